@@ -1,0 +1,245 @@
+"""One audio file or upload to a mono waveform at the model's rate; the one way in for all audio.
+
+Every way that audio can be unusable is an ``AudioError`` with a stable code:
+
+    not_found            no such file, or not a regular file
+    unreadable           the system refuses to read it
+    unsupported_format   the bytes are no audio of an accepted container, or do not decode
+    empty_audio          no samples
+    truncated            the file ends before its header says
+    too_large            more bytes than the limit
+    too_long             more seconds than the limit
+    bad_sample_rate      a rate outside the limits
+    too_many_channels    more channels than the limit
+    not_finite           NaN or infinite samples
+    out_of_range         float samples far beyond full scale
+    bad_segment          a start or end outside the file
+
+Input is hostile: the container is told by its content and limits are checked on the header before
+samples are unpacked, and again while they are.
+"""
+
+import io
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from data.errors import EarshotError
+from data.wav import parse_wav, read_mono
+
+Waveform = NDArray[np.float32]
+
+# Leading bytes of the containers handed to libsndfile. It knows some twenty more, rarely met and
+# with a history of memory errors, which it would otherwise try in turn.
+_CONTAINERS = {
+    b"RIFF": "WAV", b"RIFX": "WAV", b"RF64": "WAV", b"riff": "W64", b"FORM": "AIFF",
+    b".snd": "AU", b"caff": "CAF", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3\x02": "MP3",
+    b"ID3\x03": "MP3", b"ID3\x04": "MP3",
+}  # fmt: skip
+ACCEPTED_FORMATS = "WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, AU, CAF or W64"
+# Of these the header states the exact number of frames, so that fewer means a cut file.
+_EXACT_LENGTH_FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC"})
+# Float audio may pass full scale (1.0) a little; a hundred times is a file in other units.
+MAX_SAMPLE_MAGNITUDE = 100.0
+_BLOCK_SAMPLES = 1 << 18
+
+
+class AudioError(EarshotError):
+    """Audio that cannot be used; ``code`` is stable, the message is for the person who sent it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class AudioLimits:
+    """What is accepted; the defaults suit files of one's own, a service sets tighter ones."""
+
+    max_bytes: int = 1 << 30
+    max_seconds: float = 3600.0
+    min_sample_rate_hz: int = 4_000
+    max_sample_rate_hz: int = 192_000
+    max_channels: int = 8
+
+
+FILE_LIMITS = AudioLimits()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A mono waveform (samples,) float32 at ``sample_rate_hz``, and the rate the file had."""
+
+    waveform: Waveform
+    sample_rate_hz: int
+    source_rate_hz: int
+
+    @property
+    def seconds(self) -> float:
+        return len(self.waveform) / self.sample_rate_hz
+
+
+def read_file(path: Path, limits: AudioLimits = FILE_LIMITS) -> bytes:
+    """The bytes of a regular file within the size limit.
+
+    Raises:
+        AudioError: ``not_found``, ``unreadable`` or ``too_large``.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioError("not_found", "not a regular file; give an audio file")
+        _check_bytes(status.st_size, limits)
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise AudioError(
+            "not_found", "no such file; check the name and the audio folder"
+        ) from error
+    except ValueError as error:  # a NUL in the name
+        raise AudioError("not_found", "the name cannot be a file's name") from error
+    except OSError as error:
+        raise AudioError("unreadable", f"cannot be read: {error.strerror}") from error
+
+
+def decode(blob: bytes, sample_rate_hz: int, limits: AudioLimits = FILE_LIMITS) -> Decoded:
+    """Decode one file's bytes to mono at ``sample_rate_hz``.
+
+    Channels are averaged; other rates are resampled with soxr (HQ).
+
+    Raises:
+        AudioError: with one of the codes of this module.
+    """
+    _check_bytes(len(blob), limits)
+    if not blob:
+        raise AudioError("empty_audio", "the file is empty (0 bytes)")
+    samples, rate = _decode_native(blob, limits)
+    if len(samples) == 0:
+        raise AudioError("empty_audio", "the file has a header and no samples")
+    _check_samples(samples)
+    return Decoded(resample(samples, rate, sample_rate_hz), sample_rate_hz, rate)
+
+
+def cut(decoded: Decoded, start_seconds: float | None, end_seconds: float | None) -> Waveform:
+    """The stretch (samples,) between two times; the whole when both are None.
+
+    Raises:
+        AudioError: ``bad_segment`` when the stretch lies outside the audio (10 ms are forgiven).
+    """
+    if start_seconds is None or end_seconds is None:
+        return decoded.waveform
+    if end_seconds > decoded.seconds + 0.01:
+        raise AudioError(
+            "bad_segment", f"ends at {end_seconds:g} s, the audio at {decoded.seconds:.3f} s"
+        )
+    first, last = (round(t * decoded.sample_rate_hz) for t in (start_seconds, end_seconds))
+    segment = decoded.waveform[first:last]
+    if len(segment) == 0:
+        raise AudioError("bad_segment", f"{start_seconds:g} to {end_seconds:g} s holds no sample")
+    return segment
+
+
+def resample(waveform: Waveform, from_hz: int, to_hz: int) -> Waveform:
+    """Resample (samples,) float32; at the same rate the array itself comes back."""
+    if from_hz == to_hz:
+        return waveform
+    import soxr  # 20 ms to import, and not needed where rates agree
+
+    resampled: Waveform = soxr.resample(waveform, from_hz, to_hz, quality="HQ")
+    # A handful of samples may shrink to none; the audio was not empty, so one stays.
+    return resampled if len(resampled) else waveform[:1].copy()
+
+
+def _decode_native(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
+    """Mono samples at the file's own rate."""
+    wav = parse_wav(blob)
+    if wav is None:
+        return _decode_with_libsndfile(blob, limits)
+    _check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
+    if wav.truncated:
+        raise AudioError(
+            "truncated",
+            f"the header promises {wav.declared_bytes} bytes of audio, {len(wav.data)} are there",
+        )
+    return read_mono(wav), wav.sample_rate_hz
+
+
+def _decode_with_libsndfile(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
+    _check_container(blob)
+    try:
+        with soundfile.SoundFile(io.BytesIO(blob)) as file:
+            _check_header(file.samplerate, file.channels, file.frames, limits)
+            samples = np.concatenate([*_mono_blocks(file, limits), np.zeros(0, np.float32)])
+            exact = file.format in _EXACT_LENGTH_FORMATS
+            if exact and len(samples) < file.frames < 1 << 62:
+                raise AudioError(
+                    "truncated",
+                    f"the header promises {file.frames} samples, {len(samples)} are there",
+                )
+            return samples, file.samplerate
+    # libsndfile's binding lets some codecs' refusals through as plain Python errors.
+    except (soundfile.SoundFileError, ValueError, TypeError, RuntimeError, OverflowError) as error:
+        reason = str(error).removeprefix("Error opening ").split(": ", 1)[-1].rstrip(".")
+        raise AudioError("unsupported_format", f"does not decode: {reason}") from error
+
+
+def _mono_blocks(file: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Waveform]:
+    """Blocks (frames,) of channel means; stops with an error where the header understated."""
+    frames_left = int(limits.max_seconds * file.samplerate)
+    block_frames = max(1, _BLOCK_SAMPLES // file.channels)
+    while len(block := file.read(block_frames, dtype="float32", always_2d=True)):
+        frames_left -= len(block)
+        if frames_left < 0:
+            raise AudioError("too_long", f"longer than {limits.max_seconds:g} s")
+        yield block[:, 0] if file.channels == 1 else block.mean(axis=1, dtype=np.float32)
+
+
+def _check_container(blob: bytes) -> None:
+    # MP3 has no magic number: a frame starts with 11 set bits, then layer III and a valid rate.
+    mpeg_frame = (
+        len(blob) > 3
+        and blob[0] == 0xFF
+        and blob[1] & 0xE6 == 0xE2
+        and blob[2] & 0xF0 not in (0x00, 0xF0)
+        and blob[2] & 0x0C != 0x0C
+    )
+    if blob[:4] not in _CONTAINERS and not mpeg_frame:
+        raise AudioError("unsupported_format", f"not audio; accepted are {ACCEPTED_FORMATS}")
+
+
+def _check_bytes(n_bytes: int, limits: AudioLimits) -> None:
+    if n_bytes > limits.max_bytes:
+        raise AudioError("too_large", f"{n_bytes} bytes; at most {limits.max_bytes} are accepted")
+
+
+def _check_header(rate_hz: int, channels: int, frames: int, limits: AudioLimits) -> None:
+    if not limits.min_sample_rate_hz <= rate_hz <= limits.max_sample_rate_hz:
+        raise AudioError(
+            "bad_sample_rate",
+            f"a sample rate of {rate_hz} Hz; accepted are "
+            f"{limits.min_sample_rate_hz} to {limits.max_sample_rate_hz} Hz",
+        )
+    if channels > limits.max_channels:
+        raise AudioError(
+            "too_many_channels", f"{channels} channels; at most {limits.max_channels} are accepted"
+        )
+    # libsndfile gives 2**63 - 1 where a header states no length: then the blocks are counted.
+    if frames < 1 << 62 and frames > limits.max_seconds * rate_hz:
+        raise AudioError(
+            "too_long", f"{frames / rate_hz:.1f} s; at most {limits.max_seconds:g} s are accepted"
+        )
+
+
+def _check_samples(samples: Waveform) -> None:
+    peak = float(max(samples.max(), -samples.min()))  # NaN stays NaN, infinity infinite
+    if not np.isfinite(peak):
+        raise AudioError("not_finite", "holds NaN or infinite samples; write the file again")
+    if peak > MAX_SAMPLE_MAGNITUDE:
+        raise AudioError(
+            "out_of_range",
+            f"samples reach {peak:.3g} where full scale is 1.0; scale them to -1 .. 1",
+        )

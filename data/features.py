@@ -1,0 +1,199 @@
+"""What the features are: the frozen ``FeatureConfig`` and the constant matrices it implies.
+
+The values are librosa's: ``melspectrogram`` with a periodic Hann window, centred frames and zero
+padding, ``power_to_db(ref=1.0, top_db=None)``, and ``mfcc`` by the orthonormal DCT-II of that.
+This module is numpy only, since a server reads the configuration from the model file;
+``data.frontend`` is the torch module that computes with it.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import EarshotError
+
+FeatureKind = Literal["mfcc", "log_mel"]
+FEATURE_KINDS: tuple[FeatureKind, ...] = ("mfcc", "log_mel")
+
+# Slaney's mel scale (Auditory Toolbox, 1998; librosa htk=False): linear below 1 kHz, then
+# logarithmic with 27 steps per factor of 6.4.
+_MEL_LINEAR_HZ = 200.0 / 3
+_MEL_BREAK_HZ = 1000.0
+_MEL_LOG_STEP = math.log(6.4) / 27.0
+
+Matrix = NDArray[np.float64]
+
+
+class FeatureError(EarshotError):
+    """A feature configuration that contradicts itself; the message names the field and the bound."""
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """The settings of the front end, checked when made.
+
+    Windows and hops are in samples, frequencies in hertz, ``clip_seconds`` is the stretch of audio
+    that a network sees at once.
+
+    Raises:
+        FeatureError: values that contradict each other (a band above Nyquist, an empty mel filter, ...).
+    """
+
+    sample_rate_hz: int = 16_000
+    clip_seconds: float = 1.0
+    n_fft: int = 512
+    win_length: int = 512
+    hop_length: int = 256
+    n_mels: int = 40
+    n_mfcc: int = 40
+    f_min_hz: float = 20.0
+    f_max_hz: float = 8_000.0
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        _require(self.n_fft % 2 == 0, f"n_fft must be even, found {self.n_fft}")
+        _require(
+            self.win_length <= self.n_fft,
+            f"win_length {self.win_length} exceeds n_fft {self.n_fft}",
+        )
+        _require(
+            self.hop_length <= self.win_length,
+            f"hop_length {self.hop_length} exceeds win_length {self.win_length}: samples between "
+            "windows would never be heard",
+        )
+        _require(self.n_mfcc <= self.n_mels, f"n_mfcc {self.n_mfcc} exceeds n_mels {self.n_mels}")
+        nyquist_hz = self.sample_rate_hz / 2
+        _require(
+            0 <= self.f_min_hz < self.f_max_hz <= nyquist_hz,
+            f"f_min_hz {self.f_min_hz:g} and f_max_hz {self.f_max_hz:g} must satisfy "
+            f"0 <= f_min_hz < f_max_hz <= {nyquist_hz:g} (half the sample rate)",
+        )
+        _require(
+            self.clip_samples >= self.win_length,
+            f"clip_seconds {self.clip_seconds:g} is {self.clip_samples} samples, shorter than one "
+            f"window of {self.win_length}",
+        )
+        empty = np.flatnonzero(mel_filters(self).max(axis=1) <= 0)
+        _require(
+            len(empty) == 0,
+            f"mel filters {', '.join(map(str, empty))} of {self.n_mels} cover no frequency bin; "
+            "lower n_mels or raise n_fft",
+        )
+
+    def _check_numbers(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            whole = field.type is int
+            right = isinstance(value, int) if whole else isinstance(value, int | float)
+            _require(
+                right and not isinstance(value, bool) and math.isfinite(value),
+                f"{field.name} must be {'a whole' if whole else 'a finite'} number, found {value!r}",
+            )
+            _require(
+                value > 0 or field.name == "f_min_hz",
+                f"{field.name} must be above 0, found {value}",
+            )
+
+    @property
+    def clip_samples(self) -> int:
+        return round(self.clip_seconds * self.sample_rate_hz)
+
+    @property
+    def frames(self) -> int:
+        """Frames of a clip: centred, so one more than the whole hops."""
+        return 1 + self.clip_samples // self.hop_length
+
+    def bins(self, kind: FeatureKind) -> int:
+        """Rows of a feature matrix of this kind."""
+        return self.n_mfcc if kind == "mfcc" else self.n_mels
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "FeatureConfig":
+        """Rebuild a configuration that was stored as JSON.
+
+        Raises:
+            FeatureError: a field is missing or unknown, or a value is wrong.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        found = set(values) if isinstance(values, dict) else set()
+        _require(
+            found == names, f"a FeatureConfig has the fields {sorted(names)}, found {sorted(found)}"
+        )
+        return cls(**values)
+
+    @classmethod
+    def for_rate(cls, sample_rate_hz: int, clip_seconds: float = 1.0) -> "FeatureConfig":
+        """The defaults at another rate: windows of 32 ms (a power of two), hops of half of that."""
+        n_fft = 2 ** max(6, math.ceil(math.log2(0.025 * sample_rate_hz)))
+        return cls(
+            sample_rate_hz=sample_rate_hz,
+            clip_seconds=clip_seconds,
+            n_fft=n_fft,
+            win_length=n_fft,
+            hop_length=n_fft // 2,
+            f_max_hz=min(8_000.0, sample_rate_hz / 2),
+        )
+
+
+def mel_filters(config: FeatureConfig) -> Matrix:
+    """Triangular filters (n_mels, 1 + n_fft // 2), each of unit area per hertz (Slaney's norm).
+
+    Source: ``librosa.filters.mel(htk=False, norm="slaney")``, which is the reference in the tests.
+    """
+    bins_hz = np.linspace(0, config.sample_rate_hz / 2, 1 + config.n_fft // 2)
+    low, high = _hz_to_mel(config.f_min_hz), _hz_to_mel(config.f_max_hz)
+    edges_hz = _mel_to_hz(np.linspace(low, high, config.n_mels + 2))
+    ramps = edges_hz[:, None] - bins_hz[None, :]
+    widths = np.diff(edges_hz)[:, None]
+    rising, falling = -ramps[:-2] / widths[:-1], ramps[2:] / widths[1:]
+    triangles = np.maximum(0.0, np.minimum(rising, falling))
+    area_norm: Matrix = 2.0 / (edges_hz[2:] - edges_hz[:-2])
+    return triangles * area_norm[:, None]
+
+
+def dct_matrix(n_mfcc: int, n_mels: int) -> Matrix:
+    """Orthonormal DCT-II (n_mfcc, n_mels): ``scipy.fft.dct(type=2, norm="ortho")`` as a matrix."""
+    band = (np.arange(n_mels) + 0.5) / n_mels
+    matrix = np.sqrt(2.0 / n_mels) * np.cos(np.pi * np.arange(n_mfcc)[:, None] * band[None, :])
+    matrix[0] /= np.sqrt(2.0)
+    return np.asarray(matrix, np.float64)
+
+
+def folded_dft(config: FeatureConfig, used_bins: NDArray[np.intp]) -> tuple[Matrix, Matrix]:
+    """Windowed DFT bases (half, bins) for the even and the odd half of a frame.
+
+    A periodic Hann window is symmetric, w[n] = w[N - n], and a power spectrum does not depend on
+    where time starts. Counted from the middle of the window, a real frame is the sum of an even
+    part x[n] + x[N - n], which only cosines see, and an odd part x[n] - x[N - n], which only sines
+    see: half the multiplications of the plain DFT. Row ``i`` stands for n = i + 1; n = 0 has no
+    weight. For even N the middle sample pairs with itself and gets half the weight.
+    """
+    n = np.arange(1, config.win_length // 2 + 1)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / config.win_length)
+    window[n * 2 == config.win_length] *= 0.5
+    phase = 2 * np.pi / config.n_fft * np.outer(n - config.win_length / 2, used_bins)
+    return window[:, None] * np.cos(phase), window[:, None] * np.sin(phase)
+
+
+def _hz_to_mel(hz: float) -> float:
+    if hz < _MEL_BREAK_HZ:
+        return hz / _MEL_LINEAR_HZ
+    return _MEL_BREAK_HZ / _MEL_LINEAR_HZ + math.log(hz / _MEL_BREAK_HZ) / _MEL_LOG_STEP
+
+
+def _mel_to_hz(mel: Matrix) -> Matrix:
+    break_mel = _MEL_BREAK_HZ / _MEL_LINEAR_HZ
+    logarithmic = _MEL_BREAK_HZ * np.exp(_MEL_LOG_STEP * (np.maximum(mel, break_mel) - break_mel))
+    return np.where(mel < break_mel, mel * _MEL_LINEAR_HZ, logarithmic)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise FeatureError(message)

@@ -1,0 +1,275 @@
+"""The labels CSV: one row a clip, read strictly, every bad row reported at once.
+
+Comma, semicolon or tab; UTF-8 with or without a byte order mark. Columns, in any order and case:
+
+    filename   also file, path, file_name          absolute, or relative to the CSV or the audio folder
+    label      also digit, class, class_label      a string; ``a7`` and ``7`` are different labels
+    speaker    also group, speaker_id              optional
+    split      train, val or test                  optional
+    start end  seconds inside a longer file        optional, both together
+
+Other columns are left alone.
+"""
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.errors import EarshotError
+
+if TYPE_CHECKING:
+    import _csv
+
+COLUMN_NAMES = {
+    "filename": ("filename", "file", "path", "file_name"),
+    "label": ("label", "digit", "class", "class_label"),
+    "speaker": ("speaker", "group", "speaker_id"),
+    "split": ("split",),
+    "start": ("start",),
+    "end": ("end",),
+}
+REQUIRED_COLUMNS = ("filename", "label")
+SPLITS = ("train", "val", "test")
+# A label ends up in file names, charts and HTTP headers; longer or unprintable is a broken row.
+MAX_LABEL_CHARACTERS = 200
+MAX_REPORTED_PROBLEMS = 50
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """What is wrong with one row: its line in the file, the column, the value found, and why."""
+
+    line: int
+    column: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}, value {self.value!r}: {self.reason}"
+
+
+class LabelsError(EarshotError):
+    """The CSV cannot be used; ``problems`` holds every bad row (empty when the file itself is bad)."""
+
+    def __init__(self, message: str, problems: Iterable[RowProblem] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled stretch of audio.
+
+    ``line`` is its line in the CSV, ``filename`` the text found there and ``path`` where that leads.
+    ``speaker`` and ``split`` are empty when unknown; ``start_seconds`` and ``end_seconds`` are None
+    for the whole file.
+    """
+
+    line: int
+    filename: str
+    path: Path
+    label: str
+    speaker: str = ""
+    split: str = ""
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+    @property
+    def where(self) -> str:
+        return f"line {self.line}, {self.filename}"
+
+
+@dataclass(frozen=True)
+class LabelledClips:
+    """What a CSV holds: the good rows, the problems of the others, and the columns it has."""
+
+    clips: tuple[Clip, ...]
+    problems: tuple[RowProblem, ...]
+    columns: frozenset[str]
+
+    def require_all_good(self) -> tuple[Clip, ...]:
+        """Return the clips, or raise ``LabelsError`` that lists every bad row."""
+        if self.problems:
+            raise LabelsError(_problems_message(self.problems), self.problems)
+        return self.clips
+
+
+def natural_key(label: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key under which ``2`` comes before ``10`` and ``b2`` before ``b10``."""
+    parts = re.split(r"([0-9]+)", label)
+    return tuple((0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts if p)
+
+
+def label_order(labels: Iterable[str]) -> list[str]:
+    """The distinct labels in natural order: the order of a model's outputs."""
+    return sorted(set(labels), key=natural_key)
+
+
+def read_labels(csv_path: Path, audio_dir: Path | None = None) -> LabelledClips:
+    """Read and check a labels CSV; audio files are not opened.
+
+    Raises:
+        LabelsError: the file is missing, is not UTF-8 text, lacks a required column or has no rows.
+            Bad rows do not raise: they are in ``problems``.
+    """
+    header, rows = _read_rows(csv_path)
+    columns = _match_columns(header, csv_path)
+    clips: list[Clip] = []
+    problems: list[RowProblem] = []
+    first_line: dict[tuple[Path, float | None, float | None], int] = {}
+    for line, cells in rows:
+        clip = _read_row(line, cells, len(header), columns, audio_dir or csv_path.parent)
+        if isinstance(clip, RowProblem):
+            problems.append(clip)
+            continue
+        key = (clip.path, clip.start_seconds, clip.end_seconds)
+        if key in first_line:
+            reason = f"repeats line {first_line[key]}; keep one row a clip"
+            problems.append(RowProblem(line, "filename", clip.filename, reason))
+            continue
+        first_line[key] = line
+        clips.append(clip)
+    if not clips and not problems:
+        raise LabelsError(f"{csv_path} has a header and no rows; add a row a clip")
+    return LabelledClips(tuple(clips), tuple(problems), frozenset(columns))
+
+
+def _read_rows(csv_path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header's cells and (line number, cells) of every row that is not blank."""
+    text = _read_text(csv_path)
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(text), strict=True)
+    try:
+        rows = list(_numbered(reader))
+    except csv.Error as error:
+        raise LabelsError(
+            f"{csv_path}, line {reader.line_num}: {error}; mend the quotes"
+        ) from error
+    if not rows:
+        raise LabelsError(
+            f"{csv_path} is empty; its first line must name the columns, such as filename,label"
+        )
+    (_, header), *body = rows
+    return header, body
+
+
+def _read_text(csv_path: Path) -> str:
+    try:
+        text = csv_path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LabelsError(
+            f"{csv_path} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8"
+        ) from error
+    except OSError as error:
+        raise LabelsError(f"cannot read {csv_path}: {error.strerror}") from error
+    if "\0" in text:
+        raise LabelsError(f"{csv_path} holds NUL bytes, so it is no CSV; save it as CSV UTF-8")
+    return text
+
+
+def _delimiter(text: str) -> str:
+    """The one of comma, semicolon and tab that the header line uses most."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    return max(",;\t", key=header.count)
+
+
+def _numbered(reader: "_csv.Reader") -> Iterator[tuple[int, list[str]]]:
+    start = 1
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield start, cells
+        start = reader.line_num + 1  # a quoted cell may span lines: a row is named by its first
+
+
+def _match_columns(header: list[str], csv_path: Path) -> dict[str, int]:
+    """Column name of the contract -> its position in the file."""
+    found = [name.strip().lower() for name in header]
+    columns: dict[str, int] = {}
+    for column, accepted in COLUMN_NAMES.items():
+        matches = [name for name in accepted if name in found]
+        positions = [i for i, name in enumerate(found) if name in accepted]
+        if len(positions) > 1 and len(set(matches)) == 1:
+            raise LabelsError(f"{csv_path} has the column {matches[0]!r} twice; keep one")
+        if matches:
+            columns[column] = found.index(matches[0])
+    for column in REQUIRED_COLUMNS:
+        if column not in columns:
+            raise LabelsError(
+                f"{csv_path} has the columns {', '.join(repr(h) for h in header)}; "
+                f"one of {', '.join(COLUMN_NAMES[column])} is needed for the {column}"
+            )
+    if ("start" in columns) != ("end" in columns):
+        raise LabelsError(
+            f"{csv_path} has only one of the columns start and end; give both or none"
+        )
+    return columns
+
+
+def _read_row(
+    line: int, cells: list[str], width: int, columns: dict[str, int], folder: Path
+) -> Clip | RowProblem:
+    if len(cells) != width:
+        column = f"{len(cells)}" if len(cells) > width else f"{len(cells) + 1}"
+        reason = f"the row has {len(cells)} cells where the header has {width}"
+        return RowProblem(line, column, cells[-1], reason)
+    values = {column: cells[position].strip() for column, position in columns.items()}
+    problem = _check_values(line, values)
+    if problem is not None:
+        return problem
+    clip = Clip(
+        line=line,
+        filename=values["filename"],
+        path=folder / values["filename"],
+        label=values["label"],
+        speaker=values.get("speaker", ""),
+        split=values.get("split", "").lower(),
+    )
+    return _with_times(clip, values)
+
+
+def _check_values(line: int, values: dict[str, str]) -> RowProblem | None:
+    for column in REQUIRED_COLUMNS:
+        if not values[column]:
+            return RowProblem(line, column, "", f"the {column} is empty")
+    label = values["label"]
+    if len(label) > MAX_LABEL_CHARACTERS or not label.isprintable():
+        reason = f"a label is printable and at most {MAX_LABEL_CHARACTERS} characters long"
+        return RowProblem(line, "label", label[:40], reason)
+    split = values.get("split", "")
+    if "split" in values and split.lower() not in SPLITS:
+        return RowProblem(line, "split", split, f"a split is one of {', '.join(SPLITS)}")
+    return None
+
+
+def _with_times(clip: Clip, values: dict[str, str]) -> Clip | RowProblem:
+    texts = (values.get("start", ""), values.get("end", ""))
+    if texts == ("", ""):
+        return clip
+    times: list[float] = []
+    for column, text in zip(("start", "end"), texts, strict=True):
+        try:
+            seconds = float(text)
+        except ValueError:
+            return RowProblem(
+                clip.line, column, text, "a time is a number of seconds, such as 1.25"
+            )
+        if not math.isfinite(seconds) or seconds < 0:
+            return RowProblem(
+                clip.line, column, text, "a time is a finite number of seconds, 0 or more"
+            )
+        times.append(seconds)
+    start, end = times
+    if end <= start:
+        return RowProblem(clip.line, "end", texts[1], f"must be later than the start, {start:g} s")
+    return replace(clip, start_seconds=start, end_seconds=end)
+
+
+def _problems_message(problems: tuple[RowProblem, ...]) -> str:
+    shown = [f"  {p}" for p in problems[:MAX_REPORTED_PROBLEMS]]
+    if len(problems) > len(shown):
+        shown.append(f"  and {len(problems) - len(shown)} more (earshot check lists them all)")
+    rows = "row" if len(problems) == 1 else "rows"
+    return "\n".join([f"{len(problems)} bad {rows}:", *shown])

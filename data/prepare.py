@@ -1,0 +1,274 @@
+"""Labels and audio to a dataset of tensors, clip by clip: memory does not grow with their number."""
+
+import csv
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.audio import AudioError, Decoded, Waveform, cut, decode, read_file
+from data.dataset import CLIP_COLUMNS, MANIFEST, SCHEMA_VERSION, DatasetError
+from data.features import FeatureConfig
+from data.labels import MAX_REPORTED_PROBLEMS, Clip, LabelledClips, label_order
+from data.splits import SplitMode, assign_splits, default_mode, shared_speakers
+from data.staging import staged_folder
+from data.tensors import TensorWriter
+from data.windows import loudest_clip
+
+MAX_DEFAULT_RATE_HZ = 16_000
+_RATE_PROBES = 50
+SILENCE_DBFS = -100.0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SkippedClip:
+    """A row that did not become a clip: its line, file, a stable code and the reason."""
+
+    line: int
+    filename: str
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}, {self.filename}: {self.message} [{self.code}]"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was written, and what a person should know about it."""
+
+    folder: Path
+    clips: int
+    labels: tuple[str, ...]
+    by_split: dict[str, int]
+    split_mode: SplitMode
+    features: FeatureConfig
+    skipped: tuple[SkippedClip, ...]
+    longer_than_clip: int
+    shared_speakers: tuple[str, ...]
+    audio_on_both_sides: int
+
+    def notes(self) -> list[str]:
+        """What a person should know before training on this, a sentence each."""
+        found: list[str] = []
+        if self.shared_speakers:
+            found.append(
+                f"{len(self.shared_speakers)} speakers are in the test part and outside it: test "
+                "accuracy will not tell how new voices fare (--split speaker does)"
+            )
+        elif self.split_mode == "random":
+            found.append(
+                "a random split puts clips of one voice on both sides; give a speaker column to "
+                "measure on new voices"
+            )
+        if self.audio_on_both_sides:
+            found.append(
+                f"{self.audio_on_both_sides} test clips come from files that are also outside the test part"
+            )
+        if self.longer_than_clip:
+            found.append(
+                f"{self.longer_than_clip} clips are longer than {self.features.clip_seconds:g} s and were "
+                "cut to where they are loudest (--clip-seconds keeps more)"
+            )
+        found += [f"left out {clip}" for clip in self.skipped]
+        return found
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What clips.csv says of one clip beside its labels."""
+
+    seconds: float
+    sha256: str
+    peak_dbfs: float
+    rms_dbfs: float
+
+
+def prepare(
+    labelled: LabelledClips,
+    out: Path,
+    *,
+    features: FeatureConfig | None = None,
+    split: SplitMode | None = None,
+    skip_bad: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Prepared:
+    """Write the dataset ``out``, whole or not at all.
+
+    ``features`` defaults to ``FeatureConfig.for_rate`` of the commonest sample rate, at most 16 kHz;
+    ``split`` to the most honest mode that the columns allow.
+
+    Raises:
+        LabelsError: bad rows, unless ``skip_bad``.
+        DatasetError: audio that cannot be used, unless ``skip_bad``.
+        SplitError: no usable split.
+        OutputError: ``out`` is taken by something else or cannot be written.
+    """
+    clips = labelled.clips if skip_bad else labelled.require_all_good()
+    mode = split or default_mode(labelled.columns)
+    config = features or FeatureConfig.for_rate(commonest_rate(clips))
+    skipped = [SkippedClip(p.line, p.value, "bad_row", str(p)) for p in labelled.problems]
+    with staged_folder(out, MANIFEST) as folder:
+        kept: list[Clip] = []
+        facts: list[_Facts] = []
+        with TensorWriter(folder, config) as writer:
+            for done, (clip, result) in enumerate(_read_clips(clips, config.sample_rate_hz), 1):
+                if isinstance(result, AudioError):
+                    skipped.append(SkippedClip(clip.line, clip.filename, result.code, str(result)))
+                else:
+                    waveform, sha256 = result
+                    kept.append(clip)
+                    facts.append(_measure(waveform, config.sample_rate_hz, sha256))
+                    writer.add(loudest_clip(waveform, config.clip_samples))
+                progress(done, len(clips))
+        if skipped and not skip_bad:
+            raise DatasetError(_skipped_message(skipped))
+        splits = assign_splits(kept, mode)
+        _write_tables(folder, kept, facts, splits, skipped)
+        _write_manifest(folder, kept, facts, splits, config, mode)
+    return Prepared(
+        folder=out,
+        clips=len(kept),
+        labels=tuple(label_order(clip.label for clip in kept)),
+        by_split=dict(Counter(splits)),
+        split_mode=mode,
+        features=config,
+        skipped=tuple(skipped),
+        longer_than_clip=sum(f.seconds > config.clip_seconds for f in facts),
+        shared_speakers=tuple(sorted(shared_speakers(kept, splits))),
+        audio_on_both_sides=_audio_on_both_sides(facts, splits),
+    )
+
+
+def _read_clips(
+    clips: Sequence[Clip], rate_hz: int
+) -> Iterator[tuple[Clip, tuple[Waveform, str] | AudioError]]:
+    """Each clip with its waveform and its file's sha256, or with what is wrong with it."""
+    path: Path | None = None
+    opened: tuple[Decoded, str] | AudioError = AudioError("empty_audio", "")
+    for clip in clips:
+        if clip.path != path:  # rows of one long file follow one another: decode it once
+            path, opened = clip.path, _open(clip.path, rate_hz)
+        if isinstance(opened, AudioError):
+            yield clip, opened
+            continue
+        decoded, sha256 = opened
+        try:
+            yield clip, (cut(decoded, clip.start_seconds, clip.end_seconds), sha256)
+        except AudioError as error:
+            yield clip, error
+
+
+def _open(path: Path, rate_hz: int) -> tuple[Decoded, str] | AudioError:
+    try:
+        blob = read_file(path)
+        return decode(blob, rate_hz), hashlib.sha256(blob).hexdigest()
+    except AudioError as error:
+        return error
+
+
+def commonest_rate(clips: Sequence[Clip]) -> int:
+    """The commonest sample rate among clips spread over the list, at most 16 kHz."""
+    step = max(1, len(clips) // _RATE_PROBES)
+    opened = [_open(clip.path, MAX_DEFAULT_RATE_HZ) for clip in clips[::step]]
+    rates = Counter(o[0].source_rate_hz for o in opened if not isinstance(o, AudioError))
+    if not rates:
+        return MAX_DEFAULT_RATE_HZ  # every file fails: the caller reports each
+    return min(rates.most_common(1)[0][0], MAX_DEFAULT_RATE_HZ)
+
+
+def _measure(waveform: Waveform, rate_hz: int, sha256: str) -> _Facts:
+    rms = math.sqrt(float(np.mean(np.square(waveform, dtype=np.float64))))
+    peak = float(np.abs(waveform).max())
+    return _Facts(len(waveform) / rate_hz, sha256, _dbfs(peak), _dbfs(rms))
+
+
+def _dbfs(amplitude: float) -> float:
+    return max(SILENCE_DBFS, 20 * math.log10(max(amplitude, 1e-12)))
+
+
+def _write_tables(
+    folder: Path,
+    clips: Sequence[Clip],
+    facts: Sequence[_Facts],
+    splits: Sequence[str],
+    skipped: Sequence[SkippedClip],
+) -> None:
+    with (folder / "clips.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(CLIP_COLUMNS)
+        for i, (clip, fact, split) in enumerate(zip(clips, facts, splits, strict=True)):
+            times = [_optional(clip.start_seconds), _optional(clip.end_seconds)]
+            levels = [f"{fact.peak_dbfs:.2f}", f"{fact.rms_dbfs:.2f}"]
+            writer.writerow(
+                [i, clip.filename, clip.label, clip.speaker, split, f"{fact.seconds:.6f}",
+                 fact.sha256, *levels, *times]
+            )  # fmt: skip
+    if skipped:
+        with (folder / "skipped.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("line", "filename", "code", "message"))
+            writer.writerows((s.line, s.filename, s.code, s.message) for s in skipped)
+
+
+def _optional(seconds: float | None) -> str:
+    return "" if seconds is None else repr(seconds)
+
+
+def _write_manifest(
+    folder: Path,
+    clips: Sequence[Clip],
+    facts: Sequence[_Facts],
+    splits: Sequence[str],
+    config: FeatureConfig,
+    mode: SplitMode,
+) -> None:
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "labels": label_order(clip.label for clip in clips),
+        "features": config.to_dict(),
+        "split_mode": mode,
+        "counts": {
+            "clips": len(clips),
+            "by_split": dict(sorted(Counter(splits).items())),
+            "by_label": dict(sorted(Counter(clip.label for clip in clips).items())),
+        },
+        "content_hash": _content_hash(clips, facts, splits, config),
+    }
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def _content_hash(
+    clips: Sequence[Clip], facts: Sequence[_Facts], splits: Sequence[str], config: FeatureConfig
+) -> str:
+    """sha256 over all that decides the tensors: audio, times, labels, split and FeatureConfig."""
+    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    for clip, fact, split in zip(clips, facts, splits, strict=True):
+        row = (fact.sha256, clip.start_seconds, clip.end_seconds, clip.label, clip.speaker, split)
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
+
+
+def _audio_on_both_sides(facts: Sequence[_Facts], splits: Sequence[str]) -> int:
+    """Number of test clips whose very bytes are also outside the test part."""
+    learnt = {f.sha256 for f, split in zip(facts, splits, strict=True) if split != "test"}
+    return sum(f.sha256 in learnt for f, s in zip(facts, splits, strict=True) if s == "test")
+
+
+def _skipped_message(skipped: Sequence[SkippedClip]) -> str:
+    shown = [f"  {s}" for s in skipped[:MAX_REPORTED_PROBLEMS]]
+    if len(skipped) > len(shown):
+        shown.append(f"  and {len(skipped) - len(shown)} more (earshot check lists them all)")
+    clips = "clip" if len(skipped) == 1 else "clips"
+    heading = (
+        f"{len(skipped)} {clips} cannot be used; mend them, or leave them out with --skip-bad:"
+    )
+    return "\n".join([heading, *shown])

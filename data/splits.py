@@ -1,0 +1,168 @@
+"""Who is trained on and who is tested on.
+
+    random    the classic recipe: ``train_test_split(test_size=0.2, random_state=42)``, stratified
+    speaker   no voice on two sides (clips without a speaker are each a voice of their own)
+    column    the CSV's own split column
+
+Validation clips are taken out of the training part the way the test part was: from other voices
+when the test voices are others, at random when they are not.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+from data.errors import EarshotError
+from data.labels import Clip
+
+SplitMode = Literal["random", "speaker", "column"]
+SPLIT_MODES: tuple[SplitMode, ...] = get_args(SplitMode)
+SEED = 42
+TEST_FRACTION = 0.2
+VALIDATION_FRACTION = 0.1
+
+Indices = NDArray[np.int64]
+
+
+class SplitError(EarshotError):
+    """No usable split can be drawn; the message names the label or speaker that stands in the way."""
+
+
+def default_mode(columns: frozenset[str]) -> SplitMode:
+    """The most honest mode that a CSV's columns allow."""
+    if "split" in columns:
+        return "column"
+    return "speaker" if "speaker" in columns else "random"
+
+
+def assign_splits(clips: Sequence[Clip], mode: SplitMode, seed: int = SEED) -> list[str]:
+    """One of ``train``, ``val``, ``test`` for every clip, the same for the same input and seed.
+
+    Raises:
+        SplitError: a label with one clip only, one speaker only, an empty split column, or a label
+            that would have no clip to train on.
+    """
+    _check_labels(clips)
+    if mode == "column":
+        splits = _from_column(clips)
+    else:
+        everything = np.arange(len(clips))
+        draw = _draw_random if mode == "random" else _draw_speakers
+        test = draw(clips, everything, TEST_FRACTION, seed)
+        splits = ["train"] * len(clips)
+        for i in test:
+            splits[i] = "test"
+    if "val" not in splits:
+        for i in _draw_validation(clips, splits, seed):
+            splits[i] = "val"
+    _check_training_labels(clips, splits)
+    return splits
+
+
+def shared_speakers(clips: Sequence[Clip], splits: Sequence[str]) -> set[str]:
+    """Known speakers with clips both in the test part and outside it."""
+    sides: dict[bool, set[str]] = {True: set(), False: set()}
+    for clip, split in zip(clips, splits, strict=True):
+        if clip.speaker:
+            sides[split == "test"].add(clip.speaker)
+    return sides[True] & sides[False]
+
+
+def _check_labels(clips: Sequence[Clip]) -> None:
+    if not clips:
+        raise SplitError("no usable clips; nothing to split")
+    counts = Counter(clip.label for clip in clips)
+    if len(counts) == 1:
+        raise SplitError(
+            f"all clips have the label {clips[0].label!r}; two labels or more are needed"
+        )
+    lonely = [clip for clip in clips if counts[clip.label] == 1]
+    if lonely:
+        named = "; ".join(f"{clip.label!r} ({clip.where})" for clip in lonely[:20])
+        raise SplitError(
+            f"labels with one clip only, which cannot be both learnt and tested: {named}. "
+            "Add clips of them, or remove these rows"
+        )
+
+
+def _from_column(clips: Sequence[Clip]) -> list[str]:
+    missing = [clip for clip in clips if not clip.split]
+    if missing:
+        raise SplitError(
+            f"the split column is needed for --split column; {len(missing)} clips have none "
+            f"(first: {missing[0].where}). Fill it, or use --split random or speaker"
+        )
+    splits = [clip.split for clip in clips]
+    if "train" not in splits:
+        raise SplitError("the split column names no clip 'train'; nothing to learn from")
+    return splits
+
+
+def _draw_random(clips: Sequence[Clip], pool: Indices, fraction: float, seed: int) -> Indices:
+    """A stratified random part of ``pool``: scikit-learn's own, so that the recipe's split comes out.
+
+    Sets so small that the fraction holds fewer clips than there are labels give one a label.
+    """
+    labels = [clips[i].label for i in pool]
+    n_labels = len(set(labels))
+    size: float | int = fraction
+    if fraction * len(pool) < n_labels:
+        size = n_labels
+    if len(pool) < 2 * n_labels or min(Counter(labels).values()) < 2:
+        raise SplitError(f"{len(pool)} clips of {n_labels} labels are too few to hold some back")
+    _, drawn = train_test_split(pool, test_size=size, random_state=seed, stratify=labels)
+    return np.asarray(drawn)
+
+
+def _draw_speakers(clips: Sequence[Clip], pool: Indices, fraction: float, seed: int) -> Indices:
+    """About ``fraction`` of ``pool``: all clips of some speakers, balanced over the labels."""
+    groups = [clips[i].speaker or f"\0{i}" for i in pool]
+    labels = [clips[i].label for i in pool]
+    known = {clips[i].speaker for i in pool if clips[i].speaker}
+    if len(known) < 2:
+        found = f"only the speaker {known.pop()!r}" if known else "no speaker"
+        raise SplitError(
+            f"a speaker split needs two speakers or more, found {found}; "
+            "fill the speaker column, or use --split random"
+        )
+    folds = min(round(1 / fraction), len(known))
+    folder = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    # Of the folds, the one nearest to the wanted size: they differ much when speakers are few.
+    parts = [pool[part] for _, part in folder.split(pool, _codes(labels), groups)]
+    usable = [part for part in parts if 0 < len(part) < len(pool)]
+    return min(usable, key=lambda part: abs(len(part) - fraction * len(pool)))
+
+
+def _codes(labels: Sequence[str]) -> Indices:
+    return np.unique(np.asarray(labels), return_inverse=True)[1]
+
+
+def _draw_validation(clips: Sequence[Clip], splits: Sequence[str], seed: int) -> Indices:
+    pool = np.array([i for i, split in enumerate(splits) if split == "train"])
+    speakers = {clips[i].speaker for i in pool if clips[i].speaker}
+    known_everywhere = all(clip.speaker for clip in clips) or len(speakers) > 2
+    if known_everywhere and len(speakers) > 2 and not shared_speakers(clips, splits):
+        return _draw_speakers(clips, pool, VALIDATION_FRACTION, seed)
+    counts = Counter(clips[i].label for i in pool)
+    spare = np.array([i for i in pool if counts[clips[i].label] > 1])
+    if len(spare) < 2 * len({clips[i].label for i in spare}) or len(spare) == 0:
+        raise SplitError(
+            "too few clips to hold some back for validation; give every label four clips or more"
+        )
+    return _draw_random(clips, spare, VALIDATION_FRACTION, seed)
+
+
+def _check_training_labels(clips: Sequence[Clip], splits: Sequence[str]) -> None:
+    by_split: dict[str, set[str]] = defaultdict(set)
+    for clip, split in zip(clips, splits, strict=True):
+        by_split[split].add(clip.label)
+    untrained = sorted({clip.label for clip in clips} - by_split["train"])
+    if untrained:
+        raise SplitError(
+            f"labels with no clip in the training part: {', '.join(map(repr, untrained))}. "
+            "Add clips of other speakers, or draw the split another way"
+        )

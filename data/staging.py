@@ -1,0 +1,90 @@
+"""Write aside, then rename: a folder or file is there whole, or not at all."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from data.errors import EarshotError
+
+
+class OutputError(EarshotError):
+    """The place to write to is taken by something else, or cannot be written."""
+
+
+@contextlib.contextmanager
+def staged_folder(target: Path, marker: str) -> Iterator[Path]:
+    """A temporary sibling folder that becomes ``target`` when the block ends without an error.
+
+    A ``target`` that is an empty folder, or holds the file ``marker`` (an earlier result of the same
+    kind), is replaced; anything else is refused, before the block runs.
+
+    Raises:
+        OutputError: the target is taken by something else or cannot be written.
+    """
+    if target.exists() and not _replaceable(target, marker):
+        raise OutputError(
+            f"{target} exists and is no earlier result ({marker} is missing); give another"
+        )
+    with _clear_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        with _clear_errors(target):
+            yield staging
+            staging.chmod(
+                0o777 & ~_umask()
+            )  # mkdtemp makes it private; the result is as any folder
+            _swap(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def staged_file(target: Path) -> Iterator[Path]:
+    """A temporary sibling file name that becomes ``target`` when the block ends without an error.
+
+    Raises:
+        OutputError: the target is a folder or cannot be written.
+    """
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; give the name of a file")
+    staging = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with _clear_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield staging
+            staging.replace(target)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def _replaceable(target: Path, marker: str) -> bool:
+    return target.is_dir() and ((target / marker).is_file() or not any(target.iterdir()))
+
+
+def _swap(staging: Path, target: Path) -> None:
+    """Put ``staging`` in the place of ``target``; the old one is deleted last."""
+    if not target.exists():
+        staging.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    target.rename(old / "replaced")
+    staging.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextlib.contextmanager
+def _clear_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error

@@ -1,0 +1,86 @@
+"""The three arrays of a dataset, appended to in batches, so that memory does not grow with them."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data.audio import Waveform
+from data.features import FeatureConfig
+from data.frontend import Frontend
+
+# Enough clips for the matrix products to be efficient, few enough to stay in the cache.
+BATCH_CLIPS = 64
+
+
+class TensorWriter:
+    """Writes waveforms.npy, mfcc.npy and log_mel.npy of clips (clip_samples,) added one by one.
+
+    A context manager; the arrays are complete when it ends without an error.
+    """
+
+    def __init__(self, folder: Path, config: FeatureConfig) -> None:
+        # float64, so that the tensors are librosa's for every signal (see Frontend).
+        self._frontend = Frontend(config, torch.float64)
+        self._pending: list[Waveform] = []
+        self._waveforms = _RowFile(folder / "waveforms.npy", (config.clip_samples,))
+        self._mfcc = _RowFile(folder / "mfcc.npy", (config.n_mfcc, config.frames))
+        self._log_mel = _RowFile(folder / "log_mel.npy", (config.n_mels, config.frames))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._flush()
+        for file in (self._waveforms, self._mfcc, self._log_mel):
+            file.close()
+
+    def add(self, clip: Waveform) -> None:
+        self._pending.append(clip)
+        if len(self._pending) == BATCH_CLIPS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        waveforms = np.stack(self._pending)
+        self._pending.clear()
+        with torch.inference_mode():
+            log_mel = self._frontend.log_mel(torch.from_numpy(waveforms).double())
+            mfcc = self._frontend.mfcc(log_mel)
+        self._waveforms.append(waveforms)
+        self._log_mel.append(log_mel.numpy().astype(np.float32))
+        self._mfcc.append(mfcc.numpy().astype(np.float32))
+
+
+class _RowFile:
+    """An .npy file that grows by rows; NumPy leaves room in the header for the final count."""
+
+    def __init__(self, path: Path, row_shape: tuple[int, ...]) -> None:
+        self._file = path.open("w+b")
+        self._row_shape = row_shape
+        self._rows = 0
+        self._write_header()
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        self._file.write(np.ascontiguousarray(rows).data)
+        self._rows += len(rows)
+
+    def close(self) -> None:
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+
+    def _write_header(self) -> None:
+        shape = (self._rows, *self._row_shape)
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)

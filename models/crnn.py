@@ -1,0 +1,55 @@
+"""A convolutional recurrent network: the spectrogram as an image, then a recurrent layer over time.
+
+Three blocks of 3 x 3 convolution, batch normalisation, ReLU and pooling shrink the frequency axis
+by eight and the time axis by two; a bidirectional GRU (or LSTM) reads the remaining frames, and the
+mean of its outputs over time is the embedding. Stage layout after "Convolutional Recurrent Neural
+Networks for Music Classification" (Choi et al., arXiv:1609.04243), smaller.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from data.errors import EarshotError
+from models.network import Network
+
+FILTERS = (24, 48, 64)
+# (frequency, time) pooling of each block: words are short, so time is kept longer than frequency.
+POOLS = ((2, 1), (2, 2), (2, 1))
+
+
+@dataclass(frozen=True)
+class CrnnConfig:
+    """Options of ``Crnn``; ``hidden`` counts units of each direction."""
+
+    recurrent: Literal["gru", "lstm"] = "gru"
+    hidden: int = 64
+    dropout: float = 0.2
+
+
+class Crnn(Network):
+    """Features (batch, bins, frames) to logits (batch, labels); the embedding has 2 * hidden values."""
+
+    def __init__(self, bins: int, frames: int, n_labels: int, config: CrnnConfig) -> None:
+        super().__init__()
+        if bins < 8 or frames < 2:
+            raise EarshotError(f"crnn needs features of 8 x 2 or more, found {bins} x {frames}")
+        layers: list[nn.Module] = []
+        for before, after, pool in zip((1, *FILTERS), FILTERS, POOLS, strict=False):
+            layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after)]
+            layers += [nn.ReLU(), nn.MaxPool2d(pool), nn.Dropout(config.dropout)]
+        self.blocks = nn.Sequential(*layers)
+        layer = nn.GRU if config.recurrent == "gru" else nn.LSTM
+        self.recurrent = layer(
+            FILTERS[-1] * (bins // 8), config.hidden, batch_first=True, bidirectional=True
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(2 * config.hidden, n_labels)
+
+    def embed(self, features: Tensor) -> Tensor:
+        x = self.blocks(features.unsqueeze(1))  # (batch, 64, bins // 8, frames // 2)
+        x = x.flatten(1, 2).transpose(1, 2)  # (batch, frames // 2, 64 * (bins // 8))
+        x, _ = self.recurrent(x)  # (batch, frames // 2, 2 * hidden)
+        embedding: Tensor = self.dropout(x.mean(dim=1))
+        return embedding

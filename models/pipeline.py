@@ -1,0 +1,66 @@
+"""The modules around a network: normalisation in front of it, and the whole way from waveforms."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from data.features import FeatureConfig, FeatureKind
+from data.frontend import Frontend
+from models.network import Network
+
+# A bin that never varies (above a band limit, say) would otherwise be divided by nothing.
+MIN_STANDARD_DEVIATION = 1e-2
+
+
+class NormalisedNetwork(nn.Module):
+    """Raw features (batch, bins, frames) to logits (batch, labels).
+
+    Each bin is normalised by the training set's mean and standard deviation, (bins,) each; they are
+    buffers, so they are saved with the weights and exported with the graph.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, network: Network, mean: Tensor, deviation: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", mean.reshape(-1, 1))
+        self.register_buffer(
+            "deviation", deviation.clamp_min(MIN_STANDARD_DEVIATION).reshape(-1, 1)
+        )
+
+    def normalise(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.deviation
+
+    def forward(self, features: Tensor) -> Tensor:
+        return cast("Tensor", self.network(self.normalise(features)))
+
+
+class WaveformClassifier(nn.Module):
+    """What is exported: waveforms (batch, clip_samples) to probabilities and embedding.
+
+    Probabilities (batch, labels) are the softmax of the logits over the calibration temperature.
+    """
+
+    def __init__(
+        self,
+        features: FeatureConfig,
+        kind: FeatureKind,
+        classifier: NormalisedNetwork,
+        temperature: float,
+    ) -> None:
+        super().__init__()
+        self.frontend = Frontend(features)
+        self.kind: FeatureKind = kind
+        self.classifier = classifier
+        self.temperature = temperature
+
+    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities (batch, labels) and embedding (batch, dim)."""
+        features = self.frontend(waveform, self.kind)
+        network = self.classifier.network
+        embedding = network.embed(self.classifier.normalise(features))
+        logits = network.head(embedding)
+        return torch.softmax(logits / self.temperature, dim=1), embedding

@@ -1,0 +1,267 @@
+"""The HTTP service: ``create_app(settings)`` and its routes.
+
+Errors are ``{"error": {"code", "message"}}`` with a stable code; audio that cannot be used is the
+client's error, never a 500.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
+
+from data.audio import AudioError, Waveform
+from service.classifier import Classifier, Prediction, classify_each
+from service.settings import Settings
+
+# Codes not named here are audio that decodes and cannot be used.
+STATUS_BY_CODE = {
+    "malformed_request": 400,
+    "no_file": 400,
+    "too_large": 413,
+    "too_long": 413,
+    "too_many_files": 413,
+    "unsupported_format": 415,
+    "not_ready": 503,
+}
+UNUSABLE_AUDIO = 422
+SCORE_DIGITS = 6
+
+
+class RequestError(Exception):
+    """A request that cannot be answered; ``code`` is one of STATUS_BY_CODE."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+@dataclass
+class _State:
+    """What the running service holds: nothing until the model is loaded and warm."""
+
+    classifier: Classifier | None = None
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service for one model; the model is loaded when the service starts.
+
+    Raises:
+        ModelError: at start, when the model cannot be used.
+    """
+    state = _State()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        # Opening runs the golden example, so the session is warm before it is ready.
+        state.classifier = await run_in_threadpool(Classifier.open, settings.model, settings.device)
+        yield
+        state.classifier = None
+
+    app = FastAPI(title="Earshot", lifespan=lifespan, version="1")
+    app.add_exception_handler(RequestError, _answer_error)
+    app.add_exception_handler(AudioError, _answer_error)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    _add_health_routes(app, state)
+    _add_classify_route(app, state, settings)
+    return app
+
+
+def _add_health_routes(app: FastAPI, state: _State) -> None:
+    @app.get("/livez", summary="The process answers")
+    async def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz", summary="A model is loaded and warm")
+    async def readyz() -> dict[str, Any]:
+        classifier = _ready(state)
+        return {"status": "ready", "model": _model_info(classifier)}
+
+
+def _add_classify_route(app: FastAPI, state: _State, settings: Settings) -> None:
+    @app.post("/v1/classify", summary="Classify one file or many", openapi_extra=_REQUEST_BODY)
+    async def classify(request: Request) -> JSONResponse:
+        classifier = _ready(state)
+        files = await _read_files(request, settings)
+        results = await run_in_threadpool(_classify, classifier, files, settings)
+        failures = [r["error"]["code"] for r in results if "error" in r]
+        if len(failures) == len(results):
+            if len(results) == 1:
+                return _error(results[0]["error"]["code"], results[0]["error"]["message"])
+            status = _status(failures[0])
+        else:
+            status = 200
+        return JSONResponse({"model": _model_info(classifier), "results": results}, status)
+
+
+def _classify(
+    classifier: Classifier, files: list[tuple[str, bytes]], settings: Settings
+) -> list[dict[str, Any]]:
+    limits = settings.limits()
+
+    def waveforms() -> Iterator[Waveform | AudioError]:
+        for _, blob in files:
+            try:
+                yield classifier.decode(blob, limits).waveform
+            except AudioError as error:
+                yield error
+
+    found = classify_each(classifier, waveforms())
+    return [_result(name, result) for (name, _), result in zip(files, found, strict=True)]
+
+
+def _result(filename: str, result: Prediction | AudioError) -> dict[str, Any]:
+    if isinstance(result, AudioError):
+        return {"filename": filename, "error": {"code": result.code, "message": str(result)}}
+    ranked = result.ranked()
+    return {
+        "filename": filename,
+        "seconds": round(result.seconds, 6),
+        "label": result.label,
+        "score": round(result.score, SCORE_DIGITS),
+        "scores": [{"label": n, "score": round(s, SCORE_DIGITS)} for n, s in ranked],
+        "windows": [
+            {
+                "start": round(window.start_seconds, 6),
+                "end": round(window.end_seconds, 6),
+                "label": window.label,
+                "score": round(window.score, SCORE_DIGITS),
+            }
+            for window in result.windows
+        ],
+    }
+
+
+async def _read_files(request: Request, settings: Settings) -> list[tuple[str, bytes]]:
+    """(filename, bytes) of every file of a multipart request, or of the raw body."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > settings.max_request_bytes:
+        raise _too_large(settings)
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise RequestError("malformed_request", "compressed bodies are not accepted")
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
+        return await _read_multipart(request, settings)
+    body = await _read_body(request, settings)
+    return [(request.headers.get("x-filename", "audio"), body)]
+
+
+async def _read_body(request: Request, settings: Settings) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > settings.max_upload_bytes:
+            raise RequestError(
+                "too_large", f"more than {settings.max_upload_bytes} bytes are not accepted"
+            )
+    return bytes(body)
+
+
+async def _read_multipart(request: Request, settings: Settings) -> list[tuple[str, bytes]]:
+    limited = _limit_stream(request, settings)
+    try:
+        form = await limited.form(max_files=settings.max_files, max_fields=settings.max_files)
+    except HTTPException as error:
+        too_many = "Too many" in str(error.detail)
+        code = "too_many_files" if too_many else "malformed_request"
+        raise RequestError(code, f"the form cannot be read: {error.detail}") from error
+    except (MultiPartException, ClientDisconnect) as error:
+        raise RequestError("malformed_request", f"the form cannot be read: {error}") from error
+    try:
+        uploads = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+        files = [(part.filename or "audio", await part.read()) for part in uploads]
+    finally:
+        await form.close()
+    if not files:
+        raise RequestError(
+            "no_file", "the form holds no file; send one or more in the field 'file'"
+        )
+    return files
+
+
+def _limit_stream(request: Request, settings: Settings) -> Request:
+    """The same request, refused while it streams when it grows past the limit."""
+    received = 0
+
+    async def receive() -> Any:
+        nonlocal received
+        message = await request.receive()
+        received += len(message.get("body", b""))
+        if received > settings.max_request_bytes:
+            raise _too_large(settings)
+        return message
+
+    return Request(request.scope, receive)
+
+
+def _too_large(settings: Settings) -> RequestError:
+    return RequestError(
+        "too_large", f"a request of more than {settings.max_request_bytes} bytes is not accepted"
+    )
+
+
+def _ready(state: _State) -> Classifier:
+    if state.classifier is None:
+        raise RequestError("not_ready", "no model is loaded; try again shortly")
+    return state.classifier
+
+
+def _model_info(classifier: Classifier) -> dict[str, Any]:
+    metadata = classifier.metadata
+    return {
+        "name": classifier.bundle.path.stem,
+        "version": classifier.bundle.sha256[:12],
+        "architecture": metadata.architecture["name"],
+        "created": metadata.created,
+    }
+
+
+def _status(code: str) -> int:
+    return STATUS_BY_CODE.get(code, UNUSABLE_AUDIO)
+
+
+def _error(
+    code: str, message: str, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    content = {"error": {"code": code, "message": message}}
+    return JSONResponse(content, status or _status(code), dict(headers or {}))
+
+
+async def _answer_error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestError | AudioError):
+        raise error
+    return _error(error.code, str(error))
+
+
+async def _answer_http_error(_request: Request, error: Exception) -> JSONResponse:
+    """The framework's own refusals (no such route, wrong method), in our shape."""
+    if not isinstance(error, HTTPException):
+        raise error
+    code = {404: "no_such_route", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    return _error(code, str(error.detail), error.status_code, error.headers)
+
+
+_REQUEST_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}}
+                    },
+                }
+            },
+            "audio/*": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}

@@ -1,0 +1,200 @@
+"""The inference path: audio to windows to one session to predictions.
+
+The only place that runs a released model; the command line, HTTP, batches and the final evaluation
+all come here.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.audio import FILE_LIMITS, AudioError, AudioLimits, Decoded, Waveform, decode, read_file
+from data.windows import loudest_start, pad_to_clip, window_starts
+from models.bundle import Bundle, Device, ModelMetadata, open_bundle
+
+# Neighbouring windows of a long recording share three quarters, so that every word shorter than
+# three quarters of a clip lies whole inside one of them.
+WINDOW_HOP_FRACTION = 0.25
+# Windows to one session.run: more are no faster on a CPU and cost memory.
+MAX_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was heard in one stretch of a recording; ``scores`` (labels,) are probabilities."""
+
+    start_seconds: float
+    end_seconds: float
+    label: str
+    score: float
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was heard in a recording: that of its ``best`` window, where its energy is centred.
+
+    A recording of at most one clip has that one window; a longer one is covered by windows a
+    quarter of a clip apart, in order of time.
+    """
+
+    seconds: float
+    labels: tuple[str, ...]
+    best: Window
+    windows: tuple[Window, ...]
+
+    @property
+    def label(self) -> str:
+        return self.best.label
+
+    @property
+    def score(self) -> float:
+        return self.best.score
+
+    def ranked(self, window: Window | None = None) -> list[tuple[str, float]]:
+        """All labels with their scores in a window (the best one when None), best first."""
+        scores = (window or self.best).scores
+        order = np.argsort(-scores, kind="stable")
+        return [(self.labels[i], float(scores[i])) for i in order]
+
+
+class Classifier:
+    """A released model, ready to answer. Safe to call from several threads."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._config = bundle.metadata.features
+        self._hop_samples = max(1, round(self._config.clip_samples * WINDOW_HOP_FRACTION))
+
+    @classmethod
+    def open(cls, model: Path, device: Device = "cpu") -> Self:
+        """Open a model file.
+
+        Raises:
+            ModelError: the file is missing, damaged or fails its golden example.
+        """
+        return cls(open_bundle(model, device))
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        return self.bundle.metadata
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.bundle.metadata.labels
+
+    @property
+    def sample_rate_hz(self) -> int:
+        return self._config.sample_rate_hz
+
+    def decode(self, blob: bytes, limits: AudioLimits = FILE_LIMITS) -> Decoded:
+        """One file's bytes as the model hears them.
+
+        Raises:
+            AudioError: with a stable code.
+        """
+        return decode(blob, self.sample_rate_hz, limits)
+
+    def classify(self, waveforms: Sequence[Waveform]) -> list[Prediction]:
+        """Classify waveforms (samples,) float32 at the model's rate, of any lengths but zero."""
+        return list(self.classify_stream(waveforms))
+
+    def classify_file(self, path: Path, limits: AudioLimits = FILE_LIMITS) -> Prediction:
+        """Classify one audio file.
+
+        Raises:
+            AudioError: with a stable code.
+        """
+        return self.classify([self.decode(read_file(path, limits), limits).waveform])[0]
+
+    def classify_stream(self, waveforms: Iterable[Waveform]) -> Iterator[Prediction]:
+        """Predictions in the order of the waveforms, which are read as the batches fill."""
+        pending: list[Waveform] = []
+        n_windows = 0
+        for waveform in waveforms:
+            pending.append(waveform)
+            n_windows += len(self._starts(waveform))
+            if n_windows >= MAX_BATCH:
+                yield from self._classify_pending(pending)
+                pending, n_windows = [], 0
+        yield from self._classify_pending(pending)
+
+    def run(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities (batch, labels) of clips (batch, clip_samples): the one call of the session."""
+        found: NDArray[np.float32] = self.bundle.session.run(
+            ["probabilities"], {"waveform": clips}
+        )[0]
+        return found
+
+    def _classify_pending(self, pending: Sequence[Waveform]) -> Iterator[Prediction]:
+        starts = [self._starts(waveform) for waveform in pending]
+        jobs = [
+            (waveform, start)
+            for waveform, row in zip(pending, starts, strict=True)
+            for start in row
+        ]
+        scores = np.concatenate(
+            [self._run_windows(jobs[i : i + MAX_BATCH]) for i in range(0, len(jobs), MAX_BATCH)]
+            or [np.zeros((0, len(self.labels)), np.float32)]
+        )
+        first = 0
+        for waveform, row in zip(pending, starts, strict=True):
+            yield self._prediction(waveform, row, scores[first : first + len(row)])
+            first += len(row)
+
+    def _run_windows(self, jobs: Sequence[tuple[Waveform, int]]) -> NDArray[np.float32]:
+        size = self._config.clip_samples
+        return self.run(np.stack([pad_to_clip(w[start : start + size], size) for w, start in jobs]))
+
+    def _starts(self, waveform: Waveform) -> list[int]:
+        """First samples of the windows; the last of the list is the best one."""
+        size = self._config.clip_samples
+        if len(waveform) <= size:
+            return [0]
+        return [
+            *window_starts(len(waveform), size, self._hop_samples),
+            loudest_start(waveform, size),
+        ]
+
+    def _prediction(
+        self, waveform: Waveform, starts: Sequence[int], scores: NDArray[np.float32]
+    ) -> Prediction:
+        windows = [self._window(waveform, *pair) for pair in zip(starts, scores, strict=True)]
+        best = windows[-1]
+        covering = windows[:-1] if len(windows) > 1 else windows
+        return Prediction(len(waveform) / self.sample_rate_hz, self.labels, best, tuple(covering))
+
+    def _window(self, waveform: Waveform, start: int, scores: NDArray[np.float32]) -> Window:
+        end = min(start + self._config.clip_samples, len(waveform))
+        top = int(scores.argmax())
+        rate = self.sample_rate_hz
+        return Window(start / rate, end / rate, self.labels[top], float(scores[top]), scores)
+
+
+def classify_each(
+    classifier: Classifier, waveforms: Iterable[Waveform | AudioError]
+) -> Iterator[Prediction | AudioError]:
+    """A prediction for each waveform, and each error in its place: a bad file harms no other."""
+    failures: dict[int, AudioError] = {}
+
+    def usable() -> Iterator[Waveform]:
+        for position, waveform in enumerate(waveforms):
+            if isinstance(waveform, AudioError):
+                failures[position] = waveform
+            else:
+                yield waveform
+
+    position = 0
+    for prediction in classifier.classify_stream(usable()):
+        while position in failures:
+            yield failures.pop(position)
+            position += 1
+        yield prediction
+        position += 1
+    while position in failures:
+        yield failures.pop(position)
+        position += 1

@@ -1,0 +1,147 @@
+"""The ``earshot`` command: ``classify`` and ``serve``, and the commands of ``training`` beside them.
+
+Results go to stdout, progress and messages to stderr. Exit codes: 0 done; 1 done, but some inputs
+failed and were reported; 2 nothing done, with one clear sentence; 130 interrupted.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn, TextIO
+
+import typer
+
+from data.errors import EarshotError
+
+EXIT_SOME_FAILED = 1
+EXIT_NOTHING_DONE = 2
+EXIT_INTERRUPTED = 130
+# What only the extra ``train`` brings; without it the message names the install command.
+TRAINING_PACKAGES = frozenset(
+    {"torch", "torchaudio", "librosa", "pandas", "sklearn", "onnx", "onnxscript", "matplotlib"}
+)
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="Model file; the shipped digit model without it.", metavar="MODEL"
+    ),
+]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(help="Where to compute; auto takes CUDA if usable."),
+]
+
+
+def build_app() -> typer.Typer:
+    """All commands. Importing them is cheap: each imports what it needs when it runs."""
+    # The one import upwards: the command line shows all packages, also in a serving-only install.
+    from training.cli import add_training_commands
+
+    app = typer.Typer(
+        name="earshot",
+        help="Train, measure, export and serve audio classifiers that work on voices never heard.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    add_training_commands(app)
+    app.command()(classify)
+    app.command()(serve)
+    return app
+
+
+def main() -> None:
+    """Entry point: runs a command and turns errors into one sentence and an exit code."""
+    try:
+        build_app()()
+    except EarshotError as error:
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in TRAINING_PACKAGES:
+            raise
+        _fail(f"this command needs {package}; install it with: pip install 'earshot[train]'")
+    except KeyboardInterrupt:
+        typer.echo("earshot: interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader of stdout (head, say) has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"earshot: {message}", err=True)
+    sys.exit(EXIT_NOTHING_DONE)
+
+
+def classify(
+    paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders to search.")],
+    model: ModelOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Results file, .csv or .jsonl; CSV on stdout without it.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="How many labels a row names.")] = 1,
+    windows: Annotated[
+        bool, typer.Option("--windows", help="A row for every window of a long recording.")
+    ] = False,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Classify audio files and folders: a row for every file, also for those that cannot be read."""
+    from models.released import find_model
+    from service.batch import classify_files, find_files, open_writer, output_suffix, write_rows
+    from service.classifier import Classifier
+
+    suffix = ".csv" if out is None else output_suffix(out)
+    files = find_files(paths)
+    classifier = Classifier.open(find_model(model), device)
+    with _results_file(out) as file, _progress("classify", len(files)) as on_file:
+        writer = open_writer(file, suffix, min(top_k, len(classifier.labels)))
+        total, failed = write_rows(
+            classify_files(classifier, files, windows=windows), writer, on_file
+        )
+    where = "" if out is None else f"; results in {out}"
+    if out is not None or failed:
+        typer.echo(
+            f"{total - failed} of {total} files classified, {failed} failed{where}", err=True
+        )
+    if failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def serve(
+    model: ModelOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Serve a model over HTTP: POST /v1/classify, /livez, /readyz, /docs."""
+    from models.released import find_model
+    from service.server import run_server
+
+    run_server(find_model(model), host, port, device)
+
+
+@contextlib.contextmanager
+def _results_file(out: Path | None) -> Iterator[TextIO]:
+    if out is None:
+        yield sys.stdout
+        return
+    from data.staging import staged_file
+
+    with staged_file(out) as staging, staging.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _progress(what: str, total: int) -> Iterator[Callable[[bool], None]]:
+    """A bar on stderr, when that is a terminal and there is enough to do."""
+    if total < 2 or not sys.stderr.isatty():
+        yield lambda failed: None
+        return
+    from service.progress import file_progress
+
+    with file_progress(what, total) as on_file:
+        yield on_file

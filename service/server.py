@@ -1,0 +1,51 @@
+"""A server process around the app: settings from the environment and the command line."""
+
+import socket
+from pathlib import Path
+
+import typer
+import uvicorn
+
+from data.errors import EarshotError
+from models.bundle import Device, open_bundle
+from service.app import create_app
+from service.settings import Settings
+
+
+class ServerError(EarshotError):
+    """The server cannot start."""
+
+
+def run_server(model: Path, host: str, port: int, device: Device) -> None:
+    """Serve until interrupted.
+
+    Raises:
+        ModelError: the model cannot be used.
+        ServerError: the address is taken or not ours.
+    """
+    settings = Settings(model=model, device=device)
+    bundle = open_bundle(model, device)  # told here in one sentence, not in a start-up traceback
+    listener = _listen(host, port)
+    address = listener.getsockname()
+    shown = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
+    url = f"http://{shown}:{address[1]}"
+    typer.echo(
+        f"serving {model} ({len(bundle.metadata.labels)} labels, {bundle.provider}) at {url}",
+        err=True,
+    )
+    typer.echo(f"try: curl -F file=@clip.wav {url}/v1/classify", err=True)
+    config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=10)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise ServerError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; give another --host or --port"
+        ) from error
+    return listener

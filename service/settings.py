@@ -1,0 +1,25 @@
+"""How a service is deployed: environment variables ``EARSHOT_*``, overridden by the command line."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from data.audio import AudioLimits
+from models.bundle import Device
+
+
+class Settings(BaseSettings):
+    """Limits are per file unless they say otherwise; an unknown field is an error."""
+
+    model_config = SettingsConfigDict(env_prefix="EARSHOT_", extra="forbid", frozen=True)
+
+    model: Path
+    device: Device = "cpu"
+    max_upload_bytes: int = Field(10_000_000, gt=0)
+    max_request_bytes: int = Field(50_000_000, gt=0, description="all files of one request")
+    max_files: int = Field(64, gt=0, description="files of one request")
+    max_seconds: float = Field(60.0, gt=0)
+
+    def limits(self) -> AudioLimits:
+        return AudioLimits(max_bytes=self.max_upload_bytes, max_seconds=self.max_seconds)

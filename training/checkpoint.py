@@ -1,0 +1,114 @@
+"""Checkpoints of a run: written aside and renamed, read with ``weights_only=True``."""
+
+import dataclasses
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.features import FeatureConfig, FeatureKind
+from data.staging import staged_file
+from models.pipeline import NormalisedNetwork
+from models.zoo import build
+from training.config import TrainConfig, TrainingError
+
+LAST, BEST = "last.pt", "best.pt"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One row of the learning curves; losses are cross-entropies in nats, accuracies fractions."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run after some epoch: everything needed to go on, and everything needed to export."""
+
+    config: TrainConfig
+    features: FeatureConfig
+    labels: tuple[str, ...]
+    dataset_hash: str
+    weights: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    history: tuple[EpochRecord, ...]
+
+    @property
+    def best(self) -> EpochRecord:
+        """The epoch of the lowest validation loss so far."""
+        return min(self.history, key=lambda record: record.val_loss)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; the one that was there stays until the new one is whole."""
+    values = {
+        "schema_version": SCHEMA_VERSION,
+        "config": checkpoint.config.to_dict(),
+        "features": checkpoint.features.to_dict(),
+        "labels": list(checkpoint.labels),
+        "dataset_hash": checkpoint.dataset_hash,
+        "weights": checkpoint.weights,
+        "optimizer": checkpoint.optimizer,
+        "history": [dataclasses.asdict(record) for record in checkpoint.history],
+    }
+    with staged_file(path) as staging:
+        torch.save(values, staging)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint to the CPU.
+
+    Raises:
+        TrainingError: no checkpoint there, or one that is damaged or of another version.
+    """
+    if not path.is_file():
+        raise TrainingError(
+            f"{path.parent} holds no finished run ({path.name} is missing); "
+            f"start one with `earshot train DATASET --out {path.parent}`"
+        )
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+        if values["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema {values['schema_version']}, not {SCHEMA_VERSION}")
+        return Checkpoint(
+            config=TrainConfig(**values["config"]),
+            features=FeatureConfig.from_dict(values["features"]),
+            labels=tuple(values["labels"]),
+            dataset_hash=values["dataset_hash"],
+            weights=values["weights"],
+            optimizer=values["optimizer"],
+            history=tuple(EpochRecord(**record) for record in values["history"]),
+        )
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:
+        reason = (str(error).splitlines() or ["it ends early"])[0]
+        raise TrainingError(f"the checkpoint {path} is damaged: {reason}; train again") from error
+
+
+def rebuild_network(checkpoint: Checkpoint) -> NormalisedNetwork:
+    """The network of a checkpoint, in evaluation mode."""
+    kind: FeatureKind = checkpoint.config.features
+    bins = checkpoint.features.bins(kind)
+    network = build(
+        checkpoint.config.model, bins, checkpoint.features.frames, len(checkpoint.labels),
+        checkpoint.config.options,
+    )  # fmt: skip
+    normalised = NormalisedNetwork(network, torch.zeros(bins), torch.ones(bins))
+    normalised.load_state_dict(checkpoint.weights)
+    return normalised.eval()

@@ -1,0 +1,271 @@
+"""The commands of training: check, prepare, train, export, evaluate, demo.
+
+Importing this module is cheap and needs no training package: each command imports what it runs.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from data.errors import EarshotError
+
+if TYPE_CHECKING:
+    from data.features import FeatureConfig
+    from data.prepare import Prepared
+
+LabelsArgument = Annotated[Path, typer.Argument(metavar="LABELS.csv", help="Labels CSV.")]
+AudioDirOption = Annotated[
+    Path | None, typer.Option(help="Folder of relative file names; the CSV's own without it.")
+]
+SplitOption = Annotated[
+    Literal["random", "speaker", "column"] | None,
+    typer.Option(help="Who is tested on; the most honest one that the columns allow without it."),
+]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(help="Where to train; auto takes CUDA if there is one."),
+]
+EXIT_SOME_FAILED = 1
+
+
+def add_training_commands(app: typer.Typer) -> None:
+    """Put the commands on the ``earshot`` command line."""
+    for command in (check, prepare, train, export, evaluate, demo):
+        app.command()(command)
+
+
+def check(
+    labels_csv: LabelsArgument,
+    audio_dir: AudioDirOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Read the CSV and every file it names, and list all that is wrong."""
+    from data.checks import check_labels
+    from training.progress import work_progress
+
+    with work_progress("check") as on_progress:
+        report = check_labels(labels_csv, audio_dir, on_progress)
+    typer.echo(
+        json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else report.text()
+    )
+    if report.problems:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def prepare(
+    labels_csv: LabelsArgument,
+    out: Annotated[Path, typer.Option(help="Dataset folder to write.")],
+    audio_dir: AudioDirOption = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad rows and files out, and list them.")
+    ] = False,
+    split: SplitOption = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Hz; the commonest of the files, at most 16000, without it.")
+    ] = None,
+    clip_seconds: Annotated[
+        float, typer.Option(help="Seconds that the network sees at once.")
+    ] = 1.0,
+    n_fft: Annotated[
+        int | None, typer.Option(help="Samples of a transform; 32 ms without it.")
+    ] = None,
+    win_length: Annotated[
+        int | None, typer.Option(help="Samples of a window; n_fft without it.")
+    ] = None,
+    hop_length: Annotated[
+        int | None, typer.Option(help="Samples; half a window without it.")
+    ] = None,
+    n_mels: Annotated[int | None, typer.Option(help="Mel bands.")] = None,
+    n_mfcc: Annotated[int | None, typer.Option(help="Cepstral coefficients.")] = None,
+    f_min: Annotated[
+        float | None, typer.Option(help="Hz, lower edge of the first mel band.")
+    ] = None,
+    f_max: Annotated[
+        float | None, typer.Option(help="Hz, upper edge of the last mel band.")
+    ] = None,
+) -> None:
+    """Turn labels and audio into MFCC and log-mel tensors on disk."""
+    from data.labels import read_labels
+    from data.prepare import commonest_rate
+    from data.prepare import prepare as prepare_dataset
+    from training.progress import work_progress
+
+    labelled = read_labels(labels_csv, audio_dir)
+    rate_hz = sample_rate or commonest_rate(labelled.clips)
+    given = {
+        "n_fft": n_fft, "win_length": win_length, "hop_length": hop_length, "n_mels": n_mels,
+        "n_mfcc": n_mfcc, "f_min_hz": f_min, "f_max_hz": f_max,
+    }  # fmt: skip
+    features = _features(rate_hz, clip_seconds, {k: v for k, v in given.items() if v is not None})
+    with work_progress("prepare") as on_progress:
+        prepared = prepare_dataset(
+            labelled, out, features=features, split=split, skip_bad=skip_bad, progress=on_progress
+        )
+    _tell_prepared(prepared)
+    if prepared.skipped:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def train(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    model: Annotated[str | None, typer.Option(help="cnn or crnn.  [default: cnn]")] = None,
+    features: Annotated[
+        Literal["mfcc", "log_mel"] | None,
+        typer.Option(help="What the network sees.  [default: what suits it best]"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="At most.  [default: cnn 150, crnn 40]")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Clips a step.  [default: 64]")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of Adam.  [default: 0.001]")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without improvement to stop after.  [default: 20]")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights, order and dropout.  [default: 42]")
+    ] = None,
+    recurrent: Annotated[
+        Literal["gru", "lstm"] | None, typer.Option(help="Layer of crnn.  [default: gru]")
+    ] = None,
+    device: DeviceOption = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped.")
+    ] = False,
+) -> None:
+    """Train a network on a dataset; leaves checkpoints, metrics, curves and a confusion matrix."""
+    from data.dataset import open_dataset
+    from training.progress import training_progress
+    from training.run import choose_config, train_run
+
+    flags = {
+        "model": model, "features": features, "epochs": epochs, "batch_size": batch_size,
+        "learning_rate": learning_rate, "patience": patience, "seed": seed,
+        "options": None if recurrent is None else {"recurrent": recurrent},
+    }  # fmt: skip
+    given = {name: value for name, value in flags.items() if value is not None}
+    config = choose_config(out, given, resume=resume)
+    with training_progress(config.epochs) as progress:
+        metrics = train_run(
+            open_dataset(dataset), out, config, device=device, resume=resume, progress=progress
+        )
+    _tell_trained(metrics, out)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder made by train.")],
+    out: Annotated[Path, typer.Option(help="ONNX file to write.")],
+) -> None:
+    """Write a run's best epoch as one ONNX file, checked against PyTorch."""
+    from training.export import export as export_run
+
+    exported = export_run(run, out)
+    typer.echo(
+        f"{exported.path}: {exported.bytes / 1e6:.2f} MB, {len(exported.metadata.labels)} labels, "
+        f"ONNX Runtime and PyTorch agree within {exported.worst_difference:.1e}"
+    )
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
+    labels_csv: LabelsArgument,
+    audio_dir: AudioDirOption = None,
+    split: Annotated[
+        Literal["test", "val", "train", "all"] | None,
+        typer.Option(
+            help="Rows of the split column to use; the test rows without it, if there are any."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for a report.")] = None,
+) -> None:
+    """Measure a model file on labelled recordings, the way it will be used."""
+    from training.evaluate import evaluate_model, write_evaluation
+    from training.progress import work_progress
+
+    with work_progress("evaluate") as on_progress:
+        result = evaluate_model(model, labels_csv, audio_dir, split=split, progress=on_progress)
+    for note in result.notes:
+        typer.echo(note, err=True)
+    if out is not None:
+        write_evaluation(result, out)
+        typer.echo(f"report in {out}", err=True)
+    typer.echo(
+        json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if as_json else result.text()
+    )
+    if result.failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def demo(
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="LABELS.csv", help="Your own clips; spoken digits without it."),
+    ] = None,
+    audio_dir: AudioDirOption = None,
+    out: Annotated[Path, typer.Option(help="Folder for all that the demo makes.")] = Path(
+        "artifacts/demo"
+    ),
+    run_server: Annotated[
+        bool, typer.Option("--serve", help="Serve the model at the end.")
+    ] = False,
+) -> None:
+    """The whole way in about a minute: data, training, evaluation, export, a classified file."""
+    from training.demo import run_demo
+
+    model = run_demo(data, audio_dir, out)
+    if run_server:
+        from service.server import run_server as serve_model
+
+        serve_model(model, "127.0.0.1", 8000, "cpu")
+
+
+def _features(rate_hz: int, clip_seconds: float, given: dict[str, Any]) -> "FeatureConfig":
+    """The defaults at this rate with what was given put in; what follows from n_fft follows."""
+    import dataclasses
+
+    from data.features import FeatureConfig
+
+    if rate_hz < 1 or not clip_seconds > 0:
+        raise EarshotError("--sample-rate and --clip-seconds must be above 0")
+    defaults = FeatureConfig.for_rate(rate_hz, clip_seconds)
+    if "n_fft" in given:
+        given.setdefault("win_length", given["n_fft"])
+    if "win_length" in given:
+        given.setdefault("hop_length", max(1, given["win_length"] // 2))
+    if "n_mels" in given:
+        given.setdefault("n_mfcc", min(defaults.n_mfcc, given["n_mels"]))
+    return dataclasses.replace(defaults, **given)
+
+
+def _tell_prepared(prepared: "Prepared") -> None:
+    parts = ", ".join(f"{prepared.by_split.get(s, 0)} {s}" for s in ("train", "val", "test"))
+    features = prepared.features
+    typer.echo(
+        f"{prepared.folder}: {prepared.clips} clips, {len(prepared.labels)} labels, {parts} "
+        f"({prepared.split_mode} split); {features.sample_rate_hz} Hz, {features.clip_seconds:g} s, "
+        f"MFCC {features.n_mfcc} x {features.frames}, log-mel {features.n_mels} x {features.frames}"
+    )
+    for note in prepared.notes():
+        typer.echo(f"note: {note}", err=True)
+
+
+def _tell_trained(metrics: dict[str, Any], run: Path) -> None:
+    part = "test" if metrics["test"] else "validation"
+    found = metrics[part]
+    low, high = (100 * bound for bound in found["accuracy_ci95"])
+    typer.echo(
+        f"{run}: {metrics['model']} on {metrics['features']}, {metrics['parameters']:,} parameters, "
+        f"best epoch {metrics['best_epoch']} of {metrics['epochs']}, "
+        f"{metrics['training_seconds']:.0f} s on {metrics['device']}"
+    )
+    typer.echo(
+        f"{part} accuracy {100 * found['accuracy']:.2f} % ({low:.1f} to {high:.1f}), "
+        f"{found['clips']} clips, {metrics['split_mode']} split"
+    )
+    sys.stdout.flush()

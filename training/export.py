@@ -1,0 +1,164 @@
+"""A run to the released model: one ONNX file that takes waveforms, refused if it would drift."""
+
+import datetime
+import json
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from data.errors import EarshotError
+from data.staging import staged_file
+from models.bundle import Golden, ModelMetadata, open_bundle, open_session
+from models.pipeline import WaveformClassifier
+from training.checkpoint import BEST, Checkpoint, load_checkpoint, rebuild_network
+from training.report import METRICS
+
+PARITY_BATCHES = (1, 3, 17)
+PARITY_TOLERANCE = 1e-4
+OPSET = 18
+_EXAMPLE_BATCH = 2  # the exporter takes a batch of one for a constant
+
+
+class ExportError(EarshotError):
+    """The run cannot be exported, or ONNX Runtime would answer otherwise than PyTorch."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The file written and the largest difference seen between PyTorch and ONNX Runtime."""
+
+    path: Path
+    bytes: int
+    worst_difference: float
+    metadata: ModelMetadata
+
+
+def export(run: Path, out: Path) -> Exported:
+    """Export the best epoch of a run; ``out`` is written only when the parity check passes.
+
+    Raises:
+        TrainingError: the run has no usable checkpoint.
+        ExportError: PyTorch and ONNX Runtime differ by more than 1e-4.
+        OutputError: ``out`` cannot be written.
+    """
+    checkpoint = load_checkpoint(run / BEST)
+    model = WaveformClassifier(
+        checkpoint.features,
+        checkpoint.config.features,
+        rebuild_network(checkpoint),
+        temperature=1.0,
+    ).eval()
+    graph = to_onnx(model)
+    worst = check_parity(model, graph, out)
+    metadata = _metadata(run, checkpoint, model)
+    helper = onnx.load_from_string(graph)
+    onnx.helper.set_model_props(helper, metadata.to_props())
+    helper.producer_name = "earshot"
+    with staged_file(out) as staging:
+        staging.write_bytes(helper.SerializeToString())
+        open_bundle(staging)  # as a server will: metadata and golden example
+        size = staging.stat().st_size
+    return Exported(out, size, worst, metadata)
+
+
+def to_onnx(model: WaveformClassifier) -> bytes:
+    """The graph with weights inside: ``waveform`` (batch, samples) to ``probabilities``, ``embedding``."""
+    example = torch.zeros(_EXAMPLE_BATCH, model.frontend.config.clip_samples)
+    with warnings.catch_warnings():
+        # The exporter warns of its own dependencies' future; the parity check judges its work.
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            model, (example,), dynamo=True, verbose=False, opset_version=OPSET,
+            input_names=["waveform"], output_names=["probabilities", "embedding"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
+        )  # fmt: skip
+    if program is None:
+        raise ExportError("the ONNX exporter returned nothing")
+    graph: bytes = program.model_proto.SerializeToString()
+    return graph
+
+
+def check_parity(model: WaveformClassifier, graph: bytes, out: Path) -> float:
+    """The largest difference of probabilities over random batches of 1, 3 and 17.
+
+    Raises:
+        ExportError: it exceeds 1e-4.
+    """
+    session = open_session(graph, "cpu", out)
+    worst = 0.0
+    for batch in PARITY_BATCHES:
+        waveforms = _test_waveforms(batch, model.frontend.config.clip_samples)
+        with torch.inference_mode():
+            expected, embedding = (t.numpy() for t in model(torch.from_numpy(waveforms)))
+        found, found_embedding = session.run(
+            ["probabilities", "embedding"], {"waveform": waveforms}
+        )
+        scale = max(1.0, float(np.abs(embedding).max()))
+        difference = max(
+            float(np.abs(found - expected).max()),
+            float(np.abs(found_embedding - embedding).max()) / scale,
+        )
+        if not difference <= PARITY_TOLERANCE:
+            raise ExportError(
+                f"ONNX Runtime and PyTorch differ by {difference:.2g} at batch {batch} (at most "
+                f"{PARITY_TOLERANCE:g} is allowed); nothing was written. Check the versions of torch, "
+                "onnx, onnxscript and onnxruntime against uv.lock"
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+def _test_waveforms(batch: int, samples: int) -> NDArray[np.float32]:
+    """Noise bursts of speech-like levels (batch, samples): loud, quiet and partly silent clips."""
+    generator = np.random.default_rng(batch)
+    levels = generator.uniform(0.01, 0.5, (batch, 1))
+    waveforms = generator.standard_normal((batch, samples)) * levels / 3
+    waveforms[:, : samples // 4] = 0.0
+    return np.clip(waveforms, -1, 1).astype(np.float32)
+
+
+def _metadata(run: Path, checkpoint: Checkpoint, model: WaveformClassifier) -> ModelMetadata:
+    return ModelMetadata(
+        labels=checkpoint.labels,
+        features=checkpoint.features,
+        feature_kind=checkpoint.config.features,
+        architecture={"name": checkpoint.config.model, "options": checkpoint.config.options},
+        training_data_hash=checkpoint.dataset_hash,
+        metrics=_run_metrics(run),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        temperature=model.temperature,
+        golden=_golden(model),
+    )
+
+
+def _golden(model: WaveformClassifier) -> Golden:
+    waveform = _test_waveforms(1, model.frontend.config.clip_samples)[0]
+    golden = Golden((waveform * 32767).astype(np.int16), ())
+    with torch.inference_mode():
+        probabilities, _ = model(torch.from_numpy(golden.input()))
+    return Golden(golden.waveform, tuple(probabilities[0].tolist()))
+
+
+def _run_metrics(run: Path) -> dict[str, Any]:
+    """Accuracy and its interval from the run's report; empty while a run has none yet."""
+    try:
+        report = json.loads((run / METRICS).read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    kept = ("clips", "accuracy", "accuracy_ci95", "macro_f1")
+    return {
+        "split_mode": report["split_mode"],
+        **{
+            part: {key: report[part][key] for key in kept}
+            for part in ("validation", "test")
+            if report[part]
+        },
+    }

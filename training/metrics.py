@@ -1,0 +1,96 @@
+"""Accuracy and its company, computed from true and predicted labels."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+Z95 = 1.959964  # the 97.5 % point of the normal distribution
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """How well predictions fit; fractions, not percent. ``confusion`` rows are the true labels.
+
+    ``per_label`` holds clips, precision, recall and f1 of each label, ``per_speaker`` clips and
+    accuracy of each known speaker.
+    """
+
+    clips: int
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    macro_f1: float
+    per_label: dict[str, dict[str, float]]
+    per_speaker: dict[str, dict[str, float]]
+    confusion: list[list[int]]
+    labels: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """In the order of the contract of ``earshot evaluate --json``."""
+        return {
+            "clips": self.clips,
+            "accuracy": self.accuracy,
+            "accuracy_ci95": list(self.accuracy_ci95),
+            "macro_f1": self.macro_f1,
+            "per_label": self.per_label,
+            "per_speaker": self.per_speaker,
+            "confusion": self.confusion,
+            "labels": list(self.labels),
+        }
+
+
+def compute_metrics(
+    truth: Sequence[str], predicted: Sequence[str], speakers: Sequence[str], labels: Sequence[str]
+) -> Metrics:
+    """Metrics of one clip or more; ``labels`` are all that a prediction may be.
+
+    ``macro_f1`` is the mean over the labels that occur in ``truth`` or ``predicted``.
+    """
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, predicted, labels=list(labels), zero_division=0.0
+    )
+    confusion = confusion_matrix(truth, predicted, labels=list(labels))
+    occurs = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
+    right = int(np.trace(confusion))
+    per_label = {
+        label: {
+            "clips": int(support[i]),
+            "precision": float(precision[i]),
+            "recall": float(recall[i]),
+            "f1": float(f1[i]),
+        }
+        for i, label in enumerate(labels)
+    }
+    return Metrics(
+        clips=len(truth),
+        accuracy=right / len(truth),
+        accuracy_ci95=wilson_interval(right, len(truth)),
+        macro_f1=float(f1[occurs].mean()),
+        per_label=per_label,
+        per_speaker=_per_speaker(truth, predicted, speakers),
+        confusion=confusion.tolist(),
+        labels=tuple(labels),
+    )
+
+
+def wilson_interval(right: int, total: int) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson, 1927): honest also at 100 % of few clips."""
+    p, z2 = right / total, Z95**2
+    centre = (p + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z95 / (1 + z2 / total) * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _per_speaker(
+    truth: Sequence[str], predicted: Sequence[str], speakers: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    frame = pd.DataFrame({"speaker": speakers, "right": np.array(truth) == np.array(predicted)})
+    known = frame[frame["speaker"] != ""].groupby("speaker")["right"]
+    return {
+        str(speaker): {"clips": len(right), "accuracy": float(right.mean())}
+        for speaker, right in known
+    }

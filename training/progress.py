@@ -1,0 +1,66 @@
+"""Live progress on stderr: a bar on a terminal, a line an epoch elsewhere, so that logs stay readable."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from training.checkpoint import EpochRecord
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Who hears of a run as it goes: (epoch, batches done, batches in all), and finished epochs."""
+
+    on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None
+    on_epoch: Callable[[EpochRecord], None] = lambda record: None
+
+
+def describe(record: EpochRecord, epochs: int) -> str:
+    """One epoch in one line."""
+    return (
+        f"epoch {record.epoch:>3}/{epochs}  loss {record.loss:.4f}  accuracy {100 * record.accuracy:5.1f} %"
+        f"  validation loss {record.val_loss:.4f}  accuracy {100 * record.val_accuracy:5.1f} %"
+        f"  {record.seconds:.1f} s"
+    )
+
+
+@contextlib.contextmanager
+def training_progress(epochs: int) -> Iterator[TrainingProgress]:
+    """A line for every epoch, and on a terminal a bar for the one that runs."""
+    if not sys.stderr.isatty():
+        yield TrainingProgress(
+            on_epoch=lambda record: typer.echo(describe(record, epochs), err=True)
+        )
+        return
+    columns = (
+        TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", epoch=1, total=None)
+
+        def on_batch(epoch: int, done: int, total: int) -> None:
+            bar.update(task, epoch=epoch, completed=done, total=total)
+
+        yield TrainingProgress(on_batch, lambda record: bar.console.print(describe(record, epochs)))
+
+
+@contextlib.contextmanager
+def work_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for counted work, on a terminal; call what is yielded with (done, total)."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

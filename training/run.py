@@ -1,0 +1,50 @@
+"""A training run as users know it: fit, then the report, in one folder."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from data.dataset import Dataset
+from models.zoo import entry
+from training.checkpoint import LAST, load_checkpoint
+from training.config import DeviceChoice, TrainConfig
+from training.fit import fit
+from training.progress import TrainingProgress
+from training.report import write_report
+
+
+def choose_config(out: Path, given: dict[str, Any], *, resume: bool) -> TrainConfig:
+    """The configuration of a run: what was given, over what it was begun with, over the defaults.
+
+    Raises:
+        EarshotError: a value that cannot be trained with, or a damaged checkpoint.
+    """
+    last = out / LAST
+    if resume and last.is_file():
+        return replace(load_checkpoint(last).config, **given)
+    model = given.get("model", TrainConfig.model)
+    chosen = entry(model)
+    defaults = TrainConfig(model=model, features=chosen.features, epochs=chosen.epochs)
+    return replace(defaults, **given)
+
+
+def train_run(
+    dataset: Dataset,
+    out: Path,
+    config: TrainConfig,
+    *,
+    device: DeviceChoice = "auto",
+    resume: bool = False,
+    progress: TrainingProgress | None = None,
+) -> dict[str, Any]:
+    """Train into ``out`` and measure the best epoch; returns what metrics.json holds.
+
+    Raises:
+        TrainingError: the run cannot start or go on.
+    """
+    heard = progress or TrainingProgress()
+    result = fit(
+        dataset, out, config, device=device, resume=resume,
+        on_batch=heard.on_batch, on_epoch=heard.on_epoch,
+    )  # fmt: skip
+    return write_report(dataset, out, result)

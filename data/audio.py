@@ -29,21 +29,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from data.containers import ACCEPTED_FORMATS, declared_bytes, is_accepted
 from data.errors import EarshotError
-from data.wav import parse_wav, read_mono
+from data.wav import average_channels, parse_wav, read_mono
 
 Waveform = NDArray[np.float32]
 
-# Leading bytes of the containers handed to libsndfile. It knows some twenty more, rarely met and
-# with a history of memory errors, which it would otherwise try in turn.
-_CONTAINERS = {
-    b"RIFF": "WAV", b"RIFX": "WAV", b"RF64": "WAV", b"riff": "W64", b"FORM": "AIFF",
-    b".snd": "AU", b"caff": "CAF", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3\x02": "MP3",
-    b"ID3\x03": "MP3", b"ID3\x04": "MP3",
-}  # fmt: skip
-ACCEPTED_FORMATS = "WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, AU, CAF or W64"
-# Of these the header states the exact number of frames, so that fewer means a cut file.
-_EXACT_LENGTH_FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC"})
 # Float audio may pass full scale (1.0) a little; a hundred times is a file in other units.
 MAX_SAMPLE_MAGNITUDE = 100.0
 _BLOCK_SAMPLES = 1 << 18
@@ -169,22 +160,38 @@ def _decode_native(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
 
 
 def _decode_with_libsndfile(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
-    _check_container(blob)
+    if not is_accepted(blob):
+        raise AudioError("unsupported_format", f"not audio; accepted are {ACCEPTED_FORMATS}")
     try:
-        with soundfile.SoundFile(io.BytesIO(blob)) as file:
+        with soundfile.SoundFile(_SeekableBytes(blob)) as file:
             _check_header(file.samplerate, file.channels, file.frames, limits)
-            samples = np.concatenate([*_mono_blocks(file, limits), np.zeros(0, np.float32)])
-            exact = file.format in _EXACT_LENGTH_FORMATS
-            if exact and len(samples) < file.frames < 1 << 62:
+            if declared_bytes(blob) > len(blob):
                 raise AudioError(
                     "truncated",
-                    f"the header promises {file.frames} samples, {len(samples)} are there",
+                    f"the header promises {declared_bytes(blob)} bytes, {len(blob)} are there",
                 )
-            return samples, file.samplerate
+            blocks = list(_mono_blocks(file, limits))
+            return np.concatenate([*blocks, np.zeros(0, np.float32)]), file.samplerate
     # libsndfile's binding lets some codecs' refusals through as plain Python errors.
     except (soundfile.SoundFileError, ValueError, TypeError, RuntimeError, OverflowError) as error:
         reason = str(error).removeprefix("Error opening ").split(": ", 1)[-1].rstrip(".")
+        # What libFLAC says of a file that is cut, or damaged after its header.
+        if "lost sync" in reason:
+            raise AudioError("truncated", "cut or damaged: the samples end too early") from error
         raise AudioError("unsupported_format", f"does not decode: {reason}") from error
+
+
+class _SeekableBytes(io.BytesIO):
+    """Stays where it is when a broken header sends it before the start.
+
+    An exception here would be printed with a traceback by the binding, and then ignored.
+    """
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
 
 
 def _mono_blocks(file: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Waveform]:
@@ -195,20 +202,7 @@ def _mono_blocks(file: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Wav
         frames_left -= len(block)
         if frames_left < 0:
             raise AudioError("too_long", f"longer than {limits.max_seconds:g} s")
-        yield block[:, 0] if file.channels == 1 else block.mean(axis=1, dtype=np.float32)
-
-
-def _check_container(blob: bytes) -> None:
-    # MP3 has no magic number: a frame starts with 11 set bits, then layer III and a valid rate.
-    mpeg_frame = (
-        len(blob) > 3
-        and blob[0] == 0xFF
-        and blob[1] & 0xE6 == 0xE2
-        and blob[2] & 0xF0 not in (0x00, 0xF0)
-        and blob[2] & 0x0C != 0x0C
-    )
-    if blob[:4] not in _CONTAINERS and not mpeg_frame:
-        raise AudioError("unsupported_format", f"not audio; accepted are {ACCEPTED_FORMATS}")
+        yield average_channels(block)
 
 
 def _check_bytes(n_bytes: int, limits: AudioLimits) -> None:

@@ -1,7 +1,8 @@
 """A prepared dataset on disk: what ``prepare`` writes and training reads.
 
 dataset.json    schema version, labels, FeatureConfig, counts, how it was split, content hash
-clips.csv       id, filename, label, speaker, split, seconds, sha256, peak_dbfs, rms_dbfs, start, end
+clips.csv       id, filename, label, speaker, split, seconds, sha256, peak_dbfs, rms_dbfs, start,
+                end
 waveforms.npy   (clips, samples) float32
 mfcc.npy        (clips, n_mfcc, frames) float32
 log_mel.npy     (clips, n_mels, frames) float32
@@ -52,7 +53,7 @@ class Dataset:
         """``waveforms``, ``mfcc`` or ``log_mel``: a read-only memory map, clip first."""
         try:
             array = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise _damaged(self.folder, f"{name}.npy cannot be read ({error})") from error
         if len(array) != len(self.clips):
             raise _damaged(self.folder, f"{name}.npy has {len(array)} clips, not {len(self.clips)}")

@@ -1,15 +1,19 @@
 """The root of every error that a user can mend.
 
     EarshotError
-    ├── LabelsError      data.labels      the CSV: all bad rows at once
-    ├── AudioError       data.audio       one file: a stable code and a sentence
-    ├── FeatureError     data.features    a FeatureConfig that cannot work
-    ├── SplitError       data.splits      a split that cannot be drawn
-    ├── DatasetError     data.dataset     a dataset folder that is missing, damaged or refused
-    ├── SynthesisError   data.synthesise  a word or a voice that cannot be spoken
-    ├── ModelError       models.bundle    a model file that is missing or damaged
-    ├── TrainingError    training.fit     a run that cannot start or go on
-    └── ExportError      training.export  a model that would not answer as it was trained
+    ├── LabelsError      data.labels        the CSV: all bad rows at once
+    ├── AudioError       data.audio         one file: a stable code and a sentence
+    ├── FeatureError     data.features      a FeatureConfig that cannot work
+    ├── SplitError       data.splits        a split that cannot be drawn
+    ├── DatasetError     data.dataset       a dataset folder that is missing, damaged or refused
+    ├── SynthesisError   data.espeak        a word or a voice that cannot be spoken
+    ├── OutputError      data.staging       a place to write to that is taken by something else
+    ├── ModelError       models.bundle      a model file that is missing or damaged
+    ├── TrainingError    training.config    a run that cannot start or go on
+    ├── ExportError      training.export    a model that would not answer as it was trained
+    ├── EvaluationError  training.evaluate  nothing to evaluate on
+    ├── BatchError       service.batch      nothing to classify, or an output format that is not known
+    └── ServerError      service.server     a server that cannot start
 
 Each message says what was found, what is accepted and what to do. The command line prints it and
 exits with 2; the HTTP service translates ``AudioError`` by its code.

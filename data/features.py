@@ -29,7 +29,7 @@ Matrix = NDArray[np.float64]
 
 
 class FeatureError(EarshotError):
-    """A feature configuration that contradicts itself; the message names the field and the bound."""
+    """A feature configuration that contradicts itself; the message names field and bound."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class FeatureConfig:
     that a network sees at once.
 
     Raises:
-        FeatureError: values that contradict each other (a band above Nyquist, an empty mel filter, ...).
+        FeatureError: values that contradict each other (a band above Nyquist, an empty mel
+            filter, ...).
     """
 
     sample_rate_hz: int = 16_000
@@ -91,7 +92,7 @@ class FeatureConfig:
             right = isinstance(value, int) if whole else isinstance(value, int | float)
             _require(
                 right and not isinstance(value, bool) and math.isfinite(value),
-                f"{field.name} must be {'a whole' if whole else 'a finite'} number, found {value!r}",
+                f"{field.name} must be a {'whole' if whole else 'finite'} number, found {value!r}",
             )
             _require(
                 value > 0 or field.name == "f_min_hz",

@@ -2,16 +2,17 @@
 
 Comma, semicolon or tab; UTF-8 with or without a byte order mark. Columns, in any order and case:
 
-    filename   also file, path, file_name          absolute, or relative to the CSV or the audio folder
-    label      also digit, class, class_label      a string; ``a7`` and ``7`` are different labels
-    speaker    also group, speaker_id              optional
-    split      train, val or test                  optional
-    start end  seconds inside a longer file        optional, both together
+    filename   also file, path, file_name      absolute, or relative to the CSV or the audio folder
+    label      also digit, class, class_label  a string; ``a7`` and ``7`` are different labels
+    speaker    also group, speaker_id          optional
+    split      train, val or test              optional
+    start end  seconds inside a longer file    optional, both together
 
 Other columns are left alone.
 """
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -53,7 +54,7 @@ class RowProblem:
 
 
 class LabelsError(EarshotError):
-    """The CSV cannot be used; ``problems`` holds every bad row (empty when the file itself is bad)."""
+    """The CSV cannot be used; ``problems`` holds every bad row (none if the file itself is bad)."""
 
     def __init__(self, message: str, problems: Iterable[RowProblem] = ()) -> None:
         self.problems = tuple(problems)
@@ -64,7 +65,7 @@ class LabelsError(EarshotError):
 class Clip:
     """One labelled stretch of audio.
 
-    ``line`` is its line in the CSV, ``filename`` the text found there and ``path`` where that leads.
+    ``line`` is its line in the CSV, ``filename`` the text found there, ``path`` where that leads.
     ``speaker`` and ``split`` are empty when unknown; ``start_seconds`` and ``end_seconds`` are None
     for the whole file.
     """
@@ -141,7 +142,9 @@ def read_labels(csv_path: Path, audio_dir: Path | None = None) -> LabelledClips:
 def _read_rows(csv_path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header's cells and (line number, cells) of every row that is not blank."""
     text = _read_text(csv_path)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(text), strict=True)
+    # Lines as CSV knows them: str.splitlines would also end a row at a form feed or U+2028.
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=_delimiter(text), strict=True)
     try:
         rows = list(_numbered(reader))
     except csv.Error as error:

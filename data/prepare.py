@@ -1,4 +1,4 @@
-"""Labels and audio to a dataset of tensors, clip by clip: memory does not grow with their number."""
+"""Labels and audio to a dataset of tensors, clip by clip: memory stays flat as they grow."""
 
 import csv
 import hashlib
@@ -70,12 +70,13 @@ class Prepared:
             )
         if self.audio_on_both_sides:
             found.append(
-                f"{self.audio_on_both_sides} test clips come from files that are also outside the test part"
+                f"{self.audio_on_both_sides} test clips come from files that are also outside the "
+                "test part"
             )
         if self.longer_than_clip:
             found.append(
-                f"{self.longer_than_clip} clips are longer than {self.features.clip_seconds:g} s and were "
-                "cut to where they are loudest (--clip-seconds keeps more)"
+                f"{self.longer_than_clip} clips are longer than {self.features.clip_seconds:g} s "
+                "and were cut to where they are loudest (--clip-seconds keeps more)"
             )
         found += [f"left out {clip}" for clip in self.skipped]
         return found
@@ -102,8 +103,8 @@ def prepare(
 ) -> Prepared:
     """Write the dataset ``out``, whole or not at all.
 
-    ``features`` defaults to ``FeatureConfig.for_rate`` of the commonest sample rate, at most 16 kHz;
-    ``split`` to the most honest mode that the columns allow.
+    ``features`` defaults to ``FeatureConfig.for_rate`` of the commonest sample rate, at most
+    16 kHz; ``split`` to the most honest mode that the columns allow.
 
     Raises:
         LabelsError: bad rows, unless ``skip_bad``.

@@ -8,6 +8,7 @@ Validation clips are taken out of the training part the way the test part was: f
 when the test voices are others, at random when they are not.
 """
 
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -29,7 +30,7 @@ Indices = NDArray[np.int64]
 
 
 class SplitError(EarshotError):
-    """No usable split can be drawn; the message names the label or speaker that stands in the way."""
+    """No usable split can be drawn; the message names the label or speaker in the way."""
 
 
 def default_mode(columns: frozenset[str]) -> SplitMode:
@@ -103,7 +104,7 @@ def _from_column(clips: Sequence[Clip]) -> list[str]:
 
 
 def _draw_random(clips: Sequence[Clip], pool: Indices, fraction: float, seed: int) -> Indices:
-    """A stratified random part of ``pool``: scikit-learn's own, so that the recipe's split comes out.
+    """A stratified random part of ``pool``: scikit-learn's own, so that its split comes out.
 
     Sets so small that the fraction holds fewer clips than there are labels give one a label.
     """
@@ -129,12 +130,22 @@ def _draw_speakers(clips: Sequence[Clip], pool: Indices, fraction: float, seed: 
             f"a speaker split needs two speakers or more, found {found}; "
             "fill the speaker column, or use --split random"
         )
-    folds = min(round(1 / fraction), len(known))
+    folds = min(round(1 / fraction), len(known), max(Counter(labels).values()))
+    if folds < 2:
+        raise SplitError(f"{len(pool)} clips, each of another label, are too few to hold some back")
     folder = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    # Of the folds, the one nearest to the wanted size: they differ much when speakers are few.
-    parts = [pool[part] for _, part in folder.split(pool, _codes(labels), groups)]
+    with warnings.catch_warnings():  # a label with fewer clips than folds misses some: no harm
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        parts = [pool[part] for _, part in folder.split(pool, _codes(labels), groups)]
     usable = [part for part in parts if 0 < len(part) < len(pool)]
-    return min(usable, key=lambda part: abs(len(part) - fraction * len(pool)))
+    learnable = [part for part in usable if _leaves_every_label(clips, pool, part)]
+    # Of the folds, the one nearest to the wanted size: they differ much when speakers are few.
+    return min(learnable or usable, key=lambda part: abs(len(part) - fraction * len(pool)))
+
+
+def _leaves_every_label(clips: Sequence[Clip], pool: Indices, part: Indices) -> bool:
+    rest = np.setdiff1d(pool, part)
+    return {clips[i].label for i in rest} == {clips[i].label for i in pool}
 
 
 def _codes(labels: Sequence[str]) -> Indices:

@@ -18,17 +18,17 @@ class OutputError(EarshotError):
 def staged_folder(target: Path, marker: str) -> Iterator[Path]:
     """A temporary sibling folder that becomes ``target`` when the block ends without an error.
 
-    A ``target`` that is an empty folder, or holds the file ``marker`` (an earlier result of the same
-    kind), is replaced; anything else is refused, before the block runs.
+    A ``target`` that is an empty folder, or holds the file ``marker`` (an earlier result of the
+    same kind), is replaced; anything else is refused, before the block runs.
 
     Raises:
         OutputError: the target is taken by something else or cannot be written.
     """
-    if target.exists() and not _replaceable(target, marker):
-        raise OutputError(
-            f"{target} exists and is no earlier result ({marker} is missing); give another"
-        )
     with _clear_errors(target):
+        if target.exists() and not _replaceable(target, marker):
+            raise OutputError(
+                f"{target} exists and is no earlier result ({marker} is missing); give another"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -49,16 +49,17 @@ def staged_file(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the target is a folder or cannot be written.
     """
-    if target.is_dir():
-        raise OutputError(f"{target} is a folder; give the name of a file")
-    staging = target.with_name(f".{target.name}.{os.getpid()}")
+    staging = target.parent / f".{target.name}.{os.getpid()}"
     try:
         with _clear_errors(target):
+            if target.is_dir():
+                raise OutputError(f"{target} is a folder; give the name of a file")
             target.parent.mkdir(parents=True, exist_ok=True)
             yield staging
             staging.replace(target)
     finally:
-        staging.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # gone already, or never there
+            staging.unlink()
 
 
 def _replaceable(target: Path, marker: str) -> bool:

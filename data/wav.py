@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data.containers import STREAMED_SIZE_MIN
+
 WAVE_FORMAT_PCM = 0x0001
 WAVE_FORMAT_IEEE_FLOAT = 0x0003
 WAVE_FORMAT_EXTENSIBLE = 0xFFFE
 # The last 14 bytes of every KSDATAFORMAT_SUBTYPE GUID; its first two are the format code.
 _SUBTYPE_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
-# Programs that stream a WAV do not know its size yet and write 0 or (almost) the largest one.
-_STREAMED_SIZE_MIN = 0x7FFFF000
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,22 @@ def parse_wav(blob: bytes) -> PlainWav | None:
 
 
 def read_mono(wav: PlainWav) -> NDArray[np.float32]:
-    """Samples as float32 (frames,) in [-1, 1], channels averaged. A trailing half frame is left out."""
+    """Samples as float32 (frames,), full scale 1.0, channels averaged; without a last half frame.
+
+    Values beyond float32 become infinite.
+    """
     width = wav.bits // 8
     data = wav.data[: wav.frames * wav.channels * width]
     samples = _to_float(data, wav.format_code, width)
-    if wav.channels == 1:
-        return samples
-    mono: NDArray[np.float32] = samples.reshape(-1, wav.channels).mean(axis=1, dtype=np.float32)
+    return average_channels(samples.reshape(-1, wav.channels))
+
+
+def average_channels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mono (frames,) of (frames, channels); infinite where the sum is beyond float32."""
+    if samples.shape[1] == 1:
+        return samples[:, 0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        mono: NDArray[np.float32] = samples.mean(axis=1, dtype=np.float32)
     return mono
 
 
@@ -101,14 +110,15 @@ def _plain_wav(fmt: tuple[int, int, int, int], blob: bytes, position: int, size:
     riff_bytes = struct.unpack_from("<I", blob, 4)[0]
     # A size of 0 is true when the outer size agrees with the file: then other chunks follow.
     placeholder_zero = size == 0 and riff_bytes != len(blob) - 8
-    streamed = placeholder_zero or size >= _STREAMED_SIZE_MIN
+    streamed = placeholder_zero or size >= STREAMED_SIZE_MIN
     data = rest if streamed else rest[:size]
     return PlainWav(rate, channels, code, bits, size, streamed, data)
 
 
 def _to_float(data: memoryview, code: int, width: int) -> NDArray[np.float32]:
     if code == WAVE_FORMAT_IEEE_FLOAT:
-        return np.frombuffer(data, f"<f{width}").astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # not an error yet: audio checks
+            return np.frombuffer(data, f"<f{width}").astype(np.float32)
     if width == 1:  # 8 bits are unsigned, with silence at 128
         return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / np.float32(128)
     if width == 3:

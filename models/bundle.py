@@ -6,26 +6,23 @@ that is missing or malformed is an error: a default would be a guess about someb
 """
 
 import base64
-import binascii
 import hashlib
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from data.errors import EarshotError
-from data.features import FeatureConfig
+from data.features import FEATURE_KINDS, FeatureConfig
+from models.runtime import onnxruntime
 
 SCHEMA_VERSION = 1
 PREFIX = "earshot."
-KEYS = (
-    "schema_version", "labels", "features", "feature_kind", "architecture", "training_data_hash",
-    "metrics", "created", "temperature", "golden",
-)  # fmt: skip
 # Other machines round differently: the export check allows 1e-4 on the same machine.
 GOLDEN_TOLERANCE = 1e-3
 
@@ -161,51 +158,84 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
     Raises:
         ModelError: naming the key that is missing or malformed.
     """
-    missing = [PREFIX + key for key in KEYS if PREFIX + key not in props]
+    missing = [PREFIX + key for key in _PARSERS if PREFIX + key not in props]
     if missing:
         raise ModelError(
             f"{path} lacks the metadata {', '.join(missing)}; it was not exported by Earshot. "
             "Use `earshot export RUN --out model.onnx`"
         )
     values: dict[str, Any] = {}
-    key = ""
-    try:
-        for key in KEYS:
-            values[key] = json.loads(props[PREFIX + key])
-        key = "schema_version"
-        if values[key] != SCHEMA_VERSION:
-            raise ValueError(f"this version reads schema {SCHEMA_VERSION}, found {values[key]!r}")
-        return _metadata_from(values)
-    except (ValueError, TypeError, KeyError, EarshotError, binascii.Error) as error:
-        raise ModelError(f"{path} has malformed metadata ({PREFIX}*): {error}") from error
+    for key, parse in _PARSERS.items():
+        try:
+            values[key] = parse(json.loads(props[PREFIX + key]))
+        except (ValueError, TypeError, KeyError, EarshotError) as error:
+            reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
+            raise ModelError(f"{path} has malformed metadata {PREFIX}{key}: {reason}") from error
+    del values["schema_version"]
+    return ModelMetadata(**values)
 
 
-def _metadata_from(values: dict[str, Any]) -> ModelMetadata:
-    labels = values["labels"]
-    if not isinstance(labels, list) or not labels or not all(isinstance(x, str) for x in labels):
-        raise ValueError(f"labels must be a list of strings, found {labels!r}")
-    for key, kind in (("architecture", dict), ("metrics", dict), ("created", str),
-                      ("training_data_hash", str), ("feature_kind", str), ("golden", dict)):  # fmt: skip
-        if not isinstance(values[key], kind):
-            raise TypeError(f"{key} must be a {kind.__name__}, found {values[key]!r}")
-    temperature = float(values["temperature"])
-    if not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature must be above 0, found {temperature}")
-    raw = base64.b64decode(values["golden"]["waveform_int16_base64"], validate=True)
-    golden = Golden(
-        np.frombuffer(raw, "<i2"), tuple(float(p) for p in values["golden"]["probabilities"])
-    )
-    return ModelMetadata(
-        labels=tuple(labels),
-        features=FeatureConfig.from_dict(values["features"]),
-        feature_kind=values["feature_kind"],
-        architecture=values["architecture"],
-        training_data_hash=values["training_data_hash"],
-        metrics=values["metrics"],
-        created=values["created"],
-        temperature=temperature,
-        golden=golden,
-    )
+def _schema_version(value: Any) -> int:
+    if value != SCHEMA_VERSION:
+        raise ValueError(f"this version reads schema {SCHEMA_VERSION}, found {value!r}")
+    return SCHEMA_VERSION
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(x, str) for x in value):
+        raise TypeError(f"a list of strings is wanted, found {value!r}")
+    if len(set(value)) < len(value):
+        raise ValueError(f"a label is there twice: {value!r}")
+    return tuple(value)
+
+
+def _feature_kind(value: Any) -> str:
+    if value not in FEATURE_KINDS:
+        raise ValueError(f"one of {', '.join(FEATURE_KINDS)} is wanted, found {value!r}")
+    return str(value)
+
+
+def _architecture(value: Any) -> dict[str, Any]:
+    if not isinstance(_object(value)["name"], str):
+        raise TypeError(f"its name must be a string, found {value['name']!r}")
+    return _object(value)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"an object is wanted, found {value!r}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a string is wanted, found {value!r}")
+    return value
+
+
+def _temperature(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"a finite number above 0 is wanted, found {value!r}")
+    return float(value)
+
+
+def _golden(value: Any) -> Golden:
+    waveform = base64.b64decode(_object(value)["waveform_int16_base64"], validate=True)
+    return Golden(np.frombuffer(waveform, "<i2"), tuple(float(p) for p in value["probabilities"]))
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "schema_version": _schema_version,
+    "labels": _labels,
+    "features": FeatureConfig.from_dict,
+    "feature_kind": _feature_kind,
+    "architecture": _architecture,
+    "training_data_hash": _text,
+    "metrics": _object,
+    "created": _text,
+    "temperature": _temperature,
+    "golden": _golden,
+}
 
 
 def _read(path: Path) -> bytes:
@@ -236,8 +266,11 @@ def _check_graph(
     wanted = [("waveform", "tensor(float)", [metadata.features.clip_samples])]
     if inputs != wanted or set(outputs) != {"probabilities", "embedding"}:
         raise ModelError(
-            f"{path} has inputs {inputs} and outputs {sorted(outputs)}; wanted {wanted}"
+            f"{path} has inputs {inputs} and outputs {sorted(outputs)}; wanted {wanted} and "
+            "['embedding', 'probabilities']"
         )
+    if isinstance(session.get_inputs()[0].shape[0], int):
+        raise ModelError(f"{path} takes batches of one size only; export it with a dynamic batch")
     if outputs["probabilities"][1:] != [len(metadata.labels)]:
         raise ModelError(
             f"{path} has {len(metadata.labels)} labels and {outputs['probabilities']} outputs"
@@ -248,6 +281,8 @@ def _check_golden(bundle: Bundle) -> None:
     golden = bundle.metadata.golden
     if len(golden.waveform) != bundle.metadata.features.clip_samples:
         raise ModelError(f"{bundle.path} has a golden waveform of the wrong length")
+    if len(golden.probabilities) != len(bundle.metadata.labels):
+        raise ModelError(f"{bundle.path} has not as many golden probabilities as labels")
     found = bundle.session.run(["probabilities"], {"waveform": golden.input()})[0][0]
     drift = float(np.abs(found - np.array(golden.probabilities)).max())
     if not drift <= GOLDEN_TOLERANCE:  # NaN is drift too

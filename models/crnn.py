@@ -29,7 +29,7 @@ class CrnnConfig:
 
 
 class Crnn(Network):
-    """Features (batch, bins, frames) to logits (batch, labels); the embedding has 2 * hidden values."""
+    """Features (batch, bins, frames) to logits (batch, labels); 2 * hidden values in between."""
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: CrnnConfig) -> None:
         super().__init__()

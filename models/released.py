@@ -14,9 +14,16 @@ def find_model(model: str | None) -> Path:
         EarshotError: there is no such file.
     """
     path = SHIPPED_MODEL if model is None else Path(model)
-    if not path.is_file():
+    if not _is_file(path):
         raise EarshotError(
             f"no model file {path}; give one with --model, or make one with "
             "`earshot export RUN --out model.onnx`"
         )
     return path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, say
+        return False

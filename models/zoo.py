@@ -6,29 +6,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import EarshotError
-from data.features import FeatureKind
 from models.cnn import Cnn, CnnConfig
 from models.crnn import Crnn, CrnnConfig
 from models.network import Network
+from models.tcresnet import TcResNet, TcResNetConfig
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A network, its options, the features that suit it best and how many epochs it needs at most.
-
-    The epochs are those after which three thousand clips no longer improve it, within five minutes
-    on two cores.
-    """
+    """A network and its options."""
 
     network: Callable[[int, int, int, Any], Network]
     config: type
-    features: FeatureKind
-    epochs: int
 
 
 ZOO: dict[str, Entry] = {
-    "cnn": Entry(Cnn, CnnConfig, "mfcc", 150),
-    "crnn": Entry(Crnn, CrnnConfig, "log_mel", 40),
+    "cnn": Entry(Cnn, CnnConfig),
+    "crnn": Entry(Crnn, CrnnConfig),
+    "tcresnet": Entry(TcResNet, TcResNetConfig),
 }
 
 

@@ -69,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestError, _answer_error)
     app.add_exception_handler(AudioError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(Exception, _answer_fault)
     _add_health_routes(app, state)
     _add_classify_route(app, state, settings)
     return app
@@ -91,14 +92,10 @@ def _add_classify_route(app: FastAPI, state: _State, settings: Settings) -> None
         classifier = _ready(state)
         files = await _read_files(request, settings)
         results = await run_in_threadpool(_classify, classifier, files, settings)
-        failures = [r["error"]["code"] for r in results if "error" in r]
-        if len(failures) == len(results):
-            if len(results) == 1:
-                return _error(results[0]["error"]["code"], results[0]["error"]["message"])
-            status = _status(failures[0])
-        else:
-            status = 200
-        return JSONResponse({"model": _model_info(classifier), "results": results}, status)
+        if all("error" in result for result in results):
+            first = results[0]["error"]
+            return _error(first["code"], first["message"], results=results)
+        return JSONResponse({"model": _model_info(classifier), "results": results})
 
 
 def _classify(
@@ -149,7 +146,10 @@ async def _read_files(request: Request, settings: Settings) -> list[tuple[str, b
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
         return await _read_multipart(request, settings)
-    body = await _read_body(request, settings)
+    try:
+        body = await _read_body(request, settings)
+    except ClientDisconnect as error:
+        raise RequestError("malformed_request", "the body ended early") from error
     return [(request.headers.get("x-filename", "audio"), body)]
 
 
@@ -228,9 +228,16 @@ def _status(code: str) -> int:
 
 
 def _error(
-    code: str, message: str, status: int | None = None, headers: Mapping[str, str] | None = None
+    code: str,
+    message: str,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    results: list[dict[str, Any]] | None = None,
 ) -> JSONResponse:
-    content = {"error": {"code": code, "message": message}}
+    """An error's answer; of several files that all failed, ``results`` tells of each."""
+    content: dict[str, Any] = {"error": {"code": code, "message": message}}
+    if results is not None and len(results) > 1:
+        content["results"] = results
     return JSONResponse(content, status or _status(code), dict(headers or {}))
 
 
@@ -246,6 +253,11 @@ async def _answer_http_error(_request: Request, error: Exception) -> JSONRespons
         raise error
     code = {404: "no_such_route", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     return _error(code, str(error.detail), error.status_code, error.headers)
+
+
+async def _answer_fault(_request: Request, _fault: Exception) -> JSONResponse:
+    """A fault of ours, in the shape of every error; the server logs its traceback."""
+    return _error("internal_error", "the service failed on this request", 500)
 
 
 _REQUEST_BODY: dict[str, Any] = {

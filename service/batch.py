@@ -27,7 +27,7 @@ class BatchError(EarshotError):
 
 @dataclass(frozen=True)
 class Row:
-    """One row of results; times in seconds, ``scores`` best first. Failed files have an error only."""
+    """One row: times in seconds, ``scores`` best first; a failed file has an error only."""
 
     filename: str
     start: float | None = None
@@ -49,15 +49,15 @@ class RowWriter(Protocol):
 def find_files(paths: Sequence[Path]) -> list[Path]:
     """Files as given, folders searched for audio by suffix, recursively, in order of name.
 
-    Links to folders are not followed, so that a loop ends. A named file that is missing stays in
-    the list: its row will say so.
+    Links to folders are not followed, so that a loop ends. A named file that is missing and a
+    folder that may not be searched stay in the list: their rows will say so.
 
     Raises:
         BatchError: nothing found.
     """
     found: list[Path] = []
     for path in paths:
-        found += sorted(_walk(path)) if path.is_dir() else [path]
+        found += sorted(_walk(path)) if _is_folder(path) else [path]
     if not found:
         suffixes = " ".join(sorted(AUDIO_SUFFIXES))
         raise BatchError(
@@ -76,7 +76,7 @@ def classify_files(
         for path in files:
             names.append(path)
             try:
-                yield classifier.decode(read_file(path)).waveform
+                yield classifier.decode(_read(path)).waveform
             except AudioError as error:
                 yield error
 
@@ -123,7 +123,7 @@ class CsvWriter:
 
 
 class JsonLinesWriter:
-    """One JSON object a line, with the columns' names and the ``top_k`` best in ``scores``."""
+    """One JSON object a line, keyed by column; ``top_k`` above 1 adds the list ``scores``."""
 
     def __init__(self, file: TextIO, top_k: int) -> None:
         self._file = file
@@ -139,8 +139,10 @@ class JsonLinesWriter:
             "score": score,
             "status": "error" if row.failed else "ok",
             "error": row.error or None,
-            "scores": [{"label": n, "score": s} for n, s in row.scores[: self._top_k]],
         }
+        if self._top_k > 1:
+            best = row.scores[: self._top_k]
+            values["scores"] = [{"label": n, "score": s} for n, s in best]
         self._file.write(json.dumps(values, ensure_ascii=False) + "\n")
 
 
@@ -158,14 +160,26 @@ def write_rows(
     return files, failed
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise BatchError(f"cannot read the folder {error.filename}: {error.strerror}") from error
+def _read(path: Path) -> bytes:
+    if _is_folder(path):
+        raise AudioError("unreadable", "a folder that may not be searched")
+    return read_file(path)
 
-    for parent, _, names in os.walk(folder, onerror=refuse):
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long, say: its row will tell
+        return False
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    refused: list[Path] = []
+    for parent, _, names in os.walk(folder, onerror=lambda e: refused.append(Path(e.filename))):
         for name in names:
             if Path(name).suffix.lower() in AUDIO_SUFFIXES:
                 yield Path(parent, name)
+    yield from refused
 
 
 def _rows(filename: str, result: Prediction | AudioError, windows: bool) -> list[Row]:

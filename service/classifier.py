@@ -113,38 +113,36 @@ class Classifier:
 
     def classify_stream(self, waveforms: Iterable[Waveform]) -> Iterator[Prediction]:
         """Predictions in the order of the waveforms, which are read as the batches fill."""
-        pending: list[Waveform] = []
+        pending: list[tuple[Waveform, list[int]]] = []
         n_windows = 0
         for waveform in waveforms:
-            pending.append(waveform)
-            n_windows += len(self._starts(waveform))
+            starts = self._starts(waveform)
+            pending.append((waveform, starts))
+            n_windows += len(starts)
             if n_windows >= MAX_BATCH:
                 yield from self._classify_pending(pending)
                 pending, n_windows = [], 0
         yield from self._classify_pending(pending)
 
     def run(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities (batch, labels) of clips (batch, clip_samples): the one call of the session."""
+        """Probabilities (batch, labels) of clips (batch, clip_samples): the session's one call."""
         found: NDArray[np.float32] = self.bundle.session.run(
             ["probabilities"], {"waveform": clips}
         )[0]
         return found
 
-    def _classify_pending(self, pending: Sequence[Waveform]) -> Iterator[Prediction]:
-        starts = [self._starts(waveform) for waveform in pending]
-        jobs = [
-            (waveform, start)
-            for waveform, row in zip(pending, starts, strict=True)
-            for start in row
-        ]
+    def _classify_pending(
+        self, pending: Sequence[tuple[Waveform, list[int]]]
+    ) -> Iterator[Prediction]:
+        jobs = [(waveform, start) for waveform, starts in pending for start in starts]
         scores = np.concatenate(
             [self._run_windows(jobs[i : i + MAX_BATCH]) for i in range(0, len(jobs), MAX_BATCH)]
             or [np.zeros((0, len(self.labels)), np.float32)]
         )
         first = 0
-        for waveform, row in zip(pending, starts, strict=True):
-            yield self._prediction(waveform, row, scores[first : first + len(row)])
-            first += len(row)
+        for waveform, starts in pending:
+            yield self._prediction(waveform, starts, scores[first : first + len(starts)])
+            first += len(starts)
 
     def _run_windows(self, jobs: Sequence[tuple[Waveform, int]]) -> NDArray[np.float32]:
         size = self._config.clip_samples

@@ -1,4 +1,4 @@
-"""The ``earshot`` command: ``classify`` and ``serve``, and the commands of ``training`` beside them.
+"""The ``earshot`` command: ``classify`` and ``serve``, and the commands of ``training``.
 
 Results go to stdout, progress and messages to stderr. Exit codes: 0 done; 1 done, but some inputs
 failed and were reported; 2 nothing done, with one clear sentence; 130 interrupted.
@@ -20,19 +20,20 @@ EXIT_NOTHING_DONE = 2
 EXIT_INTERRUPTED = 130
 # What only the extra ``train`` brings; without it the message names the install command.
 TRAINING_PACKAGES = frozenset(
-    {"torch", "torchaudio", "librosa", "pandas", "sklearn", "onnx", "onnxscript", "matplotlib"}
-)
+    {"torch", "torchaudio", "librosa", "pandas", "sklearn", "onnx", "onnxscript", "matplotlib",
+     "tensorboard"}
+)  # fmt: skip
 
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model", help="Model file; the shipped digit model without it.", metavar="MODEL"
-    ),
+_MODEL_HELP = "Model file; the shipped digit model without it."
+_DEVICE_HELP = "Where to compute; auto takes CUDA if usable."
+Device = Literal["auto", "cpu", "cuda"]
+ModelOption = Annotated[str | None, typer.Option(help=_MODEL_HELP, metavar="MODEL")]
+DeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP)]
+# A deployment sets these in its environment, as it sets the limits (service.settings).
+ServedModelOption = Annotated[
+    str | None, typer.Option(help=_MODEL_HELP, metavar="MODEL", envvar="EARSHOT_MODEL")
 ]
-DeviceOption = Annotated[
-    Literal["auto", "cpu", "cuda"],
-    typer.Option(help="Where to compute; auto takes CUDA if usable."),
-]
+ServedDeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP, envvar="EARSHOT_DEVICE")]
 
 
 def build_app() -> typer.Typer:
@@ -89,7 +90,7 @@ def classify(
     ] = False,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Classify audio files and folders: a row for every file, also for those that cannot be read."""
+    """Classify audio files and folders: a row for every file, also for those that fail."""
     from models.released import find_model
     from service.batch import classify_files, find_files, open_writer, output_suffix, write_rows
     from service.classifier import Classifier
@@ -112,10 +113,10 @@ def classify(
 
 
 def serve(
-    model: ModelOption = None,
+    model: ServedModelOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
-    device: DeviceOption = "cpu",
+    device: ServedDeviceOption = "cpu",
 ) -> None:
     """Serve a model over HTTP: POST /v1/classify, /livez, /readyz, /docs."""
     from models.released import find_model

@@ -1,10 +1,13 @@
 """A server process around the app: settings from the environment and the command line."""
 
+import signal
 import socket
+import sys
 from pathlib import Path
 
 import typer
 import uvicorn
+from pydantic import ValidationError
 
 from data.errors import EarshotError
 from models.bundle import Device, open_bundle
@@ -23,7 +26,10 @@ def run_server(model: Path, host: str, port: int, device: Device) -> None:
         ModelError: the model cannot be used.
         ServerError: the address is taken or not ours.
     """
-    settings = Settings(model=model, device=device)
+    # Uvicorn hands the signal on when it has shut down: being told to stop is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+    settings = _settings(model, device)
     bundle = open_bundle(model, device)  # told here in one sentence, not in a start-up traceback
     listener = _listen(host, port)
     address = listener.getsockname()
@@ -35,7 +41,21 @@ def run_server(model: Path, host: str, port: int, device: Device) -> None:
     )
     typer.echo(f"try: curl -F file=@clip.wav {url}/v1/classify", err=True)
     config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=10)
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise ServerError("the service did not start; the reason is logged above")
+
+
+def _settings(model: Path, device: Device) -> Settings:
+    try:
+        return Settings(model=model, device=device)
+    except ValidationError as error:
+        wrong = [
+            f"EARSHOT_{str(e['loc'][0]).upper()} is {e['input']!r}: {e['msg']}"
+            for e in error.errors()
+        ]
+        raise ServerError("; ".join(wrong)) from error
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -44,8 +64,10 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except OSError as error:
+        listener.listen()  # also found taken by a server that started in the same moment
+    except (OSError, UnicodeError) as error:  # a host name's label too long is a UnicodeError
+        reason = getattr(error, "strerror", None) or error
         raise ServerError(
-            f"cannot listen on {host}, port {port}: {error.strerror}; give another --host or --port"
+            f"cannot listen on {host}, port {port}: {reason}; give another --host or --port"
         ) from error
     return listener

@@ -1,4 +1,4 @@
-"""How a service is deployed: environment variables ``EARSHOT_*``, overridden by the command line."""
+"""How a service is deployed: environment variables ``EARSHOT_*``; the command line wins."""
 
 from pathlib import Path
 

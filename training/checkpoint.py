@@ -32,13 +32,18 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run after some epoch: everything needed to go on, and everything needed to export."""
+    """A run after some epoch: everything needed to go on, and everything needed to export.
+
+    ``weights`` are those that are measured and released; ``learning`` those that the optimizer
+    moves where ``weights`` are their average, else empty.
+    """
 
     config: TrainConfig
     features: FeatureConfig
     labels: tuple[str, ...]
     dataset_hash: str
     weights: dict[str, torch.Tensor]
+    learning: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     history: tuple[EpochRecord, ...]
 
@@ -57,6 +62,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "labels": list(checkpoint.labels),
         "dataset_hash": checkpoint.dataset_hash,
         "weights": checkpoint.weights,
+        "learning": checkpoint.learning,
         "optimizer": checkpoint.optimizer,
         "history": [dataclasses.asdict(record) for record in checkpoint.history],
     }
@@ -85,6 +91,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             labels=tuple(values["labels"]),
             dataset_hash=values["dataset_hash"],
             weights=values["weights"],
+            learning=values["learning"],
             optimizer=values["optimizer"],
             history=tuple(EpochRecord(**record) for record in values["history"]),
         )

@@ -33,7 +33,7 @@ EXIT_SOME_FAILED = 1
 
 def add_training_commands(app: typer.Typer) -> None:
     """Put the commands on the ``earshot`` command line."""
-    for command in (check, prepare, train, export, evaluate, demo):
+    for command in (check, prepare, synth, train, crossval, export, evaluate, demo):
         app.command()(command)
 
 
@@ -109,21 +109,44 @@ def prepare(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
+def synth(
+    words: Annotated[
+        str, typer.Option(help="Words, comma-separated; LABEL=TEXT where they differ (7=seven).")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write: clips and labels.csv.")],
+    voices: Annotated[int, typer.Option(min=1, help="Different voices.")] = 60,
+    takes: Annotated[int, typer.Option(min=1, help="Times that each voice says a word.")] = 3,
+    sample_rate: Annotated[int, typer.Option(min=4000, max=192000, help="Hz.")] = 16000,
+    seed: Annotated[int, typer.Option(min=0, help="Of voices, rates and pitches.")] = 42,
+) -> None:
+    """Let synthetic voices speak your words: train a classifier without a single recording."""
+    from data.synthesise import write_clips
+    from training.progress import work_progress
+
+    spoken = [word.strip() for word in words.split(",")]
+    with work_progress("speak") as on_progress:
+        labels_csv = write_clips(
+            spoken, out, voices=voices, takes=takes, seed=seed, sample_rate_hz=sample_rate,
+            progress=on_progress,
+        )  # fmt: skip
+    typer.echo(f"{labels_csv}: {len(spoken)} words, {voices} voices, {takes} takes each")
+
+
 def train(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
-    model: Annotated[str | None, typer.Option(help="cnn or crnn.  [default: cnn]")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="cnn, crnn or tcresnet.  [default: cnn]")
+    ] = None,
     features: Annotated[
         Literal["mfcc", "log_mel"] | None,
         typer.Option(help="What the network sees.  [default: what suits it best]"),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="At most.  [default: cnn 150, crnn 40]")
+        int | None, typer.Option(help="At most.  [default: cnn 150, the others 40]")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clips a step.  [default: 64]")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Of Adam.  [default: 0.001]")
-    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.  [default: 0.001]")] = None,
     patience: Annotated[
         int | None, typer.Option(help="Epochs without improvement to stop after.  [default: 20]")
     ] = None,
@@ -132,6 +155,14 @@ def train(
     ] = None,
     recurrent: Annotated[
         Literal["gru", "lstm"] | None, typer.Option(help="Layer of crnn.  [default: gru]")
+    ] = None,
+    augment: Annotated[
+        bool | None,
+        typer.Option("--augment/--no-augment", help="New versions of the clips each epoch."),
+    ] = None,
+    extra: Annotated[
+        Path | None,
+        typer.Option(metavar="DATASET", help="Clips to train on besides, synthetic ones say."),
     ] = None,
     device: DeviceOption = "auto",
     resume: Annotated[
@@ -145,16 +176,57 @@ def train(
 
     flags = {
         "model": model, "features": features, "epochs": epochs, "batch_size": batch_size,
-        "learning_rate": learning_rate, "patience": patience, "seed": seed,
+        "learning_rate": learning_rate, "patience": patience, "seed": seed, "augment": augment,
         "options": None if recurrent is None else {"recurrent": recurrent},
     }  # fmt: skip
     given = {name: value for name, value in flags.items() if value is not None}
     config = choose_config(out, given, resume=resume)
+    opened, besides = open_dataset(dataset), open_dataset(extra) if extra else None
     with training_progress(config.epochs) as progress:
         metrics = train_run(
-            open_dataset(dataset), out, config, device=device, resume=resume, progress=progress
+            opened, out, config, extra=besides, device=device, resume=resume, progress=progress
         )
     _tell_trained(metrics, out)
+
+
+def crossval(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
+    out: Annotated[Path, typer.Option(help="Folder for a run a fold; finished ones are kept.")],
+    folds: Annotated[
+        str, typer.Option(help="speaker: leave one out; or a number of groups of speakers.")
+    ] = "speaker",
+    model: Annotated[str, typer.Option(help="cnn, crnn or tcresnet.")] = "cnn",
+    epochs: Annotated[int | None, typer.Option(help="Of each fold, at most.")] = None,
+    extra: Annotated[
+        Path | None, typer.Option(metavar="DATASET", help="Trained on in every fold besides.")
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Measure a network on voices it has never heard: train once for each fold of speakers."""
+    import dataclasses
+
+    from data.dataset import open_dataset
+    from training.config import default_config
+    from training.crossval import cross_validate
+    from training.progress import TrainingProgress, training_progress
+
+    if folds != "speaker" and not (folds.isdecimal() and int(folds) > 1):
+        raise EarshotError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
+    config = default_config(model)
+    config = dataclasses.replace(config, epochs=epochs or config.epochs)
+    opened, besides = open_dataset(dataset), open_dataset(extra) if extra else None
+    with training_progress(config.epochs) as progress:
+
+        def on_fold(name: str, number: int, count: int) -> TrainingProgress:
+            typer.echo(f"fold {number} of {count}: {name}", err=True)
+            return progress
+
+        found = cross_validate(
+            opened, out, config, n_folds=None if folds == "speaker" else int(folds),
+            extra=besides, device=device, on_fold=on_fold,
+        )  # fmt: skip
+    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.text())
 
 
 def export(
@@ -248,8 +320,9 @@ def _tell_prepared(prepared: "Prepared") -> None:
     features = prepared.features
     typer.echo(
         f"{prepared.folder}: {prepared.clips} clips, {len(prepared.labels)} labels, {parts} "
-        f"({prepared.split_mode} split); {features.sample_rate_hz} Hz, {features.clip_seconds:g} s, "
-        f"MFCC {features.n_mfcc} x {features.frames}, log-mel {features.n_mels} x {features.frames}"
+        f"({prepared.split_mode} split); {features.sample_rate_hz} Hz, "
+        f"{features.clip_seconds:g} s, MFCC {features.n_mfcc} x {features.frames}, "
+        f"log-mel {features.n_mels} x {features.frames}"
     )
     for note in prepared.notes():
         typer.echo(f"note: {note}", err=True)
@@ -260,7 +333,8 @@ def _tell_trained(metrics: dict[str, Any], run: Path) -> None:
     found = metrics[part]
     low, high = (100 * bound for bound in found["accuracy_ci95"])
     typer.echo(
-        f"{run}: {metrics['model']} on {metrics['features']}, {metrics['parameters']:,} parameters, "
+        f"{run}: {metrics['model']} on {metrics['features']}, "
+        f"{metrics['parameters']:,} parameters, "
         f"best epoch {metrics['best_epoch']} of {metrics['epochs']}, "
         f"{metrics['training_seconds']:.0f} s on {metrics['device']}"
     )

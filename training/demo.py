@@ -4,7 +4,7 @@ import csv
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,9 +15,8 @@ from data.labels import Clip, read_labels
 from data.prepare import prepare
 from data.staging import staged_folder
 from data.synthesise import write_clips
-from models.zoo import ZOO
 from service.classifier import Classifier
-from training.config import TrainConfig
+from training.config import default_config
 from training.evaluate import evaluate_model
 from training.export import export
 from training.progress import training_progress, work_progress
@@ -113,17 +112,17 @@ def _prepare(
             )
         parts = ", ".join(f"{prepared.by_split.get(s, 0)} {s}" for s in ("train", "val", "test"))
         typer.echo(
-            f"   {prepared.clips} clips, {len(prepared.labels)} labels; {parts} ({prepared.split_mode} split)"
+            f"   {prepared.clips} clips, {len(prepared.labels)} labels; {parts} "
+            f"({prepared.split_mode} split)"
         )
         for note in prepared.notes():
             typer.echo(f"   note: {note}")
 
 
 def _train(story: _Story, out: Path) -> None:
-    command = f"earshot train {out / 'dataset'} --out {out / 'run'} --epochs {EPOCHS} --patience {PATIENCE}"
-    config = TrainConfig(
-        model=MODEL, features=ZOO[MODEL].features, epochs=EPOCHS, patience=PATIENCE
-    )
+    flags = f"--epochs {EPOCHS} --patience {PATIENCE}"
+    command = f"earshot train {out / 'dataset'} --out {out / 'run'} {flags}"
+    config = replace(default_config(MODEL), epochs=EPOCHS, patience=PATIENCE)
     with (
         story.tell("Train the four-block CNN on MFCC", command),
         training_progress(EPOCHS) as progress,
@@ -131,7 +130,8 @@ def _train(story: _Story, out: Path) -> None:
         metrics = train_run(open_dataset(out / "dataset"), out / "run", config, progress=progress)
         typer.echo(
             f"   {metrics['parameters']:,} parameters, best epoch {metrics['best_epoch']} of "
-            f"{metrics['epochs']}, validation accuracy {100 * metrics['validation']['accuracy']:.1f} %"
+            f"{metrics['epochs']}, validation accuracy "
+            f"{100 * metrics['validation']['accuracy']:.1f} %"
         )
         typer.echo(f"   curves and confusion matrix: {out / 'run'}/*.png")
 
@@ -144,7 +144,8 @@ def _export(story: _Story, out: Path) -> Path:
     ):
         exported = export(out / "run", model)
         typer.echo(
-            f"   {exported.bytes / 1e3:.0f} kB, equal to PyTorch within {exported.worst_difference:.0e}"
+            f"   {exported.bytes / 1e3:.0f} kB, equal to PyTorch within "
+            f"{exported.worst_difference:.0e}"
         )
     return model
 

@@ -69,7 +69,7 @@ def export(run: Path, out: Path) -> Exported:
 
 
 def to_onnx(model: WaveformClassifier) -> bytes:
-    """The graph with weights inside: ``waveform`` (batch, samples) to ``probabilities``, ``embedding``."""
+    """The graph with its weights: ``waveform`` to ``probabilities`` and ``embedding``."""
     example = torch.zeros(_EXAMPLE_BATCH, model.frontend.config.clip_samples)
     with warnings.catch_warnings():
         # The exporter warns of its own dependencies' future; the parity check judges its work.
@@ -109,8 +109,8 @@ def check_parity(model: WaveformClassifier, graph: bytes, out: Path) -> float:
         if not difference <= PARITY_TOLERANCE:
             raise ExportError(
                 f"ONNX Runtime and PyTorch differ by {difference:.2g} at batch {batch} (at most "
-                f"{PARITY_TOLERANCE:g} is allowed); nothing was written. Check the versions of torch, "
-                "onnx, onnxscript and onnxruntime against uv.lock"
+                f"{PARITY_TOLERANCE:g} is allowed); nothing was written. Check the versions of "
+                "torch, onnx, onnxscript and onnxruntime against uv.lock"
             )
         worst = max(worst, difference)
     return worst

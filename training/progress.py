@@ -1,4 +1,4 @@
-"""Live progress on stderr: a bar on a terminal, a line an epoch elsewhere, so that logs stay readable."""
+"""Live progress on stderr: a bar on a terminal, a line an epoch where it goes to a log."""
 
 import contextlib
 import sys
@@ -23,7 +23,8 @@ class TrainingProgress:
 def describe(record: EpochRecord, epochs: int) -> str:
     """One epoch in one line."""
     return (
-        f"epoch {record.epoch:>3}/{epochs}  loss {record.loss:.4f}  accuracy {100 * record.accuracy:5.1f} %"
+        f"epoch {record.epoch:>3}/{epochs}"
+        f"  loss {record.loss:.4f}  accuracy {100 * record.accuracy:5.1f} %"
         f"  validation loss {record.val_loss:.4f}  accuracy {100 * record.val_accuracy:5.1f} %"
         f"  {record.seconds:.1f} s"
     )
@@ -38,7 +39,8 @@ def training_progress(epochs: int) -> Iterator[TrainingProgress]:
         )
         return
     columns = (
-        TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", epoch=1, total=None)

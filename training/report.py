@@ -1,4 +1,4 @@
-"""What a finished run leaves beside its checkpoints: metrics as JSON, curves and confusion as PNG."""
+"""What a finished run leaves beside its checkpoints: metrics.json and two pictures."""
 
 import dataclasses
 import json
@@ -11,7 +11,8 @@ import torch
 from data.dataset import Dataset
 from data.staging import staged_file
 from models.zoo import parameter_count
-from training.fit import EVALUATION_BATCH, FitResult
+from training.batches import EVALUATION_BATCH
+from training.fit import FitResult
 from training.metrics import Metrics, compute_metrics
 from training.plots import plot_confusion, plot_learning_curves
 
@@ -47,7 +48,8 @@ def write_report(dataset: Dataset, run: Path, result: FitResult) -> dict[str, An
         staging.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", "utf-8")
     plot_learning_curves(checkpoint.history, run / CURVES)
     shown = "test" if "test" in parts else "val"
-    title = f"{checkpoint.config.model}, {parts[shown].clips} {shown} clips ({dataset.split_mode} split)"
+    clips = f"{parts[shown].clips} {shown} clips ({dataset.split_mode} split)"
+    title = f"{checkpoint.config.model}, {clips}"
     plot_confusion(parts[shown].confusion, dataset.labels, title, run / CONFUSION)
     return metrics
 

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from data.dataset import Dataset
-from models.zoo import entry
 from training.checkpoint import LAST, load_checkpoint
-from training.config import DeviceChoice, TrainConfig
+from training.config import DeviceChoice, TrainConfig, default_config
 from training.fit import fit
 from training.progress import TrainingProgress
 from training.report import write_report
@@ -22,10 +21,7 @@ def choose_config(out: Path, given: dict[str, Any], *, resume: bool) -> TrainCon
     last = out / LAST
     if resume and last.is_file():
         return replace(load_checkpoint(last).config, **given)
-    model = given.get("model", TrainConfig.model)
-    chosen = entry(model)
-    defaults = TrainConfig(model=model, features=chosen.features, epochs=chosen.epochs)
-    return replace(defaults, **given)
+    return replace(default_config(given.get("model", TrainConfig.model)), **given)
 
 
 def train_run(
@@ -33,18 +29,21 @@ def train_run(
     out: Path,
     config: TrainConfig,
     *,
+    extra: Dataset | None = None,
     device: DeviceChoice = "auto",
     resume: bool = False,
     progress: TrainingProgress | None = None,
 ) -> dict[str, Any]:
-    """Train into ``out`` and measure the best epoch; returns what metrics.json holds.
+    """Train into ``out``, on all clips of ``extra`` too, and measure the best epoch.
+
+    Returns what metrics.json holds.
 
     Raises:
         TrainingError: the run cannot start or go on.
     """
     heard = progress or TrainingProgress()
     result = fit(
-        dataset, out, config, device=device, resume=resume,
+        dataset, out, config, extra=extra, device=device, resume=resume,
         on_batch=heard.on_batch, on_epoch=heard.on_epoch,
     )  # fmt: skip
     return write_report(dataset, out, result)

@@ -1,52 +1,18 @@
-"""Real sound from espeak-ng: properties of the waveforms, refusals, and a reproducible folder."""
+"""Synthetic clips: distinct speakers, a reproducible folder, and nothing left behind."""
 
 import csv
 import hashlib
-import os
-import shutil
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
 
-from data.synthesise import (
-    ENGLISH_ACCENTS,
-    MEN,
-    WOMEN,
-    Synthesiser,
-    SynthesisError,
-    Voice,
-    draw_voices,
-    write_clips,
-)
+from data.espeak import SynthesisError
+from data.labels import read_labels
+from data.staging import OutputError
+from data.synthesise import ENGLISH_ACCENTS, MEN, WOMEN, draw_voices, write_clips
 
-espeakng_loader = pytest.importorskip("espeakng_loader", reason="needs the extra synth")
-REPOSITORY = Path(__file__).parents[2]
-PLAIN = Voice("en-us")
-
-
-@pytest.fixture(scope="module")
-def synthesiser() -> Iterator[Synthesiser]:
-    with Synthesiser() as opened:
-        yield opened
-
-
-def fundamental_hz(waveform: NDArray[np.float32], sample_rate_hz: int) -> float:
-    """Median over the loud frames of the lag that the autocorrelation likes best, 60 to 400 Hz."""
-    frames = np.lib.stride_tricks.sliding_window_view(waveform, 1024)[::256]
-    level = np.sqrt(np.mean(frames**2, axis=1))
-    spectrum = np.fft.rfft(frames[level > level.max() / 2], 4096)
-    correlation = np.fft.irfft(np.abs(spectrum) ** 2)
-    shortest, longest = sample_rate_hz // 400, sample_rate_hz // 60
-    lags = shortest + np.argmax(correlation[:, shortest:longest], axis=1)
-    return float(sample_rate_hz / np.median(lags))
+pytest.importorskip("espeakng_loader", reason="needs the extra synth")
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -59,179 +25,6 @@ def digest(folder: Path) -> dict[str, str]:
 
 def write(words: list[str], out: Path, seed: int = 3) -> Path:
     return write_clips(words, out, voices=3, takes=2, seed=seed, sample_rate_hz=8000)
-
-
-@pytest.mark.parametrize("language", ENGLISH_ACCENTS)
-def test_every_accent_gives_audible_finite_speech(synthesiser: Synthesiser, language: str) -> None:
-    waveform = synthesiser.speak("seven", Voice(language, "f2"))
-    assert waveform.dtype == np.float32
-    assert waveform.ndim == 1
-    assert np.isfinite(waveform).all()
-    assert 0.1 < np.abs(waveform).max() <= 1
-    assert 0.2 < waveform.size / synthesiser.sample_rate_hz < 1.5
-
-
-def test_every_variant_sounds_and_no_two_sound_the_same(synthesiser: Synthesiser) -> None:
-    sounds = {synthesiser.speak("six", Voice("en-gb", v)).tobytes() for v in (*WOMEN, *MEN)}
-    assert len(sounds) == len(WOMEN) + len(MEN) >= 40
-
-
-@pytest.mark.parametrize("variant", ["", "f3", "klatt5", "f5"])
-def test_speech_depends_on_text_and_voice_alone(synthesiser: Synthesiser, variant: str) -> None:
-    voice = Voice("en-us", variant)
-    first = synthesiser.speak("six", voice)
-    synthesiser.speak("a whole sentence in between", Voice("en-gb-scotland", "m2", 150, 80))
-    np.testing.assert_array_equal(synthesiser.speak("six", voice), first)
-
-
-def test_breath_noise_does_not_follow_the_clock(synthesiser: Synthesiser) -> None:
-    """espeak-ng seeds its noise with the time in seconds: speak until the second has changed."""
-    breathy, second = Voice("en-us", "victor"), int(time.time())
-    expected = synthesiser.speak("six", breathy)
-    while int(time.time()) == second:
-        np.testing.assert_array_equal(synthesiser.speak("six", breathy), expected)
-    np.testing.assert_array_equal(synthesiser.speak("six", breathy), expected)
-
-
-def test_pitch_raises_the_fundamental(synthesiser: Synthesiser) -> None:
-    low, middle, high = (
-        fundamental_hz(
-            synthesiser.speak("mama", Voice("en-us", pitch=pitch)), synthesiser.sample_rate_hz
-        )
-        for pitch in (30, 60, 90)
-    )
-    assert 60 < low < middle / 1.1 < high / 1.21 < 400
-
-
-def test_rate_shortens(synthesiser: Synthesiser) -> None:
-    slow, fast = (synthesiser.speak("seven", Voice("en-us", rate_wpm=r)) for r in (120, 240))
-    assert fast.size < 0.75 * slow.size
-
-
-def test_silence_is_cut_to_the_margin(synthesiser: Synthesiser) -> None:
-    waveform = synthesiser.speak("pat, - ", Voice("en-us", rate_wpm=80))  # half a second of pauses
-    loud = np.flatnonzero(np.abs(waveform) > 1e-3)
-    margin = round(0.02 * synthesiser.sample_rate_hz)
-    assert loud[0] <= margin
-    assert waveform.size - 1 - loud[-1] <= margin
-
-
-@pytest.mark.parametrize(
-    "text", ["", "  ", "###", "😀", "_", "٧", "日本", "привет", "half\0cut", "\u0007"]
-)
-def test_an_unspeakable_text_is_refused_by_name(synthesiser: Synthesiser, text: str) -> None:
-    with pytest.raises(SynthesisError) as refusal:
-        synthesiser.speak(text, PLAIN)
-    assert repr(text) in str(refusal.value) or "empty" in str(refusal.value)
-
-
-def test_other_languages_read_their_own_script(synthesiser: Synthesiser) -> None:
-    assert synthesiser.speak("привет", Voice("ru")).size > 2000
-
-
-@pytest.mark.parametrize(
-    ("voice", "named"),
-    [(Voice("en-xx"), "en-gb-scotland"), (Voice("en-us", "nobody"), "f3"), (Voice("../en"), "en")],
-)
-def test_an_unknown_voice_is_refused_with_the_known_ones(
-    synthesiser: Synthesiser, voice: Voice, named: str
-) -> None:
-    with pytest.raises(SynthesisError, match=rf"accepted: .*\b{named}\b"):
-        synthesiser.speak("seven", voice)
-
-
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [((20, 50, 50), "rate_wpm"), ((175, 100, 50), "pitch"), ((175, 50, -1), "pitch_range")],
-)
-def test_a_voice_out_of_range_is_refused(settings: tuple[int, int, int], field: str) -> None:
-    with pytest.raises(SynthesisError, match=f"^{field} is .*; accepted"):
-        Voice("en-us", "", *settings)
-
-
-def test_instances_and_threads_do_not_disturb_each_other(synthesiser: Synthesiser) -> None:
-    expected = synthesiser.speak("seven", PLAIN)
-    heard: list[NDArray[np.float32]] = []
-    with Synthesiser() as other:
-        jobs = [
-            threading.Thread(
-                target=lambda s=s: heard.extend(s.speak("seven", PLAIN) for _ in range(10))
-            )
-            for s in (synthesiser, other, other)
-        ]
-        for job in jobs:
-            job.start()
-        for job in jobs:
-            job.join()
-    assert len(heard) == 30
-    assert all(np.array_equal(waveform, expected) for waveform in heard)
-
-
-def run_python(code: str, **environment: str) -> str:
-    """Run ``code`` in a fresh interpreter that stays silent on stderr; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=REPOSITORY,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stderr == ""
-    return done.stdout.strip()
-
-
-SPEAK = """
-from data.synthesise import *
-with Synthesiser() as s: print(s.speak('six', Voice('en-us')).sum())
-"""
-
-
-def test_data_and_temporary_folders_may_lie_deep(tmp_path: Path) -> None:
-    deep = tmp_path.joinpath(*["a-rather-long-folder-name"] * 12)
-    package = Path(espeakng_loader.__file__).parent
-    (deep / package.name).mkdir(parents=True)
-    for name in ("__init__.py", Path(espeakng_loader.get_library_path()).name):
-        shutil.copy(package / name, deep / package.name)
-    shutil.copytree(  # hard links: the files themselves lie deep, and nothing is copied
-        package / "espeak-ng-data", deep / package.name / "espeak-ng-data", copy_function=link
-    )
-    printed = run_python(SPEAK, PYTHONPATH=str(deep), TMPDIR=str(deep))
-    assert printed == run_python(SPEAK)
-
-
-def link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy(source, target)
-
-
-def test_a_fork_speaks_and_leaves_the_parents_library_alone() -> None:
-    code = """
-import os, sys
-from data.synthesise import *
-s = Synthesiser()
-child = os.fork()
-said = s.speak('six', Voice('en-us')).sum()
-if child == 0:
-    sys.exit(0)  # runs the finalizers
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-assert s.speak('six', Voice('en-us')).sum() == said
-print(said)
-"""
-    assert run_python(code) == run_python(SPEAK)
-
-
-def test_a_missing_loader_names_the_install_command() -> None:
-    code = """
-import sys
-sys.modules['espeakng_loader'] = None
-from data.synthesise import *
-try: Synthesiser()
-except SynthesisError as error: print(error)
-"""
-    assert "pip install 'earshot[synth]'" in run_python(code)
 
 
 def test_drawn_speakers_are_distinct_reproducible_and_half_women() -> None:
@@ -331,9 +124,9 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_with_files_is_refused_and_kept(tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(SynthesisError, match="exists already"):
+    with pytest.raises(OutputError, match=r"labels\.csv is missing"):
         write(["one"], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -341,3 +134,16 @@ def test_a_folder_with_files_is_refused_and_kept(tmp_path: Path) -> None:
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     assert write(["one"], tmp_path / "out").is_file()
+
+
+def test_earlier_clips_are_replaced_whole(tmp_path: Path) -> None:
+    write(["one", "two"], tmp_path / "out")
+    write(["six"], tmp_path / "out")
+    write(["six"], tmp_path / "fresh")
+    assert digest(tmp_path / "out") == digest(tmp_path / "fresh")
+
+
+def test_the_csv_reads_as_labels(tmp_path: Path) -> None:
+    clips = read_labels(write(["six", "0=zero"], tmp_path / "out")).require_all_good()
+    assert {clip.label for clip in clips} == {"six", "0"}
+    assert all(clip.path.is_file() and clip.speaker for clip in clips)

@@ -1,0 +1,33 @@
+# The serving image: what `uv.lock` pins for the base install, no torch, no compiler, no root.
+#   docker build -t earshot .                          CPU, about 300 MB
+#   docker run -p 8000:8000 -v $PWD/model.onnx:/models/model.onnx:ro \
+#              -e EARSHOT_MODEL=/models/model.onnx earshot
+ARG PYTHON_VERSION=3.11
+
+FROM python:${PYTHON_VERSION}-slim AS build
+RUN pip install --no-cache-dir "uv>=0.8"
+ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PROJECT_ENVIRONMENT=/opt/earshot
+WORKDIR /src
+# Dependencies first: this layer is built again only when they change. onnxruntime (group cpu) takes
+# the place of onnxruntime-gpu; the two overwrite each other and are never installed together.
+COPY pyproject.toml uv.lock ./
+RUN uv sync --locked --no-default-groups --group cpu --no-install-package onnxruntime-gpu --no-install-project
+COPY README.md LICENSE ./
+COPY data data
+COPY models models
+COPY service service
+COPY training training
+RUN uv sync --locked --no-default-groups --group cpu --no-install-package onnxruntime-gpu --no-editable
+
+FROM python:${PYTHON_VERSION}-slim
+RUN useradd --system --uid 10001 --no-create-home earshot
+COPY --from=build /opt/earshot /opt/earshot
+# PYTHONSAFEPATH: a folder named data or models in the working directory must not be imported.
+ENV PATH=/opt/earshot/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001
+WORKDIR /tmp
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+ENTRYPOINT ["earshot"]
+CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -1,0 +1,264 @@
+"""espeak-ng in this process: one text and one voice to a waveform.
+
+Library and voices come with the wheel espeakng-loader (extra ``synth``): nothing has to be
+installed on the machine.
+
+espeak-ng 1.52 keeps its state in C globals, and no call resets all of it: the phase of the pitch
+flutter, the gain control and the breath noise run on from one utterance into the next (its
+wavegen.c), so that a word never sounds the same twice. Each utterance therefore gets a freshly
+loaded library, unloaded again after it: that costs 3 ms, and makes a clip depend on its text and
+voice alone.
+"""
+
+import ctypes
+import importlib
+import os
+import shutil
+import tempfile
+import threading
+import unicodedata
+import weakref
+from _ctypes import dlclose
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import EarshotError
+
+# speak_lib.h
+_AUDIO_OUTPUT_SYNCHRONOUS = 2
+_INITIALIZE_DONT_EXIT = 0x8000  # without it, a library that finds no data ends the process
+_CHARS_UTF8 = 1
+_POS_CHARACTER = 1
+_RATE, _PITCH, _RANGE = 1, 3, 4
+_SYNTH_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p
+)  # (samples or NULL at the end, their count, events) -> 0 to go on
+
+_SAMPLE_RATE_HZ = 22050  # of every voice that is not MBROLA's; checked at each load
+# One buffer for a whole utterance. ctypes can only print an exception inside the callback (the
+# Ctrl-C of a user) and drop it; with one chunk that gives no sound, an error, and not a torn word.
+_BUFFER_MS = 30_000
+_SILENCE = 1e-3  # -60 dBFS
+_MARGIN_SECONDS = 0.02
+_ADVICE = "write how it is spoken, as in '#=number sign'."
+
+
+class SynthesisError(EarshotError):
+    """A word or a voice that cannot be spoken."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Who speaks, and how: accent and variant make the speaker, the rest is a manner of speaking.
+
+    ``pitch`` and ``pitch_range`` are espeak-ng's scales: 50 is the variant's own.
+    """
+
+    language: str
+    variant: str = ""
+    rate_wpm: int = 175
+    pitch: int = 50
+    pitch_range: int = 50
+
+    def __post_init__(self) -> None:
+        """Refuse what espeak-ng would silently clamp."""
+        for field, low, high in (("rate_wpm", 80, 450), ("pitch", 0, 99), ("pitch_range", 0, 99)):
+            value = getattr(self, field)
+            if not low <= value <= high:
+                raise SynthesisError(f"{field} is {value}; accepted: {low} to {high}.")
+
+    @property
+    def name(self) -> str:
+        """The speaker, for example ``en-us+f3``."""
+        return f"{self.language}+{self.variant}" if self.variant else self.language
+
+
+class Synthesiser:
+    """espeak-ng in this process; use it as a context manager.
+
+    Each instance works on a private copy of the library and holds a lock: any number of instances
+    and threads are safe, and so is a fork. Raises ``SynthesisError`` without espeakng-loader.
+    """
+
+    sample_rate_hz = _SAMPLE_RATE_HZ
+
+    def __init__(self) -> None:
+        """Copy the library to a temporary folder and read which voices there are."""
+        library, voices = _installed()
+        self._folder = _short_temporary_folder()
+        self._remove = weakref.finalize(self, _remove_in_process, self._folder, os.getpid())
+        self._library = self._folder / library.name
+        shutil.copyfile(library, self._library)
+        # espeak-ng cuts paths to its data at 160 characters (N_PATH_HOME); a link is always short.
+        (self._folder / "espeak-ng-data").symlink_to(voices, target_is_directory=True)
+        self._languages = _languages(voices / "lang")
+        self._variants = {"", *(path.name for path in (voices / "voices" / "!v").iterdir())}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Remove the private copy of the library."""
+        self._remove()
+
+    def speak(self, text: str, voice: Voice) -> NDArray[np.float32]:
+        """Speak ``text`` as ``voice``, the same for the same arguments.
+
+        Returns (samples,) float32 in [-1, 1] at ``sample_rate_hz``; what is below -60 dBFS before
+        and after the sound is cut, save a margin of 20 ms. Raises ``SynthesisError`` for an unknown
+        voice and for a text without sound, or one that would be spelled out and not read.
+        """
+        _check_text(text, voice.language)
+        identifier = self._identifier(voice)
+        with self._lock, self._fresh_library() as library:
+            pcm = _utter(library, text, identifier, voice)
+        waveform = pcm.astype(np.float32) / np.float32(32768)
+        loud = np.flatnonzero(np.abs(waveform) > _SILENCE)
+        if loud.size == 0:
+            raise SynthesisError(f"{text!r} has no sound as {voice.name}; {_ADVICE}")
+        margin = round(_MARGIN_SECONDS * self.sample_rate_hz)
+        return waveform[max(0, loud[0] - margin) : loud[-1] + 1 + margin]
+
+    def _identifier(self, voice: Voice) -> str:
+        """Name the voice's file, for espeak-ng takes an unknown variant for the plain voice."""
+        for kind, value, known in (
+            ("language", voice.language, set(self._languages)),
+            ("variant", voice.variant, self._variants),
+        ):
+            if value not in known:
+                accepted = ", ".join(sorted(known - {""}))
+                raise SynthesisError(f"Unknown {kind} {value!r}; accepted: {accepted}.")
+        identifier = self._languages[voice.language]
+        return f"{identifier}+{voice.variant}" if voice.variant else identifier
+
+    @contextmanager
+    def _fresh_library(self) -> Iterator[ctypes.CDLL]:
+        library = ctypes.CDLL(str(self._library))
+        try:
+            _declare(library)
+            home = os.fsencode(self._folder)
+            options = (_AUDIO_OUTPUT_SYNCHRONOUS, _BUFFER_MS, home, _INITIALIZE_DONT_EXIT)
+            rate_hz = library.espeak_Initialize(*options)
+            if rate_hz != _SAMPLE_RATE_HZ:
+                raise SynthesisError(
+                    f"espeak-ng did not start (it answered {rate_hz}, not {_SAMPLE_RATE_HZ} Hz); "
+                    f"install it again: pip install --force-reinstall espeakng-loader"
+                )
+            try:
+                yield library
+            finally:
+                library.espeak_Terminate()
+        finally:
+            # The only way to give the globals their first values again.
+            dlclose(library._handle)  # noqa: SLF001 - ctypes has no public name for it
+
+
+def _installed() -> tuple[Path, Path]:
+    """Find the library and its data folder."""
+    try:
+        loader = importlib.import_module("espeakng_loader")
+    except ImportError as error:
+        raise SynthesisError(
+            "Speech synthesis needs espeak-ng: pip install 'earshot[synth]'."
+        ) from error
+    return Path(loader.get_library_path()), Path(loader.get_data_path()).resolve()
+
+
+def _short_temporary_folder() -> Path:
+    folder = tempfile.gettempdir()
+    parent = folder if len(os.fsencode(folder)) < 80 else "/tmp"  # noqa: S108 - mkdtemp is safe
+    return Path(tempfile.mkdtemp(prefix="earshot-espeak-", dir=parent))
+
+
+def _remove_in_process(folder: Path, process_id: int) -> None:
+    """Remove ``folder``, unless this is a fork of the process that still needs it."""
+    if os.getpid() == process_id:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _languages(folder: Path) -> dict[str, str]:
+    """Map each language tag to the voice file that claims it with the lowest (best) number.
+
+    The files hold lines ``language TAG [PRIORITY]``; 5 is the default (voices.c).
+    """
+    claims: dict[str, tuple[int, str]] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            keyword, *values = line.split("//")[0].split() or [""]
+            if keyword == "language" and values:
+                priority = int(values[1]) if len(values) > 1 else 5
+                claim = (priority, path.relative_to(folder).as_posix())
+                claims[values[0].lower()] = min(claim, claims.get(values[0].lower(), claim))
+    return {tag: identifier for tag, (_, identifier) in claims.items()}
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    """Set the argument types that ``speak_lib.h`` and ``espeak_ng.h`` declare."""
+    text, size, number, pointer = ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p
+    count = ctypes.c_uint
+    library.espeak_Initialize.argtypes = [number, number, text, number]
+    library.espeak_SetSynthCallback.argtypes = [_SYNTH_CALLBACK]
+    library.espeak_SetSynthCallback.restype = None
+    library.espeak_SetVoiceByName.argtypes = [text]
+    library.espeak_SetParameter.argtypes = [number, number, number]
+    library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
+    library.espeak_Synth.argtypes = [text, size, count, number, count, count, pointer, pointer]
+
+
+def _utter(library: ctypes.CDLL, text: str, identifier: str, voice: Voice) -> NDArray[np.int16]:
+    """Run one utterance; (samples,) int16, empty when espeak-ng gives none."""
+    chunks: list[bytes] = []
+
+    def keep(samples: int | None, n_samples: int, _events: int | None) -> int:
+        if samples and n_samples > 0:
+            chunks.append(ctypes.string_at(samples, 2 * n_samples))
+        return 0
+
+    callback = _SYNTH_CALLBACK(keep)  # named, for C holds no reference to it
+    library.espeak_SetSynthCallback(callback)
+    library.espeak_ng_SetRandSeed(1)  # breath noise; by default the seed is the clock
+    encoded = text.encode()
+    failed = library.espeak_SetVoiceByName(os.fsencode(identifier))
+    for parameter, value in (
+        (_RATE, voice.rate_wpm),
+        (_PITCH, voice.pitch),
+        (_RANGE, voice.pitch_range),
+    ):
+        failed = failed or library.espeak_SetParameter(parameter, value, 0)
+    failed = failed or library.espeak_Synth(
+        encoded, len(encoded) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None
+    )
+    failed = failed or library.espeak_Synchronize()
+    if failed:
+        raise SynthesisError(f"espeak-ng failed to speak {text!r} as {voice.name} (code {failed}).")
+    return np.frombuffer(b"".join(chunks), dtype=np.int16)
+
+
+def _check_text(text: str, language: str) -> None:
+    """Refuse what espeak-ng would drop, cut short or spell ("Chinese letter, Chinese letter")."""
+    if not text.strip():
+        raise SynthesisError("There is nothing to speak: the text is empty.")
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise SynthesisError(f"{text!r} holds control characters; {_ADVICE}")
+    if not any(character.isalnum() for character in text):
+        raise SynthesisError(f"{text!r} holds no letter and no digit to speak; {_ADVICE}")
+    if language.startswith("en") and language != "en-shaw":
+        foreign = [c for c in text if c.isalpha() and "LATIN" not in unicodedata.name(c, "")]
+        if foreign:
+            raise SynthesisError(
+                f"{text!r} cannot be read by an English voice ({foreign[0]!r}); {_ADVICE}"
+            )

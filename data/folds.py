@@ -1,0 +1,85 @@
+"""Cross-validation folds that keep each voice on one side."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+from data.splits import SEED, VALIDATION_FRACTION, SplitError
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A fold's name and one of ``train``, ``val``, ``test`` for every clip."""
+
+    name: str
+    splits: tuple[str, ...]
+
+
+def speaker_folds(
+    labels: Sequence[str], speakers: Sequence[str], n_folds: int | None
+) -> list[Fold]:
+    """Leave one speaker out (``n_folds`` None), or ``n_folds`` groups of speakers.
+
+    Clips without a speaker are trained on when one speaker is left out; in groups each is a voice
+    of its own. A tenth of what is left to train on, drawn at random, is for validation.
+
+    Raises:
+        SplitError: fewer than two speakers or than folds, or a label that a fold could not learn.
+    """
+    known = sorted({speaker for speaker in speakers if speaker})
+    if len(known) < max(2, n_folds or 2):
+        raise SplitError(
+            f"{n_folds or 'leave-one-speaker-out'} folds need {max(2, n_folds or 2)} speakers or "
+            f"more, found {len(known)} ({', '.join(known) or 'none'}); fill the speaker column"
+        )
+    parts = (
+        _leave_one_out(known, speakers) if n_folds is None else _groups(labels, speakers, n_folds)
+    )
+    return [_fold(name, test, labels) for name, test in parts]
+
+
+def _leave_one_out(known: Sequence[str], speakers: Sequence[str]) -> Iterator[tuple[str, Indices]]:
+    for speaker in known:
+        yield speaker, np.array([i for i, s in enumerate(speakers) if s == speaker])
+
+
+def _groups(
+    labels: Sequence[str], speakers: Sequence[str], n_folds: int
+) -> Iterator[tuple[str, Indices]]:
+    groups = [speaker or f"\0{i}" for i, speaker in enumerate(speakers)]
+    folder = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=SEED)
+    codes = np.unique(np.asarray(labels), return_inverse=True)[1]
+    for number, (_, test) in enumerate(folder.split(np.zeros(len(labels)), codes, groups), 1):
+        yield f"fold{number}", test
+
+
+def _fold(name: str, test: Indices, labels: Sequence[str]) -> Fold:
+    splits = np.full(len(labels), "train", dtype=object)
+    splits[test] = "test"
+    rest = np.flatnonzero(splits == "train")
+    _check_labels(name, labels, rest, test)
+    by_label = defaultdict(list)
+    for i in rest:
+        by_label[labels[int(i)]].append(i)
+    spare = np.concatenate([rows for rows in by_label.values() if len(rows) > 1])
+    size = max(round(VALIDATION_FRACTION * len(rest)), len(by_label))
+    stratify = [labels[int(i)] for i in spare]
+    _, val = train_test_split(spare, test_size=size, random_state=SEED, stratify=stratify)
+    splits[val] = "val"
+    return Fold(name, tuple(splits))
+
+
+def _check_labels(name: str, labels: Sequence[str], rest: Indices, test: Indices) -> None:
+    learnt = {labels[int(i)] for i in rest}
+    missing = sorted({labels[int(i)] for i in test} - learnt)
+    if missing:
+        raise SplitError(
+            f"without {name!r} no clip of {', '.join(map(repr, missing))} is left to train on; "
+            "add clips of it by other speakers, or take fewer folds"
+        )

@@ -1,0 +1,14 @@
+"""ONNX Runtime, told to send nothing: import ``onnxruntime`` from here and nowhere else.
+
+Since 1.29 its Linux builds write a device identifier under the home folder and report to Microsoft
+(pull request 27379). It decides once, when it is imported, so this is the one thing of the package
+that happens at import. A user's own setting of the variable is kept.
+"""
+
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
+
+__all__ = ["onnxruntime"]

@@ -1,0 +1,84 @@
+"""Peak memory and time of ``prepare`` for few and for many clips, each in a fresh process.
+
+    uv run python tests/benchmarks/prepare_memory.py [--clips 3000 30000]
+
+Memory must not grow with the number of clips: the tensors are streamed to disk. What remains is
+the labels themselves, about a kilobyte a clip. The rows are links to 300 half-second files.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from data.labels import read_labels
+from data.prepare import prepare
+
+RATE_HZ = 8_000
+N_FILES = 300
+N_LABELS = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--clips", type=int, nargs=2, default=(3_000, 30_000))
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure is not None:
+        measure(arguments.measure)
+        return
+    few, many = (in_fresh_process(n) for n in arguments.clips)
+    for n, found in zip(arguments.clips, (few, many), strict=True):
+        print(
+            f"{n:7,} clips: {found['seconds']:6.1f} s, {found['clips_per_second']:6,.0f} clips/s, "
+            f"peak {found['peak_mb']:6.0f} MB ({found['imported_mb']:.0f} MB of it after imports)"
+        )
+    clips = arguments.clips[1] / arguments.clips[0]
+    print(
+        f"{clips:.1f} times the clips: {many['peak_mb'] / few['peak_mb']:.2f} times the memory, "
+        f"{many['seconds'] / few['seconds']:.1f} times the time"
+    )
+
+
+def in_fresh_process(n_clips: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        write_clips(Path(folder), n_clips)
+        command = [sys.executable, __file__, "--measure", folder]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found | {"clips_per_second": n_clips / found["seconds"]}
+
+
+def write_clips(folder: Path, n_clips: int) -> None:
+    generator = np.random.default_rng(0)
+    for n in range(N_FILES):
+        clip = 0.1 * generator.standard_normal(RATE_HZ // 2)
+        soundfile.write(folder / f"sound{n}.wav", clip, RATE_HZ)
+    rows = ["filename,label"]
+    for n in range(n_clips):
+        (folder / f"clip{n}.wav").symlink_to(f"sound{n % N_FILES}.wav")
+        rows.append(f"clip{n}.wav,{n % N_LABELS}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def measure(folder: Path) -> None:
+    imported_mb = peak_mb()
+    began = time.perf_counter()
+    prepare(read_labels(folder / "labels.csv"), folder / "dataset")
+    seconds = time.perf_counter() - began
+    print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(), "imported_mb": imported_mb}))
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

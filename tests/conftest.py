@@ -1,0 +1,35 @@
+"""What tests of every part share: sound written to files, and the real recordings."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+RECORDINGS = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture
+def write_wav(tmp_path: Path) -> Callable[..., Path]:
+    """``write_wav(name, samples, rate_hz)`` writes into the test's folder and gives the path."""
+
+    def write(
+        name: str, samples: NDArray[np.floating], rate_hz: int = 8_000, subtype: str = "PCM_16"
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, samples, rate_hz, subtype=subtype, format="WAV")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def fsdd() -> Path:
+    """The Free Spoken Digit Dataset's folder."""
+    folder = RECORDINGS / "fsdd"
+    if not (folder / "labels.csv").is_file():
+        pytest.skip(f"needs the real recordings in {folder}")
+    return folder

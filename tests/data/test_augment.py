@@ -1,0 +1,164 @@
+"""Augmentation keeps shapes, follows its seed, leaves its input alone and does what it says."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from data import augment
+from data.augment import UNCHANGED, Recipe
+
+RATE_HZ = 8_000
+BATCH = 6
+
+
+def generator(seed: int = 3) -> Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def tones(hz: float = 1_000.0) -> Tensor:
+    """Half-second tones in the middle of a second, (batch, samples)."""
+    time = torch.arange(RATE_HZ) / RATE_HZ
+    tone = 0.3 * torch.sin(2 * torch.pi * hz * time)
+    tone[: RATE_HZ // 4] = 0
+    tone[-RATE_HZ // 4 :] = 0
+    return tone.repeat(BATCH, 1)
+
+
+def peak_hz(waveform: Tensor) -> float:
+    spectrum = torch.fft.rfft(waveform).abs()
+    return float(spectrum.argmax()) * RATE_HZ / len(waveform)
+
+
+WAVEFORM_STEPS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
+    "speed": lambda x, g: augment.change_speed(x, (0.7, 0.8), g),
+    "shift": lambda x, g: augment.shift_time(x, 800, g),
+    "gain": lambda x, g: augment.change_gain(x, (-12.0, -6.0), g),
+    "equalise": lambda x, g: augment.equalise(x, 10.0, 1.0, g),
+    "band": lambda x, g: augment.limit_band(x, 1.0, RATE_HZ, g),
+    "reverberate": lambda x, g: augment.reverberate(x, (0.1, 0.3), 1.0, RATE_HZ, g),
+    "noise": lambda x, g: augment.add_noise(x, tones(300.0), (5.0, 10.0), 1.0, RATE_HZ, g),
+    "impulses": lambda x, g: augment.add_impulses(x, (0.1, 0.3), 1.0, g),
+    "clipping": lambda x, g: augment.clip_peaks(x, 1.0, g),
+    "codec": lambda x, g: augment.code_mu_law(x, 1.0, g),
+}
+
+
+@pytest.mark.parametrize("step", WAVEFORM_STEPS.values(), ids=WAVEFORM_STEPS.keys())
+def test_a_step_is_pure_seeded_and_finite(step: Callable[[Tensor, Generator], Tensor]) -> None:
+    before = tones()
+    given = before.clone()
+    first, again, other = (step(given, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(given, before)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.shape == before.shape
+    assert bool(torch.isfinite(first).all())
+    assert not torch.equal(first, before)
+
+
+def test_the_whole_chain_with_nothing_switched_on_changes_nothing() -> None:
+    waveforms = tones()
+    same = augment.augment_waveforms(waveforms, waveforms, UNCHANGED, RATE_HZ, generator())
+    torch.testing.assert_close(same, waveforms, atol=1e-6, rtol=0)
+    features = torch.randn(BATCH, 40, 63)
+    assert torch.equal(augment.augment_log_mel(features, UNCHANGED, 62.5, generator()), features)
+
+
+def test_the_whole_chain_is_finite_also_on_silence() -> None:
+    recipe = Recipe(
+        p_equalise=1, p_band_limit=1, p_reverberate=1, p_noise=1, p_impulses=1, p_codec=1,
+        p_clipping=1,
+    )  # fmt: skip
+    silence = torch.zeros(BATCH, RATE_HZ)
+    for seed in range(5):
+        out = augment.augment_waveforms(silence, tones(), recipe, RATE_HZ, generator(seed))
+        assert bool(torch.isfinite(out).all())
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.25])
+def test_speed_moves_pitch_and_length_together(factor: float) -> None:
+    out = augment.change_speed(tones(), (factor, factor), generator())
+    assert peak_hz(out[0]) == pytest.approx(1_000 * factor, abs=5)
+    sounding = out[0].abs().gt(0.01).nonzero()
+    assert int(sounding[-1] - sounding[0]) == pytest.approx(RATE_HZ / 2 / factor, rel=0.01)
+
+
+def test_gain_is_in_decibels() -> None:
+    out = augment.change_gain(tones(), (-20.0, -20.0), generator())
+    torch.testing.assert_close(out, tones() * 0.1)
+
+
+@pytest.mark.parametrize("snr_db", [20.0, 5.0, -5.0])
+def test_noise_is_mixed_at_its_ratio_to_the_sounding_part(snr_db: float) -> None:
+    clean = tones()
+    noise = torch.randn(clean.shape, generator=generator())
+    added = augment.mix_at_snr(clean, noise, torch.full((BATCH, 1), snr_db)) - clean
+    found = 20 * torch.log10(augment.speech_level(clean) / augment.level(added))
+    torch.testing.assert_close(found, torch.full((BATCH, 1), snr_db), atol=0.05, rtol=0)
+
+
+def test_speech_level_does_not_count_the_silence() -> None:
+    tone_level = 0.3 / np.sqrt(2)
+    assert augment.speech_level(tones()).numpy() == pytest.approx(tone_level, rel=0.02)
+
+
+def test_band_limits_cut_what_is_outside_them() -> None:
+    hiss = torch.randn(64, RATE_HZ, generator=generator())
+    power = torch.fft.rfft(augment.limit_band(hiss, 1.0, RATE_HZ, generator())).abs().square()
+    assert float(power[:, :20].mean()) < 0.05 * float(power[:, 800:1200].mean())
+
+
+def test_reverberation_lengthens_the_sound_and_keeps_its_start() -> None:
+    click = torch.zeros(BATCH, RATE_HZ)
+    click[:, 1000] = 1.0
+    out = augment.reverberate(click, (0.3, 0.3), 1.0, RATE_HZ, generator())
+    assert float(out[:, :990].abs().max()) < 1e-5
+    assert float(out[:, 1500:2500].square().sum()) > 1e-4
+    torch.testing.assert_close(out[:, 1000], torch.ones(BATCH), atol=1e-4, rtol=0)
+
+
+def test_coloured_noise_falls_with_frequency() -> None:
+    noise = augment.coloured_noise(torch.zeros(64, RATE_HZ), generator())
+    power = torch.fft.rfft(noise / augment.level(noise)).abs().square().mean(0)
+    assert float(power[50:150].mean()) > 5 * float(power[2000:3000].mean())
+
+
+def test_impulses_strike_the_drawn_share_of_samples() -> None:
+    x = 0.1 * torch.ones(BATCH, RATE_HZ)
+    struck = augment.add_impulses(x, (0.2, 0.2), 1.0, generator()) != x
+    assert float(struck.float().mean()) == pytest.approx(0.2, abs=0.01)
+
+
+def test_the_codec_has_few_levels() -> None:
+    coded = augment.code_mu_law(tones(), 1.0, generator())
+    assert all(len(clip.unique()) <= 257 for clip in coded)
+
+
+def test_the_vocal_tract_warp_moves_a_band_up_or_down() -> None:
+    features = torch.zeros(BATCH, 40, 10)
+    features[:, 20] = 1.0
+    out = augment.warp_vocal_tract(features, (1.25, 1.25), generator())
+    assert int(out[0, :, 0].argmax()) == 16
+
+
+def test_masks_hide_whole_bands_and_frames_at_the_mean() -> None:
+    features = torch.randn(BATCH, 40, 63, generator=generator())
+    out = augment.mask(features, 10, 20, 2, generator())
+    changed = out != features
+    assert 0 < float(changed.float().mean()) < 0.9
+    mean = features.mean(dim=(1, 2), keepdim=True).expand_as(features)
+    assert torch.equal(out[changed], mean[changed])
+
+
+def test_mixup_mixes_targets_as_it_mixes_sound() -> None:
+    waveforms = torch.eye(4).repeat(1, 2)
+    targets = torch.eye(4)
+    mixed, soft = augment.mixup(waveforms, targets, 1.0, generator())
+    torch.testing.assert_close(mixed[:, :4], soft)
+    torch.testing.assert_close(soft.sum(1), torch.ones(4))
+    unmixed, hard = augment.mixup(waveforms, targets, 0.0, generator())
+    assert torch.equal(unmixed, waveforms)
+    assert torch.equal(hard, targets)

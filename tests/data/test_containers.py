@@ -1,0 +1,54 @@
+"""Containers are told by their content, and by their header how long they should be."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from data.containers import declared_bytes, is_accepted
+
+
+def encode(container: str) -> bytes:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).uniform(-1, 1, 1000)
+    soundfile.write(buffer, noise, 8_000, format=container)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "container", ["WAV", "WAVEX", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64", "RF64"]
+)
+def test_accepted_containers_are_known_and_never_promise_more_than_is_there(container: str) -> None:
+    blob = encode(container)
+    assert is_accepted(blob)
+    assert declared_bytes(blob) <= len(blob)
+
+
+@pytest.mark.parametrize("container", ["VOC", "PAF", "NIST", "SVX", "IRCAM", "AVR"])
+def test_rare_containers_are_not_accepted(container: str) -> None:
+    # SVX is an IFF file, as AIFF is: libsndfile tells those apart.
+    assert is_accepted(encode(container)) == (container == "SVX")
+
+
+@pytest.mark.parametrize(
+    "blob", [b"", b"RIF", b"\x89PNG", b"ID3\x09", b"\xff\xfb", b"\xff\xff\xff\xff", b"\xff\xfbx"]
+)
+def test_other_bytes_are_not_accepted(blob: bytes) -> None:
+    assert not is_accepted(blob)
+
+
+@pytest.mark.parametrize(
+    ("container", "position", "layout"),
+    [("WAV", 4, "<I"), ("AIFF", 4, ">I"), ("AU", 8, ">I"), ("W64", 16, "<Q"), ("RF64", 20, "<Q")],
+)
+def test_the_header_says_how_long_the_file_is_unless_it_was_streamed(
+    container: str, position: int, layout: str
+) -> None:
+    blob = bytearray(encode(container))
+    assert len(blob) - 8 <= declared_bytes(bytes(blob)) <= len(blob)
+    struct.pack_into(layout, blob, position, 5_000_000)
+    assert declared_bytes(bytes(blob)) >= 5_000_000
+    struct.pack_into(layout, blob, position, 0xFFFFFFFF)
+    assert declared_bytes(bytes(blob)) == 0

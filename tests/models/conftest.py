@@ -1,0 +1,13 @@
+"""Tests of networks compute on one thread."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fixtures.sounds import one_torch_thread
+
+
+@pytest.fixture(autouse=True)
+def _one_torch_thread() -> Iterator[None]:
+    with one_torch_thread():
+        yield

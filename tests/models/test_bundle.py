@@ -1,0 +1,216 @@
+"""The model file: what it says of itself comes back, and whatever is wrong with it is named."""
+
+import base64
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from data.errors import EarshotError
+from data.features import FeatureConfig
+from models.bundle import Golden, ModelError, ModelMetadata, open_bundle, parse_metadata
+from models.released import find_model
+
+FEATURES = dataclasses.replace(FeatureConfig.for_rate(8_000), clip_seconds=0.25)
+WAVEFORM = np.linspace(-20_000, 20_000, FEATURES.clip_samples).astype(np.int16)
+KEYS = (
+    "schema_version", "labels", "features", "feature_kind", "architecture", "training_data_hash",
+    "metrics", "created", "temperature", "golden",
+)  # fmt: skip
+
+
+def probabilities(waveform: np.ndarray) -> np.ndarray:
+    """What the graph below computes: the softmax of the first three samples."""
+    powers = np.exp(waveform[:3])
+    return powers / powers.sum()
+
+
+METADATA = ModelMetadata(
+    labels=("2", "10", "zehn é 十"),
+    features=FEATURES,
+    feature_kind="mfcc",
+    architecture={"name": "cnn", "options": {"dropout": 0.2}},
+    training_data_hash="abc123",
+    metrics={"test": {"accuracy": 0.5}},
+    created="2026-01-02T03:04:05+00:00",
+    temperature=1.25,
+    golden=Golden(WAVEFORM, tuple(probabilities(WAVEFORM / 32768).tolist())),
+)
+
+
+def graph(
+    *,
+    source: str = "waveform",
+    batch: str | int = "batch",
+    samples: int = FEATURES.clip_samples,
+    embedding: str = "embedding",
+    outputs: int = 3,
+) -> onnx.ModelProto:
+    """The smallest graph with the inputs and outputs of the contract."""
+    numbers = [
+        helper.make_tensor(name, TensorProto.INT64, [1], [value])
+        for name, value in (("first", 0), ("last", outputs), ("axis", 1))
+    ]
+    nodes = [
+        helper.make_node("Slice", [source, "first", "last", "axis"], [embedding]),
+        helper.make_node("Softmax", [embedding], ["probabilities"], axis=1),
+    ]
+    floats = TensorProto.FLOAT
+    built = helper.make_graph(
+        nodes, "tiny",
+        [helper.make_tensor_value_info(source, floats, [batch, samples])],
+        [helper.make_tensor_value_info("probabilities", floats, [batch, outputs]),
+         helper.make_tensor_value_info(embedding, floats, [batch, outputs])],
+        numbers,
+    )  # fmt: skip
+    return helper.make_model(built, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write a model file with METADATA, some of its properties replaced (None: left out)."""
+
+    def to_file(changes: dict[str, Any] | None = None, **graph_changes: Any) -> Path:
+        model = graph(**graph_changes)
+        props = METADATA.to_props()
+        for key, value in (changes or {}).items():
+            props[f"earshot.{key}"] = value
+        helper.set_model_props(model, {k: v for k, v in props.items() if v is not None})
+        path = tmp_path / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return to_file
+
+
+def test_a_model_says_of_itself_what_was_written(write: Callable[..., Path]) -> None:
+    bundle = open_bundle(write())
+    found = bundle.metadata
+    np.testing.assert_array_equal(found.golden.waveform, WAVEFORM)
+    same = dataclasses.replace(found, golden=METADATA.golden)
+    assert same == METADATA
+    assert found.golden.probabilities == METADATA.golden.probabilities
+    assert bundle.provider == "CPUExecutionProvider"
+
+
+def test_every_value_is_json_under_the_keys_of_the_contract() -> None:
+    props = METADATA.to_props()
+    assert set(props) == {f"earshot.{key}" for key in KEYS}
+    assert all(json.loads(value) is not None for value in props.values())
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_missing_key_is_named(write: Callable[..., Path], key: str) -> None:
+    with pytest.raises(ModelError, match=rf"lacks the metadata earshot\.{key};"):
+        open_bundle(write({key: None}))
+
+
+GOLDEN = json.loads(METADATA.to_props()["earshot.golden"])
+MALFORMED: list[tuple[str, Any]] = [
+    ("schema_version", 2), ("schema_version", "1"), ("schema_version", None),
+    ("labels", []), ("labels", "abc"), ("labels", [1, 2, 3]), ("labels", ["a", "b", "a"]),
+    ("features", {}), ("features", []), ("features", FEATURES.to_dict() | {"n_mels": 0}),
+    ("features", FEATURES.to_dict() | {"colour": 1}),
+    ("features", FEATURES.to_dict() | {"n_fft": "512"}),
+    ("feature_kind", "chroma"), ("feature_kind", 1), ("feature_kind", ["mfcc"]),
+    ("architecture", "cnn"), ("architecture", {}), ("architecture", {"name": 1}),
+    ("training_data_hash", 7), ("training_data_hash", None),
+    ("metrics", []), ("metrics", None),
+    ("created", None), ("created", 2026),
+    ("temperature", 0), ("temperature", -1), ("temperature", float("nan")), ("temperature", "1"),
+    ("temperature", float("inf")), ("temperature", None), ("temperature", True),
+    ("golden", None), ("golden", {}), ("golden", [1]),
+    ("golden", GOLDEN | {"waveform_int16_base64": "*"}),
+    ("golden", GOLDEN | {"waveform_int16_base64": 5}),
+    ("golden", GOLDEN | {"waveform_int16_base64": base64.b64encode(b"abc").decode()}),
+    ("golden", GOLDEN | {"probabilities": ["a"]}), ("golden", GOLDEN | {"probabilities": None}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), MALFORMED)
+def test_a_malformed_value_is_refused_and_its_key_named(key: str, value: Any) -> None:
+    props = METADATA.to_props() | {f"earshot.{key}": json.dumps(value)}
+    with pytest.raises(ModelError, match=rf"malformed metadata earshot\.{key}: .+"):
+        parse_metadata(props, Path("model.onnx"))
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("text", ["", "{", "\x00", "yes"])
+def test_a_value_that_is_no_json_is_refused_and_its_key_named(key: str, text: str) -> None:
+    props = METADATA.to_props() | {f"earshot.{key}": text}
+    with pytest.raises(ModelError, match=rf"malformed metadata earshot\.{key}: .+"):
+        parse_metadata(props, Path("model.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("golden", "message"),
+    [
+        ({"probabilities": [0.9, 0.05, 0.05]}, "does not reproduce its golden example"),
+        ({"probabilities": [float("nan")] * 3}, "does not reproduce its golden example"),
+        ({"probabilities": [1.0]}, "golden probabilities"),
+        ({"probabilities": []}, "golden probabilities"),
+        ({"waveform_int16_base64": ""}, "golden waveform of the wrong length"),
+    ],
+)
+def test_a_golden_example_that_does_not_come_out_is_refused(
+    write: Callable[..., Path], golden: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        open_bundle(write({"golden": json.dumps(GOLDEN | golden)}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source": "input"}, "has inputs .*'input'.*wanted .*'waveform'"),
+        ({"samples": 1999}, r"\[1999\].*wanted .*\[2000\]"),
+        ({"embedding": "features"}, "outputs .*'features'"),
+        ({"batch": 1}, "batches of one size"),
+        ({"outputs": 2}, "3 labels"),
+    ],
+)
+def test_a_graph_that_is_not_as_the_metadata_say_is_refused(
+    write: Callable[..., Path], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        open_bundle(write(**changes))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"RIFF....WAVE", b"\x89PNG\r\n\x1a\n", bytes(1000), b"\x08\x09\x12\x04"]
+)
+def test_what_is_no_onnx_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="is no usable ONNX model"):
+        open_bundle(path)
+
+
+def test_a_file_cut_short_anywhere_is_refused(write: Callable[..., Path]) -> None:
+    whole = write().read_bytes()
+    for length in range(0, len(whole), len(whole) // 23):
+        path = write()
+        path.write_bytes(whole[:length])
+        with pytest.raises(ModelError):
+            open_bundle(path)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no model file"):
+        open_bundle(tmp_path / "none.onnx")
+    with pytest.raises(ModelError, match="cannot read the model"):
+        open_bundle(tmp_path)
+
+
+def test_a_model_is_found_by_its_file_name(write: Callable[..., Path]) -> None:
+    path = write()
+    assert find_model(str(path)) == path
+    for name in ("", "none.onnx", "x" * 300, str(path.parent)):
+        with pytest.raises(EarshotError, match="--model"):
+            find_model(name)

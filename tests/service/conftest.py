@@ -1,0 +1,103 @@
+"""One model that has really learnt three pitches, for all tests of the service."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
+from typer.testing import CliRunner, Result
+
+from service.app import create_app
+from service.classifier import Classifier
+from service.cli import build_app
+from service.settings import Settings
+from tests.fixtures.sounds import PITCHES_HZ, tone, train_tones, wav
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(model file, run folder)."""
+    return train_tones(tmp_path_factory.mktemp("tones"))
+
+
+@pytest.fixture(scope="session")
+def model(trained: tuple[Path, Path]) -> Path:
+    return trained[0]
+
+
+@pytest.fixture(scope="session")
+def classifier(model: Path) -> Classifier:
+    return Classifier.open(model)
+
+
+class Client:
+    """Requests to an app in this process, each awaited on an event loop in another thread."""
+
+    def __init__(self, app: FastAPI, portal: BlockingPortal) -> None:
+        self.app = app
+        self._portal = portal
+
+    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.request(method, path, **arguments)
+
+        return self._portal.call(send)
+
+    def post(self, path: str, **arguments: Any) -> httpx.Response:
+        return self.request("POST", path, **arguments)
+
+    def get(self, path: str) -> httpx.Response:
+        return self.request("GET", path)
+
+
+@pytest.fixture(scope="session")
+def portal() -> Iterator[BlockingPortal]:
+    with start_blocking_portal() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def settings(model: Path) -> Settings:
+    """Small limits, so that a test can pass them."""
+    return Settings(
+        model=model, max_upload_bytes=200_000, max_request_bytes=400_000, max_files=8, max_seconds=5
+    )
+
+
+@pytest.fixture(scope="session")
+def client(settings: Settings, portal: BlockingPortal) -> Iterator[Client]:
+    """The started service."""
+    app = create_app(settings)
+    with portal.wrap_async_context_manager(app.router.lifespan_context(app)):
+        yield Client(app, portal)
+
+
+@pytest.fixture
+def stopped_client(settings: Settings, portal: BlockingPortal) -> Client:
+    """The service before it has started: no model is loaded."""
+    return Client(create_app(settings), portal)
+
+
+@pytest.fixture
+def earshot() -> Callable[..., Result]:
+    """Run a command in this process; errors of ours are raised, as ``main`` would see them."""
+
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(build_app(), [str(a) for a in arguments])
+
+    return run
+
+
+@pytest.fixture
+def tones(tmp_path: Path) -> Path:
+    """A folder with one file a label, named after it."""
+    folder = tmp_path / "tones"
+    folder.mkdir()
+    for label in PITCHES_HZ:
+        (folder / f"{label}.wav").write_bytes(wav(tone(label)))
+    return folder

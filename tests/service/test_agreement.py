@@ -1,0 +1,78 @@
+"""PyTorch, the ONNX file, the command line and HTTP give one answer for one file."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import Result
+
+from data.audio import decode
+from data.windows import loudest_clip
+from models.bundle import open_bundle
+from models.pipeline import WaveformClassifier
+from service.classifier import Classifier
+from tests.fixtures.sounds import noise, placed, tone, wav
+from tests.service.conftest import Client
+from training.checkpoint import BEST, load_checkpoint, rebuild_network
+
+TOLERANCE = 1e-4
+RECORDINGS = {
+    "short": wav(tone("low", 0.3)),
+    "a clip": wav(placed(tone("mid"), 0.3, noise(1.0, 0.02))),
+    "long": wav(placed(tone("high"), 1.1, noise(3.0, 0.02))),
+    "quiet": wav(tone("low", 0.5, level=0.01)),
+    "noise": wav(noise(1.0, 0.1)),
+    "another rate, stereo": wav(np.stack([tone("mid", rate_hz=44_100)] * 2, axis=1), 44_100),
+}
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_all_four_agree(
+    trained: tuple[Path, Path], client: Client, earshot: Callable[..., Result], tmp_path: Path,
+    name: str,
+) -> None:  # fmt: skip
+    model, run = trained
+    path = tmp_path / "one.wav"
+    path.write_bytes(RECORDINGS[name])
+    expected = by_pytorch(run, path)
+
+    bundle = open_bundle(model)
+    clip = loudest_clip(*heard(path, run))
+    onnx = bundle.session.run(["probabilities"], {"waveform": clip[None]})[0][0]
+    np.testing.assert_allclose(onnx, expected, atol=TOLERANCE)
+
+    prediction = Classifier(bundle).classify_file(path)
+    np.testing.assert_allclose(prediction.best.scores, expected, atol=TOLERANCE)
+
+    labels = bundle.metadata.labels
+    table = earshot("classify", path, "--model", model, "--top-k", len(labels)).stdout
+    [row] = csv.DictReader(io.StringIO(table))
+    in_cli = {row["label"]: row["score"]}
+    in_cli |= {row[f"label_{k}"]: row[f"score_{k}"] for k in range(2, len(labels) + 1)}
+    answer = client.post("/v1/classify", content=RECORDINGS[name]).json()["results"][0]
+    in_http = {entry["label"]: entry["score"] for entry in answer["scores"]}
+    for found in (in_cli, in_http):
+        assert set(found) == set(labels)
+        np.testing.assert_allclose([float(found[n]) for n in labels], expected, atol=TOLERANCE)
+    assert row["label"] == answer["label"] == prediction.label == labels[int(expected.argmax())]
+
+
+def heard(path: Path, run: Path) -> tuple[np.ndarray, int]:
+    """The waveform at the model's rate, and the samples of a clip."""
+    features = load_checkpoint(run / BEST).features
+    return decode(path.read_bytes(), features.sample_rate_hz).waveform, features.clip_samples
+
+
+def by_pytorch(run: Path, path: Path) -> np.ndarray:
+    """Probabilities (labels,) of the checkpoint's own network."""
+    checkpoint = load_checkpoint(run / BEST)
+    whole = WaveformClassifier(
+        checkpoint.features, checkpoint.config.features, rebuild_network(checkpoint), 1.0
+    ).eval()
+    with torch.inference_mode():
+        probabilities, _ = whole(torch.from_numpy(loudest_clip(*heard(path, run)))[None])
+    return probabilities[0].numpy()

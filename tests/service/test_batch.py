@@ -1,0 +1,202 @@
+"""``earshot classify``: every input gives a row, and the exit code says how it went."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from data.errors import EarshotError
+from service.batch import find_files
+from tests.fixtures.sounds import PITCHES_HZ, noise, placed, tone, wav
+
+Earshot = Callable[..., Result]
+COLUMNS = ["filename", "start", "end", "label", "score", "status", "error"]
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_a_folder_gives_a_row_a_file_with_its_label(
+    earshot: Earshot, model: Path, tones: Path
+) -> None:
+    done = earshot("classify", tones, "--model", model)
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[0] == ",".join(COLUMNS)
+    found = rows(done.stdout)
+    assert [Path(row["filename"]).stem for row in found] == sorted(PITCHES_HZ)
+    for row in found:
+        assert row["label"] == Path(row["filename"]).stem
+        assert 0.8 < float(row["score"]) <= 1
+        assert (row["start"], row["end"]) == ("0.000", "0.400")
+        assert (row["status"], row["error"]) == ("ok", "")
+
+
+def test_json_lines_hold_the_same_columns(earshot: Earshot, model: Path, tones: Path) -> None:
+    out = tones / "new" / "r.JSONL"
+    (tones / "broken.wav").write_bytes(b"")
+    assert earshot("classify", tones, "--model", model, "--out", out).exit_code == 1
+    bad, *good = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    assert list(bad) == COLUMNS
+    assert bad["status"] == "error"
+    assert bad["error"].startswith("empty_audio: ")
+    assert [bad[name] for name in ("start", "end", "label", "score")] == [None] * 4
+    assert [Path(row["filename"]).stem for row in good] == [row["label"] for row in good]
+    assert all(row["status"] == "ok" and row["error"] is None for row in good)
+
+
+def test_top_k_adds_the_next_labels(earshot: Earshot, model: Path, tones: Path) -> None:
+    arguments = ("classify", tones, "--model", model, "--top-k")
+    [first, *_] = found = rows(earshot(*arguments, 2).stdout)
+    assert list(first) == [*COLUMNS, "label_2", "score_2"]
+    assert all(float(row["score"]) >= float(row["score_2"]) for row in found)
+    assert all({row["label"], row["label_2"]} <= set(PITCHES_HZ) for row in found)
+    every = rows(earshot(*arguments, 99).stdout)[0]
+    assert {every["label"], every["label_2"], every["label_3"]} == set(PITCHES_HZ)
+    assert "label_4" not in every
+    out = tones / "r.jsonl"
+    earshot(*arguments, 2, "--out", out)
+    ranked = json.loads(out.read_text("utf-8").splitlines()[0])["scores"]
+    assert [entry["label"] for entry in ranked] == [first["label"], first["label_2"]]
+
+
+def test_windows_give_a_row_each_in_order_of_time(
+    earshot: Earshot, model: Path, tmp_path: Path
+) -> None:
+    recording = placed(tone("high"), 1.3, placed(tone("low"), 0.3, noise(2.3, 0.001)))
+    (tmp_path / "long.wav").write_bytes(wav(recording))
+    (tmp_path / "short.wav").write_bytes(wav(tone("mid")))
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    done = earshot("classify", tmp_path, "--model", model, "--windows")
+    assert done.exit_code == 1
+    failed, *long, short = rows(done.stdout)
+    assert failed["status"] == "error"
+    times = [(float(row["start"]), float(row["end"])) for row in long]
+    assert times == [
+        (0, 1),
+        (0.25, 1.25),
+        (0.5, 1.5),
+        (0.75, 1.75),
+        (1, 2),
+        (1.25, 2.25),
+        (1.3, 2.3),
+    ]
+    assert (long[0]["label"], long[4]["label"]) == ("low", "high")
+    assert (short["label"], short["end"]) == ("mid", "0.400")
+
+
+def make_awkward(folder: Path) -> dict[str, str]:
+    """Inputs of every sort; what is expected of each: a label, or the code of its error."""
+    good = wav(tone("mid"))
+    (folder / "sub" / "deeper").mkdir(parents=True)
+    (folder / "dir.wav").mkdir()
+    (folder / "sub" / "deeper" / "UPPER.WAV").write_bytes(good)
+    (folder / "dir.wav" / "inside.wav").write_bytes(good)
+    (folder / "new\nline,\"quoted\".wav").write_bytes(good)  # fmt: skip
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.wav")).write_bytes(good)
+    (folder / "nothing.wav").write_bytes(b"")
+    (folder / "cut.wav").write_bytes(good[:-100])
+    (folder / "picture.wav").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    (folder / "notes.txt").write_text("no audio", encoding="utf-8")
+    (folder / "loop").symlink_to(folder, target_is_directory=True)
+    (folder / "dangling.wav").symlink_to(folder / "gone.wav")
+    (folder / "link.wav").symlink_to(folder / "dir.wav" / "inside.wav")
+    os.mkfifo(folder / "pipe.wav")
+    return {
+        "UPPER.WAV": "mid", "inside.wav": "mid", "new\nline,\"quoted\".wav": "mid",
+        "caf\\xe9.wav": "mid", "link.wav": "mid", "nothing.wav": "empty_audio",
+        "cut.wav": "truncated", "picture.wav": "unsupported_format", "dangling.wav": "not_found",
+        "pipe.wav": "not_found",
+    }  # fmt: skip
+
+
+def test_every_input_gives_exactly_one_row(earshot: Earshot, model: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "r.csv"
+    folder.mkdir()
+    expected = make_awkward(folder)
+    missing, too_long = tmp_path / "missing.wav", tmp_path / ("x" * 300)
+    done = earshot("classify", folder, missing, too_long, "--model", model, "--out", out)
+    assert done.exit_code == 1
+    assert "5 of 12 files classified, 7 failed" in done.stderr
+    expected |= {"missing.wav": "not_found", too_long.name: "unreadable"}
+    with out.open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert len(found) == len(expected)
+    told = {row["filename"].rpartition("/")[2]: row for row in found}
+    for name, wanted in expected.items():
+        row = told[name]
+        assert (row["label"] or row["error"].partition(":")[0]) == wanted, name
+        assert row["status"] == ("ok" if row["label"] else "error")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_and_a_folder_that_may_not_be_read_give_a_row(
+    earshot: Earshot, model: Path, tones: Path
+) -> None:
+    (tones / "low.wav").chmod(0)
+    (tones / "locked").mkdir(0)
+    done = earshot("classify", tones, "--model", model)
+    assert done.exit_code == 1
+    high, locked, low, mid = rows(done.stdout)
+    assert (high["status"], mid["status"]) == ("ok", "ok")
+    assert low["error"].startswith("unreadable: ")
+    assert locked["error"].startswith("unreadable: a folder")
+
+
+def test_files_come_in_the_order_given_and_folders_by_name(tones: Path) -> None:
+    last = tones / "a.mp3"
+    last.touch()
+    high, low, mid = (tones / f"{name}.wav" for name in ("high", "low", "mid"))
+    assert find_files([mid, tones, mid]) == [mid, last, high, low, mid, mid]
+
+
+def refused(model: Path, tones: Path) -> dict[str, tuple[list[Any], str]]:
+    (tones / "empty").mkdir()
+    (tones / "notes.csv").write_text("kept", encoding="utf-8")
+    return {
+        "suffix": ([tones, "--model", model, "--out", tones / "r.txt"], r"\.csv or \.jsonl"),
+        "no suffix": ([tones, "--model", model, "--out", tones / "r"], r"\.csv or \.jsonl"),
+        "nothing": ([tones / "empty", "--model", model], "no audio file"),
+        "no model": ([tones, "--model", tones / "none.onnx"], "no model file"),
+        "bad model": ([tones, "--model", tones / "low.wav"], "no usable ONNX model"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["suffix", "no suffix", "nothing", "no model", "bad model"])
+def test_what_cannot_be_done_is_refused_and_nothing_written(
+    earshot: Earshot, model: Path, tones: Path, name: str
+) -> None:
+    arguments, message = refused(model, tones)[name]
+    before = sorted(tones.rglob("*"))
+    done = earshot("classify", *arguments)
+    assert isinstance(done.exception, EarshotError)
+    with pytest.raises(EarshotError, match=message):
+        raise done.exception
+    assert sorted(tones.rglob("*")) == before
+    assert done.stdout == ""
+
+
+def test_an_out_that_is_a_folder_is_refused_and_left_alone(
+    earshot: Earshot, model: Path, tones: Path
+) -> None:
+    folder = tones / "r.csv"
+    folder.mkdir()
+    done = earshot("classify", tones, "--model", model, "--out", folder)
+    assert "is a folder" in str(done.exception)
+    assert list(folder.iterdir()) == []
+
+
+def test_results_replace_earlier_ones_whole_and_leave_nothing_beside(
+    earshot: Earshot, model: Path, tones: Path
+) -> None:
+    out = tones / "r.csv"
+    out.write_text("earlier\n" * 1000, encoding="utf-8")
+    assert earshot("classify", tones, "--model", model, "--out", out).exit_code == 0
+    assert len(rows(out.read_text("utf-8"))) == len(PITCHES_HZ)
+    assert sorted(p.suffix for p in tones.iterdir()) == [".csv", ".wav", ".wav", ".wav"]

@@ -1,0 +1,108 @@
+"""The inference path: windows cover a recording, and no answer depends on its neighbours."""
+
+import numpy as np
+import pytest
+
+from data.audio import AudioError
+from service.classifier import MAX_BATCH, Classifier, Prediction, classify_each
+from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, placed, tone
+
+BACKGROUNDS = {"digital silence": 0.0, "low noise": 0.003}
+
+
+def scores(prediction: Prediction) -> np.ndarray:
+    return np.stack([prediction.best.scores, *[w.scores for w in prediction.windows]])
+
+
+@pytest.mark.parametrize("label", PITCHES_HZ)
+@pytest.mark.parametrize("seconds", [0.3, 0.6])
+def test_a_tone_gets_its_label_and_probabilities_that_sum_to_one(
+    classifier: Classifier, label: str, seconds: float
+) -> None:
+    [found] = classifier.classify([tone(label, seconds)])
+    assert found.label == label
+    assert found.score > 0.8
+    assert found.score == found.best.scores.max()
+    assert found.best.scores.sum() == pytest.approx(1, abs=1e-5)
+    assert found.seconds == seconds
+    assert found.ranked()[0] == (found.label, found.score)
+    assert {name for name, _ in found.ranked()} == set(PITCHES_HZ)
+    ranked = [score for _, score in found.ranked()]
+    assert ranked == sorted(ranked, reverse=True)
+
+
+def test_a_batch_gives_what_each_waveform_gives_alone(classifier: Classifier) -> None:
+    lengths = [0.001, 0.1, 0.5, 1.0, 1.01, 2.3, 7.0, 40.0, 0.2]
+    waveforms = [noise(seconds, 0.1, seed) for seed, seconds in enumerate(lengths)]
+    waveforms += [tone(label) for label in PITCHES_HZ] * MAX_BATCH
+    together = classifier.classify(waveforms)
+    assert len(together) == len(waveforms)
+    for waveform, found in zip(waveforms, together, strict=True):
+        [alone] = classifier.classify([waveform])
+        np.testing.assert_allclose(scores(found), scores(alone), atol=1e-6)
+        assert (found.label, found.seconds) == (alone.label, alone.seconds)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 1.0001, 1.2, 1.25, 2.0, 3.77, 12.3])
+def test_windows_cover_a_recording_to_its_very_end(classifier: Classifier, seconds: float) -> None:
+    waveform = noise(seconds, 0.05)
+    [found] = classifier.classify([waveform])
+    starts = [w.start_seconds for w in found.windows]
+    ends = [w.end_seconds for w in found.windows]
+    assert starts[0] == 0
+    assert ends[-1] == found.seconds == len(waveform) / RATE_HZ
+    assert starts == sorted(set(starts))
+    np.testing.assert_allclose(np.subtract(ends, starts), min(1.0, seconds))
+    assert np.diff(starts).max(initial=0) <= 0.25
+    assert 0 <= found.best.start_seconds <= found.best.end_seconds <= found.seconds
+
+
+@pytest.mark.parametrize("level", BACKGROUNDS.values(), ids=BACKGROUNDS)
+@pytest.mark.parametrize("start_seconds", [0.0, 0.13, 0.61, 0.8, 1.0, 1.37, 1.6])
+@pytest.mark.parametrize("label", PITCHES_HZ)
+def test_a_tone_anywhere_in_two_seconds_gets_its_label(
+    classifier: Classifier, label: str, start_seconds: float, level: float
+) -> None:
+    recording = placed(tone(label), start_seconds, noise(2.0, level))
+    [found] = classifier.classify([recording])
+    assert found.label == label
+    middle = start_seconds + 0.2
+    assert found.best.start_seconds < middle < found.best.end_seconds
+
+
+def test_the_windows_of_a_long_recording_hear_each_tone_at_its_time(classifier: Classifier) -> None:
+    recording = noise(9.0, 0.001)
+    for n, label in enumerate(PITCHES_HZ):
+        recording = placed(tone(label), 3 * n + 1.3, recording)
+    [found] = classifier.classify([recording])
+    for n, label in enumerate(PITCHES_HZ):
+        [window] = [w for w in found.windows if w.start_seconds == 3 * n + 1]
+        assert window.label == label
+
+
+def test_a_window_gives_what_the_same_stretch_gives_alone(classifier: Classifier) -> None:
+    recording = placed(tone("mid"), 2.2, noise(5.3, 0.02))
+    [found] = classifier.classify([recording])
+    for window in (found.best, *found.windows):
+        first, last = (round(t * RATE_HZ) for t in (window.start_seconds, window.end_seconds))
+        [alone] = classifier.classify([recording[first:last]])
+        np.testing.assert_allclose(window.scores, alone.best.scores, atol=1e-6)
+        assert window.label == alone.label
+
+
+def test_each_error_stays_in_its_place(classifier: Classifier) -> None:
+    bad = [AudioError("truncated", str(n)) for n in range(4)]
+    given = [bad[0], tone("low"), bad[1], bad[2], tone("high"), *[tone("mid")] * MAX_BATCH, bad[3]]
+    found = list(classify_each(classifier, given))
+    assert len(found) == len(given)
+    for wanted, result in zip(given, found, strict=True):
+        assert (result is wanted) == isinstance(wanted, AudioError)
+    labels = [result.label for result in found if isinstance(result, Prediction)]
+    assert labels == ["low", "high", *["mid"] * MAX_BATCH]
+
+
+def test_classifying_leaves_the_waveform_as_it_was(classifier: Classifier) -> None:
+    recording = placed(tone("mid"), 0.2, noise(2.0, 0.02))
+    before = recording.copy()
+    classifier.classify([recording])
+    np.testing.assert_array_equal(recording, before)

@@ -1,0 +1,100 @@
+"""``earshot serve`` as a process of its own, on a real socket."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.fixtures.sounds import PITCHES_HZ, tone, wav
+
+EARSHOT = (sys.executable, "-c", "from service.cli import main; main()")
+
+
+def serve(*arguments: object) -> subprocess.Popen[str]:
+    command = [*EARSHOT, "serve", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def address(server: subprocess.Popen[str]) -> str:
+    """Where it says that it listens; the socket takes connections from then on."""
+    assert server.stderr is not None
+    line = server.stderr.readline()
+    found = re.search(r" at (http://127\.0\.0\.1:\d+)$", line.rstrip())
+    assert found, line
+    return found[1]
+
+
+@pytest.fixture
+def server(model: Path) -> Iterator[subprocess.Popen[str]]:
+    with serve("--model", model, "--port", 0) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_started_server_answers_an_upload_and_ends_when_told(
+    server: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    url = address(server)
+    # A connection made before the model is loaded waits for it: the socket listens already.
+    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        assert client.get("/readyz").status_code == 200
+        files = [("file", (f"{label}.wav", wav(tone(label)))) for label in PITCHES_HZ]
+        results = client.post("/v1/classify", files=files).json()["results"]
+        assert [result["label"] for result in results] == list(PITCHES_HZ)
+        assert client.post("/v1/classify", content=b"nonsense").status_code == 415
+    server.send_signal(number)
+    stdout, stderr = server.communicate(timeout=60)
+    assert server.returncode == 0
+    assert stdout == ""
+    assert "Traceback" not in stderr
+
+
+def refused(*arguments: object) -> str:
+    """The one sentence of a server that does not start."""
+    with serve(*arguments) as process:
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert stdout == ""
+    assert stderr.startswith("earshot: ")
+    assert len(stderr.splitlines()) == 1
+    return stderr
+
+
+def test_a_port_in_use_is_refused_in_one_sentence(model: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = refused("--model", model, "--port", port)
+    assert f"port {port}" in message
+    assert "in use" in message
+
+
+def test_a_host_that_is_none_is_refused_in_one_sentence(model: Path) -> None:
+    assert "--host" in refused("--model", model, "--host", "a" * 80)
+
+
+def test_a_missing_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    assert "no model file" in refused("--model", tmp_path / "none.onnx")
+
+
+def test_a_file_that_is_no_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(wav(tone("mid")))
+    assert "no usable ONNX model" in refused("--model", path)
+
+
+def test_the_environment_names_the_model_and_its_mistakes_are_told(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EARSHOT_MODEL", str(model))
+    monkeypatch.setenv("EARSHOT_MAX_FILES", "many")
+    message = refused("--port", 0)
+    assert "EARSHOT_MAX_FILES is 'many'" in message
+    monkeypatch.setenv("EARSHOT_MODEL", "none.onnx")
+    assert "no model file none.onnx" in refused("--port", 0)

@@ -1,0 +1,47 @@
+"""A dataset small enough to train on in seconds: three pitches, with harmonics and noise."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from data.dataset import Dataset, open_dataset
+from data.features import FeatureConfig
+from data.labels import read_labels
+from data.prepare import prepare
+
+PITCHES_HZ = {"low": 220.0, "mid": 523.0, "high": 1244.0}
+CLIPS_PER_LABEL = 20
+RATE_HZ = 8_000
+
+
+def write_tones(folder: Path) -> Path:
+    """Sixty half-second tones of three labels and four speakers, and their labels CSV."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(7)
+    time = np.arange(RATE_HZ // 2) / RATE_HZ
+    lines = ["filename,label,speaker"]
+    for label, pitch_hz in PITCHES_HZ.items():
+        for n in range(CLIPS_PER_LABEL):
+            tone = np.sin(2 * np.pi * pitch_hz * generator.uniform(0.95, 1.05) * time)
+            tone += 0.1 * generator.standard_normal(len(time))
+            name = f"{label}_{n}.wav"
+            soundfile.write(folder / name, 0.3 * tone, RATE_HZ)
+            lines.append(f"{name},{label},speaker{n % 4}")
+    csv_path = folder / "labels.csv"
+    csv_path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return csv_path
+
+
+@pytest.fixture(scope="session")
+def tones_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tones(tmp_path_factory.mktemp("tones"))
+
+
+@pytest.fixture(scope="session")
+def tones(tones_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("dataset") / "tones"
+    features = FeatureConfig.for_rate(RATE_HZ)
+    prepare(read_labels(tones_csv), folder, features=features, split="random")
+    return open_dataset(folder)

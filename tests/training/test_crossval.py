@@ -1,0 +1,102 @@
+"""Every voice is tested once and never trained on; extra clips are trained on and never tested."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.dataset import Dataset
+from data.folds import speaker_folds
+from data.splits import SplitError
+from training.checkpoint import EpochRecord
+from training.config import TrainConfig, TrainingError, default_config
+from training.crossval import cross_validate
+from training.fit import fit
+from training.learner import learning_rate
+
+LABELS = ["a", "b"] * 12
+SPEAKERS = [f"s{i // 6}" for i in range(24)]
+QUICK = replace(default_config("tcresnet"), epochs=2, batch_size=16)
+
+
+@pytest.mark.parametrize("n_folds", [None, 2, 3])
+def test_each_clip_is_tested_once_and_its_voice_is_not_trained_on(n_folds: int | None) -> None:
+    folds = speaker_folds(LABELS, SPEAKERS, n_folds)
+    assert len(folds) == (n_folds or 4)
+    tested = np.array([[split == "test" for split in fold.splits] for fold in folds])
+    assert (tested.sum(axis=0) == 1).all()
+    for fold in folds:
+        sides = {
+            part: {s for s, split in zip(SPEAKERS, fold.splits, strict=True) if split in part}
+            for part in (("test",), ("train", "val"))
+        }
+        assert sides["test",].isdisjoint(sides["train", "val"])
+        assert {"train", "val", "test"} == set(fold.splits)
+
+
+def test_clips_without_a_speaker_are_trained_on_when_one_is_left_out() -> None:
+    folds = speaker_folds(LABELS, ["", *SPEAKERS[1:]], None)
+    assert all(fold.splits[0] != "test" for fold in folds)
+
+
+@pytest.mark.parametrize(
+    ("labels", "speakers", "n_folds", "words"),
+    [
+        (LABELS, ["only"] * 24, None, "only"),
+        (LABELS, [""] * 24, None, "none"),
+        (LABELS, SPEAKERS, 5, "5 speakers"),
+        (["c"] * 6 + LABELS[6:], SPEAKERS, None, "'c'"),
+    ],
+)
+def test_impossible_folds_are_refused(
+    labels: list[str], speakers: list[str], n_folds: int | None, words: str
+) -> None:
+    with pytest.raises(SplitError, match=words):
+        speaker_folds(labels, speakers, n_folds)
+
+
+def test_all_folds_are_trained_reported_and_resumed(tones: Dataset, tmp_path: Path) -> None:
+    found = cross_validate(tones, tmp_path, QUICK, extra=tones)
+    assert [fold.name for fold in found.folds] == ["speaker0", "speaker1", "speaker2", "speaker3"]
+    assert sum(fold.clips for fold in found.folds) == 60
+    assert found.minimum.accuracy <= found.mean <= 1
+    written = json.loads((tmp_path / "crossval.json").read_text())
+    assert written["mean"] == found.mean
+    again = cross_validate(tones, tmp_path, QUICK, extra=tones)
+    assert again == found
+    assert "mean" in found.text()
+
+
+def test_extra_clips_must_fit(tones: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="labels"):
+        fit(tones, tmp_path, QUICK, extra=replace(tones, labels=("low", "other")))
+    features = replace(tones.features, n_mels=20, n_mfcc=20)
+    with pytest.raises(TrainingError, match="--sample-rate"):
+        fit(tones, tmp_path, QUICK, extra=replace(tones, features=features))
+
+
+def test_the_rate_of_one_cycle_rises_then_falls_to_nothing() -> None:
+    config = replace(TrainConfig(), schedule="one-cycle", learning_rate=1.0)
+    rates = [learning_rate(config, step, 100) for step in range(1, 101)]
+    assert max(rates) == pytest.approx(1.0) == rates[14]
+    assert rates[:15] == sorted(rates[:15])
+    assert rates[14:] == sorted(rates[14:], reverse=True)
+    assert rates[-1] < 1e-4
+
+
+def test_augmented_training_resumes_to_the_same_weights(tones: Dataset, tmp_path: Path) -> None:
+    """With a running average, mixup and a schedule: all of it follows from (seed, epoch, step)."""
+
+    def stop_after_first(record: EpochRecord) -> None:
+        if record.epoch == 1:
+            raise KeyboardInterrupt
+
+    config = replace(QUICK, epochs=3, mixup=0.5)
+    whole = fit(tones, tmp_path / "whole", config).checkpoint.weights
+    with pytest.raises(KeyboardInterrupt):
+        fit(tones, tmp_path / "cut", config, on_epoch=stop_after_first)
+    resumed = fit(tones, tmp_path / "cut", config, resume=True).checkpoint.weights
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)

@@ -1,0 +1,174 @@
+"""The exported file equals PyTorch, and evaluating it tells the truth about each clip."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from data.dataset import Dataset
+from data.errors import EarshotError
+from models.bundle import open_bundle
+from models.pipeline import WaveformClassifier
+from training import export as export_module
+from training.checkpoint import BEST, load_checkpoint, rebuild_network
+from training.config import TrainConfig
+from training.evaluate import evaluate_model, write_evaluation
+from training.export import ExportError, check_parity, export, to_onnx
+from training.run import train_run
+
+NETWORKS = [("cnn", "mfcc", {}), ("cnn", "log_mel", {}), ("crnn", "log_mel", {}),
+            ("crnn", "mfcc", {"recurrent": "lstm"})]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tones: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    config = TrainConfig(epochs=25, batch_size=16, learning_rate=3e-3)
+    train_run(tones, folder, config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(run, tmp_path_factory.mktemp("model") / "model.onnx").path
+
+
+@pytest.mark.parametrize(("name", "features", "options"), NETWORKS)
+def test_onnx_equals_pytorch_at_any_batch_size(
+    tones: Dataset, tmp_path: Path, name: str, features: str, options: dict[str, str]
+) -> None:
+    config = TrainConfig(model=name, features=features, epochs=1, options=options)  # type: ignore[arg-type]
+    train_run(tones, tmp_path / "run", config)
+    exported = export(tmp_path / "run", tmp_path / "model.onnx")
+    assert exported.worst_difference <= 1e-4
+    session = open_bundle(exported.path).session
+    checkpoint = load_checkpoint(tmp_path / "run" / BEST)
+    whole = WaveformClassifier(
+        checkpoint.features, config.features, rebuild_network(checkpoint), 1.0
+    ).eval()
+    waveforms = np.array(tones.array("waveforms")[:5])
+    for batch in (waveforms[:1], waveforms):
+        found = session.run(["probabilities"], {"waveform": batch})[0]
+        with torch.inference_mode():
+            expected, _ = whole(torch.from_numpy(batch))
+        np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
+
+
+def test_the_file_has_no_sidecar_and_no_fourier_operator(model: Path) -> None:
+    graph = onnx.load(model).graph
+    assert {node.op_type for node in graph.node}.isdisjoint({"STFT", "DFT", "MelWeightMatrix"})
+    assert [path.name for path in model.parent.iterdir()] == ["model.onnx"]
+
+
+def test_the_metadata_says_what_was_trained(model: Path, tones: Dataset) -> None:
+    metadata = open_bundle(model).metadata
+    assert metadata.labels == ("high", "low", "mid")
+    assert metadata.features == tones.features
+    assert metadata.training_data_hash == tones.content_hash
+    assert metadata.metrics["test"]["clips"] == 12
+    assert metadata.temperature == 1.0
+
+
+def test_drift_is_refused(run: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(run / BEST)
+    model = WaveformClassifier(checkpoint.features, "mfcc", rebuild_network(checkpoint), 1.0).eval()
+    graph = to_onnx(model)
+    with torch.no_grad():
+        model.classifier.network.head.bias[0] += 1.0
+    with pytest.raises(ExportError, match="differ by"):
+        check_parity(model, graph, tmp_path / "model.onnx")
+
+
+def test_parity_is_checked_at_batches_of_1_3_and_17(run: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(run / BEST)
+    model = WaveformClassifier(checkpoint.features, "mfcc", rebuild_network(checkpoint), 1.0).eval()
+    assert check_parity(model, to_onnx(model), tmp_path / "x.onnx") < 1e-5
+    assert export_module.PARITY_BATCHES == (1, 3, 17)
+
+
+def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(EarshotError, match="earshot train"):
+        export(tmp_path, tmp_path / "model.onnx")
+
+
+def test_evaluation_counts_every_clip(model: Path, tones_csv: Path) -> None:
+    found = evaluate_model(model, tones_csv)
+    metrics = found.metrics
+    assert metrics.clips == 60 == sum(map(sum, metrics.confusion))
+    assert metrics.accuracy >= 0.9
+    low, high = metrics.accuracy_ci95
+    assert low < metrics.accuracy <= high <= 1.0
+    assert sum(row["clips"] for row in metrics.per_speaker.values()) == 60
+    assert list(found.to_dict()) == [
+        "clips", "accuracy", "accuracy_ci95", "macro_f1", "per_label", "per_speaker", "confusion",
+        "labels", "failed",
+    ]  # fmt: skip
+
+
+def test_evaluation_uses_the_test_rows_when_there_are_any(
+    model: Path, tones_csv: Path, tmp_path: Path
+) -> None:
+    rows = [f"{tones_csv.parent}/low_{n}.wav,low,{'test' if n < 3 else 'train'}" for n in range(9)]
+    csv_path = tmp_path / "labels.csv"
+    csv_path.write_text("\n".join(["filename,label,split", *rows]))
+    found = evaluate_model(model, csv_path)
+    assert found.metrics.clips == 3
+    assert "3 of 9 rows" in found.notes[0]
+    assert evaluate_model(model, csv_path, split="all").metrics.clips == 9
+
+
+def test_bad_rows_files_and_labels_are_listed_and_others_counted(
+    model: Path, tones_csv: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    rows = [f"{tones_csv.parent}/low_1.wav,low", "missing.wav,low", "broken.wav,mid",
+            f"{tones_csv.parent}/low_2.wav,loud", f"{tones_csv.parent}/low_3.wav,"]  # fmt: skip
+    csv_path = tmp_path / "labels.csv"
+    csv_path.write_text("\n".join(["filename,label", *rows]))
+    found = evaluate_model(model, csv_path)
+    assert found.metrics.clips == 1
+    codes = {clip.line: clip.code for clip in found.failed}
+    assert codes == {3: "not_found", 4: "unsupported_format", 5: "unknown_label", 6: "bad_row"}
+
+
+def test_labels_that_the_model_does_not_know_at_all_are_an_error(
+    model: Path, tones_csv: Path, tmp_path: Path
+) -> None:
+    csv_path = tmp_path / "labels.csv"
+    csv_path.write_text(f"filename,label\n{tones_csv.parent}/low_1.wav,seven\n")
+    with pytest.raises(EarshotError, match="high, low, mid"):
+        evaluate_model(model, csv_path)
+
+
+def test_the_evaluation_report_is_json_and_a_picture(
+    model: Path, tones_csv: Path, tmp_path: Path
+) -> None:
+    found = evaluate_model(model, tones_csv)
+    write_evaluation(found, tmp_path / "report")
+    written = json.loads((tmp_path / "report" / "evaluation.json").read_text())
+    assert written["accuracy"] == found.metrics.accuracy
+    assert (tmp_path / "report" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_replacing_a_model_is_all_or_nothing(run: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "model.onnx"
+    taken.mkdir()
+    with pytest.raises(EarshotError, match="folder"):
+        export(run, taken)
+
+
+def test_a_temperature_does_not_change_the_answer(run: Path) -> None:
+    checkpoint = load_checkpoint(run / BEST)
+    network = rebuild_network(checkpoint)
+    waveform = torch.randn(2, checkpoint.features.clip_samples) * 0.1
+    parts = (checkpoint.features, "mfcc", network)
+    models = [WaveformClassifier(*parts, t).eval() for t in (1.0, 2.0)]
+    with torch.inference_mode():
+        plain, cooled = (model(waveform)[0] for model in models)
+    assert torch.equal(plain.argmax(1), cooled.argmax(1))
+    torch.testing.assert_close(
+        torch.softmax(torch.log(plain) / 2, dim=1), cooled, atol=1e-5, rtol=1e-4
+    )

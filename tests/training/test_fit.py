@@ -1,0 +1,195 @@
+"""Training learns, stops, resumes to the same weights, and refuses what it cannot train on."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.dataset import Dataset
+from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint
+from training.config import TrainConfig, TrainingError
+from training.fit import choose_device, feature_statistics, fit
+from training.report import write_report
+from training.run import choose_config
+
+SHORT = TrainConfig(epochs=4, batch_size=16, patience=10)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    first, second = load_checkpoint(one).weights, load_checkpoint(other).weights
+    return first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
+
+
+@pytest.mark.parametrize(("model", "features"), [("cnn", "mfcc"), ("crnn", "log_mel")])
+def test_a_network_learns_three_tones(
+    tones: Dataset, tmp_path: Path, model: str, features: str
+) -> None:
+    config = replace(SHORT, model=model, features=features, epochs=30, learning_rate=3e-3)
+    result = fit(tones, tmp_path, config)
+    metrics = write_report(tones, tmp_path, result)
+    assert metrics["test"]["accuracy"] >= 0.9
+    assert result.checkpoint.best.val_loss == min(r.val_loss for r in result.checkpoint.history)
+
+
+def test_the_report_is_complete(tones: Dataset, tmp_path: Path) -> None:
+    write_report(tones, tmp_path, fit(tones, tmp_path, SHORT))
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written["parameters"] == 44_602 - 7 * 129  # three labels instead of ten
+    assert written["test"]["clips"] == sum(map(sum, written["test"]["confusion"])) == 12
+    assert [record["epoch"] for record in written["history"]] == [1, 2, 3, 4]
+    for picture in ("curves.png", "confusion.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        fit(tones, tmp_path / name, replace(SHORT, seed=seed))
+    assert same_weights(tmp_path / "a" / LAST, tmp_path / "b" / LAST)
+    assert not same_weights(tmp_path / "a" / LAST, tmp_path / "c" / LAST)
+
+
+def test_a_run_stopped_between_epochs_ends_as_if_it_had_not_been(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    def stop_after_second(record: EpochRecord) -> None:
+        if record.epoch == 2:
+            raise KeyboardInterrupt
+
+    fit(tones, tmp_path / "whole", SHORT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tones, tmp_path / "cut", SHORT, on_epoch=stop_after_second)
+    resumed = fit(tones, tmp_path / "cut", SHORT, resume=True)
+    assert resumed.resumed_after == 2
+    for name in (LAST, BEST):
+        assert same_weights(tmp_path / "whole" / name, tmp_path / "cut" / name)
+
+
+@pytest.mark.slow
+def test_a_killed_process_resumes_to_the_same_weights(tones: Dataset, tmp_path: Path) -> None:
+    """SIGKILL in the middle of an epoch, through the real command line."""
+    command = [sys.executable, "-c", "from service.cli import main; main()", "train"]
+    flags = ["--epochs", "6", "--batch-size", "4", "--device", "cpu"]
+
+    def arguments(out: str, *more: str) -> list[str]:
+        return [*command, str(tones.folder), "--out", str(tmp_path / out), *flags, *more]
+
+    subprocess.run(arguments("whole"), check=True, capture_output=True, timeout=120)
+    process = subprocess.Popen(arguments("cut"), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch   2"):
+            process.send_signal(signal.SIGKILL)
+            break
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    subprocess.run(
+        [*command, str(tones.folder), "--out", str(tmp_path / "cut"), "--resume"],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert same_weights(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
+
+
+def test_early_stopping_keeps_the_best_epoch(tones: Dataset, tmp_path: Path) -> None:
+    config = replace(SHORT, epochs=50, patience=1, learning_rate=0.02)
+    result = fit(tones, tmp_path, config)
+    assert len(result.checkpoint.history) == result.checkpoint.best.epoch + 1 < 50
+    assert len(load_checkpoint(tmp_path / BEST).history) == result.checkpoint.best.epoch
+
+
+def test_statistics_are_those_of_the_training_clips(tones: Dataset) -> None:
+    mean, deviation = feature_statistics(tones, SHORT)
+    training = torch.from_numpy(tones.array("mfcc")[tones.rows("train")]).double()
+    torch.testing.assert_close(mean.double(), training.mean(dim=(0, 2)), rtol=1e-5, atol=1e-4)
+    expected = training.transpose(0, 1).flatten(1).std(dim=1, correction=0)
+    torch.testing.assert_close(deviation.double(), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_run_is_not_overwritten(tones: Dataset, tmp_path: Path) -> None:
+    fit(tones, tmp_path, SHORT)
+    with pytest.raises(TrainingError, match="--resume"):
+        fit(tones, tmp_path, SHORT)
+
+
+def test_resuming_with_other_settings_is_refused_and_names_them(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    fit(tones, tmp_path, SHORT)
+    with pytest.raises(TrainingError, match=r"learning_rate 0.001 -> 0.5"):
+        fit(tones, tmp_path, replace(SHORT, learning_rate=0.5), resume=True)
+    other = replace(tones, content_hash="another")
+    with pytest.raises(TrainingError, match="content"):
+        fit(other, tmp_path, SHORT, resume=True)
+
+
+def test_resuming_takes_the_settings_it_was_begun_with(tones: Dataset, tmp_path: Path) -> None:
+    fit(tones, tmp_path, replace(SHORT, seed=9))
+    assert choose_config(tmp_path, {}, resume=True).seed == 9
+    assert choose_config(tmp_path, {"epochs": 7}, resume=True).epochs == 7
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    fit(tones, tmp_path, replace(SHORT, epochs=1))
+    poisoned = load_checkpoint(tmp_path / LAST)
+    poisoned.weights["network.head.bias"].fill_(float("nan"))
+    from training.checkpoint import save_checkpoint
+
+    save_checkpoint(tmp_path / LAST, poisoned)
+    before = (tmp_path / BEST).read_bytes()
+    with pytest.raises(TrainingError, match="--learning-rate"):
+        fit(tones, tmp_path, SHORT, resume=True)
+    assert (tmp_path / BEST).read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", b"PK\x03\x04"])
+def test_a_damaged_checkpoint_is_told(tones: Dataset, tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / LAST).write_bytes(damage)
+    with pytest.raises(TrainingError, match="damaged"):
+        fit(tones, tmp_path, SHORT, resume=True)
+
+
+def test_a_pickle_is_not_executed(tones: Dataset, tmp_path: Path) -> None:
+    torch.save({"schema_version": Path("x")}, tmp_path / LAST)
+    with pytest.raises(TrainingError, match="damaged"):
+        fit(tones, tmp_path, SHORT, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": -1}, "batch_size"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"patience": 0}, "patience"),
+        ({"features": "wavelets"}, "features"),
+        ({"model": "transformer"}, "cnn"),
+    ],
+)
+def test_impossible_settings_are_refused(changes: dict[str, object], word: str) -> None:
+    from data.errors import EarshotError
+
+    with pytest.raises(EarshotError, match=word):
+        TrainConfig(**changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_asked_for_and_absent_is_told() -> None:
+    with pytest.raises(TrainingError, match="CUDA"):
+        choose_device("cuda")
+    assert choose_device("auto").type == "cpu"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_learns_the_tones_too(tones: Dataset, tmp_path: Path) -> None:
+    result = fit(tones, tmp_path, replace(SHORT, epochs=30, learning_rate=3e-3), device="cuda")
+    assert result.device == "cuda"
+    assert result.checkpoint.best.val_accuracy >= 0.8

@@ -1,0 +1,107 @@
+"""Cross-validation over speakers: how a network fares on voices that it has never heard."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.dataset import Dataset
+from data.folds import Fold, speaker_folds
+from data.staging import staged_file
+from training.config import DeviceChoice, TrainConfig
+from training.metrics import wilson_interval
+from training.progress import TrainingProgress
+from training.run import train_run
+
+RESULT = "crossval.json"
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """Accuracy on the clips of one fold's voices."""
+
+    name: str
+    clips: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """All folds; ``accuracy_ci95`` is of all clips taken together (Wilson)."""
+
+    folds: tuple[FoldResult, ...]
+    accuracy_ci95: tuple[float, float]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean([fold.accuracy for fold in self.folds]))
+
+    @property
+    def minimum(self) -> FoldResult:
+        return min(self.folds, key=lambda fold: fold.accuracy)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "mean": self.mean,
+            "minimum": self.minimum.accuracy,
+            "accuracy_ci95": list(self.accuracy_ci95),
+            "folds": [vars(fold) for fold in self.folds],
+        }
+
+    def text(self) -> str:
+        """For a person: a line a fold, then mean, minimum and interval."""
+        low, high = (100 * bound for bound in self.accuracy_ci95)
+        lines = [f"{f.name}: {100 * f.accuracy:.2f} % of {f.clips}" for f in self.folds]
+        return "\n".join(
+            [*lines, f"mean {100 * self.mean:.2f} %, minimum {100 * self.minimum.accuracy:.2f} % "
+             f"({self.minimum.name}), 95 % interval of all clips {low:.1f} to {high:.1f}"]
+        )  # fmt: skip
+
+
+def cross_validate(
+    dataset: Dataset,
+    out: Path,
+    config: TrainConfig,
+    *,
+    n_folds: int | None = None,
+    extra: Dataset | None = None,
+    device: DeviceChoice = "auto",
+    on_fold: Callable[[str, int, int], TrainingProgress] = lambda name, n, m: TrainingProgress(),
+) -> CrossValidation:
+    """Train and test every fold, each into its own folder of ``out``; finished epochs are kept.
+
+    ``extra`` is trained on in every fold and tested in none. ``on_fold`` hears a fold's name,
+    number and how many there are, and returns who hears of its epochs.
+
+    Raises:
+        SplitError: the folds cannot be drawn.
+        TrainingError: a fold cannot be trained, or ``out`` holds runs with other settings.
+    """
+    labels, speakers = dataset.clips["label"].tolist(), dataset.clips["speaker"].tolist()
+    folds = speaker_folds(labels, speakers, n_folds)
+    results: list[FoldResult] = []
+    for number, fold in enumerate(folds, 1):
+        metrics = train_run(
+            _view(dataset, fold), out / fold.name, config, extra=extra, device=device, resume=True,
+            progress=on_fold(fold.name, number, len(folds)),
+        )["test"]  # fmt: skip
+        results.append(FoldResult(fold.name, metrics["clips"], metrics["accuracy"]))
+    right = sum(round(result.accuracy * result.clips) for result in results)
+    interval = wilson_interval(right, sum(result.clips for result in results))
+    found = CrossValidation(tuple(results), interval)
+    with staged_file(out / RESULT) as staging:
+        staging.write_text(json.dumps(found.to_dict(), indent=2) + "\n", "utf-8")
+    return found
+
+
+def _view(dataset: Dataset, fold: Fold) -> Dataset:
+    """The dataset with a fold's split in place of its own."""
+    return replace(
+        dataset,
+        clips=dataset.clips.assign(split=list(fold.splits)),
+        content_hash=f"{dataset.content_hash}/{fold.name}",
+        split_mode="crossval",
+    )

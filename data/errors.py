@@ -12,7 +12,7 @@
     ├── TrainingError    training.config    a run that cannot start or go on
     ├── ExportError      training.export    a model that would not answer as it was trained
     ├── EvaluationError  training.evaluate  nothing to evaluate on
-    ├── BatchError       service.batch      nothing to classify, or an output format that is not known
+    ├── BatchError       service.batch      nothing to classify, or an unknown output format
     └── ServerError      service.server     a server that cannot start
 
 Each message says what was found, what is accepted and what to do. The command line prints it and

@@ -5,6 +5,7 @@ clips with its labels CSV.
 """
 
 import csv
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from data.labels import MAX_LABEL_CHARACTERS
 from data.staging import staged_folder
 
 LABELS_CSV = "labels.csv"
+# Marks a folder as made here: one of real recordings has a labels.csv too, and is not replaced.
+MARKER = "synthesis.json"
 ENGLISH_ACCENTS = (
     "en-gb",
     "en-gb-scotland",
@@ -85,6 +88,7 @@ def write_clips(
     takes: int,
     seed: int,
     sample_rate_hz: int,
+    languages: Sequence[str] = ENGLISH_ACCENTS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write each word, by each voice, ``takes`` times: ``out/clips/*.wav`` and ``out/labels.csv``.
@@ -101,7 +105,7 @@ def write_clips(
     ``out`` appears when it is complete, or not at all; earlier clips are replaced.
     """
     texts = _texts_by_label(words)
-    speakers = draw_voices(voices, seed)
+    speakers = draw_voices(voices, seed, languages)
     if takes < 1:
         raise SynthesisError(f"{takes} takes asked for; at least 1 is needed.")
     rng = np.random.default_rng([seed, 1])  # apart from the stream that drew the speakers
@@ -113,7 +117,7 @@ def write_clips(
     with Synthesiser() as synthesiser:
         for text in texts.values():
             synthesiser.speak(text, speakers[0])
-        with staged_folder(out, marker=LABELS_CSV) as staging:
+        with staged_folder(out, MARKER) as staging:
             clips = staging / "clips"
             clips.mkdir()
             for done, take in enumerate(plan, start=1):
@@ -123,6 +127,8 @@ def write_clips(
                 if progress is not None:
                     progress(done, len(plan))
             _write_labels(staging / LABELS_CSV, plan)
+            made = {"texts": texts, "voices": voices, "takes": takes, "seed": seed}
+            (staging / MARKER).write_text(json.dumps(made, ensure_ascii=False) + "\n", "utf-8")
     return out / LABELS_CSV
 
 

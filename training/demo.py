@@ -91,8 +91,12 @@ def _synthesise(story: _Story, out: Path) -> Path:
     words = ",".join(word.partition("=")[2] for word in WORDS)
     n_clips = len(WORDS) * VOICES * TAKES
     what = f"No recordings given: {VOICES} synthetic voices speak {words} ({n_clips} clips)"
+    command = (
+        f"earshot synth --words {','.join(WORDS)} --voices {VOICES} --takes {TAKES} "
+        f"--sample-rate {SAMPLE_RATE_HZ} --out {out}"
+    )
     with (
-        story.tell(what, f"earshot demo --out {out.parent}"),
+        story.tell(what, command),
         work_progress("speak") as on_progress,
     ):
         return write_clips(

@@ -18,7 +18,13 @@ from data.augment import UNCHANGED, Recipe
 from data.dataset import Dataset
 from models.pipeline import NormalisedNetwork
 from models.zoo import build
-from training.batches import Batches, StoredFeatures, augmented_waveforms, stored_features
+from training.batches import (
+    EVALUATION_BATCH,
+    Batches,
+    StoredFeatures,
+    augmented_waveforms,
+    stored_features,
+)
 from training.checkpoint import (
     BEST,
     LAST,
@@ -30,8 +36,6 @@ from training.checkpoint import (
 )
 from training.config import DeviceChoice, TrainConfig, TrainingError
 from training.learner import Learner
-
-_STATISTICS_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,8 @@ def fit(
     """
     place = choose_device(device)
     data_hash = dataset.content_hash + (f"+{extra.content_hash}" if extra else "")
-    start = _starting_point(dataset, data_hash, run, config, resume)
     train = _training_batches(dataset, extra, config, place)
+    start = _starting_point(dataset, train, data_hash, run, config, resume)
     val = stored_features(dataset, config.features, "val", place)
     learner = Learner.at(start, place)
     checkpoint = start
@@ -129,7 +133,7 @@ def _training_batches(
 
 
 def _starting_point(
-    dataset: Dataset, data_hash: str, run: Path, config: TrainConfig, resume: bool
+    dataset: Dataset, train: Batches, data_hash: str, run: Path, config: TrainConfig, resume: bool
 ) -> Checkpoint:
     """The checkpoint to go on from, or that of a fresh network."""
     last = run / LAST
@@ -151,25 +155,24 @@ def _starting_point(
     network = build(
         config.model, bins, dataset.features.frames, len(dataset.labels), config.options
     )
-    mean, deviation = feature_statistics(dataset, config)
+    mean, deviation = feature_statistics(train, config.seed)
     weights = NormalisedNetwork(network, mean, deviation).state_dict()
     return Checkpoint(
         config, dataset.features, dataset.labels, data_hash, dict(weights), {}, {}, ()
     )
 
 
-def feature_statistics(dataset: Dataset, config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (bins,) over all frames of the training clips."""
-    features, rows = dataset.array(config.features), dataset.rows("train")
-    total, squares, count = np.zeros(features.shape[1]), np.zeros(features.shape[1]), 0
-    for start in range(0, len(rows), _STATISTICS_ROWS):
-        part = features[rows[start : start + _STATISTICS_ROWS]].astype(np.float64)
-        total += part.sum(axis=(0, 2))
-        squares += np.square(part).sum(axis=(0, 2))
+def feature_statistics(batches: Batches, seed: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (bins,) of all that an epoch of training clips holds."""
+    total, squares, count = torch.zeros(()), torch.zeros(()), 0
+    for features, _ in batches.shuffled(EVALUATION_BATCH, seed):
+        part = features.double()
+        total = total.to(part) + part.sum(dim=(0, 2))
+        squares = squares.to(part) + part.square().sum(dim=(0, 2))
         count += part.shape[0] * part.shape[2]
     mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
+    deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
+    return mean.float().cpu(), deviation.float().cpu()
 
 
 def _finished(checkpoint: Checkpoint) -> bool:

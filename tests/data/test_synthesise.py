@@ -125,10 +125,10 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_something_else_is_refused_and_kept(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(OutputError, match=r"labels\.csv is missing"):
+    (tmp_path / "labels.csv").write_text("filename,label\n")  # of real recordings, say
+    with pytest.raises(OutputError, match=r"synthesis\.json is missing"):
         write(["one"], tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:

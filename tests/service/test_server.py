@@ -59,7 +59,10 @@ def test_a_started_server_answers_an_upload_and_ends_when_told(
 def refused(*arguments: object) -> str:
     """The one sentence of a server that does not start."""
     with serve(*arguments) as process:
-        stdout, stderr = process.communicate(timeout=60)
+        try:
+            stdout, stderr = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == 2
     assert stdout == ""
     assert stderr.startswith("earshot: ")

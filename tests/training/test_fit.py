@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from data.dataset import Dataset
-from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint
+from training.batches import stored_features
+from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint, save_checkpoint
 from training.config import TrainConfig, TrainingError
 from training.fit import choose_device, feature_statistics, fit
 from training.report import write_report
@@ -104,7 +105,8 @@ def test_early_stopping_keeps_the_best_epoch(tones: Dataset, tmp_path: Path) -> 
 
 
 def test_statistics_are_those_of_the_training_clips(tones: Dataset) -> None:
-    mean, deviation = feature_statistics(tones, SHORT)
+    batches = stored_features(tones, "mfcc", "train", torch.device("cpu"))
+    mean, deviation = feature_statistics(batches, seed=0)
     training = torch.from_numpy(tones.array("mfcc")[tones.rows("train")]).double()
     torch.testing.assert_close(mean.double(), training.mean(dim=(0, 2)), rtol=1e-5, atol=1e-4)
     expected = training.transpose(0, 1).flatten(1).std(dim=1, correction=0)
@@ -140,7 +142,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     fit(tones, tmp_path, replace(SHORT, epochs=1))
     poisoned = load_checkpoint(tmp_path / LAST)
     poisoned.weights["network.head.bias"].fill_(float("nan"))
-    from training.checkpoint import save_checkpoint
 
     save_checkpoint(tmp_path / LAST, poisoned)
     before = (tmp_path / BEST).read_bytes()

@@ -5,7 +5,6 @@ failed and were reported; 2 nothing done, with one clear sentence; 130 interrupt
 """
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,9 +67,6 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("earshot: interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:  # the reader of stdout (head, say) has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 def _fail(message: str) -> NoReturn:
@@ -129,6 +125,7 @@ def serve(
 def _results_file(out: Path | None) -> Iterator[TextIO]:
     if out is None:
         yield sys.stdout
+        sys.stdout.flush()  # while Typer still handles a reader that has gone (head, say)
         return
     from data.staging import staged_file
 

@@ -64,14 +64,17 @@ def test_results_go_to_stdout_and_messages_to_stderr(model: Path, tones: Path) -
     assert done.stderr == "3 of 4 files classified, 1 failed\n"
 
 
-def test_a_reader_who_has_had_enough_is_no_error(model: Path, tones: Path) -> None:
-    many = [tones] * 2000  # more than a pipe holds
+@pytest.mark.parametrize("folders", [1, 2000], ids=["less than a buffer", "more than a pipe"])
+def test_a_reader_who_has_had_enough_is_told_nothing(
+    model: Path, tones: Path, folders: int
+) -> None:
     command = [sys.executable, "-c", "from service.cli import main; main()"]
-    command += ["classify", *map(str, many), "--model", str(model)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command += ["classify", *[str(tones)] * folders, "--model", str(model)]
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=buffered) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
 

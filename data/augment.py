@@ -24,24 +24,24 @@ class Recipe:
     set for short words from unknown voices and microphones.
     """
 
-    speed: Range = (0.8, 1.25)
+    speed: Range = (0.85, 1.2)
     shift_seconds: float = 0.12
-    gain_db: Range = (-18.0, 6.0)
-    p_equalise: float = 0.7
-    equaliser_db: float = 10.0
-    p_band_limit: float = 0.3
-    p_reverberate: float = 0.3
-    reverberation_seconds: Range = (0.05, 0.4)
-    p_noise: float = 0.7
-    snr_db: Range = (0.0, 30.0)
-    p_impulses: float = 0.05
+    gain_db: Range = (-15.0, 6.0)
+    p_equalise: float = 0.5
+    equaliser_db: float = 8.0
+    p_band_limit: float = 0.15
+    p_reverberate: float = 0.2
+    reverberation_seconds: Range = (0.05, 0.3)
+    p_noise: float = 0.5
+    snr_db: Range = (2.0, 30.0)
+    p_impulses: float = 0.03
     impulse_share: Range = (0.01, 0.3)
-    p_codec: float = 0.15
-    p_clipping: float = 0.1
-    vocal_tract: Range = (0.85, 1.18)
+    p_codec: float = 0.1
+    p_clipping: float = 0.05
+    vocal_tract: Range = (0.88, 1.14)
     frequency_mask_bands: int = 6
-    time_mask_seconds: float = 0.12
-    masks: int = 2
+    time_mask_seconds: float = 0.1
+    masks: int = 1
     p_mixup: float = 0.0
 
 
@@ -150,7 +150,7 @@ def reverberate(
 ) -> Tensor:
     """A room: each clip convolved with noise that decays by 60 dB in ``seconds``.
 
-    The direct sound keeps most of the energy. Model of diffuse reverberation: Polack, 1988.
+    The direct sound keeps half of the energy or more. Model of diffuse reverberation: Polack, 1988.
     """
     batch, samples = waveforms.shape
     length = min(samples, round(seconds[1] * sample_rate_hz))

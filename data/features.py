@@ -27,6 +27,12 @@ _MEL_LOG_STEP = math.log(6.4) / 27.0
 
 Matrix = NDArray[np.float64]
 
+# A configuration comes out of model files too; one that asks for more would fill the memory.
+_MAXIMA = {
+    "sample_rate_hz": 192_000, "clip_seconds": 120, "n_fft": 1 << 15, "win_length": 1 << 15,
+    "hop_length": 1 << 15, "n_mels": 1024, "n_mfcc": 1024, "f_min_hz": 96_000, "f_max_hz": 96_000,
+}  # fmt: skip
+
 
 class FeatureError(EarshotError):
     """A feature configuration that contradicts itself; the message names field and bound."""
@@ -94,6 +100,8 @@ class FeatureConfig:
                 right and not isinstance(value, bool) and math.isfinite(value),
                 f"{field.name} must be a {'whole' if whole else 'finite'} number, found {value!r}",
             )
+            most = _MAXIMA[field.name]
+            _require(value <= most, f"{field.name} is at most {most}, found {value}")
             _require(
                 value > 0 or field.name == "f_min_hz",
                 f"{field.name} must be above 0, found {value}",

@@ -67,8 +67,11 @@ def _fold(name: str, test: Indices, labels: Sequence[str]) -> Fold:
     by_label = defaultdict(list)
     for i in rest:
         by_label[labels[int(i)]].append(i)
-    spare = np.concatenate([rows for rows in by_label.values() if len(rows) > 1])
-    size = max(round(VALIDATION_FRACTION * len(rest)), len(by_label))
+    spare = np.array([i for rows in by_label.values() if len(rows) > 1 for i in rows])
+    n_labels = sum(len(rows) > 1 for rows in by_label.values())
+    size = max(round(VALIDATION_FRACTION * len(rest)), n_labels)
+    if n_labels == 0 or len(spare) - size < n_labels:
+        raise SplitError(f"without {name!r} too few clips are left to train and validate on")
     stratify = [labels[int(i)] for i in spare]
     _, val = train_test_split(spare, test_size=size, random_state=SEED, stratify=stratify)
     splits[val] = "val"

@@ -34,9 +34,7 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
     try:
         with _clear_errors(target):
             yield staging
-            staging.chmod(
-                0o777 & ~_umask()
-            )  # mkdtemp makes it private; the result is as any folder
+            staging.chmod(0o777 & ~_umask())  # mkdtemp makes it private
             _swap(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -46,14 +44,20 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
 def staged_file(target: Path) -> Iterator[Path]:
     """A temporary sibling file name that becomes ``target`` when the block ends without an error.
 
+    A link is followed: what it points to is replaced.
+
     Raises:
-        OutputError: the target is a folder or cannot be written.
+        OutputError: the target is a folder or another thing that is no file, or cannot be written.
     """
+    with _clear_errors(target):
+        target = target.resolve()
     staging = target.parent / f".{target.name}.{os.getpid()}"
     try:
         with _clear_errors(target):
             if target.is_dir():
                 raise OutputError(f"{target} is a folder; give the name of a file")
+            if target.exists() and not target.is_file():
+                raise OutputError(f"{target} is no regular file; give the name of one")
             target.parent.mkdir(parents=True, exist_ok=True)
             yield staging
             staging.replace(target)

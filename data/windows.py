@@ -25,22 +25,23 @@ def loudest_clip(waveform: Waveform, clip_samples: int) -> Waveform:
 
 
 def loudest_start(waveform: Waveform, clip_samples: int) -> int:
-    """First sample of the clip-long stretch in whose middle the energy of (samples,) is centred.
+    """First sample of the clip-long stretch in whose middle the sound of (samples,) is centred.
 
-    Energy is weighted by a Hann window over the stretch, so that a short word comes to lie in the
-    middle, as it does in a clip of its own. Energies are summed over blocks of a 64th of a clip,
-    which bounds the precision.
+    Loudness is the fourth root of the level of blocks of a 64th of a clip, so that a word counts
+    for more than a louder click, after a first difference that takes away hum and offset (as the
+    pre-emphasis of speech coders). Weighted by a Hann window over the stretch, it puts a short word
+    into the middle, where it lies in a clip of its own. The block bounds the precision.
     """
     surplus = len(waveform) - clip_samples
     block = max(1, clip_samples // 64)
-    energy = np.add.reduceat(
-        np.square(waveform, dtype=np.float64), np.arange(0, len(waveform), block)
-    )
+    emphasised = np.diff(waveform.astype(np.float64), prepend=waveform[:1])
+    starts = np.arange(0, len(waveform), block)
+    sizes = np.diff(starts, append=len(waveform))
+    loudness = (np.add.reduceat(np.square(emphasised), starts) / sizes) ** 0.125
     weights = np.hanning(clip_samples // block + 2)[1:-1]
-    weighted = np.convolve(energy, weights, mode="valid")
-    starts = np.minimum(np.arange(len(weighted)) * block, surplus)
+    weighted = np.convolve(loudness, weights, mode="valid")
     best = np.flatnonzero(weighted >= weighted.max() * (1 - 1e-9))
-    return int(starts[best[len(best) // 2]])
+    return min(int(best[len(best) // 2]) * block, surplus)
 
 
 def window_starts(n_samples: int, clip_samples: int, hop_samples: int) -> NDArray[np.int64]:

@@ -46,7 +46,9 @@ class Cnn(Network):
         self.head = nn.Linear(FILTERS[-1], n_labels)
 
     def embed(self, features: Tensor) -> Tensor:
-        x = self.blocks(features.unsqueeze(1))  # (batch, 128, bins // 16, frames // 16)
+        x = self.blocks(
+            features.unsqueeze(1)
+        )  # (batch, 128, bins, frames), 40 x 63 shrunk to 1 x 3
         pooled: Tensor = x.mean(dim=(2, 3))
         return pooled
 

@@ -60,10 +60,10 @@ class TcResNet(Network):
 
     def embed(self, features: Tensor) -> Tensor:
         x = _relative_to_speech(features)
-        x = self.stem(x.unsqueeze(1))  # (batch, 24, bins // 4, frames)
+        x = self.stem(x.unsqueeze(1))  # (batch, 24, ceil(bins / 4), frames)
         x = self.bottleneck(x.flatten(1, 2))  # (batch, width, frames)
-        x = self.blocks(x)  # (batch, channels, frames // 8)
-        weights = torch.softmax(self.attention(x), dim=2)  # (batch, 1, frames // 8)
+        x = self.blocks(x)  # (batch, channels, ceil(frames / 8))
+        weights = torch.softmax(self.attention(x), dim=2)  # (batch, 1, ceil(frames / 8))
         return cast("Tensor", self.dropout((x * weights).sum(dim=2)))
 
 

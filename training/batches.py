@@ -135,7 +135,7 @@ def augmented_waveforms(
 
 
 def check_extra(dataset: Dataset, extra: Dataset) -> None:
-    """Clips to train on besides must be prepared alike and have no other labels.
+    """Clips to train on too must be prepared alike, have no other labels and not be tested on.
 
     Raises:
         TrainingError: they are not.
@@ -144,6 +144,13 @@ def check_extra(dataset: Dataset, extra: Dataset) -> None:
     if unknown:
         raise TrainingError(
             f"{extra.folder} has the labels {', '.join(unknown)}, which {dataset.folder} lacks"
+        )
+    held_back = dataset.clips.loc[dataset.clips["split"] != "train", "sha256"]
+    leaked = int(extra.clips["sha256"].isin(set(held_back)).sum())
+    if leaked:
+        raise TrainingError(
+            f"{leaked} clips of {extra.folder} are in the test or validation part of "
+            f"{dataset.folder}; they must not be trained on"
         )
     if extra.features != dataset.features:
         raise TrainingError(

@@ -94,7 +94,7 @@ def prepare(
     from training.progress import work_progress
 
     labelled = read_labels(labels_csv, audio_dir)
-    rate_hz = sample_rate or commonest_rate(labelled.clips)
+    rate_hz = commonest_rate(labelled.clips) if sample_rate is None else sample_rate
     given = {
         "n_fft": n_fft, "win_length": win_length, "hop_length": hop_length, "n_mels": n_mels,
         "n_mfcc": n_mfcc, "f_min_hz": f_min, "f_max_hz": f_max,
@@ -214,7 +214,7 @@ def crossval(
     if folds != "speaker" and not (folds.isdecimal() and int(folds) > 1):
         raise EarshotError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
     config = default_config(model)
-    config = dataclasses.replace(config, epochs=epochs or config.epochs)
+    config = dataclasses.replace(config, epochs=config.epochs if epochs is None else epochs)
     opened, besides = open_dataset(dataset), open_dataset(extra) if extra else None
     with training_progress(config.epochs) as progress:
 

@@ -16,6 +16,8 @@ class TrainingError(EarshotError):
     """A run that cannot start or go on; the message says what is kept and what to do."""
 
 
+# Seeds of epochs are multiples of it and must fit into 63 bits.
+MAX_SEED = 2**32 - 1
 Schedule = Literal["constant", "one-cycle"]
 
 
@@ -65,6 +67,8 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "learning_rate", "patience", "max_gradient_norm"):
             if not getattr(self, name) > 0:
                 raise TrainingError(f"{name} must be above 0, found {getattr(self, name)}")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise TrainingError(f"seed must be from 0 to {MAX_SEED}, found {self.seed}")
         for name in ("mixup", "label_smoothing", "averaging", "weight_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} must be from 0 to 1, found {getattr(self, name)}")

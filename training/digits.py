@@ -13,7 +13,8 @@ import csv
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,15 +29,16 @@ from data.features import FeatureConfig
 from data.labels import read_labels
 from data.prepare import prepare
 from data.staging import staged_folder
-from data.synthesise import write_clips
+from data.synthesise import ENGLISH_ACCENTS, write_clips
 from training.config import default_config
 from training.export import export
-from training.progress import training_progress, work_progress
+from training.progress import training_progress
 from training.run import train_run
 
 SEED = 42
 RATE_HZ = 8_000
 MODEL = "tcresnet"
+EPOCHS = 20
 ENGLISH = "zero one two three four five six seven eight nine"
 ENGLISH_VOICES, ENGLISH_TAKES = 150, 3
 ACCENT_VOICES, ACCENT_TAKES = 18, 2
@@ -70,7 +72,7 @@ def main(
     recordings = read_labels(fsdd / "labels_full.csv", fsdd / "recordings")
     features = FeatureConfig.for_rate(RATE_HZ)
     prepare(recordings, out / "fsdd", features=features, split="column")
-    config = default_config(MODEL)
+    config = replace(default_config(MODEL), epochs=EPOCHS)
     with training_progress(config.epochs) as progress:
         metrics = train_run(
             open_dataset(out / "fsdd"), out / "run", config, extra=voices, resume=True,
@@ -100,11 +102,12 @@ def write_voices(out: Path) -> Path:
     """All synthetic clips into one folder, with one labels CSV."""
     if shutil.which("flite") is None:
         raise EarshotError("the program flite is missing; install it (Debian: apt install flite)")
-    with staged_folder(out, "labels.csv") as folder, work_progress("speak") as on_progress:
+    typer.echo("speaking", err=True)
+    with staged_folder(out, "labels.csv") as folder:
         rows = [("filename", "label", "speaker")]
-        rows += _espeak(folder, "english", ENGLISH, None, on_progress)
+        rows += _espeak(folder, "english", ENGLISH, ENGLISH_ACCENTS, ENGLISH_VOICES, ENGLISH_TAKES)
         for language, words in ACCENTS.items():
-            rows += _espeak(folder, language, words, language, on_progress)
+            rows += _espeak(folder, language, words, (language,), ACCENT_VOICES, ACCENT_TAKES)
         (folder / "flite").mkdir()
         rows += _flite(folder)
         with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
@@ -113,20 +116,14 @@ def write_voices(out: Path) -> Path:
 
 
 def _espeak(
-    folder: Path, name: str, words: str, language: str | None, progress: Callable[[int, int], None]
+    folder: Path, name: str, words: str, languages: Sequence[str], voices: int, takes: int
 ) -> Iterator[tuple[str, str, str]]:
-    """Rows of clips that espeak-ng speaks: English accents, or one other language."""
+    """Rows of clips that espeak-ng speaks in these languages."""
     texts = [f"{digit}={word}" for digit, word in enumerate(words.split())]
-    if language is None:
-        labels_csv = write_clips(
-            texts, folder / name, voices=ENGLISH_VOICES, takes=ENGLISH_TAKES, seed=SEED,
-            sample_rate_hz=RATE_HZ, progress=progress,
-        )  # fmt: skip
-    else:
-        labels_csv = write_clips(
-            texts, folder / name, voices=ACCENT_VOICES, takes=ACCENT_TAKES, seed=SEED,
-            sample_rate_hz=RATE_HZ, languages=(language,), progress=progress,
-        )  # fmt: skip
+    labels_csv = write_clips(
+        texts, folder / name, voices=voices, takes=takes, seed=SEED, sample_rate_hz=RATE_HZ,
+        languages=languages,
+    )  # fmt: skip
     for clip in read_labels(labels_csv).clips:
         yield f"{name}/{clip.filename}", clip.label, clip.speaker
 
@@ -152,12 +149,16 @@ def _speak_with_flite(word: str, voice: str, stretch: float, hertz: float, out: 
             "--setf",
             f"int_f0_target_mean={hertz}",
         ]
-        subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603
             ["flite", "-voice", voice, *settings, "-t", word, "-o", file.name],  # noqa: S607
-            check=True, capture_output=True,
+            check=False, capture_output=True, text=True,
         )  # fmt: skip
+        if done.returncode != 0:
+            raise EarshotError(f"flite cannot speak {word!r} as {voice}: {done.stderr.strip()}")
         samples, rate_hz = soundfile.read(file.name, dtype="float32")
     loud = np.flatnonzero(np.abs(samples) > _FLITE_SILENCE)
+    if len(loud) == 0:
+        raise EarshotError(f"flite is silent at {word!r} as {voice}")
     margin = rate_hz // 50
     word_only = samples[max(0, loud[0] - margin) : loud[-1] + margin]
     soundfile.write(out, resample(word_only, rate_hz, RATE_HZ), RATE_HZ, subtype="PCM_16")

@@ -58,11 +58,11 @@ def export(run: Path, out: Path) -> Exported:
     graph = to_onnx(model)
     worst = check_parity(model, graph, out)
     metadata = _metadata(run, checkpoint, model)
-    helper = onnx.load_from_string(graph)
-    onnx.helper.set_model_props(helper, metadata.to_props())
-    helper.producer_name = "earshot"
+    released = onnx.load_from_string(graph)
+    onnx.helper.set_model_props(released, metadata.to_props())
+    released.producer_name = "earshot"
     with staged_file(out) as staging:
-        staging.write_bytes(helper.SerializeToString())
+        staging.write_bytes(released.SerializeToString())
         open_bundle(staging)  # as a server will: metadata and golden example
         size = staging.stat().st_size
     return Exported(out, size, worst, metadata)
@@ -132,7 +132,7 @@ def _metadata(run: Path, checkpoint: Checkpoint, model: WaveformClassifier) -> M
         feature_kind=checkpoint.config.features,
         architecture={"name": checkpoint.config.model, "options": checkpoint.config.options},
         training_data_hash=checkpoint.dataset_hash,
-        metrics=_run_metrics(run),
+        metrics=_run_metrics(run, checkpoint),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         temperature=model.temperature,
         golden=_golden(model),
@@ -147,18 +147,20 @@ def _golden(model: WaveformClassifier) -> Golden:
     return Golden(golden.waveform, tuple(probabilities[0].tolist()))
 
 
-def _run_metrics(run: Path) -> dict[str, Any]:
-    """Accuracy and its interval from the run's report; empty while a run has none yet."""
+def _run_metrics(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Accuracy and its interval from the run's report; empty while it has none of this epoch."""
     try:
         report = json.loads((run / METRICS).read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    kept = ("clips", "accuracy", "accuracy_ci95", "macro_f1")
-    return {
-        "split_mode": report["split_mode"],
-        **{
+        if report["best_epoch"] != checkpoint.best.epoch:  # the run went on and was stopped since
+            return {}
+        kept = ("clips", "accuracy", "accuracy_ci95", "macro_f1")
+        parts = {
             part: {key: report[part][key] for key in kept}
             for part in ("validation", "test")
             if report[part]
-        },
-    }
+        }
+        return {"split_mode": report["split_mode"], **parts}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"{run / METRICS} is damaged ({error!r}); train again") from error

@@ -16,10 +16,10 @@ CLIPS_PER_LABEL = 20
 RATE_HZ = 8_000
 
 
-def write_tones(folder: Path) -> Path:
+def write_tones(folder: Path, seed: int = 7) -> Path:
     """Sixty half-second tones of three labels and four speakers, and their labels CSV."""
     folder.mkdir(parents=True, exist_ok=True)
-    generator = np.random.default_rng(7)
+    generator = np.random.default_rng(seed)
     time = np.arange(RATE_HZ // 2) / RATE_HZ
     lines = ["filename,label,speaker"]
     for label, pitch_hz in PITCHES_HZ.items():
@@ -41,7 +41,16 @@ def tones_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tones(tones_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    folder = tmp_path_factory.mktemp("dataset") / "tones"
-    features = FeatureConfig.for_rate(RATE_HZ)
-    prepare(read_labels(tones_csv), folder, features=features, split="random")
+    return prepare_tones(tones_csv, tmp_path_factory.mktemp("dataset") / "tones")
+
+
+@pytest.fixture(scope="session")
+def other_tones(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The same labels, other clips."""
+    folder = tmp_path_factory.mktemp("other")
+    return prepare_tones(write_tones(folder / "wav", seed=8), folder / "dataset")
+
+
+def prepare_tones(csv_path: Path, folder: Path) -> Dataset:
+    prepare(read_labels(csv_path), folder, features=FeatureConfig.for_rate(RATE_HZ), split="random")
     return open_dataset(folder)

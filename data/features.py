@@ -87,8 +87,9 @@ class FeatureConfig:
         empty = np.flatnonzero(mel_filters(self).max(axis=1) <= 0)
         _require(
             len(empty) == 0,
-            f"mel filters {', '.join(map(str, empty))} of {self.n_mels} cover no frequency bin; "
-            "lower n_mels or raise n_fft",
+            f"{len(empty)} of {self.n_mels} mel filters are empty (the first is number "
+            f"{empty[0] if len(empty) else 0}): they cover no frequency bin; lower n_mels or raise "
+            "n_fft",
         )
 
     def _check_numbers(self) -> None:

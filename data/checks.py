@@ -6,21 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.audio import AudioError, cut, decode, read_file
-from data.labels import label_order, read_labels
+from data.audio import AudioError
+from data.clips import read_clips
+from data.labels import ClipProblem, label_order, read_labels
 
 # Files are decoded at one rate to be measured; 8 kHz is the cheapest that loses no defect.
 _CHECK_RATE_HZ = 8_000
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that needs attention, and where."""
-
-    line: int
-    filename: str
-    code: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -36,7 +27,7 @@ class CheckReport:
     total_seconds: float
     shortest_seconds: float
     longest_seconds: float
-    problems: tuple[Problem, ...]
+    problems: tuple[ClipProblem, ...]
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "problems": [vars(problem) for problem in self.problems]}
@@ -51,7 +42,7 @@ class CheckReport:
             f"{self.total_seconds:.1f} s in all, {self.shortest_seconds:.2f} to "
             f"{self.longest_seconds:.2f} s each",
         ]
-        lines += [f"line {p.line}, {p.filename}: {p.message} [{p.code}]" for p in self.problems]
+        lines += [str(problem) for problem in self.problems]
         count = len(self.problems)
         lines.append(f"{count} problem{'s' * (count != 1)}" if count else "no problem found")
         return "\n".join(lines)
@@ -66,21 +57,22 @@ def check_labels(
         LabelsError: the CSV itself cannot be read.
     """
     labelled = read_labels(labels_csv, audio_dir)
-    problems = [Problem(p.line, p.value, "bad_row", str(p)) for p in labelled.problems]
+    problems = [ClipProblem.of_row(problem) for problem in labelled.problems]
     rates: Counter[int] = Counter()
     seconds: list[float] = []
-    for done, clip in enumerate(labelled.clips, 1):
-        try:
-            decoded = decode(read_file(clip.path), _CHECK_RATE_HZ)
-            seconds.append(len(cut(decoded, clip.start_seconds, clip.end_seconds)) / _CHECK_RATE_HZ)
-            rates[decoded.source_rate_hz] += 1
-        except AudioError as error:
-            problems.append(Problem(clip.line, clip.filename, error.code, str(error)))
+    for done, (clip, audio) in enumerate(read_clips(labelled.clips, _CHECK_RATE_HZ), 1):
+        if isinstance(audio, AudioError):
+            problems.append(ClipProblem.of_audio(clip, audio))
+        else:
+            seconds.append(len(audio.waveform) / _CHECK_RATE_HZ)
+            rates[audio.source_rate_hz] += 1
         progress(done, len(labelled.clips))
     labels = Counter(clip.label for clip in labelled.clips)
     lonely = [clip for clip in labelled.clips if labels[clip.label] == 1]
     problems += [
-        Problem(c.line, c.filename, "lonely_label", f"the only clip of {c.label!r}; two are needed")
+        ClipProblem(
+            c.line, c.filename, "lonely_label", f"the only clip of {c.label!r}; two are needed"
+        )
         for c in lonely
     ]
     return CheckReport(

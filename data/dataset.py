@@ -22,7 +22,7 @@ from data.errors import EarshotError
 from data.features import FeatureConfig, FeatureError, FeatureKind
 
 SCHEMA_VERSION = 1
-MANIFEST = "dataset.json"
+MANIFEST, TEST_ROWS = "dataset.json", "test.csv"
 CLIP_COLUMNS = (
     "id", "filename", "label", "speaker", "split", "seconds", "sha256", "peak_dbfs", "rms_dbfs",
     "start", "end",

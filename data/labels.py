@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data.audio import AudioError
 from data.errors import EarshotError
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ MAX_REPORTED_PROBLEMS = 50
 
 @dataclass(frozen=True)
 class RowProblem:
-    """What is wrong with one row: its line in the file, the column, the value found, and why."""
+    """What is wrong with one row: its line, file name, the column, the value found, and why."""
 
     line: int
+    filename: str
     column: str
     value: str
     reason: str
@@ -53,12 +55,34 @@ class RowProblem:
         return f"line {self.line}, column {self.column}, value {self.value!r}: {self.reason}"
 
 
-class LabelsError(EarshotError):
-    """The CSV cannot be used; ``problems`` holds every bad row (none if the file itself is bad)."""
+@dataclass(frozen=True)
+class ClipProblem:
+    """A row that did not become a clip: its line, file name, a stable code and the reason.
 
-    def __init__(self, message: str, problems: Iterable[RowProblem] = ()) -> None:
-        self.problems = tuple(problems)
-        super().__init__(message)
+    ``bad_row`` is the code of what the CSV says; the others are those of ``data.audio``.
+    """
+
+    line: int
+    filename: str
+    code: str
+    message: str
+
+    @classmethod
+    def of_row(cls, problem: RowProblem) -> "ClipProblem":
+        message = f"column {problem.column}, value {problem.value!r}: {problem.reason}"
+        return cls(problem.line, problem.filename, "bad_row", message)
+
+    @classmethod
+    def of_audio(cls, clip: "Clip", error: AudioError) -> "ClipProblem":
+        return cls(clip.line, clip.filename, error.code, str(error))
+
+    def __str__(self) -> str:
+        where = f"line {self.line}, {self.filename}" if self.filename else f"line {self.line}"
+        return f"{where}: {self.message} [{self.code}]"
+
+
+class LabelsError(EarshotError):
+    """The CSV itself cannot be used; bad rows are no error of the whole and are listed apart."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +116,6 @@ class LabelledClips:
     problems: tuple[RowProblem, ...]
     columns: frozenset[str]
 
-    def require_all_good(self) -> tuple[Clip, ...]:
-        """Return the clips, or raise ``LabelsError`` that lists every bad row."""
-        if self.problems:
-            raise LabelsError(_problems_message(self.problems), self.problems)
-        return self.clips
-
 
 def natural_key(label: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key under which ``2`` comes before ``10`` and ``b2`` before ``b10``."""
@@ -130,7 +148,7 @@ def read_labels(csv_path: Path, audio_dir: Path | None = None) -> LabelledClips:
         key = (clip.path, clip.start_seconds, clip.end_seconds)
         if key in first_line:
             reason = f"repeats line {first_line[key]}; keep one row a clip"
-            problems.append(RowProblem(line, "filename", clip.filename, reason))
+            problems.append(RowProblem(line, clip.filename, "filename", clip.filename, reason))
             continue
         first_line[key] = line
         clips.append(clip)
@@ -217,7 +235,9 @@ def _read_row(
     if len(cells) != width:
         column = f"{len(cells)}" if len(cells) > width else f"{len(cells) + 1}"
         reason = f"the row has {len(cells)} cells where the header has {width}"
-        return RowProblem(line, column, cells[-1], reason)
+        position = columns["filename"]
+        filename = cells[position].strip() if position < len(cells) else ""
+        return RowProblem(line, filename, column, cells[-1], reason)
     values = {column: cells[position].strip() for column, position in columns.items()}
     problem = _check_values(line, values)
     if problem is not None:
@@ -234,16 +254,18 @@ def _read_row(
 
 
 def _check_values(line: int, values: dict[str, str]) -> RowProblem | None:
+    filename = values["filename"]
     for column in REQUIRED_COLUMNS:
         if not values[column]:
-            return RowProblem(line, column, "", f"the {column} is empty")
+            return RowProblem(line, filename, column, "", f"the {column} is empty")
     label = values["label"]
     if len(label) > MAX_LABEL_CHARACTERS or not label.isprintable():
         reason = f"a label is printable and at most {MAX_LABEL_CHARACTERS} characters long"
-        return RowProblem(line, "label", label[:40], reason)
+        return RowProblem(line, filename, "label", label[:40], reason)
     split = values.get("split", "")
-    if "split" in values and split.lower() not in SPLITS:
-        return RowProblem(line, "split", split, f"a split is one of {', '.join(SPLITS)}")
+    if split and split.lower() not in SPLITS:
+        reason = f"a split is one of {', '.join(SPLITS)}, or empty"
+        return RowProblem(line, filename, "split", split, reason)
     return None
 
 
@@ -257,22 +279,24 @@ def _with_times(clip: Clip, values: dict[str, str]) -> Clip | RowProblem:
             seconds = float(text)
         except ValueError:
             return RowProblem(
-                clip.line, column, text, "a time is a number of seconds, such as 1.25"
+                clip.line,
+                clip.filename,
+                column,
+                text,
+                "a time is a number of seconds, such as 1.25",
             )
         if not math.isfinite(seconds) or seconds < 0:
             return RowProblem(
-                clip.line, column, text, "a time is a finite number of seconds, 0 or more"
+                clip.line,
+                clip.filename,
+                column,
+                text,
+                "a time is a finite number of seconds, 0 or more",
             )
         times.append(seconds)
     start, end = times
     if end <= start:
-        return RowProblem(clip.line, "end", texts[1], f"must be later than the start, {start:g} s")
+        return RowProblem(
+            clip.line, clip.filename, "end", texts[1], f"must be later than the start, {start:g} s"
+        )
     return replace(clip, start_seconds=start, end_seconds=end)
-
-
-def _problems_message(problems: tuple[RowProblem, ...]) -> str:
-    shown = [f"  {p}" for p in problems[:MAX_REPORTED_PROBLEMS]]
-    if len(problems) > len(shown):
-        shown.append(f"  and {len(problems) - len(shown)} more (earshot check lists them all)")
-    rows = "row" if len(problems) == 1 else "rows"
-    return "\n".join([f"{len(problems)} bad {rows}:", *shown])

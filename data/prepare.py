@@ -5,16 +5,17 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from data.audio import AudioError, Decoded, Waveform, cut, decode, read_file
-from data.dataset import CLIP_COLUMNS, MANIFEST, SCHEMA_VERSION, DatasetError
+from data.audio import AudioError
+from data.clips import ClipAudio, read_clips
+from data.dataset import CLIP_COLUMNS, MANIFEST, SCHEMA_VERSION, TEST_ROWS, DatasetError
 from data.features import FeatureConfig
-from data.labels import MAX_REPORTED_PROBLEMS, Clip, LabelledClips, label_order
+from data.labels import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips, label_order
 from data.splits import SplitMode, assign_splits, default_mode, shared_speakers
 from data.staging import staged_folder
 from data.tensors import TensorWriter
@@ -28,19 +29,6 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class SkippedClip:
-    """A row that did not become a clip: its line, file, a stable code and the reason."""
-
-    line: int
-    filename: str
-    code: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"line {self.line}, {self.filename}: {self.message} [{self.code}]"
-
-
-@dataclass(frozen=True)
 class Prepared:
     """What was written, and what a person should know about it."""
 
@@ -50,7 +38,7 @@ class Prepared:
     by_split: dict[str, int]
     split_mode: SplitMode
     features: FeatureConfig
-    skipped: tuple[SkippedClip, ...]
+    skipped: tuple[ClipProblem, ...]
     longer_than_clip: int
     shared_speakers: tuple[str, ...]
     audio_on_both_sides: int
@@ -107,30 +95,28 @@ def prepare(
     16 kHz; ``split`` to the most honest mode that the columns allow.
 
     Raises:
-        LabelsError: bad rows, unless ``skip_bad``.
-        DatasetError: audio that cannot be used, unless ``skip_bad``.
+        DatasetError: bad rows or audio that cannot be used, unless ``skip_bad``; all of them.
         SplitError: no usable split.
         OutputError: ``out`` is taken by something else or cannot be written.
     """
-    clips = labelled.clips if skip_bad else labelled.require_all_good()
+    clips = labelled.clips
     mode = split or default_mode(labelled.columns)
     config = features or FeatureConfig.for_rate(commonest_rate(clips))
-    skipped = [SkippedClip(p.line, p.value, "bad_row", str(p)) for p in labelled.problems]
+    skipped = [ClipProblem.of_row(problem) for problem in labelled.problems]
     with staged_folder(out, MANIFEST) as folder:
         kept: list[Clip] = []
         facts: list[_Facts] = []
         with TensorWriter(folder, config) as writer:
-            for done, (clip, result) in enumerate(_read_clips(clips, config.sample_rate_hz), 1):
-                if isinstance(result, AudioError):
-                    skipped.append(SkippedClip(clip.line, clip.filename, result.code, str(result)))
+            for done, (clip, audio) in enumerate(read_clips(clips, config.sample_rate_hz), 1):
+                if isinstance(audio, AudioError):
+                    skipped.append(ClipProblem.of_audio(clip, audio))
                 else:
-                    waveform, sha256 = result
                     kept.append(clip)
-                    facts.append(_measure(waveform, config.sample_rate_hz, sha256))
-                    writer.add(loudest_clip(waveform, config.clip_samples))
+                    facts.append(_measure(audio, config.sample_rate_hz))
+                    writer.add(loudest_clip(audio.waveform, config.clip_samples))
                 progress(done, len(clips))
-        if skipped and not skip_bad:
-            raise DatasetError(_skipped_message(skipped))
+        if skipped and not (skip_bad and kept):
+            raise DatasetError(_skipped_message(skipped, skip_bad=skip_bad))
         splits = assign_splits(kept, mode)
         _write_tables(folder, kept, facts, splits, skipped)
         _write_manifest(folder, kept, facts, splits, config, mode)
@@ -148,47 +134,21 @@ def prepare(
     )
 
 
-def _read_clips(
-    clips: Sequence[Clip], rate_hz: int
-) -> Iterator[tuple[Clip, tuple[Waveform, str] | AudioError]]:
-    """Each clip with its waveform and its file's sha256, or with what is wrong with it."""
-    path: Path | None = None
-    opened: tuple[Decoded, str] | AudioError = AudioError("empty_audio", "")
-    for clip in clips:
-        if clip.path != path:  # rows of one long file follow one another: decode it once
-            path, opened = clip.path, _open(clip.path, rate_hz)
-        if isinstance(opened, AudioError):
-            yield clip, opened
-            continue
-        decoded, sha256 = opened
-        try:
-            yield clip, (cut(decoded, clip.start_seconds, clip.end_seconds), sha256)
-        except AudioError as error:
-            yield clip, error
-
-
-def _open(path: Path, rate_hz: int) -> tuple[Decoded, str] | AudioError:
-    try:
-        blob = read_file(path)
-        return decode(blob, rate_hz), hashlib.sha256(blob).hexdigest()
-    except AudioError as error:
-        return error
-
-
 def commonest_rate(clips: Sequence[Clip]) -> int:
     """The commonest sample rate among clips spread over the list, at most 16 kHz."""
     step = max(1, len(clips) // _RATE_PROBES)
-    opened = [_open(clip.path, MAX_DEFAULT_RATE_HZ) for clip in clips[::step]]
-    rates = Counter(o[0].source_rate_hz for o in opened if not isinstance(o, AudioError))
+    found = [audio for _, audio in read_clips(clips[::step], MAX_DEFAULT_RATE_HZ)]
+    rates = Counter(a.source_rate_hz for a in found if not isinstance(a, AudioError))
     if not rates:
         return MAX_DEFAULT_RATE_HZ  # every file fails: the caller reports each
     return min(rates.most_common(1)[0][0], MAX_DEFAULT_RATE_HZ)
 
 
-def _measure(waveform: Waveform, rate_hz: int, sha256: str) -> _Facts:
+def _measure(audio: ClipAudio, rate_hz: int) -> _Facts:
+    waveform = audio.waveform
     rms = math.sqrt(float(np.mean(np.square(waveform, dtype=np.float64))))
     peak = float(np.abs(waveform).max())
-    return _Facts(len(waveform) / rate_hz, sha256, _dbfs(peak), _dbfs(rms))
+    return _Facts(len(waveform) / rate_hz, audio.sha256, _dbfs(peak), _dbfs(rms))
 
 
 def _dbfs(amplitude: float) -> float:
@@ -200,7 +160,7 @@ def _write_tables(
     clips: Sequence[Clip],
     facts: Sequence[_Facts],
     splits: Sequence[str],
-    skipped: Sequence[SkippedClip],
+    skipped: Sequence[ClipProblem],
 ) -> None:
     with (folder / "clips.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -212,11 +172,25 @@ def _write_tables(
                 [i, clip.filename, clip.label, clip.speaker, split, f"{fact.seconds:.6f}",
                  fact.sha256, *levels, *times]
             )  # fmt: skip
+    _write_test_rows(folder, clips, splits)
     if skipped:
         with (folder / "skipped.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("line", "filename", "code", "message"))
             writer.writerows((s.line, s.filename, s.code, s.message) for s in skipped)
+
+
+def _write_test_rows(folder: Path, clips: Sequence[Clip], splits: Sequence[str]) -> None:
+    """The clips that are held back, as a labels CSV with whole paths: what to evaluate on."""
+    held_back = [clip for clip, split in zip(clips, splits, strict=True) if split == "test"]
+    if not held_back:
+        return
+    with (folder / TEST_ROWS).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("filename", "label", "speaker", "start", "end"))
+        for clip in held_back:
+            times = [_optional(clip.start_seconds), _optional(clip.end_seconds)]
+            writer.writerow([clip.path.resolve(), clip.label, clip.speaker, *times])
 
 
 def _optional(seconds: float | None) -> str:
@@ -264,12 +238,10 @@ def _audio_on_both_sides(facts: Sequence[_Facts], splits: Sequence[str]) -> int:
     return sum(f.sha256 in learnt for f, s in zip(facts, splits, strict=True) if s == "test")
 
 
-def _skipped_message(skipped: Sequence[SkippedClip]) -> str:
-    shown = [f"  {s}" for s in skipped[:MAX_REPORTED_PROBLEMS]]
+def _skipped_message(skipped: Sequence[ClipProblem], *, skip_bad: bool) -> str:
+    shown = [f"  {clip}" for clip in skipped[:MAX_REPORTED_PROBLEMS]]
     if len(skipped) > len(shown):
         shown.append(f"  and {len(skipped) - len(shown)} more (earshot check lists them all)")
-    clips = "clip" if len(skipped) == 1 else "clips"
-    heading = (
-        f"{len(skipped)} {clips} cannot be used; mend them, or leave them out with --skip-bad:"
-    )
-    return "\n".join([heading, *shown])
+    rows = "row" if len(skipped) == 1 else "rows"
+    advice = "no other is left" if skip_bad else "mend them, or leave them out with --skip-bad"
+    return "\n".join([f"{len(skipped)} {rows} cannot be used; {advice}:", *shown])

@@ -5,13 +5,13 @@
     column    the CSV's own split column
 
 Validation clips are taken out of the training part the way the test part was: from other voices
-when the test voices are others, at random when they are not.
+when the test voices are others and three or more are left to train on, else at random.
 """
 
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from data.errors import EarshotError
 from data.labels import Clip
 
 SplitMode = Literal["random", "speaker", "column"]
-SPLIT_MODES: tuple[SplitMode, ...] = get_args(SplitMode)
 SEED = 42
 TEST_FRACTION = 0.2
 VALIDATION_FRACTION = 0.1
@@ -155,8 +154,7 @@ def _codes(labels: Sequence[str]) -> Indices:
 def _draw_validation(clips: Sequence[Clip], splits: Sequence[str], seed: int) -> Indices:
     pool = np.array([i for i, split in enumerate(splits) if split == "train"])
     speakers = {clips[i].speaker for i in pool if clips[i].speaker}
-    known_everywhere = all(clip.speaker for clip in clips) or len(speakers) > 2
-    if known_everywhere and len(speakers) > 2 and not shared_speakers(clips, splits):
+    if len(speakers) > 2 and not shared_speakers(clips, splits):
         return _draw_speakers(clips, pool, VALIDATION_FRACTION, seed)
     counts = Counter(clips[i].label for i in pool)
     spare = np.array([i for i in pool if counts[clips[i].label] > 1])

@@ -64,17 +64,21 @@ class AugmentedWaveforms:
     frontend: Frontend
     kind: FeatureKind
     recipe: Recipe
+    rows: Tensor  # of an epoch: a clip that is to be read often is in it as often
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.rows)
 
     @torch.no_grad()
     def shuffled(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         device = self.targets.device
         generator = torch.Generator(device).manual_seed(seed)
         config = self.frontend.config
-        for rows in _shuffled_rows(len(self), batch_size, seed, device):
-            others = torch.randint(len(self), rows.shape, generator=generator, device=device)
+        for picked in _shuffled_rows(len(self), batch_size, seed, device):
+            rows = self.rows[picked]
+            others = torch.randint(
+                len(self.targets), rows.shape, generator=generator, device=device
+            )
             x = augment_waveforms(
                 self.waveforms[rows], self.waveforms[others], self.recipe, config.sample_rate_hz,
                 generator,
@@ -107,9 +111,14 @@ def stored_features(
 
 
 def augmented_waveforms(
-    dataset: Dataset, extra: Dataset | None, kind: FeatureKind, recipe: Recipe, device: torch.device
+    dataset: Dataset,
+    extra: Dataset | None,
+    kind: FeatureKind,
+    recipe: Recipe,
+    repeats: int,
+    device: torch.device,
 ) -> AugmentedWaveforms:
-    """The training clips of a dataset, and every clip of ``extra``.
+    """The training clips of a dataset, ``repeats`` times an epoch, and every clip of ``extra``.
 
     Raises:
         TrainingError: there is no clip to train on, or ``extra`` has other labels or features.
@@ -124,6 +133,8 @@ def augmented_waveforms(
         position = {label: i for i, label in enumerate(dataset.labels)}
         waveforms.append(np.ascontiguousarray(extra.array("waveforms")))
         targets.append(np.array([position[label] for label in extra.clips["label"]], np.int64))
+    n_clips, n_all = len(rows), sum(map(len, targets))
+    epoch = torch.cat([torch.arange(n_clips).repeat(repeats), torch.arange(n_clips, n_all)])
     return AugmentedWaveforms(
         torch.from_numpy(np.concatenate(waveforms)).to(device),
         torch.from_numpy(np.concatenate(targets)).to(device),
@@ -131,6 +142,7 @@ def augmented_waveforms(
         Frontend(dataset.features).to(device),
         kind,
         recipe,
+        epoch.to(device),
     )
 
 

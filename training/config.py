@@ -29,6 +29,7 @@ class TrainConfig:
     features as they were prepared, and a stop ``patience`` epochs after the last improvement of the
     validation loss. ``default_config`` has what suits each network.
 
+    repeats            how often an epoch reads each clip of the dataset, beside once each extra one
     augment            draw new versions of the waveforms each epoch (``data.augment.Recipe``)
     mixup              chance that a clip is mixed with another (arXiv:1710.09412)
     schedule           ``one-cycle``: up to ``learning_rate`` over 15 % of the steps, then down by a
@@ -49,6 +50,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     patience: int = 20
     seed: int = 42
+    repeats: int = 1
     augment: bool = False
     mixup: float = 0.0
     schedule: Schedule = "constant"
@@ -64,7 +66,14 @@ class TrainConfig:
             raise TrainingError(
                 f"features are {' or '.join(FEATURE_KINDS)}, found {self.features!r}"
             )
-        for name in ("epochs", "batch_size", "learning_rate", "patience", "max_gradient_norm"):
+        for name in (
+            "epochs",
+            "batch_size",
+            "repeats",
+            "learning_rate",
+            "patience",
+            "max_gradient_norm",
+        ):
             if not getattr(self, name) > 0:
                 raise TrainingError(f"{name} must be above 0, found {getattr(self, name)}")
         if not 0 <= self.seed <= MAX_SEED:
@@ -93,7 +102,7 @@ class TrainConfig:
 _CLASSIC = TrainConfig()
 _ROBUST = TrainConfig(
     features="log_mel", epochs=40, patience=40, learning_rate=2e-3, augment=True,
-    schedule="one-cycle", weight_decay=0.02, label_smoothing=0.1, averaging=0.998,
+    schedule="one-cycle", weight_decay=0.02, label_smoothing=0.05, averaging=0.998,
     max_gradient_norm=5.0,
 )  # fmt: skip
 # Epochs: after how many three thousand clips no longer improve it, within five minutes on two cores

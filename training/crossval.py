@@ -85,7 +85,8 @@ def cross_validate(
     results: list[FoldResult] = []
     for number, fold in enumerate(folds, 1):
         metrics = train_run(
-            _view(dataset, fold), out / f"fold{number}", config, extra=extra, device=device, resume=True,
+            _view(dataset, fold), out / f"fold{number}", config, extra=extra, device=device,
+            resume=True,
             progress=on_fold(fold.name, number, len(folds)),
         )["test"]  # fmt: skip
         results.append(FoldResult(fold.name, metrics["clips"], metrics["accuracy"]))

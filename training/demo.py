@@ -1,19 +1,17 @@
 """``earshot demo``: the whole way from labels to a classified file, told as it goes."""
 
-import csv
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pandas as pd
 import typer
 
-from data.dataset import open_dataset
-from data.labels import Clip, read_labels
+from data.dataset import TEST_ROWS, open_dataset
+from data.labels import Clip, LabelledClips, read_labels
 from data.prepare import prepare
-from data.staging import staged_folder
+from data.staging import OutputError, staged_folder
 from data.synthesise import write_clips
 from service.classifier import Classifier
 from training.config import default_config
@@ -63,21 +61,25 @@ def run_demo(labels_csv: Path | None, audio_dir: Path | None, out: Path) -> Path
         EarshotError: whatever a step cannot do.
     """
     began = time.perf_counter()
+    labelled = None if labels_csv is None else _read_own_labels(labels_csv, audio_dir, out)
     story = _Story()
     with staged_folder(out, MARKER) as folder:
         (folder / MARKER).write_text(
             "Made by `earshot demo`, which replaces this folder.\n", "utf-8"
         )
-    if labels_csv is None:
+    if labels_csv is None or labelled is None:
         labels_csv = _synthesise(story, out / "voices")
+        labelled = read_labels(labels_csv)
     places = f" --audio-dir {audio_dir}" if audio_dir else ""
-    _prepare(story, labels_csv, audio_dir, out, places)
+    _prepare(story, labelled, out, f"{labels_csv}{places}")
     _train(story, out)
     model = _export(story, out)
-    test_csv = out / "test.csv"
-    tested = _write_test_rows(labels_csv, audio_dir, out / "dataset", test_csv)
-    _evaluate(story, model, test_csv)
-    _classify(story, model, tested)
+    test_csv = out / "dataset" / TEST_ROWS
+    if test_csv.is_file():
+        _evaluate(story, model, test_csv)
+        _classify(story, model, read_labels(test_csv).clips[0])
+    else:
+        typer.echo("\nThe split column holds nothing back for testing, so nothing is evaluated.")
     typer.echo(f"\nDone in {time.perf_counter() - began:.0f} s. Everything is in {out}. Next:")
     typer.echo(f"  earshot classify FOLDER --model {model} --out results.csv")
     typer.echo(
@@ -85,6 +87,20 @@ def run_demo(labels_csv: Path | None, audio_dir: Path | None, out: Path) -> Path
     )
     typer.echo("  earshot demo --data LABELS.csv      the same with your own recordings")
     return model
+
+
+def _read_own_labels(labels_csv: Path, audio_dir: Path | None, out: Path) -> LabelledClips:
+    """Read the user's CSV before anything is replaced.
+
+    Raises:
+        LabelsError: it cannot be read.
+        OutputError: it lies in the folder that the demo replaces.
+    """
+    if labels_csv.resolve().is_relative_to(out.resolve()):
+        raise OutputError(
+            f"{labels_csv} is inside {out}, which the demo replaces; give another --out"
+        )
+    return read_labels(labels_csv, audio_dir)
 
 
 def _synthesise(story: _Story, out: Path) -> Path:
@@ -105,15 +121,11 @@ def _synthesise(story: _Story, out: Path) -> Path:
         )  # fmt: skip
 
 
-def _prepare(
-    story: _Story, labels_csv: Path, audio_dir: Path | None, out: Path, places: str
-) -> None:
-    command = f"earshot prepare {labels_csv}{places} --out {out / 'dataset'}"
+def _prepare(story: _Story, labelled: LabelledClips, out: Path, places: str) -> None:
+    command = f"earshot prepare {places} --out {out / 'dataset'}"
     with story.tell("Decode, check, split, and compute MFCC and log-mel tensors", command):
         with work_progress("prepare") as on_progress:
-            prepared = prepare(
-                read_labels(labels_csv, audio_dir), out / "dataset", progress=on_progress
-            )
+            prepared = prepare(labelled, out / "dataset", progress=on_progress)
         parts = ", ".join(f"{prepared.by_split.get(s, 0)} {s}" for s in ("train", "val", "test"))
         typer.echo(
             f"   {prepared.clips} clips, {len(prepared.labels)} labels; {parts} "
@@ -170,20 +182,3 @@ def _classify(story: _Story, model: Path, clip: Clip) -> None:
     ):
         for label, score in Classifier.open(model).classify_file(clip.path).ranked()[:3]:
             typer.echo(f"   {label}  {100 * score:5.1f} %")
-
-
-def _write_test_rows(labels_csv: Path, audio_dir: Path | None, dataset: Path, out: Path) -> Clip:
-    """A CSV of the clips that were held back, with whole paths; returns the first of them."""
-    table = open_dataset(dataset).clips
-    test = table[table["split"] == "test"]
-    starts = [None if pd.isna(start) else float(start) for start in test["start"]]
-    held_back = set(zip(test["filename"], starts, strict=True))
-    labelled = read_labels(labels_csv, audio_dir).clips
-    clips = [clip for clip in labelled if (clip.filename, clip.start_seconds) in held_back]
-    with out.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("filename", "label", "speaker", "start", "end"))
-        for clip in clips:
-            times = ["" if t is None else t for t in (clip.start_seconds, clip.end_seconds)]
-            writer.writerow((clip.path.resolve(), clip.label, clip.speaker, *times))
-    return clips[0]

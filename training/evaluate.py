@@ -1,14 +1,15 @@
 """A released model on labelled recordings, through the same classifier that serves it."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from data.audio import FILE_LIMITS, AudioError, Waveform, cut, decode, read_file
+from data.audio import AudioError
+from data.clips import read_clips
 from data.errors import EarshotError
-from data.labels import Clip, LabelledClips, read_labels
+from data.labels import Clip, ClipProblem, LabelledClips, read_labels
 from data.staging import staged_folder
 from service.classifier import Classifier, Prediction, classify_each
 from training.metrics import Metrics, compute_metrics
@@ -23,21 +24,11 @@ class EvaluationError(EarshotError):
 
 
 @dataclass(frozen=True)
-class FailedClip:
-    """A row that could not be evaluated."""
-
-    line: int
-    filename: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """Metrics of the clips that could be heard, the others, and what a reader must know."""
 
     metrics: Metrics
-    failed: tuple[FailedClip, ...]
+    failed: tuple[ClipProblem, ...]
     notes: tuple[str, ...]
     model: Path
 
@@ -88,27 +79,30 @@ def evaluate_model(
     classifier = Classifier.open(model)
     labelled = read_labels(labels_csv, audio_dir)
     clips, notes = _choose_rows(labelled, split)
-    failed = [FailedClip(p.line, p.value, "bad_row", str(p)) for p in labelled.problems]
+    failed = [ClipProblem.of_row(problem) for problem in labelled.problems]
     known, unknown = _sort_by_label(clips, classifier)
     failed += unknown
-    truth: list[Clip] = []
-    predictions: list[Prediction] = []
-    results = classify_each(classifier, _waveforms(known, classifier.sample_rate_hz))
-    for done, (clip, result) in enumerate(zip(known, results, strict=True), 1):
+    heard: list[tuple[Clip, Prediction]] = []
+    unheard: list[ClipProblem] = []
+    waveforms = (
+        audio if isinstance(audio, AudioError) else audio.waveform
+        for _, audio in read_clips(known, classifier.sample_rate_hz)
+    )
+    for done, (clip, result) in enumerate(
+        zip(known, classify_each(classifier, waveforms), strict=True), 1
+    ):
         if isinstance(result, AudioError):
-            failed.append(FailedClip(clip.line, clip.filename, result.code, str(result)))
+            unheard.append(ClipProblem.of_audio(clip, result))
         else:
-            truth.append(clip)
-            predictions.append(result)
+            heard.append((clip, result))
         progress(done, len(known))
-    if not truth:
-        raise EvaluationError(
-            f"none of {len(known)} clips could be heard; the first: {failed[-1].message}"
-        )
+    if not heard:
+        raise EvaluationError(f"none of {len(known)} clips can be heard; the first: {unheard[0]}")
+    failed += unheard
     metrics = compute_metrics(
-        [clip.label for clip in truth],
-        [prediction.label for prediction in predictions],
-        [clip.speaker for clip in truth],
+        [clip.label for clip, _ in heard],
+        [prediction.label for _, prediction in heard],
+        [clip.speaker for clip, _ in heard],
         classifier.labels,
     )
     return Evaluation(metrics, tuple(failed), tuple(notes), model)
@@ -134,7 +128,12 @@ def _choose_rows(labelled: LabelledClips, split: Split | None) -> tuple[Sequence
     if not chosen:
         raise EvaluationError(f"no usable row to evaluate on (split {split or 'all'})")
     if len(chosen) == len(clips):
-        return chosen, []
+        if split is not None or all(clip.split == "test" for clip in clips):
+            return chosen, []
+        return chosen, [
+            f"note: using all {len(clips)} rows; clips that the model was trained on flatter it "
+            "(`earshot prepare` leaves those that it holds back in DATASET/test.csv)"
+        ]
     return chosen, [
         f"note: using the {len(chosen)} of {len(clips)} rows with split={chosen[0].split}; "
         "--split all uses every row"
@@ -143,27 +142,18 @@ def _choose_rows(labelled: LabelledClips, split: Split | None) -> tuple[Sequence
 
 def _sort_by_label(
     clips: Sequence[Clip], classifier: Classifier
-) -> tuple[list[Clip], list[FailedClip]]:
+) -> tuple[list[Clip], list[ClipProblem]]:
     labels = set(classifier.labels)
     known = [clip for clip in clips if clip.label in labels]
     message = f"the model has the labels {', '.join(classifier.labels)}"
     unknown = [
-        FailedClip(clip.line, clip.filename, "unknown_label", f"label {clip.label!r}: {message}")
+        ClipProblem(clip.line, clip.filename, "unknown_label", f"label {clip.label!r}: {message}")
         for clip in clips
         if clip.label not in labels
     ]
     if not known:
         raise EvaluationError(f"no row has a label that the model knows: {message}")
     return known, unknown
-
-
-def _waveforms(clips: Sequence[Clip], rate_hz: int) -> Iterator[Waveform | AudioError]:
-    for clip in clips:
-        try:
-            decoded = decode(read_file(clip.path), rate_hz, FILE_LIMITS)
-            yield cut(decoded, clip.start_seconds, clip.end_seconds)
-        except AudioError as error:
-            yield error
 
 
 def _confusions(metrics: Metrics, most: int = 5) -> list[tuple[int, str, str]]:

@@ -126,10 +126,10 @@ def measure(model: NormalisedNetwork, batches: StoredFeatures) -> tuple[float, f
 def _training_batches(
     dataset: Dataset, extra: Dataset | None, config: TrainConfig, device: torch.device
 ) -> Batches:
-    if not config.augment and extra is None and config.mixup == 0:
+    if not (config.augment or extra or config.mixup or config.repeats > 1):
         return stored_features(dataset, config.features, "train", device)
     recipe = replace(Recipe() if config.augment else UNCHANGED, p_mixup=config.mixup)
-    return augmented_waveforms(dataset, extra, config.features, recipe, device)
+    return augmented_waveforms(dataset, extra, config.features, recipe, config.repeats, device)
 
 
 def _starting_point(

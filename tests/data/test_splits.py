@@ -41,7 +41,7 @@ def test_a_random_split_is_scikit_learns(labels: int, takes: int) -> None:
 
 
 def test_the_real_recordings_split_as_the_classic_recipe(fsdd: Path) -> None:
-    found = read_labels(fsdd / "labels.csv", fsdd / "recordings").require_all_good()
+    found = read_labels(fsdd / "labels.csv", fsdd / "recordings").clips
     splits = assign_splits(found, "random")
     train, test = train_test_split(
         range(3000), test_size=0.2, random_state=42, stratify=[c.label for c in found]

@@ -1,0 +1,52 @@
+"""The audio of labelled clips, read one after the other."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.audio import AudioError, Decoded, Waveform, cut, decode, read_file
+from data.labels import Clip
+
+
+@dataclass(frozen=True)
+class ClipAudio:
+    """A clip's waveform (samples,) float32, its file's sha256 and the rate that the file had."""
+
+    waveform: Waveform
+    sha256: str
+    source_rate_hz: int
+
+
+def read_clips(
+    clips: Iterable[Clip], sample_rate_hz: int
+) -> Iterator[tuple[Clip, ClipAudio | AudioError]]:
+    """Each clip with its audio at ``sample_rate_hz``, or with what is wrong with it.
+
+    Clips of one file that follow one another decode it once. What is cut out of a long file is a
+    copy, so that keeping it does not keep the file.
+    """
+    path: Path | None = None
+    opened: tuple[Decoded, str] | AudioError = AudioError("empty_audio", "nothing read yet")
+    for clip in clips:
+        if clip.path != path:
+            path, opened = clip.path, _open(clip.path, sample_rate_hz)
+        yield clip, opened if isinstance(opened, AudioError) else _cut(clip, *opened)
+
+
+def _open(path: Path, sample_rate_hz: int) -> tuple[Decoded, str] | AudioError:
+    try:
+        blob = read_file(path)
+        return decode(blob, sample_rate_hz), hashlib.sha256(blob).hexdigest()
+    except AudioError as error:
+        return error
+
+
+def _cut(clip: Clip, decoded: Decoded, sha256: str) -> ClipAudio | AudioError:
+    try:
+        waveform = cut(decoded, clip.start_seconds, clip.end_seconds)
+    except AudioError as error:
+        return error
+    if len(waveform) < len(decoded.waveform):
+        waveform = waveform.copy()
+    return ClipAudio(waveform, sha256, decoded.source_rate_hz)

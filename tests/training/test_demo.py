@@ -1,0 +1,50 @@
+"""The demo on one's own data: every step, and nothing replaced before the data was read."""
+
+from pathlib import Path
+
+import pytest
+
+from data.errors import EarshotError
+from training import demo
+from training.demo import run_demo
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "EPOCHS", 2)
+
+
+def test_the_demo_leaves_a_model_and_tells_each_step(
+    tones_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = run_demo(tones_csv, None, tmp_path / "demo")
+    said = capsys.readouterr().out
+    assert model.is_file()
+    for command in ("prepare", "train", "export", "evaluate", "classify"):
+        assert f"$ earshot {command} " in said
+    assert "accuracy" in said
+    run_demo(tones_csv, None, tmp_path / "demo")  # once more, into the same folder
+
+
+def test_a_csv_that_cannot_be_read_leaves_the_earlier_demo(tones_csv: Path, tmp_path: Path) -> None:
+    model = run_demo(tones_csv, None, tmp_path / "demo")
+    with pytest.raises(EarshotError, match=r"missing\.csv"):
+        run_demo(tmp_path / "missing.csv", None, tmp_path / "demo")
+    inside = tmp_path / "demo" / "dataset" / "test.csv"
+    with pytest.raises(EarshotError, match="inside"):
+        run_demo(inside, None, tmp_path / "demo")
+    assert model.is_file()
+
+
+def test_a_split_column_without_test_rows_is_told(
+    tones_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tones_csv.read_text().splitlines()
+    lines = [
+        f"{rows[0]},split",
+        *(f"{row},{'val' if i % 5 == 0 else 'train'}" for i, row in enumerate(rows[1:])),
+    ]
+    csv_path = tmp_path / "labels.csv"
+    csv_path.write_text("\n".join(lines))
+    run_demo(csv_path, tones_csv.parent, tmp_path / "demo")
+    assert "nothing is evaluated" in capsys.readouterr().out

@@ -12,14 +12,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
-from starlette.requests import ClientDisconnect
 
 from data.audio import AudioError, Waveform
 from service.classifier import Classifier, Prediction, classify_each
 from service.settings import Settings
+from service.uploads import RequestError, read_files
 
 # Codes not named here are audio that decodes and cannot be used.
 STATUS_BY_CODE = {
@@ -33,14 +31,6 @@ STATUS_BY_CODE = {
 }
 UNUSABLE_AUDIO = 422
 SCORE_DIGITS = 6
-
-
-class RequestError(Exception):
-    """A request that cannot be answered; ``code`` is one of STATUS_BY_CODE."""
-
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        super().__init__(message)
 
 
 @dataclass
@@ -90,7 +80,7 @@ def _add_classify_route(app: FastAPI, state: _State, settings: Settings) -> None
     @app.post("/v1/classify", summary="Classify one file or many", openapi_extra=_REQUEST_BODY)
     async def classify(request: Request) -> JSONResponse:
         classifier = _ready(state)
-        files = await _read_files(request, settings)
+        files = await read_files(request, settings)
         results = await run_in_threadpool(_classify, classifier, files, settings)
         if all("error" in result for result in results):
             first = results[0]["error"]
@@ -134,77 +124,6 @@ def _result(filename: str, result: Prediction | AudioError) -> dict[str, Any]:
             for window in result.windows
         ],
     }
-
-
-async def _read_files(request: Request, settings: Settings) -> list[tuple[str, bytes]]:
-    """(filename, bytes) of every file of a multipart request, or of the raw body."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > settings.max_request_bytes:
-        raise _too_large(settings)
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise RequestError("malformed_request", "compressed bodies are not accepted")
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "multipart/form-data":
-        return await _read_multipart(request, settings)
-    try:
-        body = await _read_body(request, settings)
-    except ClientDisconnect as error:
-        raise RequestError("malformed_request", "the body ended early") from error
-    return [(request.headers.get("x-filename", "audio"), body)]
-
-
-async def _read_body(request: Request, settings: Settings) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > settings.max_upload_bytes:
-            raise RequestError(
-                "too_large", f"more than {settings.max_upload_bytes} bytes are not accepted"
-            )
-    return bytes(body)
-
-
-async def _read_multipart(request: Request, settings: Settings) -> list[tuple[str, bytes]]:
-    limited = _limit_stream(request, settings)
-    try:
-        form = await limited.form(max_files=settings.max_files, max_fields=settings.max_files)
-    except HTTPException as error:
-        too_many = "Too many" in str(error.detail)
-        code = "too_many_files" if too_many else "malformed_request"
-        raise RequestError(code, f"the form cannot be read: {error.detail}") from error
-    except (MultiPartException, ClientDisconnect) as error:
-        raise RequestError("malformed_request", f"the form cannot be read: {error}") from error
-    try:
-        uploads = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-        files = [(part.filename or "audio", await part.read()) for part in uploads]
-    finally:
-        await form.close()
-    if not files:
-        raise RequestError(
-            "no_file", "the form holds no file; send one or more in the field 'file'"
-        )
-    return files
-
-
-def _limit_stream(request: Request, settings: Settings) -> Request:
-    """The same request, refused while it streams when it grows past the limit."""
-    received = 0
-
-    async def receive() -> Any:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > settings.max_request_bytes:
-            raise _too_large(settings)
-        return message
-
-    return Request(request.scope, receive)
-
-
-def _too_large(settings: Settings) -> RequestError:
-    return RequestError(
-        "too_large", f"a request of more than {settings.max_request_bytes} bytes is not accepted"
-    )
 
 
 def _ready(state: _State) -> Classifier:

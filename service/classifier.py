@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from data.audio import FILE_LIMITS, AudioError, AudioLimits, Decoded, Waveform, decode, read_file
 from data.windows import loudest_start, pad_to_clip, window_starts
-from models.bundle import Bundle, Device, ModelMetadata, open_bundle
+from models.bundle import Bundle, open_bundle
+from models.device import Device
+from models.metadata import ModelMetadata
 
 # Neighbouring windows of a long recording share three quarters, so that every word shorter than
 # three quarters of a clip lies whole inside one of them.

@@ -8,11 +8,12 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, TextIO
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
 from data.errors import EarshotError
+from models.device import Device
 
 EXIT_SOME_FAILED = 1
 EXIT_NOTHING_DONE = 2
@@ -25,7 +26,6 @@ TRAINING_PACKAGES = frozenset(
 
 _MODEL_HELP = "Model file; the shipped digit model without it."
 _DEVICE_HELP = "Where to compute; auto takes CUDA if usable."
-Device = Literal["auto", "cpu", "cuda"]
 ModelOption = Annotated[str | None, typer.Option(help=_MODEL_HELP, metavar="MODEL")]
 DeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP)]
 # A deployment sets these in its environment, as it sets the limits (service.settings).

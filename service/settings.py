@@ -6,11 +6,11 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from data.audio import AudioLimits
-from models.bundle import Device
+from models.device import Device
 
 
 class Settings(BaseSettings):
-    """Limits are per file unless they say otherwise; an unknown field is an error."""
+    """Limits are per file unless they say otherwise; an unknown variable is an error."""
 
     model_config = SettingsConfigDict(env_prefix="EARSHOT_", extra="forbid", frozen=True)
 

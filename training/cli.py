@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from data.errors import EarshotError
+from models.device import Device
+from service.cli import EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
     from data.features import FeatureConfig
@@ -25,10 +27,9 @@ SplitOption = Annotated[
     typer.Option(help="Who is tested on; the most honest one that the columns allow without it."),
 ]
 DeviceOption = Annotated[
-    Literal["auto", "cpu", "cuda"],
+    Device,
     typer.Option(help="Where to train; auto takes CUDA if there is one."),
 ]
-EXIT_SOME_FAILED = 1
 
 
 def add_training_commands(app: typer.Typer) -> None:

@@ -9,8 +9,6 @@ from data.errors import EarshotError
 from data.features import FEATURE_KINDS, FeatureKind
 from models.zoo import entry
 
-DeviceChoice = Literal["auto", "cpu", "cuda"]
-
 
 class TrainingError(EarshotError):
     """A run that cannot start or go on; the message says what is kept and what to do."""

@@ -11,7 +11,8 @@ import numpy as np
 from data.dataset import Dataset
 from data.folds import Fold, speaker_folds
 from data.staging import staged_file
-from training.config import DeviceChoice, TrainConfig
+from models.device import Device
+from training.config import TrainConfig
 from training.metrics import wilson_interval
 from training.progress import TrainingProgress
 from training.run import train_run
@@ -68,7 +69,7 @@ def cross_validate(
     *,
     n_folds: int | None = None,
     extra: Dataset | None = None,
-    device: DeviceChoice = "auto",
+    device: Device = "auto",
     on_fold: Callable[[str, int, int], TrainingProgress] = lambda name, n, m: TrainingProgress(),
 ) -> CrossValidation:
     """Train and test every fold, each into its own folder of ``out``; finished epochs are kept.

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from data.errors import EarshotError
 from data.staging import staged_file
-from models.bundle import Golden, ModelMetadata, open_bundle, open_session
+from models.bundle import open_bundle, open_session
+from models.metadata import Golden, ModelMetadata
 from models.pipeline import WaveformClassifier
 from training.checkpoint import BEST, Checkpoint, load_checkpoint, rebuild_network
 from training.report import METRICS

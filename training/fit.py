@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from data.augment import UNCHANGED, Recipe
 from data.dataset import Dataset
+from models.device import Device
 from models.pipeline import NormalisedNetwork
 from models.zoo import build
 from training.batches import (
@@ -34,7 +35,7 @@ from training.checkpoint import (
     rebuild_network,
     save_checkpoint,
 )
-from training.config import DeviceChoice, TrainConfig, TrainingError
+from training.config import TrainConfig, TrainingError
 from training.learner import Learner
 
 
@@ -48,7 +49,7 @@ class FitResult:
     resumed_after: int
 
 
-def choose_device(choice: DeviceChoice) -> torch.device:
+def choose_device(choice: Device) -> torch.device:
     """The device to train on: ``auto`` takes CUDA when there is one.
 
     Raises:
@@ -68,7 +69,7 @@ def fit(
     config: TrainConfig,
     *,
     extra: Dataset | None = None,
-    device: DeviceChoice = "auto",
+    device: Device = "auto",
     resume: bool = False,
     on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,

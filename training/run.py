@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from data.dataset import Dataset
+from models.device import Device
 from training.checkpoint import LAST, load_checkpoint
-from training.config import DeviceChoice, TrainConfig, default_config
+from training.config import TrainConfig, default_config
 from training.fit import fit
 from training.progress import TrainingProgress
 from training.report import write_report
@@ -30,7 +31,7 @@ def train_run(
     config: TrainConfig,
     *,
     extra: Dataset | None = None,
-    device: DeviceChoice = "auto",
+    device: Device = "auto",
     resume: bool = False,
     progress: TrainingProgress | None = None,
 ) -> dict[str, Any]:

@@ -28,7 +28,8 @@ import torch
 
 from data.features import FeatureConfig
 from data.windows import loudest_clip
-from models.bundle import Golden, ModelMetadata, open_bundle, open_session
+from models.bundle import open_bundle, open_session
+from models.metadata import Golden, ModelMetadata
 from models.pipeline import NormalisedNetwork, WaveformClassifier
 from models.zoo import build
 from service.batch import classify_files

@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 
 from data.errors import EarshotError
 from data.features import FeatureConfig
-from models.bundle import Golden, ModelError, ModelMetadata, open_bundle, parse_metadata
+from models.bundle import open_bundle
+from models.metadata import Golden, ModelError, ModelMetadata, parse_metadata
 from models.released import find_model
 
 FEATURES = dataclasses.replace(FeatureConfig.for_rate(8_000), clip_seconds=0.25)

@@ -101,3 +101,10 @@ def test_the_environment_names_the_model_and_its_mistakes_are_told(
     assert "EARSHOT_MAX_FILES is 'many'" in message
     monkeypatch.setenv("EARSHOT_MODEL", "none.onnx")
     assert "no model file none.onnx" in refused("--port", 0)
+
+
+def test_a_mistyped_variable_is_told(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EARSHOT_MAX_SECOND", "5")
+    message = refused("--model", model, "--port", 0)
+    assert "EARSHOT_MAX_SECOND" in message
+    assert "EARSHOT_MAX_SECONDS" in message

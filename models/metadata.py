@@ -1,0 +1,164 @@
+"""What a released model says of itself, as the ``metadata_props`` of its ONNX file.
+
+JSON values under the keys ``earshot.*``. A key that is missing or malformed is an error: a default
+would be a guess about somebody's model.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import EarshotError
+from data.features import FEATURE_KINDS, FeatureConfig
+
+SCHEMA_VERSION = 1
+PREFIX = "earshot."
+
+
+class ModelError(EarshotError):
+    """A model file that is missing, damaged, of another schema or not as its metadata says."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A waveform (samples,) and the probabilities (labels,) that the model gave when exported.
+
+    The waveform is kept as 16-bit integers, which is what recordings are.
+    """
+
+    waveform: NDArray[np.int16]
+    probabilities: tuple[float, ...]
+
+    def input(self) -> NDArray[np.float32]:
+        """The waveform as the model takes it: (1, samples) float32."""
+        return (self.waveform.astype(np.float32) / np.float32(32768))[None]
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """All that a model says of itself."""
+
+    labels: tuple[str, ...]
+    features: FeatureConfig
+    feature_kind: str
+    architecture: dict[str, Any]
+    training_data_hash: str
+    metrics: dict[str, Any]
+    created: str
+    temperature: float
+    golden: Golden
+
+    def to_props(self) -> dict[str, str]:
+        """The ``metadata_props`` of the ONNX file: JSON text under each key of the contract."""
+        waveform = self.golden.waveform.astype("<i2").tobytes()
+        values: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "labels": list(self.labels),
+            "features": self.features.to_dict(),
+            "feature_kind": self.feature_kind,
+            "architecture": self.architecture,
+            "training_data_hash": self.training_data_hash,
+            "metrics": self.metrics,
+            "created": self.created,
+            "temperature": self.temperature,
+            "golden": {
+                "waveform_int16_base64": base64.b64encode(waveform).decode(),
+                "probabilities": list(self.golden.probabilities),
+            },
+        }
+        return {
+            PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()
+        }
+
+
+def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
+    """Rebuild the metadata from ``metadata_props``.
+
+    Raises:
+        ModelError: naming the key that is missing or malformed.
+    """
+    missing = [PREFIX + key for key in _PARSERS if PREFIX + key not in props]
+    if missing:
+        raise ModelError(
+            f"{path} lacks the metadata {', '.join(missing)}; it was not exported by Earshot. "
+            "Use `earshot export RUN --out model.onnx`"
+        )
+    values: dict[str, Any] = {}
+    for key, parse in _PARSERS.items():
+        try:
+            values[key] = parse(json.loads(props[PREFIX + key]))
+        except (ValueError, TypeError, KeyError, EarshotError) as error:
+            reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
+            raise ModelError(f"{path} has malformed metadata {PREFIX}{key}: {reason}") from error
+    del values["schema_version"]
+    return ModelMetadata(**values)
+
+
+def _schema_version(value: Any) -> int:
+    if value != SCHEMA_VERSION:
+        raise ValueError(f"this version reads schema {SCHEMA_VERSION}, found {value!r}")
+    return SCHEMA_VERSION
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(x, str) for x in value):
+        raise TypeError(f"a list of strings is wanted, found {value!r}")
+    if len(set(value)) < len(value):
+        raise ValueError(f"a label is there twice: {value!r}")
+    return tuple(value)
+
+
+def _feature_kind(value: Any) -> str:
+    if value not in FEATURE_KINDS:
+        raise ValueError(f"one of {', '.join(FEATURE_KINDS)} is wanted, found {value!r}")
+    return str(value)
+
+
+def _architecture(value: Any) -> dict[str, Any]:
+    if not isinstance(_object(value)["name"], str):
+        raise TypeError(f"its name must be a string, found {value['name']!r}")
+    return _object(value)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"an object is wanted, found {value!r}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a string is wanted, found {value!r}")
+    return value
+
+
+def _temperature(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"a finite number above 0 is wanted, found {value!r}")
+    return float(value)
+
+
+def _golden(value: Any) -> Golden:
+    waveform = base64.b64decode(_object(value)["waveform_int16_base64"], validate=True)
+    return Golden(np.frombuffer(waveform, "<i2"), tuple(float(p) for p in value["probabilities"]))
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "schema_version": _schema_version,
+    "labels": _labels,
+    "features": FeatureConfig.from_dict,
+    "feature_kind": _feature_kind,
+    "architecture": _architecture,
+    "training_data_hash": _text,
+    "metrics": _object,
+    "created": _text,
+    "temperature": _temperature,
+    "golden": _golden,
+}

@@ -1,0 +1,90 @@
+"""The files of a request: a multipart form with one or many, or the bytes of one as the body."""
+
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
+
+from service.settings import Settings
+
+
+class RequestError(Exception):
+    """A request that cannot be answered; ``code`` is one of service.app.STATUS_BY_CODE."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+async def read_files(request: Request, settings: Settings) -> list[tuple[str, bytes]]:
+    """(filename, bytes) of every file of a multipart request, or of the raw body."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > settings.max_request_bytes:
+        raise _too_large(settings)
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise RequestError("malformed_request", "compressed bodies are not accepted")
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
+        return await _read_multipart(request, settings)
+    try:
+        body = await _read_body(request, settings)
+    except ClientDisconnect as error:
+        raise RequestError("malformed_request", "the body ended early") from error
+    return [("audio", body)]
+
+
+async def _read_body(request: Request, settings: Settings) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > settings.max_upload_bytes:
+            raise RequestError(
+                "too_large", f"more than {settings.max_upload_bytes} bytes are not accepted"
+            )
+    return bytes(body)
+
+
+async def _read_multipart(request: Request, settings: Settings) -> list[tuple[str, bytes]]:
+    limited = _limit_stream(request, settings)
+    try:
+        form = await limited.form(max_files=settings.max_files, max_fields=settings.max_files)
+    except HTTPException as error:
+        too_many = "Too many" in str(error.detail)
+        code = "too_many_files" if too_many else "malformed_request"
+        raise RequestError(code, f"the form cannot be read: {error.detail}") from error
+    except (MultiPartException, ClientDisconnect) as error:
+        raise RequestError("malformed_request", f"the form cannot be read: {error}") from error
+    try:
+        uploads = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+        files = [(part.filename or "audio", await part.read()) for part in uploads]
+    finally:
+        await form.close()
+    if not files:
+        raise RequestError(
+            "no_file", "the form holds no file; send one or more in the field 'file'"
+        )
+    return files
+
+
+def _limit_stream(request: Request, settings: Settings) -> Request:
+    """The same request, refused while it streams when it grows past the limit."""
+    received = 0
+
+    async def receive() -> Any:
+        nonlocal received
+        message = await request.receive()
+        received += len(message.get("body", b""))
+        if received > settings.max_request_bytes:
+            raise _too_large(settings)
+        return message
+
+    return Request(request.scope, receive)
+
+
+def _too_large(settings: Settings) -> RequestError:
+    return RequestError(
+        "too_large", f"a request of more than {settings.max_request_bytes} bytes is not accepted"
+    )

@@ -165,6 +165,9 @@ def train(
         Path | None,
         typer.Option(metavar="DATASET", help="Clips to train on besides, synthetic ones say."),
     ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="Times that an epoch reads DATASET, beside extra once.")
+    ] = None,
     device: DeviceOption = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was stopped.")
@@ -178,6 +181,7 @@ def train(
     flags = {
         "model": model, "features": features, "epochs": epochs, "batch_size": batch_size,
         "learning_rate": learning_rate, "patience": patience, "seed": seed, "augment": augment,
+        "repeats": repeats,
         "options": None if recurrent is None else {"recurrent": recurrent},
     }  # fmt: skip
     given = {name: value for name, value in flags.items() if value is not None}
@@ -198,6 +202,9 @@ def crossval(
     ] = "speaker",
     model: Annotated[str, typer.Option(help="cnn, crnn or tcresnet.")] = "cnn",
     epochs: Annotated[int | None, typer.Option(help="Of each fold, at most.")] = None,
+    repeats: Annotated[
+        int, typer.Option(help="Times that an epoch reads DATASET, beside extra once.")
+    ] = 1,
     extra: Annotated[
         Path | None, typer.Option(metavar="DATASET", help="Trained on in every fold besides.")
     ] = None,
@@ -215,7 +222,9 @@ def crossval(
     if folds != "speaker" and not (folds.isdecimal() and int(folds) > 1):
         raise EarshotError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
     config = default_config(model)
-    config = dataclasses.replace(config, epochs=config.epochs if epochs is None else epochs)
+    config = dataclasses.replace(
+        config, epochs=config.epochs if epochs is None else epochs, repeats=repeats
+    )
     opened, besides = open_dataset(dataset), open_dataset(extra) if extra else None
     with training_progress(config.epochs) as progress:
 

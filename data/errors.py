@@ -8,7 +8,7 @@
     ├── DatasetError     data.dataset       a dataset folder that is missing, damaged or refused
     ├── SynthesisError   data.espeak        a word or a voice that cannot be spoken
     ├── OutputError      data.staging       a place to write to that is taken by something else
-    ├── ModelError       models.bundle      a model file that is missing or damaged
+    ├── ModelError       models.metadata    a model file that is missing or damaged
     ├── TrainingError    training.config    a run that cannot start or go on
     ├── ExportError      training.export    a model that would not answer as it was trained
     ├── EvaluationError  training.evaluate  nothing to evaluate on

@@ -1,5 +1,5 @@
 # The serving image: what `uv.lock` pins for the base install, no torch, no compiler, no root.
-#   docker build -t earshot .                          CPU, about 300 MB
+#   docker build -t earshot .                          on the CPU
 #   docker run -p 8000:8000 -v $PWD/model.onnx:/models/model.onnx:ro \
 #              -e EARSHOT_MODEL=/models/model.onnx earshot
 ARG PYTHON_VERSION=3.11

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from data.errors import EarshotError
 from data.features import FEATURE_KINDS, FeatureConfig
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PREFIX = "earshot."
 
 
@@ -43,7 +43,10 @@ class Golden:
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """All that a model says of itself."""
+    """All that a model says of itself.
+
+    An answer that scores below ``rejection_threshold`` is better given as "unknown".
+    """
 
     labels: tuple[str, ...]
     features: FeatureConfig
@@ -53,6 +56,7 @@ class ModelMetadata:
     metrics: dict[str, Any]
     created: str
     temperature: float
+    rejection_threshold: float
     golden: Golden
 
     def to_props(self) -> dict[str, str]:
@@ -68,6 +72,7 @@ class ModelMetadata:
             "metrics": self.metrics,
             "created": self.created,
             "temperature": self.temperature,
+            "rejection_threshold": self.rejection_threshold,
             "golden": {
                 "waveform_int16_base64": base64.b64encode(waveform).decode(),
                 "probabilities": list(self.golden.probabilities),
@@ -145,6 +150,12 @@ def _temperature(value: Any) -> float:
     return float(value)
 
 
+def _share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"a number from 0 to 1 is wanted, found {value!r}")
+    return float(value)
+
+
 def _golden(value: Any) -> Golden:
     waveform = base64.b64decode(_object(value)["waveform_int16_base64"], validate=True)
     return Golden(np.frombuffer(waveform, "<i2"), tuple(float(p) for p in value["probabilities"]))
@@ -160,5 +171,6 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "metrics": _object,
     "created": _text,
     "temperature": _temperature,
+    "rejection_threshold": _share,
     "golden": _golden,
 }

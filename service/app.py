@@ -51,7 +51,9 @@ def create_app(settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         # Opening runs the golden example, so the session is warm before it is ready.
-        state.classifier = await run_in_threadpool(Classifier.open, settings.model, settings.device)
+        state.classifier = await run_in_threadpool(
+            Classifier.open, settings.model, settings.device, reject=settings.reject
+        )
         yield
         state.classifier = None
 

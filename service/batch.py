@@ -27,11 +27,15 @@ class BatchError(EarshotError):
 
 @dataclass(frozen=True)
 class Row:
-    """One row: times in seconds, ``scores`` best first; a failed file has an error only."""
+    """One row: times in seconds, ``scores`` best first; a failed file has an error only.
+
+    ``label`` is that of the best score, or ``unknown`` where the classifier rejects.
+    """
 
     filename: str
     start: float | None = None
     end: float | None = None
+    label: str = ""
     scores: tuple[tuple[str, float], ...] = ()
     error: str = ""
 
@@ -116,6 +120,7 @@ class CsvWriter:
         cells = [
             cell for label, score in row.scores[: self._top_k] for cell in (label, f"{score:.6f}")
         ]
+        cells[:1] = [row.label] if cells else []
         cells += [""] * (2 * self._top_k - len(cells))
         times = ["" if t is None else f"{t:.3f}" for t in (row.start, row.end)]
         status = "error" if row.failed else "ok"
@@ -130,13 +135,12 @@ class JsonLinesWriter:
         self._top_k = top_k
 
     def write(self, row: Row) -> None:
-        label, score = row.scores[0] if row.scores else (None, None)
         values: dict[str, Any] = {
             "filename": row.filename,
             "start": row.start,
             "end": row.end,
-            "label": label,
-            "score": score,
+            "label": row.label or None,
+            "score": row.scores[0][1] if row.scores else None,
             "status": "error" if row.failed else "ok",
             "error": row.error or None,
         }
@@ -186,12 +190,14 @@ def _rows(filename: str, result: Prediction | AudioError, windows: bool) -> list
     if isinstance(result, AudioError):
         return [Row(filename, error=f"{result.code}: {result}")]
     if not windows:
-        return [Row(filename, 0.0, round(result.seconds, 6), tuple(result.ranked()))]
+        seconds = round(result.seconds, 6)
+        return [Row(filename, 0.0, seconds, result.label, tuple(result.ranked()))]
     return [
         Row(
             filename,
             round(window.start_seconds, 6),
             round(window.end_seconds, 6),
+            window.label,
             tuple(result.ranked(window)),
         )
         for window in result.windows

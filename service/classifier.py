@@ -23,6 +23,8 @@ from models.metadata import ModelMetadata
 WINDOW_HOP_FRACTION = 0.25
 # Windows to one session.run: more are no faster on a CPU and cost memory.
 MAX_BATCH = 32
+# The label of what scores below the model's rejection threshold, where a caller wants that.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -65,21 +67,26 @@ class Prediction:
 
 
 class Classifier:
-    """A released model, ready to answer. Safe to call from several threads."""
+    """A released model, ready to answer. Safe to call from several threads.
 
-    def __init__(self, bundle: Bundle) -> None:
+    With ``reject``, what scores below the model's rejection threshold gets the label ``unknown``:
+    noise, silence and other words, rather than the least unlikely label. Scores stay as they are.
+    """
+
+    def __init__(self, bundle: Bundle, *, reject: bool = False) -> None:
         self.bundle = bundle
+        self._least_score = bundle.metadata.rejection_threshold if reject else 0.0
         self._config = bundle.metadata.features
         self._hop_samples = max(1, round(self._config.clip_samples * WINDOW_HOP_FRACTION))
 
     @classmethod
-    def open(cls, model: Path, device: Device = "cpu") -> Self:
+    def open(cls, model: Path, device: Device = "cpu", *, reject: bool = False) -> Self:
         """Open a model file.
 
         Raises:
             ModelError: the file is missing, damaged or fails its golden example.
         """
-        return cls(open_bundle(model, device))
+        return cls(open_bundle(model, device), reject=reject)
 
     @property
     def metadata(self) -> ModelMetadata:
@@ -172,7 +179,9 @@ class Classifier:
         end = min(start + self._config.clip_samples, len(waveform))
         top = int(scores.argmax())
         rate = self.sample_rate_hz
-        return Window(start / rate, end / rate, self.labels[top], float(scores[top]), scores)
+        score = float(scores[top])
+        label = self.labels[top] if score >= self._least_score else UNKNOWN
+        return Window(start / rate, end / rate, label, score, scores)
 
 
 def classify_each(

@@ -26,11 +26,16 @@ TRAINING_PACKAGES = frozenset(
 
 _MODEL_HELP = "Model file; the shipped digit model without it."
 _DEVICE_HELP = "Where to compute; auto takes CUDA if usable."
+_REJECT_HELP = "Answer `unknown` to what scores below the model's threshold."
+RejectOption = Annotated[bool, typer.Option("--reject", help=_REJECT_HELP)]
 ModelOption = Annotated[str | None, typer.Option(help=_MODEL_HELP, metavar="MODEL")]
 DeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP)]
 # A deployment sets these in its environment, as it sets the limits (service.settings).
 ServedModelOption = Annotated[
     str | None, typer.Option(help=_MODEL_HELP, metavar="MODEL", envvar="EARSHOT_MODEL")
+]
+ServedRejectOption = Annotated[
+    bool, typer.Option("--reject", help=_REJECT_HELP, envvar="EARSHOT_REJECT")
 ]
 ServedDeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP, envvar="EARSHOT_DEVICE")]
 
@@ -84,6 +89,7 @@ def classify(
     windows: Annotated[
         bool, typer.Option("--windows", help="A row for every window of a long recording.")
     ] = False,
+    reject: RejectOption = False,
     device: DeviceOption = "cpu",
 ) -> None:
     """Classify audio files and folders: a row for every file, also for those that fail."""
@@ -93,7 +99,7 @@ def classify(
 
     suffix = ".csv" if out is None else output_suffix(out)
     files = find_files(paths)
-    classifier = Classifier.open(find_model(model), device)
+    classifier = Classifier.open(find_model(model), device, reject=reject)
     with _results_file(out) as file, _progress("classify", len(files)) as on_file:
         writer = open_writer(file, suffix, min(top_k, len(classifier.labels)))
         total, failed = write_rows(
@@ -112,13 +118,14 @@ def serve(
     model: ServedModelOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    reject: ServedRejectOption = False,
     device: ServedDeviceOption = "cpu",
 ) -> None:
     """Serve a model over HTTP: POST /v1/classify, /livez, /readyz, /docs."""
     from models.released import find_model
     from service.server import run_server
 
-    run_server(find_model(model), host, port, device)
+    run_server(find_model(model), host, port, device, reject=reject)
 
 
 @contextlib.contextmanager

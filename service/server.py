@@ -21,7 +21,7 @@ class ServerError(EarshotError):
     """The server cannot start."""
 
 
-def run_server(model: Path, host: str, port: int, device: Device) -> None:
+def run_server(model: Path, host: str, port: int, device: Device, *, reject: bool = False) -> None:
     """Serve until interrupted.
 
     Raises:
@@ -31,7 +31,7 @@ def run_server(model: Path, host: str, port: int, device: Device) -> None:
     # Uvicorn hands the signal on when it has shut down: being told to stop is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    settings = _settings(model, device)
+    settings = _settings(model, device, reject)
     described = _describe(model, device)
     listener = _listen(host, port)
     address = listener.getsockname()
@@ -52,7 +52,7 @@ def _describe(model: Path, device: Device) -> str:
     return f"{model} ({len(bundle.metadata.labels)} labels, {bundle.provider})"
 
 
-def _settings(model: Path, device: Device) -> Settings:
+def _settings(model: Path, device: Device, reject: bool) -> Settings:
     known = {f"EARSHOT_{name.upper()}" for name in Settings.model_fields}
     unknown = sorted(n for n in os.environ if n.startswith("EARSHOT_") and n not in known)
     if unknown:
@@ -60,7 +60,7 @@ def _settings(model: Path, device: Device) -> Settings:
             f"no setting is called {', '.join(unknown)}; there are {', '.join(sorted(known))}"
         )
     try:
-        return Settings(model=model, device=device)
+        return Settings(model=model, device=device, reject=reject)
     except ValidationError as error:
         wrong = [
             f"EARSHOT_{str(e['loc'][0]).upper()} is {e['input']!r}: {e['msg']}"

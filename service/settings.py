@@ -16,6 +16,7 @@ class Settings(BaseSettings):
 
     model: Path
     device: Device = "cpu"
+    reject: bool = Field(False, description="answer `unknown` below the model's threshold")
     max_upload_bytes: int = Field(10_000_000, gt=0)
     max_request_bytes: int = Field(50_000_000, gt=0, description="all files of one request")
     max_files: int = Field(64, gt=0, description="files of one request")

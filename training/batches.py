@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,9 +18,15 @@ from data.augment import Recipe, augment_log_mel, augment_waveforms, mixup
 from data.dataset import Dataset
 from data.features import FeatureKind
 from data.frontend import Frontend
+from data.noise import draw_background
+from training.company import Company
 from training.config import TrainingError
 
 EVALUATION_BATCH = 256
+# New versions of each validation clip: enough that a few hundred clips calibrate steadily.
+CALIBRATION_DRAWS = 4
+# The target of a clip that has none of the labels: a word of another kind, or no word at all.
+NO_LABEL = -1
 
 
 class Batches(Protocol):
@@ -56,7 +63,11 @@ class StoredFeatures:
 
 @dataclass(frozen=True)
 class AugmentedWaveforms:
-    """Waveforms (clips, samples) and targets (clips,) of the training part, on its device."""
+    """Waveforms (clips, samples) and targets (clips,) of the training part, on its device.
+
+    A target is an index of a label, or ``NO_LABEL``. The share ``noise_only`` of what is read is
+    replaced by background alone.
+    """
 
     waveforms: Tensor
     targets: Tensor
@@ -65,6 +76,7 @@ class AugmentedWaveforms:
     kind: FeatureKind
     recipe: Recipe
     rows: Tensor  # of an epoch: a clip that is to be read often is in it as often
+    noise_only: float = 0.0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -85,6 +97,7 @@ class AugmentedWaveforms:
             )  # fmt: skip
             targets = _one_hot(self.targets[rows], self.n_labels)
             x, targets = mixup(x, targets, self.recipe.p_mixup, generator)
+            x, targets = self._some_without_words(x, targets, others, generator)
             log_mel = augment_log_mel(
                 self.frontend.log_mel(x),
                 self.recipe,
@@ -92,6 +105,19 @@ class AugmentedWaveforms:
                 generator,
             )
             yield (self.frontend.mfcc(log_mel) if self.kind == "mfcc" else log_mel), targets
+
+    def _some_without_words(
+        self, x: Tensor, targets: Tensor, others: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Outlier exposure (arXiv:1812.04606): background alone, whose target is no label."""
+        if not self.noise_only:
+            return x, targets
+        background = draw_background(
+            self.waveforms[others], self.frontend.config.sample_rate_hz, generator
+        )
+        chosen = torch.rand((len(x), 1), generator=generator, device=x.device) < self.noise_only
+        nothing = torch.full_like(targets, 1 / self.n_labels)
+        return torch.where(chosen, background, x), torch.where(chosen, nothing, targets)
 
 
 def stored_features(
@@ -102,37 +128,56 @@ def stored_features(
     Raises:
         TrainingError: the split has no clip.
     """
-    rows = dataset.rows(split)
-    if len(rows) == 0:
-        raise TrainingError(f"the dataset {dataset.folder} has no clip in its {split} part")
+    rows = _rows(dataset, split)
     features = torch.from_numpy(np.ascontiguousarray(dataset.array(kind)[rows]))
     targets = torch.from_numpy(dataset.targets[rows])
     return StoredFeatures(features.to(device), targets.to(device), len(dataset.labels))
 
 
-def augmented_waveforms(
-    dataset: Dataset,
-    extra: Dataset | None,
-    kind: FeatureKind,
-    recipe: Recipe,
-    repeats: int,
-    device: torch.device,
-) -> AugmentedWaveforms:
-    """The training clips of a dataset, ``repeats`` times an epoch, and every clip of ``extra``.
+def augmented_features(
+    dataset: Dataset, kind: FeatureKind, split: str, recipe: Recipe, seed: int, device: torch.device
+) -> StoredFeatures:
+    """One split of a dataset, each clip ``CALIBRATION_DRAWS`` times as the recipe changes it.
 
     Raises:
-        TrainingError: there is no clip to train on, or ``extra`` has other labels or features.
+        TrainingError: the split has no clip.
     """
-    rows = dataset.rows("train")
-    if len(rows) == 0:
-        raise TrainingError(f"the dataset {dataset.folder} has no clip in its train part")
+    clips = augmented_waveforms(
+        dataset, Company(), kind, recipe, device, repeats=CALIBRATION_DRAWS, split=split
+    )
+    batches = list(clips.shuffled(EVALUATION_BATCH, seed))
+    features, targets = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    return StoredFeatures(features, targets.argmax(1), clips.n_labels)
+
+
+def augmented_waveforms(
+    dataset: Dataset,
+    company: Company,
+    kind: FeatureKind,
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    repeats: int = 1,
+    noise_only: float = 0.0,
+    split: str = "train",
+) -> AugmentedWaveforms:
+    """The clips of one part of a dataset, ``repeats`` times an epoch, and its company once.
+
+    Raises:
+        TrainingError: there is no clip to train on, or the company does not fit the dataset.
+    """
+    rows = _rows(dataset, split)
     waveforms = [np.ascontiguousarray(dataset.array("waveforms")[rows])]
     targets = [dataset.targets[rows]]
-    if extra is not None:
-        check_extra(dataset, extra)
+    company.check(dataset)
+    if company.extra is not None:
+        extra = company.extra
         position = {label: i for i, label in enumerate(dataset.labels)}
         waveforms.append(np.ascontiguousarray(extra.array("waveforms")))
         targets.append(np.array([position[label] for label in extra.clips["label"]], np.int64))
+    if company.others is not None:
+        waveforms.append(np.ascontiguousarray(company.others.array("waveforms")))
+        targets.append(np.full(len(company.others.clips), NO_LABEL))
     n_clips, n_all = len(rows), sum(map(len, targets))
     epoch = torch.cat([torch.arange(n_clips).repeat(repeats), torch.arange(n_clips, n_all)])
     return AugmentedWaveforms(
@@ -143,32 +188,15 @@ def augmented_waveforms(
         kind,
         recipe,
         epoch.to(device),
+        noise_only,
     )
 
 
-def check_extra(dataset: Dataset, extra: Dataset) -> None:
-    """Clips to train on too must be prepared alike, have no other labels and not be tested on.
-
-    Raises:
-        TrainingError: they are not.
-    """
-    unknown = sorted(set(extra.labels) - set(dataset.labels))
-    if unknown:
-        raise TrainingError(
-            f"{extra.folder} has the labels {', '.join(unknown)}, which {dataset.folder} lacks"
-        )
-    held_back = dataset.clips.loc[dataset.clips["split"] != "train", "sha256"]
-    leaked = int(extra.clips["sha256"].isin(set(held_back)).sum())
-    if leaked:
-        raise TrainingError(
-            f"{leaked} clips of {extra.folder} are in the test or validation part of "
-            f"{dataset.folder}; they must not be trained on"
-        )
-    if extra.features != dataset.features:
-        raise TrainingError(
-            f"{extra.folder} has other features than {dataset.folder}; prepare both with the same "
-            "flags (--sample-rate among them)"
-        )
+def _rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
+    rows = dataset.rows(split)
+    if len(rows) == 0:
+        raise TrainingError(f"the dataset {dataset.folder} has no clip in its {split} part")
+    return rows
 
 
 def _shuffled_rows(
@@ -180,4 +208,6 @@ def _shuffled_rows(
 
 
 def _one_hot(targets: Tensor, n_labels: int) -> Tensor:
-    return functional.one_hot(targets, n_labels).float()
+    """Distributions (batch, labels): all on the target, or even where there is none."""
+    known = functional.one_hot(targets.clamp_min(0), n_labels).float()
+    return torch.where((targets == NO_LABEL).unsqueeze(1), 1 / n_labels, known)

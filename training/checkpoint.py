@@ -12,10 +12,11 @@ from data.features import FeatureConfig, FeatureKind
 from data.staging import staged_file
 from models.pipeline import NormalisedNetwork
 from models.zoo import build
+from training.calibration import Calibration
 from training.config import TrainConfig, TrainingError
 
 LAST, BEST = "last.pt", "best.pt"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Checkpoint:
     """A run after some epoch: everything needed to go on, and everything needed to export.
 
     ``weights`` are those that are measured and released; ``learning`` those that the optimizer
-    moves where ``weights`` are their average, else empty.
+    moves where ``weights`` are their average, else empty. ``calibration`` is that of ``weights`` in
+    a run's best checkpoint, else None.
     """
 
     config: TrainConfig
@@ -46,6 +48,7 @@ class Checkpoint:
     learning: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     history: tuple[EpochRecord, ...]
+    calibration: Calibration | None = None
 
     @property
     def best(self) -> EpochRecord:
@@ -65,6 +68,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "learning": checkpoint.learning,
         "optimizer": checkpoint.optimizer,
         "history": [dataclasses.asdict(record) for record in checkpoint.history],
+        "calibration": checkpoint.calibration and checkpoint.calibration.to_dict(),
     }
     with staged_file(path) as staging:
         torch.save(values, staging)
@@ -94,6 +98,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             learning=values["learning"],
             optimizer=values["optimizer"],
             history=tuple(EpochRecord(**record) for record in values["history"]),
+            calibration=values["calibration"] and Calibration(**values["calibration"]),
         )
     except (
         OSError,

@@ -26,6 +26,14 @@ SplitOption = Annotated[
     Literal["random", "speaker", "column"] | None,
     typer.Option(help="Who is tested on; the most honest one that the columns allow without it."),
 ]
+ExtraOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DATASET", help="Clips to train on besides, synthetic ones say."),
+]
+OthersOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DATASET", help="Clips of other words, to be answered with no label."),
+]
 DeviceOption = Annotated[
     Device,
     typer.Option(help="Where to train; auto takes CUDA if there is one."),
@@ -161,10 +169,8 @@ def train(
         bool | None,
         typer.Option("--augment/--no-augment", help="New versions of the clips each epoch."),
     ] = None,
-    extra: Annotated[
-        Path | None,
-        typer.Option(metavar="DATASET", help="Clips to train on besides, synthetic ones say."),
-    ] = None,
+    extra: ExtraOption = None,
+    others: OthersOption = None,
     repeats: Annotated[
         int | None, typer.Option(help="Times that an epoch reads DATASET, beside extra once.")
     ] = None,
@@ -175,6 +181,7 @@ def train(
 ) -> None:
     """Train a network on a dataset; leaves checkpoints, metrics, curves and a confusion matrix."""
     from data.dataset import open_dataset
+    from training.company import open_company
     from training.progress import training_progress
     from training.run import choose_config, train_run
 
@@ -186,10 +193,10 @@ def train(
     }  # fmt: skip
     given = {name: value for name, value in flags.items() if value is not None}
     config = choose_config(out, given, resume=resume)
-    opened, besides = open_dataset(dataset), open_dataset(extra) if extra else None
+    opened, besides = open_dataset(dataset), open_company(extra, others)
     with training_progress(config.epochs) as progress:
         metrics = train_run(
-            opened, out, config, extra=besides, device=device, resume=resume, progress=progress
+            opened, out, config, company=besides, device=device, resume=resume, progress=progress
         )
     _tell_trained(metrics, out)
 
@@ -205,9 +212,8 @@ def crossval(
     repeats: Annotated[
         int, typer.Option(help="Times that an epoch reads DATASET, beside extra once.")
     ] = 1,
-    extra: Annotated[
-        Path | None, typer.Option(metavar="DATASET", help="Trained on in every fold besides.")
-    ] = None,
+    extra: ExtraOption = None,
+    others: OthersOption = None,
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -215,6 +221,7 @@ def crossval(
     import dataclasses
 
     from data.dataset import open_dataset
+    from training.company import open_company
     from training.config import default_config
     from training.crossval import cross_validate
     from training.progress import TrainingProgress, training_progress
@@ -225,7 +232,7 @@ def crossval(
     config = dataclasses.replace(
         config, epochs=config.epochs if epochs is None else epochs, repeats=repeats
     )
-    opened, besides = open_dataset(dataset), open_dataset(extra) if extra else None
+    opened, besides = open_dataset(dataset), open_company(extra, others)
     with training_progress(config.epochs) as progress:
 
         def on_fold(name: str, number: int, count: int) -> TrainingProgress:
@@ -234,7 +241,7 @@ def crossval(
 
         found = cross_validate(
             opened, out, config, n_folds=None if folds == "speaker" else int(folds),
-            extra=besides, device=device, on_fold=on_fold,
+            company=besides, device=device, on_fold=on_fold,
         )  # fmt: skip
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.text())
 
@@ -263,6 +270,19 @@ def evaluate(
             help="Rows of the split column to use; the test rows without it, if there are any."
         ),
     ] = None,
+    by: Annotated[
+        Literal["speaker", "label"] | None, typer.Option(help="List every speaker, or every label.")
+    ] = None,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Again in noise of each kind, at 20 to 0 dB.")
+    ] = False,
+    noise_dir: Annotated[
+        Path | None, typer.Option(help="Recorded noise for --noise, besides the kinds it makes.")
+    ] = None,
+    others: Annotated[
+        Path | None,
+        typer.Option(metavar="LABELS.csv", help="Clips of other words: does --reject refuse them?"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for a report.")] = None,
 ) -> None:
@@ -271,14 +291,18 @@ def evaluate(
     from training.progress import work_progress
 
     with work_progress("evaluate") as on_progress:
-        result = evaluate_model(model, labels_csv, audio_dir, split=split, progress=on_progress)
+        result = evaluate_model(
+            model, labels_csv, audio_dir, split=split, noise=noise, noise_dir=noise_dir,
+            others_csv=others,
+            progress=on_progress,
+        )  # fmt: skip
     for note in result.notes:
         typer.echo(note, err=True)
     if out is not None:
         write_evaluation(result, out)
         typer.echo(f"report in {out}", err=True)
     typer.echo(
-        json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if as_json else result.text()
+        json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if as_json else result.text(by)
     )
     if result.failed:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -29,6 +29,8 @@ class TrainConfig:
 
     repeats            how often an epoch reads each clip of the dataset, beside once each extra one
     augment            draw new versions of the waveforms each epoch (``data.augment.Recipe``)
+    noise_only         share of clips replaced by background alone, to be answered with no label
+                       (outlier exposure, arXiv:1812.04606)
     mixup              chance that a clip is mixed with another (arXiv:1710.09412)
     schedule           ``one-cycle``: up to ``learning_rate`` over 15 % of the steps, then down by a
                        cosine (arXiv:1708.07120)
@@ -50,6 +52,7 @@ class TrainConfig:
     seed: int = 42
     repeats: int = 1
     augment: bool = False
+    noise_only: float = 0.0
     mixup: float = 0.0
     schedule: Schedule = "constant"
     weight_decay: float = 0.0
@@ -76,7 +79,7 @@ class TrainConfig:
                 raise TrainingError(f"{name} must be above 0, found {getattr(self, name)}")
         if not 0 <= self.seed <= MAX_SEED:
             raise TrainingError(f"seed must be from 0 to {MAX_SEED}, found {self.seed}")
-        for name in ("mixup", "label_smoothing", "averaging", "weight_decay"):
+        for name in ("mixup", "noise_only", "label_smoothing", "averaging", "weight_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
 
@@ -101,7 +104,7 @@ _CLASSIC = TrainConfig()
 _ROBUST = TrainConfig(
     features="log_mel", epochs=40, patience=40, learning_rate=2e-3, augment=True,
     schedule="one-cycle", weight_decay=0.02, label_smoothing=0.05, averaging=0.998,
-    max_gradient_norm=5.0,
+    max_gradient_norm=5.0, noise_only=0.05,
 )  # fmt: skip
 # Epochs: after how many three thousand clips no longer improve it, within five minutes on two cores
 # for the classic networks.

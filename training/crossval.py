@@ -12,6 +12,7 @@ from data.dataset import Dataset
 from data.folds import Fold, speaker_folds
 from data.staging import staged_file
 from models.device import Device
+from training.company import ALONE, Company
 from training.config import TrainConfig
 from training.metrics import wilson_interval
 from training.progress import TrainingProgress
@@ -68,13 +69,13 @@ def cross_validate(
     config: TrainConfig,
     *,
     n_folds: int | None = None,
-    extra: Dataset | None = None,
+    company: Company = ALONE,
     device: Device = "auto",
     on_fold: Callable[[str, int, int], TrainingProgress] = lambda name, n, m: TrainingProgress(),
 ) -> CrossValidation:
     """Train and test every fold, each into its own folder of ``out``; finished epochs are kept.
 
-    ``extra`` is trained on in every fold and tested in none. ``on_fold`` hears a fold's name,
+    The company is trained on in every fold and tested in none. ``on_fold`` hears a fold's name,
     number and how many there are, and returns who hears of its epochs.
 
     Raises:
@@ -86,7 +87,7 @@ def cross_validate(
     results: list[FoldResult] = []
     for number, fold in enumerate(folds, 1):
         metrics = train_run(
-            _view(dataset, fold), out / f"fold{number}", config, extra=extra, device=device,
+            _view(dataset, fold), out / f"fold{number}", config, company=company, device=device,
             resume=True,
             progress=on_fold(fold.name, number, len(folds)),
         )["test"]  # fmt: skip

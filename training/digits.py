@@ -30,6 +30,7 @@ from data.labels import read_labels
 from data.prepare import prepare
 from data.staging import staged_folder
 from data.synthesise import ENGLISH_ACCENTS, write_clips
+from training.company import Company
 from training.config import default_config
 from training.export import export
 from training.progress import training_progress
@@ -42,7 +43,7 @@ EPOCHS = 24
 # So that the recordings of real people, a fifth of the clips, are half of what is heard.
 REPEATS = 4
 ENGLISH = "zero one two three four five six seven eight nine"
-ENGLISH_VOICES, ENGLISH_TAKES = 150, 3
+ENGLISH_VOICES, ENGLISH_TAKES = 300, 2
 ACCENT_VOICES, ACCENT_TAKES = 18, 2
 # How speakers of other languages would spell the English digits for themselves.
 ACCENTS = {
@@ -62,6 +63,12 @@ ACCENTS = {
 # flite's voices with the pitch in hertz that each speaks at.
 FLITE_VOICES = {"kal16": 105, "awb": 125, "rms": 100, "slt": 175, "kal": 105}
 FLITE_TAKES = 24
+# What is to be answered with "unknown": words that no accent takes for a digit.
+OTHER_WORDS = (
+    "yes no stop go left right up down on off cat dog house happy hello computer music light play "
+    "pause open close monday table water window please thanks again morning"
+)
+OTHER_VOICES = 50
 _FLITE_SILENCE = 0.003
 
 
@@ -70,14 +77,14 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for voices, datasets, run and model.onnx.")],
 ) -> None:
     """Train and export the shipped digit model into OUT."""
-    voices = speak_digits(out / "voices")
+    company = Company(speak_digits(out / "voices"), speak_other_words(out / "others"))
     recordings = read_labels(fsdd / "labels_full.csv", fsdd / "recordings")
     features = FeatureConfig.for_rate(RATE_HZ)
     prepare(recordings, out / "fsdd", features=features, split="column")
     config = replace(default_config(MODEL), epochs=EPOCHS, repeats=REPEATS)
     with training_progress(config.epochs) as progress:
         metrics = train_run(
-            open_dataset(out / "fsdd"), out / "run", config, extra=voices, resume=True,
+            open_dataset(out / "fsdd"), out / "run", config, company=company, resume=True,
             progress=progress,
         )  # fmt: skip
     exported = export(out / "run", out / "model.onnx")
@@ -95,6 +102,22 @@ def speak_digits(out: Path) -> Dataset:
     """
     if not (out / "dataset" / "dataset.json").is_file():
         labels_csv = write_voices(out / "clips")
+        features = FeatureConfig.for_rate(RATE_HZ)
+        prepare(read_labels(labels_csv), out / "dataset", features=features, split="random")
+    return open_dataset(out / "dataset")
+
+
+def speak_other_words(out: Path) -> Dataset:
+    """Speak and prepare words that are no digits, unless ``out`` holds them already.
+
+    Raises:
+        EarshotError: espeak-ng is missing.
+    """
+    if not (out / "dataset" / "dataset.json").is_file():
+        labels_csv = write_clips(
+            OTHER_WORDS.split(), out / "clips", voices=OTHER_VOICES, takes=1, seed=SEED,
+            sample_rate_hz=RATE_HZ,
+        )  # fmt: skip
         features = FeatureConfig.for_rate(RATE_HZ)
         prepare(read_labels(labels_csv), out / "dataset", features=features, split="random")
     return open_dataset(out / "dataset")

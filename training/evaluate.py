@@ -1,21 +1,26 @@
 """A released model on labelled recordings, through the same classifier that serves it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from data.audio import AudioError
+import numpy as np
+
+from data.audio import AudioError, Waveform
 from data.clips import read_clips
 from data.errors import EarshotError
 from data.labels import Clip, ClipProblem, LabelledClips, read_labels
 from data.staging import staged_folder
 from service.classifier import Classifier, Prediction, classify_each
 from training.metrics import Metrics, compute_metrics
-from training.plots import plot_confusion
+from training.noise_sweep import NoisePoint, Spoken, read_noises, sweep, table
+from training.plots import plot_confusion, plot_coverage, plot_noise
+from training.sureness import BACKGROUNDS, Sureness, measure_sureness
 
 Split = Literal["test", "val", "train", "all"]
+By = Literal["speaker", "label"]
 REPORT = "evaluation.json"
 
 
@@ -31,27 +36,35 @@ class Evaluation:
     failed: tuple[ClipProblem, ...]
     notes: tuple[str, ...]
     model: Path
+    sureness: Sureness
+    noise: tuple[NoisePoint, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The object of ``earshot evaluate --json``."""
         return {**self.metrics.to_dict(), "failed": [vars(clip) for clip in self.failed]}
 
-    def text(self) -> str:
-        """For a person: accuracy, speakers from worst to best, the commonest confusions."""
+    def report(self) -> dict[str, Any]:
+        """All that was measured, for the report folder."""
+        return {
+            **self.to_dict(),
+            "sureness": self.sureness.to_dict(),
+            "noise": [vars(point) for point in self.noise],
+        }
+
+    def text(self, by: By | None = None) -> str:
+        """For a person: accuracy, speakers or labels from the worst on, and what is confused."""
         found = self.metrics
         low, high = (100 * bound for bound in found.accuracy_ci95)
         lines = [
             f"{found.clips} clips: accuracy {100 * found.accuracy:.2f} % "
             f"(95 % interval {low:.1f} to {high:.1f}), macro F1 {found.macro_f1:.4f}"
         ]
-        speakers = sorted(found.per_speaker.items(), key=lambda item: item[1]["accuracy"])
-        lines += [
-            f"  speaker {name}: {100 * row['accuracy']:.1f} % of {row['clips']}"
-            for name, row in speakers
-        ]
+        lines += found.label_lines() if by == "label" else found.speaker_lines(by == "speaker")
         lines += [
             f"  {count} x {true} heard as {guess}" for count, true, guess in _confusions(found)
         ]
+        lines.append(self.sureness.text())
+        lines += [table(self.noise)] if self.noise else []
         lines += [
             f"failed: line {f.line}, {f.filename}: {f.message} [{f.code}]" for f in self.failed
         ]
@@ -64,6 +77,9 @@ def evaluate_model(
     audio_dir: Path | None = None,
     *,
     split: Split | None = None,
+    noise: bool = False,
+    noise_dir: Path | None = None,
+    others_csv: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Measure a model on the rows of a CSV.
@@ -71,25 +87,39 @@ def evaluate_model(
     When the CSV has a split column with test rows, only these are used unless ``split`` says
     otherwise: the others were trained on. Bad rows and unusable audio are in ``failed``.
 
+    ``noise`` sweeps over kinds and levels of noise, the recordings of ``noise_dir`` among them;
+    ``others_csv`` lists clips of other words, which should score low.
+
     Raises:
         LabelsError: the CSV cannot be read.
         ModelError: the model cannot be used.
         EvaluationError: no row to evaluate on, or none whose label the model knows.
+        NoiseError: noise that cannot be read or made.
     """
     classifier = Classifier.open(model)
+    recordings = read_noises(noise_dir, classifier.sample_rate_hz) if noise_dir else []
+    others = _read_others(others_csv, classifier) if others_csv else []
     labelled = read_labels(labels_csv, audio_dir)
+    sweeps = noise or bool(recordings)
     clips, notes = _choose_rows(labelled, split)
     failed = [ClipProblem.of_row(problem) for problem in labelled.problems]
     known, unknown = _sort_by_label(clips, classifier)
     failed += unknown
     heard: list[tuple[Clip, Prediction]] = []
     unheard: list[ClipProblem] = []
-    waveforms = (
-        audio if isinstance(audio, AudioError) else audio.waveform
-        for _, audio in read_clips(known, classifier.sample_rate_hz)
-    )
+    spoken: list[Spoken] = []  # all of them for a sweep, else some to make babble of
+
+    def waveforms() -> Iterator[Waveform | AudioError]:
+        for clip, audio in read_clips(known, classifier.sample_rate_hz):
+            if isinstance(audio, AudioError):
+                yield audio
+                continue
+            if sweeps or len(spoken) < BACKGROUNDS:
+                spoken.append(Spoken(audio.waveform, clip.label, clip.speaker))
+            yield audio.waveform
+
     for done, (clip, result) in enumerate(
-        zip(known, classify_each(classifier, waveforms), strict=True), 1
+        zip(known, classify_each(classifier, waveforms()), strict=True), 1
     ):
         if isinstance(result, AudioError):
             unheard.append(ClipProblem.of_audio(clip, result))
@@ -105,17 +135,51 @@ def evaluate_model(
         [clip.speaker for clip, _ in heard],
         classifier.labels,
     )
-    return Evaluation(metrics, tuple(failed), tuple(notes), model)
+    sureness = measure_sureness(
+        classifier,
+        np.array([prediction.score for _, prediction in heard]),
+        [clip.label == prediction.label for clip, prediction in heard],
+        [clip.waveform for clip in spoken],
+        others,
+    )
+    points = sweep(classifier, spoken, recordings, progress=progress) if sweeps else []
+    return Evaluation(metrics, tuple(failed), tuple(notes), model, sureness, tuple(points))
 
 
 def write_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """A report folder: evaluation.json and confusion.png."""
+    """A report folder: evaluation.json, confusion.png, coverage.png; noise.png after a sweep."""
     metrics = evaluation.metrics
     with staged_folder(out, REPORT) as folder:
-        text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(evaluation.report(), indent=2, ensure_ascii=False) + "\n"
         (folder / REPORT).write_text(text, "utf-8")
         title = f"{evaluation.model.name}, {metrics.clips} clips, {100 * metrics.accuracy:.2f} %"
         plot_confusion(metrics.confusion, metrics.labels, title, folder / "confusion.png")
+        plot_coverage(evaluation.sureness, title, folder / "coverage.png")
+        if evaluation.noise:
+            plot_noise(evaluation.noise, metrics.accuracy, title, folder / "noise.png")
+
+
+def _read_others(csv_path: Path, classifier: Classifier) -> list[Waveform]:
+    """Waveforms of clips that hold none of the model's labels.
+
+    Raises:
+        EvaluationError: a clip with such a label, or one that cannot be heard.
+    """
+    labelled = read_labels(csv_path)
+    for clip in labelled.clips:
+        if clip.label in classifier.labels:
+            raise EvaluationError(
+                f"line {clip.line} of {csv_path} has the label {clip.label!r}, which the model "
+                "knows; --others is for other words"
+            )
+    waveforms = []
+    for clip, audio in read_clips(labelled.clips, classifier.sample_rate_hz):
+        if isinstance(audio, AudioError):
+            raise EvaluationError(f"{clip.filename} of {csv_path} cannot be heard: {audio}")
+        waveforms.append(audio.waveform)
+    if not waveforms:
+        raise EvaluationError(f"{csv_path} has no usable row")
+    return waveforms
 
 
 def _choose_rows(labelled: LabelledClips, split: Split | None) -> tuple[Sequence[Clip], list[str]]:

@@ -18,6 +18,7 @@ from data.staging import staged_file
 from models.bundle import open_bundle, open_session
 from models.metadata import Golden, ModelMetadata
 from models.pipeline import WaveformClassifier
+from training.calibration import Calibration
 from training.checkpoint import BEST, Checkpoint, load_checkpoint, rebuild_network
 from training.report import METRICS
 
@@ -54,7 +55,7 @@ def export(run: Path, out: Path) -> Exported:
         checkpoint.features,
         checkpoint.config.features,
         rebuild_network(checkpoint),
-        temperature=1.0,
+        temperature=_calibration(run, checkpoint).temperature,
     ).eval()
     graph = to_onnx(model)
     worst = check_parity(model, graph, out)
@@ -136,8 +137,15 @@ def _metadata(run: Path, checkpoint: Checkpoint, model: WaveformClassifier) -> M
         metrics=_run_metrics(run, checkpoint),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         temperature=model.temperature,
+        rejection_threshold=_calibration(run, checkpoint).threshold,
         golden=_golden(model),
     )
+
+
+def _calibration(run: Path, checkpoint: Checkpoint) -> Calibration:
+    if checkpoint.calibration is None:
+        raise ExportError(f"{run / BEST} was never calibrated; train again")
+    return checkpoint.calibration
 
 
 def _golden(model: WaveformClassifier) -> Golden:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,9 +24,11 @@ from training.batches import (
     EVALUATION_BATCH,
     Batches,
     StoredFeatures,
+    augmented_features,
     augmented_waveforms,
     stored_features,
 )
+from training.calibration import calibrate
 from training.checkpoint import (
     BEST,
     LAST,
@@ -35,6 +38,7 @@ from training.checkpoint import (
     rebuild_network,
     save_checkpoint,
 )
+from training.company import ALONE, Company
 from training.config import TrainConfig, TrainingError
 from training.learner import Learner
 
@@ -68,7 +72,7 @@ def fit(
     run: Path,
     config: TrainConfig,
     *,
-    extra: Dataset | None = None,
+    company: Company = ALONE,
     device: Device = "auto",
     resume: bool = False,
     on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None,
@@ -76,7 +80,7 @@ def fit(
 ) -> FitResult:
     """Train ``config.model`` on the dataset's training clips, into the folder ``run``.
 
-    All clips of ``extra`` are trained on besides. ``on_batch`` hears (epoch, batches done, batches
+    The company is trained on besides. ``on_batch`` hears (epoch, batches done, batches
     in all), ``on_epoch`` each finished epoch.
 
     Raises:
@@ -84,10 +88,10 @@ def fit(
             settings, there is nothing to train or validate on, or the loss is no longer finite.
     """
     place = choose_device(device)
-    data_hash = dataset.content_hash + (f"+{extra.content_hash}" if extra else "")
-    train = _training_batches(dataset, extra, config, place)
-    start = _starting_point(dataset, train, data_hash, run, config, resume)
+    train = _training_batches(dataset, company, config, place)
+    start = _starting_point(dataset, train, company.content_hash(dataset), run, config, resume)
     val = stored_features(dataset, config.features, "val", place)
+    val_as_trained = _as_trained(dataset, val, config, place)
     learner = Learner.at(start, place)
     checkpoint = start
     while not _finished(checkpoint):
@@ -105,7 +109,8 @@ def fit(
         )
         checkpoint = learner.checkpoint(checkpoint, record)
         if checkpoint.best is record:
-            save_checkpoint(run / BEST, checkpoint)
+            calibration = calibrate(*predict_logits(learner.released, val_as_trained))
+            save_checkpoint(run / BEST, replace(checkpoint, calibration=calibration))
         save_checkpoint(run / LAST, checkpoint)
         on_epoch(record)
     best = replace(load_checkpoint(run / BEST), history=checkpoint.history)
@@ -114,23 +119,45 @@ def fit(
 
 def measure(model: NormalisedNetwork, batches: StoredFeatures) -> tuple[float, float]:
     """Mean cross-entropy and accuracy, without dropout."""
+    logits, targets = map(torch.from_numpy, predict_logits(model, batches))
+    accuracy = (logits.argmax(1) == targets).double().mean()
+    return float(functional.cross_entropy(logits, targets)), float(accuracy)
+
+
+def predict_logits(
+    model: NormalisedNetwork, batches: StoredFeatures
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Logits (clips, labels) without dropout, and targets (clips,)."""
     model.eval()
-    loss, right = 0.0, 0
     with torch.inference_mode():
-        for features, targets in batches.in_order():
-            logits = model(features)
-            loss += float(functional.cross_entropy(logits, targets, reduction="sum"))
-            right += int((logits.argmax(1) == targets).sum())
-    return loss / len(batches), right / len(batches)
+        logits = [model(features).cpu() for features, _ in batches.in_order()]
+    return torch.cat(logits).numpy(), batches.targets.cpu().numpy()
+
+
+def _as_trained(
+    dataset: Dataset, val: StoredFeatures, config: TrainConfig, device: torch.device
+) -> StoredFeatures:
+    """The validation clips in the conditions of training, which is what scores are calibrated for.
+
+    A network that was trained on noise answers the clean clips of known voices almost perfectly;
+    calibrated on these it would be far too sure of itself everywhere else.
+    """
+    if not config.augment:
+        return val
+    return augmented_features(dataset, config.features, "val", Recipe(), config.seed, device)
 
 
 def _training_batches(
-    dataset: Dataset, extra: Dataset | None, config: TrainConfig, device: torch.device
+    dataset: Dataset, company: Company, config: TrainConfig, device: torch.device
 ) -> Batches:
-    if not (config.augment or extra or config.mixup or config.repeats > 1):
+    changed = config.augment or config.mixup or config.noise_only or config.repeats > 1
+    if company == ALONE and not changed:
         return stored_features(dataset, config.features, "train", device)
     recipe = replace(Recipe() if config.augment else UNCHANGED, p_mixup=config.mixup)
-    return augmented_waveforms(dataset, extra, config.features, recipe, config.repeats, device)
+    return augmented_waveforms(
+        dataset, company, config.features, recipe, device,
+        repeats=config.repeats, noise_only=config.noise_only,
+    )  # fmt: skip
 
 
 def _starting_point(

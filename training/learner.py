@@ -58,13 +58,14 @@ class Learner:
         torch.manual_seed(seed)  # dropout
         self.network.train()
         n_batches = -(-len(train) // config.batch_size)
-        loss_sum, right = torch.zeros(()), torch.zeros(())
+        loss_sum, right, answerable = torch.zeros(()), torch.zeros(()), torch.zeros(())
         for done, (features, targets) in enumerate(train.shuffled(config.batch_size, seed), 1):
             step = (epoch - 1) * n_batches + done
-            loss, hits = self._step(features, targets, config, step, n_batches)
+            loss, hits, words = self._step(features, targets, config, step, n_batches)
             loss_sum, right = loss_sum.to(loss) + loss * len(targets), right.to(hits) + hits
+            answerable = answerable.to(words) + words
             on_batch(epoch, done, n_batches)
-        return float(loss_sum) / len(train), float(right) / len(train)
+        return float(loss_sum) / len(train), float(right) / max(1.0, float(answerable))
 
     def checkpoint(self, before: Checkpoint, record: EpochRecord) -> Checkpoint:
         """The checkpoint after one more epoch."""
@@ -79,8 +80,8 @@ class Learner:
 
     def _step(
         self, features: Tensor, targets: Tensor, config: TrainConfig, step: int, n_batches: int
-    ) -> tuple[Tensor, Tensor]:
-        """Learn from one batch; its mean loss and number of clips that were right."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Learn from one batch; its mean loss, how many were right, and how many have a label."""
         rate = learning_rate(config, step, config.epochs * n_batches)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -94,8 +95,9 @@ class Learner:
         if self.released is not self.network:
             decay = min(config.averaging, step / (step + _AVERAGING_RAMP_STEPS))
             _average(self.released, self.network, decay)
-        right = (logits.detach().argmax(1) == targets.argmax(1)).sum()
-        return loss.detach(), right
+        has_label = targets.amax(1) > targets.amin(1)
+        right = (logits.detach().argmax(1) == targets.argmax(1)) & has_label
+        return loss.detach(), right.sum(), has_label.sum()
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:

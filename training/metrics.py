@@ -10,6 +10,7 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 Z95 = 1.959964  # the 97.5 % point of the normal distribution
+MOST_SPEAKERS = 20
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,36 @@ class Metrics:
             "confusion": self.confusion,
             "labels": list(self.labels),
         }
+
+    def speaker_lines(self, every: bool) -> list[str]:
+        """Speakers from worst to best with their intervals; the worst 20 unless ``every``."""
+        rows = sorted(self.per_speaker.items(), key=lambda item: item[1]["accuracy"])
+        lines = []
+        for name, row in rows if every else rows[:MOST_SPEAKERS]:
+            n_clips, accuracy = int(row["clips"]), row["accuracy"]
+            low, high = wilson_interval(round(accuracy * n_clips), n_clips)
+            lines.append(
+                f"  speaker {name}: {100 * accuracy:.1f} % of {n_clips} "
+                f"({100 * low:.1f} to {100 * high:.1f})"
+            )
+        if len(rows) > len(lines):
+            lines.append(f"  and {len(rows) - len(lines)} better ones; --by speaker lists them all")
+        if every and rows:
+            accuracies = [row["accuracy"] for _, row in rows]
+            lines.append(
+                f"  {len(rows)} speakers: mean {100 * float(np.mean(accuracies)):.2f} %, "
+                f"minimum {100 * accuracies[0]:.2f} % ({rows[0][0]})"
+            )
+        return lines
+
+    def label_lines(self) -> list[str]:
+        """Labels from the worst F1 to the best."""
+        rows = sorted(self.per_label.items(), key=lambda item: item[1]["f1"])
+        return [
+            f"  label {name}: F1 {row['f1']:.4f}, recall {100 * row['recall']:.1f} % of "
+            f"{row['clips']:.0f}, precision {100 * row['precision']:.1f} %"
+            for name, row in rows
+        ]
 
 
 def compute_metrics(

@@ -10,6 +10,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from data.staging import staged_file
 from training.checkpoint import EpochRecord
+from training.noise_sweep import NoisePoint
+from training.sureness import Sureness
 
 TRAINING_COLOUR, VALIDATION_COLOUR = "#1f6f8b", "#d1495b"
 _MAX_WRITTEN_CELLS = 20 * 20
@@ -55,6 +57,40 @@ def plot_confusion(
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
+    _save(figure, path)
+
+
+def plot_coverage(sureness: Sureness, title: str, path: Path) -> None:
+    """Accuracy of what is answered over the share that is, with the model's threshold marked."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    curve, answered = sureness.curve, sureness.answered
+    axes.plot([p.coverage for p in curve], [p.accuracy for p in curve], color=TRAINING_COLOUR)
+    axes.plot(
+        answered.coverage, answered.accuracy, "o", color=VALIDATION_COLOUR,
+        label=f"the model's threshold, {answered.threshold:.2f}",
+    )  # fmt: skip
+    axes.set(xlabel="share of clips answered", ylabel="accuracy of these", title=title, xlim=(0, 1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")
+    _save(figure, path)
+
+
+def plot_noise(points: Sequence[NoisePoint], clean: float, title: str, path: Path) -> None:
+    """Accuracy over the ratio of speech to noise, a line a kind, that without noise dotted."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for kind in dict.fromkeys(point.kind for point in points):
+        line = [(p.snr_db, p.accuracy) for p in points if p.kind == kind]
+        axes.plot(*zip(*line, strict=True), marker="o", label=kind)
+    axes.axhline(clean, color="0.4", linestyle=":", label="no noise added")
+    axes.set(xlabel="speech to noise (dB)", ylabel="accuracy", title=title, ylim=(0, 1.02))
+    axes.invert_xaxis()
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")
     _save(figure, path)
 
 

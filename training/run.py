@@ -7,6 +7,7 @@ from typing import Any
 from data.dataset import Dataset
 from models.device import Device
 from training.checkpoint import LAST, load_checkpoint
+from training.company import ALONE, Company
 from training.config import TrainConfig, default_config
 from training.fit import fit
 from training.progress import TrainingProgress
@@ -30,12 +31,12 @@ def train_run(
     out: Path,
     config: TrainConfig,
     *,
-    extra: Dataset | None = None,
+    company: Company = ALONE,
     device: Device = "auto",
     resume: bool = False,
     progress: TrainingProgress | None = None,
 ) -> dict[str, Any]:
-    """Train into ``out``, on all clips of ``extra`` too, and measure the best epoch.
+    """Train into ``out``, on its company too, and measure the best epoch.
 
     Returns what metrics.json holds.
 
@@ -44,7 +45,7 @@ def train_run(
     """
     heard = progress or TrainingProgress()
     result = fit(
-        dataset, out, config, extra=extra, device=device, resume=resume,
+        dataset, out, config, company=company, device=device, resume=resume,
         on_batch=heard.on_batch, on_epoch=heard.on_epoch,
     )  # fmt: skip
     return write_report(dataset, out, result)

@@ -129,7 +129,8 @@ def random_model(folder: Path) -> Path:
     metadata = ModelMetadata(
         labels=LABELS, features=features, feature_kind="mfcc",
         architecture={"name": "cnn", "options": {}}, training_data_hash="", metrics={},
-        created="", temperature=1.0, golden=Golden(golden.waveform, tuple(probabilities)),
+        created="", temperature=1.0, rejection_threshold=0.0,
+        golden=Golden(golden.waveform, tuple(probabilities)),
     )  # fmt: skip
     graph = onnx.load_from_string(to_onnx(model))
     onnx.helper.set_model_props(graph, metadata.to_props())

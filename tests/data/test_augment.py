@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from data import augment
+from data import augment, distort, noise, warp
 from data.augment import UNCHANGED, Recipe
 
 RATE_HZ = 8_000
@@ -32,17 +32,23 @@ def peak_hz(waveform: Tensor) -> float:
     return float(spectrum.argmax()) * RATE_HZ / len(waveform)
 
 
+def faint(like: Tensor) -> Tensor:
+    """A sound that fades in and out over the clip."""
+    return torch.hann_window(like.shape[1], periodic=False).expand_as(like)
+
+
 WAVEFORM_STEPS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
-    "speed": lambda x, g: augment.change_speed(x, (0.7, 0.8), g),
-    "shift": lambda x, g: augment.shift_time(x, 800, g),
-    "gain": lambda x, g: augment.change_gain(x, (-12.0, -6.0), g),
-    "equalise": lambda x, g: augment.equalise(x, 10.0, 1.0, g),
-    "band": lambda x, g: augment.limit_band(x, 1.0, RATE_HZ, g),
-    "reverberate": lambda x, g: augment.reverberate(x, (0.1, 0.3), 1.0, RATE_HZ, g),
-    "noise": lambda x, g: augment.add_noise(x, tones(300.0), (5.0, 10.0), 1.0, RATE_HZ, g),
-    "impulses": lambda x, g: augment.add_impulses(x, (0.1, 0.3), 1.0, g),
-    "clipping": lambda x, g: augment.clip_peaks(x, 1.0, g),
-    "codec": lambda x, g: augment.code_mu_law(x, 1.0, g),
+    "speed": lambda x, g: distort.change_speed(x, (0.7, 0.8), g),
+    "edges": lambda x, g: distort.cut_edges(x + 0.01 * faint(x), (-60.0, -20.0), 1.0, g),
+    "shift": lambda x, g: distort.shift_time(x, 800, g),
+    "gain": lambda x, g: distort.change_gain(x, (-12.0, -6.0), g),
+    "equalise": lambda x, g: distort.equalise(x, 10.0, 1.0, g),
+    "band": lambda x, g: distort.limit_band(x, 1.0, RATE_HZ, g),
+    "reverberate": lambda x, g: distort.reverberate(x, (0.1, 0.3), 1.0, RATE_HZ, g),
+    "noise": lambda x, g: noise.add_noise(x, tones(300.0), (5.0, 10.0), 1.0, RATE_HZ, g),
+    "impulses": lambda x, g: noise.add_impulses(x, (0.1, 0.3), 1.0, g),
+    "clipping": lambda x, g: distort.clip_peaks(x, 1.0, g),
+    "codec": lambda x, g: distort.code_mu_law(x, 1.0, g),
 }
 
 
@@ -80,73 +86,100 @@ def test_the_whole_chain_is_finite_also_on_silence() -> None:
 
 @pytest.mark.parametrize("factor", [0.8, 1.25])
 def test_speed_moves_pitch_and_length_together(factor: float) -> None:
-    out = augment.change_speed(tones(), (factor, factor), generator())
+    out = distort.change_speed(tones(), (factor, factor), generator())
     assert peak_hz(out[0]) == pytest.approx(1_000 * factor, abs=5)
     sounding = out[0].abs().gt(0.01).nonzero()
     assert int(sounding[-1] - sounding[0]) == pytest.approx(RATE_HZ / 2 / factor, rel=0.01)
 
 
 def test_gain_is_in_decibels() -> None:
-    out = augment.change_gain(tones(), (-20.0, -20.0), generator())
+    out = distort.change_gain(tones(), (-20.0, -20.0), generator())
     torch.testing.assert_close(out, tones() * 0.1)
 
 
 @pytest.mark.parametrize("snr_db", [20.0, 5.0, -5.0])
 def test_noise_is_mixed_at_its_ratio_to_the_sounding_part(snr_db: float) -> None:
     clean = tones()
-    noise = torch.randn(clean.shape, generator=generator())
-    added = augment.mix_at_snr(clean, noise, torch.full((BATCH, 1), snr_db)) - clean
-    found = 20 * torch.log10(augment.speech_level(clean) / augment.level(added))
+    hiss = torch.randn(clean.shape, generator=generator())
+    added = noise.mix_at_snr(clean, hiss, torch.full((BATCH, 1), snr_db)) - clean
+    found = 20 * torch.log10(noise.speech_level(clean) / noise.level(added))
     torch.testing.assert_close(found, torch.full((BATCH, 1), snr_db), atol=0.05, rtol=0)
 
 
 def test_speech_level_does_not_count_the_silence() -> None:
     tone_level = 0.3 / np.sqrt(2)
-    assert augment.speech_level(tones()).numpy() == pytest.approx(tone_level, rel=0.02)
+    assert noise.speech_level(tones()).numpy() == pytest.approx(tone_level, rel=0.02)
 
 
 def test_band_limits_cut_what_is_outside_them() -> None:
     hiss = torch.randn(64, RATE_HZ, generator=generator())
-    power = torch.fft.rfft(augment.limit_band(hiss, 1.0, RATE_HZ, generator())).abs().square()
+    power = torch.fft.rfft(distort.limit_band(hiss, 1.0, RATE_HZ, generator())).abs().square()
     assert float(power[:, :20].mean()) < 0.05 * float(power[:, 800:1200].mean())
 
 
 def test_reverberation_lengthens_the_sound_and_keeps_its_start() -> None:
     click = torch.zeros(BATCH, RATE_HZ)
     click[:, 1000] = 1.0
-    out = augment.reverberate(click, (0.3, 0.3), 1.0, RATE_HZ, generator())
+    out = distort.reverberate(click, (0.3, 0.3), 1.0, RATE_HZ, generator())
     assert float(out[:, :990].abs().max()) < 1e-5
     assert float(out[:, 1500:2500].square().sum()) > 1e-4
     torch.testing.assert_close(out[:, 1000], torch.ones(BATCH), atol=1e-4, rtol=0)
 
 
 def test_coloured_noise_falls_with_frequency() -> None:
-    noise = augment.coloured_noise(torch.zeros(64, RATE_HZ), generator())
-    power = torch.fft.rfft(noise / augment.level(noise)).abs().square().mean(0)
+    coloured = noise.coloured_noise(torch.zeros(64, RATE_HZ), generator())
+    power = torch.fft.rfft(coloured / noise.level(coloured)).abs().square().mean(0)
     assert float(power[50:150].mean()) > 5 * float(power[2000:3000].mean())
 
 
 def test_impulses_strike_the_drawn_share_of_samples() -> None:
     x = 0.1 * torch.ones(BATCH, RATE_HZ)
-    struck = augment.add_impulses(x, (0.2, 0.2), 1.0, generator()) != x
+    struck = noise.add_impulses(x, (0.2, 0.2), 1.0, generator()) != x
     assert float(struck.float().mean()) == pytest.approx(0.2, abs=0.01)
 
 
 def test_the_codec_has_few_levels() -> None:
-    coded = augment.code_mu_law(tones(), 1.0, generator())
+    coded = distort.code_mu_law(tones(), 1.0, generator())
     assert all(len(clip.unique()) <= 257 for clip in coded)
 
 
 def test_the_vocal_tract_warp_moves_a_band_up_or_down() -> None:
     features = torch.zeros(BATCH, 40, 10)
     features[:, 20] = 1.0
-    out = augment.warp_vocal_tract(features, (1.25, 1.25), generator())
+    out = warp.warp_vocal_tract(features, (1.25, 1.25), 0.0, generator())
     assert int(out[0, :, 0].argmax()) == 16
+
+
+def test_another_tempo_keeps_the_pitch_and_the_middle() -> None:
+    features = torch.zeros(BATCH, 40, 63)
+    features[:, 20, 21:42] = 1.0
+    out = warp.warp_time(features, (1.5, 1.5), 0.0, generator())
+    assert float(out[:, :20].abs().sum() + out[:, 21:].abs().sum()) == 0
+    loud = out[0, 20].nonzero().flatten()
+    assert (int(loud[0]), int(loud[-1])) == (24, 38)
+
+
+def test_an_uneven_tempo_never_runs_backwards() -> None:
+    ramp = torch.arange(63.0).expand(64, 1, 63)
+    out = warp.warp_time(ramp, (0.75, 1.35), 0.3, generator())
+    assert float(out.diff(dim=2).min()) >= 0
+    assert float(out.diff(dim=2).max()) <= 1.35 * 1.3 + 1e-3
+
+
+def test_edges_are_cut_where_the_word_is_weak_and_only_there() -> None:
+    word = tones()
+    weak = word.clone()
+    weak[:, RATE_HZ // 4 : RATE_HZ // 4 + 800] *= 0.01  # 40 dB down, as an "f" may be
+    weak[:, RATE_HZ // 2 : RATE_HZ // 2 + 800] *= 0.01  # inside the word
+    out = distort.cut_edges(weak, (-30.0, -30.0), 1.0, generator())
+    assert float(out[:, : RATE_HZ // 4 + 800].abs().max()) == 0
+    torch.testing.assert_close(out[:, RATE_HZ // 4 + 800 :], weak[:, RATE_HZ // 4 + 800 :])
+    assert torch.equal(distort.cut_edges(weak, (-60.0, -60.0), 1.0, generator()), weak)
 
 
 def test_masks_hide_whole_bands_and_frames_at_the_mean() -> None:
     features = torch.randn(BATCH, 40, 63, generator=generator())
-    out = augment.mask(features, 10, 20, 2, generator())
+    out = warp.mask(features, 10, 20, 2, generator())
     changed = out != features
     assert 0 < float(changed.float().mean()) < 0.9
     mean = features.mean(dim=(1, 2), keepdim=True).expand_as(features)

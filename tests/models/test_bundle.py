@@ -22,7 +22,7 @@ FEATURES = dataclasses.replace(FeatureConfig.for_rate(8_000), clip_seconds=0.25)
 WAVEFORM = np.linspace(-20_000, 20_000, FEATURES.clip_samples).astype(np.int16)
 KEYS = (
     "schema_version", "labels", "features", "feature_kind", "architecture", "training_data_hash",
-    "metrics", "created", "temperature", "golden",
+    "metrics", "created", "temperature", "rejection_threshold", "golden",
 )  # fmt: skip
 
 
@@ -41,6 +41,7 @@ METADATA = ModelMetadata(
     metrics={"test": {"accuracy": 0.5}},
     created="2026-01-02T03:04:05+00:00",
     temperature=1.25,
+    rejection_threshold=0.4,
     golden=Golden(WAVEFORM, tuple(probabilities(WAVEFORM / 32768).tolist())),
 )
 
@@ -114,7 +115,7 @@ def test_a_missing_key_is_named(write: Callable[..., Path], key: str) -> None:
 
 GOLDEN = json.loads(METADATA.to_props()["earshot.golden"])
 MALFORMED: list[tuple[str, Any]] = [
-    ("schema_version", 2), ("schema_version", "1"), ("schema_version", None),
+    ("schema_version", 1), ("schema_version", "1"), ("schema_version", None),
     ("labels", []), ("labels", "abc"), ("labels", [1, 2, 3]), ("labels", ["a", "b", "a"]),
     ("features", {}), ("features", []), ("features", FEATURES.to_dict() | {"n_mels": 0}),
     ("features", FEATURES.to_dict() | {"colour": 1}),
@@ -126,6 +127,8 @@ MALFORMED: list[tuple[str, Any]] = [
     ("created", None), ("created", 2026),
     ("temperature", 0), ("temperature", -1), ("temperature", float("nan")), ("temperature", "1"),
     ("temperature", float("inf")), ("temperature", None), ("temperature", True),
+    ("rejection_threshold", -0.1), ("rejection_threshold", 1.1), ("rejection_threshold", True),
+    ("rejection_threshold", "0"), ("rejection_threshold", float("nan")),
     ("golden", None), ("golden", {}), ("golden", [1]),
     ("golden", GOLDEN | {"waveform_int16_base64": "*"}),
     ("golden", GOLDEN | {"waveform_int16_base64": 5}),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import onnx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
@@ -31,6 +32,20 @@ def model(trained: tuple[Path, Path]) -> Path:
 @pytest.fixture(scope="session")
 def classifier(model: Path) -> Classifier:
     return Classifier.open(model)
+
+
+@pytest.fixture(scope="session")
+def shy_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with a rejection threshold that only its surest answers reach."""
+    graph = onnx.load(model)
+    for prop in graph.metadata_props:
+        if prop.key == "earshot.rejection_threshold":
+            prop.value = "0.9999"
+        if prop.key == "earshot.labels":
+            assert "unknown" not in prop.value
+    path = tmp_path_factory.mktemp("shy") / "shy.onnx"
+    onnx.save(graph, path)
+    return path
 
 
 class Client:

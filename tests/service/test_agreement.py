@@ -70,9 +70,11 @@ def heard(path: Path, run: Path) -> tuple[np.ndarray, int]:
 def by_pytorch(run: Path, path: Path) -> np.ndarray:
     """Probabilities (labels,) of the checkpoint's own network."""
     checkpoint = load_checkpoint(run / BEST)
+    assert checkpoint.calibration is not None
     whole = WaveformClassifier(
-        checkpoint.features, checkpoint.config.features, rebuild_network(checkpoint), 1.0
-    ).eval()
+        checkpoint.features, checkpoint.config.features, rebuild_network(checkpoint),
+        checkpoint.calibration.temperature,
+    ).eval()  # fmt: skip
     with torch.inference_mode():
         probabilities, _ = whole(torch.from_numpy(loudest_clip(*heard(path, run)))[None])
     return probabilities[0].numpy()

@@ -3,6 +3,7 @@
 import gzip
 import struct
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from anyio.from_thread import BlockingPortal
 from fastapi.openapi.models import OpenAPI
 
+from service.app import create_app
+from service.settings import Settings
 from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, placed, tone, wav, wav_header
 from tests.service.conftest import Client
 
@@ -33,6 +36,18 @@ def test_one_file_of_a_form(client: Client) -> None:
     assert sum(entry["score"] for entry in result["scores"]) == pytest.approx(1, abs=1e-5)
     [window] = result["windows"]
     assert window == {"start": 0, "end": 0.4, "label": "mid", "score": result["score"]}
+
+
+def test_a_service_that_rejects_says_unknown_and_keeps_the_scores(
+    shy_model: Path, portal: BlockingPortal
+) -> None:
+    app = create_app(Settings(model=shy_model, reject=True))
+    with portal.wrap_async_context_manager(app.router.lifespan_context(app)):
+        hiss = upload(("hiss.wav", wav(noise(1.0, 0.1))))
+        [result] = Client(app, portal).post(URL, **hiss).json()["results"]
+    assert result["label"] == "unknown" == result["windows"][0]["label"]
+    assert result["scores"][0]["label"] in PITCHES_HZ
+    assert result["score"] == result["scores"][0]["score"]
 
 
 def test_many_files_are_answered_in_their_order_and_names_may_repeat(client: Client) -> None:

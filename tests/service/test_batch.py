@@ -66,6 +66,24 @@ def test_top_k_adds_the_next_labels(earshot: Earshot, model: Path, tones: Path) 
     assert [entry["label"] for entry in ranked] == [first["label"], first["label_2"]]
 
 
+def test_what_scores_too_low_is_unknown_only_when_that_is_asked_for(
+    earshot: Earshot, shy_model: Path, tones: Path
+) -> None:
+    (tones / "a.wav").write_bytes(wav(noise(1.0, 0.1)))
+    arguments = ("classify", tones, "--model", shy_model, "--top-k", 2)
+    plain, shy = rows(earshot(*arguments).stdout), rows(earshot(*arguments, "--reject").stdout)
+    for before, after in zip(plain, shy, strict=True):
+        label = "unknown" if float(before["score"]) < 0.9999 else before["label"]
+        assert before | {"label": label} == after
+    assert plain[0]["label"] in PITCHES_HZ
+    assert shy[0]["label"] == "unknown"
+    out = tones / "r.jsonl"
+    earshot(*arguments, "--reject", "--out", out)
+    first = json.loads(out.read_text("utf-8").splitlines()[0])
+    assert first["label"] == "unknown"
+    assert first["scores"][0]["label"] == plain[0]["label"]
+
+
 def test_windows_give_a_row_each_in_order_of_time(
     earshot: Earshot, model: Path, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from data.dataset import Dataset
 from data.folds import speaker_folds
 from data.splits import SplitError
 from training.checkpoint import EpochRecord
+from training.company import Company
 from training.config import TrainConfig, TrainingError, default_config
 from training.crossval import cross_validate
 from training.fit import fit
@@ -61,28 +62,33 @@ def test_impossible_folds_are_refused(
 def test_all_folds_are_trained_reported_and_resumed(
     tones: Dataset, other_tones: Dataset, tmp_path: Path
 ) -> None:
-    found = cross_validate(tones, tmp_path, QUICK, extra=other_tones)
+    found = cross_validate(tones, tmp_path, QUICK, company=Company(extra=other_tones))
     assert [fold.name for fold in found.folds] == ["speaker0", "speaker1", "speaker2", "speaker3"]
     assert sum(fold.clips for fold in found.folds) == 60
     assert found.minimum.accuracy <= found.mean <= 1
     written = json.loads((tmp_path / "crossval.json").read_text())
     assert written["mean"] == found.mean
-    again = cross_validate(tones, tmp_path, QUICK, extra=other_tones)
+    again = cross_validate(tones, tmp_path, QUICK, company=Company(extra=other_tones))
     assert again == found
     assert "mean" in found.text()
 
 
 def test_extra_clips_must_fit(tones: Dataset, other_tones: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="labels"):
-        fit(tones, tmp_path, QUICK, extra=replace(other_tones, labels=("low", "other")))
+        fit(
+            tones,
+            tmp_path,
+            QUICK,
+            company=Company(extra=replace(other_tones, labels=("low", "other"))),
+        )
     features = replace(tones.features, n_mels=20, n_mfcc=20)
     with pytest.raises(TrainingError, match="--sample-rate"):
-        fit(tones, tmp_path, QUICK, extra=replace(other_tones, features=features))
+        fit(tones, tmp_path, QUICK, company=Company(extra=replace(other_tones, features=features)))
 
 
 def test_test_clips_are_not_let_in_as_extra_ones(tones: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="must not be trained on"):
-        fit(tones, tmp_path, QUICK, extra=tones)
+        fit(tones, tmp_path, QUICK, company=Company(extra=tones))
 
 
 def test_the_rate_of_one_cycle_rises_then_falls_to_nothing() -> None:

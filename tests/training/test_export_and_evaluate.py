@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import soundfile
 import torch
 
 from data.dataset import Dataset
@@ -47,8 +48,9 @@ def test_onnx_equals_pytorch_at_any_batch_size(
     session = open_bundle(exported.path).session
     checkpoint = load_checkpoint(tmp_path / "run" / BEST)
     whole = WaveformClassifier(
-        checkpoint.features, config.features, rebuild_network(checkpoint), 1.0
-    ).eval()
+        checkpoint.features, config.features, rebuild_network(checkpoint),
+        exported.metadata.temperature,
+    ).eval()  # fmt: skip
     waveforms = np.array(tones.array("waveforms")[:5])
     for batch in (waveforms[:1], waveforms):
         found = session.run(["probabilities"], {"waveform": batch})[0]
@@ -69,7 +71,8 @@ def test_the_metadata_says_what_was_trained(model: Path, tones: Dataset) -> None
     assert metadata.features == tones.features
     assert metadata.training_data_hash == tones.content_hash
     assert metadata.metrics["test"]["clips"] == 12
-    assert metadata.temperature == 1.0
+    assert 0.05 <= metadata.temperature <= 20
+    assert 0 < metadata.rejection_threshold < 1
 
 
 def test_drift_is_refused(run: Path, tmp_path: Path) -> None:
@@ -150,7 +153,74 @@ def test_the_evaluation_report_is_json_and_a_picture(
     write_evaluation(found, tmp_path / "report")
     written = json.loads((tmp_path / "report" / "evaluation.json").read_text())
     assert written["accuracy"] == found.metrics.accuracy
-    assert (tmp_path / "report" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert 0 <= written["sureness"]["calibration_error"] <= 1
+    assert written["noise"] == []
+    for name in ("confusion.png", "coverage.png"):
+        assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sweep_tells_accuracy_for_each_kind_and_ratio(
+    model: Path, tones_csv: Path, tmp_path: Path
+) -> None:
+    hiss = np.random.default_rng(0).normal(0, 0.1, 4_000)
+    (tmp_path / "noise").mkdir()
+    soundfile.write(tmp_path / "noise" / "hiss.wav", hiss, 16_000)
+    found = evaluate_model(model, tones_csv, noise=True, noise_dir=tmp_path / "noise")
+    assert {p.kind for p in found.noise} == {"white", "pink", "brown", "hum", "babble", "recorded"}
+    assert all(point.clips == 60 for point in found.noise)
+    white = [p.accuracy for p in found.noise if p.kind == "white"]
+    assert white[0] > white[-1]  # 20 dB against 0 dB
+    assert (
+        found.noise
+        == evaluate_model(model, tones_csv, noise=True, noise_dir=tmp_path / "noise").noise
+    )
+    assert "recorded" in found.text()
+    write_evaluation(found, tmp_path / "report")
+    assert (tmp_path / "report" / "noise.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"no sound", "broken.wav cannot be used"), (None, "is silent")]
+)
+def test_noise_that_cannot_be_used_is_named(
+    content: bytes | None, words: str, model: Path, tones_csv: Path, tmp_path: Path
+) -> None:
+    if content is None:
+        soundfile.write(tmp_path / "broken.wav", np.zeros(800), 8_000)
+    else:
+        (tmp_path / "broken.wav").write_bytes(content)
+    with pytest.raises(EarshotError, match=words):
+        evaluate_model(model, tones_csv, noise_dir=tmp_path)
+
+
+def test_babble_of_one_speaker_is_refused(model: Path, tones_csv: Path, tmp_path: Path) -> None:
+    rows = [f"{tones_csv.parent}/low_{n}.wav,low,alone" for n in range(3)]
+    csv_path = tmp_path / "labels.csv"
+    csv_path.write_text("\n".join(["filename,label,speaker", *rows]))
+    with pytest.raises(EarshotError, match="one speaker only"):
+        evaluate_model(model, csv_path, noise=True)
+
+
+def test_other_words_are_tried_and_must_be_other_words(
+    model: Path, tones_csv: Path, tmp_path: Path
+) -> None:
+    csv_path = tmp_path / "others.csv"
+    csv_path.write_text(f"filename,label\n{tones_csv.parent}/low_1.wav,gong\n")
+    found = evaluate_model(model, tones_csv, others_csv=csv_path)
+    assert found.sureness.rejected["other words"] in (0.0, 1.0)
+    assert "other words" in found.text()
+    with pytest.raises(EarshotError, match="'low', which the model knows"):
+        evaluate_model(model, tones_csv, others_csv=tones_csv)
+
+
+def test_by_speaker_and_by_label_list_them_all(model: Path, tones_csv: Path) -> None:
+    found = evaluate_model(model, tones_csv)
+    by_speaker, by_label = found.text("speaker"), found.text("label")
+    for name in ("speaker0", "speaker3", "4 speakers: mean", "minimum"):
+        assert name in by_speaker
+    for label in ("low", "mid", "high"):
+        assert f"label {label}: F1" in by_label
+    assert "speaker0" not in by_label
 
 
 def test_replacing_a_model_is_all_or_nothing(run: Path, tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""Random numbers for augmentation: one per clip, of a ``torch.Generator``, on its device."""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+Range = tuple[float, float]
+
+
+def sometimes(before: Tensor, after: Tensor, chance: float, generator: Generator) -> Tensor:
+    drawn = torch.rand((len(before), 1), generator=generator, device=before.device) < chance
+    return torch.where(drawn, after, before)
+
+
+def uniform(batch: int, bounds: Range, like: Tensor, generator: Generator) -> Tensor:
+    """A number per clip (batch, 1)."""
+    drawn = torch.rand((batch, 1), generator=generator, device=like.device, dtype=like.dtype)
+    return bounds[0] + (bounds[1] - bounds[0]) * drawn
+
+
+def log_uniform(batch: int, bounds: Range, like: Tensor, generator: Generator) -> Tensor:
+    return uniform(batch, (math.log(bounds[0]), math.log(bounds[1])), like, generator).exp()
+
+
+def normal(shape: tuple[int, int], like: Tensor, generator: Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
+
+
+def rand_like(like: Tensor, generator: Generator) -> Tensor:
+    return torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+
+
+def decibels_to_factor(decibels: Tensor) -> Tensor:
+    """Amplitude factor."""
+    return torch.pow(10.0, decibels / 20)

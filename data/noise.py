@@ -1,0 +1,138 @@
+"""Noise of all kinds, and mixing it with speech at a ratio: (batch, samples) in and out.
+
+Pure functions of tensors and a ``torch.Generator`` of their device; each clip draws its own.
+"""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+from data.draw import Range, decibels_to_factor, normal, rand_like, sometimes, uniform
+
+_EPSILON = 1e-9
+
+
+def add_noise(
+    waveforms: Tensor,
+    babble: Tensor,
+    snr_db: Range,
+    chance: float,
+    sample_rate_hz: int,
+    generator: Generator,
+) -> Tensor:
+    """Background at a drawn signal-to-noise ratio: coloured noise, babble or mains hum.
+
+    The ratio is of the clip's energy where it sounds (its loudest half) to that of the noise.
+    Babble is the sum of four clips of ``babble`` (batch, samples), rolled at random.
+    """
+    batch = len(waveforms)
+    kinds = torch.stack(
+        [
+            coloured_noise(waveforms, generator),
+            mix_babble(babble, 4, generator),
+            mix_babble(babble, 1, generator),
+            hum(waveforms, sample_rate_hz, generator),
+        ]
+    )
+    chosen = torch.multinomial(
+        torch.tensor([0.5, 0.3, 0.1, 0.1], device=waveforms.device),
+        batch, replacement=True, generator=generator,
+    )  # fmt: skip
+    noise = kinds[chosen, torch.arange(batch, device=waveforms.device)]
+    ratio = uniform(batch, snr_db, waveforms, generator)
+    return sometimes(waveforms, mix_at_snr(waveforms, noise, ratio), chance, generator)
+
+
+def draw_background(babble: Tensor, sample_rate_hz: int, generator: Generator) -> Tensor:
+    """Sound without a word (batch, samples), from digital silence to loud noise.
+
+    A third each is coloured noise, the babble of eight voices of ``babble`` (batch, samples), and
+    hum in hiss; levels are uniform from -90 to -6 decibels, and a tenth of the clips are silent.
+    """
+    batch = len(babble)
+    hiss = coloured_noise(babble, generator)
+    kinds = torch.stack(
+        [
+            hiss / (level(hiss) + _EPSILON),
+            mix_babble(babble, 8, generator) / 8**0.5,
+            hum(babble, sample_rate_hz, generator) + 0.1 * hiss / (level(hiss) + _EPSILON),
+        ]
+    )
+    chosen = torch.randint(3, (batch,), generator=generator, device=babble.device)
+    gain = decibels_to_factor(uniform(batch, (-90.0, -6.0), babble, generator))
+    sounds = torch.rand((batch, 1), generator=generator, device=babble.device) > 0.1
+    return kinds[chosen, torch.arange(batch, device=babble.device)] * gain * sounds
+
+
+def mix_at_snr(waveforms: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
+    """Waveforms plus noise (batch, samples) at ratios (batch, 1) of speech level to noise level."""
+    gain = speech_level(waveforms) / (level(noise) + _EPSILON) * decibels_to_factor(-snr_db)
+    return waveforms + noise * gain
+
+
+def level(waveforms: Tensor) -> Tensor:
+    """Root mean square (batch, 1)."""
+    return waveforms.square().mean(1, keepdim=True).sqrt()
+
+
+def speech_level(waveforms: Tensor) -> Tensor:
+    """Root mean square (batch, 1) over the blocks of 20th of a clip within 20 dB of the loudest."""
+    batch, samples = waveforms.shape
+    size = samples // 20
+    energy = waveforms[:, : size * 20].reshape(batch, 20, size).square().mean(2)
+    loud = (energy >= energy.amax(1, keepdim=True) * 1e-2).to(energy.dtype)
+    return ((energy * loud).sum(1, keepdim=True) / loud.sum(1, keepdim=True)).sqrt()
+
+
+def coloured_noise(like: Tensor, generator: Generator) -> Tensor:
+    """Noise (batch, samples) whose power falls as 1/f to the power of 0 (white) to 2 (brown)."""
+    return power_law_noise(like, uniform(len(like), (0.0, 2.0), like, generator), generator)
+
+
+def power_law_noise(like: Tensor, exponents: Tensor, generator: Generator) -> Tensor:
+    """Noise (batch, samples) whose power falls as 1/f to the power of ``exponents`` (batch, 1).
+
+    0 is white, 1 pink, 2 brown.
+    """
+    batch, samples = like.shape
+    spectrum = torch.fft.rfft(normal((batch, samples), like, generator))
+    bins = torch.arange(spectrum.shape[1], device=like.device, dtype=like.dtype).clamp_min(4)
+    noise: Tensor = torch.fft.irfft(spectrum * bins.pow(-exponents / 2), samples)
+    return noise
+
+
+def mix_babble(babble: Tensor, voices: int, generator: Generator) -> Tensor:
+    """``voices`` clips (batch, samples) of ``babble``, drawn and rolled at random, as one sound."""
+    batch, samples = babble.shape
+    mixed = torch.zeros_like(babble)
+    for _ in range(voices):
+        order = torch.randperm(batch, generator=generator, device=babble.device)
+        roll = int(torch.randint(samples, (1,), generator=generator, device=babble.device))
+        voice = babble[order]
+        mixed = mixed + (voice / (level(voice) + _EPSILON)).roll(roll, dims=1)
+    return mixed
+
+
+def hum(like: Tensor, sample_rate_hz: int, generator: Generator) -> Tensor:
+    """Mains hum (batch, samples): 50 or 60 Hz and five harmonics of falling strength."""
+    batch, samples = like.shape
+    time = torch.arange(samples, device=like.device, dtype=like.dtype) / sample_rate_hz
+    pick = torch.rand((batch, 1), generator=generator, device=like.device)
+    base_hz = 50.0 + 10.0 * (pick < 0.5).to(like.dtype)
+    total = torch.zeros_like(like)
+    for harmonic in range(1, 7):
+        phase = uniform(batch, (0, 2 * math.pi), like, generator)
+        strength = uniform(batch, (0.2, 1.0), like, generator) / harmonic
+        total = total + strength * torch.sin(2 * math.pi * harmonic * base_hz * time + phase)
+    return total
+
+
+def add_impulses(waveforms: Tensor, share: Range, chance: float, generator: Generator) -> Tensor:
+    """Replace a share of all samples by spikes up to the clip's peak, as a broken line does."""
+    batch = len(waveforms)
+    wanted = uniform(batch, share, waveforms, generator)
+    struck = rand_like(waveforms, generator) < wanted
+    peak = waveforms.abs().amax(1, keepdim=True)
+    spikes = (2 * rand_like(waveforms, generator) - 1) * peak
+    return sometimes(waveforms, torch.where(struck, spikes, waveforms), chance, generator)

@@ -1,0 +1,149 @@
+"""Broadcasted residual learning: frequency in two dimensions, time in one.
+
+"Broadcasted Residual Learning for Efficient Keyword Spotting" (BC-ResNet, arXiv:2106.04140, table
+1). A block looks along frequency, averages the bins away, looks along time where that is cheap, and
+adds what it found back to every bin. Batch statistics are kept for each of up to five sub-bands
+(SubSpectralNorm, arXiv:2103.13620). ``width`` multiplies the channels: the paper has 1, 1.5, 2, 3,
+6 and 8. With ten labels, 40 bands and 63 frames:
+
+width  parameters  multiply-adds
+1           9,108    2.1 million
+2          26,968    6.5 million
+3          53,620   13.3 million
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from data.errors import EarshotError
+from models.network import Network
+
+STEM_CHANNELS, HEAD_CHANNELS = 16, 32
+SUB_BANDS = 5
+# The fifth convolution reads five rows of frequency; three halvings leave one row of eight bins.
+MIN_BINS, MIN_FRAMES, HALVINGS = 33, 5, 8
+HEAD_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Blocks of equal width; the first one changes the channels and may halve frequency."""
+
+    channels: int
+    blocks: int
+    stride: int
+    dilation: int
+
+
+STAGES = (Stage(8, 2, 1, 1), Stage(12, 2, 2, 2), Stage(16, 4, 2, 4), Stage(20, 4, 1, 8))
+
+
+@dataclass(frozen=True)
+class BcResNetConfig:
+    """Options of ``BcResNet``."""
+
+    width: float = 2.0
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0.25 <= self.width <= 16:
+            raise EarshotError(f"bcresnet's width is from 0.25 to 16, found {self.width}")
+
+
+class BcResNet(Network):
+    """Features (batch, bins, frames) to logits (batch, labels); 32 * width values in between."""
+
+    def __init__(self, bins: int, frames: int, n_labels: int, config: BcResNetConfig) -> None:
+        super().__init__()
+        if bins < MIN_BINS or frames < MIN_FRAMES:
+            raise EarshotError(
+                f"bcresnet needs features of {MIN_BINS} x {MIN_FRAMES} or more, "
+                f"found {bins} x {frames}; use log_mel, or prepare with more --n-mels"
+            )
+        before, rows = round(STEM_CHANNELS * config.width), _halved(bins)
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, before, 5, stride=(2, 1), padding=2, bias=False),
+            nn.BatchNorm2d(before), nn.ReLU(),
+        )  # fmt: skip
+        layers: list[nn.Module] = []
+        for stage in STAGES:
+            after = round(stage.channels * config.width)
+            for number in range(stage.blocks):
+                stride = stage.stride if number == 0 else 1
+                rows = _halved(rows) if stride == 2 else rows
+                layers.append(_Block(before, after, rows, stride, stage.dilation, config.dropout))
+                before = after
+        self.blocks = nn.Sequential(*layers)
+        dim = round(HEAD_CHANNELS * config.width)
+        self.last = nn.Sequential(
+            nn.Conv2d(before, before, HEAD_ROWS, padding=(0, 2), groups=before, bias=False),
+            nn.Conv2d(before, dim, 1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Linear(dim, n_labels)
+
+    def embed(self, features: Tensor) -> Tensor:
+        x = self.stem(features.unsqueeze(1))  # (batch, 16 * width, ceil(bins / 2), frames)
+        x = self.blocks(x)  # (batch, 20 * width, ceil(bins / 8), frames)
+        x = self.last(x)  # (batch, 32 * width, ceil(bins / 8) - 4, frames)
+        embedding: Tensor = x.mean(dim=(2, 3))
+        return embedding
+
+
+class _Block(nn.Module):
+    """One broadcasted residual block; with other channels than before it is a transition block."""
+
+    def __init__(
+        self, before: int, after: int, rows: int, stride: int, dilation: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.transition = before != after
+        change: Sequence[nn.Module] = (
+            (nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
+            if self.transition
+            else ()
+        )
+        self.frequency = nn.Sequential(
+            *change,
+            nn.Conv2d(
+                after, after, (3, 1), stride=(stride, 1), padding=(1, 0), groups=after, bias=False
+            ),
+            SubSpectralNorm(after, rows),
+        )
+        self.time = nn.Sequential(
+            nn.Conv2d(
+                after, after, (1, 3), padding=(0, dilation), dilation=(1, dilation), groups=after,
+                bias=False,
+            ),
+            nn.BatchNorm2d(after), nn.SiLU(), nn.Conv2d(after, after, 1, bias=False),
+            nn.Dropout2d(dropout),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        bands = self.frequency(x)  # (batch, channels, rows, frames)
+        broadcast = self.time(bands.mean(dim=2, keepdim=True))  # (batch, channels, 1, frames)
+        found: Tensor = bands + broadcast
+        return (found if self.transition else found + x).relu()
+
+
+class SubSpectralNorm(nn.Module):
+    """Batch normalisation of (batch, channels, rows, frames) with statistics for each sub-band.
+
+    Of up to five sub-bands, as many as divide the rows evenly.
+    """
+
+    def __init__(self, channels: int, rows: int) -> None:
+        super().__init__()
+        self.sub_bands = max(n for n in range(1, SUB_BANDS + 1) if rows % n == 0)
+        self.norm = nn.BatchNorm2d(channels * self.sub_bands)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, channels, rows, frames = x.shape
+        split = (-1, channels * self.sub_bands, rows // self.sub_bands, frames)
+        normalised: Tensor = self.norm(x.reshape(split))
+        return normalised.reshape(-1, channels, rows, frames)
+
+
+def _halved(size: int) -> int:
+    return (size + 1) // 2

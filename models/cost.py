@@ -1,0 +1,34 @@
+"""What a network costs: multiply-adds of one clip, counted on a real forward pass."""
+
+import torch
+from torch import Tensor, nn
+
+from models.network import Network
+
+
+def multiply_adds(network: Network, bins: int, frames: int) -> int:
+    """Multiply-adds of convolutions, linear and recurrent layers for features (1, bins, frames).
+
+    Normalisation, activations and pooling are left out, as papers on keyword spotting do.
+    """
+    total = 0
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.RNNBase):
+            steps = inputs[0].shape[0] * inputs[0].shape[1]
+            total += steps * sum(p.numel() for p in module.parameters() if p.dim() == 2)
+        elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+            # Each output value is one row of the weights times as many inputs.
+            total += output.numel() * module.weight[0].numel()
+
+    hooks = [module.register_forward_hook(count) for module in network.modules()]
+    was_training = network.training
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, bins, frames))
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return total

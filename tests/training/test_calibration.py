@@ -1,0 +1,68 @@
+"""Calibration recovers a known temperature, and its errors and curves are what they claim."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from training.calibration import (
+    at_threshold,
+    calibrate,
+    calibration_error,
+    coverage_curve,
+    fit_temperature,
+    rejection_threshold,
+)
+
+
+def honest_logits(n_clips: int = 20_000) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits (clips, 5) and targets drawn from their own softmax: calibrated by construction."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (n_clips, 5))
+    cumulative = softmax(logits, axis=1).cumsum(1)
+    return logits, (rng.random((n_clips, 1)) > cumulative).sum(1).astype(np.int64)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_a_temperature_is_found_again(temperature: float) -> None:
+    logits, targets = honest_logits()
+    assert fit_temperature(logits * temperature, targets) == pytest.approx(temperature, rel=0.05)
+
+
+def test_calibration_takes_the_error_of_overconfident_scores_away() -> None:
+    logits, targets = honest_logits()
+    found = calibrate(logits * 3, targets)
+    assert found.error_before > 0.1
+    assert found.error_after < 0.02
+
+
+@pytest.mark.parametrize("scale", [3.0, 30.0])
+def test_few_clips_that_are_all_right_hardly_change_the_temperature(scale: float) -> None:
+    found = calibrate(np.tile(scale * np.eye(4), (5, 1)), np.tile(np.arange(4), 5))
+    assert 0.5 < found.temperature <= 1
+
+
+def test_the_error_is_the_gap_between_score_and_share_that_is_right() -> None:
+    scores = np.full(100, 0.9)
+    assert calibration_error(scores, np.arange(100) < 60) == pytest.approx(0.3)
+    assert calibration_error(scores, np.arange(100) < 90) == pytest.approx(0.0)
+    mixed = np.array([1.0, 1.0, 0.5, 0.5])
+    assert calibration_error(mixed, np.array([True, True, True, False])) == pytest.approx(0)
+
+
+def test_the_threshold_keeps_what_is_right() -> None:
+    scores = np.linspace(0, 1, 1_001)
+    threshold = rejection_threshold(scores, scores > 0.5)
+    assert (scores[scores > 0.5] >= threshold).mean() == pytest.approx(0.975, abs=0.003)
+    assert rejection_threshold(scores, np.zeros(1_001, bool)) == 0
+
+
+def test_the_curve_runs_from_all_clips_to_the_surest() -> None:
+    scores = np.array([0.9, 0.5, 0.9, 0.2])
+    curve = coverage_curve(scores, [True, False, True, False])
+    assert [(p.threshold, p.coverage, p.accuracy) for p in curve] == [
+        (0.2, 1.0, 0.5), (0.5, 0.75, pytest.approx(2 / 3)), (0.9, 0.5, 1.0),
+    ]  # fmt: skip
+    for point in curve:
+        assert at_threshold(scores, [True, False, True, False], point.threshold) == point
+    assert at_threshold(scores, [True, False, True, False], 0.95).coverage == 0

@@ -1,0 +1,115 @@
+"""Scores that mean what they say: temperature, calibration error, and when to answer "unknown"."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp, softmax
+
+Floats = NDArray[np.floating[Any]]
+BINS = 15  # as in the paper below
+# Below and above, a temperature no longer calibrates anything: the scores are all 1 or all alike.
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+# Of the logarithm of the temperature: most networks need 0.5 to 2.
+PRIOR_DEVIATION = 0.5
+# Of the right answers on validation clips that rejection keeps.
+KEPT_SHARE = 0.975
+# A sure answer is never held back, however sure those on the validation clips were.
+MAX_THRESHOLD = 0.9
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is measured on validation clips and written into the model file.
+
+    Scores are softmax of logits over ``temperature``; one below ``threshold`` is better answered
+    with "unknown". Calibration errors are before and after the temperature.
+    """
+
+    temperature: float
+    threshold: float
+    error_before: float
+    error_after: float
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class CoveragePoint:
+    """The share ``coverage`` of all clips scores ``threshold`` or more; ``accuracy`` is theirs."""
+
+    threshold: float
+    coverage: float
+    accuracy: float
+
+
+def calibrate(logits: Floats, targets: NDArray[np.int64]) -> Calibration:
+    """Fit temperature and threshold to logits (clips, labels) of clips that were not trained on."""
+    temperature = fit_temperature(logits, targets)
+    right = logits.argmax(1) == targets
+    scores = softmax(logits / temperature, axis=1).max(1)
+    return Calibration(
+        temperature,
+        rejection_threshold(scores, right),
+        calibration_error(softmax(logits, axis=1).max(1), right),
+        calibration_error(scores, right),
+    )
+
+
+def fit_temperature(logits: Floats, targets: NDArray[np.int64]) -> float:
+    """The temperature of the least cross-entropy (Guo et al., arXiv:1706.04599, section 4.2).
+
+    A prior holds it near 1: clips that were all answered rightly would be fitted best by scores
+    without any doubt, and do not prove that every clip will be.
+    """
+    logits = logits.astype(np.float64)
+    rows = np.arange(len(targets))
+
+    def cost(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        cross_entropy = np.sum(logsumexp(scaled, axis=1) - scaled[rows, targets])
+        return float(cross_entropy + (log_temperature / PRIOR_DEVIATION) ** 2 / 2)
+
+    bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
+    return float(np.exp(minimize_scalar(cost, bounds=bounds, method="bounded").x))
+
+
+def calibration_error(scores: Floats, right: NDArray[np.bool_]) -> float:
+    """Expected calibration error: how far scores are from the share that is right, over 15 bins.
+
+    ``scores`` (clips,) are of the winning labels. arXiv:1706.04599, equation 3.
+    """
+    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, weights=scores - right, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(scores))
+
+
+def rejection_threshold(scores: Floats, right: NDArray[np.bool_]) -> float:
+    """The score that 97.5 % of the right answers reach, at most 0.9; 0 when none is right."""
+    if not right.any():
+        return 0.0
+    return min(MAX_THRESHOLD, float(np.quantile(scores[right], 1 - KEPT_SHARE)))
+
+
+def coverage_curve(scores: Floats, right: Sequence[bool]) -> list[CoveragePoint]:
+    """Accuracy of the surest answers, from all of them to the one surest; a point a score."""
+    order = np.argsort(-scores, kind="stable")
+    accuracy = np.cumsum(np.asarray(right)[order]) / np.arange(1, len(order) + 1)
+    ordered = scores[order]
+    # Equal scores are kept or rejected together.
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))[::-1]
+    return [
+        CoveragePoint(float(ordered[i]), (int(i) + 1) / len(order), float(accuracy[i]))
+        for i in last
+    ]
+
+
+def at_threshold(scores: Floats, right: Sequence[bool], threshold: float) -> CoveragePoint:
+    """Coverage and accuracy when what scores below ``threshold`` is not answered."""
+    kept = scores >= threshold
+    accuracy = float(np.asarray(right)[kept].mean()) if kept.any() else 1.0
+    return CoveragePoint(threshold, float(kept.mean()), accuracy)

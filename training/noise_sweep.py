@@ -1,0 +1,164 @@
+"""How a released model bears noise: accuracy against the ratio of speech to noise, kind by kind."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from data.audio import AudioError, Waveform, decode, read_file
+from data.errors import EarshotError
+from data.noise import hum, level, mix_at_snr, power_law_noise
+from data.windows import pad_to_clip
+from service.batch import find_files
+from service.classifier import Classifier
+
+SNR_DB = (20.0, 15.0, 10.0, 5.0, 0.0)
+BABBLE_VOICES = 4
+SEED = 42
+# Coloured noise with the exponent of 1/f that its power falls with.
+COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
+HUM, BABBLE, RECORDED = "hum", "babble", "recorded"
+KINDS = (*COLOURS, HUM, BABBLE)
+
+
+class NoiseError(EarshotError):
+    """Noise that cannot be mixed in."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A clip to disturb: waveform (samples,) at the model's rate, label and speaker."""
+
+    waveform: Waveform
+    label: str
+    speaker: str
+
+
+@dataclass(frozen=True)
+class NoisePoint:
+    """Accuracy on all clips with one kind of noise at one ratio."""
+
+    kind: str
+    snr_db: float
+    clips: int
+    accuracy: float
+
+
+def sweep(
+    classifier: Classifier,
+    spoken: Sequence[Spoken],
+    recordings: Sequence[Waveform] = (),
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[NoisePoint]:
+    """Classify every clip in every noise at 20 to 0 dB; the same clips give the same answer.
+
+    The ratio is of the clip's level where it sounds to that of the noise, which fills the whole
+    clip of the model. ``babble`` is four clips of other speakers at once; where speakers are not
+    known, of other labels. ``recordings`` (samples,) at the model's rate add the kind
+    ``recorded``.
+
+    Raises:
+        NoiseError: there are no other speakers to make babble of.
+    """
+    studio = _Studio(spoken, recordings, classifier)
+    kinds = (*KINDS, RECORDED) if recordings else KINDS
+    points = []
+    for done, (kind, snr_db) in enumerate(product(kinds, SNR_DB), 1):
+        noisy = (studio.noisy(n, kind, snr_db) for n in range(len(spoken)))
+        answers = classifier.classify_stream(noisy)
+        right = sum(a.label == s.label for a, s in zip(answers, spoken, strict=True))
+        points.append(NoisePoint(kind, snr_db, len(spoken), right / len(spoken)))
+        progress(done, len(kinds) * len(SNR_DB))
+    return points
+
+
+def table(points: Sequence[NoisePoint]) -> str:
+    """Percent right, a line a kind and a column a ratio."""
+    lines = ["noise at" + "".join(f"{snr_db:>6.0f} dB" for snr_db in SNR_DB)]
+    for kind in dict.fromkeys(point.kind for point in points):
+        row = [point.accuracy for point in points if point.kind == kind]
+        lines.append(f"{kind:<8}" + "".join(f"{100 * accuracy:>9.1f}" for accuracy in row))
+    return "\n".join(lines)
+
+
+def read_noises(folder: Path, sample_rate_hz: int) -> list[Waveform]:
+    """All recordings of a folder, as the model hears them.
+
+    Raises:
+        NoiseError: a file that cannot be decoded or is silent, by name.
+        BatchError: there is none.
+    """
+    noises = []
+    for path in find_files([folder]):
+        try:
+            waveform = decode(read_file(path), sample_rate_hz).waveform
+        except AudioError as error:
+            raise NoiseError(f"the noise {path} cannot be used: {error} [{error.code}]") from error
+        if not np.any(waveform):
+            raise NoiseError(f"the noise {path} is silent; leave it out")
+        noises.append(waveform)
+    return noises
+
+
+class _Studio:
+    """Mixes each clip with noise that follows from the clip's number and the kind alone."""
+
+    def __init__(
+        self, spoken: Sequence[Spoken], recordings: Sequence[Waveform], classifier: Classifier
+    ) -> None:
+        self._spoken, self._recordings = spoken, recordings
+        self._rate_hz = classifier.sample_rate_hz
+        self._clip_samples = classifier.metadata.features.clip_samples
+        self._pools: dict[tuple[str, str], list[int]] = {}
+
+    def noisy(self, n: int, kind: str, snr_db: float) -> Waveform:
+        """Clip ``n`` in noise, padded to a clip of the model where it is shorter."""
+        waveform = self._spoken[n].waveform
+        if len(waveform) < self._clip_samples:
+            waveform = pad_to_clip(waveform, self._clip_samples)
+        clean = torch.from_numpy(waveform)[None]
+        mixed = mix_at_snr(clean, self._noise(n, kind, clean), torch.tensor([[snr_db]]))
+        return np.asarray(mixed[0].numpy(), np.float32)
+
+    def _noise(self, n: int, kind: str, like: Tensor) -> Tensor:
+        seed = [SEED, [*KINDS, RECORDED].index(kind), n]
+        rng = np.random.default_rng(seed)
+        generator = Generator().manual_seed(int(rng.integers(2**62)))
+        if kind in COLOURS:
+            return power_law_noise(like, torch.tensor([[COLOURS[kind]]]), generator)
+        if kind == HUM:
+            return hum(like, self._rate_hz, generator)
+        if kind == BABBLE:
+            voices = [self._spoken[i].waveform for i in self._others(n, rng)]
+        else:
+            voices = [self._recordings[int(rng.integers(len(self._recordings)))]]
+        return sum((_looped(voice, like, rng) for voice in voices), torch.zeros_like(like))
+
+    def _others(self, n: int, rng: np.random.Generator) -> Sequence[int]:
+        """Clips of other speakers than that of clip ``n``, or of other labels."""
+        own = self._spoken[n]
+        key = ("speaker", own.speaker) if own.speaker else ("label", own.label)
+        if key not in self._pools:
+            name, value = key
+            self._pools[key] = [
+                i for i, other in enumerate(self._spoken) if getattr(other, name) != value
+            ]
+        pool = self._pools[key]
+        if not pool:
+            raise NoiseError(
+                "babble is made of clips of other speakers, and there is one speaker only; "
+                "evaluate on clips of two speakers or more"
+            )
+        return [int(i) for i in rng.choice(pool, BABBLE_VOICES)]
+
+
+def _looped(waveform: Waveform, like: Tensor, rng: np.random.Generator) -> Tensor:
+    """A recording (1, samples) at a level of 1, begun anywhere and repeated as often as needed."""
+    rolled = np.roll(waveform, int(rng.integers(len(waveform))))
+    sound = torch.from_numpy(np.resize(rolled, like.shape[1]))[None]
+    return sound / level(sound).clamp_min(1e-9)

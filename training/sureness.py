@@ -1,0 +1,84 @@
+"""What scores are worth: calibration error, answers that are held back, and what should be."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data.audio import Waveform
+from data.noise import draw_background
+from data.windows import pad_to_clip
+from service.classifier import Classifier
+from training.calibration import CoveragePoint, at_threshold, calibration_error, coverage_curve
+
+BACKGROUNDS, SEED = 256, 42
+BACKGROUND = "background noise and silence"
+
+
+@dataclass(frozen=True)
+class Sureness:
+    """How well scores tell right from wrong.
+
+    ``answered`` is at the model's own threshold; ``rejected`` is the share of sounds of each kind
+    that hold none of the labels and are answered with ``unknown`` there.
+    """
+
+    calibration_error: float
+    answered: CoveragePoint
+    curve: tuple[CoveragePoint, ...]
+    rejected: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "curve": [asdict(point) for point in self.curve]}
+
+    def text(self) -> str:
+        """For a person, in two lines."""
+        shares = [f"{100 * share:.1f} % of {kind}" for kind, share in self.rejected.items()]
+        return (
+            f"scores: calibration error {100 * self.calibration_error:.1f} %\n"
+            f"with --reject (below {self.answered.threshold:.2f}): "
+            f"{100 * self.answered.coverage:.1f} % answered, "
+            f"{100 * self.answered.accuracy:.2f} % of these right; "
+            f"`unknown` is said of {' and '.join(shares)}"
+        )
+
+
+def measure_sureness(
+    classifier: Classifier,
+    scores: NDArray[np.float64],
+    right: Sequence[bool],
+    speech: Sequence[Waveform],
+    others: Sequence[Waveform],
+) -> Sureness:
+    """Weigh winning scores (clips,) against what was right, and try sounds without a label.
+
+    ``speech`` is some of the clips, to make babble of; ``others`` are clips of other words.
+    """
+    threshold = classifier.metadata.rejection_threshold
+    rejected = {BACKGROUND: _share_below(classifier, _backgrounds(classifier, speech), threshold)}
+    if others:
+        rejected["other words"] = _share_below(classifier, others, threshold)
+    return Sureness(
+        calibration_error(scores, np.asarray(right)),
+        at_threshold(scores, right, threshold),
+        tuple(coverage_curve(scores, right)),
+        rejected,
+    )
+
+
+def _backgrounds(classifier: Classifier, speech: Sequence[Waveform]) -> list[Waveform]:
+    size = classifier.metadata.features.clip_samples
+    clips = [pad_to_clip(speech[i % len(speech)][:size], size) for i in range(BACKGROUNDS)]
+    drawn = draw_background(
+        torch.from_numpy(np.stack(clips)), classifier.sample_rate_hz,
+        torch.Generator().manual_seed(SEED),
+    )  # fmt: skip
+    return list(drawn.numpy())
+
+
+def _share_below(classifier: Classifier, sounds: Sequence[Waveform], threshold: float) -> float:
+    scores = [answer.score for answer in classifier.classify_stream(sounds)]
+    return float(np.mean(np.array(scores) < threshold))

@@ -7,9 +7,9 @@ adds what it found back to every bin. Batch statistics are kept for each of up t
 6 and 8. With ten labels, 40 bands and 63 frames:
 
 width  parameters  multiply-adds
-1           9,108    2.1 million
-2          26,968    6.5 million
-3          53,620   13.3 million
+1           9,166    1.5 million
+2          27,154    4.6 million
+3          53,974    9.1 million
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ from models.network import Network
 
 STEM_CHANNELS, HEAD_CHANNELS = 16, 32
 SUB_BANDS = 5
-# The fifth convolution reads five rows of frequency; three halvings leave one row of eight bins.
-MIN_BINS, MIN_FRAMES, HALVINGS = 33, 5, 8
+# The last depthwise convolution reads five rows, which is what three halvings leave of 33 bins.
 HEAD_ROWS = 5
+MIN_BINS, MIN_FRAMES = 33, 5
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ STAGES = (Stage(8, 2, 1, 1), Stage(12, 2, 2, 2), Stage(16, 4, 2, 4), Stage(20, 4
 class BcResNetConfig:
     """Options of ``BcResNet``."""
 
-    width: float = 2.0
+    width: float = 1.0
     dropout: float = 0.1
 
     def __post_init__(self) -> None:

@@ -1,5 +1,7 @@
 """What a network costs: multiply-adds of one clip, counted on a real forward pass."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ def multiply_adds(network: Network, bins: int, frames: int) -> int:
     """
     total = 0
 
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         nonlocal total
         if isinstance(module, nn.RNNBase):
             steps = inputs[0].shape[0] * inputs[0].shape[1]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import EarshotError
+from models.bcresnet import BcResNet, BcResNetConfig
 from models.cnn import Cnn, CnnConfig
 from models.crnn import Crnn, CrnnConfig
 from models.network import Network
@@ -23,6 +24,7 @@ class Entry:
 ZOO: dict[str, Entry] = {
     "cnn": Entry(Cnn, CnnConfig),
     "crnn": Entry(Crnn, CrnnConfig),
+    "bcresnet": Entry(BcResNet, BcResNetConfig),
     "tcresnet": Entry(TcResNet, TcResNetConfig),
 }
 

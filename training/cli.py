@@ -42,7 +42,7 @@ DeviceOption = Annotated[
 
 def add_training_commands(app: typer.Typer) -> None:
     """Put the commands on the ``earshot`` command line."""
-    for command in (check, prepare, synth, train, crossval, export, evaluate, demo):
+    for command in (check, prepare, synth, train, crossval, compare, export, evaluate, demo):
         app.command()(command)
 
 
@@ -145,7 +145,7 @@ def train(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     model: Annotated[
-        str | None, typer.Option(help="cnn, crnn or tcresnet.  [default: cnn]")
+        str | None, typer.Option(help="cnn, crnn, bcresnet or tcresnet.  [default: cnn]")
     ] = None,
     features: Annotated[
         Literal["mfcc", "log_mel"] | None,
@@ -155,15 +155,21 @@ def train(
         int | None, typer.Option(help="At most.  [default: cnn 150, the others 40]")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clips a step.  [default: 64]")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.  [default: 0.001]")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of Adam.  [default: what suits the network]")
+    ] = None,
     patience: Annotated[
-        int | None, typer.Option(help="Epochs without improvement to stop after.  [default: 20]")
+        int | None,
+        typer.Option(help="Epochs without improvement to stop after.  [default: what suits it]"),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of weights, order and dropout.  [default: 42]")
     ] = None,
     recurrent: Annotated[
         Literal["gru", "lstm"] | None, typer.Option(help="Layer of crnn.  [default: gru]")
+    ] = None,
+    width: Annotated[
+        float | None, typer.Option(help="Multiplier of bcresnet's channels.  [default: 1]")
     ] = None,
     augment: Annotated[
         bool | None,
@@ -185,11 +191,12 @@ def train(
     from training.progress import training_progress
     from training.run import choose_config, train_run
 
+    options = {"recurrent": recurrent, "width": width}
     flags = {
         "model": model, "features": features, "epochs": epochs, "batch_size": batch_size,
         "learning_rate": learning_rate, "patience": patience, "seed": seed, "augment": augment,
         "repeats": repeats,
-        "options": None if recurrent is None else {"recurrent": recurrent},
+        "options": {k: v for k, v in options.items() if v is not None} or None,
     }  # fmt: skip
     given = {name: value for name, value in flags.items() if value is not None}
     config = choose_config(out, given, resume=resume)
@@ -207,7 +214,7 @@ def crossval(
     folds: Annotated[
         str, typer.Option(help="speaker: leave one out; or a number of groups of speakers.")
     ] = "speaker",
-    model: Annotated[str, typer.Option(help="cnn, crnn or tcresnet.")] = "cnn",
+    model: Annotated[str, typer.Option(help="cnn, crnn, bcresnet or tcresnet.")] = "cnn",
     epochs: Annotated[int | None, typer.Option(help="Of each fold, at most.")] = None,
     repeats: Annotated[
         int, typer.Option(help="Times that an epoch reads DATASET, beside extra once.")
@@ -244,6 +251,49 @@ def crossval(
             company=besides, device=device, on_fold=on_fold,
         )  # fmt: skip
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.text())
+
+
+def compare(
+    datasets: Annotated[
+        list[Path], typer.Argument(metavar="DATASET...", help="Folders made by prepare.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for all runs; finished ones are kept.")],
+    models: Annotated[
+        str | None, typer.Option(help="Networks, comma-separated; all of them without it.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of each run, at most.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and dropout.")] = None,
+    extra: ExtraOption = None,
+    others: OthersOption = None,
+    device: DeviceOption = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects on stdout.")] = False,
+) -> None:
+    """Train every network on every dataset: accuracy, size, work and time in one table."""
+    import dataclasses
+
+    from data.dataset import open_dataset
+    from models.zoo import ZOO
+    from training.company import open_company
+    from training.compare import compare as compare_networks
+    from training.compare import table
+    from training.progress import TrainingProgress, describe
+
+    names = list(ZOO) if models is None else [name.strip() for name in models.split(",")]
+    given = {name: v for name, v in (("epochs", epochs), ("seed", seed)) if v is not None}
+
+    def on_run(name: str, number: int, count: int, of_epochs: int) -> TrainingProgress:
+        typer.echo(f"run {number} of {count}: {name}", err=True)
+        return TrainingProgress(
+            on_epoch=lambda record: typer.echo(describe(record, of_epochs), err=True)
+        )
+
+    rows = compare_networks(
+        [open_dataset(folder) for folder in datasets], names, out, given=given,
+        company=open_company(extra, others), device=device, on_run=on_run,
+    )  # fmt: skip
+    typer.echo(
+        json.dumps([dataclasses.asdict(row) for row in rows], indent=2) if as_json else table(rows)
+    )
 
 
 def export(

@@ -111,6 +111,7 @@ _ROBUST = TrainConfig(
 _DEFAULTS = {
     "cnn": _CLASSIC,
     "crnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=40),
+    "bcresnet": _ROBUST,
     "tcresnet": _ROBUST,
 }
 

@@ -2,17 +2,22 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from data.errors import EarshotError
 from data.features import FEATURE_KINDS, FeatureConfig, FeatureKind
+from models.cost import multiply_adds
 from models.network import Network
 from models.zoo import ZOO, build, parameter_count
 
 FEATURES = FeatureConfig.for_rate(8_000)
 N_LABELS = 10
 # Networks with options that change their layers are tested with each of them.
-OPTIONS = {"crnn": [{}, {"recurrent": "lstm", "hidden": 16}]}
+OPTIONS = {
+    "crnn": [{}, {"recurrent": "lstm", "hidden": 16}],
+    "bcresnet": [{}, {"width": 2.0}],
+}
 NETWORKS = [(name, options) for name in ZOO for options in OPTIONS.get(name, [{}])]
 
 
@@ -30,6 +35,49 @@ def features(kind: FeatureKind, batch: int) -> torch.Tensor:
 @pytest.mark.parametrize("frames", [31, 63, 100])
 def test_the_cnn_has_44602_parameters_whatever_the_image(bins: int, frames: int) -> None:
     assert parameter_count(build("cnn", bins, frames, 10, {})) == 44_602
+
+
+@pytest.mark.parametrize(
+    ("width", "thousands"),
+    [(1.0, 9.2), (1.5, 17.2), (2.0, 27.3), (3.0, 54.2), (6.0, 188), (8.0, 321)],
+)
+def test_bcresnet_is_as_large_as_in_its_paper(width: float, thousands: float) -> None:
+    """Table 2 of arXiv:2106.04140, with twelve labels."""
+    found = parameter_count(build("bcresnet", 40, 101, 12, {"width": width}))
+    assert found / 1e3 == pytest.approx(thousands, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "millions"),
+    [
+        ("cnn", 44_602, 2.8),
+        ("crnn", 188_018, 26.8),
+        ("bcresnet", 9_166, 1.5),
+        ("tcresnet", 404_155, 9.1),
+    ],
+)
+def test_sizes_are_those_that_the_documentation_tells(
+    name: str, parameters: int, millions: float
+) -> None:
+    built = build(name, 40, 63, N_LABELS, {})
+    assert parameter_count(built) == parameters
+    assert round(multiply_adds(built, 40, 63) / 1e6, 1) == millions
+
+
+def test_multiply_adds_are_counted_by_hand_on_a_small_network() -> None:
+    class Small(Network):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv1d(4, 6, 3, padding=1, groups=2)
+            self.recurrent = nn.GRU(6, 5, batch_first=True)
+            self.head = nn.Linear(5, 2)
+
+        def embed(self, x: torch.Tensor) -> torch.Tensor:
+            read, _ = self.recurrent(self.convolution(x).transpose(1, 2))
+            return read[:, -1]
+
+    convolution, recurrent, head = 10 * 6 * 2 * 3, 10 * 3 * (6 * 5 + 5 * 5), 5 * 2
+    assert multiply_adds(Small(), 4, 10) == convolution + recurrent + head
 
 
 @pytest.mark.parametrize("kind", FEATURE_KINDS)
@@ -105,7 +153,15 @@ def test_an_unknown_option_is_refused_and_the_known_ones_named(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "bins", "frames"), [("cnn", 30, 63), ("cnn", 40, 30), ("crnn", 7, 63), ("crnn", 40, 1)]
+    ("name", "bins", "frames"),
+    [
+        ("cnn", 30, 63),
+        ("cnn", 40, 30),
+        ("crnn", 7, 63),
+        ("crnn", 40, 1),
+        ("bcresnet", 32, 63),
+        ("bcresnet", 40, 4),
+    ],
 )
 def test_features_too_small_for_the_network_are_refused_with_their_size(
     name: str, bins: int, frames: int

@@ -363,6 +363,9 @@ def demo(
         Path | None,
         typer.Option(metavar="LABELS.csv", help="Your own clips; spoken digits without it."),
     ] = None,
+    words: Annotated[
+        str | None, typer.Option(help="Your own words, comma-separated, without a recording.")
+    ] = None,
     audio_dir: AudioDirOption = None,
     out: Annotated[Path, typer.Option(help="Folder for all that the demo makes.")] = Path(
         "artifacts/demo"
@@ -372,9 +375,14 @@ def demo(
     ] = False,
 ) -> None:
     """The whole way in about a minute: data, training, evaluation, export, a classified file."""
-    from training.demo import run_demo
+    from training.demo import WORDS, run_demo
 
-    model = run_demo(data, audio_dir, out)
+    if words is not None and data is not None:
+        raise EarshotError("--data trains on recordings and --words on synthetic voices; give one")
+    spoken = WORDS if words is None else tuple(word.strip() for word in words.split(","))
+    if len(spoken) < 2:
+        raise EarshotError("--words needs two words or more to tell apart, comma-separated")
+    model = run_demo(data, audio_dir, out, spoken)
     if run_server:
         from service.server import run_server as serve_model
 

@@ -23,11 +23,12 @@ RESULT = "crossval.json"
 
 @dataclass(frozen=True)
 class FoldResult:
-    """Accuracy on the clips of one fold's voices."""
+    """Accuracy on the clips of one fold's voices, with its 95 % interval (Wilson)."""
 
     name: str
     clips: int
     accuracy: float
+    accuracy_ci95: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,11 @@ class CrossValidation:
     def text(self) -> str:
         """For a person: a line a fold, then mean, minimum and interval."""
         low, high = (100 * bound for bound in self.accuracy_ci95)
-        lines = [f"{f.name}: {100 * f.accuracy:.2f} % of {f.clips}" for f in self.folds]
+        lines = [
+            f"{f.name}: {100 * f.accuracy:.2f} % of {f.clips} "
+            f"({100 * f.accuracy_ci95[0]:.1f} to {100 * f.accuracy_ci95[1]:.1f})"
+            for f in self.folds
+        ]
         return "\n".join(
             [*lines, f"mean {100 * self.mean:.2f} %, minimum {100 * self.minimum.accuracy:.2f} % "
              f"({self.minimum.name}), 95 % interval of all clips {low:.1f} to {high:.1f}"]
@@ -91,7 +96,11 @@ def cross_validate(
             resume=True,
             progress=on_fold(fold.name, number, len(folds)),
         )["test"]  # fmt: skip
-        results.append(FoldResult(fold.name, metrics["clips"], metrics["accuracy"]))
+        results.append(
+            FoldResult(
+                fold.name, metrics["clips"], metrics["accuracy"], tuple(metrics["accuracy_ci95"])
+            )
+        )
     right = sum(round(result.accuracy * result.clips) for result in results)
     interval = wilson_interval(right, sum(result.clips for result in results))
     found = CrossValidation(tuple(results), interval)

@@ -1,7 +1,7 @@
 """``earshot demo``: the whole way from labels to a classified file, told as it goes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,8 +54,12 @@ class _Story:
         typer.echo(f"   {time.perf_counter() - began:.1f} s")
 
 
-def run_demo(labels_csv: Path | None, audio_dir: Path | None, out: Path) -> Path:
+def run_demo(
+    labels_csv: Path | None, audio_dir: Path | None, out: Path, words: Sequence[str] = WORDS
+) -> Path:
     """Run every step into ``out``, replacing an earlier demo; returns the model file.
+
+    Without ``labels_csv``, synthetic voices speak ``words``: no recording is needed.
 
     Raises:
         EarshotError: whatever a step cannot do.
@@ -68,7 +72,7 @@ def run_demo(labels_csv: Path | None, audio_dir: Path | None, out: Path) -> Path
             "Made by `earshot demo`, which replaces this folder.\n", "utf-8"
         )
     if labels_csv is None or labelled is None:
-        labels_csv = _synthesise(story, out / "voices")
+        labels_csv = _synthesise(story, words, out / "voices")
         labelled = read_labels(labels_csv)
     places = f" --audio-dir {audio_dir}" if audio_dir else ""
     _prepare(story, labelled, out, f"{labels_csv}{places}")
@@ -86,6 +90,7 @@ def run_demo(labels_csv: Path | None, audio_dir: Path | None, out: Path) -> Path
         f"  earshot serve --model {model}      then: curl -F file=@a.wav localhost:8000/v1/classify"
     )
     typer.echo("  earshot demo --data LABELS.csv      the same with your own recordings")
+    typer.echo("  earshot demo --words lights,music,stop      your own words, without a recording")
     return model
 
 
@@ -103,12 +108,12 @@ def _read_own_labels(labels_csv: Path, audio_dir: Path | None, out: Path) -> Lab
     return read_labels(labels_csv, audio_dir)
 
 
-def _synthesise(story: _Story, out: Path) -> Path:
-    words = ",".join(word.partition("=")[2] for word in WORDS)
-    n_clips = len(WORDS) * VOICES * TAKES
-    what = f"No recordings given: {VOICES} synthetic voices speak {words} ({n_clips} clips)"
+def _synthesise(story: _Story, words: Sequence[str], out: Path) -> Path:
+    spoken = ", ".join(word.partition("=")[2] or word for word in words)
+    n_clips = len(words) * VOICES * TAKES
+    what = f"No recordings given: {VOICES} synthetic voices speak {spoken} ({n_clips} clips)"
     command = (
-        f"earshot synth --words {','.join(WORDS)} --voices {VOICES} --takes {TAKES} "
+        f"earshot synth --words {','.join(words)} --voices {VOICES} --takes {TAKES} "
         f"--sample-rate {SAMPLE_RATE_HZ} --out {out}"
     )
     with (
@@ -116,7 +121,7 @@ def _synthesise(story: _Story, out: Path) -> Path:
         work_progress("speak") as on_progress,
     ):
         return write_clips(
-            WORDS, out, voices=VOICES, takes=TAKES, seed=SEED, sample_rate_hz=SAMPLE_RATE_HZ,
+            words, out, voices=VOICES, takes=TAKES, seed=SEED, sample_rate_hz=SAMPLE_RATE_HZ,
             progress=on_progress,
         )  # fmt: skip
 

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+import typer.testing
 
 from data.errors import EarshotError
+from service.classifier import Classifier
+from service.cli import build_app
 from training import demo
 from training.demo import run_demo
 
@@ -48,3 +51,26 @@ def test_a_split_column_without_test_rows_is_told(
     csv_path.write_text("\n".join(lines))
     run_demo(csv_path, tones_csv.parent, tmp_path / "demo")
     assert "nothing is evaluated" in capsys.readouterr().out
+
+
+def test_the_demo_speaks_words_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "VOICES", 8)
+    model = run_demo(None, None, tmp_path / "demo", ("lights", "stop=halt"))
+    assert Classifier.open(model).labels == ("lights", "stop")
+    said = capsys.readouterr().out
+    assert "8 synthetic voices speak lights, halt" in said
+    assert "$ earshot synth --words lights,stop=halt " in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--words", "a,b", "--data", "x.csv"), "give one"),
+        (("--words", "one"), "two words or more"),
+    ],
+)
+def test_words_that_make_no_demo_are_refused(flags: tuple[str, ...], words: str) -> None:
+    with pytest.raises(EarshotError, match=words):
+        typer.testing.CliRunner().invoke(build_app(), ["demo", *flags], catch_exceptions=False)

@@ -1,0 +1,30 @@
+"""Clips a second of model files: waveform to probabilities, one clip at a time, on one thread.
+
+    uv run python tests/benchmarks/model_speed.py models/pretrained/digits.onnx
+
+Several files are timed in turns, so that a ratio between them holds on a noisy machine too.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from models.bundle import open_bundle
+from training.compare import median_milliseconds
+
+ROUNDS = 9
+
+
+def main() -> None:
+    """Print the median of nine medians for each file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", type=Path)
+    bundles = [open_bundle(path) for path in parser.parse_args().models]
+    rounds = [[median_milliseconds(bundle) for bundle in bundles] for _ in range(ROUNDS)]
+    for bundle, milliseconds in zip(bundles, np.median(rounds, axis=0), strict=True):
+        print(f"{bundle.path}: {milliseconds:.3f} ms a clip, {1000 / milliseconds:,.0f} clips/s")
+
+
+if __name__ == "__main__":
+    main()

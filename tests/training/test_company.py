@@ -1,0 +1,77 @@
+"""What is trained on beside a dataset, and how clips without a label are read."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.augment import UNCHANGED, Recipe
+from data.dataset import Dataset
+from data.frontend import Frontend
+from training.batches import augmented_features, augmented_waveforms
+from training.company import Company
+from training.config import TrainingError, default_config
+from training.fit import fit
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def gongs(other_tones: Dataset) -> Dataset:
+    """The clips of ``other_tones`` under labels that no dataset has."""
+    named = other_tones.clips.assign(label="gong " + other_tones.clips["label"])
+    return replace(
+        other_tones, clips=named, labels=tuple(f"gong {name}" for name in other_tones.labels)
+    )
+
+
+def test_other_words_are_read_once_an_epoch_with_an_even_target(
+    tones: Dataset, gongs: Dataset
+) -> None:
+    company = Company(others=gongs)
+    clips = augmented_waveforms(tones, company, "mfcc", UNCHANGED, CPU, repeats=2)
+    targets = torch.cat([target for _, target in clips.shuffled(16, seed=1)])
+    even = (targets == 1 / 3).all(dim=1)
+    assert int(even.sum()) == len(gongs.clips)
+    assert len(targets) == 2 * len(tones.rows("train")) + len(gongs.clips)
+    torch.testing.assert_close(targets.sum(1), torch.ones(len(targets)))
+
+
+def test_a_share_of_clips_is_background_alone(tones: Dataset) -> None:
+    clips = augmented_waveforms(
+        tones, Company(), "log_mel", UNCHANGED, CPU, repeats=20, noise_only=0.25
+    )
+    targets = torch.cat([target for _, target in clips.shuffled(64, seed=1)])
+    share = (targets.amax(1) < 0.5).double().mean()
+    assert float(share) == pytest.approx(0.25, abs=0.05)
+
+
+def test_calibration_clips_are_the_split_as_the_recipe_changes_it(tones: Dataset) -> None:
+    drawn = augmented_features(tones, "log_mel", "val", UNCHANGED, 1, CPU)
+    rows = tones.rows("val")
+    assert sorted(drawn.targets.tolist()) == sorted(tones.targets[rows].tolist() * 4)
+    plain = Frontend(tones.features).log_mel(
+        torch.from_numpy(np.ascontiguousarray(tones.array("waveforms")[rows]))
+    )
+    torch.testing.assert_close(
+        drawn.features.double().mean(), plain.double().mean(), atol=1e-3, rtol=0
+    )
+    changed = augmented_features(tones, "log_mel", "val", Recipe(), 1, CPU)
+    assert not torch.allclose(changed.features, drawn.features)
+    again = augmented_features(tones, "log_mel", "val", Recipe(), 1, CPU)
+    assert torch.equal(changed.features, again.features)
+
+
+def test_words_of_the_dataset_are_no_other_words(
+    tones: Dataset, other_tones: Dataset, gongs: Dataset, tmp_path: Path
+) -> None:
+    quick = replace(default_config("tcresnet"), epochs=1, batch_size=16)
+    with pytest.raises(TrainingError, match="must be none of them"):
+        fit(tones, tmp_path, quick, company=Company(others=other_tones))
+    features = replace(tones.features, n_mels=20, n_mfcc=20)
+    with pytest.raises(TrainingError, match="--sample-rate"):
+        fit(tones, tmp_path, quick, company=Company(others=replace(gongs, features=features)))
+    found = fit(tones, tmp_path, quick, company=Company(others=gongs))
+    assert "others:" in found.checkpoint.dataset_hash

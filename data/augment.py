@@ -4,6 +4,7 @@
 order. The steps are in ``data.distort``, ``data.noise`` and ``data.warp``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ from data.distort import (
     reverberate,
     shift_time,
 )
-from data.draw import Range, uniform
+from data.draw import Range, sometimes, uniform
 from data.noise import add_impulses, add_noise
 from data.warp import mask, warp_time, warp_vocal_tract
 
@@ -72,22 +73,29 @@ def augment_waveforms(
 ) -> Tensor:
     """All waveform steps in the order in which sound meets them: voice, room, noise, microphone.
 
-    ``waveforms`` and ``babble`` are (batch, samples); ``babble`` holds speech of others to be mixed
-    in as background.
+    ``waveforms`` are (batch, samples); ``babble`` (clips, samples) holds speech of others to be
+    mixed in as background.
     """
+
+    def maybe(x: Tensor, chance: float, step: Callable[[Tensor], Tensor]) -> Tensor:
+        return sometimes(x, chance, step, generator)
+
+    rate_hz = sample_rate_hz
     x = change_speed(waveforms, recipe.speed, generator)
-    x = cut_edges(x, recipe.cut_edges_db, recipe.p_cut_edges, generator)
-    x = shift_time(x, round(recipe.shift_seconds * sample_rate_hz), generator)
-    x = reverberate(
-        x, recipe.reverberation_seconds, recipe.p_reverberate, sample_rate_hz, generator
+    x = maybe(x, recipe.p_cut_edges, lambda x: cut_edges(x, recipe.cut_edges_db, generator))
+    x = shift_time(x, round(recipe.shift_seconds * rate_hz), generator)
+    x = maybe(
+        x,
+        recipe.p_reverberate,
+        lambda x: reverberate(x, recipe.reverberation_seconds, rate_hz, generator),
     )
-    x = add_noise(x, babble, recipe.snr_db, recipe.p_noise, sample_rate_hz, generator)
-    x = add_impulses(x, recipe.impulse_share, recipe.p_impulses, generator)
-    x = equalise(x, recipe.equaliser_db, recipe.p_equalise, generator)
-    x = limit_band(x, recipe.p_band_limit, sample_rate_hz, generator)
-    x = clip_peaks(x, recipe.p_clipping, generator)
+    x = maybe(x, recipe.p_noise, lambda x: add_noise(x, babble, recipe.snr_db, rate_hz, generator))
+    x = maybe(x, recipe.p_impulses, lambda x: add_impulses(x, recipe.impulse_share, generator))
+    x = maybe(x, recipe.p_equalise, lambda x: equalise(x, recipe.equaliser_db, generator))
+    x = maybe(x, recipe.p_band_limit, lambda x: limit_band(x, rate_hz, generator))
+    x = maybe(x, recipe.p_clipping, lambda x: clip_peaks(x, generator))
     x = change_gain(x, recipe.gain_db, generator)
-    return code_mu_law(x, recipe.p_codec, generator)
+    return maybe(x, recipe.p_codec, lambda x: code_mu_law(x, generator))
 
 
 def augment_log_mel(

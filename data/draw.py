@@ -1,6 +1,7 @@
 """Random numbers for augmentation: one per clip, of a ``torch.Generator``, on its device."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
@@ -8,9 +9,13 @@ from torch import Generator, Tensor
 Range = tuple[float, float]
 
 
-def sometimes(before: Tensor, after: Tensor, chance: float, generator: Generator) -> Tensor:
-    drawn = torch.rand((len(before), 1), generator=generator, device=before.device) < chance
-    return torch.where(drawn, after, before)
+def sometimes(
+    clips: Tensor, chance: float, change: Callable[[Tensor], Tensor], generator: Generator
+) -> Tensor:
+    """Clips (batch, ...) of which each is changed with a chance; only those are computed."""
+    drawn = torch.rand(len(clips), generator=generator, device=clips.device) < chance
+    rows = drawn.nonzero().squeeze(1)
+    return clips.index_copy(0, rows, change(clips[rows])) if len(rows) else clips
 
 
 def uniform(batch: int, bounds: Range, like: Tensor, generator: Generator) -> Tensor:

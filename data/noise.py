@@ -4,65 +4,71 @@ Pure functions of tensors and a ``torch.Generator`` of their device; each clip d
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor
 
-from data.draw import Range, decibels_to_factor, normal, rand_like, sometimes, uniform
+from data.draw import Range, decibels_to_factor, normal, rand_like, uniform
 
 _EPSILON = 1e-9
 
 
 def add_noise(
-    waveforms: Tensor,
-    babble: Tensor,
-    snr_db: Range,
-    chance: float,
-    sample_rate_hz: int,
-    generator: Generator,
+    waveforms: Tensor, babble: Tensor, snr_db: Range, sample_rate_hz: int, generator: Generator
 ) -> Tensor:
     """Background at a drawn signal-to-noise ratio: coloured noise, babble or mains hum.
 
     The ratio is of the clip's energy where it sounds (its loudest half) to that of the noise.
-    Babble is the sum of four clips of ``babble`` (batch, samples), rolled at random.
+    Babble is the sum of four clips, or one, of ``babble`` (clips, samples), rolled at random.
     """
-    batch = len(waveforms)
-    kinds = torch.stack(
-        [
-            coloured_noise(waveforms, generator),
-            mix_babble(babble, 4, generator),
-            mix_babble(babble, 1, generator),
-            hum(waveforms, sample_rate_hz, generator),
-        ]
+    kinds = (
+        (0.5, lambda like: coloured_noise(like, generator)),
+        (0.3, lambda like: mix_babble(babble, len(like), 4, generator)),
+        (0.1, lambda like: mix_babble(babble, len(like), 1, generator)),
+        (0.1, lambda like: hum(like, sample_rate_hz, generator)),
     )
-    chosen = torch.multinomial(
-        torch.tensor([0.5, 0.3, 0.1, 0.1], device=waveforms.device),
-        batch, replacement=True, generator=generator,
-    )  # fmt: skip
-    noise = kinds[chosen, torch.arange(batch, device=waveforms.device)]
-    ratio = uniform(batch, snr_db, waveforms, generator)
-    return sometimes(waveforms, mix_at_snr(waveforms, noise, ratio), chance, generator)
+    ratio = uniform(len(waveforms), snr_db, waveforms, generator)
+    return mix_at_snr(waveforms, _one_of(kinds, waveforms, generator), ratio)
 
 
-def draw_background(babble: Tensor, sample_rate_hz: int, generator: Generator) -> Tensor:
+def draw_background(
+    like: Tensor, babble: Tensor, sample_rate_hz: int, generator: Generator
+) -> Tensor:
     """Sound without a word (batch, samples), from digital silence to loud noise.
 
-    A third each is coloured noise, the babble of eight voices of ``babble`` (batch, samples), and
+    A third each is coloured noise, the babble of eight voices of ``babble`` (clips, samples), and
     hum in hiss; levels are uniform from -90 to -6 decibels, and a tenth of the clips are silent.
     """
-    batch = len(babble)
-    hiss = coloured_noise(babble, generator)
-    kinds = torch.stack(
-        [
-            hiss / (level(hiss) + _EPSILON),
-            mix_babble(babble, 8, generator) / 8**0.5,
-            hum(babble, sample_rate_hz, generator) + 0.1 * hiss / (level(hiss) + _EPSILON),
-        ]
+    batch = len(like)
+    kinds = (
+        (1 / 3, lambda like: _at_level_one(coloured_noise(like, generator))),
+        (1 / 3, lambda like: mix_babble(babble, len(like), 8, generator) / 8**0.5),
+        (
+            1 / 3,
+            lambda like: (
+                hum(like, sample_rate_hz, generator)
+                + 0.1 * _at_level_one(coloured_noise(like, generator))
+            ),
+        ),
     )
-    chosen = torch.randint(3, (batch,), generator=generator, device=babble.device)
-    gain = decibels_to_factor(uniform(batch, (-90.0, -6.0), babble, generator))
-    sounds = torch.rand((batch, 1), generator=generator, device=babble.device) > 0.1
-    return kinds[chosen, torch.arange(batch, device=babble.device)] * gain * sounds
+    gain = decibels_to_factor(uniform(batch, (-90.0, -6.0), like, generator))
+    sounds = torch.rand((batch, 1), generator=generator, device=like.device) > 0.1
+    return _one_of(kinds, like, generator) * gain * sounds
+
+
+def _one_of(
+    kinds: Sequence[tuple[float, Callable[[Tensor], Tensor]]], like: Tensor, generator: Generator
+) -> Tensor:
+    """For each clip of ``like`` (batch, samples) one kind of sound, by their shares."""
+    shares = torch.tensor([share for share, _ in kinds], device=like.device)
+    chosen = torch.multinomial(shares, len(like), replacement=True, generator=generator)
+    sound = torch.empty_like(like)
+    for number, (_, make) in enumerate(kinds):
+        rows = (chosen == number).nonzero().squeeze(1)
+        if len(rows):
+            sound[rows] = make(like[rows])
+    return sound
 
 
 def mix_at_snr(waveforms: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
@@ -102,16 +108,22 @@ def power_law_noise(like: Tensor, exponents: Tensor, generator: Generator) -> Te
     return noise
 
 
-def mix_babble(babble: Tensor, voices: int, generator: Generator) -> Tensor:
-    """``voices`` clips (batch, samples) of ``babble``, drawn and rolled at random, as one sound."""
-    batch, samples = babble.shape
-    mixed = torch.zeros_like(babble)
-    for _ in range(voices):
-        order = torch.randperm(batch, generator=generator, device=babble.device)
+def mix_babble(babble: Tensor, batch: int, voices: int, generator: Generator) -> Tensor:
+    """Sounds (batch, samples) of ``voices`` clips of ``babble`` each, drawn and rolled at random.
+
+    A clip speaks at most once in a sound, unless ``babble`` (clips, samples) has too few.
+    """
+    clips, samples = babble.shape
+    mixed = babble.new_zeros(batch, samples)
+    first = torch.randint(clips, (batch,), generator=generator, device=babble.device)
+    for number in range(voices):
         roll = int(torch.randint(samples, (1,), generator=generator, device=babble.device))
-        voice = babble[order]
-        mixed = mixed + (voice / (level(voice) + _EPSILON)).roll(roll, dims=1)
+        mixed = mixed + _at_level_one(babble[(first + number) % clips]).roll(roll, dims=1)
     return mixed
+
+
+def _at_level_one(waveforms: Tensor) -> Tensor:
+    return waveforms / (level(waveforms) + _EPSILON)
 
 
 def hum(like: Tensor, sample_rate_hz: int, generator: Generator) -> Tensor:
@@ -128,11 +140,10 @@ def hum(like: Tensor, sample_rate_hz: int, generator: Generator) -> Tensor:
     return total
 
 
-def add_impulses(waveforms: Tensor, share: Range, chance: float, generator: Generator) -> Tensor:
+def add_impulses(waveforms: Tensor, share: Range, generator: Generator) -> Tensor:
     """Replace a share of all samples by spikes up to the clip's peak, as a broken line does."""
-    batch = len(waveforms)
-    wanted = uniform(batch, share, waveforms, generator)
+    wanted = uniform(len(waveforms), share, waveforms, generator)
     struck = rand_like(waveforms, generator) < wanted
     peak = waveforms.abs().amax(1, keepdim=True)
     spikes = (2 * rand_like(waveforms, generator) - 1) * peak
-    return sometimes(waveforms, torch.where(struck, spikes, waveforms), chance, generator)
+    return torch.where(struck, spikes, waveforms)

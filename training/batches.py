@@ -112,12 +112,14 @@ class AugmentedWaveforms:
         """Outlier exposure (arXiv:1812.04606): background alone, whose target is no label."""
         if not self.noise_only:
             return x, targets
+        drawn = torch.rand(len(x), generator=generator, device=x.device) < self.noise_only
+        rows = drawn.nonzero().squeeze(1)
+        if not len(rows):
+            return x, targets
         background = draw_background(
-            self.waveforms[others], self.frontend.config.sample_rate_hz, generator
+            x[rows], self.waveforms[others], self.frontend.config.sample_rate_hz, generator
         )
-        chosen = torch.rand((len(x), 1), generator=generator, device=x.device) < self.noise_only
-        nothing = torch.full_like(targets, 1 / self.n_labels)
-        return torch.where(chosen, background, x), torch.where(chosen, nothing, targets)
+        return x.index_copy(0, rows, background), targets.index_fill(0, rows, 1 / self.n_labels)
 
 
 def stored_features(

@@ -72,10 +72,9 @@ def measure_sureness(
 def _backgrounds(classifier: Classifier, speech: Sequence[Waveform]) -> list[Waveform]:
     size = classifier.metadata.features.clip_samples
     clips = [pad_to_clip(speech[i % len(speech)][:size], size) for i in range(BACKGROUNDS)]
-    drawn = draw_background(
-        torch.from_numpy(np.stack(clips)), classifier.sample_rate_hz,
-        torch.Generator().manual_seed(SEED),
-    )  # fmt: skip
+    like = torch.from_numpy(np.stack(clips))
+    seeded = torch.Generator().manual_seed(SEED)
+    drawn = draw_background(like, like, classifier.sample_rate_hz, seeded)
     return list(drawn.numpy())
 
 

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from data import augment, distort, noise, warp
 from data.augment import UNCHANGED, Recipe
+from data.draw import sometimes
 
 RATE_HZ = 8_000
 BATCH = 6
@@ -39,16 +40,16 @@ def faint(like: Tensor) -> Tensor:
 
 WAVEFORM_STEPS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     "speed": lambda x, g: distort.change_speed(x, (0.7, 0.8), g),
-    "edges": lambda x, g: distort.cut_edges(x + 0.01 * faint(x), (-60.0, -20.0), 1.0, g),
+    "edges": lambda x, g: distort.cut_edges(x + 0.01 * faint(x), (-60.0, -20.0), g),
     "shift": lambda x, g: distort.shift_time(x, 800, g),
     "gain": lambda x, g: distort.change_gain(x, (-12.0, -6.0), g),
-    "equalise": lambda x, g: distort.equalise(x, 10.0, 1.0, g),
-    "band": lambda x, g: distort.limit_band(x, 1.0, RATE_HZ, g),
-    "reverberate": lambda x, g: distort.reverberate(x, (0.1, 0.3), 1.0, RATE_HZ, g),
-    "noise": lambda x, g: noise.add_noise(x, tones(300.0), (5.0, 10.0), 1.0, RATE_HZ, g),
-    "impulses": lambda x, g: noise.add_impulses(x, (0.1, 0.3), 1.0, g),
-    "clipping": lambda x, g: distort.clip_peaks(x, 1.0, g),
-    "codec": lambda x, g: distort.code_mu_law(x, 1.0, g),
+    "equalise": lambda x, g: distort.equalise(x, 10.0, g),
+    "band": lambda x, g: distort.limit_band(x, RATE_HZ, g),
+    "reverberate": lambda x, g: distort.reverberate(x, (0.1, 0.3), RATE_HZ, g),
+    "noise": lambda x, g: noise.add_noise(x, tones(300.0), (5.0, 10.0), RATE_HZ, g),
+    "impulses": lambda x, g: noise.add_impulses(x, (0.1, 0.3), g),
+    "clipping": distort.clip_peaks,
+    "codec": distort.code_mu_law,
 }
 
 
@@ -63,6 +64,16 @@ def test_a_step_is_pure_seeded_and_finite(step: Callable[[Tensor, Generator], Te
     assert first.shape == before.shape
     assert bool(torch.isfinite(first).all())
     assert not torch.equal(first, before)
+
+
+def test_a_chance_is_of_clips_and_leaves_the_rest_alone() -> None:
+    clips = torch.ones(4_000, 3)
+    out = sometimes(clips, 0.3, lambda some: some * 2, generator())
+    changed = out[:, 0] == 2
+    assert float(changed.float().mean()) == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(out[~changed], clips[~changed])
+    assert torch.equal(sometimes(clips, 0.0, lambda some: some * 2, generator()), clips)
+    assert float(sometimes(clips, 1.0, lambda some: some * 2, generator()).min()) == 2
 
 
 def test_the_whole_chain_with_nothing_switched_on_changes_nothing() -> None:
@@ -113,14 +124,14 @@ def test_speech_level_does_not_count_the_silence() -> None:
 
 def test_band_limits_cut_what_is_outside_them() -> None:
     hiss = torch.randn(64, RATE_HZ, generator=generator())
-    power = torch.fft.rfft(distort.limit_band(hiss, 1.0, RATE_HZ, generator())).abs().square()
+    power = torch.fft.rfft(distort.limit_band(hiss, RATE_HZ, generator())).abs().square()
     assert float(power[:, :20].mean()) < 0.05 * float(power[:, 800:1200].mean())
 
 
 def test_reverberation_lengthens_the_sound_and_keeps_its_start() -> None:
     click = torch.zeros(BATCH, RATE_HZ)
     click[:, 1000] = 1.0
-    out = distort.reverberate(click, (0.3, 0.3), 1.0, RATE_HZ, generator())
+    out = distort.reverberate(click, (0.3, 0.3), RATE_HZ, generator())
     assert float(out[:, :990].abs().max()) < 1e-5
     assert float(out[:, 1500:2500].square().sum()) > 1e-4
     torch.testing.assert_close(out[:, 1000], torch.ones(BATCH), atol=1e-4, rtol=0)
@@ -134,12 +145,12 @@ def test_coloured_noise_falls_with_frequency() -> None:
 
 def test_impulses_strike_the_drawn_share_of_samples() -> None:
     x = 0.1 * torch.ones(BATCH, RATE_HZ)
-    struck = noise.add_impulses(x, (0.2, 0.2), 1.0, generator()) != x
+    struck = noise.add_impulses(x, (0.2, 0.2), generator()) != x
     assert float(struck.float().mean()) == pytest.approx(0.2, abs=0.01)
 
 
 def test_the_codec_has_few_levels() -> None:
-    coded = distort.code_mu_law(tones(), 1.0, generator())
+    coded = distort.code_mu_law(tones(), generator())
     assert all(len(clip.unique()) <= 257 for clip in coded)
 
 
@@ -171,10 +182,10 @@ def test_edges_are_cut_where_the_word_is_weak_and_only_there() -> None:
     weak = word.clone()
     weak[:, RATE_HZ // 4 : RATE_HZ // 4 + 800] *= 0.01  # 40 dB down, as an "f" may be
     weak[:, RATE_HZ // 2 : RATE_HZ // 2 + 800] *= 0.01  # inside the word
-    out = distort.cut_edges(weak, (-30.0, -30.0), 1.0, generator())
+    out = distort.cut_edges(weak, (-30.0, -30.0), generator())
     assert float(out[:, : RATE_HZ // 4 + 800].abs().max()) == 0
     torch.testing.assert_close(out[:, RATE_HZ // 4 + 800 :], weak[:, RATE_HZ // 4 + 800 :])
-    assert torch.equal(distort.cut_edges(weak, (-60.0, -60.0), 1.0, generator()), weak)
+    assert torch.equal(distort.cut_edges(weak, (-60.0, -60.0), generator()), weak)
 
 
 def test_masks_hide_whole_bands_and_frames_at_the_mean() -> None:

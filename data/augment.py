@@ -23,7 +23,7 @@ from data.distort import (
 )
 from data.draw import Range, sometimes, uniform
 from data.noise import add_impulses, add_noise
-from data.warp import mask, warp_time, warp_vocal_tract
+from data.warp import change_contrast, mask, warp_time, warp_vocal_tract
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Recipe:
     vocal_tract_bend: float = 0.1
     tempo: Range = (0.75, 1.35)
     tempo_bend: float = 0.3
+    contrast: Range = (1.0, 1.0)
     frequency_mask_bands: int = 6
     time_mask_seconds: float = 0.1
     masks: int = 1
@@ -64,7 +65,7 @@ UNCHANGED = Recipe(
     speed=(1.0, 1.0), p_cut_edges=0.0, shift_seconds=0.0, gain_db=(0.0, 0.0), p_equalise=0.0,
     p_band_limit=0.0, p_reverberate=0.0, p_noise=0.0, p_impulses=0.0, p_codec=0.0, p_clipping=0.0,
     vocal_tract=(1.0, 1.0), vocal_tract_bend=0.0, tempo=(1.0, 1.0), tempo_bend=0.0,
-    frequency_mask_bands=0, time_mask_seconds=0.0, masks=0,
+    contrast=(1.0, 1.0), frequency_mask_bands=0, time_mask_seconds=0.0, masks=0,
 )  # fmt: skip
 
 
@@ -101,9 +102,10 @@ def augment_waveforms(
 def augment_log_mel(
     log_mel: Tensor, recipe: Recipe, frames_per_second: float, generator: Generator
 ) -> Tensor:
-    """Vocal tract, tempo and SpecAugment masks on decibels (batch, n_mels, frames)."""
+    """Vocal tract, tempo, contrast and SpecAugment masks on decibels (batch, n_mels, frames)."""
     x = warp_vocal_tract(log_mel, recipe.vocal_tract, recipe.vocal_tract_bend, generator)
     x = warp_time(x, recipe.tempo, recipe.tempo_bend, generator)
+    x = change_contrast(x, recipe.contrast, generator)
     time_frames = round(recipe.time_mask_seconds * frames_per_second)
     return mask(x, recipe.frequency_mask_bands, time_frames, recipe.masks, generator)
 

@@ -1,0 +1,185 @@
+"""Voices that speak the English digits for the shipped model: espeak-ng, flite and festival.
+
+The three differ in what they are made of. espeak-ng computes speech by rules, in any accent and
+voice; its voices of other languages read the digits in their own spelling, which is how a foreign
+accent sounds. flite and festival join or imitate the recordings of one real speaker each; festival
+has speakers of other languages too.
+
+Debian: ``apt install flite festival`` and the packages in ``FESTIVAL_VOICES``.
+"""
+
+import csv
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from data.audio import Waveform, resample
+from data.errors import EarshotError
+from data.labels import read_labels
+from data.staging import staged_folder
+from data.synthesise import ENGLISH_ACCENTS, write_clips
+
+Row = tuple[str, str, str]  # file name, label, speaker
+
+SEED = 42
+RATE_HZ = 8_000
+ENGLISH = "zero one two three four five six seven eight nine"
+ENGLISH_VOICES, ENGLISH_TAKES = 300, 2
+ACCENT_VOICES, ACCENT_TAKES = 18, 2
+# How speakers of other languages would spell the English digits for themselves.
+ACCENTS = {
+    "fr-fr": "ziro ouane tou sri fôr faïve sixe sévène eïte naïne",
+    "fr-be": "ziro ouane tou zri fôr faïve sixe sévène eïte naïne",
+    "de": "siero wann tuh sri fohr feif six ßewen äit nein",
+    "nl": "ziero wan toe srie for faaiv siks sevven eet nain",
+    "es": "sírou uan tu zri for faiv siks seven eit nain",
+    "it": "ziro uan tu tri for faiv sics seven eit nain",
+    "el": "ζίροου ουάν του θρι φορ φάιβ σιξ σέβεν έιτ νάιν",
+    "pl": "ziro łan tu fri for fajf siks sewen ejt najn",
+    "hi": "ज़ीरो वन टू थ्री फोर फाइव सिक्स सेवन एट नाइन",
+    "pt-br": "zírou uan tu frí fór faiv sics séven eit nain",
+    "ru": "зиро уан ту сри фор файв сикс севен эйт найн",
+    "sv": "siro vann tu tri får fajv six seven ejt najn",
+}
+# flite's voices with the pitch in hertz that each speaks at.
+FLITE_VOICES = {"kal16": 105, "awb": 125, "rms": 100, "slt": 175, "kal": 105}
+TAKES = 24
+# What is softer than this share of the peak, before and after the word, is cut off.
+_SILENCE = 0.02
+
+
+@dataclass(frozen=True)
+class FestivalVoice:
+    """A voice of festival, its Debian package, and the digits as its language spells them."""
+
+    name: str
+    package: str
+    words: str
+    encoding: str = "ascii"
+
+
+_CZECH = "zírou van tů srí fór fajv siks sevn ejt najn"
+_FINNISH = "siirou uan tuu srii foor faiv siks seven eit nain"
+# The Italian ones are left out: festival crashes on some of their words, not always on the same.
+FESTIVAL_VOICES = (
+    FestivalVoice("kal_diphone", "festvox-kallpc16k", ENGLISH),
+    FestivalVoice("ked_diphone", "festvox-kdlpc16k", ENGLISH),
+    FestivalVoice("cmu_us_slt_arctic_hts", "festvox-us-slt-hts", ENGLISH),
+    FestivalVoice("czech_dita", "festvox-czech-dita", _CZECH, "iso-8859-2"),
+    FestivalVoice("czech_krb", "festvox-czech-krb", _CZECH, "iso-8859-2"),
+    FestivalVoice("czech_machac", "festvox-czech-machac", _CZECH, "iso-8859-2"),
+    FestivalVoice("czech_ph", "festvox-czech-ph", _CZECH, "iso-8859-2"),
+    FestivalVoice("hy_fi_mv_diphone", "festvox-suopuhe-mv", _FINNISH),
+    FestivalVoice("suo_fi_lj_diphone", "festvox-suopuhe-lj", _FINNISH),
+    FestivalVoice("msu_ru_nsh_clunits", "festvox-ru", ACCENTS["ru"], "utf-8"),
+    FestivalVoice("upc_ca_ona_hts", "festvox-ca-ona-hts", ACCENTS["es"], "iso-8859-15"),
+)
+
+
+def write_voices(out: Path) -> Path:
+    """All synthetic clips into the folder ``out``, with one labels CSV, whose path is returned.
+
+    Raises:
+        EarshotError: an engine or a voice is missing, or cannot speak a word.
+    """
+    for program in ("flite", "festival"):
+        if shutil.which(program) is None:
+            packages = " ".join(voice.package for voice in FESTIVAL_VOICES)
+            raise EarshotError(
+                f"the program {program} is missing; Debian: apt install flite festival {packages}"
+            )
+    with staged_folder(out, "labels.csv") as folder:
+        rows: list[Row] = [("filename", "label", "speaker")]
+        rows += _espeak(folder, "english", ENGLISH, ENGLISH_ACCENTS, ENGLISH_VOICES, ENGLISH_TAKES)
+        for language, words in ACCENTS.items():
+            rows += _espeak(folder, language, words, (language,), ACCENT_VOICES, ACCENT_TAKES)
+        for engine, speak in (("flite", _flite), ("festival", _festival)):
+            (folder / engine).mkdir()
+            rows += speak(folder)
+        with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(rows)
+    return out / "labels.csv"
+
+
+def _espeak(
+    folder: Path, name: str, words: str, languages: Sequence[str], voices: int, takes: int
+) -> Iterator[Row]:
+    """Rows of clips that espeak-ng speaks in these languages."""
+    texts = [f"{digit}={word}" for digit, word in enumerate(words.split())]
+    labels_csv = write_clips(
+        texts, folder / name, voices=voices, takes=takes, seed=SEED, sample_rate_hz=RATE_HZ,
+        languages=languages,
+    )  # fmt: skip
+    for clip in read_labels(labels_csv).clips:
+        yield f"{name}/{clip.filename}", clip.label, clip.speaker
+
+
+def _flite(folder: Path) -> Iterator[Row]:
+    """Rows of clips that flite speaks, at drawn tempos and pitches."""
+    rng = np.random.default_rng(SEED)
+    for voice, pitch_hz in FLITE_VOICES.items():
+        for take in range(TAKES):
+            stretch, hertz = rng.uniform(0.7, 1.5), pitch_hz * rng.uniform(0.75, 1.4)
+            settings = (
+                "--setf", f"duration_stretch={stretch}", "--setf", f"int_f0_target_mean={hertz}",
+            )  # fmt: skip
+            for digit, word in enumerate(ENGLISH.split()):
+                with tempfile.NamedTemporaryFile(suffix=".wav") as spoken:
+                    _run("flite", "-voice", voice, *settings, "-t", word, "-o", spoken.name)
+                    samples, rate_hz = soundfile.read(spoken.name, dtype="float32")
+                name = f"flite/{voice}-{take:02d}-{digit}.wav"
+                _write_word(samples, rate_hz, folder / name)
+                yield name, str(digit), f"flite-{voice}"
+
+
+def _festival(folder: Path) -> Iterator[Row]:
+    """Rows of clips that festival speaks, by speakers of drawn sizes.
+
+    The tempo is drawn too; the two HTS voices keep their own.
+    """
+    rng = np.random.default_rng(SEED)
+    for voice in FESTIVAL_VOICES:
+        for take in range(TAKES):
+            size, stretch = rng.uniform(0.88, 1.14), rng.uniform(0.7, 1.35)
+            with tempfile.TemporaryDirectory() as spoken:
+                _speak_with_festival(voice, stretch * size, Path(spoken))
+                for digit in range(10):
+                    samples, rate_hz = soundfile.read(f"{spoken}/{digit}.wav", dtype="float32")
+                    name = f"festival/{voice.name}-{take:02d}-{digit}.wav"
+                    # Played faster, a voice is that of a smaller person.
+                    _write_word(samples, round(rate_hz * size), folder / name)
+                    yield name, str(digit), f"festival-{voice.name}"
+
+
+def _speak_with_festival(voice: FestivalVoice, stretch: float, out: Path) -> None:
+    """The ten digits as ``out``/DIGIT.wav."""
+    lines = [f"(voice_{voice.name})", f"(Parameter.set 'Duration_Stretch {stretch:.3f})"]
+    for digit, word in enumerate(voice.words.split()):
+        utterance = f'(utt.synth (Utterance Text "{word}"))'
+        lines.append(f'(utt.save.wave {utterance} "{out}/{digit}.wav" \'riff)')
+    (out / "script.scm").write_text("\n".join(lines), voice.encoding)
+    _run("festival", "--batch", str(out / "script.scm"))
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, check=False, capture_output=True)  # noqa: S603
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+        raise EarshotError(f"{' '.join(command)} ended with {done.returncode} and said: {said[-1]}")
+
+
+def _write_word(samples: Waveform, rate_hz: int, out: Path) -> None:
+    """One word without the silence around it, at ``RATE_HZ``."""
+    peak = np.abs(samples).max(initial=0)
+    if peak == 0:
+        raise EarshotError(f"{out.name}: the voice said nothing")
+    loud = np.flatnonzero(np.abs(samples) > _SILENCE * peak)
+    margin = rate_hz // 50
+    word = samples[max(0, loud[0] - margin) : loud[-1] + margin]
+    soundfile.write(out, resample(word, rate_hz, RATE_HZ), RATE_HZ, subtype="PCM_16")

@@ -23,7 +23,7 @@ from data.distort import (
 )
 from data.draw import Range, sometimes, uniform
 from data.noise import add_impulses, add_noise
-from data.warp import change_contrast, mask, warp_time, warp_vocal_tract
+from data.warp import mask, warp_time, warp_vocal_tract
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Recipe:
     set for short words from unknown voices and microphones.
     """
 
-    speed: Range = (0.85, 1.2)
+    speed: Range = (0.92, 1.1)
     p_cut_edges: float = 0.4
     cut_edges_db: Range = (-40.0, -10.0)
     shift_seconds: float = 0.12
@@ -44,17 +44,16 @@ class Recipe:
     p_band_limit: float = 0.15
     p_reverberate: float = 0.2
     reverberation_seconds: Range = (0.05, 0.3)
-    p_noise: float = 0.5
-    snr_db: Range = (2.0, 30.0)
+    p_noise: float = 0.55
+    snr_db: Range = (0.0, 30.0)
     p_impulses: float = 0.03
     impulse_share: Range = (0.01, 0.3)
     p_codec: float = 0.1
     p_clipping: float = 0.05
-    vocal_tract: Range = (0.86, 1.16)
-    vocal_tract_bend: float = 0.1
+    vocal_tract: Range = (0.92, 1.09)
+    vocal_tract_bend: float = 0.05
     tempo: Range = (0.75, 1.35)
     tempo_bend: float = 0.3
-    contrast: Range = (1.0, 1.0)
     frequency_mask_bands: int = 6
     time_mask_seconds: float = 0.1
     masks: int = 1
@@ -65,7 +64,7 @@ UNCHANGED = Recipe(
     speed=(1.0, 1.0), p_cut_edges=0.0, shift_seconds=0.0, gain_db=(0.0, 0.0), p_equalise=0.0,
     p_band_limit=0.0, p_reverberate=0.0, p_noise=0.0, p_impulses=0.0, p_codec=0.0, p_clipping=0.0,
     vocal_tract=(1.0, 1.0), vocal_tract_bend=0.0, tempo=(1.0, 1.0), tempo_bend=0.0,
-    contrast=(1.0, 1.0), frequency_mask_bands=0, time_mask_seconds=0.0, masks=0,
+    frequency_mask_bands=0, time_mask_seconds=0.0, masks=0,
 )  # fmt: skip
 
 
@@ -102,10 +101,9 @@ def augment_waveforms(
 def augment_log_mel(
     log_mel: Tensor, recipe: Recipe, frames_per_second: float, generator: Generator
 ) -> Tensor:
-    """Vocal tract, tempo, contrast and SpecAugment masks on decibels (batch, n_mels, frames)."""
+    """Vocal tract, tempo and SpecAugment masks on decibels (batch, n_mels, frames)."""
     x = warp_vocal_tract(log_mel, recipe.vocal_tract, recipe.vocal_tract_bend, generator)
     x = warp_time(x, recipe.tempo, recipe.tempo_bend, generator)
-    x = change_contrast(x, recipe.contrast, generator)
     time_frames = round(recipe.time_mask_seconds * frames_per_second)
     return mask(x, recipe.frequency_mask_bands, time_frames, recipe.masks, generator)
 

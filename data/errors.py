@@ -12,6 +12,7 @@
     ├── TrainingError    training.config    a run that cannot start or go on
     ├── ExportError      training.export    a model that would not answer as it was trained
     ├── EvaluationError  training.evaluate  nothing to evaluate on
+    ├── NoiseError       training.noise_sweep  noise that cannot be read or made
     ├── BatchError       service.batch      nothing to classify, or an unknown output format
     └── ServerError      service.server     a server that cannot start
 

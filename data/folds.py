@@ -1,6 +1,7 @@
 """Cross-validation folds that keep each voice on one side."""
 
-from collections import defaultdict
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -52,10 +53,19 @@ def _leave_one_out(known: Sequence[str], speakers: Sequence[str]) -> Iterator[tu
 def _groups(
     labels: Sequence[str], speakers: Sequence[str], n_folds: int
 ) -> Iterator[tuple[str, Indices]]:
+    label, most = Counter(labels).most_common(1)[0]
+    if n_folds > most:
+        raise SplitError(
+            f"{n_folds} folds need as many clips of a label, found {most} at most ({label!r}); "
+            "take fewer folds"
+        )
     groups = [speaker or f"\0{i}" for i, speaker in enumerate(speakers)]
     folder = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=SEED)
     codes = np.unique(np.asarray(labels), return_inverse=True)[1]
-    for number, (_, test) in enumerate(folder.split(np.zeros(len(labels)), codes, groups), 1):
+    with warnings.catch_warnings():  # a label with fewer clips than folds is checked in ``_fold``
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        parts = [test for _, test in folder.split(np.zeros(len(labels)), codes, groups)]
+    for number, test in enumerate(parts, 1):
         yield f"fold{number}", test
 
 

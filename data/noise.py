@@ -1,6 +1,7 @@
 """Noise of all kinds, and mixing it with speech at a ratio: (batch, samples) in and out.
 
-Pure functions of tensors and a ``torch.Generator`` of their device; each clip draws its own.
+Pure functions of tensors and a ``torch.Generator`` of their device; each clip draws its own, but
+for the moment at which the clips of babble begin.
 """
 
 import math
@@ -138,6 +139,13 @@ def hum(like: Tensor, sample_rate_hz: int, generator: Generator) -> Tensor:
         strength = uniform(batch, (0.2, 1.0), like, generator) / harmonic
         total = total + strength * torch.sin(2 * math.pi * harmonic * base_hz * time + phase)
     return total
+
+
+def impulse_noise(like: Tensor, share: Range, generator: Generator) -> Tensor:
+    """Spikes of random height on a drawn share of the samples (batch, samples), silence between."""
+    wanted = uniform(len(like), share, like, generator)
+    struck = rand_like(like, generator) < wanted
+    return (2 * rand_like(like, generator) - 1) * struck
 
 
 def add_impulses(waveforms: Tensor, share: Range, generator: Generator) -> Tensor:

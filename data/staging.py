@@ -9,6 +9,8 @@ from pathlib import Path
 
 from data.errors import EarshotError
 
+_REPLACED = "replaced"
+
 
 class OutputError(EarshotError):
     """The place to write to is taken by something else, or cannot be written."""
@@ -19,16 +21,14 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
     """A temporary sibling folder that becomes ``target`` when the block ends without an error.
 
     A ``target`` that is an empty folder, or holds the file ``marker`` (an earlier result of the
-    same kind), is replaced; anything else is refused, before the block runs.
+    same kind), is replaced; anything else is refused, before the block runs. A link is followed.
 
     Raises:
         OutputError: the target is taken by something else or cannot be written.
     """
     with _clear_errors(target):
-        if target.exists() and not _replaceable(target, marker):
-            raise OutputError(
-                f"{target} exists and is no earlier result ({marker} is missing); give another"
-            )
+        target = target.resolve()
+        _refuse_unless_replaceable(target, marker)
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -38,6 +38,30 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
             _swap(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def fresh_folder(target: Path, marker: str) -> Iterator[None]:
+    """``target`` empty, for what can only be made in its place; what stood there returns on errors.
+
+    What may be replaced is decided as in ``staged_folder``.
+
+    Raises:
+        OutputError: the target is taken by something else or cannot be written.
+    """
+    with _clear_errors(target):
+        target = target.resolve()
+        _refuse_unless_replaceable(target, marker)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = _set_aside(target)
+    try:
+        target.mkdir()
+        yield
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        _bring_back(aside, target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -66,19 +90,42 @@ def staged_file(target: Path) -> Iterator[Path]:
             staging.unlink()
 
 
-def _replaceable(target: Path, marker: str) -> bool:
-    return target.is_dir() and ((target / marker).is_file() or not any(target.iterdir()))
+def _refuse_unless_replaceable(target: Path, marker: str) -> None:
+    if not target.exists() or (target / marker).is_file():
+        return
+    if not target.is_dir() or any(target.iterdir()):
+        raise OutputError(
+            f"{target} exists and is no earlier result ({marker} is missing); give another"
+        )
 
 
 def _swap(staging: Path, target: Path) -> None:
     """Put ``staging`` in the place of ``target``; the old one is deleted last."""
-    if not target.exists():
+    aside = _set_aside(target)
+    try:
         staging.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.rename(old / "replaced")
-    staging.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    except OSError:
+        _bring_back(aside, target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _set_aside(target: Path) -> Path:
+    """Move what is at ``target``, if anything, into a sibling folder of its own."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    try:
+        if target.exists():
+            target.rename(aside / _REPLACED)
+    except OSError:
+        aside.rmdir()
+        raise
+    return aside
+
+
+def _bring_back(aside: Path, target: Path) -> None:
+    if (aside / _REPLACED).exists():
+        (aside / _REPLACED).rename(target)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _umask() -> int:

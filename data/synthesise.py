@@ -62,7 +62,10 @@ def draw_voices(n: int, seed: int, languages: Sequence[str] = ENGLISH_ACCENTS) -
     rng = np.random.default_rng(seed)
     women, men = (list(product(languages, variants)) for variants in (WOMEN, MEN))
     if not 0 < n <= len(women) + len(men):
-        raise SynthesisError(f"{n} voices asked for; accepted: 1 to {len(women) + len(men)}.")
+        raise SynthesisError(
+            f"{n} voices asked for; accepted: 1 to {len(women) + len(men)}, which is what "
+            f"{', '.join(languages)} can be spoken with."
+        )
     rng.shuffle(women)
     rng.shuffle(men)
     n_women = min(len(women), max(n // 2, n - len(men)))

@@ -31,16 +31,6 @@ def warp_time(log_mel: Tensor, factors: Range, bend: float, generator: Generator
     return _stretch(log_mel, middle, factors, bend, generator)
 
 
-def change_contrast(log_mel: Tensor, factors: Range, generator: Generator) -> Tensor:
-    """Stretch decibels (batch, n_mels, frames) down from the loudest: softer or louder consonants.
-
-    How far a consonant lies below its vowel differs between speakers and microphones.
-    """
-    loudest = log_mel.amax(dim=(1, 2), keepdim=True)
-    factor = log_uniform(len(log_mel), factors, log_mel, generator).unsqueeze(2)
-    return log_mel + (log_mel - loudest) * (factor - 1)
-
-
 def _stretch(x: Tensor, anchor: float, factors: Range, bend: float, generator: Generator) -> Tensor:
     """Read the last axis of (batch, rows, size) at another pace, linearly between neighbours.
 

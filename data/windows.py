@@ -21,7 +21,7 @@ def loudest_clip(waveform: Waveform, clip_samples: int) -> Waveform:
     if len(waveform) <= clip_samples:
         return pad_to_clip(waveform, clip_samples)
     start = loudest_start(waveform, clip_samples)
-    return waveform[start : start + clip_samples]
+    return waveform[start : start + clip_samples].copy()  # a view would keep the whole recording
 
 
 def loudest_start(waveform: Waveform, clip_samples: int) -> int:

@@ -52,16 +52,14 @@ def open_bundle(path: Path, device: Device = "cpu") -> Bundle:
     return bundle
 
 
-def open_session(
-    model: bytes, device: Device, path: Path, threads: int = 1
-) -> onnxruntime.InferenceSession:
-    """A session set for small graphs: ``threads`` threads that never spin while they wait.
+def open_session(model: bytes, device: Device, path: Path) -> onnxruntime.InferenceSession:
+    """A session set for small graphs: one thread, which never spins while it waits.
 
     One thread is faster than more for a network of this size, and idle spinning starves the rest of
     the process (onnxruntime issues 16304 and 27916).
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -1,9 +1,9 @@
 """The classic four-block CNN over MFCC seen as a one-channel image.
 
 Blocks of 16, 32, 64 and 128 filters of 2 x 2 without padding, each with ReLU, 2 x 2 max pooling and
-dropout of 0.2; then global average pooling and one dense layer. 44,602 parameters with ten labels,
-whatever the size of the image. The recipe is the one that tutorials on spoken digits and
-environmental sounds share.
+dropout of 0.2; then global average pooling and one dense layer. With ten labels 44,602 parameters,
+whatever the size of the image, and 2.8 million multiply-adds over one of 40 x 63. The recipe is the
+one that tutorials on spoken digits and environmental sounds share.
 """
 
 from dataclasses import dataclass

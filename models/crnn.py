@@ -3,7 +3,8 @@
 Three blocks of 3 x 3 convolution, batch normalisation, ReLU and pooling shrink the frequency axis
 by eight and the time axis by two; a bidirectional GRU (or LSTM) reads the remaining frames, and the
 mean of its outputs over time is the embedding. Stage layout after "Convolutional Recurrent Neural
-Networks for Music Classification" (Choi et al., arXiv:1609.04243), smaller.
+Networks for Music Classification" (Choi et al., arXiv:1609.04243), smaller. With ten labels, 40
+bands and 63 frames: 188,018 parameters, 26.8 million multiply-adds.
 """
 
 from dataclasses import dataclass

@@ -83,6 +83,10 @@ class ModelMetadata:
         }
 
 
+# Numbers too large for a float and lists nested too deeply are legal JSON.
+_MALFORMED = (ValueError, TypeError, KeyError, OverflowError, RecursionError, EarshotError)
+
+
 def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
     """Rebuild the metadata from ``metadata_props``.
 
@@ -99,7 +103,7 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
     for key, parse in _PARSERS.items():
         try:
             values[key] = parse(json.loads(props[PREFIX + key]))
-        except (ValueError, TypeError, KeyError, EarshotError) as error:
+        except _MALFORMED as error:
             reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
             raise ModelError(f"{path} has malformed metadata {PREFIX}{key}: {reason}") from error
     del values["schema_version"]

@@ -15,10 +15,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from data.errors import EarshotError
 from models.network import Network
 
 STEM_CHANNELS = (16, 24)
 KERNEL_FRAMES = 9
+# Three halvings leave two frames, which batch normalisation needs for a batch of one clip.
+MIN_FRAMES = 9
 # In standard deviations of the normalised features, some 20 dB: frames within SPEECH_RANGE of the
 # loudest are taken for speech, and nothing is lower than a floor below their mean.
 SPEECH_RANGE, SPEECH_SLOPE = 1.25, 4.0
@@ -37,8 +40,13 @@ class TcResNetConfig:
 class TcResNet(Network):
     """Features (batch, bins, frames) to logits (batch, labels)."""
 
-    def __init__(self, bins: int, _frames: int, n_labels: int, config: TcResNetConfig) -> None:
+    def __init__(self, bins: int, frames: int, n_labels: int, config: TcResNetConfig) -> None:
         super().__init__()
+        if frames < MIN_FRAMES:
+            raise EarshotError(
+                f"tcresnet needs {MIN_FRAMES} frames or more, found {frames}; "
+                "prepare with more --clip-seconds"
+            )
         first, second = STEM_CHANNELS
         self.stem = nn.Sequential(
             nn.Conv2d(2, first, 3, stride=(2, 1), padding=1, bias=False), nn.BatchNorm2d(first),

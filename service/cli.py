@@ -17,11 +17,10 @@ from models.device import Device
 
 EXIT_SOME_FAILED = 1
 EXIT_NOTHING_DONE = 2
-EXIT_INTERRUPTED = 130
 # What only the extra ``train`` brings; without it the message names the install command.
 TRAINING_PACKAGES = frozenset(
-    {"torch", "torchaudio", "librosa", "pandas", "sklearn", "onnx", "onnxscript", "matplotlib",
-     "tensorboard"}
+    {"torch", "torchaudio", "librosa", "pandas", "scipy", "sklearn", "onnx", "onnxscript",
+     "matplotlib", "tensorboard"}
 )  # fmt: skip
 
 _MODEL_HELP = "Model file; the shipped digit model without it."
@@ -69,9 +68,8 @@ def main() -> None:
         if package not in TRAINING_PACKAGES:
             raise
         _fail(f"this command needs {package}; install it with: pip install 'earshot[train]'")
-    except KeyboardInterrupt:
-        typer.echo("earshot: interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+    except OSError as error:
+        _fail(f"cannot use {error.filename or 'a file'}: {error.strerror or error}")
 
 
 def _fail(message: str) -> NoReturn:

@@ -55,11 +55,11 @@ async def _read_multipart(request: Request, settings: Settings) -> list[tuple[st
         too_many = "Too many" in str(error.detail)
         code = "too_many_files" if too_many else "malformed_request"
         raise RequestError(code, f"the form cannot be read: {error.detail}") from error
-    except (MultiPartException, ClientDisconnect) as error:
+    except (MultiPartException, ClientDisconnect, UnicodeError) as error:
         raise RequestError("malformed_request", f"the form cannot be read: {error}") from error
     try:
         uploads = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-        files = [(part.filename or "audio", await part.read()) for part in uploads]
+        files = [(_printable(part.filename), await part.read()) for part in uploads]
     finally:
         await form.close()
     if not files:
@@ -67,6 +67,11 @@ async def _read_multipart(request: Request, settings: Settings) -> list[tuple[st
             "no_file", "the form holds no file; send one or more in the field 'file'"
         )
     return files
+
+
+def _printable(filename: str | None) -> str:
+    """A name that can be encoded: some charsets decode to halves of characters."""
+    return (filename or "audio").encode("utf-8", "replace").decode()
 
 
 def _limit_stream(request: Request, settings: Settings) -> Request:

@@ -1,4 +1,4 @@
-"""The commands of training: check, prepare, train, export, evaluate, demo.
+"""The commands of data and training, from ``check`` to ``demo``.
 
 Importing this module is cheap and needs no training package: each command imports what it runs.
 """
@@ -127,16 +127,21 @@ def synth(
     takes: Annotated[int, typer.Option(min=1, help="Times that each voice says a word.")] = 3,
     sample_rate: Annotated[int, typer.Option(min=4000, max=192000, help="Hz.")] = 16000,
     seed: Annotated[int, typer.Option(min=0, help="Of voices, rates and pitches.")] = 42,
+    languages: Annotated[
+        str | None,
+        typer.Option(help="Of espeak-ng, comma-separated (fr-fr,de); English accents without it."),
+    ] = None,
 ) -> None:
     """Let synthetic voices speak your words: train a classifier without a single recording."""
-    from data.synthesise import write_clips
+    from data.synthesise import ENGLISH_ACCENTS, write_clips
     from training.progress import work_progress
 
     spoken = [word.strip() for word in words.split(",")]
+    accents = [name.strip() for name in languages.split(",")] if languages else ENGLISH_ACCENTS
     with work_progress("speak") as on_progress:
         labels_csv = write_clips(
             spoken, out, voices=voices, takes=takes, seed=seed, sample_rate_hz=sample_rate,
-            progress=on_progress,
+            languages=accents, progress=on_progress,
         )  # fmt: skip
     typer.echo(f"{labels_csv}: {len(spoken)} words, {voices} voices, {takes} takes each")
 
@@ -175,6 +180,9 @@ def train(
         bool | None,
         typer.Option("--augment/--no-augment", help="New versions of the clips each epoch."),
     ] = None,
+    mixup: Annotated[
+        float | None, typer.Option(help="Chance that a clip is mixed with another.  [default: 0]")
+    ] = None,
     extra: ExtraOption = None,
     others: OthersOption = None,
     repeats: Annotated[
@@ -195,7 +203,7 @@ def train(
     flags = {
         "model": model, "features": features, "epochs": epochs, "batch_size": batch_size,
         "learning_rate": learning_rate, "patience": patience, "seed": seed, "augment": augment,
-        "repeats": repeats,
+        "repeats": repeats, "mixup": mixup,
         "options": {k: v for k, v in options.items() if v is not None} or None,
     }  # fmt: skip
     given = {name: value for name, value in flags.items() if value is not None}
@@ -348,12 +356,12 @@ def evaluate(
         )  # fmt: skip
     for note in result.notes:
         typer.echo(note, err=True)
-    if out is not None:
-        write_evaluation(result, out)
-        typer.echo(f"report in {out}", err=True)
     typer.echo(
         json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if as_json else result.text(by)
     )
+    if out is not None:
+        write_evaluation(result, out)
+        typer.echo(f"report in {out}", err=True)
     if result.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 

@@ -51,6 +51,8 @@ class Company:
 
 
 ALONE = Company()
+# How datasets are split that are tested on speakers who are nowhere else.
+_SPEAKERS_APART = ("speaker", "crossval")
 
 
 def open_company(extra: Path | None, others: Path | None) -> Company:
@@ -70,6 +72,14 @@ def _check(dataset: Dataset, company: Dataset) -> None:
             f"{leaked} clips of {company.folder} are in the test or validation part of "
             f"{dataset.folder}; they must not be trained on"
         )
+    if dataset.split_mode in _SPEAKERS_APART:
+        heard = set(company.clips["speaker"]) - {""}
+        both = sorted(heard & set(dataset.clips.loc[dataset.clips["split"] == "test", "speaker"]))
+        if both:
+            raise TrainingError(
+                f"{company.folder} has clips of {', '.join(both)}, who must not be heard in "
+                f"training: {dataset.folder} is tested on voices that are new"
+            )
     if company.features != dataset.features:
         raise TrainingError(
             f"{company.folder} has other features than {dataset.folder}; prepare both with the "

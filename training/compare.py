@@ -11,10 +11,10 @@ import numpy as np
 
 from data.dataset import Dataset
 from data.staging import staged_file
-from models.bundle import Bundle, open_bundle
 from models.cost import multiply_adds
 from models.device import Device
 from models.zoo import build, entry, parameter_count
+from service.classifier import Classifier
 from training.company import ALONE, Company
 from training.config import TrainingError, default_config
 from training.export import export
@@ -142,7 +142,7 @@ def _compared(
         kind,
         parameter_count(network),
         multiply_adds(network, *size),
-        median_milliseconds(open_bundle(file)),
+        median_milliseconds(Classifier.open(file)),
         float(np.mean([result["training_seconds"] for result in results])),
         tuple(
             Accuracy(
@@ -156,13 +156,13 @@ def _compared(
     )
 
 
-def median_milliseconds(bundle: Bundle) -> float:
+def median_milliseconds(classifier: Classifier) -> float:
     """Of one clip at a time on one thread, waveform to probabilities."""
-    clip = bundle.metadata.golden.input()
+    clip = classifier.metadata.golden.input()
     seconds = []
     for number in range(_WARM_UP_RUNS + _TIMED_RUNS):
         began = time.perf_counter()
-        bundle.session.run(["probabilities"], {"waveform": clip})
+        classifier.run(clip)
         if number >= _WARM_UP_RUNS:
             seconds.append(time.perf_counter() - began)
     return 1000 * float(np.median(seconds))

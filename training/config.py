@@ -29,8 +29,9 @@ class TrainConfig:
 
     repeats            how often an epoch reads each clip of the dataset, beside once each extra one
     augment            draw new versions of the waveforms each epoch (``data.augment.Recipe``)
-    noise_only         share of clips replaced by background alone, to be answered with no label
-                       (outlier exposure, arXiv:1812.04606)
+    noise_only         where there are other words to be answered with no label: the share of clips
+                       that is replaced by background alone, which has none either (outlier
+                       exposure, arXiv:1812.04606)
     mixup              chance that a clip is mixed with another (arXiv:1710.09412)
     schedule           ``one-cycle``: up to ``learning_rate`` over 15 % of the steps, then down by a
                        cosine (arXiv:1708.07120)
@@ -104,7 +105,7 @@ _CLASSIC = TrainConfig()
 _ROBUST = TrainConfig(
     features="log_mel", epochs=40, patience=40, learning_rate=2e-3, augment=True,
     schedule="one-cycle", weight_decay=0.02, label_smoothing=0.05, averaging=0.998,
-    max_gradient_norm=5.0, noise_only=0.05,
+    max_gradient_norm=5.0, noise_only=0.02,
 )  # fmt: skip
 # Epochs: after how many three thousand clips no longer improve it, within five minutes on two cores
 # for the classic networks.

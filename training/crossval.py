@@ -1,5 +1,6 @@
 """Cross-validation over speakers: how a network fares on voices that it has never heard."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -110,10 +111,11 @@ def cross_validate(
 
 
 def _view(dataset: Dataset, fold: Fold) -> Dataset:
-    """The dataset with a fold's split in place of its own."""
+    """The dataset with a fold's split in place of its own, which its hash covers."""
+    split_hash = hashlib.sha256(",".join(fold.splits).encode()).hexdigest()[:12]
     return replace(
         dataset,
         clips=dataset.clips.assign(split=list(fold.splits)),
-        content_hash=f"{dataset.content_hash}/{fold.name}",
+        content_hash=f"{dataset.content_hash}/{fold.name}:{split_hash}",
         split_mode="crossval",
     )

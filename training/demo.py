@@ -11,7 +11,7 @@ import typer
 from data.dataset import TEST_ROWS, open_dataset
 from data.labels import Clip, LabelledClips, read_labels
 from data.prepare import prepare
-from data.staging import OutputError, staged_folder
+from data.staging import OutputError, fresh_folder
 from data.synthesise import write_clips
 from service.classifier import Classifier
 from training.config import default_config
@@ -66,24 +66,9 @@ def run_demo(
     """
     began = time.perf_counter()
     labelled = None if labels_csv is None else _read_own_labels(labels_csv, audio_dir, out)
-    story = _Story()
-    with staged_folder(out, MARKER) as folder:
-        (folder / MARKER).write_text(
-            "Made by `earshot demo`, which replaces this folder.\n", "utf-8"
-        )
-    if labels_csv is None or labelled is None:
-        labels_csv = _synthesise(story, words, out / "voices")
-        labelled = read_labels(labels_csv)
-    places = f" --audio-dir {audio_dir}" if audio_dir else ""
-    _prepare(story, labelled, out, f"{labels_csv}{places}")
-    _train(story, out)
-    model = _export(story, out)
-    test_csv = out / "dataset" / TEST_ROWS
-    if test_csv.is_file():
-        _evaluate(story, model, test_csv)
-        _classify(story, model, read_labels(test_csv).clips[0])
-    else:
-        typer.echo("\nThe split column holds nothing back for testing, so nothing is evaluated.")
+    with fresh_folder(out, MARKER):
+        (out / MARKER).write_text("Made by `earshot demo`, which replaces this folder.\n", "utf-8")
+        model = _run_steps(labels_csv, labelled, audio_dir, out, words)
     typer.echo(f"\nDone in {time.perf_counter() - began:.0f} s. Everything is in {out}. Next:")
     typer.echo(f"  earshot classify FOLDER --model {model} --out results.csv")
     typer.echo(
@@ -94,17 +79,44 @@ def run_demo(
     return model
 
 
+def _run_steps(
+    labels_csv: Path | None,
+    labelled: LabelledClips | None,
+    audio_dir: Path | None,
+    out: Path,
+    words: Sequence[str],
+) -> Path:
+    story = _Story()
+    if labels_csv is None or labelled is None:
+        labels_csv = _synthesise(story, words, out / "voices")
+        labelled = read_labels(labels_csv)
+    places = f" --audio-dir {audio_dir}" if audio_dir else ""
+    _prepare(story, labelled, out, f"{labels_csv}{places}")
+    _train(story, out)
+    model = _export(story, out)
+    test_csv = out / "dataset" / TEST_ROWS
+    if test_csv.is_file():
+        _evaluate(story, model, test_csv)
+        whole = [clip for clip in read_labels(test_csv).clips if clip.start_seconds is None]
+        if whole:  # a file that holds several clips has no one answer
+            _classify(story, model, whole[0])
+    else:
+        typer.echo("\nThe split column holds nothing back for testing, so nothing is evaluated.")
+    return model
+
+
 def _read_own_labels(labels_csv: Path, audio_dir: Path | None, out: Path) -> LabelledClips:
     """Read the user's CSV before anything is replaced.
 
     Raises:
         LabelsError: it cannot be read.
-        OutputError: it lies in the folder that the demo replaces.
+        OutputError: it, or the audio, lies in the folder that the demo replaces.
     """
-    if labels_csv.resolve().is_relative_to(out.resolve()):
-        raise OutputError(
-            f"{labels_csv} is inside {out}, which the demo replaces; give another --out"
-        )
+    for place in (labels_csv, audio_dir or labels_csv):
+        if place.resolve().is_relative_to(out.resolve()):
+            raise OutputError(
+                f"{place} is inside {out}, which the demo replaces; give another --out"
+            )
     return read_labels(labels_csv, audio_dir)
 
 

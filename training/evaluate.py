@@ -13,6 +13,7 @@ from data.clips import read_clips
 from data.errors import EarshotError
 from data.labels import Clip, ClipProblem, LabelledClips, read_labels
 from data.staging import staged_folder
+from data.windows import loudest_clip
 from service.classifier import Classifier, Prediction, classify_each
 from training.metrics import Metrics, compute_metrics
 from training.noise_sweep import NoisePoint, Spoken, read_noises, sweep, table
@@ -40,16 +41,13 @@ class Evaluation:
     noise: tuple[NoisePoint, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The object of ``earshot evaluate --json``."""
-        return {**self.metrics.to_dict(), "failed": [vars(clip) for clip in self.failed]}
+        """The object of ``earshot evaluate --json``; ``noise`` is there when it was asked for."""
+        found = {**self.metrics.to_dict(), "failed": [vars(clip) for clip in self.failed]}
+        return {**found, "noise": [vars(point) for point in self.noise]} if self.noise else found
 
     def report(self) -> dict[str, Any]:
         """All that was measured, for the report folder."""
-        return {
-            **self.to_dict(),
-            "sureness": self.sureness.to_dict(),
-            "noise": [vars(point) for point in self.noise],
-        }
+        return {**self.to_dict(), "sureness": self.sureness.to_dict()}
 
     def text(self, by: By | None = None) -> str:
         """For a person: accuracy, speakers or labels from the worst on, and what is confused."""
@@ -102,48 +100,74 @@ def evaluate_model(
     labelled = read_labels(labels_csv, audio_dir)
     sweeps = noise or bool(recordings)
     clips, notes = _choose_rows(labelled, split)
-    failed = [ClipProblem.of_row(problem) for problem in labelled.problems]
     known, unknown = _sort_by_label(clips, classifier)
-    failed += unknown
-    heard: list[tuple[Clip, Prediction]] = []
-    unheard: list[ClipProblem] = []
-    spoken: list[Spoken] = []  # all of them for a sweep, else some to make babble of
-
-    def waveforms() -> Iterator[Waveform | AudioError]:
-        for clip, audio in read_clips(known, classifier.sample_rate_hz):
-            if isinstance(audio, AudioError):
-                yield audio
-                continue
-            if sweeps or len(spoken) < BACKGROUNDS:
-                spoken.append(Spoken(audio.waveform, clip.label, clip.speaker))
-            yield audio.waveform
-
-    for done, (clip, result) in enumerate(
-        zip(known, classify_each(classifier, waveforms()), strict=True), 1
-    ):
-        if isinstance(result, AudioError):
-            unheard.append(ClipProblem.of_audio(clip, result))
-        else:
-            heard.append((clip, result))
-        progress(done, len(known))
-    if not heard:
-        raise EvaluationError(f"none of {len(known)} clips can be heard; the first: {unheard[0]}")
-    failed += unheard
+    heard = _hear(classifier, known, keep_all=sweeps, progress=progress)
     metrics = compute_metrics(
-        [clip.label for clip, _ in heard],
-        [prediction.label for _, prediction in heard],
-        [clip.speaker for clip, _ in heard],
+        [clip.label for clip, _ in heard.answers],
+        [prediction.label for _, prediction in heard.answers],
+        [clip.speaker for clip, _ in heard.answers],
         classifier.labels,
     )
     sureness = measure_sureness(
         classifier,
-        np.array([prediction.score for _, prediction in heard]),
-        [clip.label == prediction.label for clip, prediction in heard],
-        [clip.waveform for clip in spoken],
+        np.array([prediction.score for _, prediction in heard.answers]),
+        [clip.label == prediction.label for clip, prediction in heard.answers],
+        [clip.waveform for clip in heard.spoken],
         others,
+        recordings,
     )
-    points = sweep(classifier, spoken, recordings, progress=progress) if sweeps else []
-    return Evaluation(metrics, tuple(failed), tuple(notes), model, sureness, tuple(points))
+    points = sweep(classifier, heard.spoken, recordings, progress=progress) if sweeps else []
+    bad_rows = [ClipProblem.of_row(problem) for problem in labelled.problems]
+    failed = (*bad_rows, *unknown, *heard.failed)
+    return Evaluation(metrics, failed, tuple(notes), model, sureness, tuple(points))
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """Clips with their answers, those that could not be decoded, and waveforms that were kept."""
+
+    answers: list[tuple[Clip, Prediction]]
+    failed: list[ClipProblem]
+    spoken: list[Spoken]
+
+
+def _hear(
+    classifier: Classifier,
+    clips: Sequence[Clip],
+    *,
+    keep_all: bool,
+    progress: Callable[[int, int], None],
+) -> _Heard:
+    """Classify clips; keep all waveforms for a sweep, or a clip each of some to make babble of.
+
+    Raises:
+        EvaluationError: none of them can be heard.
+    """
+    found = _Heard([], [], [])
+    size = classifier.metadata.features.clip_samples
+
+    def waveforms() -> Iterator[Waveform | AudioError]:
+        for clip, audio in read_clips(clips, classifier.sample_rate_hz):
+            if isinstance(audio, AudioError):
+                yield audio
+                continue
+            if keep_all or len(found.spoken) < BACKGROUNDS:
+                kept = audio.waveform if keep_all else loudest_clip(audio.waveform, size)
+                found.spoken.append(Spoken(kept, clip.label, clip.speaker))
+            yield audio.waveform
+
+    answers = classify_each(classifier, waveforms())
+    for done, (clip, answer) in enumerate(zip(clips, answers, strict=True), 1):
+        if isinstance(answer, AudioError):
+            found.failed.append(ClipProblem.of_audio(clip, answer))
+        else:
+            found.answers.append((clip, answer))
+        progress(done, len(clips))
+    if not found.answers:
+        raise EvaluationError(
+            f"none of {len(clips)} clips can be heard; the first: {found.failed[0]}"
+        )
+    return found
 
 
 def write_evaluation(evaluation: Evaluation, out: Path) -> None:

@@ -150,13 +150,13 @@ def _as_trained(
 def _training_batches(
     dataset: Dataset, company: Company, config: TrainConfig, device: torch.device
 ) -> Batches:
-    changed = config.augment or config.mixup or config.noise_only or config.repeats > 1
+    changed = config.augment or config.mixup or config.repeats > 1
     if company == ALONE and not changed:
         return stored_features(dataset, config.features, "train", device)
     recipe = replace(Recipe() if config.augment else UNCHANGED, p_mixup=config.mixup)
     return augmented_waveforms(
         dataset, company, config.features, recipe, device,
-        repeats=config.repeats, noise_only=config.noise_only,
+        repeats=config.repeats, noise_only=config.noise_only if company.others else 0.0,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from data.audio import AudioError, Waveform, decode, read_file
 from data.errors import EarshotError
-from data.noise import hum, level, mix_at_snr, power_law_noise
+from data.noise import hum, impulse_noise, level, mix_at_snr, power_law_noise
 from data.windows import pad_to_clip
 from service.batch import find_files
 from service.classifier import Classifier
@@ -21,8 +21,9 @@ BABBLE_VOICES = 4
 SEED = 42
 # Coloured noise with the exponent of 1/f that its power falls with.
 COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
-HUM, BABBLE, RECORDED = "hum", "babble", "recorded"
-KINDS = (*COLOURS, HUM, BABBLE)
+HUM, IMPULSES, BABBLE, RECORDED = "hum", "impulses", "babble", "recorded"
+KINDS = (*COLOURS, HUM, IMPULSES, BABBLE)
+IMPULSE_SHARE = (0.1, 0.3)  # of all samples
 
 
 class NoiseError(EarshotError):
@@ -133,6 +134,8 @@ class _Studio:
             return power_law_noise(like, torch.tensor([[COLOURS[kind]]]), generator)
         if kind == HUM:
             return hum(like, self._rate_hz, generator)
+        if kind == IMPULSES:
+            return impulse_noise(like, IMPULSE_SHARE, generator)
         if kind == BABBLE:
             voices = [self._spoken[i].waveform for i in self._others(n, rng)]
         else:

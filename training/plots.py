@@ -50,9 +50,11 @@ def plot_confusion(
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted", ylabel="true", title=title)
-    axes.set_xticks(range(len(labels)), labels, rotation=45 if max(map(len, labels)) > 2 else 0)
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(title, parse_math=False)  # a label may hold a "$", and so may a file name
+    rotation = 45 if max(map(len, labels)) > 2 else 0
+    axes.set_xticks(range(len(labels)), labels, rotation=rotation, parse_math=False)
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)
     if counts.size <= _MAX_WRITTEN_CELLS:
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
@@ -70,7 +72,8 @@ def plot_coverage(sureness: Sureness, title: str, path: Path) -> None:
         answered.coverage, answered.accuracy, "o", color=VALIDATION_COLOUR,
         label=f"the model's threshold, {answered.threshold:.2f}",
     )  # fmt: skip
-    axes.set(xlabel="share of clips answered", ylabel="accuracy of these", title=title, xlim=(0, 1))
+    axes.set(xlabel="share of clips answered", ylabel="accuracy of these", xlim=(0, 1))
+    axes.set_title(title, parse_math=False)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(alpha=0.3)
@@ -86,7 +89,8 @@ def plot_noise(points: Sequence[NoisePoint], clean: float, title: str, path: Pat
         line = [(p.snr_db, p.accuracy) for p in points if p.kind == kind]
         axes.plot(*zip(*line, strict=True), marker="o", label=kind)
     axes.axhline(clean, color="0.4", linestyle=":", label="no noise added")
-    axes.set(xlabel="speech to noise (dB)", ylabel="accuracy", title=title, ylim=(0, 1.02))
+    axes.set(xlabel="speech to noise (dB)", ylabel="accuracy", ylim=(0, 1.02))
+    axes.set_title(title, parse_math=False)
     axes.invert_xaxis()
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(alpha=0.3)

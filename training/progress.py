@@ -4,12 +4,14 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training.checkpoint import EpochRecord
+if TYPE_CHECKING:  # torch, which the commands that only show a bar do without
+    from training.checkpoint import EpochRecord
 
 
 @dataclass(frozen=True)
@@ -17,10 +19,10 @@ class TrainingProgress:
     """Who hears of a run as it goes: (epoch, batches done, batches in all), and finished epochs."""
 
     on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None
-    on_epoch: Callable[[EpochRecord], None] = lambda record: None
+    on_epoch: "Callable[[EpochRecord], None]" = lambda record: None
 
 
-def describe(record: EpochRecord, epochs: int) -> str:
+def describe(record: "EpochRecord", epochs: int) -> str:
     """One epoch in one line."""
     return (
         f"epoch {record.epoch:>3}/{epochs}"

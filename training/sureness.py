@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from data.audio import Waveform
 from data.noise import draw_background
-from data.windows import pad_to_clip
+from data.windows import loudest_clip
 from service.classifier import Classifier
 from training.calibration import CoveragePoint, at_threshold, calibration_error, coverage_curve
 
 BACKGROUNDS, SEED = 256, 42
-BACKGROUND = "background noise and silence"
+BACKGROUND = "made noise and silence"
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,19 @@ def measure_sureness(
     right: Sequence[bool],
     speech: Sequence[Waveform],
     others: Sequence[Waveform],
+    recordings: Sequence[Waveform] = (),
 ) -> Sureness:
     """Weigh winning scores (clips,) against what was right, and try sounds without a label.
 
-    ``speech`` is some of the clips, to make babble of; ``others`` are clips of other words.
+    ``speech`` is some of the clips, to make babble of; ``others`` are clips of other words, and
+    ``recordings`` of noise. The background made here is of the kinds that networks may be trained
+    on; recordings are the harder question.
     """
     threshold = classifier.metadata.rejection_threshold
     rejected = {BACKGROUND: _share_below(classifier, _backgrounds(classifier, speech), threshold)}
-    if others:
-        rejected["other words"] = _share_below(classifier, others, threshold)
+    for kind, sounds in (("other words", others), ("recorded noise", recordings)):
+        if sounds:
+            rejected[kind] = _share_below(classifier, sounds, threshold)
     return Sureness(
         calibration_error(scores, np.asarray(right)),
         at_threshold(scores, right, threshold),
@@ -71,7 +75,7 @@ def measure_sureness(
 
 def _backgrounds(classifier: Classifier, speech: Sequence[Waveform]) -> list[Waveform]:
     size = classifier.metadata.features.clip_samples
-    clips = [pad_to_clip(speech[i % len(speech)][:size], size) for i in range(BACKGROUNDS)]
+    clips = [loudest_clip(speech[i % len(speech)], size) for i in range(BACKGROUNDS)]
     like = torch.from_numpy(np.stack(clips))
     seeded = torch.Generator().manual_seed(SEED)
     drawn = draw_background(like, like, classifier.sample_rate_hz, seeded)

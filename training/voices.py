@@ -50,6 +50,7 @@ ACCENTS = {
 # flite's voices with the pitch in hertz that each speaks at.
 FLITE_VOICES = {"kal16": 105, "awb": 125, "rms": 100, "slt": 175, "kal": 105}
 TAKES = 24
+MARKER = "voices.txt"  # a folder of real recordings has a labels.csv too
 # What is softer than this share of the peak, before and after the word, is cut off.
 _SILENCE = 0.02
 
@@ -94,7 +95,8 @@ def write_voices(out: Path) -> Path:
             raise EarshotError(
                 f"the program {program} is missing; Debian: apt install flite festival {packages}"
             )
-    with staged_folder(out, "labels.csv") as folder:
+    with staged_folder(out, MARKER) as folder:
+        (folder / MARKER).write_text("Made by training.voices, which replaces this folder.\n")
         rows: list[Row] = [("filename", "label", "speaker")]
         rows += _espeak(folder, "english", ENGLISH, ENGLISH_ACCENTS, ENGLISH_VOICES, ENGLISH_TAKES)
         for language, words in ACCENTS.items():

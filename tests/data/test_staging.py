@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data.staging import OutputError, staged_file, staged_folder
+from data.staging import OutputError, fresh_folder, staged_file, staged_folder
 
 MARKER = "marker.json"
 
@@ -55,6 +55,49 @@ def test_an_error_leaves_all_as_it_was(
         fail(target, error())
     assert names(tmp_path) == (["out"] if earlier else [])
     assert not earlier or (target / MARKER).read_text() == "old"
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    fill(tmp_path / "disk", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    fill(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / MARKER).read_text() == "new"
+    assert names(tmp_path) == ["disk", "link"]
+
+
+def test_a_fresh_folder_is_filled_in_its_place(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for content in ("first", "second"):
+        with fresh_folder(target, MARKER):
+            assert names(target) == []
+            (target / MARKER).write_text(content)
+    assert (target / MARKER).read_text() == "second"
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_what_stood_in_a_fresh_folder_comes_back_on_errors(tmp_path: Path, earlier: bool) -> None:
+    target = tmp_path / "out"
+    if earlier:
+        fill(target, "old")
+
+    def fail_fresh() -> None:
+        with fresh_folder(target, MARKER):
+            (target / MARKER).write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_fresh()
+    assert names(tmp_path) == (["out"] if earlier else [])
+    assert not earlier or (target / MARKER).read_text() == "old"
+
+
+def test_a_fresh_folder_is_never_made_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_text("mine")
+    with pytest.raises(OutputError, match="no earlier result"), fresh_folder(tmp_path, MARKER):
+        pass
+    assert names(tmp_path) == ["holiday.jpg"]
 
 
 def test_an_earlier_result_is_replaced_whole(tmp_path: Path) -> None:

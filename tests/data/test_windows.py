@@ -35,6 +35,10 @@ def test_the_loudest_clip_is_one_stretch_of_the_waveform(n_samples: int) -> None
     np.testing.assert_array_equal(waveform, before)
 
 
+def test_a_clip_does_not_keep_its_recording_in_memory() -> None:
+    assert loudest_clip(noise(5000), CLIP).base is None
+
+
 @pytest.mark.parametrize("middle", [400, 777, 2000, 3333, 4600])
 def test_a_word_in_a_long_recording_comes_to_lie_in_the_middle(middle: int) -> None:
     waveform = 0.01 * noise(5000)

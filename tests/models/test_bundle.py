@@ -120,6 +120,7 @@ MALFORMED: list[tuple[str, Any]] = [
     ("features", {}), ("features", []), ("features", FEATURES.to_dict() | {"n_mels": 0}),
     ("features", FEATURES.to_dict() | {"colour": 1}),
     ("features", FEATURES.to_dict() | {"n_fft": "512"}),
+    ("features", FEATURES.to_dict() | {"clip_seconds": 10**400}), ("temperature", 10**400),
     ("feature_kind", "chroma"), ("feature_kind", 1), ("feature_kind", ["mfcc"]),
     ("architecture", "cnn"), ("architecture", {}), ("architecture", {"name": 1}),
     ("training_data_hash", 7), ("training_data_hash", None),
@@ -130,6 +131,7 @@ MALFORMED: list[tuple[str, Any]] = [
     ("rejection_threshold", -0.1), ("rejection_threshold", 1.1), ("rejection_threshold", True),
     ("rejection_threshold", "0"), ("rejection_threshold", float("nan")),
     ("golden", None), ("golden", {}), ("golden", [1]),
+    ("golden", GOLDEN | {"probabilities": [10**400]}),
     ("golden", GOLDEN | {"waveform_int16_base64": "*"}),
     ("golden", GOLDEN | {"waveform_int16_base64": 5}),
     ("golden", GOLDEN | {"waveform_int16_base64": base64.b64encode(b"abc").decode()}),
@@ -145,7 +147,7 @@ def test_a_malformed_value_is_refused_and_its_key_named(key: str, value: Any) ->
 
 
 @pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("text", ["", "{", "\x00", "yes"])
+@pytest.mark.parametrize("text", ["", "{", "\x00", "yes", "[" * 100_000])
 def test_a_value_that_is_no_json_is_refused_and_its_key_named(key: str, text: str) -> None:
     props = METADATA.to_props() | {f"earshot.{key}": text}
     with pytest.raises(ModelError, match=rf"malformed metadata earshot\.{key}: .+"):

@@ -168,3 +168,9 @@ def test_features_too_small_for_the_network_are_refused_with_their_size(
 ) -> None:
     with pytest.raises(EarshotError, match=f"{name} needs features .* found {bins} x {frames}"):
         build(name, bins, frames, 10, {})
+
+
+def test_a_clip_too_short_for_tcresnet_is_refused_and_the_shortest_is_trained_alone() -> None:
+    with pytest.raises(EarshotError, match="tcresnet needs 9 frames or more, found 8"):
+        build("tcresnet", 40, 8, 10, {})
+    assert build("tcresnet", 40, 9, 10, {}).train()(torch.randn(1, 40, 9)).shape == (1, 10)

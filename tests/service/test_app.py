@@ -152,6 +152,13 @@ async def endless() -> AsyncIterator[bytes]:
         yield bytes(100_000)
 
 
+def form_in(charset: str, filename: bytes) -> dict[str, Any]:
+    head = b'--x\r\ncontent-disposition: form-data; name=file; filename="' + filename
+    kind = f"multipart/form-data; boundary=x; charset={charset}"
+    content = head + b'"\r\n\r\n' + GOOD + b"\r\n--x--\r\n"
+    return {"content": content, "headers": {"content-type": kind}}
+
+
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 BAD_REQUESTS: dict[str, tuple[Callable[[], dict[str, Any]], int, str]] = {
     "a form of a web page": (lambda: {"data": {"a": "b"}, "files": {}, "headers": {}}, 415,
@@ -163,6 +170,8 @@ BAD_REQUESTS: dict[str, tuple[Callable[[], dict[str, Any]], int, str]] = {
         lambda: {"content": b"--x\r\ncontent-disp", "headers": FORM}, 400, "no_file"),
     "no boundary": (lambda: {"content": GOOD, "headers": {"content-type": "multipart/form-data"}},
                     400, "malformed_request"),
+    "a charset that cannot decode": (lambda: form_in("undefined", b"a.wav"), 400,
+                                     "malformed_request"),
     "an empty form": (lambda: {"content": b"", "headers": FORM}, 400, "no_file"),
     "too many files": (lambda: upload(*[("a.wav", b"")] * 9), 413, "too_many_files"),
     "too large a form": (lambda: upload(*[("a.wav", bytes(150_000))] * 3), 413, "too_large"),
@@ -178,6 +187,12 @@ BAD_REQUESTS: dict[str, tuple[Callable[[], dict[str, Any]], int, str]] = {
 def test_a_bad_request_is_the_senders_error(client: Client, name: str) -> None:
     make, status, code = BAD_REQUESTS[name]
     assert_error(client.post(URL, **make()), status, code)
+
+
+def test_half_a_character_in_a_file_name_is_replaced(client: Client) -> None:
+    answer = client.post(URL, **form_in("utf-7", b"+2AA-.wav"))
+    assert answer.status_code == 200
+    assert answer.json()["results"][0]["filename"] == "?.wav"
 
 
 def test_a_sender_who_goes_away_is_no_fault_of_ours(client: Client, portal: BlockingPortal) -> None:

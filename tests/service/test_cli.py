@@ -21,8 +21,8 @@ sys.meta_path.insert(0, Blocker())
 from service.cli import main
 main()
 """
-TRAINING_ONLY = ("torch", "torchaudio", "librosa", "pandas", "sklearn", "onnx", "onnxscript",
-                 "matplotlib", "tensorboard")  # fmt: skip
+TRAINING_ONLY = ("torch", "torchaudio", "librosa", "pandas", "scipy", "sklearn", "onnx",
+                 "onnxscript", "matplotlib", "tensorboard")  # fmt: skip
 
 
 def earshot(*arguments: object, blocked: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -43,6 +43,11 @@ def earshot(*arguments: object, blocked: tuple[str, ...] = ()) -> subprocess.Com
         (["classify", "x.wav", "--colour"], "No such option"),
         (["serve", "--port", "70000"], "Invalid value"),
         (["nonsense"], "No such command"),
+        (["export", "a" * 300, "--out", "m.onnx"], "File name too long"),
+        (
+            ["synth", "--words", "oui,non", "--out", "v", "--languages", "xx-yy", "--voices", "2"],
+            "xx-yy",
+        ),
     ],
 )
 def test_bad_usage_ends_with_2_and_says_why(arguments: list[str], message: str) -> None:

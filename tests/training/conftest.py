@@ -16,7 +16,7 @@ CLIPS_PER_LABEL = 20
 RATE_HZ = 8_000
 
 
-def write_tones(folder: Path, seed: int = 7) -> Path:
+def write_tones(folder: Path, seed: int = 7, speaker: str = "speaker") -> Path:
     """Sixty half-second tones of three labels and four speakers, and their labels CSV."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
@@ -28,7 +28,7 @@ def write_tones(folder: Path, seed: int = 7) -> Path:
             tone += 0.1 * generator.standard_normal(len(time))
             name = f"{label}_{n}.wav"
             soundfile.write(folder / name, 0.3 * tone, RATE_HZ)
-            lines.append(f"{name},{label},speaker{n % 4}")
+            lines.append(f"{name},{label},{speaker}{n % 4}")
     csv_path = folder / "labels.csv"
     csv_path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return csv_path
@@ -46,9 +46,9 @@ def tones(tones_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="session")
 def other_tones(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The same labels, other clips."""
+    """The same labels, other clips, other speakers."""
     folder = tmp_path_factory.mktemp("other")
-    return prepare_tones(write_tones(folder / "wav", seed=8), folder / "dataset")
+    return prepare_tones(write_tones(folder / "wav", seed=8, speaker="other"), folder / "dataset")
 
 
 def prepare_tones(csv_path: Path, folder: Path) -> Dataset:

@@ -10,10 +10,10 @@ import torch
 from data.augment import UNCHANGED, Recipe
 from data.dataset import Dataset
 from data.frontend import Frontend
-from training.batches import augmented_features, augmented_waveforms
+from training.batches import AugmentedWaveforms, augmented_features, augmented_waveforms
 from training.company import Company
 from training.config import TrainingError, default_config
-from training.fit import fit
+from training.fit import _training_batches, fit
 
 CPU = torch.device("cpu")
 
@@ -46,6 +46,19 @@ def test_a_share_of_clips_is_background_alone(tones: Dataset) -> None:
     targets = torch.cat([target for _, target in clips.shuffled(64, seed=1)])
     share = (targets.amax(1) < 0.5).double().mean()
     assert float(share) == pytest.approx(0.25, abs=0.05)
+
+
+def test_background_is_trained_on_only_where_there_are_other_words(
+    tones: Dataset, gongs: Dataset
+) -> None:
+    config = replace(default_config("tcresnet"), noise_only=0.5)
+    with_others, alone = (
+        _training_batches(tones, company, config, CPU)
+        for company in (Company(others=gongs), Company())
+    )
+    assert isinstance(with_others, AugmentedWaveforms)
+    assert isinstance(alone, AugmentedWaveforms)
+    assert (with_others.noise_only, alone.noise_only) == (0.5, 0.0)
 
 
 def test_calibration_clips_are_the_split_as_the_recipe_changes_it(tones: Dataset) -> None:

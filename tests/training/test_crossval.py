@@ -50,6 +50,7 @@ def test_clips_without_a_speaker_are_trained_on_when_one_is_left_out() -> None:
         (LABELS, [""] * 24, None, "none"),
         (LABELS, SPEAKERS, 5, "5 speakers"),
         (["c"] * 6 + LABELS[6:], SPEAKERS, None, "'c'"),
+        (list("abcdefghijkl") * 2, [f"s{i}" for i in range(24)], 5, "as many clips of a label"),
     ],
 )
 def test_impossible_folds_are_refused(
@@ -71,6 +72,22 @@ def test_all_folds_are_trained_reported_and_resumed(
     again = cross_validate(tones, tmp_path, QUICK, company=Company(extra=other_tones))
     assert again == found
     assert "mean" in found.text()
+
+
+def test_folds_of_another_number_are_not_taken_for_those_that_are_finished(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    quick = replace(QUICK, epochs=1)
+    cross_validate(tones, tmp_path, quick, n_folds=2)
+    with pytest.raises(TrainingError, match="the dataset's content"):
+        cross_validate(tones, tmp_path, quick, n_folds=4)
+
+
+def test_a_voice_that_is_tested_is_in_no_company(tones: Dataset, tmp_path: Path) -> None:
+    again = replace(tones, clips=tones.clips.assign(sha256="other take"))
+    with pytest.raises(TrainingError, match="has clips of speaker0, who must not be heard"):
+        cross_validate(tones, tmp_path, QUICK, company=Company(extra=again))
+    assert not list(tmp_path.iterdir())
 
 
 def test_extra_clips_must_fit(tones: Dataset, other_tones: Dataset, tmp_path: Path) -> None:

@@ -36,7 +36,23 @@ def test_a_csv_that_cannot_be_read_leaves_the_earlier_demo(tones_csv: Path, tmp_
     inside = tmp_path / "demo" / "dataset" / "test.csv"
     with pytest.raises(EarshotError, match="inside"):
         run_demo(inside, None, tmp_path / "demo")
+    with pytest.raises(EarshotError, match="inside"):
+        run_demo(tones_csv, tmp_path / "demo" / "voices", tmp_path / "demo")
+    with pytest.raises(EarshotError, match="'!!!'"):
+        run_demo(None, None, tmp_path / "demo", ("lights", "!!!"))
     assert model.is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+
+
+def test_a_file_of_many_clips_is_not_classified_as_one(
+    tones_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tones_csv.read_text().splitlines()
+    timed = [f"{rows[0]},start,end", *(f"{row},0.0,0.4" for row in rows[1:])]
+    csv_path = tmp_path / "labels.csv"
+    csv_path.write_text("\n".join(timed))
+    run_demo(csv_path, tones_csv.parent, tmp_path / "demo")
+    assert "earshot classify FOLDER" in capsys.readouterr().out
 
 
 def test_a_split_column_without_test_rows_is_told(

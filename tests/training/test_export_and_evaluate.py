@@ -18,6 +18,7 @@ from training.checkpoint import BEST, load_checkpoint, rebuild_network
 from training.config import TrainConfig
 from training.evaluate import evaluate_model, write_evaluation
 from training.export import ExportError, check_parity, export, to_onnx
+from training.plots import plot_confusion
 from training.run import train_run
 
 NETWORKS = [("cnn", "mfcc", {}), ("cnn", "log_mel", {}), ("crnn", "log_mel", {}),
@@ -154,9 +155,15 @@ def test_the_evaluation_report_is_json_and_a_picture(
     written = json.loads((tmp_path / "report" / "evaluation.json").read_text())
     assert written["accuracy"] == found.metrics.accuracy
     assert 0 <= written["sureness"]["calibration_error"] <= 1
-    assert written["noise"] == []
+    assert "noise" not in written
     for name in ("confusion.png", "coverage.png"):
         assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_labels_of_any_characters_can_be_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "confusion.png"
+    plot_confusion([[1, 0], [0, 1]], ["$_$", "a$b^{"], "$x^.onnx", path)
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_sweep_tells_accuracy_for_each_kind_and_ratio(
@@ -166,7 +173,15 @@ def test_a_sweep_tells_accuracy_for_each_kind_and_ratio(
     (tmp_path / "noise").mkdir()
     soundfile.write(tmp_path / "noise" / "hiss.wav", hiss, 16_000)
     found = evaluate_model(model, tones_csv, noise=True, noise_dir=tmp_path / "noise")
-    assert {p.kind for p in found.noise} == {"white", "pink", "brown", "hum", "babble", "recorded"}
+    assert {p.kind for p in found.noise} == {
+        "white",
+        "pink",
+        "brown",
+        "hum",
+        "impulses",
+        "babble",
+        "recorded",
+    }
     assert all(point.clips == 60 for point in found.noise)
     white = [p.accuracy for p in found.noise if p.kind == "white"]
     assert white[0] > white[-1]  # 20 dB against 0 dB
@@ -175,6 +190,8 @@ def test_a_sweep_tells_accuracy_for_each_kind_and_ratio(
         == evaluate_model(model, tones_csv, noise=True, noise_dir=tmp_path / "noise").noise
     )
     assert "recorded" in found.text()
+    assert 0 <= found.sureness.rejected["recorded noise"] <= 1
+    assert found.to_dict()["noise"][0]["kind"] == "white"
     write_evaluation(found, tmp_path / "report")
     assert (tmp_path / "report" / "noise.png").read_bytes().startswith(b"\x89PNG")
 

@@ -72,7 +72,9 @@ def plot_coverage(sureness: Sureness, title: str, path: Path) -> None:
         answered.coverage, answered.accuracy, "o", color=VALIDATION_COLOUR,
         label=f"the model's threshold, {answered.threshold:.2f}",
     )  # fmt: skip
-    axes.set(xlabel="share of clips answered", ylabel="accuracy of these", xlim=(0, 1))
+    lowest = min(0.9, *(p.accuracy for p in curve))
+    axes.set(xlabel="share of clips answered", ylabel="accuracy of these")
+    axes.set(xlim=(0, 1.01), ylim=(lowest - 0.01, 1.005))
     axes.set_title(title, parse_math=False)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.bundle import open_bundle
+from service.classifier import Classifier
 from training.compare import median_milliseconds
 
 ROUNDS = 9
@@ -20,10 +20,11 @@ def main() -> None:
     """Print the median of nine medians for each file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", type=Path)
-    bundles = [open_bundle(path) for path in parser.parse_args().models]
-    rounds = [[median_milliseconds(bundle) for bundle in bundles] for _ in range(ROUNDS)]
-    for bundle, milliseconds in zip(bundles, np.median(rounds, axis=0), strict=True):
-        print(f"{bundle.path}: {milliseconds:.3f} ms a clip, {1000 / milliseconds:,.0f} clips/s")
+    opened = [Classifier.open(path) for path in parser.parse_args().models]
+    rounds = [[median_milliseconds(classifier) for classifier in opened] for _ in range(ROUNDS)]
+    for classifier, milliseconds in zip(opened, np.median(rounds, axis=0), strict=True):
+        rate = 1000 / milliseconds
+        print(f"{classifier.bundle.path}: {milliseconds:.3f} ms a clip, {rate:,.0f} clips/s")
 
 
 if __name__ == "__main__":

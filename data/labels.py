@@ -132,9 +132,12 @@ def read_labels(csv_path: Path, audio_dir: Path | None = None) -> LabelledClips:
     """Read and check a labels CSV; audio files are not opened.
 
     Raises:
-        LabelsError: the file is missing, is not UTF-8 text, lacks a required column or has no rows.
+        LabelsError: the file is missing, is not UTF-8 text, lacks a required column or has no rows,
+            or ``audio_dir`` is no folder.
             Bad rows do not raise: they are in ``problems``.
     """
+    if audio_dir is not None and not audio_dir.is_dir():
+        raise LabelsError(f"{audio_dir} is no folder; give that of the audio files as --audio-dir")
     header, rows = _read_rows(csv_path)
     columns = _match_columns(header, csv_path)
     clips: list[Clip] = []

@@ -51,6 +51,11 @@ class Prepared:
                 f"{len(self.shared_speakers)} speakers are in the test part and outside it: test "
                 "accuracy will not tell how new voices fare (--split speaker does)"
             )
+        elif not self.by_split.get("test"):
+            found.append(
+                "no clip is held back for testing: what `train` tells will be the accuracy on the "
+                "clips that chose the epoch"
+            )
         elif self.split_mode == "random":
             found.append(
                 "a random split puts clips of one voice on both sides; give a speaker column to "
@@ -243,5 +248,5 @@ def _skipped_message(skipped: Sequence[ClipProblem], *, skip_bad: bool) -> str:
     if len(skipped) > len(shown):
         shown.append(f"  and {len(skipped) - len(shown)} more (earshot check lists them all)")
     rows = "row" if len(skipped) == 1 else "rows"
-    advice = "no other is left" if skip_bad else "mend them, or leave them out with --skip-bad"
+    advice = "no other is left" if skip_bad else "mend the CSV, or leave out with --skip-bad"
     return "\n".join([f"{len(skipped)} {rows} cannot be used; {advice}:", *shown])

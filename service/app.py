@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -57,7 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         state.classifier = None
 
-    app = FastAPI(title="Earshot", lifespan=lifespan, version="1")
+    # FastAPI's own /docs loads its scripts from the internet.
+    app = FastAPIOffline(title="Earshot", lifespan=lifespan, version="1")
     app.add_exception_handler(RequestError, _answer_error)
     app.add_exception_handler(AudioError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)

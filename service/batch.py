@@ -179,9 +179,13 @@ def _is_folder(path: Path) -> bool:
 
 def _walk(folder: Path) -> Iterator[Path]:
     refused: list[Path] = []
-    for parent, _, names in os.walk(folder, onerror=lambda e: refused.append(Path(e.filename))):
+    for parent, folders, names in os.walk(
+        folder, onerror=lambda e: refused.append(Path(e.filename))
+    ):
+        # What begins with a dot is hidden: "._a.wav" is a note of macOS about a.wav, and no audio.
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if Path(name).suffix.lower() in AUDIO_SUFFIXES:
+            if Path(name).suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
                 yield Path(parent, name)
     yield from refused
 

@@ -10,6 +10,8 @@ from starlette.requests import ClientDisconnect
 
 from service.settings import Settings
 
+_END_BYTES = 16  # enough for the end of a form and blank lines after it
+
 
 class RequestError(Exception):
     """A request that cannot be answered; ``code`` is one of service.app.STATUS_BY_CODE."""
@@ -48,7 +50,7 @@ async def _read_body(request: Request, settings: Settings) -> bytes:
 
 
 async def _read_multipart(request: Request, settings: Settings) -> list[tuple[str, bytes]]:
-    limited = _limit_stream(request, settings)
+    limited = _LimitedRequest(request, settings)
     try:
         form = await limited.form(max_files=settings.max_files, max_fields=settings.max_files)
     except HTTPException as error:
@@ -62,6 +64,8 @@ async def _read_multipart(request: Request, settings: Settings) -> list[tuple[st
         files = [(_printable(part.filename), await part.read()) for part in uploads]
     finally:
         await form.close()
+    if not limited.ended():
+        raise RequestError("malformed_request", "the form ends before its closing boundary")
     if not files:
         raise RequestError(
             "no_file", "the form holds no file; send one or more in the field 'file'"
@@ -74,19 +78,26 @@ def _printable(filename: str | None) -> str:
     return (filename or "audio").encode("utf-8", "replace").decode()
 
 
-def _limit_stream(request: Request, settings: Settings) -> Request:
+class _LimitedRequest(Request):
     """The same request, refused while it streams when it grows past the limit."""
-    received = 0
 
-    async def receive() -> Any:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > settings.max_request_bytes:
-            raise _too_large(settings)
+    def __init__(self, request: Request, settings: Settings) -> None:
+        super().__init__(request.scope, self._receive_limited)
+        self._whole, self._settings = request, settings
+        self._received, self._end = 0, b""
+
+    def ended(self) -> bool:
+        """Whether the form, if it began, came to its end: two hyphens follow a closing boundary."""
+        return not self._received or self._end.rstrip().endswith(b"--")
+
+    async def _receive_limited(self) -> Any:
+        message = await self._whole.receive()
+        body = message.get("body", b"")
+        self._received += len(body)
+        if self._received > self._settings.max_request_bytes:
+            raise _too_large(self._settings)
+        self._end = (self._end + body[-_END_BYTES:])[-_END_BYTES:]
         return message
-
-    return Request(request.scope, receive)
 
 
 def _too_large(settings: Settings) -> RequestError:

@@ -73,7 +73,12 @@ def prepare(
     ] = False,
     split: SplitOption = None,
     sample_rate: Annotated[
-        int | None, typer.Option(help="Hz; the commonest of the files, at most 16000, without it.")
+        int | None,
+        typer.Option(
+            min=4000,
+            max=192000,
+            help="Hz; the commonest of the files, at most 16000, without it.",
+        ),
     ] = None,
     clip_seconds: Annotated[
         float, typer.Option(help="Seconds that the network sees at once.")
@@ -150,38 +155,38 @@ def train(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     model: Annotated[
-        str | None, typer.Option(help="cnn, crnn, bcresnet or tcresnet.  [default: cnn]")
+        str | None, typer.Option(help="cnn, crnn, bcresnet or tcresnet. (default: cnn)")
     ] = None,
     features: Annotated[
         Literal["mfcc", "log_mel"] | None,
-        typer.Option(help="What the network sees.  [default: what suits it best]"),
+        typer.Option(help="What the network sees. (default: what suits it best)"),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="At most.  [default: cnn 150, the others 40]")
+        int | None, typer.Option(help="Epochs at most. (default: cnn 150, the others 40)")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Clips a step.  [default: 64]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Clips a step. (default: 64)")] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Of Adam.  [default: what suits the network]")
+        float | None, typer.Option(help="Of Adam, at its peak. (default: what suits the network)")
     ] = None,
     patience: Annotated[
         int | None,
-        typer.Option(help="Epochs without improvement to stop after.  [default: what suits it]"),
+        typer.Option(help="Epochs without improvement to stop after. (default: what suits it)"),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of weights, order and dropout.  [default: 42]")
+        int | None, typer.Option(help="Seed of weights, order and dropout. (default: 42)")
     ] = None,
     recurrent: Annotated[
-        Literal["gru", "lstm"] | None, typer.Option(help="Layer of crnn.  [default: gru]")
+        Literal["gru", "lstm"] | None, typer.Option(help="Layer of crnn. (default: gru)")
     ] = None,
     width: Annotated[
-        float | None, typer.Option(help="Multiplier of bcresnet's channels.  [default: 1]")
+        float | None, typer.Option(help="Multiplier of bcresnet's channels. (default: 1)")
     ] = None,
     augment: Annotated[
         bool | None,
         typer.Option("--augment/--no-augment", help="New versions of the clips each epoch."),
     ] = None,
     mixup: Annotated[
-        float | None, typer.Option(help="Chance that a clip is mixed with another.  [default: 0]")
+        float | None, typer.Option(help="Chance that a clip is mixed with another. (default: 0)")
     ] = None,
     extra: ExtraOption = None,
     others: OthersOption = None,
@@ -312,6 +317,10 @@ def export(
     from training.export import export as export_run
 
     exported = export_run(run, out)
+    if not exported.finished:
+        typer.echo(
+            f"note: {run} was stopped before its end; `earshot train --resume` goes on", err=True
+        )
     typer.echo(
         f"{exported.path}: {exported.bytes / 1e6:.2f} MB, {len(exported.metadata.labels)} labels, "
         f"ONNX Runtime and PyTorch agree within {exported.worst_difference:.1e}"

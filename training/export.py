@@ -34,12 +34,16 @@ class ExportError(EarshotError):
 
 @dataclass(frozen=True)
 class Exported:
-    """The file written and the largest difference seen between PyTorch and ONNX Runtime."""
+    """The file written and the largest difference seen between PyTorch and ONNX Runtime.
+
+    ``finished`` is whether the run had come to its end.
+    """
 
     path: Path
     bytes: int
     worst_difference: float
     metadata: ModelMetadata
+    finished: bool
 
 
 def export(run: Path, out: Path) -> Exported:
@@ -67,7 +71,8 @@ def export(run: Path, out: Path) -> Exported:
         staging.write_bytes(released.SerializeToString())
         open_bundle(staging)  # as a server will: metadata and golden example
         size = staging.stat().st_size
-    return Exported(out, size, worst, metadata)
+    finished = (run / METRICS).is_file()  # written when training has ended
+    return Exported(out, size, worst, metadata, finished)
 
 
 def to_onnx(model: WaveformClassifier) -> bytes:

@@ -86,8 +86,12 @@ def test_names_are_relative_to_the_csv_or_the_audio_folder_or_absolute(csv_path:
     write(csv_path, "filename,label\nsub/a.wav,x\n/elsewhere/b.wav,y\n")
     beside = [clip.path for clip in read_labels(csv_path).clips]
     assert beside == [csv_path.parent / "sub/a.wav", Path("/elsewhere/b.wav")]
-    moved = [clip.path for clip in read_labels(csv_path, Path("/audio")).clips]
-    assert moved == [Path("/audio/sub/a.wav"), Path("/elsewhere/b.wav")]
+    audio = csv_path.parent / "audio"
+    with pytest.raises(LabelsError, match="audio is no folder"):
+        read_labels(csv_path, audio)
+    audio.mkdir()
+    moved = [clip.path for clip in read_labels(csv_path, audio).clips]
+    assert moved == [audio / "sub/a.wav", Path("/elsewhere/b.wav")]
 
 
 BAD_ROWS = [

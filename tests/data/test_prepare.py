@@ -233,6 +233,7 @@ def test_a_split_that_cannot_be_drawn_leaves_nothing(tmp_path: Path, rows: list[
 
 
 def test_nothing_usable_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "audio").mkdir()
     with pytest.raises(DatasetError, match=r"no other is left:\n  line 2, gone.wav"):
         run(tmp_path, ["filename,label", "gone.wav,x"], skip_bad=True)
 

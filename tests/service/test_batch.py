@@ -84,6 +84,20 @@ def test_what_scores_too_low_is_unknown_only_when_that_is_asked_for(
     assert first["scores"][0]["label"] == plain[0]["label"]
 
 
+def test_hidden_files_and_folders_are_passed_over_unless_they_are_named(
+    earshot: Earshot, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / ".trash").mkdir()
+    for name in ("a.wav", ".trash/b.wav", ".c.wav"):
+        (tmp_path / name).write_bytes(wav(tone("mid")))
+    (tmp_path / "._a.wav").write_bytes(b"Mac OS X")
+    done = earshot("classify", tmp_path, "--model", model)
+    assert done.exit_code == 0
+    assert [Path(row["filename"]).name for row in rows(done.stdout)] == ["a.wav"]
+    named = earshot("classify", tmp_path / ".c.wav", "--model", model)
+    assert len(rows(named.stdout)) == 1
+
+
 def test_windows_give_a_row_each_in_order_of_time(
     earshot: Earshot, model: Path, tmp_path: Path
 ) -> None:

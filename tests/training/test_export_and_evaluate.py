@@ -76,6 +76,14 @@ def test_the_metadata_says_what_was_trained(model: Path, tones: Dataset) -> None
     assert 0 < metadata.rejection_threshold < 1
 
 
+def test_a_run_that_was_stopped_is_told_from_one_that_ended(run: Path, tmp_path: Path) -> None:
+    assert export(run, tmp_path / "model.onnx").finished
+    stopped = tmp_path / "stopped"
+    stopped.mkdir()
+    (stopped / BEST).write_bytes((run / BEST).read_bytes())
+    assert not export(stopped, tmp_path / "model.onnx").finished
+
+
 def test_drift_is_refused(run: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(run / BEST)
     model = WaveformClassifier(checkpoint.features, "mfcc", rebuild_network(checkpoint), 1.0).eval()

@@ -162,7 +162,7 @@ def train(
         typer.Option(help="What the network sees. (default: what suits it best)"),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs at most. (default: cnn 150, the others 40)")
+        int | None, typer.Option(help="Epochs at most. (default: cnn 150, crnn 30, the others 40)")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clips a step. (default: 64)")] = None,
     learning_rate: Annotated[

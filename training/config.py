@@ -111,7 +111,7 @@ _ROBUST = TrainConfig(
 # for the classic networks.
 _DEFAULTS = {
     "cnn": _CLASSIC,
-    "crnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=40),
+    "crnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=30),
     "bcresnet": _ROBUST,
     "tcresnet": _ROBUST,
 }

@@ -193,9 +193,11 @@ def _evaluate(story: _Story, model: Path, test_csv: Path) -> None:
 
 
 def _classify(story: _Story, model: Path, clip: Clip) -> None:
+    here = Path.cwd()
+    shown = clip.path.relative_to(here) if clip.path.is_relative_to(here) else clip.path
     with story.tell(
         f"Classify a file (it holds {clip.label!r})",
-        f"earshot classify {clip.path} --model {model}",
+        f"earshot classify {shown} --model {model}",
     ):
         for label, score in Classifier.open(model).classify_file(clip.path).ranked()[:3]:
             typer.echo(f"   {label}  {100 * score:5.1f} %")

@@ -248,5 +248,7 @@ def _skipped_message(skipped: Sequence[ClipProblem], *, skip_bad: bool) -> str:
     if len(skipped) > len(shown):
         shown.append(f"  and {len(skipped) - len(shown)} more (earshot check lists them all)")
     rows = "row" if len(skipped) == 1 else "rows"
-    advice = "no other is left" if skip_bad else "mend the CSV, or leave out with --skip-bad"
+    advice = (
+        "no other is left" if skip_bad else "mend what is named, or leave it out with --skip-bad"
+    )
     return "\n".join([f"{len(skipped)} {rows} cannot be used; {advice}:", *shown])

@@ -27,9 +27,7 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
         OutputError: the target is taken by something else or cannot be written.
     """
     with _clear_errors(target):
-        target = target.resolve()
-        _refuse_unless_replaceable(target, marker)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = _claim(target, marker)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         with _clear_errors(target):
@@ -50,14 +48,12 @@ def fresh_folder(target: Path, marker: str) -> Iterator[None]:
         OutputError: the target is taken by something else or cannot be written.
     """
     with _clear_errors(target):
-        target = target.resolve()
-        _refuse_unless_replaceable(target, marker)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = _claim(target, marker)
         aside = _set_aside(target)
     try:
         target.mkdir()
         yield
-    except BaseException:
+    except BaseException:  # Ctrl-C too; it goes on to the caller
         shutil.rmtree(target, ignore_errors=True)
         _bring_back(aside, target)
         raise
@@ -90,13 +86,19 @@ def staged_file(target: Path) -> Iterator[Path]:
             staging.unlink()
 
 
-def _refuse_unless_replaceable(target: Path, marker: str) -> None:
-    if not target.exists() or (target / marker).is_file():
-        return
-    if not target.is_dir() or any(target.iterdir()):
+def _claim(target: Path, marker: str) -> Path:
+    """The real path of a folder that may be written, its parent made."""
+    target = target.resolve()
+    if target.exists() and not _replaceable(target, marker):
         raise OutputError(
             f"{target} exists and is no earlier result ({marker} is missing); give another"
         )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _replaceable(target: Path, marker: str) -> bool:
+    return target.is_dir() and ((target / marker).is_file() or not any(target.iterdir()))
 
 
 def _swap(staging: Path, target: Path) -> None:

@@ -116,7 +116,8 @@ def test_a_file_cut_in_its_samples_is_truncated(blob: bytes, part: float) -> Non
 @pytest.mark.parametrize("n_bytes", range(61))
 def test_a_file_cut_in_its_header_is_refused(n_bytes: int) -> None:
     for container in ("WAV", "WAVEX", "FLAC", "OGG", "AIFF", "W64"):
-        refusal(encode(TONE[:100], container)[:n_bytes])
+        code = refusal(encode(TONE[:100], container)[:n_bytes])
+        assert code in {"empty_audio", "truncated", "unsupported_format"}, container
 
 
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "AIFF"])

@@ -262,3 +262,10 @@ def test_voices_on_both_sides_are_told(
     assert (
         any("speakers are in the test part and outside it" in n for n in answer.notes()) == warned
     )
+
+
+def test_that_nothing_is_held_back_for_testing_is_told(tmp_path: Path, rows: list[str]) -> None:
+    parts = [f"{row},{'val' if n < 4 else 'train'}" for n, row in enumerate(rows[1:])]
+    untested = run(tmp_path, [f"{rows[0]},split", *parts], split="column")
+    assert any("no clip is held back" in note for note in untested.notes())
+    assert not any("no clip is held back" in note for note in run(tmp_path, rows).notes())

@@ -52,7 +52,9 @@ def test_a_file_of_many_clips_is_not_classified_as_one(
     csv_path = tmp_path / "labels.csv"
     csv_path.write_text("\n".join(timed))
     run_demo(csv_path, tones_csv.parent, tmp_path / "demo")
-    assert "earshot classify FOLDER" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Classify a file" not in said
+    assert "Evaluate the file" in said
 
 
 def test_a_split_column_without_test_rows_is_told(

@@ -53,7 +53,7 @@ def main(
         _spoken(out / "voices", write_voices), _spoken(out / "others", _write_other_words)
     )
     prepare(recordings, out / "fsdd", features=FeatureConfig.for_rate(RATE_HZ), split="column")
-    config = replace(default_config(MODEL), epochs=EPOCHS, repeats=REPEATS)
+    config = replace(default_config(MODEL), epochs=EPOCHS, repeats=REPEATS, noise="heavy")
     with training_progress(config.epochs) as progress:
         metrics = train_run(
             open_dataset(out / "fsdd"), out / "run", config, company=company, resume=True,

@@ -29,7 +29,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from data.containers import ACCEPTED_FORMATS, declared_bytes, is_accepted
+from data.containers import ACCEPTED_FORMATS, declared_bytes, is_accepted, without_tag
 from data.errors import EarshotError
 from data.wav import average_channels, parse_wav, read_mono
 
@@ -108,7 +108,7 @@ def decode(blob: bytes, sample_rate_hz: int, limits: AudioLimits = FILE_LIMITS) 
     _check_bytes(len(blob), limits)
     if not blob:
         raise AudioError("empty_audio", "the file is empty (0 bytes)")
-    samples, rate = _decode_native(blob, limits)
+    samples, rate = _decode_native(without_tag(blob), limits)
     if len(samples) == 0:
         raise AudioError("empty_audio", "the file has a header and no samples")
     _check_samples(samples)

@@ -37,6 +37,20 @@ def is_accepted(blob: bytes) -> bool:
     return blob[:4] in _MAGIC or mpeg_frame
 
 
+def without_tag(blob: bytes) -> bytes:
+    """``blob`` without an ID3v2 tag in front of a WAV, where none belongs.
+
+    libsndfile skips the tag too, and then leaves out as many samples at the end as it is long.
+    Source: ID3v2.4 section 3.1; its length has seven bits a byte.
+    """
+    if blob[:3] != b"ID3" or len(blob) < 10:
+        return blob
+    size = sum(
+        (byte & 0x7F) << shift for byte, shift in zip(blob[6:10], (21, 14, 7, 0), strict=True)
+    )
+    return blob[10 + size :] if blob[10 + size : 14 + size] == b"RIFF" else blob
+
+
 def declared_bytes(blob: bytes) -> int:
     """The least length of the file by its own header; 0 where that says nothing.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from models.device import Device
 from models.metadata import ModelError, ModelMetadata, parse_metadata
-from models.runtime import onnxruntime
+from models.runtime import ORT_ERRORS, onnxruntime
 
 # Other machines round differently: the export check allows 1e-4 on the same machine.
 GOLDEN_TOLERANCE = 1e-3
@@ -71,18 +71,9 @@ def open_session(model: bytes, device: Device, path: Path) -> onnxruntime.Infere
     providers = _providers(device)
     try:
         return onnxruntime.InferenceSession(model, options, providers=providers)
-    # onnxruntime's errors derive from RuntimeError (its C++ exceptions) or Exception by kind.
-    except _ORT_ERRORS as error:
+    except ORT_ERRORS as error:
         reason = str(error).splitlines()[0][:300]
         raise ModelError(f"{path} is no usable ONNX model: {reason}") from error
-
-
-_ORT_STATE = onnxruntime.capi.onnxruntime_pybind11_state
-_ORT_ERRORS = (
-    RuntimeError, ValueError, _ORT_STATE.Fail, _ORT_STATE.EPFail, _ORT_STATE.InvalidArgument,
-    _ORT_STATE.InvalidGraph, _ORT_STATE.InvalidProtobuf, _ORT_STATE.NotImplemented,
-    _ORT_STATE.RuntimeException,
-)  # fmt: skip
 
 
 def _read(path: Path) -> bytes:
@@ -132,7 +123,7 @@ def _check_golden(bundle: Bundle) -> None:
         raise ModelError(f"{bundle.path} has not as many golden probabilities as labels")
     try:
         found = bundle.session.run(["probabilities"], {"waveform": golden.input()})[0][0]
-    except _ORT_ERRORS as error:
+    except ORT_ERRORS as error:
         reason = str(error).splitlines()[0][:300]
         raise ModelError(f"{bundle.path} cannot be run: {reason}") from error
     drift = float(np.abs(found - np.array(golden.probabilities)).max())

@@ -11,4 +11,11 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
-__all__ = ["onnxruntime"]
+__all__ = ["ORT_ERRORS", "onnxruntime"]
+
+_STATE = onnxruntime.capi.onnxruntime_pybind11_state
+# Its errors derive from RuntimeError (its C++ exceptions) or from Exception, by kind.
+ORT_ERRORS = (
+    RuntimeError, ValueError, _STATE.Fail, _STATE.EPFail, _STATE.InvalidArgument,
+    _STATE.InvalidGraph, _STATE.InvalidProtobuf, _STATE.NotImplemented, _STATE.RuntimeException,
+)  # fmt: skip

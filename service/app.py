@@ -1,202 +1,126 @@
-"""The HTTP service: ``create_app(settings)`` and its routes.
+"""The HTTP service: ``create_app(settings)`` puts its routes together.
 
-Errors are ``{"error": {"code", "message"}}`` with a stable code; audio that cannot be used is the
-client's error, never a 500.
+Errors are ``{"error": {"code", "message"}}`` with a stable code (``service.errors``); audio that
+cannot be used is the client's error, never a 500.
 """
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
-from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 
-from data.audio import AudioError, Waveform
-from service.classifier import Classifier, Prediction, classify_each
+from service.errors import RequestError, error_answer, json_answer
+from service.front import Front, Handler
+from service.hf import add_hf_route
+from service.oip import add_oip_routes
+from service.page import add_page_routes
+from service.running import Service, describe
+from service.schemas import UPLOAD, ClassifyAnswer, ErrorAnswer, answers_of
 from service.settings import Settings
-from service.uploads import RequestError, read_files
-
-# Codes not named here are audio that decodes and cannot be used.
-STATUS_BY_CODE = {
-    "malformed_request": 400,
-    "no_file": 400,
-    "too_large": 413,
-    "too_long": 413,
-    "too_many_files": 413,
-    "unsupported_format": 415,
-    "not_ready": 503,
-}
-UNUSABLE_AUDIO = 422
-SCORE_DIGITS = 6
+from service.stream import add_stream_route
 
 
-@dataclass
-class _State:
-    """What the running service holds: nothing until the model is loaded and warm."""
-
-    classifier: Classifier | None = None
-
-
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings) -> Front:
     """The service for one model; the model is loaded when the service starts.
 
     Raises:
         ModelError: at start, when the model cannot be used.
     """
-    state = _State()
+    service = Service(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        # Opening runs the golden example, so the session is warm before it is ready.
-        state.classifier = await run_in_threadpool(
-            Classifier.open, settings.model, settings.device, reject=settings.reject
-        )
-        yield
-        state.classifier = None
+        async with service.open():
+            with _draining_at_the_end(service):
+                yield
 
-    # FastAPI's own /docs loads its scripts from the internet.
-    app = FastAPIOffline(title="Earshot", lifespan=lifespan, version="1")
-    app.add_exception_handler(RequestError, _answer_error)
-    app.add_exception_handler(AudioError, _answer_error)
-    app.add_exception_handler(HTTPException, _answer_http_error)
-    app.add_exception_handler(Exception, _answer_fault)
-    _add_health_routes(app, state)
-    _add_classify_route(app, state, settings)
-    return app
+    # FastAPI's own /docs loads its scripts from the internet, hence the offline one.
+    app = FastAPIOffline(
+        title="Earshot", lifespan=lifespan, version="1", summary="Classifies speech and audio."
+    )
+    front = Front(app, service)
+    _add_health_routes(app, service)
+    front.direct["POST", "/v1/classify"] = _add_classify_route(app, service)
+    front.direct["POST", "/hf"] = add_hf_route(app, service)
+    add_oip_routes(app, service)
+    add_stream_route(app, service)
+    add_page_routes(app)
+    return front
 
 
-def _add_health_routes(app: FastAPI, state: _State) -> None:
+def _add_health_routes(app: FastAPI, service: Service) -> None:
+    @app.head("/livez", include_in_schema=False)
     @app.get("/livez", summary="The process answers")
     async def livez() -> dict[str, str]:
         return {"status": "alive"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="A model is loaded and warm")
     async def readyz() -> dict[str, Any]:
-        classifier = _ready(state)
-        return {"status": "ready", "model": _model_info(classifier)}
+        if service.draining:
+            raise RequestError("draining", "the service is about to end; ask another one")
+        problem = service.host.problem
+        return {
+            "status": "ready",
+            "model": service.served().info,
+            **({"reload_failed": problem} if problem else {}),
+        }
+
+    @app.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-def _add_classify_route(app: FastAPI, state: _State, settings: Settings) -> None:
-    @app.post("/v1/classify", summary="Classify one file or many", openapi_extra=_REQUEST_BODY)
-    async def classify(request: Request) -> JSONResponse:
-        classifier = _ready(state)
-        files = await read_files(request, settings)
-        results = await run_in_threadpool(_classify, classifier, files, settings)
+def _add_classify_route(app: FastAPI, service: Service) -> Handler:
+    @app.post(
+        "/v1/classify",
+        summary="Classify one file or many",
+        openapi_extra=UPLOAD,
+        responses=answers_of(ClassifyAnswer, ErrorAnswer),
+    )
+    async def classify(request: Request) -> Response:
+        deadline = service.deadline()
+        served = service.admit(request.headers, "classify")
+        with service.intake.reading(request, deadline) as body:
+            files = await body.files()
+            answers = await service.answer([b for _, b in files], served, deadline, request)
+        results = [describe(name, found) for (name, _), found in zip(files, answers, strict=True)]
         if all("error" in result for result in results):
             first = results[0]["error"]
-            return _error(first["code"], first["message"], results=results)
-        return JSONResponse({"model": _model_info(classifier), "results": results})
+            return error_answer(first["code"], first["message"], results=results)
+        request.state.observed.facts = {"files": len(results), "model": served.info["version"]}
+        return json_answer({"model": served.info, "results": results})
+
+    return classify
 
 
-def _classify(
-    classifier: Classifier, files: list[tuple[str, bytes]], settings: Settings
-) -> list[dict[str, Any]]:
-    limits = settings.limits()
+@contextlib.contextmanager
+def _draining_at_the_end(service: Service) -> Iterator[None]:
+    """On SIGTERM say "not ready" for a while before the server closes its doors.
 
-    def waveforms() -> Iterator[Waveform | AudioError]:
-        for _, blob in files:
-            try:
-                yield classifier.decode(blob, limits).waveform
-            except AudioError as error:
-                yield error
+    Load balancers need that time to send their requests elsewhere. SIGINT, and a second SIGTERM,
+    close at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    close = signal.getsignal(signal.SIGTERM)
+    loop = asyncio.get_running_loop()
 
-    found = classify_each(classifier, waveforms())
-    return [_result(name, result) for (name, _), result in zip(files, found, strict=True)]
+    def drain(number: int, frame: Any) -> None:
+        wait_seconds = 0.0 if service.draining else service.settings.drain_seconds
+        service.draining = True
+        if callable(close):
+            loop.call_soon_threadsafe(loop.call_later, wait_seconds, close, number, frame)
 
-
-def _result(filename: str, result: Prediction | AudioError) -> dict[str, Any]:
-    if isinstance(result, AudioError):
-        return {"filename": filename, "error": {"code": result.code, "message": str(result)}}
-    ranked = result.ranked()
-    return {
-        "filename": filename,
-        "seconds": round(result.seconds, 6),
-        "label": result.label,
-        "score": round(result.score, SCORE_DIGITS),
-        "scores": [{"label": n, "score": round(s, SCORE_DIGITS)} for n, s in ranked],
-        "windows": [
-            {
-                "start": round(window.start_seconds, 6),
-                "end": round(window.end_seconds, 6),
-                "label": window.label,
-                "score": round(window.score, SCORE_DIGITS),
-            }
-            for window in result.windows
-        ],
-    }
-
-
-def _ready(state: _State) -> Classifier:
-    if state.classifier is None:
-        raise RequestError("not_ready", "no model is loaded; try again shortly")
-    return state.classifier
-
-
-def _model_info(classifier: Classifier) -> dict[str, Any]:
-    metadata = classifier.metadata
-    return {
-        "name": classifier.bundle.path.stem,
-        "version": classifier.bundle.sha256[:12],
-        "architecture": metadata.architecture["name"],
-        "created": metadata.created,
-    }
-
-
-def _status(code: str) -> int:
-    return STATUS_BY_CODE.get(code, UNUSABLE_AUDIO)
-
-
-def _error(
-    code: str,
-    message: str,
-    status: int | None = None,
-    headers: Mapping[str, str] | None = None,
-    results: list[dict[str, Any]] | None = None,
-) -> JSONResponse:
-    """An error's answer; of several files that all failed, ``results`` tells of each."""
-    content: dict[str, Any] = {"error": {"code": code, "message": message}}
-    if results is not None and len(results) > 1:
-        content["results"] = results
-    return JSONResponse(content, status or _status(code), dict(headers or {}))
-
-
-async def _answer_error(_request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, RequestError | AudioError):
-        raise error
-    return _error(error.code, str(error))
-
-
-async def _answer_http_error(_request: Request, error: Exception) -> JSONResponse:
-    """The framework's own refusals (no such route, wrong method), in our shape."""
-    if not isinstance(error, HTTPException):
-        raise error
-    code = {404: "no_such_route", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-    return _error(code, str(error.detail), error.status_code, error.headers)
-
-
-async def _answer_fault(_request: Request, _fault: Exception) -> JSONResponse:
-    """A fault of ours, in the shape of every error; the server logs its traceback."""
-    return _error("internal_error", "the service failed on this request", 500)
-
-
-_REQUEST_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}}
-                    },
-                }
-            },
-            "audio/*": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
+    signal.signal(signal.SIGTERM, drain)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, close)

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.audio import FILE_LIMITS, AudioError, AudioLimits, Decoded, Waveform, decode, read_file
+from data.errors import EarshotError
 from data.windows import loudest_start, pad_to_clip, window_starts
 from models.bundle import Bundle, open_bundle
 from models.device import Device
 from models.metadata import ModelMetadata
+from models.runtime import ORT_ERRORS
 
 # Neighbouring windows of a long recording share three quarters, so that every word shorter than
 # three quarters of a clip lies whole inside one of them.
@@ -25,6 +27,10 @@ WINDOW_HOP_FRACTION = 0.25
 MAX_BATCH = 32
 # The label of what scores below the model's rejection threshold, where a caller wants that.
 UNKNOWN = "unknown"
+
+
+class InferenceError(EarshotError):
+    """A model whose graph fails on its input."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,7 @@ class Prediction:
     def ranked(self, window: Window | None = None) -> list[tuple[str, float]]:
         """All labels with their scores in a window (the best one when None), best first."""
         scores = (window or self.best).scores
-        order = np.argsort(-scores, kind="stable")
-        return [(self.labels[i], float(scores[i])) for i in order]
+        return sorted(zip(self.labels, scores.tolist(), strict=True), key=lambda pair: -pair[1])
 
 
 class Classifier:
@@ -75,7 +80,7 @@ class Classifier:
 
     def __init__(self, bundle: Bundle, *, reject: bool = False) -> None:
         self.bundle = bundle
-        self._least_score = bundle.metadata.rejection_threshold if reject else 0.0
+        self.least_score = bundle.metadata.rejection_threshold if reject else 0.0
         self._config = bundle.metadata.features
         self._hop_samples = max(1, round(self._config.clip_samples * WINDOW_HOP_FRACTION))
 
@@ -125,7 +130,7 @@ class Classifier:
         pending: list[tuple[Waveform, list[int]]] = []
         n_windows = 0
         for waveform in waveforms:
-            starts = self._starts(waveform)
+            starts = self.starts(waveform)
             pending.append((waveform, starts))
             n_windows += len(starts)
             if n_windows >= MAX_BATCH:
@@ -133,32 +138,8 @@ class Classifier:
                 pending, n_windows = [], 0
         yield from self._classify_pending(pending)
 
-    def run(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities (batch, labels) of clips (batch, clip_samples): the session's one call."""
-        found: NDArray[np.float32] = self.bundle.session.run(
-            ["probabilities"], {"waveform": clips}
-        )[0]
-        return found
-
-    def _classify_pending(
-        self, pending: Sequence[tuple[Waveform, list[int]]]
-    ) -> Iterator[Prediction]:
-        jobs = [(waveform, start) for waveform, starts in pending for start in starts]
-        scores = np.concatenate(
-            [self._run_windows(jobs[i : i + MAX_BATCH]) for i in range(0, len(jobs), MAX_BATCH)]
-            or [np.zeros((0, len(self.labels)), np.float32)]
-        )
-        first = 0
-        for waveform, starts in pending:
-            yield self._prediction(waveform, starts, scores[first : first + len(starts)])
-            first += len(starts)
-
-    def _run_windows(self, jobs: Sequence[tuple[Waveform, int]]) -> NDArray[np.float32]:
-        size = self._config.clip_samples
-        return self.run(np.stack([pad_to_clip(w[start : start + size], size) for w, start in jobs]))
-
-    def _starts(self, waveform: Waveform) -> list[int]:
-        """First samples of the windows; the last of the list is the best one."""
+    def starts(self, waveform: Waveform) -> list[int]:
+        """First samples of the windows of a waveform; the last of the list is the best one."""
         size = self._config.clip_samples
         if len(waveform) <= size:
             return [0]
@@ -167,20 +148,59 @@ class Classifier:
             loudest_start(waveform, size),
         ]
 
-    def _prediction(
+    def run_windows(self, windows: Sequence[tuple[Waveform, int]]) -> NDArray[np.float32]:
+        """Probabilities (windows, labels) of stretches of waveforms, each from its first sample."""
+        size = self._config.clip_samples
+        return self.run(
+            np.stack([pad_to_clip(w[start : start + size], size) for w, start in windows])
+        )
+
+    def run(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities (batch, labels) of clips (batch, clip_samples): the session's one call.
+
+        Raises:
+            InferenceError: the graph cannot compute them.
+        """
+        try:
+            found: NDArray[np.float32] = self.bundle.session.run(
+                ["probabilities"], {"waveform": clips}
+            )[0]
+        except ORT_ERRORS as error:
+            reason = str(error).splitlines()[0][:300]
+            raise InferenceError(f"{self.bundle.path} failed on a batch: {reason}") from error
+        return found
+
+    def prediction(
         self, waveform: Waveform, starts: Sequence[int], scores: NDArray[np.float32]
     ) -> Prediction:
+        """What the scores (windows, labels) of the windows at ``starts`` say of the waveform."""
         windows = [self._window(waveform, *pair) for pair in zip(starts, scores, strict=True)]
         best = windows[-1]
         covering = windows[:-1] if len(windows) > 1 else windows
         return Prediction(len(waveform) / self.sample_rate_hz, self.labels, best, tuple(covering))
+
+    def _classify_pending(
+        self, pending: Sequence[tuple[Waveform, list[int]]]
+    ) -> Iterator[Prediction]:
+        windows = [(waveform, start) for waveform, starts in pending for start in starts]
+        scores = np.concatenate(
+            [
+                self.run_windows(windows[i : i + MAX_BATCH])
+                for i in range(0, len(windows), MAX_BATCH)
+            ]
+            or [np.zeros((0, len(self.labels)), np.float32)]
+        )
+        first = 0
+        for waveform, starts in pending:
+            yield self.prediction(waveform, starts, scores[first : first + len(starts)])
+            first += len(starts)
 
     def _window(self, waveform: Waveform, start: int, scores: NDArray[np.float32]) -> Window:
         end = min(start + self._config.clip_samples, len(waveform))
         top = int(scores.argmax())
         rate = self.sample_rate_hz
         score = float(scores[top])
-        label = self.labels[top] if score >= self._least_score else UNKNOWN
+        label = self.labels[top] if score >= self.least_score else UNKNOWN
         return Window(start / rate, end / rate, label, score, scores)
 
 

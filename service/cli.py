@@ -120,14 +120,17 @@ def serve(
     model: ServedModelOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes; one a core is best.")
+    ] = 1,
     reject: ServedRejectOption = False,
     device: ServedDeviceOption = "cpu",
 ) -> None:
-    """Serve a model over HTTP: POST /v1/classify, /livez, /readyz, /docs."""
+    """Serve a model: a page at /, POST /v1/classify, /hf, /v2, WS /v1/stream, /metrics, /docs."""
     from models.released import find_model
     from service.server import run_server
 
-    run_server(find_model(model), host, port, device, reject=reject)
+    run_server(find_model(model), host, port, device, reject=reject, workers=workers)
 
 
 @contextlib.contextmanager

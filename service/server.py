@@ -1,49 +1,121 @@
-"""A server process around the app: settings from the environment and the command line."""
+"""Server processes around the app: settings from the environment and the command line."""
 
+import logging
 import os
 import signal
 import socket
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 import uvicorn
 from pydantic import ValidationError
+from uvicorn.supervisors import Multiprocess
 
 from data.errors import EarshotError
 from models.bundle import open_bundle
 from models.device import Device
 from service.app import create_app
+from service.front import Front
+from service.metrics import MULTIPROCESS_FOLDER
+from service.observe import LOGGER, JsonFormatter
 from service.settings import Settings
+from service.stream import MAX_FRAME_BYTES
+
+# The thread of the model and that of the event loop hand over to one another many times a second.
+SWITCH_SECONDS = 0.0005
+# Answers in work when the doors close get so long.
+CLOSING_SECONDS = 20
+_LOAD_SECONDS = 60
 
 
 class ServerError(EarshotError):
     """The server cannot start."""
 
 
-def run_server(model: Path, host: str, port: int, device: Device, *, reject: bool = False) -> None:
-    """Serve until interrupted.
+def run_server(
+    model: Path, host: str, port: int, device: Device, *, reject: bool = False, workers: int = 1
+) -> None:
+    """Serve until interrupted, from so many processes.
 
     Raises:
         ModelError: the model cannot be used.
-        ServerError: the address is taken or not ours.
+        ServerError: the address is taken or not ours, or a setting is wrong.
     """
     # Uvicorn hands the signal on when it has shut down: being told to stop is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    settings = _settings(model, device, reject)
+    settings = read_settings(model=model.absolute(), device=device, reject=reject)
     described = _describe(model, device)
     listener = _listen(host, port)
     address = listener.getsockname()
     shown = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
     url = f"http://{shown}:{address[1]}"
     typer.echo(f"serving {described} at {url}", err=True)
-    typer.echo(f"try: curl -F file=@clip.wav {url}/v1/classify", err=True)
-    config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=10)
-    server = uvicorn.Server(config)
+    typer.echo(f"try: curl -F file=@clip.wav {url}/v1/classify, or open {url}", err=True)
+    if workers > 1:
+        _serve_from_many(settings, listener, workers)
+        return
+    server = uvicorn.Server(_config(lambda: _app(settings)))
     server.run(sockets=[listener])
     if not server.started:
         raise ServerError("the service did not start; the reason is logged above")
+
+
+def worker_app() -> Front:
+    """The app of one worker process, from the environment alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells its workers to end
+    return _app(Settings())
+
+
+def _app(settings: Settings) -> Front:
+    """Runs in the process that serves: sessions and threads are made here, after any fork."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    for logger in (LOGGER, logging.getLogger("uvicorn")):
+        logger.handlers = [handler]
+        logger.propagate = False
+    LOGGER.setLevel(settings.log_level.upper())
+    return create_app(settings)
+
+
+def _serve_from_many(settings: Settings, listener: socket.socket, workers: int) -> None:
+    os.environ |= {
+        "EARSHOT_MODEL": str(settings.model),
+        "EARSHOT_DEVICE": settings.device,
+        "EARSHOT_REJECT": str(settings.reject),
+    }
+    with _shared_metrics():
+        config = _config("service.server:worker_app", workers=workers)
+        Multiprocess(config, sockets=[listener]).run()
+
+
+@contextmanager
+def _shared_metrics() -> Iterator[None]:
+    """A folder in which worker processes keep their counters."""
+    with tempfile.TemporaryDirectory(prefix="earshot-metrics-") as folder:
+        os.environ[MULTIPROCESS_FOLDER] = folder
+        yield
+
+
+def _config(app: Any, workers: int = 1) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=True,
+        workers=workers,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws_max_size=MAX_FRAME_BYTES + 1024,
+        timeout_graceful_shutdown=CLOSING_SECONDS,
+        timeout_worker_healthcheck=_LOAD_SECONDS,
+    )
 
 
 def _describe(model: Path, device: Device) -> str:
@@ -52,7 +124,12 @@ def _describe(model: Path, device: Device) -> str:
     return f"{model} ({len(bundle.metadata.labels)} labels, {bundle.provider})"
 
 
-def _settings(model: Path, device: Device, reject: bool) -> Settings:
+def read_settings(**given: Any) -> Settings:
+    """Settings of the environment, and of the command line where it says more.
+
+    Raises:
+        ServerError: a variable that is none of ours, or a value that is not accepted.
+    """
     known = {f"EARSHOT_{name.upper()}" for name in Settings.model_fields}
     unknown = sorted(n for n in os.environ if n.startswith("EARSHOT_") and n not in known)
     if unknown:
@@ -60,13 +137,15 @@ def _settings(model: Path, device: Device, reject: bool) -> Settings:
             f"no setting is called {', '.join(unknown)}; there are {', '.join(sorted(known))}"
         )
     try:
-        return Settings(model=model, device=device, reject=reject)
+        return Settings(**given)
     except ValidationError as error:
-        wrong = [
-            f"EARSHOT_{str(e['loc'][0]).upper()} is {e['input']!r}: {e['msg']}"
-            for e in error.errors()
-        ]
-        raise ServerError("; ".join(wrong)) from error
+        raise ServerError("; ".join(_sentence(e) for e in error.errors())) from error
+
+
+def _sentence(error: Any) -> str:
+    if not error["loc"]:  # of several settings together, or of keys, which are not shown
+        return str(error["msg"]).removeprefix("Value error, ")
+    return f"EARSHOT_{str(error['loc'][0]).upper()} is {error['input']!r}: {error['msg']}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

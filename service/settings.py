@@ -1,12 +1,14 @@
 """How a service is deployed: environment variables ``EARSHOT_*``; the command line wins."""
 
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from data.audio import AudioLimits
 from models.device import Device
+from service.auth import ApiKeys
 
 
 class Settings(BaseSettings):
@@ -19,8 +21,48 @@ class Settings(BaseSettings):
     reject: bool = Field(False, description="answer `unknown` below the model's threshold")
     max_upload_bytes: int = Field(10_000_000, gt=0)
     max_request_bytes: int = Field(50_000_000, gt=0, description="all files of one request")
+    max_bytes_in_flight: int = Field(200_000_000, gt=0, description="of all requests of a worker")
     max_files: int = Field(64, gt=0, description="files of one request")
     max_seconds: float = Field(60.0, gt=0)
+    max_channels: int = Field(8, gt=0)
+    max_sample_rate_hz: int = Field(192_000, gt=0)
+    max_queue: int = Field(256, gt=0, description="files that a worker holds; more get 429")
+    max_streams: int = Field(32, ge=0, description="open streams of a worker")
+    deadline_seconds: float = Field(15.0, gt=0, description="from request to answer; then 504")
+    drain_seconds: float = Field(
+        2.0, ge=0, description="told to end, answer 503 to /readyz so long before closing"
+    )
+    api_keys: SecretStr = Field(
+        SecretStr(""), description="SCOPE:KEY,... with the scopes classify, feedback and admin"
+    )
+    api_keys_file: Path | None = Field(None, description="a file with SCOPE:KEY on each line")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def limits(self) -> AudioLimits:
-        return AudioLimits(max_bytes=self.max_upload_bytes, max_seconds=self.max_seconds)
+        return AudioLimits(
+            max_bytes=self.max_upload_bytes,
+            max_seconds=self.max_seconds,
+            max_channels=self.max_channels,
+            max_sample_rate_hz=self.max_sample_rate_hz,
+        )
+
+    def keys(self) -> ApiKeys:
+        """The API keys of both sources.
+
+        Raises:
+            ValueError: an entry is not of the form SCOPE:KEY, or the file cannot be read.
+        """
+        entries = self.api_keys.get_secret_value().split(",")
+        if self.api_keys_file is not None:
+            try:
+                entries += self.api_keys_file.read_text("utf-8").splitlines()
+            except OSError as error:
+                raise ValueError(f"cannot read {self.api_keys_file}: {error.strerror}") from error
+        return ApiKeys.parse(entry for entry in entries if entry.strip())
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        self.keys()
+        if self.max_files > self.max_queue:
+            raise ValueError("max_files is more than max_queue: such a request could never run")
+        return self

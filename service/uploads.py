@@ -1,106 +1,204 @@
-"""The files of a request: a multipart form with one or many, or the bytes of one as the body."""
+"""The files of a request: a multipart form with one or many, or the bytes of one as the body.
 
-from typing import Any
+Both are read straight into memory, within limits that are checked on the header and again while
+the body streams in: of a file, of a request, of all requests together, and of time.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
-from starlette.requests import ClientDisconnect
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.types import Message
 
+from service.errors import RequestError
 from service.settings import Settings
 
-_END_BYTES = 16  # enough for the end of a form and blank lines after it
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+UPLOAD_NAME = "audio"  # of a file that has none
 
 
-class RequestError(Exception):
-    """A request that cannot be answered; ``code`` is one of service.app.STATUS_BY_CODE."""
+class Intake:
+    """Reads bodies; ``bytes_held`` are those of all requests that are being read or answered."""
 
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        super().__init__(message)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.bytes_held = 0
 
+    @contextmanager
+    def reading(self, request: Request, deadline: float) -> Iterator["Body"]:
+        """A request's body; what it holds counts until the end of the block."""
+        body = Body(request, self._settings, self, deadline)
+        try:
+            yield body
+        finally:
+            self.bytes_held -= body.held
 
-async def read_files(request: Request, settings: Settings) -> list[tuple[str, bytes]]:
-    """(filename, bytes) of every file of a multipart request, or of the raw body."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > settings.max_request_bytes:
-        raise _too_large(settings)
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise RequestError("malformed_request", "compressed bodies are not accepted")
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "multipart/form-data":
-        return await _read_multipart(request, settings)
-    try:
-        body = await _read_body(request, settings)
-    except ClientDisconnect as error:
-        raise RequestError("malformed_request", "the body ended early") from error
-    return [("audio", body)]
+    def hold(self, n_bytes: int) -> None:
+        """Count bytes of a request.
 
-
-async def _read_body(request: Request, settings: Settings) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > settings.max_upload_bytes:
+        Raises:
+            RequestError: ``queue_full`` when all requests together hold too many.
+        """
+        if self.bytes_held + n_bytes > self._settings.max_bytes_in_flight:
             raise RequestError(
-                "too_large", f"more than {settings.max_upload_bytes} bytes are not accepted"
+                "queue_full", "too many uploads at once; try again in 1 s", {"Retry-After": "1"}
             )
-    return bytes(body)
+        self.bytes_held += n_bytes
 
 
-async def _read_multipart(request: Request, settings: Settings) -> list[tuple[str, bytes]]:
-    limited = _LimitedRequest(request, settings)
-    try:
-        form = await limited.form(max_files=settings.max_files, max_fields=settings.max_files)
-    except HTTPException as error:
-        too_many = "Too many" in str(error.detail)
-        code = "too_many_files" if too_many else "malformed_request"
-        raise RequestError(code, f"the form cannot be read: {error.detail}") from error
-    except (MultiPartException, ClientDisconnect, UnicodeError) as error:
-        raise RequestError("malformed_request", f"the form cannot be read: {error}") from error
-    try:
-        uploads = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-        files = [(_printable(part.filename), await part.read()) for part in uploads]
-    finally:
-        await form.close()
-    if not limited.ended():
-        raise RequestError("malformed_request", "the form ends before its closing boundary")
-    if not files:
-        raise RequestError(
-            "no_file", "the form holds no file; send one or more in the field 'file'"
-        )
-    return files
+class Body:
+    """One request's body; it must have come by ``deadline``, a time of ``time.monotonic``."""
+
+    def __init__(
+        self, request: Request, settings: Settings, intake: Intake, deadline: float
+    ) -> None:
+        self._request, self._settings = request, settings
+        self._intake, self._deadline = intake, deadline
+        self._headers: dict[bytes, bytes] = dict(request.scope["headers"])
+        self.held = 0
+
+    async def files(self) -> list[tuple[str, bytes]]:
+        """(filename, bytes) of every file of a multipart request, or of the raw body.
+
+        Raises:
+            RequestError: the request cannot be read, or is more than is accepted.
+        """
+        content_type = self._headers.get(b"content-type", b"")
+        if content_type[:19].lower() == b"multipart/form-data":
+            _, options = parse_options_header(content_type)
+            return await self._form(options.get(b"boundary", b""))
+        return [(UPLOAD_NAME, await self.whole(self._settings.max_upload_bytes))]
+
+    async def whole(self, max_bytes: int) -> bytes:
+        """The bytes of the body as they are.
+
+        Raises:
+            RequestError: there are more than ``max_bytes``, or they do not come.
+        """
+        self._check_headers(max_bytes)
+        chunks = [chunk async for chunk in self._chunks(max_bytes)]
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _form(self, boundary: bytes) -> list[tuple[str, bytes]]:
+        self._check_headers(self._settings.max_request_bytes)
+        if not boundary:
+            raise RequestError("malformed_request", "the form's content type names no boundary")
+        form = _Form(self._settings)
+        try:
+            parser = MultipartParser(boundary, form.callbacks())
+            async for chunk in self._chunks(self._settings.max_request_bytes):
+                parser.write(chunk)
+        except FormParserError as error:
+            raise RequestError("malformed_request", f"the form cannot be read: {error}") from error
+        if self.held and not form.ended:
+            raise RequestError("malformed_request", "the form ends before its closing boundary")
+        if not form.files:
+            raise RequestError(
+                "no_file", "the form holds no file; send one or more in the field 'file'"
+            )
+        return [(name, bytes(content)) for name, content in form.files]
+
+    def _check_headers(self, max_bytes: int) -> None:
+        if self._headers.get(b"content-encoding", b"identity") != b"identity":
+            raise RequestError("malformed_request", "compressed bodies are not accepted")
+        declared = self._headers.get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > max_bytes:
+            raise _too_large(max_bytes)
+
+    async def _chunks(self, max_bytes: int) -> AsyncIterator[bytes]:
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise RequestError("malformed_request", "the body ended early")
+            chunk: bytes = message.get("body", b"")
+            if self.held + len(chunk) > max_bytes:
+                raise _too_large(max_bytes)
+            self._intake.hold(len(chunk))
+            self.held += len(chunk)
+            if chunk:
+                yield chunk
+            more = message.get("more_body", False)
+
+    async def _receive(self) -> Message:
+        try:
+            async with asyncio.timeout(self._deadline - time.monotonic()):
+                return await self._request.receive()
+        except TimeoutError as error:
+            raise RequestError(
+                "too_slow",
+                f"the body did not come within {self._settings.deadline_seconds:g} s",
+                {"Connection": "close"},
+            ) from error
 
 
-def _printable(filename: str | None) -> str:
-    """A name that can be encoded: some charsets decode to halves of characters."""
-    return (filename or "audio").encode("utf-8", "replace").decode()
+class _Form:
+    """Collects the files of a form as the parser finds them; fields that are no files are passed
+    over."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._parts = 0
+        self._header: dict[bytes, bytes] = {}
+        self._name, self._value = b"", b""
+        self._content: bytearray | None = None
+        self.files: list[tuple[str, bytearray]] = []
+        self.ended = False
+
+    def callbacks(self) -> "MultipartCallbacks":
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._on_field,
+            "on_header_value": self._on_value,
+            "on_header_end": self._on_header_end,
+            "on_headers_finished": self._on_headers,
+            "on_part_data": self._on_data,
+            "on_end": self._on_end,
+        }
+
+    def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > self._settings.max_files:
+            raise RequestError(
+                "too_many_files",
+                f"more than {self._settings.max_files} parts in one form; send them in several",
+            )
+        self._header, self._content = {}, None
+
+    def _on_field(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _on_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._header[self._name.lower()] = self._value
+        self._name, self._value = b"", b""
+
+    def _on_headers(self) -> None:
+        _, options = parse_options_header(self._header.get(b"content-disposition", b""))
+        if b"filename" in options:
+            self._content = bytearray()
+            self.files.append((_printable(options[b"filename"]), self._content))
+
+    def _on_data(self, data: bytes, start: int, end: int) -> None:
+        if self._content is not None:
+            self._content += memoryview(data)[start:end]
+
+    def _on_end(self) -> None:
+        self.ended = True
 
 
-class _LimitedRequest(Request):
-    """The same request, refused while it streams when it grows past the limit."""
-
-    def __init__(self, request: Request, settings: Settings) -> None:
-        super().__init__(request.scope, self._receive_limited)
-        self._whole, self._settings = request, settings
-        self._received, self._end = 0, b""
-
-    def ended(self) -> bool:
-        """Whether the form, if it began, came to its end: two hyphens follow a closing boundary."""
-        return not self._received or self._end.rstrip().endswith(b"--")
-
-    async def _receive_limited(self) -> Any:
-        message = await self._whole.receive()
-        body = message.get("body", b"")
-        self._received += len(body)
-        if self._received > self._settings.max_request_bytes:
-            raise _too_large(self._settings)
-        self._end = (self._end + body[-_END_BYTES:])[-_END_BYTES:]
-        return message
+def _printable(filename: bytes) -> str:
+    return filename.decode("utf-8", "replace") or UPLOAD_NAME
 
 
-def _too_large(settings: Settings) -> RequestError:
-    return RequestError(
-        "too_large", f"a request of more than {settings.max_request_bytes} bytes is not accepted"
-    )
+def _too_large(max_bytes: int) -> RequestError:
+    return RequestError("too_large", f"more than {max_bytes} bytes are not accepted")

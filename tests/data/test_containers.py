@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from data.containers import declared_bytes, is_accepted
+from data.audio import decode
+from data.containers import declared_bytes, is_accepted, without_tag
+from tests.fixtures.sounds import wav
 
 
 def encode(container: str) -> bytes:
@@ -52,3 +54,12 @@ def test_the_header_says_how_long_the_file_is_unless_it_was_streamed(
     assert declared_bytes(bytes(blob)) >= 5_000_000
     struct.pack_into(layout, blob, position, 0xFFFFFFFF)
     assert declared_bytes(bytes(blob)) == 0
+
+
+def test_a_tag_in_front_of_a_wav_costs_no_sample() -> None:
+    good = wav(np.linspace(-0.5, 0.5, 900))
+    tag = b"ID3\x04\x00\x00\x00\x00\x01\x02" + bytes(130)
+    assert without_tag(tag + good) == good
+    np.testing.assert_array_equal(decode(tag + good, 8_000).waveform, decode(good, 8_000).waveform)
+    for other in (tag + b"\xff\xfb\x90\x00" * 20, b"ID3", tag[:12], good):
+        assert without_tag(other) == other

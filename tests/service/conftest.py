@@ -1,5 +1,6 @@
 """One model that has really learnt three pitches, for all tests of the service."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,12 @@ import httpx
 import onnx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from fastapi import FastAPI
 from typer.testing import CliRunner, Result
 
 from service.app import create_app
 from service.classifier import Classifier
 from service.cli import build_app
+from service.front import Front
 from service.settings import Settings
 from tests.fixtures.sounds import PITCHES_HZ, tone, train_tones, wav
 
@@ -51,7 +52,7 @@ def shy_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Client:
     """Requests to an app in this process, each awaited on an event loop in another thread."""
 
-    def __init__(self, app: FastAPI, portal: BlockingPortal) -> None:
+    def __init__(self, app: Front, portal: BlockingPortal) -> None:
         self.app = app
         self._portal = portal
 
@@ -85,11 +86,22 @@ def settings(model: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def client(settings: Settings, portal: BlockingPortal) -> Iterator[Client]:
+def open_client(portal: BlockingPortal) -> Iterator[Callable[..., Client]]:
+    """``open_client(model=..., ...)`` starts a service with these settings, until the end."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**settings: Any) -> Client:
+            app = create_app(Settings(**settings))
+            stack.enter_context(portal.wrap_async_context_manager(app.service.open()))
+            return Client(app, portal)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def client(settings: Settings, open_client: Callable[..., Client]) -> Client:
     """The started service."""
-    app = create_app(settings)
-    with portal.wrap_async_context_manager(app.router.lifespan_context(app)):
-        yield Client(app, portal)
+    return open_client(**settings.model_dump())
 
 
 @pytest.fixture

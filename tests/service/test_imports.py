@@ -34,7 +34,7 @@ import asyncio, httpx
 
 async def serve():
     app = service.app.create_app(Settings(model=model))
-    async with app.router.lifespan_context(app):
+    async with app.service.open():
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return (await client.post("/v1/classify", content=clip.read_bytes())).json()

@@ -1,46 +1,26 @@
 """``earshot serve`` as a process of its own, on a real socket."""
 
-import re
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.fixtures.server import address, serve
 from tests.fixtures.sounds import PITCHES_HZ, tone, wav
-
-EARSHOT = (sys.executable, "-c", "from service.cli import main; main()")
-
-
-def serve(*arguments: object) -> subprocess.Popen[str]:
-    command = [*EARSHOT, "serve", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def address(server: subprocess.Popen[str]) -> str:
-    """Where it says that it listens; the socket takes connections from then on."""
-    assert server.stderr is not None
-    line = server.stderr.readline()
-    found = re.search(r" at (http://127\.0\.0\.1:\d+)$", line.rstrip())
-    assert found, line
-    return found[1]
-
-
-@pytest.fixture
-def server(model: Path) -> Iterator[subprocess.Popen[str]]:
-    with serve("--model", model, "--port", 0) as process:
-        yield process
-        process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_started_server_answers_an_upload_and_ends_when_told(
-    server: subprocess.Popen[str], number: signal.Signals
+    model: Path, number: signal.Signals
 ) -> None:
+    with serve("--model", model, "--port", 0) as server:
+        ends_when_told(server, number)
+
+
+def ends_when_told(server: subprocess.Popen[str], number: signal.Signals) -> None:
     url = address(server)
     # A connection made before the model is loaded waits for it: the socket listens already.
     with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:

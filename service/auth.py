@@ -1,0 +1,82 @@
+"""API keys: who may classify, send feedback or administer. Without keys everyone may.
+
+A key is given as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``. Only digests are kept and
+compared, in constant time.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from service.errors import RequestError
+
+Scope = Literal["classify", "feedback", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+
+@dataclass(frozen=True)
+class ApiKeys:
+    """Pairs of a scope and the SHA-256 of a key; none: no key is asked for."""
+
+    digests: tuple[tuple[Scope, bytes], ...] = ()
+
+    @classmethod
+    def parse(cls, entries: Iterable[str]) -> "ApiKeys":
+        """Keys of entries ``SCOPE:KEY``; a key with several scopes has several entries.
+
+        Raises:
+            ValueError: an entry of another form, without the key itself in the message.
+        """
+        digests = []
+        for number, entry in enumerate(entries, 1):
+            scope, colon, key = entry.strip().partition(":")
+            if scope not in SCOPES or not colon or len(key) < 16:
+                raise ValueError(
+                    f"entry {number} is not SCOPE:KEY with a scope of {', '.join(SCOPES)} and a "
+                    "key of 16 characters or more"
+                )
+            digests.append((scope, _digest(key)))
+        return cls(tuple(digests))
+
+    def check(self, headers: Mapping[str, str], scope: Scope) -> None:
+        """See that a request's headers hold a key for the scope.
+
+        Raises:
+            RequestError: ``unauthorized`` without a known key, ``forbidden`` with one of other
+                scopes.
+        """
+        if self.digests:
+            self.check_key(_given(headers), scope)
+
+    def check_key(self, key: str, scope: Scope) -> None:
+        """See that a key has a scope; any key where none is asked for.
+
+        Raises:
+            RequestError: ``unauthorized`` or ``forbidden``.
+        """
+        if not self.digests:
+            return
+        digest = _digest(key)
+        # All are compared, so that the time does not tell which one matched.
+        granted = {s for s, known in self.digests if hmac.compare_digest(digest, known)}
+        if not granted:
+            raise RequestError(
+                "unauthorized", "a key is needed: Authorization: Bearer KEY", _CHALLENGE
+            )
+        if scope not in granted:
+            raise RequestError(
+                "forbidden",
+                f"this key is for {', '.join(sorted(granted))}, and {scope} is asked for",
+            )
+
+
+def _given(headers: Mapping[str, str]) -> str:
+    kind, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,73 @@
+"""Refusals of the service: the error of a request, and the HTTP status of every code.
+
+    RequestError     the request itself: malformed, too much, too late, not allowed
+    data.AudioError  one file of it that cannot be used
+
+Both carry a stable code; a code that the table does not name is audio that decodes and cannot be
+used.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi.responses import Response
+
+STATUS_BY_CODE = {
+    "malformed_request": 400,
+    "no_file": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "no_such_model": 404,
+    "too_slow": 408,
+    "too_large": 413,
+    "too_long": 413,
+    "too_many_files": 413,
+    "unsupported_format": 415,
+    "queue_full": 429,
+    "client_gone": 499,  # nobody reads it; nginx counts those who left under this number
+    "inference_failed": 500,
+    "not_ready": 503,
+    "draining": 503,
+    "deadline_passed": 504,
+}
+UNUSABLE_AUDIO = 422
+
+
+class RequestError(Exception):
+    """A request that cannot be answered; ``code`` is one of ``STATUS_BY_CODE``."""
+
+    def __init__(self, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        self.code = code
+        self.headers = dict(headers or {})
+        super().__init__(message)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def json_answer(
+    content: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A JSON answer; unlike the framework's it does not make an encoder anew each time."""
+    return Response(
+        _encode(content).encode(), status, dict(headers or {}), media_type="application/json"
+    )
+
+
+def status_of(code: str) -> int:
+    return STATUS_BY_CODE.get(code, UNUSABLE_AUDIO)
+
+
+def error_answer(
+    code: str,
+    message: str,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    results: Sequence[Mapping[str, Any]] = (),
+) -> Response:
+    """An error's answer; of several files that all failed, ``results`` tells of each."""
+    content: dict[str, Any] = {"error": {"code": code, "message": message}}
+    if len(results) > 1:
+        content["results"] = list(results)
+    return json_answer(content, status or status_of(code), headers)

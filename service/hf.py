@@ -1,0 +1,143 @@
+"""``POST /hf``: the audio-classification task of Hugging Face, so that its clients work unchanged.
+
+    InferenceClient(model="http://localhost:8000/hf").audio_classification("seven.wav", top_k=3)
+
+Without parameters the body is the file's bytes; with parameters it is JSON that holds them in
+base64. The answer is a list of labels and scores, best first; errors are ``{"error": "..."}``.
+"""
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+from service.classifier import Prediction
+from service.errors import RequestError, json_answer
+from service.running import SCORE_DIGITS, Service
+from service.schemas import Score, SentenceAnswer, answers_of
+
+# What the pipeline of transformers answers when it is not told otherwise.
+DEFAULT_TOP_K = 5
+FunctionToApply = Literal["softmax", "sigmoid", "none"]
+_LEAST_PROBABILITY = 1e-12  # scores must be finite in JSON
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """``none`` answers log-probabilities, which are the logits but for a constant."""
+
+    top_k: int = DEFAULT_TOP_K
+    function_to_apply: FunctionToApply = "softmax"
+
+
+def add_hf_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[Response]]:
+    """Returns the handler, for a direct way to it."""
+
+    @app.post(
+        "/hf",
+        summary="Classify one file, as the Hugging Face task audio-classification",
+        openapi_extra=_BODY,
+        responses=answers_of(Score, SentenceAnswer)
+        | {200: {"model": list[Score], "description": "labels, best first"}},
+    )
+    async def hf(request: Request) -> Response:
+        deadline = service.deadline()
+        served = service.admit(request.headers, "classify")
+        with service.intake.reading(request, deadline) as body:
+            if request.headers.get("content-type", "").startswith("application/json"):
+                blob, parameters = _parse(await body.whole(service.settings.max_request_bytes))
+            else:
+                blob = await body.whole(service.settings.max_upload_bytes)
+                parameters = Parameters()
+            [answer] = await service.answer([blob], served, deadline, request)
+        if not isinstance(answer, Prediction):
+            raise answer
+        return json_answer(_ranked(answer, parameters))
+
+    return hf
+
+
+def _ranked(answer: Prediction, parameters: Parameters) -> list[dict[str, Any]]:
+    ranked = answer.ranked()[: parameters.top_k]
+    return [
+        {"score": round(_applied(score, parameters.function_to_apply), SCORE_DIGITS), "label": name}
+        for name, score in ranked
+    ]
+
+
+def _applied(probability: float, function: FunctionToApply) -> float:
+    if function == "softmax":
+        return probability
+    logit = math.log(max(probability, _LEAST_PROBABILITY))
+    return logit if function == "none" else 1 / (1 + math.exp(-logit))
+
+
+def _parse(body: bytes) -> tuple[bytes, Parameters]:
+    """A file and parameters of a JSON body."""
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError("malformed_request", f"the body is no JSON: {error}") from error
+    inputs = request.get("inputs") if isinstance(request, dict) else None
+    if not isinstance(inputs, str):
+        raise RequestError("malformed_request", "'inputs' must hold the file in base64")
+    try:
+        blob = base64.b64decode(inputs, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RequestError("malformed_request", f"'inputs' is not base64: {error}") from error
+    return blob, _parameters(request.get("parameters") or {})
+
+
+def _parameters(given: Any) -> Parameters:
+    if not isinstance(given, dict):
+        raise RequestError("malformed_request", "'parameters' must be an object")
+    known = {key: value for key, value in given.items() if value is not None}
+    unknown = sorted(set(known) - {"top_k", "function_to_apply"})
+    if unknown:
+        raise RequestError(
+            "malformed_request",
+            f"no parameter is called {', '.join(unknown)}; there are top_k and function_to_apply",
+        )
+    top_k = known.get("top_k", DEFAULT_TOP_K)
+    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
+        raise RequestError("malformed_request", f"top_k must be 1 or more, found {top_k!r}")
+    function = known.get("function_to_apply", "softmax")
+    if function not in get_args(FunctionToApply):
+        choices = ", ".join(get_args(FunctionToApply))
+        raise RequestError(
+            "malformed_request", f"function_to_apply is one of {choices}, found {function!r}"
+        )
+    return Parameters(top_k, cast("FunctionToApply", function))
+
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "audio/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["inputs"],
+                    "properties": {
+                        "inputs": {"type": "string", "format": "byte"},
+                        "parameters": {
+                            "type": "object",
+                            "additionalProperties": False,
+                            "properties": {
+                                "top_k": {"type": "integer", "minimum": 1},
+                                "function_to_apply": {"enum": list(get_args(FunctionToApply))},
+                            },
+                        },
+                    },
+                }
+            },
+        },
+    }
+}

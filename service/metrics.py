@@ -1,0 +1,76 @@
+"""What the service counts, for Prometheus: one ``Metrics`` an app.
+
+With several worker processes each keeps its numbers in files of ``PROMETHEUS_MULTIPROC_DIR``, and
+any of them answers for all.
+"""
+
+import os
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+from service.classifier import MAX_BATCH
+
+# Seconds: a file takes less than a millisecond, and a deadline is in tens of seconds.
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class Metrics:
+    """Prometheus metrics of one service, named ``earshot_*``."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "earshot_requests", "Answers by route and status code", ["route", "code"],
+            registry=registry,
+        )  # fmt: skip
+        self.request_seconds = Histogram(
+            "earshot_request_seconds", "From the first byte to the answer", ["route"],
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self.queue_seconds = self._histogram("queue_seconds", "A file waits for its batch")
+        self.decode_seconds = self._histogram("decode_seconds", "A file is decoded")
+        self.inference_seconds = self._histogram("inference_seconds", "A batch runs")
+        self.batch_windows = Histogram(
+            "earshot_batch_windows", "Windows in a batch",
+            buckets=[1, 2, 4, 8, 16, MAX_BATCH], registry=registry,
+        )  # fmt: skip
+        self.queue_depth = Gauge(
+            "earshot_queue_depth", "Files queued or in work", registry=registry,
+            multiprocess_mode="livesum",
+        )  # fmt: skip
+        self.rejected = Counter(
+            "earshot_rejected", "Files and requests refused, by error code", ["reason"],
+            registry=registry,
+        )  # fmt: skip
+        self.model_info = Gauge(
+            "earshot_model_info", "1 for the model that is served",
+            ["name", "version", "architecture", "provider"],
+            registry=registry, multiprocess_mode="livemax",
+        )  # fmt: skip
+        self.reloads = Counter(
+            "earshot_model_reloads", "Models taken up while serving, by outcome", ["outcome"],
+            registry=registry,
+        )  # fmt: skip
+        self.streams = Gauge(
+            "earshot_streams", "Open streams", registry=registry, multiprocess_mode="livesum"
+        )
+        self.events = Counter("earshot_stream_events", "Words heard in streams", registry=registry)
+
+    def text(self) -> bytes:
+        """The exposition format, of all worker processes."""
+        if MULTIPROCESS_FOLDER not in os.environ:
+            return generate_latest(self._registry)
+        everyone = CollectorRegistry()
+        multiprocess.MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
+        return generate_latest(everyone)
+
+    def _histogram(self, name: str, what: str) -> Histogram:
+        return Histogram(f"earshot_{name}", what, buckets=_SECONDS, registry=self._registry)

@@ -1,0 +1,101 @@
+"""Every request gets an id, is counted and timed, and leaves one line in the log."""
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.types import Message, Scope, Send
+
+from service.metrics import Metrics
+
+LOGGER = logging.getLogger("earshot")
+# A request's own id is taken over when it can stand in a log and a header as it is.
+_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+UNMATCHED = "unmatched"
+# Probes and scrapes come every few seconds and say nothing.
+_QUIET = ("/livez", "/readyz", "/metrics")
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC), level, event, and what the record brings besides."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return _encode(line)
+
+
+def log(
+    level: int, event: str, facts: Mapping[str, Any], fault: BaseException | None = None
+) -> None:
+    """Log an event with its facts, and the traceback of a fault."""
+    if not LOGGER.isEnabledFor(level):
+        return
+    # Looking for the line that logs, which nobody reads, costs more than all the rest.
+    exc_info = (type(fault), fault, fault.__traceback__) if fault else None
+    record = logging.LogRecord(LOGGER.name, level, "", 0, event, None, exc_info)
+    record.facts = dict(facts)
+    LOGGER.handle(record)
+
+
+class Observed:
+    """One request: its id, and when it began; ``send`` passes its answer on and takes its status.
+
+    ``facts`` of the scope's state go into the log line.
+    """
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope, self._send = scope, send
+        self._began, self._status = time.perf_counter(), 500
+        self.request_id = _request_id(scope)
+        self.facts: dict[str, Any] = {}
+        scope.setdefault("state", {})["observed"] = self
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            header = (b"x-request-id", self.request_id.encode())
+            message["headers"] = [*message.get("headers", ()), header]
+        await self._send(message)
+
+    def note(self, route: str, metrics: Metrics) -> None:
+        """Count the request, time it and log it."""
+        seconds = time.perf_counter() - self._began
+        metrics.requests.labels(route, self._status).inc()
+        metrics.request_seconds.labels(route).observe(seconds)
+        if route not in _QUIET:
+            scope = self._scope
+            log(
+                logging.INFO,
+                "request",
+                {
+                    "request_id": self.request_id,
+                    "method": scope["method"],
+                    "path": scope["path"],
+                    "status": self._status,
+                    "seconds": round(seconds, 6),
+                    "client": (scope.get("client") or ("",))[0],
+                    **self.facts,
+                },
+            )
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _ID.fullmatch(value):
+            return str(value, "ascii")
+    return os.urandom(8).hex()

@@ -1,0 +1,267 @@
+"""``/v2``: the Open Inference Protocol, so that its clients (Triton's, KServe's) work unchanged.
+
+The model's input is ``waveform`` FP32 (batch, samples), its output ``probabilities`` FP32 (batch,
+labels), in JSON or in Triton's binary form. Errors are ``{"error": "..."}``.
+Source: kserve/open-inference-protocol (inference_rest.md) and Triton's binary tensor extension.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from numpy.typing import NDArray
+from starlette.exceptions import HTTPException
+
+from service.classifier import Prediction
+from service.errors import RequestError, json_answer
+from service.host import Served
+from service.running import Service
+from service.schemas import SentenceAnswer, answers_of
+
+PLATFORM = "onnx_onnxv1"
+INPUT, OUTPUT = "waveform", "probabilities"
+# Where the JSON part of a binary request or answer ends.
+_JSON_LENGTH = "Inference-Header-Content-Length"
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A request: clips (batch, samples) and how its answer is to be written."""
+
+    clips: NDArray[np.float32]
+    request_id: str | None
+    binary_output: bool
+
+
+def add_oip_routes(app: FastAPI, service: Service) -> None:
+    @app.get("/v2", summary="About the server")
+    async def server() -> dict[str, Any]:
+        return {
+            "name": "earshot",
+            "version": version("earshot"),
+            "extensions": ["binary_tensor_data"],
+        }
+
+    @app.get("/v2/health/live", summary="The process answers")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.get("/v2/health/ready", summary="A model is loaded and warm")
+    async def ready() -> dict[str, bool]:
+        if service.draining:
+            raise RequestError("draining", "the service is about to end")
+        service.served()
+        return {"ready": True}
+
+    _add_model_routes(app, service, "/v2/models/{name}")
+    _add_model_routes(app, service, "/v2/models/{name}/versions/{number}")
+
+
+def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
+    # Paths with and without a version: operation ids must differ.
+    suffix = "_of_version" if "versions" in path else ""
+
+    def named(request: Request) -> Served:
+        served = service.served()
+        wanted = request.path_params
+        if wanted["name"] != served.info["name"]:
+            raise HTTPException(404, f"no model {wanted['name']!r}; there is {served.info['name']}")
+        if wanted.get("number", served.info["version"]) != served.info["version"]:
+            raise HTTPException(
+                404, f"no version {wanted['number']!r}; there is {served.info['version']}"
+            )
+        return served
+
+    parameters = [
+        {"name": key, "in": "path", "required": True, "schema": {"type": "string"}}
+        for key in ("name", "number")
+        if f"{{{key}}}" in path
+    ]
+    refused: dict[int | str, dict[str, Any]] = {
+        404: {"model": SentenceAnswer, "description": "no such model"}
+    }
+
+    @app.get(
+        path, summary="About the model", responses=refused, operation_id="metadata" + suffix,
+        openapi_extra={"parameters": parameters},
+    )  # fmt: skip
+    async def metadata(request: Request) -> Response:
+        return json_answer(_metadata(named(request)))
+
+    @app.get(
+        path + "/ready", summary="The model answers", responses=refused,
+        operation_id="model_ready" + suffix, openapi_extra={"parameters": parameters},
+    )  # fmt: skip
+    async def model_ready(request: Request) -> Response:
+        return json_answer({"name": named(request).info["name"], "ready": True})
+
+    @app.post(
+        path + "/infer",
+        summary="Probabilities of waveforms",
+        openapi_extra=_BODY | {"parameters": parameters},
+        operation_id="infer" + suffix,
+        responses=answers_of(SentenceAnswer, SentenceAnswer) | refused | {200: {"description": ""}},
+    )
+    async def infer(request: Request) -> Response:
+        deadline = service.deadline()
+        service.admit(request.headers, "classify")
+        served = named(request)
+        with service.intake.reading(request, deadline) as body:
+            blob = await body.whole(service.settings.max_request_bytes)
+            inference = _parse(blob, request.headers.get(_JSON_LENGTH), served, service)
+            answers = await service.answer(list(inference.clips), served, deadline, request)
+        scores = []
+        for answer in answers:
+            if not isinstance(answer, Prediction):
+                raise answer
+            scores.append(answer.best.scores)
+        return _answer(np.stack(scores), inference, served)
+
+
+def _metadata(served: Served) -> dict[str, Any]:
+    metadata = served.classifier.metadata
+    return {
+        "name": served.info["name"],
+        "versions": [served.info["version"]],
+        "platform": PLATFORM,
+        "inputs": [
+            {"name": INPUT, "datatype": "FP32", "shape": [-1, metadata.features.clip_samples]}
+        ],
+        "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(metadata.labels)]}],
+        "parameters": {"labels": ",".join(metadata.labels)},
+    }
+
+
+def _parse(blob: bytes, json_length: str | None, served: Served, service: Service) -> Inference:
+    """Raises ``malformed_request`` with what is wrong."""
+    end = _json_end(json_length, len(blob))
+    try:
+        request = json.loads(blob[:end])
+    except (ValueError, RecursionError) as error:
+        raise _malformed(f"the body is no JSON: {error}") from error
+    if not isinstance(request, dict):
+        raise _malformed("the body must be a JSON object")
+    inputs = request.get("inputs")
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise _malformed(f"one input is taken, {INPUT}")
+    request_id = request.get("id")
+    if request_id is not None and not isinstance(request_id, str):
+        raise _malformed("'id' must be a string")
+    clips = _clips(inputs[0], blob[end:], served)
+    if len(clips) > service.settings.max_files:
+        raise RequestError(
+            "too_many_files",
+            f"a batch of {len(clips)}; at most {service.settings.max_files} are accepted",
+        )
+    return Inference(clips, request_id, _wants_binary(request))
+
+
+def _json_end(json_length: str | None, size: int) -> int:
+    if json_length is None:
+        return size
+    if not json_length.isdecimal() or not json_length.isascii() or int(json_length) > size:
+        raise _malformed(f"{_JSON_LENGTH} is {json_length!r}, and the body has {size} bytes")
+    return int(json_length)
+
+
+def _clips(tensor: dict[str, Any], binary: bytes, served: Served) -> NDArray[np.float32]:
+    """The input tensor (batch, clip_samples), checked."""
+    samples = served.classifier.metadata.features.clip_samples
+    if tensor.get("name") != INPUT or tensor.get("datatype") != "FP32":
+        raise _malformed(
+            f"the input is {INPUT} of datatype FP32, found {str(tensor.get('name'))[:100]!r} of "
+            f"{str(tensor.get('datatype'))[:100]!r}"
+        )
+    shape = tensor.get("shape")
+    if (
+        not isinstance(shape, list) or len(shape) != 2 or shape[1] != samples
+        or type(shape[0]) is not int or shape[0] < 1
+    ):  # fmt: skip
+        raise _malformed(f"the shape of {INPUT} is [batch, {samples}], found {str(shape)[:100]}")
+    values = _values(tensor, binary)
+    if values.size != math.prod(shape):
+        raise _malformed(f"the shape {shape} has {math.prod(shape)} values, found {values.size}")
+    if not np.isfinite(values).all():
+        raise _malformed(f"{INPUT} holds NaN or infinite values")
+    return values.reshape(shape)
+
+
+def _values(tensor: dict[str, Any], binary: bytes) -> NDArray[np.float32]:
+    parameters = tensor.get("parameters") or {}
+    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    if size is not None:
+        if size != len(binary) or len(binary) % 4:
+            raise _malformed(f"binary_data_size is {str(size)[:100]}, found {len(binary)} bytes")
+        return np.frombuffer(binary, "<f4").astype(np.float32)
+    try:
+        # Nested or flat, as the protocol allows; text and objects do not convert.
+        with np.errstate(over="ignore"):
+            return np.asarray(tensor.get("data"), np.float64).astype(np.float32).ravel()
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _malformed(f"'data' of {INPUT} is not numbers: {str(error)[:100]}") from error
+
+
+def _wants_binary(request: dict[str, Any]) -> bool:
+    parameters = request.get("parameters") or {}
+    outputs = request.get("outputs")
+    if outputs is None:
+        return isinstance(parameters, dict) and parameters.get("binary_data_output") is True
+    if not isinstance(outputs, list) or not all(isinstance(o, dict) for o in outputs):
+        raise _malformed("'outputs' must be a list of objects")
+    names = [str(output.get("name"))[:100] for output in outputs]
+    if names != [OUTPUT]:
+        raise _malformed(f"the output is {OUTPUT}, asked for {', '.join(names) or 'none'}")
+    wanted = outputs[0].get("parameters") or {}
+    return isinstance(wanted, dict) and wanted.get("binary_data") is True
+
+
+def _answer(scores: NDArray[np.float32], inference: Inference, served: Served) -> Response:
+    output: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": list(scores.shape)}
+    content = {
+        "model_name": served.info["name"],
+        "model_version": served.info["version"],
+        **({"id": inference.request_id} if inference.request_id is not None else {}),
+        "outputs": [output],
+    }
+    if not inference.binary_output:
+        output["data"] = [round(float(score), 9) for score in scores.ravel()]
+        return json_answer(content)
+    binary = scores.astype("<f4").tobytes()
+    output["parameters"] = {"binary_data_size": len(binary)}
+    head = json.dumps(content).encode()
+    return Response(
+        head + binary,
+        media_type="application/octet-stream",
+        headers={_JSON_LENGTH: str(len(head))},
+    )
+
+
+def _malformed(message: str) -> RequestError:
+    return RequestError("malformed_request", message)
+
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "required": ["inputs"]},
+                "example": {
+                    "inputs": [
+                        {
+                            "name": INPUT,
+                            "datatype": "FP32",
+                            "shape": [1, 8000],
+                            "data": ["8000 numbers"],
+                        }
+                    ]
+                },
+            }
+        },
+    }
+}

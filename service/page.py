@@ -1,0 +1,47 @@
+"""The page at ``/``: three files of our own, no build step, and no request to anywhere else."""
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+_WEB = Path(__file__).parent / "web"
+_MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+# Nothing from elsewhere, nothing inline; players read blobs that the page makes itself.
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+
+def add_page_routes(app: FastAPI) -> None:
+    files = {path.name: path for path in sorted(_WEB.iterdir()) if path.suffix in _MEDIA_TYPES}
+
+    @app.head("/", include_in_schema=False)
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return _file(files["index.html"])
+
+    @app.head("/web/{name}", include_in_schema=False)
+    @app.get("/web/{name}", include_in_schema=False)
+    async def part(name: str) -> Response:
+        if name not in files:
+            raise HTTPException(404, "no such file")
+        return _file(files[name])
+
+
+def _file(path: Path) -> Response:
+    return Response(path.read_bytes(), media_type=_MEDIA_TYPES[path.suffix], headers=_HEADERS)

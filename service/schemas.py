@@ -1,0 +1,101 @@
+"""The shapes of requests and answers, for the OpenAPI document: nothing here runs per request."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ErrorDetail(BaseModel):
+    code: str = Field(examples=["unsupported_format"])
+    message: str = Field(examples=["not audio; accepted are WAV, FLAC, Ogg, MP3 and AIFF"])
+
+
+class ErrorAnswer(BaseModel):
+    """What was wrong; of several files that all failed, ``results`` tells of each."""
+
+    error: ErrorDetail
+    results: "list[FileAnswer] | None" = None
+
+
+class SentenceAnswer(BaseModel):
+    """What was wrong, as clients of other services read it."""
+
+    error: str = Field(examples=["not audio"])
+
+
+class ModelInfo(BaseModel):
+    name: str = Field(examples=["digits"])
+    version: str = Field(examples=["1f0c9d2ab377"])
+    architecture: str = Field(examples=["tcresnet"])
+    created: str
+
+
+class Score(BaseModel):
+    label: str = Field(examples=["7"])
+    score: float = Field(ge=0, le=1, examples=[0.98])
+
+
+class HeardWindow(Score):
+    start: float = Field(description="seconds")
+    end: float = Field(description="seconds")
+
+
+class FileAnswer(BaseModel):
+    """One file: what was heard, or its error."""
+
+    filename: str = Field(examples=["seven.wav"])
+    seconds: float | None = Field(None, examples=[0.43])
+    label: str | None = Field(None, examples=["7"])
+    score: float | None = Field(None, examples=[0.98])
+    scores: list[Score] | None = None
+    windows: list[HeardWindow] | None = None
+    error: ErrorDetail | None = None
+
+
+class ClassifyAnswer(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+    model: ModelInfo
+    results: list[FileAnswer]
+
+
+_REFUSALS = {
+    400: "malformed request",
+    401: "no API key, or an unknown one",
+    403: "a key of another scope",
+    408: "the body came too slowly",
+    413: "too many bytes, seconds or files",
+    415: "not audio",
+    422: "audio that cannot be used",
+    429: "the queue is full; see Retry-After",
+    500: "the model failed",
+    503: "not ready",
+    504: "no answer before the deadline",
+}
+
+
+def answers_of(found: type[BaseModel], refused: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that answers ``found`` or refuses with ``refused``."""
+    refusals: dict[int | str, dict[str, Any]] = {
+        status: {"model": refused, "description": why} for status, why in _REFUSALS.items()
+    }
+    return {200: {"model": found}, **refusals}
+
+
+_BINARY = {"type": "string", "format": "binary"}
+# A route that reads the body itself says here what it takes.
+UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "array", "items": _BINARY}},
+                }
+            },
+            "audio/*": {"schema": _BINARY},
+        },
+    }
+}

@@ -1,0 +1,321 @@
+// The page: files and recordings to the server, answers to a table, a live mode beside it.
+import { decode, drawLogMel, drawWave, writeWav } from "./sound.js";
+import { listen, openMicrophone } from "./microphone.js";
+
+const FILES_A_REQUEST = 16;
+const BYTES_A_REQUEST = 8_000_000;
+const RECORDING_SECONDS = 30;
+const CORRECTIONS = "earshot.corrections";
+const $ = (id) => document.getElementById(id);
+const results = []; // {file, answer, row, detail}
+let labels = [];
+let model = null;
+
+// --- what is there ---
+
+async function showModel() {
+  try {
+    const answer = await fetch("readyz");
+    const body = await answer.json();
+    if (!answer.ok) throw new Error(body.error.message);
+    model = body.model;
+    $("model").textContent = `${model.name} · ${model.architecture} · version ${model.version}`;
+  } catch (error) {
+    $("model").textContent = `Not ready: ${error.message}`;
+  }
+}
+
+function say(text, bad = false) {
+  $("status").textContent = text;
+  $("status").classList.toggle("bad", bad);
+}
+
+// --- files ---
+
+async function classify(files) {
+  const batches = inBatches(files);
+  let done = 0;
+  for (const batch of batches) {
+    say(`Listening to ${done + 1} of ${files.length} …`);
+    try {
+      const body = await upload(batch);
+      model = body.model ?? model;
+      body.results.forEach((answer, i) => addResult(batch[i], answer));
+    } catch (error) {
+      batch.forEach((file) => addResult(file, { filename: file.name, error: { message: error.message } }));
+    }
+    done += batch.length;
+  }
+  const failed = results.slice(-files.length).filter(({ answer }) => answer.error).length;
+  say(failed ? `${failed} of ${files.length} could not be heard; the table says why.` : `${files.length} heard.`, failed > 0);
+  if (files.length === 1 && !failed) toggle(results.at(-1), true);
+}
+
+function inBatches(files) {
+  const batches = [];
+  let bytes = Infinity;
+  for (const file of files) {
+    if (bytes + file.size > BYTES_A_REQUEST || batches.at(-1).length === FILES_A_REQUEST) {
+      batches.push([]);
+      bytes = 0;
+    }
+    batches.at(-1).push(file);
+    bytes += file.size;
+  }
+  return batches;
+}
+
+async function upload(files) {
+  const form = new FormData();
+  files.forEach((file) => form.append("file", file, file.name));
+  const key = $("key").value;
+  for (let attempt = 0; ; attempt++) {
+    const answer = await fetch("v1/classify", {
+      method: "POST", body: form, headers: key ? { authorization: `Bearer ${key}` } : {},
+    }).catch(() => { throw new Error("the server does not answer"); });
+    if (answer.status === 429 && attempt < 5) {
+      const seconds = Number(answer.headers.get("retry-after")) || 1;
+      say(`The server is busy; again in ${seconds} s …`);
+      await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+      continue;
+    }
+    const body = await answer.json();
+    if (answer.ok || body.results) return body;
+    if (files.length === 1) return { results: [{ filename: files[0].name, error: body.error }] };
+    throw new Error(body.error.message);
+  }
+}
+
+function addResult(file, answer) {
+  const row = $("row").content.cloneNode(true).querySelector("tr");
+  const open = row.querySelector(".open");
+  open.textContent = file.name;
+  const result = { file, answer, row, detail: null };
+  open.onclick = () => toggle(result, open.getAttribute("aria-expanded") !== "true");
+  const select = row.querySelector(".right");
+  select.setAttribute("aria-label", `Right label of ${file.name}`);
+  if (answer.error) {
+    const reason = row.querySelector(".label");
+    reason.textContent = answer.error.message;
+    reason.classList.add("failed");
+    while (reason.nextElementSibling) reason.nextElementSibling.remove();
+    reason.colSpan = 4;
+  } else {
+    labels = answer.scores.map(({ label }) => label).sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+    row.querySelector(".label").textContent = answer.label;
+    row.querySelector(".score").textContent = `${(100 * answer.score).toFixed(1)} %`;
+    row.querySelector(".seconds").textContent = answer.seconds.toFixed(2);
+    select.append(new Option("as heard", ""), ...labels.map((label) => new Option(label, label)));
+    select.onchange = () => correct(result, select.value);
+  }
+  results.push(result);
+  $("rows").append(row);
+  $("results-panel").hidden = false;
+  $("count").textContent = `${results.length} ${results.length === 1 ? "result" : "results"}`;
+}
+
+async function toggle(result, show) {
+  const open = result.row.querySelector(".open");
+  open.setAttribute("aria-expanded", String(show));
+  if (!show) {
+    if (result.detail) result.detail.hidden = true;
+    return;
+  }
+  if (!result.detail) result.detail = await makeDetail(result);
+  result.detail.hidden = false;
+}
+
+async function makeDetail({ file, answer, row }) {
+  const detail = $("detail").content.cloneNode(true).querySelector("tr");
+  row.after(detail);
+  const scores = detail.querySelector(".scores");
+  for (const { label, score } of (answer.scores ?? []).slice(0, 8)) {
+    const item = document.createElement("li");
+    const name = document.createElement("span"), bar = document.createElement("meter"), value = document.createElement("span");
+    name.textContent = label;
+    bar.value = score;
+    bar.setAttribute("aria-label", label);
+    value.textContent = `${(100 * score).toFixed(1)} %`;
+    item.append(name, bar, value);
+    scores.append(item);
+  }
+  detail.querySelector("audio").src = URL.createObjectURL(file);
+  const samples = await decode(await file.arrayBuffer());
+  if (samples?.length) {
+    const wave = detail.querySelector(".wave"), mel = detail.querySelector(".mel");
+    drawWave(wave, samples);
+    drawLogMel(mel, samples);
+    wave.setAttribute("aria-label", `Waveform of ${file.name}`);
+    mel.setAttribute("aria-label", `Log-mel spectrogram of ${file.name}`);
+  } else {
+    detail.querySelectorAll("figure").forEach((figure) => figure.remove());
+  }
+  return detail;
+}
+
+// --- corrections: kept in this browser ---
+
+function correct(result, label) {
+  result.corrected = label;
+  result.row.querySelector(".right").classList.toggle("corrected", label !== "");
+  const kept = keptCorrections().filter(({ filename }) => filename !== result.file.name);
+  if (label) kept.push({ filename: result.file.name, label, heard: result.answer.label, version: model?.version });
+  localStorage.setItem(CORRECTIONS, JSON.stringify(kept));
+  showCorrections();
+}
+
+function keptCorrections() {
+  try {
+    return JSON.parse(localStorage.getItem(CORRECTIONS)) ?? [];
+  } catch {
+    return [];
+  }
+}
+
+function showCorrections() {
+  const count = keptCorrections().length;
+  $("corrections").hidden = count === 0;
+  $("corrections").textContent = `Download ${count} ${count === 1 ? "correction" : "corrections"}`;
+  if (count) $("results-panel").hidden = false;
+}
+
+function download(name, rows) {
+  // A cell that a spreadsheet would take for a formula gets an apostrophe.
+  const cell = (value) => {
+    const text = String(value ?? "").replace(/^[=+\-@\t\r]/, "'$&");
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([rows.map((row) => row.map(cell).join(",")).join("\n") + "\n"], { type: "text/csv" }));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+// --- microphone ---
+
+let stopRecording = null;
+async function record() {
+  if (stopRecording) return stopRecording();
+  const pieces = [];
+  let seconds = 0, microphone;
+  try {
+    microphone = await openMicrophone((piece) => {
+      pieces.push(piece);
+      seconds += piece.length / microphone.rateHz;
+      say(`Recording: ${seconds.toFixed(1)} s …`);
+      if (seconds > RECORDING_SECONDS) stopRecording?.();
+    });
+  } catch (error) {
+    return say(`No microphone: ${error.message}`, true);
+  }
+  pressed("record", true, "Stop and classify");
+  stopRecording = async () => {
+    stopRecording = null;
+    pressed("record", false, "Record");
+    await microphone.close();
+    const samples = new Float32Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+    let at = 0;
+    for (const piece of pieces) { samples.set(piece, at); at += piece.length; }
+    const name = `recording-${new Date().toISOString().slice(11, 19).replaceAll(":", "")}.wav`;
+    await classify([new File([writeWav(samples, microphone.rateHz)], name, { type: "audio/wav" })]);
+  };
+}
+
+let stopLive = null;
+async function live() {
+  if (stopLive) return stopLive();
+  $("live-panel").hidden = false;
+  $("events").replaceChildren();
+  const canvas = $("level"), g = canvas.getContext("2d");
+  g.clearRect(0, 0, canvas.width, canvas.height);
+  try {
+    stopLive = await listen($("key").value, {
+      piece: (piece) => drawLevel(canvas, g, piece),
+      ready: () => say("Listening. Speak."),
+      result: ({ label, score }) => {
+        $("now").textContent = label ?? "…";
+        $("now-score").value = score;
+      },
+      event: ({ label, score, start }) => {
+        const item = document.createElement("li"), word = document.createElement("b"), note = document.createElement("small");
+        word.textContent = label;
+        note.textContent = ` ${(100 * score).toFixed(0)} % at ${start.toFixed(1)} s`;
+        item.append(word, note);
+        $("events").append(item);
+      },
+      closed: (reason) => {
+        stopLive = null;
+        pressed("live", false, "Listen live");
+        say(reason ? `The stream ended: ${reason}` : "Stopped listening.", Boolean(reason));
+      },
+    });
+    pressed("live", true, "Stop listening");
+  } catch (error) {
+    say(`No microphone: ${error.message}`, true);
+  }
+}
+
+function drawLevel(canvas, g, piece) {
+  let peak = 0;
+  for (const x of piece) peak = Math.max(peak, Math.abs(x));
+  g.globalCompositeOperation = "copy"; // what was there must not shine through
+  g.drawImage(canvas, -3, 0);
+  g.globalCompositeOperation = "source-over";
+  g.clearRect(canvas.width - 3, 0, 3, canvas.height);
+  g.fillStyle = "#4fc3b8";
+  const height = Math.max(1, Math.sqrt(peak) * canvas.height);
+  g.fillRect(canvas.width - 2, (canvas.height - height) / 2, 2, height);
+}
+
+function pressed(id, down, text) {
+  $(id).setAttribute("aria-pressed", String(down));
+  $(id).textContent = text;
+}
+
+// --- wiring ---
+
+$("files").onchange = async ({ target }) => {
+  const files = [...target.files];
+  target.value = ""; // the same file may be chosen again
+  if (files.length) await classify(files);
+};
+const drop = $("drop");
+for (const name of ["dragenter", "dragover"]) {
+  drop.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
+}
+drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+// A file that misses the field must not replace the page.
+window.addEventListener("dragover", (event) => event.preventDefault());
+window.addEventListener("drop", async (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  const files = [...event.dataTransfer.files];
+  if (files.length) await classify(files);
+});
+$("record").onclick = record;
+$("live").onclick = live;
+$("key-form").onsubmit = (event) => event.preventDefault();
+$("key").value = sessionStorage.getItem("earshot.key") ?? "";
+$("key").onchange = ({ target }) => sessionStorage.setItem("earshot.key", target.value);
+$("csv").onclick = () => download("earshot.csv", [
+  ["filename", "label", "score", "seconds", "error", "right_label"],
+  ...results.map(({ file, answer, corrected }) => [
+    file.name, answer.label, answer.score, answer.seconds, answer.error?.message, corrected,
+  ]),
+]);
+$("corrections").onclick = () => download("corrections.csv", [
+  ["filename", "label"], ...keptCorrections().map(({ filename, label }) => [filename, label]),
+]);
+$("clear").onclick = () => {
+  results.splice(0);
+  $("rows").replaceChildren();
+  $("count").textContent = "Results";
+  localStorage.removeItem(CORRECTIONS);
+  showCorrections();
+  $("results-panel").hidden = true;
+  say("");
+};
+$("origin").textContent = document.baseURI.replace(/[?#].*$/, "");
+showCorrections();
+showModel();

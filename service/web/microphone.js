@@ -1,0 +1,59 @@
+// The microphone: recording a clip, and the live stream to the server.
+import { toPcm16 } from "./sound.js";
+
+/** Open the microphone; ``onPiece`` hears Float32Arrays at ``rateHz`` until ``close``. */
+export async function openMicrophone(onPiece) {
+  if (!navigator.mediaDevices) throw new Error("a microphone needs https, or localhost");
+  const stream = await navigator.mediaDevices.getUserMedia({
+    audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },
+  });
+  const context = new AudioContext();
+  await context.audioWorklet.addModule(new URL("./tap.js", import.meta.url));
+  const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
+  tap.port.onmessage = ({ data }) => onPiece(data);
+  context.createMediaStreamSource(stream).connect(tap);
+  await context.resume();
+  return {
+    rateHz: context.sampleRate,
+    async close() {
+      stream.getTracks().forEach((track) => track.stop());
+      if (context.state !== "closed") await context.close();
+    },
+  };
+}
+
+/** Stream the microphone; ``on`` has ready, result, event, piece and end. Returns how to stop. */
+export async function listen(key, on) {
+  const pieces = []; // what was said before the server was ready
+  let socket, ready = false;
+  const microphone = await openMicrophone((piece) => {
+    on.piece(piece);
+    if (socket?.readyState === WebSocket.OPEN && ready) socket.send(toPcm16(piece));
+    else pieces.push(piece);
+  });
+  const url = new URL("v1/stream", document.baseURI);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  socket = new WebSocket(url);
+  socket.onopen = () => socket.send(JSON.stringify({
+    sample_rate_hz: microphone.rateHz, encoding: "pcm_s16le", ...(key ? { api_key: key } : {}),
+  }));
+  let reason = "";
+  socket.onmessage = ({ data }) => {
+    const message = JSON.parse(data);
+    if (message.type === "ready") {
+      ready = true;
+      pieces.splice(0).forEach((piece) => socket.send(toPcm16(piece)));
+    }
+    if (message.type === "error") reason = message.error.message;
+    on[message.type]?.(message);
+  };
+  socket.onclose = async () => {
+    await microphone.close();
+    on.closed(reason);
+  };
+  return async () => {
+    await microphone.close();
+    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: "end" }));
+    else socket.close();
+  };
+}

@@ -1,0 +1,208 @@
+"""Requests a second of four servers with the same model, in one run.
+
+    uv run --with litserve python tests/benchmarks/serving.py
+
+Needs wrk (Debian: apt install wrk) and two cores. An 8.6 kB WAV is uploaded over 16 connections.
+"""
+
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import soundfile
+import typer
+
+ROOT = Path(__file__).parents[2]
+CONNECTIONS, BOUNDARY = 16, "earshotbenchmark"
+SAMPLES = 4_278  # a WAV of 8,600 bytes
+
+SCRIPT = """
+local file = io.open("{path}", "rb")
+wrk.method = "POST"
+wrk.body = file:read("*a")
+wrk.headers["Content-Type"] = "{media_type}"
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What wrk saw of a server."""
+
+    requests_a_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+def main(seconds: int = 5, rounds: int = 3) -> None:
+    """Print a table: each server ROUNDS times for SECONDS, in turn; the median counts."""
+    if shutil.which("wrk") is None:
+        sys.exit("wrk is missing; Debian: apt install wrk")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = _model(folder)
+        form, raw = _write_scripts(folder)
+        servers = {
+            "earshot, 2 workers": (_earshot(model, 2), form),
+            "earshot, 2 workers, raw body": (_earshot(model, 2), raw),
+            "earshot, 1 worker": (_earshot(model, 1), form),
+            "LitServe, 2 workers": (_script("litserve_server.py"), form),
+            "bare FastAPI handler": (_uvicorn("bare_handler"), form),
+            "FastAPI handler with librosa": (_uvicorn("librosa_handler"), form),
+        }
+        os.environ["BENCHMARK_MODEL"] = str(model)
+        found: dict[str, list[Measured]] = {server: [] for server in servers}
+        for _ in range(rounds):
+            for server, (command, script) in servers.items():
+                with _running(command) as url:
+                    _upload(url, folder / "a.wav")
+                    _load(url, script, 2)  # warm
+                    found[server].append(_load(url, script, seconds))
+    _print(found)
+
+
+def _print(found: dict[str, list[Measured]]) -> None:
+    median = {
+        server: sorted(runs, key=lambda run: run.requests_a_second)[len(runs) // 2]
+        for server, runs in found.items()
+    }
+    print(f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}; medians")
+    for server, run in median.items():
+        print(
+            f"{server:<30} {run.requests_a_second:8.0f} requests/s   p50 {run.p50_ms:6.1f} ms   "
+            f"p99 {run.p99_ms:6.1f} ms"
+        )
+    form, raw, _, litserve, bare, librosa = (run.requests_a_second for run in median.values())
+    print(
+        f"earshot to LitServe {form / litserve:.2f}, to the bare handler {form / bare:.2f}, to "
+        f"librosa {form / librosa:.1f}; raw to form {raw / form:.2f}"
+    )
+
+
+def _model(folder: Path) -> Path:
+    """The four-block network on MFCC with waveforms in; what it has learnt does not matter here."""
+    sys.path.insert(0, str(ROOT))
+    from tests.fixtures.sounds import train_tones
+
+    return train_tones(folder / "model")[0]
+
+
+def _write_scripts(folder: Path) -> tuple[Path, Path]:
+    """Scripts of wrk for the upload as a form and as a raw body."""
+    wav, form = folder / "a.wav", folder / "form"
+    noise = np.random.default_rng(0).standard_normal(SAMPLES) * 0.1
+    soundfile.write(wav, noise, 8_000, subtype="PCM_16")
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n'
+    kind = "Content-Type: audio/wav\r\n\r\n"
+    form.write_bytes((head + kind).encode() + wav.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode())
+    scripts = {}
+    for body, media_type in (
+        (form, f"multipart/form-data; boundary={BOUNDARY}"),
+        (wav, "audio/wav"),
+    ):
+        scripts[body] = folder / f"{body.name}.lua"
+        scripts[body].write_text(SCRIPT.format(path=body, media_type=media_type))
+    return scripts[form], scripts[wav]
+
+
+def _earshot(model: Path, workers: int) -> list[str]:
+    code = "from service.cli import main; main()"
+    serve = ["serve", "--model", str(model), "--workers", str(workers), "--port", "{port}"]
+    return [sys.executable, "-c", code, *serve]
+
+
+def _uvicorn(name: str) -> list[str]:
+    app = f"tests.benchmarks.servers.{name}:app"
+    return [sys.executable, "-m", "uvicorn", app, "--log-level", "warning", "--port", "{port}"]
+
+
+def _script(name: str) -> list[str]:
+    return [sys.executable, str(Path(__file__).parent / "servers" / name), "{port}"]
+
+
+@contextmanager
+def _running(command: Sequence[str]) -> Iterator[str]:
+    """A server on a free port, in a process group of its own, until it answers."""
+    port = _free_port()
+    arguments = [part.format(port=port) for part in command]
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(
+            arguments, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+        ) as process,
+    ):
+        url = f"http://127.0.0.1:{port}/v1/classify"
+        try:
+            _wait_for(url, process)
+            yield url
+        except TimeoutError:
+            log.seek(0)
+            sys.exit(f"{arguments} does not answer:\n{log.read().decode()[-2000:]}")
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(600):
+        time.sleep(0.1)
+        try:
+            httpx.get(url, timeout=1, trust_env=False)
+        except httpx.TransportError:
+            if process.poll() is not None:
+                break
+        else:
+            return  # wrong method: it listens
+    raise TimeoutError
+
+
+def _upload(url: str, wav: Path) -> None:
+    """One file; librosa compiles its functions when they are first used."""
+    with httpx.Client(timeout=120, trust_env=False) as client:
+        for _ in range(4):  # every worker, most likely
+            client.post(url, files={"file": ("a.wav", wav.read_bytes())}).raise_for_status()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _load(url: str, script: Path, seconds: int) -> Measured:
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{CONNECTIONS}",
+        f"-d{seconds}s",
+        "--latency",
+        "-s",
+        str(script),
+        url,
+    ]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in text:
+        sys.exit(f"{url} refused requests:\n{text}")
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    assert rate, text
+    return Measured(float(rate[1]), _latency(text, "50%"), _latency(text, "99%"))
+
+
+def _latency(text: str, share: str) -> float:
+    found = re.search(rf"{share}\s+([\d.]+)(us|ms|s)\b", text)
+    assert found, text
+    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]]
+
+
+if __name__ == "__main__":
+    typer.run(main)

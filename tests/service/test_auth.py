@@ -1,0 +1,52 @@
+"""API keys: who is let in, and that keys are told to nobody."""
+
+import pytest
+
+from service.auth import ApiKeys
+from service.errors import RequestError
+
+CLASSIFY, ADMIN = "c" * 20, "a" * 20
+KEYS = ApiKeys.parse([f"classify:{CLASSIFY}", f"admin:{ADMIN}"])
+
+
+def code_of(headers: dict[str, str], scope: str = "classify") -> str:
+    try:
+        KEYS.check(headers, scope)  # type: ignore[arg-type]
+    except RequestError as error:
+        return "told!" if CLASSIFY in str(error) else error.code
+    return "let in"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"authorization": f"Bearer {CLASSIFY}"}, "let in"),
+        ({"authorization": f"bearer  {CLASSIFY} "}, "let in"),
+        ({"x-api-key": CLASSIFY}, "let in"),
+        ({}, "unauthorized"),
+        ({"authorization": "Bearer"}, "unauthorized"),
+        ({"authorization": f"Basic {CLASSIFY}"}, "unauthorized"),
+        ({"x-api-key": CLASSIFY[:-1]}, "unauthorized"),
+        ({"x-api-key": "ключ\udcff"}, "unauthorized"),
+        ({"x-api-key": ADMIN}, "forbidden"),
+    ],
+)
+def test_a_key_opens_its_own_scope_only(headers: dict[str, str], expected: str) -> None:
+    assert code_of(headers) == expected
+
+
+def test_without_keys_everybody_is_let_in() -> None:
+    ApiKeys().check({}, "admin")
+
+
+def test_a_key_of_two_scopes_opens_both() -> None:
+    both = ApiKeys.parse([f"classify:{ADMIN}", f"feedback:{ADMIN}"])
+    for scope in ("classify", "feedback"):
+        both.check({"x-api-key": ADMIN}, scope)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("entry", ["secretsecretsecret", "root:secretsecretsecret", "classify:x"])
+def test_an_entry_of_another_form_is_refused_without_showing_it(entry: str) -> None:
+    with pytest.raises(ValueError, match="entry 1 is not SCOPE:KEY") as refused:
+        ApiKeys.parse([entry])
+    assert "secret" not in str(refused.value)

@@ -1,0 +1,211 @@
+"""The micro-batcher with a real model: same answers, bounded, fair, each failing alone."""
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+from onnx import TensorProto, helper
+
+from data.audio import AudioError, AudioLimits
+from service.batching import Answer, MicroBatcher
+from service.classifier import Classifier, Prediction
+from service.errors import RequestError
+from service.metrics import Metrics
+from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
+
+LIMITS = AudioLimits(max_seconds=600)
+LABELS = list(PITCHES_HZ)
+
+
+@asynccontextmanager
+async def batching(max_queue: int = 1000) -> AsyncIterator[MicroBatcher]:
+    batcher = MicroBatcher(LIMITS, max_queue, Metrics())
+    batcher.start()
+    yield batcher
+    await batcher.stop()
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def soon(seconds: float = 30) -> float:
+    return time.monotonic() + seconds
+
+
+def label(answer: Answer) -> str:
+    assert isinstance(answer, Prediction), answer
+    return answer.label
+
+
+def test_answers_of_batches_are_those_of_each_alone(classifier: Classifier) -> None:
+    sounds = [tone(LABELS[n % 3], 0.2 + 0.01 * n) for n in range(50)]
+    alone = [classifier.classify([sound])[0] for sound in sounds]
+
+    async def test() -> None:
+        async with batching() as batcher:
+            answers = await asyncio.gather(
+                *(batcher.submit([sound], classifier, soon()) for sound in sounds)
+            )
+        for [answer], expected in zip(answers, alone, strict=True):
+            assert isinstance(answer, Prediction)
+            np.testing.assert_allclose(answer.best.scores, expected.best.scores, atol=1e-6)
+            assert answer.windows[0].end_seconds == expected.windows[0].end_seconds
+
+    run(test)
+
+
+def test_a_long_recording_gets_all_its_windows_and_holds_nobody_up(classifier: Classifier) -> None:
+    long = noise(300, 0.1)
+    expected = classifier.classify([long])[0]
+
+    async def test() -> None:
+        async with batching() as batcher:
+            order: list[str] = []
+
+            async def ask(name: str, sound: Any) -> Answer:
+                [answer] = await batcher.submit([sound], classifier, soon())
+                order.append(name)
+                return answer
+
+            slow = asyncio.create_task(ask("long", long))
+            await asyncio.sleep(0.02)
+            await asyncio.gather(*(ask("short", tone("mid")) for _ in range(5)))
+            answer = await slow
+        assert order == ["short"] * 5 + ["long"]
+        assert isinstance(answer, Prediction)
+        assert len(answer.windows) == len(expected.windows)
+        found = np.stack([window.scores for window in answer.windows])
+        np.testing.assert_allclose(
+            found, np.stack([window.scores for window in expected.windows]), atol=1e-6
+        )
+
+    run(test)
+
+
+def test_what_does_not_fit_in_the_queue_is_refused_and_the_rest_answered(
+    classifier: Classifier,
+) -> None:
+    async def test() -> None:
+        async with batching(max_queue=8) as batcher:
+            answers = await asyncio.gather(
+                *(batcher.submit([tone("low")], classifier, soon()) for _ in range(10)),
+                return_exceptions=True,
+            )
+            refused = [a for a in answers if isinstance(a, RequestError)]
+            assert [error.code for error in refused] == ["queue_full"] * 2
+            assert int(refused[0].headers["Retry-After"]) >= 1
+            assert [label(a[0]) for a in answers if isinstance(a, list)] == ["low"] * 8
+            assert batcher.depth == 0
+
+    run(test)
+
+
+def test_what_has_passed_its_deadline_is_answered_so_and_not_computed(
+    classifier: Classifier,
+) -> None:
+    async def test() -> None:
+        async with batching() as batcher:
+            with pytest.raises(RequestError) as refused:
+                await batcher.submit([noise(500, 0.1)], classifier, soon(0.01))
+            assert refused.value.code == "deadline_passed"
+            assert batcher.depth == 0
+            [answer] = await batcher.submit([tone("high")], classifier, soon())
+            assert label(answer) == "high"
+
+    run(test)
+
+
+def test_the_work_of_a_sender_who_has_left_is_dropped(classifier: Classifier) -> None:
+    async def test() -> None:
+        async with batching() as batcher:
+
+            async def gone() -> None:
+                return
+
+            [answer] = await batcher.submit([noise(500, 0.1)], classifier, soon(), gone)
+            assert isinstance(answer, RequestError)
+            assert answer.code == "client_gone"
+
+    run(test)
+
+
+def test_stopping_answers_what_is_queued(classifier: Classifier) -> None:
+    async def test() -> None:
+        async with batching() as batcher:
+            asked = [
+                asyncio.create_task(batcher.submit([tone("mid")], classifier, soon()))
+                for _ in range(40)
+            ]
+            await asyncio.sleep(0)
+        assert [label(answer) for [answer] in await asyncio.gather(*asked)] == ["mid"] * 40
+
+    run(test)
+
+
+def test_files_of_all_kinds_keep_their_order(classifier: Classifier) -> None:
+    flac = _flac("low")
+    sources = [wav(tone("high")), flac, b"nonsense", tone("mid"), wav(tone("low"))[:-50], flac]
+
+    async def test() -> None:
+        async with batching() as batcher:
+            answers = await batcher.submit(sources, classifier, soon())
+        kinds = [a.code if isinstance(a, AudioError | RequestError) else a.label for a in answers]
+        assert kinds == ["high", "low", "unsupported_format", "mid", "truncated", "low"]
+
+    run(test)
+
+
+def _flac(name: str) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, tone(name), 8_000, format="FLAC")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def touchy(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """The same model, but its graph cannot compute a batch that holds a sample above 0.9."""
+    proto = onnx.load(model)
+    graph = proto.graph
+    for node in graph.node:
+        for n, name in enumerate(node.output):
+            if name == "probabilities":
+                node.output[n] = "plain"
+    one = helper.make_tensor("touchy_one", TensorProto.FLOAT, [1], [1.0])
+    limit = helper.make_tensor("touchy_limit", TensorProto.FLOAT, [], [0.9])
+    graph.initializer.extend([one, limit])
+    graph.node.extend(
+        [
+            helper.make_node("ReduceMax", ["waveform"], ["touchy_peak"], keepdims=0),
+            helper.make_node("Greater", ["touchy_peak", "touchy_limit"], ["touchy_loud"]),
+            helper.make_node("Cast", ["touchy_loud"], ["touchy_index"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["touchy_one", "touchy_index"], ["touchy_factor"]),
+            helper.make_node("Mul", ["plain", "touchy_factor"], ["probabilities"]),
+        ]
+    )
+    path = tmp_path_factory.mktemp("touchy") / "touchy.onnx"
+    onnx.save(proto, path)
+    return Classifier.open(path)
+
+
+def test_an_input_that_the_model_fails_on_fails_alone(touchy: Classifier) -> None:
+    sounds = [tone("mid", level=0.3) for _ in range(6)]
+    sounds[2] = np.full(4000, 0.95, np.float32)
+
+    async def test() -> None:
+        async with batching() as batcher:
+            answers = await batcher.submit(sounds, touchy, soon())
+        refused = answers.pop(2)
+        assert isinstance(refused, RequestError)
+        assert refused.code == "inference_failed"
+        assert [label(answer) for answer in answers] == ["mid"] * 5
+
+    run(test)

@@ -1,0 +1,166 @@
+"""A server's life: ready when warm, reloads without a lost request, drains when told to end."""
+
+import json
+import shutil
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import onnx
+import pytest
+
+from tests.fixtures.server import Running, running
+from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
+
+CLASSIFY = "/v1/classify"
+
+
+def other_version(model: Path, path: Path) -> Path:
+    """The same network as another file, with other metadata."""
+    proto = onnx.load(model)
+    for prop in proto.metadata_props:
+        if prop.key == "earshot.created":
+            prop.value = json.dumps("2030-01-01T00:00:00+00:00")
+    onnx.save(proto, path)
+    return path
+
+
+class Askers:
+    """Threads that upload tones all the time and keep what comes back."""
+
+    def __init__(self, server: Running, count: int = 3) -> None:
+        self._server, self._stop = server, threading.Event()
+        self.answers: list[tuple[str, httpx.Response]] = []
+        self._threads = [threading.Thread(target=self._ask, args=(n,)) for n in range(count)]
+
+    def __enter__(self) -> "Askers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, number: int) -> None:
+        label = list(PITCHES_HZ)[number % 3]
+        with self._server.client() as client:
+            while not self._stop.is_set():
+                answer = client.post(CLASSIFY, content=wav(tone(label)))
+                self.answers.append((label, answer))
+
+    def versions(self) -> list[str]:
+        return [answer.json()["model"]["version"] for _, answer in self.answers]
+
+
+def wait_until(true: Any, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_new_file_takes_over_and_no_request_is_lost(
+    model: Path, tmp_path: Path, workers: int
+) -> None:
+    served = Path(shutil.copy(model, tmp_path / "served.onnx"))
+    new = other_version(model, tmp_path / "new.onnx")
+    with running(tmp_path, served, "--workers", workers) as server:
+        with Askers(server) as askers, server.client() as client:
+            wait_until(lambda: len(askers.answers) > 20)
+            new.replace(served)
+            wait_until(lambda: len(set(askers.versions())) == 2)
+            time.sleep(2)  # the other worker looks at its own time
+        assert {answer.status_code for _, answer in askers.answers} == {200}
+        for label, answer in askers.answers:
+            assert answer.json()["results"][0]["label"] == label
+        assert len(set(askers.versions()[-3 * workers :])) == 1
+        with server.client() as client:
+            assert client.get("/readyz").json()["model"]["created"].startswith("2030")
+
+
+def test_a_bad_file_leaves_the_old_model_serving_and_says_so(model: Path, tmp_path: Path) -> None:
+    served = Path(shutil.copy(model, tmp_path / "served.onnx"))
+    with running(tmp_path, served) as server, server.client() as client:
+        before = client.get("/readyz").json()["model"]
+        bad = tmp_path / "bad.onnx"
+        bad.write_bytes(model.read_bytes()[:-500])
+        bad.replace(served)
+        wait_until(lambda: "reload_failed" in client.get("/readyz").json())
+        ready = client.get("/readyz").json()
+        assert ready["model"] == before
+        assert "served.onnx" in ready["reload_failed"]
+        answer = client.post(CLASSIFY, content=wav(tone("mid")))
+        assert answer.json()["model"] == before
+        assert 'earshot_model_reloads_total{outcome="failed"} 1.0' in client.get("/metrics").text
+        served.unlink()
+        time.sleep(1.5)
+        assert client.post(CLASSIFY, content=wav(tone("mid"))).status_code == 200
+        shutil.copy(model, tmp_path / "good.onnx")
+        (tmp_path / "good.onnx").replace(served)
+        wait_until(lambda: "reload_failed" not in client.get("/readyz").json())
+    events = [json.loads(line) for line in server.log.read_text().splitlines() if line[0] == "{"]
+    assert "model_reload_failed" in {event["event"] for event in events}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_told_to_end_it_says_not_ready_answers_what_it_has_and_ends(
+    model: Path, tmp_path: Path, workers: int
+) -> None:
+    with (
+        running(tmp_path, model, "--workers", workers, EARSHOT_DRAIN_SECONDS="1.5") as server,
+        server.client() as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        long = wav(noise(55, 0.1))
+        uploads = [pool.submit(client.post, CLASSIFY, content=long) for _ in range(4)]
+        time.sleep(0.2)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: client.get("/readyz").status_code == 503, seconds=1.4)
+        assert client.get("/readyz").json()["error"]["code"] == "draining"
+        assert client.get("/livez").status_code == 200
+        assert client.post(CLASSIFY, content=wav(tone("low"))).status_code == 200
+        assert [upload.result().status_code for upload in uploads] == [200] * 4
+        assert server.process.wait(30) == 0
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_counters_are_those_of_all_workers(model: Path, tmp_path: Path) -> None:
+    with running(tmp_path, model, "--workers", 2) as server:
+        for _ in range(20):
+            with server.client() as client:  # a connection each, so that both workers have some
+                client.post(CLASSIFY, content=wav(tone("mid")))
+                client.post(CLASSIFY, content=b"nonsense")
+        with server.client() as client:
+            text = client.get("/metrics").text
+    assert 'earshot_requests_total{code="200",route="/v1/classify"} 20.0' in text
+    assert 'earshot_requests_total{code="415",route="/v1/classify"} 20.0' in text
+    assert 'earshot_rejected_total{reason="unsupported_format"} 20.0' in text
+    assert 'earshot_model_info{architecture="cnn",name="tones"' in text
+    for name in ("queue_seconds", "decode_seconds", "inference_seconds", "batch_windows"):
+        assert f"earshot_{name}_count" in text
+    assert "earshot_queue_depth" in text
+
+
+def test_logs_are_json_with_the_requests_id_and_no_key(model: Path, tmp_path: Path) -> None:
+    key = "s" * 24
+    keys = f"classify:{key}"
+    with running(tmp_path, model, EARSHOT_API_KEYS=keys) as server, server.client() as client:
+        headers = {"authorization": f"Bearer {key}", "x-request-id": "mine-1"}
+        answer = client.post(CLASSIFY, content=wav(tone("mid")), headers=headers)
+        assert answer.headers["x-request-id"] == "mine-1"
+        odd = client.post(CLASSIFY, content=b"", headers={"x-request-id": 'a"b{}'})
+        assert odd.status_code == 401
+        assert odd.headers["x-request-id"] != 'a"b{}'
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line[0] == "{"]
+    [mine] = [line for line in lines if line.get("request_id") == "mine-1"]
+    assert (mine["event"], mine["path"], mine["status"]) == ("request", CLASSIFY, 200)
+    assert mine["files"] == 1
+    assert mine["seconds"] > 0
+    assert key not in server.log.read_text()

@@ -1,16 +1,21 @@
-# The serving image: what `uv.lock` pins for the base install, no torch, no compiler, no root.
-#   docker build -t earshot .                          on the CPU
+# The serving image: what `uv.lock` pins, no torch, no compiler, no root.
+#   docker build -t earshot .                              on the CPU
+#   docker build -t earshot:cuda --build-arg VARIANT=cuda .  with ONNX Runtime's CUDA libraries
 #   docker run -p 8000:8000 -v $PWD/model.onnx:/models/model.onnx:ro \
 #              -e EARSHOT_MODEL=/models/model.onnx earshot
 ARG PYTHON_VERSION=3.11
+ARG VARIANT=cpu
 
-FROM python:${PYTHON_VERSION}-slim AS build
+FROM python:${PYTHON_VERSION}-slim AS source
 RUN pip install --no-cache-dir "uv>=0.8"
 ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PROJECT_ENVIRONMENT=/opt/earshot
 WORKDIR /src
-# Dependencies first: this layer is built again only when they change. onnxruntime (group cpu) takes
-# the place of onnxruntime-gpu; the two overwrite each other and are never installed together.
 COPY pyproject.toml uv.lock ./
+
+# In each variant dependencies come first: that layer is built again only when they change.
+# onnxruntime (group cpu) takes the place of onnxruntime-gpu; the two overwrite each other and are
+# never installed together.
+FROM source AS cpu
 RUN uv sync --locked --no-default-groups --group cpu --no-install-package onnxruntime-gpu --no-install-project
 COPY README.md LICENSE ./
 COPY data data
@@ -19,11 +24,24 @@ COPY service service
 COPY training training
 RUN uv sync --locked --no-default-groups --group cpu --no-install-package onnxruntime-gpu --no-editable
 
+FROM source AS cuda
+RUN uv sync --locked --no-default-groups --extra cuda --no-install-project
+COPY README.md LICENSE ./
+COPY data data
+COPY models models
+COPY service service
+COPY training training
+RUN uv sync --locked --no-default-groups --extra cuda --no-editable
+
+FROM ${VARIANT} AS build
+
 FROM python:${PYTHON_VERSION}-slim
 RUN useradd --system --uid 10001 --no-create-home earshot
 COPY --from=build /opt/earshot /opt/earshot
 # PYTHONSAFEPATH: a folder named data or models in the working directory must not be imported.
 ENV PATH=/opt/earshot/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# Read by the runtime that brings the host's driver in; the CPU variant makes nothing of it.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001
 WORKDIR /tmp
 EXPOSE 8000

@@ -12,12 +12,20 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
-def run_steps() -> list[str]:
-    return re.findall(r"^RUN (uv sync .*)$", DOCKERFILE, flags=re.MULTILINE)
+def stage(name: str) -> str:
+    """The instructions from ``FROM ... AS name`` to the next FROM."""
+    found = re.search(rf"^FROM \S+ AS {name}$(.*?)^FROM ", DOCKERFILE, re.MULTILINE | re.DOTALL)
+    assert found, name
+    return found[1]
 
 
-def copied_paths() -> list[str]:
-    sources = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
+def run_steps(variant: str = "cpu") -> list[str]:
+    return re.findall(r"^RUN (uv sync .*)$", stage(variant), flags=re.MULTILINE)
+
+
+def copied_paths(variant: str = "cpu") -> list[str]:
+    instructions = stage("source") + stage(variant)
+    sources = re.findall(r"^COPY (?!--from)(.+) \S+$", instructions, flags=re.MULTILINE)
     return [path for group in sources for path in group.split()]
 
 
@@ -26,7 +34,23 @@ def test_the_image_is_unprivileged_checked_and_locked() -> None:
     assert re.search(r"^USER \d+$", last_stage, flags=re.MULTILINE)
     assert "HEALTHCHECK" in last_stage
     assert "PYTHONSAFEPATH=1" in last_stage
-    assert all("--locked" in step for step in run_steps())
+    for variant in ("cpu", "cuda"):
+        assert len(run_steps(variant)) == 2
+        assert all("--locked" in step for step in run_steps(variant))
+    assert copied_paths("cpu") == copied_paths("cuda")
+
+
+def test_the_cuda_variant_installs_one_onnxruntime_and_its_libraries() -> None:
+    command = [*run_steps("cuda")[1].split(), "--dry-run"]
+    environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": "/nonexistent/earshot"}
+    environment.pop("VIRTUAL_ENV", None)
+    done = subprocess.run(
+        command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    packages = set(re.findall(r"^ \+ ([\w-]+)==", done.stderr, flags=re.MULTILINE))
+    assert {"onnxruntime-gpu", "nvidia-cudnn-cu13"} <= packages
+    assert packages.isdisjoint({"onnxruntime", "torch"})
 
 
 @pytest.mark.slow

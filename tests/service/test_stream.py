@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.fixtures.server import Running, running
-from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, placed, tone
+from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, placed, tone, wav
 
 KEY = "k" * 20
 OPENING = {"sample_rate_hz": RATE_HZ, "encoding": "pcm_s16le"}
@@ -129,3 +132,19 @@ def test_a_stream_needs_a_key_where_there_are_keys(model: Path, tmp_path: Path) 
             heard = talk(socket, OPENING | {"api_key": KEY}, {"type": "end"})
             assert heard[-1]["type"] == "end"
         assert KEY not in server.log.read_text()
+
+
+def test_the_client_of_the_readme_hears_the_words(server: Running, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    found = re.search(r"```python\n(import json\n.*?)```", readme, re.DOTALL)
+    assert found is not None
+    client = found[1].replace("ws://127.0.0.1:8000", server.url.replace("http", "ws"))
+    assert client != found[1]
+    path = tmp_path / "said.wav"
+    path.write_bytes(wav(placed(tone("high"), 1.8, placed(tone("low"), 0.5, noise(3.0, 1e-4)))))
+    done = subprocess.run(
+        [sys.executable, "-c", client, str(path)], capture_output=True, text=True, check=True
+    )
+    assert re.findall(r"^([\d.]+) s: (\w+) ", done.stdout, re.MULTILINE) == [
+        ("0.50", "low"), ("1.80", "high"),
+    ]  # fmt: skip

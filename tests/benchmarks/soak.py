@@ -1,0 +1,182 @@
+"""Minutes of mixed load on a server really started: nothing lost, nothing crossed, no growth.
+
+    uv run python tests/benchmarks/soak.py --minutes 10
+
+At once: good files of known labels, hostile files, clients that send slowly, clients that leave
+in the middle, and a new model file every twenty seconds. Loopback only. Exit code 1 when an answer
+is wrong or missing, or a status is a 5xx other than 503 and 504.
+"""
+
+import asyncio
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import onnx
+import typer
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from service.errors import status_of
+from tests.fixtures.hostile import HOSTILE
+from tests.fixtures.server import Running, running
+from tests.fixtures.sounds import PITCHES_HZ, tone, train_tones, wav
+
+URL = "/v1/classify"
+RELOAD_SECONDS, SAMPLE_SECONDS = 20.0, 5.0
+MEGABYTE = 1 << 20
+
+
+class Load:
+    """Clients of all kinds until the time is up, and what they saw."""
+
+    def __init__(self, server: Running, model: Path, seconds: float) -> None:
+        self._server, self._model = server, model
+        self._end = time.monotonic() + seconds
+        self.statuses: Counter[tuple[str, int]] = Counter()
+        self.wrong: list[str] = []
+        self.versions: set[str] = set()
+        self.memory_mb: list[float] = []
+
+    async def run(self) -> None:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(
+            base_url=self._server.url, timeout=60, limits=limits, trust_env=False
+        ) as client:
+            clients = [self._good(client, n) for n in range(8)]
+            clients += [self._bad(client, n) for n in range(2)]
+            clients += [self._slow(n) for n in range(4)]
+            clients += [self._leaving(n) for n in range(4)]
+            await asyncio.gather(*clients, self._reload(), self._weigh())
+
+    def _going_on(self) -> bool:
+        return time.monotonic() < self._end
+
+    async def _good(self, client: httpx.AsyncClient, number: int) -> None:
+        """Several files a request, each with a name that tells its label."""
+        draw = random.Random(number)
+        count = 0
+        while self._going_on():
+            labels = draw.choices(list(PITCHES_HZ), k=draw.choice([1, 1, 1, 4]))
+            names = [f"{number}-{(count := count + 1)}-{label}" for label in labels]
+            files = [("file", (n, wav(tone(n.rpartition("-")[2])))) for n in names]
+            answer = await client.post(URL, files=files)
+            self.statuses["good", answer.status_code] += 1
+            if answer.status_code != 200:
+                await asyncio.sleep(0.2)
+                continue
+            body = answer.json()
+            self.versions.add(body["model"]["version"])
+            for name, result in zip(names, body["results"], strict=True):
+                if result["filename"] != name or result["label"] != name.rpartition("-")[2]:
+                    self.wrong.append(f"{name} was answered with {result}")
+
+    async def _bad(self, client: httpx.AsyncClient, number: int) -> None:
+        draw = random.Random(100 + number)
+        while self._going_on():
+            name = draw.choice(list(HOSTILE))
+            content, code = HOSTILE[name]
+            answer = await client.post(URL, content=content)
+            self.statuses["bad", answer.status_code] += 1
+            expected = status_of(code) if code else 200
+            if answer.status_code not in (expected, 429, 503, 504):
+                self.wrong.append(f"{name} was answered with {answer.status_code}")
+            await asyncio.sleep(0.02)
+
+    async def _slow(self, number: int) -> None:
+        """A few bytes at a time; every third one stops before the end."""
+        content = wav(tone("mid"))
+        count = 0
+        while self._going_on():
+            count += 1
+            reader, writer = await self._open(len(content))
+            size = len(content) if count % 3 else len(content) // 2
+            for start in range(0, size, 1_000):
+                writer.write(content[start : min(start + 1_000, size)])
+                await writer.drain()
+                await asyncio.sleep(0.1)
+            status = int((await reader.read(12))[-3:] or 0)
+            self.statuses["slow", status] += 1
+            if status not in ((200, 429) if count % 3 else (408,)):
+                self.wrong.append(f"slow client {number} was answered with {status}")
+            writer.close()
+
+    async def _leaving(self, number: int) -> None:
+        """Sends a long recording, and goes before the answer or in the middle of the body."""
+        draw = random.Random(200 + number)
+        content = wav(tone("low", seconds=20))
+        while self._going_on():
+            _, writer = await self._open(len(content))
+            writer.write(content[: draw.choice([len(content), len(content) // 2])])
+            await writer.drain()
+            await asyncio.sleep(draw.uniform(0, 0.1))
+            writer.transport.abort()
+            self.statuses["left", 0] += 1
+            await asyncio.sleep(0.2)
+
+    async def _open(self, length: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, port = self._server.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
+        return reader, writer
+
+    async def _reload(self) -> None:
+        proto = onnx.load(self._model)
+        count = 0
+        while self._going_on():
+            await asyncio.sleep(RELOAD_SECONDS)
+            count += 1
+            for prop in proto.metadata_props:
+                if prop.key == "earshot.created":
+                    prop.value = f'"2030-01-01T00:{count // 60:02}:{count % 60:02}+00:00"'
+            new = self._model.with_name("new.onnx")
+            # Every third file is damaged: the one before must serve on.
+            blob = proto.SerializeToString()
+            new.write_bytes(blob[: -len(blob) // 3] if count % 3 == 0 else blob)
+            new.replace(self._model)
+
+    async def _weigh(self) -> None:
+        while self._going_on():
+            await asyncio.sleep(SAMPLE_SECONDS)
+            self.memory_mb.append(_resident_bytes(self._server.process.pid) / MEGABYTE)
+
+
+def _resident_bytes(pid: int) -> int:
+    """Of the process itself (Linux)."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * 4096
+
+
+def main(minutes: float = 10.0) -> None:
+    """Run the load and print what was seen."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        made, _ = train_tones(folder / "model")
+        model = Path(shutil.copy(made, folder / "served.onnx"))
+        settings = {"EARSHOT_DEADLINE_SECONDS": "3", "EARSHOT_LOG_LEVEL": "error"}
+        with running(folder, model, **settings) as server:
+            load = Load(server, model, 60 * minutes)
+            asyncio.run(load.run())
+        log = (folder / "server.log").read_text()
+    for (kind, status), count in sorted(load.statuses.items()):
+        print(f"{kind:<5} {status:>3} {count:>8}")
+    warm = load.memory_mb[len(load.memory_mb) // 5 :] or load.memory_mb
+    print(f"{len(load.versions)} models answered; {len(load.wrong)} wrong answers")
+    print(
+        f"resident memory after warm-up {warm[0]:.0f} MB, at the end {warm[-1]:.0f} MB, "
+        f"at most {max(warm):.0f} MB"
+    )
+    faults = sum(n for (_, s), n in load.statuses.items() if s >= 500 and s not in (503, 504))
+    for line in load.wrong[:20]:
+        print(line)
+    if load.wrong or faults or "Traceback" in log:
+        print(log[-3000:])
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,105 @@
+"""The deployment files agree with the service, as far as that can be seen without an engine."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from service.cli import build_app
+from service.metrics import Metrics
+from service.server import CLOSING_SECONDS
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "service" / "deploy"
+SETTINGS = {f"EARSHOT_{name.upper()}" for name in Settings.model_fields}
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
+
+
+def of_kind(kind: str) -> Any:
+    [found] = [entry for entry in KUBERNETES if entry["kind"] == kind]
+    return found
+
+
+POD = of_kind("Deployment")["spec"]["template"]["spec"]
+CONTAINER = POD["containers"][0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [CONTAINER["args"], *(service["command"] for service in COMPOSE["services"].values())],
+)
+def test_commands_are_those_of_the_command_line(arguments: list[str]) -> None:
+    told = CliRunner().invoke(build_app(), [arguments[0], "--help"], env={"COLUMNS": "200"})
+    for flag in (a for a in arguments if a.startswith("--")):
+        assert flag in told.output
+    assert "0.0.0.0" in arguments  # noqa: S104
+
+
+def test_variables_are_settings() -> None:
+    assert {entry["name"] for entry in CONTAINER["env"]} <= SETTINGS
+    for service in COMPOSE["services"].values():
+        assert set(service["environment"]) <= SETTINGS
+
+
+def test_probes_ask_routes_that_are_there_on_the_port_that_is_open() -> None:
+    assert CONTAINER["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert CONTAINER["livenessProbe"]["httpGet"]["path"] == "/livez"
+    port = CONTAINER["args"][CONTAINER["args"].index("--port") + 1]
+    assert CONTAINER["ports"][0]["containerPort"] == int(port)
+
+
+def test_a_pod_has_the_time_to_end_that_its_parts_take() -> None:
+    wait = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
+    drain = {e["name"]: e["value"] for e in CONTAINER["env"]}["EARSHOT_DRAIN_SECONDS"]
+    assert POD["terminationGracePeriodSeconds"] > wait + float(drain) + CLOSING_SECONDS
+
+
+def test_nothing_runs_with_more_rights_than_it_needs() -> None:
+    assert POD["securityContext"]["runAsNonRoot"] is True
+    assert CONTAINER["securityContext"]["readOnlyRootFilesystem"] is True
+    assert CONTAINER["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    for service in COMPOSE["services"].values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_the_autoscaler_and_the_budget_are_for_this_deployment() -> None:
+    name = of_kind("Deployment")["metadata"]["name"]
+    assert of_kind("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"] == name
+    labels = of_kind("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert of_kind("PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == labels
+    assert of_kind("Service")["spec"]["selector"] == labels
+
+
+def test_alerts_are_about_metrics_that_there_are() -> None:
+    metrics = Metrics()
+    metrics.requests.labels("/", 200).inc()
+    metrics.request_seconds.labels("/").observe(1)
+    metrics.reloads.labels("done").inc()
+    metrics.model_info.labels("a", "b", "c", "d").set(1)
+    known = set(re.findall(r"^(earshot_\w+)", metrics.text().decode(), re.MULTILINE))
+    text = (DEPLOY / "alerts.yaml").read_text()
+    named = {name for rule in yaml.safe_load(text)["groups"][0]["rules"]
+             for name in re.findall(r"earshot_\w+", rule["expr"])}  # fmt: skip
+    assert named
+    assert named <= known
+
+
+def test_the_variants_that_compose_builds_are_stages_of_the_dockerfile() -> None:
+    stages = re.findall(r"^FROM \S+ AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for service in COMPOSE["services"].values():
+        assert service["build"]["args"]["VARIANT"] in stages
+
+
+def test_the_operators_page_tells_of_every_setting_and_metric() -> None:
+    page = (DEPLOY / "README.md").read_text()
+    for name in SETTINGS:
+        assert f"`{name}`" in page, name
+    for name in re.findall(r'"(earshot_\w+|\w+_seconds)"', Path("service/metrics.py").read_text()):
+        assert name.removeprefix("earshot_") in page, name

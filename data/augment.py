@@ -22,7 +22,8 @@ from data.distort import (
     shift_time,
 )
 from data.draw import Range, sometimes, uniform
-from data.noise import add_impulses, add_noise
+from data.errors import EarshotError
+from data.noise import MAX_BABBLE_SHARE, add_impulses, add_noise
 from data.warp import mask, warp_time, warp_vocal_tract
 
 
@@ -59,6 +60,12 @@ class Recipe:
     time_mask_seconds: float = 0.1
     masks: int = 1
     p_mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.babble_share <= MAX_BABBLE_SHARE:
+            raise EarshotError(
+                f"babble_share must be from 0 to {MAX_BABBLE_SHARE}, found {self.babble_share}"
+            )
 
 
 UNCHANGED = Recipe(

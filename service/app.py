@@ -58,6 +58,8 @@ def _add_health_routes(app: FastAPI, service: Service) -> None:
     @app.head("/livez", include_in_schema=False)
     @app.get("/livez", summary="The process answers")
     async def livez() -> dict[str, str]:
+        if not (service.batcher.alive or service.host.current is None):
+            raise RequestError("internal_error", "the thread of the model has ended")
         return {"status": "alive"}
 
     @app.head("/readyz", include_in_schema=False)
@@ -107,17 +109,17 @@ def _draining_at_the_end(service: Service) -> Iterator[None]:
     Load balancers need that time to send their requests elsewhere. SIGINT, and a second SIGTERM,
     close at once.
     """
-    if threading.current_thread() is not threading.main_thread():
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    close = signal.getsignal(signal.SIGTERM)
+    if not in_main_thread or not callable(close):  # no server is there that would be told
         yield
         return
-    close = signal.getsignal(signal.SIGTERM)
     loop = asyncio.get_running_loop()
 
     def drain(number: int, frame: Any) -> None:
         wait_seconds = 0.0 if service.draining else service.settings.drain_seconds
         service.draining = True
-        if callable(close):
-            loop.call_soon_threadsafe(loop.call_later, wait_seconds, close, number, frame)
+        loop.call_soon_threadsafe(loop.call_later, wait_seconds, close, number, frame)
 
     signal.signal(signal.SIGTERM, drain)
     try:

@@ -1,7 +1,7 @@
 """API keys: who may classify, send feedback or administer. Without keys everyone may.
 
-A key is given as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``. Only digests are kept and
-compared, in constant time.
+A key is given as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``. Digests are compared, in
+constant time.
 """
 
 import hashlib
@@ -32,11 +32,11 @@ class ApiKeys:
         """
         digests = []
         for number, entry in enumerate(entries, 1):
-            scope, colon, key = entry.strip().partition(":")
-            if scope not in SCOPES or not colon or len(key) < 16:
+            scope, _, key = (part.strip() for part in entry.partition(":"))
+            if scope not in SCOPES or len(key) < 16 or not key.isascii():
                 raise ValueError(
                     f"entry {number} is not SCOPE:KEY with a scope of {', '.join(SCOPES)} and a "
-                    "key of 16 characters or more"
+                    "key of 16 ASCII characters or more"
                 )
             digests.append((scope, _digest(key)))
         return cls(tuple(digests))
@@ -79,4 +79,4 @@ def _given(headers: Mapping[str, str]) -> str:
 
 
 def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -10,6 +10,7 @@ batch, so that it holds nobody up.
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -25,6 +26,7 @@ from data.wav import parse_wav
 from service.classifier import MAX_BATCH, Classifier, InferenceError, Prediction
 from service.errors import RequestError
 from service.metrics import Metrics
+from service.observe import log
 
 Answer = Prediction | AudioError | RequestError
 # What is decoded on the thread of the model: it takes less time than handing it to another one.
@@ -32,21 +34,19 @@ QUICK_BYTES = 1 << 17
 DECODERS = 2
 # How often the queue is looked through for what has expired, or whose sender may have gone.
 SWEEP_SECONDS = 0.05
-_BATCH_FAILED = RequestError("inference_failed", "the model failed on this file")
+_SMOOTHING = 0.05
 
 
 @dataclass(eq=False)
 class Job:
-    """One file on its way; ``gone`` waits until its sender has disconnected, if it ever does."""
+    """One file on its way; the thread fills in what it finds, ``outcome`` last."""
 
     source: bytes | Waveform
     classifier: Classifier
     answer: "asyncio.Future[Answer]"
     arrived: float
-    deadline: float
-    gone: Callable[[], Awaitable[None]] | None = None
-    watch: "asyncio.Task[None] | None" = None
     dropped: bool = False
+    began: bool = False
     waveform: Waveform | None = None
     starts: Sequence[int] = ()
     scores: list[NDArray[np.float32]] = field(default_factory=list)
@@ -57,49 +57,82 @@ class Job:
         return sum(map(len, self.scores))
 
 
+@dataclass(eq=False)
+class _Asked:
+    """The files of one request; ``gone`` returns when its sender has disconnected."""
+
+    jobs: list[Job]
+    deadline: float
+    gone: Callable[[], Awaitable[None]] | None
+    watch: "asyncio.Task[None] | None" = None
+
+    def give_up(self, code: str, message: str) -> None:
+        """Answer so what has no answer yet; nothing more is computed for it."""
+        for job in self.jobs:
+            job.dropped = True
+            if not job.answer.done():
+                job.answer.set_result(RequestError(code, message))
+
+
 class MicroBatcher:
     """``submit`` files on the event loop; each is answered, or refused with a ``RequestError``.
 
-    At most ``max_queue`` files are in it at a time. ``start`` and ``stop`` run on the event loop.
+    At most ``max_queue`` files are in it at a time.
     """
 
     def __init__(self, limits: AudioLimits, max_queue: int, metrics: Metrics) -> None:
         self._limits, self._max_queue, self._metrics = limits, max_queue, metrics
-        self._jobs: set[Job] = set()
+        self._asked: set[_Asked] = set()
+        self._depth = 0
+        self._closing = False
         self._arrived: deque[Job] = deque()
         self._wake = threading.Condition()
         self._stopped = False
-        self._seconds_a_file = 0.001  # a running mean, for Retry-After
+        self._seconds_a_file, self._seconds_at_work = 0.001, 0.0  # for Retry-After
         self._decoders = ThreadPoolExecutor(DECODERS, "decode")
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
 
     def start(self) -> None:
+        """Begin to take files; on the event loop that ``submit`` will be called on."""
         self._loop = asyncio.get_running_loop()
         self._sweeper = self._loop.create_task(self._sweep())
         self._thread.start()
 
     async def stop(self) -> None:
-        """Answer what is queued, then end."""
+        """Take no more files, answer those that are queued, and end."""
+        self._closing = True
+        while self._asked:  # each ends by its deadline at the latest
+            await asyncio.sleep(SWEEP_SECONDS)
         with self._wake:
             self._stopped = True
             self._wake.notify()
         await self._loop.run_in_executor(None, self._thread.join)
-        await asyncio.sleep(0)  # what the thread delivered last
         self._sweeper.cancel()
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
     @property
+    def alive(self) -> bool:
+        """Whether the thread of the model runs."""
+        return self._thread.is_alive()
+
+    @property
     def depth(self) -> int:
         """Files queued or in work."""
-        return len(self._jobs)
+        return self._depth
 
     def check_room(self, files: int = 1) -> None:
-        """Raises ``queue_full`` when so many more files do not fit."""
-        if len(self._jobs) + files > self._max_queue:
-            wait_seconds = max(1, round(self._seconds_a_file * len(self._jobs) + 0.5))
+        """See that so many more files fit.
+
+        Raises:
+            RequestError: ``queue_full``, or ``draining`` once it is told to stop.
+        """
+        if self._closing:
+            raise RequestError("draining", "the service is about to end; ask another one")
+        if self._depth + files > self._max_queue:
+            wait_seconds = max(1, round(self._seconds_a_file * self._depth + 0.5))
             raise RequestError(
                 "queue_full",
-                f"{len(self._jobs)} files are waiting, of at most {self._max_queue}; "
+                f"{self._depth} files are waiting, of at most {self._max_queue}; "
                 f"try again in {wait_seconds} s",
                 {"Retry-After": str(wait_seconds)},
             )
@@ -111,75 +144,80 @@ class MicroBatcher:
         deadline: float,
         gone: Callable[[], Awaitable[None]] | None = None,
     ) -> list[Answer]:
-        """An answer for each file or waveform, all from the same model.
+        """An answer for each file or waveform (samples,), all from the same model.
 
         ``deadline`` is a time of ``time.monotonic``. When ``gone`` returns, the sender has left and
         nothing more is computed for it.
 
         Raises:
-            RequestError: ``queue_full``, ``deadline_passed``, or ``inference_failed`` for all.
+            RequestError: ``queue_full``, ``draining``, ``deadline_passed`` or ``client_gone``.
         """
         self.check_room(len(sources))
         now = time.monotonic()
-        jobs = [
-            Job(source, classifier, self._loop.create_future(), now, deadline, gone)
-            for source in sources
-        ]
-        self._jobs.update(jobs)
+        jobs = [Job(source, classifier, self._loop.create_future(), now) for source in sources]
+        asked = _Asked(jobs, deadline, gone)
+        self._asked.add(asked)
+        self._count(len(jobs))
+        slow = [job for job in jobs if not _is_quick(job.source)]
+        self._enqueue([job for job in jobs if _is_quick(job.source)] if slow else jobs)
+        decoding = [self._decode_elsewhere(job) for job in slow]
         try:
-            slow = [job for job in jobs if not _is_quick(job.source)]
-            if len(slow) < len(jobs):
-                self._enqueue([job for job in jobs if _is_quick(job.source)])
-            for job in slow:
-                decoded = self._loop.run_in_executor(self._decoders, self._decode, job)
-                decoded.add_done_callback(lambda _, job=job: self._enqueue([job]))  # type: ignore[misc]
             answers = [await job.answer for job in jobs]
         finally:
             for job in jobs:
                 job.dropped = True
-                if job.watch is not None:
-                    job.watch.cancel()
-            self._jobs.difference_update(jobs)
+            for future in decoding:
+                future.cancel()
+            if asked.watch is not None:
+                asked.watch.cancel()
+            self._asked.remove(asked)
+            self._count(-len(jobs))
         for answer in answers:
-            if isinstance(answer, RequestError) and answer.code == "deadline_passed":
-                raise answer
+            if isinstance(answer, RequestError) and answer.code != "inference_failed":
+                # A new one: raised itself, it would keep this frame, and with it all files.
+                raise RequestError(answer.code, str(answer))
         return answers
+
+    def _count(self, more: int) -> None:
+        self._depth += more
+        self._metrics.queue_depth.inc(more)
 
     def _enqueue(self, jobs: Sequence[Job]) -> None:
         with self._wake:
             self._arrived.extend(jobs)
             self._wake.notify()
 
+    def _decode_elsewhere(self, job: Job) -> "asyncio.Future[None]":
+        decoding = self._loop.run_in_executor(self._decoders, self._decode, job)
+        decoding.add_done_callback(lambda _: self._enqueue([job]))
+        return decoding
+
     async def _sweep(self) -> None:
         """Answers what has passed its deadline, and drops what nobody waits for any more."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = time.monotonic()
-            for job in list(self._jobs):
-                if now > job.deadline and not job.answer.done():
-                    job.dropped = True
-                    waited = job.deadline - job.arrived
-                    job.answer.set_result(
-                        RequestError("deadline_passed", f"no answer within {waited:.1f} s")
-                    )
-                elif job.gone is not None and job.watch is None:
-                    job.watch = self._loop.create_task(self._drop_when_gone(job))
-
-    async def _drop_when_gone(self, job: Job) -> None:
-        if job.gone is not None:
-            await job.gone()
-            job.dropped = True
-            if not job.answer.done():
-                job.answer.set_result(RequestError("client_gone", "the sender has left"))
+            for asked in list(self._asked):
+                if now > asked.deadline:
+                    asked.give_up("deadline_passed", "no answer before the deadline; send less")
+                elif asked.gone is not None and asked.watch is None:
+                    asked.watch = self._loop.create_task(_drop_when_gone(asked, asked.gone))
 
     # On the thread of the model from here on.
 
     def _work(self) -> None:
         active: deque[Job] = deque()
         while self._take(active):
-            ended = self._step(active)
-            if ended:
-                self._loop.call_soon_threadsafe(self._deliver, ended)
+            began = time.monotonic()
+            turn = _next_turn(active)
+            try:
+                self._step(turn)
+            except Exception as fault:  # noqa: BLE001 - without this thread nobody has an answer
+                log(logging.ERROR, "fault", {"where": "inference"}, fault)
+                for job in turn:
+                    job.outcome = job.outcome or _failed()
+            self._seconds_at_work += time.monotonic() - began
+            self._hand_over(active, turn)
 
     def _take(self, active: deque[Job]) -> bool:
         """Move what has arrived to ``active``, waiting when there is nothing; False at the end."""
@@ -190,29 +228,36 @@ class MicroBatcher:
             self._arrived.clear()
         return bool(active)
 
-    def _step(self, active: deque[Job]) -> list[Job]:
-        """Decode what is new, run one batch; the jobs that it ended, which leave ``active``."""
-        began = time.monotonic()
-        for job in active:
-            if job.waveform is None and job.outcome is None and not job.dropped:
-                self._metrics.queue_seconds.observe(began - job.arrived)
+    def _step(self, turn: Sequence[Job]) -> None:
+        """Decode what is new of these jobs, and run one batch of their windows."""
+        now = time.monotonic()
+        for job in turn:
+            if not job.began:
+                job.began = True
+                self._metrics.queue_seconds.observe(now - job.arrived)
+            if job.waveform is None and job.outcome is None:
                 self._decode(job)
-        turn = [job for job in active if job.outcome is None and not job.dropped]
-        if turn:
-            turn = [job for job in turn if job.classifier is turn[0].classifier][:MAX_BATCH]
-            self._run_batch(turn)
-            self._seconds_a_file += 0.05 * (
-                (time.monotonic() - began) / len(turn) - self._seconds_a_file
-            )
-        ended = [job for job in active if job.outcome is not None]
-        waiting = [job for job in active if job.outcome is None and not job.dropped]
+        ready = [job for job in turn if job.outcome is None and not job.dropped]
+        if ready:
+            self._run_batch(ready)
+
+    def _hand_over(self, active: deque[Job], turn: Sequence[Job]) -> None:
+        """What has ended goes to the event loop; of the rest, those who had a turn come last."""
+        ended = [job for job in turn if job.outcome is not None]
+        if ended:
+            seconds = self._seconds_at_work / len(ended)
+            self._seconds_a_file += _SMOOTHING * (seconds - self._seconds_a_file)
+            self._seconds_at_work = 0.0
+            self._loop.call_soon_threadsafe(_deliver, ended)
         had_a_turn = set(turn)
+        going_on = [job for job in active if job.outcome is None and not job.dropped]
         active.clear()
-        active.extend(sorted(waiting, key=lambda job: job in had_a_turn))
-        return ended
+        active.extend(sorted(going_on, key=lambda job: job in had_a_turn))
 
     def _decode(self, job: Job) -> None:
         """On this thread for what is quick, else on one of the decoders'."""
+        if job.dropped:
+            return
         began = time.monotonic()
         try:
             if isinstance(job.source, bytes):
@@ -223,6 +268,9 @@ class MicroBatcher:
             job.starts = job.classifier.starts(job.waveform)
         except AudioError as error:
             job.outcome = error
+        except Exception as fault:  # noqa: BLE001 - a decoder's fault is that file's alone
+            log(logging.ERROR, "fault", {"where": "decode"}, fault)
+            job.outcome = _failed()
 
     def _run_batch(self, turn: Sequence[Job]) -> None:
         """Run the next windows of each job, as many of each as make a batch of all."""
@@ -230,8 +278,9 @@ class MicroBatcher:
         parts = [(job, _next_windows(job, share)) for job in turn]
         try:
             scores = self._run([window for _, windows in parts for window in windows], turn[0])
-        except InferenceError:
-            for job, windows in parts:  # one of them is to blame: each for itself
+        except InferenceError as error:  # one of them is to blame: each for itself
+            log(logging.ERROR, "batch_failed", {"reason": str(error), "files": len(turn)})
+            for job, windows in parts:
                 self._run_alone(job, windows)
             return
         first = 0
@@ -243,7 +292,7 @@ class MicroBatcher:
         try:
             _add_scores(job, self._run(windows, job))
         except InferenceError:
-            job.outcome = _BATCH_FAILED
+            job.outcome = _failed()
 
     def _run(self, windows: Sequence[tuple[Waveform, int]], job: Job) -> NDArray[np.float32]:
         began = time.monotonic()
@@ -252,17 +301,29 @@ class MicroBatcher:
         self._metrics.batch_windows.observe(len(windows))
         return scores
 
-    def _deliver(self, ended: Sequence[Job]) -> None:
-        """On the event loop."""
-        for job in ended:
-            if not job.answer.done() and job.outcome is not None:
-                job.answer.set_result(job.outcome)
+
+async def _drop_when_gone(asked: _Asked, gone: Callable[[], Awaitable[None]]) -> None:
+    await gone()
+    asked.give_up("client_gone", "the sender has left")
+
+
+def _deliver(ended: Sequence[Job]) -> None:
+    """On the event loop."""
+    for job in ended:
+        if not job.answer.done() and job.outcome is not None:
+            job.answer.set_result(job.outcome)
 
 
 def _is_quick(source: bytes | Waveform) -> bool:
     return not isinstance(source, bytes) or (
         len(source) <= QUICK_BYTES and parse_wav(source) is not None
     )
+
+
+def _next_turn(active: Sequence[Job]) -> list[Job]:
+    """Those whose turn it is: the first batch of jobs that want the same model."""
+    waiting = [job for job in active if not job.dropped]
+    return [job for job in waiting if job.classifier is waiting[0].classifier][:MAX_BATCH]
 
 
 def _next_windows(job: Job, share: int) -> list[tuple[Waveform, int]]:
@@ -273,12 +334,18 @@ def _next_windows(job: Job, share: int) -> list[tuple[Waveform, int]]:
 
 
 def _add_scores(job: Job, scores: NDArray[np.float32]) -> None:
-    """What a batch found of a job; at its last window the job is answered."""
+    """What a batch found of a job; at its last window the job has its outcome."""
     if not np.isfinite(scores).all():
-        job.outcome = _BATCH_FAILED
+        log(logging.ERROR, "batch_failed", {"reason": "scores that are not finite"})
+        job.outcome = _failed()
         return
     job.scores.append(scores)
     if job.waveform is not None and job.windows_done == len(job.starts):
         job.outcome = job.classifier.prediction(
             job.waveform, job.starts, np.concatenate(job.scores)
         )
+
+
+def _failed() -> RequestError:
+    """A new one each time: an exception that is raised twice keeps the frames of both."""
+    return RequestError("inference_failed", "the model failed on this file")

@@ -11,14 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastapi.responses import Response
+from starlette.responses import Response
 
 STATUS_BY_CODE = {
     "malformed_request": 400,
     "no_file": 400,
     "unauthorized": 401,
     "forbidden": 403,
-    "no_such_model": 404,
     "too_slow": 408,
     "too_large": 413,
     "too_long": 413,
@@ -26,12 +25,15 @@ STATUS_BY_CODE = {
     "unsupported_format": 415,
     "queue_full": 429,
     "client_gone": 499,  # nobody reads it; nginx counts those who left under this number
+    "internal_error": 500,
     "inference_failed": 500,
     "not_ready": 503,
     "draining": 503,
     "deadline_passed": 504,
 }
 UNUSABLE_AUDIO = 422
+# Refusals that ``Service.answer`` has counted, file by file.
+COUNTED_BY_FILE = ("inference_failed",)
 
 
 class RequestError(Exception):
@@ -43,7 +45,8 @@ class RequestError(Exception):
         super().__init__(message)
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+# Escaped, so that half a character (a lone surrogate) of a request can be answered too.
+to_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def json_answer(
@@ -51,7 +54,7 @@ def json_answer(
 ) -> Response:
     """A JSON answer; unlike the framework's it does not make an encoder anew each time."""
     return Response(
-        _encode(content).encode(), status, dict(headers or {}), media_type="application/json"
+        to_json(content).encode(), status, dict(headers or {}), media_type="application/json"
     )
 
 

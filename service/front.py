@@ -13,15 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from data.audio import AudioError
-from service.errors import RequestError, error_answer, json_answer, status_of
+from service.errors import COUNTED_BY_FILE, RequestError, error_answer, json_answer, status_of
 from service.observe import UNMATCHED, Observed, log
 from service.running import Service
 
 Handler = Callable[[Request], Awaitable[Response]]
 # Their clients read {"error": "a sentence"}.
 _SENTENCE_ROUTES = ("/hf", "/v2")
-# What a file was refused with is counted file by file (Service.answer).
-_OF_FILES = ("inference_failed", "client_gone")
 
 
 class Front:
@@ -67,7 +65,7 @@ class Front:
         elif isinstance(error, RequestError | AudioError):
             status, message, code = status_of(error.code), str(error), error.code
             headers = error.headers if isinstance(error, RequestError) else None
-            if isinstance(error, RequestError) and code not in _OF_FILES:
+            if isinstance(error, RequestError) and code not in COUNTED_BY_FILE:
                 self.service.metrics.rejected.labels(code).inc()
         else:
             raise error

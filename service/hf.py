@@ -16,15 +16,17 @@ from typing import Any, Literal, cast, get_args
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
 
 from service.classifier import Prediction
 from service.errors import RequestError, json_answer
 from service.running import SCORE_DIGITS, Service
-from service.schemas import Score, SentenceAnswer, answers_of
+from service.schemas import Ranked, SentenceAnswer, answers_of
 
 # What the pipeline of transformers answers when it is not told otherwise.
 DEFAULT_TOP_K = 5
 FunctionToApply = Literal["softmax", "sigmoid", "none"]
+_JSON_BYTES = 1 << 16  # of a JSON body beside the file in base64
 _LEAST_PROBABILITY = 1e-12  # scores must be finite in JSON
 
 
@@ -43,15 +45,16 @@ def add_hf_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitabl
         "/hf",
         summary="Classify one file, as the Hugging Face task audio-classification",
         openapi_extra=_BODY,
-        responses=answers_of(Score, SentenceAnswer)
-        | {200: {"model": list[Score], "description": "labels, best first"}},
+        responses=answers_of(Ranked, SentenceAnswer)
+        | {200: {"model": list[Ranked], "description": "labels, best first"}},
     )
     async def hf(request: Request) -> Response:
         deadline = service.deadline()
         served = service.admit(request.headers, "classify")
         with service.intake.reading(request, deadline) as body:
-            if request.headers.get("content-type", "").startswith("application/json"):
-                blob, parameters = _parse(await body.whole(service.settings.max_request_bytes))
+            if request.headers.get("content-type", "").lower().startswith("application/json"):
+                text = await body.whole(_JSON_BYTES + service.settings.max_upload_bytes * 4 // 3)
+                blob, parameters = await run_in_threadpool(_parse, text)
             else:
                 blob = await body.whole(service.settings.max_upload_bytes)
                 parameters = Parameters()

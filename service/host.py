@@ -7,6 +7,7 @@ says why. Requests that began with the old model end with it.
 
 import asyncio
 import logging
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,10 @@ class ModelHost:
             # A file that is being written changes from look to look: it is left to settle.
             if stamp != self._stamp and stamp == await self._look_again():
                 self._stamp = stamp
-                await self._reload()
+                if stamp is None:
+                    self._keep(f"{self._path} is no regular file any more")
+                else:
+                    await self._reload()
 
     async def _look_again(self) -> _Stamp | None:
         await asyncio.sleep(WATCH_SECONDS / 4)
@@ -67,15 +71,18 @@ class ModelHost:
     async def _reload(self) -> None:
         try:
             served = await run_in_threadpool(self._open)
-        except EarshotError as error:
-            self.problem = str(error)
-            self._metrics.reloads.labels("failed").inc()
-            kept = self.current.info["version"] if self.current else None
-            facts = {"reason": str(error), "still_serving": kept}
-            log(logging.ERROR, "model_reload_failed", facts)
+        except (EarshotError, OSError, MemoryError) as error:
+            self._keep(str(error))
             return
         self._metrics.reloads.labels("done").inc()
         self._serve(served)
+
+    def _keep(self, reason: str) -> None:
+        """The model serves on, since there is no other."""
+        self.problem = reason
+        self._metrics.reloads.labels("failed").inc()
+        kept = self.current.info["version"] if self.current else None
+        log(logging.ERROR, "model_reload_failed", {"reason": reason, "still_serving": kept})
 
     def _open(self) -> Served:
         classifier = Classifier.open(self._path, self._device, reject=self._reject)
@@ -86,7 +93,7 @@ class ModelHost:
 
     def _serve(self, served: Served) -> None:
         if self.current is not None:
-            self._metrics.model_info.remove(*_labels(self.current))
+            self._metrics.model_info.labels(*_labels(self.current)).set(0)
         self._metrics.model_info.labels(*_labels(served)).set(1)
         self.current, self.problem = served, None
         log(logging.INFO, "model_serving", served.info)
@@ -109,9 +116,11 @@ def _labels(served: Served) -> tuple[Any, ...]:
 
 
 def _stamp(path: Path) -> _Stamp | None:
-    """What changes when a file is written or replaced; None while there is none."""
+    """What changes when a file is written or replaced; None while there is no regular one."""
     try:
         status = path.stat()
     except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, for ever
         return None
     return status.st_mtime_ns, status.st_ino, status.st_size

@@ -5,6 +5,8 @@ any of them answers for all.
 """
 
 import os
+import re
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -32,7 +34,7 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.request_seconds = Histogram(
-            "earshot_request_seconds", "From the first byte to the answer", ["route"],
+            "earshot_request_seconds", "From the request to its answer", ["route"],
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
         self.queue_seconds = self._histogram("queue_seconds", "A file waits for its batch")
@@ -68,9 +70,18 @@ class Metrics:
         """The exposition format, of all worker processes."""
         if MULTIPROCESS_FOLDER not in os.environ:
             return generate_latest(self._registry)
+        _forget_dead_workers(Path(os.environ[MULTIPROCESS_FOLDER]))
         everyone = CollectorRegistry()
         multiprocess.MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
         return generate_latest(everyone)
 
     def _histogram(self, name: str, what: str) -> Histogram:
         return Histogram(f"earshot_{name}", what, buckets=_SECONDS, registry=self._registry)
+
+
+def _forget_dead_workers(folder: Path) -> None:
+    """Gauges of workers that have ended would stand for ever; their counters do stay."""
+    for path in folder.glob("gauge_live*.db"):
+        found = re.search(r"_(\d+)\.db$", path.name)
+        if found and not Path(f"/proc/{found[1]}").exists():
+            multiprocess.mark_process_dead(int(found[1]))  # type: ignore[no-untyped-call]

@@ -21,7 +21,7 @@ UNMATCHED = "unmatched"
 _QUIET = ("/livez", "/readyz", "/metrics")
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+_encode = json.JSONEncoder(default=str).encode
 
 
 class JsonFormatter(logging.Formatter):
@@ -94,8 +94,13 @@ class Observed:
             )
 
 
+def new_id() -> str:
+    """An id for a request that brings none."""
+    return os.urandom(8).hex()
+
+
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _ID.fullmatch(value):
             return str(value, "ascii")
-    return os.urandom(8).hex()
+    return new_id()

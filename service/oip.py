@@ -7,6 +7,7 @@ Source: kserve/open-inference-protocol (inference_rest.md) and Triton's binary t
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -15,8 +16,10 @@ import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from data.audio import MAX_SAMPLE_MAGNITUDE
 from service.classifier import Prediction
 from service.errors import RequestError, json_answer
 from service.host import Served
@@ -25,6 +28,8 @@ from service.schemas import SentenceAnswer, answers_of
 
 PLATFORM = "onnx_onnxv1"
 INPUT, OUTPUT = "waveform", "probabilities"
+# Of the JSON part: parsing it holds up everything else. Larger batches come as binary tensors.
+_MAX_JSON_BYTES = 4 << 20
 # Where the JSON part of a binary request or answer ends.
 _JSON_LENGTH = "Inference-Header-Content-Length"
 
@@ -112,8 +117,12 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
         service.admit(request.headers, "classify")
         served = named(request)
         with service.intake.reading(request, deadline) as body:
-            blob = await body.whole(service.settings.max_request_bytes)
-            inference = _parse(blob, request.headers.get(_JSON_LENGTH), served, service)
+            most = service.settings.max_files
+            samples = served.classifier.metadata.features.clip_samples
+            blob = await body.whole(_MAX_JSON_BYTES + most * samples * 4)
+            inference = await run_in_threadpool(
+                _parse, blob, request.headers.get(_JSON_LENGTH), served, most
+            )
             answers = await service.answer(list(inference.clips), served, deadline, request)
         scores = []
         for answer in answers:
@@ -137,9 +146,14 @@ def _metadata(served: Served) -> dict[str, Any]:
     }
 
 
-def _parse(blob: bytes, json_length: str | None, served: Served, service: Service) -> Inference:
-    """Raises ``malformed_request`` with what is wrong."""
+def _parse(blob: bytes, json_length: str | None, served: Served, most: int) -> Inference:
+    """A request of at most ``most`` clips; raises ``malformed_request`` with what is wrong."""
     end = _json_end(json_length, len(blob))
+    if end > _MAX_JSON_BYTES:
+        raise RequestError(
+            "too_large",
+            f"more than {_MAX_JSON_BYTES} bytes of JSON; send binary tensors, or fewer clips",
+        )
     try:
         request = json.loads(blob[:end])
     except (ValueError, RecursionError) as error:
@@ -152,24 +166,19 @@ def _parse(blob: bytes, json_length: str | None, served: Served, service: Servic
     request_id = request.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise _malformed("'id' must be a string")
-    clips = _clips(inputs[0], blob[end:], served)
-    if len(clips) > service.settings.max_files:
-        raise RequestError(
-            "too_many_files",
-            f"a batch of {len(clips)}; at most {service.settings.max_files} are accepted",
-        )
+    clips = _clips(inputs[0], blob[end:], served, most)
     return Inference(clips, request_id, _wants_binary(request))
 
 
 def _json_end(json_length: str | None, size: int) -> int:
     if json_length is None:
         return size
-    if not json_length.isdecimal() or not json_length.isascii() or int(json_length) > size:
-        raise _malformed(f"{_JSON_LENGTH} is {json_length!r}, and the body has {size} bytes")
+    if not re.fullmatch(r"[0-9]{1,12}", json_length) or int(json_length) > size:
+        raise _malformed(f"{_JSON_LENGTH} is {json_length[:100]!r}, and the body has {size} bytes")
     return int(json_length)
 
 
-def _clips(tensor: dict[str, Any], binary: bytes, served: Served) -> NDArray[np.float32]:
+def _clips(tensor: dict[str, Any], binary: bytes, served: Served, most: int) -> NDArray[np.float32]:
     """The input tensor (batch, clip_samples), checked."""
     samples = served.classifier.metadata.features.clip_samples
     if tensor.get("name") != INPUT or tensor.get("datatype") != "FP32":
@@ -183,11 +192,13 @@ def _clips(tensor: dict[str, Any], binary: bytes, served: Served) -> NDArray[np.
         or type(shape[0]) is not int or shape[0] < 1
     ):  # fmt: skip
         raise _malformed(f"the shape of {INPUT} is [batch, {samples}], found {str(shape)[:100]}")
+    if shape[0] > most:
+        raise RequestError("too_many_files", f"a batch of more than {most} is not accepted")
     values = _values(tensor, binary)
     if values.size != math.prod(shape):
         raise _malformed(f"the shape {shape} has {math.prod(shape)} values, found {values.size}")
-    if not np.isfinite(values).all():
-        raise _malformed(f"{INPUT} holds NaN or infinite values")
+    if not np.abs(values).max() <= MAX_SAMPLE_MAGNITUDE:  # NaN is not either
+        raise _malformed(f"{INPUT} holds values that are not finite, or far beyond full scale 1.0")
     return values.reshape(shape)
 
 
@@ -199,7 +210,7 @@ def _values(tensor: dict[str, Any], binary: bytes) -> NDArray[np.float32]:
             raise _malformed(f"binary_data_size is {str(size)[:100]}, found {len(binary)} bytes")
         return np.frombuffer(binary, "<f4").astype(np.float32)
     try:
-        # Nested or flat, as the protocol allows; text and objects do not convert.
+        # Nested or flat, as the protocol allows; objects and words do not convert.
         with np.errstate(over="ignore"):
             return np.asarray(tensor.get("data"), np.float64).astype(np.float32).ravel()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:

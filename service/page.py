@@ -1,4 +1,4 @@
-"""The page at ``/``: three files of our own, no build step, and no request to anywhere else."""
+"""The page at ``/``: a few files of our own, no build step, and no request to anywhere else."""
 
 from pathlib import Path
 

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from data.audio import AudioError, Waveform
+from data.audio import Waveform
 from service.auth import ApiKeys, Scope
 from service.batching import Answer, MicroBatcher
 from service.classifier import Prediction
@@ -34,7 +34,6 @@ class Service:
         self.intake = Intake(settings)
         self.draining = False
         self.open_streams = 0
-        self.metrics.queue_depth.set_function(lambda: self.batcher.depth)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -94,7 +93,7 @@ class Service:
         gone = None if request is None else _disconnection(request)
         answers = await self.batcher.submit(sources, served.classifier, deadline, gone)
         for answer in answers:
-            if isinstance(answer, AudioError | RequestError):
+            if not isinstance(answer, Prediction):
                 self.metrics.rejected.labels(answer.code).inc()
         return answers
 

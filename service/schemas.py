@@ -35,6 +35,13 @@ class Score(BaseModel):
     score: float = Field(ge=0, le=1, examples=[0.98])
 
 
+class Ranked(BaseModel):
+    """Of ``/hf``: a probability, or what ``function_to_apply`` makes of it."""
+
+    label: str = Field(examples=["7"])
+    score: float = Field(examples=[0.98])
+
+
 class HeardWindow(Score):
     start: float = Field(description="seconds")
     end: float = Field(description="seconds")

@@ -10,6 +10,9 @@ from data.audio import AudioLimits
 from models.device import Device
 from service.auth import ApiKeys
 
+# Of a stream; uvicorn refuses larger ones before they are read.
+MAX_FRAME_BYTES = 1 << 20
+
 
 class Settings(BaseSettings):
     """Limits are per file unless they say otherwise; an unknown variable is an error."""
@@ -23,14 +26,19 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(50_000_000, gt=0, description="all files of one request")
     max_bytes_in_flight: int = Field(200_000_000, gt=0, description="of all requests of a worker")
     max_files: int = Field(64, gt=0, description="files of one request")
-    max_seconds: float = Field(60.0, gt=0)
+    max_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
     max_channels: int = Field(8, gt=0)
     max_sample_rate_hz: int = Field(192_000, gt=0)
-    max_queue: int = Field(256, gt=0, description="files that a worker holds; more get 429")
+    max_queue: int = Field(128, gt=0, description="files that a worker holds; more get 429")
     max_streams: int = Field(32, ge=0, description="open streams of a worker")
-    deadline_seconds: float = Field(15.0, gt=0, description="from request to answer; then 504")
+    deadline_seconds: float = Field(
+        15.0, gt=0, allow_inf_nan=False, description="from request to answer; then 504"
+    )
     drain_seconds: float = Field(
-        2.0, ge=0, description="told to end, answer 503 to /readyz so long before closing"
+        2.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="told to end, answer 503 to /readyz so long before closing",
     )
     api_keys: SecretStr = Field(
         SecretStr(""), description="SCOPE:KEY,... with the scopes classify, feedback and admin"
@@ -52,17 +60,35 @@ class Settings(BaseSettings):
         Raises:
             ValueError: an entry is not of the form SCOPE:KEY, or the file cannot be read.
         """
-        entries = self.api_keys.get_secret_value().split(",")
+        given = self.api_keys.get_secret_value()
+        entries = given.split(",")
         if self.api_keys_file is not None:
+            # Every worker reads it, which a pipe allows once.
+            if not self.api_keys_file.is_file():
+                raise ValueError(f"{self.api_keys_file} is no regular file")
             try:
-                entries += self.api_keys_file.read_text("utf-8").splitlines()
-            except OSError as error:
-                raise ValueError(f"cannot read {self.api_keys_file}: {error.strerror}") from error
-        return ApiKeys.parse(entry for entry in entries if entry.strip())
+                lines = self.api_keys_file.read_text("utf-8").splitlines()
+            except (OSError, UnicodeError) as error:
+                reason = getattr(error, "strerror", None) or "not UTF-8"
+                raise ValueError(f"cannot read {self.api_keys_file}: {reason}") from error
+            entries += [line for line in lines if not line.lstrip().startswith("#")]
+        keys = ApiKeys.parse(entry for entry in entries if entry.strip())
+        if not keys.digests and (given or self.api_keys_file):
+            raise ValueError("API keys are wanted and none is given; write SCOPE:KEY")
+        return keys
 
     @model_validator(mode="after")
     def _check_keys(self) -> Self:
         self.keys()
         if self.max_files > self.max_queue:
-            raise ValueError("max_files is more than max_queue: such a request could never run")
+            raise ValueError(
+                f"EARSHOT_MAX_FILES ({self.max_files}) is more than EARSHOT_MAX_QUEUE "
+                f"({self.max_queue}): such a request could never run; change one of them"
+            )
+        if self.max_request_bytes > self.max_bytes_in_flight:
+            raise ValueError(
+                f"EARSHOT_MAX_REQUEST_BYTES ({self.max_request_bytes}) is more than "
+                f"EARSHOT_MAX_BYTES_IN_FLIGHT ({self.max_bytes_in_flight}): such a request could "
+                "never run; change one of them"
+            )
         return self

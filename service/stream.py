@@ -15,6 +15,8 @@ Times are seconds from the first sample. A quiet window has the label null. What
 import asyncio
 import dataclasses
 import json
+import logging
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,16 +26,19 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from data.audio import Waveform
 from service.classifier import UNKNOWN, Prediction
-from service.errors import RequestError
+from service.errors import COUNTED_BY_FILE, RequestError, to_json
 from service.host import Served
+from service.observe import log, new_id
 from service.running import SCORE_DIGITS, Service
+from service.settings import MAX_FRAME_BYTES
 from service.streaming import Event, Hop, StreamOptions, Windows, Words
 
 ENCODINGS = {"pcm_s16le": ("<i2", 1 / 32768), "pcm_f32le": ("<f4", 1.0)}
-MAX_FRAME_BYTES = 1 << 20
 IDLE_SECONDS = 30.0
+_RETRY_SECONDS = 0.05
+OPENING_SECONDS = 5.0
 _LIMITS = {
-    "hop_seconds": (0.02, 10.0),
+    "hop_seconds": (0.02, 1.0),
     "min_score": (0.0, 1.0),
     "min_gap_seconds": (0.0, 60.0),
     "smoothing_hops": (1, 100),
@@ -52,82 +57,111 @@ def add_stream_route(app: FastAPI, service: Service) -> None:
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
         await socket.accept()
+        facts: dict[str, Any] = {
+            "request_id": new_id(), "client": socket.client.host if socket.client else "",
+            "seconds": 0.0, "events": 0, "ended": "by the client",
+        }  # fmt: skip
         try:
-            await _serve(socket, service)
+            await _serve(socket, service, facts)
         except RequestError as error:
-            service.metrics.rejected.labels(error.code).inc()
+            facts["ended"] = error.code
+            if error.code not in COUNTED_BY_FILE:
+                service.metrics.rejected.labels(error.code).inc()
             await _refuse(socket, error)
         except WebSocketDisconnect:
-            pass
+            facts["ended"] = "by leaving"
+        except Exception as fault:  # noqa: BLE001 - nobody above tells the client
+            facts["ended"] = "internal_error"
+            log(logging.ERROR, "fault", facts, fault)
+            await _refuse(socket, RequestError("internal_error", "the service failed"))
+        finally:
+            log(logging.INFO, "stream", facts)
 
 
-async def _serve(socket: WebSocket, service: Service) -> None:
+async def _serve(socket: WebSocket, service: Service, facts: dict[str, Any]) -> None:
+    opened = _parse_opening(await _receive(socket, OPENING_SECONDS), service, socket)
+    served = service.served()
+    if opened.options.hop_seconds > served.classifier.metadata.features.clip_seconds:
+        raise _malformed("hop_seconds is more than the clip of the model: sound would be skipped")
     if service.open_streams >= service.settings.max_streams:
         raise RequestError("queue_full", f"{service.open_streams} streams are open; try again")
     service.open_streams += 1
     service.metrics.streams.inc()
     try:
-        await _converse(socket, service)
+        await _converse(socket, service, served, opened, facts)
     finally:
         service.open_streams -= 1
         service.metrics.streams.dec()
 
 
-async def _converse(socket: WebSocket, service: Service) -> None:
-    first = await _receive(socket)
-    opened = _parse_opening(first, service, socket)
-    served = service.served()
+async def _converse(
+    socket: WebSocket, service: Service, served: Served, opened: _Opened, facts: dict[str, Any]
+) -> None:
     features = served.classifier.metadata.features
-    await socket.send_json(
+    await _send(
+        socket,
         {
             "type": "ready",
             "model": served.info,
             "labels": list(served.classifier.labels),
             "options": dataclasses.asdict(opened.options) | {"encoding": opened.encoding},
-        }
+        },
     )
     windows = Windows(opened.options, features.sample_rate_hz, features.clip_samples)
     words = Words(opened.options)
     received = 0
     while True:
-        message = await _receive(socket)
+        message = await _receive(socket, IDLE_SECONDS)
         if isinstance(message, str):
             if _object(message).get("type") != "end":
                 raise _malformed('text after the first message can only be {"type": "end"}')
             break
         samples = _samples(message, opened.encoding)
         received += len(samples)
+        facts["seconds"] = round(received / opened.options.sample_rate_hz, 3)
         for hop in windows.feed(samples):
-            await _answer(socket, service, served, words, hop)
+            facts["events"] += await _answer(socket, service, served, words, hop)
     # The last word has yet to pass the middle of a window.
     silence = np.zeros(round(opened.options.sample_rate_hz * features.clip_seconds), np.float32)
     for hop in windows.feed(silence):
-        await _answer(socket, service, served, words, hop)
+        facts["events"] += await _answer(socket, service, served, words, hop)
     seconds = received / opened.options.sample_rate_hz
-    await socket.send_json({"type": "end", "seconds": round(seconds, 6)})
+    await _send(socket, {"type": "end", "seconds": round(seconds, 6)})
     await socket.close()
 
 
 async def _answer(
     socket: WebSocket, service: Service, served: Served, words: Words, hop: Hop
-) -> None:
-    """The result of one window, and the event if a word passes its middle."""
+) -> int:
+    """Send the result of one window, and the event if a word passes its middle; how many events."""
+    await asyncio.sleep(0)  # frames of a minute must not keep others waiting
     found = await _classify(service, served, hop) if hop.centre is not None else None
     result: dict[str, Any] = {"type": "result", **_times(hop.start_seconds, hop.end_seconds)}
     result["label"] = found.label if found else None
     result["score"] = round(found.score, SCORE_DIGITS) if found else 0.0
-    await socket.send_json(result)
+    await _send(socket, result)
     event = words.hear(hop, found.best.scores if found else None)
-    if event is not None:
-        service.metrics.events.inc()
-        await socket.send_json(_event(event, served))
+    if event is None:
+        return 0
+    service.metrics.events.inc()
+    await _send(socket, _event(event, served))
+    return 1
 
 
 async def _classify(service: Service, served: Served, hop: Hop) -> Prediction:
-    [answer] = await service.answer([hop.waveform], served, service.deadline())
-    if not isinstance(answer, Prediction):
-        raise RequestError(answer.code, str(answer))
-    return answer
+    """Waits for room in the queue: a stream that has begun is not ended by a busy moment."""
+    deadline = service.deadline()
+    while True:
+        try:
+            [answer] = await service.answer([hop.waveform], served, deadline)
+        except RequestError as error:
+            if error.code != "queue_full" or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_RETRY_SECONDS)
+            continue
+        if not isinstance(answer, Prediction):
+            raise RequestError(answer.code, str(answer))
+        return answer
 
 
 def _event(event: Event, served: Served) -> dict[str, Any]:
@@ -148,12 +182,16 @@ def _times(start: float, end: float) -> dict[str, float]:
     return {"start": round(max(0.0, start), 3), "end": round(end, 3)}
 
 
-async def _receive(socket: WebSocket) -> str | bytes:
+async def _send(socket: WebSocket, message: dict[str, Any]) -> None:
+    await socket.send_text(to_json(message))
+
+
+async def _receive(socket: WebSocket, within_seconds: float) -> str | bytes:
     try:
-        async with asyncio.timeout(IDLE_SECONDS):
+        async with asyncio.timeout(within_seconds):
             message = await socket.receive()
     except TimeoutError as error:
-        raise RequestError("too_slow", f"nothing came for {IDLE_SECONDS:g} s") from error
+        raise RequestError("too_slow", f"nothing came for {within_seconds:g} s") from error
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1000))
     text, frame = message.get("text"), message.get("bytes")
@@ -226,9 +264,7 @@ def _malformed(message: str) -> RequestError:
 async def _refuse(socket: WebSocket, error: RequestError) -> None:
     code = _CLOSE_LATER if error.code in ("queue_full", "not_ready") else _CLOSE_REFUSED
     try:
-        await socket.send_json(
-            {"type": "error", "error": {"code": error.code, "message": str(error)}}
-        )
+        await _send(socket, {"type": "error", "error": {"code": error.code, "message": str(error)}})
         await socket.close(code)
     except (RuntimeError, WebSocketDisconnect):  # it has gone meanwhile
         return

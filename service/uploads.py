@@ -189,7 +189,8 @@ class _Form:
             self.files.append((_printable(options[b"filename"]), self._content))
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
-        if self._content is not None:
+        # Of a file that is too large no more is kept than shows it: its neighbours are answered.
+        if self._content is not None and len(self._content) <= self._settings.max_upload_bytes:
             self._content += memoryview(data)[start:end]
 
     def _on_end(self) -> None:

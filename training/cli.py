@@ -258,7 +258,10 @@ def crossval(
         raise EarshotError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
     config = default_config(model)
     config = dataclasses.replace(
-        config, epochs=epochs or config.epochs, repeats=repeats, noise=noise or config.noise
+        config,
+        epochs=config.epochs if epochs is None else epochs,
+        repeats=repeats,
+        noise=noise or config.noise,
     )
     opened, besides = open_dataset(dataset), open_company(extra, others)
     with training_progress(config.epochs) as progress:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from data.augment import HEAVY_NOISE, UNCHANGED, Recipe
 from data.errors import EarshotError
@@ -36,8 +36,8 @@ class TrainConfig:
     noise_only         where there are other words to be answered with no label: the share of clips
                        that is replaced by background alone, which has none either (outlier
                        exposure, arXiv:1812.04606)
-    no_label           one output more, for sounds of no label (models.network.NoLabelHead); ``fit``
-                       turns it on where there are other words to learn it from
+    no_label           one output more, for sounds of no label (models.network.NoLabelHead): set by
+                       ``fit`` alone, where there are other words to learn it from
     mixup              chance that a clip is mixed with another (arXiv:1710.09412)
     schedule           ``one-cycle``: up to ``learning_rate`` over 15 % of the steps, then down by a
                        cosine (arXiv:1708.07120)
@@ -88,6 +88,12 @@ class TrainConfig:
                 raise TrainingError(f"{name} must be above 0, found {getattr(self, name)}")
         if not 0 <= self.seed <= MAX_SEED:
             raise TrainingError(f"seed must be from 0 to {MAX_SEED}, found {self.seed}")
+        if self.noise not in get_args(Noise):
+            raise TrainingError(f"noise is {' or '.join(get_args(Noise))}, found {self.noise!r}")
+        if self.noise != "usual" and not self.augment:
+            raise TrainingError(
+                f"noise is mixed in by augmentation, and this {self.model} has none; add --augment"
+            )
         for name in ("mixup", "noise_only", "label_smoothing", "averaging", "weight_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} must be from 0 to 1, found {getattr(self, name)}")

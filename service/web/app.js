@@ -2,7 +2,8 @@
 import { decode, drawLogMel, drawWave, writeWav } from "./sound.js";
 import { listen, openMicrophone } from "./microphone.js";
 
-const FILES_A_REQUEST = 16;
+const FILES_A_REQUEST = 8;
+const EVENTS_SHOWN = 200;
 const BYTES_A_REQUEST = 8_000_000;
 const RECORDING_SECONDS = 30;
 const CORRECTIONS = "earshot.corrections";
@@ -34,21 +35,22 @@ function say(text, bad = false) {
 
 async function classify(files) {
   const batches = inBatches(files);
+  const added = [];
   let done = 0;
   for (const batch of batches) {
     say(`Listening to ${done + 1} of ${files.length} …`);
     try {
       const body = await upload(batch);
       model = body.model ?? model;
-      body.results.forEach((answer, i) => addResult(batch[i], answer));
+      body.results.forEach((answer, i) => added.push(addResult(batch[i], answer)));
     } catch (error) {
-      batch.forEach((file) => addResult(file, { filename: file.name, error: { message: error.message } }));
+      batch.forEach((file) => added.push(addResult(file, { filename: file.name, error: { message: error.message } })));
     }
     done += batch.length;
   }
-  const failed = results.slice(-files.length).filter(({ answer }) => answer.error).length;
+  const failed = added.filter(({ answer }) => answer.error).length;
   say(failed ? `${failed} of ${files.length} could not be heard; the table says why.` : `${files.length} heard.`, failed > 0);
-  if (files.length === 1 && !failed) toggle(results.at(-1), true);
+  if (files.length === 1 && !failed) toggle(added[0], true);
 }
 
 function inBatches(files) {
@@ -79,10 +81,13 @@ async function upload(files) {
       await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
       continue;
     }
-    const body = await answer.json();
+    const body = await answer.json().catch(() => ({ error: { message: `the server answered with status ${answer.status}` } }));
     if (answer.ok || body.results) return body;
     if (files.length === 1) return { results: [{ filename: files[0].name, error: body.error }] };
-    throw new Error(body.error.message);
+    if (answer.status !== 413) throw new Error(body.error.message);
+    const alone = []; // together they were too much: each for itself
+    for (const file of files) alone.push(...(await upload([file])).results);
+    return { results: alone };
   }
 }
 
@@ -112,20 +117,22 @@ function addResult(file, answer) {
   $("rows").append(row);
   $("results-panel").hidden = false;
   $("count").textContent = `${results.length} ${results.length === 1 ? "result" : "results"}`;
+  return result;
 }
 
-async function toggle(result, show) {
+function toggle(result, show) {
   const open = result.row.querySelector(".open");
   open.setAttribute("aria-expanded", String(show));
   if (!show) {
     if (result.detail) result.detail.hidden = true;
     return;
   }
-  if (!result.detail) result.detail = await makeDetail(result);
+  result.detail ??= makeDetail(result);
   result.detail.hidden = false;
 }
 
-async function makeDetail({ file, answer, row }) {
+function makeDetail(result) {
+  const { file, answer, row } = result;
   const detail = $("detail").content.cloneNode(true).querySelector("tr");
   row.after(detail);
   const scores = detail.querySelector(".scores");
@@ -139,7 +146,13 @@ async function makeDetail({ file, answer, row }) {
     item.append(name, bar, value);
     scores.append(item);
   }
-  detail.querySelector("audio").src = URL.createObjectURL(file);
+  result.url = URL.createObjectURL(file);
+  detail.querySelector("audio").src = result.url;
+  drawPictures(file, detail);
+  return detail;
+}
+
+async function drawPictures(file, detail) {
   const samples = await decode(await file.arrayBuffer());
   if (samples?.length) {
     const wave = detail.querySelector(".wave"), mel = detail.querySelector(".mel");
@@ -150,7 +163,6 @@ async function makeDetail({ file, answer, row }) {
   } else {
     detail.querySelectorAll("figure").forEach((figure) => figure.remove());
   }
-  return detail;
 }
 
 // --- corrections: kept in this browser ---
@@ -158,9 +170,15 @@ async function makeDetail({ file, answer, row }) {
 function correct(result, label) {
   result.corrected = label;
   result.row.querySelector(".right").classList.toggle("corrected", label !== "");
-  const kept = keptCorrections().filter(({ filename }) => filename !== result.file.name);
-  if (label) kept.push({ filename: result.file.name, label, heard: result.answer.label, version: model?.version });
-  localStorage.setItem(CORRECTIONS, JSON.stringify(kept));
+  const { name, size, lastModified } = result.file;
+  const id = `${name}/${size}/${lastModified}`; // names repeat
+  const kept = keptCorrections().filter((other) => other.id !== id);
+  if (label) kept.push({ id, filename: name, label, heard: result.answer.label, version: model?.version });
+  try {
+    localStorage.setItem(CORRECTIONS, JSON.stringify(kept));
+  } catch {
+    say("This browser keeps nothing more: download the corrections.", true);
+  }
   showCorrections();
 }
 
@@ -174,15 +192,17 @@ function keptCorrections() {
 
 function showCorrections() {
   const count = keptCorrections().length;
-  $("corrections").hidden = count === 0;
+  $("corrections").hidden = $("forget").hidden = count === 0;
   $("corrections").textContent = `Download ${count} ${count === 1 ? "correction" : "corrections"}`;
   if (count) $("results-panel").hidden = false;
 }
 
+// In a table for people, a cell that a spreadsheet would take for a formula gets an apostrophe.
+const harmless = (value) => String(value ?? "").replace(/^[=+\-@\t\r]/, "'$&");
+
 function download(name, rows) {
-  // A cell that a spreadsheet would take for a formula gets an apostrophe.
   const cell = (value) => {
-    const text = String(value ?? "").replace(/^[=+\-@\t\r]/, "'$&");
+    const text = String(value ?? "");
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const link = document.createElement("a");
@@ -199,15 +219,19 @@ async function record() {
   if (stopRecording) return stopRecording();
   const pieces = [];
   let seconds = 0, microphone;
+  $("record").disabled = true; // until the question for permission is answered
   try {
     microphone = await openMicrophone((piece) => {
       pieces.push(piece);
-      seconds += piece.length / microphone.rateHz;
-      say(`Recording: ${seconds.toFixed(1)} s …`);
+      seconds += 0.04; // of a piece, see tap.js
+      // Once a second: a screen reader says it aloud.
+      if (Math.floor(seconds) > Math.floor(seconds - 0.04)) say(`Recording: ${Math.floor(seconds)} s …`);
       if (seconds > RECORDING_SECONDS) stopRecording?.();
     });
   } catch (error) {
     return say(`No microphone: ${error.message}`, true);
+  } finally {
+    $("record").disabled = false;
   }
   pressed("record", true, "Stop and classify");
   stopRecording = async () => {
@@ -229,6 +253,7 @@ async function live() {
   $("events").replaceChildren();
   const canvas = $("level"), g = canvas.getContext("2d");
   g.clearRect(0, 0, canvas.width, canvas.height);
+  $("live").disabled = true;
   try {
     stopLive = await listen($("key").value, {
       piece: (piece) => drawLevel(canvas, g, piece),
@@ -243,6 +268,7 @@ async function live() {
         note.textContent = ` ${(100 * score).toFixed(0)} % at ${start.toFixed(1)} s`;
         item.append(word, note);
         $("events").append(item);
+        if ($("events").children.length > EVENTS_SHOWN) $("events").firstElementChild.remove();
       },
       closed: (reason) => {
         stopLive = null;
@@ -253,6 +279,8 @@ async function live() {
     pressed("live", true, "Stop listening");
   } catch (error) {
     say(`No microphone: ${error.message}`, true);
+  } finally {
+    $("live").disabled = false;
   }
 }
 
@@ -302,20 +330,23 @@ $("csv").onclick = () => download("earshot.csv", [
   ["filename", "label", "score", "seconds", "error", "right_label"],
   ...results.map(({ file, answer, corrected }) => [
     file.name, answer.label, answer.score, answer.seconds, answer.error?.message, corrected,
-  ]),
+  ].map(harmless)),
 ]);
 $("corrections").onclick = () => download("corrections.csv", [
   ["filename", "label"], ...keptCorrections().map(({ filename, label }) => [filename, label]),
 ]);
 $("clear").onclick = () => {
-  results.splice(0);
+  for (const { url } of results.splice(0)) if (url) URL.revokeObjectURL(url);
   $("rows").replaceChildren();
   $("count").textContent = "Results";
+  $("results-panel").hidden = keptCorrections().length === 0;
+  say("");
+};
+$("forget").onclick = () => {
   localStorage.removeItem(CORRECTIONS);
   showCorrections();
-  $("results-panel").hidden = true;
-  say("");
 };
 $("origin").textContent = document.baseURI.replace(/[?#].*$/, "");
 showCorrections();
 showModel();
+setInterval(showModel, 15_000);

@@ -8,21 +8,27 @@ export async function openMicrophone(onPiece) {
     audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },
   });
   const context = new AudioContext();
-  await context.audioWorklet.addModule(new URL("./tap.js", import.meta.url));
+  const close = async () => {
+    stream.getTracks().forEach((track) => track.stop());
+    if (context.state !== "closed") await context.close();
+  };
+  try {
+    await context.audioWorklet.addModule(new URL("./tap.js", import.meta.url));
+  } catch (error) {
+    await close();
+    throw error;
+  }
   const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
   tap.port.onmessage = ({ data }) => onPiece(data);
   context.createMediaStreamSource(stream).connect(tap);
   await context.resume();
   return {
     rateHz: context.sampleRate,
-    async close() {
-      stream.getTracks().forEach((track) => track.stop());
-      if (context.state !== "closed") await context.close();
-    },
+    close,
   };
 }
 
-/** Stream the microphone; ``on`` has ready, result, event, piece and end. Returns how to stop. */
+/** Stream the microphone; ``on`` has piece, ready, result, event and closed. Returns how to stop. */
 export async function listen(key, on) {
   const pieces = []; // what was said before the server was ready
   let socket, ready = false;

@@ -131,22 +131,41 @@ def test_the_work_of_a_sender_who_has_left_is_dropped(classifier: Classifier) ->
             async def gone() -> None:
                 return
 
-            [answer] = await batcher.submit([noise(500, 0.1)], classifier, soon(), gone)
-            assert isinstance(answer, RequestError)
-            assert answer.code == "client_gone"
+            with pytest.raises(RequestError) as refused:
+                await batcher.submit([noise(500, 0.1)], classifier, soon(), gone)
+            assert refused.value.code == "client_gone"
+            assert batcher.depth == 0
 
     run(test)
 
 
-def test_stopping_answers_what_is_queued(classifier: Classifier) -> None:
+def test_stopping_answers_what_is_queued_and_takes_no_more(classifier: Classifier) -> None:
     async def test() -> None:
         async with batching() as batcher:
             asked = [
-                asyncio.create_task(batcher.submit([tone("mid")], classifier, soon()))
-                for _ in range(40)
+                asyncio.create_task(batcher.submit([source], classifier, soon()))
+                for source in [tone("mid"), _flac("mid")] * 20
             ]
             await asyncio.sleep(0)
         assert [label(answer) for [answer] in await asyncio.gather(*asked)] == ["mid"] * 40
+        with pytest.raises(RequestError) as refused:
+            await batcher.submit([tone("mid")], classifier, soon())
+        assert refused.value.code == "draining"
+
+    run(test)
+
+
+def test_a_fault_of_ours_is_that_files_alone_and_the_thread_lives_on(
+    classifier: Classifier,
+) -> None:
+    async def test() -> None:
+        async with batching() as batcher:
+            nothing = np.zeros((2, 2, 2), np.float32)  # which decoding never gives
+            answers = await batcher.submit([nothing], classifier, soon())
+            assert isinstance(answers[0], RequestError)
+            [answer] = await batcher.submit([tone("low")], classifier, soon())
+            assert label(answer) == "low"
+            assert batcher.alive
 
     run(test)
 

@@ -41,6 +41,7 @@ def test_commands_are_those_of_the_command_line(arguments: list[str]) -> None:
 
 
 def test_variables_are_settings() -> None:
+    assert POD["enableServiceLinks"] is False  # EARSHOT_PORT of the Service is none
     assert {entry["name"] for entry in CONTAINER["env"]} <= SETTINGS
     for service in COMPOSE["services"].values():
         assert set(service["environment"]) <= SETTINGS

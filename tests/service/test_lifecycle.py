@@ -1,6 +1,7 @@
 """A server's life: ready when warm, reloads without a lost request, drains when told to end."""
 
 import json
+import re
 import shutil
 import signal
 import threading
@@ -83,6 +84,9 @@ def test_a_new_file_takes_over_and_no_request_is_lost(
         assert len(set(askers.versions()[-3 * workers :])) == 1
         with server.client() as client:
             assert client.get("/readyz").json()["model"]["created"].startswith("2030")
+            metrics = client.get("/metrics").text
+            info = re.findall(r"^earshot_model_info{.*} ([\d.]+)$", metrics, re.MULTILINE)
+            assert sorted(info) == ["0.0", "1.0"]
 
 
 def test_a_bad_file_leaves_the_old_model_serving_and_says_so(model: Path, tmp_path: Path) -> None:
@@ -143,9 +147,11 @@ def test_counters_are_those_of_all_workers(model: Path, tmp_path: Path) -> None:
     assert 'earshot_requests_total{code="415",route="/v1/classify"} 20.0' in text
     assert 'earshot_rejected_total{reason="unsupported_format"} 20.0' in text
     assert 'earshot_model_info{architecture="cnn",name="tones"' in text
-    for name in ("queue_seconds", "decode_seconds", "inference_seconds", "batch_windows"):
-        assert f"earshot_{name}_count" in text
-    assert "earshot_queue_depth" in text
+    for name in ("queue_seconds", "inference_seconds", "batch_windows"):
+        counted = re.search(rf"^earshot_{name}_count ([\d.]+)$", text, re.MULTILINE)
+        assert counted is not None
+        assert float(counted[1]) >= 20
+    assert "earshot_queue_depth 0.0" in text
 
 
 def test_logs_are_json_with_the_requests_id_and_no_key(model: Path, tmp_path: Path) -> None:

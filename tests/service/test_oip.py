@@ -94,6 +94,8 @@ BAD: dict[str, Any] = {
     "text for values": {"inputs": [tensor(data="loud")]},
     "ragged values": {"inputs": [tensor(data=[[1], [1, 2]])]},
     "objects": {"inputs": [tensor(data=[{}] * SAMPLES)]},
+    "values of other units": {"inputs": [tensor(data=[1e30] * SAMPLES)]},
+    "half a character": {"inputs": [tensor()], "outputs": [{"name": "\ud800"}]},
     "huge values": {"inputs": [tensor(data=[1e300] * SAMPLES)]},
     "an output of another name": {"inputs": [tensor()], "outputs": [{"name": "label"}]},
     "outputs of another kind": {"inputs": [tensor()], "outputs": 5},
@@ -113,7 +115,7 @@ def test_a_malformed_request_is_one_sentence(client: Client, name: str) -> None:
 def test_nan_tokens_and_a_wrong_header_are_refused(client: Client) -> None:
     nan = json.dumps({"inputs": [tensor(data=[float("nan")] * SAMPLES)]})
     assert client.post(MODEL + "/infer", content=nan).status_code == 400
-    for length in ("-1", "x", "999999999", "²"):
+    for length in ("-1", "x", "999999999", "²", "9" * 5000):
         headers = {b"inference-header-content-length": length.encode()}
         assert client.post(MODEL + "/infer", content=b"{}", headers=headers).status_code == 400
 
@@ -122,3 +124,13 @@ def test_a_batch_beyond_the_limit_is_refused(client: Client) -> None:
     body = {"inputs": [tensor(shape=[9, SAMPLES], data=[0] * 9 * SAMPLES)]}
     answer = client.post(MODEL + "/infer", json=body)
     assert answer.status_code == 413
+    text = json.dumps({"inputs": [tensor(shape=[1, SAMPLES])]})
+    endless = text.replace("[1, 8000]", f"[{'9' * 4000}, 8000]")
+    assert client.post(MODEL + "/infer", content=endless).status_code == 413
+
+
+def test_half_a_character_as_an_id_comes_back(client: Client) -> None:
+    body = json.dumps({"id": "\ud800", "inputs": [tensor()]})
+    answer = client.post(MODEL + "/infer", content=body)
+    assert answer.status_code == 200
+    assert answer.json()["id"] == "\ud800"

@@ -88,3 +88,13 @@ def test_a_mistyped_variable_is_told(model: Path, monkeypatch: pytest.MonkeyPatc
     message = refused("--model", model, "--port", 0)
     assert "EARSHOT_MAX_SECOND" in message
     assert "EARSHOT_MAX_SECONDS" in message
+
+
+def test_keys_that_are_wanted_and_none_are_refused(model: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "keys"
+    empty.write_text("\n \n")
+    for variables in ({"EARSHOT_API_KEYS_FILE": str(empty)}, {"EARSHOT_API_KEYS": " , "}):
+        with serve("--model", model, "--port", 0, **variables) as process:
+            _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 2
+        assert "none is given" in stderr

@@ -1,6 +1,7 @@
 """A server's life: ready when warm, reloads without a lost request, drains when told to end."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 import httpx
 import onnx
 import pytest
+from websockets.sync.client import connect
 
 from tests.fixtures.server import Running, running
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
@@ -170,3 +172,45 @@ def test_logs_are_json_with_the_requests_id_and_no_key(model: Path, tmp_path: Pa
     assert mine["files"] == 1
     assert mine["seconds"] > 0
     assert key not in server.log.read_text()
+
+
+def test_what_is_no_regular_file_is_not_waited_for(model: Path, tmp_path: Path) -> None:
+    served = Path(shutil.copy(model, tmp_path / "served.onnx"))
+    with running(tmp_path, served) as server, server.client() as client:
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "pipe").replace(served)
+        wait_until(
+            lambda: "no regular file" in client.get("/readyz").json().get("reload_failed", "")
+        )
+        new = other_version(model, tmp_path / "new.onnx")
+        new.replace(served)
+        wait_until(lambda: client.get("/readyz").json()["model"]["created"].startswith("2030"))
+
+
+def test_gauges_of_a_worker_that_died_are_forgotten(model: Path, tmp_path: Path) -> None:
+    with running(tmp_path, model, "--workers", 2) as server, server.client() as client:
+
+        def open_streams() -> set[str]:
+            text = client.get("/metrics").text
+            return set(re.findall(r"^earshot_streams ([\d.]+)$", text, re.MULTILINE))
+
+        with connect(server.url.replace("http", "ws") + "/v1/stream", proxy=None) as socket:
+            socket.send('{"sample_rate_hz": 8000}')
+            socket.recv()
+            wait_until(lambda: open_streams() == {"1.0"})
+            for pid in children(server.process.pid):
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: answers(client) and open_streams() == {"0.0"})
+
+
+def children(pid: int) -> list[int]:
+    """Worker processes of a server, without the process that tracks their semaphores."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(p) for p in found if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False

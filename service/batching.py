@@ -16,45 +16,22 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.audio import AudioError, AudioLimits, Waveform
-from data.wav import parse_wav
-from service.classifier import MAX_BATCH, Classifier, InferenceError, Prediction
+from service.classifier import MAX_BATCH, Classifier, InferenceError
 from service.errors import RequestError
+from service.jobs import Answer, Job, add_scores, failed, is_quick, next_turn, next_windows
 from service.metrics import Metrics
 from service.observe import log
 
-Answer = Prediction | AudioError | RequestError
-# What is decoded on the thread of the model: it takes less time than handing it to another one.
-QUICK_BYTES = 1 << 17
 DECODERS = 2
 # How often the queue is looked through for what has expired, or whose sender may have gone.
 SWEEP_SECONDS = 0.05
 _SMOOTHING = 0.05
-
-
-@dataclass(eq=False)
-class Job:
-    """One file on its way; the thread fills in what it finds, ``outcome`` last."""
-
-    source: bytes | Waveform
-    classifier: Classifier
-    answer: "asyncio.Future[Answer]"
-    arrived: float
-    dropped: bool = False
-    began: bool = False
-    waveform: Waveform | None = None
-    starts: Sequence[int] = ()
-    scores: list[NDArray[np.float32]] = field(default_factory=list)
-    outcome: Answer | None = None
-
-    @property
-    def windows_done(self) -> int:
-        return sum(map(len, self.scores))
 
 
 @dataclass(eq=False)
@@ -158,8 +135,8 @@ class MicroBatcher:
         asked = _Asked(jobs, deadline, gone)
         self._asked.add(asked)
         self._count(len(jobs))
-        slow = [job for job in jobs if not _is_quick(job.source)]
-        self._enqueue([job for job in jobs if _is_quick(job.source)] if slow else jobs)
+        slow = [job for job in jobs if not is_quick(job.source)]
+        self._enqueue([job for job in jobs if is_quick(job.source)] if slow else jobs)
         decoding = [self._decode_elsewhere(job) for job in slow]
         try:
             answers = [await job.answer for job in jobs]
@@ -209,13 +186,13 @@ class MicroBatcher:
         active: deque[Job] = deque()
         while self._take(active):
             began = time.monotonic()
-            turn = _next_turn(active)
+            turn = next_turn(active)
             try:
                 self._step(turn)
             except Exception as fault:  # noqa: BLE001 - without this thread nobody has an answer
                 log(logging.ERROR, "fault", {"where": "inference"}, fault)
                 for job in turn:
-                    job.outcome = job.outcome or _failed()
+                    job.outcome = job.outcome or failed()
             self._seconds_at_work += time.monotonic() - began
             self._hand_over(active, turn)
 
@@ -270,12 +247,12 @@ class MicroBatcher:
             job.outcome = error
         except Exception as fault:  # noqa: BLE001 - a decoder's fault is that file's alone
             log(logging.ERROR, "fault", {"where": "decode"}, fault)
-            job.outcome = _failed()
+            job.outcome = failed()
 
     def _run_batch(self, turn: Sequence[Job]) -> None:
         """Run the next windows of each job, as many of each as make a batch of all."""
         share = max(1, MAX_BATCH // len(turn))
-        parts = [(job, _next_windows(job, share)) for job in turn]
+        parts = [(job, next_windows(job, share)) for job in turn]
         try:
             scores = self._run([window for _, windows in parts for window in windows], turn[0])
         except InferenceError as error:  # one of them is to blame: each for itself
@@ -285,14 +262,14 @@ class MicroBatcher:
             return
         first = 0
         for job, windows in parts:
-            _add_scores(job, scores[first : first + len(windows)])
+            add_scores(job, scores[first : first + len(windows)])
             first += len(windows)
 
     def _run_alone(self, job: Job, windows: Sequence[tuple[Waveform, int]]) -> None:
         try:
-            _add_scores(job, self._run(windows, job))
+            add_scores(job, self._run(windows, job))
         except InferenceError:
-            job.outcome = _failed()
+            job.outcome = failed()
 
     def _run(self, windows: Sequence[tuple[Waveform, int]], job: Job) -> NDArray[np.float32]:
         began = time.monotonic()
@@ -312,40 +289,3 @@ def _deliver(ended: Sequence[Job]) -> None:
     for job in ended:
         if not job.answer.done() and job.outcome is not None:
             job.answer.set_result(job.outcome)
-
-
-def _is_quick(source: bytes | Waveform) -> bool:
-    return not isinstance(source, bytes) or (
-        len(source) <= QUICK_BYTES and parse_wav(source) is not None
-    )
-
-
-def _next_turn(active: Sequence[Job]) -> list[Job]:
-    """Those whose turn it is: the first batch of jobs that want the same model."""
-    waiting = [job for job in active if not job.dropped]
-    return [job for job in waiting if job.classifier is waiting[0].classifier][:MAX_BATCH]
-
-
-def _next_windows(job: Job, share: int) -> list[tuple[Waveform, int]]:
-    if job.waveform is None:
-        return []
-    done = job.windows_done
-    return [(job.waveform, start) for start in job.starts[done : done + share]]
-
-
-def _add_scores(job: Job, scores: NDArray[np.float32]) -> None:
-    """What a batch found of a job; at its last window the job has its outcome."""
-    if not np.isfinite(scores).all():
-        log(logging.ERROR, "batch_failed", {"reason": "scores that are not finite"})
-        job.outcome = _failed()
-        return
-    job.scores.append(scores)
-    if job.waveform is not None and job.windows_done == len(job.starts):
-        job.outcome = job.classifier.prediction(
-            job.waveform, job.starts, np.concatenate(job.scores)
-        )
-
-
-def _failed() -> RequestError:
-    """A new one each time: an exception that is raised twice keeps the frames of both."""
-    return RequestError("inference_failed", "the model failed on this file")

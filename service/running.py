@@ -11,10 +11,11 @@ from starlette.requests import Request
 
 from data.audio import Waveform
 from service.auth import ApiKeys, Scope
-from service.batching import Answer, MicroBatcher
+from service.batching import MicroBatcher
 from service.classifier import Prediction
 from service.errors import RequestError
 from service.host import ModelHost, Served
+from service.jobs import Answer
 from service.metrics import Metrics
 from service.settings import Settings
 from service.uploads import Intake

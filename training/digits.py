@@ -37,7 +37,7 @@ OTHER_WORDS = (
     "yes no stop go left right up down on off cat dog house happy hello computer music light play "
     "pause open close monday table water window please thanks again morning"
 )
-OTHER_VOICES = 12
+OTHER_VOICES = 30
 
 
 def main(
@@ -53,7 +53,7 @@ def main(
         _spoken(out / "voices", write_voices), _spoken(out / "others", _write_other_words)
     )
     prepare(recordings, out / "fsdd", features=FeatureConfig.for_rate(RATE_HZ), split="column")
-    config = replace(default_config(MODEL), epochs=EPOCHS, repeats=REPEATS, noise="heavy")
+    config = replace(default_config(MODEL), epochs=EPOCHS, repeats=REPEATS)
     with training_progress(config.epochs) as progress:
         metrics = train_run(
             open_dataset(out / "fsdd"), out / "run", config, company=company, resume=True,

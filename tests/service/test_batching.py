@@ -15,9 +15,10 @@ import soundfile
 from onnx import TensorProto, helper
 
 from data.audio import AudioError, AudioLimits
-from service.batching import Answer, MicroBatcher
+from service.batching import MicroBatcher
 from service.classifier import Classifier, Prediction
 from service.errors import RequestError
+from service.jobs import Answer
 from service.metrics import Metrics
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
 

@@ -13,6 +13,7 @@
     ├── ExportError      training.export    a model that would not answer as it was trained
     ├── EvaluationError  training.evaluate  nothing to evaluate on
     ├── NoiseError       training.noise_sweep  noise that cannot be read or made
+    ├── InferenceError   service.classifier a model whose graph fails on its input
     ├── BatchError       service.batch      nothing to classify, or an unknown output format
     └── ServerError      service.server     a server that cannot start
 

@@ -22,8 +22,7 @@ from data.distort import (
     shift_time,
 )
 from data.draw import Range, sometimes, uniform
-from data.errors import EarshotError
-from data.noise import MAX_BABBLE_SHARE, add_impulses, add_noise
+from data.noise import add_impulses, add_noise
 from data.warp import mask, warp_time, warp_vocal_tract
 
 
@@ -47,7 +46,6 @@ class Recipe:
     reverberation_seconds: Range = (0.05, 0.3)
     p_noise: float = 0.55
     snr_db: Range = (0.0, 30.0)
-    babble_share: float = 0.4
     p_impulses: float = 0.03
     impulse_share: Range = (0.01, 0.3)
     p_codec: float = 0.1
@@ -61,12 +59,6 @@ class Recipe:
     masks: int = 1
     p_mixup: float = 0.0
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.babble_share <= MAX_BABBLE_SHARE:
-            raise EarshotError(
-                f"babble_share must be from 0 to {MAX_BABBLE_SHARE}, found {self.babble_share}"
-            )
-
 
 UNCHANGED = Recipe(
     speed=(1.0, 1.0), p_cut_edges=0.0, shift_seconds=0.0, gain_db=(0.0, 0.0), p_equalise=0.0,
@@ -74,10 +66,6 @@ UNCHANGED = Recipe(
     vocal_tract=(1.0, 1.0), vocal_tract_bend=0.0, tempo=(1.0, 1.0), tempo_bend=0.0,
     frequency_mask_bands=0, time_mask_seconds=0.0, masks=0,
 )  # fmt: skip
-
-
-# For use in a crowd: other voices are louder, and more often in the background.
-HEAVY_NOISE = Recipe(p_noise=0.65, snr_db=(-5.0, 25.0), babble_share=0.55)
 
 
 def augment_waveforms(
@@ -101,11 +89,7 @@ def augment_waveforms(
         recipe.p_reverberate,
         lambda x: reverberate(x, recipe.reverberation_seconds, rate_hz, generator),
     )
-    x = maybe(
-        x,
-        recipe.p_noise,
-        lambda x: add_noise(x, babble, recipe.babble_share, recipe.snr_db, rate_hz, generator),
-    )
+    x = maybe(x, recipe.p_noise, lambda x: add_noise(x, babble, recipe.snr_db, rate_hz, generator))
     x = maybe(x, recipe.p_impulses, lambda x: add_impulses(x, recipe.impulse_share, generator))
     x = maybe(x, recipe.p_equalise, lambda x: equalise(x, recipe.equaliser_db, generator))
     x = maybe(x, recipe.p_band_limit, lambda x: limit_band(x, rate_hz, generator))

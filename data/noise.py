@@ -13,23 +13,20 @@ from torch import Generator, Tensor
 from data.draw import Range, decibels_to_factor, normal, rand_like, uniform
 
 _EPSILON = 1e-9
-MAX_BABBLE_SHARE = 0.9  # the rest of all noise is hum, and coloured noise where less is babble
 
 
 def add_noise(
-    waveforms: Tensor, babble: Tensor, babble_share: float, snr_db: Range, sample_rate_hz: int,
-    generator: Generator,
-) -> Tensor:  # fmt: skip
+    waveforms: Tensor, babble: Tensor, snr_db: Range, sample_rate_hz: int, generator: Generator
+) -> Tensor:
     """Background at a drawn signal-to-noise ratio: coloured noise, babble or mains hum.
 
     The ratio is of the clip's energy where it sounds (its loudest half) to that of the noise.
-    Babble, in ``babble_share`` (at most ``MAX_BABBLE_SHARE``) of the clips, is the sum of four
-    clips, or of one, of ``babble`` (clips, samples), rolled at random.
+    Babble is the sum of four clips, or one, of ``babble`` (clips, samples), rolled at random.
     """
     kinds = (
-        (MAX_BABBLE_SHARE - babble_share, lambda like: coloured_noise(like, generator)),
-        (0.75 * babble_share, lambda like: mix_babble(babble, len(like), 4, generator)),
-        (0.25 * babble_share, lambda like: mix_babble(babble, len(like), 1, generator)),
+        (0.5, lambda like: coloured_noise(like, generator)),
+        (0.3, lambda like: mix_babble(babble, len(like), 4, generator)),
+        (0.1, lambda like: mix_babble(babble, len(like), 1, generator)),
         (0.1, lambda like: hum(like, sample_rate_hz, generator)),
     )
     ratio = uniform(len(waveforms), snr_db, waveforms, generator)

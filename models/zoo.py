@@ -9,7 +9,7 @@ from data.errors import EarshotError
 from models.bcresnet import BcResNet, BcResNetConfig
 from models.cnn import Cnn, CnnConfig
 from models.crnn import Crnn, CrnnConfig
-from models.network import Network, NoLabelHead
+from models.network import Network
 from models.tcresnet import TcResNet, TcResNetConfig
 
 
@@ -40,18 +40,8 @@ def entry(name: str) -> Entry:
     return ZOO[name]
 
 
-def build(
-    name: str,
-    bins: int,
-    frames: int,
-    n_labels: int,
-    options: Mapping[str, Any],
-    *,
-    no_label: bool = False,
-) -> Network:
+def build(name: str, bins: int, frames: int, n_labels: int, options: Mapping[str, Any]) -> Network:
     """A freshly initialised network for features (batch, bins, frames).
-
-    With ``no_label`` it has an output for sounds of no label (``NoLabelHead``).
 
     Raises:
         EarshotError: an unknown network, an option that it does not have, or features too small.
@@ -63,10 +53,7 @@ def build(
         raise EarshotError(
             f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}"
         )
-    network = found.network(bins, frames, n_labels, found.config(**options))
-    if no_label:
-        network.head = NoLabelHead(network.head.in_features, n_labels)
-    return network
+    return found.network(bins, frames, n_labels, found.config(**options))
 
 
 def parameter_count(network: Network) -> int:

@@ -119,7 +119,7 @@ def rebuild_network(checkpoint: Checkpoint) -> NormalisedNetwork:
     bins = checkpoint.features.bins(kind)
     network = build(
         checkpoint.config.model, bins, checkpoint.features.frames, len(checkpoint.labels),
-        checkpoint.config.options, no_label=checkpoint.config.no_label,
+        checkpoint.config.options,
     )  # fmt: skip
     normalised = NormalisedNetwork(network, torch.zeros(bins), torch.ones(bins))
     normalised.load_state_dict(checkpoint.weights)

@@ -64,12 +64,6 @@ def check(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-NoiseOption = Annotated[
-    Literal["usual", "heavy"] | None,
-    typer.Option(help="How loud training may be in the background. (default: usual)"),
-]
-
-
 def prepare(
     labels_csv: LabelsArgument,
     out: Annotated[Path, typer.Option(help="Dataset folder to write.")],
@@ -194,7 +188,6 @@ def train(
     mixup: Annotated[
         float | None, typer.Option(help="Chance that a clip is mixed with another. (default: 0)")
     ] = None,
-    noise: NoiseOption = None,
     extra: ExtraOption = None,
     others: OthersOption = None,
     repeats: Annotated[
@@ -215,7 +208,7 @@ def train(
     flags = {
         "model": model, "features": features, "epochs": epochs, "batch_size": batch_size,
         "learning_rate": learning_rate, "patience": patience, "seed": seed, "augment": augment,
-        "repeats": repeats, "mixup": mixup, "noise": noise,
+        "repeats": repeats, "mixup": mixup,
         "options": {k: v for k, v in options.items() if v is not None} or None,
     }  # fmt: skip
     given = {name: value for name, value in flags.items() if value is not None}
@@ -239,7 +232,6 @@ def crossval(
     repeats: Annotated[
         int, typer.Option(help="Times that an epoch reads DATASET, beside extra once.")
     ] = 1,
-    noise: NoiseOption = None,
     extra: ExtraOption = None,
     others: OthersOption = None,
     device: DeviceOption = "auto",
@@ -258,10 +250,7 @@ def crossval(
         raise EarshotError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
     config = default_config(model)
     config = dataclasses.replace(
-        config,
-        epochs=config.epochs if epochs is None else epochs,
-        repeats=repeats,
-        noise=noise or config.noise,
+        config, epochs=config.epochs if epochs is None else epochs, repeats=repeats
     )
     opened, besides = open_dataset(dataset), open_company(extra, others)
     with training_progress(config.epochs) as progress:

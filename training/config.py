@@ -2,10 +2,9 @@
 
 import dataclasses
 import math
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from data.augment import HEAVY_NOISE, UNCHANGED, Recipe
 from data.errors import EarshotError
 from data.features import FEATURE_KINDS, FeatureKind
 from models.zoo import entry
@@ -18,7 +17,6 @@ class TrainingError(EarshotError):
 # Seeds of epochs are multiples of it and must fit into 63 bits.
 MAX_SEED = 2**32 - 1
 Schedule = Literal["constant", "one-cycle"]
-Noise = Literal["usual", "heavy"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +29,9 @@ class TrainConfig:
 
     repeats            how often an epoch reads each clip of the dataset, beside once each extra one
     augment            draw new versions of the waveforms each epoch (``data.augment.Recipe``)
-    noise              how loud that may make the background; ``heavy`` is for crowds, and costs a
-                       little where it is quiet
     noise_only         where there are other words to be answered with no label: the share of clips
                        that is replaced by background alone, which has none either (outlier
                        exposure, arXiv:1812.04606)
-    no_label           one output more, for sounds of no label (models.network.NoLabelHead): set by
-                       ``fit`` alone, where there are other words to learn it from
     mixup              chance that a clip is mixed with another (arXiv:1710.09412)
     schedule           ``one-cycle``: up to ``learning_rate`` over 15 % of the steps, then down by a
                        cosine (arXiv:1708.07120)
@@ -59,9 +53,7 @@ class TrainConfig:
     seed: int = 42
     repeats: int = 1
     augment: bool = False
-    noise: Noise = "usual"
     noise_only: float = 0.0
-    no_label: bool = False
     mixup: float = 0.0
     schedule: Schedule = "constant"
     weight_decay: float = 0.0
@@ -88,21 +80,9 @@ class TrainConfig:
                 raise TrainingError(f"{name} must be above 0, found {getattr(self, name)}")
         if not 0 <= self.seed <= MAX_SEED:
             raise TrainingError(f"seed must be from 0 to {MAX_SEED}, found {self.seed}")
-        if self.noise not in get_args(Noise):
-            raise TrainingError(f"noise is {' or '.join(get_args(Noise))}, found {self.noise!r}")
-        if self.noise != "usual" and not self.augment:
-            raise TrainingError(
-                f"noise is mixed in by augmentation, and this {self.model} has none; add --augment"
-            )
         for name in ("mixup", "noise_only", "label_smoothing", "averaging", "weight_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
-
-    def recipe(self) -> Recipe:
-        """How training clips are changed."""
-        if not self.augment:
-            return replace(UNCHANGED, p_mixup=self.mixup)
-        return replace(HEAVY_NOISE if self.noise == "heavy" else Recipe(), p_mixup=self.mixup)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -125,13 +105,13 @@ _CLASSIC = TrainConfig()
 _ROBUST = TrainConfig(
     features="log_mel", epochs=40, patience=40, learning_rate=2e-3, augment=True,
     schedule="one-cycle", weight_decay=0.02, label_smoothing=0.05, averaging=0.998,
-    max_gradient_norm=5.0, noise_only=0.03,
+    max_gradient_norm=5.0, noise_only=0.02,
 )  # fmt: skip
 # Epochs: after how many three thousand clips no longer improve it, within five minutes on two cores
 # for the classic networks.
 _DEFAULTS = {
     "cnn": _CLASSIC,
-    "crnn": replace(_CLASSIC, features="log_mel", epochs=30),
+    "crnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=30),
     "bcresnet": _ROBUST,
     "tcresnet": _ROBUST,
 }
@@ -144,4 +124,4 @@ def default_config(model: str) -> TrainConfig:
         EarshotError: no network of this name; the message lists those there are.
     """
     entry(model)
-    return replace(_DEFAULTS[model], model=model)
+    return dataclasses.replace(_DEFAULTS[model], model=model)

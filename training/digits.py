@@ -30,8 +30,8 @@ from training.voices import RATE_HZ, SEED, write_voices
 
 MODEL = "tcresnet"
 EPOCHS = 14
-# The recordings of real people, an eighth of the clips, are heard more often than synthetic ones.
-REPEATS = 4
+# The recordings of real people, a fifth of the clips, are heard more often than synthetic ones.
+REPEATS = 2
 # What is to be answered with "unknown": words that no accent takes for a digit.
 OTHER_WORDS = (
     "yes no stop go left right up down on off cat dog house happy hello computer music light play "

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from data.augment import UNCHANGED, Recipe
 from data.dataset import Dataset
 from models.device import Device
 from models.pipeline import NormalisedNetwork
@@ -87,8 +88,6 @@ def fit(
             settings, there is nothing to train or validate on, or the loss is no longer finite.
     """
     place = choose_device(device)
-    if company.others is not None:
-        config = replace(config, no_label=True)
     train = _training_batches(dataset, company, config, place)
     start = _starting_point(dataset, train, company.content_hash(dataset), run, config, resume)
     val = stored_features(dataset, config.features, "val", place)
@@ -145,8 +144,7 @@ def _as_trained(
     """
     if not config.augment:
         return val
-    recipe = replace(config.recipe(), p_mixup=0.0)
-    return augmented_features(dataset, config.features, "val", recipe, config.seed, device)
+    return augmented_features(dataset, config.features, "val", Recipe(), config.seed, device)
 
 
 def _training_batches(
@@ -155,8 +153,9 @@ def _training_batches(
     changed = config.augment or config.mixup or config.repeats > 1
     if company == ALONE and not changed:
         return stored_features(dataset, config.features, "train", device)
+    recipe = replace(Recipe() if config.augment else UNCHANGED, p_mixup=config.mixup)
     return augmented_waveforms(
-        dataset, company, config.features, config.recipe(), device,
+        dataset, company, config.features, recipe, device,
         repeats=config.repeats, noise_only=config.noise_only if company.others else 0.0,
     )  # fmt: skip
 
@@ -182,9 +181,8 @@ def _starting_point(
     bins = dataset.features.bins(config.features)
     torch.manual_seed(config.seed)
     network = build(
-        config.model, bins, dataset.features.frames, len(dataset.labels), config.options,
-        no_label=config.no_label,
-    )  # fmt: skip
+        config.model, bins, dataset.features.frames, len(dataset.labels), config.options
+    )
     mean, deviation = feature_statistics(train, config.seed)
     weights = NormalisedNetwork(network, mean, deviation).state_dict()
     return Checkpoint(

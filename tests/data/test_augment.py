@@ -46,7 +46,7 @@ WAVEFORM_STEPS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     "equalise": lambda x, g: distort.equalise(x, 10.0, g),
     "band": lambda x, g: distort.limit_band(x, RATE_HZ, g),
     "reverberate": lambda x, g: distort.reverberate(x, (0.1, 0.3), RATE_HZ, g),
-    "noise": lambda x, g: noise.add_noise(x, tones(300.0), 0.4, (5.0, 10.0), RATE_HZ, g),
+    "noise": lambda x, g: noise.add_noise(x, tones(300.0), (5.0, 10.0), RATE_HZ, g),
     "impulses": lambda x, g: noise.add_impulses(x, (0.1, 0.3), g),
     "clipping": distort.clip_peaks,
     "codec": distort.code_mu_law,

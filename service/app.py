@@ -65,12 +65,10 @@ def _add_health_routes(app: FastAPI, service: Service) -> None:
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="A model is loaded and warm")
     async def readyz() -> dict[str, Any]:
-        if service.draining:
-            raise RequestError("draining", "the service is about to end; ask another one")
-        problem = service.host.problem
+        model, problem = service.ready().info, service.host.problem
         return {
             "status": "ready",
-            "model": service.served().info,
+            "model": model,
             **({"reload_failed": problem} if problem else {}),
         }
 

@@ -68,7 +68,12 @@ class Prediction:
     def ranked(self, window: Window | None = None) -> list[tuple[str, float]]:
         """All labels with their scores in a window (the best one when None), best first."""
         scores = (window or self.best).scores
-        return sorted(zip(self.labels, scores.tolist(), strict=True), key=lambda pair: -pair[1])
+        return rank(self.labels, scores)
+
+
+def rank(labels: Sequence[str], scores: NDArray[np.float32]) -> list[tuple[str, float]]:
+    """All labels with their scores (labels,), best first."""
+    return sorted(zip(labels, scores.tolist(), strict=True), key=lambda pair: -pair[1])
 
 
 class Classifier:
@@ -80,7 +85,7 @@ class Classifier:
 
     def __init__(self, bundle: Bundle, *, reject: bool = False) -> None:
         self.bundle = bundle
-        self.least_score = bundle.metadata.rejection_threshold if reject else 0.0
+        self._least_score = bundle.metadata.rejection_threshold if reject else 0.0
         self._config = bundle.metadata.features
         self._hop_samples = max(1, round(self._config.clip_samples * WINDOW_HOP_FRACTION))
 
@@ -195,12 +200,15 @@ class Classifier:
             yield self.prediction(waveform, starts, scores[first : first + len(starts)])
             first += len(starts)
 
+    def label_of(self, scores: NDArray[np.float32]) -> str:
+        """The label that scores (labels,) speak for, or ``unknown`` where that is asked for."""
+        top = int(scores.argmax())
+        return self.labels[top] if scores[top] >= self._least_score else UNKNOWN
+
     def _window(self, waveform: Waveform, start: int, scores: NDArray[np.float32]) -> Window:
         end = min(start + self._config.clip_samples, len(waveform))
-        top = int(scores.argmax())
         rate = self.sample_rate_hz
-        score = float(scores[top])
-        label = self.labels[top] if score >= self.least_score else UNKNOWN
+        score, label = float(scores.max()), self.label_of(scores)
         return Window(start / rate, end / rate, label, score, scores)
 
 

@@ -58,9 +58,7 @@ def add_oip_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/v2/health/ready", summary="A model is loaded and warm")
     async def ready() -> dict[str, bool]:
-        if service.draining:
-            raise RequestError("draining", "the service is about to end")
-        service.served()
+        service.ready()
         return {"ready": True}
 
     _add_model_routes(app, service, "/v2/models/{name}")
@@ -70,18 +68,6 @@ def add_oip_routes(app: FastAPI, service: Service) -> None:
 def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
     # Paths with and without a version: operation ids must differ.
     suffix = "_of_version" if "versions" in path else ""
-
-    def named(request: Request) -> Served:
-        served = service.served()
-        wanted = request.path_params
-        if wanted["name"] != served.info["name"]:
-            raise HTTPException(404, f"no model {wanted['name']!r}; there is {served.info['name']}")
-        if wanted.get("number", served.info["version"]) != served.info["version"]:
-            raise HTTPException(
-                404, f"no version {wanted['number']!r}; there is {served.info['version']}"
-            )
-        return served
-
     parameters = [
         {"name": key, "in": "path", "required": True, "schema": {"type": "string"}}
         for key in ("name", "number")
@@ -96,14 +82,14 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
         openapi_extra={"parameters": parameters},
     )  # fmt: skip
     async def metadata(request: Request) -> Response:
-        return json_answer(_metadata(named(request)))
+        return json_answer(_metadata(_named(request, service.served())))
 
     @app.get(
         path + "/ready", summary="The model answers", responses=refused,
         operation_id="model_ready" + suffix, openapi_extra={"parameters": parameters},
     )  # fmt: skip
     async def model_ready(request: Request) -> Response:
-        return json_answer({"name": named(request).info["name"], "ready": True})
+        return json_answer({"name": _named(request, service.served()).info["name"], "ready": True})
 
     @app.post(
         path + "/infer",
@@ -114,8 +100,7 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
     )
     async def infer(request: Request) -> Response:
         deadline = service.deadline()
-        service.admit(request.headers, "classify")
-        served = named(request)
+        served = _named(request, service.admit(request.headers, "classify"))
         with service.intake.reading(request, deadline) as body:
             most = service.settings.max_files
             samples = served.classifier.metadata.features.clip_samples
@@ -130,6 +115,16 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
                 raise answer
             scores.append(answer.best.scores)
         return _answer(np.stack(scores), inference, served)
+
+
+def _named(request: Request, served: Served) -> Served:
+    """The served model, if it is the one that the path names; else 404."""
+    name, number = request.path_params["name"], request.path_params.get("number")
+    if name != served.info["name"]:
+        raise HTTPException(404, f"no model {name!r}; there is {served.info['name']}")
+    if number not in (None, served.info["version"]):
+        raise HTTPException(404, f"no version {number!r}; there is {served.info['version']}")
+    return served
 
 
 def _metadata(served: Served) -> dict[str, Any]:

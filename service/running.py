@@ -64,6 +64,16 @@ class Service:
             raise RequestError("not_ready", "no model is loaded; try again shortly")
         return self.host.current
 
+    def ready(self) -> Served:
+        """The model, where more requests may be sent here.
+
+        Raises:
+            RequestError: ``draining`` or ``not_ready``.
+        """
+        if self.draining:
+            raise RequestError("draining", "the service is about to end; ask another one")
+        return self.served()
+
     def admit(self, headers: Headers, scope: Scope) -> Served:
         """The model for a request that may be made now.
 
@@ -108,10 +118,7 @@ def describe(filename: str, answer: Answer) -> dict[str, Any]:
         "seconds": round(answer.seconds, 6),
         "label": answer.label,
         "score": round(answer.score, SCORE_DIGITS),
-        "scores": [
-            {"label": label, "score": round(score, SCORE_DIGITS)}
-            for label, score in answer.ranked()
-        ],
+        "scores": listed(answer.ranked()),
         "windows": [
             {
                 "start": round(window.start_seconds, 6),
@@ -122,6 +129,11 @@ def describe(filename: str, answer: Answer) -> dict[str, Any]:
             for window in answer.windows
         ],
     }
+
+
+def listed(ranked: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+    """Labels with their scores as JSON."""
+    return [{"label": label, "score": round(score, SCORE_DIGITS)} for label, score in ranked]
 
 
 def _disconnection(request: Request) -> Callable[[], Awaitable[None]]:

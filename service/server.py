@@ -106,7 +106,10 @@ def _shared_metrics() -> Iterator[None]:
     """A folder in which worker processes keep their counters."""
     with tempfile.TemporaryDirectory(prefix="earshot-metrics-") as folder:
         os.environ[MULTIPROCESS_FOLDER] = folder
-        yield
+        try:
+            yield
+        finally:
+            del os.environ[MULTIPROCESS_FOLDER]
 
 
 def _config(app: Any, workers: int = 1) -> uvicorn.Config:

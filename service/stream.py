@@ -24,12 +24,12 @@ import numpy as np
 from fastapi import FastAPI
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from data.audio import Waveform
-from service.classifier import UNKNOWN, Prediction
+from data.audio import MAX_SAMPLE_MAGNITUDE, Waveform
+from service.classifier import Prediction, rank
 from service.errors import COUNTED_BY_FILE, RequestError, to_json
 from service.host import Served
 from service.observe import log, new_id
-from service.running import SCORE_DIGITS, Service
+from service.running import SCORE_DIGITS, Service, listed
 from service.settings import MAX_FRAME_BYTES
 from service.streaming import Event, Hop, StreamOptions, Windows, Words
 
@@ -165,16 +165,13 @@ async def _classify(service: Service, served: Served, hop: Hop) -> Prediction:
 
 
 def _event(event: Event, served: Served) -> dict[str, Any]:
-    ranked = sorted(
-        zip(served.classifier.labels, event.scores.tolist(), strict=True), key=lambda p: -p[1]
-    )
-    label, score = ranked[0]
+    ranked = rank(served.classifier.labels, event.scores)
     return {
         "type": "event",
         **_times(event.start_seconds, event.end_seconds),
-        "label": label if score >= served.classifier.least_score else UNKNOWN,
-        "score": round(score, SCORE_DIGITS),
-        "scores": [{"label": n, "score": round(s, SCORE_DIGITS)} for n, s in ranked],
+        "label": served.classifier.label_of(event.scores),
+        "score": round(ranked[0][1], SCORE_DIGITS),
+        "scores": listed(ranked),
     }
 
 
@@ -242,8 +239,11 @@ def _samples(frame: bytes, encoding: str) -> Waveform:
     if len(frame) % width:
         raise _malformed(f"a frame of {len(frame)} bytes, and a sample has {width}")
     samples = np.frombuffer(frame, kind).astype(np.float32) * np.float32(scale)
-    if not np.isfinite(samples).all() or np.abs(samples).max(initial=0) > 100:
-        raise RequestError("not_finite", "samples must be finite, with full scale 1.0")
+    peak = np.abs(samples).max(initial=0)
+    if not np.isfinite(peak):
+        raise RequestError("not_finite", "samples must be finite")
+    if peak > MAX_SAMPLE_MAGNITUDE:
+        raise RequestError("out_of_range", f"samples reach {peak:.3g} where full scale is 1.0")
     return samples
 
 

@@ -156,7 +156,7 @@ class Words:
         self._options = options
         self._whole: deque[NDArray[np.float32]] = deque(maxlen=options.smoothing_hops)
         self._before: float | None = None
-        self._last_end = -np.inf
+        self._last_start = -np.inf
 
     def hear(self, hop: Hop, scores: NDArray[np.float32] | None) -> Event | None:
         """The word that passes the middle of this window, given its scores (labels,) if any."""
@@ -170,12 +170,12 @@ class Words:
             self._whole.clear()
         self._whole.append(scores)
         passes = before is not None and before > 0 >= centre
-        if not passes or hop.word_start_seconds < self._last_end + self._options.min_gap_seconds:
+        if not passes or hop.word_start_seconds < self._last_start + self._options.min_gap_seconds:
             return None
         averaged: NDArray[np.float32] = np.stack(self._whole).mean(axis=0, dtype=np.float32)
         if averaged.max() < self._options.min_score:
             return None
-        self._last_end = hop.word_start_seconds
+        self._last_start = hop.word_start_seconds
         return Event(hop.word_start_seconds, hop.word_end_seconds, averaged)
 
 

@@ -17,13 +17,12 @@ with atheris.instrument_imports(include=["data"]):
 
 import numpy as np
 
-from service.errors import STATUS_BY_CODE
 from tests.fixtures.hostile import HOSTILE
 
 LIMITS = AudioLimits(max_bytes=1 << 20, max_seconds=60)
 CODES = {
-    *STATUS_BY_CODE, "empty_audio", "truncated", "not_finite", "out_of_range", "bad_sample_rate",
-    "too_many_channels",
+    "unsupported_format", "empty_audio", "truncated", "too_large", "too_long", "bad_sample_rate",
+    "too_many_channels", "not_finite", "out_of_range",
 }  # fmt: skip
 
 

@@ -59,8 +59,8 @@ def main(seconds: int = 5, rounds: int = 3) -> None:
             "earshot, 2 workers, raw body": (_earshot(model, 2), raw),
             "earshot, 1 worker": (_earshot(model, 1), form),
             "LitServe, 2 workers": (_script("litserve_server.py"), form),
-            "bare FastAPI handler": (_uvicorn("bare_handler"), form),
-            "FastAPI handler with librosa": (_uvicorn("librosa_handler"), form),
+            "bare FastAPI handler, 1 process": (_uvicorn("bare_handler"), form),
+            "FastAPI and librosa, 1 process": (_uvicorn("librosa_handler"), form),
         }
         os.environ["BENCHMARK_MODEL"] = str(model)
         found: dict[str, list[Measured]] = {server: [] for server in servers}

@@ -164,6 +164,8 @@ def main(minutes: float = 10.0) -> None:
         log = (folder / "server.log").read_text()
     for (kind, status), count in sorted(load.statuses.items()):
         print(f"{kind:<5} {status:>3} {count:>8}")
+    left = load.statuses["left", 0]
+    print(f"{load.statuses.total() - left} answers, {left} clients left")
     warm = load.memory_mb[len(load.memory_mb) // 5 :] or load.memory_mb
     print(f"{len(load.versions)} models answered; {len(load.wrong)} wrong answers")
     print(

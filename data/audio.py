@@ -19,11 +19,13 @@ Input is hostile: the container is told by its content and limits are checked on
 samples are unpacked, and again while they are.
 """
 
+import contextlib
 import io
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -31,7 +33,7 @@ from numpy.typing import NDArray
 
 from data.containers import ACCEPTED_FORMATS, declared_bytes, is_accepted, without_tag
 from data.errors import EarshotError
-from data.wav import average_channels, parse_wav, read_mono
+from data.wav import PlainWav, average_channels, parse_wav, read_mono
 
 Waveform = NDArray[np.float32]
 
@@ -85,7 +87,7 @@ def read_file(path: Path, limits: AudioLimits = FILE_LIMITS) -> bytes:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise AudioError("not_found", "not a regular file; give an audio file")
-        _check_bytes(status.st_size, limits)
+        check_bytes(status.st_size, limits)
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise AudioError(
@@ -105,13 +107,13 @@ def decode(blob: bytes, sample_rate_hz: int, limits: AudioLimits = FILE_LIMITS) 
     Raises:
         AudioError: with one of the codes of this module.
     """
-    _check_bytes(len(blob), limits)
+    check_bytes(len(blob), limits)
     if not blob:
         raise AudioError("empty_audio", "the file is empty (0 bytes)")
     samples, rate = _decode_native(without_tag(blob), limits)
     if len(samples) == 0:
         raise AudioError("empty_audio", "the file has a header and no samples")
-    _check_samples(samples)
+    check_samples(samples)
     return Decoded(resample(samples, rate, sample_rate_hz), sample_rate_hz, rate)
 
 
@@ -150,28 +152,38 @@ def _decode_native(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
     wav = parse_wav(blob)
     if wav is None:
         return _decode_with_libsndfile(blob, limits)
-    _check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
-    if wav.truncated:
-        raise AudioError(
-            "truncated",
-            f"the header promises {wav.declared_bytes} bytes of audio, {len(wav.data)} are there",
-        )
+    check_wav(wav, limits)
     return read_mono(wav), wav.sample_rate_hz
 
 
 def _decode_with_libsndfile(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
-    if not is_accepted(blob):
+    with open_libsndfile(_SeekableBytes(blob), blob[:32], len(blob), limits) as file:
+        blocks = list(mono_blocks(file, limits))
+        return np.concatenate([*blocks, np.zeros(0, np.float32)]), file.samplerate
+
+
+@contextlib.contextmanager
+def open_libsndfile(
+    source: BinaryIO | bytes, head: bytes, n_bytes: int, limits: AudioLimits
+) -> Iterator[soundfile.SoundFile]:
+    """A file of ``n_bytes`` that starts with ``head``, opened by content or by its encoded name.
+
+    What goes wrong inside the block is translated too.
+
+    Raises:
+        AudioError: with one of the codes of this module.
+    """
+    if not is_accepted(head):
         raise AudioError("unsupported_format", f"not audio; accepted are {ACCEPTED_FORMATS}")
     try:
-        with soundfile.SoundFile(_SeekableBytes(blob)) as file:
-            _check_header(file.samplerate, file.channels, file.frames, limits)
-            if declared_bytes(blob) > len(blob):
+        with soundfile.SoundFile(source) as file:
+            check_header(file.samplerate, file.channels, file.frames, limits)
+            if declared_bytes(head) > n_bytes:
                 raise AudioError(
                     "truncated",
-                    f"the header promises {declared_bytes(blob)} bytes, {len(blob)} are there",
+                    f"the header promises {declared_bytes(head)} bytes, {n_bytes} are there",
                 )
-            blocks = list(_mono_blocks(file, limits))
-            return np.concatenate([*blocks, np.zeros(0, np.float32)]), file.samplerate
+            yield file
     # libsndfile's binding lets some codecs' refusals through as plain Python errors.
     except (soundfile.SoundFileError, ValueError, TypeError, RuntimeError, OverflowError) as error:
         reason = str(error).removeprefix("Error opening ").split(": ", 1)[-1].rstrip(".")
@@ -194,9 +206,9 @@ class _SeekableBytes(io.BytesIO):
             return self.tell()
 
 
-def _mono_blocks(file: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Waveform]:
+def mono_blocks(file: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Waveform]:
     """Blocks (frames,) of channel means; stops with an error where the header understated."""
-    frames_left = int(limits.max_seconds * file.samplerate)
+    frames_left = limits.max_seconds * file.samplerate
     block_frames = max(1, _BLOCK_SAMPLES // file.channels)
     while len(block := file.read(block_frames, dtype="float32", always_2d=True)):
         frames_left -= len(block)
@@ -205,12 +217,22 @@ def _mono_blocks(file: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Wav
         yield average_channels(block)
 
 
-def _check_bytes(n_bytes: int, limits: AudioLimits) -> None:
+def check_bytes(n_bytes: int, limits: AudioLimits) -> None:
     if n_bytes > limits.max_bytes:
         raise AudioError("too_large", f"{n_bytes} bytes; at most {limits.max_bytes} are accepted")
 
 
-def _check_header(rate_hz: int, channels: int, frames: int, limits: AudioLimits) -> None:
+def check_wav(wav: PlainWav, limits: AudioLimits) -> None:
+    """Raise ``AudioError`` for a WAV that its header rules out, or that is cut."""
+    check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
+    if wav.truncated:
+        raise AudioError(
+            "truncated",
+            f"the header promises {wav.declared_bytes} bytes of audio, {len(wav.data)} are there",
+        )
+
+
+def check_header(rate_hz: int, channels: int, frames: int, limits: AudioLimits) -> None:
     if not limits.min_sample_rate_hz <= rate_hz <= limits.max_sample_rate_hz:
         raise AudioError(
             "bad_sample_rate",
@@ -228,7 +250,8 @@ def _check_header(rate_hz: int, channels: int, frames: int, limits: AudioLimits)
         )
 
 
-def _check_samples(samples: Waveform) -> None:
+def check_samples(samples: Waveform) -> None:
+    """Raise ``AudioError`` for samples (samples,), at least one, that are no audio."""
     peak = float(max(samples.max(), -samples.min()))  # NaN stays NaN, infinity infinite
     if not np.isfinite(peak):
         raise AudioError("not_finite", "holds NaN or infinite samples; write the file again")

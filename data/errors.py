@@ -14,7 +14,7 @@
     ├── EvaluationError  training.evaluate  nothing to evaluate on
     ├── NoiseError       training.noise_sweep  noise that cannot be read or made
     ├── InferenceError   service.classifier a model whose graph fails on its input
-    ├── BatchError       service.batch      nothing to classify, or an unknown output format
+    ├── BatchError       service.batch.errors  a batch that cannot start or go on
     └── ServerError      service.server     a server that cannot start
 
 Each message says what was found, what is accepted and what to do. The command line prints it and

@@ -15,7 +15,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +117,31 @@ class LabelledClips:
     columns: frozenset[str]
 
 
+def stream_rows(csv_path: Path, audio_dir: Path | None = None) -> Iterator[Clip | RowProblem]:
+    """The rows of a CSV one after the other, in constant memory; their labels may be missing.
+
+    Raises:
+        LabelsError: the file is missing, is not UTF-8 text or lacks the column of file names.
+    """
+    try:
+        with csv_path.open(encoding="utf-8-sig", newline="") as file:
+            delimiter = _delimiter(file.readline(1 << 16))
+            file.seek(0)
+            rows = _numbered(csv.reader(file, delimiter=delimiter, strict=True))
+            _, header = next(rows, (0, [""]))
+            columns = _match_columns(header, csv_path, required=("filename",))
+            for line, cells in rows:
+                yield _read_row(
+                    line, cells, len(header), columns, audio_dir or csv_path.parent, ("filename",)
+                )
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LabelsError(
+            f"{csv_path} is no CSV in UTF-8: {error}; save it as CSV UTF-8"
+        ) from error
+    except OSError as error:
+        raise LabelsError(f"cannot read {csv_path}: {error.strerror}") from error
+
+
 def natural_key(label: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key under which ``2`` comes before ``10`` and ``b2`` before ``b10``."""
     parts = re.split(r"([0-9]+)", label)
@@ -208,7 +233,9 @@ def _numbered(reader: "_csv.Reader") -> Iterator[tuple[int, list[str]]]:
         start = reader.line_num + 1  # a quoted cell may span lines: a row is named by its first
 
 
-def _match_columns(header: list[str], csv_path: Path) -> dict[str, int]:
+def _match_columns(
+    header: list[str], csv_path: Path, required: Sequence[str] = REQUIRED_COLUMNS
+) -> dict[str, int]:
     """Column name of the contract -> its position in the file."""
     found = [name.strip().lower() for name in header]
     columns: dict[str, int] = {}
@@ -219,7 +246,7 @@ def _match_columns(header: list[str], csv_path: Path) -> dict[str, int]:
             raise LabelsError(f"{csv_path} has the column {matches[0]!r} twice; keep one")
         if matches:
             columns[column] = found.index(matches[0])
-    for column in REQUIRED_COLUMNS:
+    for column in required:
         if column not in columns:
             raise LabelsError(
                 f"{csv_path} has the columns {', '.join(repr(h) for h in header)}; "
@@ -233,8 +260,9 @@ def _match_columns(header: list[str], csv_path: Path) -> dict[str, int]:
 
 
 def _read_row(
-    line: int, cells: list[str], width: int, columns: dict[str, int], folder: Path
-) -> Clip | RowProblem:
+    line: int, cells: list[str], width: int, columns: dict[str, int], folder: Path,
+    required: Sequence[str] = REQUIRED_COLUMNS,
+) -> Clip | RowProblem:  # fmt: skip
     if len(cells) != width:
         column = f"{len(cells)}" if len(cells) > width else f"{len(cells) + 1}"
         reason = f"the row has {len(cells)} cells where the header has {width}"
@@ -242,26 +270,26 @@ def _read_row(
         filename = cells[position].strip() if position < len(cells) else ""
         return RowProblem(line, filename, column, cells[-1], reason)
     values = {column: cells[position].strip() for column, position in columns.items()}
-    problem = _check_values(line, values)
+    problem = _check_values(line, values, required)
     if problem is not None:
         return problem
     clip = Clip(
         line=line,
         filename=values["filename"],
         path=folder / values["filename"],
-        label=values["label"],
+        label=values.get("label", ""),
         speaker=values.get("speaker", ""),
         split=values.get("split", "").lower(),
     )
     return _with_times(clip, values)
 
 
-def _check_values(line: int, values: dict[str, str]) -> RowProblem | None:
+def _check_values(line: int, values: dict[str, str], required: Sequence[str]) -> RowProblem | None:
     filename = values["filename"]
-    for column in REQUIRED_COLUMNS:
+    for column in required:
         if not values[column]:
             return RowProblem(line, filename, column, "", f"the {column} is empty")
-    label = values["label"]
+    label = values.get("label", "")
     if len(label) > MAX_LABEL_CHARACTERS or not label.isprintable():
         reason = f"a label is printable and at most {MAX_LABEL_CHARACTERS} characters long"
         return RowProblem(line, filename, "label", label[:40], reason)

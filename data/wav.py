@@ -8,6 +8,7 @@ and Microsoft, "Multiple Channel Audio Data and WAVE Files" (2007) for the exten
 
 import struct
 from dataclasses import dataclass
+from mmap import mmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,9 @@ _SUBTYPE_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 class PlainWav:
     """The facts of the header and where the samples lie.
 
-    ``declared_bytes`` is what the data chunk claims, ``data`` what is really there. ``streamed``
-    says that the claim is a placeholder, so that the file's end is the audio's end.
+    ``declared_bytes`` is what the data chunk claims, ``data`` what is really there, from the byte
+    ``start`` on. ``streamed`` says that the claim is a placeholder, so that the file's end is the
+    audio's end.
     """
 
     sample_rate_hz: int
@@ -35,6 +37,7 @@ class PlainWav:
     bits: int
     declared_bytes: int
     streamed: bool
+    start: int
     data: memoryview
 
     @property
@@ -46,7 +49,7 @@ class PlainWav:
         return not self.streamed and len(self.data) < self.declared_bytes
 
 
-def parse_wav(blob: bytes) -> PlainWav | None:
+def parse_wav(blob: bytes | mmap) -> PlainWav | None:
     """Parse the header of ``blob``; None when it is not a plain WAV (or is too broken to tell)."""
     if len(blob) < 12 or blob[:4] != b"RIFF" or blob[8:12] != b"WAVE":
         return None
@@ -104,7 +107,9 @@ def _parse_format(chunk: bytes) -> tuple[int, int, int, int] | None:
     return code, channels, rate, bits
 
 
-def _plain_wav(fmt: tuple[int, int, int, int], blob: bytes, position: int, size: int) -> PlainWav:
+def _plain_wav(
+    fmt: tuple[int, int, int, int], blob: bytes | mmap, position: int, size: int
+) -> PlainWav:
     code, channels, rate, bits = fmt
     rest = memoryview(blob)[position:]
     riff_bytes = struct.unpack_from("<I", blob, 4)[0]
@@ -112,7 +117,7 @@ def _plain_wav(fmt: tuple[int, int, int, int], blob: bytes, position: int, size:
     placeholder_zero = size == 0 and riff_bytes != len(blob) - 8
     streamed = placeholder_zero or size >= STREAMED_SIZE_MIN
     data = rest if streamed else rest[:size]
-    return PlainWav(rate, channels, code, bits, size, streamed, data)
+    return PlainWav(rate, channels, code, bits, size, streamed, position, data)
 
 
 def _to_float(data: memoryview, code: int, width: int) -> NDArray[np.float32]:

@@ -32,16 +32,37 @@ def loudest_start(waveform: Waveform, clip_samples: int) -> int:
     pre-emphasis of speech coders). Weighted by a Hann window over the stretch, it puts a short word
     into the middle, where it lies in a clip of its own. The block bounds the precision.
     """
-    surplus = len(waveform) - clip_samples
-    block = max(1, clip_samples // 64)
-    emphasised = np.diff(waveform.astype(np.float64), prepend=waveform[:1])
+    block = loudness_block(clip_samples)
+    previous = float(waveform[0]) if len(waveform) else 0.0
+    return loudest_of(block_loudness(waveform, previous, block), len(waveform), clip_samples)
+
+
+def loudness_block(clip_samples: int) -> int:
+    """Samples of the blocks whose loudness ``loudest_start`` compares."""
+    return max(1, clip_samples // 64)
+
+
+def block_loudness(waveform: Waveform, previous: float, block: int) -> NDArray[np.float64]:
+    """Loudness of each block of (samples,); ``previous`` is the sample before the first.
+
+    A recording may come in pieces of whole blocks, one after the other.
+    """
+    emphasised = np.diff(waveform.astype(np.float64), prepend=previous)
     starts = np.arange(0, len(waveform), block)
     sizes = np.diff(starts, append=len(waveform))
-    loudness = (np.add.reduceat(np.square(emphasised), starts) / sizes) ** 0.125
+    loudness: NDArray[np.float64] = (
+        np.add.reduceat(np.square(emphasised), starts) / sizes
+    ) ** 0.125
+    return loudness
+
+
+def loudest_of(loudness: NDArray[np.float64], n_samples: int, clip_samples: int) -> int:
+    """``loudest_start`` of a recording of ``n_samples`` by the loudness of its blocks."""
+    block = loudness_block(clip_samples)
     weights = np.hanning(clip_samples // block + 2)[1:-1]
     weighted = np.convolve(loudness, weights, mode="valid")
     best = np.flatnonzero(weighted >= weighted.max() * (1 - 1e-9))
-    return min(int(best[len(best) // 2]) * block, surplus)
+    return min(int(best[len(best) // 2]) * block, n_samples - clip_samples)
 
 
 def window_starts(n_samples: int, clip_samples: int, hop_samples: int) -> NDArray[np.int64]:

@@ -7,14 +7,17 @@ failed and were reported; 2 nothing done, with one clear sentence; 130 interrupt
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from data.errors import EarshotError
 from models.device import Device
+
+if TYPE_CHECKING:
+    from service.batch.run import Progress
 
 EXIT_SOME_FAILED = 1
 EXIT_NOTHING_DONE = 2
@@ -23,6 +26,8 @@ TRAINING_PACKAGES = frozenset(
     {"torch", "torchaudio", "librosa", "pandas", "scipy", "sklearn", "onnx", "onnxscript",
      "matplotlib", "tensorboard"}
 )  # fmt: skip
+
+Engine = Literal["local", "ray"]
 
 _MODEL_HELP = "Model file; the shipped digit model without it."
 _DEVICE_HELP = "Where to compute; auto takes CUDA if usable."
@@ -54,6 +59,7 @@ def build_app() -> typer.Typer:
     )
     add_training_commands(app)
     app.command()(classify)
+    app.command()(merge)
     app.command()(serve)
     return app
 
@@ -82,37 +88,116 @@ def _fail(message: str) -> NoReturn:
 
 
 def classify(
-    paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders to search.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            help="Audio files, folders to search, globs, URLs, a CSV or text file that lists them, "
+            "or - for a list or audio on standard input."
+        ),
+    ],
     model: ModelOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="Results file, .csv or .jsonl; CSV on stdout without it.")
+        Path | None,
+        typer.Option(help="Results: .csv, .jsonl or .parquet; CSV on stdout without it."),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="csv, jsonl or parquet, by the suffix of --out without it; audacity or raven "
+            "write a file a recording into the folder --out.",
+        ),
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many labels a row names.")] = 1,
     windows: Annotated[
         bool, typer.Option("--windows", help="A row for every window of a long recording.")
     ] = False,
+    hop: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="From window to window; a quarter of a clip."),
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out windows that score lower.")
+    ] = 0.0,
+    merge_hits: Annotated[
+        bool, typer.Option("--merge", help="One row for neighbouring windows of one label.")
+    ] = False,
     reject: RejectOption = False,
+    audio_dir: Annotated[
+        Path | None, typer.Option(help="Folder of relative names in a list; the list's own.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Processes; one a core without it.")
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew what --out holds already.")
+    ] = False,
+    num_shards: Annotated[
+        int | None, typer.Option(min=1, help="Do one of so many shards; for schedulers.")
+    ] = None,
+    shard_index: Annotated[
+        int | None,
+        typer.Option(min=0, help="Which, from 0; the scheduler's variable says it too."),
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="Who computes: this machine, or Ray.")] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster; Ray on this machine without it.")
+    ] = None,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Classify audio files and folders: a row for every file, also for those that fail."""
-    from models.released import find_model
-    from service.batch import classify_files, find_files, open_writer, output_suffix, write_rows
-    from service.classifier import Classifier
+    """Classify files, folders and lists: a row for every input, also for those that fail.
 
-    suffix = ".csv" if out is None else output_suffix(out)
-    files = find_files(paths)
-    classifier = Classifier.open(find_model(model), device, reject=reject)
-    with _results_file(out) as file, _progress("classify", len(files)) as on_file:
-        writer = open_writer(file, suffix, min(top_k, len(classifier.labels)))
-        total, failed = write_rows(
-            classify_files(classifier, files, windows=windows), writer, on_file
+    With --out the run can be ended at any moment; the same command goes on where it was.
+    """
+    from models.released import find_model
+    from service.batch.formats import output_format
+    from service.batch.hear import Options
+    from service.batch.run import Request, run
+    from service.batch.scheduler import find_piece
+    from service.batch.summary import summary
+
+    if not windows and (hop is not None or min_score or merge_hits):
+        raise typer.BadParameter(
+            "--hop, --min-score and --merge choose among windows; add --windows"
         )
-    where = "" if out is None else f"; results in {out}"
-    if out is not None or failed:
-        typer.echo(
-            f"{total - failed} of {total} files classified, {failed} failed{where}", err=True
-        )
-    if failed:
+    if hop is not None and not hop > 0:
+        raise typer.BadParameter(f"--hop is a time above 0 s, found {hop:g}")
+    if ray_address and engine != "ray":
+        raise typer.BadParameter("--ray-address goes with --engine ray")
+    form = output_format(out, form)
+    piece, variable = find_piece(shard_index, num_shards)
+    if not piece.whole:
+        if out is None:
+            raise typer.BadParameter("--num-shards needs --out: each shard has results of its own")
+        by = f" (by {variable})" if variable else ""
+        typer.echo(f"shard {piece.index} of {piece.count}{by}", err=True)
+    request = Request(
+        tuple(paths), find_model(model), out, form,
+        Options(windows, hop, min_score, merge_hits, top_k), reject, device, audio_dir, piece,
+        restart, workers, engine, ray_address,
+    )  # fmt: skip
+    with _progress() as progress:
+        outcome = run(request, progress)
+    if out is not None or outcome.tally.failed:
+        typer.echo(summary(outcome), err=True)
+    if outcome.tally.failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def merge(
+    pieces: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS...", help="The results of all shards.")
+    ],
+    out: Annotated[Path, typer.Option(help="Results of all of them.")],
+) -> None:
+    """Put together what `classify --num-shards` has written, as if one run had made it."""
+    from service.batch.merge import merge as join
+    from service.batch.summary import counted
+
+    tally = join(pieces, out)
+    typer.echo(f"{counted(tally)}; results in {out}", err=True)
+    if tally.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
@@ -134,24 +219,12 @@ def serve(
 
 
 @contextlib.contextmanager
-def _results_file(out: Path | None) -> Iterator[TextIO]:
-    if out is None:
-        yield sys.stdout
-        sys.stdout.flush()  # while Typer still handles a reader that has gone (head, say)
+def _progress() -> "Iterator[Progress | None]":
+    """A bar on stderr, when that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
         return
-    from data.staging import staged_file
+    from service.progress import batch_progress
 
-    with staged_file(out) as staging, staging.open("w", encoding="utf-8", newline="") as file:
-        yield file
-
-
-@contextlib.contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[bool], None]]:
-    """A bar on stderr, when that is a terminal and there is enough to do."""
-    if total < 2 or not sys.stderr.isatty():
-        yield lambda failed: None
-        return
-    from service.progress import file_progress
-
-    with file_progress(what, total) as on_file:
-        yield on_file
+    with batch_progress() as progress:
+        yield progress

@@ -1,43 +1,49 @@
-"""The progress bar of file batches: files a second, failures, time left. On stderr."""
+"""The progress bar of a batch on stderr: files a second, times real time, failures, time left."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
-    Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
+
+from service.batch import run
+from service.batch.job import Tally
 
 
-class _RateColumn(ProgressColumn):
-    """Finished files a second."""
+class _Bar(run.Progress):
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+        self._kept = self._total = 0
+        self._began = time.monotonic()
 
-    def render(self, task: Task) -> Text:
-        rate = task.finished_speed or task.speed
-        return Text("" if rate is None else f"{rate:,.0f} files/s")
+    def begin(self, total: int, kept: int) -> None:
+        self._kept, self._began = kept, time.monotonic()
+        self._bar.update(self._task, total=total, completed=kept, description="classify")
+
+    def at(self, tally: Tally, reading: int) -> None:
+        seconds = max(time.monotonic() - self._began, 1e-3)
+        done = tally.inputs + reading
+        speed = f"{done / seconds:,.0f} files/s, {tally.seconds / seconds:,.0f} × real time"
+        self._bar.update(
+            self._task, completed=self._kept + done, speed=speed, failed=tally.n_failed
+        )
 
 
 @contextlib.contextmanager
-def file_progress(what: str, total: int) -> Iterator[Callable[[bool], None]]:
-    """A live bar; call what is yielded once a file, with whether it failed."""
-    failed = 0
+def batch_progress() -> Iterator[run.Progress]:
+    """Who hears how a run goes, and shows it."""
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn(),
-        TextColumn("{task.fields[failed]} failed"), TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"), TextColumn("{task.fields[failed]} failed"),
+        TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total, failed=0)
-
-        def on_file(file_failed: bool) -> None:
-            nonlocal failed
-            failed += file_failed
-            progress.update(task, advance=1, failed=failed)
-
-        yield on_file
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield _Bar(bar, bar.add_task("listing", total=None, speed="", failed=0))

@@ -80,7 +80,7 @@ def test_its_install_commands_give_an_environment_that_serves_without_torch(
     assert {"earshot", "onnxruntime", "fastapi"} <= packages
     assert packages.isdisjoint({"onnxruntime-gpu", "torch", "torchaudio", "librosa", "pandas"})
     probe = (
-        "import service.app, service.server, service.batch, sys;"
+        "import service.app, service.server, service.batch.run, sys;"
         "assert 'torch' not in sys.modules; print(service.app.__file__)"
     )
     found = subprocess.run(

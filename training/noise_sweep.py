@@ -13,7 +13,7 @@ from data.audio import AudioError, Waveform, decode, read_file
 from data.errors import EarshotError
 from data.noise import hum, impulse_noise, level, mix_at_snr, power_law_noise
 from data.windows import pad_to_clip
-from service.batch import find_files
+from service.batch.inputs import find_inputs
 from service.classifier import Classifier
 
 SNR_DB = (20.0, 15.0, 10.0, 5.0, 0.0)
@@ -91,11 +91,10 @@ def read_noises(folder: Path, sample_rate_hz: int) -> list[Waveform]:
     """All recordings of a folder, as the model hears them.
 
     Raises:
-        NoiseError: a file that cannot be decoded or is silent, by name.
-        BatchError: there is none.
+        NoiseError: a file that cannot be decoded or is silent, by name; or there is none.
     """
     noises = []
-    for path in find_files([folder]):
+    for path in (Path(found.source) for found in find_inputs([str(folder)])):
         try:
             waveform = decode(read_file(path), sample_rate_hz).waveform
         except AudioError as error:
@@ -103,6 +102,8 @@ def read_noises(folder: Path, sample_rate_hz: int) -> list[Waveform]:
         if not np.any(waveform):
             raise NoiseError(f"the noise {path} is silent; leave it out")
         noises.append(waveform)
+    if not noises:
+        raise NoiseError(f"no audio file in the folder of noise {folder}")
     return noises
 
 

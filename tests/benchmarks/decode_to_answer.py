@@ -32,7 +32,9 @@ from models.bundle import open_bundle, open_session
 from models.metadata import Golden, ModelMetadata
 from models.pipeline import NormalisedNetwork, WaveformClassifier
 from models.zoo import build
-from service.batch import classify_files
+from service.batch.hear import Options, hear
+from service.batch.inputs import Input
+from service.batch.rows import Row
 from service.classifier import Classifier
 from training.export import to_onnx
 
@@ -49,7 +51,8 @@ def main() -> None:
         classifier, loop = Classifier.open(model), usual_loop(model)
 
         def ours(paths: Sequence[Path]) -> list[str]:
-            return [rows[0].scores[0][0] for rows in classify_files(classifier, paths)]
+            events = hear(classifier, [Input(str(path)) for path in paths], Options())
+            return [event.label for event in events if isinstance(event, Row)]
 
         for answer in (ours, loop):
             answer(files[:64])  # imports, caches, librosa's compiled functions

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import Result
 
 from data.errors import EarshotError
-from service.batch import find_files
+from service.batch.inputs import find_inputs
 from tests.fixtures.sounds import PITCHES_HZ, noise, placed, tone, wav
 
 Earshot = Callable[..., Result]
@@ -185,7 +185,8 @@ def test_files_come_in_the_order_given_and_folders_by_name(tones: Path) -> None:
     last = tones / "a.mp3"
     last.touch()
     high, low, mid = (tones / f"{name}.wav" for name in ("high", "low", "mid"))
-    assert find_files([mid, tones, mid]) == [mid, last, high, low, mid, mid]
+    found = [Path(each.source) for each in find_inputs([str(mid), str(tones), str(mid)])]
+    assert found == [mid, last, high, low, mid, mid]
 
 
 def refused(model: Path, tones: Path) -> dict[str, tuple[list[Any], str]]:
@@ -231,4 +232,7 @@ def test_results_replace_earlier_ones_whole_and_leave_nothing_beside(
     out.write_text("earlier\n" * 1000, encoding="utf-8")
     assert earshot("classify", tones, "--model", model, "--out", out).exit_code == 0
     assert len(rows(out.read_text("utf-8"))) == len(PITCHES_HZ)
-    assert sorted(p.suffix for p in tones.iterdir()) == [".csv", ".wav", ".wav", ".wav"]
+    kept = tones / "r.csv.job"
+    assert sorted(p.name for p in kept.iterdir()) == ["job.json", "lock"]
+    beside = set(tones.iterdir()) - {out, kept}
+    assert {p.suffix for p in beside} == {".wav"}

@@ -66,7 +66,7 @@ def test_results_go_to_stdout_and_messages_to_stderr(model: Path, tones: Path) -
     done = earshot("classify", tones, "--model", model)
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 5
-    assert done.stderr == "3 of 4 files classified, 1 failed\n"
+    assert done.stderr == "3 of 4 files classified, 1 failed (1 empty_audio)\n"
 
 
 @pytest.mark.parametrize("folders", [1, 2000], ids=["less than a buffer", "more than a pipe"])

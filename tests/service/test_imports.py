@@ -16,19 +16,32 @@ ROOT = Path(__file__).parents[2]
 LAYERS = ("data", "models", "service", "training")
 # The command line lists all commands beside one another.
 EXCEPTIONS = {("service/cli.py", "training")}
-NEVER_WHILE_SERVING = {"torch", "torchaudio", "librosa", "pandas", "sklearn", "scipy", "matplotlib"}
+NEVER_WHILE_SERVING = {
+    "torch",
+    "torchaudio",
+    "librosa",
+    "pandas",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "ray",
+    "pyarrow",
+    "fsspec",
+}
 
 SERVING = """
 import json, sys
 from pathlib import Path
 import service.app, service.cli, service.server
-from service.batch import classify_files
+from service.batch.hear import Options, hear
+from service.batch.inputs import Input
+import service.batch.run
 from service.classifier import Classifier
 from service.settings import Settings
 
 model, clip = Path(sys.argv[1]), Path(sys.argv[2])
 service.cli.build_app()
-[[row]] = classify_files(Classifier.open(model), [clip])
+row, _ = hear(Classifier.open(model), [Input(str(clip))], Options())
 
 import asyncio, httpx
 

@@ -1,0 +1,165 @@
+"""A recording of any length, read piece by piece: memory stays flat, also for ten hours.
+
+What it yields, put together, is what ``data.audio.decode`` gives for the whole file.
+"""
+
+import contextlib
+import mmap
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from data.audio import (
+    AudioError,
+    AudioLimits,
+    Waveform,
+    check_samples,
+    check_wav,
+    mono_blocks,
+    open_libsndfile,
+)
+from data.wav import PlainWav, parse_wav, read_mono
+from data.windows import block_loudness, loudest_of, loudness_block
+
+# Of files of one's own that are read in pieces, only what is no audio at all is refused.
+UNLIMITED = AudioLimits(max_bytes=1 << 62, max_seconds=float("inf"))
+_BLOCK_BYTES = 1 << 20
+
+
+def read_blocks(path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
+    """Pieces (samples,) float32 of a file, mono at ``sample_rate_hz``, none of them empty.
+
+    Raises:
+        AudioError: with a code of ``data.audio``; also in the middle, where the file is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            yield from _resampled(file, path, sample_rate_hz)
+    except FileNotFoundError as error:
+        raise AudioError("not_found", "no such file any more") from error
+    except OSError as error:
+        raise AudioError("unreadable", f"cannot be read: {error.strerror}") from error
+
+
+def stream_windows(
+    blocks: Iterable[Waveform], clip_samples: int, hop_samples: int
+) -> Iterator[tuple[int, Waveform]]:
+    """First sample and samples of the windows of ``data.windows.window_starts``, as they come."""
+    kept, first, start = np.zeros(0, np.float32), 0, 0
+    for block in blocks:
+        kept = np.concatenate([kept, block])
+        while start + clip_samples < first + len(kept):
+            yield start, kept[start - first : start - first + clip_samples].copy()
+            start += hop_samples
+        # A clip before the end stays: the last window may begin anywhere in it.
+        surplus = max(0, min(start - first, len(kept) - clip_samples))
+        kept, first = kept[surplus:], first + surplus
+    start = max(0, first + len(kept) - clip_samples)
+    yield start, kept[start - first :].copy()
+
+
+def loudest_window(
+    blocks: Callable[[], Iterator[Waveform]], clip_samples: int
+) -> tuple[int, Waveform, int]:
+    """First sample and samples of the stretch of ``loudest_start``, and how many there are in all.
+
+    ``blocks`` reads from the beginning: once to find the stretch, and again up to its end.
+
+    Raises:
+        AudioError: with a code of ``data.audio``.
+    """
+    block = loudness_block(clip_samples)
+    loudness, total, previous = [], 0, None
+    for piece in _whole_blocks(blocks(), block):
+        before = float(piece[0]) if previous is None else previous
+        loudness.append(block_loudness(piece, before, block))
+        total, previous = total + len(piece), float(piece[-1])
+    start = loudest_of(np.concatenate(loudness), total, clip_samples) if total > clip_samples else 0
+    return start, _stretch(blocks(), start, clip_samples), total
+
+
+def _stretch(blocks: Iterator[Waveform], start: int, samples: int) -> Waveform:
+    parts, position = [], 0
+    for block in blocks:
+        parts.append(block[max(0, start - position) : max(0, start + samples - position)])
+        position += len(block)
+        if position >= start + samples:
+            break
+    return np.concatenate(parts)
+
+
+def _whole_blocks(pieces: Iterable[Waveform], block: int) -> Iterator[Waveform]:
+    """The same samples in pieces of whole blocks; the last is what remains."""
+    rest = np.zeros(0, np.float32)
+    for piece in pieces:
+        joined = np.concatenate([rest, piece])
+        whole = len(joined) // block * block
+        if whole:
+            yield joined[:whole]
+        rest = joined[whole:]
+    if len(rest):
+        yield rest
+
+
+def _resampled(file: BinaryIO, path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
+    with _native(file, path) as (blocks, rate_hz):
+        checked = _checked(blocks)
+        if rate_hz == sample_rate_hz:
+            yield from checked
+            return
+        import soxr  # as in data.audio: not needed where rates agree
+
+        stream = soxr.ResampleStream(rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
+        for block in checked:
+            if len(resampled := stream.resample_chunk(block)):
+                yield resampled
+        if len(resampled := stream.resample_chunk(np.zeros(0, np.float32), last=True)):
+            yield resampled
+
+
+def _checked(blocks: Iterator[Waveform]) -> Iterator[Waveform]:
+    empty = True
+    for block in blocks:
+        check_samples(block)
+        empty = False
+        yield block
+    if empty:
+        raise AudioError("empty_audio", "the file has a header and no samples")
+
+
+@contextlib.contextmanager
+def _native(file: BinaryIO, path: Path) -> Iterator[tuple[Iterator[Waveform], int]]:
+    """Mono blocks at the file's own rate, and that rate."""
+    n_bytes = os.fstat(file.fileno()).st_size
+    if not n_bytes:
+        raise AudioError("empty_audio", "the file is empty (0 bytes)")
+    # Not closed by hand: a parsed header, also one in a traceback, still points into it.
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    head, wav = mapped[:32], parse_wav(mapped)
+    if wav is not None:
+        check_wav(wav, UNLIMITED)
+        # Samples are read, not mapped: a mapped file counts as memory, and one that becomes
+        # shorter ends the process.
+        wav, there = replace(wav, data=memoryview(b"")), len(wav.data)
+        del mapped
+    if wav is not None:
+        yield _wav_blocks(file, wav, there), wav.sample_rate_hz
+        return
+    with open_libsndfile(os.fsencode(path), head, n_bytes, UNLIMITED) as decoder:
+        yield mono_blocks(decoder, UNLIMITED), decoder.samplerate
+
+
+def _wav_blocks(file: BinaryIO, wav: PlainWav, n_bytes: int) -> Iterator[Waveform]:
+    frame_bytes = wav.channels * wav.bits // 8
+    left = n_bytes // frame_bytes * frame_bytes
+    file.seek(wav.start)
+    while left:
+        chunk = file.read(min(left, _BLOCK_BYTES // frame_bytes * frame_bytes))
+        if not chunk or len(chunk) % frame_bytes:
+            raise AudioError("truncated", "the file became shorter while it was read")
+        left -= len(chunk)
+        yield read_mono(replace(wav, data=memoryview(chunk)))

@@ -1,0 +1,1 @@
+"""Batch classification, from one file to a cluster. May import data, models and service.*."""

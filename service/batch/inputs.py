@@ -1,0 +1,192 @@
+"""What is to be classified: files, folders, globs, lists and URLs, one after the other.
+
+Nothing is held but what one folder needs, and the order is always the same. What cannot be found or
+read stays an input: its row will say so.
+"""
+
+import glob
+import io
+import os
+import sqlite3
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from data.containers import is_accepted
+from data.labels import RowProblem, stream_rows
+from service.batch.errors import BatchError
+from service.batch.remote import find_remote, is_remote
+
+AUDIO_SUFFIXES = frozenset(
+    {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64",
+     ".snd", ".w64", ".wav", ".wave"}
+)  # fmt: skip
+CSV_SUFFIXES, LIST_SUFFIXES = (".csv", ".tsv"), (".txt", ".lst", ".list")
+STANDARD_INPUT = "-"
+# More names of one folder than this are sorted on disk.
+_SORTED_IN_MEMORY = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One recording, or a stretch of it, with what is known before it is read.
+
+    source   path or URL
+    truth    the label it ought to get, where a list says so
+    stamp    with ``n_bytes`` tells whether a file was changed
+    problem  ``code: message`` of what is not to be read at all
+    """
+
+    source: str
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    truth: str = ""
+    n_bytes: int = -1
+    stamp: str = ""
+    problem: str = ""
+
+
+def find_inputs(paths: Sequence[str], audio_dir: Path | None = None) -> Iterator[Input]:
+    """Every input under the paths, in the order given; folders are searched by suffix, by name.
+
+    A path is a file, a folder (searched recursively; links to folders are not followed, so that a
+    loop ends), a glob, a URL, a CSV with a column of file names, a text file with one a line, or
+    ``-``: such a list, or audio, on standard input. Relative names in a list are relative to
+    ``audio_dir``, or to the list; those on standard input to the working folder.
+
+    Raises:
+        LabelsError: a CSV that cannot be read.
+        BatchError: a list or a URL that cannot be read.
+    """
+    for path in paths:
+        for found in _expand(path, audio_dir):
+            if found.source == STANDARD_INPUT and len(paths) > 1:
+                raise BatchError("audio on standard input is classified alone; leave out the rest")
+            yield found if found.problem or found.n_bytes >= 0 else _with_stamp(found)
+
+
+def _expand(path: str, audio_dir: Path | None) -> Iterator[Input]:
+    if path == STANDARD_INPUT:
+        return _standard_input(audio_dir)
+    if is_remote(path):
+        return _remote(path)
+    if is_folder(path):
+        return _search(path)
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in (*CSV_SUFFIXES, *LIST_SUFFIXES):
+        read = _of_csv if suffix in CSV_SUFFIXES else _of_list
+        return read(Path(path), audio_dir)
+    is_glob = glob.has_magic(path) and not os.path.lexists(path)
+    return _of_glob(path) if is_glob else iter([Input(path)])
+
+
+def _remote(url: str) -> Iterator[Input]:
+    for source, n_bytes, stamp in find_remote(url, AUDIO_SUFFIXES):
+        yield Input(source, n_bytes=n_bytes, stamp=stamp)
+
+
+def _of_glob(pattern: str) -> Iterator[Input]:
+    for path in _sorted((name, False) for name in glob.iglob(pattern, recursive=True)):
+        # What ** finds inside a folder it finds by itself.
+        if not is_folder(path[0]):
+            yield Input(path[0])
+        elif "**" not in pattern:
+            yield from _search(path[0])
+
+
+def _of_csv(path: Path, audio_dir: Path | None) -> Iterator[Input]:
+    for row in stream_rows(path, audio_dir):
+        if isinstance(row, RowProblem):
+            yield Input(row.filename or f"{path}:{row.line}", problem=f"bad_row: {row}")
+            continue
+        source = row.filename if is_remote(row.filename) else str(row.path)
+        yield Input(source, row.start_seconds, row.end_seconds, row.label)
+
+
+def _of_list(path: Path, audio_dir: Path | None) -> Iterator[Input]:
+    try:
+        with path.open("rb") as file:
+            yield from _named(file, audio_dir or path.parent)
+    except OSError as error:
+        raise BatchError(f"cannot read the list {path}: {error.strerror}") from error
+
+
+def _standard_input(audio_dir: Path | None) -> Iterator[Input]:
+    # A stream in memory, in a test say, cannot be looked into and is a list.
+    buffered = sys.stdin.buffer
+    if isinstance(buffered, io.BufferedReader) and is_accepted(buffered.peek(32)[:32]):
+        return iter([Input(STANDARD_INPUT)])
+    return _named(sys.stdin.buffer, audio_dir or Path())
+
+
+def _named(lines: Iterable[bytes], folder: Path) -> Iterator[Input]:
+    """Names, one a line, or ended by NUL each (``find -print0``)."""
+    for line in lines:
+        for name in line.split(b"\0") if b"\0" in line else [line.strip(b"\r\n")]:
+            if name.strip(b"\r\n "):
+                text = os.fsdecode(name)
+                yield Input(text if is_remote(text) else str(folder / text))
+
+
+def _search(folder: str) -> Iterator[Input]:
+    """Depth first; what begins with a dot is hidden: "._a.wav" is a note of macOS, no audio."""
+    try:
+        with os.scandir(folder) as entries:
+            names = _sorted(pair for entry in entries if (pair := _wanted(entry)) is not None)
+            for name, nested in names:
+                path = os.path.join(folder, name)
+                if nested:
+                    yield from _search(path)
+                else:
+                    yield Input(path)
+    except OSError:
+        yield Input(folder, problem="unreadable: a folder that may not be searched")
+
+
+def _wanted(entry: "os.DirEntry[str]") -> tuple[str, bool] | None:
+    """Name of a folder or of an audio file, and which of the two it is."""
+    if entry.name.startswith("."):
+        return None
+    if entry.is_dir(follow_symlinks=False):
+        return entry.name, True
+    if os.path.splitext(entry.name)[1].lower() not in AUDIO_SUFFIXES:
+        return None
+    return None if entry.is_symlink() and is_folder(entry.path) else (entry.name, False)
+
+
+def _sorted(names: Iterator[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+    """Names in order of their bytes; a great many are sorted in a temporary database on disk."""
+    few = [pair for _, pair in zip(range(_SORTED_IN_MEMORY), names, strict=False)]
+    if len(few) < _SORTED_IN_MEMORY:
+        yield from sorted(few, key=lambda pair: os.fsencode(pair[0]))
+        return
+    with closing(sqlite3.connect("")) as database:  # SQLite deletes it when it is closed
+        database.execute("CREATE TABLE n (name BLOB PRIMARY KEY, folder INTEGER) WITHOUT ROWID")
+        for part in (few, names):
+            rows = ((os.fsencode(name), nested) for name, nested in part)
+            database.executemany("INSERT OR REPLACE INTO n VALUES (?, ?)", rows)
+        del few
+        for name, nested in database.execute("SELECT name, folder FROM n ORDER BY name"):
+            yield os.fsdecode(name), bool(nested)
+
+
+def _with_stamp(found: Input) -> Input:
+    if found.source == STANDARD_INPUT or is_remote(found.source):
+        return found
+    try:
+        status = os.stat(found.source)
+    except (OSError, ValueError):  # reading it will tell
+        return found
+    if stat.S_ISDIR(status.st_mode):
+        return replace(found, problem="not_found: a folder where a file is wanted")
+    return replace(found, n_bytes=status.st_size, stamp=str(status.st_mtime_ns))
+
+
+def is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (OSError, ValueError):  # a name too long, say: its row will tell
+        return False

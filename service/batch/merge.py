@@ -1,0 +1,87 @@
+"""The results of a scheduler's tasks, put together as if one run had made them."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.staging import staged_file
+from service.batch.errors import BatchError
+from service.batch.job import State, Tally
+from service.batch.run import JOB_SUFFIX, check_place
+
+_MERGED = ("csv", "jsonl", "parquet")
+
+
+def merge(pieces: Sequence[Path], out: Path) -> Tally:
+    """Join the results of all pieces of a run, in their order, into ``out``.
+
+    Raises:
+        BatchError: a piece that is missing, unfinished, twice, or of another run.
+        OutputError: ``out`` cannot be written.
+    """
+    states = {path: _state(path) for path in pieces}
+    first = states[pieces[0]]
+    form = str(first.settings["format"])
+    if form not in _MERGED:
+        raise BatchError(f"{form} is not merged: each recording has a file of its own already")
+    for path, state in states.items():
+        changed = [d for d in first.differences(state) if not d.startswith("shard ")]
+        if changed:
+            raise BatchError(f"{path} is of another run than {pieces[0]}: {'; '.join(changed)}")
+    ordered = _in_order(states)
+    check_place(out, form)
+    with staged_file(out) as staging:
+        _join_parquet(ordered, staging) if form == "parquet" else _join_text(
+            ordered, staging, headers=form == "csv"
+        )
+    return sum((Tally(**(states[path].tally or {})) for path in ordered), Tally())
+
+
+def _state(results: Path) -> State:
+    folder = results.with_name(results.name + JOB_SUFFIX)
+    state = State.load(folder) if results.exists() else None
+    if state is None:
+        what = f"{folder.name} is missing beside it" if results.exists() else "no such file"
+        raise BatchError(f"{results}: {what}; give the results of `classify --num-shards`")
+    if state.results is None:
+        raise BatchError(f"{results} is not finished; run its task again")
+    return state
+
+
+def _in_order(states: dict[Path, State]) -> list[Path]:
+    """The pieces from the first to the last, each once."""
+    found: dict[int, Path] = {}
+    count = 0
+    for path, state in states.items():
+        index, _, text = str(state.settings["shard"]).partition(" of ")
+        count = int(text)
+        if int(index) in found:
+            raise BatchError(f"{path} and {found[int(index)]} are the same piece; give each once")
+        found[int(index)] = path
+    missing = [str(index) for index in range(count) if index not in found]
+    if missing:
+        raise BatchError(
+            f"of {count} pieces {', '.join(missing[:20])} {'is' if len(missing) == 1 else 'are'} "
+            "missing; run those tasks, or name their results too"
+        )
+    return [found[index] for index in sorted(found)]
+
+
+def _join_text(pieces: Sequence[Path], staging: Path, *, headers: bool) -> None:
+    with staging.open("wb") as joined:
+        for number, path in enumerate(pieces):
+            with path.open("rb") as file:
+                if headers and number:
+                    file.readline()
+                shutil.copyfileobj(file, joined, 1 << 20)
+
+
+def _join_parquet(pieces: Sequence[Path], staging: Path) -> None:
+    from pyarrow import parquet  # it has written the pieces
+
+    schema = parquet.read_schema(pieces[0])
+    with parquet.ParquetWriter(staging, schema) as writer:
+        for path in pieces:
+            file = parquet.ParquetFile(path)
+            for group in range(file.num_row_groups):
+                writer.write_table(file.read_row_group(group))

@@ -1,0 +1,126 @@
+"""Recordings at a URL (s3://, gs://, https://, ...), through fsspec of the extra ``remote``."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from data.audio import AudioError
+from service.batch.errors import BatchError
+
+_ADVICE = "install it with: pip install 'earshot[remote]'"
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URL rather than a file name."""
+    scheme, separator, _ = path.partition("://")
+    return bool(separator) and scheme.replace("+", "").isalnum()
+
+
+def find_remote(url: str, suffixes: frozenset[str]) -> Iterator[tuple[str, int, str]]:
+    """(URL, bytes or -1, stamp) of a file, of each audio file under a folder, or of a glob's files.
+
+    Raises:
+        BatchError: a protocol that is not known, or a place that cannot be listed.
+    """
+    with _told(url):
+        system, path = _open_system(url)
+        found: Iterable[tuple[str, Any]]
+        if "*" in path:
+            found = sorted(system.glob(path, detail=True).items())
+        elif url.endswith("/") or (not _is_http(url) and system.isdir(path)):
+            found = _walk(system, path, suffixes)
+        else:
+            found = [(path, _facts(system, path))]
+        for name, facts in found:
+            yield _url(system, name), int(facts.get("size") or -1), _stamp(facts)
+
+
+def fetch(url: str, max_bytes: int) -> bytes | None:
+    """The bytes at a URL, or None where there are more than ``max_bytes``.
+
+    Raises:
+        AudioError: ``not_found`` or ``unreadable``.
+    """
+    with _as_audio_error(), _told(url):
+        system, path = _open_system(url)
+        with system.open(path, "rb", block_size=max_bytes) as file:
+            blob = bytes(file.read(max_bytes + 1))
+    return blob if len(blob) <= max_bytes else None
+
+
+@contextlib.contextmanager
+def fetched(url: str) -> Iterator[Path]:
+    """What is at a URL as a temporary file, for what is too large for memory.
+
+    Raises:
+        AudioError: ``not_found`` or ``unreadable``.
+    """
+    with tempfile.TemporaryDirectory(prefix="earshot-") as folder:
+        local = Path(folder, "recording")
+        with _as_audio_error(), _told(url):
+            system, path = _open_system(url)
+            system.get_file(path, str(local))
+        yield local
+
+
+def _walk(system: Any, folder: str, suffixes: frozenset[str]) -> Iterator[tuple[str, Any]]:
+    for _, folders, files in system.walk(folder, detail=True):
+        folders_in_order = sorted(folders)
+        for name in sorted(files):
+            if Path(name).suffix.lower() in suffixes and not name.startswith("."):
+                yield files[name]["name"], files[name]
+        for name in folders_in_order:
+            yield from _walk(system, folders[name]["name"], suffixes)
+        return  # deeper ones were walked here, in order
+
+
+def _open_system(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(url)
+    return system, path
+
+
+def _facts(system: Any, path: str) -> Any:
+    try:
+        return system.info(path)
+    except FileNotFoundError:
+        return {}  # reading it will tell
+
+
+def _stamp(facts: Any) -> str:
+    keys = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "generation")
+    return str(next((facts[key] for key in keys if facts.get(key)), ""))
+
+
+def _url(system: Any, path: str) -> str:
+    return str(system.unstrip_protocol(path))
+
+
+def _is_http(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
+
+
+@contextlib.contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Errors of fsspec and of the libraries under it, each of which has its own, as one."""
+    try:
+        yield
+    except ImportError as error:
+        raise BatchError(f"{url} needs {error.name or error}; {_ADVICE}") from error
+    except (AudioError, BatchError, FileNotFoundError):
+        raise
+    except Exception as error:
+        raise BatchError(f"cannot read {url}: {type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def _as_audio_error() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise AudioError("not_found", "nothing at this address") from error
+    except BatchError as error:
+        raise AudioError("unreadable", str(error)) from error

@@ -1,0 +1,64 @@
+"""One row of the results, and how rows are kept until they are put together."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+COLUMNS = ("filename", "start", "end", "label", "score", "status", "error")
+SCORE_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: times in seconds, ``scores`` best first; a failed input has an error only.
+
+    ``label`` is that of the best score, or ``unknown`` where the classifier rejects; empty where no
+    window scored high enough. ``truth`` is the label that the input's list gives it.
+    """
+
+    filename: str
+    start: float | None = None
+    end: float | None = None
+    label: str = ""
+    scores: tuple[tuple[str, float], ...] = ()
+    error: str = ""
+    truth: str = ""
+
+    @property
+    def status(self) -> str:
+        return "error" if self.error else "ok"
+
+    def touches(self, later: "Row") -> bool:
+        """Whether a later hit of the same input goes on with this one."""
+        if self.end is None or later.start is None:
+            return False
+        return (
+            self.label == later.label
+            and self.filename == later.filename
+            and later.start <= self.end
+        )
+
+    def merged(self, later: "Row") -> "Row":
+        """Both as one, with the scores of the better."""
+        best = max(self, later, key=lambda row: row.scores[0][1])
+        return replace(best, start=self.start, end=later.end)
+
+    def to_line(self) -> str:
+        """A line of JSON, for ``of_line``."""
+        values = (
+            self.filename, self.start, self.end, self.label, self.scores, self.error, self.truth
+        )  # fmt: skip
+        return json.dumps(values) + "\n"
+
+    @classmethod
+    def of_line(cls, line: str) -> "Row":
+        filename, start, end, label, scores, error, truth = json.loads(line)
+        pairs: tuple[Any, ...] = tuple((name, score) for name, score in scores)
+        return cls(filename, start, end, label, pairs, error, truth)
+
+
+def printable(name: str) -> str:
+    """A file name as text; bytes that are no UTF-8 are written as ``\\xNN``."""
+    if name.isascii():
+        return name
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,84 @@
+"""A run in pieces, one for each task of a scheduler's array, and the names of their results."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.batch.errors import BatchError
+from service.batch.job import Shard
+
+# (task's number, number of tasks, first number) in the environment of an array's tasks. Sources:
+# Slurm's sbatch manual, "Job array support"; AWS Batch, "Array job environment variables";
+# Kubernetes, "Indexed Job", which does not tell how many there are.
+_VARIABLES = (
+    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
+    ("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE", ""),
+    ("JOB_COMPLETION_INDEX", "", ""),
+)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One of ``count`` pieces of a run, counted from 0."""
+
+    index: int
+    count: int
+
+    @property
+    def whole(self) -> bool:
+        return self.count == 1
+
+    def named(self, out: Path) -> Path:
+        """results.csv -> results-00002-of-00010.csv; the name itself where there is one piece."""
+        if self.whole:
+            return out
+        return out.with_name(f"{out.stem}-{self.index:05}-of-{self.count:05}{out.suffix}")
+
+    def of(self, shards: Sequence[Shard]) -> list[Shard]:
+        """The shards of this piece: neighbours, with about as many inputs as every other piece."""
+        total = shards[-1].first + shards[-1].count if shards else 0
+        return [s for s in shards if s.first * self.count // total == self.index]
+
+
+def find_piece(
+    index: int | None, count: int | None, environment: Mapping[str, str] = os.environ
+) -> tuple[Piece, str]:
+    """The piece that options or the scheduler's variables ask for, and which variable did.
+
+    Raises:
+        BatchError: a number that is missing or out of range.
+    """
+    told, told_count, variable = _told(environment)
+    if count is None and index is None and (told is None or told_count is None):
+        return Piece(0, 1), ""
+    if count == 1 and index is None:
+        return Piece(0, 1), ""
+    count = told_count if count is None else count
+    used = variable if index is None else ""
+    index = told if index is None else index
+    if count is None:
+        raise BatchError(f"--shard-index {index} needs --num-shards: how many shards there are")
+    if index is None:
+        raise BatchError(
+            f"--num-shards {count} needs --shard-index: a number from 0 to {count - 1}"
+        )
+    if not 0 <= index < count:
+        raise BatchError(
+            f"--shard-index {index} is out of range; with --num-shards {count} it is from 0 to "
+            f"{count - 1}"
+        )
+    return Piece(index, count), used
+
+
+def _told(environment: Mapping[str, str]) -> tuple[int | None, int | None, str]:
+    for name, size, first in _VARIABLES:
+        number = _number(environment, name)
+        if number is not None:
+            return number - (_number(environment, first) or 0), _number(environment, size), name
+    return None, None, ""
+
+
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name, "")
+    return int(text) if text.isdecimal() else None

@@ -1,0 +1,202 @@
+"""Processes that decode and classify, so that one that dies takes nothing with it but a file.
+
+A process works on one shard at a time and tells in shared memory which input it is at. When it
+dies, another starts the shard again; an input at which it dies twice is quarantined, as an error
+row, and the rest goes on. So a process that something else has killed costs nobody a row.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from data.errors import EarshotError
+from models.device import Device
+from service.batch.errors import BatchError
+from service.batch.hear import Options
+from service.batch.inputs import Input
+from service.batch.job import Shard, Tally, write_part
+from service.classifier import Classifier
+
+# A new process each, which inherits no session and no lock (onnxruntime issues 9800 and 31961).
+_CONTEXT = multiprocessing.get_context("spawn")
+# Positions in shared memory.
+_TICKS, _AT = range(2)
+_CRASHES_TO_QUARANTINE = 2
+_STARTS = 3
+# Pieces of a recording are read within moments; what takes this long will not come.
+STALL_SECONDS = 300.0
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all workers of a run share: where it is kept, and how to classify."""
+
+    folder: Path
+    model: Path
+    options: Options
+    reject: bool = False
+    device: Device = "cpu"
+    stall_seconds: float = STALL_SECONDS
+
+    def open_classifier(self) -> Classifier:
+        """The model, opened in this process."""
+        return Classifier.open(self.model, self.device, reject=self.reject)
+
+
+class Worker:
+    """One process at a time; a new one where the last has died."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._process: Any = None
+        self._line: Connection | None = None
+        self._shared: Any = _CONTEXT.RawArray("q", 2)
+        self._stopped = False
+
+    def run(self, shard: Shard) -> Tally:
+        """Classify a shard and write its rows.
+
+        Raises:
+            BatchError: the process cannot start, the model fails, or rows cannot be written.
+        """
+        quarantined: dict[int, str] = {}
+        crashes: Counter[int] = Counter()
+        while True:
+            ended = self._attempt(shard, quarantined)
+            if isinstance(ended, Tally):
+                self._shared[_AT] = -1
+                return ended
+            if self._stopped:
+                raise BatchError("stopped")
+            at = int(self._shared[_AT])
+            crashes[at] += 1
+            if at < 0 and crashes[at] >= _STARTS:
+                raise BatchError(f"a worker process does not start: {ended}")
+            if at >= 0 and crashes[at] >= _CRASHES_TO_QUARANTINE:
+                code = "timed_out" if ended.startswith("no progress") else "decoder_crashed"
+                quarantined[at] = f"{code}: the process that read it ended, twice: {ended}"
+
+    def at(self) -> int:
+        """The input of the current shard that is being read, from 0."""
+        return max(0, int(self._shared[_AT]))
+
+    def stop(self) -> None:
+        """End the process for good, also in the middle of a shard that another thread waits for."""
+        self._stopped = True
+        self._close()
+
+    def _close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+    def _attempt(self, shard: Shard, quarantined: dict[int, str]) -> Tally | str:
+        """The tally of a shard, or what became of the process."""
+        if self._process is None:
+            self._start()
+        assert self._line is not None  # noqa: S101
+        self._shared[_AT] = -1
+        with contextlib.suppress(BrokenPipeError):
+            self._line.send((shard, quarantined))
+        try:
+            answer = self._answer()
+        except EOFError:
+            self._process.join()
+            ended = _how(self._process.exitcode)
+            self._close()
+            return ended
+        if answer is None:
+            self._close()
+            return f"no progress for {self._task.stall_seconds:g} s"
+        if isinstance(answer, str):
+            raise BatchError(answer)
+        return answer
+
+    def _answer(self) -> Tally | str | None:
+        """What the process sends: a tally or what is wrong; None when it has come to a stop."""
+        assert self._line is not None  # noqa: S101
+        ticks, since = -1, time.monotonic()
+        while not self._line.poll(_POLL_SECONDS):
+            if ticks != (ticks := int(self._shared[_TICKS])):
+                since = time.monotonic()
+            elif time.monotonic() - since > self._task.stall_seconds:
+                return None
+        answer: Tally | str = self._line.recv()
+        return answer
+
+    def _start(self) -> None:
+        self._line, theirs = _CONTEXT.Pipe()
+        process = _CONTEXT.Process(
+            target=_serve, args=(theirs, self._task, self._shared), daemon=True
+        )
+        process.start()
+        self._process = process
+        theirs.close()  # so that its end is heard
+
+
+def _serve(line: Connection, task: Task, shared: Sequence[int]) -> None:
+    """The life of a worker process: shards in, tallies or one sentence out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Decoders write remarks about damaged files to stderr, past Python, into the progress bar.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    try:
+        classifier = task.open_classifier()
+    except EarshotError as error:
+        line.send(str(error))
+        return
+    while True:
+        try:
+            shard, quarantined = line.recv()
+        except EOFError:
+            return
+        try:
+            at = _Place(shared)
+            tally = write_part(task.folder, shard, classifier, task.options, quarantined, at.moved)
+        except (EarshotError, OSError) as error:
+            line.send(str(error))
+        else:
+            line.send(tally)
+
+
+class _Place:
+    """Tells in shared memory which input is being read, and that something moves."""
+
+    def __init__(self, shared: Any) -> None:
+        self._shared = shared
+        self._last: Input | None = None
+
+    def moved(self, source: Input) -> None:
+        self._shared[_TICKS] += 1
+        if source is not self._last:
+            self._last = source
+            self._shared[_AT] += 1
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its workers; they see it go."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _how(exit_code: int) -> str:
+    if exit_code < 0:
+        with contextlib.suppress(ValueError):
+            return f"signal {signal.Signals(-exit_code).name}"
+    return f"exit code {exit_code}"

@@ -10,10 +10,11 @@ import os
 import sqlite3
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from data.containers import is_accepted
 from data.labels import RowProblem, stream_rows
@@ -28,6 +29,7 @@ CSV_SUFFIXES, LIST_SUFFIXES = (".csv", ".tsv"), (".txt", ".lst", ".list")
 STANDARD_INPUT = "-"
 # More names of one folder than this are sorted on disk.
 _SORTED_IN_MEMORY = 20_000
+_LIST_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +124,23 @@ def _standard_input(audio_dir: Path | None) -> Iterator[Input]:
     return _named(sys.stdin.buffer, audio_dir or Path())
 
 
-def _named(lines: Iterable[bytes], folder: Path) -> Iterator[Input]:
-    """Names, one a line, or ended by NUL each (``find -print0``)."""
-    for line in lines:
-        for name in line.split(b"\0") if b"\0" in line else [line.strip(b"\r\n")]:
-            if name.strip(b"\r\n "):
-                text = os.fsdecode(name)
-                yield Input(text if is_remote(text) else str(folder / text))
+def _named(file: BinaryIO, folder: Path) -> Iterator[Input]:
+    """Names, one a line, or each ended by NUL (``find -print0``), as their beginning tells."""
+    for name in _separated(file):
+        if name.strip():
+            text = os.fsdecode(name)
+            yield Input(text if is_remote(text) else str(folder / text))
+
+
+def _separated(file: BinaryIO) -> Iterator[bytes]:
+    chunk = rest = file.read(_LIST_BYTES)
+    by_nul = b"\0" in chunk
+    while chunk:
+        *names, rest = rest.split(b"\0" if by_nul else b"\n")
+        yield from names if by_nul else (name.rstrip(b"\r") for name in names)
+        chunk = file.read(_LIST_BYTES)
+        rest += chunk
+    yield rest if by_nul else rest.rstrip(b"\r")
 
 
 def _search(folder: str) -> Iterator[Input]:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 
 import ray
@@ -11,6 +12,9 @@ from service.batch.errors import BatchError
 
 # Sends nothing to anybody, and prints no bars of its own. Set before Ray starts.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+
+
+_ANSWER_SECONDS = 10.0
 
 
 @contextlib.contextmanager
@@ -22,6 +26,8 @@ def ray_session(address: str | None) -> Iterator[None]:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    if address is not None and address != "auto":
+        _knock(address)
     try:
         ray.init(
             address=address, include_dashboard=False if address is None else None,
@@ -29,7 +35,7 @@ def ray_session(address: str | None) -> Iterator[None]:
             log_to_driver=False, logging_level=logging.ERROR,
         )  # fmt: skip
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise BatchError(f"no Ray cluster at {address}: {error}") from error
+        raise BatchError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
@@ -39,3 +45,14 @@ def ray_session(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray itself asks for minutes before it gives up."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise BatchError(
+            f"no Ray cluster at {address}: {error}; give host:port, or auto"
+        ) from error

@@ -121,6 +121,6 @@ def _as_audio_error() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise AudioError("not_found", "nothing at this address") from error
+        raise AudioError("not_found", "nothing at this address, or nobody answers there") from error
     except BatchError as error:
         raise AudioError("unreadable", str(error)) from error

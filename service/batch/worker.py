@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import EarshotError
+from data.staging import OutputError
 from models.device import Device
 from service.batch.errors import BatchError
 from service.batch.hear import Options
@@ -167,7 +168,9 @@ def _serve(line: Connection, task: Task, shared: Sequence[int]) -> None:
         try:
             at = _Place(shared)
             tally = write_part(task.folder, shard, classifier, task.options, quarantined, at.moved)
-        except (EarshotError, OSError) as error:
+        except OutputError as error:
+            line.send(f"{error}; what is finished is kept, and the same command goes on from there")
+        except EarshotError as error:
             line.send(str(error))
         else:
             line.send(tally)

@@ -1,0 +1,101 @@
+"""A recording in pieces is what it is as a whole, to the last bit."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from data import recording
+from data.audio import AudioError, decode
+from data.recording import loudest_window, read_blocks, stream_windows
+from data.windows import loudest_start, window_starts
+from tests.fixtures.sounds import noise, placed, tone, wav
+
+CLIP, RATE_HZ = 8_000, 8_000
+SOUND = placed(tone("mid"), 7.3, noise(11.07, 0.01))
+
+
+def write(folder: Path, form: str, rate_hz: int, channels: int, subtype: str | None) -> Path:
+    path = folder / f"a.{form.lower()}"
+    sound = np.stack([SOUND, *[0.5 * SOUND] * (channels - 1)], axis=1)
+    soundfile.write(path, sound, rate_hz, format=form, subtype=subtype)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype"), [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAV", "ULAW"),
+                          ("FLAC", None), ("OGG", None), ("MP3", None), ("AIFF", "PCM_16")],
+)  # fmt: skip
+@pytest.mark.parametrize(("rate_hz", "channels"), [(8_000, 1), (16_000, 2), (44_100, 1)])
+def test_pieces_are_the_whole(
+    tmp_path: Path, form: str, subtype: str | None, rate_hz: int, channels: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(recording, "_BLOCK_BYTES", 4096)
+    path = write(tmp_path, form, rate_hz, channels, subtype)
+    whole = decode(path.read_bytes(), RATE_HZ).waveform
+    pieces = list(read_blocks(path, RATE_HZ))
+    assert form != "WAV" or subtype == "ULAW" or len(pieces) > 3
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize("samples", [1, 100, CLIP - 1, CLIP, CLIP + 1, CLIP + 700, 5 * CLIP + 3])
+@pytest.mark.parametrize("block", [1, 999, 8_000, 50_000])
+@pytest.mark.parametrize("hop", [700, 2_000, 9_000])
+def test_windows_of_pieces_are_those_of_the_whole(samples: int, block: int, hop: int) -> None:
+    if block == 1 and samples > CLIP + 1:
+        pytest.skip("slow, and nothing new")
+    whole = np.arange(samples, dtype=np.float32)
+    blocks = [whole[i : i + block] for i in range(0, samples, block)]
+    found = list(stream_windows(blocks, CLIP, hop))
+    starts = window_starts(samples, CLIP, hop).tolist()
+    assert [start for start, _ in found] == starts
+    for start, window in found:
+        np.testing.assert_array_equal(window, whole[start : start + CLIP])
+
+
+@pytest.mark.parametrize("samples", [100, CLIP, CLIP + 1, len(SOUND)])
+@pytest.mark.parametrize("block", [997, 8_000, 200_000])
+def test_the_loudest_window_of_pieces_is_that_of_the_whole(samples: int, block: int) -> None:
+    whole = SOUND[-samples:]
+    start, window, total = loudest_window(
+        lambda: iter([whole[i : i + block] for i in range(0, samples, block)]), CLIP
+    )
+    assert total == samples
+    assert start == (loudest_start(whole, CLIP) if samples > CLIP else 0)
+    np.testing.assert_array_equal(window, whole[start : start + CLIP])
+
+
+def test_broken_recordings_have_the_codes_of_whole_ones(tmp_path: Path) -> None:
+    good = wav(SOUND)
+    nan = wav(np.full(9_000, np.nan), subtype="FLOAT")
+    cases = {
+        b"": "empty_audio", good[:44]: "truncated", good[:-100]: "truncated", nan: "not_finite",
+        b"RIFF": "unsupported_format", b"\x89PNG" + bytes(100): "unsupported_format",
+    }  # fmt: skip
+    for blob, code in cases.items():
+        (tmp_path / "a").write_bytes(blob)
+        with pytest.raises(AudioError) as streamed:
+            list(read_blocks(tmp_path / "a", RATE_HZ))
+        with pytest.raises(AudioError) as whole:
+            decode(blob, RATE_HZ)
+        assert streamed.value.code == whole.value.code == code
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read_is_truncated(
+    tmp_path: Path, write_wav: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "_BLOCK_BYTES", 4096)
+    path = write_wav("a.wav", SOUND)
+    blocks = read_blocks(path, RATE_HZ)
+    next(blocks)
+    with path.open("r+b") as file:
+        file.truncate(20_000)
+    with pytest.raises(AudioError) as error:
+        list(blocks)
+    assert error.value.code == "truncated"
+    with pytest.raises(AudioError) as gone:
+        list(read_blocks(tmp_path / "none.wav", RATE_HZ))
+    assert gone.value.code == "not_found"

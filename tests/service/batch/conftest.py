@@ -1,0 +1,54 @@
+"""Real runs of the command, in processes of their own."""
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
+
+COMMAND = [sys.executable, "-c", "from service.cli import main; main()"]
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A folder of 300 files, of which every hundredth is broken."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(300):
+        label = list(PITCHES_HZ)[number % 3]
+        sound = tone(label) + noise(0.4, 0.01, seed=number)
+        blob = b"RIFF" if number % 100 == 50 else wav(sound)
+        (folder / f"{number:04}.wav").write_bytes(blob)
+    return folder
+
+
+@pytest.fixture
+def process() -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run the command to its end in a process of its own."""
+
+    def run(
+        *arguments: object,
+        environment: dict[str, str] | None = None,
+        code: int = 0,
+        **named: object,
+    ) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False,
+            timeout=200, env=os.environ | (environment or {}), **named,  # type: ignore[call-overload]
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr
+        assert done.returncode == code, done.stderr
+        return done
+
+    return run
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV of results."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

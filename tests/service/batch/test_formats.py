@@ -1,0 +1,145 @@
+"""Each format is read back by a reader that is not ours."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import crowsetta
+import pandas as pd
+import pytest
+from pyarrow import parquet
+
+from data.errors import EarshotError
+from service.batch.formats import Layout, open_writer, output_format
+from service.batch.rows import Row
+from tests.fixtures.sounds import noise, placed, tone, wav
+from tests.service.batch.conftest import rows
+
+# Seconds of the calls in a/day.wav.
+CALLS = {"low": (1.0, 1.4), "high": (4.0, 4.4)}
+
+Process = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def field(tmp_path: Path) -> Path:
+    """Recordings of a day: two calls, silence, two of one name, and one that is broken."""
+    folder = tmp_path / "field"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+    calls = placed(tone("low"), 1.0, placed(tone("high"), 4.0, noise(6.0, 0.001)))
+    (folder / "a" / "day.wav").write_bytes(wav(calls))
+    (folder / "b" / "day.wav").write_bytes(wav(noise(6.0, 0.001)))
+    (folder / "b" / "day.flac").write_bytes(b"fLaC")
+    (folder / "tab\tand\nline.wav").write_bytes(wav(tone("mid")))
+    return folder
+
+
+def classify(process: Process, model: Path, field: Path, *arguments: object) -> None:
+    common = ["--windows", "--min-score", "0.9", "--merge", "--model", model]
+    process("classify", field, *common, *arguments, code=1)
+
+
+def test_audacity_tracks(process: Process, model: Path, field: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tracks"
+    classify(process, model, field, "--out", out, "--format", "audacity")
+    track = crowsetta.formats.seq.AudSeq.from_file(out / "a" / "day.txt").to_seq()
+    hits = list(zip(track.onsets_s, track.offsets_s, track.labels, strict=True))
+    for call, (begin, stop) in CALLS.items():
+        assert any(label == call and start <= begin and stop <= end for start, end, label in hits)
+    assert (out / "tab and line.txt").read_text("utf-8").count("\n") == 1
+    index = rows(out / "index.csv")
+    assert [row["status"] for row in index].count("error") == 1
+    assert {Path(row["filename"]).suffix for row in index} == {".wav", ".flac"}
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # in crowsetta
+def test_raven_tables(process: Process, model: Path, field: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tables"
+    classify(process, model, field, "--out", out, "--format", "raven")
+    path = out / "a" / "day.selections.txt"
+    table = crowsetta.formats.bbox.Raven.from_file(path, annot_col="Label").to_bbox()
+    for label, (start, end) in CALLS.items():
+        assert any(box.label == label and box.onset <= start <= end <= box.offset for box in table)
+    assert {box.high_freq for box in table} == {4000.0}
+    frame = pd.read_csv(path, sep="\t")
+    assert frame["Selection"].tolist() == list(range(1, len(frame) + 1))
+    assert set(frame["Begin Path"]) == {str(field / "a" / "day.wav")}
+    assert frame["File Offset (s)"].tolist() == frame["Begin Time (s)"].tolist()
+    classify(process, model, field, "--out", out, "--format", "raven", "--restart")
+
+
+def test_parquet_csv_and_json_lines_hold_the_same(
+    process: Process, model: Path, field: Path, tmp_path: Path
+) -> None:
+    frames = []
+    for suffix, read in (("csv", pd.read_csv), ("jsonl", read_json), ("parquet", pd.read_parquet)):
+        out = tmp_path / f"r.{suffix}"
+        classify(process, model, field, "--out", out)
+        frame = read(out)  # type: ignore[operator]
+        frames.append(frame.astype({"start": float, "end": float, "score": float}))
+    for other in frames[1:]:
+        pd.testing.assert_frame_equal(frames[0], other, check_dtype=False)
+    schema = parquet.read_schema(tmp_path / "r.parquet")
+    assert [str(kind) for kind in schema.types[:5]] == [
+        "string", "double", "double", "string", "double"
+    ]  # fmt: skip
+
+
+def read_json(path: Path) -> pd.DataFrame:
+    return pd.read_json(path, lines=True)
+
+
+def test_three_recordings_that_would_have_one_name_have_three(tmp_path: Path) -> None:
+    place = tmp_path / "tracks"
+    names = ["x/day.wav", "x/day.flac", "x/day.wav", "x/day.wav"]
+    with open_writer(place, Layout("audacity", base=Path())) as writer:
+        for number, name in enumerate(names):
+            writer.write(Row(name, 0.0, 1.0, f"l{number}", (("l", 1.0),)))
+    tracks = {path.name: path.read_text("utf-8") for path in (place / "x").iterdir()}
+    labels = {name: text.split()[2::3] for name, text in tracks.items()}
+    assert labels == {"day.txt": ["l0"], "day.flac.txt": ["l1"], "day.wav.txt": ["l2", "l3"]}
+
+
+@pytest.mark.parametrize(("form", "lines"), [("audacity", 0), ("raven", 1)])
+def test_a_recording_without_a_hit_has_an_empty_track(
+    tmp_path: Path, form: str, lines: int
+) -> None:
+    with open_writer(tmp_path / "tracks", Layout(form)) as writer:
+        writer.write(Row("day.wav", 0.0, 60.0))
+        writer.write(Row("broken.wav", error="empty_audio: 0 bytes"))
+    [track] = (tmp_path / "tracks").glob("*.txt")
+    assert track.name.startswith("day.")
+    assert len(track.read_text("utf-8").splitlines()) == lines
+    statuses = [row["status"] for row in rows(tmp_path / "tracks" / "index.csv")]
+    assert statuses == ["ok", "error"]
+
+
+def test_a_recording_above_the_base_stays_inside_the_folder(tmp_path: Path) -> None:
+    place = tmp_path / "tracks"
+    with open_writer(place, Layout("raven", base=tmp_path / "deep" / "down")) as writer:
+        writer.write(Row("/../../etc/passwd.wav", 0.0, 1.0, "l", (("l", 1.0),)))
+    [table] = place.rglob("*.selections.txt")
+    assert place in table.parents
+
+
+@pytest.mark.parametrize(
+    ("out", "given", "told"),
+    [("r.xls", None, "found 'r.xls'"), ("r.csv", "xls", "formats are"), (None, "raven", "--out")],
+)
+def test_formats_that_are_not_known(out: str | None, given: str | None, told: str) -> None:
+    with pytest.raises(EarshotError, match=told):
+        output_format(None if out is None else Path(out), given)
+
+
+def test_places_that_hold_something_else_are_left_alone(
+    process: Process, model: Path, field: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "note.txt").write_text("mine", encoding="utf-8")
+    for place in ("taken", "field/a/day.wav"):
+        arguments = ["--out", tmp_path / place, "--format", "raven", "--model", model]
+        refused = process("classify", field, *arguments, code=2)
+        assert "is no earlier result" in refused.stderr
+    assert (tmp_path / "taken" / "note.txt").read_text("utf-8") == "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["field", "taken"]

@@ -1,0 +1,163 @@
+"""All that a user may name as input, well or badly."""
+
+import contextlib
+import functools
+import http.server
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from data.errors import EarshotError
+from service.batch import inputs
+from service.batch.inputs import find_inputs
+from tests.fixtures.sounds import noise, tone, wav
+from tests.service.batch.conftest import rows
+
+Process = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def names(*paths: object, audio_dir: Path | None = None) -> list[str]:
+    found = find_inputs([str(path) for path in paths], audio_dir)
+    return [Path(each.source).name for each in found]
+
+
+def test_globs(tones: Path) -> None:
+    (tones / "sub").mkdir()
+    (tones / "sub" / "d.wav").touch()
+    (tones / "odd[1].wav").touch()
+    assert names(tones / "*.wav") == ["high.wav", "low.wav", "mid.wav", "odd[1].wav"]
+    assert names(tones / "**" / "[a-l]*.wav") == ["high.wav", "low.wav", "d.wav"]
+    assert names(tones / "s*") == ["d.wav"]
+    assert names(tones / "odd[1].wav") == ["odd[1].wav"]
+
+
+def test_a_list_of_names_is_relative_to_itself_or_to_the_audio_folder(
+    tones: Path, tmp_path: Path
+) -> None:
+    (tones / "list.txt").write_bytes(b"low.wav\r\n\n  \nmid.wav\n")
+    found = list(find_inputs([str(tones / "list.txt")]))
+    assert [each.source for each in found] == [str(tones / "low.wav"), str(tones / "mid.wav")]
+    assert all(each.n_bytes > 0 for each in found)
+    (tmp_path / "nul.lst").write_bytes(os.fsencode(tones) + b"/new\nline.wav\0low.wav\0")
+    assert names(tmp_path / "nul.lst", audio_dir=tones) == ["new\nline.wav", "low.wav"]
+
+
+def test_a_csv_brings_stretches_and_what_they_ought_to_be(
+    process: Process, model: Path, tones: Path, tmp_path: Path
+) -> None:
+    (tones / "long.wav").write_bytes(wav(noise(3.0, 0.001)))
+    (tones / "labels.csv").write_text(
+        "file;label;start;end\nlow.wav;low;;\nlow.wav;mid;;\nlong.wav;;0.5;1.25\nlong.wav;x;2;9\n;y;;\n",
+        encoding="utf-8",
+    )
+    out = tmp_path / "r.csv"
+    process("classify", tones / "labels.csv", "--model", model, "--out", out, code=1)
+    found = rows(out)
+    assert [row["expected"] for row in found] == ["low", "mid", "", "x", ""]
+    assert [row["label"] for row in found[:2]] == ["low", "low"]
+    assert (found[2]["start"], found[2]["end"]) == ("0.500", "1.250")
+    assert found[3]["error"].startswith("bad_segment: ")
+    assert found[4]["error"].startswith("bad_row: line 6")
+
+
+def test_standard_input_is_a_list_or_audio(process: Process, model: Path, tones: Path) -> None:
+    listed = process("classify", "-", "--model", model, input="low.wav\nmid.wav\n", cwd=tones)
+    assert [line.split(",")[3] for line in listed.stdout.splitlines()[1:]] == ["low", "mid"]
+    with (tones / "high.wav").open("rb") as audio:
+        heard = process("classify", "-", "--model", model, stdin=audio)
+    assert heard.stdout.splitlines()[1].startswith("-,0.000,0.400,high,")
+    with (tones / "high.wav").open("rb") as audio:
+        told = process("classify", "-", tones, "--model", model, stdin=audio, code=2)
+    assert "classified alone" in told.stderr
+
+
+def test_more_names_than_fit_into_memory_come_in_the_same_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("b.wav", "a.wav", "sub.wav", "é.wav", "z\udce9.wav", "Z.wav", "10.wav", "9.wav"):
+        (tmp_path / name).touch()
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "c.wav").touch()
+    few = [each.source for each in find_inputs([str(tmp_path)])]
+    monkeypatch.setattr(inputs, "_SORTED_IN_MEMORY", 3)
+    assert [each.source for each in find_inputs([str(tmp_path)])] == few
+    assert len(few) == 9
+
+
+def test_a_loop_of_links_and_links_to_nothing(process: Process, model: Path, tones: Path) -> None:
+    (tones / "x.wav").symlink_to(tones / "y.wav")
+    (tones / "y.wav").symlink_to(tones / "x.wav")
+    (tones / "up").symlink_to(tones, target_is_directory=True)
+    done = process("classify", tones, tones / "x.wav", "--model", model, code=1)
+    assert "3 of 6 files classified, 3 failed" in done.stderr
+    assert done.stdout.count("unreadable: ") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("none.csv", None, "cannot read"),
+        ("none.txt", None, "cannot read"),
+        ("a.csv", "name,label\n", "is needed for the filename"),
+        ("a.csv", "\xff\xfe", "UTF-8"),
+        ("a.csv", 'file\n"a.wav\n', "no CSV"),
+    ],
+)
+def test_lists_that_cannot_be_read(tmp_path: Path, name: str, text: str | None, told: str) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text, encoding="latin-1")
+    with pytest.raises(EarshotError, match=told):
+        list(find_inputs([str(tmp_path / name)]))
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """A web server of a folder's files; its address."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None: ...
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_urls(process: Process, model: Path, tones: Path, tmp_path: Path) -> None:
+    (tones / "long.flac").write_bytes(wav(noise(90.0, 0.01)))
+    out = tmp_path / "r.csv"
+    with served(tones) as address:
+        urls = [f"{address}/{name}" for name in ("low.wav", "gone.wav", "long.flac")]
+        (tmp_path / "urls.txt").write_text("\n".join(urls), encoding="utf-8")
+        process("classify", tmp_path / "urls.txt", "--model", model, "--out", out, code=1)
+        first, second, third = rows(out)
+        assert (first["label"], first["filename"]) == ("low", urls[0])
+        assert second["error"].startswith("not_found: ")
+        assert third["end"] == "90.000"
+        [again] = process("classify", urls[0], "--model", model).stdout.splitlines()[1:]
+        assert ",low," in again
+    refused = process("classify", urls[0], "--model", model, code=1)
+    assert "not_found: nothing at this address, or nobody answers" in refused.stdout
+    told = process("classify", "nosuch://x/a.wav", "--model", model, code=2)
+    assert "nosuch" in told.stderr
+
+
+def test_a_folder_at_a_url(tones: Path) -> None:
+    (tones / "sub").mkdir()
+    (tones / "sub" / "d.wav").write_bytes(wav(tone("low")))
+    found = list(find_inputs([f"file://{tones}"]))
+    assert [Path(each.source).name for each in found] == [
+        "high.wav", "low.wav", "mid.wav", "d.wav"
+    ]  # fmt: skip
+    assert all(each.source.startswith("file:///") and each.n_bytes > 0 for each in found)
+    assert names(f"file://{tones}/m*.wav") == ["mid.wav"]

@@ -1,0 +1,199 @@
+"""Runs that are killed, changed, or repeated: nothing is lost, and nothing is done twice."""
+
+import fcntl
+import json
+import random
+import resource
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.sounds import noise, tone, wav
+from tests.service.batch.conftest import COMMAND, rows
+
+Process = Callable[..., "subprocess.CompletedProcess[str]"]
+KILLS = 20
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
+    process: Process, model: Path, many: Path, tmp_path: Path
+) -> None:
+    whole, out = tmp_path / "whole.csv", tmp_path / "killed.csv"
+    # The same files again and again, so that there is something to kill.
+    arguments = ["classify", *[many] * 40, "--model", model]
+    process(*arguments, "--out", whole, code=1)
+    wanted = whole.read_bytes()
+    moments = random.Random(5)
+    killed, before, longest = 0, 0, 0
+    while killed < KILLS:
+        running = subprocess.Popen(
+            [*COMMAND, *map(str, arguments), "--out", str(out)], stderr=subprocess.DEVNULL
+        )
+        try:
+            running.wait(moments.uniform(0.3, 2.5))
+            assert out.read_bytes() == wanted
+            (tmp_path / "killed.csv").unlink()  # finished before it could be killed: begin anew
+        except subprocess.TimeoutExpired:
+            assert not out.exists()
+            killed += 1
+        running.kill()
+        running.wait()
+        parts = len(list((tmp_path / "killed.csv.job" / "parts").glob("*.jsonl")))
+        longest = max(longest, parts)
+        before = parts
+    assert longest > 1, "no kill came after a shard was finished: the test tests nothing"
+    done = process(*arguments, "--out", out, code=1)
+    assert out.read_bytes() == wanted
+    assert before == 0 or "finished before" in done.stderr
+    leftovers = [p.name for p in tmp_path.iterdir() if p.name.startswith(".")]
+    assert leftovers == []
+
+
+def test_a_finished_run_is_not_repeated_and_answers_as_before(
+    process: Process, model: Path, many: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r.csv"
+    arguments = ["classify", many, "--model", model, "--out", out]
+    first = process(*arguments, code=1)
+    assert "297 of 300 files classified, 3 failed (3 unsupported_format)" in first.stderr
+    written = out.stat().st_mtime_ns
+    again = process(*arguments, code=1)
+    assert "nothing to do: 297 of 300 files classified, 3 failed" in again.stderr
+    assert out.stat().st_mtime_ns == written
+    out.unlink()  # results that are gone are made again
+    assert "nothing to do" not in process(*arguments, code=1).stderr
+    assert len(rows(out)) == 300
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (["--top-k", "2"], "top_k 1 -> 2"),
+        (["--windows"], "windows False -> True"),
+        (["--reject"], "reject False -> True"),
+    ],
+)
+def test_other_settings_are_refused_until_a_restart(
+    process: Process, model: Path, tones: Path, tmp_path: Path, change: list[str], told: str
+) -> None:
+    out = tmp_path / "r.csv"
+    arguments = ["classify", tones, "--model", model, "--out", out]
+    process(*arguments)
+    before = out.read_bytes()
+    refused = process(*arguments, *change, code=2)
+    assert told in refused.stderr
+    assert "--restart" in refused.stderr
+    assert out.read_bytes() == before
+    process(*arguments, *change, "--restart")
+    assert "nothing to do" in process(*arguments, *change).stderr
+
+
+def test_changed_inputs_are_refused_until_a_restart(
+    process: Process, model: Path, tones: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r.csv"
+    arguments = ["classify", tones, "--model", model, "--out", out]
+    process(*arguments)
+    (tones / "more.wav").write_bytes(wav(tone("low")))
+    assert "the inputs (3 -> 4)" in process(*arguments, code=2).stderr
+    (tones / "more.wav").unlink()
+    assert "nothing to do" in process(*arguments).stderr
+    (tones / "low.wav").write_bytes(wav(tone("high")))
+    assert "but others or changed" in process(*arguments, code=2).stderr
+    process(*arguments, "--restart")
+    assert [row["label"] for row in rows(out)] == ["high", "high", "mid"]
+
+
+def test_results_that_somebody_has_edited_are_not_overwritten(
+    process: Process, model: Path, tones: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r.csv"
+    arguments = ["classify", tones, "--model", model, "--out", out]
+    process(*arguments)
+    out.write_text("corrected by hand\n", encoding="utf-8")
+    assert "was changed after it was written" in process(*arguments, code=2).stderr
+    assert out.read_text("utf-8") == "corrected by hand\n"
+    process(*arguments, "--restart")
+    assert len(rows(out)) == 3
+
+
+def test_two_runs_do_not_work_on_the_same_results(
+    process: Process, model: Path, tones: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r.csv"
+    arguments = ["classify", tones, "--model", model, "--out", out]
+    process(*arguments)
+    with (tmp_path / "r.csv.job" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another run works in" in process(*arguments, code=2).stderr
+    process(*arguments)
+
+
+def test_a_state_that_is_damaged_is_told_and_can_be_begun_anew(
+    process: Process, model: Path, tones: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r.csv"
+    arguments = ["classify", tones, "--model", model, "--out", out]
+    process(*arguments)
+    (tmp_path / "r.csv.job" / "job.json").write_text("{", encoding="utf-8")
+    assert "--restart begins anew" in process(*arguments, code=2).stderr
+    process(*arguments, "--restart")
+
+
+def test_a_full_disk_keeps_what_is_finished(
+    process: Process, model: Path, many: Path, tmp_path: Path
+) -> None:
+    """The system lets no file grow beyond a limit, and refuses the write as a full disk does."""
+    out, whole, hour = tmp_path / "r.csv", tmp_path / "whole.csv", tmp_path / "hour.wav"
+    hour.write_bytes(wav(noise(3600, 0.1)))
+    arguments = ["classify", many, hour, "--model", model, "--windows"]
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, resource.RLIM_INFINITY))
+
+    full = process(*arguments, "--out", out, code=2, preexec_fn=limit)
+    assert "cannot write" in full.stderr
+    assert "the same command goes on" in full.stderr
+    assert not out.exists()
+    assert list((tmp_path / "r.csv.job" / "parts").iterdir())
+    done = process(*arguments, "--out", out, code=1)
+    assert "were finished before" in done.stderr
+    process(*arguments, "--out", whole, code=1)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_the_number_of_workers_changes_no_row(
+    process: Process, model: Path, many: Path, tmp_path: Path
+) -> None:
+    found = []
+    for workers in (1, 3):
+        out = tmp_path / f"{workers}.jsonl"
+        arguments = ["classify", many, "--model", model, "--windows", "--workers", workers]
+        process(*arguments, "--out", out, code=1)
+        found.append(out.read_bytes())
+    assert found[0] == found[1]
+    assert len(found[0].splitlines()) == 300
+
+
+def test_killed_by_ctrl_c_the_same_command_goes_on(
+    process: Process, model: Path, many: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r.csv"
+    arguments = ["classify", *[many] * 40, "--model", model, "--out", out]
+    with subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True
+    ) as running:
+        parts = tmp_path / "r.csv.job" / "parts"
+        while running.poll() is None and not list(parts.glob("*.jsonl")):
+            time.sleep(0.02)
+        running.send_signal(2)
+        _, told = running.communicate(timeout=60)
+    assert "Traceback" not in told
+    assert running.returncode == 130
+    process(*arguments, code=1)
+    state = json.loads((tmp_path / "r.csv.job" / "job.json").read_text("utf-8"))
+    assert state["tally"]["inputs"] == len(rows(out)) == 12_000

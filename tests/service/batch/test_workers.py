@@ -1,0 +1,107 @@
+"""A decoder that dies takes nothing with it but the file it dies of."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.batch.hear import Options
+from service.batch.inputs import find_inputs
+from service.batch.job import Tally, cut_shards, part_of, write_inputs
+from service.batch.worker import Task, Worker
+from tests.fixtures.sounds import noise, wav
+from tests.service.batch.conftest import COMMAND, rows
+
+Process = Callable[..., "subprocess.CompletedProcess[str]"]
+CRASHING = Path(__file__).parents[2] / "fixtures" / "crashing"
+FLAC = b"fLaC" + bytes(100)
+
+
+def test_a_file_that_crashes_its_decoder_is_quarantined_and_the_rest_goes_on(
+    process: Process, model: Path, many: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r.csv"
+    (many / "0100a.flac").write_bytes(FLAC + b"CRASH")
+    (many / "0200a.flac").write_bytes(FLAC + b"CRASH")
+    environment = {"PYTHONPATH": f"{CRASHING}:{Path.cwd()}"}
+    arguments = ["classify", many, "--model", model, "--out", out]
+    done = process(*arguments, environment=environment, code=1)
+    assert "297 of 302 files classified, 5 failed (3 unsupported_format, 2 decoder_crashed)" in (
+        done.stderr
+    )
+    errors = {Path(r["filename"]).name: r["error"] for r in rows(out) if r["status"] == "error"}
+    assert errors["0100a.flac"].startswith("decoder_crashed: ")
+    assert "SIGSEGV" in errors["0200a.flac"]
+    assert len(rows(out)) == 302
+
+
+def test_a_decoder_that_hangs_is_ended(
+    model: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tones / "a.flac").write_bytes(FLAC + b"HANGS")
+    monkeypatch.setenv("PYTHONPATH", f"{CRASHING}:{Path.cwd()}")
+    tally = work(Task(tmp_path, model, Options(), stall_seconds=3), tones)
+    assert tally == Tally(4, tally.seconds, {"timed_out": 1})
+
+
+def test_a_worker_killed_from_outside_costs_no_file(
+    process: Process, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(noise(60 * 60, 0.1)))
+    arguments = ["classify", tmp_path / "a.wav", tmp_path / "a.wav", "--model", model, "--windows"]
+    out = tmp_path / "r.csv"
+    with subprocess.Popen([*COMMAND, *map(str, arguments), "--out", str(out)]) as running:
+        time.sleep(1.5)
+        for worker in workers_of(running.pid):
+            os.kill(worker, signal.SIGKILL)
+    assert running.returncode == 0
+    found = rows(out)
+    assert {row["status"] for row in found} == {"ok"}
+    assert len(found) == 2 * (4 * 3600 - 3)
+
+
+def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(noise(60 * 60, 0.1)))
+    arguments = ["classify", *[tmp_path / "a.wav"] * 9, "--model", model, "--windows"]
+    with subprocess.Popen(
+        [*COMMAND, *map(str, arguments), "--out", str(tmp_path / "r.csv")]
+    ) as running:
+        while not (workers := workers_of(running.pid)):
+            time.sleep(0.05)
+        time.sleep(1)
+        running.kill()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}/stat").exists() for pid in workers):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.05)
+
+
+def work(task: Task, folder: Path) -> Tally:
+    """The tally of a folder's first shard, by a worker."""
+    write_inputs(task.folder, find_inputs([str(folder)]))
+    [shard] = cut_shards(task.folder)
+    worker = Worker(task)
+    try:
+        tally = worker.run(shard)
+    finally:
+        worker.stop()
+    assert part_of(task.folder, shard).exists()
+    return tally
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes that a run has started to decode."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_bytes()
+        except (OSError, IndexError):
+            continue
+        if parent == pid and b"spawn_main" in command:
+            found.append(int(entry.name))
+    return found

@@ -1,12 +1,19 @@
 """The audio of labelled clips, read one after the other."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from data.audio import AudioError, Decoded, Waveform, cut, decode, read_file
+from data.features import FeatureConfig
 from data.labels import Clip
+from data.windows import loudest_clip
+
+SILENCE_DBFS = -100.0
 
 
 @dataclass(frozen=True)
@@ -16,6 +23,25 @@ class ClipAudio:
     waveform: Waveform
     sha256: str
     source_rate_hz: int
+
+
+@dataclass(frozen=True)
+class MeasuredClip:
+    """What a dataset keeps of a clip: one window (clip_samples,), and facts of the whole."""
+
+    window: Waveform
+    seconds: float
+    sha256: str
+    peak_dbfs: float
+    rms_dbfs: float
+
+
+def measure_clips(
+    clips: Iterable[Clip], features: FeatureConfig
+) -> Iterator[tuple[Clip, MeasuredClip | AudioError]]:
+    """Each clip as a dataset keeps it, or with what is wrong with it."""
+    for clip, audio in read_clips(clips, features.sample_rate_hz):
+        yield clip, audio if isinstance(audio, AudioError) else _measured(audio, features)
 
 
 def read_clips(
@@ -50,3 +76,17 @@ def _cut(clip: Clip, decoded: Decoded, sha256: str) -> ClipAudio | AudioError:
     if len(waveform) < len(decoded.waveform):
         waveform = waveform.copy()
     return ClipAudio(waveform, sha256, decoded.source_rate_hz)
+
+
+def _measured(audio: ClipAudio, features: FeatureConfig) -> MeasuredClip:
+    waveform = audio.waveform
+    rms = math.sqrt(float(np.mean(np.square(waveform, dtype=np.float64))))
+    peak = float(np.abs(waveform).max())
+    return MeasuredClip(
+        loudest_clip(waveform, features.clip_samples), len(waveform) / features.sample_rate_hz,
+        audio.sha256, _dbfs(peak), _dbfs(rms),
+    )  # fmt: skip
+
+
+def _dbfs(amplitude: float) -> float:
+    return max(SILENCE_DBFS, 20 * math.log10(max(amplitude, 1e-12)))

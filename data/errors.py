@@ -6,6 +6,7 @@
     ├── FeatureError     data.features      a FeatureConfig that cannot work
     ├── SplitError       data.splits        a split that cannot be drawn
     ├── DatasetError     data.dataset       a dataset folder that is missing, damaged or refused
+    ├── ClusterError     data.cluster       Ray is missing, or no cluster answers
     ├── SynthesisError   data.espeak        a word or a voice that cannot be spoken
     ├── OutputError      data.staging       a place to write to that is taken by something else
     ├── ModelError       models.metadata    a model file that is missing or damaged

@@ -3,29 +3,31 @@
 import csv
 import hashlib
 import json
-import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from data.audio import AudioError
-from data.clips import ClipAudio, read_clips
+from data.clips import MeasuredClip, measure_clips, read_clips
 from data.dataset import CLIP_COLUMNS, MANIFEST, SCHEMA_VERSION, TEST_ROWS, DatasetError
 from data.features import FeatureConfig
 from data.labels import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips, label_order
 from data.splits import SplitMode, assign_splits, default_mode, shared_speakers
 from data.staging import staged_folder
 from data.tensors import TensorWriter
-from data.windows import loudest_clip
 
 MAX_DEFAULT_RATE_HZ = 16_000
 _RATE_PROBES = 50
-SILENCE_DBFS = -100.0
+# In place of a window that is written: what is kept of a clip stays small.
+NOTHING = np.zeros(0, np.float32)
 
 Progress = Callable[[int, int], None]
+Measure = Callable[
+    [Sequence[Clip], FeatureConfig], Iterator[tuple[Clip, MeasuredClip | AudioError]]
+]
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,6 @@ class Prepared:
         return found
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What clips.csv says of one clip beside its labels."""
-
-    seconds: float
-    sha256: str
-    peak_dbfs: float
-    rms_dbfs: float
-
-
 def prepare(
     labelled: LabelledClips,
     out: Path,
@@ -92,9 +84,12 @@ def prepare(
     features: FeatureConfig | None = None,
     split: SplitMode | None = None,
     skip_bad: bool = False,
+    measure: Measure = measure_clips,
     progress: Progress = lambda done, total: None,
 ) -> Prepared:
     """Write the dataset ``out``, whole or not at all.
+
+    ``measure`` decodes the clips, in their order: in this process, or elsewhere (``data.cluster``).
 
     ``features`` defaults to ``FeatureConfig.for_rate`` of the commonest sample rate, at most
     16 kHz; ``split`` to the most honest mode that the columns allow.
@@ -110,15 +105,15 @@ def prepare(
     skipped = [ClipProblem.of_row(problem) for problem in labelled.problems]
     with staged_folder(out, MANIFEST) as folder:
         kept: list[Clip] = []
-        facts: list[_Facts] = []
+        facts: list[MeasuredClip] = []
         with TensorWriter(folder, config) as writer:
-            for done, (clip, audio) in enumerate(read_clips(clips, config.sample_rate_hz), 1):
-                if isinstance(audio, AudioError):
-                    skipped.append(ClipProblem.of_audio(clip, audio))
+            for done, (clip, found) in enumerate(measure(clips, config), 1):
+                if isinstance(found, AudioError):
+                    skipped.append(ClipProblem.of_audio(clip, found))
                 else:
                     kept.append(clip)
-                    facts.append(_measure(audio, config.sample_rate_hz))
-                    writer.add(loudest_clip(audio.waveform, config.clip_samples))
+                    facts.append(replace(found, window=NOTHING))
+                    writer.add(found.window)
                 progress(done, len(clips))
         if skipped and not (skip_bad and kept):
             raise DatasetError(_skipped_message(skipped, skip_bad=skip_bad))
@@ -149,21 +144,10 @@ def commonest_rate(clips: Sequence[Clip]) -> int:
     return min(rates.most_common(1)[0][0], MAX_DEFAULT_RATE_HZ)
 
 
-def _measure(audio: ClipAudio, rate_hz: int) -> _Facts:
-    waveform = audio.waveform
-    rms = math.sqrt(float(np.mean(np.square(waveform, dtype=np.float64))))
-    peak = float(np.abs(waveform).max())
-    return _Facts(len(waveform) / rate_hz, audio.sha256, _dbfs(peak), _dbfs(rms))
-
-
-def _dbfs(amplitude: float) -> float:
-    return max(SILENCE_DBFS, 20 * math.log10(max(amplitude, 1e-12)))
-
-
 def _write_tables(
     folder: Path,
     clips: Sequence[Clip],
-    facts: Sequence[_Facts],
+    facts: Sequence[MeasuredClip],
     splits: Sequence[str],
     skipped: Sequence[ClipProblem],
 ) -> None:
@@ -205,7 +189,7 @@ def _optional(seconds: float | None) -> str:
 def _write_manifest(
     folder: Path,
     clips: Sequence[Clip],
-    facts: Sequence[_Facts],
+    facts: Sequence[MeasuredClip],
     splits: Sequence[str],
     config: FeatureConfig,
     mode: SplitMode,
@@ -227,7 +211,10 @@ def _write_manifest(
 
 
 def _content_hash(
-    clips: Sequence[Clip], facts: Sequence[_Facts], splits: Sequence[str], config: FeatureConfig
+    clips: Sequence[Clip],
+    facts: Sequence[MeasuredClip],
+    splits: Sequence[str],
+    config: FeatureConfig,
 ) -> str:
     """sha256 over all that decides the tensors: audio, times, labels, split and FeatureConfig."""
     digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
@@ -237,7 +224,7 @@ def _content_hash(
     return digest.hexdigest()
 
 
-def _audio_on_both_sides(facts: Sequence[_Facts], splits: Sequence[str]) -> int:
+def _audio_on_both_sides(facts: Sequence[MeasuredClip], splits: Sequence[str]) -> int:
     """Number of test clips whose very bytes are also outside the test part."""
     learnt = {f.sha256 for f, split in zip(facts, splits, strict=True) if split != "test"}
     return sum(f.sha256 in learnt for f, s in zip(facts, splits, strict=True) if s == "test")

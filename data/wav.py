@@ -45,6 +45,11 @@ class PlainWav:
         return len(self.data) // (self.channels * self.bits // 8)
 
     @property
+    def integer(self) -> bool:
+        """Whether samples are integers, which are finite and within full scale."""
+        return self.format_code == WAVE_FORMAT_PCM
+
+    @property
     def truncated(self) -> bool:
         return not self.streamed and len(self.data) < self.declared_bytes
 
@@ -132,5 +137,7 @@ def _to_float(data: memoryview, code: int, width: int) -> NDArray[np.float32]:
         integers = padded.view("<i4")[:, 0]
     else:
         integers = np.frombuffer(data, f"<i{width}")
-    full_scale = 2.0**31 if width > 2 else 2.0**15
-    return integers.astype(np.float32) / np.float32(full_scale)
+    # One pass: a power of two scales exactly, before or after rounding to float32.
+    scale = np.float32(2.0**-31 if width > 2 else 2.0**-15)
+    samples: NDArray[np.float32] = np.multiply(integers, scale, dtype=np.float32)
+    return samples

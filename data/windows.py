@@ -1,5 +1,7 @@
 """Clips of one length out of audio of any length; pure functions on (samples,) float32 arrays."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,12 +10,19 @@ from data.audio import Waveform
 
 def pad_to_clip(waveform: Waveform, clip_samples: int) -> Waveform:
     """Centre a waveform (samples,), at most a clip long, in digital silence: (clip_samples,)."""
-    missing = clip_samples - len(waveform)
-    if missing == 0:
+    if len(waveform) == clip_samples:
         return waveform
-    clip = np.zeros(clip_samples, np.float32)
-    clip[missing // 2 : missing // 2 + len(waveform)] = waveform
+    clip: Waveform = pad_to_clips([waveform], clip_samples)[0]
     return clip
+
+
+def pad_to_clips(waveforms: Sequence[Waveform], clip_samples: int) -> NDArray[np.float32]:
+    """Waveforms, at most a clip long each, centred as by ``pad_to_clip``: (batch, clip_samples)."""
+    clips = np.zeros((len(waveforms), clip_samples), np.float32)
+    for clip, waveform in zip(clips, waveforms, strict=True):
+        start = (clip_samples - len(waveform)) // 2
+        clip[start : start + len(waveform)] = waveform
+    return clips
 
 
 def loudest_clip(waveform: Waveform, clip_samples: int) -> Waveform:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from data.audio import FILE_LIMITS, AudioError, AudioLimits, Decoded, Waveform, decode, read_file
 from data.errors import EarshotError
-from data.windows import loudest_start, pad_to_clip, window_starts
+from data.windows import loudest_start, pad_to_clips, window_starts
 from models.bundle import Bundle, open_bundle
 from models.device import Device
 from models.metadata import ModelMetadata
@@ -156,9 +156,7 @@ class Classifier:
     def run_windows(self, windows: Sequence[tuple[Waveform, int]]) -> NDArray[np.float32]:
         """Probabilities (windows, labels) of stretches of waveforms, each from its first sample."""
         size = self._config.clip_samples
-        return self.run(
-            np.stack([pad_to_clip(w[start : start + size], size) for w, start in windows])
-        )
+        return self.run(pad_to_clips([w[start : start + size] for w, start in windows], size))
 
     def run(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities (batch, labels) of clips (batch, clip_samples): the session's one call.

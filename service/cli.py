@@ -28,6 +28,10 @@ TRAINING_PACKAGES = frozenset(
 )  # fmt: skip
 
 Engine = Literal["local", "ray"]
+EngineOption = Annotated[Engine, typer.Option(help="Who computes: this machine, or Ray.")]
+RayAddressOption = Annotated[
+    str | None, typer.Option(help="A running Ray cluster; Ray on this machine without it.")
+]
 
 _MODEL_HELP = "Model file; the shipped digit model without it."
 _DEVICE_HELP = "Where to compute; auto takes CUDA if usable."
@@ -80,6 +84,12 @@ def main() -> None:
         _fail(f"this command needs {package}; install it with: pip install 'earshot[train]'")
     except OSError as error:
         _fail(f"cannot use {error.filename or 'a file'}: {error.strerror or error}")
+
+
+def check_engine(engine: Engine, ray_address: str | None) -> None:
+    """Refuse an address that nobody would use."""
+    if ray_address and engine != "ray":
+        raise typer.BadParameter("--ray-address goes with --engine ray")
 
 
 def _fail(message: str) -> NoReturn:
@@ -140,10 +150,8 @@ def classify(
         int | None,
         typer.Option(min=0, help="Which, from 0; the scheduler's variable says it too."),
     ] = None,
-    engine: Annotated[Engine, typer.Option(help="Who computes: this machine, or Ray.")] = "local",
-    ray_address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster; Ray on this machine without it.")
-    ] = None,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
     device: DeviceOption = "cpu",
 ) -> None:
     """Classify files, folders and lists: a row for every input, also for those that fail.
@@ -163,8 +171,7 @@ def classify(
         )
     if hop is not None and not hop > 0:
         raise typer.BadParameter(f"--hop is a time above 0 s, found {hop:g}")
-    if ray_address and engine != "ray":
-        raise typer.BadParameter("--ray-address goes with --engine ray")
+    check_engine(engine, ray_address)
     form = output_format(out, form)
     piece, variable = find_piece(shard_index, num_shards)
     if not piece.whole:

@@ -5,6 +5,7 @@ Importing this module is cheap and needs no training package: each command impor
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ import typer
 
 from data.errors import EarshotError
 from models.device import Device
-from service.cli import EXIT_SOME_FAILED
+from service.cli import EXIT_SOME_FAILED, EngineOption, RayAddressOption, check_engine
 
 if TYPE_CHECKING:
     from data.features import FeatureConfig
@@ -42,7 +43,18 @@ DeviceOption = Annotated[
 
 def add_training_commands(app: typer.Typer) -> None:
     """Put the commands on the ``earshot`` command line."""
-    for command in (check, prepare, synth, train, crossval, compare, export, evaluate, demo):
+    for command in (
+        check,
+        prepare,
+        synth,
+        train,
+        crossval,
+        compare,
+        export,
+        evaluate,
+        report,
+        demo,
+    ):
         app.command()(command)
 
 
@@ -100,8 +112,13 @@ def prepare(
     f_max: Annotated[
         float | None, typer.Option(help="Hz, upper edge of the last mel band.")
     ] = None,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
 ) -> None:
     """Turn labels and audio into MFCC and log-mel tensors on disk."""
+    check_engine(engine, ray_address)
+    from data.clips import measure_clips
+    from data.cluster import measure_on_ray
     from data.labels import read_labels
     from data.prepare import commonest_rate
     from data.prepare import prepare as prepare_dataset
@@ -114,10 +131,12 @@ def prepare(
         "n_mfcc": n_mfcc, "f_min_hz": f_min, "f_max_hz": f_max,
     }  # fmt: skip
     features = _features(rate_hz, clip_seconds, {k: v for k, v in given.items() if v is not None})
+    measure = partial(measure_on_ray, address=ray_address) if engine == "ray" else measure_clips
     with work_progress("prepare") as on_progress:
         prepared = prepare_dataset(
-            labelled, out, features=features, split=split, skip_bad=skip_bad, progress=on_progress
-        )
+            labelled, out, features=features, split=split, skip_bad=skip_bad,
+            measure=measure, progress=on_progress,
+        )  # fmt: skip
     _tell_prepared(prepared)
     if prepared.skipped:
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -373,6 +392,28 @@ def evaluate(
         typer.echo(f"report in {out}", err=True)
     if result.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def report(
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="What `earshot classify --out` wrote.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file to write; RESULTS with .html without it.")
+    ] = None,
+    clips: Annotated[
+        int, typer.Option(min=0, max=500, help="How many clips of each kind can be heard.")
+    ] = 24,
+    audio_dir: Annotated[
+        Path | None, typer.Option(help="Folder of relative names; the working folder without it.")
+    ] = None,
+) -> None:
+    """Look at results: one HTML file with counts, scores, doubtful clips and what failed."""
+    from training.results_report import write_results_report
+
+    place = out or results.with_suffix(".html")
+    found = write_results_report(results, place, clips=clips, audio_dir=audio_dir)
+    typer.echo(f"{place}: {found.rows:,} rows of {found.files:,} files", err=True)
 
 
 def demo(

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from queue import SimpleQueue
 from typing import Any, Literal
 
+from data.cluster import ray_session
 from service.batch.errors import BatchError
-from service.batch.job import Shard, Tally
+from service.batch.job import FIRST_SHARD, Shard, Tally
 from service.batch.worker import Task, Worker
 
 Engine = Literal["local", "ray"]
@@ -27,42 +28,57 @@ def default_workers(task: Task) -> int:
     return min(cores, _MAX_CUDA_WORKERS) if task.device != "cpu" else cores
 
 
-def run_locally(task: Task, shards: Sequence[Shard], n_workers: int, on_tick: OnTick) -> Finished:
-    """Each shard as it is finished, by processes of this machine.
+class LocalEngine:
+    """Worker processes of this machine, each started when there is work for it."""
 
-    Raises:
-        BatchError: the run cannot go on; what is finished stays.
-    """
-    workers = [Worker(task) for _ in range(min(n_workers, len(shards)))]
-    idle: SimpleQueue[Worker] = SimpleQueue()
-    for worker in workers:
-        idle.put(worker)
+    def __init__(self, task: Task, n_workers: int) -> None:
+        self._workers = [Worker(task) for _ in range(n_workers)]
 
-    def finish(shard: Shard) -> tuple[Shard, Tally]:
-        worker = idle.get()
-        try:
-            return shard, worker.run(shard)
-        finally:
+    def head_start(self, n_inputs: int) -> None:
+        """Start the workers that so many inputs keep busy, while the others are being listed."""
+        for worker in self._workers[: -(-n_inputs // FIRST_SHARD)]:
+            worker.start()
+
+    def stop(self) -> None:
+        """End all processes."""
+        for worker in self._workers:
+            worker.stop()
+
+    def finish(self, shards: Sequence[Shard], on_tick: OnTick) -> Finished:
+        """Each shard as it is finished.
+
+        Raises:
+            BatchError: the run cannot go on; what is finished stays.
+        """
+        workers = self._workers[: len(shards)]
+        idle: SimpleQueue[Worker] = SimpleQueue()
+        for worker in workers:
             idle.put(worker)
 
-    left = iter(shards)
-    running: set[Future[tuple[Shard, Tally]]] = set()
-    with ThreadPoolExecutor(len(workers) or 1) as pool:
-        try:
-            while True:
-                while len(running) <= len(workers) and (shard := next(left, None)) is not None:
-                    running.add(pool.submit(finish, shard))
-                if not running:
-                    return
-                done, running = wait(running, _TICK_SECONDS, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-                on_tick(sum(worker.at() for worker in workers))
-        finally:
-            for future in running:
-                future.cancel()
-            for worker in workers:
-                worker.stop()
+        def work(shard: Shard) -> tuple[Shard, Tally]:
+            worker = idle.get()
+            try:
+                return shard, worker.run(shard)
+            finally:
+                idle.put(worker)
+
+        left = iter(shards)
+        running: set[Future[tuple[Shard, Tally]]] = set()
+        with ThreadPoolExecutor(len(workers) or 1) as pool:
+            try:
+                while True:
+                    while len(running) <= len(workers) and (shard := next(left, None)) is not None:
+                        running.add(pool.submit(work, shard))
+                    if not running:
+                        return
+                    done, running = wait(running, _TICK_SECONDS, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        yield future.result()
+                    on_tick(sum(worker.at() for worker in workers))
+            finally:
+                for future in running:
+                    future.cancel()
+                self.stop()
 
 
 def run_on_ray(
@@ -73,25 +89,16 @@ def run_on_ray(
     Without an address, Ray is started on this machine and ended again.
 
     Raises:
-        BatchError: Ray is not installed, or the run cannot go on; what is finished stays.
+        ClusterError: Ray is not installed, or there is no cluster.
+        BatchError: the run cannot go on; what is finished stays.
     """
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise BatchError(
-            "--engine ray needs Ray; install it with: pip install 'earshot[cluster]'"
-        ) from error
-    from service.batch.ray_session import ray_session
-
     if not shards:
         return
-    with ray_session(address):
-        cpus: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        workers = n_workers or max(1, int(cpus.get("CPU", 1)))
+    with ray_session(address) as ray:
+        workers = n_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         rows = [{"position": position} for position in range(len(shards))]
-        make: Any = RayWorker  # a class, for which ``map`` has no type
         work = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            make,
+            RayWorker,
             fn_constructor_args=(task, tuple(shards)),
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
             num_cpus=1,

@@ -22,7 +22,7 @@ from data.audio import (
     read_file,
 )
 from data.recording import loudest_window, read_blocks, stream_windows
-from data.windows import loudest_start, pad_to_clip, window_starts
+from data.windows import loudest_start, pad_to_clips, window_starts
 from service.batch.inputs import STANDARD_INPUT, Input
 from service.batch.remote import fetch, fetched, is_remote
 from service.batch.rows import SCORE_DIGITS, Row, printable
@@ -98,10 +98,10 @@ def _scored(
     classifier: Classifier, items: Iterable[tuple[Input, _Window] | Ended]
 ) -> Iterator[tuple[tuple[Input, _Window] | Ended, NDArray[np.float32]]]:
     """Each item in order, windows with their scores (labels,): batches reach across inputs."""
-    nothing = np.zeros(0, np.float32)
+    nothing, size = np.zeros(0, np.float32), classifier.metadata.features.clip_samples
 
     def score() -> Iterator[tuple[tuple[Input, _Window] | Ended, NDArray[np.float32]]]:
-        found = iter(classifier.run(np.stack(clips))) if clips else iter(())
+        found = iter(classifier.run(pad_to_clips(clips, size)) if clips else ())
         for item in pending:
             yield item, nothing if isinstance(item, Ended) else next(found)
         pending.clear()
@@ -217,7 +217,7 @@ class _Reader:
         if not self._windows:
             start = loudest_start(waveform, self._clip) if len(waveform) > self._clip else 0
             end = offset_seconds + len(waveform) / self._rate_hz
-            yield source, self._window(waveform[start : start + self._clip], offset_seconds, end)
+            yield source, _Window(offset_seconds, end, waveform[start : start + self._clip])
             return
         for first in window_starts(len(waveform), self._clip, self._hop).tolist():
             piece = waveform[first : first + self._clip]
@@ -228,7 +228,7 @@ class _Reader:
     ) -> Generator[tuple[Input, _Window], None, float]:
         if not self._windows:
             _, piece, total = loudest_window(self._blocks(source, path), self._clip)
-            yield source, self._window(piece, 0.0, total / self._rate_hz)
+            yield source, _Window(0.0, total / self._rate_hz, piece)
             return total / self._rate_hz
         end = 0.0
         blocks = self._blocks(source, path)()
@@ -248,10 +248,7 @@ class _Reader:
 
     def _at(self, piece: Waveform, first: int, offset_seconds: float) -> _Window:
         start, end = first / self._rate_hz, (first + len(piece)) / self._rate_hz
-        return self._window(piece, offset_seconds + start, offset_seconds + end)
-
-    def _window(self, piece: Waveform, start_seconds: float, end_seconds: float) -> _Window:
-        return _Window(start_seconds, end_seconds, pad_to_clip(piece, self._clip))
+        return _Window(offset_seconds + start, offset_seconds + end, piece)
 
     def _whole_file(self, source: Input) -> Decoded:
         """A file of which stretches are asked for; those that follow one another decode it once."""
@@ -276,4 +273,4 @@ def _read_bytes(source: Input, limits: AudioLimits = WHOLE) -> bytes | None:
         return blob if len(blob) <= limits.max_bytes else None
     if is_remote(source.source):
         return fetch(source.source, limits.max_bytes)
-    return read_file(Path(source.source), limits)
+    return read_file(source.source, limits)

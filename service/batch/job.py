@@ -35,7 +35,8 @@ from service.classifier import Classifier
 SCHEMA_VERSION = 1
 STATE, INPUTS, PARTS, LOCK = "job.json", "inputs.jsonl", "parts", "lock"
 # (shards before, inputs each): few files still spread over all cores, many make few shards.
-_SHARD_SIZES = ((32, 32), (64, 128), (128, 512))
+FIRST_SHARD = 32
+_SHARD_SIZES = ((32, FIRST_SHARD), (64, 128), (128, 512))
 _LARGEST_SHARD = 1024
 _SHARD_BYTES = 256 << 20
 _HELD_LINES = 1000
@@ -140,29 +141,62 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def write_inputs(folder: Path, inputs: Iterable[Input]) -> dict[str, Any]:
-    """Write every input into the folder; how many there are, their hash, and if any has a truth."""
-    digest, count, truth = hashlib.sha256(), 0, False
-    with staged_file(folder / INPUTS) as staging, staging.open("w", encoding="ascii") as file:
+@dataclass(frozen=True)
+class Listing:
+    """All inputs of a run, written down: what identifies them, and the shards they are cut into."""
+
+    facts: dict[str, Any]
+    shards: tuple[Shard, ...]
+
+
+def write_inputs(folder: Path, inputs: Iterable[Input]) -> Listing:
+    """Write every input into the folder, and cut them into shards."""
+    digest, truth, cut = hashlib.sha256(), False, _Cutter()
+    with staged_file(folder / INPUTS) as staging, staging.open("wb") as file:
         for found in inputs:
-            line = json.dumps(dataclasses.astuple(found)) + "\n"
-            digest.update(line.encode())
+            line = _line(found)
+            digest.update(line)
             file.write(line)
-            count += 1
+            cut.add(len(line), found.n_bytes)
             truth = truth or bool(found.truth)
-    return {"count": count, "sha256": digest.hexdigest(), "truth": truth}
+    facts = {"count": cut.count, "sha256": digest.hexdigest(), "truth": truth}
+    return Listing(facts, cut.shards())
 
 
-def cut_shards(folder: Path) -> list[Shard]:
-    """The shards of what ``write_inputs`` wrote."""
-    shards: list[Shard] = []
-    first, offset = 0, 0
-    with (folder / INPUTS).open("rb") as file:
-        while lines := _next_shard(file, len(shards)):
-            shards.append(Shard(len(shards), first, len(lines), offset))
-            first += len(lines)
-            offset += sum(map(len, lines))
-    return shards
+class _Cutter:
+    """Cuts inputs into shards as they come: by number, and by how much there is to read."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._shards: list[Shard] = []
+        self._first = self._offset = self._position = self._n_bytes = 0
+
+    def add(self, line_bytes: int, n_bytes: int) -> None:
+        self.count += 1
+        self._position += line_bytes
+        self._n_bytes += max(0, n_bytes)
+        number = len(self._shards)
+        most = next((size for before, size in _SHARD_SIZES if number < before), _LARGEST_SHARD)
+        if self.count - self._first >= most or self._n_bytes >= _SHARD_BYTES:
+            self._close()
+
+    def shards(self) -> tuple[Shard, ...]:
+        if self.count > self._first:
+            self._close()
+        return tuple(self._shards)
+
+    def _close(self) -> None:
+        number, count = len(self._shards), self.count - self._first
+        self._shards.append(Shard(number, self._first, count, self._offset))
+        self._first, self._offset, self._n_bytes = self.count, self._position, 0
+
+
+def _line(found: Input) -> bytes:
+    values = (
+        found.source, found.start_seconds, found.end_seconds, found.truth, found.n_bytes,
+        found.stamp, found.problem,
+    )  # fmt: skip
+    return json.dumps(values).encode() + b"\n"
 
 
 def read_inputs(folder: Path, shard: Shard) -> list[Input]:
@@ -246,13 +280,3 @@ def tidy(folder: Path) -> None:
     """Remove what a complete run needs no longer."""
     shutil.rmtree(folder / PARTS, ignore_errors=True)
     (folder / INPUTS).unlink(missing_ok=True)
-
-
-def _next_shard(file: IO[bytes], number: int) -> list[bytes]:
-    most = next((size for before, size in _SHARD_SIZES if number < before), _LARGEST_SHARD)
-    lines: list[bytes] = []
-    n_bytes = 0
-    while len(lines) < most and n_bytes < _SHARD_BYTES and (line := file.readline()):
-        lines.append(line)
-        n_bytes += max(0, json.loads(line)[4])
-    return lines

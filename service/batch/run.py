@@ -12,17 +12,18 @@ from pathlib import Path
 
 from data.staging import OutputError
 from models.device import Device
-from service.batch.engines import Engine, Finished, default_workers, run_locally, run_on_ray
+from service.batch.engines import Engine, Finished, LocalEngine, default_workers, run_on_ray
 from service.batch.errors import BatchError
 from service.batch.formats import FOLDER_FORMATS, INDEX, Layout, RowWriter, open_writer, text_writer
 from service.batch.hear import Options
-from service.batch.inputs import AUDIO_SUFFIXES, STANDARD_INPUT, find_inputs, is_folder
+from service.batch.inputs import AUDIO_SUFFIXES, STANDARD_INPUT, Input, find_inputs, is_folder
 from service.batch.job import (
+    FIRST_SHARD,
     PARTS,
+    Listing,
     Shard,
     State,
     Tally,
-    cut_shards,
     locked,
     part_of,
     read_inputs,
@@ -111,7 +112,10 @@ class _Run:
         folder = self._stack.enter_context(_job_folder(self.out))
         self._task = replace(self._task, folder=folder)
         before = None if self._request.restart else State.load(folder)
-        state = State(self._settings(), self._list(folder))
+        self._local = LocalEngine(self._task, self._request.workers or default_workers(self._task))
+        self._stack.callback(self._local.stop)
+        listing = self._list(folder, hurry=before is None or before.results is None)
+        state = State(self._settings(), listing.facts)
         if before is not None and self._unfinished_or_there(before):
             changed = before.differences(state)
             if changed:
@@ -126,7 +130,7 @@ class _Run:
         else:
             shutil.rmtree(folder / PARTS, ignore_errors=True)
         state.save(folder)
-        kept, tally = self._work(folder, state.inputs["truth"])
+        kept, tally = self._work(folder, listing)
         if self.out is not None:
             _put(folder / _RESULTS, self.out)
             finished = replace(state, tally=asdict(tally), results=_facts(self.out))
@@ -146,15 +150,25 @@ class _Run:
             "shard": f"{piece.index} of {piece.count}",
         }
 
-    def _list(self, folder: Path) -> dict[str, object]:
+    def _list(self, folder: Path, *, hurry: bool) -> Listing:
+        """Write down all inputs; where there is a hurry, workers start on the way."""
         request = self._request
-        listed = write_inputs(folder, find_inputs(request.paths, request.audio_dir))
-        if not listed["count"]:
+        inputs = find_inputs(request.paths, request.audio_dir)
+        if hurry and request.engine == "local":
+            inputs = self._with_head_start(inputs)
+        listed = write_inputs(folder, inputs)
+        if not listed.shards:
             raise BatchError(
                 f"no audio file under {', '.join(request.paths)} (looked for "
                 f"{' '.join(sorted(AUDIO_SUFFIXES))})"
             )
         return listed
+
+    def _with_head_start(self, inputs: Iterator[Input]) -> Iterator[Input]:
+        for number, found in enumerate(inputs):
+            if number % FIRST_SHARD == 1:  # one alone is done without them
+                self._local.head_start(number)
+            yield found
 
     def _unfinished_or_there(self, before: State) -> bool:
         """Whether there is something to go on with: results that are gone need not be kept."""
@@ -169,16 +183,16 @@ class _Run:
             )
         return True
 
-    def _work(self, folder: Path, truth: bool) -> tuple[int, Tally]:
-        shards = self._request.piece.of(cut_shards(folder))
+    def _work(self, folder: Path, listing: Listing) -> tuple[int, Tally]:
+        shards = self._request.piece.of(listing.shards)
         missing = [shard for shard in shards if not part_of(folder, shard).exists()]
         total = sum(shard.count for shard in shards)
         kept = total - sum(shard.count for shard in missing)
         self._progress.begin(total, kept)
         features = self._classifier.metadata.features
         layout = Layout(
-            self._request.form, self._options.top_k, truth, _base(self._request.paths),
-            features.sample_rate_hz / 2,
+            self._request.form, self._options.top_k, listing.facts["truth"],
+            _base(self._request.paths), features.sample_rate_hz / 2,
         )  # fmt: skip
         with (
             self._writer(folder, layout) as writer,
@@ -195,8 +209,7 @@ class _Run:
         alone = request.out is None and [shard.count for shard in shards] == [1]
         if alone or self._is_standard_input(shards):
             return self._here(shards)
-        workers = request.workers or default_workers(self._task)
-        return run_locally(self._task, shards, workers, self._tick)
+        return self._local.finish(shards, self._tick)
 
     def _is_standard_input(self, shards: Sequence[Shard]) -> bool:
         """Whether it is audio on standard input, which only this process has."""

@@ -64,6 +64,18 @@ class Worker:
         self._shared: Any = _CONTEXT.RawArray("q", 2)
         self._stopped = False
 
+    def start(self) -> None:
+        """Start the process, unless it is there: it opens the model while others still work."""
+        if self._process is not None:
+            return
+        self._line, theirs = _CONTEXT.Pipe()
+        process = _CONTEXT.Process(
+            target=_serve, args=(theirs, self._task, self._shared), daemon=True
+        )
+        process.start()
+        self._process = process
+        theirs.close()  # so that its end is heard
+
     def run(self, shard: Shard) -> Tally:
         """Classify a shard and write its rows.
 
@@ -107,8 +119,7 @@ class Worker:
 
     def _attempt(self, shard: Shard, quarantined: dict[int, str]) -> Tally | str:
         """The tally of a shard, or what became of the process."""
-        if self._process is None:
-            self._start()
+        self.start()
         assert self._line is not None  # noqa: S101
         self._shared[_AT] = -1
         with contextlib.suppress(BrokenPipeError):
@@ -138,15 +149,6 @@ class Worker:
                 return None
         answer: Tally | str = self._line.recv()
         return answer
-
-    def _start(self) -> None:
-        self._line, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(
-            target=_serve, args=(theirs, self._task, self._shared), daemon=True
-        )
-        process.start()
-        self._process = process
-        theirs.close()  # so that its end is heard
 
 
 def _serve(line: Connection, task: Task, shared: Sequence[int]) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from typer.testing import CliRunner
 
+from service.batch.scheduler import find_piece
 from service.cli import build_app
 from service.metrics import Metrics
 from service.server import CLOSING_SECONDS
@@ -76,6 +78,36 @@ def test_the_autoscaler_and_the_budget_are_for_this_deployment() -> None:
     labels = of_kind("Deployment")["spec"]["template"]["metadata"]["labels"]
     assert of_kind("PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == labels
     assert of_kind("Service")["spec"]["selector"] == labels
+
+
+def test_the_batch_job_does_every_shard_and_its_pods_have_few_rights() -> None:
+    [job] = yaml.safe_load_all((DEPLOY / "batch-job.yaml").read_text())
+    assert (job["kind"], job["spec"]["completionMode"]) == ("Job", "Indexed")
+    pod = job["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    [script] = container["args"]
+    count = job["spec"]["completions"]
+    assert f"--num-shards {count} " in script
+    words = script.split()
+    options = {word for word in words if word.startswith("--")}
+    known = {parameter for p in command_options("classify") for parameter in p}
+    assert options <= known
+    environment = {"JOB_COMPLETION_INDEX": str(count - 1)}
+    piece, variable = find_piece(None, count, environment)
+    assert (piece.index, variable) == (count - 1, "JOB_COMPLETION_INDEX")
+    comment = (DEPLOY / "batch-job.yaml").read_text()
+    assert str(piece.named(Path("/results/results.csv"))).endswith(f"-of-{count:05}.csv")
+    assert f"results-*-of-{count:05}.csv" in comment
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert {"/recordings", "/results"} <= mounted
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def command_options(name: str) -> list[list[str]]:
+    command: Any = typer.main.get_command(build_app())
+    return [parameter.opts for parameter in command.commands[name].params]
 
 
 def test_alerts_are_about_metrics_that_there_are() -> None:

@@ -72,7 +72,8 @@ def test_pieces_that_do_not_fit_are_refused(
         ({}, None, None, (0, 1, "")),
         ({}, 2, 5, (2, 5, "")),
         (
-            {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "5"},
+            {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "4",
+             "SLURM_ARRAY_TASK_MIN": "5"},
             None, None, (2, 4, "SLURM_ARRAY_TASK_ID"),
         ),
         (

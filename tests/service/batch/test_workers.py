@@ -11,7 +11,7 @@ import pytest
 
 from service.batch.hear import Options
 from service.batch.inputs import find_inputs
-from service.batch.job import Tally, cut_shards, part_of, write_inputs
+from service.batch.job import Tally, part_of, write_inputs
 from service.batch.worker import Task, Worker
 from tests.fixtures.sounds import noise, wav
 from tests.service.batch.conftest import COMMAND, rows
@@ -82,8 +82,7 @@ def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) 
 
 def work(task: Task, folder: Path) -> Tally:
     """The tally of a folder's first shard, by a worker."""
-    write_inputs(task.folder, find_inputs([str(folder)]))
-    [shard] = cut_shards(task.folder)
+    [shard] = write_inputs(task.folder, find_inputs([str(folder)])).shards
     worker = Worker(task)
     try:
         tally = worker.run(shard)

@@ -1,0 +1,128 @@
+"""Work on many machines with Ray: on this machine alone, or on a cluster that is there already."""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.audio import AudioError
+from data.clips import MeasuredClip, measure_clips
+from data.errors import EarshotError
+from data.features import FeatureConfig
+from data.labels import Clip
+
+# Sends nothing to anybody, and prints no bars of its own. Set before Ray starts.
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+_ANSWER_SECONDS = 10.0
+_CHUNK_CLIPS = 64
+
+
+class ClusterError(EarshotError):
+    """Ray is not installed, or no cluster answers."""
+
+
+@contextlib.contextmanager
+def ray_session(address: str | None) -> Iterator[Any]:
+    """The module ``ray``, connected to a cluster, or to Ray on this machine with a CPU a core.
+
+    Raises:
+        ClusterError: Ray is not installed, or there is no cluster at the address.
+    """
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ClusterError(
+            "--engine ray needs Ray; install it with: pip install 'earshot[cluster]'"
+        ) from error
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if address is not None and address != "auto":
+        _knock(address)
+    try:
+        ray.init(
+            address=address, include_dashboard=False if address is None else None,
+            num_cpus=len(os.sched_getaffinity(0)) if address is None else None,
+            log_to_driver=False, logging_level=logging.ERROR,
+        )  # fmt: skip
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    context.execution_options.verbose_progress = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def measure_on_ray(
+    clips: Sequence[Clip], features: FeatureConfig, address: str | None
+) -> Iterator[tuple[Clip, MeasuredClip | AudioError]]:
+    """``data.clips.measure_clips`` by all CPUs of a cluster, whose machines see the same files.
+
+    Raises:
+        ClusterError: Ray is not installed, or there is no cluster at the address.
+    """
+    chunks = [
+        {"clips": [_sent(clip) for clip in clips[first : first + _CHUNK_CLIPS]]}
+        for first in range(0, len(clips), _CHUNK_CLIPS)
+    ]
+    if not chunks:
+        return
+    with ray_session(address) as ray:
+        work = ray.data.from_items(chunks, override_num_blocks=len(chunks)).flat_map(
+            _measure_chunk, fn_args=(features,)
+        )
+        for clip, row in zip(clips, work.iter_rows(), strict=True):
+            if row["code"]:
+                yield clip, AudioError(row["code"], row["message"])
+                continue
+            levels = (row["seconds"], row["sha256"], row["peak_dbfs"], row["rms_dbfs"])
+            yield clip, MeasuredClip(row["window"], *levels)
+
+
+def _sent(clip: Clip) -> list[Any]:
+    return [str(clip.path.absolute()), clip.start_seconds, clip.end_seconds]
+
+
+def _measure_chunk(chunk: dict[str, Any], features: FeatureConfig) -> list[dict[str, Any]]:
+    """On another machine: a row a clip, of which a failed one has a code and a message."""
+    clips = [
+        Clip(
+            0,
+            path,
+            Path(path),
+            label="",
+            speaker="",
+            split="",
+            start_seconds=start,
+            end_seconds=end,
+        )
+        for path, start, end in chunk["clips"]
+    ]
+    rows = []
+    for _, found in measure_clips(clips, features):
+        if isinstance(found, AudioError):
+            failed = MeasuredClip(np.zeros(features.clip_samples, np.float32), 0.0, "", 0.0, 0.0)
+            rows.append(vars(failed) | {"code": found.code, "message": str(found)})
+        else:
+            rows.append(vars(found) | {"code": "", "message": ""})
+    return rows
+
+
+def _knock(address: str) -> None:
+    """Ray itself asks for minutes before it gives up."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise ClusterError(
+            f"no Ray cluster at {address}: {error}; give host:port, or auto"
+        ) from error

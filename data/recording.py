@@ -85,7 +85,9 @@ def loudest_window(
 def _stretch(blocks: Iterator[Waveform], start: int, samples: int) -> Waveform:
     parts, position = [], 0
     for block in blocks:
-        parts.append(block[max(0, start - position) : max(0, start + samples - position)])
+        part = block[max(0, start - position) : max(0, start + samples - position)]
+        if len(part):  # an empty view would keep its whole block
+            parts.append(part)
         position += len(block)
         if position >= start + samples:
             break

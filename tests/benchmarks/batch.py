@@ -1,6 +1,6 @@
 """Batch classification as a whole process: speed, memory, resuming, and what Ray costs.
 
-    uv run python tests/benchmarks/batch.py [speed|memory|long|resume|ray ...] [--files 30000]
+    uv run python -m tests.benchmarks.batch [speed|memory|long|resume|ray ...] [--files 30000]
 
 speed   the command on 8.6 kB files over both cores, with the four-block CNN and with the shipped
         model, against two processes of ``librosa.load`` + librosa MFCC, which classify nothing, and

@@ -4,6 +4,7 @@ Every way that audio can be unusable is an ``AudioError`` with a stable code:
 
     not_found            no such file, or not a regular file
     unreadable           the system refuses to read it
+    unreachable          a server does not answer, or with an error of its own
     unsupported_format   the bytes are no audio of an accepted container, or do not decode
     empty_audio          no samples
     truncated            the file ends before its header says
@@ -253,7 +254,7 @@ def check_wav(wav: PlainWav, limits: AudioLimits) -> None:
     if wav.truncated:
         raise AudioError(
             "truncated",
-            f"the header promises {wav.declared_bytes} bytes of audio, {len(wav.data)} are there",
+            f"the header promises {wav.declared_bytes} bytes of audio, {wav.n_bytes} are there",
         )
 
 

@@ -45,7 +45,8 @@ def ray_session(address: str | None) -> Iterator[Any]:
         _knock(address)
     try:
         ray.init(
-            address=address, include_dashboard=False if address is None else None,
+            # "local", or else Ray looks for a cluster in RAY_ADDRESS.
+            address=address or "local", include_dashboard=False if address is None else None,
             num_cpus=len(os.sched_getaffinity(0)) if address is None else None,
             log_to_driver=False, logging_level=logging.ERROR,
         )  # fmt: skip
@@ -60,6 +61,21 @@ def ray_session(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def rows_of(work: Any) -> Iterator[dict[str, Any]]:
+    """The rows of a Ray dataset, as they come.
+
+    Raises:
+        ClusterError: the cluster could not go on.
+    """
+    from ray.exceptions import RayError
+
+    try:
+        yield from work.iter_rows()
+    except RayError as error:
+        reason = str(error).strip().splitlines()[-1][:300]
+        raise ClusterError(f"the Ray cluster could not go on: {reason}") from error
 
 
 def measure_on_ray(
@@ -80,7 +96,7 @@ def measure_on_ray(
         work = ray.data.from_items(chunks, override_num_blocks=len(chunks)).flat_map(
             _measure_chunk, fn_args=(features,)
         )
-        for clip, row in zip(clips, work.iter_rows(), strict=True):
+        for clip, row in zip(clips, rows_of(work), strict=True):
             if row["code"]:
                 yield clip, AudioError(row["code"], row["message"])
                 continue

@@ -20,8 +20,15 @@ _LENGTH_FIELDS = {
     b"RIFF": (4, "<I"), b"RIFX": (4, ">I"), b"FORM": (4, ">I"), b"RF64": (20, "<Q"),
     b"riff": (16, "<Q"),
 }  # fmt: skip
-# Programs that stream do not know the size yet and write 0 or (almost) the largest one.
-STREAMED_SIZE_MIN = 0x7FFFF000
+
+
+def is_placeholder(size: int) -> bool:
+    """Whether a size is one of those that programs write for one they do not know yet.
+
+    The largest there is, with or without a sign, or that less a header. Sizes between the two are
+    true: recordings of 2 to 4 GB are not rare.
+    """
+    return 0x7FFFF000 <= size <= 0x80000000 or size >= 0xFFFFF000
 
 
 def is_accepted(blob: bytes) -> bool:
@@ -60,9 +67,11 @@ def declared_bytes(blob: bytes) -> int:
         return 0
     if blob[:4] == b".snd":
         start, size = struct.unpack_from(">II", blob, 4)
-        return 0 if size >= STREAMED_SIZE_MIN else int(start + size)
+        return 0 if is_placeholder(size) else int(start + size)
     if blob[:4] not in _LENGTH_FIELDS:
         return 0
     position, layout = _LENGTH_FIELDS[blob[:4]]
     size = int(struct.unpack_from(layout, blob, position)[0])
-    return 0 if size >= STREAMED_SIZE_MIN else size
+    # In 64 bits the largest of 32 is one too; other sizes above it are true.
+    unknown = is_placeholder(size) if size < 1 << 32 else size >= 1 << 62
+    return 0 if unknown else size

@@ -4,7 +4,6 @@ What it yields, put together, is what ``data.audio.decode`` gives for the whole 
 """
 
 import contextlib
-import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -28,6 +27,8 @@ from data.windows import block_loudness, loudest_of, loudness_block
 # Of files of one's own that are read in pieces, only what is no audio at all is refused.
 UNLIMITED = AudioLimits(max_bytes=1 << 62, max_seconds=float("inf"))
 _BLOCK_BYTES = 1 << 20
+# Where the samples of a WAV begin after more than this, libsndfile reads it.
+_HEAD_BYTES = 1 << 20
 
 
 def read_blocks(path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
@@ -82,6 +83,26 @@ def loudest_window(
     return start, _stretch(blocks(), start, clip_samples), total
 
 
+def read_stretch(
+    blocks: Callable[[], Iterator[Waveform]],
+    sample_rate_hz: int,
+    start_seconds: float,
+    end_seconds: float,
+) -> Waveform:
+    """The stretch (samples,) of ``data.audio.cut``, without what comes after it.
+
+    Raises:
+        AudioError: ``bad_segment`` when it lies outside the audio, and what reading raises.
+    """
+    first, last = (round(t * sample_rate_hz) for t in (start_seconds, end_seconds))
+    found = _stretch(blocks(), first, last - first)
+    if len(found) == 0 or len(found) < last - first - round(0.01 * sample_rate_hz):
+        raise AudioError(
+            "bad_segment", f"{start_seconds:g} to {end_seconds:g} s is not all in the audio"
+        )
+    return found
+
+
 def _stretch(blocks: Iterator[Waveform], start: int, samples: int) -> Waveform:
     parts, position = [], 0
     for block in blocks:
@@ -91,7 +112,7 @@ def _stretch(blocks: Iterator[Waveform], start: int, samples: int) -> Waveform:
         position += len(block)
         if position >= start + samples:
             break
-    return np.concatenate(parts)
+    return np.concatenate([*parts, np.zeros(0, np.float32)])
 
 
 def _whole_blocks(pieces: Iterable[Waveform], block: int) -> Iterator[Waveform]:
@@ -116,11 +137,17 @@ def _resampled(file: BinaryIO, path: Path, sample_rate_hz: int) -> Iterator[Wave
         import soxr  # as in data.audio: not needed where rates agree
 
         stream = soxr.ResampleStream(rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
+        first: Waveform | None = None
+        given = False
         for block in checked:
+            first = block[:1].copy() if first is None else first
             if len(resampled := stream.resample_chunk(block)):
+                given = True
                 yield resampled
         if len(resampled := stream.resample_chunk(np.zeros(0, np.float32), last=True)):
             yield resampled
+        elif not given and first is not None:  # as data.audio.resample has it
+            yield first
 
 
 def _checked(blocks: Iterator[Waveform]) -> Iterator[Waveform]:
@@ -137,27 +164,21 @@ def _checked(blocks: Iterator[Waveform]) -> Iterator[Waveform]:
 def _native(file: BinaryIO, path: Path) -> Iterator[tuple[Iterator[Waveform], int]]:
     """Mono blocks at the file's own rate, and that rate."""
     n_bytes = os.fstat(file.fileno()).st_size
-    if not n_bytes:
+    head = file.read(_HEAD_BYTES)
+    if not head:
         raise AudioError("empty_audio", "the file is empty (0 bytes)")
-    # Not closed by hand: a parsed header, also one in a traceback, still points into it.
-    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    head, wav = mapped[:32], parse_wav(mapped)
+    wav = parse_wav(head, n_bytes)
     if wav is not None:
         check_wav(wav, UNLIMITED)
-        # Samples are read, not mapped: a mapped file counts as memory, and one that becomes
-        # shorter ends the process.
-        wav, there = replace(wav, data=memoryview(b"")), len(wav.data)
-        del mapped
-    if wav is not None:
-        yield _wav_blocks(file, wav, there), wav.sample_rate_hz
+        yield _wav_blocks(file, wav), wav.sample_rate_hz
         return
-    with open_libsndfile(os.fsencode(path), head, n_bytes, UNLIMITED) as decoder:
+    with open_libsndfile(os.fsencode(path), head[:32], n_bytes, UNLIMITED) as decoder:
         yield mono_blocks(decoder, UNLIMITED), decoder.samplerate
 
 
-def _wav_blocks(file: BinaryIO, wav: PlainWav, n_bytes: int) -> Iterator[Waveform]:
+def _wav_blocks(file: BinaryIO, wav: PlainWav) -> Iterator[Waveform]:
     frame_bytes = wav.channels * wav.bits // 8
-    left = n_bytes // frame_bytes * frame_bytes
+    left = wav.frames * frame_bytes
     file.seek(wav.start)
     while left:
         chunk = file.read(min(left, _BLOCK_BYTES // frame_bytes * frame_bytes))

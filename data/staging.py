@@ -33,7 +33,7 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
         with _clear_errors(target):
             yield staging
             staging.chmod(0o777 & ~_umask())  # mkdtemp makes it private
-            _swap(staging, target)
+            swap_folder(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -101,8 +101,8 @@ def _replaceable(target: Path, marker: str) -> bool:
     return target.is_dir() and ((target / marker).is_file() or not any(target.iterdir()))
 
 
-def _swap(staging: Path, target: Path) -> None:
-    """Put ``staging`` in the place of ``target``; the old one is deleted last."""
+def swap_folder(staging: Path, target: Path) -> None:
+    """Put the folder ``staging`` in the place of ``target``; the old one is deleted last."""
     aside = _set_aside(target)
     try:
         staging.rename(target)

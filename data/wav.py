@@ -8,12 +8,11 @@ and Microsoft, "Multiple Channel Audio Data and WAVE Files" (2007) for the exten
 
 import struct
 from dataclasses import dataclass
-from mmap import mmap
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.containers import STREAMED_SIZE_MIN
+from data.containers import is_placeholder
 
 WAVE_FORMAT_PCM = 0x0001
 WAVE_FORMAT_IEEE_FLOAT = 0x0003
@@ -26,9 +25,9 @@ _SUBTYPE_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 class PlainWav:
     """The facts of the header and where the samples lie.
 
-    ``declared_bytes`` is what the data chunk claims, ``data`` what is really there, from the byte
-    ``start`` on. ``streamed`` says that the claim is a placeholder, so that the file's end is the
-    audio's end.
+    ``declared_bytes`` is what the data chunk claims, ``n_bytes`` what is really there, from the
+    byte ``start`` on, and ``data`` as much of it as was given. ``streamed`` says that the claim is
+    a placeholder, so that the file's end is the audio's end.
     """
 
     sample_rate_hz: int
@@ -38,11 +37,12 @@ class PlainWav:
     declared_bytes: int
     streamed: bool
     start: int
+    n_bytes: int
     data: memoryview
 
     @property
     def frames(self) -> int:
-        return len(self.data) // (self.channels * self.bits // 8)
+        return self.n_bytes // (self.channels * self.bits // 8)
 
     @property
     def integer(self) -> bool:
@@ -51,11 +51,14 @@ class PlainWav:
 
     @property
     def truncated(self) -> bool:
-        return not self.streamed and len(self.data) < self.declared_bytes
+        return not self.streamed and self.n_bytes < self.declared_bytes
 
 
-def parse_wav(blob: bytes | mmap) -> PlainWav | None:
-    """Parse the header of ``blob``; None when it is not a plain WAV (or is too broken to tell)."""
+def parse_wav(blob: bytes, file_bytes: int | None = None) -> PlainWav | None:
+    """Parse the header of ``blob``; None when it is not a plain WAV (or is too broken to tell).
+
+    Where ``blob`` is only the beginning of a file, ``file_bytes`` says how long that is.
+    """
     if len(blob) < 12 or blob[:4] != b"RIFF" or blob[8:12] != b"WAVE":
         return None
     position, fmt = 12, None
@@ -67,7 +70,8 @@ def parse_wav(blob: bytes | mmap) -> PlainWav | None:
             if fmt is None:
                 return None
         elif name == b"data":
-            return None if fmt is None else _plain_wav(fmt, blob, position, size)
+            total = len(blob) if file_bytes is None else file_bytes
+            return None if fmt is None else _plain_wav(fmt, blob, position, size, total)
         position += size + size % 2  # chunks are padded to an even length
     return None
 
@@ -78,7 +82,8 @@ def read_mono(wav: PlainWav) -> NDArray[np.float32]:
     Values beyond float32 become infinite.
     """
     width = wav.bits // 8
-    data = wav.data[: wav.frames * wav.channels * width]
+    frame = wav.channels * width
+    data = wav.data[: len(wav.data) // frame * frame]
     samples = _to_float(data, wav.format_code, width)
     return average_channels(samples.reshape(-1, wav.channels))
 
@@ -113,16 +118,17 @@ def _parse_format(chunk: bytes) -> tuple[int, int, int, int] | None:
 
 
 def _plain_wav(
-    fmt: tuple[int, int, int, int], blob: bytes | mmap, position: int, size: int
+    fmt: tuple[int, int, int, int], blob: bytes, position: int, size: int, total: int
 ) -> PlainWav:
     code, channels, rate, bits = fmt
     rest = memoryview(blob)[position:]
     riff_bytes = struct.unpack_from("<I", blob, 4)[0]
     # A size of 0 is true when the outer size agrees with the file: then other chunks follow.
-    placeholder_zero = size == 0 and riff_bytes != len(blob) - 8
-    streamed = placeholder_zero or size >= STREAMED_SIZE_MIN
+    placeholder_zero = size == 0 and riff_bytes != total - 8
+    streamed = placeholder_zero or is_placeholder(size)
     data = rest if streamed else rest[:size]
-    return PlainWav(rate, channels, code, bits, size, streamed, position, data)
+    n_bytes = total - position if streamed else min(size, total - position)
+    return PlainWav(rate, channels, code, bits, size, streamed, position, n_bytes, data)
 
 
 def _to_float(data: memoryview, code: int, width: int) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ failed and were reported; 2 nothing done, with one clear sentence; 130 interrupt
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 EXIT_SOME_FAILED = 1
 EXIT_NOTHING_DONE = 2
+LEAST_HOP_SECONDS, MOST_HOP_SECONDS = 0.001, 3600.0
 # What only the extra ``train`` brings; without it the message names the install command.
 TRAINING_PACKAGES = frozenset(
     {"torch", "torchaudio", "librosa", "pandas", "scipy", "sklearn", "onnx", "onnxscript",
@@ -162,21 +164,26 @@ def classify(
     from service.batch.formats import output_format
     from service.batch.hear import Options
     from service.batch.run import Request, run
-    from service.batch.scheduler import find_piece
+    from service.batch.scheduler import Piece, find_piece
     from service.batch.summary import summary
 
     if not windows and (hop is not None or min_score or merge_hits):
         raise typer.BadParameter(
             "--hop, --min-score and --merge choose among windows; add --windows"
         )
-    if hop is not None and not hop > 0:
-        raise typer.BadParameter(f"--hop is a time above 0 s, found {hop:g}")
+    if hop is not None and not LEAST_HOP_SECONDS <= hop <= MOST_HOP_SECONDS:
+        raise typer.BadParameter(
+            f"--hop is from {LEAST_HOP_SECONDS:g} to {MOST_HOP_SECONDS:g} s, found {hop:g}"
+        )
     check_engine(engine, ray_address)
+    if ray_address and out is None:
+        raise typer.BadParameter("--ray-address needs --out, on a file system all machines see")
     form = output_format(out, form)
-    piece, variable = find_piece(shard_index, num_shards)
+    asked = shard_index is not None or num_shards is not None
+    if asked and out is None:
+        raise typer.BadParameter("--num-shards needs --out: each shard has results of its own")
+    piece, variable = (Piece(0, 1), "") if out is None else find_piece(shard_index, num_shards)
     if not piece.whole:
-        if out is None:
-            raise typer.BadParameter("--num-shards needs --out: each shard has results of its own")
         by = f" (by {variable})" if variable else ""
         typer.echo(f"shard {piece.index} of {piece.count}{by}", err=True)
     request = Request(
@@ -184,8 +191,13 @@ def classify(
         Options(windows, hop, min_score, merge_hits, top_k), reject, device, audio_dir, piece,
         restart, workers, engine, ray_address,
     )  # fmt: skip
-    with _progress() as progress:
-        outcome = run(request, progress)
+    try:
+        with _progress() as progress, _ended_by_sigterm():
+            outcome = run(request, progress)
+    except KeyboardInterrupt:
+        if out is not None:
+            typer.echo("interrupted; the same command goes on from here", err=True)
+        raise
     if out is not None or outcome.tally.failed:
         typer.echo(summary(outcome), err=True)
     if outcome.tally.failed:
@@ -223,6 +235,20 @@ def serve(
     from service.server import run_server
 
     run_server(find_model(model), host, port, device, reject=reject, workers=workers)
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """A polite end runs what cleans up: worker processes and temporary files."""
+
+    def end(*_: object) -> NoReturn:
+        sys.exit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -28,10 +28,10 @@ class _Bar(run.Progress):
         self._kept, self._began = kept, time.monotonic()
         self._bar.update(self._task, total=total, completed=kept, description="classify")
 
-    def at(self, tally: Tally, reading: int) -> None:
-        seconds = max(time.monotonic() - self._began, 1e-3)
-        done = tally.inputs + reading
-        speed = f"{done / seconds:,.0f} files/s, {tally.seconds / seconds:,.0f} × real time"
+    def at(self, tally: Tally, reading: int, seconds: float) -> None:
+        took = max(time.monotonic() - self._began, 1e-3)
+        done, heard = tally.inputs + reading, tally.seconds + seconds
+        speed = f"{done / took:,.0f} files/s, {heard / took:,.0f} × real time"
         self._bar.update(
             self._task, completed=self._kept + done, speed=speed, failed=tally.n_failed
         )

@@ -19,17 +19,17 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from data.audio import AudioError, Waveform, decode, read_file
+from data.audio import AudioError, Waveform
 from data.labels import label_order
+from data.recording import loudest_window, read_blocks, read_stretch
 from data.staging import staged_file
-from data.windows import loudest_clip
 from service.batch.errors import BatchError
 from service.batch.results import read_results
 from service.batch.rows import Row
 from training.metrics import wilson_interval
 
 BINS = 20
-# Scores of several decimals tie; of errors, so many names a cause are shown.
+# Of errors, so many names a cause are shown.
 _EXAMPLES = 10
 # What is played and drawn, at most, of a clip.
 _SHOWN_SECONDS = 5.0
@@ -81,6 +81,8 @@ def write_results_report(
         BatchError: the results cannot be read, or there are none.
         OutputError: ``out`` cannot be written.
     """
+    if out.resolve() == results.resolve():
+        raise BatchError(f"{out} holds the results; give another --out")
     found = gather(read_results(results), clips)
     if not found.rows:
         raise BatchError(f"{results} holds no row; classify something first")
@@ -136,20 +138,30 @@ def gather(rows: Iterable[Row], clips: int) -> Findings:
 
 
 def show(row: Row, folder: Path) -> Shown:
-    """A row with what it sounds and looks like."""
-    score = row.scores[0][1]
+    """A row with what it sounds and looks like: a window, or where a longer stretch is loudest."""
+    score, path = row.scores[0][1], folder / row.filename
     try:
-        decoded = decode(read_file(folder / row.filename), _SHOWN_RATE_HZ)
+        sound = _sound(path, row.start or 0.0, row.end or _SHOWN_SECONDS)
     except AudioError as error:
         return Shown(row, score, missing=f"cannot be played: {error}")
-    first = round((row.start or 0.0) * _SHOWN_RATE_HZ)
-    last = round((row.end or 1e9) * _SHOWN_RATE_HZ)
-    sound = decoded.waveform[first:last]
-    if len(sound) > _SHOWN_SECONDS * _SHOWN_RATE_HZ:
-        sound = loudest_clip(sound, round(_SHOWN_SECONDS * _SHOWN_RATE_HZ))
-    if not len(sound):
-        return Shown(row, score, missing="cannot be played: the file has become shorter")
-    return Shown(row, score, _wav_uri(sound), _spectrogram_uri(sound, decoded.source_rate_hz))
+    return Shown(row, score, _wav_uri(sound), _spectrogram_uri(sound, _source_rate_hz(path)))
+
+
+def _sound(path: Path, start_seconds: float, end_seconds: float) -> Waveform:
+    def blocks() -> Iterator[Waveform]:
+        return read_blocks(path, _SHOWN_RATE_HZ)
+
+    if start_seconds == 0.0 and end_seconds > _SHOWN_SECONDS:
+        return loudest_window(blocks, round(_SHOWN_SECONDS * _SHOWN_RATE_HZ))[1]
+    end_seconds = min(end_seconds, start_seconds + _SHOWN_SECONDS)
+    return read_stretch(blocks, _SHOWN_RATE_HZ, start_seconds, end_seconds)
+
+
+def _source_rate_hz(path: Path) -> int:
+    try:
+        return int(soundfile.info(path).samplerate)
+    except soundfile.SoundFileError:
+        return _SHOWN_RATE_HZ
 
 
 def _keep(heap: list[tuple[float, int, Row]], item: tuple[float, int, Row], most: int) -> None:

@@ -5,27 +5,27 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
+from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Any
 
-from data.cluster import ray_session
+from data.cluster import ray_session, rows_of
 from service.batch.errors import BatchError
 from service.batch.job import FIRST_SHARD, Shard, Tally
 from service.batch.worker import Task, Worker
 
-Engine = Literal["local", "ray"]
 Finished = Generator[tuple[Shard, Tally], None, None]
-# Hears how many inputs of unfinished shards have been read.
-OnTick = Callable[[int], None]
+# Hears, of unfinished shards, how many inputs were read, and the seconds heard of long ones.
+OnTick = Callable[[int, float], None]
 _TICK_SECONDS = 0.1
 # Each has a session of its own in the memory of the GPU.
 _MAX_CUDA_WORKERS = 4
 
 
-def default_workers(task: Task) -> int:
+def default_workers(provider: str) -> int:
     """A worker a core; a few where a GPU computes."""
     cores = len(os.sched_getaffinity(0))
-    return min(cores, _MAX_CUDA_WORKERS) if task.device != "cpu" else cores
+    return cores if provider == "CPUExecutionProvider" else min(cores, _MAX_CUDA_WORKERS)
 
 
 class LocalEngine:
@@ -74,7 +74,8 @@ class LocalEngine:
                     done, running = wait(running, _TICK_SECONDS, return_when=FIRST_COMPLETED)
                     for future in done:
                         yield future.result()
-                    on_tick(sum(worker.at() for worker in workers))
+                    places = [worker.at() for worker in workers]
+                    on_tick(sum(at for at, _ in places), sum(seconds for _, seconds in places))
             finally:
                 for future in running:
                     future.cancel()
@@ -99,11 +100,11 @@ def run_on_ray(
         rows = [{"position": position} for position in range(len(shards))]
         work = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             RayWorker,
-            fn_constructor_args=(task, tuple(shards)),
+            fn_constructor_args=(task, tuple(shards), Path.cwd()),
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
             num_cpus=1,
         )
-        for row in work.iter_rows():
+        for row in rows_of(work):
             if row["failed"]:
                 raise BatchError(row["failed"])
             yield shards[row["position"]], Tally(**json.loads(row["tally"]))
@@ -112,7 +113,8 @@ def run_on_ray(
 class RayWorker:
     """A worker process and the actor of Ray that looks after it."""
 
-    def __init__(self, task: Task, shards: Sequence[Shard]) -> None:
+    def __init__(self, task: Task, shards: Sequence[Shard], working_folder: Path) -> None:
+        os.chdir(working_folder)  # names of inputs are relative to where the command was given
         self._worker = Worker(task)
         self._shards = shards
 

@@ -6,6 +6,7 @@ Audacity: UTF-8 lines of start, end and label between tabs, seconds, no header (
 """
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -25,6 +26,8 @@ FORMATS = (*FILE_SUFFIXES.values(), *FOLDER_FORMATS)
 # In a folder of tracks or tables: a row for every input, also for those that could not be read.
 INDEX = "index.csv"
 _PARQUET_ROWS = 10_000
+# Bytes of a name that every common file system takes.
+_LONGEST_NAME = 255
 
 
 class RowWriter(Protocol):
@@ -101,6 +104,8 @@ class CsvWriter:
 
     def __init__(self, file: TextIO, layout: Layout) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
+        # A carriage return ends a row for every reader and is not quoted by the writer.
+        self._quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         self._top_k, self._truth = layout.top_k, layout.truth
         extra = [f"{name}_{k}" for k in range(2, layout.top_k + 1) for name in ("label", "score")]
         self._writer.writerow([*COLUMNS, *extra, *(["expected"] if layout.truth else [])])
@@ -115,7 +120,9 @@ class CsvWriter:
         cells += [""] * (2 * self._top_k - len(cells))
         times = ["" if t is None else f"{t:.3f}" for t in (row.start, row.end)]
         cells = [row.filename, *times, *cells[:2], row.status, row.error, *cells[2:]]
-        self._writer.writerow([*cells, row.truth] if self._truth else cells)
+        cells = [*cells, row.truth] if self._truth else cells
+        plain = not any("\r" in cell for cell in (row.filename, row.error, row.truth))
+        (self._writer if plain else self._quoting).writerow(cells)
 
 
 class JsonLinesWriter:
@@ -138,14 +145,7 @@ class ParquetWriter:
     """The columns of the contract, typed; ``top_k`` above 1 adds the list ``scores``."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ModuleNotFoundError as error:
-            raise BatchError(
-                "Parquet needs pyarrow; install it with: pip install 'earshot[parquet]'"
-            ) from error
-        self._arrow = pyarrow
+        self._arrow = pyarrow = import_pyarrow()
         text, number = pyarrow.string(), pyarrow.float64()
         kinds = (text, number, number, text, number, text, text)
         fields = list(zip(COLUMNS, kinds, strict=True))
@@ -171,6 +171,22 @@ class ParquetWriter:
     def _flush(self) -> None:
         self._writer.write_table(self._arrow.Table.from_pylist(self._rows, schema=self._schema))
         self._rows.clear()
+
+
+def import_pyarrow() -> Any:
+    """The module, with ``pyarrow.parquet``.
+
+    Raises:
+        BatchError: it is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise BatchError(
+            "Parquet needs pyarrow; install it with: pip install 'earshot[parquet]'"
+        ) from error
+    return pyarrow
 
 
 class FolderWriter:
@@ -204,11 +220,16 @@ class FolderWriter:
     def _place(self, filename: str) -> Path:
         """A path of its own: by the stem, or by the whole name where the stem is taken."""
         relative = Path(os.path.relpath(filename, self._layout.base))
-        parts = [_one_line(part) for part in relative.parts if part not in ("/", "..", ".")]
-        audio = self._folder.joinpath(*parts)
+        *folders, last = [_short(_one_line(p)) for p in relative.parts if p not in ("/", "..", ".")]
+        place = self._folder
+        for folder in folders:
+            place /= folder
+            while place.is_file():  # the track of a recording that has the folder's name
+                place = place.with_name(f"{place.name}_")
+        audio = place / last
         suffix = ".selections.txt" if self._raven else ".txt"
         names = chain([audio.stem, audio.name], (f"{audio.name}.{n}" for n in count(2)))
-        paths = (audio.with_name(name + suffix) for name in names)
+        paths = (audio.with_name(_short(name, suffix) + suffix) for name in names)
         return next(path for path in paths if not path.exists())
 
     def _selection(self, row: Row) -> str:
@@ -230,6 +251,15 @@ _RAVEN_HEADER = (
 
 def _track(row: Row) -> str:
     return f"{row.start or 0.0:.6f}\t{row.end or 0.0:.6f}\t{_one_line(row.label)}\n"
+
+
+def _short(name: str, suffix: str = "") -> str:
+    """A name that a file system takes with this suffix: a long one ends in its hash."""
+    room = _LONGEST_NAME - len(suffix)
+    if len(name.encode()) <= room:
+        return name
+    mark = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return f"{name.encode()[: room - 13].decode(errors='ignore')}-{mark}"
 
 
 def _one_line(text: str) -> str:

@@ -21,13 +21,15 @@ from data.audio import (
     decode,
     read_file,
 )
-from data.recording import loudest_window, read_blocks, stream_windows
+from data.recording import loudest_window, read_blocks, read_stretch, stream_windows
 from data.windows import loudest_start, pad_to_clips, window_starts
 from service.batch.inputs import STANDARD_INPUT, Input
 from service.batch.remote import fetch, fetched, is_remote
 from service.batch.rows import SCORE_DIGITS, Row, printable
 from service.classifier import MAX_BATCH, WINDOW_HOP_FRACTION, Classifier, rank
 
+# (input, seconds heard of it since the last call)
+OnRead = Callable[[Input, float], None]
 # What is longer or larger is read piece by piece.
 WHOLE = AudioLimits(max_bytes=8 << 20, max_seconds=60.0)
 
@@ -62,7 +64,8 @@ class Ended:
 
     def error_row(self) -> Row:
         """The row of an input that has a problem."""
-        return Row(printable(self.source.source), error=self.problem, truth=self.source.truth)
+        name, problem = printable(self.source.source), printable(self.problem)
+        return Row(name, error=problem, truth=self.source.truth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,12 @@ def hear(
     classifier: Classifier,
     inputs: Iterable[Input],
     options: Options,
-    on_read: Callable[[Input], None] = lambda source: None,
+    on_read: OnRead = lambda source, seconds: None,
 ) -> Iterator[Row | Ended]:
     """The rows of each input in order, each followed by its ``Ended``.
 
-    ``on_read`` hears of an input before it is read, and again and again while it is.
+    ``on_read`` hears of an input before it is read, and again and again while it is, each time with
+    the seconds heard since.
 
     Raises:
         InferenceError: the model fails.
@@ -167,20 +171,18 @@ class _Rows:
 class _Reader:
     """Inputs to windows."""
 
-    def __init__(
-        self, classifier: Classifier, options: Options, on_read: Callable[[Input], None]
-    ) -> None:
+    def __init__(self, classifier: Classifier, options: Options, on_read: OnRead) -> None:
         config = classifier.metadata.features
         self._rate_hz, self._clip = config.sample_rate_hz, config.clip_samples
         hop_seconds = options.hop_seconds or config.clip_seconds * WINDOW_HOP_FRACTION
         self._hop = max(1, round(hop_seconds * self._rate_hz))
         self._windows = options.windows
         self._on_read = on_read
-        self._last: tuple[str, Decoded | AudioError] | None = None
+        self._last: tuple[str, Decoded | AudioError | None] | None = None
 
     def items(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, _Window] | Ended]:
         for source in inputs:
-            self._on_read(source)
+            self._on_read(source, 0.0)
             seconds, problem = 0.0, source.problem
             try:
                 if not problem:
@@ -192,7 +194,7 @@ class _Reader:
     def _read(self, source: Input) -> Generator[tuple[Input, _Window], None, float]:
         """All windows of an input; how many seconds it has."""
         if source.start_seconds is not None:
-            waveform = cut(self._whole_file(source), source.start_seconds, source.end_seconds)
+            waveform = self._stretch(source, source.start_seconds, source.end_seconds or 0.0)
             yield from self._of_waveform(source, waveform, source.start_seconds)
             return len(waveform) / self._rate_hz
         try:
@@ -205,10 +207,12 @@ class _Reader:
             if error.code not in ("too_long", "too_large"):
                 raise
         if source.source == STANDARD_INPUT:
-            raise AudioError("too_long", "standard input holds more than a minute; save it first")
+            raise AudioError(
+                "too_large", "more than a minute, or 8 MB, on standard input; save it to a file"
+            )
         if not is_remote(source.source):
             return (yield from self._of_recording(source, Path(source.source)))
-        with fetched(source.source) as local:
+        with fetched(source.source, lambda: self._on_read(source, 0.0)) as local:
             return (yield from self._of_recording(source, local))
 
     def _of_waveform(
@@ -217,7 +221,10 @@ class _Reader:
         if not self._windows:
             start = loudest_start(waveform, self._clip) if len(waveform) > self._clip else 0
             end = offset_seconds + len(waveform) / self._rate_hz
-            yield source, _Window(offset_seconds, end, waveform[start : start + self._clip])
+            piece = waveform[start : start + self._clip]
+            if len(piece) < len(waveform):
+                piece = piece.copy()  # a view would keep the whole until its batch is full
+            yield source, _Window(offset_seconds, end, piece)
             return
         for first in window_starts(len(waveform), self._clip, self._hop).tolist():
             piece = waveform[first : first + self._clip]
@@ -241,7 +248,7 @@ class _Reader:
     def _blocks(self, source: Input, path: Path) -> Callable[[], Iterator[Waveform]]:
         def blocks() -> Iterator[Waveform]:
             for block in read_blocks(path, self._rate_hz):
-                self._on_read(source)
+                self._on_read(source, len(block) / self._rate_hz)
                 yield block
 
         return blocks
@@ -250,20 +257,32 @@ class _Reader:
         start, end = first / self._rate_hz, (first + len(piece)) / self._rate_hz
         return _Window(offset_seconds + start, offset_seconds + end, piece)
 
-    def _whole_file(self, source: Input) -> Decoded:
-        """A file of which stretches are asked for; those that follow one another decode it once."""
+    def _stretch(self, source: Input, start_seconds: float, end_seconds: float) -> Waveform:
+        """A stretch of a file; short files are decoded once for those that follow one another."""
+        whole = self._whole_file(source)
+        if whole is not None:
+            return cut(whole, start_seconds, end_seconds)
+        return read_stretch(
+            self._blocks(source, Path(source.source)), self._rate_hz, start_seconds, end_seconds
+        )
+
+    def _whole_file(self, source: Input) -> Decoded | None:
+        """A file, or None where it is too long to hold."""
         if self._last is None or self._last[0] != source.source:
-            try:
-                blob = _read_bytes(source, FILE_LIMITS)
-                if blob is None:
-                    raise AudioError("too_large", f"more than {FILE_LIMITS.max_bytes} bytes")
-                self._last = (source.source, decode(blob, self._rate_hz, FILE_LIMITS))
-            except AudioError as error:
-                self._last = (source.source, error)
+            self._last = (source.source, self._try_whole(source))
         found = self._last[1]
         if isinstance(found, AudioError):
             raise found
         return found
+
+    def _try_whole(self, source: Input) -> Decoded | AudioError | None:
+        limits = FILE_LIMITS if is_remote(source.source) else WHOLE
+        try:
+            blob = _read_bytes(source, limits)
+            return None if blob is None else decode(blob, self._rate_hz, limits)
+        except AudioError as error:
+            long = error.code in ("too_long", "too_large") and limits is WHOLE
+            return None if long else error
 
 
 def _read_bytes(source: Input, limits: AudioLimits = WHOLE) -> bytes | None:

@@ -4,6 +4,8 @@ Nothing is held but what one folder needs, and the order is always the same. Wha
 read stays an input: its row will say so.
 """
 
+import codecs
+import fnmatch
 import glob
 import io
 import os
@@ -64,10 +66,14 @@ def find_inputs(paths: Sequence[str], audio_dir: Path | None = None) -> Iterator
         BatchError: a list or a URL that cannot be read.
     """
     for path in paths:
+        empty = True
         for found in _expand(path, audio_dir):
             if found.source == STANDARD_INPUT and len(paths) > 1:
                 raise BatchError("audio on standard input is classified alone; leave out the rest")
+            empty = False
             yield found if found.problem or found.n_bytes >= 0 else _with_stamp(found)
+        if empty and len(paths) > 1:
+            yield Input(path, problem="not_found: no audio file here")
 
 
 def _expand(path: str, audio_dir: Path | None) -> Iterator[Input]:
@@ -91,12 +97,31 @@ def _remote(url: str) -> Iterator[Input]:
 
 
 def _of_glob(pattern: str) -> Iterator[Input]:
-    for path in _sorted((name, False) for name in glob.iglob(pattern, recursive=True)):
-        # What ** finds inside a folder it finds by itself.
-        if not is_folder(path[0]):
-            yield Input(path[0])
-        elif "**" not in pattern:
-            yield from _search(path[0])
+    if "**" in pattern:  # glob would follow links, and a loop of them without an end
+        before, _, _ = pattern.partition("**")
+        wanted = os.path.normpath(pattern).split("/")
+        for found in _search(os.path.dirname(before) or "."):
+            if found.problem or _matches(os.path.normpath(found.source).split("/"), wanted):
+                yield found
+        return
+    for name, _ in _sorted((name, False) for name in glob.iglob(pattern)):
+        if is_folder(name):
+            yield from _search(name)
+        else:
+            yield Input(name)
+
+
+def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether folders and name match a glob's, in which ``**`` is any number of folders."""
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return any(_matches(path[skipped:], pattern[1:]) for skipped in range(len(path) + 1))
+    return (
+        len(path) > 0
+        and fnmatch.fnmatchcase(path[0], pattern[0])
+        and _matches(path[1:], pattern[1:])
+    )
 
 
 def _of_csv(path: Path, audio_dir: Path | None) -> Iterator[Input]:
@@ -133,7 +158,7 @@ def _named(file: BinaryIO, folder: Path) -> Iterator[Input]:
 
 
 def _separated(file: BinaryIO) -> Iterator[bytes]:
-    chunk = rest = file.read(_LIST_BYTES)
+    chunk = rest = file.read(_LIST_BYTES).removeprefix(codecs.BOM_UTF8)
     by_nul = b"\0" in chunk
     while chunk:
         *names, rest = rest.split(b"\0" if by_nul else b"\n")
@@ -154,8 +179,9 @@ def _search(folder: str) -> Iterator[Input]:
                     yield from _search(path)
                 else:
                     yield Input(path)
-    except OSError:
-        yield Input(folder, problem="unreadable: a folder that may not be searched")
+    except OSError as error:
+        problem = f"unreadable: a folder that may not be searched: {error.strerror}"
+        yield Input(folder, problem=problem)
 
 
 def _wanted(entry: "os.DirEntry[str]") -> tuple[str, bool] | None:
@@ -173,16 +199,19 @@ def _sorted(names: Iterator[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
     """Names in order of their bytes; a great many are sorted in a temporary database on disk."""
     few = [pair for _, pair in zip(range(_SORTED_IN_MEMORY), names, strict=False)]
     if len(few) < _SORTED_IN_MEMORY:
-        yield from sorted(few, key=lambda pair: os.fsencode(pair[0]))
+        yield from sorted(set(few), key=lambda pair: os.fsencode(pair[0]))
         return
-    with closing(sqlite3.connect("")) as database:  # SQLite deletes it when it is closed
-        database.execute("CREATE TABLE n (name BLOB PRIMARY KEY, folder INTEGER) WITHOUT ROWID")
-        for part in (few, names):
-            rows = ((os.fsencode(name), nested) for name, nested in part)
-            database.executemany("INSERT OR REPLACE INTO n VALUES (?, ?)", rows)
-        del few
-        for name, nested in database.execute("SELECT name, folder FROM n ORDER BY name"):
-            yield os.fsdecode(name), bool(nested)
+    try:
+        with closing(sqlite3.connect("")) as database:  # SQLite deletes it when it is closed
+            database.execute("CREATE TABLE n (name BLOB PRIMARY KEY, nested INTEGER) WITHOUT ROWID")
+            for part in (few, names):
+                rows = ((os.fsencode(name), nested) for name, nested in part)
+                database.executemany("INSERT OR IGNORE INTO n VALUES (?, ?)", rows)
+            del few
+            for name, nested in database.execute("SELECT name, nested FROM n ORDER BY name"):
+                yield os.fsdecode(name), bool(nested)
+    except sqlite3.Error as error:
+        raise BatchError(f"cannot sort the names of a large folder on disk: {error}") from error
 
 
 def _with_stamp(found: Input) -> Input:

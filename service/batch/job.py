@@ -23,23 +23,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from data.staging import staged_file
 from service.batch.errors import BatchError
-from service.batch.hear import Ended, Options, hear
-from service.batch.inputs import Input
+from service.batch.hear import Ended, OnRead, Options, hear
+from service.batch.inputs import STANDARD_INPUT, Input
 from service.batch.rows import Row
 from service.classifier import Classifier
 
 SCHEMA_VERSION = 1
 STATE, INPUTS, PARTS, LOCK = "job.json", "inputs.jsonl", "parts", "lock"
+FETCHED = "fetched"
 # (shards before, inputs each): few files still spread over all cores, many make few shards.
-FIRST_SHARD = 32
-_SHARD_SIZES = ((32, FIRST_SHARD), (64, 128), (128, 512))
+FIRST_SHARD = 8
+_SHARD_SIZES = ((16, FIRST_SHARD), (48, 32), (80, 128), (144, 512))
 _LARGEST_SHARD = 1024
-_SHARD_BYTES = 256 << 20
+_SHARD_BYTES = 16 << 20
 _HELD_LINES = 1000
+_TALLY_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -104,13 +107,13 @@ class State:
             text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
             staging.write_text(text + "\n", "utf-8")
 
-    def differences(self, other: "State") -> list[str]:
-        """What another state would compute otherwise, for a person."""
+    def differences(self, other: "State", but: str = "") -> list[str]:
+        """What another state would compute otherwise, for a person; all ``but`` one setting."""
         mine, theirs = self.settings, other.settings
         found = [
             f"{name} {mine.get(name)} -> {theirs.get(name)}"
             for name in sorted(mine.keys() | theirs.keys())
-            if mine.get(name) != theirs.get(name)
+            if name != but and mine.get(name) != theirs.get(name)
         ]
         if self.inputs != other.inputs:
             counts = [f"{state.inputs['count']:,}" for state in (self, other)]
@@ -138,20 +141,28 @@ def locked(folder: Path) -> Iterator[None]:
             raise BatchError(
                 f"another run works in {folder}; wait for it, or give another --out"
             ) from error
+        for left in [*folder.glob(".*"), *(folder / PARTS).glob(".*")]:
+            left.unlink()  # what a killed run was writing
         yield
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All inputs of a run, written down: what identifies them, and the shards they are cut into."""
+    """All inputs of a run, written down: what identifies them, and the shards they are cut into.
+
+    truth  whether any of them says what its label ought to be
+    once   whether it is audio on standard input, which cannot be read again
+    """
 
     facts: dict[str, Any]
     shards: tuple[Shard, ...]
+    truth: bool
+    once: bool
 
 
 def write_inputs(folder: Path, inputs: Iterable[Input]) -> Listing:
     """Write every input into the folder, and cut them into shards."""
-    digest, truth, cut = hashlib.sha256(), False, _Cutter()
+    digest, truth, once, cut = hashlib.sha256(), False, False, _Cutter()
     with staged_file(folder / INPUTS) as staging, staging.open("wb") as file:
         for found in inputs:
             line = _line(found)
@@ -159,8 +170,9 @@ def write_inputs(folder: Path, inputs: Iterable[Input]) -> Listing:
             file.write(line)
             cut.add(len(line), found.n_bytes)
             truth = truth or bool(found.truth)
-    facts = {"count": cut.count, "sha256": digest.hexdigest(), "truth": truth}
-    return Listing(facts, cut.shards())
+            once = found.source == STANDARD_INPUT
+    facts = {"count": cut.count, "sha256": digest.hexdigest()}
+    return Listing(facts, cut.shards(), truth, once)
 
 
 class _Cutter:
@@ -216,8 +228,8 @@ def write_part(
     shard: Shard,
     classifier: Classifier,
     options: Options,
-    quarantined: Mapping[int, str],
-    on_read: Any,
+    quarantined: Mapping[int, str] = MappingProxyType({}),
+    on_read: OnRead = lambda source, seconds: None,
 ) -> Tally:
     """Classify one shard, but for the positions that are quarantined, and write its rows.
 
@@ -269,6 +281,17 @@ def write_rows(file: IO[str], events: Iterable[Row | Ended]) -> Tally:
     return Tally(inputs, round(seconds, 3), dict(failed))
 
 
+def is_finished(folder: Path, shard: Shard) -> bool:
+    """Whether the rows of a shard are there, all of them."""
+    try:
+        with part_of(folder, shard).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TALLY_BYTES))
+            last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+        return bool(json.loads(last)["inputs"] == shard.count)
+    except (OSError, ValueError, TypeError, KeyError):  # missing, or not as it was written
+        return False
+
+
 def read_part(path: Path) -> Iterator[Row | Tally]:
     """The rows of a finished shard, and then their tally."""
     with path.open(encoding="ascii") as file:
@@ -278,5 +301,6 @@ def read_part(path: Path) -> Iterator[Row | Tally]:
 
 def tidy(folder: Path) -> None:
     """Remove what a complete run needs no longer."""
-    shutil.rmtree(folder / PARTS, ignore_errors=True)
+    for name in (PARTS, FETCHED):
+        shutil.rmtree(folder / name, ignore_errors=True)
     (folder / INPUTS).unlink(missing_ok=True)

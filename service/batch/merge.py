@@ -6,10 +6,9 @@ from pathlib import Path
 
 from data.staging import staged_file
 from service.batch.errors import BatchError
+from service.batch.formats import FILE_SUFFIXES, import_pyarrow, output_format
 from service.batch.job import State, Tally
-from service.batch.run import JOB_SUFFIX, check_place
-
-_MERGED = ("csv", "jsonl", "parquet")
+from service.batch.run import check_place, facts_of, job_folder_of
 
 
 def merge(pieces: Sequence[Path], out: Path) -> Tally:
@@ -22,29 +21,34 @@ def merge(pieces: Sequence[Path], out: Path) -> Tally:
     states = {path: _state(path) for path in pieces}
     first = states[pieces[0]]
     form = str(first.settings["format"])
-    if form not in _MERGED:
+    if form not in FILE_SUFFIXES.values():
         raise BatchError(f"{form} is not merged: each recording has a file of its own already")
+    if output_format(out, None) != form:
+        raise BatchError(f"the pieces are {form}; give the name of a .{form} file as --out")
     for path, state in states.items():
-        changed = [d for d in first.differences(state) if not d.startswith("shard ")]
+        changed = first.differences(state, but="shard")
         if changed:
             raise BatchError(f"{path} is of another run than {pieces[0]}: {'; '.join(changed)}")
     ordered = _in_order(states)
     check_place(out, form)
     with staged_file(out) as staging:
-        _join_parquet(ordered, staging) if form == "parquet" else _join_text(
-            ordered, staging, headers=form == "csv"
-        )
+        if form == "parquet":
+            _join_parquet(ordered, staging)
+        else:
+            _join_text(ordered, staging, headers=form == "csv")
     return sum((Tally(**(states[path].tally or {})) for path in ordered), Tally())
 
 
 def _state(results: Path) -> State:
-    folder = results.with_name(results.name + JOB_SUFFIX)
+    folder = job_folder_of(results)
     state = State.load(folder) if results.exists() else None
     if state is None:
         what = f"{folder.name} is missing beside it" if results.exists() else "no such file"
         raise BatchError(f"{results}: {what}; give the results of `classify --num-shards`")
     if state.results is None:
         raise BatchError(f"{results} is not finished; run its task again")
+    if facts_of(results) != state.results:
+        raise BatchError(f"{results} was changed after it was written; run its task again")
     return state
 
 
@@ -77,8 +81,7 @@ def _join_text(pieces: Sequence[Path], staging: Path, *, headers: bool) -> None:
 
 
 def _join_parquet(pieces: Sequence[Path], staging: Path) -> None:
-    from pyarrow import parquet  # it has written the pieces
-
+    parquet = import_pyarrow().parquet
     schema = parquet.read_schema(pieces[0])
     with parquet.ParquetWriter(staging, schema) as writer:
         for path in pieces:

@@ -2,13 +2,16 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from data.audio import AudioError
 from service.batch.errors import BatchError
 
+_PIECE_BYTES = 4 << 20
+_RETRY_SECONDS = (0.5, 2.0)
 _ADVICE = "install it with: pip install 'earshot[remote]'"
 
 
@@ -40,9 +43,22 @@ def find_remote(url: str, suffixes: frozenset[str]) -> Iterator[tuple[str, int, 
 def fetch(url: str, max_bytes: int) -> bytes | None:
     """The bytes at a URL, or None where there are more than ``max_bytes``.
 
+    A server that does not answer is asked again, later each time.
+
     Raises:
-        AudioError: ``not_found`` or ``unreadable``.
+        AudioError: ``not_found``, ``unreachable`` or ``unreadable``.
     """
+    for seconds in _RETRY_SECONDS:
+        try:
+            return _fetch(url, max_bytes)
+        except AudioError as error:
+            if error.code != "unreachable":
+                raise
+        time.sleep(seconds)
+    return _fetch(url, max_bytes)
+
+
+def _fetch(url: str, max_bytes: int) -> bytes | None:
     with _as_audio_error(), _told(url):
         system, path = _open_system(url)
         with system.open(path, "rb", block_size=max_bytes) as file:
@@ -51,8 +67,10 @@ def fetch(url: str, max_bytes: int) -> bytes | None:
 
 
 @contextlib.contextmanager
-def fetched(url: str) -> Iterator[Path]:
+def fetched(url: str, on_read: Callable[[], None]) -> Iterator[Path]:
     """What is at a URL as a temporary file, for what is too large for memory.
+
+    ``on_read`` hears of each piece.
 
     Raises:
         AudioError: ``not_found`` or ``unreadable``.
@@ -61,7 +79,10 @@ def fetched(url: str) -> Iterator[Path]:
         local = Path(folder, "recording")
         with _as_audio_error(), _told(url):
             system, path = _open_system(url)
-            system.get_file(path, str(local))
+            with system.open(path, "rb") as source, local.open("wb") as copy:
+                while piece := source.read(_PIECE_BYTES):
+                    copy.write(piece)
+                    on_read()
         yield local
 
 
@@ -121,6 +142,10 @@ def _as_audio_error() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise AudioError("not_found", "nothing at this address, or nobody answers there") from error
+        # fsspec says so of all that goes wrong with HTTP; what it was is the cause.
+        cause = error.__cause__ or error.__context__
+        if cause is not None and getattr(cause, "status", None) not in (404, 410):
+            raise AudioError("unreachable", f"no answer that helps: {cause}") from error
+        raise AudioError("not_found", "nothing at this address") from error
     except BatchError as error:
         raise AudioError("unreadable", str(error)) from error

@@ -2,12 +2,13 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from service.batch.errors import BatchError
-from service.batch.formats import FILE_SUFFIXES
+from service.batch.formats import FILE_SUFFIXES, import_pyarrow
 from service.batch.rows import COLUMNS, Row
 
 _NOT_RESULTS = "is no result of `earshot classify`"
@@ -48,13 +49,7 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        from pyarrow import parquet
-    except ModuleNotFoundError as error:
-        raise BatchError(
-            "Parquet needs pyarrow; install it with: pip install 'earshot[parquet]'"
-        ) from error
-    for batch in parquet.ParquetFile(path).iter_batches():
+    for batch in import_pyarrow().parquet.ParquetFile(path).iter_batches():
         yield from batch.to_pylist()
 
 
@@ -72,4 +67,8 @@ def _row(values: dict[str, Any]) -> Row:
 
 
 def _number(value: Any) -> float | None:
-    return None if value in (None, "") else float(value)
+    if value in (None, ""):
+        return None
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"a finite number is wanted, found {value!r}")
+    return number

@@ -1,6 +1,7 @@
 """A whole run: list, compare with what was done before, work off the shards, put together."""
 
 import contextlib
+import io
 import os
 import shutil
 import sys
@@ -8,15 +9,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
-from data.staging import OutputError
+from data.staging import OutputError, swap_folder
 from models.device import Device
-from service.batch.engines import Engine, Finished, LocalEngine, default_workers, run_on_ray
+from models.runtime import onnxruntime
+from service.batch.engines import Finished, LocalEngine, default_workers, run_on_ray
 from service.batch.errors import BatchError
-from service.batch.formats import FOLDER_FORMATS, INDEX, Layout, RowWriter, open_writer, text_writer
+from service.batch.formats import FOLDER_FORMATS, Layout, RowWriter, open_writer, text_writer
 from service.batch.hear import Options
-from service.batch.inputs import AUDIO_SUFFIXES, STANDARD_INPUT, Input, find_inputs, is_folder
+from service.batch.inputs import AUDIO_SUFFIXES, Input, find_inputs, is_folder
 from service.batch.job import (
     FIRST_SHARD,
     PARTS,
@@ -24,9 +28,9 @@ from service.batch.job import (
     Shard,
     State,
     Tally,
+    is_finished,
     locked,
     part_of,
-    read_inputs,
     read_part,
     tidy,
     write_inputs,
@@ -38,6 +42,7 @@ from service.classifier import Classifier
 
 JOB_SUFFIX = ".job"
 _RESULTS = "results"
+_LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True)
@@ -55,18 +60,19 @@ class Request:
     piece: Piece = field(default_factory=lambda: Piece(0, 1))
     restart: bool = False
     workers: int | None = None
-    engine: Engine = "local"
+    engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run went; ``kept`` inputs were finished before, all of them where nothing was done."""
+    """How a run went. ``kept`` inputs were finished before; ``repeated``: nothing was to do."""
 
     tally: Tally
     out: Path | None
     kept: int
     seconds: float
+    repeated: bool = False
 
 
 class Progress:
@@ -75,8 +81,8 @@ class Progress:
     def begin(self, total: int, kept: int) -> None:
         """So many inputs there are, and so many of them were finished before."""
 
-    def at(self, tally: Tally, reading: int) -> None:
-        """What is finished, and how many inputs more have been read."""
+    def at(self, tally: Tally, reading: int, seconds: float) -> None:
+        """What is finished; how many inputs more were read, and seconds heard of long ones."""
 
 
 def run(request: Request, progress: Progress | None = None) -> Outcome:
@@ -99,24 +105,42 @@ class _Run:
         self._stack = contextlib.ExitStack()
         self.out = None if request.out is None else request.piece.named(request.out)
         if self.out is not None:
-            check_place(self.out, request.form)
+            check_place(self.out, request.form, request.paths)
+            if request.form in FOLDER_FORMATS:
+                self._check_folder(self.out)
         self._classifier = Classifier.open(request.model, request.device, reject=request.reject)
         top_k = min(request.options.top_k, len(self._classifier.labels))
         self._options = replace(request.options, top_k=top_k)
-        self._task = Task(Path(), request.model, self._options, request.reject, request.device)
+        sha256 = self._classifier.bundle.sha256
+        self._task = Task(
+            Path(), request.model, sha256, self._options, request.reject, request.device
+        )
 
     def close(self) -> None:
         self._stack.close()
+
+    def _check_folder(self, out: Path) -> None:
+        """Only what an earlier run has written, as it has written it, may be replaced."""
+        if not out.exists() or not any(out.iterdir()):
+            return
+        before = State.load(job_folder_of(out))
+        if before is None or before.results is None:
+            raise OutputError(f"{out} is not empty and is no earlier result; give another")
+        if before.results != facts_of(out):
+            raise OutputError(
+                f"{out} holds files that were added or changed since; move them, or give another"
+            )
 
     def finish(self) -> Outcome:
         folder = self._stack.enter_context(_job_folder(self.out))
         self._task = replace(self._task, folder=folder)
         before = None if self._request.restart else State.load(folder)
-        self._local = LocalEngine(self._task, self._request.workers or default_workers(self._task))
+        workers = self._request.workers or default_workers(self._classifier.bundle.provider)
+        self._local = LocalEngine(self._task, workers)
         self._stack.callback(self._local.stop)
         listing = self._list(folder, hurry=before is None or before.results is None)
         state = State(self._settings(), listing.facts)
-        if before is not None and self._unfinished_or_there(before):
+        if before is not None and not listing.once and self._unfinished_or_there(before):
             changed = before.differences(state)
             if changed:
                 raise BatchError(
@@ -126,14 +150,15 @@ class _Run:
             if before.results is not None and before.tally is not None:
                 tidy(folder)
                 tally = Tally(**before.tally)
-                return Outcome(tally, self.out, tally.inputs, time.monotonic() - self._began)
+                seconds = time.monotonic() - self._began
+                return Outcome(tally, self.out, tally.inputs, seconds, repeated=True)
         else:
             shutil.rmtree(folder / PARTS, ignore_errors=True)
         state.save(folder)
         kept, tally = self._work(folder, listing)
         if self.out is not None:
             _put(folder / _RESULTS, self.out)
-            finished = replace(state, tally=asdict(tally), results=_facts(self.out))
+            finished = replace(state, tally=asdict(tally), results=facts_of(self.out))
             finished.save(folder)
             tidy(folder)
         return Outcome(tally, self.out, kept, time.monotonic() - self._began)
@@ -147,6 +172,9 @@ class _Run:
             "reject": request.reject,
             **asdict(self._options),
             "format": request.form,
+            "laid out from": str(_base(request.paths)) if request.form in FOLDER_FORMATS else "",
+            "earshot": version("earshot"),
+            "onnxruntime": onnxruntime.__version__,
             "shard": f"{piece.index} of {piece.count}",
         }
 
@@ -176,7 +204,7 @@ class _Run:
             return True
         if self.out is None or not self.out.exists():
             return False
-        if _facts(self.out) != before.results:
+        if facts_of(self.out) != before.results:
             raise BatchError(
                 f"{self.out} was changed after it was written; --restart replaces it, or give "
                 "another --out"
@@ -185,55 +213,40 @@ class _Run:
 
     def _work(self, folder: Path, listing: Listing) -> tuple[int, Tally]:
         shards = self._request.piece.of(listing.shards)
-        missing = [shard for shard in shards if not part_of(folder, shard).exists()]
+        missing = [shard for shard in shards if not is_finished(folder, shard)]
         total = sum(shard.count for shard in shards)
         kept = total - sum(shard.count for shard in missing)
         self._progress.begin(total, kept)
         features = self._classifier.metadata.features
         layout = Layout(
-            self._request.form, self._options.top_k, listing.facts["truth"],
+            self._request.form, self._options.top_k, listing.truth,
             _base(self._request.paths), features.sample_rate_hz / 2,
         )  # fmt: skip
         with (
             self._writer(folder, layout) as writer,
-            contextlib.closing(self._finished(missing)) as finished,
+            contextlib.closing(self._finished(missing, once=listing.once)) as finished,
         ):
             tally = self._join(folder, shards, missing, finished, writer)
         return kept, tally
 
-    def _finished(self, shards: Sequence[Shard]) -> Finished:
+    def _finished(self, shards: Sequence[Shard], *, once: bool) -> Finished:
         """The shards as they are finished, by the engine that suits."""
         request = self._request
+        alone = request.out is None and [shard.count for shard in shards] == [1]
+        if alone or once:  # standard input is this process's alone
+            return self._here(shards)
         if request.engine == "ray":
             return run_on_ray(self._task, shards, request.workers, request.ray_address)
-        alone = request.out is None and [shard.count for shard in shards] == [1]
-        if alone or self._is_standard_input(shards):
-            return self._here(shards)
         return self._local.finish(shards, self._tick)
-
-    def _is_standard_input(self, shards: Sequence[Shard]) -> bool:
-        """Whether it is audio on standard input, which only this process has."""
-        if self._request.paths != (STANDARD_INPUT,) or not shards:
-            return False
-        return read_inputs(self._task.folder, shards[0])[0].source == STANDARD_INPUT
 
     def _here(self, shards: Sequence[Shard]) -> Finished:
         """In this process: one recording is not worth starting another."""
+        folder, options = self._task.folder, self._options
         for shard in shards:
-            yield (
-                shard,
-                write_part(
-                    self._task.folder,
-                    shard,
-                    self._classifier,
-                    self._options,
-                    {},
-                    lambda source: None,
-                ),
-            )
+            yield shard, write_part(folder, shard, self._classifier, options)
 
-    def _tick(self, reading: int) -> None:
-        self._progress.at(self._so_far, reading)
+    def _tick(self, reading: int, seconds: float) -> None:
+        self._progress.at(self._so_far, reading, seconds)
 
     def _join(
         self,
@@ -251,7 +264,7 @@ class _Run:
                 done, counts = next(finished)
                 waiting.discard(done.number)
                 self._so_far += counts
-                self._progress.at(self._so_far, 0)
+                self._progress.at(self._so_far, 0, 0.0)
             path = part_of(folder, shard)
             for row in read_part(path):
                 if isinstance(row, Tally):
@@ -265,6 +278,8 @@ class _Run:
     @contextlib.contextmanager
     def _writer(self, folder: Path, layout: Layout) -> Iterator[RowWriter]:
         if self.out is None:
+            if isinstance(sys.stdout, io.TextIOWrapper):  # a name that a terminal cannot show
+                sys.stdout.reconfigure(errors="backslashreplace")
             yield text_writer(sys.stdout, layout)
             sys.stdout.flush()  # while Typer still handles a reader that has gone (head, say)
             return
@@ -280,23 +295,24 @@ class _Run:
             ) from error
 
 
-def check_place(out: Path, form: str) -> None:
-    """Refuse a place that holds something else.
+def check_place(out: Path, form: str, inputs: Sequence[str] = ()) -> None:
+    """Refuse a place that holds something else, or what the results are of.
 
     Raises:
         OutputError: a folder where a file is to be written, or the other way round.
     """
+    if out.resolve() in {Path(path).resolve() for path in inputs if len(path) < _LONGEST_PATH}:
+        raise OutputError(f"{out} is one of the inputs, which results would replace; give another")
+    if out.is_relative_to("/dev") or out.is_relative_to("/proc"):
+        raise OutputError(f"{out} is a device; leave --out away to write to standard output")
     if form not in FOLDER_FORMATS:
         if out.is_dir():
             raise OutputError(f"{out} is a folder; give the name of a file")
         if out.exists() and not out.is_file():
             raise OutputError(f"{out} is no regular file; give the name of one")
         return
-    taken = out.is_dir() and any(out.iterdir()) and not (out / INDEX).is_file()
-    if taken or (out.exists() and not out.is_dir()):
-        raise OutputError(
-            f"{out} exists and is no earlier result ({INDEX} is missing); give another"
-        )
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is no folder; give the name of one that is new")
 
 
 @contextlib.contextmanager
@@ -307,7 +323,7 @@ def _job_folder(out: Path | None) -> Iterator[Path]:
             yield Path(temporary)
         return
     try:
-        folder = out.resolve().with_name(out.name + JOB_SUFFIX)
+        folder = job_folder_of(out)
         new = not folder.exists()
         with locked(folder):
             try:
@@ -319,6 +335,12 @@ def _job_folder(out: Path | None) -> Iterator[Path]:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
 
 
+def job_folder_of(out: Path) -> Path:
+    """Where the run that writes some results is kept."""
+    out = out.resolve()
+    return out.with_name(out.name + JOB_SUFFIX)
+
+
 def _base(paths: Sequence[str]) -> Path:
     """The folder above all that was named."""
     folders = [path if is_folder(path) else str(Path(path).parent) for path in paths]
@@ -327,10 +349,10 @@ def _base(paths: Sequence[str]) -> Path:
 
 def _put(results: Path, out: Path) -> None:
     """Results to where they are wanted; what stood there goes."""
-    out = out.resolve()
-    if results.is_dir() and out.is_dir():
-        shutil.rmtree(out)
-    results.replace(out)
+    if results.is_dir():
+        swap_folder(results, out.resolve())
+    else:
+        results.replace(out.resolve())
 
 
 def _remove(place: Path) -> None:
@@ -340,7 +362,12 @@ def _remove(place: Path) -> None:
         place.unlink(missing_ok=True)
 
 
-def _facts(out: Path) -> dict[str, int]:
-    """What tells whether somebody has changed the results since."""
-    status = (out / INDEX if out.is_dir() else out).stat()
-    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+def facts_of(out: Path) -> dict[str, int]:
+    """What tells whether somebody has changed results since: sizes and times of all files."""
+    files = [path for path in out.rglob("*") if path.is_file()] if out.is_dir() else [out]
+    statuses = [path.stat() for path in files]
+    return {
+        "files": len(files),
+        "bytes": sum(status.st_size for status in statuses),
+        "mtime_ns": max((status.st_mtime_ns for status in statuses), default=0),
+    }

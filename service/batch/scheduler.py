@@ -8,14 +8,17 @@ from pathlib import Path
 from service.batch.errors import BatchError
 from service.batch.job import Shard
 
-# (task's number, number of tasks, first number) in the environment of an array's tasks. Sources:
-# Slurm's sbatch manual, "Job array support"; AWS Batch, "Array job environment variables";
-# Kubernetes, "Indexed Job", which does not tell how many there are.
+# In the environment of an array's tasks: a task's number, how many tasks there are, the first
+# number and the step between them. Sources: Slurm's sbatch manual, "Job array support"; AWS Batch,
+# "Array job environment variables"; Kubernetes, "Indexed Job", which does not tell how many.
 _VARIABLES = (
-    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
-    ("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE", ""),
-    ("JOB_COMPLETION_INDEX", "", ""),
-)
+    (
+        "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN",
+        "SLURM_ARRAY_TASK_STEP",
+    ),
+    ("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE", "", ""),
+    ("JOB_COMPLETION_INDEX", "", "", ""),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,33 +52,44 @@ def find_piece(
     Raises:
         BatchError: a number that is missing or out of range.
     """
-    told, told_count, variable = _told(environment)
-    if count is None and index is None and (told is None or told_count is None):
-        return Piece(0, 1), ""
-    if count == 1 and index is None:
+    told, told_count, variable = _told(environment, count)
+    if index is None and (count == 1 or (count is None and told is None)):
         return Piece(0, 1), ""
     count = told_count if count is None else count
     used = variable if index is None else ""
     index = told if index is None else index
     if count is None:
-        raise BatchError(f"--shard-index {index} needs --num-shards: how many shards there are")
+        raise BatchError(
+            f"shard {index}{f' (by {used})' if used else ''} of how many? Give --num-shards; 1 for "
+            "all inputs in one run"
+        )
     if index is None:
         raise BatchError(
             f"--num-shards {count} needs --shard-index: a number from 0 to {count - 1}"
         )
     if not 0 <= index < count:
         raise BatchError(
-            f"--shard-index {index} is out of range; with --num-shards {count} it is from 0 to "
-            f"{count - 1}"
+            f"shard {index}{f' (by {used})' if used else ''} is out of range; with --num-shards "
+            f"{count} it is from 0 to {count - 1}"
         )
     return Piece(index, count), used
 
 
-def _told(environment: Mapping[str, str]) -> tuple[int | None, int | None, str]:
-    for name, size, first in _VARIABLES:
-        number = _number(environment, name)
-        if number is not None:
-            return number - (_number(environment, first) or 0), _number(environment, size), name
+def _told(environment: Mapping[str, str], count: int | None) -> tuple[int | None, int | None, str]:
+    """Number, how many there are, and the variable that says the number.
+
+    An array of other size than ``count`` is a part of one that is done again (``--array=3``): there
+    the number is the shard's.
+    """
+    for name, size, first, step in _VARIABLES:
+        number, total = _number(environment, name), _number(environment, size)
+        if number is None:
+            continue
+        if count is None or count == total:
+            number = (number - (_number(environment, first) or 0)) // (
+                _number(environment, step) or 1
+            )
+        return number, total, name
     return None, None, ""
 
 

@@ -10,7 +10,7 @@ def summary(outcome: Outcome) -> str:
     if outcome.out is None:
         return counted(tally)
     text = f"{counted(tally)}; results in {outcome.out}"
-    if outcome.kept == tally.inputs:
+    if outcome.repeated:
         return f"nothing to do: {text}, finished before (--restart begins anew)"
     new = tally.inputs - outcome.kept
     rate = f"{new / outcome.seconds:,.0f} files/s"

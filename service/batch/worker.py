@@ -9,6 +9,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -24,18 +25,20 @@ from models.device import Device
 from service.batch.errors import BatchError
 from service.batch.hear import Options
 from service.batch.inputs import Input
-from service.batch.job import Shard, Tally, write_part
+from service.batch.job import FETCHED, Shard, Tally, write_part
 from service.classifier import Classifier
 
 # A new process each, which inherits no session and no lock (onnxruntime issues 9800 and 31961).
 _CONTEXT = multiprocessing.get_context("spawn")
 # Positions in shared memory.
-_TICKS, _AT = range(2)
+_TICKS, _AT, _HEARD_MS = range(3)
 _CRASHES_TO_QUARANTINE = 2
 _STARTS = 3
 # Pieces of a recording are read within moments; what takes this long will not come.
 STALL_SECONDS = 300.0
 _POLL_SECONDS = 1.0
+# One that is stuck in the system, in a network drive say, may never end.
+_ENDING_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,29 @@ class Task:
 
     folder: Path
     model: Path
+    model_sha256: str
     options: Options
     reject: bool = False
     device: Device = "cpu"
     stall_seconds: float = STALL_SECONDS
 
     def open_classifier(self) -> Classifier:
-        """The model, opened in this process."""
-        return Classifier.open(self.model, self.device, reject=self.reject)
+        """The model, opened in this process.
+
+        Raises:
+            BatchError: the file is another one than when the run began.
+        """
+        classifier = Classifier.open(self.model, self.device, reject=self.reject)
+        if classifier.bundle.sha256 != self.model_sha256:
+            raise BatchError(f"{self.model} was replaced during the run; --restart takes the new")
+        return classifier
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """The last words of a process that met what it should not have."""
+
+    reason: str
 
 
 class Worker:
@@ -61,8 +79,9 @@ class Worker:
         self._task = task
         self._process: Any = None
         self._line: Connection | None = None
-        self._shared: Any = _CONTEXT.RawArray("q", 2)
+        self._shared: Any = _CONTEXT.RawArray("q", 3)
         self._stopped = False
+        self._closing = threading.Lock()
 
     def start(self) -> None:
         """Start the process, unless it is there: it opens the model while others still work."""
@@ -87,7 +106,7 @@ class Worker:
         while True:
             ended = self._attempt(shard, quarantined)
             if isinstance(ended, Tally):
-                self._shared[_AT] = -1
+                self._rest()
                 return ended
             if self._stopped:
                 raise BatchError("stopped")
@@ -99,9 +118,9 @@ class Worker:
                 code = "timed_out" if ended.startswith("no progress") else "decoder_crashed"
                 quarantined[at] = f"{code}: the process that read it ended, twice: {ended}"
 
-    def at(self) -> int:
-        """The input of the current shard that is being read, from 0."""
-        return max(0, int(self._shared[_AT]))
+    def at(self) -> tuple[int, float]:
+        """Of the current shard: the input being read, from 0; seconds heard of long ones."""
+        return max(0, int(self._shared[_AT])), self._shared[_HEARD_MS] / 1000
 
     def stop(self) -> None:
         """End the process for good, also in the middle of a shard that another thread waits for."""
@@ -109,45 +128,52 @@ class Worker:
         self._close()
 
     def _close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._process = None
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+        with self._closing:  # by the thread that works, and by one that stops it
+            process, self._process = self._process, None
+            line, self._line = self._line, None
+        if process is not None:
+            process.kill()
+            process.join(_ENDING_SECONDS)
+        if line is not None:
+            line.close()
 
     def _attempt(self, shard: Shard, quarantined: dict[int, str]) -> Tally | str:
         """The tally of a shard, or what became of the process."""
         self.start()
-        assert self._line is not None  # noqa: S101
-        self._shared[_AT] = -1
-        with contextlib.suppress(BrokenPipeError):
-            self._line.send((shard, quarantined))
+        process, line = self._process, self._line
+        if process is None or line is None:  # stopped meanwhile
+            return "stopped"
+        self._rest()
         try:
-            answer = self._answer()
-        except EOFError:
-            self._process.join()
-            ended = _how(self._process.exitcode)
+            line.send((shard, quarantined))
+            answer = self._answer(line)
+        except (EOFError, OSError):  # before it has read the shard, or later
+            process.join(_ENDING_SECONDS)
+            ended = _how(process.exitcode)
             self._close()
             return ended
         if answer is None:
             self._close()
             return f"no progress for {self._task.stall_seconds:g} s"
+        if isinstance(answer, _Broken):
+            self._close()
+            return answer.reason
         if isinstance(answer, str):
             raise BatchError(answer)
         return answer
 
-    def _answer(self) -> Tally | str | None:
+    def _rest(self) -> None:
+        self._shared[_AT], self._shared[_HEARD_MS] = -1, 0
+
+    def _answer(self, line: Connection) -> Tally | str | _Broken | None:
         """What the process sends: a tally or what is wrong; None when it has come to a stop."""
-        assert self._line is not None  # noqa: S101
         ticks, since = -1, time.monotonic()
-        while not self._line.poll(_POLL_SECONDS):
+        while not line.poll(_POLL_SECONDS):
             if ticks != (ticks := int(self._shared[_TICKS])):
                 since = time.monotonic()
             elif time.monotonic() - since > self._task.stall_seconds:
                 return None
-        answer: Tally | str = self._line.recv()
+        answer: Tally | str | _Broken = line.recv()
         return answer
 
 
@@ -157,6 +183,9 @@ def _serve(line: Connection, task: Task, shared: Sequence[int]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Decoders write remarks about damaged files to stderr, past Python, into the progress bar.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    # What is fetched and too large for memory; cleared with the run, also after a kill.
+    (task.folder / FETCHED).mkdir(exist_ok=True)
+    tempfile.tempdir = str(task.folder / FETCHED)
     try:
         classifier = task.open_classifier()
     except EarshotError as error:
@@ -174,6 +203,9 @@ def _serve(line: Connection, task: Task, shared: Sequence[int]) -> None:
             line.send(f"{error}; what is finished is kept, and the same command goes on from there")
         except EarshotError as error:
             line.send(str(error))
+        except Exception as error:  # noqa: BLE001 - the entry point of a process
+            line.send(_Broken(f"{type(error).__name__}: {error}"))
+            return
         else:
             line.send(tally)
 
@@ -185,8 +217,9 @@ class _Place:
         self._shared = shared
         self._last: Input | None = None
 
-    def moved(self, source: Input) -> None:
+    def moved(self, source: Input, seconds: float) -> None:
         self._shared[_TICKS] += 1
+        self._shared[_HEARD_MS] += round(1000 * seconds)
         if source is not self._last:
             self._last = source
             self._shared[_AT] += 1
@@ -200,7 +233,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _how(exit_code: int) -> str:
+def _how(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "it does not end"
     if exit_code < 0:
         with contextlib.suppress(ValueError):
             return f"signal {signal.Signals(-exit_code).name}"

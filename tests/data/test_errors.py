@@ -20,7 +20,8 @@ def test_every_error_is_where_the_tree_says(name: str, module: str) -> None:
 
 def test_the_tree_has_every_error_there_is() -> None:
     for package in ("data", "models", "service", "training"):
-        for path in Path(importlib.import_module(package).__path__[0]).glob("*.py"):
-            importlib.import_module(f"{package}.{path.stem}")
+        folder = Path(importlib.import_module(package).__path__[0])
+        for path in folder.rglob("*.py"):
+            importlib.import_module(".".join([package, *path.relative_to(folder).parts])[:-3])
     found = {error.__name__ for error in data.errors.EarshotError.__subclasses__()}
     assert found == {name for name, _ in TREE}

@@ -9,6 +9,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from data.wav import parse_wav, read_mono
+from tests.fixtures.sounds import wav_header
 
 NOISE = np.random.default_rng(1).uniform(-1, 1, (1001, 3))
 
@@ -97,3 +98,13 @@ def test_a_cut_wav_says_so_and_a_half_frame_is_left_out() -> None:
 )
 def test_what_is_not_plain_is_left_to_libsndfile(blob: bytes) -> None:
     assert parse_wav(blob) is None
+
+
+@pytest.mark.parametrize("n_bytes", [2_500_000_000, 4_000_000_000])
+def test_gigabytes_are_what_they_say_and_not_a_placeholder(n_bytes: int) -> None:
+    head = wav_header(n_bytes=0)[:40] + struct.pack("<I", n_bytes)
+    whole, cut = parse_wav(head, 44 + n_bytes), parse_wav(head, 44 + n_bytes // 2)
+    assert whole is not None
+    assert cut is not None
+    assert (whole.truncated, whole.frames, whole.start) == (False, n_bytes // 2, 44)
+    assert cut.truncated

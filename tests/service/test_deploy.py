@@ -1,6 +1,7 @@
 """The deployment files agree with the service, as far as that can be seen without an engine."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,9 @@ def test_the_batch_job_does_every_shard_and_its_pods_have_few_rights() -> None:
     options = {word for word in words if word.startswith("--")}
     known = {parameter for p in command_options("classify") for parameter in p}
     assert options <= known
+    for code, ends in ((0, 0), (1, 0), (2, 2), (137, 137)):
+        stub = f"earshot() {{ return {code}; }}; {script}"
+        assert subprocess.run(["sh", "-c", stub], check=False).returncode == ends
     environment = {"JOB_COMPLETION_INDEX": str(count - 1)}
     piece, variable = find_piece(None, count, environment)
     assert (piece.index, variable) == (count - 1, "JOB_COMPLETION_INDEX")

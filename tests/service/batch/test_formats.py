@@ -32,6 +32,9 @@ def field(tmp_path: Path) -> Path:
     (folder / "b" / "day.wav").write_bytes(wav(noise(6.0, 0.001)))
     (folder / "b" / "day.flac").write_bytes(b"fLaC")
     (folder / "tab\tand\nline.wav").write_bytes(wav(tone("mid")))
+    (folder / "a" / "call.aif").write_bytes(wav(tone("mid")))
+    (folder / "a" / "call.txt").mkdir()
+    (folder / "a" / "call.txt" / "carriage\rreturn.wav").write_bytes(wav(tone("mid")))
     return folder
 
 
@@ -48,9 +51,11 @@ def test_audacity_tracks(process: Process, model: Path, field: Path, tmp_path: P
     for call, (begin, stop) in CALLS.items():
         assert any(label == call and start <= begin and stop <= end for start, end, label in hits)
     assert (out / "tab and line.txt").read_text("utf-8").count("\n") == 1
+    assert (out / "a" / "call.txt_" / "carriage return.txt").is_file()
     index = rows(out / "index.csv")
+    assert any(row["filename"].endswith("carriage\rreturn.wav") for row in index)
     assert [row["status"] for row in index].count("error") == 1
-    assert {Path(row["filename"]).suffix for row in index} == {".wav", ".flac"}
+    assert {Path(row["filename"]).suffix for row in index} == {".wav", ".flac", ".aif"}
 
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # in crowsetta
@@ -67,6 +72,10 @@ def test_raven_tables(process: Process, model: Path, field: Path, tmp_path: Path
     assert set(frame["Begin Path"]) == {str(field / "a" / "day.wav")}
     assert frame["File Offset (s)"].tolist() == frame["Begin Time (s)"].tolist()
     classify(process, model, field, "--out", out, "--format", "raven", "--restart")
+    (out / "note.txt").write_text("mine", encoding="utf-8")
+    again = ["classify", field, "--model", model, "--out", out, "--format", "raven", "--restart"]
+    assert "added or changed since" in process(*again, code=2).stderr
+    assert (out / "note.txt").exists()
 
 
 def test_parquet_csv_and_json_lines_hold_the_same(
@@ -123,6 +132,14 @@ def test_a_recording_above_the_base_stays_inside_the_folder(tmp_path: Path) -> N
     assert place in table.parents
 
 
+def test_names_that_are_too_long_with_a_suffix_are_shortened(tmp_path: Path) -> None:
+    names = [f"{'x' * 240}{n}.wav" for n in range(2)] + ["\\xff" * 63 + ".wav"]
+    with open_writer(tmp_path / "tables", Layout("raven", base=Path())) as writer:
+        for name in names:
+            writer.write(Row(name, 0.0, 1.0, "l", (("l", 1.0),)))
+    assert len(list((tmp_path / "tables").glob("*.selections.txt"))) == 3
+
+
 @pytest.mark.parametrize(
     ("out", "given", "told"),
     [("r.xls", None, "found 'r.xls'"), ("r.csv", "xls", "formats are"), (None, "raven", "--out")],
@@ -136,10 +153,10 @@ def test_places_that_hold_something_else_are_left_alone(
     process: Process, model: Path, field: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "note.txt").write_text("mine", encoding="utf-8")
-    for place in ("taken", "field/a/day.wav"):
+    (tmp_path / "taken" / "index.csv").write_text("mine", encoding="utf-8")
+    for place, told in (("taken", "is no earlier result"), ("field/a/day.wav", "is no folder")):
         arguments = ["--out", tmp_path / place, "--format", "raven", "--model", model]
-        refused = process("classify", field, *arguments, code=2)
-        assert "is no earlier result" in refused.stderr
-    assert (tmp_path / "taken" / "note.txt").read_text("utf-8") == "mine"
+        refused = process("classify", field, *arguments, "--restart", code=2)
+        assert told in refused.stderr
+    assert (tmp_path / "taken" / "index.csv").read_text("utf-8") == "mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["field", "taken"]

@@ -9,12 +9,13 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data.errors import EarshotError
 from service.batch import inputs
 from service.batch.inputs import find_inputs
-from tests.fixtures.sounds import noise, tone, wav
+from tests.fixtures.sounds import RATE_HZ, noise, tone, wav
 from tests.service.batch.conftest import rows
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -32,6 +33,13 @@ def test_globs(tones: Path) -> None:
     assert names(tones / "*.wav") == ["high.wav", "low.wav", "mid.wav", "odd[1].wav"]
     assert names(tones / "**" / "[a-l]*.wav") == ["high.wav", "low.wav", "d.wav"]
     assert names(tones / "s*") == ["d.wav"]
+    (tones / "sub" / "loop").symlink_to(tones, target_is_directory=True)
+    assert names(tones / "**" / "*.wav") == [
+        "high.wav", "low.wav", "mid.wav", "odd[1].wav", "d.wav"
+    ]  # fmt: skip
+    assert names(tones / "**") == names(tones / "**" / "*.wav")
+    assert names(tones / "**" / "sub" / "?.wav") == ["d.wav"]
+    assert names(tones / "**" / "none*") == []
     assert names(tones / "odd[1].wav") == ["odd[1].wav"]
 
 
@@ -42,6 +50,8 @@ def test_a_list_of_names_is_relative_to_itself_or_to_the_audio_folder(
     found = list(find_inputs([str(tones / "list.txt")]))
     assert [each.source for each in found] == [str(tones / "low.wav"), str(tones / "mid.wav")]
     assert all(each.n_bytes > 0 for each in found)
+    (tones / "bom.txt").write_bytes(b"\xef\xbb\xbflow.wav")
+    assert names(tones / "bom.txt") == ["low.wav"]
     (tmp_path / "nul.lst").write_bytes(os.fsencode(tones) + b"/new\nline.wav\0low.wav\0")
     assert names(tmp_path / "nul.lst", audio_dir=tones) == ["new\nline.wav", "low.wav"]
 
@@ -73,6 +83,44 @@ def test_standard_input_is_a_list_or_audio(process: Process, model: Path, tones:
     with (tones / "high.wav").open("rb") as audio:
         told = process("classify", "-", tones, "--model", model, stdin=audio, code=2)
     assert "classified alone" in told.stderr
+
+
+def test_audio_on_standard_input_is_always_read_again(
+    process: Process, model: Path, tones: Path, tmp_path: Path
+) -> None:
+    for label in ("low", "high"):
+        with (tones / f"{label}.wav").open("rb") as audio:
+            process("classify", "-", "--model", model, "--out", tmp_path / "r.csv", stdin=audio)
+        assert [row["label"] for row in rows(tmp_path / "r.csv")] == [label]
+
+
+def test_a_folder_without_audio_beside_others_is_a_row(
+    process: Process, model: Path, tones: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    arguments = [tones, tmp_path / "empty", tmp_path / "no*.wav", "--model", model]
+    done = process("classify", *arguments, code=1)
+    assert "3 of 5 files classified, 2 failed (2 not_found)" in done.stderr
+
+
+def test_a_stretch_of_a_recording_of_hours(process: Process, model: Path, tmp_path: Path) -> None:
+    sound = np.zeros(3700 * RATE_HZ, np.float32)
+    sound[3650 * RATE_HZ :][: 4 * RATE_HZ // 10] = tone("high")
+    (tmp_path / "long.wav").write_bytes(wav(sound))
+    (tmp_path / "l.csv").write_text("file,start,end\nlong.wav,3650,3650.4\nlong.wav,3650,4000\n")
+    out = tmp_path / "r.csv"
+    process("classify", tmp_path / "l.csv", "--model", model, "--out", out, code=1)
+    good, bad = rows(out)
+    assert (good["label"], good["start"]) == ("high", "3650.000")
+    assert bad["error"].startswith("bad_segment: ")
+
+
+def test_an_address_with_bytes_that_are_no_text_is_a_row(
+    process: Process, model: Path, tones: Path
+) -> None:
+    (tones / "l.txt").write_bytes(b"low.wav\nnosuch://x/caf\xe9.wav\nmid.wav\n")
+    done = process("classify", tones / "l.txt", "--model", model, code=1)
+    assert "2 of 3 files classified, 1 failed (1 unreadable)" in done.stderr
 
 
 def test_more_names_than_fit_into_memory_come_in_the_same_order(
@@ -147,7 +195,7 @@ def test_urls(process: Process, model: Path, tones: Path, tmp_path: Path) -> Non
         [again] = process("classify", urls[0], "--model", model).stdout.splitlines()[1:]
         assert ",low," in again
     refused = process("classify", urls[0], "--model", model, code=1)
-    assert "not_found: nothing at this address, or nobody answers" in refused.stdout
+    assert "unreachable: " in refused.stdout
     told = process("classify", "nosuch://x/a.wav", "--model", model, code=2)
     assert "nosuch" in told.stderr
 

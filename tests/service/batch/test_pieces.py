@@ -55,6 +55,10 @@ def test_pieces_that_do_not_fit_are_refused(
     def told(*pieces: Path) -> str:
         return process("merge", *pieces, "--out", tmp_path / "m.csv", code=2).stderr
 
+    assert (
+        "give the name of a .csv file"
+        in process("merge", first, second, "--out", tmp_path / "m.parquet", code=2).stderr
+    )
     assert "of 2 pieces 1 is missing" in told(first)
     assert "is of another run" in told(first, other)
     assert "no such file" in told(first, tmp_path / "none.csv")
@@ -64,6 +68,8 @@ def test_pieces_that_do_not_fit_are_refused(
     assert "are the same piece" in told(first, link)
     (tmp_path / "a-00001-of-00002.csv.job" / "job.json").unlink()
     assert "is missing beside it" in told(first, second)
+    first.write_text("edited", encoding="utf-8")
+    assert "was changed after it was written" in told(first, other)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +87,17 @@ def test_pieces_that_do_not_fit_are_refused(
             None, None, (0, 3, "AWS_BATCH_JOB_ARRAY_INDEX"),
         ),
         ({"JOB_COMPLETION_INDEX": "3"}, None, 8, (3, 8, "JOB_COMPLETION_INDEX")),
-        ({"JOB_COMPLETION_INDEX": "3"}, None, None, (0, 1, "")),
+        (
+            {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "1",
+             "SLURM_ARRAY_TASK_MIN": "3"},
+            None, 10, (3, 10, "SLURM_ARRAY_TASK_ID"),
+        ),
+        (
+            {"SLURM_ARRAY_TASK_ID": "4", "SLURM_ARRAY_TASK_COUNT": "3",
+             "SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_STEP": "2"},
+            None, None, (2, 3, "SLURM_ARRAY_TASK_ID"),
+        ),
+        ({"JOB_COMPLETION_INDEX": "3"}, None, 1, (0, 1, "")),
         ({"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "9"}, None, 1, (0, 1, "")),
     ],
 )  # fmt: skip
@@ -94,11 +110,16 @@ def test_schedulers_say_which_piece(
 
 @pytest.mark.parametrize(
     ("index", "count", "told"),
-    [(3, 3, "out of range"), (1, None, "needs --num-shards"), (None, 4, "needs --shard-index")],
+    [(3, 3, "out of range"), (1, None, "Give --num-shards"), (None, 4, "needs --shard-index")],
 )
 def test_numbers_that_do_not_fit(index: int | None, count: int | None, told: str) -> None:
     with pytest.raises(EarshotError, match=told):
         find_piece(index, count, {})
+
+
+def test_a_pod_that_does_not_know_how_many_there_are_is_told() -> None:
+    with pytest.raises(EarshotError, match="by JOB_COMPLETION_INDEX"):
+        find_piece(None, None, {"JOB_COMPLETION_INDEX": "3"})
 
 
 @pytest.mark.parametrize("n_shards", [0, 1, 5, 100])
@@ -114,16 +135,17 @@ def test_every_shard_is_in_one_piece(n_shards: int, count: int) -> None:
 @pytest.mark.slow
 def test_ray_gives_the_same_rows(process: Process, model: Path, many: Path, tmp_path: Path) -> None:
     local, on_ray = tmp_path / "local.jsonl", tmp_path / "ray.jsonl"
-    process("classify", many, "--model", model, "--out", local, code=1)
     arguments = ["--engine", "ray", "--out", on_ray]
-    done = process("classify", many, "--model", model, *arguments, code=1)
+    # Named from where the command is given, which is not where Ray's processes are.
+    done = process("classify", many.name, "--model", model, *arguments, code=1, cwd=many.parent)
+    process("classify", many.name, "--model", model, "--out", local, code=1,
+            cwd=many.parent)  # fmt: skip
     assert "297 of 300 files classified, 3 failed" in done.stderr
     assert on_ray.read_bytes() == local.read_bytes()
-    assert "nothing to do" in process("classify", many, "--model", model, *arguments, code=1).stderr
 
 
 def test_a_cluster_that_is_not_there_is_told(process: Process, model: Path, tones: Path) -> None:
-    arguments = ["--engine", "ray", "--ray-address", "127.0.0.1:1"]
+    arguments = ["--engine", "ray", "--ray-address", "127.0.0.1:1", "--out", tones / "r.csv"]
     told = process("classify", tones, "--model", model, *arguments, code=2)
     assert "no Ray cluster at 127.0.0.1:1" in told.stderr
     told = process("classify", tones, "--model", model, "--ray-address", "x", code=2)

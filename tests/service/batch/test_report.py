@@ -56,7 +56,7 @@ def test_the_page_needs_nothing_else_and_trusts_no_name(results: Path) -> None:
     assert "&lt;b&gt;.wav" in page
     assert page.count("data:audio/wav") == page.count("data:image/png") == 3
     assert "cannot be played: no such file" in page
-    assert "has become shorter" in page
+    assert "is not all in the audio" in page
     assert "50.0 %" in page
     assert "empty_audio" in page
 
@@ -88,6 +88,7 @@ def test_every_format_of_classify_can_be_looked_at(
         ("r.csv", "a,b\n1,2\n", "has no column filename"),
         ("r.csv", HEADER, "holds no row"),
         ("r.csv", HEADER + "a.wav,0,1,low,high,ok,,\n", "no result of"),
+        ("r.csv", HEADER + "a.wav,0,1,low,nan,ok,,\n", "no result of"),
         ("r.jsonl", "[1]\n", "no result of"),
         ("r.jsonl", "{\n", "no result of"),
         ("r.parquet", "PAR1", "no result of"),

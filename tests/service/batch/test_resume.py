@@ -49,8 +49,8 @@ def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
     done = process(*arguments, "--out", out, code=1)
     assert out.read_bytes() == wanted
     assert before == 0 or "finished before" in done.stderr
-    leftovers = [p.name for p in tmp_path.iterdir() if p.name.startswith(".")]
-    assert leftovers == []
+    assert list(tmp_path.rglob(".*")) == []
+    assert sorted(p.name for p in (tmp_path / "killed.csv.job").iterdir()) == ["job.json", "lock"]
 
 
 def test_a_finished_run_is_not_repeated_and_answers_as_before(
@@ -119,6 +119,39 @@ def test_results_that_somebody_has_edited_are_not_overwritten(
     assert out.read_text("utf-8") == "corrected by hand\n"
     process(*arguments, "--restart")
     assert len(rows(out)) == 3
+
+
+def test_a_part_that_was_damaged_is_done_again(
+    process: Process, model: Path, many: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r.csv"
+    arguments = ["classify", *[many] * 20, "--model", model, "--out", out]
+    with subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.DEVNULL) as running:
+        parts = tmp_path / "r.csv.job" / "parts"
+        while running.poll() is None and len(list(parts.glob("*.jsonl"))) < 3:
+            time.sleep(0.02)
+        running.kill()
+    first, second, *_ = sorted(parts.glob("*.jsonl"))
+    first.write_bytes(b"")
+    second.write_bytes(second.read_bytes()[:-40])
+    process(*arguments, code=1)
+    assert len(rows(out)) == 6_000
+
+
+def test_results_do_not_replace_what_they_are_of(
+    process: Process, model: Path, tones: Path
+) -> None:
+    labels = tones / "labels.csv"
+    labels.write_text("file,label\nlow.wav,low\n", encoding="utf-8")
+    told = process("classify", labels, "--model", model, "--out", labels, code=2)
+    assert "is one of the inputs" in told.stderr
+    process("classify", labels, "--model", model, "--out", tones / "r.csv")
+    told = process("report", tones / "r.csv", "--out", tones / "r.csv", code=2)
+    assert "holds the results" in told.stderr
+    told = process("classify", labels, "--model", model, "--out", "/dev/stdout", "--format", "csv",
+                   code=2)  # fmt: skip
+    assert "is a device" in told.stderr
+    assert labels.read_text("utf-8").startswith("file,label")
 
 
 def test_two_runs_do_not_work_on_the_same_results(

@@ -1,5 +1,6 @@
 """A decoder that dies takes nothing with it but the file it dies of."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from service.batch.errors import BatchError
 from service.batch.hear import Options
 from service.batch.inputs import find_inputs
 from service.batch.job import Tally, part_of, write_inputs
@@ -44,8 +46,16 @@ def test_a_decoder_that_hangs_is_ended(
 ) -> None:
     (tones / "a.flac").write_bytes(FLAC + b"HANGS")
     monkeypatch.setenv("PYTHONPATH", f"{CRASHING}:{Path.cwd()}")
-    tally = work(Task(tmp_path, model, Options(), stall_seconds=3), tones)
+    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+    tally = work(Task(tmp_path, model, sha256, Options(), stall_seconds=3), tones)
     assert tally == Tally(4, tally.seconds, {"timed_out": 1})
+
+
+def test_a_model_that_was_replaced_after_the_run_began_ends_it(
+    model: Path, tones: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BatchError, match="was replaced during the run"):
+        work(Task(tmp_path, model, "0" * 64, Options()), tones)
 
 
 def test_a_worker_killed_from_outside_costs_no_file(
@@ -54,10 +64,16 @@ def test_a_worker_killed_from_outside_costs_no_file(
     (tmp_path / "a.wav").write_bytes(wav(noise(60 * 60, 0.1)))
     arguments = ["classify", tmp_path / "a.wav", tmp_path / "a.wav", "--model", model, "--windows"]
     out = tmp_path / "r.csv"
+    killed = []
     with subprocess.Popen([*COMMAND, *map(str, arguments), "--out", str(out)]) as running:
-        time.sleep(1.5)
-        for worker in workers_of(running.pid):
-            os.kill(worker, signal.SIGKILL)
+        for seconds in (0.0, 1.5):  # while it starts, and while it works
+            while not (workers := workers_of(running.pid)) and running.poll() is None:
+                time.sleep(0.01)
+            time.sleep(seconds)
+            for worker in workers:
+                os.kill(worker, signal.SIGKILL)
+            killed += workers
+    assert len(killed) >= 2
     assert running.returncode == 0
     found = rows(out)
     assert {row["status"] for row in found} == {"ok"}

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
@@ -11,10 +11,9 @@ from typing import Any
 
 from data.cluster import ray_session, rows_of
 from service.batch.errors import BatchError
-from service.batch.job import FIRST_SHARD, Shard, Tally
+from service.batch.job import FIRST_SHARD, Finished, Shard, Tally
 from service.batch.worker import Task, Worker
 
-Finished = Generator[tuple[Shard, Tally], None, None]
 # Hears, of unfinished shards, how many inputs were read, and the seconds heard of long ones.
 OnTick = Callable[[int, float], None]
 _TICK_SECONDS = 0.1

@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -70,6 +70,10 @@ class Tally:
     def __add__(self, other: "Tally") -> "Tally":
         failed = Counter(self.failed) + Counter(other.failed)
         return Tally(self.inputs + other.inputs, self.seconds + other.seconds, dict(failed))
+
+
+# Each shard as it is finished.
+Finished = Generator[tuple[Shard, Tally], None, None]
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from data.staging import OutputError, swap_folder
 from models.device import Device
 from models.runtime import onnxruntime
-from service.batch.engines import Finished, LocalEngine, default_workers, run_on_ray
 from service.batch.errors import BatchError
 from service.batch.formats import FOLDER_FORMATS, Layout, RowWriter, open_writer, text_writer
 from service.batch.hear import Options
@@ -24,6 +23,7 @@ from service.batch.inputs import AUDIO_SUFFIXES, Input, find_inputs, is_folder
 from service.batch.job import (
     FIRST_SHARD,
     PARTS,
+    Finished,
     Listing,
     Shard,
     State,
@@ -39,6 +39,9 @@ from service.batch.job import (
 from service.batch.scheduler import Piece
 from service.batch.worker import Task
 from service.classifier import Classifier
+
+if TYPE_CHECKING:
+    from service.batch.engines import LocalEngine
 
 JOB_SUFFIX = ".job"
 _RESULTS = "results"
@@ -135,10 +138,10 @@ class _Run:
         folder = self._stack.enter_context(_job_folder(self.out))
         self._task = replace(self._task, folder=folder)
         before = None if self._request.restart else State.load(folder)
-        workers = self._request.workers or default_workers(self._classifier.bundle.provider)
-        self._local = LocalEngine(self._task, workers)
-        self._stack.callback(self._local.stop)
         listing = self._list(folder, hurry=before is None or before.results is None)
+        if self.out is None:
+            _, tally = self._work(folder, listing)
+            return Outcome(tally, None, 0, time.monotonic() - self._began)
         state = State(self._settings(), listing.facts)
         if before is not None and not listing.once and self._unfinished_or_there(before):
             changed = before.differences(state)
@@ -156,15 +159,25 @@ class _Run:
             shutil.rmtree(folder / PARTS, ignore_errors=True)
         state.save(folder)
         kept, tally = self._work(folder, listing)
-        if self.out is not None:
-            _put(folder / _RESULTS, self.out)
-            finished = replace(state, tally=asdict(tally), results=facts_of(self.out))
-            finished.save(folder)
-            tidy(folder)
+        _put(folder / _RESULTS, self.out)
+        replace(state, tally=asdict(tally), results=facts_of(self.out)).save(folder)
+        tidy(folder)
         return Outcome(tally, self.out, kept, time.monotonic() - self._began)
+
+    @cached_property
+    def _local(self) -> "LocalEngine":
+        """Worker processes; one recording does without them, and without what they import."""
+        from service.batch.engines import LocalEngine, default_workers
+
+        workers = self._request.workers or default_workers(self._classifier.bundle.provider)
+        engine = LocalEngine(self._task, workers)
+        self._stack.callback(engine.stop)
+        return engine
 
     def _settings(self) -> dict[str, object]:
         """All that affects rows, beside the inputs."""
+        from importlib.metadata import version
+
         request, piece = self._request, self._request.piece
         return {
             "model": self._classifier.bundle.sha256[:16],
@@ -236,6 +249,8 @@ class _Run:
         if alone or once:  # standard input is this process's alone
             return self._here(shards)
         if request.engine == "ray":
+            from service.batch.engines import run_on_ray
+
             return run_on_ray(self._task, shards, request.workers, request.ray_address)
         return self._local.finish(shards, self._tick)
 

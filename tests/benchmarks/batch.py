@@ -26,7 +26,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,14 +50,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         model = random_model(folder)
-        for what in arguments.what:
-            globals()[what](folder, model, arguments.files)
+        for what in arguments.what or PARTS:
+            PARTS[what](folder, model, arguments.files)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    every = ["speed", "memory", "long", "resume", "ray"]
-    parser.add_argument("what", nargs="*", choices=[*every, []], default=every)
+    parser.add_argument("what", nargs="*", metavar="|".join(PARTS), help="all of them without it")
     parser.add_argument("--files", type=int, default=30_000)
     parser.add_argument("--folder", type=Path, help="where to put the files")
     return parser.parse_args()
@@ -178,7 +177,6 @@ def watched(pid: int) -> Iterator[list[float]]:
 
 def children(pid: int) -> list[int]:
     try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
         tasks = Path(f"/proc/{pid}/task").glob("*/children")
         text = " ".join(task.read_text() for task in tasks)
     except OSError:
@@ -223,11 +221,13 @@ def network_rate(model: Path) -> float:
     return rounds * MAX_BATCH / timed(lambda: [classifier.run(clips) for _ in range(rounds)])
 
 
-def timed(work: "object") -> float:
+def timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
-    work()  # type: ignore[operator]
+    work()
     return time.perf_counter() - began
 
+
+PARTS = {"speed": speed, "memory": memory, "long": long, "resume": resume, "ray": ray}
 
 if __name__ == "__main__":
     if shutil.disk_usage(tempfile.gettempdir()).free < 2 << 30:

@@ -24,7 +24,7 @@ def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
 ) -> None:
     whole, out = tmp_path / "whole.csv", tmp_path / "killed.csv"
     # The same files again and again, so that there is something to kill.
-    arguments = ["classify", *[many] * 40, "--model", model]
+    arguments = ["classify", *[many] * 12, "--model", model]
     process(*arguments, "--out", whole, code=1)
     wanted = whole.read_bytes()
     moments = random.Random(5)
@@ -34,7 +34,7 @@ def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
             [*COMMAND, *map(str, arguments), "--out", str(out)], stderr=subprocess.DEVNULL
         )
         try:
-            running.wait(moments.uniform(0.3, 2.5))
+            running.wait(moments.uniform(0.3, 1.8))
         except subprocess.TimeoutExpired:
             killed += 1
         running.kill()
@@ -125,7 +125,7 @@ def test_a_part_that_was_damaged_is_done_again(
     process: Process, model: Path, many: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "r.csv"
-    arguments = ["classify", *[many] * 20, "--model", model, "--out", out]
+    arguments = ["classify", *[many] * 10, "--model", model, "--out", out]
     with subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.DEVNULL) as running:
         parts = tmp_path / "r.csv.job" / "parts"
         while running.poll() is None and len(list(parts.glob("*.jsonl"))) < 3:
@@ -135,7 +135,7 @@ def test_a_part_that_was_damaged_is_done_again(
     first.write_bytes(b"")
     second.write_bytes(second.read_bytes()[:-40])
     process(*arguments, code=1)
-    assert len(rows(out)) == 6_000
+    assert len(rows(out)) == 3_000
 
 
 def test_results_do_not_replace_what_they_are_of(
@@ -181,12 +181,12 @@ def test_a_full_disk_keeps_what_is_finished(
     process: Process, model: Path, many: Path, tmp_path: Path
 ) -> None:
     """The system lets no file grow beyond a limit, and refuses the write as a full disk does."""
-    out, whole, hour = tmp_path / "r.csv", tmp_path / "whole.csv", tmp_path / "hour.wav"
-    hour.write_bytes(wav(noise(3600, 0.1)))
-    arguments = ["classify", many, hour, "--model", model, "--windows"]
+    out, whole, long = tmp_path / "r.csv", tmp_path / "whole.csv", tmp_path / "long.wav"
+    long.write_bytes(wav(noise(600, 0.1)))
+    arguments = ["classify", many, long, "--model", model, "--windows"]
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 
     full = process(*arguments, "--out", out, code=2, preexec_fn=limit)
     assert "cannot write" in full.stderr
@@ -216,7 +216,7 @@ def test_killed_by_ctrl_c_the_same_command_goes_on(
     process: Process, model: Path, many: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "r.csv"
-    arguments = ["classify", *[many] * 40, "--model", model, "--out", out]
+    arguments = ["classify", *[many] * 12, "--model", model, "--out", out]
     with subprocess.Popen(
         [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True
     ) as running:
@@ -229,4 +229,4 @@ def test_killed_by_ctrl_c_the_same_command_goes_on(
     assert running.returncode == 130
     process(*arguments, code=1)
     state = json.loads((tmp_path / "r.csv.job" / "job.json").read_text("utf-8"))
-    assert state["tally"]["inputs"] == len(rows(out)) == 12_000
+    assert state["tally"]["inputs"] == len(rows(out)) == 3_600

@@ -61,12 +61,12 @@ def test_a_model_that_was_replaced_after_the_run_began_ends_it(
 def test_a_worker_killed_from_outside_costs_no_file(
     process: Process, model: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "a.wav").write_bytes(wav(noise(60 * 60, 0.1)))
+    (tmp_path / "a.wav").write_bytes(wav(noise(40 * 60, 0.1)))
     arguments = ["classify", tmp_path / "a.wav", tmp_path / "a.wav", "--model", model, "--windows"]
     out = tmp_path / "r.csv"
     killed = []
     with subprocess.Popen([*COMMAND, *map(str, arguments), "--out", str(out)]) as running:
-        for seconds in (0.0, 1.5):  # while it starts, and while it works
+        for seconds in (0.0, 1.2):  # while it starts, and while it works
             while not (workers := workers_of(running.pid)) and running.poll() is None:
                 time.sleep(0.01)
             time.sleep(seconds)
@@ -77,7 +77,7 @@ def test_a_worker_killed_from_outside_costs_no_file(
     assert running.returncode == 0
     found = rows(out)
     assert {row["status"] for row in found} == {"ok"}
-    assert len(found) == 2 * (4 * 3600 - 3)
+    assert len(found) == 2 * (4 * 2400 - 3)
 
 
 def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) -> None:

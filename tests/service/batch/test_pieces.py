@@ -13,7 +13,7 @@ from service.batch.scheduler import Piece, find_piece
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_pieces_put_together_are_the_whole(
     process: Process, model: Path, many: Path, tmp_path: Path, suffix: str
 ) -> None:

@@ -72,9 +72,7 @@ def test_a_finished_run_is_not_repeated_and_answers_as_before(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (["--top-k", "2"], "top_k 1 -> 2"),
-        (["--windows"], "windows False -> True"),
-        (["--reject"], "reject False -> True"),
+        (["--top-k", "2", "--windows"], "top_k 1 -> 2; windows False -> True"),
     ],
 )
 def test_other_settings_are_refused_until_a_restart(

@@ -167,14 +167,7 @@ def classify(
     from service.batch.scheduler import Piece, find_piece
     from service.batch.summary import summary
 
-    if not windows and (hop is not None or min_score or merge_hits):
-        raise typer.BadParameter(
-            "--hop, --min-score and --merge choose among windows; add --windows"
-        )
-    if hop is not None and not LEAST_HOP_SECONDS <= hop <= MOST_HOP_SECONDS:
-        raise typer.BadParameter(
-            f"--hop is from {LEAST_HOP_SECONDS:g} to {MOST_HOP_SECONDS:g} s, found {hop:g}"
-        )
+    _check_windows(windows, hop, min_score, merge_hits)
     check_engine(engine, ray_address)
     if ray_address and out is None:
         raise typer.BadParameter("--ray-address needs --out, on a file system all machines see")
@@ -202,6 +195,18 @@ def classify(
         typer.echo(summary(outcome), err=True)
     if outcome.tally.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _check_windows(windows: bool, hop: float | None, min_score: float, merge_hits: bool) -> None:
+    """Refuse what would choose among windows where there are none, and hops without sense."""
+    if not windows and (hop is not None or min_score or merge_hits):
+        raise typer.BadParameter(
+            "--hop, --min-score and --merge choose among windows; add --windows"
+        )
+    if hop is not None and not LEAST_HOP_SECONDS <= hop <= MOST_HOP_SECONDS:
+        raise typer.BadParameter(
+            f"--hop is from {LEAST_HOP_SECONDS:g} to {MOST_HOP_SECONDS:g} s, found {hop:g}"
+        )
 
 
 def merge(

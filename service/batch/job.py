@@ -78,12 +78,17 @@ Finished = Generator[tuple[Shard, Tally], None, None]
 
 @dataclass(frozen=True)
 class State:
-    """What job.json holds; ``tally`` and ``results`` are there when the run is complete."""
+    """What job.json holds; ``tally`` and ``results`` are there when the run is complete.
+
+    ``placing`` is what the results will be, written before they are put where they are wanted: a
+    run that is killed there finds its own.
+    """
 
     settings: dict[str, Any]
     inputs: dict[str, Any]
     tally: dict[str, Any] | None = None
     results: dict[str, Any] | None = None
+    placing: dict[str, Any] | None = None
     schema_version: int = SCHEMA_VERSION
 
     @classmethod

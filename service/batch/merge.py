@@ -8,7 +8,7 @@ from data.staging import staged_file
 from service.batch.errors import BatchError
 from service.batch.formats import FILE_SUFFIXES, import_pyarrow, output_format
 from service.batch.job import State, Tally
-from service.batch.run import check_place, facts_of, job_folder_of
+from service.batch.place import check_place, facts_of, job_folder_of
 
 
 def merge(pieces: Sequence[Path], out: Path) -> Tally:

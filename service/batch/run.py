@@ -5,7 +5,6 @@ import io
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from data.staging import OutputError, swap_folder
+from data.staging import OutputError
 from models.device import Device
 from models.runtime import onnxruntime
 from service.batch.errors import BatchError
@@ -29,13 +28,13 @@ from service.batch.job import (
     State,
     Tally,
     is_finished,
-    locked,
     part_of,
     read_part,
     tidy,
     write_inputs,
     write_part,
 )
+from service.batch.place import check_place, facts_of, job_folder, put, remove
 from service.batch.scheduler import Piece
 from service.batch.worker import Task
 from service.classifier import Classifier
@@ -43,9 +42,7 @@ from service.classifier import Classifier
 if TYPE_CHECKING:
     from service.batch.engines import LocalEngine
 
-JOB_SUFFIX = ".job"
 _RESULTS = "results"
-_LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,6 @@ class _Run:
         self.out = None if request.out is None else request.piece.named(request.out)
         if self.out is not None:
             check_place(self.out, request.form, request.paths)
-            if request.form in FOLDER_FORMATS:
-                self._check_folder(self.out)
         self._classifier = Classifier.open(request.model, request.device, reject=request.reject)
         top_k = min(request.options.top_k, len(self._classifier.labels))
         self._options = replace(request.options, top_k=top_k)
@@ -122,20 +117,8 @@ class _Run:
     def close(self) -> None:
         self._stack.close()
 
-    def _check_folder(self, out: Path) -> None:
-        """Only what an earlier run has written, as it has written it, may be replaced."""
-        if not out.exists() or not any(out.iterdir()):
-            return
-        before = State.load(job_folder_of(out))
-        if before is None or before.results is None:
-            raise OutputError(f"{out} is not empty and is no earlier result; give another")
-        if before.results != facts_of(out):
-            raise OutputError(
-                f"{out} holds files that were added or changed since; move them, or give another"
-            )
-
     def finish(self) -> Outcome:
-        folder = self._stack.enter_context(_job_folder(self.out))
+        folder = self._stack.enter_context(job_folder(self.out))
         self._task = replace(self._task, folder=folder)
         before = None if self._request.restart else State.load(folder)
         listing = self._list(folder, hurry=before is None or before.results is None)
@@ -159,8 +142,11 @@ class _Run:
             shutil.rmtree(folder / PARTS, ignore_errors=True)
         state.save(folder)
         kept, tally = self._work(folder, listing)
-        _put(folder / _RESULTS, self.out)
-        replace(state, tally=asdict(tally), results=facts_of(self.out)).save(folder)
+        facts = facts_of(folder / _RESULTS)  # a rename changes none of them
+        state = replace(state, placing=facts)
+        state.save(folder)
+        put(folder / _RESULTS, self.out)
+        replace(state, tally=asdict(tally), results=facts).save(folder)
         tidy(folder)
         return Outcome(tally, self.out, kept, time.monotonic() - self._began)
 
@@ -299,7 +285,7 @@ class _Run:
             sys.stdout.flush()  # while Typer still handles a reader that has gone (head, say)
             return
         place = folder / _RESULTS
-        _remove(place)
+        remove(place)
         try:
             with open_writer(place, layout) as writer:
                 yield writer
@@ -310,79 +296,7 @@ class _Run:
             ) from error
 
 
-def check_place(out: Path, form: str, inputs: Sequence[str] = ()) -> None:
-    """Refuse a place that holds something else, or what the results are of.
-
-    Raises:
-        OutputError: a folder where a file is to be written, or the other way round.
-    """
-    if out.resolve() in {Path(path).resolve() for path in inputs if len(path) < _LONGEST_PATH}:
-        raise OutputError(f"{out} is one of the inputs, which results would replace; give another")
-    if out.is_relative_to("/dev") or out.is_relative_to("/proc"):
-        raise OutputError(f"{out} is a device; leave --out away to write to standard output")
-    if form not in FOLDER_FORMATS:
-        if out.is_dir():
-            raise OutputError(f"{out} is a folder; give the name of a file")
-        if out.exists() and not out.is_file():
-            raise OutputError(f"{out} is no regular file; give the name of one")
-        return
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is no folder; give the name of one that is new")
-
-
-@contextlib.contextmanager
-def _job_folder(out: Path | None) -> Iterator[Path]:
-    """Where a run is kept, locked; removed where it has not come to anything."""
-    if out is None:
-        with tempfile.TemporaryDirectory(prefix="earshot-") as temporary:
-            yield Path(temporary)
-        return
-    try:
-        folder = job_folder_of(out)
-        new = not folder.exists()
-        with locked(folder):
-            try:
-                yield folder
-            finally:
-                if new and State.load(folder) is None:
-                    shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
-
-
-def job_folder_of(out: Path) -> Path:
-    """Where the run that writes some results is kept."""
-    out = out.resolve()
-    return out.with_name(out.name + JOB_SUFFIX)
-
-
 def _base(paths: Sequence[str]) -> Path:
     """The folder above all that was named."""
     folders = [path if is_folder(path) else str(Path(path).parent) for path in paths]
     return Path(os.path.commonpath([Path(folder).absolute() for folder in folders]))
-
-
-def _put(results: Path, out: Path) -> None:
-    """Results to where they are wanted; what stood there goes."""
-    if results.is_dir():
-        swap_folder(results, out.resolve())
-    else:
-        results.replace(out.resolve())
-
-
-def _remove(place: Path) -> None:
-    if place.is_dir():
-        shutil.rmtree(place)
-    else:
-        place.unlink(missing_ok=True)
-
-
-def facts_of(out: Path) -> dict[str, int]:
-    """What tells whether somebody has changed results since: sizes and times of all files."""
-    files = [path for path in out.rglob("*") if path.is_file()] if out.is_dir() else [out]
-    statuses = [path.stat() for path in files]
-    return {
-        "files": len(files),
-        "bytes": sum(status.st_size for status in statuses),
-        "mtime_ns": max((status.st_mtime_ns for status in statuses), default=0),
-    }

@@ -1,5 +1,6 @@
 """Each format is read back by a reader that is not ours."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,10 @@ def test_raven_tables(process: Process, model: Path, field: Path, tmp_path: Path
     assert set(frame["Begin Path"]) == {str(field / "a" / "day.wav")}
     assert frame["File Offset (s)"].tolist() == frame["Begin Time (s)"].tolist()
     classify(process, model, field, "--out", out, "--format", "raven", "--restart")
+    state = tmp_path / "tables.job" / "job.json"
+    killed = json.loads(state.read_text("utf-8")) | {"results": None, "tally": None}
+    state.write_text(json.dumps(killed), encoding="utf-8")  # as after a kill at the last rename
+    classify(process, model, field, "--out", out, "--format", "raven")
     (out / "note.txt").write_text("mine", encoding="utf-8")
     again = ["classify", field, "--model", model, "--out", out, "--format", "raven", "--restart"]
     assert "added or changed since" in process(*again, code=2).stderr

@@ -1,0 +1,160 @@
+"""Commands that make data: check, prepare, synth."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from data.errors import EarshotError
+from service.cli import EXIT_SOME_FAILED, EngineOption, RayAddressOption, check_engine
+
+if TYPE_CHECKING:
+    from data.features import FeatureConfig
+    from data.prepare import Prepared
+
+from training.commands.options import AudioDirOption, JsonOption, LabelsArgument, SplitOption
+
+
+def check(
+    labels_csv: LabelsArgument,
+    audio_dir: AudioDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read the CSV and every file it names, and list all that is wrong."""
+    from data.checks import check_labels
+    from training.progress import work_progress
+
+    with work_progress("check") as on_progress:
+        report = check_labels(labels_csv, audio_dir, on_progress)
+    typer.echo(
+        json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else report.text()
+    )
+    if report.problems:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def prepare(
+    labels_csv: LabelsArgument,
+    out: Annotated[Path, typer.Option(help="Dataset folder to write.")],
+    audio_dir: AudioDirOption = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad rows and files out, and list them.")
+    ] = False,
+    split: SplitOption = None,
+    sample_rate: Annotated[
+        int | None,
+        typer.Option(
+            min=4000,
+            max=192000,
+            help="Hz; the commonest of the files, at most 16000, without it.",
+        ),
+    ] = None,
+    clip_seconds: Annotated[
+        float, typer.Option(help="Seconds that the network sees at once.")
+    ] = 1.0,
+    n_fft: Annotated[
+        int | None, typer.Option(help="Samples of a transform; 32 ms without it.")
+    ] = None,
+    win_length: Annotated[
+        int | None, typer.Option(help="Samples of a window; n_fft without it.")
+    ] = None,
+    hop_length: Annotated[
+        int | None, typer.Option(help="Samples; half a window without it.")
+    ] = None,
+    n_mels: Annotated[int | None, typer.Option(help="Mel bands.")] = None,
+    n_mfcc: Annotated[int | None, typer.Option(help="Cepstral coefficients.")] = None,
+    f_min: Annotated[
+        float | None, typer.Option(help="Hz, lower edge of the first mel band.")
+    ] = None,
+    f_max: Annotated[
+        float | None, typer.Option(help="Hz, upper edge of the last mel band.")
+    ] = None,
+    engine: EngineOption = "local",
+    ray_address: RayAddressOption = None,
+) -> None:
+    """Turn labels and audio into MFCC and log-mel tensors on disk."""
+    check_engine(engine, ray_address)
+    from data.clips import measure_clips
+    from data.cluster import measure_on_ray
+    from data.labels import read_labels
+    from data.prepare import commonest_rate
+    from data.prepare import prepare as prepare_dataset
+    from training.progress import work_progress
+
+    labelled = read_labels(labels_csv, audio_dir)
+    rate_hz = commonest_rate(labelled.clips) if sample_rate is None else sample_rate
+    given = {
+        "n_fft": n_fft, "win_length": win_length, "hop_length": hop_length, "n_mels": n_mels,
+        "n_mfcc": n_mfcc, "f_min_hz": f_min, "f_max_hz": f_max,
+    }  # fmt: skip
+    features = _features(rate_hz, clip_seconds, {k: v for k, v in given.items() if v is not None})
+    measure = partial(measure_on_ray, address=ray_address) if engine == "ray" else measure_clips
+    with work_progress("prepare") as on_progress:
+        prepared = prepare_dataset(
+            labelled, out, features=features, split=split, skip_bad=skip_bad,
+            measure=measure, progress=on_progress,
+        )  # fmt: skip
+    _tell_prepared(prepared)
+    if prepared.skipped:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def synth(
+    words: Annotated[
+        str, typer.Option(help="Words, comma-separated; LABEL=TEXT where they differ (7=seven).")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write: clips and labels.csv.")],
+    voices: Annotated[int, typer.Option(min=1, help="Different voices.")] = 60,
+    takes: Annotated[int, typer.Option(min=1, help="Times that each voice says a word.")] = 3,
+    sample_rate: Annotated[int, typer.Option(min=4000, max=192000, help="Hz.")] = 16000,
+    seed: Annotated[int, typer.Option(min=0, help="Of voices, rates and pitches.")] = 42,
+    languages: Annotated[
+        str | None,
+        typer.Option(help="Of espeak-ng, comma-separated (fr-fr,de); English accents without it."),
+    ] = None,
+) -> None:
+    """Let synthetic voices speak your words: train a classifier without a single recording."""
+    from data.synthesise import ENGLISH_ACCENTS, write_clips
+    from training.progress import work_progress
+
+    spoken = [word.strip() for word in words.split(",")]
+    accents = [name.strip() for name in languages.split(",")] if languages else ENGLISH_ACCENTS
+    with work_progress("speak") as on_progress:
+        labels_csv = write_clips(
+            spoken, out, voices=voices, takes=takes, seed=seed, sample_rate_hz=sample_rate,
+            languages=accents, progress=on_progress,
+        )  # fmt: skip
+    typer.echo(f"{labels_csv}: {len(spoken)} words, {voices} voices, {takes} takes each")
+
+
+def _features(rate_hz: int, clip_seconds: float, given: dict[str, Any]) -> "FeatureConfig":
+    """The defaults at this rate with what was given put in; what follows from n_fft follows."""
+    import dataclasses
+
+    from data.features import FeatureConfig
+
+    if rate_hz < 1 or not clip_seconds > 0:
+        raise EarshotError("--sample-rate and --clip-seconds must be above 0")
+    defaults = FeatureConfig.for_rate(rate_hz, clip_seconds)
+    if "n_fft" in given:
+        given.setdefault("win_length", given["n_fft"])
+    if "win_length" in given:
+        given.setdefault("hop_length", max(1, given["win_length"] // 2))
+    if "n_mels" in given:
+        given.setdefault("n_mfcc", min(defaults.n_mfcc, given["n_mels"]))
+    return dataclasses.replace(defaults, **given)
+
+
+def _tell_prepared(prepared: "Prepared") -> None:
+    parts = ", ".join(f"{prepared.by_split.get(s, 0)} {s}" for s in ("train", "val", "test"))
+    features = prepared.features
+    typer.echo(
+        f"{prepared.folder}: {prepared.clips} clips, {len(prepared.labels)} labels, {parts} "
+        f"({prepared.split_mode} split); {features.sample_rate_hz} Hz, "
+        f"{features.clip_seconds:g} s, MFCC {features.n_mfcc} x {features.frames}, "
+        f"log-mel {features.n_mels} x {features.frames}"
+    )
+    for note in prepared.notes():
+        typer.echo(f"note: {note}", err=True)

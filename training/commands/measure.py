@@ -1,0 +1,80 @@
+"""Commands that look at answers: evaluate, report."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from service.cli import EXIT_SOME_FAILED
+from training.commands.options import AudioDirOption, JsonOption, LabelsArgument
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
+    labels_csv: LabelsArgument,
+    audio_dir: AudioDirOption = None,
+    split: Annotated[
+        Literal["test", "val", "train", "all"] | None,
+        typer.Option(
+            help="Rows of the split column to use; the test rows without it, if there are any."
+        ),
+    ] = None,
+    by: Annotated[
+        Literal["speaker", "label"] | None, typer.Option(help="List every speaker, or every label.")
+    ] = None,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Again in noise of each kind, at 20 to 0 dB.")
+    ] = False,
+    noise_dir: Annotated[
+        Path | None, typer.Option(help="Recorded noise for --noise, besides the kinds it makes.")
+    ] = None,
+    others: Annotated[
+        Path | None,
+        typer.Option(metavar="LABELS.csv", help="Clips of other words: does --reject refuse them?"),
+    ] = None,
+    as_json: JsonOption = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for a report.")] = None,
+) -> None:
+    """Measure a model file on labelled recordings, the way it will be used."""
+    from training.evaluate import evaluate_model, write_evaluation
+    from training.progress import work_progress
+
+    with work_progress("evaluate") as on_progress:
+        result = evaluate_model(
+            model, labels_csv, audio_dir, split=split, noise=noise, noise_dir=noise_dir,
+            others_csv=others,
+            progress=on_progress,
+        )  # fmt: skip
+    for note in result.notes:
+        typer.echo(note, err=True)
+    typer.echo(
+        json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if as_json else result.text(by)
+    )
+    if out is not None:
+        write_evaluation(result, out)
+        typer.echo(f"report in {out}", err=True)
+    if result.failed:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def report(
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="What `earshot classify --out` wrote.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file to write; RESULTS with .html without it.")
+    ] = None,
+    clips: Annotated[
+        int, typer.Option(min=0, max=500, help="How many clips of each kind can be heard.")
+    ] = 24,
+    audio_dir: Annotated[
+        Path | None, typer.Option(help="Folder of relative names; the working folder without it.")
+    ] = None,
+) -> None:
+    """Look at results: one HTML file with counts, scores, doubtful clips and what failed."""
+    from training.results_report import write_results_report
+
+    place = out or results.with_suffix(".html")
+    found = write_results_report(results, place, clips=clips, audio_dir=audio_dir)
+    typer.echo(f"{place}: {found.rows:,} rows of {found.files:,} files", err=True)

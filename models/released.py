@@ -1,29 +1,26 @@
-"""Where a released model is found: a file, or the digit model that ships with the package."""
+"""Where a released model is found: a file, the registry, or the one that ships with the package."""
 
 from pathlib import Path
 
-from data.errors import EarshotError
+from models.registry.registry import DEFAULT_ROOT
+from models.registry.source import FileSource, ModelSource, open_source
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "digits.onnx"
 
 
-def find_model(model: str | None) -> Path:
-    """The file that ``--model`` means; without it, the shipped digit model.
+def find_source(model: str | None, registry: str = DEFAULT_ROOT) -> ModelSource:
+    """What ``--model`` means, to be followed; without it, the shipped digit model.
 
     Raises:
-        EarshotError: there is no such file.
+        ModelError: there is no such file and no such version in the registry.
     """
-    path = SHIPPED_MODEL if model is None else Path(model)
-    if not _is_file(path):
-        raise EarshotError(
-            f"no model file {path}; give one with --model, or make one with "
-            "`earshot export RUN --out model.onnx`"
-        )
-    return path
+    return FileSource(SHIPPED_MODEL) if model is None else open_source(model, registry)
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long, say
-        return False
+def find_model(model: str | None, registry: str = DEFAULT_ROOT) -> Path:
+    """The file that ``--model`` means now.
+
+    Raises:
+        ModelError: there is none, or it is damaged.
+    """
+    return find_source(model, registry).find().path

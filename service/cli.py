@@ -16,6 +16,7 @@ import typer
 
 from data.errors import EarshotError
 from models.device import Device
+from models.registry.registry import DEFAULT_ROOT
 
 if TYPE_CHECKING:
     from service.batch.run import Progress
@@ -35,11 +36,17 @@ RayAddressOption = Annotated[
     str | None, typer.Option(help="A running Ray cluster; Ray on this machine without it.")
 ]
 
-_MODEL_HELP = "Model file; the shipped digit model without it."
+_MODEL_HELP = "Model file, or NAME or NAME@VERSION of the registry; the shipped one without it."
 _DEVICE_HELP = "Where to compute; auto takes CUDA if usable."
 _REJECT_HELP = "Answer `unknown` to what scores below the model's threshold."
 RejectOption = Annotated[bool, typer.Option("--reject", help=_REJECT_HELP)]
 ModelOption = Annotated[str | None, typer.Option(help=_MODEL_HELP, metavar="MODEL")]
+RegistryOption = Annotated[
+    str,
+    typer.Option(
+        metavar="PLACE", envvar="EARSHOT_REGISTRY", help="Folder or URL of released models."
+    ),
+]
 DeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP)]
 # A deployment sets these in its environment, as it sets the limits (service.settings).
 ServedModelOption = Annotated[
@@ -154,6 +161,7 @@ def classify(
     ] = None,
     engine: EngineOption = "local",
     ray_address: RayAddressOption = None,
+    registry: RegistryOption = DEFAULT_ROOT,
     device: DeviceOption = "cpu",
 ) -> None:
     """Classify files, folders and lists: a row for every input, also for those that fail.
@@ -180,7 +188,7 @@ def classify(
         by = f" (by {variable})" if variable else ""
         typer.echo(f"shard {piece.index} of {piece.count}{by}", err=True)
     request = Request(
-        tuple(paths), find_model(model), out, form,
+        tuple(paths), find_model(model, registry), out, form,
         Options(windows, hop, min_score, merge_hits, top_k), reject, device, audio_dir, piece,
         restart, workers, engine, ray_address,
     )  # fmt: skip
@@ -232,14 +240,14 @@ def serve(
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Processes; one a core is best.")
     ] = 1,
+    registry: RegistryOption = DEFAULT_ROOT,
     reject: ServedRejectOption = False,
     device: ServedDeviceOption = "cpu",
 ) -> None:
     """Serve a model: a page at /, POST /v1/classify, /hf, /v2, WS /v1/stream, /metrics, /docs."""
-    from models.released import find_model
     from service.server import run_server
 
-    run_server(find_model(model), host, port, device, reject=reject, workers=workers)
+    run_server(model, host, port, device, registry=registry, reject=reject, workers=workers)
 
 
 @contextlib.contextmanager

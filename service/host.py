@@ -1,28 +1,28 @@
-"""The served model: loaded, checked and warm before it answers; replaced when its file changes.
+"""The served model: loaded, checked and warm before it answers; replaced when another is there.
 
-A new file is opened, checked against its golden example and warmed beside the old one, which then
-hands over between two requests. A file that fails leaves the old model serving, and ``problem``
-says why. Requests that began with the old model end with it.
+That is a file that was written anew, or an alias of the registry that was moved. The new model is
+opened, checked against its golden example and warmed beside the old one, which then hands over
+between two requests. One that fails leaves the old model serving, and ``problem`` says why.
+Requests that began with the old model end with it.
 """
 
 import asyncio
 import ctypes
 import logging
-import stat
+from collections.abc import Hashable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
 from data.errors import EarshotError
 from models.device import Device
+from models.registry.source import Found, Missing, ModelSource
 from service.classifier import Classifier
 from service.metrics import Metrics
 from service.observe import log
 
 WATCH_SECONDS = 1.0
-_Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Served:
 class ModelHost:
     """``current`` is the model that answers; None until ``load`` has ended."""
 
-    def __init__(self, path: Path, device: Device, reject: bool, metrics: Metrics) -> None:
-        self._path, self._device, self._reject = path, device, reject
+    def __init__(self, source: ModelSource, device: Device, reject: bool, metrics: Metrics) -> None:
+        self._source, self._device, self._reject = source, device, reject
         self._metrics = metrics
-        self._stamp: _Stamp | None = None
+        self._stamp: Hashable = None
         self.current: Served | None = None
         self.problem: str | None = None
 
@@ -49,25 +49,25 @@ class ModelHost:
         Raises:
             ModelError: it cannot be used.
         """
-        self._stamp = _stamp(self._path)
+        self._stamp = await run_in_threadpool(self._source.stamp)
         self._serve(await run_in_threadpool(self._open))
 
     async def watch(self) -> None:
-        """Reload whenever the file, or what a link leads to, is another; never returns."""
+        """Reload whenever another model is there; never returns."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            stamp = await run_in_threadpool(_stamp, self._path)
+            stamp = await run_in_threadpool(self._source.stamp)
             # A file that is being written changes from look to look: it is left to settle.
             if stamp != self._stamp and stamp == await self._look_again():
                 self._stamp = stamp
-                if stamp is None:
-                    self._keep(f"{self._path} is no regular file any more")
+                if isinstance(stamp, Missing):
+                    self._keep(stamp.reason)
                 else:
                     await self._reload()
 
-    async def _look_again(self) -> _Stamp | None:
+    async def _look_again(self) -> Hashable:
         await asyncio.sleep(WATCH_SECONDS / 4)
-        return await run_in_threadpool(_stamp, self._path)
+        return await run_in_threadpool(self._source.stamp)
 
     async def _reload(self) -> None:
         try:
@@ -87,11 +87,12 @@ class ModelHost:
         log(logging.ERROR, "model_reload_failed", {"reason": reason, "still_serving": kept})
 
     def _open(self) -> Served:
-        classifier = Classifier.open(self._path, self._device, reject=self._reject)
+        found = self._source.find()
+        classifier = Classifier.open(found.path, self._device, reject=self._reject)
         for batch in (1, 2, 8, 32):  # memory of all sizes is planned before the first request
             golden = classifier.metadata.golden.input()
             classifier.run(golden.repeat(batch, axis=0))
-        return Served(classifier, model_info(classifier))
+        return Served(classifier, model_info(classifier, found))
 
     def _serve(self, served: Served) -> None:
         if self.current is not None:
@@ -101,11 +102,16 @@ class ModelHost:
         log(logging.INFO, "model_serving", served.info)
 
 
-def model_info(classifier: Classifier) -> dict[str, str]:
-    """What answers say of the model: its name, version (of the file's hash), network and age."""
+def model_info(classifier: Classifier, found: Found) -> dict[str, str]:
+    """What answers say of the model: its name, version (of the file's hash), network and age.
+
+    A model of the registry has its number there besides, as ``release``.
+    """
     metadata = classifier.metadata
+    release = {} if found.number is None else {"release": str(found.number)}
     return {
-        "name": classifier.bundle.path.stem,
+        "name": found.name,
+        **release,
         "version": classifier.bundle.sha256[:12],
         "architecture": metadata.architecture["name"],
         "created": metadata.created,
@@ -122,14 +128,3 @@ def _give_memory_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    """What changes when a file is written or replaced; None while there is no regular one."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, for ever
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size

@@ -30,7 +30,7 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.keys: ApiKeys = settings.keys()
-        self.host = ModelHost(settings.model, settings.device, settings.reject, self.metrics)
+        self.host = ModelHost(settings.source(), settings.device, settings.reject, self.metrics)
         self.batcher = MicroBatcher(settings.limits(), settings.max_queue, self.metrics)
         self.intake = Intake(settings)
         self.draining = False

@@ -25,6 +25,7 @@ class SentenceAnswer(BaseModel):
 
 class ModelInfo(BaseModel):
     name: str = Field(examples=["digits"])
+    release: str | None = Field(None, description="its number in the registry, if it is of one")
     version: str = Field(examples=["1f0c9d2ab377"])
     architecture: str = Field(examples=["tcresnet"])
     created: str

@@ -19,6 +19,8 @@ from uvicorn.supervisors import Multiprocess
 from data.errors import EarshotError
 from models.bundle import open_bundle
 from models.device import Device
+from models.registry.registry import DEFAULT_ROOT
+from models.released import SHIPPED_MODEL, find_model
 from service.metrics import MULTIPROCESS_FOLDER
 from service.observe import LOGGER, JsonFormatter
 from service.settings import MAX_FRAME_BYTES, Settings
@@ -39,7 +41,14 @@ class ServerError(EarshotError):
 
 
 def run_server(
-    model: Path, host: str, port: int, device: Device, *, reject: bool = False, workers: int = 1
+    model: str | None,
+    host: str,
+    port: int,
+    device: Device,
+    *,
+    registry: str = DEFAULT_ROOT,
+    reject: bool = False,
+    workers: int = 1,
 ) -> None:
     """Serve until interrupted, from so many processes.
 
@@ -50,8 +59,9 @@ def run_server(
     # Uvicorn hands the signal on when it has shut down: being told to stop is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    settings = read_settings(model=model.absolute(), device=device, reject=reject)
-    described = _describe(model, device)
+    described = _describe(find_model(model, registry), device)
+    asked = str(SHIPPED_MODEL) if model is None else model
+    settings = read_settings(model=asked, registry=registry, device=device, reject=reject)
     listener = _listen(host, port)
     address = listener.getsockname()
     shown = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
@@ -92,7 +102,8 @@ def _app(settings: Settings) -> "Front":
 
 def _serve_from_many(settings: Settings, listener: socket.socket, workers: int) -> None:
     os.environ |= {
-        "EARSHOT_MODEL": str(settings.model),
+        "EARSHOT_MODEL": settings.model,
+        "EARSHOT_REGISTRY": settings.registry,
         "EARSHOT_DEVICE": settings.device,
         "EARSHOT_REJECT": str(settings.reject),
     }

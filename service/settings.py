@@ -1,13 +1,16 @@
 """How a service is deployed: environment variables ``EARSHOT_*``; the command line wins."""
 
+import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from data.audio import AudioLimits
 from models.device import Device
+from models.registry.registry import DEFAULT_ROOT
+from models.registry.source import ModelSource, open_source
 from service.auth import ApiKeys
 
 # Of a stream; uvicorn refuses larger ones before they are read.
@@ -19,7 +22,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EARSHOT_", extra="forbid", frozen=True)
 
-    model: Path
+    model: Annotated[str, BeforeValidator(os.fspath)] = Field(
+        description="a file, or NAME, NAME@ALIAS or NAME@NUMBER of the registry"
+    )
+    registry: str = Field(DEFAULT_ROOT, description="a folder, or a URL that fsspec knows")
     device: Device = "cpu"
     reject: bool = Field(False, description="answer `unknown` below the model's threshold")
     max_upload_bytes: int = Field(10_000_000, gt=0)
@@ -45,6 +51,14 @@ class Settings(BaseSettings):
     )
     api_keys_file: Path | None = Field(None, description="a file with SCOPE:KEY on each line")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def source(self) -> ModelSource:
+        """Where the model comes from.
+
+        Raises:
+            ModelError: neither a file nor a version of the registry.
+        """
+        return open_source(self.model, self.registry)
 
     def limits(self) -> AudioLimits:
         return AudioLimits(

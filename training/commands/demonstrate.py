@@ -37,4 +37,4 @@ def demo(
     if run_server:
         from service.server import run_server as serve_model
 
-        serve_model(model, "127.0.0.1", 8000, "cpu")
+        serve_model(str(model), "127.0.0.1", 8000, "cpu")

@@ -1,0 +1,114 @@
+"""What serves: a file, or a name in the registry whose alias is followed."""
+
+import stat
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from models.metadata import ModelError
+from models.registry.errors import RegistryError
+from models.registry.records import CHAMPION, MODEL
+from models.registry.registry import Registry, is_name
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model file, what it is called, and its number where it is a version of a registry."""
+
+    path: Path
+    name: str
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why there is no model at present."""
+
+    reason: str
+
+
+class ModelSource(Protocol):
+    """Where a model comes from; another one may be there later."""
+
+    def stamp(self) -> Hashable:
+        """What is another value once another model is there; ``Missing`` while there is none."""
+        ...
+
+    def find(self) -> Found:
+        """The model that is there now.
+
+        Raises:
+            EarshotError: there is none, or it is damaged.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A file that may be replaced; a link to it is followed."""
+
+    path: Path
+
+    def stamp(self) -> Hashable:
+        missing = Missing(f"{self.path} is no regular file any more")
+        try:
+            status = self.path.stat()
+        except OSError:
+            return missing
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, for ever
+            return missing
+        return status.st_mtime_ns, status.st_ino, status.st_size
+
+    def find(self) -> Found:
+        return Found(self.path, self.path.stem)
+
+
+@dataclass(frozen=True)
+class RegistrySource:
+    """A version of a registry: that of an alias, which may be moved, or one by its number."""
+
+    registry: Registry
+    name: str
+    which: str = CHAMPION
+
+    def stamp(self) -> Hashable:
+        try:
+            version = self.registry.version(self.name, self.which)
+        except RegistryError as error:
+            return Missing(str(error))
+        return version.number, version.files[MODEL]
+
+    def find(self) -> Found:
+        version = self.registry.version(self.name, self.which)
+        path = self.registry.local_copy(self.name, version, MODEL)
+        return Found(path, self.name, version.number)
+
+
+def open_source(model: str, registry: str) -> ModelSource:
+    """The source that a model's file name, or NAME, NAME@ALIAS or NAME@NUMBER, stands for.
+
+    Raises:
+        ModelError: there is neither such a file nor such a version; the message says both.
+    """
+    if _is_there(Path(model)):
+        return FileSource(Path(model).absolute())
+    name, _, which = model.partition("@")
+    if not is_name(name):
+        raise ModelError(
+            f"no model file {model}; give one with --model, or a name in the registry, or make one "
+            "with `earshot export RUN --out model.onnx`"
+        )
+    try:
+        source = RegistrySource(Registry(registry), name, which or CHAMPION)
+        source.registry.version(name, source.which)
+    except RegistryError as error:
+        raise ModelError(f"no model file {model}, and {error}") from error
+    return source
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_dir()
+    except (OSError, ValueError):  # a name too long, say
+        return False

@@ -1,0 +1,226 @@
+"""Where a registry's files are: a local folder, or an object store through fsspec.
+
+Both promise the same: a file is replaced whole, a version appears with its manifest last, and one
+holder at a time has the lock.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from data.staging import staged_file
+from models.registry.errors import RegistryError
+
+MANIFEST = "manifest.json"
+# In an object store nothing tells that a holder was killed; no change takes so long.
+STALE_LOCK_SECONDS = 300.0
+
+
+class Storage(Protocol):
+    """Files by their path below the root, with slashes; reading what is not there raises OSError.
+
+    ``folder`` is the root where it is on this machine.
+    """
+
+    root: str
+
+    @property
+    def folder(self) -> Path | None: ...
+
+    def read(self, path: str) -> bytes: ...
+
+    def write(self, path: str, content: bytes) -> None:
+        """Replace a file whole."""
+        ...
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders below one."""
+        ...
+
+    def is_published(self, folder: str) -> bool:
+        """Whether a folder has its manifest."""
+        ...
+
+    def publish(self, folder: str, files: Mapping[str, bytes]) -> None:
+        """Write a new folder, whole or not at all; readers know it by its manifest."""
+        ...
+
+    def remove(self, folder: str) -> None:
+        """Delete a folder; at once it has no manifest any more."""
+        ...
+
+    def lock(self, path: str) -> contextlib.AbstractContextManager[None]:
+        """Hold a lock.
+
+        Raises:
+            RegistryError: another holds it.
+        """
+        ...
+
+
+def open_storage(root: str) -> Storage:
+    """The storage at a folder or URL.
+
+    Raises:
+        RegistryError: a URL of a kind that no installed package knows.
+    """
+    if root.startswith("file://"):
+        return LocalStorage(Path(root.removeprefix("file://")))
+    return RemoteStorage(root) if "://" in root else LocalStorage(Path(root))
+
+
+class LocalStorage:
+    """A folder; changes are renames, the lock is the kernel's and ends with its holder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.root = str(root)
+
+    @property
+    def folder(self) -> Path:
+        return self._root
+
+    def read(self, path: str) -> bytes:
+        return (self._root / path).read_bytes()
+
+    def write(self, path: str, content: bytes) -> None:
+        with staged_file(self._root / path) as staging:
+            _write_through(staging, content)
+
+    def folders(self, path: str) -> list[str]:
+        try:
+            return [entry.name for entry in (self._root / path).iterdir() if entry.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def is_published(self, folder: str) -> bool:
+        return (self._root / folder / MANIFEST).is_file()
+
+    def publish(self, folder: str, files: Mapping[str, bytes]) -> None:
+        target = self._root / folder
+        _clear_left_over(target.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            for name, content in files.items():
+                _write_through(staging / name, content)
+                (staging / name).chmod(0o444)  # a version never changes
+            staging.chmod(0o755)
+            staging.rename(target)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def remove(self, folder: str) -> None:
+        target = self._root / folder
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        target.rename(aside / target.name)
+        shutil.rmtree(aside)
+
+    @contextlib.contextmanager
+    def lock(self, path: str) -> Iterator[None]:
+        place = self._root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _held(self.root) from None
+            yield
+
+
+class RemoteStorage:
+    """An object store: an object is replaced whole by its nature, the lock is an object."""
+
+    def __init__(self, root: str) -> None:
+        import fsspec
+
+        self.root = root
+        try:
+            self._fs, self._base = fsspec.core.url_to_fs(root)
+        except (ImportError, ValueError) as error:
+            raise RegistryError(f"cannot use the registry {root}: {error}") from error
+
+    @property
+    def folder(self) -> None:
+        return None
+
+    def read(self, path: str) -> bytes:
+        content: bytes = self._fs.cat_file(self._at(path))
+        return content
+
+    def write(self, path: str, content: bytes) -> None:
+        self._fs.pipe_file(self._at(path), content)
+
+    def folders(self, path: str) -> list[str]:
+        self._fs.invalidate_cache()  # others write here too
+        try:
+            found: list[dict[str, Any]] = self._fs.ls(self._at(path), detail=True)
+        except FileNotFoundError:
+            return []
+        return [e["name"].rstrip("/").rpartition("/")[2] for e in found if e["type"] == "directory"]
+
+    def is_published(self, folder: str) -> bool:
+        return bool(self._fs.exists(self._at(f"{folder}/{MANIFEST}")))
+
+    def publish(self, folder: str, files: Mapping[str, bytes]) -> None:
+        for name in sorted(files, key=lambda name: name == MANIFEST):
+            self.write(f"{folder}/{name}", files[name])
+
+    def remove(self, folder: str) -> None:
+        self._fs.rm_file(self._at(f"{folder}/{MANIFEST}"))
+        self._fs.rm(self._at(folder), recursive=True)
+
+    @contextlib.contextmanager
+    def lock(self, path: str) -> Iterator[None]:
+        holder = {"by": f"{socket.gethostname()}:{os.getpid()}", "since": time.time()}
+        place, content = self._at(path), json.dumps(holder).encode()
+        try:
+            self._fs.pipe_file(place, content, mode="create")
+        except FileExistsError:
+            if not self._is_stale(path):
+                raise _held(self.root) from None
+            self._fs.pipe_file(place, content)
+        try:
+            yield
+        finally:
+            self._fs.rm_file(place)
+
+    def _is_stale(self, path: str) -> bool:
+        try:
+            since = float(json.loads(self.read(path))["since"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return False
+        return time.time() - since > STALE_LOCK_SECONDS
+
+    def _at(self, path: str) -> str:
+        return f"{self._base.rstrip('/')}/{path}"
+
+
+def _held(root: str) -> RegistryError:
+    return RegistryError(
+        f"another change of the registry {root} is going on; look at `earshot models show` when it "
+        "has ended, and try again"
+    )
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _clear_left_over(folder: Path) -> None:
+    """What killed writers left; called under the lock, so that nobody is writing now."""
+    if folder.is_dir():
+        for entry in folder.iterdir():
+            if entry.name.startswith("."):
+                shutil.rmtree(entry, ignore_errors=True)

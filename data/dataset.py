@@ -6,6 +6,7 @@ clips.csv       id, filename, label, speaker, split, seconds, sha256, peak_dbfs,
 waveforms.npy   (clips, samples) float32
 mfcc.npy        (clips, n_mfcc, frames) float32
 log_mel.npy     (clips, n_mels, frames) float32
+labels.csv      the clips as a labels CSV with whole paths; test.csv those of the test part
 skipped.csv     line, filename, code, message of clips left out (only with --skip-bad)
 """
 
@@ -22,7 +23,7 @@ from data.errors import EarshotError
 from data.features import FeatureConfig, FeatureError, FeatureKind
 
 SCHEMA_VERSION = 1
-MANIFEST, TEST_ROWS = "dataset.json", "test.csv"
+MANIFEST, ALL_ROWS, TEST_ROWS = "dataset.json", "labels.csv", "test.csv"
 CLIP_COLUMNS = (
     "id", "filename", "label", "speaker", "split", "seconds", "sha256", "peak_dbfs", "rms_dbfs",
     "start", "end",
@@ -38,7 +39,7 @@ class Dataset:
     """An opened dataset; arrays are memory-mapped, read as they are used.
 
     ``clips`` has a row a clip with the columns of clips.csv; ``targets`` (clips,) are positions in
-    ``labels``.
+    ``labels``; ``times`` (clips,) is how often an epoch reads each training clip, None for once.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class Dataset:
     split_mode: str
     clips: pd.DataFrame
     targets: NDArray[np.int64]
+    times: NDArray[np.int64] | None = None
 
     def array(self, name: FeatureKind | str) -> NDArray[np.float32]:
         """``waveforms``, ``mfcc`` or ``log_mel``: a read-only memory map, clip first."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from data.audio import AudioError
 from data.clips import MeasuredClip, measure_clips, read_clips
-from data.dataset import CLIP_COLUMNS, MANIFEST, SCHEMA_VERSION, TEST_ROWS, DatasetError
+from data.dataset import ALL_ROWS, CLIP_COLUMNS, MANIFEST, SCHEMA_VERSION, TEST_ROWS, DatasetError
 from data.features import FeatureConfig
 from data.labels import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips, label_order
 from data.splits import SplitMode, assign_splits, default_mode, shared_speakers
@@ -161,7 +161,10 @@ def _write_tables(
                 [i, clip.filename, clip.label, clip.speaker, split, f"{fact.seconds:.6f}",
                  fact.sha256, *levels, *times]
             )  # fmt: skip
-    _write_test_rows(folder, clips, splits)
+    _write_rows(folder / ALL_ROWS, list(zip(clips, splits, strict=True)))
+    held_back = [pair for pair in zip(clips, splits, strict=True) if pair[1] == "test"]
+    if held_back:
+        _write_rows(folder / TEST_ROWS, held_back)
     if skipped:
         with (folder / "skipped.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
@@ -169,17 +172,14 @@ def _write_tables(
             writer.writerows((s.line, s.filename, s.code, s.message) for s in skipped)
 
 
-def _write_test_rows(folder: Path, clips: Sequence[Clip], splits: Sequence[str]) -> None:
-    """The clips that are held back, as a labels CSV with whole paths: what to evaluate on."""
-    held_back = [clip for clip, split in zip(clips, splits, strict=True) if split == "test"]
-    if not held_back:
-        return
-    with (folder / TEST_ROWS).open("w", encoding="utf-8", newline="") as file:
+def _write_rows(path: Path, clips: Sequence[tuple[Clip, str]]) -> None:
+    """Clips and their splits as a labels CSV with whole paths: to evaluate or go on from."""
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("filename", "label", "speaker", "start", "end"))
-        for clip in held_back:
+        writer.writerow(("filename", "label", "speaker", "split", "start", "end"))
+        for clip, split in clips:
             times = [_optional(clip.start_seconds), _optional(clip.end_seconds)]
-            writer.writerow([clip.path.resolve(), clip.label, clip.speaker, *times])
+            writer.writerow([clip.path.resolve(), clip.label, clip.speaker, split, *times])
 
 
 def _optional(seconds: float | None) -> str:

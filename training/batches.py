@@ -195,10 +195,13 @@ def augmented_waveforms(
 
 
 def _rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
+    """Positions of the clips of a split, as often as an epoch reads them."""
     rows = dataset.rows(split)
     if len(rows) == 0:
         raise TrainingError(f"the dataset {dataset.folder} has no clip in its {split} part")
-    return rows
+    if dataset.times is None or split != "train":
+        return rows
+    return np.repeat(rows, dataset.times[rows])
 
 
 def _shuffled_rows(

@@ -8,6 +8,8 @@ import typer
 from training.commands.datasets import check, prepare, synth
 from training.commands.demonstrate import demo
 from training.commands.measure import evaluate, report
+from training.commands.models import models_app
+from training.commands.retraining import retrain
 from training.commands.runs import compare, crossval, export, train
 
 _COMMANDS = (
@@ -20,6 +22,7 @@ _COMMANDS = (
     export,
     evaluate,
     report,
+    retrain,
     demo,
 )
 
@@ -28,3 +31,4 @@ def add_training_commands(app: typer.Typer) -> None:
     """Put the commands on the ``earshot`` command line."""
     for command in _COMMANDS:
         app.command()(command)
+    app.add_typer(models_app)

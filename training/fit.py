@@ -73,6 +73,7 @@ def fit(
     config: TrainConfig,
     *,
     company: Company = ALONE,
+    start: Checkpoint | None = None,
     device: Device = "auto",
     resume: bool = False,
     on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None,
@@ -80,7 +81,8 @@ def fit(
 ) -> FitResult:
     """Train ``config.model`` on the dataset's training clips, into the folder ``run``.
 
-    The company is trained on besides. ``on_batch`` hears (epoch, batches done, batches
+    The company is trained on besides. ``start`` has the weights to begin with, fresh ones without
+    it. ``on_batch`` hears (epoch, batches done, batches
     in all), ``on_epoch`` each finished epoch.
 
     Raises:
@@ -89,11 +91,14 @@ def fit(
     """
     place = choose_device(device)
     train = _training_batches(dataset, company, config, place)
-    start = _starting_point(dataset, train, company.content_hash(dataset), run, config, resume)
+    data_hash = company.content_hash(dataset)
+    checkpoint = _begun(run, config, data_hash) if resume else None
+    if checkpoint is None:
+        checkpoint = _first(dataset, train, data_hash, run, config, start)
+    resumed_after = len(checkpoint.history)
     val = stored_features(dataset, config.features, "val", place)
     val_as_trained = _as_trained(dataset, val, config, place)
-    learner = Learner.at(start, place)
-    checkpoint = start
+    learner = Learner.at(checkpoint, place)
     while not _finished(checkpoint):
         epoch = len(checkpoint.history) + 1
         began = time.perf_counter()
@@ -114,7 +119,7 @@ def fit(
         save_checkpoint(run / LAST, checkpoint)
         on_epoch(record)
     best = replace(load_checkpoint(run / BEST), history=checkpoint.history)
-    return FitResult(rebuild_network(best), best, str(place), len(start.history))
+    return FitResult(rebuild_network(best), best, str(place), resumed_after)
 
 
 def measure(model: NormalisedNetwork, batches: StoredFeatures) -> tuple[float, float]:
@@ -160,24 +165,36 @@ def _training_batches(
     )  # fmt: skip
 
 
-def _starting_point(
-    dataset: Dataset, train: Batches, data_hash: str, run: Path, config: TrainConfig, resume: bool
-) -> Checkpoint:
-    """The checkpoint to go on from, or that of a fresh network."""
+def _begun(run: Path, config: TrainConfig, data_hash: str) -> Checkpoint | None:
+    """The checkpoint to go on from, if the run has begun."""
     last = run / LAST
-    if resume and last.is_file():
-        found = load_checkpoint(last)
-        changed = config.differences(found.config)
-        if found.dataset_hash != data_hash:
-            changed.append("the dataset's content")
-        if changed:
-            raise TrainingError(
-                f"{run} was trained with other settings ({'; '.join(changed)}); "
-                "resume with the same ones, or give another --out"
-            )
-        return replace(found, config=config)
-    if last.exists():
+    if not last.is_file():
+        return None
+    found = load_checkpoint(last)
+    changed = config.differences(found.config)
+    if found.dataset_hash != data_hash:
+        changed.append("the dataset's content")
+    if changed:
+        raise TrainingError(
+            f"{run} was trained with other settings ({'; '.join(changed)}); "
+            "resume with the same ones, or give another --out"
+        )
+    return replace(found, config=config)
+
+
+def _first(
+    dataset: Dataset,
+    train: Batches,
+    data_hash: str,
+    run: Path,
+    config: TrainConfig,
+    start: Checkpoint | None,
+) -> Checkpoint:
+    """The checkpoint before the first epoch: of a fresh network, or with ``start``'s weights."""
+    if (run / LAST).exists():
         raise TrainingError(f"{run} holds a run; go on with --resume, or give another --out")
+    if start is not None:
+        return replace(start, config=config, dataset_hash=data_hash)
     bins = dataset.features.bins(config.features)
     torch.manual_seed(config.seed)
     network = build(

@@ -6,7 +6,7 @@ from typing import Any
 
 from data.dataset import Dataset
 from models.device import Device
-from training.checkpoint import LAST, load_checkpoint
+from training.checkpoint import LAST, Checkpoint, load_checkpoint
 from training.company import ALONE, Company
 from training.config import TrainConfig, default_config
 from training.fit import fit
@@ -32,11 +32,13 @@ def train_run(
     config: TrainConfig,
     *,
     company: Company = ALONE,
+    start: Checkpoint | None = None,
     device: Device = "auto",
     resume: bool = False,
     progress: TrainingProgress | None = None,
 ) -> dict[str, Any]:
-    """Train into ``out``, on its company too, and measure the best epoch.
+    """Train into ``out``, on its company too and from the weights of ``start`` where given, and
+    measure the best epoch.
 
     Returns what metrics.json holds.
 
@@ -45,7 +47,7 @@ def train_run(
     """
     heard = progress or TrainingProgress()
     result = fit(
-        dataset, out, config, company=company, device=device, resume=resume,
+        dataset, out, config, company=company, start=start, device=device, resume=resume,
         on_batch=heard.on_batch, on_epoch=heard.on_epoch,
     )  # fmt: skip
     return write_report(dataset, out, result)

@@ -149,8 +149,11 @@ class Registry:
         recipe: str = "",
         note: str = "",
         alias: str | None = None,
+        instead_of: int | None = None,
     ) -> Version:
         """A new version; it takes ``alias`` besides, and the first of a name becomes champion.
+
+        With ``instead_of`` it becomes champion only where that one still is, else challenger.
 
         Raises:
             RegistryError: another change is going on, or the registry is damaged.
@@ -163,7 +166,10 @@ class Registry:
             folder = _place(name, version.number)
             self._storage.publish(folder, {**files, MANIFEST: to_json(version)})
             self._log(name, "register", version.number, None, note)
-            alias = alias or (None if self.aliases(name).champion else CHAMPION)
+            champion = self.aliases(name).champion
+            alias = alias or (None if champion else CHAMPION)
+            if alias == CHAMPION and instead_of is not None and champion != instead_of:
+                alias = CHALLENGER
             if alias:
                 self._move(name, alias, version.number, note)
         return version

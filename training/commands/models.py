@@ -1,0 +1,139 @@
+"""``earshot models``: versions of a model, which of them serves, and the way back."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from data.errors import EarshotError
+from models.registry.records import CHALLENGER
+from models.registry.registry import DEFAULT_ROOT, Registry
+from service.cli import RegistryOption
+from training.commands.options import JsonOption
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the model.")]
+ReasonOption = Annotated[str, typer.Option(help="Why; it is kept in the log.")]
+_REFERENCE = "NAME, NAME@ALIAS or NAME@NUMBER."
+
+models_app = typer.Typer(
+    name="models", no_args_is_help=True, help="Released models: versions, champion, the way back."
+)
+
+
+@models_app.command("list")
+def list_models(registry: RegistryOption = DEFAULT_ROOT, as_json: JsonOption = False) -> None:
+    """Every model with its versions and which of them serves."""
+    from training.models_text import listed, rows_of
+
+    opened = Registry(registry)
+    rows = [row for name in opened.names() for row in rows_of(opened, name)]
+    if not rows and not as_json:
+        typer.echo(
+            f"{registry} holds no model; put one there with `earshot models register NAME RUN`",
+            err=True,
+        )
+    typer.echo(json.dumps(rows, indent=2) if as_json else listed(rows), nl=bool(rows) or as_json)
+
+
+@models_app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=_REFERENCE)],
+    registry: RegistryOption = DEFAULT_ROOT,
+    as_json: JsonOption = False,
+) -> None:
+    """One model with its log, or one version with its card."""
+    from training.models_text import described, described_version, facts_of
+
+    opened = Registry(registry)
+    model, _, which = name.partition("@")
+    if as_json:
+        typer.echo(json.dumps(facts_of(opened, model, which), indent=2, ensure_ascii=False))
+        return
+    typer.echo(described_version(opened, model, which) if which else described(opened, model))
+
+
+@models_app.command()
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A", help=_REFERENCE)],
+    second: Annotated[str, typer.Argument(metavar="B", help=_REFERENCE)],
+    registry: RegistryOption = DEFAULT_ROOT,
+    as_json: JsonOption = False,
+) -> None:
+    """What differs between two versions: figures, labels, data, network."""
+    from training.models_diff import compare
+
+    found = compare(Registry(registry), first, second)
+    typer.echo(
+        json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else found.text()
+    )
+
+
+@models_app.command()
+def register(
+    name: NameArgument,
+    source: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="Run folder or ONNX file.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DATASET", help="That it was trained on: so it can be retrained."),
+    ] = None,
+    extra: Annotated[
+        Path | None, typer.Option(metavar="DATASET", help="That it had as `train --extra`.")
+    ] = None,
+    note: Annotated[str, typer.Option(help="For the model card and the log.")] = "",
+    promote_it: Annotated[
+        bool, typer.Option("--promote", help="Make it champion, as the first one is anyway.")
+    ] = False,
+    registry: RegistryOption = DEFAULT_ROOT,
+) -> None:
+    """Put a trained run, or a model file, into the registry as a new version."""
+    from models.registry.records import CHAMPION
+    from training.release import register as register_version
+
+    if not source.exists():
+        raise EarshotError(f"{source} is neither a run nor a model file; train one first")
+    opened = Registry(registry)
+    version = register_version(
+        opened, name, source, data=data, extra=extra, note=note,
+        alias=CHAMPION if promote_it else None,
+    )  # fmt: skip
+    role = ", ".join(opened.aliases(name).of(version.number)) or "no alias"
+    typer.echo(f"{name}@{version.number} ({role}) in {registry}")
+
+
+@models_app.command()
+def promote(
+    name: NameArgument,
+    version: Annotated[
+        str, typer.Argument(help="Its number; the challenger without it.")
+    ] = CHALLENGER,
+    reason: ReasonOption = "",
+    registry: RegistryOption = DEFAULT_ROOT,
+) -> None:
+    """Make a version champion: services that follow the name take it up within a second or two."""
+    found = Registry(registry).promote(name, version, reason)
+    typer.echo(f"{name}@{found.number} is champion")
+
+
+@models_app.command()
+def rollback(
+    name: NameArgument, reason: ReasonOption = "", registry: RegistryOption = DEFAULT_ROOT
+) -> None:
+    """Make the champion before this one champion again."""
+    found = Registry(registry).rollback(name, reason)
+    typer.echo(f"{name}@{found.number} is champion again")
+
+
+@models_app.command()
+def prune(
+    name: NameArgument,
+    keep: Annotated[int, typer.Option(min=0, help="Newest versions to keep.")] = 5,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    registry: RegistryOption = DEFAULT_ROOT,
+) -> None:
+    """Delete old versions, but never one with an alias nor the champion before."""
+    opened = Registry(registry)
+    gone = opened.prunable(name, keep) if dry_run else opened.prune(name, keep)
+    verb = "would delete" if dry_run else "deleted"
+    numbers = ", ".join(f"{name}@{version.number}" for version in gone)
+    typer.echo(f"{verb} {numbers}" if gone else "nothing to delete")

@@ -1,0 +1,170 @@
+"""A model to the files of a version: the model itself, its figures, its card and its data."""
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.dataset import Dataset, open_dataset
+from data.errors import EarshotError
+from models.bundle import Bundle, open_bundle
+from models.registry.records import CARD, CHECKPOINT, DATA, METRICS, MODEL, Version
+from models.registry.registry import Registry
+from training.checkpoint import BEST
+from training.company import Company
+from training.config import TrainingError
+from training.evaluate import evaluate_model
+from training.export import export
+from training.retrain.rows import DataRow, rows_of_dataset, to_csv
+
+_PARTS = ("train", "val", "test")
+
+
+def register(
+    registry: Registry,
+    name: str,
+    source: Path,
+    *,
+    data: Path | None = None,
+    extra: Path | None = None,
+    note: str = "",
+    alias: str | None = None,
+) -> Version:
+    """Put a run's best epoch, or a model file, into the registry.
+
+    ``data`` is the dataset that it was trained on, ``extra`` that of its company: with them, and a
+    run, the version can be retrained.
+
+    Raises:
+        EarshotError: what was given is no run or model, or was trained on other data.
+    """
+    rows = _rows(data, extra)
+    with tempfile.TemporaryDirectory() as folder:
+        model, checkpoint = source, None
+        if source.is_dir():
+            model, checkpoint = Path(folder) / MODEL, (source / BEST)
+            export(source, model)
+        bundle = open_bundle(model)
+        if data is not None:
+            _check_data(bundle, open_dataset(data), extra)
+        metrics = _measured(model, rows, Path(folder)) or bundle.metadata.metrics
+        files = version_files(model, metrics, rows, note, checkpoint=checkpoint)
+    return registry.register(name, files, note=note, alias=alias)
+
+
+def version_files(
+    model: Path,
+    metrics: Mapping[str, Any],
+    rows: Sequence[DataRow],
+    note: str,
+    *,
+    checkpoint: Path | None = None,
+) -> dict[str, bytes]:
+    """The content of a version's files by name."""
+    bundle = open_bundle(model)
+    files = {
+        MODEL: model.read_bytes(),
+        METRICS: (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode(),
+        CARD: card(bundle, metrics, rows, note).encode(),
+    }
+    if rows:
+        files[DATA] = to_csv(rows)
+    if checkpoint is not None:
+        files[CHECKPOINT] = checkpoint.read_bytes()
+    return files
+
+
+def card(bundle: Bundle, metrics: Mapping[str, Any], rows: Sequence[DataRow], note: str) -> str:
+    """The model card (Mitchell et al., arXiv:1810.03993): what it is, learnt from, and is worth."""
+    metadata = bundle.metadata
+    features = metadata.features
+    lines = [
+        "# Model card",
+        "",
+        *([note, ""] if note else []),
+        f"- network: `{metadata.architecture['name']}` on {metadata.feature_kind}, "
+        f"{bundle.path.stat().st_size / 1e6:.2f} MB",
+        f"- hears: {features.clip_seconds:g} s at {features.sample_rate_hz} Hz",
+        f"- labels: {', '.join(metadata.labels)}",
+        f"- made: {metadata.created}; sha256 {bundle.sha256}",
+        f"- scores: temperature {metadata.temperature:.3f}, `unknown` below "
+        f"{metadata.rejection_threshold:.2f} with `--reject`",
+        "",
+        "## Data",
+        "",
+        *_data_lines(rows, metadata.training_data_hash),
+        "",
+        "## Figures",
+        "",
+        *_figure_lines(metrics),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _data_lines(rows: Sequence[DataRow], data_hash: str) -> list[str]:
+    if not rows:
+        return [f"Not registered; training data hash {data_hash}."]
+    lines = ["| part | clips | speakers |", "|---|---|---|"]
+    for part in _PARTS:
+        clips = [row for row in rows if row.split == part]
+        speakers = {row.speaker for row in clips} - {""}
+        lines.append(f"| {part} | {len(clips)} | {len(speakers) or 'unknown'} |")
+    sources = Counter(row.source for row in rows)
+    lines += ["", *(f"- {count} clips from {source}" for source, count in sources.most_common())]
+    return [*lines, "", "The licences of these recordings are those of their owners."]
+
+
+def _figure_lines(metrics: Mapping[str, Any]) -> list[str]:
+    if "accuracy" not in metrics:
+        return ["Not measured on a frozen test set."]
+    low, high = (100 * bound for bound in metrics["accuracy_ci95"])
+    lines = [
+        f"Frozen test set, {metrics['clips']} clips: {100 * metrics['accuracy']:.2f} % right "
+        f"(95 % interval {low:.1f} to {high:.1f}).",
+        "",
+        "| group | clips | right |",
+        "|---|---|---|",
+    ]
+    for label, found in metrics["per_label"].items():
+        lines.append(f"| label {label} | {found['clips']:.0f} | {100 * found['recall']:.1f} % |")
+    for speaker, found in metrics["per_speaker"].items():
+        share = 100 * found["accuracy"]
+        lines.append(f"| speaker {speaker} | {found['clips']:.0f} | {share:.1f} % |")
+    return lines
+
+
+def _rows(data: Path | None, extra: Path | None) -> list[DataRow]:
+    if data is None:
+        if extra is not None:
+            raise TrainingError("--extra goes with --data, the dataset that it was added to")
+        return []
+    rows = list(rows_of_dataset(open_dataset(data), f"dataset {data.name}"))
+    if extra is not None:
+        rows += rows_of_dataset(open_dataset(extra), f"dataset {extra.name}", split="train")
+    return rows
+
+
+def _check_data(bundle: Bundle, dataset: Dataset, extra: Path | None) -> None:
+    company = Company(extra=open_dataset(extra) if extra else None)
+    wanted = company.content_hash(dataset)
+    found = bundle.metadata.training_data_hash.partition("+others:")[0]
+    if found != wanted:
+        raise TrainingError(
+            f"the model was trained on other data than {dataset.folder} (hash {found[:12]}, not "
+            f"{wanted[:12]}); give the dataset of its training, and --extra if it had that"
+        )
+
+
+def _measured(model: Path, rows: Sequence[DataRow], folder: Path) -> dict[str, Any]:
+    """Figures of the test rows, through the path that answers users; empty without such rows."""
+    test = [row for row in rows if row.split == "test"]
+    if not test:
+        return {}
+    listed = folder / DATA
+    listed.write_bytes(to_csv(test))
+    found = evaluate_model(model, listed, split="all")
+    if found.failed:
+        raise EarshotError(f"the test set cannot be heard: {found.failed[0]}")
+    return found.metrics.to_dict()

@@ -1,0 +1,1 @@
+"""New labels to a new version: plan, train on, compare with the champion, promote or keep."""

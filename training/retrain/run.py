@@ -1,0 +1,309 @@
+"""``earshot retrain``: read it from top to bottom.
+
+Every stage leaves a file or folder that is whole or not there, so that the same command goes on
+after a kill, and the registry changes by one rename at the end.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data.dataset import MANIFEST, Dataset, open_dataset
+from data.labels import Clip, LabelledClips, label_order
+from data.prepare import prepare
+from models.bundle import open_bundle
+from models.device import Device
+from models.registry.records import CHALLENGER, CHAMPION, CHECKPOINT, DATA, MODEL, Version
+from models.registry.registry import Registry
+from service.classifier import Classifier
+from training.checkpoint import BEST, Checkpoint, load_checkpoint
+from training.config import TrainConfig, TrainingError, default_config
+from training.export import export
+from training.metrics import Metrics, compute_metrics
+from training.progress import TrainingProgress
+from training.release import version_files
+from training.retrain.gate import Answered, Verdict, answer_both, judge
+from training.retrain.plan import Options, Plan, hear, make_plan, request_hash
+from training.retrain.report import GATE, report_files
+from training.retrain.rows import DataRow, from_csv, to_csv
+from training.retrain.warm import warm_config, warm_start, with_emphasis
+from training.retrain.work import Work
+from training.run import train_run
+
+_SAME_VERSION = "made already by the same request"
+
+
+@dataclass(frozen=True)
+class Request:
+    """New labels for a model of the registry, and what may be done with them."""
+
+    registry: Registry
+    name: str
+    labels: LabelledClips
+    source: str
+    options: Options
+    work: Path
+    promote: bool = True
+    device: Device = "auto"
+    on_stage: Callable[[str], None] = lambda stage: None
+    progress: Callable[[int], TrainingProgress] = field(default=lambda epochs: TrainingProgress())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it; without a version there was nothing to train for, or it was a dry run."""
+
+    plan: Plan | None
+    version: Version | None = None
+    verdict: Verdict | None = None
+    promoted: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The champion, and what it was made from."""
+
+    version: Version
+    model: Path
+    rows: list[DataRow]
+
+
+def open_base(registry: Registry, name: str) -> Base:
+    """The champion of a model.
+
+    Raises:
+        RegistryError: there is none, or it is damaged.
+        TrainingError: it was registered without its data.
+    """
+    version = registry.version(name, CHAMPION)
+    if DATA not in version.files:
+        raise TrainingError(
+            f"version {version.number} of {name} was registered without its data, so there is "
+            f"nothing to go on from; `earshot models register {name} RUN --data DATASET` has it"
+        )
+    rows = from_csv(registry.read(name, version, DATA), f"version {version.number} of {name}")
+    return Base(version, registry.local_copy(name, version, MODEL), rows)
+
+
+def plan_retraining(request: Request) -> tuple[Base, Plan | None, str]:
+    """The champion, what would be done (None: it was done already), and the request's hash.
+
+    Raises:
+        EarshotError: the registry, the labels or the options cannot be used.
+    """
+    base = open_base(request.registry, request.name)
+    features = open_bundle(base.model).metadata.features
+    heard, problems = hear(request.labels, features)
+    asked = request_hash(heard, request.options)[:16]
+    if base.version.recipe == asked:
+        return base, None, asked
+    return base, make_plan(base.rows, heard, problems, request.options, request.source), asked
+
+
+def retrain(request: Request) -> Outcome:
+    """Train a candidate, compare it with the champion, promote it or keep it as challenger.
+
+    Raises:
+        EarshotError: it cannot be done; the registry is as it was.
+    """
+    work = Work(request.work / request.name)
+    with work.locked():
+        try:
+            outcome = _retrain(request, work)
+        except BaseException as error:
+            message = str(error) or type(error).__name__
+            work.tell("", state="failed", message=message)
+            raise
+        work.tell("", state="done", message=_told(outcome))
+        return outcome
+
+
+def _retrain(request: Request, work: Work) -> Outcome:
+    stage = _Stages(request, work)
+    stage("plan")
+    base, plan, asked = plan_retraining(request)
+    if plan is None:
+        return Outcome(None, base.version, promoted=True, note=_SAME_VERSION)
+    if not plan.changes:
+        return Outcome(plan, note="nothing new to learn; the champion knows it all")
+    recipe = f"{asked}-{base.version.number}"
+    made = _made_already(request, asked, base.version)
+    if made is not None:
+        return Outcome(plan, made, promoted=_settled(request, made), note=_SAME_VERSION)
+    folder = work.of_recipe(recipe)
+    stage("prepare")
+    dataset = _prepared(folder, plan, base)
+    stage("train")
+    _trained(request, folder, dataset, plan, base, work)
+    stage("export")
+    if not (folder / MODEL).is_file():
+        export(folder / "run", folder / MODEL)
+    stage("compare")
+    answers = _answers(base, folder / MODEL, plan)
+    verdict = judge(answers, request.options.margin, request.options.least_accuracy)
+    stage("publish")
+    version = _published(request, folder, plan, base, asked, answers, verdict)
+    shutil.rmtree(folder)
+    promoted = request.registry.aliases(request.name).champion == version.number
+    return Outcome(plan, version, verdict, promoted)
+
+
+class _Stages:
+    """Tells of each stage as it begins."""
+
+    def __init__(self, request: Request, work: Work) -> None:
+        self._request, self._work = request, work
+
+    def __call__(self, stage: str) -> None:
+        self._work.tell(stage)
+        self._request.on_stage(stage)
+
+
+def _made_already(request: Request, asked: str, base: Version) -> Version | None:
+    """The version that the same request made of the same champion before."""
+    for version in request.registry.versions(request.name):
+        if version.recipe == asked and version.parent == base.number:
+            return version
+    return None
+
+
+def _settled(request: Request, made: Version) -> bool:
+    """Give a version its alias where a kill came in between; whether it is champion."""
+    aliases = request.registry.aliases(request.name)
+    if not aliases.of(made.number):
+        passed = json.loads(request.registry.read(request.name, made, GATE))["passed"]
+        if passed and request.promote:
+            request.registry.promote(request.name, made.number, made.note)
+            return True
+        request.registry.challenge(request.name, made.number, made.note)
+    return False
+
+
+def _prepared(folder: Path, plan: Plan, base: Base) -> Dataset:
+    """The plan's rows as a dataset, with the features of the champion.
+
+    Raises:
+        TrainingError: a file is not as it was when it was registered.
+    """
+    if not (folder / "dataset" / MANIFEST).is_file():
+        listed = folder / "labels.csv"
+        listed.write_bytes(to_csv(plan.rows))
+        features = open_bundle(base.model).metadata.features
+        labelled = LabelledClips(tuple(_clips(plan.rows)), (), frozenset({"split"}))
+        prepare(labelled, folder / "dataset", features=features, split="column")
+    dataset = open_dataset(folder / "dataset")
+    pairs = zip(plan.rows, dataset.clips["sha256"], strict=True)
+    changed = [str(row.path) for row, sha256 in pairs if row.sha256 != sha256]
+    if changed:
+        raise TrainingError(
+            f"{len(changed)} files are not as they were when they were registered, {changed[0]} "
+            "among them; put them back, or register the model anew with `earshot models register`"
+        )
+    return dataset
+
+
+def _clips(rows: Sequence[DataRow]) -> list[Clip]:
+    return [
+        Clip(
+            i, str(row.path), row.path, row.label, row.speaker, row.split, row.start_seconds,
+            row.end_seconds,
+        )
+        for i, row in enumerate(rows, 2)
+    ]  # fmt: skip
+
+
+def _trained(
+    request: Request, folder: Path, dataset: Dataset, plan: Plan, base: Base, work: Work
+) -> None:
+    options = request.options
+    earlier = _checkpoint(request, base, folder)
+    config, start = _beginning(earlier, base, dataset, options)
+    heard = request.progress(config.epochs)
+
+    def on_epoch(record: Any) -> None:
+        work.tell("train", record.epoch, config.epochs)
+        heard.on_epoch(record)
+
+    emphasised = with_emphasis(dataset, [row.audio in plan.new for row in plan.rows])
+    train_run(
+        emphasised, folder / "run", config, start=start, device=request.device, resume=True,
+        progress=TrainingProgress(heard.on_batch, on_epoch),
+    )  # fmt: skip
+
+
+def _checkpoint(request: Request, base: Base, folder: Path) -> Checkpoint | None:
+    if CHECKPOINT not in base.version.files:
+        return None
+    path = folder / CHECKPOINT
+    path.write_bytes(request.registry.read(request.name, base.version, CHECKPOINT))
+    return load_checkpoint(path)
+
+
+def _beginning(
+    earlier: Checkpoint | None, base: Base, dataset: Dataset, options: Options
+) -> tuple[TrainConfig, Checkpoint | None]:
+    """Settings and weights to begin with: the champion's, or fresh ones with ``from_scratch``."""
+    if not options.from_scratch:
+        if earlier is None:
+            raise TrainingError(
+                f"version {base.version.number} was registered as a model file without its run, so "
+                "its weights cannot be trained on; --from-scratch begins with fresh ones"
+            )
+        config = warm_config(earlier.config, options.epochs, options.seed)
+        return config, warm_start(earlier, dataset.labels, options.seed)
+    name = open_bundle(base.model).metadata.architecture["name"]
+    config = earlier.config if earlier else default_config(name)
+    epochs = options.epochs or config.epochs
+    return TrainConfig(**{**config.to_dict(), "epochs": epochs, "seed": options.seed}), None
+
+
+def _answers(base: Base, candidate: Path, plan: Plan) -> list[Answered]:
+    test = [row for row in plan.rows if row.split == "test"]
+    return answer_both(Classifier.open(base.model), Classifier.open(candidate), _clips(test))
+
+
+def _published(
+    request: Request,
+    folder: Path,
+    plan: Plan,
+    base: Base,
+    asked: str,
+    answers: Sequence[Answered],
+    verdict: Verdict,
+) -> Version:
+    """The candidate as a version, champion if it may be, else challenger."""
+    note = (
+        f"retrained from version {base.version.number} with {request.source}: {plan.added} clips "
+        f"added, {plan.corrected} corrected, {plan.removed} removed"
+    )
+    files = {
+        **version_files(
+            folder / MODEL, metrics_of(answers).to_dict(), plan.rows, note,
+            checkpoint=folder / "run" / BEST,
+        ),
+        **report_files(request.name, base.version, plan, answers, verdict),
+    }  # fmt: skip
+    return request.registry.register(
+        request.name, files, parent=base.version.number, recipe=asked, note=note,
+        alias=CHAMPION if verdict.passed and request.promote else CHALLENGER,
+        instead_of=base.version.number,
+    )  # fmt: skip
+
+
+def metrics_of(answers: Sequence[Answered]) -> Metrics:
+    """The candidate's figures on the frozen test set."""
+    truth = [answer.clip.label for answer in answers]
+    guesses = [answer.candidate for answer in answers]
+    speakers = [answer.clip.speaker for answer in answers]
+    return compute_metrics(truth, guesses, speakers, label_order([*truth, *guesses]))
+
+
+def _told(outcome: Outcome) -> str:
+    if outcome.version is None:
+        return outcome.note
+    role = "champion" if outcome.promoted else "challenger"
+    return f"version {outcome.version.number} is {role}"

@@ -1,0 +1,62 @@
+"""A new run that begins where an earlier one ended: its weights, with the head the labels need."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from data.dataset import Dataset
+from models.pipeline import NormalisedNetwork
+from models.zoo import build
+from training.checkpoint import Checkpoint
+from training.config import TrainConfig
+
+# New clips make up at least this share of what an epoch reads; the rest is replay of the base.
+NEW_SHARE = 0.3
+_MOST_REPEATS = 20
+_EPOCHS = 10
+# Of the rate that the network was first trained with, at its peak.
+_RATE_SHARE = 0.3
+
+
+def warm_config(config: TrainConfig, epochs: int | None, seed: int) -> TrainConfig:
+    """Settings to go on from trained weights with: fewer epochs, smaller steps, no early stop."""
+    epochs = _EPOCHS if epochs is None else epochs
+    return replace(
+        config, epochs=epochs, patience=epochs, seed=seed, repeats=1, schedule="one-cycle",
+        learning_rate=_RATE_SHARE * config.learning_rate,
+    )  # fmt: skip
+
+
+def warm_start(earlier: Checkpoint, labels: Sequence[str], seed: int) -> Checkpoint:
+    """The checkpoint before the first epoch: what was learnt, and a fresh row for each new label.
+
+    The head's rows of labels that are no longer wanted are dropped.
+    """
+    bins = earlier.features.bins(earlier.config.features)
+    torch.manual_seed(seed)
+    network = build(
+        earlier.config.model, bins, earlier.features.frames, len(labels), earlier.config.options
+    )
+    fresh = NormalisedNetwork(network, torch.zeros(bins), torch.ones(bins)).state_dict()
+    position = {label: i for i, label in enumerate(earlier.labels)}
+    kept = [(i, position[label]) for i, label in enumerate(labels) if label in position]
+    to, of = (torch.tensor(rows) for rows in zip(*kept, strict=True))
+    weights = dict(earlier.weights)
+    for name in ("network.head.weight", "network.head.bias"):
+        if name in weights:
+            weights[name] = fresh[name].index_copy(0, to, earlier.weights[name][of])
+    return replace(
+        earlier, labels=tuple(labels), weights=weights, learning={}, optimizer={}, history=(),
+        calibration=None,
+    )  # fmt: skip
+
+
+def with_emphasis(dataset: Dataset, is_new: Sequence[bool]) -> Dataset:
+    """The dataset with its new training clips read often enough to be heard among the others."""
+    new = np.asarray(is_new) & (dataset.clips["split"] == "train").to_numpy()
+    n_new, n_base = int(new.sum()), len(dataset.rows("train")) - int(new.sum())
+    wanted = NEW_SHARE / (1 - NEW_SHARE) * n_base
+    times = 1 if n_new == 0 else int(np.clip(round(wanted / n_new), 1, _MOST_REPEATS))
+    return replace(dataset, times=np.where(new, times, 1))

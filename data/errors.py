@@ -10,12 +10,15 @@
     ├── SynthesisError   data.espeak        a word or a voice that cannot be spoken
     ├── OutputError      data.staging       a place to write to that is taken by something else
     ├── ModelError       models.metadata    a model file that is missing or damaged
+    ├── RegistryError    models.registry.errors  a registry that lacks something or is damaged
     ├── TrainingError    training.config    a run that cannot start or go on
     ├── ExportError      training.export    a model that would not answer as it was trained
     ├── EvaluationError  training.evaluate  nothing to evaluate on
     ├── NoiseError       training.noise_sweep  noise that cannot be read or made
     ├── InferenceError   service.classifier a model whose graph fails on its input
     ├── BatchError       service.batch.errors  a batch that cannot start or go on
+    ├── WorkError        service.retrain_work  another retraining is at work
+    ├── MlflowError      training.mlflow_export  an MLflow server that does not answer
     └── ServerError      service.server     a server that cannot start
 
 Each message says what was found, what is accepted and what to do. The command line prints it and

@@ -20,6 +20,7 @@ from service.front import Front, Handler
 from service.hf import add_hf_route
 from service.oip import add_oip_routes
 from service.page import add_page_routes
+from service.retrain_route import add_retrain_routes
 from service.running import Service, describe
 from service.schemas import UPLOAD, ClassifyAnswer, ErrorAnswer, answers_of
 from service.settings import Settings
@@ -50,6 +51,7 @@ def create_app(settings: Settings) -> Front:
     front.direct["POST", "/hf"] = add_hf_route(app, service)
     add_oip_routes(app, service)
     add_stream_route(app, service)
+    add_retrain_routes(app, service)
     add_page_routes(app)
     return front
 

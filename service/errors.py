@@ -18,6 +18,8 @@ STATUS_BY_CODE = {
     "no_file": 400,
     "unauthorized": 401,
     "forbidden": 403,
+    "no_registry": 409,
+    "already_running": 409,
     "too_slow": 408,
     "too_large": 413,
     "too_long": 413,
@@ -27,6 +29,7 @@ STATUS_BY_CODE = {
     "client_gone": 499,  # nobody reads it; nginx counts those who left under this number
     "internal_error": 500,
     "inference_failed": 500,
+    "no_training": 501,
     "not_ready": 503,
     "draining": 503,
     "deadline_passed": 504,

@@ -26,6 +26,7 @@ class Settings(BaseSettings):
         description="a file, or NAME, NAME@ALIAS or NAME@NUMBER of the registry"
     )
     registry: str = Field(DEFAULT_ROOT, description="a folder, or a URL that fsspec knows")
+    retrain_dir: Path = Field(Path("artifacts/retrain"), description="work of POST /v1/retrain")
     device: Device = "cpu"
     reject: bool = Field(False, description="answer `unknown` below the model's threshold")
     max_upload_bytes: int = Field(10_000_000, gt=0)

@@ -1,6 +1,7 @@
 """``earshot models``: versions of a model, which of them serves, and the way back."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -137,3 +138,26 @@ def prune(
     verb = "would delete" if dry_run else "deleted"
     numbers = ", ".join(f"{name}@{version.number}" for version in gone)
     typer.echo(f"{verb} {numbers}" if gone else "nothing to delete")
+
+
+@models_app.command("mlflow")
+def to_mlflow(
+    name: NameArgument,
+    server: Annotated[
+        str, typer.Option(metavar="URL", envvar="MLFLOW_TRACKING_URI", help="Of the server.")
+    ],
+    registry: RegistryOption = DEFAULT_ROOT,
+) -> None:
+    """Copy versions and aliases to an MLflow server."""
+    # MLflow would tell its makers of each use; it asks the environment when it is imported.
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    try:
+        from training.mlflow_export import export_model
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "mlflow":
+            raise
+        raise EarshotError("this needs mlflow-skinny; pip install 'earshot[mlflow]'") from error
+    found = export_model(Registry(registry), name, server)
+    sent = ", ".join(f"{name}@{ours} as version {theirs}" for ours, theirs in found.sent.items())
+    aliases = ", ".join(f"{alias} is version {n}" for alias, n in found.aliases.items())
+    typer.echo(f"sent {sent or 'nothing: the server has all versions'}; {aliases}")

@@ -19,6 +19,7 @@ from models.device import Device
 from models.registry.records import CHALLENGER, CHAMPION, CHECKPOINT, DATA, MODEL, Version
 from models.registry.registry import Registry
 from service.classifier import Classifier
+from service.retrain_work import Work
 from training.checkpoint import BEST, Checkpoint, load_checkpoint
 from training.config import TrainConfig, TrainingError, default_config
 from training.export import export
@@ -30,7 +31,6 @@ from training.retrain.plan import Options, Plan, hear, make_plan, request_hash
 from training.retrain.report import GATE, report_files
 from training.retrain.rows import DataRow, from_csv, to_csv
 from training.retrain.warm import warm_config, warm_start, with_emphasis
-from training.retrain.work import Work
 from training.run import train_run
 
 _SAME_VERSION = "made already by the same request"

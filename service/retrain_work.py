@@ -10,18 +10,25 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
+from data.errors import EarshotError
 from data.staging import staged_file
 from models.registry.records import now
-from training.config import TrainingError
 
 LOCK, STATUS = "lock", "status.json"
 
 State = Literal["running", "done", "failed"]
+# A look at the lock holds it for an instant, which a run that begins just then waits out.
+_TRIES, _TRY_SECONDS = 10, 0.02
+
+
+class WorkError(EarshotError):
+    """Another retraining is at work, or what it wrote down cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +56,38 @@ class Work:
         """Be the only one here.
 
         Raises:
-            TrainingError: another is at work.
+            WorkError: another is at work.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / LOCK).open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise TrainingError(
+            if not _take(file):
+                raise WorkError(
                     f"another retraining works in {self.folder}; {STATUS} there says how far it "
                     "is. Wait for its end, or end it: nothing of it is lost"
-                ) from None
+                )
             yield
+
+    def is_running(self) -> bool:
+        """Whether a retraining works here now."""
+        try:
+            with (self.folder / LOCK).open("a") as file:
+                return not _take(file, tries=1)
+        except FileNotFoundError:
+            return False
+
+    def status(self) -> Status | None:
+        """What the last retraining wrote down; None where there was none.
+
+        Raises:
+            WorkError: it cannot be read.
+        """
+        path = self.folder / STATUS
+        try:
+            return Status(**json.loads(path.read_text("utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise WorkError(f"{path} is damaged: {error}; remove it") from error
 
     def of_recipe(self, recipe: str) -> Path:
         """The folder of one recipe; what others left behind is removed."""
@@ -78,3 +105,14 @@ class Work:
         status = Status(state, stage, done, total, message, self._started, os.getpid())
         with staged_file(self.folder / STATUS) as staging:
             staging.write_text(json.dumps(asdict(status)) + "\n", "utf-8")
+
+
+def _take(file: IO[str], tries: int = _TRIES) -> bool:
+    for _ in range(tries):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_TRY_SECONDS)
+        else:
+            return True
+    return False

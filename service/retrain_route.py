@@ -1,0 +1,139 @@
+"""``/v1/retrain``: start a retraining from feedback, and see how far it is.
+
+It is a process of its own, which outlives the worker that started it and works on the registry that
+the service follows; the new champion is taken up like every other.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import FastAPI, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from models.registry.source import RegistrySource
+from service.errors import RequestError
+from service.retrain_work import Work
+from service.running import Service
+from service.schemas import ErrorAnswer, answers_of
+
+_LOG, _START = "log.txt", "start"
+# Arguments of the interpreter that runs the command line, wherever it is installed.
+_EARSHOT = (sys.executable, "-c", "from service.cli import main; main()")
+
+
+class RetrainRequest(BaseModel):
+    """What the retraining may do; the defaults are those of ``earshot retrain``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    add_labels: bool = Field(False, description="accept labels that the model does not know")
+    keep: bool = Field(False, description="never promote; keep it as challenger")
+    skip_bad: bool = Field(True, description="leave out what cannot be used, and list it")
+    epochs: int | None = Field(None, ge=1, le=10_000)
+
+
+class RetrainAnswer(BaseModel):
+    """How far a retraining is."""
+
+    name: str = Field(examples=["digits"])
+    state: str = Field(examples=["running"], description="idle, running, done, failed or killed")
+    stage: str = Field("", examples=["train"])
+    done: int = 0
+    total: int = 0
+    message: str = ""
+    started: str | None = None
+    pid: int | None = None
+
+
+def add_retrain_routes(app: FastAPI, service: Service) -> None:
+    """Put the routes on the app; both need the scope ``admin``."""
+
+    @app.post(
+        "/v1/retrain",
+        summary="Retrain with the feedback",
+        status_code=202,
+        responses=answers_of(RetrainAnswer, ErrorAnswer),
+    )
+    async def start(request: Request, wanted: RetrainRequest) -> dict[str, Any]:
+        # A form that another site's page sends here needs no permission; JSON does.
+        if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+            raise RequestError("malformed_request", "send JSON (Content-Type: application/json)")
+        service.keys.check(request.headers, "admin")
+        work = _work(service)
+        await run_in_threadpool(_start, service, work, wanted)
+        return await run_in_threadpool(_answer, work)
+
+    @app.get(
+        "/v1/retrain",
+        summary="How far the retraining is",
+        responses=answers_of(RetrainAnswer, ErrorAnswer),
+    )
+    async def look(request: Request) -> dict[str, Any]:
+        service.keys.check(request.headers, "admin")
+        return await run_in_threadpool(_answer, _work(service))
+
+
+def _work(service: Service) -> Work:
+    source = service.settings.source()
+    if not isinstance(source, RegistrySource):
+        raise RequestError(
+            "no_registry",
+            "this service serves a file; start it with --model NAME of a registry, so that a new "
+            "champion can take over",
+        )
+    return Work(service.settings.retrain_dir / source.name)
+
+
+def _start(service: Service, work: Work, wanted: RetrainRequest) -> None:
+    if importlib.util.find_spec("torch") is None:
+        raise RequestError(
+            "no_training", "training is not installed here: pip install 'earshot[train]'"
+        )
+    if work.is_running():
+        raise RequestError("already_running", "a retraining is going on; GET /v1/retrain tells")
+    work.folder.mkdir(parents=True, exist_ok=True)
+    work.tell(_START)
+    with (work.folder / _LOG).open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - its arguments are ours
+            [*_EARSHOT, *_arguments(service, work, wanted)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )  # fmt: skip
+    threading.Thread(target=_note_its_end, args=[process, work], daemon=True).start()
+
+
+def _note_its_end(process: "subprocess.Popen[bytes]", work: Work) -> None:
+    """A process that ends before it can say anything left its reason in the log."""
+    process.wait()
+    status = work.status()
+    if status is not None and status.stage == _START:
+        lines = (work.folder / _LOG).read_text("utf-8", "replace").splitlines()
+        work.tell(_START, state="failed", message=lines[-1] if lines else "it was killed")
+
+
+def _arguments(service: Service, work: Work, wanted: RetrainRequest) -> list[str]:
+    settings = service.settings
+    flags = {
+        "--add-labels": wanted.add_labels, "--keep": wanted.keep, "--skip-bad": wanted.skip_bad,
+    }  # fmt: skip
+    return [
+        "retrain", work.folder.name, "--feedback", "--registry", settings.registry,
+        "--work", str(settings.retrain_dir), *(flag for flag, on in flags.items() if on),
+        *(["--epochs", str(wanted.epochs)] if wanted.epochs else []),
+    ]  # fmt: skip
+
+
+def _answer(work: Work) -> dict[str, Any]:
+    name, status = work.folder.name, work.status()
+    if status is None:
+        return {"name": name, "state": "idle"}
+    found = {"name": name, **asdict(status)}
+    if status.state == "running" and status.stage != _START and not work.is_running():
+        found["state"] = "killed"
+    return found

@@ -1,0 +1,118 @@
+"""What a retraining would do: sounds are known by what is heard, and test sounds stay out."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from data.labels import Clip
+from training.config import TrainingError
+from training.retrain.plan import Heard, Options, Plan, make_plan
+from training.retrain.rows import DataRow, from_csv, to_csv
+
+
+def row(audio: str, label: str, split: str = "train", speaker: str = "anna") -> DataRow:
+    path = Path(f"/clips/{audio}.wav")
+    return DataRow(path, label, speaker, split, None, None, f"file-{audio}", audio, "base")
+
+
+def heard(audio: str, label: str, line: int = 2, split: str = "", speaker: str = "") -> Heard:
+    path = Path(f"/new/{line}.wav")
+    return Heard(Clip(line, path.name, path, label, speaker, split), f"new-{audio}", audio)
+
+
+BASE = [
+    row("a", "yes"), row("b", "no"), row("c", "yes", "val"), row("d", "no", "val"),
+    row("e", "yes", "test"), row("f", "no", "test"),
+]  # fmt: skip
+
+
+def plan(*new: Heard, **options: object) -> Plan:
+    return make_plan(BASE, new, (), dataclasses.replace(Options(), **options), "new.csv")  # type: ignore[arg-type]
+
+
+def test_a_new_sound_is_added_and_a_known_one_is_not() -> None:
+    found = plan(heard("g", "yes"), heard("a", "yes", 3))
+    assert (found.added, found.duplicates, found.corrected) == (1, 1, 0)
+    assert found.new == {"g"}
+    assert found.rows[:6] == tuple(BASE)
+    assert found.rows[6].split == "train"
+    assert found.rows[6].source == "new.csv"
+
+
+def test_another_label_for_a_known_sound_corrects_it_where_it_is() -> None:
+    found = plan(heard("a", "no"), heard("c", "no", 3))
+    assert (found.added, found.corrected) == (0, 2)
+    assert [(r.audio, r.label, r.split) for r in found.rows[:3]] == [
+        ("a", "no", "train"), ("b", "no", "train"), ("c", "no", "val"),
+    ]  # fmt: skip
+    assert found.new == {"a"}, "what is validated on is not trained on"
+
+
+@pytest.mark.parametrize("label", ["yes", "no"])
+def test_a_sound_of_the_test_set_is_refused_or_left_out(label: str) -> None:
+    with pytest.raises(TrainingError, match=r"line 2.*e\.wav, which the frozen test set holds"):
+        plan(heard("e", label), heard("g", "yes", 3))
+    found = plan(heard("e", label), heard("g", "yes", 3), skip_bad=True)
+    assert [problem.code for problem in found.problems] == ["in_test_set"]
+    assert found.rows[4] == BASE[4], "its label is as it was"
+    assert "e" not in found.new
+
+
+def test_a_sound_with_two_labels_is_refused_and_left_out_whole() -> None:
+    new = [heard("g", "yes", 2), heard("g", "no", 3), heard("h", "no", 4), heard("h", "no", 5)]
+    with pytest.raises(TrainingError, match=r"labelled 'no', and as line 2, 2\.wav 'yes'"):
+        plan(*new)
+    found = plan(*new, skip_bad=True)
+    assert (found.added, found.duplicates) == (1, 1)
+    assert "g" not in {r.audio for r in found.rows}
+
+
+def test_an_unknown_label_needs_to_be_asked_for() -> None:
+    with pytest.raises(
+        TrainingError, match=r"does not know: 'maybe'\. It knows no, yes; .*--add-l"
+    ):
+        plan(heard("g", "maybe"))
+    assert plan(heard("g", "maybe"), add_labels=True).labels == ("maybe", "no", "yes")
+
+
+def test_of_a_new_label_some_clips_are_held_back_unless_it_says_which() -> None:
+    new = [heard(f"g{n}", "maybe", n + 2) for n in range(20)]
+    found = plan(*new, add_labels=True)
+    splits = [r.split for r in found.rows if r.label == "maybe"]
+    assert (splits.count("test"), splits.count("val"), splits.count("train")) == (4, 2, 14)
+    assert len(found.new) == 14
+    again = plan(*reversed(new), add_labels=True)
+    assert {(r.audio, r.split) for r in again.rows} == {(r.audio, r.split) for r in found.rows}
+    said = plan(heard("g", "maybe", split="test"), heard("h", "maybe", 3), add_labels=True)
+    assert [r.split for r in said.rows[6:]] == ["test", "train"]
+
+
+def test_a_label_is_unlearnt_with_all_its_clips() -> None:
+    base = [*BASE, row("x", "maybe"), row("y", "maybe", "test")]
+    found = make_plan(base, (), (), Options(remove_labels=("maybe",)), "")
+    assert found.removed == 2
+    assert found.labels == ("no", "yes")
+    with pytest.raises(
+        TrainingError, match="no label 'maybee' to remove; there are maybe, no, yes"
+    ):
+        make_plan(base, (), (), Options(remove_labels=("maybee",)), "")
+    with pytest.raises(TrainingError, match="fewer than two labels"):
+        plan(remove_labels=("no",))
+
+
+def test_new_clips_of_a_tested_speaker_are_told() -> None:
+    found = plan(heard("g", "yes", speaker="anna"))
+    assert found.heard_before == ("anna",)
+    assert "no longer says how new voices fare" in found.text()
+
+
+def test_the_data_of_a_version_is_read_as_it_was_written() -> None:
+    odd = dataclasses.replace(
+        BASE[0], path=Path('/a "b",\n.wav'), label="ä;", start_seconds=0.1, end_seconds=1 / 3
+    )
+    rows = [*BASE, odd]
+    assert from_csv(to_csv(rows), "here") == rows
+    for damage in (b"filename\n1\n", b"\xff", to_csv(rows).replace(b"0.1,", b"soon,")):
+        with pytest.raises(TrainingError, match="the data of here is damaged"):
+            from_csv(damage, "here")

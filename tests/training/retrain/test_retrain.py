@@ -1,0 +1,204 @@
+"""From new labels to a new version: promoted, kept, refused, killed, and given again."""
+
+import json
+import random
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from data.labels import LabelledClips, read_labels
+from models.registry.errors import RegistryError
+from models.registry.records import CHECKPOINT
+from models.registry.registry import Registry
+from models.registry.source import open_source
+from service.classifier import Classifier
+from service.retrain_work import Work, WorkError
+from tests.fixtures.server import EARSHOT
+from tests.fixtures.sounds import RATE_HZ, one_torch_thread, tone
+from training.config import TrainingError
+from training.release import register
+from training.retrain.plan import Options
+from training.retrain.run import Outcome, Request, retrain
+
+NewClips = Callable[..., Path]
+Run = Callable[..., Outcome]
+pytestmark = pytest.mark.slow
+KILLS = 4
+
+
+@pytest.fixture
+def run(registry: Registry, tmp_path: Path) -> Run:
+    """``run(labels_csv, add_labels=True, ...)`` retrains the tones, and gives what came of it."""
+
+    def start(labels_csv: Path | None, *, promote: bool = True, **options: object) -> Outcome:
+        labelled = (
+            LabelledClips((), (), frozenset()) if labels_csv is None else read_labels(labels_csv)
+        )
+        wanted = replace(Options(epochs=4), **options)  # type: ignore[arg-type]
+        work = tmp_path / "work"
+        with one_torch_thread():
+            return retrain(
+                Request(registry, "tones", labelled, "new.csv", wanted, work, promote=promote)
+            )
+
+    return start
+
+
+def contents(registry: Registry) -> dict[Path, bytes]:
+    return {p: p.read_bytes() for p in Path(registry.root).rglob("*") if p.is_file()}
+
+
+def test_a_new_label_is_learnt_promoted_served_and_the_same_command_changes_nothing(
+    run: Run, registry: Registry, new_clips: NewClips, tmp_path: Path
+) -> None:
+    labels = new_clips({"top": 3000.0}, 20)
+    outcome = run(labels, add_labels=True, epochs=12)
+    assert outcome.verdict is not None
+    assert outcome.promoted, outcome.verdict.failures()
+    new_label = [check for check in outcome.verdict.checks if check.kind == "new label"]
+    assert [(check.name, check.clips, check.candidate) for check in new_label] == [("top", 4, 1.0)]
+    found = Classifier.open(open_source("tones", registry.root).find().path)
+    assert found.labels == ("high", "low", "mid", "top")
+    assert found.classify_file(labels.parent / "top3.wav").label == "top"
+    soundfile.write(tmp_path / "low.wav", tone("low"), RATE_HZ)
+    assert found.classify_file(tmp_path / "low.wav").label == "low", "the others are not lost"
+    assert list((tmp_path / "work" / "tones").iterdir()), "the lock and the status stay"
+    assert not [p for p in (tmp_path / "work" / "tones").iterdir() if p.is_dir()]
+
+    before = contents(registry)
+    again = run(labels, add_labels=True, epochs=12)
+    assert again.version is not None
+    assert (again.version.number, again.verdict) == (2, None)
+    other = run(labels, add_labels=True, epochs=3)
+    assert "nothing new to learn" in other.note
+    assert contents(registry) == before
+
+    gone = run(None, remove_labels=("top",))
+    assert gone.promoted
+    assert Classifier.open(open_source("tones", registry.root).find().path).labels == (
+        "high", "low", "mid",
+    )  # fmt: skip
+    assert registry.rollback("tones").number == 2
+
+
+def test_wrong_labels_make_a_challenger_that_is_not_promoted(
+    run: Run, registry: Registry, new_clips: NewClips
+) -> None:
+    # The pitch of `low` under the label `high`, twenty times.
+    labels = new_clips({"high": 250.0}, 40)
+    outcome = run(labels, epochs=15)
+    assert outcome.verdict is not None
+    assert not outcome.promoted
+    assert outcome.verdict.failures()
+    assert registry.aliases("tones").aliases == {"champion": 1, "challenger": 2}
+    gate = json.loads(registry.read("tones", registry.version("tones", 2), "gate.json"))
+    assert not gate["passed"]
+    page = registry.read("tones", registry.version("tones", 2), "report.html").decode()
+    assert "Not passed" in page
+    again = run(labels, epochs=15)
+    assert (again.version and again.version.number, again.promoted) == (2, False)
+
+
+def test_a_candidate_can_be_kept_as_challenger(
+    run: Run, registry: Registry, new_clips: NewClips
+) -> None:
+    outcome = run(new_clips({"low": 260.0}), promote=False)
+    assert outcome.verdict is not None
+    assert outcome.verdict.passed
+    assert registry.aliases("tones").aliases == {"champion": 1, "challenger": 2}
+    assert registry.promote("tones").number == 2
+
+
+def test_what_cannot_be_used_is_refused_and_the_registry_is_as_it_was(
+    run: Run, registry: Registry, new_clips: NewClips, champion: Path, tmp_path: Path
+) -> None:
+    before = contents(registry)
+    with pytest.raises(TrainingError, match="does not know: 'top'"):
+        run(new_clips({"top": 3000.0}))
+    # A copy of a test clip under another name and in another container.
+    rows = (champion / "dataset" / "test.csv").read_text().splitlines()
+    path, label = rows[1].split(",")[:2]
+    samples, rate_hz = soundfile.read(path, dtype="int16")
+    soundfile.write(tmp_path / "copy.flac", samples, rate_hz)
+    (tmp_path / "leak.csv").write_text(f"filename,label\ncopy.flac,{label}\n")
+    with pytest.raises(TrainingError, match="the frozen test set holds"):
+        run(tmp_path / "leak.csv")
+    with Work(tmp_path / "work" / "tones").locked(), pytest.raises(WorkError, match="another retr"):
+        run(new_clips({"low": 250.0}, name="more"))
+    with pytest.raises(RegistryError, match=r"no model 'other' \(there are: tones\)"):
+        retrain(
+            Request(
+                registry, "other", read_labels(tmp_path / "leak.csv"), "", Options(), tmp_path / "w"
+            )
+        )
+    assert contents(registry) == before
+    (Path(registry.root) / "tones" / "aliases.json").unlink()
+    with pytest.raises(RegistryError, match="has no champion"):
+        run(tmp_path / "leak.csv")
+
+
+def test_a_changed_file_of_the_base_is_noticed(
+    champion: Path, new_clips: NewClips, tmp_path: Path
+) -> None:
+    shutil.copytree(champion / "clips", tmp_path / "clips")
+    registry = Registry(str(tmp_path / "registry"))
+    version = Registry(str(champion / "registry")).version("tones")
+    files = {
+        name: Registry(str(champion / "registry")).read("tones", version, name)
+        for name in version.files
+    }
+    moved = files["data.csv"].replace(
+        str(champion / "clips").encode(), str(tmp_path / "clips").encode()
+    )
+    registry.register("tones", {**files, "data.csv": moved})
+    path = next((tmp_path / "clips").glob("low*.wav"))
+    soundfile.write(path, tone("mid"), RATE_HZ)
+    request = Request(
+        registry, "tones", read_labels(new_clips({"low": 250.0})), "", Options(), tmp_path / "work"
+    )
+    with pytest.raises(TrainingError, match=f"not as they were .*{path.name}"):
+        retrain(request)
+
+
+def test_a_version_without_its_run_or_its_data_says_what_is_missing(
+    champion: Path, run: Run, new_clips: NewClips, registry: Registry
+) -> None:
+    labels = new_clips({"low": 250.0})
+    version = registry.version("tones")
+    files = {n: registry.read("tones", version, n) for n in version.files if n != CHECKPOINT}
+    registry.register("tones", files, alias="champion")
+    with pytest.raises(TrainingError, match="--from-scratch begins with fresh ones"):
+        run(labels)
+    assert run(labels, from_scratch=True, epochs=25).promoted
+    register(registry, "tones", champion / "tones.onnx", alias="champion")
+    with pytest.raises(TrainingError, match="registered without its data"):
+        run(labels)
+
+
+def test_killed_at_random_moments_it_ends_with_one_new_version(
+    registry: Registry, new_clips: NewClips, tmp_path: Path
+) -> None:
+    labels = new_clips({"low": 260.0, "mid": 690.0}, 10)
+    command = [
+        *EARSHOT, "retrain", "tones", "--new", str(labels), "--registry", registry.root,
+        "--work", str(tmp_path / "work"), "--epochs", "4",
+    ]  # fmt: skip
+    moments = random.Random(1)
+    for _ in range(KILLS):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(moments.uniform(3, 9))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.wait()
+        assert registry.version("tones").number in {1, 2}
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [version.number for version in registry.versions("tones")] == [1, 2]
+    assert registry.aliases("tones").aliases == {"champion": 2}
+    assert [e.act for e in registry.events("tones")].count("promote") == 2

@@ -1,0 +1,113 @@
+"""Versions of the registry copied to an MLflow server, for teams that have one.
+
+The same words mean the same there: name, version, ``champion``, ``challenger``. A version that the
+server has already (by its number and its model's sha256) is not sent again.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from data.errors import EarshotError
+from models.registry.records import MODEL, Version
+from models.registry.registry import Registry
+from training.models_text import metrics_of
+
+_EXPERIMENT = "earshot"
+_NUMBER, _SHA256 = "earshot.version", "earshot.sha256"
+
+
+class MlflowError(EarshotError):
+    """A server that does not answer, or refuses."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Versions sent now (ours -> the server's), those it had, and the aliases set."""
+
+    sent: dict[int, str]
+    known: dict[int, str]
+    aliases: dict[str, str]
+
+
+def export_model(registry: Registry, name: str, server: str) -> Exported:
+    """Send every version of a model that the server lacks, then its aliases.
+
+    Raises:
+        RegistryError: no such model, or a damaged one.
+        MlflowError: the server does not answer, or refuses.
+    """
+    versions, aliases = registry.versions(name), registry.aliases(name)
+    client = MlflowClient(tracking_uri=server, registry_uri=server)
+    try:
+        experiment = _experiment(client)
+        known = _known(client, name)
+        sent: dict[int, str] = {}
+        for version in versions:
+            if version.number not in known:
+                sent[version.number] = _send(client, registry, name, version, experiment)
+        numbers = {**known, **sent}
+        set_now = {alias: numbers[n] for alias, n in aliases.aliases.items()}
+        for alias, number in set_now.items():
+            client.set_registered_model_alias(name, alias, number)
+        _drop_aliases(client, name, set(set_now))
+    except (MlflowException, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise MlflowError(f"the MLflow server {server}: {reason}") from error
+    return Exported(sent, {n: v for n, v in known.items() if n not in sent}, set_now)
+
+
+def _experiment(client: MlflowClient) -> str:
+    found = client.get_experiment_by_name(_EXPERIMENT)
+    return found.experiment_id if found else client.create_experiment(_EXPERIMENT)
+
+
+def _known(client: MlflowClient, name: str) -> dict[int, str]:
+    """The server's versions that are ours, by our number; the model is made where it is missing."""
+    if not client.search_registered_models(filter_string=f"name = '{name}'"):
+        client.create_registered_model(name)
+        return {}
+    found: dict[int, str] = {}
+    for version in client.search_model_versions(f"name = '{name}'"):
+        number = version.tags.get(_NUMBER, "")
+        if number.isdecimal():
+            found[int(number)] = version.version
+    return found
+
+
+def _send(
+    client: MlflowClient, registry: Registry, name: str, version: Version, experiment: str
+) -> str:
+    tags = {
+        _NUMBER: str(version.number), _SHA256: version.files[MODEL],
+        "earshot.parent": str(version.parent or ""), "earshot.recipe": version.recipe,
+    }  # fmt: skip
+    run = client.create_run(experiment, run_name=f"{name}@{version.number}", tags=tags)
+    run_id = run.info.run_id
+    for key, value in _figures(metrics_of(registry, name, version)).items():
+        client.log_metric(run_id, key, value)
+    with tempfile.TemporaryDirectory() as folder:
+        for file in version.files:
+            (Path(folder) / file).write_bytes(registry.read(name, version, file))
+        client.log_artifacts(run_id, folder, "earshot")
+    client.set_terminated(run_id)
+    made = client.create_model_version(
+        name, source=f"{run.info.artifact_uri}/earshot", run_id=run_id, tags=tags,
+        description=version.note,
+    )  # fmt: skip
+    return str(made.version)
+
+
+def _figures(metrics: dict[str, Any]) -> dict[str, float]:
+    return {key: float(metrics[key]) for key in ("accuracy", "macro_f1", "clips") if key in metrics}
+
+
+def _drop_aliases(client: MlflowClient, name: str, kept: set[str]) -> None:
+    """Aliases of ours that no version has any more."""
+    for alias in client.get_registered_model(name).aliases:
+        if alias in {"champion", "challenger"} - kept:
+            client.delete_registered_model_alias(name, alias)

@@ -10,6 +10,7 @@ import platform
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,8 +24,6 @@ import httpx
 import numpy as np
 import soundfile
 import typer
-
-from tests.fixtures.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CONNECTIONS, BOUNDARY = 16, "earshotbenchmark"
@@ -136,7 +135,7 @@ def _script(name: str) -> list[str]:
 @contextmanager
 def _running(command: Sequence[str]) -> Iterator[str]:
     """A server on a free port, in a process group of its own, until it answers."""
-    port = free_port()
+    port = _free_port()
     arguments = [part.format(port=port) for part in command]
     with (
         tempfile.TemporaryFile() as log,
@@ -173,6 +172,11 @@ def _upload(url: str, wav: Path) -> None:
     with httpx.Client(timeout=120, trust_env=False) as client:
         for _ in range(4):  # every worker, most likely
             client.post(url, files={"file": ("a.wav", wav.read_bytes())}).raise_for_status()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _load(url: str, script: Path, seconds: int) -> Measured:

@@ -113,7 +113,7 @@ def _data_lines(rows: Sequence[DataRow], data_hash: str) -> list[str]:
         lines.append(f"| {part} | {len(clips)} | {len(speakers) or 'unknown'} |")
     sources = Counter(row.source for row in rows)
     lines += ["", *(f"- {count} clips from {source}" for source, count in sources.most_common())]
-    return [*lines, "", "The licences of these recordings are those of their owners."]
+    return lines
 
 
 def _figure_lines(metrics: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ import onnx
 import pytest
 from websockets.sync.client import connect
 
+from models.registry.registry import Registry
 from tests.fixtures.server import Running, running
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
 
@@ -57,6 +58,9 @@ class Askers:
                 answer = client.post(CLASSIFY, content=wav(tone(label)))
                 self.answers.append((label, answer))
 
+    def releases(self) -> list[str]:
+        return [answer.json()["model"]["release"] for _, answer in self.answers]
+
     def versions(self) -> list[str]:
         return [answer.json()["model"]["version"] for _, answer in self.answers]
 
@@ -89,6 +93,32 @@ def test_a_new_file_takes_over_and_no_request_is_lost(
             metrics = client.get("/metrics").text
             info = re.findall(r"^earshot_model_info{.*} ([\d.]+)$", metrics, re.MULTILINE)
             assert sorted(info) == ["0.0", "1.0"]
+
+
+def test_a_service_follows_the_alias_of_its_name_and_no_request_is_lost(
+    model: Path, tmp_path: Path
+) -> None:
+    registry = Registry(str(tmp_path / "registry"))
+    registry.register("tones", {"model.onnx": model.read_bytes()})
+    new = other_version(model, tmp_path / "new.onnx")
+    registry.register("tones", {"model.onnx": new.read_bytes()})
+    name = Path("tones")
+    with running(tmp_path, name, "--registry", registry.root, "--workers", 2) as server:
+        with Askers(server) as askers:
+            wait_until(lambda: len(askers.answers) > 20)
+            registry.promote("tones", 2)
+            wait_until(lambda: askers.releases()[-20:] == ["2"] * 20)
+            registry.rollback("tones")
+            wait_until(lambda: askers.releases()[-20:] == ["1"] * 20)
+        assert {answer.status_code for _, answer in askers.answers} == {200}
+        for label, answer in askers.answers:
+            assert answer.json()["results"][0]["label"] == label
+        assert set(askers.releases()) == {"1", "2"}
+        (tmp_path / "registry" / "tones" / "aliases.json").write_text("{")
+        with server.client() as client:
+            wait_until(lambda: "damaged" in client.get("/readyz").json().get("reload_failed", ""))
+            answer = client.post(CLASSIFY, content=wav(tone("mid"))).json()
+            assert (answer["model"]["name"], answer["model"]["release"]) == ("tones", "1")
 
 
 def test_a_bad_file_leaves_the_old_model_serving_and_says_so(model: Path, tmp_path: Path) -> None:

@@ -145,14 +145,14 @@ def make_plan(
         TrainingError: labels that are not known and may not be added, or are to be removed and not
             there; rows that cannot be used or are in the test set, unless they may be left out.
     """
-    _check_labels(base, heard, options)
+    heard, unknown = _known_labels(base, heard, options)
     kept = [row for row in base if row.label not in options.remove_labels]
     sounds = {row.audio: row for row in sorted(kept, key=lambda row: row.split == "test")}
     sorted_out = _Sorting(sounds, options)
     for found in heard:
         sorted_out.add(found, source)
     sorted_out.drop_conflicts()
-    left_out = [*problems, *sorted_out.problems]
+    left_out = [*problems, *unknown, *sorted_out.problems]
     if left_out and not options.skip_bad:
         raise TrainingError(_refusal(left_out))
     known_labels = {row.label for row in base}
@@ -234,7 +234,10 @@ def _says_the_same(clip: Clip, known: DataRow) -> bool:
     return clip.split == "test" and clip.label == known.label
 
 
-def _check_labels(base: Sequence[DataRow], heard: Sequence[Heard], options: Options) -> None:
+def _known_labels(
+    base: Sequence[DataRow], heard: Sequence[Heard], options: Options
+) -> tuple[list[Heard], list[ClipProblem]]:
+    """The clips whose labels may be learnt, and the others."""
     known = {row.label for row in base}
     if missing := label_order(set(options.remove_labels) - known):
         raise TrainingError(
@@ -242,14 +245,22 @@ def _check_labels(base: Sequence[DataRow], heard: Sequence[Heard], options: Opti
             f"{', '.join(label_order(known))}"
         )
     unknown = label_order({found.clip.label for found in heard} - known)
-    if unknown and not options.add_labels:
+    if options.add_labels:
+        known |= set(unknown)
+    elif unknown and not options.skip_bad:
         named = ", ".join(map(repr, unknown[:_SHOWN]))
         raise TrainingError(
             f"labels that the model does not know: {named}. It knows "
             f"{', '.join(label_order(known))}; mend the rows, or add them with --add-labels"
         )
-    if len(known - set(options.remove_labels) | set(unknown)) < 2:
+    if len(known - set(options.remove_labels)) < 2:
         raise TrainingError("fewer than two labels would be left")
+    strangers = [found.clip for found in heard if found.clip.label not in known]
+    problems = [
+        ClipProblem(c.line, c.filename, "unknown_label", f"the model has no label {c.label!r}")
+        for c in strangers
+    ]
+    return [found for found in heard if found.clip.label in known], problems
 
 
 def _with_splits(added: Mapping[str, DataRow], known: set[str]) -> list[DataRow]:

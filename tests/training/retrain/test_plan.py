@@ -73,6 +73,9 @@ def test_an_unknown_label_needs_to_be_asked_for() -> None:
         TrainingError, match=r"does not know: 'maybe'\. It knows no, yes; .*--add-l"
     ):
         plan(heard("g", "maybe"))
+    found = plan(heard("g", "maybe"), heard("h", "no", 3), skip_bad=True)
+    assert [(p.line, p.code) for p in found.problems] == [(2, "unknown_label")]
+    assert found.labels == ("no", "yes")
     assert plan(heard("g", "maybe"), add_labels=True).labels == ("maybe", "no", "yes")
 
 

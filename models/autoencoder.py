@@ -1,11 +1,11 @@
 """A convolutional autoencoder: a spectrogram to a few numbers and back, without a single label.
 
-Blocks of 16, 32 and 64 filters of 3 x 3 with stride 2, batch normalisation and GELU shrink both
+Blocks of 8, 16 and 32 filters of 3 x 3 with stride 2, batch normalisation and GELU shrink both
 axes by eight, and a linear layer makes the embedding of what remains. The decoder is the mirror
 image, with transposed convolutions. What sounds alike lies close together in the embedding, which
 has no room for anything else. After "Reducing the Dimensionality of Data with Neural Networks"
 (Hinton and Salakhutdinov, Science 313, 2006), convolutional as in "Stacked Convolutional
-Auto-Encoders" (Masci et al., ICANN 2011). With 40 bands and 63 frames: 376,993 parameters, 3.5
+Auto-Encoders" (Masci et al., ICANN 2011). With 40 bands and 63 frames: 177,009 parameters, 1.0
 million multiply-adds.
 """
 
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from data.errors import EarshotError
 from models.network import Network
 
-FILTERS = (16, 32, 64)
-LEAST_SIDE = 8
+FILTERS = (8, 16, 32)
+# Three halvings leave 2 x 2, which batch normalisation needs for a batch of one clip.
+LEAST_SIDE = 9
 # In standard deviations of the normalised features, some 20 to 30 dB.
 RANGE = 1.0
 
@@ -34,7 +35,7 @@ class Autoencoder(Network):
     """Features (batch, bins, frames) to ``levelled`` ones again, through ``embedding`` values.
 
     Raises:
-        EarshotError: an image smaller than 8 x 8, or an embedding of nothing.
+        EarshotError: an image smaller than 9 x 9, or an embedding of nothing.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: AutoencoderConfig) -> None:
@@ -61,7 +62,7 @@ class Autoencoder(Network):
     def embed(self, features: Tensor) -> Tensor:
         x = self.blocks(
             levelled(features).unsqueeze(1)
-        )  # (batch, 64, bins / 8, frames / 8), rounded up
+        )  # (batch, 32, bins / 8, frames / 8), rounded up
         embedding: Tensor = self.narrow(x.flatten(1))
         return embedding
 
@@ -101,7 +102,7 @@ class Decoder(nn.Module):
         self.blocks = nn.Sequential(*layers)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        x = self.widen(embedding).unflatten(1, self.smallest)  # (batch, 64, bins / 8, frames / 8)
+        x = self.widen(embedding).unflatten(1, self.smallest)  # (batch, 32, bins / 8, frames / 8)
         image: Tensor = self.blocks(x)  # (batch, 1, bins, frames)
         return image.squeeze(1)
 

@@ -115,7 +115,7 @@ _DEFAULTS = {
     "bcresnet": _ROBUST,
     "tcresnet": _ROBUST,
     "autoencoder": dataclasses.replace(
-        _CLASSIC, features="log_mel", epochs=20, patience=20, batch_size=32, learning_rate=6e-3,
+        _CLASSIC, features="log_mel", epochs=20, patience=20, batch_size=32, learning_rate=1e-2,
         schedule="one-cycle",
     ),
 }  # fmt: skip

@@ -43,13 +43,15 @@ Coordinates = NDArray[np.float32]
 class Sources:
     """Where embeddings come from; ``kept`` is the folder of the autoencoder that is trained here.
 
-    ``only`` is the one that is wanted, None for both.
+    ``only`` is the one that is wanted, None for both; ``needs_answers`` is whether there must be a
+    classifier.
     """
 
     kept: Path
     model: Path | None = None
     run: Path | None = None
     only: Kind | None = None
+    needs_answers: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,11 @@ def find_embeddings(
         classifier = _classifier(dataset, sources, given, notes)
         if classifier is not None:
             found["classifier"] = classifier
+    if sources.needs_answers and not found:
+        raise TrainingError(
+            "--colour error needs a classifier's answers; "
+            + (notes[0] if notes else "leave out --by autoencoder")
+        )
     if sources.only != "classifier":
         found["autoencoder"] = (
             of_run(dataset, sources.run)
@@ -232,8 +239,8 @@ def _given_run(dataset: Dataset, sources: Sources) -> Kind | None:
     kind = kind_of(checkpoint)
     if sources.only not in (None, kind):
         raise TrainingError(
-            f"{sources.run} is a run of {checkpoint.config.model}, which gives the embedding of the "
-            f"{kind}; give it with --by {kind}, or leave out --by"
+            f"{sources.run} is a run of {checkpoint.config.model}: it gives the embedding of --by "
+            f"{kind}"
         )
     if kind == "classifier" and sources.model is not None:
         raise TrainingError(

@@ -217,7 +217,7 @@ def _is_kept(place: Path, view: Dataset, config: TrainConfig) -> bool:
 def _features(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[torch.Tensor]:
     features = dataset.array(checkpoint.config.features)
     for start in range(0, len(features), EVALUATION_BATCH):
-        yield torch.from_numpy(np.ascontiguousarray(features[start : start + EVALUATION_BATCH]))
+        yield torch.from_numpy(np.array(features[start : start + EVALUATION_BATCH]))
 
 
 def _answers(probabilities: NDArray[np.float32], labels: tuple[str, ...]) -> Answers:

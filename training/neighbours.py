@@ -21,7 +21,7 @@ class Neighbours:
 
     @property
     def k(self) -> int:
-        return self.positions.shape[1]
+        return int(self.positions.shape[1])
 
 
 @dataclass(frozen=True)

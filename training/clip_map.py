@@ -1,6 +1,6 @@
 """A map of a dataset: every clip a point, near to those that it sounds like.
 
-Which embeddings there are, their neighbours and outliers, and two coordinates for each clip.
+The neighbours and outliers of each embedding, and two coordinates for each clip.
 """
 
 import csv
@@ -15,15 +15,10 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from data.dataset import Dataset, DatasetError
-from data.errors import EarshotError
 from data.staging import staged_file
 from models.device import Device
-from models.released import SHIPPED_MODEL
-from service.classifier import Classifier
-from training.checkpoint import BEST, load_checkpoint
-from training.config import TrainingError
-from training.embeddings import Embedding, Kind, check_model, check_run, kind_of, of_model, of_run
-from training.embeddings import on_the_spot as learn_on_the_spot
+from training.embeddings import Embedding
+from training.map_sources import Sources, find_embeddings
 from training.neighbours import Outliers, find_neighbours, find_outliers, purity
 from training.progress import TrainingProgress
 
@@ -37,21 +32,6 @@ TSNE_PERPLEXITY = 30.0
 FOREMOST = 200
 
 Coordinates = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where embeddings come from; ``kept`` is the folder of the autoencoder that is trained here.
-
-    ``only`` is the one that is wanted, None for both; ``needs_answers`` is whether there must be a
-    classifier.
-    """
-
-    kept: Path
-    model: Path | None = None
-    run: Path | None = None
-    only: Kind | None = None
-    needs_answers: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,15 +111,12 @@ def draw_map(
         TrainingError: a run that is damaged or does not fit, or nothing to embed with.
         ModelError: a model that is damaged or does not fit.
     """
-    if len(dataset.clips) < LEAST_CLIPS:
-        raise DatasetError(
-            f"{dataset.folder} has {len(dataset.clips)} clips; a map needs {LEAST_CLIPS} or more"
-        )
+    _check(dataset)
     embeddings, notes = find_embeddings(
         dataset, sources, seed, device, progress or TrainingProgress()
     )
     n_labels = len(dataset.labels)
-    neighbours = [find_neighbours(embedding.vectors) for embedding in embeddings]
+    neighbours = [find_neighbours(embedding.comparable) for embedding in embeddings]
     outliers = [find_outliers(found, dataset.targets, n_labels) for found in neighbours]
     shown = choose_shown(len(dataset.clips), outliers, most, seed)
     if len(shown) < len(dataset.clips):
@@ -149,7 +126,7 @@ def draw_map(
         )
     views = []
     for embedding, near, out in zip(embeddings, neighbours, outliers, strict=True):
-        coordinates = lay_out(embedding.vectors[shown], reduction, seed)
+        coordinates = lay_out(embedding, shown, reduction, seed)
         views.append(
             View(
                 embedding, out, coordinates, purity(near, dataset.targets),
@@ -157,36 +134,6 @@ def draw_map(
             )
         )  # fmt: skip
     return ClipMap(dataset, shown, reduction, neighbours[0].k, tuple(views), tuple(notes))
-
-
-def find_embeddings(
-    dataset: Dataset, sources: Sources, seed: int, device: Device, progress: TrainingProgress
-) -> tuple[list[Embedding], list[str]]:
-    """The embeddings that are wanted, and what to say of those that there are not.
-
-    What the user named is opened and checked before anything is trained.
-    """
-    given = _given_run(dataset, sources)
-    notes: list[str] = []
-    found: dict[Kind, Embedding] = {}
-    if sources.only != "autoencoder":
-        classifier = _classifier(dataset, sources, given, notes)
-        if classifier is not None:
-            found["classifier"] = classifier
-    if sources.needs_answers and not found:
-        raise TrainingError(
-            "--colour error needs a classifier's answers; "
-            + (notes[0] if notes else "leave out --by autoencoder")
-        )
-    if sources.only != "classifier":
-        found["autoencoder"] = (
-            of_run(dataset, sources.run)
-            if given == "autoencoder" and sources.run is not None
-            else learn_on_the_spot(dataset, sources.kept, seed, device, progress)
-        )
-    if not found:
-        raise TrainingError(f"{notes[0]}; or leave out --by classifier")
-    return [found[kind] for kind in ("autoencoder", "classifier") if kind in found], notes
 
 
 def choose_shown(
@@ -201,8 +148,14 @@ def choose_shown(
     return np.sort(np.array(chosen, np.int64))
 
 
-def lay_out(vectors: NDArray[np.float32], reduction: Reduction, seed: int) -> Coordinates:
-    """Coordinates (clips, 2) of vectors (clips, dim), the same for the same seed."""
+def lay_out(
+    embedding: Embedding, shown: NDArray[np.int64], reduction: Reduction, seed: int
+) -> Coordinates:
+    """Coordinates (shown, 2) of some clips of an embedding, the same for the same seed.
+
+    Principal components are those of the embedding as it is: scaled alike, none is foremost.
+    """
+    vectors = (embedding.vectors if reduction == "pca" else embedding.comparable)[shown]
     if not vectors.std(axis=0).any():  # every clip is the same
         return np.zeros((len(vectors), 2), np.float32)
     flat = np.pad(vectors, ((0, 0), (0, max(0, 2 - vectors.shape[1]))))
@@ -230,65 +183,17 @@ def write_points(found: ClipMap, path: Path) -> None:
         writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
 
 
-def _given_run(dataset: Dataset, sources: Sources) -> Kind | None:
-    """Which embedding the run gives that the user named, checked; None without one."""
-    if sources.run is None:
-        return None
-    checkpoint = load_checkpoint(sources.run / BEST)
-    check_run(dataset, sources.run, checkpoint)
-    kind = kind_of(checkpoint)
-    if sources.only not in (None, kind):
-        raise TrainingError(
-            f"{sources.run} is a run of {checkpoint.config.model}: it gives the embedding of --by "
-            f"{kind}"
+def _check(dataset: Dataset) -> None:
+    if len(dataset.clips) < LEAST_CLIPS:
+        raise DatasetError(
+            f"{dataset.folder} has {len(dataset.clips)} clips; a map needs {LEAST_CLIPS} or more"
         )
-    if kind == "classifier" and sources.model is not None:
-        raise TrainingError(
-            f"--model and --run ({sources.run}) are both classifiers; a map shows one of them"
+    seconds = dataset.clips["seconds"]
+    if seconds.dtype.kind not in "fi" or not np.isfinite(seconds).all():
+        raise DatasetError(
+            f"the dataset {dataset.folder} is damaged: clips.csv has seconds that are no numbers; "
+            "prepare it again"
         )
-    return kind
-
-
-def _classifier(
-    dataset: Dataset, sources: Sources, given: Kind | None, notes: list[str]
-) -> Embedding | None:
-    """The classifier's embedding: of what was named, else of the shipped model where it fits."""
-    if given == "classifier" and sources.run is not None:
-        return of_run(dataset, sources.run)
-    if sources.model is not None:
-        return _told(of_model(dataset, sources.model), dataset, notes)
-    if _shipped_fits(dataset):
-        notes.append(
-            "the classifier is the digit model that ships with Earshot; --model or --run shows "
-            "your own"
-        )
-        return of_model(dataset, SHIPPED_MODEL)
-    notes.append(
-        "no classifier is shown: the shipped digit model knows other clips or labels; train one "
-        f"with `earshot train {dataset.folder} --out RUN` and give it with --run RUN"
-    )
-    return None
-
-
-def _told(embedding: Embedding, dataset: Dataset, notes: list[str]) -> Embedding:
-    known = embedding.answers.known if embedding.answers else frozenset()
-    unknown = [label for label in dataset.labels if label not in known]
-    if unknown:
-        notes.append(
-            f"the model does not know {len(unknown)} of the labels ({', '.join(unknown[:5])}); "
-            "it is neither right nor wrong about their clips"
-        )
-    return embedding
-
-
-def _shipped_fits(dataset: Dataset) -> bool:
-    """Whether the shipped model hears such clips and knows every label of them."""
-    classifier = Classifier.open(SHIPPED_MODEL)
-    try:
-        check_model(dataset, classifier)
-    except EarshotError:
-        return False
-    return set(dataset.labels) <= set(classifier.labels)
 
 
 def _add_view(

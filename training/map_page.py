@@ -6,43 +6,23 @@ never as markup, and a policy in the page's head allows its own script and nothi
 
 import base64
 import hashlib
-import io
 import json
-import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 import numpy as np
-import soundfile
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
-from numpy.typing import NDArray
 
-from data.audio import Waveform
-from data.dataset import Dataset
 from data.staging import OutputError, staged_file
 from training.clip_map import FOREMOST, ClipMap, View
+from training.map_media import Sound, picture, sounds, voiced
 
 Colour = Literal["label", "speaker", "split", "error"]
-# Of a picture, so many rows and columns at most, in 16 shades over 70 dB.
-_ROWS, _COLUMNS, _SHADES, _RANGE_DB = 40, 64, 16, 70.0
 _GRID = 10_000  # coordinates are whole numbers from 0 to this
 _PARTS = Path(__file__).parent / "templates" / "map"
-
-
-@dataclass(frozen=True)
-class Sound:
-    """How clips are heard: in the page up to ``most_bytes``, the others as links to their files.
-
-    Relative file names are looked up in ``audio_dir``, or in the working folder.
-    """
-
-    most_bytes: int = 32_000_000
-    audio_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -76,9 +56,10 @@ def write_page(found: ClipMap, out: Path, colour: Colour, sound: Sound) -> Writt
         DatasetError: the dataset's files do not agree.
         OutputError: ``out`` cannot be written.
     """
-    sounds = _sounds(found, out, sound)
-    embedded, linked = (sum(s.startswith(kind) for s in sounds) for kind in ("data:", "."))
-    written = Written(0, embedded, linked, len(sounds) - embedded - linked)
+    foremost = [i for view in found.views for i in view.outliers.foremost(FOREMOST)]
+    heard = sounds(found.dataset, found.shown, foremost, out, sound)
+    embedded, linked = (sum(s.startswith(kind) for s in heard) for kind in ("data:", "."))
+    written = Written(0, embedded, linked, len(heard) - embedded - linked)
     notes = [*found.notes, *filter(None, [written.note()])]
     environment = Environment(
         loader=PackageLoader("training"), autoescape=select_autoescape(), trim_blocks=True,
@@ -95,7 +76,7 @@ def write_page(found: ClipMap, out: Path, colour: Colour, sound: Sound) -> Writt
         script=Markup(script),  # noqa: S704 - our own files
         policy=_policy(style, script),
         data=harmless_json(_data(found, colour)),
-        sounds=harmless_json(sounds),
+        sounds=harmless_json(heard),
     )
     with staged_file(out) as staging:
         staging.write_text(page, encoding="utf-8")
@@ -129,7 +110,7 @@ def _data(found: ClipMap, colour: Colour) -> dict[str, Any]:
     clips = found.dataset.clips.iloc[found.shown]
     log_mel = found.dataset.array("log_mel")
     pictures = [
-        picture(_voiced(np.asarray(log_mel[row]), found.dataset, seconds))
+        picture(voiced(np.asarray(log_mel[row]), found.dataset, seconds))
         for row, seconds in zip(found.shown, clips["seconds"], strict=True)
     ]
     answers = next((v.embedding.answers for v in found.views if v.embedding.answers), None)
@@ -168,95 +149,6 @@ def _view_data(view: View, found: ClipMap) -> dict[str, Any]:
         "suggested": [found.dataset.labels[i] for i in scores.suggested[shown]],
         "distance": np.round(scores.distance[shown], 3).tolist(),
     }
-
-
-def picture(log_mel: NDArray[np.float32]) -> str:
-    """Decibels (n_mels, frames) as base64: rows, columns, then a shade of 4 bits a cell.
-
-    Cells go up the bands and then on in time; what is 70 dB below the loudest is the darkest shade.
-    """
-    small = _averaged(_averaged(log_mel, _ROWS, 0), _COLUMNS, 1)
-    share = np.clip((small - small.max()) / _RANGE_DB + 1, 0, 1)
-    shades = np.rint(share * (_SHADES - 1)).astype(np.uint8).T.ravel()
-    pairs = np.pad(shades, (0, len(shades) % 2)).reshape(-1, 2)
-    packed = (pairs[:, 0] << 4 | pairs[:, 1]).astype(np.uint8)
-    return base64.b64encode(bytes(small.shape) + packed.tobytes()).decode()
-
-
-def _averaged(image: NDArray[np.float32], most: int, axis: int) -> NDArray[np.float32]:
-    """The same image with ``most`` entries along an axis at most, neighbours averaged."""
-    if image.shape[axis] <= most:
-        return image
-    starts = np.linspace(0, image.shape[axis], most, endpoint=False).astype(int)
-    sizes = np.diff(starts, append=image.shape[axis])
-    sums = np.add.reduceat(image, starts, axis=axis)
-    shape = (-1, 1) if axis == 0 else (1, -1)
-    return np.asarray(sums / sizes.reshape(shape), np.float32)
-
-
-def _voiced(log_mel: NDArray[np.float32], dataset: Dataset, seconds: float) -> NDArray[np.float32]:
-    """The frames of (n_mels, frames) that hold the clip, without the silence it was centred in."""
-    features = dataset.features
-    start, end = _place(dataset, seconds)
-    first, last = start // features.hop_length, -(-end // features.hop_length)
-    return log_mel[:, first : max(first + 1, last)]
-
-
-def _place(dataset: Dataset, seconds: float) -> tuple[int, int]:
-    """First and last sample of a clip of this length in its stored window (see pad_to_clip)."""
-    size = dataset.features.clip_samples
-    held = min(size, max(1, round(seconds * dataset.features.sample_rate_hz)))
-    start = (size - held) // 2
-    return start, start + held
-
-
-def _sounds(found: ClipMap, out: Path, sound: Sound) -> list[str]:
-    """For each clip on the map a data URI, a link, or nothing; the foremost outliers first."""
-    position = {int(row): i for i, row in enumerate(found.shown)}
-    foremost = [i for view in found.views for i in view.outliers.foremost(FOREMOST)]
-    order = dict.fromkeys([*(i for i in foremost if i in position), *position])
-    sounds = [""] * len(position)
-    left = sound.most_bytes
-    waveforms = found.dataset.array("waveforms")
-    for row in order:
-        if left > 0:
-            uri = _flac_uri(_heard(waveforms, found.dataset, row), found.dataset)
-            left -= len(uri)
-            if left >= 0:
-                sounds[position[row]] = uri
-                continue
-        sounds[position[row]] = link(found.dataset, row, out, sound.audio_dir or Path())
-    return sounds
-
-
-def _heard(waveforms: NDArray[np.float32], dataset: Dataset, row: int) -> Waveform:
-    start, end = _place(dataset, float(dataset.clips["seconds"].iloc[row]))
-    return np.asarray(waveforms[row, start:end])
-
-
-def _flac_uri(waveform: Waveform, dataset: Dataset) -> str:
-    buffer = io.BytesIO()
-    rate_hz = dataset.features.sample_rate_hz
-    soundfile.write(buffer, np.clip(waveform, -1, 1), rate_hz, format="FLAC", subtype="PCM_16")
-    return f"data:audio/flac;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def link(dataset: Dataset, row: int, out: Path, audio_dir: Path) -> str:
-    """The clip's file as a link relative to the page, with its times; empty when it is not there.
-
-    Whatever the name, the link is a path: it begins with a dot, and its special characters are
-    escaped.
-    """
-    clip = dataset.clips.iloc[row]
-    try:
-        path = (audio_dir / clip["filename"]).resolve()
-        if not path.is_file():
-            return ""
-    except (OSError, ValueError):  # a name that no file can have
-        return ""
-    relative = os.path.relpath(path, out.resolve().parent)
-    times = "" if math.isnan(clip["end"]) else f"#t={clip['start']:g},{clip['end']:g}"
-    return f"./{quote(relative)}{times}"
 
 
 def check_outputs(out: Path, points: Path | None) -> None:

@@ -84,8 +84,9 @@ def embeddings(
 
 
 def line(embedding: Embedding, dataset: Dataset, wrong: Dataset, rows: NDArray[np.int64]) -> str:
-    near = find_neighbours(embedding.vectors)
-    layouts = [lay_out(embedding.vectors, how, SEED) for how in ("tsne", "pca")]
+    near = find_neighbours(embedding.comparable)
+    everything = np.arange(len(dataset.clips))
+    layouts = [lay_out(embedding, everything, how, SEED) for how in ("tsne", "pca")]
     purities = [purity(near, dataset.targets)]
     purities += [purity(find_neighbours(layout), dataset.targets) for layout in layouts]
     order = np.argsort(

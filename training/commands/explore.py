@@ -53,9 +53,11 @@ def map_clips(
     comes from --model or --run, or is the shipped digit model where that fits.
     """
     from data.dataset import open_dataset
-    from training.clip_map import Sources, draw_map, write_points
+    from training.clip_map import draw_map, write_points
     from training.embeddings import EPOCHS_ON_THE_SPOT
-    from training.map_page import Sound, check_outputs, lines, write_page
+    from training.map_media import Sound
+    from training.map_page import check_outputs, lines, write_page
+    from training.map_sources import Sources
     from training.progress import training_progress
 
     opened = open_dataset(dataset)

@@ -20,6 +20,9 @@ def multiply_adds(network: Network, bins: int, frames: int) -> int:
         if isinstance(module, nn.RNNBase):
             steps = inputs[0].shape[0] * inputs[0].shape[1]
             total += steps * sum(p.numel() for p in module.parameters() if p.dim() == 2)
+        elif isinstance(module, nn.ConvTranspose2d):
+            # Each input value is spread over one row of the weights.
+            total += inputs[0].numel() * module.weight[0].numel()
         elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
             # Each output value is one row of the weights times as many inputs.
             total += output.numel() * module.weight[0].numel()

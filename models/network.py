@@ -1,4 +1,4 @@
-"""What every network is: features to an embedding, and a linear layer from there to the labels."""
+"""What every network is: features to an embedding, and a head from there to its output."""
 
 from abc import ABC, abstractmethod
 
@@ -6,18 +6,19 @@ from torch import Tensor, nn
 
 
 class Network(nn.Module, ABC):
-    """Base of the zoo: normalised features (batch, bins, frames) to logits (batch, labels).
+    """Base of the zoo: normalised features (batch, bins, frames) to what its head makes of them.
 
-    ``head`` reads the embedding, so that new labels need a new head only.
+    ``head`` reads the embedding. That of a classifier is one linear layer to logits (batch,
+    labels), so that new labels need a new head only; that of an autoencoder is its decoder.
     """
 
-    head: nn.Linear
+    head: nn.Module
 
     @abstractmethod
     def embed(self, features: Tensor) -> Tensor:
         """The embedding (batch, dim)."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits (batch, labels)."""
-        logits: Tensor = self.head(self.embed(features))
-        return logits
+        """Logits (batch, labels) of a classifier; features (batch, bins, frames) otherwise."""
+        found: Tensor = self.head(self.embed(features))
+        return found

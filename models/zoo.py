@@ -3,22 +3,26 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from data.errors import EarshotError
+from models.autoencoder import Autoencoder, AutoencoderConfig
 from models.bcresnet import BcResNet, BcResNetConfig
 from models.cnn import Cnn, CnnConfig
 from models.crnn import Crnn, CrnnConfig
 from models.network import Network
 from models.tcresnet import TcResNet, TcResNetConfig
 
+Task = Literal["classification", "reconstruction"]
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A network and its options."""
+    """A network, its options, and what it is trained for: to name labels, or to give back."""
 
     network: Callable[[int, int, int, Any], Network]
     config: type
+    task: Task = "classification"
 
 
 ZOO: dict[str, Entry] = {
@@ -26,7 +30,9 @@ ZOO: dict[str, Entry] = {
     "crnn": Entry(Crnn, CrnnConfig),
     "bcresnet": Entry(BcResNet, BcResNetConfig),
     "tcresnet": Entry(TcResNet, TcResNetConfig),
+    "autoencoder": Entry(Autoencoder, AutoencoderConfig, "reconstruction"),
 }
+CLASSIFIERS = tuple(name for name, found in ZOO.items() if found.task == "classification")
 
 
 def entry(name: str) -> Entry:
@@ -38,6 +44,18 @@ def entry(name: str) -> Entry:
     if name not in ZOO:
         raise EarshotError(f"no network is called {name!r}; there are {', '.join(ZOO)}")
     return ZOO[name]
+
+
+def require_classifier(name: str) -> None:
+    """Refuse a network that names no labels.
+
+    Raises:
+        EarshotError: there is no such network, or it is none that classifies.
+    """
+    if entry(name).task != "classification":
+        raise EarshotError(
+            f"{name} names no labels; this needs one that does: {', '.join(CLASSIFIERS)}"
+        )
 
 
 def build(name: str, bins: int, frames: int, n_labels: int, options: Mapping[str, Any]) -> Network:

@@ -159,15 +159,26 @@ class Classifier:
         return self.run(pad_to_clips([w[start : start + size] for w, start in windows], size))
 
     def run(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities (batch, labels) of clips (batch, clip_samples): the session's one call.
+        """Probabilities (batch, labels) of clips (batch, clip_samples).
 
         Raises:
             InferenceError: the graph cannot compute them.
         """
+        return self._run(["probabilities"], clips)[0]
+
+    def embed(self, clips: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities (batch, labels) and embedding (batch, dim) of clips (batch, clip_samples).
+
+        Raises:
+            InferenceError: the graph cannot compute them.
+        """
+        probabilities, embedding = self._run(["probabilities", "embedding"], clips)
+        return probabilities, embedding
+
+    def _run(self, outputs: list[str], clips: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """The session's one call."""
         try:
-            found: NDArray[np.float32] = self.bundle.session.run(
-                ["probabilities"], {"waveform": clips}
-            )[0]
+            found: list[NDArray[np.float32]] = self.bundle.session.run(outputs, {"waveform": clips})
         except ORT_ERRORS as error:
             reason = str(error).splitlines()[0][:300]
             raise InferenceError(f"{self.bundle.path} failed on a batch: {reason}") from error

@@ -21,13 +21,16 @@ SCHEMA_VERSION = 2
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One row of the learning curves; losses are cross-entropies in nats, accuracies fractions."""
+    """One row of the learning curves; losses as ``training.objectives`` has them.
+
+    Accuracies are fractions, and None of a network that names no labels.
+    """
 
     epoch: int
     loss: float
-    accuracy: float
+    accuracy: float | None
     val_loss: float
-    val_accuracy: float
+    val_accuracy: float | None
     seconds: float
 
 
@@ -37,7 +40,7 @@ class Checkpoint:
 
     ``weights`` are those that are measured and released; ``learning`` those that the optimizer
     moves where ``weights`` are their average, else empty. ``calibration`` is that of ``weights`` in
-    a run's best checkpoint, else None.
+    a classifier's best checkpoint, else None.
     """
 
     config: TrainConfig

@@ -7,6 +7,7 @@ import typer
 
 from training.commands.datasets import check, prepare, synth
 from training.commands.demonstrate import demo
+from training.commands.explore import map_clips
 from training.commands.measure import evaluate, report
 from training.commands.models import models_app
 from training.commands.retraining import retrain
@@ -31,4 +32,5 @@ def add_training_commands(app: typer.Typer) -> None:
     """Put the commands on the ``earshot`` command line."""
     for command in _COMMANDS:
         app.command()(command)
+    app.command("map")(map_clips)  # `map` itself is Python's
     app.add_typer(models_app)

@@ -13,7 +13,7 @@ from data.dataset import Dataset
 from data.staging import staged_file
 from models.cost import multiply_adds
 from models.device import Device
-from models.zoo import build, entry, parameter_count
+from models.zoo import build, parameter_count, require_classifier
 from service.classifier import Classifier
 from training.company import ALONE, Company
 from training.config import TrainingError, default_config
@@ -115,7 +115,7 @@ def table(rows: Sequence[Compared]) -> str:
 
 def _check(datasets: Sequence[Dataset], models: Sequence[str]) -> None:
     for model in models:
-        entry(model)
+        require_classifier(model)
     names = [dataset.folder.resolve().name for dataset in datasets]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -114,7 +114,11 @@ _DEFAULTS = {
     "crnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=30),
     "bcresnet": _ROBUST,
     "tcresnet": _ROBUST,
-}
+    "autoencoder": dataclasses.replace(
+        _CLASSIC, features="log_mel", epochs=20, patience=20, batch_size=32, learning_rate=1e-2,
+        schedule="one-cycle",
+    ),
+}  # fmt: skip
 
 
 def default_config(model: str) -> TrainConfig:

@@ -13,6 +13,7 @@ from data.dataset import Dataset
 from data.folds import Fold, speaker_folds
 from data.staging import staged_file
 from models.device import Device
+from models.zoo import require_classifier
 from training.company import ALONE, Company
 from training.config import TrainConfig
 from training.metrics import wilson_interval
@@ -85,9 +86,11 @@ def cross_validate(
     number and how many there are, and returns who hears of its epochs.
 
     Raises:
+        EarshotError: the network names no labels.
         SplitError: the folds cannot be drawn.
         TrainingError: a fold cannot be trained, or ``out`` holds runs with other settings.
     """
+    require_classifier(config.model)
     labels, speakers = dataset.clips["label"].tolist(), dataset.clips["speaker"].tolist()
     folds = speaker_folds(labels, speakers, n_folds)
     results: list[FoldResult] = []

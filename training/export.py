@@ -18,6 +18,7 @@ from data.staging import staged_file
 from models.bundle import open_bundle, open_session
 from models.metadata import Golden, ModelMetadata
 from models.pipeline import WaveformClassifier
+from models.zoo import require_classifier
 from training.calibration import Calibration
 from training.checkpoint import BEST, Checkpoint, load_checkpoint, rebuild_network
 from training.report import METRICS
@@ -51,10 +52,12 @@ def export(run: Path, out: Path) -> Exported:
 
     Raises:
         TrainingError: the run has no usable checkpoint.
+        EarshotError: the run is of a network that names no labels.
         ExportError: PyTorch and ONNX Runtime differ by more than 1e-4.
         OutputError: ``out`` cannot be written.
     """
     checkpoint = load_checkpoint(run / BEST)
+    require_classifier(checkpoint.config.model)
     model = WaveformClassifier(
         checkpoint.features,
         checkpoint.config.features,

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from data.augment import UNCHANGED, Recipe
 from data.dataset import Dataset
@@ -28,7 +26,6 @@ from training.batches import (
     augmented_waveforms,
     stored_features,
 )
-from training.calibration import calibrate
 from training.checkpoint import (
     BEST,
     LAST,
@@ -41,6 +38,7 @@ from training.checkpoint import (
 from training.company import ALONE, Company
 from training.config import TrainConfig, TrainingError
 from training.learner import Learner
+from training.objectives import objective_of
 
 
 @dataclass(frozen=True)
@@ -98,12 +96,13 @@ def fit(
     resumed_after = len(checkpoint.history)
     val = stored_features(dataset, config.features, "val", place)
     val_as_trained = _as_trained(dataset, val, config, place)
+    objective = objective_of(config.model)
     learner = Learner.at(checkpoint, place)
     while not _finished(checkpoint):
         epoch = len(checkpoint.history) + 1
         began = time.perf_counter()
         loss, accuracy = learner.train_epoch(train, config, epoch, on_batch)
-        val_loss, val_accuracy = measure(learner.released, val)
+        val_loss, val_accuracy = objective.measure(learner.released, val)
         if not np.isfinite(loss) or not np.isfinite(val_loss):
             raise TrainingError(
                 f"the loss of epoch {epoch} is {loss}; lower --learning-rate "
@@ -114,29 +113,12 @@ def fit(
         )
         checkpoint = learner.checkpoint(checkpoint, record)
         if checkpoint.best is record:
-            calibration = calibrate(*predict_logits(learner.released, val_as_trained))
+            calibration = objective.calibrate(learner.released, val_as_trained)
             save_checkpoint(run / BEST, replace(checkpoint, calibration=calibration))
         save_checkpoint(run / LAST, checkpoint)
         on_epoch(record)
     best = replace(load_checkpoint(run / BEST), history=checkpoint.history)
     return FitResult(rebuild_network(best), best, str(place), resumed_after)
-
-
-def measure(model: NormalisedNetwork, batches: StoredFeatures) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy, without dropout."""
-    logits, targets = map(torch.from_numpy, predict_logits(model, batches))
-    accuracy = (logits.argmax(1) == targets).double().mean()
-    return float(functional.cross_entropy(logits, targets)), float(accuracy)
-
-
-def predict_logits(
-    model: NormalisedNetwork, batches: StoredFeatures
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Logits (clips, labels) without dropout, and targets (clips,)."""
-    model.eval()
-    with torch.inference_mode():
-        logits = [model(features).cpu() for features, _ in batches.in_order()]
-    return torch.cat(logits).numpy(), batches.targets.cpu().numpy()
 
 
 def _as_trained(

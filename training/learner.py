@@ -8,12 +8,12 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from models.pipeline import NormalisedNetwork
 from training.batches import Batches
 from training.checkpoint import Checkpoint, EpochRecord, rebuild_network
 from training.config import TrainConfig
+from training.objectives import Judged, objective_of
 
 WARM_UP_SHARE = 0.15
 # One-cycle starts at a 25th of the peak and ends near nothing (arXiv:1708.07120, as in PyTorch).
@@ -52,8 +52,11 @@ class Learner:
         config: TrainConfig,
         epoch: int,
         on_batch: Callable[[int, int, int], None],
-    ) -> tuple[float, float]:
-        """One pass over the training clips; mean loss and accuracy, as they were while learning."""
+    ) -> tuple[float, float | None]:
+        """One pass over the training clips; mean loss and accuracy, as they were while learning.
+
+        The accuracy is None where no clip has an answer.
+        """
         seed = config.seed * 1_000_003 + epoch
         torch.manual_seed(seed)  # dropout
         self.network.train()
@@ -61,11 +64,13 @@ class Learner:
         loss_sum, right, answerable = torch.zeros(()), torch.zeros(()), torch.zeros(())
         for done, (features, targets) in enumerate(train.shuffled(config.batch_size, seed), 1):
             step = (epoch - 1) * n_batches + done
-            loss, hits, words = self._step(features, targets, config, step, n_batches)
-            loss_sum, right = loss_sum.to(loss) + loss * len(targets), right.to(hits) + hits
-            answerable = answerable.to(words) + words
+            found = self._step(features, targets, config, step, n_batches)
+            loss_sum = loss_sum.to(found.loss) + found.loss * len(targets)
+            right = right.to(found.right) + found.right
+            answerable = answerable.to(found.answerable) + found.answerable
             on_batch(epoch, done, n_batches)
-        return float(loss_sum) / len(train), float(right) / max(1.0, float(answerable))
+        accuracy = float(right) / float(answerable) if answerable else None
+        return float(loss_sum) / len(train), accuracy
 
     def checkpoint(self, before: Checkpoint, record: EpochRecord) -> Checkpoint:
         """The checkpoint after one more epoch."""
@@ -80,24 +85,21 @@ class Learner:
 
     def _step(
         self, features: Tensor, targets: Tensor, config: TrainConfig, step: int, n_batches: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Learn from one batch; its mean loss, how many were right, and how many have a label."""
+    ) -> Judged:
+        """Learn from one batch."""
         rate = learning_rate(config, step, config.epochs * n_batches)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        logits = self.network(features)
-        loss = functional.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
+        judged = objective_of(config.model).judge(self.network, features, targets, config)
+        judged.loss.backward()  # type: ignore[no-untyped-call]
         if math.isfinite(config.max_gradient_norm):
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_gradient_norm)
         self.optimizer.step()
         if self.released is not self.network:
             decay = min(config.averaging, step / (step + _AVERAGING_RAMP_STEPS))
             _average(self.released, self.network, decay)
-        has_label = targets.amax(1) > targets.amin(1)
-        right = (logits.detach().argmax(1) == targets.argmax(1)) & has_label
-        return loss.detach(), right.sum(), has_label.sum()
+        return replace(judged, loss=judged.loss.detach())
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,25 +19,28 @@ _MAX_WRITTEN_CELLS = 20 * 20
 
 
 def plot_learning_curves(history: Sequence[EpochRecord], path: Path) -> None:
-    """Loss and accuracy over epochs, training beside validation, the best epoch marked."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
+    """Loss over epochs, and accuracy where there is one; the best epoch marked."""
+    known = history[0].val_accuracy is not None
+    figure = Figure(figsize=(10 if known else 5.5, 4), layout="constrained")
+    panels: Any = figure.subplots(1, 1 + known, squeeze=False)[0]
     epochs = [record.epoch for record in history]
     best = min(history, key=lambda record: record.val_loss).epoch
-    curves = (
-        (loss, "cross-entropy (nats)", [r.loss for r in history], [r.val_loss for r in history]),
-        (accuracy, "accuracy", [r.accuracy for r in history], [r.val_accuracy for r in history]),
-    )
-    for axes, name, training, validation in curves:
-        axes.plot(epochs, training, color=TRAINING_COLOUR, label="training (with dropout)")
+    loss = "cross-entropy (nats)" if known else "mean squared error"
+    curves = [
+        (loss, [r.loss for r in history], [r.val_loss for r in history]),
+        ("accuracy", [r.accuracy for r in history], [r.val_accuracy for r in history]),
+    ]
+    for axes, (name, training, validation) in zip(panels, curves, strict=False):
+        axes.plot(epochs, training, color=TRAINING_COLOUR, label="training (as it learns)")
         axes.plot(epochs, validation, color=VALIDATION_COLOUR, label="validation")
         axes.axvline(best, color="0.6", linestyle=":", label=f"best: epoch {best}")
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-    loss.set_yscale("log")
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
+    panels[0].set_yscale("log")
+    if known:
+        panels[1].yaxis.set_major_formatter(PercentFormatter(1.0))
     _save(figure, path)
 
 

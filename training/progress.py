@@ -26,10 +26,14 @@ def describe(record: "EpochRecord", epochs: int) -> str:
     """One epoch in one line."""
     return (
         f"epoch {record.epoch:>3}/{epochs}"
-        f"  loss {record.loss:.4f}  accuracy {100 * record.accuracy:5.1f} %"
-        f"  validation loss {record.val_loss:.4f}  accuracy {100 * record.val_accuracy:5.1f} %"
+        f"  loss {record.loss:.4f}{_accuracy(record.accuracy)}"
+        f"  validation loss {record.val_loss:.4f}{_accuracy(record.val_accuracy)}"
         f"  {record.seconds:.1f} s"
     )
+
+
+def _accuracy(accuracy: float | None) -> str:
+    return "" if accuracy is None else f"  accuracy {100 * accuracy:5.1f} %"
 
 
 @contextlib.contextmanager

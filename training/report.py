@@ -1,7 +1,9 @@
-"""What a finished run leaves beside its checkpoints: metrics.json and two pictures."""
+"""What a finished run leaves beside its checkpoints: metrics.json and its pictures."""
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,31 @@ import torch
 
 from data.dataset import Dataset
 from data.staging import staged_file
-from models.zoo import parameter_count
+from models.autoencoder import levelled
+from models.zoo import entry, parameter_count
 from training.batches import EVALUATION_BATCH
 from training.fit import FitResult
 from training.metrics import Metrics, compute_metrics
+from training.objectives import reconstruction_error
 from training.plots import plot_confusion, plot_learning_curves
 
 METRICS, CURVES, CONFUSION = "metrics.json", "curves.png", "confusion.png"
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """How well clips come out of an autoencoder.
+
+    ``reconstruction_error`` is the mean squared error in squared standard deviations of a bin,
+    ``explained_variance`` the share of what tells the clips apart that is given back.
+    """
+
+    clips: int
+    reconstruction_error: float
+    explained_variance: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
 
 
 def write_report(dataset: Dataset, run: Path, result: FitResult) -> dict[str, Any]:
@@ -25,8 +45,10 @@ def write_report(dataset: Dataset, run: Path, result: FitResult) -> dict[str, An
     The test part is used here, once, after everything was chosen. Returns what metrics.json holds.
     """
     checkpoint = result.checkpoint
+    classifies = entry(checkpoint.config.model).task == "classification"
+    measure = measure_split if classifies else measure_reconstruction
     parts = {
-        split: measure_split(dataset, result, split)
+        split: measure(dataset, result, split)
         for split in ("val", "test")
         if len(dataset.rows(split))
     }
@@ -48,23 +70,46 @@ def write_report(dataset: Dataset, run: Path, result: FitResult) -> dict[str, An
         staging.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", "utf-8")
     plot_learning_curves(checkpoint.history, run / CURVES)
     shown = "test" if "test" in parts else "val"
-    clips = f"{parts[shown].clips} {shown} clips ({dataset.split_mode} split)"
-    title = f"{checkpoint.config.model}, {clips}"
-    plot_confusion(parts[shown].confusion, dataset.labels, title, run / CONFUSION)
+    if isinstance(found := parts[shown], Metrics):
+        clips = f"{found.clips} {shown} clips ({dataset.split_mode} split)"
+        title = f"{checkpoint.config.model}, {clips}"
+        plot_confusion(found.confusion, dataset.labels, title, run / CONFUSION)
     return metrics
 
 
 def measure_split(dataset: Dataset, result: FitResult, split: str) -> Metrics:
     """Metrics of the best epoch's network on the stored features of one split."""
     rows = dataset.rows(split)
-    features = dataset.array(result.checkpoint.config.features)
     guesses: list[int] = []
     with torch.inference_mode():
-        for start in range(0, len(rows), EVALUATION_BATCH):
-            batch = np.ascontiguousarray(features[rows[start : start + EVALUATION_BATCH]])
-            guesses += result.network(torch.from_numpy(batch)).argmax(1).tolist()
+        for batch in _batches(dataset, result, split):
+            guesses += result.network(batch).argmax(1).tolist()
     clips = dataset.clips.iloc[rows]
     predicted = [dataset.labels[i] for i in guesses]
     return compute_metrics(
         clips["label"].tolist(), predicted, clips["speaker"].tolist(), dataset.labels
     )
+
+
+def measure_reconstruction(dataset: Dataset, result: FitResult, split: str) -> Reconstructed:
+    """How well the best epoch's autoencoder gives back the clips of one split."""
+    n_clips, errors = len(dataset.rows(split)), 0.0
+    total, squares = torch.zeros(()), torch.zeros(())
+    with torch.inference_mode():
+        for batch in _batches(dataset, result, split):
+            errors += float(reconstruction_error(result.network, batch).sum())
+            wanted = levelled(result.network.normalise(batch)).double()
+            total, squares = total + wanted.sum(dim=0), squares + wanted.square().sum(dim=0)
+    variance = float((squares / n_clips - (total / n_clips).square()).mean())
+    error = errors / n_clips
+    return Reconstructed(n_clips, error, 1 - error / variance if variance > 0 else 0.0)
+
+
+def _batches(dataset: Dataset, result: FitResult, split: str) -> Iterator[torch.Tensor]:
+    """The stored features (batch, bins, frames) of one split, in its order."""
+    rows = dataset.rows(split)
+    features = dataset.array(result.checkpoint.config.features)
+    for start in range(0, len(rows), EVALUATION_BATCH):
+        yield torch.from_numpy(
+            np.ascontiguousarray(features[rows[start : start + EVALUATION_BATCH]])
+        )

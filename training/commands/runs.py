@@ -15,16 +15,22 @@ def train(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     model: Annotated[
-        str | None, typer.Option(help="cnn, crnn, bcresnet or tcresnet. (default: cnn)")
+        str | None,
+        typer.Option(help="cnn, crnn, bcresnet, tcresnet or autoencoder. (default: cnn)"),
     ] = None,
     features: Annotated[
         Literal["mfcc", "log_mel"] | None,
         typer.Option(help="What the network sees. (default: what suits it best)"),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs at most. (default: cnn 150, crnn 30, the others 40)")
+        int | None,
+        typer.Option(
+            help="Epochs at most. (default: cnn 150, crnn 30, autoencoder 20, the others 40)"
+        ),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Clips a step. (default: 64)")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Clips a step. (default: autoencoder 32, the others 64)")
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Of Adam, at its peak. (default: what suits the network)")
     ] = None,
@@ -58,7 +64,10 @@ def train(
         bool, typer.Option("--resume", help="Go on with a run that was stopped.")
     ] = False,
 ) -> None:
-    """Train a network on a dataset; leaves checkpoints, metrics, curves and a confusion matrix."""
+    """Train a network on a dataset; leaves checkpoints, metrics, curves and a confusion matrix.
+
+    autoencoder learns what clips sound like and no labels: it serves `earshot map`.
+    """
     from data.dataset import open_dataset
     from training.company import open_company
     from training.progress import training_progress
@@ -132,7 +141,8 @@ def compare(
     ],
     out: Annotated[Path, typer.Option(help="Folder for all runs; finished ones are kept.")],
     models: Annotated[
-        str | None, typer.Option(help="Networks, comma-separated; all of them without it.")
+        str | None,
+        typer.Option(help="Networks, comma-separated; all that classify without it."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of each run, at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and dropout.")] = None,
@@ -145,13 +155,13 @@ def compare(
     import dataclasses
 
     from data.dataset import open_dataset
-    from models.zoo import ZOO
+    from models.zoo import CLASSIFIERS
     from training.company import open_company
     from training.compare import compare as compare_networks
     from training.compare import table
     from training.progress import TrainingProgress, describe
 
-    names = list(ZOO) if models is None else [name.strip() for name in models.split(",")]
+    names = list(CLASSIFIERS) if models is None else [name.strip() for name in models.split(",")]
     given = {name: v for name, v in (("epochs", epochs), ("seed", seed)) if v is not None}
 
     def on_run(name: str, number: int, count: int, of_epochs: int) -> TrainingProgress:
@@ -190,15 +200,21 @@ def export(
 def _tell_trained(metrics: dict[str, Any], run: Path) -> None:
     part = "test" if metrics["test"] else "validation"
     found = metrics[part]
-    low, high = (100 * bound for bound in found["accuracy_ci95"])
     typer.echo(
         f"{run}: {metrics['model']} on {metrics['features']}, "
         f"{metrics['parameters']:,} parameters, "
         f"best epoch {metrics['best_epoch']} of {metrics['epochs']}, "
         f"{metrics['training_seconds']:.0f} s on {metrics['device']}"
     )
-    typer.echo(
-        f"{part} accuracy {100 * found['accuracy']:.2f} % ({low:.1f} to {high:.1f}), "
-        f"{found['clips']} clips, {metrics['split_mode']} split"
-    )
+    typer.echo(f"{part} {_quality(found)}, {found['clips']} clips, {metrics['split_mode']} split")
     sys.stdout.flush()
+
+
+def _quality(found: dict[str, Any]) -> str:
+    if "accuracy" not in found:
+        return (
+            f"reconstruction error {found['reconstruction_error']:.4f} "
+            f"({100 * found['explained_variance']:.1f} % of the variance explained)"
+        )
+    low, high = (100 * bound for bound in found["accuracy_ci95"])
+    return f"accuracy {100 * found['accuracy']:.2f} % ({low:.1f} to {high:.1f})"

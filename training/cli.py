@@ -7,6 +7,7 @@ import typer
 
 from training.commands.datasets import check, prepare, synth
 from training.commands.demonstrate import demo
+from training.commands.labels import labels
 from training.commands.measure import evaluate, report
 from training.commands.runs import compare, crossval, export, train
 
@@ -28,3 +29,4 @@ def add_training_commands(app: typer.Typer) -> None:
     """Put the commands on the ``earshot`` command line."""
     for command in _COMMANDS:
         app.command()(command)
+    app.add_typer(labels)

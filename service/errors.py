@@ -19,6 +19,7 @@ STATUS_BY_CODE = {
     "unauthorized": 401,
     "forbidden": 403,
     "too_slow": 408,
+    "label_not_offered": 422,
     "too_large": 413,
     "too_long": 413,
     "too_many_files": 413,

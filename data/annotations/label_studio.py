@@ -2,7 +2,7 @@
 
 A task is ``{"data": {"audio": ...}, "annotations": [...]}``; an annotation has a ``result`` for
 each control: choices for the whole recording, labels for a region, in seconds. Before version 1
-the annotations were called completions. Sources: Label Studio's documentation, "Export annotations",
+the annotations were called completions. Sources: its documentation, "Export annotations",
 "Import pre-annotated data", and the tags Audio, Choices and Labels.
 """
 

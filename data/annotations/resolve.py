@@ -114,6 +114,6 @@ def refuse_disputes(disputed: Sequence[Lost]) -> None:
         [f"{d.where}: {d.label!r}, but {d.kept_where}: {d.kept_label!r}" for d in disputed]
     )
     raise AnnotationError(
-        f"{len(disputed)} disagreements, and nothing was written; mend them, or choose --resolve "
-        f"latest, majority or first:\n{told}"
+        "people disagree, and nothing was written; mend the labels, or choose --resolve latest, "
+        f"majority or first:\n{told}"
     )

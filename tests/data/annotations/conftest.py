@@ -41,7 +41,8 @@ def wholes(recordings: Path) -> list[Annotation]:
     """A label of each recording, with all that is known of one."""
     return [
         Annotation(
-            name, recordings / name, label, speaker=f"s {n % 3}", split=("train", "test", "")[n % 3],
+            name, recordings / name, label, speaker=f"s {n % 3}",
+            split=("train", "test", "")[n % 3],
             provenance=Provenance("raven:x.txt", f"ann{n % 2}", "2026-01-02T03:04:05Z", str(n)),
         )
         for n, (name, label) in enumerate(AWKWARD)

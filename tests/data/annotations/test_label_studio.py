@@ -133,7 +133,13 @@ ANN, BOB, CAT = (
         ([ANN | {"honeypot": True}, BOB], "error", "a", 1, "ground truth"),
         ([ANN, BOB | {"was_cancelled": True}], "latest", "a", 0, ""),
         ([BOB, CAT], "error", "b", 0, ""),
-        ([by(1, "x", "nonsense"), by(2, "y", "")], "latest", "y", 1, "last in order of equal times"),
+        (
+            [by(1, "x", "nonsense"), by(2, "y", "")],
+            "latest",
+            "y",
+            1,
+            "last in order of equal times",
+        ),
         ([by(1, [(0, 1, "x")]), by(2, [(0, 1, "x"), (2, 3, "y")])], "first", "x", 1, "first"),
     ],
 )
@@ -148,7 +154,7 @@ def test_of_several_annotators_the_rule_decides_and_the_losers_are_told(
 
 def test_disagreements_stop_everything_where_that_is_asked_for(folder: Path) -> None:
     tasks = [task("a.wav", ANN, BOB), task("old.wav", BOB, CAT), task("old.wav", ANN)]
-    with pytest.raises(AnnotationError, match="(?s)nothing was written.*'b'"):
+    with pytest.raises(AnnotationError, match=r"(?s)nothing was written.*'b'"):
         read(folder, tasks[:2], "error")
     with pytest.raises(AnnotationError, match=r"(?s)task 2.*'a'.*task 1.*'b'"):
         read(folder, tasks[1:], "error")
@@ -254,7 +260,21 @@ def test_no_damage_of_an_export_ends_in_anything_but_problems(folder: Path) -> N
     """Values of every kind in every place of a good export, with a fixed seed."""
     random_ = random.Random(3)
     whole = [task("a.wav", ANN, by(4, [(0, 1, "x")])), task("old.wav", BOB)]
-    odd = [None, True, 0, -1.5, 10**30, "", "x", [], [[]], {}, {"start": []}, float("nan"), "\ud83d"]
+    odd = [
+        None,
+        True,
+        0,
+        -1.5,
+        10**30,
+        "",
+        "x",
+        [],
+        [[]],
+        {},
+        {"start": []},
+        float("nan"),
+        "\ud83d",
+    ]
 
     def damaged(value: object) -> object:
         if random_.random() < 0.08:
@@ -263,14 +283,15 @@ def test_no_damage_of_an_export_ends_in_anything_but_problems(folder: Path) -> N
             return {key: damaged(part) for key, part in value.items()}
         return [damaged(part) for part in value] if isinstance(value, list) else value
 
-    taken = 0
+    taken, refused = 0, 0
     for form in ("label-studio", "label-studio-min"):
         for _ in range(400):
             try:
                 taken += len(read(folder, damaged(whole), form=form).annotations)
-            except AnnotationError as error:
-                assert str(error)
+            except AnnotationError:
+                refused += 1
     assert taken > 100
+    assert refused > 10
 
 
 MIN = {"audio": "a.wav", "id": 1, "annotator": 4, "updated_at": "2026-01-01T00:00:00Z"}
@@ -296,7 +317,11 @@ def test_json_min(
 @pytest.mark.parametrize(
     ("fields", "columns", "told"),
     [
-        ({"word": "seven", "mood": "good"}, (), "--label-column; it has 'mood', 'word'|'word', 'mood'"),
+        (
+            {"word": "seven", "mood": "good"},
+            (),
+            "--label-column; it has 'mood', 'word'|'word', 'mood'",
+        ),
         ({"word": "seven"}, ("label",), "no field 'label'; it has"),
     ],
 )

@@ -49,12 +49,14 @@ def test_labels_come_back_as_they_were(
     assert detect(out) == form
     back = read_sources([out], Reading(audio_dir=recordings))
     assert back.problems == []
-    # Each file of tracks has its own place in the order, and Label Studio a task for each recording.
+    # A file of tracks has its own place in the order, and a recording its task.
     assert sorted(map(said, back.annotations), key=str) == sorted(
         map(said, written.annotations), key=str
     )
     if form.startswith("label-studio"):
-        expected = [in_full(replace(a, provenance=_known(a, out, form))) for a in written.annotations]
+        expected = [
+            in_full(replace(a, provenance=_known(a, out, form))) for a in written.annotations
+        ]
         assert [in_full(a) for a in back.annotations] == expected
 
 
@@ -79,7 +81,10 @@ def test_folders_hold_the_recordings(
     names = {p.name for p in out.iterdir()}
     assert {"%2E%2E", "%43%4F%4E", "a%252Fb", "50%25", "é%2Fö"} <= names
     assert not any(set('\\:*?"<>|') & set(name) for name in names)
-    assert {p.name for p in (out / "{%22choices%22%3A [%22x%22]}").iterdir()} == {"a.wav", "a-2.wav"}
+    assert {p.name for p in (out / "{%22choices%22%3A [%22x%22]}").iterdir()} == {
+        "a.wav",
+        "a-2.wav",
+    }
     index = read_table(out / "exported.csv")
     assert [a.provenance for a in index.annotations] == [a.provenance for a in twice]
     linked = {path.stat().st_nlink > 1 for path in out.rglob("*.wav")}

@@ -25,7 +25,14 @@ def seen(found: Found) -> list[tuple[str, str, float | None, float | None]]:
 
 def test_an_audacity_track_with_all_that_a_track_may_hold(folder: Path) -> None:
     track = folder / "night.txt"
-    lines = ["0,1\t0,2\ta b", "\\\t100.0\t200.0", "", "0.3\t0.3\tpoint", "0.3\t0.4", "0\t0.5\twhole"]
+    lines = [
+        "0,1\t0,2\ta b",
+        "\\\t100.0\t200.0",
+        "",
+        "0.3\t0.3\tpoint",
+        "0.3\t0.4",
+        "0\t0.5\twhole",
+    ]
     track.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
     found = read_sources([track], Reading())
     assert seen(found) == [
@@ -79,14 +86,20 @@ def test_a_raven_table_whose_labels_are_not_certain(folder: Path) -> None:
 
 def test_a_raven_table_of_several_files_counts_from_each(folder: Path) -> None:
     table = folder / "all.txt"
-    rows = ["1\tS\t0.1\t0.2\tC:\\x\\night.wav\t0.1\towl", "2\tS\t0.6\t0.8\tsub/day.wav\t0.1\tcat",
-            "3\tS\t0.6\t0.8\t/x/gone.wav\t0.1\tdog", "4\tS\t0.6\t0.8\tsub/day.wav\t0.2\t"]  # fmt: skip
+    rows = [
+        "1\tS\t0.1\t0.2\tC:\\x\\night.wav\t0.1\towl",
+        "2\tS\t0.6\t0.8\tsub/day.wav\t0.1\tcat",
+        "3\tS\t0.6\t0.8\t/x/gone.wav\t0.1\tdog",
+        "4\tS\t0.6\t0.8\tsub/day.wav\t0.2\t",
+    ]
     header = f"{HEADER}\tBegin Path\tFile Offset (s)\tWho\n"
     table.write_text(header + "\n".join(rows), encoding="utf-8")
     found = read_sources([table], Reading())
     assert seen(found) == [("night.wav", "owl", 0.1, 0.2), ("day.wav", "cat", 0.1, 0.3)]
     assert [p.code for p in (*found.problems, *found.skipped)] == ["gone", "unlabelled"]
-    table.write_text(header + "\n".join(rows[:2]).replace("\t0.1\tcat", "\t\tcat"), encoding="utf-8")
+    table.write_text(
+        header + "\n".join(rows[:2]).replace("\t0.1\tcat", "\t\tcat"), encoding="utf-8"
+    )
     [problem] = read_sources([table], Reading()).problems
     assert problem.code == "cumulative_times"
     assert "File Offset (s)" in problem.message

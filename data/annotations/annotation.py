@@ -141,6 +141,8 @@ def check(annotation: Annotation) -> Annotation | Problem:
     """The annotation with its texts trimmed and its times to the microsecond, or what is wrong."""
     label, speaker = annotation.label.strip(), annotation.speaker.strip()
     split = annotation.split.strip().lower()
+    if (name := _bad_name(annotation.path)) is not None:
+        return Problem(annotation.where, "bad_name", name)
     if not label:
         return Problem(annotation.where, "no_label", "the label is empty")
     for name, text in (("label", label), ("speaker", speaker)):
@@ -152,6 +154,17 @@ def check(annotation: Annotation) -> Annotation | Problem:
         return Problem(annotation.where, "bad_split", reason)
     trimmed = replace(annotation, label=label, speaker=speaker, split=split)
     return _with_times(trimmed)
+
+
+def _bad_name(path: Path) -> str | None:
+    """Why a labels CSV cannot name a file."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return "the name is not UTF-8; rename the file"
+    if path.name != path.name.strip():
+        return "the name begins or ends with a space, which a CSV loses; rename the file"
+    return None
 
 
 def _with_times(annotation: Annotation) -> Annotation | Problem:
@@ -192,6 +205,11 @@ def absolute(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
+def _one_printable_line(text: str) -> str:
+    """Names of files are from outside: no line ends, and nothing that steers a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def plain(value: Any) -> str:
     """Any value of a foreign file as one printable line; empty for what is no text or number."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -200,12 +218,12 @@ def plain(value: Any) -> str:
         text = str(value).strip()
     except ValueError:  # an integer of thousands of digits
         return ""
-    return "".join(c if c.isprintable() else "?" for c in text[:_MAX_PROVENANCE_CHARACTERS])
+    return _one_printable_line(text[:_MAX_PROVENANCE_CHARACTERS])
 
 
 def listed(items: Sequence[object], most: int = MAX_REPORTED_PROBLEMS) -> str:
     """A line for each of at most so many, and how many more there are."""
-    lines = [str(item) for item in items[:most]]
+    lines = [_one_printable_line(str(item)) for item in items[:most]]
     if len(items) > most:
-        lines.append(f"... and {len(items) - most} more (--json lists all)")
+        lines.append(f"... and {len(items) - most} more")
     return "\n".join(lines)

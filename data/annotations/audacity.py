@@ -4,10 +4,11 @@ Source: the Audacity manual, "Importing and Exporting Labels". A line that begin
 is the frequency range of the one before.
 """
 
+import math
 from pathlib import Path
 
 from data.annotations.annotation import Annotation, Found, Problem, Provenance, seconds_of
-from data.annotations.tracks import AudioFolder, one_line, read_text, track_files
+from data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
 
 SUFFIX = ".txt"
 FORMAT = "audacity"
@@ -22,7 +23,7 @@ def looks_like_track(first_line: str) -> bool:
     """Whether a file's first line is one of a label track."""
     cells = first_line.split("\t")
     numbers = [seconds_of(cell) for cell in cells[:2]]
-    return len(cells) in (2, 3) and len(numbers) == 2 and all(n == n for n in numbers)  # noqa: PLR0124
+    return len(cells) in (2, 3) and len(numbers) == 2 and not any(map(math.isnan, numbers))
 
 
 def read_tracks(source: Path, audio_dir: Path | None) -> Found:
@@ -34,7 +35,7 @@ def read_tracks(source: Path, audio_dir: Path | None) -> Found:
     found = Found()
     audio = AudioFolder(source, audio_dir)
     for track in track_files(source, SUFFIX):
-        lines = read_text(track).splitlines()
+        lines = text_lines(track)
         path = audio.of_track(track, SUFFIX)
         if isinstance(path, Problem):
             found.problems.append(path)

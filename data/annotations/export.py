@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TextIO, get_args
+from typing import TextIO, get_args
 
 from data.annotations import audacity, folders, raven
 from data.annotations import label_studio_export as studio
@@ -15,19 +15,17 @@ from data.annotations.annotation import (
     Found,
     Problem,
     absolute,
-    listed,
-)  # fmt: skip
+)
+from data.annotations.choices import ExportFormat
 from data.annotations.folders import INDEX
 from data.annotations.sound import length_and_rate
 from data.annotations.table import refuse_existing, write_rows
+from data.annotations.telling import refuse_problems
 from data.annotations.tracks import track_place
 from data.audio import AudioError
 from data.containers import AUDIO_SUFFIXES
 from data.staging import staged_file, staged_folder
 
-ExportFormat = Literal[
-    "label-studio", "label-studio-min", "label-studio-csv", "audacity", "raven", "folders"
-]
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 TRACKS = ("audacity", "raven")
 
@@ -73,25 +71,6 @@ def _write_studio(
         studio.write_min(annotations, folder, file)
     else:
         studio.write_csv(annotations, folder, file, "\t" if suffix.lower() == ".tsv" else ",")
-
-
-def refuse_problems(found: Found, *, skip_bad: bool) -> None:
-    """Stop where something cannot be used and is not to be left out, or nothing is left.
-
-    Raises:
-        AnnotationError: all problems.
-    """
-    problems = found.problems
-    if problems and not skip_bad:
-        raise AnnotationError(
-            f"{len(problems)} labels cannot be used and nothing was written; mend them, or leave "
-            f"them out with --skip-bad:\n{listed(problems)}"
-        )
-    if not found.annotations:
-        told = listed(problems or found.skipped)
-        raise AnnotationError(
-            f"no label is left, and nothing was written{':' * bool(told)}\n{told}".strip()
-        )
 
 
 def common_folder(annotations: Sequence[Annotation]) -> Path:
@@ -163,10 +142,11 @@ def _export_folders(found: Found, out: Path, *, skip_bad: bool, hard_links: bool
     put: Callable[[Path, Path], object] = _link if hard_links else shutil.copyfile
     with staged_folder(out, INDEX) as staging:
         copies = []
+        for name in {folders.folder_name(annotation.label) for annotation in whole.annotations}:
+            (staging / name).mkdir()  # fails where the file system takes two names for one
         for annotation in whole.annotations:
-            place = _free_place(
-                staging / folders.folder_name(annotation.label), annotation.path.name
-            )
+            folder = staging / folders.folder_name(annotation.label)
+            place = _free_place(folder, annotation.path.name)
             put(annotation.path.resolve(), place)
             copies.append(replace(annotation, path=place))
         write_rows(copies, staging / INDEX, staging)
@@ -195,7 +175,6 @@ def _link(path: Path, place: Path) -> None:
 
 def _free_place(folder: Path, name: str) -> Path:
     """A name of its own in the folder: those of other recordings are kept apart by a number."""
-    folder.mkdir(exist_ok=True)
     place, number = folder / name, 1
     while place.exists():
         number += 1

@@ -21,10 +21,11 @@ from data.annotations.annotation import (
     Provenance,
     plain,
     seconds_of,
-)  # fmt: skip
+)
+from data.annotations.choices import Rule
 from data.annotations.json_files import read_objects
 from data.annotations.locate import is_of_label_studio, locate_all, plain_reference
-from data.annotations.resolve import Opinion, Rule, choose, refuse_disputes
+from data.annotations.resolve import Opinion, choose, refuse_disputes
 from data.containers import AUDIO_SUFFIXES
 
 FORMAT = "label-studio"
@@ -171,7 +172,7 @@ def collect(
     Raises:
         AnnotationError: controls that are not certain; disagreements under ``error``.
     """
-    wanted = set(controls or _only_controls(tasks))
+    wanted = _wanted_controls(tasks, controls)
     references = {task.where: _reference(task.data) for task in tasks}
     places = dict(locate_all(sorted({r for r in references.values() if r}), folder))
     disputed: list[Lost] = []
@@ -204,8 +205,7 @@ def _add_settled(
         if _answer(opinion) == _answer(kept):
             continue
         lost = Lost(
-            f"{task.where}, {opinion.provenance.annotator or 'an annotator'}", _shown(opinion),
-            kept.provenance.annotator or "another", _shown(kept), choice.why,
+            f"{task.where}, {_who(opinion)}", _shown(opinion), _who(kept), _shown(kept), choice.why,
         )  # fmt: skip
         (disputed if choice.disputed else found.lost).append(lost)
     for heard in kept.heard:
@@ -231,20 +231,25 @@ def _answer(opinion: Opined) -> frozenset[tuple[Any, ...]]:
     return frozenset((h.labels, str(h.start_seconds), str(h.end_seconds)) for h in opinion.heard)
 
 
+def _who(opinion: Opined) -> str:
+    return f"annotator {opinion.provenance.annotator or 'without a name'}"
+
+
 def _shown(opinion: Opined) -> str:
     first = ", ".join(opinion.heard[0].labels)
     more = len(opinion.heard) - 1
     return f"{first} and {more} more" if more else first
 
 
-def _only_controls(tasks: Sequence[Task]) -> list[str]:
-    controls = sorted({h.control for task in tasks for o in task.opinions for h in o.heard})
-    if len(controls) > 1:
+def _wanted_controls(tasks: Sequence[Task], given: Sequence[str]) -> set[str]:
+    found = {h.control for task in tasks for o in task.opinions for h in o.heard}
+    wanted = set(given) or found
+    if (len(found) > 1 and not given) or (found and not wanted & found):
         raise AnnotationError(
-            f"labels are of the controls {', '.join(map(repr, controls))}: say which of them "
+            f"labels are of the controls {', '.join(map(repr, sorted(found)))}: say which of them "
             "counts with --label-column NAME (more than once for several)"
         )
-    return controls
+    return wanted
 
 
 def _reference(data: Mapping[str, Any]) -> str:

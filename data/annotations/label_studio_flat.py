@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data.annotations.annotation import AnnotationError, Found, Problem, Provenance, plain
+from data.annotations.choices import Rule
 from data.annotations.json_files import read_objects
 from data.annotations.label_studio import (
     EARSHOT,
@@ -23,8 +24,7 @@ from data.annotations.label_studio import (
     heard_of,
     moment_text,
     of_data,
-)  # fmt: skip
-from data.annotations.resolve import Rule
+)
 from data.annotations.tracks import read_text
 from data.labels import COLUMN_NAMES
 

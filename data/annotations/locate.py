@@ -82,7 +82,8 @@ def _locate(reference: str, folder: Path, *, loose: bool) -> tuple[Path | Proble
 
 
 def _gone(reference: str, folder: Path, guesses: Sequence[_Guess]) -> Problem:
-    looked = " or ".join(repr(guess.relative) for guess in guesses) or repr(reference)
+    places = dict.fromkeys(guess.relative for guess in guesses) or [reference]
+    looked = " or ".join(map(repr, places))
     if _is_remote(reference):
         reason = f"is at {reference!r}, and nothing is fetched from there; download it to {folder}"
         return Problem(reference, "remote", f"{reason} as {looked}")

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data.annotations.annotation import Annotation, Found, Problem
-from data.annotations.resolve import Rule, refuse_disputes, resolve
+from data.annotations.choices import Rule
+from data.annotations.resolve import refuse_disputes, resolve
 from data.annotations.table import read_table
 from data.audio import AudioError, decode, read_file
 from data.content import audio_hash

@@ -16,10 +16,11 @@ from data.annotations.annotation import (
     Found,
     Problem,
     Provenance,
+    plain,
     seconds_of,
-)  # fmt: skip
+)
 from data.annotations.locate import locate_all
-from data.annotations.tracks import AudioFolder, one_line, read_text, track_files
+from data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
 from data.labels import COLUMN_NAMES
 
 SUFFIX = ".selections.txt"
@@ -82,7 +83,7 @@ def read_tables(source: Path, audio_dir: Path | None, label_columns: Sequence[st
 
 
 def _read(path: Path, label_columns: Sequence[str]) -> _Table:
-    lines = csv.reader(read_text(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+    lines = csv.reader(text_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
     cells = [(number, row) for number, row in enumerate(lines, 1) if any(map(str.strip, row))]
     header = [name.strip() for name in cells[0][1]] if cells else []
     if not looks_like_table("\t".join(header)):
@@ -154,7 +155,9 @@ def _read_rows(table: _Table, audio: AudioFolder, found: Found) -> None:
                 Problem(where, "bad_times", "goes on in another file; split it in two")
             )
         else:
-            source = Provenance(f"{FORMAT}:{table.path.name}", annotation_id=row["selection"])
+            source = Provenance(
+                f"{FORMAT}:{table.path.name}", annotation_id=plain(row["selection"])
+            )
             found.add(Annotation(where, path, row[table.label], *_times(row), provenance=source))
 
 

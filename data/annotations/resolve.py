@@ -11,11 +11,9 @@ What a tool marks as ground truth is asked first, whatever the rule.
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from data.annotations.annotation import Annotation, AnnotationError, Lost, listed
-
-Rule = Literal["latest", "majority", "first", "error"]
+from data.annotations.choices import Rule
 
 
 @dataclass(frozen=True)

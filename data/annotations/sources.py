@@ -4,22 +4,20 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from data.annotations import audacity, folders, patterns, raven
 from data.annotations import label_studio as studio
 from data.annotations import label_studio_flat as flat
 from data.annotations.annotation import Annotation, AnnotationError, Found
+from data.annotations.choices import ImportFormat, Rule
 from data.annotations.json_files import read_objects
-from data.annotations.resolve import Rule, refuse_disputes, resolve
+from data.annotations.resolve import refuse_disputes, resolve
 from data.annotations.sound import length_and_rate
 from data.annotations.tracks import read_text
 from data.audio import AudioError
+from data.labels import COLUMN_NAMES
 
-ImportFormat = Literal[
-    "label-studio", "label-studio-min", "label-studio-csv", "audacity", "raven", "folders",
-    "pattern",
-]  # fmt: skip
 IMPORT_FORMATS: tuple[ImportFormat, ...] = get_args(ImportFormat)
 # A stretch this much shorter than its recording is the whole of it: tracks hold microseconds.
 _ROUNDING_SECONDS = 2e-6
@@ -163,6 +161,10 @@ def _of_file(source: Path) -> set[ImportFormat]:
             return {"raven"}
         return {"audacity"} if audacity.looks_like_track(first) else set()
     names = {name.strip(' "') for name in first.replace("\t", ",").replace(";", ",").split(",")}
+    if names & set(COLUMN_NAMES["filename"]) and names & set(COLUMN_NAMES["label"]):
+        raise AnnotationError(
+            f"{source} is a labels CSV already; use it as it is, or with `earshot labels merge`"
+        )
     return {"label-studio-csv"} if {"id", "annotation_id"} <= names else set()
 
 

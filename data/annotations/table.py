@@ -19,7 +19,7 @@ from data.annotations.annotation import (
     absolute,
     plain,
     shown_seconds,
-)  # fmt: skip
+)
 from data.labels import COLUMN_NAMES, read_labels, read_rows
 from data.staging import OutputError, staged_file
 
@@ -116,10 +116,6 @@ def _values(annotation: Annotation, folder: Path) -> dict[str, str]:
 def _name(annotation: Annotation, folder: Path) -> str:
     path = absolute(annotation.path)
     name = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise AnnotationError(f"{annotation.where}: {name!r} is not UTF-8; rename it") from error
     if name != name.strip():
         raise AnnotationError(
             f"{annotation.where}: {name!r} begins or ends with a space, which a CSV loses; "

@@ -1,10 +1,10 @@
-"""What became of the labels, in words and as JSON."""
+"""What became of the labels: in words, as JSON, and as an error where nothing is to be written."""
 
 from collections import Counter
 from typing import Any
 
-from data.annotations.annotation import Found, listed
-from data.labels import label_order
+from data.annotations.annotation import AnnotationError, Found, listed
+from data.labels import MAX_REPORTED_PROBLEMS, label_order
 
 
 def summary(found: Found) -> str:
@@ -18,7 +18,8 @@ def summary(found: Found) -> str:
         ("could not be used and were left out", found.problems),
     ):
         if items:
-            lines += [f"{len(items)} {title}:", listed(items)]
+            more = " (--json lists all)" if len(items) > MAX_REPORTED_PROBLEMS else ""
+            lines += [f"{len(items)} {title}{more}:", listed(items)]
     return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
 
 
@@ -34,3 +35,22 @@ def told(found: Found) -> dict[str, Any]:
         "problems": [vars(problem) for problem in found.problems],
         "notes": found.notes,
     }
+
+
+def refuse_problems(found: Found, *, skip_bad: bool) -> None:
+    """Stop where something cannot be used and is not to be left out, or nothing is left.
+
+    Raises:
+        AnnotationError: all problems.
+    """
+    problems = found.problems
+    if problems and not skip_bad:
+        raise AnnotationError(
+            f"{len(problems)} labels cannot be used and nothing was written; mend them, or leave "
+            f"them out with --skip-bad:\n{listed(problems)}"
+        )
+    if not found.annotations:
+        told = listed(problems or found.skipped)
+        raise AnnotationError(
+            f"no label is left, and nothing was written{':' * bool(told)}\n{told}".strip()
+        )

@@ -80,6 +80,15 @@ def read_text(path: Path) -> str:
         raise AnnotationError(f"cannot read {path}: {reason}") from error
 
 
+def text_lines(path: Path) -> list[str]:
+    """The lines of a foreign text file; only line ends end one, as its writer knew them.
+
+    Raises:
+        AnnotationError: as ``read_text``.
+    """
+    return re.split(r"\r\n|\r|\n", read_text(path))
+
+
 class AudioFolder:
     """Where the recordings of tracks are: beside them, or in a folder laid out as theirs."""
 

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data.annotations.export import ExportFormat
-from data.annotations.resolve import Rule
-from data.annotations.sources import ImportFormat
+from data.annotations.choices import ExportFormat, ImportFormat, Rule
 from service.cli import EXIT_SOME_FAILED
 from training.commands.options import AudioDirOption, JsonOption, LabelsArgument
 
@@ -57,9 +55,9 @@ def import_labels(
     as_json: JsonOption = False,
 ) -> None:
     """Read labels of other tools and write a labels CSV with where each is from."""
-    from data.annotations.export import refuse_problems
     from data.annotations.sources import Reading, read_sources
     from data.annotations.table import refuse_sources, write_table
+    from data.annotations.telling import refuse_problems
 
     refuse_sources(out, sources)
     columns = tuple(label_column or ())
@@ -127,9 +125,9 @@ def merge(
     as_json: JsonOption = False,
 ) -> None:
     """Put labels CSVs together: recordings that sound the same become one row."""
-    from data.annotations.export import refuse_problems
     from data.annotations.merge import merge_tables
     from data.annotations.table import refuse_sources, write_table
+    from data.annotations.telling import refuse_problems
     from training.progress import work_progress
 
     refuse_sources(out, tables)
@@ -145,7 +143,7 @@ def _tell(found: "Found", out: Path, *, as_json: bool) -> None:
     from data.annotations.telling import summary, told
 
     if as_json:
-        typer.echo(json.dumps(told(found), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(told(found), indent=2))
     else:
         typer.echo(summary(found), err=True)
     typer.echo(f"{out}: {len(found.annotations)} labels", err=True)

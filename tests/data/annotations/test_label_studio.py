@@ -234,6 +234,8 @@ def test_of_several_controls_one_has_to_be_named(folder: Path) -> None:
     two["result"].append({"from_name": "quality", "value": {"choices": ["good"]}})
     with pytest.raises(AnnotationError, match="'label', 'quality'"):
         read(folder, [task("a.wav", two)])
+    with pytest.raises(AnnotationError, match="'label', 'quality'"):
+        read(folder, [task("a.wav", two)], label_columns=("typo",))
     assert labels(read(folder, [task("a.wav", two)], label_columns=("quality",))) == ["good"]
 
 

@@ -1,5 +1,6 @@
 """Audacity tracks, Raven tables, folders and file names as people and other programs make them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from data.annotations.annotation import AnnotationError, Found
 from data.annotations.patterns import Pattern
 from data.annotations.sources import Reading, detect, read_sources
+from data.annotations.table import read_table, write_table
+from data.annotations.telling import summary
 from tests.fixtures.sounds import tone, wav
 
 
@@ -122,6 +125,20 @@ def test_folders_and_what_lies_beside_them(folder: Path) -> None:
     assert codes == ["no_folder", "no_folder", "no_folder", "not_audio"]
 
 
+def test_names_that_no_csv_holds_are_problems_and_are_shown_as_text(tmp_path: Path) -> None:
+    names = [b"\xff.wav", b" a.wav", b"esc\x1b[2J\n.wav", b"good.wav"]
+    (tmp_path / "x").mkdir()
+    for name in names:
+        (Path(os.fsdecode(os.fsencode(tmp_path) + b"/x/" + name))).write_bytes(b"")
+    found = read_sources([tmp_path], Reading())
+    assert sorted(problem.code for problem in found.problems) == ["bad_name", "bad_name"]
+    assert all(line.isprintable() for line in summary(found).splitlines())
+    write_table(found.annotations, tmp_path / "l.csv")
+    assert {annotation.path.name for annotation in read_table(tmp_path / "l.csv").annotations} == {
+        "esc\x1b[2J\n.wav", "good.wav",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("pattern", "name", "expected"),
     [
@@ -173,7 +190,8 @@ def test_names_that_do_not_fit_are_listed(folder: Path) -> None:
     [
         ("x.txt", "hello", "is not certain; give it as --format, one of label-studio"),
         ("x.json", '[{"data": {}}, {"a": 1}]', "may be label-studio or label-studio-min"),
-        ("x.csv", "filename,label\na,b\n", "is not certain"),
+        ("x.csv", "filename,label\na,b\n", "labels CSV already.*labels merge"),
+        ("x.csv", "a,b\n1,2\n", "is not certain"),
         ("x.bin", "", "is not certain"),
     ],
 )

@@ -75,7 +75,8 @@ class TaskAudio:
             return None
         if not wanted.scheme and not is_of_label_studio(reference):
             return None
-        prefix = "" if wanted.scheme else server.path
+        has_prefix = wanted.scheme or wanted.path.startswith(f"{server.path}/")
+        prefix = "" if has_prefix else server.path
         path = quote(f"{prefix}/{wanted.path.lstrip('/')}", safe=_URL_CHARACTERS)
         query = quote(wanted.query, safe=_URL_CHARACTERS)
         return urlunsplit((server.scheme, server.netloc, path, query, ""))

@@ -71,7 +71,8 @@ def read_tables(source: Path, audio_dir: Path | None, label_columns: Sequence[st
     """
     found = Found()
     audio = AudioFolder(source, audio_dir)
-    for path in track_files(source, ".txt"):
+    named_so = source.is_dir() and any(source.rglob(f"*{SUFFIX}"))
+    for path in track_files(source, SUFFIX if named_so else ".txt"):
         table = _read(path, label_columns)
         if not table.rows:
             found.skipped.append(Problem(str(path), "no_events", "a table without selections"))

@@ -72,12 +72,16 @@ def test_the_column_of_a_raven_tables_labels(
     folder: Path, more: str, columns: tuple[str, ...], expected: str
 ) -> None:
     table = folder / "night.Table.1.selections.txt"
-    cells = "\t".join("owl" if name == expected else "7" for name in more.split("\t"))
-    views = [f"1\t{view} 1\t0.1\t0.2\t{cells}\t\n" for view in ("Waveform", "Spectrogram")]
+    (folder / "README.txt").write_text("no table", encoding="utf-8")
+    views = []
+    for view, label in (("Waveform", "?"), ("Spectrogram", "owl"), ("Waveform", "?")):
+        cells = "\t".join(label if name == expected else "7" for name in more.split("\t"))
+        views.append(f"1\t{view} 1\t0.1\t0.2\t{cells}\t\n")
     table.write_text(f"{HEADER}\t{more}\n{''.join(views)}", encoding="utf-8")
-    assert seen(read_sources([table], Reading(label_columns=columns))) == [
-        ("night.wav", "owl", 0.1, 0.2)
-    ]
+    for source in (table, folder):
+        assert seen(read_sources([source], Reading(label_columns=columns))) == [
+            ("night.wav", "owl", 0.1, 0.2)
+        ]
 
 
 def test_a_raven_table_whose_labels_are_not_certain(folder: Path) -> None:

@@ -13,6 +13,11 @@ _MAGIC = {
     b".snd": "AU", b"caff": "CAF", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3\x02": "MP3",
     b"ID3\x03": "MP3", b"ID3\x04": "MP3",
 }  # fmt: skip
+# By which folders are searched; what a file really is, its content tells.
+AUDIO_SUFFIXES = frozenset(
+    {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64",
+     ".snd", ".w64", ".wav", ".wave"}
+)  # fmt: skip
 ACCEPTED_FORMATS = "WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, AU, CAF or W64"
 # Where the length of the file stands. RIFF and AIFF leave out 8 bytes of header, which some writers
 # wrongly count in: a file shorter by that much passes.

@@ -2,6 +2,7 @@
 
     EarshotError
     ├── LabelsError      data.labels        the CSV: all bad rows at once
+    ├── AnnotationError  data.annotations.annotation  labels of another tool that cannot be used
     ├── AudioError       data.audio         one file: a stable code and a sentence
     ├── FeatureError     data.features      a FeatureConfig that cannot work
     ├── SplitError       data.splits        a split that cannot be drawn

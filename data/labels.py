@@ -163,7 +163,7 @@ def read_labels(csv_path: Path, audio_dir: Path | None = None) -> LabelledClips:
     """
     if audio_dir is not None and not audio_dir.is_dir():
         raise LabelsError(f"{audio_dir} is no folder; give that of the audio files as --audio-dir")
-    header, rows = _read_rows(csv_path)
+    header, rows = read_rows(csv_path)
     columns = _match_columns(header, csv_path)
     clips: list[Clip] = []
     problems: list[RowProblem] = []
@@ -185,8 +185,12 @@ def read_labels(csv_path: Path, audio_dir: Path | None = None) -> LabelledClips:
     return LabelledClips(tuple(clips), tuple(problems), frozenset(columns))
 
 
-def _read_rows(csv_path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header's cells and (line number, cells) of every row that is not blank."""
+def read_rows(csv_path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header's cells and (line number, cells) of every row that is not blank.
+
+    Raises:
+        LabelsError: the file is missing, or is no CSV in UTF-8.
+    """
     text = _read_text(csv_path)
     # Lines as CSV knows them: str.splitlines would also end a row at a form feed or U+2028.
     lines = io.StringIO(text, newline="")

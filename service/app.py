@@ -18,6 +18,7 @@ from fastapi_offline import FastAPIOffline
 from service.errors import RequestError, error_answer, json_answer
 from service.front import Front, Handler
 from service.hf import add_hf_route
+from service.label_studio import add_label_studio_routes
 from service.oip import add_oip_routes
 from service.page import add_page_routes
 from service.retrain_route import add_retrain_routes
@@ -50,6 +51,7 @@ def create_app(settings: Settings) -> Front:
     front.direct["POST", "/v1/classify"] = _add_classify_route(app, service)
     front.direct["POST", "/hf"] = add_hf_route(app, service)
     add_oip_routes(app, service)
+    add_label_studio_routes(app, service)
     add_stream_route(app, service)
     add_retrain_routes(app, service)
     add_page_routes(app)

@@ -1,9 +1,12 @@
 """API keys: who may classify, send feedback or administer. Without keys everyone may.
 
-A key is given as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``. Digests are compared, in
+A key is given as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``, or as the password of Basic
+authentication, which is all that some clients (Label Studio) can send. Digests are compared, in
 constant time.
 """
 
+import base64
+import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
@@ -75,7 +78,20 @@ class ApiKeys:
 
 def _given(headers: Mapping[str, str]) -> str:
     kind, _, key = headers.get("authorization", "").partition(" ")
-    return key.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
+    if kind.lower() == "bearer":
+        return key.strip()
+    if kind.lower() == "basic":
+        return _password(key.strip())
+    return headers.get("x-api-key", "")
+
+
+def _password(credentials: str) -> str:
+    """The password of Basic credentials (RFC 7617), whoever the user; empty if malformed."""
+    try:
+        text = base64.b64decode(credentials, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""
+    return text.partition(":")[2]
 
 
 def _digest(key: str) -> bytes:

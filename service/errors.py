@@ -21,6 +21,7 @@ STATUS_BY_CODE = {
     "no_registry": 409,
     "already_running": 409,
     "too_slow": 408,
+    "label_not_offered": 422,
     "too_large": 413,
     "too_long": 413,
     "too_many_files": 413,

@@ -18,7 +18,7 @@ LOGGER = logging.getLogger("earshot")
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 UNMATCHED = "unmatched"
 # Probes and scrapes come every few seconds and say nothing.
-_QUIET = ("/livez", "/readyz", "/metrics")
+_QUIET = ("/livez", "/readyz", "/metrics", "/health")
 
 
 _encode = json.JSONEncoder(default=str).encode

@@ -67,6 +67,38 @@ class ClassifyAnswer(BaseModel):
     results: list[FileAnswer]
 
 
+class Up(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+    status: str = Field(examples=["UP"])
+    model_class: str
+
+
+class SetUp(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_version: str = Field(examples=["digits-1f0c9d2ab377"])
+
+
+class PreLabel(BaseModel):
+    """A prediction as Label Studio takes it; where it is empty, ``error`` may say why."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    result: list[dict[str, Any]]
+    score: float
+    model_version: str
+    error: ErrorDetail | None = None
+
+
+class PreLabelled(BaseModel):
+    results: list[PreLabel]
+
+
+class Taken(BaseModel):
+    status: str = Field(examples=["taken"])
+
+
 _REFUSALS = {
     400: "malformed request",
     401: "no API key, or an unknown one",
@@ -82,12 +114,14 @@ _REFUSALS = {
 }
 
 
-def answers_of(found: type[BaseModel], refused: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+def answers_of(
+    found: type[BaseModel], refused: type[BaseModel], status: int = 200
+) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that answers ``found`` or refuses with ``refused``."""
     refusals: dict[int | str, dict[str, Any]] = {
-        status: {"model": refused, "description": why} for status, why in _REFUSALS.items()
+        code: {"model": refused, "description": why} for code, why in _REFUSALS.items()
     }
-    return {200: {"model": found}, **refusals}
+    return {status: {"model": found}, **refusals}
 
 
 _BINARY = {"type": "string", "format": "binary"}

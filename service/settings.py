@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -51,6 +52,16 @@ class Settings(BaseSettings):
         SecretStr(""), description="SCOPE:KEY,... with the scopes classify, feedback and admin"
     )
     api_keys_file: Path | None = Field(None, description="a file with SCOPE:KEY on each line")
+    label_studio_root: Path | None = Field(
+        None, description="folder below which the audio of Label Studio's tasks is"
+    )
+    label_studio_url: str | None = Field(
+        None, description="address of the Label Studio server that audio may be fetched from"
+    )
+    label_studio_token: SecretStr = Field(SecretStr(""), description="its access token")
+    label_studio_min_score: float = Field(
+        0.5, ge=0, le=1, description="what is heard with less is no region in Label Studio"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def source(self) -> ModelSource:
@@ -93,6 +104,22 @@ class Settings(BaseSettings):
         return keys
 
     @model_validator(mode="after")
+    def _check_label_studio(self) -> Self:
+        root, url = self.label_studio_root, self.label_studio_url
+        if root is not None and not root.is_dir():
+            raise ValueError(f"EARSHOT_LABEL_STUDIO_ROOT ({root}) is no folder")
+        if url is not None and not _is_address(url):
+            raise ValueError(
+                "EARSHOT_LABEL_STUDIO_URL must be http:// or https:// with a host, without a user, "
+                "a query or a fragment"
+            )
+        if self.label_studio_token.get_secret_value() and url is None:
+            raise ValueError(
+                "EARSHOT_LABEL_STUDIO_TOKEN is for EARSHOT_LABEL_STUDIO_URL, which is not set"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_keys(self) -> Self:
         self.keys()
         if self.max_files > self.max_queue:
@@ -107,3 +134,14 @@ class Settings(BaseSettings):
                 "never run; change one of them"
             )
         return self
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text is an address of a server, and nothing besides."""
+    try:
+        url = urlsplit(text)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+    plain = text.isascii() and text.isprintable() and "@" not in url.netloc
+    return plain and usable and not url.query and not url.fragment

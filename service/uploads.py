@@ -40,6 +40,19 @@ class Intake:
         finally:
             self.bytes_held -= body.held
 
+    @contextmanager
+    def holding(self, n_bytes: int) -> Iterator[None]:
+        """Bytes that a request got otherwise than by its body count until the end of the block.
+
+        Raises:
+            RequestError: ``queue_full``.
+        """
+        self.hold(n_bytes)
+        try:
+            yield
+        finally:
+            self.bytes_held -= n_bytes
+
     def hold(self, n_bytes: int) -> None:
         """Count bytes of a request.
 

@@ -8,6 +8,7 @@ import typer
 from training.commands.datasets import check, prepare, synth
 from training.commands.demonstrate import demo
 from training.commands.explore import map_clips
+from training.commands.labels import labels
 from training.commands.measure import evaluate, report
 from training.commands.models import models_app
 from training.commands.retraining import retrain
@@ -34,3 +35,4 @@ def add_training_commands(app: typer.Typer) -> None:
         app.command()(command)
     app.command("map")(map_clips)  # `map` itself is Python's
     app.add_typer(models_app)
+    app.add_typer(labels)

@@ -1,33 +1,30 @@
 """Rows to files: CSV, JSON Lines, Parquet, Audacity label tracks and Raven selection tables.
 
-Audacity: UTF-8 lines of start, end and label between tabs, seconds, no header (its manual,
-"Importing and Exporting Labels"). Raven: tab-separated selections with a header; ``File Offset
-(s)`` is the time inside ``Begin Path`` (Raven Pro manual, "Selection tables").
+The lines of tracks and tables are those of ``data.annotations``, which reads them too.
 """
 
 import csv
-import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, count
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from data.annotations import audacity, raven
+from data.annotations.audacity import track_line
+from data.annotations.raven import selection_line
+from data.annotations.tracks import track_place
 from service.batch.errors import BatchError
 from service.batch.rows import COLUMNS, SCORE_DIGITS, Row
 
 FILE_SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
-FOLDER_FORMATS = ("audacity", "raven")
+FOLDER_FORMATS = (audacity.FORMAT, raven.FORMAT)
 FORMATS = (*FILE_SUFFIXES.values(), *FOLDER_FORMATS)
 # In a folder of tracks or tables: a row for every input, also for those that could not be read.
 INDEX = "index.csv"
 _PARQUET_ROWS = 10_000
-# Bytes of a name that every common file system takes.
-_LONGEST_NAME = 255
 
 
 class RowWriter(Protocol):
@@ -197,7 +194,8 @@ class FolderWriter:
 
     def __init__(self, folder: Path, layout: Layout, index: CsvWriter) -> None:
         self._folder, self._layout, self._index = folder, layout, index
-        self._raven = layout.form == "raven"
+        self._raven = layout.form == raven.FORMAT
+        self._suffix = raven.SUFFIX if self._raven else audacity.SUFFIX
         self._name = ""
         self._path = folder
         self._number = 0
@@ -208,62 +206,25 @@ class FolderWriter:
             return
         if row.filename != self._name:
             self._name, self._number = row.filename, 0
-            self._path = self._place(row.filename)
+            relative = Path(os.path.relpath(row.filename, self._layout.base))
+            self._path = track_place(self._folder, relative, self._suffix)
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(_RAVEN_HEADER if self._raven else "", encoding="utf-8")
+            header = f"{raven.HEADER}\tScore\n" if self._raven else ""
+            self._path.write_text(header, encoding="utf-8")
         if row.label:
             self._number += 1
-            line = self._selection(row) if self._raven else _track(row)
+            line = self._line(row)
             with self._path.open("a", encoding="utf-8", newline="") as file:
                 file.write(line)
 
-    def _place(self, filename: str) -> Path:
-        """A path of its own: by the stem, or by the whole name where the stem is taken."""
-        relative = Path(os.path.relpath(filename, self._layout.base))
-        *folders, last = [_short(_one_line(p)) for p in relative.parts if p not in ("/", "..", ".")]
-        place = self._folder
-        for folder in folders:
-            place /= folder
-            while place.is_file():  # the track of a recording that has the folder's name
-                place = place.with_name(f"{place.name}_")
-        audio = place / last
-        suffix = ".selections.txt" if self._raven else ".txt"
-        names = chain([audio.stem, audio.name], (f"{audio.name}.{n}" for n in count(2)))
-        paths = (audio.with_name(_short(name, suffix) + suffix) for name in names)
-        return next(path for path in paths if not path.exists())
-
-    def _selection(self, row: Row) -> str:
-        times = [f"{t:.6f}" for t in (row.start or 0.0, row.end or 0.0)]
-        band = ["0.0", f"{self._layout.max_hz:.1f}"]
-        place = [_one_line(row.filename), times[0]]
-        what = [_one_line(row.label), f"{row.scores[0][1]:.{SCORE_DIGITS}f}"]
-        return (
-            "\t".join([str(self._number), "Spectrogram 1", "1", *times, *band, *place, *what])
-            + "\n"
+    def _line(self, row: Row) -> str:
+        start, end = row.start or 0.0, row.end or 0.0
+        if not self._raven:
+            return track_line(start, end, row.label)
+        score = f"{row.scores[0][1]:.{SCORE_DIGITS}f}"
+        return selection_line(
+            self._number, start, end, self._layout.max_hz, row.filename, [row.label, score]
         )
-
-
-_RAVEN_HEADER = (
-    "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t"
-    "Begin Path\tFile Offset (s)\tLabel\tScore\n"
-)
-
-
-def _track(row: Row) -> str:
-    return f"{row.start or 0.0:.6f}\t{row.end or 0.0:.6f}\t{_one_line(row.label)}\n"
-
-
-def _short(name: str, suffix: str = "") -> str:
-    """A name that a file system takes with this suffix: a long one ends in its hash."""
-    room = _LONGEST_NAME - len(suffix)
-    if len(name.encode()) <= room:
-        return name
-    mark = hashlib.sha256(name.encode()).hexdigest()[:12]
-    return f"{name.encode()[: room - 13].decode(errors='ignore')}-{mark}"
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"[\t\n\r]", " ", text)
 
 
 def _values(row: Row) -> dict[str, Any]:

@@ -18,15 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from data.containers import is_accepted
+from data.containers import AUDIO_SUFFIXES, is_accepted
 from data.labels import RowProblem, stream_rows
 from service.batch.errors import BatchError
 from service.batch.remote import find_remote, is_remote
 
-AUDIO_SUFFIXES = frozenset(
-    {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64",
-     ".snd", ".w64", ".wav", ".wave"}
-)  # fmt: skip
 CSV_SUFFIXES, LIST_SUFFIXES = (".csv", ".tsv"), (".txt", ".lst", ".list")
 STANDARD_INPUT = "-"
 # More names of one folder than this are sorted on disk.

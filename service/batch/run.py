@@ -12,13 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from data.containers import AUDIO_SUFFIXES
 from data.staging import OutputError
 from models.device import Device
 from models.runtime import onnxruntime
 from service.batch.errors import BatchError
 from service.batch.formats import FOLDER_FORMATS, Layout, RowWriter, open_writer, text_writer
 from service.batch.hear import Options
-from service.batch.inputs import AUDIO_SUFFIXES, Input, find_inputs, is_folder
+from service.batch.inputs import Input, find_inputs, is_folder
 from service.batch.job import (
     FIRST_SHARD,
     PARTS,

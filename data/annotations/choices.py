@@ -1,0 +1,12 @@
+"""What a user can choose among; importing this costs nothing, which the command line needs."""
+
+from typing import Literal
+
+ImportFormat = Literal[
+    "label-studio", "label-studio-min", "label-studio-csv", "audacity", "raven", "folders",
+    "pattern",
+]  # fmt: skip
+ExportFormat = Literal[
+    "label-studio", "label-studio-min", "label-studio-csv", "audacity", "raven", "folders"
+]
+Rule = Literal["latest", "majority", "first", "error"]

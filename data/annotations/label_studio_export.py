@@ -1,0 +1,148 @@
+"""Labels to Label Studio: tasks to import, JSON-MIN, CSV or TSV, and the configuration they need.
+
+Recordings are named as Label Studio's local storage names them, from the folder that it serves
+(LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT). What it has no field for goes with the task's data.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
+
+from data.annotations.annotation import Annotation, Found, Problem, absolute
+from data.annotations.label_studio import EARSHOT, choice_result, region_result
+from data.labels import label_order
+
+AUDIO, LABEL, EVENT = "audio", "label", "event"
+MODEL_VERSION = "earshot-labels"
+_LOCAL_FILES = "/data/local-files/?d="
+
+
+def served_by(found: Found, folder: Path) -> Found:
+    """Without what lies outside the folder that Label Studio serves: that becomes a problem."""
+    inside = Found(problems=found.problems, notes=found.notes)
+    for annotation in found.annotations:
+        if absolute(annotation.path).is_relative_to(folder.resolve()):
+            inside.annotations.append(annotation)
+        else:
+            reason = (
+                f"lies outside {folder}; give the folder that Label Studio serves as --audio-dir"
+            )
+            inside.problems.append(Problem(annotation.where, "outside", reason))
+    return inside
+
+
+def write_tasks(
+    annotations: Sequence[Annotation], folder: Path, file: TextIO, *, as_predictions: bool
+) -> None:
+    """Tasks with annotations, or with predictions for people to confirm."""
+    regions = _region_control(annotations)
+    number = 0
+    tasks = []
+    for group in _grouped(annotations):
+        results = []
+        for annotation in group:
+            number += 1
+            results.append(_result(f"earshot{number}", regions, annotation))
+        answer: dict[str, Any] = {"result": results}
+        if as_predictions:
+            answer["model_version"] = MODEL_VERSION
+        kind = "predictions" if as_predictions else "annotations"
+        tasks.append({"data": _data(group[0], folder), kind: [answer]})
+    json.dump(tasks, file, ensure_ascii=False, indent=1)
+
+
+def _result(result_id: str, regions: str, annotation: Annotation) -> dict[str, Any]:
+    start, end = annotation.start_seconds, annotation.end_seconds
+    if start is None or end is None:
+        return choice_result(result_id, LABEL, AUDIO, annotation.label)
+    return region_result(result_id, regions, AUDIO, annotation.label, start, end)
+
+
+def write_min(annotations: Sequence[Annotation], folder: Path, file: TextIO) -> None:
+    """An object for each task, flat."""
+    json.dump(_flat(annotations, folder), file, ensure_ascii=False, indent=1)
+
+
+def write_csv(
+    annotations: Sequence[Annotation], folder: Path, file: TextIO, delimiter: str
+) -> None:
+    """A row for each task; regions are JSON in a cell, as are labels that look like JSON."""
+    rows = _flat(annotations, folder)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(file, columns, delimiter=delimiter, lineterminator="\r\n", restval="")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        value = {"choices": [value]}
+    return value if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)
+
+
+def _flat(annotations: Sequence[Annotation], folder: Path) -> list[dict[str, Any]]:
+    regions = _region_control(annotations)
+    rows = []
+    for number, group in enumerate(_grouped(annotations), 1):
+        answer: dict[str, Any]
+        if group[0].whole:
+            answer = {LABEL: group[0].label}
+        else:
+            answer = {regions: [_region(annotation) for annotation in group]}
+        # The numbers that Label Studio's own exports have, by which they are told.
+        ids = {"id": number, "annotation_id": number}
+        rows.append(_data(group[0], folder) | answer | ids)
+    return rows
+
+
+def _region(annotation: Annotation) -> dict[str, Any]:
+    return {
+        "start": annotation.start_seconds,
+        "end": annotation.end_seconds,
+        "channel": 0,
+        "labels": [annotation.label],
+    }
+
+
+def _region_control(annotations: Iterable[Annotation]) -> str:
+    """The name of the control of regions: ``label``, unless whole recordings have that."""
+    return EVENT if any(annotation.whole for annotation in annotations) else LABEL
+
+
+def _data(annotation: Annotation, folder: Path) -> dict[str, str]:
+    relative = absolute(annotation.path).relative_to(folder.resolve()).as_posix()
+    known: Mapping[str, str] = {
+        "speaker": annotation.speaker,
+        "split": annotation.split,
+        **{EARSHOT + name: value for name, value in vars(annotation.provenance).items()},
+    }
+    filled = {name: value for name, value in known.items() if value}
+    return {AUDIO: _LOCAL_FILES + quote(relative, errors="surrogateescape"), **filled}
+
+
+def _grouped(annotations: Iterable[Annotation]) -> list[list[Annotation]]:
+    """What makes a task: a recording's label, or all its regions that one person has given."""
+    groups: dict[tuple[Any, ...], list[Annotation]] = {}
+    for a in annotations:
+        groups.setdefault((a.path, a.whole, a.speaker, a.split, a.provenance), []).append(a)
+    return list(groups.values())
+
+
+def labelling_config(annotations: Sequence[Annotation]) -> str:
+    """The labelling configuration of a project that takes the tasks."""
+    wholes = label_order(a.label for a in annotations if a.whole)
+    events = label_order(a.label for a in annotations if not a.whole)
+    lines = ["<View>", f'  <Audio name="{AUDIO}" value="${AUDIO}"/>']
+    for tag, item, control, labels in (
+        ("Choices", "Choice", LABEL, wholes),
+        ("Labels", "Label", _region_control(annotations), events),
+    ):
+        if labels:
+            lines.append(f'  <{tag} name="{control}" toName="{AUDIO}">')
+            lines += [f"    <{item} value={quoteattr(label)}/>" for label in labels]
+            lines.append(f"  </{tag}>")
+    return "\n".join([*lines, "</View>"])

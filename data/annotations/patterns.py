@@ -1,0 +1,116 @@
+"""Labels in file names: ``{label}_{speaker}_{n}.wav``.
+
+A field stands for one character or more, ``{n}`` for digits; ``{label}``, ``{speaker}`` and
+``{split}`` are kept, any other name passes over. A slash in the pattern makes it one of the path
+below the folder. A name that can be read in two ways is refused rather than guessed.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from data.annotations.annotation import Annotation, AnnotationError, Found, Problem, Provenance
+from data.annotations.folders import is_audio, walk
+
+FORMAT = "pattern"
+KEPT = ("label", "speaker", "split")
+NUMBER = "n"
+Reading = tuple[tuple[str, str], ...]
+_FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*|\*)\}")
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Literal texts and fields in turn: ``parts`` has one text more than ``fields``."""
+
+    text: str
+    parts: tuple[str, ...]
+    fields: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Pattern":
+        """A pattern as the user gives it.
+
+        Raises:
+            AnnotationError: one without ``{label}``, or that could not be read for certain.
+        """
+        pieces = _FIELD.split(text)
+        parts, fields = tuple(pieces[::2]), tuple(pieces[1::2])
+        if "label" not in fields or any(fields.count(name) > 1 for name in KEPT):
+            raise AnnotationError(
+                f"a pattern holds {{label}} once, as in {{label}}_{{speaker}}_{{n}}.wav; found "
+                f"{text!r}"
+            )
+        if any("{" in part or "}" in part for part in parts):
+            raise AnnotationError(f"a field is {{name}} or {{*}}; found {text!r}")
+        if "" in parts[1:-1]:
+            raise AnnotationError(f"two fields need a text between them; found {text!r}")
+        return cls(text, parts, fields)
+
+    def readings(self, name: str) -> list[dict[str, str]]:
+        """What the fields may stand for in a name: none, one, or two of several readings."""
+
+        @cache
+        def read_from(field: int, position: int) -> tuple[Reading, ...]:
+            if field == len(self.fields):
+                return ((),) if position == len(name) else ()
+            key = self.fields[field]
+            found: dict[Reading, None] = {}
+            for end in self._ends(name, field, position):
+                own = ((key, name[position:end]),) if key in KEPT else ()
+                after = end + len(self.parts[field + 1])
+                found |= {own + rest: None for rest in read_from(field + 1, after)}
+                if len(found) > 1:
+                    break
+            return tuple(found)[:2]
+
+        start = len(self.parts[0])
+        return [dict(r) for r in read_from(0, start)] if name.startswith(self.parts[0]) else []
+
+    def _ends(self, name: str, field: int, position: int) -> Iterator[int]:
+        """Where a field that begins at a position may end: before the text that follows it."""
+        literal = self.parts[field + 1]
+        for end in range(position + 1, len(name) + 1):
+            character = name[end - 1]
+            number = self.fields[field] == NUMBER
+            if character == "/" or (number and not (character.isascii() and character.isdigit())):
+                return
+            if name.startswith(literal, end):
+                yield end
+
+
+def read_pattern(source: Path, pattern: str) -> Found:
+    """The recordings below a folder, labelled by their names.
+
+    Raises:
+        AnnotationError: a pattern or a folder that cannot be used.
+    """
+    parsed = Pattern.parse(pattern)
+    found = Found()
+    folder = source if source.is_dir() else source.parent
+    for path in walk(source) if source.is_dir() else [source]:
+        if not is_audio(path):
+            found.skipped.append(Problem(str(path), "not_audio", "no audio by its suffix"))
+            continue
+        name = path.relative_to(folder).as_posix() if "/" in pattern else path.name
+        readings = parsed.readings(name)
+        if len(readings) == 1:
+            read = {"speaker": "", "split": "", **readings[0]}
+            found.add(
+                Annotation(
+                    str(path), path, read["label"], speaker=read["speaker"], split=read["split"],
+                    provenance=Provenance(f"{FORMAT}:{pattern}"),
+                )
+            )  # fmt: skip
+        else:
+            found.problems.append(_unread(path, pattern, readings))
+    return found
+
+
+def _unread(path: Path, pattern: str, readings: Sequence[dict[str, str]]) -> Problem:
+    if not readings:
+        return Problem(str(path), "no_match", f"the name does not fit the pattern {pattern!r}")
+    told = " or ".join(", ".join(f"{k} {v!r}" for k, v in found.items()) for found in readings)
+    return Problem(str(path), "ambiguous", f"the pattern {pattern!r} reads it as {told}")

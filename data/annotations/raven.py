@@ -1,0 +1,193 @@
+"""Raven selection tables: tab-separated, with a header; labels in a column that the user names.
+
+``File Offset (s)`` is the time inside ``Begin Path``; ``Begin Time (s)`` of a table of several
+files counts on from one to the next (Raven Pro manual, "Selection tables").
+"""
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.annotations.annotation import (
+    Annotation,
+    AnnotationError,
+    Found,
+    Problem,
+    Provenance,
+    plain,
+    seconds_of,
+)
+from data.annotations.locate import locate_all
+from data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
+from data.labels import COLUMN_NAMES
+
+SUFFIX = ".selections.txt"
+FORMAT = "raven"
+_TABLE_NUMBER = re.compile(r"\.Table\.[0-9]+$")
+BEGIN, END, OFFSET = "begin time (s)", "end time (s)", "file offset (s)"
+HEADER = (
+    "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t"
+    "Begin Path\tFile Offset (s)\tLabel"
+)
+# Of Raven and of those who write its tables; a name with a unit is a measurement.
+_KNOWN = frozenset(
+    {"selection", "view", "channel", "begin path", "end path", "begin file", "end file", "score",
+     "confidence", "begin date", "begin hour", "begin clock time", "end clock time", "end date",
+     "begin date time", "occupancy", "rating"}
+)  # fmt: skip
+
+
+def selection_line(
+    number: int, start_seconds: float, end_seconds: float, max_hz: float, path: str,
+    more: Sequence[str],
+) -> str:  # fmt: skip
+    """A selection in one file; ``more`` are the cells after ``File Offset (s)``."""
+    times = [f"{t:.6f}" for t in (start_seconds, end_seconds)]
+    cells = [str(number), "Spectrogram 1", "1", *times, "0.0", f"{max_hz:.1f}", path, times[0]]
+    return "\t".join(map(one_line, [*cells, *more])) + "\n"
+
+
+def looks_like_table(first_line: str) -> bool:
+    """Whether a file's first line is the header of a selection table."""
+    return {"selection", BEGIN} <= {cell.strip().lower() for cell in first_line.split("\t")}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A file's rows by column name (lower case), and the column of the labels."""
+
+    path: Path
+    rows: list[tuple[int, dict[str, str]]]
+    label: str
+
+
+def read_tables(source: Path, audio_dir: Path | None, label_columns: Sequence[str]) -> Found:
+    """The selections of a table, or of all tables of a folder; each once, whatever its views.
+
+    Raises:
+        AnnotationError: a table that cannot be read, or whose column of labels is not certain.
+    """
+    found = Found()
+    audio = AudioFolder(source, audio_dir)
+    named_so = source.is_dir() and any(source.rglob(f"*{SUFFIX}"))
+    for path in track_files(source, SUFFIX if named_so else ".txt"):
+        table = _read(path, label_columns)
+        if not table.rows:
+            found.skipped.append(Problem(str(path), "no_events", "a table without selections"))
+        elif problem := _cumulative(table):
+            found.problems.append(problem)
+        else:
+            _read_rows(table, audio, found)
+    return found
+
+
+def _read(path: Path, label_columns: Sequence[str]) -> _Table:
+    lines = csv.reader(text_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
+    cells = [(number, row) for number, row in enumerate(lines, 1) if any(map(str.strip, row))]
+    header = [name.strip() for name in cells[0][1]] if cells else []
+    if not looks_like_table("\t".join(header)):
+        raise AnnotationError(
+            f"{path} is no Raven selection table: its first line must name the columns, Selection "
+            "and Begin Time (s) among them, between tabs"
+        )
+    names = [name.lower() for name in header]
+    rows = [
+        (number, dict(zip(names, [*row, *[""] * len(names)], strict=False)))
+        for number, row in cells[1:]
+    ]
+    return _Table(path, _one_view(rows), _label_column(path, header, label_columns))
+
+
+def _one_view(rows: list[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[str, str]]]:
+    """Each selection once: Raven repeats it for every view, and the spectrogram's says most."""
+    best: dict[str, tuple[int, dict[str, str]]] = {}
+    for number, row in rows:
+        key = row["selection"].strip() or f"line {number}"
+        if key not in best or (_is_spectrogram(row) and not _is_spectrogram(best[key][1])):
+            best[key] = (number, row)
+    return sorted(best.values(), key=lambda pair: pair[0])
+
+
+def _is_spectrogram(row: dict[str, str]) -> bool:
+    return row.get("view", "").lower().startswith("spectrogram")
+
+
+def _label_column(path: Path, header: Sequence[str], wanted: Sequence[str]) -> str:
+    names = [name.lower() for name in header]
+    for name in wanted:
+        if name.lower() in names:
+            return name.lower()
+    unknown = [n for n in header if n and n.lower() not in _KNOWN and not n.endswith(")")]
+    certain = [name for name in unknown if name.lower() in COLUMN_NAMES["label"]]
+    choices = certain if len(certain) == 1 else unknown
+    if wanted or len(choices) != 1:
+        raise AnnotationError(
+            f"{path} has no single column that must be the labels: give one as --label-column; "
+            f"it has {', '.join(repr(name) for name in unknown or header)}"
+        )
+    return choices[0].lower()
+
+
+def _cumulative(table: _Table) -> Problem | None:
+    """Times that cannot be told: of several files, without the times inside each."""
+    files = {_file_of(row) for _, row in table.rows}
+    if len(files) < 2 or all(row.get(OFFSET, "").strip() for _, row in table.rows):
+        return None
+    reason = (
+        f"its times count on through {len(files)} files; add the measurement File Offset (s) in "
+        "Raven and save the table again"
+    )
+    return Problem(str(table.path), "cumulative_times", reason)
+
+
+def _read_rows(table: _Table, audio: AudioFolder, found: Found) -> None:
+    paths = _paths(table, audio)
+    for number, row in table.rows:
+        where = f"{table.path}, line {number}"
+        path = paths[_file_of(row)]
+        if not row[table.label].strip():
+            found.skipped.append(Problem(where, "unlabelled", "a selection without a label"))
+        elif isinstance(path, Problem):
+            found.problems.append(Problem(where, path.code, path.message))
+        elif _ends_elsewhere(row):
+            found.problems.append(
+                Problem(where, "bad_times", "goes on in another file; split it in two")
+            )
+        else:
+            source = Provenance(
+                f"{FORMAT}:{table.path.name}", annotation_id=plain(row["selection"])
+            )
+            found.add(Annotation(where, path, row[table.label], *_times(row), provenance=source))
+
+
+def _file_of(row: dict[str, str]) -> str:
+    return (row.get("begin path") or row.get("begin file") or "").strip()
+
+
+def _ends_elsewhere(row: dict[str, str]) -> bool:
+    pairs = (("begin path", "end path"), ("begin file", "end file"))
+    return any(row.get(a) and row.get(b) and row[a] != row[b] for a, b in pairs)
+
+
+def _times(row: dict[str, str]) -> tuple[float, float]:
+    """Seconds inside the file."""
+    begin, end = seconds_of(row[BEGIN]), seconds_of(row.get(END, ""))
+    if not (_file_of(row) and row.get(OFFSET, "").strip()):
+        return begin, end
+    offset = seconds_of(row[OFFSET])
+    return offset, offset + (end - begin)
+
+
+def _paths(table: _Table, audio: AudioFolder) -> dict[str, Path | Problem]:
+    """Where the files that a table names are; one that names none is of the file of its stem."""
+    files = {_file_of(row) for _, row in table.rows}
+    paths: dict[str, Path | Problem] = {}
+    if "" in files:
+        name = table.path.name
+        suffix = SUFFIX if name.endswith(SUFFIX) else ".txt"
+        stem = _TABLE_NUMBER.sub("", name.removesuffix(suffix))
+        paths[""] = audio.of_name(table.path, stem, suffix)
+    named = locate_all(sorted(files - {""}), audio.folder)
+    return paths | dict(named)

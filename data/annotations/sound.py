@@ -1,0 +1,27 @@
+"""What the header of a recording says, without its samples."""
+
+import os
+from pathlib import Path
+
+from data.audio import FILE_LIMITS, AudioError, open_libsndfile
+
+_HEAD_BYTES = 32
+_UNKNOWN_FRAMES = 1 << 62
+
+
+def length_and_rate(path: Path) -> tuple[float, int]:
+    """Seconds, and Hz.
+
+    Raises:
+        AudioError: the file cannot be used, or does not say how long it is.
+    """
+    try:
+        with path.open("rb") as file:
+            head, n_bytes = file.read(_HEAD_BYTES), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise AudioError("unreadable", f"cannot be read: {error.strerror}") from error
+    with open_libsndfile(os.fsencode(path), head, n_bytes, FILE_LIMITS) as sound:
+        frames, rate_hz = int(sound.frames), int(sound.samplerate)
+    if not 0 < frames < _UNKNOWN_FRAMES:
+        raise AudioError("empty_audio", "its header tells no length")
+    return frames / rate_hz, rate_hz

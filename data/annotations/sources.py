@@ -1,0 +1,181 @@
+"""``read_sources``: files of any known format, told by their content, to labels."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+from data.annotations import audacity, folders, patterns, raven
+from data.annotations import label_studio as studio
+from data.annotations import label_studio_flat as flat
+from data.annotations.annotation import Annotation, AnnotationError, Found
+from data.annotations.choices import ImportFormat, Rule
+from data.annotations.json_files import read_objects
+from data.annotations.resolve import refuse_disputes, resolve
+from data.annotations.sound import length_and_rate
+from data.annotations.tracks import read_text
+from data.audio import AudioError
+from data.labels import COLUMN_NAMES
+
+IMPORT_FORMATS: tuple[ImportFormat, ...] = get_args(ImportFormat)
+# A stretch this much shorter than its recording is the whole of it: tracks hold microseconds.
+_ROUNDING_SECONDS = 2e-6
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How sources are read.
+
+    form           None: told by each source's content
+    audio_dir      where the recordings are; None: beside each source
+    pattern        of file names
+    label_columns  which columns, fields or controls are labels, where that is not certain
+    rule           which label stays where several were given
+    """
+
+    form: ImportFormat | None = None
+    audio_dir: Path | None = None
+    pattern: str | None = None
+    label_columns: tuple[str, ...] = ()
+    rule: Rule = "latest"
+
+
+def read_sources(sources: Sequence[Path], reading: Reading) -> Found:
+    """The labels of all sources, each recording or stretch of it once.
+
+    Raises:
+        AnnotationError: a source that cannot be used; disagreements under ``error``.
+    """
+    if reading.audio_dir is not None and not reading.audio_dir.is_dir():
+        raise AnnotationError(f"{reading.audio_dir} is no folder; give that of the audio files")
+    found = Found()
+    for source in sources:
+        if not source.exists():
+            raise AnnotationError(f"there is no {source}; give a file or a folder")
+        found.extend(_read(source, reading))
+    resolved = resolve(found.annotations, _place, reading.rule)
+    refuse_disputes(resolved.disputed)
+    found.annotations = resolved.kept
+    found.lost += resolved.lost
+    found.repeated += resolved.repeated
+    return found
+
+
+def _place(annotation: Annotation) -> tuple[str, float | None, float | None]:
+    path = os.path.realpath(annotation.path)
+    return path, annotation.start_seconds, annotation.end_seconds
+
+
+def _read(source: Path, reading: Reading) -> Found:
+    form = reading.form or detect(source, reading.pattern)
+    audio_dir, columns = reading.audio_dir, reading.label_columns
+    rule = reading.rule
+    readers: dict[ImportFormat, Callable[[], Found]] = {
+        "label-studio": lambda: studio.read_tasks(source, audio_dir, columns, rule),
+        "label-studio-min": lambda: flat.read_min(source, audio_dir, columns, rule),
+        "label-studio-csv": lambda: flat.read_csv(source, audio_dir, columns, rule),
+        "audacity": lambda: _with_wholes(audacity.read_tracks(source, audio_dir)),
+        "raven": lambda: _with_wholes(raven.read_tables(source, audio_dir, columns)),
+        "folders": lambda: folders.read_folders(_folder(source)),
+        "pattern": lambda: patterns.read_pattern(source, _pattern(reading)),
+    }
+    return readers[form]()
+
+
+def _with_wholes(found: Found) -> Found:
+    """A label over a whole recording is one of the recording, which tracks cannot say otherwise."""
+    lengths: dict[Path, float] = {}
+    for position, annotation in enumerate(found.annotations):
+        if annotation.start_seconds == 0 and annotation.end_seconds is not None:
+            path = annotation.path
+            lengths[path] = lengths.get(path) or _length(path)
+            if abs(annotation.end_seconds - lengths[path]) < _ROUNDING_SECONDS:
+                found.annotations[position] = replace(
+                    annotation, start_seconds=None, end_seconds=None
+                )
+    return found
+
+
+def _length(path: Path) -> float:
+    try:
+        return length_and_rate(path)[0]
+    except AudioError:  # told by whoever uses the sound
+        return float("inf")
+
+
+def _folder(source: Path) -> Path:
+    if not source.is_dir():
+        raise AnnotationError(f"{source} is no folder; a folder with one for each label is wanted")
+    return source
+
+
+def _pattern(reading: Reading) -> str:
+    if reading.pattern is None:
+        raise AnnotationError(
+            "give the pattern of the names: --pattern '{label}_{speaker}_{n}.wav'"
+        )
+    return reading.pattern
+
+
+def detect(source: Path, pattern: str | None = None) -> ImportFormat:
+    """The format of a source, where its content leaves no doubt.
+
+    Raises:
+        AnnotationError: it is in doubt, or none that is known.
+    """
+    if pattern is not None:
+        return "pattern"
+    found = _of_folder(source) if source.is_dir() else _of_file(source)
+    if len(found) != 1:
+        seen = f" (it may be {' or '.join(sorted(found))})" if found else ""
+        raise AnnotationError(
+            f"the format of {source} is not certain{seen}; give it as --format, one of "
+            f"{', '.join(IMPORT_FORMATS)}"
+        )
+    return found.pop()
+
+
+def _of_folder(source: Path) -> set[ImportFormat]:
+    found: set[ImportFormat] = set()
+    for path in folders.walk(source):
+        suffix = path.suffix.lower()
+        if suffix in (".json", ".txt"):
+            found |= _of_file(path)
+        elif folders.is_audio(path) and path.parent != source:
+            found.add("folders")
+    # Tracks lie beside their recordings, which then are in folders of any meaning.
+    tracks = found & {"audacity", "raven"}
+    return tracks or found
+
+
+def _of_file(source: Path) -> set[ImportFormat]:
+    suffix = source.suffix.lower()
+    if suffix == ".json":
+        return _of_json(source)
+    if suffix not in (".txt", ".csv", ".tsv"):
+        return set()
+    first = read_text(source).lstrip("\n\r").partition("\n")[0].rstrip("\r")
+    if suffix == ".txt":
+        if raven.looks_like_table(first):
+            return {"raven"}
+        return {"audacity"} if audacity.looks_like_track(first) else set()
+    names = {name.strip(' "') for name in first.replace("\t", ",").replace(";", ",").split(",")}
+    if names & set(COLUMN_NAMES["filename"]) and names & set(COLUMN_NAMES["label"]):
+        raise AnnotationError(
+            f"{source} is a labels CSV already; use it as it is, or with `earshot labels merge`"
+        )
+    return {"label-studio-csv"} if {"id", "annotation_id"} <= names else set()
+
+
+def _of_json(source: Path) -> set[ImportFormat]:
+    kinds: set[ImportFormat] = set()
+    for _, value in read_objects(source):
+        kinds.add("label-studio" if _is_task(value) else "label-studio-min")
+    return kinds
+
+
+def _is_task(value: object) -> bool:
+    return isinstance(value, dict) and (
+        isinstance(value.get("data"), dict) or isinstance(value.get("task"), dict)
+    )

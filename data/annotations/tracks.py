@@ -1,0 +1,134 @@
+"""A file of labels a recording, in a folder that is laid out as the recordings are."""
+
+import hashlib
+import re
+from itertools import chain, count
+from pathlib import Path
+
+from data.annotations.annotation import AnnotationError, Problem
+from data.containers import AUDIO_SUFFIXES
+
+# Bytes of a name that every common file system takes.
+_LONGEST_NAME = 255
+_MAX_TEXT_BYTES = 1 << 28
+
+
+def track_place(folder: Path, relative: Path, suffix: str, *, by_stem: bool = True) -> Path:
+    """A path of its own for a recording's track; its folders are made by the caller.
+
+    By the stem, or by the whole name where the stem is taken, or must not be used.
+    """
+    *folders, last = [_short(one_line(p)) for p in relative.parts if p not in ("/", "..", ".")]
+    place = folder
+    for name in folders:
+        place /= name
+        while place.is_file():  # the track of a recording that has the folder's name
+            place = place.with_name(f"{place.name}_")
+    audio = place / last
+    stems = [audio.stem] if by_stem else []
+    names = chain([*stems, audio.name], (f"{audio.name}.{n}" for n in count(2)))
+    paths = (audio.with_name(_short(name, suffix) + suffix) for name in names)
+    return next(path for path in paths if not path.exists())
+
+
+def one_line(text: str) -> str:
+    """Text without what ends a cell or a line of a track."""
+    return re.sub(r"[\t\n\r]", " ", text)
+
+
+def _short(name: str, suffix: str = "") -> str:
+    """A name that a file system takes with this suffix: a long one ends in its hash."""
+    room = _LONGEST_NAME - len(suffix)
+    if len(name.encode()) <= room:
+        return name
+    mark = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return f"{name.encode()[: room - 13].decode(errors='ignore')}-{mark}"
+
+
+def track_files(source: Path, suffix: str) -> list[Path]:
+    """The file itself, or all files of a folder with the suffix, by name.
+
+    Raises:
+        AnnotationError: there is none.
+    """
+    if not source.is_dir():
+        return [source]
+    files = sorted(path for path in source.rglob(f"*{suffix}") if path.is_file())
+    if not files:
+        raise AnnotationError(f"{source} holds no {suffix} file")
+    return files
+
+
+def read_text(path: Path) -> str:
+    """A foreign text file.
+
+    Raises:
+        AnnotationError: it is missing, too large or no UTF-8.
+    """
+    try:
+        if not path.is_file():
+            raise AnnotationError(f"{path} is no file; give one that is there")
+        if path.stat().st_size > _MAX_TEXT_BYTES:
+            raise AnnotationError(f"{path} has more than {_MAX_TEXT_BYTES} bytes; give it in parts")
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AnnotationError(
+            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AnnotationError(f"cannot read {path}: {reason}") from error
+
+
+def text_lines(path: Path) -> list[str]:
+    """The lines of a foreign text file; only line ends end one, as its writer knew them.
+
+    Raises:
+        AnnotationError: as ``read_text``.
+    """
+    return re.split(r"\r\n|\r|\n", read_text(path))
+
+
+class AudioFolder:
+    """Where the recordings of tracks are: beside them, or in a folder laid out as theirs."""
+
+    def __init__(self, source: Path, audio_dir: Path | None) -> None:
+        self._tracks = source if source.is_dir() else source.parent
+        self.folder = audio_dir or self._tracks
+        self._stems: dict[Path, dict[str, list[str]]] = {}
+
+    def of_track(self, track: Path, suffix: str) -> Path | Problem:
+        """The recording that has the track's name, or has it for its stem."""
+        name = track.name.removesuffix(suffix)
+        return self.of_name(track, name, track.name[len(name) :])
+
+    def of_name(self, track: Path, name: str, suffix: str) -> Path | Problem:
+        """The recording ``name``; others of its stem may have tracks with the suffix."""
+        folder = self.folder / track.parent.relative_to(self._tracks)
+        stems = self._recordings(folder)
+        if name in stems.get(Path(name).stem, ()):
+            return folder / name
+        names = stems.get(name, [])
+        if len(names) > 1:  # one that has a track by its whole name is not meant
+            names = [n for n in names if not (track.parent / (n + suffix)).exists()]
+        if len(names) == 1:
+            return folder / names[0]
+        if not names:
+            return Problem(
+                str(track), "gone",
+                f"no recording {name!r} in {folder}; give the folder of the audio as --audio-dir",
+            )  # fmt: skip
+        return Problem(
+            str(track), "ambiguous",
+            f"may be of {', '.join(names)}; name the track {names[0]}{suffix}, after one of them",
+        )  # fmt: skip
+
+    def _recordings(self, folder: Path) -> dict[str, list[str]]:
+        """Names of the audio files of a folder by their stems."""
+        if folder not in self._stems:
+            stems: dict[str, list[str]] = {}
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file():
+                    stems.setdefault(path.stem, []).append(path.name)
+            self._stems[folder] = stems
+        return self._stems[folder]

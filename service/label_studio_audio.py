@@ -1,0 +1,154 @@
+"""The audio of Label Studio's tasks: below a folder of ours, or from its own server; nowhere else.
+
+Every way that it cannot be had is an ``AudioError``, whose message names no file: it is logged.
+"""
+
+import asyncio
+import http.client
+import time
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO
+from urllib.error import HTTPError, URLError
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+
+from data.annotations.annotation import Problem
+from data.annotations.locate import is_of_label_studio, locate
+from data.audio import AudioError, read_file
+from service.settings import Settings
+
+_AT_ONCE = 4
+_CHUNK_BYTES = 1 << 16
+_URL_CHARACTERS = "/%:@!$&'()*+,;=~-._?"
+_REASONS = {
+    "outside": "leads out of EARSHOT_LABEL_STUDIO_ROOT",
+    "no_audio": "the task's data do not say where its audio is",
+}
+_DEFAULT_REASON = (
+    "is neither below EARSHOT_LABEL_STUDIO_ROOT nor at EARSHOT_LABEL_STUDIO_URL, as far as these "
+    "are set"
+)
+
+
+class TaskAudio:
+    """Reads audio of tasks, a few at once, on threads of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._limits = settings.limits()
+        url = settings.label_studio_url
+        self._server = None if url is None else urlsplit(url.rstrip("/"))
+        self._threads = ThreadPoolExecutor(_AT_ONCE, "label-studio")
+
+    async def read(self, reference: str, deadline: float) -> bytes | AudioError:
+        """The bytes of a task's audio, by a time of ``time.monotonic``, or why there are none."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await loop.run_in_executor(self._threads, self._read, reference, deadline)
+        except AudioError as error:
+            return error
+        except TimeoutError:
+            return _late()
+
+    def _read(self, reference: str, deadline: float) -> bytes:
+        root = self._settings.label_studio_root
+        place = Problem("", "gone", "") if root is None else locate(reference, root)
+        if not isinstance(place, Problem):
+            return read_file(place, self._limits)
+        url = self._url(reference)
+        if url is None or place.code == "no_audio":
+            raise AudioError("not_found", _REASONS.get(place.code, _DEFAULT_REASON))
+        return self._fetch(url, deadline)
+
+    def _url(self, reference: str) -> str | None:
+        """Where the configured server answers a reference; None where another one would."""
+        server = self._server
+        if server is None:
+            return None
+        try:
+            wanted = urlsplit(reference)
+            if wanted.scheme and _origin(wanted) != _origin(server):
+                return None
+        except ValueError:
+            return None
+        if not wanted.scheme and not is_of_label_studio(reference):
+            return None
+        has_prefix = wanted.scheme or wanted.path.startswith(f"{server.path}/")
+        prefix = "" if has_prefix else server.path
+        path = quote(f"{prefix}/{wanted.path.lstrip('/')}", safe=_URL_CHARACTERS)
+        query = quote(wanted.query, safe=_URL_CHARACTERS)
+        return urlunsplit((server.scheme, server.netloc, path, query, ""))
+
+    def _fetch(self, url: str, deadline: float) -> bytes:
+        """What the server answers, within the limits of an upload."""
+        request = urllib.request.Request(url)  # noqa: S310 - of the configured server
+        token = self._settings.label_studio_token.get_secret_value()
+        if token:
+            request.add_header("Authorization", f"Token {token}")
+        try:
+            with _opener().open(request, timeout=_left(deadline)) as answer:
+                return self._body(answer.read1, deadline)
+        except HTTPError as error:
+            error.close()
+            told = f"Label Studio answered {error.code}; check EARSHOT_LABEL_STUDIO_TOKEN"
+            raise AudioError("unreachable", told) from error
+        except TimeoutError as error:
+            raise _late() from error
+        except (URLError, http.client.HTTPException, ValueError, OSError) as error:
+            kind = type(getattr(error, "reason", error)).__name__
+            raise AudioError("unreachable", f"Label Studio does not answer ({kind})") from error
+
+    def _body(self, read: Callable[[int], bytes], deadline: float) -> bytes:
+        body = bytearray()
+        while chunk := read(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > self._limits.max_bytes:
+                raise AudioError("too_large", f"more than {self._limits.max_bytes} bytes")
+            _left(deadline)
+        return bytes(body)
+
+
+class _SameServer(urllib.request.HTTPRedirectHandler):
+    """Follows redirections that stay at the server: the token is for nobody else."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str,
+        headers: http.client.HTTPMessage, newurl: str,
+    ) -> urllib.request.Request | None:  # fmt: skip
+        if _origin(urlsplit(newurl)) != _origin(urlsplit(req.full_url)):
+            raise URLError(_ElsewhereError())
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _ElsewhereError(OSError):
+    """A redirection to another server."""
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """HTTP and HTTPS alone, without proxies of the environment."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(),
+        urllib.request.HTTPErrorProcessor(), urllib.request.HTTPDefaultErrorHandler(),
+        _SameServer(),
+    ):  # fmt: skip
+        opener.add_handler(handler)
+    return opener
+
+
+def _origin(url: SplitResult) -> tuple[str, str | None, int]:
+    port = url.port or {"https": 443}.get(url.scheme, 80)
+    return url.scheme, url.hostname, port
+
+
+def _left(deadline: float) -> float:
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise _late()
+    return seconds
+
+
+def _late() -> AudioError:
+    return AudioError("deadline_passed", "the audio did not come before the deadline")

@@ -1,0 +1,349 @@
+"""Exports of Label Studio: what is taken, whose label counts, and everything that is told."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.annotations.annotation import AnnotationError, Found
+from data.annotations.resolve import Rule
+from data.annotations.sources import Reading, detect, read_sources
+from tests.fixtures.sounds import tone, wav
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What Label Studio keeps and serves: uploads, local files, a link that leads out."""
+    sound = wav(tone("mid", 0.1))
+    for name in ("a.wav", "day/b c+.wav", "upload/3/0123abcd-up.wav", "bucket/x/s3.wav", "old.wav"):
+        path = tmp_path / "audio" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sound)
+    (tmp_path / "secret.wav").write_bytes(sound)
+    (tmp_path / "audio" / "link.wav").symlink_to(tmp_path / "secret.wav")
+    return tmp_path / "audio"
+
+
+def task(audio: object, *annotations: dict[str, Any], **fields: object) -> dict[str, Any]:
+    return {"id": 1, "data": {"audio": audio, **fields}, "annotations": list(annotations)}
+
+
+def by(
+    who: object, label: object, at: str | int = "2026-01-01T00:00:00Z", **more: object
+) -> dict[str, Any]:
+    """An annotation with a choice, or with regions of (start, end, label)."""
+    if isinstance(label, list):
+        regions = [{"start": s, "end": e, "labels": [name]} for s, e, name in label]
+        result = [{"from_name": "label", "type": "labels", "value": region} for region in regions]
+    else:
+        choices = {"choices": [label]}
+        result = [{"from_name": "label", "type": "choices", "value": choices}]
+    return {"id": 7, "completed_by": who, "created_at": at, "result": result, **more}
+
+
+def read(folder: Path, content: object, rule: Rule = "latest", **options: Any) -> Found:
+    source = folder.parent / "export.json"
+    source.write_text(json.dumps(content), encoding="utf-8")
+    return read_sources([source], Reading(audio_dir=folder, rule=rule, **options))
+
+
+def labels(found: Found) -> list[str]:
+    return [annotation.label for annotation in found.annotations]
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("a.wav", "a.wav"),
+        ("/data/local-files/?d=day/b%20c%2B.wav", "day/b c+.wav"),
+        ("http://ls:8080/data/local-files/?d=day/b c+.wav", "day/b c+.wav"),
+        ("/data/upload/3/0123abcd-up.wav", "upload/3/0123abcd-up.wav"),
+        ("http://host/data/upload/9/deadbeef-old.wav", "old.wav"),
+        ("s3://bucket/x/s3.wav", "bucket/x/s3.wav"),
+        ("https://elsewhere.org/somewhere/old.wav?token=x", "old.wav"),
+        ("C:\\Users\\ann\\old.wav", "old.wav"),
+        ("/home/ann/old.wav", "old.wav"),
+        ("{folder}/day/b c+.wav", "day/b c+.wav"),
+        ("file://{folder}/day/b%20c+.wav", "day/b c+.wav"),
+    ],
+)
+def test_every_kind_of_reference_is_found_below_the_folder(
+    folder: Path, reference: str, name: str
+) -> None:
+    found = read(folder, [task(reference.replace("{folder}", str(folder)), by(1, "x"))])
+    assert [a.path for a in found.annotations] == [folder / name]
+
+
+@pytest.mark.parametrize(
+    ("reference", "code", "told"),
+    [
+        ("../secret.wav", "outside", "--audio-dir"),
+        ("/data/local-files/?d=../secret.wav", "outside", "--audio-dir"),
+        ("/data/local-files/?d=%2e%2e/secret.wav", "outside", "--audio-dir"),
+        ("/data/local-files/?d=/etc/passwd", "outside", "--audio-dir"),
+        ("/data/upload/3/..%2F..%2F..%2Fsecret.wav", "outside", "--audio-dir"),
+        ("link.wav", "outside", "leads out of"),
+        ("gone.wav", "gone", "no 'gone.wav' in"),
+        ("/data/upload/3/0123abcd-lost.wav", "gone", "'lost.wav'"),
+        ("s3://bucket/no.wav", "remote", "nothing is fetched from there; download it"),
+        ("/etc/passwd", "gone", "no 'passwd'"),
+        ("x" * 5000, "no_audio", "no name of a recording"),
+        ("a\0.wav", "no_audio", "no name of a recording"),
+        ("\ud800.wav", "no_audio", "no name of a recording"),
+        ("http://[", "remote", "nothing is fetched"),
+        (None, "no_audio", "no audio in its data"),
+        ({"a": 1}, "no_audio", "no audio in its data"),
+    ],
+)
+def test_a_recording_that_is_not_there_or_not_ours_is_a_problem_of_its_task_alone(
+    folder: Path, reference: object, code: str, told: str
+) -> None:
+    found = read(folder, [task(reference, by(1, "x")), task("a.wav", by(1, "good"))])
+    [problem] = found.problems
+    assert (problem.code, labels(found)) == (code, ["good"])
+    assert told in problem.message
+    assert "task 1" in problem.where
+
+
+def test_two_uploads_of_one_name_are_not_taken_for_one_another(folder: Path) -> None:
+    both = [task(f"/data/upload/1/{n}-old.wav", by(1, n)) for n in ("00000000", "11111111")]
+    found = read(folder, both)
+    assert [problem.code for problem in found.problems] == ["ambiguous"] * 2
+    assert found.annotations == []
+
+
+ANN, BOB, CAT = (
+    by({"id": 1, "email": "ann@x"}, "a", "2026-01-01T10:00:00Z"),
+    by(2, "b", "2026-01-01T12:30:00+02:00"),
+    by(3, "b", "2025-01-01T00:00:00Z"),
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "rule", "kept", "lost", "why"),
+    [
+        ([ANN, BOB], "latest", "b", 1, "the latest"),
+        ([BOB, ANN], "latest", "b", 1, "the latest"),
+        ([BOB, ANN, CAT], "first", "b", 1, "the first in order"),
+        ([ANN, CAT, BOB], "majority", "b", 1, "2 of 3 say so"),
+        ([ANN, CAT], "majority", "a", 1, "1 of 2 say so, as many as say otherwise, the latest"),
+        ([ANN, ANN | {"ground_truth": True}, BOB], "latest", "a", 1, "ground truth"),
+        ([ANN | {"honeypot": True}, BOB], "error", "a", 1, "ground truth"),
+        ([ANN, BOB | {"was_cancelled": True}], "latest", "a", 0, ""),
+        ([BOB, CAT], "error", "b", 0, ""),
+        (
+            [by(1, "x", "nonsense"), by(2, "y", "")],
+            "latest",
+            "y",
+            1,
+            "last in order of equal times",
+        ),
+        ([by(1, [(0, 1, "x")]), by(2, [(0, 1, "x"), (2, 3, "y")])], "first", "x", 1, "first"),
+    ],
+)
+def test_of_several_annotators_the_rule_decides_and_the_losers_are_told(
+    folder: Path, given: list[dict[str, Any]], rule: Rule, kept: str, lost: int, why: str
+) -> None:
+    found = read(folder, [task("a.wav", *given)], rule)
+    assert labels(found) == [kept]
+    assert len(found.lost) == lost
+    assert all(why in str(loser) and repr(kept) in str(loser) for loser in found.lost)
+
+
+def test_disagreements_stop_everything_where_that_is_asked_for(folder: Path) -> None:
+    tasks = [task("a.wav", ANN, BOB), task("old.wav", BOB, CAT), task("old.wav", ANN)]
+    with pytest.raises(AnnotationError, match=r"(?s)nothing was written.*'b'"):
+        read(folder, tasks[:2], "error")
+    with pytest.raises(AnnotationError, match=r"(?s)task 2.*'a'.*task 1.*'b'"):
+        read(folder, tasks[1:], "error")
+
+
+def test_where_a_label_is_from_is_kept(folder: Path) -> None:
+    kept = read(folder, [task("a.wav", ANN, speaker="s1", split="test")]).annotations[0]
+    assert vars(kept.provenance) == {
+        "source": "label-studio:export.json", "annotator": "ann@x",
+        "annotated_at": "2026-01-01T10:00:00Z", "annotation_id": "7",
+    }  # fmt: skip
+    assert (kept.speaker, kept.split) == ("s1", "test")
+
+
+def test_the_first_versions_completions(folder: Path) -> None:
+    old = {"id": 1, "data": {"url": "a.wav", "text": "hello"}, "completions": [by(1, "x", 86400)]}
+    [annotation] = read(folder, [old]).annotations
+    assert annotation.label == "x"
+    assert annotation.provenance.annotated_at == "1970-01-02T00:00:00+00:00"
+
+
+def test_a_folder_with_a_file_a_task_and_a_storage_of_annotations(folder: Path) -> None:
+    place = folder.parent / "storage"
+    place.mkdir()
+    (place / "1.json").write_text(json.dumps(task("a.wav", ANN)), encoding="utf-8")
+    turned = {**BOB, "task": {"id": 2, "data": {"audio": "old.wav"}}}
+    (place / "2.json").write_text(json.dumps(turned), encoding="utf-8")
+    assert detect(place) == "label-studio"
+    assert labels(read_sources([place], Reading(audio_dir=folder))) == ["a", "b"]
+
+
+def test_what_holds_no_label_is_told_and_harms_nothing(folder: Path) -> None:
+    result = [{"from_name": "note", "type": "textarea", "value": {"text": ["hm"]}}]
+    tasks = [
+        task("a.wav"),
+        task("a.wav", ANN | {"was_cancelled": True}),
+        task("a.wav", ANN | {"result": []}),
+        task("a.wav", ANN | {"result": [*ANN["result"], *result]}),
+        {"id": 5, "data": {"audio": "a.wav"}, "predictions": [{"result": ANN["result"]}]},
+    ]
+    found = read(folder, tasks)
+    codes = [problem.code for problem in found.skipped]
+    assert codes == ["unlabelled", "cancelled", "unlabelled", "no_label", "unlabelled"]
+    assert (labels(found), found.problems) == (["a"], [])
+
+
+@pytest.mark.parametrize(
+    ("label", "code"),
+    [
+        ([(1, 1, "x")], "bad_times"),
+        ([(-1, 1, "x")], "bad_times"),
+        ([(2, 1, "x")], "bad_times"),
+        ([(float("nan"), 1, "x")], "bad_times"),
+        ([(0, float("inf"), "x")], "bad_times"),
+        ([(0, 10**400, "x")], "bad_times"),
+        ([("0", True, "x")], "bad_times"),
+        ([(0, None, "x")], "bad_times"),
+        ("", "no_label"),
+        (None, "no_label"),
+        ("x" * 201, "bad_label"),
+        ("two\nlines", "bad_label"),
+        ("\ud800", "bad_label"),
+    ],
+)
+def test_a_label_that_is_none_is_a_problem(folder: Path, label: object, code: str) -> None:
+    assert [p.code for p in read(folder, [task("a.wav", by(1, label))]).problems] == [code]
+
+
+def test_two_choices_at_once_are_refused(folder: Path) -> None:
+    both = by(1, "x")
+    both["result"][0]["value"]["choices"] = ["x", "y"]
+    assert [p.code for p in read(folder, [task("a.wav", both)]).problems] == ["several_labels"]
+
+
+def test_of_several_controls_one_has_to_be_named(folder: Path) -> None:
+    two = by(1, "seven")
+    two["result"].append({"from_name": "quality", "value": {"choices": ["good"]}})
+    with pytest.raises(AnnotationError, match="'label', 'quality'"):
+        read(folder, [task("a.wav", two)])
+    with pytest.raises(AnnotationError, match="'label', 'quality'"):
+        read(folder, [task("a.wav", two)], label_columns=("typo",))
+    assert labels(read(folder, [task("a.wav", two)], label_columns=("quality",))) == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "is no JSON"),
+        (b"[{", "is no JSON"),
+        (b"\xff\xfe[", "not UTF-8"),
+        (b"[" * 100_000, "is no JSON"),
+        (b"[1]", "number 1 is int"),
+        (b"[null]", "number 1 is NoneType"),
+        (b'"text"', "number 1 is str"),
+    ],
+)
+def test_a_file_that_is_no_export_is_refused(folder: Path, content: bytes, told: str) -> None:
+    source = folder.parent / "export.json"
+    source.write_bytes(content)
+    with pytest.raises(AnnotationError, match=told):
+        read_sources([source], Reading(form="label-studio", audio_dir=folder))
+
+
+def test_no_damage_of_an_export_ends_in_anything_but_problems(folder: Path) -> None:
+    """Values of every kind in every place of a good export, with a fixed seed."""
+    random_ = random.Random(3)
+    whole = [task("a.wav", ANN, by(4, [(0, 1, "x")])), task("old.wav", BOB)]
+    odd = [
+        None,
+        True,
+        0,
+        -1.5,
+        10**30,
+        "",
+        "x",
+        [],
+        [[]],
+        {},
+        {"start": []},
+        float("nan"),
+        "\ud83d",
+    ]
+
+    def damaged(value: object) -> object:
+        if random_.random() < 0.08:
+            return random_.choice(odd)
+        if isinstance(value, dict):
+            return {key: damaged(part) for key, part in value.items()}
+        return [damaged(part) for part in value] if isinstance(value, list) else value
+
+    taken, refused = 0, 0
+    for form in ("label-studio", "label-studio-min"):
+        for _ in range(400):
+            try:
+                taken += len(read(folder, damaged(whole), form=form).annotations)
+            except AnnotationError:
+                refused += 1
+    assert taken > 100
+    assert refused > 10
+
+
+MIN = {"audio": "a.wav", "id": 1, "annotator": 4, "updated_at": "2026-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "expected"),
+    [
+        ([MIN | {"label": "seven", "note": "x"}], (), ["seven"]),
+        ([MIN | {"word": "seven"}], (), ["seven"]),
+        ([MIN | {"word": "seven", "mood": "good"}], ("word",), ["seven"]),
+        ([MIN | {"e": [{"start": 0, "end": 1, "labels": ["a"]}], "t": "x"}], (), ["a"]),
+        ([MIN | {"label": "old"}, MIN | {"label": "new", "updated_at": "2026-02-01"}], (), ["new"]),
+        ([MIN | {"label": ""}, MIN | {"label": "b"}], (), ["b"]),
+    ],
+)
+def test_json_min(
+    folder: Path, rows: list[dict[str, Any]], columns: tuple[str, ...], expected: list[str]
+) -> None:
+    assert labels(read(folder, rows, label_columns=columns)) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "columns", "told"),
+    [
+        (
+            {"word": "seven", "mood": "good"},
+            (),
+            "--label-column; it has 'mood', 'word'|'word', 'mood'",
+        ),
+        ({"word": "seven"}, ("label",), "no field 'label'; it has"),
+    ],
+)
+def test_json_min_whose_labels_are_not_certain(
+    folder: Path, fields: dict[str, str], columns: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(AnnotationError, match=told):
+        read(folder, [MIN | fields], label_columns=columns)
+
+
+def test_csv_as_label_studio_writes_it(folder: Path) -> None:
+    source = folder.parent / "export.csv"
+    regions = json.dumps([{"start": 0.5, "end": n, "labels": ["é"]} for n in range(1, 5000)])
+    source.write_text(
+        "audio,id,label,annotator,annotation_id,created_at,updated_at,lead_time\n"
+        f'a.wav,1,"{regions.replace(chr(34), chr(34) * 2)}",2,9,x,2026-01-01T00:00:00Z,3.5\n'
+        "old.wav,2,,2,10,,,\n",
+        encoding="utf-8-sig",
+    )
+    found = read_sources([source], Reading(audio_dir=folder))
+    assert len(found.annotations) == 4999  # more than a cell of the csv module holds by itself
+    assert {a.provenance.annotation_id for a in found.annotations} == {"9"}
+    assert [problem.code for problem in found.skipped] == ["unlabelled"]

@@ -1,0 +1,100 @@
+"""Labels CSVs put together: what sounds the same is one clip; a rule says which label."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from data.annotations.annotation import AnnotationError, Found
+from data.annotations.merge import merge_tables
+from data.annotations.resolve import Rule
+from tests.fixtures.sounds import RATE_HZ, noise, tone
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two recordings; copies of the first under another name, and in another container."""
+    samples = np.rint(tone("mid") * 32767).astype(np.int16)
+    for name in ("base/a.wav", "new/renamed.wav", "new/flac.flac"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, samples, RATE_HZ)
+    soundfile.write(tmp_path / "base" / "b.wav", tone("low"), RATE_HZ)
+    soundfile.write(tmp_path / "base" / "long.wav", noise(2.0, 0.1), RATE_HZ)
+    return tmp_path
+
+
+def table(folder: Path, name: str, *rows: str, columns: str = "") -> Path:
+    path = folder / name
+    path.write_text("\n".join([f"filename,label{columns}", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def merge(*tables: Path, rule: Rule = "latest") -> Found:
+    return merge_tables(tables, None, rule)
+
+
+def said(found: Found) -> list[tuple[str, str]]:
+    return [(annotation.path.name, annotation.label) for annotation in found.annotations]
+
+
+def test_a_correction_wins_and_the_row_keeps_its_speaker_and_split(folder: Path) -> None:
+    base = table(folder, "base/l.csv", "a.wav,x,ann,test", "b.wav,y,bob,", columns=",speaker,split")
+    more = ",source,annotator,annotated_at,annotation_id"
+    new = table(folder, "new/l.csv", "renamed.wav,z,page,cat,2026-01-01,9", columns=more)
+    found = merge(base, new)
+    assert said(found) == [("renamed.wav", "z"), ("b.wav", "y")]
+    first, second = found.annotations
+    assert (first.speaker, first.split) == ("ann", "test")
+    assert vars(first.provenance) == {
+        "source": "page", "annotator": "cat", "annotated_at": "2026-01-01", "annotation_id": "9",
+    }  # fmt: skip
+    assert second.provenance.source == "csv:l.csv"
+    [lost] = found.lost
+    assert str(lost) == f"{base}, line 2: 'x' gives way to 'z' of {new}, line 2 (the latest)"
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept", "why"),
+    [
+        ("latest", "y", "the last in order of equal times"),
+        ("first", "x", "the first in order"),
+        ("majority", "x", "2 of 3 say so"),
+    ],
+)
+def test_the_rule_decides(folder: Path, rule: Rule, kept: str, why: str) -> None:
+    base = table(folder, "base/l.csv", "a.wav,x")
+    new = table(folder, "new/l.csv", "flac.flac,x", "renamed.wav,y")
+    found = merge(base, new, rule=rule)
+    assert [annotation.label for annotation in found.annotations] == [kept]
+    assert {lost.why for lost in found.lost} == {why}
+    assert len(found.lost) + len(found.repeated) == 2
+    with pytest.raises(AnnotationError, match=r"(?s)--resolve.*'x', but .*'y'"):
+        merge(base, new, rule="error")
+
+
+def test_stretches_are_told_apart_by_their_times(folder: Path) -> None:
+    rows = ["long.wav,x,0,1", "long.wav,y,1,2", "long.wav,w,,", "b.wav,v,,"]
+    base = table(folder, "base/l.csv", *rows, columns=",start,end")
+    whole = table(folder, "base/w.csv", "long.wav,whole,0,2", columns=",start,end")
+    found = merge(base, whole)
+    assert [a.label for a in found.annotations] == ["x", "y", "whole", "v"]
+    assert [lost.label for lost in found.lost] == ["w"]  # from 0 to the end is the whole
+
+
+def test_what_cannot_be_used_is_listed_and_the_rest_goes_on(folder: Path) -> None:
+    (folder / "base" / "broken.wav").write_bytes(b"RIFF")
+    rows = ["a.wav,x,1", "gone.wav,y,2", "broken.wav,y,3", ",y,4"]
+    found = merge(table(folder, "base/l.csv", *rows, columns=",mood"))
+    assert said(found) == [("a.wav", "x")]
+    assert sorted(p.code for p in found.problems) == ["bad_row", "gone", "unsupported_format"]
+    assert found.notes == [f"{folder / 'base' / 'l.csv'}: columns left out: mood"]
+
+
+def test_one_sound_in_two_splits_is_told(folder: Path) -> None:
+    base = table(folder, "base/l.csv", "a.wav,x,test", columns=",split")
+    new = table(folder, "new/l.csv", "renamed.wav,x,train", columns=",split")
+    [note] = merge(base, new).notes
+    assert "two splits" in note
+    assert "(test)" in note
+    assert "(train)" in note

@@ -15,16 +15,8 @@ from typing import Any
 from data.annotations.annotation import AnnotationError, Found, Problem, Provenance, plain
 from data.annotations.choices import Rule
 from data.annotations.json_files import read_objects
-from data.annotations.label_studio import (
-    EARSHOT,
-    Heard,
-    Opined,
-    Task,
-    collect,
-    heard_of,
-    moment_text,
-    of_data,
-)
+from data.annotations.label_studio import EARSHOT, heard_of, moment_text, of_data
+from data.annotations.label_studio_tasks import Heard, Opined, Task, collect
 from data.annotations.tracks import read_text
 from data.labels import COLUMN_NAMES
 

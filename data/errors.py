@@ -16,6 +16,7 @@
     ├── NoiseError       training.noise_sweep  noise that cannot be read or made
     ├── InferenceError   service.classifier a model whose graph fails on its input
     ├── BatchError       service.batch.errors  a batch that cannot start or go on
+    ├── FeedbackError    service.feedback.errors  a database of feedback that cannot be used
     └── ServerError      service.server     a server that cannot start
 
 Each message says what was found, what is accepted and what to do. The command line prints it and

@@ -16,6 +16,7 @@ from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
 
 from service.errors import RequestError, error_answer, json_answer
+from service.feedback.routes import add_feedback_routes
 from service.front import Front, Handler
 from service.hf import add_hf_route
 from service.oip import add_oip_routes
@@ -50,6 +51,7 @@ def create_app(settings: Settings) -> Front:
     front.direct["POST", "/hf"] = add_hf_route(app, service)
     add_oip_routes(app, service)
     add_stream_route(app, service)
+    add_feedback_routes(app, service)
     add_page_routes(app)
     return front
 
@@ -89,8 +91,13 @@ def _add_classify_route(app: FastAPI, service: Service) -> Handler:
         served = service.admit(request.headers, "classify")
         with service.intake.reading(request, deadline) as body:
             files = await body.files()
-            answers = await service.answer([b for _, b in files], served, deadline, request)
-        results = [describe(name, found) for (name, _), found in zip(files, answers, strict=True)]
+            blobs = [blob for _, blob in files]
+            answers = await service.answer(blobs, served, deadline, request)
+            results = [
+                describe(name, found) for (name, _), found in zip(files, answers, strict=True)
+            ]
+            if service.feedback is not None:
+                await service.feedback.note(results, blobs, answers, served)
         if all("error" in result for result in results):
             first = results[0]["error"]
             return error_answer(first["code"], first["message"], results=results)

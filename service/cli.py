@@ -16,6 +16,7 @@ import typer
 
 from data.errors import EarshotError
 from models.device import Device
+from service.feedback.commands import feedback_commands
 
 if TYPE_CHECKING:
     from service.batch.run import Progress
@@ -67,6 +68,7 @@ def build_app() -> typer.Typer:
     app.command()(classify)
     app.command()(merge)
     app.command()(serve)
+    app.add_typer(feedback_commands(), name="feedback")
     return app
 
 
@@ -234,12 +236,31 @@ def serve(
     ] = 1,
     reject: ServedRejectOption = False,
     device: ServedDeviceOption = "cpu",
+    feedback: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where labels that people give are kept: sqlite:///FILE, postgresql+psycopg://... "
+            "(better in EARSHOT_FEEDBACK_URL if it has a password), or off; "
+            "artifacts/feedback/feedback.db without it.",
+        ),
+    ] = None,
+    keep_audio: Annotated[
+        Literal["off", "feedback", "uncertain", "all"] | None,
+        typer.Option(
+            help="Which recordings are kept: none; those that come with feedback; also those the "
+            "model is unsure of; all. EARSHOT_KEEP_AUDIO or off without it."
+        ),
+    ] = None,
 ) -> None:
     """Serve a model: a page at /, POST /v1/classify, /hf, /v2, WS /v1/stream, /metrics, /docs."""
     from models.released import find_model
     from service.server import run_server
 
-    run_server(find_model(model), host, port, device, reject=reject, workers=workers)
+    run_server(
+        find_model(model), host, port, device, reject=reject, workers=workers,
+        feedback=feedback, keep_audio=keep_audio,
+    )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from uvicorn.supervisors import Multiprocess
 from data.errors import EarshotError
 from models.bundle import open_bundle
 from models.device import Device
+from service.feedback.start import check_place
 from service.metrics import MULTIPROCESS_FOLDER
 from service.observe import LOGGER, JsonFormatter
 from service.settings import MAX_FRAME_BYTES, Settings
@@ -39,19 +40,24 @@ class ServerError(EarshotError):
 
 
 def run_server(
-    model: Path, host: str, port: int, device: Device, *, reject: bool = False, workers: int = 1
-) -> None:
+    model: Path, host: str, port: int, device: Device, *, reject: bool = False, workers: int = 1,
+    feedback: str | None = None, keep_audio: str | None = None,
+) -> None:  # fmt: skip
     """Serve until interrupted, from so many processes.
 
     Raises:
         ModelError: the model cannot be used.
         ServerError: the address is taken or not ours, or a setting is wrong.
+        FeedbackError: the database of feedback that was asked for cannot be used.
     """
     # Uvicorn hands the signal on when it has shut down: being told to stop is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    settings = read_settings(model=model.absolute(), device=device, reject=reject)
+    asked = {"feedback_url": feedback, "keep_audio": keep_audio}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    settings = read_settings(model=model.absolute(), device=device, reject=reject, **asked)
     described = _describe(model, device)
+    check_place(settings)
     listener = _listen(host, port)
     address = listener.getsockname()
     shown = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
@@ -95,7 +101,10 @@ def _serve_from_many(settings: Settings, listener: socket.socket, workers: int) 
         "EARSHOT_MODEL": str(settings.model),
         "EARSHOT_DEVICE": settings.device,
         "EARSHOT_REJECT": str(settings.reject),
+        "EARSHOT_KEEP_AUDIO": settings.keep_audio,
     }
+    if settings.feedback_url is not None:
+        os.environ["EARSHOT_FEEDBACK_URL"] = settings.feedback_url.get_secret_value()
     with _shared_metrics():
         config = _config("service.server:worker_app", workers=workers)
         Multiprocess(config, sockets=[listener]).run()

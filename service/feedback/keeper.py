@@ -74,9 +74,16 @@ class Keeper:
 def kept_clip(blob: bytes, answer: Prediction, served: Served) -> KeptClip:
     """A recording's bytes, and what a model heard in it, as they are kept."""
     return KeptClip(
-        sha256_of(blob), suffix_of(blob), len(blob), answer.seconds, answer.label, round(answer.score, SCORE_DIGITS),
-        margin_of(answer.best.scores), served.info["name"], served.info["version"],
-    )  # fmt: skip
+        sha256=sha256_of(blob),
+        suffix=suffix_of(blob),
+        n_bytes=len(blob),
+        seconds=answer.seconds,
+        heard_label=answer.label,
+        score=round(answer.score, SCORE_DIGITS),
+        margin=margin_of(answer.best.scores),
+        model_name=served.info["name"],
+        model_version=served.info["version"],
+    )
 
 
 def margin_of(scores: NDArray[np.float32]) -> float:

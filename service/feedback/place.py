@@ -29,9 +29,10 @@ class Place:
         Raises:
             FeedbackError: it is of another kind; its text, which may hold a password, is not told.
         """
-        if url.startswith(_SQLITE):
+        kind, colon, _ = url.partition("://")
+        if kind == "sqlite":
             name = url.removeprefix(_SQLITE)
-            if not name or name.startswith(":memory:") or "?" in name or "\0" in name:
+            if not url.startswith(_SQLITE) or not name or name.startswith(":memory:") or "?" in name or "\0" in name:
                 raise FeedbackError(
                     "an SQLite URL names a file and no options: sqlite:///relative/path.db or "
                     "sqlite:////absolute/path.db"
@@ -42,7 +43,7 @@ class Place:
             return cls("postgresql+psycopg://" + url.partition("://")[2], None)
         raise FeedbackError(
             "feedback goes to sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, "
-            f"or nowhere with `off`; found a URL of the kind {url.partition(':')[0][:30]!r}"
+            f"or nowhere with `off`; found {f'a URL of the kind {kind[:30]!r}' if colon else 'no URL'}"
         )
 
     def __str__(self) -> str:

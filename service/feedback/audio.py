@@ -68,6 +68,10 @@ class AudioStore:
             raise ValueError(f"no name of a recording: {sha256[:80]!r}, {suffix[:8]!r}")
         return self.folder / sha256[:2] / f"{sha256}.{suffix}"
 
+    def name(self, sha256: str, suffix: str) -> str:
+        """The path of a recording as text."""
+        return str(self.path(sha256, suffix))
+
     def put(self, sha256: str, suffix: str, blob: bytes, *, durable: bool = True) -> None:
         """Write a recording, through to the disk where it must outlive a loss of power.
 

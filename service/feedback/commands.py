@@ -1,6 +1,8 @@
 """``earshot feedback``: what is kept, a person's share of it, labels to train on, and deletion."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,9 +45,8 @@ def show(feedback: PlaceOption = DEFAULT_URL, as_json: JsonOption = False) -> No
     """Count what is kept: labels, people, recordings."""
     from service.feedback.stats import stats, told
 
-    store = _open(feedback)
-    found = stats(store)
-    store.close()
+    with _opened(feedback) as store:
+        found = stats(store)
     typer.echo(json.dumps(found.as_json()) if as_json else told(found))
 
 
@@ -65,15 +66,13 @@ def export(
 
     if (who is None) == (labels is None):
         raise typer.BadParameter("give --who KEY or --labels FOLDER")
-    store, audio = _open(feedback), AudioStore(audio_dir)
-    if labels is None:
-        found = data_of(store, str(who))
-        place_of = lambda sha256, suffix: str(audio.path(sha256, suffix))  # noqa: E731
-        typer.echo(json.dumps(found.as_json(str(who), place_of), indent=1))
-        store.close()
-        return
-    snapshot = write_snapshot(store, audio, labels)
-    store.close()
+    audio = AudioStore(audio_dir)
+    with _opened(feedback) as store:
+        if labels is None:
+            found = data_of(store, str(who))
+            typer.echo(json.dumps(found.as_json(str(who), audio.name), indent=1))
+            return
+        snapshot = write_snapshot(store, audio, labels)
     typer.echo(f"{snapshot.clips} labelled clips in {snapshot.path}", err=True)
     for reason, count in snapshot.reasons.items():
         typer.echo(f"{count} left out: {reason}", err=True)
@@ -89,18 +88,14 @@ def delete(
     from service.feedback.audio import AudioStore
     from service.feedback.people import data_of, delete_person
 
-    store = _open(feedback)
-    found = data_of(store, who)
-    if not found.feedback:
-        store.close()
-        raise EarshotError(f"nothing is kept under {who!r}; keys are compared letter by letter")
-    if not yes:
-        asked = (
-            f"{len(found.feedback)} labels and up to {len(found.clips)} recordings: delete them?"
-        )
-        typer.confirm(asked, abort=True, err=True)
-    gone = delete_person(store, AudioStore(audio_dir), who)
-    store.close()
+    with _opened(feedback) as store:
+        found = data_of(store, who)
+        if not found.feedback:
+            raise EarshotError(f"nothing is kept under {who!r}; keys are compared letter by letter")
+        counted = f"{len(found.feedback)} labels and up to {len(found.clips)} recordings"
+        if not yes:
+            typer.confirm(f"{counted}: delete them?", abort=True, err=True)
+        gone = delete_person(store, AudioStore(audio_dir), who)
     typer.echo(f"deleted {gone.rows} labels and {gone.clips} recordings ({gone.n_bytes} bytes)")
 
 
@@ -120,10 +115,10 @@ def sweep(
     from service.feedback.records import Retention
     from service.feedback.sweep import sweep as clean
 
-    store, audio = _open(feedback), AudioStore(audio_dir)
-    swept = clean(store, audio, Retention(retention_days, max_audio_bytes))
-    strays, missing = mend(store, audio), forget_missing(store, audio)
-    store.close()
+    audio = AudioStore(audio_dir)
+    with _opened(feedback) as store:
+        swept = clean(store, audio, Retention(retention_days, max_audio_bytes))
+        strays, missing = mend(store, audio), forget_missing(store, audio)
     typer.echo(
         f"deleted {swept.expired} recordings and {swept.labels} labels by age, "
         f"{swept.crowded_out} recordings for room ({swept.n_bytes} bytes); "
@@ -131,9 +126,14 @@ def sweep(
     )
 
 
-def _open(url: str) -> "Store":
+@contextmanager
+def _opened(url: str) -> "Iterator[Store]":
     from service.feedback.store import open_store
 
     if url == OFF:
         raise EarshotError("feedback is off (EARSHOT_FEEDBACK_URL); give --feedback URL")
-    return open_store(Place.parse(url), create=False)
+    store = open_store(Place.parse(url), create=False)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -32,7 +32,13 @@ class Place:
         kind, colon, _ = url.partition("://")
         if kind == "sqlite":
             name = url.removeprefix(_SQLITE)
-            if not url.startswith(_SQLITE) or not name or name.startswith(":memory:") or "?" in name or "\0" in name:
+            if (
+                not url.startswith(_SQLITE)
+                or not name
+                or name.startswith(":memory:")
+                or "?" in name
+                or "\0" in name
+            ):
                 raise FeedbackError(
                     "an SQLite URL names a file and no options: sqlite:///relative/path.db or "
                     "sqlite:////absolute/path.db"
@@ -41,9 +47,10 @@ class Place:
         if url.startswith(_POSTGRESQL):
             _check_host(url)
             return cls("postgresql+psycopg://" + url.partition("://")[2], None)
+        found = f"a URL of the kind {kind[:30]!r}" if colon else "no URL"
         raise FeedbackError(
             "feedback goes to sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, "
-            f"or nowhere with `off`; found {f'a URL of the kind {kind[:30]!r}' if colon else 'no URL'}"
+            f"or nowhere with `off`; found {found}"
         )
 
     def __str__(self) -> str:

@@ -61,7 +61,8 @@ def _add_giving(app: FastAPI, service: Service) -> None:
         summary="Say what is right of a recording",
         status_code=201,
         openapi_extra=_body_of(FeedbackGiven),
-        responses=_answers(FeedbackStored, 201),
+        responses=_answers(FeedbackStored, 201)
+        | {409: {"model": ErrorAnswer, "description": "the Idempotency-Key came with other data"}},
     )
     async def give(request: Request) -> Response:
         deadline = service.deadline()

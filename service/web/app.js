@@ -168,8 +168,15 @@ async function drawPictures(file, detail) {
 
 // --- corrections: to the server where it keeps feedback, else kept in this browser ---
 
+const KEEPING = {
+  uncertain: "It keeps those that it is unsure of, to train on.",
+  all: "It keeps them, to train on.",
+};
+
 async function showSharing() {
   sharing = await feedbackStatus();
+  $("keeping").textContent = KEEPING[sharing.keep_audio] ?? "";
+  $("keeping").hidden = !(sharing.keep_audio in KEEPING);
   $("who-details").hidden = $("review-link").hidden = $("sharing").hidden = !sharing.feedback;
   $("sharing").textContent = sharing.keep_audio === "off"
     ? "A right label that you choose is sent to this server, without the recording."

@@ -301,7 +301,9 @@ def test_a_locked_or_absent_file_is_told_within_seconds(
 def test_a_place_that_cannot_be_used_is_told_without_its_password(url: str, reason: str) -> None:
     with pytest.raises(FeedbackError, match=reason) as refused:
         open_store(Place.parse(url))
-    assert not {"secret", "sec", "ret@127.0.0.1"} & set(str(refused.value).replace(":", " ").split())
+    assert not {"secret", "sec", "ret@127.0.0.1"} & set(
+        str(refused.value).replace(":", " ").split()
+    )
     assert "secret" not in str(refused.value)
 
 

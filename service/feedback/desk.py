@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from service.classifier import Prediction
@@ -82,11 +82,6 @@ class Desk:
             self._sweeper.cancel()
         await asyncio.get_running_loop().run_in_executor(None, self._end)
 
-    @property
-    def status(self) -> dict[str, Any]:
-        """What clients may know of the operator's choices."""
-        return {"feedback": True, "keep_audio": self.policy}
-
     async def note(
         self,
         results: Sequence[dict[str, Any]],
@@ -103,7 +98,7 @@ class Desk:
                     digest, answer.label, answer.score, name, version
                 )
                 if self._keeper is not None and self._wanted(answer, served):
-                    self._keeper.offer(kept_clip(blob, answer, served), blob)
+                    self._keeper.offer(kept_clip(digest.hex(), blob, answer, served), blob)
 
     async def take(
         self, opinion: Opinion, recording: tuple[KeptClip, bytes] | None, deadline: float
@@ -120,11 +115,13 @@ class Desk:
             from service.feedback.votes import add
 
             with store.writing(opinion.who) as connection:
-                if recording is not None and self.policy != "off":
-                    keep(connection, store, self.audio, {opinion.sha256: recording})
-                return add(connection, opinion)
+                stored = add(connection, opinion)
+                if recording is None or self.policy == "off":
+                    return stored
+                keep(connection, store, self.audio, {opinion.sha256: recording})
+                return replace(stored, audio_kept=True)
 
-        stored = await self._run(work, deadline)
+        stored = await self.run(work, deadline)
         if not stored.repeated:
             self._metrics.feedback.inc()
         return stored
@@ -137,7 +134,7 @@ class Desk:
 
             return next_clips(store, who, limit, after)
 
-        return await self._run(work, deadline)
+        return await self.run(work, deadline)
 
     async def find(self, sha256: str, deadline: float) -> KeptClip | None:
         """As ``service.feedback.clips.find``."""
@@ -147,7 +144,7 @@ class Desk:
 
             return find(store, sha256)
 
-        return await self._run(work, deadline)
+        return await self.run(work, deadline)
 
     async def data_of(self, key: str, deadline: float) -> PersonsData:
         """As ``service.feedback.people.data_of``."""
@@ -157,7 +154,7 @@ class Desk:
 
             return data_of(store, key)
 
-        return await self._run(work, deadline)
+        return await self.run(work, deadline)
 
     async def delete_person(self, key: str, deadline: float) -> Deleted:
         """As ``service.feedback.people.delete_person``; the log says how much, and not whose."""
@@ -167,7 +164,7 @@ class Desk:
 
             return delete_person(store, self.audio, key)
 
-        deleted = await self._run(work, deadline)
+        deleted = await self.run(work, deadline)
         log(logging.INFO, "person_deleted", asdict(deleted))
         return deleted
 
@@ -182,7 +179,15 @@ class Desk:
             return [hashlib.sha256(blob).digest() for blob in blobs]
         return await asyncio.to_thread(lambda: [hashlib.sha256(blob).digest() for blob in blobs])
 
-    async def _run(self, work: "Callable[[Store], T]", deadline: float) -> T:
+    async def run(self, work: "Callable[[Store], T]", deadline: float) -> T:
+        """Call ``work`` with the database on a thread.
+
+        ``deadline`` is a time of ``time.monotonic``. What has begun by then may end all the same,
+        so that ``work`` must bear being done twice.
+
+        Raises:
+            RequestError: ``feedback_unavailable``.
+        """
         future = asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: work(self._store())
         )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.classifier import Prediction
-from service.feedback.audio import sha256_of, suffix_of
+from service.feedback.audio import suffix_of
 from service.feedback.errors import FeedbackError
 from service.feedback.ids import SCORE_DIGITS
 from service.feedback.records import KeptClip
@@ -57,9 +57,11 @@ class Keeper:
             try:
                 self._keep({clip.sha256: (clip, blob) for clip, blob in batch})
                 self._metrics.clips_kept.labels("kept").inc(len(batch))
-            except FeedbackError as error:
+            except Exception as error:  # noqa: BLE001 - the thread is for those that follow, too
                 self._metrics.clips_kept.labels("failed").inc(len(batch))
-                log(logging.ERROR, "clips_not_kept", {"clips": len(batch), "reason": str(error)})
+                fault = None if isinstance(error, FeedbackError) else error
+                facts = {"clips": len(batch), "reason": str(error)}
+                log(logging.ERROR, "clips_not_kept", facts, fault)
             with self._wake:
                 self._bytes -= sum(len(blob) for _, blob in batch)
 
@@ -71,10 +73,10 @@ class Keeper:
             return [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
 
 
-def kept_clip(blob: bytes, answer: Prediction, served: Served) -> KeptClip:
+def kept_clip(sha256: str, blob: bytes, answer: Prediction, served: Served) -> KeptClip:
     """A recording's bytes, and what a model heard in it, as they are kept."""
     return KeptClip(
-        sha256=sha256_of(blob),
+        sha256=sha256,
         suffix=suffix_of(blob),
         n_bytes=len(blob),
         seconds=answer.seconds,

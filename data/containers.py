@@ -80,3 +80,8 @@ def declared_bytes(blob: bytes) -> int:
     # In 64 bits the largest of 32 is one too; other sizes above it are true.
     unknown = is_placeholder(size) if size < 1 << 32 else size >= 1 << 62
     return 0 if unknown else size
+
+
+def container_of(blob: bytes) -> str:
+    """The name of an accepted container, by its content: WAV, FLAC, Ogg, MP3 and so on."""
+    return _MAGIC.get(without_tag(blob)[:4], "MP3")

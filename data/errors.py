@@ -20,6 +20,7 @@
     ├── BatchError       service.batch.errors  a batch that cannot start or go on
     ├── WorkError        service.retrain_work  another retraining is at work
     ├── MlflowError      training.mlflow_export  an MLflow server that does not answer
+    ├── FeedbackError    service.feedback.errors  a database of feedback that cannot be used
     └── ServerError      service.server     a server that cannot start
 
 Each message says what was found, what is accepted and what to do. The command line prints it and

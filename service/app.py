@@ -16,6 +16,7 @@ from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
 
 from service.errors import RequestError, error_answer, json_answer
+from service.feedback.routes import add_feedback_routes
 from service.front import Front, Handler
 from service.hf import add_hf_route
 from service.label_studio import add_label_studio_routes
@@ -53,6 +54,7 @@ def create_app(settings: Settings) -> Front:
     add_oip_routes(app, service)
     add_label_studio_routes(app, service)
     add_stream_route(app, service)
+    add_feedback_routes(app, service)
     add_retrain_routes(app, service)
     add_page_routes(app)
     return front
@@ -93,8 +95,13 @@ def _add_classify_route(app: FastAPI, service: Service) -> Handler:
         served = service.admit(request.headers, "classify")
         with service.intake.reading(request, deadline) as body:
             files = await body.files()
-            answers = await service.answer([b for _, b in files], served, deadline, request)
-        results = [describe(name, found) for (name, _), found in zip(files, answers, strict=True)]
+            blobs = [blob for _, blob in files]
+            answers = await service.answer(blobs, served, deadline, request)
+            results = [
+                describe(name, found) for (name, _), found in zip(files, answers, strict=True)
+            ]
+            if service.feedback is not None:
+                await service.feedback.note(results, blobs, answers, served)
         if all("error" in result for result in results):
             first = results[0]["error"]
             return error_answer(first["code"], first["message"], results=results)

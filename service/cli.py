@@ -17,6 +17,7 @@ import typer
 from data.errors import EarshotError
 from models.device import Device
 from models.registry.registry import DEFAULT_ROOT
+from service.feedback.commands import feedback_commands
 
 if TYPE_CHECKING:
     from service.batch.run import Progress
@@ -74,6 +75,7 @@ def build_app() -> typer.Typer:
     app.command()(classify)
     app.command()(merge)
     app.command()(serve)
+    app.add_typer(feedback_commands(), name="feedback")
     return app
 
 
@@ -243,11 +245,30 @@ def serve(
     registry: RegistryOption = DEFAULT_ROOT,
     reject: ServedRejectOption = False,
     device: ServedDeviceOption = "cpu",
+    feedback: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where labels that people give are kept: sqlite:///FILE, postgresql+psycopg://... "
+            "(better in EARSHOT_FEEDBACK_URL if it has a password), or off; "
+            "artifacts/feedback/feedback.db without it.",
+        ),
+    ] = None,
+    keep_audio: Annotated[
+        Literal["off", "feedback", "uncertain", "all"] | None,
+        typer.Option(
+            help="Which recordings are kept: none; those that come with feedback; also those the "
+            "model is unsure of; all. EARSHOT_KEEP_AUDIO or off without it."
+        ),
+    ] = None,
 ) -> None:
     """Serve a model: a page at /, POST /v1/classify, /hf, /v2, WS /v1/stream, /metrics, /docs."""
     from service.server import run_server
 
-    run_server(model, host, port, device, registry=registry, reject=reject, workers=workers)
+    run_server(
+        model, host, port, device, registry=registry, reject=reject, workers=workers,
+        feedback=feedback, keep_audio=keep_audio,
+    )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -18,14 +18,20 @@ STATUS_BY_CODE = {
     "no_file": 400,
     "unauthorized": 401,
     "forbidden": 403,
+    "feedback_off": 404,
+    "unknown_prediction": 404,
+    "no_such_audio": 404,
+    "too_slow": 408,
     "no_registry": 409,
     "already_running": 409,
-    "too_slow": 408,
+    "idempotency_key_reused": 409,
     "label_not_offered": 422,
     "too_large": 413,
     "too_long": 413,
     "too_many_files": 413,
     "unsupported_format": 415,
+    "unknown_label": 422,
+    "other_audio": 422,
     "queue_full": 429,
     "client_gone": 499,  # nobody reads it; nginx counts those who left under this number
     "internal_error": 500,
@@ -33,6 +39,7 @@ STATUS_BY_CODE = {
     "no_training": 501,
     "not_ready": 503,
     "draining": 503,
+    "feedback_unavailable": 503,
     "deadline_passed": 504,
 }
 UNUSABLE_AUDIO = 422
@@ -64,6 +71,15 @@ def json_answer(
 
 def status_of(code: str) -> int:
     return STATUS_BY_CODE.get(code, UNUSABLE_AUDIO)
+
+
+def sentence_of(problems: Sequence[Any]) -> str:
+    """The problems that pydantic finds in a request as one sentence, without the values."""
+    told = []
+    for problem in problems:
+        name = ".".join(str(part) for part in problem["loc"] if part not in ("query", "path"))
+        told.append(f"{name[:80] or 'the body'}: {str(problem['msg'])[:200]}")
+    return "; ".join(told[:3])
 
 
 def error_answer(

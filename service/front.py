@@ -8,12 +8,20 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from data.audio import AudioError
-from service.errors import COUNTED_BY_FILE, RequestError, error_answer, json_answer, status_of
+from service.errors import (
+    COUNTED_BY_FILE,
+    RequestError,
+    error_answer,
+    json_answer,
+    sentence_of,
+    status_of,
+)
 from service.observe import UNMATCHED, Observed, log
 from service.running import Service
 
@@ -31,6 +39,7 @@ class Front:
         app.add_exception_handler(RequestError, self._refuse)
         app.add_exception_handler(AudioError, self._refuse)
         app.add_exception_handler(HTTPException, self._refuse)
+        app.add_exception_handler(RequestValidationError, self._refuse)
         app.add_exception_handler(Exception, self._fail)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,6 +68,8 @@ class Front:
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
         """Our refusals, and the framework's own (no such route, wrong method) in our shape."""
+        if isinstance(error, RequestValidationError):
+            error = RequestError("malformed_request", sentence_of(error.errors()))
         if isinstance(error, HTTPException):
             status, message, headers = error.status_code, str(error.detail), error.headers
             code = {404: "no_such_route", 405: "method_not_allowed"}.get(status, "http_error")

@@ -65,6 +65,11 @@ class Metrics:
             "earshot_streams", "Open streams", registry=registry, multiprocess_mode="livesum"
         )
         self.events = Counter("earshot_stream_events", "Words heard in streams", registry=registry)
+        self.feedback = Counter("earshot_feedback", "Labels that people gave", registry=registry)
+        self.clips_kept = Counter(
+            "earshot_clips_kept", "Recordings to keep behind answers, by outcome", ["outcome"],
+            registry=registry,
+        )  # fmt: skip
 
     def text(self) -> bytes:
         """The exposition format, of all worker processes."""

@@ -1,4 +1,4 @@
-"""The page at ``/``: a few files of our own, no build step, and no request to anywhere else."""
+"""The pages ``/`` and ``/review``: files of our own, no build step, no request to elsewhere."""
 
 from pathlib import Path
 
@@ -34,6 +34,11 @@ def add_page_routes(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
         return _file(files["index.html"])
+
+    @app.head("/review", include_in_schema=False)
+    @app.get("/review", include_in_schema=False)
+    async def review() -> Response:
+        return _file(files["review.html"])
 
     @app.head("/web/{name}", include_in_schema=False)
     @app.get("/web/{name}", include_in_schema=False)

@@ -14,6 +14,7 @@ from service.auth import ApiKeys, Scope
 from service.batching import MicroBatcher
 from service.classifier import Prediction
 from service.errors import RequestError
+from service.feedback.desk import Desk, open_desk
 from service.host import ModelHost, Served
 from service.jobs import Answer
 from service.metrics import Metrics
@@ -33,6 +34,7 @@ class Service:
         self.host = ModelHost(settings.source(), settings.device, settings.reject, self.metrics)
         self.batcher = MicroBatcher(settings.limits(), settings.max_queue, self.metrics)
         self.intake = Intake(settings)
+        self.feedback: Desk | None = None
         self.draining = False
         self.open_streams = 0
 
@@ -42,8 +44,10 @@ class Service:
 
         Raises:
             ModelError: the model cannot be used.
+            FeedbackError: the database of feedback that was asked for cannot be used.
         """
         await self.host.load()
+        self.feedback = await open_desk(self.settings, self.metrics)
         self.batcher.start()
         watch = asyncio.create_task(self.host.watch())
         try:
@@ -52,6 +56,8 @@ class Service:
             self.draining = True
             watch.cancel()
             await self.batcher.stop()
+            if self.feedback is not None:
+                await self.feedback.close()
             self.host.current = None
 
     def served(self) -> Served:

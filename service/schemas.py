@@ -57,6 +57,7 @@ class FileAnswer(BaseModel):
     score: float | None = Field(None, examples=[0.98])
     scores: list[Score] | None = None
     windows: list[HeardWindow] | None = None
+    prediction_id: str | None = Field(None, description="for POST /v1/feedback, where that is on")
     error: ErrorDetail | None = None
 
 

@@ -21,6 +21,7 @@ from models.bundle import open_bundle
 from models.device import Device
 from models.registry.registry import DEFAULT_ROOT
 from models.released import SHIPPED_MODEL, find_model
+from service.feedback.start import check_place
 from service.metrics import MULTIPROCESS_FOLDER
 from service.observe import LOGGER, JsonFormatter
 from service.settings import MAX_FRAME_BYTES, Settings
@@ -49,19 +50,26 @@ def run_server(
     registry: str = DEFAULT_ROOT,
     reject: bool = False,
     workers: int = 1,
+    feedback: str | None = None,
+    keep_audio: str | None = None,
 ) -> None:
     """Serve until interrupted, from so many processes.
 
     Raises:
         ModelError: the model cannot be used.
         ServerError: the address is taken or not ours, or a setting is wrong.
+        FeedbackError: the database of feedback that was asked for cannot be used.
     """
     # Uvicorn hands the signal on when it has shut down: being told to stop is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
     described = _describe(find_model(model, registry), device)
-    asked = str(SHIPPED_MODEL) if model is None else model
-    settings = read_settings(model=asked, registry=registry, device=device, reject=reject)
+    given = {"feedback_url": feedback, "keep_audio": keep_audio}
+    settings = read_settings(
+        model=str(SHIPPED_MODEL) if model is None else model, registry=registry, device=device,
+        reject=reject, **{name: value for name, value in given.items() if value is not None},
+    )  # fmt: skip
+    check_place(settings)
     listener = _listen(host, port)
     address = listener.getsockname()
     shown = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
@@ -106,7 +114,10 @@ def _serve_from_many(settings: Settings, listener: socket.socket, workers: int) 
         "EARSHOT_REGISTRY": settings.registry,
         "EARSHOT_DEVICE": settings.device,
         "EARSHOT_REJECT": str(settings.reject),
+        "EARSHOT_KEEP_AUDIO": settings.keep_audio,
     }
+    if settings.feedback_url is not None:
+        os.environ["EARSHOT_FEEDBACK_URL"] = settings.feedback_url.get_secret_value()
     with _shared_metrics():
         config = _config("service.server:worker_app", workers=workers)
         Multiprocess(config, sockets=[listener]).run()

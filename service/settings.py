@@ -13,9 +13,12 @@ from models.device import Device
 from models.registry.registry import DEFAULT_ROOT
 from models.registry.source import ModelSource, open_source
 from service.auth import ApiKeys
+from service.feedback.audio import DEFAULT_FOLDER
+from service.feedback.place import DEFAULT_URL, OFF
 
 # Of a stream; uvicorn refuses larger ones before they are read.
 MAX_FRAME_BYTES = 1 << 20
+KeepAudio = Literal["off", "feedback", "uncertain", "all"]
 
 
 class Settings(BaseSettings):
@@ -62,6 +65,17 @@ class Settings(BaseSettings):
     label_studio_min_score: float = Field(
         0.5, ge=0, le=1, description="what is heard with less is no region in Label Studio"
     )
+    feedback_url: SecretStr | None = Field(
+        None, description="database of feedback, or `off`; a file in artifacts/ without it"
+    )
+    keep_audio: KeepAudio = Field("off", description="which recordings are kept to train on")
+    audio_dir: Path = Field(DEFAULT_FOLDER, description="where they are kept")
+    retention_days: float = Field(
+        365.0, ge=0, allow_inf_nan=False, description="of audio and labels; 0 keeps them for ever"
+    )
+    max_audio_bytes: int = Field(
+        10_000_000_000, ge=0, description="of all kept audio; the oldest goes; 0 is no limit"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def source(self) -> ModelSource:
@@ -79,6 +93,16 @@ class Settings(BaseSettings):
             max_channels=self.max_channels,
             max_sample_rate_hz=self.max_sample_rate_hz,
         )
+
+    def database_url(self) -> str | None:
+        """The database of feedback, which may hold a password; None where feedback is off."""
+        url = DEFAULT_URL if self.feedback_url is None else self.feedback_url.get_secret_value()
+        return None if url == OFF else url
+
+    @property
+    def wants_feedback(self) -> bool:
+        """Whether somebody asked for it: then it is an error when it cannot be had."""
+        return self.feedback_url is not None or self.keep_audio != "off"
 
     def keys(self) -> ApiKeys:
         """The API keys of both sources.
@@ -122,6 +146,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_keys(self) -> Self:
         self.keys()
+        if self.keep_audio != "off" and self.database_url() is None:
+            raise ValueError(
+                f"EARSHOT_KEEP_AUDIO is {self.keep_audio!r} and feedback is off: nothing could be "
+                "kept; change one of them"
+            )
         if self.max_files > self.max_queue:
             raise ValueError(
                 f"EARSHOT_MAX_FILES ({self.max_files}) is more than EARSHOT_MAX_QUEUE "

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 UPLOAD_NAME = "audio"  # of a file that has none
+# Of the fields of a form that are no files, where a route asks for them.
+MAX_FIELDS, MAX_FIELD_BYTES = 16, 16_384
 
 
 class Intake:
@@ -83,11 +85,36 @@ class Body:
         Raises:
             RequestError: the request cannot be read, or is more than is accepted.
         """
-        content_type = self._headers.get(b"content-type", b"")
-        if content_type[:19].lower() == b"multipart/form-data":
-            _, options = parse_options_header(content_type)
-            return await self._form(options.get(b"boundary", b""))
-        return [(UPLOAD_NAME, await self.whole(self._settings.max_upload_bytes))]
+        if not self.is_form:
+            return [(UPLOAD_NAME, await self.whole(self._settings.max_upload_bytes))]
+        form = await self._form(with_fields=False)
+        if not form.files:
+            raise RequestError(
+                "no_file", "the form holds no file; send one or more in the field 'file'"
+            )
+        return [(name, bytes(content)) for name, content in form.files]
+
+    @property
+    def is_form(self) -> bool:
+        """Whether this is a multipart form."""
+        return self._headers.get(b"content-type", b"")[:19].lower() == b"multipart/form-data"
+
+    @property
+    def is_json(self) -> bool:
+        """Whether this says that it is JSON, which a page of another site cannot send."""
+        kind = self._headers.get(b"content-type", b"").partition(b";")[0]
+        return kind.strip().lower() == b"application/json"
+
+    async def form(self) -> tuple[list[tuple[str, bytes]], dict[str, str]]:
+        """The files of a form, as ``files``, and its fields that are none by their names.
+
+        Raises:
+            RequestError: as ``files``; or fields that are too many, too long, given twice or no
+                text.
+        """
+        form = await self._form(with_fields=True)
+        files = [(name, bytes(content)) for name, content in form.files]
+        return files, {_printable(name): _text(name, value) for name, value in form.fields.items()}
 
     async def whole(self, max_bytes: int) -> bytes:
         """The bytes of the body as they are.
@@ -99,11 +126,13 @@ class Body:
         chunks = [chunk async for chunk in self._chunks(max_bytes)]
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def _form(self, boundary: bytes) -> list[tuple[str, bytes]]:
+    async def _form(self, with_fields: bool) -> "_Form":
         self._check_headers(self._settings.max_request_bytes)
+        _, options = parse_options_header(self._headers.get(b"content-type", b""))
+        boundary = options.get(b"boundary", b"")
         if not boundary:
             raise RequestError("malformed_request", "the form's content type names no boundary")
-        form = _Form(self._settings)
+        form = _Form(self._settings, with_fields)
         try:
             parser = MultipartParser(boundary, form.callbacks())
             async for chunk in self._chunks(self._settings.max_request_bytes):
@@ -112,11 +141,7 @@ class Body:
             raise RequestError("malformed_request", f"the form cannot be read: {error}") from error
         if self.held and not form.ended:
             raise RequestError("malformed_request", "the form ends before its closing boundary")
-        if not form.files:
-            raise RequestError(
-                "no_file", "the form holds no file; send one or more in the field 'file'"
-            )
-        return [(name, bytes(content)) for name, content in form.files]
+        return form
 
     def _check_headers(self, max_bytes: int) -> None:
         if self._headers.get(b"content-encoding", b"identity") != b"identity":
@@ -153,16 +178,18 @@ class Body:
 
 
 class _Form:
-    """Collects the files of a form as the parser finds them; fields that are no files are passed
-    over."""
+    """Collects the files of a form as the parser finds them, and its fields where they are
+    asked for."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, with_fields: bool) -> None:
+        self._settings, self._with_fields = settings, with_fields
         self._parts = 0
         self._header: dict[bytes, bytes] = {}
         self._name, self._value = b"", b""
         self._content: bytearray | None = None
+        self._max_bytes = 0
         self.files: list[tuple[str, bytearray]] = []
+        self.fields: dict[bytes, bytearray] = {}
         self.ended = False
 
     def callbacks(self) -> "MultipartCallbacks":
@@ -198,12 +225,20 @@ class _Form:
     def _on_headers(self) -> None:
         _, options = parse_options_header(self._header.get(b"content-disposition", b""))
         if b"filename" in options:
-            self._content = bytearray()
+            self._content, self._max_bytes = bytearray(), self._settings.max_upload_bytes
             self.files.append((_printable(options[b"filename"]), self._content))
+        elif self._with_fields:
+            self._content, self._max_bytes = bytearray(), MAX_FIELD_BYTES
+            name = options.get(b"name", b"")
+            if name in self.fields or len(self.fields) == MAX_FIELDS:
+                raise RequestError(
+                    "malformed_request", f"more than {MAX_FIELDS} fields, or one of them twice"
+                )
+            self.fields[name] = self._content
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         # Of a file that is too large no more is kept than shows it: its neighbours are answered.
-        if self._content is not None and len(self._content) <= self._settings.max_upload_bytes:
+        if self._content is not None and len(self._content) <= self._max_bytes:
             self._content += memoryview(data)[start:end]
 
     def _on_end(self) -> None:
@@ -212,6 +247,16 @@ class _Form:
 
 def _printable(filename: bytes) -> str:
     return filename.decode("utf-8", "replace") or UPLOAD_NAME
+
+
+def _text(name: bytes, value: bytearray) -> str:
+    if len(value) > MAX_FIELD_BYTES:
+        raise RequestError("too_large", f"a field has more than {MAX_FIELD_BYTES} bytes")
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        shown = _printable(name)[:40]
+        raise RequestError("malformed_request", f"the field {shown!r} is no UTF-8") from error
 
 
 def _too_large(max_bytes: int) -> RequestError:

@@ -1,5 +1,6 @@
 """What tests of every part share: sound written to files, and the real recordings."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+# Only tests of feedback keep any, each in a place of its own.
+os.environ.setdefault("EARSHOT_FEEDBACK_URL", "off")
 RECORDINGS = Path(__file__).parents[2] / "shared"
 
 

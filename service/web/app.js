@@ -1,6 +1,7 @@
 // The page: files and recordings to the server, answers to a table, a live mode beside it.
 import { decode, drawLogMel, drawWave, writeWav } from "./sound.js";
 import { listen, openMicrophone } from "./microphone.js";
+import { annotator, authorized, feedbackStatus, sendFeedback, setAnnotator } from "./feedback.js";
 
 const FILES_A_REQUEST = 8;
 const EVENTS_SHOWN = 200;
@@ -11,6 +12,7 @@ const $ = (id) => document.getElementById(id);
 const results = []; // {file, answer, row, detail}
 let labels = [];
 let model = null;
+let sharing = { feedback: false, keep_audio: "off" };
 
 // --- what is there ---
 
@@ -70,10 +72,9 @@ function inBatches(files) {
 async function upload(files) {
   const form = new FormData();
   files.forEach((file) => form.append("file", file, file.name));
-  const key = $("key").value;
   for (let attempt = 0; ; attempt++) {
     const answer = await fetch("v1/classify", {
-      method: "POST", body: form, headers: key ? { authorization: `Bearer ${key}` } : {},
+      method: "POST", body: form, headers: authorized($("key").value),
     }).catch(() => { throw new Error("the server does not answer"); });
     if (answer.status === 429 && attempt < 5) {
       const seconds = Number(answer.headers.get("retry-after")) || 1;
@@ -165,11 +166,51 @@ async function drawPictures(file, detail) {
   }
 }
 
-// --- corrections: kept in this browser ---
+// --- corrections: to the server where it keeps feedback, else kept in this browser ---
 
-function correct(result, label) {
+const KEEPING = {
+  uncertain: "It keeps those that it is unsure of, to train on.",
+  all: "It keeps them, to train on.",
+};
+
+async function showSharing() {
+  sharing = await feedbackStatus();
+  $("keeping").textContent = KEEPING[sharing.keep_audio] ?? "";
+  $("keeping").hidden = !(sharing.keep_audio in KEEPING);
+  $("who-details").hidden = $("review-link").hidden = $("sharing").hidden = !sharing.feedback;
+  $("sharing").textContent = sharing.keep_audio === "off"
+    ? "A right label that you choose is sent to this server, without the recording."
+    : "A right label that you choose is sent to this server together with the recording, which it keeps to train on.";
+}
+
+async function correct(result, label) {
+  const select = result.row.querySelector(".right");
   result.corrected = label;
-  result.row.querySelector(".right").classList.toggle("corrected", label !== "");
+  select.classList.toggle("corrected", label !== "");
+  if (!sharing.feedback || !result.answer.prediction_id) return keepHere(result, label);
+  if (!label && !result.sent) return keepHere(result, "");
+  const turn = (result.turn = (result.turn ?? Promise.resolve()).then(() => send(result, label)));
+  await turn; // one after the other: the last one counts
+}
+
+async function send(result, label) {
+  const withAudio = sharing.keep_audio !== "off" && label;
+  try {
+    const stored = await sendFeedback($("key").value, {
+      prediction_id: result.answer.prediction_id, label: label || null, who: annotator(), source: "page",
+    }, withAudio ? result.file : null);
+    result.sent = true;
+    keepHere(result, "");
+    say(label
+      ? `The server keeps that ${result.file.name} is ${label}${stored.audio_kept ? ", and the recording" : "; it does not keep the recording"}.`
+      : `Taken back: ${result.file.name}.`);
+  } catch (error) {
+    keepHere(result, label);
+    say(`The correction stays in this browser; the server did not take it: ${error.message}`, true);
+  }
+}
+
+function keepHere(result, label) {
   const { name, size, lastModified } = result.file;
   const id = `${name}/${size}/${lastModified}`; // names repeat
   const kept = keptCorrections().filter((other) => other.id !== id);
@@ -346,7 +387,11 @@ $("forget").onclick = () => {
   localStorage.removeItem(CORRECTIONS);
   showCorrections();
 };
+$("who-form").onsubmit = (event) => event.preventDefault();
+$("who").value = annotator();
+$("who").onchange = ({ target }) => { target.value = setAnnotator(target.value); };
 $("origin").textContent = document.baseURI.replace(/[?#].*$/, "");
 showCorrections();
 showModel();
+showSharing();
 setInterval(showModel, 15_000);

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from service.feedback.place import Place
+from service.feedback.store import open_store
+
 ROOT = Path(__file__).parents[2]
 # Each package may import itself and those before it.
 LAYERS = ("data", "models", "service", "training")
@@ -27,6 +30,8 @@ NEVER_WHILE_SERVING = {
     "ray",
     "pyarrow",
     "fsspec",
+    # With a database of feedback that is ready it waits for the first label.
+    "sqlalchemy",
 }
 
 SERVING = """
@@ -58,9 +63,14 @@ print(json.dumps([row.scores[0][0], answer["results"][0]["label"], sorted(loaded
 """
 
 
-def test_serving_loads_no_training_package(model: Path, tones: Path) -> None:
+def test_serving_loads_no_training_package(model: Path, tones: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SERVING, str(model), str(tones / "high.wav")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    place = f"sqlite:///{tmp_path}/feedback.db"
+    open_store(Place.parse(place)).close()
+    environment = os.environ | {"EARSHOT_FEEDBACK_URL": place}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    )
     in_batch, over_http, loaded = json.loads(done.stdout)
     assert in_batch == over_http == "high"
     assert "onnxruntime" in loaded

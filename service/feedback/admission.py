@@ -1,0 +1,37 @@
+"""Who may ask the routes of feedback, and what all of them may answer."""
+
+from typing import Any
+
+from fastapi import Request
+from pydantic import BaseModel
+
+from service.auth import Scope
+from service.errors import RequestError
+from service.feedback.desk import Desk
+from service.running import Service
+from service.schemas import ErrorAnswer, answers_of
+
+
+def admit(service: Service, request: Request, scope: Scope) -> Desk:
+    """The desk, for a request that may be made now.
+
+    Raises:
+        RequestError: no key for it, feedback is off, or a page from elsewhere asks through
+            somebody's browser.
+    """
+    service.keys.check(request.headers, scope)
+    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        raise RequestError("forbidden", "pages of other sites may not ask this")
+    if service.feedback is None:
+        raise RequestError(
+            "feedback_off", "this service keeps no feedback; start it with --feedback URL"
+        )
+    return service.feedback
+
+
+def answers(found: type[BaseModel] | None, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route: ``found``, and every refusal."""
+    all_answers = answers_of(found or ErrorAnswer, ErrorAnswer)
+    all_answers[404] = {"model": ErrorAnswer, "description": "feedback is off, or nothing is there"}
+    good = all_answers.pop(200)
+    return all_answers if found is None else {status: good, **all_answers}

@@ -1,0 +1,139 @@
+"""``earshot feedback``: what is kept, a person's share of it, labels to train on, and deletion."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from data.errors import EarshotError
+from service.feedback.audio import DEFAULT_FOLDER
+from service.feedback.place import DEFAULT_URL, OFF, Place
+
+if TYPE_CHECKING:
+    from service.feedback.store import Store
+
+PlaceOption = Annotated[
+    str,
+    typer.Option(
+        "--feedback", metavar="URL", envvar="EARSHOT_FEEDBACK_URL", show_default=DEFAULT_URL,
+        help="The database of feedback.",
+    ),
+]  # fmt: skip
+AudioDirOption = Annotated[
+    Path, typer.Option(envvar="EARSHOT_AUDIO_DIR", help="The folder of the kept audio.")
+]
+WhoOption = Annotated[
+    str | None, typer.Option("--who", metavar="KEY", help="A person: who labelled, or speaks.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+def feedback_commands() -> typer.Typer:
+    """The commands; importing them is cheap."""
+    app = typer.Typer(help="Show, export and delete what people said of answers.")
+    app.command("list")(show)
+    app.command()(export)
+    app.command()(delete)
+    app.command()(sweep)
+    return app
+
+
+def show(feedback: PlaceOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
+    """Count what is kept: labels, people, recordings."""
+    from service.feedback.stats import stats, told
+
+    with _opened(feedback) as store:
+        found = stats(store)
+    typer.echo(json.dumps(found.as_json()) if as_json else told(found))
+
+
+def export(
+    who: WhoOption = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write labels.csv of all labelled, kept clips."),
+    ] = None,
+    feedback: PlaceOption = DEFAULT_URL,
+    audio_dir: AudioDirOption = DEFAULT_FOLDER,
+) -> None:
+    """A person's data as JSON (--who), or all labels to train on (--labels)."""
+    from service.feedback.audio import AudioStore
+    from service.feedback.people import data_of
+    from service.feedback.snapshot import write_snapshot
+
+    if (who is None) == (labels is None):
+        raise typer.BadParameter("give --who KEY or --labels FOLDER")
+    audio = AudioStore(audio_dir)
+    with _opened(feedback) as store:
+        if labels is None:
+            found = data_of(store, str(who))
+            typer.echo(json.dumps(found.as_json(str(who), audio.name), indent=1))
+            return
+        snapshot = write_snapshot(store, audio, labels)
+    typer.echo(f"{snapshot.clips} labelled clips in {snapshot.path}", err=True)
+    for reason, count in snapshot.reasons.items():
+        typer.echo(f"{count} left out: {reason}", err=True)
+
+
+def delete(
+    who: Annotated[str, typer.Option("--who", metavar="KEY", help="A person: labels or speaks.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    feedback: PlaceOption = DEFAULT_URL,
+    audio_dir: AudioDirOption = DEFAULT_FOLDER,
+) -> None:
+    """Delete a person's labels, and the recordings that they speak in or alone have labelled."""
+    from service.feedback.audio import AudioStore
+    from service.feedback.people import data_of, delete_person
+
+    with _opened(feedback) as store:
+        found = data_of(store, who)
+        if not found.feedback:
+            raise EarshotError(f"nothing is kept under {who!r}; keys are compared letter by letter")
+        counted = f"{len(found.feedback)} labels and up to {len(found.clips)} recordings"
+        if not yes:
+            typer.confirm(f"{counted}: delete them?", abort=True, err=True)
+        gone = delete_person(store, AudioStore(audio_dir), who)
+    typer.echo(f"deleted {gone.rows} labels and {gone.clips} recordings ({gone.n_bytes} bytes)")
+
+
+def sweep(
+    retention_days: Annotated[
+        float, typer.Option(min=0, envvar="EARSHOT_RETENTION_DAYS", help="0 keeps all.")
+    ] = 365.0,
+    max_audio_bytes: Annotated[
+        int, typer.Option(min=0, envvar="EARSHOT_MAX_AUDIO_BYTES", help="0 is no limit.")
+    ] = 10_000_000_000,
+    feedback: PlaceOption = DEFAULT_URL,
+    audio_dir: AudioDirOption = DEFAULT_FOLDER,
+) -> None:
+    """Delete what is too old or too much now, and mend what a killed service left."""
+    from service.feedback.audio import AudioStore
+    from service.feedback.clips import forget_missing, mend
+    from service.feedback.records import Retention
+    from service.feedback.sweep import sweep as clean
+
+    audio = AudioStore(audio_dir)
+    with _opened(feedback) as store:
+        swept = clean(store, audio, Retention(retention_days, max_audio_bytes))
+        strays, missing = mend(store, audio), forget_missing(store, audio)
+    typer.echo(
+        f"deleted {swept.expired} recordings and {swept.labels} labels by age, "
+        f"{swept.crowded_out} recordings for room ({swept.n_bytes} bytes); "
+        f"{strays} files that nothing knew, {missing} entries without a file"
+    )
+
+
+@contextmanager
+def _opened(url: str) -> "Iterator[Store]":
+    from service.feedback.store import open_store
+
+    if url == OFF:
+        raise EarshotError("feedback is off (EARSHOT_FEEDBACK_URL); give --feedback URL")
+    store = open_store(Place.parse(url), create=False)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,73 @@
+"""The file of an SQLite database: looked at without SQLAlchemy, made, and never altered unasked."""
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+from service.feedback.errors import FeedbackError
+
+BUSY_SECONDS = 5.0
+
+
+def peek(path: Path) -> tuple[set[str], dict[str, str]]:
+    """The names of the tables of a database file, and what its table ``earshot_meta`` holds.
+
+    A few milliseconds; the file is only read. Both are empty for a file that is not there or has
+    nothing in it.
+
+    Raises:
+        FeedbackError: it cannot be read, or is no database.
+    """
+    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+        return set(), {}
+    if not path.is_file():
+        raise FeedbackError(f"{path} is no file; give the name of one for the feedback")
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", BUSY_SECONDS, uri=True)
+        ) as connection:
+            rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            tables = {name for (name,) in rows if not name.startswith("sqlite_")}
+            if "earshot_meta" not in tables:
+                return tables, {}
+            found = connection.execute("SELECT name, value FROM earshot_meta").fetchall()
+            return tables, {str(name): str(value) for name, value in found}
+    except sqlite3.Error as error:
+        raise FeedbackError(f"{path} cannot be read as a database of feedback: {error}") from error
+
+
+def make_file(path: Path) -> None:
+    """See that the file is there and can be written, by its owner alone if it is new.
+
+    Raises:
+        FeedbackError: it is not.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise FeedbackError(f"cannot write {path}: {error.strerror}") from error
+    if not os.access(path.parent, os.W_OK):  # its journal is a file beside it
+        raise FeedbackError(f"cannot write into the folder {path.absolute().parent}")
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """What is another when the file is replaced; None while there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def set_up(connection: sqlite3.Connection) -> None:
+    """What every connection has; transactions are begun by ``store`` alone."""
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {round(1000 * BUSY_SECONDS)}",
+        "foreign_keys = ON",
+        "synchronous = FULL",  # what was answered with 201 outlives a loss of power
+        "secure_delete = ON",  # what is deleted is overwritten
+    ):
+        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,83 @@
+"""The tables. Times are text, ISO 8601 in UTC to the microsecond, so that they sort as they are.
+
+earshot_meta      name, value       schema version, key of the prediction ids, last sweep
+earshot_clips     a row a recording that is kept, and what the model heard in it last
+earshot_feedback  a row each time somebody says what is right; only people's wish and age
+                  delete rows. Of one person's rows about one recording the last one counts,
+                  and a last one without a label takes back what was said.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Subquery,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    select,
+)
+
+from service.feedback.schema import META
+
+metadata = MetaData()
+meta = Table(
+    META,
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+clips = Table(
+    "earshot_clips",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("suffix", Text, nullable=False),
+    Column("n_bytes", BigInteger, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("heard_label", Text, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("margin", Float, nullable=False),
+    Column("model_name", Text, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("kept_at", Text, nullable=False, index=True),
+)
+feedback = Table(
+    "earshot_feedback",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("sha256", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("label", Text),
+    Column("speaker", Text, nullable=False, index=True),
+    Column("comment", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("heard_label", Text, nullable=False),
+    Column("heard_score", Float),
+    Column("model_name", Text, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("request_key", Text),
+    Column("created_at", Text, nullable=False, index=True),
+    Index("ix_earshot_feedback_votes", "sha256", "who", "id"),
+    UniqueConstraint("who", "request_key"),
+    sqlite_autoincrement=True,  # an id that was deleted is not given again
+)
+
+
+def current_votes() -> Subquery:
+    """The rows that count: the last of each person about each recording, unless taken back."""
+    place = func.row_number().over(
+        partition_by=(feedback.c.sha256, feedback.c.who), order_by=feedback.c.id.desc()
+    )
+    ranked = select(feedback, place.label("place")).subquery()
+    return select(ranked).where(ranked.c.place == 1, ranked.c.label.is_not(None)).subquery()
+
+
+def stamp(when: datetime | None = None) -> str:
+    """A time as the tables hold it; now without one."""
+    return (when or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds")

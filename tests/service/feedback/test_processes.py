@@ -1,0 +1,220 @@
+"""Feedback to real server processes: a thousand at once, kills, restarts, and the command line."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import create_engine, text
+from typer.testing import Result
+
+from data.errors import EarshotError
+from service.feedback.place import Place
+from service.feedback.records import Opinion
+from service.feedback.store import open_store
+from service.feedback.tables import feedback
+from service.feedback.votes import add_alone
+from tests.fixtures.postgres import PASSWORD
+from tests.fixtures.server import Running, running, serve
+from tests.fixtures.sounds import tone, wav
+from tests.service.feedback.conftest import named
+from tests.service.test_lifecycle import children
+
+COUNT, CONNECTIONS = 1000, 200
+HEAD = (
+    "POST /v1/feedback HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    "Content-Type: application/json\r\n"
+)
+GIVE = "/v1/feedback"
+
+
+def prediction_id(server: Running) -> str:
+    with server.client() as client:
+        answer = client.post("/v1/classify", content=wav(tone("mid")))
+    found: str = answer.json()["results"][0]["prediction_id"]
+    return found
+
+
+async def a_thousand(server: Running, about: str) -> list[tuple[int, Any]]:
+    """(status, JSON) of requests that are under way at the same time, each of somebody else."""
+    port = int(server.url.rpartition(":")[2])
+    room = asyncio.Semaphore(CONNECTIONS)
+
+    async def post(who: str) -> tuple[int, Any]:
+        body = json.dumps({"prediction_id": about, "label": "low", "who": who})
+        async with room:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"{HEAD}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+            head, _, content = (await reader.read()).partition(b"\r\n\r\n")
+            writer.close()
+        return int(head.split()[1]), json.loads(content)
+
+    return await asyncio.gather(*(post(f"p{n}") for n in range(COUNT)))
+
+
+def kill(server: Running) -> None:
+    for pid in [*children(server.process.pid), server.process.pid]:
+        os.kill(pid, signal.SIGKILL)
+    server.process.wait(30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("url", "workers"), [("sqlite", 1), ("sqlite", 3), ("postgresql", 2)], indirect=["url"]
+)
+def test_a_thousand_at_once_are_all_there_after_a_kill(
+    url: str, model: Path, tmp_path: Path, workers: int
+) -> None:
+    options = ("--workers", workers, "--feedback", url)
+    with running(tmp_path, model, *options) as server:
+        answers = asyncio.run(a_thousand(server, prediction_id(server)))
+        kill(server)
+    assert {status for status, _ in answers} == {201}
+    store = open_store(Place.parse(url), create=False)
+    with store.reading() as connection:
+        rows = connection.execute(feedback.select()).all()
+    store.close()
+    assert {row.who for row in rows} == {f"p{n}" for n in range(COUNT)}
+    assert {row.id for row in rows} == {answer["id"] for _, answer in answers}
+    assert PASSWORD not in server.log.read_text()
+
+
+def test_what_was_answered_is_there_when_the_server_is_killed_meanwhile(
+    model: Path, tmp_path: Path
+) -> None:
+    path, answered = tmp_path / "feedback.db", []
+    with running(tmp_path, model, "--feedback", f"sqlite:///{path}") as server:
+        about, enough = prediction_id(server), threading.Event()
+
+        def post(worker: int) -> None:
+            with server.client() as client:
+                for n in range(10_000):
+                    given = {"prediction_id": about, "label": "low", "who": f"{worker}-{n}"}
+                    try:
+                        answer = client.post(GIVE, json=given)
+                    except httpx.TransportError:
+                        return
+                    assert answer.status_code == 201
+                    answered.append(given["who"])
+                    if len(answered) > 100:
+                        enough.set()
+
+        threads = [threading.Thread(target=post, args=(worker,)) for worker in range(4)]
+        for thread in threads:
+            thread.start()
+        assert enough.wait(60)
+        kill(server)
+        for thread in threads:
+            thread.join()
+    with sqlite3.connect(path) as connection:
+        there = {who for (who,) in connection.execute("SELECT who FROM earshot_feedback")}
+    connection.close()
+    assert set(answered) <= there
+    # Ids that were given before the kill are known after it.
+    with running(tmp_path, model, "--feedback", f"sqlite:///{path}") as server:
+        assert prediction_id(server) == about
+        with server.client() as client:
+            given = {"prediction_id": about, "label": "low", "who": answered[0]}
+            assert client.post(GIVE, json=given).status_code == 200
+
+
+def test_a_postgresql_that_goes_away_is_a_503_and_comes_back(
+    new_postgres: str, model: Path, tmp_path: Path
+) -> None:
+    admin = create_engine(
+        new_postgres.rpartition("/")[0] + "/postgres", isolation_level="AUTOCOMMIT"
+    )
+    name = new_postgres.rpartition("/")[2]
+
+    def close(closed: bool) -> None:
+        with admin.connect() as connection:
+            allowed = "false" if closed else "true"
+            connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {allowed}"))
+            if closed:
+                end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+                connection.execute(text(end), {"name": name})
+
+    with (
+        running(tmp_path, model, EARSHOT_FEEDBACK_URL=new_postgres) as server,
+        server.client() as client,
+    ):
+        given = {"prediction_id": prediction_id(server), "label": "low", "who": "anna"}
+        assert client.post(GIVE, json=given).status_code == 201
+        close(True)
+        answer = client.post(GIVE, json=given | {"label": "mid"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "feedback_unavailable")
+        assert prediction_id(server) == given["prediction_id"]
+        close(False)
+        assert client.post(GIVE, json=given | {"label": "mid"}).status_code == 201
+    admin.dispose()
+    log = server.log.read_text()
+    assert PASSWORD not in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--feedback", "postgresql://me:secret@127.0.0.1:1/db"), "cannot use postgresql://"),
+        (("--feedback", "mysql://me:secret@h/db"), "kind 'mysql'"),
+        (("--feedback", "sqlite:////proc/none/f.db", "--workers", 2), "cannot write"),
+        (("--feedback", "off", "--keep-audio", "all"), "nothing could be kept"),
+    ],
+)
+def test_a_place_that_is_asked_for_and_cannot_be_used_is_one_sentence(
+    model: Path, options: tuple[object, ...], reason: str
+) -> None:
+    with serve("--model", model, "--port", 0, *options) as process:
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert len(stderr.splitlines()) == 1
+    assert stderr.startswith("earshot: ")
+    assert reason in stderr
+    assert "secret" not in stderr
+
+
+def test_the_commands_show_export_delete_and_sweep(
+    earshot: Callable[..., Result], tmp_path: Path, url: str
+) -> None:
+    place = ("--feedback", url)
+    with pytest.raises(EarshotError, match="no feedback at"):
+        earshot_raising(earshot, "list", *place)
+    store = open_store(Place.parse(url))
+    for who in ("anna", "bob"):
+        add_alone(store, opinion("a", who))
+    store.close()
+    assert "labels given: 2" in earshot("feedback", "list", *place).stdout
+    assert '"rows": 2' in earshot("feedback", "list", "--json", *place).stdout
+    exported = earshot("feedback", "export", "--who", "anna", *place)
+    assert '"who": "anna"' in exported.stdout
+    assert "bob" not in exported.stdout
+    snapshot = earshot("feedback", "export", "--labels", tmp_path / "snapshot", *place)
+    assert "1 left out: its audio is not kept" in snapshot.stderr
+    assert earshot("feedback", "export", *place).exit_code == 2
+    asked = earshot("feedback", "delete", "--who", "anna", *place)  # nobody answers the question
+    assert asked.exit_code == 1
+    done = earshot("feedback", "delete", "--who", "anna", "--yes", *place)
+    assert "deleted 1 labels and 0 recordings" in done.stdout
+    with pytest.raises(EarshotError, match="nothing is kept under"):
+        earshot_raising(earshot, "delete", "--who", "anna", "--yes", *place)
+    swept = earshot("feedback", "sweep", *place, "--audio-dir", tmp_path / "none")
+    assert swept.stdout.startswith("deleted 0 recordings")
+    with pytest.raises(EarshotError, match="feedback is off"):
+        earshot_raising(earshot, "list", "--feedback", "off")
+
+
+def opinion(name: str, who: str) -> Opinion:
+    return Opinion(named(name), "low", who)
+
+
+def earshot_raising(earshot: Callable[..., Result], *arguments: object) -> None:
+    raised = earshot("feedback", *arguments).exception
+    assert raised is not None
+    raise raised

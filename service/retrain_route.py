@@ -123,7 +123,7 @@ def _arguments(service: Service, work: Work, wanted: RetrainRequest) -> list[str
         "--add-labels": wanted.add_labels, "--keep": wanted.keep, "--skip-bad": wanted.skip_bad,
     }  # fmt: skip
     return [
-        "retrain", work.folder.name, "--feedback", "--registry", settings.registry,
+        "retrain", work.folder.name, "--from-feedback", "--registry", settings.registry,
         "--work", str(settings.retrain_dir), *(flag for flag, on in flags.items() if on),
         *(["--epochs", str(wanted.epochs)] if wanted.epochs else []),
     ]  # fmt: skip

@@ -45,7 +45,7 @@ def show(feedback: PlaceOption = DEFAULT_URL, as_json: JsonOption = False) -> No
     """Count what is kept: labels, people, recordings."""
     from service.feedback.stats import stats, told
 
-    with _opened(feedback) as store:
+    with opened_store(feedback) as store:
         found = stats(store)
     typer.echo(json.dumps(found.as_json()) if as_json else told(found))
 
@@ -67,7 +67,7 @@ def export(
     if (who is None) == (labels is None):
         raise typer.BadParameter("give --who KEY or --labels FOLDER")
     audio = AudioStore(audio_dir)
-    with _opened(feedback) as store:
+    with opened_store(feedback) as store:
         if labels is None:
             found = data_of(store, str(who))
             typer.echo(json.dumps(found.as_json(str(who), audio.name), indent=1))
@@ -88,7 +88,7 @@ def delete(
     from service.feedback.audio import AudioStore
     from service.feedback.people import data_of, delete_person
 
-    with _opened(feedback) as store:
+    with opened_store(feedback) as store:
         found = data_of(store, who)
         if not found.feedback:
             raise EarshotError(f"nothing is kept under {who!r}; keys are compared letter by letter")
@@ -116,7 +116,7 @@ def sweep(
     from service.feedback.sweep import sweep as clean
 
     audio = AudioStore(audio_dir)
-    with _opened(feedback) as store:
+    with opened_store(feedback) as store:
         swept = clean(store, audio, Retention(retention_days, max_audio_bytes))
         strays, missing = mend(store, audio), forget_missing(store, audio)
     typer.echo(
@@ -127,7 +127,7 @@ def sweep(
 
 
 @contextmanager
-def _opened(url: str) -> "Iterator[Store]":
+def opened_store(url: str) -> "Iterator[Store]":
     from service.feedback.store import open_store
 
     if url == OFF:

@@ -1,6 +1,7 @@
 """``earshot retrain``: new labels to a better model, or to none."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,9 +10,14 @@ import typer
 from data.errors import EarshotError
 from models.registry.registry import DEFAULT_ROOT
 from service.cli import EXIT_SOME_FAILED, RegistryOption
+from service.feedback.audio import DEFAULT_FOLDER
+from service.feedback.commands import PlaceOption
+from service.feedback.place import DEFAULT_URL
+from service.feedback.snapshot import SOURCE
 from training.commands.options import AudioDirOption, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
+    from data.labels import LabelledClips
     from training.retrain.run import Outcome
 
 DEFAULT_WORK = Path("artifacts/retrain")
@@ -23,6 +29,14 @@ def retrain(
         Path | None, typer.Option("--new", metavar="LABELS.csv", help="Newly labelled clips.")
     ] = None,
     audio_dir: AudioDirOption = None,
+    from_feedback: Annotated[
+        bool,
+        typer.Option("--from-feedback", help="Learn what people said of the service's answers."),
+    ] = False,
+    feedback: PlaceOption = DEFAULT_URL,
+    kept_audio: Annotated[
+        Path, typer.Option(envvar="EARSHOT_AUDIO_DIR", help="Folder of the service's recordings.")
+    ] = DEFAULT_FOLDER,
     add_labels: Annotated[
         bool, typer.Option("--add-labels", help="Accept labels that the model does not know.")
     ] = False,
@@ -52,7 +66,9 @@ def retrain(
         bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
     ] = False,
     registry: RegistryOption = DEFAULT_ROOT,
-    work: Annotated[Path, typer.Option(help="Folder of what is not finished.")] = DEFAULT_WORK,
+    work: Annotated[
+        Path, typer.Option(envvar="EARSHOT_RETRAIN_DIR", help="Folder of what is not finished.")
+    ] = DEFAULT_WORK,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -60,7 +76,6 @@ def retrain(
 
     The same command goes on after a stop. Exit code 1: done, and not promoted, or rows left out.
     """
-    from data.labels import LabelledClips, read_labels
     from models.registry.registry import Registry
     from training.progress import training_progress
     from training.retrain.plan import Options
@@ -68,13 +83,21 @@ def retrain(
     from training.retrain.run import retrain as run_retraining
 
     removed = tuple(label.strip() for label in (remove_labels or "").split(",") if label.strip())
-    if new is None and not removed:
-        raise EarshotError("nothing to retrain with; give --new LABELS.csv or --remove-labels")
+    if new is None and not removed and not from_feedback:
+        raise EarshotError(
+            "nothing to retrain with; give --new LABELS.csv, --from-feedback or --remove-labels"
+        )
+    if new is not None and from_feedback:
+        raise EarshotError(
+            "--new and --from-feedback are two retrainings; give one after the other"
+        )
     options = Options(
         add_labels, removed, from_scratch, skip_bad, epochs, seed, margin, least_accuracy
     )
-    labelled = read_labels(new, audio_dir) if new else LabelledClips((), (), frozenset())
-    source = new.name if new else "labels removed"
+    if from_feedback:
+        labelled, source = _from_feedback(feedback, kept_audio), SOURCE
+    else:
+        labelled, source = _from_csv(new, audio_dir)
     with training_progress(epochs or 10) as progress:
         request = Request(
             Registry(registry), name, labelled, source, options, work, promote=not keep,
@@ -90,6 +113,29 @@ def retrain(
     kept = outcome.version is not None and not outcome.promoted and not keep
     if kept or (outcome.plan is not None and outcome.plan.problems):
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _from_csv(new: Path | None, audio_dir: Path | None) -> "tuple[LabelledClips, str]":
+    from data.labels import LabelledClips, read_labels
+
+    if new is None:
+        return LabelledClips((), (), frozenset()), "labels removed"
+    return read_labels(new, audio_dir), new.name
+
+
+def _from_feedback(url: str, kept_audio: Path) -> "LabelledClips":
+    from data.labels import LabelledClips, read_labels
+    from service.feedback.audio import AudioStore
+    from service.feedback.commands import opened_store
+    from service.feedback.snapshot import write_snapshot
+
+    with opened_store(url) as store, tempfile.TemporaryDirectory() as folder:
+        snapshot = write_snapshot(store, AudioStore(kept_audio), Path(folder) / "snapshot")
+        for reason, count in snapshot.reasons.items():
+            typer.echo(f"{count} labelled recordings of the feedback left out: {reason}", err=True)
+        if not snapshot.clips:
+            return LabelledClips((), (), frozenset())
+        return read_labels(snapshot.path)
 
 
 def _facts(name: str, outcome: "Outcome") -> dict[str, object]:

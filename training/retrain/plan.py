@@ -73,6 +73,7 @@ class Plan:
     problems: tuple[ClipProblem, ...]
     heard_before: tuple[str, ...]  # speakers of new clips who are in the test set too
     by_split: Mapping[str, int] = field(default_factory=dict)
+    forgotten: int = 0  # clips of earlier feedback whose recordings are kept no longer
 
     @property
     def changes(self) -> bool:
@@ -86,7 +87,7 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         return {
             "clips": len(self.rows), "by_split": dict(self.by_split), "added": self.added,
-            "corrected": self.corrected, "duplicates": self.duplicates, "removed": self.removed,
+            "corrected": self.corrected, "forgotten": self.forgotten, "duplicates": self.duplicates, "removed": self.removed,
             "labels": list(self.labels), "new_labels": list(self.new_labels),
             "removed_labels": list(self.removed_labels),
             "left_out": [vars(problem) for problem in self.problems],
@@ -103,6 +104,8 @@ class Plan:
             lines.append(f"new labels: {', '.join(self.new_labels)}")
         if self.removed_labels:
             lines.append(f"labels removed: {', '.join(self.removed_labels)}")
+        if self.forgotten:
+            lines.append(f"{self.forgotten} clips of earlier feedback are kept no longer")
         if self.heard_before:
             lines.append(
                 f"note: new clips are of {', '.join(self.heard_before)}, whose other clips are in "

@@ -7,7 +7,7 @@ after a kill, and the registry changes by one rename at the end.
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from models.device import Device
 from models.registry.records import CHALLENGER, CHAMPION, CHECKPOINT, DATA, MODEL, Version
 from models.registry.registry import Registry
 from service.classifier import Classifier
+from service.feedback.snapshot import SOURCE as FEEDBACK
 from service.retrain_work import Work
 from training.checkpoint import BEST, Checkpoint, load_checkpoint
 from training.config import TrainConfig, TrainingError, default_config
@@ -89,6 +90,11 @@ def open_base(registry: Registry, name: str) -> Base:
     return Base(version, registry.local_copy(name, version, MODEL), rows)
 
 
+def _still_kept(row: DataRow) -> bool:
+    """Recordings of feedback are deleted when their time is over or a person asks for it."""
+    return row.source != FEEDBACK or row.path.is_file()
+
+
 def plan_retraining(request: Request) -> tuple[Base, Plan | None, str]:
     """The champion, what would be done (None: it was done already), and the request's hash.
 
@@ -101,7 +107,9 @@ def plan_retraining(request: Request) -> tuple[Base, Plan | None, str]:
     asked = request_hash(heard, request.options)[:16]
     if base.version.recipe == asked:
         return base, None, asked
-    return base, make_plan(base.rows, heard, problems, request.options, request.source), asked
+    kept = [row for row in base.rows if _still_kept(row)]
+    plan = make_plan(kept, heard, problems, request.options, request.source)
+    return base, replace(plan, forgotten=len(base.rows) - len(kept)), asked
 
 
 def retrain(request: Request) -> Outcome:

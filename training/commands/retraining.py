@@ -13,7 +13,6 @@ from service.cli import EXIT_SOME_FAILED, RegistryOption
 from service.feedback.audio import DEFAULT_FOLDER
 from service.feedback.commands import PlaceOption
 from service.feedback.place import DEFAULT_URL
-from service.feedback.snapshot import SOURCE
 from training.commands.options import AudioDirOption, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
@@ -88,14 +87,12 @@ def retrain(
             "nothing to retrain with; give --new LABELS.csv, --from-feedback or --remove-labels"
         )
     if new is not None and from_feedback:
-        raise EarshotError(
-            "--new and --from-feedback are two retrainings; give one after the other"
-        )
+        raise EarshotError("give --new or --from-feedback, one after the other")
     options = Options(
         add_labels, removed, from_scratch, skip_bad, epochs, seed, margin, least_accuracy
     )
     if from_feedback:
-        labelled, source = _from_feedback(feedback, kept_audio), SOURCE
+        labelled, source = _from_feedback(feedback, kept_audio)
     else:
         labelled, source = _from_csv(new, audio_dir)
     with training_progress(epochs or 10) as progress:
@@ -123,19 +120,19 @@ def _from_csv(new: Path | None, audio_dir: Path | None) -> "tuple[LabelledClips,
     return read_labels(new, audio_dir), new.name
 
 
-def _from_feedback(url: str, kept_audio: Path) -> "LabelledClips":
+def _from_feedback(url: str, kept_audio: Path) -> "tuple[LabelledClips, str]":
     from data.labels import LabelledClips, read_labels
     from service.feedback.audio import AudioStore
     from service.feedback.commands import opened_store
-    from service.feedback.snapshot import write_snapshot
+    from service.feedback.snapshot import SOURCE, write_snapshot
 
     with opened_store(url) as store, tempfile.TemporaryDirectory() as folder:
         snapshot = write_snapshot(store, AudioStore(kept_audio), Path(folder) / "snapshot")
         for reason, count in snapshot.reasons.items():
             typer.echo(f"{count} labelled recordings of the feedback left out: {reason}", err=True)
         if not snapshot.clips:
-            return LabelledClips((), (), frozenset())
-        return read_labels(snapshot.path)
+            return LabelledClips((), (), frozenset()), SOURCE
+        return read_labels(snapshot.path), SOURCE
 
 
 def _facts(name: str, outcome: "Outcome") -> dict[str, object]:

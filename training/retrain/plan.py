@@ -87,7 +87,8 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         return {
             "clips": len(self.rows), "by_split": dict(self.by_split), "added": self.added,
-            "corrected": self.corrected, "forgotten": self.forgotten, "duplicates": self.duplicates, "removed": self.removed,
+            "corrected": self.corrected, "duplicates": self.duplicates, "removed": self.removed,
+            "forgotten": self.forgotten,
             "labels": list(self.labels), "new_labels": list(self.new_labels),
             "removed_labels": list(self.removed_labels),
             "left_out": [vars(problem) for problem in self.problems],

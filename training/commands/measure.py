@@ -6,12 +6,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.cli import EXIT_SOME_FAILED
+from models.registry.registry import DEFAULT_ROOT
+from service.cli import EXIT_SOME_FAILED, RegistryOption
 from training.commands.options import AudioDirOption, JsonOption, LabelsArgument
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX file.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="ONNX file, or a name in the registry.")
+    ],
     labels_csv: LabelsArgument,
     audio_dir: AudioDirOption = None,
     split: Annotated[
@@ -33,18 +36,19 @@ def evaluate(
         Path | None,
         typer.Option(metavar="LABELS.csv", help="Clips of other words: does --reject refuse them?"),
     ] = None,
+    registry: RegistryOption = DEFAULT_ROOT,
     as_json: JsonOption = False,
     out: Annotated[Path | None, typer.Option(help="Folder for a report.")] = None,
 ) -> None:
     """Measure a model file on labelled recordings, the way it will be used."""
+    from models.released import find_model
     from training.evaluate import evaluate_model, write_evaluation
     from training.progress import work_progress
 
     with work_progress("evaluate") as on_progress:
         result = evaluate_model(
-            model, labels_csv, audio_dir, split=split, noise=noise, noise_dir=noise_dir,
-            others_csv=others,
-            progress=on_progress,
+            find_model(model, registry), labels_csv, audio_dir, split=split, noise=noise,
+            noise_dir=noise_dir, others_csv=others, progress=on_progress,
         )  # fmt: skip
     for note in result.notes:
         typer.echo(note, err=True)

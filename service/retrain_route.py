@@ -4,6 +4,7 @@ It is a process of its own, which outlives the worker that started it and works 
 the service follows; the new champion is taken up like every other.
 """
 
+import datetime
 import importlib.util
 import os
 import subprocess
@@ -18,11 +19,13 @@ from starlette.concurrency import run_in_threadpool
 
 from models.registry.source import RegistrySource
 from service.errors import RequestError
-from service.retrain_work import Work
+from service.retrain_work import Status, Work
 from service.running import Service
 from service.schemas import ErrorAnswer, answers_of
 
 _LOG, _START = "log.txt", "start"
+# A process that has not begun to work by then never will.
+_STARTING_SECONDS = 60.0
 # Arguments of the interpreter that runs the command line, wherever it is installed.
 _EARSHOT = (sys.executable, "-c", "from service.cli import main; main()")
 
@@ -95,7 +98,7 @@ def _start(service: Service, work: Work, wanted: RetrainRequest) -> None:
         raise RequestError(
             "no_training", "training is not installed here: pip install 'earshot[train]'"
         )
-    if work.is_running():
+    if work.is_running() or _is_starting(work.status()):
         raise RequestError("already_running", "a retraining is going on; GET /v1/retrain tells")
     work.folder.mkdir(parents=True, exist_ok=True)
     work.tell(_START)
@@ -106,6 +109,14 @@ def _start(service: Service, work: Work, wanted: RetrainRequest) -> None:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         )  # fmt: skip
     threading.Thread(target=_note_its_end, args=[process, work], daemon=True).start()
+
+
+def _is_starting(status: Status | None) -> bool:
+    """Whether a process was started that has not taken the lock yet."""
+    if status is None or status.state != "running" or status.stage != _START:
+        return False
+    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(status.started)
+    return age.total_seconds() < _STARTING_SECONDS
 
 
 def _note_its_end(process: "subprocess.Popen[bytes]", work: Work) -> None:
@@ -134,6 +145,6 @@ def _answer(work: Work) -> dict[str, Any]:
     if status is None:
         return {"name": name, "state": "idle"}
     found = {"name": name, **asdict(status)}
-    if status.state == "running" and status.stage != _START and not work.is_running():
+    if status.state == "running" and not (_is_starting(status) or work.is_running()):
         found["state"] = "killed"
     return found

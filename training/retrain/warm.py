@@ -17,7 +17,7 @@ NEW_SHARE = 0.3
 _MOST_REPEATS = 20
 _EPOCHS = 10
 # Of the rate that the network was first trained with, at its peak.
-_RATE_SHARE = 0.3
+_RATE_SHARE = 0.5
 
 
 def warm_config(config: TrainConfig, epochs: int | None, seed: int) -> TrainConfig:

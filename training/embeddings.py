@@ -30,7 +30,7 @@ from training.run import train_run
 Kind = Literal["autoencoder", "classifier"]
 # Enough to put clips that sound alike side by side, in half a minute for three thousand; few clips
 # are seen more often, since an epoch of them is a few steps.
-_LEAST_EPOCHS, _MOST_EPOCHS = 8, 100
+_LEAST_EPOCHS, _MOST_EPOCHS = 8, 60
 _CLIPS_TO_SEE = 24_000
 # Of a larger dataset, more clips teach an autoencoder nothing new and cost time and memory.
 MOST_LEARNT_FROM = 20_000

@@ -28,8 +28,10 @@ from training.report import METRICS
 from training.run import train_run
 
 Kind = Literal["autoencoder", "classifier"]
-# Enough to put clips that sound alike side by side, in half a minute for three thousand.
-EPOCHS_ON_THE_SPOT = 8
+# Enough to put clips that sound alike side by side, in half a minute for three thousand; few clips
+# are seen more often, since an epoch of them is a few steps.
+_LEAST_EPOCHS, _MOST_EPOCHS = 8, 60
+_CLIPS_TO_SEE = 24_000
 # Of a larger dataset, more clips teach an autoencoder nothing new and cost time and memory.
 MOST_LEARNT_FROM = 20_000
 _VALIDATION_STEP = 10
@@ -172,12 +174,18 @@ def on_the_spot(
         TrainingError: it cannot be trained.
         OutputError: ``place`` is taken by something else or cannot be written.
     """
-    config = replace(default_config("autoencoder"), epochs=EPOCHS_ON_THE_SPOT, seed=seed)
+    epochs = epochs_on_the_spot(len(dataset.clips))
+    config = replace(default_config("autoencoder"), epochs=epochs, patience=epochs, seed=seed)
     view = _to_learn_from(dataset, seed)
     if not _is_kept(place, view, config):
         with staged_folder(place, METRICS) as folder:
             train_run(view, folder, config, device=device, progress=progress)
     return of_run(dataset, place)
+
+
+def epochs_on_the_spot(n_clips: int) -> int:
+    """How many epochs an autoencoder is trained for when a map is drawn."""
+    return min(_MOST_EPOCHS, max(_LEAST_EPOCHS, round(_CLIPS_TO_SEE / n_clips)))
 
 
 def _to_learn_from(dataset: Dataset, seed: int) -> Dataset:

@@ -7,9 +7,10 @@ from torch.nn import functional
 
 from data.errors import EarshotError
 from data.features import FEATURE_KINDS, FeatureConfig, FeatureKind
+from models.autoencoder import RANGE, levelled
 from models.cost import multiply_adds
 from models.network import Network
-from models.zoo import ZOO, build, parameter_count
+from models.zoo import CLASSIFIERS, ZOO, build, parameter_count, require_classifier
 
 FEATURES = FeatureConfig.for_rate(8_000)
 N_LABELS = 10
@@ -18,7 +19,8 @@ OPTIONS = {
     "crnn": [{}, {"recurrent": "lstm", "hidden": 16}],
     "bcresnet": [{}, {"width": 2.0}],
 }
-NETWORKS = [(name, options) for name in ZOO for options in OPTIONS.get(name, [{}])]
+NETWORKS = [(name, options) for name in CLASSIFIERS for options in OPTIONS.get(name, [{}])]
+EVERY_NETWORK = [*NETWORKS, ("autoencoder", {})]
 
 
 def network(name: str, options: dict[str, object], kind: FeatureKind) -> Network:
@@ -54,6 +56,7 @@ def test_bcresnet_is_as_large_as_in_its_paper(width: float, thousands: float) ->
         ("crnn", 188_018, 26.8),
         ("bcresnet", 9_166, 1.5),
         ("tcresnet", 404_155, 9.1),
+        ("autoencoder", 177_009, 1.0),
     ],
 )
 def test_sizes_are_those_that_the_documentation_tells(
@@ -80,6 +83,26 @@ def test_multiply_adds_are_counted_by_hand_on_a_small_network() -> None:
     assert multiply_adds(Small(), 4, 10) == convolution + recurrent + head
 
 
+def test_multiply_adds_of_a_transposed_convolution_are_those_of_the_convolution_it_reverses() -> (
+    None
+):
+    class Reversed(Network):
+        def __init__(self, layer: nn.Module) -> None:
+            super().__init__()
+            self.layer, self.head = layer, nn.Identity()
+
+        def embed(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x.unsqueeze(1).expand(-1, self.layer.weight.shape[0], -1, -1))
+
+    class Forwards(Reversed):
+        def embed(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x.unsqueeze(1).expand(-1, self.layer.weight.shape[1], -1, -1))
+
+    up = Reversed(nn.ConvTranspose2d(6, 4, 3, stride=2, padding=1, output_padding=1))
+    down = Forwards(nn.Conv2d(4, 6, 3, stride=2, padding=1))
+    assert multiply_adds(up, 5, 8) == multiply_adds(down, 10, 16) == 5 * 8 * 6 * 4 * 9
+
+
 @pytest.mark.parametrize("kind", FEATURE_KINDS)
 @pytest.mark.parametrize(("name", "options"), NETWORKS)
 def test_forward_is_finite_and_its_head_reads_the_embedding(
@@ -97,20 +120,23 @@ def test_forward_is_finite_and_its_head_reads_the_embedding(
 
 
 @pytest.mark.parametrize("kind", FEATURE_KINDS)
-@pytest.mark.parametrize(("name", "options"), NETWORKS)
+@pytest.mark.parametrize(("name", "options"), EVERY_NETWORK)
 def test_a_gradient_reaches_every_parameter(
     name: str, options: dict[str, object], kind: FeatureKind
 ) -> None:
     built = network(name, options, kind)
-    logits = built(features(kind, 8))
-    functional.cross_entropy(logits, torch.arange(8)).backward()
+    found = built(features(kind, 8))
+    if name in CLASSIFIERS:
+        functional.cross_entropy(found, torch.arange(8)).backward()
+    else:
+        functional.mse_loss(found, levelled(features(kind, 8))).backward()
     for parameter_name, parameter in built.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert torch.isfinite(parameter.grad).all(), parameter_name
         assert parameter.grad.abs().max() > 0, parameter_name
 
 
-@pytest.mark.parametrize(("name", "options"), NETWORKS)
+@pytest.mark.parametrize(("name", "options"), EVERY_NETWORK)
 def test_evaluation_does_not_depend_on_the_rest_of_the_batch(
     name: str, options: dict[str, object]
 ) -> None:
@@ -139,6 +165,52 @@ def test_a_network_overfits_eight_clips(name: str, options: dict[str, object]) -
     assert built(x).argmax(1).tolist() == targets.tolist()
 
 
+@pytest.mark.parametrize(("bins", "frames"), [(40, 63), (9, 9), (64, 101), (33, 130)])
+def test_the_autoencoder_gives_back_an_image_of_any_size(bins: int, frames: int) -> None:
+    torch.manual_seed(1)
+    built = build("autoencoder", bins, frames, N_LABELS, {"embedding": 5}).eval()
+    x = torch.randn(3, bins, frames)
+    with torch.inference_mode():
+        assert built.embed(x).shape == (3, 5)
+        assert built(x).shape == x.shape
+        torch.testing.assert_close(built.head(built.embed(x)), built(x))
+    assert build("autoencoder", bins, frames, N_LABELS, {}).train()(x[:1]).shape == (
+        1,
+        bins,
+        frames,
+    )
+
+
+def test_the_autoencoder_overfits_eight_clips() -> None:
+    """Smooth images, as spectrograms are: it is not made for white noise."""
+    built = network("autoencoder", {}, "log_mel")
+    coarse = features("log_mel", 8)[:, None, ::4, ::4]
+    x = functional.interpolate(coarse, (FEATURES.n_mels, FEATURES.frames), mode="bilinear")[:, 0]
+    wanted = levelled(x)
+    optimizer = torch.optim.Adam(built.parameters(), lr=1e-2)
+    for _ in range(80):
+        optimizer.zero_grad()
+        loss = functional.mse_loss(built(x), wanted)
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < 0.2 * float(wanted.var())
+
+
+def test_levelling_takes_away_the_level_and_what_silence_surrounds_a_word() -> None:
+    word = features("log_mel", 2).clamp_min(-0.5)
+    torch.testing.assert_close(levelled(word + 3.0), levelled(word))
+    quieter = torch.where(word < -0.4, word - 50.0, word)
+    assert float((levelled(quieter) - levelled(word)).abs().max()) <= RANGE
+    assert float(levelled(quieter).min()) == -RANGE
+
+
+def test_what_needs_labels_refuses_the_autoencoder_and_names_the_others() -> None:
+    with pytest.raises(EarshotError, match=r"autoencoder names no labels.*cnn, crnn"):
+        require_classifier("autoencoder")
+    for name in CLASSIFIERS:
+        require_classifier(name)
+
+
 def test_an_unknown_network_is_refused_with_the_choices() -> None:
     with pytest.raises(EarshotError, match="'resnet152'") as refused:
         build("resnet152", 40, 63, 10, {})
@@ -148,8 +220,9 @@ def test_an_unknown_network_is_refused_with_the_choices() -> None:
 
 @pytest.mark.parametrize("name", ZOO)
 def test_an_unknown_option_is_refused_and_the_known_ones_named(name: str) -> None:
-    with pytest.raises(EarshotError, match=f"{name} has no option colour, shape; it has .*dropout"):
-        build(name, 40, 63, 10, {"shape": 2, "dropout": 0.1, "colour": "red"})
+    known = "embedding" if name == "autoencoder" else "dropout"
+    with pytest.raises(EarshotError, match=f"{name} has no option colour, shape; it has .*{known}"):
+        build(name, 40, 63, 10, {"shape": 2, "colour": "red"})
 
 
 @pytest.mark.parametrize(
@@ -161,6 +234,8 @@ def test_an_unknown_option_is_refused_and_the_known_ones_named(name: str) -> Non
         ("crnn", 40, 1),
         ("bcresnet", 32, 63),
         ("bcresnet", 40, 4),
+        ("autoencoder", 8, 63),
+        ("autoencoder", 40, 8),
     ],
 )
 def test_features_too_small_for_the_network_are_refused_with_their_size(

@@ -8,7 +8,7 @@ import pytest
 
 from data.dataset import Dataset
 from data.errors import EarshotError
-from models.zoo import ZOO
+from models.zoo import CLASSIFIERS
 from training.compare import compare, table
 from training.config import TrainingError
 
@@ -18,20 +18,20 @@ SHORT = {"epochs": 1, "batch_size": 16}
 def test_every_network_gets_a_row_with_all_datasets(
     tones: Dataset, other_tones: Dataset, tmp_path: Path
 ) -> None:
-    rows = compare([tones, other_tones], list(ZOO), tmp_path, given=SHORT)
-    assert [row.model for row in rows] == list(ZOO)
+    rows = compare([tones, other_tones], list(CLASSIFIERS), tmp_path, given=SHORT)
+    assert [row.model for row in rows] == list(CLASSIFIERS)
     for row in rows:
         assert [found.dataset for found in row.accuracies] == ["tones (random)", "dataset (random)"]
         assert all(0 <= found.accuracy <= 1 and found.clips == 12 for found in row.accuracies)
         assert row.milliseconds > 0 < row.multiply_adds
     lines = table(rows).splitlines()
-    assert len(lines) == 2 + len(ZOO)
+    assert len(lines) == 2 + len(CLASSIFIERS)
     assert len({line.count("|") for line in lines}) == 1
     assert (tmp_path / "compare.md").read_text() == table(rows) + "\n"
-    again = compare([tones, other_tones], list(ZOO), tmp_path, given=SHORT)
+    again = compare([tones, other_tones], list(CLASSIFIERS), tmp_path, given=SHORT)
     for before, after in zip(rows, again, strict=True):
         assert replace(before, milliseconds=0) == replace(after, milliseconds=0)
-    assert len(json.loads((tmp_path / "compare.json").read_text())) == len(ZOO)
+    assert len(json.loads((tmp_path / "compare.json").read_text())) == len(CLASSIFIERS)
 
 
 def test_what_cannot_be_compared_is_refused_before_any_training(
@@ -44,4 +44,6 @@ def test_what_cannot_be_compared_is_refused_before_any_training(
         compare([untested], ["cnn"], tmp_path, given=SHORT)
     with pytest.raises(EarshotError, match="no network is called 'vgg'"):
         compare([tones], ["vgg"], tmp_path, given=SHORT)
+    with pytest.raises(EarshotError, match="autoencoder names no labels"):
+        compare([tones], ["cnn", "autoencoder"], tmp_path, given=SHORT)
     assert list(tmp_path.iterdir()) == []

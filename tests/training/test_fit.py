@@ -11,12 +11,16 @@ import pytest
 import torch
 
 from data.dataset import Dataset
+from data.errors import EarshotError
 from training.batches import stored_features
 from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint, save_checkpoint
-from training.config import TrainConfig, TrainingError
+from training.config import TrainConfig, TrainingError, default_config
+from training.crossval import cross_validate
+from training.export import export
 from training.fit import choose_device, feature_statistics, fit
+from training.progress import describe
 from training.report import write_report
-from training.run import choose_config
+from training.run import choose_config, train_run
 
 SHORT = TrainConfig(epochs=4, batch_size=16, patience=10)
 
@@ -45,6 +49,38 @@ def test_the_report_is_complete(tones: Dataset, tmp_path: Path) -> None:
     assert [record["epoch"] for record in written["history"]] == [1, 2, 3, 4]
     for picture in ("curves.png", "confusion.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_autoencoder_is_trained_like_the_others_and_has_no_accuracy(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    def stop_after_second(record: EpochRecord) -> None:
+        if record.epoch == 2:
+            raise KeyboardInterrupt
+
+    config = replace(default_config("autoencoder"), epochs=5, batch_size=8)
+    metrics = train_run(tones, tmp_path / "whole", config)
+    first, last = metrics["history"][0], metrics["history"][-1]
+    assert last["val_loss"] < first["val_loss"]
+    assert first["accuracy"] is first["val_accuracy"] is None
+    assert set(metrics["test"]) == {"clips", "reconstruction_error", "explained_variance"}
+    assert metrics["validation"]["reconstruction_error"] == pytest.approx(
+        min(record["val_loss"] for record in metrics["history"]), rel=1e-3
+    )
+    assert metrics["test"]["explained_variance"] < 1
+    written = {path.name for path in (tmp_path / "whole").iterdir()}
+    assert written == {"best.pt", "last.pt", "curves.png", "metrics.json"}
+    assert load_checkpoint(tmp_path / "whole" / BEST).calibration is None
+    with pytest.raises(KeyboardInterrupt):
+        fit(tones, tmp_path / "cut", config, on_epoch=stop_after_second)
+    fit(tones, tmp_path / "cut", config, resume=True)
+    assert same_weights(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
+    assert "accuracy" not in describe(load_checkpoint(tmp_path / "cut" / LAST).best, 5)
+    with pytest.raises(EarshotError, match="autoencoder names no labels"):
+        export(tmp_path / "whole", tmp_path / "model.onnx")
+    with pytest.raises(EarshotError, match="autoencoder names no labels"):
+        cross_validate(tones, tmp_path / "folds", config)
+    assert not (tmp_path / "model.onnx").exists()
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
@@ -175,8 +211,6 @@ def test_a_pickle_is_not_executed(tones: Dataset, tmp_path: Path) -> None:
     ],
 )
 def test_impossible_settings_are_refused(changes: dict[str, object], word: str) -> None:
-    from data.errors import EarshotError
-
     with pytest.raises(EarshotError, match=word):
         TrainConfig(**changes)  # type: ignore[arg-type]
 

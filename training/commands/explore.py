@@ -54,21 +54,22 @@ def map_clips(
     """
     from data.dataset import open_dataset
     from training.clip_map import draw_map, write_points
-    from training.embeddings import EPOCHS_ON_THE_SPOT
+    from training.embeddings import epochs_on_the_spot
     from training.map_media import Sound
     from training.map_page import check_outputs, lines, write_page
     from training.map_sources import Sources
-    from training.progress import training_progress
+    from training.progress import TrainingProgress, work_progress
 
     opened = open_dataset(dataset)
     check_outputs(out, points)
     sources = Sources(
         out.with_suffix(".autoencoder"), model, run, only=by, needs_answers=colour == "error"
     )
-    with training_progress(EPOCHS_ON_THE_SPOT) as progress:
+    epochs = epochs_on_the_spot(len(opened.clips))
+    with work_progress("autoencoder") as on_progress:
         found = draw_map(
             opened, sources, reduction=reduce, most=most, seed=seed, device=device,
-            progress=progress,
+            progress=TrainingProgress(on_epoch=lambda record: on_progress(record.epoch, epochs)),
         )  # fmt: skip
     written = write_page(found, out, colour, Sound(round(audio_mb * 1e6), audio_dir))
     if points is not None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from data.labels import SPLITS, Clip
 from training.doctor.files import is_silent
-from training.doctor.finding import Finding, found
+from training.doctor.finding import Finding, clips_of, found
 from training.doctor.sound import Sound
 
 
@@ -68,7 +68,7 @@ def check_speakers(clips: Sequence[Clip]) -> list[Finding]:
     for speaker, counts in parts.items():
         if len(counts) > 1:
             told = ", ".join(
-                f"{counts[split]} clips in {split}" for split in SPLITS if counts[split]
+                f"{clips_of(counts[split])} in {split}" for split in SPLITS if counts[split]
             )
             findings.append(
                 found(

@@ -1,7 +1,7 @@
 """The whole examination of a labels CSV: files, labels, copies, splits and likely wrong labels."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,14 @@ from data.labels import Clip, label_order
 from training.doctor import wrong
 from training.doctor.copies import check_copies, check_speakers, one_of_each
 from training.doctor.files import check_files
-from training.doctor.finding import ATTENTION, SEVERITIES, Finding, found, of_problem
+from training.doctor.finding import (
+    ATTENTION,
+    SEVERITIES,
+    Finding,
+    clips_of,
+    found,
+    of_problem,
+)
 from training.doctor.labels import check_balance, check_label_names
 from training.doctor.sound import Sound, measure
 
@@ -98,41 +105,54 @@ def diagnose(heard: Heard, *, wrong_labels: bool, progress: Progress) -> Diagnos
     ]
     judged = Judged(0, None, "not asked for (--no-wrong-labels)")
     if wrong_labels:
-        suspects, judged = find_wrong_labels(sounds, progress)
+        suspects, judged = find_wrong_labels(sounds, meant_labels(findings), progress)
         findings += suspects
     return Diagnosis(heard.report, _ordered(findings), judged, {clip.line: clip for clip in clips})
 
 
-def find_wrong_labels(sounds: Sequence[Sound], progress: Progress) -> tuple[list[Finding], Judged]:
-    """Clips whose label is likely wrong, and notes on what could not be judged."""
+def meant_labels(findings: Iterable[Finding]) -> dict[str, str]:
+    """Misspelt labels and other forms -> the label that is meant."""
+    codes = ("label_form", "label_typo")
+    return {f.label: f.suggested for f in findings if f.code in codes}
+
+
+def find_wrong_labels(
+    sounds: Sequence[Sound], meant: dict[str, str], progress: Progress
+) -> tuple[list[Finding], Judged]:
+    """Clips whose label is likely wrong, and notes on what could not be judged.
+
+    Labels that mean the same (``meant``) are taken for one.
+    """
     once = one_of_each(sounds)
-    counts = Counter(sound.clip.label for sound in once)
-    few = {label: n for label, n in counts.items() if n < wrong.FEWEST_CLIPS}
-    notes = [
-        found(
-            "not_judged",
-            f"{label!r} has {n} different clips with sound; to find wrong labels "
-            f"{wrong.FEWEST_CLIPS} are needed",
-            label=label,
-        )
-        for label, n in few.items()
-    ]
-    labels = label_order(set(counts) - set(few))
+    named = [meant.get(sound.clip.label, sound.clip.label) for sound in once]
+    counts = Counter(named)
+    labels = label_order(label for label, n in counts.items() if n >= wrong.FEWEST_CLIPS)
+    notes = [_not_judged(label, n) for label, n in counts.items() if label not in labels]
     if len(labels) < 2:
         reason = f"two labels with {wrong.FEWEST_CLIPS} clips or more are needed"
         return notes, Judged(0, None, reason)
-    known = [sound for sound in once if sound.clip.label not in few]
     code = {label: number for number, label in enumerate(labels)}
+    known = [(s, code[label]) for s, label in zip(once, named, strict=True) if label in code]
     judgement = wrong.judge(
-        np.stack([sound.picture for sound in known]),
-        np.array([code[sound.clip.label] for sound in known]), len(labels), progress,
+        np.stack([sound.picture for sound, _ in known]), np.array([c for _, c in known]),
+        len(labels), progress,
     )  # fmt: skip
     suspects = [
         _suspect(sound.clip, labels[heard], probability)
-        for sound, heard, probability in zip(known, judgement.heard, judgement.wrong, strict=True)
+        for (sound, _), heard, probability in zip(
+            known, judgement.heard, judgement.wrong, strict=True
+        )
         if probability > wrong.SUSPECT
     ]
     return [*suspects, *notes], Judged(len(known), round(judgement.share, 4))
+
+
+def _not_judged(label: str, n_clips: int) -> Finding:
+    message = (
+        f"{label!r} has {clips_of(n_clips)} with sound of their own; to find wrong labels "
+        f"{wrong.FEWEST_CLIPS} are needed"
+    )
+    return found("not_judged", message, label=label)
 
 
 def _suspect(clip: Clip, heard: str, probability: float) -> Finding:

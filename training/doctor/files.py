@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from training.doctor.finding import Finding, found
+from training.doctor.finding import Finding, clips_of, found
 from training.doctor.sound import Sound
 
 SILENT_PEAK = 10 ** (-70 / 20)
@@ -51,10 +51,8 @@ def _silent(sounds: Sequence[Sound]) -> Iterator[Finding]:
         if not _MEANS_SILENCE.search(label) and (
             silent[label] * 2 < clips[label] or silent[label] < 3
         ):
-            level = (
-                f"{20 * np.log10(sound.peak):.0f} dBFS" if sound.peak > 1e-9 else "digital silence"
-            )
-            yield _about("silent", sound, f"no sound: {level} at its loudest")
+            loudest = f"{20 * np.log10(max(sound.peak, 1e-5)):.0f} dBFS at its loudest"
+            yield _about("silent", sound, loudest if sound.peak > 0 else "digital silence")
 
 
 def _clipped(sounds: Sequence[Sound]) -> Iterator[Finding]:
@@ -114,9 +112,9 @@ def _rates(sounds: Sequence[Sound]) -> Iterator[Finding]:
         if telling and rates[rate] - n < _RARE_ELSEWHERE * others:
             yield found(
                 "rate_tells_label",
-                f"{n} of {total} clips of {label!r} have {rate} Hz, and {rates[rate] - n} of "
+                f"{n} of {clips_of(total)} of {label!r} have {rate} Hz, and {rates[rate] - n} of "
                 f"{others} others",
                 label=label,
             )
-    told = ", ".join(f"{n} clips of {rate} Hz" for rate, n in rates.most_common())
+    told = ", ".join(f"{clips_of(n)} of {rate} Hz" for rate, n in rates.most_common())
     yield found("mixed_rates", told)

@@ -153,6 +153,11 @@ def found(
     )  # fmt: skip
 
 
+def clips_of(n: int) -> str:
+    """So many clips, in words."""
+    return f"{n} clip{'s' * (n != 1)}"
+
+
 def of_problem(problem: ClipProblem) -> Finding:
     return Finding(problem.code, problem.line, problem.filename, problem.message, "error")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from data.labels import Clip
-from training.doctor.finding import Finding, found
+from training.doctor.finding import Finding, clips_of, found
 
 # A misspelt label is rare: two clips or 5 % of the other's, and a fifth of them at most.
 _RARE_CLIPS, _RARE_SHARE, _RARE_TIMES = 2, 0.05, 5
@@ -21,19 +21,24 @@ def check_label_names(clips: Sequence[Clip]) -> list[Finding]:
     """Labels that are another one misspelt or written in another form, a finding a clip."""
     counts = Counter(clip.label for clip in clips)
     meant = _other_forms(counts)
-    told = {
-        label: ("label_form", other, f"{label!r} ({counts[label]} clips) is {other!r} "
-                f"({counts[other]} clips) in another form")
-        for label, other in meant.items()
-    }  # fmt: skip
-    for label, other in _misspelt({name: n for name, n in counts.items() if name not in meant}):
-        message = f"{label!r} ({counts[label]} clips) is nearly {other!r} ({counts[other]} clips)"
-        told[label] = ("label_typo", other, message)
+    misspelt = dict(_misspelt({label: n for label, n in counts.items() if label not in meant}))
+
+    def about(clip: Clip, code: str, other: str, how: str) -> Finding:
+        ours, theirs = clips_of(counts[clip.label]), clips_of(counts[other])
+        message = f"{clip.label!r} ({ours}) is {how} {other!r} ({theirs})"
+        return found(code, message, clip.line, clip.filename, label=clip.label, suggested=other)
+
     return [
-        found(code, message, clip.line, clip.filename, label=clip.label, suggested=other)
-        for clip in clips
-        if clip.label in told
-        for code, other, message in [told[clip.label]]
+        *(
+            about(c, "label_form", meant[c.label], "another form of")
+            for c in clips
+            if c.label in meant
+        ),
+        *(
+            about(c, "label_typo", misspelt[c.label], "nearly")
+            for c in clips
+            if c.label in misspelt
+        ),
     ]
 
 
@@ -42,7 +47,7 @@ def check_balance(clips: Sequence[Clip]) -> Iterator[Finding]:
     counts = Counter(clip.label for clip in clips)
     usual = median(counts.values()) if counts else 0
     for label, n in counts.items():
-        told = f"{label!r} has {n} clips; the median label has {usual:g}"
+        told = f"{label!r} has {clips_of(n)}; the median label has {usual:g}"
         if 1 < n < usual / _IMBALANCE:
             yield found("imbalance", told, label=label)
         elif n > usual * _IMBALANCE:

@@ -152,8 +152,9 @@ def _noise(joint: NDArray[np.float64], n_clips: int, firmness: float) -> NDArray
     rate = min((wrong + _PRIOR_WRONG) / (seen + _PRIOR_CLIPS), 0.5)
     prior = np.full((n_labels, n_labels), rate / (n_labels - 1))
     np.fill_diagonal(prior, 1 - rate)
-    drawn: NDArray[np.float64] = joint + firmness * prior
-    return drawn / drawn.sum(axis=1, keepdims=True)
+    drawn = joint + firmness * prior
+    given: NDArray[np.float64] = drawn / drawn.sum(axis=1, keepdims=True)
+    return given
 
 
 def _best_scale(scores: Floats, codes: Codes, given: NDArray[np.float64]) -> float:

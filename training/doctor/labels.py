@@ -20,26 +20,19 @@ _IMBALANCE = 10
 def check_label_names(clips: Sequence[Clip]) -> list[Finding]:
     """Labels that are another one misspelt or written in another form, a finding a clip."""
     counts = Counter(clip.label for clip in clips)
-    meant = _other_forms(counts)
-    misspelt = dict(_misspelt({label: n for label, n in counts.items() if label not in meant}))
+    forms = _other_forms(counts)
+    slips = dict(_misspelt({label: n for label, n in counts.items() if label not in forms}))
 
-    def about(clip: Clip, code: str, other: str, how: str) -> Finding:
-        ours, theirs = clips_of(counts[clip.label]), clips_of(counts[other])
-        message = f"{clip.label!r} ({ours}) is {how} {other!r} ({theirs})"
-        return found(code, message, clip.line, clip.filename, label=clip.label, suggested=other)
+    def told(code: str, meant: dict[str, str], how: str) -> Iterator[Finding]:
+        for clip in clips:
+            if other := meant.get(clip.label):
+                ours, theirs = clips_of(counts[clip.label]), clips_of(counts[other])
+                message = f"{clip.label!r} ({ours}) is {how} {other!r} ({theirs})"
+                yield found(
+                    code, message, clip.line, clip.filename, label=clip.label, suggested=other
+                )
 
-    return [
-        *(
-            about(c, "label_form", meant[c.label], "another form of")
-            for c in clips
-            if c.label in meant
-        ),
-        *(
-            about(c, "label_typo", misspelt[c.label], "nearly")
-            for c in clips
-            if c.label in misspelt
-        ),
-    ]
+    return [*told("label_form", forms, "a form of"), *told("label_typo", slips, "nearly")]
 
 
 def check_balance(clips: Sequence[Clip]) -> Iterator[Finding]:
@@ -63,7 +56,7 @@ def plain_form(label: str) -> str:
     folded = unicodedata.normalize("NFKC", label)
     folded = folded if len(folded) == 1 else unicodedata.normalize("NFKC", folded.casefold())
     invisible = "".join(c for c in folded if unicodedata.category(c) != "Cf")
-    words = re.sub(r"[\s_\-‐‑–]+", " ", invisible).strip()
+    words = re.sub(r"[\s_]+|(?<=\w)[-‐‑–]+(?=\w)", " ", invisible).strip()
     return re.sub(r"^(\d+)\.0+$", r"\1", words) or folded
 
 

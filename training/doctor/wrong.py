@@ -39,6 +39,8 @@ _RIDGE = 0.05
 # any other label is as likely in its place, as firmly as three times the clips of a label (or 300).
 _PRIOR_WRONG, _PRIOR_CLIPS = 2.0, 200.0
 _PAIR_TIMES, _PAIR_LEAST = 3.0, 300.0
+# The fit starts from many wrong labels: from few it may end where nothing is sure of anything.
+_FIRST_WRONG = 0.1
 _FIT_ROUNDS = 10
 # One number is fitted to the scores of the clips; so many tell it well enough.
 _FIT_CLIPS = 5_000
@@ -123,7 +125,7 @@ def weigh(scores: Floats, codes: Codes) -> Judgement:
     """
     n_clips, n_labels = scores.shape
     firmness = max(_PAIR_TIMES * n_clips / n_labels, _PAIR_LEAST)
-    given = _noise(np.zeros((n_labels, n_labels)), n_clips, firmness)
+    given = _evenly(n_labels, _FIRST_WRONG)
     for _ in range(_FIT_ROUNDS):
         probabilities = softmax(scores * _best_scale(scores, codes, given))
         posterior = probabilities * given[:, codes].T  # (clips, true labels)
@@ -146,14 +148,17 @@ def softmax(scores: Floats) -> NDArray[np.float64]:
 
 def _noise(joint: NDArray[np.float64], n_clips: int, firmness: float) -> NDArray[np.float64]:
     """P(given | true) (true, given) of expected counts (true, given), drawn to the prior."""
-    n_labels = len(joint)
     wrong = joint.sum() - np.trace(joint)
-    seen = n_clips if joint.any() else 0
-    rate = min((wrong + _PRIOR_WRONG) / (seen + _PRIOR_CLIPS), 0.5)
-    prior = np.full((n_labels, n_labels), rate / (n_labels - 1))
-    np.fill_diagonal(prior, 1 - rate)
-    drawn = joint + firmness * prior
+    rate = min((wrong + _PRIOR_WRONG) / (n_clips + _PRIOR_CLIPS), 0.5)
+    drawn = joint + firmness * _evenly(len(joint), rate)
     given: NDArray[np.float64] = drawn / drawn.sum(axis=1, keepdims=True)
+    return given
+
+
+def _evenly(n_labels: int, rate: float) -> NDArray[np.float64]:
+    """P(given | true) (true, given) where a share is wrong, any other label as likely."""
+    given = np.full((n_labels, n_labels), rate / (n_labels - 1))
+    np.fill_diagonal(given, 1 - rate)
     return given
 
 

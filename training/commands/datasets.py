@@ -50,11 +50,6 @@ def check(
         heard = hear(labels_csv, audio_dir, on_progress)
     with work_progress("compare") as on_progress:
         diagnosis = diagnose(heard, wrong_labels=wrong_labels, progress=on_progress)
-    typer.echo(
-        json.dumps(diagnosis.to_dict(), indent=2, ensure_ascii=False)
-        if as_json
-        else text(diagnosis)
-    )
     if html is not None:
         from training.doctor.page import write_page
 
@@ -63,6 +58,8 @@ def check(
     if suggestions is not None:
         rows = write_suggestions(diagnosis, suggestions)
         typer.echo(f"{suggestions}: {rows} labels to review", err=True)
+    found = diagnosis.to_dict()
+    typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else text(diagnosis))
     if diagnosis.needs_attention:
         raise typer.Exit(EXIT_SOME_FAILED)
 

@@ -39,20 +39,21 @@ def _labels(group: Sequence[Sound]) -> int:
 
 
 def _of_group(group: list[Sound]) -> Iterator[Finding]:
-    """A finding for each copy: what is worst about it beside the first clip of another kind."""
-    for i, sound in enumerate(group):
-        clip = sound.clip
-        others = [other.clip for other in group if other is not sound]
-        relabelled = next((o for o in others if o.label != clip.label), None)
-        across = next((o for o in others if o.split and clip.split and o.split != clip.split), None)
+    """A finding for each copy, by the first clip that has another label, or is in another split."""
+    clips = [sound.clip for sound in group]
+    by_label = {clip.label: clip for clip in reversed(clips)}
+    by_split = {clip.split: clip for clip in reversed(clips) if clip.split}
+    for clip in clips:
+        relabelled = next((c for label, c in by_label.items() if label != clip.label), None)
+        across = next((c for s, c in by_split.items() if clip.split and s != clip.split), None)
         if relabelled:
             said = f"called {clip.label!r}, and {relabelled.label!r} in {relabelled.where}"
             yield found("conflicting_labels", said, clip.line, clip.filename, label=clip.label)
         if across:
             said = f"in {clip.split}; the same sound is in {across.split} ({across.where})"
             yield found("leaked_audio", said, clip.line, clip.filename, label=clip.label)
-        if i and not relabelled and not across:
-            said = f"the same sound as {group[0].clip.where}"
+        if clip is not clips[0] and not relabelled and not across:
+            said = f"the same sound as {clips[0].where}"
             yield found("duplicate", said, clip.line, clip.filename, label=clip.label)
 
 

@@ -25,7 +25,7 @@ _ENOUGH_LENGTHS = 20
 OFFSET = 0.02
 # A label all but told by a rate: nearly all of its clips have one that few of the others have.
 _TELLING, _RARE_ELSEWHERE, _FEW_CLIPS = 0.9, 0.1, 5
-_MEANS_SILENCE = re.compile(r"silen|quiet|noise|background|nothing|none|empty", re.IGNORECASE)
+_SILENT_NAMES = re.compile(r"silen|quiet|noise|background|nothing|none|empty", re.IGNORECASE)
 
 
 def check_files(sounds: Sequence[Sound]) -> list[Finding]:
@@ -43,16 +43,18 @@ def _about(code: str, sound: Sound, message: str) -> Finding:
 
 
 def _silent(sounds: Sequence[Sound]) -> Iterator[Finding]:
-    """Silence is what some labels mean: by their name, or since half of their clips are silent."""
     clips = Counter(sound.clip.label for sound in sounds)
-    silent = Counter(sound.clip.label for sound in sounds if is_silent(sound))
-    for sound in filter(is_silent, sounds):
-        label = sound.clip.label
-        if not _MEANS_SILENCE.search(label) and (
-            silent[label] * 2 < clips[label] or silent[label] < 3
-        ):
+    silent = [sound for sound in sounds if is_silent(sound)]
+    counts = Counter(sound.clip.label for sound in silent)
+    for sound in silent:
+        if not _means_silence(sound.clip.label, counts[sound.clip.label], clips):
             loudest = f"{20 * np.log10(max(sound.peak, 1e-5)):.0f} dBFS at its loudest"
             yield _about("silent", sound, loudest if sound.peak > 0 else "digital silence")
+
+
+def _means_silence(label: str, silent: int, clips: Counter[str]) -> bool:
+    """By its name, or since half of its clips, and three or more, are silent."""
+    return bool(_SILENT_NAMES.search(label)) or (silent >= 3 and 2 * silent >= clips[label])
 
 
 def _clipped(sounds: Sequence[Sound]) -> Iterator[Finding]:

@@ -44,7 +44,7 @@ KINDS = {
         ),
         Kind(
             "wrong_label", "warning", "labels that are likely wrong",
-            "listen to the clip (--html) and correct the label where it is wrong",
+            "listen to the clip, and correct the label where it is wrong",
         ),
         Kind(
             "label_typo", "warning", "labels that are likely misspelt",

@@ -13,16 +13,19 @@ _COLUMNS = ("filename", "label", "suggested", "confidence", "line", "code")
 
 
 def check_outputs(labels_csv: Path, *, html: Path | None, suggestions: Path | None) -> None:
-    """Refuse, before any work, to write over the labels or two results into one file.
+    """Refuse, before any work, what could not be written after it.
 
     Raises:
-        OutputError: two of the paths are the same.
+        OutputError: an output would replace the labels or the other one, or is a folder.
     """
-    paths = [path.resolve() for path in (labels_csv, html, suggestions) if path is not None]
-    if paths[0] in paths[1:]:
+    outputs = [path.resolve() for path in (html, suggestions) if path is not None]
+    if labels_csv.resolve() in outputs:
         raise OutputError(f"{labels_csv} holds the labels; give another name to write to")
-    if len(set(paths)) < len(paths):
+    if len(set(outputs)) < len(outputs):
         raise OutputError("--html and --suggestions name the same file; give two")
+    for path in outputs:
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; give the name of a file")
 
 
 def text(diagnosis: Diagnosis, shown: int = SHOWN) -> str:

@@ -2,8 +2,8 @@
 
 Confident learning (Northcutt et al., arXiv:1911.00068): a classifier gives each clip probabilities
 without having learnt from it, and the joint distribution of given and true labels is estimated from
-these. Three choices differ from the paper's code, each by what it found among flipped labels
-(``tests/benchmarks/label_errors.py`` prints both):
+these. Three choices are ours, each by what it found among labels that were flipped
+(``tests/benchmarks/label_errors.py`` sets it beside the paper's counting):
 
 - The classifier is kernel ridge regression on pictures of the sound (``doctor.sound``). Leaving one
   clip out has a closed form (Rasmussen and Williams, 2006, section 5.4.2), so that every clip is
@@ -31,8 +31,8 @@ SUSPECT = 0.5
 PART_CLIPS = 4_000
 ROUNDS = 3
 
-# Chosen by the share of left-out clips that are recognised among FSDD with seeds 0 to 2; half or
-# twice of each changes it by less than half a point.
+# Chosen by the share of left-out clips that are recognised in FSDD and in the keywords with 5 % of
+# the labels flipped (seeds 0 and 1); half or twice of each changes it by less than a point.
 _WIDTH = 1.5
 _RIDGE = 0.05
 # Before anything is seen: one label in a hundred is wrong, as firmly as 200 clips would say it, and

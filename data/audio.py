@@ -122,8 +122,8 @@ def _read_regular(file: int, limits: AudioLimits) -> bytes:
     return b"".join(parts)
 
 
-def decode(blob: bytes, sample_rate_hz: int, limits: AudioLimits = FILE_LIMITS) -> Decoded:
-    """Decode one file's bytes to mono at ``sample_rate_hz``.
+def decode(blob: bytes, sample_rate_hz: int | None, limits: AudioLimits = FILE_LIMITS) -> Decoded:
+    """Decode one file's bytes to mono at ``sample_rate_hz``; None keeps the file's own rate.
 
     Channels are averaged; other rates are resampled with soxr (HQ).
 
@@ -134,7 +134,8 @@ def decode(blob: bytes, sample_rate_hz: int, limits: AudioLimits = FILE_LIMITS) 
     if not blob:
         raise AudioError("empty_audio", "the file is empty (0 bytes)")
     samples, rate = _decode_native(without_tag(blob), limits)
-    return Decoded(resample(samples, rate, sample_rate_hz), sample_rate_hz, rate)
+    wanted = rate if sample_rate_hz is None else sample_rate_hz
+    return Decoded(resample(samples, rate, wanted), wanted, rate)
 
 
 def cut(decoded: Decoded, start_seconds: float | None, end_seconds: float | None) -> Waveform:

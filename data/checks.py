@@ -1,4 +1,4 @@
-"""``earshot check``: every row and every file of a labels CSV, and all that is wrong with them."""
+"""Every row and every file of a labels CSV: what is there, and what cannot be used."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from data.audio import AudioError
-from data.clips import read_clips
-from data.labels import ClipProblem, label_order, read_labels
+from data.clips import ClipAudio, read_clips
+from data.labels import Clip, ClipProblem, LabelledClips, label_order, read_labels
 
-# Files are decoded at one rate to be measured; 8 kHz is the cheapest that loses no defect.
-_CHECK_RATE_HZ = 8_000
+Listener = Callable[[Clip, ClipAudio], None]
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a CSV holds and what is wrong with it; durations in seconds."""
+    """What a CSV holds and what of it cannot be used; durations in seconds."""
 
     rows: int
     usable: int
@@ -32,26 +31,28 @@ class CheckReport:
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "problems": [vars(problem) for problem in self.problems]}
 
-    def text(self) -> str:
-        """For a person: the counts, then a line a problem."""
+    def facts(self) -> list[str]:
+        """The counts, a line each, for a person."""
         speakers = f"{len(self.by_speaker)} speakers" if self.by_speaker else "no speaker column"
-        lines = [
+        return [
             f"{self.rows} rows, {self.usable} usable, {len(self.by_label)} labels, {speakers}",
             "labels: " + ", ".join(f"{label} {n}" for label, n in self.by_label.items()),
             "sample rates: " + ", ".join(f"{r} Hz {n}" for r, n in self.by_sample_rate_hz.items()),
             f"{self.total_seconds:.1f} s in all, {self.shortest_seconds:.2f} to "
             f"{self.longest_seconds:.2f} s each",
         ]
-        lines += [str(problem) for problem in self.problems]
-        count = len(self.problems)
-        lines.append(f"{count} problem{'s' * (count != 1)}" if count else "no problem found")
-        return "\n".join(lines)
 
 
 def check_labels(
-    labels_csv: Path, audio_dir: Path | None, progress: Callable[[int, int], None]
+    labels_csv: Path,
+    audio_dir: Path | None,
+    progress: Callable[[int, int], None],
+    listen: Listener = lambda clip, audio: None,
 ) -> CheckReport:
     """Read the CSV and decode every file it names.
+
+    ``listen`` is given each usable clip with its audio at the file's own rate, and keeps what it
+    wants of it: no audio is held here.
 
     Raises:
         LabelsError: the CSV itself cannot be read.
@@ -60,21 +61,15 @@ def check_labels(
     problems = [ClipProblem.of_row(problem) for problem in labelled.problems]
     rates: Counter[int] = Counter()
     seconds: list[float] = []
-    for done, (clip, audio) in enumerate(read_clips(labelled.clips, _CHECK_RATE_HZ), 1):
+    for done, (clip, audio) in enumerate(read_clips(labelled.clips, None), 1):
         if isinstance(audio, AudioError):
             problems.append(ClipProblem.of_audio(clip, audio))
         else:
-            seconds.append(len(audio.waveform) / _CHECK_RATE_HZ)
+            seconds.append(len(audio.waveform) / audio.source_rate_hz)
             rates[audio.source_rate_hz] += 1
+            listen(clip, audio)
         progress(done, len(labelled.clips))
     labels = Counter(clip.label for clip in labelled.clips)
-    lonely = [clip for clip in labelled.clips if labels[clip.label] == 1]
-    problems += [
-        ClipProblem(
-            c.line, c.filename, "lonely_label", f"the only clip of {c.label!r}; two are needed"
-        )
-        for c in lonely
-    ]
     return CheckReport(
         rows=len(labelled.clips) + len(labelled.problems),
         usable=len(seconds),
@@ -85,5 +80,15 @@ def check_labels(
         total_seconds=sum(seconds),
         shortest_seconds=min(seconds, default=0.0),
         longest_seconds=max(seconds, default=0.0),
-        problems=tuple(sorted(problems, key=lambda p: p.line)),
+        problems=tuple(sorted([*problems, *_lonely(labelled, labels)], key=lambda p: p.line)),
     )
+
+
+def _lonely(labelled: LabelledClips, labels: Counter[str]) -> list[ClipProblem]:
+    return [
+        ClipProblem(
+            c.line, c.filename, "lonely_label", f"the only clip of {c.label!r}; two are needed"
+        )
+        for c in labelled.clips
+        if labels[c.label] == 1
+    ]

@@ -45,9 +45,11 @@ def measure_clips(
 
 
 def read_clips(
-    clips: Iterable[Clip], sample_rate_hz: int
+    clips: Iterable[Clip], sample_rate_hz: int | None
 ) -> Iterator[tuple[Clip, ClipAudio | AudioError]]:
     """Each clip with its audio at ``sample_rate_hz``, or with what is wrong with it.
+
+    Without a rate each keeps that of its file.
 
     Clips of one file that follow one another decode it once. What is cut out of a long file is a
     copy, so that keeping it does not keep the file.
@@ -60,7 +62,7 @@ def read_clips(
         yield clip, opened if isinstance(opened, AudioError) else _cut(clip, *opened)
 
 
-def _open(path: Path, sample_rate_hz: int) -> tuple[Decoded, str] | AudioError:
+def _open(path: Path, sample_rate_hz: int | None) -> tuple[Decoded, str] | AudioError:
     try:
         blob = read_file(path)
         return decode(blob, sample_rate_hz), hashlib.sha256(blob).hexdigest()

@@ -1,0 +1,34 @@
+"""The log-mel spectrogram of one waveform in plain numpy, where torch would be too much to load."""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.audio import Waveform
+from data.features import FeatureConfig, Matrix, mel_filters
+
+_POWER_FLOOR = 1e-10  # as data.frontend: digital silence is -100 dB
+
+
+def log_mel(waveform: Waveform, config: FeatureConfig) -> NDArray[np.float32]:
+    """Decibels re full scale (frames, n_mels) of (samples,), centred frames, any length.
+
+    The values of ``data.frontend`` for a clip of this length; ``clip_seconds`` plays no part.
+    """
+    window, filters = _constants(config)
+    padded = np.pad(waveform, config.n_fft // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, config.n_fft)[:: config.hop_length]
+    spectrum = np.fft.rfft(frames * window)
+    power = (spectrum.real**2 + spectrum.imag**2) @ filters
+    return (10 * np.log10(np.maximum(power, _POWER_FLOOR))).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _constants(config: FeatureConfig) -> tuple[Matrix, Matrix]:
+    """The periodic Hann window (n_fft,), centred in zeros, and the filters (bins, n_mels)."""
+    n = np.arange(config.win_length)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / config.win_length)
+    before = (config.n_fft - config.win_length) // 2
+    after = config.n_fft - config.win_length - before
+    return np.pad(window, (before, after)), np.ascontiguousarray(mel_filters(config).T)

@@ -1,0 +1,96 @@
+"""Slips and other forms of labels are found, and ordinary sets of labels are left alone."""
+
+from pathlib import Path
+
+import pytest
+
+from data.labels import Clip
+from training.doctor.labels import check_balance, check_label_names, edits, is_slip, plain_form
+
+
+def clips(**counts: int) -> list[Clip]:
+    return named(counts)
+
+
+def named(counts: dict[str, int]) -> list[Clip]:
+    labels = [label for label, n in counts.items() for _ in range(n)]
+    return [Clip(i, f"{i}.wav", Path(f"{i}.wav"), label) for i, label in enumerate(labels, 2)]
+
+
+def test_a_slip_is_told_for_each_of_its_clips() -> None:
+    findings = check_label_names(clips(seven=40, sevn=2, eight=40))
+    assert [(f.code, f.line, f.label, f.suggested) for f in findings] == [
+        ("label_typo", 42, "sevn", "seven"), ("label_typo", 43, "sevn", "seven"),
+    ]  # fmt: skip
+    assert findings[0].message == "'sevn' (2 clips) is nearly 'seven' (40 clips)"
+
+
+@pytest.mark.parametrize(
+    ("rare", "common"),
+    [
+        ("sevn", "seven"), ("sevven", "seven"), ("seevn", "seven"), ("sevem", "seven"),
+        ("yess", "yes"), ("blackbrid", "blackbird"), ("windcreen", "windscreen"),
+    ],
+)  # fmt: skip
+def test_usual_slips_are_known(rare: str, common: str) -> None:
+    assert [f.suggested for f in check_label_names(named({common: 30, rare: 1}))] == [common]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [str(n) for n in range(20)],
+        ["on", "off", "up", "no", "go"],
+        ["yes", "yet", "two", "too", "bed", "bad"],
+        ["speaker1", "speaker2", "speaker10"],
+        ["A", "a", "m", "M"],
+        ["C4", "C#4", "D4"],
+        ["-1", "1"],
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"],
+    ],
+)
+@pytest.mark.parametrize("others", [1, 50])
+def test_ordinary_labels_are_left_alone(labels: list[str], others: int) -> None:
+    counts = dict.fromkeys(labels, others)
+    assert check_label_names(named(counts | {labels[0]: 50})) == []
+
+
+def test_two_frequent_words_are_two_words() -> None:
+    assert check_label_names(clips(three=50, tree=20)) == []
+    assert len(check_label_names(clips(three=50, tree=2))) == 2
+
+
+@pytest.mark.parametrize(
+    ("label", "other"),
+    [
+        ("Seven", "seven"), ("turn-left", "turn_left"), ("turn  left", "turn left"),
+        ("café", "cafe\u0301"), ("ｓｅｖｅｎ", "seven"), ("1.0", "1"), ("ze\u200bro", "zero"),
+        ("STRASSE", "straße"),
+    ],
+)  # fmt: skip
+def test_forms_of_one_label_are_one(label: str, other: str) -> None:
+    assert plain_form(label) == plain_form(other)
+    findings = check_label_names(named({label: 30, other: 31}))
+    assert {(f.code, f.label, f.suggested) for f in findings} == {("label_form", label, other)}
+    assert len(findings) == 30
+
+
+@pytest.mark.parametrize("label", ["_", "-", " ", "\u200b"])
+def test_a_label_of_nothing_but_separators_is_kept(label: str) -> None:
+    assert plain_form(label) != ""
+
+
+def test_edits_are_counted_up_to_the_bound() -> None:
+    assert [edits(a, "seven", 2) for a in ("seven", "sevne", "sven", "seventh", "x")] == [
+        0, 1, 1, 2, 3,
+    ]  # fmt: skip
+    assert edits("", "ab", 2) == 2
+    assert not is_slip("take1", "take2")
+
+
+def test_rare_and_dominant_labels() -> None:
+    assert [(f.code, f.label) for f in check_balance(clips(a=100, b=9, c=100, d=1_001))] == [
+        ("imbalance", "b"), ("dominant_label", "d"),
+    ]  # fmt: skip
+    assert list(check_balance(clips(a=100, b=10, c=100))) == []
+    assert list(check_balance([])) == []

@@ -1,0 +1,122 @@
+"""Labels that were made wrong are found, and others are left alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from data.clips import ClipAudio, read_clips
+from data.labels import Clip, label_order, read_labels
+from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, tone
+from training.doctor import wrong
+from training.doctor.examine import find_wrong_labels
+from training.doctor.sound import Sound, measure
+
+Pictures = NDArray[np.float16]
+
+
+def nobody(done: int, total: int) -> None:
+    """Hears of no progress."""
+
+
+def tones(per_label: int, seed: int = 0) -> list[Sound]:
+    """Pitches in noise, of different lengths and levels."""
+    generator = np.random.default_rng(seed)
+    sounds = []
+    for label in PITCHES_HZ:
+        for n in range(per_label):
+            seconds = float(generator.uniform(0.25, 0.6))
+            word = tone(label, seconds, float(generator.uniform(0.1, 0.5)))
+            mixed = word + noise(seconds, 0.01, len(sounds))[: len(word)]
+            clip = Clip(len(sounds) + 2, f"{label}{n}.wav", Path("x"), label)
+            sounds.append(measure(clip, ClipAudio(mixed, "", RATE_HZ)))
+    return sounds
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Pictures:
+    return np.stack([sound.picture for sound in tones(20)])
+
+
+TRUTH = np.repeat(np.arange(3), 20)
+
+
+def test_flipped_labels_are_listed_with_the_right_ones(pictures: Pictures) -> None:
+    given = TRUTH.copy()
+    flipped = [3, 25, 47]
+    given[flipped] = (TRUTH[flipped] + 1) % 3
+    found = wrong.judge(pictures, given, 3, nobody)
+    assert list(np.flatnonzero(found.wrong > wrong.SUSPECT)) == flipped
+    assert list(found.heard[flipped]) == list(TRUTH[flipped])
+    assert 0.01 < found.share < 0.1
+
+
+def test_right_labels_are_not_listed(pictures: Pictures) -> None:
+    assert wrong.judge(pictures, TRUTH, 3, nobody).wrong.max() < wrong.SUSPECT
+
+
+def test_labels_that_mean_nothing_accuse_nobody(pictures: Pictures) -> None:
+    drawn = np.random.default_rng(1).permutation(TRUTH)
+    assert (wrong.judge(pictures, drawn, 3, nobody).wrong > wrong.SUSPECT).mean() < 0.1
+
+
+def test_leaving_out_in_closed_form_is_leaving_out(pictures: Pictures) -> None:
+    kernel = wrong.similarities(pictures)
+    trusted = np.ones(60, bool)
+    trusted[[5, 30]] = False
+    scores = wrong.left_out_scores(kernel, TRUTH, 3, trusted)
+    targets = np.eye(3)[TRUTH] - 1 / 3
+    for clip in (0, 5, 42):
+        others = np.flatnonzero(trusted & (np.arange(60) != clip))
+        ridge = kernel[np.ix_(others, others)].astype(np.float64) + 0.05 * np.eye(len(others))
+        expected = kernel[clip, others] @ np.linalg.solve(ridge, targets[others])
+        np.testing.assert_allclose(scores[clip], expected, atol=2e-3)
+
+
+def test_a_large_set_is_judged_in_parts(
+    pictures: Pictures,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wrong, "PART_CLIPS", 32)
+    given = TRUTH.copy()
+    given[7] = 2
+    heard: list[tuple[int, int]] = []
+    found = wrong.judge(pictures, given, 3, lambda *at: heard.append(at))
+    assert list(np.flatnonzero(found.wrong > wrong.SUSPECT)) == [7]
+    assert heard == [(n, 6) for n in range(7)]
+
+
+def test_clips_that_all_sound_the_same_accuse_nobody() -> None:
+    same = np.zeros((12, 2, 960), np.float16)
+    assert wrong.judge(same, np.repeat([0, 1], 6), 2, nobody).wrong.max() < wrong.SUSPECT
+
+
+def test_too_few_clips_are_not_judged_and_it_is_said() -> None:
+    findings, judged = find_wrong_labels(tones(4), {}, nobody)
+    assert (judged.clips, judged.share) == (0, None)
+    assert "5 clips or more" in judged.reason
+    assert [f.code for f in findings] == ["not_judged"] * 3
+    assert "'low' has 4 clips" in findings[0].message
+
+
+def test_a_misspelt_label_is_judged_as_what_it_means() -> None:
+    sounds = tones(8)
+    object.__setattr__(sounds[0].clip, "label", "Low")
+    findings, judged = find_wrong_labels(sounds, {"Low": "low"}, nobody)
+    assert (findings, judged.clips) == ([], 24)
+
+
+@pytest.mark.slow
+def test_most_flipped_digits_are_found_and_little_else(fsdd: Path) -> None:
+    clips = read_labels(fsdd / "labels_full.csv", fsdd / "recordings").clips[::4]
+    sounds = [measure(c, a) for c, a in read_clips(clips, None) if isinstance(a, ClipAudio)]
+    labels = label_order(sound.clip.label for sound in sounds)
+    truth = np.array([labels.index(sound.clip.label) for sound in sounds])
+    given, generator = truth.copy(), np.random.default_rng(11)
+    flipped = generator.choice(len(truth), len(truth) // 20, replace=False)
+    given[flipped] = (given[flipped] + generator.integers(1, 10, len(flipped))) % 10
+    listed = wrong.judge(np.stack([s.picture for s in sounds]), given, 10, nobody).wrong > 0.5
+    hits = int(listed[flipped].sum())
+    assert hits >= 0.9 * len(flipped)
+    assert hits >= 0.8 * listed.sum()

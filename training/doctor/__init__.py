@@ -1,0 +1,4 @@
+"""What is wrong with a labelled set of recordings: files, labels, splits, and likely wrong labels.
+
+May import ``data`` and, for its report, ``training.shown``; it needs no torch.
+"""

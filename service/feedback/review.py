@@ -4,13 +4,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, Subquery, and_, case, func, or_, select
+from sqlalchemy import Connection, Select, Subquery, and_, case, func, or_, select
 
 from service.feedback.audio import SHA256
 from service.feedback.clips import KEPT_COLUMNS
 from service.feedback.records import KeptClip, ReviewItem, ReviewPage
 from service.feedback.store import Store
-from service.feedback.tables import clips, current_votes
+from service.feedback.tables import clips, current_votes, feedback
 
 # In the order in which they are offered.
 DISAGREEING, UNLABELLED, AGREED = 0, 1, 2
@@ -26,27 +26,34 @@ def next_clips(store: Store, who: str, limit: int, after: str = "") -> ReviewPag
         ValueError: ``after`` is of no page.
         StoreUnavailable: the database cannot be read.
     """
-    votes = current_votes()
-    waiting = _waiting(votes, who)
+    waiting = _waiting(current_votes(), who)
     wanted = select(waiting).order_by(waiting.c.rank, waiting.c.margin, waiting.c.sha256)
     if after:
         wanted = _behind(wanted, waiting, after)
     with store.reading() as connection:
         rows = connection.execute(wanted.limit(limit)).all()
-        names = [row.sha256 for row in rows]
-        counted = connection.execute(
-            select(votes.c.sha256, votes.c.label, func.count())
-            .where(votes.c.sha256.in_(names))
-            .group_by(votes.c.sha256, votes.c.label)
-        ).all()
-        count = connection.scalar(select(func.count()).select_from(waiting))
-        total = connection.scalar(select(func.count()).select_from(clips))
-        given = connection.scalars(select(votes.c.label).distinct()).all()
+        counted = _votes_of(connection, [row.sha256 for row in rows])
+        labelled, total = _counts(connection, who)
+        given = connection.scalars(select(feedback.c.label).distinct()).all()
     items = tuple(_item(row, counted) for row in rows)
     position = json.dumps([rows[-1].rank, rows[-1].margin, rows[-1].sha256]) if rows else ""
-    left = int(count or 0)
     behind = position if len(rows) == limit else ""
-    return ReviewPage(items, behind, left, int(total or 0) - left, tuple(given))
+    return ReviewPage(items, behind, total - labelled, labelled, tuple(filter(None, given)))
+
+
+def _votes_of(connection: Connection, names: Sequence[str]) -> Sequence[Any]:
+    """(SHA-256, label, how many gave it) of some recordings."""
+    votes = current_votes(feedback.c.sha256.in_(names))
+    grouped = (votes.c.sha256, votes.c.label)
+    return connection.execute(select(*grouped, func.count()).group_by(*grouped)).all()
+
+
+def _counts(connection: Connection, who: str) -> tuple[int, int]:
+    """How many of the kept clips a person has labelled, and how many there are."""
+    mine = current_votes(feedback.c.who == who)
+    own = select(func.count()).join_from(clips, mine, clips.c.sha256 == mine.c.sha256)
+    total = connection.scalar(select(func.count()).select_from(clips))
+    return int(connection.scalar(own) or 0), int(total or 0)
 
 
 def _waiting(votes: Subquery, who: str) -> Subquery:

@@ -3,11 +3,13 @@
 import contextlib
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from service.feedback.errors import FeedbackError
 
 BUSY_SECONDS = 5.0
+_AGAIN_SECONDS = 0.02
 
 
 def peek(path: Path) -> tuple[set[str], dict[str, str]]:
@@ -50,6 +52,32 @@ def make_file(path: Path) -> None:
         raise FeedbackError(f"cannot write {path}: {error.strerror}") from error
     if not os.access(path.parent, os.W_OK):  # its journal is a file beside it
         raise FeedbackError(f"cannot write into the folder {path.absolute().parent}")
+
+
+def journal_ahead(path: Path) -> None:
+    """Let writers not hold up readers; the choice is kept in the file.
+
+    Raises:
+        FeedbackError: the file lies where that cannot be.
+    """
+    end = time.monotonic() + BUSY_SECONDS
+    with contextlib.closing(sqlite3.connect(path, BUSY_SECONDS)) as connection:
+        while (mode := _tried(connection)) == "locked" and time.monotonic() < end:
+            time.sleep(_AGAIN_SECONDS)
+    if mode != "wal":
+        raise FeedbackError(
+            f"{path} is {mode}, or lies where SQLite cannot share it between processes (a network "
+            "folder?); give a local file, or a PostgreSQL database"
+        )
+
+
+def _tried(connection: sqlite3.Connection) -> str:
+    """The journal's mode after one try: SQLite does not wait for others that try the same."""
+    try:
+        mode: str = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        return "locked" if "locked" in str(error) else f"not writable ({error})"
+    return mode
 
 
 def identity(path: Path) -> tuple[int, int] | None:

@@ -30,7 +30,7 @@ from service.feedback.errors import FeedbackError, StoreUnavailable
 from service.feedback.ids import KEY_BYTES
 from service.feedback.place import Place
 from service.feedback.schema import META, SCHEMA_VERSION, check
-from service.feedback.sqlite import BUSY_SECONDS, identity, make_file, peek, set_up
+from service.feedback.sqlite import BUSY_SECONDS, identity, journal_ahead, make_file, peek, set_up
 from service.feedback.tables import meta, metadata
 
 CONNECTIONS = 4
@@ -137,6 +137,7 @@ def open_store(place: Place, *, create: bool = True) -> Store:
     if place.path is not None:
         check(place, *peek(place.path), create)
         make_file(place.path)
+        journal_ahead(place.path)
     engine = _engine(place)
     store = Store(place, engine)
     try:
@@ -146,8 +147,6 @@ def open_store(place: Place, *, create: bool = True) -> Store:
         check(place, tables, found, create)
         if not found:
             _make(store, place)
-        if store.sqlite:
-            _journal_ahead(engine, place)
     except StoreUnavailable as error:
         engine.dispose()
         raise FeedbackError(f"cannot use {place}: {error}") from error
@@ -173,18 +172,6 @@ def _make(store: Store, place: Place) -> None:
 
 def _read_meta(connection: Connection) -> dict[str, str]:
     return {row.name: row.value for row in connection.execute(select(meta))}
-
-
-def _journal_ahead(engine: Engine, place: Place) -> None:
-    """Writers do not hold up readers; the choice is kept in the file."""
-    with engine.connect() as connection:
-        raw = connection.connection.dbapi_connection
-        mode = raw.execute("PRAGMA journal_mode = WAL").fetchone()[0] if raw else ""
-    if mode != "wal":
-        raise FeedbackError(
-            f"{place} lies where SQLite cannot share it between processes (a network folder?); "
-            "give a local folder, or a PostgreSQL database"
-        )
 
 
 def _engine(place: Place) -> Engine:

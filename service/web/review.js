@@ -16,7 +16,8 @@ let labels = [];
 let keys = new Map(); // key -> label
 let counts = { waiting: 0, labelled: 0 };
 let shown = 0; // number of the clip that is shown: a slower one must not draw over it
-let busy = false;
+let busy = false; // a label is under way: another key must not label the next clip unheard
+let working = Promise.resolve(); // what is under way; taking back waits for it
 
 function say(text, bad = false) {
   $("status").textContent = text;
@@ -153,9 +154,15 @@ function filter() {
   $("new-label").textContent = `New label: ${typed}`;
 }
 
-async function give(label, isNew = false) {
-  const clip = queue[at];
-  if (!clip || busy) return;
+function give(label, isNew = false) {
+  if (!busy && queue[at]) working = store(queue[at], label, isNew);
+}
+
+function undo() {
+  working = working.then(takeBack);
+}
+
+async function store(clip, label, isNew) {
   busy = true;
   try {
     await sendFeedback($("key").value, {
@@ -175,12 +182,12 @@ async function give(label, isNew = false) {
   } finally {
     busy = false;
   }
-  await show();
+  show();
 }
 
-async function undo() {
+async function takeBack() {
   const last = done.at(-1);
-  if (!last || busy) return;
+  if (!last) return;
   busy = true;
   const before = done.slice(0, -1).findLast(({ clip }) => clip === last.clip)?.label ?? null;
   try {
@@ -201,7 +208,7 @@ async function undo() {
   } finally {
     busy = false;
   }
-  await show();
+  show();
 }
 
 function move(step) {

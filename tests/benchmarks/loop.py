@@ -4,13 +4,14 @@
     uv run python tests/benchmarks/loop.py word [WORD...] --fsdd ../shared/fsdd
 
 ``voice``: the base is five speakers of the Free Spoken Digit Dataset, but for their official test
-clips; of the sixth ten clips of each digit are new, and the other forty are for testing. ``word``:
+clips; of the sixth ten drawn clips of each digit are new, and the other forty for testing. ``word``:
 the base is nine digits by people and by synthetic voices; the tenth is added with twenty clips of
 people, or by synthetic voices alone. Its official test clips tell how well it is known.
 """
 
 import csv
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,8 @@ WORDS = dict(
 )
 ADDED_WORDS = ("0", "4", "9")
 VOICES = 100
-_NEW_FROM = 40  # of fifty recordings of each digit by each speaker
+_RECORDINGS, _NEW_CLIPS = 50, 10  # of each digit by each speaker
+_EPOCHS = 20  # of the base
 _CLIPS_OF_A_WORD = 20
 _VALIDATION = range(5, 9)
 _OFFICIAL_TEST = range(5)
@@ -54,9 +56,12 @@ def main(
 
 
 def _voice(speaker: str, recordings: list[Recording], out: Path, model: str) -> None:
-    def part(path: Path, digit: str, who: str, number: int) -> str:
+    drawn = random.Random(speaker)
+    new = {digit: set(drawn.sample(range(_RECORDINGS), _NEW_CLIPS)) for digit in WORDS}
+
+    def part(digit: str, who: str, number: int) -> str:
         if who == speaker:
-            return "new" if number >= _NEW_FROM else "test"
+            return "new" if number in new[digit] else "test"
         return _part_of_known(number)
 
     _prepare_champion(out, _split(recordings, part), model)
@@ -76,7 +81,7 @@ def _voice(speaker: str, recordings: list[Recording], out: Path, model: str) -> 
 
 
 def _word(digit: str, recordings: list[Recording], out: Path, model: str) -> None:
-    def part(path: Path, label: str, who: str, number: int) -> str:
+    def part(label: str, who: str, number: int) -> str:
         if label != digit:
             return _part_of_known(number)
         if number in _OFFICIAL_TEST:
@@ -135,11 +140,11 @@ def _recordings(fsdd: Path) -> Iterable[Recording]:
 
 
 def _split(
-    recordings: list[Recording], part: Callable[[Path, str, str, int], str]
+    recordings: list[Recording], part: Callable[[str, str, int], str]
 ) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {"base": [], "new": [], "new-test": []}
     for path, label, who, number in recordings:
-        name = part(path, label, who, number)
+        name = part(label, who, number)
         if name.startswith("new"):
             found[name].append((path, label, who, "test" if name == "new-test" else "train"))
         elif name:
@@ -153,7 +158,17 @@ def _prepare_champion(out: Path, rows: dict[str, list[Row]], model: str) -> None
     _write(out / "new.csv", rows["new"])
     if not (out / "run" / "metrics.json").is_file():
         _earshot("prepare", out / "base.csv", "--out", out / "dataset", "--split", "column")
-        _earshot("train", out / "dataset", "--out", out / "run", "--model", model, "--resume")
+        _earshot(
+            "train",
+            out / "dataset",
+            "--out",
+            out / "run",
+            "--model",
+            model,
+            "--epochs",
+            _EPOCHS,
+            "--resume",
+        )
     _register(out)
 
 

@@ -6,7 +6,8 @@
 ``voice``: the base is five speakers of the Free Spoken Digit Dataset, but for their official test
 clips; of the sixth ten clips of each digit, drawn at random, are new, and the other forty are for
 testing. ``word``: the base is nine digits by people and by synthetic voices; the tenth is added
-with twenty clips of people, or by synthetic voices alone. Its official test clips tell how well it is known.
+with twenty clips of people, or by synthetic voices alone; its official test clips tell how well it
+is known.
 """
 
 import csv

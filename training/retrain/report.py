@@ -4,15 +4,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
 from models.registry.records import Version
 from training.metrics import wilson_interval
 from training.retrain.gate import Answered, Check, Verdict
 from training.retrain.plan import Plan
+from training.shown import Shown, show, templates
 
 GATE, REPORT = "gate.json", "report.html"
-_MOST_CLIPS = 24
+# Of each kind, so many can be played: a page of a few megabytes.
+_MOST_CLIPS = 12
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,20 @@ def page(
     lost = [a for a in known if a.champion == a.clip.label != a.candidate]
     won = [a for a in known if a.candidate == a.clip.label != a.champion]
     lines = [Line.of(check) for check in verdict.checks]
-    template = _environment().get_template("retrain.html")
-    return template.render(
+    return templates().get_template("retrain.html").render(
         name=name, base=base, plan=plan, verdict=verdict, overall=lines[0],
         groups=[
             (kind, [line for line in lines if line.check.kind == kind])
             for kind in ("label", "speaker", "new label")
         ],
-        lost=lost[:_MOST_CLIPS], won=won[:_MOST_CLIPS], n_lost=len(lost), n_won=len(won),
+        lost=_heard(lost), won=_heard(won), n_lost=len(lost), n_won=len(won),
     )  # fmt: skip
 
 
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("training"), autoescape=select_autoescape(), trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+def _heard(answers: Sequence[Answered]) -> list[tuple[Answered, Shown]]:
+    return [(answer, show(answer.clip.path, _stretch(answer))) for answer in answers[:_MOST_CLIPS]]
+
+
+def _stretch(answer: Answered) -> tuple[float, float] | None:
+    start, end = answer.clip.start_seconds, answer.clip.end_seconds
+    return None if start is None or end is None else (start, end)

@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -25,6 +24,7 @@ from service.host import Served
 from service.jobs import Answer
 from service.label_config import Control, read_config
 from service.label_studio_audio import TaskAudio
+from service.label_studio_feedback import Event, hand_over
 from service.observe import log
 from service.prelabels import results_of
 from service.running import SCORE_DIGITS, Service
@@ -35,16 +35,6 @@ MAX_TASKS = 1000
 MAX_JSON_BYTES = 16 << 20
 # Audio that one request holds at a time.
 _TASKS_AT_ONCE = 8
-
-
-@dataclass(frozen=True)
-class Event:
-    """What Label Studio tells of its annotations; ``annotation`` and ``task`` as it sent them."""
-
-    action: str
-    project: Any
-    annotation: Mapping[str, Any]
-    task: Mapping[str, Any]
 
 
 def add_label_studio_routes(app: FastAPI, service: Service) -> None:
@@ -94,23 +84,19 @@ def add_label_studio_routes(app: FastAPI, service: Service) -> None:
         status_code=201, responses=answers_of(Taken, ErrorAnswer, status=201),
     )  # fmt: skip
     async def webhook(request: Request) -> Response:
+        deadline = service.deadline()
         service.keys.check(request.headers, "feedback")
-        take_event(_event(await _json(service, request, service.deadline())))
-        return json_answer({"status": "taken"}, 201)
-
-
-def take_event(event: Event) -> None:
-    """Take what Label Studio tells: the one place from which it would go on to a store."""
-    log(
-        logging.INFO,
-        "label_studio_event",
-        {
+        event = _event(await _json(service, request, deadline))
+        reason = await hand_over(service, audio, event, request, deadline)
+        facts = {
             "action": event.action,
             "project": _name(event.project),
             "annotation": _name(event.annotation),
             "task": _name(event.task),
-        },
-    )
+        }
+        not_kept = {"not_kept": reason} if reason else {}
+        log(logging.INFO, "label_studio_event", facts | not_kept)
+        return json_answer({"status": "taken"}, 201)
 
 
 async def _heard(

@@ -102,7 +102,7 @@ async def _understood(
             raise RequestError(
                 "other_audio", "the prediction is about another recording than the file"
             )
-        recording = (await _heard_now(service, request, sha256, blob, deadline), blob)
+        recording = (await heard_now(service, request, sha256, blob, deadline), blob)
         heard = heard or recording[0].heard
     if heard is None:
         raise RequestError("malformed_request", "send a prediction_id, or the file")
@@ -113,9 +113,14 @@ async def _understood(
     return opinion, recording
 
 
-async def _heard_now(
+async def heard_now(
     service: Service, request: Request, sha256: str, blob: bytes, deadline: float
 ) -> KeptClip:
+    """What the model hears in a recording, as it is kept beside it.
+
+    Raises:
+        RequestError, AudioError: it cannot be heard, or not now.
+    """
     served = service.served()
     [answer] = await service.answer([blob], served, deadline, request)
     if not isinstance(answer, Prediction):

@@ -270,7 +270,38 @@ def test_a_webhook_is_taken_and_leaves_a_line(
     facts: dict[str, Any] = line.__dict__["facts"]
     assert facts == {
         "action": "ANNOTATION_CREATED", "project": "4", "annotation": "9", "task": "2",
+        "not_kept": "feedback is off",
     }  # fmt: skip
+
+
+def test_an_annotation_becomes_feedback_with_its_recording(
+    model: Path, root: Path, open_client: Callable[..., Client], tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    client = open_client(
+        model=model, label_studio_root=root, feedback_url=f"sqlite:///{tmp_path}/f.db",
+        keep_audio="feedback", audio_dir=tmp_path / "audio",
+    )  # fmt: skip
+    chosen = {"from_name": "word", "type": "choices", "value": {"choices": ["high"]}}
+    body = {
+        "action": "ANNOTATION_CREATED", "project": {"id": 4, "label_config": CONFIG},
+        "annotation": {"id": 9, "result": [chosen], "completed_by": {"id": 3, "email": "a@b.c"}},
+        "task": {"id": 2, "data": {"clip": "low.wav"}},
+    }  # fmt: skip
+    bad = [
+        {**body, "annotation": {"result": [chosen, chosen]}},
+        {**body, "annotation": {"result": [chosen], "was_cancelled": True}},
+        {**body, "annotation": {"result": 5}}, {**body, "project": 4},
+        {**body, "task": {"data": {"clip": "../../etc/passwd"}}},
+    ]  # fmt: skip
+    with caplog.at_level(logging.INFO, "earshot"):
+        for told in [body, *bad]:
+            assert client.post("/webhook", json=told).status_code == 201, told
+    lines = [r.__dict__["facts"] for r in caplog.records if r.getMessage() == "label_studio_event"]
+    assert [("not_kept" in facts) for facts in lines] == [False, *[True] * len(bad)]
+    rows = client.get("/v1/feedback/people/label-studio:a@b.c").json()
+    assert [row["label"] for row in rows["feedback"]] == ["high"], rows
+    assert [p.suffix for p in (tmp_path / "audio").rglob("*.wav")] == [".wav"]
 
 
 def test_keys_open_the_routes_of_their_scopes(

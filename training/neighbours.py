@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 NEIGHBOURS = 10
-# From 1 to 10, neighbours are as pure; see ``whitened``.
+# On spoken digits neighbours are as pure with 1 to 10; see ``whitened``.
 _DOUBT = 4.0
 
 Floats = NDArray[np.float64]
@@ -53,9 +53,7 @@ def whitened(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     The directions in which an autoencoder's embedding varies most are those of loudness and length;
     scaled alike, what a clip holds counts as much. How little a direction varies is known the worse
     the fewer clips there are, so that a share of the mean variance is added to each (as in ridge
-    regression) that vanishes with many. Neighbours of 3,000 clips of the Free Spoken Digit Dataset
-    have the same digit in 91 % of cases then, in 88 % unscaled and in 89 % without that share; of
-    100 clips in 46, 43 and 33 %.
+    regression) that vanishes with many. (tests/benchmarks/map_quality.py prints what it is worth.)
     """
     n_clips, n_directions = vectors.shape
     centred = vectors - vectors.mean(axis=0, dtype=np.float64)

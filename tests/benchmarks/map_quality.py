@@ -16,16 +16,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 
 from data.dataset import Dataset, open_dataset
 from data.labels import read_labels
 from data.prepare import prepare
+from models.autoencoder import levelled
 from models.released import SHIPPED_MODEL
 from training.clip_map import lay_out
 from training.config import default_config
@@ -73,14 +76,28 @@ def with_wrong_labels(dataset: Dataset) -> tuple[Dataset, NDArray[np.int64]]:
 def embeddings(
     dataset: Dataset, wrong: Dataset, folder: Path, epochs: int
 ) -> Iterator[tuple[str, Embedding]]:
-    yield (
-        "autoencoder, 8 epochs",
-        on_the_spot(dataset, folder / "autoencoder", SEED, "cpu", TrainingProgress()),
-    )
+    for title, found in (("log-mel as it is", normalised), ("log-mel levelled", levelled)):
+        yield title, of_features(dataset, found)
+    learnt = on_the_spot(dataset, folder / "autoencoder", SEED, "cpu", TrainingProgress())
+    yield "autoencoder, not whitened", replace(learnt, kind="classifier")
+    yield "autoencoder", learnt
     config = replace(default_config("cnn"), epochs=epochs, patience=epochs)
     train_run(wrong, folder / "cnn", config, device="cpu")
     yield f"cnn on wrong labels, {epochs} e.", of_run(wrong, folder / "cnn")
     yield "shipped digit model", of_model(dataset, SHIPPED_MODEL)
+
+
+def normalised(features: torch.Tensor) -> torch.Tensor:
+    return features
+
+
+def of_features(dataset: Dataset, change: Callable[[torch.Tensor], torch.Tensor]) -> Embedding:
+    """64 principal components of the features that the autoencoder sees: what it has to beat."""
+    features = torch.from_numpy(np.array(dataset.array("log_mel")))
+    deviation, mean = torch.std_mean(features, dim=(0, 2), keepdim=True)
+    images = change((features - mean) / deviation).flatten(1).numpy()
+    reduced = PCA(64, svd_solver="full").fit_transform(images).astype(np.float32)
+    return Embedding("classifier", "features", reduced)
 
 
 def line(embedding: Embedding, dataset: Dataset, wrong: Dataset, rows: NDArray[np.int64]) -> str:

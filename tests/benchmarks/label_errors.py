@@ -1,6 +1,6 @@
 """Wrong labels that ``earshot check`` finds where labels were made wrong on purpose.
 
-    uv run python -m tests.benchmarks.label_errors [--data ../shared] [--seeds 3 4 5 6 7]
+    uv run python -m tests.benchmarks.label_errors [fsdd] [keywords] [--seeds 3 4 5 6 7]
 
 A share of the labels is exchanged for others at random, or a quarter of one label for another one;
 told are how many of these are listed (recall), and how many of those that are listed were
@@ -13,7 +13,7 @@ round.
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,29 +26,33 @@ from training.doctor.copies import one_of_each
 from training.doctor.sound import Sound, measure
 
 Codes = NDArray[np.intp]
+Shares = tuple[float, float]
 
 
 def main() -> None:
     arguments = parse_arguments()
     sets = {
-        "FSDD": (arguments.data / "fsdd/labels_full.csv", arguments.data / "fsdd/recordings"),
+        "fsdd": (arguments.data / "fsdd/labels_full.csv", arguments.data / "fsdd/recordings"),
         "keywords": (arguments.data / "keywords/labels.csv", None),
     }
-    if not all(csv.is_file() for csv, _ in sets.values()):
-        sys.exit(f"the real recordings are needed in {arguments.data}; give another --data")
-    for name, (csv, audio_dir) in sets.items():
+    if unknown := set(arguments.what) - set(sets):
+        sys.exit(f"the sets are {' and '.join(sets)}, not {' and '.join(unknown)}")
+    for name in arguments.what or sets:
+        csv, audio_dir = sets[name]
+        if not csv.is_file():
+            sys.exit(f"the real recordings are needed in {arguments.data}; give another --data")
         began = time.perf_counter()
         sounds = measured(read_labels(csv, audio_dir))
         print(f"{name}: {len(sounds):,} clips measured in {time.perf_counter() - began:.1f} s")
-        for share in arguments.shares:
-            report(sounds, share, arguments.seeds)
+        report(sounds, arguments.share, arguments.seeds)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", nargs="*", metavar="fsdd|keywords", help="both without it")
     parser.add_argument("--data", type=Path, default=Path("../shared"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[3, 4, 5, 6, 7])
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.05, 0.2])
+    parser.add_argument("--share", type=float, default=0.05, help="of all labels, at random")
     return parser.parse_args()
 
 
@@ -61,34 +65,44 @@ def report(sounds: list[Sound], share: float, seeds: list[int]) -> None:
     labels = label_order(sound.clip.label for sound in sounds)
     truth = np.array([labels.index(sound.clip.label) for sound in sounds])
     pictures = np.stack([sound.picture for sound in sounds])
-    for what, given in cases(truth, len(labels), share, seeds):
+    found: dict[str, list[tuple[Shares, Shares]]] = {}
+    for what, seed, given in cases(truth, len(labels), share, seeds):
         began = time.perf_counter()
         judged = wrong.judge(pictures, given, len(labels), lambda done, total: None)
         seconds = time.perf_counter() - began
-        listed = judged.wrong > wrong.SUSPECT
-        right = judged.heard[listed & (given != truth)] == truth[listed & (given != truth)]
+        listed, changed = judged.wrong > wrong.SUSPECT, given != truth
+        counted = counting(pictures, given, len(labels))
+        if not changed.any():
+            print(f"  {what}: {listed.sum()} listed; counting {counted.sum()} ({seconds:.1f} s)")
+            continue
+        pair = shares(listed, changed), shares(counted, changed)
+        right = (judged.heard == truth)[listed & changed].mean()
         print(
-            f"  {what:28} {told(listed, given != truth)}, suggestion right "
-            f"{100 * right.mean() if len(right) else 100:.0f} %, {seconds:.1f} s; "
-            f"counting {told(counting(pictures, given, len(labels)), given != truth)}"
+            f"  {what}, seed {seed}: {told(pair[0])}, suggestion right {100 * right:.0f} %; "
+            f"counting {told(pair[1])} ({seconds:.1f} s)"
         )
+        found.setdefault(what, []).append(pair)
+    for what, pairs in found.items():
+        ours, counted_ones = (np.mean([pair[i] for pair in pairs], axis=0) for i in (0, 1))
+        print(f"  {what}, mean: {told(ours)}; counting {told(counted_ones)}")
 
 
 def cases(
     truth: Codes, n_labels: int, share: float, seeds: list[int]
-) -> Iterator[tuple[str, Codes]]:
-    yield "as they are", truth
+) -> Iterator[tuple[str, int, Codes]]:
+    """What was changed, by which seed, and the labels (clips,) after it."""
+    yield "as they are", 0, truth
     for seed in seeds:
         generator = np.random.default_rng(seed)
         given = truth.copy()
         changed = generator.choice(len(truth), round(share * len(truth)), replace=False)
         given[changed] = (given[changed] + generator.integers(1, n_labels, len(changed))) % n_labels
-        yield f"{100 * share:g} % at random, seed {seed}", given
+        yield f"{100 * share:g} % at random", seed, given
         one, other = generator.choice(n_labels, 2, replace=False)
         of_one = np.flatnonzero(truth == one)
         given = truth.copy()
         given[generator.choice(of_one, len(of_one) // 4, replace=False)] = other
-        yield f"25 % of one label, seed {seed}", given
+        yield "25 % of one label", seed, given
 
 
 def counting(pictures: NDArray[np.float16], given: Codes, n_labels: int) -> NDArray[np.bool_]:
@@ -101,14 +115,15 @@ def counting(pictures: NDArray[np.float16], given: Codes, n_labels: int) -> NDAr
     return confident.any(axis=1) & (best != given)
 
 
-def told(listed: NDArray[np.bool_], changed: NDArray[np.bool_]) -> str:
-    hits = int((listed & changed).sum())
-    if not changed.any():
-        return f"{listed.sum():3} of {len(listed):,} listed"
-    return (
-        f"recall {100 * hits / changed.sum():5.1f} %, precision "
-        f"{100 * hits / max(1, listed.sum()):5.1f} % ({hits} of {listed.sum()})"
-    )
+def shares(listed: NDArray[np.bool_], changed: NDArray[np.bool_]) -> Shares:
+    """Recall and precision."""
+    hits = float((listed & changed).sum())
+    return hits / float(changed.sum()), hits / max(1.0, float(listed.sum()))
+
+
+def told(recall_and_precision: Sequence[float]) -> str:
+    recall, precision = recall_and_precision
+    return f"recall {100 * recall:.1f} %, precision {100 * precision:.1f} %"
 
 
 if __name__ == "__main__":

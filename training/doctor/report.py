@@ -13,19 +13,16 @@ _COLUMNS = ("filename", "label", "suggested", "confidence", "line", "code")
 
 
 def check_outputs(labels_csv: Path, *, html: Path | None, suggestions: Path | None) -> None:
-    """Refuse, before any work, what could not be written after it.
+    """Refuse, before any work, to write over the labels or a recording.
 
     Raises:
-        OutputError: an output would replace the labels or the other one, or is a folder.
+        OutputError: an output does not end as its kind does, or is the labels CSV.
     """
-    outputs = [path.resolve() for path in (html, suggestions) if path is not None]
-    if labels_csv.resolve() in outputs:
-        raise OutputError(f"{labels_csv} holds the labels; give another name to write to")
-    if len(set(outputs)) < len(outputs):
-        raise OutputError("--html and --suggestions name the same file; give two")
-    for path in outputs:
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder; give the name of a file")
+    for option, path, suffix in (("--html", html, ".html"), ("--suggestions", suggestions, ".csv")):
+        if path is not None and path.suffix.lower() != suffix:
+            raise OutputError(f"{option} is a file that ends in {suffix}, found {path}")
+        if path is not None and path.resolve() == labels_csv.resolve():
+            raise OutputError(f"{path} holds the labels; give another {option}")
 
 
 def text(diagnosis: Diagnosis, shown: int = SHOWN) -> str:

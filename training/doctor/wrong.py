@@ -70,10 +70,12 @@ def judge(
     parts = np.array_split(np.random.default_rng(0).permutation(len(codes)), n_parts)
     scores = np.zeros((len(codes), n_labels), np.float32)
     trusted: Flags = np.ones(len(codes), bool)
+    kernel: Floats | None = None
     for number in range(ROUNDS):
         for done, part in enumerate(parts):
             progress(number * n_parts + done, ROUNDS * n_parts)
-            kernel = similarities(pictures[part])
+            if kernel is None or n_parts > 1:  # one part is the same in every round
+                kernel = similarities(pictures[part])
             scores[part] = left_out_scores(kernel, codes[part], n_labels, trusted[part])
         judgement = weigh(scores, codes)
         trusted = judgement.wrong < SUSPECT

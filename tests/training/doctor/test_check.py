@@ -128,10 +128,10 @@ def test_suggestions_are_labels_to_review(sick: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--html", "labels.csv"], "holds the labels"),
         (["--suggestions", "labels.csv"], "holds the labels"),
-        (["--html", "out", "--suggestions", "out"], "the same file"),
-        (["--html", "."], "is a folder"),
+        (["--html", "low1.wav"], "ends in .html, found low1.wav"),
+        (["--suggestions", "low1.wav"], "ends in .csv, found low1.wav"),
+        (["--html", "low1.wav/a.html"], "cannot write"),
         (["--audio-dir", "nowhere"], "is no folder"),
     ],
 )

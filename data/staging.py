@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ def staged_file(target: Path) -> Iterator[Path]:
     """
     with _clear_errors(target):
         target = target.resolve()
-    staging = target.parent / f".{target.name}.{os.getpid()}"
+    staging = target.parent / f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
         with _clear_errors(target):
             if target.is_dir():

@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from data.errors import EarshotError
 from models.device import Device
+from models.registry.errors import RegistryError
 from models.registry.source import Found, Missing, ModelSource
 from service.classifier import Classifier
 from service.metrics import Metrics
@@ -37,7 +38,7 @@ class ModelHost:
     """``current`` is the model that answers; None until ``load`` has ended."""
 
     def __init__(self, source: ModelSource, device: Device, reject: bool, metrics: Metrics) -> None:
-        self._source, self._device, self._reject = source, device, reject
+        self.source, self._device, self._reject = source, device, reject
         self._metrics = metrics
         self._stamp: Hashable = None
         self.current: Served | None = None
@@ -49,14 +50,14 @@ class ModelHost:
         Raises:
             ModelError: it cannot be used.
         """
-        self._stamp = await run_in_threadpool(self._source.stamp)
+        self._stamp = await run_in_threadpool(self.source.stamp)
         self._serve(await run_in_threadpool(self._open))
 
     async def watch(self) -> None:
         """Reload whenever another model is there; never returns."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            stamp = await run_in_threadpool(self._source.stamp)
+            stamp = await run_in_threadpool(self.source.stamp)
             # A file that is being written changes from look to look: it is left to settle.
             if stamp != self._stamp and stamp == await self._look_again():
                 self._stamp = stamp
@@ -67,13 +68,15 @@ class ModelHost:
 
     async def _look_again(self) -> Hashable:
         await asyncio.sleep(WATCH_SECONDS / 4)
-        return await run_in_threadpool(self._source.stamp)
+        return await run_in_threadpool(self.source.stamp)
 
     async def _reload(self) -> None:
         try:
             served = await run_in_threadpool(self._open)
         except (EarshotError, OSError, MemoryError) as error:
             self._keep(str(error))
+            if isinstance(error, RegistryError):  # it may be there again in a moment
+                self._stamp = None
             return
         self._metrics.reloads.labels("done").inc()
         self._serve(served)
@@ -81,13 +84,15 @@ class ModelHost:
 
     def _keep(self, reason: str) -> None:
         """The model serves on, since there is no other."""
+        if reason == self.problem:
+            return
         self.problem = reason
         self._metrics.reloads.labels("failed").inc()
         kept = self.current.info["version"] if self.current else None
         log(logging.ERROR, "model_reload_failed", {"reason": reason, "still_serving": kept})
 
     def _open(self) -> Served:
-        found = self._source.find()
+        found = self.source.find()
         classifier = Classifier.open(found.path, self._device, reject=self._reject)
         for batch in (1, 2, 8, 32):  # memory of all sizes is planned before the first request
             golden = classifier.metadata.golden.input()

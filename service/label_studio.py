@@ -20,6 +20,7 @@ from data.annotations.annotation import plain
 from data.audio import AudioError
 from service.classifier import Prediction
 from service.errors import RequestError, json_answer
+from service.feedback.admission import refuse_other_sites
 from service.host import Served
 from service.jobs import Answer
 from service.label_config import Control, read_config
@@ -86,6 +87,7 @@ def add_label_studio_routes(app: FastAPI, service: Service) -> None:
     async def webhook(request: Request) -> Response:
         deadline = service.deadline()
         service.keys.check(request.headers, "feedback")
+        refuse_other_sites(request)
         event = _event(await _json(service, request, deadline))
         reason = await hand_over(service, audio, event, request, deadline)
         facts = {

@@ -17,9 +17,11 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from models.registry.records import CHAMPION
 from models.registry.source import RegistrySource
 from service.errors import RequestError
-from service.retrain_work import Status, Work
+from service.feedback.admission import admit
+from service.retrain_work import Status, Work, WorkError
 from service.running import Service
 from service.schemas import ErrorAnswer, answers_of
 
@@ -67,7 +69,7 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
         # A form that another site's page sends here needs no permission; JSON does.
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
             raise RequestError("malformed_request", "send JSON (Content-Type: application/json)")
-        service.keys.check(request.headers, "admin")
+        admit(service, request, "admin")
         work = _work(service)
         await run_in_threadpool(_start, service, work, wanted)
         return await run_in_threadpool(_answer, work)
@@ -83,12 +85,12 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
 
 
 def _work(service: Service) -> Work:
-    source = service.settings.source()
-    if not isinstance(source, RegistrySource):
+    source = service.host.source
+    if not isinstance(source, RegistrySource) or source.which != CHAMPION:
         raise RequestError(
             "no_registry",
-            "this service serves a file; start it with --model NAME of a registry, so that a new "
-            "champion can take over",
+            "this service follows no champion; start it with --model NAME of a registry, so that a "
+            "new one can take over",
         )
     return Work(service.settings.retrain_dir / source.name)
 
@@ -98,17 +100,36 @@ def _start(service: Service, work: Work, wanted: RetrainRequest) -> None:
         raise RequestError(
             "no_training", "training is not installed here: pip install 'earshot[train]'"
         )
-    if work.is_running() or _is_starting(work.status()):
-        raise RequestError("already_running", "a retraining is going on; GET /v1/retrain tells")
-    work.folder.mkdir(parents=True, exist_ok=True)
-    work.tell(_START)
+    with work.starting():
+        if work.is_running() or _is_starting(_status(work)):
+            raise RequestError("already_running", "a retraining is going on; GET /v1/retrain tells")
+        work.tell(_START)
+        process = _spawn(service, work, wanted)
+    threading.Thread(target=_note_its_end, args=[process, work], daemon=True).start()
+
+
+def _spawn(service: Service, work: Work, wanted: RetrainRequest) -> "subprocess.Popen[bytes]":
+    settings = service.settings
+    # Not as an argument, which everybody on the machine can read: it may hold a password.
+    places = {
+        "EARSHOT_FEEDBACK_URL": settings.database_url() or "off",
+        "EARSHOT_AUDIO_DIR": str(settings.audio_dir),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
     with (work.folder / _LOG).open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - its arguments are ours
+        return subprocess.Popen(  # noqa: S603 - its arguments are ours
             [*_EARSHOT, *_arguments(service, work, wanted)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            env=os.environ | places,
         )  # fmt: skip
-    threading.Thread(target=_note_its_end, args=[process, work], daemon=True).start()
+
+
+def _status(work: Work) -> Status | None:
+    """What the last retraining said; None where that is unreadable, as a new one writes it anew."""
+    try:
+        return work.status()
+    except WorkError:
+        return None
 
 
 def _is_starting(status: Status | None) -> bool:
@@ -122,7 +143,7 @@ def _is_starting(status: Status | None) -> bool:
 def _note_its_end(process: "subprocess.Popen[bytes]", work: Work) -> None:
     """A process that ends before it can say anything left its reason in the log."""
     process.wait()
-    status = work.status()
+    status = _status(work)
     if status is not None and status.stage == _START:
         lines = (work.folder / _LOG).read_text("utf-8", "replace").splitlines()
         work.tell(_START, state="failed", message=lines[-1] if lines else "it was killed")
@@ -141,7 +162,11 @@ def _arguments(service: Service, work: Work, wanted: RetrainRequest) -> list[str
 
 
 def _answer(work: Work) -> dict[str, Any]:
-    name, status = work.folder.name, work.status()
+    name = work.folder.name
+    try:
+        status = work.status()
+    except WorkError as error:
+        return {"name": name, "state": "failed", "message": str(error)}
     if status is None:
         return {"name": name, "state": "idle"}
     found = {"name": name, **asdict(status)}

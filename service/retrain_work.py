@@ -6,6 +6,7 @@ WORK/NAME/RECIPE/      what is finished of one retraining: labels.csv, dataset, 
 """
 
 import contextlib
+import datetime
 import fcntl
 import json
 import os
@@ -20,7 +21,7 @@ from data.errors import EarshotError
 from data.staging import staged_file
 from models.registry.records import now
 
-LOCK, STATUS = "lock", "status.json"
+LOCK, STATUS, _STARTING = "lock", "status.json", "starting"
 
 State = Literal["running", "done", "failed"]
 # A look at the lock holds it for an instant, which a run that begins just then waits out.
@@ -67,6 +68,14 @@ class Work:
                 )
             yield
 
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """Be the only one, among the workers of a service, who looks and starts."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / _STARTING).open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def is_running(self) -> bool:
         """Whether a retraining works here now."""
         try:
@@ -83,7 +92,9 @@ class Work:
         """
         path = self.folder / STATUS
         try:
-            return Status(**json.loads(path.read_text("utf-8")))
+            status = Status(**json.loads(path.read_text("utf-8")))
+            datetime.datetime.fromisoformat(status.started)
+            return status
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:

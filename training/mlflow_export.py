@@ -45,7 +45,8 @@ def export_model(registry: Registry, name: str, server: str) -> Exported:
     client = MlflowClient(tracking_uri=server, registry_uri=server)
     try:
         experiment = _experiment(client)
-        known = _known(client, name)
+        ours = {version.number: version.files[MODEL] for version in versions}
+        known = _known(client, name, ours)
         sent: dict[int, str] = {}
         for version in versions:
             if version.number not in known:
@@ -66,15 +67,18 @@ def _experiment(client: MlflowClient) -> str:
     return found.experiment_id if found else client.create_experiment(_EXPERIMENT)
 
 
-def _known(client: MlflowClient, name: str) -> dict[int, str]:
-    """The server's versions that are ours, by our number; the model is made where it is missing."""
+def _known(client: MlflowClient, name: str, ours: dict[int, str]) -> dict[int, str]:
+    """The server's versions that are ours, by our number; the model is made where it is missing.
+
+    ``ours`` is the sha256 of each model: another registry's version 1 is not this one's.
+    """
     if not client.search_registered_models(filter_string=f"name = '{name}'"):
         client.create_registered_model(name)
         return {}
     found: dict[int, str] = {}
     for version in client.search_model_versions(f"name = '{name}'"):
         number = version.tags.get(_NUMBER, "")
-        if number.isdecimal():
+        if number.isdecimal() and version.tags.get(_SHA256) == ours.get(int(number)):
             found[int(number)] = version.version
     return found
 

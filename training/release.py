@@ -19,6 +19,8 @@ from training.evaluate import evaluate_model
 from training.export import export
 from training.retrain.rows import DataRow, rows_of_dataset, to_csv
 
+# What a training hash says where there were clips of other words (``training.company``).
+_OTHERS = "+others:"
 _PARTS = ("train", "val", "test")
 
 
@@ -52,6 +54,12 @@ def register(
         metrics = _measured(model, rows, Path(folder)) or bundle.metadata.metrics
         files = version_files(model, metrics, rows, note, checkpoint=checkpoint)
     return registry.register(name, files, note=note, alias=alias)
+
+
+def had_others(registry: Registry, name: str, version: Version) -> bool:
+    """Whether a version learnt from other words, to be answered with no label."""
+    bundle = open_bundle(registry.local_copy(name, version, MODEL))
+    return _OTHERS in bundle.metadata.training_data_hash
 
 
 def version_files(
@@ -149,7 +157,7 @@ def _rows(data: Path | None, extra: Path | None) -> list[DataRow]:
 def _check_data(bundle: Bundle, dataset: Dataset, extra: Path | None) -> None:
     company = Company(extra=open_dataset(extra) if extra else None)
     wanted = company.content_hash(dataset)
-    found = bundle.metadata.training_data_hash.partition("+others:")[0]
+    found = bundle.metadata.training_data_hash.partition(_OTHERS)[0]
     if found != wanted:
         raise TrainingError(
             f"the model was trained on other data than {dataset.folder} (hash {found[:12]}, not "

@@ -12,6 +12,7 @@ change whole, and the log is caught up by the next change where a kill came in b
 import contextlib
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -74,13 +75,18 @@ class Registry:
         Raises:
             RegistryError: there is none, or its manifest is damaged.
         """
-        known = self._known(name)
-        number = self._number(name, which)
-        if number not in known:
+        number = self._number(_checked(name), which)
+        if number is not None and self._storage.is_published(_place(name, number)):
+            return self._read_version(name, number)
+        known = self._known(name)  # looked at for the message alone: a service asks every second
+        if number is None:
             raise RegistryError(
-                f"{name} has no version {number}; there are {', '.join(map(str, known))}"
+                f"{name} has no {which}; `earshot models show {name}` lists its versions and "
+                f"`earshot models promote {name} VERSION` makes one champion"
             )
-        return self._read_version(name, number)
+        raise RegistryError(
+            f"{name} has no version {number}; there are {', '.join(map(str, known))}"
+        )
 
     def aliases(self, name: str) -> Aliases:
         """Which versions the aliases of a model mean.
@@ -92,8 +98,6 @@ class Registry:
             content = self._storage.read(f"{_checked(name)}/{ALIASES}")
         except FileNotFoundError:
             return Aliases()
-        except OSError as error:
-            raise self._unreadable(f"{name}/{ALIASES}", error) from error
         return parse_aliases(content, f"{self.root}/{name}/{ALIASES}")
 
     def events(self, name: str) -> list[Event]:
@@ -118,8 +122,8 @@ class Registry:
             raise RegistryError(f"version {version.number} of {name} was registered without {file}")
         try:
             content = self._storage.read(path)
-        except OSError as error:
-            raise self._unreadable(path, error) from error
+        except FileNotFoundError as error:
+            raise damaged(f"{self.root}/{path}", "it is missing") from error
         if sha256(content) != version.files[file]:
             raise damaged(f"{self.root}/{path}", "it is not what was registered (sha256 differs)")
         return content
@@ -133,9 +137,7 @@ class Registry:
         content = self.read(name, version, file)
         if self._storage.folder is not None:
             return (self._storage.folder / _place(name, version.number) / file).absolute()
-        cache = Path(tempfile.gettempdir()) / f"earshot-{os.getuid()}"
-        cache.mkdir(mode=0o700, exist_ok=True)
-        copy = cache / f"{version.files[file]}-{file}"
+        copy = _cache() / f"{version.files[file]}-{file}"
         with staged_file(copy) as staging:
             staging.write_bytes(content)
         return copy
@@ -166,12 +168,9 @@ class Registry:
             folder = _place(name, version.number)
             self._storage.publish(folder, {**files, MANIFEST: to_json(version)})
             self._log(name, "register", version.number, None, note)
-            champion = self.aliases(name).champion
-            alias = alias or (None if champion else CHAMPION)
-            if alias == CHAMPION and instead_of is not None and champion != instead_of:
-                alias = CHALLENGER
+            alias = alias or (None if self.aliases(name).champion else CHAMPION)
             if alias:
-                self._move(name, alias, version.number, note)
+                self._give(name, alias, version.number, note, instead_of)
         return version
 
     def promote(self, name: str, which: int | str = CHALLENGER, reason: str = "") -> Version:
@@ -190,8 +189,14 @@ class Registry:
 
     def challenge(self, name: str, number: int, reason: str = "") -> None:
         """Make a version challenger."""
+        self.give_alias(name, CHALLENGER, number, reason)
+
+    def give_alias(
+        self, name: str, alias: str, number: int, reason: str, instead_of: int | None = None
+    ) -> None:
+        """Give a version an alias; champion only instead of ``instead_of``, else challenger."""
         with self._changing(name):
-            self._move(name, CHALLENGER, self.version(name, number).number, reason)
+            self._give(name, alias, self.version(name, number).number, reason, instead_of)
 
     def rollback(self, name: str, reason: str = "") -> Version:
         """Make the champion before this one champion again.
@@ -210,7 +215,7 @@ class Registry:
             version = self._read_version(name, before[-1])
             self._check_whole(name, version)
             event = self._next_event(name, "rollback", version.number, aliases.champion, reason)
-            moved = {**aliases.aliases, CHAMPION: version.number}
+            moved = _with_champion(aliases, version.number)
             self._write_aliases(name, Aliases(moved, tuple(before[:-1]), event))
         return version
 
@@ -254,13 +259,21 @@ class Registry:
             if number not in registered:
                 self._log(name, "register", number, None, "found without an entry")
 
+    def _give(
+        self, name: str, alias: str, number: int, reason: str, instead_of: int | None
+    ) -> None:
+        champion = self.aliases(name).champion
+        if alias == CHAMPION and instead_of is not None and champion != instead_of:
+            alias = CHALLENGER  # another was promoted meanwhile: it was not compared with that
+        self._move(name, alias, number, reason)
+
     def _move(self, name: str, alias: str, number: int, reason: str) -> None:
         aliases = self.aliases(name)
         act: Act = "promote" if alias == CHAMPION else "challenge"
         event = self._next_event(name, act, number, aliases.aliases.get(alias), reason)
         moved = {**aliases.aliases, alias: number}
-        if alias == CHAMPION and moved.get(CHALLENGER) == number:
-            del moved[CHALLENGER]  # it has won
+        if alias == CHAMPION:
+            moved = _with_champion(aliases, number)
         previous = aliases.previous
         if alias == CHAMPION and aliases.champion is not None:
             previous = (*previous, aliases.champion)[-_KEPT_CHAMPIONS:]
@@ -299,8 +312,6 @@ class Registry:
             return parse_events(self._storage.read(path), f"{self.root}/{path}")
         except FileNotFoundError:
             return []
-        except OSError as error:
-            raise self._unreadable(path, error) from error
 
     def _numbers(self, name: str) -> list[int]:
         found = self._storage.folders(f"{name}/versions")
@@ -317,7 +328,7 @@ class Registry:
             )
         return numbers
 
-    def _number(self, name: str, which: int | str) -> int:
+    def _number(self, name: str, which: int | str) -> int | None:
         if isinstance(which, int):
             return which
         if which.isdecimal() and len(which) < 10:
@@ -326,27 +337,28 @@ class Registry:
             raise RegistryError(
                 f"{which!r} is no version of {name}: give a number, {CHAMPION} or {CHALLENGER}"
             )
-        number = self.aliases(name).aliases.get(which)
-        if number is None:
-            raise RegistryError(
-                f"{name} has no {which}; `earshot models show {name}` lists its versions and "
-                f"`earshot models promote {name} VERSION` makes one champion"
-            )
-        return number
+        return self.aliases(name).aliases.get(which)
 
     def _read_version(self, name: str, number: int) -> Version:
         path = f"{_place(name, number)}/{MANIFEST}"
         try:
             content = self._storage.read(path)
-        except OSError as error:
-            raise self._unreadable(path, error) from error
+        except FileNotFoundError as error:
+            raise damaged(f"{self.root}/{path}", "it is missing") from error
         version = parse_version(content, f"{self.root}/{path}")
         if version.number != number:
             raise damaged(f"{self.root}/{path}", f"it is of version {version.number}")
         return version
 
-    def _unreadable(self, path: str, error: OSError) -> RegistryError:
-        return damaged(f"{self.root}/{path}", error.strerror or str(error))
+
+def _cache() -> Path:
+    """A folder for copies that nobody else can write to."""
+    cache = Path(tempfile.gettempdir()) / f"earshot-{os.getuid()}"
+    cache.mkdir(mode=0o700, exist_ok=True)
+    status = cache.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise RegistryError(f"{cache} belongs to somebody else; set TMPDIR to a folder of yours")
+    return cache
 
 
 def is_name(name: str) -> bool:
@@ -360,6 +372,12 @@ def _checked(name: str) -> str:
             f"{name!r} cannot be the name of a model: letters, digits, - and _, at most 64"
         )
     return name
+
+
+def _with_champion(aliases: Aliases, number: int) -> dict[str, int]:
+    """The aliases with another champion, who is no challenger any more."""
+    others = {alias: n for alias, n in aliases.aliases.items() if n != number}
+    return {**others, CHAMPION: number}
 
 
 def _place(name: str, number: int) -> str:

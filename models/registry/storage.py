@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import socket
 import tempfile
@@ -89,7 +90,8 @@ class LocalStorage:
         return self._root
 
     def read(self, path: str) -> bytes:
-        return (self._root / path).read_bytes()
+        with _told(f"{self.root}/{path}"):
+            return (self._root / path).read_bytes()
 
     def write(self, path: str, content: bytes) -> None:
         with staged_file(self._root / path) as staging:
@@ -97,15 +99,19 @@ class LocalStorage:
 
     def folders(self, path: str) -> list[str]:
         try:
-            return [entry.name for entry in (self._root / path).iterdir() if entry.is_dir()]
-        except (FileNotFoundError, NotADirectoryError):
+            with _told(f"{self.root}/{path}"):
+                return [entry.name for entry in (self._root / path).iterdir() if entry.is_dir()]
+        except FileNotFoundError:
             return []
 
     def is_published(self, folder: str) -> bool:
         return (self._root / folder / MANIFEST).is_file()
 
     def publish(self, folder: str, files: Mapping[str, bytes]) -> None:
-        target = self._root / folder
+        with _told(f"{self.root}/{folder}"):
+            self._publish(self._root / folder, files)
+
+    def _publish(self, target: Path, files: Mapping[str, bytes]) -> None:
         _clear_left_over(target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -120,15 +126,18 @@ class LocalStorage:
 
     def remove(self, folder: str) -> None:
         target = self._root / folder
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        target.rename(aside / target.name)
-        shutil.rmtree(aside)
+        with _told(f"{self.root}/{folder}"):
+            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+            target.rename(aside / target.name)
+            shutil.rmtree(aside)
 
     @contextlib.contextmanager
     def lock(self, path: str) -> Iterator[None]:
         place = self._root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("a") as file:
+        with _told(str(place)):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file = place.open("a")
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -143,65 +152,87 @@ class RemoteStorage:
         import fsspec
 
         self.root = root
-        try:
+        with _told(root):
             self._fs, self._base = fsspec.core.url_to_fs(root)
-        except (ImportError, ValueError) as error:
-            raise RegistryError(f"cannot use the registry {root}: {error}") from error
 
     @property
     def folder(self) -> None:
         return None
 
     def read(self, path: str) -> bytes:
-        content: bytes = self._fs.cat_file(self._at(path))
-        return content
+        with _told(f"{self.root}/{path}"):
+            content: bytes = self._fs.cat_file(self._at(path))
+            return content
 
     def write(self, path: str, content: bytes) -> None:
-        self._fs.pipe_file(self._at(path), content)
+        with _told(f"{self.root}/{path}"):
+            self._fs.pipe_file(self._at(path), content)
 
     def folders(self, path: str) -> list[str]:
-        self._fs.invalidate_cache()  # others write here too
         try:
-            found: list[dict[str, Any]] = self._fs.ls(self._at(path), detail=True)
+            with _told(f"{self.root}/{path}"):
+                self._fs.invalidate_cache()  # others write here too
+                found: list[dict[str, Any]] = self._fs.ls(self._at(path), detail=True)
         except FileNotFoundError:
             return []
         return [e["name"].rstrip("/").rpartition("/")[2] for e in found if e["type"] == "directory"]
 
     def is_published(self, folder: str) -> bool:
-        return bool(self._fs.exists(self._at(f"{folder}/{MANIFEST}")))
+        with _told(f"{self.root}/{folder}"):
+            return bool(self._fs.exists(self._at(f"{folder}/{MANIFEST}")))
 
     def publish(self, folder: str, files: Mapping[str, bytes]) -> None:
         for name in sorted(files, key=lambda name: name == MANIFEST):
             self.write(f"{folder}/{name}", files[name])
 
     def remove(self, folder: str) -> None:
-        self._fs.rm_file(self._at(f"{folder}/{MANIFEST}"))
-        self._fs.rm(self._at(folder), recursive=True)
+        with _told(f"{self.root}/{folder}"):
+            self._fs.rm_file(self._at(f"{folder}/{MANIFEST}"))
+            self._fs.rm(self._at(folder), recursive=True)
 
     @contextlib.contextmanager
     def lock(self, path: str) -> Iterator[None]:
-        holder = {"by": f"{socket.gethostname()}:{os.getpid()}", "since": time.time()}
-        place, content = self._at(path), json.dumps(holder).encode()
+        token = secrets.token_hex(8)
+        holder = {"token": token, "by": socket.gethostname(), "since": time.time()}
+        content = json.dumps(holder).encode()
+        if self._age(path) > STALE_LOCK_SECONDS:
+            with contextlib.suppress(FileNotFoundError), _told(f"{self.root}/{path}"):
+                self._fs.rm_file(self._at(path))
         try:
-            self._fs.pipe_file(place, content, mode="create")
+            with _told(f"{self.root}/{path}"):
+                self._fs.pipe_file(self._at(path), content, mode="create")
         except FileExistsError:
-            if not self._is_stale(path):
-                raise _held(self.root) from None
-            self._fs.pipe_file(place, content)
+            raise _held(self.root) from None
         try:
             yield
         finally:
-            self._fs.rm_file(place)
+            with contextlib.suppress(FileNotFoundError):
+                if json.loads(self.read(path))["token"] == token:  # else it was taken over
+                    self._fs.rm_file(self._at(path))
 
-    def _is_stale(self, path: str) -> bool:
+    def _age(self, path: str) -> float:
+        """Seconds since the lock was taken; nothing where there is none, or none that says so."""
         try:
-            since = float(json.loads(self.read(path))["since"])
-        except (OSError, ValueError, TypeError, KeyError):
-            return False
-        return time.time() - since > STALE_LOCK_SECONDS
+            return time.time() - float(json.loads(self.read(path))["since"])
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return 0.0
 
     def _at(self, path: str) -> str:
         return f"{self._base.rstrip('/')}/{path}"
+
+
+@contextlib.contextmanager
+def _told(place: str) -> Iterator[None]:
+    """What keeps a place from being used, as a sentence; that nothing is there stays as it is."""
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError):
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise RegistryError(
+            f"cannot use {place} at present: {reason}; see that it can be reached, and try again"
+        ) from error
 
 
 def _held(root: str) -> RegistryError:
@@ -221,6 +252,7 @@ def _write_through(path: Path, content: bytes) -> None:
 def _clear_left_over(folder: Path) -> None:
     """What killed writers left; called under the lock, so that nobody is writing now."""
     if folder.is_dir():
-        for entry in folder.iterdir():
-            if entry.name.startswith("."):
-                shutil.rmtree(entry, ignore_errors=True)
+        for entry in folder.glob(".*"):
+            shutil.rmtree(entry, ignore_errors=True)
+        for entry in folder.parent.glob(".*.json*"):  # files on their way to be renamed
+            entry.unlink()

@@ -20,13 +20,22 @@ def admit(service: Service, request: Request, scope: Scope) -> Desk:
             somebody's browser.
     """
     service.keys.check(request.headers, scope)
-    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise RequestError("forbidden", "pages of other sites may not ask this")
+    refuse_other_sites(request)
     if service.feedback is None:
         raise RequestError(
             "feedback_off", "this service keeps no feedback; start it with --feedback URL"
         )
     return service.feedback
+
+
+def refuse_other_sites(request: Request) -> None:
+    """See that no page from elsewhere asks this through somebody's browser.
+
+    Raises:
+        RequestError: ``forbidden``.
+    """
+    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        raise RequestError("forbidden", "pages of other sites may not ask this")
 
 
 def answers(found: type[BaseModel] | None, status: int = 200) -> dict[int | str, dict[str, Any]]:

@@ -89,6 +89,7 @@ def register(
 ) -> None:
     """Put a trained run, or a model file, into the registry as a new version."""
     from models.registry.records import CHAMPION
+    from training.release import had_others
     from training.release import register as register_version
 
     if not source.exists():
@@ -98,6 +99,11 @@ def register(
         opened, name, source, data=data, extra=extra, note=note,
         alias=CHAMPION if promote_it else None,
     )  # fmt: skip
+    if had_others(opened, name, version):
+        typer.echo(
+            "note: it was trained with --others, which a retraining has not: see whether --reject "
+            "still refuses other words", err=True,
+        )  # fmt: skip
     role = ", ".join(opened.aliases(name).of(version.number)) or "no alias"
     typer.echo(f"{name}@{version.number} ({role}) in {registry}")
 

@@ -95,17 +95,16 @@ def retrain(
         labelled, source = _from_feedback(feedback, kept_audio)
     else:
         labelled, source = _from_csv(new, audio_dir)
-    with training_progress(epochs or 10) as progress:
-        request = Request(
-            Registry(registry), name, labelled, source, options, work, promote=not keep,
-            device=device, on_stage=lambda stage: typer.echo(stage, err=True),
-            progress=lambda _: progress,
-        )  # fmt: skip
-        if dry_run:
-            _, plan, _ = plan_retraining(request)
-            outcome = Outcome(plan, note="dry run: nothing was changed")
-        else:
-            outcome = run_retraining(request)
+    request = Request(
+        Registry(registry), name, labelled, source, options, work, promote=not keep,
+        device=device, on_stage=lambda stage: typer.echo(stage, err=True),
+        progress=training_progress,
+    )  # fmt: skip
+    if dry_run:
+        _, plan, _ = plan_retraining(request)
+        outcome = Outcome(plan, note="dry run: nothing was changed")
+    else:
+        outcome = run_retraining(request)
     typer.echo(json.dumps(_facts(name, outcome), indent=2) if as_json else _told(name, outcome))
     kept = outcome.version is not None and not outcome.promoted and not keep
     if kept or (outcome.plan is not None and outcome.plan.problems):

@@ -114,8 +114,10 @@ def answer_both(
     return found
 
 
-def judge(answers: Sequence[Answered], margin: float, least_accuracy: float) -> Verdict:
-    """Compare on all clips, on each label and on each speaker; new labels against a least accuracy.
+def judge(
+    answers: Sequence[Answered], margin: float, least_accuracy: float, new: Sequence[str] = ()
+) -> Verdict:
+    """Compare on all clips, on each label and on each speaker; ``new`` labels against a floor.
 
     A group fails when the candidate loses more than ``margin`` of its clips net, and more than one
     clip; all clips fail besides when it is worse by the paired test.
@@ -130,10 +132,10 @@ def judge(answers: Sequence[Answered], margin: float, least_accuracy: float) -> 
             "data rows with split=test"
         )
     labels, speakers = defaultdict(list), defaultdict(list)
-    new_labels = defaultdict(list)
+    new_labels: dict[str, list[Answered]] = {name: [] for name in new}
     for answer in answers:
         if answer.champion is None:
-            new_labels[answer.clip.label].append(answer)
+            new_labels.setdefault(answer.clip.label, []).append(answer)
             continue
         labels[answer.clip.label].append(answer)
         if answer.clip.speaker:
@@ -168,12 +170,14 @@ def _compare(kind: Kind, name: str, group: Sequence[Answered], margin: float) ->
 
 def _reach(name: str, group: Sequence[Answered], least_accuracy: float) -> Check:
     right = sum(answer.candidate == answer.clip.label for answer in group)
-    accuracy = right / len(group)
-    passed = accuracy >= least_accuracy
+    accuracy = right / max(1, len(group))
+    passed = accuracy >= least_accuracy and bool(group)
     reason = (
         f"new label {name!r}: {right} of {len(group)} held-out clips right, "
         f"{100 * least_accuracy:g} % are wanted"
     )
+    if not group:
+        reason = f"new label {name!r}: no clip is held out to measure it; three or more are needed"
     return Check(
         "new label", name, len(group), None, accuracy, 0, right, 1.0, passed,
         "" if passed else reason,

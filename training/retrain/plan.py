@@ -18,9 +18,10 @@ from data.audio import AudioError
 from data.clips import measure_clips
 from data.content import audio_hash
 from data.features import FeatureConfig
-from data.labels import Clip, ClipProblem, LabelledClips, label_order
+from data.labels import ClipProblem, LabelledClips, label_order
 from training.config import TrainingError
 from training.retrain.rows import DataRow
+from training.retrain.sorting import Heard, Sorting
 
 # Of a label that is new, and whose clips say nothing of a split: what is held back.
 NEW_LABEL_TEST_SHARE, NEW_LABEL_VALIDATION_SHARE = 0.2, 0.1
@@ -46,7 +47,7 @@ class Options:
     least_accuracy: float = 0.8
 
 
-def request_hash(heard: Sequence["Heard"], options: Options) -> str:
+def request_hash(heard: Sequence[Heard], options: Options) -> str:
     """Identifies what is asked for, so that a command that is given again is known."""
     clips = sorted((h.audio, h.clip.label, h.clip.speaker, h.clip.split) for h in heard)
     facts = [clips, dataclasses.asdict(options)]
@@ -74,11 +75,12 @@ class Plan:
     heard_before: tuple[str, ...]  # speakers of new clips who are in the test set too
     by_split: Mapping[str, int] = field(default_factory=dict)
     forgotten: int = 0  # clips of earlier feedback whose recordings are kept no longer
+    leaked: int = 0  # training clips of the base that sound like a test clip
 
     @property
     def changes(self) -> bool:
         """Whether there is anything to train for."""
-        return bool(self.added or self.corrected or self.removed)
+        return bool(self.added or self.corrected or self.removed or self.forgotten)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -88,7 +90,7 @@ class Plan:
         return {
             "clips": len(self.rows), "by_split": dict(self.by_split), "added": self.added,
             "corrected": self.corrected, "duplicates": self.duplicates, "removed": self.removed,
-            "forgotten": self.forgotten,
+            "forgotten": self.forgotten, "leaked": self.leaked,
             "labels": list(self.labels), "new_labels": list(self.new_labels),
             "removed_labels": list(self.removed_labels),
             "left_out": [vars(problem) for problem in self.problems],
@@ -107,21 +109,14 @@ class Plan:
             lines.append(f"labels removed: {', '.join(self.removed_labels)}")
         if self.forgotten:
             lines.append(f"{self.forgotten} clips of earlier feedback are kept no longer")
+        if self.leaked:
+            lines.append(f"{self.leaked} clips of the base sound like test clips and are left out")
         if self.heard_before:
             lines.append(
                 f"note: new clips are of {', '.join(self.heard_before)}, whose other clips are in "
                 "the test set: for them it no longer says how new voices fare"
             )
         return "\n".join([*lines, *(f"left out: {problem}" for problem in self.problems)])
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A new clip with the hash of its sound and of its file."""
-
-    clip: Clip
-    sha256: str
-    audio: str
 
 
 def hear(labelled: LabelledClips, features: FeatureConfig) -> tuple[list[Heard], list[ClipProblem]]:
@@ -150,11 +145,17 @@ def make_plan(
             there; rows that cannot be used or are in the test set, unless they may be left out.
     """
     heard, unknown = _known_labels(base, heard, options)
-    kept = [row for row in base if row.label not in options.remove_labels]
-    sounds = {row.audio: row for row in sorted(kept, key=lambda row: row.split == "test")}
-    sorted_out = _Sorting(sounds, options)
+    wanted = [row for row in base if row.label not in options.remove_labels]
+    tested = {row.audio for row in wanted if row.split == "test"}
+    if not tested:
+        raise TrainingError(
+            "the base data has no row with split=test, so nothing could tell whether the result is "
+            "better; register the model with a dataset that holds clips back"
+        )
+    kept = [row for row in wanted if row.split == "test" or row.audio not in tested]
+    sorted_out = Sorting(kept, options.remove_labels, source)
     for found in heard:
-        sorted_out.add(found, source)
+        sorted_out.add(found)
     sorted_out.drop_conflicts()
     left_out = [*problems, *unknown, *sorted_out.problems]
     if left_out and not options.skip_bad:
@@ -162,80 +163,28 @@ def make_plan(
     known_labels = {row.label for row in base}
     added = _with_splits(sorted_out.added, known_labels)
     corrections = sorted_out.corrections
-    rows = (*(corrections.get(row.audio, row) for row in kept), *added)
+    rows = (
+        *(
+            row.with_label(corrections[row.audio], source) if row.audio in corrections else row
+            for row in kept
+        ),
+        *added,
+    )
+    changed = corrections.keys() | {row.audio for row in added}
     return Plan(
         rows=rows,
-        new=frozenset(
-            [r.audio for r in added if r.split == "train"]
-            + [a for a, r in corrections.items() if r.split == "train"]
-        ),
+        new=frozenset(r.audio for r in rows if r.split == "train" and r.audio in changed),
         added=len(added),
         corrected=len(corrections),
         duplicates=sorted_out.duplicates,
-        removed=len(base) - len(kept),
+        removed=len(base) - len(wanted),
+        leaked=len(wanted) - len(kept),
         new_labels=tuple(label_order({r.label for r in added} - known_labels)),
         removed_labels=options.remove_labels,
         problems=tuple(left_out),
         heard_before=_heard_before(rows, added),
         by_split=Counter(row.split for row in rows),
     )
-
-
-class _Sorting:
-    """New clips, sorted by what is known of their sounds."""
-
-    def __init__(self, base: Mapping[str, DataRow], options: Options) -> None:
-        self._base, self._options = base, options
-        self._lines: dict[str, Clip] = {}
-        self._conflicts: set[str] = set()
-        self.added: dict[str, DataRow] = {}
-        self.corrections: dict[str, DataRow] = {}
-        self.problems: list[ClipProblem] = []
-        self.duplicates = 0
-
-    def add(self, found: Heard, source: str) -> None:
-        """Sort one clip in."""
-        clip, known = found.clip, self._base.get(found.audio)
-        seen = self._lines.setdefault(found.audio, clip)
-        if clip.label in self._options.remove_labels:
-            self._refuse(clip, "removed_label", f"its label {clip.label!r} is to be removed")
-        elif seen is not clip:
-            self._repeat(clip, seen, found.audio)
-        elif known is None:
-            self.added[found.audio] = DataRow.of_clip(
-                clip, split=clip.split, sha256=found.sha256, audio=found.audio, source=source
-            )
-        elif known.split == "test" and not _says_the_same(clip, known):
-            self._refuse(
-                clip, "in_test_set",
-                f"its sound is that of {known.path.name}, which the frozen test set holds",
-            )  # fmt: skip
-        elif known.label == clip.label:
-            self.duplicates += 1
-        else:
-            self.corrections[found.audio] = known.with_label(clip.label, source)
-
-    def drop_conflicts(self) -> None:
-        """Take back what the new rows themselves do not agree on."""
-        for audio in self._conflicts:
-            self.added.pop(audio, None)
-            self.corrections.pop(audio, None)
-
-    def _repeat(self, clip: Clip, seen: Clip, audio: str) -> None:
-        if clip.label == seen.label:
-            self.duplicates += 1
-            return
-        self._conflicts.add(audio)
-        reason = f"labelled {clip.label!r}, and as {seen.where} {seen.label!r}: the same sound"
-        self._refuse(clip, "two_labels", reason)
-
-    def _refuse(self, clip: Clip, code: str, reason: str) -> None:
-        self.problems.append(ClipProblem(clip.line, clip.filename, code, reason))
-
-
-def _says_the_same(clip: Clip, known: DataRow) -> bool:
-    """A row that itself says it is for testing, with the label that is known, changes nothing."""
-    return clip.split == "test" and clip.label == known.label
 
 
 def _known_labels(
@@ -275,17 +224,29 @@ def _with_splits(added: Mapping[str, DataRow], known: set[str]) -> list[DataRow]
     drawn: dict[str, str] = {}
     for label, rows in by_label.items():
         if label not in known and not any(row.split for row in rows):
-            drawn |= _hold_back([row.audio for row in rows])
+            drawn |= _hold_back(rows)
     return [replace(r, split=r.split or drawn.get(r.audio, "train")) for r in added.values()]
 
 
-def _hold_back(sounds: Sequence[str]) -> dict[str, str]:
-    """``test`` and ``val`` for a share of a new label's sounds, so that it can be measured."""
-    order = np.random.default_rng(_SEED).permutation(sorted(sounds)).tolist()
-    n_test = max(1, round(NEW_LABEL_TEST_SHARE * len(order))) if len(order) > 2 else 0
-    n_val = max(1, round(NEW_LABEL_VALIDATION_SHARE * len(order))) if len(order) > 3 else 0
-    held_back = dict.fromkeys(order[:n_test], "test")
-    return held_back | dict.fromkeys(order[n_test : n_test + n_val], "val")
+def _hold_back(rows: Sequence[DataRow]) -> dict[str, str]:
+    """``test`` and ``val`` for a share of a new label's sounds, so that it can be measured.
+
+    Whole speakers are drawn where three or more are known, so that they are new to the model.
+    """
+    speakers = {row.speaker for row in rows} - {""}
+    groups: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        apart = len(speakers) > 2 and row.speaker
+        groups[f"speaker {row.speaker}" if apart else row.audio].append(row.audio)
+    order = np.random.default_rng(_SEED).permutation(sorted(groups)).tolist()
+    found: dict[str, str] = {}
+    if len(order) > 2:
+        wanted = {"test": NEW_LABEL_TEST_SHARE, "val": NEW_LABEL_VALIDATION_SHARE}
+        for split, share in wanted.items():
+            least = max(1, round(share * len(rows)))
+            while len(order) > 1 and sum(s == split for s in found.values()) < least:
+                found |= dict.fromkeys(groups[order.pop()], split)
+    return found
 
 
 def _heard_before(rows: Iterable[DataRow], added: Iterable[DataRow]) -> tuple[str, ...]:

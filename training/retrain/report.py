@@ -1,9 +1,11 @@
 """Champion and candidate side by side: gate.json for scripts, report.html for people."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from data.labels import Clip
 from models.registry.records import Version
 from training.metrics import wilson_interval
 from training.retrain.gate import Answered, Check, Verdict
@@ -33,17 +35,22 @@ class Line:
 
 
 def report_files(
-    name: str, base: Version, plan: Plan, answers: Sequence[Answered], verdict: Verdict
-) -> dict[str, bytes]:
-    """What a version keeps of how it was compared with the champion."""
+    name: str, base: Version, plan: Plan, answers: Sequence[Answered], verdict: Verdict,
+    private: Collection[Path],
+) -> dict[str, bytes]:  # fmt: skip
+    """What a version keeps of how it was compared with the champion.
+
+    Of ``private`` files, which somebody may want to have deleted, no sound is copied.
+    """
     gate = {"champion": base.number, **verdict.to_dict(), "plan": plan.to_dict()}
     text = json.dumps(gate, indent=2, ensure_ascii=False) + "\n"
-    return {GATE: text.encode(), REPORT: page(name, base, plan, answers, verdict).encode()}
+    return {GATE: text.encode(), REPORT: page(name, base, plan, answers, verdict, private).encode()}
 
 
 def page(
-    name: str, base: Version, plan: Plan, answers: Sequence[Answered], verdict: Verdict
-) -> str:
+    name: str, base: Version, plan: Plan, answers: Sequence[Answered], verdict: Verdict,
+    private: Collection[Path] = (),
+) -> str:  # fmt: skip
     """The report as one HTML file without links to others."""
     known = [answer for answer in answers if answer.champion is not None]
     lost = [a for a in known if a.champion == a.clip.label != a.candidate]
@@ -55,14 +62,16 @@ def page(
             (kind, [line for line in lines if line.check.kind == kind])
             for kind in ("label", "speaker", "new label")
         ],
-        lost=_heard(lost), won=_heard(won), n_lost=len(lost), n_won=len(won),
+        lost=_heard(lost, private), won=_heard(won, private), n_lost=len(lost), n_won=len(won),
     )  # fmt: skip
 
 
-def _heard(answers: Sequence[Answered]) -> list[tuple[Answered, Shown]]:
-    return [(answer, show(answer.clip.path, _stretch(answer))) for answer in answers[:_MOST_CLIPS]]
+def _heard(answers: Sequence[Answered], private: Collection[Path]) -> list[tuple[Answered, Shown]]:
+    return [(answer, _shown(answer.clip, private)) for answer in answers[:_MOST_CLIPS]]
 
 
-def _stretch(answer: Answered) -> tuple[float, float] | None:
-    start, end = answer.clip.start_seconds, answer.clip.end_seconds
-    return None if start is None or end is None else (start, end)
+def _shown(clip: Clip, private: Collection[Path]) -> Shown:
+    if clip.path in private:
+        return Shown(missing="of the feedback, which is not copied")
+    start, end = clip.start_seconds, clip.end_seconds
+    return show(clip.path, None if start is None or end is None else (start, end))

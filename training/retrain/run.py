@@ -4,12 +4,12 @@ Every stage leaves a file or folder that is whole or not there, so that the same
 after a kill, and the registry changes by one rename at the end.
 """
 
-import json
+import hashlib
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from data.dataset import MANIFEST, Dataset, open_dataset
 from data.labels import Clip, LabelledClips, label_order
@@ -21,15 +21,16 @@ from models.registry.registry import Registry
 from service.classifier import Classifier
 from service.feedback.snapshot import SOURCE as FEEDBACK
 from service.retrain_work import Work
-from training.checkpoint import BEST, Checkpoint, load_checkpoint
+from training.checkpoint import BEST, Checkpoint, EpochRecord, load_checkpoint
 from training.config import TrainConfig, TrainingError, default_config
 from training.export import export
 from training.metrics import Metrics, compute_metrics
 from training.progress import TrainingProgress
 from training.release import version_files
 from training.retrain.gate import Answered, Verdict, answer_both, judge
+from training.retrain.made import made_already, settle
 from training.retrain.plan import Options, Plan, hear, make_plan, request_hash
-from training.retrain.report import GATE, report_files
+from training.retrain.report import report_files
 from training.retrain.rows import DataRow, from_csv, to_csv
 from training.retrain.warm import warm_config, warm_start, with_emphasis
 from training.run import train_run
@@ -50,7 +51,9 @@ class Request:
     promote: bool = True
     device: Device = "auto"
     on_stage: Callable[[str], None] = lambda stage: None
-    progress: Callable[[int], TrainingProgress] = field(default=lambda epochs: TrainingProgress())
+    progress: Callable[[int], AbstractContextManager[TrainingProgress]] = field(
+        default=lambda epochs: nullcontext(TrainingProgress())
+    )
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,24 @@ def plan_retraining(request: Request) -> tuple[Base, Plan | None, str]:
     if base.version.recipe == asked:
         return base, None, asked
     kept = [row for row in base.rows if _still_kept(row)]
-    plan = make_plan(kept, heard, problems, request.options, request.source)
+    _check_labels_stay(base, kept, request)
+    # A label whose recordings are all gone needs no removing any more.
+    gone = {row.label for row in base.rows} - {row.label for row in kept}
+    left = tuple(label for label in request.options.remove_labels if label not in gone)
+    options = replace(request.options, remove_labels=left)
+    plan = make_plan(kept, heard, problems, options, request.source)
     return base, replace(plan, forgotten=len(base.rows) - len(kept)), asked
+
+
+def _check_labels_stay(base: Base, kept: Sequence[DataRow], request: Request) -> None:
+    before = {row.label for row in base.rows}
+    gone = label_order(before - {row.label for row in kept} - set(request.options.remove_labels))
+    if gone:
+        raise TrainingError(
+            f"no recording of {', '.join(map(repr, gone))} is kept any more: they came from "
+            "feedback, and were deleted, or their folder is not there. Put the folder back, give "
+            f"new clips of them, or unlearn them with --remove-labels {','.join(gone)}"
+        )
 
 
 def retrain(request: Request) -> Outcome:
@@ -138,11 +157,12 @@ def _retrain(request: Request, work: Work) -> Outcome:
         return Outcome(None, base.version, promoted=True, note=_SAME_VERSION)
     if not plan.changes:
         return Outcome(plan, note="nothing new to learn; the champion knows it all")
-    recipe = f"{asked}-{base.version.number}"
-    made = _made_already(request, asked, base.version)
+    made = made_already(request.registry, request.name, asked, base.version)
     if made is not None:
-        return Outcome(plan, made, promoted=_settled(request, made), note=_SAME_VERSION)
-    folder = work.of_recipe(recipe)
+        settle(request.registry, request.name, made, base.version, promote=request.promote)
+        return Outcome(plan, made, promoted=_is_champion(request, made), note=_SAME_VERSION)
+    rows = hashlib.sha256(to_csv(plan.rows)).hexdigest()
+    folder = work.of_recipe(f"{asked}-{base.version.number}-{rows[:16]}")
     stage("prepare")
     dataset = _prepared(folder, plan, base)
     stage("train")
@@ -152,12 +172,21 @@ def _retrain(request: Request, work: Work) -> Outcome:
         export(folder / "run", folder / MODEL)
     stage("compare")
     answers = _answers(base, folder / MODEL, plan)
-    verdict = judge(answers, request.options.margin, request.options.least_accuracy)
+    options = request.options
+    verdict = judge(answers, options.margin, options.least_accuracy, plan.new_labels)
     stage("publish")
-    version = _published(request, folder, plan, base, asked, answers, verdict)
+    files = candidate_files(request, folder, plan, base, answers, verdict)
+    version = request.registry.register(
+        request.name, files, parent=base.version.number, recipe=asked, note=note_of(request, plan),
+        alias=CHAMPION if verdict.passed and request.promote else CHALLENGER,
+        instead_of=base.version.number,
+    )  # fmt: skip
     shutil.rmtree(folder)
-    promoted = request.registry.aliases(request.name).champion == version.number
-    return Outcome(plan, version, verdict, promoted)
+    return Outcome(plan, version, verdict, _is_champion(request, version))
+
+
+def _is_champion(request: Request, version: Version) -> bool:
+    return request.registry.aliases(request.name).champion == version.number
 
 
 class _Stages:
@@ -169,26 +198,6 @@ class _Stages:
     def __call__(self, stage: str) -> None:
         self._work.tell(stage)
         self._request.on_stage(stage)
-
-
-def _made_already(request: Request, asked: str, base: Version) -> Version | None:
-    """The version that the same request made of the same champion before."""
-    for version in request.registry.versions(request.name):
-        if version.recipe == asked and version.parent == base.number:
-            return version
-    return None
-
-
-def _settled(request: Request, made: Version) -> bool:
-    """Give a version its alias where a kill came in between; whether it is champion."""
-    aliases = request.registry.aliases(request.name)
-    if not aliases.of(made.number):
-        passed = json.loads(request.registry.read(request.name, made, GATE))["passed"]
-        if passed and request.promote:
-            request.registry.promote(request.name, made.number, made.note)
-            return True
-        request.registry.challenge(request.name, made.number, made.note)
-    return False
 
 
 def _prepared(folder: Path, plan: Plan, base: Base) -> Dataset:
@@ -230,17 +239,17 @@ def _trained(
     options = request.options
     earlier = _checkpoint(request, base, folder)
     config, start = _beginning(earlier, base, dataset, options)
-    heard = request.progress(config.epochs)
-
-    def on_epoch(record: Any) -> None:
-        work.tell("train", record.epoch, config.epochs)
-        heard.on_epoch(record)
-
     emphasised = with_emphasis(dataset, [row.audio in plan.new for row in plan.rows])
-    train_run(
-        emphasised, folder / "run", config, start=start, device=request.device, resume=True,
-        progress=TrainingProgress(heard.on_batch, on_epoch),
-    )  # fmt: skip
+    with request.progress(config.epochs) as heard:
+
+        def on_epoch(record: EpochRecord) -> None:
+            work.tell("train", record.epoch, config.epochs)
+            heard.on_epoch(record)
+
+        train_run(
+            emphasised, folder / "run", config, start=start, device=request.device, resume=True,
+            progress=TrainingProgress(heard.on_batch, on_epoch),
+        )  # fmt: skip
 
 
 def _checkpoint(request: Request, base: Base, folder: Path) -> Checkpoint | None:
@@ -274,32 +283,27 @@ def _answers(base: Base, candidate: Path, plan: Plan) -> list[Answered]:
     return answer_both(Classifier.open(base.model), Classifier.open(candidate), _clips(test))
 
 
-def _published(
-    request: Request,
-    folder: Path,
-    plan: Plan,
-    base: Base,
-    asked: str,
-    answers: Sequence[Answered],
+def candidate_files(
+    request: Request, folder: Path, plan: Plan, base: Base, answers: Sequence[Answered],
     verdict: Verdict,
-) -> Version:
-    """The candidate as a version, champion if it may be, else challenger."""
-    note = (
-        f"retrained from version {base.version.number} with {request.source}: {plan.added} clips "
-        f"added, {plan.corrected} corrected, {plan.removed} removed"
-    )
-    files = {
+) -> dict[str, bytes]:  # fmt: skip
+    """The files of the candidate's version."""
+    private = {row.path for row in plan.rows if row.source == FEEDBACK}
+    return {
         **version_files(
-            folder / MODEL, metrics_of(answers).to_dict(), plan.rows, note,
+            folder / MODEL, metrics_of(answers).to_dict(), plan.rows, note_of(request, plan),
             checkpoint=folder / "run" / BEST,
         ),
-        **report_files(request.name, base.version, plan, answers, verdict),
+        **report_files(request.name, base.version, plan, answers, verdict, private),
     }  # fmt: skip
-    return request.registry.register(
-        request.name, files, parent=base.version.number, recipe=asked, note=note,
-        alias=CHAMPION if verdict.passed and request.promote else CHALLENGER,
-        instead_of=base.version.number,
-    )  # fmt: skip
+
+
+def note_of(request: Request, plan: Plan) -> str:
+    """What the version says of how it came about."""
+    return (
+        f"retrained with {request.source}: {plan.added} clips added, {plan.corrected} corrected, "
+        f"{plan.removed + plan.forgotten} removed"
+    )
 
 
 def metrics_of(answers: Sequence[Answered]) -> Metrics:

@@ -42,7 +42,8 @@ def warm_start(earlier: Checkpoint, labels: Sequence[str], seed: int) -> Checkpo
     fresh = NormalisedNetwork(network, torch.zeros(bins), torch.ones(bins)).state_dict()
     position = {label: i for i, label in enumerate(earlier.labels)}
     kept = [(i, position[label]) for i, label in enumerate(labels) if label in position]
-    to, of = (torch.tensor(rows) for rows in zip(*kept, strict=True))
+    to = torch.tensor([i for i, _ in kept], dtype=torch.long)
+    of = torch.tensor([i for _, i in kept], dtype=torch.long)
     weights = dict(earlier.weights)
     for name in ("network.head.weight", "network.head.bias"):
         if name in weights:

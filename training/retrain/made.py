@@ -1,0 +1,26 @@
+"""A candidate that is a version already, made by the same request, perhaps by a killed run."""
+
+import json
+
+from models.registry.records import CHALLENGER, CHAMPION, Version
+from models.registry.registry import Registry
+from training.retrain.report import GATE
+
+_GIVEN = ("promote", "challenge", "rollback")
+
+
+def made_already(registry: Registry, name: str, asked: str, base: Version) -> Version | None:
+    """The version that the same request made of the same champion before."""
+    for version in registry.versions(name):
+        if version.recipe == asked and version.parent == base.number:
+            return version
+    return None
+
+
+def settle(registry: Registry, name: str, made: Version, base: Version, *, promote: bool) -> None:
+    """Give a version the alias that a kill kept from it, and never one that was taken from it."""
+    if any(e.version == made.number and e.act in _GIVEN for e in registry.events(name)):
+        return
+    passed = json.loads(registry.read(name, made, GATE))["passed"]
+    alias = CHAMPION if passed and promote else CHALLENGER
+    registry.give_alias(name, alias, made.number, made.note, instead_of=base.number)

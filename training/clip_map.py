@@ -24,8 +24,7 @@ from training.progress import TrainingProgress
 
 Reduction = Literal["tsne", "pca"]
 LEAST_CLIPS = 3
-# Half of scikit-learn's default: on spoken digits the labels are as pure after 500 steps as after
-# 1,000 (99.15 and 99.14 %), in half the time.
+# Half of scikit-learn's default: on spoken digits the labels are as pure, in half the time.
 TSNE_STEPS = 500
 TSNE_PERPLEXITY = 30.0
 # Of a sample, so many of the foremost outliers of each kind are on the map in any case.

@@ -185,7 +185,7 @@ def on_the_spot(
 
 def epochs_on_the_spot(n_clips: int) -> int:
     """How many epochs an autoencoder is trained for when a map is drawn."""
-    return min(_MOST_EPOCHS, max(_LEAST_EPOCHS, round(_CLIPS_TO_SEE / n_clips)))
+    return min(_MOST_EPOCHS, max(_LEAST_EPOCHS, _CLIPS_TO_SEE // max(1, n_clips)))
 
 
 def _to_learn_from(dataset: Dataset, seed: int) -> Dataset:

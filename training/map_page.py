@@ -16,6 +16,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
+from data.labels import LabelsError
 from data.staging import OutputError, staged_file
 from training.clip_map import FOREMOST, ClipMap, View
 from training.map_media import Sound, picture, sounds, voiced
@@ -151,12 +152,15 @@ def _view_data(view: View, found: ClipMap) -> dict[str, Any]:
     }
 
 
-def check_outputs(out: Path, points: Path | None) -> None:
-    """Refuse before any work what could not be written after it.
+def check_places(out: Path, points: Path | None, audio_dir: Path | None) -> None:
+    """Refuse before any work what could not be written or found after it.
 
     Raises:
         OutputError: a folder, or one file for both.
+        LabelsError: ``audio_dir`` is no folder.
     """
+    if audio_dir is not None and not audio_dir.is_dir():
+        raise LabelsError(f"{audio_dir} is no folder; give that of the audio files as --audio-dir")
     for path in filter(None, (out, points)):
         if path.is_dir():
             raise OutputError(f"{path} is a folder; give the name of a file")

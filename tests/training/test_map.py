@@ -215,6 +215,7 @@ def test_what_cannot_be_mapped_is_told_and_nothing_is_written(
         ((dataset, *out, "--by", "classifier"), r"train one with `earshot train"),
         ((dataset, *out, "--colour", "error"), "needs a classifier's answers"),
         ((dataset, "--out", tmp_path), "is a folder"),
+        ((dataset, *out, "--audio-dir", home / "none"), "is no folder"),
         ((dataset, *out, "--points", tmp_path / "map.html"), "another --points"),
     ]
     for arguments, message in refused:

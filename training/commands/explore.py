@@ -56,12 +56,12 @@ def map_clips(
     from training.clip_map import draw_map, write_points
     from training.embeddings import epochs_on_the_spot
     from training.map_media import Sound
-    from training.map_page import check_outputs, lines, write_page
+    from training.map_page import check_places, lines, write_page
     from training.map_sources import Sources
     from training.progress import TrainingProgress, work_progress
 
     opened = open_dataset(dataset)
-    check_outputs(out, points)
+    check_places(out, points, audio_dir)
     sources = Sources(
         out.with_suffix(".autoencoder"), model, run, only=by, needs_answers=colour == "error"
     )

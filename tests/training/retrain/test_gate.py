@@ -69,6 +69,13 @@ def test_a_new_label_must_be_known_and_does_not_count_against_the_champion() -> 
     ]
 
 
+def test_a_new_label_without_a_held_out_clip_is_not_let_through_unmeasured() -> None:
+    found = judge(answers(10, True, True), 0.03, 0.8, new=["maybe"])
+    assert found.failures() == [
+        "new label 'maybe': no clip is held out to measure it; three or more are needed"
+    ]
+
+
 def test_without_a_test_set_nothing_can_be_said() -> None:
     with pytest.raises(TrainingError, match="no clip of a label that the champion knows"):
         judge([], 0.03, 0.8)

@@ -59,6 +59,57 @@ def test_a_sound_of_the_test_set_is_refused_or_left_out(label: str) -> None:
     assert "e" not in found.new
 
 
+def test_another_stretch_of_a_test_recording_is_refused_where_they_overlap() -> None:
+    base = [*BASE[:5], dataclasses.replace(BASE[5], start_seconds=1.0, end_seconds=2.0)]
+
+    def piece(audio: str, start: float, end: float) -> Heard:
+        clip = Clip(2, "x.wav", Path("/x.wav"), "no", "", "", start, end)
+        return Heard(clip, base[5].sha256, audio)
+
+    found = make_plan(
+        base, [piece("g", 1.5, 3.0), piece("h", 2.0, 3.0)], (), Options(skip_bad=True), "new.csv"
+    )
+    assert ([p.code for p in found.problems], found.new) == (["in_test_set"], {"h"})
+
+
+def test_what_was_held_back_when_it_was_new_is_known_when_it_comes_again() -> None:
+    base = [*BASE, dataclasses.replace(row("g", "no", "test"), source="new.csv")]
+    found = make_plan(base, [heard("g", "no")], (), Options(), "new.csv")
+    assert (found.duplicates, found.changes) == (1, False)
+    with pytest.raises(TrainingError, match="frozen test set"):
+        make_plan(base, [heard("g", "yes")], (), Options(), "new.csv")
+
+
+def test_a_correction_keeps_every_row_of_its_sound_where_it_is() -> None:
+    twice = [*BASE, dataclasses.replace(row("a", "yes", "val"), path=Path("/clips/copy.wav"))]
+    found = make_plan(twice, [heard("a", "no")], (), Options(), "new.csv")
+    assert [(r.path.name, r.label, r.split) for r in found.rows if r.audio == "a"] == [
+        ("a.wav", "no", "train"), ("copy.wav", "no", "val"),
+    ]  # fmt: skip
+
+
+def test_base_clips_that_sound_like_test_clips_are_not_trained_on() -> None:
+    found = make_plan([*BASE, row("e", "yes")], [heard("g", "no")], (), Options(), "new.csv")
+    assert found.leaked == 1
+    assert [r.split for r in found.rows if r.audio == "e"] == ["test"]
+
+
+def test_without_a_test_set_it_is_refused_before_anything_is_done() -> None:
+    with pytest.raises(TrainingError, match="no row with split=test"):
+        make_plan(BASE[:4], [heard("g", "no")], (), Options(), "new.csv")
+
+
+def test_whole_speakers_of_a_new_label_are_held_back_where_there_are_enough() -> None:
+    new = [heard(f"g{n}", "maybe", n + 2, speaker=f"s{n % 5}") for n in range(20)]
+    found = plan(*new, add_labels=True)
+    by_split = {
+        split: {r.speaker for r in found.rows if r.label == "maybe" and r.split == split}
+        for split in ("train", "val", "test")
+    }
+    assert by_split["test"]
+    assert not by_split["test"] & (by_split["train"] | by_split["val"])
+
+
 def test_a_sound_with_two_labels_is_refused_and_left_out_whole() -> None:
     new = [heard("g", "yes", 2), heard("g", "no", 3), heard("h", "no", 4), heard("h", "no", 5)]
     with pytest.raises(TrainingError, match=r"labelled 'no', and as line 2, 2\.wav 'yes'"):

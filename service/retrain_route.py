@@ -65,13 +65,16 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
         status_code=202,
         responses=answers_of(RetrainAnswer, ErrorAnswer),
     )
-    async def start(request: Request, wanted: RetrainRequest) -> dict[str, Any]:
+    async def start(request: Request, wanted: RetrainRequest | None = None) -> dict[str, Any]:
         # A form that another site's page sends here needs no permission; JSON does.
-        if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        if (
+            wanted is not None
+            and request.headers.get("content-type", "").partition(";")[0] != "application/json"
+        ):
             raise RequestError("malformed_request", "send JSON (Content-Type: application/json)")
         admit(service, request, "admin")
         work = _work(service)
-        await run_in_threadpool(_start, service, work, wanted)
+        await run_in_threadpool(_start, service, work, wanted or RetrainRequest())
         return await run_in_threadpool(_answer, work)
 
     @app.get(

@@ -57,8 +57,10 @@ def export_model(registry: Registry, name: str, server: str) -> Exported:
             client.set_registered_model_alias(name, alias, number)
         _drop_aliases(client, name, set(set_now))
     except (MlflowException, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise MlflowError(f"the MLflow server {server}: {reason}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "Max retries" in reason or isinstance(error, OSError):
+            raise MlflowError(f"no MLflow server answers at {server}; is it running?") from error
+        raise MlflowError(f"the MLflow server {server} refuses: {reason[:300]}") from error
     return Exported(sent, {n: v for n, v in known.items() if n not in sent}, set_now)
 
 

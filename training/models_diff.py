@@ -8,7 +8,7 @@ from data.labels import label_order
 from models.bundle import Bundle, open_bundle
 from models.registry.records import DATA, MODEL, Version
 from models.registry.registry import Registry
-from training.models_text import metrics_of
+from training.models_text import accuracy_of, metrics_of
 from training.retrain.rows import from_csv
 
 
@@ -108,7 +108,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
 def _figures(
     a: Mapping[str, Any], b: Mapping[str, Any]
 ) -> dict[str, tuple[float | None, float | None]]:
-    found = {"accuracy": (a.get("accuracy"), b.get("accuracy"))}
+    found = {"accuracy": (accuracy_of(a), accuracy_of(b))}
     for group, figure in (("label", "recall"), ("speaker", "accuracy")):
         first, second = a.get(f"per_{group}", {}), b.get(f"per_{group}", {})
         for name in label_order([*first, *second]):

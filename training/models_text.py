@@ -2,9 +2,10 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.registry.errors import RegistryError
 from models.registry.records import CARD, METRICS, Version
 from models.registry.registry import Registry
 
@@ -12,28 +13,41 @@ _SHOWN_EVENTS = 10
 
 
 def rows_of(registry: Registry, name: str) -> list[dict[str, Any]]:
-    """A row a version: name, number, aliases, when, its parent, accuracy and note."""
-    aliases = registry.aliases(name)
-    return [
-        {
+    """A row a version: name, number, aliases, when, its parent, accuracy and note, or an error."""
+    return [_row(registry, name, number) for number in registry.numbers(name)]
+
+
+def _row(registry: Registry, name: str, number: int) -> dict[str, Any]:
+    try:
+        version = registry.version(name, number)
+        return {
             "name": name,
-            "version": version.number,
-            "aliases": aliases.of(version.number),
+            "version": number,
+            "aliases": registry.aliases(name).of(number),
             "created": version.created,
             "parent": version.parent,
             "accuracy": _accuracy(registry, name, version),
             "note": version.note,
         }
-        for version in registry.versions(name)
-    ]
+    except RegistryError as error:
+        return {"name": name, "version": number, "error": str(error)}
 
 
 def listed(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as lines for a person."""
+    """Rows as a table for a person; what is damaged says so."""
+    cells = [("version", "alias", "made (UTC)", "right on its test clips", "note")]
+    for row in rows:
+        name = f"{row['name']}@{row['version']}"
+        if "error" in row:
+            cells.append((name, "DAMAGED", "", "", row["error"]))
+            continue
+        made = row["created"][:16].replace("T", " ")
+        aliases = ", ".join(row["aliases"]) or "-"
+        cells.append((name, aliases, made, _percent(row["accuracy"]), row["note"]))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
-        f"{row['name']}@{row['version']}  {', '.join(row['aliases']) or '-':<10}  "
-        f"{row['created'][:16].replace('T', ' ')}  {_percent(row['accuracy']):>8}  {row['note']}"
-        for row in rows
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
     )
 
 
@@ -60,7 +74,8 @@ def described_version(registry: Registry, name: str, which: str) -> str:
     parent = f", from version {version.parent}" if version.parent else ""
     files = [f"  {digest}  {file}" for file, digest in sorted(version.files.items())]
     head = f"{name}@{version.number} ({aliases}), {version.created} by {version.by}{parent}"
-    return "\n".join([head, "", card, "files (sha256):", *files])
+    place = f"{registry.root}/{name}/versions/{version.number}"
+    return "\n".join([head, "", card, f"files in {place} (sha256):", *files])
 
 
 def facts_of(registry: Registry, name: str, which: str) -> dict[str, Any]:
@@ -84,11 +99,14 @@ def metrics_of(registry: Registry, name: str, version: Version) -> dict[str, Any
     return dict(json.loads(registry.read(name, version, METRICS)))
 
 
-def _accuracy(registry: Registry, name: str, version: Version) -> float | None:
-    """On the frozen test set, or what the run said of its own test part."""
-    metrics = metrics_of(registry, name, version)
+def accuracy_of(metrics: Mapping[str, Any]) -> float | None:
+    """That of the frozen test set, or what the run said of its own test part."""
     found = metrics.get("accuracy", metrics.get("test", {}).get("accuracy"))
     return None if found is None else float(found)
+
+
+def _accuracy(registry: Registry, name: str, version: Version) -> float | None:
+    return accuracy_of(metrics_of(registry, name, version))
 
 
 def _percent(share: float | None) -> str:

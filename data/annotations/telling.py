@@ -12,7 +12,7 @@ def summary(found: Found) -> str:
     counts = Counter(annotation.label for annotation in found.annotations)
     lines = ["labels: " + ", ".join(f"{label} {counts[label]}" for label in label_order(counts))]
     for title, items in (
-        ("skipped, since they hold no label", found.skipped),
+        ("skipped: cancelled, or without a label", found.skipped),
         ("gave way to another label of the same sound", found.lost),
         ("said the same of the same sound", found.repeated),
         ("could not be used and were left out", found.problems),

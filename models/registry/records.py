@@ -125,9 +125,14 @@ def parse_events(content: bytes, place: str) -> list[Event]:
 
 
 def damaged(place: str, reason: str) -> RegistryError:
+    """What is wrong with a file of the registry, and what helps."""
+    name = place.partition(", line")[0].rpartition("/")[2]
+    advice = {
+        "aliases.json": "or move it away; `earshot models promote` then says anew which serves",
+        "events.jsonl": "or move it away; the log then begins anew",
+    }.get(name, "or delete the folder of its version; other versions are not touched")
     return RegistryError(
-        f"{place} is damaged: {reason}. Nothing was changed. Put it back from a copy, or move it "
-        "away; `earshot models promote` then says anew which version serves"
+        f"{place} is damaged: {reason}. Nothing was changed. Put it back from a copy, {advice}"
     )
 
 

@@ -61,6 +61,14 @@ class Registry:
             if _NAME.fullmatch(name) and self._numbers(name)
         )
 
+    def numbers(self, name: str) -> list[int]:
+        """Numbers of the versions of a model, oldest first.
+
+        Raises:
+            RegistryError: no model of this name.
+        """
+        return self._known(name)
+
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, oldest first.
 
@@ -84,9 +92,13 @@ class Registry:
                 f"{name} has no {which}; `earshot models show {name}` lists its versions and "
                 f"`earshot models promote {name} VERSION` makes one champion"
             )
-        raise RegistryError(
-            f"{name} has no version {number}; there are {', '.join(map(str, known))}"
-        )
+        there = f"there are {', '.join(map(str, known))}"
+        if which in ALIAS_NAMES:
+            raise RegistryError(
+                f"the {which} of {name}, version {number}, is gone from {self.root} ({there}); put "
+                f"it back, or `earshot models rollback {name}`, or `promote {name} VERSION`"
+            )
+        raise RegistryError(f"{name} has no version {number}; {there}")
 
     def aliases(self, name: str) -> Aliases:
         """Which versions the aliases of a model mean.
@@ -109,7 +121,8 @@ class Registry:
         self._known(name)
         found = self._logged(name)
         last = self.aliases(name).event
-        return [*found, last] if last and last.number > len(found) else found
+        late = last is not None and (not found or last.number > found[-1].number)
+        return [*found, last] if last and late else found
 
     def read(self, name: str, version: Version, file: str) -> bytes:
         """The content of a version's file, checked against the manifest.
@@ -160,7 +173,7 @@ class Registry:
         Raises:
             RegistryError: another change is going on, or the registry is damaged.
         """
-        with self._changing(name):
+        with self._changing(name, new=True):
             events = self._logged(name)
             used = [0, *self._numbers(name), *(event.version for event in events)]
             digests = {file: sha256(content) for file, content in files.items()}
@@ -243,7 +256,9 @@ class Registry:
     # --- inside a change ---
 
     @contextlib.contextmanager
-    def _changing(self, name: str) -> Iterator[None]:
+    def _changing(self, name: str, *, new: bool = False) -> Iterator[None]:
+        if not new:
+            self._known(name)  # a mistyped name leaves no lock behind
         with self._storage.lock(f"{_checked(name)}/{LOCK}"):
             self._catch_up(name)
             yield
@@ -252,7 +267,7 @@ class Registry:
         """Write into the log what a kill kept out of it."""
         logged = self._logged(name)
         last = self.aliases(name).event
-        if last and last.number > len(logged):
+        if last and (not logged or last.number > logged[-1].number):
             self._append(name, last)
         registered = {event.version for event in logged if event.act == "register"}
         for number in self._numbers(name):
@@ -290,7 +305,9 @@ class Registry:
     def _next_event(
         self, name: str, act: Act, number: int, before: int | None, reason: str
     ) -> Event:
-        return Event(len(self._logged(name)) + 1, now(), act, number, before, whoami(), reason)
+        logged, last = self._logged(name), self.aliases(name).event
+        count = max(logged[-1].number if logged else 0, last.number if last else 0) + 1
+        return Event(count, now(), act, number, before, whoami(), reason)
 
     def _append(self, name: str, event: Event) -> None:
         path = f"{name}/{EVENTS}"

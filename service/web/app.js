@@ -22,7 +22,8 @@ async function showModel() {
     const body = await answer.json();
     if (!answer.ok) throw new Error(body.error.message);
     model = body.model;
-    $("model").textContent = `${model.name} · ${model.architecture} · version ${model.version}`;
+    const release = model.release ? `@${model.release}` : "";
+    $("model").textContent = `${model.name}${release} · ${model.architecture} · version ${model.version}`;
   } catch (error) {
     $("model").textContent = `Not ready: ${error.message}`;
   }

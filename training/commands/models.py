@@ -10,7 +10,7 @@ import typer
 from data.errors import EarshotError
 from models.registry.records import CHALLENGER
 from models.registry.registry import DEFAULT_ROOT, Registry
-from service.cli import RegistryOption
+from service.cli import EXIT_SOME_FAILED, RegistryOption
 from training.commands.options import JsonOption
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the model.")]
@@ -29,12 +29,17 @@ def list_models(registry: RegistryOption = DEFAULT_ROOT, as_json: JsonOption = F
 
     opened = Registry(registry)
     rows = [row for name in opened.names() for row in rows_of(opened, name)]
-    if not rows and not as_json:
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif rows:
+        typer.echo(listed(rows))
+    else:
         typer.echo(
             f"{registry} holds no model; put one there with `earshot models register NAME RUN`",
             err=True,
         )
-    typer.echo(json.dumps(rows, indent=2) if as_json else listed(rows), nl=bool(rows) or as_json)
+    if any("error" in row for row in rows):
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 @models_app.command()
@@ -104,6 +109,8 @@ def register(
             "note: it was trained with --others, which a retraining has not: see whether --reject "
             "still refuses other words", err=True,
         )  # fmt: skip
+    if data is None:
+        typer.echo("note: without --data it cannot be retrained", err=True)
     role = ", ".join(opened.aliases(name).of(version.number)) or "no alias"
     typer.echo(f"{name}@{version.number} ({role}) in {registry}")
 
@@ -118,7 +125,12 @@ def promote(
     registry: RegistryOption = DEFAULT_ROOT,
 ) -> None:
     """Make a version champion: services that follow the name take it up within a second or two."""
-    found = Registry(registry).promote(name, version, reason)
+    from training.retrain.made import reasons_against
+
+    opened = Registry(registry)
+    found = opened.promote(name, version, reason)
+    for against in reasons_against(opened, name, found):
+        typer.echo(f"note: it was not promoted by itself: {against}", err=True)
     typer.echo(f"{name}@{found.number} is champion")
 
 

@@ -156,7 +156,7 @@ def _told(name: str, outcome: "Outcome") -> str:
             f"frozen test set, {overall.clips} clips: champion {before:.2f} %, candidate "
             f"{after:.2f} % ({overall.lost} lost, {overall.won} won, p {overall.p_value:.3f})"
         )
-        lines += [f"not promoted: {reason}" for reason in outcome.verdict.failures()]
+    lines += [f"not promoted: {reason}" for reason in outcome.reasons]
     if outcome.version:
         role = "champion" if outcome.promoted else "challenger"
         lines.append(

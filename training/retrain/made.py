@@ -24,3 +24,11 @@ def settle(registry: Registry, name: str, made: Version, base: Version, *, promo
     passed = json.loads(registry.read(name, made, GATE))["passed"]
     alias = CHAMPION if passed and promote else CHALLENGER
     registry.give_alias(name, alias, made.number, made.note, instead_of=base.number)
+
+
+def reasons_against(registry: Registry, name: str, version: Version) -> tuple[str, ...]:
+    """Why a version did not pass when it was compared; nothing where it did, or never was."""
+    if GATE not in version.files:
+        return ()
+    checks = json.loads(registry.read(name, version, GATE))["checks"]
+    return tuple(check["reason"] for check in checks if not check["passed"])

@@ -170,6 +170,7 @@ def make_plan(
         ),
         *added,
     )
+    _check_learnable(rows)
     changed = corrections.keys() | {row.audio for row in added}
     return Plan(
         rows=rows,
@@ -179,12 +180,23 @@ def make_plan(
         duplicates=sorted_out.duplicates,
         removed=len(base) - len(wanted),
         leaked=len(wanted) - len(kept),
-        new_labels=tuple(label_order({r.label for r in added} - known_labels)),
+        new_labels=tuple(label_order({row.label for row in rows} - known_labels)),
         removed_labels=options.remove_labels,
         problems=tuple(left_out),
         heard_before=_heard_before(rows, added),
         by_split=Counter(row.split for row in rows),
     )
+
+
+def _check_learnable(rows: Sequence[DataRow]) -> None:
+    trained = {row.label for row in rows if row.split == "train"}
+    for label in label_order(row.label for row in rows):
+        clips = [row for row in rows if row.label == label]
+        if label not in trained or len(clips) < 2:
+            raise TrainingError(
+                f"the label {label!r} would have {len(clips)} clips, too few to learn and to test "
+                f"({clips[0].path.name} from {clips[0].source}); give more of them, or correct it"
+            )
 
 
 def _known_labels(
@@ -202,9 +214,11 @@ def _known_labels(
         known |= set(unknown)
     elif unknown and not options.skip_bad:
         named = ", ".join(map(repr, unknown[:_SHOWN]))
+        first = next(found.clip for found in heard if found.clip.label == unknown[0])
         raise TrainingError(
-            f"labels that the model does not know: {named}. It knows "
-            f"{', '.join(label_order(known))}; mend the rows, or add them with --add-labels"
+            f"labels that the model does not know: {named} (the first: {first.where}). It knows "
+            f"{', '.join(label_order(known))}; mend them, add them with --add-labels, or leave "
+            "them out with --skip-bad"
         )
     if len(known - set(options.remove_labels)) < 2:
         raise TrainingError("fewer than two labels would be left")

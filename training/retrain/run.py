@@ -28,7 +28,7 @@ from training.metrics import Metrics, compute_metrics
 from training.progress import TrainingProgress
 from training.release import version_files
 from training.retrain.gate import Answered, Verdict, answer_both, judge
-from training.retrain.made import made_already, settle
+from training.retrain.made import made_already, reasons_against, settle
 from training.retrain.plan import Options, Plan, hear, make_plan, request_hash
 from training.retrain.report import report_files
 from training.retrain.rows import DataRow, from_csv, to_csv
@@ -65,6 +65,7 @@ class Outcome:
     verdict: Verdict | None = None
     promoted: bool = False
     note: str = ""
+    reasons: tuple[str, ...] = ()  # why the version may not be champion
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def open_base(registry: Registry, name: str) -> Base:
     if DATA not in version.files:
         raise TrainingError(
             f"version {version.number} of {name} was registered without its data, so there is "
-            f"nothing to go on from; `earshot models register {name} RUN --data DATASET` has it"
+            f"nothing to go on from; `earshot models register {name} RUN --data DATASET --promote` "
+            "has it"
         )
     rows = from_csv(registry.read(name, version, DATA), f"version {version.number} of {name}")
     return Base(version, registry.local_copy(name, version, MODEL), rows)
@@ -137,6 +139,7 @@ def retrain(request: Request) -> Outcome:
     Raises:
         EarshotError: it cannot be done; the registry is as it was.
     """
+    request.registry.version(request.name, CHAMPION)  # a mistyped name leaves no folder behind
     work = Work(request.work / request.name)
     with work.locked():
         try:
@@ -160,7 +163,10 @@ def _retrain(request: Request, work: Work) -> Outcome:
     made = made_already(request.registry, request.name, asked, base.version)
     if made is not None:
         settle(request.registry, request.name, made, base.version, promote=request.promote)
-        return Outcome(plan, made, promoted=_is_champion(request, made), note=_SAME_VERSION)
+        return Outcome(
+            plan, made, promoted=_is_champion(request, made), note=_SAME_VERSION,
+            reasons=reasons_against(request.registry, request.name, made),
+        )  # fmt: skip
     rows = hashlib.sha256(to_csv(plan.rows)).hexdigest()
     folder = work.of_recipe(f"{asked}-{base.version.number}-{rows[:16]}")
     stage("prepare")
@@ -182,7 +188,8 @@ def _retrain(request: Request, work: Work) -> Outcome:
         instead_of=base.version.number,
     )  # fmt: skip
     shutil.rmtree(folder)
-    return Outcome(plan, version, verdict, _is_champion(request, version))
+    reasons = tuple(verdict.failures())
+    return Outcome(plan, version, verdict, _is_champion(request, version), reasons=reasons)
 
 
 def _is_champion(request: Request, version: Version) -> bool:
@@ -318,4 +325,4 @@ def _told(outcome: Outcome) -> str:
     if outcome.version is None:
         return outcome.note
     role = "champion" if outcome.promoted else "challenger"
-    return f"version {outcome.version.number} is {role}"
+    return "; ".join([f"version {outcome.version.number} is {role}", *outcome.reasons])

@@ -41,7 +41,8 @@ def test_a_new_sound_is_added_and_a_known_one_is_not() -> None:
 
 
 def test_another_label_for_a_known_sound_corrects_it_where_it_is() -> None:
-    found = plan(heard("a", "no"), heard("c", "no", 3))
+    new = [heard("a", "no"), heard("c", "no", 3)]
+    found = make_plan([*BASE, row("z", "yes")], new, (), Options(), "new.csv")
     assert (found.added, found.corrected) == (0, 2)
     assert [(r.audio, r.label, r.split) for r in found.rows[:3]] == [
         ("a", "no", "train"), ("b", "no", "train"), ("c", "no", "val"),
@@ -81,7 +82,11 @@ def test_what_was_held_back_when_it_was_new_is_known_when_it_comes_again() -> No
 
 
 def test_a_correction_keeps_every_row_of_its_sound_where_it_is() -> None:
-    twice = [*BASE, dataclasses.replace(row("a", "yes", "val"), path=Path("/clips/copy.wav"))]
+    twice = [
+        *BASE,
+        row("z", "yes"),
+        dataclasses.replace(row("a", "yes", "val"), path=Path("/clips/copy.wav")),
+    ]
     found = make_plan(twice, [heard("a", "no")], (), Options(), "new.csv")
     assert [(r.path.name, r.label, r.split) for r in found.rows if r.audio == "a"] == [
         ("a.wav", "no", "train"), ("copy.wav", "no", "val"),
@@ -121,13 +126,16 @@ def test_a_sound_with_two_labels_is_refused_and_left_out_whole() -> None:
 
 def test_an_unknown_label_needs_to_be_asked_for() -> None:
     with pytest.raises(
-        TrainingError, match=r"does not know: 'maybe'\. It knows no, yes; .*--add-l"
+        TrainingError, match=r"know: 'maybe' .the first: line 2.*It knows no, yes; .*--add-l"
     ):
         plan(heard("g", "maybe"))
     found = plan(heard("g", "maybe"), heard("h", "no", 3), skip_bad=True)
     assert [(p.line, p.code) for p in found.problems] == [(2, "unknown_label")]
     assert found.labels == ("no", "yes")
-    assert plan(heard("g", "maybe"), add_labels=True).labels == ("maybe", "no", "yes")
+    two = [heard("g", "maybe"), heard("h", "maybe", 3)]
+    assert plan(*two, add_labels=True).labels == ("maybe", "no", "yes")
+    with pytest.raises(TrainingError, match=r"'maybe' would have 1 clips, too few .*from new\.csv"):
+        plan(heard("a", "maybe"), add_labels=True)  # a correction
 
 
 def test_of_a_new_label_some_clips_are_held_back_unless_it_says_which() -> None:

@@ -21,6 +21,7 @@ from data.errors import EarshotError
 from data.staging import staged_file
 from models.registry.records import now
 
+DEFAULT_FOLDER = Path("artifacts/retrain")
 LOCK, STATUS, _STARTING = "lock", "status.json", "starting"
 
 State = Literal["running", "done", "failed"]

@@ -15,6 +15,7 @@ from models.registry.source import ModelSource, open_source
 from service.auth import ApiKeys
 from service.feedback.audio import DEFAULT_FOLDER
 from service.feedback.place import DEFAULT_URL, OFF
+from service.retrain_work import DEFAULT_FOLDER as RETRAIN_FOLDER
 
 # Of a stream; uvicorn refuses larger ones before they are read.
 MAX_FRAME_BYTES = 1 << 20
@@ -30,7 +31,7 @@ class Settings(BaseSettings):
         description="a file, or NAME, NAME@ALIAS or NAME@NUMBER of the registry"
     )
     registry: str = Field(DEFAULT_ROOT, description="a folder, or a URL that fsspec knows")
-    retrain_dir: Path = Field(Path("artifacts/retrain"), description="work of POST /v1/retrain")
+    retrain_dir: Path = Field(RETRAIN_FOLDER, description="work of POST /v1/retrain")
     device: Device = "cpu"
     reject: bool = Field(False, description="answer `unknown` below the model's threshold")
     max_upload_bytes: int = Field(10_000_000, gt=0)

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from data.labels import LabelsError
 from data.staging import OutputError, staged_file
 from training.clip_map import FOREMOST, ClipMap, View
 from training.map_media import Sound, picture, sounds, voiced
+from training.shown import templates
 
 Colour = Literal["label", "speaker", "split", "error"]
 _GRID = 10_000  # coordinates are whole numbers from 0 to this
@@ -62,22 +62,22 @@ def write_page(found: ClipMap, out: Path, colour: Colour, sound: Sound) -> Writt
     embedded, linked = (sum(s.startswith(kind) for s in heard) for kind in ("data:", "."))
     written = Written(0, embedded, linked, len(heard) - embedded - linked)
     notes = [*found.notes, *filter(None, [written.note()])]
-    environment = Environment(
-        loader=PackageLoader("training"), autoescape=select_autoescape(), trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
     style = (_PARTS / "style.css").read_text("utf-8")
     script = "\n".join((_PARTS / name).read_text("utf-8") for name in ("plot.js", "page.js"))
-    page = environment.get_template("map/page.html").render(
-        name=found.dataset.folder.resolve().name,
-        found=found,
-        speakers=len(set(found.dataset.clips["speaker"]) - {""}),
-        notes=notes,
-        style=Markup(style),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own files
-        policy=_policy(style, script),
-        data=harmless_json(_data(found, colour)),
-        sounds=harmless_json(heard),
+    page = (
+        templates()
+        .get_template("map/page.html")
+        .render(
+            name=found.dataset.folder.resolve().name,
+            found=found,
+            speakers=len(set(found.dataset.clips["speaker"]) - {""}),
+            notes=notes,
+            style=Markup(style),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own files
+            policy=_policy(style, script),
+            data=harmless_json(_data(found, colour)),
+            sounds=harmless_json(heard),
+        )
     )
     with staged_file(out) as staging:
         staging.write_text(page, encoding="utf-8")

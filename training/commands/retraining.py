@@ -13,13 +13,12 @@ from service.cli import EXIT_SOME_FAILED, RegistryOption
 from service.feedback.audio import DEFAULT_FOLDER
 from service.feedback.commands import PlaceOption
 from service.feedback.place import DEFAULT_URL
+from service.retrain_work import DEFAULT_FOLDER as RETRAIN_FOLDER
 from training.commands.options import AudioDirOption, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
     from data.labels import LabelledClips
     from training.retrain.run import Outcome
-
-DEFAULT_WORK = Path("artifacts/retrain")
 
 
 def retrain(
@@ -67,7 +66,7 @@ def retrain(
     registry: RegistryOption = DEFAULT_ROOT,
     work: Annotated[
         Path, typer.Option(envvar="EARSHOT_RETRAIN_DIR", help="Folder of what is not finished.")
-    ] = DEFAULT_WORK,
+    ] = RETRAIN_FOLDER,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:

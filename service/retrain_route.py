@@ -32,6 +32,13 @@ _STARTING_SECONDS = 60.0
 _EARSHOT = (sys.executable, "-c", "from service.cli import main; main()")
 
 
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorAnswer, "description": "feedback is off"},
+    409: {"model": ErrorAnswer, "description": "no champion is followed, or one is going on"},
+    501: {"model": ErrorAnswer, "description": "training is not installed here"},
+}
+
+
 class RetrainRequest(BaseModel):
     """What the retraining may do; the defaults are those of ``earshot retrain``."""
 
@@ -63,7 +70,7 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
         "/v1/retrain",
         summary="Retrain with the feedback",
         status_code=202,
-        responses=answers_of(RetrainAnswer, ErrorAnswer),
+        responses=answers_of(RetrainAnswer, ErrorAnswer, status=202) | _REFUSED,
     )
     async def start(request: Request, wanted: RetrainRequest | None = None) -> dict[str, Any]:
         # A form that another site's page sends here needs no permission; JSON does.
@@ -80,7 +87,7 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/retrain",
         summary="How far the retraining is",
-        responses=answers_of(RetrainAnswer, ErrorAnswer),
+        responses=answers_of(RetrainAnswer, ErrorAnswer) | _REFUSED,
     )
     async def look(request: Request) -> dict[str, Any]:
         service.keys.check(request.headers, "admin")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from models.registry.registry import DEFAULT_ROOT
+from models.registry.catalogue import DEFAULT_ROOT
 from models.registry.source import FileSource, ModelSource, open_source
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "digits.onnx"

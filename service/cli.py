@@ -16,7 +16,7 @@ import typer
 
 from data.errors import EarshotError
 from models.device import Device
-from models.registry.registry import DEFAULT_ROOT
+from models.registry.catalogue import DEFAULT_ROOT
 from service.feedback.commands import feedback_commands
 
 if TYPE_CHECKING:

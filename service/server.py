@@ -19,7 +19,7 @@ from uvicorn.supervisors import Multiprocess
 from data.errors import EarshotError
 from models.bundle import open_bundle
 from models.device import Device
-from models.registry.registry import DEFAULT_ROOT
+from models.registry.catalogue import DEFAULT_ROOT
 from models.released import SHIPPED_MODEL, find_model
 from service.feedback.start import check_place
 from service.metrics import MULTIPROCESS_FOLDER

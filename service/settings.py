@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from data.audio import AudioLimits
 from models.device import Device
-from models.registry.registry import DEFAULT_ROOT
+from models.registry.catalogue import DEFAULT_ROOT
 from models.registry.source import ModelSource, open_source
 from service.auth import ApiKeys
 from service.feedback.audio import DEFAULT_FOLDER

@@ -1,13 +1,18 @@
 """What tests of every part share: sound written to files, and the real recordings."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Only tests of feedback keep any, each in a place of its own.
 os.environ.setdefault("EARSHOT_FEEDBACK_URL", "off")
@@ -27,6 +32,18 @@ def write_wav(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A chromium; a module at a time, since its loop would be in the way of others."""
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 from models.metadata import ModelError
+from models.registry.catalogue import is_name
 from models.registry.errors import RegistryError
 from models.registry.records import CHAMPION, MODEL
-from models.registry.registry import Registry, is_name
+from models.registry.registry import Registry
 
 
 @dataclass(frozen=True)

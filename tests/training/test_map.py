@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from typer.testing import CliRunner, Result
 
 from data.dataset import Dataset, open_dataset
@@ -238,14 +238,6 @@ def test_a_model_that_hears_other_clips_says_what_to_prepare(home: Path, tmp_pat
 
 
 # --- in a browser ---
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from models.registry.registry import DEFAULT_ROOT
+from models.registry.catalogue import DEFAULT_ROOT
 from service.cli import EXIT_SOME_FAILED, RegistryOption
 from training.commands.options import AudioDirOption, JsonOption, LabelsArgument
 

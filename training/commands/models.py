@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from data.errors import EarshotError
+from models.registry.catalogue import DEFAULT_ROOT
 from models.registry.records import CHALLENGER
-from models.registry.registry import DEFAULT_ROOT, Registry
+from models.registry.registry import Registry
 from service.cli import EXIT_SOME_FAILED, RegistryOption
 from training.commands.options import JsonOption
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data.errors import EarshotError
-from models.registry.registry import DEFAULT_ROOT
+from models.registry.catalogue import DEFAULT_ROOT
 from service.cli import EXIT_SOME_FAILED, RegistryOption
 from service.feedback.audio import DEFAULT_FOLDER
 from service.feedback.commands import PlaceOption

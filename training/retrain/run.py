@@ -153,7 +153,10 @@ def retrain(request: Request) -> Outcome:
 
 
 def _retrain(request: Request, work: Work) -> Outcome:
-    stage = _Stages(request, work)
+    def stage(name: str) -> None:
+        work.tell(name)
+        request.on_stage(name)
+
     stage("plan")
     base, plan, asked = plan_retraining(request)
     if plan is None:
@@ -194,17 +197,6 @@ def _retrain(request: Request, work: Work) -> Outcome:
 
 def _is_champion(request: Request, version: Version) -> bool:
     return request.registry.aliases(request.name).champion == version.number
-
-
-class _Stages:
-    """Tells of each stage as it begins."""
-
-    def __init__(self, request: Request, work: Work) -> None:
-        self._request, self._work = request, work
-
-    def __call__(self, stage: str) -> None:
-        self._work.tell(stage)
-        self._request.on_stage(stage)
 
 
 def _prepared(folder: Path, plan: Plan, base: Base) -> Dataset:

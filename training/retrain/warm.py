@@ -12,6 +12,9 @@ from models.zoo import build
 from training.checkpoint import Checkpoint
 from training.config import TrainConfig
 
+# Tried on one speaker of FSDD with a hundred new clips: a third of the rate brought 97 % on that
+# voice, half 100 % without a loss on the others, all of it lost two of 250 of their clips; half the
+# epochs in new clips in place of three tenths changed nothing.
 # New clips make up at least this share of what an epoch reads; the rest is replay of the base.
 NEW_SHARE = 0.3
 _MOST_REPEATS = 20

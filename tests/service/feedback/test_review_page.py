@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.fixtures.server import Running, running
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
@@ -40,14 +40,6 @@ def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
                 )  # fmt: skip
                 assert answer.status_code == 201
         yield started
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ from tests.fixtures.server import EARSHOT
 from tests.fixtures.sounds import RATE_HZ, one_torch_thread, tone
 from training.config import TrainingError
 from training.release import register
-from training.retrain.plan import Options
-from training.retrain.run import Outcome, Request, retrain
+from training.retrain.plan import Options, Plan
+from training.retrain.rows import DataRow, from_csv, to_csv
+from training.retrain.run import Outcome, Request, plan_retraining, retrain
 
 NewClips = Callable[..., Path]
 Run = Callable[..., Outcome]
@@ -168,6 +169,38 @@ def test_a_changed_file_of_the_base_is_noticed(
     )
     with pytest.raises(TrainingError, match=f"not as they were .*{path.name}"):
         retrain(request)
+
+
+def test_recordings_of_feedback_that_are_gone_are_left_out_but_no_label_with_them(
+    champion: Path, new_clips: NewClips, tmp_path: Path
+) -> None:
+    kept = Registry(str(champion / "registry"))
+    version = kept.version("tones")
+    files = {name: kept.read("tones", version, name) for name in version.files}
+    rows = from_csv(files["data.csv"], "here")
+    trained = [row for row in rows if row.label == "low"]
+    labelled = read_labels(new_clips({"mid": 700.0}, 2))
+
+    def planned(name: str, gone: list[DataRow], **options: object) -> Plan | None:
+        lost = [
+            replace(row, path=tmp_path / "gone.wav", source="feedback") if row in gone else row
+            for row in rows
+        ]
+        registry = Registry(str(tmp_path / name))
+        registry.register("tones", {**files, "data.csv": to_csv(lost)})
+        wanted = Options(**options)  # type: ignore[arg-type]
+        return plan_retraining(
+            Request(registry, "tones", labelled, "new.csv", wanted, tmp_path / "work")
+        )[1]
+
+    some = planned("some", [row for row in trained if row.split == "train"][:2])
+    assert some is not None
+    assert (some.forgotten, some.added, len(some.rows)) == (2, 2, len(rows))
+    with pytest.raises(TrainingError, match="no recording of 'low' is kept any more"):
+        planned("all", trained)
+    without = planned("wanted", trained, remove_labels=("low",))
+    assert without is not None
+    assert without.labels == ("high", "mid")
 
 
 def test_a_version_without_its_run_or_its_data_says_what_is_missing(

@@ -4,7 +4,7 @@ import dataclasses
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -14,16 +14,18 @@ from models.pipeline import NormalisedNetwork
 from models.zoo import build
 from training.calibration import Calibration
 from training.config import TrainConfig, TrainingError
+from training.monitor import LayerHealth
 
 LAST, BEST = "last.pt", "best.pt"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
 class EpochRecord:
     """One row of the learning curves; losses as ``training.objectives`` has them.
 
-    Accuracies are fractions, and None of a network that names no labels.
+    Accuracies are fractions, and None of a network that names no labels. ``learning_rate`` is that
+    of the last step, ``layers`` what ``training.monitor`` found after it.
     """
 
     epoch: int
@@ -32,6 +34,13 @@ class EpochRecord:
     val_loss: float
     val_accuracy: float | None
     seconds: float
+    learning_rate: float
+    layers: tuple[LayerHealth, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        layers = tuple(LayerHealth(**layer) for layer in values["layers"])
+        return cls(**{**values, "layers": layers})
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             weights=values["weights"],
             learning=values["learning"],
             optimizer=values["optimizer"],
-            history=tuple(EpochRecord(**record) for record in values["history"]),
+            history=tuple(EpochRecord.from_dict(record) for record in values["history"]),
             calibration=values["calibration"] and Calibration(**values["calibration"]),
         )
     except (

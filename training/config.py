@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from data.errors import EarshotError
 from data.features import FEATURE_KINDS, FeatureKind
@@ -16,7 +16,32 @@ class TrainingError(EarshotError):
 
 # Seeds of epochs are multiples of it and must fit into 63 bits.
 MAX_SEED = 2**32 - 1
-Schedule = Literal["constant", "one-cycle"]
+Optimizer = Literal[
+    "sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "lbfgs"
+]
+Schedule = Literal["constant", "step", "cosine", "one-cycle", "plateau"]
+Loss = Literal["cross-entropy", "focal", "bce"]
+Balance = Literal["none", "weights", "sampling"]
+Precision = Literal["float32", "bfloat16"]
+# What the number of epochs decides the rates of.
+_SET_TO_LENGTH = ("cosine", "one-cycle")
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "features": FEATURE_KINDS,
+    "optimizer": get_args(Optimizer),
+    "schedule": get_args(Schedule),
+    "loss": get_args(Loss),
+    "balance": get_args(Balance),
+    "precision": get_args(Precision),
+}
+_ABOVE_ZERO = (
+    "epochs", "batch_size", "repeats", "learning_rate", "patience", "max_gradient_norm",
+    "schedule_epochs", "schedule_factor", "shards",
+)  # fmt: skip
+_SHARES = (
+    "mixup", "noise_only", "label_smoothing", "averaging", "momentum", "l1", "weight_decay",
+    "schedule_factor",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,12 +58,29 @@ class TrainConfig:
                        that is replaced by background alone, which has none either (outlier
                        exposure, arXiv:1812.04606)
     mixup              chance that a clip is mixed with another (arXiv:1710.09412)
-    schedule           ``one-cycle``: up to ``learning_rate`` over 15 % of the steps, then down by a
-                       cosine (arXiv:1708.07120)
-    weight_decay       decoupled, as in AdamW (arXiv:1711.05101)
+    optimizer          see ``training.optimizers``
+    momentum           of the optimizers ``momentum`` and ``nesterov``
+    schedule           see ``training.schedules``
+    schedule_epochs    ``step``: how often the rate falls; ``plateau``: after how many epochs
+                       without a lower validation loss
+    schedule_factor    by what it is multiplied then
+    l1                 times the sum of the weights' sizes, added to the loss
+    weight_decay       decoupled with ``adamw`` (arXiv:1711.05101); with the others L2: times half
+                       the sum of the weights' squares, added to the loss
+    loss               ``cross-entropy``; ``focal``, in which clips count less the surer they are
+                       right (arXiv:1708.02002); ``bce``: binary cross-entropy of each label by
+                       itself, for clips that have several
+    focal_gamma        how much less
+    balance            of labels of unlike size: ``weights`` counts clips of rare ones more in the
+                       loss, ``sampling`` reads them more often
     label_smoothing    share of the target that is spread over all labels
     averaging          decay a step of the average of weights that is measured and released; 0: none
     max_gradient_norm  longer gradients are shortened to this; infinite: never
+    precision          of the network's products; weights, front end and losses are float32
+    compile            let ``torch.compile`` fuse the network; pays where a run takes minutes
+    shards             parts that a batch is cut into, each with its own random numbers and batch
+                       statistics: whoever computes them, so many processes or one, the result is
+                       the same
 
     Raises:
         TrainingError: a value that cannot be trained with.
@@ -55,34 +97,43 @@ class TrainConfig:
     augment: bool = False
     noise_only: float = 0.0
     mixup: float = 0.0
+    optimizer: Optimizer = "adam"
+    momentum: float = 0.9
     schedule: Schedule = "constant"
+    schedule_epochs: int = 10
+    schedule_factor: float = 0.5
+    l1: float = 0.0
     weight_decay: float = 0.0
+    loss: Loss = "cross-entropy"
+    focal_gamma: float = 2.0
+    balance: Balance = "none"
     label_smoothing: float = 0.0
     averaging: float = 0.0
     max_gradient_norm: float = math.inf
+    precision: Precision = "float32"
+    compile: bool = False
+    shards: int = 1
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         entry(self.model)
-        if self.features not in FEATURE_KINDS:
-            raise TrainingError(
-                f"features are {' or '.join(FEATURE_KINDS)}, found {self.features!r}"
-            )
-        for name in (
-            "epochs",
-            "batch_size",
-            "repeats",
-            "learning_rate",
-            "patience",
-            "max_gradient_norm",
-        ):
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise TrainingError(
+                    f"{name} is one of {', '.join(choices)}, found {getattr(self, name)!r}"
+                )
+        for name in _ABOVE_ZERO:
             if not getattr(self, name) > 0:
                 raise TrainingError(f"{name} must be above 0, found {getattr(self, name)}")
-        if not 0 <= self.seed <= MAX_SEED:
-            raise TrainingError(f"seed must be from 0 to {MAX_SEED}, found {self.seed}")
-        for name in ("mixup", "noise_only", "label_smoothing", "averaging", "weight_decay"):
+        for name in _SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise TrainingError(f"seed must be from 0 to {MAX_SEED}, found {self.seed}")
+        if self.shards > self.batch_size:
+            raise TrainingError(
+                f"a batch of {self.batch_size} clips cannot be cut into {self.shards} shards"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -90,10 +141,10 @@ class TrainConfig:
     def differences(self, other: "TrainConfig") -> list[str]:
         """What differs from another run, but for the number of epochs, which may be raised.
 
-        Under the one-cycle schedule the epochs decide the rates, so there they count too.
+        Where the schedule goes by their number it decides the rates, so there they count too.
         """
         mine, theirs = self.to_dict(), other.to_dict()
-        free = "epochs" if self.schedule == "constant" else ""
+        free = "" if self.schedule in _SET_TO_LENGTH else "epochs"
         return [
             f"{name} {theirs[name]!r} -> {mine[name]!r}"
             for name in mine
@@ -104,8 +155,8 @@ class TrainConfig:
 _CLASSIC = TrainConfig()
 _ROBUST = TrainConfig(
     features="log_mel", epochs=40, patience=40, learning_rate=2e-3, augment=True,
-    schedule="one-cycle", weight_decay=0.02, label_smoothing=0.05, averaging=0.998,
-    max_gradient_norm=5.0, noise_only=0.02,
+    optimizer="adamw", schedule="one-cycle", weight_decay=0.02, label_smoothing=0.05,
+    averaging=0.998, max_gradient_norm=5.0, noise_only=0.02,
 )  # fmt: skip
 # Epochs: after how many three thousand clips no longer improve it, within five minutes on two cores
 # for the classic networks.

@@ -109,8 +109,9 @@ def fit(
                 f"(now {config.learning_rate:g}). {run} keeps what was learnt before"
             )
         record = EpochRecord(
-            epoch, loss, accuracy, val_loss, val_accuracy, time.perf_counter() - began
-        )
+            epoch, loss, accuracy, val_loss, val_accuracy, time.perf_counter() - began,
+            learner.optimizer.param_groups[0]["lr"],
+        )  # fmt: skip
         checkpoint = learner.checkpoint(checkpoint, record)
         if checkpoint.best is record:
             calibration = objective.calibrate(learner.released, val_as_trained)

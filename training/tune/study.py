@@ -18,7 +18,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from training.tune.space import TuneError
 
@@ -30,6 +30,9 @@ _SETTING, _HOST, _LOCK, _HEARD = "setting", "host", "lock", "heard"
 _SILENT_SECONDS = 3600.0
 # How long a process waits for another that writes; SQLite knows one writer at a time.
 _BUSY_SECONDS = 60
+# Two processes make the tables of a new study at once: one fails, and finds them a moment later.
+_MADE_TWICE = ("already exists", "unique constraint", "duplicate key")
+_ATTEMPTS, _PAUSE_SECONDS = 5, 0.5
 INTERRUPTED = "interrupted"
 # What Optuna says to a second verdict on a trial.
 _TOLD_BEFORE = (optuna.exceptions.UpdateFinishedTrialError, ValueError)
@@ -43,10 +46,7 @@ def open_study(place: str | Path, name: str, setting: dict[str, Any], loss: bool
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with clear_errors(place):
-        study = optuna.create_study(
-            storage=_storage(place), study_name=name, load_if_exists=True,
-            direction="minimize" if loss else "maximize",
-        )  # fmt: skip
+        study = _study(place, name, loss)
         text = json.dumps(setting, sort_keys=True)
         found = study.user_attrs.get(_SETTING)
         if found is None:
@@ -58,6 +58,20 @@ def open_study(place: str | Path, name: str, setting: dict[str, Any], loss: bool
                 "go on with the same one, or give another --out or --name"
             )
     return study
+
+
+def _study(place: str | Path, name: str, loss: bool) -> optuna.Study:
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            return optuna.create_study(
+                storage=_storage(place), study_name=name, load_if_exists=True,
+                direction="minimize" if loss else "maximize",
+            )  # fmt: skip
+        except (DBAPIError, optuna.exceptions.StorageInternalError) as error:
+            if not left or not any(words in str(error).lower() for words in _MADE_TWICE):
+                raise
+            time.sleep(_PAUSE_SECONDS)
+    raise AssertionError("the last attempt raises")
 
 
 def _storage(place: str | Path) -> RDBStorage:

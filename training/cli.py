@@ -13,6 +13,7 @@ from training.commands.measure import evaluate, report
 from training.commands.models import models_app
 from training.commands.retraining import retrain
 from training.commands.runs import compare, crossval, export, train
+from training.commands.tune import tune
 
 _COMMANDS = (
     check,
@@ -21,6 +22,7 @@ _COMMANDS = (
     train,
     crossval,
     compare,
+    tune,
     export,
     evaluate,
     report,

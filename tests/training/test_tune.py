@@ -1,0 +1,323 @@
+"""A search draws within its space, judges by voices apart, and survives what happens to it."""
+
+import contextlib
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+from typer.testing import CliRunner, Result
+
+from data.dataset import Dataset
+from data.errors import EarshotError
+from service.cli import build_app
+from training.checkpoint import BEST, EpochRecord, load_checkpoint
+from training.config import TrainConfig, TrainingError, default_config
+from training.progress import TrainingProgress
+from training.tune.report import gather, train_command
+from training.tune.search import Search, best_trial, folder_of, search
+from training.tune.space import Choices, Range, TuneError, chosen_space, default_space, settled
+from training.tune.study import FILE, NAME, at_work, fail_stale, finished, open_study
+from training.tune.voices_apart import voices_apart
+
+QUICK = replace(default_config("cnn"), epochs=1, features="log_mel")
+
+
+def _search(dataset: Dataset, out: Path, *vary: str, epochs: int = 1) -> Search:
+    space, base = chosen_space(replace(QUICK, epochs=epochs), vary, ["optimizer=adam"])
+    return Search(voices_apart(dataset)[0], out, base, space, pruner="none", device="cpu")
+
+
+# --- the space ---
+
+
+def test_what_is_asked_for_takes_the_place_of_the_default() -> None:
+    vary = ["learning_rate=1e-3:1e-1:log", "dropout=0.1,0.4", "mixup=0:0.5", "batch-size=8:64"]
+    space, base = chosen_space(QUICK, vary, ["optimizer=adamw", "patience=3"])
+    assert space.varied["learning_rate"] == Range(1e-3, 1e-1, log=True)
+    assert space.varied["dropout"] == Choices((0.1, 0.4))
+    assert space.varied["batch_size"] == Range(8, 64, whole=True)
+    assert "optimizer" not in space.varied
+    assert (base.optimizer, base.patience) == ("adamw", 3)
+    assert set(space.varied) == set(default_space("cnn").varied) - {"optimizer"} | {"mixup"}
+
+
+@pytest.mark.parametrize("model", ["cnn", "crnn", "bcresnet", "tcresnet"])
+def test_every_default_space_can_be_trained_with(model: str) -> None:
+    """Both ends of every range, and random draws."""
+    space, base = chosen_space(default_config(model), [], [])
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    for _ in range(20):
+        config = settled(base, space.draw(study.ask()))
+        assert 1e-4 <= config.learning_rate <= 1e-2
+        assert {"dropout"} <= set(config.options)
+
+
+@pytest.mark.parametrize(
+    ("vary", "fix", "words"),
+    [
+        (["droput=0:1"], [], r"no setting is called 'droput'; there are .*dropout.*learning_rate"),
+        (["channels=1:2"], [], "no setting is called 'channels'"),
+        (["dropout"], [], "NAME=LOW:HIGH"),
+        (["dropout=0:1:lag"], [], "LOW:HIGH:log"),
+        (["dropout=1:0"], [], "low end and a high end"),
+        (["dropout=nan:1"], [], "low end and a high end"),
+        (["learning_rate=0:1:log"], [], "no logarithm at 0"),
+        (["optimizer=adam:sgd"], [], "a,b,c"),
+        (["optimizer=adam,adan"], [], "sgd or momentum"),
+        (["batch_size=1.5:2"], [], "a whole number"),
+        (["batch_size=0:8"], [], "above 0"),
+        (["dropout=0,1", "dropout=0:1"], [], "twice"),
+        (["dropout=0,1"], ["dropout=0"], "both varied and fixed"),
+        ([], ["epochs=3"], "--epochs"),
+        ([], ["augment=perhaps"], "true or false"),
+        (["width=1:2"], [], "no setting is called 'width'"),
+    ],
+)
+def test_a_space_that_makes_no_sense_is_refused(
+    vary: list[str], fix: list[str], words: str
+) -> None:
+    with pytest.raises(EarshotError, match=words):
+        chosen_space(QUICK, vary, fix)
+
+
+def test_an_option_that_the_network_refuses_is_found_before_the_first_trial() -> None:
+    with pytest.raises(EarshotError, match="bcresnet's width is from"):
+        chosen_space(default_config("bcresnet"), ["width=0.1:1"], [])
+
+
+# --- whom it is judged by ---
+
+
+def test_no_validation_voice_is_trained_on_and_no_test_clip_is_in_reach(tones: Dataset) -> None:
+    view, note = voices_apart(tones)
+    part = view.clips.groupby("split")["speaker"].agg(set)
+    assert part["val"]
+    assert part["val"].isdisjoint(part["train"])
+    assert len(view.rows("test")) == 0
+    test = tones.rows("test")
+    assert not set(view.clips["split"].iloc[test]) & {"train", "val"}
+    assert len(view.rows("train")) + len(view.rows("val")) + len(test) == len(tones.clips)
+    assert view.content_hash != tones.content_hash
+    assert "who are not trained on" in note
+
+
+def test_validation_voices_that_are_apart_already_are_kept(tones: Dataset) -> None:
+    split = np.where(tones.clips["speaker"] == "speaker2", "val", "train")
+    view, note = voices_apart(replace(tones, clips=tones.clips.assign(split=split)))
+    assert view.clips["split"].tolist() == split.tolist()
+    assert "speaker2 of the dataset's validation part" in note
+
+
+@pytest.mark.parametrize(("speaker", "words"), [("", "names no speaker"), ("ann", "of 'ann'")])
+def test_without_other_voices_its_own_validation_part_is_taken(
+    tones: Dataset, speaker: str, words: str
+) -> None:
+    view, note = voices_apart(replace(tones, clips=tones.clips.assign(speaker=speaker)))
+    assert view.rows("val").tolist() == tones.rows("val").tolist()
+    assert len(view.rows("test")) == 0
+    assert words in note
+
+
+def test_labels_that_one_voice_alone_speaks_leave_the_validation_part_as_it_is(
+    tones: Dataset,
+) -> None:
+    view, note = voices_apart(replace(tones, clips=tones.clips.assign(speaker=tones.clips.label)))
+    assert view.rows("val").tolist() == tones.rows("val").tolist()
+    assert "no speakers can be kept apart" in note
+
+
+# --- the search ---
+
+
+def test_a_search_that_goes_on_is_the_search_that_was_not_ended(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    whole = search(_search(tones, tmp_path / "whole"), 3)
+    search(_search(tones, tmp_path / "cut"), 1)
+    cut = search(_search(tones, tmp_path / "cut"), 3)
+    assert [(t.params, t.value) for t in cut.trials] == [(t.params, t.value) for t in whole.trials]
+    assert len({trial.params["learning_rate"] for trial in whole.trials}) == 3
+
+
+def test_the_best_trial_is_its_checkpoint_and_the_only_one_kept(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    asked = _search(tones, tmp_path, epochs=2)
+    study = search(asked, 3)
+    best = best_trial(study)
+    assert best is not None
+    assert best.value == max(trial.value or 0 for trial in study.trials)
+    assert [folder.name for folder in (tmp_path / "trials").iterdir()] == [f"{best.number:03d}"]
+    checkpoint = load_checkpoint(folder_of(tmp_path, best.number) / BEST)
+    assert checkpoint.best.val_accuracy == best.value
+    found = gather(asked, study, "", tmp_path)
+    assert found.config == checkpoint.config
+
+
+def test_a_trial_that_diverges_is_recorded_and_the_search_goes_on(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    study = search(_search(tones, tmp_path, "learning_rate=1e-3,1e30"), 4)
+    failed = [trial for trial in study.trials if trial.state == TrialState.FAIL]
+    assert {trial.params["learning_rate"] for trial in failed} == {1e30}
+    assert all("the loss of epoch 1" in trial.user_attrs["reason"] for trial in failed)
+    assert best_trial(study) is not None
+
+
+def test_a_search_in_which_all_fails_says_why(tones: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TuneError, match="all of 2 trials failed; the last: the loss of epoch 1"):
+        search(_search(tones, tmp_path, "learning_rate=1e30,1e31"), 2)
+
+
+def test_what_is_worse_than_the_median_is_ended_early(tones: Dataset, tmp_path: Path) -> None:
+    asked = replace(_search(tones, tmp_path, epochs=9), pruner="median")
+    study = open_study(tmp_path / FILE, NAME, asked.setting(), loss=False)
+    perfect = dict.fromkeys(range(1, 10), 1.1)
+    attributes = {"val_loss": 0.0, "epochs": 9, "seconds": 1.0}
+    for _ in range(5):
+        study.add_trial(create_trial(value=1.1, intermediate_values=perfect, user_attrs=attributes))
+    last = search(asked, 6).trials[-1]
+    assert last.state == TrialState.PRUNED
+    assert last.user_attrs["epochs"] == 4  # the first after the warm-up
+    assert last.user_attrs["reason"] == "pruned after epoch 4"
+    assert not folder_of(tmp_path, last.number).exists()
+
+
+def test_trials_of_another_setting_are_not_mixed_in(tones: Dataset, tmp_path: Path) -> None:
+    search(_search(tones, tmp_path), 1)
+    with pytest.raises(TuneError, match="fixed epochs 1 -> 2"):
+        search(_search(tones, tmp_path, epochs=2), 2)
+    with pytest.raises(TuneError, match=r"space dropout 0:0\.5 -> 0:0\.1"):
+        search(_search(tones, tmp_path, "dropout=0:0.1"), 2)
+    other = replace(_search(tones, tmp_path), name="other", objective="loss")
+    assert len(search(other, 1).trials) == 1
+
+
+def test_an_interrupted_trial_is_made_again(tones: Dataset, tmp_path: Path) -> None:
+    def stop(record: EpochRecord) -> None:
+        raise KeyboardInterrupt
+
+    asked = _search(tones, tmp_path)
+    stopping = TrainingProgress(on_epoch=stop)
+    with pytest.raises(KeyboardInterrupt):
+        search(replace(asked, on_trial=lambda n, wanted: contextlib.nullcontext(stopping)), 2)
+    study = search(asked, 2)
+    assert [t.state for t in study.trials] == [
+        TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE,
+    ]  # fmt: skip
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from training.tune.study import at_work, open_study
+study = open_study(Path(sys.argv[1]), "earshot", {}, loss=False)
+with at_work(study.ask(), Path(sys.argv[2])):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_process_leaves_a_trial_that_is_found_and_a_living_one_does_not(
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / FILE
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, place, tmp_path / "0"], check=False,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert done.returncode < 0
+    study = open_study(place, NAME, {}, loss=False)
+    with at_work(study.ask(), tmp_path / "1"):
+        assert fail_stale(study) == [0]
+        assert fail_stale(study) == []
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.RUNNING]
+    assert finished(study) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", "the URL of the study cannot be read"),
+        ("postgresql://me:secret@127.0.0.1:1/x", r"me:\*\*\*@127.0.0.1:1/x cannot be used"),
+        ("sqlite:////proc/no/study.db", "cannot be used: unable to open"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_named_without_its_password(url: str, words: str) -> None:
+    with pytest.raises(TuneError, match=words) as caught:
+        open_study(url, NAME, {}, loss=False)
+    assert "secret" not in str(caught.value)
+
+
+# --- the command ---
+
+
+Tune = Callable[..., Result]
+
+
+@pytest.fixture
+def tune(tones: Dataset, tmp_path: Path) -> Tune:
+    def run(*arguments: str) -> Result:
+        words = ["tune", str(tones.folder), "--out", str(tmp_path / "t"), *arguments]
+        return CliRunner().invoke(build_app(), words)
+
+    return run
+
+
+def test_the_command_leaves_tables_picture_and_a_line_to_run(tune: Tune, tmp_path: Path) -> None:
+    done = tune("--trials", "4", "--epochs", "1", "--json", "--vary", "dropout=0,0.3", "--retrain")
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout)
+    out = tmp_path / "t"
+    assert printed == json.loads((out / "best.json").read_text())
+    with (out / "trials.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == sum(printed["trials"].values()) == 4
+    best = max(rows, key=lambda row: (float(row["value"] or -1), -float(row["val_loss"])))
+    assert int(best["number"]) == printed["best"]["number"]
+    assert float(best["learning_rate"]) == printed["config"]["learning_rate"]
+    assert (out / "tune.png").read_bytes().startswith(b"\x89PNG")
+    assert "4 of 4: trial 3" in done.stderr
+    assert load_checkpoint(out / "run" / BEST).config == TrainConfig(**printed["config"])
+    again = tune("--trials", "4", "--epochs", "1", "--vary", "dropout=0,0.3")
+    assert "4 trials: " in again.stdout
+    assert "trial 3" not in again.stderr
+
+
+def test_the_line_to_run_says_all_that_is_not_the_default() -> None:
+    config = replace(
+        default_config("crnn"), learning_rate=2.5e-3, augment=True, seed=7,
+        options={"recurrent": "lstm", "dropout": 0.1},
+    )  # fmt: skip
+    assert train_command(config, Path("my data"), Path("run")) == (
+        "earshot train 'my data' --out run --model crnn --learning-rate 0.0025 --seed 7 --augment "
+        "--recurrent lstm --dropout 0.1"
+    )
+
+
+def test_a_network_that_names_no_labels_and_a_missing_device_are_refused(
+    tune: Tune, tones: Dataset, tmp_path: Path
+) -> None:
+    assert "names no labels" in str(tune("--model", "autoencoder").exception)
+    import torch
+
+    if not torch.cuda.is_available():
+        with pytest.raises(TrainingError, match="CUDA was asked for"):
+            search(replace(_search(tones, tmp_path), device="cuda"), 1)
+    assert not (tmp_path / FILE).exists()
+
+
+def test_without_optuna_the_install_command_is_named(
+    tune: Tune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("training.tune.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert "pip install 'earshot[train,tune]'" in str(tune("--trials", "1").exception)

@@ -64,14 +64,23 @@ def build(name: str, bins: int, frames: int, n_labels: int, options: Mapping[str
     Raises:
         EarshotError: an unknown network, an option that it does not have, or features too small.
     """
+    return entry(name).network(bins, frames, n_labels, check_options(name, options))
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> Any:
+    """The options of a network as its own dataclass has them.
+
+    Raises:
+        EarshotError: an unknown network, an option that it does not have, or a value that it
+            cannot have.
+    """
     found = entry(name)
     known = {field.name for field in dataclasses.fields(found.config)}
     unknown = sorted(set(options) - known)
     if unknown:
-        raise EarshotError(
-            f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}"
-        )
-    return found.network(bins, frames, n_labels, found.config(**options))
+        has = ", ".join(sorted(known)) or "none"
+        raise EarshotError(f"{name} has no option {', '.join(unknown)}; it has {has}")
+    return found.config(**options)
 
 
 def parameter_count(network: Network) -> int:

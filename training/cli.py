@@ -12,7 +12,8 @@ from training.commands.labels import labels
 from training.commands.measure import evaluate, report
 from training.commands.models import models_app
 from training.commands.retraining import retrain
-from training.commands.runs import compare, crossval, export, train
+from training.commands.runs import compare, crossval, export
+from training.commands.train import train
 from training.commands.tune import tune
 
 _COMMANDS = (

@@ -37,7 +37,6 @@ from training.checkpoint_store import CheckpointStore
 from training.company import ALONE, Company
 from training.config import TrainConfig, TrainingError
 from training.learner import DivergedError, Epoch, Learner
-from training.monitor import warnings_of
 from training.objectives import objective_of
 from training.team import Team, joined
 
@@ -132,7 +131,6 @@ def fit(
         )
         objective = objective_of(config.model)
         learner = Learner.at(checkpoint, train, place, team)
-        warned: set[str] = set()
         while not _finished(checkpoint):
             began = time.perf_counter()
             learner, epoch = _train_epoch(learner, checkpoint, state)
@@ -148,7 +146,6 @@ def fit(
             if team.is_first:
                 state.store.save(LAST, checkpoint)
             on_epoch(record)
-            _warn(epoch, warned, on_note)
         team.wait(place)
     best = replace(load_checkpoint(run / BEST), history=checkpoint.history)
     return FitResult(rebuild_network(best), best, str(place), resumed_after)
@@ -191,15 +188,6 @@ def _in_smaller_parts(config: TrainConfig, team: Team, error: Exception) -> Trai
 def _at_once(config: TrainConfig) -> int:
     """Clips on the device at a time."""
     return -(-config.batch_size // config.shards)
-
-
-def _warn(epoch: Epoch, warned: set[str], on_note: Callable[[str], None]) -> None:
-    """Say what is wrong with the layers, of each kind once."""
-    for warning in warnings_of(epoch.layers):
-        kind = warning.partition(":")[0].lstrip("0123456789 %")
-        if kind not in warned:
-            warned.add(kind)
-            on_note(warning)
 
 
 def _check(dataset: Dataset, config: TrainConfig, device: torch.device) -> None:

@@ -16,10 +16,14 @@ if TYPE_CHECKING:  # torch, which the commands that only show a bar do without
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Who hears of a run as it goes: (epoch, batches done, batches in all), and finished epochs."""
+    """Who hears of a run as it goes.
+
+    (epoch, batches done, batches in all), finished epochs, and what a person should know.
+    """
 
     on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None
     on_epoch: "Callable[[EpochRecord], None]" = lambda record: None
+    on_note: Callable[[str], None] = lambda note: None
 
 
 def describe(record: "EpochRecord", epochs: int) -> str:

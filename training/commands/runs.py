@@ -1,93 +1,13 @@
-"""Commands that train: train, crossval, compare, export."""
+"""Commands around training: crossval, compare, export."""
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
 from data.errors import EarshotError
 from training.commands.options import DeviceOption, ExtraOption, JsonOption, OthersOption
-
-
-def train(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
-    out: Annotated[Path, typer.Option(help="Run folder to write.")],
-    model: Annotated[
-        str | None,
-        typer.Option(help="cnn, crnn, bcresnet, tcresnet or autoencoder. (default: cnn)"),
-    ] = None,
-    features: Annotated[
-        Literal["mfcc", "log_mel"] | None,
-        typer.Option(help="What the network sees. (default: what suits it best)"),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            help="Epochs at most. (default: cnn 150, crnn 30, autoencoder 20, the others 40)"
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Clips a step. (default: autoencoder 32, the others 64)")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Of Adam, at its peak. (default: what suits the network)")
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(help="Epochs without improvement to stop after. (default: what suits it)"),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of weights, order and dropout. (default: 42)")
-    ] = None,
-    recurrent: Annotated[
-        Literal["gru", "lstm"] | None, typer.Option(help="Layer of crnn. (default: gru)")
-    ] = None,
-    width: Annotated[
-        float | None, typer.Option(help="Multiplier of bcresnet's channels. (default: 1)")
-    ] = None,
-    augment: Annotated[
-        bool | None,
-        typer.Option("--augment/--no-augment", help="New versions of the clips each epoch."),
-    ] = None,
-    mixup: Annotated[
-        float | None, typer.Option(help="Chance that a clip is mixed with another. (default: 0)")
-    ] = None,
-    extra: ExtraOption = None,
-    others: OthersOption = None,
-    repeats: Annotated[
-        int | None, typer.Option(help="Times that an epoch reads DATASET, beside extra once.")
-    ] = None,
-    device: DeviceOption = "auto",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was stopped.")
-    ] = False,
-) -> None:
-    """Train a network on a dataset; leaves checkpoints, metrics, curves and a confusion matrix.
-
-    autoencoder learns what clips sound like and no labels: it serves `earshot map`.
-    """
-    from data.dataset import open_dataset
-    from training.company import open_company
-    from training.progress import training_progress
-    from training.run import choose_config, train_run
-
-    options = {"recurrent": recurrent, "width": width}
-    flags = {
-        "model": model, "features": features, "epochs": epochs, "batch_size": batch_size,
-        "learning_rate": learning_rate, "patience": patience, "seed": seed, "augment": augment,
-        "repeats": repeats, "mixup": mixup,
-        "options": {k: v for k, v in options.items() if v is not None} or None,
-    }  # fmt: skip
-    given = {name: value for name, value in flags.items() if value is not None}
-    config = choose_config(out, given, resume=resume)
-    opened, besides = open_dataset(dataset), open_company(extra, others)
-    with training_progress(config.epochs) as progress:
-        metrics = train_run(
-            opened, out, config, company=besides, device=device, resume=resume, progress=progress
-        )
-    _tell_trained(metrics, out)
 
 
 def crossval(
@@ -195,26 +115,3 @@ def export(
         f"{exported.path}: {exported.bytes / 1e6:.2f} MB, {len(exported.metadata.labels)} labels, "
         f"ONNX Runtime and PyTorch agree within {exported.worst_difference:.1e}"
     )
-
-
-def _tell_trained(metrics: dict[str, Any], run: Path) -> None:
-    part = "test" if metrics["test"] else "validation"
-    found = metrics[part]
-    typer.echo(
-        f"{run}: {metrics['model']} on {metrics['features']}, "
-        f"{metrics['parameters']:,} parameters, "
-        f"best epoch {metrics['best_epoch']} of {metrics['epochs']}, "
-        f"{metrics['training_seconds']:.0f} s on {metrics['device']}"
-    )
-    typer.echo(f"{part} {_quality(found)}, {found['clips']} clips, {metrics['split_mode']} split")
-    sys.stdout.flush()
-
-
-def _quality(found: dict[str, Any]) -> str:
-    if "accuracy" not in found:
-        return (
-            f"reconstruction error {found['reconstruction_error']:.4f} "
-            f"({100 * found['explained_variance']:.1f} % of the variance explained)"
-        )
-    low, high = (100 * bound for bound in found["accuracy_ci95"])
-    return f"accuracy {100 * found['accuracy']:.2f} % ({low:.1f} to {high:.1f})"

@@ -28,7 +28,8 @@ from training.checkpoint import LAST, EpochRecord
 from training.config import TrainConfig
 from training.fit import choose_device, fit
 from training.progress import TrainingProgress
-from training.tune.space import Space, TuneError, settled
+from training.settings import settled
+from training.tune.space import Space, TuneError
 from training.tune.study import (
     EPOCHS,
     FILE,

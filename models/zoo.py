@@ -23,6 +23,7 @@ class Entry:
     network: Callable[[int, int, int, Any], Network]
     config: type
     task: Task = "classification"
+    fitted: bool = False
 
 
 ZOO: dict[str, Entry] = {

@@ -12,7 +12,7 @@ from training.commands.labels import labels
 from training.commands.measure import evaluate, report
 from training.commands.models import models_app
 from training.commands.retraining import retrain
-from training.commands.runs import compare, crossval, export
+from training.commands.runs import compare, crossval, export, find_rate
 from training.commands.train import train
 from training.commands.tune import tune
 
@@ -20,6 +20,7 @@ _COMMANDS = (
     check,
     prepare,
     synth,
+    find_rate,
     train,
     crossval,
     compare,

@@ -121,7 +121,7 @@ def fit(
     place = choose_device(device, team)
     _check(dataset, config, place)
     with joined(team, place):
-        train = _training_batches(dataset, company, config, place)
+        train = training_batches(dataset, company, config, place)
         state = _Run(train, place, CheckpointStore.at(run, checkpoints), team, on_batch, on_note)
         checkpoint = _begin(state, dataset, company.content_hash(dataset), config, start, resume)
         resumed_after = len(checkpoint.history)
@@ -206,9 +206,14 @@ def _check(dataset: Dataset, config: TrainConfig, device: torch.device) -> None:
         raise TrainingError("this GPU knows no bfloat16; leave out --precision")
 
 
-def _training_batches(
+def training_batches(
     dataset: Dataset, company: Company, config: TrainConfig, device: torch.device
 ) -> Batches:
+    """What an epoch reads: stored features, or waveforms where something is to change about them.
+
+    Raises:
+        TrainingError: there is no clip to train on, or the company does not fit the dataset.
+    """
     changed = config.augment or config.mixup or config.repeats > 1
     if company == ALONE and not changed:
         return stored_features(dataset, config, "train", device)
@@ -234,7 +239,11 @@ def _begin(
     found = _begun(run.store.run, config, data_hash) if resume else None
     if found is None:
         run.store.check_new()
-        found = _first(dataset, run, data_hash, config, start)
+        found = (
+            first_checkpoint(dataset, run.train, data_hash, config)
+            if start is None
+            else replace(start, config=config, dataset_hash=data_hash)
+        )
     run.team.agree("checkpoint", (len(found.history), config.shards), run.device)
     return found
 
@@ -256,18 +265,16 @@ def _begun(run: Path, config: TrainConfig, data_hash: str) -> Checkpoint | None:
     return replace(found, config=config)
 
 
-def _first(
-    dataset: Dataset, run: _Run, data_hash: str, config: TrainConfig, start: Checkpoint | None
+def first_checkpoint(
+    dataset: Dataset, train: Batches, data_hash: str, config: TrainConfig
 ) -> Checkpoint:
-    """The checkpoint before the first epoch: of a fresh network, or with ``start``'s weights."""
-    if start is not None:
-        return replace(start, config=config, dataset_hash=data_hash)
+    """The checkpoint before the first epoch, of a fresh network."""
     bins = dataset.features.bins(config.features)
     torch.manual_seed(config.seed)
     network = build(
         config.model, bins, dataset.features.frames, len(dataset.labels), config.options
     )
-    mean, deviation = feature_statistics(run.train, config.seed)
+    mean, deviation = feature_statistics(train, config.seed)
     weights = NormalisedNetwork(network, mean, deviation).state_dict()
     return Checkpoint(
         config, dataset.features, dataset.labels, data_hash, dict(weights), {}, {}, ()

@@ -18,7 +18,7 @@ from training.batches import (
 )
 from training.company import ALONE, Company
 from training.config import TrainingError, default_config
-from training.fit import _training_batches, fit
+from training.fit import fit, training_batches
 
 CPU = torch.device("cpu")
 
@@ -57,7 +57,7 @@ def test_background_is_trained_on_only_where_there_are_other_words(
 ) -> None:
     config = replace(default_config("tcresnet"), noise_only=0.5)
     with_others, alone = (
-        _training_batches(tones, company, config, CPU)
+        training_batches(tones, company, config, CPU)
         for company in (Company(others=gongs), Company())
     )
     assert isinstance(with_others, AugmentedWaveforms)

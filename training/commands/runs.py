@@ -62,7 +62,10 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder for all runs; finished ones are kept.")],
     models: Annotated[
         str | None,
-        typer.Option(help="Networks, comma-separated; all that classify without it."),
+        typer.Option(
+            metavar="A,B:SETTING=VALUE,...",
+            help="Networks and baselines, with settings of their own; all that there are without.",
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of each run, at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and dropout.")] = None,
@@ -71,14 +74,17 @@ def compare(
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects on stdout.")] = False,
 ) -> None:
-    """Train every network on every dataset: accuracy, size, work and time in one table."""
+    """Train networks and baselines on every dataset: one table and picture, one model file each.
+
+    For instance: --models majority,logistic,cnn,crnn,crnn:recurrent=lstm:layers=2
+    """
     import dataclasses
 
     from data.dataset import open_dataset
     from models.zoo import CLASSIFIERS
     from training.company import open_company
     from training.compare import compare as compare_networks
-    from training.compare import table
+    from training.contenders import table
     from training.progress import TrainingProgress, describe
 
     names = list(CLASSIFIERS) if models is None else [name.strip() for name in models.split(",")]
@@ -97,6 +103,48 @@ def compare(
     typer.echo(
         json.dumps([dataclasses.asdict(row) for row in rows], indent=2) if as_json else table(rows)
     )
+
+
+def find_rate(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
+    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("rate.png"),
+    model: Annotated[str, typer.Option(help="The network, as in train.")] = "cnn",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A setting of train or of the network. Repeatable."
+        ),
+    ] = None,
+    extra: ExtraOption = None,
+    others: OthersOption = None,
+    device: DeviceOption = "auto",
+    steps: Annotated[int, typer.Option(min=50, help="How slowly the rate grows.")] = 300,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the learning rate to begin with: steps at ever larger rates, and their losses."""
+    from data.dataset import open_dataset
+    from training.company import open_company
+    from training.config import default_config
+    from training.plots import plot_rates
+    from training.progress import work_progress
+    from training.rate_finder import find_rate as find
+    from training.run import suited
+    from training.settings import read_settings, settled
+
+    given = read_settings(model, setting or [], "--set", ("model", "learning_rate", "epochs"))
+    opened, besides = open_dataset(dataset), open_company(extra, others)
+    config = suited(settled(default_config(model), given), given, opened, processes=1)
+    with work_progress("step") as on_step:
+        found = find(opened, config, company=besides, device=device, steps=steps, on_step=on_step)
+    plot_rates(found, f"{model}, {config.optimizer}, batches of {config.batch_size}", out)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        typer.echo(
+            f"the loss falls fastest at {found.suggested:g}; begin there or somewhat lower: "
+            f"--learning-rate {found.suggested:g}"
+        )
+    typer.echo(f"curve in {out}", err=True)
 
 
 def export(

@@ -1,6 +1,19 @@
 """How well every layer learns: units that are dead, and gradients that vanish."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Clips of a training batch that the layers are looked at with.
+PROBE_CLIPS = 64
+DEAD_SHARE = 0.5
+# Of the strongest layer's gradient; sound networks of the zoo stay above a hundredth.
+VANISHING_SHARE = 1e-4
+# A sigmoid or tanh this near to its ends hardly passes a gradient on.
+_SATURATED = 0.01
 
 
 @dataclass(frozen=True)
@@ -15,3 +28,92 @@ class LayerHealth:
     name: str
     dead_share: float | None
     gradient_rms: float | None
+
+
+def examine(
+    network: nn.Module, features: Tensor, loss: Callable[[Tensor], Tensor]
+) -> tuple[LayerHealth, ...]:
+    """Every layer with weights or an activation, on raw features (clips, bins, frames).
+
+    ``loss`` makes of them what is learnt from. Dropout and batch statistics stand still, so that
+    looking changes nothing but the gradients, which are left empty.
+    """
+    alive: dict[str, Tensor] = {}
+    hooks = [
+        module.register_forward_hook(_noting(name, probe, alive))
+        for name, module in network.named_modules()
+        if (probe := _probe_of(module)) is not None
+    ]
+    was_training = network.training
+    network.eval()
+    network.zero_grad(set_to_none=True)
+    try:
+        # cuDNN's recurrent layers have no backward in evaluation mode.
+        with torch.backends.cudnn.flags(enabled=False):
+            loss(features[:PROBE_CLIPS]).backward()  # type: ignore[no-untyped-call]
+        return _found(network, alive)
+    finally:
+        network.train(was_training)
+        network.zero_grad(set_to_none=True)
+        for hook in hooks:
+            hook.remove()
+
+
+def warnings_of(layers: Sequence[LayerHealth]) -> list[str]:
+    """What is wrong with them, a sentence each."""
+    found = [
+        f"{100 * layer.dead_share:.0f} % of the units of {layer.name} are dead: no clip moves them "
+        "(a lower --learning-rate, or --activation leaky-relu or elu, may help)"
+        for layer in layers
+        if layer.dead_share is not None and layer.dead_share >= DEAD_SHARE
+    ]
+    gradients = [(x.name, x.gradient_rms) for x in layers if x.gradient_rms is not None]
+    strongest = max((rms for _, rms in gradients), default=0.0)
+    weak = [name for name, rms in gradients if rms < VANISHING_SHARE * strongest]
+    if weak:
+        found.append(
+            f"the gradients of {', '.join(weak)} vanish: under {VANISHING_SHARE:g} of the "
+            "strongest layer's (--activation relu, or --norm batch, may help)"
+        )
+    return found
+
+
+def _probe_of(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
+    """What tells which outputs of an activation are alive."""
+    match module:
+        case nn.ReLU() | nn.LeakyReLU() | nn.PReLU() | nn.ELU():
+            return lambda out: out > 0
+        case nn.Sigmoid():
+            return lambda out: (out > _SATURATED) & (out < 1 - _SATURATED)
+        case nn.Tanh():
+            return lambda out: out.abs() < 1 - _SATURATED
+        case _:
+            return None
+
+
+def _noting(
+    name: str, probe: Callable[[Tensor], Tensor], alive: dict[str, Tensor]
+) -> Callable[[nn.Module, Any, Tensor], None]:
+    def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        del module, inputs
+        # A unit is a channel, which is the second axis: of all clips and places.
+        units = probe(output.detach()).transpose(0, 1).flatten(1).any(dim=1)
+        alive[name] = alive[name] | units if name in alive else units
+
+    return note
+
+
+def _found(network: nn.Module, alive: dict[str, Tensor]) -> tuple[LayerHealth, ...]:
+    found = []
+    for name, module in network.named_modules():
+        own = [p.grad for p in module.parameters(recurse=False) if p.grad is not None and p.dim()]
+        weights = [gradient for gradient in own if gradient.dim() > 1]
+        if name not in alive and not weights:
+            continue
+        dead = None if name not in alive else float((~alive[name]).float().mean())
+        rms = None
+        if weights:
+            squares = torch.stack([gradient.square().sum() for gradient in weights]).sum()
+            rms = float((squares / sum(g.numel() for g in weights)).sqrt())
+        found.append(LayerHealth(name.removeprefix("network."), dead, rms))
+    return tuple(found)

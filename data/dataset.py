@@ -3,7 +3,7 @@
 dataset.json    schema version, labels, FeatureConfig, counts, how it was split, content hash
 clips.csv       id, filename, label, speaker, split, seconds, sha256, peak_dbfs, rms_dbfs, start,
                 end
-waveforms.npy   (clips, samples) float32
+waveforms.npy   (clips, samples) float32, or int16 (``prepare --int16``)
 mfcc.npy        (clips, n_mfcc, frames) float32
 log_mel.npy     (clips, n_mels, frames) float32
 labels.csv      the clips as a labels CSV with whole paths; test.csv those of the test part
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from data.errors import EarshotError
 from data.features import FeatureConfig, FeatureError, FeatureKind
+from data.waveforms import as_float
 
 SCHEMA_VERSION = 1
 MANIFEST, ALL_ROWS, TEST_ROWS = "dataset.json", "labels.csv", "test.csv"
@@ -51,8 +52,11 @@ class Dataset:
     targets: NDArray[np.int64]
     times: NDArray[np.int64] | None = None
 
-    def array(self, name: FeatureKind | str) -> NDArray[np.float32]:
-        """``waveforms``, ``mfcc`` or ``log_mel``: a read-only memory map, clip first."""
+    def array(self, name: FeatureKind | str) -> NDArray[Any]:
+        """``waveforms``, ``mfcc`` or ``log_mel``: a read-only memory map, clip first.
+
+        Waveforms may be int16: ``waveforms()`` has them as floats.
+        """
         try:
             array = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
@@ -60,6 +64,20 @@ class Dataset:
         if len(array) != len(self.clips):
             raise _damaged(self.folder, f"{name}.npy has {len(array)} clips, not {len(self.clips)}")
         return np.asarray(array) if len(array) == 0 else array
+
+    def waveforms(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Waveforms (rows, samples) of some clips, in [-1, 1], however they are stored."""
+        return as_float(self.array("waveforms")[rows])
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a clip may hold several labels."""
+        return False
+
+    @property
+    def memberships(self) -> NDArray[np.bool_]:
+        """Which labels clips hold: (clips, labels)."""
+        return np.eye(len(self.labels), dtype=bool)[self.targets]
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Positions of the clips of one split."""

@@ -84,12 +84,15 @@ def prepare(
     features: FeatureConfig | None = None,
     split: SplitMode | None = None,
     skip_bad: bool = False,
+    int16: bool = False,
     measure: Measure = measure_clips,
     progress: Progress = lambda done, total: None,
 ) -> Prepared:
     """Write the dataset ``out``, whole or not at all.
 
     ``measure`` decodes the clips, in their order: in this process, or elsewhere (``data.cluster``).
+
+    ``int16`` keeps the waveforms as 16-bit integers, in half the room.
 
     ``features`` defaults to ``FeatureConfig.for_rate`` of the commonest sample rate, at most
     16 kHz; ``split`` to the most honest mode that the columns allow.
@@ -106,7 +109,7 @@ def prepare(
     with staged_folder(out, MANIFEST) as folder:
         kept: list[Clip] = []
         facts: list[MeasuredClip] = []
-        with TensorWriter(folder, config) as writer:
+        with TensorWriter(folder, config, int16=int16) as writer:
             for done, (clip, found) in enumerate(measure(clips, config), 1):
                 if isinstance(found, AudioError):
                     skipped.append(ClipProblem.of_audio(clip, found))

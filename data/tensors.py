@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from data.audio import Waveform
 from data.features import FeatureConfig
 from data.frontend import Frontend
+from data.waveforms import as_float, as_int16
 
 # Enough clips for the matrix products to be efficient, few enough to stay in the cache.
 BATCH_CLIPS = 64
@@ -19,14 +20,18 @@ BATCH_CLIPS = 64
 class TensorWriter:
     """Writes waveforms.npy, mfcc.npy and log_mel.npy of clips (clip_samples,) added one by one.
 
-    A context manager; the arrays are complete when it ends without an error.
+    ``int16`` stores waveforms as 16-bit integers, in half the room. A context manager; the arrays
+    are complete when it ends without an error.
     """
 
-    def __init__(self, folder: Path, config: FeatureConfig) -> None:
+    def __init__(self, folder: Path, config: FeatureConfig, *, int16: bool = False) -> None:
+        self._int16 = int16
         # float64, so that the tensors are librosa's for every signal (see Frontend).
         self._frontend = Frontend(config, torch.float64)
         self._pending: list[Waveform] = []
-        self._waveforms = _RowFile(folder / "waveforms.npy", (config.clip_samples,))
+        self._waveforms = _RowFile(
+            folder / "waveforms.npy", (config.clip_samples,), "<i2" if int16 else "<f4"
+        )
         self._mfcc = _RowFile(folder / "mfcc.npy", (config.n_mfcc, config.frames))
         self._log_mel = _RowFile(folder / "log_mel.npy", (config.n_mels, config.frames))
 
@@ -54,10 +59,14 @@ class TensorWriter:
             return
         waveforms = np.stack(self._pending)
         self._pending.clear()
+        stored: NDArray[Any] = waveforms
+        if self._int16:
+            stored = as_int16(waveforms)
+            waveforms = as_float(stored)  # the features are those of what is stored
         with torch.inference_mode():
             log_mel = self._frontend.log_mel(torch.from_numpy(waveforms).double())
             mfcc = self._frontend.mfcc(log_mel)
-        self._waveforms.append(waveforms)
+        self._waveforms.append(stored)
         self._log_mel.append(log_mel.numpy().astype(np.float32))
         self._mfcc.append(mfcc.numpy().astype(np.float32))
 
@@ -65,13 +74,14 @@ class TensorWriter:
 class _RowFile:
     """An .npy file that grows by rows; NumPy leaves room in the header for the final count."""
 
-    def __init__(self, path: Path, row_shape: tuple[int, ...]) -> None:
+    def __init__(self, path: Path, row_shape: tuple[int, ...], kind: str = "<f4") -> None:
         self._file = path.open("w+b")
+        self._kind = kind
         self._row_shape = row_shape
         self._rows = 0
         self._write_header()
 
-    def append(self, rows: NDArray[np.float32]) -> None:
+    def append(self, rows: NDArray[Any]) -> None:
         self._file.write(np.ascontiguousarray(rows).data)
         self._rows += len(rows)
 
@@ -82,5 +92,5 @@ class _RowFile:
 
     def _write_header(self) -> None:
         shape = (self._rows, *self._row_shape)
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        header = {"descr": self._kind, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, header)

@@ -1,113 +1,207 @@
 """What an epoch reads: stored features, or waveforms that are augmented anew each time.
 
-Both yield raw features (batch, bins, frames) and target distributions (batch, labels), computed on
-the training device, in an order and with an augmentation that the seed decides.
+Both give raw features (clips, bins, frames) and targets (clips, labels), computed on the training
+device, in an order and with an augmentation that the seed decides. A batch is cut into shards, each
+with random numbers of its own, so that it does not matter which process computes which.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from data.augment import Recipe, augment_log_mel, augment_waveforms, mixup
+from data.augment import UNCHANGED, Recipe, augment_log_mel, augment_waveforms, mixup
 from data.dataset import Dataset
 from data.features import FeatureKind
 from data.frontend import Frontend
 from data.noise import draw_background
-from training.company import Company
-from training.config import TrainingError
+from training.balance import sampling_weights
+from training.clip_arrays import ClipArray, Resident, Source, open_clips
+from training.company import ALONE, Company
+from training.config import TrainConfig, TrainingError
 
 EVALUATION_BATCH = 256
-# New versions of each validation clip: enough that a few hundred clips calibrate steadily.
-CALIBRATION_DRAWS = 4
+# New versions of each validation clip: enough that a few hundred clips calibrate steadily, and of
+# no more clips than that takes.
+CALIBRATION_DRAWS, CALIBRATION_CLIPS = 4, 5_000
 # The target of a clip that has none of the labels: a word of another kind, or no word at all.
 NO_LABEL = -1
+# Between the seeds of a batch's shards; those of epochs are neighbours.
+_SHARD_STRIDE = 2**40
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How an epoch is cut: into batches, these into ``shards``, of which ``mine`` are computed."""
+
+    batch_size: int
+    seed: int
+    shards: int = 1
+    mine: range = range(1)
+
+    def batches(self, n_clips: int) -> int:
+        """How many batches an epoch of so many clips has.
+
+        What remains joins the batch before where it is too small for two clips a shard, without
+        which batches have no statistics.
+        """
+        whole, rest = divmod(n_clips, self.batch_size)
+        return whole if whole and rest < 2 * self.shards else whole + 1
+
+    def shard_seed(self, shard: int) -> int:
+        return self.seed + _SHARD_STRIDE * shard
+
+
+@dataclass(frozen=True)
+class Part:
+    """One shard of a batch: features (clips, bins, frames), targets (clips, labels).
+
+    ``share`` is its part of the batch's clips; ``is_last`` that of mine in the batch.
+    """
+
+    shard: int
+    features: Tensor
+    targets: Tensor
+    share: float
+    is_last: bool
 
 
 class Batches(Protocol):
     """The training clips, as batches."""
 
-    def __len__(self) -> int: ...
+    @property
+    def targets(self) -> "Targets": ...
 
-    def shuffled(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Mini-batches of all clips in an order that the seed decides."""
+    @property
+    def epoch(self) -> "Epoch": ...
+
+    def parts(self, cut: Cut) -> Iterator[Part]:
+        """My shards of all batches, in the order that the seed decides."""
         ...
 
 
 @dataclass(frozen=True)
-class StoredFeatures:
-    """Features (clips, bins, frames) and targets (clips,) of one split, on the training device."""
+class Targets:
+    """What clips hold: the position of their label (clips,), or which labels (clips, labels) bool.
 
-    features: Tensor
-    targets: Tensor
+    ``nothing`` is the value of every label for a clip that has none.
+    """
+
+    values: Tensor
     n_labels: int
+    nothing: float
 
-    def __len__(self) -> int:
-        return len(self.targets)
+    @property
+    def several(self) -> bool:
+        """Whether a clip may hold several labels."""
+        return self.values.dim() == 2
 
-    def shuffled(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for rows in _shuffled_rows(len(self), batch_size, seed, self.targets.device):
-            yield self.features[rows], _one_hot(self.targets[rows], self.n_labels)
-
-    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All clips with their targets (batch,), as they are."""
-        for start in range(0, len(self), EVALUATION_BATCH):
-            part = slice(start, start + EVALUATION_BATCH)
-            yield self.features[part], self.targets[part]
+    def of(self, rows: Tensor) -> Tensor:
+        """Target values (rows, labels) in [0, 1]."""
+        picked = self.values[rows.to(self.values.device)]
+        if self.several:
+            return picked.float()
+        known = torch.nn.functional.one_hot(picked.clamp_min(0), self.n_labels).float()
+        return torch.where((picked == NO_LABEL).unsqueeze(1), self.nothing, known)
 
 
 @dataclass(frozen=True)
-class AugmentedWaveforms:
-    """Waveforms (clips, samples) and targets (clips,) of the training part, on its device.
+class Epoch:
+    """What an epoch reads: ``rows`` (reads,), each once, or drawn with ``weights`` (reads,)."""
 
-    A target is an index of a label, or ``NO_LABEL``. The share ``noise_only`` of what is read is
-    replaced by background alone.
-    """
-
-    waveforms: Tensor
-    targets: Tensor
-    n_labels: int
-    frontend: Frontend
-    kind: FeatureKind
-    recipe: Recipe
-    rows: Tensor  # of an epoch: a clip that is to be read often is in it as often
-    noise_only: float = 0.0
+    rows: Tensor
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    def shuffled(self, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        if self.weights is None:
+            return self.rows[torch.randperm(len(self.rows), generator=generator)]
+        # By the inverse of the distribution: torch.multinomial takes 2 ** 24 weights at most.
+        ends = self.weights.double().cumsum(0)
+        drawn = torch.rand(len(self.rows), generator=generator, dtype=torch.float64) * ends[-1]
+        return self.rows[torch.searchsorted(ends, drawn).clamp_max(len(self.rows) - 1)]
+
+    def shards(self, cut: Cut) -> Iterator[tuple[int, Tensor, float, bool]]:
+        """(shard, rows, share of its batch, whether it is my last of the batch)."""
+        order = self.shuffled(cut.seed)
+        n_batches = cut.batches(len(order))
+        for number in range(n_batches):
+            end = None if number == n_batches - 1 else (number + 1) * cut.batch_size
+            batch = order[number * cut.batch_size : end]
+            pieces = batch.tensor_split(cut.shards)
+            for shard in cut.mine:
+                rows = pieces[shard]
+                yield shard, rows, len(rows) / len(batch), shard == cut.mine[-1]
+
+
+@dataclass(frozen=True)
+class StoredFeatures:
+    """Features (clips, bins, frames) of one part of a dataset."""
+
+    features: ClipArray
+    targets: Targets
+    epoch: Epoch
+
+    def parts(self, cut: Cut) -> Iterator[Part]:
+        for shard, rows, share, is_last in self.epoch.shards(cut):
+            yield Part(shard, self.features.take(rows), self.targets.of(rows), share, is_last)
+
+    def in_order(self, first: int = 0, step: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """All clips as they are; of several processes, each takes every ``step``-th batch."""
+        for rows in torch.split(self.epoch.rows, EVALUATION_BATCH)[first::step]:
+            yield self.features.take(rows), self.targets.of(rows)
+
+
+@dataclass(frozen=True)
+class AugmentedWaveforms:
+    """Waveforms (clips, samples), changed anew whenever they are read.
+
+    The share ``noise_only`` of what is read is replaced by background alone.
+    """
+
+    waveforms: ClipArray
+    targets: Targets
+    epoch: Epoch
+    frontend: Frontend
+    kind: FeatureKind
+    recipe: Recipe
+    noise_only: float = 0.0
+
     @torch.no_grad()
-    def shuffled(self, batch_size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        device = self.targets.device
-        generator = torch.Generator(device).manual_seed(seed)
+    def parts(self, cut: Cut) -> Iterator[Part]:
+        device = self.frontend.runs.device
+        generators = {
+            shard: torch.Generator(device).manual_seed(cut.shard_seed(shard)) for shard in cut.mine
+        }
+        for shard, rows, share, is_last in self.epoch.shards(cut):
+            features, targets = self._augmented(rows, generators[shard])
+            yield Part(shard, features, targets, share, is_last)
+
+    def _augmented(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         config = self.frontend.config
-        for picked in _shuffled_rows(len(self), batch_size, seed, device):
-            rows = self.rows[picked]
-            others = torch.randint(
-                len(self.targets), rows.shape, generator=generator, device=device
-            )
-            x = augment_waveforms(
-                self.waveforms[rows], self.waveforms[others], self.recipe, config.sample_rate_hz,
-                generator,
-            )  # fmt: skip
-            targets = _one_hot(self.targets[rows], self.n_labels)
-            x, targets = mixup(x, targets, self.recipe.p_mixup, generator)
-            x, targets = self._some_without_words(x, targets, others, generator)
-            log_mel = augment_log_mel(
-                self.frontend.log_mel(x),
-                self.recipe,
-                config.frames / config.clip_seconds,
-                generator,
-            )
-            yield (self.frontend.mfcc(log_mel) if self.kind == "mfcc" else log_mel), targets
+        others = torch.randint(
+            len(self.waveforms), rows.shape, generator=generator, device=generator.device
+        )
+        background = self.waveforms.take(others)
+        x = augment_waveforms(
+            self.waveforms.take(rows), background, self.recipe, config.sample_rate_hz, generator
+        )
+        x, targets = mixup(x, self.targets.of(rows), self.recipe.p_mixup, generator)
+        x, targets = self._some_without_words(x, targets, background, generator)
+        log_mel = augment_log_mel(
+            self.frontend.log_mel(x), self.recipe, config.frames / config.clip_seconds, generator
+        )
+        return (self.frontend.mfcc(log_mel) if self.kind == "mfcc" else log_mel), targets
 
     def _some_without_words(
-        self, x: Tensor, targets: Tensor, others: Tensor, generator: torch.Generator
+        self, x: Tensor, targets: Tensor, voices: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Outlier exposure (arXiv:1812.04606): background alone, whose target is no label."""
         if not self.noise_only:
@@ -117,81 +211,81 @@ class AugmentedWaveforms:
         if not len(rows):
             return x, targets
         background = draw_background(
-            x[rows], self.waveforms[others], self.frontend.config.sample_rate_hz, generator
+            x[rows], voices, self.frontend.config.sample_rate_hz, generator
         )
-        return x.index_copy(0, rows, background), targets.index_fill(0, rows, 1 / self.n_labels)
+        nothing = self.targets.nothing
+        return x.index_copy(0, rows, background), targets.index_fill(0, rows, nothing)
 
 
 def stored_features(
-    dataset: Dataset, kind: FeatureKind, split: str, device: torch.device
+    dataset: Dataset, config: TrainConfig, split: str, device: torch.device
 ) -> StoredFeatures:
-    """One split of a dataset.
+    """One split of a dataset as ``prepare`` left it.
 
     Raises:
         TrainingError: the split has no clip.
     """
     rows = _rows(dataset, split)
-    features = torch.from_numpy(np.ascontiguousarray(dataset.array(kind)[rows]))
-    targets = torch.from_numpy(dataset.targets[rows])
-    return StoredFeatures(features.to(device), targets.to(device), len(dataset.labels))
+    features = open_clips([Source(dataset.array(config.features), rows)], device)
+    targets = _targets([_held(dataset, rows)], dataset, config, device)
+    epoch = _epoch(torch.arange(len(rows)), targets, config, split)
+    return StoredFeatures(features, targets, epoch)
 
 
 def augmented_features(
-    dataset: Dataset, kind: FeatureKind, split: str, recipe: Recipe, seed: int, device: torch.device
+    dataset: Dataset, config: TrainConfig, split: str, device: torch.device
 ) -> StoredFeatures:
     """One split of a dataset, each clip ``CALIBRATION_DRAWS`` times as the recipe changes it.
+
+    Of more than ``CALIBRATION_CLIPS`` clips, so many that are drawn.
 
     Raises:
         TrainingError: the split has no clip.
     """
-    clips = augmented_waveforms(
-        dataset, Company(), kind, recipe, device, repeats=CALIBRATION_DRAWS, split=split
+    alone = replace(config, repeats=1, mixup=0.0, noise_only=0.0, balance="none")
+    clips = augmented_waveforms(dataset, ALONE, alone, device, split)
+    some = clips.epoch.shuffled(config.seed)[:CALIBRATION_CLIPS].repeat(CALIBRATION_DRAWS)
+    cut = Cut(EVALUATION_BATCH, config.seed)
+    drawn = list(replace(clips, epoch=Epoch(some)).parts(cut))
+    targets = torch.cat([part.targets for part in drawn]) > 0
+    features = Resident(torch.cat([part.features for part in drawn]))
+    held = targets if clips.targets.several else targets.long().argmax(1)
+    return StoredFeatures(
+        features, replace(clips.targets, values=held), Epoch(torch.arange(len(features)))
     )
-    batches = list(clips.shuffled(EVALUATION_BATCH, seed))
-    features, targets = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    return StoredFeatures(features, targets.argmax(1), clips.n_labels)
 
 
 def augmented_waveforms(
     dataset: Dataset,
     company: Company,
-    kind: FeatureKind,
-    recipe: Recipe,
+    config: TrainConfig,
     device: torch.device,
-    *,
-    repeats: int = 1,
-    noise_only: float = 0.0,
     split: str = "train",
 ) -> AugmentedWaveforms:
-    """The clips of one part of a dataset, ``repeats`` times an epoch, and its company once.
+    """The clips of one part of a dataset, ``config.repeats`` times an epoch, its company once.
 
     Raises:
         TrainingError: there is no clip to train on, or the company does not fit the dataset.
     """
     rows = _rows(dataset, split)
-    waveforms = [np.ascontiguousarray(dataset.array("waveforms")[rows])]
-    targets = [dataset.targets[rows]]
+    sources = [Source(dataset.array("waveforms"), rows)]
+    held = [_held(dataset, rows)]
     company.check(dataset)
     if company.extra is not None:
-        extra = company.extra
-        position = {label: i for i, label in enumerate(dataset.labels)}
-        waveforms.append(np.ascontiguousarray(extra.array("waveforms")))
-        targets.append(np.array([position[label] for label in extra.clips["label"]], np.int64))
+        sources.append(_whole(company.extra))
+        held.append(_held(company.extra, sources[-1].rows, dataset.labels))
     if company.others is not None:
-        waveforms.append(np.ascontiguousarray(company.others.array("waveforms")))
-        targets.append(np.full(len(company.others.clips), NO_LABEL))
-    n_clips, n_all = len(rows), sum(map(len, targets))
-    epoch = torch.cat([torch.arange(n_clips).repeat(repeats), torch.arange(n_clips, n_all)])
+        sources.append(_whole(company.others))
+        held.append(_held_by_none(dataset, len(company.others.clips)))
+    n_clips, n_all = len(rows), sum(map(len, held))
+    read = torch.cat([torch.arange(n_clips).repeat(config.repeats), torch.arange(n_clips, n_all)])
+    targets = _targets(held, dataset, config, device)
+    recipe = replace(Recipe() if config.augment else UNCHANGED, p_mixup=config.mixup)
     return AugmentedWaveforms(
-        torch.from_numpy(np.concatenate(waveforms)).to(device),
-        torch.from_numpy(np.concatenate(targets)).to(device),
-        len(dataset.labels),
-        Frontend(dataset.features).to(device),
-        kind,
-        recipe,
-        epoch.to(device),
-        noise_only,
-    )
+        open_clips(sources, device), targets, _epoch(read, targets, config, split),
+        Frontend(dataset.features).to(device), config.features, recipe,
+        config.noise_only if company.others else 0.0,
+    )  # fmt: skip
 
 
 def _rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
@@ -204,15 +298,44 @@ def _rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
     return np.repeat(rows, dataset.times[rows])
 
 
-def _shuffled_rows(
-    n_clips: int, batch_size: int, seed: int, device: torch.device
-) -> Iterator[Tensor]:
-    order = torch.randperm(n_clips, generator=torch.Generator().manual_seed(seed)).to(device)
-    for start in range(0, n_clips, batch_size):
-        yield order[start : start + batch_size]
+def _whole(dataset: Dataset) -> Source:
+    return Source(dataset.array("waveforms"), np.arange(len(dataset.clips)))
 
 
-def _one_hot(targets: Tensor, n_labels: int) -> Tensor:
-    """Distributions (batch, labels): all on the target, or even where there is none."""
-    known = functional.one_hot(targets.clamp_min(0), n_labels).float()
-    return torch.where((targets == NO_LABEL).unsqueeze(1), 1 / n_labels, known)
+def _held(
+    dataset: Dataset, rows: NDArray[np.int64], labels: tuple[str, ...] | None = None
+) -> Tensor:
+    """What clips hold, as ``Targets`` has it, among ``labels``: the dataset's own without them."""
+    position = {label: i for i, label in enumerate(labels or dataset.labels)}
+    columns = np.array([position[label] for label in dataset.labels], np.int64)
+    if not dataset.multi_label:
+        return torch.from_numpy(columns[dataset.targets[rows]])
+    found = torch.zeros(len(rows), len(position), dtype=torch.bool)
+    found[:, columns] = torch.from_numpy(dataset.memberships[rows])
+    return found
+
+
+def _held_by_none(dataset: Dataset, n_clips: int) -> Tensor:
+    if dataset.multi_label:
+        return torch.zeros(n_clips, len(dataset.labels), dtype=torch.bool)
+    return torch.full((n_clips,), NO_LABEL)
+
+
+def _targets(
+    held: list[Tensor], dataset: Dataset, config: TrainConfig, device: torch.device
+) -> Targets:
+    if any(part.dim() == 2 for part in held):  # of a single label, then a row of one
+        held = [part if part.dim() == 2 else _as_rows(part, len(dataset.labels)) for part in held]
+    n_labels = len(dataset.labels)
+    nothing = 0.0 if config.loss == "bce" else 1 / n_labels
+    return Targets(torch.cat(held).to(device), n_labels, nothing)
+
+
+def _as_rows(positions: Tensor, n_labels: int) -> Tensor:
+    return torch.nn.functional.one_hot(positions, n_labels).bool()
+
+
+def _epoch(rows: Tensor, targets: Targets, config: TrainConfig, split: str) -> Epoch:
+    if config.balance != "sampling" or split != "train":
+        return Epoch(rows)
+    return Epoch(rows, sampling_weights(targets.values.cpu(), targets.n_labels)[rows])

@@ -1,6 +1,7 @@
 """Checkpoints of a run: written aside and renamed, read with ``weights_only=True``."""
 
 import dataclasses
+import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"start one with `earshot train DATASET --out {path.parent}`"
         )
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
+    except OSError as error:
+        raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror}") from error
+    return parse_checkpoint(content, str(path))
+
+
+def parse_checkpoint(content: bytes, place: str) -> Checkpoint:
+    """A checkpoint from its bytes; ``place`` is where they are from.
+
+    Raises:
+        TrainingError: it is damaged or of another version.
+    """
+    try:
+        values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         if values["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema {values['schema_version']}, not {SCHEMA_VERSION}")
         return Checkpoint(
@@ -113,7 +127,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
             calibration=values["calibration"] and Calibration(**values["calibration"]),
         )
     except (
-        OSError,
         EOFError,
         RuntimeError,
         KeyError,
@@ -122,7 +135,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         pickle.UnpicklingError,
     ) as error:
         reason = (str(error).splitlines() or ["it ends early"])[0]
-        raise TrainingError(f"the checkpoint {path} is damaged: {reason}; train again") from error
+        raise TrainingError(f"the checkpoint {place} is damaged: {reason}; train again") from error
 
 
 def rebuild_network(checkpoint: Checkpoint) -> NormalisedNetwork:

@@ -79,10 +79,9 @@ def of_model(dataset: Dataset, model: Path) -> Embedding:
     """
     classifier = Classifier.open(model)
     check_model(dataset, classifier)
-    waveforms = dataset.array("waveforms")
     found = [
-        classifier.embed(np.ascontiguousarray(waveforms[start : start + MAX_BATCH]))
-        for start in range(0, len(waveforms), MAX_BATCH)
+        classifier.embed(dataset.waveforms(slice(start, start + MAX_BATCH)))
+        for start in range(0, len(dataset.clips), MAX_BATCH)
     ]
     probabilities, vectors = (np.concatenate(parts) for parts in zip(*found, strict=True))
     answers = _answers(probabilities, classifier.labels)

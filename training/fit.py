@@ -1,7 +1,8 @@
 """A dataset to trained weights: read it from top to bottom.
 
 Every epoch is seeded by (seed, epoch) and leaves a checkpoint, so that a run that was killed goes
-on from its last epoch and ends with the weights of a run that was not.
+on from its last epoch and ends with the weights of a run that was not. Several processes
+(``training.team``) do the same work together; the first of them writes.
 """
 
 import time
@@ -9,11 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from data.augment import UNCHANGED, Recipe
 from data.dataset import Dataset
 from models.device import Device
 from models.pipeline import NormalisedNetwork
@@ -21,7 +20,7 @@ from models.zoo import build
 from training.batches import (
     EVALUATION_BATCH,
     Batches,
-    StoredFeatures,
+    Cut,
     augmented_features,
     augmented_waveforms,
     stored_features,
@@ -33,12 +32,17 @@ from training.checkpoint import (
     EpochRecord,
     load_checkpoint,
     rebuild_network,
-    save_checkpoint,
 )
+from training.checkpoint_store import CheckpointStore
 from training.company import ALONE, Company
 from training.config import TrainConfig, TrainingError
-from training.learner import Learner
+from training.learner import DivergedError, Epoch, Learner
+from training.monitor import warnings_of
 from training.objectives import objective_of
+from training.team import Team, joined
+
+# Means and deviations of so many clips are as good as those of all.
+STATISTICS_CLIPS = 20_000
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,20 @@ class FitResult:
     resumed_after: int
 
 
-def choose_device(choice: Device) -> torch.device:
-    """The device to train on: ``auto`` takes CUDA when there is one.
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same over the epochs of a run."""
+
+    train: Batches
+    device: torch.device
+    store: CheckpointStore
+    team: Team
+    on_batch: Callable[[int, int, int], None]
+    on_note: Callable[[str], None]
+
+
+def choose_device(choice: Device, team: Team | None = None) -> torch.device:
+    """The device to train on: ``auto`` takes CUDA when there is one, each process its own.
 
     Raises:
         TrainingError: CUDA asked for and absent.
@@ -62,7 +78,18 @@ def choose_device(choice: Device) -> torch.device:
         raise TrainingError(
             "CUDA was asked for and no CUDA device is usable; use --device auto or cpu"
         )
-    return torch.device("cuda" if available and choice != "cpu" else "cpu")
+    if not available or choice == "cpu":
+        return torch.device("cpu")
+    if team is None or team.size == 1:
+        return torch.device("cuda")
+    if team.local_rank >= torch.cuda.device_count():
+        raise TrainingError(
+            f"process {team.local_rank} of this machine finds {torch.cuda.device_count()} GPUs; "
+            "start one process a GPU (torchrun --nproc-per-node)"
+        )
+    device = torch.device("cuda", team.local_rank)
+    torch.cuda.set_device(device)
+    return device
 
 
 def fit(
@@ -74,65 +101,121 @@ def fit(
     start: Checkpoint | None = None,
     device: Device = "auto",
     resume: bool = False,
+    checkpoints: str | None = None,
+    team: Team | None = None,
     on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> FitResult:
     """Train ``config.model`` on the dataset's training clips, into the folder ``run``.
 
     The company is trained on besides. ``start`` has the weights to begin with, fresh ones without
-    it. ``on_batch`` hears (epoch, batches done, batches
-    in all), ``on_epoch`` each finished epoch.
+    it. ``checkpoints`` is a second place for checkpoints (``training.checkpoint_store``).
+    ``on_batch`` hears (epoch, batches done, batches in all), ``on_epoch`` each finished epoch,
+    ``on_note`` what a person should know.
 
     Raises:
         TrainingError: a run is there already, the checkpoint to resume is of other data or
             settings, there is nothing to train or validate on, or the loss is no longer finite.
     """
-    place = choose_device(device)
-    train = _training_batches(dataset, company, config, place)
-    data_hash = company.content_hash(dataset)
-    checkpoint = _begun(run, config, data_hash) if resume else None
-    if checkpoint is None:
-        checkpoint = _first(dataset, train, data_hash, run, config, start)
-    resumed_after = len(checkpoint.history)
-    val = stored_features(dataset, config.features, "val", place)
-    val_as_trained = _as_trained(dataset, val, config, place)
-    objective = objective_of(config.model)
-    learner = Learner.at(checkpoint, place)
-    while not _finished(checkpoint):
-        epoch = len(checkpoint.history) + 1
-        began = time.perf_counter()
-        loss, accuracy = learner.train_epoch(train, config, epoch, on_batch)
-        val_loss, val_accuracy = objective.measure(learner.released, val)
-        if not np.isfinite(loss) or not np.isfinite(val_loss):
-            raise TrainingError(
-                f"the loss of epoch {epoch} is {loss}; lower --learning-rate "
-                f"(now {config.learning_rate:g}). {run} keeps what was learnt before"
-            )
-        record = EpochRecord(
-            epoch, loss, accuracy, val_loss, val_accuracy, time.perf_counter() - began,
-            learner.optimizer.param_groups[0]["lr"],
-        )  # fmt: skip
-        checkpoint = learner.checkpoint(checkpoint, record)
-        if checkpoint.best is record:
-            calibration = objective.calibrate(learner.released, val_as_trained)
-            save_checkpoint(run / BEST, replace(checkpoint, calibration=calibration))
-        save_checkpoint(run / LAST, checkpoint)
-        on_epoch(record)
+    team = team or Team()
+    place = choose_device(device, team)
+    _check(dataset, config, place)
+    with joined(team, place):
+        train = _training_batches(dataset, company, config, place)
+        state = _Run(train, place, CheckpointStore.at(run, checkpoints), team, on_batch, on_note)
+        checkpoint = _begin(state, dataset, company.content_hash(dataset), config, start, resume)
+        resumed_after = len(checkpoint.history)
+        val = stored_features(dataset, config, "val", place)
+        val_as_trained = (
+            augmented_features(dataset, config, "val", place) if config.augment else val
+        )
+        objective = objective_of(config.model)
+        learner = Learner.at(checkpoint, train, place, team)
+        warned: set[str] = set()
+        while not _finished(checkpoint):
+            began = time.perf_counter()
+            learner, epoch = _train_epoch(learner, checkpoint, state)
+            val_loss, val_accuracy = objective.measure(learner.released, val, config, team)
+            record = EpochRecord(
+                len(checkpoint.history) + 1, epoch.loss, epoch.accuracy, val_loss, val_accuracy,
+                time.perf_counter() - began, epoch.learning_rate, epoch.layers,
+            )  # fmt: skip
+            checkpoint = learner.checkpoint(replace(checkpoint, config=learner.config), record)
+            if team.is_first and checkpoint.best is record:
+                found = objective.calibrate(learner.released, val_as_trained, config)
+                state.store.save(BEST, replace(checkpoint, calibration=found))
+            if team.is_first:
+                state.store.save(LAST, checkpoint)
+            on_epoch(record)
+            _warn(epoch, warned, on_note)
+        team.wait(place)
     best = replace(load_checkpoint(run / BEST), history=checkpoint.history)
     return FitResult(rebuild_network(best), best, str(place), resumed_after)
 
 
-def _as_trained(
-    dataset: Dataset, val: StoredFeatures, config: TrainConfig, device: torch.device
-) -> StoredFeatures:
-    """The validation clips in the conditions of training, which is what scores are calibrated for.
+def _train_epoch(learner: Learner, checkpoint: Checkpoint, run: _Run) -> tuple[Learner, Epoch]:
+    """An epoch of learning; where the GPU's memory does not hold a batch, in smaller parts."""
+    while True:
+        try:
+            return learner, learner.train_epoch(run.train, checkpoint.history, run.on_batch)
+        except DivergedError as error:
+            kept = f"{run.store.run} keeps what was learnt before" if checkpoint.history else ""
+            raise TrainingError(f"{error}. {kept}".rstrip(". ")) from error
+        except torch.OutOfMemoryError as error:
+            smaller = _in_smaller_parts(learner.config, run.team, error)
+        torch.cuda.empty_cache()
+        run.on_note(
+            f"out of GPU memory with {_at_once(learner.config)} clips at once: on with "
+            f"{_at_once(smaller)}, {smaller.shards} parts a step"
+        )
+        before = replace(checkpoint, config=smaller)
+        del learner
+        learner = Learner.at(before, run.train, run.device, run.team)
 
-    A network that was trained on noise answers the clean clips of known voices almost perfectly;
-    calibrated on these it would be far too sure of itself everywhere else.
+
+def _in_smaller_parts(config: TrainConfig, team: Team, error: Exception) -> TrainConfig:
+    """Half as many clips on the device at once, and as many a step as before.
+
+    Raises:
+        TrainingError: a clip is the least; or other processes wait, who cannot be told.
     """
-    if not config.augment:
-        return val
-    return augmented_features(dataset, config.features, "val", Recipe(), config.seed, device)
+    if team.size > 1 or 2 * config.shards > config.batch_size or config.optimizer == "lbfgs":
+        raise TrainingError(
+            f"out of GPU memory with {_at_once(config)} clips at once; give a smaller --batch-size "
+            f"than {config.batch_size}, or more --shards"
+        ) from error
+    return replace(config, shards=2 * config.shards)
+
+
+def _at_once(config: TrainConfig) -> int:
+    """Clips on the device at a time."""
+    return -(-config.batch_size // config.shards)
+
+
+def _warn(epoch: Epoch, warned: set[str], on_note: Callable[[str], None]) -> None:
+    """Say what is wrong with the layers, of each kind once."""
+    for warning in warnings_of(epoch.layers):
+        kind = warning.partition(":")[0].lstrip("0123456789 %")
+        if kind not in warned:
+            warned.add(kind)
+            on_note(warning)
+
+
+def _check(dataset: Dataset, config: TrainConfig, device: torch.device) -> None:
+    """See that the settings fit the data and the machine.
+
+    Raises:
+        TrainingError: they do not.
+    """
+    if dataset.multi_label and config.loss != "bce" and objective_of(config.model).has_labels:
+        raise TrainingError(
+            f"{dataset.folder} has clips with several labels, which {config.loss} cannot learn; "
+            "use --loss bce"
+        )
+    half_on_gpu = config.precision == "bfloat16" and device.type == "cuda"
+    if half_on_gpu and not torch.cuda.is_bf16_supported():
+        raise TrainingError("this GPU knows no bfloat16; leave out --precision")
 
 
 def _training_batches(
@@ -140,12 +223,32 @@ def _training_batches(
 ) -> Batches:
     changed = config.augment or config.mixup or config.repeats > 1
     if company == ALONE and not changed:
-        return stored_features(dataset, config.features, "train", device)
-    recipe = replace(Recipe() if config.augment else UNCHANGED, p_mixup=config.mixup)
-    return augmented_waveforms(
-        dataset, company, config.features, recipe, device,
-        repeats=config.repeats, noise_only=config.noise_only if company.others else 0.0,
-    )  # fmt: skip
+        return stored_features(dataset, config, "train", device)
+    return augmented_waveforms(dataset, company, config, device)
+
+
+def _begin(
+    run: _Run,
+    dataset: Dataset,
+    data_hash: str,
+    config: TrainConfig,
+    start: Checkpoint | None,
+    resume: bool,
+) -> Checkpoint:
+    """The checkpoint to go on from, or that before the first epoch."""
+    if len(run.train.epoch) < config.shards:
+        raise TrainingError(
+            f"{len(run.train.epoch)} training clips cannot be cut into {config.shards} shards"
+        )
+    if resume and run.team.local_rank == 0:
+        run.store.fetch()
+    run.team.wait(run.device)
+    found = _begun(run.store.run, config, data_hash) if resume else None
+    if found is None:
+        run.store.check_new()
+        found = _first(dataset, run, data_hash, config, start)
+    run.team.agree("checkpoint", (len(found.history), config.shards), run.device)
+    return found
 
 
 def _begun(run: Path, config: TrainConfig, data_hash: str) -> Checkpoint | None:
@@ -166,16 +269,9 @@ def _begun(run: Path, config: TrainConfig, data_hash: str) -> Checkpoint | None:
 
 
 def _first(
-    dataset: Dataset,
-    train: Batches,
-    data_hash: str,
-    run: Path,
-    config: TrainConfig,
-    start: Checkpoint | None,
+    dataset: Dataset, run: _Run, data_hash: str, config: TrainConfig, start: Checkpoint | None
 ) -> Checkpoint:
     """The checkpoint before the first epoch: of a fresh network, or with ``start``'s weights."""
-    if (run / LAST).exists():
-        raise TrainingError(f"{run} holds a run; go on with --resume, or give another --out")
     if start is not None:
         return replace(start, config=config, dataset_hash=data_hash)
     bins = dataset.features.bins(config.features)
@@ -183,7 +279,7 @@ def _first(
     network = build(
         config.model, bins, dataset.features.frames, len(dataset.labels), config.options
     )
-    mean, deviation = feature_statistics(train, config.seed)
+    mean, deviation = feature_statistics(run.train, config.seed)
     weights = NormalisedNetwork(network, mean, deviation).state_dict()
     return Checkpoint(
         config, dataset.features, dataset.labels, data_hash, dict(weights), {}, {}, ()
@@ -191,13 +287,16 @@ def _first(
 
 
 def feature_statistics(batches: Batches, seed: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (bins,) of all that an epoch of training clips holds."""
-    total, squares, count = torch.zeros(()), torch.zeros(()), 0
-    for features, _ in batches.shuffled(EVALUATION_BATCH, seed):
-        part = features.double()
+    """Mean and standard deviation (bins,) of the training clips, of 20,000 of many."""
+    total, squares, count, clips = torch.zeros(()), torch.zeros(()), 0, 0
+    for drawn in batches.parts(Cut(EVALUATION_BATCH, seed)):
+        part = drawn.features.double()
         total = total.to(part) + part.sum(dim=(0, 2))
         squares = squares.to(part) + part.square().sum(dim=(0, 2))
         count += part.shape[0] * part.shape[2]
+        clips += len(part)
+        if clips >= STATISTICS_CLIPS:
+            break
     mean = total / count
     deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
     return mean.float().cpu(), deviation.float().cpu()

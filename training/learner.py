@@ -1,25 +1,69 @@
 """One epoch of learning: the network, its optimizer, and the running average that is released."""
 
+import contextlib
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from models.pipeline import NormalisedNetwork
-from training.batches import Batches
+from training.balance import loss_weights, positive_weights
+from training.batches import Batches, Cut, Part
 from training.checkpoint import Checkpoint, EpochRecord, rebuild_network
-from training.config import TrainConfig
+from training.config import TrainConfig, TrainingError
+from training.monitor import PROBE_CLIPS, LayerHealth, examine
 from training.objectives import Judged, objective_of
+from training.optimizers import make_optimizer
+from training.schedules import learning_rate
+from training.shards import ShardState
+from training.team import Team
 
-WARM_UP_SHARE = 0.15
-# One-cycle starts at a 25th of the peak and ends near nothing (arXiv:1708.07120, as in PyTorch).
-_START_DIVISOR, _END_DIVISOR = 25.0, 1e4
 # The average follows closely while there are few steps to average over.
 _AVERAGING_RAMP_STEPS = 20
+# A loss beyond it is lost, and every so many batches is often enough to look (it makes a GPU wait).
+DIVERGED_LOSS, _LOOK_BATCHES = 1e3, 50
+
+
+class DivergedError(TrainingError):
+    """The loss is no number any more, or far beyond what guessing costs."""
+
+
+class _Judge(nn.Module):
+    """Features and targets to their loss: what is compiled, and what processes share.
+
+    Sums of right and answerable clips come with it, since a module returns tensors.
+    """
+
+    def __init__(
+        self, network: NormalisedNetwork, config: TrainConfig, weights: Tensor | None
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.config = config
+        self.weights = weights
+        self.in_bfloat16 = config.precision == "bfloat16"
+
+    def forward(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.autocast(features.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+            judged = objective_of(self.config.model).judge(
+                self.network, features, targets, self.config, self.weights
+            )
+        return judged.loss, judged.right, judged.answerable
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch showed: mean loss and accuracy as they were while learning, the last rate."""
+
+    loss: float
+    accuracy: float | None
+    learning_rate: float
+    layers: tuple[LayerHealth, ...]
 
 
 @dataclass(frozen=True)
@@ -29,48 +73,78 @@ class Learner:
     network: NormalisedNetwork
     released: NormalisedNetwork
     optimizer: torch.optim.Optimizer
+    judge: nn.Module
+    config: TrainConfig
+    team: Team
 
     @classmethod
-    def at(cls, checkpoint: Checkpoint, device: torch.device) -> Self:
-        """As it was when the checkpoint was written."""
-        config = checkpoint.config
-        released = rebuild_network(checkpoint).to(device)
+    def at(
+        cls, checkpoint: Checkpoint, train: Batches, device: torch.device, team: Team | None = None
+    ) -> Self:
+        """As it was when the checkpoint was written, to go on with these clips.
+
+        Raises:
+            TrainingError: the optimizer is not for this network.
+        """
+        config, team = checkpoint.config, team or Team()
+        released = _placed(rebuild_network(checkpoint), device)
         network = released
         if config.averaging:
             network = copy.deepcopy(released)
             network.load_state_dict(checkpoint.learning or checkpoint.weights)
-        optimizer = torch.optim.AdamW(  # without decay it is Adam
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        optimizer = make_optimizer(network, config)
         if checkpoint.optimizer:
             optimizer.load_state_dict(checkpoint.optimizer)
-        return cls(network, released, optimizer)
+        judge: nn.Module = _Judge(network, config, _label_weights(config, train))
+        if config.compile:
+            judge = _compiled(judge, device)
+        if team.size > 1:
+            # Batch statistics are averaged by ShardState, for one process as for many.
+            judge = DistributedDataParallel(judge, broadcast_buffers=False)
+        return cls(network, released, optimizer, judge, config, team)
 
     def train_epoch(
         self,
         train: Batches,
-        config: TrainConfig,
-        epoch: int,
+        history: Sequence[EpochRecord],
         on_batch: Callable[[int, int, int], None],
-    ) -> tuple[float, float | None]:
-        """One pass over the training clips; mean loss and accuracy, as they were while learning.
+    ) -> Epoch:
+        """One pass over the training clips, after the epochs of ``history``.
 
         The accuracy is None where no clip has an answer.
+
+        Raises:
+            DivergedError: the loss is no finite number, or beyond all reason.
         """
+        config, epoch = self.config, len(history) + 1
         seed = config.seed * 1_000_003 + epoch
-        torch.manual_seed(seed)  # dropout
+        cut = Cut(config.batch_size, seed, config.shards, self.team.mine(config.shards))
+        n_batches = cut.batches(len(train.epoch))
+        val_losses = [record.val_loss for record in history]
+        state = ShardState(self.network, cut, self.team)
         self.network.train()
-        n_batches = -(-len(train) // config.batch_size)
-        loss_sum, right, answerable = torch.zeros(()), torch.zeros(()), torch.zeros(())
-        for done, (features, targets) in enumerate(train.shuffled(config.batch_size, seed), 1):
-            step = (epoch - 1) * n_batches + done
-            found = self._step(features, targets, config, step, n_batches)
-            loss_sum = loss_sum.to(found.loss) + found.loss * len(targets)
-            right = right.to(found.right) + found.right
-            answerable = answerable.to(found.answerable) + found.answerable
-            on_batch(epoch, done, n_batches)
-        accuracy = float(right) / float(answerable) if answerable else None
-        return float(loss_sum) / len(train), accuracy
+        sums, probe, done, rate = _Sums(), None, 0, config.learning_rate
+        for part in train.parts(cut):
+            if part.shard == cut.mine[0]:
+                step = (epoch - 1) * n_batches + done + 1
+                rate = learning_rate(config, step, n_batches, val_losses)
+                self._begin_step(rate)
+            probe = probe or replace(
+                part, features=part.features[:PROBE_CLIPS], targets=part.targets[:PROBE_CLIPS]
+            )
+            with state.of(part.shard):
+                judged = self._learn_from(part)
+            sums.add(judged, part)
+            if part.is_last:
+                done += 1
+                state.settle()
+                self._end_step((epoch - 1) * n_batches + done)
+                if done % _LOOK_BATCHES == 0 or done == n_batches:
+                    _check(sums.loss(), config)
+                on_batch(epoch, done, n_batches)
+        loss, accuracy = sums.over(self.team, len(train.epoch))
+        _check(loss, config)
+        return Epoch(loss, accuracy, rate, self._examine(probe))
 
     def checkpoint(self, before: Checkpoint, record: EpochRecord) -> Checkpoint:
         """The checkpoint after one more epoch."""
@@ -83,37 +157,135 @@ class Learner:
             history=(*before.history, record),
         )
 
-    def _step(
-        self, features: Tensor, targets: Tensor, config: TrainConfig, step: int, n_batches: int
-    ) -> Judged:
-        """Learn from one batch."""
-        rate = learning_rate(config, step, config.epochs * n_batches)
+    def _begin_step(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        judged = objective_of(config.model).judge(self.network, features, targets, config)
-        judged.loss.backward()  # type: ignore[no-untyped-call]
-        if math.isfinite(config.max_gradient_norm):
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.max_gradient_norm)
-        self.optimizer.step()
+
+    def _learn_from(self, part: Part) -> Judged:
+        """Add a part's share to the gradient; L-BFGS takes its whole step here."""
+        if isinstance(self.optimizer, torch.optim.LBFGS):
+            return self._line_search(part, self.optimizer)
+        with self._syncing(part):
+            judged = Judged(*self.judge(part.features, part.targets))
+            # DistributedDataParallel takes the mean over processes; the sum of shares is meant.
+            (judged.loss * part.share * self.team.size).backward()  # type: ignore[no-untyped-call]
+        return judged
+
+    def _line_search(self, part: Part, optimizer: torch.optim.LBFGS) -> Judged:
+        """A step of L-BFGS: the same dropout wherever the line search looks."""
+        first: list[Judged] = []
+        before = torch.get_rng_state()
+
+        def closure() -> float:
+            torch.set_rng_state(before)
+            optimizer.zero_grad(set_to_none=True)
+            judged = Judged(*self.judge(part.features, part.targets))
+            judged.loss.backward()  # type: ignore[no-untyped-call]
+            first.append(replace(judged, loss=judged.loss.detach()))
+            return float(judged.loss.detach()) + self._add_l1()
+
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        return first[0]
+
+    def _syncing(self, part: Part) -> contextlib.AbstractContextManager[None]:
+        """Processes exchange gradients once a batch: with their last shard."""
+        if isinstance(self.judge, DistributedDataParallel) and not part.is_last:
+            return cast("contextlib.AbstractContextManager[None]", self.judge.no_sync())
+        return contextlib.nullcontext()
+
+    def _end_step(self, step: int) -> None:
+        config = self.config
+        if not isinstance(self.optimizer, torch.optim.LBFGS):
+            self._add_l1()
+            if math.isfinite(config.max_gradient_norm):
+                nn.utils.clip_grad_norm_(self.network.parameters(), config.max_gradient_norm)
+            self.optimizer.step()
         if self.released is not self.network:
             decay = min(config.averaging, step / (step + _AVERAGING_RAMP_STEPS))
             _average(self.released, self.network, decay)
-        return replace(judged, loss=judged.loss.detach())
+
+    @torch.no_grad()
+    def _add_l1(self) -> float:
+        """Add the gradient of the L1 penalty, and return the penalty. Biases go without it."""
+        if not self.config.l1:
+            return 0.0
+        total = 0.0
+        for weights in self.network.parameters():
+            if weights.dim() > 1 and weights.grad is not None:
+                weights.grad.add_(weights.sign(), alpha=self.config.l1)
+                total += float(weights.abs().sum())
+        return self.config.l1 * total
+
+    def _examine(self, probe: Part | None) -> tuple[LayerHealth, ...]:
+        if probe is None:
+            return ()
+        judge, targets = objective_of(self.config.model).judge, probe.targets
+        return examine(
+            self.network,
+            probe.features,
+            lambda x: judge(self.network, x, targets, self.config, None).loss,
+        )
 
 
-def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """The rate of a step (counted from 1): a function of the step alone, so that runs resume."""
-    peak = config.learning_rate
-    if config.schedule == "constant":
-        return peak
-    warm_up = max(1.0, WARM_UP_SHARE * steps)
-    if step <= warm_up:
-        start, end, share = peak / _START_DIVISOR, peak, step / warm_up
-    else:
-        start, end = peak, peak / _START_DIVISOR / _END_DIVISOR
-        share = (step - warm_up) / max(1.0, steps - warm_up)
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+class _Sums:
+    """Loss and answers of an epoch, added up on the device."""
+
+    def __init__(self) -> None:
+        self._sums: Tensor | None = None
+        self._clips = 0
+
+    def add(self, judged: Judged, part: Part) -> None:
+        n_clips = len(part.targets)
+        found = torch.stack(
+            [judged.loss.detach().double() * n_clips, judged.right, judged.answerable]
+        )
+        self._sums = found if self._sums is None else self._sums + found
+        self._clips += n_clips
+
+    def loss(self) -> float:
+        """The mean so far, of this process."""
+        return float("nan") if self._sums is None else float(self._sums[0]) / self._clips
+
+    def over(self, team: Team, n_clips: int) -> tuple[float, float | None]:
+        """Mean loss and accuracy over all processes."""
+        if self._sums is None:
+            return float("nan"), None
+        loss, right, answerable = team.total(self._sums).tolist()
+        return loss / n_clips, right / answerable if answerable else None
+
+
+def _check(loss: float, config: TrainConfig) -> None:
+    if not loss < DIVERGED_LOSS:
+        raise DivergedError(
+            f"the loss is {loss:.4g}: training diverges; lower --learning-rate "
+            f"(now {config.learning_rate:g})"
+        )
+
+
+def _placed(network: NormalisedNetwork, device: torch.device) -> NormalisedNetwork:
+    """The network on its device; a CPU's convolutions are twice as fast with the channels last."""
+    if device.type != "cpu":
+        return network.to(device)
+    for weights in network.parameters():
+        if weights.dim() == 4:
+            weights.data = weights.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+def _compiled(judge: nn.Module, device: torch.device) -> nn.Module:
+    """Fused by torch.compile, on a GPU with CUDA graphs: small networks wait for launches there."""
+    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    return cast("nn.Module", torch.compile(judge, mode=mode))
+
+
+def _label_weights(config: TrainConfig, train: Batches) -> Tensor | None:
+    if config.balance != "weights":
+        return None
+    held, n_labels = train.targets.values, train.targets.n_labels
+    return (
+        positive_weights(held, n_labels) if config.loss == "bce" else loss_weights(held, n_labels)
+    )
 
 
 @torch.no_grad()
@@ -127,4 +299,4 @@ def _average(average: NormalisedNetwork, network: NormalisedNetwork, decay: floa
 
 
 def _to_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from data.audio import Waveform
 from data.dataset import Dataset
+from data.waveforms import as_float
 
 # Of a picture, so many rows and columns at most, in 16 shades over 70 dB.
 _ROWS, _COLUMNS, _SHADES, _RANGE_DB = 40, 64, 16, 70.0
@@ -94,9 +96,9 @@ def sounds(
     return found
 
 
-def _heard(waveforms: NDArray[np.float32], dataset: Dataset, row: int) -> Waveform:
+def _heard(waveforms: NDArray[Any], dataset: Dataset, row: int) -> Waveform:
     start, end = _place(dataset, float(dataset.clips["seconds"].iloc[row]))
-    return np.asarray(waveforms[row, start:end])
+    return as_float(waveforms[row, start:end])
 
 
 def _flac_uri(waveform: Waveform, dataset: Dataset) -> str:

@@ -1,7 +1,7 @@
 """What a network is trained for: the loss of a batch, and how a network is measured.
 
-A network that classifies learns by cross-entropy and has an accuracy and a calibration; one that
-reconstructs learns by the squared error, and has neither.
+A network that classifies learns by a loss over its labels and has an accuracy and a calibration;
+one that reconstructs learns by the squared error, and has neither.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from models.autoencoder import levelled
 from models.pipeline import NormalisedNetwork
@@ -19,6 +18,8 @@ from models.zoo import Task, entry
 from training.batches import StoredFeatures
 from training.calibration import Calibration, calibrate
 from training.config import TrainConfig
+from training.losses import answerable, classification_loss, plain_loss, right_answers
+from training.team import Team
 
 
 @dataclass(frozen=True)
@@ -33,62 +34,105 @@ class Judged:
 class Objective(Protocol):
     """What training asks of a task; features are raw, (batch, bins, frames)."""
 
+    has_labels: bool
+
     def judge(
-        self, model: NormalisedNetwork, features: Tensor, targets: Tensor, config: TrainConfig
+        self,
+        model: NormalisedNetwork,
+        features: Tensor,
+        targets: Tensor,
+        config: TrainConfig,
+        weights: Tensor | None,
     ) -> Judged:
-        """A training batch with its target distributions (batch, labels)."""
+        """A training batch with its targets (batch, labels) and the weights of labels (labels,)."""
         ...
 
     def measure(
-        self, model: NormalisedNetwork, batches: StoredFeatures
+        self, model: NormalisedNetwork, batches: StoredFeatures, config: TrainConfig, team: Team
     ) -> tuple[float, float | None]:
         """Mean loss and accuracy without dropout; None where there is no accuracy."""
         ...
 
-    def calibrate(self, model: NormalisedNetwork, batches: StoredFeatures) -> Calibration | None:
+    def calibrate(
+        self, model: NormalisedNetwork, batches: StoredFeatures, config: TrainConfig
+    ) -> Calibration | None:
         """What scores need to mean what they say; None where there are no scores."""
         ...
 
 
 class Classification:
-    """Labels: cross-entropy in nats."""
+    """Labels: a loss of ``training.losses``, in nats."""
+
+    has_labels = True
 
     def judge(
-        self, model: NormalisedNetwork, features: Tensor, targets: Tensor, config: TrainConfig
+        self,
+        model: NormalisedNetwork,
+        features: Tensor,
+        targets: Tensor,
+        config: TrainConfig,
+        weights: Tensor | None,
     ) -> Judged:
         logits = model(features)
-        loss = functional.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
-        has_label = targets.amax(1) > targets.amin(1)
-        right = (logits.detach().argmax(1) == targets.argmax(1)) & has_label
-        return Judged(loss, right.sum(), has_label.sum())
+        known = answerable(targets)
+        right = right_answers(logits.detach(), targets, config.loss) & known
+        loss = classification_loss(logits, targets, config, weights)
+        return Judged(loss, right.sum(), known.sum())
 
-    def measure(self, model: NormalisedNetwork, batches: StoredFeatures) -> tuple[float, float]:
-        logits, targets = map(torch.from_numpy, predict_logits(model, batches))
-        accuracy = (logits.argmax(1) == targets).double().mean()
-        return float(functional.cross_entropy(logits, targets)), float(accuracy)
+    def measure(
+        self, model: NormalisedNetwork, batches: StoredFeatures, config: TrainConfig, team: Team
+    ) -> tuple[float, float]:
+        model.eval()
+        sums = torch.zeros(2, dtype=torch.float64, device=model.mean.device)
+        with torch.inference_mode():
+            for features, targets in batches.in_order(team.rank, team.size):
+                logits = model(features)
+                loss = plain_loss(logits, targets, config.loss) * len(targets)
+                right = right_answers(logits, targets, config.loss).sum()
+                sums += torch.stack([loss.double(), right.double()])
+        loss_sum, n_right = team.total(sums).tolist()
+        n_clips = len(batches.epoch)
+        return loss_sum / n_clips, n_right / n_clips
 
-    def calibrate(self, model: NormalisedNetwork, batches: StoredFeatures) -> Calibration:
+    def calibrate(
+        self, model: NormalisedNetwork, batches: StoredFeatures, config: TrainConfig
+    ) -> Calibration:
+        del config
         return calibrate(*predict_logits(model, batches))
 
 
 class Reconstruction:
     """The features again: mean squared error, in squared standard deviations of a bin."""
 
+    has_labels = False
+
     def judge(
-        self, model: NormalisedNetwork, features: Tensor, targets: Tensor, config: TrainConfig
+        self,
+        model: NormalisedNetwork,
+        features: Tensor,
+        targets: Tensor,
+        config: TrainConfig,
+        weights: Tensor | None,
     ) -> Judged:
-        del targets, config  # of labels
+        del targets, config, weights  # of labels
         nothing = torch.zeros((), device=features.device)
         return Judged(reconstruction_error(model, features).mean(), nothing, nothing)
 
-    def measure(self, model: NormalisedNetwork, batches: StoredFeatures) -> tuple[float, None]:
+    def measure(
+        self, model: NormalisedNetwork, batches: StoredFeatures, config: TrainConfig, team: Team
+    ) -> tuple[float, None]:
+        del config
         model.eval()
+        total = torch.zeros((), dtype=torch.float64, device=model.mean.device)
         with torch.inference_mode():
-            errors = [reconstruction_error(model, x).cpu() for x, _ in batches.in_order()]
-        return float(torch.cat(errors).mean()), None
+            for features, _ in batches.in_order(team.rank, team.size):
+                total += reconstruction_error(model, features).double().sum()
+        return float(team.total(total)) / len(batches.epoch), None
 
-    def calibrate(self, model: NormalisedNetwork, batches: StoredFeatures) -> None:
-        del model, batches  # there are no scores
+    def calibrate(
+        self, model: NormalisedNetwork, batches: StoredFeatures, config: TrainConfig
+    ) -> None:
+        del model, batches, config  # there are no scores
 
 
 OBJECTIVES: dict[Task, Objective] = {
@@ -119,5 +163,6 @@ def predict_logits(
     """Logits (clips, labels) without dropout, and targets (clips,)."""
     model.eval()
     with torch.inference_mode():
-        logits = [model(features).cpu() for features, _ in batches.in_order()]
-    return torch.cat(logits).numpy(), batches.targets.cpu().numpy()
+        found = [(model(x).cpu(), targets.cpu()) for x, targets in batches.in_order()]
+    logits, targets = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return logits.numpy(), targets.argmax(dim=1).numpy()

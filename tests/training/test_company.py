@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from data.augment import UNCHANGED, Recipe
 from data.dataset import Dataset
 from data.frontend import Frontend
-from training.batches import AugmentedWaveforms, augmented_features, augmented_waveforms
-from training.company import Company
+from training.batches import (
+    AugmentedWaveforms,
+    Cut,
+    StoredFeatures,
+    augmented_features,
+    augmented_waveforms,
+)
+from training.company import ALONE, Company
 from training.config import TrainingError, default_config
 from training.fit import _training_batches, fit
 
@@ -30,9 +35,9 @@ def gongs(other_tones: Dataset) -> Dataset:
 def test_other_words_are_read_once_an_epoch_with_an_even_target(
     tones: Dataset, gongs: Dataset
 ) -> None:
-    company = Company(others=gongs)
-    clips = augmented_waveforms(tones, company, "mfcc", UNCHANGED, CPU, repeats=2)
-    targets = torch.cat([target for _, target in clips.shuffled(16, seed=1)])
+    config = replace(default_config("cnn"), repeats=2)
+    clips = augmented_waveforms(tones, Company(others=gongs), config, CPU)
+    targets = torch.cat([part.targets for part in clips.parts(Cut(16, seed=1))])
     even = (targets == 1 / 3).all(dim=1)
     assert int(even.sum()) == len(gongs.clips)
     assert len(targets) == 2 * len(tones.rows("train")) + len(gongs.clips)
@@ -40,10 +45,9 @@ def test_other_words_are_read_once_an_epoch_with_an_even_target(
 
 
 def test_a_share_of_clips_is_background_alone(tones: Dataset) -> None:
-    clips = augmented_waveforms(
-        tones, Company(), "log_mel", UNCHANGED, CPU, repeats=20, noise_only=0.25
-    )
-    targets = torch.cat([target for _, target in clips.shuffled(64, seed=1)])
+    clips = augmented_waveforms(tones, ALONE, replace(default_config("crnn"), repeats=20), CPU)
+    clips = replace(clips, noise_only=0.25)
+    targets = torch.cat([part.targets for part in clips.parts(Cut(64, seed=1))])
     share = (targets.amax(1) < 0.5).double().mean()
     assert float(share) == pytest.approx(0.25, abs=0.05)
 
@@ -61,20 +65,25 @@ def test_background_is_trained_on_only_where_there_are_other_words(
     assert (with_others.noise_only, alone.noise_only) == (0.5, 0.0)
 
 
+def features_of(clips: StoredFeatures) -> torch.Tensor:
+    return torch.cat([features for features, _ in clips.in_order()])
+
+
 def test_calibration_clips_are_the_split_as_the_recipe_changes_it(tones: Dataset) -> None:
-    drawn = augmented_features(tones, "log_mel", "val", UNCHANGED, 1, CPU)
+    config = default_config("crnn")
+    drawn = augmented_features(tones, config, "val", CPU)
     rows = tones.rows("val")
-    assert sorted(drawn.targets.tolist()) == sorted(tones.targets[rows].tolist() * 4)
+    assert sorted(drawn.targets.values.tolist()) == sorted(tones.targets[rows].tolist() * 4)
     plain = Frontend(tones.features).log_mel(
         torch.from_numpy(np.ascontiguousarray(tones.array("waveforms")[rows]))
     )
     torch.testing.assert_close(
-        drawn.features.double().mean(), plain.double().mean(), atol=1e-3, rtol=0
+        features_of(drawn).double().mean(), plain.double().mean(), atol=1e-3, rtol=0
     )
-    changed = augmented_features(tones, "log_mel", "val", Recipe(), 1, CPU)
-    assert not torch.allclose(changed.features, drawn.features)
-    again = augmented_features(tones, "log_mel", "val", Recipe(), 1, CPU)
-    assert torch.equal(changed.features, again.features)
+    changing = replace(config, augment=True)
+    changed = features_of(augmented_features(tones, changing, "val", CPU))
+    assert not torch.allclose(changed, features_of(drawn))
+    assert torch.equal(changed, features_of(augmented_features(tones, changing, "val", CPU)))
 
 
 def test_words_of_the_dataset_are_no_other_words(

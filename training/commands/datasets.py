@@ -100,6 +100,9 @@ def prepare(
     f_max: Annotated[
         float | None, typer.Option(help="Hz, upper edge of the last mel band.")
     ] = None,
+    int16: Annotated[
+        bool, typer.Option("--int16", help="Keep waveforms as 16-bit integers: half the room.")
+    ] = False,
     engine: EngineOption = "local",
     ray_address: RayAddressOption = None,
 ) -> None:
@@ -123,7 +126,7 @@ def prepare(
     with work_progress("prepare") as on_progress:
         prepared = prepare_dataset(
             labelled, out, features=features, split=split, skip_bad=skip_bad,
-            measure=measure, progress=on_progress,
+            int16=int16, measure=measure, progress=on_progress,
         )  # fmt: skip
     _tell_prepared(prepared)
     if prepared.skipped:

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-
 from data.content import audio_hash
 from data.dataset import ALL_ROWS, Dataset
 from data.labels import Clip, read_labels
+from data.waveforms import as_float
 from training.config import TrainingError
 
 COLUMNS = (
@@ -71,7 +70,7 @@ def rows_of_dataset(dataset: Dataset, source: str, split: str | None = None) -> 
     for i, clip in enumerate(labelled.clips):
         yield DataRow.of_clip(
             clip, split=split or clip.split, sha256=hashes[i],
-            audio=audio_hash(np.asarray(waveforms[i])), source=source,
+            audio=audio_hash(as_float(waveforms[i])), source=source,
         )  # fmt: skip
 
 

@@ -1,0 +1,126 @@
+"""Clips where training reads them: on its device as a whole, or read from disk as they are wanted.
+
+Both give the same numbers. What stays on disk is gathered from memory maps whose pages are given
+back soon after, so that resident memory does not grow with a data set.
+"""
+
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data.waveforms import INT16_FULL_SCALE, as_float
+
+Rows = NDArray[np.int64]
+# Reading from the page cache costs a CPU little, so it holds no more than this as a whole.
+CPU_RESIDENT_BYTES = 1 << 30
+# The rest of the card is for activations and for what else runs there.
+CUDA_RESIDENT_SHARE = 0.5
+# A page that is touched brings its neighbours, so some ten times as much is resident at most.
+_GATHERED_BEFORE_RELEASE = 32 << 20
+
+
+class ClipArray(Protocol):
+    """Clips (clips, ...) of which some can be taken."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Those at positions (rows,), in their order, as float32 on the training device."""
+        ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """An array (clips, ...) on disk, float32 or int16, and the rows of it that are meant."""
+
+    array: NDArray[Any]
+    rows: Rows
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.rows) * self.array[:1].nbytes
+
+
+@dataclass(frozen=True)
+class Resident:
+    """All clips on the device, as they are on disk: integers take half the room."""
+
+    values: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Tensor) -> Tensor:
+        return _scaled(self.values[rows.to(self.values.device)])
+
+
+class Streamed:
+    """Clips that stay in their files."""
+
+    def __init__(self, sources: Sequence[Source], device: torch.device) -> None:
+        self._sources = tuple(sources)
+        self._ends = np.cumsum([len(source.rows) for source in sources])
+        self._device = device
+        self._gathered = 0
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def take(self, rows: Tensor) -> Tensor:
+        gathered = torch.from_numpy(_gather(self._sources, self._ends, rows.cpu().numpy()))
+        self._gathered += gathered.nbytes
+        if self._gathered > _GATHERED_BEFORE_RELEASE:
+            self._gathered = 0
+            for source in self._sources:
+                _release_pages(source.array)
+        return _scaled(gathered.to(self._device))
+
+
+def open_clips(sources: Sequence[Source], device: torch.device) -> ClipArray:
+    """The clips of all sources, one after the other, on the device where they fit."""
+    if sum(source.nbytes for source in sources) > resident_bytes(device):
+        return Streamed(sources, device)
+    ends = np.cumsum([len(source.rows) for source in sources])
+    values = _gather(sources, ends, np.arange(ends[-1]))
+    return Resident(torch.from_numpy(values).to(device))
+
+
+def resident_bytes(device: torch.device) -> int:
+    """How much of one kind of array a device is to hold."""
+    if device.type != "cuda":
+        return CPU_RESIDENT_BYTES
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(CUDA_RESIDENT_SHARE * free)
+
+
+def _gather(sources: Sequence[Source], ends: NDArray[np.int64], rows: Rows) -> NDArray[Any]:
+    kinds = {source.array.dtype for source in sources}
+    kind = kinds.pop() if len(kinds) == 1 else np.dtype(np.float32)
+    found = np.empty((len(rows), *sources[0].array.shape[1:]), kind)
+    which = np.searchsorted(ends, rows, side="right")
+    for number, source in enumerate(sources):
+        here = np.flatnonzero(which == number)
+        begin = 0 if number == 0 else ends[number - 1]
+        places = source.rows[rows[here] - begin]
+        order = np.argsort(places, kind="stable")  # a disk reads forwards
+        picked = source.array[places[order]]
+        found[here[order]] = picked if picked.dtype == kind else as_float(picked)
+    return found
+
+
+def _scaled(samples: Tensor) -> Tensor:
+    """``data.waveforms.as_float`` on the training device."""
+    return samples.float() / INT16_FULL_SCALE if samples.dtype == torch.int16 else samples
+
+
+def _release_pages(array: NDArray[Any]) -> None:
+    """Give a memory map's pages back; the system's cache keeps them while it has room."""
+    owner: object = array.base
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)

@@ -1,0 +1,76 @@
+"""The optimizers by name, as PyTorch has them.
+
+sgd       stochastic gradient descent, nothing else
+momentum  with a moving sum of the gradients (Polyak, 1964)
+nesterov  which looks ahead (Nesterov, 1983)
+adagrad   a rate of its own for every weight (Duchi et al., JMLR 12, 2011)
+adadelta  the same over a window, in units of the weights (arXiv:1212.5701); rates near 1 suit it
+rmsprop   gradients over their moving root mean square (Tieleman and Hinton, 2012)
+adam      rmsprop with momentum, both without bias (arXiv:1412.6980)
+adamw     adam with decoupled weight decay (arXiv:1711.05101)
+lbfgs     quasi-Newton steps with a line search (Liu and Nocedal, 1989), for small networks and
+          large batches; a step evaluates its batch up to 25 times, so that rates near 1 suit it
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from training.config import Optimizer, TrainConfig, TrainingError
+
+# Ten pairs of gradients of so many weights, beside them.
+LBFGS_MOST_PARAMETERS = 250_000
+_LBFGS = {"history_size": 10, "max_iter": 20, "line_search_fn": "strong_wolfe"}
+
+
+def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimizer of ``config`` for all weights of a network.
+
+    Raises:
+        TrainingError: L-BFGS for a network that is too large or with what it has no meaning for.
+    """
+    weights = list(network.parameters())
+    if config.optimizer == "lbfgs":
+        _check_lbfgs(sum(p.numel() for p in weights), config)
+        return torch.optim.LBFGS(weights, lr=config.learning_rate, **_LBFGS)  # type: ignore[arg-type]
+    return _MAKERS[config.optimizer](
+        weights, lr=config.learning_rate, weight_decay=config.weight_decay, **_momentum(config)
+    )
+
+
+_MAKERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "momentum": torch.optim.SGD,
+    "nesterov": torch.optim.SGD,
+    "adagrad": torch.optim.Adagrad,
+    "adadelta": torch.optim.Adadelta,
+    "rmsprop": torch.optim.RMSprop,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
+def _momentum(config: TrainConfig) -> dict[str, Any]:
+    if config.optimizer not in ("momentum", "nesterov"):
+        return {}
+    return {"momentum": config.momentum, "nesterov": config.optimizer == "nesterov"}
+
+
+def _check_lbfgs(n_parameters: int, config: TrainConfig) -> None:
+    if n_parameters > LBFGS_MOST_PARAMETERS:
+        raise TrainingError(
+            f"lbfgs is for networks of {LBFGS_MOST_PARAMETERS:,} parameters or fewer, this one has "
+            f"{n_parameters:,}; use another --optimizer"
+        )
+    without = {
+        "weight_decay": config.weight_decay > 0,
+        "shards": config.shards > 1,
+        "max_gradient_norm": config.max_gradient_norm < float("inf"),
+    }
+    found = [name for name, is_set in without.items() if is_set]
+    if found:
+        raise TrainingError(
+            f"lbfgs goes without {', '.join(found)}; leave it out, or use another --optimizer"
+        )

@@ -18,10 +18,14 @@ if TYPE_CHECKING:  # torch, which the commands that only show a bar do without
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Who hears of a run as it goes: (epoch, batches done, batches in all), and finished epochs."""
+    """Who hears of a run as it goes.
+
+    (epoch, batches done, batches in all), finished epochs, and what a person should know.
+    """
 
     on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None
     on_epoch: "Callable[[EpochRecord], None]" = lambda record: None
+    on_note: Callable[[str], None] = lambda note: None
 
 
 def describe(record: "EpochRecord", epochs: int) -> str:
@@ -45,21 +49,24 @@ def training_progress(epochs: int, batch_size: int | None = None) -> Iterator[Tr
     ``batch_size`` lets the panel count clips, not batches.
     """
     if not sys.stderr.isatty():
-        tell = _teller(epochs, lambda line: typer.echo(line, err=True))
-        yield TrainingProgress(on_epoch=tell)
+        yield TrainingProgress(on_epoch=_teller(epochs, _echo), on_note=_echo)
         return
     from training.live import LiveRun
 
     run, console = LiveRun(epochs, batch_size), _stderr()
-    # Through the console: what goes past it is written into the panel.
-    tell = _teller(epochs, lambda line: console.print(line, markup=False))
+
+    def say(line: str) -> None:
+        """Through the console: what goes past it is written into the panel."""
+        console.print(line, markup=False)
+
+    tell = _teller(epochs, say)
 
     def on_epoch(record: "EpochRecord") -> None:
         tell(record)
         run.on_epoch(record)
 
     with Live(run, console=console, transient=True):
-        yield TrainingProgress(run.on_batch, on_epoch)
+        yield TrainingProgress(run.on_batch, on_epoch, say)
 
 
 def _teller(epochs: int, say: Callable[[str], None]) -> "Callable[[EpochRecord], None]":
@@ -104,6 +111,10 @@ def work_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=_stderr(), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _echo(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _stderr() -> Console:

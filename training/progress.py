@@ -1,6 +1,7 @@
-"""Live progress on stderr: a bar on a terminal, a line an epoch where it goes to a log."""
+"""Live progress on stderr: a panel or a bar on a terminal, lines where it goes to a log."""
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:  # torch, which the commands that only show a bar do without
@@ -41,24 +43,57 @@ def _accuracy(accuracy: float | None) -> str:
 
 
 @contextlib.contextmanager
-def training_progress(epochs: int) -> Iterator[TrainingProgress]:
-    """A line for every epoch, and on a terminal a bar for the one that runs."""
+def training_progress(epochs: int, batch_size: int | None = None) -> Iterator[TrainingProgress]:
+    """A line for every epoch and every new warning; on a terminal a live panel below them.
+
+    ``batch_size`` lets the panel count clips, not batches.
+    """
     if not sys.stderr.isatty():
-        yield TrainingProgress(
-            on_epoch=lambda record: typer.echo(describe(record, epochs), err=True)
-        )
+        yield TrainingProgress(on_epoch=_teller(epochs, _echo), on_note=_echo)
         return
-    columns = (
-        TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", epoch=1, total=None)
+    from training.live import LiveRun
 
-        def on_batch(epoch: int, done: int, total: int) -> None:
-            bar.update(task, epoch=epoch, completed=done, total=total)
+    run, console = LiveRun(epochs, batch_size), _stderr()
 
-        yield TrainingProgress(on_batch, lambda record: bar.console.print(describe(record, epochs)))
+    def say(line: str) -> None:
+        """Through the console: what goes past it is written into the panel."""
+        console.print(line, markup=False)
+
+    tell = _teller(epochs, say)
+
+    def on_epoch(record: "EpochRecord") -> None:
+        tell(record)
+        run.on_epoch(record)
+
+    with Live(run, console=console, transient=True):
+        yield TrainingProgress(run.on_batch, on_epoch, say)
+
+
+def _teller(epochs: int, say: Callable[[str], None]) -> "Callable[[EpochRecord], None]":
+    """Says an epoch in a line, and what its layers warn of that was not said before."""
+    new = _NewWarnings()
+
+    def tell(record: "EpochRecord") -> None:
+        say(describe(record, epochs))
+        for warning in new.of(record):
+            say(f"warning: {warning}")
+
+    return tell
+
+
+class _NewWarnings:
+    """Warnings of layers, each once, however its numbers change from epoch to epoch."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def of(self, record: "EpochRecord") -> list[str]:
+        from training.monitor import warnings_of
+
+        found = {re.sub(r"[\d.]+ %", "", text): text for text in warnings_of(record.layers)}
+        new = [text for key, text in found.items() if key not in self._told]
+        self._told |= set(found)
+        return new
 
 
 @contextlib.contextmanager
@@ -73,6 +108,14 @@ def work_progress(what: str) -> Iterator[Callable[[int, int], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=_stderr(), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _echo(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False)

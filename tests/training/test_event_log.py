@@ -1,0 +1,119 @@
+"""TensorBoard reads what was logged: the record's own figures, also over a stop."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data.dataset import Dataset
+from training import event_log
+from training.checkpoint import EpochRecord
+from training.config import TrainConfig
+from training.event_log import FOLDER, EventLog, coloured, sample_rows, scalars
+from training.fit import fit
+from training.monitor import LayerHealth
+from training.progress import TrainingProgress
+from training.run import train_run
+
+CONFIG = TrainConfig(epochs=3, batch_size=32)
+
+
+def read(folder: Path) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(folder), size_guidance={"audio": 0, "images": 0, "scalars": 0})
+    return found.Reload()
+
+
+def curve(folder: Path, tag: str) -> dict[int, float]:
+    return {event.step: event.value for event in read(folder).Scalars(tag)}
+
+
+@pytest.fixture(scope="module")
+def logged(tones: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    run = tmp_path_factory.mktemp("logged")
+    log = EventLog(run)
+    metrics = train_run(tones, run, CONFIG, progress=TrainingProgress(on_epoch=log.on_epoch))
+    log.finish(tones)
+    return run, metrics
+
+
+def test_the_curves_are_those_of_the_report(logged: tuple[Path, dict[str, Any]]) -> None:
+    run, metrics = logged
+    for tag, name in (("loss/validation", "val_loss"), ("accuracy/training", "accuracy")):
+        wanted = {row["epoch"]: row[name] for row in metrics["history"]}
+        assert curve(run / FOLDER, tag) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_layers_have_curves_and_what_there_is_not_has_none() -> None:
+    layers = (LayerHealth("blocks.1", 0.25, None), LayerHealth("head", None, 1e-3))
+    found = scalars(EpochRecord(1, 0.5, None, 0.25, None, 1.0, 1e-3, layers))
+    assert found["dead_share/blocks.1"] == 0.25
+    assert found["gradient_rms/head"] == 1e-3
+    assert not {"accuracy/training", "gradient_rms/blocks.1", "dead_share/head"} & set(found)
+
+
+def test_clips_can_be_seen_and_heard_and_so_can_the_confusion(
+    logged: tuple[Path, dict[str, Any]], tones: Dataset
+) -> None:
+    found = read(logged[0] / FOLDER)
+    rows = sample_rows(tones)
+    names = {f"clips/{tones.clips['label'][row]} ({tones.clips['id'][row]})" for row in rows}
+    assert set(found.Tags()["images"]) == {"confusion"} | names
+    assert set(found.Tags()["audio"]) == names
+    sound = found.Audio(next(iter(names)))[0]
+    assert (sound.sample_rate, sound.step) == (tones.features.sample_rate_hz, 3)
+    assert set(tones.clips["label"].iloc[list(rows)]) == set(tones.labels)
+
+
+def test_a_run_that_goes_on_has_one_curve_without_what_was_lost(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    """The third epoch was logged and its checkpoint lost: it is made and logged again."""
+    first, lost = EventLog(tmp_path), EpochRecord(3, 9.0, 0.0, 9.0, 0.0, 1.0, 1e-3)
+    fit(tones, tmp_path, TrainConfig(epochs=2, batch_size=32), on_epoch=first.on_epoch)
+    first.on_epoch(lost)
+    first.finish(tones)
+    again = EventLog(tmp_path)
+    result = fit(tones, tmp_path, CONFIG, resume=True, on_epoch=again.on_epoch)
+    again.finish(tones)
+    wanted = {record.epoch: record.val_loss for record in result.checkpoint.history}
+    assert curve(tmp_path / FOLDER, "loss/validation") == pytest.approx(wanted, rel=1e-6)
+    assert set(wanted) == {1, 2, 3}
+
+
+def test_a_run_that_was_begun_without_a_log_has_all_its_epochs(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    fit(tones, tmp_path, TrainConfig(epochs=2, batch_size=32))
+    log = EventLog(tmp_path, tmp_path / "elsewhere")
+    fit(tones, tmp_path, CONFIG, resume=True, on_epoch=log.on_epoch)
+    assert set(curve(tmp_path / "elsewhere", "learning_rate")) == {1, 2, 3}
+    assert not (tmp_path / FOLDER).exists()
+
+
+def test_a_picture_is_brightest_where_the_sound_is_and_low_bands_are_below() -> None:
+    log_mel = np.full((10, 20), -80.0, np.float32)
+    log_mel[2, 5] = 0.0
+    picture = coloured(log_mel).sum(axis=2)
+    row, column = np.unravel_index(picture.argmax(), picture.shape)
+    assert (9 - row // 4, column // 4) == (2, 5)
+
+
+def test_tensorboard_is_not_loaded_before_an_epoch_is_logged(
+    tones: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    log = importlib.reload(event_log).EventLog(tmp_path)
+    log.finish(tones)
+    with pytest.raises(ModuleNotFoundError, match="tensorboard"):
+        log.on_epoch(EpochRecord(1, 0.5, 0.5, 0.5, 0.5, 1.0, 1e-3))
+
+
+def test_every_figure_of_an_epoch_is_logged(logged: tuple[Path, dict[str, Any]]) -> None:
+    run, metrics = logged
+    for tag, value in scalars(EpochRecord.from_dict(metrics["history"][-1])).items():
+        assert curve(run / FOLDER, tag)[3] == pytest.approx(value, rel=1e-6)

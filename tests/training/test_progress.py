@@ -1,0 +1,123 @@
+"""What a run shows of itself: lines that stay, and on a terminal a panel that does not."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from training.checkpoint import EpochRecord
+from training.live import LiveRun, sparkline
+from training.monitor import LayerHealth
+from training.progress import TrainingProgress, training_progress
+
+DEAD = (LayerHealth("blocks.1", 0.75, 1e-3),)
+
+
+def record(epoch: int, val_loss: float, layers: tuple[LayerHealth, ...] = ()) -> EpochRecord:
+    return EpochRecord(epoch, 2 * val_loss, 0.5, val_loss, 0.625, 1.5, 1e-3, layers)
+
+
+HISTORY = [record(n, loss) for n, loss in enumerate([0.9, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8], 1)]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run(progress: TrainingProgress) -> None:
+    """Three epochs; a layer is dead from the second on."""
+    for epoch in (1, 2, 3):
+        for done in range(1, 5):
+            progress.on_batch(epoch, done, 4)
+        layers = DEAD if epoch > 1 else ()
+        progress.on_epoch(record(epoch, 1 / epoch, layers))
+
+
+def drawn(shown: LiveRun, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(shown)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+def test_a_log_gets_a_line_an_epoch_and_each_warning_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with training_progress(3) as progress:
+        run(progress)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line[:11] for line in lines if line.startswith("epoch")] == [
+        "epoch   1/3", "epoch   2/3", "epoch   3/3",
+    ]  # fmt: skip
+    assert [line for line in lines if "warning" in line] == [lines[2]]
+    assert "75 % of the units of blocks.1 are dead" in lines[2]
+
+
+def test_a_terminal_keeps_the_same_lines_once_the_panel_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    with training_progress(3, batch_size=64) as progress:
+        run(progress)
+    written = terminal.getvalue()
+    assert "epoch 1 of 3 at most" in written
+    for epoch in (1, 2, 3):
+        assert written.count(f"epoch   {epoch}/3  loss") == 1
+    assert written.count("warning: 75 %") == 1
+    assert written.endswith("\x1b[1A\x1b[2K")  # the panel's last line was wiped
+
+
+def test_the_panel_shows_the_last_epochs_and_the_best_whichever_it_is() -> None:
+    shown = LiveRun(epochs=9)
+    for epoch in HISTORY:
+        shown.on_epoch(epoch)
+    rows = [line for line in drawn(shown).splitlines() if "62.5 %" in line]
+    assert [line.split()[1] for line in rows] == ["2", "4", "5", "6", "7"]
+    assert [("best" in line) for line in rows] == [True, False, False, False, False]
+    assert "▁" in drawn(shown)
+
+
+def test_the_panel_counts_clips_and_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([10.0, 12.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    shown = LiveRun(epochs=3, batch_size=64)
+    shown.on_batch(1, 10, 100)
+    drawn(shown)
+    shown.on_batch(1, 30, 100)
+    text = drawn(shown)
+    assert "640 clips/s" in text  # 20 batches of 64 in two seconds
+    assert "0:27 left" in text  # 270 batches at ten a second
+
+
+def test_a_narrow_terminal_keeps_what_matters() -> None:
+    shown = LiveRun(epochs=9, batch_size=64)
+    shown.on_epoch(replace(HISTORY[0], layers=DEAD))
+    text = drawn(shown, width=50)
+    assert "0.9000" in text
+    assert "1.8000" not in text
+    assert "…" not in text
+    assert "! 75 % of the units" in text
+    assert max(map(len, text.splitlines())) == 50
+
+
+def test_the_next_run_of_several_begins_with_an_empty_table() -> None:
+    shown = LiveRun(epochs=9)
+    for epoch in [*HISTORY, record(1, 0.33)]:
+        shown.on_epoch(epoch)
+    assert shown.history == [record(1, 0.33)]
+
+
+@pytest.mark.parametrize("n", [1, 2, 39, 40, 41, 500])
+def test_a_sparkline_of_a_rising_curve_rises_and_fits(n: int) -> None:
+    line = sparkline([float(i) for i in range(n)])
+    assert len(line) == min(n, 40)
+    assert list(line) == sorted(line)
+    assert n == 1 or (line[0], line[-1]) == ("▁", "█")
+
+
+def test_a_sparkline_of_a_flat_curve_is_flat() -> None:
+    assert sparkline([0.5] * 7) == "▁" * 7

@@ -1,0 +1,156 @@
+"""A run on a terminal: the epoch that runs, the last ones in a table, and its curves.
+
+What is on the screen is drawn anew four times a second by a thread of rich; a batch only leaves its
+number.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from training.checkpoint import EpochRecord
+from training.monitor import warnings_of
+
+# Epochs in the table: the scrollback above it has all of them.
+_ROWS = 5
+# Below this width the training part's columns are left out.
+_WIDE = 70
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_CURVE = 40
+# Of batches, so many seconds' mean is the speed that is shown.
+_SPEED_SECONDS = 5.0
+
+
+@dataclass
+class LiveRun:
+    """What is known of the run that is shown; ``batch_size`` turns batches into clips."""
+
+    epochs: int
+    batch_size: int | None = None
+    batch: tuple[int, int, int] = (1, 0, 0)  # epoch, batches done, batches in all
+    history: list[EpochRecord] = field(default_factory=list)
+    _marks: list[tuple[float, int]] = field(default_factory=list)
+
+    def on_batch(self, epoch: int, done: int, total: int) -> None:
+        """As cheap as can be: drawing reads it later."""
+        self.batch = (epoch, done, total)
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Take a finished epoch in; its warnings are those that hold now."""
+        if self.history and record.epoch <= self.history[-1].epoch:  # another run, of folds say
+            self.history = []
+        self.history = [*self.history, record]  # the thread that draws may be reading the old one
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        history = self.history
+        parts: list[RenderableType] = [self._bar(time.monotonic())]
+        if history:
+            parts.append(_table(history, wide=options.max_width >= _WIDE))
+            parts += _curves(history)
+            parts += [Text(f"! {text}", style="yellow") for text in warnings_of(history[-1].layers)]
+        epoch = min(self.batch[0], self.epochs)
+        yield Panel(
+            Group(*parts), title=f"epoch {epoch} of {self.epochs} at most", title_align="left",
+            border_style="dim",
+        )  # fmt: skip
+
+    def _bar(self, now: float) -> Table:
+        _, done, total = self.batch
+        line = Table.grid(padding=(0, 2), expand=True)
+        line.add_column(ratio=1)
+        words = [f"{done}/{total}"]
+        speed = self._batches_a_second(now)
+        if speed:
+            n = speed * (self.batch_size or 1)
+            words.append(f"{n:,.0f} {'clips' if self.batch_size else 'batches'}/s")
+        if left := self._seconds_left(speed):
+            words.append(f"{_clock(left)} left")
+        for _ in words:
+            line.add_column(justify="right", no_wrap=True)
+        line.add_row(ProgressBar(total=max(total, 1), completed=done), *words)
+        return line
+
+    def _batches_a_second(self, now: float) -> float:
+        epoch, done, total = self.batch
+        at = (epoch - 1) * total + done
+        self._marks = [mark for mark in self._marks if now - mark[0] < _SPEED_SECONDS]
+        self._marks.append((now, at))
+        (then, before) = self._marks[0]
+        return (at - before) / (now - then) if now > then and at > before else 0.0
+
+    def _seconds_left(self, speed: float) -> float:
+        """To the last epoch, which an early stop may spare: epochs take what the last ones took."""
+        epoch, done, total = self.batch
+        to_come = max(0, self.epochs - epoch)
+        if last := self.history[-3:]:
+            an_epoch = sum(record.seconds for record in last) / len(last)
+            return an_epoch * (to_come + (1 - done / total if total else 0))
+        return (total - done + to_come * total) / speed if speed else 0.0
+
+
+def _table(history: Sequence[EpochRecord], *, wide: bool) -> Table:
+    """The last epochs; the best of all in bold, whichever of them it is."""
+    best = min(history, key=lambda record: record.val_loss)
+    last = history[-_ROWS:]
+    rows = last if best in last else [best, *last[1:]]
+    columns = _COLUMNS if wide else {name: _COLUMNS[name] for name in _NARROW}
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for head in columns:
+        table.add_column(head, justify="right", no_wrap=True)
+    for record in rows:
+        marked = "best" if record is best else ""
+        cells = [cell(record) for cell in columns.values()]
+        table.add_row(*cells, marked, style="bold green" if marked else None)
+    return table
+
+
+def _curves(history: Sequence[EpochRecord]) -> list[Text]:
+    """The validation's loss and accuracy over all epochs, in a line of blocks each."""
+    lines = [("val loss", [record.val_loss for record in history])]
+    accuracies = [r.val_accuracy for r in history if r.val_accuracy is not None]
+    if accuracies:
+        lines.append(("val accuracy", accuracies))
+    if len(history) < 3:
+        return []
+    return [Text(f" {name:<13}{sparkline(values)}", style="dim") for name, values in lines]
+
+
+def sparkline(values: Sequence[float], width: int = _CURVE) -> str:
+    """Values as blocks of eight heights, from the lowest to the highest; neighbours averaged."""
+    n = min(width, len(values))
+    edges = [round(i * len(values) / n) for i in range(n + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    low, high = min(means), max(means)
+    steps = len(_BLOCKS) - 1
+    return "".join(
+        _BLOCKS[round(steps * (mean - low) / (high - low)) if high > low else 0] for mean in means
+    )
+
+
+_COLUMNS: dict[str, Callable[[EpochRecord], str]] = {
+    "epoch": lambda record: str(record.epoch),
+    "loss": lambda record: f"{record.loss:.4f}",
+    "val loss": lambda record: f"{record.val_loss:.4f}",
+    "accuracy": lambda record: _percent(record.accuracy),
+    "val accuracy": lambda record: _percent(record.val_accuracy),
+    "rate": lambda record: f"{record.learning_rate:.2g}",
+    "s": lambda record: f"{record.seconds:.1f}",
+}
+_NARROW = ("epoch", "val loss", "val accuracy", "s")
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -90,7 +90,7 @@ def fit(
     place = choose_device(device)
     train = _training_batches(dataset, company, config, place)
     data_hash = company.content_hash(dataset)
-    checkpoint = _begun(run, config, data_hash) if resume else None
+    checkpoint = begun(run, config, data_hash) if resume else None
     if checkpoint is None:
         checkpoint = _first(dataset, train, data_hash, run, config, start)
     resumed_after = len(checkpoint.history)
@@ -148,7 +148,7 @@ def _training_batches(
     )  # fmt: skip
 
 
-def _begun(run: Path, config: TrainConfig, data_hash: str) -> Checkpoint | None:
+def begun(run: Path, config: TrainConfig, data_hash: str) -> Checkpoint | None:
     """The checkpoint to go on from, if the run has begun."""
     last = run / LAST
     if not last.is_file():

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from data.dataset import Dataset
 from models.device import Device
 from training.batches import Cut, Part
+from training.begin import choose_device, first_checkpoint, training_batches
 from training.company import ALONE, Company
 from training.config import TrainConfig, TrainingError
-from training.fit import choose_device, first_checkpoint, training_batches
 from training.learner import Learner
 
 LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 300

@@ -7,6 +7,8 @@ from typing import Any
 
 from data.dataset import Dataset
 from models.device import Device
+from models.zoo import entry
+from training.baselines.fit import fit_baseline
 from training.checkpoint import LAST, Checkpoint, load_checkpoint
 from training.checkpoint_store import CheckpointStore
 from training.company import ALONE, Company
@@ -74,6 +76,12 @@ def train_run(
         TrainingError: the run cannot start or go on.
     """
     heard = progress or TrainingProgress()
+    if entry(config.model).fitted:
+        result = fit_baseline(
+            dataset, out, config, company=company, device=device, resume=resume,
+            on_epoch=heard.on_epoch,
+        )  # fmt: skip
+        return write_report(dataset, out, result)
     result = fit(
         dataset, out, config, company=company, start=start, device=device, resume=resume,
         checkpoints=checkpoints, team=team, on_batch=heard.on_batch, on_epoch=heard.on_epoch,

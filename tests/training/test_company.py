@@ -16,9 +16,10 @@ from training.batches import (
     augmented_features,
     augmented_waveforms,
 )
+from training.begin import training_batches
 from training.company import ALONE, Company
 from training.config import TrainingError, default_config
-from training.fit import fit, training_batches
+from training.fit import fit
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data.labels import label_order
+from data.label_sets import label_order
 from models.bundle import Bundle, open_bundle
 from models.registry.records import DATA, MODEL, Version
 from models.registry.registry import Registry

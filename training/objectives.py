@@ -68,7 +68,8 @@ class Classification:
         return float(functional.cross_entropy(logits, targets)), float(accuracy)
 
     def calibrate(self, model: NormalisedNetwork, batches: StoredFeatures) -> Calibration:
-        return calibrate(*predict_logits(model, batches))
+        logits, targets = predict_logits(model, batches)
+        return calibrate(logits, np.eye(batches.n_labels, dtype=np.bool_)[targets], "softmax")
 
 
 class Reconstruction:

@@ -10,7 +10,8 @@ import numpy as np
 
 from data.checks import CheckReport, check_labels
 from data.clips import ClipAudio
-from data.labels import Clip, label_order
+from data.label_sets import label_order
+from data.labels import Clip
 from training.doctor import wrong
 from training.doctor.copies import check_copies, check_speakers, one_of_each
 from training.doctor.files import check_files

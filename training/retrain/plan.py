@@ -18,7 +18,8 @@ from data.audio import AudioError
 from data.clips import measure_clips
 from data.content import audio_hash
 from data.features import FeatureConfig
-from data.labels import ClipProblem, LabelledClips, label_order
+from data.label_sets import label_order
+from data.labels import ClipProblem, LabelledClips
 from training.config import TrainingError
 from training.retrain.rows import DataRow
 from training.retrain.sorting import Heard, Sorting

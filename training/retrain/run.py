@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data.dataset import MANIFEST, Dataset, open_dataset
-from data.labels import Clip, LabelledClips, label_order
+from data.label_sets import label_order
+from data.labels import Clip, LabelledClips
 from data.prepare import prepare
 from models.bundle import open_bundle
 from models.device import Device

@@ -100,6 +100,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         **{f"option {name}": value for name, value in metadata.architecture["options"].items()},
         "features": metadata.feature_kind,
         **metadata.features.to_dict(),
+        "scores": metadata.scores,
         "temperature": round(metadata.temperature, 3),
         "rejection threshold": round(metadata.rejection_threshold, 3),
     }

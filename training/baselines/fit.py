@@ -93,7 +93,7 @@ def fit_baseline(
     record = EpochRecord(1, loss, accuracy, *_measured(logits, val.targets), seconds, 0.0)
     checkpoint = Checkpoint(
         config, dataset.features, dataset.labels, data_hash, dict(model.state_dict()), {}, {},
-        (record,), calibrate(logits, val.targets),
+        (record,), calibrate(logits, np.eye(val.n_labels, dtype=np.bool_)[val.targets], "softmax"),
     )  # fmt: skip
     save_checkpoint(run / BEST, checkpoint)
     save_checkpoint(run / LAST, replace(checkpoint, calibration=None))

@@ -1,0 +1,50 @@
+"""Datasets of any size without recordings: a few clips of noise, written again and again."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.dataset import CLIP_COLUMNS, MANIFEST, SCHEMA_VERSION, Dataset, open_dataset
+from data.features import FeatureConfig
+from data.frontend import Frontend
+from data.waveforms import as_float, as_int16
+
+DIFFERENT = 1_024
+VALIDATION_CLIPS = 256
+
+
+def make_dataset(folder: Path, features: FeatureConfig, n_clips: int, n_labels: int) -> Dataset:
+    """So many training clips (int16) and 256 validation clips, streamed to disk."""
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(1)
+    noise = generator.uniform(-0.3, 0.3, (DIFFERENT, features.clip_samples)).astype(np.float32)
+    waveforms = as_int16(noise)
+    with torch.inference_mode():
+        front = Frontend(features)
+        log_mel = front.log_mel(torch.from_numpy(as_float(waveforms)))
+        mfcc = front.mfcc(log_mel).numpy()
+    total = n_clips + VALIDATION_CLIPS
+    for name, clips in (("waveforms", waveforms), ("log_mel", log_mel.numpy()), ("mfcc", mfcc)):
+        array = np.lib.format.open_memmap(
+            folder / f"{name}.npy", "w+", clips.dtype, (total, *clips.shape[1:])
+        )
+        for start in range(0, total, DIFFERENT):
+            array[start : start + DIFFERENT] = clips[: total - start]
+            if start % (64 * DIFFERENT) == 0:
+                array.flush()
+    with (folder / "clips.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(CLIP_COLUMNS)
+        for n in range(total):
+            split = "train" if n < n_clips else "val"
+            rows.writerow([n, f"{n}.wav", n % n_labels, "", split, 1, n, 0, 0, "", ""])
+    manifest = {
+        "schema_version": SCHEMA_VERSION, "labels": [str(n) for n in range(n_labels)],
+        "features": features.to_dict(), "split_mode": "random", "counts": {"clips": total},
+        "content_hash": f"made of {total}",
+    }  # fmt: skip
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return open_dataset(folder)

@@ -1,0 +1,162 @@
+"""How fast the engine trains the four-block CNN, against the loop that a tutorial would write.
+
+    uv run python -m tests.benchmarks.training_speed
+    uv run --with tensorflow-cpu python -m tests.benchmarks.training_speed --keras
+
+On a CPU: batches of 64 stored MFCC of 40 x 63, forward, backward and Adam; the same network in all.
+The contenders take turns, so that what else the machine does falls on each; the median of the
+rounds is printed, in clips a second, and the ratio to the plain loop. Where there is a GPU: also
+augmented waveforms over the front end to the network, in batches of 1,024, and the share of the
+time that its kernels run.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from data.dataset import Dataset
+from data.features import FeatureConfig
+from tests.benchmarks.made_dataset import make_dataset
+from training.begin import first_checkpoint, training_batches
+from training.company import ALONE
+from training.config import TrainConfig, default_config
+from training.learner import Learner
+
+CLIPS, BATCH, LABELS = 2_048, 64, 10
+
+
+def engine(dataset: Dataset, config: TrainConfig, device: torch.device) -> Callable[[], None]:
+    """An epoch of ``earshot train``."""
+    train = training_batches(dataset, ALONE, config, device)
+    learner = Learner.at(first_checkpoint(dataset, train, "", config), train, device)
+
+    def epoch() -> None:
+        learner.train_epoch(train, [], lambda epoch, done, total: None)
+
+    return epoch
+
+
+def plain_loop(features: torch.Tensor, targets: torch.Tensor) -> Callable[[], None]:
+    """PyTorch as tutorials have it: Conv2d, ReLU, MaxPool2d, Dropout, DataLoader, Adam, float32."""
+    layers: list[nn.Module] = []
+    for before, after in zip((1, 16, 32, 64), (16, 32, 64, 128), strict=True):
+        layers += [nn.Conv2d(before, after, 2), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.2)]
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, LABELS))
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    loss_of = nn.CrossEntropyLoss()
+    data = torch.utils.data.TensorDataset(features.unsqueeze(1), targets)
+    loader = torch.utils.data.DataLoader(data, batch_size=BATCH, shuffle=True)
+
+    def epoch() -> None:
+        network.train()
+        total = 0.0
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = loss_of(network(x), y)
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+
+    return epoch
+
+
+def keras_fit(features: torch.Tensor, targets: torch.Tensor) -> Callable[[], None]:
+    """The network of the Keras tutorials, by ``model.fit``."""
+    import keras
+
+    x, y = features.unsqueeze(-1).numpy(), targets.numpy()
+    model = keras.Sequential([keras.layers.Input(x.shape[1:])])
+    for filters in (16, 32, 64, 128):
+        model.add(keras.layers.Conv2D(filters, 2, activation="relu"))
+        model.add(keras.layers.MaxPooling2D(2))
+        model.add(keras.layers.Dropout(0.2))
+    model.add(keras.layers.GlobalAveragePooling2D())
+    model.add(keras.layers.Dense(LABELS, activation="softmax"))
+    model.compile("adam", "sparse_categorical_crossentropy")
+
+    def epoch() -> None:
+        model.fit(x, y, batch_size=BATCH, epochs=1, verbose=0)
+
+    return epoch
+
+
+def take_turns(contenders: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Median clips a second of each, after an epoch to warm up."""
+    speeds: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds + 1):
+        for name, epoch in contenders.items():
+            began = time.perf_counter()
+            epoch()
+            if number:
+                speeds[name].append(CLIPS / (time.perf_counter() - began))
+    return {name: statistics.median(found) for name, found in speeds.items()}
+
+
+def on_cpu(folder: Path, rounds: int, with_keras: bool) -> None:
+    features = FeatureConfig.for_rate(8_000)
+    dataset = make_dataset(folder / "small", features, CLIPS, LABELS)
+    stored = torch.from_numpy(np.array(dataset.array("mfcc")[:CLIPS]))
+    targets = torch.from_numpy(dataset.targets[:CLIPS])
+    contenders = {
+        "plain loop": plain_loop(stored, targets),
+        "earshot": engine(dataset, default_config("cnn"), torch.device("cpu")),
+    }
+    if with_keras:
+        contenders["keras"] = keras_fit(stored, targets)
+    print(f"CPU, {torch.get_num_threads()} threads, batches of {BATCH} MFCC")
+    speeds = take_turns(contenders, rounds)
+    for name, speed in speeds.items():
+        print(f"  {name:<12}{speed:>8,.0f} clips/s{speed / speeds['plain loop']:>8.2f} x")
+    crowded = replace(default_config("cnn"), features="mfcc", augment=True)
+    speed = take_turns({"": engine(dataset, crowded, torch.device("cpu"))}, rounds)[""]
+    print(f"  augmented waveforms{speed:>9,.0f} clips/s")
+
+
+def on_gpu(folder: Path) -> None:
+    from torch.profiler import ProfilerActivity, profile
+
+    features, device = FeatureConfig.for_rate(8_000), torch.device("cuda")
+    dataset = make_dataset(folder / "large", features, 65_536, LABELS)
+    print(torch.cuda.get_device_name())
+    for precision in ("float32", "bfloat16"):
+        for compiled in (False, True):
+            config = replace(
+                default_config("cnn"), augment=True, batch_size=1_024, precision=precision,
+                compile=compiled,
+            )  # fmt: skip
+            epoch = engine(dataset, config, device)
+            epoch()
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            epoch()
+            torch.cuda.synchronize()
+            seconds = time.perf_counter() - began
+            with profile(activities=[ProfilerActivity.CUDA]) as seen:
+                epoch()
+            busy = sum(event.self_device_time_total for event in seen.key_averages()) / 1e6
+            speed = len(dataset.rows("train")) / seconds
+            name = f"{precision}{', compiled' if compiled else ''}"
+            print(f"  {name:<24}{speed:>10,.0f} clips/s, kernels {100 * busy / seconds:.0f} %")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keras", action="store_true")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        on_cpu(Path(name), given.rounds, given.keras)
+        if torch.cuda.is_available():
+            on_gpu(Path(name))
+
+
+if __name__ == "__main__":
+    main()

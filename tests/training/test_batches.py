@@ -1,0 +1,114 @@
+"""What an epoch reads is the same wherever the clips are kept and whoever computes which shard."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.dataset import Dataset, open_dataset
+from data.features import FeatureConfig
+from data.labels import read_labels
+from data.prepare import prepare
+from data.waveforms import as_float, as_int16
+from training import clip_arrays
+from training.batches import Batches, Cut, augmented_waveforms, stored_features
+from training.clip_arrays import Resident, Source, Streamed, open_clips
+from training.company import ALONE, Company
+from training.config import TrainConfig, default_config
+
+CPU = torch.device("cpu")
+AUGMENTED = replace(default_config("tcresnet"), mixup=0.3)
+
+
+def read(batches: Batches, cut: Cut) -> tuple[torch.Tensor, torch.Tensor]:
+    parts = list(batches.parts(cut))
+    return torch.cat([p.features for p in parts]), torch.cat([p.targets for p in parts])
+
+
+@pytest.mark.parametrize("config", [TrainConfig(), AUGMENTED], ids=["stored", "augmented"])
+def test_clips_on_disk_give_the_numbers_of_clips_in_memory(
+    tones: Dataset, other_tones: Dataset, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def batches() -> Batches:
+        if not config.augment:
+            return stored_features(tones, config, "train", CPU)
+        return augmented_waveforms(tones, Company(extra=other_tones), config, CPU)
+
+    kept = read(batches(), Cut(16, seed=5))
+    monkeypatch.setattr(clip_arrays, "CPU_RESIDENT_BYTES", 0)
+    streamed = read(batches(), Cut(16, seed=5))
+    assert torch.equal(kept[0], streamed[0])
+    assert torch.equal(kept[1], streamed[1])
+
+
+def test_where_clips_are_kept_goes_by_their_size(
+    tones: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(tones.array("mfcc"), np.arange(40))
+    assert isinstance(open_clips([source], CPU), Resident)
+    monkeypatch.setattr(clip_arrays, "CPU_RESIDENT_BYTES", source.nbytes - 1)
+    assert isinstance(open_clips([source], CPU), Streamed)
+
+
+def test_integers_and_floats_are_read_together() -> None:
+    floats = np.random.default_rng(0).uniform(-1, 1, (6, 10)).astype(np.float32)
+    integers = as_int16(floats[::-1])
+    sources = [Source(floats, np.array([1, 3])), Source(integers, np.array([5, 0]))]
+    wanted = np.stack([floats[3], as_float(integers)[0], floats[1], as_float(integers)[5]])
+    for clips in (open_clips(sources, CPU), Streamed(sources, CPU)):
+        found = clips.take(torch.tensor([1, 3, 0, 2]))
+        np.testing.assert_array_equal(found.numpy(), wanted)
+
+
+def test_int16_waveforms_are_half_the_size_and_off_by_half_a_step_at_most(
+    tones_csv: Path, tones: Dataset, tmp_path: Path
+) -> None:
+    features = FeatureConfig.for_rate(8_000)
+    prepare(read_labels(tones_csv), tmp_path / "small", features=features, int16=True)
+    small = open_dataset(tmp_path / "small")
+    assert small.array("waveforms").dtype == np.int16
+    off = np.abs(small.waveforms(slice(None)) - tones.waveforms(slice(None))).max()
+    assert off <= 0.5 / 32768
+    assert (
+        as_int16(np.array([-2.0, -1.0, 0.0, 1.0], np.float32)) == [-32768, -32768, 0, 32767]
+    ).all()
+
+
+@pytest.mark.parametrize(
+    ("clips", "batch", "shards", "batches"),
+    [(64, 16, 1, 4), (65, 16, 1, 4), (66, 16, 1, 5), (3, 16, 1, 1), (67, 16, 2, 4), (68, 16, 2, 5)],
+)
+def test_what_is_too_small_for_a_batch_joins_the_one_before(
+    clips: int, batch: int, shards: int, batches: int
+) -> None:
+    assert Cut(batch, 1, shards).batches(clips) == batches
+
+
+def test_every_clip_is_read_once_an_epoch(tones: Dataset) -> None:
+    batches = stored_features(tones, TrainConfig(), "train", CPU)
+    for shards in (1, 2, 3):
+        features, _ = read(batches, Cut(10, seed=3, shards=shards, mine=range(shards)))
+        stored = torch.from_numpy(tones.array("mfcc")[tones.rows("train")])
+        key = features.sum(dim=(1, 2)).sort().values
+        torch.testing.assert_close(key, stored.sum(dim=(1, 2)).sort().values)
+
+
+@pytest.mark.parametrize("config", [TrainConfig(), AUGMENTED], ids=["stored", "augmented"])
+def test_a_shard_is_the_same_whoever_computes_it(tones: Dataset, config: TrainConfig) -> None:
+    make = augmented_waveforms if config.augment else None
+    batches: Batches = (
+        make(tones, ALONE, config, CPU) if make else stored_features(tones, config, "train", CPU)
+    )
+    cut = Cut(16, seed=5, shards=4, mine=range(4))
+    alone = list(batches.parts(cut))
+    for mine in (range(2), range(2, 4)):
+        of_one = list(batches.parts(replace(cut, mine=mine)))
+        expected = [part for part in alone if part.shard in mine]
+        assert [part.shard for part in of_one] == [part.shard for part in expected]
+        for found, wanted in zip(of_one, expected, strict=True):
+            assert torch.equal(found.features, wanted.features)
+            assert found.share == wanted.share
+            assert found.is_last == (found.shard == mine[-1])
+    assert sum(part.share for part in alone) == pytest.approx(cut.batches(len(batches.epoch)))

@@ -1,0 +1,197 @@
+"""Every optimizer learns; what goes wrong is told and loses nothing; checkpoints outlive a machine."""
+
+import dataclasses
+import inspect
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from data.dataset import Dataset
+from data.errors import EarshotError
+from models.cnn import Cnn
+from models.dropout import Dropout
+from models.zoo import ZOO
+from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint
+from training.commands.train import train as train_command
+from training.config import Optimizer, TrainConfig, TrainingError, default_config
+from training.fit import fit
+from training.rate_finder import find_rate
+from training.run import suited
+from training.settings import read_options, read_settings, settled
+
+QUICK = replace(default_config("mlp"), epochs=6, batch_size=16, patience=20)
+# What suits three tones; the point is that all of them learn.
+RATES: dict[Optimizer, float] = {
+    "sgd": 0.1, "momentum": 0.03, "nesterov": 0.03, "adagrad": 0.03, "adadelta": 1.0,
+    "rmsprop": 3e-3, "adam": 3e-3, "adamw": 3e-3, "lbfgs": 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer", get_args(Optimizer))
+def test_every_optimizer_learns_and_resumes(
+    tones: Dataset, tmp_path: Path, optimizer: Optimizer
+) -> None:
+    config = replace(QUICK, optimizer=optimizer, learning_rate=RATES[optimizer])
+    history = fit(tones, tmp_path / "whole", config).checkpoint.history
+    assert history[-1].val_loss < 0.7 * np.log(3)
+    fit(tones, tmp_path / "cut", replace(config, epochs=3))
+    resumed = fit(tones, tmp_path / "cut", config, resume=True).checkpoint.history
+    assert [record.loss for record in resumed] == [record.loss for record in history]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "focal"}, {"loss": "bce"}, {"balance": "weights"}, {"balance": "sampling"},
+        {"l1": 1e-3}, {"weight_decay": 1e-2}, {"label_smoothing": 0.1}, {"mixup": 0.3},
+        {"schedule": "cosine"}, {"schedule": "step"}, {"schedule": "plateau"},
+        {"precision": "bfloat16"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_choice_learns(tones: Dataset, tmp_path: Path, changes: dict[str, object]) -> None:
+    config = replace(QUICK, learning_rate=3e-3, **changes)  # type: ignore[arg-type]
+    result = fit(tones, tmp_path, config)
+    assert result.checkpoint.best.val_accuracy is not None
+    assert result.checkpoint.best.val_accuracy >= 0.8
+
+
+def test_l1_makes_weights_small(tones: Dataset, tmp_path: Path) -> None:
+    def size(name: str, l1: float) -> float:
+        weights = fit(tones, tmp_path / name, replace(QUICK, l1=l1)).network.network.parameters()
+        return float(sum(w.abs().sum() for w in weights if w.dim() > 1))
+
+    assert size("with", 0.01) < 0.9 * size("without", 0.0)
+
+
+def test_a_rate_that_diverges_stops_the_run_and_keeps_what_was_learnt(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    wild = replace(QUICK, optimizer="sgd", learning_rate=1e9)
+    with pytest.raises(
+        TrainingError, match=r"training diverges; lower --learning-rate .now 1e\+09"
+    ):
+        fit(tones, tmp_path / "new", wild)
+    fit(tones, tmp_path / "begun", replace(QUICK, epochs=2))
+    before = (tmp_path / "begun" / LAST).read_bytes()
+    checkpoint = load_checkpoint(tmp_path / "begun" / LAST)
+    with pytest.raises(TrainingError, match="diverges"):
+        fit(tones, tmp_path / "again", wild, start=replace(checkpoint, optimizer={}))
+    assert (tmp_path / "begun" / LAST).read_bytes() == before
+
+
+class Hungry(Cnn):
+    """The classic network on a device with room for six clips at once."""
+
+    def embed(self, features: torch.Tensor) -> torch.Tensor:
+        if self.training and len(features) > 6:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().embed(features)
+
+
+def test_a_batch_that_does_not_fit_is_cut_in_halves_and_told(
+    tones: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ZOO, "hungry", replace(ZOO["cnn"], network=Hungry))
+    notes: list[str] = []
+    config = TrainConfig(model="hungry", epochs=2, batch_size=16, options={"dropout": 0.0})
+    found = fit(tones, tmp_path / "cut", config, on_note=notes.append).checkpoint
+    assert [note.partition(":")[0] for note in notes] == [
+        "out of GPU memory with 16 clips at once", "out of GPU memory with 8 clips at once",
+    ]  # fmt: skip
+    assert found.config.shards == 4
+    plenty = fit(tones, tmp_path / "whole", replace(config, model="cnn")).checkpoint
+    for one, other in zip(found.history, plenty.history, strict=True):
+        assert one.loss == pytest.approx(other.loss, abs=1e-5)  # a step is what it was
+    tight = replace(config, batch_size=8, optimizer="lbfgs", learning_rate=1.0)
+    with pytest.raises(TrainingError, match="give a smaller --batch-size than 8"):
+        fit(tones, tmp_path / "tight", tight)
+
+
+@pytest.mark.parametrize("place", ["memory://runs/{}", "file://{}"])
+def test_a_run_goes_on_elsewhere_from_its_second_place(
+    tones: Dataset, tmp_path: Path, place: str
+) -> None:
+    def stop_after_third(record: EpochRecord) -> None:
+        if record.epoch == 3:
+            raise KeyboardInterrupt
+
+    whole = fit(tones, tmp_path / "whole", QUICK)
+    copy = place.format(f"{tmp_path}/copy")
+    with pytest.raises(KeyboardInterrupt):
+        fit(tones, tmp_path / "here", QUICK, checkpoints=copy, on_epoch=stop_after_third)
+    with pytest.raises(TrainingError, match="copy holds a run; go on with --resume"):
+        fit(tones, tmp_path / "new", QUICK, checkpoints=copy)
+    there = fit(tones, tmp_path / "there", QUICK, checkpoints=copy, resume=True)
+    assert there.resumed_after == 3
+    first, second = (load_checkpoint(tmp_path / name / BEST) for name in ("whole", "there"))
+    assert all(torch.equal(first.weights[n], second.weights[n]) for n in first.weights)
+    assert whole.checkpoint.best.epoch == there.checkpoint.best.epoch
+
+
+def test_what_does_not_fit_is_refused(tones: Dataset, tmp_path: Path) -> None:
+    lbfgs = replace(QUICK, optimizer="lbfgs")
+    with pytest.raises(TrainingError, match="lbfgs goes without weight_decay"):
+        fit(tones, tmp_path, replace(lbfgs, weight_decay=0.1))
+    with pytest.raises(TrainingError, match="250,000 parameters or fewer"):
+        fit(tones, tmp_path, replace(lbfgs, model="tcresnet", features="log_mel"))
+    with pytest.raises(TrainingError, match="looks for the length of its steps itself"):
+        find_rate(tones, lbfgs)
+    with pytest.raises(EarshotError, match="cnn has no option width; it has activation, dropout"):
+        settled(TrainConfig(), {"width": 2})
+    with pytest.raises(TrainingError, match="no option of mlp is called 'trees'"):
+        read_options("mlp", ["trees=3"])
+    with pytest.raises(TrainingError, match="optimizer is sgd or momentum"):
+        read_settings("cnn", ["optimizer=adan"], "--set")
+    assert not any(tmp_path.iterdir())
+
+
+def test_several_labels_and_processes_are_provided_for(tones: Dataset) -> None:
+    both = tones.memberships.copy()
+    both[0] = True
+    several = replace(tones, memberships=both)
+    assert suited(TrainConfig(), {}, several, 1).loss == "bce"
+    assert suited(TrainConfig(), {"loss": "focal"}, several, 1).loss == "focal"
+    assert suited(TrainConfig(), {}, tones, 4).shards == 4
+    with pytest.raises(TrainingError, match="use --loss bce"):
+        fit(several, Path("nowhere"), TrainConfig())
+
+
+def test_the_rate_that_is_found_is_one_to_learn_with(tones: Dataset, tmp_path: Path) -> None:
+    found = find_rate(tones, QUICK, steps=120)
+    assert 1e-4 < found.suggested < 1
+    assert len(found.rates) == len(found.losses) == len(found.smoothed) <= 120
+    learnt = fit(tones, tmp_path, replace(QUICK, learning_rate=found.suggested / 3))
+    assert learnt.checkpoint.best.val_loss < 0.5 * np.log(3)
+    mute = replace(tones, memberships=np.roll(tones.memberships, 1, axis=0))
+    rng = np.random.default_rng(0)
+    mute = replace(tones, memberships=rng.permutation(tones.memberships))
+    with pytest.raises(TrainingError, match="give more --steps"):
+        find_rate(mute, QUICK, steps=60)
+
+
+def test_every_setting_is_a_flag_of_train() -> None:
+    flags = set(inspect.signature(train_command).parameters)
+    settings = {field.name for field in dataclasses.fields(TrainConfig)} - {"options", "noise_only"}
+    assert {name if name != "compile" else "compile_network" for name in settings} <= flags
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    layer = Dropout(0.2)
+    x = torch.ones(64, 16, 19, 31).contiguous(memory_format=torch.channels_last)
+    dropped = layer(x)
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.2, abs=2e-3)
+    assert set(dropped.unique().tolist()) == {0.0, pytest.approx(1.25, rel=1e-4)}
+    assert dropped.stride() == x.stride()
+    each = (dropped == 0).float().mean(dim=(0, 2, 3))
+    assert float(each.std()) < 0.01  # every channel alike
+    torch.manual_seed(0)
+    assert torch.equal(layer(x), dropped)
+    assert not torch.equal(layer(x), dropped)
+    layer.eval()
+    assert torch.equal(layer(x), x)

@@ -1,0 +1,58 @@
+"""Learning rates are a function of the step and the epochs before it."""
+
+from dataclasses import replace
+
+import pytest
+
+from training.config import TrainConfig
+from training.schedules import learning_rate
+
+BASE = TrainConfig(learning_rate=0.4, epochs=20)
+
+
+def rates(
+    n_batches: int = 5, val_losses: list[float] | None = None, **changes: object
+) -> list[float]:
+    config = replace(BASE, **changes)  # type: ignore[arg-type]
+    return [
+        learning_rate(config, step, n_batches, val_losses or [])
+        for step in range(1, config.epochs * n_batches + 1)
+    ]
+
+
+def test_a_constant_rate_is_constant() -> None:
+    assert set(rates()) == {0.4}
+
+
+def test_steps_fall_after_whole_epochs() -> None:
+    found = rates(schedule="step", schedule_epochs=8, schedule_factor=0.1)
+    assert found[39] == 0.4
+    assert found[40] == pytest.approx(0.04)
+    assert found[-1] == pytest.approx(0.004)
+
+
+def test_a_plateau_halves_after_so_many_epochs_without_a_lower_loss() -> None:
+    def rate(*losses: float) -> float:
+        config = replace(BASE, schedule="plateau", schedule_epochs=2)
+        return learning_rate(config, 1, 5, losses)
+
+    assert rate() == rate(1.0) == rate(1.0, 1.1) == 0.4
+    assert rate(1.0, 1.1, 1.0) == 0.2  # as low is not lower
+    assert rate(1.0, 1.1, 0.9, 1.0) == 0.4
+    assert rate(1.0, 1.1, 1.1, 1.1, 1.1) == 0.1
+    assert rate(1.0, 1.1, 1.1, 0.5, 0.4) == 0.2
+
+
+def test_a_cosine_falls_from_the_peak_to_almost_nothing() -> None:
+    found = rates(schedule="cosine")
+    assert found[0] == 0.4
+    assert found[50] == pytest.approx(0.2)
+    assert 0 < found[-1] < 0.001
+    assert found == sorted(found, reverse=True)
+
+
+def test_one_cycle_rises_for_15_percent_of_the_steps_and_falls() -> None:
+    found = rates(schedule="one-cycle")
+    assert max(found) == found[14] == pytest.approx(0.4)
+    assert found[0] < 0.4 / 10
+    assert found[-1] < 1e-4

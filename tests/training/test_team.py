@@ -1,0 +1,93 @@
+"""Several processes do what one does, also when one of them is killed on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.dataset import Dataset
+from training.checkpoint import BEST, LAST, load_checkpoint
+from training.config import TrainingError, default_config
+from training.fit import fit
+from training.team import Team, started
+
+# Dropout, batch statistics, augmentation and a running average: all that shards have of their own.
+TOGETHER = replace(default_config("tcresnet"), epochs=3, batch_size=16, shards=2)
+
+
+def children_of(process: int) -> Iterator[int]:
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended meanwhile
+        if int(fields[1]) == process:
+            yield int(status.parent.name)
+
+
+@pytest.mark.slow
+def test_two_processes_of_which_one_is_killed_end_as_one_alone(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    alone = fit(tones, tmp_path / "alone", TOGETHER)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts",
+        "1", "--monitor-interval", "0.2", "--master-port", "0", "-m", "service.cli", "train",
+        str(tones.folder), "--out", str(tmp_path / "two"), "--model", "tcresnet", "--epochs", "3",
+        "--batch-size", "16", "--device", "cpu", "--resume",
+    ]  # fmt: skip
+    quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet
+    )
+    assert run.stderr is not None
+    for line in run.stderr:
+        if line.startswith("epoch   1/3"):
+            os.kill(max(children_of(run.pid)), signal.SIGKILL)
+            break
+    output, errors = run.communicate(timeout=240)
+    assert run.returncode == 0, errors
+    assert errors.count("epoch   3/3") == 1  # only one process speaks
+    assert output.count("test accuracy") == 1
+    last = load_checkpoint(tmp_path / "two" / LAST)
+    for found, expected in zip(last.history, alone.checkpoint.history, strict=True):
+        assert found.loss == pytest.approx(expected.loss, abs=1e-4)
+        assert found.val_loss == pytest.approx(expected.val_loss, abs=1e-4)
+    for name, expected in load_checkpoint(tmp_path / "alone" / BEST).weights.items():
+        found = load_checkpoint(tmp_path / "two" / BEST).weights[name]
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_shards_are_dealt_evenly_or_not_at_all() -> None:
+    assert [list(Team(rank, 3).mine(6)) for rank in range(3)] == [[0, 1], [2, 3], [4, 5]]
+    with pytest.raises(TrainingError, match="4 shards of a batch cannot be dealt to 3 processes"):
+        Team(0, 3).mine(4)
+
+
+def test_without_torchrun_there_is_one_process() -> None:
+    team = started()
+    assert (team.rank, team.size, team.is_first) == (0, 1, True)
+    assert float(team.total(torch.tensor(3.0))) == 3.0
+
+
+def test_shards_change_the_statistics_and_not_the_clips(tones: Dataset, tmp_path: Path) -> None:
+    """The classic network without dropout has nothing of its own in a shard."""
+    plain = replace(default_config("cnn"), epochs=2, batch_size=16, options={"dropout": 0.0})
+    whole = fit(tones, tmp_path / "whole", plain).checkpoint.history
+    cut = fit(tones, tmp_path / "cut", replace(plain, shards=4)).checkpoint.history
+    for one, four in zip(whole, cut, strict=True):
+        assert four.loss == pytest.approx(one.loss, abs=1e-5)
+        assert four.val_loss == pytest.approx(one.val_loss, abs=1e-5)
+
+
+def test_more_shards_than_clips_are_refused(tones: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="cannot be cut into 64 shards"):
+        fit(tones, tmp_path, replace(TOGETHER, batch_size=64, shards=64))
+    with pytest.raises(TrainingError, match="a batch of 16 clips cannot be cut"):
+        replace(TOGETHER, shards=17)

@@ -8,7 +8,8 @@ from typing import Any
 
 from data.audio import AudioError
 from data.clips import ClipAudio, read_clips
-from data.labels import Clip, ClipProblem, LabelledClips, label_order, read_labels
+from data.label_sets import label_order, split_labels
+from data.labels import Clip, ClipProblem, LabelledClips, read_labels
 
 Listener = Callable[[Clip, ClipAudio], None]
 
@@ -69,7 +70,7 @@ def check_labels(
             rates[audio.source_rate_hz] += 1
             listen(clip, audio)
         progress(done, len(labelled.clips))
-    labels = Counter(clip.label for clip in labelled.clips)
+    labels = Counter(label for clip in labelled.clips for label in split_labels(clip.label))
     return CheckReport(
         rows=len(labelled.clips) + len(labelled.problems),
         usable=len(seconds),
@@ -87,8 +88,9 @@ def check_labels(
 def _lonely(labelled: LabelledClips, labels: Counter[str]) -> list[ClipProblem]:
     return [
         ClipProblem(
-            c.line, c.filename, "lonely_label", f"the only clip of {c.label!r}; two are needed"
+            c.line, c.filename, "lonely_label", f"the only clip of {label!r}; two are needed"
         )
         for c in labelled.clips
-        if labels[c.label] == 1
+        for label in split_labels(c.label)
+        if labels[label] == 1
     ]

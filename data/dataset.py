@@ -11,6 +11,7 @@ skipped.csv     line, filename, code, message of clips left out (only with --ski
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from data.errors import EarshotError
 from data.features import FeatureConfig, FeatureError, FeatureKind
+from data.label_sets import split_labels
 from data.waveforms import as_float
 
 SCHEMA_VERSION = 1
@@ -39,8 +41,9 @@ class DatasetError(EarshotError):
 class Dataset:
     """An opened dataset; arrays are memory-mapped, read as they are used.
 
-    ``clips`` has a row a clip with the columns of clips.csv; ``targets`` (clips,) are positions in
-    ``labels``; ``times`` (clips,) is how often an epoch reads each training clip, None for once.
+    ``clips`` has a row a clip with the columns of clips.csv; ``memberships`` (clips, labels) says
+    which labels each has; ``times`` (clips,) is how often an epoch reads each training clip, None
+    for once.
     """
 
     folder: Path
@@ -49,8 +52,37 @@ class Dataset:
     content_hash: str
     split_mode: str
     clips: pd.DataFrame
-    targets: NDArray[np.int64]
+    memberships: NDArray[np.bool_]
     times: NDArray[np.int64] | None = None
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether there are clips with several labels."""
+        return bool((np.count_nonzero(self.memberships, axis=1) > 1).any())
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """The position in ``labels`` of each clip's one label (clips,).
+
+        Raises:
+            DatasetError: there are clips with several.
+        """
+        self.refuse_several("this")
+        return np.asarray(self.memberships.argmax(axis=1), np.int64)
+
+    def refuse_several(self, what: str) -> None:
+        """See that each clip has one label, which ``what`` needs.
+
+        Raises:
+            DatasetError: there are clips with several.
+        """
+        several = np.flatnonzero(np.count_nonzero(self.memberships, axis=1) > 1)
+        if len(several):
+            first = self.clips["label"].iloc[int(several[0])]
+            raise DatasetError(
+                f"{len(several)} clips of {self.folder} have several labels ({first!r} is the "
+                f"first), and {what} is for clips with one label each"
+            )
 
     def array(self, name: FeatureKind | str) -> NDArray[Any]:
         """``waveforms``, ``mfcc`` or ``log_mel``: a read-only memory map, clip first.
@@ -68,16 +100,6 @@ class Dataset:
     def waveforms(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         """Waveforms (rows, samples) of some clips, in [-1, 1], however they are stored."""
         return as_float(self.array("waveforms")[rows])
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether a clip may hold several labels."""
-        return False
-
-    @property
-    def memberships(self) -> NDArray[np.bool_]:
-        """Which labels clips hold: (clips, labels)."""
-        return np.eye(len(self.labels), dtype=bool)[self.targets]
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Positions of the clips of one split."""
@@ -98,16 +120,29 @@ def open_dataset(folder: Path) -> Dataset:
             folder / "clips.csv", dtype={"label": str, "speaker": str, "filename": str},
             keep_default_na=False, na_values={"start": [""], "end": [""]},
         )  # fmt: skip
-        position = {label: i for i, label in enumerate(labels)}
-        targets = np.array([position[label] for label in clips["label"]], np.int64)
+        memberships = memberships_of(clips["label"].tolist(), labels)
         if tuple(clips.columns) != CLIP_COLUMNS or len(clips) != manifest["counts"]["clips"]:
             raise _damaged(folder, "clips.csv does not agree with dataset.json")
         return Dataset(
             folder, labels, features, str(manifest["content_hash"]), str(manifest["split_mode"]),
-            clips, targets,
+            clips, memberships,
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, OSError, FeatureError) as error:
         raise _damaged(folder, str(error)) from error
+
+
+def memberships_of(texts: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
+    """Which of ``labels`` each text of a label names: (texts, labels).
+
+    Raises:
+        KeyError: a text names another one.
+    """
+    position = {label: i for i, label in enumerate(labels)}
+    found = np.zeros((len(texts), len(labels)), np.bool_)
+    for row, text in enumerate(texts):
+        for label in split_labels(text):
+            found[row, position[label]] = True
+    return found
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

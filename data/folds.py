@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
+from data.label_sets import all_labels, has_several, split_labels
 from data.splits import SEED, VALIDATION_FRACTION, SplitError
+from data.stratify import draw_stratified, rarest_labels
 
 Indices = NDArray[np.int64]
 
@@ -53,6 +55,7 @@ def _leave_one_out(known: Sequence[str], speakers: Sequence[str]) -> Iterator[tu
 def _groups(
     labels: Sequence[str], speakers: Sequence[str], n_folds: int
 ) -> Iterator[tuple[str, Indices]]:
+    labels = rarest_labels(labels)  # whole speakers are balanced by one label a clip
     label, most = Counter(labels).most_common(1)[0]
     if n_folds > most:
         raise SplitError(
@@ -74,23 +77,34 @@ def _fold(name: str, test: Indices, labels: Sequence[str]) -> Fold:
     splits[test] = "test"
     rest = np.flatnonzero(splits == "train")
     _check_labels(name, labels, rest, test)
+    splits[_validation(name, labels, rest)] = "val"
+    return Fold(name, tuple(splits))
+
+
+def _validation(name: str, labels: Sequence[str], rest: Indices) -> Indices:
+    """Of what is left to train on, the clips to validate with; a label with one clip has none."""
     by_label = defaultdict(list)
     for i in rest:
-        by_label[labels[int(i)]].append(i)
-    spare = np.array([i for rows in by_label.values() if len(rows) > 1 for i in rows])
+        for label in split_labels(labels[int(i)]):
+            by_label[label].append(i)
+    lonely = {rows[0] for rows in by_label.values() if len(rows) == 1}
     n_labels = sum(len(rows) > 1 for rows in by_label.values())
+    spare = np.array(
+        list(dict.fromkeys(i for rows in by_label.values() for i in rows if i not in lonely))
+    )
     size = max(round(VALIDATION_FRACTION * len(rest)), n_labels)
     if n_labels == 0 or len(spare) - size < n_labels:
         raise SplitError(f"without {name!r} too few clips are left to train and validate on")
     stratify = [labels[int(i)] for i in spare]
+    if any(map(has_several, stratify)):
+        return spare[draw_stratified(stratify, size, SEED)]
     _, val = train_test_split(spare, test_size=size, random_state=SEED, stratify=stratify)
-    splits[val] = "val"
-    return Fold(name, tuple(splits))
+    return np.asarray(val)
 
 
 def _check_labels(name: str, labels: Sequence[str], rest: Indices, test: Indices) -> None:
-    learnt = {labels[int(i)] for i in rest}
-    missing = sorted({labels[int(i)] for i in test} - learnt)
+    learnt = set(all_labels(labels[int(i)] for i in rest))
+    missing = sorted(set(all_labels(labels[int(i)] for i in test)) - learnt)
     if missing:
         raise SplitError(
             f"without {name!r} no clip of {', '.join(map(repr, missing))} is left to train on; "

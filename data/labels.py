@@ -3,7 +3,8 @@
 Comma, semicolon or tab; UTF-8 with or without a byte order mark. Columns, in any order and case:
 
     filename   also file, path, file_name      absolute, or relative to the CSV or the audio folder
-    label      also digit, class, class_label  a string; ``a7`` and ``7`` are different labels
+    label      also digit, class, class_label  a string; ``a7`` and ``7`` are different labels;
+                                               ``dog|rain`` are two labels of one clip
     speaker    also group, speaker_id          optional
     split      train, val or test              optional
     start end  seconds inside a longer file    optional, both together
@@ -14,14 +15,14 @@ Other columns are left alone.
 import csv
 import io
 import math
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.audio import AudioError
 from data.errors import EarshotError
+from data.label_sets import normalised, problem_of
 
 if TYPE_CHECKING:
     import _csv
@@ -36,8 +37,6 @@ COLUMN_NAMES = {
 }
 REQUIRED_COLUMNS = ("filename", "label")
 SPLITS = ("train", "val", "test")
-# A label ends up in file names, charts and HTTP headers; longer or unprintable is a broken row.
-MAX_LABEL_CHARACTERS = 200
 MAX_REPORTED_PROBLEMS = 50
 
 
@@ -90,6 +89,7 @@ class Clip:
     """One labelled stretch of audio.
 
     ``line`` is its line in the CSV, ``filename`` the text found there, ``path`` where that leads.
+    ``label`` is a text of ``data.label_sets``, which may name several.
     ``speaker`` and ``split`` are empty when unknown; ``start_seconds`` and ``end_seconds`` are None
     for the whole file.
     """
@@ -140,17 +140,6 @@ def stream_rows(csv_path: Path, audio_dir: Path | None = None) -> Iterator[Clip 
         ) from error
     except OSError as error:
         raise LabelsError(f"cannot read {csv_path}: {error.strerror}") from error
-
-
-def natural_key(label: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key under which ``2`` comes before ``10`` and ``b2`` before ``b10``."""
-    parts = re.split(r"([0-9]+)", label)
-    return tuple((0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts if p)
-
-
-def label_order(labels: Iterable[str]) -> list[str]:
-    """The distinct labels in natural order: the order of a model's outputs."""
-    return sorted(set(labels), key=natural_key)
 
 
 def read_labels(csv_path: Path, audio_dir: Path | None = None) -> LabelledClips:
@@ -281,7 +270,7 @@ def _read_row(
         line=line,
         filename=values["filename"],
         path=folder / values["filename"],
-        label=values.get("label", ""),
+        label=normalised(values.get("label", "")),
         speaker=values.get("speaker", ""),
         split=values.get("split", "").lower(),
     )
@@ -294,9 +283,8 @@ def _check_values(line: int, values: dict[str, str], required: Sequence[str]) ->
         if not values[column]:
             return RowProblem(line, filename, column, "", f"the {column} is empty")
     label = values.get("label", "")
-    if len(label) > MAX_LABEL_CHARACTERS or not label.isprintable():
-        reason = f"a label is printable and at most {MAX_LABEL_CHARACTERS} characters long"
-        return RowProblem(line, filename, "label", label[:40], reason)
+    if label and (problem := problem_of(label)) is not None:
+        return RowProblem(line, filename, "label", label[:40], problem)
     split = values.get("split", "")
     if split and split.lower() not in SPLITS:
         reason = f"a split is one of {', '.join(SPLITS)}, or empty"

@@ -14,7 +14,8 @@ from data.audio import AudioError
 from data.clips import MeasuredClip, measure_clips, read_clips
 from data.dataset import ALL_ROWS, CLIP_COLUMNS, MANIFEST, SCHEMA_VERSION, TEST_ROWS, DatasetError
 from data.features import FeatureConfig
-from data.labels import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips, label_order
+from data.label_sets import all_labels, split_labels
+from data.labels import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips
 from data.splits import SplitMode, assign_splits, default_mode, shared_speakers
 from data.staging import staged_folder
 from data.tensors import TensorWriter
@@ -126,7 +127,7 @@ def prepare(
     return Prepared(
         folder=out,
         clips=len(kept),
-        labels=tuple(label_order(clip.label for clip in kept)),
+        labels=tuple(all_labels(clip.label for clip in kept)),
         by_split=dict(Counter(splits)),
         split_mode=mode,
         features=config,
@@ -199,18 +200,22 @@ def _write_manifest(
 ) -> None:
     manifest = {
         "schema_version": SCHEMA_VERSION,
-        "labels": label_order(clip.label for clip in clips),
+        "labels": all_labels(clip.label for clip in clips),
         "features": config.to_dict(),
         "split_mode": mode,
         "counts": {
             "clips": len(clips),
             "by_split": dict(sorted(Counter(splits).items())),
-            "by_label": dict(sorted(Counter(clip.label for clip in clips).items())),
+            "by_label": dict(sorted(_clips_by_label(clips).items())),
         },
         "content_hash": _content_hash(clips, facts, splits, config),
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def _clips_by_label(clips: Sequence[Clip]) -> Counter[str]:
+    return Counter(label for clip in clips for label in split_labels(clip.label))
 
 
 def _content_hash(

@@ -6,11 +6,13 @@
 
 Validation clips are taken out of the training part the way the test part was: from other voices
 when the test voices are others and three or more are left to train on, else at random.
+
+Clips with several labels are drawn so that each label keeps its share (``data.stratify``).
 """
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -18,7 +20,9 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from data.errors import EarshotError
+from data.label_sets import all_labels, has_several, split_labels
 from data.labels import Clip
+from data.stratify import draw_stratified, rarest_labels
 
 SplitMode = Literal["random", "speaker", "column"]
 SEED = 42
@@ -75,14 +79,16 @@ def shared_speakers(clips: Sequence[Clip], splits: Sequence[str]) -> set[str]:
 def _check_labels(clips: Sequence[Clip]) -> None:
     if not clips:
         raise SplitError("no usable clips; nothing to split")
-    counts = Counter(clip.label for clip in clips)
+    counts = _clips_by_label(clips)
     if len(counts) == 1:
         raise SplitError(
             f"all clips have the label {clips[0].label!r}; two labels or more are needed"
         )
-    lonely = [clip for clip in clips if counts[clip.label] == 1]
+    lonely = [
+        (label, clip) for clip in clips for label in split_labels(clip.label) if counts[label] == 1
+    ]
     if lonely:
-        named = "; ".join(f"{clip.label!r} ({clip.where})" for clip in lonely[:20])
+        named = "; ".join(f"{label!r} ({clip.where})" for label, clip in lonely[:20])
         raise SplitError(
             f"labels with one clip only, which cannot be both learnt and tested: {named}. "
             "Add clips of them, or remove these rows"
@@ -108,6 +114,8 @@ def _draw_random(clips: Sequence[Clip], pool: Indices, fraction: float, seed: in
     Sets so small that the fraction holds fewer clips than there are labels give one a label.
     """
     labels = [clips[i].label for i in pool]
+    if any(map(has_several, labels)):
+        return _draw_of_several(pool, labels, fraction, seed)
     n_labels = len(set(labels))
     size: float | int = fraction
     if fraction * len(pool) < n_labels:
@@ -118,10 +126,19 @@ def _draw_random(clips: Sequence[Clip], pool: Indices, fraction: float, seed: in
     return np.asarray(drawn)
 
 
+def _draw_of_several(pool: Indices, labels: Sequence[str], fraction: float, seed: int) -> Indices:
+    size = max(round(fraction * len(pool)), len(all_labels(labels)))
+    drawn = draw_stratified(labels, size, seed) if 2 * size <= len(pool) else pool[:0]
+    if len(drawn) == 0:
+        n_labels = len(all_labels(labels))
+        raise SplitError(f"{len(pool)} clips of {n_labels} labels are too few to hold some back")
+    return pool[drawn]
+
+
 def _draw_speakers(clips: Sequence[Clip], pool: Indices, fraction: float, seed: int) -> Indices:
     """About ``fraction`` of ``pool``: all clips of some speakers, balanced over the labels."""
     groups = [clips[i].speaker or f"\0{i}" for i in pool]
-    labels = [clips[i].label for i in pool]
+    labels = rarest_labels([clips[i].label for i in pool])
     known = {clips[i].speaker for i in pool if clips[i].speaker}
     if len(known) < 2:
         found = f"only the speaker {known.pop()!r}" if known else "no speaker"
@@ -144,7 +161,13 @@ def _draw_speakers(clips: Sequence[Clip], pool: Indices, fraction: float, seed: 
 
 def _leaves_every_label(clips: Sequence[Clip], pool: Indices, part: Indices) -> bool:
     rest = np.setdiff1d(pool, part)
-    return {clips[i].label for i in rest} == {clips[i].label for i in pool}
+    return _clips_by_label([clips[i] for i in rest]).keys() == (
+        _clips_by_label([clips[i] for i in pool]).keys()
+    )
+
+
+def _clips_by_label(clips: Iterable[Clip]) -> Counter[str]:
+    return Counter(label for clip in clips for label in split_labels(clip.label))
 
 
 def _codes(labels: Sequence[str]) -> Indices:
@@ -156,9 +179,11 @@ def _draw_validation(clips: Sequence[Clip], splits: Sequence[str], seed: int) ->
     speakers = {clips[i].speaker for i in pool if clips[i].speaker}
     if len(speakers) > 2 and not shared_speakers(clips, splits):
         return _draw_speakers(clips, pool, VALIDATION_FRACTION, seed)
-    counts = Counter(clips[i].label for i in pool)
-    spare = np.array([i for i in pool if counts[clips[i].label] > 1])
-    if len(spare) < 2 * len({clips[i].label for i in spare}) or len(spare) == 0:
+    counts = _clips_by_label([clips[i] for i in pool])
+    spare = np.array(
+        [i for i in pool if all(counts[label] > 1 for label in split_labels(clips[i].label))]
+    )
+    if len(spare) == 0 or len(spare) < 2 * len(_clips_by_label([clips[i] for i in spare])):
         raise SplitError(
             "too few clips to hold some back for validation; give every label four clips or more"
         )
@@ -168,8 +193,8 @@ def _draw_validation(clips: Sequence[Clip], splits: Sequence[str], seed: int) ->
 def _check_training_labels(clips: Sequence[Clip], splits: Sequence[str]) -> None:
     by_split: dict[str, set[str]] = defaultdict(set)
     for clip, split in zip(clips, splits, strict=True):
-        by_split[split].add(clip.label)
-    untrained = sorted({clip.label for clip in clips} - by_split["train"])
+        by_split[split].update(split_labels(clip.label))
+    untrained = sorted(_clips_by_label(clips).keys() - by_split["train"])
     if untrained:
         raise SplitError(
             f"labels with no clip in the training part: {', '.join(map(repr, untrained))}. "

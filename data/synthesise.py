@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from data.audio import resample
 from data.espeak import Synthesiser, SynthesisError, Voice
-from data.labels import MAX_LABEL_CHARACTERS
+from data.label_sets import SEPARATOR, has_several, problem_of
 from data.staging import staged_folder
 
 LABELS_CSV = "labels.csv"
@@ -151,10 +151,14 @@ def _texts_by_label(words: Sequence[str]) -> dict[str, str]:
         label, _, text = (part.strip() for part in word.partition("="))
         if not label or ("=" in word and not text):
             raise SynthesisError(f"{word!r} is no word; accepted: WORD, or LABEL=SPOKEN TEXT.")
-        if len(label) > MAX_LABEL_CHARACTERS or not label.isprintable():
+        if has_several(label):
             raise SynthesisError(
-                f"{label[:40]!r} is no label: one is printable and at most "
-                f"{MAX_LABEL_CHARACTERS} characters long; write it as LABEL=SPOKEN TEXT."
+                f"{label[:40]!r} has a {SEPARATOR}, which stands between the labels of a clip with "
+                "several; a spoken word has one. Write it as LABEL=SPOKEN TEXT."
+            )
+        if (problem := problem_of(label)) is not None:
+            raise SynthesisError(
+                f"{label[:40]!r} is no label: {problem}; write it as LABEL=SPOKEN TEXT."
             )
         if label in texts:
             raise SynthesisError(

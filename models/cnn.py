@@ -7,10 +7,12 @@ one that tutorials on spoken digits and environmental sounds share.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor, nn
 
 from data.errors import EarshotError
+from models.layers import Activation, Normalisation, dropout_of, normalised_pooled_activation
 from models.network import Network
 
 FILTERS = (16, 32, 64, 128)
@@ -19,16 +21,19 @@ KERNEL = 2
 
 @dataclass(frozen=True)
 class CnnConfig:
-    """Options of ``Cnn``."""
+    """Options of ``Cnn``; the classic network normalises nothing between its layers."""
 
     dropout: float = 0.2
+    norm: Normalisation = "none"
+    activation: Activation = "relu"
 
 
 class Cnn(Network):
     """Features (batch, bins, frames) to logits (batch, labels); the embedding has 128 values.
 
     Raises:
-        EarshotError: an image smaller than 31 x 31, of which four poolings leave nothing.
+        EarshotError: an image smaller than 31 x 31, of which four poolings leave nothing, or an
+            option that is none of its choices.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: CnnConfig) -> None:
@@ -39,9 +44,10 @@ class Cnn(Network):
                 "prepare with more --n-mfcc, longer clips or a shorter --hop-length"
             )
         layers: list[nn.Module] = []
-        for before, after in zip((1, *FILTERS), FILTERS, strict=False):
-            layers += [nn.Conv2d(before, after, KERNEL), nn.ReLU(), nn.MaxPool2d(2)]
-            layers += [nn.Dropout(config.dropout)]
+        for before, after in pairwise((1, *FILTERS)):
+            layers += [nn.Conv2d(before, after, KERNEL, bias=config.norm == "none")]
+            layers += normalised_pooled_activation(config.norm, config.activation, after, pool=2)
+            layers.append(dropout_of(config.dropout))
         self.blocks = nn.Sequential(*layers)
         self.head = nn.Linear(FILTERS[-1], n_labels)
 

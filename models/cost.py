@@ -5,19 +5,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.fitted import Fitted
 from models.network import Network
 
 
 def multiply_adds(network: Network, bins: int, frames: int) -> int:
     """Multiply-adds of convolutions, linear and recurrent layers for features (1, bins, frames).
 
-    Normalisation, activations and pooling are left out, as papers on keyword spotting do.
+    Normalisation, activations and pooling are left out, as papers on keyword spotting do. What is
+    fitted tells of itself what it counts.
     """
     total = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         nonlocal total
-        if isinstance(module, nn.RNNBase):
+        if isinstance(module, Fitted):
+            total += module.multiply_adds()
+        elif isinstance(module, nn.RNNBase):
             steps = inputs[0].shape[0] * inputs[0].shape[1]
             total += steps * sum(p.numel() for p in module.parameters() if p.dim() == 2)
         elif isinstance(module, nn.ConvTranspose2d):

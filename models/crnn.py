@@ -8,11 +8,19 @@ bands and 63 frames: 188,018 parameters, 26.8 million multiply-adds.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
 
 from torch import Tensor, nn
 
 from data.errors import EarshotError
+from models.layers import (
+    Activation,
+    Normalisation,
+    Recurrence,
+    dropout_of,
+    normalised_pooled_activation,
+    recurrence,
+)
 from models.network import Network
 
 FILTERS = (24, 48, 64)
@@ -22,35 +30,46 @@ POOLS = ((2, 1), (2, 2), (2, 1))
 
 @dataclass(frozen=True)
 class CrnnConfig:
-    """Options of ``Crnn``; ``hidden`` counts units of each direction."""
+    """Options of ``Crnn``; ``layers`` are recurrent ones, ``hidden`` units of each direction."""
 
-    recurrent: Literal["gru", "lstm"] = "gru"
+    recurrent: Recurrence = "gru"
+    layers: int = 1
+    bidirectional: bool = True
     hidden: int = 64
     dropout: float = 0.2
+    norm: Normalisation = "batch"
+    activation: Activation = "relu"
 
 
 class Crnn(Network):
-    """Features (batch, bins, frames) to logits (batch, labels); 2 * hidden values in between."""
+    """Features (batch, bins, frames) to logits (batch, labels).
+
+    The embedding has ``hidden`` values of each direction.
+
+    Raises:
+        EarshotError: an image smaller than 8 x 2, or an option that is none of its choices.
+    """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: CrnnConfig) -> None:
         super().__init__()
         if bins < 8 or frames < 2:
             raise EarshotError(f"crnn needs features of 8 x 2 or more, found {bins} x {frames}")
         layers: list[nn.Module] = []
-        for before, after, pool in zip((1, *FILTERS), FILTERS, POOLS, strict=False):
-            layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after)]
-            layers += [nn.ReLU(), nn.MaxPool2d(pool), nn.Dropout(config.dropout)]
+        for (before, after), pool in zip(pairwise((1, *FILTERS)), POOLS, strict=True):
+            layers += [nn.Conv2d(before, after, 3, padding=1, bias=config.norm == "none")]
+            layers += normalised_pooled_activation(config.norm, config.activation, after, pool)
+            layers.append(dropout_of(config.dropout))
         self.blocks = nn.Sequential(*layers)
-        layer = nn.GRU if config.recurrent == "gru" else nn.LSTM
-        self.recurrent = layer(
-            FILTERS[-1] * (bins // 8), config.hidden, batch_first=True, bidirectional=True
-        )
-        self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(2 * config.hidden, n_labels)
+        self.recurrent = recurrence(
+            config.recurrent, FILTERS[-1] * (bins // 8), config.hidden, config.layers,
+            config.bidirectional, config.dropout,
+        )  # fmt: skip
+        self.dropout = dropout_of(config.dropout)
+        self.head = nn.Linear(config.hidden * (2 if config.bidirectional else 1), n_labels)
 
     def embed(self, features: Tensor) -> Tensor:
         x = self.blocks(features.unsqueeze(1))  # (batch, 64, bins // 8, frames // 2)
         x = x.flatten(1, 2).transpose(1, 2)  # (batch, frames // 2, 64 * (bins // 8))
-        x, _ = self.recurrent(x)  # (batch, frames // 2, 2 * hidden)
+        x, _ = self.recurrent(x)  # (batch, frames // 2, hidden of each direction)
         embedding: Tensor = self.dropout(x.mean(dim=1))
         return embedding

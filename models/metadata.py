@@ -10,15 +10,18 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import EarshotError
 from data.features import FEATURE_KINDS, FeatureConfig
+from data.label_sets import SEPARATOR, has_several
+from models.scores import SCORES, Scores
 
-SCHEMA_VERSION = 2
+# Version 2 had no ``scores``: they were softmax, as there was nothing else.
+SCHEMA_VERSION, SOFTMAX_VERSION = 3, 2
 PREFIX = "earshot."
 
 
@@ -45,7 +48,8 @@ class Golden:
 class ModelMetadata:
     """All that a model says of itself.
 
-    An answer that scores below ``rejection_threshold`` is better given as "unknown".
+    ``scores`` is how its probabilities are to be read (``models.scores``). An answer that scores
+    below ``rejection_threshold`` is better given as "unknown".
     """
 
     labels: tuple[str, ...]
@@ -57,6 +61,7 @@ class ModelMetadata:
     created: str
     temperature: float
     rejection_threshold: float
+    scores: Scores
     golden: Golden
 
     def to_props(self) -> dict[str, str]:
@@ -73,6 +78,7 @@ class ModelMetadata:
             "created": self.created,
             "temperature": self.temperature,
             "rejection_threshold": self.rejection_threshold,
+            "scores": self.scores,
             "golden": {
                 "waveform_int16_base64": base64.b64encode(waveform).decode(),
                 "probabilities": list(self.golden.probabilities),
@@ -93,6 +99,8 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
     Raises:
         ModelError: naming the key that is missing or malformed.
     """
+    if props.get(PREFIX + "schema_version") == str(SOFTMAX_VERSION):
+        props = {**props, PREFIX + "scores": json.dumps("softmax")}
     missing = [PREFIX + key for key in _PARSERS if PREFIX + key not in props]
     if missing:
         raise ModelError(
@@ -107,13 +115,20 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
             reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
             raise ModelError(f"{path} has malformed metadata {PREFIX}{key}: {reason}") from error
     del values["schema_version"]
+    if values["scores"] == "sigmoid" and any(map(has_several, values["labels"])):
+        raise ModelError(
+            f"{path} says several labels at once, so that none can hold a {SEPARATOR}; it has "
+            f"{', '.join(values['labels'])}"
+        )
     return ModelMetadata(**values)
 
 
 def _schema_version(value: Any) -> int:
-    if value != SCHEMA_VERSION:
-        raise ValueError(f"this version reads schema {SCHEMA_VERSION}, found {value!r}")
-    return SCHEMA_VERSION
+    if value not in (SCHEMA_VERSION, SOFTMAX_VERSION):
+        raise ValueError(
+            f"this version reads schemas {SOFTMAX_VERSION} and {SCHEMA_VERSION}, found {value!r}"
+        )
+    return int(value)
 
 
 def _labels(value: Any) -> tuple[str, ...]:
@@ -128,6 +143,12 @@ def _feature_kind(value: Any) -> str:
     if value not in FEATURE_KINDS:
         raise ValueError(f"one of {', '.join(FEATURE_KINDS)} is wanted, found {value!r}")
     return str(value)
+
+
+def _scores(value: Any) -> Scores:
+    if value not in SCORES:
+        raise ValueError(f"one of {', '.join(SCORES)} is wanted, found {value!r}")
+    return cast("Scores", value)
 
 
 def _architecture(value: Any) -> dict[str, Any]:
@@ -176,5 +197,6 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "created": _text,
     "temperature": _temperature,
     "rejection_threshold": _share,
+    "scores": _scores,
     "golden": _golden,
 }

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from data.features import FeatureConfig, FeatureKind
 from data.frontend import Frontend
 from models.network import Network
+from models.scores import Scores
 
 # A bin that never varies (above a band limit, say) would otherwise be divided by nothing.
 MIN_STANDARD_DEVIATION = 1e-2
@@ -41,7 +42,8 @@ class NormalisedNetwork(nn.Module):
 class WaveformClassifier(nn.Module):
     """What is exported: waveforms (batch, clip_samples) to probabilities and embedding.
 
-    Probabilities (batch, labels) are the softmax of the logits over the calibration temperature.
+    Probabilities (batch, labels) are softmax or sigmoid of the logits over the calibration
+    temperature.
     """
 
     def __init__(
@@ -50,17 +52,20 @@ class WaveformClassifier(nn.Module):
         kind: FeatureKind,
         classifier: NormalisedNetwork,
         temperature: float,
+        scores: Scores,
     ) -> None:
         super().__init__()
         self.frontend = Frontend(features)
         self.kind: FeatureKind = kind
         self.classifier = classifier
         self.temperature = temperature
+        self.scores: Scores = scores
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (batch, labels) and embedding (batch, dim)."""
         features = self.frontend(waveform, self.kind)
         network = self.classifier.network
         embedding = network.embed(self.classifier.normalise(features))
-        logits = network.head(embedding)
-        return torch.softmax(logits / self.temperature, dim=1), embedding
+        logits = network.head(embedding) / self.temperature
+        several = self.scores == "sigmoid"
+        return torch.sigmoid(logits) if several else torch.softmax(logits, dim=1), embedding

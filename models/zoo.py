@@ -1,4 +1,4 @@
-"""The networks by name. A plain table: ten networks need no registry."""
+"""The networks by name. A plain table: a dozen networks need no registry."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -7,9 +7,17 @@ from typing import Any, Literal
 
 from data.errors import EarshotError
 from models.autoencoder import Autoencoder, AutoencoderConfig
+from models.baselines.gmm_hmm import GmmHmm, GmmHmmConfig
+from models.baselines.logistic import Logistic, LogisticConfig
+from models.baselines.majority import Majority, MajorityConfig
+from models.baselines.random_forest import RandomForest, RandomForestConfig
+from models.baselines.svm import Svm, SvmConfig
 from models.bcresnet import BcResNet, BcResNetConfig
 from models.cnn import Cnn, CnnConfig
+from models.convrnn import ConvRnn, ConvRnnConfig
 from models.crnn import Crnn, CrnnConfig
+from models.fitted import Fitted
+from models.mlp import Mlp, MlpConfig
 from models.network import Network
 from models.tcresnet import TcResNet, TcResNetConfig
 
@@ -18,11 +26,15 @@ Task = Literal["classification", "reconstruction"]
 
 @dataclass(frozen=True)
 class Entry:
-    """A network, its options, and what it is trained for: to name labels, or to give back."""
+    """A network, its options, and what it is trained for: to name labels, or to give back.
+
+    One that is ``fitted`` is not trained by gradients but by ``training.baselines``.
+    """
 
     network: Callable[[int, int, int, Any], Network]
     config: type
     task: Task = "classification"
+    fitted: bool = False
 
 
 ZOO: dict[str, Entry] = {
@@ -30,6 +42,13 @@ ZOO: dict[str, Entry] = {
     "crnn": Entry(Crnn, CrnnConfig),
     "bcresnet": Entry(BcResNet, BcResNetConfig),
     "tcresnet": Entry(TcResNet, TcResNetConfig),
+    "convrnn": Entry(ConvRnn, ConvRnnConfig),
+    "mlp": Entry(Mlp, MlpConfig),
+    "majority": Entry(Majority, MajorityConfig, fitted=True),
+    "logistic": Entry(Logistic, LogisticConfig, fitted=True),
+    "random-forest": Entry(RandomForest, RandomForestConfig, fitted=True),
+    "svm": Entry(Svm, SvmConfig, fitted=True),
+    "gmm-hmm": Entry(GmmHmm, GmmHmmConfig, fitted=True),
     "autoencoder": Entry(Autoencoder, AutoencoderConfig, "reconstruction"),
 }
 CLASSIFIERS = tuple(name for name, found in ZOO.items() if found.task == "classification")
@@ -64,15 +83,28 @@ def build(name: str, bins: int, frames: int, n_labels: int, options: Mapping[str
     Raises:
         EarshotError: an unknown network, an option that it does not have, or features too small.
     """
+    return entry(name).network(bins, frames, n_labels, check_options(name, options))
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> Any:
+    """The options of a network as its own dataclass has them.
+
+    Raises:
+        EarshotError: an unknown network, an option that it does not have, or a value that it
+            cannot have.
+    """
     found = entry(name)
     known = {field.name for field in dataclasses.fields(found.config)}
     unknown = sorted(set(options) - known)
     if unknown:
-        raise EarshotError(
-            f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}"
-        )
-    return found.network(bins, frames, n_labels, found.config(**options))
+        has = ", ".join(sorted(known)) or "none"
+        raise EarshotError(f"{name} has no option {', '.join(unknown)}; it has {has}")
+    return found.config(**options)
 
 
 def parameter_count(network: Network) -> int:
-    return sum(p.numel() for p in network.parameters())
+    """Numbers that were learnt: parameters, and what a fit found."""
+    learnt = sum(parameter.numel() for parameter in network.parameters())
+    return learnt + sum(
+        module.n_fitted() for module in network.modules() if isinstance(module, Fitted)
+    )

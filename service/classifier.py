@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from data.audio import FILE_LIMITS, AudioError, AudioLimits, Decoded, Waveform, decode, read_file
 from data.errors import EarshotError
+from data.label_sets import SEPARATOR
 from data.windows import loudest_start, pad_to_clips, window_starts
 from models.bundle import Bundle, open_bundle
 from models.device import Device
 from models.metadata import ModelMetadata
 from models.runtime import ORT_ERRORS
+from models.scores import SAID_FROM, said_labels
 
 # Neighbouring windows of a long recording share three quarters, so that every word shorter than
 # three quarters of a clip lies whole inside one of them.
@@ -35,7 +37,11 @@ class InferenceError(EarshotError):
 
 @dataclass(frozen=True)
 class Window:
-    """What was heard in one stretch of a recording; ``scores`` (labels,) are probabilities."""
+    """What was heard in one stretch of a recording; ``scores`` (labels,) are probabilities.
+
+    Of a model that says several labels at once ``label`` has them all, ``dog|rain``, and ``score``
+    is the smallest of theirs: how sure the whole answer is.
+    """
 
     start_seconds: float
     end_seconds: float
@@ -65,6 +71,11 @@ class Prediction:
     def score(self) -> float:
         return self.best.score
 
+    @property
+    def top_score(self) -> float:
+        """The best score of all labels, which rejection goes by."""
+        return float(self.best.scores.max())
+
     def ranked(self, window: Window | None = None) -> list[tuple[str, float]]:
         """All labels with their scores in a window (the best one when None), best first."""
         scores = (window or self.best).scores
@@ -81,11 +92,13 @@ class Classifier:
 
     With ``reject``, what scores below the model's rejection threshold gets the label ``unknown``:
     noise, silence and other words, rather than the least unlikely label. Scores stay as they are.
+    A model with sigmoid scores says every label that scores 0.5 or more (``models.scores``).
     """
 
     def __init__(self, bundle: Bundle, *, reject: bool = False) -> None:
         self.bundle = bundle
         self._least_score = bundle.metadata.rejection_threshold if reject else 0.0
+        self._several = bundle.metadata.scores == "sigmoid"
         self._config = bundle.metadata.features
         self._hop_samples = max(1, round(self._config.clip_samples * WINDOW_HOP_FRACTION))
 
@@ -105,6 +118,11 @@ class Classifier:
     @property
     def labels(self) -> tuple[str, ...]:
         return self.bundle.metadata.labels
+
+    @property
+    def says_several(self) -> bool:
+        """Whether an answer may have several labels."""
+        return self._several
 
     @property
     def sample_rate_hz(self) -> int:
@@ -209,15 +227,35 @@ class Classifier:
             yield self.prediction(waveform, starts, scores[first : first + len(starts)])
             first += len(starts)
 
-    def label_of(self, scores: NDArray[np.float32]) -> str:
-        """The label that scores (labels,) speak for, or ``unknown`` where that is asked for."""
+    def answer(
+        self, scores: NDArray[np.float32], said_from: float = SAID_FROM
+    ) -> tuple[str, float]:
+        """What scores (labels,) speak for, or ``unknown`` where that is asked for; and its score.
+
+        Of several labels those that score ``said_from`` or more.
+        """
         top = int(scores.argmax())
-        return self.labels[top] if scores[top] >= self._least_score else UNKNOWN
+        best = float(scores[top])
+        if not best >= self._least_score:  # NaN is none of the labels either
+            return UNKNOWN, best
+        if not self._several:
+            return self.labels[top], best
+        said = self.said(scores, said_from)
+        return SEPARATOR.join(label for label, _ in said), min(score for _, score in said)
+
+    def said(
+        self, scores: NDArray[np.float32], said_from: float = SAID_FROM
+    ) -> list[tuple[str, float]]:
+        """The labels that scores (labels,) speak for with their scores, in the model's order."""
+        positions = np.flatnonzero(
+            said_labels(scores[None], self.bundle.metadata.scores, said_from)[0]
+        )
+        return [(self.labels[i], float(scores[i])) for i in positions]
 
     def _window(self, waveform: Waveform, start: int, scores: NDArray[np.float32]) -> Window:
         end = min(start + self._config.clip_samples, len(waveform))
         rate = self.sample_rate_hz
-        score, label = float(scores.max()), self.label_of(scores)
+        label, score = self.answer(scores)
         return Window(start / rate, end / rate, label, score, scores)
 
 

@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
+from models.scores import Scores
 from service.classifier import Prediction
 from service.errors import RequestError, json_answer
 from service.running import SCORE_DIGITS, Service
@@ -32,10 +33,13 @@ _LEAST_PROBABILITY = 1e-12  # scores must be finite in JSON
 
 @dataclass(frozen=True)
 class Parameters:
-    """``none`` answers log-probabilities, which are the logits but for a constant."""
+    """``function_to_apply`` is to the logits; None is the model's own, whose scores those are.
+
+    Of softmax scores the logits are known but for a constant: taken are the log-probabilities.
+    """
 
     top_k: int = DEFAULT_TOP_K
-    function_to_apply: FunctionToApply = "softmax"
+    function_to_apply: FunctionToApply | None = None
 
 
 def add_hf_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[Response]]:
@@ -61,24 +65,36 @@ def add_hf_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitabl
             [answer] = await service.answer([blob], served, deadline, request)
         if not isinstance(answer, Prediction):
             raise answer
-        return json_answer(_ranked(answer, parameters))
+        return json_answer(_ranked(answer, parameters, served.classifier.metadata.scores))
 
     return hf
 
 
-def _ranked(answer: Prediction, parameters: Parameters) -> list[dict[str, Any]]:
-    ranked = answer.ranked()[: parameters.top_k]
-    return [
-        {"score": round(_applied(score, parameters.function_to_apply), SCORE_DIGITS), "label": name}
-        for name, score in ranked
-    ]
+def _ranked(answer: Prediction, parameters: Parameters, own: Scores) -> list[dict[str, Any]]:
+    """The best labels with their scores; every function keeps the order."""
+    names, scores = zip(*answer.ranked(), strict=True)
+    function = parameters.function_to_apply or own
+    if function != own:
+        scores = _applied(function, [_logit(score, own) for score in scores])
+    ranked = list(zip(names, scores, strict=True))[: parameters.top_k]
+    return [{"score": round(score, SCORE_DIGITS), "label": name} for name, score in ranked]
 
 
-def _applied(probability: float, function: FunctionToApply) -> float:
-    if function == "softmax":
-        return probability
+def _applied(function: FunctionToApply, logits: Sequence[float]) -> tuple[float, ...]:
+    if function == "none":
+        return tuple(logits)
+    if function == "sigmoid":
+        return tuple(1 / (1 + math.exp(-logit)) for logit in logits)
+    powers = [math.exp(logit) for logit in logits]
+    whole = sum(powers)
+    return tuple(power / whole for power in powers)
+
+
+def _logit(probability: float, own: Scores) -> float:
     logit = math.log(max(probability, _LEAST_PROBABILITY))
-    return logit if function == "none" else 1 / (1 + math.exp(-logit))
+    if own == "softmax":
+        return logit
+    return logit - math.log(max(1 - probability, _LEAST_PROBABILITY))
 
 
 def _parse(body: bytes) -> tuple[bytes, Parameters]:
@@ -110,13 +126,13 @@ def _parameters(given: Any) -> Parameters:
     top_k = known.get("top_k", DEFAULT_TOP_K)
     if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
         raise RequestError("malformed_request", f"top_k must be 1 or more, found {top_k!r}")
-    function = known.get("function_to_apply", "softmax")
-    if function not in get_args(FunctionToApply):
+    function = known.get("function_to_apply")
+    if function is not None and function not in get_args(FunctionToApply):
         choices = ", ".join(get_args(FunctionToApply))
         raise RequestError(
             "malformed_request", f"function_to_apply is one of {choices}, found {function!r}"
         )
-    return Parameters(top_k, cast("FunctionToApply", function))
+    return Parameters(top_k, cast("FunctionToApply | None", function))
 
 
 _BODY: dict[str, Any] = {

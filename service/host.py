@@ -108,7 +108,8 @@ class ModelHost:
 
 
 def model_info(classifier: Classifier, found: Found) -> dict[str, str]:
-    """What answers say of the model: its name, version (of the file's hash), network and age.
+    """What answers say of the model: its name, version (of the file's hash), network, age and how
+    its scores are to be read.
 
     A model of the registry has its number there besides, as ``release``.
     """
@@ -120,6 +121,7 @@ def model_info(classifier: Classifier, found: Found) -> dict[str, str]:
         "version": classifier.bundle.sha256[:12],
         "architecture": metadata.architecture["name"],
         "created": metadata.created,
+        "scores": metadata.scores,
     }
 
 

@@ -1,7 +1,7 @@
 """Label Studio's labelling configuration: what a project calls its controls, its audio and labels.
 
     <View><Audio name="audio" value="$audio"/>
-      <Choices name="label" toName="audio"><Choice value="seven"/></Choices>
+      <Choices name="label" toName="audio" choice="multiple"><Choice value="seven"/></Choices>
       <Labels name="event" toName="audio"><Label value="call" alias="c"/></Labels></View>
 
 Source: Label Studio's documentation of the tags Audio, Choices and Labels. The XML comes from
@@ -28,7 +28,7 @@ class Control:
 
     ``audio`` is the name of its audio, ``field`` the one of the task's data that holds that.
     ``values`` are what is written for each label that is offered; None where each task offers its
-    own.
+    own. ``several`` is whether more than one may be chosen at once.
     """
 
     kind: Kind
@@ -36,6 +36,7 @@ class Control:
     audio: str
     field: str
     values: dict[str, str] | None
+    several: bool
 
     def value_of(self, label: str) -> str | None:
         """What to write for a label; None where it is not offered."""
@@ -93,8 +94,9 @@ def _control(tag: ElementTree.Element, fields: dict[str, str]) -> Control | None
             values |= {value: alias, alias: alias}
     of_task = tag.get("value", "").startswith("$") or not values
     return Control(
-        cast("Kind", kind), tag.get("name", ""), audio, fields[audio], None if of_task else values
-    )
+        cast("Kind", kind), tag.get("name", ""), audio, fields[audio],
+        None if of_task else values, tag.get("choice") == "multiple",
+    )  # fmt: skip
 
 
 def _malformed(message: str) -> RequestError:

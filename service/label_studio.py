@@ -129,7 +129,11 @@ def _result(
 ) -> dict[str, Any]:  # fmt: skip
     """A task's prediction as Label Studio takes it, or an empty one with the reason."""
     if isinstance(answer, Prediction):
-        results = [r for control in controls for r in results_of(control, answer, least_score)]
+        results = [
+            result
+            for control in controls
+            for result in results_of(control, answer, served.classifier, least_score)
+        ]
         if results or all(control.kind == "labels" for control in controls):
             scores = [result["score"] for result in results]
             score = sum(scores) / len(scores) if scores else round(answer.score, SCORE_DIGITS)

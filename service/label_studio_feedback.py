@@ -1,7 +1,8 @@
 """Annotations that Label Studio tells of, handed over to the feedback.
 
-Taken is one label of a whole recording (``Choices``); regions, several labels at once and what was
-taken back there are not, and the log says so: an export of the project has them all.
+Taken is the label of a whole recording (``Choices``), several where the model says several at once;
+regions and what was taken back there are not, and the log says so: an export of the project has
+them all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ from starlette.concurrency import run_in_threadpool
 
 from data.annotations.annotation import plain
 from data.audio import AudioError
+from data.label_sets import join_labels
+from service.classifier import Classifier
 from service.errors import RequestError
 from service.feedback.audio import sha256_of
 from service.feedback.giving import heard_now
@@ -43,8 +46,7 @@ async def hand_over(
     if desk is None or event.action not in _TAKEN:
         return "" if desk else "feedback is off"
     try:
-        labels = service.served().classifier.labels
-        control, label = _label(event, labels)
+        control, label = _label(event, service.served().classifier)
         data = event.task.get("data")
         reference = data.get(control.field) if isinstance(data, dict) else None
         blob = await audio.read(reference if isinstance(reference, str) else "", deadline)
@@ -60,29 +62,31 @@ async def hand_over(
     return ""
 
 
-def _label(event: Event, labels: Sequence[str]) -> tuple[Control, str]:
-    """The one label that was chosen for the whole recording, and the control it was chosen in."""
+def _label(event: Event, classifier: Classifier) -> tuple[Control, str]:
+    """What was chosen for the whole recording, and the control it was chosen in."""
     project = event.project if isinstance(event.project, dict) else {}
-    controls = read_config(project.get("label_config"), labels)
+    controls = read_config(project.get("label_config"), classifier.labels)
     if event.annotation.get("was_cancelled"):
         raise _not_taken("the annotation was cancelled")
     found = event.annotation.get("result")
     entries = [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
     for control in (control for control in controls if control.kind == "choices"):
-        for value in _chosen(entries, control.name):
-            for label in labels:
-                if control.value_of(label) == value:
-                    return control, label
-    raise _not_taken("no single label of the model was chosen for the whole recording")
+        values = _chosen(entries, control.name)
+        chosen = [label for label in classifier.labels if control.value_of(label) in values]
+        fits = len(chosen) == 1 or (classifier.says_several and len(chosen) > 1)
+        if fits and len(chosen) == len(values):
+            return control, join_labels(chosen)
+    which = "no labels" if classifier.says_several else "no single label"
+    raise _not_taken(f"{which} of the model were chosen for the whole recording")
 
 
 def _chosen(entries: Sequence[Mapping[str, Any]], name: str) -> list[str]:
-    """The value that was chosen in a control; empty where it is none or several."""
+    """The values that were chosen in a control; empty where it was asked of regions."""
     mine = [entry.get("value") for entry in entries if entry.get("from_name") == name]
     values = [value.get("choices") for value in mine if isinstance(value, dict)]
-    if len(values) != 1 or not isinstance(values[0], list) or len(values[0]) != 1:
+    if len(values) != 1 or not isinstance(values[0], list):
         return []
-    return [value for value in values[0] if isinstance(value, str)]
+    return [value if isinstance(value, str) else "" for value in values[0]]
 
 
 def _who(event: Event) -> str:

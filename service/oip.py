@@ -137,7 +137,7 @@ def _metadata(served: Served) -> dict[str, Any]:
             {"name": INPUT, "datatype": "FP32", "shape": [-1, metadata.features.clip_samples]}
         ],
         "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(metadata.labels)]}],
-        "parameters": {"labels": ",".join(metadata.labels)},
+        "parameters": {"labels": ",".join(metadata.labels), "scores": metadata.scores},
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from data.annotations.annotation import TIME_DIGITS
 from data.annotations.label_studio import choice_result, region_result
-from service.classifier import UNKNOWN, Prediction
+from service.classifier import UNKNOWN, Classifier, Prediction, Window
 from service.label_config import Control
 from service.observe import new_id
 from service.running import SCORE_DIGITS
@@ -23,37 +23,62 @@ class Region:
 
 
 def results_of(
-    control: Control, prediction: Prediction, least_score: float
+    control: Control, prediction: Prediction, classifier: Classifier, least_score: float
 ) -> Iterator[dict[str, Any]]:
-    """What a control gets of what it offers: one choice, or a label for each region."""
+    """What a control gets of what it offers: its choices, or a label for each region."""
     if control.kind == "choices":
-        value = control.value_of(prediction.label)
-        if value is not None:
-            result = choice_result(new_id(), control.name, control.audio, value)
-            yield result | {"score": round(prediction.score, SCORE_DIGITS)}
+        yield from _choices(control, prediction, classifier)
         return
-    for region in regions(prediction, least_score):
+    for region in regions(prediction, classifier, least_score):
         value = control.value_of(region.label)
         if value is None:
             continue
         times = (round(t, TIME_DIGITS) for t in (region.start_seconds, region.end_seconds))
-        result = region_result(new_id(), control.name, control.audio, value, *times)
+        result = region_result(new_id(), control.name, control.audio, [value], *times)
         length = round(prediction.seconds, TIME_DIGITS)
         yield result | {"score": round(region.score, SCORE_DIGITS), "original_length": length}
 
 
-def regions(prediction: Prediction, least_score: float) -> list[Region]:
-    """Windows that score high enough, those of one label that touch one another put together."""
+def _choices(
+    control: Control, prediction: Prediction, classifier: Classifier
+) -> Iterator[dict[str, Any]]:
+    """One result with what was heard and is offered; the best alone where one may be chosen."""
+    heard = _heard(prediction.best, classifier)
+    offered = [(v, score) for label, score in heard if (v := control.value_of(label)) is not None]
+    if not offered:
+        return
+    if not control.several:
+        offered = [max(offered, key=lambda pair: pair[1])]
+    result = choice_result(new_id(), control.name, control.audio, [value for value, _ in offered])
+    yield result | {"score": round(min(score for _, score in offered), SCORE_DIGITS)}
+
+
+def _heard(window: Window, classifier: Classifier) -> list[tuple[str, float]]:
+    """The labels that were heard in a window, one for most models, with their scores."""
+    if window.label == UNKNOWN or not classifier.says_several:
+        return [(window.label, window.score)]
+    return classifier.said(window.scores)
+
+
+def regions(prediction: Prediction, classifier: Classifier, least_score: float) -> list[Region]:
+    """Windows that score high enough, those of one label that touch one another put together.
+
+    A label goes on from window to window until one has not got it.
+    """
     found: list[Region] = []
+    going_on: dict[str, int] = {}  # label -> its region, of those in the window before
     for window in prediction.windows:
-        if window.score < least_score or window.label == UNKNOWN:
+        if window.label == UNKNOWN:
             continue
-        region = Region(window.label, window.start_seconds, window.end_seconds, window.score)
-        last = found[-1] if found else None
-        touching = last is not None and region.start_seconds <= last.end_seconds
-        if last is not None and touching and last.label == region.label:
-            score = max(last.score, region.score)
-            found[-1] = replace(last, end_seconds=region.end_seconds, score=score)
-        else:
-            found.append(region)
+        heard = [(label, s) for label, s in _heard(window, classifier) if s >= least_score]
+        before, going_on = going_on, {} if heard else going_on
+        for label, score in heard:
+            at = before.get(label)
+            if at is not None and window.start_seconds <= found[at].end_seconds:
+                better = max(found[at].score, score)
+                found[at] = replace(found[at], end_seconds=window.end_seconds, score=better)
+            else:
+                at = len(found)
+                found.append(Region(label, window.start_seconds, window.end_seconds, score))
+            going_on[label] = at
     return found

@@ -1,6 +1,6 @@
 """The shapes of requests and answers, for the OpenAPI document: nothing here runs per request."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +29,10 @@ class ModelInfo(BaseModel):
     version: str = Field(examples=["1f0c9d2ab377"])
     architecture: str = Field(examples=["tcresnet"])
     created: str
+    scores: Literal["softmax", "sigmoid"] = Field(
+        description="`sigmoid`: a file may have several labels, each with a score of its own, and "
+        "`label` names all that reach 0.5 as in `dog|rain`"
+    )
 
 
 class Score(BaseModel):

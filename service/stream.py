@@ -25,6 +25,7 @@ from fastapi import FastAPI
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from data.audio import MAX_SAMPLE_MAGNITUDE, Waveform
+from models.scores import SAID_FROM
 from service.classifier import Prediction, rank
 from service.errors import COUNTED_BY_FILE, RequestError, to_json
 from service.host import Served
@@ -144,7 +145,7 @@ async def _answer(
     if event is None:
         return 0
     service.metrics.events.inc()
-    await _send(socket, _event(event, served))
+    await _send(socket, _event(event, served, words.min_score))
     return 1
 
 
@@ -164,13 +165,15 @@ async def _classify(service: Service, served: Served, hop: Hop) -> Prediction:
         return answer
 
 
-def _event(event: Event, served: Served) -> dict[str, Any]:
+def _event(event: Event, served: Served, min_score: float) -> dict[str, Any]:
+    """An event; of several labels those that score so high as an event must."""
     ranked = rank(served.classifier.labels, event.scores)
+    label, score = served.classifier.answer(event.scores, max(SAID_FROM, min_score))
     return {
         "type": "event",
         **_times(event.start_seconds, event.end_seconds),
-        "label": served.classifier.label_of(event.scores),
-        "score": round(ranked[0][1], SCORE_DIGITS),
+        "label": label,
+        "score": round(score, SCORE_DIGITS),
         "scores": listed(ranked),
     }
 

@@ -158,6 +158,10 @@ class Words:
         self._before: float | None = None
         self._last_start = -np.inf
 
+    @property
+    def min_score(self) -> float:
+        return self._options.min_score
+
     def hear(self, hop: Hop, scores: NDArray[np.float32] | None) -> Event | None:
         """The word that passes the middle of this window, given its scores (labels,) if any."""
         centre, before = hop.centre, self._before

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from tests.fixtures.chords import Chords
+
 # Only tests of feedback keep any, each in a place of its own.
 os.environ.setdefault("EARSHOT_FEEDBACK_URL", "off")
 RECORDINGS = Path(__file__).parents[2] / "shared"
@@ -44,6 +46,14 @@ def browser() -> "Iterator[Browser]":
         opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def chords(tmp_path_factory: pytest.TempPathFactory) -> "Chords":
+    """Clips of one tone or two at once, and a model that says several labels."""
+    from tests.fixtures.chords import train_chords
+
+    return train_chords(tmp_path_factory.mktemp("chords") / "chords")
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,16 @@
 """Scores that mean what they say: temperature, calibration error, and when to answer "unknown"."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
+from scipy.special import expit, logsumexp, softmax
+
+from models.scores import Scores, said_labels
+from training.config import Loss
 
 Floats = NDArray[np.floating[Any]]
 BINS = 15  # as in the paper below
@@ -25,8 +28,9 @@ MAX_THRESHOLD = 0.9
 class Calibration:
     """What is measured on validation clips and written into the model file.
 
-    Scores are softmax of logits over ``temperature``; one below ``threshold`` is better answered
-    with "unknown". Calibration errors are before and after the temperature.
+    Scores are softmax or sigmoid of logits over ``temperature``; where the best is below
+    ``threshold``, "unknown" is the better answer. Calibration errors are before and after the
+    temperature.
     """
 
     temperature: float
@@ -56,32 +60,89 @@ class ReliabilityBin:
     accuracy: float
 
 
-def calibrate(logits: Floats, targets: NDArray[np.int64]) -> Calibration:
-    """Fit temperature and threshold to logits (clips, labels) of clips that were not trained on."""
-    temperature = fit_temperature(logits, targets)
-    right = logits.argmax(1) == targets
-    scores = softmax(logits / temperature, axis=1).max(1)
+def scores_of(loss: Loss) -> Scores:
+    """What the logits of a network become that was trained with a loss."""
+    return "sigmoid" if loss == "bce" else "softmax"
+
+
+def to_scores(logits: Floats, kind: Scores, temperature: float = 1.0) -> Floats:
+    """Scores (clips, labels) of logits (clips, labels), as a released model gives them."""
+    scaled = logits / temperature
+    return np.asarray(expit(scaled) if kind == "sigmoid" else softmax(scaled, axis=1))
+
+
+def calibrate(logits: Floats, memberships: NDArray[np.bool_], kind: Scores) -> Calibration:
+    """Fit temperature and threshold to logits (clips, labels) of clips that were not trained on.
+
+    ``memberships`` (clips, labels) says which labels each clip has. A clip is answered rightly
+    where all of its labels are said and no other is.
+    """
+    if kind == "sigmoid":
+        temperature = fit_sigmoid_temperature(logits, memberships)
+    else:
+        temperature = fit_temperature(logits, memberships.argmax(1))
+    plain, scores = to_scores(logits, kind), to_scores(logits, kind, temperature)
+    right = (said_labels(scores, kind) == memberships).all(axis=1)
     return Calibration(
         temperature,
-        rejection_threshold(scores, right),
-        calibration_error(softmax(logits, axis=1).max(1), right),
-        calibration_error(scores, right),
+        rejection_threshold(scores.max(1), right),
+        calibration_error(*judged_scores(plain, memberships, kind)),
+        calibration_error(*judged_scores(scores, memberships, kind)),
     )
+
+
+def judged_scores(
+    scores: Floats, memberships: NDArray[np.bool_], kind: Scores
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """The scores whose calibration counts, and whether each was right; one axis.
+
+    Of softmax the winning one of each clip; of sigmoid all, since each is a probability by itself.
+    """
+    if kind == "sigmoid":
+        return scores.ravel(), memberships.ravel()
+    return scores.max(1), memberships[np.arange(len(scores)), scores.argmax(1)]
 
 
 def fit_temperature(logits: Floats, targets: NDArray[np.int64]) -> float:
     """The temperature of the least cross-entropy (Guo et al., arXiv:1706.04599, section 4.2).
 
-    A prior holds it near 1: clips that were all answered rightly would be fitted best by scores
-    without any doubt, and do not prove that every clip will be.
+    ``targets`` (clips,) are positions of labels.
     """
     logits = logits.astype(np.float64)
     rows = np.arange(len(targets))
 
+    def cross_entropy(temperature: float) -> float:
+        scaled = logits / temperature
+        return float(np.sum(logsumexp(scaled, axis=1) - scaled[rows, targets]))
+
+    return _least_costly(cross_entropy)
+
+
+def fit_sigmoid_temperature(logits: Floats, memberships: NDArray[np.bool_]) -> float:
+    """The temperature of the least binary cross-entropy over all clips and labels.
+
+    It is summed over clips and averaged over labels, so that the prior weighs as much as it does
+    beside softmax.
+    """
+    # The loss of a label is log(1 + exp(-x)) where the clip has it, log(1 + exp(x)) where not.
+    signed = np.where(memberships, -1.0, 1.0) * logits.astype(np.float64)
+
+    def cross_entropy(temperature: float) -> float:
+        return float(np.logaddexp(0, signed / temperature).mean(axis=1).sum())
+
+    return _least_costly(cross_entropy)
+
+
+def _least_costly(cross_entropy: Callable[[float], float]) -> float:
+    """The temperature of the least cross-entropy, held near 1 by a prior.
+
+    Clips that were all answered rightly would be fitted best by scores without any doubt, and do
+    not prove that every clip will be.
+    """
+
     def cost(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        cross_entropy = np.sum(logsumexp(scaled, axis=1) - scaled[rows, targets])
-        return float(cross_entropy + (log_temperature / PRIOR_DEVIATION) ** 2 / 2)
+        prior = (log_temperature / PRIOR_DEVIATION) ** 2 / 2
+        return float(cross_entropy(float(np.exp(log_temperature))) + prior)
 
     bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
     return float(np.exp(minimize_scalar(cost, bounds=bounds, method="bounded").x))
@@ -90,7 +151,7 @@ def fit_temperature(logits: Floats, targets: NDArray[np.int64]) -> float:
 def calibration_error(scores: Floats, right: NDArray[np.bool_]) -> float:
     """Expected calibration error: how far scores are from the share that is right, over 15 bins.
 
-    ``scores`` (clips,) are of the winning labels. arXiv:1706.04599, equation 3.
+    ``scores`` and ``right`` are those of ``judged_scores``. arXiv:1706.04599, equation 3.
     """
     bins = _bins(scores)
     gaps = np.bincount(bins, weights=scores - right, minlength=BINS)

@@ -12,8 +12,9 @@ import torch
 from data.features import FeatureConfig, FeatureKind
 from data.staging import staged_file
 from models.pipeline import NormalisedNetwork
+from models.scores import Scores
 from models.zoo import build
-from training.calibration import Calibration
+from training.calibration import Calibration, scores_of
 from training.config import TrainConfig, TrainingError
 from training.monitor import LayerHealth
 
@@ -62,6 +63,11 @@ class Checkpoint:
     optimizer: dict[str, Any]
     history: tuple[EpochRecord, ...]
     calibration: Calibration | None = None
+
+    @property
+    def scores(self) -> Scores:
+        """What the network's logits become."""
+        return scores_of(self.config.loss)
 
     @property
     def best(self) -> EpochRecord:

@@ -12,13 +12,15 @@ from training.commands.labels import labels
 from training.commands.measure import evaluate, report
 from training.commands.models import models_app
 from training.commands.retraining import retrain
-from training.commands.runs import compare, crossval, export, train
+from training.commands.runs import compare, crossval, export, find_rate
+from training.commands.train import train
 from training.commands.tune import tune
 
 _COMMANDS = (
     check,
     prepare,
     synth,
+    find_rate,
     train,
     crossval,
     compare,

@@ -106,7 +106,7 @@ def draw_map(
     """Embed all clips, score them by their neighbours, and lay out ``most`` of them at most.
 
     Raises:
-        DatasetError: fewer than three clips, or a damaged dataset.
+        DatasetError: fewer than three clips, clips with several labels, or a damaged dataset.
         TrainingError: a run that is damaged or does not fit, or nothing to embed with.
         ModelError: a model that is damaged or does not fit.
     """
@@ -187,6 +187,7 @@ def _check(dataset: Dataset) -> None:
         raise DatasetError(
             f"{dataset.folder} has {len(dataset.clips)} clips; a map needs {LEAST_CLIPS} or more"
         )
+    dataset.refuse_several("a map, which asks whether neighbours have the same label,")
     seconds = dataset.clips["seconds"]
     if seconds.dtype.kind not in "fi" or not np.isfinite(seconds).all():
         raise DatasetError(

@@ -160,11 +160,19 @@ _ROBUST = TrainConfig(
 )  # fmt: skip
 # Epochs: after how many three thousand clips no longer improve it, within five minutes on two cores
 # for the classic networks.
+_FITTED = dataclasses.replace(_CLASSIC, epochs=1, patience=1)
 _DEFAULTS = {
     "cnn": _CLASSIC,
     "crnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=30),
     "bcresnet": _ROBUST,
     "tcresnet": _ROBUST,
+    "convrnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=30),
+    "mlp": dataclasses.replace(_CLASSIC, epochs=60),
+    "majority": _FITTED,
+    "logistic": _FITTED,
+    "random-forest": _FITTED,
+    "svm": _FITTED,
+    "gmm-hmm": _FITTED,
     "autoencoder": dataclasses.replace(
         _CLASSIC, features="log_mel", epochs=20, patience=20, batch_size=32, learning_rate=1e-2,
         schedule="one-cycle",

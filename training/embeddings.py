@@ -92,7 +92,8 @@ def check_model(dataset: Dataset, classifier: Classifier) -> None:
     """Refuse a model that cannot be asked about these clips.
 
     Raises:
-        ModelError: another sample rate or length of clips, or no label in common.
+        ModelError: another sample rate or length of clips, no label in common, or several labels
+            at once.
     """
     path, features, own = classifier.bundle.path, classifier.metadata.features, dataset.features
     heard, there = (
@@ -103,6 +104,11 @@ def check_model(dataset: Dataset, classifier: Classifier) -> None:
             f"{path} hears {heard[1]:g} s at {heard[0]} Hz and the clips of {dataset.folder} are "
             f"{there[1]:g} s at {there[0]} Hz; prepare them with --sample-rate {heard[0]} "
             f"--clip-seconds {heard[1]:g}, or give another --model"
+        )
+    if classifier.says_several:
+        raise ModelError(
+            f"{path} says several labels at once, and a map shows right and wrong answers of one "
+            "label; give another --model"
         )
     if not set(classifier.labels) & set(dataset.labels):
         raise ModelError(
@@ -148,12 +154,18 @@ def check_run(dataset: Dataset, run: Path, checkpoint: Checkpoint) -> None:
     """Refuse a run that has learnt other clips.
 
     Raises:
-        TrainingError: another FeatureConfig, or a classifier without a label in common.
+        TrainingError: another FeatureConfig, or a classifier without a label in common or with
+            several at once.
     """
     if checkpoint.features != dataset.features:
         raise TrainingError(
             f"{run} was trained on other features than those of {dataset.folder} (sample rate, "
             "length of clips or spectrogram); give a run of this dataset, or leave out --run"
+        )
+    if kind_of(checkpoint) == "classifier" and checkpoint.scores == "sigmoid":
+        raise TrainingError(
+            f"{run} learnt to say several labels at once (--loss bce), and a map shows right and "
+            "wrong answers of one label; give another --run"
         )
     if kind_of(checkpoint) == "classifier" and not set(checkpoint.labels) & set(dataset.labels):
         raise TrainingError(

@@ -10,14 +10,18 @@ import numpy as np
 
 from data.audio import AudioError, Waveform
 from data.clips import read_clips
+from data.dataset import memberships_of
 from data.errors import EarshotError
+from data.label_sets import has_several, split_labels
 from data.labels import Clip, ClipProblem, LabelledClips, read_labels
 from data.staging import staged_folder
 from data.windows import loudest_clip
+from models.scores import said_labels
 from service.classifier import Classifier, Prediction, classify_each
 from training.metrics import Metrics, compute_metrics
 from training.noise_sweep import NoisePoint, Spoken, read_noises, sweep, table
 from training.plots import plot_confusion, plot_coverage, plot_noise
+from training.set_metrics import compute_set_metrics
 from training.sureness import BACKGROUNDS, Sureness, measure_sureness
 
 Split = Literal["test", "val", "train", "all"]
@@ -52,11 +56,7 @@ class Evaluation:
     def text(self, by: By | None = None) -> str:
         """For a person: accuracy, speakers or labels from the worst on, and what is confused."""
         found = self.metrics
-        low, high = (100 * bound for bound in found.accuracy_ci95)
-        lines = [
-            f"{found.clips} clips: accuracy {100 * found.accuracy:.2f} % "
-            f"(95 % interval {low:.1f} to {high:.1f}), macro F1 {found.macro_f1:.4f}"
-        ]
+        lines = [found.text()]
         lines += found.label_lines() if by == "label" else found.speaker_lines(by == "speaker")
         lines += [
             f"  {count} x {true} heard as {guess}" for count, true, guess in _confusions(found)
@@ -102,16 +102,12 @@ def evaluate_model(
     clips, notes = _choose_rows(labelled, split)
     known, unknown = _sort_by_label(clips, classifier)
     heard = _hear(classifier, known, keep_all=sweeps, progress=progress)
-    metrics = compute_metrics(
-        [clip.label for clip, _ in heard.answers],
-        [prediction.label for _, prediction in heard.answers],
-        [clip.speaker for clip, _ in heard.answers],
-        classifier.labels,
-    )
+    metrics, right = _measure(heard.answers, classifier, notes)
     sureness = measure_sureness(
         classifier,
-        np.array([prediction.score for _, prediction in heard.answers]),
-        [clip.label == prediction.label for clip, prediction in heard.answers],
+        np.stack([prediction.best.scores for _, prediction in heard.answers]),
+        memberships_of([clip.label for clip, _ in heard.answers], classifier.labels),
+        right,
         [clip.waveform for clip in heard.spoken],
         others,
         recordings,
@@ -120,6 +116,29 @@ def evaluate_model(
     bad_rows = [ClipProblem.of_row(problem) for problem in labelled.problems]
     failed = (*bad_rows, *unknown, *heard.failed)
     return Evaluation(metrics, failed, tuple(notes), model, sureness, tuple(points))
+
+
+def _measure(
+    answers: Sequence[tuple[Clip, Prediction]], classifier: Classifier, notes: list[str]
+) -> tuple[Metrics, list[bool]]:
+    """Metrics of the answers, and which were right."""
+    truth = [clip.label for clip, _ in answers]
+    speakers = [clip.speaker for clip, _ in answers]
+    several = sum(map(has_several, truth))
+    if not several and not classifier.says_several:
+        said = [prediction.label for _, prediction in answers]
+        metrics = compute_metrics(truth, said, speakers, classifier.labels)
+        return metrics, [a == b for a, b in zip(truth, said, strict=True)]
+    if several and not classifier.says_several:
+        notes.append(
+            f"note: the model says one label a clip, and {several} of {len(truth)} clips have "
+            "several: none of these can be right"
+        )
+    scores = np.stack([prediction.best.scores for _, prediction in answers])
+    wanted = memberships_of(truth, classifier.labels)
+    found = said_labels(scores, classifier.metadata.scores)
+    metrics = compute_set_metrics(wanted, found, scores, speakers, classifier.labels)
+    return metrics, (wanted == found).all(axis=1).tolist()
 
 
 @dataclass(frozen=True)
@@ -191,11 +210,12 @@ def _read_others(csv_path: Path, classifier: Classifier) -> list[Waveform]:
     """
     labelled = read_labels(csv_path)
     for clip in labelled.clips:
-        if clip.label in classifier.labels:
-            raise EvaluationError(
-                f"line {clip.line} of {csv_path} has the label {clip.label!r}, which the model "
-                "knows; --others is for other words"
-            )
+        for label in split_labels(clip.label):
+            if label in classifier.labels:
+                raise EvaluationError(
+                    f"line {clip.line} of {csv_path} has the label {label!r}, which the model "
+                    "knows; --others is for other words"
+                )
     waveforms = []
     for clip, audio in read_clips(labelled.clips, classifier.sample_rate_hz):
         if isinstance(audio, AudioError):
@@ -232,12 +252,12 @@ def _sort_by_label(
     clips: Sequence[Clip], classifier: Classifier
 ) -> tuple[list[Clip], list[ClipProblem]]:
     labels = set(classifier.labels)
-    known = [clip for clip in clips if clip.label in labels]
+    known = [clip for clip in clips if labels.issuperset(split_labels(clip.label))]
     message = f"the model has the labels {', '.join(classifier.labels)}"
     unknown = [
         ClipProblem(clip.line, clip.filename, "unknown_label", f"label {clip.label!r}: {message}")
         for clip in clips
-        if clip.label not in labels
+        if not labels.issuperset(split_labels(clip.label))
     ]
     if not known:
         raise EvaluationError(f"no row has a label that the model knows: {message}")

@@ -63,6 +63,7 @@ def export(run: Path, out: Path) -> Exported:
         checkpoint.config.features,
         rebuild_network(checkpoint),
         temperature=_calibration(run, checkpoint).temperature,
+        scores=checkpoint.scores,
     ).eval()
     graph = to_onnx(model)
     worst = check_parity(model, graph, out)
@@ -146,6 +147,7 @@ def _metadata(run: Path, checkpoint: Checkpoint, model: WaveformClassifier) -> M
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         temperature=model.temperature,
         rejection_threshold=_calibration(run, checkpoint).threshold,
+        scores=model.scores,
         golden=_golden(model),
     )
 

@@ -11,19 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from data.dataset import Dataset
 from models.device import Device
 from models.pipeline import NormalisedNetwork
-from models.zoo import build
-from training.batches import (
-    EVALUATION_BATCH,
-    Batches,
-    Cut,
-    augmented_features,
-    augmented_waveforms,
-    stored_features,
+from training.batches import Batches, stored_features
+from training.begin import (
+    as_trained,
+    begun,
+    check_settings,
+    choose_device,
+    first_checkpoint,
+    training_batches,
 )
 from training.checkpoint import (
     BEST,
@@ -37,12 +36,8 @@ from training.checkpoint_store import CheckpointStore
 from training.company import ALONE, Company
 from training.config import TrainConfig, TrainingError
 from training.learner import DivergedError, Epoch, Learner
-from training.monitor import warnings_of
 from training.objectives import objective_of
 from training.team import Team, joined
-
-# Means and deviations of so many clips are as good as those of all.
-STATISTICS_CLIPS = 20_000
 
 
 @dataclass(frozen=True)
@@ -65,31 +60,6 @@ class _Run:
     team: Team
     on_batch: Callable[[int, int, int], None]
     on_note: Callable[[str], None]
-
-
-def choose_device(choice: Device, team: Team | None = None) -> torch.device:
-    """The device to train on: ``auto`` takes CUDA when there is one, each process its own.
-
-    Raises:
-        TrainingError: CUDA asked for and absent.
-    """
-    available = torch.cuda.is_available()
-    if choice == "cuda" and not available:
-        raise TrainingError(
-            "CUDA was asked for and no CUDA device is usable; use --device auto or cpu"
-        )
-    if not available or choice == "cpu":
-        return torch.device("cpu")
-    if team is None or team.size == 1:
-        return torch.device("cuda")
-    if team.local_rank >= torch.cuda.device_count():
-        raise TrainingError(
-            f"process {team.local_rank} of this machine finds {torch.cuda.device_count()} GPUs; "
-            "start one process a GPU (torchrun --nproc-per-node)"
-        )
-    device = torch.device("cuda", team.local_rank)
-    torch.cuda.set_device(device)
-    return device
 
 
 def fit(
@@ -120,19 +90,16 @@ def fit(
     """
     team = team or Team()
     place = choose_device(device, team)
-    _check(dataset, config, place)
+    check_settings(dataset, config, place)
     with joined(team, place):
-        train = _training_batches(dataset, company, config, place)
+        train = training_batches(dataset, company, config, place)
         state = _Run(train, place, CheckpointStore.at(run, checkpoints), team, on_batch, on_note)
         checkpoint = _begin(state, dataset, company.content_hash(dataset), config, start, resume)
         resumed_after = len(checkpoint.history)
         val = stored_features(dataset, config, "val", place)
-        val_as_trained = (
-            augmented_features(dataset, config, "val", place) if config.augment else val
-        )
+        val_as_trained = as_trained(dataset, val, config, place)
         objective = objective_of(config.model)
         learner = Learner.at(checkpoint, train, place, team)
-        warned: set[str] = set()
         while not _finished(checkpoint):
             began = time.perf_counter()
             learner, epoch = _train_epoch(learner, checkpoint, state)
@@ -148,7 +115,6 @@ def fit(
             if team.is_first:
                 state.store.save(LAST, checkpoint)
             on_epoch(record)
-            _warn(epoch, warned, on_note)
         team.wait(place)
     best = replace(load_checkpoint(run / BEST), history=checkpoint.history)
     return FitResult(rebuild_network(best), best, str(place), resumed_after)
@@ -193,40 +159,6 @@ def _at_once(config: TrainConfig) -> int:
     return -(-config.batch_size // config.shards)
 
 
-def _warn(epoch: Epoch, warned: set[str], on_note: Callable[[str], None]) -> None:
-    """Say what is wrong with the layers, of each kind once."""
-    for warning in warnings_of(epoch.layers):
-        kind = warning.partition(":")[0].lstrip("0123456789 %")
-        if kind not in warned:
-            warned.add(kind)
-            on_note(warning)
-
-
-def _check(dataset: Dataset, config: TrainConfig, device: torch.device) -> None:
-    """See that the settings fit the data and the machine.
-
-    Raises:
-        TrainingError: they do not.
-    """
-    if dataset.multi_label and config.loss != "bce" and objective_of(config.model).has_labels:
-        raise TrainingError(
-            f"{dataset.folder} has clips with several labels, which {config.loss} cannot learn; "
-            "use --loss bce"
-        )
-    half_on_gpu = config.precision == "bfloat16" and device.type == "cuda"
-    if half_on_gpu and not torch.cuda.is_bf16_supported():
-        raise TrainingError("this GPU knows no bfloat16; leave out --precision")
-
-
-def _training_batches(
-    dataset: Dataset, company: Company, config: TrainConfig, device: torch.device
-) -> Batches:
-    changed = config.augment or config.mixup or config.repeats > 1
-    if company == ALONE and not changed:
-        return stored_features(dataset, config, "train", device)
-    return augmented_waveforms(dataset, company, config, device)
-
-
 def _begin(
     run: _Run,
     dataset: Dataset,
@@ -243,63 +175,16 @@ def _begin(
     if resume and run.team.local_rank == 0:
         run.store.fetch()
     run.team.wait(run.device)
-    found = _begun(run.store.run, config, data_hash) if resume else None
+    found = begun(run.store.run, config, data_hash) if resume else None
     if found is None:
         run.store.check_new()
-        found = _first(dataset, run, data_hash, config, start)
+        found = (
+            first_checkpoint(dataset, run.train, data_hash, config)
+            if start is None
+            else replace(start, config=config, dataset_hash=data_hash)
+        )
     run.team.agree("checkpoint", (len(found.history), config.shards), run.device)
     return found
-
-
-def _begun(run: Path, config: TrainConfig, data_hash: str) -> Checkpoint | None:
-    """The checkpoint to go on from, if the run has begun."""
-    last = run / LAST
-    if not last.is_file():
-        return None
-    found = load_checkpoint(last)
-    changed = config.differences(found.config)
-    if found.dataset_hash != data_hash:
-        changed.append("the dataset's content")
-    if changed:
-        raise TrainingError(
-            f"{run} was trained with other settings ({'; '.join(changed)}); "
-            "resume with the same ones, or give another --out"
-        )
-    return replace(found, config=config)
-
-
-def _first(
-    dataset: Dataset, run: _Run, data_hash: str, config: TrainConfig, start: Checkpoint | None
-) -> Checkpoint:
-    """The checkpoint before the first epoch: of a fresh network, or with ``start``'s weights."""
-    if start is not None:
-        return replace(start, config=config, dataset_hash=data_hash)
-    bins = dataset.features.bins(config.features)
-    torch.manual_seed(config.seed)
-    network = build(
-        config.model, bins, dataset.features.frames, len(dataset.labels), config.options
-    )
-    mean, deviation = feature_statistics(run.train, config.seed)
-    weights = NormalisedNetwork(network, mean, deviation).state_dict()
-    return Checkpoint(
-        config, dataset.features, dataset.labels, data_hash, dict(weights), {}, {}, ()
-    )
-
-
-def feature_statistics(batches: Batches, seed: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (bins,) of the training clips, of 20,000 of many."""
-    total, squares, count, clips = torch.zeros(()), torch.zeros(()), 0, 0
-    for drawn in batches.parts(Cut(EVALUATION_BATCH, seed)):
-        part = drawn.features.double()
-        total = total.to(part) + part.sum(dim=(0, 2))
-        squares = squares.to(part) + part.square().sum(dim=(0, 2))
-        count += part.shape[0] * part.shape[2]
-        clips += len(part)
-        if clips >= STATISTICS_CLIPS:
-            break
-    mean = total / count
-    deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
-    return mean.float().cpu(), deviation.float().cpu()
 
 
 def _finished(checkpoint: Checkpoint) -> bool:

@@ -146,6 +146,14 @@ class Learner:
         _check(loss, config)
         return Epoch(loss, accuracy, rate, self._examine(probe))
 
+    def try_step(self, part: Part, rate: float) -> float:
+        """One step at a rate with a whole batch; the loss before it."""
+        self.network.train()
+        self._begin_step(rate)
+        judged = self._learn_from(part)
+        self._end_step(1)
+        return float(judged.loss.detach())
+
     def checkpoint(self, before: Checkpoint, record: EpochRecord) -> Checkpoint:
         """The checkpoint after one more epoch."""
         averaged = self.released is not self.network

@@ -54,7 +54,7 @@ def right_answers(logits: Tensor, targets: Tensor, loss: Loss) -> Tensor:
 
 
 def _answers(logits: Tensor) -> Tensor:
-    """Labels (clips, labels) that are said: all that are likelier than not, or the likeliest."""
+    """Labels (clips, labels) that are said: ``models.scores.said_labels``, of logits on a device."""
     best = functional.one_hot(logits.argmax(dim=1), logits.shape[1]).bool()
     return (logits >= 0) | best
 

@@ -7,10 +7,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+Floats = NDArray[np.float64]
 Z95 = 1.959964  # the 97.5 % point of the normal distribution
 MOST_SPEAKERS = 20
+
+
+@dataclass(frozen=True)
+class SetFigures:
+    """What is measured besides where clips or answers have several labels.
+
+    ``hamming_loss`` is the share of all pairs of a clip and a label that were answered wrongly;
+    ``mean_average_precision`` the mean over labels of how well scores rank the clips.
+    """
+
+    hamming_loss: float
+    mean_average_precision: float
 
 
 @dataclass(frozen=True)
@@ -18,7 +32,8 @@ class Metrics:
     """How well predictions fit; fractions, not percent. ``confusion`` rows are the true labels.
 
     ``per_label`` holds clips, precision, recall and f1 of each label, ``per_speaker`` clips and
-    accuracy of each known speaker.
+    accuracy of each known speaker. ``of_sets`` is there where clips or answers have several labels,
+    which ``training.set_metrics`` measures.
     """
 
     clips: int
@@ -29,6 +44,7 @@ class Metrics:
     per_speaker: dict[str, dict[str, float]]
     confusion: list[list[int]]
     labels: tuple[str, ...]
+    of_sets: SetFigures | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """In the order of the contract of ``earshot evaluate --json``."""
@@ -41,7 +57,23 @@ class Metrics:
             "per_speaker": self.per_speaker,
             "confusion": self.confusion,
             "labels": list(self.labels),
+            **({} if self.of_sets is None else vars(self.of_sets)),
         }
+
+    def text(self) -> str:
+        """For a person: the figures of all clips together."""
+        low, high = (100 * bound for bound in self.accuracy_ci95)
+        found = (
+            f"{self.clips} clips: accuracy {100 * self.accuracy:.2f} % "
+            f"(95 % interval {low:.1f} to {high:.1f}), macro F1 {self.macro_f1:.4f}"
+        )
+        if self.of_sets is None:
+            return found
+        return (
+            f"{found}\n  right are clips whose labels were all said, and no other; label by label "
+            f"{100 * self.of_sets.hamming_loss:.2f} % of the answers are wrong, mean average "
+            f"precision {self.of_sets.mean_average_precision:.4f}"
+        )
 
     def speaker_lines(self, every: bool) -> list[str]:
         """Speakers from worst to best with their intervals; the worst 20 unless ``every``."""
@@ -87,22 +119,13 @@ def compute_metrics(
     confusion = confusion_matrix(truth, predicted, labels=list(labels))
     occurs = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
     right = int(np.trace(confusion))
-    per_label = {
-        label: {
-            "clips": int(support[i]),
-            "precision": float(precision[i]),
-            "recall": float(recall[i]),
-            "f1": float(f1[i]),
-        }
-        for i, label in enumerate(labels)
-    }
     return Metrics(
         clips=len(truth),
         accuracy=right / len(truth),
         accuracy_ci95=wilson_interval(right, len(truth)),
         macro_f1=float(f1[occurs].mean()),
-        per_label=per_label,
-        per_speaker=_per_speaker(truth, predicted, speakers),
+        per_label=label_figures(labels, support, precision, recall, f1),
+        per_speaker=speaker_figures(np.array(truth) == np.array(predicted), speakers),
         confusion=confusion.tolist(),
         labels=tuple(labels),
     )
@@ -116,10 +139,26 @@ def wilson_interval(right: int, total: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _per_speaker(
-    truth: Sequence[str], predicted: Sequence[str], speakers: Sequence[str]
+def label_figures(
+    labels: Sequence[str], clips: Floats, precision: Floats, recall: Floats, f1: Floats
 ) -> dict[str, dict[str, float]]:
-    frame = pd.DataFrame({"speaker": speakers, "right": np.array(truth) == np.array(predicted)})
+    """``per_label``, of arrays (labels,)."""
+    return {
+        label: {
+            "clips": int(clips[i]),
+            "precision": float(precision[i]),
+            "recall": float(recall[i]),
+            "f1": float(f1[i]),
+        }
+        for i, label in enumerate(labels)
+    }
+
+
+def speaker_figures(
+    right: NDArray[np.bool_], speakers: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """``per_speaker``, of which clips were right (clips,)."""
+    frame = pd.DataFrame({"speaker": speakers, "right": right})
     known = frame[frame["speaker"] != ""].groupby("speaker")["right"]
     return {
         str(speaker): {"clips": len(right), "accuracy": float(right.mean())}

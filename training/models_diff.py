@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data.labels import label_order
+from data.label_sets import label_order
 from models.bundle import Bundle, open_bundle
 from models.registry.records import DATA, MODEL, Version
 from models.registry.registry import Registry
@@ -100,6 +100,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         **{f"option {name}": value for name, value in metadata.architecture["options"].items()},
         "features": metadata.feature_kind,
         **metadata.features.to_dict(),
+        "scores": metadata.scores,
         "temperature": round(metadata.temperature, 3),
         "rejection threshold": round(metadata.rejection_threshold, 3),
     }

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from data.audio import AudioError, Waveform, decode, read_file
 from data.errors import EarshotError
+from data.label_sets import normalised, split_labels
 from data.noise import hum, impulse_noise, level, mix_at_snr, power_law_noise
 from data.windows import pad_to_clip
 from service.batch.inputs import find_inputs
@@ -72,7 +73,7 @@ def sweep(
     for done, (kind, snr_db) in enumerate(product(kinds, SNR_DB), 1):
         noisy = (studio.noisy(n, kind, snr_db) for n in range(len(spoken)))
         answers = classifier.classify_stream(noisy)
-        right = sum(a.label == s.label for a, s in zip(answers, spoken, strict=True))
+        right = sum(normalised(a.label) == s.label for a, s in zip(answers, spoken, strict=True))
         points.append(NoisePoint(kind, snr_db, len(spoken), right / len(spoken)))
         progress(done, len(kinds) * len(SNR_DB))
     return points
@@ -148,10 +149,7 @@ class _Studio:
         own = self._spoken[n]
         key = ("speaker", own.speaker) if own.speaker else ("label", own.label)
         if key not in self._pools:
-            name, value = key
-            self._pools[key] = [
-                i for i, other in enumerate(self._spoken) if getattr(other, name) != value
-            ]
+            self._pools[key] = [i for i, other in enumerate(self._spoken) if _is_other(own, other)]
         pool = self._pools[key]
         if not pool:
             raise NoiseError(
@@ -159,6 +157,13 @@ class _Studio:
                 "evaluate on clips of two speakers or more"
             )
         return [int(i) for i in rng.choice(pool, BABBLE_VOICES)]
+
+
+def _is_other(own: Spoken, other: Spoken) -> bool:
+    """Whether a clip is of another speaker or, where there is none, of other labels only."""
+    if own.speaker:
+        return other.speaker != own.speaker
+    return set(split_labels(own.label)).isdisjoint(split_labels(other.label))
 
 
 def _looped(waveform: Waveform, like: Tensor, rng: np.random.Generator) -> Tensor:

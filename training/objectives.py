@@ -16,7 +16,7 @@ from models.autoencoder import levelled
 from models.pipeline import NormalisedNetwork
 from models.zoo import Task, entry
 from training.batches import StoredFeatures
-from training.calibration import Calibration, calibrate
+from training.calibration import Calibration, calibrate, scores_of
 from training.config import TrainConfig
 from training.losses import answerable, classification_loss, plain_loss, right_answers
 from training.team import Team
@@ -97,8 +97,8 @@ class Classification:
     def calibrate(
         self, model: NormalisedNetwork, batches: StoredFeatures, config: TrainConfig
     ) -> Calibration:
-        del config
-        return calibrate(*predict_logits(model, batches))
+        logits, held = predict_logits(model, batches)
+        return calibrate(logits, held, scores_of(config.loss))
 
 
 class Reconstruction:
@@ -159,10 +159,10 @@ def reconstruction_error(model: NormalisedNetwork, features: Tensor) -> Tensor:
 
 def predict_logits(
     model: NormalisedNetwork, batches: StoredFeatures
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Logits (clips, labels) without dropout, and targets (clips,)."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Logits (clips, labels) without dropout, and which labels the clips hold (clips, labels)."""
     model.eval()
     with torch.inference_mode():
-        found = [(model(x).cpu(), targets.cpu()) for x, targets in batches.in_order()]
-    logits, targets = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return logits.numpy(), targets.argmax(dim=1).numpy()
+        found = [(model(x).cpu(), targets.cpu() > 0.5) for x, targets in batches.in_order()]
+    logits, held = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return logits.numpy(), held.numpy()

@@ -12,9 +12,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from data.staging import staged_file
 from training.checkpoint import EpochRecord
 from training.noise_sweep import NoisePoint
+from training.rate_finder import RateCurve
 from training.sureness import Sureness
 
-TRAINING_COLOUR, VALIDATION_COLOUR = "#1f6f8b", "#d1495b"
+COLOURS = ("#1f6f8b", "#d1495b", "#e3a857", "#5b8c5a", "#6a4c93")
+TRAINING_COLOUR, VALIDATION_COLOUR = COLOURS[:2]
 _MAX_WRITTEN_CELLS = 20 * 20
 
 
@@ -41,7 +43,7 @@ def plot_learning_curves(history: Sequence[EpochRecord], path: Path) -> None:
     panels[0].set_yscale("log")
     if known:
         panels[1].yaxis.set_major_formatter(PercentFormatter(1.0))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_confusion(
@@ -63,7 +65,7 @@ def plot_confusion(
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_coverage(sureness: Sureness, title: str, path: Path) -> None:
@@ -84,7 +86,7 @@ def plot_coverage(sureness: Sureness, title: str, path: Path) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_noise(points: Sequence[NoisePoint], clean: float, title: str, path: Path) -> None:
@@ -101,10 +103,29 @@ def plot_noise(points: Sequence[NoisePoint], clean: float, title: str, path: Pat
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def plot_rates(curve: RateCurve, title: str, path: Path) -> None:
+    """The loss over growing learning rates, with the one that is suggested."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(curve.rates, curve.losses, color="0.8", label="each step")
+    axes.plot(curve.rates, curve.smoothed, color=TRAINING_COLOUR, label="running mean")
+    axes.axvline(
+        curve.suggested, color=VALIDATION_COLOUR, linestyle=":",
+        label=f"falls fastest at {curve.suggested:g}",
+    )  # fmt: skip
+    most = 1.5 * max(curve.smoothed[:10])
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(0, most))
+    axes.set_title(title, parse_math=False)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG; what was there stays until it is whole."""
     FigureCanvasAgg(figure)
     with staged_file(path) as staging:
         figure.savefig(staging, format="png", dpi=120)

@@ -88,6 +88,7 @@ def card(bundle: Bundle, metrics: Mapping[str, Any], rows: Sequence[DataRow], no
     """The model card (Mitchell et al., arXiv:1810.03993): what it is, learnt from, and is worth."""
     metadata = bundle.metadata
     features = metadata.features
+    several = "several labels at once, " if metadata.scores == "sigmoid" else ""
     lines = [
         "# Model card",
         "",
@@ -97,7 +98,7 @@ def card(bundle: Bundle, metrics: Mapping[str, Any], rows: Sequence[DataRow], no
         f"- hears: {features.clip_seconds:g} s at {features.sample_rate_hz} Hz",
         f"- labels: {', '.join(metadata.labels)}",
         f"- made: {metadata.created}; sha256 {bundle.sha256}",
-        f"- scores: temperature {metadata.temperature:.3f}, `unknown` below "
+        f"- scores: {several}temperature {metadata.temperature:.3f}, `unknown` below "
         f"{metadata.rejection_threshold:.2f} with `--reject`",
         "",
         "## Data",

@@ -13,12 +13,15 @@ import torch
 from data.dataset import Dataset
 from data.staging import staged_file
 from models.autoencoder import levelled
+from models.scores import said_labels
 from models.zoo import entry, parameter_count
 from training.batches import EVALUATION_BATCH
+from training.calibration import to_scores
 from training.fit import FitResult
 from training.metrics import Metrics, compute_metrics
 from training.objectives import reconstruction_error
 from training.plots import plot_confusion, plot_learning_curves
+from training.set_metrics import compute_set_metrics
 
 METRICS, CURVES, CONFUSION = "metrics.json", "curves.png", "confusion.png"
 
@@ -80,15 +83,15 @@ def write_report(dataset: Dataset, run: Path, result: FitResult) -> dict[str, An
 def measure_split(dataset: Dataset, result: FitResult, split: str) -> Metrics:
     """Metrics of the best epoch's network on the stored features of one split."""
     rows = dataset.rows(split)
-    guesses: list[int] = []
     with torch.inference_mode():
-        for batch in _batches(dataset, result, split):
-            guesses += result.network(batch).argmax(1).tolist()
-    clips = dataset.clips.iloc[rows]
-    predicted = [dataset.labels[i] for i in guesses]
-    return compute_metrics(
-        clips["label"].tolist(), predicted, clips["speaker"].tolist(), dataset.labels
-    )
+        logits = torch.cat([result.network(x) for x in _batches(dataset, result, split)]).numpy()
+    clips, kind = dataset.clips.iloc[rows], result.checkpoint.scores
+    speakers, scores = clips["speaker"].tolist(), to_scores(logits, kind)
+    said = said_labels(logits if kind == "softmax" else scores, kind)  # softmax keeps the order
+    if kind == "softmax" and not dataset.multi_label:
+        predicted = [dataset.labels[i] for i in said.argmax(1)]
+        return compute_metrics(clips["label"].tolist(), predicted, speakers, dataset.labels)
+    return compute_set_metrics(dataset.memberships[rows], said, scores, speakers, dataset.labels)
 
 
 def measure_reconstruction(dataset: Dataset, result: FitResult, split: str) -> Reconstructed:

@@ -8,9 +8,10 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
-from data.labels import label_order
+from data.label_sets import label_order, normalised, split_labels
 from data.staging import staged_file
 from service.batch.errors import BatchError
 from service.batch.results import read_results
@@ -25,10 +26,17 @@ _EXAMPLES = 10
 
 @dataclass
 class Findings:
-    """What a report tells, gathered row by row."""
+    """What a report tells, gathered row by row.
+
+    Of ``labelled`` rows the list says what is in them; ``right`` are answered so, with all of their
+    labels and no other. ``confusion`` counts (label of the list, label heard): labels that were
+    found, and pairs of one that was missed and one that was heard in the same row.
+    """
 
     rows: int = 0
     files: int = 0
+    labelled: int = 0
+    right: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     bins: list[int] = field(default_factory=lambda: [0] * BINS)
     errors: Counter[str] = field(default_factory=Counter)
@@ -36,14 +44,6 @@ class Findings:
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
     least_certain: list[Row] = field(default_factory=list)
     surest_mistakes: list[Row] = field(default_factory=list)
-
-    @property
-    def labelled(self) -> int:
-        return sum(self.confusion.values())
-
-    @property
-    def right(self) -> int:
-        return sum(n for (truth, label), n in self.confusion.items() if truth == label)
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class ShownRow:
     row: Row
     score: float
     shown: Shown
+
+    @property
+    def denied(self) -> bool:
+        """Whether the list says otherwise."""
+        return bool(self.row.truth) and not _agrees(self.row)
 
 
 def write_results_report(
@@ -106,20 +111,32 @@ def gather(rows: Iterable[Row], clips: int) -> Findings:
         if row.error:
             _count_error(found, row)
             continue
-        if not row.scores:
+        if row.score is None:
             found.labels["(no hit)"] += 1
             continue
-        score = row.scores[0][1]
-        found.labels[row.label] += 1
+        score = row.score
+        found.labels.update(split_labels(row.label))
         found.bins[min(int(score * BINS), BINS - 1)] += 1
         _keep(unsure, (-score, -number, row), clips)
         if row.truth:
-            found.confusion[row.truth, row.label] += 1
-            if row.truth != row.label:
+            _count_truth(found, row)
+            if not _agrees(row):
                 _keep(mistaken, (score, -number, row), clips)
     found.least_certain = [row for _, _, row in sorted(unsure, reverse=True)]
     found.surest_mistakes = [row for _, _, row in sorted(mistaken, reverse=True)]
     return found
+
+
+def _agrees(row: Row) -> bool:
+    return normalised(row.truth) == normalised(row.label)
+
+
+def _count_truth(found: Findings, row: Row) -> None:
+    truth, heard = set(split_labels(row.truth)), set(split_labels(row.label))
+    found.labelled += 1
+    found.right += truth == heard
+    found.confusion.update((label, label) for label in truth & heard)
+    found.confusion.update(product(truth - heard, heard - truth))
 
 
 def show_row(row: Row, folder: Path) -> ShownRow:
@@ -127,7 +144,7 @@ def show_row(row: Row, folder: Path) -> ShownRow:
     start, end = row.start or 0.0, row.end or SHOWN_SECONDS
     whole = start == 0.0 and end > SHOWN_SECONDS
     shown = show(folder / row.filename, None if whole else (start, end))
-    return ShownRow(row, row.scores[0][1], shown)
+    return ShownRow(row, row.score or 0.0, shown)
 
 
 def _keep(heap: list[tuple[float, int, Row]], item: tuple[float, int, Row], most: int) -> None:

@@ -1,29 +1,56 @@
 """A training run as users know it: fit, then the report, in one folder."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data.dataset import Dataset
 from models.device import Device
+from models.zoo import entry
+from training.baselines.fit import fit_baseline
 from training.checkpoint import LAST, Checkpoint, load_checkpoint
+from training.checkpoint_store import CheckpointStore
 from training.company import ALONE, Company
 from training.config import TrainConfig, default_config
 from training.fit import fit
 from training.progress import TrainingProgress
 from training.report import write_report
+from training.team import Team
 
 
-def choose_config(out: Path, given: dict[str, Any], *, resume: bool) -> TrainConfig:
+def begun_config(out: Path, checkpoints: str | None = None) -> TrainConfig | None:
+    """What the run in a folder, or its second place, was begun with; None where none was begun.
+
+    Raises:
+        EarshotError: a damaged checkpoint, or a second place that cannot be reached.
+    """
+    CheckpointStore.at(out, checkpoints).fetch()
+    last = out / LAST
+    return load_checkpoint(last).config if last.is_file() else None
+
+
+def choose_config(out: Path, given: Mapping[str, Any], *, resume: bool) -> TrainConfig:
     """The configuration of a run: what was given, over what it was begun with, over the defaults.
 
     Raises:
         EarshotError: a value that cannot be trained with, or a damaged checkpoint.
     """
-    last = out / LAST
-    if resume and last.is_file():
-        return replace(load_checkpoint(last).config, **given)
-    return replace(default_config(given.get("model", TrainConfig.model)), **given)
+    begun = begun_config(out) if resume else None
+    return replace(begun or default_config(given.get("model", TrainConfig.model)), **given)
+
+
+def suited(
+    base: TrainConfig, given: Mapping[str, Any], dataset: Dataset, processes: int
+) -> TrainConfig:
+    """A new run's configuration as its clips and processes need it, where nothing else is given.
+
+    Clips with several labels are learnt label by label, and a batch has a shard for each process.
+    """
+    needed: dict[str, Any] = {"shards": processes}
+    if dataset.multi_label:
+        needed["loss"] = "bce"
+    return replace(base, **{k: v for k, v in needed.items() if k not in given})
 
 
 def train_run(
@@ -36,18 +63,28 @@ def train_run(
     device: Device = "auto",
     resume: bool = False,
     progress: TrainingProgress | None = None,
+    checkpoints: str | None = None,
+    team: Team | None = None,
 ) -> dict[str, Any]:
     """Train into ``out``, on its company too and from the weights of ``start`` where given, and
     measure the best epoch.
 
-    Returns what metrics.json holds.
+    Returns what metrics.json holds; only the first process of a team writes it, the others return
+    nothing.
 
     Raises:
         TrainingError: the run cannot start or go on.
     """
     heard = progress or TrainingProgress()
+    if entry(config.model).fitted:
+        result = fit_baseline(
+            dataset, out, config, company=company, device=device, resume=resume,
+            on_epoch=heard.on_epoch,
+        )  # fmt: skip
+        return write_report(dataset, out, result)
     result = fit(
         dataset, out, config, company=company, start=start, device=device, resume=resume,
-        on_batch=heard.on_batch, on_epoch=heard.on_epoch,
+        checkpoints=checkpoints, team=team, on_batch=heard.on_batch, on_epoch=heard.on_epoch,
+        on_note=heard.on_note,
     )  # fmt: skip
-    return write_report(dataset, out, result)
+    return write_report(dataset, out, result) if team is None or team.is_first else {}

@@ -12,7 +12,13 @@ from data.audio import Waveform
 from data.noise import draw_background
 from data.windows import loudest_clip
 from service.classifier import Classifier
-from training.calibration import CoveragePoint, at_threshold, calibration_error, coverage_curve
+from training.calibration import (
+    CoveragePoint,
+    at_threshold,
+    calibration_error,
+    coverage_curve,
+    judged_scores,
+)
 
 BACKGROUNDS, SEED = 256, 42
 BACKGROUND = "made noise and silence"
@@ -48,27 +54,32 @@ class Sureness:
 
 def measure_sureness(
     classifier: Classifier,
-    scores: NDArray[np.float64],
+    scores: NDArray[np.float32],
+    memberships: NDArray[np.bool_],
     right: Sequence[bool],
     speech: Sequence[Waveform],
     others: Sequence[Waveform],
     recordings: Sequence[Waveform] = (),
 ) -> Sureness:
-    """Weigh winning scores (clips,) against what was right, and try sounds without a label.
+    """Weigh scores (clips, labels) against what was right, and try sounds without a label.
 
+    ``memberships`` (clips, labels) says which labels each clip has, ``right`` whose answers were
+    right as a whole; what is held back goes by the best score of a clip.
     ``speech`` is some of the clips, to make babble of; ``others`` are clips of other words, and
     ``recordings`` of noise. The background made here is of the kinds that networks may be trained
     on; recordings are the harder question.
     """
-    threshold = classifier.metadata.rejection_threshold
+    threshold, kind = classifier.metadata.rejection_threshold, classifier.metadata.scores
+    precise = scores.astype(np.float64)
+    best = precise.max(axis=1)
     rejected = {BACKGROUND: _share_below(classifier, _backgrounds(classifier, speech), threshold)}
-    for kind, sounds in (("other words", others), ("recorded noise", recordings)):
+    for name, sounds in (("other words", others), ("recorded noise", recordings)):
         if sounds:
-            rejected[kind] = _share_below(classifier, sounds, threshold)
+            rejected[name] = _share_below(classifier, sounds, threshold)
     return Sureness(
-        calibration_error(scores, np.asarray(right)),
-        at_threshold(scores, right, threshold),
-        tuple(coverage_curve(scores, right)),
+        calibration_error(*judged_scores(precise, memberships, kind)),
+        at_threshold(best, right, threshold),
+        tuple(coverage_curve(best, right)),
         rejected,
     )
 
@@ -83,5 +94,5 @@ def _backgrounds(classifier: Classifier, speech: Sequence[Waveform]) -> list[Wav
 
 
 def _share_below(classifier: Classifier, sounds: Sequence[Waveform], threshold: float) -> float:
-    scores = [answer.score for answer in classifier.classify_stream(sounds)]
+    scores = [answer.top_score for answer in classifier.classify_stream(sounds)]
     return float(np.mean(np.array(scores) < threshold))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import EarshotError
-from data.labels import MAX_LABEL_CHARACTERS, MAX_REPORTED_PROBLEMS, SPLITS
+from data.label_sets import MAX_LABEL_CHARACTERS, normalised, problem_of
+from data.labels import MAX_REPORTED_PROBLEMS, SPLITS
 
 # Times are kept to the microsecond, as Audacity and Raven write them.
 TIME_DIGITS = 6
@@ -47,7 +48,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Annotation:
-    """One label of the recording at ``path``; times are None for the whole of it.
+    """A label, or several joined, of the recording at ``path``; times are None for all of it.
 
     ``where`` tells a person where it stands. ``ground_truth`` is what some tools mark as beyond
     doubt.
@@ -145,14 +146,15 @@ def check(annotation: Annotation) -> Annotation | Problem:
         return Problem(annotation.where, "bad_name", name)
     if not label:
         return Problem(annotation.where, "no_label", "the label is empty")
-    for name, text in (("label", label), ("speaker", speaker)):
-        if len(text) > MAX_LABEL_CHARACTERS or not text.isprintable():
-            reason = f"printable and at most {MAX_LABEL_CHARACTERS} characters long"
-            return Problem(annotation.where, f"bad_{name}", f"a {name} is {reason}: {text[:40]!r}")
+    if (problem := problem_of(label)) is not None:
+        return Problem(annotation.where, "bad_label", f"{problem}: {label[:40]!r}")
+    if len(speaker) > MAX_LABEL_CHARACTERS or not speaker.isprintable():
+        reason = f"a speaker is printable and at most {MAX_LABEL_CHARACTERS} characters long"
+        return Problem(annotation.where, "bad_speaker", f"{reason}: {speaker[:40]!r}")
     if split and split not in SPLITS:
         reason = f"a split is one of {', '.join(SPLITS)}, found {split[:40]!r}"
         return Problem(annotation.where, "bad_split", reason)
-    trimmed = replace(annotation, label=label, speaker=speaker, split=split)
+    trimmed = replace(annotation, label=normalised(label), speaker=speaker, split=split)
     return _with_times(trimmed)
 
 

@@ -24,6 +24,7 @@ from data.annotations.telling import refuse_problems
 from data.annotations.tracks import track_place
 from data.audio import AudioError
 from data.containers import AUDIO_SUFFIXES
+from data.label_sets import has_several
 from data.staging import staged_file, staged_folder
 
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
@@ -159,6 +160,12 @@ def _no_copy(annotation: Annotation) -> Problem | None:
             "is a stretch of a recording, and folders hold whole ones; export to audacity or raven"
         )
         return Problem(annotation.where, "stretch", reason)
+    if has_several(annotation.label):
+        reason = (
+            f"has several labels, {annotation.label!r}, and lies in one folder; export to "
+            "label-studio, audacity or raven"
+        )
+        return Problem(annotation.where, "several_labels", reason)
     if not folders.is_audio(annotation.path):
         reason = f"{annotation.path.name!r} would not be found again: it has no suffix of audio"
         return Problem(annotation.where, "not_audio", reason)

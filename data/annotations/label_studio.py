@@ -110,7 +110,7 @@ def _results(where: str, results: Sequence[Any], found: Found) -> Iterator[Heard
 
 
 def heard_of(control: str, value: Mapping[str, Any], labels: Any) -> Heard:
-    """A label of a value that may have times; texts that are no text become an empty label."""
+    """Labels of a value that may have times; what is no text becomes an empty label."""
     labels = labels if isinstance(labels, list) else [labels]
     texts = tuple(text if isinstance(text, str) else "" for text in labels)
     if "start" not in value and "end" not in value:
@@ -130,19 +130,22 @@ def moment_text(value: Any) -> str:
         return ""
 
 
-def choice_result(result_id: str, control: str, audio: str, label: str) -> dict[str, Any]:
-    """A label of a whole recording, as Label Studio takes it."""
-    value = {"choices": [label]}
+def choice_result(
+    result_id: str, control: str, audio: str, labels: Sequence[str]
+) -> dict[str, Any]:
+    """The labels of a whole recording, as Label Studio takes them."""
+    value = {"choices": list(labels)}
     return {
         "id": result_id, "from_name": control, "to_name": audio, "type": "choices", "value": value,
     }  # fmt: skip
 
 
 def region_result(
-    result_id: str, control: str, audio: str, label: str, start_seconds: float, end_seconds: float
-) -> dict[str, Any]:
-    """A label of a stretch, as Label Studio takes it."""
-    value = {"start": start_seconds, "end": end_seconds, "channel": 0, "labels": [label]}
+    result_id: str, control: str, audio: str, labels: Sequence[str], start_seconds: float,
+    end_seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    """The labels of a stretch, as Label Studio takes them."""
+    value = {"start": start_seconds, "end": end_seconds, "channel": 0, "labels": list(labels)}
     return {
         "id": result_id, "from_name": control, "to_name": audio, "type": "labels", "value": value,
     }  # fmt: skip

@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 
 from data.annotations.annotation import Annotation, Found, Problem, absolute
 from data.annotations.label_studio import EARSHOT, choice_result, region_result
-from data.labels import label_order
+from data.label_sets import all_labels, has_several, split_labels
 
 AUDIO, LABEL, EVENT = "audio", "label", "event"
 MODEL_VERSION = "earshot-labels"
@@ -58,8 +58,8 @@ def write_tasks(
 def _result(result_id: str, regions: str, annotation: Annotation) -> dict[str, Any]:
     start, end = annotation.start_seconds, annotation.end_seconds
     if start is None or end is None:
-        return choice_result(result_id, LABEL, AUDIO, annotation.label)
-    return region_result(result_id, regions, AUDIO, annotation.label, start, end)
+        return choice_result(result_id, LABEL, AUDIO, split_labels(annotation.label))
+    return region_result(result_id, regions, AUDIO, split_labels(annotation.label), start, end)
 
 
 def write_min(annotations: Sequence[Annotation], folder: Path, file: TextIO) -> None:
@@ -90,7 +90,7 @@ def _flat(annotations: Sequence[Annotation], folder: Path) -> list[dict[str, Any
     for number, group in enumerate(_grouped(annotations), 1):
         answer: dict[str, Any]
         if group[0].whole:
-            answer = {LABEL: group[0].label}
+            answer = {LABEL: _choice(group[0].label)}
         else:
             answer = {regions: [_region(annotation) for annotation in group]}
         # The numbers that Label Studio's own exports have, by which they are told.
@@ -99,12 +99,17 @@ def _flat(annotations: Sequence[Annotation], folder: Path) -> list[dict[str, Any
     return rows
 
 
+def _choice(label: str) -> Any:
+    """A choice as exports have it: a text, or of several an object."""
+    return {"choices": split_labels(label)} if has_several(label) else label
+
+
 def _region(annotation: Annotation) -> dict[str, Any]:
     return {
         "start": annotation.start_seconds,
         "end": annotation.end_seconds,
         "channel": 0,
-        "labels": [annotation.label],
+        "labels": split_labels(annotation.label),
     }
 
 
@@ -134,15 +139,16 @@ def _grouped(annotations: Iterable[Annotation]) -> list[list[Annotation]]:
 
 def labelling_config(annotations: Sequence[Annotation]) -> str:
     """The labelling configuration of a project that takes the tasks."""
-    wholes = label_order(a.label for a in annotations if a.whole)
-    events = label_order(a.label for a in annotations if not a.whole)
+    wholes = [a.label for a in annotations if a.whole]
+    events = [a.label for a in annotations if not a.whole]
     lines = ["<View>", f'  <Audio name="{AUDIO}" value="${AUDIO}"/>']
     for tag, item, control, labels in (
         ("Choices", "Choice", LABEL, wholes),
         ("Labels", "Label", _region_control(annotations), events),
     ):
         if labels:
-            lines.append(f'  <{tag} name="{control}" toName="{AUDIO}">')
-            lines += [f"    <{item} value={quoteattr(label)}/>" for label in labels]
+            several = ' choice="multiple"' if any(map(has_several, labels)) else ""
+            lines.append(f'  <{tag} name="{control}" toName="{AUDIO}"{several}>')
+            lines += [f"    <{item} value={quoteattr(label)}/>" for label in all_labels(labels)]
             lines.append(f"  </{tag}>")
     return "\n".join([*lines, "</View>"])

@@ -18,11 +18,12 @@ from data.annotations.choices import Rule
 from data.annotations.locate import is_of_label_studio, locate_all, plain_reference
 from data.annotations.resolve import Opinion, choose, refuse_disputes
 from data.containers import AUDIO_SUFFIXES
+from data.label_sets import SEPARATOR, has_several, join_labels
 
 
 @dataclass(frozen=True)
 class Heard:
-    """A label of a task: the control that gave it, and its stretch in seconds (None: the whole)."""
+    """Labels of a task: the control that gave them, and their stretch in seconds (None: all)."""
 
     control: str
     labels: tuple[str, ...]
@@ -93,13 +94,13 @@ def _add_settled(
         )  # fmt: skip
         (disputed if choice.disputed else found.lost).append(lost)
     for heard in kept.heard:
-        if len(heard.labels) != 1:
-            reason = f"{len(heard.labels)} labels at once, where a clip has one: {heard.labels}"
-            found.problems.append(Problem(task.where, "several_labels", reason))
+        if any(map(has_several, heard.labels)):
+            reason = f"a choice with a {SEPARATOR}, which stands between labels: {heard.labels}"
+            found.problems.append(Problem(task.where, "bad_label", reason))
             continue
         found.add(
             Annotation(
-                task.where, path, heard.labels[0], heard.start_seconds, heard.end_seconds,
+                task.where, path, join_labels(heard.labels), heard.start_seconds, heard.end_seconds,
                 plain(task.data.get("speaker")), plain(task.data.get("split")), kept.provenance,
                 kept.ground_truth,
             )
@@ -112,7 +113,9 @@ def _of_controls(opinion: Opined, wanted: set[str]) -> Opined:
 
 def _answer(opinion: Opined) -> frozenset[tuple[Any, ...]]:
     """What is said, whatever the order in which it was."""
-    return frozenset((h.labels, str(h.start_seconds), str(h.end_seconds)) for h in opinion.heard)
+    return frozenset(
+        (frozenset(h.labels), str(h.start_seconds), str(h.end_seconds)) for h in opinion.heard
+    )
 
 
 def _who(opinion: Opined) -> str:

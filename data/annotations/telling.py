@@ -4,7 +4,8 @@ from collections import Counter
 from typing import Any
 
 from data.annotations.annotation import AnnotationError, Found, listed
-from data.labels import MAX_REPORTED_PROBLEMS, label_order
+from data.label_sets import label_order
+from data.labels import MAX_REPORTED_PROBLEMS
 
 
 def summary(found: Found) -> str:

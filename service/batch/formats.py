@@ -60,6 +60,7 @@ class Layout:
 
     form    one of ``FORMATS``
     top_k   how many labels a row names
+    several whether a row's label may be several, so that it is not the first of those
     truth   whether there is a last column, ``expected``: the label that the input's list gives
     base    the folder that tracks and tables are laid out as, below their own
     max_hz  the upper edge of what a model hears, for selections
@@ -67,6 +68,7 @@ class Layout:
 
     form: str
     top_k: int = 1
+    several: bool = False
     truth: bool = False
     base: Path = Path()
     max_hz: float = 0.0
@@ -97,26 +99,31 @@ def text_writer(file: TextIO, layout: Layout) -> RowWriter:
 
 
 class CsvWriter:
-    """The columns of the contract; with ``top_k`` above 1 also label_2, score_2 and so on."""
+    """The columns of the contract; with ``top_k`` above 1 also label_2, score_2 and so on.
+
+    Where ``label`` may be several they begin with label_1, the best one alone.
+    """
 
     def __init__(self, file: TextIO, layout: Layout) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
         # A carriage return ends a row for every reader and is not quoted by the writer.
         self._quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        self._top_k, self._truth = layout.top_k, layout.truth
-        extra = [f"{name}_{k}" for k in range(2, layout.top_k + 1) for name in ("label", "score")]
+        self._truth = layout.truth
+        # Which of the ranked labels have columns of their own, counted from 0.
+        self._ranks = range(0 if layout.several and layout.top_k > 1 else 1, layout.top_k)
+        extra = [f"{name}_{k + 1}" for k in self._ranks for name in ("label", "score")]
         self._writer.writerow([*COLUMNS, *extra, *(["expected"] if layout.truth else [])])
 
     def write(self, row: Row) -> None:
-        cells = [
+        times = ["" if t is None else f"{t:.3f}" for t in (row.start, row.end)]
+        answer = [row.label, "" if row.score is None else f"{row.score:.{SCORE_DIGITS}f}"]
+        ranked = [
             cell
-            for label, score in row.scores[: self._top_k]
+            for label, score in row.scores[self._ranks.start : self._ranks.stop]
             for cell in (label, f"{score:.{SCORE_DIGITS}f}")
         ]
-        cells[:1] = [row.label] if cells else []
-        cells += [""] * (2 * self._top_k - len(cells))
-        times = ["" if t is None else f"{t:.3f}" for t in (row.start, row.end)]
-        cells = [row.filename, *times, *cells[:2], row.status, row.error, *cells[2:]]
+        ranked += [""] * (2 * len(self._ranks) - len(ranked))
+        cells = [row.filename, *times, *answer, row.status, row.error, *ranked]
         cells = [*cells, row.truth] if self._truth else cells
         plain = not any("\r" in cell for cell in (row.filename, row.error, row.truth))
         (self._writer if plain else self._quoting).writerow(cells)
@@ -221,7 +228,7 @@ class FolderWriter:
         start, end = row.start or 0.0, row.end or 0.0
         if not self._raven:
             return track_line(start, end, row.label)
-        score = f"{row.scores[0][1]:.{SCORE_DIGITS}f}"
+        score = f"{row.score or 0.0:.{SCORE_DIGITS}f}"
         return selection_line(
             self._number, start, end, self._layout.max_hz, row.filename, [row.label, score]
         )
@@ -233,7 +240,7 @@ def _values(row: Row) -> dict[str, Any]:
         "start": row.start,
         "end": row.end,
         "label": row.label or None,
-        "score": row.scores[0][1] if row.scores else None,
+        "score": row.score,
         "status": row.status,
         "error": row.error or None,
     }

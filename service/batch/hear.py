@@ -23,6 +23,7 @@ from data.audio import (
 )
 from data.recording import loudest_window, read_blocks, read_stretch, stream_windows
 from data.windows import loudest_start, pad_to_clips, window_starts
+from models.scores import SAID_FROM
 from service.batch.inputs import STANDARD_INPUT, Input
 from service.batch.remote import fetch, fetched, is_remote
 from service.batch.rows import SCORE_DIGITS, Row, printable
@@ -39,7 +40,7 @@ class Options:
     """What rows are made of a recording: one, or with ``windows`` one a window or a hit.
 
     hop_seconds  from window to window; a quarter of a clip when None
-    min_score    windows below it are left out
+    min_score    windows below it are left out, and of several labels at once those below it
     merge        neighbouring windows with the same label become one row with the best score
     top_k        how many labels a row names
     """
@@ -135,9 +136,10 @@ class _Rows:
         source, window = item
         if float(scores.max()) < self._options.min_score:
             return
+        label, score = self._classifier.answer(scores, max(SAID_FROM, self._options.min_score))
         row = Row(
             printable(source.source), round(window.start_seconds, 6), round(window.end_seconds, 6),
-            self._classifier.label_of(scores), self._ranked(scores), truth=source.truth,
+            label, round(score, SCORE_DIGITS), self._ranked(scores), truth=source.truth,
         )  # fmt: skip
         last = self._hit
         if last is not None and self._options.merge and last.touches(row):

@@ -33,7 +33,7 @@ from service.batch.inputs import STANDARD_INPUT, Input
 from service.batch.rows import Row
 from service.classifier import Classifier
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 STATE, INPUTS, PARTS, LOCK = "job.json", "inputs.jsonl", "parts", "lock"
 FETCHED = "fetched"
 # (shards before, inputs each): few files still spread over all cores, many make few shards.

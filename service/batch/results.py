@@ -60,6 +60,7 @@ def _row(values: dict[str, Any]) -> Row:
         start=_number(values["start"]),
         end=_number(values["end"]),
         label=label,
+        score=score,
         scores=() if score is None else ((label, score),),
         error=values["error"] or "",
         truth=values.get("expected") or "",

@@ -13,13 +13,15 @@ class Row:
     """One row: times in seconds, ``scores`` best first; a failed input has an error only.
 
     ``label`` is that of the best score, or ``unknown`` where the classifier rejects; empty where no
-    window scored high enough. ``truth`` is the label that the input's list gives it.
+    window scored high enough. Of a model that says several labels at once it is all of them,
+    ``dog|rain``, and ``score`` is the smallest of theirs. ``truth`` is what the input's list says.
     """
 
     filename: str
     start: float | None = None
     end: float | None = None
     label: str = ""
+    score: float | None = None
     scores: tuple[tuple[str, float], ...] = ()
     error: str = ""
     truth: str = ""
@@ -40,21 +42,22 @@ class Row:
 
     def merged(self, later: "Row") -> "Row":
         """Both as one, with the scores of the better."""
-        best = max(self, later, key=lambda row: row.scores[0][1])
+        best = max(self, later, key=lambda row: row.score or 0.0)
         return replace(best, start=self.start, end=later.end)
 
     def to_line(self) -> str:
         """A line of JSON, for ``of_line``."""
         values = (
-            self.filename, self.start, self.end, self.label, self.scores, self.error, self.truth
+            self.filename, self.start, self.end, self.label, self.score, self.scores, self.error,
+            self.truth,
         )  # fmt: skip
         return json.dumps(values) + "\n"
 
     @classmethod
     def of_line(cls, line: str) -> "Row":
-        filename, start, end, label, scores, error, truth = json.loads(line)
+        filename, start, end, label, score, scores, error, truth = json.loads(line)
         pairs: tuple[Any, ...] = tuple((name, score) for name, score in scores)
-        return cls(filename, start, end, label, pairs, error, truth)
+        return cls(filename, start, end, label, score, pairs, error, truth)
 
 
 def printable(name: str) -> str:

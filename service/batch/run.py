@@ -219,7 +219,7 @@ class _Run:
         self._progress.begin(total, kept)
         features = self._classifier.metadata.features
         layout = Layout(
-            self._request.form, self._options.top_k, listing.truth,
+            self._request.form, self._options.top_k, self._classifier.says_several, listing.truth,
             _base(self._request.paths), features.sample_rate_hz / 2,
         )  # fmt: skip
         with (

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from data.labels import MAX_LABEL_CHARACTERS
+from data.label_sets import MAX_CELL_CHARACTERS, normalised, problem_of
 
 MAX_COMMENT_CHARACTERS = 2_000
 MAX_KEY_CHARACTERS = 200
@@ -21,11 +21,17 @@ def _printable_lines(text: str) -> str:
     return text
 
 
+def _label(text: str) -> str:
+    if (problem := problem_of(text)) is not None:
+        raise ValueError(problem)
+    return normalised(text)
+
+
 # As in a labels CSV: it ends up in file names, charts and headers.
 LabelText = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_LABEL_CHARACTERS),
-    AfterValidator(_printable),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_CELL_CHARACTERS),
+    AfterValidator(_label),
 ]
 PersonText = Annotated[
     str,
@@ -50,7 +56,9 @@ class FeedbackGiven(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: LabelText | None = Field(
-        description="what is said in it; null takes back what `who` said before", examples=["7"]
+        description="what is said in it, several as `dog|rain` where the model knows several at "
+        "once; null takes back what `who` said before",
+        examples=["7"],
     )
     who: PersonText = Field(
         description="who says so: any name or key, under which it can be shown and deleted",
@@ -85,7 +93,10 @@ class ReviewedModel(BaseModel):
 class HeardInClip(BaseModel):
     label: str
     score: float
-    margin: float = Field(description="distance of the two best scores")
+    margin: float = Field(
+        description="distance of the two best scores; of sigmoid scores twice that of the one "
+        "nearest to 0.5, which decides"
+    )
     model: ReviewedModel
 
 
@@ -105,6 +116,9 @@ class ReviewAnswer(BaseModel):
     waiting: int = Field(description="clips that `who` has not labelled")
     labelled: int = Field(description="clips that `who` has labelled")
     labels: list[str] = Field(description="the model's, and others that people gave")
+    scores: Literal["softmax", "sigmoid"] = Field(
+        description="`sigmoid`: a clip may have several labels, given as `dog|rain`"
+    )
 
 
 class PersonAnswer(BaseModel):

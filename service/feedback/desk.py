@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from service.feedback.store import Store
 
 T = TypeVar("T")
-# Two best scores that are nearer to each other than this are a doubt.
+# An answer with a smaller margin (``keeper.margin_of``) is a doubt.
 UNCERTAIN_MARGIN = 0.2
 SWEEP_SECONDS = 60.0
 MEND_SECONDS = 86_400.0
@@ -171,8 +171,9 @@ class Desk:
     def _wanted(self, answer: Prediction, served: Served) -> bool:
         if self.policy == "all":
             return True
-        threshold = served.classifier.metadata.rejection_threshold
-        return answer.score < threshold or margin_of(answer.best.scores) < UNCERTAIN_MARGIN
+        metadata = served.classifier.metadata
+        margin = margin_of(answer.best.scores, metadata.scores)
+        return answer.top_score < metadata.rejection_threshold or margin < UNCERTAIN_MARGIN
 
     async def _digests(self, blobs: Sequence[bytes]) -> list[bytes]:
         if sum(map(len, blobs)) <= QUICK_BYTES:

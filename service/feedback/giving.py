@@ -7,7 +7,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from service.classifier import Prediction
+from data.label_sets import has_several, split_labels
+from service.classifier import Classifier, Prediction
 from service.errors import RequestError, json_answer, sentence_of
 from service.feedback.admission import admit, answers
 from service.feedback.audio import sha256_of
@@ -91,9 +92,8 @@ async def _understood(
     deadline: float,
 ) -> tuple[Opinion, Recording | None]:  # fmt: skip
     """An opinion about the prediction that is meant, or about what is heard in the file now."""
-    labels = service.served().classifier.labels
-    if given.label is not None and given.label not in labels and not given.new_label:
-        raise RequestError("unknown_label", _unknown_label(given.label, labels))
+    if given.label is not None:
+        _check_label(given.label, service.served().classifier, new=given.new_label)
     heard = None if given.prediction_id is None else _predicted(desk, given.prediction_id)
     recording = None
     if blob is not None:
@@ -146,6 +146,25 @@ def _request_key(request: Request) -> str | None:
             "malformed_request", f"an Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} characters"
         )
     return key
+
+
+def _check_label(label: str, classifier: Classifier, *, new: bool) -> None:
+    """See that a label is one that can be learnt, or several where the model says several.
+
+    Raises:
+        RequestError: ``unknown_label``.
+    """
+    if label in classifier.labels:
+        return
+    if has_several(label) and not classifier.says_several:
+        raise RequestError(
+            "unknown_label",
+            f"{label!r} are several labels, and this model knows one for each recording; send the "
+            "one that fits best",
+        )
+    for part in split_labels(label):
+        if part not in classifier.labels and not new:
+            raise RequestError("unknown_label", _unknown_label(part, classifier.labels))
 
 
 def _unknown_label(label: str, labels: tuple[str, ...]) -> str:

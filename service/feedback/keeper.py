@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from models.scores import SAID_FROM, Scores
 from service.classifier import Prediction
 from service.feedback.audio import suffix_of
 from service.feedback.errors import FeedbackError
@@ -82,14 +83,20 @@ def kept_clip(sha256: str, blob: bytes, answer: Prediction, served: Served) -> K
         seconds=answer.seconds,
         heard_label=answer.label,
         score=round(answer.score, SCORE_DIGITS),
-        margin=margin_of(answer.best.scores),
+        margin=margin_of(answer.best.scores, served.classifier.metadata.scores),
         model_name=served.info["name"],
         model_version=served.info["version"],
     )
 
 
-def margin_of(scores: NDArray[np.float32]) -> float:
-    """The distance of the two best of scores (labels,)."""
+def margin_of(scores: NDArray[np.float32], kind: Scores) -> float:
+    """How far scores (labels,) are from another answer: the distance of the two best.
+
+    Of sigmoid scores twice that of the one nearest to where it is said or not, which for one label
+    is the distance of its two outcomes.
+    """
+    if kind == "sigmoid":
+        return float(2 * np.abs(scores - SAID_FROM).min())
     if len(scores) < 2:
         return float(scores[0])
     second, first = np.partition(scores, -2)[-2:]

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Path, Query, Request
 from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from data.labels import label_order
+from data.label_sets import all_labels, label_order
 from service.errors import RequestError, json_answer
 from service.feedback.admission import admit, answers
 from service.feedback.audio import MEDIA_TYPES
@@ -57,13 +57,14 @@ def _add_review(app: FastAPI, service: Service) -> None:
         except ValueError as error:
             raise RequestError("malformed_request", str(error)) from error
         of_model = served.classifier.labels
-        others = label_order(set(page.labels) - set(of_model))
+        others = label_order(set(all_labels(page.labels)) - set(of_model))
         content = {
             "clips": [_clip_answer(desk, item) for item in page.items],
             "after": page.after,
             "waiting": page.waiting,
             "labelled": page.labelled,
             "labels": [*of_model, *others],
+            "scores": served.classifier.metadata.scores,
         }
         return json_answer(content, headers={"Cache-Control": "no-store"})
 

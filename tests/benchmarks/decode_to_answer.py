@@ -125,14 +125,14 @@ def random_model(folder: Path) -> Path:
     network = build("cnn", features.n_mfcc, features.frames, len(LABELS), {})
     bins = torch.zeros(features.n_mfcc)
     classifier = NormalisedNetwork(network, bins, bins + 20)
-    model = WaveformClassifier(features, "mfcc", classifier, 1.0).eval()
+    model = WaveformClassifier(features, "mfcc", classifier, 1.0, "softmax").eval()
     golden = Golden(np.zeros(features.clip_samples, np.int16), ())
     with torch.inference_mode():
         probabilities = model(torch.from_numpy(golden.input()))[0][0].tolist()
     metadata = ModelMetadata(
         labels=LABELS, features=features, feature_kind="mfcc",
         architecture={"name": "cnn", "options": {}}, training_data_hash="", metrics={},
-        created="", temperature=1.0, rejection_threshold=0.0,
+        created="", temperature=1.0, rejection_threshold=0.0, scores="softmax",
         golden=Golden(golden.waveform, tuple(probabilities)),
     )  # fmt: skip
     graph = onnx.load_from_string(to_onnx(model))

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.clips import ClipAudio, read_clips
-from data.labels import LabelledClips, label_order, read_labels
+from data.label_sets import label_order
+from data.labels import LabelledClips, read_labels
 from training.doctor import wrong
 from training.doctor.copies import one_of_each
 from training.doctor.sound import Sound, measure

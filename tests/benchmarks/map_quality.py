@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from data.dataset import Dataset, open_dataset
+from data.dataset import Dataset, memberships_of, open_dataset
 from data.labels import read_labels
 from data.prepare import prepare
 from models.autoencoder import levelled
@@ -70,7 +70,8 @@ def with_wrong_labels(dataset: Dataset) -> tuple[Dataset, NDArray[np.int64]]:
     labels = [dataset.labels[target] for target in targets]
     digest = hashlib.sha256(targets.tobytes()).hexdigest()
     clips = dataset.clips.assign(label=labels)
-    return replace(dataset, clips=clips, targets=targets, content_hash=digest), rows
+    memberships = memberships_of(labels, dataset.labels)
+    return replace(dataset, clips=clips, memberships=memberships, content_hash=digest), rows
 
 
 def embeddings(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from data.labels import Clip, LabelsError, RowProblem, label_order, read_labels
+from data.label_sets import label_order
+from data.labels import Clip, LabelsError, RowProblem, read_labels
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ FEATURES = dataclasses.replace(FeatureConfig.for_rate(8_000), clip_seconds=0.25)
 WAVEFORM = np.linspace(-20_000, 20_000, FEATURES.clip_samples).astype(np.int16)
 KEYS = (
     "schema_version", "labels", "features", "feature_kind", "architecture", "training_data_hash",
-    "metrics", "created", "temperature", "rejection_threshold", "golden",
+    "metrics", "created", "temperature", "rejection_threshold", "scores",
+    "golden",
 )  # fmt: skip
 
 
@@ -42,6 +43,7 @@ METADATA = ModelMetadata(
     created="2026-01-02T03:04:05+00:00",
     temperature=1.25,
     rejection_threshold=0.4,
+    scores="softmax",
     golden=Golden(WAVEFORM, tuple(probabilities(WAVEFORM / 32768).tolist())),
 )
 
@@ -130,6 +132,7 @@ MALFORMED: list[tuple[str, Any]] = [
     ("temperature", float("inf")), ("temperature", None), ("temperature", True),
     ("rejection_threshold", -0.1), ("rejection_threshold", 1.1), ("rejection_threshold", True),
     ("rejection_threshold", "0"), ("rejection_threshold", float("nan")),
+    ("scores", None), ("scores", "tanh"), ("scores", ["softmax"]), ("scores", 1),
     ("golden", None), ("golden", {}), ("golden", [1]),
     ("golden", GOLDEN | {"probabilities": [10**400]}),
     ("golden", GOLDEN | {"waveform_int16_base64": "*"}),
@@ -144,6 +147,28 @@ def test_a_malformed_value_is_refused_and_its_key_named(key: str, value: Any) ->
     props = METADATA.to_props() | {f"earshot.{key}": json.dumps(value)}
     with pytest.raises(ModelError, match=rf"malformed metadata earshot\.{key}: .+"):
         parse_metadata(props, Path("model.onnx"))
+
+
+def test_the_schema_before_knew_softmax_alone() -> None:
+    """Files of it, the shipped model among them, are read; none of a later one may leave it out."""
+    props = METADATA.to_props()
+    del props["earshot.scores"]
+    read = parse_metadata(props | {"earshot.schema_version": "2"}, Path("model.onnx"))
+    assert read == dataclasses.replace(METADATA, golden=read.golden)
+    assert (
+        parse_metadata(
+            METADATA.to_props() | {"earshot.scores": '"sigmoid"'}, Path("model.onnx")
+        ).scores
+        == "sigmoid"
+    )
+
+
+def test_labels_of_a_sigmoid_model_hold_no_separator() -> None:
+    """``a|b`` in an answer are two labels; of a softmax model they were one, and are that still."""
+    props = METADATA.to_props() | {"earshot.labels": '["a|b", "c", "d"]'}
+    assert parse_metadata(props, Path("model.onnx")).labels[0] == "a|b"
+    with pytest.raises(ModelError, match="says several labels at once"):
+        parse_metadata(props | {"earshot.scores": '"sigmoid"'}, Path("model.onnx"))
 
 
 @pytest.mark.parametrize("key", KEYS)

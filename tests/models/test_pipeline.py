@@ -63,7 +63,7 @@ def test_a_waveform_goes_through_front_end_normalisation_network_and_softmax(
 ) -> None:
     bins = FEATURES.bins(kind)
     classifier = NormalisedNetwork(network(kind), torch.full((bins,), -40.0), torch.ones(bins) * 9)
-    whole = WaveformClassifier(FEATURES, kind, classifier, temperature=1.0).eval()
+    whole = WaveformClassifier(FEATURES, kind, classifier, temperature=1.0, scores="softmax").eval()
     with torch.inference_mode():
         probabilities, embedding = whole(waveforms())
         logits = classifier(Frontend(FEATURES)(waveforms(), kind))
@@ -75,10 +75,23 @@ def test_a_waveform_goes_through_front_end_normalisation_network_and_softmax(
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 def test_temperature_divides_the_logits(temperature: float) -> None:
     classifier = NormalisedNetwork(network(), torch.zeros(40), torch.ones(40))
-    plain = WaveformClassifier(FEATURES, "mfcc", classifier, temperature=1.0).eval()
-    scaled = WaveformClassifier(FEATURES, "mfcc", classifier, temperature=temperature).eval()
+    plain = WaveformClassifier(
+        FEATURES, "mfcc", classifier, temperature=1.0, scores="softmax"
+    ).eval()
+    scaled = WaveformClassifier(
+        FEATURES, "mfcc", classifier, temperature=temperature, scores="softmax"
+    ).eval()
     with torch.inference_mode():
         expected, found = plain(waveforms())[0], scaled(waveforms())[0]
     ratio = torch.log(expected[:, :1] / expected)  # differences of the logits
     torch.testing.assert_close(torch.log(found[:, :1] / found) * temperature, ratio)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(3))
+
+
+def test_sigmoid_scores_are_each_labels_own() -> None:
+    classifier = NormalisedNetwork(network(), torch.zeros(40), torch.ones(40)).eval()
+    whole = WaveformClassifier(FEATURES, "mfcc", classifier, 2.0, "sigmoid").eval()
+    with torch.inference_mode():
+        probabilities, _ = whole(waveforms())
+        logits = classifier(whole.frontend(waveforms(), "mfcc"))
+    torch.testing.assert_close(probabilities, 1 / (1 + torch.exp(-logits / 2)))

@@ -73,7 +73,7 @@ def by_pytorch(run: Path, path: Path) -> np.ndarray:
     assert checkpoint.calibration is not None
     whole = WaveformClassifier(
         checkpoint.features, checkpoint.config.features, rebuild_network(checkpoint),
-        checkpoint.calibration.temperature,
+        checkpoint.calibration.temperature, checkpoint.scores,
     ).eval()  # fmt: skip
     with torch.inference_mode():
         probabilities, _ = whole(torch.from_numpy(loudest_clip(*heard(path, run)))[None])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from training.calibration import (
     at_threshold,
@@ -12,6 +12,7 @@ from training.calibration import (
     coverage_curve,
     fit_temperature,
     rejection_threshold,
+    to_scores,
 )
 
 
@@ -31,15 +32,42 @@ def test_a_temperature_is_found_again(temperature: float) -> None:
 
 def test_calibration_takes_the_error_of_overconfident_scores_away() -> None:
     logits, targets = honest_logits()
-    found = calibrate(logits * 3, targets)
+    found = calibrate(logits * 3, np.eye(5, dtype=bool)[targets], "softmax")
     assert found.error_before > 0.1
     assert found.error_after < 0.02
 
 
+def honest_pairs(n_clips: int = 10_000) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Logits (clips, 4) and memberships drawn label by label from their sigmoid."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (n_clips, 4))
+    return logits, rng.random((n_clips, 4)) < expit(logits)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_a_temperature_of_several_labels_is_found_again(temperature: float) -> None:
+    logits, memberships = honest_pairs()
+    found = calibrate(logits * temperature, memberships, "sigmoid")
+    assert found.temperature == pytest.approx(temperature, rel=0.05)
+    assert found.error_after < 0.02
+    assert found.error_after <= found.error_before + 0.002
+
+
+def test_the_threshold_of_several_labels_is_of_clips_answered_whole() -> None:
+    logits = np.array([[8.0, 8.0, -8.0], [2.0, -8.0, -8.0], [1.0, 8.0, -8.0]])
+    whole = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0]], bool)  # of the last, one is said too many
+    found = calibrate(logits, whole, "sigmoid")
+    best = to_scores(logits, "sigmoid", found.temperature).max(1)
+    assert found.threshold == pytest.approx(min(0.9, float(np.quantile(best[:2], 0.025))))
+
+
 @pytest.mark.parametrize("scale", [3.0, 30.0])
 def test_few_clips_that_are_all_right_hardly_change_the_temperature(scale: float) -> None:
-    found = calibrate(np.tile(scale * np.eye(4), (5, 1)), np.tile(np.arange(4), 5))
+    logits, memberships = np.tile(scale * np.eye(4), (5, 1)), np.tile(np.eye(4, dtype=bool), (5, 1))
+    found = calibrate(logits, memberships, "softmax")
     assert 0.5 < found.temperature <= 1
+    found = calibrate(logits - scale / 2, memberships, "sigmoid")
+    assert 0.4 < found.temperature <= 1
 
 
 def test_the_error_is_the_gap_between_score_and_share_that_is_right() -> None:

@@ -16,9 +16,10 @@ from training.batches import (
     augmented_features,
     augmented_waveforms,
 )
+from training.begin import training_batches
 from training.company import ALONE, Company
 from training.config import TrainingError, default_config
-from training.fit import _training_batches, fit
+from training.fit import fit
 
 CPU = torch.device("cpu")
 
@@ -57,7 +58,7 @@ def test_background_is_trained_on_only_where_there_are_other_words(
 ) -> None:
     config = replace(default_config("tcresnet"), noise_only=0.5)
     with_others, alone = (
-        _training_batches(tones, company, config, CPU)
+        training_batches(tones, company, config, CPU)
         for company in (Company(others=gongs), Company())
     )
     assert isinstance(with_others, AugmentedWaveforms)

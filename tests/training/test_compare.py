@@ -8,8 +8,9 @@ import pytest
 
 from data.dataset import Dataset
 from data.errors import EarshotError
-from training.compare import compare, table
+from training.compare import compare
 from training.config import TrainingError
+from training.contenders import table
 
 SHORT = {"epochs": 1, "batch_size": 16}
 NETWORKS = ["cnn", "tcresnet"]  # of each kind one: the others take long

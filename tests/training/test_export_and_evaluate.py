@@ -51,6 +51,7 @@ def test_onnx_equals_pytorch_at_any_batch_size(
     whole = WaveformClassifier(
         checkpoint.features, config.features, rebuild_network(checkpoint),
         exported.metadata.temperature,
+        "softmax",
     ).eval()  # fmt: skip
     waveforms = np.array(tones.array("waveforms")[:5])
     for batch in (waveforms[:1], waveforms):
@@ -86,7 +87,9 @@ def test_a_run_that_was_stopped_is_told_from_one_that_ended(run: Path, tmp_path:
 
 def test_drift_is_refused(run: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(run / BEST)
-    model = WaveformClassifier(checkpoint.features, "mfcc", rebuild_network(checkpoint), 1.0).eval()
+    model = WaveformClassifier(
+        checkpoint.features, "mfcc", rebuild_network(checkpoint), 1.0, "softmax"
+    ).eval()
     graph = to_onnx(model)
     with torch.no_grad():
         model.classifier.network.head.bias[0] += 1.0
@@ -96,7 +99,9 @@ def test_drift_is_refused(run: Path, tmp_path: Path) -> None:
 
 def test_parity_is_checked_at_batches_of_1_3_and_17(run: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(run / BEST)
-    model = WaveformClassifier(checkpoint.features, "mfcc", rebuild_network(checkpoint), 1.0).eval()
+    model = WaveformClassifier(
+        checkpoint.features, "mfcc", rebuild_network(checkpoint), 1.0, "softmax"
+    ).eval()
     assert check_parity(model, to_onnx(model), tmp_path / "x.onnx") < 1e-5
     assert export_module.PARITY_BATCHES == (1, 3, 17)
 
@@ -260,7 +265,7 @@ def test_a_temperature_does_not_change_the_answer(run: Path) -> None:
     network = rebuild_network(checkpoint)
     waveform = torch.randn(2, checkpoint.features.clip_samples) * 0.1
     parts = (checkpoint.features, "mfcc", network)
-    models = [WaveformClassifier(*parts, t).eval() for t in (1.0, 2.0)]
+    models = [WaveformClassifier(*parts, t, "softmax").eval() for t in (1.0, 2.0)]
     with torch.inference_mode():
         plain, cooled = (model(waveform)[0] for model in models)
     assert torch.equal(plain.argmax(1), cooled.argmax(1))

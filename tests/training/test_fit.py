@@ -13,11 +13,12 @@ import torch
 from data.dataset import Dataset
 from data.errors import EarshotError
 from training.batches import stored_features
+from training.begin import choose_device, feature_statistics
 from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint, save_checkpoint
 from training.config import TrainConfig, TrainingError, default_config
 from training.crossval import cross_validate
 from training.export import export
-from training.fit import choose_device, feature_statistics, fit
+from training.fit import fit
 from training.progress import describe
 from training.report import write_report
 from training.run import choose_config, train_run

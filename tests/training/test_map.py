@@ -222,7 +222,7 @@ def test_what_cannot_be_mapped_is_told_and_nothing_is_written(
         with pytest.raises(EarshotError, match=message):
             earshot("map", *arguments)
         assert set(tmp_path.iterdir()) == given, arguments
-    few = replace(tones, clips=tones.clips.head(2), targets=tones.targets[:2])
+    few = replace(tones, clips=tones.clips.head(2), memberships=tones.memberships[:2])
     with pytest.raises(EarshotError, match="has 2 clips; a map needs 3"):
         draw_map(few, Sources(tmp_path / "kept"))
     numbers = replace(tones, clips=tones.clips.assign(seconds="long"))

@@ -21,9 +21,10 @@ from service.cli import build_app
 from training.checkpoint import BEST, EpochRecord, load_checkpoint
 from training.config import TrainConfig, TrainingError, default_config
 from training.progress import TrainingProgress
+from training.settings import settled
 from training.tune.report import gather, train_command
 from training.tune.search import Search, best_trial, folder_of, search
-from training.tune.space import Choices, Range, TuneError, chosen_space, default_space, settled
+from training.tune.space import Choices, Range, TuneError, chosen_space, default_space
 from training.tune.study import FILE, NAME, at_work, fail_stale, finished, open_study
 from training.tune.voices_apart import voices_apart
 

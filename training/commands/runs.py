@@ -1,93 +1,13 @@
-"""Commands that train: train, crossval, compare, export."""
+"""Commands around training: crossval, compare, export."""
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
 from data.errors import EarshotError
 from training.commands.options import DeviceOption, ExtraOption, JsonOption, OthersOption
-
-
-def train(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
-    out: Annotated[Path, typer.Option(help="Run folder to write.")],
-    model: Annotated[
-        str | None,
-        typer.Option(help="cnn, crnn, bcresnet, tcresnet or autoencoder. (default: cnn)"),
-    ] = None,
-    features: Annotated[
-        Literal["mfcc", "log_mel"] | None,
-        typer.Option(help="What the network sees. (default: what suits it best)"),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            help="Epochs at most. (default: cnn 150, crnn 30, autoencoder 20, the others 40)"
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Clips a step. (default: autoencoder 32, the others 64)")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Of Adam, at its peak. (default: what suits the network)")
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(help="Epochs without improvement to stop after. (default: what suits it)"),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of weights, order and dropout. (default: 42)")
-    ] = None,
-    recurrent: Annotated[
-        Literal["gru", "lstm"] | None, typer.Option(help="Layer of crnn. (default: gru)")
-    ] = None,
-    width: Annotated[
-        float | None, typer.Option(help="Multiplier of bcresnet's channels. (default: 1)")
-    ] = None,
-    augment: Annotated[
-        bool | None,
-        typer.Option("--augment/--no-augment", help="New versions of the clips each epoch."),
-    ] = None,
-    mixup: Annotated[
-        float | None, typer.Option(help="Chance that a clip is mixed with another. (default: 0)")
-    ] = None,
-    extra: ExtraOption = None,
-    others: OthersOption = None,
-    repeats: Annotated[
-        int | None, typer.Option(help="Times that an epoch reads DATASET, beside extra once.")
-    ] = None,
-    device: DeviceOption = "auto",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was stopped.")
-    ] = False,
-) -> None:
-    """Train a network on a dataset; leaves checkpoints, metrics, curves and a confusion matrix.
-
-    autoencoder learns what clips sound like and no labels: it serves `earshot map`.
-    """
-    from data.dataset import open_dataset
-    from training.company import open_company
-    from training.progress import training_progress
-    from training.run import choose_config, train_run
-
-    options = {"recurrent": recurrent, "width": width}
-    flags = {
-        "model": model, "features": features, "epochs": epochs, "batch_size": batch_size,
-        "learning_rate": learning_rate, "patience": patience, "seed": seed, "augment": augment,
-        "repeats": repeats, "mixup": mixup,
-        "options": {k: v for k, v in options.items() if v is not None} or None,
-    }  # fmt: skip
-    given = {name: value for name, value in flags.items() if value is not None}
-    config = choose_config(out, given, resume=resume)
-    opened, besides = open_dataset(dataset), open_company(extra, others)
-    with training_progress(config.epochs) as progress:
-        metrics = train_run(
-            opened, out, config, company=besides, device=device, resume=resume, progress=progress
-        )
-    _tell_trained(metrics, out)
 
 
 def crossval(
@@ -142,7 +62,10 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder for all runs; finished ones are kept.")],
     models: Annotated[
         str | None,
-        typer.Option(help="Networks, comma-separated; all that classify without it."),
+        typer.Option(
+            metavar="A,B:SETTING=VALUE,...",
+            help="Networks and baselines, with settings of their own; all that there are without.",
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of each run, at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and dropout.")] = None,
@@ -151,14 +74,17 @@ def compare(
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects on stdout.")] = False,
 ) -> None:
-    """Train every network on every dataset: accuracy, size, work and time in one table."""
+    """Train networks and baselines on every dataset: one table and picture, one model file each.
+
+    For instance: --models majority,logistic,cnn,crnn,crnn:recurrent=lstm:layers=2
+    """
     import dataclasses
 
     from data.dataset import open_dataset
     from models.zoo import CLASSIFIERS
     from training.company import open_company
     from training.compare import compare as compare_networks
-    from training.compare import table
+    from training.contenders import table
     from training.progress import TrainingProgress, describe
 
     names = list(CLASSIFIERS) if models is None else [name.strip() for name in models.split(",")]
@@ -179,6 +105,48 @@ def compare(
     )
 
 
+def find_rate(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
+    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("rate.png"),
+    model: Annotated[str, typer.Option(help="The network, as in train.")] = "cnn",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A setting of train or of the network. Repeatable."
+        ),
+    ] = None,
+    extra: ExtraOption = None,
+    others: OthersOption = None,
+    device: DeviceOption = "auto",
+    steps: Annotated[int, typer.Option(min=50, help="How slowly the rate grows.")] = 300,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the learning rate to begin with: steps at ever larger rates, and their losses."""
+    from data.dataset import open_dataset
+    from training.company import open_company
+    from training.config import default_config
+    from training.plots import plot_rates
+    from training.progress import work_progress
+    from training.rate_finder import find_rate as find
+    from training.run import suited
+    from training.settings import read_settings, settled
+
+    given = read_settings(model, setting or [], "--set", ("model", "learning_rate", "epochs"))
+    opened, besides = open_dataset(dataset), open_company(extra, others)
+    config = suited(settled(default_config(model), given), given, opened, processes=1)
+    with work_progress("step") as on_step:
+        found = find(opened, config, company=besides, device=device, steps=steps, on_step=on_step)
+    plot_rates(found, f"{model}, {config.optimizer}, batches of {config.batch_size}", out)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        typer.echo(
+            f"the loss falls fastest at {found.suggested:g}; begin there or somewhat lower: "
+            f"--learning-rate {found.suggested:g}"
+        )
+    typer.echo(f"curve in {out}", err=True)
+
+
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder made by train.")],
     out: Annotated[Path, typer.Option(help="ONNX file to write.")],
@@ -195,26 +163,3 @@ def export(
         f"{exported.path}: {exported.bytes / 1e6:.2f} MB, {len(exported.metadata.labels)} labels, "
         f"ONNX Runtime and PyTorch agree within {exported.worst_difference:.1e}"
     )
-
-
-def _tell_trained(metrics: dict[str, Any], run: Path) -> None:
-    part = "test" if metrics["test"] else "validation"
-    found = metrics[part]
-    typer.echo(
-        f"{run}: {metrics['model']} on {metrics['features']}, "
-        f"{metrics['parameters']:,} parameters, "
-        f"best epoch {metrics['best_epoch']} of {metrics['epochs']}, "
-        f"{metrics['training_seconds']:.0f} s on {metrics['device']}"
-    )
-    typer.echo(f"{part} {_quality(found)}, {found['clips']} clips, {metrics['split_mode']} split")
-    sys.stdout.flush()
-
-
-def _quality(found: dict[str, Any]) -> str:
-    if "accuracy" not in found:
-        return (
-            f"reconstruction error {found['reconstruction_error']:.4f} "
-            f"({100 * found['explained_variance']:.1f} % of the variance explained)"
-        )
-    low, high = (100 * bound for bound in found["accuracy_ci95"])
-    return f"accuracy {100 * found['accuracy']:.2f} % ({low:.1f} to {high:.1f})"

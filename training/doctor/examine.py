@@ -10,7 +10,8 @@ import numpy as np
 
 from data.checks import CheckReport, check_labels
 from data.clips import ClipAudio
-from data.labels import Clip, label_order
+from data.label_sets import has_several, label_order
+from data.labels import Clip
 from training.doctor import wrong
 from training.doctor.copies import check_copies, check_speakers, one_of_each
 from training.doctor.files import check_files
@@ -123,6 +124,10 @@ def find_wrong_labels(
 
     Labels that mean the same (``meant``) are taken for one.
     """
+    several = sum(has_several(sound.clip.label) for sound in sounds)
+    if several:
+        told = f"{several} clips have several labels, and clips are compared that have one each"
+        return [], Judged(0, None, told)
     once = one_of_each(sounds)
     named = [meant.get(sound.clip.label, sound.clip.label) for sound in once]
     counts = Counter(named)

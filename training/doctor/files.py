@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from data.label_sets import split_labels
 from training.doctor.finding import Finding, clips_of, found
 from training.doctor.sound import Sound
 
@@ -43,7 +44,7 @@ def _about(code: str, sound: Sound, message: str) -> Finding:
 
 
 def _silent(sounds: Sequence[Sound]) -> Iterator[Finding]:
-    clips = Counter(sound.clip.label for sound in sounds)
+    clips = Counter(sound.clip.label for sound in sounds)  # whole texts: all that a clip has
     silent = [sound for sound in sounds if is_silent(sound)]
     counts = Counter(sound.clip.label for sound in silent)
     for sound in silent:
@@ -106,7 +107,8 @@ def _rates(sounds: Sequence[Sound]) -> Iterator[Finding]:
         return
     by_label: dict[str, Counter[int]] = {}
     for sound in sounds:
-        by_label.setdefault(sound.clip.label, Counter())[sound.rate_hz] += 1
+        for label in split_labels(sound.clip.label):
+            by_label.setdefault(label, Counter())[sound.rate_hz] += 1
     for label, own in by_label.items():
         (rate, n), total = own.most_common(1)[0], own.total()
         others = len(sounds) - total

@@ -3,9 +3,10 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
+from data.label_sets import join_labels, split_labels
 from data.labels import Clip
 from training.doctor.finding import Finding, clips_of, found
 
@@ -18,26 +19,35 @@ _IMBALANCE = 10
 
 
 def check_label_names(clips: Sequence[Clip]) -> list[Finding]:
-    """Labels that are another one misspelt or written in another form, a finding a clip."""
-    counts = Counter(clip.label for clip in clips)
+    """Labels that are another one misspelt or written in another form, a finding a clip and label.
+
+    What is suggested is the whole text of the clip's label, which may have others besides.
+    """
+    counts = clips_by_label(clips)
     forms = _other_forms(counts)
     slips = dict(_misspelt({label: n for label, n in counts.items() if label not in forms}))
 
     def told(code: str, meant: dict[str, str], how: str) -> Iterator[Finding]:
-        for clip in clips:
-            if other := meant.get(clip.label):
-                ours, theirs = clips_of(counts[clip.label]), clips_of(counts[other])
-                message = f"{clip.label!r} ({ours}) is {how} {other!r} ({theirs})"
+        for clip, label in ((c, label) for c in clips for label in split_labels(c.label)):
+            if other := meant.get(label):
+                ours, theirs = clips_of(counts[label]), clips_of(counts[other])
+                message = f"{label!r} ({ours}) is {how} {other!r} ({theirs})"
+                better = join_labels(meant.get(part, part) for part in split_labels(clip.label))
                 yield found(
-                    code, message, clip.line, clip.filename, label=clip.label, suggested=other
+                    code, message, clip.line, clip.filename, label=clip.label, suggested=better
                 )
 
     return [*told("label_form", forms, "a form of"), *told("label_typo", slips, "nearly")]
 
 
+def clips_by_label(clips: Iterable[Clip]) -> Counter[str]:
+    """How many clips have each label."""
+    return Counter(label for clip in clips for label in split_labels(clip.label))
+
+
 def check_balance(clips: Sequence[Clip]) -> Iterator[Finding]:
     """Labels with far fewer clips than the others, or far more."""
-    counts = Counter(clip.label for clip in clips)
+    counts = clips_by_label(clips)
     usual = median(counts.values()) if counts else 0
     for label, n in counts.items():
         told = f"{label!r} has {clips_of(n)}; the median label has {usual:g}"

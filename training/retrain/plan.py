@@ -18,7 +18,8 @@ from data.audio import AudioError
 from data.clips import measure_clips
 from data.content import audio_hash
 from data.features import FeatureConfig
-from data.labels import ClipProblem, LabelledClips, label_order
+from data.label_sets import has_several, label_order
+from data.labels import ClipProblem, LabelledClips
 from training.config import TrainingError
 from training.retrain.rows import DataRow
 from training.retrain.sorting import Heard, Sorting
@@ -122,8 +123,17 @@ class Plan:
 def hear(labelled: LabelledClips, features: FeatureConfig) -> tuple[list[Heard], list[ClipProblem]]:
     """The clips as the model hears them, and what is wrong with the others."""
     problems = [ClipProblem.of_row(problem) for problem in labelled.problems]
+    problems += [
+        ClipProblem(
+            c.line, c.filename, "several_labels",
+            f"label {c.label!r}: the model says one label a clip",
+        )
+        for c in labelled.clips
+        if has_several(c.label)
+    ]  # fmt: skip
+    usable = [clip for clip in labelled.clips if not has_several(clip.label)]
     heard: list[Heard] = []
-    for clip, found in measure_clips(labelled.clips, features):
+    for clip, found in measure_clips(usable, features):
         if isinstance(found, AudioError):
             problems.append(ClipProblem.of_audio(clip, found))
         else:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data.dataset import MANIFEST, Dataset, open_dataset
-from data.labels import Clip, LabelledClips, label_order
+from data.label_sets import label_order
+from data.labels import Clip, LabelledClips
 from data.prepare import prepare
 from models.bundle import open_bundle
 from models.device import Device
@@ -107,8 +108,14 @@ def plan_retraining(request: Request) -> tuple[Base, Plan | None, str]:
         EarshotError: the registry, the labels or the options cannot be used.
     """
     base = open_base(request.registry, request.name)
-    features = open_bundle(base.model).metadata.features
-    heard, problems = hear(request.labels, features)
+    metadata = open_bundle(base.model).metadata
+    if metadata.scores == "sigmoid":
+        raise TrainingError(
+            f"{request.name} says several labels at once, and retraining is for models that say "
+            "one: merge the labels with `earshot labels merge`, then prepare and train anew "
+            "(--loss bce), and register that"
+        )
+    heard, problems = hear(request.labels, metadata.features)
     asked = request_hash(heard, request.options)[:16]
     if base.version.recipe == asked:
         return base, None, asked

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from data.dataset import Dataset
 from models.zoo import entry
@@ -23,6 +22,7 @@ from training.calibration import (
     calibration_error,
     coverage_curve,
     reliability,
+    to_scores,
 )
 from training.checkpoint import rebuild_network
 from training.export import export
@@ -104,11 +104,12 @@ def measured(run: Run, dataset: Dataset) -> dict[str, Any]:
 def answers(run: Run, dataset: Dataset, split: str) -> Answers:
     """What the best epoch says of the clips of one part."""
     batches = stored_features(dataset, run.best.config, split, torch.device("cpu"))
-    logits, targets = predict_logits(rebuild_network(run.best), batches)
+    logits, held = predict_logits(rebuild_network(run.best), batches)
     temperature = run.best.calibration.temperature if run.best.calibration else 1.0
-    scores = softmax(logits.astype(np.float64) / temperature, axis=1).max(axis=1)
+    scores = to_scores(logits.astype(np.float64), "softmax", temperature).max(axis=1)
     said = logits.argmax(axis=1)
-    return Answers(split, dataset.rows(split), said, scores, said == targets)
+    right = held[np.arange(len(said)), said]
+    return Answers(split, dataset.rows(split), said, np.asarray(scores, np.float64), right)
 
 
 def sureness(found: Answers, calibration: Calibration) -> Sureness:

@@ -18,8 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from data.staging import staged_file
 from training.config import TrainConfig, default_config
+from training.settings import settled
 from training.tune.search import RUN, Search, best_trial
-from training.tune.space import readable, settled
+from training.tune.space import readable
 from training.tune.study import EPOCHS, REASON, SECONDS, VAL_LOSS, finished
 
 TABLE, BEST_SETTINGS, PICTURE = "trials.csv", "best.json", "tune.png"

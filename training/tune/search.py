@@ -24,11 +24,13 @@ from data.dataset import Dataset
 from data.errors import EarshotError
 from data.staging import OutputError
 from models.device import Device
+from training.begin import choose_device
 from training.checkpoint import LAST, EpochRecord
 from training.config import TrainConfig
-from training.fit import choose_device, fit
+from training.fit import fit
 from training.progress import TrainingProgress
-from training.tune.space import Space, TuneError, settled
+from training.settings import settled
+from training.tune.space import Space, TuneError
 from training.tune.study import (
     EPOCHS,
     FILE,

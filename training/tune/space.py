@@ -1,22 +1,28 @@
 """The space of a search: which settings are varied between what, and which are fixed."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from optuna.trial import BaseTrial
 
 from data.errors import EarshotError
-from models.zoo import entry
 from training.config import TrainConfig
+from training.settings import (
+    Value,
+    option_types,
+    read_pairs,
+    read_settings,
+    read_value,
+    setting_types,
+    settled,
+    type_of,
+)
 
-Value = str | int | float | bool
 # Of a search, not of a trial; or without an effect on what is learnt.
 _NOT_VARIED = ("model", "epochs", "patience", "seed", "options", "precision", "compile", "shards")
 _NOT_FIXED = ("model", "epochs", "seed", "options")
-_TRUTH = {"true": True, "yes": True, "false": False, "no": False}
 
 
 class TuneError(EarshotError):
@@ -104,7 +110,7 @@ _OPTIONS: dict[str, dict[str, Range | Choices]] = {
 def default_space(model: str) -> Space:
     """The space of a network unless something else is asked for."""
     options = dict(_OPTIONS.get(model, {}))
-    if "dropout" in _option_types(model):
+    if "dropout" in option_types(model):
         options["dropout"] = _DROPOUT
     return Space({**_COMMON, **options})
 
@@ -119,16 +125,15 @@ def chosen_space(
         TuneError: a name that there is not, a value that it cannot have, or a name in both.
         EarshotError: a value that cannot be trained with.
     """
-    types = _types(base.model)
-    asked = {name: _read_varied(name, text, types) for name, text in _pairs(vary, "--vary")}
-    given = dict(_pairs(fix, "--fix"))
-    both = sorted(set(asked) & set(given))
+    pairs = read_pairs(vary, "--vary", "NAME=LOW:HIGH[:log] or NAME=a,b,c")
+    _refuse_flags_of_tune([name for name, _ in pairs])
+    _refuse_flags_of_tune([text.partition("=")[0].strip() for text in fix])
+    types = setting_types(base.model, _NOT_VARIED)
+    asked = {name: _read_varied(name, text, types) for name, text in pairs}
+    fixed = read_settings(base.model, fix, "--fix", _NOT_FIXED)
+    both = sorted(set(asked) & set(fixed))
     if both:
         raise TuneError(f"{', '.join(both)} is both varied and fixed; give one of --vary and --fix")
-    fixed = {
-        name: _read_value(name, text, _type_of(name, types, _NOT_FIXED))
-        for name, text in given.items()
-    }
     common = settled(base, fixed)
     varied = {**default_space(base.model).varied, **asked}
     space = Space({name: found for name, found in varied.items() if name not in fixed})
@@ -138,89 +143,25 @@ def chosen_space(
     return space, common
 
 
-def settled(base: TrainConfig, values: dict[str, Value]) -> TrainConfig:
-    """The configuration with these settings and options of the network.
-
-    Raises:
-        EarshotError: a value that cannot be trained with.
-    """
-    fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    own = {name: value for name, value in values.items() if name in fields}
-    options = {name: value for name, value in values.items() if name not in fields}
-    config = dataclasses.replace(base, **own, options={**base.options, **options})  # type: ignore[arg-type]
-    entry(base.model).config(**config.options)  # refuses what the network does
-    return config
-
-
-def _option_types(model: str) -> dict[str, Any]:
-    options = entry(model).config
-    hints = get_type_hints(options)
-    return {field.name: hints[field.name] for field in dataclasses.fields(options)}
-
-
-def _types(model: str) -> dict[str, Any]:
-    hints = get_type_hints(TrainConfig)
-    own = {field.name: hints[field.name] for field in dataclasses.fields(TrainConfig)}
-    return {**_option_types(model), **own}
-
-
-def _pairs(texts: Sequence[str], flag: str) -> list[tuple[str, str]]:
-    pairs = []
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not value.strip():
-            form = "NAME=LOW:HIGH[:log] or NAME=a,b,c" if flag == "--vary" else "NAME=VALUE"
-            raise TuneError(f"{flag} is {form}, found {text!r}")
-        pairs.append((name.strip().replace("-", "_"), value.strip()))
-    names = [name for name, _ in pairs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise TuneError(f"{flag} names {', '.join(twice)} twice")
-    return pairs
-
-
-def _type_of(name: str, types: dict[str, Any], refused: Sequence[str]) -> Any:
-    known = [other for other in types if other not in refused and _readable(types[other])]
-    if name not in known:
+def _refuse_flags_of_tune(names: Sequence[str]) -> None:
+    for name in names:
         if name in ("model", "epochs", "seed"):
             raise TuneError(f"{name} is one for all trials; give it with --{name}")
-        raise TuneError(f"no setting is called {name!r}; there are {', '.join(sorted(known))}")
-    return types[name]
-
-
-def _readable(hint: Any) -> bool:
-    return hint in (int, float, bool, str) or get_origin(hint) is Literal
 
 
 def _read_varied(name: str, text: str, types: dict[str, Any]) -> Range | Choices:
-    hint = _type_of(name, types, _NOT_VARIED)
+    hint = type_of(name, types)
     if ":" not in text:
-        values = tuple(_read_value(name, part.strip(), hint) for part in text.split(","))
+        values = tuple(read_value(name, part.strip(), hint) for part in text.split(","))
         return Choices(tuple(dict.fromkeys(values)))
     parts = text.split(":")
     if hint not in (int, float) or len(parts) not in (2, 3) or parts[2:] not in ([], ["log"]):
         accepted = "LOW:HIGH, LOW:HIGH:log or a,b,c" if hint in (int, float) else "a,b,c"
         raise TuneError(f"{name} is varied as {name}={accepted}, found {text!r}")
-    low, high = (float(_read_value(name, part, hint)) for part in parts[:2])
+    low, high = (float(read_value(name, part, hint)) for part in parts[:2])
     found = Range(low, high, log=len(parts) == 3, whole=hint is int)
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise TuneError(f"{name} needs a low end and a high end above it, found {text!r}")
     if found.log and low <= 0:
         raise TuneError(f"{name} has no logarithm at {low:g}; begin above 0, found {text!r}")
     return found
-
-
-def _read_value(name: str, text: str, hint: Any) -> Value:
-    try:
-        if get_origin(hint) is Literal:
-            if text not in get_args(hint):
-                raise ValueError
-            return text
-        if hint is bool:
-            return _TRUTH[text.lower()]
-        return str(text) if hint is str else int(text) if hint is int else float(text)
-    except (ValueError, KeyError):
-        accepted = get_args(hint) or {bool: ("true", "false"), int: ("a whole number",)}.get(
-            hint, ("a number",)
-        )
-        raise TuneError(f"{name} is {' or '.join(accepted)}, found {text!r}") from None

@@ -21,7 +21,7 @@ AWKWARD = [
     ("one.two.wav", "50%"),
     ("three.wav", ".."),
     ("four.ogg", "2"),
-    ("five.wav", "~x|y:z*?"),
+    ("five.wav", "~x<y:z*?"),
 ]
 
 

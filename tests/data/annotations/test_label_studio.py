@@ -223,10 +223,16 @@ def test_a_label_that_is_none_is_a_problem(folder: Path, label: object, code: st
     assert [p.code for p in read(folder, [task("a.wav", by(1, label))]).problems] == [code]
 
 
-def test_two_choices_at_once_are_refused(folder: Path) -> None:
-    both = by(1, "x")
-    both["result"][0]["value"]["choices"] = ["x", "y"]
-    assert [p.code for p in read(folder, [task("a.wav", both)]).problems] == ["several_labels"]
+def test_several_choices_are_the_labels_of_one_clip(folder: Path) -> None:
+    both, again = by(1, "x"), by(2, "x")
+    both["result"][0]["value"]["choices"] = ["x10", "x9"]
+    again["result"][0]["value"]["choices"] = ["x9", "x10"]
+    found = read(folder, [task("a.wav", both, again)])
+    assert (labels(found), found.lost) == (["x9|x10"], [])
+
+
+def test_a_choice_that_holds_the_separator_is_a_problem(folder: Path) -> None:
+    assert [p.code for p in read(folder, [task("a.wav", by(1, "x|y"))]).problems] == ["bad_label"]
 
 
 def test_of_several_controls_one_has_to_be_named(folder: Path) -> None:

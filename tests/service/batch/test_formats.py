@@ -109,7 +109,7 @@ def test_three_recordings_that_would_have_one_name_have_three(tmp_path: Path) ->
     names = ["x/day.wav", "x/day.flac", "x/day.wav", "x/day.wav"]
     with open_writer(place, Layout("audacity", base=Path())) as writer:
         for number, name in enumerate(names):
-            writer.write(Row(name, 0.0, 1.0, f"l{number}", (("l", 1.0),)))
+            writer.write(Row(name, 0.0, 1.0, f"l{number}", 1.0, (("l", 1.0),)))
     tracks = {path.name: path.read_text("utf-8") for path in (place / "x").iterdir()}
     labels = {name: text.split()[2::3] for name, text in tracks.items()}
     assert labels == {"day.txt": ["l0"], "day.flac.txt": ["l1"], "day.wav.txt": ["l2", "l3"]}
@@ -132,7 +132,7 @@ def test_a_recording_without_a_hit_has_an_empty_track(
 def test_a_recording_above_the_base_stays_inside_the_folder(tmp_path: Path) -> None:
     place = tmp_path / "tracks"
     with open_writer(place, Layout("raven", base=tmp_path / "deep" / "down")) as writer:
-        writer.write(Row("/../../etc/passwd.wav", 0.0, 1.0, "l", (("l", 1.0),)))
+        writer.write(Row("/../../etc/passwd.wav", 0.0, 1.0, "l", 1.0, (("l", 1.0),)))
     [table] = place.rglob("*.selections.txt")
     assert place in table.parents
 
@@ -141,7 +141,7 @@ def test_names_that_are_too_long_with_a_suffix_are_shortened(tmp_path: Path) -> 
     names = [f"{'x' * 240}{n}.wav" for n in range(2)] + ["\\xff" * 63 + ".wav"]
     with open_writer(tmp_path / "tables", Layout("raven", base=Path())) as writer:
         for name in names:
-            writer.write(Row(name, 0.0, 1.0, "l", (("l", 1.0),)))
+            writer.write(Row(name, 0.0, 1.0, "l", 1.0, (("l", 1.0),)))
     assert len(list((tmp_path / "tables").glob("*.selections.txt"))) == 3
 
 

@@ -105,7 +105,7 @@ def test_what_are_no_results_is_told(
 
 
 def test_many_rows_keep_only_what_is_shown() -> None:
-    rows = (Row(f"{n}.wav", 0, 1, "a", (("a", (n % 1000) / 1000),), truth="b") for n in range(5000))
+    rows = (Row(f"{n}.wav", 0, 1, "a", (n % 1000) / 1000, truth="b") for n in range(5000))
     found = gather(rows, clips=3)
     assert [row.filename for row in found.least_certain] == ["0.wav", "1000.wav", "2000.wav"]
-    assert [row.scores[0][1] for row in found.surest_mistakes] == [0.999] * 3
+    assert [row.score for row in found.surest_mistakes] == [0.999] * 3

@@ -18,7 +18,7 @@ Earshot = Callable[..., Result]
 
 
 def row(start: float, label: str, score: float, name: str = "a.wav") -> Row:
-    return Row(name, start, start + 1.0, label, ((label, score),))
+    return Row(name, start, start + 1.0, label, score, ((label, score),))
 
 
 def test_neighbours_of_one_label_are_one_hit_with_the_better_score() -> None:
@@ -43,7 +43,7 @@ def test_merged_hits_cover_what_single_windows_do(classifier: Classifier, tmp_pa
 
     single, merged = rows(min_score=0.6), rows(min_score=0.6, merge=True)
     assert 1 < len(merged) < len(single)
-    assert max(r.scores[0][1] for r in single) == max(r.scores[0][1] for r in merged)
+    assert max(r.score or 0 for r in single) == max(r.score or 0 for r in merged)
     for hit in single:
         assert any(
             m.label == hit.label and m.start <= hit.start and hit.end <= m.end  # type: ignore[operator]
@@ -98,7 +98,7 @@ def test_an_error_in_the_middle_takes_back_the_rows_before_it(n_rows: int) -> No
 
 def test_rows_are_the_same_after_a_line_of_json() -> None:
     rows = [
-        Row("é\n.wav", 0.0, 1.5, "a", (("a", 0.123456), ("b", 0.1)), truth="b"),
+        Row("é\n.wav", 0.0, 1.5, "a", 0.123456, (("a", 0.123456), ("b", 0.1)), truth="b"),
         Row("x", error="empty_audio: 0 bytes"),
     ]
     assert [Row.of_line(each.to_line()) for each in rows] == rows

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from data.clips import ClipAudio, read_clips
-from data.labels import Clip, label_order, read_labels
+from data.label_sets import label_order
+from data.labels import Clip, read_labels
 from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, tone
 from training.doctor import wrong
 from training.doctor.examine import find_wrong_labels

@@ -1,0 +1,90 @@
+"""A support vector machine on pooled features: one for each pair of labels, with an RBF kernel.
+
+"Support-Vector Networks" (Cortes and Vapnik, Machine Learning 20, 1995), one against one as in
+libsvm. A decision tells on which side of the border a clip is, and is 1 at the margin, beyond
+which a pair is sure. The score of a label is the sum of its pairs' decisions, each held between -1
+and 1: votes that count as much as they are sure. Votes of whole numbers, by which libsvm chooses,
+jump where a decision changes its sign, and say nothing of how near it was. The two choose the same
+label but where votes are tied or nearly so (on FSDD for all but 1 of 300 clips). Scores become
+probabilities by the temperature that is fitted to validation clips, like those of any network.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from data.errors import EarshotError
+from models.fitted import Fitted, PooledBaseline
+from models.pooling import pooled_size
+
+
+@dataclass(frozen=True)
+class SvmConfig:
+    """Options of ``Svm``: ``c`` is the price of a clip within the margin.
+
+    ``gamma`` is the inverse squared width of the kernel; None: one over the number of pooled
+    features, which is the inverse of the mean squared distance of a clip from the middle.
+
+    Raises:
+        EarshotError: a number that is not above 0.
+    """
+
+    c: float = 10.0
+    gamma: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("c", self.c), ("gamma", self.gamma)):
+            if value is not None and not value > 0:
+                raise EarshotError(f"{name} must be above 0, found {value}")
+
+
+class Svm(PooledBaseline):
+    """Features (batch, bins, frames) to logits (batch, labels)."""
+
+    head: "Kernels"
+
+    def __init__(self, bins: int, frames: int, n_labels: int, config: SvmConfig) -> None:
+        del frames
+        size = pooled_size(bins)
+        super().__init__(bins, Kernels(size, n_labels, config.gamma or 1 / size))
+
+
+class Kernels(Fitted):
+    """The machines of all pairs (0, 1), (0, 2), ... of labels, over all support vectors.
+
+    support        (vectors, size)
+    coefficient    (vectors, pairs) zero where a vector is of no label of the pair
+    intercept      (pairs,)
+    """
+
+    support: Tensor
+    coefficient: Tensor
+    intercept: Tensor
+    votes: Tensor
+
+    def __init__(self, size: int, n_labels: int, gamma: float) -> None:
+        super().__init__()
+        self.gamma = gamma
+        first, second = torch.triu_indices(n_labels, n_labels, 1)  # (pairs,) each
+        labels = torch.eye(n_labels)
+        self.register_buffer("support", torch.zeros(1, size))
+        self.register_buffer("coefficient", torch.zeros(1, len(first)))
+        self.register_buffer("intercept", torch.zeros(len(first)))
+        self.register_buffer("votes", labels[first] - labels[second], persistent=False)
+
+    def multiply_adds(self) -> int:
+        """Of the distances from all support vectors, and the decisions; exponentials are not."""
+        return self.support.numel() + self.coefficient.numel()
+
+    def decisions(self, embedding: Tensor) -> Tensor:
+        """(batch, pairs), above 0 where the first label of a pair is likelier."""
+        squared = (
+            embedding.square().sum(1, keepdim=True)
+            + self.support.square().sum(1)
+            - 2 * embedding @ self.support.T
+        )  # (batch, vectors)
+        return torch.exp(-self.gamma * squared) @ self.coefficient + self.intercept
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return self.decisions(embedding).clamp(-1, 1) @ self.votes

@@ -1,0 +1,79 @@
+"""What a fit found, as tensors of a network: saved, exported and served like any other."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.network import Network
+from models.pipeline import MIN_STANDARD_DEVIATION
+from models.pooling import pooled, pooled_size
+
+
+class Fitted(nn.Module):
+    """A module whose numbers are buffers that a fit sets, and whose sizes the fit decides.
+
+    A new one has the smallest sizes and answers all labels alike; loading a state gives it the
+    sizes of that state.
+    """
+
+    def set_fitted(self, **buffers: Tensor) -> None:
+        """Replace buffers by what a fit found."""
+        for name, value in buffers.items():
+            self._buffers[name] = value.to(self.get_buffer(name).dtype).contiguous()
+
+    def n_fitted(self) -> int:
+        """How many numbers the fit found."""
+        return sum(buffer.numel() for buffer in self.state_dict().values())
+
+    def multiply_adds(self) -> int:
+        """Of one clip; each module tells what it counts."""
+        return 0
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        for name, buffer in self._buffers.items():
+            found = state_dict.get(prefix + name)
+            if buffer is not None and found is not None:
+                self._buffers[name] = torch.empty_like(found, device=buffer.device)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class Standardise(Fitted):
+    """Values (..., size) less their mean, over their deviation, both of training clips, (size,)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("deviation", torch.ones(size))
+
+    def fit(self, values: Tensor) -> None:
+        """Take mean and deviation of values (n, size)."""
+        deviation = values.double().std(dim=0, correction=0)
+        self.set_fitted(
+            mean=values.double().mean(dim=0),
+            # What never varies would otherwise be divided by nothing.
+            deviation=deviation.clamp_min(MIN_STANDARD_DEVIATION),
+        )
+
+    def forward(self, values: Tensor) -> Tensor:
+        return (values - self.mean) / self.deviation
+
+
+class PooledBaseline(Network):
+    """Features (batch, bins, frames) to logits (batch, labels); the embedding is what is pooled.
+
+    A baseline is its head: (batch, 5 * bins) standardised functionals to logits.
+    """
+
+    def __init__(self, bins: int, head: Fitted) -> None:
+        super().__init__()
+        self.standardise = Standardise(pooled_size(bins))
+        self.head = head
+
+    def embed(self, features: Tensor) -> Tensor:
+        found: Tensor = self.standardise(pooled(features))
+        return found

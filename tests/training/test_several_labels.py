@@ -1,0 +1,213 @@
+"""Clips with several labels, measured: figures, reports, and what refuses them."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from sklearn.metrics import confusion_matrix
+
+from data.dataset import DatasetError, open_dataset
+from data.errors import EarshotError
+from data.features import FeatureConfig
+from data.labels import LabelledClips, read_labels
+from data.prepare import prepare
+from models.registry.registry import Registry
+from models.released import SHIPPED_MODEL
+from tests.fixtures.chords import Chords, learnt
+from tests.fixtures.sounds import noise, one_torch_thread, wav
+from training.checkpoint import BEST, load_checkpoint, rebuild_network, save_checkpoint
+from training.clip_map import draw_map
+from training.doctor.examine import diagnose, hear
+from training.embeddings import of_model, of_run
+from training.evaluate import evaluate_model, write_evaluation
+from training.export import export
+from training.fit import FitResult
+from training.map_sources import Sources
+from training.release import register
+from training.report import measure_split
+from training.results_report import gather, write_results_report
+from training.retrain.plan import Options
+from training.retrain.plan import hear as hear_new
+from training.retrain.run import Request, plan_retraining
+from training.set_metrics import compute_set_metrics, set_confusion
+
+TRUTH = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 1]], bool)
+SAID = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 0], [1, 0, 1]], bool)
+SCORES = np.array([[0.9, 0.8, 0.1], [0.4, 0.6, 0.1], [0.2, 0.7, 0.4], [0.6, 0.1, 0.9]])
+
+
+def test_figures_of_sets_by_hand() -> None:
+    found = compute_set_metrics(TRUTH, SAID, SCORES, ["x", "x", "y", ""], "abc")
+    assert found.accuracy == 0.25  # the first alone is right as a whole
+    assert found.per_speaker == {
+        "x": {"clips": 2, "accuracy": 0.5}, "y": {"clips": 1, "accuracy": 0.0}
+    }  # fmt: skip
+    assert found.per_label["a"] == {"clips": 2, "precision": 0.5, "recall": 0.5, "f1": 0.5}
+    assert found.per_label["c"]["recall"] == 0.5
+    assert found.of_sets is not None
+    assert found.of_sets.hamming_loss == pytest.approx(4 / 12)
+    # a: 0.9 1, 0.6 0, 0.4 1; b: 0.8 1, 0.7 1; c: 0.9 1, 0.4 1
+    assert found.of_sets.mean_average_precision == pytest.approx(((1 + 2 / 3) / 2 + 1 + 1) / 3)
+    # a was missed and b wrongly said in the second; c missed in the third, with nothing for it
+    assert found.confusion == [[1, 1, 0], [0, 2, 0], [0, 0, 1]]
+    assert set(found.to_dict()) == {
+        "clips", "accuracy", "accuracy_ci95", "macro_f1", "per_label", "per_speaker", "confusion",
+        "labels", "hamming_loss", "mean_average_precision",
+    }  # fmt: skip
+
+
+def test_with_one_label_a_clip_the_confusion_is_the_usual_one() -> None:
+    rng = np.random.default_rng(0)
+    truth, said = rng.integers(0, 5, 200), rng.integers(0, 5, 200)
+    eye = np.eye(5, dtype=bool)
+    np.testing.assert_array_equal(
+        set_confusion(eye[truth], eye[said]), confusion_matrix(truth, said)
+    )
+
+
+def test_evaluation_counts_whole_sets_and_single_labels(chords: Chords, tmp_path: Path) -> None:
+    found = evaluate_model(chords.model, chords.dataset / "test.csv", noise=True)
+    metrics = found.metrics
+    assert metrics.accuracy >= 0.8
+    assert metrics.labels == ("high", "low", "mid")
+    with (chords.dataset / "test.csv").open() as file:
+        listed = [row["label"].split("|") for row in csv.DictReader(file)]
+    for label, figures in metrics.per_label.items():
+        assert figures["clips"] == sum(label in labels for labels in listed)
+    assert "right are clips whose labels were all said" in found.text()
+    assert found.sureness.answered.coverage > 0.5
+    assert found.sureness.calibration_error < 0.1
+    assert max(point.accuracy for point in found.noise) >= 0.5
+    write_evaluation(found, tmp_path / "report")
+    told = json.loads((tmp_path / "report" / "evaluation.json").read_text())
+    assert told["hamming_loss"] <= 0.1
+    assert (tmp_path / "report" / "confusion.png").is_file()
+
+
+def test_labels_the_model_lacks_are_named_and_a_model_of_one_label_is_never_wholly_right(
+    chords: Chords, tmp_path: Path
+) -> None:
+    with pytest.raises(EarshotError, match="no row has a label that the model knows"):
+        evaluate_model(SHIPPED_MODEL, chords.labels_csv)
+    (tmp_path / "a.wav").write_bytes(wav(noise(0.5, 0.1)))
+    (tmp_path / "b.wav").write_bytes(wav(noise(0.5, 0.1, 1)))
+    (tmp_path / "l.csv").write_text("file,label\na.wav,1|2\nb.wav,2|low\n")
+    found = evaluate_model(SHIPPED_MODEL, tmp_path / "l.csv")
+    assert found.metrics.accuracy == 0
+    assert [problem.code for problem in found.failed] == ["unknown_label"]
+    assert any("the model says one label a clip" in note for note in found.notes)
+
+
+def test_a_run_and_its_released_model_decide_alike(chords: Chords) -> None:
+    checkpoint = load_checkpoint(chords.run / BEST)
+    assert checkpoint.scores == "sigmoid"
+    result = FitResult(rebuild_network(checkpoint), checkpoint, "cpu", 0)
+    of_run_ = measure_split(open_dataset(chords.dataset), result, "test")
+    of_model_ = evaluate_model(chords.model, chords.dataset / "test.csv").metrics
+    assert of_run_.confusion == of_model_.confusion
+    assert of_run_.accuracy == of_model_.accuracy
+    assert of_run_.of_sets is not None
+    assert of_model_.of_sets is not None
+    assert of_run_.of_sets.hamming_loss == of_model_.of_sets.hamming_loss
+
+
+def test_a_report_of_results_tells_each_label(chords: Chords, tmp_path: Path) -> None:
+    rows = [
+        ("a.wav", "low|mid", "0.9", "mid|low"),
+        ("b.wav", "low", "0.8", "low|mid"),
+        ("c.wav", "high|low", "0.7", "low|mid"),
+    ]
+    lines = [f"{n},0,1,{label},{score},ok,,{truth}" for n, label, score, truth in rows]
+    header = "filename,start,end,label,score,status,error,expected"
+    (tmp_path / "r.csv").write_text("\n".join([header, *lines]) + "\n")
+    found = write_results_report(tmp_path / "r.csv", tmp_path / "r.html")
+    assert (found.labelled, found.right) == (3, 1)
+    assert found.labels == {"low": 3, "mid": 1, "high": 1}
+    assert found.confusion == {("low", "low"): 3, ("mid", "mid"): 1, ("mid", "high"): 1}
+    assert [row.filename for row in found.surest_mistakes] == ["b.wav", "c.wav"]
+    page = (tmp_path / "r.html").read_text()
+    assert page.count("the list says") >= 2
+    assert gather(iter(()), 3).labelled == 0
+
+
+def test_what_compares_single_labels_refuses_sets(chords: Chords, tmp_path: Path) -> None:
+    dataset = open_dataset(chords.dataset)
+    with pytest.raises(DatasetError, match=r"48 clips of .* have several labels.*a map"):
+        draw_map(dataset, Sources(tmp_path / "kept"))
+    for asked in (lambda: of_model(dataset, chords.model), lambda: of_run(dataset, chords.run)):
+        with pytest.raises(EarshotError, match="several labels at once"):
+            asked()
+
+
+def test_the_doctor_judges_no_sets_and_says_so(chords: Chords, tmp_path: Path) -> None:
+    rows = chords.labels_csv.read_text().splitlines()
+    rows[1:3] = [row.replace(",high,", ",high|midd,") for row in rows[1:3]]
+    (tmp_path / "l.csv").write_text("\n".join(rows) + "\n")
+    heard = hear(tmp_path / "l.csv", chords.labels_csv.parent, lambda done, total: None)
+    found = diagnose(heard, wrong_labels=True, progress=lambda done, total: None)
+    assert found.judged.share is None
+    assert "clips have several labels" in found.judged.reason
+    codes = {finding.code for finding in found.findings}
+    assert "wrong_label" not in codes
+    assert found.report.by_label["low"] == 48
+    typos = [f for f in found.findings if f.code in ("label_form", "label_typo")]
+    assert {(f.label, f.suggested) for f in typos} <= {("high|midd", "high|mid")}
+
+
+def test_retraining_refuses_sets(chords: Chords, tmp_path: Path) -> None:
+    registry = Registry(str(tmp_path / "registry"))
+    register(registry, "chords", chords.model, data=chords.dataset)
+    labelled = read_labels(chords.labels_csv)
+    request = Request(registry, "chords", labelled, "test", Options(), tmp_path / "work")
+    with pytest.raises(EarshotError, match="says several labels at once, and retraining"):
+        plan_retraining(request)
+    card = registry.read("chords", registry.version("chords", "champion"), "card.md").decode()
+    assert "scores: several labels at once" in card
+
+
+def test_new_clips_with_sets_are_left_out_of_a_retraining_by_name(chords: Chords) -> None:
+    labelled = read_labels(chords.labels_csv)
+    few = LabelledClips(labelled.clips[40:56], (), labelled.columns)
+    heard, problems = hear_new(few, FeatureConfig.for_rate(8_000))
+    assert {found.clip.label for found in heard} == {"high"}
+    assert {problem.code for problem in problems} == {"several_labels"}
+    assert len(heard) + len(problems) == 16
+
+
+def mixed(fsdd: Path, out: Path) -> Path:
+    """Real recordings of a second: one digit, or two that overlap; labels ``0`` to ``2``."""
+    generator = np.random.default_rng(3)
+    rows = ["filename,label,speaker"]
+    for number in range(240):
+        digits = sorted(generator.choice(list("012"), 1 + number % 2, replace=False).tolist())
+        whole = np.zeros(8_000, np.float32)
+        for start, digit in zip(generator.permutation([0, 3_000]), digits, strict=False):
+            take = int(generator.integers(50))
+            name = f"{digit}_{('jackson', 'theo')[take % 2]}_{take}.wav"
+            clip, _ = soundfile.read(fsdd / "recordings" / name, dtype="float32")
+            part = clip[: 8_000 - start]
+            whole[start : start + len(part)] += 0.4 * part / max(1e-3, np.abs(part).max())
+        soundfile.write(out / f"{number}.wav", whole, 8_000)
+        rows.append(f"{number}.wav,{'|'.join(digits)},")
+    (out / "labels.csv").write_text("\n".join(rows) + "\n")
+    return out / "labels.csv"
+
+
+def test_real_digits_at_once(fsdd: Path, tmp_path: Path) -> None:
+    """From recordings to figures: label by label better than the same answer to every clip."""
+    prepare(read_labels(mixed(fsdd, tmp_path)), tmp_path / "dataset", split="random")
+    dataset = open_dataset(tmp_path / "dataset")
+    assert (dataset.labels, dataset.multi_label) == (("0", "1", "2"), True)
+    (tmp_path / "run").mkdir()
+    with one_torch_thread():
+        save_checkpoint(tmp_path / "run" / BEST, learnt(dataset, epochs=15))
+        export(tmp_path / "run", tmp_path / "m.onnx")
+    found = evaluate_model(tmp_path / "m.onnx", tmp_path / "dataset" / "test.csv").metrics
+    assert found.of_sets is not None
+    share = dataset.memberships.mean()
+    assert found.of_sets.hamming_loss < 0.7 * min(share, 1 - share)
+    assert found.of_sets.mean_average_precision > 0.75
+    assert found.text().startswith(f"{found.clips} clips: accuracy ")

@@ -1,0 +1,88 @@
+"""``gmm-hmm``: hmmlearn's ``GMMHMM``, one for each label, its states in a row."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from hmmlearn.hmm import GMMHMM
+from joblib import Parallel, delayed
+from torch import Tensor
+
+from models.baselines.gmm_hmm import IMPOSSIBLE, GmmHmm, GmmHmmConfig
+from models.pipeline import NormalisedNetwork
+from training.baselines.clips import Clips
+from training.baselines.left_right import Floats, fit_word
+from training.baselines.majority import log_shares
+from training.config import TrainConfig, TrainingError
+
+# hmmlearn takes about 5 ms a clip and round; so few numbers hardly need more clips than these.
+MOST_CLIPS_OF_A_LABEL = 400
+# Processes take two seconds to start.
+_PROCESSES_FROM_CLIPS = 500
+
+
+def fit_gmm_hmm(
+    network: GmmHmm, model: NormalisedNetwork, clips: Clips, config: TrainConfig
+) -> None:
+    """Fit the models, as many at a time as there are processors.
+
+    Raises:
+        TrainingError: features that are not MFCC, or a label with too few frames for its states.
+    """
+    options = GmmHmmConfig(**config.options)
+    if config.features != "mfcc":
+        raise TrainingError(
+            "gmm-hmm reads mfcc: neighbouring bands of log_mel go together, and its Gaussians know "
+            "of no correlation; leave --features away"
+        )
+    generator = np.random.default_rng(config.seed)
+    of_label = [
+        clips.only(label, MOST_CLIPS_OF_A_LABEL, generator) for label in range(clips.n_labels)
+    ]
+    _check(of_label, network.words.n_frames, options)
+    frames = [_frames(network, model, word) for word in of_label]
+    network.standardise.fit(torch.cat([word.flatten(0, 1) for word in frames]))
+    n_jobs = -1 if len(clips.targets) >= _PROCESSES_FROM_CLIPS else 1
+    words = Parallel(n_jobs=n_jobs)(
+        delayed(fit_word)(_standardised(network, x), options.states, options.mixtures, config.seed)
+        for x in frames
+    )
+    network.head.set_fitted(log_shares=log_shares(clips))
+    take(network, words)
+
+
+def take(network: GmmHmm, words: Sequence[GMMHMM]) -> None:
+    """The numbers of fitted models, one for each label."""
+    network.words.set_fitted(
+        log_start=_log([word.startprob_ for word in words]),
+        log_transition=_log([word.transmat_ for word in words]),
+        log_weight=_log([word.weights_ for word in words]),
+        mean=torch.from_numpy(np.stack([word.means_ for word in words])),
+        variance=torch.from_numpy(np.stack([word.covars_ for word in words])),
+    )
+
+
+def _check(of_label: Sequence[Clips], n_frames: int, options: GmmHmmConfig) -> None:
+    """Each Gaussian begins with a frame at least."""
+    fewest = min(len(word.targets) for word in of_label)
+    if fewest * (n_frames // options.states) < options.mixtures:
+        raise TrainingError(
+            f"{options.states} states of {options.mixtures} Gaussians are too many for a label "
+            f"with {fewest} clips of {n_frames} frames; lower states or mixtures"
+        )
+
+
+def _log(probabilities: Sequence[Floats]) -> Tensor:
+    return torch.from_numpy(np.stack(probabilities)).log().clamp_min(IMPOSSIBLE)
+
+
+def _frames(network: GmmHmm, model: NormalisedNetwork, clips: Clips) -> Tensor:
+    """Frames (clips, frames, size) of all clips, before they are standardised."""
+    return torch.cat(
+        [network.with_deltas(model.normalise(features)) for features, _ in clips.parts()]
+    )
+
+
+def _standardised(network: GmmHmm, frames: Tensor) -> Floats:
+    found: Floats = network.standardise(frames).double().numpy()
+    return found

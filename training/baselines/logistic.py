@@ -1,0 +1,31 @@
+"""``logistic``: scikit-learn's ``LogisticRegression``."""
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from models.baselines.logistic import Logistic, LogisticConfig
+from models.pipeline import NormalisedNetwork
+from training.baselines.clips import Clips, embeddings
+from training.config import TrainConfig
+
+# L-BFGS takes some two hundred on standardised features.
+_MOST_STEPS = 2000
+
+
+def fit_logistic(
+    network: Logistic, model: NormalisedNetwork, clips: Clips, config: TrainConfig
+) -> None:
+    """Fit multinomial logistic regression with an L2 penalty."""
+    options = LogisticConfig(**config.options)
+    x = embeddings(model, network, clips).numpy()
+    take(network, LogisticRegression(C=options.c, max_iter=_MOST_STEPS).fit(x, clips.targets))
+
+
+def take(network: Logistic, fitted: LogisticRegression) -> None:
+    """The weights of a fitted estimator."""
+    weight, bias = fitted.coef_, fitted.intercept_
+    if len(weight) == 1:  # of two labels it has the logit of the second against the first
+        weight = np.concatenate([np.zeros_like(weight), weight])
+        bias = np.concatenate([np.zeros_like(bias), bias])
+    network.head.set_fitted(weight=torch.from_numpy(weight), bias=torch.from_numpy(bias))

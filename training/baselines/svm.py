@@ -1,0 +1,67 @@
+"""``svm``: scikit-learn's ``SVC``, which is libsvm."""
+
+from itertools import combinations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.svm import SVC
+
+from models.baselines.svm import Svm, SvmConfig
+from models.pipeline import NormalisedNetwork
+from training.baselines.clips import Clips, embeddings
+from training.config import TrainConfig, TrainingError
+
+# Time and size grow with the square of their number: this many take minutes, and a model of 20 MB.
+MOST_CLIPS = 20_000
+_CACHE_MB = 500
+
+
+def fit_svm(network: Svm, model: NormalisedNetwork, clips: Clips, config: TrainConfig) -> None:
+    """Fit a machine for each pair of labels.
+
+    Raises:
+        TrainingError: more clips than it is sensible for.
+    """
+    targets = clips.targets
+    if len(targets) > MOST_CLIPS:
+        raise TrainingError(
+            f"svm compares all clips with all others, and {len(targets):,} are too many (at most "
+            f"{MOST_CLIPS:,}); take logistic, random-forest or mlp, or prepare fewer clips"
+        )
+    options = SvmConfig(**config.options)
+    x = embeddings(model, network, clips).numpy()
+    fitted = SVC(C=options.c, gamma=network.head.gamma, cache_size=_CACHE_MB).fit(x, targets)
+    take(network, fitted)
+
+
+def take(network: Svm, fitted: SVC) -> None:
+    """The support vectors of a fitted estimator."""
+    network.head.set_fitted(
+        support=torch.from_numpy(np.asarray(fitted.support_vectors_)),
+        coefficient=torch.from_numpy(_pair_coefficients(fitted)),
+        # Of two labels scikit-learn turns the sign, so that the second is the positive one.
+        intercept=torch.from_numpy(_sign(fitted) * fitted.intercept_),
+    )
+
+
+def _pair_coefficients(fitted: SVC) -> NDArray[np.float64]:
+    """Coefficients (vectors, pairs) of the machines (0, 1), (0, 2), ..., (1, 2), ...
+
+    ``dual_coef_`` (labels - 1, vectors) has those of a vector of label ``a`` against label ``b`` in
+    row ``b``, less one where ``b`` comes after ``a``; vectors are sorted by label
+    (https://scikit-learn.org/stable/modules/svm.html, "Multi-class classification").
+    """
+    n_labels = len(fitted.n_support_)
+    ends = np.cumsum(fitted.n_support_)
+    of_label = [slice(end - n, end) for end, n in zip(ends, fitted.n_support_, strict=True)]
+    pairs = list(combinations(range(n_labels), 2))
+    found = np.zeros((ends[-1], len(pairs)))
+    for at, (first, second) in enumerate(pairs):
+        found[of_label[first], at] = fitted.dual_coef_[second - 1, of_label[first]]
+        found[of_label[second], at] = fitted.dual_coef_[first, of_label[second]]
+    return _sign(fitted) * found
+
+
+def _sign(fitted: SVC) -> int:
+    return -1 if len(fitted.n_support_) == 2 else 1

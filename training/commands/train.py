@@ -1,0 +1,292 @@
+"""``earshot train``: every choice of training is a flag, and its default is the network's own."""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from training.commands.options import DeviceOption, ExtraOption, OthersOption
+
+_STEPS, _LOSS, _CLIPS = "How it learns", "What it learns from", "Clips"
+_NETWORK, _MACHINE = "The network", "The machine"
+
+
+def train(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="A network, a baseline or autoencoder; a wrong name lists them. [cnn]"),
+    ] = None,
+    features: Annotated[
+        Literal["mfcc", "log_mel"] | None,
+        typer.Option(help="What the network sees. [what suits it best]"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs at most. [cnn 150, crnn 30, most others 40]")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Clips a step. [64; autoencoder 32]")
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Early stopping: epochs without a lower validation loss. [cnn 20]"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and dropout. [42]")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped, if it has begun.")
+    ] = False,
+    optimizer: Annotated[
+        Literal[
+            "sgd",
+            "momentum",
+            "nesterov",
+            "adagrad",
+            "adadelta",
+            "rmsprop",
+            "adam",
+            "adamw",
+            "lbfgs",
+        ]
+        | None,
+        typer.Option(help="[adam; bcresnet and tcresnet adamw]", rich_help_panel=_STEPS),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="At its peak; see find-rate. [cnn 0.001]", rich_help_panel=_STEPS),
+    ] = None,
+    momentum: Annotated[
+        float | None, typer.Option(help="Of momentum and nesterov. [0.9]", rich_help_panel=_STEPS)
+    ] = None,
+    schedule: Annotated[
+        Literal["constant", "step", "cosine", "one-cycle", "plateau"] | None,
+        typer.Option(
+            help="Of the learning rate. [constant; bcresnet, tcresnet one-cycle]",
+            rich_help_panel=_STEPS,
+        ),
+    ] = None,
+    schedule_epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="step: between falls; plateau: without a lower validation loss. [10]",
+            rich_help_panel=_STEPS,
+        ),
+    ] = None,
+    schedule_factor: Annotated[
+        float | None,
+        typer.Option(help="What the rate is multiplied by then. [0.5]", rich_help_panel=_STEPS),
+    ] = None,
+    l1: Annotated[
+        float | None,
+        typer.Option(
+            "--l1", help="Times the sum of the weights' sizes. [0]", rich_help_panel=_STEPS
+        ),
+    ] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(
+            "--l2",
+            "--weight-decay",
+            help="Times half the sum of their squares; with adamw decoupled. [0]",
+            rich_help_panel=_STEPS,
+        ),
+    ] = None,
+    max_gradient_norm: Annotated[
+        float | None,
+        typer.Option(help="Longer gradients are cut to it. [never]", rich_help_panel=_STEPS),
+    ] = None,
+    averaging: Annotated[
+        float | None,
+        typer.Option(
+            help="Decay a step of the average of weights that is released. [0]",
+            rich_help_panel=_STEPS,
+        ),
+    ] = None,
+    loss: Annotated[
+        Literal["cross-entropy", "focal", "bce"] | None,
+        typer.Option(
+            help="bce: each label by itself. [cross-entropy; bce for clips with several labels]",
+            rich_help_panel=_LOSS,
+        ),
+    ] = None,
+    focal_gamma: Annotated[
+        float | None,
+        typer.Option(help="How little sure clips count with focal. [2]", rich_help_panel=_LOSS),
+    ] = None,
+    label_smoothing: Annotated[
+        float | None,
+        typer.Option(help="Share of the target spread over all. [0]", rich_help_panel=_LOSS),
+    ] = None,
+    balance: Annotated[
+        Literal["none", "weights", "sampling"] | None,
+        typer.Option(
+            help="Rare labels count more in the loss, or are read more often. [none]",
+            rich_help_panel=_LOSS,
+        ),
+    ] = None,
+    augment: Annotated[
+        bool | None,
+        typer.Option(
+            "--augment/--no-augment",
+            help="New versions of the clips each epoch. [bcresnet, tcresnet do]",
+            rich_help_panel=_CLIPS,
+        ),
+    ] = None,
+    mixup: Annotated[
+        float | None,
+        typer.Option(help="Chance that a clip is mixed with another. [0]", rich_help_panel=_CLIPS),
+    ] = None,
+    extra: ExtraOption = None,
+    others: OthersOption = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            help="Times that an epoch reads DATASET, beside extra once. [1]", rich_help_panel=_CLIPS
+        ),
+    ] = None,
+    dropout: Annotated[
+        float | None,
+        typer.Option(help="Chance of a unit to be left out.", rich_help_panel=_NETWORK),
+    ] = None,
+    norm: Annotated[
+        str | None,
+        typer.Option(
+            help="none, batch, layer, instance or group. [cnn none, crnn batch]",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = None,
+    activation: Annotated[
+        str | None,
+        typer.Option(
+            help="relu, leaky-relu, prelu, elu, sigmoid or tanh. [relu]", rich_help_panel=_NETWORK
+        ),
+    ] = None,
+    recurrent: Annotated[
+        str | None,
+        typer.Option(help="gru or lstm, of crnn and convrnn. [gru]", rich_help_panel=_NETWORK),
+    ] = None,
+    layers: Annotated[
+        int | None,
+        typer.Option(help="Recurrent ones; hidden ones of mlp. [1]", rich_help_panel=_NETWORK),
+    ] = None,
+    hidden: Annotated[
+        int | None,
+        typer.Option(help="Units of crnn, convrnn and mlp.", rich_help_panel=_NETWORK),
+    ] = None,
+    bidirectional: Annotated[
+        bool | None,
+        typer.Option(
+            "--bidirectional/--unidirectional",
+            help="Whether recurrent layers read both ways.",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option(help="Multiplier of bcresnet's channels. [1]", rich_help_panel=_NETWORK),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Any option of the network; a wrong name lists them. Repeatable.",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    precision: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        typer.Option(help="Of the network's products. [float32]", rich_help_panel=_MACHINE),
+    ] = None,
+    compile_network: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Fuse the network: a minute before the first step. [no]",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            help="Parts of a batch, one at a time or a process each. [as many as processes]",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A second place for checkpoints, to go on from on another machine.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = None,
+) -> None:
+    """Train a network on a dataset; leaves checkpoints, metrics, curves and a confusion matrix.
+
+    Defaults in brackets; a flag that is not given is the network's own. Several processes:
+    torchrun --nproc-per-node 2 --no-python earshot train ... `earshot report RUN` shows what came
+    of it.
+    """
+    from data.dataset import open_dataset
+    from training.company import open_company
+    from training.config import TrainConfig, default_config
+    from training.progress import TrainingProgress, training_progress
+    from training.run import begun_config, suited, train_run
+    from training.settings import read_options, settled
+    from training.team import started
+
+    flags = {
+        "model": model, "features": features, "epochs": epochs, "batch_size": batch_size,
+        "patience": patience, "seed": seed, "optimizer": optimizer,
+        "learning_rate": learning_rate, "momentum": momentum, "schedule": schedule,
+        "schedule_epochs": schedule_epochs, "schedule_factor": schedule_factor, "l1": l1,
+        "weight_decay": weight_decay, "max_gradient_norm": max_gradient_norm,
+        "averaging": averaging, "loss": loss, "focal_gamma": focal_gamma,
+        "label_smoothing": label_smoothing, "balance": balance, "augment": augment, "mixup": mixup,
+        "repeats": repeats, "precision": precision, "compile": compile_network, "shards": shards,
+        "dropout": dropout, "norm": norm, "activation": activation, "recurrent": recurrent,
+        "layers": layers, "hidden": hidden, "bidirectional": bidirectional, "width": width,
+    }  # fmt: skip
+    given = {name: value for name, value in flags.items() if value is not None}
+    team, opened, besides = started(), open_dataset(dataset), open_company(extra, others)
+    begun = begun_config(out, checkpoints) if resume else None
+    base = begun or default_config(model or TrainConfig.model)
+    given |= read_options(str(given.get("model", base.model)), option or [])
+    config = settled(base, given)
+    if begun is None:
+        config = suited(config, given, opened, team.size)
+    shown = training_progress(config.epochs) if team.is_first else nullcontext(TrainingProgress())
+    with shown as progress:
+        metrics = train_run(
+            opened, out, config, company=besides, device=device, resume=resume, progress=progress,
+            checkpoints=checkpoints, team=team,
+        )  # fmt: skip
+    if team.is_first:
+        tell_trained(metrics, out)
+
+
+def tell_trained(metrics: dict[str, Any], run: Path) -> None:
+    """The best epoch of a run and how good it is, in two lines on stdout."""
+    part = "test" if metrics["test"] else "validation"
+    found = metrics[part]
+    typer.echo(
+        f"{run}: {metrics['model']} on {metrics['features']}, "
+        f"{metrics['parameters']:,} parameters, "
+        f"best epoch {metrics['best_epoch']} of {metrics['epochs']}, "
+        f"{metrics['training_seconds']:.0f} s on {metrics['device']}"
+    )
+    typer.echo(f"{part} {_quality(found)}, {found['clips']} clips, {metrics['split_mode']} split")
+    sys.stdout.flush()
+
+
+def _quality(found: dict[str, Any]) -> str:
+    if "accuracy" not in found:
+        return (
+            f"reconstruction error {found['reconstruction_error']:.4f} "
+            f"({100 * found['explained_variance']:.1f} % of the variance explained)"
+        )
+    low, high = (100 * bound for bound in found["accuracy_ci95"])
+    return f"accuracy {100 * found['accuracy']:.2f} % ({low:.1f} to {high:.1f})"

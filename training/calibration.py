@@ -51,6 +51,15 @@ class CoveragePoint:
     accuracy: float
 
 
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Clips whose scores lie together: how many, their mean score, and the share that is right."""
+
+    clips: int
+    score: float
+    accuracy: float
+
+
 def scores_of(loss: Loss) -> Scores:
     """What the logits of a network become that was trained with a loss."""
     return "sigmoid" if loss == "bce" else "softmax"
@@ -144,9 +153,23 @@ def calibration_error(scores: Floats, right: NDArray[np.bool_]) -> float:
 
     ``scores`` and ``right`` are those of ``judged_scores``. arXiv:1706.04599, equation 3.
     """
-    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
+    bins = _bins(scores)
     gaps = np.bincount(bins, weights=scores - right, minlength=BINS)
     return float(np.abs(gaps).sum() / len(scores))
+
+
+def reliability(scores: Floats, right: NDArray[np.bool_]) -> list[ReliabilityBin]:
+    """The bins of ``calibration_error`` that hold clips, from the lowest scores to the highest."""
+    bins = _bins(scores)
+    return [
+        ReliabilityBin(int(held.sum()), float(scores[held].mean()), float(right[held].mean()))
+        for held in (bins == n for n in range(BINS))
+        if held.any()
+    ]
+
+
+def _bins(scores: Floats) -> NDArray[np.int64]:
+    return np.minimum((scores * BINS).astype(np.int64), BINS - 1)
 
 
 def rejection_threshold(scores: Floats, right: NDArray[np.bool_]) -> float:

@@ -87,7 +87,7 @@ def sounds(
     waveforms = dataset.array("waveforms")
     for row in order:
         if left > 0:
-            uri = _flac_uri(_heard(waveforms, dataset, row), dataset)
+            uri = _flac_uri(heard(waveforms, dataset, row), dataset)
             left -= len(uri)
             if left >= 0:
                 found[position[row]] = uri
@@ -96,7 +96,7 @@ def sounds(
     return found
 
 
-def _heard(waveforms: NDArray[Any], dataset: Dataset, row: int) -> Waveform:
+def heard(waveforms: NDArray[Any], dataset: Dataset, row: int) -> Waveform:
     start, end = _place(dataset, float(dataset.clips["seconds"].iloc[row]))
     return as_float(waveforms[row, start:end])
 

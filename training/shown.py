@@ -44,7 +44,15 @@ def show(path: Path, stretch: tuple[float, float] | None = None) -> Shown:
         sound = _sound(path, stretch)
     except AudioError as error:
         return Shown(missing=f"cannot be played: {error}")
-    return Shown(_wav_uri(sound), _spectrogram_uri(sound, _source_rate_hz(path)))
+    return Shown(
+        _wav_uri(sound, SHOWN_RATE_HZ),
+        _spectrogram_uri(sound, SHOWN_RATE_HZ, _source_rate_hz(path)),
+    )
+
+
+def show_waveform(sound: Waveform, rate_hz: int) -> Shown:
+    """A waveform (samples,) that is at hand, as it is."""
+    return Shown(_wav_uri(sound, rate_hz), _spectrogram_uri(sound, rate_hz, rate_hz))
 
 
 def _sound(path: Path, stretch: tuple[float, float] | None) -> Waveform:
@@ -64,20 +72,20 @@ def _source_rate_hz(path: Path) -> int:
         return SHOWN_RATE_HZ
 
 
-def _wav_uri(sound: Waveform) -> str:
+def _wav_uri(sound: Waveform, rate_hz: int) -> str:
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(sound, -1, 1), SHOWN_RATE_HZ, format="WAV", subtype="PCM_16")
+    soundfile.write(buffer, np.clip(sound, -1, 1), rate_hz, format="WAV", subtype="PCM_16")
     return f"data:audio/wav;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _spectrogram_uri(sound: Waveform, source_rate_hz: int) -> str:
-    """Decibels over time and all frequencies that the file holds, as a picture without axes."""
+def _spectrogram_uri(sound: Waveform, rate_hz: int, source_rate_hz: int) -> str:
+    """Decibels over time and all frequencies that its source holds, as a picture without axes."""
     figure = Figure(figsize=(3.2, 1.2), dpi=80)
     axes: Any = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     padded = np.pad(sound, (0, max(0, 512 - len(sound))))
     blocks = np.lib.stride_tricks.sliding_window_view(padded, 512)[::128] * np.hanning(512)
-    held = slice(None, max(2, 256 * source_rate_hz // SHOWN_RATE_HZ))
+    held = slice(None, max(2, 256 * source_rate_hz // rate_hz))
     decibels = 20 * np.log10(np.abs(np.fft.rfft(blocks)).T[held] + 1e-6)
     axes.imshow(
         decibels, origin="lower", aspect="auto", cmap="magma", vmax=decibels.max(),

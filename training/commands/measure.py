@@ -1,4 +1,4 @@
-"""Commands that look at answers: evaluate, report."""
+"""Commands that look at answers and runs: evaluate, report."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from data.errors import EarshotError
 from models.registry.catalogue import DEFAULT_ROOT
 from service.cli import EXIT_SOME_FAILED, RegistryOption
 from training.commands.options import AudioDirOption, JsonOption, LabelsArgument
@@ -63,22 +64,67 @@ def evaluate(
 
 
 def report(
-    results: Annotated[
-        Path, typer.Argument(metavar="RESULTS", help="What `earshot classify --out` wrote.")
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|RESULTS",
+            help="Folder of `earshot train`, or what `earshot classify --out` wrote.",
+        ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="HTML file to write; RESULTS with .html without it.")
+        Path | None,
+        typer.Option(help="HTML file to write; RUN/report.html, or RESULTS with .html, without."),
     ] = None,
     clips: Annotated[
         int, typer.Option(min=0, max=500, help="How many clips of each kind can be heard.")
     ] = 24,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(metavar="DATASET", help="Of a run: what it was trained on, if it has moved."),
+    ] = None,
+    noise: Annotated[
+        bool, typer.Option("--noise/--no-noise", help="Of a run: try it in noise, for seconds.")
+    ] = True,
+    audio_mb: Annotated[
+        float, typer.Option(min=0, help="Of a run: so many megabytes of sound in the page.")
+    ] = 8.0,
     audio_dir: Annotated[
-        Path | None, typer.Option(help="Folder of relative names; the working folder without it.")
+        Path | None,
+        typer.Option(help="Of results: folder of relative names; the working folder without it."),
     ] = None,
 ) -> None:
-    """Look at results: one HTML file with counts, scores, doubtful clips and what failed."""
+    """Look at a run, or at results, as one HTML file that needs no other and no network.
+
+    A run: curves, layers, confusions, speakers, worst clips, calibration, noise. Results: counts,
+    scores, doubtful clips and what failed.
+    """
+    from training.run_report.facts import is_run
+    from training.run_report.page import PAGE, Wanted, write_run_report
+
+    if is_run(path):
+        from training.progress import work_progress
+
+        if audio_dir is not None:
+            raise typer.BadParameter("--audio-dir is for results; a run has --dataset")
+        place = out or path / PAGE
+        with work_progress("noise") as on_progress:
+            wanted = Wanted(dataset, clips, round(audio_mb * 1e6), noise, on_progress)
+            for note in write_run_report(path, place, wanted):
+                typer.echo(f"note: {note}", err=True)
+        typer.echo(f"{place}: {place.stat().st_size / 1e6:.1f} MB", err=True)
+        return
+    if path.is_dir():
+        raise EarshotError(
+            f"{path} is no run of `earshot train` (it has no best.pt), and results of `earshot "
+            "classify` are a file"
+        )
+    if dataset is not None:
+        raise typer.BadParameter("--dataset is for a run; results have --audio-dir")
+    _report_results(path, out or path.with_suffix(".html"), clips, audio_dir)
+
+
+def _report_results(results: Path, out: Path, clips: int, audio_dir: Path | None) -> None:
     from training.results_report import write_results_report
 
-    place = out or results.with_suffix(".html")
-    found = write_results_report(results, place, clips=clips, audio_dir=audio_dir)
-    typer.echo(f"{place}: {found.rows:,} rows of {found.files:,} files", err=True)
+    found = write_results_report(results, out, clips=clips, audio_dir=audio_dir)
+    typer.echo(f"{out}: {found.rows:,} rows of {found.files:,} files", err=True)

@@ -1,0 +1,299 @@
+"""The page of a run says what metrics.json says, needs nothing else, and names what is missing."""
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from data.dataset import Dataset
+from service.cli import build_app
+from training.calibration import calibration_error, reliability
+from training.checkpoint import EpochRecord
+from training.config import TrainConfig
+from training.fit import fit
+from training.monitor import LayerHealth
+from training.run import train_run
+from training.run_report import answers as answers_module
+from training.run_report.answers import answers, in_noise, worst
+from training.run_report.chart import Axes, Line, chart, ticks
+from training.run_report.drawings import health
+from training.run_report.facts import Run, RunReportError, find_dataset, read_run
+from training.run_report.page import Wanted, write_run_report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# So little that some clips are answered wrongly.
+CONFIG = TrainConfig(epochs=4, batch_size=16, learning_rate=2e-3, label_smoothing=0.05)
+Report = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def run(tones: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "<b>run"
+    train_run(tones, folder, CONFIG)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def metrics(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / "metrics.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def page(run: Path, tones: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole page, as the command writes it."""
+    out = tmp_path_factory.mktemp("page") / "report.html"
+    assert write_run_report(run, out, Wanted(tones.folder, clips=3)) == []
+    return out
+
+
+def earshot(*arguments: object) -> Result:
+    return CliRunner().invoke(build_app(), ["report", *map(str, arguments)])
+
+
+def test_the_page_says_what_metrics_json_says(page: Path, metrics: dict[str, Any]) -> None:
+    text, test = page.read_text("utf-8"), metrics["test"]
+    assert f"<b>{100 * test['accuracy']:.2f} %</b>test accuracy" in text
+    assert f"<b>{test['macro_f1']:.4f}</b>" in text
+    assert f"<b>{metrics['parameters']:,}</b>" in text
+    for speaker, row in test["per_speaker"].items():
+        cells = rf"{speaker}</td><td>{row['clips']}</td><td>{100 * row['accuracy']:.1f} %"
+        assert re.search(cells, text)
+    assert '<b>0.05</b> <span class="soft">not 0</span>' in text  # label_smoothing
+    assert "<b>adam</b>" not in text
+    confusion = re.findall(r"--share: [\d.]+\">(\d*)</td>", text)
+    assert [int(n or 0) for n in confusion] == [n for row in test["confusion"] for n in row]
+
+
+def test_the_page_needs_nothing_else_and_trusts_no_name(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", text)
+    assert "<b>run" not in text
+    assert "&lt;b&gt;run" in text
+    assert 3 <= text.count("data:audio/wav") <= 6
+    assert "In noise" in text
+    assert text.count("<svg") >= 7
+
+
+def test_clips_are_answered_as_the_report_of_the_run_says(
+    run: Path, tones: Dataset, metrics: dict[str, Any]
+) -> None:
+    found = answers(read_run(run), tones, "test")
+    assert found.accuracy == metrics["test"]["accuracy"]
+    confusion = np.zeros((3, 3), int)
+    np.add.at(confusion, (tones.targets[found.rows], found.said), 1)
+    assert confusion.tolist() == metrics["test"]["confusion"]
+
+
+def test_the_worst_are_the_surest_mistakes_and_the_least_sure_of_the_rest(
+    run: Path, tones: Dataset
+) -> None:
+    found = answers(read_run(run), tones, "test")
+    wrong = np.arange(len(found.rows)) % 3 == 0
+    found = replace(found, right=~wrong)
+    mistakes, unsure = worst(found, tones, clips=2, most_bytes=10**9)
+    assert [clip.score for clip in mistakes] == sorted(found.scores[wrong], reverse=True)[:2]
+    names = {clip.filename for clip in mistakes}
+    rest = [s for s, r in zip(found.scores, found.rows, strict=True)
+            if tones.clips["filename"][r] not in names]  # fmt: skip
+    assert [clip.score for clip in unsure] == sorted(rest)[:2]
+
+
+def test_sounds_end_where_the_page_holds_enough(run: Path, tones: Dataset) -> None:
+    found = answers(read_run(run), tones, "test")
+    one = len(worst(found, tones, 1, 10**9)[1][0].shown.audio)
+    clips = [*worst(replace(found, right=~found.right | True), tones, 4, round(2.5 * one))[1]]
+    assert [bool(clip.shown.audio) for clip in clips] == [True, True, False, False]
+    assert all(clip.shown.picture for clip in clips)
+    assert "--audio-mb" in clips[-1].shown.missing
+
+
+def test_of_many_clips_a_sample_is_tried_in_noise(
+    run: Path, tones: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers_module, "NOISE_CLIPS", 5)
+    found = in_noise(read_run(run), tones, "test", lambda done, total: None)
+    assert (found.clips, found.of) == (5, len(tones.rows("test")))
+    assert {point.clips for point in found.points} == {5}
+    assert [kind for kind, _ in found.rows][:3] == ["white", "pink", "brown"]
+    assert sum(len(points) for _, points in found.rows) == len(found.points) == 30
+
+
+# --- runs that are not whole, datasets that are others ---
+
+
+def test_an_unfinished_run_shows_what_there_is_and_does_not_look_at_the_test_part(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    result = fit(tones, tmp_path, replace(CONFIG, epochs=2))
+    notes = write_run_report(tmp_path, tmp_path / "r.html", Wanted(tones.folder, noise=False))
+    text = (tmp_path / "r.html").read_text()
+    assert len(notes) == 1
+    assert "not finished: 2 of at most 2 epochs" in notes[0]
+    accuracy = result.checkpoint.best.val_accuracy
+    assert accuracy is not None
+    assert f"<b>{100 * accuracy:.2f} %</b>validation accuracy of" in text
+    assert "test accuracy" not in text
+    assert "Least sure" in text
+
+
+def test_a_run_that_went_on_since_its_figures_is_not_finished(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    train_run(tones, tmp_path, replace(CONFIG, epochs=1))
+    assert read_run(tmp_path).metrics is not None
+    fit(tones, tmp_path, replace(CONFIG, epochs=2), resume=True)
+    assert read_run(tmp_path).metrics is None
+
+
+def test_without_the_dataset_the_rest_is_shown(run: Path, tmp_path: Path) -> None:
+    """Only where metrics.json does not say where it was."""
+    bare = shutil.copytree(run, tmp_path / "bare")
+    found = json.loads((bare / "metrics.json").read_text())
+    found.pop("dataset", None)
+    (bare / "metrics.json").write_text(json.dumps(found))
+    notes = write_run_report(bare, tmp_path / "r.html", Wanted())
+    assert "--dataset" in notes[0]
+    text = (tmp_path / "r.html").read_text()
+    assert "test accuracy" in text
+    assert "Confusion" in text
+    assert "<audio" not in text
+
+
+def test_where_metrics_json_names_the_dataset_it_is_found(
+    run: Path, tones: Dataset, other_tones: Dataset, tmp_path: Path
+) -> None:
+    read = read_run(run)
+    assert read.metrics is not None
+    known = replace(read, metrics={**read.metrics, "dataset": str(tones.folder)})
+    found, why = find_dataset(known, None)
+    assert (found and found.content_hash, why) == (tones.content_hash, "")
+    for folder, words in ((other_tones.folder, "content hash"), (tmp_path, "is no dataset")):
+        known = replace(read, metrics={**read.metrics, "dataset": str(folder)})
+        found, why = find_dataset(known, None)
+        assert found is None
+        assert words in why
+
+
+def test_another_dataset_is_refused(run: Path, other_tones: Dataset, tones: Dataset) -> None:
+    with pytest.raises(RunReportError, match=r"is not what .* was trained on: content hash"):
+        find_dataset(read_run(run), other_tones.folder)
+    read = read_run(run)
+    elsewhere = replace(read.best, dataset_hash=f"{tones.content_hash}/fold1:abc")
+    with pytest.raises(RunReportError, match="split in another way"):
+        find_dataset(replace(read, best=elsewhere), tones.folder)
+    besides = replace(read.best, dataset_hash=f"{tones.content_hash}+extra")
+    assert find_dataset(replace(read, best=besides), tones.folder)[0] is not None
+
+
+def test_an_autoencoder_has_a_page_without_labels(tones: Dataset, tmp_path: Path) -> None:
+    config = TrainConfig(model="autoencoder", features="log_mel", epochs=1)
+    metrics = train_run(tones, tmp_path / "run", config)
+    assert write_run_report(tmp_path / "run", tmp_path / "r.html", Wanted(tones.folder)) == []
+    text = (tmp_path / "r.html").read_text()
+    assert f"<b>{metrics['test']['reconstruction_error']:.4f}</b>" in text
+    assert "Confusion" not in text
+
+
+# --- the command ---
+
+
+def test_the_command_tells_a_run_from_results_and_from_neither(
+    run: Path, tones: Dataset, tmp_path: Path
+) -> None:
+    done = earshot(run, "--dataset", tones.folder, "--no-noise", "--out", tmp_path / "r.html")
+    assert done.exit_code == 0
+    assert "r.html: " in done.stderr
+    assert "In noise" not in (tmp_path / "r.html").read_text()
+    assert "no run of `earshot train`" in str(earshot(tmp_path).exception)
+    results = tmp_path / "r.csv"
+    results.write_text("filename,start,end,label,score,status,error\na.wav,0,1,low,0.9,ok,\n")
+    assert "1 rows of 1 files" in earshot(results).stderr
+    assert earshot(results, "--dataset", tones.folder).exit_code == 2
+    assert earshot(run, "--audio-dir", tmp_path).exit_code == 2
+
+
+# --- charts and bins ---
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (0, 150), (1, 12), (-3.5, 2.2), (1e-6, 3e-6), (95.2, 100)]
+)
+def test_ticks_are_round_evenly_apart_and_within(low: float, high: float) -> None:
+    found = ticks(low, high)
+    assert 3 <= len(found) <= 8
+    assert low - 1e-9 <= found[0]
+    assert found[-1] <= high + 1e-9
+    step = found[1] - found[0]
+    assert np.allclose(np.diff(found), step)
+    assert round(step / 10 ** math.floor(math.log10(step) + 1e-9), 6) in (1, 2, 5)
+
+
+def test_a_chart_holds_its_points_and_escapes_its_names() -> None:
+    drawn = chart(Axes("a<b", "epoch"), [Line("<x>", [(1, 0.5), (2, math.nan), (3, 1.5)])])
+    assert "<x>" not in drawn
+    assert "a<b" not in drawn
+    path = re.search(r'class="line c0" d="M([\d. L]+)"', drawn)
+    assert path is not None
+    (x1, y1), (x2, y2) = (map(float, p.split()) for p in path.group(1).split("L"))
+    assert x1 < x2
+    assert y1 > y2  # down the page is less
+    assert chart(Axes("t", "epoch", log=True), [Line("", [(1, 0.0)])]) == ""
+
+
+def test_warnings_have_the_epochs_in_which_they_held(run: Path) -> None:
+    def record(epoch: int, dead: float) -> EpochRecord:
+        layers = (LayerHealth("blocks.1", dead, 1e-3),)
+        return EpochRecord(epoch, 1.0, 0.5, 1.0, 0.5, 1.0, 1e-3, layers)
+
+    history = tuple(record(n, dead) for n, dead in enumerate([0.1, 0.6, 0.7, 0.2], 1))
+    found = health(Run(run, read_run(run).best, history, None))
+    assert [(each.first, each.last) for each in found.warned] == [(2, 3)]
+    assert "70 %" in found.warned[0].text
+
+
+def test_the_bins_are_those_of_the_calibration_error() -> None:
+    generator = np.random.default_rng(3)
+    scores = generator.uniform(0, 1, 500)
+    right = generator.uniform(0, 1, 500) < scores**2
+    bins = reliability(scores, right)
+    assert sum(each.clips for each in bins) == 500
+    gaps = sum(each.clips * abs(each.score - each.accuracy) for each in bins) / 500
+    assert gaps == pytest.approx(calibration_error(scores, right))
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.parametrize("width", [390, 1000])
+def test_the_page_fits_and_plays(browser: "Browser", page: Path, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    opened = context.new_page()
+    faults: list[str] = []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on(
+        "request", lambda r: None if r.url.startswith(("file:", "data:")) else faults.append(r.url)
+    )
+    opened.goto(page.as_uri())
+    assert opened.evaluate("document.documentElement.scrollWidth") == width
+    seconds = opened.evaluate(
+        """async () => {
+            const a = document.querySelector("audio");
+            a.preload = "auto";
+            a.load();
+            await new Promise(done => a.addEventListener("loadedmetadata", done));
+            return a.duration;
+        }"""
+    )
+    assert seconds == pytest.approx(0.5, abs=0.01)
+    context.close()
+    assert faults == []

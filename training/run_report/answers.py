@@ -1,0 +1,193 @@
+"""What a run's best epoch says of each clip of one part: the mistakes, how sure, and in noise."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data.dataset import Dataset
+from models.zoo import entry
+from service.classifier import Classifier
+from training.batches import stored_features
+from training.calibration import (
+    Calibration,
+    CoveragePoint,
+    ReliabilityBin,
+    at_threshold,
+    calibration_error,
+    coverage_curve,
+    reliability,
+    to_scores,
+)
+from training.checkpoint import rebuild_network
+from training.export import export
+from training.fit import FitResult
+from training.map_media import heard
+from training.noise_sweep import NoisePoint, Spoken, sweep
+from training.objectives import predict_logits
+from training.report import measure_reconstruction, measure_split
+from training.run_report.facts import Run
+from training.shown import Shown, show_waveform
+
+# Of more clips a sample is disturbed: 30 kinds and levels of noise take seconds, not minutes.
+NOISE_CLIPS = 300
+_SEED = 42
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A clip with its labels, true and said, the score of what was said, and its sound."""
+
+    filename: str
+    speaker: str
+    label: str
+    said: str
+    score: float
+    shown: Shown
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All clips of one part: scores (clips,) of what was said, calibrated, and whether right."""
+
+    split: str
+    rows: NDArray[np.int64]
+    said: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.right.mean())
+
+
+@dataclass(frozen=True)
+class Sureness:
+    """How well scores tell right from wrong on clips that they were not fitted to."""
+
+    calibration: Calibration
+    error: float
+    bins: list[ReliabilityBin]
+    answered: CoveragePoint
+    curve: list[CoveragePoint]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Accuracies in noise, and that of the same clips without."""
+
+    points: list[NoisePoint]
+    clean: float
+    clips: int
+    of: int
+
+    @property
+    def rows(self) -> list[tuple[str, list[NoisePoint]]]:
+        """The points of each kind, as the sweep has them."""
+        kinds = dict.fromkeys(point.kind for point in self.points)
+        return [(kind, [p for p in self.points if p.kind == kind]) for kind in kinds]
+
+
+def measured(run: Run, dataset: Dataset) -> dict[str, Any]:
+    """Figures of the best epoch so far on the validation part, as metrics.json will have them."""
+    result = FitResult(rebuild_network(run.best), run.best, "cpu", 0)
+    classifies = entry(run.best.config.model).task == "classification"
+    measure = measure_split if classifies else measure_reconstruction
+    return measure(dataset, result, "val").to_dict()
+
+
+def answers(run: Run, dataset: Dataset, split: str) -> Answers:
+    """What the best epoch says of the clips of one part."""
+    batches = stored_features(dataset, run.best.config, split, torch.device("cpu"))
+    logits, held = predict_logits(rebuild_network(run.best), batches)
+    temperature = run.best.calibration.temperature if run.best.calibration else 1.0
+    scores = to_scores(logits.astype(np.float64), "softmax", temperature).max(axis=1)
+    said = logits.argmax(axis=1)
+    right = held[np.arange(len(said)), said]
+    return Answers(split, dataset.rows(split), said, np.asarray(scores, np.float64), right)
+
+
+def sureness(found: Answers, calibration: Calibration) -> Sureness:
+    """Reliability and coverage of answers, whose scores have the calibration's temperature."""
+    right = found.right.tolist()
+    return Sureness(
+        calibration,
+        calibration_error(found.scores, found.right),
+        reliability(found.scores, found.right),
+        at_threshold(found.scores, right, calibration.threshold),
+        coverage_curve(found.scores, right),
+    )
+
+
+def worst(
+    found: Answers, dataset: Dataset, clips: int, most_bytes: int
+) -> tuple[list[Answer], list[Answer]]:
+    """The surest mistakes and the least sure of the other clips, ``clips`` of each.
+
+    Sounds are put in while they fit into ``most_bytes``, mistakes first.
+    """
+    order = np.argsort(-found.scores, kind="stable")
+    mistakes = [i for i in order if not found.right[i]][:clips]
+    unsure = [i for i in order[::-1] if i not in set(mistakes)][:clips]
+    player = _Player(dataset, most_bytes)
+    return (
+        [_answer(found, dataset, int(i), player) for i in mistakes],
+        [_answer(found, dataset, int(i), player) for i in unsure],
+    )
+
+
+def in_noise(run: Run, dataset: Dataset, split: str, progress: Callable[[int, int], None]) -> Noise:
+    """The run's exported model in made noise, as ``earshot evaluate --noise`` measures it.
+
+    Raises:
+        ExportError: the run cannot be exported.
+        NoiseError: there is one speaker only, and no babble can be made.
+    """
+    rows = dataset.rows(split)
+    of = len(rows)
+    if of > NOISE_CLIPS:
+        rows = np.sort(np.random.default_rng(_SEED).choice(rows, NOISE_CLIPS, replace=False))
+    waveforms, clips = dataset.array("waveforms"), dataset.clips
+    spoken = [
+        Spoken(
+            np.array(heard(waveforms, dataset, int(row))), clips["label"].iloc[row],
+            clips["speaker"].iloc[row],
+        )
+        for row in rows
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        classifier = Classifier.open(export(run.folder, Path(folder) / "model.onnx").path)
+        told = classifier.classify_stream(clip.waveform for clip in spoken)
+        right = [answer.label == clip.label for answer, clip in zip(told, spoken, strict=True)]
+        points = sweep(classifier, spoken, progress=progress)
+    return Noise(points, float(np.mean(right)), len(rows), of)
+
+
+class _Player:
+    """Sounds and pictures of clips; once the page holds enough sound, pictures alone."""
+
+    def __init__(self, dataset: Dataset, most_bytes: int) -> None:
+        self._dataset, self._left = dataset, most_bytes
+        self._waveforms = dataset.array("waveforms")
+
+    def show(self, row: int) -> Shown:
+        sound = heard(self._waveforms, self._dataset, row)
+        shown = show_waveform(sound, self._dataset.features.sample_rate_hz)
+        self._left -= len(shown.audio)
+        if self._left >= 0:
+            return shown
+        return replace(shown, audio="", missing="no sound: the page holds enough (--audio-mb)")
+
+
+def _answer(found: Answers, dataset: Dataset, i: int, player: _Player) -> Answer:
+    row = int(found.rows[i])
+    clip = dataset.clips.iloc[row]
+    return Answer(
+        clip["filename"], clip["speaker"], clip["label"], dataset.labels[int(found.said[i])],
+        float(found.scores[i]), player.show(row),
+    )  # fmt: skip

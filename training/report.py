@@ -59,6 +59,7 @@ def write_report(dataset: Dataset, run: Path, result: FitResult) -> dict[str, An
         "model": checkpoint.config.model,
         "features": checkpoint.config.features,
         "parameters": parameter_count(result.network.network),
+        "dataset": str(dataset.folder.resolve()),
         "split_mode": dataset.split_mode,
         "best_epoch": checkpoint.best.epoch,
         "epochs": len(checkpoint.history),

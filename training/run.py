@@ -1,6 +1,6 @@
 """A training run as users know it: fit, then the report, in one folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ from data.dataset import Dataset
 from models.device import Device
 from models.zoo import entry
 from training.baselines.fit import fit_baseline
-from training.checkpoint import LAST, Checkpoint, load_checkpoint
+from training.checkpoint import LAST, Checkpoint, EpochRecord, load_checkpoint
 from training.checkpoint_store import CheckpointStore
 from training.company import ALONE, Company
 from training.config import TrainConfig, default_config
+from training.event_log import EventLog
 from training.fit import fit
 from training.progress import TrainingProgress
 from training.report import write_report
@@ -65,26 +66,44 @@ def train_run(
     progress: TrainingProgress | None = None,
     checkpoints: str | None = None,
     team: Team | None = None,
+    tensorboard: bool = False,
 ) -> dict[str, Any]:
     """Train into ``out``, on its company too and from the weights of ``start`` where given, and
     measure the best epoch.
 
-    Returns what metrics.json holds; only the first process of a team writes it, the others return
-    nothing.
+    ``tensorboard`` leaves logs of it in ``out``. Returns what metrics.json holds; only the first
+    process of a team writes it, the others return nothing.
 
     Raises:
         TrainingError: the run cannot start or go on.
     """
     heard = progress or TrainingProgress()
+    first = team is None or team.is_first
+    if tensorboard and first:
+        log = EventLog(out)
+        heard = replace(heard, on_epoch=_both(heard.on_epoch, log.on_epoch))
     if entry(config.model).fitted:
         result = fit_baseline(
             dataset, out, config, company=company, device=device, resume=resume,
             on_epoch=heard.on_epoch,
         )  # fmt: skip
-        return write_report(dataset, out, result)
-    result = fit(
-        dataset, out, config, company=company, start=start, device=device, resume=resume,
-        checkpoints=checkpoints, team=team, on_batch=heard.on_batch, on_epoch=heard.on_epoch,
-        on_note=heard.on_note,
-    )  # fmt: skip
-    return write_report(dataset, out, result) if team is None or team.is_first else {}
+    else:
+        result = fit(
+            dataset, out, config, company=company, start=start, device=device, resume=resume,
+            checkpoints=checkpoints, team=team, on_batch=heard.on_batch, on_epoch=heard.on_epoch,
+            on_note=heard.on_note,
+        )  # fmt: skip
+    metrics = write_report(dataset, out, result) if first else {}
+    if tensorboard and first:
+        log.finish(dataset)
+    return metrics
+
+
+def _both(
+    one: Callable[[EpochRecord], None], other: Callable[[EpochRecord], None]
+) -> Callable[[EpochRecord], None]:
+    def hear(record: EpochRecord) -> None:
+        one(record)
+        other(record)
+
+    return hear

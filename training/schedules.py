@@ -19,7 +19,7 @@ _START_DIVISOR, _END_DIVISOR = 25.0, 1e4
 
 
 def learning_rate(
-    config: TrainConfig, step: int, n_batches: int, val_losses: Sequence[float]
+    config: TrainConfig, step: int, n_batches: int, val_losses: Sequence[float] = ()
 ) -> float:
     """The rate of a step (counted from 1) of a run with so many batches an epoch.
 

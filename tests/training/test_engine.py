@@ -1,4 +1,4 @@
-"""Every optimizer learns; what goes wrong is told and loses nothing; checkpoints outlive a machine."""
+"""Every optimizer learns, what goes wrong loses nothing, checkpoints outlive a machine."""
 
 import dataclasses
 import inspect
@@ -63,7 +63,7 @@ def test_every_choice_learns(tones: Dataset, tmp_path: Path, changes: dict[str, 
 def test_l1_makes_weights_small(tones: Dataset, tmp_path: Path) -> None:
     def size(name: str, l1: float) -> float:
         weights = fit(tones, tmp_path / name, replace(QUICK, l1=l1)).network.network.parameters()
-        return float(sum(w.abs().sum() for w in weights if w.dim() > 1))
+        return sum(w.detach().abs().sum().item() for w in weights if w.dim() > 1)
 
     assert size("with", 0.01) < 0.9 * size("without", 0.0)
 
@@ -72,9 +72,7 @@ def test_a_rate_that_diverges_stops_the_run_and_keeps_what_was_learnt(
     tones: Dataset, tmp_path: Path
 ) -> None:
     wild = replace(QUICK, optimizer="sgd", learning_rate=1e9)
-    with pytest.raises(
-        TrainingError, match=r"training diverges; lower --learning-rate .now 1e\+09"
-    ):
+    with pytest.raises(TrainingError, match=r"diverges; lower --learning-rate .now 1e\+09"):
         fit(tones, tmp_path / "new", wild)
     fit(tones, tmp_path / "begun", replace(QUICK, epochs=2))
     before = (tmp_path / "begun" / LAST).read_bytes()
@@ -155,7 +153,7 @@ def test_several_labels_and_processes_are_provided_for(tones: Dataset) -> None:
     both[0] = True
     several = replace(tones, memberships=both)
     assert suited(TrainConfig(), {}, several, 1).loss == "bce"
-    assert suited(TrainConfig(), {"loss": "focal"}, several, 1).loss == "focal"
+    assert suited(TrainConfig(loss="focal"), {"loss": "focal"}, several, 1).loss == "focal"
     assert suited(TrainConfig(), {}, tones, 4).shards == 4
     with pytest.raises(TrainingError, match="use --loss bce"):
         fit(several, Path("nowhere"), TrainConfig())
@@ -167,16 +165,15 @@ def test_the_rate_that_is_found_is_one_to_learn_with(tones: Dataset, tmp_path: P
     assert len(found.rates) == len(found.losses) == len(found.smoothed) <= 120
     learnt = fit(tones, tmp_path, replace(QUICK, learning_rate=found.suggested / 3))
     assert learnt.checkpoint.best.val_loss < 0.5 * np.log(3)
-    mute = replace(tones, memberships=np.roll(tones.memberships, 1, axis=0))
     rng = np.random.default_rng(0)
     mute = replace(tones, memberships=rng.permutation(tones.memberships))
     with pytest.raises(TrainingError, match="give more --steps"):
-        find_rate(mute, QUICK, steps=60)
+        find_rate(mute, replace(QUICK, batch_size=40), steps=60)
 
 
 def test_every_setting_is_a_flag_of_train() -> None:
     flags = set(inspect.signature(train_command).parameters)
-    settings = {field.name for field in dataclasses.fields(TrainConfig)} - {"options", "noise_only"}
+    settings = {field.name for field in dataclasses.fields(TrainConfig)} - {"options"}
     assert {name if name != "compile" else "compile_network" for name in settings} <= flags
 
 
@@ -186,7 +183,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
     x = torch.ones(64, 16, 19, 31).contiguous(memory_format=torch.channels_last)
     dropped = layer(x)
     assert float((dropped == 0).float().mean()) == pytest.approx(0.2, abs=2e-3)
-    assert set(dropped.unique().tolist()) == {0.0, pytest.approx(1.25, rel=1e-4)}
+    assert dropped.unique().tolist() == pytest.approx([0.0, 1.25], rel=1e-4)
     assert dropped.stride() == x.stride()
     each = (dropped == 0).float().mean(dim=(0, 2, 3))
     assert float(each.std()) < 0.01  # every channel alike

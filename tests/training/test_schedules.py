@@ -10,14 +10,10 @@ from training.schedules import learning_rate
 BASE = TrainConfig(learning_rate=0.4, epochs=20)
 
 
-def rates(
-    n_batches: int = 5, val_losses: list[float] | None = None, **changes: object
-) -> list[float]:
+def rates(**changes: object) -> list[float]:
+    """Of every step of a run with five batches an epoch."""
     config = replace(BASE, **changes)  # type: ignore[arg-type]
-    return [
-        learning_rate(config, step, n_batches, val_losses or [])
-        for step in range(1, config.epochs * n_batches + 1)
-    ]
+    return [learning_rate(config, step, 5, []) for step in range(1, 5 * config.epochs + 1)]
 
 
 def test_a_constant_rate_is_constant() -> None:

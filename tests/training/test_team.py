@@ -17,6 +17,7 @@ from training.config import TrainingError, default_config
 from training.fit import fit
 from training.team import Team, started
 
+BINARIES = Path(sys.executable).parent
 # Dropout, batch statistics, augmentation and a running average: all that shards have of their own.
 TOGETHER = replace(default_config("tcresnet"), epochs=3, batch_size=16, shards=2)
 
@@ -37,15 +38,15 @@ def test_two_processes_of_which_one_is_killed_end_as_one_alone(
 ) -> None:
     alone = fit(tones, tmp_path / "alone", TOGETHER)
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts",
-        "1", "--monitor-interval", "0.2", "--master-port", "0", "-m", "service.cli", "train",
-        str(tones.folder), "--out", str(tmp_path / "two"), "--model", "tcresnet", "--epochs", "3",
-        "--batch-size", "16", "--device", "cpu", "--resume",
+        str(BINARIES / "torchrun"), "--nproc-per-node", "2", "--max-restarts", "1",
+        "--monitor-interval", "0.2", "--master-port", "0", "--no-python",
+        str(BINARIES / "earshot"), "train", str(tones.folder), "--out", str(tmp_path / "two"),
+        "--model", "tcresnet", "--epochs", "3", "--batch-size", "16", "--device", "cpu", "--resume",
     ]  # fmt: skip
-    quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet
-    )
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
     assert run.stderr is not None
     for line in run.stderr:
         if line.startswith("epoch   1/3"):

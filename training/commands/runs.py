@@ -45,7 +45,7 @@ def crossval(
     with training_progress(config.epochs) as progress:
 
         def on_fold(name: str, number: int, count: int) -> TrainingProgress:
-            typer.echo(f"fold {number} of {count}: {name}", err=True)
+            progress.on_note(f"fold {number} of {count}: {name}")
             return progress
 
         found = cross_validate(

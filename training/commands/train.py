@@ -140,6 +140,13 @@ def train(
     ] = None,
     extra: ExtraOption = None,
     others: OthersOption = None,
+    noise_only: Annotated[
+        float | None,
+        typer.Option(
+            help="With --others: share of background alone. [bcresnet, tcresnet 0.02]",
+            rich_help_panel=_CLIPS,
+        ),
+    ] = None,
     repeats: Annotated[
         int | None,
         typer.Option(
@@ -223,6 +230,10 @@ def train(
             rich_help_panel=_MACHINE,
         ),
     ] = None,
+    tensorboard: Annotated[
+        bool,
+        typer.Option("--tensorboard", help="Logs in RUN; look with: tensorboard --logdir RUN"),
+    ] = False,
 ) -> None:
     """Train a network on a dataset; leaves checkpoints, metrics, curves and a confusion matrix.
 
@@ -246,6 +257,7 @@ def train(
         "weight_decay": weight_decay, "max_gradient_norm": max_gradient_norm,
         "averaging": averaging, "loss": loss, "focal_gamma": focal_gamma,
         "label_smoothing": label_smoothing, "balance": balance, "augment": augment, "mixup": mixup,
+        "noise_only": noise_only,
         "repeats": repeats, "precision": precision, "compile": compile_network, "shards": shards,
         "dropout": dropout, "norm": norm, "activation": activation, "recurrent": recurrent,
         "layers": layers, "hidden": hidden, "bidirectional": bidirectional, "width": width,
@@ -258,11 +270,15 @@ def train(
     config = settled(base, given)
     if begun is None:
         config = suited(config, given, opened, team.size)
-    shown = training_progress(config.epochs) if team.is_first else nullcontext(TrainingProgress())
+    shown = (
+        training_progress(config.epochs, config.batch_size)
+        if team.is_first
+        else nullcontext(TrainingProgress())
+    )
     with shown as progress:
         metrics = train_run(
             opened, out, config, company=besides, device=device, resume=resume, progress=progress,
-            checkpoints=checkpoints, team=team,
+            checkpoints=checkpoints, team=team, tensorboard=tensorboard,
         )  # fmt: skip
     if team.is_first:
         tell_trained(metrics, out)

@@ -140,7 +140,7 @@ def train_command(config: TrainConfig, dataset: Path, out: Path) -> str:
             continue
         words += _flag(field.name, value)
     for name, value in config.options.items():
-        words += _flag(name, value)
+        words += ["--option", f"{name}={value}"]
     return shlex.join(words)
 
 

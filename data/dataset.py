@@ -138,10 +138,11 @@ def memberships_of(texts: Sequence[str], labels: Sequence[str]) -> NDArray[np.bo
         KeyError: a text names another one.
     """
     position = {label: i for i, label in enumerate(labels)}
-    found = np.zeros((len(texts), len(labels)), np.bool_)
-    for row, text in enumerate(texts):
-        for label in split_labels(text):
-            found[row, position[label]] = True
+    code = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    table = np.zeros((len(code), len(labels)), np.bool_)
+    for text, row in code.items():
+        table[row, [position[label] for label in split_labels(text)]] = True
+    found: NDArray[np.bool_] = table[[code[text] for text in texts]]
     return found
 
 

@@ -236,7 +236,7 @@ class Classifier:
         """
         top = int(scores.argmax())
         best = float(scores[top])
-        if not best >= self._least_score:  # NaN is none of the labels either
+        if not scores[top] >= self._least_score:  # NaN is none of the labels either
             return UNKNOWN, best
         if not self._several:
             return self.labels[top], best

@@ -1,10 +1,12 @@
 // The page: files and recordings to the server, answers to a table, a live mode beside it.
 import { decode, drawLogMel, drawWave, writeWav } from "./sound.js";
 import { listen, openMicrophone } from "./microphone.js";
+import { offerLabels, parts } from "./labels.js";
 import { annotator, authorized, feedbackStatus, sendFeedback, setAnnotator } from "./feedback.js";
 
 const FILES_A_REQUEST = 8;
 const EVENTS_SHOWN = 200;
+const SCORES_SHOWN = 8; // or as many as were heard at once
 const BYTES_A_REQUEST = 8_000_000;
 const RECORDING_SECONDS = 30;
 const CORRECTIONS = "earshot.corrections";
@@ -99,8 +101,6 @@ function addResult(file, answer) {
   open.textContent = file.name;
   const result = { file, answer, row, detail: null };
   open.onclick = () => toggle(result, open.getAttribute("aria-expanded") !== "true");
-  const select = row.querySelector(".right");
-  select.setAttribute("aria-label", `Right label of ${file.name}`);
   if (answer.error) {
     const reason = row.querySelector(".label");
     reason.textContent = answer.error.message;
@@ -112,8 +112,8 @@ function addResult(file, answer) {
     row.querySelector(".label").textContent = answer.label;
     row.querySelector(".score").textContent = `${(100 * answer.score).toFixed(1)} %`;
     row.querySelector(".seconds").textContent = answer.seconds.toFixed(2);
-    select.append(new Option("as heard", ""), ...labels.map((label) => new Option(label, label)));
-    select.onchange = () => correct(result, select.value);
+    offerLabels(row.querySelector(".choice"), `Right label of ${file.name}`, labels,
+      model?.scores === "sigmoid", (label) => correct(result, label));
   }
   results.push(result);
   $("rows").append(row);
@@ -138,7 +138,8 @@ function makeDetail(result) {
   const detail = $("detail").content.cloneNode(true).querySelector("tr");
   row.after(detail);
   const scores = detail.querySelector(".scores");
-  for (const { label, score } of (answer.scores ?? []).slice(0, 8)) {
+  const shown = Math.max(SCORES_SHOWN, parts(answer.label ?? "").length);
+  for (const { label, score } of (answer.scores ?? []).slice(0, shown)) {
     const item = document.createElement("li");
     const name = document.createElement("span"), bar = document.createElement("meter"), value = document.createElement("span");
     name.textContent = label;

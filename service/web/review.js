@@ -1,4 +1,5 @@
 // The review page: one clip after another, labelled with the keyboard.
+import { SEPARATOR, parts } from "./labels.js";
 import { annotator, ask, authorized, feedbackStatus, sendFeedback, setAnnotator } from "./feedback.js";
 import { decode, drawLogMel, drawWave } from "./sound.js";
 
@@ -14,6 +15,8 @@ let at = 0; // which of them is shown
 let after = ""; // where the next page begins; null at the end
 let labels = [];
 let keys = new Map(); // key -> label
+let several = false; // whether a clip may have several labels: then they are chosen, and Enter gives them
+const chosen = new Set();
 let counts = { waiting: 0, labelled: 0 };
 let shown = 0; // number of the clip that is shown: a slower one must not draw over it
 let busy = false; // a label is under way: another key must not label the next clip unheard
@@ -45,6 +48,7 @@ async function load() {
     const known = new Set(queue.map(({ sha256 }) => sha256));
     queue.push(...page.clips.filter(({ sha256 }) => !known.has(sha256)));
     after = page.after || null;
+    several = page.scores === "sigmoid";
     if (page.labels.join("\n") !== labels.join("\n")) showLabels(page.labels);
     counts = { waiting: page.waiting, labelled: page.labelled };
     showCounts();
@@ -70,9 +74,8 @@ async function show() {
   $("heard").textContent = `Heard: ${heard.label} (${(100 * heard.score).toFixed(0)} %)`;
   $("reason").textContent = REASONS[clip.reason] ?? clip.reason;
   $("reason").classList.toggle("doubt", clip.reason === "disagreeing");
-  $("accept").querySelector("span").textContent = heard.label;
-  $("accept").disabled = !labels.includes(heard.label);
-  for (const button of $("labels").children) button.classList.toggle("heard", button.dataset.label === heard.label);
+  chosen.clear();
+  showChosen();
   await showSound(clip);
 }
 
@@ -126,7 +129,7 @@ function showLabels(given) {
       button.append(key);
     }
     button.append(label);
-    button.onclick = () => give(label);
+    button.onclick = () => name(label);
     return button;
   }));
   $("filter").placeholder = keys.size ? "or type it, for a new one" : "type its beginning, then Enter";
@@ -142,6 +145,33 @@ function keysOf(all) {
   return own;
 }
 
+/** What Enter gives: the labels that were chosen, else what was heard. */
+function offered() {
+  return chosen.size ? labels.filter((label) => chosen.has(label)).join(SEPARATOR) : queue[at].heard.label;
+}
+
+function showChosen() {
+  const all = (text) => (several ? parts(text) : [text]);
+  $("accept").querySelector("span").textContent = offered();
+  $("accept").disabled = !all(offered()).every((label) => labels.includes(label));
+  for (const button of $("labels").children) {
+    button.classList.toggle("heard", all(queue[at].heard.label).includes(button.dataset.label));
+    if (several) button.setAttribute("aria-pressed", chosen.has(button.dataset.label));
+  }
+}
+
+/** Choose a label among several, or take it away again. */
+function choose(label, isNew) {
+  if (!queue[at]) return;
+  for (const one of parts(label).map((part) => part.trim())) {
+    if (isNew && !labels.includes(one)) showLabels([...labels, one]);
+    if (!chosen.delete(one)) chosen.add(one);
+  }
+  $("filter").value = "";
+  filter();
+  showChosen();
+}
+
 function matches() {
   const typed = $("filter").value.trim().toLowerCase();
   return labels.filter((label) => label.toLowerCase().startsWith(typed));
@@ -152,6 +182,12 @@ function filter() {
   for (const button of $("labels").children) button.hidden = !found.has(button.dataset.label);
   $("new-label").hidden = !typed || labels.includes(typed);
   $("new-label").textContent = `New label: ${typed}`;
+}
+
+/** A label of the clip was named: it is given, or chosen where there may be several. */
+function name(label, isNew = false) {
+  if (several) choose(label, isNew);
+  else give(label, isNew);
 }
 
 function give(label, isNew = false) {
@@ -227,9 +263,9 @@ function play() {
 
 function enter() {
   const typed = $("filter").value.trim();
-  if (!typed) return $("accept").disabled || give(queue[at].heard.label);
+  if (!typed) return $("accept").disabled || give(offered());
   const exact = labels.find((label) => label === typed), [first] = matches();
-  if (exact ?? first) give(exact ?? first);
+  if (exact ?? first) name(exact ?? first);
   else say("No label begins like this; the button beside it makes a new one.", true);
 }
 
@@ -248,21 +284,25 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (inFilter && (typed || !(event.key in ACTIONS)) && event.key !== "Enter") return;
-  // A button that has the focus answers Enter and the space bar itself.
+  // A button that has the focus answers Enter and the space bar itself; one of several labels only the latter.
+  if (several && event.key === "Enter" && event.target.closest("#labels")) {
+    event.preventDefault();
+    return enter();
+  }
   if (event.target.closest("button, audio, summary, a") && (event.key === "Enter" || event.key === " ")) return;
   const action = ACTIONS[event.key];
   const label = keys.get(event.key.toLowerCase());
   if (action || label !== undefined) {
     event.preventDefault();
     if (action) action();
-    else if (!event.repeat) give(label);
+    else if (!event.repeat) name(label);
   } else if (event.key.length === 1 && !inFilter) {
     $("filter").focus(); // the character itself goes there
   }
 });
 
 $("filter").oninput = filter;
-$("new-label").onclick = () => give($("filter").value.trim(), true);
+$("new-label").onclick = () => name($("filter").value.trim(), true);
 $("accept").onclick = enter;
 $("play").onclick = play;
 $("back").onclick = () => move(-1);

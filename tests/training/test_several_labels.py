@@ -105,13 +105,13 @@ def test_a_run_and_its_released_model_decide_alike(chords: Chords) -> None:
     checkpoint = load_checkpoint(chords.run / BEST)
     assert checkpoint.scores == "sigmoid"
     result = FitResult(rebuild_network(checkpoint), checkpoint, "cpu", 0)
-    of_run_ = measure_split(open_dataset(chords.dataset), result, "test")
-    of_model_ = evaluate_model(chords.model, chords.dataset / "test.csv").metrics
-    assert of_run_.confusion == of_model_.confusion
-    assert of_run_.accuracy == of_model_.accuracy
-    assert of_run_.of_sets is not None
-    assert of_model_.of_sets is not None
-    assert of_run_.of_sets.hamming_loss == of_model_.of_sets.hamming_loss
+    trained = measure_split(open_dataset(chords.dataset), result, "test")
+    released = evaluate_model(chords.model, chords.dataset / "test.csv").metrics
+    assert trained.confusion == released.confusion
+    assert trained.accuracy == released.accuracy
+    assert trained.of_sets is not None
+    assert released.of_sets is not None
+    assert trained.of_sets.hamming_loss == released.of_sets.hamming_loss
 
 
 def test_a_report_of_results_tells_each_label(chords: Chords, tmp_path: Path) -> None:

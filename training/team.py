@@ -17,6 +17,8 @@ from training.config import TrainingError
 
 # Process 0 writes checkpoints and measures the calibration while the others wait.
 _PATIENCE = timedelta(minutes=30)
+# Else processes that are started again find the addresses of those before (pytorch issue 135712).
+_RESTARTS = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,24 @@ def started() -> Team:
 
 @contextlib.contextmanager
 def joined(team: Team, device: torch.device) -> Iterator[None]:
-    """The connection of the processes: NCCL between GPUs, gloo otherwise."""
+    """The connection of the processes: NCCL between GPUs, gloo otherwise.
+
+    Raises:
+        TrainingError: another process has ended, or cannot be reached.
+    """
     if team.size == 1 or distributed.is_initialized():
         yield
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=_PATIENCE)
     try:
+        distributed.init_process_group(backend, timeout=_PATIENCE)
         yield
+    except RuntimeError as error:  # gloo's and NCCL's errors have no class of their own
+        reason = str(error).splitlines()[0]
+        raise TrainingError(
+            f"process {team.rank} cannot go on with the others ({reason}); start them again with "
+            f"--resume. torchrun does it with --max-restarts, and {_RESTARTS}=1 in its environment"
+        ) from error
     finally:
-        distributed.destroy_process_group()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()

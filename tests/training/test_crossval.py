@@ -13,10 +13,9 @@ from data.folds import speaker_folds
 from data.splits import SplitError
 from training.checkpoint import EpochRecord
 from training.company import Company
-from training.config import TrainConfig, TrainingError, default_config
+from training.config import TrainingError, default_config
 from training.crossval import cross_validate
 from training.fit import fit
-from training.learner import learning_rate
 
 LABELS = ["a", "b"] * 12
 SPEAKERS = [f"s{i // 6}" for i in range(24)]
@@ -106,15 +105,6 @@ def test_extra_clips_must_fit(tones: Dataset, other_tones: Dataset, tmp_path: Pa
 def test_test_clips_are_not_let_in_as_extra_ones(tones: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="must not be trained on"):
         fit(tones, tmp_path, QUICK, company=Company(extra=tones))
-
-
-def test_the_rate_of_one_cycle_rises_then_falls_to_nothing() -> None:
-    config = replace(TrainConfig(), schedule="one-cycle", learning_rate=1.0)
-    rates = [learning_rate(config, step, 100) for step in range(1, 101)]
-    assert max(rates) == pytest.approx(1.0) == rates[14]
-    assert rates[:15] == sorted(rates[:15])
-    assert rates[14:] == sorted(rates[14:], reverse=True)
-    assert rates[-1] < 1e-4
 
 
 def test_augmented_training_resumes_to_the_same_weights(tones: Dataset, tmp_path: Path) -> None:

@@ -39,28 +39,33 @@ def test_two_processes_of_which_one_is_killed_end_as_one_alone(
     alone = fit(tones, tmp_path / "alone", TOGETHER)
     command = [
         str(BINARIES / "torchrun"), "--nproc-per-node", "2", "--max-restarts", "1",
-        "--monitor-interval", "0.2", "--master-port", "0", "--no-python",
+        "--standalone", "--monitor-interval", "0.2", "--no-python",
         str(BINARIES / "earshot"), "train", str(tones.folder), "--out", str(tmp_path / "two"),
         "--model", "tcresnet", "--epochs", "3", "--batch-size", "16", "--device", "cpu", "--resume",
     ]  # fmt: skip
     run = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
     )  # fmt: skip
     assert run.stderr is not None
     for line in run.stderr:
         if line.startswith("epoch   1/3"):
             os.kill(max(children_of(run.pid)), signal.SIGKILL)
             break
-    output, errors = run.communicate(timeout=240)
+    output, errors = run.communicate(timeout=120)
     assert run.returncode == 0, errors
+    assert "cannot go on with the others" in errors
+    assert "Traceback" not in errors
     assert errors.count("epoch   3/3") == 1  # only one process speaks
     assert output.count("test accuracy") == 1
     last = load_checkpoint(tmp_path / "two" / LAST)
     for found, expected in zip(last.history, alone.checkpoint.history, strict=True):
         assert found.loss == pytest.approx(expected.loss, abs=1e-4)
         assert found.val_loss == pytest.approx(expected.val_loss, abs=1e-4)
-    for name, expected in load_checkpoint(tmp_path / "alone" / BEST).weights.items():
+    weights = load_checkpoint(tmp_path / "alone" / BEST).weights
+    for name, expected in weights.items():
+        if not expected.is_floating_point():
+            continue  # how many forward passes there were, which nothing depends on
         found = load_checkpoint(tmp_path / "two" / BEST).weights[name]
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
 

@@ -51,9 +51,8 @@ class Layers(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         views = {"1": self.read(features), "2": self.see(features.unsqueeze(1))}
-        found = [
-            act(norm(views[n[-1]])) for n, norm in self.norms.items() for act in self.activations
-        ]
+        found = [norm(views[name[-1]]) for name, norm in self.norms.items()]
+        found += [act(views["1"]) for act in self.activations]
         return torch.cat([x.flatten(1) for x in found], dim=1)
 
 
@@ -90,6 +89,9 @@ def trained_a_little(network: Network, size: tuple[int, int, int]) -> Network:
     return network
 
 
+# Of the exporter's own dependencies; what it makes is judged below.
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_onnx_runtime_computes_what_torch_does_at_any_batch_size(together: Together) -> None:
     size = (40, 32)
     program = torch.onnx.export(

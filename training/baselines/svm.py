@@ -12,8 +12,8 @@ from models.pipeline import NormalisedNetwork
 from training.baselines.clips import Clips, embeddings
 from training.config import TrainConfig, TrainingError
 
-# Time grows with the square of their number: this many took 17 s, and the model has 12 MB; ten times
-# as many would take half an hour.
+# Time grows with the square of their number. This many took 17 s and gave a model of 12 MB; ten
+# times as many would take half an hour.
 MOST_CLIPS = 20_000
 _CACHE_MB = 500
 

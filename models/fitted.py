@@ -22,6 +22,10 @@ class Fitted(nn.Module):
         """Replace buffers by what a fit found."""
         for name, value in buffers.items():
             self._buffers[name] = value.to(self.get_buffer(name).dtype).contiguous()
+        self.resized()
+
+    def resized(self) -> None:
+        """Called when buffers have new sizes or values."""
 
     def n_fitted(self) -> int:
         """How many numbers the fit found."""
@@ -37,6 +41,7 @@ class Fitted(nn.Module):
             if buffer is not None and found is not None:
                 self._buffers[name] = torch.empty_like(found, device=buffer.device)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+        self.resized()
 
 
 class Standardise(Fitted):

@@ -51,6 +51,7 @@ ZOO: dict[str, Entry] = {
     "gmm-hmm": Entry(GmmHmm, GmmHmmConfig, fitted=True),
     "autoencoder": Entry(Autoencoder, AutoencoderConfig, "reconstruction"),
 }
+FITTED = tuple(name for name, found in ZOO.items() if found.fitted)
 CLASSIFIERS = tuple(name for name, found in ZOO.items() if found.task == "classification")
 
 

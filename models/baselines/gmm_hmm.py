@@ -6,9 +6,8 @@ right, each staying for as long as it likes, and a frame (13 MFCC and their delt
 the state's mixture of Gaussians with diagonal covariance. A clip is the label under whose model it
 is likeliest, weighted by how frequent the label is.
 
-The forward algorithm multiplies a matrix a frame. It does so in pairs, then pairs of pairs, so that
-a clip of 63 frames takes six steps and not 62 ("Temporal Parallelization of Inference in Hidden
-Markov Models", arXiv:2102.05743), all in logarithms.
+The forward algorithm runs in logarithms and is unrolled over the frames, five operations each: an
+exported clip of one second has some 350, and takes two milliseconds.
 """
 
 import math
@@ -108,20 +107,16 @@ class Words(Fitted):
         self.register_buffer("variance", torch.ones(*shape, size))
 
     def multiply_adds(self) -> int:
-        """Of all Gaussians for every frame, and the products of the forward algorithm."""
-        labels, states, _ = self.log_transition.shape
-        return self.n_frames * 2 * self.mean.numel() + (self.n_frames - 2) * labels * states**3
+        """Of all Gaussians and of all transitions, for every frame."""
+        return self.n_frames * (2 * self.mean.numel() + self.log_transition.numel())
 
     def forward(self, frames: Tensor) -> Tensor:
         """Log-likelihoods (batch, labels) of frames (batch, frames, size)."""
-        emission = self._emission(frames)
-        start = self.log_start + emission[:, 0]  # (batch, labels, states)
-        if emission.shape[1] == 1:
-            return torch.logsumexp(start, dim=2)
-        # (batch, frames - 1, labels, from, to): a frame's transition, and what is emitted then
-        steps = self.log_transition + emission[:, 1:].unsqueeze(3)
-        ways = start.unsqueeze(3) + _product(steps)
-        return torch.logsumexp(ways.flatten(2), dim=2)
+        first, *others = self._emission(frames).unbind(1)
+        reach = self.log_start + first  # (batch, labels, states)
+        for emission in others:
+            reach = torch.logsumexp(reach.unsqueeze(3) + self.log_transition, dim=2) + emission
+        return torch.logsumexp(reach, dim=2)
 
     def _emission(self, frames: Tensor) -> Tensor:
         """Log-densities (batch, frames, labels, states)."""
@@ -131,13 +126,3 @@ class Words(Fitted):
         products = frames @ (self.mean * precision).flatten(0, 2).T
         quadratic = (squares - 2 * products).reshape(*frames.shape[:2], *constant.shape) + constant
         return torch.logsumexp(self.log_weight - quadratic / 2, dim=4)
-
-
-def _product(steps: Tensor) -> Tensor:
-    """The product over time (dimension 1) of matrices of logarithms, neighbours first."""
-    while (length := steps.shape[1]) > 1:
-        even = length - length % 2
-        left, right = steps[:, 0:even:2], steps[:, 1:even:2]
-        pairs = torch.logsumexp(left.unsqueeze(5) + right.unsqueeze(3), dim=4)
-        steps = torch.cat([pairs, steps[:, even:]], dim=1)
-    return steps[:, 0]

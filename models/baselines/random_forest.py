@@ -47,45 +47,56 @@ class RandomForest(PooledBaseline):
 
 
 class Trees(Fitted):
-    """All trees side by side.
+    """All trees side by side, level by level from their roots.
 
-    feature, threshold   (nodes,) a decision: left where the feature is not above the threshold
-    path                 (depth, leaves) the turns that lead to a leaf, as positions in what
-                         ``_turns`` returns; short paths end with turns that are always taken
-    share                (leaves, labels) of the training clips in a leaf, over the number of trees
+    feature, threshold   (decisions,) of one level after the other: left where the feature is not
+                         above the threshold
+    share                (2 * decisions, labels) for each level the nodes to the left of all its
+                         decisions, then those to the right: of a leaf the labels' shares over the
+                         number of trees, of a decision nothing
+    decides              (decisions after the first level,) which of a level's nodes are decisions
+    width                (levels,) how many decisions a level has
     """
 
     feature: Tensor
     threshold: Tensor
-    path: Tensor
     share: Tensor
+    decides: Tensor
+    width: Tensor
 
     def __init__(self, n_labels: int) -> None:
         super().__init__()
         self.register_buffer("feature", torch.zeros(1, dtype=torch.long))
         self.register_buffer("threshold", torch.zeros(1))
-        self.register_buffer("path", torch.full((1, 1), 2))
-        self.register_buffer("share", torch.full((1, n_labels), 1 / n_labels))
+        self.register_buffer("share", torch.full((2, n_labels), 1 / n_labels))
+        self.register_buffer("decides", torch.zeros(0, dtype=torch.long))
+        self.register_buffer("width", torch.ones(1, dtype=torch.long))
+        self.resized()
+
+    def resized(self) -> None:
+        """Plain numbers, since the sizes of a graph are none of its values."""
+        self._widths: list[int] = self.width.tolist()
 
     def multiply_adds(self) -> int:
-        """Of the decisions, the turns of all paths, and the mean over all leaves."""
-        return self.threshold.numel() + self.path.numel() + self.share.numel()
+        """Of all decisions, of how far each node is reached, and of the mean over the trees."""
+        return self.threshold.numel() + len(self.share) + self.share.numel()
 
     def probabilities(self, embedding: Tensor) -> Tensor:
         """(batch, labels) of embeddings (batch, size)."""
-        turns = self._turns(embedding)
-        first, *others = self.path.unbind(0)
-        # index_select and not [:, turn], which the ONNX exporter makes slow transposes of
-        reach = turns.index_select(1, first)  # (batch, leaves)
-        for turn in others:
-            reach = reach * turns.index_select(1, turn)
-        return reach @ self.share
+        # index_select and not [:, feature], which the ONNX exporter makes slow transposes of
+        below = (self.threshold - embedding.index_select(1, self.feature)) / RAMP
+        left = (below + 0.5).clamp(0, 1)  # (batch, decisions): how far it is gone to the left
+        found: list[Tensor] = []
+        reach = torch.ones_like(left[:, : self._widths[0]])
+        start, kept = 0, 0
+        for width, following in zip(self._widths, [*self._widths[1:], 0], strict=True):
+            end = start + width
+            to_left = reach * left[:, start:end]
+            nodes = torch.cat([to_left, reach - to_left], dim=1)  # (batch, 2 * width)
+            found.append(nodes @ self.share[2 * start : 2 * end])
+            reach = nodes.index_select(1, self.decides[kept : kept + following])
+            start, kept = end, kept + following
+        return torch.stack(found).sum(dim=0)
 
     def forward(self, embedding: Tensor) -> Tensor:
         return self.probabilities(embedding).clamp_min(LEAST_PROBABILITY).log()
-
-    def _turns(self, embedding: Tensor) -> Tensor:
-        """How far each turn is taken, (batch, 2 * nodes + 1): all left, all right, and always."""
-        above = (self.threshold - embedding.index_select(1, self.feature)) / RAMP
-        left = (above + 0.5).clamp(0, 1)
-        return torch.cat([left, 1 - left, torch.ones_like(left[:, :1])], dim=1)

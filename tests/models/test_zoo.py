@@ -1,5 +1,8 @@
 """Every network of the zoo: sizes, gradients, learning, and refusals that say what to do."""
 
+import dataclasses
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
@@ -9,18 +12,38 @@ from data.errors import EarshotError
 from data.features import FEATURE_KINDS, FeatureConfig, FeatureKind
 from models.autoencoder import RANGE, levelled
 from models.cost import multiply_adds
+from models.layers import Activation, Normalisation
 from models.network import Network
-from models.zoo import CLASSIFIERS, ZOO, build, parameter_count, require_classifier
+from models.zoo import CLASSIFIERS, FITTED, ZOO, build, parameter_count, require_classifier
 
 FEATURES = FeatureConfig.for_rate(8_000)
 N_LABELS = 10
 # Networks with options that change their layers are tested with each of them.
-OPTIONS = {
+OPTIONS: dict[str, list[dict[str, object]]] = {
+    "cnn": [{}, {"norm": "batch", "activation": "elu"}],
     "crnn": [{}, {"recurrent": "lstm", "hidden": 16}],
     "bcresnet": [{}, {"width": 2.0}],
+    "convrnn": [{}, {"recurrent": "gru", "layers": 2, "bidirectional": True, "kernel": 3}],
+    "mlp": [{}, {"layers": 2, "hidden": 64, "norm": "group", "activation": "leaky-relu"}],
 }
-NETWORKS = [(name, options) for name in CLASSIFIERS for options in OPTIONS.get(name, [{}])]
-EVERY_NETWORK = [*NETWORKS, ("autoencoder", {})]
+NETWORKS = [
+    (name, options)
+    for name in CLASSIFIERS
+    if name not in FITTED
+    for options in OPTIONS.get(name, [{}])
+]
+# Whose layers learn in smaller networks above.
+DEEP: tuple[str, dict[str, object]] = ("crnn", {"layers": 2, "bidirectional": False, "hidden": 16})
+# Every normalisation and every activation in each network that has them.
+CHOICES = [
+    (name, norm, activation)
+    for name in ("cnn", "crnn", "convrnn", "mlp")
+    for norm, activation in zip(
+        (*get_args(Normalisation), "batch"), get_args(Activation), strict=True
+    )
+    if (name, norm) != ("mlp", "instance")
+]
+EVERY_NETWORK = [*NETWORKS, DEEP, ("autoencoder", {})]
 
 
 def network(name: str, options: dict[str, object], kind: FeatureKind) -> Network:
@@ -56,6 +79,8 @@ def test_bcresnet_is_as_large_as_in_its_paper(width: float, thousands: float) ->
         ("crnn", 188_018, 26.8),
         ("bcresnet", 9_166, 1.5),
         ("tcresnet", 404_155, 9.1),
+        ("convrnn", 67_466, 1.9),
+        ("mlp", 27_018, 0.0),
         ("autoencoder", 177_009, 1.0),
     ],
 )
@@ -104,7 +129,7 @@ def test_multiply_adds_of_a_transposed_convolution_are_those_of_the_convolution_
 
 
 @pytest.mark.parametrize("kind", FEATURE_KINDS)
-@pytest.mark.parametrize(("name", "options"), NETWORKS)
+@pytest.mark.parametrize(("name", "options"), [*NETWORKS, DEEP])
 def test_forward_is_finite_and_its_head_reads_the_embedding(
     name: str, options: dict[str, object], kind: FeatureKind
 ) -> None:
@@ -117,6 +142,86 @@ def test_forward_is_finite_and_its_head_reads_the_embedding(
         assert logits.shape == (batch, N_LABELS)
         assert embedding.shape == (batch, built.head.in_features)
         assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_what_is_fitted_answers_all_labels_alike_before_it_is(name: str) -> None:
+    built = network(name, {}, "mfcc").eval()
+    for batch in (1, 5):
+        x = features("mfcc", batch)
+        with torch.inference_mode():
+            logits, embedding = built(x), built.embed(x)
+            torch.testing.assert_close(built.head(embedding), logits)
+            shares = torch.softmax(logits, dim=1)
+        torch.testing.assert_close(shares, torch.full((batch, N_LABELS), 1 / N_LABELS))
+    assert not list(built.parameters())
+
+
+@pytest.mark.parametrize(("name", "norm", "activation"), CHOICES)
+def test_a_gradient_reaches_every_parameter_with_every_norm_and_activation(
+    name: str, norm: str, activation: str
+) -> None:
+    built = network(name, {"norm": norm, "activation": activation}, "mfcc")
+    names = {type(module).__name__.lower() for module in built.modules()}
+    assert activation.replace("-", "") in names
+    functional.cross_entropy(built(features("mfcc", 4)), torch.arange(4)).backward()
+    for parameter_name, parameter in built.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert 0 < parameter.grad.abs().max() < torch.inf, parameter_name
+    with torch.inference_mode():
+        assert torch.isfinite(built.eval()(features("mfcc", 1))).all()
+
+
+@pytest.mark.parametrize("name", ["cnn", "crnn", "convrnn", "mlp"])
+@pytest.mark.parametrize("norm", [n for n in get_args(Normalisation) if n != "instance"])
+def test_a_last_batch_of_one_clip_is_learnt_from(name: str, norm: str) -> None:
+    built = network(name, {"norm": norm}, "mfcc").train()
+    assert torch.isfinite(built(features("mfcc", 1))).all()
+
+
+def test_the_state_of_the_classic_networks_is_named_as_in_released_checkpoints() -> None:
+    cnn = {f"blocks.{4 * block}.{kind}": None for block in range(4) for kind in ("weight", "bias")}
+    assert list(network("cnn", {}, "mfcc").state_dict()) == [*cnn, "head.weight", "head.bias"]
+    norms = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    blocks = [
+        f"blocks.{5 * block + place}.{kind}"
+        for block in range(3)
+        for place, kind in [(0, "weight"), *((1, norm) for norm in norms)]
+    ]
+    recurrent = [
+        f"recurrent.{kind}_{to}_l0{way}"
+        for way in ("", "_reverse")
+        for kind in ("weight", "bias")
+        for to in ("ih", "hh")
+    ]
+    assert list(network("crnn", {}, "log_mel").state_dict()) == [
+        *blocks, *recurrent, "head.weight", "head.bias",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("cnn", {"norm": "spectral"}, "norm is one of none, batch, layer, instance, group"),
+        ("cnn", {"activation": "swish"}, "activation is one of relu, leaky-relu, prelu, elu"),
+        ("crnn", {"recurrent": "rnn"}, "recurrent is one of gru, lstm, found 'rnn'"),
+        ("crnn", {"layers": 0}, "layers must be a whole number of 1 or more, found 0"),
+        ("crnn", {"dropout": 1.0}, "dropout must be from 0 to below 1"),
+        ("convrnn", {"hidden": 2.5}, "hidden must be a whole number of 1 or more, found 2.5"),
+        ("convrnn", {"kernel": 4}, "kernel must be odd, found 4"),
+        ("mlp", {"norm": "instance"}, "take none, batch, layer or group"),
+        ("mlp", {"layers": -1}, "layers must be a whole number"),
+        ("logistic", {"c": 0.0}, "c must be above 0"),
+        ("random-forest", {"trees": 0}, "trees must be a whole number"),
+        ("svm", {"gamma": -1.0}, "gamma must be above 0"),
+        ("gmm-hmm", {"states": 0}, "states must be a whole number"),
+    ],
+)
+def test_an_option_out_of_its_range_is_refused_with_what_is_accepted(
+    name: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(EarshotError, match=message):
+        build(name, 40, 63, 10, options)
 
 
 @pytest.mark.parametrize("kind", FEATURE_KINDS)
@@ -222,8 +327,9 @@ def test_an_unknown_network_is_refused_with_the_choices() -> None:
 
 @pytest.mark.parametrize("name", ZOO)
 def test_an_unknown_option_is_refused_and_the_known_ones_named(name: str) -> None:
-    known = "embedding" if name == "autoencoder" else "dropout"
-    with pytest.raises(EarshotError, match=f"{name} has no option colour, shape; it has .*{known}"):
+    fields = sorted(field.name for field in dataclasses.fields(ZOO[name].config))
+    known = ", ".join(fields) or "none"
+    with pytest.raises(EarshotError, match=f"{name} has no option colour, shape; it has {known}"):
         build(name, 40, 63, 10, {"shape": 2, "colour": "red"})
 
 
@@ -236,6 +342,7 @@ def test_an_unknown_option_is_refused_and_the_known_ones_named(name: str) -> Non
         ("crnn", 40, 1),
         ("bcresnet", 32, 63),
         ("bcresnet", 40, 4),
+        ("convrnn", 40, 7),
         ("autoencoder", 8, 63),
         ("autoencoder", 40, 8),
     ],

@@ -45,6 +45,15 @@ def tones(tones_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def short_tones(tones_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The same clips without the second half that is silent: half the frames to compute."""
+    folder = tmp_path_factory.mktemp("dataset") / "short"
+    features = FeatureConfig.for_rate(RATE_HZ, clip_seconds=0.5)
+    prepare(read_labels(tones_csv), folder, features=features, split="random")
+    return open_dataset(folder)
+
+
+@pytest.fixture(scope="session")
 def other_tones(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The same labels, other clips, other speakers."""
     folder = tmp_path_factory.mktemp("other")

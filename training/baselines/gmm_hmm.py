@@ -15,8 +15,8 @@ from training.baselines.left_right import Floats, fit_word
 from training.baselines.majority import log_shares
 from training.config import TrainConfig, TrainingError
 
-# hmmlearn takes about 5 ms a clip and round; so few numbers hardly need more clips than these.
-MOST_CLIPS_OF_A_LABEL = 400
+# hmmlearn takes about 5 ms a clip and round. On FSDD twice as many add nothing that can be told.
+MOST_CLIPS_OF_A_LABEL = 200
 # Processes take two seconds to start.
 _PROCESSES_FROM_CLIPS = 500
 

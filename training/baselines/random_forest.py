@@ -1,7 +1,5 @@
 """``random-forest``: scikit-learn's ``RandomForestClassifier``."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,53 +28,40 @@ def fit_random_forest(
     take(network, forest.fit(x, clips.targets))
 
 
-@dataclass(frozen=True)
-class _Leaf:
-    """``turns`` are (node, whether to the left) from the root on; ``share`` (labels,) of labels."""
-
-    turns: tuple[tuple[int, bool], ...]
-    share: NDArray[np.float64]
-
-
 def take(network: RandomForest, fitted: RandomForestClassifier) -> None:
-    """The trees of a fitted estimator, side by side."""
-    features, thresholds, leaves, n_nodes = [np.zeros(1, int)], [np.zeros(1)], [], 1
-    for estimator in fitted.estimators_:
-        tree = estimator.tree_
-        decides = tree.children_left != _NO_CHILD
-        features.append(tree.feature[decides])
-        thresholds.append(tree.threshold[decides])
-        leaves += list(_leaves(tree, n_nodes + np.cumsum(decides) - 1))
-        n_nodes += int(decides.sum())
-    share = np.stack([leaf.share for leaf in leaves]) / len(fitted.estimators_)
+    """The trees of a fitted estimator, level by level (see ``Trees`` for the layout)."""
+    trees = [estimator.tree_ for estimator in fitted.estimators_]
+    # A level is its decisions, as (tree, node); a root without one decides between twins.
+    level = [(tree, 0) for tree in trees]
+    features, thresholds, shares, decides, width = [], [], [], [], []
+    while level:
+        features += [max(0, tree.feature[node]) for tree, node in level]
+        thresholds += [tree.threshold[node] for tree, node in level]
+        width.append(len(level))
+        below = [_child(tree.children_left, tree, node) for tree, node in level]
+        below += [_child(tree.children_right, tree, node) for tree, node in level]
+        shares += [_share(tree, node) / len(trees) for tree, node in below]
+        kept = [i for i, (tree, node) in enumerate(below) if not _is_leaf(tree, node)]
+        decides += kept
+        level = [below[i] for i in kept]
     network.head.set_fitted(
-        feature=torch.from_numpy(np.concatenate(features)),
-        threshold=torch.from_numpy(np.concatenate(thresholds)),
-        path=torch.from_numpy(_paths(leaves, n_nodes)),
-        share=torch.from_numpy(share),
+        feature=torch.tensor(features),
+        threshold=torch.tensor(thresholds),
+        share=torch.from_numpy(np.stack(shares)),
+        decides=torch.tensor(decides, dtype=torch.long),
+        width=torch.tensor(width),
     )
 
 
-def _leaves(tree: Any, place: NDArray[np.int64]) -> Iterator[_Leaf]:
-    """The leaves of one tree; ``place`` (nodes,) is where each decision stands among all trees'."""
-    waiting: list[tuple[int, tuple[tuple[int, bool], ...]]] = [(0, ())]
-    while waiting:
-        node, turns = waiting.pop()
-        left, right = tree.children_left[node], tree.children_right[node]
-        if left == _NO_CHILD:
-            counts = tree.value[node, 0]
-            yield _Leaf(turns, counts / counts.sum())
-        else:
-            waiting.append((left, (*turns, (int(place[node]), True))))
-            waiting.append((right, (*turns, (int(place[node]), False))))
+def _child(children: NDArray[np.int64], tree: Any, node: int) -> tuple[Any, int]:
+    return tree, node if _is_leaf(tree, node) else int(children[node])
 
 
-def _paths(leaves: list[_Leaf], n_nodes: int) -> NDArray[np.int64]:
-    """Positions (depth, leaves) among ``n_nodes`` turns to the left, as many to the right, and the
-    one that is always taken."""
-    depth = max(1, *(len(leaf.turns) for leaf in leaves))
-    paths = np.full((depth, len(leaves)), 2 * n_nodes, np.int64)
-    for column, leaf in enumerate(leaves):
-        for row, (node, to_left) in enumerate(leaf.turns):
-            paths[row, column] = node if to_left else n_nodes + node
-    return paths
+def _is_leaf(tree: Any, node: int) -> bool:
+    return bool(tree.children_left[node] == _NO_CHILD)
+
+
+def _share(tree: Any, node: int) -> NDArray[np.float64]:
+    """Of the labels (labels,) in a leaf; nothing in a decision."""
+    counts: NDArray[np.float64] = tree.value[node, 0]
+    return counts / counts.sum() if _is_leaf(tree, node) else np.zeros_like(counts)

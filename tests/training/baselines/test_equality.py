@@ -1,0 +1,174 @@
+"""The modules answer as scikit-learn and hmmlearn do, which fitted them."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hmmlearn.hmm import GMMHMM
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import SVC
+from torch import Tensor
+
+from models.baselines.gmm_hmm import ACOUSTIC_SCALE, GmmHmm
+from models.baselines.logistic import Logistic
+from models.baselines.random_forest import RAMP, RandomForest
+from models.baselines.svm import Svm
+from models.network import Network
+from models.pooling import pooled_size
+from models.zoo import build
+from training.baselines import gmm_hmm, logistic, random_forest, svm
+from training.baselines.left_right import fit_word
+
+BINS, FRAMES, CLIPS = 4, 12, 160
+STEP = 0.25
+SIZE = pooled_size(BINS)
+Floats = NDArray[np.float32]
+
+
+def clusters(n_labels: int, step: float = 0.0) -> tuple[Floats, NDArray[np.int64]]:
+    """Embeddings (clips, size) around a middle for each label, and the labels.
+
+    Values are multiples of ``step`` where there is one.
+    """
+    generator = np.random.default_rng(n_labels)
+    targets = np.arange(CLIPS) % n_labels
+    middles = generator.standard_normal((n_labels, SIZE))
+    x = middles[targets] + generator.standard_normal((CLIPS, SIZE))
+    return (np.round(x / step) * step if step else x).astype(np.float32), targets
+
+
+def answers(name: str, network: Network, x: Floats) -> NDArray[np.float32]:
+    """Probabilities (clips, labels) of embeddings, by a network that was saved and loaded."""
+    n_labels = len(network.head(torch.from_numpy(x[:1]))[0])
+    loaded = build(name, BINS, FRAMES, n_labels, {})
+    loaded.load_state_dict(network.state_dict())
+    with torch.inference_mode():
+        return torch.softmax(loaded.head(torch.from_numpy(x)), dim=1).numpy()
+
+
+@pytest.mark.parametrize("n_labels", [2, 3, 5])
+def test_logistic_regression_gives_the_same_probabilities(n_labels: int) -> None:
+    x, targets = clusters(n_labels)
+    fitted = LogisticRegression(max_iter=1000).fit(x, targets)
+    network = build("logistic", BINS, FRAMES, n_labels, {})
+    assert isinstance(network, Logistic)
+    logistic.take(network, fitted)
+    np.testing.assert_allclose(answers("logistic", network, x), fitted.predict_proba(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("n_labels", [2, 3, 5])
+def test_the_decisions_of_an_svm_are_the_same_and_nearly_all_answers(n_labels: int) -> None:
+    x, targets = clusters(n_labels)
+    fitted = SVC(C=1.0, gamma=1 / SIZE, decision_function_shape="ovo").fit(x, targets)
+    network = build("svm", BINS, FRAMES, n_labels, {})
+    assert isinstance(network, Svm)
+    svm.take(network, fitted)
+    new = np.random.default_rng(9).standard_normal((300, SIZE)).astype(np.float32)
+    found = network.head.decisions(torch.from_numpy(new)).numpy()
+    # Of two labels scikit-learn has the second above 0, of more the first of each pair.
+    expected = fitted.decision_function(new)
+    expected = -expected[:, None] if n_labels == 2 else expected
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    agreed = (answers("svm", network, new).argmax(1) == fitted.predict(new)).mean()
+    assert agreed == 1 if n_labels == 2 else agreed > 0.95
+
+
+def away_from_thresholds(x: Floats) -> Floats:
+    """They are halfway between two multiples of the step, on a multiple of half of it that is."""
+    assert STEP / 4 > RAMP
+    return x + np.float32(STEP / 4)
+
+
+@pytest.mark.parametrize("depth", [1, 5, None])
+@pytest.mark.parametrize("n_labels", [2, 4])
+def test_a_forest_gives_the_same_probabilities_away_from_its_thresholds(
+    n_labels: int, depth: int | None
+) -> None:
+    x, targets = clusters(n_labels, STEP)
+    fitted = RandomForestClassifier(30, max_depth=depth, random_state=1).fit(x, targets)
+    network = forest(fitted, n_labels)
+    x = away_from_thresholds(x)
+    found = network.head.probabilities(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(found, fitted.predict_proba(x), atol=1e-6)
+    assert (answers("random-forest", network, x).argmax(1) == fitted.predict(x)).all()
+
+
+def test_a_tree_without_a_decision_is_one_more_voice() -> None:
+    x, targets = clusters(2, STEP)
+    fitted = RandomForestClassifier(40, random_state=1).fit(x[:3], targets[:3])
+    x = away_from_thresholds(x)
+    assert any(tree.tree_.node_count == 1 for tree in fitted.estimators_)
+    found = forest(fitted, 2).head.probabilities(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(found, fitted.predict_proba(x), atol=1e-6)
+
+
+def test_rounding_moves_the_scores_of_a_forest_a_little_and_never_to_another_leaf() -> None:
+    x, targets = clusters(3)
+    fitted = RandomForestClassifier(5, random_state=1).fit(x, targets)
+    root = fitted.estimators_[0].tree_
+    edge = x[:1].copy()
+    edge[0, root.feature[0]] = root.threshold[0]
+    beside = [edge + shift for shift in (-1e-5, 0, 1e-5)]
+    jump = fitted.predict_proba(beside[2]) - fitted.predict_proba(beside[0])
+    assert np.abs(jump).max() > 0.05
+    head = forest(fitted, 3).head
+    found = [head.probabilities(torch.from_numpy(x.astype(np.float32))) for x in beside]
+    for before, after in pairwise(found):
+        assert float((after - before).abs().max()) < 0.005
+
+
+def forest(fitted: RandomForestClassifier, n_labels: int) -> RandomForest:
+    network = build("random-forest", BINS, FRAMES, n_labels, {})
+    assert isinstance(network, RandomForest)
+    random_forest.take(network, fitted)
+    return network
+
+
+def test_likelihoods_of_a_gmm_hmm_are_those_of_hmmlearn() -> None:
+    generator = np.random.default_rng(4)
+    clips = generator.standard_normal((2, 20, FRAMES, 2 * BINS)).cumsum(axis=2)
+    words = [fit_word(clips[label], states=3, mixtures=2, seed=1) for label in range(2)]
+    for word in words:  # it is left to right: nothing goes back, and nothing is skipped
+        assert (np.triu(word.transmat_) - np.triu(word.transmat_, 2) == word.transmat_).all()
+    check(words, clips.reshape(-1, FRAMES, 2 * BINS), states=3, mixtures=2)
+
+
+def test_likelihoods_do_not_depend_on_states_being_in_a_row() -> None:
+    generator = np.random.default_rng(5)
+    clips = generator.standard_normal((2, 15, FRAMES, 2 * BINS))
+    words = []
+    for label in range(2):
+        word = GMMHMM(4, 1, random_state=1, n_iter=2)
+        words.append(word.fit(clips[label].reshape(-1, 2 * BINS), [FRAMES] * 15))
+    check(words, clips.reshape(-1, FRAMES, 2 * BINS), states=4, mixtures=1)
+
+
+def check(words: list[GMMHMM], clips: NDArray[np.float64], states: int, mixtures: int) -> None:
+    options = {"states": states, "mixtures": mixtures}
+    network = build("gmm-hmm", BINS, FRAMES, len(words), options)
+    assert isinstance(network, GmmHmm)
+    gmm_hmm.take(network, words)
+    expected = np.array([[word.score(clip) for word in words] for clip in clips])
+    found = network.words(torch.from_numpy(clips).float())
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 30.0, 1000.0])
+def test_a_gmm_hmm_stays_finite_however_unlikely_a_clip_is(level: float) -> None:
+    generator = np.random.default_rng(6)
+    silence = np.zeros((12, FRAMES, 2 * BINS))
+    words = [fit_word(silence + label, states=3, mixtures=2, seed=1) for label in range(2)]
+    network = build("gmm-hmm", BINS, FRAMES, 2, {"states": 3, "mixtures": 2})
+    assert isinstance(network, GmmHmm)
+    gmm_hmm.take(network, words)
+    x = torch.from_numpy(level * generator.standard_normal((3, BINS, FRAMES))).float()
+    assert torch.isfinite(network(x)).all()
+    torch.testing.assert_close(network.embed(x), ACOUSTIC_SCALE * likelihoods(network, x))
+
+
+def likelihoods(network: GmmHmm, x: Tensor) -> Tensor:
+    found: Tensor = network.words(network.standardise(network.with_deltas(x)))
+    return found

@@ -1,0 +1,226 @@
+"""A baseline leaves a run as training does: resumed, exported, served, or refused with a reason."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import log_loss
+
+from data.dataset import Dataset
+from data.errors import EarshotError
+from models.cost import multiply_adds
+from models.zoo import FITTED, parameter_count
+from service.classifier import Classifier
+from training.baselines import svm as svm_module
+from training.baselines.clips import training_clips
+from training.baselines.fit import fit_baseline
+from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint, rebuild_network
+from training.company import ALONE, Company
+from training.config import TrainConfig, TrainingError, default_config
+from training.export import export
+from training.fit import FitResult
+from training.report import write_report
+
+SMALL: dict[str, dict[str, Any]] = {
+    "random-forest": {"trees": 10, "depth": 4},
+    "gmm-hmm": {"states": 3, "mixtures": 1},
+}
+
+
+def small(name: str) -> TrainConfig:
+    return replace(default_config(name), options=SMALL.get(name, {}))
+
+
+@pytest.fixture(scope="module", params=FITTED)
+def fitted(
+    request: pytest.FixtureRequest, short_tones: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, FitResult]:
+    run = tmp_path_factory.mktemp(request.param)
+    return run, fit_baseline(short_tones, run, small(request.param))
+
+
+def answers(dataset: Dataset, result: FitResult, split: str) -> NDArray[np.float32]:
+    features = np.ascontiguousarray(dataset.array(result.checkpoint.config.features))
+    rows = torch.from_numpy(features[dataset.rows(split)])
+    with torch.inference_mode():
+        return torch.softmax(result.network(rows), dim=1).numpy()
+
+
+def test_its_record_is_measured_and_it_knows_the_tones(
+    short_tones: Dataset, fitted: tuple[Path, FitResult]
+) -> None:
+    run, result = fitted
+    (record,) = result.checkpoint.history
+    for split, loss, accuracy in (
+        ("train", record.loss, record.accuracy),
+        ("val", record.val_loss, record.val_accuracy),
+    ):
+        scores, targets = answers(short_tones, result, split), short_tones.targets
+        targets = targets[short_tones.rows(split)]
+        assert loss == pytest.approx(log_loss(targets, scores, labels=range(3)), abs=1e-4)
+        assert accuracy == (scores.argmax(1) == targets).mean()
+    metrics = write_report(short_tones, run, result)
+    majority = result.checkpoint.config.model == "majority"
+    assert metrics["test"]["accuracy"] == 1 / 3 if majority else metrics["test"]["accuracy"] > 0.9
+    assert metrics["parameters"] == parameter_count(result.network.network) > 0
+    assert (multiply_adds(result.network.network, 40, 32) == 0) == majority
+
+
+def test_its_checkpoint_holds_tensors_and_gives_the_network_back(
+    short_tones: Dataset, fitted: tuple[Path, FitResult]
+) -> None:
+    run, result = fitted
+    checkpoint = load_checkpoint(run / BEST)  # which unpickles nothing but tensors
+    assert checkpoint.calibration is not None
+    assert load_checkpoint(run / LAST).history == checkpoint.history
+    again = replace(result, network=rebuild_network(checkpoint))
+    found, expected = answers(short_tones, again, "test"), answers(short_tones, result, "test")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_it_is_exported_with_the_front_end_and_served(short_tones: Dataset, tmp_path: Path) -> None:
+    """The one whose graph is the longest; ``tests/training/test_export_networks.py`` has all."""
+    name = "gmm-hmm"
+    result = fit_baseline(short_tones, tmp_path / "run", small(name))
+    exported = export(tmp_path / "run", tmp_path / "model.onnx")
+    assert exported.worst_difference <= 1e-4
+    classifier = Classifier.open(exported.path)
+    assert classifier.metadata.architecture["name"] == name
+    rows = short_tones.rows("test")
+    found = classifier.run(np.ascontiguousarray(short_tones.array("waveforms")[rows]))
+    guesses = answers(short_tones, result, "test").argmax(1)
+    assert found.argmax(1).tolist() == guesses.tolist()
+
+
+def test_a_finished_run_is_resumed_as_it_is_and_never_overwritten(
+    short_tones: Dataset, tmp_path: Path
+) -> None:
+    heard: list[EpochRecord] = []
+    config = small("logistic")
+    first = fit_baseline(short_tones, tmp_path, config, on_epoch=heard.append)
+    before = (tmp_path / BEST).read_bytes()
+    again = fit_baseline(short_tones, tmp_path, config, resume=True, on_epoch=heard.append)
+    assert (first.resumed_after, again.resumed_after) == (0, 1)
+    assert heard == list(first.checkpoint.history) == list(again.checkpoint.history)
+    with pytest.raises(TrainingError, match="--resume"):
+        fit_baseline(short_tones, tmp_path, config)
+    with pytest.raises(TrainingError, match=r"options \{\} -> \{'c': 2.0\}"):
+        fit_baseline(short_tones, tmp_path, replace(config, options={"c": 2.0}), resume=True)
+    changed = replace(short_tones, content_hash="another")
+    with pytest.raises(TrainingError, match="content"):
+        fit_baseline(changed, tmp_path, config, resume=True)
+    assert (tmp_path / BEST).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["random-forest", "gmm-hmm"])
+def test_the_seed_decides_what_is_drawn(short_tones: Dataset, tmp_path: Path, name: str) -> None:
+    first, again, other = (
+        fit_baseline(
+            short_tones, tmp_path / run, replace(small(name), seed=seed)
+        ).checkpoint.weights
+        for run, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(
+        first[key].shape != other[key].shape or not torch.equal(first[key], other[key])
+        for key in first
+    )
+
+
+def test_an_option_changes_the_fit(short_tones: Dataset, tmp_path: Path) -> None:
+    config = default_config("random-forest")
+    few = fit_baseline(short_tones, tmp_path / "few", replace(config, options={"trees": 2}))
+    shallow = replace(config, options={"trees": 2, "depth": 1})
+    flat = fit_baseline(short_tones, tmp_path / "flat", shallow)
+    sizes = [parameter_count(result.network.network) for result in (few, flat)]
+    assert sizes[0] > sizes[1]
+
+
+def test_extra_clips_are_fitted_to_and_repeated_ones_count_as_often(
+    short_tones: Dataset, tmp_path: Path
+) -> None:
+    majority = small("majority")
+    low = short_tones.targets == 1
+    often = replace(short_tones, times=np.where(low, 3, 1))
+    shares = answers(often, fit_baseline(often, tmp_path / "often", majority), "val")[0]
+    in_train = short_tones.targets[short_tones.rows("train")]
+    counts = np.bincount(in_train) * np.array([1, 3, 1])
+    np.testing.assert_allclose(shares, counts / counts.sum(), atol=1e-6)
+    only_low = np.flatnonzero(low)[:5]
+    extra = replace(
+        short_tones,
+        folder=tmp_path / "extra",
+        clips=short_tones.clips.iloc[only_low].assign(sha256="another"),
+        targets=short_tones.targets[only_low],
+    )
+    (tmp_path / "extra").mkdir()
+    np.save(tmp_path / "extra" / "mfcc.npy", short_tones.array("mfcc")[only_low])
+    clips = training_clips(short_tones, Company(extra=extra), "mfcc")
+    assert (
+        np.bincount(clips.targets).tolist()
+        == (np.bincount(in_train) + np.array([0, 5, 0])).tolist()
+    )
+    assert sum(len(part) for part, _ in clips.parts()) == len(in_train) + 5
+
+
+def test_clips_of_one_label_are_drawn_where_there_are_many(short_tones: Dataset) -> None:
+    clips = training_clips(short_tones, ALONE, "mfcc")
+    drawn = clips.only(2, 4, np.random.default_rng(1))
+    assert drawn.targets.tolist() == [2] * 4
+    everything = clips.only(2, 1000, np.random.default_rng(1))
+    assert len(everything.targets) == np.bincount(clips.targets)[2]
+    ((features, targets),) = everything.parts()
+    rows = short_tones.rows("train")
+    expected = short_tones.array("mfcc")[rows[short_tones.targets[rows] == 2]]
+    np.testing.assert_array_equal(features, expected)
+    assert set(targets) == {2}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("svm", {"learning_rate": 0.1}, "svm is fitted .* it has no learning_rate; it heeds model"),
+        ("logistic", {"augment": True, "mixup": 0.5}, "it has no augment, mixup"),
+        ("random-forest", {"optimizer": "sgd"}, "random-forest .* no optimizer"),
+        ("majority", {"loss": "bce"}, "no loss"),
+        ("gmm-hmm", {"features": "log_mel"}, "gmm-hmm reads mfcc"),
+        ("gmm-hmm", {"options": {"states": 33}}, "33 states of 3 Gaussians are too many"),
+        ("svm", {"options": {"depth": 3}}, "svm has no option depth; it has c, gamma"),
+        ("majority", {"options": {"c": 3}}, "majority has no option c; it has none"),
+    ],
+)
+def test_settings_that_it_cannot_follow_are_refused(
+    short_tones: Dataset, tmp_path: Path, name: str, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(EarshotError, match=message):
+        fit_baseline(short_tones, tmp_path, replace(default_config(name), **changes))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_fitted_to_is_refused(
+    short_tones: Dataset, other_tones: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, clips = small("svm"), short_tones.clips
+    nothing = replace(short_tones, clips=clips.assign(split="val"))
+    with pytest.raises(TrainingError, match="no clip in its train part"):
+        fit_baseline(nothing, tmp_path, config)
+    unmeasured = replace(short_tones, clips=clips.assign(split="train"))
+    with pytest.raises(TrainingError, match="no clip in its val part"):
+        fit_baseline(unmeasured, tmp_path, config)
+    low = clips["label"] == "low"
+    lacking = replace(short_tones, clips=clips.assign(split=clips["split"].where(~low, "test")))
+    with pytest.raises(TrainingError, match="has no clip of low"):
+        fit_baseline(lacking, tmp_path, config)
+    gongs = replace(
+        short_tones, labels=("a", "b", "c"), clips=clips.assign(sha256="another", speaker="x")
+    )
+    with pytest.raises(TrainingError, match="leave --others away"):
+        fit_baseline(short_tones, tmp_path, config, company=Company(others=gongs))
+    monkeypatch.setattr(svm_module, "MOST_CLIPS", 10)
+    with pytest.raises(TrainingError, match=r"at most 10.* take logistic, random-forest or mlp"):
+        fit_baseline(short_tones, tmp_path, config)
+    assert list(tmp_path.iterdir()) == []

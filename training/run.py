@@ -49,7 +49,7 @@ def suited(
     Clips with several labels are learnt label by label, and a batch has a shard for each process.
     """
     needed: dict[str, Any] = {"shards": processes}
-    if dataset.multi_label:
+    if dataset.multi_label and not entry(base.model).fitted:
         needed["loss"] = "bce"
     return replace(base, **{k: v for k, v in needed.items() if k not in given})
 

@@ -16,8 +16,13 @@ DIFFERENT = 1_024
 VALIDATION_CLIPS = 256
 
 
-def make_dataset(folder: Path, features: FeatureConfig, n_clips: int, n_labels: int) -> Dataset:
-    """So many training clips (int16) and 256 validation clips, streamed to disk."""
+def make_dataset(
+    folder: Path, features: FeatureConfig, n_clips: int, n_labels: int, *, holes: bool = False
+) -> Dataset:
+    """So many training clips (int16) and 256 validation clips, streamed to disk.
+
+    With ``holes`` there are features of the validation clips alone.
+    """
     folder.mkdir(parents=True)
     generator = np.random.default_rng(1)
     noise = generator.uniform(-0.3, 0.3, (DIFFERENT, features.clip_samples)).astype(np.float32)
@@ -31,7 +36,8 @@ def make_dataset(folder: Path, features: FeatureConfig, n_clips: int, n_labels: 
         array = np.lib.format.open_memmap(
             folder / f"{name}.npy", "w+", clips.dtype, (total, *clips.shape[1:])
         )
-        for start in range(0, total, DIFFERENT):
+        skipped = n_clips if holes and name != "waveforms" else 0
+        for start in range(skipped, total, DIFFERENT):
             array[start : start + DIFFERENT] = clips[: total - start]
             if start % (64 * DIFFERENT) == 0:
                 array.flush()

@@ -76,6 +76,7 @@ def fit_baseline(
         EarshotError: an option that the baseline does not have.
     """
     require_heeded(config)
+    dataset.refuse_several(config.model)
     choose_device(device)
     data_hash = company.content_hash(dataset)
     if resume and begun(run, config, data_hash) is not None:

@@ -1,0 +1,53 @@
+"""Training on a million clips: how much memory stays resident, and how many clips a second.
+
+    uv run python -m tests.benchmarks.million_clips --folder /big/disk
+
+A thousand clips of noise, half a second at 8 kHz, are written again and again: 8 GB of int16 (the
+features that training does not read are left as holes in their files). Then one epoch of
+``earshot train --augment`` on all of them, in a process of its own, whose greatest resident memory
+is printed: anonymous and of mapped files together, as the kernel counts it.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from data.features import FeatureConfig
+from tests.benchmarks.made_dataset import make_dataset
+
+LABELS = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="Where there is room; a temporary one else.")
+    parser.add_argument("--clips", type=int, default=1_000_000)
+    given = parser.parse_args()
+    features = replace(FeatureConfig.for_rate(8_000), clip_seconds=0.5)
+    with tempfile.TemporaryDirectory(dir=given.folder) as name:
+        dataset = make_dataset(Path(name) / "dataset", features, given.clips, LABELS, holes=True)
+        stored = dataset.array("waveforms").nbytes
+        print(f"{given.clips:,} clips, {stored / 1e9:.1f} GB of int16", flush=True)
+        began = time.perf_counter()
+        subprocess.run(
+            [
+                sys.executable, "-c", "from service.cli import main; main()", "train",
+                str(dataset.folder), "--out", str(Path(name) / "run"), "--model", "tcresnet",
+                "--augment", "--epochs", "1", "--batch-size", "256",
+            ],
+            check=True,
+        )  # fmt: skip
+        seconds = time.perf_counter() - began
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        print(
+            f"peak resident memory {peak / 1e9:.2f} GB, {given.clips / seconds:,.0f} clips/s in all"
+        )
+
+
+if __name__ == "__main__":
+    main()

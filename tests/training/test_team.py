@@ -1,5 +1,6 @@
 """Several processes do what one does, also when one of them is killed on the way."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -44,15 +45,19 @@ def test_two_processes_of_which_one_is_killed_end_as_one_alone(
         "--model", "tcresnet", "--epochs", "3", "--batch-size", "16", "--device", "cpu", "--resume",
     ]  # fmt: skip
     run = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
     )  # fmt: skip
     assert run.stderr is not None
-    for line in run.stderr:
-        if line.startswith("epoch   1/3"):
-            os.kill(max(children_of(run.pid)), signal.SIGKILL)
-            break
-    output, errors = run.communicate(timeout=120)
+    try:
+        for line in run.stderr:
+            if line.startswith("epoch   1/3"):
+                os.kill(max(children_of(run.pid)), signal.SIGKILL)
+                break
+        output, errors = run.communicate(timeout=120)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode == 0, errors
     assert "cannot go on with the others" in errors
     assert "Traceback" not in errors

@@ -19,8 +19,11 @@ from data.waveforms import INT16_FULL_SCALE, as_float
 Rows = NDArray[np.int64]
 # Reading from the page cache costs a CPU little, so it holds no more than this as a whole.
 CPU_RESIDENT_BYTES = 1 << 30
-# The rest of the card is for activations and for what else runs there.
-CUDA_RESIDENT_SHARE = 0.5
+# Of what is free when an array is opened: training clips first, then those of validation; the rest
+# is for activations.
+CUDA_RESIDENT_SHARE = 0.4
+# Clips on their way to a device, in pieces.
+_PIECE_BYTES = 64 << 20
 # A page that is touched brings its neighbours, so some ten times as much is resident at most.
 _GATHERED_BEFORE_RELEASE = 32 << 20
 
@@ -84,11 +87,21 @@ class Streamed:
 
 def open_clips(sources: Sequence[Source], device: torch.device) -> ClipArray:
     """The clips of all sources, one after the other, on the device where they fit."""
-    if sum(source.nbytes for source in sources) > resident_bytes(device):
+    nbytes = sum(source.nbytes for source in sources)
+    if nbytes > resident_bytes(device):
         return Streamed(sources, device)
     ends = np.cumsum([len(source.rows) for source in sources])
-    values = _gather(sources, ends, np.arange(ends[-1]))
-    return Resident(torch.from_numpy(values).to(device))
+    n_clips = int(ends[-1])
+    shape = (n_clips, *sources[0].array.shape[1:])
+    kind = torch.from_numpy(np.empty(0, _common_kind(sources))).dtype
+    values = torch.empty(shape, dtype=kind, device=device)
+    step = max(1, n_clips * _PIECE_BYTES // max(1, nbytes))
+    for start in range(0, n_clips, step):
+        rows = np.arange(start, min(start + step, n_clips))
+        values[start : start + step] = torch.from_numpy(_gather(sources, ends, rows))
+        for source in sources:
+            _release_pages(source.array)
+    return Resident(values)
 
 
 def resident_bytes(device: torch.device) -> int:
@@ -99,9 +112,14 @@ def resident_bytes(device: torch.device) -> int:
     return int(CUDA_RESIDENT_SHARE * free)
 
 
-def _gather(sources: Sequence[Source], ends: NDArray[np.int64], rows: Rows) -> NDArray[Any]:
+def _common_kind(sources: Sequence[Source]) -> np.dtype[Any]:
+    """Integers where all are."""
     kinds = {source.array.dtype for source in sources}
-    kind = kinds.pop() if len(kinds) == 1 else np.dtype(np.float32)
+    return kinds.pop() if len(kinds) == 1 else np.dtype(np.float32)
+
+
+def _gather(sources: Sequence[Source], ends: NDArray[np.int64], rows: Rows) -> NDArray[Any]:
+    kind = _common_kind(sources)
     found = np.empty((len(rows), *sources[0].array.shape[1:]), kind)
     which = np.searchsorted(ends, rows, side="right")
     for number, source in enumerate(sources):

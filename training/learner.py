@@ -277,7 +277,8 @@ def _placed(network: NormalisedNetwork, device: torch.device) -> NormalisedNetwo
         return network.to(device)
     for weights in network.parameters():
         if weights.dim() == 4:
-            weights.data = weights.data.contiguous(memory_format=torch.channels_last)
+            # `to`, since `contiguous` leaves the strides of a single channel as they are.
+            weights.data = weights.data.to(memory_format=torch.channels_last)
     return network
 
 

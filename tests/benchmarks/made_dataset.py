@@ -46,7 +46,8 @@ def make_dataset(
         rows.writerow(CLIP_COLUMNS)
         for n in range(total):
             split = "train" if n < n_clips else "val"
-            rows.writerow([n, f"{n}.wav", n % n_labels, "", split, 1, n, 0, 0, "", ""])
+            name, speaker, sha256 = f"recordings/{n}.wav", f"speaker{n % 999}", f"{n:064x}"
+            rows.writerow([n, name, n % n_labels, speaker, split, 1, sha256, 0, 0, "", ""])
     manifest = {
         "schema_version": SCHEMA_VERSION, "labels": [str(n) for n in range(n_labels)],
         "features": features.to_dict(), "split_mode": "random", "counts": {"clips": total},

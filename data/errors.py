@@ -13,6 +13,8 @@
     ├── ModelError       models.metadata    a model file that is missing or damaged
     ├── RegistryError    models.registry.errors  a registry that lacks something or is damaged
     ├── TrainingError    training.config    a run that cannot start or go on
+    ├── TuneError        training.tune.space  a search that cannot start or go on
+    ├── RunReportError   training.run_report.facts  a run or dataset that cannot be shown
     ├── ExportError      training.export    a model that would not answer as it was trained
     ├── EvaluationError  training.evaluate  nothing to evaluate on
     ├── NoiseError       training.noise_sweep  noise that cannot be read or made

@@ -1,8 +1,7 @@
 """What an epoch reads: stored features, or waveforms that are augmented anew each time.
 
 Both give raw features (clips, bins, frames) and targets (clips, labels), computed on the training
-device, in an order and with an augmentation that the seed decides. A batch is cut into shards, each
-with random numbers of its own, so that it does not matter which process computes which.
+device, in an order and with an augmentation that the seed decides (``training.epochs``).
 """
 
 from collections.abc import Iterator
@@ -23,122 +22,26 @@ from training.balance import sampling_weights
 from training.clip_arrays import ClipArray, Resident, Source, open_clips
 from training.company import ALONE, Company
 from training.config import TrainConfig, TrainingError
+from training.epochs import NO_LABEL, Cut, Epoch, Part, Targets
 
 EVALUATION_BATCH = 256
 # New versions of each validation clip: enough that a few hundred clips calibrate steadily, and of
 # no more clips than that takes.
 CALIBRATION_DRAWS, CALIBRATION_CLIPS = 4, 5_000
-# The target of a clip that has none of the labels: a word of another kind, or no word at all.
-NO_LABEL = -1
-# Between the seeds of a batch's shards; those of epochs are neighbours.
-_SHARD_STRIDE = 2**40
-
-
-@dataclass(frozen=True)
-class Cut:
-    """How an epoch is cut: into batches, these into ``shards``, of which ``mine`` are computed."""
-
-    batch_size: int
-    seed: int
-    shards: int = 1
-    mine: range = range(1)
-
-    def batches(self, n_clips: int) -> int:
-        """How many batches an epoch of so many clips has.
-
-        What remains joins the batch before where it is too small for two clips a shard, without
-        which batches have no statistics.
-        """
-        whole, rest = divmod(n_clips, self.batch_size)
-        return whole if whole and rest < 2 * self.shards else whole + 1
-
-    def shard_seed(self, shard: int) -> int:
-        return self.seed + _SHARD_STRIDE * shard
-
-
-@dataclass(frozen=True)
-class Part:
-    """One shard of a batch: features (clips, bins, frames), targets (clips, labels).
-
-    ``share`` is its part of the batch's clips; ``is_last`` that of mine in the batch.
-    """
-
-    shard: int
-    features: Tensor
-    targets: Tensor
-    share: float
-    is_last: bool
 
 
 class Batches(Protocol):
     """The training clips, as batches."""
 
     @property
-    def targets(self) -> "Targets": ...
+    def targets(self) -> Targets: ...
 
     @property
-    def epoch(self) -> "Epoch": ...
+    def epoch(self) -> Epoch: ...
 
     def parts(self, cut: Cut) -> Iterator[Part]:
         """My shards of all batches, in the order that the seed decides."""
         ...
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What clips hold: the position of their label (clips,), or which labels (clips, labels) bool.
-
-    ``nothing`` is the value of every label for a clip that has none.
-    """
-
-    values: Tensor
-    n_labels: int
-    nothing: float
-
-    @property
-    def several(self) -> bool:
-        """Whether a clip may hold several labels."""
-        return self.values.dim() == 2
-
-    def of(self, rows: Tensor) -> Tensor:
-        """Target values (rows, labels) in [0, 1]."""
-        picked = self.values[rows.to(self.values.device)]
-        if self.several:
-            return picked.float()
-        known = torch.nn.functional.one_hot(picked.clamp_min(0), self.n_labels).float()
-        return torch.where((picked == NO_LABEL).unsqueeze(1), self.nothing, known)
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What an epoch reads: ``rows`` (reads,), each once, or drawn with ``weights`` (reads,)."""
-
-    rows: Tensor
-    weights: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def shuffled(self, seed: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        if self.weights is None:
-            return self.rows[torch.randperm(len(self.rows), generator=generator)]
-        # By the inverse of the distribution: torch.multinomial takes 2 ** 24 weights at most.
-        ends = self.weights.double().cumsum(0)
-        drawn = torch.rand(len(self.rows), generator=generator, dtype=torch.float64) * ends[-1]
-        return self.rows[torch.searchsorted(ends, drawn).clamp_max(len(self.rows) - 1)]
-
-    def shards(self, cut: Cut) -> Iterator[tuple[int, Tensor, float, bool]]:
-        """(shard, rows, share of its batch, whether it is my last of the batch)."""
-        order = self.shuffled(cut.seed)
-        n_batches = cut.batches(len(order))
-        for number in range(n_batches):
-            end = None if number == n_batches - 1 else (number + 1) * cut.batch_size
-            batch = order[number * cut.batch_size : end]
-            pieces = batch.tensor_split(cut.shards)
-            for shard in cut.mine:
-                rows = pieces[shard]
-                yield shard, rows, len(rows) / len(batch), shard == cut.mine[-1]
 
 
 @dataclass(frozen=True)
@@ -189,12 +92,12 @@ class AugmentedWaveforms:
         others = torch.randint(
             len(self.waveforms), rows.shape, generator=generator, device=generator.device
         )
-        background = self.waveforms.take(others)
-        x = augment_waveforms(
-            self.waveforms.take(rows), background, self.recipe, config.sample_rate_hz, generator
-        )
+        clean = self.waveforms.take(rows)
+        # What is mixed in as babble is read where babble may be mixed in.
+        voices = self.waveforms.take(others) if self.recipe.p_noise or self.noise_only else clean
+        x = augment_waveforms(clean, voices, self.recipe, config.sample_rate_hz, generator)
         x, targets = mixup(x, self.targets.of(rows), self.recipe.p_mixup, generator)
-        x, targets = self._some_without_words(x, targets, background, generator)
+        x, targets = self._some_without_words(x, targets, voices, generator)
         log_mel = augment_log_mel(
             self.frontend.log_mel(x), self.recipe, config.frames / config.clip_seconds, generator
         )
@@ -228,7 +131,8 @@ def stored_features(
     rows = _rows(dataset, split)
     features = open_clips([Source(dataset.array(config.features), rows)], device)
     targets = _targets([_held(dataset, rows)], dataset, config, device)
-    epoch = _epoch(torch.arange(len(rows)), targets, config, split)
+    repeats = config.repeats if split == "train" else 1
+    epoch = _epoch(torch.arange(len(rows)).repeat(repeats), targets, config, split)
     return StoredFeatures(features, targets, epoch)
 
 

@@ -13,7 +13,6 @@ from models.zoo import build
 from training.batches import (
     EVALUATION_BATCH,
     Batches,
-    Cut,
     StoredFeatures,
     augmented_features,
     augmented_waveforms,
@@ -22,6 +21,7 @@ from training.batches import (
 from training.checkpoint import LAST, Checkpoint, load_checkpoint
 from training.company import ALONE, Company
 from training.config import TrainConfig, TrainingError
+from training.epochs import Cut
 from training.objectives import objective_of
 from training.team import Team
 
@@ -78,7 +78,7 @@ def training_batches(
     Raises:
         TrainingError: there is no clip to train on, or the company does not fit the dataset.
     """
-    changed = config.augment or config.mixup or config.repeats > 1
+    changed = config.augment or config.mixup
     if company == ALONE and not changed:
         return stored_features(dataset, config, "train", device)
     return augmented_waveforms(dataset, company, config, device)
@@ -101,6 +101,9 @@ def begun(run: Path, config: TrainConfig, data_hash: str) -> Checkpoint | None:
     if not last.is_file():
         return None
     found = load_checkpoint(last)
+    if found.config.shards > config.shards and found.config.shards % config.shards == 0:
+        # Cut further where the memory did not hold a batch: the same steps in smaller parts.
+        config = replace(config, shards=found.config.shards)
     changed = config.differences(found.config)
     if found.dataset_hash != data_hash:
         changed.append("the dataset's content")

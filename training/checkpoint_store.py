@@ -44,22 +44,39 @@ class CheckpointStore:
         if self.copy is not None:
             self.copy.write(name, path.read_bytes())
 
-    def fetch(self) -> None:
-        """Bring the run's folder to where the second place is, if that is further."""
-        if self.copy is None:
+    def level(self, data_hash: str | None = None) -> None:
+        """Bring the folder and the second place to the same epoch: that of the one further on.
+
+        A process may have been killed between the two. ``data_hash`` is that of the clips to be
+        trained on, where they are known already.
+
+        Raises:
+            TrainingError: the second place has a run on other clips, or a damaged one.
+        """
+        last = self._read(LAST)
+        if self.copy is None or (last is None and not (self.run / LAST).is_file()):
             return
-        found = {name: self._read(name) for name in (BEST, LAST)}
-        last = found[LAST]
-        if last is None or self._epochs_here() >= self._epochs_there(last):
-            return
-        for name, content in found.items():
+        there = None if last is None else parse_checkpoint(last, f"{self.copy.root}/{LAST}")
+        here = load_checkpoint(self.run / LAST) if (self.run / LAST).is_file() else None
+        hashes = {found.dataset_hash for found in (here, there) if found} | {data_hash} - {None}
+        if len(hashes) > 1:
+            raise TrainingError(
+                f"the checkpoints in {self.run} and {self.copy.root} are not of the same clips; "
+                "give other places, or the dataset that they were trained on"
+            )
+        epochs_here, epochs_there = (len(x.history) if x else 0 for x in (here, there))
+        if epochs_there > epochs_here:
+            self._bring()
+        elif epochs_here > epochs_there:
+            for name in (BEST, LAST):
+                self.copy.write(name, (self.run / name).read_bytes())
+
+    def _bring(self) -> None:
+        for name in (BEST, LAST):
+            content = self._read(name)
             if content is not None:
                 with staged_file(self.run / name) as staging:
                     staging.write_bytes(content)
-
-    def _epochs_there(self, last: bytes) -> int:
-        place = "" if self.copy is None else self.copy.root
-        return len(parse_checkpoint(last, f"{place}/{LAST}").history)
 
     def check_new(self) -> None:
         """See that no run is here yet.
@@ -78,7 +95,3 @@ class CheckpointStore:
             return None if self.copy is None else self.copy.read(name)
         except FileNotFoundError:
             return None
-
-    def _epochs_here(self) -> int:
-        last = self.run / LAST
-        return len(load_checkpoint(last).history) if last.is_file() else 0

@@ -11,7 +11,8 @@ from training.config import TrainingError
 class Company:
     """``extra`` has clips of the dataset's labels, ``others`` clips of none of them.
 
-    Others are words to be answered with no label: their target is even over all labels.
+    Others are words to be answered with no label: their target is even over all labels, or, where
+    each label is learnt by itself, none of them.
     """
 
     extra: Dataset | None = None
@@ -34,6 +35,10 @@ class Company:
         """
         if self.extra is not None:
             _check(dataset, self.extra)
+            if self.extra.multi_label and not dataset.multi_label:
+                raise TrainingError(
+                    f"{self.extra.folder} has clips with several labels, and {dataset.folder} none"
+                )
             unknown = sorted(set(self.extra.labels) - set(dataset.labels))
             if unknown:
                 raise TrainingError(

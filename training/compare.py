@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from data.dataset import Dataset
+from data.errors import EarshotError
 from data.staging import staged_file
 from models.cost import multiply_adds
 from models.device import Device
-from models.zoo import parameter_count
+from models.zoo import CLASSIFIERS, parameter_count
 from service.classifier import Classifier
 from training.checkpoint import BEST, load_checkpoint, rebuild_network
 from training.company import ALONE, Company
@@ -29,17 +30,20 @@ _WARM_UP_RUNS, _TIMED_RUNS = 20, 200
 
 def compare(
     datasets: Sequence[Dataset],
-    models: Sequence[str],
+    models: Sequence[str] | None,
     out: Path,
     *,
     given: dict[str, Any],
     company: Company = ALONE,
     device: Device = "auto",
+    on_left_out: Callable[[str], None] = lambda why: None,
     on_run: Callable[[str, int, int, int], TrainingProgress] = (
         lambda name, number, count, epochs: TrainingProgress()
     ),
 ) -> list[Compared]:
     """Train every contender on every dataset, each into its own folder of ``out``.
+
+    Without ``models`` all that there are; ``on_left_out`` hears why one of them cannot be trained.
 
     Finished runs are kept: the command goes on where it was stopped. ``given`` holds fields
     of ``TrainConfig`` for all that are trained by steps; each has its own defaults otherwise.
@@ -50,16 +54,17 @@ def compare(
         EarshotError: a network that does not exist, a dataset with nothing held back to test on,
             two datasets of one name, or a run that cannot be trained.
     """
-    contenders = [Contender.read(text) for text in models]
+    contenders = [Contender.read(text) for text in models or CLASSIFIERS]
     _check(datasets, contenders)
-    rows = []
+    contenders = _able(contenders, datasets, given, company, None if models else on_left_out)
+    rows: list[Compared] = []
     for at, contender in enumerate(contenders):
         results = []
         for number, dataset in enumerate(datasets, at * len(datasets) + 1):
             run = out / contender.folder / dataset.folder.resolve().name
             config = contender.config(given, dataset)
             progress = on_run(
-                f"{contender.text} on {dataset.folder}", number, len(models) * len(datasets),
+                f"{contender.text} on {dataset.folder}", number, len(contenders) * len(datasets),
                 config.epochs,
             )  # fmt: skip
             results.append(
@@ -69,12 +74,43 @@ def compare(
                 )
             )  # fmt: skip
         rows.append(_compared(contender, config, datasets, results, out))
+        _write(rows, out)
+    return rows
+
+
+def _able(
+    contenders: Sequence[Contender],
+    datasets: Sequence[Dataset],
+    given: dict[str, Any],
+    company: Company,
+    on_left_out: Callable[[str], None] | None,
+) -> list[Contender]:
+    """Those that can be trained on all datasets, as far as that is known before.
+
+    Raises:
+        EarshotError: one cannot, and nobody is to hear of it.
+    """
+    found = []
+    for contender in contenders:
+        try:
+            for dataset in datasets:
+                contender.check(contender.config(given, dataset), dataset, company)
+        except EarshotError as error:
+            if on_left_out is None:
+                raise
+            on_left_out(f"{contender.text} is left out: {error}")
+        else:
+            found.append(contender)
+    return found
+
+
+def _write(rows: Sequence[Compared], out: Path) -> None:
+    """What is known so far: a comparison may take hours."""
     with staged_file(out / RESULT) as staging:
         staging.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", "utf-8")
     with staged_file(out / TABLE) as staging:
         staging.write_text(table(rows) + "\n", "utf-8")
     plot_comparison(rows, out / PICTURE)
-    return rows
 
 
 def _check(datasets: Sequence[Dataset], contenders: Sequence[Contender]) -> None:

@@ -75,7 +75,7 @@ class TrainConfig:
                        loss, ``sampling`` reads them more often
     label_smoothing    share of the target that is spread over all labels
     averaging          decay a step of the average of weights that is measured and released; 0: none
-    max_gradient_norm  longer gradients are shortened to this; infinite: never
+    max_gradient_norm  longer gradients are shortened to this; None: never
     precision          of the network's products; weights, front end and losses are float32
     compile            let ``torch.compile`` fuse the network; pays where a run takes minutes
     shards             parts that a batch is cut into, each with its own random numbers and batch
@@ -109,7 +109,7 @@ class TrainConfig:
     balance: Balance = "none"
     label_smoothing: float = 0.0
     averaging: float = 0.0
-    max_gradient_norm: float = math.inf
+    max_gradient_norm: float | None = None
     precision: Precision = "float32"
     compile: bool = False
     shards: int = 1
@@ -123,13 +123,18 @@ class TrainConfig:
                     f"{name} is one of {', '.join(choices)}, found {getattr(self, name)!r}"
                 )
         for name in _ABOVE_ZERO:
-            if not getattr(self, name) > 0:
-                raise TrainingError(f"{name} must be above 0, found {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise TrainingError(f"{name} must be finite and above 0, found {value}")
         for name in _SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
         if not 0 <= self.seed <= MAX_SEED:
             raise TrainingError(f"seed must be from 0 to {MAX_SEED}, found {self.seed}")
+        if not 0 <= self.focal_gamma < math.inf:
+            raise TrainingError(f"focal_gamma must be 0 or more, found {self.focal_gamma}")
+        if self.optimizer in ("momentum", "nesterov") and self.momentum == 0:
+            raise TrainingError(f"{self.optimizer} needs a momentum above 0; without one it is sgd")
         if self.shards > self.batch_size:
             raise TrainingError(
                 f"a batch of {self.batch_size} clips cannot be cut into {self.shards} shards"
@@ -177,6 +182,12 @@ _DEFAULTS = {
         _CLASSIC, features="log_mel", epochs=20, patience=20, batch_size=32, learning_rate=1e-2,
         schedule="one-cycle",
     ),
+}  # fmt: skip
+
+
+# Of optimizers whose steps are of another size than Adam's; the others take the network's own rate.
+DEFAULT_RATES: dict[Optimizer, float] = {
+    "sgd": 0.05, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.01, "adadelta": 1.0, "lbfgs": 1.0,
 }  # fmt: skip
 
 

@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from data.dataset import Dataset
-from models.zoo import entry, require_classifier
+from models.zoo import build, entry, require_classifier
+from training.baselines.fit import check_baseline
+from training.company import Company
 from training.config import TrainConfig, default_config
 from training.plots import COLOURS, save_figure
 from training.run import suited
@@ -64,6 +66,17 @@ class Contender:
         own = {"seed": given["seed"]} if "seed" in given else {}
         base = replace(default_config(self.model), **{**steps, **own})
         return suited(settled(base, self.settings), self.settings, dataset, processes=1)
+
+    def check(self, config: TrainConfig, dataset: Dataset, company: Company) -> None:
+        """See that it can be trained on these clips, as far as that is known before.
+
+        Raises:
+            EarshotError: it cannot.
+        """
+        if entry(self.model).fitted:
+            check_baseline(dataset, company, config)
+        bins, frames = dataset.features.bins(config.features), dataset.features.frames
+        build(self.model, bins, frames, len(dataset.labels), config.options)
 
 
 @dataclass(frozen=True)

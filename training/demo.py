@@ -18,7 +18,7 @@ from training.config import default_config
 from training.evaluate import evaluate_model
 from training.export import export
 from training.progress import training_progress, work_progress
-from training.run import train_run
+from training.run import suited, train_run
 
 WORDS = (
     "0=zero",
@@ -155,12 +155,14 @@ def _prepare(story: _Story, labelled: LabelledClips, out: Path, places: str) -> 
 def _train(story: _Story, out: Path) -> None:
     flags = f"--epochs {EPOCHS} --patience {PATIENCE}"
     command = f"earshot train {out / 'dataset'} --out {out / 'run'} {flags}"
+    dataset = open_dataset(out / "dataset")
     config = replace(default_config(MODEL), epochs=EPOCHS, patience=PATIENCE)
+    config = suited(config, {}, dataset, processes=1)
     with (
         story.tell("Train the four-block CNN on MFCC", command),
         training_progress(EPOCHS) as progress,
     ):
-        metrics = train_run(open_dataset(out / "dataset"), out / "run", config, progress=progress)
+        metrics = train_run(dataset, out / "run", config, progress=progress)
         typer.echo(
             f"   {metrics['parameters']:,} parameters, best epoch {metrics['best_epoch']} of "
             f"{metrics['epochs']}, validation accuracy "

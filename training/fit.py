@@ -5,6 +5,7 @@ on from its last epoch and ends with the weights of a run that was not. Several 
 (``training.team``) do the same work together; the first of them writes.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ import torch
 from data.dataset import Dataset
 from models.device import Device
 from models.pipeline import NormalisedNetwork
-from training.batches import Batches, stored_features
+from training.batches import EVALUATION_BATCH, Batches, StoredFeatures, stored_features
 from training.begin import (
     as_trained,
     begun,
@@ -35,7 +36,7 @@ from training.checkpoint import (
 from training.checkpoint_store import CheckpointStore
 from training.company import ALONE, Company
 from training.config import TrainConfig, TrainingError
-from training.learner import DivergedError, Epoch, Learner
+from training.learner import DivergedError, Epoch, Learner, diverged
 from training.objectives import objective_of
 from training.team import Team, joined
 
@@ -60,6 +61,14 @@ class _Run:
     team: Team
     on_batch: Callable[[int, int, int], None]
     on_note: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The validation clips, as they are and as the recipe of training changes them."""
+
+    val: StoredFeatures
+    as_trained: StoredFeatures
 
 
 def fit(
@@ -97,61 +106,98 @@ def fit(
         checkpoint = _begin(state, dataset, company.content_hash(dataset), config, start, resume)
         resumed_after = len(checkpoint.history)
         val = stored_features(dataset, config, "val", place)
-        val_as_trained = as_trained(dataset, val, config, place)
-        objective = objective_of(config.model)
+        measured = _Measured(val, as_trained(dataset, val, config, place) if team.is_first else val)
         learner = Learner.at(checkpoint, train, place, team)
         while not _finished(checkpoint):
             began = time.perf_counter()
-            learner, epoch = _train_epoch(learner, checkpoint, state)
-            val_loss, val_accuracy = objective.measure(learner.released, val, config, team)
-            record = EpochRecord(
-                len(checkpoint.history) + 1, epoch.loss, epoch.accuracy, val_loss, val_accuracy,
-                time.perf_counter() - began, epoch.learning_rate, epoch.layers,
-            )  # fmt: skip
-            checkpoint = learner.checkpoint(replace(checkpoint, config=learner.config), record)
-            if team.is_first and checkpoint.best is record:
-                found = objective.calibrate(learner.released, val_as_trained, config)
-                state.store.save(BEST, replace(checkpoint, calibration=found))
-            if team.is_first:
-                state.store.save(LAST, checkpoint)
-            on_epoch(record)
+            epoch = _train_epoch(learner, checkpoint, state)
+            if epoch is None:
+                checkpoint = replace(checkpoint, config=_in_smaller_parts(checkpoint.config, state))
+                del learner  # its memory is needed for the next one
+                torch.cuda.empty_cache()
+                learner = Learner.at(checkpoint, train, place, team)
+                continue
+            checkpoint = _measure_and_keep(learner, checkpoint, epoch, measured, state, began)
+            on_epoch(checkpoint.history[-1])
         team.wait(place)
-    best = replace(load_checkpoint(run / BEST), history=checkpoint.history)
-    return FitResult(rebuild_network(best), best, str(place), resumed_after)
+    if team.is_first:
+        checkpoint = replace(load_checkpoint(run / BEST), history=checkpoint.history)
+    return FitResult(rebuild_network(checkpoint), checkpoint, str(place), resumed_after)
 
 
-def _train_epoch(learner: Learner, checkpoint: Checkpoint, run: _Run) -> tuple[Learner, Epoch]:
-    """An epoch of learning; where the GPU's memory does not hold a batch, in smaller parts."""
-    while True:
-        try:
-            return learner, learner.train_epoch(run.train, checkpoint.history, run.on_batch)
-        except DivergedError as error:
-            kept = f"{run.store.run} keeps what was learnt before" if checkpoint.history else ""
-            raise TrainingError(f"{error}. {kept}".rstrip(". ")) from error
-        except torch.OutOfMemoryError as error:
-            smaller = _in_smaller_parts(learner.config, run.team, error)
-        torch.cuda.empty_cache()
-        run.on_note(
-            f"out of GPU memory with {_at_once(learner.config)} clips at once: on with "
-            f"{_at_once(smaller)}, {smaller.shards} parts a step"
-        )
-        before = replace(checkpoint, config=smaller)
-        del learner
-        learner = Learner.at(before, run.train, run.device, run.team)
+def _train_epoch(learner: Learner, checkpoint: Checkpoint, run: _Run) -> Epoch | None:
+    """An epoch of learning; None where the GPU's memory does not hold a batch.
+
+    Raises:
+        TrainingError: training diverges.
+    """
+    try:
+        return learner.train_epoch(run.train, checkpoint.history, run.on_batch)
+    except DivergedError as error:
+        raise _kept(error, checkpoint, run) from error
+    except torch.OutOfMemoryError:
+        return None
 
 
-def _in_smaller_parts(config: TrainConfig, team: Team, error: Exception) -> TrainConfig:
-    """Half as many clips on the device at once, and as many a step as before.
+def _measure_and_keep(
+    learner: Learner,
+    checkpoint: Checkpoint,
+    epoch: Epoch,
+    measured: _Measured,
+    run: _Run,
+    began: float,
+) -> Checkpoint:
+    """Validate what an epoch learnt, and keep it where all is well.
+
+    Raises:
+        TrainingError: training diverges; nothing of the epoch is kept.
+    """
+    config, objective = learner.config, objective_of(learner.config.model)
+    try:
+        val_loss, val_accuracy = objective.measure(learner.released, measured.val, config, run.team)
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"out of GPU memory with {EVALUATION_BATCH} validation clips at once; take a smaller "
+            "network, or --device cpu"
+        ) from error
+    if not math.isfinite(val_loss):
+        raise _kept(diverged("validation loss", val_loss, config), checkpoint, run)
+    record = EpochRecord(
+        len(checkpoint.history) + 1, epoch.loss, epoch.accuracy, val_loss, val_accuracy,
+        time.perf_counter() - began, epoch.learning_rate, epoch.layers,
+    )  # fmt: skip
+    checkpoint = learner.checkpoint(checkpoint, record)
+    if run.team.is_first and checkpoint.best is record:
+        found = objective.calibrate(learner.released, measured.as_trained, config)
+        run.store.save(BEST, replace(checkpoint, calibration=found))
+    if run.team.is_first:
+        run.store.save(LAST, checkpoint)
+    return checkpoint
+
+
+def _kept(error: TrainingError, checkpoint: Checkpoint, run: _Run) -> TrainingError:
+    """Say that what was learnt before is still there, if anything was."""
+    if not checkpoint.history:
+        return error
+    return TrainingError(
+        f"{error}. {run.store.run} keeps what was learnt in {len(checkpoint.history)} epochs before"
+    )
+
+
+def _in_smaller_parts(config: TrainConfig, run: _Run) -> TrainConfig:
+    """Half as many clips on the device at once, and as many a step as before; this is told.
 
     Raises:
         TrainingError: a clip is the least; or other processes wait, who cannot be told.
     """
-    if team.size > 1 or 2 * config.shards > config.batch_size or config.optimizer == "lbfgs":
+    here = f"out of GPU memory with {_at_once(config)} clips at once"
+    if run.team.size > 1 or 2 * config.shards > config.batch_size or config.optimizer == "lbfgs":
         raise TrainingError(
-            f"out of GPU memory with {_at_once(config)} clips at once; give a smaller --batch-size "
-            f"than {config.batch_size}, or more --shards"
-        ) from error
-    return replace(config, shards=2 * config.shards)
+            f"{here}; give a smaller --batch-size than {config.batch_size}, or more --shards"
+        )
+    smaller = replace(config, shards=2 * config.shards)
+    run.on_note(f"{here}: on with {_at_once(smaller)}, {smaller.shards} parts a step")
+    return smaller
 
 
 def _at_once(config: TrainConfig) -> int:
@@ -172,8 +218,11 @@ def _begin(
         raise TrainingError(
             f"{len(run.train.epoch)} training clips cannot be cut into {config.shards} shards"
         )
-    if resume and run.team.local_rank == 0:
-        run.store.fetch()
+    if resume and run.team.is_first:
+        run.store.level(data_hash)
+    run.team.wait(run.device)
+    if resume and run.team.local_rank == 0 and not run.team.is_first:
+        run.store.level(data_hash)
     run.team.wait(run.device)
     found = begun(run.store.run, config, data_hash) if resume else None
     if found is None:

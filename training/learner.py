@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, cast
@@ -12,48 +11,27 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from models.pipeline import NormalisedNetwork
-from training.balance import loss_weights, positive_weights
-from training.batches import Batches, Cut, Part
+from training.batches import Batches
 from training.checkpoint import Checkpoint, EpochRecord, rebuild_network
 from training.config import TrainConfig, TrainingError
+from training.epochs import Cut, Part
+from training.judge import Judge, Sums, compiled, label_weights
 from training.monitor import PROBE_CLIPS, LayerHealth, examine
 from training.objectives import Judged, objective_of
 from training.optimizers import make_optimizer
 from training.schedules import learning_rate
-from training.shards import ShardState
+from training.shards import ShardState, random_state, running_statistics, set_random_state
 from training.team import Team
 
 # The average follows closely while there are few steps to average over.
 _AVERAGING_RAMP_STEPS = 20
-# A loss beyond it is lost, and every so many batches is often enough to look (it makes a GPU wait).
-DIVERGED_LOSS, _LOOK_BATCHES = 1e3, 50
+# A loss beyond it (in nats, for each label) is lost. To look every so many batches is often enough:
+# it makes a GPU wait.
+DIVERGED_LOSS, _LOOK_BATCHES = 100.0, 50
 
 
 class DivergedError(TrainingError):
     """The loss is no number any more, or far beyond what guessing costs."""
-
-
-class _Judge(nn.Module):
-    """Features and targets to their loss: what is compiled, and what processes share.
-
-    Sums of right and answerable clips come with it, since a module returns tensors.
-    """
-
-    def __init__(
-        self, network: NormalisedNetwork, config: TrainConfig, weights: Tensor | None
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.config = config
-        self.weights = weights
-        self.in_bfloat16 = config.precision == "bfloat16"
-
-    def forward(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        with torch.autocast(features.device.type, torch.bfloat16, enabled=self.in_bfloat16):
-            judged = objective_of(self.config.model).judge(
-                self.network, features, targets, self.config, self.weights
-            )
-        return judged.loss, judged.right, judged.answerable
 
 
 @dataclass(frozen=True)
@@ -95,9 +73,9 @@ class Learner:
         optimizer = make_optimizer(network, config)
         if checkpoint.optimizer:
             optimizer.load_state_dict(checkpoint.optimizer)
-        judge: nn.Module = _Judge(network, config, _label_weights(config, train))
+        judge: nn.Module = Judge(network, config, label_weights(config, train.targets))
         if config.compile:
-            judge = _compiled(judge, device)
+            judge = compiled(judge, device, config)
         if team.size > 1:
             # Batch statistics are averaged by ShardState, for one process as for many.
             judge = DistributedDataParallel(judge, broadcast_buffers=False)
@@ -123,7 +101,7 @@ class Learner:
         val_losses = [record.val_loss for record in history]
         state = ShardState(self.network, cut, self.team)
         self.network.train()
-        sums, probe, done, rate = _Sums(), None, 0, config.learning_rate
+        sums, probe, done, rate = Sums(), None, 0, config.learning_rate
         for part in train.parts(cut):
             if part.shard == cut.mine[0]:
                 step = (epoch - 1) * n_batches + done + 1
@@ -139,11 +117,11 @@ class Learner:
                 done += 1
                 state.settle()
                 self._end_step((epoch - 1) * n_batches + done)
-                if done % _LOOK_BATCHES == 0 or done == n_batches:
-                    _check(sums.loss(), config)
+                if done % _LOOK_BATCHES == 0:
+                    _check(sums.loss(), config, train.targets.n_labels)
                 on_batch(epoch, done, n_batches)
         loss, accuracy = sums.over(self.team, len(train.epoch))
-        _check(loss, config)
+        _check(loss, config, train.targets.n_labels)
         return Epoch(loss, accuracy, rate, self._examine(probe))
 
     def try_step(self, part: Part, rate: float) -> float:
@@ -161,7 +139,7 @@ class Learner:
             before,
             weights=_to_cpu(self.released.state_dict()),
             learning=_to_cpu(self.network.state_dict()) if averaged else {},
-            optimizer=self.optimizer.state_dict(),
+            optimizer=copy.deepcopy(self.optimizer.state_dict()),  # which goes on changing
             history=(*before.history, record),
         )
 
@@ -181,17 +159,23 @@ class Learner:
         return judged
 
     def _line_search(self, part: Part, optimizer: torch.optim.LBFGS) -> Judged:
-        """A step of L-BFGS: the same dropout wherever the line search looks."""
+        """A step of L-BFGS: the same dropout and statistics wherever the line search looks."""
         first: list[Judged] = []
-        before = torch.get_rng_state()
+        device = part.features.device
+        random = random_state(device)
+        running = running_statistics(self.network)
+        before = [values.clone() for values in running]
 
         def closure() -> float:
-            torch.set_rng_state(before)
+            set_random_state(random, device)
+            for values, value in zip(running, before, strict=True):
+                values.copy_(value)
             optimizer.zero_grad(set_to_none=True)
             judged = Judged(*self.judge(part.features, part.targets))
             judged.loss.backward()  # type: ignore[no-untyped-call]
             first.append(replace(judged, loss=judged.loss.detach()))
-            return float(judged.loss.detach()) + self._add_l1()
+            self._add_l1()
+            return float(judged.loss.detach()) + self._l1_penalty()
 
         optimizer.step(closure)  # type: ignore[no-untyped-call]
         return first[0]
@@ -206,7 +190,7 @@ class Learner:
         config = self.config
         if not isinstance(self.optimizer, torch.optim.LBFGS):
             self._add_l1()
-            if math.isfinite(config.max_gradient_norm):
+            if config.max_gradient_norm is not None:
                 nn.utils.clip_grad_norm_(self.network.parameters(), config.max_gradient_norm)
             self.optimizer.step()
         if self.released is not self.network:
@@ -214,16 +198,21 @@ class Learner:
             _average(self.released, self.network, decay)
 
     @torch.no_grad()
-    def _add_l1(self) -> float:
-        """Add the gradient of the L1 penalty, and return the penalty. Biases go without it."""
+    def _add_l1(self) -> None:
+        """Add the gradient of the L1 penalty. Biases go without it."""
         if not self.config.l1:
-            return 0.0
-        total = 0.0
+            return
         for weights in self.network.parameters():
             if weights.dim() > 1 and weights.grad is not None:
                 weights.grad.add_(weights.sign(), alpha=self.config.l1)
-                total += float(weights.abs().sum())
-        return self.config.l1 * total
+
+    @torch.no_grad()
+    def _l1_penalty(self) -> float:
+        """The penalty itself, which a line search has to know."""
+        if not self.config.l1:
+            return 0.0
+        sizes = [w.abs().sum() for w in self.network.parameters() if w.dim() > 1]
+        return self.config.l1 * float(torch.stack(sizes).sum())
 
     def _examine(self, probe: Part | None) -> tuple[LayerHealth, ...]:
         if probe is None:
@@ -236,39 +225,17 @@ class Learner:
         )
 
 
-class _Sums:
-    """Loss and answers of an epoch, added up on the device."""
-
-    def __init__(self) -> None:
-        self._sums: Tensor | None = None
-        self._clips = 0
-
-    def add(self, judged: Judged, part: Part) -> None:
-        n_clips = len(part.targets)
-        found = torch.stack(
-            [judged.loss.detach().double() * n_clips, judged.right, judged.answerable]
-        )
-        self._sums = found if self._sums is None else self._sums + found
-        self._clips += n_clips
-
-    def loss(self) -> float:
-        """The mean so far, of this process."""
-        return float("nan") if self._sums is None else float(self._sums[0]) / self._clips
-
-    def over(self, team: Team, n_clips: int) -> tuple[float, float | None]:
-        """Mean loss and accuracy over all processes."""
-        if self._sums is None:
-            return float("nan"), None
-        loss, right, answerable = team.total(self._sums).tolist()
-        return loss / n_clips, right / answerable if answerable else None
+def diverged(name: str, loss: float, config: TrainConfig) -> DivergedError:
+    """What to say of a loss that is lost."""
+    return DivergedError(
+        f"the {name} is {loss:.4g}: training diverges; lower --learning-rate "
+        f"(now {config.learning_rate:g})"
+    )
 
 
-def _check(loss: float, config: TrainConfig) -> None:
-    if not loss < DIVERGED_LOSS:
-        raise DivergedError(
-            f"the loss is {loss:.4g}: training diverges; lower --learning-rate "
-            f"(now {config.learning_rate:g})"
-        )
+def _check(loss: float, config: TrainConfig, n_labels: int) -> None:
+    if not loss < DIVERGED_LOSS * n_labels:
+        raise diverged("loss", loss, config)
 
 
 def _placed(network: NormalisedNetwork, device: torch.device) -> NormalisedNetwork:
@@ -282,28 +249,14 @@ def _placed(network: NormalisedNetwork, device: torch.device) -> NormalisedNetwo
     return network
 
 
-def _compiled(judge: nn.Module, device: torch.device) -> nn.Module:
-    """Fused by torch.compile, on a GPU with CUDA graphs: small networks wait for launches there."""
-    mode = "reduce-overhead" if device.type == "cuda" else "default"
-    return cast("nn.Module", torch.compile(judge, mode=mode))
-
-
-def _label_weights(config: TrainConfig, train: Batches) -> Tensor | None:
-    if config.balance != "weights":
-        return None
-    held, n_labels = train.targets.values, train.targets.n_labels
-    return (
-        positive_weights(held, n_labels) if config.loss == "bce" else loss_weights(held, n_labels)
-    )
-
-
 @torch.no_grad()
 def _average(average: NormalisedNetwork, network: NormalisedNetwork, decay: float) -> None:
     """Move the average towards the network; whole numbers (counters) are copied."""
-    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.dtype.is_floating_point:
-            kept.lerp_(new, 1 - decay)
-        else:
+    pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
+    moved = [pair for pair in pairs if pair[0].dtype.is_floating_point]
+    torch._foreach_lerp_([kept for kept, _ in moved], [new for _, new in moved], 1 - decay)
+    for kept, new in pairs:
+        if not kept.dtype.is_floating_point:
             kept.copy_(new)
 
 

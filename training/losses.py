@@ -59,6 +59,7 @@ def _answers(logits: Tensor) -> Tensor:
     return (logits >= 0) | best
 
 
-def answerable(targets: Tensor) -> Tensor:
+def answerable(targets: Tensor, loss: Loss) -> Tensor:
     """Which clips (clips,) have an answer: those that hold a label."""
-    return targets.amax(dim=1) > targets.amin(dim=1)
+    least = 0.0 if loss == "bce" else targets.amin(dim=1)
+    return targets.amax(dim=1) > least

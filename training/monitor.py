@@ -20,8 +20,9 @@ _SATURATED = 0.01
 class LayerHealth:
     """One layer, on a batch of training clips after an epoch.
 
-    ``dead_share`` is the share of its activation's units that no clip moves (ReLU and its kin:
-    never above zero; sigmoid and tanh: always at their ends); None where there is no activation.
+    ``dead_share`` is the share of its activation's units that no clip moves (ReLU: never above
+    zero; ELU: always at its lower end; sigmoid and tanh: at one of theirs); None where there is no
+    activation, or one that cannot die (leaky ReLU, PReLU).
     ``gradient_rms`` is the root mean square of the gradient of its weights; None without weights.
     """
 
@@ -81,8 +82,10 @@ def warnings_of(layers: Sequence[LayerHealth]) -> list[str]:
 def _probe_of(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
     """What tells which outputs of an activation are alive."""
     match module:
-        case nn.ReLU() | nn.LeakyReLU() | nn.PReLU() | nn.ELU():
+        case nn.ReLU():
             return lambda out: out > 0
+        case nn.ELU():
+            return lambda out: out > -1 + _SATURATED
         case nn.Sigmoid():
             return lambda out: (out > _SATURATED) & (out < 1 - _SATURATED)
         case nn.Tanh():

@@ -74,7 +74,7 @@ class Classification:
         weights: Tensor | None,
     ) -> Judged:
         logits = model(features)
-        known = answerable(targets)
+        known = answerable(targets, config.loss)
         right = right_answers(logits.detach(), targets, config.loss) & known
         loss = classification_loss(logits, targets, config, weights)
         return Judged(loss, right.sum(), known.sum())

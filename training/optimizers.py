@@ -67,7 +67,7 @@ def _check_lbfgs(n_parameters: int, config: TrainConfig) -> None:
     without = {
         "weight_decay": config.weight_decay > 0,
         "shards": config.shards > 1,
-        "max_gradient_norm": config.max_gradient_norm < float("inf"),
+        "max_gradient_norm": config.max_gradient_norm is not None,
     }
     found = [name for name, is_set in without.items() if is_set]
     if found:

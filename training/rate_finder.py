@@ -15,10 +15,16 @@ from numpy.typing import NDArray
 
 from data.dataset import Dataset
 from models.device import Device
-from training.batches import Cut, Part
-from training.begin import choose_device, first_checkpoint, training_batches
+from models.zoo import require_steps
+from training.begin import (
+    check_settings,
+    choose_device,
+    first_checkpoint,
+    training_batches,
+)
 from training.company import ALONE, Company
 from training.config import TrainConfig, TrainingError
+from training.epochs import Cut, Part
 from training.learner import Learner
 
 LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 300
@@ -67,7 +73,9 @@ def find_rate(
     """
     if config.optimizer == "lbfgs":
         raise TrainingError("lbfgs looks for the length of its steps itself; leave its rate at 1")
+    require_steps(config.model)
     place = choose_device(device)
+    check_settings(dataset, config, place)
     config = replace(config, shards=1)
     train = training_batches(dataset, company, config, place)
     learner = Learner.at(first_checkpoint(dataset, train, "", config), train, place)

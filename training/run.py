@@ -12,7 +12,7 @@ from training.baselines.fit import fit_baseline
 from training.checkpoint import LAST, Checkpoint, EpochRecord, load_checkpoint
 from training.checkpoint_store import CheckpointStore
 from training.company import ALONE, Company
-from training.config import TrainConfig, default_config
+from training.config import TrainConfig
 from training.event_log import EventLog
 from training.fit import fit
 from training.progress import TrainingProgress
@@ -26,19 +26,9 @@ def begun_config(out: Path, checkpoints: str | None = None) -> TrainConfig | Non
     Raises:
         EarshotError: a damaged checkpoint, or a second place that cannot be reached.
     """
-    CheckpointStore.at(out, checkpoints).fetch()
+    CheckpointStore.at(out, checkpoints).level()
     last = out / LAST
     return load_checkpoint(last).config if last.is_file() else None
-
-
-def choose_config(out: Path, given: Mapping[str, Any], *, resume: bool) -> TrainConfig:
-    """The configuration of a run: what was given, over what it was begun with, over the defaults.
-
-    Raises:
-        EarshotError: a value that cannot be trained with, or a damaged checkpoint.
-    """
-    begun = begun_config(out) if resume else None
-    return replace(begun or default_config(given.get("model", TrainConfig.model)), **given)
 
 
 def suited(
@@ -48,8 +38,10 @@ def suited(
 
     Clips with several labels are learnt label by label, and a batch has a shard for each process.
     """
+    if entry(base.model).fitted:
+        return base
     needed: dict[str, Any] = {"shards": processes}
-    if dataset.multi_label and not entry(base.model).fitted:
+    if dataset.multi_label:
         needed["loss"] = "bce"
     return replace(base, **{k: v for k, v in needed.items() if k not in given})
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from models.zoo import check_options, entry
-from training.config import TrainConfig, TrainingError
+from training.config import DEFAULT_RATES, TrainConfig, TrainingError
 
 Value = str | int | float | bool
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
@@ -14,11 +14,16 @@ _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
 def settled(base: TrainConfig, values: Mapping[str, Value]) -> TrainConfig:
     """The configuration with these settings and options of the network.
 
+    Another optimizer brings its own learning rate, where none is given.
+
     Raises:
         EarshotError: a value that cannot be trained with, or an option that the network has not.
     """
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     own: dict[str, Any] = {name: value for name, value in values.items() if name in fields}
+    chosen = own.get("optimizer", base.optimizer)
+    if chosen != base.optimizer and "learning_rate" not in own:
+        own["learning_rate"] = DEFAULT_RATES.get(chosen, base.learning_rate)
     options = {name: value for name, value in values.items() if name not in fields}
     config = dataclasses.replace(base, **own, options={**base.options, **options})
     check_options(config.model, config.options)
@@ -120,8 +125,16 @@ def read_value(name: str, text: str, hint: Any) -> Value:
 def _readable_fields(config: type) -> dict[str, Any]:
     hints = get_type_hints(config)
     named = {field.name: hints[field.name] for field in dataclasses.fields(config)}
+    given = {name: _without_none(hint) for name, hint in named.items()}
     return {
         name: hint
-        for name, hint in named.items()
+        for name, hint in given.items()
         if hint in (int, float, bool, str) or get_origin(hint) is Literal
     }
+
+
+def _without_none(hint: Any) -> Any:
+    """``float`` of ``float | None``: what is not given stays None."""
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+    optional = type(None) in get_args(hint) and len(kinds) == 1
+    return kinds[0] if optional else hint

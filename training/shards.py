@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from training.batches import Cut
+from training.epochs import Cut
 from training.team import Team
 
 
@@ -23,13 +23,13 @@ class ShardState:
         self._alone = cut.shards == 1
         self._team, self._shards = team, cut.shards
         self._device = next(network.parameters()).device
-        self._running = [] if self._alone else _running_statistics(network)
+        self._running = [] if self._alone else running_statistics(network)
         self._before = [values.clone() for values in self._running]
         self._sums = [torch.zeros_like(values) for values in self._running]
         self._random: dict[int, Tensor] = {}
         for shard in reversed(cut.mine):
             torch.manual_seed(cut.shard_seed(shard))
-            self._random[shard] = self._random_state()
+            self._random[shard] = random_state(self._device)
 
     @contextlib.contextmanager
     def of(self, shard: int) -> Iterator[None]:
@@ -37,34 +37,43 @@ class ShardState:
         if self._alone:
             yield
             return
-        self._set_random_state(self._random[shard])
+        set_random_state(self._random[shard], self._device)
         for values, before in zip(self._running, self._before, strict=True):
             values.copy_(before)
         yield
-        self._random[shard] = self._random_state()
+        self._random[shard] = random_state(self._device)
         for values, total in zip(self._running, self._sums, strict=True):
             total.add_(values)
 
     def settle(self) -> None:
         """The batch is through: average its statistics over all shards."""
-        for values, before, total in zip(self._running, self._before, self._sums, strict=True):
-            values.copy_(self._team.total(total) / self._shards)
-            before.copy_(values)
+        if not self._running:
+            return
+        sizes = [total.numel() for total in self._sums]
+        means = self._team.total(torch.cat(self._sums)) / self._shards  # one exchange for all
+        for values, before, total, mean in zip(
+            self._running, self._before, self._sums, torch.split(means, sizes), strict=True
+        ):
+            values.copy_(mean)
+            before.copy_(mean)
             total.zero_()
 
-    def _random_state(self) -> Tensor:
-        if self._device.type == "cuda":
-            return torch.cuda.get_rng_state(self._device)
-        return torch.get_rng_state()
 
-    def _set_random_state(self, state: Tensor) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(state, self._device)
-        else:
-            torch.set_rng_state(state)
+def random_state(device: torch.device) -> Tensor:
+    """Where the random numbers of a device are."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
-def _running_statistics(network: nn.Module) -> list[Tensor]:
+def set_random_state(state: Tensor, device: torch.device) -> None:
+    """Go on with the random numbers of a device from there."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
+
+
+def running_statistics(network: nn.Module) -> list[Tensor]:
+    """The means and variances that batch normalisation keeps."""
     found = []
     for module in network.modules():
         if isinstance(module, _NormBase) and module.running_mean is not None:

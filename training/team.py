@@ -99,8 +99,11 @@ def joined(team: Team, device: torch.device) -> Iterator[None]:
     try:
         distributed.init_process_group(backend, timeout=_PATIENCE)
         yield
-    except RuntimeError as error:  # gloo's and NCCL's errors have no class of their own
+    except RuntimeError as error:
         reason = str(error).splitlines()[0]
+        # Those of gloo have no class of their own.
+        if not isinstance(error, distributed.DistError) and "gloo" not in reason.lower():
+            raise
         raise TrainingError(
             f"process {team.rank} cannot go on with the others ({reason}); start them again with "
             f"--resume. torchrun does it with --max-restarts, and {_RESTARTS}=1 in its environment"

@@ -4,9 +4,9 @@
 
 A thousand clips of noise, half a second at 8 kHz, are written again and again: 8 GB of int16 (the
 features that training does not read are left as holes in their files). Then one epoch of
-``earshot train`` on all of them, waveforms over the front end to the four-block CNN, in a process of
-its own, whose greatest resident memory is printed: anonymous and of mapped files together, as the
-kernel counts it.
+``earshot train`` on all of them, waveforms over the front end to the four-block CNN, in a process
+of its own, whose greatest resident memory is printed: anonymous and of mapped files together, as
+the kernel counts it.
 """
 
 import argparse
@@ -38,8 +38,8 @@ def main() -> None:
         subprocess.run(
             [
                 sys.executable, "-c", "from service.cli import main; main()", "train",
-                str(dataset.folder), "--out", str(Path(name) / "run"), "--mixup", "0.1", "--epochs", "1",
-                "--batch-size", "256",
+                str(dataset.folder), "--out", str(Path(name) / "run"), "--mixup", "0.1",
+                "--epochs", "1", "--batch-size", "256",
             ],
             check=True,
         )  # fmt: skip

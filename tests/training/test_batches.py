@@ -13,10 +13,11 @@ from data.labels import read_labels
 from data.prepare import prepare
 from data.waveforms import as_float, as_int16
 from training import clip_arrays
-from training.batches import Batches, Cut, augmented_waveforms, stored_features
+from training.batches import Batches, augmented_waveforms, stored_features
 from training.clip_arrays import Resident, Source, Streamed, open_clips
 from training.company import ALONE, Company
 from training.config import TrainConfig, default_config
+from training.epochs import Cut
 
 CPU = torch.device("cpu")
 AUGMENTED = replace(default_config("tcresnet"), mixup=0.3)

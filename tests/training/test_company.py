@@ -11,7 +11,6 @@ from data.dataset import Dataset
 from data.frontend import Frontend
 from training.batches import (
     AugmentedWaveforms,
-    Cut,
     StoredFeatures,
     augmented_features,
     augmented_waveforms,
@@ -19,6 +18,7 @@ from training.batches import (
 from training.begin import training_batches
 from training.company import ALONE, Company
 from training.config import TrainingError, default_config
+from training.epochs import Cut
 from training.fit import fit
 
 CPU = torch.device("cpu")

@@ -2,20 +2,21 @@
 
 import dataclasses
 import inspect
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 import torch
 
-from data.dataset import Dataset
+from data.dataset import Dataset, open_dataset
 from data.errors import EarshotError
 from models.cnn import Cnn
 from models.dropout import Dropout
 from models.zoo import ZOO
-from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint
+from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint, save_checkpoint
 from training.commands.train import train as train_command
 from training.config import Optimizer, TrainConfig, TrainingError, default_config
 from training.fit import fit
@@ -74,20 +75,43 @@ def test_a_rate_that_diverges_stops_the_run_and_keeps_what_was_learnt(
     wild = replace(QUICK, optimizer="sgd", learning_rate=1e9)
     with pytest.raises(TrainingError, match=r"diverges; lower --learning-rate .now 1e\+09"):
         fit(tones, tmp_path / "new", wild)
-    fit(tones, tmp_path / "begun", replace(QUICK, epochs=2))
-    before = (tmp_path / "begun" / LAST).read_bytes()
-    checkpoint = load_checkpoint(tmp_path / "begun" / LAST)
-    with pytest.raises(TrainingError, match="diverges"):
-        fit(tones, tmp_path / "again", wild, start=replace(checkpoint, optimizer={}))
-    assert (tmp_path / "begun" / LAST).read_bytes() == before
+    assert not (tmp_path / "new").exists()
+    # One batch an epoch: the loss of the last step is seen by the validation clips alone.
+    late = replace(
+        wild, batch_size=64, schedule="step", schedule_epochs=2, schedule_factor=1.0, epochs=4,
+        learning_rate=1e-3,
+    )  # fmt: skip
+    fit(tones, tmp_path / "begun", replace(late, epochs=2))
+    begun = load_checkpoint(tmp_path / "begun" / LAST)
+    blown = {name: w * 1e30 if "head" in name else w for name, w in begun.weights.items()}
+    save_checkpoint(tmp_path / "begun" / LAST, replace(begun, weights=blown))
+    before = [(tmp_path / "begun" / name).read_bytes() for name in (BEST, LAST)]
+    with pytest.raises(TrainingError, match="keeps what was learnt in 2 epochs before"):
+        fit(tones, tmp_path / "begun", late, resume=True)
+    assert [(tmp_path / "begun" / name).read_bytes() for name in (BEST, LAST)] == before
+
+
+def test_a_validation_loss_that_is_no_number_is_not_kept(tones: Dataset, tmp_path: Path) -> None:
+    features = np.array(tones.array("mfcc"))
+    folder = tmp_path / "dataset"
+    shutil.copytree(tones.folder, folder)
+    features[tones.rows("val")[0]] = np.inf
+    np.save(folder / "mfcc.npy", features)
+    with pytest.raises(TrainingError, match="the validation loss is nan"):
+        fit(open_dataset(folder), tmp_path / "run", QUICK)
+    assert not (tmp_path / "run").exists()
 
 
 class Hungry(Cnn):
     """The classic network on a device with room for six clips at once."""
 
+    room, asked_after = 6, 0  # clips at once; how often there is room for more before
+
     def embed(self, features: torch.Tensor) -> torch.Tensor:
-        if self.training and len(features) > 6:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+        if self.training:
+            Hungry.asked_after -= 1
+            if len(features) > self.room and Hungry.asked_after < 0:
+                raise torch.OutOfMemoryError("CUDA out of memory")
         return super().embed(features)
 
 
@@ -108,6 +132,21 @@ def test_a_batch_that_does_not_fit_is_cut_in_halves_and_told(
     tight = replace(config, batch_size=8, optimizer="lbfgs", learning_rate=1.0)
     with pytest.raises(TrainingError, match="give a smaller --batch-size than 8"):
         fit(tones, tmp_path / "tight", tight)
+
+
+def test_running_out_of_memory_late_loses_the_epoch_and_nothing_else(
+    tones: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of the second epoch, when Adam has moments: as if cut from there on."""
+    monkeypatch.setitem(ZOO, "hungry", replace(ZOO["cnn"], network=Hungry))
+    monkeypatch.setattr(Hungry, "asked_after", 4)  # three batches an epoch
+    config = TrainConfig(model="hungry", epochs=3, batch_size=12, options={"dropout": 0.0})
+    late = fit(tones, tmp_path / "late", config)
+    plenty = fit(tones, tmp_path / "whole", replace(config, model="cnn"))
+    for one, other in zip(late.checkpoint.history, plenty.checkpoint.history, strict=True):
+        assert one.loss == pytest.approx(other.loss, abs=1e-5)
+    again = fit(tones, tmp_path / "late", config, resume=True)  # with the settings it began with
+    assert again.checkpoint.config.shards == late.checkpoint.config.shards == 2
 
 
 @pytest.mark.parametrize("place", ["memory://runs/{}", "file://{}"])
@@ -173,6 +212,10 @@ def test_the_rate_that_is_found_is_one_to_learn_with(tones: Dataset, tmp_path: P
 
 def test_every_setting_is_a_flag_of_train() -> None:
     flags = set(inspect.signature(train_command).parameters)
+    hints = get_type_hints(train_command, include_extras=False)
+    for name, hint in get_type_hints(TrainConfig).items():
+        if get_args(hint) and name in hints and name not in ("options", "max_gradient_norm"):
+            assert set(get_args(get_args(hints[name])[0])) == set(get_args(hint)), name
     settings = {field.name for field in dataclasses.fields(TrainConfig)} - {"options"}
     assert {name if name != "compile" else "compile_network" for name in settings} <= flags
 

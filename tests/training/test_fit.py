@@ -21,7 +21,8 @@ from training.export import export
 from training.fit import fit
 from training.progress import describe
 from training.report import write_report
-from training.run import choose_config, train_run
+from training.run import begun_config, train_run
+from training.settings import settled
 
 SHORT = TrainConfig(epochs=4, batch_size=16, patience=10)
 
@@ -169,8 +170,10 @@ def test_resuming_with_other_settings_is_refused_and_names_them(
 
 def test_resuming_takes_the_settings_it_was_begun_with(tones: Dataset, tmp_path: Path) -> None:
     fit(tones, tmp_path, replace(SHORT, seed=9))
-    assert choose_config(tmp_path, {}, resume=True).seed == 9
-    assert choose_config(tmp_path, {"epochs": 7}, resume=True).epochs == 7
+    begun = begun_config(tmp_path)
+    assert begun is not None
+    assert (begun.seed, settled(begun, {"epochs": 7}).epochs) == (9, 7)
+    assert begun_config(tmp_path / "elsewhere") is None
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(

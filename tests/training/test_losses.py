@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from models.scores import said_labels
 from training.balance import loss_weights, positive_weights, sampling_weights
-from training.batches import Epoch
 from training.config import Loss, TrainConfig
+from training.epochs import Epoch
 from training.losses import classification_loss, plain_loss, right_answers
 
 SEEDED = torch.Generator().manual_seed(3)

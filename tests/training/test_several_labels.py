@@ -16,9 +16,9 @@ from data.labels import LabelledClips, read_labels
 from data.prepare import prepare
 from models.registry.registry import Registry
 from models.released import SHIPPED_MODEL
-from tests.fixtures.chords import Chords, learnt
-from tests.fixtures.sounds import noise, one_torch_thread, wav
-from training.checkpoint import BEST, load_checkpoint, rebuild_network, save_checkpoint
+from tests.fixtures.chords import Chords, train
+from tests.fixtures.sounds import noise, wav
+from training.checkpoint import BEST, load_checkpoint, rebuild_network
 from training.clip_map import draw_map
 from training.doctor.examine import diagnose, hear
 from training.embeddings import of_model, of_run
@@ -201,10 +201,8 @@ def test_real_digits_at_once(fsdd: Path, tmp_path: Path) -> None:
     prepare(read_labels(mixed(fsdd, tmp_path)), tmp_path / "dataset", split="random")
     dataset = open_dataset(tmp_path / "dataset")
     assert (dataset.labels, dataset.multi_label) == (("0", "1", "2"), True)
-    (tmp_path / "run").mkdir()
-    with one_torch_thread():
-        save_checkpoint(tmp_path / "run" / BEST, learnt(dataset, epochs=15))
-        export(tmp_path / "run", tmp_path / "m.onnx")
+    train(dataset, tmp_path / "run", epochs=30)
+    export(tmp_path / "run", tmp_path / "m.onnx")
     found = evaluate_model(tmp_path / "m.onnx", tmp_path / "dataset" / "test.csv").metrics
     assert found.of_sets is not None
     share = dataset.memberships.mean()

@@ -23,6 +23,12 @@ OthersOption = Annotated[
     Path | None,
     typer.Option(metavar="DATASET", help="Clips of other words, to be answered with no label."),
 ]
+SettingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="A setting of train or of the network. Repeatable."
+    ),
+]
 DeviceOption = Annotated[
     Device,
     typer.Option(help="Where to train; auto takes CUDA if there is one."),

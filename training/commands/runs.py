@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 
 from data.errors import EarshotError
-from training.commands.options import DeviceOption, ExtraOption, JsonOption, OthersOption
+from training.commands.options import (
+    DeviceOption,
+    ExtraOption,
+    JsonOption,
+    OthersOption,
+    SettingOption,
+)
 
 
 def crossval(
@@ -16,32 +22,35 @@ def crossval(
     folds: Annotated[
         str, typer.Option(help="speaker: leave one out; or a number of groups of speakers.")
     ] = "speaker",
-    model: Annotated[str, typer.Option(help="cnn, crnn, bcresnet or tcresnet.")] = "cnn",
+    model: Annotated[str, typer.Option(help="A network or a baseline, as in train.")] = "cnn",
     epochs: Annotated[int | None, typer.Option(help="Of each fold, at most.")] = None,
     repeats: Annotated[
         int, typer.Option(help="Times that an epoch reads DATASET, beside extra once.")
     ] = 1,
+    setting: SettingOption = None,
     extra: ExtraOption = None,
     others: OthersOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Measure a network on voices it has never heard: train once for each fold of speakers."""
-    import dataclasses
-
     from data.dataset import open_dataset
+    from models.zoo import entry
     from training.company import open_company
     from training.config import default_config
     from training.crossval import cross_validate
     from training.progress import TrainingProgress, training_progress
+    from training.run import suited
+    from training.settings import Value, read_settings, settled
 
     if folds != "speaker" and not (folds.isdecimal() and int(folds) > 1):
         raise EarshotError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
-    config = default_config(model)
-    config = dataclasses.replace(
-        config, epochs=config.epochs if epochs is None else epochs, repeats=repeats
-    )
+    given: dict[str, Value] = {} if entry(model).fitted else {"repeats": repeats}
+    if epochs is not None:
+        given["epochs"] = epochs
+    given |= read_settings(model, setting or [], "--set", ("model", "epochs", "repeats"))
     opened, besides = open_dataset(dataset), open_company(extra, others)
+    config = suited(settled(default_config(model), given), given, opened, processes=1)
     with training_progress(config.epochs) as progress:
 
         def on_fold(name: str, number: int, count: int) -> TrainingProgress:
@@ -81,13 +90,12 @@ def compare(
     import dataclasses
 
     from data.dataset import open_dataset
-    from models.zoo import CLASSIFIERS
     from training.company import open_company
     from training.compare import compare as compare_networks
     from training.contenders import table
     from training.progress import TrainingProgress, describe
 
-    names = list(CLASSIFIERS) if models is None else [name.strip() for name in models.split(",")]
+    names = None if models is None else [name.strip() for name in models.split(",")]
     given = {name: v for name, v in (("epochs", epochs), ("seed", seed)) if v is not None}
 
     def on_run(name: str, number: int, count: int, of_epochs: int) -> TrainingProgress:
@@ -99,6 +107,7 @@ def compare(
     rows = compare_networks(
         [open_dataset(folder) for folder in datasets], names, out, given=given,
         company=open_company(extra, others), device=device, on_run=on_run,
+        on_left_out=lambda why: typer.echo(f"note: {why}", err=True),
     )  # fmt: skip
     typer.echo(
         json.dumps([dataclasses.asdict(row) for row in rows], indent=2) if as_json else table(rows)
@@ -109,12 +118,7 @@ def find_rate(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("rate.png"),
     model: Annotated[str, typer.Option(help="The network, as in train.")] = "cnn",
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="A setting of train or of the network. Repeatable."
-        ),
-    ] = None,
+    setting: SettingOption = None,
     extra: ExtraOption = None,
     others: OthersOption = None,
     device: DeviceOption = "auto",

@@ -25,7 +25,8 @@ def train(
         typer.Option(help="What the network sees. [what suits it best]"),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs at most. [cnn 150, crnn 30, most others 40]")
+        int | None,
+        typer.Option(help="Epochs at most. [cnn 150, mlp 60, crnn and convrnn 30, others 40]"),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Clips a step. [64; autoencoder 32]")
@@ -51,7 +52,9 @@ def train(
             "lbfgs",
         ]
         | None,
-        typer.Option(help="[adam; bcresnet and tcresnet adamw]", rich_help_panel=_STEPS),
+        typer.Option(
+            help="What takes the steps. [adam; bcresnet, tcresnet adamw]", rich_help_panel=_STEPS
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None,
@@ -172,7 +175,7 @@ def train(
     ] = None,
     recurrent: Annotated[
         str | None,
-        typer.Option(help="gru or lstm, of crnn and convrnn. [gru]", rich_help_panel=_NETWORK),
+        typer.Option(help="gru or lstm. [crnn gru, convrnn lstm]", rich_help_panel=_NETWORK),
     ] = None,
     layers: Annotated[
         int | None,

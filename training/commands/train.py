@@ -18,24 +18,32 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     model: Annotated[
         str | None,
-        typer.Option(help="A network, a baseline or autoencoder; a wrong name lists them. [cnn]"),
+        typer.Option(
+            help="A network, a baseline or autoencoder; a wrong name lists them. (default: cnn)"
+        ),
     ] = None,
     features: Annotated[
         Literal["mfcc", "log_mel"] | None,
-        typer.Option(help="What the network sees. [what suits it best]"),
+        typer.Option(help="What the network sees. (default: what suits it best)"),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Epochs at most. [cnn 150, mlp 60, crnn and convrnn 30, others 40]"),
+        typer.Option(
+            help="Epochs at most. (default: cnn 150, mlp 60, crnn and convrnn 30, others 40)"
+        ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Clips a step. [64; autoencoder 32]")
+        int | None, typer.Option(help="Clips a step. (default: 64; autoencoder 32)")
     ] = None,
     patience: Annotated[
         int | None,
-        typer.Option(help="Early stopping: epochs without a lower validation loss. [cnn 20]"),
+        typer.Option(
+            help="Early stopping: epochs without a lower validation loss. (default: cnn 20)"
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and dropout. [42]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights, order and dropout. (default: 42)")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was stopped, if it has begun.")
     ] = False,
@@ -53,38 +61,44 @@ def train(
         ]
         | None,
         typer.Option(
-            help="What takes the steps. [adam; bcresnet, tcresnet adamw]", rich_help_panel=_STEPS
+            help="What takes the steps. (default: adam; bcresnet, tcresnet adamw)",
+            rich_help_panel=_STEPS,
         ),
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="At its peak; see find-rate. [cnn 0.001]", rich_help_panel=_STEPS),
+        typer.Option(
+            help="At its peak; see find-rate. (default: cnn 0.001)", rich_help_panel=_STEPS
+        ),
     ] = None,
     momentum: Annotated[
-        float | None, typer.Option(help="Of momentum and nesterov. [0.9]", rich_help_panel=_STEPS)
+        float | None,
+        typer.Option(help="Of momentum and nesterov. (default: 0.9)", rich_help_panel=_STEPS),
     ] = None,
     schedule: Annotated[
         Literal["constant", "step", "cosine", "one-cycle", "plateau"] | None,
         typer.Option(
-            help="Of the learning rate. [constant; bcresnet, tcresnet one-cycle]",
+            help="Of the learning rate. (default: constant; bcresnet, tcresnet one-cycle)",
             rich_help_panel=_STEPS,
         ),
     ] = None,
     schedule_epochs: Annotated[
         int | None,
         typer.Option(
-            help="step: between falls; plateau: without a lower validation loss. [10]",
+            help="step: between falls; plateau: without a lower validation loss. (default: 10)",
             rich_help_panel=_STEPS,
         ),
     ] = None,
     schedule_factor: Annotated[
         float | None,
-        typer.Option(help="What the rate is multiplied by then. [0.5]", rich_help_panel=_STEPS),
+        typer.Option(
+            help="What the rate is multiplied by then. (default: 0.5)", rich_help_panel=_STEPS
+        ),
     ] = None,
     l1: Annotated[
         float | None,
         typer.Option(
-            "--l1", help="Times the sum of the weights' sizes. [0]", rich_help_panel=_STEPS
+            "--l1", help="Times the sum of the weights' sizes. (default: 0)", rich_help_panel=_STEPS
         ),
     ] = None,
     weight_decay: Annotated[
@@ -92,40 +106,46 @@ def train(
         typer.Option(
             "--l2",
             "--weight-decay",
-            help="Times half the sum of their squares; with adamw decoupled. [0]",
+            help="Times half the sum of their squares; with adamw decoupled. (default: 0)",
             rich_help_panel=_STEPS,
         ),
     ] = None,
     max_gradient_norm: Annotated[
         float | None,
-        typer.Option(help="Longer gradients are cut to it. [never]", rich_help_panel=_STEPS),
+        typer.Option(
+            help="Longer gradients are cut to it. (default: never)", rich_help_panel=_STEPS
+        ),
     ] = None,
     averaging: Annotated[
         float | None,
         typer.Option(
-            help="Decay a step of the average of weights that is released. [0]",
+            help="Decay a step of the average of weights that is released. (default: 0)",
             rich_help_panel=_STEPS,
         ),
     ] = None,
     loss: Annotated[
         Literal["cross-entropy", "focal", "bce"] | None,
         typer.Option(
-            help="bce: each label by itself. [cross-entropy; bce for clips with several labels]",
+            help="bce: each label by itself. (default: cross-entropy; bce for several labels)",
             rich_help_panel=_LOSS,
         ),
     ] = None,
     focal_gamma: Annotated[
         float | None,
-        typer.Option(help="How little sure clips count with focal. [2]", rich_help_panel=_LOSS),
+        typer.Option(
+            help="How little sure clips count with focal. (default: 2)", rich_help_panel=_LOSS
+        ),
     ] = None,
     label_smoothing: Annotated[
         float | None,
-        typer.Option(help="Share of the target spread over all. [0]", rich_help_panel=_LOSS),
+        typer.Option(
+            help="Share of the target spread over all. (default: 0)", rich_help_panel=_LOSS
+        ),
     ] = None,
     balance: Annotated[
         Literal["none", "weights", "sampling"] | None,
         typer.Option(
-            help="Rare labels count more in the loss, or are read more often. [none]",
+            help="Rare labels count more in the loss, or are read more often. (default: none)",
             rich_help_panel=_LOSS,
         ),
     ] = None,
@@ -133,27 +153,30 @@ def train(
         bool | None,
         typer.Option(
             "--augment/--no-augment",
-            help="New versions of the clips each epoch. [bcresnet, tcresnet do]",
+            help="New versions of the clips each epoch. (default: bcresnet, tcresnet do)",
             rich_help_panel=_CLIPS,
         ),
     ] = None,
     mixup: Annotated[
         float | None,
-        typer.Option(help="Chance that a clip is mixed with another. [0]", rich_help_panel=_CLIPS),
+        typer.Option(
+            help="Chance that a clip is mixed with another. (default: 0)", rich_help_panel=_CLIPS
+        ),
     ] = None,
     extra: ExtraOption = None,
     others: OthersOption = None,
     noise_only: Annotated[
         float | None,
         typer.Option(
-            help="With --others: share of background alone. [bcresnet, tcresnet 0.02]",
+            help="With --others: share of background alone. (default: bcresnet, tcresnet 0.02)",
             rich_help_panel=_CLIPS,
         ),
     ] = None,
     repeats: Annotated[
         int | None,
         typer.Option(
-            help="Times that an epoch reads DATASET, beside extra once. [1]", rich_help_panel=_CLIPS
+            help="Times that an epoch reads DATASET, beside extra once. (default: 1)",
+            rich_help_panel=_CLIPS,
         ),
     ] = None,
     dropout: Annotated[
@@ -163,23 +186,28 @@ def train(
     norm: Annotated[
         str | None,
         typer.Option(
-            help="none, batch, layer, instance or group. [cnn none, crnn batch]",
+            help="none, batch, layer, instance or group. (default: cnn none, crnn batch)",
             rich_help_panel=_NETWORK,
         ),
     ] = None,
     activation: Annotated[
         str | None,
         typer.Option(
-            help="relu, leaky-relu, prelu, elu, sigmoid or tanh. [relu]", rich_help_panel=_NETWORK
+            help="relu, leaky-relu, prelu, elu, sigmoid or tanh. (default: relu)",
+            rich_help_panel=_NETWORK,
         ),
     ] = None,
     recurrent: Annotated[
         str | None,
-        typer.Option(help="gru or lstm. [crnn gru, convrnn lstm]", rich_help_panel=_NETWORK),
+        typer.Option(
+            help="gru or lstm. (default: crnn gru, convrnn lstm)", rich_help_panel=_NETWORK
+        ),
     ] = None,
     layers: Annotated[
         int | None,
-        typer.Option(help="Recurrent ones; hidden ones of mlp. [1]", rich_help_panel=_NETWORK),
+        typer.Option(
+            help="Recurrent ones; hidden ones of mlp. (default: 1)", rich_help_panel=_NETWORK
+        ),
     ] = None,
     hidden: Annotated[
         int | None,
@@ -195,7 +223,9 @@ def train(
     ] = None,
     width: Annotated[
         float | None,
-        typer.Option(help="Multiplier of bcresnet's channels. [1]", rich_help_panel=_NETWORK),
+        typer.Option(
+            help="Multiplier of bcresnet's channels. (default: 1)", rich_help_panel=_NETWORK
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -208,20 +238,22 @@ def train(
     device: DeviceOption = "auto",
     precision: Annotated[
         Literal["float32", "bfloat16"] | None,
-        typer.Option(help="Of the network's products. [float32]", rich_help_panel=_MACHINE),
+        typer.Option(
+            help="Of the network's products. (default: float32)", rich_help_panel=_MACHINE
+        ),
     ] = None,
     compile_network: Annotated[
         bool | None,
         typer.Option(
             "--compile/--no-compile",
-            help="Fuse the network: a minute before the first step. [no]",
+            help="Fuse the network: a minute before the first step. (default: no)",
             rich_help_panel=_MACHINE,
         ),
     ] = None,
     shards: Annotated[
         int | None,
         typer.Option(
-            help="Parts of a batch, one at a time or a process each. [as many as processes]",
+            help="Parts of a batch, one after the other or a process each. (default: 1 each)",
             rich_help_panel=_MACHINE,
         ),
     ] = None,
@@ -240,7 +272,7 @@ def train(
 ) -> None:
     """Train a network on a dataset; leaves checkpoints, metrics, curves and a confusion matrix.
 
-    Defaults in brackets; a flag that is not given is the network's own. Several processes:
+    A flag that is not given is the network's own choice. Several processes:
     torchrun --nproc-per-node 2 --no-python earshot train ... `earshot report RUN` shows what came
     of it.
     """

@@ -107,7 +107,7 @@ def open_clips(sources: Sequence[Source], device: torch.device) -> ClipArray:
 def read_through(source: Source, batch_size: int) -> Iterator[Tensor]:
     """Clips (batch_size, ...) of a source on the CPU, in its order: for reading once."""
     clips = Streamed([source], torch.device("cpu"))
-    for rows in torch.arange(len(clips)).split(batch_size):
+    for rows in torch.split(torch.arange(len(clips)), batch_size):
         yield clips.take(rows)
 
 

@@ -10,6 +10,8 @@ from models.network import Network
 from models.pipeline import MIN_STANDARD_DEVIATION
 from models.pooling import pooled, pooled_size
 
+_FITTED_AT_A_TIME = 4096
+
 
 class Fitted(nn.Module):
     """A module whose numbers are buffers that a fit sets, and whose sizes the fit decides.
@@ -56,10 +58,13 @@ class Standardise(Fitted):
         self.register_buffer("deviation", torch.ones(size))
 
     def fit(self, values: Tensor) -> None:
-        """Take mean and deviation of values (n, size)."""
-        deviation = values.double().std(dim=0, correction=0)
+        """Take mean and deviation of values (n, size), float64 for a few of them at a time."""
+        parts, n = torch.split(values, _FITTED_AT_A_TIME), len(values)
+        mean = sum((part.double().sum(dim=0) for part in parts), torch.zeros(())) / n
+        squares = ((part.double() - mean).square().sum(dim=0) for part in parts)
+        deviation = (sum(squares, torch.zeros(())) / n).sqrt()
         self.set_fitted(
-            mean=values.double().mean(dim=0),
+            mean=mean,
             # What never varies would otherwise be divided by nothing.
             deviation=deviation.clamp_min(MIN_STANDARD_DEVIATION),
         )

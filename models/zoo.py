@@ -78,6 +78,20 @@ def require_classifier(name: str) -> None:
         )
 
 
+def require_steps(name: str) -> None:
+    """Refuse what is fitted and not trained by steps.
+
+    Raises:
+        EarshotError: there is no such network, or it is fitted.
+    """
+    if entry(name).fitted:
+        networks = ", ".join(other for other, found in ZOO.items() if not found.fitted)
+        raise EarshotError(
+            f"{name} is fitted and not trained by steps; this needs one that is, and networks are: "
+            f"{networks}"
+        )
+
+
 def build(name: str, bins: int, frames: int, n_labels: int, options: Mapping[str, Any]) -> Network:
     """A freshly initialised network for features (batch, bins, frames).
 

@@ -5,7 +5,7 @@ back soon after, so that resident memory does not grow with a data set.
 """
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -102,6 +102,13 @@ def open_clips(sources: Sequence[Source], device: torch.device) -> ClipArray:
         for source in sources:
             _release_pages(source.array)
     return Resident(values)
+
+
+def read_through(source: Source, batch_size: int) -> Iterator[Tensor]:
+    """Clips (batch_size, ...) of a source on the CPU, in its order: for reading once."""
+    clips = Streamed([source], torch.device("cpu"))
+    for rows in torch.split(torch.arange(len(clips)), batch_size):
+        yield clips.take(rows)
 
 
 def resident_bytes(device: torch.device) -> int:

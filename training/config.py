@@ -163,9 +163,9 @@ _ROBUST = TrainConfig(
     optimizer="adamw", schedule="one-cycle", weight_decay=0.02, label_smoothing=0.05,
     averaging=0.998, max_gradient_norm=5.0, noise_only=0.02,
 )  # fmt: skip
+_FITTED = dataclasses.replace(_CLASSIC, epochs=1, patience=1)
 # Epochs: after how many three thousand clips no longer improve it, within five minutes on two cores
 # for the classic networks.
-_FITTED = dataclasses.replace(_CLASSIC, epochs=1, patience=1)
 _DEFAULTS = {
     "cnn": _CLASSIC,
     "crnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=30),

@@ -4,7 +4,6 @@ Read in batches from the dataset's memory maps, so that only the embeddings them
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -21,6 +20,7 @@ from models.zoo import entry
 from service.classifier import MAX_BATCH, Classifier
 from training.batches import EVALUATION_BATCH
 from training.checkpoint import BEST, Checkpoint, load_checkpoint, rebuild_network
+from training.clip_arrays import Source, read_through
 from training.config import TrainConfig, TrainingError, default_config
 from training.neighbours import whitened
 from training.progress import TrainingProgress
@@ -131,9 +131,11 @@ def of_run(dataset: Dataset, run: Path) -> Embedding:
         model = rebuild_network(checkpoint)
     except RuntimeError as error:  # weights of other shapes
         raise TrainingError(f"the checkpoint {run / BEST} is damaged; train again") from error
+    every_clip = np.arange(len(dataset.clips))
+    clips = Source(dataset.array(checkpoint.config.features), every_clip)
     outputs, found = [], []
     with torch.inference_mode():
-        for features in _features(dataset, checkpoint):
+        for features in read_through(clips, EVALUATION_BATCH):
             embedding = model.network.embed(model.normalise(features))
             found.append(embedding.numpy())
             if kind == "classifier":
@@ -220,12 +222,6 @@ def _is_kept(place: Path, view: Dataset, config: TrainConfig) -> bool:
     except TrainingError:  # it is trained again
         return False
     return kept.dataset_hash == view.content_hash and kept.config == config
-
-
-def _features(dataset: Dataset, checkpoint: Checkpoint) -> Iterator[torch.Tensor]:
-    features = dataset.array(checkpoint.config.features)
-    for start in range(0, len(features), EVALUATION_BATCH):
-        yield torch.from_numpy(np.array(features[start : start + EVALUATION_BATCH]))
 
 
 def _answers(probabilities: NDArray[np.float32], labels: tuple[str, ...]) -> Answers:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from data.dataset import Dataset
@@ -17,6 +16,7 @@ from models.scores import said_labels
 from models.zoo import entry, parameter_count
 from training.batches import EVALUATION_BATCH
 from training.calibration import to_scores
+from training.clip_arrays import Source, read_through
 from training.fit import FitResult
 from training.metrics import Metrics, compute_metrics
 from training.objectives import reconstruction_error
@@ -112,9 +112,5 @@ def measure_reconstruction(dataset: Dataset, result: FitResult, split: str) -> R
 
 def _batches(dataset: Dataset, result: FitResult, split: str) -> Iterator[torch.Tensor]:
     """The stored features (batch, bins, frames) of one split, in its order."""
-    rows = dataset.rows(split)
     features = dataset.array(result.checkpoint.config.features)
-    for start in range(0, len(rows), EVALUATION_BATCH):
-        yield torch.from_numpy(
-            np.ascontiguousarray(features[rows[start : start + EVALUATION_BATCH]])
-        )
+    return read_through(Source(features, dataset.rows(split)), EVALUATION_BATCH)

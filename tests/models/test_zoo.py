@@ -14,7 +14,15 @@ from models.autoencoder import RANGE, levelled
 from models.cost import multiply_adds
 from models.layers import Activation, Normalisation
 from models.network import Network
-from models.zoo import CLASSIFIERS, FITTED, ZOO, build, parameter_count, require_classifier
+from models.zoo import (
+    CLASSIFIERS,
+    FITTED,
+    ZOO,
+    build,
+    parameter_count,
+    require_classifier,
+    require_steps,
+)
 
 FEATURES = FeatureConfig.for_rate(8_000)
 N_LABELS = 10
@@ -316,6 +324,17 @@ def test_what_needs_labels_refuses_the_autoencoder_and_names_the_others() -> Non
         require_classifier("autoencoder")
     for name in CLASSIFIERS:
         require_classifier(name)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_what_is_fitted_is_refused_where_steps_are_needed(name: str) -> None:
+    if name not in FITTED:
+        require_steps(name)
+        return
+    with pytest.raises(EarshotError, match=f"^{name} is fitted and not trained") as refused:
+        require_steps(name)
+    named = str(refused.value).partition("networks are: ")[2].split(", ")
+    assert named == [other for other in ZOO if other not in FITTED]
 
 
 def test_an_unknown_network_is_refused_with_the_choices() -> None:

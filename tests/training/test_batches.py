@@ -14,12 +14,13 @@ from data.prepare import prepare
 from data.waveforms import as_float, as_int16
 from training import clip_arrays
 from training.batches import Batches, augmented_waveforms, stored_features
-from training.clip_arrays import Resident, Source, Streamed, open_clips
+from training.clip_arrays import Resident, Source, Streamed, open_clips, read_through
 from training.company import ALONE, Company
 from training.config import TrainConfig, default_config
 from training.epochs import Cut
 
 CPU = torch.device("cpu")
+SMAPS = Path("/proc/self/smaps")
 AUGMENTED = replace(default_config("tcresnet"), mixup=0.3)
 
 
@@ -61,6 +62,30 @@ def test_integers_and_floats_are_read_together() -> None:
     for clips in (open_clips(sources, CPU), Streamed(sources, CPU)):
         found = clips.take(torch.tensor([1, 3, 0, 2]))
         np.testing.assert_array_equal(found.numpy(), wanted)
+
+
+@pytest.mark.skipif(not SMAPS.is_file(), reason="only Linux tells what is resident")
+def test_what_is_read_through_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).standard_normal((4096, 1024)).astype(np.float32)  # 16 MiB
+    np.save(tmp_path / "big.npy", values)
+    array = np.load(tmp_path / "big.npy", mmap_mode="r")
+    monkeypatch.setattr(clip_arrays, "_GATHERED_BEFORE_RELEASE", 1 << 20)
+    rows = np.flatnonzero(np.arange(4096) % 16 != 3)[::-1]
+    found, resident = [], []
+    for part in read_through(Source(array, rows), batch_size=100):
+        found.append(part)
+        resident.append(resident_kib(tmp_path / "big.npy"))
+    np.testing.assert_array_equal(torch.cat(found), values[rows])
+    assert [len(part) for part in found] == [100] * 38 + [40]
+    assert max(resident) < 8 << 10  # of 16 MiB; a page that is touched brings its neighbours
+
+
+def resident_kib(file: Path) -> int:
+    """How much of a mapped file is in this process."""
+    _, _, after = SMAPS.read_text().partition(str(file))
+    return int(after.partition("Rss:")[2].split()[0])
 
 
 def test_int16_waveforms_are_half_the_size_and_off_by_half_a_step_at_most(

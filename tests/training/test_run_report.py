@@ -29,6 +29,7 @@ from training.run_report.drawings import health
 from training.run_report.facts import Run, RunReportError, find_dataset, read_run
 from training.run_report.page import Wanted, write_run_report
 from training.set_metrics import set_confusion
+from training.shown import Shown
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -113,11 +114,31 @@ def test_the_worst_are_the_surest_mistakes_and_the_least_sure_of_the_rest(
 
 def test_sounds_end_where_the_page_holds_enough(run: Path, tones: Dataset) -> None:
     found = answers(read_run(run), tones, "test")
-    one = len(worst(found, tones, 1, 10**9)[1][0].shown.audio)
-    clips = [*worst(replace(found, held=found.said), tones, 4, round(2.5 * one))[1]]
-    assert [bool(clip.shown.audio) for clip in clips] == [True, True, False, False]
-    assert all(clip.shown.picture for clip in clips)
-    assert "--audio-mb" in clips[-1].shown.missing
+    found = replace(found, held=found.said)
+
+    def shown(most_bytes: int) -> list[Shown]:
+        return [clip.shown for clip in worst(found, tones, 4, most_bytes)[1]]
+
+    def size(one: Shown) -> int:
+        return len(one.audio) + len(one.picture)
+
+    every = shown(10**9)
+    enough = size(every[0]) + size(every[1]) + len(every[2].picture)
+    clips = shown(enough)
+    assert [bool(clip.audio) for clip in clips] == [True, True, False, False]
+    assert [bool(clip.picture) for clip in clips] == [True, True, True, False]
+    assert sum(map(size, clips)) == enough
+    assert all("--audio-mb" in clip.missing for clip in clips[2:])
+    assert [size(clip) for clip in shown(0)] == [0] * 4
+
+
+def test_a_clip_without_sound_has_no_player(run: Path, tones: Dataset, tmp_path: Path) -> None:
+    picture = len(worst(answers(read_run(run), tones, "test"), tones, 1, 10**9)[1][0].shown.picture)
+    wanted = Wanted(tones.folder, clips=2, most_bytes=2 * picture, noise=False)
+    write_run_report(run, tmp_path / "r.html", wanted)
+    text = (tmp_path / "r.html").read_text()
+    assert text.count("<audio") == text.count("data:audio/wav")
+    assert "no sound" in text
 
 
 def test_of_many_clips_a_sample_is_tried_in_noise(

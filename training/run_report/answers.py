@@ -118,7 +118,7 @@ def worst(
 ) -> tuple[list[Answer], list[Answer]]:
     """The surest mistakes and the least sure of the other clips, ``clips`` of each.
 
-    Sounds are put in while they fit into ``most_bytes``, mistakes first.
+    Sounds and pictures are put in while they fit into ``most_bytes``, mistakes first.
     """
     right, order = found.right, np.argsort(-found.sure, kind="stable").tolist()
     mistakes = [i for i in order if not right[i]][:clips]
@@ -159,7 +159,7 @@ def in_noise(run: Run, dataset: Dataset, split: str, progress: Callable[[int, in
 
 
 class _Player:
-    """Sounds and pictures of clips; once the page holds enough sound, pictures alone."""
+    """Sounds and pictures of clips; once the page holds enough, pictures alone, then neither."""
 
     def __init__(self, dataset: Dataset, most_bytes: int) -> None:
         self._dataset, self._left = dataset, most_bytes
@@ -167,11 +167,14 @@ class _Player:
 
     def show(self, row: int) -> Shown:
         sound = heard(self._waveforms, self._dataset, row)
-        shown = show_waveform(sound, self._dataset.features.sample_rate_hz)
-        self._left -= len(shown.audio)
-        if self._left >= 0:
-            return shown
-        return replace(shown, audio="", missing="no sound: the page holds enough (--audio-mb)")
+        whole = show_waveform(sound, self._dataset.features.sample_rate_hz)
+        silent = replace(whole, audio="", missing="no sound: the page holds enough (--audio-mb)")
+        for shown in (whole, silent):
+            size = len(shown.audio) + len(shown.picture)
+            if size <= self._left:
+                self._left -= size
+                return shown
+        return Shown(missing="no sound and no picture: the page holds enough (--audio-mb)")
 
 
 def _answer(found: Answers, dataset: Dataset, i: int, sure: float, player: _Player) -> Answer:

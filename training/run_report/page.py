@@ -33,7 +33,10 @@ _LISTED = 30
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the page is to hold; ``clips`` of each kind are shown."""
+    """What the page is to hold.
+
+    ``clips`` of each kind are shown, with sounds and pictures of ``most_bytes`` in all.
+    """
 
     dataset: Path | None = None
     clips: int = 24

@@ -17,7 +17,9 @@ from typer.testing import CliRunner, Result
 
 from data.dataset import Dataset
 from data.errors import EarshotError
+from models.zoo import FITTED
 from service.cli import build_app
+from tests.fixtures.chords import Chords
 from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint
 from training.config import MAX_SEED, TrainConfig, TrainingError, default_config
 from training.progress import TrainingProgress
@@ -345,6 +347,30 @@ def test_a_network_that_names_no_labels_and_a_missing_device_are_refused(
         with pytest.raises(TrainingError, match="CUDA was asked for"):
             search(replace(_search(tones, tmp_path), device="cuda"), 1)
     assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.parametrize("model", FITTED)
+def test_a_fitted_baseline_is_refused_before_anything_else(
+    tune: Tune, tmp_path: Path, model: str
+) -> None:
+    words = rf"{model} is a baseline that is fitted in one go.* one of cnn, crnn, .*mlp$"
+    with pytest.raises(TuneError, match=words):
+        raise tune("--model", model).exception or AssertionError
+    assert not (tmp_path / "t").exists()
+
+
+def test_clips_with_several_labels_are_learnt_label_by_label_unless_told_otherwise(
+    chords: Chords, tmp_path: Path
+) -> None:
+    def tune(out: str, *words: str) -> Result:
+        arguments = ["tune", str(chords.dataset), "--out", str(tmp_path / out), *words]
+        return CliRunner().invoke(build_app(), [*arguments, "--trials", "1", "--epochs", "1"])
+
+    done = tune("t", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["config"]["loss"] == "bce"
+    assert load_checkpoint(folder_of(tmp_path / "t", 0) / BEST).config.loss == "bce"
+    assert "which focal cannot learn" in str(tune("other", "--fix", "loss=focal").exception)
 
 
 def test_without_optuna_the_install_command_is_named(

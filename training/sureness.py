@@ -1,7 +1,7 @@
 """What scores are worth: calibration error, answers that are held back, and what should be."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from data.audio import Waveform
 from data.noise import draw_background
 from data.windows import loudest_clip
+from models.scores import Scores
 from service.classifier import Classifier
 from training.calibration import (
     CoveragePoint,
+    Floats,
+    ReliabilityBin,
     at_threshold,
     calibration_error,
     coverage_curve,
     judged_scores,
+    reliability,
 )
 
 BACKGROUNDS, SEED = 256, 42
@@ -28,17 +32,19 @@ BACKGROUND = "made noise and silence"
 class Sureness:
     """How well scores tell right from wrong.
 
-    ``answered`` is at the model's own threshold; ``rejected`` is the share of sounds of each kind
-    that hold none of the labels and are answered with ``unknown`` there.
+    ``bins`` are those of the calibration error. ``answered`` is at the model's own threshold;
+    ``rejected`` is the share of sounds of each kind that hold none of the labels and are answered
+    with ``unknown`` there, as far as such sounds were tried.
     """
 
     calibration_error: float
+    bins: tuple[ReliabilityBin, ...]
     answered: CoveragePoint
     curve: tuple[CoveragePoint, ...]
-    rejected: dict[str, float]
+    rejected: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "curve": [asdict(point) for point in self.curve]}
+        return asdict(self)
 
     def text(self) -> str:
         """For a person, in two lines."""
@@ -52,6 +58,27 @@ class Sureness:
         )
 
 
+def weigh(
+    scores: Floats,
+    memberships: NDArray[np.bool_],
+    right: Sequence[bool],
+    kind: Scores,
+    threshold: float,
+) -> Sureness:
+    """Weigh scores (clips, labels) against what was right.
+
+    ``memberships`` (clips, labels) says which labels each clip has, ``right`` whose answers were
+    right as a whole; what is held back goes by the best score of a clip.
+    """
+    judged, best = judged_scores(scores, memberships, kind), scores.max(axis=1)
+    return Sureness(
+        calibration_error(*judged),
+        tuple(reliability(*judged)),
+        at_threshold(best, right, threshold),
+        tuple(coverage_curve(best, right)),
+    )
+
+
 def measure_sureness(
     classifier: Classifier,
     scores: NDArray[np.float32],
@@ -61,27 +88,19 @@ def measure_sureness(
     others: Sequence[Waveform],
     recordings: Sequence[Waveform] = (),
 ) -> Sureness:
-    """Weigh scores (clips, labels) against what was right, and try sounds without a label.
+    """``weigh`` a model's scores, and try sounds without a label.
 
-    ``memberships`` (clips, labels) says which labels each clip has, ``right`` whose answers were
-    right as a whole; what is held back goes by the best score of a clip.
     ``speech`` is some of the clips, to make babble of; ``others`` are clips of other words, and
     ``recordings`` of noise. The background made here is of the kinds that networks may be trained
     on; recordings are the harder question.
     """
     threshold, kind = classifier.metadata.rejection_threshold, classifier.metadata.scores
-    precise = scores.astype(np.float64)
-    best = precise.max(axis=1)
     rejected = {BACKGROUND: _share_below(classifier, _backgrounds(classifier, speech), threshold)}
     for name, sounds in (("other words", others), ("recorded noise", recordings)):
         if sounds:
             rejected[name] = _share_below(classifier, sounds, threshold)
-    return Sureness(
-        calibration_error(*judged_scores(precise, memberships, kind)),
-        at_threshold(best, right, threshold),
-        tuple(coverage_curve(best, right)),
-        rejected,
-    )
+    found = weigh(scores.astype(np.float64), memberships, right, kind, threshold)
+    return replace(found, rejected=rejected)
 
 
 def _backgrounds(classifier: Classifier, speech: Sequence[Waveform]) -> list[Waveform]:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from data.dataset import Dataset
+from data.dataset import Dataset, open_dataset
 from service.cli import build_app
+from tests.fixtures.chords import Chords
 from training.calibration import calibration_error, reliability
 from training.checkpoint import EpochRecord
 from training.config import TrainConfig
@@ -22,11 +23,13 @@ from training.fit import fit
 from training.monitor import LayerHealth
 from training.run import train_run
 from training.run_report import answers as answers_module
-from training.run_report.answers import answers, in_noise, worst
+from training.run_report.answers import answers, in_noise, sureness, worst
 from training.run_report.chart import Axes, Line, chart, ticks
 from training.run_report.drawings import health
 from training.run_report.facts import Run, RunReportError, find_dataset, read_run
 from training.run_report.page import Wanted, write_run_report
+from training.set_metrics import set_confusion
+from training.shown import Shown
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -91,7 +94,7 @@ def test_clips_are_answered_as_the_report_of_the_run_says(
     found = answers(read_run(run), tones, "test")
     assert found.accuracy == metrics["test"]["accuracy"]
     confusion = np.zeros((3, 3), int)
-    np.add.at(confusion, (tones.targets[found.rows], found.said), 1)
+    np.add.at(confusion, (tones.targets[found.rows], found.said.argmax(axis=1)), 1)
     assert confusion.tolist() == metrics["test"]["confusion"]
 
 
@@ -100,22 +103,42 @@ def test_the_worst_are_the_surest_mistakes_and_the_least_sure_of_the_rest(
 ) -> None:
     found = answers(read_run(run), tones, "test")
     wrong = np.arange(len(found.rows)) % 3 == 0
-    found = replace(found, right=~wrong)
+    found = replace(found, held=found.said ^ wrong[:, None])
     mistakes, unsure = worst(found, tones, clips=2, most_bytes=10**9)
-    assert [clip.score for clip in mistakes] == sorted(found.scores[wrong], reverse=True)[:2]
+    assert [clip.score for clip in mistakes] == sorted(found.sure[wrong], reverse=True)[:2]
     names = {clip.filename for clip in mistakes}
-    rest = [s for s, r in zip(found.scores, found.rows, strict=True)
+    rest = [s for s, r in zip(found.sure, found.rows, strict=True)
             if tones.clips["filename"][r] not in names]  # fmt: skip
     assert [clip.score for clip in unsure] == sorted(rest)[:2]
 
 
 def test_sounds_end_where_the_page_holds_enough(run: Path, tones: Dataset) -> None:
     found = answers(read_run(run), tones, "test")
-    one = len(worst(found, tones, 1, 10**9)[1][0].shown.audio)
-    clips = [*worst(replace(found, right=~found.right | True), tones, 4, round(2.5 * one))[1]]
-    assert [bool(clip.shown.audio) for clip in clips] == [True, True, False, False]
-    assert all(clip.shown.picture for clip in clips)
-    assert "--audio-mb" in clips[-1].shown.missing
+    found = replace(found, held=found.said)
+
+    def shown(most_bytes: int) -> list[Shown]:
+        return [clip.shown for clip in worst(found, tones, 4, most_bytes)[1]]
+
+    def size(one: Shown) -> int:
+        return len(one.audio) + len(one.picture)
+
+    every = shown(10**9)
+    enough = size(every[0]) + size(every[1]) + len(every[2].picture)
+    clips = shown(enough)
+    assert [bool(clip.audio) for clip in clips] == [True, True, False, False]
+    assert [bool(clip.picture) for clip in clips] == [True, True, True, False]
+    assert sum(map(size, clips)) == enough
+    assert all("--audio-mb" in clip.missing for clip in clips[2:])
+    assert [size(clip) for clip in shown(0)] == [0] * 4
+
+
+def test_a_clip_without_sound_has_no_player(run: Path, tones: Dataset, tmp_path: Path) -> None:
+    picture = len(worst(answers(read_run(run), tones, "test"), tones, 1, 10**9)[1][0].shown.picture)
+    wanted = Wanted(tones.folder, clips=2, most_bytes=2 * picture, noise=False)
+    write_run_report(run, tmp_path / "r.html", wanted)
+    text = (tmp_path / "r.html").read_text()
+    assert text.count("<audio") == text.count("data:audio/wav")
+    assert "no sound" in text
 
 
 def test_of_many_clips_a_sample_is_tried_in_noise(
@@ -127,6 +150,65 @@ def test_of_many_clips_a_sample_is_tried_in_noise(
     assert {point.clips for point in found.points} == {5}
     assert [kind for kind, _ in found.rows][:3] == ["white", "pink", "brown"]
     assert sum(len(points) for _, points in found.rows) == len(found.points) == 30
+
+
+# --- several labels at once ---
+
+
+@pytest.fixture(scope="module")
+def bce_run(chords: Chords, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bce") / "run"
+    train_run(open_dataset(chords.dataset), folder, replace(CONFIG, loss="bce", epochs=8))
+    return folder
+
+
+def test_a_run_of_several_labels_has_every_section(
+    bce_run: Path, chords: Chords, tmp_path: Path
+) -> None:
+    assert write_run_report(bce_run, tmp_path / "r.html", Wanted(chords.dataset, clips=3)) == []
+    text = (tmp_path / "r.html").read_text()
+    for title in ("Calibration", "In noise", "Surest mistakes", "Least sure", "Confusion"):
+        assert f"<h2>{title}</h2>" in text
+    assert "labels that are there by score" in text
+    assert "Right are clips whose labels were all said, and no other" in text
+    assert "that of the column said in vain" in text
+    assert "the true label down" not in text
+    assert text.count("data:audio/wav") == 6
+    shares = [float(share) for share in re.findall(r"--share: ([\d.]+)", text)]
+    assert max(shares) <= 1
+
+
+def test_sets_are_answered_as_the_report_of_the_run_says(bce_run: Path, chords: Chords) -> None:
+    dataset, read = open_dataset(chords.dataset), read_run(bce_run)
+    found = answers(read, dataset, "test")
+    assert read.metrics is not None
+    assert found.accuracy == read.metrics["test"]["accuracy"] < 1
+    assert set_confusion(found.held, found.said).tolist() == read.metrics["test"]["confusion"]
+    mistakes, unsure = worst(found, dataset, clips=2, most_bytes=10**9)
+    assert all(clip.said != clip.label for clip in mistakes)
+    assert any("|" in clip.said for clip in (*mistakes, *unsure))
+    listed = found.rows[dataset.clips["filename"].iloc[found.rows] == mistakes[0].filename]
+    nth = found.rows.tolist().index(int(listed[0]))
+    said = [found.scores[nth, dataset.labels.index(name)] for name in mistakes[0].said.split("|")]
+    assert mistakes[0].score == min(said)
+    noise = in_noise(read, dataset, "test", lambda done, total: None)
+    assert noise.clean == found.accuracy
+    assert read.best.calibration is not None
+    weighed = sureness(found, read.best.calibration.threshold)
+    assert sum(each.clips for each in weighed.bins) == found.scores.size
+    assert weighed.curve[0].accuracy == found.accuracy
+
+
+def test_one_label_a_clip_learnt_label_by_label_has_every_section_and_no_false_note(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    train_run(tones, tmp_path / "run", replace(CONFIG, loss="bce"))
+    assert write_run_report(tmp_path / "run", tmp_path / "r.html", Wanted(tones.folder)) == []
+    text = (tmp_path / "r.html").read_text()
+    for title in ("Calibration", "In noise", "Least sure"):
+        assert f"<h2>{title}</h2>" in text
+    assert "Each label is asked for by itself" in text
+    assert "several labels" not in text
 
 
 # --- runs that are not whole, datasets that are others ---

@@ -17,15 +17,18 @@ from typer.testing import CliRunner, Result
 
 from data.dataset import Dataset
 from data.errors import EarshotError
+from models.zoo import FITTED
 from service.cli import build_app
-from training.checkpoint import BEST, EpochRecord, load_checkpoint
-from training.config import TrainConfig, TrainingError, default_config
+from tests.fixtures.chords import Chords
+from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint
+from training.config import MAX_SEED, TrainConfig, TrainingError, default_config
 from training.progress import TrainingProgress
 from training.settings import settled
 from training.tune.report import gather, train_command
+from training.tune.sampler import seed_of
 from training.tune.search import Search, best_trial, folder_of, search
 from training.tune.space import Choices, Range, TuneError, chosen_space, default_space
-from training.tune.study import FILE, NAME, at_work, fail_stale, finished, open_study
+from training.tune.study import FILE, NAME, at_work, fail_stale, finished, open_study, running
 from training.tune.voices_apart import voices_apart
 
 QUICK = replace(default_config("cnn"), epochs=1, features="log_mel")
@@ -146,6 +149,37 @@ def test_a_search_that_goes_on_is_the_search_that_was_not_ended(
     cut = search(_search(tones, tmp_path / "cut"), 3)
     assert [(t.params, t.value) for t in cut.trials] == [(t.params, t.value) for t in whole.trials]
     assert len({trial.params["learning_rate"] for trial in whole.trials}) == 3
+
+
+def test_every_seed_that_a_run_can_have_can_be_searched_with(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    asked = _search(tones, tmp_path)
+    study = search(replace(asked, base=replace(asked.base, seed=MAX_SEED)), 1)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+    seeds = {seed_of(seed, n) for seed in (0, 42_949, 42_950, MAX_SEED) for n in range(1000)}
+    assert len(seeds) == 4000
+    assert 0 <= min(seeds) <= max(seeds) < 2**32
+
+
+def test_a_trial_is_marked_as_worked_on_before_anything_else(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    """What ends the process a moment later leaves a trial that the next one finds at once."""
+    asked = _search(tones, tmp_path)
+    left = folder_of(tmp_path, 0) / LAST
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"of another study")
+    seen: list[tuple[list[int], bool]] = []
+
+    def begun(nth: int, wanted: int) -> contextlib.AbstractContextManager[TrainingProgress]:
+        study = open_study(tmp_path / FILE, NAME, asked.setting(), loss=False)
+        marked = [trial.number for trial in running(study) if "host" in trial.user_attrs]
+        seen.append((marked, left.exists()))
+        return contextlib.nullcontext(TrainingProgress())
+
+    search(replace(asked, on_trial=begun), 1)
+    assert seen == [([0], True)]
 
 
 def test_the_best_trial_is_its_checkpoint_and_the_only_one_kept(
@@ -313,6 +347,30 @@ def test_a_network_that_names_no_labels_and_a_missing_device_are_refused(
         with pytest.raises(TrainingError, match="CUDA was asked for"):
             search(replace(_search(tones, tmp_path), device="cuda"), 1)
     assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.parametrize("model", FITTED)
+def test_a_fitted_baseline_is_refused_before_anything_else(
+    tune: Tune, tmp_path: Path, model: str
+) -> None:
+    words = rf"{model} is a baseline that is fitted in one go.* one of cnn, crnn, .*mlp$"
+    with pytest.raises(TuneError, match=words):
+        raise tune("--model", model).exception or AssertionError
+    assert not (tmp_path / "t").exists()
+
+
+def test_clips_with_several_labels_are_learnt_label_by_label_unless_told_otherwise(
+    chords: Chords, tmp_path: Path
+) -> None:
+    def tune(out: str, *words: str) -> Result:
+        arguments = ["tune", str(chords.dataset), "--out", str(tmp_path / out), *words]
+        return CliRunner().invoke(build_app(), [*arguments, "--trials", "1", "--epochs", "1"])
+
+    done = tune("t", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["config"]["loss"] == "bce"
+    assert load_checkpoint(folder_of(tmp_path / "t", 0) / BEST).config.loss == "bce"
+    assert "which focal cannot learn" in str(tune("other", "--fix", "loss=focal").exception)
 
 
 def test_without_optuna_the_install_command_is_named(

@@ -86,7 +86,7 @@ def report(
         bool, typer.Option("--noise/--no-noise", help="Of a run: try it in noise, for seconds.")
     ] = True,
     audio_mb: Annotated[
-        float, typer.Option(min=0, help="Of a run: so many megabytes of sound in the page.")
+        float, typer.Option(min=0, help="Of a run: so many megabytes of sound and pictures.")
     ] = 8.0,
     audio_dir: Annotated[
         Path | None,

@@ -65,12 +65,13 @@ def tune(
     """Search for good settings: trials compared on speakers that they are not trained on.
 
     Without --vary: the learning rate, batch size, weight decay, label smoothing, optimizer and
-    schedule, and the network's dropout and size. The test part is never looked at.
+    schedule, and the network's dropout and size. Clips with several labels are learnt label by
+    label (loss bce), as in train. The test part is never looked at.
     """
     with _optuna_needed():
         from training.tune.report import gather, write_findings
         from training.tune.search import RUN, Search, search
-        from training.tune.space import chosen_space
+        from training.tune.space import chosen_space, require_trained
         from training.tune.voices_apart import voices_apart
 
     import dataclasses
@@ -78,13 +79,17 @@ def tune(
     from data.dataset import open_dataset
     from models.zoo import require_classifier
     from training.config import default_config
+    from training.run import suited
 
     require_classifier(model)
+    require_trained(model)
     base = dataclasses.replace(default_config(model), seed=seed)
     if epochs is not None:
         base = dataclasses.replace(base, epochs=epochs)
-    space, base = chosen_space(base, vary or [], fix or [])
     whole = open_dataset(dataset)
+    # Whatever is fixed or varied goes over it.
+    base = suited(base, {}, whole, processes=1)
+    space, base = chosen_space(base, vary or [], fix or [])
     view, note = voices_apart(whole)
     typer.echo(f"note: {note}", err=True)
     for varied, found in space.varied.items():

@@ -11,19 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from data.dataset import Dataset
+from data.label_sets import join_labels, normalised
+from models.scores import Scores, said_labels
 from models.zoo import entry
 from service.classifier import Classifier
 from training.batches import stored_features
-from training.calibration import (
-    Calibration,
-    CoveragePoint,
-    ReliabilityBin,
-    at_threshold,
-    calibration_error,
-    coverage_curve,
-    reliability,
-    to_scores,
-)
+from training.calibration import to_scores
 from training.checkpoint import rebuild_network
 from training.export import export
 from training.fit import FitResult
@@ -33,6 +26,7 @@ from training.objectives import predict_logits
 from training.report import measure_reconstruction, measure_split
 from training.run_report.facts import Run
 from training.shown import Shown, show_waveform
+from training.sureness import Sureness, weigh
 
 # Of more clips a sample is disturbed: 30 kinds and levels of noise take seconds, not minutes.
 NOISE_CLIPS = 300
@@ -41,7 +35,7 @@ _SEED = 42
 
 @dataclass(frozen=True)
 class Answer:
-    """A clip with its labels, true and said, the score of what was said, and its sound."""
+    """A clip with its labels, true and said, how sure that answer is, and its sound."""
 
     filename: str
     speaker: str
@@ -53,28 +47,31 @@ class Answer:
 
 @dataclass(frozen=True)
 class Answers:
-    """All clips of one part: scores (clips,) of what was said, calibrated, and whether right."""
+    """All clips of one part: which labels they hold, which were said, and the calibrated scores.
+
+    ``rows`` is (clips,); ``held``, ``said`` and ``scores`` are (clips, labels).
+    """
 
     split: str
+    kind: Scores
     rows: NDArray[np.int64]
-    said: NDArray[np.int64]
+    held: NDArray[np.bool_]
+    said: NDArray[np.bool_]
     scores: NDArray[np.float64]
-    right: NDArray[np.bool_]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Clips (clips,) of which all labels were said and no other."""
+        return np.asarray((self.held == self.said).all(axis=1))
+
+    @property
+    def sure(self) -> NDArray[np.float64]:
+        """How sure each answer (clips,) is as a whole: the smallest score of what was said."""
+        return np.asarray(np.where(self.said, self.scores, np.inf).min(axis=1))
 
     @property
     def accuracy(self) -> float:
         return float(self.right.mean())
-
-
-@dataclass(frozen=True)
-class Sureness:
-    """How well scores tell right from wrong on clips that they were not fitted to."""
-
-    calibration: Calibration
-    error: float
-    bins: list[ReliabilityBin]
-    answered: CoveragePoint
-    curve: list[CoveragePoint]
 
 
 @dataclass(frozen=True)
@@ -105,23 +102,15 @@ def answers(run: Run, dataset: Dataset, split: str) -> Answers:
     """What the best epoch says of the clips of one part."""
     batches = stored_features(dataset, run.best.config, split, torch.device("cpu"))
     logits, held = predict_logits(rebuild_network(run.best), batches)
-    temperature = run.best.calibration.temperature if run.best.calibration else 1.0
-    scores = to_scores(logits.astype(np.float64), "softmax", temperature).max(axis=1)
-    said = logits.argmax(axis=1)
-    right = held[np.arange(len(said)), said]
-    return Answers(split, dataset.rows(split), said, np.asarray(scores, np.float64), right)
+    kind, calibration = run.best.scores, run.best.calibration
+    temperature = calibration.temperature if calibration else 1.0
+    scores = np.asarray(to_scores(logits.astype(np.float64), kind, temperature), np.float64)
+    return Answers(split, kind, dataset.rows(split), held, said_labels(scores, kind), scores)
 
 
-def sureness(found: Answers, calibration: Calibration) -> Sureness:
-    """Reliability and coverage of answers, whose scores have the calibration's temperature."""
-    right = found.right.tolist()
-    return Sureness(
-        calibration,
-        calibration_error(found.scores, found.right),
-        reliability(found.scores, found.right),
-        at_threshold(found.scores, right, calibration.threshold),
-        coverage_curve(found.scores, right),
-    )
+def sureness(found: Answers, threshold: float) -> Sureness:
+    """Reliability and coverage of answers, and what ``threshold`` holds back."""
+    return weigh(found.scores, found.held, found.right.tolist(), found.kind, threshold)
 
 
 def worst(
@@ -129,15 +118,16 @@ def worst(
 ) -> tuple[list[Answer], list[Answer]]:
     """The surest mistakes and the least sure of the other clips, ``clips`` of each.
 
-    Sounds are put in while they fit into ``most_bytes``, mistakes first.
+    Sounds and pictures are put in while they fit into ``most_bytes``, mistakes first.
     """
-    order = np.argsort(-found.scores, kind="stable")
-    mistakes = [i for i in order if not found.right[i]][:clips]
-    unsure = [i for i in order[::-1] if i not in set(mistakes)][:clips]
-    player = _Player(dataset, most_bytes)
+    right, order = found.right, np.argsort(-found.sure, kind="stable").tolist()
+    mistakes = [i for i in order if not right[i]][:clips]
+    shown = set(mistakes)
+    unsure = [i for i in order[::-1] if i not in shown][:clips]
+    player, sure = _Player(dataset, most_bytes), found.sure
     return (
-        [_answer(found, dataset, int(i), player) for i in mistakes],
-        [_answer(found, dataset, int(i), player) for i in unsure],
+        [_answer(found, dataset, i, sure[i], player) for i in mistakes],
+        [_answer(found, dataset, i, sure[i], player) for i in unsure],
     )
 
 
@@ -163,13 +153,13 @@ def in_noise(run: Run, dataset: Dataset, split: str, progress: Callable[[int, in
     with tempfile.TemporaryDirectory() as folder:
         classifier = Classifier.open(export(run.folder, Path(folder) / "model.onnx").path)
         told = classifier.classify_stream(clip.waveform for clip in spoken)
-        right = [answer.label == clip.label for answer, clip in zip(told, spoken, strict=True)]
+        right = [normalised(a.label) == s.label for a, s in zip(told, spoken, strict=True)]
         points = sweep(classifier, spoken, progress=progress)
     return Noise(points, float(np.mean(right)), len(rows), of)
 
 
 class _Player:
-    """Sounds and pictures of clips; once the page holds enough sound, pictures alone."""
+    """Sounds and pictures of clips; once the page holds enough, pictures alone, then neither."""
 
     def __init__(self, dataset: Dataset, most_bytes: int) -> None:
         self._dataset, self._left = dataset, most_bytes
@@ -177,17 +167,20 @@ class _Player:
 
     def show(self, row: int) -> Shown:
         sound = heard(self._waveforms, self._dataset, row)
-        shown = show_waveform(sound, self._dataset.features.sample_rate_hz)
-        self._left -= len(shown.audio)
-        if self._left >= 0:
-            return shown
-        return replace(shown, audio="", missing="no sound: the page holds enough (--audio-mb)")
+        whole = show_waveform(sound, self._dataset.features.sample_rate_hz)
+        silent = replace(whole, audio="", missing="no sound: the page holds enough (--audio-mb)")
+        for shown in (whole, silent):
+            size = len(shown.audio) + len(shown.picture)
+            if size <= self._left:
+                self._left -= size
+                return shown
+        return Shown(missing="no sound and no picture: the page holds enough (--audio-mb)")
 
 
-def _answer(found: Answers, dataset: Dataset, i: int, player: _Player) -> Answer:
+def _answer(found: Answers, dataset: Dataset, i: int, sure: float, player: _Player) -> Answer:
     row = int(found.rows[i])
     clip = dataset.clips.iloc[row]
+    said = join_labels(dataset.labels[n] for n in np.flatnonzero(found.said[i]))
     return Answer(
-        clip["filename"], clip["speaker"], clip["label"], dataset.labels[int(found.said[i])],
-        float(found.scores[i]), player.show(row),
-    )  # fmt: skip
+        clip["filename"], clip["speaker"], clip["label"], said, float(sure), player.show(row)
+    )

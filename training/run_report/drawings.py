@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from models.scores import Scores
 from training.checkpoint import EpochRecord
 from training.monitor import LayerHealth, warnings_of
-from training.run_report.answers import Noise, Sureness
+from training.run_report.answers import Noise
 from training.run_report.chart import Axes, Line, chart
 from training.run_report.facts import Run
+from training.sureness import Sureness
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,19 @@ def health(run: Run) -> Health:
     return Health(best.layers, list(found.values()))
 
 
-def reliability(found: Sureness | None) -> Markup:
-    """How often answers of a score are right, against what the score says."""
+def reliability(found: Sureness | None, kind: Scores) -> Markup:
+    """How often answers of a score are right, against what the score says.
+
+    Of sigmoid scores each label of each clip counts by itself, also those that were not said.
+    """
     if found is None:
         return Markup("")
-    axes = Axes(
-        "right answers by score", "score", percent=True, x_percent=True, y_range=(0, 1),
-        x_range=(0, 1),
-    )  # fmt: skip
+    single = kind == "softmax"
+    title = "right answers by score" if single else "labels that are there by score"
+    axes = Axes(title, "score", percent=True, x_percent=True, y_range=(0, 1), x_range=(0, 1))
     points = [(each.score, each.accuracy) for each in found.bins]
-    return chart(
-        axes, [Line("clips", points, dots=True), Line("as it should be", [(0, 0), (1, 1)], True)]
-    )
+    counted = Line("clips" if single else "labels of clips", points, dots=True)
+    return chart(axes, [counted, Line("as it should be", [(0, 0), (1, 1)], True)])
 
 
 def coverage(found: Sureness | None) -> Markup:

@@ -15,7 +15,6 @@ from training.run_report import drawings
 from training.run_report.answers import (
     Answer,
     Noise,
-    Sureness,
     answers,
     in_noise,
     measured,
@@ -24,6 +23,7 @@ from training.run_report.answers import (
 )
 from training.run_report.facts import Run, find_dataset, read_run
 from training.shown import templates
+from training.sureness import Sureness
 
 PAGE = "report.html"
 # Of more labels the confusions are listed, and not drawn as a table.
@@ -33,7 +33,10 @@ _LISTED = 30
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the page is to hold; ``clips`` of each kind are shown."""
+    """What the page is to hold.
+
+    ``clips`` of each kind are shown, with sounds and pictures of ``most_bytes`` in all.
+    """
 
     dataset: Path | None = None
     clips: int = 24
@@ -85,7 +88,7 @@ def write_run_report(folder: Path, out: Path, wanted: Wanted) -> list[str]:
             speakers=_speakers(shown.found),
             confusion=_confusion(shown.found),
             confused=_confused(shown.found),
-            reliability=drawings.reliability(shown.sureness),
+            reliability=drawings.reliability(shown.sureness, best.scores),
             coverage=drawings.coverage(shown.sureness),
             noise=drawings.noise(shown.noise),
         )
@@ -123,13 +126,7 @@ def _gather(run: Run, wanted: Wanted) -> Shown:
 
 
 def _hear_clips(run: Run, dataset: Dataset, shown: Shown, wanted: Wanted) -> None:
-    config = run.best.config
-    if entry(config.model).task != "classification":
-        return
-    if config.loss == "bce":
-        shown.notes.append(
-            "Clips may have several labels: worst clips, calibration and noise are not shown."
-        )
+    if entry(run.best.config.model).task != "classification":
         return
     split = "test" if shown.part == "test" else "val"
     found = answers(run, dataset, split)
@@ -141,7 +138,7 @@ def _hear_clips(run: Run, dataset: Dataset, shown: Shown, wanted: Wanted) -> Non
         )
     shown.mistakes, shown.unsure = worst(found, dataset, wanted.clips, wanted.most_bytes)
     if run.best.calibration is not None:
-        shown.sureness = sureness(found, run.best.calibration)
+        shown.sureness = sureness(found, run.best.calibration.threshold)
     if wanted.noise:
         try:
             shown.noise = in_noise(run, dataset, split, wanted.progress)
@@ -159,19 +156,20 @@ def _speakers(found: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _confusion(found: dict[str, Any] | None) -> list[tuple[str, list[tuple[str, int, float]]]]:
-    """Rows of the table: the true label, and (label, clips, share of the row) across."""
+    """Rows of the table: the true label, and (label, clips, share of its clips) across."""
     if not found or len(found.get("labels", ())) > _MOST_COLUMNS or "confusion" not in found:
         return []
     labels = found["labels"]
+    held = [int(found["per_label"][label]["clips"]) for label in labels]
     return [
-        (true, [(said, n, n / max(1, sum(row))) for said, n in zip(labels, row, strict=True)])
-        for true, row in zip(labels, found["confusion"], strict=True)
-        if sum(row)
+        (true, [(said, n, n / clips) for said, n in zip(labels, row, strict=True)])
+        for true, row, clips in zip(labels, found["confusion"], held, strict=True)
+        if clips
     ]
 
 
 def _confused(found: dict[str, Any] | None) -> list[tuple[int, str, str]]:
-    """The commonest mistakes: (clips, true label, what was said)."""
+    """The commonest mistakes: (clips, the label that they have, what was said in its place)."""
     if not found or "confusion" not in found:
         return []
     labels = found["labels"]

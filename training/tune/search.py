@@ -17,7 +17,6 @@ from typing import Any, Literal
 import optuna
 import torch
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
-from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from data.dataset import Dataset
@@ -25,11 +24,12 @@ from data.errors import EarshotError
 from data.staging import OutputError
 from models.device import Device
 from training.begin import choose_device
-from training.checkpoint import LAST, EpochRecord
+from training.checkpoint import BEST, LAST, EpochRecord
 from training.config import TrainConfig
 from training.fit import fit
 from training.progress import TrainingProgress
 from training.settings import settled
+from training.tune.sampler import SamplerByNumber
 from training.tune.space import Space, TuneError
 from training.tune.study import (
     EPOCHS,
@@ -137,7 +137,7 @@ def search(asked: Search, trials: int) -> optuna.Study:
     choose_device(asked.device)
     place = asked.study or asked.out / FILE
     study = open_study(place, asked.name, asked.setting(), asked.objective == "loss")
-    study.pruner = _pruner(asked)
+    study.pruner, study.sampler = _pruner(asked), SamplerByNumber(asked.base.seed)
     with clear_errors(place):
         _make_trials(asked, study, trials)
     _check(study)
@@ -163,13 +163,10 @@ def folder_of(out: Path, number: int) -> Path:
 
 def _one_trial(asked: Search, study: optuna.Study, nth: int, trials: int) -> None:
     trial = study.ask()
-    # By the trial's number, whoever makes it: two processes must not draw the same.
-    study.sampler = TPESampler(seed=asked.base.seed * 100_003 + trial.number)
-    folder = folder_of(asked.out, trial.number)
-    shutil.rmtree(folder, ignore_errors=True)  # of another study that was here
-    began = time.perf_counter()
+    folder, began = folder_of(asked.out, trial.number), time.perf_counter()
     try:
         with at_work(trial, folder), asked.on_trial(nth, trials) as progress:
+            _clear(folder)
             judge = _Judge(trial, asked.objective, progress, asked.base.epochs)
             try:
                 _train(asked, trial, folder, judge)
@@ -194,6 +191,12 @@ def _one_trial(asked: Search, study: optuna.Study, nth: int, trials: int) -> Non
         tell_failed(study, trial, INTERRUPTED)
         raise
     asked.on_finished(study.get_trials(deepcopy=False)[trial.number], len(finished(study)), trials)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a trial of another study left here; the lock is that of the trial at work."""
+    for name in (LAST, BEST):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _train(asked: Search, trial: Trial, folder: Path, judge: _Judge) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from optuna.trial import BaseTrial
 
 from data.errors import EarshotError
+from models.zoo import CLASSIFIERS, FITTED, entry
 from training.config import TrainConfig
 from training.settings import (
     Value,
@@ -113,6 +114,21 @@ def default_space(model: str) -> Space:
     if "dropout" in option_types(model):
         options["dropout"] = _DROPOUT
     return Space({**_COMMON, **options})
+
+
+def require_trained(model: str) -> None:
+    """Refuse a model that is not trained in epochs.
+
+    Raises:
+        TuneError: it is fitted in one go; the message lists what can be searched.
+        EarshotError: there is no such model.
+    """
+    if entry(model).fitted:
+        has = ", ".join(name for name in CLASSIFIERS if name not in FITTED)
+        raise TuneError(
+            f"{model} is a baseline that is fitted in one go: it has no learning rate and no "
+            f"epochs to compare trials by; a search is for a network, which is one of {has}"
+        )
 
 
 def chosen_space(

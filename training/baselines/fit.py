@@ -16,18 +16,14 @@ from models.device import Device
 from models.network import Network
 from models.pipeline import NormalisedNetwork
 from models.zoo import build
-from training.baselines.clips import (
-    Clips,
-    feature_statistics,
-    training_clips,
-    validation_clips,
-)
-from training.baselines.gmm_hmm import fit_gmm_hmm
+from training.baselines.clips import CPU, labels_of, training_clips, training_labels
+from training.baselines.gmm_hmm import check_gmm_hmm, fit_gmm_hmm
 from training.baselines.logistic import fit_logistic
 from training.baselines.majority import fit_majority
 from training.baselines.random_forest import fit_random_forest
-from training.baselines.svm import fit_svm
-from training.begin import begun, choose_device
+from training.baselines.svm import check_svm, fit_svm
+from training.batches import StoredFeatures, stored_features
+from training.begin import begun, choose_device, feature_statistics
 from training.calibration import calibrate
 from training.checkpoint import (
     BEST,
@@ -45,12 +41,17 @@ from training.fit import FitResult
 # What a baseline heeds of a TrainConfig; the rest is about steps.
 HEEDED = ("model", "features", "seed", "options")
 
-_FITS: Mapping[str, Callable[[Any, NormalisedNetwork, Clips, TrainConfig], None]] = {
+_FITS: Mapping[str, Callable[[Any, NormalisedNetwork, StoredFeatures, TrainConfig], None]] = {
     "majority": fit_majority,
     "logistic": fit_logistic,
     "random-forest": fit_random_forest,
     "svm": fit_svm,
     "gmm-hmm": fit_gmm_hmm,
+}
+# What only some of them refuse.
+_CHECKS: Mapping[str, Callable[[Dataset, NDArray[np.int64], TrainConfig], None]] = {
+    "svm": check_svm,
+    "gmm-hmm": check_gmm_hmm,
 }
 
 
@@ -70,13 +71,11 @@ def fit_baseline(
     resumed is left as it is.
 
     Raises:
-        TrainingError: a run is there already, the one to resume is of other data or settings, a
-            setting is about steps, CUDA was asked for and is absent, or there is nothing to fit to
-            or to validate on.
-        EarshotError: an option that the baseline does not have.
+        TrainingError: a run is there already, the one to resume is of other data or settings, or
+            CUDA was asked for and is absent.
+        EarshotError: what ``check_baseline`` refuses.
     """
-    require_heeded(config)
-    dataset.refuse_several(config.model)
+    check_baseline(dataset, company, config)
     choose_device(device)
     data_hash = company.content_hash(dataset)
     if resume and begun(run, config, data_hash) is not None:
@@ -84,22 +83,49 @@ def fit_baseline(
         return FitResult(rebuild_network(checkpoint), checkpoint, "cpu", 1)
     if (run / LAST).exists():
         raise TrainingError(f"{run} holds a run; go on with --resume, or give another --out")
-    train = training_clips(dataset, company, config.features)
-    val = validation_clips(dataset, config.features)
+    train = training_clips(dataset, company, config)
+    val = stored_features(dataset, config, "val", CPU)
     began = time.perf_counter()
     model = _fitted(dataset, train, config)
     seconds = time.perf_counter() - began
-    logits = _logits(model, val)
-    loss, accuracy = _measured(_logits(model, train), train.targets)
-    record = EpochRecord(1, loss, accuracy, *_measured(logits, val.targets), seconds, 0.0)
+    logits, targets = _logits(model, val), labels_of(val)
+    loss, accuracy = _measured(_logits(model, train), labels_of(train))
+    record = EpochRecord(1, loss, accuracy, *_measured(logits, targets), seconds, 0.0)
+    calibration = calibrate(logits, np.eye(len(dataset.labels), dtype=np.bool_)[targets], "softmax")
     checkpoint = Checkpoint(
         config, dataset.features, dataset.labels, data_hash, dict(model.state_dict()), {}, {},
-        (record,), calibrate(logits, np.eye(val.n_labels, dtype=np.bool_)[val.targets], "softmax"),
+        (record,), calibration,
     )  # fmt: skip
     save_checkpoint(run / BEST, checkpoint)
     save_checkpoint(run / LAST, replace(checkpoint, calibration=None))
     on_epoch(record)
     return FitResult(model, checkpoint, "cpu", 0)
+
+
+def check_baseline(dataset: Dataset, company: Company, config: TrainConfig) -> None:
+    """See that ``config.model`` can be fitted, before anything is read or written.
+
+    Raises:
+        TrainingError: a setting is about steps, the company does not fit or has clips of no label,
+            there is nothing to validate on or no training clip of some label, or the model is not
+            for so many clips, or such features.
+        DatasetError: clips with several labels.
+        EarshotError: an option that the model does not have, or features too small for it.
+    """
+    require_heeded(config)
+    _unfitted(dataset, config)
+    dataset.refuse_several(config.model)
+    if company.extra is not None:
+        company.extra.refuse_several(config.model)
+    if company.others is not None:
+        raise TrainingError(
+            f"{company.others.folder} has clips of no label, which only networks that are trained "
+            "by steps learn from; leave --others away, or take another --model"
+        )
+    company.check(dataset)
+    counts = _counts(dataset, company)
+    if config.model in _CHECKS:
+        _CHECKS[config.model](dataset, counts, config)
 
 
 def require_heeded(config: TrainConfig) -> None:
@@ -118,20 +144,37 @@ def require_heeded(config: TrainConfig) -> None:
         )
 
 
-def _fitted(dataset: Dataset, train: Clips, config: TrainConfig) -> NormalisedNetwork:
-    network: Network = build(
-        config.model, dataset.features.bins(config.features), dataset.features.frames,
-        train.n_labels, config.options,
-    )  # fmt: skip
-    model = NormalisedNetwork(network, *feature_statistics(train)).eval()
+def _counts(dataset: Dataset, company: Company) -> NDArray[np.int64]:
+    """How many training clips each label has (labels,)."""
+    for split in ("train", "val"):
+        if not len(dataset.rows(split)):
+            raise TrainingError(f"the dataset {dataset.folder} has no clip in its {split} part")
+    counts = np.bincount(training_labels(dataset, company), minlength=len(dataset.labels))
+    missing = [dataset.labels[i] for i in np.flatnonzero(counts == 0)]
+    if missing:
+        raise TrainingError(
+            f"the train part of {dataset.folder} has no clip of {', '.join(missing)}; a baseline "
+            "is fitted to clips of every label: prepare with another --split, or more clips"
+        )
+    return counts
+
+
+def _unfitted(dataset: Dataset, config: TrainConfig) -> Network:
+    bins = dataset.features.bins(config.features)
+    return build(config.model, bins, dataset.features.frames, len(dataset.labels), config.options)
+
+
+def _fitted(dataset: Dataset, train: StoredFeatures, config: TrainConfig) -> NormalisedNetwork:
+    network = _unfitted(dataset, config)
+    model = NormalisedNetwork(network, *feature_statistics(train, config.seed)).eval()
     with torch.inference_mode():
         _FITS[config.model](network, model, train, config)
     return model
 
 
-def _logits(model: NormalisedNetwork, clips: Clips) -> NDArray[np.float32]:
+def _logits(model: NormalisedNetwork, clips: StoredFeatures) -> NDArray[np.float32]:
     with torch.inference_mode():
-        found = torch.cat([model(features) for features, _ in clips.parts()])
+        found = torch.cat([model(features) for features, _ in clips.in_order()])
     return found.numpy()
 
 

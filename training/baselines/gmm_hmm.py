@@ -6,13 +6,16 @@ import numpy as np
 import torch
 from hmmlearn.hmm import GMMHMM
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 from torch import Tensor
 
+from data.dataset import Dataset
 from models.baselines.gmm_hmm import IMPOSSIBLE, GmmHmm, GmmHmmConfig
 from models.pipeline import NormalisedNetwork
-from training.baselines.clips import Clips
+from training.baselines.clips import only
 from training.baselines.left_right import Floats, fit_word
 from training.baselines.majority import log_shares
+from training.batches import StoredFeatures
 from training.config import TrainConfig, TrainingError
 
 # hmmlearn takes about 5 ms a clip and round. On FSDD twice as many add nothing that can be told.
@@ -21,28 +24,40 @@ MOST_CLIPS_OF_A_LABEL = 200
 _PROCESSES_FROM_CLIPS = 500
 
 
-def fit_gmm_hmm(
-    network: GmmHmm, model: NormalisedNetwork, clips: Clips, config: TrainConfig
-) -> None:
-    """Fit the models, as many at a time as there are processors.
+def check_gmm_hmm(dataset: Dataset, counts: NDArray[np.int64], config: TrainConfig) -> None:
+    """See that it can be fitted to training clips of which each label has ``counts`` (labels,).
 
     Raises:
-        TrainingError: features that are not MFCC, or a label with too few frames for its states.
+        TrainingError: features that are not MFCC, or a label with too few frames for its states:
+            each Gaussian begins with one at least.
     """
-    options = GmmHmmConfig(**config.options)
+    options, n_frames = GmmHmmConfig(**config.options), dataset.features.frames
     if config.features != "mfcc":
         raise TrainingError(
             "gmm-hmm reads mfcc: neighbouring bands of log_mel go together, and its Gaussians know "
             "of no correlation; leave --features away"
         )
+    fewest = min(int(counts.min()), MOST_CLIPS_OF_A_LABEL)
+    if fewest * (n_frames // options.states) < options.mixtures:
+        raise TrainingError(
+            f"{options.states} states of {options.mixtures} Gaussians are too many for a label "
+            f"with {fewest} clips of {n_frames} frames; lower states or mixtures"
+        )
+
+
+def fit_gmm_hmm(
+    network: GmmHmm, model: NormalisedNetwork, clips: StoredFeatures, config: TrainConfig
+) -> None:
+    """Fit the models, as many at a time as there are processors."""
+    options = GmmHmmConfig(**config.options)
     generator = np.random.default_rng(config.seed)
     of_label = [
-        clips.only(label, MOST_CLIPS_OF_A_LABEL, generator) for label in range(clips.n_labels)
+        only(clips, label, MOST_CLIPS_OF_A_LABEL, generator)
+        for label in range(clips.targets.n_labels)
     ]
-    _check(of_label, network.words.n_frames, options)
     frames = [_frames(network, model, word) for word in of_label]
     network.standardise.fit(torch.cat([word.flatten(0, 1) for word in frames]))
-    n_jobs = -1 if len(clips.targets) >= _PROCESSES_FROM_CLIPS else 1
+    n_jobs = -1 if len(clips.epoch) >= _PROCESSES_FROM_CLIPS else 1
     words = Parallel(n_jobs=n_jobs)(
         delayed(fit_word)(_standardised(network, x), options.states, options.mixtures, config.seed)
         for x in frames
@@ -62,24 +77,14 @@ def take(network: GmmHmm, words: Sequence[GMMHMM]) -> None:
     )
 
 
-def _check(of_label: Sequence[Clips], n_frames: int, options: GmmHmmConfig) -> None:
-    """Each Gaussian begins with a frame at least."""
-    fewest = min(len(word.targets) for word in of_label)
-    if fewest * (n_frames // options.states) < options.mixtures:
-        raise TrainingError(
-            f"{options.states} states of {options.mixtures} Gaussians are too many for a label "
-            f"with {fewest} clips of {n_frames} frames; lower states or mixtures"
-        )
-
-
 def _log(probabilities: Sequence[Floats]) -> Tensor:
     return torch.from_numpy(np.stack(probabilities)).log().clamp_min(IMPOSSIBLE)
 
 
-def _frames(network: GmmHmm, model: NormalisedNetwork, clips: Clips) -> Tensor:
+def _frames(network: GmmHmm, model: NormalisedNetwork, clips: StoredFeatures) -> Tensor:
     """Frames (clips, frames, size) of all clips, before they are standardised."""
     return torch.cat(
-        [network.with_deltas(model.normalise(features)) for features, _ in clips.parts()]
+        [network.with_deltas(model.normalise(features)) for features, _ in clips.in_order()]
     )
 
 

@@ -6,7 +6,8 @@ from sklearn.linear_model import LogisticRegression
 
 from models.baselines.logistic import Logistic, LogisticConfig
 from models.pipeline import NormalisedNetwork
-from training.baselines.clips import Clips, embeddings
+from training.baselines.clips import embeddings, labels_of
+from training.batches import StoredFeatures
 from training.config import TrainConfig
 
 # L-BFGS takes some two hundred on standardised features.
@@ -14,12 +15,13 @@ _MOST_STEPS = 2000
 
 
 def fit_logistic(
-    network: Logistic, model: NormalisedNetwork, clips: Clips, config: TrainConfig
+    network: Logistic, model: NormalisedNetwork, clips: StoredFeatures, config: TrainConfig
 ) -> None:
     """Fit multinomial logistic regression with an L2 penalty."""
     options = LogisticConfig(**config.options)
     x = embeddings(model, network, clips).numpy()
-    take(network, LogisticRegression(C=options.c, max_iter=_MOST_STEPS).fit(x, clips.targets))
+    fitted = LogisticRegression(C=options.c, max_iter=_MOST_STEPS).fit(x, labels_of(clips))
+    take(network, fitted)
 
 
 def take(network: Logistic, fitted: LogisticRegression) -> None:

@@ -5,20 +5,20 @@ import torch
 
 from models.baselines.majority import Majority
 from models.pipeline import NormalisedNetwork
-from training.baselines.clips import Clips, embeddings
+from training.baselines.clips import labels_of
+from training.batches import StoredFeatures
 from training.config import TrainConfig
 
 
-def log_shares(clips: Clips) -> torch.Tensor:
+def log_shares(clips: StoredFeatures) -> torch.Tensor:
     """Logarithms (labels,) of the labels' shares."""
-    counts = np.bincount(clips.targets, minlength=clips.n_labels)
+    counts = np.bincount(labels_of(clips), minlength=clips.targets.n_labels)
     return torch.from_numpy(np.log(counts / counts.sum()))
 
 
 def fit_majority(
-    network: Majority, model: NormalisedNetwork, clips: Clips, config: TrainConfig
+    network: Majority, model: NormalisedNetwork, clips: StoredFeatures, config: TrainConfig
 ) -> None:
-    """Count the labels; the embedding is standardised as that of the others."""
-    del config
-    embeddings(model, network, clips)
+    """Count the labels; the embedding, which no answer depends on, is not standardised."""
+    del model, config
     network.head.set_fitted(log_shares=log_shares(clips))

@@ -9,7 +9,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 from models.baselines.random_forest import RandomForest, RandomForestConfig
 from models.pipeline import NormalisedNetwork
-from training.baselines.clips import Clips, embeddings
+from training.baselines.clips import embeddings, labels_of
+from training.batches import StoredFeatures
 from training.config import TrainConfig
 
 # Of scikit-learn's arrays of a tree: a leaf has no child.
@@ -17,7 +18,7 @@ _NO_CHILD = -1
 
 
 def fit_random_forest(
-    network: RandomForest, model: NormalisedNetwork, clips: Clips, config: TrainConfig
+    network: RandomForest, model: NormalisedNetwork, clips: StoredFeatures, config: TrainConfig
 ) -> None:
     """Grow the trees, each on clips drawn with repetition and random features at every decision."""
     options = RandomForestConfig(**config.options)
@@ -25,7 +26,7 @@ def fit_random_forest(
     forest = RandomForestClassifier(
         options.trees, max_depth=options.depth, random_state=config.seed, n_jobs=-1
     )
-    take(network, forest.fit(x, clips.targets))
+    take(network, forest.fit(x, labels_of(clips)))
 
 
 def take(network: RandomForest, fitted: RandomForestClassifier) -> None:

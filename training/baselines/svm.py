@@ -7,9 +7,11 @@ import torch
 from numpy.typing import NDArray
 from sklearn.svm import SVC
 
+from data.dataset import Dataset
 from models.baselines.svm import Svm, SvmConfig
 from models.pipeline import NormalisedNetwork
-from training.baselines.clips import Clips, embeddings
+from training.baselines.clips import embeddings, labels_of
+from training.batches import StoredFeatures
 from training.config import TrainConfig, TrainingError
 
 # Time grows with the square of their number. This many took 17 s and gave a model of 12 MB; ten
@@ -18,22 +20,28 @@ MOST_CLIPS = 20_000
 _CACHE_MB = 500
 
 
-def fit_svm(network: Svm, model: NormalisedNetwork, clips: Clips, config: TrainConfig) -> None:
-    """Fit a machine for each pair of labels.
+def check_svm(dataset: Dataset, counts: NDArray[np.int64], config: TrainConfig) -> None:
+    """See that it can be fitted to training clips of which each label has ``counts`` (labels,).
 
     Raises:
         TrainingError: more clips than it is sensible for.
     """
-    targets = clips.targets
-    if len(targets) > MOST_CLIPS:
+    del dataset, config
+    if counts.sum() > MOST_CLIPS:
         raise TrainingError(
-            f"svm compares all clips with all others, and {len(targets):,} are too many (at most "
+            f"svm compares all clips with all others, and {counts.sum():,} are too many (at most "
             f"{MOST_CLIPS:,}); take logistic, random-forest or mlp, or prepare fewer clips"
         )
+
+
+def fit_svm(
+    network: Svm, model: NormalisedNetwork, clips: StoredFeatures, config: TrainConfig
+) -> None:
+    """Fit a machine for each pair of labels."""
     options = SvmConfig(**config.options)
     x = embeddings(model, network, clips).numpy()
-    fitted = SVC(C=options.c, gamma=network.head.gamma, cache_size=_CACHE_MB).fit(x, targets)
-    take(network, fitted)
+    machines = SVC(C=options.c, gamma=network.head.gamma, cache_size=_CACHE_MB)
+    take(network, machines.fit(x, labels_of(clips)))
 
 
 def take(network: Svm, fitted: SVC) -> None:

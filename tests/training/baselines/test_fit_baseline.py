@@ -12,12 +12,17 @@ from sklearn.metrics import log_loss
 
 from data.dataset import Dataset
 from data.errors import EarshotError
+from models import fitted as fitted_module
 from models.cost import multiply_adds
-from models.zoo import FITTED, parameter_count
+from models.fitted import PooledBaseline
+from models.pipeline import NormalisedNetwork
+from models.pooling import pooled
+from models.zoo import FITTED, build, parameter_count
 from service.classifier import Classifier
 from training.baselines import svm as svm_module
-from training.baselines.clips import training_clips
-from training.baselines.fit import fit_baseline
+from training.baselines.clips import embeddings, labels_of, only, training_clips
+from training.baselines.fit import check_baseline, fit_baseline
+from training.begin import feature_statistics
 from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint, rebuild_network
 from training.company import ALONE, Company
 from training.config import TrainConfig, TrainingError, default_config
@@ -155,29 +160,49 @@ def test_extra_clips_are_fitted_to_and_repeated_ones_count_as_often(
         short_tones,
         folder=tmp_path / "extra",
         clips=short_tones.clips.iloc[only_low].assign(sha256="another"),
-        targets=short_tones.targets[only_low],
+        memberships=short_tones.memberships[only_low],
     )
     (tmp_path / "extra").mkdir()
     np.save(tmp_path / "extra" / "mfcc.npy", short_tones.array("mfcc")[only_low])
-    clips = training_clips(short_tones, Company(extra=extra), "mfcc")
-    assert (
-        np.bincount(clips.targets).tolist()
-        == (np.bincount(in_train) + np.array([0, 5, 0])).tolist()
-    )
-    assert sum(len(part) for part, _ in clips.parts()) == len(in_train) + 5
+    clips = training_clips(short_tones, Company(extra=extra), majority)
+    counts = np.bincount(in_train) + np.array([0, 5, 0])
+    assert np.bincount(labels_of(clips)).tolist() == counts.tolist()
+    features = torch.cat([part for part, _ in clips.in_order()])
+    stored = short_tones.array("mfcc")
+    rows = np.concatenate([short_tones.rows("train"), only_low])
+    np.testing.assert_array_equal(features, stored[rows])
 
 
 def test_clips_of_one_label_are_drawn_where_there_are_many(short_tones: Dataset) -> None:
-    clips = training_clips(short_tones, ALONE, "mfcc")
-    drawn = clips.only(2, 4, np.random.default_rng(1))
-    assert drawn.targets.tolist() == [2] * 4
-    everything = clips.only(2, 1000, np.random.default_rng(1))
-    assert len(everything.targets) == np.bincount(clips.targets)[2]
-    ((features, targets),) = everything.parts()
+    clips = training_clips(short_tones, ALONE, small("majority"))
+    drawn = only(clips, 2, 4, np.random.default_rng(1))
+    assert labels_of(drawn).tolist() == [2] * 4
+    everything = only(clips, 2, 1000, np.random.default_rng(1))
+    assert len(everything.epoch) == np.bincount(labels_of(clips))[2]
+    ((features, targets),) = everything.in_order()
     rows = short_tones.rows("train")
     expected = short_tones.array("mfcc")[rows[short_tones.targets[rows] == 2]]
     np.testing.assert_array_equal(features, expected)
-    assert set(targets) == {2}
+    assert set(targets.argmax(1).tolist()) == {2}
+
+
+def test_embeddings_are_standardised_as_the_fitted_network_does(
+    short_tones: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each by the mean and deviation of the training clips, which are summed in parts."""
+    monkeypatch.setattr(fitted_module, "_FITTED_AT_A_TIME", 7)
+    config = small("logistic")
+    clips = training_clips(short_tones, ALONE, config)
+    features = torch.cat([part for part, _ in clips.in_order()])
+    frontend = short_tones.features
+    network = build("logistic", frontend.bins("mfcc"), frontend.frames, 3, {})
+    assert isinstance(network, PooledBaseline)
+    model = NormalisedNetwork(network, *feature_statistics(clips, seed=1))
+    found = embeddings(model, network, clips)
+    torch.testing.assert_close(found, network.embed(model.normalise(features)))
+    values = pooled(model.normalise(features)).double()
+    expected = (values - values.mean(0)) / values.std(0, correction=0).clamp_min(1e-2)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -196,9 +221,8 @@ def test_clips_of_one_label_are_drawn_where_there_are_many(short_tones: Dataset)
 def test_settings_that_it_cannot_follow_are_refused(
     short_tones: Dataset, tmp_path: Path, name: str, changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(EarshotError, match=message):
-        fit_baseline(short_tones, tmp_path, replace(default_config(name), **changes))
-    assert list(tmp_path.iterdir()) == []
+    config = replace(default_config(name), **changes)
+    refused(tmp_path, message, short_tones, config)
 
 
 def test_what_cannot_be_fitted_to_is_refused(
@@ -206,21 +230,44 @@ def test_what_cannot_be_fitted_to_is_refused(
 ) -> None:
     config, clips = small("svm"), short_tones.clips
     nothing = replace(short_tones, clips=clips.assign(split="val"))
-    with pytest.raises(TrainingError, match="no clip in its train part"):
-        fit_baseline(nothing, tmp_path, config)
+    refused(tmp_path, "no clip in its train part", nothing, config)
     unmeasured = replace(short_tones, clips=clips.assign(split="train"))
-    with pytest.raises(TrainingError, match="no clip in its val part"):
-        fit_baseline(unmeasured, tmp_path, config)
+    refused(tmp_path, "no clip in its val part", unmeasured, config)
     low = clips["label"] == "low"
     lacking = replace(short_tones, clips=clips.assign(split=clips["split"].where(~low, "test")))
-    with pytest.raises(TrainingError, match="has no clip of low"):
-        fit_baseline(lacking, tmp_path, config)
+    refused(tmp_path, "has no clip of low", lacking, config)
     gongs = replace(
         short_tones, labels=("a", "b", "c"), clips=clips.assign(sha256="another", speaker="x")
     )
-    with pytest.raises(TrainingError, match="leave --others away"):
-        fit_baseline(short_tones, tmp_path, config, company=Company(others=gongs))
+    refused(tmp_path, "leave --others away", short_tones, config, Company(others=gongs))
+    refused(tmp_path, "other features than", short_tones, config, Company(extra=other_tones))
+    many = replace(config, model="gmm-hmm", options={"mixtures": 1000})
+    refused(tmp_path, "8 states of 1000 Gaussians are too many", short_tones, many)
     monkeypatch.setattr(svm_module, "MOST_CLIPS", 10)
-    with pytest.raises(TrainingError, match=r"at most 10.* take logistic, random-forest or mlp"):
-        fit_baseline(short_tones, tmp_path, config)
-    assert list(tmp_path.iterdir()) == []
+    refused(tmp_path, r"at most 10.* take logistic, random-forest or mlp", short_tones, config)
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_clips_with_several_labels_are_refused(
+    short_tones: Dataset, tmp_path: Path, name: str
+) -> None:
+    memberships = short_tones.memberships.copy()
+    memberships[4] = True
+    several = replace(
+        short_tones, folder=tmp_path / "several", memberships=memberships,
+        clips=short_tones.clips.assign(sha256="another"),
+    )  # fmt: skip
+    message = rf"1 clips of .*several have several labels .* {name} is for clips with one label"
+    refused(tmp_path, message, several, small(name))
+    refused(tmp_path, message, short_tones, small(name), Company(extra=several))
+
+
+def refused(
+    folder: Path, message: str, dataset: Dataset, config: TrainConfig, company: Company = ALONE
+) -> None:
+    """It is refused before anything is fitted, and before anything is written."""
+    with pytest.raises(EarshotError, match=message):
+        check_baseline(dataset, company, config)
+    with pytest.raises(EarshotError, match=message):
+        fit_baseline(dataset, folder / "run", config, company=company)
+    assert list(folder.iterdir()) == []

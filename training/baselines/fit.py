@@ -161,9 +161,7 @@ def _counts(dataset: Dataset, company: Company) -> NDArray[np.int64]:
 
 def _unfitted(dataset: Dataset, config: TrainConfig) -> Network:
     bins = dataset.features.bins(config.features)
-    return build(
-        config.model, bins, dataset.features.frames, len(dataset.labels), config.options
-    )  # fmt: skip
+    return build(config.model, bins, dataset.features.frames, len(dataset.labels), config.options)
 
 
 def _fitted(dataset: Dataset, train: StoredFeatures, config: TrainConfig) -> NormalisedNetwork:

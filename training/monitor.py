@@ -1,5 +1,6 @@
 """How well every layer learns: units that are dead, and gradients that vanish."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,11 @@ def warnings_of(layers: Sequence[LayerHealth]) -> list[str]:
             "strongest layer's (--activation relu, or --norm batch, may help)"
         )
     return found
+
+
+def kind_of(warning: str) -> str:
+    """A warning without its shares, which change from epoch to epoch."""
+    return re.sub(r"[\d.]+ %", "", warning)
 
 
 def _probe_of(module: nn.Module) -> Callable[[Tensor], Tensor] | None:

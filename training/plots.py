@@ -11,25 +11,40 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from data.staging import staged_file
 from training.checkpoint import EpochRecord
+from training.config import Loss
 from training.noise_sweep import NoisePoint
 from training.rate_finder import RateCurve
 from training.sureness import Sureness
 
 COLOURS = ("#1f6f8b", "#d1495b", "#e3a857", "#5b8c5a", "#6a4c93")
 TRAINING_COLOUR, VALIDATION_COLOUR = COLOURS[:2]
+# What is trained with focal loss is validated without its focus (``training.losses.plain_loss``).
+_LOSSES: dict[Loss, str] = {
+    "cross-entropy": "cross-entropy (nats)",
+    "focal": "focal loss; validation: cross-entropy (nats)",
+    "bce": "binary cross-entropy, sum over labels (nats)",
+}
 _MAX_WRITTEN_CELLS = 20 * 20
 
 
-def plot_learning_curves(history: Sequence[EpochRecord], path: Path) -> None:
-    """Loss over epochs, and accuracy where there is one; the best epoch marked."""
+def plot_learning_curves(history: Sequence[EpochRecord], loss: Loss, path: Path) -> None:
+    """``learning_curves`` as PNG."""
+    save_figure(learning_curves(history, loss), path)
+
+
+def learning_curves(history: Sequence[EpochRecord], loss: Loss) -> Figure:
+    """Loss over epochs, and accuracy where there is one; the best epoch marked.
+
+    ``loss`` is what a network with labels was trained with; one without has none of them.
+    """
     known = history[0].val_accuracy is not None
     figure = Figure(figsize=(10 if known else 5.5, 4), layout="constrained")
     panels: Any = figure.subplots(1, 1 + known, squeeze=False)[0]
     epochs = [record.epoch for record in history]
     best = min(history, key=lambda record: record.val_loss).epoch
-    loss = "cross-entropy (nats)" if known else "mean squared error"
+    losses = [r.loss for r in history], [r.val_loss for r in history]
     curves = [
-        (loss, [r.loss for r in history], [r.val_loss for r in history]),
+        (_LOSSES[loss] if known else "mean squared error", *losses),
         ("accuracy", [r.accuracy for r in history], [r.val_accuracy for r in history]),
     ]
     for axes, (name, training, validation) in zip(panels, curves, strict=False):
@@ -40,10 +55,21 @@ def plot_learning_curves(history: Sequence[EpochRecord], path: Path) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-    panels[0].set_yscale("log")
+    _scale_losses(panels[0], [*losses[0], *losses[1]])
     if known:
         panels[1].yaxis.set_major_formatter(PercentFormatter(1.0))
-    save_figure(figure, path)
+    return figure
+
+
+def _scale_losses(axes: Any, losses: Sequence[float]) -> None:
+    """A logarithmic axis; linear below the least loss above 0 where some are 0 exactly."""
+    least = min((loss for loss in losses if loss > 0), default=None)
+    if least is None:
+        return  # all are 0: a logarithm has no place for any
+    if min(losses) > 0:
+        axes.set_yscale("log")
+    else:
+        axes.set_yscale("symlog", linthresh=least)
 
 
 def plot_confusion(

@@ -1,7 +1,6 @@
 """Live progress on stderr: a panel or a bar on a terminal, lines where it goes to a log."""
 
 import contextlib
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -88,9 +87,9 @@ class _NewWarnings:
         self._told: set[str] = set()
 
     def of(self, record: "EpochRecord") -> list[str]:
-        from training.monitor import warnings_of
+        from training.monitor import kind_of, warnings_of
 
-        found = {re.sub(r"[\d.]+ %", "", text): text for text in warnings_of(record.layers)}
+        found = {kind_of(text): text for text in warnings_of(record.layers)}
         new = [text for key, text in found.items() if key not in self._told]
         self._told |= set(found)
         return new

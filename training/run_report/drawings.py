@@ -1,6 +1,5 @@
 """The charts of a run: its curves, its layers, and how far its scores can be trusted."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ from markupsafe import Markup
 
 from models.scores import Scores
 from training.checkpoint import EpochRecord
-from training.monitor import LayerHealth, warnings_of
+from training.monitor import LayerHealth, kind_of, warnings_of
 from training.run_report.answers import Noise
 from training.run_report.chart import Axes, Line, chart
 from training.run_report.facts import Run
@@ -76,7 +75,7 @@ def health(run: Run) -> Health:
     found: dict[str, Warned] = {}
     for record in run.history:
         for text in warnings_of(record.layers):
-            key = re.sub(r"[\d.]+ %", "", text)
+            key = kind_of(text)
             first = found[key].first if key in found else record.epoch
             found[key] = Warned(text, first, record.epoch)
     best = next((r for r in run.history if r.epoch == run.best_epoch), run.history[-1])

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -18,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from data.staging import staged_file
 from training.config import TrainConfig, default_config
+from training.plots import COLOURS, save_figure
 from training.settings import settled
 from training.tune.search import RUN, Search, best_trial
 from training.tune.space import readable
@@ -27,7 +27,8 @@ TABLE, BEST_SETTINGS, PICTURE = "trials.csv", "best.json", "tune.png"
 _SHOWN = 10
 _STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
            TrialState.RUNNING: "running", TrialState.WAITING: "waiting"}  # fmt: skip
-DONE_COLOUR, PRUNED_COLOUR, BEST_COLOUR = "#1f6f8b", "#b9b3a4", "#d1495b"
+_DONE, _BEST = COLOURS[:2]
+_PRUNED = "0.7"
 
 
 @dataclass(frozen=True)
@@ -188,22 +189,20 @@ def _draw(found: Found, shares: dict[str, float], path: Path) -> None:
     figure = Figure(figsize=(11 if shares else 7, 4), layout="constrained")
     panels: Any = figure.subplots(1, 1 + bool(shares), squeeze=False)[0]
     axes = panels[0]
-    for state, colour, marker in (("done", DONE_COLOUR, "o"), ("pruned", PRUNED_COLOUR, "x")):
+    for state, colour, marker in (("done", _DONE, "o"), ("pruned", _PRUNED, "x")):
         points = [(t.number, t.value) for t in found.trials if t.state == state]
         if points:
             axes.scatter(*zip(*points, strict=True), color=colour, marker=marker, label=state)
     done = [t for t in found.trials if t.state == "done" and t.value is not None]
     better = min if found.objective == "loss" else max
     so_far = [better(t.value or 0.0 for t in done[: i + 1]) for i in range(len(done))]
-    axes.step([t.number for t in done], so_far, where="post", color=BEST_COLOUR, label="best")
+    axes.step([t.number for t in done], so_far, where="post", color=_BEST, label="best")
     axes.set(xlabel="trial", ylabel=f"validation {found.objective}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
     if shares:
         names = list(shares)[::-1]
-        panels[1].barh(names, [shares[name] for name in names], color=DONE_COLOUR)
+        panels[1].barh(names, [shares[name] for name in names], color=_DONE)
         panels[1].set(xlabel="share of the variance explained (fANOVA)")
-    FigureCanvasAgg(figure)
-    with staged_file(path) as staging:
-        figure.savefig(staging, format="png", dpi=120)
+    save_figure(figure, path)

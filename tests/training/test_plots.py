@@ -1,0 +1,46 @@
+"""Learning curves name the loss that was learnt from and show every value of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from training.checkpoint import EpochRecord
+from training.config import Loss
+from training.plots import learning_curves, plot_learning_curves
+
+
+def history(losses: Sequence[float], accuracy: float | None = 0.5) -> list[EpochRecord]:
+    return [
+        EpochRecord(n, loss, accuracy, loss, accuracy, 1.0, 1e-3) for n, loss in enumerate(losses)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("loss", "accuracy", "name"),
+    [
+        ("cross-entropy", 0.5, "cross-entropy (nats)"),
+        ("focal", 0.5, "focal loss; validation: cross-entropy (nats)"),
+        ("bce", 0.5, "binary cross-entropy, sum over labels (nats)"),
+        ("cross-entropy", None, "mean squared error"),
+    ],
+)
+def test_the_axis_names_the_loss(loss: Loss, accuracy: float | None, name: str) -> None:
+    panels = learning_curves(history([1.0, 0.5], accuracy), loss).axes
+    assert panels[0].get_ylabel() == name
+    assert len(panels) == (1 if accuracy is None else 2)
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [([1.0, 0.1], "log"), ([1.0, 0.1, 0.0], "symlog"), ([0.0], "linear"), ([0.0, 0.0], "linear")],
+)
+def test_a_loss_of_exactly_zero_is_drawn_without_a_warning(
+    losses: list[float], scale: str, tmp_path: Path
+) -> None:
+    plot_learning_curves(history(losses), "bce", tmp_path / "c.png")
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    axes = learning_curves(history(losses), "bce").axes[0]
+    assert axes.get_yscale() == scale
+    low, high = axes.get_ylim()
+    assert low <= min(losses) <= max(losses) <= high

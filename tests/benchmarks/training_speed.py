@@ -107,8 +107,11 @@ def on_cpu(folder: Path, rounds: int, with_keras: bool) -> None:
     targets = torch.from_numpy(dataset.targets[:CLIPS])
     contenders = {
         "plain loop": plain_loop(stored, targets),
-        "earshot": engine(dataset, default_config("cnn"), torch.device("cpu")),
     }
+    ways = {"earshot": {}, "bfloat16": {"precision": "bfloat16"}, "compiled": {"compile": True}}
+    for name, changes in ways.items():
+        config = replace(default_config("cnn"), **changes)  # type: ignore[arg-type]
+        contenders[name] = engine(dataset, config, torch.device("cpu"))
     if with_keras:
         contenders["keras"] = keras_fit(stored, targets)
     print(f"CPU, {torch.get_num_threads()} threads, batches of {BATCH} MFCC")

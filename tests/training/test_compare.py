@@ -8,12 +8,14 @@ import pytest
 
 from data.dataset import Dataset
 from data.errors import EarshotError
+from service.classifier import Classifier
 from training.compare import compare
 from training.config import TrainingError
 from training.contenders import table
 
 SHORT = {"epochs": 1, "batch_size": 16}
-NETWORKS = ["cnn", "tcresnet"]  # of each kind one: the others take long
+# One that is trained by steps, with a setting of its own, and one that is fitted.
+NETWORKS = ["cnn:norm=batch", "logistic"]
 
 
 def test_each_network_gets_a_row_with_all_datasets(
@@ -32,7 +34,11 @@ def test_each_network_gets_a_row_with_all_datasets(
     again = compare([tones, other_tones], NETWORKS, tmp_path, given=SHORT)
     for before, after in zip(rows, again, strict=True):
         assert replace(before, milliseconds=0) == replace(after, milliseconds=0)
-    assert len(json.loads((tmp_path / "compare.json").read_text())) == len(NETWORKS)
+    written = json.loads((tmp_path / "compare.json").read_text())
+    assert [row["model"] for row in written] == NETWORKS
+    assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
+    said = {Classifier.open(tmp_path / row["file"]).labels for row in written}
+    assert said == {tones.labels}
 
 
 def test_what_cannot_be_compared_is_refused_before_any_training(
@@ -47,4 +53,24 @@ def test_what_cannot_be_compared_is_refused_before_any_training(
         compare([tones], ["vgg"], tmp_path, given=SHORT)
     with pytest.raises(EarshotError, match="autoencoder names no labels"):
         compare([tones], ["cnn", "autoencoder"], tmp_path, given=SHORT)
+    with pytest.raises(EarshotError, match="no setting is called 'trees'"):
+        compare([tones], ["cnn:trees=3"], tmp_path, given=SHORT)
+    with pytest.raises(EarshotError, match="names cnn twice"):
+        compare([tones], ["cnn", "cnn"], tmp_path, given=SHORT)
+    with pytest.raises(EarshotError, match="gmm-hmm"):
+        compare([tones], ["cnn", "gmm-hmm:features=log_mel"], tmp_path, given=SHORT)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_trained_is_left_out_of_all_and_told(
+    tones: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = tones.memberships.copy()
+    both[tones.rows("train")[0]] = True
+    several = replace(tones, memberships=both)
+    monkeypatch.setattr("training.compare.CLASSIFIERS", ("logistic", "mlp"))
+    told: list[str] = []
+    rows = compare([several], None, tmp_path, given=SHORT, on_left_out=told.append)
+    assert [row.model for row in rows] == ["mlp"]
+    assert len(told) == 1
+    assert told[0].startswith("logistic is left out: 1 clips of")

@@ -36,7 +36,7 @@ def same_weights(one: Path, other: Path) -> bool:
 def test_a_network_learns_three_tones(
     tones: Dataset, tmp_path: Path, model: str, features: str
 ) -> None:
-    config = replace(SHORT, model=model, features=features, epochs=30, learning_rate=3e-3)
+    config = replace(SHORT, model=model, features=features, epochs=15, learning_rate=3e-3)
     result = fit(tones, tmp_path, config)
     metrics = write_report(tones, tmp_path, result)
     assert metrics["test"]["accuracy"] >= 0.9

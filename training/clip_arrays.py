@@ -24,8 +24,9 @@ CPU_RESIDENT_BYTES = 1 << 30
 CUDA_RESIDENT_SHARE = 0.4
 # Clips on their way to a device, in pieces.
 _PIECE_BYTES = 64 << 20
-# A page that is touched brings its neighbours, so some ten times as much is resident at most.
-_GATHERED_BEFORE_RELEASE = 32 << 20
+# A clip that is touched may bring 2 MiB of its file along (a huge page of the system's cache), so
+# that pages are given back after so many.
+_ROWS_BEFORE_RELEASE = 128
 
 
 class ClipArray(Protocol):
@@ -70,18 +71,12 @@ class Streamed:
         self._sources = tuple(sources)
         self._ends = np.cumsum([len(source.rows) for source in sources])
         self._device = device
-        self._gathered = 0
 
     def __len__(self) -> int:
         return int(self._ends[-1])
 
     def take(self, rows: Tensor) -> Tensor:
         gathered = torch.from_numpy(_gather(self._sources, self._ends, rows.cpu().numpy()))
-        self._gathered += gathered.nbytes
-        if self._gathered > _GATHERED_BEFORE_RELEASE:
-            self._gathered = 0
-            for source in self._sources:
-                _release_pages(source.array)
         return _scaled(gathered.to(self._device))
 
 
@@ -99,8 +94,6 @@ def open_clips(sources: Sequence[Source], device: torch.device) -> ClipArray:
     for start in range(0, n_clips, step):
         rows = np.arange(start, min(start + step, n_clips))
         values[start : start + step] = torch.from_numpy(_gather(sources, ends, rows))
-        for source in sources:
-            _release_pages(source.array)
     return Resident(values)
 
 
@@ -134,8 +127,11 @@ def _gather(sources: Sequence[Source], ends: NDArray[np.int64], rows: Rows) -> N
         begin = 0 if number == 0 else ends[number - 1]
         places = source.rows[rows[here] - begin]
         order = np.argsort(places, kind="stable")  # a disk reads forwards
-        picked = source.array[places[order]]
-        found[here[order]] = picked if picked.dtype == kind else as_float(picked)
+        for start in range(0, len(order), _ROWS_BEFORE_RELEASE):
+            some = order[start : start + _ROWS_BEFORE_RELEASE]
+            picked = source.array[places[some]]
+            found[here[some]] = picked if picked.dtype == kind else as_float(picked)
+            _release_pages(source.array)
     return found
 
 

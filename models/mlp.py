@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from data.errors import EarshotError
 from models.layers import (
     Activation,
     BatchNormOfVectors,
@@ -20,6 +21,8 @@ from models.layers import (
 )
 from models.network import Network
 from models.pooling import pooled, pooled_size
+
+MOST_LAYERS = 2
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Mlp(Network):
         super().__init__()
         del frames  # however many there are, they are pooled
         require_positive(layers=config.layers, hidden=config.hidden)
+        if config.layers > MOST_LAYERS:
+            raise EarshotError(f"mlp has 1 or {MOST_LAYERS} hidden layers, found {config.layers}")
         self.standardise = BatchNormOfVectors(pooled_size(bins), affine=False)
         layers: list[nn.Module] = []
         for before, after in pairwise((pooled_size(bins), *[config.hidden] * config.layers)):

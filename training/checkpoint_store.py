@@ -5,9 +5,11 @@ every checkpoint after the folder has it, the best before the last, so that a ma
 over finds an epoch whole.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.dataset import MANIFEST as DATASET_MANIFEST
 from data.staging import staged_file
 from models.registry.storage import Storage, open_storage
 from training.checkpoint import (
@@ -84,11 +86,22 @@ class CheckpointStore:
         Raises:
             TrainingError: there is one.
         """
+        self._check_place()
         taken = str(self.run) if (self.run / LAST).exists() else ""
         if not taken and self.copy is not None and self._read(LAST) is not None:
             taken = self.copy.root
         if taken:
             raise TrainingError(f"{taken} holds a run; go on with --resume, or give another --out")
+
+    def _check_place(self) -> None:
+        if (self.run / DATASET_MANIFEST).is_file():
+            raise TrainingError(f"{self.run} is a dataset; give a folder of its own as --out")
+        above = next(place for place in (self.run, *self.run.resolve().parents) if place.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK):
+            raise TrainingError(
+                f"a run cannot be written to {self.run}: {above} is no folder that can be written "
+                "to; give another --out"
+            )
 
     def _read(self, name: str) -> bytes | None:
         try:

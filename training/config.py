@@ -131,6 +131,9 @@ class TrainConfig:
                 raise TrainingError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
         if not 0 <= self.seed <= MAX_SEED:
             raise TrainingError(f"seed must be from 0 to {MAX_SEED}, found {self.seed}")
+        for name in ("averaging", "label_smoothing"):
+            if getattr(self, name) == 1:
+                raise TrainingError(f"{name} must be below 1: with 1 nothing would be learnt")
         if not 0 <= self.focal_gamma < math.inf:
             raise TrainingError(f"focal_gamma must be 0 or more, found {self.focal_gamma}")
         if self.optimizer in ("momentum", "nesterov") and self.momentum == 0:

@@ -178,7 +178,7 @@ def _measure_and_keep(
 def _kept(error: TrainingError, checkpoint: Checkpoint, run: _Run) -> TrainingError:
     """Say that what was learnt before is still there, if anything was."""
     if not checkpoint.history:
-        return error
+        return TrainingError(f"{error}. No epoch had ended before, so nothing is kept")
     return TrainingError(
         f"{error}. {run.store.run} keeps what was learnt in {len(checkpoint.history)} epochs before"
     )

@@ -65,7 +65,7 @@ class Learner:
             TrainingError: the optimizer is not for this network.
         """
         config, team = checkpoint.config, team or Team()
-        released = _placed(rebuild_network(checkpoint), device)
+        released = _placed(rebuild_network(checkpoint), device, config)
         network = released
         if config.averaging:
             network = copy.deepcopy(released)
@@ -238,9 +238,14 @@ def _check(loss: float, config: TrainConfig, n_labels: int) -> None:
         raise diverged("loss", loss, config)
 
 
-def _placed(network: NormalisedNetwork, device: torch.device) -> NormalisedNetwork:
-    """The network on its device; a CPU's convolutions are twice as fast with the channels last."""
-    if device.type != "cpu":
+def _placed(
+    network: NormalisedNetwork, device: torch.device, config: TrainConfig
+) -> NormalisedNetwork:
+    """The network on its device; a CPU's convolutions are twice as fast with the channels last.
+
+    PyTorch's L-BFGS reads gradients as one line of numbers, which those are not.
+    """
+    if device.type != "cpu" or config.optimizer == "lbfgs":
         return network.to(device)
     for weights in network.parameters():
         if weights.dim() == 4:

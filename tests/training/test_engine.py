@@ -61,6 +61,22 @@ def test_every_choice_learns(tones: Dataset, tmp_path: Path, changes: dict[str, 
     assert result.checkpoint.best.val_accuracy >= 0.8
 
 
+@pytest.mark.parametrize("model", ["cnn", "crnn"])
+def test_lbfgs_takes_images_too(tones: Dataset, tmp_path: Path, model: str) -> None:
+    config = replace(default_config(model), optimizer="lbfgs", learning_rate=0.5, epochs=1)
+    history = fit(tones, tmp_path, replace(config, batch_size=40)).checkpoint.history
+    assert np.isfinite(history[-1].loss)
+
+
+def test_a_run_has_a_folder_of_its_own(tones: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="is a dataset; give a folder of its own"):
+        fit(tones, tones.folder, QUICK)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(TrainingError, match=r"cannot be written to .*: .* is no folder"):
+        fit(tones, tmp_path / "file" / "run", QUICK)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_l1_makes_weights_small(tones: Dataset, tmp_path: Path) -> None:
     def size(name: str, l1: float) -> float:
         weights = fit(tones, tmp_path / name, replace(QUICK, l1=l1)).network.network.parameters()

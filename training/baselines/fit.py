@@ -114,9 +114,10 @@ def check_baseline(dataset: Dataset, company: Company, config: TrainConfig) -> N
     """
     require_heeded(config)
     _unfitted(dataset, config)
-    dataset.refuse_several(config.model)
+    several = f"{config.model}, unlike the networks that are trained by steps,"
+    dataset.refuse_several(several)
     if company.extra is not None:
-        company.extra.refuse_several(config.model)
+        company.extra.refuse_several(several)
     if company.others is not None:
         raise TrainingError(
             f"{company.others.folder} has clips of no label, which only networks that are trained "

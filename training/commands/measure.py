@@ -101,6 +101,11 @@ def report(
     from training.run_report.facts import is_run
     from training.run_report.page import PAGE, Wanted, write_run_report
 
+    if not path.exists():
+        raise EarshotError(
+            f"there is no {path}; give the folder of a run (`earshot train --out`) or a file of "
+            "results (`earshot classify --out`)"
+        )
     if is_run(path):
         from training.progress import work_progress
 

@@ -135,6 +135,8 @@ def find_rate(
     from training.run import suited
     from training.settings import read_settings, settled
 
+    if out.suffix != ".png":
+        raise EarshotError(f"the picture is a .png, found --out {out}")
     given = read_settings(model, setting or [], "--set", ("model", "learning_rate", "epochs"))
     opened, besides = open_dataset(dataset), open_company(extra, others)
     config = suited(settled(default_config(model), given), given, opened, processes=1)
@@ -161,7 +163,9 @@ def export(
     exported = export_run(run, out)
     if not exported.finished:
         typer.echo(
-            f"note: {run} was stopped before its end; `earshot train --resume` goes on", err=True
+            f"note: {run} was stopped before its end; it goes on with "
+            f"`earshot train DATASET --out {run} --resume`",
+            err=True,
         )
     typer.echo(
         f"{exported.path}: {exported.bytes / 1e6:.2f} MB, {len(exported.metadata.labels)} labels, "

@@ -114,8 +114,8 @@ def _gather(run: Run, wanted: Wanted) -> Shown:
     else:
         shown.notes.append(
             f"This run is not finished: {len(run.history)} of at most {run.best.config.epochs} "
-            "epochs so far. `earshot train --resume` goes on. The test part is not looked at before"
-            " the end; figures are of the validation part."
+            "epochs so far. `earshot train DATASET --out RUN --resume` goes on. The test part is "
+            "not looked at before the end; figures are of the validation part."
         )
         if dataset is not None:
             shown.validation = shown.found = measured(run, dataset)

@@ -257,7 +257,7 @@ def test_clips_with_several_labels_are_refused(
         short_tones, folder=tmp_path / "several", memberships=memberships,
         clips=short_tones.clips.assign(sha256="another"),
     )  # fmt: skip
-    message = rf"1 clips of .*several have several labels .* {name}, unlike .* is for clips with one label"
+    message = rf"1 clips of .*several have several labels .* {name}, unlike .* is for clips"
     refused(tmp_path, message, several, small(name))
     refused(tmp_path, message, short_tones, small(name), Company(extra=several))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from data.dataset import Dataset
 from models.zoo import build, entry, require_classifier
@@ -138,14 +138,21 @@ def plot_comparison(rows: Sequence[Compared], path: Path) -> None:
     axes[0].xaxis.set_major_formatter(PercentFormatter(1.0))
     axes[0].set(xlabel="test accuracy, 95 % interval")
     axes[0].legend(loc="best")
-    bars = [
+    bars: list[tuple[str, list[float]]] = [
         ("ms a clip, one thread", [row.milliseconds for row in rows]),
-        ("trained in (s)", [row.training_seconds for row in rows]),
-        ("parameters", [row.parameters for row in rows]),
+        ("trained in (s)", [max(row.training_seconds, 1e-3) for row in rows]),
+        ("parameters", [float(row.parameters) for row in rows]),
     ]
     for panel, (name, values) in zip(axes[1:], bars, strict=True):
-        panel.barh(places, values, color="0.6")
-        panel.set(xlabel=name, xscale="log")
+        drawn = panel.barh(places, values, color="0.75")
+        panel.set(xlabel=name, xscale="log", xlim=(min(values) / 3, 100 * max(values)))
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.bar_label(drawn, [_short(value) for value in values], padding=3)
     for panel in axes:
         panel.grid(alpha=0.3, axis="x")
     save_figure(figure, path)
+
+
+def _short(value: float) -> str:
+    """A number in three digits or so."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"

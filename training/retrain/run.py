@@ -19,6 +19,7 @@ from models.bundle import open_bundle
 from models.device import Device
 from models.registry.records import CHALLENGER, CHAMPION, CHECKPOINT, DATA, MODEL, Version
 from models.registry.registry import Registry
+from models.zoo import entry
 from service.classifier import Classifier
 from service.feedback.snapshot import SOURCE as FEEDBACK
 from service.retrain_work import Work
@@ -269,7 +270,12 @@ def _checkpoint(request: Request, base: Base, folder: Path) -> Checkpoint | None
 def _beginning(
     earlier: Checkpoint | None, base: Base, dataset: Dataset, options: Options
 ) -> tuple[TrainConfig, Checkpoint | None]:
-    """Settings and weights to begin with: the champion's, or fresh ones with ``from_scratch``."""
+    """Settings and weights to begin with: the champion's, or fresh ones with ``from_scratch``.
+
+    What is fitted in one go is fitted anew, to the old clips and the new.
+    """
+    if earlier is not None and entry(earlier.config.model).fitted:
+        return replace(earlier.config, seed=options.seed), None
     if not options.from_scratch:
         if earlier is None:
             raise TrainingError(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from data.dataset import open_dataset
 from data.labels import LabelledClips, read_labels
 from models.registry.errors import RegistryError
 from models.registry.records import CHECKPOINT
@@ -20,11 +21,12 @@ from service.classifier import Classifier
 from service.retrain_work import Work, WorkError
 from tests.fixtures.server import EARSHOT
 from tests.fixtures.sounds import RATE_HZ, one_torch_thread, tone
-from training.config import TrainingError
+from training.config import TrainingError, default_config
 from training.release import register
 from training.retrain.plan import Options, Plan
 from training.retrain.rows import DataRow, from_csv, to_csv
 from training.retrain.run import Outcome, Request, plan_retraining, retrain
+from training.run import train_run
 
 NewClips = Callable[..., Path]
 Run = Callable[..., Outcome]
@@ -48,6 +50,20 @@ def run(registry: Registry, tmp_path: Path) -> Run:
             )
 
     return start
+
+
+def test_a_fitted_baseline_is_fitted_anew_to_old_clips_and_new(
+    champion: Path, registry: Registry, run: Run, new_clips: NewClips, tmp_path: Path
+) -> None:
+    config = default_config("logistic")
+    train_run(open_dataset(champion / "dataset"), tmp_path / "fitted", config)
+    first = register(registry, "tones", tmp_path / "fitted", data=champion / "dataset")
+    registry.promote("tones", first.number)
+    outcome = run(new_clips({"shrill": 3000.0}, 12), add_labels=True)
+    assert outcome.promoted
+    assert outcome.version is not None
+    assert outcome.version.number > first.number
+    assert "shrill" in Classifier.open(open_source("tones", registry.root).find().path).labels
 
 
 def contents(registry: Registry) -> dict[Path, bytes]:

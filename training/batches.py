@@ -121,19 +121,20 @@ class AugmentedWaveforms:
 
 
 def stored_features(
-    dataset: Dataset, config: TrainConfig, split: str, device: torch.device
+    dataset: Dataset,
+    config: TrainConfig,
+    split: str,
+    device: torch.device,
+    company: Company = ALONE,
 ) -> StoredFeatures:
-    """One split of a dataset as ``prepare`` left it.
+    """One split of a dataset as ``prepare`` left it, its company beside it.
 
     Raises:
-        TrainingError: the split has no clip.
+        TrainingError: the split has no clip, or the company does not fit the dataset.
     """
-    rows = _rows(dataset, split)
-    features = open_clips([Source(dataset.array(config.features), rows)], device)
-    targets = _targets([_held(dataset, rows)], dataset, config, device)
-    repeats = config.repeats if split == "train" else 1
-    epoch = _epoch(torch.arange(len(rows)).repeat(repeats), targets, config, split)
-    return StoredFeatures(features, targets, epoch)
+    sources = _sources(dataset, company, config.features, split)
+    targets, epoch = targets_and_epoch(dataset, company, config, split, device)
+    return StoredFeatures(open_clips(sources, device), targets, epoch)
 
 
 def augmented_features(
@@ -171,25 +172,44 @@ def augmented_waveforms(
     Raises:
         TrainingError: there is no clip to train on, or the company does not fit the dataset.
     """
+    sources = _sources(dataset, company, "waveforms", split)
+    targets, epoch = targets_and_epoch(dataset, company, config, split, device)
+    recipe = replace(Recipe() if config.augment else UNCHANGED, p_mixup=config.mixup)
+    return AugmentedWaveforms(
+        open_clips(sources, device), targets, epoch, Frontend(dataset.features).to(device),
+        config.features, recipe, config.noise_only if company.others else 0.0,
+    )  # fmt: skip
+
+
+def targets_and_epoch(
+    dataset: Dataset, company: Company, config: TrainConfig, split: str, device: torch.device
+) -> tuple[Targets, Epoch]:
+    """What the clips of ``_sources`` hold, and how an epoch reads them.
+
+    Raises:
+        TrainingError: the split has no clip, or the company does not fit the dataset.
+    """
     rows = _rows(dataset, split)
-    sources = [Source(dataset.array("waveforms"), rows)]
     held = [_held(dataset, rows)]
     company.check(dataset)
     if company.extra is not None:
-        sources.append(_whole(company.extra))
-        held.append(_held(company.extra, sources[-1].rows, dataset.labels))
+        held.append(_held(company.extra, _all_rows(company.extra), dataset.labels))
     if company.others is not None:
-        sources.append(_whole(company.others))
         held.append(_held_by_none(dataset, len(company.others.clips)))
     n_clips, n_all = len(rows), sum(map(len, held))
-    read = torch.cat([torch.arange(n_clips).repeat(config.repeats), torch.arange(n_clips, n_all)])
+    repeats = config.repeats if split == "train" else 1
+    read = torch.cat([torch.arange(n_clips).repeat(repeats), torch.arange(n_clips, n_all)])
     targets = _targets(held, dataset, config, device)
-    recipe = replace(Recipe() if config.augment else UNCHANGED, p_mixup=config.mixup)
-    return AugmentedWaveforms(
-        open_clips(sources, device), targets, _epoch(read, targets, config, split),
-        Frontend(dataset.features).to(device), config.features, recipe,
-        config.noise_only if company.others else 0.0,
-    )  # fmt: skip
+    return targets, _epoch(read, targets, config, split)
+
+
+def _sources(dataset: Dataset, company: Company, array: str, split: str) -> list[Source]:
+    """Where the clips of a split are, and after them those of the company."""
+    besides = [part for part in (company.extra, company.others) if part is not None]
+    return [
+        Source(dataset.array(array), _rows(dataset, split)),
+        *(Source(part.array(array), _all_rows(part)) for part in besides),
+    ]
 
 
 def _rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
@@ -202,8 +222,8 @@ def _rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
     return np.repeat(rows, dataset.times[rows])
 
 
-def _whole(dataset: Dataset) -> Source:
-    return Source(dataset.array("waveforms"), np.arange(len(dataset.clips)))
+def _all_rows(dataset: Dataset) -> NDArray[np.int64]:
+    return np.arange(len(dataset.clips))
 
 
 def _held(

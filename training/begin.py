@@ -19,7 +19,7 @@ from training.batches import (
     stored_features,
 )
 from training.checkpoint import LAST, Checkpoint, load_checkpoint
-from training.company import ALONE, Company
+from training.company import Company
 from training.config import TrainConfig, TrainingError
 from training.epochs import Cut
 from training.objectives import objective_of
@@ -78,10 +78,9 @@ def training_batches(
     Raises:
         TrainingError: there is no clip to train on, or the company does not fit the dataset.
     """
-    changed = config.augment or config.mixup
-    if company == ALONE and not changed:
-        return stored_features(dataset, config, "train", device)
-    return augmented_waveforms(dataset, company, config, device)
+    if config.augment or config.mixup or (company.others and config.noise_only):
+        return augmented_waveforms(dataset, company, config, device)
+    return stored_features(dataset, config, "train", device, company)
 
 
 def as_trained(

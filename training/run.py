@@ -77,7 +77,7 @@ def train_run(
     if entry(config.model).fitted:
         result = fit_baseline(
             dataset, out, config, company=company, device=device, resume=resume,
-            on_epoch=heard.on_epoch,
+            checkpoints=checkpoints, on_epoch=heard.on_epoch,
         )  # fmt: skip
     else:
         result = fit(

@@ -16,13 +16,14 @@ from models.device import Device
 from models.network import Network
 from models.pipeline import NormalisedNetwork
 from models.zoo import build
-from training.baselines.clips import CPU, labels_of, training_clips, training_labels
+from training.balance import label_counts
+from training.baselines.clips import CPU, labels_of
 from training.baselines.gmm_hmm import check_gmm_hmm, fit_gmm_hmm
 from training.baselines.logistic import fit_logistic
 from training.baselines.majority import fit_majority
 from training.baselines.random_forest import fit_random_forest
 from training.baselines.svm import check_svm, fit_svm
-from training.batches import StoredFeatures, stored_features
+from training.batches import StoredFeatures, stored_features, targets_and_epoch
 from training.begin import begun, choose_device, feature_statistics
 from training.calibration import calibrate
 from training.checkpoint import (
@@ -32,8 +33,8 @@ from training.checkpoint import (
     EpochRecord,
     load_checkpoint,
     rebuild_network,
-    save_checkpoint,
 )
+from training.checkpoint_store import CheckpointStore
 from training.company import ALONE, Company
 from training.config import TrainConfig, TrainingError, default_config
 from training.fit import FitResult
@@ -63,12 +64,13 @@ def fit_baseline(
     company: Company = ALONE,
     device: Device = "auto",
     resume: bool = False,
+    checkpoints: str | None = None,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
 ) -> FitResult:
     """Fit ``config.model`` to the dataset's training clips, into the folder ``run``.
 
     It is fitted on the CPU, and one epoch long: ``on_epoch`` hears once. A run that is finished and
-    resumed is left as it is.
+    resumed is left as it is. ``checkpoints`` is a second place (``training.checkpoint_store``).
 
     Raises:
         TrainingError: a run is there already, the one to resume is of other data or settings, or
@@ -78,12 +80,14 @@ def fit_baseline(
     check_baseline(dataset, company, config)
     choose_device(device)
     data_hash = company.content_hash(dataset)
+    store = CheckpointStore.at(run, checkpoints)
+    if resume:
+        store.level(data_hash)
     if resume and begun(run, config, data_hash) is not None:
         checkpoint = load_checkpoint(run / BEST)
         return FitResult(rebuild_network(checkpoint), checkpoint, "cpu", 1)
-    if (run / LAST).exists():
-        raise TrainingError(f"{run} holds a run; go on with --resume, or give another --out")
-    train = training_clips(dataset, company, config)
+    store.check_new()
+    train = stored_features(dataset, config, "train", CPU, company)
     val = stored_features(dataset, config, "val", CPU)
     began = time.perf_counter()
     model = _fitted(dataset, train, config)
@@ -96,8 +100,8 @@ def fit_baseline(
         config, dataset.features, dataset.labels, data_hash, dict(model.state_dict()), {}, {},
         (record,), calibration,
     )  # fmt: skip
-    save_checkpoint(run / BEST, checkpoint)
-    save_checkpoint(run / LAST, replace(checkpoint, calibration=None))
+    store.save(BEST, checkpoint)
+    store.save(LAST, replace(checkpoint, calibration=None))
     on_epoch(record)
     return FitResult(model, checkpoint, "cpu", 0)
 
@@ -123,8 +127,7 @@ def check_baseline(dataset: Dataset, company: Company, config: TrainConfig) -> N
             f"{company.others.folder} has clips of no label, which only networks that are trained "
             "by steps learn from; leave --others away, or take another --model"
         )
-    company.check(dataset)
-    counts = _counts(dataset, company)
+    counts = _counts(dataset, company, config)
     if config.model in _CHECKS:
         _CHECKS[config.model](dataset, counts, config)
 
@@ -145,12 +148,11 @@ def require_heeded(config: TrainConfig) -> None:
         )
 
 
-def _counts(dataset: Dataset, company: Company) -> NDArray[np.int64]:
+def _counts(dataset: Dataset, company: Company, config: TrainConfig) -> NDArray[np.int64]:
     """How many training clips each label has (labels,)."""
-    for split in ("train", "val"):
-        if not len(dataset.rows(split)):
-            raise TrainingError(f"the dataset {dataset.folder} has no clip in its {split} part")
-    counts = np.bincount(training_labels(dataset, company), minlength=len(dataset.labels))
+    targets_and_epoch(dataset, ALONE, config, "val", CPU)  # there is something to validate on
+    targets, _ = targets_and_epoch(dataset, company, config, "train", CPU)
+    counts = label_counts(targets.values, targets.n_labels).long().numpy()
     missing = [dataset.labels[i] for i in np.flatnonzero(counts == 0)]
     if missing:
         raise TrainingError(

@@ -20,8 +20,9 @@ from models.pooling import pooled
 from models.zoo import FITTED, build, parameter_count
 from service.classifier import Classifier
 from training.baselines import svm as svm_module
-from training.baselines.clips import embeddings, labels_of, only, training_clips
+from training.baselines.clips import CPU, embeddings, labels_of, only
 from training.baselines.fit import check_baseline, fit_baseline
+from training.batches import stored_features
 from training.begin import feature_statistics
 from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint, rebuild_network
 from training.company import ALONE, Company
@@ -164,7 +165,7 @@ def test_extra_clips_are_fitted_to_and_repeated_ones_count_as_often(
     )
     (tmp_path / "extra").mkdir()
     np.save(tmp_path / "extra" / "mfcc.npy", short_tones.array("mfcc")[only_low])
-    clips = training_clips(short_tones, Company(extra=extra), majority)
+    clips = stored_features(short_tones, majority, "train", CPU, Company(extra=extra))
     counts = np.bincount(in_train) + np.array([0, 5, 0])
     assert np.bincount(labels_of(clips)).tolist() == counts.tolist()
     features = torch.cat([part for part, _ in clips.in_order()])
@@ -174,7 +175,7 @@ def test_extra_clips_are_fitted_to_and_repeated_ones_count_as_often(
 
 
 def test_clips_of_one_label_are_drawn_where_there_are_many(short_tones: Dataset) -> None:
-    clips = training_clips(short_tones, ALONE, small("majority"))
+    clips = stored_features(short_tones, small("majority"), "train", CPU)
     drawn = only(clips, 2, 4, np.random.default_rng(1))
     assert labels_of(drawn).tolist() == [2] * 4
     everything = only(clips, 2, 1000, np.random.default_rng(1))
@@ -192,7 +193,7 @@ def test_embeddings_are_standardised_as_the_fitted_network_does(
     """Each by the mean and deviation of the training clips, which are summed in parts."""
     monkeypatch.setattr(fitted_module, "_FITTED_AT_A_TIME", 7)
     config = small("logistic")
-    clips = training_clips(short_tones, ALONE, config)
+    clips = stored_features(short_tones, config, "train", CPU)
     features = torch.cat([part for part, _ in clips.in_order()])
     frontend = short_tones.features
     network = build("logistic", frontend.bins("mfcc"), frontend.frames, 3, {})

@@ -71,8 +71,9 @@ class Client:
         return self.request("GET", path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def portal() -> Iterator[BlockingPortal]:
+    """An event loop in a thread; a module's own, so that none outlives the tests that watch it."""
     with start_blocking_portal() as opened:
         yield opened
 
@@ -85,9 +86,9 @@ def settings(model: Path) -> Settings:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def open_client(portal: BlockingPortal) -> Iterator[Callable[..., Client]]:
-    """``open_client(model=..., ...)`` starts a service with these settings, until the end."""
+    """``open_client(model=..., ...)`` starts a service with these settings, for the module."""
     with contextlib.ExitStack() as stack:
 
         def start(**settings: Any) -> Client:
@@ -98,7 +99,7 @@ def open_client(portal: BlockingPortal) -> Iterator[Callable[..., Client]]:
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def client(settings: Settings, open_client: Callable[..., Client]) -> Client:
     """The started service."""
     return open_client(**settings.model_dump())

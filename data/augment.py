@@ -46,6 +46,7 @@ class Recipe:
     reverberation_seconds: Range = (0.05, 0.3)
     p_noise: float = 0.55
     snr_db: Range = (0.0, 30.0)
+    babble_share: float = 0.3
     p_impulses: float = 0.03
     impulse_share: Range = (0.01, 0.3)
     p_codec: float = 0.1
@@ -66,6 +67,9 @@ UNCHANGED = Recipe(
     vocal_tract=(1.0, 1.0), vocal_tract_bend=0.0, tempo=(1.0, 1.0), tempo_bend=0.0,
     frequency_mask_bands=0, time_mask_seconds=0.0, masks=0,
 )  # fmt: skip
+
+# For use in a crowd: other voices are louder, and more often in the background.
+HEAVY_NOISE = Recipe(p_noise=0.75, snr_db=(-5.0, 20.0), babble_share=0.6)
 
 
 def augment_waveforms(
@@ -89,7 +93,11 @@ def augment_waveforms(
         recipe.p_reverberate,
         lambda x: reverberate(x, recipe.reverberation_seconds, rate_hz, generator),
     )
-    x = maybe(x, recipe.p_noise, lambda x: add_noise(x, babble, recipe.snr_db, rate_hz, generator))
+    x = maybe(
+        x,
+        recipe.p_noise,
+        lambda x: add_noise(x, babble, recipe.babble_share, recipe.snr_db, rate_hz, generator),
+    )
     x = maybe(x, recipe.p_impulses, lambda x: add_impulses(x, recipe.impulse_share, generator))
     x = maybe(x, recipe.p_equalise, lambda x: equalise(x, recipe.equaliser_db, generator))
     x = maybe(x, recipe.p_band_limit, lambda x: limit_band(x, rate_hz, generator))

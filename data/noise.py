@@ -12,22 +12,33 @@ from torch import Generator, Tensor
 
 from data.draw import Range, decibels_to_factor, normal, rand_like, uniform
 
+# Of the clips that noise is added to; voices and hum need the rest.
+MOST_BABBLE = 0.8
+# What is softer than this share of a clip's peak, before and after its word, is a pause; a word has
+# this share of a clip or more, so that a click is not made a tone.
+_PAUSE, _LEAST_WORD = 0.01, 0.05
 _EPSILON = 1e-9
 
 
 def add_noise(
-    waveforms: Tensor, babble: Tensor, snr_db: Range, sample_rate_hz: int, generator: Generator
+    waveforms: Tensor,
+    babble: Tensor,
+    babble_share: float,
+    snr_db: Range,
+    sample_rate_hz: int,
+    generator: Generator,
 ) -> Tensor:
-    """Background at a drawn signal-to-noise ratio: coloured noise, babble or mains hum.
+    """Background at a drawn signal-to-noise ratio: babble, another voice, hum or coloured noise.
 
     The ratio is of the clip's energy where it sounds (its loudest half) to that of the noise.
-    Babble is the sum of four clips, or one, of ``babble`` (clips, samples), rolled at random.
+    ``babble_share`` (at most ``MOST_BABBLE``) of the clips are mixed with four clips of ``babble``
+    (clips, samples), a tenth with one, a tenth with mains hum, and the rest with coloured noise.
     """
     kinds = (
-        (0.5, lambda like: coloured_noise(like, generator)),
-        (0.3, lambda like: mix_babble(babble, len(like), 4, generator)),
+        (babble_share, lambda like: mix_babble(babble, len(like), 4, generator)),
         (0.1, lambda like: mix_babble(babble, len(like), 1, generator)),
         (0.1, lambda like: hum(like, sample_rate_hz, generator)),
+        (MOST_BABBLE - babble_share, lambda like: coloured_noise(like, generator)),
     )
     ratio = uniform(len(waveforms), snr_db, waveforms, generator)
     return mix_at_snr(waveforms, _one_of(kinds, waveforms, generator), ratio)
@@ -112,15 +123,28 @@ def power_law_noise(like: Tensor, exponents: Tensor, generator: Generator) -> Te
 def mix_babble(babble: Tensor, batch: int, voices: int, generator: Generator) -> Tensor:
     """Sounds (batch, samples) of ``voices`` clips of ``babble`` each, drawn and rolled at random.
 
-    A clip speaks at most once in a sound, unless ``babble`` (clips, samples) has too few.
+    They speak all the time: a word that is shorter than its clip (clips, samples) is repeated. A
+    clip speaks at most once in a sound, unless there are too few.
     """
     clips, samples = babble.shape
+    babble = _without_pauses(babble)
     mixed = babble.new_zeros(batch, samples)
     first = torch.randint(clips, (batch,), generator=generator, device=babble.device)
     for number in range(voices):
         roll = int(torch.randint(samples, (1,), generator=generator, device=babble.device))
         mixed = mixed + _at_level_one(babble[(first + number) % clips]).roll(roll, dims=1)
     return mixed
+
+
+def _without_pauses(clips: Tensor) -> Tensor:
+    """Each clip (clips, samples) from where it begins to sound to where it ends, over and over."""
+    samples = clips.shape[1]
+    place = torch.arange(samples, device=clips.device)
+    loud = clips.abs() > _PAUSE * clips.abs().amax(1, keepdim=True)
+    first = torch.where(loud, place, samples - 1).amin(1, keepdim=True)
+    last = torch.where(loud, place, 0).amax(1, keepdim=True)
+    length = (last - first + 1).clamp_min(round(_LEAST_WORD * samples))
+    return clips.gather(1, (first + place % length).clamp_max(samples - 1))
 
 
 def _at_level_one(waveforms: Tensor) -> Tensor:

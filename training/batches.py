@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.augment import UNCHANGED, Recipe, augment_log_mel, augment_waveforms, mixup
+from data.augment import Recipe, augment_log_mel, augment_waveforms, mixup
 from data.dataset import Dataset
 from data.features import FeatureKind
 from data.frontend import Frontend
@@ -174,10 +174,9 @@ def augmented_waveforms(
     """
     sources = _sources(dataset, company, "waveforms", split)
     targets, epoch = targets_and_epoch(dataset, company, config, split, device)
-    recipe = replace(Recipe() if config.augment else UNCHANGED, p_mixup=config.mixup)
     return AugmentedWaveforms(
         open_clips(sources, device), targets, epoch, Frontend(dataset.features).to(device),
-        config.features, recipe, config.noise_only if company.others else 0.0,
+        config.features, config.recipe(), config.noise_only if company.others else 0.0,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from data.augment import HEAVY_NOISE, UNCHANGED, Recipe
 from data.errors import EarshotError
 from data.features import FEATURE_KINDS, FeatureKind
 from models.zoo import entry
@@ -23,11 +24,13 @@ Schedule = Literal["constant", "step", "cosine", "one-cycle", "plateau"]
 Loss = Literal["cross-entropy", "focal", "bce"]
 Balance = Literal["none", "weights", "sampling"]
 Precision = Literal["float32", "bfloat16"]
+Noise = Literal["usual", "heavy"]
 # What the number of epochs decides the rates of.
 _SET_TO_LENGTH = ("cosine", "one-cycle")
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "features": FEATURE_KINDS,
+    "noise": get_args(Noise),
     "optimizer": get_args(Optimizer),
     "schedule": get_args(Schedule),
     "loss": get_args(Loss),
@@ -54,6 +57,8 @@ class TrainConfig:
 
     repeats            how often an epoch reads each clip of the dataset, beside once each extra one
     augment            draw new versions of the waveforms each epoch (``data.augment.Recipe``)
+    noise              how loud that makes the background; ``heavy`` is for crowds, and is learnt by
+                       longer training only
     noise_only         where there are other words to be answered with no label: the share of clips
                        that is replaced by background alone, which has none either (outlier
                        exposure, arXiv:1812.04606)
@@ -95,6 +100,7 @@ class TrainConfig:
     seed: int = 42
     repeats: int = 1
     augment: bool = False
+    noise: Noise = "usual"
     noise_only: float = 0.0
     mixup: float = 0.0
     optimizer: Optimizer = "adam"
@@ -136,12 +142,28 @@ class TrainConfig:
                 raise TrainingError(f"{name} must be below 1: with 1 nothing would be learnt")
         if not 0 <= self.focal_gamma < math.inf:
             raise TrainingError(f"focal_gamma must be 0 or more, found {self.focal_gamma}")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuse settings that do not go with each other."""
+        if self.noise != "usual" and not self.augment:
+            raise TrainingError(
+                f"noise {self.noise} is of new versions of clips, and {self.model} trains on clips "
+                "as they are; give --augment too (with --set: augment=yes)"
+            )
         if self.optimizer in ("momentum", "nesterov") and self.momentum == 0:
             raise TrainingError(f"{self.optimizer} needs a momentum above 0; without one it is sgd")
         if self.shards > self.batch_size:
             raise TrainingError(
                 f"a batch of {self.batch_size} clips cannot be cut into {self.shards} shards"
             )
+
+    def recipe(self) -> Recipe:
+        """How training clips are changed."""
+        if not self.augment:
+            return dataclasses.replace(UNCHANGED, p_mixup=self.mixup)
+        changes = HEAVY_NOISE if self.noise == "heavy" else Recipe()
+        return dataclasses.replace(changes, p_mixup=self.mixup)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -31,7 +31,7 @@ SEED = 42
 RATE_HZ = 8_000
 ENGLISH = "zero one two three four five six seven eight nine"
 ENGLISH_VOICES, ENGLISH_TAKES = 300, 2
-ACCENT_VOICES, ACCENT_TAKES = 18, 2
+ACCENT_VOICES, ACCENT_TAKES = 30, 1
 # How speakers of other languages would spell the English digits for themselves.
 ACCENTS = {
     "fr-fr": "ziro ouane tou sri fôr faïve sixe sévène eïte naïne",
@@ -46,6 +46,18 @@ ACCENTS = {
     "pt-br": "zírou uan tu frí fór faiv sics séven eit nain",
     "ru": "зиро уан ту сри фор файв сикс севен эйт найн",
     "sv": "siro vann tu tri får fajv six seven ejt najn",
+    "tr": "ziro uan tu tri for fayv siks sevın eyt nayn",
+    "ro": "zirou uan tu tri for faiv sics seven eit nain",
+    "hu": "ziró uan tú szrí for fájv sziksz szeven éjt nájn",
+    "cs": "zírou uan tú srí fór fajv siks sevn ejt najn",
+    "pt": "zirou uane tu tri fór faive sics sévene eite naine",
+    "fi": "siirou uan tuu srii foor faiv siks seven eit nain",
+    "da": "siro uan tu tri for faiv siks seven eit nain",
+    "hr": "zirou uan tu tri for fajv siks seven ejt najn",
+    "bg": "зироу уан ту три фор файв сикс севън ейт найн",
+    "uk": "зіроу уан ту срі фор файв сікс севен ейт найн",
+    "id": "ziro wan tu tri for faif siks seven eit nain",
+    "ca": "zirou uan tu tri for faiv sics seven eit nain",
 }
 # flite's voices with the pitch in hertz that each speaks at.
 FLITE_VOICES = {"kal16": 105, "awb": 125, "rms": 100, "slt": 175, "kal": 105}

@@ -46,7 +46,7 @@ WAVEFORM_STEPS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     "equalise": lambda x, g: distort.equalise(x, 10.0, g),
     "band": lambda x, g: distort.limit_band(x, RATE_HZ, g),
     "reverberate": lambda x, g: distort.reverberate(x, (0.1, 0.3), RATE_HZ, g),
-    "noise": lambda x, g: noise.add_noise(x, tones(300.0), (5.0, 10.0), RATE_HZ, g),
+    "noise": lambda x, g: noise.add_noise(x, tones(300.0), 0.4, (5.0, 10.0), RATE_HZ, g),
     "impulses": lambda x, g: noise.add_impulses(x, (0.1, 0.3), g),
     "clipping": distort.clip_peaks,
     "codec": distort.code_mu_law,
@@ -120,6 +120,25 @@ def test_noise_is_mixed_at_its_ratio_to_the_sounding_part(snr_db: float) -> None
 def test_speech_level_does_not_count_the_silence() -> None:
     tone_level = 0.3 / np.sqrt(2)
     assert noise.speech_level(tones()).numpy() == pytest.approx(tone_level, rel=0.02)
+
+
+def test_voices_of_babble_speak_all_the_time() -> None:
+    """A word of half a second fills the whole second, without the silence around it."""
+    mixed = noise.mix_babble(tones(), 4, 1, generator())
+    blocks = mixed.reshape(4, 50, -1).square().mean(2).sqrt()
+    torch.testing.assert_close(blocks, torch.ones_like(blocks), atol=0.2, rtol=0)
+    silent = noise.mix_babble(torch.zeros(3, RATE_HZ), 4, 2, generator())
+    assert float(silent.abs().max()) == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
+def test_babble_is_mixed_with_its_share_of_the_clips(share: float) -> None:
+    """Of a tone that is far above everything else that is mixed in."""
+    clips, hz = tones(100.0)[:1].repeat(600, 1), 3_000
+    noisy = noise.add_noise(clips, tones(hz), share, (0.0, 0.0), RATE_HZ, generator())
+    power = torch.fft.rfft(noisy - clips).abs().square()
+    near = power[:, hz - 20 : hz + 20].sum(1) / power.sum(1)
+    assert float((near > 0.5).float().mean()) == pytest.approx(share + 0.1, abs=0.05)
 
 
 def test_band_limits_cut_what_is_outside_them() -> None:

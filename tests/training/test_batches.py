@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.augment import HEAVY_NOISE
 from data.dataset import Dataset, open_dataset
 from data.features import FeatureConfig
 from data.labels import read_labels
@@ -16,7 +17,7 @@ from training import clip_arrays
 from training.batches import Batches, augmented_waveforms, stored_features
 from training.clip_arrays import Resident, Source, Streamed, open_clips, read_through
 from training.company import ALONE, Company
-from training.config import TrainConfig, default_config
+from training.config import TrainConfig, TrainingError, default_config
 from training.epochs import Cut
 
 CPU = torch.device("cpu")
@@ -43,6 +44,22 @@ def test_clips_on_disk_give_the_numbers_of_clips_in_memory(
     streamed = read(batches(), Cut(16, seed=5))
     assert torch.equal(kept[0], streamed[0])
     assert torch.equal(kept[1], streamed[1])
+
+
+def test_heavy_noise_is_louder_and_is_refused_where_clips_stay_as_they_are(tones: Dataset) -> None:
+    heavy = replace(AUGMENTED, mixup=0.0, noise="heavy")
+    assert heavy.recipe() == HEAVY_NOISE
+
+    def beside_the_tone(config: TrainConfig) -> float:
+        """How loud it is where a clip is softest, in decibels."""
+        batches = augmented_waveforms(tones, ALONE, replace(config, repeats=20), CPU)
+        features, _ = read(batches, Cut(16, seed=5))
+        values = features.flatten(1).sort(dim=1).values
+        return float(values[:, : values.shape[1] // 2].mean())
+
+    assert beside_the_tone(heavy) > beside_the_tone(replace(heavy, noise="usual")) + 3
+    with pytest.raises(TrainingError, match="give --augment too"):
+        TrainConfig(noise="heavy")
 
 
 def test_where_clips_are_kept_goes_by_their_size(

@@ -157,6 +157,13 @@ def train(
             rich_help_panel=_CLIPS,
         ),
     ] = None,
+    noise: Annotated[
+        Literal["usual", "heavy"] | None,
+        typer.Option(
+            help="How loud new versions are in the background; heavy: crowds. (default: usual)",
+            rich_help_panel=_CLIPS,
+        ),
+    ] = None,
     mixup: Annotated[
         float | None,
         typer.Option(
@@ -291,9 +298,9 @@ def train(
         "schedule_epochs": schedule_epochs, "schedule_factor": schedule_factor, "l1": l1,
         "weight_decay": weight_decay, "max_gradient_norm": max_gradient_norm,
         "averaging": averaging, "loss": loss, "focal_gamma": focal_gamma,
-        "label_smoothing": label_smoothing, "balance": balance, "augment": augment, "mixup": mixup,
-        "noise_only": noise_only,
-        "repeats": repeats, "precision": precision, "compile": compile_network, "shards": shards,
+        "label_smoothing": label_smoothing, "balance": balance, "augment": augment, "noise": noise,
+        "mixup": mixup, "noise_only": noise_only, "repeats": repeats, "precision": precision,
+        "compile": compile_network, "shards": shards,
         "dropout": dropout, "norm": norm, "activation": activation, "recurrent": recurrent,
         "layers": layers, "hidden": hidden, "bidirectional": bidirectional, "width": width,
     }  # fmt: skip

@@ -25,8 +25,8 @@ from training.config import TrainConfig, TrainingError
 from training.epochs import NO_LABEL, Cut, Epoch, Part, Targets
 
 EVALUATION_BATCH = 256
-# New versions of each validation clip: enough that a few hundred clips calibrate steadily, and of
-# no more clips than that takes.
+# New versions of each validation clip: enough that a few hundred clips judge and calibrate
+# steadily, and of no more clips than that takes.
 CALIBRATION_DRAWS, CALIBRATION_CLIPS = 4, 5_000
 
 

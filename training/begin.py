@@ -86,7 +86,7 @@ def training_batches(
 def as_trained(
     dataset: Dataset, val: StoredFeatures, config: TrainConfig, device: torch.device
 ) -> StoredFeatures:
-    """The validation clips in the conditions of training, which is what scores are calibrated for.
+    """The validation clips in the conditions of training: what epochs and scores are judged by.
 
     A network that was trained on noise answers the clean clips of known voices almost perfectly;
     calibrated on these it would be far too sure of itself everywhere else.

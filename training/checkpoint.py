@@ -26,8 +26,10 @@ SCHEMA_VERSION = 3
 class EpochRecord:
     """One row of the learning curves; losses as ``training.objectives`` has them.
 
-    Accuracies are fractions, and None of a network that names no labels. ``learning_rate`` is that
-    of the last step, ``layers`` what ``training.monitor`` found after it.
+    ``val_loss`` is that of the validation clips in the conditions of training, augmented where
+    training is; ``val_accuracy`` that of the clips as they are. Accuracies are fractions, and None
+    of a network that names no labels. ``learning_rate`` is that of the last step, ``layers`` what
+    ``training.monitor`` found after it.
     """
 
     epoch: int

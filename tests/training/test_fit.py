@@ -12,17 +12,26 @@ import torch
 
 from data.dataset import Dataset
 from data.errors import EarshotError
-from training.batches import stored_features
-from training.begin import choose_device, feature_statistics
-from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint, save_checkpoint
+from training.batches import CALIBRATION_DRAWS, stored_features
+from training.begin import as_trained, choose_device, feature_statistics
+from training.checkpoint import (
+    BEST,
+    LAST,
+    EpochRecord,
+    load_checkpoint,
+    rebuild_network,
+    save_checkpoint,
+)
 from training.config import TrainConfig, TrainingError, default_config
 from training.crossval import cross_validate
 from training.export import export
 from training.fit import fit
+from training.objectives import objective_of
 from training.progress import describe
 from training.report import write_report
 from training.run import begun_config, train_run
 from training.settings import settled
+from training.team import Team
 
 SHORT = TrainConfig(epochs=4, batch_size=16, patience=10)
 
@@ -41,6 +50,23 @@ def test_a_network_learns_three_tones(
     metrics = write_report(tones, tmp_path, result)
     assert metrics["test"]["accuracy"] >= 0.9
     assert result.checkpoint.best.val_loss == min(r.val_loss for r in result.checkpoint.history)
+
+
+def test_an_epoch_is_judged_in_the_conditions_of_training(tones: Dataset, tmp_path: Path) -> None:
+    """By the loss on validation clips in noise; its accuracy is that on the clips as they are."""
+    config = replace(default_config("tcresnet"), epochs=2, batch_size=16, noise="heavy")
+    result = fit(tones, tmp_path, config)
+    cpu, last = torch.device("cpu"), load_checkpoint(tmp_path / LAST)
+    clean = stored_features(tones, config, "val", cpu)
+    noisy = as_trained(tones, clean, config, cpu)
+    assert len(noisy.epoch) == CALIBRATION_DRAWS * len(clean.epoch)
+    network, objective = rebuild_network(last), objective_of("tcresnet")
+    in_noise, _ = objective.measure(network, noisy, config, Team())
+    in_quiet, accuracy = objective.measure(network, clean, config, Team())
+    assert last.history[-1].val_loss == pytest.approx(in_noise, rel=1e-5)
+    assert last.history[-1].val_loss != pytest.approx(in_quiet, rel=1e-3)
+    assert last.history[-1].val_accuracy == accuracy
+    assert result.checkpoint.best.val_loss == min(r.val_loss for r in last.history)
 
 
 def test_the_report_is_complete(tones: Dataset, tmp_path: Path) -> None:

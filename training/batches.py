@@ -27,7 +27,7 @@ from training.epochs import NO_LABEL, Cut, Epoch, Part, Targets
 EVALUATION_BATCH = 256
 # New versions of each validation clip: enough that a few hundred clips judge and calibrate
 # steadily, and of no more clips than that takes.
-CALIBRATION_DRAWS, CALIBRATION_CLIPS = 4, 5_000
+VALIDATION_DRAWS, VALIDATION_CLIPS = 4, 5_000
 
 
 class Batches(Protocol):
@@ -140,16 +140,16 @@ def stored_features(
 def augmented_features(
     dataset: Dataset, config: TrainConfig, split: str, device: torch.device
 ) -> StoredFeatures:
-    """One split of a dataset, each clip ``CALIBRATION_DRAWS`` times as the recipe changes it.
+    """One split of a dataset, each clip ``VALIDATION_DRAWS`` times as the recipe changes it.
 
-    Of more than ``CALIBRATION_CLIPS`` clips, so many that are drawn.
+    Of more than ``VALIDATION_CLIPS`` clips, so many that are drawn.
 
     Raises:
         TrainingError: the split has no clip.
     """
     alone = replace(config, repeats=1, mixup=0.0, noise_only=0.0, balance="none")
     clips = augmented_waveforms(dataset, ALONE, alone, device, split)
-    some = clips.epoch.shuffled(config.seed)[:CALIBRATION_CLIPS].repeat(CALIBRATION_DRAWS)
+    some = clips.epoch.shuffled(config.seed)[:VALIDATION_CLIPS].repeat(VALIDATION_DRAWS)
     cut = Cut(EVALUATION_BATCH, config.seed)
     drawn = list(replace(clips, epoch=Epoch(some)).parts(cut))
     targets = torch.cat([part.targets for part in drawn]) > 0

@@ -18,7 +18,7 @@ from training.batches import (
     augmented_waveforms,
     stored_features,
 )
-from training.checkpoint import LAST, Checkpoint, load_checkpoint
+from training.checkpoint import LAST, SCHEMA_VERSION, Checkpoint, load_checkpoint
 from training.company import Company
 from training.config import TrainConfig, TrainingError
 from training.epochs import Cut
@@ -106,6 +106,8 @@ def begun(run: Path, config: TrainConfig, data_hash: str) -> Checkpoint | None:
     changed = config.differences(found.config)
     if found.dataset_hash != data_hash:
         changed.append("the dataset's content")
+    if found.schema_version != SCHEMA_VERSION and config.augment:
+        changed.append("its epochs were judged on clean clips, by an earlier version")
     if changed:
         raise TrainingError(
             f"{run} was trained with other settings ({'; '.join(changed)}); "

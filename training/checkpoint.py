@@ -19,7 +19,8 @@ from training.config import TrainConfig, TrainingError
 from training.monitor import LayerHealth
 
 LAST, BEST = "last.pt", "best.pt"
-SCHEMA_VERSION = 3
+# In 3 the epochs of augmented runs were judged on clean clips, which cannot be gone on with.
+SCHEMA_VERSION, READABLE_VERSIONS = 4, (3, 4)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Checkpoint:
 
     ``weights`` are those that are measured and released; ``learning`` those that the optimizer
     moves where ``weights`` are their average, else empty. ``calibration`` is that of ``weights`` in
-    a classifier's best checkpoint, else None.
+    a classifier's best checkpoint, else None. ``schema_version`` is that of the file it is from.
     """
 
     config: TrainConfig
@@ -65,6 +66,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     history: tuple[EpochRecord, ...]
     calibration: Calibration | None = None
+    schema_version: int = SCHEMA_VERSION
 
     @property
     def scores(self) -> Scores:
@@ -121,7 +123,7 @@ def parse_checkpoint(content: bytes, place: str) -> Checkpoint:
     """
     try:
         values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        if values["schema_version"] != SCHEMA_VERSION:
+        if values["schema_version"] not in READABLE_VERSIONS:
             raise ValueError(f"schema {values['schema_version']}, not {SCHEMA_VERSION}")
         return Checkpoint(
             config=TrainConfig(**values["config"]),
@@ -133,6 +135,7 @@ def parse_checkpoint(content: bytes, place: str) -> Checkpoint:
             optimizer=values["optimizer"],
             history=tuple(EpochRecord.from_dict(record) for record in values["history"]),
             calibration=values["calibration"] and Calibration(**values["calibration"]),
+            schema_version=values["schema_version"],
         )
     except (
         EOFError,

@@ -12,7 +12,7 @@ import torch
 
 from data.dataset import Dataset
 from data.errors import EarshotError
-from training.batches import CALIBRATION_DRAWS, stored_features
+from training.batches import VALIDATION_DRAWS, stored_features
 from training.begin import as_trained, choose_device, feature_statistics
 from training.checkpoint import (
     BEST,
@@ -59,7 +59,7 @@ def test_an_epoch_is_judged_in_the_conditions_of_training(tones: Dataset, tmp_pa
     cpu, last = torch.device("cpu"), load_checkpoint(tmp_path / LAST)
     clean = stored_features(tones, config, "val", cpu)
     noisy = as_trained(tones, clean, config, cpu)
-    assert len(noisy.epoch) == CALIBRATION_DRAWS * len(clean.epoch)
+    assert len(noisy.epoch) == VALIDATION_DRAWS * len(clean.epoch)
     network, objective = rebuild_network(last), objective_of("tcresnet")
     in_noise, _ = objective.measure(network, noisy, config, Team())
     in_quiet, accuracy = objective.measure(network, clean, config, Team())
@@ -221,6 +221,27 @@ def test_a_damaged_checkpoint_is_told(tones: Dataset, tmp_path: Path, damage: by
     (tmp_path / LAST).write_bytes(damage)
     with pytest.raises(TrainingError, match="damaged"):
         fit(tones, tmp_path, SHORT, resume=True)
+
+
+def test_an_augmented_run_of_an_earlier_version_is_read_but_not_gone_on_with(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    """Its epochs were judged by another loss, so that the best one could never be beaten."""
+
+    def begin_and_age(run: Path, config: TrainConfig) -> None:
+        fit(tones, run, config)
+        for name in (BEST, LAST):
+            values = torch.load(run / name, weights_only=True)
+            torch.save({**values, "schema_version": 3}, run / name)
+
+    augmented = replace(default_config("tcresnet"), epochs=1, batch_size=16)
+    begin_and_age(tmp_path / "augmented", augmented)
+    assert load_checkpoint(tmp_path / "augmented" / BEST).config == augmented
+    with pytest.raises(TrainingError, match="judged on clean clips, by an earlier version"):
+        fit(tones, tmp_path / "augmented", augmented, resume=True)
+
+    begin_and_age(tmp_path / "plain", replace(SHORT, epochs=1))
+    assert len(fit(tones, tmp_path / "plain", SHORT, resume=True).checkpoint.history) == 4
 
 
 def test_a_pickle_is_not_executed(tones: Dataset, tmp_path: Path) -> None:

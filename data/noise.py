@@ -127,12 +127,12 @@ def mix_babble(babble: Tensor, batch: int, voices: int, generator: Generator) ->
     clip speaks at most once in a sound, unless there are too few.
     """
     clips, samples = babble.shape
-    babble = _without_pauses(babble)
+    speech = _at_level_one(_without_pauses(babble))
     mixed = babble.new_zeros(batch, samples)
     first = torch.randint(clips, (batch,), generator=generator, device=babble.device)
     for number in range(voices):
         roll = int(torch.randint(samples, (1,), generator=generator, device=babble.device))
-        mixed = mixed + _at_level_one(babble[(first + number) % clips]).roll(roll, dims=1)
+        mixed += speech[(first + number) % clips].roll(roll, dims=1)
     return mixed
 
 

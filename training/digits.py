@@ -1,6 +1,6 @@
 """Make the digit model that ships with the package: one command, and a seed.
 
-    uv run python -m training.digits --fsdd ../shared/fsdd --out artifacts/digits
+    uv run --with ttspico python -m training.digits --fsdd ../shared/fsdd --out artifacts/digits
 
 It trains on the official training part of the Free Spoken Digit Dataset and on synthetic voices
 (``training.voices``). The official test recordings are neither trained on nor mixed in as noise.
@@ -26,19 +26,20 @@ from training.config import default_config
 from training.export import export
 from training.progress import training_progress
 from training.run import train_run
-from training.voices import RATE_HZ, SEED, write_voices
+from training.spoken_word import RATE_HZ, SEED
+from training.voices import write_voices
 
 MODEL = "tcresnet"
 EPOCHS = 20
 BATCH_SIZE = 128
 # Recordings of real people are few and teach more than synthetic ones: they are heard more often.
-REPEATS = 12
+REPEATS = 10
 # What is to be answered with "unknown": words that no accent takes for a digit.
 OTHER_WORDS = (
     "yes no stop go left right up down on off cat dog house happy hello computer music light play "
     "pause open close monday table water window please thanks again morning"
 )
-OTHER_VOICES = 12
+OTHER_VOICES = 40
 
 
 def main(

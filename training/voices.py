@@ -1,11 +1,12 @@
-"""Voices that speak the English digits for the shipped model: espeak-ng, flite and festival.
+"""Voices that speak the English digits for the shipped model: espeak-ng, flite, festival and Pico.
 
-The three differ in what they are made of. espeak-ng computes speech by rules, in any accent and
-voice; its voices of other languages read the digits in their own spelling, which is how a foreign
-accent sounds. flite and festival join or imitate the recordings of one real speaker each; festival
-has speakers of other languages too.
+They differ in what they are made of. espeak-ng computes speech by rules, in any accent and voice;
+its voices of other languages read the digits in their own spelling, which is how a foreign accent
+sounds. flite, festival and Pico (``training.pico``) join or imitate the recordings of one real
+speaker each; festival and Pico have speakers of other languages too.
 
-Debian: ``apt install flite festival`` and the packages in ``FESTIVAL_VOICES``.
+Debian: ``apt install flite festival`` and the packages in ``FESTIVAL_VOICES``; Pico is the package
+ttspico of Python.
 """
 
 import csv
@@ -19,17 +20,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from data.audio import Waveform, resample
 from data.errors import EarshotError
 from data.labels import read_labels
 from data.staging import staged_folder
 from data.synthesise import ENGLISH_ACCENTS, write_clips
+from training.pico import pico_engines, speak_with_pico
+from training.spoken_word import ENGLISH, RATE_HZ, SEED, TAKES, Row, write_word
 
-Row = tuple[str, str, str]  # file name, label, speaker
-
-SEED = 42
-RATE_HZ = 8_000
-ENGLISH = "zero one two three four five six seven eight nine"
 ENGLISH_VOICES, ENGLISH_TAKES = 300, 2
 ACCENT_VOICES, ACCENT_TAKES = 30, 1
 # How speakers of other languages would spell the English digits for themselves.
@@ -61,10 +58,7 @@ ACCENTS = {
 }
 # flite's voices with the pitch in hertz that each speaks at.
 FLITE_VOICES = {"kal16": 105, "awb": 125, "rms": 100, "slt": 175, "kal": 105}
-TAKES = 24
 MARKER = "voices.txt"  # a folder of real recordings has a labels.csv too
-# What is softer than this share of the peak, before and after the word, is cut off.
-_SILENCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -107,15 +101,18 @@ def write_voices(out: Path) -> Path:
             raise EarshotError(
                 f"the program {program} is missing; Debian: apt install flite festival {packages}"
             )
+    pico = pico_engines()
     with staged_folder(out, MARKER) as folder:
         (folder / MARKER).write_text("Made by training.voices, which replaces this folder.\n")
         rows: list[Row] = [("filename", "label", "speaker")]
         rows += _espeak(folder, "english", ENGLISH, ENGLISH_ACCENTS, ENGLISH_VOICES, ENGLISH_TAKES)
         for language, words in ACCENTS.items():
             rows += _espeak(folder, language, words, (language,), ACCENT_VOICES, ACCENT_TAKES)
-        for engine, speak in (("flite", _flite), ("festival", _festival)):
+        for engine in ("flite", "festival", "pico"):
             (folder / engine).mkdir()
-            rows += speak(folder)
+        rows += _flite(folder)
+        rows += _festival(folder)
+        rows += speak_with_pico(pico, folder)
         with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(rows)
     return out / "labels.csv"
@@ -148,7 +145,7 @@ def _flite(folder: Path) -> Iterator[Row]:
                     _run("flite", "-voice", voice, *settings, "-t", word, "-o", spoken.name)
                     samples, rate_hz = soundfile.read(spoken.name, dtype="float32")
                 name = f"flite/{voice}-{take:02d}-{digit}.wav"
-                _write_word(samples, rate_hz, folder / name)
+                write_word(samples, rate_hz, folder / name)
                 yield name, str(digit), f"flite-{voice}"
 
 
@@ -167,7 +164,7 @@ def _festival(folder: Path) -> Iterator[Row]:
                     samples, rate_hz = soundfile.read(f"{spoken}/{digit}.wav", dtype="float32")
                     name = f"festival/{voice.name}-{take:02d}-{digit}.wav"
                     # Played faster, a voice is that of a smaller person.
-                    _write_word(samples, round(rate_hz * size), folder / name)
+                    write_word(samples, round(rate_hz * size), folder / name)
                     yield name, str(digit), f"festival-{voice.name}"
 
 
@@ -186,14 +183,3 @@ def _run(*command: str) -> None:
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
         raise EarshotError(f"{' '.join(command)} ended with {done.returncode} and said: {said[-1]}")
-
-
-def _write_word(samples: Waveform, rate_hz: int, out: Path) -> None:
-    """One word without the silence around it, at ``RATE_HZ``."""
-    peak = np.abs(samples).max(initial=0)
-    if peak == 0:
-        raise EarshotError(f"{out.name}: the voice said nothing")
-    loud = np.flatnonzero(np.abs(samples) > _SILENCE * peak)
-    margin = rate_hz // 50
-    word = samples[max(0, loud[0] - margin) : loud[-1] + margin]
-    soundfile.write(out, resample(word, rate_hz, RATE_HZ), RATE_HZ, subtype="PCM_16")

@@ -1,6 +1,7 @@
 """The voices of the shipped model: words are trimmed alike, and a missing engine is named."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,14 @@ import soundfile
 
 from data.errors import EarshotError
 from training import voices
-from training.voices import ACCENTS, ENGLISH, FESTIVAL_VOICES, RATE_HZ
+from training.pico import PICO_VOICES, pico_engines, speak_with_pico
+from training.spoken_word import ENGLISH, RATE_HZ, TAKES, write_word
+from training.voices import ACCENTS, FESTIVAL_VOICES
 
 
 def test_every_accent_has_ten_words_that_its_voice_can_be_given() -> None:
-    for words in (ENGLISH, *ACCENTS.values(), *(voice.words for voice in FESTIVAL_VOICES)):
+    festival = (voice.words for voice in FESTIVAL_VOICES)
+    for words in (ENGLISH, *ACCENTS.values(), *festival, *PICO_VOICES.values()):
         assert len(words.split()) == 10
     for voice in FESTIVAL_VOICES:
         voice.words.encode(voice.encoding)
@@ -23,7 +27,7 @@ def test_a_word_is_cut_out_of_its_silence_and_resampled(tmp_path: Path) -> None:
     rate_hz = 16_000
     samples = np.zeros(rate_hz, np.float32)
     samples[4_000:12_000] = 0.5 * np.sin(np.arange(8_000) * 0.3)
-    voices._write_word(samples, rate_hz, tmp_path / "word.wav")
+    write_word(samples, rate_hz, tmp_path / "word.wav")
     word, found_hz = soundfile.read(tmp_path / "word.wav")
     assert found_hz == RATE_HZ
     assert len(word) / RATE_HZ == pytest.approx(0.5 + 2 * 0.02, abs=0.001)  # and 20 ms around it
@@ -31,7 +35,7 @@ def test_a_word_is_cut_out_of_its_silence_and_resampled(tmp_path: Path) -> None:
 
 def test_a_voice_that_says_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EarshotError, match=r"word\.wav: the voice said nothing"):
-        voices._write_word(np.zeros(100, np.float32), RATE_HZ, tmp_path / "word.wav")
+        write_word(np.zeros(100, np.float32), RATE_HZ, tmp_path / "word.wav")
 
 
 def test_a_missing_engine_is_named_before_anything_is_written(
@@ -62,3 +66,20 @@ def test_festival_speaks_the_ten_digits_in_a_given_tempo(tmp_path: Path) -> None
         spoken = [soundfile.info(folder / f"{digit}.wav") for digit in range(10)]
         seconds.append(sum(info.duration for info in spoken))
     assert seconds[1] > 1.3 * seconds[0]
+
+
+def test_pico_speaks_the_ten_digits_of_every_voice_and_take(tmp_path: Path) -> None:
+    pytest.importorskip("ttspico", reason="needs ttspico: uv run --with ttspico pytest")
+    (tmp_path / "pico").mkdir()
+    voice, engine = next(iter(pico_engines().items()))
+    rows = list(speak_with_pico({voice: engine}, tmp_path))
+    assert len({name for name, _, _ in rows}) == 10 * TAKES
+    assert {label for _, label, _ in rows} == set("0123456789")
+    seconds = [soundfile.info(tmp_path / name).duration for name, _, _ in rows]
+    assert 0.1 < min(seconds) < max(seconds) < 1.2
+
+
+def test_without_ttspico_what_to_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ttspico", None)
+    with pytest.raises(EarshotError, match=r"uv run --with ttspico python -m training\.digits"):
+        pico_engines()

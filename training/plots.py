@@ -11,13 +11,14 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from data.staging import staged_file
 from training.checkpoint import EpochRecord
-from training.config import Loss
+from training.config import Loss, TrainConfig
 from training.noise_sweep import NoisePoint
 from training.rate_finder import RateCurve
 from training.sureness import Sureness
 
 COLOURS = ("#1f6f8b", "#d1495b", "#e3a857", "#5b8c5a", "#6a4c93")
 TRAINING_COLOUR, VALIDATION_COLOUR = COLOURS[:2]
+VALIDATION = "validation"
 # What is trained with focal loss is validated without its focus (``training.losses.plain_loss``).
 _LOSSES: dict[Loss, str] = {
     "cross-entropy": "cross-entropy (nats)",
@@ -27,16 +28,13 @@ _LOSSES: dict[Loss, str] = {
 _MAX_WRITTEN_CELLS = 20 * 20
 
 
-def plot_learning_curves(history: Sequence[EpochRecord], loss: Loss, path: Path) -> None:
+def plot_learning_curves(history: Sequence[EpochRecord], config: TrainConfig, path: Path) -> None:
     """``learning_curves`` as PNG."""
-    save_figure(learning_curves(history, loss), path)
+    save_figure(learning_curves(history, config), path)
 
 
-def learning_curves(history: Sequence[EpochRecord], loss: Loss) -> Figure:
-    """Loss over epochs, and accuracy where there is one; the best epoch marked.
-
-    ``loss`` is what a network with labels was trained with; one without has none of them.
-    """
+def learning_curves(history: Sequence[EpochRecord], config: TrainConfig) -> Figure:
+    """Loss over epochs, and accuracy where there is one; the best epoch marked."""
     known = history[0].val_accuracy is not None
     figure = Figure(figsize=(10 if known else 5.5, 4), layout="constrained")
     panels: Any = figure.subplots(1, 1 + known, squeeze=False)[0]
@@ -44,12 +42,12 @@ def learning_curves(history: Sequence[EpochRecord], loss: Loss) -> Figure:
     best = min(history, key=lambda record: record.val_loss).epoch
     losses = [r.loss for r in history], [r.val_loss for r in history]
     curves = [
-        (_LOSSES[loss] if known else "mean squared error", *losses),
-        ("accuracy", [r.accuracy for r in history], [r.val_accuracy for r in history]),
+        (_LOSSES[config.loss] if known else "mean squared error", *losses, validation_loss(config)),
+        ("accuracy", [r.accuracy for r in history], [r.val_accuracy for r in history], VALIDATION),
     ]
-    for axes, (name, training, validation) in zip(panels, curves, strict=False):
+    for axes, (name, training, validation, clips) in zip(panels, curves, strict=False):
         axes.plot(epochs, training, color=TRAINING_COLOUR, label="training (as it learns)")
-        axes.plot(epochs, validation, color=VALIDATION_COLOUR, label="validation")
+        axes.plot(epochs, validation, color=VALIDATION_COLOUR, label=clips)
         axes.axvline(best, color="0.6", linestyle=":", label=f"best: epoch {best}")
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -59,6 +57,11 @@ def learning_curves(history: Sequence[EpochRecord], loss: Loss) -> Figure:
     if known:
         panels[1].yaxis.set_major_formatter(PercentFormatter(1.0))
     return figure
+
+
+def validation_loss(config: TrainConfig) -> str:
+    """Which clips the validation loss is of: changed as those of training are, where they are."""
+    return f"{VALIDATION}, augmented" if config.augment else VALIDATION
 
 
 def _scale_losses(axes: Any, losses: Sequence[float]) -> None:

@@ -73,7 +73,7 @@ def write_report(dataset: Dataset, run: Path, result: FitResult) -> dict[str, An
     with staged_file(run / METRICS) as staging:
         staging.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", "utf-8")
     if not entry(checkpoint.config.model).fitted:
-        plot_learning_curves(checkpoint.history, checkpoint.config.loss, run / CURVES)
+        plot_learning_curves(checkpoint.history, checkpoint.config, run / CURVES)
     shown = "test" if "test" in parts else "val"
     if isinstance(found := parts[shown], Metrics):
         clips = f"{found.clips} {shown} clips ({dataset.split_mode} split)"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from training.checkpoint import EpochRecord
-from training.config import Loss
+from training.config import Loss, TrainConfig
 from training.plots import learning_curves, plot_learning_curves
 
 
@@ -26,7 +26,7 @@ def history(losses: Sequence[float], accuracy: float | None = 0.5) -> list[Epoch
     ],
 )
 def test_the_axis_names_the_loss(loss: Loss, accuracy: float | None, name: str) -> None:
-    panels = learning_curves(history([1.0, 0.5], accuracy), loss).axes
+    panels = learning_curves(history([1.0, 0.5], accuracy), TrainConfig(loss=loss)).axes
     assert panels[0].get_ylabel() == name
     assert len(panels) == (1 if accuracy is None else 2)
 
@@ -38,9 +38,20 @@ def test_the_axis_names_the_loss(loss: Loss, accuracy: float | None, name: str) 
 def test_a_loss_of_exactly_zero_is_drawn_without_a_warning(
     losses: list[float], scale: str, tmp_path: Path
 ) -> None:
-    plot_learning_curves(history(losses), "bce", tmp_path / "c.png")
+    plot_learning_curves(history(losses), TrainConfig(loss="bce"), tmp_path / "c.png")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
-    axes = learning_curves(history(losses), "bce").axes[0]
+    axes = learning_curves(history(losses), TrainConfig(loss="bce")).axes[0]
     assert axes.get_yscale() == scale
     low, high = axes.get_ylim()
     assert low <= min(losses) <= max(losses) <= high
+
+
+@pytest.mark.parametrize(
+    ("augment", "clips"), [(True, "validation, augmented"), (False, "validation")]
+)
+def test_the_validation_loss_of_an_augmented_run_is_not_taken_for_that_of_clean_clips(
+    augment: bool, clips: str
+) -> None:
+    panels = learning_curves(history([1.0, 0.5]), TrainConfig(augment=augment)).axes
+    legends = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in panels]
+    assert [legend[1] for legend in legends] == [clips, "validation"]

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from models.scores import Scores
 from training.checkpoint import EpochRecord
 from training.monitor import LayerHealth, kind_of, warnings_of
+from training.plots import VALIDATION, validation_loss
 from training.run_report.answers import Noise
 from training.run_report.chart import Axes, Line, chart
 from training.run_report.facts import Run
@@ -36,11 +37,11 @@ def curves(run: Run) -> list[Markup]:
     best, name = run.best_epoch, f"best: epoch {run.best_epoch}"
     loss = [
         Line("training", _curve(run, lambda r: r.loss)),
-        Line("validation", _curve(run, lambda r: r.val_loss)),
+        Line(validation_loss(run.best.config), _curve(run, lambda r: r.val_loss)),
     ]
     accuracy = [
         Line("training, as it learns", _curve(run, lambda r: r.accuracy)),
-        Line("validation", _curve(run, lambda r: r.val_accuracy)),
+        Line(VALIDATION, _curve(run, lambda r: r.val_accuracy)),
     ]
     rates = _curve(run, lambda r: r.learning_rate)
     log = _spans_decades([rate for _, rate in rates])

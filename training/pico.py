@@ -10,17 +10,17 @@ from typing import Protocol
 import numpy as np
 
 from data.errors import EarshotError
-from training.spoken_word import ENGLISH, SEED, TAKES, Row, write_word
+from training.spoken_word import ACCENTS, ENGLISH, SEED, TAKES, Row, write_word
 
 RATE_HZ = 16_000
-# The digits as each voice has to be given them for something like English to come out.
+# The French one reads other spellings than espeak-ng's does for something like English to come out.
 PICO_VOICES = {
     "en-US": ENGLISH,
     "en-GB": ENGLISH,
-    "de-DE": "siero wann tuh sri fohr feif six ßewen äit nein",
-    "es-ES": "sírou uan tu zri for faiv siks seven eit nain",
+    "de-DE": ACCENTS["de"],
+    "es-ES": ACCENTS["es"],
     "fr-FR": "ziro ouane tou srie fore faillve sixe sévène eillte naillne",
-    "it-IT": "ziro uan tu tri for faiv sics seven eit nain",
+    "it-IT": ACCENTS["it"],
 }
 
 

@@ -1,4 +1,4 @@
-"""One synthetic word, cut out of its silence; what all engines of ``training.voices`` share."""
+"""What all engines of ``training.voices`` share: the words, and a word cut out of its silence."""
 
 from pathlib import Path
 
@@ -13,6 +13,33 @@ Row = tuple[str, str, str]  # file name, label, speaker
 SEED = 42
 RATE_HZ = 8_000
 ENGLISH = "zero one two three four five six seven eight nine"
+# How speakers of other languages would spell the English digits for themselves.
+ACCENTS = {
+    "fr-fr": "ziro ouane tou sri fôr faïve sixe sévène eïte naïne",
+    "fr-be": "ziro ouane tou zri fôr faïve sixe sévène eïte naïne",
+    "de": "siero wann tuh sri fohr feif six ßewen äit nein",
+    "nl": "ziero wan toe srie for faaiv siks sevven eet nain",
+    "es": "sírou uan tu zri for faiv siks seven eit nain",
+    "it": "ziro uan tu tri for faiv sics seven eit nain",
+    "el": "ζίροου ουάν του θρι φορ φάιβ σιξ σέβεν έιτ νάιν",
+    "pl": "ziro łan tu fri for fajf siks sewen ejt najn",
+    "hi": "ज़ीरो वन टू थ्री फोर फाइव सिक्स सेवन एट नाइन",
+    "pt-br": "zírou uan tu frí fór faiv sics séven eit nain",
+    "ru": "зиро уан ту сри фор файв сикс севен эйт найн",
+    "sv": "siro vann tu tri får fajv six seven ejt najn",
+    "tr": "ziro uan tu tri for fayv siks sevın eyt nayn",
+    "ro": "zirou uan tu tri for faiv sics seven eit nain",
+    "hu": "ziró uan tú szrí for fájv sziksz szeven éjt nájn",
+    "cs": "zírou uan tú srí fór fajv siks sevn ejt najn",
+    "pt": "zirou uane tu tri fór faive sics sévene eite naine",
+    "fi": "siirou uan tuu srii foor faiv siks seven eit nain",
+    "da": "siro uan tu tri for faiv siks seven eit nain",
+    "hr": "zirou uan tu tri for fajv siks seven ejt najn",
+    "bg": "зироу уан ту три фор файв сикс севън ейт найн",
+    "uk": "зіроу уан ту срі фор файв сікс севен ейт найн",
+    "id": "ziro wan tu tri for faif siks seven eit nain",
+    "ca": "zirou uan tu tri for faiv sics seven eit nain",
+}
 TAKES = 24  # of a voice that is one real speaker
 # What is softer than this share of the peak, before and after the word, is cut off.
 _SILENCE = 0.02

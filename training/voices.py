@@ -25,37 +25,10 @@ from data.labels import read_labels
 from data.staging import staged_folder
 from data.synthesise import ENGLISH_ACCENTS, write_clips
 from training.pico import pico_engines, speak_with_pico
-from training.spoken_word import ENGLISH, RATE_HZ, SEED, TAKES, Row, write_word
+from training.spoken_word import ACCENTS, ENGLISH, RATE_HZ, SEED, TAKES, Row, write_word
 
 ENGLISH_VOICES, ENGLISH_TAKES = 300, 2
 ACCENT_VOICES, ACCENT_TAKES = 30, 1
-# How speakers of other languages would spell the English digits for themselves.
-ACCENTS = {
-    "fr-fr": "ziro ouane tou sri fôr faïve sixe sévène eïte naïne",
-    "fr-be": "ziro ouane tou zri fôr faïve sixe sévène eïte naïne",
-    "de": "siero wann tuh sri fohr feif six ßewen äit nein",
-    "nl": "ziero wan toe srie for faaiv siks sevven eet nain",
-    "es": "sírou uan tu zri for faiv siks seven eit nain",
-    "it": "ziro uan tu tri for faiv sics seven eit nain",
-    "el": "ζίροου ουάν του θρι φορ φάιβ σιξ σέβεν έιτ νάιν",
-    "pl": "ziro łan tu fri for fajf siks sewen ejt najn",
-    "hi": "ज़ीरो वन टू थ्री फोर फाइव सिक्स सेवन एट नाइन",
-    "pt-br": "zírou uan tu frí fór faiv sics séven eit nain",
-    "ru": "зиро уан ту сри фор файв сикс севен эйт найн",
-    "sv": "siro vann tu tri får fajv six seven ejt najn",
-    "tr": "ziro uan tu tri for fayv siks sevın eyt nayn",
-    "ro": "zirou uan tu tri for faiv sics seven eit nain",
-    "hu": "ziró uan tú szrí for fájv sziksz szeven éjt nájn",
-    "cs": "zírou uan tú srí fór fajv siks sevn ejt najn",
-    "pt": "zirou uane tu tri fór faive sics sévene eite naine",
-    "fi": "siirou uan tuu srii foor faiv siks seven eit nain",
-    "da": "siro uan tu tri for faiv siks seven eit nain",
-    "hr": "zirou uan tu tri for fajv siks seven ejt najn",
-    "bg": "зироу уан ту три фор файв сикс севън ейт найн",
-    "uk": "зіроу уан ту срі фор файв сікс севен ейт найн",
-    "id": "ziro wan tu tri for faif siks seven eit nain",
-    "ca": "zirou uan tu tri for faiv sics seven eit nain",
-}
 # flite's voices with the pitch in hertz that each speaks at.
 FLITE_VOICES = {"kal16": 105, "awb": 125, "rms": 100, "slt": 175, "kal": 105}
 MARKER = "voices.txt"  # a folder of real recordings has a labels.csv too

@@ -11,8 +11,8 @@ import soundfile
 from data.errors import EarshotError
 from training import voices
 from training.pico import PICO_VOICES, pico_engines, speak_with_pico
-from training.spoken_word import ENGLISH, RATE_HZ, TAKES, write_word
-from training.voices import ACCENTS, FESTIVAL_VOICES
+from training.spoken_word import ACCENTS, ENGLISH, RATE_HZ, TAKES, write_word
+from training.voices import FESTIVAL_VOICES
 
 
 def test_every_accent_has_ten_words_that_its_voice_can_be_given() -> None:

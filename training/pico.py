@@ -13,7 +13,7 @@ from data.errors import EarshotError
 from training.spoken_word import ACCENTS, ENGLISH, SEED, TAKES, Row, write_word
 
 RATE_HZ = 16_000
-# The French one reads other spellings than espeak-ng's does for something like English to come out.
+# French alone needs other spellings here than espeak-ng does to sound something like English.
 PICO_VOICES = {
     "en-US": ENGLISH,
     "en-GB": ENGLISH,

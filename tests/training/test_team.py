@@ -77,35 +77,38 @@ def test_two_processes_of_which_one_is_killed_end_as_one_alone(
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
 
 
+def process_of_two(rank: int, port: int, train: list[str]) -> subprocess.Popen[str]:
+    """What torchrun would start, without torchrun."""
+    team = {
+        "TORCHELASTIC_RUN_ID": "team", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    return subprocess.Popen(
+        [str(BINARIES / "earshot"), "train", *train], env={**os.environ, **team},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
 @pytest.mark.slow
 def test_a_process_whose_companion_is_killed_says_so(tones: Dataset, tmp_path: Path) -> None:
-    """Without torchrun, which would end it before it can speak."""
-    command = [
-        str(BINARIES / "earshot"), "train", str(tones.folder), "--out", str(tmp_path / "two"),
-        "--model", "tcresnet", "--epochs", "200", "--batch-size", "16", "--device", "cpu",
-    ]  # fmt: skip
+    """Not under torchrun, which may end it before it can speak."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    team = {
-        **os.environ, "OMP_NUM_THREADS": "1", "TORCHELASTIC_RUN_ID": "team", "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-    }  # fmt: skip
-    with contextlib.ExitStack() as ending:
-        first, second = (
-            ending.enter_context(
-                subprocess.Popen(
-                    command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                    env={**team, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                )
-            )
-            for rank in range(2)
-        )  # fmt: skip
-        ending.callback(first.kill)
-        ending.callback(second.kill)
+    train = [
+        str(tones.folder), "--out", str(tmp_path / "two"), "--model", "tcresnet",
+        "--epochs", "200", "--batch-size", "16", "--device", "cpu",
+    ]  # fmt: skip
+    with process_of_two(0, port, train) as first, process_of_two(1, port, train) as second:
         assert first.stderr is not None
-        next(line for line in first.stderr if line.startswith("epoch   1/200"))
-        second.kill()
-        _, errors = first.communicate(timeout=120)
+        try:
+            for line in first.stderr:
+                if line.startswith("epoch   1/200"):
+                    break
+            second.kill()
+            _, errors = first.communicate(timeout=120)
+        finally:
+            first.kill()
+            second.kill()
     assert first.returncode == 2
     assert "process 0 cannot go on with the others" in errors
     assert "start them again with --resume" in errors

@@ -1,14 +1,14 @@
 # The serving image: what `uv.lock` pins, no torch, no compiler, no root.
-#   docker build -t earshot .                              on the CPU
-#   docker build -t earshot:cuda --build-arg VARIANT=cuda .  with ONNX Runtime's CUDA libraries
+#   docker build -t earful .                              on the CPU
+#   docker build -t earful:cuda --build-arg VARIANT=cuda .  with ONNX Runtime's CUDA libraries
 #   docker run -p 8000:8000 -v $PWD/model.onnx:/models/model.onnx:ro \
-#              -e EARSHOT_MODEL=/models/model.onnx earshot
+#              -e EARFUL_MODEL=/models/model.onnx earful
 ARG PYTHON_VERSION=3.11
 ARG VARIANT=cpu
 
 FROM python:${PYTHON_VERSION}-slim AS source
 RUN pip install --no-cache-dir "uv>=0.8"
-ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PROJECT_ENVIRONMENT=/opt/earshot
+ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PROJECT_ENVIRONMENT=/opt/earful
 WORKDIR /src
 COPY pyproject.toml uv.lock ./
 
@@ -36,10 +36,10 @@ RUN uv sync --locked --no-default-groups --extra postgres --extra cuda --no-edit
 FROM ${VARIANT} AS build
 
 FROM python:${PYTHON_VERSION}-slim
-RUN useradd --system --uid 10001 --no-create-home earshot
-COPY --from=build /opt/earshot /opt/earshot
+RUN useradd --system --uid 10001 --no-create-home earful
+COPY --from=build /opt/earful /opt/earful
 # PYTHONSAFEPATH: a folder named data or models in the working directory must not be imported.
-ENV PATH=/opt/earshot/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/earful/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # Read by the runtime that brings the host's driver in; the CPU variant makes nothing of it.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001
@@ -47,5 +47,5 @@ WORKDIR /tmp
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
-ENTRYPOINT ["earshot"]
+ENTRYPOINT ["earful"]
 CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]

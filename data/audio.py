@@ -35,7 +35,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from data.containers import ACCEPTED_FORMATS, declared_bytes, is_accepted, without_tag
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.wav import PlainWav, average_channels, parse_wav, read_mono
 
 Waveform = NDArray[np.float32]
@@ -46,7 +46,7 @@ _BLOCK_SAMPLES = 1 << 18
 _NOT_REGULAR = "not a regular file; give an audio file"
 
 
-class AudioError(EarshotError):
+class AudioError(EarfulError):
     """Audio that cannot be used; ``code`` is stable, the message is for the person who sent it."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from data.audio import AudioError
 from data.clips import MeasuredClip, measure_clips
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.features import FeatureConfig
 from data.labels import Clip
 
@@ -22,7 +22,7 @@ _ANSWER_SECONDS = 10.0
 _CHUNK_CLIPS = 64
 
 
-class ClusterError(EarshotError):
+class ClusterError(EarfulError):
     """Ray is not installed, or no cluster answers."""
 
 
@@ -37,7 +37,7 @@ def ray_session(address: str | None) -> Iterator[Any]:
         import ray
     except ModuleNotFoundError as error:
         raise ClusterError(
-            "--engine ray needs Ray; install it with: pip install 'earshot[cluster]'"
+            "--engine ray needs Ray; install it with: uv sync --inexact --extra cluster"
         ) from error
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)

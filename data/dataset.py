@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.features import FeatureConfig, FeatureError, FeatureKind
 from data.label_sets import split_labels
 from data.waveforms import as_float
@@ -33,7 +33,7 @@ CLIP_COLUMNS = (
 )  # fmt: skip
 
 
-class DatasetError(EarshotError):
+class DatasetError(EarfulError):
     """A dataset folder that is missing or damaged, or clips that cannot become one."""
 
 
@@ -152,7 +152,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetError(
             f"{folder} is no dataset ({MANIFEST} is missing); make one with "
-            "`earshot prepare LABELS.csv --out DATASET`"
+            "`earful prepare LABELS.csv --out DATASET`"
         ) from error
     except (OSError, ValueError) as error:
         raise _damaged(folder, f"{MANIFEST}: {error}") from error

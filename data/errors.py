@@ -1,6 +1,6 @@
 """The root of every error that a user can mend.
 
-    EarshotError
+    EarfulError
     ├── LabelsError      data.labels        the CSV: all bad rows at once
     ├── AnnotationError  data.annotations.annotation  labels of another tool that cannot be used
     ├── AudioError       data.audio         one file: a stable code and a sentence
@@ -30,5 +30,5 @@ exits with 2; the HTTP service translates ``AudioError`` by its code.
 """
 
 
-class EarshotError(Exception):
+class EarfulError(Exception):
     """A problem with what the user gave; the message is written for that user."""

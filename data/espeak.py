@@ -29,7 +29,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 
 # speak_lib.h
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -50,7 +50,7 @@ _MARGIN_SECONDS = 0.02
 _ADVICE = "write how it is spoken, as in '#=number sign'."
 
 
-class SynthesisError(EarshotError):
+class SynthesisError(EarfulError):
     """A word or a voice that cannot be spoken."""
 
 
@@ -156,7 +156,8 @@ class Synthesiser:
             if rate_hz != _SAMPLE_RATE_HZ:
                 raise SynthesisError(
                     f"espeak-ng did not start (it answered {rate_hz}, not {_SAMPLE_RATE_HZ} Hz); "
-                    f"install it again: pip install --force-reinstall espeakng-loader"
+                    "install it again: uv sync --inexact --extra synth "
+                    "--reinstall-package espeakng-loader"
                 )
             try:
                 yield library
@@ -173,7 +174,7 @@ def _installed() -> tuple[Path, Path]:
         loader = importlib.import_module("espeakng_loader")
     except ImportError as error:
         raise SynthesisError(
-            "Speech synthesis needs espeak-ng: pip install 'earshot[synth]'."
+            "speech synthesis needs espeak-ng; install it with: uv sync --inexact --extra synth"
         ) from error
     return Path(loader.get_library_path()), Path(loader.get_data_path()).resolve()
 
@@ -181,7 +182,7 @@ def _installed() -> tuple[Path, Path]:
 def _short_temporary_folder() -> Path:
     folder = tempfile.gettempdir()
     parent = folder if len(os.fsencode(folder)) < 80 else "/tmp"  # noqa: S108 - mkdtemp is safe
-    return Path(tempfile.mkdtemp(prefix="earshot-espeak-", dir=parent))
+    return Path(tempfile.mkdtemp(prefix="earful-espeak-", dir=parent))
 
 
 def _remove_in_process(folder: Path, process_id: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 
 FeatureKind = Literal["mfcc", "log_mel"]
 FEATURE_KINDS: tuple[FeatureKind, ...] = ("mfcc", "log_mel")
@@ -34,7 +34,7 @@ _MAXIMA = {
 }  # fmt: skip
 
 
-class FeatureError(EarshotError):
+class FeatureError(EarfulError):
     """A feature configuration that contradicts itself; the message names field and bound."""
 
 

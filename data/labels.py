@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.audio import AudioError
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.label_sets import normalised, problem_of
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class ClipProblem:
         return f"{where}: {self.message} [{self.code}]"
 
 
-class LabelsError(EarshotError):
+class LabelsError(EarfulError):
     """The CSV itself cannot be used; bad rows are no error of the whole and are listed apart."""
 
 

@@ -241,7 +241,7 @@ def _audio_on_both_sides(facts: Sequence[MeasuredClip], splits: Sequence[str]) -
 def _skipped_message(skipped: Sequence[ClipProblem], *, skip_bad: bool) -> str:
     shown = [f"  {clip}" for clip in skipped[:MAX_REPORTED_PROBLEMS]]
     if len(skipped) > len(shown):
-        shown.append(f"  and {len(skipped) - len(shown)} more (earshot check lists them all)")
+        shown.append(f"  and {len(skipped) - len(shown)} more (earful check lists them all)")
     rows = "row" if len(skipped) == 1 else "rows"
     advice = (
         "no other is left" if skip_bad else "mend what is named, or leave it out with --skip-bad"

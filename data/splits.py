@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.label_sets import all_labels, has_several, split_labels
 from data.labels import Clip
 from data.stratify import draw_stratified, rarest_labels
@@ -32,7 +32,7 @@ VALIDATION_FRACTION = 0.1
 Indices = NDArray[np.int64]
 
 
-class SplitError(EarshotError):
+class SplitError(EarfulError):
     """No usable split can be drawn; the message names the label or speaker in the way."""
 
 

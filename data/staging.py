@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 
 _REPLACED = "replaced"
 
 
-class OutputError(EarshotError):
+class OutputError(EarfulError):
     """The place to write to is taken by something else, or cannot be written."""
 
 

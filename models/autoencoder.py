@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.network import Network
 
 FILTERS = (8, 16, 32)
@@ -35,19 +35,19 @@ class Autoencoder(Network):
     """Features (batch, bins, frames) to ``levelled`` ones again, through ``embedding`` values.
 
     Raises:
-        EarshotError: an image smaller than 9 x 9, or an embedding of nothing.
+        EarfulError: an image smaller than 9 x 9, or an embedding of nothing.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: AutoencoderConfig) -> None:
         super().__init__()
         del n_labels  # it learns what clips sound like, whatever they are called
         if min(bins, frames) < LEAST_SIDE:
-            raise EarshotError(
+            raise EarfulError(
                 f"autoencoder needs features of {LEAST_SIDE} x {LEAST_SIDE} or more, found "
                 f"{bins} x {frames}; prepare with longer clips or a shorter --hop-length"
             )
         if config.embedding < 1:
-            raise EarshotError(f"embedding must be 1 or more, found {config.embedding}")
+            raise EarfulError(f"embedding must be 1 or more, found {config.embedding}")
         sizes = [(bins, frames)]
         layers: list[nn.Module] = []
         for before, after in pairwise((1, *FILTERS)):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.network import Network
 
 STEM_CHANNELS, HEAD_CHANNELS = 16, 32
@@ -49,7 +49,7 @@ class BcResNetConfig:
 
     def __post_init__(self) -> None:
         if not 0.25 <= self.width <= 16:
-            raise EarshotError(f"bcresnet's width is from 0.25 to 16, found {self.width}")
+            raise EarfulError(f"bcresnet's width is from 0.25 to 16, found {self.width}")
 
 
 class BcResNet(Network):
@@ -58,7 +58,7 @@ class BcResNet(Network):
     def __init__(self, bins: int, frames: int, n_labels: int, config: BcResNetConfig) -> None:
         super().__init__()
         if bins < MIN_BINS or frames < MIN_FRAMES:
-            raise EarshotError(
+            raise EarfulError(
                 f"bcresnet needs features of {MIN_BINS} x {MIN_FRAMES} or more, "
                 f"found {bins} x {frames}; use log_mel, or prepare with more --n-mels"
             )

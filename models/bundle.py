@@ -81,7 +81,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         raise ModelError(
-            f"no model file {path}; export one with `earshot export RUN --out {path}`"
+            f"no model file {path}; export one with `earful export RUN --out {path}`"
         ) from error
     except OSError as error:
         raise ModelError(f"cannot read the model {path}: {error.strerror}") from error

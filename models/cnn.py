@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.layers import Activation, Normalisation, dropout_of, normalised_pooled_activation
 from models.network import Network
 
@@ -32,14 +32,14 @@ class Cnn(Network):
     """Features (batch, bins, frames) to logits (batch, labels); the embedding has 128 values.
 
     Raises:
-        EarshotError: an image smaller than 31 x 31, of which four poolings leave nothing, or an
+        EarfulError: an image smaller than 31 x 31, of which four poolings leave nothing, or an
             option that is none of its choices.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: CnnConfig) -> None:
         super().__init__()
         if _pooled(bins) < 1 or _pooled(frames) < 1:
-            raise EarshotError(
+            raise EarfulError(
                 f"cnn needs features of 31 bins and 31 frames or more, found {bins} x {frames}; "
                 "prepare with more --n-mfcc, longer clips or a shorter --hop-length"
             )

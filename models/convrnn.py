@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.layers import (
     Activation,
     Normalisation,
@@ -50,18 +50,18 @@ class ConvRnn(Network):
     """Features (batch, bins, frames) to logits (batch, labels).
 
     Raises:
-        EarshotError: fewer than eight frames, or an option that is none of its choices.
+        EarfulError: fewer than eight frames, or an option that is none of its choices.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: ConvRnnConfig) -> None:
         super().__init__()
         if frames < LEAST_FRAMES:
-            raise EarshotError(
+            raise EarfulError(
                 f"convrnn needs features of {LEAST_FRAMES} frames or more, found {bins} x {frames}"
             )
         require_positive(filters=config.filters, kernel=config.kernel)
         if config.kernel % 2 == 0:
-            raise EarshotError(f"kernel must be odd, found {config.kernel}")
+            raise EarfulError(f"kernel must be odd, found {config.kernel}")
         layers: list[nn.Module] = []
         for before, after in pairwise((bins, *[config.filters] * BLOCKS)):
             layers += [

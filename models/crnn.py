@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.layers import (
     Activation,
     Normalisation,
@@ -47,13 +47,13 @@ class Crnn(Network):
     The embedding has ``hidden`` values of each direction.
 
     Raises:
-        EarshotError: an image smaller than 8 x 2, or an option that is none of its choices.
+        EarfulError: an image smaller than 8 x 2, or an option that is none of its choices.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: CrnnConfig) -> None:
         super().__init__()
         if bins < 8 or frames < 2:
-            raise EarshotError(f"crnn needs features of 8 x 2 or more, found {bins} x {frames}")
+            raise EarfulError(f"crnn needs features of 8 x 2 or more, found {bins} x {frames}")
         layers: list[nn.Module] = []
         for (before, after), pool in zip(pairwise((1, *FILTERS)), POOLS, strict=True):
             layers += [nn.Conv2d(before, after, 3, padding=1, bias=config.norm == "none")]

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.dropout import Dropout
 
 Normalisation = Literal["none", "batch", "layer", "instance", "group"]
@@ -33,10 +33,10 @@ def normalisation(name: str, channels: int, axes: Axes) -> nn.Module | None:
     """A layer that normalises (batch, channels, *axes); None for ``none``.
 
     Raises:
-        EarshotError: an unknown name, or ``instance`` of vectors, which have no positions.
+        EarfulError: an unknown name, or ``instance`` of vectors, which have no positions.
     """
     if name == "instance" and axes == 0:
-        raise EarshotError(
+        raise EarfulError(
             "norm instance normalises over time, and here there is none left; "
             "take none, batch, layer or group"
         )
@@ -56,7 +56,7 @@ def activation(name: str) -> nn.Module:
     """An activation; the slope of ``prelu`` is learnt, one for all channels.
 
     Raises:
-        EarshotError: an unknown name.
+        EarfulError: an unknown name.
     """
     made: dict[str, Callable[[], nn.Module]] = {
         "relu": nn.ReLU,
@@ -96,7 +96,7 @@ def recurrence(
     directions; with dropout between layers.
 
     Raises:
-        EarshotError: an unknown name, or sizes below one.
+        EarfulError: an unknown name, or sizes below one.
     """
     made: dict[str, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
     layer = _chosen("recurrent", name, made)
@@ -112,10 +112,10 @@ def dropout_of(share: float) -> Dropout:
     """Dropout of a share of the values.
 
     Raises:
-        EarshotError: a share that is none.
+        EarfulError: a share that is none.
     """
     if not 0 <= share < 1:
-        raise EarshotError(f"dropout must be from 0 to below 1, found {share}")
+        raise EarfulError(f"dropout must be from 0 to below 1, found {share}")
     return Dropout(share)
 
 
@@ -123,11 +123,11 @@ def require_positive(**options: int) -> None:
     """See that options that count something are whole numbers above zero.
 
     Raises:
-        EarshotError: one is not.
+        EarfulError: one is not.
     """
     for name, value in options.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise EarshotError(f"{name} must be a whole number of 1 or more, found {value!r}")
+            raise EarfulError(f"{name} must be a whole number of 1 or more, found {value!r}")
 
 
 class BatchNormOfVectors(nn.BatchNorm1d):
@@ -144,5 +144,5 @@ class BatchNormOfVectors(nn.BatchNorm1d):
 
 def _chosen(option: str, name: str, choices: Mapping[str, _T]) -> _T:
     if name not in choices:
-        raise EarshotError(f"{option} is one of {', '.join(choices)}, found {name!r}")
+        raise EarfulError(f"{option} is one of {', '.join(choices)}, found {name!r}")
     return choices[name]

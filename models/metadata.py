@@ -1,6 +1,6 @@
 """What a released model says of itself, as the ``metadata_props`` of its ONNX file.
 
-JSON values under the keys ``earshot.*``. A key that is missing or malformed is an error: a default
+JSON values under the keys ``earful.*``. A key that is missing or malformed is an error: a default
 would be a guess about somebody's model.
 """
 
@@ -15,17 +15,17 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.features import FEATURE_KINDS, FeatureConfig
 from data.label_sets import SEPARATOR, has_several
 from models.scores import SCORES, Scores
 
 # Version 2 had no ``scores``: they were softmax, as there was nothing else.
 SCHEMA_VERSION, SOFTMAX_VERSION = 3, 2
-PREFIX = "earshot."
+PREFIX = "earful."
 
 
-class ModelError(EarshotError):
+class ModelError(EarfulError):
     """A model file that is missing, damaged, of another schema or not as its metadata says."""
 
 
@@ -90,7 +90,7 @@ class ModelMetadata:
 
 
 # Numbers too large for a float and lists nested too deeply are legal JSON.
-_MALFORMED = (ValueError, TypeError, KeyError, OverflowError, RecursionError, EarshotError)
+_MALFORMED = (ValueError, TypeError, KeyError, OverflowError, RecursionError, EarfulError)
 
 
 def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
@@ -104,8 +104,8 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
     missing = [PREFIX + key for key in _PARSERS if PREFIX + key not in props]
     if missing:
         raise ModelError(
-            f"{path} lacks the metadata {', '.join(missing)}; it was not exported by Earshot. "
-            "Use `earshot export RUN --out model.onnx`"
+            f"{path} lacks the metadata {', '.join(missing)}; it was not exported by Earful. "
+            "Use `earful export RUN --out model.onnx`"
         )
     values: dict[str, Any] = {}
     for key, parse in _PARSERS.items():

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.layers import (
     Activation,
     BatchNormOfVectors,
@@ -40,7 +40,7 @@ class Mlp(Network):
     """Features (batch, bins, frames) to logits (batch, labels); ``hidden`` values in between.
 
     Raises:
-        EarshotError: an option that is none of its choices.
+        EarfulError: an option that is none of its choices.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: MlpConfig) -> None:
@@ -48,7 +48,7 @@ class Mlp(Network):
         del frames  # however many there are, they are pooled
         require_positive(layers=config.layers, hidden=config.hidden)
         if config.layers > MOST_LAYERS:
-            raise EarshotError(f"mlp has 1 or {MOST_LAYERS} hidden layers, found {config.layers}")
+            raise EarfulError(f"mlp has 1 or {MOST_LAYERS} hidden layers, found {config.layers}")
         self.standardise = BatchNormOfVectors(pooled_size(bins), affine=False)
         layers: list[nn.Module] = []
         for before, after in pairwise((pooled_size(bins), *[config.hidden] * config.layers)):

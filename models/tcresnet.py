@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.network import Network
 
 STEM_CHANNELS = (16, 24)
@@ -43,7 +43,7 @@ class TcResNet(Network):
     def __init__(self, bins: int, frames: int, n_labels: int, config: TcResNetConfig) -> None:
         super().__init__()
         if frames < MIN_FRAMES:
-            raise EarshotError(
+            raise EarfulError(
                 f"tcresnet needs {MIN_FRAMES} frames or more, found {frames}; "
                 "prepare with more --clip-seconds"
             )

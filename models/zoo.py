@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.autoencoder import Autoencoder, AutoencoderConfig
 from models.baselines.gmm_hmm import GmmHmm, GmmHmmConfig
 from models.baselines.logistic import Logistic, LogisticConfig
@@ -59,10 +59,10 @@ def entry(name: str) -> Entry:
     """Look a network up.
 
     Raises:
-        EarshotError: no network of this name; the message lists those there are.
+        EarfulError: no network of this name; the message lists those there are.
     """
     if name not in ZOO:
-        raise EarshotError(f"no network is called {name!r}; there are {', '.join(ZOO)}")
+        raise EarfulError(f"no network is called {name!r}; there are {', '.join(ZOO)}")
     return ZOO[name]
 
 
@@ -70,10 +70,10 @@ def require_classifier(name: str) -> None:
     """Refuse a network that names no labels.
 
     Raises:
-        EarshotError: there is no such network, or it is none that classifies.
+        EarfulError: there is no such network, or it is none that classifies.
     """
     if entry(name).task != "classification":
-        raise EarshotError(
+        raise EarfulError(
             f"{name} names no labels; this needs one that does: {', '.join(CLASSIFIERS)}"
         )
 
@@ -82,11 +82,11 @@ def require_steps(name: str) -> None:
     """Refuse what is fitted and not trained by steps.
 
     Raises:
-        EarshotError: there is no such network, or it is fitted.
+        EarfulError: there is no such network, or it is fitted.
     """
     if entry(name).fitted:
         networks = ", ".join(other for other, found in ZOO.items() if not found.fitted)
-        raise EarshotError(
+        raise EarfulError(
             f"{name} is fitted and not trained by steps; this needs one that is, and networks are: "
             f"{networks}"
         )
@@ -96,7 +96,7 @@ def build(name: str, bins: int, frames: int, n_labels: int, options: Mapping[str
     """A freshly initialised network for features (batch, bins, frames).
 
     Raises:
-        EarshotError: an unknown network, an option that it does not have, or features too small.
+        EarfulError: an unknown network, an option that it does not have, or features too small.
     """
     return entry(name).network(bins, frames, n_labels, check_options(name, options))
 
@@ -105,7 +105,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> Any:
     """The options of a network as its own dataclass has them.
 
     Raises:
-        EarshotError: an unknown network, an option that it does not have, or a value that it
+        EarfulError: an unknown network, an option that it does not have, or a value that it
             cannot have.
     """
     found = entry(name)
@@ -113,7 +113,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> Any:
     unknown = sorted(set(options) - known)
     if unknown:
         has = ", ".join(sorted(known)) or "none"
-        raise EarshotError(f"{name} has no option {', '.join(unknown)}; it has {has}")
+        raise EarfulError(f"{name} has no option {', '.join(unknown)}; it has {has}")
     return found.config(**options)
 
 

@@ -45,7 +45,7 @@ def create_app(settings: Settings) -> Front:
 
     # FastAPI's own /docs loads its scripts from the internet, hence the offline one.
     app = FastAPIOffline(
-        title="Earshot", lifespan=lifespan, version="1", summary="Classifies speech and audio."
+        title="Earful", lifespan=lifespan, version="1", summary="Classifies speech and audio."
     )
     front = Front(app, service)
     _add_health_routes(app, service)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.audio import FILE_LIMITS, AudioError, AudioLimits, Decoded, Waveform, decode, read_file
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.label_sets import SEPARATOR
 from data.windows import loudest_start, pad_to_clips, window_starts
 from models.bundle import Bundle, open_bundle
@@ -31,7 +31,7 @@ MAX_BATCH = 32
 UNKNOWN = "unknown"
 
 
-class InferenceError(EarshotError):
+class InferenceError(EarfulError):
     """A model whose graph fails on its input."""
 
 

@@ -1,4 +1,4 @@
-"""The ``earshot`` command: ``classify`` and ``serve``, and the commands of ``training``.
+"""The ``earful`` command: ``classify`` and ``serve``, and the commands of ``training``.
 
 Results go to stdout, progress and messages to stderr. Exit codes: 0 done; 1 done, but some inputs
 failed and were reported; 2 nothing done, with one clear sentence; 130 interrupted.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.device import Device
 from models.registry.catalogue import DEFAULT_ROOT
 from service.feedback.commands import feedback_commands
@@ -45,18 +45,18 @@ ModelOption = Annotated[str | None, typer.Option(help=_MODEL_HELP, metavar="MODE
 RegistryOption = Annotated[
     str,
     typer.Option(
-        metavar="PLACE", envvar="EARSHOT_REGISTRY", help="Folder or URL of released models."
+        metavar="PLACE", envvar="EARFUL_REGISTRY", help="Folder or URL of released models."
     ),
 ]
 DeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP)]
 # A deployment sets these in its environment, as it sets the limits (service.settings).
 ServedModelOption = Annotated[
-    str | None, typer.Option(help=_MODEL_HELP, metavar="MODEL", envvar="EARSHOT_MODEL")
+    str | None, typer.Option(help=_MODEL_HELP, metavar="MODEL", envvar="EARFUL_MODEL")
 ]
 ServedRejectOption = Annotated[
-    bool, typer.Option("--reject", help=_REJECT_HELP, envvar="EARSHOT_REJECT")
+    bool, typer.Option("--reject", help=_REJECT_HELP, envvar="EARFUL_REJECT")
 ]
-ServedDeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP, envvar="EARSHOT_DEVICE")]
+ServedDeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP, envvar="EARFUL_DEVICE")]
 
 
 def build_app() -> typer.Typer:
@@ -65,7 +65,7 @@ def build_app() -> typer.Typer:
     from training.cli import add_training_commands
 
     app = typer.Typer(
-        name="earshot",
+        name="earful",
         help="Train, measure, export and serve audio classifiers that work on voices never heard.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -86,13 +86,13 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         build_app()()
-    except EarshotError as error:
+    except EarfulError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in TRAINING_PACKAGES:
             raise
-        _fail(f"this command needs {package}; install it with: pip install 'earshot[train]'")
+        _fail(f"this command needs {package}; install it with: uv sync --inexact --extra train")
     except OSError as error:
         _fail(f"cannot use {error.filename or 'a file'}: {error.strerror or error}")
 
@@ -104,7 +104,7 @@ def check_engine(engine: Engine, ray_address: str | None) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    typer.echo(f"earshot: {message}", err=True)
+    typer.echo(f"earful: {message}", err=True)
     sys.exit(EXIT_NOTHING_DONE)
 
 
@@ -250,7 +250,7 @@ def serve(
         typer.Option(
             metavar="URL",
             help="Where labels that people give are kept: sqlite:///FILE, postgresql+psycopg://... "
-            "(better in EARSHOT_FEEDBACK_URL if it has a password), or off; "
+            "(better in EARFUL_FEEDBACK_URL if it has a password), or off; "
             "artifacts/feedback/feedback.db without it.",
         ),
     ] = None,
@@ -258,7 +258,7 @@ def serve(
         Literal["off", "feedback", "uncertain", "all"] | None,
         typer.Option(
             help="Which recordings are kept: none; those that come with feedback; also those the "
-            "model is unsure of; all. EARSHOT_KEEP_AUDIO or off without it."
+            "model is unsure of; all. EARFUL_KEEP_AUDIO or off without it."
         ),
     ] = None,
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.device import Device
 from models.registry.errors import RegistryError
 from models.registry.source import Found, Missing, ModelSource
@@ -73,7 +73,7 @@ class ModelHost:
     async def _reload(self) -> None:
         try:
             served = await run_in_threadpool(self._open)
-        except (EarshotError, OSError, MemoryError) as error:
+        except (EarfulError, OSError, MemoryError) as error:
             self._keep(str(error))
             if isinstance(error, RegistryError):  # it may be there again in a moment
                 self._stamp = None

@@ -31,7 +31,7 @@ from service.prelabels import results_of
 from service.running import SCORE_DIGITS, Service
 from service.schemas import ErrorAnswer, PreLabelled, SetUp, Taken, Up, answers_of
 
-MODEL_CLASS = "Earshot"
+MODEL_CLASS = "Earful"
 MAX_TASKS = 1000
 MAX_JSON_BYTES = 16 << 20
 # Audio that one request holds at a time.

@@ -22,11 +22,11 @@ _AT_ONCE = 4
 _CHUNK_BYTES = 1 << 16
 _URL_CHARACTERS = "/%:@!$&'()*+,;=~-._?"
 _REASONS = {
-    "outside": "leads out of EARSHOT_LABEL_STUDIO_ROOT",
+    "outside": "leads out of EARFUL_LABEL_STUDIO_ROOT",
     "no_audio": "the task's data do not say where its audio is",
 }
 _DEFAULT_REASON = (
-    "is neither below EARSHOT_LABEL_STUDIO_ROOT nor at EARSHOT_LABEL_STUDIO_URL, as far as these "
+    "is neither below EARFUL_LABEL_STUDIO_ROOT nor at EARFUL_LABEL_STUDIO_URL, as far as these "
     "are set"
 )
 
@@ -92,7 +92,7 @@ class TaskAudio:
                 return self._body(answer.read1, deadline)
         except HTTPError as error:
             error.close()
-            told = f"Label Studio answered {error.code}; check EARSHOT_LABEL_STUDIO_TOKEN"
+            told = f"Label Studio answered {error.code}; check EARFUL_LABEL_STUDIO_TOKEN"
             raise AudioError("unreachable", told) from error
         except TimeoutError as error:
             raise _late() from error

@@ -25,49 +25,49 @@ MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
-    """Prometheus metrics of one service, named ``earshot_*``."""
+    """Prometheus metrics of one service, named ``earful_*``."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self.requests = Counter(
-            "earshot_requests", "Answers by route and status code", ["route", "code"],
+            "earful_requests", "Answers by route and status code", ["route", "code"],
             registry=registry,
         )  # fmt: skip
         self.request_seconds = Histogram(
-            "earshot_request_seconds", "From the request to its answer", ["route"],
+            "earful_request_seconds", "From the request to its answer", ["route"],
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
         self.queue_seconds = self._histogram("queue_seconds", "A file waits for its batch")
         self.decode_seconds = self._histogram("decode_seconds", "A file is decoded")
         self.inference_seconds = self._histogram("inference_seconds", "A batch runs")
         self.batch_windows = Histogram(
-            "earshot_batch_windows", "Windows in a batch",
+            "earful_batch_windows", "Windows in a batch",
             buckets=[1, 2, 4, 8, 16, MAX_BATCH], registry=registry,
         )  # fmt: skip
         self.queue_depth = Gauge(
-            "earshot_queue_depth", "Files queued or in work", registry=registry,
+            "earful_queue_depth", "Files queued or in work", registry=registry,
             multiprocess_mode="livesum",
         )  # fmt: skip
         self.rejected = Counter(
-            "earshot_rejected", "Files and requests refused, by error code", ["reason"],
+            "earful_rejected", "Files and requests refused, by error code", ["reason"],
             registry=registry,
         )  # fmt: skip
         self.model_info = Gauge(
-            "earshot_model_info", "1 for the model that is served",
+            "earful_model_info", "1 for the model that is served",
             ["name", "version", "architecture", "provider"],
             registry=registry, multiprocess_mode="livemax",
         )  # fmt: skip
         self.reloads = Counter(
-            "earshot_model_reloads", "Models taken up while serving, by outcome", ["outcome"],
+            "earful_model_reloads", "Models taken up while serving, by outcome", ["outcome"],
             registry=registry,
         )  # fmt: skip
         self.streams = Gauge(
-            "earshot_streams", "Open streams", registry=registry, multiprocess_mode="livesum"
+            "earful_streams", "Open streams", registry=registry, multiprocess_mode="livesum"
         )
-        self.events = Counter("earshot_stream_events", "Words heard in streams", registry=registry)
-        self.feedback = Counter("earshot_feedback", "Labels that people gave", registry=registry)
+        self.events = Counter("earful_stream_events", "Words heard in streams", registry=registry)
+        self.feedback = Counter("earful_feedback", "Labels that people gave", registry=registry)
         self.clips_kept = Counter(
-            "earshot_clips_kept", "Recordings to keep behind answers, by outcome", ["outcome"],
+            "earful_clips_kept", "Recordings to keep behind answers, by outcome", ["outcome"],
             registry=registry,
         )  # fmt: skip
 
@@ -81,7 +81,7 @@ class Metrics:
         return generate_latest(everyone)
 
     def _histogram(self, name: str, what: str) -> Histogram:
-        return Histogram(f"earshot_{name}", what, buckets=_SECONDS, registry=self._registry)
+        return Histogram(f"earful_{name}", what, buckets=_SECONDS, registry=self._registry)
 
 
 def _forget_dead_workers(folder: Path) -> None:

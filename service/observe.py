@@ -13,7 +13,7 @@ from starlette.types import Message, Scope, Send
 
 from service.metrics import Metrics
 
-LOGGER = logging.getLogger("earshot")
+LOGGER = logging.getLogger("earful")
 # A request's own id is taken over when it can stand in a log and a header as it is.
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 UNMATCHED = "unmatched"

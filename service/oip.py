@@ -47,8 +47,8 @@ def add_oip_routes(app: FastAPI, service: Service) -> None:
     @app.get("/v2", summary="About the server")
     async def server() -> dict[str, Any]:
         return {
-            "name": "earshot",
-            "version": version("earshot"),
+            "name": "earful",
+            "version": version("earful"),
             "extensions": ["binary_tensor_data"],
         }
 

@@ -29,7 +29,7 @@ _LOG, _START = "log.txt", "start"
 # A process that has not begun to work by then never will.
 _STARTING_SECONDS = 60.0
 # Arguments of the interpreter that runs the command line, wherever it is installed.
-_EARSHOT = (sys.executable, "-c", "from service.cli import main; main()")
+_EARFUL = (sys.executable, "-c", "from service.cli import main; main()")
 
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
@@ -40,7 +40,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 
 
 class RetrainRequest(BaseModel):
-    """What the retraining may do; the defaults are those of ``earshot retrain``."""
+    """What the retraining may do; the defaults are those of ``earful retrain``."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -108,7 +108,8 @@ def _work(service: Service) -> Work:
 def _start(service: Service, work: Work, wanted: RetrainRequest) -> None:
     if importlib.util.find_spec("torch") is None:
         raise RequestError(
-            "no_training", "training is not installed here: pip install 'earshot[train]'"
+            "no_training",
+            "training is not installed here; install it with: uv sync --inexact --extra train",
         )
     with work.starting():
         if work.is_running() or _is_starting(_status(work)):
@@ -122,13 +123,13 @@ def _spawn(service: Service, work: Work, wanted: RetrainRequest) -> "subprocess.
     settings = service.settings
     # Not as an argument, which everybody on the machine can read: it may hold a password.
     places = {
-        "EARSHOT_FEEDBACK_URL": settings.database_url() or "off",
-        "EARSHOT_AUDIO_DIR": str(settings.audio_dir),
+        "EARFUL_FEEDBACK_URL": settings.database_url() or "off",
+        "EARFUL_AUDIO_DIR": str(settings.audio_dir),
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     with (work.folder / _LOG).open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - its arguments are ours
-            [*_EARSHOT, *_arguments(service, work, wanted)],
+            [*_EARFUL, *_arguments(service, work, wanted)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             env=os.environ | places,
         )  # fmt: skip

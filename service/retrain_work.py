@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.staging import staged_file
 from models.registry.records import now
 
@@ -29,7 +29,7 @@ State = Literal["running", "done", "failed"]
 _TRIES, _TRY_SECONDS = 10, 0.02
 
 
-class WorkError(EarshotError):
+class WorkError(EarfulError):
     """Another retraining is at work, or what it wrote down cannot be read."""
 
 

@@ -16,7 +16,7 @@ import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.bundle import open_bundle
 from models.device import Device
 from models.registry.catalogue import DEFAULT_ROOT
@@ -37,7 +37,7 @@ CLOSING_SECONDS = 20
 _HEALTH_SECONDS = 10
 
 
-class ServerError(EarshotError):
+class ServerError(EarfulError):
     """The server cannot start."""
 
 
@@ -110,14 +110,14 @@ def _app(settings: Settings) -> "Front":
 
 def _serve_from_many(settings: Settings, listener: socket.socket, workers: int) -> None:
     os.environ |= {
-        "EARSHOT_MODEL": settings.model,
-        "EARSHOT_REGISTRY": settings.registry,
-        "EARSHOT_DEVICE": settings.device,
-        "EARSHOT_REJECT": str(settings.reject),
-        "EARSHOT_KEEP_AUDIO": settings.keep_audio,
+        "EARFUL_MODEL": settings.model,
+        "EARFUL_REGISTRY": settings.registry,
+        "EARFUL_DEVICE": settings.device,
+        "EARFUL_REJECT": str(settings.reject),
+        "EARFUL_KEEP_AUDIO": settings.keep_audio,
     }
     if settings.feedback_url is not None:
-        os.environ["EARSHOT_FEEDBACK_URL"] = settings.feedback_url.get_secret_value()
+        os.environ["EARFUL_FEEDBACK_URL"] = settings.feedback_url.get_secret_value()
     with _shared_metrics():
         config = _config("service.server:worker_app", workers=workers)
         Multiprocess(config, sockets=[listener]).run()
@@ -126,7 +126,7 @@ def _serve_from_many(settings: Settings, listener: socket.socket, workers: int) 
 @contextmanager
 def _shared_metrics() -> Iterator[None]:
     """A folder in which worker processes keep their counters."""
-    with tempfile.TemporaryDirectory(prefix="earshot-metrics-") as folder:
+    with tempfile.TemporaryDirectory(prefix="earful-metrics-") as folder:
         os.environ[MULTIPROCESS_FOLDER] = folder
         try:
             yield
@@ -161,8 +161,8 @@ def read_settings(**given: Any) -> Settings:
     Raises:
         ServerError: a variable that is none of ours, or a value that is not accepted.
     """
-    known = {f"EARSHOT_{name.upper()}" for name in Settings.model_fields}
-    unknown = sorted(n for n in os.environ if n.startswith("EARSHOT_") and n not in known)
+    known = {f"EARFUL_{name.upper()}" for name in Settings.model_fields}
+    unknown = sorted(n for n in os.environ if n.startswith("EARFUL_") and n not in known)
     if unknown:
         raise ServerError(
             f"no setting is called {', '.join(unknown)}; there are {', '.join(sorted(known))}"
@@ -176,7 +176,7 @@ def read_settings(**given: Any) -> Settings:
 def _sentence(error: Any) -> str:
     if not error["loc"]:  # of several settings together, or of keys, which are not shown
         return str(error["msg"]).removeprefix("Value error, ")
-    return f"EARSHOT_{str(error['loc'][0]).upper()} is {error['input']!r}: {error['msg']}"
+    return f"EARFUL_{str(error['loc'][0]).upper()} is {error['input']!r}: {error['msg']}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

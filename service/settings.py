@@ -1,4 +1,4 @@
-"""How a service is deployed: environment variables ``EARSHOT_*``; the command line wins."""
+"""How a service is deployed: environment variables ``EARFUL_*``; the command line wins."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ KeepAudio = Literal["off", "feedback", "uncertain", "all"]
 class Settings(BaseSettings):
     """Limits are per file unless they say otherwise; an unknown variable is an error."""
 
-    model_config = SettingsConfigDict(env_prefix="EARSHOT_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="EARFUL_", extra="forbid", frozen=True)
 
     model: Annotated[str, BeforeValidator(os.fspath)] = Field(
         description="a file, or NAME, NAME@ALIAS or NAME@NUMBER of the registry"
@@ -132,15 +132,15 @@ class Settings(BaseSettings):
     def _check_label_studio(self) -> Self:
         root, url = self.label_studio_root, self.label_studio_url
         if root is not None and not root.is_dir():
-            raise ValueError(f"EARSHOT_LABEL_STUDIO_ROOT ({root}) is no folder")
+            raise ValueError(f"EARFUL_LABEL_STUDIO_ROOT ({root}) is no folder")
         if url is not None and not _is_address(url):
             raise ValueError(
-                "EARSHOT_LABEL_STUDIO_URL must be http:// or https:// with a host, without a user, "
+                "EARFUL_LABEL_STUDIO_URL must be http:// or https:// with a host, without a user, "
                 "a query or a fragment"
             )
         if self.label_studio_token.get_secret_value() and url is None:
             raise ValueError(
-                "EARSHOT_LABEL_STUDIO_TOKEN is for EARSHOT_LABEL_STUDIO_URL, which is not set"
+                "EARFUL_LABEL_STUDIO_TOKEN is for EARFUL_LABEL_STUDIO_URL, which is not set"
             )
         return self
 
@@ -149,18 +149,18 @@ class Settings(BaseSettings):
         self.keys()
         if self.keep_audio != "off" and self.database_url() is None:
             raise ValueError(
-                f"EARSHOT_KEEP_AUDIO is {self.keep_audio!r} and feedback is off: nothing could be "
+                f"EARFUL_KEEP_AUDIO is {self.keep_audio!r} and feedback is off: nothing could be "
                 "kept; change one of them"
             )
         if self.max_files > self.max_queue:
             raise ValueError(
-                f"EARSHOT_MAX_FILES ({self.max_files}) is more than EARSHOT_MAX_QUEUE "
+                f"EARFUL_MAX_FILES ({self.max_files}) is more than EARFUL_MAX_QUEUE "
                 f"({self.max_queue}): such a request could never run; change one of them"
             )
         if self.max_request_bytes > self.max_bytes_in_flight:
             raise ValueError(
-                f"EARSHOT_MAX_REQUEST_BYTES ({self.max_request_bytes}) is more than "
-                f"EARSHOT_MAX_BYTES_IN_FLIGHT ({self.max_bytes_in_flight}): such a request could "
+                f"EARFUL_MAX_REQUEST_BYTES ({self.max_request_bytes}) is more than "
+                f"EARFUL_MAX_BYTES_IN_FLIGHT ({self.max_bytes_in_flight}): such a request could "
                 "never run; change one of them"
             )
         return self

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.fixtures.chords import Chords
 
 # Only tests of feedback keep any, each in a place of its own.
-os.environ.setdefault("EARSHOT_FEEDBACK_URL", "off")
+os.environ.setdefault("EARFUL_FEEDBACK_URL", "off")
 RECORDINGS = Path(__file__).parents[2] / "shared"
 
 

@@ -42,7 +42,7 @@ def test_the_image_is_unprivileged_checked_and_locked() -> None:
 
 def test_the_cuda_variant_installs_one_onnxruntime_and_its_libraries() -> None:
     command = [*run_steps("cuda")[1].split(), "--dry-run"]
-    environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": "/nonexistent/earshot"}
+    environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": "/nonexistent/earful"}
     environment.pop("VIRTUAL_ENV", None)
     done = subprocess.run(
         command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True
@@ -77,7 +77,7 @@ def test_its_install_commands_give_an_environment_that_serves_without_torch(
         ["uv", "pip", "list", "--python", str(python)], check=True, capture_output=True, text=True
     ).stdout.lower()
     packages = {line.split()[0] for line in listed.splitlines()[2:]}
-    assert {"earshot", "onnxruntime", "fastapi"} <= packages
+    assert {"earful", "onnxruntime", "fastapi"} <= packages
     assert packages.isdisjoint({"onnxruntime-gpu", "torch", "torchaudio", "librosa", "pandas"})
     probe = (
         "import service.app, service.server, service.batch.run, sys;"
@@ -88,8 +88,8 @@ def test_its_install_commands_give_an_environment_that_serves_without_torch(
     ).stdout
     assert "site-packages" in found
     helped = subprocess.run(
-        [tmp_path / "opt" / "bin" / "earshot", "train", "x", "--out", "y"],
+        [tmp_path / "opt" / "bin" / "earful", "train", "x", "--out", "y"],
         check=False, capture_output=True, text=True, cwd=tmp_path,
     )  # fmt: skip
     assert helped.returncode == 2
-    assert "pip install 'earshot[train]'" in helped.stderr
+    assert "uv sync --inexact --extra train" in helped.stderr

@@ -28,12 +28,12 @@ def block_after(heading: str) -> str:
 
 
 def commands(block: str) -> list[list[str]]:
-    """Words of each ``uv run earshot`` line, without comments."""
-    lines = [line for line in block.splitlines() if line.startswith("uv run earshot")]
+    """Words of each ``uv run earful`` line, without comments."""
+    lines = [line for line in block.splitlines() if line.startswith("uv run earful")]
     return [shlex.split(line, comments=True)[2:] for line in lines]
 
 
-def earshot(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def earful(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-c", "from service.cli import main; main()", *words[1:]]
     return subprocess.run(
         program, cwd=folder, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
@@ -67,7 +67,7 @@ def test_the_commands_for_ones_own_data_work_in_their_order(folder: Path) -> Non
     ]  # fmt: skip
     for words in run:
         short = ["--epochs", "3"] if words[1] == "train" else []
-        done = earshot([*words, *short], folder)
+        done = earful([*words, *short], folder)
         assert done.returncode == 0, (words, done.stderr)
     assert (folder / "results.csv").read_text().count("\n") == 31
     snippet = re.search(r"```python\n(import onnxruntime.*?)```", README, re.DOTALL)
@@ -76,14 +76,14 @@ def test_the_commands_for_ones_own_data_work_in_their_order(folder: Path) -> Non
         [sys.executable, "-c", snippet.group(1) + "\nprint(probabilities.max())"],
         cwd=folder, check=True, capture_output=True, text=True,
     )  # fmt: skip
-    answer = earshot(["earshot", "classify", "clip.wav", "--model", "model.onnx"], folder).stdout
+    answer = earful(["earful", "classify", "clip.wav", "--model", "model.onnx"], folder).stdout
     score = float(answer.splitlines()[1].split(",")[4])
     assert float(ran.stdout) == pytest.approx(score, abs=1e-5)
 
 
 def test_every_command_that_the_readme_names_exists_with_its_flags() -> None:
     text = README.replace("\\\n", " ")
-    found = re.findall(r"uv run (?:--no-sync )?(earshot [a-z][^\n`|#&]*)", text)
+    found = re.findall(r"uv run (?:--no-sync )?(earful [a-z][^\n`|#&]*)", text)
     assert len(found) > 15
     for line in found:
         words = shlex.split(line)

@@ -106,7 +106,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise TrainingError(
             f"{path.parent} holds no finished run ({path.name} is missing); "
-            f"start one with `earshot train DATASET --out {path.parent}`"
+            f"start one with `earful train DATASET --out {path.parent}`"
         )
     try:
         content = path.read_bytes()

@@ -35,7 +35,7 @@ class CheckpointStore:
         """With a second place where one is given.
 
         Raises:
-            EarshotError: a URL of a kind that no installed package knows.
+            EarfulError: a URL of a kind that no installed package knows.
         """
         return cls(run, open_storage(copy) if copy else None)
 

@@ -1,4 +1,4 @@
-"""All commands of data and training, in the order in which ``earshot --help`` shows them.
+"""All commands of data and training, in the order in which ``earful --help`` shows them.
 
 Importing this module is cheap and needs no training package: each command imports what it runs.
 """
@@ -34,7 +34,7 @@ _COMMANDS = (
 
 
 def add_training_commands(app: typer.Typer) -> None:
-    """Put the commands on the ``earshot`` command line."""
+    """Put the commands on the ``earful`` command line."""
     for command in _COMMANDS:
         app.command()(command)
     app.command("map")(map_clips)  # `map` itself is Python's

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from data.dataset import Dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.staging import staged_file
 from models.cost import multiply_adds
 from models.device import Device
@@ -51,7 +51,7 @@ def compare(
     of them.
 
     Raises:
-        EarshotError: a network that does not exist, a dataset with nothing held back to test on,
+        EarfulError: a network that does not exist, a dataset with nothing held back to test on,
             two datasets of one name, or a run that cannot be trained.
     """
     contenders = [Contender.read(text) for text in models or CLASSIFIERS]
@@ -88,14 +88,14 @@ def _able(
     """Those that can be trained on all datasets, as far as that is known before.
 
     Raises:
-        EarshotError: one cannot, and nobody is to hear of it.
+        EarfulError: one cannot, and nobody is to hear of it.
     """
     found = []
     for contender in contenders:
         try:
             for dataset in datasets:
                 contender.check(contender.config(given, dataset), dataset, company)
-        except EarshotError as error:
+        except EarfulError as error:
             if on_left_out is None:
                 raise
             on_left_out(f"{contender.text} is left out: {error}")

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from data.augment import HEAVY_NOISE, UNCHANGED, Recipe
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.features import FEATURE_KINDS, FeatureKind
 from models.zoo import entry
 
 
-class TrainingError(EarshotError):
+class TrainingError(EarfulError):
     """A run that cannot start or go on; the message says what is kept and what to do."""
 
 
@@ -220,7 +220,7 @@ def default_config(model: str) -> TrainConfig:
     """The settings that suit a network.
 
     Raises:
-        EarshotError: no network of this name; the message lists those there are.
+        EarfulError: no network of this name; the message lists those there are.
     """
     entry(model)
     return dataclasses.replace(_DEFAULTS[model], model=model)

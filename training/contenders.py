@@ -45,7 +45,7 @@ class Contender:
         """``NAME`` or ``NAME:SETTING=VALUE:...``.
 
         Raises:
-            EarshotError: no such network or setting, a value that it cannot have, or a network
+            EarfulError: no such network or setting, a value that it cannot have, or a network
                 that names no labels.
         """
         model, *settings = (part.strip() for part in text.split(":"))
@@ -60,7 +60,7 @@ class Contender:
         """With ``given`` where that means something to it.
 
         Raises:
-            EarshotError: a value that cannot be trained with.
+            EarfulError: a value that cannot be trained with.
         """
         steps = {} if entry(self.model).fitted else given
         own = {"seed": given["seed"]} if "seed" in given else {}
@@ -71,7 +71,7 @@ class Contender:
         """See that it can be trained on these clips, as far as that is known before.
 
         Raises:
-            EarshotError: it cannot.
+            EarfulError: it cannot.
         """
         if entry(self.model).fitted:
             check_baseline(dataset, company, config)

@@ -86,7 +86,7 @@ def cross_validate(
     number and how many there are, and returns who hears of its epochs.
 
     Raises:
-        EarshotError: the network names no labels.
+        EarfulError: the network names no labels.
         SplitError: the folds cannot be drawn.
         TrainingError: a fold cannot be trained, or ``out`` holds runs with other settings.
     """

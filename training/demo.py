@@ -1,4 +1,4 @@
-"""``earshot demo``: the whole way from labels to a classified file, told as it goes."""
+"""``earful demo``: the whole way from labels to a classified file, told as it goes."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -62,20 +62,20 @@ def run_demo(
     Without ``labels_csv``, synthetic voices speak ``words``: no recording is needed.
 
     Raises:
-        EarshotError: whatever a step cannot do.
+        EarfulError: whatever a step cannot do.
     """
     began = time.perf_counter()
     labelled = None if labels_csv is None else _read_own_labels(labels_csv, audio_dir, out)
     with fresh_folder(out, MARKER):
-        (out / MARKER).write_text("Made by `earshot demo`, which replaces this folder.\n", "utf-8")
+        (out / MARKER).write_text("Made by `earful demo`, which replaces this folder.\n", "utf-8")
         model = _run_steps(labels_csv, labelled, audio_dir, out, words)
     typer.echo(f"\nDone in {time.perf_counter() - began:.0f} s. Everything is in {out}. Next:")
-    typer.echo(f"  earshot classify FOLDER --model {model} --out results.csv")
+    typer.echo(f"  earful classify FOLDER --model {model} --out results.csv")
     typer.echo(
-        f"  earshot serve --model {model}      then: curl -F file=@a.wav localhost:8000/v1/classify"
+        f"  earful serve --model {model}      then: curl -F file=@a.wav localhost:8000/v1/classify"
     )
-    typer.echo("  earshot demo --data LABELS.csv      the same with your own recordings")
-    typer.echo("  earshot demo --words lights,music,stop      your own words, without a recording")
+    typer.echo("  earful demo --data LABELS.csv      the same with your own recordings")
+    typer.echo("  earful demo --words lights,music,stop      your own words, without a recording")
     return model
 
 
@@ -125,7 +125,7 @@ def _synthesise(story: _Story, words: Sequence[str], out: Path) -> Path:
     n_clips = len(words) * VOICES * TAKES
     what = f"No recordings given: {VOICES} synthetic voices speak {spoken} ({n_clips} clips)"
     command = (
-        f"earshot synth --words {','.join(words)} --voices {VOICES} --takes {TAKES} "
+        f"earful synth --words {','.join(words)} --voices {VOICES} --takes {TAKES} "
         f"--sample-rate {SAMPLE_RATE_HZ} --out {out}"
     )
     with (
@@ -139,7 +139,7 @@ def _synthesise(story: _Story, words: Sequence[str], out: Path) -> Path:
 
 
 def _prepare(story: _Story, labelled: LabelledClips, out: Path, places: str) -> None:
-    command = f"earshot prepare {places} --out {out / 'dataset'}"
+    command = f"earful prepare {places} --out {out / 'dataset'}"
     with story.tell("Decode, check, split, and compute MFCC and log-mel tensors", command):
         with work_progress("prepare") as on_progress:
             prepared = prepare(labelled, out / "dataset", progress=on_progress)
@@ -154,7 +154,7 @@ def _prepare(story: _Story, labelled: LabelledClips, out: Path, places: str) -> 
 
 def _train(story: _Story, out: Path) -> None:
     flags = f"--epochs {EPOCHS} --patience {PATIENCE}"
-    command = f"earshot train {out / 'dataset'} --out {out / 'run'} {flags}"
+    command = f"earful train {out / 'dataset'} --out {out / 'run'} {flags}"
     dataset = open_dataset(out / "dataset")
     config = replace(default_config(MODEL), epochs=EPOCHS, patience=PATIENCE)
     config = suited(config, {}, dataset, processes=1)
@@ -175,7 +175,7 @@ def _export(story: _Story, out: Path) -> Path:
     model = out / "model.onnx"
     with story.tell(
         "Export one ONNX file: waveform in, probabilities out",
-        f"earshot export {out / 'run'} --out {model}",
+        f"earful export {out / 'run'} --out {model}",
     ):
         exported = export(out / "run", model)
         typer.echo(
@@ -188,7 +188,7 @@ def _export(story: _Story, out: Path) -> Path:
 def _evaluate(story: _Story, model: Path, test_csv: Path) -> None:
     with story.tell(
         "Evaluate the file on the test clips, as a user would",
-        f"earshot evaluate {model} {test_csv}",
+        f"earful evaluate {model} {test_csv}",
     ):
         text = evaluate_model(model, test_csv).text()
         typer.echo("\n".join(f"   {line}" for line in text.splitlines()))
@@ -199,7 +199,7 @@ def _classify(story: _Story, model: Path, clip: Clip) -> None:
     shown = clip.path.relative_to(here) if clip.path.is_relative_to(here) else clip.path
     with story.tell(
         f"Classify a file (it holds {clip.label!r})",
-        f"earshot classify {shown} --model {model}",
+        f"earful classify {shown} --model {model}",
     ):
         for label, score in Classifier.open(model).classify_file(clip.path).ranked()[:3]:
             typer.echo(f"   {label}  {100 * score:5.1f} %")

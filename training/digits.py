@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from data.dataset import Dataset, open_dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.features import FeatureConfig
 from data.labels import read_labels
 from data.prepare import prepare
@@ -74,7 +74,7 @@ def _spoken(out: Path, speak: Callable[[Path], Path]) -> Dataset:
     """A dataset of the clips that ``speak`` writes into a folder, unless it is there already.
 
     Raises:
-        EarshotError: an engine or a voice is missing.
+        EarfulError: an engine or a voice is missing.
     """
     dataset = out / "dataset"
     if not (dataset / "dataset.json").is_file():
@@ -93,6 +93,6 @@ def _write_other_words(out: Path) -> Path:
 if __name__ == "__main__":
     try:
         typer.run(main)
-    except EarshotError as error:
+    except EarfulError as error:
         typer.echo(f"training.digits: {error}", err=True)
         sys.exit(2)

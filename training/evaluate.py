@@ -11,7 +11,7 @@ import numpy as np
 from data.audio import AudioError, Waveform
 from data.clips import read_clips
 from data.dataset import memberships_of
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.label_sets import has_several, split_labels
 from data.labels import Clip, ClipProblem, LabelledClips, read_labels
 from data.staging import staged_folder
@@ -29,7 +29,7 @@ By = Literal["speaker", "label"]
 REPORT = "evaluation.json"
 
 
-class EvaluationError(EarshotError):
+class EvaluationError(EarfulError):
     """Nothing to evaluate on."""
 
 
@@ -45,7 +45,7 @@ class Evaluation:
     noise: tuple[NoisePoint, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The object of ``earshot evaluate --json``; ``noise`` is there when it was asked for."""
+        """The object of ``earful evaluate --json``; ``noise`` is there when it was asked for."""
         found = {**self.metrics.to_dict(), "failed": [vars(clip) for clip in self.failed]}
         return {**found, "noise": [vars(point) for point in self.noise]} if self.noise else found
 
@@ -240,7 +240,7 @@ def _choose_rows(labelled: LabelledClips, split: Split | None) -> tuple[Sequence
             return chosen, []
         return chosen, [
             f"note: using all {len(clips)} rows; clips that the model was trained on flatter it "
-            "(`earshot prepare` leaves those that it holds back in DATASET/test.csv)"
+            "(`earful prepare` leaves those that it holds back in DATASET/test.csv)"
         ]
     return chosen, [
         f"note: using the {len(chosen)} of {len(clips)} rows with split={chosen[0].split}; "

@@ -13,7 +13,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.staging import staged_file
 from models.bundle import open_bundle, open_session
 from models.metadata import Golden, ModelMetadata
@@ -29,7 +29,7 @@ OPSET = 18
 _EXAMPLE_BATCH = 2  # the exporter takes a batch of one for a constant
 
 
-class ExportError(EarshotError):
+class ExportError(EarfulError):
     """The run cannot be exported, or ONNX Runtime would answer otherwise than PyTorch."""
 
 
@@ -52,7 +52,7 @@ def export(run: Path, out: Path) -> Exported:
 
     Raises:
         TrainingError: the run has no usable checkpoint.
-        EarshotError: the run is of a network that names no labels.
+        EarfulError: the run is of a network that names no labels.
         ExportError: PyTorch and ONNX Runtime differ by more than 1e-4.
         OutputError: ``out`` cannot be written.
     """
@@ -70,7 +70,7 @@ def export(run: Path, out: Path) -> Exported:
     metadata = _metadata(run, checkpoint, model)
     released = onnx.load_from_string(graph)
     onnx.helper.set_model_props(released, metadata.to_props())
-    released.producer_name = "earshot"
+    released.producer_name = "earful"
     with staged_file(out) as staging:
         staging.write_bytes(released.SerializeToString())
         open_bundle(staging)  # as a server will: metadata and golden example

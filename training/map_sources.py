@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.dataset import Dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.device import Device
 from models.released import SHIPPED_MODEL
 from service.classifier import Classifier
@@ -99,13 +99,13 @@ def _classifier(
         return _told(of_model(dataset, sources.model), dataset, notes)
     if _shipped_fits(dataset):
         notes.append(
-            "the classifier is the digit model that ships with Earshot; --model or --run shows "
+            "the classifier is the digit model that ships with Earful; --model or --run shows "
             "your own"
         )
         return of_model(dataset, SHIPPED_MODEL)
     notes.append(
         "no classifier is shown: the shipped digit model knows other clips or labels; train one "
-        f"with `earshot train {dataset.folder} --out RUN` and give it with --run RUN"
+        f"with `earful train {dataset.folder} --out RUN` and give it with --run RUN"
     )
     return None
 
@@ -126,6 +126,6 @@ def _shipped_fits(dataset: Dataset) -> bool:
     classifier = Classifier.open(SHIPPED_MODEL)
     try:
         check_model(dataset, classifier)
-    except EarshotError:
+    except EarfulError:
         return False
     return set(dataset.labels) <= set(classifier.labels)

@@ -47,7 +47,7 @@ class Metrics:
     of_sets: SetFigures | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """In the order of the contract of ``earshot evaluate --json``."""
+        """In the order of the contract of ``earful evaluate --json``."""
         return {
             "clips": self.clips,
             "accuracy": self.accuracy,

@@ -12,16 +12,16 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.registry.records import MODEL, Version
 from models.registry.registry import Registry
 from training.models_text import metrics_of
 
-_EXPERIMENT = "earshot"
-_NUMBER, _SHA256 = "earshot.version", "earshot.sha256"
+_EXPERIMENT = "earful"
+_NUMBER, _SHA256 = "earful.version", "earful.sha256"
 
 
-class MlflowError(EarshotError):
+class MlflowError(EarfulError):
     """A server that does not answer, or refuses."""
 
 
@@ -90,7 +90,7 @@ def _send(
 ) -> str:
     tags = {
         _NUMBER: str(version.number), _SHA256: version.files[MODEL],
-        "earshot.parent": str(version.parent or ""), "earshot.recipe": version.recipe,
+        "earful.parent": str(version.parent or ""), "earful.recipe": version.recipe,
     }  # fmt: skip
     run = client.create_run(experiment, run_name=f"{name}@{version.number}", tags=tags)
     run_id = run.info.run_id
@@ -99,10 +99,10 @@ def _send(
     with tempfile.TemporaryDirectory() as folder:
         for file in version.files:
             (Path(folder) / file).write_bytes(registry.read(name, version, file))
-        client.log_artifacts(run_id, folder, "earshot")
+        client.log_artifacts(run_id, folder, "earful")
     client.set_terminated(run_id)
     made = client.create_model_version(
-        name, source=f"{run.info.artifact_uri}/earshot", run_id=run_id, tags=tags,
+        name, source=f"{run.info.artifact_uri}/earful", run_id=run_id, tags=tags,
         description=version.note,
     )  # fmt: skip
     return str(made.version)

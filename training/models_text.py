@@ -1,4 +1,4 @@
-"""The registry for people and scripts: what ``earshot models`` lists and shows."""
+"""The registry for people and scripts: what ``earful models`` lists and shows."""
 
 import dataclasses
 import json

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from data.audio import AudioError, Waveform, decode, read_file
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.label_sets import normalised, split_labels
 from data.noise import hum, impulse_noise, level, mix_at_snr, power_law_noise
 from data.windows import pad_to_clip
@@ -27,7 +27,7 @@ KINDS = (*COLOURS, HUM, IMPULSES, BABBLE)
 IMPULSE_SHARE = (0.1, 0.3)  # of all samples
 
 
-class NoiseError(EarshotError):
+class NoiseError(EarfulError):
     """Noise that cannot be mixed in."""
 
 

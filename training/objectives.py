@@ -145,7 +145,7 @@ def objective_of(model: str) -> Objective:
     """What a network of the zoo is trained for.
 
     Raises:
-        EarshotError: no network of this name; the message lists those there are.
+        EarfulError: no network of this name; the message lists those there are.
     """
     return OBJECTIVES[entry(model).task]
 

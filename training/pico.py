@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from training.spoken_word import ACCENTS, ENGLISH, SEED, TAKES, Row, write_word
 
 RATE_HZ = 16_000
@@ -38,12 +38,12 @@ def pico_engines() -> Mapping[str, PicoEngine]:
     """An engine a voice.
 
     Raises:
-        EarshotError: the package is missing.
+        EarfulError: the package is missing.
     """
     try:
         import ttspico  # noqa: PLC0415 - only for who makes the shipped model
     except ImportError as error:
-        raise EarshotError(
+        raise EarfulError(
             "the package ttspico is missing: uv run --with ttspico python -m training.digits ..."
         ) from error
     # Beside lib/pythonX.Y/site-packages. The package looks in sys.prefix alone, which with

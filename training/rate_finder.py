@@ -114,7 +114,7 @@ def _curve(rates: NDArray[np.float64], losses: list[float]) -> RateCurve:
     if least <= _FIRST_STEPS or smoothed[least - 1] > (1 - _LEAST_FALL) * begin:
         raise TrainingError(
             f"in {len(losses)} steps the loss falls at no rate from {LOWEST:g} to {HIGHEST:g}; "
-            "give more --steps, or look at the labels (earshot check)"
+            "give more --steps, or look at the labels (earful check)"
         )
     slopes = np.gradient(smoothed[:least], np.log(rates[:least]))
     steepest = _FIRST_STEPS + int(slopes[_FIRST_STEPS:].argmin())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.dataset import Dataset, open_dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.bundle import Bundle, open_bundle
 from models.registry.records import CARD, CHECKPOINT, DATA, METRICS, MODEL, Version
 from models.registry.registry import Registry
@@ -40,7 +40,7 @@ def register(
     run, the version can be retrained.
 
     Raises:
-        EarshotError: what was given is no run or model, or was trained on other data.
+        EarfulError: what was given is no run or model, or was trained on other data.
     """
     rows = _rows(data, extra)
     with tempfile.TemporaryDirectory() as folder:
@@ -175,5 +175,5 @@ def _measured(model: Path, rows: Sequence[DataRow], folder: Path) -> dict[str, A
     listed.write_bytes(to_csv(test))
     found = evaluate_model(model, listed, split="all")
     if found.failed:
-        raise EarshotError(f"the test set cannot be heard: {found.failed[0]}")
+        raise EarfulError(f"the test set cannot be heard: {found.failed[0]}")
     return found.metrics.to_dict()

@@ -24,7 +24,7 @@ def begun_config(out: Path, checkpoints: str | None = None) -> TrainConfig | Non
     """What the run in a folder, or its second place, was begun with; None where none was begun.
 
     Raises:
-        EarshotError: a damaged checkpoint, or a second place that cannot be reached.
+        EarfulError: a damaged checkpoint, or a second place that cannot be reached.
     """
     CheckpointStore.at(out, checkpoints).level()
     last = out / LAST

@@ -17,7 +17,7 @@ def settled(base: TrainConfig, values: Mapping[str, Value]) -> TrainConfig:
     Another optimizer brings its own learning rate, where none is given.
 
     Raises:
-        EarshotError: a value that cannot be trained with, or an option that the network has not.
+        EarfulError: a value that cannot be trained with, or an option that the network has not.
     """
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     own: dict[str, Any] = {name: value for name, value in values.items() if name in fields}

@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 
 from data.audio import Waveform, resample
-from data.errors import EarshotError
+from data.errors import EarfulError
 
 Row = tuple[str, str, str]  # file name, label, speaker
 
@@ -49,11 +49,11 @@ def write_word(samples: Waveform, rate_hz: int, out: Path) -> None:
     """One word without the silence around it, at ``RATE_HZ``.
 
     Raises:
-        EarshotError: there is nothing but silence.
+        EarfulError: there is nothing but silence.
     """
     peak = np.abs(samples).max(initial=0)
     if peak == 0:
-        raise EarshotError(f"{out.name}: the voice said nothing")
+        raise EarfulError(f"{out.name}: the voice said nothing")
     loud = np.flatnonzero(np.abs(samples) > _SILENCE * peak)
     margin = rate_hz // 50
     word = samples[max(0, loud[0] - margin) : loud[-1] + margin]

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.labels import read_labels
 from data.staging import staged_folder
 from data.synthesise import ENGLISH_ACCENTS, write_clips
@@ -66,12 +66,12 @@ def write_voices(out: Path) -> Path:
     """All synthetic clips into the folder ``out``, with one labels CSV, whose path is returned.
 
     Raises:
-        EarshotError: an engine or a voice is missing, or cannot speak a word.
+        EarfulError: an engine or a voice is missing, or cannot speak a word.
     """
     for program in ("flite", "festival"):
         if shutil.which(program) is None:
             packages = " ".join(voice.package for voice in FESTIVAL_VOICES)
-            raise EarshotError(
+            raise EarfulError(
                 f"the program {program} is missing; Debian: apt install flite festival {packages}"
             )
     pico = pico_engines()
@@ -155,4 +155,4 @@ def _run(*command: str) -> None:
     done = subprocess.run(command, check=False, capture_output=True)  # noqa: S603
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
-        raise EarshotError(f"{' '.join(command)} ended with {done.returncode} and said: {said[-1]}")
+        raise EarfulError(f"{' '.join(command)} ended with {done.returncode} and said: {said[-1]}")

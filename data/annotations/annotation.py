@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.label_sets import MAX_LABEL_CHARACTERS, normalised, problem_of
 from data.labels import MAX_REPORTED_PROBLEMS, SPLITS
 
@@ -17,7 +17,7 @@ _LEAST_SECONDS = 10**-TIME_DIGITS
 _MAX_PROVENANCE_CHARACTERS = 500
 
 
-class AnnotationError(EarshotError):
+class AnnotationError(EarfulError):
     """A tool's file that cannot be used, or holds what cannot."""
 
 

@@ -24,7 +24,7 @@ from data.annotations.label_studio_tasks import Heard, Opined, Task, collect
 
 FORMAT = "label-studio"
 # Our own names of what Label Studio has no field for; it keeps them with the task.
-EARSHOT = "earshot_"
+EARFUL = "earful_"
 
 
 def read_tasks(source: Path, audio_dir: Path | None, controls: Sequence[str], rule: Rule) -> Found:
@@ -91,7 +91,7 @@ def _opined(
 
 def of_data(data: Mapping[str, Any], source: str) -> Provenance:
     """Where a label is from that came into Label Studio with its task, and out again unchanged."""
-    texts = [plain(data.get(EARSHOT + name)) for name in vars(Provenance())]
+    texts = [plain(data.get(EARFUL + name)) for name in vars(Provenance())]
     return Provenance(texts[0] or source, *texts[1:])
 
 

@@ -13,11 +13,11 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from data.annotations.annotation import Annotation, Found, Problem, absolute
-from data.annotations.label_studio import EARSHOT, choice_result, region_result
+from data.annotations.label_studio import EARFUL, choice_result, region_result
 from data.label_sets import all_labels, has_several, split_labels
 
 AUDIO, LABEL, EVENT = "audio", "label", "event"
-MODEL_VERSION = "earshot-labels"
+MODEL_VERSION = "earful-labels"
 _LOCAL_FILES = "/data/local-files/?d="
 
 
@@ -46,7 +46,7 @@ def write_tasks(
         results = []
         for annotation in group:
             number += 1
-            results.append(_result(f"earshot{number}", regions, annotation))
+            results.append(_result(f"earful{number}", regions, annotation))
         answer: dict[str, Any] = {"result": results}
         if as_predictions:
             answer["model_version"] = MODEL_VERSION
@@ -123,7 +123,7 @@ def _data(annotation: Annotation, folder: Path) -> dict[str, str]:
     known: Mapping[str, str] = {
         "speaker": annotation.speaker,
         "split": annotation.split,
-        **{EARSHOT + name: value for name, value in vars(annotation.provenance).items()},
+        **{EARFUL + name: value for name, value in vars(annotation.provenance).items()},
     }
     filled = {name: value for name, value in known.items() if value}
     return {AUDIO: _LOCAL_FILES + quote(relative, errors="surrogateescape"), **filled}

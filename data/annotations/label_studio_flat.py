@@ -15,7 +15,7 @@ from typing import Any
 from data.annotations.annotation import AnnotationError, Found, Problem, Provenance, plain
 from data.annotations.choices import Rule
 from data.annotations.json_files import read_objects
-from data.annotations.label_studio import EARSHOT, heard_of, moment_text, of_data
+from data.annotations.label_studio import EARFUL, heard_of, moment_text, of_data
 from data.annotations.label_studio_tasks import Heard, Opined, Task, collect
 from data.annotations.tracks import read_text
 from data.labels import COLUMN_NAMES
@@ -159,7 +159,7 @@ def _fields(rows: Sequence[Row]) -> list[str]:
 
 
 def _only_label_field(rows: Sequence[Row], source: str) -> str:
-    fields = [f for f in _fields(rows) if f not in OWN_FIELDS and not f.startswith(EARSHOT)]
+    fields = [f for f in _fields(rows) if f not in OWN_FIELDS and not f.startswith(EARFUL)]
     shaped = {f for f in fields if any(_is_labels(row.get(f)) for _, row in rows)}
     certain = shaped | {f for f in fields if f.lower() in COLUMN_NAMES["label"]}
     choices = sorted(certain) or fields

@@ -163,7 +163,7 @@ def _of_file(source: Path) -> set[ImportFormat]:
     names = {name.strip(' "') for name in first.replace("\t", ",").replace(";", ",").split(",")}
     if names & set(COLUMN_NAMES["filename"]) and names & set(COLUMN_NAMES["label"]):
         raise AnnotationError(
-            f"{source} is a labels CSV already; use it as it is, or with `earshot labels merge`"
+            f"{source} is a labels CSV already; use it as it is, or with `earful labels merge`"
         )
     return {"label-studio-csv"} if {"id", "annotation_id"} <= names else set()
 

@@ -36,7 +36,7 @@ class GmmHmmConfig:
     """Options of ``GmmHmm``: how many ``states`` a label has, of how many Gaussians each.
 
     Raises:
-        EarshotError: a number that is none.
+        EarfulError: a number that is none.
     """
 
     states: int = 8

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.fitted import Fitted, PooledBaseline
 from models.pooling import pooled_size
 
@@ -16,14 +16,14 @@ class LogisticConfig:
     """Options of ``Logistic``: ``c`` is the inverse of the L2 penalty, as scikit-learn's ``C``.
 
     Raises:
-        EarshotError: a penalty that is none.
+        EarfulError: a penalty that is none.
     """
 
     c: float = 0.1
 
     def __post_init__(self) -> None:
         if not self.c > 0:
-            raise EarshotError(f"c must be above 0, found {self.c}")
+            raise EarfulError(f"c must be above 0, found {self.c}")
 
 
 class Logistic(PooledBaseline):

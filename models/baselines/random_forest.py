@@ -26,7 +26,7 @@ class RandomForestConfig:
     """Options of ``RandomForest``: how many ``trees``, of how many decisions at most.
 
     Raises:
-        EarshotError: a number that is none.
+        EarfulError: a number that is none.
     """
 
     trees: int = 100

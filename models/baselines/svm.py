@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.fitted import Fitted, PooledBaseline
 from models.pooling import pooled_size
 
@@ -32,7 +32,7 @@ class SvmConfig:
     features, which is the inverse of the mean squared distance of a clip from the middle.
 
     Raises:
-        EarshotError: a number that is not above 0.
+        EarfulError: a number that is not above 0.
     """
 
     c: float = 10.0
@@ -41,7 +41,7 @@ class SvmConfig:
     def __post_init__(self) -> None:
         for name, value in (("c", self.c), ("gamma", self.gamma)):
             if value is not None and not value > 0:
-                raise EarshotError(f"{name} must be above 0, found {value}")
+                raise EarfulError(f"{name} must be above 0, found {value}")
 
 
 class Svm(PooledBaseline):

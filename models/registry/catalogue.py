@@ -71,14 +71,14 @@ class Catalogue:
         known = self._known(name)  # looked at for the message alone: a service asks every second
         if number is None:
             raise RegistryError(
-                f"{name} has no {which}; `earshot models show {name}` lists its versions and "
-                f"`earshot models promote {name} VERSION` makes one champion"
+                f"{name} has no {which}; `earful models show {name}` lists its versions and "
+                f"`earful models promote {name} VERSION` makes one champion"
             )
         there = f"there are {', '.join(map(str, known))}"
         if which in ALIAS_NAMES:
             raise RegistryError(
                 f"the {which} of {name}, version {number}, is gone from {self.root} ({there}); put "
-                f"it back, or `earshot models rollback {name}`, or `promote {name} VERSION`"
+                f"it back, or `earful models rollback {name}`, or `promote {name} VERSION`"
             )
         raise RegistryError(f"{name} has no version {number}; {there}")
 
@@ -155,7 +155,7 @@ class Catalogue:
             there = ", ".join(self.names()) or "none"
             raise RegistryError(
                 f"the registry {self.root} has no model {name!r} (there are: {there}); make one "
-                f"with `earshot models register {name} RUN`"
+                f"with `earful models register {name} RUN`"
             )
         return numbers
 
@@ -201,7 +201,7 @@ def is_name(name: str) -> bool:
 
 def _cache() -> Path:
     """A folder for copies that nobody else can write to."""
-    cache = Path(tempfile.gettempdir()) / f"earshot-{os.getuid()}"
+    cache = Path(tempfile.gettempdir()) / f"earful-{os.getuid()}"
     cache.mkdir(mode=0o700, exist_ok=True)
     status = cache.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:

@@ -1,7 +1,7 @@
 """What can be wrong with a registry."""
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 
 
-class RegistryError(EarshotError):
+class RegistryError(EarfulError):
     """A registry that lacks what was asked for, is damaged, or is being changed by another."""

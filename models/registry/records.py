@@ -128,7 +128,7 @@ def damaged(place: str, reason: str) -> RegistryError:
     """What is wrong with a file of the registry, and what helps."""
     name = place.partition(", line")[0].rpartition("/")[2]
     advice = {
-        "aliases.json": "or move it away; `earshot models promote` then says anew which serves",
+        "aliases.json": "or move it away; `earful models promote` then says anew which serves",
         "events.jsonl": "or move it away; the log then begins anew",
     }.get(name, "or delete the folder of its version; other versions are not touched")
     return RegistryError(

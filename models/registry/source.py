@@ -40,7 +40,7 @@ class ModelSource(Protocol):
         """The model that is there now.
 
         Raises:
-            EarshotError: there is none, or it is damaged.
+            EarfulError: there is none, or it is damaged.
         """
         ...
 
@@ -98,7 +98,7 @@ def open_source(model: str, registry: str) -> ModelSource:
     if not is_name(name):
         raise ModelError(
             f"no model file {model}; give one with --model, or a name in the registry, or make one "
-            "with `earshot export RUN --out model.onnx`"
+            "with `earful export RUN --out model.onnx`"
         )
     try:
         source = RegistrySource(Registry(registry), name, which or CHAMPION)

@@ -237,7 +237,7 @@ def _told(place: str) -> Iterator[None]:
 
 def _held(root: str) -> RegistryError:
     return RegistryError(
-        f"another change of the registry {root} is going on; look at `earshot models show` when it "
+        f"another change of the registry {root} is going on; look at `earful models show` when it "
         "has ended, and try again"
     )
 

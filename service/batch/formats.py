@@ -188,7 +188,7 @@ def import_pyarrow() -> Any:
         import pyarrow.parquet
     except ModuleNotFoundError as error:
         raise BatchError(
-            "Parquet needs pyarrow; install it with: pip install 'earshot[parquet]'"
+            "Parquet needs pyarrow; install it with: uv sync --inexact --extra parquet"
         ) from error
     return pyarrow
 

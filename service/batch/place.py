@@ -53,7 +53,7 @@ def _check_folder(out: Path) -> None:
 def job_folder(out: Path | None) -> Iterator[Path]:
     """Where a run is kept, locked; removed where it has not come to anything."""
     if out is None:
-        with tempfile.TemporaryDirectory(prefix="earshot-") as temporary:
+        with tempfile.TemporaryDirectory(prefix="earful-") as temporary:
             yield Path(temporary)
         return
     try:

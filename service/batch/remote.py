@@ -12,7 +12,7 @@ from service.batch.errors import BatchError
 
 _PIECE_BYTES = 4 << 20
 _RETRY_SECONDS = (0.5, 2.0)
-_ADVICE = "install it with: pip install 'earshot[remote]'"
+_ADVICE = "install it with: uv sync --inexact --extra remote"
 
 
 def is_remote(path: str) -> bool:
@@ -75,7 +75,7 @@ def fetched(url: str, on_read: Callable[[], None]) -> Iterator[Path]:
     Raises:
         AudioError: ``not_found`` or ``unreadable``.
     """
-    with tempfile.TemporaryDirectory(prefix="earshot-") as folder:
+    with tempfile.TemporaryDirectory(prefix="earful-") as folder:
         local = Path(folder, "recording")
         with _as_audio_error(), _told(url):
             system, path = _open_system(url)

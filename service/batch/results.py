@@ -11,7 +11,7 @@ from service.batch.errors import BatchError
 from service.batch.formats import FILE_SUFFIXES, import_pyarrow
 from service.batch.rows import COLUMNS, Row
 
-_NOT_RESULTS = "is no result of `earshot classify`"
+_NOT_RESULTS = "is no result of `earful classify`"
 
 
 def read_results(path: Path) -> Iterator[Row]:

@@ -91,7 +91,7 @@ def run(request: Request, progress: Progress | None = None) -> Outcome:
 
     Raises:
         BatchError: nothing to classify, or a run that cannot start or go on.
-        EarshotError: what else is wrong with model, lists or the place to write to.
+        EarfulError: what else is wrong with model, lists or the place to write to.
     """
     with contextlib.closing(_Run(request, progress or Progress())) as begun:
         return begun.finish()
@@ -173,7 +173,7 @@ class _Run:
             **asdict(self._options),
             "format": request.form,
             "laid out from": str(_base(request.paths)) if request.form in FOLDER_FORMATS else "",
-            "earshot": version("earshot"),
+            "earful": version("earful"),
             "onnxruntime": onnxruntime.__version__,
             "shard": f"{piece.index} of {piece.count}",
         }

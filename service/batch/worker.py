@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.staging import OutputError
 from models.device import Device
 from service.batch.errors import BatchError
@@ -188,7 +188,7 @@ def _serve(line: Connection, task: Task, shared: Sequence[int]) -> None:
     tempfile.tempdir = str(task.folder / FETCHED)
     try:
         classifier = task.open_classifier()
-    except EarshotError as error:
+    except EarfulError as error:
         line.send(str(error))
         return
     while True:
@@ -201,7 +201,7 @@ def _serve(line: Connection, task: Task, shared: Sequence[int]) -> None:
             tally = write_part(task.folder, shard, classifier, task.options, quarantined, at.moved)
         except OutputError as error:
             line.send(f"{error}; what is finished is kept, and the same command goes on from there")
-        except EarshotError as error:
+        except EarfulError as error:
             line.send(str(error))
         except Exception as error:  # noqa: BLE001 - the entry point of a process
             line.send(_Broken(f"{type(error).__name__}: {error}"))

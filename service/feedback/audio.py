@@ -23,8 +23,8 @@ MEDIA_TYPES = {
 }  # fmt: skip
 # A file without a row is one that is being written just now, or one whose writer was killed.
 STRAY_SECONDS = 3_600
-_MARKER = ".earshot-audio"
-_ASIDE = ".earshot-part-"
+_MARKER = ".earful-audio"
+_ASIDE = ".earful-part-"
 
 
 class AudioStore:
@@ -50,12 +50,12 @@ class AudioStore:
         except OSError as error:
             raise FeedbackError(
                 f"cannot keep audio in {self.folder}: {error.strerror}; "
-                "give a folder that can be written as EARSHOT_AUDIO_DIR"
+                "give a folder that can be written as EARFUL_AUDIO_DIR"
             ) from error
         if found not in (owner, ""):  # empty: another worker is about to write the same
             raise FeedbackError(
                 f"{self.folder} holds the audio of another database of feedback; "
-                "give each a folder of its own as EARSHOT_AUDIO_DIR"
+                "give each a folder of its own as EARFUL_AUDIO_DIR"
             )
 
     def path(self, sha256: str, suffix: str) -> Path:

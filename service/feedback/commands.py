@@ -1,4 +1,4 @@
-"""``earshot feedback``: what is kept, a person's share of it, labels to train on, and deletion."""
+"""``earful feedback``: what is kept, a person's share of it, labels to train on, and deletion."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from service.feedback.audio import DEFAULT_FOLDER
 from service.feedback.place import DEFAULT_URL, OFF, Place
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 PlaceOption = Annotated[
     str,
     typer.Option(
-        "--feedback", metavar="URL", envvar="EARSHOT_FEEDBACK_URL", show_default=DEFAULT_URL,
+        "--feedback", metavar="URL", envvar="EARFUL_FEEDBACK_URL", show_default=DEFAULT_URL,
         help="The database of feedback.",
     ),
 ]  # fmt: skip
 AudioDirOption = Annotated[
-    Path, typer.Option(envvar="EARSHOT_AUDIO_DIR", help="The folder of the kept audio.")
+    Path, typer.Option(envvar="EARFUL_AUDIO_DIR", help="The folder of the kept audio.")
 ]
 WhoOption = Annotated[
     str | None, typer.Option("--who", metavar="KEY", help="A person: who labelled, or speaks.")
@@ -91,7 +91,7 @@ def delete(
     with opened_store(feedback) as store:
         found = data_of(store, who)
         if not found.feedback:
-            raise EarshotError(f"nothing is kept under {who!r}; keys are compared letter by letter")
+            raise EarfulError(f"nothing is kept under {who!r}; keys are compared letter by letter")
         counted = f"{len(found.feedback)} labels and up to {len(found.clips)} recordings"
         if not yes:
             typer.confirm(f"{counted}: delete them?", abort=True, err=True)
@@ -101,10 +101,10 @@ def delete(
 
 def sweep(
     retention_days: Annotated[
-        float, typer.Option(min=0, envvar="EARSHOT_RETENTION_DAYS", help="0 keeps all.")
+        float, typer.Option(min=0, envvar="EARFUL_RETENTION_DAYS", help="0 keeps all.")
     ] = 365.0,
     max_audio_bytes: Annotated[
-        int, typer.Option(min=0, envvar="EARSHOT_MAX_AUDIO_BYTES", help="0 is no limit.")
+        int, typer.Option(min=0, envvar="EARFUL_MAX_AUDIO_BYTES", help="0 is no limit.")
     ] = 10_000_000_000,
     feedback: PlaceOption = DEFAULT_URL,
     audio_dir: AudioDirOption = DEFAULT_FOLDER,
@@ -131,7 +131,7 @@ def opened_store(url: str) -> "Iterator[Store]":
     from service.feedback.store import open_store
 
     if url == OFF:
-        raise EarshotError("feedback is off (EARSHOT_FEEDBACK_URL); give --feedback URL")
+        raise EarfulError("feedback is off (EARFUL_FEEDBACK_URL); give --feedback URL")
     store = open_store(Place.parse(url), create=False)
     try:
         yield store

@@ -4,10 +4,10 @@ FeedbackError         the database or its folder cannot be used; a sentence for 
 └── StoreUnavailable  one call failed: locked, away, disk full; it may be tried again
 """
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 
 
-class FeedbackError(EarshotError):
+class FeedbackError(EarfulError):
     """The database of feedback, or the folder of its audio, cannot be used."""
 
 

@@ -7,13 +7,13 @@ from service.feedback.place import Place
 from service.feedback.sqlite import make_file, peek
 
 SCHEMA_VERSION = 1
-META = "earshot_meta"
+META = "earful_meta"
 
 
 def check(place: Place, tables: set[str], found: Mapping[str, str], create: bool) -> None:
     """See that a database is ours, or empty where one may be made (``create``).
 
-    ``tables`` are the names of its tables, ``found`` what ``earshot_meta`` holds.
+    ``tables`` are the names of its tables, ``found`` what ``earful_meta`` holds.
 
     Raises:
         FeedbackError: it is not.

@@ -13,7 +13,7 @@ _AGAIN_SECONDS = 0.02
 
 
 def peek(path: Path) -> tuple[set[str], dict[str, str]]:
-    """The names of the tables of a database file, and what its table ``earshot_meta`` holds.
+    """The names of the tables of a database file, and what its table ``earful_meta`` holds.
 
     A few milliseconds; the file is only read. Both are empty for a file that is not there or has
     nothing in it.
@@ -31,9 +31,9 @@ def peek(path: Path) -> tuple[set[str], dict[str, str]]:
         ) as connection:
             rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             tables = {name for (name,) in rows if not name.startswith("sqlite_")}
-            if "earshot_meta" not in tables:
+            if "earful_meta" not in tables:
                 return tables, {}
-            found = connection.execute("SELECT name, value FROM earshot_meta").fetchall()
+            found = connection.execute("SELECT name, value FROM earful_meta").fetchall()
             return tables, {str(name): str(value) for name, value in found}
     except sqlite3.Error as error:
         raise FeedbackError(f"{path} cannot be read as a database of feedback: {error}") from error

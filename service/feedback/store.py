@@ -46,7 +46,7 @@ class Store:
         self.place = place
         self.sqlite = place.path is not None
         self._engine = engine
-        self._writing = engine.execution_options(earshot_writes=True)
+        self._writing = engine.execution_options(earful_writes=True)
         self._file = identity(place.path) if place.path else None
         # Threads of one process take turns here, which is fair and quick, and not at the file.
         self._turn = threading.Lock()
@@ -188,7 +188,7 @@ def _engine(place: Place) -> Engine:
         )
     except ModuleNotFoundError as error:
         raise FeedbackError(
-            "PostgreSQL needs psycopg; install it with: pip install 'earshot[postgres]'"
+            "PostgreSQL needs psycopg; install it with: uv sync --inexact --extra postgres"
         ) from error
     except (ArgumentError, ValueError) as error:  # their text may show the URL
         raise FeedbackError(
@@ -205,7 +205,7 @@ _PATIENCE = {"connect_timeout": 5, "keepalives_idle": 10, "tcp_user_timeout": 10
 
 def _begin(connection: Connection) -> None:
     """A writer takes the lock first: one that read before could find that it may not write."""
-    writes = connection.get_execution_options().get("earshot_writes", False)
+    writes = connection.get_execution_options().get("earful_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 

@@ -1,8 +1,8 @@
 """The tables. Times are text, ISO 8601 in UTC to the microsecond, so that they sort as they are.
 
-earshot_meta      name, value       schema version, key of the prediction ids, last sweep
-earshot_clips     a row a recording that is kept, and what the model heard in it last
-earshot_feedback  a row each time somebody says what is right; only people's wish and age
+earful_meta      name, value       schema version, key of the prediction ids, last sweep
+earful_clips     a row a recording that is kept, and what the model heard in it last
+earful_feedback  a row each time somebody says what is right; only people's wish and age
                   delete rows. Of one person's rows about one recording the last one counts,
                   and a last one without a label takes back what was said.
 """
@@ -35,7 +35,7 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 clips = Table(
-    "earshot_clips",
+    "earful_clips",
     metadata,
     Column("sha256", Text, primary_key=True),
     Column("suffix", Text, nullable=False),
@@ -49,7 +49,7 @@ clips = Table(
     Column("kept_at", Text, nullable=False, index=True),
 )
 feedback = Table(
-    "earshot_feedback",
+    "earful_feedback",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("sha256", Text, nullable=False),
@@ -64,7 +64,7 @@ feedback = Table(
     Column("model_version", Text, nullable=False),
     Column("request_key", Text),
     Column("created_at", Text, nullable=False, index=True),
-    Index("ix_earshot_feedback_votes", "sha256", "who", "id"),
+    Index("ix_earful_feedback_votes", "sha256", "who", "id"),
     UniqueConstraint("who", "request_key"),
     sqlite_autoincrement=True,  # an id that was deleted is not given again
 )

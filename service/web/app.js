@@ -9,7 +9,7 @@ const EVENTS_SHOWN = 200;
 const SCORES_SHOWN = 8; // or as many as were heard at once
 const BYTES_A_REQUEST = 8_000_000;
 const RECORDING_SECONDS = 30;
-const CORRECTIONS = "earshot.corrections";
+const CORRECTIONS = "earful.corrections";
 const $ = (id) => document.getElementById(id);
 const results = []; // {file, answer, row, detail}
 let labels = [];
@@ -367,9 +367,9 @@ window.addEventListener("drop", async (event) => {
 $("record").onclick = record;
 $("live").onclick = live;
 $("key-form").onsubmit = (event) => event.preventDefault();
-$("key").value = sessionStorage.getItem("earshot.key") ?? "";
-$("key").onchange = ({ target }) => sessionStorage.setItem("earshot.key", target.value);
-$("csv").onclick = () => download("earshot.csv", [
+$("key").value = sessionStorage.getItem("earful.key") ?? "";
+$("key").onchange = ({ target }) => sessionStorage.setItem("earful.key", target.value);
+$("csv").onclick = () => download("earful.csv", [
   ["filename", "label", "score", "seconds", "error", "right_label"],
   ...results.map(({ file, answer, corrected }) => [
     file.name, answer.label, answer.score, answer.seconds, answer.error?.message, corrected,

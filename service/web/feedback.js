@@ -1,6 +1,6 @@
 // Feedback to the server: who gives it, under which key, and what the server does with it.
 
-const WHO = "earshot.who";
+const WHO = "earful.who";
 
 let name = null; // for browsers that keep nothing
 

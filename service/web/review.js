@@ -31,7 +31,7 @@ function say(text, bad = false) {
 
 async function begin() {
   $("who").value = setAnnotator($("who").value);
-  sessionStorage.setItem("earshot.key", $("key").value);
+  sessionStorage.setItem("earful.key", $("key").value);
   queue = [];
   done.length = at = 0;
   after = "";
@@ -313,7 +313,7 @@ $("begin").onsubmit = (event) => {
   begin();
 };
 $("who").value = annotator();
-$("key").value = sessionStorage.getItem("earshot.key") ?? "";
+$("key").value = sessionStorage.getItem("earful.key") ?? "";
 const { feedback, keep_audio } = await feedbackStatus();
 if (!feedback) say("This server keeps no feedback; start it with --feedback URL.", true);
 else if (keep_audio === "off") say("This server keeps no recordings at present (--keep-audio); only earlier ones can be labelled.");

@@ -162,7 +162,7 @@ def report(
         f"work         {len(files)} files, {metadata.architecture['name']} on "
         f"{metadata.feature_kind}, {len(rounds)} rounds, one thread"
     )
-    print(f"earshot      {ours:8,.0f} files/s")
+    print(f"earful      {ours:8,.0f} files/s")
     print(f"usual loop   {loop:8,.0f} files/s")
     print(f"ratio        {ratio:8.2f}  (the same label for {100 * agreement:.2f} % of the files)")
 

@@ -1,4 +1,4 @@
-"""Wrong labels that ``earshot check`` finds where labels were made wrong on purpose.
+"""Wrong labels that ``earful check`` finds where labels were made wrong on purpose.
 
     uv run python -m tests.benchmarks.label_errors [fsdd] [keywords] [--seeds 3 4 5 6 7]
 

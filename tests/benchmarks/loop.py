@@ -104,7 +104,7 @@ def _word(digit: str, recordings: list[Recording], out: Path, model: str) -> Non
 
 def _spoken(words: str, folder: Path, takes: int) -> list[Row]:
     """Synthetic voices saying words, as rows to train on."""
-    _earshot(
+    _earful(
         "synth", "--words", words, "--voices", VOICES, "--takes", takes, "--sample-rate", 8000,
         "--out", folder,
     )  # fmt: skip
@@ -158,8 +158,8 @@ def _prepare_champion(out: Path, rows: dict[str, list[Row]], model: str) -> None
     _write(out / "base.csv", rows["base"])
     _write(out / "new.csv", rows["new"])
     if not (out / "run" / "metrics.json").is_file():
-        _earshot("prepare", out / "base.csv", "--out", out / "dataset", "--split", "column")
-        _earshot(
+        _earful("prepare", out / "base.csv", "--out", out / "dataset", "--split", "column")
+        _earful(
             "train",
             out / "dataset",
             "--out",
@@ -177,7 +177,7 @@ def _register(out: Path) -> None:
     """A new registry with the base as champion."""
     for folder in ("registry", "work"):
         shutil.rmtree(out / folder, ignore_errors=True)
-    _earshot(
+    _earful(
         "models", "register", "loop", out / "run", "--data", out / "dataset", "--registry",
         out / "registry",
     )  # fmt: skip
@@ -186,7 +186,7 @@ def _register(out: Path) -> None:
 def _retrain(out: Path, new: Path, *flags: str) -> tuple[dict, float]:  # type: ignore[type-arg]
     """The gate's findings and the seconds of the whole command."""
     began = time.perf_counter()
-    found = _earshot(
+    found = _earful(
         "retrain", "loop", "--new", new, "--registry", out / "registry", "--work", out / "work",
         "--json", *flags,
     )  # fmt: skip
@@ -201,7 +201,7 @@ def _write(path: Path, rows: Iterable[Row]) -> None:
         writer.writerows(rows)
 
 
-def _earshot(*arguments: object) -> str:
+def _earful(*arguments: object) -> str:
     command = [sys.executable, "-c", "from service.cli import main; main()", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in {0, 1}:

@@ -6,7 +6,7 @@ First the share of the ten nearest neighbours that have a clip's label, in each 
 2-D layouts. Then 3 % of the labels are replaced by others at random, and it is counted how many of
 them are among as many, and among twice as many, of the foremost outliers. The classifier is trained
 on the replaced labels, as it would be on wrong ones; the shipped model is not, and knows the right
-ones. Last, time and peak memory of `earshot map` on all clips, in a process of its own.
+ones. Last, time and peak memory of `earful map` on all clips, in a process of its own.
 """
 
 import argparse
@@ -125,9 +125,9 @@ def measured(folder: Path) -> str:
     )  # fmt: skip
     _, status, used = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"earshot map ended with {os.waitstatus_to_exitcode(status)}")
+        raise SystemExit(f"earful map ended with {os.waitstatus_to_exitcode(status)}")
     return (
-        f"earshot map: {time.perf_counter() - began:.0f} s, "
+        f"earful map: {time.perf_counter() - began:.0f} s, "
         f"{used.ru_utime + used.ru_stime:.0f} s of CPU, peak {used.ru_maxrss / 1024:.0f} MB, page "
         f"{(folder / 'map.html').stat().st_size / 1e6:.1f} MB"
     )

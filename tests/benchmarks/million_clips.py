@@ -4,7 +4,7 @@
 
 A thousand clips of noise, half a second at 8 kHz, are written again and again: 8 GB of int16 (the
 features that training does not read are left as holes in their files). Then one epoch of
-``earshot train`` on all of them, waveforms over the front end to the four-block CNN, in a process
+``earful train`` on all of them, waveforms over the front end to the four-block CNN, in a process
 of its own, whose greatest resident memory is printed: anonymous and of mapped files together, as
 the kernel counts it.
 """

@@ -26,7 +26,7 @@ import soundfile
 import typer
 
 ROOT = Path(__file__).parents[2]
-CONNECTIONS, BOUNDARY = 16, "earshotbenchmark"
+CONNECTIONS, BOUNDARY = 16, "earfulbenchmark"
 SAMPLES = 4_278  # a WAV of 8,600 bytes
 
 SCRIPT = """
@@ -55,9 +55,9 @@ def main(seconds: int = 5, rounds: int = 3) -> None:
         model = _model(folder)
         form, raw = _write_scripts(folder)
         servers = {
-            "earshot, 2 workers": (_earshot(model, 2), form),
-            "earshot, 2 workers, raw body": (_earshot(model, 2), raw),
-            "earshot, 1 worker": (_earshot(model, 1), form),
+            "earful, 2 workers": (_earful(model, 2), form),
+            "earful, 2 workers, raw body": (_earful(model, 2), raw),
+            "earful, 1 worker": (_earful(model, 1), form),
             "LitServe, 2 workers": (_script("litserve_server.py"), form),
             "bare FastAPI handler, 1 process": (_uvicorn("bare_handler"), form),
             "FastAPI and librosa, 1 process": (_uvicorn("librosa_handler"), form),
@@ -86,7 +86,7 @@ def _print(found: dict[str, list[Measured]]) -> None:
         )
     form, raw, _, litserve, bare, librosa = (run.requests_a_second for run in median.values())
     print(
-        f"earshot to LitServe {form / litserve:.2f}, to the bare handler {form / bare:.2f}, to "
+        f"earful to LitServe {form / litserve:.2f}, to the bare handler {form / bare:.2f}, to "
         f"librosa {form / librosa:.1f}; raw to form {raw / form:.2f}"
     )
 
@@ -117,7 +117,7 @@ def _write_scripts(folder: Path) -> tuple[Path, Path]:
     return scripts[form], scripts[wav]
 
 
-def _earshot(model: Path, workers: int) -> list[str]:
+def _earful(model: Path, workers: int) -> list[str]:
     code = "from service.cli import main; main()"
     serve = ["serve", "--model", str(model), "--workers", str(workers), "--port", "{port}"]
     return [sys.executable, "-c", code, *serve]

@@ -131,7 +131,7 @@ class Load:
             await asyncio.sleep(RELOAD_SECONDS)
             count += 1
             for prop in proto.metadata_props:
-                if prop.key == "earshot.created":
+                if prop.key == "earful.created":
                     prop.value = f'"2030-01-01T00:{count // 60:02}:{count % 60:02}+00:00"'
             new = self._model.with_name("new.onnx")
             # Every third file is damaged: the one before must serve on.
@@ -157,7 +157,7 @@ def main(minutes: float = 10.0) -> None:
         folder = Path(name)
         made, _ = train_tones(folder / "model")
         model = Path(shutil.copy(made, folder / "served.onnx"))
-        settings = {"EARSHOT_DEADLINE_SECONDS": "3", "EARSHOT_LOG_LEVEL": "error"}
+        settings = {"EARFUL_DEADLINE_SECONDS": "3", "EARFUL_LOG_LEVEL": "error"}
         with running(folder, model, **settings) as server:
             load = Load(server, model, 60 * minutes)
             asyncio.run(load.run())

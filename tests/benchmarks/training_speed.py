@@ -34,7 +34,7 @@ CLIPS, BATCH, LABELS = 2_048, 64, 10
 
 
 def engine(dataset: Dataset, config: TrainConfig, device: torch.device) -> Callable[[], None]:
-    """An epoch of ``earshot train``."""
+    """An epoch of ``earful train``."""
     train = training_batches(dataset, ALONE, config, device)
     learner = Learner.at(first_checkpoint(dataset, train, "", config), train, device)
 
@@ -108,7 +108,7 @@ def on_cpu(folder: Path, rounds: int, with_keras: bool) -> None:
     contenders = {
         "plain loop": plain_loop(stored, targets),
     }
-    ways = {"earshot": {}, "bfloat16": {"precision": "bfloat16"}, "compiled": {"compile": True}}
+    ways = {"earful": {}, "bfloat16": {"precision": "bfloat16"}, "compiled": {"compile": True}}
     for name, changes in ways.items():
         config = replace(default_config("cnn"), **changes)  # type: ignore[arg-type]
         contenders[name] = engine(dataset, config, torch.device("cpu"))

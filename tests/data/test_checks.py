@@ -1,4 +1,4 @@
-"""``earshot check`` counts what is there and names everything that is wrong."""
+"""``earful check`` counts what is there and names everything that is wrong."""
 
 import json
 from collections.abc import Callable

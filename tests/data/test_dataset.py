@@ -51,7 +51,7 @@ def test_the_arrays_cannot_be_written_to(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["nowhere", "labels.csv", "."])
 def test_a_place_without_a_dataset_is_named_with_the_command(tmp_path: Path, name: str) -> None:
     (tmp_path / "labels.csv").write_text("filename,label\n")
-    with pytest.raises(DatasetError, match=r"is no dataset.*earshot prepare"):
+    with pytest.raises(DatasetError, match=r"is no dataset.*earful prepare"):
         open_dataset(tmp_path / name)
 
 

@@ -14,7 +14,7 @@ TREE = re.findall(r"── (\w+) +([\w.]+)", data.errors.__doc__ or "")
 @pytest.mark.parametrize(("name", "module"), TREE)
 def test_every_error_is_where_the_tree_says(name: str, module: str) -> None:
     error = getattr(importlib.import_module(module), name)
-    assert issubclass(error, data.errors.EarshotError)
+    assert issubclass(error, data.errors.EarfulError)
     assert error.__module__ == module
 
 
@@ -23,5 +23,5 @@ def test_the_tree_has_every_error_there_is() -> None:
         folder = Path(importlib.import_module(package).__path__[0])
         for path in folder.rglob("*.py"):
             importlib.import_module(".".join([package, *path.relative_to(folder).parts])[:-3])
-    found = {error.__name__ for error in data.errors.EarshotError.__subclasses__()}
+    found = {error.__name__ for error in data.errors.EarfulError.__subclasses__()}
     assert found == {name for name, _ in TREE}

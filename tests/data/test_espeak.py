@@ -208,4 +208,4 @@ from data.espeak import *
 try: Synthesiser()
 except SynthesisError as error: print(error)
 """
-    assert "pip install 'earshot[synth]'" in run_python(code)
+    assert "uv sync --inexact --extra synth" in run_python(code)

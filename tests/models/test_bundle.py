@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.features import FeatureConfig
 from models.bundle import open_bundle
 from models.metadata import Golden, ModelError, ModelMetadata, parse_metadata
@@ -84,7 +84,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         model = graph(**graph_changes)
         props = METADATA.to_props()
         for key, value in (changes or {}).items():
-            props[f"earshot.{key}"] = value
+            props[f"earful.{key}"] = value
         helper.set_model_props(model, {k: v for k, v in props.items() if v is not None})
         path = tmp_path / "model.onnx"
         path.write_bytes(model.SerializeToString())
@@ -105,17 +105,17 @@ def test_a_model_says_of_itself_what_was_written(write: Callable[..., Path]) -> 
 
 def test_every_value_is_json_under_the_keys_of_the_contract() -> None:
     props = METADATA.to_props()
-    assert set(props) == {f"earshot.{key}" for key in KEYS}
+    assert set(props) == {f"earful.{key}" for key in KEYS}
     assert all(json.loads(value) is not None for value in props.values())
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_missing_key_is_named(write: Callable[..., Path], key: str) -> None:
-    with pytest.raises(ModelError, match=rf"lacks the metadata earshot\.{key};"):
+    with pytest.raises(ModelError, match=rf"lacks the metadata earful\.{key};"):
         open_bundle(write({key: None}))
 
 
-GOLDEN = json.loads(METADATA.to_props()["earshot.golden"])
+GOLDEN = json.loads(METADATA.to_props()["earful.golden"])
 MALFORMED: list[tuple[str, Any]] = [
     ("schema_version", 1), ("schema_version", "1"), ("schema_version", None),
     ("labels", []), ("labels", "abc"), ("labels", [1, 2, 3]), ("labels", ["a", "b", "a"]),
@@ -144,20 +144,20 @@ MALFORMED: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("key", "value"), MALFORMED)
 def test_a_malformed_value_is_refused_and_its_key_named(key: str, value: Any) -> None:
-    props = METADATA.to_props() | {f"earshot.{key}": json.dumps(value)}
-    with pytest.raises(ModelError, match=rf"malformed metadata earshot\.{key}: .+"):
+    props = METADATA.to_props() | {f"earful.{key}": json.dumps(value)}
+    with pytest.raises(ModelError, match=rf"malformed metadata earful\.{key}: .+"):
         parse_metadata(props, Path("model.onnx"))
 
 
 def test_the_schema_before_knew_softmax_alone() -> None:
     """Files of it, the shipped model among them, are read; none of a later one may leave it out."""
     props = METADATA.to_props()
-    del props["earshot.scores"]
-    read = parse_metadata(props | {"earshot.schema_version": "2"}, Path("model.onnx"))
+    del props["earful.scores"]
+    read = parse_metadata(props | {"earful.schema_version": "2"}, Path("model.onnx"))
     assert read == dataclasses.replace(METADATA, golden=read.golden)
     assert (
         parse_metadata(
-            METADATA.to_props() | {"earshot.scores": '"sigmoid"'}, Path("model.onnx")
+            METADATA.to_props() | {"earful.scores": '"sigmoid"'}, Path("model.onnx")
         ).scores
         == "sigmoid"
     )
@@ -165,17 +165,17 @@ def test_the_schema_before_knew_softmax_alone() -> None:
 
 def test_labels_of_a_sigmoid_model_hold_no_separator() -> None:
     """``a|b`` in an answer are two labels; of a softmax model they were one, and are that still."""
-    props = METADATA.to_props() | {"earshot.labels": '["a|b", "c", "d"]'}
+    props = METADATA.to_props() | {"earful.labels": '["a|b", "c", "d"]'}
     assert parse_metadata(props, Path("model.onnx")).labels[0] == "a|b"
     with pytest.raises(ModelError, match="says several labels at once"):
-        parse_metadata(props | {"earshot.scores": '"sigmoid"'}, Path("model.onnx"))
+        parse_metadata(props | {"earful.scores": '"sigmoid"'}, Path("model.onnx"))
 
 
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("text", ["", "{", "\x00", "yes", "[" * 100_000])
 def test_a_value_that_is_no_json_is_refused_and_its_key_named(key: str, text: str) -> None:
-    props = METADATA.to_props() | {f"earshot.{key}": text}
-    with pytest.raises(ModelError, match=rf"malformed metadata earshot\.{key}: .+"):
+    props = METADATA.to_props() | {f"earful.{key}": text}
+    with pytest.raises(ModelError, match=rf"malformed metadata earful\.{key}: .+"):
         parse_metadata(props, Path("model.onnx"))
 
 
@@ -243,5 +243,5 @@ def test_a_model_is_found_by_its_file_name(write: Callable[..., Path]) -> None:
     path = write()
     assert find_model(str(path)) == path
     for name in ("", "none.onnx", "x" * 300, str(path.parent)):
-        with pytest.raises(EarshotError, match="--model"):
+        with pytest.raises(EarfulError, match="--model"):
             find_model(name)

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.layers import (
     GROUPS,
     Activation,
@@ -81,9 +81,9 @@ def test_an_activation_of_minus_2_and_2(name: str, below: float, above: float) -
 
 
 def test_unknown_names_are_refused_with_the_choices() -> None:
-    with pytest.raises(EarshotError, match="none, batch, layer, instance, group, found 'weight'"):
+    with pytest.raises(EarfulError, match="none, batch, layer, instance, group, found 'weight'"):
         normalisation("weight", 4, 1)
-    with pytest.raises(EarshotError, match=f"{', '.join(get_args(Activation))}, found 'gelu'"):
+    with pytest.raises(EarfulError, match=f"{', '.join(get_args(Activation))}, found 'gelu'"):
         activation("gelu")
-    with pytest.raises(EarshotError, match="none, batch, layer or group"):
+    with pytest.raises(EarfulError, match="none, batch, layer or group"):
         normalisation("instance", 4, 0)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.features import FEATURE_KINDS, FeatureConfig, FeatureKind
 from models.autoencoder import RANGE, levelled
 from models.cost import multiply_adds
@@ -228,7 +228,7 @@ def test_the_state_of_the_classic_networks_is_named_as_in_released_checkpoints()
 def test_an_option_out_of_its_range_is_refused_with_what_is_accepted(
     name: str, options: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(EarshotError, match=message):
+    with pytest.raises(EarfulError, match=message):
         build(name, 40, 63, 10, options)
 
 
@@ -320,7 +320,7 @@ def test_levelling_takes_away_the_level_and_what_silence_surrounds_a_word() -> N
 
 
 def test_what_needs_labels_refuses_the_autoencoder_and_names_the_others() -> None:
-    with pytest.raises(EarshotError, match=r"autoencoder names no labels.*cnn, crnn"):
+    with pytest.raises(EarfulError, match=r"autoencoder names no labels.*cnn, crnn"):
         require_classifier("autoencoder")
     for name in CLASSIFIERS:
         require_classifier(name)
@@ -331,14 +331,14 @@ def test_what_is_fitted_is_refused_where_steps_are_needed(name: str) -> None:
     if name not in FITTED:
         require_steps(name)
         return
-    with pytest.raises(EarshotError, match=f"^{name} is fitted and not trained") as refused:
+    with pytest.raises(EarfulError, match=f"^{name} is fitted and not trained") as refused:
         require_steps(name)
     named = str(refused.value).partition("networks are: ")[2].split(", ")
     assert named == [other for other in ZOO if other not in FITTED]
 
 
 def test_an_unknown_network_is_refused_with_the_choices() -> None:
-    with pytest.raises(EarshotError, match="'resnet152'") as refused:
+    with pytest.raises(EarfulError, match="'resnet152'") as refused:
         build("resnet152", 40, 63, 10, {})
     for name in ZOO:
         assert name in str(refused.value)
@@ -348,7 +348,7 @@ def test_an_unknown_network_is_refused_with_the_choices() -> None:
 def test_an_unknown_option_is_refused_and_the_known_ones_named(name: str) -> None:
     fields = sorted(field.name for field in dataclasses.fields(ZOO[name].config))
     known = ", ".join(fields) or "none"
-    with pytest.raises(EarshotError, match=f"{name} has no option colour, shape; it has {known}"):
+    with pytest.raises(EarfulError, match=f"{name} has no option colour, shape; it has {known}"):
         build(name, 40, 63, 10, {"shape": 2, "colour": "red"})
 
 
@@ -369,11 +369,11 @@ def test_an_unknown_option_is_refused_and_the_known_ones_named(name: str) -> Non
 def test_features_too_small_for_the_network_are_refused_with_their_size(
     name: str, bins: int, frames: int
 ) -> None:
-    with pytest.raises(EarshotError, match=f"{name} needs features .* found {bins} x {frames}"):
+    with pytest.raises(EarfulError, match=f"{name} needs features .* found {bins} x {frames}"):
         build(name, bins, frames, 10, {})
 
 
 def test_a_clip_too_short_for_tcresnet_is_refused_and_the_shortest_is_trained_alone() -> None:
-    with pytest.raises(EarshotError, match="tcresnet needs 9 frames or more, found 8"):
+    with pytest.raises(EarfulError, match="tcresnet needs 9 frames or more, found 8"):
         build("tcresnet", 40, 8, 10, {})
     assert build("tcresnet", 40, 9, 10, {}).train()(torch.randn(1, 40, 9)).shape == (1, 10)

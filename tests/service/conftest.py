@@ -40,9 +40,9 @@ def shy_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model with a rejection threshold that only its surest answers reach."""
     graph = onnx.load(model)
     for prop in graph.metadata_props:
-        if prop.key == "earshot.rejection_threshold":
+        if prop.key == "earful.rejection_threshold":
             prop.value = "0.9999"
-        if prop.key == "earshot.labels":
+        if prop.key == "earful.labels":
             assert "unknown" not in prop.value
     path = tmp_path_factory.mktemp("shy") / "shy.onnx"
     onnx.save(graph, path)
@@ -112,7 +112,7 @@ def stopped_client(settings: Settings, portal: BlockingPortal) -> Client:
 
 
 @pytest.fixture
-def earshot() -> Callable[..., Result]:
+def earful() -> Callable[..., Result]:
     """Run a command in this process; errors of ours are raised, as ``main`` would see them."""
 
     def run(*arguments: object) -> Result:

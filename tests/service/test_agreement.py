@@ -32,7 +32,7 @@ RECORDINGS = {
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_all_four_agree(
-    trained: tuple[Path, Path], client: Client, earshot: Callable[..., Result], tmp_path: Path,
+    trained: tuple[Path, Path], client: Client, earful: Callable[..., Result], tmp_path: Path,
     name: str,
 ) -> None:  # fmt: skip
     model, run = trained
@@ -49,7 +49,7 @@ def test_all_four_agree(
     np.testing.assert_allclose(prediction.best.scores, expected, atol=TOLERANCE)
 
     labels = bundle.metadata.labels
-    table = earshot("classify", path, "--model", model, "--top-k", len(labels)).stdout
+    table = earful("classify", path, "--model", model, "--top-k", len(labels)).stdout
     [row] = csv.DictReader(io.StringIO(table))
     in_cli = {row["label"]: row["score"]}
     in_cli |= {row[f"label_{k}"]: row[f"score_{k}"] for k in range(2, len(labels) + 1)}

@@ -25,7 +25,7 @@ TRAINING_ONLY = ("torch", "torchaudio", "librosa", "pandas", "scipy", "sklearn",
                  "onnxscript", "matplotlib", "tensorboard")  # fmt: skip
 
 
-def earshot(*arguments: object, blocked: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def earful(*arguments: object, blocked: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     program = BLOCKED.format(names=set(blocked))
     command = [sys.executable, "-c", program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -36,8 +36,8 @@ def earshot(*arguments: object, blocked: tuple[str, ...] = ()) -> subprocess.Com
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["classify", "x.wav", "--model", "none.onnx"], "earshot: no model file none.onnx"),
-        (["classify", "x.wav", "--out", "r.txt"], "earshot: results are written as .csv or .jsonl"),
+        (["classify", "x.wav", "--model", "none.onnx"], "earful: no model file none.onnx"),
+        (["classify", "x.wav", "--out", "r.txt"], "earful: results are written as .csv or .jsonl"),
         (["classify"], "Missing argument"),
         (["classify", "x.wav", "--top-k", "0"], "Invalid value"),
         (["classify", "x.wav", "--colour"], "No such option"),
@@ -51,19 +51,19 @@ def earshot(*arguments: object, blocked: tuple[str, ...] = ()) -> subprocess.Com
     ],
 )
 def test_bad_usage_ends_with_2_and_says_why(arguments: list[str], message: str) -> None:
-    done = earshot(*arguments)
+    done = earful(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stdout == ""
 
 
 def test_results_go_to_stdout_and_messages_to_stderr(model: Path, tones: Path) -> None:
-    done = earshot("classify", tones, "--model", model)
+    done = earful("classify", tones, "--model", model)
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 4
     assert done.stderr == ""
     (tones / "bad.wav").write_bytes(b"")
-    done = earshot("classify", tones, "--model", model)
+    done = earful("classify", tones, "--model", model)
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 5
     assert done.stderr == "3 of 4 files classified, 1 failed (1 empty_audio)\n"
@@ -95,20 +95,20 @@ def test_training_commands_without_their_packages_name_the_install_command(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2])]))
     (tmp_path / "l.csv").write_text("filename,label\na.wav,a\n", encoding="utf-8")
-    done = earshot(*arguments, blocked=TRAINING_ONLY)
+    done = earful(*arguments, blocked=TRAINING_ONLY)
     assert done.returncode == 2
-    assert "pip install 'earshot[train]'" in done.stderr
+    assert "uv sync --inexact --extra train" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "artifacts").exists()
 
 
 def test_train_without_torch_alone_names_torch() -> None:
-    done = earshot("train", "dataset", "--out", "run", blocked=("torch",))
+    done = earful("train", "dataset", "--out", "run", blocked=("torch",))
     assert done.returncode == 2
-    assert "needs torch; install it with: pip install 'earshot[train]'" in done.stderr
+    assert "needs torch; install it with: uv sync --inexact --extra train" in done.stderr
 
 
 def test_serving_commands_need_none_of_the_training_packages(model: Path, tones: Path) -> None:
-    assert earshot("--help", blocked=TRAINING_ONLY).returncode == 0
-    assert earshot("train", "--help", blocked=TRAINING_ONLY).returncode == 0
-    assert earshot("classify", tones, "--model", model, blocked=TRAINING_ONLY).returncode == 0
+    assert earful("--help", blocked=TRAINING_ONLY).returncode == 0
+    assert earful("train", "--help", blocked=TRAINING_ONLY).returncode == 0
+    assert earful("classify", tones, "--model", model, blocked=TRAINING_ONLY).returncode == 0

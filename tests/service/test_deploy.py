@@ -18,7 +18,7 @@ from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "service" / "deploy"
-SETTINGS = {f"EARSHOT_{name.upper()}" for name in Settings.model_fields}
+SETTINGS = {f"EARFUL_{name.upper()}" for name in Settings.model_fields}
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
 
@@ -44,7 +44,7 @@ def test_commands_are_those_of_the_command_line(arguments: list[str]) -> None:
 
 
 def test_variables_are_settings() -> None:
-    assert POD["enableServiceLinks"] is False  # EARSHOT_PORT of the Service is none
+    assert POD["enableServiceLinks"] is False  # EARFUL_PORT of the Service is none
     assert {entry["name"] for entry in CONTAINER["env"]} <= SETTINGS
     for service in COMPOSE["services"].values():
         assert set(service["environment"]) <= SETTINGS
@@ -59,7 +59,7 @@ def test_probes_ask_routes_that_are_there_on_the_port_that_is_open() -> None:
 
 def test_a_pod_has_the_time_to_end_that_its_parts_take() -> None:
     wait = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
-    drain = {e["name"]: e["value"] for e in CONTAINER["env"]}["EARSHOT_DRAIN_SECONDS"]
+    drain = {e["name"]: e["value"] for e in CONTAINER["env"]}["EARFUL_DRAIN_SECONDS"]
     assert POD["terminationGracePeriodSeconds"] > wait + float(drain) + CLOSING_SECONDS
 
 
@@ -94,7 +94,7 @@ def test_the_batch_job_does_every_shard_and_its_pods_have_few_rights() -> None:
     known = {parameter for p in command_options("classify") for parameter in p}
     assert options <= known
     for code, ends in ((0, 0), (1, 0), (2, 2), (137, 137)):
-        stub = f"earshot() {{ return {code}; }}; {script}"
+        stub = f"earful() {{ return {code}; }}; {script}"
         assert subprocess.run(["sh", "-c", stub], check=False).returncode == ends
     environment = {"JOB_COMPLETION_INDEX": str(count - 1)}
     piece, variable = find_piece(None, count, environment)
@@ -120,10 +120,10 @@ def test_alerts_are_about_metrics_that_there_are() -> None:
     metrics.request_seconds.labels("/").observe(1)
     metrics.reloads.labels("done").inc()
     metrics.model_info.labels("a", "b", "c", "d").set(1)
-    known = set(re.findall(r"^(earshot_\w+)", metrics.text().decode(), re.MULTILINE))
+    known = set(re.findall(r"^(earful_\w+)", metrics.text().decode(), re.MULTILINE))
     text = (DEPLOY / "alerts.yaml").read_text()
     named = {name for rule in yaml.safe_load(text)["groups"][0]["rules"]
-             for name in re.findall(r"earshot_\w+", rule["expr"])}  # fmt: skip
+             for name in re.findall(r"earful_\w+", rule["expr"])}  # fmt: skip
     assert named
     assert named <= known
 
@@ -138,7 +138,7 @@ def test_the_operators_page_tells_of_every_setting_and_metric() -> None:
     page = (DEPLOY / "README.md").read_text()
     for name in SETTINGS:
         assert f"`{name}`" in page, name
-    types = re.findall(r"^# TYPE (earshot_\w+)", Metrics().text().decode(), re.MULTILINE)
+    types = re.findall(r"^# TYPE (earful_\w+)", Metrics().text().decode(), re.MULTILINE)
     metrics = [name for name in types if not name.endswith("_created")]
     assert len(metrics) >= 11
     for name in metrics:

@@ -37,7 +37,7 @@ def test_over_http_with_good_neighbours(client: Client, name: str) -> None:
 
 
 def test_over_the_command_line_all_at_once(
-    earshot: Callable[..., Result], model: Path, tmp_path: Path
+    earful: Callable[..., Result], model: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "files"
     folder.mkdir()
@@ -50,7 +50,7 @@ def test_over_the_command_line_all_at_once(
             (folder / f"{n:03}-good.wav").write_bytes(GOOD)
             expected[f"{n:03}-good.wav"] = ""
     out = tmp_path / "out.csv"
-    done = earshot("classify", folder, "--model", model, "--out", out)
+    done = earful("classify", folder, "--model", model, "--out", out)
     assert done.exit_code == 1
     rows = list(csv.DictReader(out.read_text().splitlines()))
     found = {}

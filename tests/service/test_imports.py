@@ -67,7 +67,7 @@ def test_serving_loads_no_training_package(model: Path, tones: Path, tmp_path: P
     command = [sys.executable, "-c", SERVING, str(model), str(tones / "high.wav")]
     place = f"sqlite:///{tmp_path}/feedback.db"
     open_store(Place.parse(place)).close()
-    environment = os.environ | {"EARSHOT_FEEDBACK_URL": place}
+    environment = os.environ | {"EARFUL_FEEDBACK_URL": place}
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment
     )
@@ -127,7 +127,7 @@ def test_each_package_says_what_it_is_and_does_nothing_when_imported() -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_no_other_distribution_owns_the_import_name(name: str) -> None:
     # An editable installation lists its path file and no packages: then the name has no owner.
-    assert set(packages_distributions().get(name, [])) <= {"earshot"}
+    assert set(packages_distributions().get(name, [])) <= {"earful"}
     spec = importlib.util.find_spec(name)
     assert spec is not None
     assert spec.origin is not None

@@ -193,7 +193,7 @@ def test_audio_is_of_the_folder_or_of_the_server_and_of_no_other(
 
 def test_without_a_place_every_task_says_what_to_set(client: Client) -> None:
     [result] = predict(client, "/data/upload/3/mid.wav")
-    assert "EARSHOT_LABEL_STUDIO_ROOT" in result["error"]["message"]
+    assert "EARFUL_LABEL_STUDIO_ROOT" in result["error"]["message"]
 
 
 def test_labels_that_are_not_offered_or_have_another_name(backend: Client) -> None:
@@ -250,7 +250,7 @@ def test_bodies_that_are_none(backend: Client, path: str, content: bytes) -> Non
 def test_setup_and_health(backend: Client, stopped_client: Client) -> None:
     answer = backend.post("/setup", json={"project": "1.2", "schema": CONFIG, "extra_params": {}})
     assert answer.json()["model_version"].startswith("tones-")
-    assert backend.get("/health").json() == {"status": "UP", "model_class": "Earshot"}
+    assert backend.get("/health").json() == {"status": "UP", "model_class": "Earful"}
     assert stopped_client.get("/health").status_code == 503
     tasks = [{"data": {"clip": "low.wav"}}] * 1001
     many = backend.post("/predict", json={"tasks": tasks, "label_config": CONFIG})
@@ -264,7 +264,7 @@ def test_a_webhook_is_taken_and_leaves_a_line(
         "action": "ANNOTATION_CREATED", "project": {"id": 4, "label_config": CONFIG},
         "annotation": {"id": 9, "result": [{"secret": "x"}]}, "task": {"id": 2, "data": {}},
     }  # fmt: skip
-    with caplog.at_level(logging.INFO, "earshot"):
+    with caplog.at_level(logging.INFO, "earful"):
         assert backend.post("/webhook", json=body).status_code == 201
     [line] = [r for r in caplog.records if r.getMessage() == "label_studio_event"]
     facts: dict[str, Any] = line.__dict__["facts"]
@@ -294,7 +294,7 @@ def test_an_annotation_becomes_feedback_with_its_recording(
         {**body, "annotation": {"result": 5}}, {**body, "project": 4},
         {**body, "task": {"data": {"clip": "../../etc/passwd"}}},
     ]  # fmt: skip
-    with caplog.at_level(logging.INFO, "earshot"):
+    with caplog.at_level(logging.INFO, "earful"):
         for told in [body, *bad]:
             assert client.post("/webhook", json=told).status_code == 201, told
     lines = [r.__dict__["facts"] for r in caplog.records if r.getMessage() == "label_studio_event"]

@@ -27,7 +27,7 @@ def other_version(model: Path, path: Path) -> Path:
     """The same network as another file, with other metadata."""
     proto = onnx.load(model)
     for prop in proto.metadata_props:
-        if prop.key == "earshot.created":
+        if prop.key == "earful.created":
             prop.value = json.dumps("2030-01-01T00:00:00+00:00")
     onnx.save(proto, path)
     return path
@@ -91,7 +91,7 @@ def test_a_new_file_takes_over_and_no_request_is_lost(
         with server.client() as client:
             assert client.get("/readyz").json()["model"]["created"].startswith("2030")
             metrics = client.get("/metrics").text
-            info = re.findall(r"^earshot_model_info{.*} ([\d.]+)$", metrics, re.MULTILINE)
+            info = re.findall(r"^earful_model_info{.*} ([\d.]+)$", metrics, re.MULTILINE)
             assert sorted(info) == ["0.0", "1.0"]
 
 
@@ -134,7 +134,7 @@ def test_a_bad_file_leaves_the_old_model_serving_and_says_so(model: Path, tmp_pa
         assert "served.onnx" in ready["reload_failed"]
         answer = client.post(CLASSIFY, content=wav(tone("mid")))
         assert answer.json()["model"] == before
-        assert 'earshot_model_reloads_total{outcome="failed"} 1.0' in client.get("/metrics").text
+        assert 'earful_model_reloads_total{outcome="failed"} 1.0' in client.get("/metrics").text
         served.unlink()
         time.sleep(1.5)
         assert client.post(CLASSIFY, content=wav(tone("mid"))).status_code == 200
@@ -150,7 +150,7 @@ def test_told_to_end_it_says_not_ready_answers_what_it_has_and_ends(
     model: Path, tmp_path: Path, workers: int
 ) -> None:
     with (
-        running(tmp_path, model, "--workers", workers, EARSHOT_DRAIN_SECONDS="1.5") as server,
+        running(tmp_path, model, "--workers", workers, EARFUL_DRAIN_SECONDS="1.5") as server,
         server.client() as client,
         ThreadPoolExecutor() as pool,
     ):
@@ -175,21 +175,21 @@ def test_counters_are_those_of_all_workers(model: Path, tmp_path: Path) -> None:
                 client.post(CLASSIFY, content=b"nonsense")
         with server.client() as client:
             text = client.get("/metrics").text
-    assert 'earshot_requests_total{code="200",route="/v1/classify"} 20.0' in text
-    assert 'earshot_requests_total{code="415",route="/v1/classify"} 20.0' in text
-    assert 'earshot_rejected_total{reason="unsupported_format"} 20.0' in text
-    assert 'earshot_model_info{architecture="cnn",name="tones"' in text
+    assert 'earful_requests_total{code="200",route="/v1/classify"} 20.0' in text
+    assert 'earful_requests_total{code="415",route="/v1/classify"} 20.0' in text
+    assert 'earful_rejected_total{reason="unsupported_format"} 20.0' in text
+    assert 'earful_model_info{architecture="cnn",name="tones"' in text
     for name in ("queue_seconds", "inference_seconds", "batch_windows"):
-        counted = re.search(rf"^earshot_{name}_count ([\d.]+)$", text, re.MULTILINE)
+        counted = re.search(rf"^earful_{name}_count ([\d.]+)$", text, re.MULTILINE)
         assert counted is not None
         assert float(counted[1]) >= 20
-    assert "earshot_queue_depth 0.0" in text
+    assert "earful_queue_depth 0.0" in text
 
 
 def test_logs_are_json_with_the_requests_id_and_no_key(model: Path, tmp_path: Path) -> None:
     key = "s" * 24
     keys = f"classify:{key}"
-    with running(tmp_path, model, EARSHOT_API_KEYS=keys) as server, server.client() as client:
+    with running(tmp_path, model, EARFUL_API_KEYS=keys) as server, server.client() as client:
         headers = {"authorization": f"Bearer {key}", "x-request-id": "mine-1"}
         answer = client.post(CLASSIFY, content=wav(tone("mid")), headers=headers)
         assert answer.headers["x-request-id"] == "mine-1"
@@ -222,7 +222,7 @@ def test_gauges_of_a_worker_that_died_are_forgotten(model: Path, tmp_path: Path)
 
         def open_streams() -> set[str]:
             text = client.get("/metrics").text
-            return set(re.findall(r"^earshot_streams ([\d.]+)$", text, re.MULTILINE))
+            return set(re.findall(r"^earful_streams ([\d.]+)$", text, re.MULTILINE))
 
         with connect(server.url.replace("http", "ws") + "/v1/stream", proxy=None) as socket:
             socket.send('{"sample_rate_hz": 8000}')

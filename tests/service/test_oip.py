@@ -25,7 +25,7 @@ def tensor(**changes: Any) -> dict[str, Any]:
 
 def test_the_model_says_what_it_takes_and_gives(client: Client, classifier: Classifier) -> None:
     version = classifier.bundle.sha256[:12]
-    assert client.get("/v2").json()["name"] == "earshot"
+    assert client.get("/v2").json()["name"] == "earful"
     assert client.get("/v2/health/live").status_code == 200
     assert client.get("/v2/health/ready").status_code == 200
     for path in (MODEL, f"{MODEL}/versions/{version}"):

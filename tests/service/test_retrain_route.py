@@ -10,13 +10,13 @@ import pytest
 
 from models.registry.registry import Registry
 from service.retrain_work import Work
-from tests.fixtures.server import EARSHOT, running
+from tests.fixtures.server import EARFUL, running
 from tests.fixtures.sounds import RATE_HZ, wav
 from tests.service.conftest import Client
 from tests.service.test_lifecycle import wait_until
 
 NEW_LABEL, PITCH_HZ = "top", 3000.0
-KEYS = {"EARSHOT_API_KEYS": "feedback:feedback-feedback,admin:admin-admin-admin"}
+KEYS = {"EARFUL_API_KEYS": "feedback:feedback-feedback,admin:admin-admin-admin"}
 FEEDBACK = {"Authorization": "Bearer feedback-feedback"}
 ADMIN = {"Authorization": "Bearer admin-admin-admin"}
 
@@ -33,7 +33,7 @@ def registry(trained: tuple[Path, Path], tmp_path: Path) -> Registry:
     """A registry with the tones and the data that they were learnt from."""
     _, run = trained
     command = [
-        *EARSHOT, "models", "register", "tones", str(run), "--data", str(run.parent / "dataset"),
+        *EARFUL, "models", "register", "tones", str(run), "--data", str(run.parent / "dataset"),
         "--registry", str(tmp_path / "registry"),
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
@@ -45,8 +45,8 @@ def test_corrections_become_a_model_that_the_same_service_takes_up(
     registry: Registry, tmp_path: Path
 ) -> None:
     settings = {
-        **KEYS, "EARSHOT_REGISTRY": registry.root, "EARSHOT_RETRAIN_DIR": str(tmp_path / "work"),
-        "OMP_NUM_THREADS": "1", "EARSHOT_AUDIO_DIR": str(tmp_path / "audio"),
+        **KEYS, "EARFUL_REGISTRY": registry.root, "EARFUL_RETRAIN_DIR": str(tmp_path / "work"),
+        "OMP_NUM_THREADS": "1", "EARFUL_AUDIO_DIR": str(tmp_path / "audio"),
     }  # fmt: skip
     kept = ["--feedback", f"sqlite:///{tmp_path}/feedback.db", "--keep-audio", "feedback"]
     with running(tmp_path, Path("tones"), *kept, **settings) as server, server.client() as client:

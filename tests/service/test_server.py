@@ -1,4 +1,4 @@
-"""``earshot serve`` as a process of its own, on a real socket."""
+"""``earful serve`` as a process of its own, on a real socket."""
 
 import signal
 import socket
@@ -45,7 +45,7 @@ def refused(*arguments: object) -> str:
             process.kill()
     assert process.returncode == 2
     assert stdout == ""
-    assert stderr.startswith("earshot: ")
+    assert stderr.startswith("earful: ")
     assert len(stderr.splitlines()) == 1
     return stderr
 
@@ -75,25 +75,25 @@ def test_a_file_that_is_no_model_is_refused_in_one_sentence(tmp_path: Path) -> N
 def test_the_environment_names_the_model_and_its_mistakes_are_told(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EARSHOT_MODEL", str(model))
-    monkeypatch.setenv("EARSHOT_MAX_FILES", "many")
+    monkeypatch.setenv("EARFUL_MODEL", str(model))
+    monkeypatch.setenv("EARFUL_MAX_FILES", "many")
     message = refused("--port", 0)
-    assert "EARSHOT_MAX_FILES is 'many'" in message
-    monkeypatch.setenv("EARSHOT_MODEL", "none.onnx")
+    assert "EARFUL_MAX_FILES is 'many'" in message
+    monkeypatch.setenv("EARFUL_MODEL", "none.onnx")
     assert "no model file none.onnx" in refused("--port", 0)
 
 
 def test_a_mistyped_variable_is_told(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EARSHOT_MAX_SECOND", "5")
+    monkeypatch.setenv("EARFUL_MAX_SECOND", "5")
     message = refused("--model", model, "--port", 0)
-    assert "EARSHOT_MAX_SECOND" in message
-    assert "EARSHOT_MAX_SECONDS" in message
+    assert "EARFUL_MAX_SECOND" in message
+    assert "EARFUL_MAX_SECONDS" in message
 
 
 def test_keys_that_are_wanted_and_none_are_refused(model: Path, tmp_path: Path) -> None:
     empty = tmp_path / "keys"
     empty.write_text("\n \n")
-    for variables in ({"EARSHOT_API_KEYS_FILE": str(empty)}, {"EARSHOT_API_KEYS": " , "}):
+    for variables in ({"EARFUL_API_KEYS_FILE": str(empty)}, {"EARFUL_API_KEYS": " , "}):
         with serve("--model", model, "--port", 0, **variables) as process:
             _, stderr = process.communicate(timeout=30)
         assert process.returncode == 2

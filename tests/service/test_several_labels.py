@@ -96,7 +96,7 @@ def test_no_clip_has_no_label(
 def test_unknown_goes_by_the_best_score(chords: Chords, tmp_path: Path) -> None:
     graph = onnx.load(chords.model)
     for prop in graph.metadata_props:
-        if prop.key == "earshot.rejection_threshold":
+        if prop.key == "earful.rejection_threshold":
             prop.value = "0.9"
     onnx.save(graph, tmp_path / "shy.onnx")
     shy = Classifier.open(tmp_path / "shy.onnx", reject=True)
@@ -123,27 +123,27 @@ def test_other_protocols_tell_the_scores_of_each_label(asked: Client) -> None:
     assert told == {"labels": "high,low,mid", "scores": "sigmoid"}
 
 
-def classified(earshot: Callable[..., Result], *arguments: object) -> str:
-    done = earshot("classify", *arguments)
+def classified(earful: Callable[..., Result], *arguments: object) -> str:
+    done = earful("classify", *arguments)
     assert done.exit_code == 0, done.output
     return done.stdout
 
 
 def test_rows_have_the_answer_and_the_labels_by_themselves(
-    earshot: Callable[..., Result], chords: Chords, folder: Path, tmp_path: Path
+    earful: Callable[..., Result], chords: Chords, folder: Path, tmp_path: Path
 ) -> None:
-    text = classified(earshot, folder, "--model", chords.model)
+    text = classified(earful, folder, "--model", chords.model)
     rows = {Path(row["filename"]).stem: row for row in csv.DictReader(io.StringIO(text))}
     assert {name: row["label"] for name, row in rows.items()} == {"one": "low", "both": "low|mid"}
     assert "label_1" not in rows["both"]
-    text = classified(earshot, folder / "both.wav", "--model", chords.model, "--top-k", 2)
+    text = classified(earful, folder / "both.wav", "--model", chords.model, "--top-k", 2)
     [row] = csv.DictReader(io.StringIO(text))
     assert row["label"] == "low|mid"
     assert {row["label_1"], row["label_2"]} == {"low", "mid"}
     assert float(row["score"]) == float(row["score_2"]) <= float(row["score_1"])
     for suffix in ("jsonl", "parquet", "csv"):
         out = tmp_path / f"r.{suffix}"
-        classified(earshot, folder, "--model", chords.model, "--top-k", 3, "--out", out)
+        classified(earful, folder, "--model", chords.model, "--top-k", 3, "--out", out)
         found = {Path(r.filename).stem: (r.label, r.score) for r in read_results(out)}
         assert found["both"] == ("low|mid", pytest.approx(float(row["score"])))
     lines = (tmp_path / "r.jsonl").read_text().splitlines()
@@ -152,23 +152,23 @@ def test_rows_have_the_answer_and_the_labels_by_themselves(
 
 
 def test_a_list_says_what_is_in_each_file_whatever_the_order(
-    earshot: Callable[..., Result], chords: Chords, folder: Path, tmp_path: Path
+    earful: Callable[..., Result], chords: Chords, folder: Path, tmp_path: Path
 ) -> None:
     (folder / "list.csv").write_text("filename,label\nboth.wav,mid | low\none.wav,mid\n")
     listed, out = folder / "list.csv", tmp_path / "r.csv"
-    classified(earshot, listed, "--model", chords.model, "--out", out)
+    classified(earful, listed, "--model", chords.model, "--out", out)
     with out.open() as file:
         rows = [(row["label"], row["expected"]) for row in csv.DictReader(file)]
     assert rows == [("low|mid", "low|mid"), ("low", "mid")]
 
 
 def test_windows_name_only_what_scores_as_high_as_asked(
-    earshot: Callable[..., Result], chords: Chords, tmp_path: Path
+    earful: Callable[..., Result], chords: Chords, tmp_path: Path
 ) -> None:
     sound = placed(chord(("low", "mid"), 0.6), 0.2, placed(tone("low", 0.6), 1.2, noise(2.2, 1e-4)))
     (tmp_path / "day.wav").write_bytes(wav(sound))
     text = classified(
-        earshot, tmp_path / "day.wav", "--model", chords.model, "--windows", "--merge",
+        earful, tmp_path / "day.wav", "--model", chords.model, "--windows", "--merge",
         "--min-score", 0.9,
     )  # fmt: skip
     rows = list(csv.DictReader(io.StringIO(text)))
@@ -177,7 +177,7 @@ def test_windows_name_only_what_scores_as_high_as_asked(
     assert all(float(row["score"]) >= 0.9 for row in rows)
     tracks = tmp_path / "tracks"
     classified(
-        earshot, tmp_path / "day.wav", "--model", chords.model, "--windows", "--merge",
+        earful, tmp_path / "day.wav", "--model", chords.model, "--windows", "--merge",
         "--out", tracks, "--format", "audacity",
     )  # fmt: skip
     [track] = tracks.rglob("*.txt")
@@ -289,26 +289,26 @@ def test_label_studio_tells_of_several_choices(asked: Client) -> None:
 
 
 def test_sets_of_labels_go_to_label_studio_and_come_back(
-    earshot: Callable[..., Result], chords: Chords, tmp_path: Path
+    earful: Callable[..., Result], chords: Chords, tmp_path: Path
 ) -> None:
     base = chords.labels_csv.parent
     for form, name in (
         ("label-studio", "t.json"), ("label-studio-min", "m.json"), ("label-studio-csv", "c.csv"),
     ):  # fmt: skip
-        done = earshot(
+        done = earful(
             "labels", "export", chords.labels_csv, "--format", form, "--audio-dir", base,
             "--out", tmp_path / name,
         )  # fmt: skip
         assert done.exit_code == 0, done.output
         back = tmp_path / f"{form}.csv"
-        done = earshot("labels", "import", tmp_path / name, "--audio-dir", base, "--out", back)
+        done = earful("labels", "import", tmp_path / name, "--audio-dir", base, "--out", back)
         assert done.exit_code == 0, done.output
         given, found = (
             sorted((a.path.name, a.label) for a in read_table(place).annotations)
             for place in (chords.labels_csv, back)
         )
         assert given == found
-    refused = earshot(
+    refused = earful(
         "labels", "export", chords.labels_csv, "--format", "folders", "--out", tmp_path / "f"
     )
     assert isinstance(refused.exception, AnnotationError)

@@ -23,7 +23,7 @@ OPENING = {"sample_rate_hz": RATE_HZ, "encoding": "pcm_s16le"}
 
 @pytest.fixture(scope="module")
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("stream"), model, EARSHOT_MAX_STREAMS="2") as started:
+    with running(tmp_path_factory.mktemp("stream"), model, EARFUL_MAX_STREAMS="2") as started:
         yield started
 
 
@@ -127,7 +127,7 @@ def test_more_streams_than_are_allowed_are_told_to_come_later(server: Running) -
 
 
 def test_a_stream_needs_a_key_where_there_are_keys(model: Path, tmp_path: Path) -> None:
-    with running(tmp_path, model, EARSHOT_API_KEYS=f"classify:{KEY}") as server:
+    with running(tmp_path, model, EARFUL_API_KEYS=f"classify:{KEY}") as server:
         with opened(server) as socket:
             assert talk(socket, OPENING)[-1]["error"]["code"] == "unauthorized"
         with opened(server) as socket:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.dataset import Dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from service.classifier import Classifier
 from training.compare import compare
 from training.config import TrainingError
@@ -49,15 +49,15 @@ def test_what_cannot_be_compared_is_refused_before_any_training(
         compare([tones, tones], ["cnn"], tmp_path, given=SHORT)
     with pytest.raises(TrainingError, match="nothing back to test on"):
         compare([untested], ["cnn"], tmp_path, given=SHORT)
-    with pytest.raises(EarshotError, match="no network is called 'vgg'"):
+    with pytest.raises(EarfulError, match="no network is called 'vgg'"):
         compare([tones], ["vgg"], tmp_path, given=SHORT)
-    with pytest.raises(EarshotError, match="autoencoder names no labels"):
+    with pytest.raises(EarfulError, match="autoencoder names no labels"):
         compare([tones], ["cnn", "autoencoder"], tmp_path, given=SHORT)
-    with pytest.raises(EarshotError, match="no setting is called 'trees'"):
+    with pytest.raises(EarfulError, match="no setting is called 'trees'"):
         compare([tones], ["cnn:trees=3"], tmp_path, given=SHORT)
-    with pytest.raises(EarshotError, match="names cnn twice"):
+    with pytest.raises(EarfulError, match="names cnn twice"):
         compare([tones], ["cnn", "cnn"], tmp_path, given=SHORT)
-    with pytest.raises(EarshotError, match="gmm-hmm"):
+    with pytest.raises(EarfulError, match="gmm-hmm"):
         compare([tones], ["cnn", "gmm-hmm:features=log_mel"], tmp_path, given=SHORT)
     assert list(tmp_path.iterdir()) == []
 

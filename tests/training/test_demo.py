@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import typer.testing
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from service.classifier import Classifier
 from service.cli import build_app
 from training import demo
@@ -24,21 +24,21 @@ def test_the_demo_leaves_a_model_and_tells_each_step(
     said = capsys.readouterr().out
     assert model.is_file()
     for command in ("prepare", "train", "export", "evaluate", "classify"):
-        assert f"$ earshot {command} " in said
+        assert f"$ earful {command} " in said
     assert "accuracy" in said
     run_demo(tones_csv, None, tmp_path / "demo")  # once more, into the same folder
 
 
 def test_a_csv_that_cannot_be_read_leaves_the_earlier_demo(tones_csv: Path, tmp_path: Path) -> None:
     model = run_demo(tones_csv, None, tmp_path / "demo")
-    with pytest.raises(EarshotError, match=r"missing\.csv"):
+    with pytest.raises(EarfulError, match=r"missing\.csv"):
         run_demo(tmp_path / "missing.csv", None, tmp_path / "demo")
     inside = tmp_path / "demo" / "dataset" / "test.csv"
-    with pytest.raises(EarshotError, match="inside"):
+    with pytest.raises(EarfulError, match="inside"):
         run_demo(inside, None, tmp_path / "demo")
-    with pytest.raises(EarshotError, match="inside"):
+    with pytest.raises(EarfulError, match="inside"):
         run_demo(tones_csv, tmp_path / "demo" / "voices", tmp_path / "demo")
-    with pytest.raises(EarshotError, match="'!!!'"):
+    with pytest.raises(EarfulError, match="'!!!'"):
         run_demo(None, None, tmp_path / "demo", ("lights", "!!!"))
     assert model.is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
@@ -79,7 +79,7 @@ def test_the_demo_speaks_words_of_ones_own(
     assert Classifier.open(model).labels == ("lights", "stop")
     said = capsys.readouterr().out
     assert "8 synthetic voices speak lights, halt" in said
-    assert "$ earshot synth --words lights,stop=halt " in said
+    assert "$ earful synth --words lights,stop=halt " in said
 
 
 @pytest.mark.parametrize(
@@ -90,5 +90,5 @@ def test_the_demo_speaks_words_of_ones_own(
     ],
 )
 def test_words_that_make_no_demo_are_refused(flags: tuple[str, ...], words: str) -> None:
-    with pytest.raises(EarshotError, match=words):
+    with pytest.raises(EarfulError, match=words):
         typer.testing.CliRunner().invoke(build_app(), ["demo", *flags], catch_exceptions=False)

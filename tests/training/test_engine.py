@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from data.dataset import Dataset, open_dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.cnn import Cnn
 from models.dropout import Dropout
 from models.zoo import ZOO
@@ -194,7 +194,7 @@ def test_what_does_not_fit_is_refused(tones: Dataset, tmp_path: Path) -> None:
         fit(tones, tmp_path, replace(lbfgs, model="tcresnet", features="log_mel"))
     with pytest.raises(TrainingError, match="looks for the length of its steps itself"):
         find_rate(tones, lbfgs)
-    with pytest.raises(EarshotError, match="cnn has no option width; it has activation, dropout"):
+    with pytest.raises(EarfulError, match="cnn has no option width; it has activation, dropout"):
         settled(TrainConfig(), {"width": 2})
     with pytest.raises(TrainingError, match="no option of mlp is called 'trees'"):
         read_options("mlp", ["trees=3"])

@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from data.dataset import Dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.bundle import open_bundle
 from models.pipeline import WaveformClassifier
 from training import export as export_module
@@ -107,7 +107,7 @@ def test_parity_is_checked_at_batches_of_1_3_and_17(run: Path, tmp_path: Path) -
 
 
 def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
-    with pytest.raises(EarshotError, match="earshot train"):
+    with pytest.raises(EarfulError, match="earful train"):
         export(tmp_path, tmp_path / "model.onnx")
 
 
@@ -156,7 +156,7 @@ def test_labels_that_the_model_does_not_know_at_all_are_an_error(
 ) -> None:
     csv_path = tmp_path / "labels.csv"
     csv_path.write_text(f"filename,label\n{tones_csv.parent}/low_1.wav,seven\n")
-    with pytest.raises(EarshotError, match="high, low, mid"):
+    with pytest.raises(EarfulError, match="high, low, mid"):
         evaluate_model(model, csv_path)
 
 
@@ -219,7 +219,7 @@ def test_noise_that_cannot_be_used_is_named(
         soundfile.write(tmp_path / "broken.wav", np.zeros(800), 8_000)
     else:
         (tmp_path / "broken.wav").write_bytes(content)
-    with pytest.raises(EarshotError, match=words):
+    with pytest.raises(EarfulError, match=words):
         evaluate_model(model, tones_csv, noise_dir=tmp_path)
 
 
@@ -227,7 +227,7 @@ def test_babble_of_one_speaker_is_refused(model: Path, tones_csv: Path, tmp_path
     rows = [f"{tones_csv.parent}/low_{n}.wav,low,alone" for n in range(3)]
     csv_path = tmp_path / "labels.csv"
     csv_path.write_text("\n".join(["filename,label,speaker", *rows]))
-    with pytest.raises(EarshotError, match="one speaker only"):
+    with pytest.raises(EarfulError, match="one speaker only"):
         evaluate_model(model, csv_path, noise=True)
 
 
@@ -239,7 +239,7 @@ def test_other_words_are_tried_and_must_be_other_words(
     found = evaluate_model(model, tones_csv, others_csv=csv_path)
     assert found.sureness.rejected["other words"] in (0.0, 1.0)
     assert "other words" in found.text()
-    with pytest.raises(EarshotError, match="'low', which the model knows"):
+    with pytest.raises(EarfulError, match="'low', which the model knows"):
         evaluate_model(model, tones_csv, others_csv=tones_csv)
 
 
@@ -256,7 +256,7 @@ def test_by_speaker_and_by_label_list_them_all(model: Path, tones_csv: Path) -> 
 def test_replacing_a_model_is_all_or_nothing(run: Path, tmp_path: Path) -> None:
     taken = tmp_path / "model.onnx"
     taken.mkdir()
-    with pytest.raises(EarshotError, match="folder"):
+    with pytest.raises(EarfulError, match="folder"):
         export(run, taken)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from data.dataset import Dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from training.batches import VALIDATION_DRAWS, stored_features
 from training.begin import as_trained, choose_device, feature_statistics
 from training.checkpoint import (
@@ -104,9 +104,9 @@ def test_an_autoencoder_is_trained_like_the_others_and_has_no_accuracy(
     fit(tones, tmp_path / "cut", config, resume=True)
     assert same_weights(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
     assert "accuracy" not in describe(load_checkpoint(tmp_path / "cut" / LAST).best, 5)
-    with pytest.raises(EarshotError, match="autoencoder names no labels"):
+    with pytest.raises(EarfulError, match="autoencoder names no labels"):
         export(tmp_path / "whole", tmp_path / "model.onnx")
-    with pytest.raises(EarshotError, match="autoencoder names no labels"):
+    with pytest.raises(EarfulError, match="autoencoder names no labels"):
         cross_validate(tones, tmp_path / "folds", config)
     assert not (tmp_path / "model.onnx").exists()
 
@@ -262,7 +262,7 @@ def test_a_pickle_is_not_executed(tones: Dataset, tmp_path: Path) -> None:
     ],
 )
 def test_impossible_settings_are_refused(changes: dict[str, object], word: str) -> None:
-    with pytest.raises(EarshotError, match=word):
+    with pytest.raises(EarfulError, match=word):
         TrainConfig(**changes)  # type: ignore[arg-type]
 
 

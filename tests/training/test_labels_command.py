@@ -1,4 +1,4 @@
-"""``earshot labels``: what a person sees, exit codes, and that nothing changes where it fails."""
+"""``earful labels``: what a person sees, exit codes, and that nothing changes where it fails."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.labels import read_labels
 from service.cli import build_app
 from tests.fixtures.sounds import PITCHES_HZ, tone, wav
@@ -66,7 +66,7 @@ def test_regions_on_files_that_are_gone_change_nothing(labels: Run, folder: Path
     out.write_text("mine", encoding="utf-8")
     before = sorted(folder.iterdir())
     for more in ([], ["--replace"]):
-        with pytest.raises(EarshotError, match=r"(?s)nothing was written.*--skip-bad.*gone.wav"):
+        with pytest.raises(EarfulError, match=r"(?s)nothing was written.*--skip-bad.*gone.wav"):
             CliRunner().invoke(
                 build_app(), ["labels", "import", str(export), "--out", str(out), *more],
                 catch_exceptions=False,
@@ -105,7 +105,7 @@ def test_what_cannot_be_done_is_one_error_and_no_file(
         (folder / name).write_text("filename,label\nlow_ann_1.wav,x\n", encoding="utf-8")
     monkeypatch.chdir(folder)
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(EarshotError, match=told):
+    with pytest.raises(EarfulError, match=told):
         CliRunner().invoke(build_app(), ["labels", *arguments], catch_exceptions=False)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from typer.testing import CliRunner, Result
 
 from data.dataset import Dataset, open_dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.features import FeatureConfig
 from data.labels import read_labels
 from data.prepare import prepare
@@ -45,7 +45,7 @@ NAMES = {0: "<b onclick=x>.wav", 1: "a\u2028b'\".wav", 2: "javascript:alert(1).w
 EACH = 15
 
 
-def earshot(*arguments: object) -> Result:
+def earful(*arguments: object) -> Result:
     """A command in this process; errors of ours are raised, as ``main`` would see them."""
     with one_torch_thread():
         return CliRunner().invoke(
@@ -93,7 +93,7 @@ def run(home: Path, tones: Dataset) -> Path:
 def drawn(home: Path, run: Path) -> Path:
     """The page, with its points beside it."""
     out = home / "drawn" / "map.html"
-    done = earshot("map", home / "tones", "--out", out, "--run", run, "--points",
+    done = earful("map", home / "tones", "--out", out, "--run", run, "--points",
                    out.with_name("points.csv"), "--colour", "error")  # fmt: skip
     assert done.stdout.startswith(f"{out}: 45 clips")
     return out
@@ -122,22 +122,22 @@ def test_the_autoencoder_is_kept_while_clips_and_seed_are_the_same(
     shutil.copytree(drawn.with_name("map.autoencoder"), kept)
     before = (kept / BEST).stat().st_mtime_ns
     arguments = ("map", home / "tones", "--out", out, "--by", "autoencoder", "--reduce", "pca")
-    first = json.loads(earshot(*arguments, "--json").stdout)
+    first = json.loads(earful(*arguments, "--json").stdout)
     assert (kept / BEST).stat().st_mtime_ns == before
     assert list(first["embeddings"]) == ["autoencoder"]
     assert first["embeddings"]["autoencoder"]["purity"] > 0.7
     assert first["points"][3]["filename"] == "low3.wav"
-    assert first == json.loads(earshot(*arguments, "--json", "--run", kept).stdout) | {
+    assert first == json.loads(earful(*arguments, "--json", "--run", kept).stdout) | {
         "embeddings": first["embeddings"]
     }
     (kept / BEST).write_bytes(b"damaged")
-    earshot(*arguments)
+    earful(*arguments)
     assert load_checkpoint(kept / BEST).best.val_loss < 0.2
 
 
 def test_a_sample_holds_the_foremost_outliers_and_says_so(home: Path, run: Path) -> None:
     out = home / "sample.html"
-    done = earshot("map", home / "tones", "--out", out, "--run", run, "--by", "classifier",
+    done = earful("map", home / "tones", "--out", out, "--run", run, "--by", "classifier",
                    "--most", "20", "--audio-mb", "0", "--json")  # fmt: skip
     found = json.loads(done.stdout)
     assert (found["clips"], found["shown"]) == (45, 20)
@@ -212,29 +212,29 @@ def test_what_cannot_be_mapped_is_told_and_nothing_is_written(
         ((dataset, *out, "--model", SHIPPED_MODEL, "--by", "autoencoder"), "does not show"),
         ((dataset, *out, "--model", home / "labels.csv"), "no usable ONNX model"),
         ((dataset, *out, "--model", home / "none.onnx"), "no model file"),
-        ((dataset, *out, "--by", "classifier"), r"train one with `earshot train"),
+        ((dataset, *out, "--by", "classifier"), r"train one with `earful train"),
         ((dataset, *out, "--colour", "error"), "needs a classifier's answers"),
         ((dataset, "--out", tmp_path), "is a folder"),
         ((dataset, *out, "--audio-dir", home / "none"), "is no folder"),
         ((dataset, *out, "--points", tmp_path / "map.html"), "another --points"),
     ]
     for arguments, message in refused:
-        with pytest.raises(EarshotError, match=message):
-            earshot("map", *arguments)
+        with pytest.raises(EarfulError, match=message):
+            earful("map", *arguments)
         assert set(tmp_path.iterdir()) == given, arguments
     few = replace(tones, clips=tones.clips.head(2), memberships=tones.memberships[:2])
-    with pytest.raises(EarshotError, match="has 2 clips; a map needs 3"):
+    with pytest.raises(EarfulError, match="has 2 clips; a map needs 3"):
         draw_map(few, Sources(tmp_path / "kept"))
     numbers = replace(tones, clips=tones.clips.assign(seconds="long"))
-    with pytest.raises(EarshotError, match="damaged"):
+    with pytest.raises(EarfulError, match="damaged"):
         draw_map(numbers, Sources(tmp_path / "kept"))
 
 
 def test_a_model_that_hears_other_clips_says_what_to_prepare(home: Path, tmp_path: Path) -> None:
     labelled = read_labels(home / "labels.csv", home / "wav")
     prepare(labelled, tmp_path / "d", features=FeatureConfig.for_rate(16_000), split="column")
-    with pytest.raises(EarshotError, match=r"hears 1 s at 8000 Hz .* --sample-rate 8000"):
-        earshot("map", tmp_path / "d", "--out", tmp_path / "m.html", "--model", SHIPPED_MODEL)
+    with pytest.raises(EarfulError, match=r"hears 1 s at 8000 Hz .* --sample-rate 8000"):
+        earful("map", tmp_path / "d", "--out", tmp_path / "m.html", "--model", SHIPPED_MODEL)
 
 
 # --- in a browser ---

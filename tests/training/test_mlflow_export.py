@@ -65,10 +65,10 @@ def test_versions_and_aliases_are_copied_once(server: str, tmp_path: Path) -> No
 
     client = mlflow.MlflowClient(tracking_uri=server)
     champion = client.get_model_version_by_alias("digits", "champion")
-    assert champion.tags["earshot.version"] == "2"
+    assert champion.tags["earful.version"] == "2"
     assert "challenger" not in client.get_registered_model("digits").aliases
     assert client.get_run(champion.run_id).data.metrics["accuracy"] == 0.5
-    copy = client.download_artifacts(champion.run_id, "earshot/model.onnx", str(tmp_path))
+    copy = client.download_artifacts(champion.run_id, "earful/model.onnx", str(tmp_path))
     assert Path(copy).read_bytes() == b"two"
 
 

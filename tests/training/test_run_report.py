@@ -60,7 +60,7 @@ def page(run: Path, tones: Dataset, tmp_path_factory: pytest.TempPathFactory) ->
     return out
 
 
-def earshot(*arguments: object) -> Result:
+def earful(*arguments: object) -> Result:
     return CliRunner().invoke(build_app(), ["report", *map(str, arguments)])
 
 
@@ -293,16 +293,16 @@ def test_an_autoencoder_has_a_page_without_labels(tones: Dataset, tmp_path: Path
 def test_the_command_tells_a_run_from_results_and_from_neither(
     run: Path, tones: Dataset, tmp_path: Path
 ) -> None:
-    done = earshot(run, "--dataset", tones.folder, "--no-noise", "--out", tmp_path / "r.html")
+    done = earful(run, "--dataset", tones.folder, "--no-noise", "--out", tmp_path / "r.html")
     assert done.exit_code == 0
     assert "r.html: " in done.stderr
     assert "In noise" not in (tmp_path / "r.html").read_text()
-    assert "no run of `earshot train`" in str(earshot(tmp_path).exception)
+    assert "no run of `earful train`" in str(earful(tmp_path).exception)
     results = tmp_path / "r.csv"
     results.write_text("filename,start,end,label,score,status,error\na.wav,0,1,low,0.9,ok,\n")
-    assert "1 rows of 1 files" in earshot(results).stderr
-    assert earshot(results, "--dataset", tones.folder).exit_code == 2
-    assert earshot(run, "--audio-dir", tmp_path).exit_code == 2
+    assert "1 rows of 1 files" in earful(results).stderr
+    assert earful(results, "--dataset", tones.folder).exit_code == 2
+    assert earful(run, "--audio-dir", tmp_path).exit_code == 2
 
 
 # --- charts and bins ---

@@ -10,7 +10,7 @@ import soundfile
 from sklearn.metrics import confusion_matrix
 
 from data.dataset import DatasetError, open_dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.features import FeatureConfig
 from data.labels import LabelledClips, read_labels
 from data.prepare import prepare
@@ -90,7 +90,7 @@ def test_evaluation_counts_whole_sets_and_single_labels(chords: Chords, tmp_path
 def test_labels_the_model_lacks_are_named_and_a_model_of_one_label_is_never_wholly_right(
     chords: Chords, tmp_path: Path
 ) -> None:
-    with pytest.raises(EarshotError, match="no row has a label that the model knows"):
+    with pytest.raises(EarfulError, match="no row has a label that the model knows"):
         evaluate_model(SHIPPED_MODEL, chords.labels_csv)
     (tmp_path / "a.wav").write_bytes(wav(noise(0.5, 0.1)))
     (tmp_path / "b.wav").write_bytes(wav(noise(0.5, 0.1, 1)))
@@ -138,7 +138,7 @@ def test_what_compares_single_labels_refuses_sets(chords: Chords, tmp_path: Path
     with pytest.raises(DatasetError, match=r"48 clips of .* have several labels.*a map"):
         draw_map(dataset, Sources(tmp_path / "kept"))
     for asked in (lambda: of_model(dataset, chords.model), lambda: of_run(dataset, chords.run)):
-        with pytest.raises(EarshotError, match="several labels at once"):
+        with pytest.raises(EarfulError, match="several labels at once"):
             asked()
 
 
@@ -162,7 +162,7 @@ def test_retraining_refuses_sets(chords: Chords, tmp_path: Path) -> None:
     register(registry, "chords", chords.model, data=chords.dataset)
     labelled = read_labels(chords.labels_csv)
     request = Request(registry, "chords", labelled, "test", Options(), tmp_path / "work")
-    with pytest.raises(EarshotError, match="says several labels at once, and retraining"):
+    with pytest.raises(EarfulError, match="says several labels at once, and retraining"):
         plan_retraining(request)
     card = registry.read("chords", registry.version("chords", "champion"), "card.md").decode()
     assert "scores: several labels at once" in card

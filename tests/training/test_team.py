@@ -44,7 +44,7 @@ def test_two_processes_of_which_one_is_killed_end_as_one_alone(
     command = [
         str(BINARIES / "torchrun"), "--nproc-per-node", "2", "--max-restarts", "1",
         "--standalone", "--monitor-interval", "0.2", "--no-python",
-        str(BINARIES / "earshot"), "train", str(tones.folder), "--out", str(tmp_path / "two"),
+        str(BINARIES / "earful"), "train", str(tones.folder), "--out", str(tmp_path / "two"),
         "--model", "tcresnet", "--epochs", "3", "--batch-size", "16", "--device", "cpu", "--resume",
     ]  # fmt: skip
     run = subprocess.Popen(
@@ -84,7 +84,7 @@ def process_of_two(rank: int, port: int, train: list[str]) -> subprocess.Popen[s
         "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     return subprocess.Popen(
-        [str(BINARIES / "earshot"), "train", *train], env={**os.environ, **team},
+        [str(BINARIES / "earful"), "train", *train], env={**os.environ, **team},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

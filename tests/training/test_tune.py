@@ -16,7 +16,7 @@ from optuna.trial import TrialState, create_trial
 from typer.testing import CliRunner, Result
 
 from data.dataset import Dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.zoo import FITTED
 from service.cli import build_app
 from tests.fixtures.chords import Chords
@@ -88,12 +88,12 @@ def test_every_default_space_can_be_trained_with(model: str) -> None:
 def test_a_space_that_makes_no_sense_is_refused(
     vary: list[str], fix: list[str], words: str
 ) -> None:
-    with pytest.raises(EarshotError, match=words):
+    with pytest.raises(EarfulError, match=words):
         chosen_space(QUICK, vary, fix)
 
 
 def test_an_option_that_the_network_refuses_is_found_before_the_first_trial() -> None:
-    with pytest.raises(EarshotError, match="bcresnet's width is from"):
+    with pytest.raises(EarfulError, match="bcresnet's width is from"):
         chosen_space(default_config("bcresnet"), ["width=0.1:1"], [])
 
 
@@ -254,7 +254,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from training.tune.study import at_work, open_study
-study = open_study(Path(sys.argv[1]), "earshot", {}, loss=False)
+study = open_study(Path(sys.argv[1]), "earful", {}, loss=False)
 with at_work(study.ask(), Path(sys.argv[2])):
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -332,7 +332,7 @@ def test_the_line_to_run_says_all_that_is_not_the_default() -> None:
         options={"recurrent": "lstm", "dropout": 0.1},
     )  # fmt: skip
     assert train_command(config, Path("my data"), Path("run")) == (
-        "earshot train 'my data' --out run --model crnn --learning-rate 0.0025 --seed 7 --augment "
+        "earful train 'my data' --out run --model crnn --learning-rate 0.0025 --seed 7 --augment "
         "--option recurrent=lstm --option dropout=0.1"
     )
 
@@ -379,4 +379,4 @@ def test_without_optuna_the_install_command_is_named(
     for name in [name for name in sys.modules if name.startswith("training.tune.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "optuna", None)
-    assert "pip install 'earshot[train,tune]'" in str(tune("--trials", "1").exception)
+    assert "uv sync --inexact --extra train --extra tune" in str(tune("--trials", "1").exception)

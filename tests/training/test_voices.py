@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from training import voices
 from training.pico import PICO_VOICES, pico_engines, speak_with_pico
 from training.spoken_word import ACCENTS, ENGLISH, RATE_HZ, TAKES, write_word
@@ -34,7 +34,7 @@ def test_a_word_is_cut_out_of_its_silence_and_resampled(tmp_path: Path) -> None:
 
 
 def test_a_voice_that_says_nothing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(EarshotError, match=r"word\.wav: the voice said nothing"):
+    with pytest.raises(EarfulError, match=r"word\.wav: the voice said nothing"):
         write_word(np.zeros(100, np.float32), RATE_HZ, tmp_path / "word.wav")
 
 
@@ -42,13 +42,13 @@ def test_a_missing_engine_is_named_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EarshotError, match=r"flite is missing; Debian: apt install flite festival"):
+    with pytest.raises(EarfulError, match=r"flite is missing; Debian: apt install flite festival"):
         voices.write_voices(tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_engine_that_fails_is_quoted() -> None:
-    with pytest.raises(EarshotError, match=r"^sh -c .* ended with 3 and said: no such voice$"):
+    with pytest.raises(EarfulError, match=r"^sh -c .* ended with 3 and said: no such voice$"):
         voices._run("sh", "-c", "echo no such voice >&2; exit 3")
 
 
@@ -81,5 +81,5 @@ def test_pico_speaks_the_ten_digits_of_every_voice_and_take(tmp_path: Path) -> N
 
 def test_without_ttspico_what_to_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ttspico", None)
-    with pytest.raises(EarshotError, match=r"uv run --with ttspico python -m training\.digits"):
+    with pytest.raises(EarfulError, match=r"uv run --with ttspico python -m training\.digits"):
         pico_engines()

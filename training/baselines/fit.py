@@ -75,7 +75,7 @@ def fit_baseline(
     Raises:
         TrainingError: a run is there already, the one to resume is of other data or settings, or
             CUDA was asked for and is absent.
-        EarshotError: what ``check_baseline`` refuses.
+        EarfulError: what ``check_baseline`` refuses.
     """
     check_baseline(dataset, company, config)
     choose_device(device)
@@ -114,7 +114,7 @@ def check_baseline(dataset: Dataset, company: Company, config: TrainConfig) -> N
             there is nothing to validate on or no training clip of some label, or the model is not
             for so many clips, or such features.
         DatasetError: clips with several labels.
-        EarshotError: an option that the model does not have, or features too small for it.
+        EarfulError: an option that the model does not have, or features too small for it.
     """
     require_heeded(config)
     _unfitted(dataset, config)

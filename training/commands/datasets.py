@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from service.cli import EXIT_SOME_FAILED, EngineOption, RayAddressOption, check_engine
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _features(rate_hz: int, clip_seconds: float, given: dict[str, Any]) -> "Feat
     from data.features import FeatureConfig
 
     if rate_hz < 1 or not clip_seconds > 0:
-        raise EarshotError("--sample-rate and --clip-seconds must be above 0")
+        raise EarfulError("--sample-rate and --clip-seconds must be above 0")
     defaults = FeatureConfig.for_rate(rate_hz, clip_seconds)
     if "n_fft" in given:
         given.setdefault("win_length", given["n_fft"])

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from training.commands.options import AudioDirOption
 
 
@@ -29,10 +29,10 @@ def demo(
     from training.demo import WORDS, run_demo
 
     if words is not None and data is not None:
-        raise EarshotError("--data trains on recordings and --words on synthetic voices; give one")
+        raise EarfulError("--data trains on recordings and --words on synthetic voices; give one")
     spoken = WORDS if words is None else tuple(word.strip() for word in words.split(","))
     if len(spoken) < 2:
-        raise EarshotError("--words needs two words or more to tell apart, comma-separated")
+        raise EarfulError("--words needs two words or more to tell apart, comma-separated")
     model = run_demo(data, audio_dir, out, spoken)
     if run_server:
         from service.server import run_server as serve_model

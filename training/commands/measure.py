@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.registry.catalogue import DEFAULT_ROOT
 from service.cli import EXIT_SOME_FAILED, RegistryOption
 from training.commands.options import AudioDirOption, JsonOption, LabelsArgument
@@ -68,7 +68,7 @@ def report(
         Path,
         typer.Argument(
             metavar="RUN|RESULTS",
-            help="Folder of `earshot train`, or what `earshot classify --out` wrote.",
+            help="Folder of `earful train`, or what `earful classify --out` wrote.",
         ),
     ],
     out: Annotated[
@@ -102,9 +102,9 @@ def report(
     from training.run_report.page import PAGE, Wanted, write_run_report
 
     if not path.exists():
-        raise EarshotError(
-            f"there is no {path}; give the folder of a run (`earshot train --out`) or a file of "
-            "results (`earshot classify --out`)"
+        raise EarfulError(
+            f"there is no {path}; give the folder of a run (`earful train --out`) or a file of "
+            "results (`earful classify --out`)"
         )
     if is_run(path):
         from training.progress import work_progress
@@ -119,8 +119,8 @@ def report(
         typer.echo(f"{place}: {place.stat().st_size / 1e6:.1f} MB", err=True)
         return
     if path.is_dir():
-        raise EarshotError(
-            f"{path} is no run of `earshot train` (it has no best.pt), and results of `earshot "
+        raise EarfulError(
+            f"{path} is no run of `earful train` (it has no best.pt), and results of `earful "
             "classify` are a file"
         )
     if dataset is not None:

@@ -1,4 +1,4 @@
-"""``earshot models``: versions of a model, which of them serves, and the way back."""
+"""``earful models``: versions of a model, which of them serves, and the way back."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.registry.catalogue import DEFAULT_ROOT
 from models.registry.records import CHALLENGER
 from models.registry.registry import Registry
@@ -36,7 +36,7 @@ def list_models(registry: RegistryOption = DEFAULT_ROOT, as_json: JsonOption = F
         typer.echo(listed(rows))
     else:
         typer.echo(
-            f"{registry} holds no model; put one there with `earshot models register NAME RUN`",
+            f"{registry} holds no model; put one there with `earful models register NAME RUN`",
             err=True,
         )
     if any("error" in row for row in rows):
@@ -99,7 +99,7 @@ def register(
     from training.release import register as register_version
 
     if not source.exists():
-        raise EarshotError(f"{source} is neither a run nor a model file; train one first")
+        raise EarfulError(f"{source} is neither a run nor a model file; train one first")
     opened = Registry(registry)
     version = register_version(
         opened, name, source, data=data, extra=extra, note=note,
@@ -175,7 +175,9 @@ def to_mlflow(
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "mlflow":
             raise
-        raise EarshotError("this needs mlflow-skinny; pip install 'earshot[mlflow]'") from error
+        raise EarfulError(
+            "this needs mlflow-skinny; install it with: uv sync --inexact --extra mlflow"
+        ) from error
     found = export_model(Registry(registry), name, server)
     sent = ", ".join(f"{name}@{ours} as version {theirs}" for ours, theirs in found.sent.items())
     aliases = ", ".join(f"{alias} is version {n}" for alias, n in found.aliases.items())

@@ -1,4 +1,4 @@
-"""``earshot retrain``: new labels to a better model, or to none."""
+"""``earful retrain``: new labels to a better model, or to none."""
 
 import json
 import tempfile
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.registry.catalogue import DEFAULT_ROOT
 from service.cli import EXIT_SOME_FAILED, RegistryOption
 from service.feedback.audio import DEFAULT_FOLDER
@@ -33,7 +33,7 @@ def retrain(
     ] = False,
     feedback: PlaceOption = DEFAULT_URL,
     kept_audio: Annotated[
-        Path, typer.Option(envvar="EARSHOT_AUDIO_DIR", help="Folder of the service's recordings.")
+        Path, typer.Option(envvar="EARFUL_AUDIO_DIR", help="Folder of the service's recordings.")
     ] = DEFAULT_FOLDER,
     add_labels: Annotated[
         bool, typer.Option("--add-labels", help="Accept labels that the model does not know.")
@@ -65,7 +65,7 @@ def retrain(
     ] = False,
     registry: RegistryOption = DEFAULT_ROOT,
     work: Annotated[
-        Path, typer.Option(envvar="EARSHOT_RETRAIN_DIR", help="Folder of what is not finished.")
+        Path, typer.Option(envvar="EARFUL_RETRAIN_DIR", help="Folder of what is not finished.")
     ] = RETRAIN_FOLDER,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -82,11 +82,11 @@ def retrain(
 
     removed = tuple(label.strip() for label in (remove_labels or "").split(",") if label.strip())
     if new is None and not removed and not from_feedback:
-        raise EarshotError(
+        raise EarfulError(
             "nothing to retrain with; give --new LABELS.csv, --from-feedback or --remove-labels"
         )
     if new is not None and from_feedback:
-        raise EarshotError("give --new or --from-feedback, one after the other")
+        raise EarfulError("give --new or --from-feedback, one after the other")
     options = Options(
         add_labels, removed, from_scratch, skip_bad, epochs, seed, margin, least_accuracy
     )
@@ -159,7 +159,7 @@ def _told(name: str, outcome: "Outcome") -> str:
     if outcome.version:
         role = "champion" if outcome.promoted else "challenger"
         lines.append(
-            f"{name}@{outcome.version.number} is {role}; `earshot models show "
+            f"{name}@{outcome.version.number} is {role}; `earful models show "
             f"{name}@{outcome.version.number}` tells of it"
         )
     return "\n".join([*lines, *([outcome.note] if outcome.note else [])])

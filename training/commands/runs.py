@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from training.commands.options import (
     DeviceOption,
     ExtraOption,
@@ -44,7 +44,7 @@ def crossval(
     from training.settings import Value, read_settings, settled
 
     if folds != "speaker" and not (folds.isdecimal() and int(folds) > 1):
-        raise EarshotError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
+        raise EarfulError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
     given: dict[str, Value] = {} if entry(model).fitted else {"repeats": repeats}
     if epochs is not None:
         given["epochs"] = epochs
@@ -136,7 +136,7 @@ def find_rate(
     from training.settings import read_settings, settled
 
     if out.suffix != ".png":
-        raise EarshotError(f"the picture is a .png, found --out {out}")
+        raise EarfulError(f"the picture is a .png, found --out {out}")
     given = read_settings(model, setting or [], "--set", ("model", "learning_rate", "epochs"))
     opened, besides = open_dataset(dataset), open_company(extra, others)
     config = suited(settled(default_config(model), given), given, opened, processes=1)
@@ -164,7 +164,7 @@ def export(
     if not exported.finished:
         typer.echo(
             f"note: {run} was stopped before its end; it goes on with "
-            f"`earshot train DATASET --out {run} --resume`",
+            f"`earful train DATASET --out {run} --resume`",
             err=True,
         )
     typer.echo(

@@ -1,4 +1,4 @@
-"""``earshot train``: every choice of training is a flag, and its default is the network's own."""
+"""``earful train``: every choice of training is a flag, and its default is the network's own."""
 
 import sys
 from contextlib import nullcontext
@@ -280,7 +280,7 @@ def train(
     """Train a network on a dataset; leaves checkpoints, metrics, curves and a confusion matrix.
 
     A flag that is not given is the network's own choice. Several processes:
-    torchrun --nproc-per-node 2 --no-python earshot train ... `earshot report RUN` shows what came
+    torchrun --nproc-per-node 2 --no-python earful train ... `earful report RUN` shows what came
     of it.
     """
     from data.dataset import open_dataset

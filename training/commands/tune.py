@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from training.commands.options import DeviceOption, JsonOption
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def tune(
             help="A shared database, postgresql://... or sqlite:///FILE; OUT/study.db without it.",
         ),
     ] = None,
-    name: Annotated[str, typer.Option(help="Of the study in a shared database.")] = "earshot",
+    name: Annotated[str, typer.Option(help="Of the study in a shared database.")] = "earful",
     seed: Annotated[int, typer.Option(min=0, help="Of the search and of every trial.")] = 42,
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Train with the best settings at the end, to OUT/run.")
@@ -127,8 +127,8 @@ def _optuna_needed() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise
-        raise EarshotError(
-            "a search needs optuna; install it with: pip install 'earshot[train,tune]'"
+        raise EarfulError(
+            "a search needs optuna; install it with: uv sync --inexact --extra train --extra tune"
         ) from error
 
 

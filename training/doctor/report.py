@@ -51,7 +51,7 @@ def told_judged(diagnosis: Diagnosis) -> str:
         "labels may be wrong"
     )
     if judged.clips < FEW_CLIPS:
-        told += "; of so few clips it lists the surest only, `earshot map` shows more to listen to"
+        told += "; of so few clips it lists the surest only, `earful map` shows more to listen to"
     return told
 
 

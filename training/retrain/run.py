@@ -1,4 +1,4 @@
-"""``earshot retrain``: read it from top to bottom.
+"""``earful retrain``: read it from top to bottom.
 
 Every stage leaves a file or folder that is whole or not there, so that the same command goes on
 after a kill, and the registry changes by one rename at the end.
@@ -90,7 +90,7 @@ def open_base(registry: Registry, name: str) -> Base:
     if DATA not in version.files:
         raise TrainingError(
             f"version {version.number} of {name} was registered without its data, so there is "
-            f"nothing to go on from; `earshot models register {name} RUN --data DATASET --promote` "
+            f"nothing to go on from; `earful models register {name} RUN --data DATASET --promote` "
             "has it"
         )
     rows = from_csv(registry.read(name, version, DATA), f"version {version.number} of {name}")
@@ -106,14 +106,14 @@ def plan_retraining(request: Request) -> tuple[Base, Plan | None, str]:
     """The champion, what would be done (None: it was done already), and the request's hash.
 
     Raises:
-        EarshotError: the registry, the labels or the options cannot be used.
+        EarfulError: the registry, the labels or the options cannot be used.
     """
     base = open_base(request.registry, request.name)
     metadata = open_bundle(base.model).metadata
     if metadata.scores == "sigmoid":
         raise TrainingError(
             f"{request.name} says several labels at once, and retraining is for models that say "
-            "one: merge the labels with `earshot labels merge`, then prepare and train anew "
+            "one: merge the labels with `earful labels merge`, then prepare and train anew "
             "(--loss bce), and register that"
         )
     heard, problems = hear(request.labels, metadata.features)
@@ -145,7 +145,7 @@ def retrain(request: Request) -> Outcome:
     """Train a candidate, compare it with the champion, promote it or keep it as challenger.
 
     Raises:
-        EarshotError: it cannot be done; the registry is as it was.
+        EarfulError: it cannot be done; the registry is as it was.
     """
     request.registry.version(request.name, CHAMPION)  # a mistyped name leaves no folder behind
     work = Work(request.work / request.name)
@@ -225,7 +225,7 @@ def _prepared(folder: Path, plan: Plan, base: Base) -> Dataset:
     if changed:
         raise TrainingError(
             f"{len(changed)} files are not as they were when they were registered, {changed[0]} "
-            "among them; put them back, or register the model anew with `earshot models register`"
+            "among them; put them back, or register the model anew with `earful models register`"
         )
     return dataset
 

@@ -132,7 +132,7 @@ def worst(
 
 
 def in_noise(run: Run, dataset: Dataset, split: str, progress: Callable[[int, int], None]) -> Noise:
-    """The run's exported model in made noise, as ``earshot evaluate --noise`` measures it.
+    """The run's exported model in made noise, as ``earful evaluate --noise`` measures it.
 
     Raises:
         ExportError: the run cannot be exported.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data.dataset import Dataset, DatasetError, open_dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from training.checkpoint import BEST, LAST, Checkpoint, EpochRecord, load_checkpoint
 from training.config import TrainConfig, default_config
 from training.report import METRICS
@@ -16,7 +16,7 @@ from training.report import METRICS
 DATASET = "dataset"
 
 
-class RunReportError(EarshotError):
+class RunReportError(EarfulError):
     """A run that cannot be reported on."""
 
 
@@ -60,7 +60,7 @@ class Run:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is one that ``earshot train`` writes."""
+    """Whether a folder is one that ``earful train`` writes."""
     return path.is_dir() and any((path / name).is_file() for name in (BEST, LAST))
 
 
@@ -90,7 +90,7 @@ def find_dataset(run: Run, given: Path | None) -> tuple[Dataset | None, str]:
     stored = (run.metrics or {}).get(DATASET)
     folder = given or (Path(stored) if stored else None)
     if folder is None:
-        return None, "give --dataset DIR (that of `earshot train`) to see and hear clips"
+        return None, "give --dataset DIR (that of `earful train`) to see and hear clips"
     try:
         dataset = open_dataset(folder)
     except DatasetError as error:
@@ -126,7 +126,7 @@ def _metrics(path: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, TypeError) as error:
         raise RunReportError(
-            f"{path} is damaged ({error}); `earshot train --resume` writes it again"
+            f"{path} is damaged ({error}); `earful train --resume` writes it again"
         ) from error
     return dict(found)
 

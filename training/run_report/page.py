@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data.dataset import Dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.staging import staged_file
 from models.zoo import entry, parameter_count
 from training.checkpoint import rebuild_network
@@ -114,7 +114,7 @@ def _gather(run: Run, wanted: Wanted) -> Shown:
     else:
         shown.notes.append(
             f"This run is not finished: {len(run.history)} of at most {run.best.config.epochs} "
-            "epochs so far. `earshot train DATASET --out RUN --resume` goes on. The test part is "
+            "epochs so far. `earful train DATASET --out RUN --resume` goes on. The test part is "
             "not looked at before the end; figures are of the validation part."
         )
         if dataset is not None:
@@ -142,7 +142,7 @@ def _hear_clips(run: Run, dataset: Dataset, shown: Shown, wanted: Wanted) -> Non
     if wanted.noise:
         try:
             shown.noise = in_noise(run, dataset, split, wanted.progress)
-        except EarshotError as error:  # the page is worth having without it
+        except EarfulError as error:  # the page is worth having without it
             shown.notes.append(f"Not tried in noise: {error}.")
 
 

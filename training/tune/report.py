@@ -74,7 +74,7 @@ class Found:
     note: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The object of ``earshot tune --json``, and of best.json."""
+        """The object of ``earful tune --json``, and of best.json."""
         states = [trial.state for trial in self.trials]
         return {
             "objective": self.objective,
@@ -132,9 +132,9 @@ def gather(asked: Search, study: optuna.Study, note: str, dataset: Path) -> Foun
 
 
 def train_command(config: TrainConfig, dataset: Path, out: Path) -> str:
-    """``earshot train`` with every flag whose default would differ."""
+    """``earful train`` with every flag whose default would differ."""
     default = default_config(config.model)
-    words = ["earshot", "train", str(dataset), "--out", str(out), "--model", config.model]
+    words = ["earful", "train", str(dataset), "--out", str(out), "--model", config.model]
     for field in dataclasses.fields(TrainConfig):
         value = getattr(config, field.name)
         if field.name in ("model", "options") or value == getattr(default, field.name):

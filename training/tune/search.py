@@ -20,7 +20,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from data.dataset import Dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.staging import OutputError
 from models.device import Device
 from training.begin import choose_device
@@ -185,7 +185,7 @@ def _one_trial(asked: Search, study: optuna.Study, nth: int, trials: int) -> Non
     except OutputError:  # no trial's fault, and no other would fare better
         tell_failed(study, trial, INTERRUPTED)
         raise
-    except (EarshotError, torch.OutOfMemoryError) as error:
+    except (EarfulError, torch.OutOfMemoryError) as error:
         tell_failed(study, trial, str(error).splitlines()[0])
     except BaseException:  # Ctrl-C too; it goes on to the caller
         tell_failed(study, trial, INTERRUPTED)

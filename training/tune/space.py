@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.trial import BaseTrial
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models.zoo import CLASSIFIERS, FITTED, entry
 from training.config import TrainConfig
 from training.settings import (
@@ -26,7 +26,7 @@ _NOT_VARIED = ("model", "epochs", "patience", "seed", "options", "precision", "c
 _NOT_FIXED = ("model", "epochs", "seed", "options")
 
 
-class TuneError(EarshotError):
+class TuneError(EarfulError):
     """A search that cannot start or go on; the message says what to change."""
 
 
@@ -121,7 +121,7 @@ def require_trained(model: str) -> None:
 
     Raises:
         TuneError: it is fitted in one go; the message lists what can be searched.
-        EarshotError: there is no such model.
+        EarfulError: there is no such model.
     """
     if entry(model).fitted:
         has = ", ".join(name for name in CLASSIFIERS if name not in FITTED)
@@ -139,7 +139,7 @@ def chosen_space(
 
     Raises:
         TuneError: a name that there is not, a value that it cannot have, or a name in both.
-        EarshotError: a value that cannot be trained with.
+        EarfulError: a value that cannot be trained with.
     """
     pairs = read_pairs(vary, "--vary", "NAME=LOW:HIGH[:log] or NAME=a,b,c")
     _refuse_flags_of_tune([name for name, _ in pairs])

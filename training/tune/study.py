@@ -24,7 +24,7 @@ from training.tune.space import TuneError
 
 FILE = "study.db"
 # A name in a study that several searches share.
-NAME = "earshot"
+NAME = "earful"
 REASON, EPOCHS, SECONDS, VAL_LOSS = "reason", "epochs", "seconds", "val_loss"
 _SETTING, _HOST, _LOCK, _HEARD = "setting", "host", "lock", "heard"
 _SILENT_SECONDS = 3600.0
@@ -190,7 +190,7 @@ def clear_errors(place: str | Path) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("psycopg"):
             raise TuneError(
-                "PostgreSQL needs psycopg; install it with: pip install 'earshot[postgres]'"
+                "PostgreSQL needs psycopg; install it with: uv sync --inexact --extra postgres"
             ) from error
         raise
     except ArgumentError as error:  # its text may show the URL

@@ -1,4 +1,4 @@
-"""``earshot classify``: every input gives a row, and the exit code says how it went."""
+"""``earful classify``: every input gives a row, and the exit code says how it went."""
 
 import csv
 import io
@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from service.batch.inputs import find_inputs
 from tests.fixtures.sounds import PITCHES_HZ, noise, placed, tone, wav
 
-Earshot = Callable[..., Result]
+Earful = Callable[..., Result]
 COLUMNS = ["filename", "start", "end", "label", "score", "status", "error"]
 
 
@@ -24,9 +24,9 @@ def rows(text: str) -> list[dict[str, str]]:
 
 
 def test_a_folder_gives_a_row_a_file_with_its_label(
-    earshot: Earshot, model: Path, tones: Path
+    earful: Earful, model: Path, tones: Path
 ) -> None:
-    done = earshot("classify", tones, "--model", model)
+    done = earful("classify", tones, "--model", model)
     assert done.exit_code == 0
     assert done.stdout.splitlines()[0] == ",".join(COLUMNS)
     found = rows(done.stdout)
@@ -38,10 +38,10 @@ def test_a_folder_gives_a_row_a_file_with_its_label(
         assert (row["status"], row["error"]) == ("ok", "")
 
 
-def test_json_lines_hold_the_same_columns(earshot: Earshot, model: Path, tones: Path) -> None:
+def test_json_lines_hold_the_same_columns(earful: Earful, model: Path, tones: Path) -> None:
     out = tones / "new" / "r.JSONL"
     (tones / "broken.wav").write_bytes(b"")
-    assert earshot("classify", tones, "--model", model, "--out", out).exit_code == 1
+    assert earful("classify", tones, "--model", model, "--out", out).exit_code == 1
     bad, *good = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     assert list(bad) == COLUMNS
     assert bad["status"] == "error"
@@ -51,61 +51,61 @@ def test_json_lines_hold_the_same_columns(earshot: Earshot, model: Path, tones: 
     assert all(row["status"] == "ok" and row["error"] is None for row in good)
 
 
-def test_top_k_adds_the_next_labels(earshot: Earshot, model: Path, tones: Path) -> None:
+def test_top_k_adds_the_next_labels(earful: Earful, model: Path, tones: Path) -> None:
     arguments = ("classify", tones, "--model", model, "--top-k")
-    [first, *_] = found = rows(earshot(*arguments, 2).stdout)
+    [first, *_] = found = rows(earful(*arguments, 2).stdout)
     assert list(first) == [*COLUMNS, "label_2", "score_2"]
     assert all(float(row["score"]) >= float(row["score_2"]) for row in found)
     assert all({row["label"], row["label_2"]} <= set(PITCHES_HZ) for row in found)
-    every = rows(earshot(*arguments, 99).stdout)[0]
+    every = rows(earful(*arguments, 99).stdout)[0]
     assert {every["label"], every["label_2"], every["label_3"]} == set(PITCHES_HZ)
     assert "label_4" not in every
     out = tones / "r.jsonl"
-    earshot(*arguments, 2, "--out", out)
+    earful(*arguments, 2, "--out", out)
     ranked = json.loads(out.read_text("utf-8").splitlines()[0])["scores"]
     assert [entry["label"] for entry in ranked] == [first["label"], first["label_2"]]
 
 
 def test_what_scores_too_low_is_unknown_only_when_that_is_asked_for(
-    earshot: Earshot, shy_model: Path, tones: Path
+    earful: Earful, shy_model: Path, tones: Path
 ) -> None:
     (tones / "a.wav").write_bytes(wav(noise(1.0, 0.1)))
     arguments = ("classify", tones, "--model", shy_model, "--top-k", 2)
-    plain, shy = rows(earshot(*arguments).stdout), rows(earshot(*arguments, "--reject").stdout)
+    plain, shy = rows(earful(*arguments).stdout), rows(earful(*arguments, "--reject").stdout)
     for before, after in zip(plain, shy, strict=True):
         label = "unknown" if float(before["score"]) < 0.9999 else before["label"]
         assert before | {"label": label} == after
     assert plain[0]["label"] in PITCHES_HZ
     assert shy[0]["label"] == "unknown"
     out = tones / "r.jsonl"
-    earshot(*arguments, "--reject", "--out", out)
+    earful(*arguments, "--reject", "--out", out)
     first = json.loads(out.read_text("utf-8").splitlines()[0])
     assert first["label"] == "unknown"
     assert first["scores"][0]["label"] == plain[0]["label"]
 
 
 def test_hidden_files_and_folders_are_passed_over_unless_they_are_named(
-    earshot: Earshot, model: Path, tmp_path: Path
+    earful: Earful, model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / ".trash").mkdir()
     for name in ("a.wav", ".trash/b.wav", ".c.wav"):
         (tmp_path / name).write_bytes(wav(tone("mid")))
     (tmp_path / "._a.wav").write_bytes(b"Mac OS X")
-    done = earshot("classify", tmp_path, "--model", model)
+    done = earful("classify", tmp_path, "--model", model)
     assert done.exit_code == 0
     assert [Path(row["filename"]).name for row in rows(done.stdout)] == ["a.wav"]
-    named = earshot("classify", tmp_path / ".c.wav", "--model", model)
+    named = earful("classify", tmp_path / ".c.wav", "--model", model)
     assert len(rows(named.stdout)) == 1
 
 
 def test_windows_give_a_row_each_in_order_of_time(
-    earshot: Earshot, model: Path, tmp_path: Path
+    earful: Earful, model: Path, tmp_path: Path
 ) -> None:
     recording = placed(tone("high"), 1.3, placed(tone("low"), 0.3, noise(2.3, 0.001)))
     (tmp_path / "long.wav").write_bytes(wav(recording))
     (tmp_path / "short.wav").write_bytes(wav(tone("mid")))
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    done = earshot("classify", tmp_path, "--model", model, "--windows")
+    done = earful("classify", tmp_path, "--model", model, "--windows")
     assert done.exit_code == 1
     failed, *long, short = rows(done.stdout)
     assert failed["status"] == "error"
@@ -148,12 +148,12 @@ def make_awkward(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_every_input_gives_exactly_one_row(earshot: Earshot, model: Path, tmp_path: Path) -> None:
+def test_every_input_gives_exactly_one_row(earful: Earful, model: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "r.csv"
     folder.mkdir()
     expected = make_awkward(folder)
     missing, too_long = tmp_path / "missing.wav", tmp_path / ("x" * 300)
-    done = earshot("classify", folder, missing, too_long, "--model", model, "--out", out)
+    done = earful("classify", folder, missing, too_long, "--model", model, "--out", out)
     assert done.exit_code == 1
     assert "5 of 12 files classified, 7 failed" in done.stderr
     expected |= {"missing.wav": "not_found", too_long.name: "unreadable"}
@@ -169,11 +169,11 @@ def test_every_input_gives_exactly_one_row(earshot: Earshot, model: Path, tmp_pa
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_and_a_folder_that_may_not_be_read_give_a_row(
-    earshot: Earshot, model: Path, tones: Path
+    earful: Earful, model: Path, tones: Path
 ) -> None:
     (tones / "low.wav").chmod(0)
     (tones / "locked").mkdir(0)
-    done = earshot("classify", tones, "--model", model)
+    done = earful("classify", tones, "--model", model)
     assert done.exit_code == 1
     high, locked, low, mid = rows(done.stdout)
     assert (high["status"], mid["status"]) == ("ok", "ok")
@@ -203,34 +203,34 @@ def refused(model: Path, tones: Path) -> dict[str, tuple[list[Any], str]]:
 
 @pytest.mark.parametrize("name", ["suffix", "no suffix", "nothing", "no model", "bad model"])
 def test_what_cannot_be_done_is_refused_and_nothing_written(
-    earshot: Earshot, model: Path, tones: Path, name: str
+    earful: Earful, model: Path, tones: Path, name: str
 ) -> None:
     arguments, message = refused(model, tones)[name]
     before = sorted(tones.rglob("*"))
-    done = earshot("classify", *arguments)
-    assert isinstance(done.exception, EarshotError)
-    with pytest.raises(EarshotError, match=message):
+    done = earful("classify", *arguments)
+    assert isinstance(done.exception, EarfulError)
+    with pytest.raises(EarfulError, match=message):
         raise done.exception
     assert sorted(tones.rglob("*")) == before
     assert done.stdout == ""
 
 
 def test_an_out_that_is_a_folder_is_refused_and_left_alone(
-    earshot: Earshot, model: Path, tones: Path
+    earful: Earful, model: Path, tones: Path
 ) -> None:
     folder = tones / "r.csv"
     folder.mkdir()
-    done = earshot("classify", tones, "--model", model, "--out", folder)
+    done = earful("classify", tones, "--model", model, "--out", folder)
     assert "is a folder" in str(done.exception)
     assert list(folder.iterdir()) == []
 
 
 def test_results_replace_earlier_ones_whole_and_leave_nothing_beside(
-    earshot: Earshot, model: Path, tones: Path
+    earful: Earful, model: Path, tones: Path
 ) -> None:
     out = tones / "r.csv"
     out.write_text("earlier\n" * 1000, encoding="utf-8")
-    assert earshot("classify", tones, "--model", model, "--out", out).exit_code == 0
+    assert earful("classify", tones, "--model", model, "--out", out).exit_code == 0
     assert len(rows(out.read_text("utf-8"))) == len(PITCHES_HZ)
     kept = tones / "r.csv.job"
     assert sorted(p.name for p in kept.iterdir()) == ["job.json", "lock"]

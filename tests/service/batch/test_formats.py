@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from service.batch.formats import Layout, open_writer, output_format
 from service.batch.rows import Row
 from tests.fixtures.sounds import noise, placed, tone, wav
@@ -150,7 +150,7 @@ def test_names_that_are_too_long_with_a_suffix_are_shortened(tmp_path: Path) -> 
     [("r.xls", None, "found 'r.xls'"), ("r.csv", "xls", "formats are"), (None, "raven", "--out")],
 )
 def test_formats_that_are_not_known(out: str | None, given: str | None, told: str) -> None:
-    with pytest.raises(EarshotError, match=told):
+    with pytest.raises(EarfulError, match=told):
         output_format(None if out is None else Path(out), given)
 
 

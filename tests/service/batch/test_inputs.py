@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from service.batch import inputs
 from service.batch.inputs import find_inputs
 from tests.fixtures.sounds import RATE_HZ, noise, tone, wav
@@ -158,7 +158,7 @@ def test_a_loop_of_links_and_links_to_nothing(process: Process, model: Path, ton
 def test_lists_that_cannot_be_read(tmp_path: Path, name: str, text: str | None, told: str) -> None:
     if text is not None:
         (tmp_path / name).write_text(text, encoding="latin-1")
-    with pytest.raises(EarshotError, match=told):
+    with pytest.raises(EarfulError, match=told):
         list(find_inputs([str(tmp_path / name)]))
 
 

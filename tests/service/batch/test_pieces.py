@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from service.batch.job import Shard
 from service.batch.scheduler import Piece, find_piece
 
@@ -113,12 +113,12 @@ def test_schedulers_say_which_piece(
     [(3, 3, "out of range"), (1, None, "Give --num-shards"), (None, 4, "needs --shard-index")],
 )
 def test_numbers_that_do_not_fit(index: int | None, count: int | None, told: str) -> None:
-    with pytest.raises(EarshotError, match=told):
+    with pytest.raises(EarfulError, match=told):
         find_piece(index, count, {})
 
 
 def test_a_pod_that_does_not_know_how_many_there_are_is_told() -> None:
-    with pytest.raises(EarshotError, match="by JOB_COMPLETION_INDEX"):
+    with pytest.raises(EarfulError, match="by JOB_COMPLETION_INDEX"):
         find_piece(None, None, {"JOB_COMPLETION_INDEX": "3"})
 
 

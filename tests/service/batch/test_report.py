@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from service.batch.results import read_results
 from service.batch.rows import Row
 from tests.fixtures.sounds import noise, tone, wav
 from training.results_report import gather, write_results_report
 
-Earshot = Callable[..., Result]
+Earful = Callable[..., Result]
 HEADER = "filename,start,end,label,score,status,error,expected\n"
 
 
@@ -63,15 +63,15 @@ def test_the_page_needs_nothing_else_and_trusts_no_name(results: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_every_format_of_classify_can_be_looked_at(
-    earshot: Earshot, model: Path, tones: Path, tmp_path: Path, suffix: str
+    earful: Earful, model: Path, tones: Path, tmp_path: Path, suffix: str
 ) -> None:
     (tones / "broken.wav").write_bytes(b"")
     (tones / "labels.csv").write_text(
         "file,label\nlow.wav,low\nmid.wav,low\nbroken.wav,low\n", encoding="utf-8"
     )
     out = tmp_path / f"r.{suffix}"
-    earshot("classify", tones / "labels.csv", "--model", model, "--out", out)
-    done = earshot("report", out)
+    earful("classify", tones / "labels.csv", "--model", model, "--out", out)
+    done = earful("report", out)
     assert "3 rows of 3 files" in done.stderr
     first, second, third = read_results(out)
     assert (first.label, first.truth, first.status) == ("low", "low", "ok")
@@ -99,7 +99,7 @@ def test_what_are_no_results_is_told(
 ) -> None:
     if text is not None:
         (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(EarshotError, match=told):
+    with pytest.raises(EarfulError, match=told):
         write_results_report(tmp_path / name, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 

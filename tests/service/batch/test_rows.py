@@ -14,7 +14,7 @@ from service.batch.rows import Row, printable
 from service.classifier import Classifier
 from tests.fixtures.sounds import noise, placed, tone, wav
 
-Earshot = Callable[..., Result]
+Earful = Callable[..., Result]
 
 
 def row(start: float, label: str, score: float, name: str = "a.wav") -> Row:
@@ -53,29 +53,27 @@ def test_merged_hits_cover_what_single_windows_do(classifier: Classifier, tmp_pa
     assert [(r.label, r.scores, r.end) for r in nothing] == [("", (), 6.0)]
 
 
-def test_a_hop_says_how_far_apart_windows_are(
-    earshot: Earshot, model: Path, tmp_path: Path
-) -> None:
+def test_a_hop_says_how_far_apart_windows_are(earful: Earful, model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(noise(3.2, 0.1)))
     arguments = ["classify", tmp_path / "a.wav", "--model", model, "--windows", "--hop", "1"]
-    starts = [line.split(",")[1] for line in earshot(*arguments).stdout.splitlines()[1:]]
+    starts = [line.split(",")[1] for line in earful(*arguments).stdout.splitlines()[1:]]
     assert starts == ["0.000", "1.000", "2.000", "2.200"]
 
 
 @pytest.mark.parametrize("hop", ["0", "nan", "inf", "1e-9", "1e9"])
 def test_a_hop_that_makes_no_sense_is_refused(
-    earshot: Earshot, model: Path, tones: Path, hop: str
+    earful: Earful, model: Path, tones: Path, hop: str
 ) -> None:
-    done = earshot("classify", tones, "--model", model, "--windows", "--hop", hop)
+    done = earful("classify", tones, "--model", model, "--windows", "--hop", hop)
     assert done.exit_code == 2
     assert "--hop" in done.stderr
 
 
 @pytest.mark.parametrize("option", [["--hop", "1"], ["--min-score", "0.5"], ["--merge"]])
 def test_what_is_about_windows_needs_them(
-    earshot: Earshot, model: Path, tones: Path, option: list[str]
+    earful: Earful, model: Path, tones: Path, option: list[str]
 ) -> None:
-    done = earshot("classify", tones, "--model", model, *option)
+    done = earful("classify", tones, "--model", model, *option)
     assert done.exit_code == 2
     assert "--windows" in done.stderr
 

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from typer.testing import Result
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from service.feedback.place import Place
 from service.feedback.records import Opinion
 from service.feedback.store import open_store
@@ -114,7 +114,7 @@ def test_what_was_answered_is_there_when_the_server_is_killed_meanwhile(
         for thread in threads:
             thread.join()
     with sqlite3.connect(path) as connection:
-        there = {who for (who,) in connection.execute("SELECT who FROM earshot_feedback")}
+        there = {who for (who,) in connection.execute("SELECT who FROM earful_feedback")}
     connection.close()
     assert set(answered) <= there
     # Ids that were given before the kill are known after it.
@@ -142,7 +142,7 @@ def test_a_postgresql_that_goes_away_is_a_503_and_comes_back(
                 connection.execute(text(end), {"name": name})
 
     with (
-        running(tmp_path, model, EARSHOT_FEEDBACK_URL=new_postgres) as server,
+        running(tmp_path, model, EARFUL_FEEDBACK_URL=new_postgres) as server,
         server.client() as client,
     ):
         given = {"prediction_id": prediction_id(server), "label": "low", "who": "anna"}
@@ -175,46 +175,46 @@ def test_a_place_that_is_asked_for_and_cannot_be_used_is_one_sentence(
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == 2
     assert len(stderr.splitlines()) == 1
-    assert stderr.startswith("earshot: ")
+    assert stderr.startswith("earful: ")
     assert reason in stderr
     assert "secret" not in stderr
 
 
 def test_the_commands_show_export_delete_and_sweep(
-    earshot: Callable[..., Result], tmp_path: Path, url: str
+    earful: Callable[..., Result], tmp_path: Path, url: str
 ) -> None:
     place = ("--feedback", url)
-    with pytest.raises(EarshotError, match="no feedback at"):
-        earshot_raising(earshot, "list", *place)
+    with pytest.raises(EarfulError, match="no feedback at"):
+        earful_raising(earful, "list", *place)
     store = open_store(Place.parse(url))
     for who in ("anna", "bob"):
         add_alone(store, opinion("a", who))
     store.close()
-    assert "labels given: 2" in earshot("feedback", "list", *place).stdout
-    assert '"rows": 2' in earshot("feedback", "list", "--json", *place).stdout
-    exported = earshot("feedback", "export", "--who", "anna", *place)
+    assert "labels given: 2" in earful("feedback", "list", *place).stdout
+    assert '"rows": 2' in earful("feedback", "list", "--json", *place).stdout
+    exported = earful("feedback", "export", "--who", "anna", *place)
     assert '"who": "anna"' in exported.stdout
     assert "bob" not in exported.stdout
-    snapshot = earshot("feedback", "export", "--labels", tmp_path / "snapshot", *place)
+    snapshot = earful("feedback", "export", "--labels", tmp_path / "snapshot", *place)
     assert "1 left out: its audio is not kept" in snapshot.stderr
-    assert earshot("feedback", "export", *place).exit_code == 2
-    asked = earshot("feedback", "delete", "--who", "anna", *place)  # nobody answers the question
+    assert earful("feedback", "export", *place).exit_code == 2
+    asked = earful("feedback", "delete", "--who", "anna", *place)  # nobody answers the question
     assert asked.exit_code == 1
-    done = earshot("feedback", "delete", "--who", "anna", "--yes", *place)
+    done = earful("feedback", "delete", "--who", "anna", "--yes", *place)
     assert "deleted 1 labels and 0 recordings" in done.stdout
-    with pytest.raises(EarshotError, match="nothing is kept under"):
-        earshot_raising(earshot, "delete", "--who", "anna", "--yes", *place)
-    swept = earshot("feedback", "sweep", *place, "--audio-dir", tmp_path / "none")
+    with pytest.raises(EarfulError, match="nothing is kept under"):
+        earful_raising(earful, "delete", "--who", "anna", "--yes", *place)
+    swept = earful("feedback", "sweep", *place, "--audio-dir", tmp_path / "none")
     assert swept.stdout.startswith("deleted 0 recordings")
-    with pytest.raises(EarshotError, match="feedback is off"):
-        earshot_raising(earshot, "list", "--feedback", "off")
+    with pytest.raises(EarfulError, match="feedback is off"):
+        earful_raising(earful, "list", "--feedback", "off")
 
 
 def opinion(name: str, who: str) -> Opinion:
     return Opinion(named(name), "low", who)
 
 
-def earshot_raising(earshot: Callable[..., Result], *arguments: object) -> None:
-    raised = earshot("feedback", *arguments).exception
+def earful_raising(earful: Callable[..., Result], *arguments: object) -> None:
+    raised = earful("feedback", *arguments).exception
     assert raised is not None
     raise raised

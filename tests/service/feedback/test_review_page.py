@@ -26,7 +26,7 @@ def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
     folder = tmp_path_factory.mktemp("review")
     with running(
         folder, model, "--feedback", f"sqlite:///{folder}/f.db", "--keep-audio", "feedback",
-        EARSHOT_AUDIO_DIR=str(folder / "audio"), EARSHOT_API_KEYS=f"classify:{KEY},feedback:{KEY}",
+        EARFUL_AUDIO_DIR=str(folder / "audio"), EARFUL_API_KEYS=f"classify:{KEY},feedback:{KEY}",
     ) as started:  # fmt: skip
         sounds = [tone(label) for label in PITCHES_HZ] + [noise(1.0, 0.1)]
         with started.client() as client:

@@ -149,7 +149,7 @@ def test_what_cannot_be_taken_is_refused_by_its_code(keeping: Started, name: str
 
 def rows_of(folder: Path) -> int:
     connection = sqlite3.connect(folder / "feedback.db")
-    found: int = connection.execute("SELECT count(*) FROM earshot_feedback").fetchone()[0]
+    found: int = connection.execute("SELECT count(*) FROM earful_feedback").fetchone()[0]
     connection.close()
     return found
 
@@ -301,7 +301,7 @@ def test_a_given_place_that_cannot_be_used_stops_the_start_and_the_default_does_
 ) -> None:
     (tmp_path / "artifacts").write_bytes(b"in the way")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("EARSHOT_FEEDBACK_URL", raising=False)
+    monkeypatch.delenv("EARFUL_FEEDBACK_URL", raising=False)
     app = create_app(Settings(model=model))
     with portal.wrap_async_context_manager(app.service.open()):
         assert Client(app, portal).get("/v1/feedback/status").json()["feedback"] is False

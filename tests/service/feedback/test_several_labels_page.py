@@ -26,7 +26,7 @@ def server(chords: Chords, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("sets")
     with running(
         folder, chords.model, "--feedback", f"sqlite:///{folder}/f.db", "--keep-audio", "feedback",
-        EARSHOT_AUDIO_DIR=str(folder / "audio"),
+        EARFUL_AUDIO_DIR=str(folder / "audio"),
     ) as started:  # fmt: skip
         yield started
 

@@ -55,7 +55,7 @@ def test_a_newer_or_foreign_database_is_told_and_left_as_it_is(url: str, what: s
     engine = create_engine(place.url)
     if what == "newer":
         open_store(place).close()
-        statement = "UPDATE earshot_meta SET value = '2' WHERE name = 'schema_version'"
+        statement = "UPDATE earful_meta SET value = '2' WHERE name = 'schema_version'"
     else:
         statement = "CREATE TABLE customers (name TEXT)"
     with engine.begin() as connection:
@@ -110,7 +110,7 @@ def test_one_request_sent_by_many_threads_is_stored_once(store: Store) -> None:
 
 
 def test_hostile_texts_come_back_as_they_are(store: Store) -> None:
-    for text_ in ("'; DROP TABLE earshot_feedback; --", "=cmd|' /C calc'!A0", "<b>ü𝄞</b>", "%s ?"):
+    for text_ in ("'; DROP TABLE earful_feedback; --", "=cmd|' /C calc'!A0", "<b>ü𝄞</b>", "%s ?"):
         say(store, text_, text_, text_, speaker=text_, comment=text_ + "\nmore")
         [row] = data_of(store, text_).feedback
         assert (row["label"], row["speaker"], row["comment"]) == (text_, text_, text_ + "\nmore")
@@ -231,9 +231,9 @@ def test_what_a_killed_process_leaves_is_mended_and_nothing_else_is_touched(
     foreign.write_bytes(b"mine")
     assert mend(store, audio) == 0  # too young: somebody may be about to write its row
     monkeypatch.setattr("service.feedback.audio.STRAY_SECONDS", -5)
-    (audio.folder / ".earshot-audio").rename(audio.folder / "away")
+    (audio.folder / ".earful-audio").rename(audio.folder / "away")
     assert mend(store, audio) == 0  # an empty place where a disk is mounted at other times
-    (audio.folder / "away").rename(audio.folder / ".earshot-audio")
+    (audio.folder / "away").rename(audio.folder / ".earful-audio")
     assert mend(store, audio) == 1
     assert (kept.exists(), stray.exists(), foreign.exists()) == (True, False, True)
     assert forget_missing(store, audio) == 1

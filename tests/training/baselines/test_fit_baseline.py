@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 
 from data.dataset import Dataset
-from data.errors import EarshotError
+from data.errors import EarfulError
 from models import fitted as fitted_module
 from models.cost import multiply_adds
 from models.fitted import PooledBaseline
@@ -267,8 +267,8 @@ def refused(
     folder: Path, message: str, dataset: Dataset, config: TrainConfig, company: Company = ALONE
 ) -> None:
     """It is refused before anything is fitted, and before anything is written."""
-    with pytest.raises(EarshotError, match=message):
+    with pytest.raises(EarfulError, match=message):
         check_baseline(dataset, company, config)
-    with pytest.raises(EarshotError, match=message):
+    with pytest.raises(EarfulError, match=message):
         fit_baseline(dataset, folder / "run", config, company=company)
     assert list(folder.iterdir()) == []

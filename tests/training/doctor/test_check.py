@@ -1,4 +1,4 @@
-"""``earshot check`` as it is used: exit codes, text, JSON, the page and the CSV to review."""
+"""``earful check`` as it is used: exit codes, text, JSON, the page and the CSV to review."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from data.errors import EarshotError
+from data.errors import EarfulError
 from data.labels import read_labels
 from service.cli import build_app
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
@@ -19,7 +19,7 @@ HOSTILE = "<b>x\x1b[31m=1.wav"
 
 def check(*arguments: object) -> Result:
     done = CliRunner().invoke(build_app(), ["check", *map(str, arguments)])
-    if isinstance(done.exception, EarshotError):
+    if isinstance(done.exception, EarfulError):
         raise done.exception
     return done
 
@@ -140,7 +140,7 @@ def test_bad_usage_is_told_and_nothing_is_written(
 ) -> None:
     monkeypatch.chdir(healthy.parent)
     before = {path: path.read_bytes() for path in healthy.parent.iterdir()}
-    with pytest.raises(EarshotError, match=told):
+    with pytest.raises(EarfulError, match=told):
         check("labels.csv", *arguments)
     assert {path: path.read_bytes() for path in healthy.parent.iterdir()} == before
 

@@ -19,7 +19,7 @@ from models.registry.registry import Registry
 from models.registry.source import open_source
 from service.classifier import Classifier
 from service.retrain_work import Work, WorkError
-from tests.fixtures.server import EARSHOT
+from tests.fixtures.server import EARFUL
 from tests.fixtures.sounds import RATE_HZ, one_torch_thread, tone
 from training.config import TrainingError, default_config
 from training.release import register
@@ -239,7 +239,7 @@ def test_killed_at_random_moments_it_ends_with_one_new_version(
 ) -> None:
     labels = new_clips({"low": 260.0, "mid": 690.0}, 10)
     command = [
-        *EARSHOT, "retrain", "tones", "--new", str(labels), "--registry", registry.root,
+        *EARFUL, "retrain", "tones", "--new", str(labels), "--registry", registry.root,
         "--work", str(tmp_path / "work"), "--epochs", "4",
     ]  # fmt: skip
     moments = random.Random(1)

@@ -18,6 +18,7 @@ COPY pyproject.toml uv.lock ./
 FROM source AS cpu
 RUN uv sync --locked --no-default-groups --extra postgres --group cpu --no-install-package onnxruntime-gpu --no-install-project
 COPY README.md LICENSE ./
+COPY .src .src
 COPY data data
 COPY models models
 COPY service service
@@ -27,6 +28,7 @@ RUN uv sync --locked --no-default-groups --extra postgres --group cpu --no-insta
 FROM source AS cuda
 RUN uv sync --locked --no-default-groups --extra postgres --extra cuda --no-install-project
 COPY README.md LICENSE ./
+COPY .src .src
 COPY data data
 COPY models models
 COPY service service

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from data.distort import (
+from earful.data.distort import (
     change_gain,
     change_speed,
     clip_peaks,
@@ -21,9 +21,9 @@ from data.distort import (
     reverberate,
     shift_time,
 )
-from data.draw import Range, sometimes, uniform
-from data.noise import add_impulses, add_noise
-from data.warp import mask, warp_time, warp_vocal_tract
+from earful.data.draw import Range, sometimes, uniform
+from earful.data.noise import add_impulses, add_noise
+from earful.data.warp import mask, warp_time, warp_vocal_tract
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from data.audio import AudioError
-from data.clips import MeasuredClip, measure_clips
-from data.errors import EarfulError
-from data.features import FeatureConfig
-from data.labels import Clip
+from earful.data.audio import AudioError
+from earful.data.clips import MeasuredClip, measure_clips
+from earful.data.errors import EarfulError
+from earful.data.features import FeatureConfig
+from earful.data.labels import Clip
 
 # Sends nothing to anybody, and prints no bars of its own. Set before Ray starts.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}

@@ -29,7 +29,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import EarfulError
+from earful.data.errors import EarfulError
 
 # speak_lib.h
 _AUDIO_OUTPUT_SYNCHRONOUS = 2

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import EarfulError
+from earful.data.errors import EarfulError
 
 FeatureKind = Literal["mfcc", "log_mel"]
 FEATURE_KINDS: tuple[FeatureKind, ...] = ("mfcc", "log_mel")

@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.audio import AudioError
-from data.errors import EarfulError
-from data.label_sets import normalised, problem_of
+from earful.data.audio import AudioError
+from earful.data.errors import EarfulError
+from earful.data.label_sets import normalised, problem_of
 
 if TYPE_CHECKING:
     import _csv

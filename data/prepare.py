@@ -10,15 +10,22 @@ from pathlib import Path
 
 import numpy as np
 
-from data.audio import AudioError
-from data.clips import MeasuredClip, measure_clips, read_clips
-from data.dataset import ALL_ROWS, CLIP_COLUMNS, MANIFEST, SCHEMA_VERSION, TEST_ROWS, DatasetError
-from data.features import FeatureConfig
-from data.label_sets import all_labels, split_labels
-from data.labels import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips
-from data.splits import SplitMode, assign_splits, default_mode, shared_speakers
-from data.staging import staged_folder
-from data.tensors import TensorWriter
+from earful.data.audio import AudioError
+from earful.data.clips import MeasuredClip, measure_clips, read_clips
+from earful.data.dataset import (
+    ALL_ROWS,
+    CLIP_COLUMNS,
+    MANIFEST,
+    SCHEMA_VERSION,
+    TEST_ROWS,
+    DatasetError,
+)
+from earful.data.features import FeatureConfig
+from earful.data.label_sets import all_labels, split_labels
+from earful.data.labels import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips
+from earful.data.splits import SplitMode, assign_splits, default_mode, shared_speakers
+from earful.data.staging import staged_folder
+from earful.data.tensors import TensorWriter
 
 MAX_DEFAULT_RATE_HZ = 16_000
 _RATE_PROBES = 50

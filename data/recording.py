@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from data.audio import (
+from earful.data.audio import (
     AudioError,
     AudioLimits,
     Waveform,
@@ -21,8 +21,8 @@ from data.audio import (
     mono_blocks,
     open_libsndfile,
 )
-from data.wav import PlainWav, parse_wav, read_mono
-from data.windows import block_loudness, loudest_of, loudness_block
+from earful.data.wav import PlainWav, parse_wav, read_mono
+from earful.data.windows import block_loudness, loudest_of, loudness_block
 
 # Of files of one's own that are read in pieces, only what is no audio at all is refused.
 UNLIMITED = AudioLimits(max_bytes=1 << 62, max_seconds=float("inf"))

@@ -5,8 +5,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from data.audio import Waveform
-from data.features import FeatureConfig, Matrix, mel_filters
+from earful.data.audio import Waveform
+from earful.data.features import FeatureConfig, Matrix, mel_filters
 
 _POWER_FLOOR = 1e-10  # as data.frontend: digital silence is -100 dB
 

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from data.errors import EarfulError
-from data.label_sets import all_labels, has_several, split_labels
-from data.labels import Clip
-from data.stratify import draw_stratified, rarest_labels
+from earful.data.errors import EarfulError
+from earful.data.label_sets import all_labels, has_several, split_labels
+from earful.data.labels import Clip
+from earful.data.stratify import draw_stratified, rarest_labels
 
 SplitMode = Literal["random", "speaker", "column"]
 SEED = 42

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.errors import EarfulError
+from earful.data.errors import EarfulError
 
 _REPLACED = "replaced"
 

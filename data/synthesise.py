@@ -17,10 +17,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from data.audio import resample
-from data.espeak import Synthesiser, SynthesisError, Voice
-from data.label_sets import SEPARATOR, has_several, problem_of
-from data.staging import staged_folder
+from earful.data.audio import resample
+from earful.data.espeak import Synthesiser, SynthesisError, Voice
+from earful.data.label_sets import SEPARATOR, has_several, problem_of
+from earful.data.staging import staged_folder
 
 LABELS_CSV = "labels.csv"
 # Marks a folder as made here: one of real recordings has a labels.csv too, and is not replaced.

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from data.errors import EarfulError
-from models.network import Network
+from earful.data.errors import EarfulError
+from earful.models.network import Network
 
 STEM_CHANNELS, HEAD_CHANNELS = 16, 32
 SUB_BANDS = 5

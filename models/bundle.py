@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from models.device import Device
-from models.metadata import ModelError, ModelMetadata, parse_metadata
-from models.runtime import ORT_ERRORS, onnxruntime
+from earful.models.device import Device
+from earful.models.metadata import ModelError, ModelMetadata, parse_metadata
+from earful.models.runtime import ORT_ERRORS, onnxruntime
 
 # Other machines round differently: the export check allows 1e-4 on the same machine.
 GOLDEN_TOLERANCE = 1e-3

@@ -11,9 +11,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from data.errors import EarfulError
-from models.layers import Activation, Normalisation, dropout_of, normalised_pooled_activation
-from models.network import Network
+from earful.data.errors import EarfulError
+from earful.models.layers import Activation, Normalisation, dropout_of, normalised_pooled_activation
+from earful.models.network import Network
 
 FILTERS = (16, 32, 64, 128)
 KERNEL = 2

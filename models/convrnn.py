@@ -14,8 +14,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from data.errors import EarfulError
-from models.layers import (
+from earful.data.errors import EarfulError
+from earful.models.layers import (
     Activation,
     Normalisation,
     Recurrence,
@@ -24,7 +24,7 @@ from models.layers import (
     recurrence,
     require_positive,
 )
-from models.network import Network
+from earful.models.network import Network
 
 BLOCKS = 2
 # Two halvings leave two frames: instance normalisation in between needs as many.

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from data.errors import EarfulError
-from models.layers import (
+from earful.data.errors import EarfulError
+from earful.models.layers import (
     Activation,
     Normalisation,
     Recurrence,
@@ -21,7 +21,7 @@ from models.layers import (
     normalised_pooled_activation,
     recurrence,
 )
-from models.network import Network
+from earful.models.network import Network
 
 FILTERS = (24, 48, 64)
 # (frequency, time) pooling of each block: words are short, so time is kept longer than frequency.

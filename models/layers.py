@@ -13,8 +13,8 @@ from typing import Literal, TypeVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.errors import EarfulError
-from models.dropout import Dropout
+from earful.data.errors import EarfulError
+from earful.models.dropout import Dropout
 
 Normalisation = Literal["none", "batch", "layer", "instance", "group"]
 Activation = Literal["relu", "leaky-relu", "prelu", "elu", "sigmoid", "tanh"]

@@ -15,10 +15,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import EarfulError
-from data.features import FEATURE_KINDS, FeatureConfig
-from data.label_sets import SEPARATOR, has_several
-from models.scores import SCORES, Scores
+from earful.data.errors import EarfulError
+from earful.data.features import FEATURE_KINDS, FeatureConfig
+from earful.data.label_sets import SEPARATOR, has_several
+from earful.models.scores import SCORES, Scores
 
 # Version 2 had no ``scores``: they were softmax, as there was nothing else.
 SCHEMA_VERSION, SOFTMAX_VERSION = 3, 2

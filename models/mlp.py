@@ -10,8 +10,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from data.errors import EarfulError
-from models.layers import (
+from earful.data.errors import EarfulError
+from earful.models.layers import (
     Activation,
     BatchNormOfVectors,
     Normalisation,
@@ -19,8 +19,8 @@ from models.layers import (
     normalised_activation,
     require_positive,
 )
-from models.network import Network
-from models.pooling import pooled, pooled_size
+from earful.models.network import Network
+from earful.models.pooling import pooled, pooled_size
 
 MOST_LAYERS = 2
 

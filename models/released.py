@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from models.registry.catalogue import DEFAULT_ROOT
-from models.registry.source import FileSource, ModelSource, open_source
+from earful.models.registry.catalogue import DEFAULT_ROOT
+from earful.models.registry.source import FileSource, ModelSource, open_source
 
 SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "digits.onnx"
 

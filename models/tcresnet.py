@@ -15,8 +15,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from data.errors import EarfulError
-from models.network import Network
+from earful.data.errors import EarfulError
+from earful.models.network import Network
 
 STEM_CHANNELS = (16, 24)
 KERNEL_FRAMES = 9

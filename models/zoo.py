@@ -5,21 +5,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from data.errors import EarfulError
-from models.autoencoder import Autoencoder, AutoencoderConfig
-from models.baselines.gmm_hmm import GmmHmm, GmmHmmConfig
-from models.baselines.logistic import Logistic, LogisticConfig
-from models.baselines.majority import Majority, MajorityConfig
-from models.baselines.random_forest import RandomForest, RandomForestConfig
-from models.baselines.svm import Svm, SvmConfig
-from models.bcresnet import BcResNet, BcResNetConfig
-from models.cnn import Cnn, CnnConfig
-from models.convrnn import ConvRnn, ConvRnnConfig
-from models.crnn import Crnn, CrnnConfig
-from models.fitted import Fitted
-from models.mlp import Mlp, MlpConfig
-from models.network import Network
-from models.tcresnet import TcResNet, TcResNetConfig
+from earful.data.errors import EarfulError
+from earful.models.autoencoder import Autoencoder, AutoencoderConfig
+from earful.models.baselines.gmm_hmm import GmmHmm, GmmHmmConfig
+from earful.models.baselines.logistic import Logistic, LogisticConfig
+from earful.models.baselines.majority import Majority, MajorityConfig
+from earful.models.baselines.random_forest import RandomForest, RandomForestConfig
+from earful.models.baselines.svm import Svm, SvmConfig
+from earful.models.bcresnet import BcResNet, BcResNetConfig
+from earful.models.cnn import Cnn, CnnConfig
+from earful.models.convrnn import ConvRnn, ConvRnnConfig
+from earful.models.crnn import Crnn, CrnnConfig
+from earful.models.fitted import Fitted
+from earful.models.mlp import Mlp, MlpConfig
+from earful.models.network import Network
+from earful.models.tcresnet import TcResNet, TcResNetConfig
 
 Task = Literal["classification", "reconstruction"]
 

@@ -15,18 +15,18 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
 
-from service.errors import RequestError, error_answer, json_answer
-from service.feedback.routes import add_feedback_routes
-from service.front import Front, Handler
-from service.hf import add_hf_route
-from service.label_studio import add_label_studio_routes
-from service.oip import add_oip_routes
-from service.page import add_page_routes
-from service.retrain_route import add_retrain_routes
-from service.running import Service, describe
-from service.schemas import UPLOAD, ClassifyAnswer, ErrorAnswer, answers_of
-from service.settings import Settings
-from service.stream import add_stream_route
+from earful.service.errors import RequestError, error_answer, json_answer
+from earful.service.feedback.routes import add_feedback_routes
+from earful.service.front import Front, Handler
+from earful.service.hf import add_hf_route
+from earful.service.label_studio import add_label_studio_routes
+from earful.service.oip import add_oip_routes
+from earful.service.page import add_page_routes
+from earful.service.retrain_route import add_retrain_routes
+from earful.service.running import Service, describe
+from earful.service.schemas import UPLOAD, ClassifyAnswer, ErrorAnswer, answers_of
+from earful.service.settings import Settings
+from earful.service.stream import add_stream_route
 
 
 def create_app(settings: Settings) -> Front:

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.audio import AudioError, AudioLimits, Waveform
-from service.classifier import MAX_BATCH, Classifier, InferenceError
-from service.errors import RequestError
-from service.jobs import Answer, Job, add_scores, failed, is_quick, next_turn, next_windows
-from service.metrics import Metrics
-from service.observe import log
+from earful.data.audio import AudioError, AudioLimits, Waveform
+from earful.service.classifier import MAX_BATCH, Classifier, InferenceError
+from earful.service.errors import RequestError
+from earful.service.jobs import Answer, Job, add_scores, failed, is_quick, next_turn, next_windows
+from earful.service.metrics import Metrics
+from earful.service.observe import log
 
 DECODERS = 2
 # How often the queue is looked through for what has expired, or whose sender may have gone.

@@ -12,15 +12,23 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from data.audio import FILE_LIMITS, AudioError, AudioLimits, Decoded, Waveform, decode, read_file
-from data.errors import EarfulError
-from data.label_sets import SEPARATOR
-from data.windows import loudest_start, pad_to_clips, window_starts
-from models.bundle import Bundle, open_bundle
-from models.device import Device
-from models.metadata import ModelMetadata
-from models.runtime import ORT_ERRORS
-from models.scores import SAID_FROM, said_labels
+from earful.data.audio import (
+    FILE_LIMITS,
+    AudioError,
+    AudioLimits,
+    Decoded,
+    Waveform,
+    decode,
+    read_file,
+)
+from earful.data.errors import EarfulError
+from earful.data.label_sets import SEPARATOR
+from earful.data.windows import loudest_start, pad_to_clips, window_starts
+from earful.models.bundle import Bundle, open_bundle
+from earful.models.device import Device
+from earful.models.metadata import ModelMetadata
+from earful.models.runtime import ORT_ERRORS
+from earful.models.scores import SAID_FROM, said_labels
 
 # Neighbouring windows of a long recording share three quarters, so that every word shorter than
 # three quarters of a clip lies whole inside one of them.

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from data.errors import EarfulError
-from models.device import Device
-from models.registry.catalogue import DEFAULT_ROOT
-from service.feedback.commands import feedback_commands
+from earful.data.errors import EarfulError
+from earful.models.device import Device
+from earful.models.registry.catalogue import DEFAULT_ROOT
+from earful.service.feedback.commands import feedback_commands
 
 if TYPE_CHECKING:
-    from service.batch.run import Progress
+    from earful.service.batch.run import Progress
 
 EXIT_SOME_FAILED = 1
 EXIT_NOTHING_DONE = 2
@@ -62,7 +62,7 @@ ServedDeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP, envvar="E
 def build_app() -> typer.Typer:
     """All commands. Importing them is cheap: each imports what it needs when it runs."""
     # The one import upwards: the command line shows all packages, also in a serving-only install.
-    from training.cli import add_training_commands
+    from earful.training.cli import add_training_commands
 
     app = typer.Typer(
         name="earful",
@@ -170,12 +170,12 @@ def classify(
 
     With --out the run can be ended at any moment; the same command goes on where it was.
     """
-    from models.released import find_model
-    from service.batch.formats import output_format
-    from service.batch.hear import Options
-    from service.batch.run import Request, run
-    from service.batch.scheduler import Piece, find_piece
-    from service.batch.summary import summary
+    from earful.models.released import find_model
+    from earful.service.batch.formats import output_format
+    from earful.service.batch.hear import Options
+    from earful.service.batch.run import Request, run
+    from earful.service.batch.scheduler import Piece, find_piece
+    from earful.service.batch.summary import summary
 
     _check_windows(windows, hop, min_score, merge_hits)
     check_engine(engine, ray_address)
@@ -226,8 +226,8 @@ def merge(
     out: Annotated[Path, typer.Option(help="Results of all of them.")],
 ) -> None:
     """Put together what `classify --num-shards` has written, as if one run had made it."""
-    from service.batch.merge import merge as join
-    from service.batch.summary import counted
+    from earful.service.batch.merge import merge as join
+    from earful.service.batch.summary import counted
 
     tally = join(pieces, out)
     typer.echo(f"{counted(tally)}; results in {out}", err=True)
@@ -263,7 +263,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a model: a page at /, POST /v1/classify, /hf, /v2, WS /v1/stream, /metrics, /docs."""
-    from service.server import run_server
+    from earful.service.server import run_server
 
     run_server(
         model, host, port, device, registry=registry, reject=reject, workers=workers,
@@ -291,7 +291,7 @@ def _progress() -> "Iterator[Progress | None]":
     if not sys.stderr.isatty():
         yield None
         return
-    from service.progress import batch_progress
+    from earful.service.progress import batch_progress
 
     with batch_progress() as progress:
         yield progress

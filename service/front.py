@@ -13,8 +13,8 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from data.audio import AudioError
-from service.errors import (
+from earful.data.audio import AudioError
+from earful.service.errors import (
     COUNTED_BY_FILE,
     RequestError,
     error_answer,
@@ -22,8 +22,8 @@ from service.errors import (
     sentence_of,
     status_of,
 )
-from service.observe import UNMATCHED, Observed, log
-from service.running import Service
+from earful.service.observe import UNMATCHED, Observed, log
+from earful.service.running import Service
 
 Handler = Callable[[Request], Awaitable[Response]]
 # Their clients read {"error": "a sentence"}.

@@ -15,13 +15,13 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from data.errors import EarfulError
-from models.device import Device
-from models.registry.errors import RegistryError
-from models.registry.source import Found, Missing, ModelSource
-from service.classifier import Classifier
-from service.metrics import Metrics
-from service.observe import log
+from earful.data.errors import EarfulError
+from earful.models.device import Device
+from earful.models.registry.errors import RegistryError
+from earful.models.registry.source import Found, Missing, ModelSource
+from earful.service.classifier import Classifier
+from earful.service.metrics import Metrics
+from earful.service.observe import log
 
 WATCH_SECONDS = 1.0
 

@@ -16,20 +16,20 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from data.annotations.annotation import plain
-from data.audio import AudioError
-from service.classifier import Prediction
-from service.errors import RequestError, json_answer
-from service.feedback.admission import refuse_other_sites
-from service.host import Served
-from service.jobs import Answer
-from service.label_config import Control, read_config
-from service.label_studio_audio import TaskAudio
-from service.label_studio_feedback import Event, hand_over
-from service.observe import log
-from service.prelabels import results_of
-from service.running import SCORE_DIGITS, Service
-from service.schemas import ErrorAnswer, PreLabelled, SetUp, Taken, Up, answers_of
+from earful.data.annotations.annotation import plain
+from earful.data.audio import AudioError
+from earful.service.classifier import Prediction
+from earful.service.errors import RequestError, json_answer
+from earful.service.feedback.admission import refuse_other_sites
+from earful.service.host import Served
+from earful.service.jobs import Answer
+from earful.service.label_config import Control, read_config
+from earful.service.label_studio_audio import TaskAudio
+from earful.service.label_studio_feedback import Event, hand_over
+from earful.service.observe import log
+from earful.service.prelabels import results_of
+from earful.service.running import SCORE_DIGITS, Service
+from earful.service.schemas import ErrorAnswer, PreLabelled, SetUp, Taken, Up, answers_of
 
 MODEL_CLASS = "Earful"
 MAX_TASKS = 1000

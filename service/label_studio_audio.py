@@ -13,10 +13,10 @@ from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
-from data.annotations.annotation import Problem
-from data.annotations.locate import is_of_label_studio, locate
-from data.audio import AudioError, read_file
-from service.settings import Settings
+from earful.data.annotations.annotation import Problem
+from earful.data.annotations.locate import is_of_label_studio, locate
+from earful.data.audio import AudioError, read_file
+from earful.service.settings import Settings
 
 _AT_ONCE = 4
 _CHUNK_BYTES = 1 << 16

@@ -12,17 +12,17 @@ from typing import Any
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from data.annotations.annotation import plain
-from data.audio import AudioError
-from data.label_sets import join_labels
-from service.classifier import Classifier
-from service.errors import RequestError
-from service.feedback.audio import sha256_of
-from service.feedback.giving import heard_now
-from service.feedback.records import Opinion
-from service.label_config import Control, read_config
-from service.label_studio_audio import TaskAudio
-from service.running import Service
+from earful.data.annotations.annotation import plain
+from earful.data.audio import AudioError
+from earful.data.label_sets import join_labels
+from earful.service.classifier import Classifier
+from earful.service.errors import RequestError
+from earful.service.feedback.audio import sha256_of
+from earful.service.feedback.giving import heard_now
+from earful.service.feedback.records import Opinion
+from earful.service.label_config import Control, read_config
+from earful.service.label_studio_audio import TaskAudio
+from earful.service.running import Service
 
 SOURCE = "label-studio"
 _TAKEN = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")

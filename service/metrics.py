@@ -17,7 +17,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-from service.classifier import MAX_BATCH
+from earful.service.classifier import MAX_BATCH
 
 # Seconds: a file takes less than a millisecond, and a deadline is in tens of seconds.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

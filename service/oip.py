@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from data.audio import MAX_SAMPLE_MAGNITUDE
-from service.classifier import Prediction
-from service.errors import RequestError, json_answer
-from service.host import Served
-from service.running import Service
-from service.schemas import SentenceAnswer, answers_of
+from earful.data.audio import MAX_SAMPLE_MAGNITUDE
+from earful.service.classifier import Prediction
+from earful.service.errors import RequestError, json_answer
+from earful.service.host import Served
+from earful.service.running import Service
+from earful.service.schemas import SentenceAnswer, answers_of
 
 PLATFORM = "onnx_onnxv1"
 INPUT, OUTPUT = "waveform", "probabilities"

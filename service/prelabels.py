@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from data.annotations.annotation import TIME_DIGITS
-from data.annotations.label_studio import choice_result, region_result
-from service.classifier import UNKNOWN, Classifier, Prediction, Window
-from service.label_config import Control
-from service.observe import new_id
-from service.running import SCORE_DIGITS
+from earful.data.annotations.annotation import TIME_DIGITS
+from earful.data.annotations.label_studio import choice_result, region_result
+from earful.service.classifier import UNKNOWN, Classifier, Prediction, Window
+from earful.service.label_config import Control
+from earful.service.observe import new_id
+from earful.service.running import SCORE_DIGITS
 
 
 @dataclass(frozen=True)

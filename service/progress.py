@@ -14,8 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from service.batch import run
-from service.batch.job import Tally
+from earful.service.batch import run
+from earful.service.batch.job import Tally
 
 
 class _Bar(run.Progress):

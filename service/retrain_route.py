@@ -17,19 +17,19 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from models.registry.records import CHAMPION
-from models.registry.source import RegistrySource
-from service.errors import RequestError
-from service.feedback.admission import admit
-from service.retrain_work import Status, Work, WorkError
-from service.running import Service
-from service.schemas import ErrorAnswer, answers_of
+from earful.models.registry.records import CHAMPION
+from earful.models.registry.source import RegistrySource
+from earful.service.errors import RequestError
+from earful.service.feedback.admission import admit
+from earful.service.retrain_work import Status, Work, WorkError
+from earful.service.running import Service
+from earful.service.schemas import ErrorAnswer, answers_of
 
 _LOG, _START = "log.txt", "start"
 # A process that has not begun to work by then never will.
 _STARTING_SECONDS = 60.0
 # Arguments of the interpreter that runs the command line, wherever it is installed.
-_EARFUL = (sys.executable, "-c", "from service.cli import main; main()")
+_EARFUL = (sys.executable, "-c", "from earful.service.cli import main; main()")
 
 
 _REFUSED: dict[int | str, dict[str, Any]] = {

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from data.errors import EarfulError
-from data.staging import staged_file
-from models.registry.records import now
+from earful.data.errors import EarfulError
+from earful.data.staging import staged_file
+from earful.models.registry.records import now
 
 DEFAULT_FOLDER = Path("artifacts/retrain")
 LOCK, STATUS, _STARTING = "lock", "status.json", "starting"

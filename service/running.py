@@ -9,17 +9,17 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from data.audio import Waveform
-from service.auth import ApiKeys, Scope
-from service.batching import MicroBatcher
-from service.classifier import Prediction
-from service.errors import RequestError
-from service.feedback.desk import Desk, open_desk
-from service.host import ModelHost, Served
-from service.jobs import Answer
-from service.metrics import Metrics
-from service.settings import Settings
-from service.uploads import Intake
+from earful.data.audio import Waveform
+from earful.service.auth import ApiKeys, Scope
+from earful.service.batching import MicroBatcher
+from earful.service.classifier import Prediction
+from earful.service.errors import RequestError
+from earful.service.feedback.desk import Desk, open_desk
+from earful.service.host import ModelHost, Served
+from earful.service.jobs import Answer
+from earful.service.metrics import Metrics
+from earful.service.settings import Settings
+from earful.service.uploads import Intake
 
 SCORE_DIGITS = 6
 

@@ -16,18 +16,18 @@ import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
-from data.errors import EarfulError
-from models.bundle import open_bundle
-from models.device import Device
-from models.registry.catalogue import DEFAULT_ROOT
-from models.released import SHIPPED_MODEL, find_model
-from service.feedback.start import check_place
-from service.metrics import MULTIPROCESS_FOLDER
-from service.observe import LOGGER, JsonFormatter
-from service.settings import MAX_FRAME_BYTES, Settings
+from earful.data.errors import EarfulError
+from earful.models.bundle import open_bundle
+from earful.models.device import Device
+from earful.models.registry.catalogue import DEFAULT_ROOT
+from earful.models.released import SHIPPED_MODEL, find_model
+from earful.service.feedback.start import check_place
+from earful.service.metrics import MULTIPROCESS_FOLDER
+from earful.service.observe import LOGGER, JsonFormatter
+from earful.service.settings import MAX_FRAME_BYTES, Settings
 
 if TYPE_CHECKING:
-    from service.front import Front
+    from earful.service.front import Front
 
 # The thread of the model and that of the event loop hand over to one another many times a second.
 SWITCH_SECONDS = 0.0005
@@ -96,7 +96,7 @@ def _app(settings: Settings) -> "Front":
 
     The parent of several workers never comes here, and starts in half the time without FastAPI.
     """
-    from service.app import create_app  # noqa: PLC0415
+    from earful.service.app import create_app  # noqa: PLC0415
 
     sys.setswitchinterval(SWITCH_SECONDS)
     handler = logging.StreamHandler()
@@ -119,7 +119,7 @@ def _serve_from_many(settings: Settings, listener: socket.socket, workers: int) 
     if settings.feedback_url is not None:
         os.environ["EARFUL_FEEDBACK_URL"] = settings.feedback_url.get_secret_value()
     with _shared_metrics():
-        config = _config("service.server:worker_app", workers=workers)
+        config = _config("earful.service.server:worker_app", workers=workers)
         Multiprocess(config, sockets=[listener]).run()
 
 

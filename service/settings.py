@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from data.audio import AudioLimits
-from models.device import Device
-from models.registry.catalogue import DEFAULT_ROOT
-from models.registry.source import ModelSource, open_source
-from service.auth import ApiKeys
-from service.feedback.audio import DEFAULT_FOLDER
-from service.feedback.place import DEFAULT_URL, OFF
-from service.retrain_work import DEFAULT_FOLDER as RETRAIN_FOLDER
+from earful.data.audio import AudioLimits
+from earful.models.device import Device
+from earful.models.registry.catalogue import DEFAULT_ROOT
+from earful.models.registry.source import ModelSource, open_source
+from earful.service.auth import ApiKeys
+from earful.service.feedback.audio import DEFAULT_FOLDER
+from earful.service.feedback.place import DEFAULT_URL, OFF
+from earful.service.retrain_work import DEFAULT_FOLDER as RETRAIN_FOLDER
 
 # Of a stream; uvicorn refuses larger ones before they are read.
 MAX_FRAME_BYTES = 1 << 20

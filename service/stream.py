@@ -24,15 +24,15 @@ import numpy as np
 from fastapi import FastAPI
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from data.audio import MAX_SAMPLE_MAGNITUDE, Waveform
-from models.scores import SAID_FROM
-from service.classifier import Prediction, rank
-from service.errors import COUNTED_BY_FILE, RequestError, to_json
-from service.host import Served
-from service.observe import log, new_id
-from service.running import SCORE_DIGITS, Service, listed
-from service.settings import MAX_FRAME_BYTES
-from service.streaming import Event, Hop, StreamOptions, Windows, Words
+from earful.data.audio import MAX_SAMPLE_MAGNITUDE, Waveform
+from earful.models.scores import SAID_FROM
+from earful.service.classifier import Prediction, rank
+from earful.service.errors import COUNTED_BY_FILE, RequestError, to_json
+from earful.service.host import Served
+from earful.service.observe import log, new_id
+from earful.service.running import SCORE_DIGITS, Service, listed
+from earful.service.settings import MAX_FRAME_BYTES
+from earful.service.streaming import Event, Hop, StreamOptions, Windows, Words
 
 ENCODINGS = {"pcm_s16le": ("<i2", 1 / 32768), "pcm_f32le": ("<f4", 1.0)}
 IDLE_SECONDS = 30.0

@@ -65,9 +65,8 @@ def test_its_install_commands_give_an_environment_that_serves_without_torch(
     assert len(steps) == 2
     for path in copied_paths():
         if (ROOT / path).is_dir():
-            shutil.copytree(
-                ROOT / path, source / path, ignore=shutil.ignore_patterns("__pycache__")
-            )
+            unwanted = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / path, source / path, symlinks=True, ignore=unwanted)
         else:
             shutil.copy(ROOT / path, source / path)
     for step in steps:
@@ -80,8 +79,8 @@ def test_its_install_commands_give_an_environment_that_serves_without_torch(
     assert {"earful", "onnxruntime", "fastapi"} <= packages
     assert packages.isdisjoint({"onnxruntime-gpu", "torch", "torchaudio", "librosa", "pandas"})
     probe = (
-        "import service.app, service.server, service.batch.run, sys;"
-        "assert 'torch' not in sys.modules; print(service.app.__file__)"
+        "import earful.service.app as app, earful.service.server, earful.service.batch.run, sys;"
+        "assert 'torch' not in sys.modules; print(app.__file__)"
     )
     found = subprocess.run(
         [python, "-P", "-c", probe], check=True, capture_output=True, text=True, cwd=ROOT

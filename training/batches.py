@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.augment import Recipe, augment_log_mel, augment_waveforms, mixup
-from data.dataset import Dataset
-from data.features import FeatureKind
-from data.frontend import Frontend
-from data.noise import draw_background
-from training.balance import sampling_weights
-from training.clip_arrays import ClipArray, Resident, Source, open_clips
-from training.company import ALONE, Company
-from training.config import TrainConfig, TrainingError
-from training.epochs import NO_LABEL, Cut, Epoch, Part, Targets
+from earful.data.augment import Recipe, augment_log_mel, augment_waveforms, mixup
+from earful.data.dataset import Dataset
+from earful.data.features import FeatureKind
+from earful.data.frontend import Frontend
+from earful.data.noise import draw_background
+from earful.training.balance import sampling_weights
+from earful.training.clip_arrays import ClipArray, Resident, Source, open_clips
+from earful.training.company import ALONE, Company
+from earful.training.config import TrainConfig, TrainingError
+from earful.training.epochs import NO_LABEL, Cut, Epoch, Part, Targets
 
 EVALUATION_BATCH = 256
 # New versions of each validation clip: enough that a few hundred clips judge and calibrate

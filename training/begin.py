@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from data.dataset import Dataset
-from models.device import Device
-from models.pipeline import NormalisedNetwork
-from models.zoo import build
-from training.batches import (
+from earful.data.dataset import Dataset
+from earful.models.device import Device
+from earful.models.pipeline import NormalisedNetwork
+from earful.models.zoo import build
+from earful.training.batches import (
     EVALUATION_BATCH,
     Batches,
     StoredFeatures,
@@ -18,12 +18,12 @@ from training.batches import (
     augmented_waveforms,
     stored_features,
 )
-from training.checkpoint import LAST, SCHEMA_VERSION, Checkpoint, load_checkpoint
-from training.company import Company
-from training.config import TrainConfig, TrainingError
-from training.epochs import Cut
-from training.objectives import objective_of
-from training.team import Team
+from earful.training.checkpoint import LAST, SCHEMA_VERSION, Checkpoint, load_checkpoint
+from earful.training.company import Company
+from earful.training.config import TrainConfig, TrainingError
+from earful.training.epochs import Cut
+from earful.training.objectives import objective_of
+from earful.training.team import Team
 
 # Means and deviations of so many clips are as good as those of all.
 STATISTICS_CLIPS = 20_000

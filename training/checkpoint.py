@@ -9,14 +9,14 @@ from typing import Any, Self
 
 import torch
 
-from data.features import FeatureConfig, FeatureKind
-from data.staging import staged_file
-from models.pipeline import NormalisedNetwork
-from models.scores import Scores
-from models.zoo import build
-from training.calibration import Calibration, scores_of
-from training.config import TrainConfig, TrainingError
-from training.monitor import LayerHealth
+from earful.data.features import FeatureConfig, FeatureKind
+from earful.data.staging import staged_file
+from earful.models.pipeline import NormalisedNetwork
+from earful.models.scores import Scores
+from earful.models.zoo import build
+from earful.training.calibration import Calibration, scores_of
+from earful.training.config import TrainConfig, TrainingError
+from earful.training.monitor import LayerHealth
 
 LAST, BEST = "last.pt", "best.pt"
 # In 3 the epochs of augmented runs were judged on clean clips, which cannot be gone on with.

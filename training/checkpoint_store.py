@@ -9,10 +9,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.dataset import MANIFEST as DATASET_MANIFEST
-from data.staging import staged_file
-from models.registry.storage import Storage, open_storage
-from training.checkpoint import (
+from earful.data.dataset import MANIFEST as DATASET_MANIFEST
+from earful.data.staging import staged_file
+from earful.models.registry.storage import Storage, open_storage
+from earful.training.checkpoint import (
     BEST,
     LAST,
     Checkpoint,
@@ -20,7 +20,7 @@ from training.checkpoint import (
     parse_checkpoint,
     save_checkpoint,
 )
-from training.config import TrainingError
+from earful.training.config import TrainingError
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,16 @@ Importing this module is cheap and needs no training package: each command impor
 
 import typer
 
-from training.commands.datasets import check, prepare, synth
-from training.commands.demonstrate import demo
-from training.commands.explore import map_clips
-from training.commands.labels import labels
-from training.commands.measure import evaluate, report
-from training.commands.models import models_app
-from training.commands.retraining import retrain
-from training.commands.runs import compare, crossval, export, find_rate
-from training.commands.train import train
-from training.commands.tune import tune
+from earful.training.commands.datasets import check, prepare, synth
+from earful.training.commands.demonstrate import demo
+from earful.training.commands.explore import map_clips
+from earful.training.commands.labels import labels
+from earful.training.commands.measure import evaluate, report
+from earful.training.commands.models import models_app
+from earful.training.commands.retraining import retrain
+from earful.training.commands.runs import compare, crossval, export, find_rate
+from earful.training.commands.train import train
+from earful.training.commands.tune import tune
 
 _COMMANDS = (
     check,

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.waveforms import INT16_FULL_SCALE, as_float
+from earful.data.waveforms import INT16_FULL_SCALE, as_float
 
 Rows = NDArray[np.int64]
 # Reading from the page cache costs a CPU little, so it holds no more than this as a whole.

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from data.dataset import Dataset
-from data.errors import EarfulError
-from data.staging import staged_file
-from models.cost import multiply_adds
-from models.device import Device
-from models.zoo import CLASSIFIERS, parameter_count
-from service.classifier import Classifier
-from training.checkpoint import BEST, load_checkpoint, rebuild_network
-from training.company import ALONE, Company
-from training.config import TrainConfig, TrainingError
-from training.contenders import Accuracy, Compared, Contender, plot_comparison, table
-from training.export import export
-from training.progress import TrainingProgress
-from training.run import train_run
+from earful.data.dataset import Dataset
+from earful.data.errors import EarfulError
+from earful.data.staging import staged_file
+from earful.models.cost import multiply_adds
+from earful.models.device import Device
+from earful.models.zoo import CLASSIFIERS, parameter_count
+from earful.service.classifier import Classifier
+from earful.training.checkpoint import BEST, load_checkpoint, rebuild_network
+from earful.training.company import ALONE, Company
+from earful.training.config import TrainConfig, TrainingError
+from earful.training.contenders import Accuracy, Compared, Contender, plot_comparison, table
+from earful.training.export import export
+from earful.training.progress import TrainingProgress
+from earful.training.run import train_run
 
 RESULT, TABLE, PICTURE = "compare.json", "compare.md", "compare.png"
 _WARM_UP_RUNS, _TIMED_RUNS = 20, 200

@@ -5,10 +5,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from data.augment import HEAVY_NOISE, UNCHANGED, Recipe
-from data.errors import EarfulError
-from data.features import FEATURE_KINDS, FeatureKind
-from models.zoo import entry
+from earful.data.augment import HEAVY_NOISE, UNCHANGED, Recipe
+from earful.data.errors import EarfulError
+from earful.data.features import FEATURE_KINDS, FeatureKind
+from earful.models.zoo import entry
 
 
 class TrainingError(EarfulError):

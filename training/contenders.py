@@ -12,14 +12,14 @@ from typing import Any, Self
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter
 
-from data.dataset import Dataset
-from models.zoo import build, entry, require_classifier
-from training.baselines.fit import check_baseline
-from training.company import Company
-from training.config import TrainConfig, default_config
-from training.plots import COLOURS, save_figure
-from training.run import suited
-from training.settings import Value, read_settings, settled
+from earful.data.dataset import Dataset
+from earful.models.zoo import build, entry, require_classifier
+from earful.training.baselines.fit import check_baseline
+from earful.training.company import Company
+from earful.training.config import TrainConfig, default_config
+from earful.training.plots import COLOURS, save_figure
+from earful.training.run import suited
+from earful.training.settings import Value, read_settings, settled
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from data.dataset import Dataset
-from data.folds import Fold, speaker_folds
-from data.staging import staged_file
-from models.device import Device
-from models.zoo import require_classifier
-from training.company import ALONE, Company
-from training.config import TrainConfig
-from training.metrics import wilson_interval
-from training.progress import TrainingProgress
-from training.run import train_run
+from earful.data.dataset import Dataset
+from earful.data.folds import Fold, speaker_folds
+from earful.data.staging import staged_file
+from earful.models.device import Device
+from earful.models.zoo import require_classifier
+from earful.training.company import ALONE, Company
+from earful.training.config import TrainConfig
+from earful.training.metrics import wilson_interval
+from earful.training.progress import TrainingProgress
+from earful.training.run import train_run
 
 RESULT = "crossval.json"
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import typer
 
-from data.dataset import TEST_ROWS, open_dataset
-from data.labels import Clip, LabelledClips, read_labels
-from data.prepare import prepare
-from data.staging import OutputError, fresh_folder
-from data.synthesise import write_clips
-from service.classifier import Classifier
-from training.config import default_config
-from training.evaluate import evaluate_model
-from training.export import export
-from training.progress import training_progress, work_progress
-from training.run import suited, train_run
+from earful.data.dataset import TEST_ROWS, open_dataset
+from earful.data.labels import Clip, LabelledClips, read_labels
+from earful.data.prepare import prepare
+from earful.data.staging import OutputError, fresh_folder
+from earful.data.synthesise import write_clips
+from earful.service.classifier import Classifier
+from earful.training.config import default_config
+from earful.training.evaluate import evaluate_model
+from earful.training.export import export
+from earful.training.progress import training_progress, work_progress
+from earful.training.run import suited, train_run
 
 WORDS = (
     "0=zero",

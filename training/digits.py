@@ -15,19 +15,19 @@ from typing import Annotated
 
 import typer
 
-from data.dataset import Dataset, open_dataset
-from data.errors import EarfulError
-from data.features import FeatureConfig
-from data.labels import read_labels
-from data.prepare import prepare
-from data.synthesise import write_clips
-from training.company import Company
-from training.config import default_config
-from training.export import export
-from training.progress import training_progress
-from training.run import train_run
-from training.spoken_word import RATE_HZ, SEED
-from training.voices import write_voices
+from earful.data.dataset import Dataset, open_dataset
+from earful.data.errors import EarfulError
+from earful.data.features import FeatureConfig
+from earful.data.labels import read_labels
+from earful.data.prepare import prepare
+from earful.data.synthesise import write_clips
+from earful.training.company import Company
+from earful.training.config import default_config
+from earful.training.export import export
+from earful.training.progress import training_progress
+from earful.training.run import train_run
+from earful.training.spoken_word import RATE_HZ, SEED
+from earful.training.voices import write_voices
 
 MODEL = "tcresnet"
 EPOCHS = 20

@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.dataset import Dataset
-from data.staging import staged_folder
-from models.device import Device
-from models.metadata import ModelError
-from models.zoo import entry
-from service.classifier import MAX_BATCH, Classifier
-from training.batches import EVALUATION_BATCH
-from training.checkpoint import BEST, Checkpoint, load_checkpoint, rebuild_network
-from training.clip_arrays import Source, read_through
-from training.config import TrainConfig, TrainingError, default_config
-from training.neighbours import whitened
-from training.progress import TrainingProgress
-from training.report import METRICS
-from training.run import train_run
+from earful.data.dataset import Dataset
+from earful.data.staging import staged_folder
+from earful.models.device import Device
+from earful.models.metadata import ModelError
+from earful.models.zoo import entry
+from earful.service.classifier import MAX_BATCH, Classifier
+from earful.training.batches import EVALUATION_BATCH
+from earful.training.checkpoint import BEST, Checkpoint, load_checkpoint, rebuild_network
+from earful.training.clip_arrays import Source, read_through
+from earful.training.config import TrainConfig, TrainingError, default_config
+from earful.training.neighbours import whitened
+from earful.training.progress import TrainingProgress
+from earful.training.report import METRICS
+from earful.training.run import train_run
 
 Kind = Literal["autoencoder", "classifier"]
 # Enough to put clips that sound alike side by side, in half a minute for three thousand; few clips

@@ -8,21 +8,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from data.audio import AudioError, Waveform
-from data.clips import read_clips
-from data.dataset import memberships_of
-from data.errors import EarfulError
-from data.label_sets import has_several, split_labels
-from data.labels import Clip, ClipProblem, LabelledClips, read_labels
-from data.staging import staged_folder
-from data.windows import loudest_clip
-from models.scores import said_labels
-from service.classifier import Classifier, Prediction, classify_each
-from training.metrics import Metrics, compute_metrics
-from training.noise_sweep import NoisePoint, Spoken, read_noises, sweep, table
-from training.plots import plot_confusion, plot_coverage, plot_noise
-from training.set_metrics import compute_set_metrics
-from training.sureness import BACKGROUNDS, Sureness, measure_sureness
+from earful.data.audio import AudioError, Waveform
+from earful.data.clips import read_clips
+from earful.data.dataset import memberships_of
+from earful.data.errors import EarfulError
+from earful.data.label_sets import has_several, split_labels
+from earful.data.labels import Clip, ClipProblem, LabelledClips, read_labels
+from earful.data.staging import staged_folder
+from earful.data.windows import loudest_clip
+from earful.models.scores import said_labels
+from earful.service.classifier import Classifier, Prediction, classify_each
+from earful.training.metrics import Metrics, compute_metrics
+from earful.training.noise_sweep import NoisePoint, Spoken, read_noises, sweep, table
+from earful.training.plots import plot_confusion, plot_coverage, plot_noise
+from earful.training.set_metrics import compute_set_metrics
+from earful.training.sureness import BACKGROUNDS, Sureness, measure_sureness
 
 Split = Literal["test", "val", "train", "all"]
 By = Literal["speaker", "label"]

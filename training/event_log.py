@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.image import imread
 from numpy.typing import NDArray
 
-from data.dataset import Dataset
-from training.checkpoint import LAST, EpochRecord, load_checkpoint
-from training.report import CONFUSION
+from earful.data.dataset import Dataset
+from earful.training.checkpoint import LAST, EpochRecord, load_checkpoint
+from earful.training.report import CONFUSION
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -13,15 +13,15 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from data.errors import EarfulError
-from data.staging import staged_file
-from models.bundle import open_bundle, open_session
-from models.metadata import Golden, ModelMetadata
-from models.pipeline import WaveformClassifier
-from models.zoo import require_classifier
-from training.calibration import Calibration
-from training.checkpoint import BEST, Checkpoint, load_checkpoint, rebuild_network
-from training.report import METRICS
+from earful.data.errors import EarfulError
+from earful.data.staging import staged_file
+from earful.models.bundle import open_bundle, open_session
+from earful.models.metadata import Golden, ModelMetadata
+from earful.models.pipeline import WaveformClassifier
+from earful.models.zoo import require_classifier
+from earful.training.calibration import Calibration
+from earful.training.checkpoint import BEST, Checkpoint, load_checkpoint, rebuild_network
+from earful.training.report import METRICS
 
 PARITY_BATCHES = (1, 3, 17)
 PARITY_TOLERANCE = 1e-4

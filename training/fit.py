@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from data.dataset import Dataset
-from models.device import Device
-from models.pipeline import NormalisedNetwork
-from training.batches import EVALUATION_BATCH, Batches, StoredFeatures, stored_features
-from training.begin import (
+from earful.data.dataset import Dataset
+from earful.models.device import Device
+from earful.models.pipeline import NormalisedNetwork
+from earful.training.batches import EVALUATION_BATCH, Batches, StoredFeatures, stored_features
+from earful.training.begin import (
     as_trained,
     begun,
     check_settings,
@@ -25,7 +25,7 @@ from training.begin import (
     first_checkpoint,
     training_batches,
 )
-from training.checkpoint import (
+from earful.training.checkpoint import (
     BEST,
     LAST,
     Checkpoint,
@@ -33,12 +33,12 @@ from training.checkpoint import (
     load_checkpoint,
     rebuild_network,
 )
-from training.checkpoint_store import CheckpointStore
-from training.company import ALONE, Company
-from training.config import TrainConfig, TrainingError
-from training.learner import DivergedError, Epoch, Learner, diverged
-from training.objectives import objective_of
-from training.team import Team, joined
+from earful.training.checkpoint_store import CheckpointStore
+from earful.training.company import ALONE, Company
+from earful.training.config import TrainConfig, TrainingError
+from earful.training.learner import DivergedError, Epoch, Learner, diverged
+from earful.training.objectives import objective_of
+from earful.training.team import Team, joined
 
 
 @dataclass(frozen=True)

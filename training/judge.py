@@ -5,12 +5,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.pipeline import NormalisedNetwork
-from training.balance import loss_weights, positive_weights
-from training.config import TrainConfig
-from training.epochs import Part, Targets
-from training.objectives import Judged, objective_of
-from training.team import Team
+from earful.models.pipeline import NormalisedNetwork
+from earful.training.balance import loss_weights, positive_weights
+from earful.training.config import TrainConfig
+from earful.training.epochs import Part, Targets
+from earful.training.objectives import Judged, objective_of
+from earful.training.team import Team
 
 
 class Judge(nn.Module):

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from models.pipeline import NormalisedNetwork
-from training.batches import Batches
-from training.checkpoint import Checkpoint, EpochRecord, rebuild_network
-from training.config import TrainConfig, TrainingError
-from training.epochs import Cut, Part
-from training.judge import Judge, Sums, compiled, label_weights
-from training.monitor import PROBE_CLIPS, LayerHealth, examine
-from training.objectives import Judged, objective_of
-from training.optimizers import make_optimizer
-from training.schedules import learning_rate
-from training.shards import ShardState, random_state, running_statistics, set_random_state
-from training.team import Team
+from earful.models.pipeline import NormalisedNetwork
+from earful.training.batches import Batches
+from earful.training.checkpoint import Checkpoint, EpochRecord, rebuild_network
+from earful.training.config import TrainConfig, TrainingError
+from earful.training.epochs import Cut, Part
+from earful.training.judge import Judge, Sums, compiled, label_weights
+from earful.training.monitor import PROBE_CLIPS, LayerHealth, examine
+from earful.training.objectives import Judged, objective_of
+from earful.training.optimizers import make_optimizer
+from earful.training.schedules import learning_rate
+from earful.training.shards import ShardState, random_state, running_statistics, set_random_state
+from earful.training.team import Team
 
 # The average follows closely while there are few steps to average over.
 _AVERAGING_RAMP_STEPS = 20

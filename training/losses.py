@@ -7,7 +7,7 @@ Targets are shares of labels (cross-entropy, focal: they sum to one) or of prese
 from torch import Tensor
 from torch.nn import functional
 
-from training.config import Loss, TrainConfig
+from earful.training.config import Loss, TrainConfig
 
 
 def classification_loss(

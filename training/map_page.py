@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 from markupsafe import Markup
 
-from data.labels import LabelsError
-from data.staging import OutputError, staged_file
-from training.clip_map import FOREMOST, ClipMap, View
-from training.map_media import Sound, picture, sounds, voiced
-from training.shown import templates
+from earful.data.labels import LabelsError
+from earful.data.staging import OutputError, staged_file
+from earful.training.clip_map import FOREMOST, ClipMap, View
+from earful.training.map_media import Sound, picture, sounds, voiced
+from earful.training.shown import templates
 
 Colour = Literal["label", "speaker", "split", "error"]
 _GRID = 10_000  # coordinates are whole numbers from 0 to this

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.dataset import Dataset
-from data.errors import EarfulError
-from models.device import Device
-from models.released import SHIPPED_MODEL
-from service.classifier import Classifier
-from training.checkpoint import BEST, load_checkpoint
-from training.config import TrainingError
-from training.embeddings import (
+from earful.data.dataset import Dataset
+from earful.data.errors import EarfulError
+from earful.models.device import Device
+from earful.models.released import SHIPPED_MODEL
+from earful.service.classifier import Classifier
+from earful.training.checkpoint import BEST, load_checkpoint
+from earful.training.config import TrainingError
+from earful.training.embeddings import (
     Embedding,
     Kind,
     check_model,
@@ -20,7 +20,7 @@ from training.embeddings import (
     of_run,
     on_the_spot,
 )
-from training.progress import TrainingProgress
+from earful.training.progress import TrainingProgress
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from data.errors import EarfulError
-from models.registry.records import MODEL, Version
-from models.registry.registry import Registry
-from training.models_text import metrics_of
+from earful.data.errors import EarfulError
+from earful.models.registry.records import MODEL, Version
+from earful.models.registry.registry import Registry
+from earful.training.models_text import metrics_of
 
 _EXPERIMENT = "earful"
 _NUMBER, _SHA256 = "earful.version", "earful.sha256"

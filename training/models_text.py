@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from models.registry.errors import RegistryError
-from models.registry.records import CARD, METRICS, Version
-from models.registry.registry import Registry
+from earful.models.registry.errors import RegistryError
+from earful.models.registry.records import CARD, METRICS, Version
+from earful.models.registry.registry import Registry
 
 _SHOWN_EVENTS = 10
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from data.audio import AudioError, Waveform, decode, read_file
-from data.errors import EarfulError
-from data.label_sets import normalised, split_labels
-from data.noise import hum, impulse_noise, level, mix_at_snr, power_law_noise
-from data.windows import pad_to_clip
-from service.batch.inputs import find_inputs
-from service.classifier import Classifier
+from earful.data.audio import AudioError, Waveform, decode, read_file
+from earful.data.errors import EarfulError
+from earful.data.label_sets import normalised, split_labels
+from earful.data.noise import hum, impulse_noise, level, mix_at_snr, power_law_noise
+from earful.data.windows import pad_to_clip
+from earful.service.batch.inputs import find_inputs
+from earful.service.classifier import Classifier
 
 SNR_DB = (20.0, 15.0, 10.0, 5.0, 0.0)
 BABBLE_VOICES = 4

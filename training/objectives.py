@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.autoencoder import levelled
-from models.pipeline import NormalisedNetwork
-from models.zoo import Task, entry
-from training.batches import StoredFeatures
-from training.calibration import Calibration, calibrate, scores_of
-from training.config import TrainConfig
-from training.losses import answerable, classification_loss, plain_loss, right_answers
-from training.team import Team
+from earful.models.autoencoder import levelled
+from earful.models.pipeline import NormalisedNetwork
+from earful.models.zoo import Task, entry
+from earful.training.batches import StoredFeatures
+from earful.training.calibration import Calibration, calibrate, scores_of
+from earful.training.config import TrainConfig
+from earful.training.losses import answerable, classification_loss, plain_loss, right_answers
+from earful.training.team import Team
 
 
 @dataclass(frozen=True)

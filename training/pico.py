@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from data.errors import EarfulError
-from training.spoken_word import ACCENTS, ENGLISH, SEED, TAKES, Row, write_word
+from earful.data.errors import EarfulError
+from earful.training.spoken_word import ACCENTS, ENGLISH, SEED, TAKES, Row, write_word
 
 RATE_HZ = 16_000
 # French alone needs other spellings here than espeak-ng does to sound something like English.

@@ -9,12 +9,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from data.staging import staged_file
-from training.checkpoint import EpochRecord
-from training.config import Loss, TrainConfig
-from training.noise_sweep import NoisePoint
-from training.rate_finder import RateCurve
-from training.sureness import Sureness
+from earful.data.staging import staged_file
+from earful.training.checkpoint import EpochRecord
+from earful.training.config import Loss, TrainConfig
+from earful.training.noise_sweep import NoisePoint
+from earful.training.rate_finder import RateCurve
+from earful.training.sureness import Sureness
 
 COLOURS = ("#1f6f8b", "#d1495b", "#e3a857", "#5b8c5a", "#6a4c93")
 TRAINING_COLOUR, VALIDATION_COLOUR = COLOURS[:2]

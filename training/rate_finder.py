@@ -13,19 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.dataset import Dataset
-from models.device import Device
-from models.zoo import require_steps
-from training.begin import (
-    check_settings,
-    choose_device,
-    first_checkpoint,
-    training_batches,
-)
-from training.company import ALONE, Company
-from training.config import TrainConfig, TrainingError
-from training.epochs import Cut, Part
-from training.learner import Learner
+from earful.data.dataset import Dataset
+from earful.models.device import Device
+from earful.models.zoo import require_steps
+from earful.training.begin import check_settings, choose_device, first_checkpoint, training_batches
+from earful.training.company import ALONE, Company
+from earful.training.config import TrainConfig, TrainingError
+from earful.training.epochs import Cut, Part
+from earful.training.learner import Learner
 
 LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 300
 # Of the running mean: of some twenty steps.

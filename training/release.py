@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.dataset import Dataset, open_dataset
-from data.errors import EarfulError
-from models.bundle import Bundle, open_bundle
-from models.registry.records import CARD, CHECKPOINT, DATA, METRICS, MODEL, Version
-from models.registry.registry import Registry
-from training.checkpoint import BEST
-from training.company import Company
-from training.config import TrainingError
-from training.evaluate import evaluate_model
-from training.export import export
-from training.retrain.rows import DataRow, rows_of_dataset, to_csv
+from earful.data.dataset import Dataset, open_dataset
+from earful.data.errors import EarfulError
+from earful.models.bundle import Bundle, open_bundle
+from earful.models.registry.records import CARD, CHECKPOINT, DATA, METRICS, MODEL, Version
+from earful.models.registry.registry import Registry
+from earful.training.checkpoint import BEST
+from earful.training.company import Company
+from earful.training.config import TrainingError
+from earful.training.evaluate import evaluate_model
+from earful.training.export import export
+from earful.training.retrain.rows import DataRow, rows_of_dataset, to_csv
 
 # What a training hash says where there were clips of other words (``training.company``).
 _OTHERS = "+others:"

@@ -9,19 +9,19 @@ from typing import Any
 
 import torch
 
-from data.dataset import Dataset
-from data.staging import staged_file
-from models.autoencoder import levelled
-from models.scores import said_labels
-from models.zoo import entry, parameter_count
-from training.batches import EVALUATION_BATCH
-from training.calibration import to_scores
-from training.clip_arrays import Source, read_through
-from training.fit import FitResult
-from training.metrics import Metrics, compute_metrics
-from training.objectives import reconstruction_error
-from training.plots import plot_confusion, plot_learning_curves
-from training.set_metrics import compute_set_metrics
+from earful.data.dataset import Dataset
+from earful.data.staging import staged_file
+from earful.models.autoencoder import levelled
+from earful.models.scores import said_labels
+from earful.models.zoo import entry, parameter_count
+from earful.training.batches import EVALUATION_BATCH
+from earful.training.calibration import to_scores
+from earful.training.clip_arrays import Source, read_through
+from earful.training.fit import FitResult
+from earful.training.metrics import Metrics, compute_metrics
+from earful.training.objectives import reconstruction_error
+from earful.training.plots import plot_confusion, plot_learning_curves
+from earful.training.set_metrics import compute_set_metrics
 
 METRICS, CURVES, CONFUSION = "metrics.json", "curves.png", "confusion.png"
 

@@ -5,19 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data.dataset import Dataset
-from models.device import Device
-from models.zoo import entry
-from training.baselines.fit import fit_baseline
-from training.checkpoint import LAST, Checkpoint, EpochRecord, load_checkpoint
-from training.checkpoint_store import CheckpointStore
-from training.company import ALONE, Company
-from training.config import TrainConfig
-from training.event_log import EventLog
-from training.fit import fit
-from training.progress import TrainingProgress
-from training.report import write_report
-from training.team import Team
+from earful.data.dataset import Dataset
+from earful.models.device import Device
+from earful.models.zoo import entry
+from earful.training.baselines.fit import fit_baseline
+from earful.training.checkpoint import LAST, Checkpoint, EpochRecord, load_checkpoint
+from earful.training.checkpoint_store import CheckpointStore
+from earful.training.company import ALONE, Company
+from earful.training.config import TrainConfig
+from earful.training.event_log import EventLog
+from earful.training.fit import fit
+from earful.training.progress import TrainingProgress
+from earful.training.report import write_report
+from earful.training.team import Team
 
 
 def begun_config(out: Path, checkpoints: str | None = None) -> TrainConfig | None:

@@ -6,7 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
-from training.metrics import Metrics, SetFigures, label_figures, speaker_figures, wilson_interval
+from earful.training.metrics import (
+    Metrics,
+    SetFigures,
+    label_figures,
+    speaker_figures,
+    wilson_interval,
+)
 
 Flags = NDArray[np.bool_]
 

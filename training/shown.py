@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from data.audio import AudioError, Waveform
-from data.recording import loudest_window, read_blocks, read_stretch
+from earful.data.audio import AudioError, Waveform
+from earful.data.recording import loudest_window, read_blocks, read_stretch
 
 # What is played and drawn, at most, of a clip.
 SHOWN_SECONDS = 5.0

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from data.audio import Waveform, resample
-from data.errors import EarfulError
+from earful.data.audio import Waveform, resample
+from earful.data.errors import EarfulError
 
 Row = tuple[str, str, str]  # file name, label, speaker
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.audio import Waveform
-from data.noise import draw_background
-from data.windows import loudest_clip
-from models.scores import Scores
-from service.classifier import Classifier
-from training.calibration import (
+from earful.data.audio import Waveform
+from earful.data.noise import draw_background
+from earful.data.windows import loudest_clip
+from earful.models.scores import Scores
+from earful.service.classifier import Classifier
+from earful.training.calibration import (
     CoveragePoint,
     Floats,
     ReliabilityBin,

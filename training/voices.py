@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from data.errors import EarfulError
-from data.labels import read_labels
-from data.staging import staged_folder
-from data.synthesise import ENGLISH_ACCENTS, write_clips
-from training.pico import pico_engines, speak_with_pico
-from training.spoken_word import ACCENTS, ENGLISH, RATE_HZ, SEED, TAKES, Row, write_word
+from earful.data.errors import EarfulError
+from earful.data.labels import read_labels
+from earful.data.staging import staged_folder
+from earful.data.synthesise import ENGLISH_ACCENTS, write_clips
+from earful.training.pico import pico_engines, speak_with_pico
+from earful.training.spoken_word import ACCENTS, ENGLISH, RATE_HZ, SEED, TAKES, Row, write_word
 
 ENGLISH_VOICES, ENGLISH_TAKES = 300, 2
 ACCENT_VOICES, ACCENT_TAKES = 30, 1

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data.errors import EarfulError
-from data.label_sets import MAX_LABEL_CHARACTERS, normalised, problem_of
-from data.labels import MAX_REPORTED_PROBLEMS, SPLITS
+from earful.data.errors import EarfulError
+from earful.data.label_sets import MAX_LABEL_CHARACTERS, normalised, problem_of
+from earful.data.labels import MAX_REPORTED_PROBLEMS, SPLITS
 
 # Times are kept to the microsecond, as Audacity and Raven write them.
 TIME_DIGITS = 6

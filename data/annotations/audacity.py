@@ -7,8 +7,8 @@ is the frequency range of the one before.
 import math
 from pathlib import Path
 
-from data.annotations.annotation import Annotation, Found, Problem, Provenance, seconds_of
-from data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
+from earful.data.annotations.annotation import Annotation, Found, Problem, Provenance, seconds_of
+from earful.data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
 
 SUFFIX = ".txt"
 FORMAT = "audacity"

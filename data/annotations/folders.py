@@ -10,8 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-from data.annotations.annotation import Annotation, AnnotationError, Found, Problem, Provenance
-from data.containers import AUDIO_SUFFIXES
+from earful.data.annotations.annotation import (
+    Annotation,
+    AnnotationError,
+    Found,
+    Problem,
+    Provenance,
+)
+from earful.data.containers import AUDIO_SUFFIXES
 
 FORMAT = "folders"
 # In a folder of tracks or recordings that was exported: its rows, with where they are from.

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from data.annotations.annotation import AnnotationError
-from data.annotations.tracks import read_text, track_files
+from earful.data.annotations.annotation import AnnotationError
+from earful.data.annotations.tracks import read_text, track_files
 
 
 def read_objects(source: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

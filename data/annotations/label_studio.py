@@ -11,16 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data.annotations.annotation import (
-    Found,
-    Problem,
-    Provenance,
-    plain,
-    seconds_of,
-)
-from data.annotations.choices import Rule
-from data.annotations.json_files import read_objects
-from data.annotations.label_studio_tasks import Heard, Opined, Task, collect
+from earful.data.annotations.annotation import Found, Problem, Provenance, plain, seconds_of
+from earful.data.annotations.choices import Rule
+from earful.data.annotations.json_files import read_objects
+from earful.data.annotations.label_studio_tasks import Heard, Opined, Task, collect
 
 FORMAT = "label-studio"
 # Our own names of what Label Studio has no field for; it keeps them with the task.

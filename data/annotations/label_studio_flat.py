@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.annotations.annotation import AnnotationError, Found, Problem, Provenance, plain
-from data.annotations.choices import Rule
-from data.annotations.json_files import read_objects
-from data.annotations.label_studio import EARFUL, heard_of, moment_text, of_data
-from data.annotations.label_studio_tasks import Heard, Opined, Task, collect
-from data.annotations.tracks import read_text
-from data.labels import COLUMN_NAMES
+from earful.data.annotations.annotation import AnnotationError, Found, Problem, Provenance, plain
+from earful.data.annotations.choices import Rule
+from earful.data.annotations.json_files import read_objects
+from earful.data.annotations.label_studio import EARFUL, heard_of, moment_text, of_data
+from earful.data.annotations.label_studio_tasks import Heard, Opined, Task, collect
+from earful.data.annotations.tracks import read_text
+from earful.data.labels import COLUMN_NAMES
 
 FORMAT_MIN, FORMAT_CSV = "label-studio-min", "label-studio-csv"
 # What Label Studio adds to a row by itself, and what we do; none of it is a label.

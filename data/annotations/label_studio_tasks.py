@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from data.annotations.annotation import (
+from earful.data.annotations.annotation import (
     Annotation,
     AnnotationError,
     Found,
@@ -14,11 +14,11 @@ from data.annotations.annotation import (
     Provenance,
     plain,
 )
-from data.annotations.choices import Rule
-from data.annotations.locate import is_of_label_studio, locate_all, plain_reference
-from data.annotations.resolve import Opinion, choose, refuse_disputes
-from data.containers import AUDIO_SUFFIXES
-from data.label_sets import SEPARATOR, has_several, join_labels
+from earful.data.annotations.choices import Rule
+from earful.data.annotations.locate import is_of_label_studio, locate_all, plain_reference
+from earful.data.annotations.resolve import Opinion, choose, refuse_disputes
+from earful.data.containers import AUDIO_SUFFIXES
+from earful.data.label_sets import SEPARATOR, has_several, join_labels
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from data.annotations.annotation import Problem
+from earful.data.annotations.annotation import Problem
 
 _UPLOAD = re.compile(r"(?:^|/)data/upload/(?:(\d+)/)?([^/]+)$")
 _LOCAL_FILES = re.compile(r"(?:^|/)data/local-files/?$")

@@ -4,12 +4,12 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data.annotations.annotation import Annotation, Found, Problem
-from data.annotations.choices import Rule
-from data.annotations.resolve import refuse_disputes, resolve
-from data.annotations.table import read_table
-from data.audio import AudioError, decode, read_file
-from data.content import audio_hash
+from earful.data.annotations.annotation import Annotation, Found, Problem
+from earful.data.annotations.choices import Rule
+from earful.data.annotations.resolve import refuse_disputes, resolve
+from earful.data.annotations.table import read_table
+from earful.data.audio import AudioError, decode, read_file
+from earful.data.content import audio_hash
 
 # One rate for all, so that a copy has the same name; high enough to keep speech apart.
 _RATE_HZ = 16_000

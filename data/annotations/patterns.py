@@ -11,8 +11,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from data.annotations.annotation import Annotation, AnnotationError, Found, Problem, Provenance
-from data.annotations.folders import is_audio, walk
+from earful.data.annotations.annotation import (
+    Annotation,
+    AnnotationError,
+    Found,
+    Problem,
+    Provenance,
+)
+from earful.data.annotations.folders import is_audio, walk
 
 FORMAT = "pattern"
 KEPT = ("label", "speaker", "split")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.annotations.annotation import (
+from earful.data.annotations.annotation import (
     Annotation,
     AnnotationError,
     Found,
@@ -19,9 +19,9 @@ from data.annotations.annotation import (
     plain,
     seconds_of,
 )
-from data.annotations.locate import locate_all
-from data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
-from data.labels import COLUMN_NAMES
+from earful.data.annotations.locate import locate_all
+from earful.data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
+from earful.data.labels import COLUMN_NAMES
 
 SUFFIX = ".selections.txt"
 FORMAT = "raven"

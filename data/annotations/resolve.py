@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from data.annotations.annotation import Annotation, AnnotationError, Lost, listed
-from data.annotations.choices import Rule
+from earful.data.annotations.annotation import Annotation, AnnotationError, Lost, listed
+from earful.data.annotations.choices import Rule
 
 
 @dataclass(frozen=True)

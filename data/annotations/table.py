@@ -10,7 +10,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.annotations.annotation import (
+from earful.data.annotations.annotation import (
     Annotation,
     AnnotationError,
     Found,
@@ -20,8 +20,8 @@ from data.annotations.annotation import (
     plain,
     shown_seconds,
 )
-from data.labels import COLUMN_NAMES, read_labels, read_rows
-from data.staging import OutputError, staged_file
+from earful.data.labels import COLUMN_NAMES, read_labels, read_rows
+from earful.data.staging import OutputError, staged_file
 
 PROVENANCE = ("source", "annotator", "annotated_at", "annotation_id")
 

@@ -3,9 +3,9 @@
 from collections import Counter
 from typing import Any
 
-from data.annotations.annotation import AnnotationError, Found, listed
-from data.label_sets import label_order
-from data.labels import MAX_REPORTED_PROBLEMS
+from earful.data.annotations.annotation import AnnotationError, Found, listed
+from earful.data.label_sets import label_order
+from earful.data.labels import MAX_REPORTED_PROBLEMS
 
 
 def summary(found: Found) -> str:

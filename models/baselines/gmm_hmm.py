@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.baselines.majority import Shares
-from models.fitted import Fitted, Standardise
-from models.layers import require_positive
-from models.network import Network
-from models.pooling import deltas
+from earful.models.baselines.majority import Shares
+from earful.models.fitted import Fitted, Standardise
+from earful.models.layers import require_positive
+from earful.models.network import Network
+from earful.models.pooling import deltas
 
 # Higher coefficients hold more of the voice than of the word.
 COEFFICIENTS = 13

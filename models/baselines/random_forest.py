@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.fitted import Fitted, PooledBaseline
-from models.layers import require_positive
+from earful.models.fitted import Fitted, PooledBaseline
+from earful.models.layers import require_positive
 
 # Of the decisions, in standard deviations of a pooled feature.
 RAMP = 0.01

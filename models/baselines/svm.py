@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from data.errors import EarfulError
-from models.fitted import Fitted, PooledBaseline
-from models.pooling import pooled_size
+from earful.data.errors import EarfulError
+from earful.models.fitted import Fitted, PooledBaseline
+from earful.models.pooling import pooled_size
 
 # Of the sigmoid: 98 % at the margin. On validation clips of FSDD the temperature is then near 1.
 SLOPE = 4.0

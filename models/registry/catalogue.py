@@ -6,9 +6,9 @@ import stat
 import tempfile
 from pathlib import Path
 
-from data.staging import staged_file
-from models.registry.errors import RegistryError
-from models.registry.records import (
+from earful.data.staging import staged_file
+from earful.models.registry.errors import RegistryError
+from earful.models.registry.records import (
     ALIAS_NAMES,
     CHALLENGER,
     CHAMPION,
@@ -21,7 +21,7 @@ from models.registry.records import (
     parse_version,
     sha256,
 )
-from models.registry.storage import MANIFEST, open_storage
+from earful.models.registry.storage import MANIFEST, open_storage
 
 DEFAULT_ROOT = "artifacts/registry"
 ALIASES, EVENTS = "aliases.json", "events.jsonl"

@@ -1,6 +1,6 @@
 """What can be wrong with a registry."""
 
-from data.errors import EarfulError
+from earful.data.errors import EarfulError
 
 
 class RegistryError(EarfulError):

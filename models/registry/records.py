@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from models.registry.errors import RegistryError
+from earful.models.registry.errors import RegistryError
 
 SCHEMA_VERSION = 1
 CHAMPION, CHALLENGER = "champion", "challenger"

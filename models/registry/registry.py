@@ -12,15 +12,9 @@ change whole, and the log is caught up by the next change where a kill came in b
 import contextlib
 from collections.abc import Iterator, Mapping
 
-from models.registry.catalogue import (
-    ALIASES,
-    EVENTS,
-    Catalogue,
-    checked,
-    place_of,
-)
-from models.registry.errors import RegistryError
-from models.registry.records import (
+from earful.models.registry.catalogue import ALIASES, EVENTS, Catalogue, checked, place_of
+from earful.models.registry.errors import RegistryError
+from earful.models.registry.records import (
     CHALLENGER,
     CHAMPION,
     Act,
@@ -33,7 +27,7 @@ from models.registry.records import (
     to_line,
     whoami,
 )
-from models.registry.storage import MANIFEST
+from earful.models.registry.storage import MANIFEST
 
 LOCK = ".lock"
 # A champion replaced by others is kept this often.

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from models.metadata import ModelError
-from models.registry.catalogue import is_name
-from models.registry.errors import RegistryError
-from models.registry.records import CHAMPION, MODEL
-from models.registry.registry import Registry
+from earful.models.metadata import ModelError
+from earful.models.registry.catalogue import is_name
+from earful.models.registry.errors import RegistryError
+from earful.models.registry.records import CHAMPION, MODEL
+from earful.models.registry.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from data.staging import staged_file
-from models.registry.errors import RegistryError
+from earful.data.staging import staged_file
+from earful.models.registry.errors import RegistryError
 
 MANIFEST = "manifest.json"
 # In an object store nothing tells that a holder was killed; no change takes so long.

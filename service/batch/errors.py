@@ -1,6 +1,6 @@
 """What stops a batch as a whole; what is wrong with one input is a row instead."""
 
-from data.errors import EarfulError
+from earful.data.errors import EarfulError
 
 
 class BatchError(EarfulError):

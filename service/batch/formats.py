@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from data.annotations import audacity, raven
-from data.annotations.audacity import track_line
-from data.annotations.raven import selection_line
-from data.annotations.tracks import track_place
-from service.batch.errors import BatchError
-from service.batch.rows import COLUMNS, SCORE_DIGITS, Row
+from earful.data.annotations import audacity, raven
+from earful.data.annotations.audacity import track_line
+from earful.data.annotations.raven import selection_line
+from earful.data.annotations.tracks import track_place
+from earful.service.batch.errors import BatchError
+from earful.service.batch.rows import COLUMNS, SCORE_DIGITS, Row
 
 FILE_SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 FOLDER_FORMATS = (audacity.FORMAT, raven.FORMAT)

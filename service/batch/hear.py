@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.audio import (
+from earful.data.audio import (
     FILE_LIMITS,
     AudioError,
     AudioLimits,
@@ -21,13 +21,13 @@ from data.audio import (
     decode,
     read_file,
 )
-from data.recording import loudest_window, read_blocks, read_stretch, stream_windows
-from data.windows import loudest_start, pad_to_clips, window_starts
-from models.scores import SAID_FROM
-from service.batch.inputs import STANDARD_INPUT, Input
-from service.batch.remote import fetch, fetched, is_remote
-from service.batch.rows import SCORE_DIGITS, Row, printable
-from service.classifier import MAX_BATCH, WINDOW_HOP_FRACTION, Classifier, rank
+from earful.data.recording import loudest_window, read_blocks, read_stretch, stream_windows
+from earful.data.windows import loudest_start, pad_to_clips, window_starts
+from earful.models.scores import SAID_FROM
+from earful.service.batch.inputs import STANDARD_INPUT, Input
+from earful.service.batch.remote import fetch, fetched, is_remote
+from earful.service.batch.rows import SCORE_DIGITS, Row, printable
+from earful.service.classifier import MAX_BATCH, WINDOW_HOP_FRACTION, Classifier, rank
 
 # (input, seconds heard of it since the last call)
 OnRead = Callable[[Input, float], None]

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from data.containers import AUDIO_SUFFIXES, is_accepted
-from data.labels import RowProblem, stream_rows
-from service.batch.errors import BatchError
-from service.batch.remote import find_remote, is_remote
+from earful.data.containers import AUDIO_SUFFIXES, is_accepted
+from earful.data.labels import RowProblem, stream_rows
+from earful.service.batch.errors import BatchError
+from earful.service.batch.remote import find_remote, is_remote
 
 CSV_SUFFIXES, LIST_SUFFIXES = (".csv", ".tsv"), (".txt", ".lst", ".list")
 STANDARD_INPUT = "-"

@@ -26,12 +26,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
-from data.staging import staged_file
-from service.batch.errors import BatchError
-from service.batch.hear import Ended, OnRead, Options, hear
-from service.batch.inputs import STANDARD_INPUT, Input
-from service.batch.rows import Row
-from service.classifier import Classifier
+from earful.data.staging import staged_file
+from earful.service.batch.errors import BatchError
+from earful.service.batch.hear import Ended, OnRead, Options, hear
+from earful.service.batch.inputs import STANDARD_INPUT, Input
+from earful.service.batch.rows import Row
+from earful.service.classifier import Classifier
 
 SCHEMA_VERSION = 2
 STATE, INPUTS, PARTS, LOCK = "job.json", "inputs.jsonl", "parts", "lock"

@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.staging import staged_file
-from service.batch.errors import BatchError
-from service.batch.formats import FILE_SUFFIXES, import_pyarrow, output_format
-from service.batch.job import State, Tally
-from service.batch.place import check_place, facts_of, job_folder_of
+from earful.data.staging import staged_file
+from earful.service.batch.errors import BatchError
+from earful.service.batch.formats import FILE_SUFFIXES, import_pyarrow, output_format
+from earful.service.batch.job import State, Tally
+from earful.service.batch.place import check_place, facts_of, job_folder_of
 
 
 def merge(pieces: Sequence[Path], out: Path) -> Tally:

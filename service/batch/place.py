@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data.staging import OutputError, swap_folder
-from service.batch.formats import FOLDER_FORMATS
-from service.batch.job import State, locked
+from earful.data.staging import OutputError, swap_folder
+from earful.service.batch.formats import FOLDER_FORMATS
+from earful.service.batch.job import State, locked
 
 JOB_SUFFIX = ".job"
 _LONGEST_PATH = 4096

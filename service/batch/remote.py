@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from data.audio import AudioError
-from service.batch.errors import BatchError
+from earful.data.audio import AudioError
+from earful.service.batch.errors import BatchError
 
 _PIECE_BYTES = 4 << 20
 _RETRY_SECONDS = (0.5, 2.0)

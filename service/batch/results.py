@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from service.batch.errors import BatchError
-from service.batch.formats import FILE_SUFFIXES, import_pyarrow
-from service.batch.rows import COLUMNS, Row
+from earful.service.batch.errors import BatchError
+from earful.service.batch.formats import FILE_SUFFIXES, import_pyarrow
+from earful.service.batch.rows import COLUMNS, Row
 
 _NOT_RESULTS = "is no result of `earful classify`"
 

@@ -12,15 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from data.containers import AUDIO_SUFFIXES
-from data.staging import OutputError
-from models.device import Device
-from models.runtime import onnxruntime
-from service.batch.errors import BatchError
-from service.batch.formats import FOLDER_FORMATS, Layout, RowWriter, open_writer, text_writer
-from service.batch.hear import Options
-from service.batch.inputs import Input, find_inputs, is_folder
-from service.batch.job import (
+from earful.data.containers import AUDIO_SUFFIXES
+from earful.data.staging import OutputError
+from earful.models.device import Device
+from earful.models.runtime import onnxruntime
+from earful.service.batch.errors import BatchError
+from earful.service.batch.formats import FOLDER_FORMATS, Layout, RowWriter, open_writer, text_writer
+from earful.service.batch.hear import Options
+from earful.service.batch.inputs import Input, find_inputs, is_folder
+from earful.service.batch.job import (
     FIRST_SHARD,
     PARTS,
     Finished,
@@ -35,13 +35,13 @@ from service.batch.job import (
     write_inputs,
     write_part,
 )
-from service.batch.place import check_place, facts_of, job_folder, put, remove
-from service.batch.scheduler import Piece
-from service.batch.worker import Task
-from service.classifier import Classifier
+from earful.service.batch.place import check_place, facts_of, job_folder, put, remove
+from earful.service.batch.scheduler import Piece
+from earful.service.batch.worker import Task
+from earful.service.classifier import Classifier
 
 if TYPE_CHECKING:
-    from service.batch.engines import LocalEngine
+    from earful.service.batch.engines import LocalEngine
 
 _RESULTS = "results"
 
@@ -154,7 +154,7 @@ class _Run:
     @cached_property
     def _local(self) -> "LocalEngine":
         """Worker processes; one recording does without them, and without what they import."""
-        from service.batch.engines import LocalEngine, default_workers
+        from earful.service.batch.engines import LocalEngine, default_workers
 
         workers = self._request.workers or default_workers(self._classifier.bundle.provider)
         engine = LocalEngine(self._task, workers)
@@ -236,7 +236,7 @@ class _Run:
         if alone or once:  # standard input is this process's alone
             return self._here(shards)
         if request.engine == "ray":
-            from service.batch.engines import run_on_ray
+            from earful.service.batch.engines import run_on_ray
 
             return run_on_ray(self._task, shards, request.workers, request.ray_address)
         return self._local.finish(shards, self._tick)

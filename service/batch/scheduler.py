@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.batch.errors import BatchError
-from service.batch.job import Shard
+from earful.service.batch.errors import BatchError
+from earful.service.batch.job import Shard
 
 # In the environment of an array's tasks: a task's number, how many tasks there are, the first
 # number and the step between them. Sources: Slurm's sbatch manual, "Job array support"; AWS Batch,

@@ -19,14 +19,14 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from data.errors import EarfulError
-from data.staging import OutputError
-from models.device import Device
-from service.batch.errors import BatchError
-from service.batch.hear import Options
-from service.batch.inputs import Input
-from service.batch.job import FETCHED, Shard, Tally, write_part
-from service.classifier import Classifier
+from earful.data.errors import EarfulError
+from earful.data.staging import OutputError
+from earful.models.device import Device
+from earful.service.batch.errors import BatchError
+from earful.service.batch.hear import Options
+from earful.service.batch.inputs import Input
+from earful.service.batch.job import FETCHED, Shard, Tally, write_part
+from earful.service.classifier import Classifier
 
 # A new process each, which inherits no session and no lock (onnxruntime issues 9800 and 31961).
 _CONTEXT = multiprocessing.get_context("spawn")

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.containers import container_of
-from service.feedback.errors import FeedbackError, StoreUnavailable
+from earful.data.containers import container_of
+from earful.service.feedback.errors import FeedbackError, StoreUnavailable
 
 DEFAULT_FOLDER = Path("artifacts/feedback/audio")
 SHA256 = re.compile(r"[0-9a-f]{64}")

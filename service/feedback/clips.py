@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
-from service.feedback.audio import AudioStore
-from service.feedback.records import KeptClip
-from service.feedback.store import Store
-from service.feedback.tables import clips, stamp
+from earful.service.feedback.audio import AudioStore
+from earful.service.feedback.records import KeptClip
+from earful.service.feedback.store import Store
+from earful.service.feedback.tables import clips, stamp
 
 _CHUNK = 500
 KEPT_COLUMNS = tuple(clips.c[field.name] for field in fields(KeptClip))

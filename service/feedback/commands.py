@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data.errors import EarfulError
-from service.feedback.audio import DEFAULT_FOLDER
-from service.feedback.place import DEFAULT_URL, OFF, Place
+from earful.data.errors import EarfulError
+from earful.service.feedback.audio import DEFAULT_FOLDER
+from earful.service.feedback.place import DEFAULT_URL, OFF, Place
 
 if TYPE_CHECKING:
-    from service.feedback.store import Store
+    from earful.service.feedback.store import Store
 
 PlaceOption = Annotated[
     str,
@@ -43,7 +43,7 @@ def feedback_commands() -> typer.Typer:
 
 def show(feedback: PlaceOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
     """Count what is kept: labels, people, recordings."""
-    from service.feedback.stats import stats, told
+    from earful.service.feedback.stats import stats, told
 
     with opened_store(feedback) as store:
         found = stats(store)
@@ -60,9 +60,9 @@ def export(
     audio_dir: AudioDirOption = DEFAULT_FOLDER,
 ) -> None:
     """A person's data as JSON (--who), or all labels to train on (--labels)."""
-    from service.feedback.audio import AudioStore
-    from service.feedback.people import data_of
-    from service.feedback.snapshot import write_snapshot
+    from earful.service.feedback.audio import AudioStore
+    from earful.service.feedback.people import data_of
+    from earful.service.feedback.snapshot import write_snapshot
 
     if (who is None) == (labels is None):
         raise typer.BadParameter("give --who KEY or --labels FOLDER")
@@ -85,8 +85,8 @@ def delete(
     audio_dir: AudioDirOption = DEFAULT_FOLDER,
 ) -> None:
     """Delete a person's labels, and the recordings that they speak in or alone have labelled."""
-    from service.feedback.audio import AudioStore
-    from service.feedback.people import data_of, delete_person
+    from earful.service.feedback.audio import AudioStore
+    from earful.service.feedback.people import data_of, delete_person
 
     with opened_store(feedback) as store:
         found = data_of(store, who)
@@ -110,10 +110,10 @@ def sweep(
     audio_dir: AudioDirOption = DEFAULT_FOLDER,
 ) -> None:
     """Delete what is too old or too much now, and mend what a killed service left."""
-    from service.feedback.audio import AudioStore
-    from service.feedback.clips import forget_missing, mend
-    from service.feedback.records import Retention
-    from service.feedback.sweep import sweep as clean
+    from earful.service.feedback.audio import AudioStore
+    from earful.service.feedback.clips import forget_missing, mend
+    from earful.service.feedback.records import Retention
+    from earful.service.feedback.sweep import sweep as clean
 
     audio = AudioStore(audio_dir)
     with opened_store(feedback) as store:
@@ -128,7 +128,7 @@ def sweep(
 
 @contextmanager
 def opened_store(url: str) -> "Iterator[Store]":
-    from service.feedback.store import open_store
+    from earful.service.feedback.store import open_store
 
     if url == OFF:
         raise EarfulError("feedback is off (EARFUL_FEEDBACK_URL); give --feedback URL")

@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from service.classifier import Prediction
-from service.errors import RequestError
-from service.feedback.audio import AudioStore
-from service.feedback.errors import FeedbackError
-from service.feedback.keeper import Keeper, Recordings, kept_clip, margin_of
-from service.feedback.place import Place
-from service.feedback.records import (
+from earful.service.classifier import Prediction
+from earful.service.errors import RequestError
+from earful.service.feedback.audio import AudioStore
+from earful.service.feedback.errors import FeedbackError
+from earful.service.feedback.keeper import Keeper, Recordings, kept_clip, margin_of
+from earful.service.feedback.place import Place
+from earful.service.feedback.records import (
     Deleted,
     KeptClip,
     Opinion,
@@ -29,15 +29,15 @@ from service.feedback.records import (
     ReviewPage,
     Stored,
 )
-from service.feedback.start import usable
-from service.host import Served
-from service.jobs import QUICK_BYTES, Answer
-from service.metrics import Metrics
-from service.observe import log
-from service.settings import Settings
+from earful.service.feedback.start import usable
+from earful.service.host import Served
+from earful.service.jobs import QUICK_BYTES, Answer
+from earful.service.metrics import Metrics
+from earful.service.observe import log
+from earful.service.settings import Settings
 
 if TYPE_CHECKING:
-    from service.feedback.store import Store
+    from earful.service.feedback.store import Store
 
 T = TypeVar("T")
 # An answer with a smaller margin (``keeper.margin_of``) is a doubt.
@@ -111,8 +111,8 @@ class Desk:
         """
 
         def work(store: "Store") -> Stored:
-            from service.feedback.clips import keep
-            from service.feedback.votes import add
+            from earful.service.feedback.clips import keep
+            from earful.service.feedback.votes import add
 
             with store.writing(opinion.who) as connection:
                 stored = add(connection, opinion)
@@ -130,7 +130,7 @@ class Desk:
         """As ``service.feedback.review.next_clips``."""
 
         def work(store: "Store") -> ReviewPage:
-            from service.feedback.review import next_clips
+            from earful.service.feedback.review import next_clips
 
             return next_clips(store, who, limit, after)
 
@@ -140,7 +140,7 @@ class Desk:
         """As ``service.feedback.clips.find``."""
 
         def work(store: "Store") -> KeptClip | None:
-            from service.feedback.clips import find
+            from earful.service.feedback.clips import find
 
             return find(store, sha256)
 
@@ -150,7 +150,7 @@ class Desk:
         """As ``service.feedback.people.data_of``."""
 
         def work(store: "Store") -> PersonsData:
-            from service.feedback.people import data_of
+            from earful.service.feedback.people import data_of
 
             return data_of(store, key)
 
@@ -160,7 +160,7 @@ class Desk:
         """As ``service.feedback.people.delete_person``; the log says how much, and not whose."""
 
         def work(store: "Store") -> Deleted:
-            from service.feedback.people import delete_person
+            from earful.service.feedback.people import delete_person
 
             return delete_person(store, self.audio, key)
 
@@ -212,7 +212,7 @@ class Desk:
     # On threads from here on.
 
     def _store(self) -> "Store":
-        from service.feedback.store import open_store
+        from earful.service.feedback.store import open_store
 
         with self._opening:
             if self._opened is None:
@@ -220,15 +220,15 @@ class Desk:
             return self._opened
 
     def _keep(self, recordings: Recordings) -> None:
-        from service.feedback.clips import keep
+        from earful.service.feedback.clips import keep
 
         store = self._store()
         with store.writing() as connection:
             keep(connection, store, self.audio, recordings, durable=False)
 
     def _sweep_once(self) -> None:
-        from service.feedback.clips import mend
-        from service.feedback.sweep import sweep
+        from earful.service.feedback.clips import mend
+        from earful.service.feedback.sweep import sweep
 
         store, now = self._store(), time.time()
         if store.claim("swept", now, 0.9 * SWEEP_SECONDS):

@@ -4,7 +4,7 @@ FeedbackError         the database or its folder cannot be used; a sentence for 
 └── StoreUnavailable  one call failed: locked, away, disk full; it may be tried again
 """
 
-from data.errors import EarfulError
+from earful.data.errors import EarfulError
 
 
 class FeedbackError(EarfulError):

@@ -8,15 +8,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from models.scores import SAID_FROM, Scores
-from service.classifier import Prediction
-from service.feedback.audio import suffix_of
-from service.feedback.errors import FeedbackError
-from service.feedback.ids import SCORE_DIGITS
-from service.feedback.records import KeptClip
-from service.host import Served
-from service.metrics import Metrics
-from service.observe import log
+from earful.models.scores import SAID_FROM, Scores
+from earful.service.classifier import Prediction
+from earful.service.feedback.audio import suffix_of
+from earful.service.feedback.errors import FeedbackError
+from earful.service.feedback.ids import SCORE_DIGITS
+from earful.service.feedback.records import KeptClip
+from earful.service.host import Served
+from earful.service.metrics import Metrics
+from earful.service.observe import log
 
 Recordings = dict[str, tuple[KeptClip, bytes]]
 # What waits to be written; more is not kept, and counted.

@@ -4,11 +4,11 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, or_, select
 
-from service.feedback.audio import AudioStore
-from service.feedback.clips import chunks, kept_among, remove
-from service.feedback.records import Deleted, PersonsData
-from service.feedback.store import Store
-from service.feedback.tables import feedback
+from earful.service.feedback.audio import AudioStore
+from earful.service.feedback.clips import chunks, kept_among, remove
+from earful.service.feedback.records import Deleted, PersonsData
+from earful.service.feedback.store import Store
+from earful.service.feedback.tables import feedback
 
 
 def data_of(store: Store, key: str) -> PersonsData:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from service.feedback.errors import FeedbackError
+from earful.service.feedback.errors import FeedbackError
 
 DEFAULT_URL = "sqlite:///artifacts/feedback/feedback.db"
 OFF = "off"

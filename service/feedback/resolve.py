@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from service.feedback.store import Store
-from service.feedback.tables import current_votes
+from earful.service.feedback.store import Store
+from earful.service.feedback.tables import current_votes
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Subquery, and_, case, func, or_, select
 
-from service.feedback.audio import SHA256
-from service.feedback.clips import KEPT_COLUMNS
-from service.feedback.records import KeptClip, ReviewItem, ReviewPage
-from service.feedback.store import Store
-from service.feedback.tables import clips, current_votes, feedback
+from earful.service.feedback.audio import SHA256
+from earful.service.feedback.clips import KEPT_COLUMNS
+from earful.service.feedback.records import KeptClip, ReviewItem, ReviewPage
+from earful.service.feedback.store import Store
+from earful.service.feedback.tables import clips, current_votes, feedback
 
 # In the order in which they are offered.
 DISAGREEING, UNLABELLED, AGREED = 0, 1, 2

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from service.feedback.errors import FeedbackError
-from service.feedback.place import Place
-from service.feedback.sqlite import make_file, peek
+from earful.service.feedback.errors import FeedbackError
+from earful.service.feedback.place import Place
+from earful.service.feedback.sqlite import make_file, peek
 
 SCHEMA_VERSION = 1
 META = "earful_meta"

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.staging import staged_folder
-from service.feedback.audio import AudioStore
-from service.feedback.clips import kept_among
-from service.feedback.resolve import ResolvedLabel, resolved_labels
-from service.feedback.store import Store
+from earful.data.staging import staged_folder
+from earful.service.feedback.audio import AudioStore
+from earful.service.feedback.clips import kept_among
+from earful.service.feedback.resolve import ResolvedLabel, resolved_labels
+from earful.service.feedback.store import Store
 
 LABELS_FILE, LEFT_OUT_FILE = "labels.csv", "left_out.csv"
 SOURCE = "feedback"

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from service.feedback.errors import FeedbackError
+from earful.service.feedback.errors import FeedbackError
 
 BUSY_SECONDS = 5.0
 _AGAIN_SECONDS = 0.02

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from service.feedback.clips import held
-from service.feedback.resolve import resolved_labels
-from service.feedback.store import Store
-from service.feedback.tables import feedback
+from earful.service.feedback.clips import held
+from earful.service.feedback.resolve import resolved_labels
+from earful.service.feedback.store import Store
+from earful.service.feedback.tables import feedback
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from service.feedback.errors import FeedbackError, StoreUnavailable
-from service.feedback.ids import KEY_BYTES
-from service.feedback.place import Place
-from service.feedback.schema import META, SCHEMA_VERSION, check
-from service.feedback.sqlite import BUSY_SECONDS, identity, journal_ahead, make_file, peek, set_up
-from service.feedback.tables import meta, metadata
+from earful.service.feedback.errors import FeedbackError, StoreUnavailable
+from earful.service.feedback.ids import KEY_BYTES
+from earful.service.feedback.place import Place
+from earful.service.feedback.schema import META, SCHEMA_VERSION, check
+from earful.service.feedback.sqlite import (
+    BUSY_SECONDS,
+    identity,
+    journal_ahead,
+    make_file,
+    peek,
+    set_up,
+)
+from earful.service.feedback.tables import meta, metadata
 
 CONNECTIONS = 4
 # One that comes first makes the tables, the others wait: any number that nobody else locks.

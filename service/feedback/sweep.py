@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Select, delete, exists, select
 
-from service.feedback.audio import AudioStore
-from service.feedback.clips import held, remove
-from service.feedback.records import Retention, Swept
-from service.feedback.store import Store
-from service.feedback.tables import clips, current_votes, feedback, stamp
+from earful.service.feedback.audio import AudioStore
+from earful.service.feedback.clips import held, remove
+from earful.service.feedback.records import Retention, Swept
+from earful.service.feedback.store import Store
+from earful.service.feedback.tables import clips, current_votes, feedback, stamp
 
 # To one transaction: others wait for it.
 BATCH = 200

@@ -25,7 +25,7 @@ from sqlalchemy import (
     select,
 )
 
-from service.feedback.schema import META
+from earful.service.feedback.schema import META
 
 metadata = MetaData()
 meta = Table(

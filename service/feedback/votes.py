@@ -4,9 +4,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from service.feedback.records import KeyReused, Opinion, Stored
-from service.feedback.store import Store
-from service.feedback.tables import clips, feedback, stamp
+from earful.service.feedback.records import KeyReused, Opinion, Stored
+from earful.service.feedback.store import Store
+from earful.service.feedback.tables import clips, feedback, stamp
 
 
 def add(connection: Connection, opinion: Opinion) -> Stored:

@@ -34,14 +34,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from models.released import find_model
-from service.classifier import MAX_BATCH, Classifier
+from earful.models.released import find_model
+from earful.service.classifier import MAX_BATCH, Classifier
 from tests.benchmarks.decode_to_answer import random_model
 
 RATE_HZ = 8_000
 DIFFERENT = 3_000
 SAMPLES = 4_278  # 8.6 kB
-COMMAND = [sys.executable, "-c", "from service.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from earful.service.cli import main; main()"]
 
 
 def main() -> None:

@@ -26,17 +26,17 @@ import onnx
 import soundfile
 import torch
 
-from data.features import FeatureConfig
-from data.windows import loudest_clip
-from models.bundle import open_bundle, open_session
-from models.metadata import Golden, ModelMetadata
-from models.pipeline import NormalisedNetwork, WaveformClassifier
-from models.zoo import build
-from service.batch.hear import Options, hear
-from service.batch.inputs import Input
-from service.batch.rows import Row
-from service.classifier import Classifier
-from training.export import to_onnx
+from earful.data.features import FeatureConfig
+from earful.data.windows import loudest_clip
+from earful.models.bundle import open_bundle, open_session
+from earful.models.metadata import Golden, ModelMetadata
+from earful.models.pipeline import NormalisedNetwork, WaveformClassifier
+from earful.models.zoo import build
+from earful.service.batch.hear import Options, hear
+from earful.service.batch.inputs import Input
+from earful.service.batch.rows import Row
+from earful.service.classifier import Classifier
+from earful.training.export import to_onnx
 
 LABELS = tuple("0123456789")
 

@@ -15,15 +15,15 @@ from typing import Annotated, Any
 import typer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from models.released import SHIPPED_MODEL
-from service.app import create_app
-from service.feedback.ids import PredictionIds
-from service.feedback.place import Place
-from service.feedback.records import Opinion
-from service.feedback.store import open_store
-from service.feedback.votes import add_alone
-from service.front import Front
-from service.settings import Settings
+from earful.models.released import SHIPPED_MODEL
+from earful.service.app import create_app
+from earful.service.feedback.ids import PredictionIds
+from earful.service.feedback.place import Place
+from earful.service.feedback.records import Opinion
+from earful.service.feedback.store import open_store
+from earful.service.feedback.votes import add_alone
+from earful.service.front import Front
+from earful.service.settings import Settings
 from tests.fixtures.sounds import noise, wav
 
 UPLOAD = wav(noise(4_278 / 8_000, 0.1))  # 8,600 bytes

@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.clips import ClipAudio, read_clips
-from data.label_sets import label_order
-from data.labels import LabelledClips, read_labels
-from training.doctor import wrong
-from training.doctor.copies import one_of_each
-from training.doctor.sound import Sound, measure
+from earful.data.clips import ClipAudio, read_clips
+from earful.data.label_sets import label_order
+from earful.data.labels import LabelledClips, read_labels
+from earful.training.doctor import wrong
+from earful.training.doctor.copies import one_of_each
+from earful.training.doctor.sound import Sound, measure
 
 Codes = NDArray[np.intp]
 Shares = tuple[float, float]

@@ -202,7 +202,12 @@ def _write(path: Path, rows: Iterable[Row]) -> None:
 
 
 def _earful(*arguments: object) -> str:
-    command = [sys.executable, "-c", "from service.cli import main; main()", *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-c",
+        "from earful.service.cli import main; main()",
+        *map(str, arguments),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in {0, 1}:
         raise SystemExit(done.stderr)

@@ -25,17 +25,17 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from data.dataset import Dataset, memberships_of, open_dataset
-from data.labels import read_labels
-from data.prepare import prepare
-from models.autoencoder import levelled
-from models.released import SHIPPED_MODEL
-from training.clip_map import lay_out
-from training.config import default_config
-from training.embeddings import Embedding, of_model, of_run, on_the_spot
-from training.neighbours import find_neighbours, find_outliers, purity
-from training.progress import TrainingProgress
-from training.run import train_run
+from earful.data.dataset import Dataset, memberships_of, open_dataset
+from earful.data.labels import read_labels
+from earful.data.prepare import prepare
+from earful.models.autoencoder import levelled
+from earful.models.released import SHIPPED_MODEL
+from earful.training.clip_map import lay_out
+from earful.training.config import default_config
+from earful.training.embeddings import Embedding, of_model, of_run, on_the_spot
+from earful.training.neighbours import find_neighbours, find_outliers, purity
+from earful.training.progress import TrainingProgress
+from earful.training.run import train_run
 
 WRONG_SHARE = 0.03
 SEED = 42
@@ -117,7 +117,7 @@ def line(embedding: Embedding, dataset: Dataset, wrong: Dataset, rows: NDArray[n
 
 def measured(folder: Path) -> str:
     """Time and peak memory of the command."""
-    command = [sys.executable, "-c", "from service.cli import main; main()", "map"]
+    command = [sys.executable, "-c", "from earful.service.cli import main; main()", "map"]
     began = time.perf_counter()
     process = subprocess.Popen(
         [*command, str(folder / "fsdd"), "--out", str(folder / "map.html")],

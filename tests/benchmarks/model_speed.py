@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from service.classifier import Classifier
-from training.compare import median_milliseconds
+from earful.service.classifier import Classifier
+from earful.training.compare import median_milliseconds
 
 ROUNDS = 9
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from data.labels import read_labels
-from data.prepare import prepare
+from earful.data.labels import read_labels
+from earful.data.prepare import prepare
 
 RATE_HZ = 8_000
 N_FILES = 300

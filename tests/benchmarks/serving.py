@@ -118,7 +118,7 @@ def _write_scripts(folder: Path) -> tuple[Path, Path]:
 
 
 def _earful(model: Path, workers: int) -> list[str]:
-    code = "from service.cli import main; main()"
+    code = "from earful.service.cli import main; main()"
     serve = ["serve", "--model", str(model), "--workers", str(workers), "--port", "{port}"]
     return [sys.executable, "-c", code, *serve]
 

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.dataset import Dataset
-from data.features import FeatureConfig
+from earful.data.dataset import Dataset
+from earful.data.features import FeatureConfig
+from earful.training.begin import first_checkpoint, training_batches
+from earful.training.company import ALONE
+from earful.training.config import TrainConfig, default_config
+from earful.training.learner import Learner
 from tests.benchmarks.made_dataset import make_dataset
-from training.begin import first_checkpoint, training_batches
-from training.company import ALONE
-from training.config import TrainConfig, default_config
-from training.learner import Learner
 
 CLIPS, BATCH, LABELS = 2_048, 64, 10
 

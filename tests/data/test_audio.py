@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-import data.audio
-from data.audio import AudioError, AudioLimits, Decoded, cut, decode, read_file, resample
+import earful.data.audio
+from earful.data.audio import AudioError, AudioLimits, Decoded, cut, decode, read_file, resample
 
-CODES = set(re.findall(r"^    ([a-z_]+)  ", data.audio.__doc__ or "", re.MULTILINE))
+CODES = set(re.findall(r"^    ([a-z_]+)  ", earful.data.audio.__doc__ or "", re.MULTILINE))
 RATE_HZ = 8_000
 TONE = 0.4 * np.sin(2 * np.pi * 440 * np.arange(RATE_HZ) / RATE_HZ)
 

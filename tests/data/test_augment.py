@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from data import augment, distort, noise, warp
-from data.augment import UNCHANGED, Recipe
-from data.draw import sometimes
+from earful.data import augment, distort, noise, warp
+from earful.data.augment import UNCHANGED, Recipe
+from earful.data.draw import sometimes
 
 RATE_HZ = 8_000
 BATCH = 6

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.checks import CheckReport, check_labels
-from data.clips import ClipAudio
-from data.labels import Clip, LabelsError
+from earful.data.checks import CheckReport, check_labels
+from earful.data.clips import ClipAudio
+from earful.data.labels import Clip, LabelsError
 
 
 def check(tmp_path: Path, lines: list[str], audio_dir: Path | None = None) -> CheckReport:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from data.cluster import ClusterError, measure_on_ray
-from data.features import FeatureConfig
-from data.labels import read_labels
-from data.prepare import prepare
+from earful.data.cluster import ClusterError, measure_on_ray
+from earful.data.features import FeatureConfig
+from earful.data.labels import read_labels
+from earful.data.prepare import prepare
 from tests.fixtures.sounds import PITCHES_HZ, tone, wav
 
 

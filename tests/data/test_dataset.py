@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.dataset import DatasetError, open_dataset
-from data.labels import read_labels
-from data.prepare import prepare
+from earful.data.dataset import DatasetError, open_dataset
+from earful.data.labels import read_labels
+from earful.data.prepare import prepare
 
 LABELS = ["10", "2", "NA", "null"]
 

@@ -6,22 +6,25 @@ from pathlib import Path
 
 import pytest
 
-import data.errors
+from earful.data import errors
+from earful.data.errors import EarfulError
 
-TREE = re.findall(r"── (\w+) +([\w.]+)", data.errors.__doc__ or "")
+TREE = re.findall(r"── (\w+) +([\w.]+)", errors.__doc__ or "")
 
 
 @pytest.mark.parametrize(("name", "module"), TREE)
 def test_every_error_is_where_the_tree_says(name: str, module: str) -> None:
-    error = getattr(importlib.import_module(module), name)
-    assert issubclass(error, data.errors.EarfulError)
-    assert error.__module__ == module
+    error = getattr(importlib.import_module(f"earful.{module}"), name)
+    assert issubclass(error, EarfulError)
+    assert error.__module__ == f"earful.{module}"
 
 
 def test_the_tree_has_every_error_there_is() -> None:
     for package in ("data", "models", "service", "training"):
-        folder = Path(importlib.import_module(package).__path__[0])
+        folder = Path(importlib.import_module(f"earful.{package}").__path__[0])
         for path in folder.rglob("*.py"):
-            importlib.import_module(".".join([package, *path.relative_to(folder).parts])[:-3])
-    found = {error.__name__ for error in data.errors.EarfulError.__subclasses__()}
+            importlib.import_module(
+                ".".join(["earful", package, *path.relative_to(folder).parts])[:-3]
+            )
+    found = {error.__name__ for error in EarfulError.__subclasses__()}
     assert found == {name for name, _ in TREE}

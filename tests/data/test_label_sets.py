@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.checks import check_labels
-from data.dataset import DatasetError, open_dataset
-from data.folds import speaker_folds
-from data.label_sets import all_labels, normalised, split_labels
-from data.labels import Clip, RowProblem, read_labels
-from data.prepare import prepare
-from data.splits import SplitError, SplitMode, assign_splits
-from data.stratify import draw_stratified, rarest_labels
-from data.synthesise import write_clips
+from earful.data.checks import check_labels
+from earful.data.dataset import DatasetError, open_dataset
+from earful.data.folds import speaker_folds
+from earful.data.label_sets import all_labels, normalised, split_labels
+from earful.data.labels import Clip, RowProblem, read_labels
+from earful.data.prepare import prepare
+from earful.data.splits import SplitError, SplitMode, assign_splits
+from earful.data.stratify import draw_stratified, rarest_labels
+from earful.data.synthesise import write_clips
 from tests.fixtures.sounds import noise, wav
 
 

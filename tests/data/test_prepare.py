@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from data.dataset import CLIP_COLUMNS, DatasetError, open_dataset
-from data.features import FeatureConfig
-from data.labels import read_labels
-from data.prepare import Prepared, prepare
-from data.splits import SplitError
-from data.staging import OutputError
+from earful.data.dataset import CLIP_COLUMNS, DatasetError, open_dataset
+from earful.data.features import FeatureConfig
+from earful.data.labels import read_labels
+from earful.data.prepare import Prepared, prepare
+from earful.data.splits import SplitError
+from earful.data.staging import OutputError
 
 RATE_HZ = 8_000
 

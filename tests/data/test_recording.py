@@ -8,10 +8,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from data import audio, recording
-from data.audio import AudioError, cut, decode
-from data.recording import loudest_window, read_blocks, read_stretch, stream_windows
-from data.windows import loudest_start, window_starts
+from earful.data import audio, recording
+from earful.data.audio import AudioError, cut, decode
+from earful.data.recording import loudest_window, read_blocks, read_stretch, stream_windows
+from earful.data.windows import loudest_start, window_starts
 from tests.fixtures.sounds import noise, placed, tone, wav
 
 CLIP, RATE_HZ = 8_000, 8_000

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.features import FeatureConfig
-from data.frontend import Frontend
-from data.spectrum import log_mel
+from earful.data.features import FeatureConfig
+from earful.data.frontend import Frontend
+from earful.data.spectrum import log_mel
 
 
 @pytest.mark.parametrize(

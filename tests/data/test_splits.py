@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from data.labels import Clip, read_labels
-from data.splits import SplitError, SplitMode, assign_splits, default_mode, shared_speakers
+from earful.data.labels import Clip, read_labels
+from earful.data.splits import SplitError, SplitMode, assign_splits, default_mode, shared_speakers
 
 
 def clip(number: int, label: str, speaker: str = "", split: str = "") -> Clip:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from data.espeak import SynthesisError
-from data.labels import read_labels
-from data.staging import OutputError
-from data.synthesise import ENGLISH_ACCENTS, MEN, WOMEN, draw_voices, write_clips
+from earful.data.espeak import SynthesisError
+from earful.data.labels import read_labels
+from earful.data.staging import OutputError
+from earful.data.synthesise import ENGLISH_ACCENTS, MEN, WOMEN, draw_voices, write_clips
 
 pytest.importorskip("espeakng_loader", reason="needs the extra synth")
 

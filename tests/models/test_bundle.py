@@ -12,11 +12,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from data.errors import EarfulError
-from data.features import FeatureConfig
-from models.bundle import open_bundle
-from models.metadata import Golden, ModelError, ModelMetadata, parse_metadata
-from models.released import find_model
+from earful.data.errors import EarfulError
+from earful.data.features import FeatureConfig
+from earful.models.bundle import open_bundle
+from earful.models.metadata import Golden, ModelError, ModelMetadata, parse_metadata
+from earful.models.released import find_model
 
 FEATURES = dataclasses.replace(FeatureConfig.for_rate(8_000), clip_seconds=0.25)
 WAVEFORM = np.linspace(-20_000, 20_000, FEATURES.clip_samples).astype(np.int16)

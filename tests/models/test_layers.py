@@ -5,8 +5,8 @@ from typing import get_args
 import pytest
 import torch
 
-from data.errors import EarfulError
-from models.layers import (
+from earful.data.errors import EarfulError
+from earful.models.layers import (
     GROUPS,
     Activation,
     Axes,

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from data.features import FEATURE_KINDS, FeatureConfig, FeatureKind
-from data.frontend import Frontend
-from models.network import Network
-from models.pipeline import MIN_STANDARD_DEVIATION, NormalisedNetwork, WaveformClassifier
-from models.zoo import build
+from earful.data.features import FEATURE_KINDS, FeatureConfig, FeatureKind
+from earful.data.frontend import Frontend
+from earful.models.network import Network
+from earful.models.pipeline import MIN_STANDARD_DEVIATION, NormalisedNetwork, WaveformClassifier
+from earful.models.zoo import build
 
 FEATURES = FeatureConfig.for_rate(8_000)
 N_LABELS = 4

@@ -12,10 +12,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from models.registry import storage
-from models.registry.errors import RegistryError
-from models.registry.registry import Registry
-from models.registry.source import Missing, RegistrySource, open_source
+from earful.models.registry import storage
+from earful.models.registry.errors import RegistryError
+from earful.models.registry.registry import Registry
+from earful.models.registry.source import Missing, RegistrySource, open_source
 
 FILES = {"model.onnx": b"a model", "metrics.json": b'{"accuracy": 0.9}'}
 KILLS = 12
@@ -181,7 +181,7 @@ def test_a_damaged_file_is_named_and_nothing_changes(
 
 CHANGES = """
 import sys
-from models.registry.registry import Registry
+from earful.models.registry.registry import Registry
 
 registry = Registry(sys.argv[1])
 print("ready", flush=True)

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from data.errors import EarfulError
-from data.features import FEATURE_KINDS, FeatureConfig, FeatureKind
-from models.autoencoder import RANGE, levelled
-from models.cost import multiply_adds
-from models.layers import Activation, Normalisation
-from models.network import Network
-from models.zoo import (
+from earful.data.errors import EarfulError
+from earful.data.features import FEATURE_KINDS, FeatureConfig, FeatureKind
+from earful.models.autoencoder import RANGE, levelled
+from earful.models.cost import multiply_adds
+from earful.models.layers import Activation, Normalisation
+from earful.models.network import Network
+from earful.models.zoo import (
     CLASSIFIERS,
     FITTED,
     ZOO,

@@ -11,11 +11,11 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from typer.testing import CliRunner, Result
 
-from service.app import create_app
-from service.classifier import Classifier
-from service.cli import build_app
-from service.front import Front
-from service.settings import Settings
+from earful.service.app import create_app
+from earful.service.classifier import Classifier
+from earful.service.cli import build_app
+from earful.service.front import Front
+from earful.service.settings import Settings
 from tests.fixtures.sounds import PITCHES_HZ, tone, train_tones, wav
 
 

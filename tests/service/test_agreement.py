@@ -10,14 +10,14 @@ import pytest
 import torch
 from typer.testing import Result
 
-from data.audio import decode
-from data.windows import loudest_clip
-from models.bundle import open_bundle
-from models.pipeline import WaveformClassifier
-from service.classifier import Classifier
+from earful.data.audio import decode
+from earful.data.windows import loudest_clip
+from earful.models.bundle import open_bundle
+from earful.models.pipeline import WaveformClassifier
+from earful.service.classifier import Classifier
+from earful.training.checkpoint import BEST, load_checkpoint, rebuild_network
 from tests.fixtures.sounds import noise, placed, tone, wav
 from tests.service.conftest import Client
-from training.checkpoint import BEST, load_checkpoint, rebuild_network
 
 TOLERANCE = 1e-4
 RECORDINGS = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.auth import SCOPES, ApiKeys
-from service.errors import RequestError
+from earful.service.auth import SCOPES, ApiKeys
+from earful.service.errors import RequestError
 
 CLASSIFY, ADMIN = "c" * 20, "a" * 20
 KEYS = ApiKeys.parse([f"classify:{CLASSIFY}", f"admin:{ADMIN}"])

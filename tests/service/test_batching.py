@@ -14,12 +14,12 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper
 
-from data.audio import AudioError, AudioLimits
-from service.batching import MicroBatcher
-from service.classifier import Classifier, Prediction
-from service.errors import RequestError
-from service.jobs import Answer
-from service.metrics import Metrics
+from earful.data.audio import AudioError, AudioLimits
+from earful.service.batching import MicroBatcher
+from earful.service.classifier import Classifier, Prediction
+from earful.service.errors import RequestError
+from earful.service.jobs import Answer
+from earful.service.metrics import Metrics
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
 
 LIMITS = AudioLimits(max_seconds=600)

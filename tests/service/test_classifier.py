@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from data.audio import AudioError
-from service.classifier import MAX_BATCH, Classifier, Prediction, classify_each
+from earful.data.audio import AudioError
+from earful.service.classifier import MAX_BATCH, Classifier, Prediction, classify_each
 from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, placed, tone
 
 BACKGROUNDS = {"digital silence": 0.0, "low noise": 0.003}

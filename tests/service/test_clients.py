@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import InferenceClient
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
-from service.classifier import Classifier
+from earful.service.classifier import Classifier
 from tests.fixtures.server import Running, running
 from tests.fixtures.sounds import tone, wav
 

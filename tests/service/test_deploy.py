@@ -10,11 +10,11 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from service.batch.scheduler import find_piece
-from service.cli import build_app
-from service.metrics import Metrics
-from service.server import CLOSING_SECONDS
-from service.settings import Settings
+from earful.service.batch.scheduler import find_piece
+from earful.service.cli import build_app
+from earful.service.metrics import Metrics
+from earful.service.server import CLOSING_SECONDS
+from earful.service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "service" / "deploy"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from service.feedback.place import Place
-from service.feedback.store import open_store
+from earful.service.feedback.place import Place
+from earful.service.feedback.store import open_store
 
 ROOT = Path(__file__).parents[2]
 # Each package may import itself and those before it.
@@ -37,23 +37,23 @@ NEVER_WHILE_SERVING = {
 SERVING = """
 import json, sys
 from pathlib import Path
-import service.app, service.cli, service.server
-from service.batch.hear import Options, hear
-from service.batch.inputs import Input
-import service.batch.run
-from service.classifier import Classifier
-from service.settings import Settings
+from earful.service import app, cli, server
+from earful.service.batch.hear import Options, hear
+from earful.service.batch.inputs import Input
+import earful.service.batch.run
+from earful.service.classifier import Classifier
+from earful.service.settings import Settings
 
 model, clip = Path(sys.argv[1]), Path(sys.argv[2])
-service.cli.build_app()
+cli.build_app()
 row, _ = hear(Classifier.open(model), [Input(str(clip))], Options())
 
 import asyncio, httpx
 
 async def serve():
-    app = service.app.create_app(Settings(model=model))
-    async with app.service.open():
-        transport = httpx.ASGITransport(app)
+    app_ = app.create_app(Settings(model=model))
+    async with app_.service.open():
+        transport = httpx.ASGITransport(app_)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return (await client.post("/v1/classify", content=clip.read_bytes())).json()
 

@@ -16,7 +16,7 @@ import onnx
 import pytest
 from websockets.sync.client import connect
 
-from models.registry.registry import Registry
+from earful.models.registry.registry import Registry
 from tests.fixtures.server import Running, running
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
 

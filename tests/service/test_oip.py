@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.classifier import Classifier
+from earful.service.classifier import Classifier
 from tests.fixtures.sounds import tone
 from tests.service.conftest import Client
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.registry.registry import Registry
-from service.retrain_work import Work
+from earful.models.registry.registry import Registry
+from earful.service.retrain_work import Work
 from tests.fixtures.server import EARFUL, running
 from tests.fixtures.sounds import RATE_HZ, wav
 from tests.service.conftest import Client

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from data.augment import HEAVY_NOISE
-from data.dataset import Dataset, open_dataset
-from data.features import FeatureConfig
-from data.labels import read_labels
-from data.prepare import prepare
-from data.waveforms import as_float, as_int16
-from training import clip_arrays
-from training.batches import Batches, augmented_waveforms, stored_features
-from training.clip_arrays import Resident, Source, Streamed, open_clips, read_through
-from training.company import ALONE, Company
-from training.config import TrainConfig, TrainingError, default_config
-from training.epochs import Cut
+from earful.data.augment import HEAVY_NOISE
+from earful.data.dataset import Dataset, open_dataset
+from earful.data.features import FeatureConfig
+from earful.data.labels import read_labels
+from earful.data.prepare import prepare
+from earful.data.waveforms import as_float, as_int16
+from earful.training import clip_arrays
+from earful.training.batches import Batches, augmented_waveforms, stored_features
+from earful.training.clip_arrays import Resident, Source, Streamed, open_clips, read_through
+from earful.training.company import ALONE, Company
+from earful.training.config import TrainConfig, TrainingError, default_config
+from earful.training.epochs import Cut
 
 CPU = torch.device("cpu")
 SMAPS = Path("/proc/self/smaps")

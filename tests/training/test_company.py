@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from data.dataset import Dataset
-from data.frontend import Frontend
-from training.batches import (
+from earful.data.dataset import Dataset
+from earful.data.frontend import Frontend
+from earful.training.batches import (
     AugmentedWaveforms,
     StoredFeatures,
     augmented_features,
     augmented_waveforms,
 )
-from training.begin import training_batches
-from training.company import ALONE, Company
-from training.config import TrainingError, default_config
-from training.epochs import Cut
-from training.fit import fit
+from earful.training.begin import training_batches
+from earful.training.company import ALONE, Company
+from earful.training.config import TrainingError, default_config
+from earful.training.epochs import Cut
+from earful.training.fit import fit
 
 CPU = torch.device("cpu")
 

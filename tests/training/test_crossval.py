@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from data.dataset import Dataset
-from data.folds import speaker_folds
-from data.splits import SplitError
-from training.checkpoint import EpochRecord
-from training.company import Company
-from training.config import TrainingError, default_config
-from training.crossval import cross_validate
-from training.fit import fit
+from earful.data.dataset import Dataset
+from earful.data.folds import speaker_folds
+from earful.data.splits import SplitError
+from earful.training.checkpoint import EpochRecord
+from earful.training.company import Company
+from earful.training.config import TrainingError, default_config
+from earful.training.crossval import cross_validate
+from earful.training.fit import fit
 
 LABELS = ["a", "b"] * 12
 SPEAKERS = [f"s{i // 6}" for i in range(24)]

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import typer.testing
 
-from data.errors import EarfulError
-from service.classifier import Classifier
-from service.cli import build_app
-from training import demo
-from training.demo import run_demo
+from earful.data.errors import EarfulError
+from earful.service.classifier import Classifier
+from earful.service.cli import build_app
+from earful.training import demo
+from earful.training.demo import run_demo
 
 
 @pytest.fixture(autouse=True)

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.dataset import Dataset
-from training import event_log
-from training.checkpoint import EpochRecord
-from training.config import TrainConfig
-from training.event_log import FOLDER, EventLog, coloured, sample_rows, scalars
-from training.fit import fit
-from training.monitor import LayerHealth
-from training.progress import TrainingProgress
-from training.run import train_run
+from earful.data.dataset import Dataset
+from earful.training import event_log
+from earful.training.checkpoint import EpochRecord
+from earful.training.config import TrainConfig
+from earful.training.event_log import FOLDER, EventLog, coloured, sample_rows, scalars
+from earful.training.fit import fit
+from earful.training.monitor import LayerHealth
+from earful.training.progress import TrainingProgress
+from earful.training.run import train_run
 
 CONFIG = TrainConfig(epochs=3, batch_size=32)
 

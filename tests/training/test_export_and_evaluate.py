@@ -9,17 +9,17 @@ import pytest
 import soundfile
 import torch
 
-from data.dataset import Dataset
-from data.errors import EarfulError
-from models.bundle import open_bundle
-from models.pipeline import WaveformClassifier
-from training import export as export_module
-from training.checkpoint import BEST, load_checkpoint, rebuild_network
-from training.config import TrainConfig
-from training.evaluate import evaluate_model, write_evaluation
-from training.export import ExportError, check_parity, export, to_onnx
-from training.plots import plot_confusion
-from training.run import train_run
+from earful.data.dataset import Dataset
+from earful.data.errors import EarfulError
+from earful.models.bundle import open_bundle
+from earful.models.pipeline import WaveformClassifier
+from earful.training import export as export_module
+from earful.training.checkpoint import BEST, load_checkpoint, rebuild_network
+from earful.training.config import TrainConfig
+from earful.training.evaluate import evaluate_model, write_evaluation
+from earful.training.export import ExportError, check_parity, export, to_onnx
+from earful.training.plots import plot_confusion
+from earful.training.run import train_run
 
 NETWORKS = [("cnn", "mfcc", {}), ("cnn", "log_mel", {}), ("crnn", "log_mel", {}),
             ("crnn", "mfcc", {"recurrent": "lstm"})]  # fmt: skip

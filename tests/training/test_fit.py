@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.dataset import Dataset
-from data.errors import EarfulError
-from training.batches import VALIDATION_DRAWS, stored_features
-from training.begin import as_trained, choose_device, feature_statistics
-from training.checkpoint import (
+from earful.data.dataset import Dataset
+from earful.data.errors import EarfulError
+from earful.training.batches import VALIDATION_DRAWS, stored_features
+from earful.training.begin import as_trained, choose_device, feature_statistics
+from earful.training.checkpoint import (
     BEST,
     LAST,
     EpochRecord,
@@ -22,16 +22,16 @@ from training.checkpoint import (
     rebuild_network,
     save_checkpoint,
 )
-from training.config import TrainConfig, TrainingError, default_config
-from training.crossval import cross_validate
-from training.export import export
-from training.fit import fit
-from training.objectives import objective_of
-from training.progress import describe
-from training.report import write_report
-from training.run import begun_config, train_run
-from training.settings import settled
-from training.team import Team
+from earful.training.config import TrainConfig, TrainingError, default_config
+from earful.training.crossval import cross_validate
+from earful.training.export import export
+from earful.training.fit import fit
+from earful.training.objectives import objective_of
+from earful.training.progress import describe
+from earful.training.report import write_report
+from earful.training.run import begun_config, train_run
+from earful.training.settings import settled
+from earful.training.team import Team
 
 SHORT = TrainConfig(epochs=4, batch_size=16, patience=10)
 
@@ -139,7 +139,7 @@ def test_a_run_stopped_between_epochs_ends_as_if_it_had_not_been(
 @pytest.mark.slow
 def test_a_killed_process_resumes_to_the_same_weights(tones: Dataset, tmp_path: Path) -> None:
     """SIGKILL in the middle of an epoch, through the real command line."""
-    command = [sys.executable, "-c", "from service.cli import main; main()", "train"]
+    command = [sys.executable, "-c", "from earful.service.cli import main; main()", "train"]
     flags = ["--epochs", "6", "--batch-size", "4", "--device", "cpu"]
 
     def arguments(out: str, *more: str) -> list[str]:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from data.errors import EarfulError
-from data.labels import read_labels
-from service.cli import build_app
+from earful.data.errors import EarfulError
+from earful.data.labels import read_labels
+from earful.service.cli import build_app
 from tests.fixtures.sounds import PITCHES_HZ, tone, wav
 
 Run = Callable[..., Result]

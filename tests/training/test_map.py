@@ -16,22 +16,22 @@ import torch
 from playwright.sync_api import Browser, Page, expect
 from typer.testing import CliRunner, Result
 
-from data.dataset import Dataset, open_dataset
-from data.errors import EarfulError
-from data.features import FeatureConfig
-from data.labels import read_labels
-from data.prepare import prepare
-from models.released import SHIPPED_MODEL
-from service.cli import build_app
+from earful.data.dataset import Dataset, open_dataset
+from earful.data.errors import EarfulError
+from earful.data.features import FeatureConfig
+from earful.data.labels import read_labels
+from earful.data.prepare import prepare
+from earful.models.released import SHIPPED_MODEL
+from earful.service.cli import build_app
+from earful.training.checkpoint import BEST, load_checkpoint, save_checkpoint
+from earful.training.clip_map import choose_shown, draw_map
+from earful.training.config import TrainConfig
+from earful.training.map_media import link, picture
+from earful.training.map_page import harmless_json
+from earful.training.map_sources import Sources
+from earful.training.neighbours import Outliers
+from earful.training.run import train_run
 from tests.fixtures.sounds import RATE_HZ, noise, one_torch_thread, placed, tone
-from training.checkpoint import BEST, load_checkpoint, save_checkpoint
-from training.clip_map import choose_shown, draw_map
-from training.config import TrainConfig
-from training.map_media import link, picture
-from training.map_page import harmless_json
-from training.map_sources import Sources
-from training.neighbours import Outliers
-from training.run import train_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(

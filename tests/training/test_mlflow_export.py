@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from models.registry.registry import Registry
+from earful.models.registry.registry import Registry
+from earful.training.mlflow_export import MlflowError, export_model
 from tests.fixtures.ports import free_port
-from training.mlflow_export import MlflowError, export_model
 
 mlflow = pytest.importorskip("mlflow")
 pytestmark = [

@@ -5,8 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from models.zoo import build
-from training.monitor import LayerHealth, examine, warnings_of
+from earful.models.zoo import build
+from earful.training.monitor import LayerHealth, examine, warnings_of
 
 FEATURES = torch.randn(16, 40, 63, generator=torch.Generator().manual_seed(0))
 

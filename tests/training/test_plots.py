@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from training.checkpoint import EpochRecord
-from training.config import Loss, TrainConfig
-from training.plots import learning_curves, plot_learning_curves
+from earful.training.checkpoint import EpochRecord
+from earful.training.config import Loss, TrainConfig
+from earful.training.plots import learning_curves, plot_learning_curves
 
 
 def history(losses: Sequence[float], accuracy: float | None = 0.5) -> list[EpochRecord]:

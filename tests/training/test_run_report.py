@@ -13,23 +13,23 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from data.dataset import Dataset, open_dataset
-from service.cli import build_app
+from earful.data.dataset import Dataset, open_dataset
+from earful.service.cli import build_app
+from earful.training.calibration import calibration_error, reliability
+from earful.training.checkpoint import EpochRecord
+from earful.training.config import TrainConfig
+from earful.training.fit import fit
+from earful.training.monitor import LayerHealth
+from earful.training.run import train_run
+from earful.training.run_report import answers as answers_module
+from earful.training.run_report.answers import answers, in_noise, sureness, worst
+from earful.training.run_report.chart import Axes, Line, chart, ticks
+from earful.training.run_report.drawings import health
+from earful.training.run_report.facts import Run, RunReportError, find_dataset, read_run
+from earful.training.run_report.page import Wanted, write_run_report
+from earful.training.set_metrics import set_confusion
+from earful.training.shown import Shown
 from tests.fixtures.chords import Chords
-from training.calibration import calibration_error, reliability
-from training.checkpoint import EpochRecord
-from training.config import TrainConfig
-from training.fit import fit
-from training.monitor import LayerHealth
-from training.run import train_run
-from training.run_report import answers as answers_module
-from training.run_report.answers import answers, in_noise, sureness, worst
-from training.run_report.chart import Axes, Line, chart, ticks
-from training.run_report.drawings import health
-from training.run_report.facts import Run, RunReportError, find_dataset, read_run
-from training.run_report.page import Wanted, write_run_report
-from training.set_metrics import set_confusion
-from training.shown import Shown
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

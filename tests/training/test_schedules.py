@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from training.config import TrainConfig
-from training.schedules import learning_rate
+from earful.training.config import TrainConfig
+from earful.training.schedules import learning_rate
 
 BASE = TrainConfig(learning_rate=0.4, epochs=20)
 

@@ -9,30 +9,30 @@ import pytest
 import soundfile
 from sklearn.metrics import confusion_matrix
 
-from data.dataset import DatasetError, open_dataset
-from data.errors import EarfulError
-from data.features import FeatureConfig
-from data.labels import LabelledClips, read_labels
-from data.prepare import prepare
-from models.registry.registry import Registry
-from models.released import SHIPPED_MODEL
+from earful.data.dataset import DatasetError, open_dataset
+from earful.data.errors import EarfulError
+from earful.data.features import FeatureConfig
+from earful.data.labels import LabelledClips, read_labels
+from earful.data.prepare import prepare
+from earful.models.registry.registry import Registry
+from earful.models.released import SHIPPED_MODEL
+from earful.training.checkpoint import BEST, load_checkpoint, rebuild_network
+from earful.training.clip_map import draw_map
+from earful.training.doctor.examine import diagnose, hear
+from earful.training.embeddings import of_model, of_run
+from earful.training.evaluate import evaluate_model, write_evaluation
+from earful.training.export import export
+from earful.training.fit import FitResult
+from earful.training.map_sources import Sources
+from earful.training.release import register
+from earful.training.report import measure_split
+from earful.training.results_report import gather, write_results_report
+from earful.training.retrain.plan import Options
+from earful.training.retrain.plan import hear as hear_new
+from earful.training.retrain.run import Request, plan_retraining
+from earful.training.set_metrics import compute_set_metrics, set_confusion
 from tests.fixtures.chords import Chords, train
 from tests.fixtures.sounds import noise, wav
-from training.checkpoint import BEST, load_checkpoint, rebuild_network
-from training.clip_map import draw_map
-from training.doctor.examine import diagnose, hear
-from training.embeddings import of_model, of_run
-from training.evaluate import evaluate_model, write_evaluation
-from training.export import export
-from training.fit import FitResult
-from training.map_sources import Sources
-from training.release import register
-from training.report import measure_split
-from training.results_report import gather, write_results_report
-from training.retrain.plan import Options
-from training.retrain.plan import hear as hear_new
-from training.retrain.run import Request, plan_retraining
-from training.set_metrics import compute_set_metrics, set_confusion
 
 TRUTH = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 1]], bool)
 SAID = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 0], [1, 0, 1]], bool)

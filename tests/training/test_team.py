@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.dataset import Dataset
+from earful.data.dataset import Dataset
+from earful.training.checkpoint import BEST, LAST, load_checkpoint
+from earful.training.config import TrainingError, default_config
+from earful.training.fit import fit
+from earful.training.team import Team, started
 from tests.fixtures.sounds import one_torch_thread
-from training.checkpoint import BEST, LAST, load_checkpoint
-from training.config import TrainingError, default_config
-from training.fit import fit
-from training.team import Team, started
 
 BINARIES = Path(sys.executable).parent
 # Dropout, batch statistics, augmentation and a running average: all that shards have of their own.

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from data.errors import EarfulError
-from training import voices
-from training.pico import PICO_VOICES, pico_engines, speak_with_pico
-from training.spoken_word import ACCENTS, ENGLISH, RATE_HZ, TAKES, write_word
-from training.voices import FESTIVAL_VOICES
+from earful.data.errors import EarfulError
+from earful.training import voices
+from earful.training.pico import PICO_VOICES, pico_engines, speak_with_pico
+from earful.training.spoken_word import ACCENTS, ENGLISH, RATE_HZ, TAKES, write_word
+from earful.training.voices import FESTIVAL_VOICES
 
 
 def test_every_accent_has_ten_words_that_its_voice_can_be_given() -> None:

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.fitted import PooledBaseline
-from models.pipeline import NormalisedNetwork
-from models.pooling import pooled
-from training.batches import StoredFeatures
-from training.epochs import Epoch
+from earful.models.fitted import PooledBaseline
+from earful.models.pipeline import NormalisedNetwork
+from earful.models.pooling import pooled
+from earful.training.batches import StoredFeatures
+from earful.training.epochs import Epoch
 
 # Where a baseline is fitted.
 CPU = torch.device("cpu")

@@ -11,22 +11,22 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from data.dataset import Dataset
-from models.device import Device
-from models.network import Network
-from models.pipeline import NormalisedNetwork
-from models.zoo import build
-from training.balance import label_counts
-from training.baselines.clips import CPU, labels_of
-from training.baselines.gmm_hmm import check_gmm_hmm, fit_gmm_hmm
-from training.baselines.logistic import fit_logistic
-from training.baselines.majority import fit_majority
-from training.baselines.random_forest import fit_random_forest
-from training.baselines.svm import check_svm, fit_svm
-from training.batches import StoredFeatures, stored_features, targets_and_epoch
-from training.begin import begun, choose_device, feature_statistics
-from training.calibration import calibrate
-from training.checkpoint import (
+from earful.data.dataset import Dataset
+from earful.models.device import Device
+from earful.models.network import Network
+from earful.models.pipeline import NormalisedNetwork
+from earful.models.zoo import build
+from earful.training.balance import label_counts
+from earful.training.baselines.clips import CPU, labels_of
+from earful.training.baselines.gmm_hmm import check_gmm_hmm, fit_gmm_hmm
+from earful.training.baselines.logistic import fit_logistic
+from earful.training.baselines.majority import fit_majority
+from earful.training.baselines.random_forest import fit_random_forest
+from earful.training.baselines.svm import check_svm, fit_svm
+from earful.training.batches import StoredFeatures, stored_features, targets_and_epoch
+from earful.training.begin import begun, choose_device, feature_statistics
+from earful.training.calibration import calibrate
+from earful.training.checkpoint import (
     BEST,
     LAST,
     Checkpoint,
@@ -34,10 +34,10 @@ from training.checkpoint import (
     load_checkpoint,
     rebuild_network,
 )
-from training.checkpoint_store import CheckpointStore
-from training.company import ALONE, Company
-from training.config import TrainConfig, TrainingError, default_config
-from training.fit import FitResult
+from earful.training.checkpoint_store import CheckpointStore
+from earful.training.company import ALONE, Company
+from earful.training.config import TrainConfig, TrainingError, default_config
+from earful.training.fit import FitResult
 
 # What a baseline heeds of a TrainConfig; the rest is about steps.
 HEEDED = ("model", "features", "seed", "options")

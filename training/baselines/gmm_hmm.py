@@ -9,14 +9,14 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.dataset import Dataset
-from models.baselines.gmm_hmm import IMPOSSIBLE, GmmHmm, GmmHmmConfig
-from models.pipeline import NormalisedNetwork
-from training.baselines.clips import only
-from training.baselines.left_right import Floats, fit_word
-from training.baselines.majority import log_shares
-from training.batches import StoredFeatures
-from training.config import TrainConfig, TrainingError
+from earful.data.dataset import Dataset
+from earful.models.baselines.gmm_hmm import IMPOSSIBLE, GmmHmm, GmmHmmConfig
+from earful.models.pipeline import NormalisedNetwork
+from earful.training.baselines.clips import only
+from earful.training.baselines.left_right import Floats, fit_word
+from earful.training.baselines.majority import log_shares
+from earful.training.batches import StoredFeatures
+from earful.training.config import TrainConfig, TrainingError
 
 # hmmlearn takes about 5 ms a clip and round. On FSDD twice as many add nothing that can be told.
 MOST_CLIPS_OF_A_LABEL = 200

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from models.baselines.logistic import Logistic, LogisticConfig
-from models.pipeline import NormalisedNetwork
-from training.baselines.clips import embeddings, labels_of
-from training.batches import StoredFeatures
-from training.config import TrainConfig
+from earful.models.baselines.logistic import Logistic, LogisticConfig
+from earful.models.pipeline import NormalisedNetwork
+from earful.training.baselines.clips import embeddings, labels_of
+from earful.training.batches import StoredFeatures
+from earful.training.config import TrainConfig
 
 # L-BFGS takes some two hundred on standardised features.
 _MOST_STEPS = 2000

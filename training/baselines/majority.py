@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from models.baselines.majority import Majority
-from models.pipeline import NormalisedNetwork
-from training.baselines.clips import labels_of
-from training.batches import StoredFeatures
-from training.config import TrainConfig
+from earful.models.baselines.majority import Majority
+from earful.models.pipeline import NormalisedNetwork
+from earful.training.baselines.clips import labels_of
+from earful.training.batches import StoredFeatures
+from earful.training.config import TrainConfig
 
 
 def log_shares(clips: StoredFeatures) -> torch.Tensor:

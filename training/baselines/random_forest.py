@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from models.baselines.random_forest import RandomForest, RandomForestConfig
-from models.pipeline import NormalisedNetwork
-from training.baselines.clips import embeddings, labels_of
-from training.batches import StoredFeatures
-from training.config import TrainConfig
+from earful.models.baselines.random_forest import RandomForest, RandomForestConfig
+from earful.models.pipeline import NormalisedNetwork
+from earful.training.baselines.clips import embeddings, labels_of
+from earful.training.batches import StoredFeatures
+from earful.training.config import TrainConfig
 
 # Of scikit-learn's arrays of a tree: a leaf has no child.
 _NO_CHILD = -1

@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from sklearn.svm import SVC
 
-from data.dataset import Dataset
-from models.baselines.svm import Svm, SvmConfig
-from models.pipeline import NormalisedNetwork
-from training.baselines.clips import embeddings, labels_of
-from training.batches import StoredFeatures
-from training.config import TrainConfig, TrainingError
+from earful.data.dataset import Dataset
+from earful.models.baselines.svm import Svm, SvmConfig
+from earful.models.pipeline import NormalisedNetwork
+from earful.training.baselines.clips import embeddings, labels_of
+from earful.training.batches import StoredFeatures
+from earful.training.config import TrainConfig, TrainingError
 
 # Time grows with the square of their number. This many took 17 s and gave a model of 12 MB; ten
 # times as many would take half an hour.

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data.errors import EarfulError
-from service.cli import EXIT_SOME_FAILED, EngineOption, RayAddressOption, check_engine
+from earful.data.errors import EarfulError
+from earful.service.cli import EXIT_SOME_FAILED, EngineOption, RayAddressOption, check_engine
 
 if TYPE_CHECKING:
-    from data.features import FeatureConfig
-    from data.prepare import Prepared
+    from earful.data.features import FeatureConfig
+    from earful.data.prepare import Prepared
 
-from training.commands.options import AudioDirOption, JsonOption, LabelsArgument, SplitOption
+from earful.training.commands.options import AudioDirOption, JsonOption, LabelsArgument, SplitOption
 
 
 def check(
@@ -41,9 +41,9 @@ def check(
     ] = None,
 ) -> None:
     """Examine a CSV and all its files: what is broken, doubtful, repeated or likely mislabelled."""
-    from training.doctor.examine import diagnose, hear
-    from training.doctor.report import check_outputs, text, write_suggestions
-    from training.progress import work_progress
+    from earful.training.doctor.examine import diagnose, hear
+    from earful.training.doctor.report import check_outputs, text, write_suggestions
+    from earful.training.progress import work_progress
 
     check_outputs(labels_csv, html=html, suggestions=suggestions)
     with work_progress("check") as on_progress:
@@ -51,7 +51,7 @@ def check(
     with work_progress("compare") as on_progress:
         diagnosis = diagnose(heard, wrong_labels=wrong_labels, progress=on_progress)
     if html is not None:
-        from training.doctor.page import write_page
+        from earful.training.doctor.page import write_page
 
         write_page(diagnosis, labels_csv, html, clips=clips)
         typer.echo(f"report in {html}", err=True)
@@ -108,12 +108,12 @@ def prepare(
 ) -> None:
     """Turn labels and audio into MFCC and log-mel tensors on disk."""
     check_engine(engine, ray_address)
-    from data.clips import measure_clips
-    from data.cluster import measure_on_ray
-    from data.labels import read_labels
-    from data.prepare import commonest_rate
-    from data.prepare import prepare as prepare_dataset
-    from training.progress import work_progress
+    from earful.data.clips import measure_clips
+    from earful.data.cluster import measure_on_ray
+    from earful.data.labels import read_labels
+    from earful.data.prepare import commonest_rate
+    from earful.data.prepare import prepare as prepare_dataset
+    from earful.training.progress import work_progress
 
     labelled = read_labels(labels_csv, audio_dir)
     rate_hz = commonest_rate(labelled.clips) if sample_rate is None else sample_rate
@@ -148,8 +148,8 @@ def synth(
     ] = None,
 ) -> None:
     """Let synthetic voices speak your words: train a classifier without a single recording."""
-    from data.synthesise import ENGLISH_ACCENTS, write_clips
-    from training.progress import work_progress
+    from earful.data.synthesise import ENGLISH_ACCENTS, write_clips
+    from earful.training.progress import work_progress
 
     spoken = [word.strip() for word in words.split(",")]
     accents = [name.strip() for name in languages.split(",")] if languages else ENGLISH_ACCENTS
@@ -165,7 +165,7 @@ def _features(rate_hz: int, clip_seconds: float, given: dict[str, Any]) -> "Feat
     """The defaults at this rate with what was given put in; what follows from n_fft follows."""
     import dataclasses
 
-    from data.features import FeatureConfig
+    from earful.data.features import FeatureConfig
 
     if rate_hz < 1 or not clip_seconds > 0:
         raise EarfulError("--sample-rate and --clip-seconds must be above 0")

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data.annotations.choices import ExportFormat, ImportFormat, Rule
-from service.cli import EXIT_SOME_FAILED
-from training.commands.options import AudioDirOption, JsonOption, LabelsArgument
+from earful.data.annotations.choices import ExportFormat, ImportFormat, Rule
+from earful.service.cli import EXIT_SOME_FAILED
+from earful.training.commands.options import AudioDirOption, JsonOption, LabelsArgument
 
 if TYPE_CHECKING:
-    from data.annotations.annotation import Found
+    from earful.data.annotations.annotation import Found
 
 OutCsvOption = Annotated[Path, typer.Option(metavar="LABELS.csv", help="Labels CSV to write.")]
 ResolveOption = Annotated[
@@ -55,9 +55,9 @@ def import_labels(
     as_json: JsonOption = False,
 ) -> None:
     """Read labels of other tools and write a labels CSV with where each is from."""
-    from data.annotations.sources import Reading, read_sources
-    from data.annotations.table import refuse_sources, write_table
-    from data.annotations.telling import refuse_problems
+    from earful.data.annotations.sources import Reading, read_sources
+    from earful.data.annotations.table import refuse_sources, write_table
+    from earful.data.annotations.telling import refuse_problems
 
     refuse_sources(out, sources)
     columns = tuple(label_column or ())
@@ -87,9 +87,9 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write the rows of a labels CSV for another tool."""
-    from data.annotations.export import TRACKS, common_folder, export_labels
-    from data.annotations.label_studio_export import labelling_config
-    from data.annotations.table import read_table, refuse_sources
+    from earful.data.annotations.export import TRACKS, common_folder, export_labels
+    from earful.data.annotations.label_studio_export import labelling_config
+    from earful.data.annotations.table import read_table, refuse_sources
 
     if predictions and form != "label-studio":
         raise typer.BadParameter("--predictions goes with --format label-studio")
@@ -125,10 +125,10 @@ def merge(
     as_json: JsonOption = False,
 ) -> None:
     """Put labels CSVs together: recordings that sound the same become one row."""
-    from data.annotations.merge import merge_tables
-    from data.annotations.table import refuse_sources, write_table
-    from data.annotations.telling import refuse_problems
-    from training.progress import work_progress
+    from earful.data.annotations.merge import merge_tables
+    from earful.data.annotations.table import refuse_sources, write_table
+    from earful.data.annotations.telling import refuse_problems
+    from earful.training.progress import work_progress
 
     refuse_sources(out, tables)
     with work_progress("listen") as on_progress:
@@ -140,7 +140,7 @@ def merge(
 
 def _tell(found: "Found", out: Path, *, as_json: bool) -> None:
     """What was written and what was not; exit code 1 where something was left out."""
-    from data.annotations.telling import summary, told
+    from earful.data.annotations.telling import summary, told
 
     if as_json:
         typer.echo(json.dumps(told(found), indent=2))

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from data.errors import EarfulError
-from models.registry.catalogue import DEFAULT_ROOT
-from service.cli import EXIT_SOME_FAILED, RegistryOption
-from training.commands.options import AudioDirOption, JsonOption, LabelsArgument
+from earful.data.errors import EarfulError
+from earful.models.registry.catalogue import DEFAULT_ROOT
+from earful.service.cli import EXIT_SOME_FAILED, RegistryOption
+from earful.training.commands.options import AudioDirOption, JsonOption, LabelsArgument
 
 
 def evaluate(
@@ -42,9 +42,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder for a report.")] = None,
 ) -> None:
     """Measure a model file on labelled recordings, the way it will be used."""
-    from models.released import find_model
-    from training.evaluate import evaluate_model, write_evaluation
-    from training.progress import work_progress
+    from earful.models.released import find_model
+    from earful.training.evaluate import evaluate_model, write_evaluation
+    from earful.training.progress import work_progress
 
     with work_progress("evaluate") as on_progress:
         result = evaluate_model(
@@ -98,8 +98,8 @@ def report(
     A run: curves, layers, confusions, speakers, worst clips, calibration, noise. Results: counts,
     scores, doubtful clips and what failed.
     """
-    from training.run_report.facts import is_run
-    from training.run_report.page import PAGE, Wanted, write_run_report
+    from earful.training.run_report.facts import is_run
+    from earful.training.run_report.page import PAGE, Wanted, write_run_report
 
     if not path.exists():
         raise EarfulError(
@@ -107,7 +107,7 @@ def report(
             "results (`earful classify --out`)"
         )
     if is_run(path):
-        from training.progress import work_progress
+        from earful.training.progress import work_progress
 
         if audio_dir is not None:
             raise typer.BadParameter("--audio-dir is for results; a run has --dataset")
@@ -129,7 +129,7 @@ def report(
 
 
 def _report_results(results: Path, out: Path, clips: int, audio_dir: Path | None) -> None:
-    from training.results_report import write_results_report
+    from earful.training.results_report import write_results_report
 
     found = write_results_report(results, out, clips=clips, audio_dir=audio_dir)
     typer.echo(f"{out}: {found.rows:,} rows of {found.files:,} files", err=True)

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data.errors import EarfulError
-from models.registry.catalogue import DEFAULT_ROOT
-from service.cli import EXIT_SOME_FAILED, RegistryOption
-from service.feedback.audio import DEFAULT_FOLDER
-from service.feedback.commands import PlaceOption
-from service.feedback.place import DEFAULT_URL
-from service.retrain_work import DEFAULT_FOLDER as RETRAIN_FOLDER
-from training.commands.options import AudioDirOption, DeviceOption, JsonOption
+from earful.data.errors import EarfulError
+from earful.models.registry.catalogue import DEFAULT_ROOT
+from earful.service.cli import EXIT_SOME_FAILED, RegistryOption
+from earful.service.feedback.audio import DEFAULT_FOLDER
+from earful.service.feedback.commands import PlaceOption
+from earful.service.feedback.place import DEFAULT_URL
+from earful.service.retrain_work import DEFAULT_FOLDER as RETRAIN_FOLDER
+from earful.training.commands.options import AudioDirOption, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
-    from data.labels import LabelledClips
-    from training.retrain.run import Outcome
+    from earful.data.labels import LabelledClips
+    from earful.training.retrain.run import Outcome
 
 
 def retrain(
@@ -74,11 +74,11 @@ def retrain(
 
     The same command goes on after a stop. Exit code 1: done, and not promoted, or rows left out.
     """
-    from models.registry.registry import Registry
-    from training.progress import training_progress
-    from training.retrain.plan import Options
-    from training.retrain.run import Outcome, Request, plan_retraining
-    from training.retrain.run import retrain as run_retraining
+    from earful.models.registry.registry import Registry
+    from earful.training.progress import training_progress
+    from earful.training.retrain.plan import Options
+    from earful.training.retrain.run import Outcome, Request, plan_retraining
+    from earful.training.retrain.run import retrain as run_retraining
 
     removed = tuple(label.strip() for label in (remove_labels or "").split(",") if label.strip())
     if new is None and not removed and not from_feedback:
@@ -111,7 +111,7 @@ def retrain(
 
 
 def _from_csv(new: Path | None, audio_dir: Path | None) -> "tuple[LabelledClips, str]":
-    from data.labels import LabelledClips, read_labels
+    from earful.data.labels import LabelledClips, read_labels
 
     if new is None:
         return LabelledClips((), (), frozenset()), "labels removed"
@@ -119,10 +119,10 @@ def _from_csv(new: Path | None, audio_dir: Path | None) -> "tuple[LabelledClips,
 
 
 def _from_feedback(url: str, kept_audio: Path) -> "tuple[LabelledClips, str]":
-    from data.labels import LabelledClips, read_labels
-    from service.feedback.audio import AudioStore
-    from service.feedback.commands import opened_store
-    from service.feedback.snapshot import SOURCE, write_snapshot
+    from earful.data.labels import LabelledClips, read_labels
+    from earful.service.feedback.audio import AudioStore
+    from earful.service.feedback.commands import opened_store
+    from earful.service.feedback.snapshot import SOURCE, write_snapshot
 
     with opened_store(url) as store, tempfile.TemporaryDirectory() as folder:
         snapshot = write_snapshot(store, AudioStore(kept_audio), Path(folder) / "snapshot")

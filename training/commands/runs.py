@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from data.errors import EarfulError
-from training.commands.options import (
+from earful.data.errors import EarfulError
+from earful.training.commands.options import (
     DeviceOption,
     ExtraOption,
     JsonOption,
@@ -34,14 +34,14 @@ def crossval(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a network on voices it has never heard: train once for each fold of speakers."""
-    from data.dataset import open_dataset
-    from models.zoo import entry
-    from training.company import open_company
-    from training.config import default_config
-    from training.crossval import cross_validate
-    from training.progress import TrainingProgress, training_progress
-    from training.run import suited
-    from training.settings import Value, read_settings, settled
+    from earful.data.dataset import open_dataset
+    from earful.models.zoo import entry
+    from earful.training.company import open_company
+    from earful.training.config import default_config
+    from earful.training.crossval import cross_validate
+    from earful.training.progress import TrainingProgress, training_progress
+    from earful.training.run import suited
+    from earful.training.settings import Value, read_settings, settled
 
     if folds != "speaker" and not (folds.isdecimal() and int(folds) > 1):
         raise EarfulError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
@@ -89,11 +89,11 @@ def compare(
     """
     import dataclasses
 
-    from data.dataset import open_dataset
-    from training.company import open_company
-    from training.compare import compare as compare_networks
-    from training.contenders import table
-    from training.progress import TrainingProgress, describe
+    from earful.data.dataset import open_dataset
+    from earful.training.company import open_company
+    from earful.training.compare import compare as compare_networks
+    from earful.training.contenders import table
+    from earful.training.progress import TrainingProgress, describe
 
     names = None if models is None else [name.strip() for name in models.split(",")]
     given = {name: v for name, v in (("epochs", epochs), ("seed", seed)) if v is not None}
@@ -126,14 +126,14 @@ def find_rate(
     as_json: JsonOption = False,
 ) -> None:
     """Find the learning rate to begin with: steps at ever larger rates, and their losses."""
-    from data.dataset import open_dataset
-    from training.company import open_company
-    from training.config import default_config
-    from training.plots import plot_rates
-    from training.progress import work_progress
-    from training.rate_finder import find_rate as find
-    from training.run import suited
-    from training.settings import read_settings, settled
+    from earful.data.dataset import open_dataset
+    from earful.training.company import open_company
+    from earful.training.config import default_config
+    from earful.training.plots import plot_rates
+    from earful.training.progress import work_progress
+    from earful.training.rate_finder import find_rate as find
+    from earful.training.run import suited
+    from earful.training.settings import read_settings, settled
 
     if out.suffix != ".png":
         raise EarfulError(f"the picture is a .png, found --out {out}")
@@ -158,7 +158,7 @@ def export(
     out: Annotated[Path, typer.Option(help="ONNX file to write.")],
 ) -> None:
     """Write a run's best epoch as one ONNX file, checked against PyTorch."""
-    from training.export import export as export_run
+    from earful.training.export import export as export_run
 
     exported = export_run(run, out)
     if not exported.finished:

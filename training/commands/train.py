@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from training.commands.options import DeviceOption, ExtraOption, OthersOption
+from earful.training.commands.options import DeviceOption, ExtraOption, OthersOption
 
 _STEPS, _LOSS, _CLIPS = "How it learns", "What it learns from", "Clips"
 _NETWORK, _MACHINE = "The network", "The machine"
@@ -283,13 +283,13 @@ def train(
     torchrun --nproc-per-node 2 --no-python earful train ... `earful report RUN` shows what came
     of it.
     """
-    from data.dataset import open_dataset
-    from training.company import open_company
-    from training.config import TrainConfig, default_config
-    from training.progress import TrainingProgress, training_progress
-    from training.run import begun_config, suited, train_run
-    from training.settings import read_options, settled
-    from training.team import started
+    from earful.data.dataset import open_dataset
+    from earful.training.company import open_company
+    from earful.training.config import TrainConfig, default_config
+    from earful.training.progress import TrainingProgress, training_progress
+    from earful.training.run import begun_config, suited, train_run
+    from earful.training.settings import read_options, settled
+    from earful.training.team import started
 
     flags = {
         "model": model, "features": features, "epochs": epochs, "batch_size": batch_size,

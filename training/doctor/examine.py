@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from data.checks import CheckReport, check_labels
-from data.clips import ClipAudio
-from data.label_sets import has_several, label_order
-from data.labels import Clip
-from training.doctor import wrong
-from training.doctor.copies import check_copies, check_speakers, one_of_each
-from training.doctor.files import check_files
-from training.doctor.finding import (
+from earful.data.checks import CheckReport, check_labels
+from earful.data.clips import ClipAudio
+from earful.data.label_sets import has_several, label_order
+from earful.data.labels import Clip
+from earful.training.doctor import wrong
+from earful.training.doctor.copies import check_copies, check_speakers, one_of_each
+from earful.training.doctor.files import check_files
+from earful.training.doctor.finding import (
     ATTENTION,
     SEVERITIES,
     Finding,
@@ -23,8 +23,8 @@ from training.doctor.finding import (
     found,
     of_problem,
 )
-from training.doctor.labels import check_balance, check_label_names
-from training.doctor.sound import Sound, measure
+from earful.training.doctor.labels import check_balance, check_label_names
+from earful.training.doctor.sound import Sound, measure
 
 Progress = Callable[[int, int], None]
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.audio import Waveform, resample
-from data.clips import ClipAudio
-from data.content import audio_hash
-from data.features import FeatureConfig
-from data.labels import Clip
-from data.spectrum import log_mel
-from data.windows import loudest_clip
+from earful.data.audio import Waveform, resample
+from earful.data.clips import ClipAudio
+from earful.data.content import audio_hash
+from earful.data.features import FeatureConfig
+from earful.data.labels import Clip
+from earful.data.spectrum import log_mel
+from earful.data.windows import loudest_clip
 
 # What is heard of a clip in pictures: speech and most of what else has a name lies below 8 kHz.
 PICTURE = FeatureConfig(

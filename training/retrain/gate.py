@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from scipy.stats import binomtest
 
-from data.audio import AudioError
-from data.clips import read_clips
-from data.labels import Clip
-from service.classifier import Classifier
-from training.config import TrainingError
+from earful.data.audio import AudioError
+from earful.data.clips import read_clips
+from earful.data.labels import Clip
+from earful.service.classifier import Classifier
+from earful.training.config import TrainingError
 
 # A candidate that is no worse looks this bad by chance one time in twenty.
 SIGNIFICANCE = 0.05

@@ -2,9 +2,9 @@
 
 import json
 
-from models.registry.records import CHALLENGER, CHAMPION, Version
-from models.registry.registry import Registry
-from training.retrain.report import GATE
+from earful.models.registry.records import CHALLENGER, CHAMPION, Version
+from earful.models.registry.registry import Registry
+from earful.training.retrain.report import GATE
 
 _GIVEN = ("promote", "challenge", "rollback")
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from data.content import audio_hash
-from data.dataset import ALL_ROWS, Dataset
-from data.labels import Clip, read_labels
-from data.waveforms import as_float
-from training.config import TrainingError
+from earful.data.content import audio_hash
+from earful.data.dataset import ALL_ROWS, Dataset
+from earful.data.labels import Clip, read_labels
+from earful.data.waveforms import as_float
+from earful.training.config import TrainingError
 
 COLUMNS = (
     "filename", "label", "speaker", "split", "start", "end", "sha256", "audio", "source",

@@ -10,23 +10,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.dataset import Dataset
-from data.label_sets import join_labels, normalised
-from models.scores import Scores, said_labels
-from models.zoo import entry
-from service.classifier import Classifier
-from training.batches import stored_features
-from training.calibration import to_scores
-from training.checkpoint import rebuild_network
-from training.export import export
-from training.fit import FitResult
-from training.map_media import heard
-from training.noise_sweep import NoisePoint, Spoken, sweep
-from training.objectives import predict_logits
-from training.report import measure_reconstruction, measure_split
-from training.run_report.facts import Run
-from training.shown import Shown, show_waveform
-from training.sureness import Sureness, weigh
+from earful.data.dataset import Dataset
+from earful.data.label_sets import join_labels, normalised
+from earful.models.scores import Scores, said_labels
+from earful.models.zoo import entry
+from earful.service.classifier import Classifier
+from earful.training.batches import stored_features
+from earful.training.calibration import to_scores
+from earful.training.checkpoint import rebuild_network
+from earful.training.export import export
+from earful.training.fit import FitResult
+from earful.training.map_media import heard
+from earful.training.noise_sweep import NoisePoint, Spoken, sweep
+from earful.training.objectives import predict_logits
+from earful.training.report import measure_reconstruction, measure_split
+from earful.training.run_report.facts import Run
+from earful.training.shown import Shown, show_waveform
+from earful.training.sureness import Sureness, weigh
 
 # Of more clips a sample is disturbed: 30 kinds and levels of noise take seconds, not minutes.
 NOISE_CLIPS = 300

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from models.scores import Scores
-from training.checkpoint import EpochRecord
-from training.monitor import LayerHealth, kind_of, warnings_of
-from training.plots import VALIDATION, validation_loss
-from training.run_report.answers import Noise
-from training.run_report.chart import Axes, Line, chart
-from training.run_report.facts import Run
-from training.sureness import Sureness
+from earful.models.scores import Scores
+from earful.training.checkpoint import EpochRecord
+from earful.training.monitor import LayerHealth, kind_of, warnings_of
+from earful.training.plots import VALIDATION, validation_loss
+from earful.training.run_report.answers import Noise
+from earful.training.run_report.chart import Axes, Line, chart
+from earful.training.run_report.facts import Run
+from earful.training.sureness import Sureness
 
 
 @dataclass(frozen=True)

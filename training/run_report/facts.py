@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.dataset import Dataset, DatasetError, open_dataset
-from data.errors import EarfulError
-from training.checkpoint import BEST, LAST, Checkpoint, EpochRecord, load_checkpoint
-from training.config import TrainConfig, default_config
-from training.report import METRICS
+from earful.data.dataset import Dataset, DatasetError, open_dataset
+from earful.data.errors import EarfulError
+from earful.training.checkpoint import BEST, LAST, Checkpoint, EpochRecord, load_checkpoint
+from earful.training.config import TrainConfig, default_config
+from earful.training.report import METRICS
 
 # What metrics.json calls the folder of the dataset that was trained on.
 DATASET = "dataset"

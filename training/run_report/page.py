@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.dataset import Dataset
-from data.errors import EarfulError
-from data.staging import staged_file
-from models.zoo import entry, parameter_count
-from training.checkpoint import rebuild_network
-from training.metrics import wilson_interval
-from training.run_report import drawings
-from training.run_report.answers import (
+from earful.data.dataset import Dataset
+from earful.data.errors import EarfulError
+from earful.data.staging import staged_file
+from earful.models.zoo import entry, parameter_count
+from earful.training.checkpoint import rebuild_network
+from earful.training.metrics import wilson_interval
+from earful.training.run_report import drawings
+from earful.training.run_report.answers import (
     Answer,
     Noise,
     answers,
@@ -21,9 +21,9 @@ from training.run_report.answers import (
     sureness,
     worst,
 )
-from training.run_report.facts import Run, find_dataset, read_run
-from training.shown import templates
-from training.sureness import Sureness
+from earful.training.run_report.facts import Run, find_dataset, read_run
+from earful.training.shown import templates
+from earful.training.sureness import Sureness
 
 PAGE = "report.html"
 # Of more labels the confusions are listed, and not drawn as a table.

@@ -19,19 +19,19 @@ import torch
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from data.dataset import Dataset
-from data.errors import EarfulError
-from data.staging import OutputError
-from models.device import Device
-from training.begin import choose_device
-from training.checkpoint import BEST, LAST, EpochRecord
-from training.config import TrainConfig
-from training.fit import fit
-from training.progress import TrainingProgress
-from training.settings import settled
-from training.tune.sampler import SamplerByNumber
-from training.tune.space import Space, TuneError
-from training.tune.study import (
+from earful.data.dataset import Dataset
+from earful.data.errors import EarfulError
+from earful.data.staging import OutputError
+from earful.models.device import Device
+from earful.training.begin import choose_device
+from earful.training.checkpoint import BEST, LAST, EpochRecord
+from earful.training.config import TrainConfig
+from earful.training.fit import fit
+from earful.training.progress import TrainingProgress
+from earful.training.settings import settled
+from earful.training.tune.sampler import SamplerByNumber
+from earful.training.tune.space import Space, TuneError
+from earful.training.tune.study import (
     EPOCHS,
     FILE,
     INTERRUPTED,

@@ -7,10 +7,10 @@ from typing import Any
 
 from optuna.trial import BaseTrial
 
-from data.errors import EarfulError
-from models.zoo import CLASSIFIERS, FITTED, entry
-from training.config import TrainConfig
-from training.settings import (
+from earful.data.errors import EarfulError
+from earful.models.zoo import CLASSIFIERS, FITTED, entry
+from earful.training.config import TrainConfig
+from earful.training.settings import (
     Value,
     option_types,
     read_pairs,

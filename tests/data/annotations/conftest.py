@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from data.annotations.annotation import Annotation, Provenance
+from earful.data.annotations.annotation import Annotation, Provenance
 from tests.fixtures.sounds import RATE_HZ, tone
 
 # (name, label): labels that look like something else to a file system, a spreadsheet or a parser.

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from data.annotations.annotation import AnnotationError, Found
-from data.annotations.resolve import Rule
-from data.annotations.sources import Reading, detect, read_sources
+from earful.data.annotations.annotation import AnnotationError, Found
+from earful.data.annotations.resolve import Rule
+from earful.data.annotations.sources import Reading, detect, read_sources
 from tests.fixtures.sounds import tone, wav
 
 

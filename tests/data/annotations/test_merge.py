@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from data.annotations.annotation import AnnotationError, Found
-from data.annotations.merge import merge_tables
-from data.annotations.resolve import Rule
+from earful.data.annotations.annotation import AnnotationError, Found
+from earful.data.annotations.merge import merge_tables
+from earful.data.annotations.resolve import Rule
 from tests.fixtures.sounds import RATE_HZ, noise, tone
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import crowsetta
 import pytest
 
-from data.annotations.annotation import Annotation, AnnotationError, Found, Provenance, check
-from data.annotations.export import EXPORT_FORMATS, ExportFormat, export_labels
-from data.annotations.sources import Reading, detect, read_sources
-from data.annotations.table import read_table, write_table
-from data.annotations.telling import told
-from data.staging import OutputError
+from earful.data.annotations.annotation import Annotation, AnnotationError, Found, Provenance, check
+from earful.data.annotations.export import EXPORT_FORMATS, ExportFormat, export_labels
+from earful.data.annotations.sources import Reading, detect, read_sources
+from earful.data.annotations.table import read_table, write_table
+from earful.data.annotations.telling import told
+from earful.data.staging import OutputError
 
 PLACES: dict[ExportFormat, str] = {
     "label-studio": "o.json", "label-studio-min": "m.json", "label-studio-csv": "c.csv",

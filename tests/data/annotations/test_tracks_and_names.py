@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from data.annotations.annotation import AnnotationError, Found
-from data.annotations.patterns import Pattern
-from data.annotations.sources import Reading, detect, read_sources
-from data.annotations.table import read_table, write_table
-from data.annotations.telling import summary
+from earful.data.annotations.annotation import AnnotationError, Found
+from earful.data.annotations.patterns import Pattern
+from earful.data.annotations.sources import Reading, detect, read_sources
+from earful.data.annotations.table import read_table, write_table
+from earful.data.annotations.telling import summary
 from tests.fixtures.sounds import tone, wav
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from data.errors import EarfulError
-from service.batch.inputs import find_inputs
+from earful.data.errors import EarfulError
+from earful.service.batch.inputs import find_inputs
 from tests.fixtures.sounds import PITCHES_HZ, noise, placed, tone, wav
 
 Earful = Callable[..., Result]

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
-from data.errors import EarfulError
-from service.batch.formats import Layout, open_writer, output_format
-from service.batch.rows import Row
+from earful.data.errors import EarfulError
+from earful.service.batch.formats import Layout, open_writer, output_format
+from earful.service.batch.rows import Row
 from tests.fixtures.sounds import noise, placed, tone, wav
 from tests.service.batch.conftest import rows
 

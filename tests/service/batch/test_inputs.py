@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.errors import EarfulError
-from service.batch import inputs
-from service.batch.inputs import find_inputs
+from earful.data.errors import EarfulError
+from earful.service.batch import inputs
+from earful.service.batch.inputs import find_inputs
 from tests.fixtures.sounds import RATE_HZ, noise, tone, wav
 from tests.service.batch.conftest import rows
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import EarfulError
-from service.batch.job import Shard
-from service.batch.scheduler import Piece, find_piece
+from earful.data.errors import EarfulError
+from earful.service.batch.job import Shard
+from earful.service.batch.scheduler import Piece, find_piece
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 

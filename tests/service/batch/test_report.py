@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from data.errors import EarfulError
-from service.batch.results import read_results
-from service.batch.rows import Row
+from earful.data.errors import EarfulError
+from earful.service.batch.results import read_results
+from earful.service.batch.rows import Row
+from earful.training.results_report import gather, write_results_report
 from tests.fixtures.sounds import noise, tone, wav
-from training.results_report import gather, write_results_report
 
 Earful = Callable[..., Result]
 HEADER = "filename,start,end,label,score,status,error,expected\n"

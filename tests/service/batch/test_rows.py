@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from service.batch.hear import Ended, Options, hear
-from service.batch.inputs import Input
-from service.batch.job import Tally, write_rows
-from service.batch.rows import Row, printable
-from service.classifier import Classifier
+from earful.service.batch.hear import Ended, Options, hear
+from earful.service.batch.inputs import Input
+from earful.service.batch.job import Tally, write_rows
+from earful.service.batch.rows import Row, printable
+from earful.service.classifier import Classifier
 from tests.fixtures.sounds import noise, placed, tone, wav
 
 Earful = Callable[..., Result]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from service.batch.errors import BatchError
-from service.batch.hear import Options
-from service.batch.inputs import find_inputs
-from service.batch.job import Tally, part_of, write_inputs
-from service.batch.worker import Task, Worker
+from earful.service.batch.errors import BatchError
+from earful.service.batch.hear import Options
+from earful.service.batch.inputs import find_inputs
+from earful.service.batch.job import Tally, part_of, write_inputs
+from earful.service.batch.worker import Task, Worker
 from tests.fixtures.sounds import noise, wav
 from tests.service.batch.conftest import COMMAND, rows
 

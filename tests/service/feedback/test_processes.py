@@ -15,12 +15,12 @@ import pytest
 from sqlalchemy import create_engine, text
 from typer.testing import Result
 
-from data.errors import EarfulError
-from service.feedback.place import Place
-from service.feedback.records import Opinion
-from service.feedback.store import open_store
-from service.feedback.tables import feedback
-from service.feedback.votes import add_alone
+from earful.data.errors import EarfulError
+from earful.service.feedback.place import Place
+from earful.service.feedback.records import Opinion
+from earful.service.feedback.store import open_store
+from earful.service.feedback.tables import feedback
+from earful.service.feedback.votes import add_alone
 from tests.fixtures.postgres import PASSWORD
 from tests.fixtures.server import Running, running, serve
 from tests.fixtures.sounds import tone, wav

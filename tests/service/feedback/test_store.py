@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text, update
 
-from data.labels import read_labels
-from service.feedback.audio import AudioStore
-from service.feedback.clips import forget_missing, held, mend
-from service.feedback.errors import FeedbackError, StoreUnavailable
-from service.feedback.people import data_of, delete_person
-from service.feedback.place import Place
-from service.feedback.records import Opinion, Retention
-from service.feedback.resolve import resolved_labels
-from service.feedback.review import next_clips
-from service.feedback.snapshot import DISAGREEING, MISSING, NOT_KEPT, write_snapshot
-from service.feedback.store import Store, open_store
-from service.feedback.sweep import sweep
-from service.feedback.tables import clips, feedback, stamp
-from service.feedback.votes import add_alone
+from earful.data.labels import read_labels
+from earful.service.feedback.audio import AudioStore
+from earful.service.feedback.clips import forget_missing, held, mend
+from earful.service.feedback.errors import FeedbackError, StoreUnavailable
+from earful.service.feedback.people import data_of, delete_person
+from earful.service.feedback.place import Place
+from earful.service.feedback.records import Opinion, Retention
+from earful.service.feedback.resolve import resolved_labels
+from earful.service.feedback.review import next_clips
+from earful.service.feedback.snapshot import DISAGREEING, MISSING, NOT_KEPT, write_snapshot
+from earful.service.feedback.store import Store, open_store
+from earful.service.feedback.sweep import sweep
+from earful.service.feedback.tables import clips, feedback, stamp
+from earful.service.feedback.votes import add_alone
 from tests.service.feedback.conftest import keep_clip, named, say
 
 
@@ -230,7 +230,7 @@ def test_what_a_killed_process_leaves_is_mended_and_nothing_else_is_touched(
     foreign = stray.parent / "notes.wav"
     foreign.write_bytes(b"mine")
     assert mend(store, audio) == 0  # too young: somebody may be about to write its row
-    monkeypatch.setattr("service.feedback.audio.STRAY_SECONDS", -5)
+    monkeypatch.setattr("earful.service.feedback.audio.STRAY_SECONDS", -5)
     (audio.folder / ".earful-audio").rename(audio.folder / "away")
     assert mend(store, audio) == 0  # an empty place where a disk is mounted at other times
     (audio.folder / "away").rename(audio.folder / ".earful-audio")
@@ -268,7 +268,7 @@ def test_a_recording_that_cannot_be_written_leaves_no_row(store: Store, audio: A
 def test_a_locked_or_absent_file_is_told_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.feedback.sqlite.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("earful.service.feedback.sqlite.BUSY_SECONDS", 0.05)
     path = tmp_path / "f.db"
     store = open_store(Place.parse(f"sqlite:///{path}"))
     other = sqlite3.connect(path)

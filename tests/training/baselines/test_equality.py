@@ -12,15 +12,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 from torch import Tensor
 
-from models.baselines.gmm_hmm import ACOUSTIC_SCALE, GmmHmm
-from models.baselines.logistic import Logistic
-from models.baselines.random_forest import RAMP, RandomForest
-from models.baselines.svm import Svm
-from models.network import Network
-from models.pooling import pooled_size
-from models.zoo import build
-from training.baselines import gmm_hmm, logistic, random_forest, svm
-from training.baselines.left_right import fit_word
+from earful.models.baselines.gmm_hmm import ACOUSTIC_SCALE, GmmHmm
+from earful.models.baselines.logistic import Logistic
+from earful.models.baselines.random_forest import RAMP, RandomForest
+from earful.models.baselines.svm import Svm
+from earful.models.network import Network
+from earful.models.pooling import pooled_size
+from earful.models.zoo import build
+from earful.training.baselines import gmm_hmm, logistic, random_forest, svm
+from earful.training.baselines.left_right import fit_word
 
 BINS, FRAMES, CLIPS = 4, 12, 160
 STEP = 0.25

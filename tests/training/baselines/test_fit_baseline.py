@@ -10,26 +10,26 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 
-from data.dataset import Dataset
-from data.errors import EarfulError
-from models import fitted as fitted_module
-from models.cost import multiply_adds
-from models.fitted import PooledBaseline
-from models.pipeline import NormalisedNetwork
-from models.pooling import pooled
-from models.zoo import FITTED, build, parameter_count
-from service.classifier import Classifier
-from training.baselines import svm as svm_module
-from training.baselines.clips import CPU, embeddings, labels_of, only
-from training.baselines.fit import check_baseline, fit_baseline
-from training.batches import stored_features
-from training.begin import feature_statistics
-from training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint, rebuild_network
-from training.company import ALONE, Company
-from training.config import TrainConfig, TrainingError, default_config
-from training.export import export
-from training.fit import FitResult
-from training.report import write_report
+from earful.data.dataset import Dataset
+from earful.data.errors import EarfulError
+from earful.models import fitted as fitted_module
+from earful.models.cost import multiply_adds
+from earful.models.fitted import PooledBaseline
+from earful.models.pipeline import NormalisedNetwork
+from earful.models.pooling import pooled
+from earful.models.zoo import FITTED, build, parameter_count
+from earful.service.classifier import Classifier
+from earful.training.baselines import svm as svm_module
+from earful.training.baselines.clips import CPU, embeddings, labels_of, only
+from earful.training.baselines.fit import check_baseline, fit_baseline
+from earful.training.batches import stored_features
+from earful.training.begin import feature_statistics
+from earful.training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint, rebuild_network
+from earful.training.company import ALONE, Company
+from earful.training.config import TrainConfig, TrainingError, default_config
+from earful.training.export import export
+from earful.training.fit import FitResult
+from earful.training.report import write_report
 
 SMALL: dict[str, dict[str, Any]] = {
     "random-forest": {"trees": 10, "depth": 4},

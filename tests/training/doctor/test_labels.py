@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from data.labels import Clip
-from training.doctor.labels import check_balance, check_label_names, edits, is_slip, plain_form
+from earful.data.labels import Clip
+from earful.training.doctor.labels import (
+    check_balance,
+    check_label_names,
+    edits,
+    is_slip,
+    plain_form,
+)
 
 
 def clips(**counts: int) -> list[Clip]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.clips import ClipAudio
-from data.labels import Clip
+from earful.data.clips import ClipAudio
+from earful.data.labels import Clip
+from earful.training.doctor.copies import check_copies, check_speakers, one_of_each
+from earful.training.doctor.files import check_files
+from earful.training.doctor.sound import FRAMES, PICTURE, Sound, flat_share, measure, picture
 from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, Waveform, noise, tone
-from training.doctor.copies import check_copies, check_speakers, one_of_each
-from training.doctor.files import check_files
-from training.doctor.sound import FRAMES, PICTURE, Sound, flat_share, measure, picture
 
 
 def heard(sound: Waveform, label: str = "mid", line: int = 2, rate_hz: int = RATE_HZ) -> Sound:

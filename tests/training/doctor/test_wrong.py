@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from data.clips import ClipAudio, read_clips
-from data.label_sets import label_order
-from data.labels import Clip, read_labels
+from earful.data.clips import ClipAudio, read_clips
+from earful.data.label_sets import label_order
+from earful.data.labels import Clip, read_labels
+from earful.training.doctor import wrong
+from earful.training.doctor.examine import find_wrong_labels
+from earful.training.doctor.sound import Sound, measure
 from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, tone
-from training.doctor import wrong
-from training.doctor.examine import find_wrong_labels
-from training.doctor.sound import Sound, measure
 
 Pictures = NDArray[np.float16]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from models.registry.registry import Registry
+from earful.models.registry.registry import Registry
+from earful.training.release import register
 from tests.fixtures.sounds import RATE_HZ, train_tones
-from training.release import register
 
 
 @pytest.fixture(scope="session")

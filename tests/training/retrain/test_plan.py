@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from data.labels import Clip
-from training.config import TrainingError
-from training.retrain.plan import Heard, Options, Plan, make_plan
-from training.retrain.rows import DataRow, from_csv, to_csv
+from earful.data.labels import Clip
+from earful.training.config import TrainingError
+from earful.training.retrain.plan import Heard, Options, Plan, make_plan
+from earful.training.retrain.rows import DataRow, from_csv, to_csv
 
 
 def row(audio: str, label: str, split: str = "train", speaker: str = "anna") -> DataRow:

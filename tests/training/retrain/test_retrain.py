@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from data.dataset import open_dataset
-from data.labels import LabelledClips, read_labels
-from models.registry.errors import RegistryError
-from models.registry.records import CHECKPOINT
-from models.registry.registry import Registry
-from models.registry.source import open_source
-from service.classifier import Classifier
-from service.retrain_work import Work, WorkError
+from earful.data.dataset import open_dataset
+from earful.data.labels import LabelledClips, read_labels
+from earful.models.registry.errors import RegistryError
+from earful.models.registry.records import CHECKPOINT
+from earful.models.registry.registry import Registry
+from earful.models.registry.source import open_source
+from earful.service.classifier import Classifier
+from earful.service.retrain_work import Work, WorkError
+from earful.training.config import TrainingError, default_config
+from earful.training.release import register
+from earful.training.retrain.plan import Options, Plan
+from earful.training.retrain.rows import DataRow, from_csv, to_csv
+from earful.training.retrain.run import Outcome, Request, plan_retraining, retrain
+from earful.training.run import train_run
 from tests.fixtures.server import EARFUL
 from tests.fixtures.sounds import RATE_HZ, one_torch_thread, tone
-from training.config import TrainingError, default_config
-from training.release import register
-from training.retrain.plan import Options, Plan
-from training.retrain.rows import DataRow, from_csv, to_csv
-from training.retrain.run import Outcome, Request, plan_retraining, retrain
-from training.run import train_run
 
 NewClips = Callable[..., Path]
 Run = Callable[..., Outcome]

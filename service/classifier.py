@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.audio import (
+from earful.data.audio.decode import (
     FILE_LIMITS,
     AudioError,
     AudioLimits,
@@ -21,14 +21,14 @@ from earful.data.audio import (
     decode,
     read_file,
 )
+from earful.data.audio.windows import loudest_start, pad_to_clips, window_starts
 from earful.data.errors import EarfulError
-from earful.data.label_sets import SEPARATOR
-from earful.data.windows import loudest_start, pad_to_clips, window_starts
-from earful.models.bundle import Bundle, open_bundle
-from earful.models.device import Device
-from earful.models.metadata import ModelMetadata
-from earful.models.runtime import ORT_ERRORS
-from earful.models.scores import SAID_FROM, said_labels
+from earful.data.labels.multilabel import SEPARATOR
+from earful.models.bundle.bundle import Bundle, open_bundle
+from earful.models.bundle.decision import SAID_FROM, said_labels
+from earful.models.bundle.device import Device
+from earful.models.bundle.metadata import ModelMetadata
+from earful.models.bundle.runtime import ORT_ERRORS
 
 # Neighbouring windows of a long recording share three quarters, so that every word shorter than
 # three quarters of a clip lies whole inside one of them.
@@ -100,7 +100,7 @@ class Classifier:
 
     With ``reject``, what scores below the model's rejection threshold gets the label ``unknown``:
     noise, silence and other words, rather than the least unlikely label. Scores stay as they are.
-    A model with sigmoid scores says every label that scores 0.5 or more (``models.scores``).
+    A model with sigmoid scores says every label that scores 0.5 or more (``models.bundle.decision``).
     """
 
     def __init__(self, bundle: Bundle, *, reject: bool = False) -> None:

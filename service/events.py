@@ -15,7 +15,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from earful.data.audio import Waveform
+from earful.data.audio.decode import Waveform
 
 # Blocks of sound whose energy is weighed, and how far back the background is looked for.
 BLOCK_SECONDS = 0.02

@@ -13,7 +13,7 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 with atheris.instrument_imports(include=["data"]):
-    from earful.data.audio import AudioError, AudioLimits, decode
+    from earful.data.audio.decode import AudioError, AudioLimits, decode
 
 import numpy as np
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from earful.service.cli import build_app
+from earful.training.cli import build_app
 from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, tone
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +34,7 @@ def commands(block: str) -> list[list[str]]:
 
 
 def earful(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-c", "from earful.service.cli import main; main()", *words[1:]]
+    program = [sys.executable, "-m", "earful.training.cli", *words[1:]]
     return subprocess.run(
         program, cwd=folder, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         check=False, capture_output=True, text=True, timeout=200,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from earful.data.errors import EarfulError
-from earful.data.label_sets import MAX_LABEL_CHARACTERS, normalised, problem_of
-from earful.data.labels import MAX_REPORTED_PROBLEMS, SPLITS
+from earful.data.labels.labels_csv import MAX_REPORTED_PROBLEMS, SPLITS
+from earful.data.labels.multilabel import MAX_LABEL_CHARACTERS, normalised, problem_of
 
 # Times are kept to the microsecond, as Audacity and Raven write them.
 TIME_DIGITS = 6

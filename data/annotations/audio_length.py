@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from earful.data.audio import FILE_LIMITS, AudioError, open_libsndfile
+from earful.data.audio.decode import FILE_LIMITS, AudioError, open_libsndfile
 
 _HEAD_BYTES = 32
 _UNKNOWN_FRAMES = 1 << 62

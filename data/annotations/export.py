@@ -10,16 +10,16 @@ from typing import TextIO, get_args
 from earful.data.annotations import audacity, folders, raven
 from earful.data.annotations import label_studio_export as studio
 from earful.data.annotations.annotation import Annotation, AnnotationError, Found, Problem, absolute
+from earful.data.annotations.audio_length import length_and_rate
 from earful.data.annotations.choices import ExportFormat
 from earful.data.annotations.folders import INDEX
-from earful.data.annotations.sound import length_and_rate
+from earful.data.annotations.summary import refuse_problems
 from earful.data.annotations.table import refuse_existing, write_rows
-from earful.data.annotations.telling import refuse_problems
 from earful.data.annotations.tracks import track_place
-from earful.data.audio import AudioError
-from earful.data.containers import AUDIO_SUFFIXES
-from earful.data.label_sets import has_several
-from earful.data.staging import staged_file, staged_folder
+from earful.data.atomic_write import staged_file, staged_folder
+from earful.data.audio.containers import AUDIO_SUFFIXES
+from earful.data.audio.decode import AudioError
+from earful.data.labels.multilabel import has_several
 
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 TRACKS = ("audacity", "raven")

@@ -17,7 +17,7 @@ from earful.data.annotations.annotation import (
     Problem,
     Provenance,
 )
-from earful.data.containers import AUDIO_SUFFIXES
+from earful.data.audio.containers import AUDIO_SUFFIXES
 
 FORMAT = "folders"
 # In a folder of tracks or recordings that was exported: its rows, with where they are from.

@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 
 from earful.data.annotations.annotation import Annotation, Found, Problem, absolute
 from earful.data.annotations.label_studio import EARFUL, choice_result, region_result
-from earful.data.label_sets import all_labels, has_several, split_labels
+from earful.data.labels.multilabel import all_labels, has_several, split_labels
 
 AUDIO, LABEL, EVENT = "audio", "label", "event"
 MODEL_VERSION = "earful-labels"

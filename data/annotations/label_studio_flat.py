@@ -18,7 +18,7 @@ from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.label_studio import EARFUL, heard_of, moment_text, of_data
 from earful.data.annotations.label_studio_tasks import Heard, Opined, Task, collect
 from earful.data.annotations.tracks import read_text
-from earful.data.labels import COLUMN_NAMES
+from earful.data.labels.labels_csv import COLUMN_NAMES
 
 FORMAT_MIN, FORMAT_CSV = "label-studio-min", "label-studio-csv"
 # What Label Studio adds to a row by itself, and what we do; none of it is a label.

@@ -15,10 +15,10 @@ from earful.data.annotations.annotation import (
     plain,
 )
 from earful.data.annotations.choices import Rule
-from earful.data.annotations.locate import is_of_label_studio, locate_all, plain_reference
-from earful.data.annotations.resolve import Opinion, choose, refuse_disputes
-from earful.data.containers import AUDIO_SUFFIXES
-from earful.data.label_sets import SEPARATOR, has_several, join_labels
+from earful.data.annotations.conflicts import Opinion, choose, refuse_disputes
+from earful.data.annotations.resolve_paths import is_of_label_studio, locate_all, plain_reference
+from earful.data.audio.containers import AUDIO_SUFFIXES
+from earful.data.labels.multilabel import SEPARATOR, has_several, join_labels
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from earful.data.annotations.annotation import Annotation, Found, Problem
 from earful.data.annotations.choices import Rule
-from earful.data.annotations.resolve import refuse_disputes, resolve
+from earful.data.annotations.conflicts import refuse_disputes, resolve
 from earful.data.annotations.table import read_table
-from earful.data.audio import AudioError, decode, read_file
-from earful.data.content import audio_hash
+from earful.data.audio.decode import AudioError, decode, read_file
+from earful.data.audio.fingerprint import audio_hash
 
 # One rate for all, so that a copy has the same name; high enough to keep speech apart.
 _RATE_HZ = 16_000

@@ -19,9 +19,9 @@ from earful.data.annotations.annotation import (
     plain,
     seconds_of,
 )
-from earful.data.annotations.locate import locate_all
+from earful.data.annotations.resolve_paths import locate_all
 from earful.data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
-from earful.data.labels import COLUMN_NAMES
+from earful.data.labels.labels_csv import COLUMN_NAMES
 
 SUFFIX = ".selections.txt"
 FORMAT = "raven"

@@ -10,13 +10,13 @@ from earful.data.annotations import audacity, folders, patterns, raven
 from earful.data.annotations import label_studio as studio
 from earful.data.annotations import label_studio_flat as flat
 from earful.data.annotations.annotation import Annotation, AnnotationError, Found
+from earful.data.annotations.audio_length import length_and_rate
 from earful.data.annotations.choices import ImportFormat, Rule
+from earful.data.annotations.conflicts import refuse_disputes, resolve
 from earful.data.annotations.json_files import read_objects
-from earful.data.annotations.resolve import refuse_disputes, resolve
-from earful.data.annotations.sound import length_and_rate
 from earful.data.annotations.tracks import read_text
-from earful.data.audio import AudioError
-from earful.data.labels import COLUMN_NAMES
+from earful.data.audio.decode import AudioError
+from earful.data.labels.labels_csv import COLUMN_NAMES
 
 IMPORT_FORMATS: tuple[ImportFormat, ...] = get_args(ImportFormat)
 # A stretch this much shorter than its recording is the whole of it: tracks hold microseconds.

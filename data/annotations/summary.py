@@ -4,8 +4,8 @@ from collections import Counter
 from typing import Any
 
 from earful.data.annotations.annotation import AnnotationError, Found, listed
-from earful.data.label_sets import label_order
-from earful.data.labels import MAX_REPORTED_PROBLEMS
+from earful.data.labels.labels_csv import MAX_REPORTED_PROBLEMS
+from earful.data.labels.multilabel import label_order
 
 
 def summary(found: Found) -> str:

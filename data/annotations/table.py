@@ -1,4 +1,4 @@
-"""The labels CSV with where each label is from: the columns of ``data.labels`` and four more.
+"""The labels CSV with where each label is from: the columns of ``data.labels.labels_csv`` and four more.
 
     source, annotator, annotated_at, annotation_id
 
@@ -20,8 +20,8 @@ from earful.data.annotations.annotation import (
     plain,
     shown_seconds,
 )
-from earful.data.labels import COLUMN_NAMES, read_labels, read_rows
-from earful.data.staging import OutputError, staged_file
+from earful.data.atomic_write import OutputError, staged_file
+from earful.data.labels.labels_csv import COLUMN_NAMES, read_labels, read_rows
 
 PROVENANCE = ("source", "annotator", "annotated_at", "annotation_id")
 

@@ -6,7 +6,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from earful.data.annotations.annotation import AnnotationError, Problem
-from earful.data.containers import AUDIO_SUFFIXES
+from earful.data.audio.containers import AUDIO_SUFFIXES
 
 # Bytes of a name that every common file system takes.
 _LONGEST_NAME = 255

@@ -34,9 +34,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earful.data.containers import ACCEPTED_FORMATS, declared_bytes, is_accepted, without_tag
+from earful.data.audio.containers import ACCEPTED_FORMATS, declared_bytes, is_accepted, without_tag
+from earful.data.audio.wav import PlainWav, average_channels, parse_wav, read_mono
 from earful.data.errors import EarfulError
-from earful.data.wav import PlainWav, average_channels, parse_wav, read_mono
 
 Waveform = NDArray[np.float32]
 

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from earful.data.audio import Waveform
+from earful.data.audio.decode import Waveform
 
 _FULL_SCALE = 32768  # as libsndfile scales 16-bit samples
 

@@ -1,6 +1,6 @@
 """A recording of any length, read piece by piece: memory stays flat, also for ten hours.
 
-What it yields, put together, is what ``data.audio.decode`` gives for the whole file.
+What it yields, put together, is what ``data.audio.decode.decode`` gives for the whole file.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from earful.data.audio import (
+from earful.data.audio.decode import (
     AudioError,
     AudioLimits,
     Waveform,
@@ -21,8 +21,8 @@ from earful.data.audio import (
     mono_blocks,
     open_libsndfile,
 )
-from earful.data.wav import PlainWav, parse_wav, read_mono
-from earful.data.windows import block_loudness, loudest_of, loudness_block
+from earful.data.audio.wav import PlainWav, parse_wav, read_mono
+from earful.data.audio.windows import block_loudness, loudest_of, loudness_block
 
 # Of files of one's own that are read in pieces, only what is no audio at all is refused.
 UNLIMITED = AudioLimits(max_bytes=1 << 62, max_seconds=float("inf"))
@@ -35,7 +35,7 @@ def read_blocks(path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
     """Pieces (samples,) float32 of a file, mono at ``sample_rate_hz``, none of them empty.
 
     Raises:
-        AudioError: with a code of ``data.audio``; also in the middle, where the file is damaged.
+        AudioError: with a code of ``data.audio.decode``; also in the middle, where the file is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -49,7 +49,7 @@ def read_blocks(path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
 def stream_windows(
     blocks: Iterable[Waveform], clip_samples: int, hop_samples: int
 ) -> Iterator[tuple[int, Waveform]]:
-    """First sample and samples of the windows of ``data.windows.window_starts``, as they come."""
+    """First sample and samples of the windows of ``data.audio.windows.window_starts``, as they come."""
     kept, first, start = np.zeros(0, np.float32), 0, 0
     for block in blocks:
         kept = np.concatenate([kept, block])
@@ -71,7 +71,7 @@ def loudest_window(
     ``blocks`` reads from the beginning: once to find the stretch, and again up to its end.
 
     Raises:
-        AudioError: with a code of ``data.audio``.
+        AudioError: with a code of ``data.audio.decode``.
     """
     block = loudness_block(clip_samples)
     loudness, total, previous = [], 0, None
@@ -89,7 +89,7 @@ def read_stretch(
     start_seconds: float,
     end_seconds: float,
 ) -> Waveform:
-    """The stretch (samples,) of ``data.audio.cut``, without what comes after it.
+    """The stretch (samples,) of ``data.audio.decode.cut``, without what comes after it.
 
     Raises:
         AudioError: ``bad_segment`` when it lies outside the audio, and what reading raises.
@@ -134,7 +134,7 @@ def _resampled(file: BinaryIO, path: Path, sample_rate_hz: int) -> Iterator[Wave
         if rate_hz == sample_rate_hz:
             yield from checked
             return
-        import soxr  # as in data.audio: not needed where rates agree
+        import soxr  # as in data.audio.decode: not needed where rates agree
 
         stream = soxr.ResampleStream(rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
         first: Waveform | None = None
@@ -146,7 +146,7 @@ def _resampled(file: BinaryIO, path: Path, sample_rate_hz: int) -> Iterator[Wave
                 yield resampled
         if len(resampled := stream.resample_chunk(np.zeros(0, np.float32), last=True)):
             yield resampled
-        elif not given and first is not None:  # as data.audio.resample has it
+        elif not given and first is not None:  # as data.audio.decode.resample has it
             yield first
 
 

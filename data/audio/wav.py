@@ -1,7 +1,7 @@
 """A parser for plain PCM and float WAV: the common case, six times faster than the general decoder.
 
 Reads RIFF/WAVE with integer PCM of 8, 16, 24 or 32 bits or IEEE float of 32 or 64 bits, also in a
-WAVE_FORMAT_EXTENSIBLE header. Everything else is left to libsndfile (``data.audio``).
+WAVE_FORMAT_EXTENSIBLE header. Everything else is left to libsndfile (``data.audio.decode``).
 Format: Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0" (1991),
 and Microsoft, "Multiple Channel Audio Data and WAVE Files" (2007) for the extensible header.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.containers import is_placeholder
+from earful.data.audio.containers import is_placeholder
 
 WAVE_FORMAT_PCM = 0x0001
 WAVE_FORMAT_IEEE_FLOAT = 0x0003

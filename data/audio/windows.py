@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.audio import Waveform
+from earful.data.audio.decode import Waveform
 
 
 def pad_to_clip(waveform: Waveform, clip_samples: int) -> Waveform:

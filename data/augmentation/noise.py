@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
-from earful.data.draw import Range, decibels_to_factor, normal, rand_like, uniform
+from earful.data.augmentation.sampling import Range, decibels_to_factor, normal, rand_like, uniform
 
 # Of the clips that noise is added to; voices and hum need the rest.
 MOST_BABBLE = 0.8

@@ -1,7 +1,7 @@
 """Augmentation of waveforms and log-mel features, whole batches at a time on the training device.
 
 ``Recipe`` says how strong everything is; ``augment_waveforms`` and ``augment_log_mel`` apply it in
-order. The steps are in ``data.distort``, ``data.noise`` and ``data.warp``.
+order. The steps are in ``data.augmentation.waveform``, ``data.augmentation.noise`` and ``data.augmentation.spectrogram``.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from earful.data.distort import (
+from earful.data.augmentation.noise import add_impulses, add_noise
+from earful.data.augmentation.sampling import Range, sometimes, uniform
+from earful.data.augmentation.spectrogram import mask, warp_time, warp_vocal_tract
+from earful.data.augmentation.waveform import (
     change_gain,
     change_speed,
     clip_peaks,
@@ -21,9 +24,6 @@ from earful.data.distort import (
     reverberate,
     shift_time,
 )
-from earful.data.draw import Range, sometimes, uniform
-from earful.data.noise import add_impulses, add_noise
-from earful.data.warp import mask, warp_time, warp_vocal_tract
 
 
 @dataclass(frozen=True)

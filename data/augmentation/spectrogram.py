@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from earful.data.draw import Range, log_uniform, uniform
+from earful.data.augmentation.sampling import Range, log_uniform, uniform
 
 
 def warp_vocal_tract(log_mel: Tensor, factors: Range, bend: float, generator: Generator) -> Tensor:

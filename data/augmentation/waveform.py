@@ -9,7 +9,13 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from earful.data.draw import Range, decibels_to_factor, log_uniform, normal, uniform
+from earful.data.augmentation.sampling import (
+    Range,
+    decibels_to_factor,
+    log_uniform,
+    normal,
+    uniform,
+)
 
 MU = 255.0  # of the mu-law companding of G.711
 _EPSILON = 1e-9

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from earful.data.audio.pcm import as_float
 from earful.data.errors import EarfulError
-from earful.data.features import FeatureConfig, FeatureError, FeatureKind
-from earful.data.label_sets import split_labels
-from earful.data.waveforms import as_float
+from earful.data.features.config import FeatureConfig, FeatureError, FeatureKind
+from earful.data.labels.multilabel import split_labels
 
 SCHEMA_VERSION = 1
 MANIFEST, ALL_ROWS, TEST_ROWS = "dataset.json", "labels.csv", "test.csv"

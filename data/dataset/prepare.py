@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from earful.data.audio import AudioError
-from earful.data.clips import MeasuredClip, measure_clips, read_clips
-from earful.data.dataset import (
+from earful.data.atomic_write import staged_folder
+from earful.data.audio.decode import AudioError
+from earful.data.dataset.dataset import (
     ALL_ROWS,
     CLIP_COLUMNS,
     MANIFEST,
@@ -20,12 +20,12 @@ from earful.data.dataset import (
     TEST_ROWS,
     DatasetError,
 )
-from earful.data.features import FeatureConfig
-from earful.data.label_sets import all_labels, split_labels
-from earful.data.labels import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips
-from earful.data.splits import SplitMode, assign_splits, default_mode, shared_speakers
-from earful.data.staging import staged_folder
-from earful.data.tensors import TensorWriter
+from earful.data.dataset.reader import MeasuredClip, measure_clips, read_clips
+from earful.data.dataset.writer import TensorWriter
+from earful.data.features.config import FeatureConfig
+from earful.data.labels.labels_csv import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips
+from earful.data.labels.multilabel import all_labels, split_labels
+from earful.data.labels.splits import SplitMode, assign_splits, default_mode, shared_speakers
 
 MAX_DEFAULT_RATE_HZ = 16_000
 _RATE_PROBES = 50
@@ -98,7 +98,7 @@ def prepare(
 ) -> Prepared:
     """Write the dataset ``out``, whole or not at all.
 
-    ``measure`` decodes the clips, in their order: in this process, or elsewhere (``data.cluster``).
+    ``measure`` decodes the clips, in their order: in this process, or elsewhere (``data.dataset.ray_prepare``).
 
     ``int16`` keeps the waveforms as 16-bit integers, in half the room.
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from earful.data.audio import AudioError
-from earful.data.clips import MeasuredClip, measure_clips
+from earful.data.audio.decode import AudioError
+from earful.data.dataset.reader import MeasuredClip, measure_clips
 from earful.data.errors import EarfulError
-from earful.data.features import FeatureConfig
-from earful.data.labels import Clip
+from earful.data.features.config import FeatureConfig
+from earful.data.labels.labels_csv import Clip
 
 # Sends nothing to anybody, and prints no bars of its own. Set before Ray starts.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
@@ -81,7 +81,7 @@ def rows_of(work: Any) -> Iterator[dict[str, Any]]:
 def measure_on_ray(
     clips: Sequence[Clip], features: FeatureConfig, address: str | None
 ) -> Iterator[tuple[Clip, MeasuredClip | AudioError]]:
-    """``data.clips.measure_clips`` by all CPUs of a cluster, whose machines see the same files.
+    """``data.dataset.reader.measure_clips`` by all CPUs of a cluster, whose machines see the same files.
 
     Raises:
         ClusterError: Ray is not installed, or there is no cluster at the address.

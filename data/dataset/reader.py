@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from earful.data.audio import AudioError, Decoded, Waveform, cut, decode, read_file
-from earful.data.features import FeatureConfig
-from earful.data.labels import Clip
-from earful.data.windows import loudest_clip
+from earful.data.audio.decode import AudioError, Decoded, Waveform, cut, decode, read_file
+from earful.data.audio.windows import loudest_clip
+from earful.data.features.config import FeatureConfig
+from earful.data.labels.labels_csv import Clip
 
 SILENCE_DBFS = -100.0
 

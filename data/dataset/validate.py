@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earful.data.audio import AudioError
-from earful.data.clips import ClipAudio, read_clips
-from earful.data.label_sets import label_order, split_labels
-from earful.data.labels import Clip, ClipProblem, LabelledClips, read_labels
+from earful.data.audio.decode import AudioError
+from earful.data.dataset.reader import ClipAudio, read_clips
+from earful.data.labels.labels_csv import Clip, ClipProblem, LabelledClips, read_labels
+from earful.data.labels.multilabel import label_order, split_labels
 
 Listener = Callable[[Clip, ClipAudio], None]
 

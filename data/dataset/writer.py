@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earful.data.audio import Waveform
-from earful.data.features import FeatureConfig
-from earful.data.frontend import Frontend
-from earful.data.waveforms import as_float, as_int16
+from earful.data.audio.decode import Waveform
+from earful.data.audio.pcm import as_float, as_int16
+from earful.data.features.config import FeatureConfig
+from earful.data.features.frontend import Frontend
 
 # Enough clips for the matrix products to be efficient, few enough to stay in the cache.
 BATCH_CLIPS = 64

@@ -3,7 +3,7 @@
 The values are librosa's: ``melspectrogram`` with a periodic Hann window, centred frames and zero
 padding, ``power_to_db(ref=1.0, top_db=None)``, and ``mfcc`` by the orthonormal DCT-II of that.
 This module is numpy only, since a server reads the configuration from the model file;
-``data.frontend`` is the torch module that computes with it.
+``data.features.frontend`` is the torch module that computes with it.
 """
 
 import dataclasses

@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from earful.data.features import FeatureConfig, FeatureKind, dct_matrix, folded_dft, mel_filters
+from earful.data.features.config import (
+    FeatureConfig,
+    FeatureKind,
+    dct_matrix,
+    folded_dft,
+    mel_filters,
+)
 
 # The floor of librosa.power_to_db: digital silence is -100 dB.
 POWER_FLOOR = 1e-10

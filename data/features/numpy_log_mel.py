@@ -5,16 +5,16 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.audio import Waveform
-from earful.data.features import FeatureConfig, Matrix, mel_filters
+from earful.data.audio.decode import Waveform
+from earful.data.features.config import FeatureConfig, Matrix, mel_filters
 
-_POWER_FLOOR = 1e-10  # as data.frontend: digital silence is -100 dB
+_POWER_FLOOR = 1e-10  # as data.features.frontend: digital silence is -100 dB
 
 
 def log_mel(waveform: Waveform, config: FeatureConfig) -> NDArray[np.float32]:
     """Decibels re full scale (frames, n_mels) of (samples,), centred frames, any length.
 
-    The values of ``data.frontend`` for a clip of this length; ``clip_seconds`` plays no part.
+    The values of ``data.features.frontend`` for a clip of this length; ``clip_seconds`` plays no part.
     """
     window, filters = _constants(config)
     padded = np.pad(waveform, config.n_fft // 2)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from earful.data.label_sets import all_labels, has_several, split_labels
-from earful.data.splits import SEED, VALIDATION_FRACTION, SplitError
-from earful.data.stratify import draw_stratified, rarest_labels
+from earful.data.labels.multilabel import all_labels, has_several, split_labels
+from earful.data.labels.splits import SEED, VALIDATION_FRACTION, SplitError
+from earful.data.labels.stratify import draw_stratified, rarest_labels
 
 Indices = NDArray[np.int64]
 

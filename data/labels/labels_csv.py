@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from earful.data.audio import AudioError
+from earful.data.audio.decode import AudioError
 from earful.data.errors import EarfulError
-from earful.data.label_sets import normalised, problem_of
+from earful.data.labels.multilabel import normalised, problem_of
 
 if TYPE_CHECKING:
     import _csv
@@ -58,7 +58,7 @@ class RowProblem:
 class ClipProblem:
     """A row that did not become a clip: its line, file name, a stable code and the reason.
 
-    ``bad_row`` is the code of what the CSV says; the others are those of ``data.audio``.
+    ``bad_row`` is the code of what the CSV says; the others are those of ``data.audio.decode``.
     """
 
     line: int
@@ -89,7 +89,7 @@ class Clip:
     """One labelled stretch of audio.
 
     ``line`` is its line in the CSV, ``filename`` the text found there, ``path`` where that leads.
-    ``label`` is a text of ``data.label_sets``, which may name several.
+    ``label`` is a text of ``data.labels.multilabel``, which may name several.
     ``speaker`` and ``split`` are empty when unknown; ``start_seconds`` and ``end_seconds`` are None
     for the whole file.
     """

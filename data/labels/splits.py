@@ -7,7 +7,7 @@
 Validation clips are taken out of the training part the way the test part was: from other voices
 when the test voices are others and three or more are left to train on, else at random.
 
-Clips with several labels are drawn so that each label keeps its share (``data.stratify``).
+Clips with several labels are drawn so that each label keeps its share (``data.labels.stratify``).
 """
 
 import warnings
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from earful.data.errors import EarfulError
-from earful.data.label_sets import all_labels, has_several, split_labels
-from earful.data.labels import Clip
-from earful.data.stratify import draw_stratified, rarest_labels
+from earful.data.labels.labels_csv import Clip
+from earful.data.labels.multilabel import all_labels, has_several, split_labels
+from earful.data.labels.stratify import draw_stratified, rarest_labels
 
 SplitMode = Literal["random", "speaker", "column"]
 SEED = 42

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.label_sets import all_labels, split_labels
+from earful.data.labels.multilabel import all_labels, split_labels
 
 Indices = NDArray[np.int64]
 

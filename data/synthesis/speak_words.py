@@ -17,10 +17,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earful.data.audio import resample
-from earful.data.espeak import Synthesiser, SynthesisError, Voice
-from earful.data.label_sets import SEPARATOR, has_several, problem_of
-from earful.data.staging import staged_folder
+from earful.data.atomic_write import staged_folder
+from earful.data.audio.decode import resample
+from earful.data.labels.multilabel import SEPARATOR, has_several, problem_of
+from earful.data.synthesis.espeak import Synthesiser, SynthesisError, Voice
 
 LABELS_CSV = "labels.csv"
 # Marks a folder as made here: one of real recordings has a labels.csv too, and is not replaced.

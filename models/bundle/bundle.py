@@ -1,7 +1,7 @@
 """The released model: one ONNX file that carries all it needs, opened with onnxruntime alone.
 
 Input ``waveform`` float32 (batch, samples); outputs ``probabilities`` (batch, labels) and
-``embedding`` (batch, dim); ``models.metadata`` is what it says of itself.
+``embedding`` (batch, dim); ``models.bundle.metadata`` is what it says of itself.
 """
 
 import hashlib
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from earful.models.device import Device
-from earful.models.metadata import ModelError, ModelMetadata, parse_metadata
-from earful.models.runtime import ORT_ERRORS, onnxruntime
+from earful.models.bundle.device import Device
+from earful.models.bundle.metadata import ModelError, ModelMetadata, parse_metadata
+from earful.models.bundle.runtime import ORT_ERRORS, onnxruntime
 
 # Other machines round differently: the export check allows 1e-4 on the same machine.
 GOLDEN_TOLERANCE = 1e-3

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.errors import EarfulError
-from earful.data.features import FEATURE_KINDS, FeatureConfig
-from earful.data.label_sets import SEPARATOR, has_several
-from earful.models.scores import SCORES, Scores
+from earful.data.features.config import FEATURE_KINDS, FeatureConfig
+from earful.data.labels.multilabel import SEPARATOR, has_several
+from earful.models.bundle.decision import SCORES, Scores
 
 # Version 2 had no ``scores``: they were softmax, as there was nothing else.
 SCHEMA_VERSION, SOFTMAX_VERSION = 3, 2
@@ -48,7 +48,7 @@ class Golden:
 class ModelMetadata:
     """All that a model says of itself.
 
-    ``scores`` is how its probabilities are to be read (``models.scores``). An answer that scores
+    ``scores`` is how its probabilities are to be read (``models.bundle.decision``). An answer that scores
     below ``rejection_threshold`` is better given as "unknown".
     """
 

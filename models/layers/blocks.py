@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from earful.data.errors import EarfulError
-from earful.models.dropout import Dropout
+from earful.models.layers.dropout import Dropout
 
 Normalisation = Literal["none", "batch", "layer", "instance", "group"]
 Activation = Literal["relu", "leaky-relu", "prelu", "elu", "sigmoid", "tanh"]

@@ -5,10 +5,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from earful.data.features import FeatureConfig, FeatureKind
-from earful.data.frontend import Frontend
-from earful.models.network import Network
-from earful.models.scores import Scores
+from earful.data.features.config import FeatureConfig, FeatureKind
+from earful.data.features.frontend import Frontend
+from earful.models.bundle.decision import Scores
+from earful.models.layers.base import Network
 
 # A bin that never varies (above a band limit, say) would otherwise be divided by nothing.
 MIN_STANDARD_DEVIATION = 1e-2

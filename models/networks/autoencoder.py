@@ -15,7 +15,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from earful.data.errors import EarfulError
-from earful.models.network import Network
+from earful.models.layers.base import Network
 
 FILTERS = (8, 16, 32)
 # Three halvings leave 2 x 2, which batch normalisation needs for a batch of one clip.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from earful.data.errors import EarfulError
-from earful.models.network import Network
+from earful.models.layers.base import Network
 
 STEM_CHANNELS, HEAD_CHANNELS = 16, 32
 SUB_BANDS = 5

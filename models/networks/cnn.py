@@ -12,8 +12,13 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from earful.data.errors import EarfulError
-from earful.models.layers import Activation, Normalisation, dropout_of, normalised_pooled_activation
-from earful.models.network import Network
+from earful.models.layers.base import Network
+from earful.models.layers.blocks import (
+    Activation,
+    Normalisation,
+    dropout_of,
+    normalised_pooled_activation,
+)
 
 FILTERS = (16, 32, 64, 128)
 KERNEL = 2

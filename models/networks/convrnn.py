@@ -15,7 +15,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from earful.data.errors import EarfulError
-from earful.models.layers import (
+from earful.models.layers.base import Network
+from earful.models.layers.blocks import (
     Activation,
     Normalisation,
     Recurrence,
@@ -24,7 +25,6 @@ from earful.models.layers import (
     recurrence,
     require_positive,
 )
-from earful.models.network import Network
 
 BLOCKS = 2
 # Two halvings leave two frames: instance normalisation in between needs as many.

@@ -13,7 +13,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from earful.data.errors import EarfulError
-from earful.models.layers import (
+from earful.models.layers.base import Network
+from earful.models.layers.blocks import (
     Activation,
     Normalisation,
     Recurrence,
@@ -21,7 +22,6 @@ from earful.models.layers import (
     normalised_pooled_activation,
     recurrence,
 )
-from earful.models.network import Network
 
 FILTERS = (24, 48, 64)
 # (frequency, time) pooling of each block: words are short, so time is kept longer than frequency.

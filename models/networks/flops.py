@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from earful.models.fitted import Fitted
-from earful.models.network import Network
+from earful.models.layers.base import Network
+from earful.models.networks.baselines.fitted import Fitted
 
 
 def multiply_adds(network: Network, bins: int, frames: int) -> int:

@@ -1,6 +1,6 @@
 """A multilayer perceptron on pooled features: what a network is worth that does not know of time.
 
-The functionals of ``models.pooling``, standardised by batch statistics, then one or two hidden
+The functionals of ``models.layers.pooling``, standardised by batch statistics, then one or two hidden
 layers, each with activation and dropout; the last one is the embedding. With ten labels, 40 bins
 and the defaults: 27,018 parameters, 26,880 multiply-adds.
 """
@@ -11,7 +11,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from earful.data.errors import EarfulError
-from earful.models.layers import (
+from earful.models.layers.base import Network
+from earful.models.layers.blocks import (
     Activation,
     BatchNormOfVectors,
     Normalisation,
@@ -19,8 +20,7 @@ from earful.models.layers import (
     normalised_activation,
     require_positive,
 )
-from earful.models.network import Network
-from earful.models.pooling import pooled, pooled_size
+from earful.models.layers.pooling import pooled, pooled_size
 
 MOST_LAYERS = 2
 

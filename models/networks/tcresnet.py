@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from earful.data.errors import EarfulError
-from earful.models.network import Network
+from earful.models.layers.base import Network
 
 STEM_CHANNELS = (16, 24)
 KERNEL_FRAMES = 9

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from earful.data.errors import EarfulError
-from earful.models.autoencoder import Autoencoder, AutoencoderConfig
-from earful.models.baselines.gmm_hmm import GmmHmm, GmmHmmConfig
-from earful.models.baselines.logistic import Logistic, LogisticConfig
-from earful.models.baselines.majority import Majority, MajorityConfig
-from earful.models.baselines.random_forest import RandomForest, RandomForestConfig
-from earful.models.baselines.svm import Svm, SvmConfig
-from earful.models.bcresnet import BcResNet, BcResNetConfig
-from earful.models.cnn import Cnn, CnnConfig
-from earful.models.convrnn import ConvRnn, ConvRnnConfig
-from earful.models.crnn import Crnn, CrnnConfig
-from earful.models.fitted import Fitted
-from earful.models.mlp import Mlp, MlpConfig
-from earful.models.network import Network
-from earful.models.tcresnet import TcResNet, TcResNetConfig
+from earful.models.layers.base import Network
+from earful.models.networks.autoencoder import Autoencoder, AutoencoderConfig
+from earful.models.networks.baselines.fitted import Fitted
+from earful.models.networks.baselines.gmm_hmm import GmmHmm, GmmHmmConfig
+from earful.models.networks.baselines.logistic import Logistic, LogisticConfig
+from earful.models.networks.baselines.majority import Majority, MajorityConfig
+from earful.models.networks.baselines.random_forest import RandomForest, RandomForestConfig
+from earful.models.networks.baselines.svm import Svm, SvmConfig
+from earful.models.networks.bcresnet import BcResNet, BcResNetConfig
+from earful.models.networks.cnn import Cnn, CnnConfig
+from earful.models.networks.convrnn import ConvRnn, ConvRnnConfig
+from earful.models.networks.crnn import Crnn, CrnnConfig
+from earful.models.networks.mlp import Mlp, MlpConfig
+from earful.models.networks.tcresnet import TcResNet, TcResNetConfig
 
 Task = Literal["classification", "reconstruction"]
 

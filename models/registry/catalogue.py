@@ -6,7 +6,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from earful.data.staging import staged_file
+from earful.data.atomic_write import staged_file
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import (
     ALIAS_NAMES,

@@ -5,7 +5,7 @@ from pathlib import Path
 from earful.models.registry.catalogue import DEFAULT_ROOT
 from earful.models.registry.source import FileSource, ModelSource, open_source
 
-SHIPPED_MODEL = Path(__file__).parent / "pretrained" / "digits.onnx"
+SHIPPED_MODEL = Path(__file__).parents[1] / "pretrained" / "digits.onnx"
 
 
 def find_source(model: str | None, registry: str = DEFAULT_ROOT) -> ModelSource:

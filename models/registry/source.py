@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from earful.models.metadata import ModelError
+from earful.models.bundle.metadata import ModelError
 from earful.models.registry.catalogue import is_name
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CHAMPION, MODEL

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from earful.data.staging import staged_file
+from earful.data.atomic_write import staged_file
 from earful.models.registry.errors import RegistryError
 
 MANIFEST = "manifest.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.audio import (
+from earful.data.audio.decode import (
     FILE_LIMITS,
     AudioError,
     AudioLimits,
@@ -21,9 +21,14 @@ from earful.data.audio import (
     decode,
     read_file,
 )
-from earful.data.recording import loudest_window, read_blocks, read_stretch, stream_windows
-from earful.data.windows import loudest_start, pad_to_clips, window_starts
-from earful.models.scores import SAID_FROM
+from earful.data.audio.stream_reader import (
+    loudest_window,
+    read_blocks,
+    read_stretch,
+    stream_windows,
+)
+from earful.data.audio.windows import loudest_start, pad_to_clips, window_starts
+from earful.models.bundle.decision import SAID_FROM
 from earful.service.batch.inputs import STANDARD_INPUT, Input
 from earful.service.batch.remote import fetch, fetched, is_remote
 from earful.service.batch.rows import SCORE_DIGITS, Row, printable

@@ -9,9 +9,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from earful.data.cluster import ray_session, rows_of
+from earful.data.dataset.ray_prepare import ray_session, rows_of
 from earful.service.batch.errors import BatchError
-from earful.service.batch.job import FIRST_SHARD, Finished, Shard, Tally
+from earful.service.batch.shards import FIRST_SHARD, Finished, Shard, Tally
 from earful.service.batch.worker import Task, Worker
 
 # Hears, of unfinished shards, how many inputs were read, and the seconds heard of long ones.

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from earful.data.containers import AUDIO_SUFFIXES, is_accepted
-from earful.data.labels import RowProblem, stream_rows
+from earful.data.audio.containers import AUDIO_SUFFIXES, is_accepted
+from earful.data.labels.labels_csv import RowProblem, stream_rows
 from earful.service.batch.errors import BatchError
 from earful.service.batch.remote import find_remote, is_remote
 

@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from earful.data.staging import staged_file
+from earful.data.atomic_write import staged_file
 from earful.service.batch.errors import BatchError
 from earful.service.batch.formats import FILE_SUFFIXES, import_pyarrow, output_format
-from earful.service.batch.job import State, Tally
-from earful.service.batch.place import check_place, facts_of, job_folder_of
+from earful.service.batch.output_folder import check_place, facts_of, job_folder_of
+from earful.service.batch.shards import State, Tally
 
 
 def merge(pieces: Sequence[Path], out: Path) -> Tally:

@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from earful.data.staging import OutputError, swap_folder
+from earful.data.atomic_write import OutputError, swap_folder
 from earful.service.batch.formats import FOLDER_FORMATS
-from earful.service.batch.job import State, locked
+from earful.service.batch.shards import State, locked
 
 JOB_SUFFIX = ".job"
 _LONGEST_PATH = 4096

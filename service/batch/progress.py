@@ -15,7 +15,7 @@ from rich.progress import (
 )
 
 from earful.service.batch import run
-from earful.service.batch.job import Tally
+from earful.service.batch.shards import Tally
 
 
 class _Bar(run.Progress):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from earful.data.audio import AudioError
+from earful.data.audio.decode import AudioError
 from earful.service.batch.errors import BatchError
 
 _PIECE_BYTES = 4 << 20

@@ -12,15 +12,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from earful.data.containers import AUDIO_SUFFIXES
-from earful.data.staging import OutputError
-from earful.models.device import Device
-from earful.models.runtime import onnxruntime
+from earful.data.atomic_write import OutputError
+from earful.data.audio.containers import AUDIO_SUFFIXES
+from earful.models.bundle.device import Device
+from earful.models.bundle.runtime import onnxruntime
+from earful.service.batch.classify_inputs import Options
 from earful.service.batch.errors import BatchError
 from earful.service.batch.formats import FOLDER_FORMATS, Layout, RowWriter, open_writer, text_writer
-from earful.service.batch.hear import Options
 from earful.service.batch.inputs import Input, find_inputs, is_folder
-from earful.service.batch.job import (
+from earful.service.batch.output_folder import check_place, facts_of, job_folder, put, remove
+from earful.service.batch.scheduler import Piece
+from earful.service.batch.shards import (
     FIRST_SHARD,
     PARTS,
     Finished,
@@ -35,8 +37,6 @@ from earful.service.batch.job import (
     write_inputs,
     write_part,
 )
-from earful.service.batch.place import check_place, facts_of, job_folder, put, remove
-from earful.service.batch.scheduler import Piece
 from earful.service.batch.worker import Task
 from earful.service.classifier import Classifier
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earful.service.batch.errors import BatchError
-from earful.service.batch.job import Shard
+from earful.service.batch.shards import Shard
 
 # In the environment of an array's tasks: a task's number, how many tasks there are, the first
 # number and the step between them. Sources: Slurm's sbatch manual, "Job array support"; AWS Batch,

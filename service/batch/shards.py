@@ -26,9 +26,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
-from earful.data.staging import staged_file
+from earful.data.atomic_write import staged_file
+from earful.service.batch.classify_inputs import Ended, OnRead, Options, hear
 from earful.service.batch.errors import BatchError
-from earful.service.batch.hear import Ended, OnRead, Options, hear
 from earful.service.batch.inputs import STANDARD_INPUT, Input
 from earful.service.batch.rows import Row
 from earful.service.classifier import Classifier

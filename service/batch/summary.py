@@ -1,7 +1,7 @@
 """What a person is told at the end of a run."""
 
-from earful.service.batch.job import Tally
 from earful.service.batch.run import Outcome
+from earful.service.batch.shards import Tally
 
 
 def summary(outcome: Outcome) -> str:

@@ -19,13 +19,13 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from earful.data.atomic_write import OutputError
 from earful.data.errors import EarfulError
-from earful.data.staging import OutputError
-from earful.models.device import Device
+from earful.models.bundle.device import Device
+from earful.service.batch.classify_inputs import Options
 from earful.service.batch.errors import BatchError
-from earful.service.batch.hear import Options
 from earful.service.batch.inputs import Input
-from earful.service.batch.job import FETCHED, Shard, Tally, write_part
+from earful.service.batch.shards import FETCHED, Shard, Tally, write_part
 from earful.service.classifier import Classifier
 
 # A new process each, which inherits no session and no lock (onnxruntime issues 9800 and 31961).

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earful.data.errors import EarfulError
-from earful.service.feedback.audio import DEFAULT_FOLDER
-from earful.service.feedback.place import DEFAULT_URL, OFF, Place
+from earful.service.core.defaults import (
+    DEFAULT_FEEDBACK_URL,
+    DEFAULT_RECORDINGS_FOLDER,
+    FEEDBACK_OFF,
+)
+from earful.service.feedback.database_url import Place
 
 if TYPE_CHECKING:
-    from earful.service.feedback.store import Store
+    from earful.service.feedback.database import Store
 
 PlaceOption = Annotated[
     str,
     typer.Option(
-        "--feedback", metavar="URL", envvar="EARFUL_FEEDBACK_URL", show_default=DEFAULT_URL,
+        "--feedback", metavar="URL", envvar="EARFUL_FEEDBACK_URL", show_default=DEFAULT_FEEDBACK_URL,
         help="The database of feedback.",
     ),
 ]  # fmt: skip
@@ -31,17 +35,11 @@ WhoOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
-def feedback_commands() -> typer.Typer:
-    """The commands; importing them is cheap."""
-    app = typer.Typer(help="Show, export and delete what people said of answers.")
-    app.command("list")(show)
-    app.command()(export)
-    app.command()(delete)
-    app.command()(sweep)
-    return app
+feedback_app = typer.Typer(help="Show, export and delete what people said of answers.")
 
 
-def show(feedback: PlaceOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
+@feedback_app.command("list")
+def show(feedback: PlaceOption = DEFAULT_FEEDBACK_URL, as_json: JsonOption = False) -> None:
     """Count what is kept: labels, people, recordings."""
     from earful.service.feedback.stats import stats, told
 
@@ -50,19 +48,20 @@ def show(feedback: PlaceOption = DEFAULT_URL, as_json: JsonOption = False) -> No
     typer.echo(json.dumps(found.as_json()) if as_json else told(found))
 
 
+@feedback_app.command()
 def export(
     who: WhoOption = None,
     labels: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Write labels.csv of all labelled, kept clips."),
     ] = None,
-    feedback: PlaceOption = DEFAULT_URL,
-    audio_dir: AudioDirOption = DEFAULT_FOLDER,
+    feedback: PlaceOption = DEFAULT_FEEDBACK_URL,
+    audio_dir: AudioDirOption = DEFAULT_RECORDINGS_FOLDER,
 ) -> None:
     """A person's data as JSON (--who), or all labels to train on (--labels)."""
-    from earful.service.feedback.audio import AudioStore
-    from earful.service.feedback.people import data_of
-    from earful.service.feedback.snapshot import write_snapshot
+    from earful.service.feedback.audio_files import AudioStore
+    from earful.service.feedback.export import write_snapshot
+    from earful.service.feedback.privacy import data_of
 
     if (who is None) == (labels is None):
         raise typer.BadParameter("give --who KEY or --labels FOLDER")
@@ -78,15 +77,16 @@ def export(
         typer.echo(f"{count} left out: {reason}", err=True)
 
 
+@feedback_app.command()
 def delete(
     who: Annotated[str, typer.Option("--who", metavar="KEY", help="A person: labels or speaks.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    feedback: PlaceOption = DEFAULT_URL,
-    audio_dir: AudioDirOption = DEFAULT_FOLDER,
+    feedback: PlaceOption = DEFAULT_FEEDBACK_URL,
+    audio_dir: AudioDirOption = DEFAULT_RECORDINGS_FOLDER,
 ) -> None:
     """Delete a person's labels, and the recordings that they speak in or alone have labelled."""
-    from earful.service.feedback.audio import AudioStore
-    from earful.service.feedback.people import data_of, delete_person
+    from earful.service.feedback.audio_files import AudioStore
+    from earful.service.feedback.privacy import data_of, delete_person
 
     with opened_store(feedback) as store:
         found = data_of(store, who)
@@ -99,6 +99,7 @@ def delete(
     typer.echo(f"deleted {gone.rows} labels and {gone.clips} recordings ({gone.n_bytes} bytes)")
 
 
+@feedback_app.command()
 def sweep(
     retention_days: Annotated[
         float, typer.Option(min=0, envvar="EARFUL_RETENTION_DAYS", help="0 keeps all.")
@@ -106,14 +107,14 @@ def sweep(
     max_audio_bytes: Annotated[
         int, typer.Option(min=0, envvar="EARFUL_MAX_AUDIO_BYTES", help="0 is no limit.")
     ] = 10_000_000_000,
-    feedback: PlaceOption = DEFAULT_URL,
-    audio_dir: AudioDirOption = DEFAULT_FOLDER,
+    feedback: PlaceOption = DEFAULT_FEEDBACK_URL,
+    audio_dir: AudioDirOption = DEFAULT_RECORDINGS_FOLDER,
 ) -> None:
     """Delete what is too old or too much now, and mend what a killed service left."""
-    from earful.service.feedback.audio import AudioStore
-    from earful.service.feedback.clips import forget_missing, mend
+    from earful.service.feedback.audio_files import AudioStore
+    from earful.service.feedback.recording_rows import forget_missing, mend
     from earful.service.feedback.records import Retention
-    from earful.service.feedback.sweep import sweep as clean
+    from earful.service.feedback.retention import sweep as clean
 
     audio = AudioStore(audio_dir)
     with opened_store(feedback) as store:
@@ -128,9 +129,9 @@ def sweep(
 
 @contextmanager
 def opened_store(url: str) -> "Iterator[Store]":
-    from earful.service.feedback.store import open_store
+    from earful.service.feedback.database import open_store
 
-    if url == OFF:
+    if url == FEEDBACK_OFF:
         raise EarfulError("feedback is off (EARFUL_FEEDBACK_URL); give --feedback URL")
     store = open_store(Place.parse(url), create=False)
     try:

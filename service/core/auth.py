@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from earful.service.errors import RequestError
+from earful.service.core.errors import RequestError
 
 Scope = Literal["classify", "feedback", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

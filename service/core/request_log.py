@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.types import Message, Scope, Send
 
-from earful.service.metrics import Metrics
+from earful.service.core.metrics import Metrics
 
 LOGGER = logging.getLogger("earful")
 # A request's own id is taken over when it can stand in a log and a header as it is.

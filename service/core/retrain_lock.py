@@ -17,11 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from earful.data.atomic_write import staged_file
 from earful.data.errors import EarfulError
-from earful.data.staging import staged_file
 from earful.models.registry.records import now
 
-DEFAULT_FOLDER = Path("artifacts/retrain")
 LOCK, STATUS, _STARTING = "lock", "status.json", "starting"
 
 State = Literal["running", "done", "failed"]

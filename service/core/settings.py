@@ -1,6 +1,7 @@
 """How a service is deployed: environment variables ``EARFUL_*``; the command line wins."""
 
 import os
+import sysconfig
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -8,15 +9,20 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from earful.data.audio import AudioLimits
-from earful.models.device import Device
+from earful.data.audio.decode import AudioLimits
+from earful.models.bundle.device import Device
 from earful.models.registry.catalogue import DEFAULT_ROOT
 from earful.models.registry.source import ModelSource, open_source
-from earful.service.auth import ApiKeys
-from earful.service.feedback.audio import DEFAULT_FOLDER
-from earful.service.feedback.place import DEFAULT_URL, OFF
-from earful.service.retrain_work import DEFAULT_FOLDER as RETRAIN_FOLDER
+from earful.service.core.auth import ApiKeys
+from earful.service.core.defaults import (
+    DEFAULT_FEEDBACK_URL,
+    DEFAULT_RECORDINGS_FOLDER,
+    DEFAULT_RETRAIN_FOLDER,
+    FEEDBACK_OFF,
+)
 
+# Installed beside the interpreter, wherever that is.
+_COMMAND = (str(Path(sysconfig.get_path("scripts")) / "earful"),)
 # Of a stream; uvicorn refuses larger ones before they are read.
 MAX_FRAME_BYTES = 1 << 20
 KeepAudio = Literal["off", "feedback", "uncertain", "all"]
@@ -31,7 +37,10 @@ class Settings(BaseSettings):
         description="a file, or NAME, NAME@ALIAS or NAME@NUMBER of the registry"
     )
     registry: str = Field(DEFAULT_ROOT, description="a folder, or a URL that fsspec knows")
-    retrain_dir: Path = Field(RETRAIN_FOLDER, description="work of POST /v1/retrain")
+    retrain_dir: Path = Field(DEFAULT_RETRAIN_FOLDER, description="work of POST /v1/retrain")
+    command: tuple[str, ...] = Field(
+        _COMMAND, description="what POST /v1/retrain starts: the `earful` command, as a JSON list"
+    )
     device: Device = "cpu"
     reject: bool = Field(False, description="answer `unknown` below the model's threshold")
     max_upload_bytes: int = Field(10_000_000, gt=0)
@@ -70,7 +79,7 @@ class Settings(BaseSettings):
         None, description="database of feedback, or `off`; a file in artifacts/ without it"
     )
     keep_audio: KeepAudio = Field("off", description="which recordings are kept to train on")
-    audio_dir: Path = Field(DEFAULT_FOLDER, description="where they are kept")
+    audio_dir: Path = Field(DEFAULT_RECORDINGS_FOLDER, description="where they are kept")
     retention_days: float = Field(
         365.0, ge=0, allow_inf_nan=False, description="of audio and labels; 0 keeps them for ever"
     )
@@ -97,8 +106,12 @@ class Settings(BaseSettings):
 
     def database_url(self) -> str | None:
         """The database of feedback, which may hold a password; None where feedback is off."""
-        url = DEFAULT_URL if self.feedback_url is None else self.feedback_url.get_secret_value()
-        return None if url == OFF else url
+        url = (
+            DEFAULT_FEEDBACK_URL
+            if self.feedback_url is None
+            else self.feedback_url.get_secret_value()
+        )
+        return None if url == FEEDBACK_OFF else url
 
     @property
     def wants_feedback(self) -> bool:

@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from earful.service.feedback.database import Store
 from earful.service.feedback.records import KeyReused, Opinion, Stored
-from earful.service.feedback.store import Store
 from earful.service.feedback.tables import clips, feedback, stamp
 
 

@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from earful.data.containers import container_of
+from earful.data.audio.containers import container_of
 from earful.service.feedback.errors import FeedbackError, StoreUnavailable
 
-DEFAULT_FOLDER = Path("artifacts/feedback/audio")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MEDIA_TYPES = {
     "wav": "audio/wav", "w64": "audio/x-w64", "aiff": "audio/aiff", "au": "audio/basic",

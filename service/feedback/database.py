@@ -26,9 +26,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from earful.service.feedback.database_url import Place
 from earful.service.feedback.errors import FeedbackError, StoreUnavailable
-from earful.service.feedback.ids import KEY_BYTES
-from earful.service.feedback.place import Place
+from earful.service.feedback.prediction_ids import KEY_BYTES
 from earful.service.feedback.schema import META, SCHEMA_VERSION, check
 from earful.service.feedback.sqlite import (
     BUSY_SECONDS,

@@ -6,8 +6,6 @@ from urllib.parse import urlsplit
 
 from earful.service.feedback.errors import FeedbackError
 
-DEFAULT_URL = "sqlite:///artifacts/feedback/feedback.db"
-OFF = "off"
 _SQLITE = "sqlite:///"
 _POSTGRESQL = ("postgresql://", "postgresql+psycopg://")
 

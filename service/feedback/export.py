@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.staging import staged_folder
-from earful.service.feedback.audio import AudioStore
-from earful.service.feedback.clips import kept_among
-from earful.service.feedback.resolve import ResolvedLabel, resolved_labels
-from earful.service.feedback.store import Store
+from earful.data.atomic_write import staged_folder
+from earful.service.feedback.audio_files import AudioStore
+from earful.service.feedback.database import Store
+from earful.service.feedback.majority import ResolvedLabel, resolved_labels
+from earful.service.feedback.recording_rows import kept_among
 
 LABELS_FILE, LEFT_OUT_FILE = "labels.csv", "left_out.csv"
 SOURCE = "feedback"

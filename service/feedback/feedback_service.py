@@ -15,11 +15,14 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from earful.service.classifier import Prediction
-from earful.service.errors import RequestError
-from earful.service.feedback.audio import AudioStore
+from earful.service.core.errors import RequestError
+from earful.service.core.metrics import Metrics
+from earful.service.core.request_log import log
+from earful.service.core.settings import Settings
+from earful.service.feedback.audio_files import AudioStore
+from earful.service.feedback.database_url import Place
 from earful.service.feedback.errors import FeedbackError
-from earful.service.feedback.keeper import Keeper, Recordings, kept_clip, margin_of
-from earful.service.feedback.place import Place
+from earful.service.feedback.recordings import Keeper, Recordings, kept_clip, margin_of
 from earful.service.feedback.records import (
     Deleted,
     KeptClip,
@@ -29,15 +32,12 @@ from earful.service.feedback.records import (
     ReviewPage,
     Stored,
 )
-from earful.service.feedback.start import usable
-from earful.service.host import Served
-from earful.service.jobs import QUICK_BYTES, Answer
-from earful.service.metrics import Metrics
-from earful.service.observe import log
-from earful.service.settings import Settings
+from earful.service.feedback.startup import usable
+from earful.service.inference.hot_reload import Served
+from earful.service.inference.job_queue import QUICK_BYTES, Answer
 
 if TYPE_CHECKING:
-    from earful.service.feedback.store import Store
+    from earful.service.feedback.database import Store
 
 T = TypeVar("T")
 # An answer with a smaller margin (``keeper.margin_of``) is a doubt.
@@ -111,8 +111,8 @@ class Desk:
         """
 
         def work(store: "Store") -> Stored:
-            from earful.service.feedback.clips import keep
-            from earful.service.feedback.votes import add
+            from earful.service.feedback.annotations import add
+            from earful.service.feedback.recording_rows import keep
 
             with store.writing(opinion.who) as connection:
                 stored = add(connection, opinion)
@@ -137,30 +137,30 @@ class Desk:
         return await self.run(work, deadline)
 
     async def find(self, sha256: str, deadline: float) -> KeptClip | None:
-        """As ``service.feedback.clips.find``."""
+        """As ``service.feedback.recording_rows.find``."""
 
         def work(store: "Store") -> KeptClip | None:
-            from earful.service.feedback.clips import find
+            from earful.service.feedback.recording_rows import find
 
             return find(store, sha256)
 
         return await self.run(work, deadline)
 
     async def data_of(self, key: str, deadline: float) -> PersonsData:
-        """As ``service.feedback.people.data_of``."""
+        """As ``service.feedback.privacy.data_of``."""
 
         def work(store: "Store") -> PersonsData:
-            from earful.service.feedback.people import data_of
+            from earful.service.feedback.privacy import data_of
 
             return data_of(store, key)
 
         return await self.run(work, deadline)
 
     async def delete_person(self, key: str, deadline: float) -> Deleted:
-        """As ``service.feedback.people.delete_person``; the log says how much, and not whose."""
+        """As ``service.feedback.privacy.delete_person``; the log says how much, and not whose."""
 
         def work(store: "Store") -> Deleted:
-            from earful.service.feedback.people import delete_person
+            from earful.service.feedback.privacy import delete_person
 
             return delete_person(store, self.audio, key)
 
@@ -212,7 +212,7 @@ class Desk:
     # On threads from here on.
 
     def _store(self) -> "Store":
-        from earful.service.feedback.store import open_store
+        from earful.service.feedback.database import open_store
 
         with self._opening:
             if self._opened is None:
@@ -220,15 +220,15 @@ class Desk:
             return self._opened
 
     def _keep(self, recordings: Recordings) -> None:
-        from earful.service.feedback.clips import keep
+        from earful.service.feedback.recording_rows import keep
 
         store = self._store()
         with store.writing() as connection:
             keep(connection, store, self.audio, recordings, durable=False)
 
     def _sweep_once(self) -> None:
-        from earful.service.feedback.clips import mend
-        from earful.service.feedback.sweep import sweep
+        from earful.service.feedback.recording_rows import mend
+        from earful.service.feedback.retention import sweep
 
         store, now = self._store(), time.time()
         if store.claim("swept", now, 0.9 * SWEEP_SECONDS):

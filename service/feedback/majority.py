@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from earful.service.feedback.store import Store
+from earful.service.feedback.database import Store
 from earful.service.feedback.tables import current_votes
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, or_, select
 
-from earful.service.feedback.audio import AudioStore
-from earful.service.feedback.clips import chunks, kept_among, remove
+from earful.service.feedback.audio_files import AudioStore
+from earful.service.feedback.database import Store
+from earful.service.feedback.recording_rows import chunks, kept_among, remove
 from earful.service.feedback.records import Deleted, PersonsData
-from earful.service.feedback.store import Store
 from earful.service.feedback.tables import feedback
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
-from earful.service.feedback.audio import AudioStore
+from earful.service.feedback.audio_files import AudioStore
+from earful.service.feedback.database import Store
 from earful.service.feedback.records import KeptClip
-from earful.service.feedback.store import Store
 from earful.service.feedback.tables import clips, stamp
 
 _CHUNK = 500

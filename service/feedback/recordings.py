@@ -8,15 +8,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.models.scores import SAID_FROM, Scores
+from earful.models.bundle.decision import SAID_FROM, Scores
 from earful.service.classifier import Prediction
-from earful.service.feedback.audio import suffix_of
+from earful.service.core.metrics import Metrics
+from earful.service.core.request_log import log
+from earful.service.feedback.audio_files import suffix_of
 from earful.service.feedback.errors import FeedbackError
-from earful.service.feedback.ids import SCORE_DIGITS
+from earful.service.feedback.prediction_ids import SCORE_DIGITS
 from earful.service.feedback.records import KeptClip
-from earful.service.host import Served
-from earful.service.metrics import Metrics
-from earful.service.observe import log
+from earful.service.inference.hot_reload import Served
 
 Recordings = dict[str, tuple[KeptClip, bytes]]
 # What waits to be written; more is not kept, and counted.

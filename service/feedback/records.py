@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from earful.service.feedback.ids import Heard
+from earful.service.feedback.prediction_ids import Heard
 
 
 @dataclass(frozen=True)

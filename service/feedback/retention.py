@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Select, delete, exists, select
 
-from earful.service.feedback.audio import AudioStore
-from earful.service.feedback.clips import held, remove
+from earful.service.feedback.audio_files import AudioStore
+from earful.service.feedback.database import Store
+from earful.service.feedback.recording_rows import held, remove
 from earful.service.feedback.records import Retention, Swept
-from earful.service.feedback.store import Store
 from earful.service.feedback.tables import clips, current_votes, feedback, stamp
 
 # To one transaction: others wait for it.

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Subquery, and_, case, func, or_, select
 
-from earful.service.feedback.audio import SHA256
-from earful.service.feedback.clips import KEPT_COLUMNS
+from earful.service.feedback.audio_files import SHA256
+from earful.service.feedback.database import Store
+from earful.service.feedback.recording_rows import KEPT_COLUMNS
 from earful.service.feedback.records import KeptClip, ReviewItem, ReviewPage
-from earful.service.feedback.store import Store
 from earful.service.feedback.tables import clips, current_votes, feedback
 
 # In the order in which they are offered.

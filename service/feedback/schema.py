@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from earful.service.feedback.database_url import Place
 from earful.service.feedback.errors import FeedbackError
-from earful.service.feedback.place import Place
 from earful.service.feedback.sqlite import make_file, peek
 
 SCHEMA_VERSION = 1

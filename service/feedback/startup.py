@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from earful.service.feedback.audio import AudioStore
-from earful.service.feedback.ids import PredictionIds
-from earful.service.feedback.place import Place
+from earful.service.core.settings import Settings
+from earful.service.feedback.audio_files import AudioStore
+from earful.service.feedback.database_url import Place
+from earful.service.feedback.prediction_ids import PredictionIds
 from earful.service.feedback.schema import ready_key
-from earful.service.settings import Settings
 
 if TYPE_CHECKING:
-    from earful.service.feedback.store import Store
+    from earful.service.feedback.database import Store
 
 
 def usable(settings: Settings, place: Place) -> "tuple[PredictionIds, Store | None]":
@@ -20,7 +20,7 @@ def usable(settings: Settings, place: Place) -> "tuple[PredictionIds, Store | No
     """
     key, store = ready_key(place), None
     if key is None:
-        from earful.service.feedback.store import open_store
+        from earful.service.feedback.database import open_store
 
         store = open_store(place)
         key = store.prediction_key()

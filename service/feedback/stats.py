@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from earful.service.feedback.clips import held
-from earful.service.feedback.resolve import resolved_labels
-from earful.service.feedback.store import Store
+from earful.service.feedback.database import Store
+from earful.service.feedback.majority import resolved_labels
+from earful.service.feedback.recording_rows import held
 from earful.service.feedback.tables import feedback
 
 

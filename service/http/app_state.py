@@ -9,17 +9,17 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from earful.data.audio import Waveform
-from earful.service.auth import ApiKeys, Scope
-from earful.service.batching import MicroBatcher
+from earful.data.audio.decode import Waveform
 from earful.service.classifier import Prediction
-from earful.service.errors import RequestError
-from earful.service.feedback.desk import Desk, open_desk
-from earful.service.host import ModelHost, Served
-from earful.service.jobs import Answer
-from earful.service.metrics import Metrics
-from earful.service.settings import Settings
-from earful.service.uploads import Intake
+from earful.service.core.auth import ApiKeys, Scope
+from earful.service.core.errors import RequestError
+from earful.service.core.metrics import Metrics
+from earful.service.core.settings import Settings
+from earful.service.feedback.feedback_service import Desk, open_desk
+from earful.service.http.uploads import Intake
+from earful.service.inference.hot_reload import ModelHost, Served
+from earful.service.inference.job_queue import Answer
+from earful.service.inference.micro_batcher import MicroBatcher
 
 SCORE_DIGITS = 6
 

@@ -13,8 +13,8 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from earful.data.audio import AudioError
-from earful.service.errors import (
+from earful.data.audio.decode import AudioError
+from earful.service.core.errors import (
     COUNTED_BY_FILE,
     RequestError,
     error_answer,
@@ -22,8 +22,8 @@ from earful.service.errors import (
     sentence_of,
     status_of,
 )
-from earful.service.observe import UNMATCHED, Observed, log
-from earful.service.running import Service
+from earful.service.core.request_log import UNMATCHED, Observed, log
+from earful.service.http.app_state import Service
 
 Handler = Callable[[Request], Awaitable[Response]]
 # Their clients read {"error": "a sentence"}.

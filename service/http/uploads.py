@@ -15,8 +15,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.types import Message
 
-from earful.service.errors import RequestError
-from earful.service.settings import Settings
+from earful.service.core.errors import RequestError
+from earful.service.core.settings import Settings
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

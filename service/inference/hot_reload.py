@@ -16,12 +16,12 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from earful.data.errors import EarfulError
-from earful.models.device import Device
+from earful.models.bundle.device import Device
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.source import Found, Missing, ModelSource
 from earful.service.classifier import Classifier
-from earful.service.metrics import Metrics
-from earful.service.observe import log
+from earful.service.core.metrics import Metrics
+from earful.service.core.request_log import log
 
 WATCH_SECONDS = 1.0
 

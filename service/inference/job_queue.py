@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.audio import AudioError, Waveform
-from earful.data.wav import parse_wav
+from earful.data.audio.decode import AudioError, Waveform
+from earful.data.audio.wav import parse_wav
 from earful.service.classifier import MAX_BATCH, Classifier, Prediction
-from earful.service.errors import RequestError
-from earful.service.observe import log
+from earful.service.core.errors import RequestError
+from earful.service.core.request_log import log
 
 Answer = Prediction | AudioError | RequestError
 # What is decoded on the thread of the model: it takes less time than handing it to another one.

@@ -21,12 +21,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.audio import AudioError, AudioLimits, Waveform
+from earful.data.audio.decode import AudioError, AudioLimits, Waveform
 from earful.service.classifier import MAX_BATCH, Classifier, InferenceError
-from earful.service.errors import RequestError
-from earful.service.jobs import Answer, Job, add_scores, failed, is_quick, next_turn, next_windows
-from earful.service.metrics import Metrics
-from earful.service.observe import log
+from earful.service.core.errors import RequestError
+from earful.service.core.metrics import Metrics
+from earful.service.core.request_log import log
+from earful.service.inference.job_queue import (
+    Answer,
+    Job,
+    add_scores,
+    failed,
+    is_quick,
+    next_turn,
+    next_windows,
+)
 
 DECODERS = 2
 # How often the queue is looked through for what has expired, or whose sender may have gone.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 from xml.etree import ElementTree
 
-from earful.service.errors import RequestError
+from earful.service.core.errors import RequestError
 
 _MAX_CHARACTERS = 1 << 20
 _AUDIO_TAGS = ("audio", "audioplus")

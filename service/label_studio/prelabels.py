@@ -7,9 +7,9 @@ from typing import Any
 from earful.data.annotations.annotation import TIME_DIGITS
 from earful.data.annotations.label_studio import choice_result, region_result
 from earful.service.classifier import UNKNOWN, Classifier, Prediction, Window
-from earful.service.label_config import Control
-from earful.service.observe import new_id
-from earful.service.running import SCORE_DIGITS
+from earful.service.core.request_log import new_id
+from earful.service.http.app_state import SCORE_DIGITS
+from earful.service.label_studio.label_config import Control
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,19 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from earful.data.annotations.annotation import plain
-from earful.data.audio import AudioError
+from earful.data.audio.decode import AudioError
 from earful.service.classifier import Prediction
-from earful.service.errors import RequestError, json_answer
-from earful.service.feedback.admission import refuse_other_sites
-from earful.service.host import Served
-from earful.service.jobs import Answer
-from earful.service.label_config import Control, read_config
-from earful.service.label_studio_audio import TaskAudio
-from earful.service.label_studio_feedback import Event, hand_over
-from earful.service.observe import log
-from earful.service.prelabels import results_of
-from earful.service.running import SCORE_DIGITS, Service
-from earful.service.schemas import ErrorAnswer, PreLabelled, SetUp, Taken, Up, answers_of
+from earful.service.core.errors import RequestError, json_answer
+from earful.service.core.request_log import log
+from earful.service.http.app_state import SCORE_DIGITS, Service
+from earful.service.http.routes.admission import refuse_other_sites
+from earful.service.http.schemas import ErrorAnswer, PreLabelled, SetUp, Taken, Up, answers_of
+from earful.service.inference.hot_reload import Served
+from earful.service.inference.job_queue import Answer
+from earful.service.label_studio.label_config import Control, read_config
+from earful.service.label_studio.prelabels import results_of
+from earful.service.label_studio.submitted_labels import Event, hand_over
+from earful.service.label_studio.task_audio import TaskAudio
 
 MODEL_CLASS = "Earful"
 MAX_TASKS = 1000

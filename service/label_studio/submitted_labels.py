@@ -13,16 +13,16 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from earful.data.annotations.annotation import plain
-from earful.data.audio import AudioError
-from earful.data.label_sets import join_labels
+from earful.data.audio.decode import AudioError
+from earful.data.labels.multilabel import join_labels
 from earful.service.classifier import Classifier
-from earful.service.errors import RequestError
-from earful.service.feedback.audio import sha256_of
-from earful.service.feedback.giving import heard_now
+from earful.service.core.errors import RequestError
+from earful.service.feedback.audio_files import sha256_of
 from earful.service.feedback.records import Opinion
-from earful.service.label_config import Control, read_config
-from earful.service.label_studio_audio import TaskAudio
-from earful.service.running import Service
+from earful.service.http.app_state import Service
+from earful.service.http.routes.submit_feedback import heard_now
+from earful.service.label_studio.label_config import Control, read_config
+from earful.service.label_studio.task_audio import TaskAudio
 
 SOURCE = "label-studio"
 _TAKEN = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")

@@ -14,9 +14,9 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from earful.data.annotations.annotation import Problem
-from earful.data.annotations.locate import is_of_label_studio, locate
-from earful.data.audio import AudioError, read_file
-from earful.service.settings import Settings
+from earful.data.annotations.resolve_paths import is_of_label_studio, locate
+from earful.data.audio.decode import AudioError, read_file
+from earful.service.core.settings import Settings
 
 _AT_ONCE = 4
 _CHUNK_BYTES = 1 << 16

@@ -1,6 +1,6 @@
 """The HTTP service: ``create_app(settings)`` puts its routes together.
 
-Errors are ``{"error": {"code", "message"}}`` with a stable code (``service.errors``); audio that
+Errors are ``{"error": {"code", "message"}}`` with a stable code (``service.core.errors``); audio that
 cannot be used is the client's error, never a 500.
 """
 
@@ -15,18 +15,18 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
 
-from earful.service.errors import RequestError, error_answer, json_answer
-from earful.service.feedback.routes import add_feedback_routes
-from earful.service.front import Front, Handler
-from earful.service.hf import add_hf_route
-from earful.service.label_studio import add_label_studio_routes
-from earful.service.oip import add_oip_routes
-from earful.service.page import add_page_routes
-from earful.service.retrain_route import add_retrain_routes
-from earful.service.running import Service, describe
-from earful.service.schemas import UPLOAD, ClassifyAnswer, ErrorAnswer, answers_of
-from earful.service.settings import Settings
-from earful.service.stream import add_stream_route
+from earful.service.core.errors import RequestError, error_answer, json_answer
+from earful.service.core.settings import Settings
+from earful.service.http.app_state import Service, describe
+from earful.service.http.dispatch import Front, Handler
+from earful.service.http.routes.feedback import add_feedback_routes
+from earful.service.http.routes.hf import add_hf_route
+from earful.service.http.routes.oip import add_oip_routes
+from earful.service.http.routes.page import add_page_routes
+from earful.service.http.routes.retrain import add_retrain_routes
+from earful.service.http.routes.stream import add_stream_route
+from earful.service.http.schemas import UPLOAD, ClassifyAnswer, ErrorAnswer, answers_of
+from earful.service.label_studio.routes import add_label_studio_routes
 
 
 def create_app(settings: Settings) -> Front:

@@ -17,17 +17,17 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from earful.data.errors import EarfulError
-from earful.models.bundle import open_bundle
-from earful.models.device import Device
+from earful.models.bundle.bundle import open_bundle
+from earful.models.bundle.device import Device
 from earful.models.registry.catalogue import DEFAULT_ROOT
-from earful.models.released import SHIPPED_MODEL, find_model
-from earful.service.feedback.start import check_place
-from earful.service.metrics import MULTIPROCESS_FOLDER
-from earful.service.observe import LOGGER, JsonFormatter
-from earful.service.settings import MAX_FRAME_BYTES, Settings
+from earful.models.registry.find_model import SHIPPED_MODEL, find_model
+from earful.service.core.metrics import MULTIPROCESS_FOLDER
+from earful.service.core.request_log import LOGGER, JsonFormatter
+from earful.service.core.settings import MAX_FRAME_BYTES, Settings
+from earful.service.feedback.startup import check_place
 
 if TYPE_CHECKING:
-    from earful.service.front import Front
+    from earful.service.http.dispatch import Front
 
 # The thread of the model and that of the event loop hand over to one another many times a second.
 SWITCH_SECONDS = 0.0005
@@ -96,7 +96,7 @@ def _app(settings: Settings) -> "Front":
 
     The parent of several workers never comes here, and starts in half the time without FastAPI.
     """
-    from earful.service.app import create_app  # noqa: PLC0415
+    from earful.service.server.app import create_app  # noqa: PLC0415
 
     sys.setswitchinterval(SWITCH_SECONDS)
     handler = logging.StreamHandler()
@@ -119,7 +119,7 @@ def _serve_from_many(settings: Settings, listener: socket.socket, workers: int) 
     if settings.feedback_url is not None:
         os.environ["EARFUL_FEEDBACK_URL"] = settings.feedback_url.get_secret_value()
     with _shared_metrics():
-        config = _config("earful.service.server:worker_app", workers=workers)
+        config = _config("earful.service.server.server:worker_app", workers=workers)
         Multiprocess(config, sockets=[listener]).run()
 
 

@@ -34,14 +34,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from earful.models.released import find_model
+from earful.models.registry.find_model import find_model
 from earful.service.classifier import MAX_BATCH, Classifier
 from tests.benchmarks.decode_to_answer import random_model
 
 RATE_HZ = 8_000
 DIFFERENT = 3_000
 SAMPLES = 4_278  # 8.6 kB
-COMMAND = [sys.executable, "-c", "from earful.service.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "earful.training.cli"]
 
 
 def main() -> None:

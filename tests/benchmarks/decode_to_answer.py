@@ -26,17 +26,17 @@ import onnx
 import soundfile
 import torch
 
-from earful.data.features import FeatureConfig
-from earful.data.windows import loudest_clip
-from earful.models.bundle import open_bundle, open_session
-from earful.models.metadata import Golden, ModelMetadata
-from earful.models.pipeline import NormalisedNetwork, WaveformClassifier
-from earful.models.zoo import build
-from earful.service.batch.hear import Options, hear
+from earful.data.audio.windows import loudest_clip
+from earful.data.features.config import FeatureConfig
+from earful.models.bundle.bundle import open_bundle, open_session
+from earful.models.bundle.metadata import Golden, ModelMetadata
+from earful.models.layers.normalise import NormalisedNetwork, WaveformClassifier
+from earful.models.networks.zoo import build
+from earful.service.batch.classify_inputs import Options, hear
 from earful.service.batch.inputs import Input
 from earful.service.batch.rows import Row
 from earful.service.classifier import Classifier
-from earful.training.export import to_onnx
+from earful.training.export.export import to_onnx
 
 LABELS = tuple("0123456789")
 

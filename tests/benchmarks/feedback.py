@@ -15,15 +15,15 @@ from typing import Annotated, Any
 import typer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from earful.models.released import SHIPPED_MODEL
-from earful.service.app import create_app
-from earful.service.feedback.ids import PredictionIds
-from earful.service.feedback.place import Place
+from earful.models.registry.find_model import SHIPPED_MODEL
+from earful.service.core.settings import Settings
+from earful.service.feedback.annotations import add_alone
+from earful.service.feedback.database import open_store
+from earful.service.feedback.database_url import Place
+from earful.service.feedback.prediction_ids import PredictionIds
 from earful.service.feedback.records import Opinion
-from earful.service.feedback.store import open_store
-from earful.service.feedback.votes import add_alone
-from earful.service.front import Front
-from earful.service.settings import Settings
+from earful.service.http.dispatch import Front
+from earful.service.server.app import create_app
 from tests.fixtures.sounds import noise, wav
 
 UPLOAD = wav(noise(4_278 / 8_000, 0.1))  # 8,600 bytes

@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.clips import ClipAudio, read_clips
-from earful.data.label_sets import label_order
-from earful.data.labels import LabelledClips, read_labels
-from earful.training.doctor import wrong
-from earful.training.doctor.copies import one_of_each
-from earful.training.doctor.sound import Sound, measure
+from earful.data.dataset.reader import ClipAudio, read_clips
+from earful.data.labels.labels_csv import LabelledClips, read_labels
+from earful.data.labels.multilabel import label_order
+from earful.training.data_quality import label_errors
+from earful.training.data_quality.duplicates import one_of_each
+from earful.training.data_quality.measure_clip import Sound, measure
 
 Codes = NDArray[np.intp]
 Shares = tuple[float, float]
@@ -69,9 +69,9 @@ def report(sounds: list[Sound], share: float, seeds: list[int]) -> None:
     found: dict[str, list[tuple[Shares, Shares]]] = {}
     for what, seed, given in cases(truth, len(labels), share, seeds):
         began = time.perf_counter()
-        judged = wrong.judge(pictures, given, len(labels), lambda done, total: None)
+        judged = label_errors.judge(pictures, given, len(labels), lambda done, total: None)
         seconds = time.perf_counter() - began
-        listed, changed = judged.wrong > wrong.SUSPECT, given != truth
+        listed, changed = judged.wrong > label_errors.SUSPECT, given != truth
         counted = counting(pictures, given, len(labels))
         if not changed.any():
             print(f"  {what}: {listed.sum()} listed; counting {counted.sum()} ({seconds:.1f} s)")
@@ -109,8 +109,10 @@ def cases(
 def counting(pictures: NDArray[np.float16], given: Codes, n_labels: int) -> NDArray[np.bool_]:
     """Clips that are confidently of another label: by the mean confidence of that label's clips."""
     everything = np.ones(len(given), bool)
-    scores = wrong.left_out_scores(wrong.similarities(pictures), given, n_labels, everything)
-    p = wrong.softmax(scores * 12)  # about what is fitted to both sets
+    scores = label_errors.left_out_scores(
+        label_errors.similarities(pictures), given, n_labels, everything
+    )
+    p = label_errors.softmax(scores * 12)  # about what is fitted to both sets
     confident = p >= [p[given == label, label].mean() for label in range(n_labels)]
     best = np.where(confident, p, -1).argmax(axis=1)
     return confident.any(axis=1) & (best != given)

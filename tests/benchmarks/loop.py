@@ -204,8 +204,8 @@ def _write(path: Path, rows: Iterable[Row]) -> None:
 def _earful(*arguments: object) -> str:
     command = [
         sys.executable,
-        "-c",
-        "from earful.service.cli import main; main()",
+        "-m",
+        "earful.training.cli",
         *map(str, arguments),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -7,10 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from earful.data.dataset import CLIP_COLUMNS, MANIFEST, SCHEMA_VERSION, Dataset, open_dataset
-from earful.data.features import FeatureConfig
-from earful.data.frontend import Frontend
-from earful.data.waveforms import as_float, as_int16
+from earful.data.audio.pcm import as_float, as_int16
+from earful.data.dataset.dataset import (
+    CLIP_COLUMNS,
+    MANIFEST,
+    SCHEMA_VERSION,
+    Dataset,
+    open_dataset,
+)
+from earful.data.features.config import FeatureConfig
+from earful.data.features.frontend import Frontend
 
 DIFFERENT = 1_024
 VALIDATION_CLIPS = 256

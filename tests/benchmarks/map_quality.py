@@ -25,17 +25,17 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from earful.data.dataset import Dataset, memberships_of, open_dataset
-from earful.data.labels import read_labels
-from earful.data.prepare import prepare
-from earful.models.autoencoder import levelled
-from earful.models.released import SHIPPED_MODEL
-from earful.training.clip_map import lay_out
-from earful.training.config import default_config
-from earful.training.embeddings import Embedding, of_model, of_run, on_the_spot
-from earful.training.neighbours import find_neighbours, find_outliers, purity
-from earful.training.progress import TrainingProgress
-from earful.training.run import train_run
+from earful.data.dataset.dataset import Dataset, memberships_of, open_dataset
+from earful.data.dataset.prepare import prepare
+from earful.data.labels.labels_csv import read_labels
+from earful.models.networks.autoencoder import levelled
+from earful.models.registry.find_model import SHIPPED_MODEL
+from earful.training.config.train_config import default_config
+from earful.training.explore.clip_map import lay_out
+from earful.training.explore.embeddings import Embedding, of_model, of_run, on_the_spot
+from earful.training.explore.neighbours import find_neighbours, find_outliers, purity
+from earful.training.runs.progress import TrainingProgress
+from earful.training.runs.train_run import train_run
 
 WRONG_SHARE = 0.03
 SEED = 42
@@ -117,7 +117,7 @@ def line(embedding: Embedding, dataset: Dataset, wrong: Dataset, rows: NDArray[n
 
 def measured(folder: Path) -> str:
     """Time and peak memory of the command."""
-    command = [sys.executable, "-c", "from earful.service.cli import main; main()", "map"]
+    command = [sys.executable, "-m", "earful.training.cli", "map"]
     began = time.perf_counter()
     process = subprocess.Popen(
         [*command, str(folder / "fsdd"), "--out", str(folder / "map.html")],

@@ -18,7 +18,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from earful.data.features import FeatureConfig
+from earful.data.features.config import FeatureConfig
 from tests.benchmarks.made_dataset import make_dataset
 
 LABELS = 10
@@ -44,7 +44,7 @@ def main() -> None:
         began = time.perf_counter()
         run = subprocess.Popen(
             [
-                sys.executable, "-c", "from earful.service.cli import main; main()", "train",
+                sys.executable, "-m", "earful.training.cli", "train",
                 str(dataset.folder), "--out", str(Path(name) / "run"), "--mixup", "0.1",
                 "--epochs", "1", "--batch-size", "256",
             ],

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from earful.service.classifier import Classifier
-from earful.training.compare import median_milliseconds
+from earful.training.evaluation.comparison import median_milliseconds
 
 ROUNDS = 9
 

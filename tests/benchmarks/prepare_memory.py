@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from earful.data.labels import read_labels
-from earful.data.prepare import prepare
+from earful.data.dataset.prepare import prepare
+from earful.data.labels.labels_csv import read_labels
 
 RATE_HZ = 8_000
 N_FILES = 300

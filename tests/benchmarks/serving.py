@@ -118,9 +118,8 @@ def _write_scripts(folder: Path) -> tuple[Path, Path]:
 
 
 def _earful(model: Path, workers: int) -> list[str]:
-    code = "from earful.service.cli import main; main()"
     serve = ["serve", "--model", str(model), "--workers", str(workers), "--port", "{port}"]
-    return [sys.executable, "-c", code, *serve]
+    return [sys.executable, "-m", "earful.training.cli", *serve]
 
 
 def _uvicorn(name: str) -> list[str]:

@@ -21,7 +21,7 @@ import onnx
 import typer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from earful.service.errors import status_of
+from earful.service.core.errors import status_of
 from tests.fixtures.hostile import HOSTILE
 from tests.fixtures.server import Running, running
 from tests.fixtures.sounds import PITCHES_HZ, tone, train_tones, wav

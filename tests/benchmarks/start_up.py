@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from earful.models.released import find_model
+from earful.models.registry.find_model import find_model
 from tests.fixtures.server import running
 from tests.fixtures.sounds import noise, wav
 

@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from earful.data.dataset import Dataset
-from earful.data.features import FeatureConfig
-from earful.training.begin import first_checkpoint, training_batches
-from earful.training.company import ALONE
-from earful.training.config import TrainConfig, default_config
-from earful.training.learner import Learner
+from earful.data.dataset.dataset import Dataset
+from earful.data.features.config import FeatureConfig
+from earful.training.config.train_config import TrainConfig, default_config
+from earful.training.loaders.auxiliary_data import ALONE
+from earful.training.trainer.setup import first_checkpoint, training_batches
+from earful.training.trainer.train_step import Learner
 from tests.benchmarks.made_dataset import make_dataset
 
 CLIPS, BATCH, LABELS = 2_048, 64, 10

@@ -12,7 +12,15 @@ import soundfile
 from numpy.typing import NDArray
 
 import earful.data.audio
-from earful.data.audio import AudioError, AudioLimits, Decoded, cut, decode, read_file, resample
+from earful.data.audio.decode import (
+    AudioError,
+    AudioLimits,
+    Decoded,
+    cut,
+    decode,
+    read_file,
+    resample,
+)
 
 CODES = set(re.findall(r"^    ([a-z_]+)  ", earful.data.audio.__doc__ or "", re.MULTILINE))
 RATE_HZ = 8_000

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from earful.data import augment, distort, noise, warp
-from earful.data.augment import UNCHANGED, Recipe
-from earful.data.draw import sometimes
+from earful.data.augmentation import noise, pipeline, spectrogram, waveform
+from earful.data.augmentation.pipeline import UNCHANGED, Recipe
+from earful.data.augmentation.sampling import sometimes
 
 RATE_HZ = 8_000
 BATCH = 6
@@ -39,17 +39,17 @@ def faint(like: Tensor) -> Tensor:
 
 
 WAVEFORM_STEPS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
-    "speed": lambda x, g: distort.change_speed(x, (0.7, 0.8), g),
-    "edges": lambda x, g: distort.cut_edges(x + 0.01 * faint(x), (-60.0, -20.0), g),
-    "shift": lambda x, g: distort.shift_time(x, 800, g),
-    "gain": lambda x, g: distort.change_gain(x, (-12.0, -6.0), g),
-    "equalise": lambda x, g: distort.equalise(x, 10.0, g),
-    "band": lambda x, g: distort.limit_band(x, RATE_HZ, g),
-    "reverberate": lambda x, g: distort.reverberate(x, (0.1, 0.3), RATE_HZ, g),
+    "speed": lambda x, g: waveform.change_speed(x, (0.7, 0.8), g),
+    "edges": lambda x, g: waveform.cut_edges(x + 0.01 * faint(x), (-60.0, -20.0), g),
+    "shift": lambda x, g: waveform.shift_time(x, 800, g),
+    "gain": lambda x, g: waveform.change_gain(x, (-12.0, -6.0), g),
+    "equalise": lambda x, g: waveform.equalise(x, 10.0, g),
+    "band": lambda x, g: waveform.limit_band(x, RATE_HZ, g),
+    "reverberate": lambda x, g: waveform.reverberate(x, (0.1, 0.3), RATE_HZ, g),
     "noise": lambda x, g: noise.add_noise(x, tones(300.0), 0.4, (5.0, 10.0), RATE_HZ, g),
     "impulses": lambda x, g: noise.add_impulses(x, (0.1, 0.3), g),
-    "clipping": distort.clip_peaks,
-    "codec": distort.code_mu_law,
+    "clipping": waveform.clip_peaks,
+    "codec": waveform.code_mu_law,
 }
 
 
@@ -78,10 +78,10 @@ def test_a_chance_is_of_clips_and_leaves_the_rest_alone() -> None:
 
 def test_the_whole_chain_with_nothing_switched_on_changes_nothing() -> None:
     waveforms = tones()
-    same = augment.augment_waveforms(waveforms, waveforms, UNCHANGED, RATE_HZ, generator())
+    same = pipeline.augment_waveforms(waveforms, waveforms, UNCHANGED, RATE_HZ, generator())
     torch.testing.assert_close(same, waveforms, atol=1e-6, rtol=0)
     features = torch.randn(BATCH, 40, 63)
-    assert torch.equal(augment.augment_log_mel(features, UNCHANGED, 62.5, generator()), features)
+    assert torch.equal(pipeline.augment_log_mel(features, UNCHANGED, 62.5, generator()), features)
 
 
 def test_the_whole_chain_is_finite_also_on_silence() -> None:
@@ -91,20 +91,20 @@ def test_the_whole_chain_is_finite_also_on_silence() -> None:
     )  # fmt: skip
     silence = torch.zeros(BATCH, RATE_HZ)
     for seed in range(5):
-        out = augment.augment_waveforms(silence, tones(), recipe, RATE_HZ, generator(seed))
+        out = pipeline.augment_waveforms(silence, tones(), recipe, RATE_HZ, generator(seed))
         assert bool(torch.isfinite(out).all())
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.25])
 def test_speed_moves_pitch_and_length_together(factor: float) -> None:
-    out = distort.change_speed(tones(), (factor, factor), generator())
+    out = waveform.change_speed(tones(), (factor, factor), generator())
     assert peak_hz(out[0]) == pytest.approx(1_000 * factor, abs=5)
     sounding = out[0].abs().gt(0.01).nonzero()
     assert int(sounding[-1] - sounding[0]) == pytest.approx(RATE_HZ / 2 / factor, rel=0.01)
 
 
 def test_gain_is_in_decibels() -> None:
-    out = distort.change_gain(tones(), (-20.0, -20.0), generator())
+    out = waveform.change_gain(tones(), (-20.0, -20.0), generator())
     torch.testing.assert_close(out, tones() * 0.1)
 
 
@@ -143,14 +143,14 @@ def test_babble_is_mixed_with_its_share_of_the_clips(share: float) -> None:
 
 def test_band_limits_cut_what_is_outside_them() -> None:
     hiss = torch.randn(64, RATE_HZ, generator=generator())
-    power = torch.fft.rfft(distort.limit_band(hiss, RATE_HZ, generator())).abs().square()
+    power = torch.fft.rfft(waveform.limit_band(hiss, RATE_HZ, generator())).abs().square()
     assert float(power[:, :20].mean()) < 0.05 * float(power[:, 800:1200].mean())
 
 
 def test_reverberation_lengthens_the_sound_and_keeps_its_start() -> None:
     click = torch.zeros(BATCH, RATE_HZ)
     click[:, 1000] = 1.0
-    out = distort.reverberate(click, (0.3, 0.3), RATE_HZ, generator())
+    out = waveform.reverberate(click, (0.3, 0.3), RATE_HZ, generator())
     assert float(out[:, :990].abs().max()) < 1e-5
     assert float(out[:, 1500:2500].square().sum()) > 1e-4
     torch.testing.assert_close(out[:, 1000], torch.ones(BATCH), atol=1e-4, rtol=0)
@@ -169,21 +169,21 @@ def test_impulses_strike_the_drawn_share_of_samples() -> None:
 
 
 def test_the_codec_has_few_levels() -> None:
-    coded = distort.code_mu_law(tones(), generator())
+    coded = waveform.code_mu_law(tones(), generator())
     assert all(len(clip.unique()) <= 257 for clip in coded)
 
 
 def test_the_vocal_tract_warp_moves_a_band_up_or_down() -> None:
     features = torch.zeros(BATCH, 40, 10)
     features[:, 20] = 1.0
-    out = warp.warp_vocal_tract(features, (1.25, 1.25), 0.0, generator())
+    out = spectrogram.warp_vocal_tract(features, (1.25, 1.25), 0.0, generator())
     assert int(out[0, :, 0].argmax()) == 16
 
 
 def test_another_tempo_keeps_the_pitch_and_the_middle() -> None:
     features = torch.zeros(BATCH, 40, 63)
     features[:, 20, 21:42] = 1.0
-    out = warp.warp_time(features, (1.5, 1.5), 0.0, generator())
+    out = spectrogram.warp_time(features, (1.5, 1.5), 0.0, generator())
     assert float(out[:, :20].abs().sum() + out[:, 21:].abs().sum()) == 0
     loud = out[0, 20].nonzero().flatten()
     assert (int(loud[0]), int(loud[-1])) == (24, 38)
@@ -191,7 +191,7 @@ def test_another_tempo_keeps_the_pitch_and_the_middle() -> None:
 
 def test_an_uneven_tempo_never_runs_backwards() -> None:
     ramp = torch.arange(63.0).expand(64, 1, 63)
-    out = warp.warp_time(ramp, (0.75, 1.35), 0.3, generator())
+    out = spectrogram.warp_time(ramp, (0.75, 1.35), 0.3, generator())
     assert float(out.diff(dim=2).min()) >= 0
     assert float(out.diff(dim=2).max()) <= 1.35 * 1.3 + 1e-3
 
@@ -201,15 +201,15 @@ def test_edges_are_cut_where_the_word_is_weak_and_only_there() -> None:
     weak = word.clone()
     weak[:, RATE_HZ // 4 : RATE_HZ // 4 + 800] *= 0.01  # 40 dB down, as an "f" may be
     weak[:, RATE_HZ // 2 : RATE_HZ // 2 + 800] *= 0.01  # inside the word
-    out = distort.cut_edges(weak, (-30.0, -30.0), generator())
+    out = waveform.cut_edges(weak, (-30.0, -30.0), generator())
     assert float(out[:, : RATE_HZ // 4 + 800].abs().max()) == 0
     torch.testing.assert_close(out[:, RATE_HZ // 4 + 800 :], weak[:, RATE_HZ // 4 + 800 :])
-    assert torch.equal(distort.cut_edges(weak, (-60.0, -60.0), generator()), weak)
+    assert torch.equal(waveform.cut_edges(weak, (-60.0, -60.0), generator()), weak)
 
 
 def test_masks_hide_whole_bands_and_frames_at_the_mean() -> None:
     features = torch.randn(BATCH, 40, 63, generator=generator())
-    out = warp.mask(features, 10, 20, 2, generator())
+    out = spectrogram.mask(features, 10, 20, 2, generator())
     changed = out != features
     assert 0 < float(changed.float().mean()) < 0.9
     mean = features.mean(dim=(1, 2), keepdim=True).expand_as(features)
@@ -219,9 +219,9 @@ def test_masks_hide_whole_bands_and_frames_at_the_mean() -> None:
 def test_mixup_mixes_targets_as_it_mixes_sound() -> None:
     waveforms = torch.eye(4).repeat(1, 2)
     targets = torch.eye(4)
-    mixed, soft = augment.mixup(waveforms, targets, 1.0, generator())
+    mixed, soft = pipeline.mixup(waveforms, targets, 1.0, generator())
     torch.testing.assert_close(mixed[:, :4], soft)
     torch.testing.assert_close(soft.sum(1), torch.ones(4))
-    unmixed, hard = augment.mixup(waveforms, targets, 0.0, generator())
+    unmixed, hard = pipeline.mixup(waveforms, targets, 0.0, generator())
     assert torch.equal(unmixed, waveforms)
     assert torch.equal(hard, targets)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earful.data.checks import CheckReport, check_labels
-from earful.data.clips import ClipAudio
-from earful.data.labels import Clip, LabelsError
+from earful.data.dataset.reader import ClipAudio
+from earful.data.dataset.validate import CheckReport, check_labels
+from earful.data.labels.labels_csv import Clip, LabelsError
 
 
 def check(tmp_path: Path, lines: list[str], audio_dir: Path | None = None) -> CheckReport:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.cluster import ClusterError, measure_on_ray
-from earful.data.features import FeatureConfig
-from earful.data.labels import read_labels
-from earful.data.prepare import prepare
+from earful.data.dataset.prepare import prepare
+from earful.data.dataset.ray_prepare import ClusterError, measure_on_ray
+from earful.data.features.config import FeatureConfig
+from earful.data.labels.labels_csv import read_labels
 from tests.fixtures.sounds import PITCHES_HZ, tone, wav
 
 

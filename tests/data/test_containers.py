@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from earful.data.audio import decode
-from earful.data.containers import declared_bytes, is_accepted, without_tag
+from earful.data.audio.containers import declared_bytes, is_accepted, without_tag
+from earful.data.audio.decode import decode
 from tests.fixtures.sounds import wav
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from earful.data.audio import decode
-from earful.data.content import audio_hash
+from earful.data.audio.decode import decode
+from earful.data.audio.fingerprint import audio_hash
 from tests.fixtures.sounds import RATE_HZ, tone
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earful.data.dataset import DatasetError, open_dataset
-from earful.data.labels import read_labels
-from earful.data.prepare import prepare
+from earful.data.dataset.dataset import DatasetError, open_dataset
+from earful.data.dataset.prepare import prepare
+from earful.data.labels.labels_csv import read_labels
 
 LABELS = ["10", "2", "NA", "null"]
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from earful.data.espeak import Synthesiser, SynthesisError, Voice
-from earful.data.synthesise import ENGLISH_ACCENTS, MEN, WOMEN
+from earful.data.synthesis.espeak import Synthesiser, SynthesisError, Voice
+from earful.data.synthesis.speak_words import ENGLISH_ACCENTS, MEN, WOMEN
 
 espeakng_loader = pytest.importorskip("espeakng_loader", reason="needs the extra synth")
 REPOSITORY = Path(__file__).parents[2]
@@ -159,7 +159,7 @@ def run_python(code: str, **environment: str) -> str:
 
 
 SPEAK = """
-from earful.data.espeak import *
+from earful.data.synthesis.espeak import *
 with Synthesiser() as s: print(s.speak('six', Voice('en-us')).sum())
 """
 
@@ -187,7 +187,7 @@ def link(source: str, target: str) -> None:
 def test_a_fork_speaks_and_leaves_the_parents_library_alone() -> None:
     code = """
 import os, sys
-from earful.data.espeak import *
+from earful.data.synthesis.espeak import *
 s = Synthesiser()
 child = os.fork()
 said = s.speak('six', Voice('en-us')).sum()
@@ -204,7 +204,7 @@ def test_a_missing_loader_names_the_install_command() -> None:
     code = """
 import sys
 sys.modules['espeakng_loader'] = None
-from earful.data.espeak import *
+from earful.data.synthesis.espeak import *
 try: Synthesiser()
 except SynthesisError as error: print(error)
 """

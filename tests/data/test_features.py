@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from earful.data.features import FeatureConfig, FeatureError, dct_matrix, mel_filters
+from earful.data.features.config import FeatureConfig, FeatureError, dct_matrix, mel_filters
 
 
 @pytest.mark.parametrize(

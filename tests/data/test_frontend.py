@@ -6,8 +6,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from earful.data.features import FEATURE_KINDS, FeatureConfig, FeatureKind, mel_filters
-from earful.data.frontend import Frontend
+from earful.data.features.config import FEATURE_KINDS, FeatureConfig, FeatureKind, mel_filters
+from earful.data.features.frontend import Frontend
 
 TOLERANCE_DB = 1e-3
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earful.data.checks import check_labels
-from earful.data.dataset import DatasetError, open_dataset
-from earful.data.folds import speaker_folds
-from earful.data.label_sets import all_labels, normalised, split_labels
-from earful.data.labels import Clip, RowProblem, read_labels
-from earful.data.prepare import prepare
-from earful.data.splits import SplitError, SplitMode, assign_splits
-from earful.data.stratify import draw_stratified, rarest_labels
-from earful.data.synthesise import write_clips
+from earful.data.dataset.dataset import DatasetError, open_dataset
+from earful.data.dataset.prepare import prepare
+from earful.data.dataset.validate import check_labels
+from earful.data.labels.folds import speaker_folds
+from earful.data.labels.labels_csv import Clip, RowProblem, read_labels
+from earful.data.labels.multilabel import all_labels, normalised, split_labels
+from earful.data.labels.splits import SplitError, SplitMode, assign_splits
+from earful.data.labels.stratify import draw_stratified, rarest_labels
+from earful.data.synthesis.speak_words import write_clips
 from tests.fixtures.sounds import noise, wav
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.label_sets import label_order
-from earful.data.labels import Clip, LabelsError, RowProblem, read_labels
+from earful.data.labels.labels_csv import Clip, LabelsError, RowProblem, read_labels
+from earful.data.labels.multilabel import label_order
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from earful.data.dataset import CLIP_COLUMNS, DatasetError, open_dataset
-from earful.data.features import FeatureConfig
-from earful.data.labels import read_labels
-from earful.data.prepare import Prepared, prepare
-from earful.data.splits import SplitError
-from earful.data.staging import OutputError
+from earful.data.atomic_write import OutputError
+from earful.data.dataset.dataset import CLIP_COLUMNS, DatasetError, open_dataset
+from earful.data.dataset.prepare import Prepared, prepare
+from earful.data.features.config import FeatureConfig
+from earful.data.labels.labels_csv import read_labels
+from earful.data.labels.splits import SplitError
 
 RATE_HZ = 8_000
 

@@ -8,10 +8,16 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from earful.data import audio, recording
-from earful.data.audio import AudioError, cut, decode
-from earful.data.recording import loudest_window, read_blocks, read_stretch, stream_windows
-from earful.data.windows import loudest_start, window_starts
+from earful.data.audio import decode as decode_module
+from earful.data.audio import stream_reader
+from earful.data.audio.decode import AudioError, cut, decode
+from earful.data.audio.stream_reader import (
+    loudest_window,
+    read_blocks,
+    read_stretch,
+    stream_windows,
+)
+from earful.data.audio.windows import loudest_start, window_starts
 from tests.fixtures.sounds import noise, placed, tone, wav
 
 CLIP, RATE_HZ = 8_000, 8_000
@@ -34,8 +40,8 @@ def test_pieces_are_the_whole(
     tmp_path: Path, form: str, subtype: str | None, rate_hz: int, channels: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(recording, "_BLOCK_BYTES", 4096)
-    monkeypatch.setattr(audio, "_BLOCK_SAMPLES", 4096)
+    monkeypatch.setattr(stream_reader, "_BLOCK_BYTES", 4096)
+    monkeypatch.setattr(decode_module, "_BLOCK_SAMPLES", 4096)
     path = write(tmp_path, form, rate_hz, channels, subtype)
     whole = decode(path.read_bytes(), RATE_HZ).waveform
     pieces = list(read_blocks(path, RATE_HZ))
@@ -89,7 +95,7 @@ def test_broken_recordings_have_the_codes_of_whole_ones(tmp_path: Path) -> None:
 def test_a_file_that_becomes_shorter_while_it_is_read_is_truncated(
     tmp_path: Path, write_wav: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recording, "_BLOCK_BYTES", 4096)
+    monkeypatch.setattr(stream_reader, "_BLOCK_BYTES", 4096)
     path = write_wav("a.wav", SOUND)
     blocks = read_blocks(path, RATE_HZ)
     next(blocks)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from earful.data.features import FeatureConfig
-from earful.data.frontend import Frontend
-from earful.data.spectrum import log_mel
+from earful.data.features.config import FeatureConfig
+from earful.data.features.frontend import Frontend
+from earful.data.features.numpy_log_mel import log_mel
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from earful.data.labels import Clip, read_labels
-from earful.data.splits import SplitError, SplitMode, assign_splits, default_mode, shared_speakers
+from earful.data.labels.labels_csv import Clip, read_labels
+from earful.data.labels.splits import (
+    SplitError,
+    SplitMode,
+    assign_splits,
+    default_mode,
+    shared_speakers,
+)
 
 
 def clip(number: int, label: str, speaker: str = "", split: str = "") -> Clip:

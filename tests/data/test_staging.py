@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.staging import OutputError, fresh_folder, staged_file, staged_folder
+from earful.data.atomic_write import OutputError, fresh_folder, staged_file, staged_folder
 
 MARKER = "marker.json"
 

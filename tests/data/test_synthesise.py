@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from earful.data.espeak import SynthesisError
-from earful.data.labels import read_labels
-from earful.data.staging import OutputError
-from earful.data.synthesise import ENGLISH_ACCENTS, MEN, WOMEN, draw_voices, write_clips
+from earful.data.atomic_write import OutputError
+from earful.data.labels.labels_csv import read_labels
+from earful.data.synthesis.espeak import SynthesisError
+from earful.data.synthesis.speak_words import ENGLISH_ACCENTS, MEN, WOMEN, draw_voices, write_clips
 
 pytest.importorskip("espeakng_loader", reason="needs the extra synth")
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from earful.data.wav import parse_wav, read_mono
+from earful.data.audio.wav import parse_wav, read_mono
 from tests.fixtures.sounds import wav_header
 
 NOISE = np.random.default_rng(1).uniform(-1, 1, (1001, 3))

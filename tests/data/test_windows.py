@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from earful.data.windows import loudest_clip, loudest_start, pad_to_clip, window_starts
+from earful.data.audio.windows import loudest_clip, loudest_start, pad_to_clip, window_starts
 
 CLIP = 800
 

@@ -13,10 +13,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from earful.data.errors import EarfulError
-from earful.data.features import FeatureConfig
-from earful.models.bundle import open_bundle
-from earful.models.metadata import Golden, ModelError, ModelMetadata, parse_metadata
-from earful.models.released import find_model
+from earful.data.features.config import FeatureConfig
+from earful.models.bundle.bundle import open_bundle
+from earful.models.bundle.metadata import Golden, ModelError, ModelMetadata, parse_metadata
+from earful.models.registry.find_model import find_model
 
 FEATURES = dataclasses.replace(FeatureConfig.for_rate(8_000), clip_seconds=0.25)
 WAVEFORM = np.linspace(-20_000, 20_000, FEATURES.clip_samples).astype(np.int16)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from earful.data.errors import EarfulError
-from earful.models.layers import (
+from earful.models.layers.blocks import (
     GROUPS,
     Activation,
     Axes,

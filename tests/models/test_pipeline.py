@@ -3,11 +3,15 @@
 import pytest
 import torch
 
-from earful.data.features import FEATURE_KINDS, FeatureConfig, FeatureKind
-from earful.data.frontend import Frontend
-from earful.models.network import Network
-from earful.models.pipeline import MIN_STANDARD_DEVIATION, NormalisedNetwork, WaveformClassifier
-from earful.models.zoo import build
+from earful.data.features.config import FEATURE_KINDS, FeatureConfig, FeatureKind
+from earful.data.features.frontend import Frontend
+from earful.models.layers.base import Network
+from earful.models.layers.normalise import (
+    MIN_STANDARD_DEVIATION,
+    NormalisedNetwork,
+    WaveformClassifier,
+)
+from earful.models.networks.zoo import build
 
 FEATURES = FeatureConfig.for_rate(8_000)
 N_LABELS = 4

@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import torch
 
-from earful.models.pooling import deltas, pooled, pooled_size
+from earful.models.layers.pooling import deltas, pooled, pooled_size
 
 
 def test_deltas_are_those_of_librosa() -> None:

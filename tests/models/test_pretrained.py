@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earful.models.released import SHIPPED_MODEL, find_model
+from earful.models.registry.find_model import SHIPPED_MODEL, find_model
 from earful.service.classifier import Classifier
 
 
@@ -19,7 +19,7 @@ def test_it_is_small_and_has_a_card(classifier: Classifier) -> None:
     assert SHIPPED_MODEL.stat().st_size <= 2_000_000
     assert classifier.labels == tuple("0123456789")
     card = SHIPPED_MODEL.with_suffix(".md").read_text(encoding="utf-8")
-    for word in ("earful.training.digits", "CC BY-SA 4.0", "Limits"):
+    for word in ("earful.training.recipes.digits.train_digits", "CC BY-SA 4.0", "Limits"):
         assert word in card
 
 

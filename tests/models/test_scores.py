@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from earful.models.scores import said_labels
+from earful.models.bundle.decision import said_labels
 
 SCORES = np.array([[0.9, 0.5, 0.1], [0.4, 0.3, 0.2], [0.5, 0.5, 0.5], [0.2, 0.7, 0.49]], np.float32)
 

@@ -9,12 +9,12 @@ from torch import nn
 from torch.nn import functional
 
 from earful.data.errors import EarfulError
-from earful.data.features import FEATURE_KINDS, FeatureConfig, FeatureKind
-from earful.models.autoencoder import RANGE, levelled
-from earful.models.cost import multiply_adds
-from earful.models.layers import Activation, Normalisation
-from earful.models.network import Network
-from earful.models.zoo import (
+from earful.data.features.config import FEATURE_KINDS, FeatureConfig, FeatureKind
+from earful.models.layers.base import Network
+from earful.models.layers.blocks import Activation, Normalisation
+from earful.models.networks.autoencoder import RANGE, levelled
+from earful.models.networks.flops import multiply_adds
+from earful.models.networks.zoo import (
     CLASSIFIERS,
     FITTED,
     ZOO,

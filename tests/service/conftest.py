@@ -11,11 +11,11 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from typer.testing import CliRunner, Result
 
-from earful.service.app import create_app
 from earful.service.classifier import Classifier
-from earful.service.cli import build_app
-from earful.service.front import Front
-from earful.service.settings import Settings
+from earful.service.core.settings import Settings
+from earful.service.http.dispatch import Front
+from earful.service.server.app import create_app
+from earful.training.cli import build_app
 from tests.fixtures.sounds import PITCHES_HZ, tone, train_tones, wav
 
 

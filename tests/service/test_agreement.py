@@ -10,12 +10,12 @@ import pytest
 import torch
 from typer.testing import Result
 
-from earful.data.audio import decode
-from earful.data.windows import loudest_clip
-from earful.models.bundle import open_bundle
-from earful.models.pipeline import WaveformClassifier
+from earful.data.audio.decode import decode
+from earful.data.audio.windows import loudest_clip
+from earful.models.bundle.bundle import open_bundle
+from earful.models.layers.normalise import WaveformClassifier
 from earful.service.classifier import Classifier
-from earful.training.checkpoint import BEST, load_checkpoint, rebuild_network
+from earful.training.trainer.checkpoint import BEST, load_checkpoint, rebuild_network
 from tests.fixtures.sounds import noise, placed, tone, wav
 from tests.service.conftest import Client
 

@@ -11,8 +11,8 @@ import pytest
 from anyio.from_thread import BlockingPortal
 from fastapi.openapi.models import OpenAPI
 
-from earful.service.app import create_app
-from earful.service.settings import Settings
+from earful.service.core.settings import Settings
+from earful.service.server.app import create_app
 from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, placed, tone, wav, wav_header
 from tests.service.conftest import Client
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from earful.service.auth import SCOPES, ApiKeys
-from earful.service.errors import RequestError
+from earful.service.core.auth import SCOPES, ApiKeys
+from earful.service.core.errors import RequestError
 
 CLASSIFY, ADMIN = "c" * 20, "a" * 20
 KEYS = ApiKeys.parse([f"classify:{CLASSIFY}", f"admin:{ADMIN}"])

@@ -14,12 +14,12 @@ import pytest
 import soundfile
 from onnx import TensorProto, helper
 
-from earful.data.audio import AudioError, AudioLimits
-from earful.service.batching import MicroBatcher
+from earful.data.audio.decode import AudioError, AudioLimits
 from earful.service.classifier import Classifier, Prediction
-from earful.service.errors import RequestError
-from earful.service.jobs import Answer
-from earful.service.metrics import Metrics
+from earful.service.core.errors import RequestError
+from earful.service.core.metrics import Metrics
+from earful.service.inference.job_queue import Answer
+from earful.service.inference.micro_batcher import MicroBatcher
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
 
 LIMITS = AudioLimits(max_seconds=600)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from earful.data.audio import AudioError
+from earful.data.audio.decode import AudioError
 from earful.service.classifier import MAX_BATCH, Classifier, Prediction, classify_each
 from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, placed, tone
 

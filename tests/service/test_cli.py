@@ -18,7 +18,7 @@ class Blocker(MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Blocker())
-from earful.service.cli import main
+from earful.training.cli import main
 main()
 """
 TRAINING_ONLY = ("torch", "torchaudio", "librosa", "pandas", "scipy", "sklearn", "onnx",
@@ -73,7 +73,7 @@ def test_results_go_to_stdout_and_messages_to_stderr(model: Path, tones: Path) -
 def test_a_reader_who_has_had_enough_is_told_nothing(
     model: Path, tones: Path, folders: int
 ) -> None:
-    command = [sys.executable, "-c", "from earful.service.cli import main; main()"]
+    command = [sys.executable, "-m", "earful.training.cli"]
     command += ["classify", *[str(tones)] * folders, "--model", str(model)]
     buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     pipe = subprocess.PIPE

@@ -11,10 +11,10 @@ import yaml
 from typer.testing import CliRunner
 
 from earful.service.batch.scheduler import find_piece
-from earful.service.cli import build_app
-from earful.service.metrics import Metrics
-from earful.service.server import CLOSING_SECONDS
-from earful.service.settings import Settings
+from earful.service.core.metrics import Metrics
+from earful.service.core.settings import Settings
+from earful.service.server.server import CLOSING_SECONDS
+from earful.training.cli import build_app
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "service" / "deploy"

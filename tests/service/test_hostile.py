@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from earful.service.errors import status_of
+from earful.service.core.errors import status_of
 from tests.fixtures.hostile import HOSTILE, cut_headers
 from tests.fixtures.sounds import tone, wav
 from tests.service.conftest import Client

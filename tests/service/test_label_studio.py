@@ -12,8 +12,8 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from earful.service.label_config import read_config
-from earful.service.settings import Settings
+from earful.service.core.settings import Settings
+from earful.service.label_studio.label_config import read_config
 from tests.fixtures.sounds import PITCHES_HZ, noise, placed, tone, wav
 from tests.service.conftest import Client
 

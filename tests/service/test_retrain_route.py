@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from earful.models.registry.registry import Registry
-from earful.service.retrain_work import Work
+from earful.service.core.retrain_lock import Work
 from tests.fixtures.server import EARFUL, running
 from tests.fixtures.sounds import RATE_HZ, wav
 from tests.service.conftest import Client

@@ -17,7 +17,7 @@ from earful.data.annotations.annotation import AnnotationError
 from earful.data.annotations.table import read_table
 from earful.service.batch.results import read_results
 from earful.service.classifier import Classifier
-from earful.service.feedback.keeper import margin_of
+from earful.service.feedback.recordings import margin_of
 from tests.fixtures.chords import Chords, chord
 from tests.fixtures.server import running
 from tests.fixtures.sounds import noise, placed, tone, wav

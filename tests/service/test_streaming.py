@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from earful.data.audio import Waveform, resample
-from earful.models.released import SHIPPED_MODEL
+from earful.data.audio.decode import Waveform, resample
+from earful.models.registry.find_model import SHIPPED_MODEL
 from earful.service.classifier import Classifier
-from earful.service.streaming import Event, Hop, StreamOptions, Windows, Words
+from earful.service.events import Event, Hop, StreamOptions, Windows, Words
 from tests.fixtures.sounds import RATE_HZ, noise, placed, tone
 
 SPOKEN = [("low", 0.5), ("high", 1.6), ("mid", 2.9), ("high", 4.0)]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from earful.data.dataset import Dataset, open_dataset
-from earful.data.features import FeatureConfig
-from earful.data.labels import read_labels
-from earful.data.prepare import prepare
+from earful.data.dataset.dataset import Dataset, open_dataset
+from earful.data.dataset.prepare import prepare
+from earful.data.features.config import FeatureConfig
+from earful.data.labels.labels_csv import read_labels
 
 PITCHES_HZ = {"low": 220.0, "mid": 523.0, "high": 1244.0}
 CLIPS_PER_LABEL = 20

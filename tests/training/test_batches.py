@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from earful.data.augment import HEAVY_NOISE
-from earful.data.dataset import Dataset, open_dataset
-from earful.data.features import FeatureConfig
-from earful.data.labels import read_labels
-from earful.data.prepare import prepare
-from earful.data.waveforms import as_float, as_int16
-from earful.training import clip_arrays
-from earful.training.batches import Batches, augmented_waveforms, stored_features
-from earful.training.clip_arrays import Resident, Source, Streamed, open_clips, read_through
-from earful.training.company import ALONE, Company
-from earful.training.config import TrainConfig, TrainingError, default_config
-from earful.training.epochs import Cut
+from earful.data.audio.pcm import as_float, as_int16
+from earful.data.augmentation.pipeline import HEAVY_NOISE
+from earful.data.dataset.dataset import Dataset, open_dataset
+from earful.data.dataset.prepare import prepare
+from earful.data.features.config import FeatureConfig
+from earful.data.labels.labels_csv import read_labels
+from earful.training.config.train_config import TrainConfig, TrainingError, default_config
+from earful.training.loaders import storage
+from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.loaders.loader import Batches, augmented_waveforms, stored_features
+from earful.training.loaders.sampler import Cut
+from earful.training.loaders.storage import Resident, Source, Streamed, open_clips, read_through
 
 CPU = torch.device("cpu")
 SMAPS = Path("/proc/self/smaps")
@@ -40,7 +40,7 @@ def test_clips_on_disk_give_the_numbers_of_clips_in_memory(
         return augmented_waveforms(tones, Company(extra=other_tones), config, CPU)
 
     kept = read(batches(), Cut(16, seed=5))
-    monkeypatch.setattr(clip_arrays, "CPU_RESIDENT_BYTES", 0)
+    monkeypatch.setattr(storage, "CPU_RESIDENT_BYTES", 0)
     streamed = read(batches(), Cut(16, seed=5))
     assert torch.equal(kept[0], streamed[0])
     assert torch.equal(kept[1], streamed[1])
@@ -67,7 +67,7 @@ def test_where_clips_are_kept_goes_by_their_size(
 ) -> None:
     source = Source(tones.array("mfcc"), np.arange(40))
     assert isinstance(open_clips([source], CPU), Resident)
-    monkeypatch.setattr(clip_arrays, "CPU_RESIDENT_BYTES", source.nbytes - 1)
+    monkeypatch.setattr(storage, "CPU_RESIDENT_BYTES", source.nbytes - 1)
     assert isinstance(open_clips([source], CPU), Streamed)
 
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from earful.training.calibration import (
+from earful.training.metrics.calibration import (
     at_threshold,
     calibrate,
     calibration_error,

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from earful.data.dataset import Dataset
-from earful.data.frontend import Frontend
-from earful.training.batches import (
+from earful.data.dataset.dataset import Dataset
+from earful.data.features.frontend import Frontend
+from earful.training.config.train_config import TrainingError, default_config
+from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.loaders.loader import (
     AugmentedWaveforms,
     StoredFeatures,
     augmented_features,
     augmented_waveforms,
 )
-from earful.training.begin import training_batches
-from earful.training.company import ALONE, Company
-from earful.training.config import TrainingError, default_config
-from earful.training.epochs import Cut
-from earful.training.fit import fit
+from earful.training.loaders.sampler import Cut
+from earful.training.trainer.setup import training_batches
+from earful.training.trainer.trainer import fit
 
 CPU = torch.device("cpu")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.dataset import Dataset
+from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
 from earful.service.classifier import Classifier
-from earful.training.compare import compare
-from earful.training.config import TrainingError
-from earful.training.contenders import table
+from earful.training.config.train_config import TrainingError
+from earful.training.evaluation.candidates import table
+from earful.training.evaluation.comparison import compare
 
 SHORT = {"epochs": 1, "batch_size": 16}
 # One that is trained by steps, with a setting of its own, and one that is fitted.
@@ -68,7 +68,7 @@ def test_what_cannot_be_trained_is_left_out_of_all_and_told(
     both = tones.memberships.copy()
     both[tones.rows("train")[0]] = True
     several = replace(tones, memberships=both)
-    monkeypatch.setattr("earful.training.compare.CLASSIFIERS", ("logistic", "mlp"))
+    monkeypatch.setattr("earful.training.evaluation.comparison.CLASSIFIERS", ("logistic", "mlp"))
     told: list[str] = []
     rows = compare([several], None, tmp_path, given=SHORT, on_left_out=told.append)
     assert [row.model for row in rows] == ["mlp"]

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from earful.data.dataset import Dataset
-from earful.data.folds import speaker_folds
-from earful.data.splits import SplitError
-from earful.training.checkpoint import EpochRecord
-from earful.training.company import Company
-from earful.training.config import TrainingError, default_config
-from earful.training.crossval import cross_validate
-from earful.training.fit import fit
+from earful.data.dataset.dataset import Dataset
+from earful.data.labels.folds import speaker_folds
+from earful.data.labels.splits import SplitError
+from earful.training.config.train_config import TrainingError, default_config
+from earful.training.evaluation.crossval import cross_validate
+from earful.training.loaders.auxiliary_data import Company
+from earful.training.trainer.checkpoint import EpochRecord
+from earful.training.trainer.trainer import fit
 
 LABELS = ["a", "b"] * 12
 SPEAKERS = [f"s{i // 6}" for i in range(24)]

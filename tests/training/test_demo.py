@@ -7,9 +7,9 @@ import typer.testing
 
 from earful.data.errors import EarfulError
 from earful.service.classifier import Classifier
-from earful.service.cli import build_app
-from earful.training import demo
-from earful.training.demo import run_demo
+from earful.training.cli import build_app
+from earful.training.recipes import demo
+from earful.training.recipes.demo import run_demo
 
 
 @pytest.fixture(autouse=True)

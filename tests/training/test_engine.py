@@ -11,18 +11,29 @@ import numpy as np
 import pytest
 import torch
 
-from earful.data.dataset import Dataset, open_dataset
+from earful.data.dataset.dataset import Dataset, open_dataset
 from earful.data.errors import EarfulError
-from earful.models.cnn import Cnn
-from earful.models.dropout import Dropout
-from earful.models.zoo import ZOO
-from earful.training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint, save_checkpoint
+from earful.models.layers.dropout import Dropout
+from earful.models.networks.cnn import Cnn
+from earful.models.networks.zoo import ZOO
 from earful.training.commands.train import train as train_command
-from earful.training.config import Optimizer, TrainConfig, TrainingError, default_config
-from earful.training.fit import fit
-from earful.training.rate_finder import find_rate
-from earful.training.run import suited
-from earful.training.settings import read_options, read_settings, settled
+from earful.training.config.overrides import read_options, read_settings, settled
+from earful.training.config.train_config import (
+    Optimizer,
+    TrainConfig,
+    TrainingError,
+    default_config,
+)
+from earful.training.runs.train_run import suited
+from earful.training.trainer.checkpoint import (
+    BEST,
+    LAST,
+    EpochRecord,
+    load_checkpoint,
+    save_checkpoint,
+)
+from earful.training.trainer.lr_finder import find_rate
+from earful.training.trainer.trainer import fit
 
 QUICK = replace(default_config("mlp"), epochs=6, batch_size=16, patience=20)
 # What suits three tones; the point is that all of them learn.

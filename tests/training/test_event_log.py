@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from earful.data.dataset import Dataset
-from earful.training import event_log
-from earful.training.checkpoint import EpochRecord
-from earful.training.config import TrainConfig
-from earful.training.event_log import FOLDER, EventLog, coloured, sample_rows, scalars
-from earful.training.fit import fit
-from earful.training.monitor import LayerHealth
-from earful.training.progress import TrainingProgress
-from earful.training.run import train_run
+from earful.data.dataset.dataset import Dataset
+from earful.training.config.train_config import TrainConfig
+from earful.training.runs import event_log
+from earful.training.runs.event_log import FOLDER, EventLog, coloured, sample_rows, scalars
+from earful.training.runs.progress import TrainingProgress
+from earful.training.runs.train_run import train_run
+from earful.training.trainer.checkpoint import EpochRecord
+from earful.training.trainer.layer_health import LayerHealth
+from earful.training.trainer.trainer import fit
 
 CONFIG = TrainConfig(epochs=3, batch_size=32)
 

@@ -9,17 +9,17 @@ import pytest
 import soundfile
 import torch
 
-from earful.data.dataset import Dataset
+from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.models.bundle import open_bundle
-from earful.models.pipeline import WaveformClassifier
-from earful.training import export as export_module
-from earful.training.checkpoint import BEST, load_checkpoint, rebuild_network
-from earful.training.config import TrainConfig
-from earful.training.evaluate import evaluate_model, write_evaluation
-from earful.training.export import ExportError, check_parity, export, to_onnx
-from earful.training.plots import plot_confusion
-from earful.training.run import train_run
+from earful.models.bundle.bundle import open_bundle
+from earful.models.layers.normalise import WaveformClassifier
+from earful.training.config.train_config import TrainConfig
+from earful.training.evaluation.evaluator import evaluate_model, write_evaluation
+from earful.training.export import export as export_module
+from earful.training.export.export import ExportError, check_parity, export, to_onnx
+from earful.training.plots.plots import plot_confusion
+from earful.training.runs.train_run import train_run
+from earful.training.trainer.checkpoint import BEST, load_checkpoint, rebuild_network
 
 NETWORKS = [("cnn", "mfcc", {}), ("cnn", "log_mel", {}), ("crnn", "log_mel", {}),
             ("crnn", "mfcc", {"recurrent": "lstm"})]  # fmt: skip

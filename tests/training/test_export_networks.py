@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from earful.data.dataset import Dataset
-from earful.models.bundle import open_session
-from earful.models.layers import Activation, Normalisation, activation, normalisation
-from earful.models.network import Network
-from earful.models.zoo import build
+from earful.data.dataset.dataset import Dataset
+from earful.models.bundle.bundle import open_session
+from earful.models.layers.base import Network
+from earful.models.layers.blocks import Activation, Normalisation, activation, normalisation
+from earful.models.networks.zoo import build
 from earful.training.baselines.fit import fit_baseline
-from earful.training.config import default_config
-from earful.training.export import OPSET, PARITY_BATCHES
+from earful.training.config.train_config import default_config
+from earful.training.export.export import OPSET, PARITY_BATCHES
 
 NETWORKS: list[tuple[str, dict[str, Any]]] = [
     ("cnn", {"norm": "group", "activation": "prelu"}),

@@ -10,11 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from earful.data.dataset import Dataset
+from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.training.batches import VALIDATION_DRAWS, stored_features
-from earful.training.begin import as_trained, choose_device, feature_statistics
-from earful.training.checkpoint import (
+from earful.training.config.overrides import settled
+from earful.training.config.train_config import TrainConfig, TrainingError, default_config
+from earful.training.evaluation.crossval import cross_validate
+from earful.training.export.export import export
+from earful.training.loaders.loader import VALIDATION_DRAWS, stored_features
+from earful.training.runs.progress import describe
+from earful.training.runs.run_metrics import write_report
+from earful.training.runs.train_run import begun_config, train_run
+from earful.training.trainer.checkpoint import (
     BEST,
     LAST,
     EpochRecord,
@@ -22,16 +28,10 @@ from earful.training.checkpoint import (
     rebuild_network,
     save_checkpoint,
 )
-from earful.training.config import TrainConfig, TrainingError, default_config
-from earful.training.crossval import cross_validate
-from earful.training.export import export
-from earful.training.fit import fit
-from earful.training.objectives import objective_of
-from earful.training.progress import describe
-from earful.training.report import write_report
-from earful.training.run import begun_config, train_run
-from earful.training.settings import settled
-from earful.training.team import Team
+from earful.training.trainer.distributed import Team
+from earful.training.trainer.objectives import objective_of
+from earful.training.trainer.setup import as_trained, choose_device, feature_statistics
+from earful.training.trainer.trainer import fit
 
 SHORT = TrainConfig(epochs=4, batch_size=16, patience=10)
 
@@ -139,7 +139,7 @@ def test_a_run_stopped_between_epochs_ends_as_if_it_had_not_been(
 @pytest.mark.slow
 def test_a_killed_process_resumes_to_the_same_weights(tones: Dataset, tmp_path: Path) -> None:
     """SIGKILL in the middle of an epoch, through the real command line."""
-    command = [sys.executable, "-c", "from earful.service.cli import main; main()", "train"]
+    command = [sys.executable, "-m", "earful.training.cli", "train"]
     flags = ["--epochs", "6", "--batch-size", "4", "--device", "cpu"]
 
     def arguments(out: str, *more: str) -> list[str]:

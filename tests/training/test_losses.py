@@ -8,11 +8,11 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
-from earful.models.scores import said_labels
-from earful.training.balance import loss_weights, positive_weights, sampling_weights
-from earful.training.config import Loss, TrainConfig
-from earful.training.epochs import Epoch
-from earful.training.losses import classification_loss, plain_loss, right_answers
+from earful.models.bundle.decision import said_labels
+from earful.training.config.train_config import Loss, TrainConfig
+from earful.training.loaders.class_weights import loss_weights, positive_weights, sampling_weights
+from earful.training.loaders.sampler import Epoch
+from earful.training.trainer.losses import classification_loss, plain_loss, right_answers
 
 SEEDED = torch.Generator().manual_seed(3)
 LOGITS = 3 * torch.randn(40, 5, generator=SEEDED)

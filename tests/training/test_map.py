@@ -16,21 +16,21 @@ import torch
 from playwright.sync_api import Browser, Page, expect
 from typer.testing import CliRunner, Result
 
-from earful.data.dataset import Dataset, open_dataset
+from earful.data.dataset.dataset import Dataset, open_dataset
+from earful.data.dataset.prepare import prepare
 from earful.data.errors import EarfulError
-from earful.data.features import FeatureConfig
-from earful.data.labels import read_labels
-from earful.data.prepare import prepare
-from earful.models.released import SHIPPED_MODEL
-from earful.service.cli import build_app
-from earful.training.checkpoint import BEST, load_checkpoint, save_checkpoint
-from earful.training.clip_map import choose_shown, draw_map
-from earful.training.config import TrainConfig
-from earful.training.map_media import link, picture
-from earful.training.map_page import harmless_json
-from earful.training.map_sources import Sources
-from earful.training.neighbours import Outliers
-from earful.training.run import train_run
+from earful.data.features.config import FeatureConfig
+from earful.data.labels.labels_csv import read_labels
+from earful.models.registry.find_model import SHIPPED_MODEL
+from earful.training.cli import build_app
+from earful.training.config.train_config import TrainConfig
+from earful.training.explore.clip_map import choose_shown, draw_map
+from earful.training.explore.embedding_sources import Sources
+from earful.training.explore.map_page import harmless_json
+from earful.training.explore.neighbours import Outliers
+from earful.training.reports.clip_media import link, picture
+from earful.training.runs.train_run import train_run
+from earful.training.trainer.checkpoint import BEST, load_checkpoint, save_checkpoint
 from tests.fixtures.sounds import RATE_HZ, noise, one_torch_thread, placed, tone
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from earful.models.registry.registry import Registry
-from earful.training.mlflow_export import MlflowError, export_model
+from earful.training.releases.mlflow_export import MlflowError, export_model
 from tests.fixtures.ports import free_port
 
 mlflow = pytest.importorskip("mlflow")

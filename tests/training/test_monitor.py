@@ -5,8 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from earful.models.zoo import build
-from earful.training.monitor import LayerHealth, examine, warnings_of
+from earful.models.networks.zoo import build
+from earful.training.trainer.layer_health import LayerHealth, examine, warnings_of
 
 FEATURES = torch.randn(16, 40, 63, generator=torch.Generator().manual_seed(0))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from earful.training.neighbours import find_neighbours, find_outliers, purity, whitened
+from earful.training.explore.neighbours import find_neighbours, find_outliers, purity, whitened
 
 GENERATOR = np.random.default_rng(3)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from earful.training.checkpoint import EpochRecord
-from earful.training.config import Loss, TrainConfig
-from earful.training.plots import learning_curves, plot_learning_curves
+from earful.training.config.train_config import Loss, TrainConfig
+from earful.training.plots.plots import learning_curves, plot_learning_curves
+from earful.training.trainer.checkpoint import EpochRecord
 
 
 def history(losses: Sequence[float], accuracy: float | None = 0.5) -> list[EpochRecord]:

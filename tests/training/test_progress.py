@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from earful.training.checkpoint import EpochRecord
-from earful.training.live import LiveRun, sparkline
-from earful.training.monitor import LayerHealth
-from earful.training.progress import TrainingProgress, training_progress
+from earful.training.runs.live_view import LiveRun, sparkline
+from earful.training.runs.progress import TrainingProgress, training_progress
+from earful.training.trainer.checkpoint import EpochRecord
+from earful.training.trainer.layer_health import LayerHealth
 
 DEAD = (LayerHealth("blocks.1", 0.75, 1e-3),)
 

@@ -13,22 +13,22 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from earful.data.dataset import Dataset, open_dataset
-from earful.service.cli import build_app
-from earful.training.calibration import calibration_error, reliability
-from earful.training.checkpoint import EpochRecord
-from earful.training.config import TrainConfig
-from earful.training.fit import fit
-from earful.training.monitor import LayerHealth
-from earful.training.run import train_run
-from earful.training.run_report import answers as answers_module
-from earful.training.run_report.answers import answers, in_noise, sureness, worst
-from earful.training.run_report.chart import Axes, Line, chart, ticks
-from earful.training.run_report.drawings import health
-from earful.training.run_report.facts import Run, RunReportError, find_dataset, read_run
-from earful.training.run_report.page import Wanted, write_run_report
-from earful.training.set_metrics import set_confusion
-from earful.training.shown import Shown
+from earful.data.dataset.dataset import Dataset, open_dataset
+from earful.training.cli import build_app
+from earful.training.config.train_config import TrainConfig
+from earful.training.metrics.calibration import calibration_error, reliability
+from earful.training.metrics.multilabel import set_confusion
+from earful.training.reports.html_clips import Shown
+from earful.training.reports.run_report import predictions as answers_module
+from earful.training.reports.run_report.chart import Axes, Line, chart, ticks
+from earful.training.reports.run_report.drawings import health
+from earful.training.reports.run_report.page import Wanted, write_run_report
+from earful.training.reports.run_report.predictions import answers, in_noise, sureness, worst
+from earful.training.reports.run_report.read_run import Run, RunReportError, find_dataset, read_run
+from earful.training.runs.train_run import train_run
+from earful.training.trainer.checkpoint import EpochRecord
+from earful.training.trainer.layer_health import LayerHealth
+from earful.training.trainer.trainer import fit
 from tests.fixtures.chords import Chords
 
 if TYPE_CHECKING:

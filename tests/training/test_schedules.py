@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from earful.training.config import TrainConfig
-from earful.training.schedules import learning_rate
+from earful.training.config.train_config import TrainConfig
+from earful.training.trainer.lr_schedules import learning_rate
 
 BASE = TrainConfig(learning_rate=0.4, epochs=20)
 

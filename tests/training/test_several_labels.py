@@ -9,28 +9,28 @@ import pytest
 import soundfile
 from sklearn.metrics import confusion_matrix
 
-from earful.data.dataset import DatasetError, open_dataset
+from earful.data.dataset.dataset import DatasetError, open_dataset
+from earful.data.dataset.prepare import prepare
 from earful.data.errors import EarfulError
-from earful.data.features import FeatureConfig
-from earful.data.labels import LabelledClips, read_labels
-from earful.data.prepare import prepare
+from earful.data.features.config import FeatureConfig
+from earful.data.labels.labels_csv import LabelledClips, read_labels
+from earful.models.registry.find_model import SHIPPED_MODEL
 from earful.models.registry.registry import Registry
-from earful.models.released import SHIPPED_MODEL
-from earful.training.checkpoint import BEST, load_checkpoint, rebuild_network
-from earful.training.clip_map import draw_map
-from earful.training.doctor.examine import diagnose, hear
-from earful.training.embeddings import of_model, of_run
-from earful.training.evaluate import evaluate_model, write_evaluation
-from earful.training.export import export
-from earful.training.fit import FitResult
-from earful.training.map_sources import Sources
-from earful.training.release import register
-from earful.training.report import measure_split
-from earful.training.results_report import gather, write_results_report
-from earful.training.retrain.plan import Options
-from earful.training.retrain.plan import hear as hear_new
-from earful.training.retrain.run import Request, plan_retraining
-from earful.training.set_metrics import compute_set_metrics, set_confusion
+from earful.training.data_quality.run_checks import diagnose, hear
+from earful.training.evaluation.evaluator import evaluate_model, write_evaluation
+from earful.training.explore.clip_map import draw_map
+from earful.training.explore.embedding_sources import Sources
+from earful.training.explore.embeddings import of_model, of_run
+from earful.training.export.export import export
+from earful.training.metrics.multilabel import compute_set_metrics, set_confusion
+from earful.training.releases.register import register
+from earful.training.reports.results_report import gather, write_results_report
+from earful.training.retraining.plan import Options
+from earful.training.retraining.plan import hear as hear_new
+from earful.training.retraining.retrain import Request, plan_retraining
+from earful.training.runs.run_metrics import measure_split
+from earful.training.trainer.checkpoint import BEST, load_checkpoint, rebuild_network
+from earful.training.trainer.trainer import FitResult
 from tests.fixtures.chords import Chords, train
 from tests.fixtures.sounds import noise, wav
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from earful.data.dataset import Dataset
-from earful.training.checkpoint import BEST, LAST, load_checkpoint
-from earful.training.config import TrainingError, default_config
-from earful.training.fit import fit
-from earful.training.team import Team, started
+from earful.data.dataset.dataset import Dataset
+from earful.training.config.train_config import TrainingError, default_config
+from earful.training.trainer.checkpoint import BEST, LAST, load_checkpoint
+from earful.training.trainer.distributed import Team, started
+from earful.training.trainer.trainer import fit
 from tests.fixtures.sounds import one_torch_thread
 
 BINARIES = Path(sys.executable).parent

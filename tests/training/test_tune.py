@@ -15,19 +15,20 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from typer.testing import CliRunner, Result
 
-from earful.data.dataset import Dataset
+from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.models.zoo import FITTED
-from earful.service.cli import build_app
-from earful.training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint
-from earful.training.config import MAX_SEED, TrainConfig, TrainingError, default_config
-from earful.training.progress import TrainingProgress
-from earful.training.settings import settled
-from earful.training.tune.report import gather, train_command
-from earful.training.tune.sampler import seed_of
-from earful.training.tune.search import Search, best_trial, folder_of, search
-from earful.training.tune.space import Choices, Range, TuneError, chosen_space, default_space
-from earful.training.tune.study import (
+from earful.models.networks.zoo import FITTED
+from earful.training.cli import build_app
+from earful.training.config.overrides import settled
+from earful.training.config.train_config import MAX_SEED, TrainConfig, TrainingError, default_config
+from earful.training.runs.progress import TrainingProgress
+from earful.training.trainer.checkpoint import BEST, LAST, EpochRecord, load_checkpoint
+from earful.training.tuning.findings import gather, train_command
+from earful.training.tuning.sampler import seed_of
+from earful.training.tuning.search import Search, best_trial, folder_of, search
+from earful.training.tuning.space import Choices, Range, TuneError, chosen_space, default_space
+from earful.training.tuning.speaker_split import voices_apart
+from earful.training.tuning.study import (
     FILE,
     NAME,
     at_work,
@@ -36,7 +37,6 @@ from earful.training.tune.study import (
     open_study,
     running,
 )
-from earful.training.tune.voices_apart import voices_apart
 from tests.fixtures.chords import Chords
 
 QUICK = replace(default_config("cnn"), epochs=1, features="log_mel")
@@ -261,7 +261,7 @@ def test_an_interrupted_trial_is_made_again(tones: Dataset, tmp_path: Path) -> N
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from earful.training.tune.study import at_work, open_study
+from earful.training.tuning.study import at_work, open_study
 study = open_study(Path(sys.argv[1]), "earful", {}, loss=False)
 with at_work(study.ask(), Path(sys.argv[2])):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -384,7 +384,7 @@ def test_clips_with_several_labels_are_learnt_label_by_label_unless_told_otherwi
 def test_without_optuna_the_install_command_is_named(
     tune: Tune, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("earful.training.tune.")]:
+    for name in [name for name in sys.modules if name.startswith("earful.training.tuning.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert "uv sync --inexact --extra train --extra tune" in str(tune("--trials", "1").exception)

@@ -9,10 +9,10 @@ import pytest
 import soundfile
 
 from earful.data.errors import EarfulError
-from earful.training import voices
-from earful.training.pico import PICO_VOICES, pico_engines, speak_with_pico
-from earful.training.spoken_word import ACCENTS, ENGLISH, RATE_HZ, TAKES, write_word
-from earful.training.voices import FESTIVAL_VOICES
+from earful.training.recipes.digits import voices
+from earful.training.recipes.digits.pico import PICO_VOICES, pico_engines, speak_with_pico
+from earful.training.recipes.digits.spoken_word import ACCENTS, ENGLISH, RATE_HZ, TAKES, write_word
+from earful.training.recipes.digits.voices import FESTIVAL_VOICES
 
 
 def test_every_accent_has_ten_words_that_its_voice_can_be_given() -> None:

@@ -11,22 +11,23 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from earful.data.dataset import Dataset
-from earful.models.device import Device
-from earful.models.network import Network
-from earful.models.pipeline import NormalisedNetwork
-from earful.models.zoo import build
-from earful.training.balance import label_counts
-from earful.training.baselines.clips import CPU, labels_of
+from earful.data.dataset.dataset import Dataset
+from earful.models.bundle.device import Device
+from earful.models.layers.base import Network
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.models.networks.zoo import build
 from earful.training.baselines.gmm_hmm import check_gmm_hmm, fit_gmm_hmm
 from earful.training.baselines.logistic import fit_logistic
 from earful.training.baselines.majority import fit_majority
+from earful.training.baselines.pooled_clips import CPU, labels_of
 from earful.training.baselines.random_forest import fit_random_forest
 from earful.training.baselines.svm import check_svm, fit_svm
-from earful.training.batches import StoredFeatures, stored_features, targets_and_epoch
-from earful.training.begin import begun, choose_device, feature_statistics
-from earful.training.calibration import calibrate
-from earful.training.checkpoint import (
+from earful.training.config.train_config import TrainConfig, TrainingError, default_config
+from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.loaders.class_weights import label_counts
+from earful.training.loaders.loader import StoredFeatures, stored_features, targets_and_epoch
+from earful.training.metrics.calibration import calibrate
+from earful.training.trainer.checkpoint import (
     BEST,
     LAST,
     Checkpoint,
@@ -34,10 +35,9 @@ from earful.training.checkpoint import (
     load_checkpoint,
     rebuild_network,
 )
-from earful.training.checkpoint_store import CheckpointStore
-from earful.training.company import ALONE, Company
-from earful.training.config import TrainConfig, TrainingError, default_config
-from earful.training.fit import FitResult
+from earful.training.trainer.checkpoint_mirror import CheckpointStore
+from earful.training.trainer.setup import begun, choose_device, feature_statistics
+from earful.training.trainer.trainer import FitResult
 
 # What a baseline heeds of a TrainConfig; the rest is about steps.
 HEEDED = ("model", "features", "seed", "options")
@@ -70,7 +70,7 @@ def fit_baseline(
     """Fit ``config.model`` to the dataset's training clips, into the folder ``run``.
 
     It is fitted on the CPU, and one epoch long: ``on_epoch`` hears once. A run that is finished and
-    resumed is left as it is. ``checkpoints`` is a second place (``training.checkpoint_store``).
+    resumed is left as it is. ``checkpoints`` is a second place (``training.trainer.checkpoint_mirror``).
 
     Raises:
         TrainingError: a run is there already, the one to resume is of other data or settings, or

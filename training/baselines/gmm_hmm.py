@@ -9,14 +9,14 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earful.data.dataset import Dataset
-from earful.models.baselines.gmm_hmm import IMPOSSIBLE, GmmHmm, GmmHmmConfig
-from earful.models.pipeline import NormalisedNetwork
-from earful.training.baselines.clips import only
+from earful.data.dataset.dataset import Dataset
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.models.networks.baselines.gmm_hmm import IMPOSSIBLE, GmmHmm, GmmHmmConfig
 from earful.training.baselines.left_right import Floats, fit_word
 from earful.training.baselines.majority import log_shares
-from earful.training.batches import StoredFeatures
-from earful.training.config import TrainConfig, TrainingError
+from earful.training.baselines.pooled_clips import only
+from earful.training.config.train_config import TrainConfig, TrainingError
+from earful.training.loaders.loader import StoredFeatures
 
 # hmmlearn takes about 5 ms a clip and round. On FSDD twice as many add nothing that can be told.
 MOST_CLIPS_OF_A_LABEL = 200

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from earful.models.baselines.logistic import Logistic, LogisticConfig
-from earful.models.pipeline import NormalisedNetwork
-from earful.training.baselines.clips import embeddings, labels_of
-from earful.training.batches import StoredFeatures
-from earful.training.config import TrainConfig
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.models.networks.baselines.logistic import Logistic, LogisticConfig
+from earful.training.baselines.pooled_clips import embeddings, labels_of
+from earful.training.config.train_config import TrainConfig
+from earful.training.loaders.loader import StoredFeatures
 
 # L-BFGS takes some two hundred on standardised features.
 _MOST_STEPS = 2000

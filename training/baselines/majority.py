@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from earful.models.baselines.majority import Majority
-from earful.models.pipeline import NormalisedNetwork
-from earful.training.baselines.clips import labels_of
-from earful.training.batches import StoredFeatures
-from earful.training.config import TrainConfig
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.models.networks.baselines.majority import Majority
+from earful.training.baselines.pooled_clips import labels_of
+from earful.training.config.train_config import TrainConfig
+from earful.training.loaders.loader import StoredFeatures
 
 
 def log_shares(clips: StoredFeatures) -> torch.Tensor:

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earful.models.fitted import PooledBaseline
-from earful.models.pipeline import NormalisedNetwork
-from earful.models.pooling import pooled
-from earful.training.batches import StoredFeatures
-from earful.training.epochs import Epoch
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.models.layers.pooling import pooled
+from earful.models.networks.baselines.fitted import PooledBaseline
+from earful.training.loaders.loader import StoredFeatures
+from earful.training.loaders.sampler import Epoch
 
 # Where a baseline is fitted.
 CPU = torch.device("cpu")

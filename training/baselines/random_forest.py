@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from earful.models.baselines.random_forest import RandomForest, RandomForestConfig
-from earful.models.pipeline import NormalisedNetwork
-from earful.training.baselines.clips import embeddings, labels_of
-from earful.training.batches import StoredFeatures
-from earful.training.config import TrainConfig
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.models.networks.baselines.random_forest import RandomForest, RandomForestConfig
+from earful.training.baselines.pooled_clips import embeddings, labels_of
+from earful.training.config.train_config import TrainConfig
+from earful.training.loaders.loader import StoredFeatures
 
 # Of scikit-learn's arrays of a tree: a leaf has no child.
 _NO_CHILD = -1

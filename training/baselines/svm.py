@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from sklearn.svm import SVC
 
-from earful.data.dataset import Dataset
-from earful.models.baselines.svm import Svm, SvmConfig
-from earful.models.pipeline import NormalisedNetwork
-from earful.training.baselines.clips import embeddings, labels_of
-from earful.training.batches import StoredFeatures
-from earful.training.config import TrainConfig, TrainingError
+from earful.data.dataset.dataset import Dataset
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.models.networks.baselines.svm import Svm, SvmConfig
+from earful.training.baselines.pooled_clips import embeddings, labels_of
+from earful.training.config.train_config import TrainConfig, TrainingError
+from earful.training.loaders.loader import StoredFeatures
 
 # Time grows with the square of their number. This many took 17 s and gave a model of 12 MB; ten
 # times as many would take half an hour.

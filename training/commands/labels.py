@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earful.data.annotations.choices import ExportFormat, ImportFormat, Rule
-from earful.service.cli import EXIT_SOME_FAILED
+from earful.service.commands.options import EXIT_SOME_FAILED
 from earful.training.commands.options import AudioDirOption, JsonOption, LabelsArgument
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def import_labels(
     as_json: JsonOption = False,
 ) -> None:
     """Read labels of other tools and write a labels CSV with where each is from."""
-    from earful.data.annotations.sources import Reading, read_sources
+    from earful.data.annotations.read_sources import Reading, read_sources
+    from earful.data.annotations.summary import refuse_problems
     from earful.data.annotations.table import refuse_sources, write_table
-    from earful.data.annotations.telling import refuse_problems
 
     refuse_sources(out, sources)
     columns = tuple(label_column or ())
@@ -126,9 +126,9 @@ def merge(
 ) -> None:
     """Put labels CSVs together: recordings that sound the same become one row."""
     from earful.data.annotations.merge import merge_tables
+    from earful.data.annotations.summary import refuse_problems
     from earful.data.annotations.table import refuse_sources, write_table
-    from earful.data.annotations.telling import refuse_problems
-    from earful.training.progress import work_progress
+    from earful.training.runs.progress import work_progress
 
     refuse_sources(out, tables)
     with work_progress("listen") as on_progress:
@@ -140,7 +140,7 @@ def merge(
 
 def _tell(found: "Found", out: Path, *, as_json: bool) -> None:
     """What was written and what was not; exit code 1 where something was left out."""
-    from earful.data.annotations.telling import summary, told
+    from earful.data.annotations.summary import summary, told
 
     if as_json:
         typer.echo(json.dumps(told(found), indent=2))

@@ -11,7 +11,7 @@ from earful.data.errors import EarfulError
 from earful.models.registry.catalogue import DEFAULT_ROOT
 from earful.models.registry.records import CHALLENGER
 from earful.models.registry.registry import Registry
-from earful.service.cli import EXIT_SOME_FAILED, RegistryOption
+from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
 from earful.training.commands.options import JsonOption
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the model.")]
@@ -26,7 +26,7 @@ models_app = typer.Typer(
 @models_app.command("list")
 def list_models(registry: RegistryOption = DEFAULT_ROOT, as_json: JsonOption = False) -> None:
     """Every model with its versions and which of them serves."""
-    from earful.training.models_text import listed, rows_of
+    from earful.training.releases.version_text import listed, rows_of
 
     opened = Registry(registry)
     rows = [row for name in opened.names() for row in rows_of(opened, name)]
@@ -50,7 +50,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """One model with its log, or one version with its card."""
-    from earful.training.models_text import described, described_version, facts_of
+    from earful.training.releases.version_text import described, described_version, facts_of
 
     opened = Registry(registry)
     model, _, which = name.partition("@")
@@ -68,7 +68,7 @@ def diff(
     as_json: JsonOption = False,
 ) -> None:
     """What differs between two versions: figures, labels, data, network."""
-    from earful.training.models_diff import compare
+    from earful.training.releases.version_diff import compare
 
     found = compare(Registry(registry), first, second)
     typer.echo(
@@ -95,8 +95,8 @@ def register(
 ) -> None:
     """Put a trained run, or a model file, into the registry as a new version."""
     from earful.models.registry.records import CHAMPION
-    from earful.training.release import had_others
-    from earful.training.release import register as register_version
+    from earful.training.releases.register import had_others
+    from earful.training.releases.register import register as register_version
 
     if not source.exists():
         raise EarfulError(f"{source} is neither a run nor a model file; train one first")
@@ -126,7 +126,7 @@ def promote(
     registry: RegistryOption = DEFAULT_ROOT,
 ) -> None:
     """Make a version champion: services that follow the name take it up within a second or two."""
-    from earful.training.retrain.made import reasons_against
+    from earful.training.retraining.idempotency import reasons_against
 
     opened = Registry(registry)
     found = opened.promote(name, version, reason)
@@ -171,7 +171,7 @@ def to_mlflow(
     # MLflow would tell its makers of each use; it asks the environment when it is imported.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     try:
-        from earful.training.mlflow_export import export_model
+        from earful.training.releases.mlflow_export import export_model
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "mlflow":
             raise

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from earful.models.device import Device
+from earful.models.bundle.device import Device
 
 LabelsArgument = Annotated[Path, typer.Argument(metavar="LABELS.csv", help="Labels CSV.")]
 AudioDirOption = Annotated[

@@ -283,13 +283,13 @@ def train(
     torchrun --nproc-per-node 2 --no-python earful train ... `earful report RUN` shows what came
     of it.
     """
-    from earful.data.dataset import open_dataset
-    from earful.training.company import open_company
-    from earful.training.config import TrainConfig, default_config
-    from earful.training.progress import TrainingProgress, training_progress
-    from earful.training.run import begun_config, suited, train_run
-    from earful.training.settings import read_options, settled
-    from earful.training.team import started
+    from earful.data.dataset.dataset import open_dataset
+    from earful.training.config.overrides import read_options, settled
+    from earful.training.config.train_config import TrainConfig, default_config
+    from earful.training.loaders.auxiliary_data import open_company
+    from earful.training.runs.progress import TrainingProgress, training_progress
+    from earful.training.runs.train_run import begun_config, suited, train_run
+    from earful.training.trainer.distributed import started
 
     flags = {
         "model": model, "features": features, "epochs": epochs, "batch_size": batch_size,

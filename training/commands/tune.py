@@ -15,7 +15,7 @@ from earful.training.commands.options import DeviceOption, JsonOption
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from earful.training.progress import TrainingProgress
+    from earful.training.runs.progress import TrainingProgress
 
 
 def tune(
@@ -69,17 +69,17 @@ def tune(
     label (loss bce), as in train. The test part is never looked at.
     """
     with _optuna_needed():
-        from earful.training.tune.report import gather, write_findings
-        from earful.training.tune.search import RUN, Search, search
-        from earful.training.tune.space import chosen_space, require_trained
-        from earful.training.tune.voices_apart import voices_apart
+        from earful.training.tuning.findings import gather, write_findings
+        from earful.training.tuning.search import RUN, Search, search
+        from earful.training.tuning.space import chosen_space, require_trained
+        from earful.training.tuning.speaker_split import voices_apart
 
     import dataclasses
 
-    from earful.data.dataset import open_dataset
-    from earful.models.zoo import require_classifier
-    from earful.training.config import default_config
-    from earful.training.run import suited
+    from earful.data.dataset.dataset import open_dataset
+    from earful.models.networks.zoo import require_classifier
+    from earful.training.config.train_config import default_config
+    from earful.training.runs.train_run import suited
 
     require_classifier(model)
     require_trained(model)
@@ -109,8 +109,8 @@ def tune(
         json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if as_json else result.text()
     )
     if retrain and result.config is not None:
-        from earful.training.progress import training_progress
-        from earful.training.run import train_run
+        from earful.training.runs.progress import training_progress
+        from earful.training.runs.train_run import train_run
 
         with training_progress(base.epochs) as progress:
             train_run(
@@ -134,7 +134,7 @@ def _optuna_needed() -> Iterator[None]:
 
 def _bars(epochs: int) -> "Callable[[int, int], AbstractContextManager[TrainingProgress]]":
     """A bar for each trial, on a terminal."""
-    from earful.training.progress import TrainingProgress, work_progress
+    from earful.training.runs.progress import TrainingProgress, work_progress
 
     @contextlib.contextmanager
     def bar(nth: int, wanted: int) -> Iterator[TrainingProgress]:
@@ -145,7 +145,7 @@ def _bars(epochs: int) -> "Callable[[int, int], AbstractContextManager[TrainingP
 
 
 def _tell(trial: "FrozenTrial", done: int, wanted: int) -> None:
-    from earful.training.tune.report import Tried
+    from earful.training.tuning.findings import Tried
 
     typer.echo(f"{done} of {wanted}: {Tried.of(trial).line()}", err=True)
 

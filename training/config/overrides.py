@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from earful.models.zoo import check_options, entry
-from earful.training.config import DEFAULT_RATES, TrainConfig, TrainingError
+from earful.models.networks.zoo import check_options, entry
+from earful.training.config.train_config import DEFAULT_RATES, TrainConfig, TrainingError
 
 Value = str | int | float | bool
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}

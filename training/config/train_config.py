@@ -5,10 +5,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from earful.data.augment import HEAVY_NOISE, UNCHANGED, Recipe
+from earful.data.augmentation.pipeline import HEAVY_NOISE, UNCHANGED, Recipe
 from earful.data.errors import EarfulError
-from earful.data.features import FEATURE_KINDS, FeatureKind
-from earful.models.zoo import entry
+from earful.data.features.config import FEATURE_KINDS, FeatureKind
+from earful.models.networks.zoo import entry
 
 
 class TrainingError(EarfulError):
@@ -56,16 +56,16 @@ class TrainConfig:
     validation loss. ``default_config`` has what suits each network.
 
     repeats            how often an epoch reads each clip of the dataset, beside once each extra one
-    augment            draw new versions of the waveforms each epoch (``data.augment.Recipe``)
+    augment            draw new versions of the waveforms each epoch (``data.augmentation.pipeline.Recipe``)
     noise              how loud that makes the background; ``heavy`` is for crowds, and is learnt by
                        longer training only
     noise_only         where there are other words to be answered with no label: the share of clips
                        that is replaced by background alone, which has none either (outlier
                        exposure, arXiv:1812.04606)
     mixup              chance that a clip is mixed with another (arXiv:1710.09412)
-    optimizer          see ``training.optimizers``
+    optimizer          see ``training.trainer.optimizers``
     momentum           of the optimizers ``momentum`` and ``nesterov``
-    schedule           see ``training.schedules``
+    schedule           see ``training.trainer.lr_schedules``
     schedule_epochs    ``step``: how often the rate falls; ``plateau``: after how many epochs
                        without a lower validation loss
     schedule_factor    by what it is multiplied then

@@ -3,10 +3,10 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from earful.data.labels import SPLITS, Clip
-from earful.training.doctor.files import is_silent
-from earful.training.doctor.finding import Finding, clips_of, found
-from earful.training.doctor.sound import Sound
+from earful.data.labels.labels_csv import SPLITS, Clip
+from earful.training.data_quality.file_checks import is_silent
+from earful.training.data_quality.finding import Finding, clips_of, found
+from earful.training.data_quality.measure_clip import Sound
 
 
 def check_copies(sounds: Sequence[Sound]) -> list[Finding]:

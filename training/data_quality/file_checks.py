@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from earful.data.label_sets import split_labels
-from earful.training.doctor.finding import Finding, clips_of, found
-from earful.training.doctor.sound import Sound
+from earful.data.labels.multilabel import split_labels
+from earful.training.data_quality.finding import Finding, clips_of, found
+from earful.training.data_quality.measure_clip import Sound
 
 SILENT_PEAK = 10 ** (-70 / 20)
 CLIPPED_SHARE = 0.005

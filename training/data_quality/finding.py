@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from earful.data.labels import ClipProblem
+from earful.data.labels.labels_csv import ClipProblem
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -127,7 +127,7 @@ class Finding:
 
     @property
     def kind(self) -> Kind:
-        """Other codes are those of ``data.audio``: files that cannot be used."""
+        """Other codes are those of ``data.audio.decode``: files that cannot be used."""
         return KINDS.get(self.code) or Kind(
             self.code, "error", f"audio that cannot be used ({self.code})",
             "mend the file, or remove the row",

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.labels import Clip
-from earful.data.staging import staged_file
-from earful.training.doctor.examine import Diagnosis
-from earful.training.doctor.finding import Finding, Kind, Severity, by_kind
-from earful.training.doctor.report import told_judged
-from earful.training.shown import Shown, show, templates
+from earful.data.atomic_write import staged_file
+from earful.data.labels.labels_csv import Clip
+from earful.training.data_quality.finding import Finding, Kind, Severity, by_kind
+from earful.training.data_quality.run_checks import Diagnosis
+from earful.training.data_quality.text_report import told_judged
+from earful.training.reports.html_clips import Shown, show, templates
 
 # Of what is not played, so many rows of a kind are listed.
 _LISTED = 500

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
-from earful.data.label_sets import join_labels, split_labels
-from earful.data.labels import Clip
-from earful.training.doctor.finding import Finding, clips_of, found
+from earful.data.labels.labels_csv import Clip
+from earful.data.labels.multilabel import join_labels, split_labels
+from earful.training.data_quality.finding import Finding, clips_of, found
 
 # A misspelt label is rare: two clips or 5 % of the other's, and a fifth of them at most.
 _RARE_CLIPS, _RARE_SHARE, _RARE_TIMES = 2, 0.05, 5

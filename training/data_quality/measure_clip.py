@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.audio import Waveform, resample
-from earful.data.clips import ClipAudio
-from earful.data.content import audio_hash
-from earful.data.features import FeatureConfig
-from earful.data.labels import Clip
-from earful.data.spectrum import log_mel
-from earful.data.windows import loudest_clip
+from earful.data.audio.decode import Waveform, resample
+from earful.data.audio.fingerprint import audio_hash
+from earful.data.audio.windows import loudest_clip
+from earful.data.dataset.reader import ClipAudio
+from earful.data.features.config import FeatureConfig
+from earful.data.features.numpy_log_mel import log_mel
+from earful.data.labels.labels_csv import Clip
 
 # What is heard of a clip in pictures: speech and most of what else has a name lies below 8 kHz.
 PICTURE = FeatureConfig(
@@ -43,7 +43,7 @@ class Sound:
 
     ``peak`` is that of the sound without its ``offset`` (mean), both of full scale 1.0;
     ``flat_share`` is the share of samples that stand at the extreme. ``content`` names the sound
-    (``data.content``), ``picture`` (2, FRAMES * n_mels) is what ``wrong_labels`` goes by.
+    (``data.audio.fingerprint``), ``picture`` (2, FRAMES * n_mels) is what ``wrong_labels`` goes by.
     """
 
     clip: Clip

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from earful.data.checks import CheckReport, check_labels
-from earful.data.clips import ClipAudio
-from earful.data.label_sets import has_several, label_order
-from earful.data.labels import Clip
-from earful.training.doctor import wrong
-from earful.training.doctor.copies import check_copies, check_speakers, one_of_each
-from earful.training.doctor.files import check_files
-from earful.training.doctor.finding import (
+from earful.data.dataset.reader import ClipAudio
+from earful.data.dataset.validate import CheckReport, check_labels
+from earful.data.labels.labels_csv import Clip
+from earful.data.labels.multilabel import has_several, label_order
+from earful.training.data_quality import label_errors
+from earful.training.data_quality.duplicates import check_copies, check_speakers, one_of_each
+from earful.training.data_quality.file_checks import check_files
+from earful.training.data_quality.finding import (
     ATTENTION,
     SEVERITIES,
     Finding,
@@ -23,8 +23,8 @@ from earful.training.doctor.finding import (
     found,
     of_problem,
 )
-from earful.training.doctor.labels import check_balance, check_label_names
-from earful.training.doctor.sound import Sound, measure
+from earful.training.data_quality.label_checks import check_balance, check_label_names
+from earful.training.data_quality.measure_clip import Sound, measure
 
 Progress = Callable[[int, int], None]
 
@@ -131,14 +131,14 @@ def find_wrong_labels(
     once = one_of_each(sounds)
     named = [meant.get(sound.clip.label, sound.clip.label) for sound in once]
     counts = Counter(named)
-    labels = label_order(label for label, n in counts.items() if n >= wrong.FEWEST_CLIPS)
+    labels = label_order(label for label, n in counts.items() if n >= label_errors.FEWEST_CLIPS)
     notes = [_not_judged(label, n) for label, n in counts.items() if label not in labels]
     if len(labels) < 2:
-        reason = f"two labels with {wrong.FEWEST_CLIPS} clips or more are needed"
+        reason = f"two labels with {label_errors.FEWEST_CLIPS} clips or more are needed"
         return notes, Judged(0, None, reason)
     code = {label: number for number, label in enumerate(labels)}
     known = [(s, code[label]) for s, label in zip(once, named, strict=True) if label in code]
-    judgement = wrong.judge(
+    judgement = label_errors.judge(
         np.stack([sound.picture for sound, _ in known]), np.array([c for _, c in known]),
         len(labels), progress,
     )  # fmt: skip
@@ -147,7 +147,7 @@ def find_wrong_labels(
         for (sound, _), heard, probability in zip(
             known, judgement.heard, judgement.wrong, strict=True
         )
-        if probability > wrong.SUSPECT
+        if probability > label_errors.SUSPECT
     ]
     return [*suspects, *notes], Judged(len(known), round(judgement.share, 4))
 
@@ -155,7 +155,7 @@ def find_wrong_labels(
 def _not_judged(label: str, n_clips: int) -> Finding:
     message = (
         f"{label!r} has {clips_of(n_clips)} with sound of their own; to find wrong labels "
-        f"{wrong.FEWEST_CLIPS} are needed"
+        f"{label_errors.FEWEST_CLIPS} are needed"
     )
     return found("not_judged", message, label=label)
 

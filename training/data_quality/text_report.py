@@ -3,9 +3,9 @@
 import csv
 from pathlib import Path
 
-from earful.data.staging import OutputError, staged_file
-from earful.training.doctor.examine import Diagnosis
-from earful.training.doctor.finding import Finding, by_kind
+from earful.data.atomic_write import OutputError, staged_file
+from earful.training.data_quality.finding import Finding, by_kind
+from earful.training.data_quality.run_checks import Diagnosis
 
 # Of each kind so many are told on a screen; --json and --html tell more.
 SHOWN = 10

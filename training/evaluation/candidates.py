@@ -12,14 +12,14 @@ from typing import Any, Self
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter
 
-from earful.data.dataset import Dataset
-from earful.models.zoo import build, entry, require_classifier
+from earful.data.dataset.dataset import Dataset
+from earful.models.networks.zoo import build, entry, require_classifier
 from earful.training.baselines.fit import check_baseline
-from earful.training.company import Company
-from earful.training.config import TrainConfig, default_config
-from earful.training.plots import COLOURS, save_figure
-from earful.training.run import suited
-from earful.training.settings import Value, read_settings, settled
+from earful.training.config.overrides import Value, read_settings, settled
+from earful.training.config.train_config import TrainConfig, default_config
+from earful.training.loaders.auxiliary_data import Company
+from earful.training.plots.plots import COLOURS, save_figure
+from earful.training.runs.train_run import suited
 
 
 @dataclass(frozen=True)

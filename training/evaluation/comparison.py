@@ -9,20 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from earful.data.dataset import Dataset
+from earful.data.atomic_write import staged_file
+from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.data.staging import staged_file
-from earful.models.cost import multiply_adds
-from earful.models.device import Device
-from earful.models.zoo import CLASSIFIERS, parameter_count
+from earful.models.bundle.device import Device
+from earful.models.networks.flops import multiply_adds
+from earful.models.networks.zoo import CLASSIFIERS, parameter_count
 from earful.service.classifier import Classifier
-from earful.training.checkpoint import BEST, load_checkpoint, rebuild_network
-from earful.training.company import ALONE, Company
-from earful.training.config import TrainConfig, TrainingError
-from earful.training.contenders import Accuracy, Compared, Contender, plot_comparison, table
-from earful.training.export import export
-from earful.training.progress import TrainingProgress
-from earful.training.run import train_run
+from earful.training.config.train_config import TrainConfig, TrainingError
+from earful.training.evaluation.candidates import (
+    Accuracy,
+    Compared,
+    Contender,
+    plot_comparison,
+    table,
+)
+from earful.training.export.export import export
+from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.runs.progress import TrainingProgress
+from earful.training.runs.train_run import train_run
+from earful.training.trainer.checkpoint import BEST, load_checkpoint, rebuild_network
 
 RESULT, TABLE, PICTURE = "compare.json", "compare.md", "compare.png"
 _WARM_UP_RUNS, _TIMED_RUNS = 20, 200

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earful.data.audio import Waveform
-from earful.data.noise import draw_background
-from earful.data.windows import loudest_clip
-from earful.models.scores import Scores
+from earful.data.audio.decode import Waveform
+from earful.data.audio.windows import loudest_clip
+from earful.data.augmentation.noise import draw_background
+from earful.models.bundle.decision import Scores
 from earful.service.classifier import Classifier
-from earful.training.calibration import (
+from earful.training.metrics.calibration import (
     CoveragePoint,
     Floats,
     ReliabilityBin,

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from earful.data.dataset import Dataset
-from earful.data.folds import Fold, speaker_folds
-from earful.data.staging import staged_file
-from earful.models.device import Device
-from earful.models.zoo import require_classifier
-from earful.training.company import ALONE, Company
-from earful.training.config import TrainConfig
-from earful.training.metrics import wilson_interval
-from earful.training.progress import TrainingProgress
-from earful.training.run import train_run
+from earful.data.atomic_write import staged_file
+from earful.data.dataset.dataset import Dataset
+from earful.data.labels.folds import Fold, speaker_folds
+from earful.models.bundle.device import Device
+from earful.models.networks.zoo import require_classifier
+from earful.training.config.train_config import TrainConfig
+from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.metrics.classification import wilson_interval
+from earful.training.runs.progress import TrainingProgress
+from earful.training.runs.train_run import train_run
 
 RESULT = "crossval.json"
 

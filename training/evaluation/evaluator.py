@@ -8,21 +8,28 @@ from typing import Any, Literal
 
 import numpy as np
 
-from earful.data.audio import AudioError, Waveform
-from earful.data.clips import read_clips
-from earful.data.dataset import memberships_of
+from earful.data.atomic_write import staged_folder
+from earful.data.audio.decode import AudioError, Waveform
+from earful.data.audio.windows import loudest_clip
+from earful.data.dataset.dataset import memberships_of
+from earful.data.dataset.reader import read_clips
 from earful.data.errors import EarfulError
-from earful.data.label_sets import has_several, split_labels
-from earful.data.labels import Clip, ClipProblem, LabelledClips, read_labels
-from earful.data.staging import staged_folder
-from earful.data.windows import loudest_clip
-from earful.models.scores import said_labels
+from earful.data.labels.labels_csv import Clip, ClipProblem, LabelledClips, read_labels
+from earful.data.labels.multilabel import has_several, split_labels
+from earful.models.bundle.decision import said_labels
 from earful.service.classifier import Classifier, Prediction, classify_each
-from earful.training.metrics import Metrics, compute_metrics
-from earful.training.noise_sweep import NoisePoint, Spoken, read_noises, sweep, table
-from earful.training.plots import plot_confusion, plot_coverage, plot_noise
-from earful.training.set_metrics import compute_set_metrics
-from earful.training.sureness import BACKGROUNDS, Sureness, measure_sureness
+from earful.training.evaluation.confidence import BACKGROUNDS, Sureness, measure_sureness
+from earful.training.evaluation.noise_robustness import (
+    NoisePoint,
+    Spoken,
+    read_noises,
+    sweep,
+    table,
+)
+from earful.training.evaluation.plots import plot_coverage, plot_noise
+from earful.training.metrics.classification import Metrics, compute_metrics
+from earful.training.metrics.multilabel import compute_set_metrics
+from earful.training.plots.plots import plot_confusion
 
 Split = Literal["test", "val", "train", "all"]
 By = Literal["speaker", "label"]

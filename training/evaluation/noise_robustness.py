@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from earful.data.audio import AudioError, Waveform, decode, read_file
+from earful.data.audio.decode import AudioError, Waveform, decode, read_file
+from earful.data.audio.windows import pad_to_clip
+from earful.data.augmentation.noise import hum, impulse_noise, level, mix_at_snr, power_law_noise
 from earful.data.errors import EarfulError
-from earful.data.label_sets import normalised, split_labels
-from earful.data.noise import hum, impulse_noise, level, mix_at_snr, power_law_noise
-from earful.data.windows import pad_to_clip
+from earful.data.labels.multilabel import normalised, split_labels
 from earful.service.batch.inputs import find_inputs
 from earful.service.classifier import Classifier
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from earful.data.dataset import Dataset, DatasetError
-from earful.data.staging import staged_file
-from earful.models.device import Device
-from earful.training.embeddings import Embedding
-from earful.training.map_sources import Sources, find_embeddings
-from earful.training.neighbours import Outliers, find_neighbours, find_outliers, purity
-from earful.training.progress import TrainingProgress
+from earful.data.atomic_write import staged_file
+from earful.data.dataset.dataset import Dataset, DatasetError
+from earful.models.bundle.device import Device
+from earful.training.explore.embedding_sources import Sources, find_embeddings
+from earful.training.explore.embeddings import Embedding
+from earful.training.explore.neighbours import Outliers, find_neighbours, find_outliers, purity
+from earful.training.runs.progress import TrainingProgress
 
 Reduction = Literal["tsne", "pca"]
 LEAST_CLIPS = 3

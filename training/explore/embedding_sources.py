@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.dataset import Dataset
+from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.models.device import Device
-from earful.models.released import SHIPPED_MODEL
+from earful.models.bundle.device import Device
+from earful.models.registry.find_model import SHIPPED_MODEL
 from earful.service.classifier import Classifier
-from earful.training.checkpoint import BEST, load_checkpoint
-from earful.training.config import TrainingError
-from earful.training.embeddings import (
+from earful.training.config.train_config import TrainingError
+from earful.training.explore.embeddings import (
     Embedding,
     Kind,
     check_model,
@@ -20,7 +19,8 @@ from earful.training.embeddings import (
     of_run,
     on_the_spot,
 )
-from earful.training.progress import TrainingProgress
+from earful.training.runs.progress import TrainingProgress
+from earful.training.trainer.checkpoint import BEST, load_checkpoint
 
 
 @dataclass(frozen=True)

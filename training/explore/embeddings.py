@@ -12,20 +12,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earful.data.dataset import Dataset
-from earful.data.staging import staged_folder
-from earful.models.device import Device
-from earful.models.metadata import ModelError
-from earful.models.zoo import entry
+from earful.data.atomic_write import staged_folder
+from earful.data.dataset.dataset import Dataset
+from earful.models.bundle.device import Device
+from earful.models.bundle.metadata import ModelError
+from earful.models.networks.zoo import entry
 from earful.service.classifier import MAX_BATCH, Classifier
-from earful.training.batches import EVALUATION_BATCH
-from earful.training.checkpoint import BEST, Checkpoint, load_checkpoint, rebuild_network
-from earful.training.clip_arrays import Source, read_through
-from earful.training.config import TrainConfig, TrainingError, default_config
-from earful.training.neighbours import whitened
-from earful.training.progress import TrainingProgress
-from earful.training.report import METRICS
-from earful.training.run import train_run
+from earful.training.config.train_config import TrainConfig, TrainingError, default_config
+from earful.training.explore.neighbours import whitened
+from earful.training.loaders.loader import EVALUATION_BATCH
+from earful.training.loaders.storage import Source, read_through
+from earful.training.runs.progress import TrainingProgress
+from earful.training.runs.train_run import train_run
+from earful.training.trainer.checkpoint import (
+    BEST,
+    METRICS,
+    Checkpoint,
+    load_checkpoint,
+    rebuild_network,
+)
 
 Kind = Literal["autoencoder", "classifier"]
 # Enough to put clips that sound alike side by side, in half a minute for three thousand; few clips

@@ -15,15 +15,15 @@ from typing import Any, Literal
 import numpy as np
 from markupsafe import Markup
 
-from earful.data.labels import LabelsError
-from earful.data.staging import OutputError, staged_file
-from earful.training.clip_map import FOREMOST, ClipMap, View
-from earful.training.map_media import Sound, picture, sounds, voiced
-from earful.training.shown import templates
+from earful.data.atomic_write import OutputError, staged_file
+from earful.data.labels.labels_csv import LabelsError
+from earful.training.explore.clip_map import FOREMOST, ClipMap, View
+from earful.training.reports.clip_media import Sound, picture, sounds, voiced
+from earful.training.reports.html_clips import templates
 
 Colour = Literal["label", "speaker", "split", "error"]
 _GRID = 10_000  # coordinates are whole numbers from 0 to this
-_PARTS = Path(__file__).parent / "templates" / "map"
+_PARTS = Path(__file__).parents[1] / "reports" / "templates" / "map"
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,20 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from earful.data.atomic_write import staged_file
 from earful.data.errors import EarfulError
-from earful.data.staging import staged_file
-from earful.models.bundle import open_bundle, open_session
-from earful.models.metadata import Golden, ModelMetadata
-from earful.models.pipeline import WaveformClassifier
-from earful.models.zoo import require_classifier
-from earful.training.calibration import Calibration
-from earful.training.checkpoint import BEST, Checkpoint, load_checkpoint, rebuild_network
-from earful.training.report import METRICS
+from earful.models.bundle.bundle import open_bundle, open_session
+from earful.models.bundle.metadata import Golden, ModelMetadata
+from earful.models.layers.normalise import WaveformClassifier
+from earful.models.networks.zoo import require_classifier
+from earful.training.metrics.calibration import Calibration
+from earful.training.trainer.checkpoint import (
+    BEST,
+    METRICS,
+    Checkpoint,
+    load_checkpoint,
+    rebuild_network,
+)
 
 PARITY_BATCHES = (1, 3, 17)
 PARITY_TOLERANCE = 1e-4

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.dataset import Dataset, open_dataset
-from earful.training.config import TrainingError
+from earful.data.dataset.dataset import Dataset, open_dataset
+from earful.training.config.train_config import TrainingError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ MOST_WEIGHT = 100.0
 
 
 def label_counts(held: Tensor, n_labels: int) -> Tensor:
-    """Clips of each label (labels,) as float; ``held`` as in ``training.batches.Targets``."""
+    """Clips of each label (labels,) as float; ``held`` as in ``training.loaders.loader.Targets``."""
     if held.dim() == 2:
         return held.sum(dim=0).float()
     return torch.bincount(held[held >= 0], minlength=n_labels).float()

@@ -1,7 +1,7 @@
 """What an epoch reads: stored features, or waveforms that are augmented anew each time.
 
 Both give raw features (clips, bins, frames) and targets (clips, labels), computed on the training
-device, in an order and with an augmentation that the seed decides (``training.epochs``).
+device, in an order and with an augmentation that the seed decides (``training.loaders.sampler``).
 """
 
 from collections.abc import Iterator
@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earful.data.augment import Recipe, augment_log_mel, augment_waveforms, mixup
-from earful.data.dataset import Dataset
-from earful.data.features import FeatureKind
-from earful.data.frontend import Frontend
-from earful.data.noise import draw_background
-from earful.training.balance import sampling_weights
-from earful.training.clip_arrays import ClipArray, Resident, Source, open_clips
-from earful.training.company import ALONE, Company
-from earful.training.config import TrainConfig, TrainingError
-from earful.training.epochs import NO_LABEL, Cut, Epoch, Part, Targets
+from earful.data.augmentation.noise import draw_background
+from earful.data.augmentation.pipeline import Recipe, augment_log_mel, augment_waveforms, mixup
+from earful.data.dataset.dataset import Dataset
+from earful.data.features.config import FeatureKind
+from earful.data.features.frontend import Frontend
+from earful.training.config.train_config import TrainConfig, TrainingError
+from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.loaders.class_weights import sampling_weights
+from earful.training.loaders.sampler import NO_LABEL, Cut, Epoch, Part, Targets
+from earful.training.loaders.storage import ClipArray, Resident, Source, open_clips
 
 EVALUATION_BATCH = 256
 # New versions of each validation clip: enough that a few hundred clips judge and calibrate

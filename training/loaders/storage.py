@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earful.data.waveforms import INT16_FULL_SCALE, as_float
+from earful.data.audio.pcm import INT16_FULL_SCALE, as_float
 
 Rows = NDArray[np.int64]
 # Reading from the page cache costs a CPU little, so it holds no more than this as a whole.
@@ -136,7 +136,7 @@ def _gather(sources: Sequence[Source], ends: NDArray[np.int64], rows: Rows) -> N
 
 
 def _scaled(samples: Tensor) -> Tensor:
-    """``data.waveforms.as_float`` on the training device."""
+    """``data.audio.pcm.as_float`` on the training device."""
     return samples.float() / INT16_FULL_SCALE if samples.dtype == torch.int16 else samples
 
 

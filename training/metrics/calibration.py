@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logsumexp, softmax
 
-from earful.models.scores import Scores, said_labels
-from earful.training.config import Loss
+from earful.models.bundle.decision import Scores, said_labels
+from earful.training.config.train_config import Loss
 
 Floats = NDArray[np.floating[Any]]
 BINS = 15  # as in the paper below

@@ -33,7 +33,7 @@ class Metrics:
 
     ``per_label`` holds clips, precision, recall and f1 of each label, ``per_speaker`` clips and
     accuracy of each known speaker. ``of_sets`` is there where clips or answers have several labels,
-    which ``training.set_metrics`` measures.
+    which ``training.metrics.multilabel`` measures.
     """
 
     clips: int

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
-from earful.training.metrics import (
+from earful.training.metrics.classification import (
     Metrics,
     SetFigures,
     label_figures,

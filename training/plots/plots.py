@@ -9,17 +9,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from earful.data.staging import staged_file
-from earful.training.checkpoint import EpochRecord
-from earful.training.config import Loss, TrainConfig
-from earful.training.noise_sweep import NoisePoint
-from earful.training.rate_finder import RateCurve
-from earful.training.sureness import Sureness
+from earful.data.atomic_write import staged_file
+from earful.training.config.train_config import Loss, TrainConfig
+from earful.training.trainer.checkpoint import EpochRecord
+from earful.training.trainer.lr_finder import RateCurve
 
 COLOURS = ("#1f6f8b", "#d1495b", "#e3a857", "#5b8c5a", "#6a4c93")
 TRAINING_COLOUR, VALIDATION_COLOUR = COLOURS[:2]
 VALIDATION = "validation"
-# What is trained with focal loss is validated without its focus (``training.losses.plain_loss``).
+# What is trained with focal loss is validated without its focus (``training.trainer.losses.plain_loss``).
 _LOSSES: dict[Loss, str] = {
     "cross-entropy": "cross-entropy (nats)",
     "focal": "focal loss; validation: cross-entropy (nats)",
@@ -94,44 +92,6 @@ def plot_confusion(
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
-    save_figure(figure, path)
-
-
-def plot_coverage(sureness: Sureness, title: str, path: Path) -> None:
-    """Accuracy of what is answered over the share that is, with the model's threshold marked."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    curve, answered = sureness.curve, sureness.answered
-    axes.plot([p.coverage for p in curve], [p.accuracy for p in curve], color=TRAINING_COLOUR)
-    axes.plot(
-        answered.coverage, answered.accuracy, "o", color=VALIDATION_COLOUR,
-        label=f"the model's threshold, {answered.threshold:.2f}",
-    )  # fmt: skip
-    lowest = min(0.9, *(p.accuracy for p in curve))
-    axes.set(xlabel="share of clips answered", ylabel="accuracy of these")
-    axes.set(xlim=(0, 1.01), ylim=(lowest - 0.01, 1.005))
-    axes.set_title(title, parse_math=False)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
-    save_figure(figure, path)
-
-
-def plot_noise(points: Sequence[NoisePoint], clean: float, title: str, path: Path) -> None:
-    """Accuracy over the ratio of speech to noise, a line a kind, that without noise dotted."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for kind in dict.fromkeys(point.kind for point in points):
-        line = [(p.snr_db, p.accuracy) for p in points if p.kind == kind]
-        axes.plot(*zip(*line, strict=True), marker="o", label=kind)
-    axes.axhline(clean, color="0.4", linestyle=":", label="no noise added")
-    axes.set(xlabel="speech to noise (dB)", ylabel="accuracy", ylim=(0, 1.02))
-    axes.set_title(title, parse_math=False)
-    axes.invert_xaxis()
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
     save_figure(figure, path)
 
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import typer
 
-from earful.data.dataset import TEST_ROWS, open_dataset
-from earful.data.labels import Clip, LabelledClips, read_labels
-from earful.data.prepare import prepare
-from earful.data.staging import OutputError, fresh_folder
-from earful.data.synthesise import write_clips
+from earful.data.atomic_write import OutputError, fresh_folder
+from earful.data.dataset.dataset import TEST_ROWS, open_dataset
+from earful.data.dataset.prepare import prepare
+from earful.data.labels.labels_csv import Clip, LabelledClips, read_labels
+from earful.data.synthesis.speak_words import write_clips
 from earful.service.classifier import Classifier
-from earful.training.config import default_config
-from earful.training.evaluate import evaluate_model
-from earful.training.export import export
-from earful.training.progress import training_progress, work_progress
-from earful.training.run import suited, train_run
+from earful.training.config.train_config import default_config
+from earful.training.evaluation.evaluator import evaluate_model
+from earful.training.export.export import export
+from earful.training.runs.progress import training_progress, work_progress
+from earful.training.runs.train_run import suited, train_run
 
 WORDS = (
     "0=zero",

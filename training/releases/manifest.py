@@ -2,7 +2,7 @@
 
 filename, label, speaker, split, start, end   as in every labels CSV; paths are absolute
 sha256   of the file
-audio    hash of what is heard in the clip (``data.content``): the same in a copy of the file
+audio    hash of what is heard in the clip (``data.audio.fingerprint``): the same in a copy of the file
 source   where the row came from
 """
 
@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from earful.data.content import audio_hash
-from earful.data.dataset import ALL_ROWS, Dataset
-from earful.data.labels import Clip, read_labels
-from earful.data.waveforms import as_float
-from earful.training.config import TrainingError
+from earful.data.audio.fingerprint import audio_hash
+from earful.data.audio.pcm import as_float
+from earful.data.dataset.dataset import ALL_ROWS, Dataset
+from earful.data.labels.labels_csv import Clip, read_labels
+from earful.training.config.train_config import TrainingError
 
 COLUMNS = (
     "filename", "label", "speaker", "split", "start", "end", "sha256", "audio", "source",

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from earful.data.errors import EarfulError
 from earful.models.registry.records import MODEL, Version
 from earful.models.registry.registry import Registry
-from earful.training.models_text import metrics_of
+from earful.training.releases.version_text import metrics_of
 
 _EXPERIMENT = "earful"
 _NUMBER, _SHA256 = "earful.version", "earful.sha256"

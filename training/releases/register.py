@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from earful.data.dataset import Dataset, open_dataset
+from earful.data.dataset.dataset import Dataset, open_dataset
 from earful.data.errors import EarfulError
-from earful.models.bundle import Bundle, open_bundle
+from earful.models.bundle.bundle import Bundle, open_bundle
 from earful.models.registry.records import CARD, CHECKPOINT, DATA, METRICS, MODEL, Version
 from earful.models.registry.registry import Registry
-from earful.training.checkpoint import BEST
-from earful.training.company import Company
-from earful.training.config import TrainingError
-from earful.training.evaluate import evaluate_model
-from earful.training.export import export
-from earful.training.retrain.rows import DataRow, rows_of_dataset, to_csv
+from earful.training.config.train_config import TrainingError
+from earful.training.evaluation.evaluator import evaluate_model
+from earful.training.export.export import export
+from earful.training.loaders.auxiliary_data import Company
+from earful.training.releases.manifest import DataRow, rows_of_dataset, to_csv
+from earful.training.trainer.checkpoint import BEST
 
-# What a training hash says where there were clips of other words (``training.company``).
+# What a training hash says where there were clips of other words (``training.loaders.auxiliary_data``).
 _OTHERS = "+others:"
 _PARTS = ("train", "val", "test")
 

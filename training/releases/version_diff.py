@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from earful.data.label_sets import label_order
-from earful.models.bundle import Bundle, open_bundle
+from earful.data.labels.multilabel import label_order
+from earful.models.bundle.bundle import Bundle, open_bundle
 from earful.models.registry.records import DATA, MODEL, Version
 from earful.models.registry.registry import Registry
-from earful.training.models_text import accuracy_of, metrics_of
-from earful.training.retrain.rows import from_csv
+from earful.training.releases.manifest import from_csv
+from earful.training.releases.version_text import accuracy_of, metrics_of
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earful.data.audio import Waveform
-from earful.data.dataset import Dataset
-from earful.data.waveforms import as_float
+from earful.data.audio.decode import Waveform
+from earful.data.audio.pcm import as_float
+from earful.data.dataset.dataset import Dataset
 
 # Of a picture, so many rows and columns at most, in 16 shades over 70 dB.
 _ROWS, _COLUMNS, _SHADES, _RANGE_DB = 40, 64, 16, 70.0

@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from earful.data.audio import AudioError, Waveform
-from earful.data.recording import loudest_window, read_blocks, read_stretch
+from earful.data.audio.decode import AudioError, Waveform
+from earful.data.audio.stream_reader import loudest_window, read_blocks, read_stretch
 
 # What is played and drawn, at most, of a clip.
 SHOWN_SECONDS = 5.0
@@ -33,7 +33,7 @@ class Shown:
 def templates() -> Environment:
     """The templates of the HTML reports; what is filled in is escaped."""
     return Environment(
-        loader=PackageLoader("training"), autoescape=select_autoescape(), trim_blocks=True,
+        loader=PackageLoader("earful.training.reports"), autoescape=select_autoescape(), trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
 

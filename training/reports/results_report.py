@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from earful.data.label_sets import label_order, normalised, split_labels
-from earful.data.staging import staged_file
+from earful.data.atomic_write import staged_file
+from earful.data.labels.multilabel import label_order, normalised, split_labels
 from earful.service.batch.errors import BatchError
 from earful.service.batch.results import read_results
 from earful.service.batch.rows import Row
-from earful.training.metrics import wilson_interval
-from earful.training.shown import SHOWN_SECONDS, Shown, show, templates
+from earful.training.metrics.classification import wilson_interval
+from earful.training.reports.html_clips import SHOWN_SECONDS, Shown, show, templates
 
 BINS = 20
 # Of errors, so many names a cause are shown.

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from earful.data.labels import Clip, ClipProblem
-from earful.training.retrain.rows import DataRow
+from earful.data.labels.labels_csv import Clip, ClipProblem
+from earful.training.releases.manifest import DataRow
 
 Stretch = tuple[float, float]
 

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 from scipy.stats import binomtest
 
-from earful.data.audio import AudioError
-from earful.data.clips import read_clips
-from earful.data.labels import Clip
+from earful.data.audio.decode import AudioError
+from earful.data.dataset.reader import read_clips
+from earful.data.labels.labels_csv import Clip
 from earful.service.classifier import Classifier
-from earful.training.config import TrainingError
+from earful.training.config.train_config import TrainingError
 
 # A candidate that is no worse looks this bad by chance one time in twenty.
 SIGNIFICANCE = 0.05

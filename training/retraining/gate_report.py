@@ -5,12 +5,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.labels import Clip
+from earful.data.labels.labels_csv import Clip
 from earful.models.registry.records import Version
-from earful.training.metrics import wilson_interval
-from earful.training.retrain.gate import Answered, Check, Verdict
-from earful.training.retrain.plan import Plan
-from earful.training.shown import Shown, show, templates
+from earful.training.metrics.classification import wilson_interval
+from earful.training.reports.html_clips import Shown, show, templates
+from earful.training.retraining.gate import Answered, Check, Verdict
+from earful.training.retraining.plan import Plan
 
 GATE, REPORT = "gate.json", "report.html"
 # Of each kind, so many can be played: a page of a few megabytes.

@@ -4,7 +4,7 @@ import json
 
 from earful.models.registry.records import CHALLENGER, CHAMPION, Version
 from earful.models.registry.registry import Registry
-from earful.training.retrain.report import GATE
+from earful.training.retraining.gate_report import GATE
 
 _GIVEN = ("promote", "challenge", "rollback")
 

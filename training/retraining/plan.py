@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from earful.data.audio import AudioError
-from earful.data.clips import measure_clips
-from earful.data.content import audio_hash
-from earful.data.features import FeatureConfig
-from earful.data.label_sets import has_several, label_order
-from earful.data.labels import ClipProblem, LabelledClips
-from earful.training.config import TrainingError
-from earful.training.retrain.rows import DataRow
-from earful.training.retrain.sorting import Heard, Sorting
+from earful.data.audio.decode import AudioError
+from earful.data.audio.fingerprint import audio_hash
+from earful.data.dataset.reader import measure_clips
+from earful.data.features.config import FeatureConfig
+from earful.data.labels.labels_csv import ClipProblem, LabelledClips
+from earful.data.labels.multilabel import has_several, label_order
+from earful.training.config.train_config import TrainingError
+from earful.training.releases.manifest import DataRow
+from earful.training.retraining.deduplicator import Heard, Sorting
 
 # Of a label that is new, and whose clips say nothing of a split: what is held back.
 NEW_LABEL_TEST_SHARE, NEW_LABEL_VALIDATION_SHARE = 0.2, 0.1

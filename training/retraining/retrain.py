@@ -11,31 +11,31 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from earful.data.dataset import MANIFEST, Dataset, open_dataset
-from earful.data.label_sets import label_order
-from earful.data.labels import Clip, LabelledClips
-from earful.data.prepare import prepare
-from earful.models.bundle import open_bundle
-from earful.models.device import Device
+from earful.data.dataset.dataset import MANIFEST, Dataset, open_dataset
+from earful.data.dataset.prepare import prepare
+from earful.data.labels.labels_csv import Clip, LabelledClips
+from earful.data.labels.multilabel import label_order
+from earful.models.bundle.bundle import open_bundle
+from earful.models.bundle.device import Device
+from earful.models.networks.zoo import entry
 from earful.models.registry.records import CHALLENGER, CHAMPION, CHECKPOINT, DATA, MODEL, Version
 from earful.models.registry.registry import Registry
-from earful.models.zoo import entry
 from earful.service.classifier import Classifier
-from earful.service.feedback.snapshot import SOURCE as FEEDBACK
-from earful.service.retrain_work import Work
-from earful.training.checkpoint import BEST, Checkpoint, EpochRecord, load_checkpoint
-from earful.training.config import TrainConfig, TrainingError, default_config
-from earful.training.export import export
-from earful.training.metrics import Metrics, compute_metrics
-from earful.training.progress import TrainingProgress
-from earful.training.release import version_files
-from earful.training.retrain.gate import Answered, Verdict, answer_both, judge
-from earful.training.retrain.made import made_already, reasons_against, settle
-from earful.training.retrain.plan import Options, Plan, hear, make_plan, request_hash
-from earful.training.retrain.report import report_files
-from earful.training.retrain.rows import DataRow, from_csv, to_csv
-from earful.training.retrain.warm import warm_config, warm_start, with_emphasis
-from earful.training.run import train_run
+from earful.service.core.retrain_lock import Work
+from earful.service.feedback.export import SOURCE as FEEDBACK
+from earful.training.config.train_config import TrainConfig, TrainingError, default_config
+from earful.training.export.export import export
+from earful.training.metrics.classification import Metrics, compute_metrics
+from earful.training.releases.manifest import DataRow, from_csv, to_csv
+from earful.training.releases.register import version_files
+from earful.training.retraining.gate import Answered, Verdict, answer_both, judge
+from earful.training.retraining.gate_report import report_files
+from earful.training.retraining.idempotency import made_already, reasons_against, settle
+from earful.training.retraining.plan import Options, Plan, hear, make_plan, request_hash
+from earful.training.retraining.warm_start import warm_config, warm_start, with_emphasis
+from earful.training.runs.progress import TrainingProgress
+from earful.training.runs.train_run import train_run
+from earful.training.trainer.checkpoint import BEST, Checkpoint, EpochRecord, load_checkpoint
 
 _SAME_VERSION = "made already by the same request"
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from earful.data.dataset import Dataset
-from earful.models.pipeline import NormalisedNetwork
-from earful.models.zoo import build
-from earful.training.checkpoint import Checkpoint
-from earful.training.config import TrainConfig
+from earful.data.dataset.dataset import Dataset
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.models.networks.zoo import build
+from earful.training.config.train_config import TrainConfig
+from earful.training.trainer.checkpoint import Checkpoint
 
 # Tried on one speaker of FSDD with a hundred new clips: a third of the rate brought 97 % on that
 # voice, half 100 % without a loss on the others, all of it lost two of 250 of their clips; half the

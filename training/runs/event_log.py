@@ -13,9 +13,8 @@ import numpy as np
 from matplotlib.image import imread
 from numpy.typing import NDArray
 
-from earful.data.dataset import Dataset
-from earful.training.checkpoint import LAST, EpochRecord, load_checkpoint
-from earful.training.report import CONFUSION
+from earful.data.dataset.dataset import Dataset
+from earful.training.trainer.checkpoint import CONFUSION, LAST, EpochRecord, load_checkpoint
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

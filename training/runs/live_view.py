@@ -15,8 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from earful.training.checkpoint import EpochRecord
-from earful.training.monitor import warnings_of
+from earful.training.trainer.checkpoint import EpochRecord
+from earful.training.trainer.layer_health import warnings_of
 
 # Epochs in the table: the scrollback above it has all of them.
 _ROWS = 5

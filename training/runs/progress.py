@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:  # torch, which the commands that only show a bar do without
-    from earful.training.checkpoint import EpochRecord
+    from earful.training.trainer.checkpoint import EpochRecord
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def training_progress(epochs: int, batch_size: int | None = None) -> Iterator[Tr
     if not sys.stderr.isatty():
         yield TrainingProgress(on_epoch=_teller(epochs, _echo), on_note=_echo)
         return
-    from earful.training.live import LiveRun
+    from earful.training.runs.live_view import LiveRun
 
     run, console = LiveRun(epochs, batch_size), _stderr()
 
@@ -87,7 +87,7 @@ class _NewWarnings:
         self._told: set[str] = set()
 
     def of(self, record: "EpochRecord") -> list[str]:
-        from earful.training.monitor import kind_of, warnings_of
+        from earful.training.trainer.layer_health import kind_of, warnings_of
 
         found = {kind_of(text): text for text in warnings_of(record.layers)}
         new = [text for key, text in found.items() if key not in self._told]

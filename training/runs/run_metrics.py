@@ -9,21 +9,22 @@ from typing import Any
 
 import torch
 
-from earful.data.dataset import Dataset
-from earful.data.staging import staged_file
-from earful.models.autoencoder import levelled
-from earful.models.scores import said_labels
-from earful.models.zoo import entry, parameter_count
-from earful.training.batches import EVALUATION_BATCH
-from earful.training.calibration import to_scores
-from earful.training.clip_arrays import Source, read_through
-from earful.training.fit import FitResult
-from earful.training.metrics import Metrics, compute_metrics
-from earful.training.objectives import reconstruction_error
-from earful.training.plots import plot_confusion, plot_learning_curves
-from earful.training.set_metrics import compute_set_metrics
+from earful.data.atomic_write import staged_file
+from earful.data.dataset.dataset import Dataset
+from earful.models.bundle.decision import said_labels
+from earful.models.networks.autoencoder import levelled
+from earful.models.networks.zoo import entry, parameter_count
+from earful.training.loaders.loader import EVALUATION_BATCH
+from earful.training.loaders.storage import Source, read_through
+from earful.training.metrics.calibration import to_scores
+from earful.training.metrics.classification import Metrics, compute_metrics
+from earful.training.metrics.multilabel import compute_set_metrics
+from earful.training.plots.plots import plot_confusion, plot_learning_curves
+from earful.training.trainer.checkpoint import CONFUSION, METRICS
+from earful.training.trainer.objectives import reconstruction_error
+from earful.training.trainer.trainer import FitResult
 
-METRICS, CURVES, CONFUSION = "metrics.json", "curves.png", "confusion.png"
+CURVES = "curves.png"
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from earful.data.dataset import Dataset
-from earful.models.device import Device
-from earful.models.zoo import entry
+from earful.data.dataset.dataset import Dataset
+from earful.models.bundle.device import Device
+from earful.models.networks.zoo import entry
 from earful.training.baselines.fit import fit_baseline
-from earful.training.checkpoint import LAST, Checkpoint, EpochRecord, load_checkpoint
-from earful.training.checkpoint_store import CheckpointStore
-from earful.training.company import ALONE, Company
-from earful.training.config import TrainConfig
-from earful.training.event_log import EventLog
-from earful.training.fit import fit
-from earful.training.progress import TrainingProgress
-from earful.training.report import write_report
-from earful.training.team import Team
+from earful.training.config.train_config import TrainConfig
+from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.runs.event_log import EventLog
+from earful.training.runs.progress import TrainingProgress
+from earful.training.runs.run_metrics import write_report
+from earful.training.trainer.checkpoint import LAST, Checkpoint, EpochRecord, load_checkpoint
+from earful.training.trainer.checkpoint_mirror import CheckpointStore
+from earful.training.trainer.distributed import Team
+from earful.training.trainer.trainer import fit
 
 
 def begun_config(out: Path, checkpoints: str | None = None) -> TrainConfig | None:

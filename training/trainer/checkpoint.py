@@ -9,28 +9,30 @@ from typing import Any, Self
 
 import torch
 
-from earful.data.features import FeatureConfig, FeatureKind
-from earful.data.staging import staged_file
-from earful.models.pipeline import NormalisedNetwork
-from earful.models.scores import Scores
-from earful.models.zoo import build
-from earful.training.calibration import Calibration, scores_of
-from earful.training.config import TrainConfig, TrainingError
-from earful.training.monitor import LayerHealth
+from earful.data.atomic_write import staged_file
+from earful.data.features.config import FeatureConfig, FeatureKind
+from earful.models.bundle.decision import Scores
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.models.networks.zoo import build
+from earful.training.config.train_config import TrainConfig, TrainingError
+from earful.training.metrics.calibration import Calibration, scores_of
+from earful.training.trainer.layer_health import LayerHealth
 
+# Files of a run that several rooms read.
 LAST, BEST = "last.pt", "best.pt"
+METRICS, CONFUSION = "metrics.json", "confusion.png"
 # In 3 the epochs of augmented runs were judged on clean clips, which cannot be gone on with.
 SCHEMA_VERSION, READABLE_VERSIONS = 4, (3, 4)
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One row of the learning curves; losses as ``training.objectives`` has them.
+    """One row of the learning curves; losses as ``training.trainer.objectives`` has them.
 
     ``val_loss`` is that of the validation clips in the conditions of training, augmented where
     training is; ``val_accuracy`` that of the clips as they are. Accuracies are fractions, and None
     of a network that names no labels. ``learning_rate`` is that of the last step, ``layers`` what
-    ``training.monitor`` found after it.
+    ``training.trainer.layer_health`` found after it.
     """
 
     epoch: int

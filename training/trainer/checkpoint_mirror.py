@@ -9,10 +9,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.dataset import MANIFEST as DATASET_MANIFEST
-from earful.data.staging import staged_file
+from earful.data.atomic_write import staged_file
+from earful.data.dataset.dataset import MANIFEST as DATASET_MANIFEST
 from earful.models.registry.storage import Storage, open_storage
-from earful.training.checkpoint import (
+from earful.training.config.train_config import TrainingError
+from earful.training.trainer.checkpoint import (
     BEST,
     LAST,
     Checkpoint,
@@ -20,7 +21,6 @@ from earful.training.checkpoint import (
     parse_checkpoint,
     save_checkpoint,
 )
-from earful.training.config import TrainingError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed
 
-from earful.training.config import TrainingError
+from earful.training.config.train_config import TrainingError
 
 # Process 0 writes checkpoints and measures the calibration while the others wait.
 _PATIENCE = timedelta(minutes=30)

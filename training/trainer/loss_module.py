@@ -5,12 +5,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from earful.models.pipeline import NormalisedNetwork
-from earful.training.balance import loss_weights, positive_weights
-from earful.training.config import TrainConfig
-from earful.training.epochs import Part, Targets
-from earful.training.objectives import Judged, objective_of
-from earful.training.team import Team
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.training.config.train_config import TrainConfig
+from earful.training.loaders.class_weights import loss_weights, positive_weights
+from earful.training.loaders.sampler import Part, Targets
+from earful.training.trainer.distributed import Team
+from earful.training.trainer.objectives import Judged, objective_of
 
 
 class Judge(nn.Module):

@@ -7,7 +7,7 @@ Targets are shares of labels (cross-entropy, focal: they sum to one) or of prese
 from torch import Tensor
 from torch.nn import functional
 
-from earful.training.config import Loss, TrainConfig
+from earful.training.config.train_config import Loss, TrainConfig
 
 
 def classification_loss(
@@ -54,7 +54,7 @@ def right_answers(logits: Tensor, targets: Tensor, loss: Loss) -> Tensor:
 
 
 def _answers(logits: Tensor) -> Tensor:
-    """Labels (clips, labels) that are said, as ``models.scores.said_labels`` has it."""
+    """Labels (clips, labels) that are said, as ``models.bundle.decision.said_labels`` has it."""
     best = functional.one_hot(logits.argmax(dim=1), logits.shape[1]).bool()
     return (logits >= 0) | best
 

@@ -13,14 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.dataset import Dataset
-from earful.models.device import Device
-from earful.models.zoo import require_steps
-from earful.training.begin import check_settings, choose_device, first_checkpoint, training_batches
-from earful.training.company import ALONE, Company
-from earful.training.config import TrainConfig, TrainingError
-from earful.training.epochs import Cut, Part
-from earful.training.learner import Learner
+from earful.data.dataset.dataset import Dataset
+from earful.models.bundle.device import Device
+from earful.models.networks.zoo import require_steps
+from earful.training.config.train_config import TrainConfig, TrainingError
+from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.loaders.sampler import Cut, Part
+from earful.training.trainer.setup import (
+    check_settings,
+    choose_device,
+    first_checkpoint,
+    training_batches,
+)
+from earful.training.trainer.train_step import Learner
 
 LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 300
 # Of the running mean: of some twenty steps.

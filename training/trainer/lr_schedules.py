@@ -11,7 +11,7 @@ one-cycle  up over 15 % of the steps, then down by a cosine (arXiv:1708.07120)
 import math
 from collections.abc import Sequence
 
-from earful.training.config import TrainConfig
+from earful.training.config.train_config import TrainConfig
 
 WARM_UP_SHARE = 0.15
 # One-cycle starts at a 25th of the peak and ends near nothing (arXiv:1708.07120, as in PyTorch).

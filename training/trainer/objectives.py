@@ -12,14 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earful.models.autoencoder import levelled
-from earful.models.pipeline import NormalisedNetwork
-from earful.models.zoo import Task, entry
-from earful.training.batches import StoredFeatures
-from earful.training.calibration import Calibration, calibrate, scores_of
-from earful.training.config import TrainConfig
-from earful.training.losses import answerable, classification_loss, plain_loss, right_answers
-from earful.training.team import Team
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.models.networks.autoencoder import levelled
+from earful.models.networks.zoo import Task, entry
+from earful.training.config.train_config import TrainConfig
+from earful.training.loaders.loader import StoredFeatures
+from earful.training.metrics.calibration import Calibration, calibrate, scores_of
+from earful.training.trainer.distributed import Team
+from earful.training.trainer.losses import (
+    answerable,
+    classification_loss,
+    plain_loss,
+    right_answers,
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Objective(Protocol):
 
 
 class Classification:
-    """Labels: a loss of ``training.losses``, in nats."""
+    """Labels: a loss of ``training.trainer.losses``, in nats."""
 
     has_labels = True
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from earful.training.config import Optimizer, TrainConfig, TrainingError
+from earful.training.config.train_config import Optimizer, TrainConfig, TrainingError
 
 # Ten pairs of gradients of so many weights, beside them.
 LBFGS_MOST_PARAMETERS = 250_000

@@ -6,11 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from earful.data.dataset import Dataset
-from earful.models.device import Device
-from earful.models.pipeline import NormalisedNetwork
-from earful.models.zoo import build
-from earful.training.batches import (
+from earful.data.dataset.dataset import Dataset
+from earful.models.bundle.device import Device
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.models.networks.zoo import build
+from earful.training.config.train_config import TrainConfig, TrainingError
+from earful.training.loaders.auxiliary_data import Company
+from earful.training.loaders.loader import (
     EVALUATION_BATCH,
     Batches,
     StoredFeatures,
@@ -18,12 +20,10 @@ from earful.training.batches import (
     augmented_waveforms,
     stored_features,
 )
-from earful.training.checkpoint import LAST, SCHEMA_VERSION, Checkpoint, load_checkpoint
-from earful.training.company import Company
-from earful.training.config import TrainConfig, TrainingError
-from earful.training.epochs import Cut
-from earful.training.objectives import objective_of
-from earful.training.team import Team
+from earful.training.loaders.sampler import Cut
+from earful.training.trainer.checkpoint import LAST, SCHEMA_VERSION, Checkpoint, load_checkpoint
+from earful.training.trainer.distributed import Team
+from earful.training.trainer.objectives import objective_of
 
 # Means and deviations of so many clips are as good as those of all.
 STATISTICS_CLIPS = 20_000

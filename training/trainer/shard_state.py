@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from earful.training.epochs import Cut
-from earful.training.team import Team
+from earful.training.loaders.sampler import Cut
+from earful.training.trainer.distributed import Team
 
 
 class ShardState:

@@ -10,18 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from earful.models.pipeline import NormalisedNetwork
-from earful.training.batches import Batches
-from earful.training.checkpoint import Checkpoint, EpochRecord, rebuild_network
-from earful.training.config import TrainConfig, TrainingError
-from earful.training.epochs import Cut, Part
-from earful.training.judge import Judge, Sums, compiled, label_weights
-from earful.training.monitor import PROBE_CLIPS, LayerHealth, examine
-from earful.training.objectives import Judged, objective_of
-from earful.training.optimizers import make_optimizer
-from earful.training.schedules import learning_rate
-from earful.training.shards import ShardState, random_state, running_statistics, set_random_state
-from earful.training.team import Team
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.training.config.train_config import TrainConfig, TrainingError
+from earful.training.loaders.loader import Batches
+from earful.training.loaders.sampler import Cut, Part
+from earful.training.trainer.checkpoint import Checkpoint, EpochRecord, rebuild_network
+from earful.training.trainer.distributed import Team
+from earful.training.trainer.layer_health import PROBE_CLIPS, LayerHealth, examine
+from earful.training.trainer.loss_module import Judge, Sums, compiled, label_weights
+from earful.training.trainer.lr_schedules import learning_rate
+from earful.training.trainer.objectives import Judged, objective_of
+from earful.training.trainer.optimizers import make_optimizer
+from earful.training.trainer.shard_state import (
+    ShardState,
+    random_state,
+    running_statistics,
+    set_random_state,
+)
 
 # The average follows closely while there are few steps to average over.
 _AVERAGING_RAMP_STEPS = 20

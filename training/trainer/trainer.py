@@ -2,7 +2,7 @@
 
 Every epoch is seeded by (seed, epoch) and leaves a checkpoint, so that a run that was killed goes
 on from its last epoch and ends with the weights of a run that was not. Several processes
-(``training.team``) do the same work together; the first of them writes.
+(``training.trainer.distributed``) do the same work together; the first of them writes.
 """
 
 import math
@@ -13,19 +13,18 @@ from pathlib import Path
 
 import torch
 
-from earful.data.dataset import Dataset
-from earful.models.device import Device
-from earful.models.pipeline import NormalisedNetwork
-from earful.training.batches import EVALUATION_BATCH, Batches, StoredFeatures, stored_features
-from earful.training.begin import (
-    as_trained,
-    begun,
-    check_settings,
-    choose_device,
-    first_checkpoint,
-    training_batches,
+from earful.data.dataset.dataset import Dataset
+from earful.models.bundle.device import Device
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.training.config.train_config import TrainConfig, TrainingError
+from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.loaders.loader import (
+    EVALUATION_BATCH,
+    Batches,
+    StoredFeatures,
+    stored_features,
 )
-from earful.training.checkpoint import (
+from earful.training.trainer.checkpoint import (
     BEST,
     LAST,
     Checkpoint,
@@ -33,12 +32,18 @@ from earful.training.checkpoint import (
     load_checkpoint,
     rebuild_network,
 )
-from earful.training.checkpoint_store import CheckpointStore
-from earful.training.company import ALONE, Company
-from earful.training.config import TrainConfig, TrainingError
-from earful.training.learner import DivergedError, Epoch, Learner, diverged
-from earful.training.objectives import objective_of
-from earful.training.team import Team, joined
+from earful.training.trainer.checkpoint_mirror import CheckpointStore
+from earful.training.trainer.distributed import Team, joined
+from earful.training.trainer.objectives import objective_of
+from earful.training.trainer.setup import (
+    as_trained,
+    begun,
+    check_settings,
+    choose_device,
+    first_checkpoint,
+    training_batches,
+)
+from earful.training.trainer.train_step import DivergedError, Epoch, Learner, diverged
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def fit(
     """Train ``config.model`` on the dataset's training clips, into the folder ``run``.
 
     The company is trained on besides. ``start`` has the weights to begin with, fresh ones without
-    it. ``checkpoints`` is a second place for checkpoints (``training.checkpoint_store``).
+    it. ``checkpoints`` is a second place for checkpoints (``training.trainer.checkpoint_mirror``).
     ``on_batch`` hears (epoch, batches done, batches in all), ``on_epoch`` each finished epoch,
     ``on_note`` what a person should know.
 

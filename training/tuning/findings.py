@@ -15,13 +15,13 @@ from matplotlib.ticker import MaxNLocator
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from earful.data.staging import staged_file
-from earful.training.config import TrainConfig, default_config
-from earful.training.plots import COLOURS, save_figure
-from earful.training.settings import settled
-from earful.training.tune.search import RUN, Search, best_trial
-from earful.training.tune.space import readable
-from earful.training.tune.study import EPOCHS, REASON, SECONDS, VAL_LOSS, finished
+from earful.data.atomic_write import staged_file
+from earful.training.config.overrides import settled
+from earful.training.config.train_config import TrainConfig, default_config
+from earful.training.plots.plots import COLOURS, save_figure
+from earful.training.tuning.search import RUN, Search, best_trial
+from earful.training.tuning.space import readable
+from earful.training.tuning.study import EPOCHS, REASON, SECONDS, VAL_LOSS, finished
 
 TABLE, BEST_SETTINGS, PICTURE = "trials.csv", "best.json", "tune.png"
 _SHOWN = 10

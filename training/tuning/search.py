@@ -19,19 +19,19 @@ import torch
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from earful.data.dataset import Dataset
+from earful.data.atomic_write import OutputError
+from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.data.staging import OutputError
-from earful.models.device import Device
-from earful.training.begin import choose_device
-from earful.training.checkpoint import BEST, LAST, EpochRecord
-from earful.training.config import TrainConfig
-from earful.training.fit import fit
-from earful.training.progress import TrainingProgress
-from earful.training.settings import settled
-from earful.training.tune.sampler import SamplerByNumber
-from earful.training.tune.space import Space, TuneError
-from earful.training.tune.study import (
+from earful.models.bundle.device import Device
+from earful.training.config.overrides import settled
+from earful.training.config.train_config import TrainConfig
+from earful.training.runs.progress import TrainingProgress
+from earful.training.trainer.checkpoint import BEST, LAST, EpochRecord
+from earful.training.trainer.setup import choose_device
+from earful.training.trainer.trainer import fit
+from earful.training.tuning.sampler import SamplerByNumber
+from earful.training.tuning.space import Space, TuneError
+from earful.training.tuning.study import (
     EPOCHS,
     FILE,
     INTERRUPTED,

@@ -8,9 +8,8 @@ from typing import Any
 from optuna.trial import BaseTrial
 
 from earful.data.errors import EarfulError
-from earful.models.zoo import CLASSIFIERS, FITTED, entry
-from earful.training.config import TrainConfig
-from earful.training.settings import (
+from earful.models.networks.zoo import CLASSIFIERS, FITTED, entry
+from earful.training.config.overrides import (
     Value,
     option_types,
     read_pairs,
@@ -20,6 +19,7 @@ from earful.training.settings import (
     settled,
     type_of,
 )
+from earful.training.config.train_config import TrainConfig
 
 # Of a search, not of a trial; or without an effect on what is learnt.
 _NOT_VARIED = ("model", "epochs", "patience", "seed", "options", "precision", "compile", "shards")

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from earful.data.dataset import Dataset
-from earful.data.folds import speaker_folds
-from earful.data.splits import SplitError
+from earful.data.dataset.dataset import Dataset
+from earful.data.labels.folds import speaker_folds
+from earful.data.labels.splits import SplitError
 
 # Of the clips that are not held back for the test: a fifth by other voices, where there are five.
 _FOLDS = 5

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from earful.training.tune.space import TuneError
+from earful.training.tuning.space import TuneError
 
 FILE = "study.db"
 # A name in a study that several searches share.

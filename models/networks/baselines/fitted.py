@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from earful.models.network import Network
-from earful.models.pipeline import MIN_STANDARD_DEVIATION
-from earful.models.pooling import pooled, pooled_size
+from earful.models.layers.base import Network
+from earful.models.layers.normalise import MIN_STANDARD_DEVIATION
+from earful.models.layers.pooling import pooled, pooled_size
 
 _FITTED_AT_A_TIME = 4096
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from earful.models.baselines.majority import Shares
-from earful.models.fitted import Fitted, Standardise
-from earful.models.layers import require_positive
-from earful.models.network import Network
-from earful.models.pooling import deltas
+from earful.models.layers.base import Network
+from earful.models.layers.blocks import require_positive
+from earful.models.layers.pooling import deltas
+from earful.models.networks.baselines.fitted import Fitted, Standardise
+from earful.models.networks.baselines.majority import Shares
 
 # Higher coefficients hold more of the voice than of the word.
 COEFFICIENTS = 13

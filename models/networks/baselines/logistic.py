@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from earful.data.errors import EarfulError
-from earful.models.fitted import Fitted, PooledBaseline
-from earful.models.pooling import pooled_size
+from earful.models.layers.pooling import pooled_size
+from earful.models.networks.baselines.fitted import Fitted, PooledBaseline
 
 
 @dataclass(frozen=True)

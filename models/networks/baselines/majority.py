@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from earful.models.fitted import Fitted, PooledBaseline
+from earful.models.networks.baselines.fitted import Fitted, PooledBaseline
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from earful.models.fitted import Fitted, PooledBaseline
-from earful.models.layers import require_positive
+from earful.models.layers.blocks import require_positive
+from earful.models.networks.baselines.fitted import Fitted, PooledBaseline
 
 # Of the decisions, in standard deviations of a pooled feature.
 RAMP = 0.01

@@ -5,11 +5,11 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel
 
-from earful.service.auth import Scope
-from earful.service.errors import RequestError
-from earful.service.feedback.desk import Desk
-from earful.service.running import Service
-from earful.service.schemas import ErrorAnswer, answers_of
+from earful.service.core.auth import Scope
+from earful.service.core.errors import RequestError
+from earful.service.feedback.feedback_service import Desk
+from earful.service.http.app_state import Service
+from earful.service.http.schemas import ErrorAnswer, answers_of
 
 
 def admit(service: Service, request: Request, scope: Scope) -> Desk:

@@ -6,20 +6,20 @@ from fastapi import FastAPI, Path, Query, Request
 from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from earful.data.label_sets import all_labels, label_order
-from earful.service.errors import RequestError, json_answer
-from earful.service.feedback.admission import admit, answers
-from earful.service.feedback.audio import MEDIA_TYPES
-from earful.service.feedback.bodies import (
+from earful.data.labels.multilabel import all_labels, label_order
+from earful.service.core.errors import RequestError, json_answer
+from earful.service.feedback.audio_files import MEDIA_TYPES
+from earful.service.feedback.feedback_service import Desk
+from earful.service.feedback.records import ReviewItem
+from earful.service.http.app_state import SCORE_DIGITS, Service
+from earful.service.http.routes.admission import admit, answers
+from earful.service.http.routes.feedback_bodies import (
     MAX_KEY_CHARACTERS,
     DeletedAnswer,
     PersonAnswer,
     ReviewAnswer,
 )
-from earful.service.feedback.desk import Desk
-from earful.service.feedback.giving import add_giving_routes
-from earful.service.feedback.records import ReviewItem
-from earful.service.running import SCORE_DIGITS, Service
+from earful.service.http.routes.submit_feedback import add_giving_routes
 
 MAX_REVIEW_CLIPS = 100
 _AUDIO_PATH = "/v1/review/audio/"

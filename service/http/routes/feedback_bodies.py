@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from earful.data.label_sets import MAX_CELL_CHARACTERS, normalised, problem_of
+from earful.data.labels.multilabel import MAX_CELL_CHARACTERS, normalised, problem_of
 
 MAX_COMMENT_CHARACTERS = 2_000
 MAX_KEY_CHARACTERS = 200

@@ -18,11 +18,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from earful.models.scores import Scores
+from earful.models.bundle.decision import Scores
 from earful.service.classifier import Prediction
-from earful.service.errors import RequestError, json_answer
-from earful.service.running import SCORE_DIGITS, Service
-from earful.service.schemas import Ranked, SentenceAnswer, answers_of
+from earful.service.core.errors import RequestError, json_answer
+from earful.service.http.app_state import SCORE_DIGITS, Service
+from earful.service.http.schemas import Ranked, SentenceAnswer, answers_of
 
 # What the pipeline of transformers answers when it is not told otherwise.
 DEFAULT_TOP_K = 5

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from earful.data.audio import MAX_SAMPLE_MAGNITUDE
+from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE
 from earful.service.classifier import Prediction
-from earful.service.errors import RequestError, json_answer
-from earful.service.host import Served
-from earful.service.running import Service
-from earful.service.schemas import SentenceAnswer, answers_of
+from earful.service.core.errors import RequestError, json_answer
+from earful.service.http.app_state import Service
+from earful.service.http.schemas import SentenceAnswer, answers_of
+from earful.service.inference.hot_reload import Served
 
 PLATFORM = "onnx_onnxv1"
 INPUT, OUTPUT = "waveform", "probabilities"

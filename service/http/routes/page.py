@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-_WEB = Path(__file__).parent / "web"
+_WEB = Path(__file__).parents[2] / "web"
 _MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",

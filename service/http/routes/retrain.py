@@ -8,7 +8,6 @@ import datetime
 import importlib.util
 import os
 import subprocess
-import sys
 import threading
 from dataclasses import asdict
 from typing import Any
@@ -19,17 +18,15 @@ from starlette.concurrency import run_in_threadpool
 
 from earful.models.registry.records import CHAMPION
 from earful.models.registry.source import RegistrySource
-from earful.service.errors import RequestError
-from earful.service.feedback.admission import admit
-from earful.service.retrain_work import Status, Work, WorkError
-from earful.service.running import Service
-from earful.service.schemas import ErrorAnswer, answers_of
+from earful.service.core.errors import RequestError
+from earful.service.core.retrain_lock import Status, Work, WorkError
+from earful.service.http.app_state import Service
+from earful.service.http.routes.admission import admit
+from earful.service.http.schemas import ErrorAnswer, answers_of
 
 _LOG, _START = "log.txt", "start"
 # A process that has not begun to work by then never will.
 _STARTING_SECONDS = 60.0
-# Arguments of the interpreter that runs the command line, wherever it is installed.
-_EARFUL = (sys.executable, "-c", "from earful.service.cli import main; main()")
 
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
@@ -125,11 +122,10 @@ def _spawn(service: Service, work: Work, wanted: RetrainRequest) -> "subprocess.
     places = {
         "EARFUL_FEEDBACK_URL": settings.database_url() or "off",
         "EARFUL_AUDIO_DIR": str(settings.audio_dir),
-        "PYTHONPATH": os.pathsep.join(sys.path),
     }
     with (work.folder / _LOG).open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - its arguments are ours
-            [*_EARFUL, *_arguments(service, work, wanted)],
+            [*settings.command, *_arguments(service, work, wanted)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             env=os.environ | places,
         )  # fmt: skip

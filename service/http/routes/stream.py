@@ -24,15 +24,15 @@ import numpy as np
 from fastapi import FastAPI
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from earful.data.audio import MAX_SAMPLE_MAGNITUDE, Waveform
-from earful.models.scores import SAID_FROM
+from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE, Waveform
+from earful.models.bundle.decision import SAID_FROM
 from earful.service.classifier import Prediction, rank
-from earful.service.errors import COUNTED_BY_FILE, RequestError, to_json
-from earful.service.host import Served
-from earful.service.observe import log, new_id
-from earful.service.running import SCORE_DIGITS, Service, listed
-from earful.service.settings import MAX_FRAME_BYTES
-from earful.service.streaming import Event, Hop, StreamOptions, Windows, Words
+from earful.service.core.errors import COUNTED_BY_FILE, RequestError, to_json
+from earful.service.core.request_log import log, new_id
+from earful.service.core.settings import MAX_FRAME_BYTES
+from earful.service.events import Event, Hop, StreamOptions, Windows, Words
+from earful.service.http.app_state import SCORE_DIGITS, Service, listed
+from earful.service.inference.hot_reload import Served
 
 ENCODINGS = {"pcm_s16le": ("<i2", 1 / 32768), "pcm_f32le": ("<f4", 1.0)}
 IDLE_SECONDS = 30.0

@@ -7,24 +7,24 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from earful.data.label_sets import has_several, split_labels
+from earful.data.labels.multilabel import has_several, split_labels
 from earful.service.classifier import Classifier, Prediction
-from earful.service.errors import RequestError, json_answer, sentence_of
-from earful.service.feedback.admission import admit, answers
-from earful.service.feedback.audio import sha256_of
-from earful.service.feedback.bodies import (
+from earful.service.core.errors import RequestError, json_answer, sentence_of
+from earful.service.feedback.audio_files import sha256_of
+from earful.service.feedback.feedback_service import Desk
+from earful.service.feedback.prediction_ids import Heard, UnknownPrediction
+from earful.service.feedback.recordings import kept_clip
+from earful.service.feedback.records import KeptClip, KeyReused, Opinion
+from earful.service.http.app_state import Service
+from earful.service.http.routes.admission import admit, answers
+from earful.service.http.routes.feedback_bodies import (
     MAX_KEY_CHARACTERS,
     FeedbackGiven,
     FeedbackStatus,
     FeedbackStored,
 )
-from earful.service.feedback.desk import Desk
-from earful.service.feedback.ids import Heard, UnknownPrediction
-from earful.service.feedback.keeper import kept_clip
-from earful.service.feedback.records import KeptClip, KeyReused, Opinion
-from earful.service.running import Service
-from earful.service.schemas import ErrorAnswer
-from earful.service.uploads import Body
+from earful.service.http.schemas import ErrorAnswer
+from earful.service.http.uploads import Body
 
 MAX_JSON_BYTES = 16_384
 Recording = tuple[KeptClip, bytes]

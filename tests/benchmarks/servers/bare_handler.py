@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 from fastapi import FastAPI, UploadFile
 
-from earful.models.runtime import onnxruntime
+from earful.models.bundle.runtime import onnxruntime
 
 app = FastAPI()
 options = onnxruntime.SessionOptions()

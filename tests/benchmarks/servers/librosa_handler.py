@@ -7,7 +7,7 @@ import librosa
 import numpy as np
 from fastapi import FastAPI, UploadFile
 
-from earful.models.runtime import onnxruntime
+from earful.models.bundle.runtime import onnxruntime
 
 app = FastAPI()
 session = onnxruntime.InferenceSession(

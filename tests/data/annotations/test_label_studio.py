@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from earful.data.annotations.annotation import AnnotationError, Found
-from earful.data.annotations.resolve import Rule
-from earful.data.annotations.sources import Reading, detect, read_sources
+from earful.data.annotations.conflicts import Rule
+from earful.data.annotations.read_sources import Reading, detect, read_sources
 from tests.fixtures.sounds import tone, wav
 
 

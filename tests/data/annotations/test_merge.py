@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from earful.data.annotations.annotation import AnnotationError, Found
+from earful.data.annotations.conflicts import Rule
 from earful.data.annotations.merge import merge_tables
-from earful.data.annotations.resolve import Rule
 from tests.fixtures.sounds import RATE_HZ, noise, tone
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from earful.data.annotations.annotation import Annotation, AnnotationError, Found, Provenance, check
 from earful.data.annotations.export import EXPORT_FORMATS, ExportFormat, export_labels
-from earful.data.annotations.sources import Reading, detect, read_sources
+from earful.data.annotations.read_sources import Reading, detect, read_sources
+from earful.data.annotations.summary import told
 from earful.data.annotations.table import read_table, write_table
-from earful.data.annotations.telling import told
-from earful.data.staging import OutputError
+from earful.data.atomic_write import OutputError
 
 PLACES: dict[ExportFormat, str] = {
     "label-studio": "o.json", "label-studio-min": "m.json", "label-studio-csv": "c.csv",

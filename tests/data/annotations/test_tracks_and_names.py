@@ -7,9 +7,9 @@ import pytest
 
 from earful.data.annotations.annotation import AnnotationError, Found
 from earful.data.annotations.patterns import Pattern
-from earful.data.annotations.sources import Reading, detect, read_sources
+from earful.data.annotations.read_sources import Reading, detect, read_sources
+from earful.data.annotations.summary import summary
 from earful.data.annotations.table import read_table, write_table
-from earful.data.annotations.telling import summary
 from tests.fixtures.sounds import tone, wav
 
 

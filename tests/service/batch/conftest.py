@@ -11,7 +11,7 @@ import pytest
 
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
 
-COMMAND = [sys.executable, "-c", "from earful.service.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "earful.training.cli"]
 
 
 @pytest.fixture

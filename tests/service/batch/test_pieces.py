@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from earful.data.errors import EarfulError
-from earful.service.batch.job import Shard
 from earful.service.batch.scheduler import Piece, find_piece
+from earful.service.batch.shards import Shard
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -10,7 +10,7 @@ from typer.testing import Result
 from earful.data.errors import EarfulError
 from earful.service.batch.results import read_results
 from earful.service.batch.rows import Row
-from earful.training.results_report import gather, write_results_report
+from earful.training.reports.results_report import gather, write_results_report
 from tests.fixtures.sounds import noise, tone, wav
 
 Earful = Callable[..., Result]

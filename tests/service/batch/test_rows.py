@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from earful.service.batch.hear import Ended, Options, hear
+from earful.service.batch.classify_inputs import Ended, Options, hear
 from earful.service.batch.inputs import Input
-from earful.service.batch.job import Tally, write_rows
 from earful.service.batch.rows import Row, printable
+from earful.service.batch.shards import Tally, write_rows
 from earful.service.classifier import Classifier
 from tests.fixtures.sounds import noise, placed, tone, wav
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from earful.service.batch.classify_inputs import Options
 from earful.service.batch.errors import BatchError
-from earful.service.batch.hear import Options
 from earful.service.batch.inputs import find_inputs
-from earful.service.batch.job import Tally, part_of, write_inputs
+from earful.service.batch.shards import Tally, part_of, write_inputs
 from earful.service.batch.worker import Task, Worker
 from tests.fixtures.sounds import noise, wav
 from tests.service.batch.conftest import COMMAND, rows

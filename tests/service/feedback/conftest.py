@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from earful.service.feedback.audio import AudioStore
-from earful.service.feedback.clips import keep
-from earful.service.feedback.place import Place
+from earful.service.feedback.annotations import add_alone
+from earful.service.feedback.audio_files import AudioStore
+from earful.service.feedback.database import Store, open_store
+from earful.service.feedback.database_url import Place
+from earful.service.feedback.recording_rows import keep
 from earful.service.feedback.records import KeptClip, Opinion
-from earful.service.feedback.store import Store, open_store
-from earful.service.feedback.votes import add_alone
 from tests.fixtures.postgres import postgres, programs
 
 # (sha256 of a recording by its name)

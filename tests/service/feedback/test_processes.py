@@ -16,11 +16,11 @@ from sqlalchemy import create_engine, text
 from typer.testing import Result
 
 from earful.data.errors import EarfulError
-from earful.service.feedback.place import Place
+from earful.service.feedback.annotations import add_alone
+from earful.service.feedback.database import open_store
+from earful.service.feedback.database_url import Place
 from earful.service.feedback.records import Opinion
-from earful.service.feedback.store import open_store
 from earful.service.feedback.tables import feedback
-from earful.service.feedback.votes import add_alone
 from tests.fixtures.postgres import PASSWORD
 from tests.fixtures.server import Running, running, serve
 from tests.fixtures.sounds import tone, wav

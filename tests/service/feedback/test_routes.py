@@ -11,9 +11,9 @@ import httpx
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from earful.service.app import create_app
+from earful.service.core.settings import Settings
 from earful.service.feedback.errors import FeedbackError
-from earful.service.settings import Settings
+from earful.service.server.app import create_app
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
 from tests.service.conftest import Client
 

@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text, update
 
-from earful.data.labels import read_labels
-from earful.service.feedback.audio import AudioStore
-from earful.service.feedback.clips import forget_missing, held, mend
+from earful.data.labels.labels_csv import read_labels
+from earful.service.feedback.annotations import add_alone
+from earful.service.feedback.audio_files import AudioStore
+from earful.service.feedback.database import Store, open_store
+from earful.service.feedback.database_url import Place
 from earful.service.feedback.errors import FeedbackError, StoreUnavailable
-from earful.service.feedback.people import data_of, delete_person
-from earful.service.feedback.place import Place
+from earful.service.feedback.export import DISAGREEING, MISSING, NOT_KEPT, write_snapshot
+from earful.service.feedback.majority import resolved_labels
+from earful.service.feedback.privacy import data_of, delete_person
+from earful.service.feedback.recording_rows import forget_missing, held, mend
 from earful.service.feedback.records import Opinion, Retention
-from earful.service.feedback.resolve import resolved_labels
+from earful.service.feedback.retention import sweep
 from earful.service.feedback.review import next_clips
-from earful.service.feedback.snapshot import DISAGREEING, MISSING, NOT_KEPT, write_snapshot
-from earful.service.feedback.store import Store, open_store
-from earful.service.feedback.sweep import sweep
 from earful.service.feedback.tables import clips, feedback, stamp
-from earful.service.feedback.votes import add_alone
 from tests.service.feedback.conftest import keep_clip, named, say
 
 
@@ -230,7 +230,7 @@ def test_what_a_killed_process_leaves_is_mended_and_nothing_else_is_touched(
     foreign = stray.parent / "notes.wav"
     foreign.write_bytes(b"mine")
     assert mend(store, audio) == 0  # too young: somebody may be about to write its row
-    monkeypatch.setattr("earful.service.feedback.audio.STRAY_SECONDS", -5)
+    monkeypatch.setattr("earful.service.feedback.audio_files.STRAY_SECONDS", -5)
     (audio.folder / ".earful-audio").rename(audio.folder / "away")
     assert mend(store, audio) == 0  # an empty place where a disk is mounted at other times
     (audio.folder / "away").rename(audio.folder / ".earful-audio")

@@ -12,13 +12,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 from torch import Tensor
 
-from earful.models.baselines.gmm_hmm import ACOUSTIC_SCALE, GmmHmm
-from earful.models.baselines.logistic import Logistic
-from earful.models.baselines.random_forest import RAMP, RandomForest
-from earful.models.baselines.svm import Svm
-from earful.models.network import Network
-from earful.models.pooling import pooled_size
-from earful.models.zoo import build
+from earful.models.layers.base import Network
+from earful.models.layers.pooling import pooled_size
+from earful.models.networks.baselines.gmm_hmm import ACOUSTIC_SCALE, GmmHmm
+from earful.models.networks.baselines.logistic import Logistic
+from earful.models.networks.baselines.random_forest import RAMP, RandomForest
+from earful.models.networks.baselines.svm import Svm
+from earful.models.networks.zoo import build
 from earful.training.baselines import gmm_hmm, logistic, random_forest, svm
 from earful.training.baselines.left_right import fit_word
 

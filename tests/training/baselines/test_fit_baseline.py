@@ -10,26 +10,32 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 
-from earful.data.dataset import Dataset
+from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.models import fitted as fitted_module
-from earful.models.cost import multiply_adds
-from earful.models.fitted import PooledBaseline
-from earful.models.pipeline import NormalisedNetwork
-from earful.models.pooling import pooled
-from earful.models.zoo import FITTED, build, parameter_count
+from earful.models.layers.normalise import NormalisedNetwork
+from earful.models.layers.pooling import pooled
+from earful.models.networks.baselines import fitted as fitted_module
+from earful.models.networks.baselines.fitted import PooledBaseline
+from earful.models.networks.flops import multiply_adds
+from earful.models.networks.zoo import FITTED, build, parameter_count
 from earful.service.classifier import Classifier
 from earful.training.baselines import svm as svm_module
-from earful.training.baselines.clips import CPU, embeddings, labels_of, only
 from earful.training.baselines.fit import check_baseline, fit_baseline
-from earful.training.batches import stored_features
-from earful.training.begin import feature_statistics
-from earful.training.checkpoint import BEST, LAST, EpochRecord, load_checkpoint, rebuild_network
-from earful.training.company import ALONE, Company
-from earful.training.config import TrainConfig, TrainingError, default_config
-from earful.training.export import export
-from earful.training.fit import FitResult
-from earful.training.report import write_report
+from earful.training.baselines.pooled_clips import CPU, embeddings, labels_of, only
+from earful.training.config.train_config import TrainConfig, TrainingError, default_config
+from earful.training.export.export import export
+from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.loaders.loader import stored_features
+from earful.training.runs.run_metrics import write_report
+from earful.training.trainer.checkpoint import (
+    BEST,
+    LAST,
+    EpochRecord,
+    load_checkpoint,
+    rebuild_network,
+)
+from earful.training.trainer.setup import feature_statistics
+from earful.training.trainer.trainer import FitResult
 
 SMALL: dict[str, dict[str, Any]] = {
     "random-forest": {"trees": 10, "depth": 4},

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from earful.data.errors import EarfulError
-from earful.data.labels import read_labels
-from earful.service.cli import build_app
+from earful.data.labels.labels_csv import read_labels
+from earful.training.cli import build_app
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
 
 HOSTILE = "<b>x\x1b[31m=1.wav"

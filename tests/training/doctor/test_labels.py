@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.labels import Clip
-from earful.training.doctor.labels import (
+from earful.data.labels.labels_csv import Clip
+from earful.training.data_quality.label_checks import (
     check_balance,
     check_label_names,
     edits,

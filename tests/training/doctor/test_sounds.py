@@ -7,11 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earful.data.clips import ClipAudio
-from earful.data.labels import Clip
-from earful.training.doctor.copies import check_copies, check_speakers, one_of_each
-from earful.training.doctor.files import check_files
-from earful.training.doctor.sound import FRAMES, PICTURE, Sound, flat_share, measure, picture
+from earful.data.dataset.reader import ClipAudio
+from earful.data.labels.labels_csv import Clip
+from earful.training.data_quality.duplicates import check_copies, check_speakers, one_of_each
+from earful.training.data_quality.file_checks import check_files
+from earful.training.data_quality.measure_clip import (
+    FRAMES,
+    PICTURE,
+    Sound,
+    flat_share,
+    measure,
+    picture,
+)
 from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, Waveform, noise, tone
 
 

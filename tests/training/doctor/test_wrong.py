@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from earful.data.clips import ClipAudio, read_clips
-from earful.data.label_sets import label_order
-from earful.data.labels import Clip, read_labels
-from earful.training.doctor import wrong
-from earful.training.doctor.examine import find_wrong_labels
-from earful.training.doctor.sound import Sound, measure
+from earful.data.dataset.reader import ClipAudio, read_clips
+from earful.data.labels.labels_csv import Clip, read_labels
+from earful.data.labels.multilabel import label_order
+from earful.training.data_quality import label_errors
+from earful.training.data_quality.measure_clip import Sound, measure
+from earful.training.data_quality.run_checks import find_wrong_labels
 from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, tone
 
 Pictures = NDArray[np.float16]
@@ -47,26 +47,28 @@ def test_flipped_labels_are_listed_with_the_right_ones(pictures: Pictures) -> No
     given = TRUTH.copy()
     flipped = [3, 25, 47]
     given[flipped] = (TRUTH[flipped] + 1) % 3
-    found = wrong.judge(pictures, given, 3, nobody)
-    assert list(np.flatnonzero(found.wrong > wrong.SUSPECT)) == flipped
+    found = label_errors.judge(pictures, given, 3, nobody)
+    assert list(np.flatnonzero(found.wrong > label_errors.SUSPECT)) == flipped
     assert list(found.heard[flipped]) == list(TRUTH[flipped])
     assert 0.01 < found.share < 0.1
 
 
 def test_right_labels_are_not_listed(pictures: Pictures) -> None:
-    assert wrong.judge(pictures, TRUTH, 3, nobody).wrong.max() < wrong.SUSPECT
+    assert label_errors.judge(pictures, TRUTH, 3, nobody).wrong.max() < label_errors.SUSPECT
 
 
 def test_labels_that_mean_nothing_accuse_nobody(pictures: Pictures) -> None:
     drawn = np.random.default_rng(1).permutation(TRUTH)
-    assert (wrong.judge(pictures, drawn, 3, nobody).wrong > wrong.SUSPECT).mean() < 0.1
+    assert (
+        label_errors.judge(pictures, drawn, 3, nobody).wrong > label_errors.SUSPECT
+    ).mean() < 0.1
 
 
 def test_leaving_out_in_closed_form_is_leaving_out(pictures: Pictures) -> None:
-    kernel = wrong.similarities(pictures)
+    kernel = label_errors.similarities(pictures)
     trusted = np.ones(60, bool)
     trusted[[5, 30]] = False
-    scores = wrong.left_out_scores(kernel, TRUTH, 3, trusted)
+    scores = label_errors.left_out_scores(kernel, TRUTH, 3, trusted)
     targets = np.eye(3)[TRUTH] - 1 / 3
     for clip in (0, 5, 42):
         others = np.flatnonzero(trusted & (np.arange(60) != clip))
@@ -79,18 +81,20 @@ def test_a_large_set_is_judged_in_parts(
     pictures: Pictures,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wrong, "PART_CLIPS", 32)
+    monkeypatch.setattr(label_errors, "PART_CLIPS", 32)
     given = TRUTH.copy()
     given[7] = 2
     heard: list[tuple[int, int]] = []
-    found = wrong.judge(pictures, given, 3, lambda *at: heard.append(at))
-    assert list(np.flatnonzero(found.wrong > wrong.SUSPECT)) == [7]
+    found = label_errors.judge(pictures, given, 3, lambda *at: heard.append(at))
+    assert list(np.flatnonzero(found.wrong > label_errors.SUSPECT)) == [7]
     assert heard == [(n, 6) for n in range(7)]
 
 
 def test_clips_that_all_sound_the_same_accuse_nobody() -> None:
     same = np.zeros((12, 2, 960), np.float16)
-    assert wrong.judge(same, np.repeat([0, 1], 6), 2, nobody).wrong.max() < wrong.SUSPECT
+    assert (
+        label_errors.judge(same, np.repeat([0, 1], 6), 2, nobody).wrong.max() < label_errors.SUSPECT
+    )
 
 
 def test_too_few_clips_are_not_judged_and_it_is_said() -> None:
@@ -117,7 +121,9 @@ def test_most_flipped_digits_are_found_and_little_else(fsdd: Path) -> None:
     given, generator = truth.copy(), np.random.default_rng(11)
     flipped = generator.choice(len(truth), len(truth) // 20, replace=False)
     given[flipped] = (given[flipped] + generator.integers(1, 10, len(flipped))) % 10
-    listed = wrong.judge(np.stack([s.picture for s in sounds]), given, 10, nobody).wrong > 0.5
+    listed = (
+        label_errors.judge(np.stack([s.picture for s in sounds]), given, 10, nobody).wrong > 0.5
+    )
     hits = int(listed[flipped].sum())
     assert hits >= 0.9 * len(flipped)
     assert hits >= 0.8 * listed.sum()

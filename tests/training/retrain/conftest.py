@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from earful.models.registry.registry import Registry
-from earful.training.release import register
+from earful.training.releases.register import register
 from tests.fixtures.sounds import RATE_HZ, train_tones
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.labels import Clip
-from earful.training.config import TrainingError
-from earful.training.retrain.gate import Answered, Verdict, judge, paired_p_value
+from earful.data.labels.labels_csv import Clip
+from earful.training.config.train_config import TrainingError
+from earful.training.retraining.gate import Answered, Verdict, judge, paired_p_value
 
 
 def answers(

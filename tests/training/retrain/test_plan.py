@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.labels import Clip
-from earful.training.config import TrainingError
-from earful.training.retrain.plan import Heard, Options, Plan, make_plan
-from earful.training.retrain.rows import DataRow, from_csv, to_csv
+from earful.data.labels.labels_csv import Clip
+from earful.training.config.train_config import TrainingError
+from earful.training.releases.manifest import DataRow, from_csv, to_csv
+from earful.training.retraining.plan import Heard, Options, Plan, make_plan
 
 
 def row(audio: str, label: str, split: str = "train", speaker: str = "anna") -> DataRow:

@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from earful.data.dataset import open_dataset
-from earful.data.labels import LabelledClips, read_labels
+from earful.data.dataset.dataset import open_dataset
+from earful.data.labels.labels_csv import LabelledClips, read_labels
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CHECKPOINT
 from earful.models.registry.registry import Registry
 from earful.models.registry.source import open_source
 from earful.service.classifier import Classifier
-from earful.service.retrain_work import Work, WorkError
-from earful.training.config import TrainingError, default_config
-from earful.training.release import register
-from earful.training.retrain.plan import Options, Plan
-from earful.training.retrain.rows import DataRow, from_csv, to_csv
-from earful.training.retrain.run import Outcome, Request, plan_retraining, retrain
-from earful.training.run import train_run
+from earful.service.core.retrain_lock import Work, WorkError
+from earful.training.config.train_config import TrainingError, default_config
+from earful.training.releases.manifest import DataRow, from_csv, to_csv
+from earful.training.releases.register import register
+from earful.training.retraining.plan import Options, Plan
+from earful.training.retraining.retrain import Outcome, Request, plan_retraining, retrain
+from earful.training.runs.train_run import train_run
 from tests.fixtures.server import EARFUL
 from tests.fixtures.sounds import RATE_HZ, one_torch_thread, tone
 

@@ -10,7 +10,14 @@ from typing import Protocol
 import numpy as np
 
 from earful.data.errors import EarfulError
-from earful.training.spoken_word import ACCENTS, ENGLISH, SEED, TAKES, Row, write_word
+from earful.training.recipes.digits.spoken_word import (
+    ACCENTS,
+    ENGLISH,
+    SEED,
+    TAKES,
+    Row,
+    write_word,
+)
 
 RATE_HZ = 16_000
 # French alone needs other spellings here than espeak-ng does to sound something like English.
@@ -44,7 +51,7 @@ def pico_engines() -> Mapping[str, PicoEngine]:
         import ttspico  # noqa: PLC0415 - only for who makes the shipped model
     except ImportError as error:
         raise EarfulError(
-            "the package ttspico is missing: uv run --with ttspico python -m training.digits ..."
+            "the package ttspico is missing: uv run --with ttspico python -m training.recipes.digits.train_digits ..."
         ) from error
     # Beside lib/pythonX.Y/site-packages. The package looks in sys.prefix alone, which with
     # ``uv run --with`` is another place.

@@ -1,11 +1,11 @@
-"""What all engines of ``training.voices`` share: the words, and a word cut out of its silence."""
+"""What all engines of ``training.recipes.digits.voices`` share: the words, and a word cut out of its silence."""
 
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from earful.data.audio import Waveform, resample
+from earful.data.audio.decode import Waveform, resample
 from earful.data.errors import EarfulError
 
 Row = tuple[str, str, str]  # file name, label, speaker

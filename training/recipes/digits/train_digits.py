@@ -1,9 +1,9 @@
 """Make the digit model that ships with the package: one command, and a seed.
 
-    uv run --with ttspico python -m training.digits --fsdd ../shared/fsdd --out artifacts/digits
+    uv run --with ttspico python -m training.recipes.digits.train_digits --fsdd ../shared/fsdd --out artifacts/digits
 
 It trains on the official training part of the Free Spoken Digit Dataset and on synthetic voices
-(``training.voices``). The official test recordings are neither trained on nor mixed in as noise.
+(``training.recipes.digits.voices``). The official test recordings are neither trained on nor mixed in as noise.
 The same seed gives the same weights on the same kind of machine.
 """
 
@@ -15,19 +15,19 @@ from typing import Annotated
 
 import typer
 
-from earful.data.dataset import Dataset, open_dataset
+from earful.data.dataset.dataset import Dataset, open_dataset
+from earful.data.dataset.prepare import prepare
 from earful.data.errors import EarfulError
-from earful.data.features import FeatureConfig
-from earful.data.labels import read_labels
-from earful.data.prepare import prepare
-from earful.data.synthesise import write_clips
-from earful.training.company import Company
-from earful.training.config import default_config
-from earful.training.export import export
-from earful.training.progress import training_progress
-from earful.training.run import train_run
-from earful.training.spoken_word import RATE_HZ, SEED
-from earful.training.voices import write_voices
+from earful.data.features.config import FeatureConfig
+from earful.data.labels.labels_csv import read_labels
+from earful.data.synthesis.speak_words import write_clips
+from earful.training.config.train_config import default_config
+from earful.training.export.export import export
+from earful.training.loaders.auxiliary_data import Company
+from earful.training.recipes.digits.spoken_word import RATE_HZ, SEED
+from earful.training.recipes.digits.voices import write_voices
+from earful.training.runs.progress import training_progress
+from earful.training.runs.train_run import train_run
 
 MODEL = "tcresnet"
 EPOCHS = 20
@@ -94,5 +94,5 @@ if __name__ == "__main__":
     try:
         typer.run(main)
     except EarfulError as error:
-        typer.echo(f"training.digits: {error}", err=True)
+        typer.echo(f"training.recipes.digits.train_digits: {error}", err=True)
         sys.exit(2)

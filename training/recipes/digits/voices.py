@@ -2,7 +2,7 @@
 
 They differ in what they are made of. espeak-ng computes speech by rules, in any accent and voice;
 its voices of other languages read the digits in their own spelling, which is how a foreign accent
-sounds. flite, festival and Pico (``training.pico``) join or imitate the recordings of one real
+sounds. flite, festival and Pico (``training.recipes.digits.pico``) join or imitate the recordings of one real
 speaker each; festival and Pico have speakers of other languages too.
 
 Debian: ``apt install flite festival`` and the packages in ``FESTIVAL_VOICES``; Pico is the package
@@ -20,12 +20,20 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from earful.data.atomic_write import staged_folder
 from earful.data.errors import EarfulError
-from earful.data.labels import read_labels
-from earful.data.staging import staged_folder
-from earful.data.synthesise import ENGLISH_ACCENTS, write_clips
-from earful.training.pico import pico_engines, speak_with_pico
-from earful.training.spoken_word import ACCENTS, ENGLISH, RATE_HZ, SEED, TAKES, Row, write_word
+from earful.data.labels.labels_csv import read_labels
+from earful.data.synthesis.speak_words import ENGLISH_ACCENTS, write_clips
+from earful.training.recipes.digits.pico import pico_engines, speak_with_pico
+from earful.training.recipes.digits.spoken_word import (
+    ACCENTS,
+    ENGLISH,
+    RATE_HZ,
+    SEED,
+    TAKES,
+    Row,
+    write_word,
+)
 
 ENGLISH_VOICES, ENGLISH_TAKES = 300, 2
 ACCENT_VOICES, ACCENT_TAKES = 30, 1
@@ -76,7 +84,9 @@ def write_voices(out: Path) -> Path:
             )
     pico = pico_engines()
     with staged_folder(out, MARKER) as folder:
-        (folder / MARKER).write_text("Made by training.voices, which replaces this folder.\n")
+        (folder / MARKER).write_text(
+            "Made by training.recipes.digits.voices, which replaces this folder.\n"
+        )
         rows: list[Row] = [("filename", "label", "speaker")]
         rows += _espeak(folder, "english", ENGLISH, ENGLISH_ACCENTS, ENGLISH_VOICES, ENGLISH_TAKES)
         for language, words in ACCENTS.items():

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from earful.models.scores import Scores
-from earful.training.checkpoint import EpochRecord
-from earful.training.monitor import LayerHealth, kind_of, warnings_of
-from earful.training.plots import VALIDATION, validation_loss
-from earful.training.run_report.answers import Noise
-from earful.training.run_report.chart import Axes, Line, chart
-from earful.training.run_report.facts import Run
-from earful.training.sureness import Sureness
+from earful.models.bundle.decision import Scores
+from earful.training.evaluation.confidence import Sureness
+from earful.training.plots.plots import VALIDATION, validation_loss
+from earful.training.reports.run_report.chart import Axes, Line, chart
+from earful.training.reports.run_report.predictions import Noise
+from earful.training.reports.run_report.read_run import Run
+from earful.training.trainer.checkpoint import EpochRecord
+from earful.training.trainer.layer_health import LayerHealth, kind_of, warnings_of
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earful.data.dataset import Dataset
+from earful.data.atomic_write import staged_file
+from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.data.staging import staged_file
-from earful.models.zoo import entry, parameter_count
-from earful.training.checkpoint import rebuild_network
-from earful.training.metrics import wilson_interval
-from earful.training.run_report import drawings
-from earful.training.run_report.answers import (
+from earful.models.networks.zoo import entry, parameter_count
+from earful.training.evaluation.confidence import Sureness
+from earful.training.metrics.classification import wilson_interval
+from earful.training.reports.html_clips import templates
+from earful.training.reports.run_report import drawings
+from earful.training.reports.run_report.predictions import (
     Answer,
     Noise,
     answers,
@@ -21,9 +22,8 @@ from earful.training.run_report.answers import (
     sureness,
     worst,
 )
-from earful.training.run_report.facts import Run, find_dataset, read_run
-from earful.training.shown import templates
-from earful.training.sureness import Sureness
+from earful.training.reports.run_report.read_run import Run, find_dataset, read_run
+from earful.training.trainer.checkpoint import rebuild_network
 
 PAGE = "report.html"
 # Of more labels the confusions are listed, and not drawn as a table.

@@ -10,23 +10,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earful.data.dataset import Dataset
-from earful.data.label_sets import join_labels, normalised
-from earful.models.scores import Scores, said_labels
-from earful.models.zoo import entry
+from earful.data.dataset.dataset import Dataset
+from earful.data.labels.multilabel import join_labels, normalised
+from earful.models.bundle.decision import Scores, said_labels
+from earful.models.networks.zoo import entry
 from earful.service.classifier import Classifier
-from earful.training.batches import stored_features
-from earful.training.calibration import to_scores
-from earful.training.checkpoint import rebuild_network
-from earful.training.export import export
-from earful.training.fit import FitResult
-from earful.training.map_media import heard
-from earful.training.noise_sweep import NoisePoint, Spoken, sweep
-from earful.training.objectives import predict_logits
-from earful.training.report import measure_reconstruction, measure_split
-from earful.training.run_report.facts import Run
-from earful.training.shown import Shown, show_waveform
-from earful.training.sureness import Sureness, weigh
+from earful.training.evaluation.confidence import Sureness, weigh
+from earful.training.evaluation.noise_robustness import NoisePoint, Spoken, sweep
+from earful.training.export.export import export
+from earful.training.loaders.loader import stored_features
+from earful.training.metrics.calibration import to_scores
+from earful.training.reports.clip_media import heard
+from earful.training.reports.html_clips import Shown, show_waveform
+from earful.training.reports.run_report.read_run import Run
+from earful.training.runs.run_metrics import measure_reconstruction, measure_split
+from earful.training.trainer.checkpoint import rebuild_network
+from earful.training.trainer.objectives import predict_logits
+from earful.training.trainer.trainer import FitResult
 
 # Of more clips a sample is disturbed: 30 kinds and levels of noise take seconds, not minutes.
 NOISE_CLIPS = 300

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earful.data.dataset import Dataset, DatasetError, open_dataset
+from earful.data.dataset.dataset import Dataset, DatasetError, open_dataset
 from earful.data.errors import EarfulError
-from earful.training.checkpoint import BEST, LAST, Checkpoint, EpochRecord, load_checkpoint
-from earful.training.config import TrainConfig, default_config
-from earful.training.report import METRICS
+from earful.training.config.train_config import TrainConfig, default_config
+from earful.training.trainer.checkpoint import (
+    BEST,
+    LAST,
+    METRICS,
+    Checkpoint,
+    EpochRecord,
+    load_checkpoint,
+)
 
 # What metrics.json calls the folder of the dataset that was trained on.
 DATASET = "dataset"

@@ -1,66 +1,11 @@
-"""Commands that look at answers and runs: evaluate, report."""
+"""``earful report``: a run, or results, as one HTML file."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from earful.data.errors import EarfulError
-from earful.models.registry.catalogue import DEFAULT_ROOT
-from earful.service.cli import EXIT_SOME_FAILED, RegistryOption
-from earful.training.commands.options import AudioDirOption, JsonOption, LabelsArgument
-
-
-def evaluate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="ONNX file, or a name in the registry.")
-    ],
-    labels_csv: LabelsArgument,
-    audio_dir: AudioDirOption = None,
-    split: Annotated[
-        Literal["test", "val", "train", "all"] | None,
-        typer.Option(
-            help="Rows of the split column to use; the test rows without it, if there are any."
-        ),
-    ] = None,
-    by: Annotated[
-        Literal["speaker", "label"] | None, typer.Option(help="List every speaker, or every label.")
-    ] = None,
-    noise: Annotated[
-        bool, typer.Option("--noise", help="Again in noise of each kind, at 20 to 0 dB.")
-    ] = False,
-    noise_dir: Annotated[
-        Path | None, typer.Option(help="Recorded noise for --noise, besides the kinds it makes.")
-    ] = None,
-    others: Annotated[
-        Path | None,
-        typer.Option(metavar="LABELS.csv", help="Clips of other words: does --reject refuse them?"),
-    ] = None,
-    registry: RegistryOption = DEFAULT_ROOT,
-    as_json: JsonOption = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for a report.")] = None,
-) -> None:
-    """Measure a model file on labelled recordings, the way it will be used."""
-    from earful.models.released import find_model
-    from earful.training.evaluate import evaluate_model, write_evaluation
-    from earful.training.progress import work_progress
-
-    with work_progress("evaluate") as on_progress:
-        result = evaluate_model(
-            find_model(model, registry), labels_csv, audio_dir, split=split, noise=noise,
-            noise_dir=noise_dir, others_csv=others, progress=on_progress,
-        )  # fmt: skip
-    for note in result.notes:
-        typer.echo(note, err=True)
-    typer.echo(
-        json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if as_json else result.text(by)
-    )
-    if out is not None:
-        write_evaluation(result, out)
-        typer.echo(f"report in {out}", err=True)
-    if result.failed:
-        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def report(
@@ -98,8 +43,8 @@ def report(
     A run: curves, layers, confusions, speakers, worst clips, calibration, noise. Results: counts,
     scores, doubtful clips and what failed.
     """
-    from earful.training.run_report.facts import is_run
-    from earful.training.run_report.page import PAGE, Wanted, write_run_report
+    from earful.training.reports.run_report.page import PAGE, Wanted, write_run_report
+    from earful.training.reports.run_report.read_run import is_run
 
     if not path.exists():
         raise EarfulError(
@@ -107,7 +52,7 @@ def report(
             "results (`earful classify --out`)"
         )
     if is_run(path):
-        from earful.training.progress import work_progress
+        from earful.training.runs.progress import work_progress
 
         if audio_dir is not None:
             raise typer.BadParameter("--audio-dir is for results; a run has --dataset")
@@ -129,7 +74,7 @@ def report(
 
 
 def _report_results(results: Path, out: Path, clips: int, audio_dir: Path | None) -> None:
-    from earful.training.results_report import write_results_report
+    from earful.training.reports.results_report import write_results_report
 
     found = write_results_report(results, out, clips=clips, audio_dir=audio_dir)
     typer.echo(f"{out}: {found.rows:,} rows of {found.files:,} files", err=True)

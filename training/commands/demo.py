@@ -26,7 +26,7 @@ def demo(
     ] = False,
 ) -> None:
     """The whole way in about a minute: data, training, evaluation, export, a classified file."""
-    from earful.training.demo import WORDS, run_demo
+    from earful.training.recipes.demo import WORDS, run_demo
 
     if words is not None and data is not None:
         raise EarfulError("--data trains on recordings and --words on synthetic voices; give one")
@@ -35,6 +35,6 @@ def demo(
         raise EarfulError("--words needs two words or more to tell apart, comma-separated")
     model = run_demo(data, audio_dir, out, spoken)
     if run_server:
-        from earful.service.server import run_server as serve_model
+        from earful.service.server.server import run_server as serve_model
 
         serve_model(str(model), "127.0.0.1", 8000, "cpu")

@@ -52,13 +52,13 @@ def map_clips(
     An autoencoder is trained on the clips for a few epochs and kept beside the map; a classifier
     comes from --model or --run, or is the shipped digit model where that fits.
     """
-    from earful.data.dataset import open_dataset
-    from earful.training.clip_map import draw_map, write_points
-    from earful.training.embeddings import epochs_on_the_spot
-    from earful.training.map_media import Sound
-    from earful.training.map_page import check_places, lines, write_page
-    from earful.training.map_sources import Sources
-    from earful.training.progress import TrainingProgress, work_progress
+    from earful.data.dataset.dataset import open_dataset
+    from earful.training.explore.clip_map import draw_map, write_points
+    from earful.training.explore.embedding_sources import Sources
+    from earful.training.explore.embeddings import epochs_on_the_spot
+    from earful.training.explore.map_page import check_places, lines, write_page
+    from earful.training.reports.clip_media import Sound
+    from earful.training.runs.progress import TrainingProgress, work_progress
 
     opened = open_dataset(dataset)
     check_places(out, points, audio_dir)

@@ -9,16 +9,18 @@ import typer
 
 from earful.data.errors import EarfulError
 from earful.models.registry.catalogue import DEFAULT_ROOT
-from earful.service.cli import EXIT_SOME_FAILED, RegistryOption
-from earful.service.feedback.audio import DEFAULT_FOLDER
-from earful.service.feedback.commands import PlaceOption
-from earful.service.feedback.place import DEFAULT_URL
-from earful.service.retrain_work import DEFAULT_FOLDER as RETRAIN_FOLDER
+from earful.service.commands.feedback import PlaceOption
+from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
+from earful.service.core.defaults import (
+    DEFAULT_FEEDBACK_URL,
+    DEFAULT_RECORDINGS_FOLDER,
+    DEFAULT_RETRAIN_FOLDER,
+)
 from earful.training.commands.options import AudioDirOption, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
-    from earful.data.labels import LabelledClips
-    from earful.training.retrain.run import Outcome
+    from earful.data.labels.labels_csv import LabelledClips
+    from earful.training.retraining.retrain import Outcome
 
 
 def retrain(
@@ -31,10 +33,10 @@ def retrain(
         bool,
         typer.Option("--from-feedback", help="Learn what people said of the service's answers."),
     ] = False,
-    feedback: PlaceOption = DEFAULT_URL,
+    feedback: PlaceOption = DEFAULT_FEEDBACK_URL,
     kept_audio: Annotated[
         Path, typer.Option(envvar="EARFUL_AUDIO_DIR", help="Folder of the service's recordings.")
-    ] = DEFAULT_FOLDER,
+    ] = DEFAULT_RECORDINGS_FOLDER,
     add_labels: Annotated[
         bool, typer.Option("--add-labels", help="Accept labels that the model does not know.")
     ] = False,
@@ -66,7 +68,7 @@ def retrain(
     registry: RegistryOption = DEFAULT_ROOT,
     work: Annotated[
         Path, typer.Option(envvar="EARFUL_RETRAIN_DIR", help="Folder of what is not finished.")
-    ] = RETRAIN_FOLDER,
+    ] = DEFAULT_RETRAIN_FOLDER,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -75,10 +77,10 @@ def retrain(
     The same command goes on after a stop. Exit code 1: done, and not promoted, or rows left out.
     """
     from earful.models.registry.registry import Registry
-    from earful.training.progress import training_progress
-    from earful.training.retrain.plan import Options
-    from earful.training.retrain.run import Outcome, Request, plan_retraining
-    from earful.training.retrain.run import retrain as run_retraining
+    from earful.training.retraining.plan import Options
+    from earful.training.retraining.retrain import Outcome, Request, plan_retraining
+    from earful.training.retraining.retrain import retrain as run_retraining
+    from earful.training.runs.progress import training_progress
 
     removed = tuple(label.strip() for label in (remove_labels or "").split(",") if label.strip())
     if new is None and not removed and not from_feedback:
@@ -111,7 +113,7 @@ def retrain(
 
 
 def _from_csv(new: Path | None, audio_dir: Path | None) -> "tuple[LabelledClips, str]":
-    from earful.data.labels import LabelledClips, read_labels
+    from earful.data.labels.labels_csv import LabelledClips, read_labels
 
     if new is None:
         return LabelledClips((), (), frozenset()), "labels removed"
@@ -119,10 +121,10 @@ def _from_csv(new: Path | None, audio_dir: Path | None) -> "tuple[LabelledClips,
 
 
 def _from_feedback(url: str, kept_audio: Path) -> "tuple[LabelledClips, str]":
-    from earful.data.labels import LabelledClips, read_labels
-    from earful.service.feedback.audio import AudioStore
-    from earful.service.feedback.commands import opened_store
-    from earful.service.feedback.snapshot import SOURCE, write_snapshot
+    from earful.data.labels.labels_csv import LabelledClips, read_labels
+    from earful.service.commands.feedback import opened_store
+    from earful.service.feedback.audio_files import AudioStore
+    from earful.service.feedback.export import SOURCE, write_snapshot
 
     with opened_store(url) as store, tempfile.TemporaryDirectory() as folder:
         snapshot = write_snapshot(store, AudioStore(kept_audio), Path(folder) / "snapshot")

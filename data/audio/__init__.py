@@ -1,0 +1,1 @@
+"""Bytes of a recording to a waveform: decoding, windows, PCM."""

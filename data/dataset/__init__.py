@@ -1,0 +1,1 @@
+"""A dataset on disk: preparing, writing and reading it."""

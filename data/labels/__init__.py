@@ -1,0 +1,1 @@
+"""The labels CSV, clips with several labels, splits and folds."""

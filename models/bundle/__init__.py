@@ -1,0 +1,1 @@
+"""A released model file: its metadata, and its session in ONNX Runtime."""

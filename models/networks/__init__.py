@@ -1,0 +1,1 @@
+"""One network a file, and the zoo that names them."""

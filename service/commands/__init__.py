@@ -1,0 +1,1 @@
+"""Commands that need no training package, and the options that commands share."""

@@ -1,0 +1,55 @@
+"""Options and exit codes that several commands share."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from earful.models.bundle.device import Device
+
+EXIT_SOME_FAILED = 1
+
+EXIT_NOTHING_DONE = 2
+
+Engine = Literal["local", "ray"]
+
+EngineOption = Annotated[Engine, typer.Option(help="Who computes: this machine, or Ray.")]
+
+RayAddressOption = Annotated[
+    str | None, typer.Option(help="A running Ray cluster; Ray on this machine without it.")
+]
+
+_MODEL_HELP = "Model file, or NAME or NAME@VERSION of the registry; the shipped one without it."
+
+_DEVICE_HELP = "Where to compute; auto takes CUDA if usable."
+
+_REJECT_HELP = "Answer `unknown` to what scores below the model's threshold."
+
+RejectOption = Annotated[bool, typer.Option("--reject", help=_REJECT_HELP)]
+
+ModelOption = Annotated[str | None, typer.Option(help=_MODEL_HELP, metavar="MODEL")]
+
+RegistryOption = Annotated[
+    str,
+    typer.Option(
+        metavar="PLACE", envvar="EARFUL_REGISTRY", help="Folder or URL of released models."
+    ),
+]
+
+DeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP)]
+
+# A deployment sets these in its environment, as it sets the limits (service.core.settings).
+ServedModelOption = Annotated[
+    str | None, typer.Option(help=_MODEL_HELP, metavar="MODEL", envvar="EARFUL_MODEL")
+]
+
+ServedRejectOption = Annotated[
+    bool, typer.Option("--reject", help=_REJECT_HELP, envvar="EARFUL_REJECT")
+]
+
+ServedDeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP, envvar="EARFUL_DEVICE")]
+
+
+def check_engine(engine: Engine, ray_address: str | None) -> None:
+    """Refuse an address that nobody would use."""
+    if ray_address and engine != "ray":
+        raise typer.BadParameter("--ray-address goes with --engine ray")

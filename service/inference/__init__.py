@@ -1,0 +1,1 @@
+"""Batches of requests on the model, and the exchange of that model."""

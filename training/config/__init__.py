@@ -1,0 +1,1 @@
+"""TrainConfig, and settings given by name."""

@@ -1,0 +1,1 @@
+"""A model measured on clips it was not trained on."""

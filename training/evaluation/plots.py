@@ -1,0 +1,49 @@
+"""Curves of an evaluation as PNG: coverage against accuracy, accuracy in noise."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from earful.training.evaluation.confidence import Sureness
+from earful.training.evaluation.noise_robustness import NoisePoint
+from earful.training.plots.plots import TRAINING_COLOUR, VALIDATION_COLOUR, save_figure
+
+
+def plot_coverage(sureness: Sureness, title: str, path: Path) -> None:
+    """Accuracy of what is answered over the share that is, with the model's threshold marked."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    curve, answered = sureness.curve, sureness.answered
+    axes.plot([p.coverage for p in curve], [p.accuracy for p in curve], color=TRAINING_COLOUR)
+    axes.plot(
+        answered.coverage, answered.accuracy, "o", color=VALIDATION_COLOUR,
+        label=f"the model's threshold, {answered.threshold:.2f}",
+    )  # fmt: skip
+    lowest = min(0.9, *(p.accuracy for p in curve))
+    axes.set(xlabel="share of clips answered", ylabel="accuracy of these")
+    axes.set(xlim=(0, 1.01), ylim=(lowest - 0.01, 1.005))
+    axes.set_title(title, parse_math=False)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")
+    save_figure(figure, path)
+
+
+def plot_noise(points: Sequence[NoisePoint], clean: float, title: str, path: Path) -> None:
+    """Accuracy over the ratio of speech to noise, a line a kind, that without noise dotted."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for kind in dict.fromkeys(point.kind for point in points):
+        line = [(p.snr_db, p.accuracy) for p in points if p.kind == kind]
+        axes.plot(*zip(*line, strict=True), marker="o", label=kind)
+    axes.axhline(clean, color="0.4", linestyle=":", label="no noise added")
+    axes.set(xlabel="speech to noise (dB)", ylabel="accuracy", ylim=(0, 1.02))
+    axes.set_title(title, parse_math=False)
+    axes.invert_xaxis()
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")
+    save_figure(figure, path)

@@ -1,0 +1,1 @@
+"""The map of clips: embeddings, neighbours, the page."""

@@ -1,0 +1,1 @@
+"""Whole journeys: the demo, and the models that ship."""

@@ -1,0 +1,1 @@
+"""The digit model that ships."""

@@ -1,0 +1,1 @@
+"""Versions of a model in the registry: registering, comparing, copying them."""

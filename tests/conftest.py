@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Only tests of feedback keep any, each in a place of its own.
 os.environ.setdefault("EARFUL_FEEDBACK_URL", "off")
+# Nothing reports to anybody, also where a test imports a client itself.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 RECORDINGS = Path(__file__).parents[2] / "shared"
 
 

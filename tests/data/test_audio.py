@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-import earful.data.audio
+from earful.data.audio import decode as decode_module
 from earful.data.audio.decode import (
     AudioError,
     AudioLimits,
@@ -22,7 +22,7 @@ from earful.data.audio.decode import (
     resample,
 )
 
-CODES = set(re.findall(r"^    ([a-z_]+)  ", earful.data.audio.__doc__ or "", re.MULTILINE))
+CODES = set(re.findall(r"^    ([a-z_]+)  ", decode_module.__doc__ or "", re.MULTILINE))
 RATE_HZ = 8_000
 TONE = 0.4 * np.sin(2 * np.pi * 440 * np.arange(RATE_HZ) / RATE_HZ)
 

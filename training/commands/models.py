@@ -1,7 +1,6 @@
 """``earful models``: versions of a model, which of them serves, and the way back."""
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -168,8 +167,6 @@ def to_mlflow(
     registry: RegistryOption = DEFAULT_ROOT,
 ) -> None:
     """Copy versions and aliases to an MLflow server."""
-    # MLflow would tell its makers of each use; it asks the environment when it is imported.
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     try:
         from earful.training.releases.mlflow_export import export_model
     except ModuleNotFoundError as error:

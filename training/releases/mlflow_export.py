@@ -4,18 +4,22 @@ The same words mean the same there: name, version, ``champion``, ``challenger``.
 server has already (by its number and its model's sha256) is not sent again.
 """
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-
 from earful.data.errors import EarfulError
 from earful.models.registry.records import MODEL, Version
 from earful.models.registry.registry import Registry
 from earful.training.releases.version_text import metrics_of
+
+# MLflow reports every use to its makers, from a thread of its own, unless the environment says no
+# before it is imported. This is the only place that imports it.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 _EXPERIMENT = "earful"
 _NUMBER, _SHA256 = "earful.version", "earful.sha256"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from earful.data.errors import EarfulError
 
-_REPLACED = "replaced"
+_BACKUP_NAME = "replaced"
 
 
 class OutputError(EarfulError):
@@ -27,11 +27,11 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
     Raises:
         OutputError: the target is taken by something else or cannot be written.
     """
-    with _clear_errors(target):
-        target = _claim(target, marker)
+    with _translate_os_errors(target):
+        target = _prepare_target(target, marker)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        with _clear_errors(target):
+        with _translate_os_errors(target):
             yield staging
             staging.chmod(0o777 & ~_umask())  # mkdtemp makes it private
             swap_folder(staging, target)
@@ -40,7 +40,7 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def fresh_folder(target: Path, marker: str) -> Iterator[None]:
+def replaced_folder(target: Path, marker: str) -> Iterator[None]:
     """``target`` empty, for what can only be made in its place; what stood there returns on errors.
 
     What may be replaced is decided as in ``staged_folder``.
@@ -48,17 +48,17 @@ def fresh_folder(target: Path, marker: str) -> Iterator[None]:
     Raises:
         OutputError: the target is taken by something else or cannot be written.
     """
-    with _clear_errors(target):
-        target = _claim(target, marker)
-        aside = _set_aside(target)
+    with _translate_os_errors(target):
+        target = _prepare_target(target, marker)
+        backup = _move_to_backup(target)
     try:
         target.mkdir()
         yield
     except BaseException:  # Ctrl-C too; it goes on to the caller
         shutil.rmtree(target, ignore_errors=True)
-        _bring_back(aside, target)
+        _restore_backup(backup, target)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(backup, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -70,11 +70,11 @@ def staged_file(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the target is a folder or another thing that is no file, or cannot be written.
     """
-    with _clear_errors(target):
+    with _translate_os_errors(target):
         target = target.resolve()
     staging = target.parent / f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
-        with _clear_errors(target):
+        with _translate_os_errors(target):
             if target.is_dir():
                 raise OutputError(f"{target} is a folder; give the name of a file")
             if target.exists() and not target.is_file():
@@ -87,7 +87,7 @@ def staged_file(target: Path) -> Iterator[Path]:
             staging.unlink()
 
 
-def _claim(target: Path, marker: str) -> Path:
+def _prepare_target(target: Path, marker: str) -> Path:
     """The real path of a folder that may be written, its parent made."""
     target = target.resolve()
     if target.exists() and not _replaceable(target, marker):
@@ -104,31 +104,31 @@ def _replaceable(target: Path, marker: str) -> bool:
 
 def swap_folder(staging: Path, target: Path) -> None:
     """Put the folder ``staging`` in the place of ``target``; the old one is deleted last."""
-    aside = _set_aside(target)
+    backup = _move_to_backup(target)
     try:
         staging.rename(target)
     except OSError:
-        _bring_back(aside, target)
+        _restore_backup(backup, target)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(backup, ignore_errors=True)
 
 
-def _set_aside(target: Path) -> Path:
+def _move_to_backup(target: Path) -> Path:
     """Move what is at ``target``, if anything, into a sibling folder of its own."""
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    backup = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
     try:
         if target.exists():
-            target.rename(aside / _REPLACED)
+            target.rename(backup / _BACKUP_NAME)
     except OSError:
-        aside.rmdir()
+        backup.rmdir()
         raise
-    return aside
+    return backup
 
 
-def _bring_back(aside: Path, target: Path) -> None:
-    if (aside / _REPLACED).exists():
-        (aside / _REPLACED).rename(target)
-    shutil.rmtree(aside, ignore_errors=True)
+def _restore_backup(backup: Path, target: Path) -> None:
+    if (backup / _BACKUP_NAME).exists():
+        (backup / _BACKUP_NAME).rename(target)
+    shutil.rmtree(backup, ignore_errors=True)
 
 
 def _umask() -> int:
@@ -138,7 +138,7 @@ def _umask() -> int:
 
 
 @contextlib.contextmanager
-def _clear_errors(target: Path) -> Iterator[None]:
+def _translate_os_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

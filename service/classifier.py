@@ -25,7 +25,7 @@ from earful.data.audio.windows import loudest_start, pad_to_clips, window_starts
 from earful.data.errors import EarfulError
 from earful.data.labels.multilabel import SEPARATOR
 from earful.models.bundle.bundle import Bundle, open_bundle
-from earful.models.bundle.decision import SAID_FROM, said_labels
+from earful.models.bundle.decision import DECISION_THRESHOLD, predicted_label_mask
 from earful.models.bundle.device import Device
 from earful.models.bundle.metadata import ModelMetadata
 from earful.models.bundle.runtime import ORT_ERRORS
@@ -36,7 +36,7 @@ WINDOW_HOP_FRACTION = 0.25
 # Windows to one session.run: more are no faster on a CPU and cost memory.
 MAX_BATCH = 32
 # The label of what scores below the model's rejection threshold, where a caller wants that.
-UNKNOWN = "unknown"
+UNKNOWN_LABEL = "unknown"
 
 
 class InferenceError(EarfulError):
@@ -80,6 +80,11 @@ class Prediction:
         return self.best.score
 
     @property
+    def scores(self) -> dict[str, float]:
+        """Each label's score, best first."""
+        return dict(self.ranked())
+
+    @property
     def top_score(self) -> float:
         """The best score of all labels, which rejection goes by."""
         return float(self.best.scores.max())
@@ -105,8 +110,8 @@ class Classifier:
 
     def __init__(self, bundle: Bundle, *, reject: bool = False) -> None:
         self.bundle = bundle
-        self._least_score = bundle.metadata.rejection_threshold if reject else 0.0
-        self._several = bundle.metadata.scores == "sigmoid"
+        self._min_score = bundle.metadata.rejection_threshold if reject else 0.0
+        self._is_multi_label = bundle.metadata.score_kind == "sigmoid"
         self._config = bundle.metadata.features
         self._hop_samples = max(1, round(self._config.clip_samples * WINDOW_HOP_FRACTION))
 
@@ -128,13 +133,18 @@ class Classifier:
         return self.bundle.metadata.labels
 
     @property
-    def says_several(self) -> bool:
+    def is_multi_label(self) -> bool:
         """Whether an answer may have several labels."""
-        return self._several
+        return self._is_multi_label
 
     @property
     def sample_rate_hz(self) -> int:
         return self._config.sample_rate_hz
+
+    @property
+    def clip_samples(self) -> int:
+        """Samples of the clip that the network sees at once."""
+        return self._config.clip_samples
 
     def decode(self, blob: bytes, limits: AudioLimits = FILE_LIMITS) -> Decoded:
         """One file's bytes as the model hears them.
@@ -201,16 +211,22 @@ class Classifier:
         probabilities, embedding = self._run(["probabilities", "embedding"], clips)
         return probabilities, embedding
 
+    def embed_windows(self, windows: Sequence[tuple[Waveform, int]]) -> NDArray[np.float32]:
+        """Embeddings (windows, dim) of stretches of waveforms, each from its first sample."""
+        size = self._config.clip_samples
+        clips = pad_to_clips([w[start : start + size] for w, start in windows], size)
+        return self.embed(clips)[1]
+
     def _run(self, outputs: list[str], clips: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """The session's one call."""
         try:
-            found: list[NDArray[np.float32]] = self.bundle.session.run(outputs, {"waveform": clips})
+            values: list[NDArray[np.float32]] = self.bundle.session.run(outputs, {"waveform": clips})
         except ORT_ERRORS as error:
             reason = str(error).splitlines()[0][:300]
             raise InferenceError(f"{self.bundle.path} failed on a batch: {reason}") from error
-        return found
+        return values
 
-    def prediction(
+    def make_prediction(
         self, waveform: Waveform, starts: Sequence[int], scores: NDArray[np.float32]
     ) -> Prediction:
         """What the scores (windows, labels) of the windows at ``starts`` say of the waveform."""
@@ -232,11 +248,11 @@ class Classifier:
         )
         first = 0
         for waveform, starts in pending:
-            yield self.prediction(waveform, starts, scores[first : first + len(starts)])
+            yield self.make_prediction(waveform, starts, scores[first : first + len(starts)])
             first += len(starts)
 
-    def answer(
-        self, scores: NDArray[np.float32], said_from: float = SAID_FROM
+    def decide(
+        self, scores: NDArray[np.float32], decision_threshold: float = DECISION_THRESHOLD
     ) -> tuple[str, float]:
         """What scores (labels,) speak for, or ``unknown`` where that is asked for; and its score.
 
@@ -244,30 +260,30 @@ class Classifier:
         """
         top = int(scores.argmax())
         best = float(scores[top])
-        if not scores[top] >= self._least_score:  # NaN is none of the labels either
-            return UNKNOWN, best
-        if not self._several:
+        if not scores[top] >= self._min_score:  # NaN is none of the labels either
+            return UNKNOWN_LABEL, best
+        if not self._is_multi_label:
             return self.labels[top], best
-        said = self.said(scores, said_from)
-        return SEPARATOR.join(label for label, _ in said), min(score for _, score in said)
+        predicted_labels = self.predicted_labels(scores, decision_threshold)
+        return SEPARATOR.join(label for label, _ in predicted_labels), min(score for _, score in predicted_labels)
 
-    def said(
-        self, scores: NDArray[np.float32], said_from: float = SAID_FROM
+    def predicted_labels(
+        self, scores: NDArray[np.float32], decision_threshold: float = DECISION_THRESHOLD
     ) -> list[tuple[str, float]]:
         """The labels that scores (labels,) speak for with their scores, in the model's order."""
         positions = np.flatnonzero(
-            said_labels(scores[None], self.bundle.metadata.scores, said_from)[0]
+            predicted_label_mask(scores[None], self.bundle.metadata.score_kind, decision_threshold)[0]
         )
         return [(self.labels[i], float(scores[i])) for i in positions]
 
     def _window(self, waveform: Waveform, start: int, scores: NDArray[np.float32]) -> Window:
         end = min(start + self._config.clip_samples, len(waveform))
         rate = self.sample_rate_hz
-        label, score = self.answer(scores)
+        label, score = self.decide(scores)
         return Window(start / rate, end / rate, label, score, scores)
 
 
-def classify_each(
+def classify_or_error(
     classifier: Classifier, waveforms: Iterable[Waveform | AudioError]
 ) -> Iterator[Prediction | AudioError]:
     """A prediction for each waveform, and each error in its place: a bad file harms no other."""

@@ -17,7 +17,7 @@ with atheris.instrument_imports(include=["data"]):
 
 import numpy as np
 
-from tests.fixtures.hostile import HOSTILE
+from tests.fixtures.hostile import MALFORMED_AUDIO
 
 LIMITS = AudioLimits(max_bytes=1 << 20, max_seconds=60)
 CODES = {
@@ -39,7 +39,7 @@ def check(blob: bytes) -> None:
 
 
 def main() -> None:
-    seeds = [content for content, _ in HOSTILE.values() if len(content) < 20_000]
+    seeds = [content for content, _ in MALFORMED_AUDIO.values() if len(content) < 20_000]
     for seed in seeds:
         check(seed)
     folder = Path("artifacts/fuzz/seeds")

@@ -88,9 +88,9 @@ def test_every_command_that_the_readme_names_exists_with_its_flags() -> None:
     for line in found:
         words = shlex.split(line)
         command = words[1:3] if words[1] in GROUPS else words[1:2]
-        told = CliRunner().invoke(build_app(), [*command, "--help"], env={"COLUMNS": "200"})
-        help_text = told.output
-        assert told.exit_code == 0, line
+        result = CliRunner().invoke(build_app(), [*command, "--help"], env={"COLUMNS": "200"})
+        help_text = result.output
+        assert result.exit_code == 0, line
         for flag in (word for word in words if word.startswith("--")):
             assert flag in help_text, (line, flag)
 

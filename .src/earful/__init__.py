@@ -25,7 +25,7 @@ if not os.path.isdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "d
     )
 
 if TYPE_CHECKING:
-    from earful.data.dataset.prepare import Prepared
+    from earful.data.dataset.prepare import PrepareResult
     from earful.data.errors import EarfulError
     from earful.service.api.model import Event, Model, Prediction, load
     from earful.training.api.api import evaluate, export, prepare, train

@@ -9,11 +9,11 @@ from typing import Any
 
 from earful.data.errors import EarfulError
 from earful.data.labels.labels_csv import MAX_REPORTED_PROBLEMS, SPLITS
-from earful.data.labels.multilabel import MAX_LABEL_CHARACTERS, normalised, problem_of
+from earful.data.labels.multilabel import MAX_LABEL_CHARACTERS, normalise_label, find_label_problem
 
 # Times are kept to the microsecond, as Audacity and Raven write them.
 TIME_DIGITS = 6
-_LEAST_SECONDS = 10**-TIME_DIGITS
+_MIN_SECONDS = 10**-TIME_DIGITS
 _MAX_PROVENANCE_CHARACTERS = 500
 
 
@@ -37,13 +37,13 @@ class Provenance:
     annotation_id: str = ""
 
     @property
-    def moment(self) -> float:
+    def timestamp(self) -> float:
         """When, in seconds since 1970 (UTC where no zone is named); minus infinity if unknown."""
         try:
-            found = datetime.fromisoformat(self.annotated_at)
+            annotated = datetime.fromisoformat(self.annotated_at)
         except ValueError:
             return -math.inf
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        return (annotated if annotated.tzinfo else annotated.replace(tzinfo=UTC)).timestamp()
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Annotation:
     doubt.
     """
 
-    where: str
+    location: str
     path: Path
     label: str
     start_seconds: float | None = None
@@ -65,7 +65,7 @@ class Annotation:
     ground_truth: bool = False
 
     @property
-    def whole(self) -> bool:
+    def is_whole_recording(self) -> bool:
         return self.start_seconds is None
 
 
@@ -73,37 +73,37 @@ class Annotation:
 class Problem:
     """Something that did not become a row: where it stands, a stable code and the reason."""
 
-    where: str
+    location: str
     code: str
     message: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message} [{self.code}]"
+        return f"{self.location}: {self.message} [{self.code}]"
 
 
 @dataclass(frozen=True)
-class Lost:
+class SupersededLabel:
     """A label that gave way, or a repetition of the one that stayed, and why."""
 
-    where: str
+    location: str
     label: str
-    kept_where: str
+    kept_location: str
     kept_label: str
-    why: str
+    reason: str
 
     @property
-    def same(self) -> bool:
+    def is_duplicate(self) -> bool:
         return self.label == self.kept_label
 
     def __str__(self) -> str:
-        if self.same:
-            return f"{self.where}: {self.label!r}, as {self.kept_where} says too"
-        kept = f"{self.kept_label!r} of {self.kept_where}"
-        return f"{self.where}: {self.label!r} gives way to {kept} ({self.why})"
+        if self.is_duplicate:
+            return f"{self.location}: {self.label!r}, as {self.kept_location} says too"
+        kept = f"{self.kept_label!r} of {self.kept_location}"
+        return f"{self.location}: {self.label!r} gives way to {kept} ({self.reason})"
 
 
 @dataclass
-class Found:
+class AnnotationSet:
     """What a source holds.
 
     annotations  good ones, in its order
@@ -117,48 +117,48 @@ class Found:
     annotations: list[Annotation] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     skipped: list[Problem] = field(default_factory=list)
-    lost: list[Lost] = field(default_factory=list)
-    repeated: list[Lost] = field(default_factory=list)
+    superseded: list[SupersededLabel] = field(default_factory=list)
+    duplicates: list[SupersededLabel] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, annotation: Annotation) -> None:
         """Take an annotation, or note why it is none."""
-        checked = check(annotation)
+        checked = validate_annotation(annotation)
         if isinstance(checked, Problem):
             self.problems.append(checked)
         else:
             self.annotations.append(checked)
 
-    def extend(self, other: "Found") -> None:
+    def extend(self, other: "AnnotationSet") -> None:
         self.annotations += other.annotations
         self.problems += other.problems
         self.skipped += other.skipped
-        self.lost += other.lost
-        self.repeated += other.repeated
+        self.superseded += other.superseded
+        self.duplicates += other.duplicates
         self.notes += other.notes
 
 
-def check(annotation: Annotation) -> Annotation | Problem:
+def validate_annotation(annotation: Annotation) -> Annotation | Problem:
     """The annotation with its texts trimmed and its times to the microsecond, or what is wrong."""
     label, speaker = annotation.label.strip(), annotation.speaker.strip()
     split = annotation.split.strip().lower()
-    if (name := _bad_name(annotation.path)) is not None:
-        return Problem(annotation.where, "bad_name", name)
+    if (name := _find_name_problem(annotation.path)) is not None:
+        return Problem(annotation.location, "bad_name", name)
     if not label:
-        return Problem(annotation.where, "no_label", "the label is empty")
-    if (problem := problem_of(label)) is not None:
-        return Problem(annotation.where, "bad_label", f"{problem}: {label[:40]!r}")
+        return Problem(annotation.location, "no_label", "the label is empty")
+    if (problem := find_label_problem(label)) is not None:
+        return Problem(annotation.location, "bad_label", f"{problem}: {label[:40]!r}")
     if len(speaker) > MAX_LABEL_CHARACTERS or not speaker.isprintable():
         reason = f"a speaker is printable and at most {MAX_LABEL_CHARACTERS} characters long"
-        return Problem(annotation.where, "bad_speaker", f"{reason}: {speaker[:40]!r}")
+        return Problem(annotation.location, "bad_speaker", f"{reason}: {speaker[:40]!r}")
     if split and split not in SPLITS:
         reason = f"a split is one of {', '.join(SPLITS)}, found {split[:40]!r}"
-        return Problem(annotation.where, "bad_split", reason)
-    trimmed = replace(annotation, label=normalised(label), speaker=speaker, split=split)
+        return Problem(annotation.location, "bad_split", reason)
+    trimmed = replace(annotation, label=normalise_label(label), speaker=speaker, split=split)
     return _with_times(trimmed)
 
 
-def _bad_name(path: Path) -> str | None:
+def _find_name_problem(path: Path) -> str | None:
     """Why a labels CSV cannot name a file."""
     try:
         str(path).encode()
@@ -174,15 +174,15 @@ def _with_times(annotation: Annotation) -> Annotation | Problem:
     if start is None and end is None:
         return annotation
     if start is None or end is None or not (math.isfinite(start) and math.isfinite(end)):
-        return Problem(annotation.where, "bad_times", f"no stretch of time: {start} to {end}")
-    if start < 0 or end - start < _LEAST_SECONDS:
+        return Problem(annotation.location, "bad_times", f"no stretch of time: {start} to {end}")
+    if start < 0 or end - start < _MIN_SECONDS:
         reason = f"a stretch has a length and begins at 0 or later: {start:g} to {end:g} s"
-        return Problem(annotation.where, "bad_times", reason)
+        return Problem(annotation.location, "bad_times", reason)
     times = round(start, TIME_DIGITS), round(end, TIME_DIGITS)
     return replace(annotation, start_seconds=times[0], end_seconds=times[1])
 
 
-def seconds_of(value: Any) -> float:
+def parse_seconds(value: Any) -> float:
     """A time as a number or text, a comma for the point too; NaN where it is none."""
     if isinstance(value, str):
         value = value.strip()
@@ -195,24 +195,24 @@ def seconds_of(value: Any) -> float:
         return math.nan
 
 
-def shown_seconds(seconds: float | None) -> str:
+def format_seconds(seconds: float | None) -> str:
     """A time as text, without zeros at its end; empty for None."""
     if seconds is None:
         return ""
     return f"{seconds:.{TIME_DIGITS}f}".rstrip("0").rstrip(".")
 
 
-def absolute(path: Path) -> Path:
+def absolute_path(path: Path) -> Path:
     """A path by which a file is known: absolute, the links of its folders followed."""
     return path.parent.resolve() / path.name
 
 
-def _one_printable_line(text: str) -> str:
+def _printable_line(text: str) -> str:
     """Names of files are from outside: no line ends, and nothing that steers a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def plain(value: Any) -> str:
+def printable_text(value: Any) -> str:
     """Any value of a foreign file as one printable line; empty for what is no text or number."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
@@ -220,12 +220,12 @@ def plain(value: Any) -> str:
         text = str(value).strip()
     except ValueError:  # an integer of thousands of digits
         return ""
-    return _one_printable_line(text[:_MAX_PROVENANCE_CHARACTERS])
+    return _printable_line(text[:_MAX_PROVENANCE_CHARACTERS])
 
 
-def listed(items: Sequence[object], most: int = MAX_REPORTED_PROBLEMS) -> str:
+def format_list(items: Sequence[object], max_items: int = MAX_REPORTED_PROBLEMS) -> str:
     """A line for each of at most so many, and how many more there are."""
-    lines = [_one_printable_line(str(item)) for item in items[:most]]
-    if len(items) > most:
-        lines.append(f"... and {len(items) - most} more")
+    lines = [_printable_line(str(item)) for item in items[:max_items]]
+    if len(items) > max_items:
+        lines.append(f"... and {len(items) - max_items} more")
     return "\n".join(lines)

@@ -7,7 +7,7 @@ is the frequency range of the one before.
 import math
 from pathlib import Path
 
-from earful.data.annotations.annotation import Annotation, Found, Problem, Provenance, seconds_of
+from earful.data.annotations.annotation import Annotation, AnnotationSet, Problem, Provenance, parse_seconds
 from earful.data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
 
 SUFFIX = ".txt"
@@ -22,39 +22,39 @@ def track_line(start_seconds: float, end_seconds: float, label: str) -> str:
 def looks_like_track(first_line: str) -> bool:
     """Whether a file's first line is one of a label track."""
     cells = first_line.split("\t")
-    numbers = [seconds_of(cell) for cell in cells[:2]]
+    numbers = [parse_seconds(cell) for cell in cells[:2]]
     return len(cells) in (2, 3) and len(numbers) == 2 and not any(map(math.isnan, numbers))
 
 
-def read_tracks(source: Path, audio_dir: Path | None) -> Found:
+def read_tracks(source: Path, audio_dir: Path | None) -> AnnotationSet:
     """The labels of a track, or of all tracks of a folder.
 
     Raises:
         AnnotationError: a track that cannot be read.
     """
-    found = Found()
+    collected = AnnotationSet()
     audio = AudioFolder(source, audio_dir)
     for track in track_files(source, SUFFIX):
         lines = text_lines(track)
-        path = audio.of_track(track, SUFFIX)
+        path = audio.find_for_track(track, SUFFIX)
         if isinstance(path, Problem):
-            found.problems.append(path)
+            collected.problems.append(path)
         elif not any(line.strip() for line in lines):
-            found.skipped.append(Problem(str(track), "no_events", "a track without labels"))
+            collected.skipped.append(Problem(str(track), "no_events", "a track without labels"))
         else:
-            _read_lines(track, lines, path, found)
-    return found
+            _read_lines(track, lines, path, collected)
+    return collected
 
 
-def _read_lines(track: Path, lines: list[str], path: Path, found: Found) -> None:
+def _read_lines(track: Path, lines: list[str], path: Path, collected: AnnotationSet) -> None:
     source = f"{FORMAT}:{track.name}"
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("\\"):
             continue
         start, end, label = [*line.split("\t", 2), "", ""][:3]
-        where = f"{track}, line {number}"
+        location = f"{track}, line {number}"
         if not label.strip():
-            found.skipped.append(Problem(where, "unlabelled", "a stretch without a label"))
+            collected.skipped.append(Problem(location, "unlabelled", "a stretch without a label"))
             continue
-        times = seconds_of(start), seconds_of(end)
-        found.add(Annotation(where, path, label, *times, provenance=Provenance(source)))
+        times = parse_seconds(start), parse_seconds(end)
+        collected.add(Annotation(location, path, label, *times, provenance=Provenance(source)))

@@ -9,7 +9,7 @@ _HEAD_BYTES = 32
 _UNKNOWN_FRAMES = 1 << 62
 
 
-def length_and_rate(path: Path) -> tuple[float, int]:
+def read_duration_and_rate(path: Path) -> tuple[float, int]:
     """Seconds, and Hz.
 
     Raises:

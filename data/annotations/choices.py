@@ -9,4 +9,4 @@ ImportFormat = Literal[
 ExportFormat = Literal[
     "label-studio", "label-studio-min", "label-studio-csv", "audacity", "raven", "folders"
 ]
-Rule = Literal["latest", "majority", "first", "error"]
+ConflictRule = Literal["latest", "majority", "first", "error"]

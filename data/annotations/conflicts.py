@@ -12,63 +12,63 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from earful.data.annotations.annotation import Annotation, AnnotationError, Lost, listed
-from earful.data.annotations.choices import Rule
+from earful.data.annotations.annotation import Annotation, AnnotationError, SupersededLabel, format_list
+from earful.data.annotations.choices import ConflictRule
 
 
 @dataclass(frozen=True)
-class Opinion:
+class CandidateLabel:
     """One answer among several: what it says, when it was given, and how sure it is."""
 
-    answer: Hashable
-    moment: float
+    value: Hashable
+    timestamp: float
     ground_truth: bool = False
 
 
 @dataclass(frozen=True)
-class Choice:
+class Resolution:
     """The position of the opinion that stays, and in words why; ``disputed`` under ``error``."""
 
     position: int
-    why: str
-    disputed: bool = False
+    reason: str
+    conflicting: bool = False
 
 
-def choose(opinions: Sequence[Opinion], rule: Rule) -> Choice:
+def resolve_candidates(candidates: Sequence[CandidateLabel], rule: ConflictRule) -> Resolution:
     """The opinion that stays, of at least one."""
-    truths = [i for i, opinion in enumerate(opinions) if opinion.ground_truth]
-    asked = truths or list(range(len(opinions)))
-    votes = Counter(opinions[i].answer for i in asked)
-    marked = "marked as ground truth, " if truths else ""
+    ground_truths = [i for i, candidate in enumerate(candidates) if candidate.ground_truth]
+    eligible = ground_truths or list(range(len(candidates)))
+    votes = Counter(candidates[i].value for i in eligible)
+    explanation = "marked as ground truth, " if ground_truths else ""
     if rule == "first":
-        return Choice(asked[0], f"{marked}the first in order")
+        return Resolution(eligible[0], f"{explanation}the first in order")
     if rule == "majority":
         most = max(votes.values())
-        asked = [i for i in asked if votes[opinions[i].answer] == most]
-        tie = len({opinions[i].answer for i in asked}) > 1
-        marked += f"{most} of {sum(votes.values())} say so, "
-        marked += "as many as say otherwise, " if tie else ""
-    moments = [opinions[i].moment for i in asked]
-    latest = [i for i in asked if opinions[i].moment == max(moments)]
+        eligible = [i for i in eligible if votes[candidates[i].value] == most]
+        tie = len({candidates[i].value for i in eligible}) > 1
+        explanation += f"{most} of {sum(votes.values())} say so, "
+        explanation += "as many as say otherwise, " if tie else ""
+    timestamps = [candidates[i].timestamp for i in eligible]
+    latest = [i for i in eligible if candidates[i].timestamp == max(timestamps)]
     if rule == "majority" and not (len(votes) > 1 and tie):
-        return Choice(latest[-1], marked.removesuffix(", "))
-    why = "the latest" if len(latest) == 1 else "the last in order of equal times"
-    return Choice(latest[-1], marked + why, rule == "error" and len(votes) > 1)
+        return Resolution(latest[-1], explanation.removesuffix(", "))
+    reason = "the latest" if len(latest) == 1 else "the last in order of equal times"
+    return Resolution(latest[-1], explanation + reason, rule == "error" and len(votes) > 1)
 
 
 @dataclass
-class Resolved:
+class ResolvedAnnotations:
     """What stays, in order; what gave way to another label, and what only said it again."""
 
     kept: list[Annotation] = field(default_factory=list)
-    lost: list[Lost] = field(default_factory=list)
-    repeated: list[Lost] = field(default_factory=list)
-    disputed: list[Lost] = field(default_factory=list)
+    superseded: list[SupersededLabel] = field(default_factory=list)
+    duplicates: list[SupersededLabel] = field(default_factory=list)
+    conflicting: list[SupersededLabel] = field(default_factory=list)
 
 
 def resolve(
-    annotations: Iterable[Annotation], key: Callable[[Annotation], Hashable], rule: Rule
-) -> Resolved:
+    annotations: Iterable[Annotation], key: Callable[[Annotation], Hashable], rule: ConflictRule
+) -> ResolvedAnnotations:
     """One annotation for each key, in the order of the first of each.
 
     What the one that stays does not say of the speaker and the split, the others fill in.
@@ -76,42 +76,42 @@ def resolve(
     groups: dict[Hashable, list[Annotation]] = {}
     for annotation in annotations:
         groups.setdefault(key(annotation), []).append(annotation)
-    resolved = Resolved()
+    resolved = ResolvedAnnotations()
     for group in groups.values():
-        _settle(group, rule, resolved)
+        _resolve_group(group, rule, resolved)
     return resolved
 
 
-def _settle(group: Sequence[Annotation], rule: Rule, resolved: Resolved) -> None:
-    choice = choose([Opinion(a.label, a.provenance.moment, a.ground_truth) for a in group], rule)
-    kept = group[choice.position]
+def _resolve_group(group: Sequence[Annotation], rule: ConflictRule, resolved: ResolvedAnnotations) -> None:
+    resolution = resolve_candidates([CandidateLabel(a.label, a.provenance.timestamp, a.ground_truth) for a in group], rule)
+    kept = group[resolution.position]
     speaker = kept.speaker or next((a.speaker for a in group if a.speaker), "")
     split = kept.split or next((a.split for a in group if a.split), "")
     resolved.kept.append(replace(kept, speaker=speaker, split=split))
     for annotation in group:
         if annotation is kept:
             continue
-        lost = Lost(annotation.where, annotation.label, kept.where, kept.label, choice.why)
-        if lost.same:
-            resolved.repeated.append(lost)
-        elif choice.disputed:
-            resolved.disputed.append(lost)
+        superseded = SupersededLabel(annotation.location, annotation.label, kept.location, kept.label, resolution.reason)
+        if superseded.is_duplicate:
+            resolved.duplicates.append(superseded)
+        elif resolution.conflicting:
+            resolved.conflicting.append(superseded)
         else:
-            resolved.lost.append(lost)
+            resolved.superseded.append(superseded)
 
 
-def refuse_disputes(disputed: Sequence[Lost]) -> None:
+def raise_on_conflicts(conflicting: Sequence[SupersededLabel]) -> None:
     """Stop where people disagree and no rule says who is right.
 
     Raises:
         AnnotationError: there are disputes; all are told.
     """
-    if not disputed:
+    if not conflicting:
         return
-    told = listed(
-        [f"{d.where}: {d.label!r}, but {d.kept_where}: {d.kept_label!r}" for d in disputed]
+    conflict_list = format_list(
+        [f"{d.location}: {d.label!r}, but {d.kept_location}: {d.kept_label!r}" for d in conflicting]
     )
     raise AnnotationError(
         "people disagree, and nothing was written; mend the labels, or choose --resolve latest, "
-        f"majority or first:\n{told}"
+        f"majority or first:\n{conflict_list}"
     )

@@ -9,25 +9,25 @@ from typing import TextIO, get_args
 
 from earful.data.annotations import audacity, folders, raven
 from earful.data.annotations import label_studio_export as studio
-from earful.data.annotations.annotation import Annotation, AnnotationError, Found, Problem, absolute
-from earful.data.annotations.audio_length import length_and_rate
+from earful.data.annotations.annotation import Annotation, AnnotationError, AnnotationSet, Problem, absolute_path
+from earful.data.annotations.audio_length import read_duration_and_rate
 from earful.data.annotations.choices import ExportFormat
-from earful.data.annotations.folders import INDEX
-from earful.data.annotations.summary import refuse_problems
-from earful.data.annotations.table import refuse_existing, write_rows
-from earful.data.annotations.tracks import track_place
+from earful.data.annotations.folders import INDEX_FILENAME
+from earful.data.annotations.summary import raise_on_problems
+from earful.data.annotations.table import require_new_output, write_rows
+from earful.data.annotations.tracks import track_path
 from earful.data.atomic_write import staged_file, staged_folder
 from earful.data.audio.containers import AUDIO_SUFFIXES
 from earful.data.audio.decode import AudioError
-from earful.data.labels.multilabel import has_several
+from earful.data.labels.multilabel import has_multiple_labels
 
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
-TRACKS = ("audacity", "raven")
+TRACK_FORMATS = ("audacity", "raven")
 
 
 def export_labels(
-    found: Found,
-    form: ExportFormat,
+    collected: AnnotationSet,
+    file_format: ExportFormat,
     out: Path,
     *,
     folder: Path,
@@ -35,7 +35,7 @@ def export_labels(
     skip_bad: bool = False,
     as_predictions: bool = False,
     hard_links: bool = False,
-) -> Found:
+) -> AnnotationSet:
     """Write the annotations; returns them without those that the format cannot hold.
 
     ``folder`` is the one that Label Studio serves.
@@ -44,25 +44,25 @@ def export_labels(
         AnnotationError: something cannot be written, unless it is to be left out.
         OutputError: ``out`` is taken, or cannot be written.
     """
-    refuse_existing(out, replace=replace_out)
-    if form in TRACKS:
-        return _export_tracks(found, form, out, skip_bad=skip_bad)
-    if form == "folders":
-        return _export_folders(found, out, skip_bad=skip_bad, hard_links=hard_links)
-    inside = studio.served_by(found, folder)
-    refuse_problems(inside, skip_bad=skip_bad)
+    require_new_output(out, replace=replace_out)
+    if file_format in TRACK_FORMATS:
+        return _export_tracks(collected, file_format, out, skip_bad=skip_bad)
+    if file_format == "folders":
+        return _export_folders(collected, out, skip_bad=skip_bad, hard_links=hard_links)
+    inside = studio.keep_served(collected, folder)
+    raise_on_problems(inside, skip_bad=skip_bad)
     with staged_file(out) as staging, staging.open("w", encoding="utf-8", newline="") as file:
-        _write_studio(inside.annotations, form, folder, file, out.suffix, as_predictions)
+        _write_studio(inside.annotations, file_format, folder, file, out.suffix, as_predictions)
     return inside
 
 
 def _write_studio(
-    annotations: Sequence[Annotation], form: ExportFormat, folder: Path, file: TextIO,
+    annotations: Sequence[Annotation], file_format: ExportFormat, folder: Path, file: TextIO,
     suffix: str, as_predictions: bool,
 ) -> None:  # fmt: skip
-    if form == "label-studio":
+    if file_format == "label-studio":
         studio.write_tasks(annotations, folder, file, as_predictions=as_predictions)
-    elif form == "label-studio-min":
+    elif file_format == "label-studio-min":
         studio.write_min(annotations, folder, file)
     else:
         studio.write_csv(annotations, folder, file, "\t" if suffix.lower() == ".tsv" else ",")
@@ -70,44 +70,44 @@ def _write_studio(
 
 def common_folder(annotations: Sequence[Annotation]) -> Path:
     """The deepest folder that all recordings lie in."""
-    return Path(os.path.commonpath([absolute(a.path).parent for a in annotations]))
+    return Path(os.path.commonpath([absolute_path(a.path).parent for a in annotations]))
 
 
-def _export_tracks(found: Found, form: str, out: Path, *, skip_bad: bool) -> Found:
+def _export_tracks(collected: AnnotationSet, file_format: str, out: Path, *, skip_bad: bool) -> AnnotationSet:
     """A track or table for each recording, laid out as the recordings are."""
     by_path: dict[Path, list[Annotation]] = {}
-    for annotation in found.annotations:
-        by_path.setdefault(absolute(annotation.path), []).append(annotation)
-    timed = Found(problems=found.problems, notes=found.notes)
-    facts: dict[Path, tuple[float, int]] = {}
+    for annotation in collected.annotations:
+        by_path.setdefault(absolute_path(annotation.path), []).append(annotation)
+    timed = AnnotationSet(problems=collected.problems, notes=collected.notes)
+    durations_and_rates: dict[Path, tuple[float, int]] = {}
     for path, annotations in by_path.items():
         try:
-            facts[path] = length_and_rate(path)
+            durations_and_rates[path] = read_duration_and_rate(path)
             timed.annotations += annotations
         except AudioError as error:
-            timed.problems += [Problem(a.where, error.code, str(error)) for a in annotations]
-    refuse_problems(timed, skip_bad=skip_bad)
+            timed.problems += [Problem(a.location, error.code, str(error)) for a in annotations]
+    raise_on_problems(timed, skip_bad=skip_bad)
     base = common_folder(timed.annotations)
-    with staged_folder(out, INDEX) as staging:
-        write_rows(timed.annotations, staging / INDEX, out.resolve())
-        for path, (seconds, rate_hz) in facts.items():
-            _write_track(staging, base, path, by_path[path], form, seconds, rate_hz)
+    with staged_folder(out, INDEX_FILENAME) as staging:
+        write_rows(timed.annotations, staging / INDEX_FILENAME, out.resolve())
+        for path, (seconds, rate_hz) in durations_and_rates.items():
+            _write_track(staging, base, path, by_path[path], file_format, seconds, rate_hz)
     return timed
 
 
 def _write_track(
-    folder: Path, base: Path, path: Path, annotations: Sequence[Annotation], form: str,
+    folder: Path, base: Path, path: Path, annotations: Sequence[Annotation], file_format: str,
     seconds: float, rate_hz: int,
 ) -> None:  # fmt: skip
-    is_raven = form == raven.FORMAT
+    is_raven = file_format == raven.FORMAT
     suffix = raven.SUFFIX if is_raven else audacity.SUFFIX
     alone = sum(
         p.suffix.lower() in AUDIO_SUFFIXES for p in path.parent.glob(f"{_glob(path.stem)}.*")
     )
     relative = path.relative_to(base)
-    place = track_place(folder, relative, suffix, by_stem=alone < 2)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.open("w", encoding="utf-8", newline="") as file:
+    path_out = track_path(folder, relative, suffix, by_stem=alone < 2)
+    path_out.parent.mkdir(parents=True, exist_ok=True)
+    with path_out.open("w", encoding="utf-8", newline="") as file:
         file.write(f"{raven.HEADER}\n" if is_raven else "")
         for number, annotation in enumerate(annotations, 1):
             start = annotation.start_seconds or 0.0
@@ -124,60 +124,60 @@ def _glob(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
-def _export_folders(found: Found, out: Path, *, skip_bad: bool, hard_links: bool) -> Found:
+def _export_folders(collected: AnnotationSet, out: Path, *, skip_bad: bool, hard_links: bool) -> AnnotationSet:
     """A copy or another name of each recording in the folder of its label."""
-    whole = Found(problems=found.problems, notes=found.notes)
-    for annotation in found.annotations:
-        problem = _no_copy(annotation)
+    copyable = AnnotationSet(problems=collected.problems, notes=collected.notes)
+    for annotation in collected.annotations:
+        problem = _find_copy_problem(annotation)
         if problem is None:
-            whole.annotations.append(annotation)
+            copyable.annotations.append(annotation)
         else:
-            whole.problems.append(problem)
-    refuse_problems(whole, skip_bad=skip_bad)
-    put: Callable[[Path, Path], object] = _link if hard_links else shutil.copyfile
-    with staged_folder(out, INDEX) as staging:
+            copyable.problems.append(problem)
+    raise_on_problems(copyable, skip_bad=skip_bad)
+    copy_or_link: Callable[[Path, Path], object] = _link if hard_links else shutil.copyfile
+    with staged_folder(out, INDEX_FILENAME) as staging:
         copies = []
-        for name in {folders.folder_name(annotation.label) for annotation in whole.annotations}:
+        for name in {folders.folder_name(annotation.label) for annotation in copyable.annotations}:
             (staging / name).mkdir()  # fails where the file system takes two names for one
-        for annotation in whole.annotations:
+        for annotation in copyable.annotations:
             folder = staging / folders.folder_name(annotation.label)
-            place = _free_place(folder, annotation.path.name)
-            put(annotation.path.resolve(), place)
-            copies.append(replace(annotation, path=place))
-        write_rows(copies, staging / INDEX, staging)
-    return whole
+            path_out = _unique_path(folder, annotation.path.name)
+            copy_or_link(annotation.path.resolve(), path_out)
+            copies.append(replace(annotation, path=path_out))
+        write_rows(copies, staging / INDEX_FILENAME, staging)
+    return copyable
 
 
-def _no_copy(annotation: Annotation) -> Problem | None:
-    if not annotation.whole:
+def _find_copy_problem(annotation: Annotation) -> Problem | None:
+    if not annotation.is_whole_recording:
         reason = (
             "is a stretch of a recording, and folders hold whole ones; export to audacity or raven"
         )
-        return Problem(annotation.where, "stretch", reason)
-    if has_several(annotation.label):
+        return Problem(annotation.location, "stretch", reason)
+    if has_multiple_labels(annotation.label):
         reason = (
             f"has several labels, {annotation.label!r}, and lies in one folder; export to "
             "label-studio, audacity or raven"
         )
-        return Problem(annotation.where, "several_labels", reason)
+        return Problem(annotation.location, "multiple_labels", reason)
     if not folders.is_audio(annotation.path):
         reason = f"{annotation.path.name!r} would not be found again: it has no suffix of audio"
-        return Problem(annotation.where, "not_audio", reason)
+        return Problem(annotation.location, "not_audio", reason)
     try:
         folders.folder_name(annotation.label)
     except AnnotationError as error:
-        return Problem(annotation.where, "bad_label", str(error))
+        return Problem(annotation.location, "bad_label", str(error))
     return None
 
 
-def _link(path: Path, place: Path) -> None:
-    place.hardlink_to(path)
+def _link(path: Path, path_out: Path) -> None:
+    path_out.hardlink_to(path)
 
 
-def _free_place(folder: Path, name: str) -> Path:
+def _unique_path(folder: Path, name: str) -> Path:
     """A name of its own in the folder: those of other recordings are kept apart by a number."""
-    place, number = folder / name, 1
-    while place.exists():
+    path_out, number = folder / name, 1
+    while path_out.exists():
         number += 1
-        place = folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
-    return place
+        path_out = folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
+    return path_out

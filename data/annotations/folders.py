@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from earful.data.annotations.annotation import (
     Annotation,
     AnnotationError,
-    Found,
+    AnnotationSet,
     Problem,
     Provenance,
 )
@@ -21,8 +21,8 @@ from earful.data.audio.containers import AUDIO_SUFFIXES
 
 FORMAT = "folders"
 # In a folder of tracks or recordings that was exported: its rows, with where they are from.
-INDEX = "exported.csv"
-_LONGEST_NAME = 255
+INDEX_FILENAME = "exported.csv"
+_MAX_NAME_BYTES = 255
 # Letters of all alphabets stand as they are; what a path, a shell or Windows takes amiss does not.
 _UNSAFE = re.compile(
     r"""[%/\\:*?"<>|~]|^\.|[. ]$|^(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?=\.|$)"""
@@ -35,15 +35,15 @@ def folder_name(label: str) -> str:
     Raises:
         AnnotationError: it would be longer than a name can be.
     """
-    name = _UNSAFE.sub(lambda found: "".join(f"%{b:02X}" for b in found[0].encode()), label)
-    if len(name.encode()) > _LONGEST_NAME:
+    name = _UNSAFE.sub(lambda match: "".join(f"%{b:02X}" for b in match[0].encode()), label)
+    if len(name.encode()) > _MAX_NAME_BYTES:
         raise AnnotationError(
             f"the label {label[:40]!r}... is too long for the name of a folder; shorten it"
         )
     return name
 
 
-def label_of(name: str) -> str:
+def label_from_folder(name: str) -> str:
     """The label of a folder: what its name was written for, or the name as it is."""
     return unquote(name, errors="strict") if _is_encoded(name) else name
 
@@ -55,28 +55,28 @@ def _is_encoded(name: str) -> bool:
         return False
 
 
-def read_folders(source: Path) -> Found:
+def read_folders(source: Path) -> AnnotationSet:
     """The recordings below each folder of ``source``; links to folders are not followed.
 
     Raises:
         AnnotationError: ``source`` holds no folder.
     """
-    found = Found()
+    collected = AnnotationSet()
     provenance = Provenance(f"{FORMAT}:{source.name}")
     names = [entry.name for entry in _entries(source) if entry.is_dir(follow_symlinks=False)]
     if not names:
         raise AnnotationError(f"{source} holds no folder; a folder for each label is wanted")
     for path in walk(source):
-        if path == source / INDEX:
+        if path == source / INDEX_FILENAME:
             continue
         if not is_audio(path):
-            found.skipped.append(Problem(str(path), "not_audio", "no audio by its suffix"))
+            collected.skipped.append(Problem(str(path), "not_audio", "no audio by its suffix"))
         elif path.parent == source:
-            found.skipped.append(Problem(str(path), "no_folder", "lies in no folder of a label"))
+            collected.skipped.append(Problem(str(path), "no_folder", "lies in no folder of a label"))
         else:
-            label = label_of(path.relative_to(source).parts[0])
-            found.add(Annotation(str(path), path, label, provenance=provenance))
-    return found
+            label = label_from_folder(path.relative_to(source).parts[0])
+            collected.add(Annotation(str(path), path, label, provenance=provenance))
+    return collected
 
 
 def walk(folder: Path) -> Iterator[Path]:

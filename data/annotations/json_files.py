@@ -18,13 +18,13 @@ def read_objects(source: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for path in track_files(source, ".json"):
         value = _parse(path)
         objects = value if isinstance(value, list) else [value]
-        for number, found in enumerate(objects, 1):
-            if not isinstance(found, dict):
+        for number, item in enumerate(objects, 1):
+            if not isinstance(item, dict):
                 raise AnnotationError(
                     f"{path} is no export of Label Studio: a list of tasks is wanted, and number "
-                    f"{number} is {type(found).__name__}"
+                    f"{number} is {type(item).__name__}"
                 )
-            yield (f"{path}, task {number}" if isinstance(value, list) else str(path)), found
+            yield (f"{path}, task {number}" if isinstance(value, list) else str(path)), item
 
 
 def _parse(path: Path) -> Any:

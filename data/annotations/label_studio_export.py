@@ -12,26 +12,26 @@ from typing import Any, TextIO
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
-from earful.data.annotations.annotation import Annotation, Found, Problem, absolute
+from earful.data.annotations.annotation import Annotation, AnnotationSet, Problem, absolute_path
 from earful.data.annotations.label_studio import EARFUL, choice_result, region_result
-from earful.data.labels.multilabel import all_labels, has_several, split_labels
+from earful.data.labels.multilabel import distinct_labels, has_multiple_labels, split_labels
 
 AUDIO, LABEL, EVENT = "audio", "label", "event"
 MODEL_VERSION = "earful-labels"
 _LOCAL_FILES = "/data/local-files/?d="
 
 
-def served_by(found: Found, folder: Path) -> Found:
+def keep_served(collected: AnnotationSet, folder: Path) -> AnnotationSet:
     """Without what lies outside the folder that Label Studio serves: that becomes a problem."""
-    inside = Found(problems=found.problems, notes=found.notes)
-    for annotation in found.annotations:
-        if absolute(annotation.path).is_relative_to(folder.resolve()):
+    inside = AnnotationSet(problems=collected.problems, notes=collected.notes)
+    for annotation in collected.annotations:
+        if absolute_path(annotation.path).is_relative_to(folder.resolve()):
             inside.annotations.append(annotation)
         else:
             reason = (
                 f"lies outside {folder}; give the folder that Label Studio serves as --audio-dir"
             )
-            inside.problems.append(Problem(annotation.where, "outside", reason))
+            inside.problems.append(Problem(annotation.location, "outside", reason))
     return inside
 
 
@@ -47,11 +47,11 @@ def write_tasks(
         for annotation in group:
             number += 1
             results.append(_result(f"earful{number}", regions, annotation))
-        answer: dict[str, Any] = {"result": results}
+        annotation_fields: dict[str, Any] = {"result": results}
         if as_predictions:
-            answer["model_version"] = MODEL_VERSION
+            annotation_fields["model_version"] = MODEL_VERSION
         kind = "predictions" if as_predictions else "annotations"
-        tasks.append({"data": _data(group[0], folder), kind: [answer]})
+        tasks.append({"data": _data(group[0], folder), kind: [annotation_fields]})
     json.dump(tasks, file, ensure_ascii=False, indent=1)
 
 
@@ -88,20 +88,20 @@ def _flat(annotations: Sequence[Annotation], folder: Path) -> list[dict[str, Any
     regions = _region_control(annotations)
     rows = []
     for number, group in enumerate(_grouped(annotations), 1):
-        answer: dict[str, Any]
-        if group[0].whole:
-            answer = {LABEL: _choice(group[0].label)}
+        annotation_fields: dict[str, Any]
+        if group[0].is_whole_recording:
+            annotation_fields = {LABEL: _choice(group[0].label)}
         else:
-            answer = {regions: [_region(annotation) for annotation in group]}
+            annotation_fields = {regions: [_region(annotation) for annotation in group]}
         # The numbers that Label Studio's own exports have, by which they are told.
         ids = {"id": number, "annotation_id": number}
-        rows.append(_data(group[0], folder) | answer | ids)
+        rows.append(_data(group[0], folder) | annotation_fields | ids)
     return rows
 
 
 def _choice(label: str) -> Any:
     """A choice as exports have it: a text, or of several an object."""
-    return {"choices": split_labels(label)} if has_several(label) else label
+    return {"choices": split_labels(label)} if has_multiple_labels(label) else label
 
 
 def _region(annotation: Annotation) -> dict[str, Any]:
@@ -115,11 +115,11 @@ def _region(annotation: Annotation) -> dict[str, Any]:
 
 def _region_control(annotations: Iterable[Annotation]) -> str:
     """The name of the control of regions: ``label``, unless whole recordings have that."""
-    return EVENT if any(annotation.whole for annotation in annotations) else LABEL
+    return EVENT if any(annotation.is_whole_recording for annotation in annotations) else LABEL
 
 
 def _data(annotation: Annotation, folder: Path) -> dict[str, str]:
-    relative = absolute(annotation.path).relative_to(folder.resolve()).as_posix()
+    relative = absolute_path(annotation.path).relative_to(folder.resolve()).as_posix()
     known: Mapping[str, str] = {
         "speaker": annotation.speaker,
         "split": annotation.split,
@@ -133,22 +133,22 @@ def _grouped(annotations: Iterable[Annotation]) -> list[list[Annotation]]:
     """What makes a task: a recording's label, or all its regions that one person has given."""
     groups: dict[tuple[Any, ...], list[Annotation]] = {}
     for a in annotations:
-        groups.setdefault((a.path, a.whole, a.speaker, a.split, a.provenance), []).append(a)
+        groups.setdefault((a.path, a.is_whole_recording, a.speaker, a.split, a.provenance), []).append(a)
     return list(groups.values())
 
 
 def labelling_config(annotations: Sequence[Annotation]) -> str:
     """The labelling configuration of a project that takes the tasks."""
-    wholes = [a.label for a in annotations if a.whole]
-    events = [a.label for a in annotations if not a.whole]
+    wholes = [a.label for a in annotations if a.is_whole_recording]
+    events = [a.label for a in annotations if not a.is_whole_recording]
     lines = ["<View>", f'  <Audio name="{AUDIO}" value="${AUDIO}"/>']
     for tag, item, control, labels in (
         ("Choices", "Choice", LABEL, wholes),
         ("Labels", "Label", _region_control(annotations), events),
     ):
         if labels:
-            several = ' choice="multiple"' if any(map(has_several, labels)) else ""
+            several = ' choice="multiple"' if any(map(has_multiple_labels, labels)) else ""
             lines.append(f'  <{tag} name="{control}" toName="{AUDIO}"{several}>')
-            lines += [f"    <{item} value={quoteattr(label)}/>" for label in all_labels(labels)]
+            lines += [f"    <{item} value={quoteattr(label)}/>" for label in distinct_labels(labels)]
             lines.append(f"  </{tag}>")
     return "\n".join([*lines, "</View>"])

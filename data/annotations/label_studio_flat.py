@@ -12,27 +12,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from earful.data.annotations.annotation import AnnotationError, Found, Problem, Provenance, plain
-from earful.data.annotations.choices import Rule
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet, Problem, Provenance, printable_text
+from earful.data.annotations.choices import ConflictRule
 from earful.data.annotations.json_files import read_objects
-from earful.data.annotations.label_studio import EARFUL, heard_of, moment_text, of_data
-from earful.data.annotations.label_studio_tasks import Heard, Opined, Task, collect
+from earful.data.annotations.label_studio import EARFUL, to_labelled_span, to_iso_timestamp, provenance_from_data
+from earful.data.annotations.label_studio_tasks import LabelledSpan, TaskAnnotation, LabelStudioTask, collect
 from earful.data.annotations.tracks import read_text
 from earful.data.labels.labels_csv import COLUMN_NAMES
 
 FORMAT_MIN, FORMAT_CSV = "label-studio-min", "label-studio-csv"
 # What Label Studio adds to a row by itself, and what we do; none of it is a label.
-OWN_FIELDS = frozenset(
+NON_LABEL_FIELDS = frozenset(
     {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement",
      "audio", "speaker", "split"}
 )  # fmt: skip
 # A cell holds all regions of a recording.
 _MAX_CELL_CHARACTERS = 1 << 28
 
-Row = tuple[str, Mapping[str, Any]]
+TaskRow = tuple[str, Mapping[str, Any]]
 
 
-def read_min(source: Path, audio_dir: Path | None, controls: Sequence[str], rule: Rule) -> Found:
+def read_min(source: Path, audio_dir: Path | None, controls: Sequence[str], rule: ConflictRule) -> AnnotationSet:
     """The labels of an export as JSON-MIN.
 
     Raises:
@@ -43,13 +43,13 @@ def read_min(source: Path, audio_dir: Path | None, controls: Sequence[str], rule
     return _read(rows, f"{FORMAT_MIN}:{source.name}", folder, controls, rule)
 
 
-def read_csv(source: Path, audio_dir: Path | None, controls: Sequence[str], rule: Rule) -> Found:
+def read_csv(source: Path, audio_dir: Path | None, controls: Sequence[str], rule: ConflictRule) -> AnnotationSet:
     """The labels of an export as CSV or TSV.
 
     Raises:
         AnnotationError: as ``label_studio.read_tasks``.
     """
-    rows = [(where, _unpacked(row)) for where, row in csv_rows(source)]
+    rows = [(location, _parse_cells(row)) for location, row in csv_rows(source)]
     return _read(rows, f"{FORMAT_CSV}:{source.name}", audio_dir or source.parent, controls, rule)
 
 
@@ -82,12 +82,12 @@ def _long_cells() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _unpacked(row: Mapping[str, str]) -> dict[str, Any]:
+def _parse_cells(row: Mapping[str, str]) -> dict[str, Any]:
     """A row with the cells that hold JSON of labels as what they hold."""
-    return {name: _parsed(cell) for name, cell in row.items()}
+    return {name: _parse_cell(cell) for name, cell in row.items()}
 
 
-def _parsed(cell: str) -> Any:
+def _parse_cell(cell: str) -> Any:
     if cell[:1] not in ("[", "{"):
         return cell
     try:
@@ -109,63 +109,63 @@ def _is_labels(value: Any) -> bool:
 
 
 def _read(
-    rows: Sequence[Row], source: str, folder: Path, controls: Sequence[str], rule: Rule
-) -> Found:
-    found = Found()
+    rows: Sequence[TaskRow], source: str, folder: Path, controls: Sequence[str], rule: ConflictRule
+) -> AnnotationSet:
+    collected = AnnotationSet()
     names = list(controls) or [_only_label_field(rows, source)]
     for name in names:
         if not any(name in row for _, row in rows):
-            fields = ", ".join(repr(plain(field)) for field in _fields(rows))
+            fields = ", ".join(repr(printable_text(field)) for field in _fields(rows))
             raise AnnotationError(f"{source} has no field {name!r}; it has {fields}")
-    tasks: dict[str, Task] = {}
-    for where, row in rows:
-        task_id = plain(row.get("id"))
-        opined = Opined(tuple(_heard(row, names)), _provenance(row, source))
-        key = task_id or where
-        before = tasks.get(key, Task(f"{where} (id {task_id})" if task_id else where, row, ()))
-        if not opined.heard:
-            found.skipped.append(Problem(where, "unlabelled", "a task without a label"))
-        opinions = (*before.opinions, opined) if opined.heard else before.opinions
-        tasks[key] = Task(before.where, before.data, opinions)
-    collect(list(tasks.values()), folder, names, rule, found)
-    return found
+    tasks: dict[str, LabelStudioTask] = {}
+    for location, row in rows:
+        task_id = printable_text(row.get("id"))
+        annotation = TaskAnnotation(tuple(_labelled_spans(row, names)), _provenance(row, source))
+        key = task_id or location
+        before = tasks.get(key, LabelStudioTask(f"{location} (id {task_id})" if task_id else location, row, ()))
+        if not annotation.spans:
+            collected.skipped.append(Problem(location, "unlabelled", "a task without a label"))
+        annotations = (*before.annotations, annotation) if annotation.spans else before.annotations
+        tasks[key] = LabelStudioTask(before.location, before.data, annotations)
+    collect(list(tasks.values()), folder, names, rule, collected)
+    return collected
 
 
-def _heard(row: Mapping[str, Any], names: Sequence[str]) -> Iterator[Heard]:
+def _labelled_spans(row: Mapping[str, Any], names: Sequence[str]) -> Iterator[LabelledSpan]:
     for name in names:
         value = row.get(name)
         if isinstance(value, dict):
-            yield heard_of(name, value, value.get("choices"))
+            yield to_labelled_span(name, value, value.get("choices"))
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             for item in value:
                 stretch = item if isinstance(item, dict) else {}
-                yield heard_of(name, stretch, stretch.get("labels", stretch.get("choices")))
+                yield to_labelled_span(name, stretch, stretch.get("labels", stretch.get("choices")))
         elif value not in (None, "", []):
-            yield heard_of(name, {}, value)
+            yield to_labelled_span(name, {}, value)
 
 
 def _provenance(row: Mapping[str, Any], source: str) -> Provenance:
-    by = row.get("annotator")
-    if isinstance(by, dict):
-        by = by.get("email") or by.get("id")
-    at = moment_text(row.get("updated_at") or row.get("created_at"))
-    if by in (None, "") and not at:
-        return of_data(row, source)
-    return Provenance(source, plain(by), at, plain(row.get("annotation_id")))
+    annotator = row.get("annotator")
+    if isinstance(annotator, dict):
+        annotator = annotator.get("email") or annotator.get("id")
+    annotated_at = to_iso_timestamp(row.get("updated_at") or row.get("created_at"))
+    if annotator in (None, "") and not annotated_at:
+        return provenance_from_data(row, source)
+    return Provenance(source, printable_text(annotator), annotated_at, printable_text(row.get("annotation_id")))
 
 
-def _fields(rows: Sequence[Row]) -> list[str]:
+def _fields(rows: Sequence[TaskRow]) -> list[str]:
     return list(dict.fromkeys(str(name) for _, row in rows for name in row))
 
 
-def _only_label_field(rows: Sequence[Row], source: str) -> str:
-    fields = [f for f in _fields(rows) if f not in OWN_FIELDS and not f.startswith(EARFUL)]
+def _only_label_field(rows: Sequence[TaskRow], source: str) -> str:
+    fields = [f for f in _fields(rows) if f not in NON_LABEL_FIELDS and not f.startswith(EARFUL)]
     shaped = {f for f in fields if any(_is_labels(row.get(f)) for _, row in rows)}
     certain = shaped | {f for f in fields if f.lower() in COLUMN_NAMES["label"]}
     choices = sorted(certain) or fields
     if len(choices) != 1:
         raise AnnotationError(
             f"{source} has no single field that must be the labels: give one as --label-column; "
-            f"it has {', '.join(repr(plain(f)) for f in choices) or 'none'}"
+            f"it has {', '.join(repr(printable_text(f)) for f in choices) or 'none'}"
         )
     return choices[0]

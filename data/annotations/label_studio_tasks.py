@@ -8,21 +8,21 @@ from typing import Any
 from earful.data.annotations.annotation import (
     Annotation,
     AnnotationError,
-    Found,
-    Lost,
+    AnnotationSet,
+    SupersededLabel,
     Problem,
     Provenance,
-    plain,
+    printable_text,
 )
-from earful.data.annotations.choices import Rule
-from earful.data.annotations.conflicts import Opinion, choose, refuse_disputes
-from earful.data.annotations.resolve_paths import is_of_label_studio, locate_all, plain_reference
+from earful.data.annotations.choices import ConflictRule
+from earful.data.annotations.conflicts import CandidateLabel, resolve_candidates, raise_on_conflicts
+from earful.data.annotations.resolve_paths import is_label_studio_path, locate_all, printable_reference
 from earful.data.audio.containers import AUDIO_SUFFIXES
-from earful.data.labels.multilabel import SEPARATOR, has_several, join_labels
+from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels, join_labels
 
 
 @dataclass(frozen=True)
-class Heard:
+class LabelledSpan:
     """Labels of a task: the control that gave them, and their stretch in seconds (None: all)."""
 
     control: str
@@ -32,108 +32,108 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Opined:
+class TaskAnnotation:
     """What one annotator says of a task."""
 
-    heard: tuple[Heard, ...]
+    spans: tuple[LabelledSpan, ...]
     provenance: Provenance
     ground_truth: bool = False
 
 
 @dataclass(frozen=True)
-class Task:
+class LabelStudioTask:
     """A task: where it stands, the fields of its data, what annotators say."""
 
-    where: str
+    location: str
     data: Mapping[str, Any]
-    opinions: tuple[Opined, ...]
+    annotations: tuple[TaskAnnotation, ...]
 
 
 def collect(
-    tasks: Sequence[Task], folder: Path, controls: Sequence[str], rule: Rule, found: Found
+    tasks: Sequence[LabelStudioTask], folder: Path, controls: Sequence[str], rule: ConflictRule, collected: AnnotationSet
 ) -> None:
     """Put the labels of tasks into ``found``, of each task those of one annotator.
 
     Raises:
         AnnotationError: controls that are not certain; disagreements under ``error``.
     """
-    wanted = _wanted_controls(tasks, controls)
-    references = {task.where: _reference(task.data) for task in tasks}
+    wanted = _select_controls(tasks, controls)
+    references = {task.location: _reference(task.data) for task in tasks}
     places = dict(locate_all(sorted({r for r in references.values() if r}), folder))
-    disputed: list[Lost] = []
+    conflicting: list[SupersededLabel] = []
     for task in tasks:
-        opinions = [_of_controls(opinion, wanted) for opinion in task.opinions]
-        opinions = [opinion for opinion in opinions if opinion.heard]
-        if not opinions:
-            if task.opinions:
-                found.skipped.append(Problem(task.where, "unlabelled", "no label of the control"))
+        annotations = [_keep_controls(annotation, wanted) for annotation in task.annotations]
+        annotations = [annotation for annotation in annotations if annotation.spans]
+        if not annotations:
+            if task.annotations:
+                collected.skipped.append(Problem(task.location, "unlabelled", "no label of the control"))
             continue
-        place = places.get(references[task.where])
+        place = places.get(references[task.location])
         if place is None:
             reason = f"no audio in its data, which has {_keys(task.data)}"
-            place = Problem(task.where, "no_audio", reason)
+            place = Problem(task.location, "no_audio", reason)
         if isinstance(place, Problem):
-            found.problems.append(Problem(task.where, place.code, place.message))
+            collected.problems.append(Problem(task.location, place.code, place.message))
             continue
-        _add_settled(task, opinions, place, rule, found, disputed)
-    refuse_disputes(disputed)
+        _add_resolved(task, annotations, place, rule, collected, conflicting)
+    raise_on_conflicts(conflicting)
 
 
-def _add_settled(
-    task: Task, opinions: Sequence[Opined], path: Path, rule: Rule, found: Found,
-    disputed: list[Lost],
+def _add_resolved(
+    task: LabelStudioTask, annotations: Sequence[TaskAnnotation], path: Path, rule: ConflictRule, collected: AnnotationSet,
+    conflicting: list[SupersededLabel],
 ) -> None:  # fmt: skip
-    asked = [Opinion(_answer(o), o.provenance.moment, o.ground_truth) for o in opinions]
-    choice = choose(asked, rule)
-    kept = opinions[choice.position]
-    for opinion in opinions:
-        if _answer(opinion) == _answer(kept):
+    candidates = [CandidateLabel(_comparable(o), o.provenance.timestamp, o.ground_truth) for o in annotations]
+    resolution = resolve_candidates(candidates, rule)
+    kept = annotations[resolution.position]
+    for annotation in annotations:
+        if _comparable(annotation) == _comparable(kept):
             continue
-        lost = Lost(
-            f"{task.where}, {_who(opinion)}", _shown(opinion), _who(kept), _shown(kept), choice.why,
+        superseded = SupersededLabel(
+            f"{task.location}, {_annotator_name(annotation)}", _format_labels(annotation), _annotator_name(kept), _format_labels(kept), resolution.reason,
         )  # fmt: skip
-        (disputed if choice.disputed else found.lost).append(lost)
-    for heard in kept.heard:
-        if any(map(has_several, heard.labels)):
-            reason = f"a choice with a {SEPARATOR}, which stands between labels: {heard.labels}"
-            found.problems.append(Problem(task.where, "bad_label", reason))
+        (conflicting if resolution.conflicting else collected.superseded).append(superseded)
+    for span in kept.spans:
+        if any(map(has_multiple_labels, span.labels)):
+            reason = f"a choice with a {SEPARATOR}, which stands between labels: {span.labels}"
+            collected.problems.append(Problem(task.location, "bad_label", reason))
             continue
-        found.add(
+        collected.add(
             Annotation(
-                task.where, path, join_labels(heard.labels), heard.start_seconds, heard.end_seconds,
-                plain(task.data.get("speaker")), plain(task.data.get("split")), kept.provenance,
+                task.location, path, join_labels(span.labels), span.start_seconds, span.end_seconds,
+                printable_text(task.data.get("speaker")), printable_text(task.data.get("split")), kept.provenance,
                 kept.ground_truth,
             )
         )  # fmt: skip
 
 
-def _of_controls(opinion: Opined, wanted: set[str]) -> Opined:
-    return replace(opinion, heard=tuple(h for h in opinion.heard if h.control in wanted))
+def _keep_controls(annotation: TaskAnnotation, wanted: set[str]) -> TaskAnnotation:
+    return replace(annotation, spans=tuple(h for h in annotation.spans if h.control in wanted))
 
 
-def _answer(opinion: Opined) -> frozenset[tuple[Any, ...]]:
+def _comparable(annotation: TaskAnnotation) -> frozenset[tuple[Any, ...]]:
     """What is said, whatever the order in which it was."""
     return frozenset(
-        (frozenset(h.labels), str(h.start_seconds), str(h.end_seconds)) for h in opinion.heard
+        (frozenset(h.labels), str(h.start_seconds), str(h.end_seconds)) for h in annotation.spans
     )
 
 
-def _who(opinion: Opined) -> str:
-    return f"annotator {opinion.provenance.annotator or 'without a name'}"
+def _annotator_name(annotation: TaskAnnotation) -> str:
+    return f"annotator {annotation.provenance.annotator or 'without a name'}"
 
 
-def _shown(opinion: Opined) -> str:
-    first = ", ".join(opinion.heard[0].labels)
-    more = len(opinion.heard) - 1
+def _format_labels(annotation: TaskAnnotation) -> str:
+    first = ", ".join(annotation.spans[0].labels)
+    more = len(annotation.spans) - 1
     return f"{first} and {more} more" if more else first
 
 
-def _wanted_controls(tasks: Sequence[Task], given: Sequence[str]) -> set[str]:
-    found = {h.control for task in tasks for o in task.opinions for h in o.heard}
-    wanted = set(given) or found
-    if (len(found) > 1 and not given) or (found and not wanted & found):
+def _select_controls(tasks: Sequence[LabelStudioTask], given: Sequence[str]) -> set[str]:
+    controls = {h.control for task in tasks for o in task.annotations for h in o.spans}
+    wanted = set(given) or controls
+    if (len(controls) > 1 and not given) or (controls and not wanted & controls):
         raise AnnotationError(
-            f"labels are of the controls {', '.join(map(repr, sorted(found)))}: say which of them "
+            f"labels are of the controls {', '.join(map(repr, sorted(controls)))}: say which of them "
             "counts with --label-column NAME (more than once for several)"
         )
     return wanted
@@ -150,8 +150,8 @@ def _reference(data: Mapping[str, Any]) -> str:
 
 def _is_audio(text: str) -> bool:
     name = text.partition("?")[0] if "://" in text else text
-    return is_of_label_studio(text) or Path(name[-300:]).suffix.lower() in AUDIO_SUFFIXES
+    return is_label_studio_path(text) or Path(name[-300:]).suffix.lower() in AUDIO_SUFFIXES
 
 
 def _keys(data: Mapping[str, Any]) -> str:
-    return ", ".join(repr(plain_reference(str(key))) for key in list(data)[:10]) or "nothing"
+    return ", ".join(repr(printable_reference(str(key))) for key in list(data)[:10]) or "nothing"

@@ -14,16 +14,16 @@ from pathlib import Path
 from earful.data.annotations.annotation import (
     Annotation,
     AnnotationError,
-    Found,
+    AnnotationSet,
     Problem,
     Provenance,
 )
 from earful.data.annotations.folders import is_audio, walk
 
 FORMAT = "pattern"
-KEPT = ("label", "speaker", "split")
-NUMBER = "n"
-Reading = tuple[tuple[str, str], ...]
+KEPT_FIELDS = ("label", "speaker", "split")
+NUMBER_FIELD = "n"
+FieldValues = tuple[tuple[str, str], ...]
 _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*|\*)\}")
 
 
@@ -44,7 +44,7 @@ class Pattern:
         """
         pieces = _FIELD.split(text)
         parts, fields = tuple(pieces[::2]), tuple(pieces[1::2])
-        if "label" not in fields or any(fields.count(name) > 1 for name in KEPT):
+        if "label" not in fields or any(fields.count(name) > 1 for name in KEPT_FIELDS):
             raise AnnotationError(
                 f"a pattern holds {{label}} once, as in {{label}}_{{speaker}}_{{n}}.wav; found "
                 f"{text!r}"
@@ -55,68 +55,68 @@ class Pattern:
             raise AnnotationError(f"two fields need a text between them; found {text!r}")
         return cls(text, parts, fields)
 
-    def readings(self, name: str) -> list[dict[str, str]]:
+    def parses(self, name: str) -> list[dict[str, str]]:
         """What the fields may stand for in a name: none, one, or two of several readings."""
 
         @cache
-        def read_from(field: int, position: int) -> tuple[Reading, ...]:
+        def parse_from(field: int, position: int) -> tuple[FieldValues, ...]:
             if field == len(self.fields):
                 return ((),) if position == len(name) else ()
             key = self.fields[field]
-            found: dict[Reading, None] = {}
+            results: dict[FieldValues, None] = {}
             for end in self._ends(name, field, position):
-                own = ((key, name[position:end]),) if key in KEPT else ()
+                own = ((key, name[position:end]),) if key in KEPT_FIELDS else ()
                 after = end + len(self.parts[field + 1])
-                found |= {own + rest: None for rest in read_from(field + 1, after)}
-                if len(found) > 1:
+                results |= {own + rest: None for rest in parse_from(field + 1, after)}
+                if len(results) > 1:
                     break
-            return tuple(found)[:2]
+            return tuple(results)[:2]
 
         start = len(self.parts[0])
-        return [dict(r) for r in read_from(0, start)] if name.startswith(self.parts[0]) else []
+        return [dict(r) for r in parse_from(0, start)] if name.startswith(self.parts[0]) else []
 
     def _ends(self, name: str, field: int, position: int) -> Iterator[int]:
         """Where a field that begins at a position may end: before the text that follows it."""
         literal = self.parts[field + 1]
         for end in range(position + 1, len(name) + 1):
             character = name[end - 1]
-            number = self.fields[field] == NUMBER
+            number = self.fields[field] == NUMBER_FIELD
             if character == "/" or (number and not (character.isascii() and character.isdigit())):
                 return
             if name.startswith(literal, end):
                 yield end
 
 
-def read_pattern(source: Path, pattern: str) -> Found:
+def read_pattern(source: Path, pattern: str) -> AnnotationSet:
     """The recordings below a folder, labelled by their names.
 
     Raises:
         AnnotationError: a pattern or a folder that cannot be used.
     """
     parsed = Pattern.parse(pattern)
-    found = Found()
+    collected = AnnotationSet()
     folder = source if source.is_dir() else source.parent
     for path in walk(source) if source.is_dir() else [source]:
         if not is_audio(path):
-            found.skipped.append(Problem(str(path), "not_audio", "no audio by its suffix"))
+            collected.skipped.append(Problem(str(path), "not_audio", "no audio by its suffix"))
             continue
         name = path.relative_to(folder).as_posix() if "/" in pattern else path.name
-        readings = parsed.readings(name)
-        if len(readings) == 1:
-            read = {"speaker": "", "split": "", **readings[0]}
-            found.add(
+        parses = parsed.parses(name)
+        if len(parses) == 1:
+            read = {"speaker": "", "split": "", **parses[0]}
+            collected.add(
                 Annotation(
                     str(path), path, read["label"], speaker=read["speaker"], split=read["split"],
                     provenance=Provenance(f"{FORMAT}:{pattern}"),
                 )
             )  # fmt: skip
         else:
-            found.problems.append(_unread(path, pattern, readings))
-    return found
+            collected.problems.append(_parse_problem(path, pattern, parses))
+    return collected
 
 
-def _unread(path: Path, pattern: str, readings: Sequence[dict[str, str]]) -> Problem:
-    if not readings:
+def _parse_problem(path: Path, pattern: str, parses: Sequence[dict[str, str]]) -> Problem:
+    if not parses:
         return Problem(str(path), "no_match", f"the name does not fit the pattern {pattern!r}")
-    told = " or ".join(", ".join(f"{k} {v!r}" for k, v in found.items()) for found in readings)
-    return Problem(str(path), "ambiguous", f"the pattern {pattern!r} reads it as {told}")
+    alternatives = " or ".join(", ".join(f"{k} {v!r}" for k, v in parse.items()) for parse in parses)
+    return Problem(str(path), "ambiguous", f"the pattern {pattern!r} reads it as {alternatives}")

@@ -13,11 +13,11 @@ from pathlib import Path
 from earful.data.annotations.annotation import (
     Annotation,
     AnnotationError,
-    Found,
+    AnnotationSet,
     Problem,
     Provenance,
-    plain,
-    seconds_of,
+    printable_text,
+    parse_seconds,
 )
 from earful.data.annotations.resolve_paths import locate_all
 from earful.data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
@@ -32,7 +32,7 @@ HEADER = (
     "Begin Path\tFile Offset (s)\tLabel"
 )
 # Of Raven and of those who write its tables; a name with a unit is a measurement.
-_KNOWN = frozenset(
+_NON_LABEL_COLUMNS = frozenset(
     {"selection", "view", "channel", "begin path", "end path", "begin file", "end file", "score",
      "confidence", "begin date", "begin hour", "begin clock time", "end clock time", "end date",
      "begin date time", "occupancy", "rating"}
@@ -41,12 +41,12 @@ _KNOWN = frozenset(
 
 def selection_line(
     number: int, start_seconds: float, end_seconds: float, max_hz: float, path: str,
-    more: Sequence[str],
+    extra_cells: Sequence[str],
 ) -> str:  # fmt: skip
     """A selection in one file; ``more`` are the cells after ``File Offset (s)``."""
     times = [f"{t:.6f}" for t in (start_seconds, end_seconds)]
     cells = [str(number), "Spectrogram 1", "1", *times, "0.0", f"{max_hz:.1f}", path, times[0]]
-    return "\t".join(map(one_line, [*cells, *more])) + "\n"
+    return "\t".join(map(one_line, [*cells, *extra_cells])) + "\n"
 
 
 def looks_like_table(first_line: str) -> bool:
@@ -63,24 +63,24 @@ class _Table:
     label: str
 
 
-def read_tables(source: Path, audio_dir: Path | None, label_columns: Sequence[str]) -> Found:
+def read_tables(source: Path, audio_dir: Path | None, label_columns: Sequence[str]) -> AnnotationSet:
     """The selections of a table, or of all tables of a folder; each once, whatever its views.
 
     Raises:
         AnnotationError: a table that cannot be read, or whose column of labels is not certain.
     """
-    found = Found()
+    collected = AnnotationSet()
     audio = AudioFolder(source, audio_dir)
-    named_so = source.is_dir() and any(source.rglob(f"*{SUFFIX}"))
-    for path in track_files(source, SUFFIX if named_so else ".txt"):
+    has_raven_suffix = source.is_dir() and any(source.rglob(f"*{SUFFIX}"))
+    for path in track_files(source, SUFFIX if has_raven_suffix else ".txt"):
         table = _read(path, label_columns)
         if not table.rows:
-            found.skipped.append(Problem(str(path), "no_events", "a table without selections"))
-        elif problem := _cumulative(table):
-            found.problems.append(problem)
+            collected.skipped.append(Problem(str(path), "no_events", "a table without selections"))
+        elif problem := _find_cumulative_times(table):
+            collected.problems.append(problem)
         else:
-            _read_rows(table, audio, found)
-    return found
+            _read_rows(table, audio, collected)
+    return collected
 
 
 def _read(path: Path, label_columns: Sequence[str]) -> _Table:
@@ -119,7 +119,7 @@ def _label_column(path: Path, header: Sequence[str], wanted: Sequence[str]) -> s
     for name in wanted:
         if name.lower() in names:
             return name.lower()
-    unknown = [n for n in header if n and n.lower() not in _KNOWN and not n.endswith(")")]
+    unknown = [n for n in header if n and n.lower() not in _NON_LABEL_COLUMNS and not n.endswith(")")]
     certain = [name for name in unknown if name.lower() in COLUMN_NAMES["label"]]
     choices = certain if len(certain) == 1 else unknown
     if wanted or len(choices) != 1:
@@ -130,9 +130,9 @@ def _label_column(path: Path, header: Sequence[str], wanted: Sequence[str]) -> s
     return choices[0].lower()
 
 
-def _cumulative(table: _Table) -> Problem | None:
+def _find_cumulative_times(table: _Table) -> Problem | None:
     """Times that cannot be told: of several files, without the times inside each."""
-    files = {_file_of(row) for _, row in table.rows}
+    files = {_audio_file_name(row) for _, row in table.rows}
     if len(files) < 2 or all(row.get(OFFSET, "").strip() for _, row in table.rows):
         return None
     reason = (
@@ -142,27 +142,27 @@ def _cumulative(table: _Table) -> Problem | None:
     return Problem(str(table.path), "cumulative_times", reason)
 
 
-def _read_rows(table: _Table, audio: AudioFolder, found: Found) -> None:
+def _read_rows(table: _Table, audio: AudioFolder, collected: AnnotationSet) -> None:
     paths = _paths(table, audio)
     for number, row in table.rows:
-        where = f"{table.path}, line {number}"
-        path = paths[_file_of(row)]
+        location = f"{table.path}, line {number}"
+        path = paths[_audio_file_name(row)]
         if not row[table.label].strip():
-            found.skipped.append(Problem(where, "unlabelled", "a selection without a label"))
+            collected.skipped.append(Problem(location, "unlabelled", "a selection without a label"))
         elif isinstance(path, Problem):
-            found.problems.append(Problem(where, path.code, path.message))
+            collected.problems.append(Problem(location, path.code, path.message))
         elif _ends_elsewhere(row):
-            found.problems.append(
-                Problem(where, "bad_times", "goes on in another file; split it in two")
+            collected.problems.append(
+                Problem(location, "bad_times", "goes on in another file; split it in two")
             )
         else:
             source = Provenance(
-                f"{FORMAT}:{table.path.name}", annotation_id=plain(row["selection"])
+                f"{FORMAT}:{table.path.name}", annotation_id=printable_text(row["selection"])
             )
-            found.add(Annotation(where, path, row[table.label], *_times(row), provenance=source))
+            collected.add(Annotation(location, path, row[table.label], *_times(row), provenance=source))
 
 
-def _file_of(row: dict[str, str]) -> str:
+def _audio_file_name(row: dict[str, str]) -> str:
     return (row.get("begin path") or row.get("begin file") or "").strip()
 
 
@@ -173,21 +173,21 @@ def _ends_elsewhere(row: dict[str, str]) -> bool:
 
 def _times(row: dict[str, str]) -> tuple[float, float]:
     """Seconds inside the file."""
-    begin, end = seconds_of(row[BEGIN]), seconds_of(row.get(END, ""))
-    if not (_file_of(row) and row.get(OFFSET, "").strip()):
+    begin, end = parse_seconds(row[BEGIN]), parse_seconds(row.get(END, ""))
+    if not (_audio_file_name(row) and row.get(OFFSET, "").strip()):
         return begin, end
-    offset = seconds_of(row[OFFSET])
+    offset = parse_seconds(row[OFFSET])
     return offset, offset + (end - begin)
 
 
 def _paths(table: _Table, audio: AudioFolder) -> dict[str, Path | Problem]:
     """Where the files that a table names are; one that names none is of the file of its stem."""
-    files = {_file_of(row) for _, row in table.rows}
+    files = {_audio_file_name(row) for _, row in table.rows}
     paths: dict[str, Path | Problem] = {}
     if "" in files:
         name = table.path.name
         suffix = SUFFIX if name.endswith(SUFFIX) else ".txt"
         stem = _TABLE_NUMBER.sub("", name.removesuffix(suffix))
-        paths[""] = audio.of_name(table.path, stem, suffix)
+        paths[""] = audio.find_by_name(table.path, stem, suffix)
     named = locate_all(sorted(files - {""}), audio.folder)
     return paths | dict(named)

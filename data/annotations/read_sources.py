@@ -9,10 +9,10 @@ from typing import get_args
 from earful.data.annotations import audacity, folders, patterns, raven
 from earful.data.annotations import label_studio as studio
 from earful.data.annotations import label_studio_flat as flat
-from earful.data.annotations.annotation import Annotation, AnnotationError, Found
-from earful.data.annotations.audio_length import length_and_rate
-from earful.data.annotations.choices import ImportFormat, Rule
-from earful.data.annotations.conflicts import refuse_disputes, resolve
+from earful.data.annotations.annotation import Annotation, AnnotationError, AnnotationSet
+from earful.data.annotations.audio_length import read_duration_and_rate
+from earful.data.annotations.choices import ImportFormat, ConflictRule
+from earful.data.annotations.conflicts import raise_on_conflicts, resolve
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.tracks import read_text
 from earful.data.audio.decode import AudioError
@@ -24,7 +24,7 @@ _ROUNDING_SECONDS = 2e-6
 
 
 @dataclass(frozen=True)
-class Reading:
+class ImportOptions:
     """How sources are read.
 
     form           None: told by each source's content
@@ -34,72 +34,72 @@ class Reading:
     rule           which label stays where several were given
     """
 
-    form: ImportFormat | None = None
+    file_format: ImportFormat | None = None
     audio_dir: Path | None = None
     pattern: str | None = None
     label_columns: tuple[str, ...] = ()
-    rule: Rule = "latest"
+    rule: ConflictRule = "latest"
 
 
-def read_sources(sources: Sequence[Path], reading: Reading) -> Found:
+def read_sources(sources: Sequence[Path], options: ImportOptions) -> AnnotationSet:
     """The labels of all sources, each recording or stretch of it once.
 
     Raises:
         AnnotationError: a source that cannot be used; disagreements under ``error``.
     """
-    if reading.audio_dir is not None and not reading.audio_dir.is_dir():
-        raise AnnotationError(f"{reading.audio_dir} is no folder; give that of the audio files")
-    found = Found()
+    if options.audio_dir is not None and not options.audio_dir.is_dir():
+        raise AnnotationError(f"{options.audio_dir} is no folder; give that of the audio files")
+    collected = AnnotationSet()
     for source in sources:
         if not source.exists():
             raise AnnotationError(f"there is no {source}; give a file or a folder")
-        found.extend(_read(source, reading))
-    resolved = resolve(found.annotations, _place, reading.rule)
-    refuse_disputes(resolved.disputed)
-    found.annotations = resolved.kept
-    found.lost += resolved.lost
-    found.repeated += resolved.repeated
-    return found
+        collected.extend(_read(source, options))
+    resolved = resolve(collected.annotations, _segment_key, options.rule)
+    raise_on_conflicts(resolved.conflicting)
+    collected.annotations = resolved.kept
+    collected.superseded += resolved.superseded
+    collected.duplicates += resolved.duplicates
+    return collected
 
 
-def _place(annotation: Annotation) -> tuple[str, float | None, float | None]:
+def _segment_key(annotation: Annotation) -> tuple[str, float | None, float | None]:
     path = os.path.realpath(annotation.path)
     return path, annotation.start_seconds, annotation.end_seconds
 
 
-def _read(source: Path, reading: Reading) -> Found:
-    form = reading.form or detect(source, reading.pattern)
-    audio_dir, columns = reading.audio_dir, reading.label_columns
-    rule = reading.rule
-    readers: dict[ImportFormat, Callable[[], Found]] = {
+def _read(source: Path, options: ImportOptions) -> AnnotationSet:
+    file_format = options.file_format or detect_format(source, options.pattern)
+    audio_dir, columns = options.audio_dir, options.label_columns
+    rule = options.rule
+    readers: dict[ImportFormat, Callable[[], AnnotationSet]] = {
         "label-studio": lambda: studio.read_tasks(source, audio_dir, columns, rule),
         "label-studio-min": lambda: flat.read_min(source, audio_dir, columns, rule),
         "label-studio-csv": lambda: flat.read_csv(source, audio_dir, columns, rule),
-        "audacity": lambda: _with_wholes(audacity.read_tracks(source, audio_dir)),
-        "raven": lambda: _with_wholes(raven.read_tables(source, audio_dir, columns)),
+        "audacity": lambda: _merge_full_length(audacity.read_tracks(source, audio_dir)),
+        "raven": lambda: _merge_full_length(raven.read_tables(source, audio_dir, columns)),
         "folders": lambda: folders.read_folders(_folder(source)),
-        "pattern": lambda: patterns.read_pattern(source, _pattern(reading)),
+        "pattern": lambda: patterns.read_pattern(source, _pattern(options)),
     }
-    return readers[form]()
+    return readers[file_format]()
 
 
-def _with_wholes(found: Found) -> Found:
+def _merge_full_length(collected: AnnotationSet) -> AnnotationSet:
     """A label over a whole recording is one of the recording, which tracks cannot say otherwise."""
     lengths: dict[Path, float] = {}
-    for position, annotation in enumerate(found.annotations):
+    for position, annotation in enumerate(collected.annotations):
         if annotation.start_seconds == 0 and annotation.end_seconds is not None:
             path = annotation.path
             lengths[path] = lengths.get(path) or _length(path)
             if abs(annotation.end_seconds - lengths[path]) < _ROUNDING_SECONDS:
-                found.annotations[position] = replace(
+                collected.annotations[position] = replace(
                     annotation, start_seconds=None, end_seconds=None
                 )
-    return found
+    return collected
 
 
 def _length(path: Path) -> float:
     try:
-        return length_and_rate(path)[0]
+        return read_duration_and_rate(path)[0]
     except AudioError:  # told by whoever uses the sound
         return float("inf")
 
@@ -110,15 +110,15 @@ def _folder(source: Path) -> Path:
     return source
 
 
-def _pattern(reading: Reading) -> str:
-    if reading.pattern is None:
+def _pattern(options: ImportOptions) -> str:
+    if options.pattern is None:
         raise AnnotationError(
             "give the pattern of the names: --pattern '{label}_{speaker}_{n}.wav'"
         )
-    return reading.pattern
+    return options.pattern
 
 
-def detect(source: Path, pattern: str | None = None) -> ImportFormat:
+def detect_format(source: Path, pattern: str | None = None) -> ImportFormat:
     """The format of a source, where its content leaves no doubt.
 
     Raises:
@@ -126,33 +126,33 @@ def detect(source: Path, pattern: str | None = None) -> ImportFormat:
     """
     if pattern is not None:
         return "pattern"
-    found = _of_folder(source) if source.is_dir() else _of_file(source)
-    if len(found) != 1:
-        seen = f" (it may be {' or '.join(sorted(found))})" if found else ""
+    formats = _formats_in_folder(source) if source.is_dir() else _formats_of_file(source)
+    if len(formats) != 1:
+        seen = f" (it may be {' or '.join(sorted(formats))})" if formats else ""
         raise AnnotationError(
             f"the format of {source} is not certain{seen}; give it as --format, one of "
             f"{', '.join(IMPORT_FORMATS)}"
         )
-    return found.pop()
+    return formats.pop()
 
 
-def _of_folder(source: Path) -> set[ImportFormat]:
-    found: set[ImportFormat] = set()
+def _formats_in_folder(source: Path) -> set[ImportFormat]:
+    formats: set[ImportFormat] = set()
     for path in folders.walk(source):
         suffix = path.suffix.lower()
         if suffix in (".json", ".txt"):
-            found |= _of_file(path)
+            formats |= _formats_of_file(path)
         elif folders.is_audio(path) and path.parent != source:
-            found.add("folders")
+            formats.add("folders")
     # Tracks lie beside their recordings, which then are in folders of any meaning.
-    tracks = found & {"audacity", "raven"}
-    return tracks or found
+    tracks = formats & {"audacity", "raven"}
+    return tracks or formats
 
 
-def _of_file(source: Path) -> set[ImportFormat]:
+def _formats_of_file(source: Path) -> set[ImportFormat]:
     suffix = source.suffix.lower()
     if suffix == ".json":
-        return _of_json(source)
+        return _formats_of_json(source)
     if suffix not in (".txt", ".csv", ".tsv"):
         return set()
     first = read_text(source).lstrip("\n\r").partition("\n")[0].rstrip("\r")
@@ -168,7 +168,7 @@ def _of_file(source: Path) -> set[ImportFormat]:
     return {"label-studio-csv"} if {"id", "annotation_id"} <= names else set()
 
 
-def _of_json(source: Path) -> set[ImportFormat]:
+def _formats_of_json(source: Path) -> set[ImportFormat]:
     kinds: set[ImportFormat] = set()
     for _, value in read_objects(source):
         kinds.add("label-studio" if _is_task(value) else "label-studio-min")

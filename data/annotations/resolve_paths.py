@@ -20,15 +20,15 @@ _LOCAL_FILES = re.compile(r"(?:^|/)data/local-files/?$")
 _PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]|^\\\\")
-_LONGEST_PATH = 4096
+_MAX_PATH_CHARACTERS = 4096
 
 
 @dataclass(frozen=True)
-class _Guess:
+class _CandidatePath:
     """A place inside the folder; a ``loose`` one leaves something of the reference out."""
 
     relative: str
-    loose: bool = False
+    partial: bool = False
 
 
 def locate_all(references: Sequence[str], folder: Path) -> Iterator[tuple[str, Path | Problem]]:
@@ -37,14 +37,14 @@ def locate_all(references: Sequence[str], folder: Path) -> Iterator[tuple[str, P
     Two references that could only mean the same file by leaving something out mean none: the one
     label would be given to the sound of the other.
     """
-    found = {reference: _locate(reference, folder, loose=True) for reference in references}
-    takers: dict[Path, list[str]] = {}
-    for reference, (place, _) in found.items():
+    resolved = {reference: _resolve(reference, folder, partial=True) for reference in references}
+    references_by_path: dict[Path, list[str]] = {}
+    for reference, (place, _) in resolved.items():
         if isinstance(place, Path):
-            takers.setdefault(place, []).append(reference)
-    for reference, (place, loose) in found.items():
-        if isinstance(place, Path) and loose and len(takers[place]) > 1:
-            others = ", ".join(repr(r) for r in takers[place] if r != reference)
+            references_by_path.setdefault(place, []).append(reference)
+    for reference, (place, partial) in resolved.items():
+        if isinstance(place, Path) and partial and len(references_by_path[place]) > 1:
+            others = ", ".join(repr(r) for r in references_by_path[place] if r != reference)
             yield reference, Problem(
                 reference, "ambiguous",
                 f"leads to {place}, as does {others}; put each into {folder} under its whole name",
@@ -55,20 +55,20 @@ def locate_all(references: Sequence[str], folder: Path) -> Iterator[tuple[str, P
 
 def locate(reference: str, folder: Path) -> Path | Problem:
     """The file inside ``folder`` that all of a reference leads to, or why there is none."""
-    return _locate(reference, folder, loose=False)[0]
+    return _resolve(reference, folder, partial=False)[0]
 
 
-def _locate(reference: str, folder: Path, *, loose: bool) -> tuple[Path | Problem, bool]:
+def _resolve(reference: str, folder: Path, *, partial: bool) -> tuple[Path | Problem, bool]:
     """The file, or why there is none; and whether something of the reference was left out."""
-    if not reference or len(reference) > _LONGEST_PATH or not reference.isprintable():
-        shown = plain_reference(reference)
+    if not reference or len(reference) > _MAX_PATH_CHARACTERS or not reference.isprintable():
+        shown = printable_reference(reference)
         return Problem(shown, "no_audio", f"no name of a recording: {shown!r}"), False
-    guesses = [guess for guess in _guesses(reference, folder) if loose or not guess.loose]
-    if any(".." in PurePosixPath(g.relative).parts or g.relative[:1] == "/" for g in guesses):
+    candidates = [candidate for candidate in _candidate_paths(reference, folder) if partial or not candidate.partial]
+    if any(".." in PurePosixPath(g.relative).parts or g.relative[:1] == "/" for g in candidates):
         reason = f"{reference!r} lies outside {folder}; give its folder as --audio-dir"
         return Problem(reference, "outside", reason), False
-    for guess in guesses:
-        path = folder / guess.relative
+    for candidate in candidates:
+        path = folder / candidate.relative
         try:
             if not path.is_file():
                 continue
@@ -77,26 +77,26 @@ def _locate(reference: str, folder: Path, *, loose: bool) -> tuple[Path | Proble
                 return Problem(reference, "outside", reason), False
         except (OSError, ValueError):  # a name that no file can have
             continue
-        return path, guess.loose
-    return _gone(reference, folder, guesses), False
+        return path, candidate.partial
+    return _missing_file(reference, folder, candidates), False
 
 
-def _gone(reference: str, folder: Path, guesses: Sequence[_Guess]) -> Problem:
-    places = dict.fromkeys(guess.relative for guess in guesses) or [reference]
+def _missing_file(reference: str, folder: Path, candidates: Sequence[_CandidatePath]) -> Problem:
+    places = dict.fromkeys(candidate.relative for candidate in candidates) or [reference]
     looked = " or ".join(map(repr, places))
     if _is_remote(reference):
         reason = f"is at {reference!r}, and nothing is fetched from there; download it to {folder}"
         return Problem(reference, "remote", f"{reason} as {looked}")
     reason = f"no {looked} in {folder}; put it there, or give its folder as --audio-dir"
-    return Problem(reference, "gone", reason)
+    return Problem(reference, "missing_file", reason)
 
 
-def plain_reference(reference: str) -> str:
+def printable_reference(reference: str) -> str:
     """A reference as it can be shown."""
     return "".join(c if c.isprintable() else "?" for c in reference[:200])
 
 
-def is_of_label_studio(reference: str) -> bool:
+def is_label_studio_path(reference: str) -> bool:
     """Whether a reference is a path that a Label Studio server answers."""
     try:
         path = urlsplit(reference).path
@@ -109,45 +109,45 @@ def _is_remote(reference: str) -> bool:
     return bool(_URL.match(reference)) and not reference.lower().startswith("file://")
 
 
-def _guesses(reference: str, folder: Path) -> list[_Guess]:
+def _candidate_paths(reference: str, folder: Path) -> list[_CandidatePath]:
     """Places inside the folder where it may be, the likeliest first."""
     try:
         url = urlsplit(reference)
     except ValueError:  # such as brackets that open and do not close
-        return [_Guess(reference)]
+        return [_CandidatePath(reference)]
     upload = _UPLOAD.search(url.path)
     if upload is not None:
-        return _of_upload(upload[1], unquote(upload[2]))
+        return _upload_candidates(upload[1], unquote(upload[2]))
     if _LOCAL_FILES.search(url.path):
-        return _of_local_files(url.query)
+        return _local_files_candidates(url.query)
     if _is_remote(reference):
         path = unquote(url.path).lstrip("/")
         name = PurePosixPath(path).name
-        return [_Guess(f"{url.netloc}/{path}"), _Guess(path, loose=True), _Guess(name, loose=True)]
-    return _of_path(reference, folder)
+        return [_CandidatePath(f"{url.netloc}/{path}"), _CandidatePath(path, partial=True), _CandidatePath(name, partial=True)]
+    return _path_candidates(reference, folder)
 
 
-def _of_upload(project: str | None, name: str) -> list[_Guess]:
+def _upload_candidates(project: str | None, name: str) -> list[_CandidatePath]:
     places = [f"upload/{project}/{name}", f"{project}/{name}"] if project else []
-    guesses = [_Guess(place) for place in (*places, name)]
+    candidates = [_CandidatePath(place) for place in (*places, name)]
     stripped = _PREFIX.sub("", name)
-    return guesses if stripped == name else [*guesses, _Guess(stripped, loose=True)]
+    return candidates if stripped == name else [*candidates, _CandidatePath(stripped, partial=True)]
 
 
-def _of_local_files(query: str) -> list[_Guess]:
-    found = re.search(r"(?:^|&)d=([^&]*)", query)
-    name = found[1] if found else ""
+def _local_files_candidates(query: str) -> list[_CandidatePath]:
+    match = re.search(r"(?:^|&)d=([^&]*)", query)
+    name = match[1] if match else ""
     # A plus is a space for some who write queries, and a plus for others.
-    return [_Guess(text) for text in dict.fromkeys((unquote(name), unquote_plus(name)))]
+    return [_CandidatePath(text) for text in dict.fromkeys((unquote(name), unquote_plus(name)))]
 
 
-def _of_path(reference: str, folder: Path) -> list[_Guess]:
+def _path_candidates(reference: str, folder: Path) -> list[_CandidatePath]:
     if _DRIVE.match(reference):  # of another machine, so that only its name tells
-        return [_Guess(PureWindowsPath(reference).name, loose=True)]
+        return [_CandidatePath(PureWindowsPath(reference).name, partial=True)]
     path = unquote(urlsplit(reference).path) if reference.startswith("file:") else reference
     if not path.startswith("/"):
-        return [_Guess(path)]
+        return [_CandidatePath(path)]
     for root in (folder.absolute(), folder.resolve()):
         if PurePosixPath(path).is_relative_to(root):
-            return [_Guess(str(PurePosixPath(path).relative_to(root)))]
-    return [_Guess(PurePosixPath(path).name, loose=True)]
+            return [_CandidatePath(str(PurePosixPath(path).relative_to(root)))]
+    return [_CandidatePath(PurePosixPath(path).name, partial=True)]

@@ -3,55 +3,55 @@
 from collections import Counter
 from typing import Any
 
-from earful.data.annotations.annotation import AnnotationError, Found, listed
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet, format_list
 from earful.data.labels.labels_csv import MAX_REPORTED_PROBLEMS
-from earful.data.labels.multilabel import label_order
+from earful.data.labels.multilabel import sort_labels
 
 
-def summary(found: Found) -> str:
+def format_summary(collected: AnnotationSet) -> str:
     """For a person: counts, and everything that was not taken, a line each."""
-    counts = Counter(annotation.label for annotation in found.annotations)
-    lines = ["labels: " + ", ".join(f"{label} {counts[label]}" for label in label_order(counts))]
+    counts = Counter(annotation.label for annotation in collected.annotations)
+    lines = ["labels: " + ", ".join(f"{label} {counts[label]}" for label in sort_labels(counts))]
     for title, items in (
-        ("skipped: cancelled, or without a label", found.skipped),
-        ("gave way to another label of the same sound", found.lost),
-        ("said the same of the same sound", found.repeated),
-        ("could not be used and were left out", found.problems),
+        ("skipped: cancelled, or without a label", collected.skipped),
+        ("gave way to another label of the same sound", collected.superseded),
+        ("said the same of the same sound", collected.duplicates),
+        ("could not be used and were left out", collected.problems),
     ):
         if items:
             more = " (--json lists all)" if len(items) > MAX_REPORTED_PROBLEMS else ""
-            lines += [f"{len(items)} {title}{more}:", listed(items)]
-    return "\n".join([*lines, *(f"note: {note}" for note in found.notes)])
+            lines += [f"{len(items)} {title}{more}:", format_list(items)]
+    return "\n".join([*lines, *(f"note: {note}" for note in collected.notes)])
 
 
-def told(found: Found) -> dict[str, Any]:
+def summary_dict(collected: AnnotationSet) -> dict[str, Any]:
     """The same in full, for a program."""
-    counts = Counter(annotation.label for annotation in found.annotations)
+    counts = Counter(annotation.label for annotation in collected.annotations)
     return {
-        "labels": {label: counts[label] for label in label_order(counts)},
-        "written": len(found.annotations),
-        "skipped": [vars(problem) for problem in found.skipped],
-        "lost": [vars(lost) for lost in found.lost],
-        "repeated": [vars(lost) for lost in found.repeated],
-        "problems": [vars(problem) for problem in found.problems],
-        "notes": found.notes,
+        "labels": {label: counts[label] for label in sort_labels(counts)},
+        "written": len(collected.annotations),
+        "skipped": [vars(problem) for problem in collected.skipped],
+        "superseded": [vars(superseded) for superseded in collected.superseded],
+        "duplicates": [vars(superseded) for superseded in collected.duplicates],
+        "problems": [vars(problem) for problem in collected.problems],
+        "notes": collected.notes,
     }
 
 
-def refuse_problems(found: Found, *, skip_bad: bool) -> None:
+def raise_on_problems(collected: AnnotationSet, *, skip_bad: bool) -> None:
     """Stop where something cannot be used and is not to be left out, or nothing is left.
 
     Raises:
         AnnotationError: all problems.
     """
-    problems = found.problems
+    problems = collected.problems
     if problems and not skip_bad:
         raise AnnotationError(
             f"{len(problems)} labels cannot be used and nothing was written; mend them, or leave "
-            f"them out with --skip-bad:\n{listed(problems)}"
+            f"them out with --skip-bad:\n{format_list(problems)}"
         )
-    if not found.annotations:
-        told = listed(problems or found.skipped)
+    if not collected.annotations:
+        details = format_list(problems or collected.skipped)
         raise AnnotationError(
-            f"no label is left, and nothing was written{':' * bool(told)}\n{told}".strip()
+            f"no label is left, and nothing was written{':' * bool(details)}\n{details}".strip()
         )

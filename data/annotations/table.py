@@ -13,29 +13,29 @@ from pathlib import Path
 from earful.data.annotations.annotation import (
     Annotation,
     AnnotationError,
-    Found,
+    AnnotationSet,
     Problem,
     Provenance,
-    absolute,
-    plain,
-    shown_seconds,
+    absolute_path,
+    printable_text,
+    format_seconds,
 )
 from earful.data.atomic_write import OutputError, staged_file
 from earful.data.labels.labels_csv import COLUMN_NAMES, read_labels, read_rows
 
-PROVENANCE = ("source", "annotator", "annotated_at", "annotation_id")
+PROVENANCE_COLUMNS = ("source", "annotator", "annotated_at", "annotation_id")
 
 
-def read_table(labels_csv: Path, audio_dir: Path | None = None) -> Found:
+def read_table(labels_csv: Path, audio_dir: Path | None = None) -> AnnotationSet:
     """The rows of a labels CSV; one that does not say where it is from is from this file.
 
     Raises:
         LabelsError: the CSV itself cannot be used.
     """
     labelled = read_labels(labels_csv, audio_dir)
-    provenance, others = _provenance(labels_csv)
-    found = Found(notes=others)
-    found.problems = [
+    provenance, unknown_columns = _read_provenance(labels_csv)
+    collected = AnnotationSet(notes=unknown_columns)
+    collected.problems = [
         Problem(
             f"{labels_csv}, line {p.line}",
             "bad_row",
@@ -44,34 +44,34 @@ def read_table(labels_csv: Path, audio_dir: Path | None = None) -> Found:
         for p in labelled.problems
     ]
     for clip in labelled.clips:
-        where = f"{labels_csv}, line {clip.line}"
+        location = f"{labels_csv}, line {clip.line}"
         if not clip.path.is_file():
             reason = f"no file {clip.path}; put it there, or give its folder as --audio-dir"
-            found.problems.append(Problem(where, "gone", reason))
+            collected.problems.append(Problem(location, "missing_file", reason))
             continue
-        found.add(
+        collected.add(
             Annotation(
-                where, clip.path, clip.label, clip.start_seconds, clip.end_seconds, clip.speaker,
+                location, clip.path, clip.label, clip.start_seconds, clip.end_seconds, clip.speaker,
                 clip.split, provenance[clip.line],
             )
         )  # fmt: skip
-    return found
+    return collected
 
 
-def _provenance(labels_csv: Path) -> tuple[dict[int, Provenance], list[str]]:
+def _read_provenance(labels_csv: Path) -> tuple[dict[int, Provenance], list[str]]:
     """By line where its label is from; and a note of columns that nobody here keeps."""
     header, rows = read_rows(labels_csv)
     names = [name.strip().lower() for name in header]
-    known = {name for accepted in COLUMN_NAMES.values() for name in accepted} | set(PROVENANCE)
-    others = [name for name in header if name.strip() and name.strip().lower() not in known]
-    notes = [f"{labels_csv}: columns left out: {', '.join(others)}"] if others else []
-    found = {}
+    known = {name for accepted in COLUMN_NAMES.values() for name in accepted} | set(PROVENANCE_COLUMNS)
+    unknown_columns = [name for name in header if name.strip() and name.strip().lower() not in known]
+    notes = [f"{labels_csv}: columns left out: {', '.join(unknown_columns)}"] if unknown_columns else []
+    provenance = {}
     for line, cells in rows:
         values = dict(zip(names, cells, strict=False))
-        texts = [plain(values.get(name, "")) for name in PROVENANCE]
+        texts = [printable_text(values.get(name, "")) for name in PROVENANCE_COLUMNS]
         texts[0] = texts[0] or f"csv:{labels_csv.name}"
-        found[line] = Provenance(*texts)
-    return found, notes
+        provenance[line] = Provenance(*texts)
+    return provenance, notes
 
 
 def write_table(annotations: Sequence[Annotation], out: Path, *, replace: bool = False) -> None:
@@ -81,7 +81,7 @@ def write_table(annotations: Sequence[Annotation], out: Path, *, replace: bool =
         AnnotationError: a name that a CSV cannot hold.
         OutputError: the file is there, and not to be replaced; or it cannot be written.
     """
-    refuse_existing(out, replace=replace)
+    require_new_output(out, replace=replace)
     with staged_file(out) as staging:
         write_rows(annotations, staging, out.resolve().parent)
 
@@ -91,14 +91,14 @@ def write_rows(annotations: Sequence[Annotation], file: Path, folder: Path) -> N
     columns = ["filename", "label"]
     columns += ["speaker"] if any(a.speaker for a in annotations) else []
     columns += ["split"] if any(a.split for a in annotations) else []
-    columns += ["start", "end"] if any(not a.whole for a in annotations) else []
+    columns += ["start", "end"] if any(not a.is_whole_recording for a in annotations) else []
     with file.open("w", encoding="utf-8", newline="") as opened:
         # Line ends of the RFC, so that a carriage return in a name is quoted.
         writer = csv.writer(opened, lineterminator="\r\n")
-        writer.writerow([*columns, *PROVENANCE])
+        writer.writerow([*columns, *PROVENANCE_COLUMNS])
         for annotation in annotations:
             values = _values(annotation, folder)
-            writer.writerow([values[name] for name in (*columns, *PROVENANCE)])
+            writer.writerow([values[name] for name in (*columns, *PROVENANCE_COLUMNS)])
 
 
 def _values(annotation: Annotation, folder: Path) -> dict[str, str]:
@@ -107,24 +107,24 @@ def _values(annotation: Annotation, folder: Path) -> dict[str, str]:
         "label": annotation.label,
         "speaker": annotation.speaker,
         "split": annotation.split,
-        "start": shown_seconds(annotation.start_seconds),
-        "end": shown_seconds(annotation.end_seconds),
+        "start": format_seconds(annotation.start_seconds),
+        "end": format_seconds(annotation.end_seconds),
         **vars(annotation.provenance),
     }
 
 
 def _name(annotation: Annotation, folder: Path) -> str:
-    path = absolute(annotation.path)
+    path = absolute_path(annotation.path)
     name = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
     if name != name.strip():
         raise AnnotationError(
-            f"{annotation.where}: {name!r} begins or ends with a space, which a CSV loses; "
+            f"{annotation.location}: {name!r} begins or ends with a space, which a CSV loses; "
             "rename it"
         )
     return name
 
 
-def refuse_existing(out: Path, *, replace: bool) -> None:
+def require_new_output(out: Path, *, replace: bool) -> None:
     """See that nothing is replaced that is not to be.
 
     Raises:
@@ -134,7 +134,7 @@ def refuse_existing(out: Path, *, replace: bool) -> None:
         raise OutputError(f"{out} is there already; give another name, or --replace")
 
 
-def refuse_sources(out: Path, sources: Sequence[Path]) -> None:
+def require_distinct_output(out: Path, sources: Sequence[Path]) -> None:
     """See that what is read is not written over.
 
     Raises:

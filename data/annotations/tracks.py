@@ -9,25 +9,25 @@ from earful.data.annotations.annotation import AnnotationError, Problem
 from earful.data.audio.containers import AUDIO_SUFFIXES
 
 # Bytes of a name that every common file system takes.
-_LONGEST_NAME = 255
+_MAX_NAME_BYTES = 255
 _MAX_TEXT_BYTES = 1 << 28
 
 
-def track_place(folder: Path, relative: Path, suffix: str, *, by_stem: bool = True) -> Path:
+def track_path(folder: Path, relative: Path, suffix: str, *, by_stem: bool = True) -> Path:
     """A path of its own for a recording's track; its folders are made by the caller.
 
     By the stem, or by the whole name where the stem is taken, or must not be used.
     """
-    *folders, last = [_short(one_line(p)) for p in relative.parts if p not in ("/", "..", ".")]
-    place = folder
+    *folders, last = [_shorten_name(one_line(p)) for p in relative.parts if p not in ("/", "..", ".")]
+    path_out = folder
     for name in folders:
-        place /= name
-        while place.is_file():  # the track of a recording that has the folder's name
-            place = place.with_name(f"{place.name}_")
-    audio = place / last
+        path_out /= name
+        while path_out.is_file():  # the track of a recording that has the folder's name
+            path_out = path_out.with_name(f"{path_out.name}_")
+    audio = path_out / last
     stems = [audio.stem] if by_stem else []
     names = chain([*stems, audio.name], (f"{audio.name}.{n}" for n in count(2)))
-    paths = (audio.with_name(_short(name, suffix) + suffix) for name in names)
+    paths = (audio.with_name(_shorten_name(name, suffix) + suffix) for name in names)
     return next(path for path in paths if not path.exists())
 
 
@@ -36,13 +36,13 @@ def one_line(text: str) -> str:
     return re.sub(r"[\t\n\r]", " ", text)
 
 
-def _short(name: str, suffix: str = "") -> str:
+def _shorten_name(name: str, suffix: str = "") -> str:
     """A name that a file system takes with this suffix: a long one ends in its hash."""
-    room = _LONGEST_NAME - len(suffix)
-    if len(name.encode()) <= room:
+    max_bytes = _MAX_NAME_BYTES - len(suffix)
+    if len(name.encode()) <= max_bytes:
         return name
     mark = hashlib.sha256(name.encode()).hexdigest()[:12]
-    return f"{name.encode()[: room - 13].decode(errors='ignore')}-{mark}"
+    return f"{name.encode()[: max_bytes - 13].decode(errors='ignore')}-{mark}"
 
 
 def track_files(source: Path, suffix: str) -> list[Path]:
@@ -97,12 +97,12 @@ class AudioFolder:
         self.folder = audio_dir or self._tracks
         self._stems: dict[Path, dict[str, list[str]]] = {}
 
-    def of_track(self, track: Path, suffix: str) -> Path | Problem:
+    def find_for_track(self, track: Path, suffix: str) -> Path | Problem:
         """The recording that has the track's name, or has it for its stem."""
         name = track.name.removesuffix(suffix)
-        return self.of_name(track, name, track.name[len(name) :])
+        return self.find_by_name(track, name, track.name[len(name) :])
 
-    def of_name(self, track: Path, name: str, suffix: str) -> Path | Problem:
+    def find_by_name(self, track: Path, name: str, suffix: str) -> Path | Problem:
         """The recording ``name``; others of its stem may have tracks with the suffix."""
         folder = self.folder / track.parent.relative_to(self._tracks)
         stems = self._recordings(folder)
@@ -115,7 +115,7 @@ class AudioFolder:
             return folder / names[0]
         if not names:
             return Problem(
-                str(track), "gone",
+                str(track), "missing_file",
                 f"no recording {name!r} in {folder}; give the folder of the audio as --audio-dir",
             )  # fmt: skip
         return Problem(

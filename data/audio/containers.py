@@ -49,7 +49,7 @@ def is_accepted(blob: bytes) -> bool:
     return blob[:4] in _MAGIC or mpeg_frame
 
 
-def without_tag(blob: bytes) -> bytes:
+def strip_id3_tag(blob: bytes) -> bytes:
     """``blob`` without an ID3v2 tag in front of a WAV, where none belongs.
 
     libsndfile skips the tag too, and then leaves out as many samples at the end as it is long.
@@ -82,6 +82,6 @@ def declared_bytes(blob: bytes) -> int:
     return 0 if unknown else size
 
 
-def container_of(blob: bytes) -> str:
+def detect_container(blob: bytes) -> str:
     """The name of an accepted container, by its content: WAV, FLAC, Ogg, MP3 and so on."""
-    return _MAGIC.get(without_tag(blob)[:4], "MP3")
+    return _MAGIC.get(strip_id3_tag(blob)[:4], "MP3")

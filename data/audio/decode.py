@@ -34,7 +34,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earful.data.audio.containers import ACCEPTED_FORMATS, declared_bytes, is_accepted, without_tag
+from earful.data.audio.containers import ACCEPTED_FORMATS, declared_bytes, is_accepted, strip_id3_tag
 from earful.data.audio.wav import PlainWav, average_channels, parse_wav, read_mono
 from earful.data.errors import EarfulError
 
@@ -133,12 +133,12 @@ def decode(blob: bytes, sample_rate_hz: int | None, limits: AudioLimits = FILE_L
     check_bytes(len(blob), limits)
     if not blob:
         raise AudioError("empty_audio", "the file is empty (0 bytes)")
-    samples, rate = _decode_native(without_tag(blob), limits)
+    samples, rate = _decode_native(strip_id3_tag(blob), limits)
     wanted = rate if sample_rate_hz is None else sample_rate_hz
     return Decoded(resample(samples, rate, wanted), wanted, rate)
 
 
-def cut(decoded: Decoded, start_seconds: float | None, end_seconds: float | None) -> Waveform:
+def extract_segment(decoded: Decoded, start_seconds: float | None, end_seconds: float | None) -> Waveform:
     """The stretch (samples,) between two times; the whole when both are None.
 
     Raises:

@@ -22,10 +22,10 @@ from earful.data.audio.decode import (
     open_libsndfile,
 )
 from earful.data.audio.wav import PlainWav, parse_wav, read_mono
-from earful.data.audio.windows import block_loudness, loudest_of, loudness_block
+from earful.data.audio.windows import block_loudness, loudest_start_of_blocks, loudness_block
 
 # Of files of one's own that are read in pieces, only what is no audio at all is refused.
-UNLIMITED = AudioLimits(max_bytes=1 << 62, max_seconds=float("inf"))
+NO_LIMITS = AudioLimits(max_bytes=1 << 62, max_seconds=float("inf"))
 _BLOCK_BYTES = 1 << 20
 # Where the samples of a WAV begin after more than this, libsndfile reads it.
 _HEAD_BYTES = 1 << 20
@@ -39,7 +39,7 @@ def read_blocks(path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
     """
     try:
         with path.open("rb") as file:
-            yield from _resampled(file, path, sample_rate_hz)
+            yield from _resample_stream(file, path, sample_rate_hz)
     except FileNotFoundError as error:
         raise AudioError("not_found", "no such file any more") from error
     except OSError as error:
@@ -50,17 +50,17 @@ def stream_windows(
     blocks: Iterable[Waveform], clip_samples: int, hop_samples: int
 ) -> Iterator[tuple[int, Waveform]]:
     """First sample and samples of the windows of ``data.audio.windows.window_starts``, as they come."""
-    kept, first, start = np.zeros(0, np.float32), 0, 0
+    pending, first, start = np.zeros(0, np.float32), 0, 0
     for block in blocks:
-        kept = np.concatenate([kept, block])
-        while start + clip_samples < first + len(kept):
-            yield start, kept[start - first : start - first + clip_samples].copy()
+        pending = np.concatenate([pending, block])
+        while start + clip_samples < first + len(pending):
+            yield start, pending[start - first : start - first + clip_samples].copy()
             start += hop_samples
         # A clip before the end stays: the last window may begin anywhere in it.
-        surplus = max(0, min(start - first, len(kept) - clip_samples))
-        kept, first = kept[surplus:], first + surplus
-    start = max(0, first + len(kept) - clip_samples)
-    yield start, kept[start - first :].copy()
+        surplus = max(0, min(start - first, len(pending) - clip_samples))
+        pending, first = pending[surplus:], first + surplus
+    start = max(0, first + len(pending) - clip_samples)
+    yield start, pending[start - first :].copy()
 
 
 def loudest_window(
@@ -75,15 +75,15 @@ def loudest_window(
     """
     block = loudness_block(clip_samples)
     loudness, total, previous = [], 0, None
-    for piece in _whole_blocks(blocks(), block):
-        before = float(piece[0]) if previous is None else previous
-        loudness.append(block_loudness(piece, before, block))
-        total, previous = total + len(piece), float(piece[-1])
-    start = loudest_of(np.concatenate(loudness), total, clip_samples) if total > clip_samples else 0
-    return start, _stretch(blocks(), start, clip_samples), total
+    for chunk in _rechunk(blocks(), block):
+        before = float(chunk[0]) if previous is None else previous
+        loudness.append(block_loudness(chunk, before, block))
+        total, previous = total + len(chunk), float(chunk[-1])
+    start = loudest_start_of_blocks(np.concatenate(loudness), total, clip_samples) if total > clip_samples else 0
+    return start, _collect_samples(blocks(), start, clip_samples), total
 
 
-def read_stretch(
+def read_segment(
     blocks: Callable[[], Iterator[Waveform]],
     sample_rate_hz: int,
     start_seconds: float,
@@ -95,15 +95,15 @@ def read_stretch(
         AudioError: ``bad_segment`` when it lies outside the audio, and what reading raises.
     """
     first, last = (round(t * sample_rate_hz) for t in (start_seconds, end_seconds))
-    found = _stretch(blocks(), first, last - first)
-    if len(found) == 0 or len(found) < last - first - round(0.01 * sample_rate_hz):
+    segment = _collect_samples(blocks(), first, last - first)
+    if len(segment) == 0 or len(segment) < last - first - round(0.01 * sample_rate_hz):
         raise AudioError(
             "bad_segment", f"{start_seconds:g} to {end_seconds:g} s is not all in the audio"
         )
-    return found
+    return segment
 
 
-def _stretch(blocks: Iterator[Waveform], start: int, samples: int) -> Waveform:
+def _collect_samples(blocks: Iterator[Waveform], start: int, samples: int) -> Waveform:
     parts, position = [], 0
     for block in blocks:
         part = block[max(0, start - position) : max(0, start + samples - position)]
@@ -115,11 +115,11 @@ def _stretch(blocks: Iterator[Waveform], start: int, samples: int) -> Waveform:
     return np.concatenate([*parts, np.zeros(0, np.float32)])
 
 
-def _whole_blocks(pieces: Iterable[Waveform], block: int) -> Iterator[Waveform]:
+def _rechunk(chunks: Iterable[Waveform], block: int) -> Iterator[Waveform]:
     """The same samples in pieces of whole blocks; the last is what remains."""
     rest = np.zeros(0, np.float32)
-    for piece in pieces:
-        joined = np.concatenate([rest, piece])
+    for chunk in chunks:
+        joined = np.concatenate([rest, chunk])
         whole = len(joined) // block * block
         if whole:
             yield joined[:whole]
@@ -128,9 +128,9 @@ def _whole_blocks(pieces: Iterable[Waveform], block: int) -> Iterator[Waveform]:
         yield rest
 
 
-def _resampled(file: BinaryIO, path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
-    with _native(file, path) as (blocks, rate_hz):
-        checked = _checked(blocks)
+def _resample_stream(file: BinaryIO, path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
+    with _open_native(file, path) as (blocks, rate_hz):
+        checked = _check_blocks(blocks)
         if rate_hz == sample_rate_hz:
             yield from checked
             return
@@ -138,19 +138,19 @@ def _resampled(file: BinaryIO, path: Path, sample_rate_hz: int) -> Iterator[Wave
 
         stream = soxr.ResampleStream(rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
         first: Waveform | None = None
-        given = False
+        emitted = False
         for block in checked:
             first = block[:1].copy() if first is None else first
             if len(resampled := stream.resample_chunk(block)):
-                given = True
+                emitted = True
                 yield resampled
         if len(resampled := stream.resample_chunk(np.zeros(0, np.float32), last=True)):
             yield resampled
-        elif not given and first is not None:  # as data.audio.decode.resample has it
+        elif not emitted and first is not None:  # as data.audio.decode.resample has it
             yield first
 
 
-def _checked(blocks: Iterator[Waveform]) -> Iterator[Waveform]:
+def _check_blocks(blocks: Iterator[Waveform]) -> Iterator[Waveform]:
     empty = True
     for block in blocks:
         check_samples(block)
@@ -161,7 +161,7 @@ def _checked(blocks: Iterator[Waveform]) -> Iterator[Waveform]:
 
 
 @contextlib.contextmanager
-def _native(file: BinaryIO, path: Path) -> Iterator[tuple[Iterator[Waveform], int]]:
+def _open_native(file: BinaryIO, path: Path) -> Iterator[tuple[Iterator[Waveform], int]]:
     """Mono blocks at the file's own rate, and that rate."""
     n_bytes = os.fstat(file.fileno()).st_size
     head = file.read(_HEAD_BYTES)
@@ -169,11 +169,11 @@ def _native(file: BinaryIO, path: Path) -> Iterator[tuple[Iterator[Waveform], in
         raise AudioError("empty_audio", "the file is empty (0 bytes)")
     wav = parse_wav(head, n_bytes)
     if wav is not None:
-        check_wav(wav, UNLIMITED)
+        check_wav(wav, NO_LIMITS)
         yield _wav_blocks(file, wav), wav.sample_rate_hz
         return
-    with open_libsndfile(os.fsencode(path), head[:32], n_bytes, UNLIMITED) as decoder:
-        yield mono_blocks(decoder, UNLIMITED), decoder.samplerate
+    with open_libsndfile(os.fsencode(path), head[:32], n_bytes, NO_LIMITS) as decoder:
+        yield mono_blocks(decoder, NO_LIMITS), decoder.samplerate
 
 
 def _wav_blocks(file: BinaryIO, wav: PlainWav) -> Iterator[Waveform]:

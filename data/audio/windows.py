@@ -43,7 +43,7 @@ def loudest_start(waveform: Waveform, clip_samples: int) -> int:
     """
     block = loudness_block(clip_samples)
     previous = float(waveform[0]) if len(waveform) else 0.0
-    return loudest_of(block_loudness(waveform, previous, block), len(waveform), clip_samples)
+    return loudest_start_of_blocks(block_loudness(waveform, previous, block), len(waveform), clip_samples)
 
 
 def loudness_block(clip_samples: int) -> int:
@@ -65,7 +65,7 @@ def block_loudness(waveform: Waveform, previous: float, block: int) -> NDArray[n
     return loudness
 
 
-def loudest_of(loudness: NDArray[np.float64], n_samples: int, clip_samples: int) -> int:
+def loudest_start_of_blocks(loudness: NDArray[np.float64], n_samples: int, clip_samples: int) -> int:
     """``loudest_start`` of a recording of ``n_samples`` by the loudness of its blocks."""
     block = loudness_block(clip_samples)
     weights = np.hanning(clip_samples // block + 2)[1:-1]

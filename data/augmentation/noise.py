@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
-from earful.data.augmentation.sampling import Range, decibels_to_factor, normal, rand_like, uniform
+from earful.data.augmentation.sampling import FloatRange, decibels_to_factor, normal, rand_like, uniform
 
 # Of the clips that noise is added to; voices and hum need the rest.
-MOST_BABBLE = 0.8
+MAX_BABBLE_SHARE = 0.8
 # What is softer than this share of a clip's peak, before and after its word, is a pause; a word has
 # this share of a clip or more, so that a click is not made a tone.
-_PAUSE, _LEAST_WORD = 0.01, 0.05
+_PAUSE_THRESHOLD, _MIN_WORD_SHARE = 0.01, 0.05
 _EPSILON = 1e-9
 
 
@@ -24,7 +24,7 @@ def add_noise(
     waveforms: Tensor,
     babble: Tensor,
     babble_share: float,
-    snr_db: Range,
+    snr_db: FloatRange,
     sample_rate_hz: int,
     generator: Generator,
 ) -> Tensor:
@@ -38,13 +38,13 @@ def add_noise(
         (babble_share, lambda like: mix_babble(babble, len(like), 4, generator)),
         (0.1, lambda like: mix_babble(babble, len(like), 1, generator)),
         (0.1, lambda like: hum(like, sample_rate_hz, generator)),
-        (MOST_BABBLE - babble_share, lambda like: coloured_noise(like, generator)),
+        (MAX_BABBLE_SHARE - babble_share, lambda like: coloured_noise(like, generator)),
     )
     ratio = uniform(len(waveforms), snr_db, waveforms, generator)
-    return mix_at_snr(waveforms, _one_of(kinds, waveforms, generator), ratio)
+    return mix_at_snr(waveforms, _sample_per_clip(kinds, waveforms, generator), ratio)
 
 
-def draw_background(
+def synthetic_background(
     like: Tensor, babble: Tensor, sample_rate_hz: int, generator: Generator
 ) -> Tensor:
     """Sound without a word (batch, samples), from digital silence to loud noise.
@@ -54,22 +54,22 @@ def draw_background(
     """
     batch = len(like)
     kinds = (
-        (1 / 3, lambda like: _at_level_one(coloured_noise(like, generator))),
+        (1 / 3, lambda like: _normalise_rms(coloured_noise(like, generator))),
         (1 / 3, lambda like: mix_babble(babble, len(like), 8, generator) / 8**0.5),
         (
             1 / 3,
             lambda like: (
                 hum(like, sample_rate_hz, generator)
-                + 0.1 * _at_level_one(coloured_noise(like, generator))
+                + 0.1 * _normalise_rms(coloured_noise(like, generator))
             ),
         ),
     )
     gain = decibels_to_factor(uniform(batch, (-90.0, -6.0), like, generator))
-    sounds = torch.rand((batch, 1), generator=generator, device=like.device) > 0.1
-    return _one_of(kinds, like, generator) * gain * sounds
+    audible = torch.rand((batch, 1), generator=generator, device=like.device) > 0.1
+    return _sample_per_clip(kinds, like, generator) * gain * audible
 
 
-def _one_of(
+def _sample_per_clip(
     kinds: Sequence[tuple[float, Callable[[Tensor], Tensor]]], like: Tensor, generator: Generator
 ) -> Tensor:
     """For each clip of ``like`` (batch, samples) one kind of sound, by their shares."""
@@ -85,16 +85,16 @@ def _one_of(
 
 def mix_at_snr(waveforms: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
     """Waveforms plus noise (batch, samples) at ratios (batch, 1) of speech level to noise level."""
-    gain = speech_level(waveforms) / (level(noise) + _EPSILON) * decibels_to_factor(-snr_db)
+    gain = speech_rms(waveforms) / (rms(noise) + _EPSILON) * decibels_to_factor(-snr_db)
     return waveforms + noise * gain
 
 
-def level(waveforms: Tensor) -> Tensor:
+def rms(waveforms: Tensor) -> Tensor:
     """Root mean square (batch, 1)."""
     return waveforms.square().mean(1, keepdim=True).sqrt()
 
 
-def speech_level(waveforms: Tensor) -> Tensor:
+def speech_rms(waveforms: Tensor) -> Tensor:
     """Root mean square (batch, 1) over the blocks of 20th of a clip within 20 dB of the loudest."""
     batch, samples = waveforms.shape
     size = samples // 20
@@ -127,7 +127,7 @@ def mix_babble(babble: Tensor, batch: int, voices: int, generator: Generator) ->
     clip speaks at most once in a sound, unless there are too few.
     """
     clips, samples = babble.shape
-    speech = _at_level_one(_without_pauses(babble))
+    speech = _normalise_rms(_loop_speech(babble))
     mixed = babble.new_zeros(batch, samples)
     first = torch.randint(clips, (batch,), generator=generator, device=babble.device)
     for number in range(voices):
@@ -136,19 +136,19 @@ def mix_babble(babble: Tensor, batch: int, voices: int, generator: Generator) ->
     return mixed
 
 
-def _without_pauses(clips: Tensor) -> Tensor:
+def _loop_speech(clips: Tensor) -> Tensor:
     """Each clip (clips, samples) from where it begins to sound to where it ends, over and over."""
     samples = clips.shape[1]
     place = torch.arange(samples, device=clips.device)
-    loud = clips.abs() > _PAUSE * clips.abs().amax(1, keepdim=True)
+    loud = clips.abs() > _PAUSE_THRESHOLD * clips.abs().amax(1, keepdim=True)
     first = torch.where(loud, place, samples - 1).amin(1, keepdim=True)
     last = torch.where(loud, place, 0).amax(1, keepdim=True)
-    length = (last - first + 1).clamp_min(round(_LEAST_WORD * samples))
+    length = (last - first + 1).clamp_min(round(_MIN_WORD_SHARE * samples))
     return clips.gather(1, (first + place % length).clamp_max(samples - 1))
 
 
-def _at_level_one(waveforms: Tensor) -> Tensor:
-    return waveforms / (level(waveforms) + _EPSILON)
+def _normalise_rms(waveforms: Tensor) -> Tensor:
+    return waveforms / (rms(waveforms) + _EPSILON)
 
 
 def hum(like: Tensor, sample_rate_hz: int, generator: Generator) -> Tensor:
@@ -165,17 +165,17 @@ def hum(like: Tensor, sample_rate_hz: int, generator: Generator) -> Tensor:
     return total
 
 
-def impulse_noise(like: Tensor, share: Range, generator: Generator) -> Tensor:
+def impulse_noise(like: Tensor, share: FloatRange, generator: Generator) -> Tensor:
     """Spikes of random height on a drawn share of the samples (batch, samples), silence between."""
     wanted = uniform(len(like), share, like, generator)
-    struck = rand_like(like, generator) < wanted
-    return (2 * rand_like(like, generator) - 1) * struck
+    is_spike = rand_like(like, generator) < wanted
+    return (2 * rand_like(like, generator) - 1) * is_spike
 
 
-def add_impulses(waveforms: Tensor, share: Range, generator: Generator) -> Tensor:
+def add_impulses(waveforms: Tensor, share: FloatRange, generator: Generator) -> Tensor:
     """Replace a share of all samples by spikes up to the clip's peak, as a broken line does."""
     wanted = uniform(len(waveforms), share, waveforms, generator)
-    struck = rand_like(waveforms, generator) < wanted
+    is_spike = rand_like(waveforms, generator) < wanted
     peak = waveforms.abs().amax(1, keepdim=True)
     spikes = (2 * rand_like(waveforms, generator) - 1) * peak
-    return torch.where(struck, spikes, waveforms)
+    return torch.where(is_spike, spikes, waveforms)

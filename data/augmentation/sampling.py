@@ -6,25 +6,25 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-Range = tuple[float, float]
+FloatRange = tuple[float, float]
 
 
-def sometimes(
-    clips: Tensor, chance: float, change: Callable[[Tensor], Tensor], generator: Generator
+def apply_with_probability(
+    clips: Tensor, probability: float, transform: Callable[[Tensor], Tensor], generator: Generator
 ) -> Tensor:
     """Clips (batch, ...) of which each is changed with a chance; only those are computed."""
-    drawn = torch.rand(len(clips), generator=generator, device=clips.device) < chance
+    drawn = torch.rand(len(clips), generator=generator, device=clips.device) < probability
     rows = drawn.nonzero().squeeze(1)
-    return clips.index_copy(0, rows, change(clips[rows])) if len(rows) else clips
+    return clips.index_copy(0, rows, transform(clips[rows])) if len(rows) else clips
 
 
-def uniform(batch: int, bounds: Range, like: Tensor, generator: Generator) -> Tensor:
+def uniform(batch: int, bounds: FloatRange, like: Tensor, generator: Generator) -> Tensor:
     """A number per clip (batch, 1)."""
     drawn = torch.rand((batch, 1), generator=generator, device=like.device, dtype=like.dtype)
     return bounds[0] + (bounds[1] - bounds[0]) * drawn
 
 
-def log_uniform(batch: int, bounds: Range, like: Tensor, generator: Generator) -> Tensor:
+def log_uniform(batch: int, bounds: FloatRange, like: Tensor, generator: Generator) -> Tensor:
     return uniform(batch, (math.log(bounds[0]), math.log(bounds[1])), like, generator).exp()
 
 

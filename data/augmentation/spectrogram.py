@@ -9,29 +9,29 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from earful.data.augmentation.sampling import Range, log_uniform, uniform
+from earful.data.augmentation.sampling import FloatRange, log_uniform, uniform
 
 
-def warp_vocal_tract(log_mel: Tensor, factors: Range, bend: float, generator: Generator) -> Tensor:
+def warp_vocal_tract(log_mel: Tensor, factors: FloatRange, bend: float, generator: Generator) -> Tensor:
     """Stretch the mel axis of (batch, n_mels, frames) as a longer or shorter vocal tract would.
 
     VTLP: Jaitly and Hinton, ICML workshop 2013, here in mel and between neighbouring bands.
     Since no two tracts differ by length alone, the stretch varies along the axis by ``bend``.
     """
-    return _stretch(log_mel.transpose(1, 2), 0, factors, bend, generator).transpose(1, 2)
+    return _warp_axis(log_mel.transpose(1, 2), 0, factors, bend, generator).transpose(1, 2)
 
 
-def warp_time(log_mel: Tensor, factors: Range, bend: float, generator: Generator) -> Tensor:
+def warp_time(log_mel: Tensor, factors: FloatRange, bend: float, generator: Generator) -> Tensor:
     """Speak faster or slower at the same pitch, and unevenly: (batch, n_mels, frames).
 
     The tempo about the middle is drawn from ``factors`` and varies by up to ``bend`` within the
     clip, as in the time warping of SpecAugment (arXiv:1904.08779, section 2).
     """
     middle = (log_mel.shape[2] - 1) / 2
-    return _stretch(log_mel, middle, factors, bend, generator)
+    return _warp_axis(log_mel, middle, factors, bend, generator)
 
 
-def _stretch(x: Tensor, anchor: float, factors: Range, bend: float, generator: Generator) -> Tensor:
+def _warp_axis(x: Tensor, anchor: float, factors: FloatRange, bend: float, generator: Generator) -> Tensor:
     """Read the last axis of (batch, rows, size) at another pace, linearly between neighbours.
 
     The pace of a clip is drawn from ``factors``; a sine of a drawn phase, one period over the axis,
@@ -52,17 +52,17 @@ def _stretch(x: Tensor, anchor: float, factors: Range, bend: float, generator: G
     return at_low * (1 - share) + at_high * share
 
 
-def mask(
-    features: Tensor, most_bands: int, most_frames: int, count: int, generator: Generator
+def spec_augment(
+    features: Tensor, max_mask_bins: int, max_mask_frames: int, masks_per_axis: int, generator: Generator
 ) -> Tensor:
     """SpecAugment (arXiv:1904.08779, section 2): ``count`` masks an axis, at the mean."""
-    batch, bands, frames = features.shape
-    hidden = torch.zeros_like(features, dtype=torch.bool)
-    for size, most, axis in ((bands, most_bands, 1), (frames, most_frames, 2)):
+    batch, n_mels, frames = features.shape
+    masked = torch.zeros_like(features, dtype=torch.bool)
+    for size, max_width, axis in ((n_mels, max_mask_bins, 1), (frames, max_mask_frames, 2)):
         place = torch.arange(size, device=features.device)
-        for _ in range(count):
-            width = uniform(batch, (0, most), features, generator)
+        for _ in range(masks_per_axis):
+            width = uniform(batch, (0, max_width), features, generator)
             start = uniform(batch, (0, 1), features, generator) * (size - width)
             covered = (place >= start) & (place < start + width)  # (batch, size)
-            hidden = hidden | covered.unsqueeze(3 - axis)
-    return torch.where(hidden, features.mean(dim=(1, 2), keepdim=True), features)
+            masked = masked | covered.unsqueeze(3 - axis)
+    return torch.where(masked, features.mean(dim=(1, 2), keepdim=True), features)

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from earful.data.augmentation.sampling import (
-    Range,
+    FloatRange,
     decibels_to_factor,
     log_uniform,
     normal,
@@ -21,7 +21,7 @@ MU = 255.0  # of the mu-law companding of G.711
 _EPSILON = 1e-9
 
 
-def change_speed(waveforms: Tensor, factors: Range, generator: Generator) -> Tensor:
+def change_speed(waveforms: Tensor, factors: FloatRange, generator: Generator) -> Tensor:
     """Play each clip (batch, samples) faster or slower about its middle: tempo, pitch and formants.
 
     Cubic interpolation (Catmull-Rom). Speed perturbation: Ko et al., Interspeech 2015.
@@ -44,7 +44,7 @@ def change_speed(waveforms: Tensor, factors: Range, generator: Generator) -> Ten
     return cubic.mul_(t).add_(square).mul_(t).add_(slope_here).mul_(t).add_(here)
 
 
-def cut_edges(waveforms: Tensor, threshold_db: Range, generator: Generator) -> Tensor:
+def trim_edges(waveforms: Tensor, threshold_db: FloatRange, generator: Generator) -> Tensor:
     """Silence what is weak before and after the word (batch, samples), as voice detectors do.
 
     Blocks of an 80th of a clip before the first and after the last one within a drawn threshold of
@@ -59,21 +59,21 @@ def cut_edges(waveforms: Tensor, threshold_db: Range, generator: Generator) -> T
         2 * uniform(batch, threshold_db, waveforms, generator)
     )  # of energy
     loud = (energy >= energy.amax(1, keepdim=True) * threshold).to(energy.dtype)
-    begun, to_come = loud.cummax(1).values, loud.flip(1).cummax(1).values.flip(1)
-    inside = (begun * to_come).repeat_interleave(size, dim=1)[:, :samples]
+    from_onset, until_offset = loud.cummax(1).values, loud.flip(1).cummax(1).values.flip(1)
+    inside = (from_onset * until_offset).repeat_interleave(size, dim=1)[:, :samples]
     return waveforms * inside
 
 
-def shift_time(waveforms: Tensor, most_samples: int, generator: Generator) -> Tensor:
+def shift_time(waveforms: Tensor, max_shift_samples: int, generator: Generator) -> Tensor:
     """Move each clip (batch, samples) by up to ``most_samples`` either way; silence comes in."""
     batch, samples = waveforms.shape
-    most = min(most_samples, samples)
-    shift = (uniform(batch, (-1, 1), waveforms, generator) * most).long()
-    index = torch.arange(most, most + samples, device=waveforms.device) - shift
-    return torch.nn.functional.pad(waveforms, (most, most)).gather(1, index)
+    max_shift = min(max_shift_samples, samples)
+    shift = (uniform(batch, (-1, 1), waveforms, generator) * max_shift).long()
+    index = torch.arange(max_shift, max_shift + samples, device=waveforms.device) - shift
+    return torch.nn.functional.pad(waveforms, (max_shift, max_shift)).gather(1, index)
 
 
-def change_gain(waveforms: Tensor, decibels: Range, generator: Generator) -> Tensor:
+def change_gain(waveforms: Tensor, decibels: FloatRange, generator: Generator) -> Tensor:
     """Make each clip (batch, samples) louder or softer."""
     return waveforms * decibels_to_factor(uniform(len(waveforms), decibels, waveforms, generator))
 
@@ -106,7 +106,7 @@ def limit_band(waveforms: Tensor, sample_rate_hz: int, generator: Generator) -> 
 
 
 def reverberate(
-    waveforms: Tensor, seconds: Range, sample_rate_hz: int, generator: Generator
+    waveforms: Tensor, seconds: FloatRange, sample_rate_hz: int, generator: Generator
 ) -> Tensor:
     """A room: each clip convolved with noise that decays by 60 dB in ``seconds``.
 

@@ -26,7 +26,7 @@ from earful.data.features.config import FeatureConfig, FeatureError, FeatureKind
 from earful.data.labels.multilabel import split_labels
 
 SCHEMA_VERSION = 1
-MANIFEST, ALL_ROWS, TEST_ROWS = "dataset.json", "labels.csv", "test.csv"
+MANIFEST_FILENAME, ALL_CLIPS_FILENAME, TEST_CLIPS_FILENAME = "dataset.json", "labels.csv", "test.csv"
 CLIP_COLUMNS = (
     "id", "filename", "label", "speaker", "split", "seconds", "sha256", "peak_dbfs", "rms_dbfs",
     "start", "end",
@@ -52,13 +52,13 @@ class Dataset:
     content_hash: str
     split_mode: str
     clips: pd.DataFrame
-    memberships: NDArray[np.bool_]
-    times: NDArray[np.int64] | None = None
+    label_matrix: NDArray[np.bool_]
+    oversample_counts: NDArray[np.int64] | None = None
 
     @property
-    def multi_label(self) -> bool:
+    def is_multi_label(self) -> bool:
         """Whether there are clips with several labels."""
-        return bool((np.count_nonzero(self.memberships, axis=1) > 1).any())
+        return bool((np.count_nonzero(self.label_matrix, axis=1) > 1).any())
 
     @property
     def targets(self) -> NDArray[np.int64]:
@@ -67,20 +67,20 @@ class Dataset:
         Raises:
             DatasetError: there are clips with several.
         """
-        self.refuse_several("this")
-        return np.asarray(self.memberships.argmax(axis=1), np.int64)
+        self.require_single_label("this")
+        return np.asarray(self.label_matrix.argmax(axis=1), np.int64)
 
-    def refuse_several(self, what: str) -> None:
+    def require_single_label(self, what: str) -> None:
         """See that each clip has one label, which ``what`` needs.
 
         Raises:
             DatasetError: there are clips with several.
         """
-        several = np.flatnonzero(np.count_nonzero(self.memberships, axis=1) > 1)
-        if len(several):
-            first = self.clips["label"].iloc[int(several[0])]
+        multi_label_rows = np.flatnonzero(np.count_nonzero(self.label_matrix, axis=1) > 1)
+        if len(multi_label_rows):
+            first = self.clips["label"].iloc[int(multi_label_rows[0])]
             raise DatasetError(
-                f"{len(several)} clips of {self.folder} have several labels ({first!r} is the "
+                f"{len(multi_label_rows)} clips of {self.folder} have several labels ({first!r} is the "
                 f"first), and {what} is for clips with one label each"
             )
 
@@ -120,18 +120,18 @@ def open_dataset(folder: Path) -> Dataset:
             folder / "clips.csv", dtype={"label": str, "speaker": str, "filename": str},
             keep_default_na=False, na_values={"start": [""], "end": [""]},
         )  # fmt: skip
-        memberships = memberships_of(clips["label"].tolist(), labels)
+        label_matrix = build_label_matrix(clips["label"].tolist(), labels)
         if tuple(clips.columns) != CLIP_COLUMNS or len(clips) != manifest["counts"]["clips"]:
             raise _damaged(folder, "clips.csv does not agree with dataset.json")
         return Dataset(
             folder, labels, features, str(manifest["content_hash"]), str(manifest["split_mode"]),
-            clips, memberships,
+            clips, label_matrix,
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, OSError, FeatureError) as error:
         raise _damaged(folder, str(error)) from error
 
 
-def memberships_of(texts: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
+def build_label_matrix(texts: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
     """Which of ``labels`` each text of a label names: (texts, labels).
 
     Raises:
@@ -142,20 +142,20 @@ def memberships_of(texts: Sequence[str], labels: Sequence[str]) -> NDArray[np.bo
     table = np.zeros((len(code), len(labels)), np.bool_)
     for text, row in code.items():
         table[row, [position[label] for label in split_labels(text)]] = True
-    found: NDArray[np.bool_] = table[[code[text] for text in texts]]
-    return found
+    matrix: NDArray[np.bool_] = table[[code[text] for text in texts]]
+    return matrix
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        manifest = json.loads((folder / MANIFEST_FILENAME).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetError(
-            f"{folder} is no dataset ({MANIFEST} is missing); make one with "
+            f"{folder} is no dataset ({MANIFEST_FILENAME} is missing); make one with "
             "`earful prepare LABELS.csv --out DATASET`"
         ) from error
     except (OSError, ValueError) as error:
-        raise _damaged(folder, f"{MANIFEST}: {error}") from error
+        raise _damaged(folder, f"{MANIFEST_FILENAME}: {error}") from error
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if version != SCHEMA_VERSION:
         raise DatasetError(

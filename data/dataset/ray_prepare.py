@@ -17,8 +17,8 @@ from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import Clip
 
 # Sends nothing to anybody, and prints no bars of its own. Set before Ray starts.
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
-_ANSWER_SECONDS = 10.0
+_RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+_CONNECT_TIMEOUT_SECONDS = 10.0
 _CHUNK_CLIPS = 64
 
 
@@ -39,10 +39,10 @@ def ray_session(address: str | None) -> Iterator[Any]:
         raise ClusterError(
             "--engine ray needs Ray; install it with: uv sync --inexact --extra cluster"
         ) from error
-    for name, value in _QUIET.items():
+    for name, value in _RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if address is not None and address != "auto":
-        _knock(address)
+        _check_reachable(address)
     try:
         ray.init(
             # "local", or else Ray looks for a cluster in RAY_ADDRESS.
@@ -63,7 +63,7 @@ def ray_session(address: str | None) -> Iterator[Any]:
         ray.shutdown()
 
 
-def rows_of(work: Any) -> Iterator[dict[str, Any]]:
+def iterate_rows(ray_dataset: Any) -> Iterator[dict[str, Any]]:
     """The rows of a Ray dataset, as they come.
 
     Raises:
@@ -72,7 +72,7 @@ def rows_of(work: Any) -> Iterator[dict[str, Any]]:
     from ray.exceptions import RayError
 
     try:
-        yield from work.iter_rows()
+        yield from ray_dataset.iter_rows()
     except RayError as error:
         reason = str(error).strip().splitlines()[-1][:300]
         raise ClusterError(f"the Ray cluster could not go on: {reason}") from error
@@ -87,16 +87,16 @@ def measure_on_ray(
         ClusterError: Ray is not installed, or there is no cluster at the address.
     """
     chunks = [
-        {"clips": [_sent(clip) for clip in clips[first : first + _CHUNK_CLIPS]]}
+        {"clips": [_serialise_clip(clip) for clip in clips[first : first + _CHUNK_CLIPS]]}
         for first in range(0, len(clips), _CHUNK_CLIPS)
     ]
     if not chunks:
         return
     with ray_session(address) as ray:
-        work = ray.data.from_items(chunks, override_num_blocks=len(chunks)).flat_map(
+        ray_dataset = ray.data.from_items(chunks, override_num_blocks=len(chunks)).flat_map(
             _measure_chunk, fn_args=(features,)
         )
-        for clip, row in zip(clips, rows_of(work), strict=True):
+        for clip, row in zip(clips, iterate_rows(ray_dataset), strict=True):
             if row["code"]:
                 yield clip, AudioError(row["code"], row["message"])
                 continue
@@ -104,7 +104,7 @@ def measure_on_ray(
             yield clip, MeasuredClip(row["window"], *levels)
 
 
-def _sent(clip: Clip) -> list[Any]:
+def _serialise_clip(clip: Clip) -> list[Any]:
     return [str(clip.path.absolute()), clip.start_seconds, clip.end_seconds]
 
 
@@ -124,20 +124,20 @@ def _measure_chunk(chunk: dict[str, Any], features: FeatureConfig) -> list[dict[
         for path, start, end in chunk["clips"]
     ]
     rows = []
-    for _, found in measure_clips(clips, features):
-        if isinstance(found, AudioError):
+    for _, measured in measure_clips(clips, features):
+        if isinstance(measured, AudioError):
             failed = MeasuredClip(np.zeros(features.clip_samples, np.float32), 0.0, "", 0.0, 0.0)
-            rows.append(vars(failed) | {"code": found.code, "message": str(found)})
+            rows.append(vars(failed) | {"code": measured.code, "message": str(measured)})
         else:
-            rows.append(vars(found) | {"code": "", "message": ""})
+            rows.append(vars(measured) | {"code": "", "message": ""})
     return rows
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Ray itself asks for minutes before it gives up."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
+        socket.create_connection((host, int(port)), _CONNECT_TIMEOUT_SECONDS).close()
     except (OSError, ValueError, OverflowError) as error:
         raise ClusterError(
             f"no Ray cluster at {address}: {error}; give host:port, or auto"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from earful.data.audio.decode import AudioError, Decoded, Waveform, cut, decode, read_file
+from earful.data.audio.decode import AudioError, Decoded, Waveform, extract_segment, decode, read_file
 from earful.data.audio.windows import loudest_clip
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import Clip
@@ -41,7 +41,7 @@ def measure_clips(
 ) -> Iterator[tuple[Clip, MeasuredClip | AudioError]]:
     """Each clip as a dataset keeps it, or with what is wrong with it."""
     for clip, audio in read_clips(clips, features.sample_rate_hz):
-        yield clip, audio if isinstance(audio, AudioError) else _measured(audio, features)
+        yield clip, audio if isinstance(audio, AudioError) else _measure(audio, features)
 
 
 def read_clips(
@@ -58,11 +58,11 @@ def read_clips(
     opened: tuple[Decoded, str] | AudioError = AudioError("empty_audio", "nothing read yet")
     for clip in clips:
         if clip.path != path:
-            path, opened = clip.path, _open(clip.path, sample_rate_hz)
-        yield clip, opened if isinstance(opened, AudioError) else _cut(clip, *opened)
+            path, opened = clip.path, _decode_file(clip.path, sample_rate_hz)
+        yield clip, opened if isinstance(opened, AudioError) else _extract_clip(clip, *opened)
 
 
-def _open(path: Path, sample_rate_hz: int | None) -> tuple[Decoded, str] | AudioError:
+def _decode_file(path: Path, sample_rate_hz: int | None) -> tuple[Decoded, str] | AudioError:
     try:
         blob = read_file(path)
         return decode(blob, sample_rate_hz), hashlib.sha256(blob).hexdigest()
@@ -70,9 +70,9 @@ def _open(path: Path, sample_rate_hz: int | None) -> tuple[Decoded, str] | Audio
         return error
 
 
-def _cut(clip: Clip, decoded: Decoded, sha256: str) -> ClipAudio | AudioError:
+def _extract_clip(clip: Clip, decoded: Decoded, sha256: str) -> ClipAudio | AudioError:
     try:
-        waveform = cut(decoded, clip.start_seconds, clip.end_seconds)
+        waveform = extract_segment(decoded, clip.start_seconds, clip.end_seconds)
     except AudioError as error:
         return error
     if len(waveform) < len(decoded.waveform):
@@ -80,7 +80,7 @@ def _cut(clip: Clip, decoded: Decoded, sha256: str) -> ClipAudio | AudioError:
     return ClipAudio(waveform, sha256, decoded.source_rate_hz)
 
 
-def _measured(audio: ClipAudio, features: FeatureConfig) -> MeasuredClip:
+def _measure(audio: ClipAudio, features: FeatureConfig) -> MeasuredClip:
     waveform = audio.waveform
     rms = math.sqrt(float(np.mean(np.square(waveform, dtype=np.float64))))
     peak = float(np.abs(waveform).max())

@@ -9,9 +9,9 @@ from typing import Any
 from earful.data.audio.decode import AudioError
 from earful.data.dataset.reader import ClipAudio, read_clips
 from earful.data.labels.labels_csv import Clip, ClipProblem, LabelledClips, read_labels
-from earful.data.labels.multilabel import label_order, split_labels
+from earful.data.labels.multilabel import sort_labels, split_labels
 
-Listener = Callable[[Clip, ClipAudio], None]
+ClipCallback = Callable[[Clip, ClipAudio], None]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class CheckReport:
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "problems": [vars(problem) for problem in self.problems]}
 
-    def facts(self) -> list[str]:
+    def summary_lines(self) -> list[str]:
         """The counts, a line each, for a person."""
         speakers = f"{len(self.by_speaker)} speakers" if self.by_speaker else "no speaker column"
         return [
@@ -48,7 +48,7 @@ def check_labels(
     labels_csv: Path,
     audio_dir: Path | None,
     progress: Callable[[int, int], None],
-    listen: Listener = lambda clip, audio: None,
+    on_clip: ClipCallback = lambda clip, audio: None,
 ) -> CheckReport:
     """Read the CSV and decode every file it names.
 
@@ -59,36 +59,36 @@ def check_labels(
         LabelsError: the CSV itself cannot be read.
     """
     labelled = read_labels(labels_csv, audio_dir)
-    problems = [ClipProblem.of_row(problem) for problem in labelled.problems]
+    problems = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
     rates: Counter[int] = Counter()
     seconds: list[float] = []
     for done, (clip, audio) in enumerate(read_clips(labelled.clips, None), 1):
         if isinstance(audio, AudioError):
-            problems.append(ClipProblem.of_audio(clip, audio))
+            problems.append(ClipProblem.from_audio_error(clip, audio))
         else:
             seconds.append(len(audio.waveform) / audio.source_rate_hz)
             rates[audio.source_rate_hz] += 1
-            listen(clip, audio)
+            on_clip(clip, audio)
         progress(done, len(labelled.clips))
     labels = Counter(label for clip in labelled.clips for label in split_labels(clip.label))
     return CheckReport(
         rows=len(labelled.clips) + len(labelled.problems),
         usable=len(seconds),
-        by_label={label: labels[label] for label in label_order(labels)},
+        by_label={label: labels[label] for label in sort_labels(labels)},
         by_speaker=dict(sorted(Counter(c.speaker for c in labelled.clips if c.speaker).items())),
         by_split=dict(sorted(Counter(c.split for c in labelled.clips if c.split).items())),
         by_sample_rate_hz=dict(rates.most_common()),
         total_seconds=sum(seconds),
         shortest_seconds=min(seconds, default=0.0),
         longest_seconds=max(seconds, default=0.0),
-        problems=tuple(sorted([*problems, *_lonely(labelled, labels)], key=lambda p: p.line)),
+        problems=tuple(sorted([*problems, *_single_clip_labels(labelled, labels)], key=lambda p: p.line)),
     )
 
 
-def _lonely(labelled: LabelledClips, labels: Counter[str]) -> list[ClipProblem]:
+def _single_clip_labels(labelled: LabelledClips, labels: Counter[str]) -> list[ClipProblem]:
     return [
         ClipProblem(
-            c.line, c.filename, "lonely_label", f"the only clip of {label!r}; two are needed"
+            c.line, c.filename, "single_clip_label", f"the only clip of {label!r}; two are needed"
         )
         for c in labelled.clips
         for label in split_labels(c.label)

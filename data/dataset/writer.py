@@ -29,11 +29,11 @@ class TensorWriter:
         # float64, so that the tensors are librosa's for every signal (see Frontend).
         self._frontend = Frontend(config, torch.float64)
         self._pending: list[Waveform] = []
-        self._waveforms = _RowFile(
+        self._waveforms = _NpyAppender(
             folder / "waveforms.npy", (config.clip_samples,), "<i2" if int16 else "<f4"
         )
-        self._mfcc = _RowFile(folder / "mfcc.npy", (config.n_mfcc, config.frames))
-        self._log_mel = _RowFile(folder / "log_mel.npy", (config.n_mels, config.frames))
+        self._mfcc = _NpyAppender(folder / "mfcc.npy", (config.n_mfcc, config.frames))
+        self._log_mel = _NpyAppender(folder / "log_mel.npy", (config.n_mels, config.frames))
 
     def __enter__(self) -> Self:
         return self
@@ -71,12 +71,12 @@ class TensorWriter:
         self._mfcc.append(mfcc.numpy().astype(np.float32))
 
 
-class _RowFile:
+class _NpyAppender:
     """An .npy file that grows by rows; NumPy leaves room in the header for the final count."""
 
-    def __init__(self, path: Path, row_shape: tuple[int, ...], kind: str = "<f4") -> None:
+    def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: str = "<f4") -> None:
         self._file = path.open("w+b")
-        self._kind = kind
+        self._dtype = dtype
         self._row_shape = row_shape
         self._rows = 0
         self._write_header()
@@ -92,5 +92,5 @@ class _RowFile:
 
     def _write_header(self) -> None:
         shape = (self._rows, *self._row_shape)
-        header = {"descr": self._kind, "fortran_order": False, "shape": shape}
+        header = {"descr": self._dtype, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, header)

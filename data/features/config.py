@@ -96,13 +96,13 @@ class FeatureConfig:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             whole = field.type is int
-            right = isinstance(value, int) if whole else isinstance(value, int | float)
+            is_number = isinstance(value, int) if whole else isinstance(value, int | float)
             _require(
-                right and not isinstance(value, bool) and math.isfinite(value),
+                is_number and not isinstance(value, bool) and math.isfinite(value),
                 f"{field.name} must be a {'whole' if whole else 'finite'} number, found {value!r}",
             )
-            most = _MAXIMA[field.name]
-            _require(value <= most, f"{field.name} is at most {most}, found {value}")
+            maximum = _MAXIMA[field.name]
+            _require(value <= maximum, f"{field.name} is at most {maximum}, found {value}")
             _require(
                 value > 0 or field.name == "f_min_hz",
                 f"{field.name} must be above 0, found {value}",
@@ -132,9 +132,9 @@ class FeatureConfig:
             FeatureError: a field is missing or unknown, or a value is wrong.
         """
         names = {field.name for field in dataclasses.fields(cls)}
-        found = set(values) if isinstance(values, dict) else set()
+        given_names = set(values) if isinstance(values, dict) else set()
         _require(
-            found == names, f"a FeatureConfig has the fields {sorted(names)}, found {sorted(found)}"
+            given_names == names, f"a FeatureConfig has the fields {sorted(names)}, found {sorted(given_names)}"
         )
         return cls(**values)
 

@@ -39,10 +39,10 @@ class Frontend(nn.Module):
         filters = mel_filters(config)
         used_bins = np.flatnonzero(filters.any(axis=0))  # the others would be multiplied by zero
         even_basis, odd_basis = folded_dft(config, used_bins)
-        self._constant("even_basis", even_basis)
-        self._constant("odd_basis", odd_basis)
-        self._constant("mel", filters[:, used_bins].T)
-        self._constant("dct", dct_matrix(config.n_mfcc, config.n_mels))
+        self._register_constant("even_basis", even_basis)
+        self._register_constant("odd_basis", odd_basis)
+        self._register_constant("mel", filters[:, used_bins].T)
+        self._register_constant("dct", dct_matrix(config.n_mfcc, config.n_mels))
         # Frames are gathered as runs of samples that hop and window share: long copies, no strides.
         self.run_length = math.gcd(config.hop_length, config.win_length)
         starts = np.arange(config.frames)[:, None] * (config.hop_length // self.run_length)
@@ -55,7 +55,7 @@ class Frontend(nn.Module):
     mel: Tensor
     dct: Tensor
 
-    def _constant(
+    def _register_constant(
         self, name: str, values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
     ) -> None:
         tensor = torch.from_numpy(np.ascontiguousarray(values)).to(self.dtype)

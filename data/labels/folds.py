@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from earful.data.labels.multilabel import all_labels, has_several, split_labels
+from earful.data.labels.multilabel import distinct_labels, has_multiple_labels, split_labels
 from earful.data.labels.splits import SEED, VALIDATION_FRACTION, SplitError
 from earful.data.labels.stratify import draw_stratified, rarest_labels
 
-Indices = NDArray[np.int64]
+IndexArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ def speaker_folds(
             f"more, found {len(known)} ({', '.join(known) or 'none'}); fill the speaker column"
         )
     parts = (
-        _leave_one_out(known, speakers) if n_folds is None else _groups(labels, speakers, n_folds)
+        _leave_one_out(known, speakers) if n_folds is None else _speaker_group_folds(labels, speakers, n_folds)
     )
-    return [_fold(name, test, labels) for name, test in parts]
+    return [_build_fold(name, test, labels) for name, test in parts]
 
 
-def _leave_one_out(known: Sequence[str], speakers: Sequence[str]) -> Iterator[tuple[str, Indices]]:
+def _leave_one_out(known: Sequence[str], speakers: Sequence[str]) -> Iterator[tuple[str, IndexArray]]:
     for speaker in known:
         yield speaker, np.array([i for i, s in enumerate(speakers) if s == speaker])
 
 
-def _groups(
+def _speaker_group_folds(
     labels: Sequence[str], speakers: Sequence[str], n_folds: int
-) -> Iterator[tuple[str, Indices]]:
+) -> Iterator[tuple[str, IndexArray]]:
     labels = rarest_labels(labels)  # whole speakers are balanced by one label a clip
     label, most = Counter(labels).most_common(1)[0]
     if n_folds > most:
@@ -63,48 +63,48 @@ def _groups(
             "take fewer folds"
         )
     groups = [speaker or f"\0{i}" for i, speaker in enumerate(speakers)]
-    folder = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=SEED)
+    splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=SEED)
     codes = np.unique(np.asarray(labels), return_inverse=True)[1]
     with warnings.catch_warnings():  # a label with fewer clips than folds is checked in ``_fold``
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        parts = [test for _, test in folder.split(np.zeros(len(labels)), codes, groups)]
+        parts = [test for _, test in splitter.split(np.zeros(len(labels)), codes, groups)]
     for number, test in enumerate(parts, 1):
         yield f"fold{number}", test
 
 
-def _fold(name: str, test: Indices, labels: Sequence[str]) -> Fold:
+def _build_fold(name: str, test: IndexArray, labels: Sequence[str]) -> Fold:
     splits = np.full(len(labels), "train", dtype=object)
     splits[test] = "test"
     rest = np.flatnonzero(splits == "train")
     _check_labels(name, labels, rest, test)
-    splits[_validation(name, labels, rest)] = "val"
+    splits[_draw_validation(name, labels, rest)] = "val"
     return Fold(name, tuple(splits))
 
 
-def _validation(name: str, labels: Sequence[str], rest: Indices) -> Indices:
+def _draw_validation(name: str, labels: Sequence[str], rest: IndexArray) -> IndexArray:
     """Of what is left to train on, the clips to validate with; a label with one clip has none."""
     by_label = defaultdict(list)
     for i in rest:
         for label in split_labels(labels[int(i)]):
             by_label[label].append(i)
-    lonely = {rows[0] for rows in by_label.values() if len(rows) == 1}
+    single_clip_rows = {rows[0] for rows in by_label.values() if len(rows) == 1}
     n_labels = sum(len(rows) > 1 for rows in by_label.values())
-    spare = np.array(
-        list(dict.fromkeys(i for rows in by_label.values() for i in rows if i not in lonely))
+    candidates = np.array(
+        list(dict.fromkeys(i for rows in by_label.values() for i in rows if i not in single_clip_rows))
     )
     size = max(round(VALIDATION_FRACTION * len(rest)), n_labels)
-    if n_labels == 0 or len(spare) - size < n_labels:
+    if n_labels == 0 or len(candidates) - size < n_labels:
         raise SplitError(f"without {name!r} too few clips are left to train and validate on")
-    stratify = [labels[int(i)] for i in spare]
-    if any(map(has_several, stratify)):
-        return spare[draw_stratified(stratify, size, SEED)]
-    _, val = train_test_split(spare, test_size=size, random_state=SEED, stratify=stratify)
+    stratify = [labels[int(i)] for i in candidates]
+    if any(map(has_multiple_labels, stratify)):
+        return candidates[draw_stratified(stratify, size, SEED)]
+    _, val = train_test_split(candidates, test_size=size, random_state=SEED, stratify=stratify)
     return np.asarray(val)
 
 
-def _check_labels(name: str, labels: Sequence[str], rest: Indices, test: Indices) -> None:
-    learnt = set(all_labels(labels[int(i)] for i in rest))
-    missing = sorted(set(all_labels(labels[int(i)] for i in test)) - learnt)
+def _check_labels(name: str, labels: Sequence[str], rest: IndexArray, test: IndexArray) -> None:
+    trained = set(distinct_labels(labels[int(i)] for i in rest))
+    missing = sorted(set(distinct_labels(labels[int(i)] for i in test)) - trained)
     if missing:
         raise SplitError(
             f"without {name!r} no clip of {', '.join(map(repr, missing))} is left to train on; "

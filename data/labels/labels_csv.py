@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from earful.data.audio.decode import AudioError
 from earful.data.errors import EarfulError
-from earful.data.labels.multilabel import normalised, problem_of
+from earful.data.labels.multilabel import normalise_label, find_label_problem
 
 if TYPE_CHECKING:
     import _csv
@@ -67,17 +67,17 @@ class ClipProblem:
     message: str
 
     @classmethod
-    def of_row(cls, problem: RowProblem) -> "ClipProblem":
+    def from_row_problem(cls, problem: RowProblem) -> "ClipProblem":
         message = f"column {problem.column}, value {problem.value!r}: {problem.reason}"
         return cls(problem.line, problem.filename, "bad_row", message)
 
     @classmethod
-    def of_audio(cls, clip: "Clip", error: AudioError) -> "ClipProblem":
+    def from_audio_error(cls, clip: "Clip", error: AudioError) -> "ClipProblem":
         return cls(clip.line, clip.filename, error.code, str(error))
 
     def __str__(self) -> str:
-        where = f"line {self.line}, {self.filename}" if self.filename else f"line {self.line}"
-        return f"{where}: {self.message} [{self.code}]"
+        location = f"line {self.line}, {self.filename}" if self.filename else f"line {self.line}"
+        return f"{location}: {self.message} [{self.code}]"
 
 
 class LabelsError(EarfulError):
@@ -104,7 +104,7 @@ class Clip:
     end_seconds: float | None = None
 
     @property
-    def where(self) -> str:
+    def location(self) -> str:
         return f"line {self.line}, {self.filename}"
 
 
@@ -127,7 +127,7 @@ def stream_rows(csv_path: Path, audio_dir: Path | None = None) -> Iterator[Clip 
         with csv_path.open(encoding="utf-8-sig", newline="") as file:
             delimiter = _delimiter(file.readline(1 << 16))
             file.seek(0)
-            rows = _numbered(csv.reader(file, delimiter=delimiter, strict=True))
+            rows = _with_line_numbers(csv.reader(file, delimiter=delimiter, strict=True))
             _, header = next(rows, (0, [""]))
             columns = _match_columns(header, csv_path, required=("filename",))
             for line, cells in rows:
@@ -185,7 +185,7 @@ def read_rows(csv_path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=_delimiter(text), strict=True)
     try:
-        rows = list(_numbered(reader))
+        rows = list(_with_line_numbers(reader))
     except csv.Error as error:
         raise LabelsError(
             f"{csv_path}, line {reader.line_num}: {error}; mend the quotes"
@@ -218,7 +218,7 @@ def _delimiter(text: str) -> str:
     return max(",;\t", key=header.count)
 
 
-def _numbered(reader: "_csv.Reader") -> Iterator[tuple[int, list[str]]]:
+def _with_line_numbers(reader: "_csv.Reader") -> Iterator[tuple[int, list[str]]]:
     start = 1
     for cells in reader:
         if any(cell.strip() for cell in cells):
@@ -230,15 +230,15 @@ def _match_columns(
     header: list[str], csv_path: Path, required: Sequence[str] = REQUIRED_COLUMNS
 ) -> dict[str, int]:
     """Column name of the contract -> its position in the file."""
-    found = [name.strip().lower() for name in header]
+    names = [name.strip().lower() for name in header]
     columns: dict[str, int] = {}
     for column, accepted in COLUMN_NAMES.items():
-        matches = [name for name in accepted if name in found]
-        positions = [i for i, name in enumerate(found) if name in accepted]
+        matches = [name for name in accepted if name in names]
+        positions = [i for i, name in enumerate(names) if name in accepted]
         if len(positions) > 1 and len(set(matches)) == 1:
             raise LabelsError(f"{csv_path} has the column {matches[0]!r} twice; keep one")
         if matches:
-            columns[column] = found.index(matches[0])
+            columns[column] = names.index(matches[0])
     for column in required:
         if column not in columns:
             raise LabelsError(
@@ -270,7 +270,7 @@ def _read_row(
         line=line,
         filename=values["filename"],
         path=folder / values["filename"],
-        label=normalised(values.get("label", "")),
+        label=normalise_label(values.get("label", "")),
         speaker=values.get("speaker", ""),
         split=values.get("split", "").lower(),
     )
@@ -283,7 +283,7 @@ def _check_values(line: int, values: dict[str, str], required: Sequence[str]) ->
         if not values[column]:
             return RowProblem(line, filename, column, "", f"the {column} is empty")
     label = values.get("label", "")
-    if label and (problem := problem_of(label)) is not None:
+    if label and (problem := find_label_problem(label)) is not None:
         return RowProblem(line, filename, "label", label[:40], problem)
     split = values.get("split", "")
     if split and split.lower() not in SPLITS:

@@ -20,12 +20,12 @@ def natural_key(label: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts if p)
 
 
-def label_order(labels: Iterable[str]) -> list[str]:
+def sort_labels(labels: Iterable[str]) -> list[str]:
     """The distinct labels in natural order: the order of a model's outputs."""
     return sorted(set(labels), key=natural_key)
 
 
-def has_several(label: str) -> bool:
+def has_multiple_labels(label: str) -> bool:
     """Whether a label's text names several labels."""
     return SEPARATOR in label
 
@@ -37,20 +37,20 @@ def split_labels(label: str) -> list[str]:
 
 def join_labels(labels: Iterable[str]) -> str:
     """The text of labels: distinct ones, in natural order."""
-    return SEPARATOR.join(label_order(labels))
+    return SEPARATOR.join(sort_labels(labels))
 
 
-def normalised(label: str) -> str:
+def normalise_label(label: str) -> str:
     """A label's text as it is kept: trimmed, several in natural order."""
     return join_labels(split_labels(label)) if SEPARATOR in label else label.strip()
 
 
-def all_labels(texts: Iterable[str]) -> list[str]:
+def distinct_labels(texts: Iterable[str]) -> list[str]:
     """The distinct labels that the texts name, in natural order."""
-    return label_order(part for text in set(texts) for part in split_labels(text))
+    return sort_labels(part for text in set(texts) for part in split_labels(text))
 
 
-def problem_of(label: str) -> str | None:
+def find_label_problem(label: str) -> str | None:
     """Why a text that is not empty is no label and no set of labels; None where it is one."""
     parts = split_labels(label)
     too_long = len(label) > MAX_CELL_CHARACTERS or max(map(len, parts)) > MAX_LABEL_CHARACTERS
@@ -59,5 +59,5 @@ def problem_of(label: str) -> str | None:
         return f"a label is printable and at most {MAX_LABEL_CHARACTERS} characters long{several}"
     if "" in parts:
         return f"a label beside a {SEPARATOR} is empty; several are written as in dog|rain"
-    twice = next((part for part in parts if parts.count(part) > 1), None)
-    return None if twice is None else f"the label {twice!r} is there twice; name each once"
+    repeated_label = next((part for part in parts if parts.count(part) > 1), None)
+    return None if repeated_label is None else f"the label {repeated_label!r} is there twice; name each once"

@@ -21,7 +21,7 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from earful.data.errors import EarfulError
 from earful.data.labels.labels_csv import Clip
-from earful.data.labels.multilabel import all_labels, has_several, split_labels
+from earful.data.labels.multilabel import distinct_labels, has_multiple_labels, split_labels
 from earful.data.labels.stratify import draw_stratified, rarest_labels
 
 SplitMode = Literal["random", "speaker", "column"]
@@ -29,14 +29,14 @@ SEED = 42
 TEST_FRACTION = 0.2
 VALIDATION_FRACTION = 0.1
 
-Indices = NDArray[np.int64]
+IndexArray = NDArray[np.int64]
 
 
 class SplitError(EarfulError):
     """No usable split can be drawn; the message names the label or speaker in the way."""
 
 
-def default_mode(columns: frozenset[str]) -> SplitMode:
+def default_split_mode(columns: frozenset[str]) -> SplitMode:
     """The most honest mode that a CSV's columns allow."""
     if "split" in columns:
         return "column"
@@ -84,11 +84,11 @@ def _check_labels(clips: Sequence[Clip]) -> None:
         raise SplitError(
             f"all clips have the label {clips[0].label!r}; two labels or more are needed"
         )
-    lonely = [
+    single_clip_labels = [
         (label, clip) for clip in clips for label in split_labels(clip.label) if counts[label] == 1
     ]
-    if lonely:
-        named = "; ".join(f"{label!r} ({clip.where})" for label, clip in lonely[:20])
+    if single_clip_labels:
+        named = "; ".join(f"{label!r} ({clip.location})" for label, clip in single_clip_labels[:20])
         raise SplitError(
             f"labels with one clip only, which cannot be both learnt and tested: {named}. "
             "Add clips of them, or remove these rows"
@@ -100,7 +100,7 @@ def _from_column(clips: Sequence[Clip]) -> list[str]:
     if missing:
         raise SplitError(
             f"the split column is needed for --split column; {len(missing)} clips have none "
-            f"(first: {missing[0].where}). Fill it, or use --split random or speaker"
+            f"(first: {missing[0].location}). Fill it, or use --split random or speaker"
         )
     splits = [clip.split for clip in clips]
     if "train" not in splits:
@@ -108,14 +108,14 @@ def _from_column(clips: Sequence[Clip]) -> list[str]:
     return splits
 
 
-def _draw_random(clips: Sequence[Clip], pool: Indices, fraction: float, seed: int) -> Indices:
+def _draw_random(clips: Sequence[Clip], pool: IndexArray, fraction: float, seed: int) -> IndexArray:
     """A stratified random part of ``pool``: scikit-learn's own, so that its split comes out.
 
     Sets so small that the fraction holds fewer clips than there are labels give one a label.
     """
     labels = [clips[i].label for i in pool]
-    if any(map(has_several, labels)):
-        return _draw_of_several(pool, labels, fraction, seed)
+    if any(map(has_multiple_labels, labels)):
+        return _draw_multi_label(pool, labels, fraction, seed)
     n_labels = len(set(labels))
     size: float | int = fraction
     if fraction * len(pool) < n_labels:
@@ -126,40 +126,40 @@ def _draw_random(clips: Sequence[Clip], pool: Indices, fraction: float, seed: in
     return np.asarray(drawn)
 
 
-def _draw_of_several(pool: Indices, labels: Sequence[str], fraction: float, seed: int) -> Indices:
-    size = max(round(fraction * len(pool)), len(all_labels(labels)))
+def _draw_multi_label(pool: IndexArray, labels: Sequence[str], fraction: float, seed: int) -> IndexArray:
+    size = max(round(fraction * len(pool)), len(distinct_labels(labels)))
     drawn = draw_stratified(labels, size, seed) if 2 * size <= len(pool) else pool[:0]
     if len(drawn) == 0:
-        n_labels = len(all_labels(labels))
+        n_labels = len(distinct_labels(labels))
         raise SplitError(f"{len(pool)} clips of {n_labels} labels are too few to hold some back")
     return pool[drawn]
 
 
-def _draw_speakers(clips: Sequence[Clip], pool: Indices, fraction: float, seed: int) -> Indices:
+def _draw_speakers(clips: Sequence[Clip], pool: IndexArray, fraction: float, seed: int) -> IndexArray:
     """About ``fraction`` of ``pool``: all clips of some speakers, balanced over the labels."""
     groups = [clips[i].speaker or f"\0{i}" for i in pool]
     labels = rarest_labels([clips[i].label for i in pool])
     known = {clips[i].speaker for i in pool if clips[i].speaker}
     if len(known) < 2:
-        found = f"only the speaker {known.pop()!r}" if known else "no speaker"
+        speakers_found = f"only the speaker {known.pop()!r}" if known else "no speaker"
         raise SplitError(
-            f"a speaker split needs two speakers or more, found {found}; "
+            f"a speaker split needs two speakers or more, found {speakers_found}; "
             "fill the speaker column, or use --split random"
         )
     folds = min(round(1 / fraction), len(known), max(Counter(labels).values()))
     if folds < 2:
         raise SplitError(f"{len(pool)} clips, each of another label, are too few to hold some back")
-    folder = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():  # a label with fewer clips than folds misses some: no harm
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        parts = [pool[part] for _, part in folder.split(pool, _codes(labels), groups)]
+        parts = [pool[part] for _, part in splitter.split(pool, _label_codes(labels), groups)]
     usable = [part for part in parts if 0 < len(part) < len(pool)]
-    learnable = [part for part in usable if _leaves_every_label(clips, pool, part)]
+    learnable = [part for part in usable if _keeps_every_label_in_training(clips, pool, part)]
     # Of the folds, the one nearest to the wanted size: they differ much when speakers are few.
     return min(learnable or usable, key=lambda part: abs(len(part) - fraction * len(pool)))
 
 
-def _leaves_every_label(clips: Sequence[Clip], pool: Indices, part: Indices) -> bool:
+def _keeps_every_label_in_training(clips: Sequence[Clip], pool: IndexArray, part: IndexArray) -> bool:
     rest = np.setdiff1d(pool, part)
     return _clips_by_label([clips[i] for i in rest]).keys() == (
         _clips_by_label([clips[i] for i in pool]).keys()
@@ -170,24 +170,24 @@ def _clips_by_label(clips: Iterable[Clip]) -> Counter[str]:
     return Counter(label for clip in clips for label in split_labels(clip.label))
 
 
-def _codes(labels: Sequence[str]) -> Indices:
+def _label_codes(labels: Sequence[str]) -> IndexArray:
     return np.unique(np.asarray(labels), return_inverse=True)[1]
 
 
-def _draw_validation(clips: Sequence[Clip], splits: Sequence[str], seed: int) -> Indices:
+def _draw_validation(clips: Sequence[Clip], splits: Sequence[str], seed: int) -> IndexArray:
     pool = np.array([i for i, split in enumerate(splits) if split == "train"])
     speakers = {clips[i].speaker for i in pool if clips[i].speaker}
     if len(speakers) > 2 and not shared_speakers(clips, splits):
         return _draw_speakers(clips, pool, VALIDATION_FRACTION, seed)
     counts = _clips_by_label([clips[i] for i in pool])
-    spare = np.array(
+    candidates = np.array(
         [i for i in pool if all(counts[label] > 1 for label in split_labels(clips[i].label))]
     )
-    if len(spare) == 0 or len(spare) < 2 * len(_clips_by_label([clips[i] for i in spare])):
+    if len(candidates) == 0 or len(candidates) < 2 * len(_clips_by_label([clips[i] for i in candidates])):
         raise SplitError(
             "too few clips to hold some back for validation; give every label four clips or more"
         )
-    return _draw_random(clips, spare, VALIDATION_FRACTION, seed)
+    return _draw_random(clips, candidates, VALIDATION_FRACTION, seed)
 
 
 def _check_training_labels(clips: Sequence[Clip], splits: Sequence[str]) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.labels.multilabel import all_labels, split_labels
+from earful.data.labels.multilabel import distinct_labels, split_labels
 
-Indices = NDArray[np.int64]
+IndexArray = NDArray[np.int64]
 
 
 def rarest_labels(labels: Sequence[str]) -> list[str]:
@@ -23,32 +23,32 @@ def rarest_labels(labels: Sequence[str]) -> list[str]:
     return [min(split_labels(text), key=lambda label: (clips[label], label)) for text in labels]
 
 
-def draw_stratified(labels: Sequence[str], size: int, seed: int) -> Indices:
+def draw_stratified(labels: Sequence[str], size: int, seed: int) -> IndexArray:
     """About ``size`` positions of ``labels``, so that each label has its share of them.
 
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas, 2011): the clips of the rarest label
     are dealt first, each to the part that lacks that label most, else to the emptier one; of labels
     with few clips the larger part gets them.
     """
-    names = all_labels(labels)
+    names = distinct_labels(labels)
     position = {name: i for i, name in enumerate(names)}
-    has = np.zeros((len(labels), len(names)), np.bool_)
+    label_matrix = np.zeros((len(labels), len(names)), np.bool_)
     for row, text in enumerate(labels):
-        has[row, [position[label] for label in split_labels(text)]] = True
+        label_matrix[row, [position[label] for label in split_labels(text)]] = True
     share = np.array([1 - size / len(labels), size / len(labels)])
-    lacks = share[:, None] * has.sum(axis=0)  # (parts, labels)
-    room = share * len(labels)
+    still_needed = share[:, None] * label_matrix.sum(axis=0)  # (parts, labels)
+    capacity = share * len(labels)
     order = np.random.default_rng(seed).permutation(len(labels))
-    waiting = np.ones(len(labels), np.bool_)
+    unassigned = np.ones(len(labels), np.bool_)
     drawn: list[int] = []
-    while waiting.any():
-        left = has[waiting].sum(axis=0)
+    while unassigned.any():
+        left = label_matrix[unassigned].sum(axis=0)
         rarest = int(np.where(left > 0, left, len(labels) + 1).argmin())
-        for clip in order[(has[:, rarest] & waiting)[order]].tolist():
-            part = 1 if (lacks[1, rarest], room[1]) > (lacks[0, rarest], room[0]) else 0
-            lacks[part] -= has[clip]
-            room[part] -= 1
-            waiting[clip] = False
+        for clip in order[(label_matrix[:, rarest] & unassigned)[order]].tolist():
+            part = 1 if (still_needed[1, rarest], capacity[1]) > (still_needed[0, rarest], capacity[0]) else 0
+            still_needed[part] -= label_matrix[clip]
+            capacity[part] -= 1
+            unassigned[clip] = False
             if part == 1:
                 drawn.append(clip)
     return np.array(sorted(drawn), np.int64)

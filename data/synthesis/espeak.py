@@ -45,9 +45,9 @@ _SAMPLE_RATE_HZ = 22050  # of every voice that is not MBROLA's; checked at each 
 # One buffer for a whole utterance. ctypes can only print an exception inside the callback (the
 # Ctrl-C of a user) and drop it; with one chunk that gives no sound, an error, and not a torn word.
 _BUFFER_MS = 30_000
-_SILENCE = 1e-3  # -60 dBFS
+_SILENCE_AMPLITUDE = 1e-3  # -60 dBFS
 _MARGIN_SECONDS = 0.02
-_ADVICE = "write how it is spoken, as in '#=number sign'."
+_RESPELL_HINT = "write how it is spoken, as in '#=number sign'."
 
 
 class SynthesisError(EarfulError):
@@ -80,7 +80,7 @@ class Voice:
         return f"{self.language}+{self.variant}" if self.variant else self.language
 
 
-class Synthesiser:
+class Synthesizer:
     """espeak-ng in this process; use it as a context manager.
 
     Each instance works on a private copy of the library and holds a lock: any number of instances
@@ -91,9 +91,9 @@ class Synthesiser:
 
     def __init__(self) -> None:
         """Copy the library to a temporary folder and read which voices there are."""
-        library, voices = _installed()
+        library, voices = _find_espeak()
         self._folder = _short_temporary_folder()
-        self._remove = weakref.finalize(self, _remove_in_process, self._folder, os.getpid())
+        self._remove = weakref.finalize(self, _remove_unless_forked, self._folder, os.getpid())
         self._library = self._folder / library.name
         shutil.copyfile(library, self._library)
         # espeak-ng cuts paths to its data at 160 characters (N_PATH_HOME); a link is always short.
@@ -115,7 +115,7 @@ class Synthesiser:
         """Remove the private copy of the library."""
         self._remove()
 
-    def speak(self, text: str, voice: Voice) -> NDArray[np.float32]:
+    def synthesize(self, text: str, voice: Voice) -> NDArray[np.float32]:
         """Speak ``text`` as ``voice``, the same for the same arguments.
 
         Returns (samples,) float32 in [-1, 1] at ``sample_rate_hz``; what is below -60 dBFS before
@@ -125,11 +125,11 @@ class Synthesiser:
         _check_text(text, voice.language)
         identifier = self._identifier(voice)
         with self._lock, self._fresh_library() as library:
-            pcm = _utter(library, text, identifier, voice)
+            pcm = _synthesize_pcm(library, text, identifier, voice)
         waveform = pcm.astype(np.float32) / np.float32(32768)
-        loud = np.flatnonzero(np.abs(waveform) > _SILENCE)
+        loud = np.flatnonzero(np.abs(waveform) > _SILENCE_AMPLITUDE)
         if loud.size == 0:
-            raise SynthesisError(f"{text!r} has no sound as {voice.name}; {_ADVICE}")
+            raise SynthesisError(f"{text!r} has no sound as {voice.name}; {_RESPELL_HINT}")
         margin = round(_MARGIN_SECONDS * self.sample_rate_hz)
         return waveform[max(0, loud[0] - margin) : loud[-1] + 1 + margin]
 
@@ -149,7 +149,7 @@ class Synthesiser:
     def _fresh_library(self) -> Iterator[ctypes.CDLL]:
         library = ctypes.CDLL(str(self._library))
         try:
-            _declare(library)
+            _declare_signatures(library)
             home = os.fsencode(self._folder)
             options = (_AUDIO_OUTPUT_SYNCHRONOUS, _BUFFER_MS, home, _INITIALIZE_DONT_EXIT)
             rate_hz = library.espeak_Initialize(*options)
@@ -168,7 +168,7 @@ class Synthesiser:
             dlclose(library._handle)  # noqa: SLF001 - ctypes has no public name for it
 
 
-def _installed() -> tuple[Path, Path]:
+def _find_espeak() -> tuple[Path, Path]:
     """Find the library and its data folder."""
     try:
         loader = importlib.import_module("espeakng_loader")
@@ -185,7 +185,7 @@ def _short_temporary_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="earful-espeak-", dir=parent))
 
 
-def _remove_in_process(folder: Path, process_id: int) -> None:
+def _remove_unless_forked(folder: Path, process_id: int) -> None:
     """Remove ``folder``, unless this is a fork of the process that still needs it."""
     if os.getpid() == process_id:
         shutil.rmtree(folder, ignore_errors=True)
@@ -207,7 +207,7 @@ def _languages(folder: Path) -> dict[str, str]:
     return {tag: identifier for tag, (_, identifier) in claims.items()}
 
 
-def _declare(library: ctypes.CDLL) -> None:
+def _declare_signatures(library: ctypes.CDLL) -> None:
     """Set the argument types that ``speak_lib.h`` and ``espeak_ng.h`` declare."""
     text, size, number, pointer = ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p
     count = ctypes.c_uint
@@ -220,16 +220,16 @@ def _declare(library: ctypes.CDLL) -> None:
     library.espeak_Synth.argtypes = [text, size, count, number, count, count, pointer, pointer]
 
 
-def _utter(library: ctypes.CDLL, text: str, identifier: str, voice: Voice) -> NDArray[np.int16]:
+def _synthesize_pcm(library: ctypes.CDLL, text: str, identifier: str, voice: Voice) -> NDArray[np.int16]:
     """Run one utterance; (samples,) int16, empty when espeak-ng gives none."""
     chunks: list[bytes] = []
 
-    def keep(samples: int | None, n_samples: int, _events: int | None) -> int:
+    def collect_chunk(samples: int | None, n_samples: int, _events: int | None) -> int:
         if samples and n_samples > 0:
             chunks.append(ctypes.string_at(samples, 2 * n_samples))
         return 0
 
-    callback = _SYNTH_CALLBACK(keep)  # named, for C holds no reference to it
+    callback = _SYNTH_CALLBACK(collect_chunk)  # named, for C holds no reference to it
     library.espeak_SetSynthCallback(callback)
     library.espeak_ng_SetRandSeed(1)  # breath noise; by default the seed is the clock
     encoded = text.encode()
@@ -254,12 +254,12 @@ def _check_text(text: str, language: str) -> None:
     if not text.strip():
         raise SynthesisError("There is nothing to speak: the text is empty.")
     if any(unicodedata.category(character) == "Cc" for character in text):
-        raise SynthesisError(f"{text!r} holds control characters; {_ADVICE}")
+        raise SynthesisError(f"{text!r} holds control characters; {_RESPELL_HINT}")
     if not any(character.isalnum() for character in text):
-        raise SynthesisError(f"{text!r} holds no letter and no digit to speak; {_ADVICE}")
+        raise SynthesisError(f"{text!r} holds no letter and no digit to speak; {_RESPELL_HINT}")
     if language.startswith("en") and language != "en-shaw":
         foreign = [c for c in text if c.isalpha() and "LATIN" not in unicodedata.name(c, "")]
         if foreign:
             raise SynthesisError(
-                f"{text!r} cannot be read by an English voice ({foreign[0]!r}); {_ADVICE}"
+                f"{text!r} cannot be read by an English voice ({foreign[0]!r}); {_RESPELL_HINT}"
             )

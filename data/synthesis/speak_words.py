@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from earful.data.atomic_write import staged_folder
 from earful.data.audio.decode import resample
-from earful.data.labels.multilabel import SEPARATOR, has_several, problem_of
-from earful.data.synthesis.espeak import Synthesiser, SynthesisError, Voice
+from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels, find_label_problem
+from earful.data.synthesis.espeak import Synthesizer, SynthesisError, Voice
 
 LABELS_CSV = "labels.csv"
 # Marks a folder as made here: one of real recordings has a labels.csv too, and is not replaced.
-MARKER = "synthesis.json"
+MARKER_FILENAME = "synthesis.json"
 ENGLISH_ACCENTS = (
     "en-gb",
     "en-gb-scotland",
@@ -40,11 +40,11 @@ ENGLISH_ACCENTS = (
 # echoes, whispers, cartoon pitches, vowels cut to half their length ("stressLength 0 1 2 3 ..."),
 # and Reed and caleb, whose noise comes from the C library's rand().
 # fmt: off
-WOMEN = (
+FEMALE_VARIANTS = (
     "Annie", "aunty", "belinda", "f1", "f2", "f3", "f4", "f5", "grandma", "linda", "steph",
     "steph2",
 )
-MEN = (  # the empty one is the accent's plain voice
+MALE_VARIANTS = (  # the empty one is the accent's plain voice
     "", "Alex", "Andy", "Denis", "Diogo", "Henrique", "Hugo", "Mario", "Mike", "Nguyen", "adam",
     "benjamin", "david", "edward", "edward2", "grandpa", "iven3", "iven4", "john", "klatt4",
     "klatt5", "klatt6", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "max", "michel", "miguel",
@@ -60,7 +60,7 @@ def draw_voices(n: int, seed: int, languages: Sequence[str] = ENGLISH_ACCENTS) -
     pitch range are each speaker's own. Raises ``SynthesisError`` when there are fewer than ``n``.
     """
     rng = np.random.default_rng(seed)
-    women, men = (list(product(languages, variants)) for variants in (WOMEN, MEN))
+    women, men = (list(product(languages, variants)) for variants in (FEMALE_VARIANTS, MALE_VARIANTS))
     if not 0 < n <= len(women) + len(men):
         raise SynthesisError(
             f"{n} voices asked for; accepted: 1 to {len(women) + len(men)}, which is what "
@@ -83,12 +83,12 @@ def draw_voices(n: int, seed: int, languages: Sequence[str] = ENGLISH_ACCENTS) -
     ]
 
 
-def write_clips(
+def write_synthetic_clips(
     words: Sequence[str],
     out: Path,
     *,
     voices: int,
-    takes: int,
+    repetitions: int,
     seed: int,
     sample_rate_hz: int,
     languages: Sequence[str] = ENGLISH_ACCENTS,
@@ -109,34 +109,34 @@ def write_clips(
     """
     texts = _texts_by_label(words)
     speakers = draw_voices(voices, seed, languages)
-    if takes < 1:
-        raise SynthesisError(f"{takes} takes asked for; at least 1 is needed.")
+    if repetitions < 1:
+        raise SynthesisError(f"{repetitions} takes asked for; at least 1 is needed.")
     rng = np.random.default_rng([seed, 1])  # apart from the stream that drew the speakers
     plan = [
-        _Take(f"{number:03d}-{_slug(label)}-{at:03d}-{take:02d}.wav", label, text, _vary(who, rng))
+        _PlannedClip(f"{number:03d}-{_slug(label)}-{speaker_index:03d}-{repetition:02d}.wav", label, text, _perturb_voice(voice, rng))
         for number, (label, text) in enumerate(texts.items())
-        for (at, who), take in product(enumerate(speakers), range(takes))
+        for (speaker_index, voice), repetition in product(enumerate(speakers), range(repetitions))
     ]
-    with Synthesiser() as synthesiser:
+    with Synthesizer() as synthesizer:
         for text in texts.values():
-            synthesiser.speak(text, speakers[0])
-        with staged_folder(out, MARKER) as staging:
+            synthesizer.synthesize(text, speakers[0])
+        with staged_folder(out, MARKER_FILENAME) as staging:
             clips = staging / "clips"
             clips.mkdir()
-            for done, take in enumerate(plan, start=1):
-                waveform = synthesiser.speak(take.text, take.voice)
-                waveform = resample(waveform, synthesiser.sample_rate_hz, sample_rate_hz)
-                _write_pcm16(clips / take.filename, waveform, sample_rate_hz)
+            for done, clip in enumerate(plan, start=1):
+                waveform = synthesizer.synthesize(clip.text, clip.voice)
+                waveform = resample(waveform, synthesizer.sample_rate_hz, sample_rate_hz)
+                _write_pcm16(clips / clip.filename, waveform, sample_rate_hz)
                 if progress is not None:
                     progress(done, len(plan))
             _write_labels(staging / LABELS_CSV, plan)
-            made = {"texts": texts, "voices": voices, "takes": takes, "seed": seed}
-            (staging / MARKER).write_text(json.dumps(made, ensure_ascii=False) + "\n", "utf-8")
+            synthesis = {"texts": texts, "voices": voices, "repetitions": repetitions, "seed": seed}
+            (staging / MARKER_FILENAME).write_text(json.dumps(synthesis, ensure_ascii=False) + "\n", "utf-8")
     return out / LABELS_CSV
 
 
 @dataclass(frozen=True)
-class _Take:
+class _PlannedClip:
     """One clip to come."""
 
     filename: str
@@ -151,12 +151,12 @@ def _texts_by_label(words: Sequence[str]) -> dict[str, str]:
         label, _, text = (part.strip() for part in word.partition("="))
         if not label or ("=" in word and not text):
             raise SynthesisError(f"{word!r} is no word; accepted: WORD, or LABEL=SPOKEN TEXT.")
-        if has_several(label):
+        if has_multiple_labels(label):
             raise SynthesisError(
                 f"{label[:40]!r} has a {SEPARATOR}, which stands between the labels of a clip with "
                 "several; a spoken word has one. Write it as LABEL=SPOKEN TEXT."
             )
-        if (problem := problem_of(label)) is not None:
+        if (problem := find_label_problem(label)) is not None:
             raise SynthesisError(
                 f"{label[:40]!r} is no label: {problem}; write it as LABEL=SPOKEN TEXT."
             )
@@ -170,7 +170,7 @@ def _texts_by_label(words: Sequence[str]) -> dict[str, str]:
     return texts
 
 
-def _vary(speaker: Voice, rng: np.random.Generator) -> Voice:
+def _perturb_voice(speaker: Voice, rng: np.random.Generator) -> Voice:
     """Draw one take: nobody says a word twice at the same rate (±8 %) and pitch."""
     rate_wpm = round(speaker.rate_wpm * rng.uniform(0.92, 1.08))
     pitch = speaker.pitch + int(rng.integers(-4, 5))
@@ -189,8 +189,8 @@ def _write_pcm16(path: Path, waveform: NDArray[np.float32], sample_rate_hz: int)
     soundfile.write(path, pcm, sample_rate_hz, subtype="PCM_16")
 
 
-def _write_labels(path: Path, plan: Sequence[_Take]) -> None:
+def _write_labels(path: Path, plan: Sequence[_PlannedClip]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("filename", "label", "speaker"))
-        writer.writerows((f"clips/{take.filename}", take.label, take.voice.name) for take in plan)
+        writer.writerows((f"clips/{clip.filename}", clip.label, clip.voice.name) for clip in plan)

@@ -101,10 +101,10 @@ def _check_graph(
 ) -> None:
     inputs = [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()]
     outputs = {o.name: o.shape for o in session.get_outputs()}
-    wanted = [("waveform", "tensor(float)", [metadata.features.clip_samples])]
-    if inputs != wanted or set(outputs) != {"probabilities", "embedding"}:
+    expected = [("waveform", "tensor(float)", [metadata.features.clip_samples])]
+    if inputs != expected or set(outputs) != {"probabilities", "embedding"}:
         raise ModelError(
-            f"{path} has inputs {inputs} and outputs {sorted(outputs)}; wanted {wanted} and "
+            f"{path} has inputs {inputs} and outputs {sorted(outputs)}; wanted {expected} and "
             "['embedding', 'probabilities']"
         )
     if isinstance(session.get_inputs()[0].shape[0], int):
@@ -122,11 +122,11 @@ def _check_golden(bundle: Bundle) -> None:
     if len(golden.probabilities) != len(bundle.metadata.labels):
         raise ModelError(f"{bundle.path} has not as many golden probabilities as labels")
     try:
-        found = bundle.session.run(["probabilities"], {"waveform": golden.input()})[0][0]
+        probabilities = bundle.session.run(["probabilities"], {"waveform": golden.input()})[0][0]
     except ORT_ERRORS as error:
         reason = str(error).splitlines()[0][:300]
         raise ModelError(f"{bundle.path} cannot be run: {reason}") from error
-    drift = float(np.abs(found - np.array(golden.probabilities)).max())
+    drift = float(np.abs(probabilities - np.array(golden.probabilities)).max())
     if not drift <= GOLDEN_TOLERANCE:  # NaN is drift too
         raise ModelError(
             f"{bundle.path} does not reproduce its golden example (off by {drift:.2g}, at most "

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from earful.data.errors import EarfulError
 from earful.data.features.config import FEATURE_KINDS, FeatureConfig
-from earful.data.labels.multilabel import SEPARATOR, has_several
-from earful.models.bundle.decision import SCORES, Scores
+from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels
+from earful.models.bundle.decision import SCORE_KINDS, ScoreKind
 
 # Version 2 had no ``scores``: they were softmax, as there was nothing else.
 SCHEMA_VERSION, SOFTMAX_VERSION = 3, 2
-PREFIX = "earful."
+KEY_PREFIX = "earful."
 
 
 class ModelError(EarfulError):
@@ -30,7 +30,7 @@ class ModelError(EarfulError):
 
 
 @dataclass(frozen=True)
-class Golden:
+class GoldenExample:
     """A waveform (samples,) and the probabilities (labels,) that the model gave when exported.
 
     The waveform is kept as 16-bit integers, which is what recordings are.
@@ -61,8 +61,8 @@ class ModelMetadata:
     created: str
     temperature: float
     rejection_threshold: float
-    scores: Scores
-    golden: Golden
+    score_kind: ScoreKind
+    golden: GoldenExample
 
     def to_props(self) -> dict[str, str]:
         """The ``metadata_props`` of the ONNX file: JSON text under each key of the contract."""
@@ -78,14 +78,14 @@ class ModelMetadata:
             "created": self.created,
             "temperature": self.temperature,
             "rejection_threshold": self.rejection_threshold,
-            "scores": self.scores,
+            "score_kind": self.score_kind,
             "golden": {
                 "waveform_int16_base64": base64.b64encode(waveform).decode(),
                 "probabilities": list(self.golden.probabilities),
             },
         }
         return {
-            PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()
+            KEY_PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()
         }
 
 
@@ -99,9 +99,9 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
     Raises:
         ModelError: naming the key that is missing or malformed.
     """
-    if props.get(PREFIX + "schema_version") == str(SOFTMAX_VERSION):
-        props = {**props, PREFIX + "scores": json.dumps("softmax")}
-    missing = [PREFIX + key for key in _PARSERS if PREFIX + key not in props]
+    if props.get(KEY_PREFIX + "schema_version") == str(SOFTMAX_VERSION):
+        props = {**props, KEY_PREFIX + "score_kind": json.dumps("softmax")}
+    missing = [KEY_PREFIX + key for key in _PARSERS if KEY_PREFIX + key not in props]
     if missing:
         raise ModelError(
             f"{path} lacks the metadata {', '.join(missing)}; it was not exported by Earful. "
@@ -110,12 +110,12 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
     values: dict[str, Any] = {}
     for key, parse in _PARSERS.items():
         try:
-            values[key] = parse(json.loads(props[PREFIX + key]))
+            values[key] = parse(json.loads(props[KEY_PREFIX + key]))
         except _MALFORMED as error:
             reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
-            raise ModelError(f"{path} has malformed metadata {PREFIX}{key}: {reason}") from error
+            raise ModelError(f"{path} has malformed metadata {KEY_PREFIX}{key}: {reason}") from error
     del values["schema_version"]
-    if values["scores"] == "sigmoid" and any(map(has_several, values["labels"])):
+    if values["score_kind"] == "sigmoid" and any(map(has_multiple_labels, values["labels"])):
         raise ModelError(
             f"{path} says several labels at once, so that none can hold a {SEPARATOR}; it has "
             f"{', '.join(values['labels'])}"
@@ -145,10 +145,10 @@ def _feature_kind(value: Any) -> str:
     return str(value)
 
 
-def _scores(value: Any) -> Scores:
-    if value not in SCORES:
-        raise ValueError(f"one of {', '.join(SCORES)} is wanted, found {value!r}")
-    return cast("Scores", value)
+def _score_kind(value: Any) -> ScoreKind:
+    if value not in SCORE_KINDS:
+        raise ValueError(f"one of {', '.join(SCORE_KINDS)} is wanted, found {value!r}")
+    return cast("ScoreKind", value)
 
 
 def _architecture(value: Any) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
-def _text(value: Any) -> str:
+def _string(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"a string is wanted, found {value!r}")
     return value
@@ -175,15 +175,15 @@ def _temperature(value: Any) -> float:
     return float(value)
 
 
-def _share(value: Any) -> float:
+def _probability(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError(f"a number from 0 to 1 is wanted, found {value!r}")
     return float(value)
 
 
-def _golden(value: Any) -> Golden:
+def _golden(value: Any) -> GoldenExample:
     waveform = base64.b64decode(_object(value)["waveform_int16_base64"], validate=True)
-    return Golden(np.frombuffer(waveform, "<i2"), tuple(float(p) for p in value["probabilities"]))
+    return GoldenExample(np.frombuffer(waveform, "<i2"), tuple(float(p) for p in value["probabilities"]))
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
@@ -192,11 +192,11 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "features": FeatureConfig.from_dict,
     "feature_kind": _feature_kind,
     "architecture": _architecture,
-    "training_data_hash": _text,
+    "training_data_hash": _string,
     "metrics": _object,
-    "created": _text,
+    "created": _string,
     "temperature": _temperature,
-    "rejection_threshold": _share,
-    "scores": _scores,
+    "rejection_threshold": _probability,
+    "score_kind": _score_kind,
     "golden": _golden,
 }

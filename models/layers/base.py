@@ -20,5 +20,5 @@ class Network(nn.Module, ABC):
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (batch, labels) of a classifier; features (batch, bins, frames) otherwise."""
-        found: Tensor = self.head(self.embed(features))
-        return found
+        output: Tensor = self.head(self.embed(features))
+        return output

@@ -20,7 +20,7 @@ Normalisation = Literal["none", "batch", "layer", "instance", "group"]
 Activation = Literal["relu", "leaky-relu", "prelu", "elu", "sigmoid", "tanh"]
 Recurrence = Literal["gru", "lstm"]
 # The axes that follow the channels: none in vectors, time in sequences, bands and time in images.
-Axes = Literal[0, 1, 2]
+PositionAxes = Literal[0, 1, 2]
 
 _T = TypeVar("_T")
 
@@ -29,27 +29,27 @@ _T = TypeVar("_T")
 GROUPS = 8
 
 
-def normalisation(name: str, channels: int, axes: Axes) -> nn.Module | None:
+def normalisation(name: str, channels: int, position_axes: PositionAxes) -> nn.Module | None:
     """A layer that normalises (batch, channels, *axes); None for ``none``.
 
     Raises:
         EarfulError: an unknown name, or ``instance`` of vectors, which have no positions.
     """
-    if name == "instance" and axes == 0:
+    if name == "instance" and position_axes == 0:
         raise EarfulError(
             "norm instance normalises over time, and here there is none left; "
             "take none, batch, layer or group"
         )
-    made: dict[str, Callable[[], nn.Module | None]] = {
+    factories: dict[str, Callable[[], nn.Module | None]] = {
         "none": lambda: None,
-        "batch": lambda: (BatchNormOfVectors, nn.BatchNorm1d, nn.BatchNorm2d)[axes](channels),
+        "batch": lambda: (VectorBatchNorm, nn.BatchNorm1d, nn.BatchNorm2d)[position_axes](channels),
         "layer": lambda: nn.GroupNorm(1, channels),
-        "instance": lambda: (nn.InstanceNorm1d if axes == 1 else nn.InstanceNorm2d)(
+        "instance": lambda: (nn.InstanceNorm1d if position_axes == 1 else nn.InstanceNorm2d)(
             channels, affine=True
         ),
         "group": lambda: nn.GroupNorm(math.gcd(GROUPS, channels), channels),
     }
-    return _chosen("norm", name, made)()
+    return _look_up("norm", name, factories)()
 
 
 def activation(name: str) -> nn.Module:
@@ -58,7 +58,7 @@ def activation(name: str) -> nn.Module:
     Raises:
         EarfulError: an unknown name.
     """
-    made: dict[str, Callable[[], nn.Module]] = {
+    factories: dict[str, Callable[[], nn.Module]] = {
         "relu": nn.ReLU,
         "leaky-relu": nn.LeakyReLU,
         "prelu": nn.PReLU,
@@ -66,16 +66,16 @@ def activation(name: str) -> nn.Module:
         "sigmoid": nn.Sigmoid,
         "tanh": nn.Tanh,
     }
-    return _chosen("activation", name, made)()
+    return _look_up("activation", name, factories)()
 
 
-def normalised_activation(norm: str, act: str, channels: int, axes: Axes) -> list[nn.Module]:
+def norm_activation(norm: str, act: str, channels: int, position_axes: PositionAxes) -> list[nn.Module]:
     """What follows a convolution or linear layer of so many channels: norm, then activation."""
-    normalised = normalisation(norm, channels, axes)
-    return [activation(act)] if normalised is None else [normalised, activation(act)]
+    norm_layer = normalisation(norm, channels, position_axes)
+    return [activation(act)] if norm_layer is None else [norm_layer, activation(act)]
 
 
-def normalised_pooled_activation(
+def norm_pool_activation(
     norm: str, act: str, channels: int, pool: int | tuple[int, int]
 ) -> list[nn.Module]:
     """What follows a convolution over an image: norm, the highest value of each pool, activation.
@@ -84,12 +84,12 @@ def normalised_pooled_activation(
     activation: the same as pooling last, and a quarter of the activations to compute. (``prelu``
     may learn to fall; then it is this order that is meant.)
     """
-    normalised = normalisation(norm, channels, axes=2)
-    layers: list[nn.Module] = [] if normalised is None else [normalised]
+    norm_layer = normalisation(norm, channels, position_axes=2)
+    layers: list[nn.Module] = [] if norm_layer is None else [norm_layer]
     return [*layers, nn.MaxPool2d(pool), activation(act)]
 
 
-def recurrence(
+def recurrent_layers(
     name: str, inputs: int, hidden: int, layers: int, bidirectional: bool, dropout: float
 ) -> nn.GRU | nn.LSTM:
     """Recurrent layers (batch, frames, inputs) to (batch, frames, hidden), twice that in two
@@ -98,25 +98,25 @@ def recurrence(
     Raises:
         EarfulError: an unknown name, or sizes below one.
     """
-    made: dict[str, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
-    layer = _chosen("recurrent", name, made)
+    factories: dict[str, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+    layer = _look_up("recurrent", name, factories)
     require_positive(hidden=hidden, layers=layers)
-    found: nn.GRU | nn.LSTM = layer(
+    layers_of_cells: nn.GRU | nn.LSTM = layer(
         inputs, hidden, num_layers=layers, batch_first=True, bidirectional=bidirectional,
         dropout=dropout if layers > 1 else 0.0,
     )  # fmt: skip
-    return found
+    return layers_of_cells
 
 
-def dropout_of(share: float) -> Dropout:
+def make_dropout(p: float) -> Dropout:
     """Dropout of a share of the values.
 
     Raises:
         EarfulError: a share that is none.
     """
-    if not 0 <= share < 1:
-        raise EarfulError(f"dropout must be from 0 to below 1, found {share}")
-    return Dropout(share)
+    if not 0 <= p < 1:
+        raise EarfulError(f"dropout must be from 0 to below 1, found {p}")
+    return Dropout(p)
 
 
 def require_positive(**options: int) -> None:
@@ -130,7 +130,7 @@ def require_positive(**options: int) -> None:
             raise EarfulError(f"{name} must be a whole number of 1 or more, found {value!r}")
 
 
-class BatchNormOfVectors(nn.BatchNorm1d):
+class VectorBatchNorm(nn.BatchNorm1d):
     """Of vectors (batch, channels). One clip has no variance: it is normalised as in evaluation."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that torch gave it
@@ -138,11 +138,11 @@ class BatchNormOfVectors(nn.BatchNorm1d):
             return functional.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
-        found: Tensor = super().forward(input)
-        return found
+        output: Tensor = super().forward(input)
+        return output
 
 
-def _chosen(option: str, name: str, choices: Mapping[str, _T]) -> _T:
+def _look_up(option: str, name: str, choices: Mapping[str, _T]) -> _T:
     if name not in choices:
         raise EarfulError(f"{option} is one of {', '.join(choices)}, found {name!r}")
     return choices[name]

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from earful.data.features.config import FeatureConfig, FeatureKind
 from earful.data.features.frontend import Frontend
-from earful.models.bundle.decision import Scores
+from earful.models.bundle.decision import ScoreKind
 from earful.models.layers.base import Network
 
 # A bin that never varies (above a band limit, say) would otherwise be divided by nothing.
-MIN_STANDARD_DEVIATION = 1e-2
+MIN_STD = 1e-2
 
 
 class NormalisedNetwork(nn.Module):
@@ -22,18 +22,18 @@ class NormalisedNetwork(nn.Module):
     """
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
-    def __init__(self, network: Network, mean: Tensor, deviation: Tensor) -> None:
+    def __init__(self, network: Network, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.network = network
         self.register_buffer("mean", mean.reshape(-1, 1))
         self.register_buffer(
-            "deviation", deviation.clamp_min(MIN_STANDARD_DEVIATION).reshape(-1, 1)
+            "std", std.clamp_min(MIN_STD).reshape(-1, 1)
         )
 
     def normalise(self, features: Tensor) -> Tensor:
-        return (features - self.mean) / self.deviation
+        return (features - self.mean) / self.std
 
     def forward(self, features: Tensor) -> Tensor:
         return cast("Tensor", self.network(self.normalise(features)))
@@ -49,23 +49,23 @@ class WaveformClassifier(nn.Module):
     def __init__(
         self,
         features: FeatureConfig,
-        kind: FeatureKind,
+        feature_kind: FeatureKind,
         classifier: NormalisedNetwork,
         temperature: float,
-        scores: Scores,
+        score_kind: ScoreKind,
     ) -> None:
         super().__init__()
         self.frontend = Frontend(features)
-        self.kind: FeatureKind = kind
+        self.feature_kind: FeatureKind = feature_kind
         self.classifier = classifier
         self.temperature = temperature
-        self.scores: Scores = scores
+        self.score_kind: ScoreKind = score_kind
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (batch, labels) and embedding (batch, dim)."""
-        features = self.frontend(waveform, self.kind)
+        features = self.frontend(waveform, self.feature_kind)
         network = self.classifier.network
         embedding = network.embed(self.classifier.normalise(features))
         logits = network.head(embedding) / self.temperature
-        several = self.scores == "sigmoid"
-        return torch.sigmoid(logits) if several else torch.softmax(logits, dim=1), embedding
+        is_multi_label = self.score_kind == "sigmoid"
+        return torch.sigmoid(logits) if is_multi_label else torch.softmax(logits, dim=1), embedding

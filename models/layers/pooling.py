@@ -11,27 +11,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-FUNCTIONALS = 5
+N_FUNCTIONALS = 5
 # Frames on either side that a delta is a line through.
-REACH = 2
+DELTA_WINDOW = 2
 # Keeps the square root of no variance at all from an infinite slope.
-_LEAST_VARIANCE = 1e-8
+_MIN_VARIANCE = 1e-8
 
 
 def pooled_size(bins: int) -> int:
     """How many values ``pooled`` makes of so many bins."""
-    return FUNCTIONALS * bins
+    return N_FUNCTIONALS * bins
 
 
-def pooled(features: Tensor) -> Tensor:
+def pooled_functionals(features: Tensor) -> Tensor:
     """Functionals (batch, 5 * bins) of features (batch, bins, frames)."""
     return torch.cat(
         [
             features.mean(dim=2),
-            _deviation(features),
+            _std(features),
             features.amin(dim=2),
             features.amax(dim=2),
-            _deviation(deltas(features)),
+            _std(deltas(features)),
         ],
         dim=1,
     )
@@ -43,15 +43,15 @@ def deltas(features: Tensor) -> Tensor:
     The regression formula of the HTK Book (section 5.6), with the outer frames repeated.
     """
     frames = features.shape[2]
-    padded = functional.pad(features, (REACH, REACH), mode="replicate")
+    padded = functional.pad(features, (DELTA_WINDOW, DELTA_WINDOW), mode="replicate")
     total = torch.zeros_like(features)
-    for reach in range(1, REACH + 1):
-        after = padded[:, :, REACH + reach : REACH + reach + frames]
-        before = padded[:, :, REACH - reach : REACH - reach + frames]
-        total = total + reach * (after - before)
-    return total / (2 * sum(reach * reach for reach in range(1, REACH + 1)))
+    for offset in range(1, DELTA_WINDOW + 1):
+        later = padded[:, :, DELTA_WINDOW + offset : DELTA_WINDOW + offset + frames]
+        earlier = padded[:, :, DELTA_WINDOW - offset : DELTA_WINDOW - offset + frames]
+        total = total + offset * (later - earlier)
+    return total / (2 * sum(offset * offset for offset in range(1, DELTA_WINDOW + 1)))
 
 
-def _deviation(features: Tensor) -> Tensor:
+def _std(features: Tensor) -> Tensor:
     variance = features.var(dim=2, correction=0)
-    return variance.clamp_min(_LEAST_VARIANCE).sqrt()
+    return variance.clamp_min(_MIN_VARIANCE).sqrt()

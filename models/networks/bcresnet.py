@@ -62,24 +62,24 @@ class BcResNet(Network):
                 f"bcresnet needs features of {MIN_BINS} x {MIN_FRAMES} or more, "
                 f"found {bins} x {frames}; use log_mel, or prepare with more --n-mels"
             )
-        before, rows = round(STEM_CHANNELS * config.width), _halved(bins)
+        in_channels, rows = round(STEM_CHANNELS * config.width), _halved_size(bins)
         self.stem = nn.Sequential(
-            nn.Conv2d(1, before, 5, stride=(2, 1), padding=2, bias=False),
-            nn.BatchNorm2d(before), nn.ReLU(),
+            nn.Conv2d(1, in_channels, 5, stride=(2, 1), padding=2, bias=False),
+            nn.BatchNorm2d(in_channels), nn.ReLU(),
         )  # fmt: skip
         layers: list[nn.Module] = []
         for stage in STAGES:
-            after = round(stage.channels * config.width)
+            out_channels = round(stage.channels * config.width)
             for number in range(stage.blocks):
                 stride = stage.stride if number == 0 else 1
-                rows = _halved(rows) if stride == 2 else rows
-                layers.append(_Block(before, after, rows, stride, stage.dilation, config.dropout))
-                before = after
+                rows = _halved_size(rows) if stride == 2 else rows
+                layers.append(_Block(in_channels, out_channels, rows, stride, stage.dilation, config.dropout))
+                in_channels = out_channels
         self.blocks = nn.Sequential(*layers)
         dim = round(HEAD_CHANNELS * config.width)
         self.last = nn.Sequential(
-            nn.Conv2d(before, before, HEAD_ROWS, padding=(0, 2), groups=before, bias=False),
-            nn.Conv2d(before, dim, 1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(),
+            nn.Conv2d(in_channels, in_channels, HEAD_ROWS, padding=(0, 2), groups=in_channels, bias=False),
+            nn.Conv2d(in_channels, dim, 1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(),
         )  # fmt: skip
         self.head = nn.Linear(dim, n_labels)
 
@@ -95,36 +95,36 @@ class _Block(nn.Module):
     """One broadcasted residual block; with other channels than before it is a transition block."""
 
     def __init__(
-        self, before: int, after: int, rows: int, stride: int, dilation: int, dropout: float
+        self, in_channels: int, out_channels: int, rows: int, stride: int, dilation: int, dropout: float
     ) -> None:
         super().__init__()
-        self.transition = before != after
+        self.transition = in_channels != out_channels
         change: Sequence[nn.Module] = (
-            (nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
+            (nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels), nn.ReLU())
             if self.transition
             else ()
         )
         self.frequency = nn.Sequential(
             *change,
             nn.Conv2d(
-                after, after, (3, 1), stride=(stride, 1), padding=(1, 0), groups=after, bias=False
+                out_channels, out_channels, (3, 1), stride=(stride, 1), padding=(1, 0), groups=out_channels, bias=False
             ),
-            SubSpectralNorm(after, rows),
+            SubSpectralNorm(out_channels, rows),
         )
         self.time = nn.Sequential(
             nn.Conv2d(
-                after, after, (1, 3), padding=(0, dilation), dilation=(1, dilation), groups=after,
+                out_channels, out_channels, (1, 3), padding=(0, dilation), dilation=(1, dilation), groups=out_channels,
                 bias=False,
             ),
-            nn.BatchNorm2d(after), nn.SiLU(), nn.Conv2d(after, after, 1, bias=False),
+            nn.BatchNorm2d(out_channels), nn.SiLU(), nn.Conv2d(out_channels, out_channels, 1, bias=False),
             nn.Dropout2d(dropout),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        bands = self.frequency(x)  # (batch, channels, rows, frames)
-        broadcast = self.time(bands.mean(dim=2, keepdim=True))  # (batch, channels, 1, frames)
-        found: Tensor = bands + broadcast
-        return (found if self.transition else found + x).relu()
+        spectral = self.frequency(x)  # (batch, channels, rows, frames)
+        broadcast = self.time(spectral.mean(dim=2, keepdim=True))  # (batch, channels, 1, frames)
+        out: Tensor = spectral + broadcast
+        return (out if self.transition else out + x).relu()
 
 
 class SubSpectralNorm(nn.Module):
@@ -145,5 +145,5 @@ class SubSpectralNorm(nn.Module):
         return normalised.reshape(-1, channels, rows, frames)
 
 
-def _halved(size: int) -> int:
+def _halved_size(size: int) -> int:
     return (size + 1) // 2

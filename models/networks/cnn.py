@@ -16,8 +16,8 @@ from earful.models.layers.base import Network
 from earful.models.layers.blocks import (
     Activation,
     Normalisation,
-    dropout_of,
-    normalised_pooled_activation,
+    make_dropout,
+    norm_pool_activation,
 )
 
 FILTERS = (16, 32, 64, 128)
@@ -43,16 +43,16 @@ class Cnn(Network):
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: CnnConfig) -> None:
         super().__init__()
-        if _pooled(bins) < 1 or _pooled(frames) < 1:
+        if _size_after_blocks(bins) < 1 or _size_after_blocks(frames) < 1:
             raise EarfulError(
                 f"cnn needs features of 31 bins and 31 frames or more, found {bins} x {frames}; "
                 "prepare with more --n-mfcc, longer clips or a shorter --hop-length"
             )
         layers: list[nn.Module] = []
-        for before, after in pairwise((1, *FILTERS)):
-            layers += [nn.Conv2d(before, after, KERNEL, bias=config.norm == "none")]
-            layers += normalised_pooled_activation(config.norm, config.activation, after, pool=2)
-            layers.append(dropout_of(config.dropout))
+        for in_channels, out_channels in pairwise((1, *FILTERS)):
+            layers += [nn.Conv2d(in_channels, out_channels, KERNEL, bias=config.norm == "none")]
+            layers += norm_pool_activation(config.norm, config.activation, out_channels, pool=2)
+            layers.append(make_dropout(config.dropout))
         self.blocks = nn.Sequential(*layers)
         self.head = nn.Linear(FILTERS[-1], n_labels)
 
@@ -64,7 +64,7 @@ class Cnn(Network):
         return pooled
 
 
-def _pooled(size: int) -> int:
+def _size_after_blocks(size: int) -> int:
     """What the four blocks leave of one side of the image."""
     for _ in FILTERS:
         size = (size - KERNEL + 1) // 2

@@ -20,15 +20,15 @@ from earful.models.layers.blocks import (
     Activation,
     Normalisation,
     Recurrence,
-    dropout_of,
-    normalised_activation,
-    recurrence,
+    make_dropout,
+    norm_activation,
+    recurrent_layers,
     require_positive,
 )
 
 BLOCKS = 2
 # Two halvings leave two frames: instance normalisation in between needs as many.
-LEAST_FRAMES = 8
+MIN_FRAMES = 8
 
 
 @dataclass(frozen=True)
@@ -55,29 +55,29 @@ class ConvRnn(Network):
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: ConvRnnConfig) -> None:
         super().__init__()
-        if frames < LEAST_FRAMES:
+        if frames < MIN_FRAMES:
             raise EarfulError(
-                f"convrnn needs features of {LEAST_FRAMES} frames or more, found {bins} x {frames}"
+                f"convrnn needs features of {MIN_FRAMES} frames or more, found {bins} x {frames}"
             )
         require_positive(filters=config.filters, kernel=config.kernel)
         if config.kernel % 2 == 0:
             raise EarfulError(f"kernel must be odd, found {config.kernel}")
         layers: list[nn.Module] = []
-        for before, after in pairwise((bins, *[config.filters] * BLOCKS)):
+        for in_channels, out_channels in pairwise((bins, *[config.filters] * BLOCKS)):
             layers += [
                 nn.Conv1d(
-                    before, after, config.kernel, padding=config.kernel // 2,
+                    in_channels, out_channels, config.kernel, padding=config.kernel // 2,
                     bias=config.norm == "none",
                 )
             ]  # fmt: skip
-            layers += normalised_activation(config.norm, config.activation, after, axes=1)
-            layers += [nn.MaxPool1d(2), dropout_of(config.dropout)]
+            layers += norm_activation(config.norm, config.activation, out_channels, position_axes=1)
+            layers += [nn.MaxPool1d(2), make_dropout(config.dropout)]
         self.blocks = nn.Sequential(*layers)
-        self.recurrent = recurrence(
+        self.recurrent = recurrent_layers(
             config.recurrent, config.filters, config.hidden, config.layers, config.bidirectional,
             config.dropout,
         )  # fmt: skip
-        self.dropout = dropout_of(config.dropout)
+        self.dropout = make_dropout(config.dropout)
         self.head = nn.Linear(config.hidden * (2 if config.bidirectional else 1), n_labels)
 
     def embed(self, features: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ from earful.models.layers.blocks import (
     Activation,
     Normalisation,
     Recurrence,
-    dropout_of,
-    normalised_pooled_activation,
-    recurrence,
+    make_dropout,
+    norm_pool_activation,
+    recurrent_layers,
 )
 
 FILTERS = (24, 48, 64)
@@ -55,16 +55,16 @@ class Crnn(Network):
         if bins < 8 or frames < 2:
             raise EarfulError(f"crnn needs features of 8 x 2 or more, found {bins} x {frames}")
         layers: list[nn.Module] = []
-        for (before, after), pool in zip(pairwise((1, *FILTERS)), POOLS, strict=True):
-            layers += [nn.Conv2d(before, after, 3, padding=1, bias=config.norm == "none")]
-            layers += normalised_pooled_activation(config.norm, config.activation, after, pool)
-            layers.append(dropout_of(config.dropout))
+        for (in_channels, out_channels), pool in zip(pairwise((1, *FILTERS)), POOLS, strict=True):
+            layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=config.norm == "none")]
+            layers += norm_pool_activation(config.norm, config.activation, out_channels, pool)
+            layers.append(make_dropout(config.dropout))
         self.blocks = nn.Sequential(*layers)
-        self.recurrent = recurrence(
+        self.recurrent = recurrent_layers(
             config.recurrent, FILTERS[-1] * (bins // 8), config.hidden, config.layers,
             config.bidirectional, config.dropout,
         )  # fmt: skip
-        self.dropout = dropout_of(config.dropout)
+        self.dropout = make_dropout(config.dropout)
         self.head = nn.Linear(config.hidden * (2 if config.bidirectional else 1), n_labels)
 
     def embed(self, features: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from earful.models.layers.base import Network
-from earful.models.networks.baselines.fitted import Fitted
+from earful.models.networks.baselines.fitted import FittedModule
 
 
 def multiply_adds(network: Network, bins: int, frames: int) -> int:
@@ -19,7 +19,7 @@ def multiply_adds(network: Network, bins: int, frames: int) -> int:
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         nonlocal total
-        if isinstance(module, Fitted):
+        if isinstance(module, FittedModule):
             total += module.multiply_adds()
         elif isinstance(module, nn.RNNBase):
             steps = inputs[0].shape[0] * inputs[0].shape[1]

@@ -14,15 +14,15 @@ from earful.data.errors import EarfulError
 from earful.models.layers.base import Network
 from earful.models.layers.blocks import (
     Activation,
-    BatchNormOfVectors,
+    VectorBatchNorm,
     Normalisation,
-    dropout_of,
-    normalised_activation,
+    make_dropout,
+    norm_activation,
     require_positive,
 )
-from earful.models.layers.pooling import pooled, pooled_size
+from earful.models.layers.pooling import pooled_functionals, pooled_size
 
-MOST_LAYERS = 2
+MAX_LAYERS = 2
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,18 @@ class Mlp(Network):
         super().__init__()
         del frames  # however many there are, they are pooled
         require_positive(layers=config.layers, hidden=config.hidden)
-        if config.layers > MOST_LAYERS:
-            raise EarfulError(f"mlp has 1 or {MOST_LAYERS} hidden layers, found {config.layers}")
-        self.standardise = BatchNormOfVectors(pooled_size(bins), affine=False)
+        if config.layers > MAX_LAYERS:
+            raise EarfulError(f"mlp has 1 or {MAX_LAYERS} hidden layers, found {config.layers}")
+        self.standardiser = VectorBatchNorm(pooled_size(bins), affine=False)
         layers: list[nn.Module] = []
-        for before, after in pairwise((pooled_size(bins), *[config.hidden] * config.layers)):
-            layers += [nn.Linear(before, after, bias=config.norm == "none")]
-            layers += normalised_activation(config.norm, config.activation, after, axes=0)
-            layers += [dropout_of(config.dropout)]
+        for n_inputs, n_outputs in pairwise((pooled_size(bins), *[config.hidden] * config.layers)):
+            layers += [nn.Linear(n_inputs, n_outputs, bias=config.norm == "none")]
+            layers += norm_activation(config.norm, config.activation, n_outputs, position_axes=0)
+            layers += [make_dropout(config.dropout)]
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(config.hidden, n_labels)
 
     def embed(self, features: Tensor) -> Tensor:
-        x = self.standardise(pooled(features))  # (batch, 5 * bins)
+        x = self.standardiser(pooled_functionals(features))  # (batch, 5 * bins)
         embedding: Tensor = self.hidden(x)
         return embedding

@@ -25,7 +25,7 @@ MIN_FRAMES = 9
 # In standard deviations of the normalised features, some 20 dB: frames within SPEECH_RANGE of the
 # loudest are taken for speech, and nothing is lower than a floor below their mean.
 SPEECH_RANGE, SPEECH_SLOPE = 1.25, 4.0
-FLOOR, FLOOR_OF_LEVEL = 2.0, 2.5
+BIN_FLOOR, LEVEL_FLOOR = 2.0, 2.5
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class TcResNet(Network):
         )  # fmt: skip
         widths = (config.width, *config.channels)
         self.blocks = nn.Sequential(
-            *(_Block(before, after) for before, after in zip(widths, config.channels, strict=False))
+            *(_Block(in_channels, out_channels) for in_channels, out_channels in zip(widths, config.channels, strict=False))
         )
         self.attention = nn.Conv1d(config.channels[-1], 1, 1)
         self.dropout = nn.Dropout(config.dropout)
@@ -78,17 +78,17 @@ class TcResNet(Network):
 class _Block(nn.Module):
     """Two convolutions over nine frames around a shortcut; the first halves the frames."""
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         padding = KERNEL_FRAMES // 2
         self.body = nn.Sequential(
-            nn.Conv1d(before, after, KERNEL_FRAMES, stride=2, padding=padding, bias=False),
-            nn.BatchNorm1d(after), nn.ReLU(),
-            nn.Conv1d(after, after, KERNEL_FRAMES, padding=padding, bias=False),
-            nn.BatchNorm1d(after),
+            nn.Conv1d(in_channels, out_channels, KERNEL_FRAMES, stride=2, padding=padding, bias=False),
+            nn.BatchNorm1d(out_channels), nn.ReLU(),
+            nn.Conv1d(out_channels, out_channels, KERNEL_FRAMES, padding=padding, bias=False),
+            nn.BatchNorm1d(out_channels),
         )  # fmt: skip
         self.shortcut = nn.Sequential(
-            nn.Conv1d(before, after, 1, stride=2, bias=False), nn.BatchNorm1d(after)
+            nn.Conv1d(in_channels, out_channels, 1, stride=2, bias=False), nn.BatchNorm1d(out_channels)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -110,6 +110,6 @@ def _two_views(features: Tensor) -> Tensor:
     below = loudness - loudness.amax(dim=2, keepdim=True)
     weights = torch.sigmoid((below + SPEECH_RANGE) * SPEECH_SLOPE)
     mean = (features * weights).sum(dim=2, keepdim=True) / weights.sum(dim=2, keepdim=True)
-    by_bin = (features - mean).clamp_min(-FLOOR)
-    by_level = (features - mean.mean(dim=1, keepdim=True)).clamp_min(-FLOOR_OF_LEVEL)
-    return torch.stack([by_bin, by_level], dim=1)
+    relative_to_bin_mean = (features - mean).clamp_min(-BIN_FLOOR)
+    relative_to_level = (features - mean.mean(dim=1, keepdim=True)).clamp_min(-LEVEL_FLOOR)
+    return torch.stack([relative_to_bin_mean, relative_to_level], dim=1)

@@ -13,25 +13,25 @@ from earful.models.registry.records import (
     CHALLENGER,
     CHAMPION,
     Aliases,
-    Event,
+    RegistryEvent,
     Version,
-    damaged,
+    damaged_error,
     parse_aliases,
     parse_events,
     parse_version,
     sha256,
 )
-from earful.models.registry.storage import MANIFEST, open_storage
+from earful.models.registry.storage import MANIFEST_FILE, open_storage
 
-DEFAULT_ROOT = "artifacts/registry"
-ALIASES, EVENTS = "aliases.json", "events.jsonl"
+DEFAULT_REGISTRY = "artifacts/registry"
+ALIASES_FILE, EVENTS_FILE = "aliases.json", "events.jsonl"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
-class Catalogue:
+class RegistryReader:
     """Models by name at ``root``, a folder or a URL that fsspec knows."""
 
-    def __init__(self, root: str = DEFAULT_ROOT) -> None:
+    def __init__(self, root: str = DEFAULT_REGISTRY) -> None:
         self.root = root
         self._storage = open_storage(root)
 
@@ -40,7 +40,7 @@ class Catalogue:
         return sorted(
             name
             for name in self._storage.folders("")
-            if _NAME.fullmatch(name) and self._numbers(name)
+            if _NAME.fullmatch(name) and self._version_numbers(name)
         )
 
     def numbers(self, name: str) -> list[int]:
@@ -49,7 +49,7 @@ class Catalogue:
         Raises:
             RegistryError: no model of this name.
         """
-        return self._known(name)
+        return self._existing_numbers(name)
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, oldest first.
@@ -57,30 +57,30 @@ class Catalogue:
         Raises:
             RegistryError: no model of this name, or a damaged manifest.
         """
-        return [self._read_version(name, number) for number in self._known(name)]
+        return [self._read_version(name, number) for number in self._existing_numbers(name)]
 
-    def version(self, name: str, which: int | str = CHAMPION) -> Version:
+    def version(self, name: str, version_or_alias: int | str = CHAMPION) -> Version:
         """A version by its number or an alias.
 
         Raises:
             RegistryError: there is none, or its manifest is damaged.
         """
-        number = self._number(checked(name), which)
-        if number is not None and self._storage.is_published(place_of(name, number)):
+        number = self._resolve_number(checked_name(name), version_or_alias)
+        if number is not None and self._storage.is_published(version_folder(name, number)):
             return self._read_version(name, number)
-        known = self._known(name)  # looked at for the message alone: a service asks every second
+        known = self._existing_numbers(name)  # looked at for the message alone: a service asks every second
         if number is None:
             raise RegistryError(
-                f"{name} has no {which}; `earful models show {name}` lists its versions and "
+                f"{name} has no {version_or_alias}; `earful models show {name}` lists its versions and "
                 f"`earful models promote {name} VERSION` makes one champion"
             )
-        there = f"there are {', '.join(map(str, known))}"
-        if which in ALIAS_NAMES:
+        available = f"there are {', '.join(map(str, known))}"
+        if version_or_alias in ALIAS_NAMES:
             raise RegistryError(
-                f"the {which} of {name}, version {number}, is gone from {self.root} ({there}); put "
+                f"the {version_or_alias} of {name}, version {number}, is gone from {self.root} ({available}); put "
                 f"it back, or `earful models rollback {name}`, or `promote {name} VERSION`"
             )
-        raise RegistryError(f"{name} has no version {number}; {there}")
+        raise RegistryError(f"{name} has no version {number}; {available}")
 
     def aliases(self, name: str) -> Aliases:
         """Which versions the aliases of a model mean.
@@ -89,22 +89,22 @@ class Catalogue:
             RegistryError: aliases.json is damaged.
         """
         try:
-            content = self._storage.read(f"{checked(name)}/{ALIASES}")
+            content = self._storage.read(f"{checked_name(name)}/{ALIASES_FILE}")
         except FileNotFoundError:
             return Aliases()
-        return parse_aliases(content, f"{self.root}/{name}/{ALIASES}")
+        return parse_aliases(content, f"{self.root}/{name}/{ALIASES_FILE}")
 
-    def events(self, name: str) -> list[Event]:
+    def events(self, name: str) -> list[RegistryEvent]:
         """Every change of a model, oldest first.
 
         Raises:
             RegistryError: no model of this name, or a damaged log.
         """
-        self._known(name)
-        found = self._logged(name)
+        self._existing_numbers(name)
+        logged = self._read_events(name)
         last = self.aliases(name).event
-        late = last is not None and (not found or last.number > found[-1].number)
-        return [*found, last] if last and late else found
+        is_unlogged = last is not None and (not logged or last.number > logged[-1].number)
+        return [*logged, last] if last and is_unlogged else logged
 
     def read(self, name: str, version: Version, file: str) -> bytes:
         """The content of a version's file, checked against the manifest.
@@ -112,15 +112,15 @@ class Catalogue:
         Raises:
             RegistryError: the version has no such file, or it is not as it was registered.
         """
-        path = f"{place_of(name, version.number)}/{file}"
+        path = f"{version_folder(name, version.number)}/{file}"
         if file not in version.files:
             raise RegistryError(f"version {version.number} of {name} was registered without {file}")
         try:
             content = self._storage.read(path)
         except FileNotFoundError as error:
-            raise damaged(f"{self.root}/{path}", "it is missing") from error
+            raise damaged_error(f"{self.root}/{path}", "it is missing") from error
         if sha256(content) != version.files[file]:
-            raise damaged(f"{self.root}/{path}", "it is not what was registered (sha256 differs)")
+            raise damaged_error(f"{self.root}/{path}", "it is not what was registered (sha256 differs)")
         return content
 
     def local_copy(self, name: str, version: Version, file: str) -> Path:
@@ -131,75 +131,75 @@ class Catalogue:
         """
         content = self.read(name, version, file)
         if self._storage.folder is not None:
-            return (self._storage.folder / place_of(name, version.number) / file).absolute()
-        copy = _cache() / f"{version.files[file]}-{file}"
+            return (self._storage.folder / version_folder(name, version.number) / file).absolute()
+        copy = _cache_folder() / f"{version.files[file]}-{file}"
         with staged_file(copy) as staging:
             staging.write_bytes(content)
         return copy
 
-    def _logged(self, name: str) -> list[Event]:
-        path = f"{name}/{EVENTS}"
+    def _read_events(self, name: str) -> list[RegistryEvent]:
+        path = f"{name}/{EVENTS_FILE}"
         try:
             return parse_events(self._storage.read(path), f"{self.root}/{path}")
         except FileNotFoundError:
             return []
 
-    def _numbers(self, name: str) -> list[int]:
-        found = self._storage.folders(f"{name}/versions")
-        numbers = sorted(int(entry) for entry in found if re.fullmatch(r"[1-9][0-9]{0,8}", entry))
-        return [n for n in numbers if self._storage.is_published(place_of(name, n))]
+    def _version_numbers(self, name: str) -> list[int]:
+        folder_names = self._storage.folders(f"{name}/versions")
+        numbers = sorted(int(entry) for entry in folder_names if re.fullmatch(r"[1-9][0-9]{0,8}", entry))
+        return [n for n in numbers if self._storage.is_published(version_folder(name, n))]
 
-    def _known(self, name: str) -> list[int]:
-        numbers = self._numbers(checked(name))
+    def _existing_numbers(self, name: str) -> list[int]:
+        numbers = self._version_numbers(checked_name(name))
         if not numbers:
-            there = ", ".join(self.names()) or "none"
+            available = ", ".join(self.names()) or "none"
             raise RegistryError(
-                f"the registry {self.root} has no model {name!r} (there are: {there}); make one "
+                f"the registry {self.root} has no model {name!r} (there are: {available}); make one "
                 f"with `earful models register {name} RUN`"
             )
         return numbers
 
-    def _number(self, name: str, which: int | str) -> int | None:
-        if isinstance(which, int):
-            return which
-        if which.isdecimal() and len(which) < 10:
-            return int(which)
-        if which not in ALIAS_NAMES:
+    def _resolve_number(self, name: str, version_or_alias: int | str) -> int | None:
+        if isinstance(version_or_alias, int):
+            return version_or_alias
+        if version_or_alias.isdecimal() and len(version_or_alias) < 10:
+            return int(version_or_alias)
+        if version_or_alias not in ALIAS_NAMES:
             raise RegistryError(
-                f"{which!r} is no version of {name}: give a number, {CHAMPION} or {CHALLENGER}"
+                f"{version_or_alias!r} is no version of {name}: give a number, {CHAMPION} or {CHALLENGER}"
             )
-        return self.aliases(name).aliases.get(which)
+        return self.aliases(name).aliases.get(version_or_alias)
 
     def _read_version(self, name: str, number: int) -> Version:
-        path = f"{place_of(name, number)}/{MANIFEST}"
+        path = f"{version_folder(name, number)}/{MANIFEST_FILE}"
         try:
             content = self._storage.read(path)
         except FileNotFoundError as error:
-            raise damaged(f"{self.root}/{path}", "it is missing") from error
+            raise damaged_error(f"{self.root}/{path}", "it is missing") from error
         version = parse_version(content, f"{self.root}/{path}")
         if version.number != number:
-            raise damaged(f"{self.root}/{path}", f"it is of version {version.number}")
+            raise damaged_error(f"{self.root}/{path}", f"it is of version {version.number}")
         return version
 
 
-def place_of(name: str, number: int) -> str:
+def version_folder(name: str, number: int) -> str:
     return f"{name}/versions/{number}"
 
 
-def checked(name: str) -> str:
-    if not is_name(name):
+def checked_name(name: str) -> str:
+    if not is_model_name(name):
         raise RegistryError(
             f"{name!r} cannot be the name of a model: letters, digits, - and _, at most 64"
         )
     return name
 
 
-def is_name(name: str) -> bool:
+def is_model_name(name: str) -> bool:
     """Whether a model can have this name."""
     return _NAME.fullmatch(name) is not None
 
 
-def _cache() -> Path:
+def _cache_folder() -> Path:
     """A folder for copies that nobody else can write to."""
     cache = Path(tempfile.gettempdir()) / f"earful-{os.getuid()}"
     cache.mkdir(mode=0o700, exist_ok=True)

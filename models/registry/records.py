@@ -17,11 +17,11 @@ SCHEMA_VERSION = 1
 CHAMPION, CHALLENGER = "champion", "challenger"
 ALIAS_NAMES = (CHAMPION, CHALLENGER)
 # Files of a version; ``checkpoint.pt`` (to train on from) and ``data.csv`` where they are known.
-MODEL, METRICS, CARD, DATA, CHECKPOINT = (
+MODEL_FILE, METRICS_FILE, CARD_FILE, DATA_FILE, CHECKPOINT_FILE = (
     "model.onnx", "metrics.json", "card.md", "data.csv", "checkpoint.pt",
 )  # fmt: skip
 
-Act = Literal["register", "promote", "challenge", "rollback", "prune"]
+EventAction = Literal["register", "promote", "challenge", "rollback", "prune"]
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,23 @@ class Version:
 
     number: int
     created: str
-    by: str
+    created_by: str
     parent: int | None
-    recipe: str
+    request_hash: str
     note: str
     files: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Event:
+class RegistryEvent:
     """A change: which, of what version, when, by whom and why; numbered from 1."""
 
     number: int
     time: str
-    act: Act
+    action: EventAction
     version: int
-    before: int | None
-    by: str
+    previous_version: int | None
+    created_by: str
     reason: str
 
 
@@ -60,16 +60,16 @@ class Aliases:
     event that made it so: one file, so that a kill leaves the old or the new state."""
 
     aliases: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    previous: tuple[int, ...] = ()
-    event: Event | None = None
+    previous_champions: tuple[int, ...] = ()
+    event: RegistryEvent | None = None
 
     @property
     def champion(self) -> int | None:
         return self.aliases.get(CHAMPION)
 
-    def of(self, number: int) -> list[str]:
+    def names_of(self, number: int) -> list[str]:
         """Names of the aliases of a version."""
-        return [alias for alias, meant in self.aliases.items() if meant == number]
+        return [alias for alias, target in self.aliases.items() if target == number]
 
 
 def to_json(record: Version | Aliases) -> bytes:
@@ -78,69 +78,69 @@ def to_json(record: Version | Aliases) -> bytes:
     return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def to_line(event: Event) -> bytes:
+def to_json_line(event: RegistryEvent) -> bytes:
     """An event as a line of the log."""
     return (json.dumps(dataclasses.asdict(event), ensure_ascii=False) + "\n").encode()
 
 
-def parse_version(content: bytes, place: str) -> Version:
+def parse_version(content: bytes, path: str) -> Version:
     """Raises: RegistryError, where the manifest is damaged."""
-    values = _object(content, place)
+    values = _object(content, path)
     try:
-        files = {str(name): _text(digest) for name, digest in values.pop("files").items()}
+        files = {str(name): _string(digest) for name, digest in values.pop("files").items()}
         version = Version(files=files, **values)
-        if MODEL not in files:
-            raise ValueError(f"{MODEL} is not among its files")
-        _whole(version.number)
+        if MODEL_FILE not in files:
+            raise ValueError(f"{MODEL_FILE} is not among its files")
+        _positive_int(version.number)
         return version
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise damaged(place, str(error)) from error
+        raise damaged_error(path, str(error)) from error
 
 
-def parse_aliases(content: bytes, place: str) -> Aliases:
+def parse_aliases(content: bytes, path: str) -> Aliases:
     """Raises: RegistryError, where aliases.json is damaged."""
-    values = _object(content, place)
+    values = _object(content, path)
     try:
-        aliases = {str(name): _whole(number) for name, number in values["aliases"].items()}
+        aliases = {str(name): _positive_int(number) for name, number in values["aliases"].items()}
         if unknown := sorted(set(aliases) - set(ALIAS_NAMES)):
             raise ValueError(f"an alias is called {unknown[0]!r}")
-        previous = tuple(_whole(number) for number in values["previous"])
-        return Aliases(aliases, previous, _event(values["event"]))
+        previous_champions = tuple(_positive_int(number) for number in values["previous_champions"])
+        return Aliases(aliases, previous_champions, _event(values["event"]))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise damaged(place, str(error)) from error
+        raise damaged_error(path, str(error)) from error
 
 
-def parse_events(content: bytes, place: str) -> list[Event]:
+def parse_events(content: bytes, path: str) -> list[RegistryEvent]:
     """Raises: RegistryError, where a line of the log is damaged."""
-    found: list[Event] = []
+    events: list[RegistryEvent] = []
     for number, line in enumerate(content.splitlines(), 1):
         try:
             event = _event(json.loads(line))
             if event is None:
                 raise ValueError("no event")
-            found.append(event)
+            events.append(event)
         except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
-            raise damaged(f"{place}, line {number}", str(error)) from error
-    return found
+            raise damaged_error(f"{path}, line {number}", str(error)) from error
+    return events
 
 
-def damaged(place: str, reason: str) -> RegistryError:
+def damaged_error(path: str, reason: str) -> RegistryError:
     """What is wrong with a file of the registry, and what helps."""
-    name = place.partition(", line")[0].rpartition("/")[2]
+    name = path.partition(", line")[0].rpartition("/")[2]
     advice = {
         "aliases.json": "or move it away; `earful models promote` then says anew which serves",
         "events.jsonl": "or move it away; the log then begins anew",
     }.get(name, "or delete the folder of its version; other versions are not touched")
     return RegistryError(
-        f"{place} is damaged: {reason}. Nothing was changed. Put it back from a copy, {advice}"
+        f"{path} is damaged: {reason}. Nothing was changed. Put it back from a copy, {advice}"
     )
 
 
-def now() -> str:
+def utc_now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def whoami() -> str:
+def user_at_host() -> str:
     """User and machine, as events name who made them."""
     try:
         user = getpass.getuser()
@@ -153,34 +153,34 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _object(content: bytes, place: str) -> dict[str, Any]:
+def _object(content: bytes, path: str) -> dict[str, Any]:
     try:
         values = json.loads(content)
         if not isinstance(values, dict):
             raise ValueError("no JSON object")
         version = values.pop("schema_version", None)
     except (ValueError, RecursionError) as error:
-        raise damaged(place, str(error)) from error
+        raise damaged_error(path, str(error)) from error
     if version != SCHEMA_VERSION:
-        raise damaged(place, f"it has schema {version!r}, this version reads {SCHEMA_VERSION}")
+        raise damaged_error(path, f"it has schema {version!r}, this version reads {SCHEMA_VERSION}")
     return values
 
 
-def _event(values: Any) -> Event | None:
+def _event(values: Any) -> RegistryEvent | None:
     if values is None:
         return None
-    event = Event(**values)
-    _whole(event.number)
+    event = RegistryEvent(**values)
+    _positive_int(event.number)
     return event
 
 
-def _whole(number: Any) -> int:
+def _positive_int(number: Any) -> int:
     if type(number) is not int or number < 1:
         raise ValueError(f"{number!r} where the number of a version was expected")
     return number
 
 
-def _text(value: Any) -> str:
+def _string(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} where a text was expected")
     return value

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Protocol
 
 from earful.models.bundle.metadata import ModelError
-from earful.models.registry.catalogue import is_name
+from earful.models.registry.catalogue import is_model_name
 from earful.models.registry.errors import RegistryError
-from earful.models.registry.records import CHAMPION, MODEL
+from earful.models.registry.records import CHAMPION, MODEL_FILE
 from earful.models.registry.registry import Registry
 
 
 @dataclass(frozen=True)
-class Found:
+class ResolvedModel:
     """A model file, what it is called, and its number where it is a version of a registry."""
 
     path: Path
@@ -23,7 +23,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Missing:
+class ModelMissing:
     """Why there is no model at present."""
 
     reason: str
@@ -32,11 +32,11 @@ class Missing:
 class ModelSource(Protocol):
     """Where a model comes from; another one may be there later."""
 
-    def stamp(self) -> Hashable:
+    def change_tag(self) -> Hashable:
         """What is another value once another model is there; ``Missing`` while there is none."""
         ...
 
-    def find(self) -> Found:
+    def resolve(self) -> ResolvedModel:
         """The model that is there now.
 
         Raises:
@@ -51,8 +51,8 @@ class FileSource:
 
     path: Path
 
-    def stamp(self) -> Hashable:
-        missing = Missing(f"{self.path} is no regular file any more")
+    def change_tag(self) -> Hashable:
+        missing = ModelMissing(f"{self.path} is no regular file any more")
         try:
             status = self.path.stat()
         except OSError:
@@ -61,8 +61,8 @@ class FileSource:
             return missing
         return status.st_mtime_ns, status.st_ino, status.st_size
 
-    def find(self) -> Found:
-        return Found(self.path, self.path.stem)
+    def resolve(self) -> ResolvedModel:
+        return ResolvedModel(self.path, self.path.stem)
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,19 @@ class RegistrySource:
 
     registry: Registry
     name: str
-    which: str = CHAMPION
+    version_or_alias: str = CHAMPION
 
-    def stamp(self) -> Hashable:
+    def change_tag(self) -> Hashable:
         try:
-            version = self.registry.version(self.name, self.which)
+            version = self.registry.version(self.name, self.version_or_alias)
         except RegistryError as error:
-            return Missing(str(error))
-        return version.number, version.files[MODEL]
+            return ModelMissing(str(error))
+        return version.number, version.files[MODEL_FILE]
 
-    def find(self) -> Found:
-        version = self.registry.version(self.name, self.which)
-        path = self.registry.local_copy(self.name, version, MODEL)
-        return Found(path, self.name, version.number)
+    def resolve(self) -> ResolvedModel:
+        version = self.registry.version(self.name, self.version_or_alias)
+        path = self.registry.local_copy(self.name, version, MODEL_FILE)
+        return ResolvedModel(path, self.name, version.number)
 
 
 def open_source(model: str, registry: str) -> ModelSource:
@@ -92,23 +92,23 @@ def open_source(model: str, registry: str) -> ModelSource:
     Raises:
         ModelError: there is neither such a file nor such a version; the message says both.
     """
-    if _is_there(Path(model)):
+    if _is_file(Path(model)):
         return FileSource(Path(model).absolute())
-    name, _, which = model.partition("@")
-    if not is_name(name):
+    name, _, version_or_alias = model.partition("@")
+    if not is_model_name(name):
         raise ModelError(
             f"no model file {model}; give one with --model, or a name in the registry, or make one "
             "with `earful export RUN --out model.onnx`"
         )
     try:
-        source = RegistrySource(Registry(registry), name, which or CHAMPION)
-        source.registry.version(name, source.which)
+        source = RegistrySource(Registry(registry), name, version_or_alias or CHAMPION)
+        source.registry.version(name, source.version_or_alias)
     except RegistryError as error:
         raise ModelError(f"no model file {model}, and {error}") from error
     return source
 
 
-def _is_there(path: Path) -> bool:
+def _is_file(path: Path) -> bool:
     try:
         return path.exists() and not path.is_dir()
     except (OSError, ValueError):  # a name too long, say

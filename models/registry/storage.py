@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from earful.data.atomic_write import staged_file
 from earful.models.registry.errors import RegistryError
 
-MANIFEST = "manifest.json"
+MANIFEST_FILE = "manifest.json"
 # In an object store nothing tells that a holder was killed; no change takes so long.
 STALE_LOCK_SECONDS = 300.0
 
@@ -90,34 +90,34 @@ class LocalStorage:
         return self._root
 
     def read(self, path: str) -> bytes:
-        with _told(f"{self.root}/{path}"):
+        with _as_registry_error(f"{self.root}/{path}"):
             return (self._root / path).read_bytes()
 
     def write(self, path: str, content: bytes) -> None:
         with staged_file(self._root / path) as staging:
-            _write_through(staging, content)
+            _write_synced(staging, content)
 
     def folders(self, path: str) -> list[str]:
         try:
-            with _told(f"{self.root}/{path}"):
+            with _as_registry_error(f"{self.root}/{path}"):
                 return [entry.name for entry in (self._root / path).iterdir() if entry.is_dir()]
         except FileNotFoundError:
             return []
 
     def is_published(self, folder: str) -> bool:
-        return (self._root / folder / MANIFEST).is_file()
+        return (self._root / folder / MANIFEST_FILE).is_file()
 
     def publish(self, folder: str, files: Mapping[str, bytes]) -> None:
-        with _told(f"{self.root}/{folder}"):
+        with _as_registry_error(f"{self.root}/{folder}"):
             self._publish(self._root / folder, files)
 
     def _publish(self, target: Path, files: Mapping[str, bytes]) -> None:
-        _clear_left_over(target.parent)
+        _remove_stale_files(target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
             for name, content in files.items():
-                _write_through(staging / name, content)
+                _write_synced(staging / name, content)
                 (staging / name).chmod(0o444)  # a version never changes
             staging.chmod(0o755)
             staging.rename(target)
@@ -126,22 +126,22 @@ class LocalStorage:
 
     def remove(self, folder: str) -> None:
         target = self._root / folder
-        with _told(f"{self.root}/{folder}"):
-            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-            target.rename(aside / target.name)
-            shutil.rmtree(aside)
+        with _as_registry_error(f"{self.root}/{folder}"):
+            trash = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+            target.rename(trash / target.name)
+            shutil.rmtree(trash)
 
     @contextlib.contextmanager
     def lock(self, path: str) -> Iterator[None]:
-        place = self._root / path
-        with _told(str(place)):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            file = place.open("a")
+        lock_path = self._root / path
+        with _as_registry_error(str(lock_path)):
+            lock_path.parent.mkdir(parents=True, exist_ok=True)
+            file = lock_path.open("a")
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise _held(self.root) from None
+                raise _lock_held_error(self.root) from None
             yield
 
 
@@ -152,7 +152,7 @@ class RemoteStorage:
         import fsspec
 
         self.root = root
-        with _told(root):
+        with _as_registry_error(root):
             self._fs, self._base = fsspec.core.url_to_fs(root)
 
     @property
@@ -160,69 +160,69 @@ class RemoteStorage:
         return None
 
     def read(self, path: str) -> bytes:
-        with _told(f"{self.root}/{path}"):
-            content: bytes = self._fs.cat_file(self._at(path))
+        with _as_registry_error(f"{self.root}/{path}"):
+            content: bytes = self._fs.cat_file(self._full_path(path))
             return content
 
     def write(self, path: str, content: bytes) -> None:
-        with _told(f"{self.root}/{path}"):
-            self._fs.pipe_file(self._at(path), content)
+        with _as_registry_error(f"{self.root}/{path}"):
+            self._fs.pipe_file(self._full_path(path), content)
 
     def folders(self, path: str) -> list[str]:
         try:
-            with _told(f"{self.root}/{path}"):
+            with _as_registry_error(f"{self.root}/{path}"):
                 self._fs.invalidate_cache()  # others write here too
-                found: list[dict[str, Any]] = self._fs.ls(self._at(path), detail=True)
+                entries: list[dict[str, Any]] = self._fs.ls(self._full_path(path), detail=True)
         except FileNotFoundError:
             return []
-        return [e["name"].rstrip("/").rpartition("/")[2] for e in found if e["type"] == "directory"]
+        return [e["name"].rstrip("/").rpartition("/")[2] for e in entries if e["type"] == "directory"]
 
     def is_published(self, folder: str) -> bool:
-        with _told(f"{self.root}/{folder}"):
-            return bool(self._fs.exists(self._at(f"{folder}/{MANIFEST}")))
+        with _as_registry_error(f"{self.root}/{folder}"):
+            return bool(self._fs.exists(self._full_path(f"{folder}/{MANIFEST_FILE}")))
 
     def publish(self, folder: str, files: Mapping[str, bytes]) -> None:
-        for name in sorted(files, key=lambda name: name == MANIFEST):
+        for name in sorted(files, key=lambda name: name == MANIFEST_FILE):
             self.write(f"{folder}/{name}", files[name])
 
     def remove(self, folder: str) -> None:
-        with _told(f"{self.root}/{folder}"):
-            self._fs.rm_file(self._at(f"{folder}/{MANIFEST}"))
-            self._fs.rm(self._at(folder), recursive=True)
+        with _as_registry_error(f"{self.root}/{folder}"):
+            self._fs.rm_file(self._full_path(f"{folder}/{MANIFEST_FILE}"))
+            self._fs.rm(self._full_path(folder), recursive=True)
 
     @contextlib.contextmanager
     def lock(self, path: str) -> Iterator[None]:
         token = secrets.token_hex(8)
         holder = {"token": token, "by": socket.gethostname(), "since": time.time()}
         content = json.dumps(holder).encode()
-        if self._age(path) > STALE_LOCK_SECONDS:
-            with contextlib.suppress(FileNotFoundError), _told(f"{self.root}/{path}"):
-                self._fs.rm_file(self._at(path))
+        if self._lock_age_seconds(path) > STALE_LOCK_SECONDS:
+            with contextlib.suppress(FileNotFoundError), _as_registry_error(f"{self.root}/{path}"):
+                self._fs.rm_file(self._full_path(path))
         try:
-            with _told(f"{self.root}/{path}"):
-                self._fs.pipe_file(self._at(path), content, mode="create")
+            with _as_registry_error(f"{self.root}/{path}"):
+                self._fs.pipe_file(self._full_path(path), content, mode="create")
         except FileExistsError:
-            raise _held(self.root) from None
+            raise _lock_held_error(self.root) from None
         try:
             yield
         finally:
             with contextlib.suppress(FileNotFoundError):
                 if json.loads(self.read(path))["token"] == token:  # else it was taken over
-                    self._fs.rm_file(self._at(path))
+                    self._fs.rm_file(self._full_path(path))
 
-    def _age(self, path: str) -> float:
+    def _lock_age_seconds(self, path: str) -> float:
         """Seconds since the lock was taken; nothing where there is none, or none that says so."""
         try:
             return time.time() - float(json.loads(self.read(path))["since"])
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return 0.0
 
-    def _at(self, path: str) -> str:
+    def _full_path(self, path: str) -> str:
         return f"{self._base.rstrip('/')}/{path}"
 
 
 @contextlib.contextmanager
-def _told(place: str) -> Iterator[None]:
+def _as_registry_error(path: str) -> Iterator[None]:
     """What keeps a place from being used, as a sentence; that nothing is there stays as it is."""
     try:
         yield
@@ -231,25 +231,25 @@ def _told(place: str) -> Iterator[None]:
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise RegistryError(
-            f"cannot use {place} at present: {reason}; see that it can be reached, and try again"
+            f"cannot use {path} at present: {reason}; see that it can be reached, and try again"
         ) from error
 
 
-def _held(root: str) -> RegistryError:
+def _lock_held_error(root: str) -> RegistryError:
     return RegistryError(
         f"another change of the registry {root} is going on; look at `earful models show` when it "
         "has ended, and try again"
     )
 
 
-def _write_through(path: Path, content: bytes) -> None:
+def _write_synced(path: Path, content: bytes) -> None:
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _clear_left_over(folder: Path) -> None:
+def _remove_stale_files(folder: Path) -> None:
     """What killed writers left; called under the lock, so that nobody is writing now."""
     if folder.is_dir():
         for entry in folder.glob(".*"):

@@ -17,31 +17,31 @@ from earful.data.audio.decode import (
     AudioLimits,
     Decoded,
     Waveform,
-    cut,
+    extract_segment,
     decode,
     read_file,
 )
 from earful.data.audio.stream_reader import (
     loudest_window,
     read_blocks,
-    read_stretch,
+    read_segment,
     stream_windows,
 )
 from earful.data.audio.windows import loudest_start, pad_to_clips, window_starts
-from earful.models.bundle.decision import SAID_FROM
+from earful.models.bundle.decision import DECISION_THRESHOLD
 from earful.service.batch.inputs import STANDARD_INPUT, Input
-from earful.service.batch.remote import fetch, fetched, is_remote
-from earful.service.batch.rows import SCORE_DIGITS, Row, printable
+from earful.service.batch.remote import fetch_bytes, fetch_to_file, is_remote
+from earful.service.batch.rows import SCORE_DIGITS, ResultRow, printable
 from earful.service.classifier import MAX_BATCH, WINDOW_HOP_FRACTION, Classifier, rank
 
 # (input, seconds heard of it since the last call)
 OnRead = Callable[[Input, float], None]
 # What is longer or larger is read piece by piece.
-WHOLE = AudioLimits(max_bytes=8 << 20, max_seconds=60.0)
+IN_MEMORY_LIMITS = AudioLimits(max_bytes=8 << 20, max_seconds=60.0)
 
 
 @dataclass(frozen=True)
-class Options:
+class ClassifyOptions:
     """What rows are made of a recording: one, or with ``windows`` one a window or a hit.
 
     hop_seconds  from window to window; a quarter of a clip when None
@@ -58,7 +58,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class InputEnd:
     """The end of an input: the seconds heard of it, or what is wrong with it, ``code: message``.
 
     A problem may show late; then the rows that the input has given so far are void.
@@ -68,10 +68,10 @@ class Ended:
     seconds: float = 0.0
     problem: str = ""
 
-    def error_row(self) -> Row:
+    def error_row(self) -> ResultRow:
         """The row of an input that has a problem."""
-        name, problem = printable(self.source.source), printable(self.problem)
-        return Row(name, error=problem, truth=self.source.truth)
+        name, problem = printable(self.source.location), printable(self.problem)
+        return ResultRow(name, error=problem, expected=self.source.expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,12 @@ class _Window:
     clip: Waveform
 
 
-def hear(
+def classify_inputs(
     classifier: Classifier,
     inputs: Iterable[Input],
-    options: Options,
+    options: ClassifyOptions,
     on_read: OnRead = lambda source, seconds: None,
-) -> Iterator[Row | Ended]:
+) -> Iterator[ResultRow | InputEnd]:
     """The rows of each input in order, each followed by its ``Ended``.
 
     ``on_read`` hears of an input before it is read, and again and again while it is, each time with
@@ -95,77 +95,77 @@ def hear(
     Raises:
         InferenceError: the model fails.
     """
-    rows = _Rows(classifier, options)
-    for item, scores in _scored(classifier, _Reader(classifier, options, on_read).items(inputs)):
-        if isinstance(item, Ended):
+    rows = _RowBuilder(classifier, options)
+    for item, scores in _with_scores(classifier, _WindowReader(classifier, options, on_read).items(inputs)):
+        if isinstance(item, InputEnd):
             yield from rows.finish(item)
             yield item
         else:
             yield from rows.add(item, scores)
 
 
-def _scored(
-    classifier: Classifier, items: Iterable[tuple[Input, _Window] | Ended]
-) -> Iterator[tuple[tuple[Input, _Window] | Ended, NDArray[np.float32]]]:
+def _with_scores(
+    classifier: Classifier, items: Iterable[tuple[Input, _Window] | InputEnd]
+) -> Iterator[tuple[tuple[Input, _Window] | InputEnd, NDArray[np.float32]]]:
     """Each item in order, windows with their scores (labels,): batches reach across inputs."""
-    nothing, size = np.zeros(0, np.float32), classifier.metadata.features.clip_samples
+    no_scores, size = np.zeros(0, np.float32), classifier.metadata.features.clip_samples
 
-    def score() -> Iterator[tuple[tuple[Input, _Window] | Ended, NDArray[np.float32]]]:
+    def score() -> Iterator[tuple[tuple[Input, _Window] | InputEnd, NDArray[np.float32]]]:
         found = iter(classifier.run(pad_to_clips(clips, size)) if clips else ())
         for item in pending:
-            yield item, nothing if isinstance(item, Ended) else next(found)
+            yield item, no_scores if isinstance(item, InputEnd) else next(found)
         pending.clear()
         clips.clear()
 
-    pending: list[tuple[Input, _Window] | Ended] = []
+    pending: list[tuple[Input, _Window] | InputEnd] = []
     clips: list[Waveform] = []
     for item in items:
         pending.append(item)
-        if not isinstance(item, Ended):
+        if not isinstance(item, InputEnd):
             clips.append(item[1].clip)
         if len(clips) == MAX_BATCH:
             yield from score()
     yield from score()
 
 
-class _Rows:
+class _RowBuilder:
     """Windows of one input after the other to rows."""
 
-    def __init__(self, classifier: Classifier, options: Options) -> None:
+    def __init__(self, classifier: Classifier, options: ClassifyOptions) -> None:
         self._classifier = classifier
         self._options = options
-        self._hit: Row | None = None  # that may still be merged with what follows
-        self._given = False
+        self._hit: ResultRow | None = None  # that may still be merged with what follows
+        self._has_rows = False
 
-    def add(self, item: tuple[Input, _Window], scores: NDArray[np.float32]) -> Iterator[Row]:
+    def add(self, item: tuple[Input, _Window], scores: NDArray[np.float32]) -> Iterator[ResultRow]:
         source, window = item
         if float(scores.max()) < self._options.min_score:
             return
-        label, score = self._classifier.answer(scores, max(SAID_FROM, self._options.min_score))
-        row = Row(
-            printable(source.source), round(window.start_seconds, 6), round(window.end_seconds, 6),
-            label, round(score, SCORE_DIGITS), self._ranked(scores), truth=source.truth,
+        label, score = self._classifier.decide(scores, max(DECISION_THRESHOLD, self._options.min_score))
+        row = ResultRow(
+            printable(source.location), round(window.start_seconds, 6), round(window.end_seconds, 6),
+            label, round(score, SCORE_DIGITS), self._ranked(scores), expected=source.expected,
         )  # fmt: skip
         last = self._hit
-        if last is not None and self._options.merge and last.touches(row):
-            self._hit = last.merged(row)
+        if last is not None and self._options.merge and last.continues_into(row):
+            self._hit = last.merge_with(row)
             return
         yield from self._release()
         self._hit = row
 
-    def finish(self, end: Ended) -> Iterator[Row]:
+    def finish(self, end: InputEnd) -> Iterator[ResultRow]:
         """What is left of an input; where it has no hit, a row that says so, without a label."""
         yield from self._release()
-        if not self._given and not end.problem:
+        if not self._has_rows and not end.problem:
             start = end.source.start_seconds or 0.0
-            name, until = printable(end.source.source), round(start + end.seconds, 6)
-            yield Row(name, start, until, truth=end.source.truth)
-        self._given = False
+            name, until = printable(end.source.location), round(start + end.seconds, 6)
+            yield ResultRow(name, start, until, expected=end.source.expected)
+        self._has_rows = False
 
-    def _release(self) -> Iterator[Row]:
+    def _release(self) -> Iterator[ResultRow]:
         if self._hit is not None:
             yield self._hit
-            self._hit, self._given = None, True
+            self._hit, self._has_rows = None, True
 
     def _ranked(self, scores: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
         if self._options.top_k == 1:
@@ -175,19 +175,19 @@ class _Rows:
         return tuple((label, round(score, SCORE_DIGITS)) for label, score in best_first)
 
 
-class _Reader:
+class _WindowReader:
     """Inputs to windows."""
 
-    def __init__(self, classifier: Classifier, options: Options, on_read: OnRead) -> None:
+    def __init__(self, classifier: Classifier, options: ClassifyOptions, on_read: OnRead) -> None:
         config = classifier.metadata.features
-        self._rate_hz, self._clip = config.sample_rate_hz, config.clip_samples
+        self._rate_hz, self._clip_samples = config.sample_rate_hz, config.clip_samples
         hop_seconds = options.hop_seconds or config.clip_seconds * WINDOW_HOP_FRACTION
-        self._hop = max(1, round(hop_seconds * self._rate_hz))
+        self._hop_samples = max(1, round(hop_seconds * self._rate_hz))
         self._windows = options.windows
         self._on_read = on_read
-        self._last: tuple[str, Decoded | AudioError | None] | None = None
+        self._last_file: tuple[str, Decoded | AudioError | None] | None = None
 
-    def items(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, _Window] | Ended]:
+    def items(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, _Window] | InputEnd]:
         for source in inputs:
             self._on_read(source, 0.0)
             seconds, problem = 0.0, source.problem
@@ -196,58 +196,58 @@ class _Reader:
                     seconds = yield from self._read(source)
             except AudioError as error:
                 problem = f"{error.code}: {error}"
-            yield Ended(source, seconds, problem)
+            yield InputEnd(source, seconds, problem)
 
     def _read(self, source: Input) -> Generator[tuple[Input, _Window], None, float]:
         """All windows of an input; how many seconds it has."""
         if source.start_seconds is not None:
-            waveform = self._stretch(source, source.start_seconds, source.end_seconds or 0.0)
-            yield from self._of_waveform(source, waveform, source.start_seconds)
+            waveform = self._segment(source, source.start_seconds, source.end_seconds or 0.0)
+            yield from self._windows_of_waveform(source, waveform, source.start_seconds)
             return len(waveform) / self._rate_hz
         try:
             blob = _read_bytes(source)
             if blob is not None:
-                decoded = decode(blob, self._rate_hz, WHOLE)
-                yield from self._of_waveform(source, decoded.waveform, 0.0)
+                decoded = decode(blob, self._rate_hz, IN_MEMORY_LIMITS)
+                yield from self._windows_of_waveform(source, decoded.waveform, 0.0)
                 return decoded.seconds
         except AudioError as error:
             if error.code not in ("too_long", "too_large"):
                 raise
-        if source.source == STANDARD_INPUT:
+        if source.location == STANDARD_INPUT:
             raise AudioError(
                 "too_large", "more than a minute, or 8 MB, on standard input; save it to a file"
             )
-        if not is_remote(source.source):
-            return (yield from self._of_recording(source, Path(source.source)))
-        with fetched(source.source, lambda: self._on_read(source, 0.0)) as local:
-            return (yield from self._of_recording(source, local))
+        if not is_remote(source.location):
+            return (yield from self._windows_of_recording(source, Path(source.location)))
+        with fetch_to_file(source.location, lambda: self._on_read(source, 0.0)) as local:
+            return (yield from self._windows_of_recording(source, local))
 
-    def _of_waveform(
+    def _windows_of_waveform(
         self, source: Input, waveform: Waveform, offset_seconds: float
     ) -> Iterator[tuple[Input, _Window]]:
         if not self._windows:
-            start = loudest_start(waveform, self._clip) if len(waveform) > self._clip else 0
+            start = loudest_start(waveform, self._clip_samples) if len(waveform) > self._clip_samples else 0
             end = offset_seconds + len(waveform) / self._rate_hz
-            piece = waveform[start : start + self._clip]
-            if len(piece) < len(waveform):
-                piece = piece.copy()  # a view would keep the whole until its batch is full
-            yield source, _Window(offset_seconds, end, piece)
+            samples = waveform[start : start + self._clip_samples]
+            if len(samples) < len(waveform):
+                samples = samples.copy()  # a view would keep the whole until its batch is full
+            yield source, _Window(offset_seconds, end, samples)
             return
-        for first in window_starts(len(waveform), self._clip, self._hop).tolist():
-            piece = waveform[first : first + self._clip]
-            yield source, self._at(piece, first, offset_seconds)
+        for first in window_starts(len(waveform), self._clip_samples, self._hop_samples).tolist():
+            samples = waveform[first : first + self._clip_samples]
+            yield source, self._window_at(samples, first, offset_seconds)
 
-    def _of_recording(
+    def _windows_of_recording(
         self, source: Input, path: Path
     ) -> Generator[tuple[Input, _Window], None, float]:
         if not self._windows:
-            _, piece, total = loudest_window(self._blocks(source, path), self._clip)
-            yield source, _Window(0.0, total / self._rate_hz, piece)
+            _, samples, total = loudest_window(self._blocks(source, path), self._clip_samples)
+            yield source, _Window(0.0, total / self._rate_hz, samples)
             return total / self._rate_hz
         end = 0.0
         blocks = self._blocks(source, path)()
-        for first, piece in stream_windows(blocks, self._clip, self._hop):
-            window = self._at(piece, first, 0.0)
+        for first, samples in stream_windows(blocks, self._clip_samples, self._hop_samples):
+            window = self._window_at(samples, first, 0.0)
             end = window.end_seconds
             yield source, window
         return end
@@ -260,43 +260,43 @@ class _Reader:
 
         return blocks
 
-    def _at(self, piece: Waveform, first: int, offset_seconds: float) -> _Window:
-        start, end = first / self._rate_hz, (first + len(piece)) / self._rate_hz
-        return _Window(offset_seconds + start, offset_seconds + end, piece)
+    def _window_at(self, samples: Waveform, first: int, offset_seconds: float) -> _Window:
+        start, end = first / self._rate_hz, (first + len(samples)) / self._rate_hz
+        return _Window(offset_seconds + start, offset_seconds + end, samples)
 
-    def _stretch(self, source: Input, start_seconds: float, end_seconds: float) -> Waveform:
+    def _segment(self, source: Input, start_seconds: float, end_seconds: float) -> Waveform:
         """A stretch of a file; short files are decoded once for those that follow one another."""
         whole = self._whole_file(source)
         if whole is not None:
-            return cut(whole, start_seconds, end_seconds)
-        return read_stretch(
-            self._blocks(source, Path(source.source)), self._rate_hz, start_seconds, end_seconds
+            return extract_segment(whole, start_seconds, end_seconds)
+        return read_segment(
+            self._blocks(source, Path(source.location)), self._rate_hz, start_seconds, end_seconds
         )
 
     def _whole_file(self, source: Input) -> Decoded | None:
         """A file, or None where it is too long to hold."""
-        if self._last is None or self._last[0] != source.source:
-            self._last = (source.source, self._try_whole(source))
-        found = self._last[1]
+        if self._last_file is None or self._last_file[0] != source.location:
+            self._last_file = (source.location, self._decode_whole(source))
+        found = self._last_file[1]
         if isinstance(found, AudioError):
             raise found
         return found
 
-    def _try_whole(self, source: Input) -> Decoded | AudioError | None:
-        limits = FILE_LIMITS if is_remote(source.source) else WHOLE
+    def _decode_whole(self, source: Input) -> Decoded | AudioError | None:
+        limits = FILE_LIMITS if is_remote(source.location) else IN_MEMORY_LIMITS
         try:
             blob = _read_bytes(source, limits)
             return None if blob is None else decode(blob, self._rate_hz, limits)
         except AudioError as error:
-            long = error.code in ("too_long", "too_large") and limits is WHOLE
+            long = error.code in ("too_long", "too_large") and limits is IN_MEMORY_LIMITS
             return None if long else error
 
 
-def _read_bytes(source: Input, limits: AudioLimits = WHOLE) -> bytes | None:
+def _read_bytes(source: Input, limits: AudioLimits = IN_MEMORY_LIMITS) -> bytes | None:
     """The bytes of an input, or None where there are too many to hold."""
-    if source.source == STANDARD_INPUT:
+    if source.location == STANDARD_INPUT:
         blob = sys.stdin.buffer.read(limits.max_bytes + 1)
         return blob if len(blob) <= limits.max_bytes else None
-    if is_remote(source.source):
-        return fetch(source.source, limits.max_bytes)
-    return read_file(source.source, limits)
+    if is_remote(source.location):
+        return fetch_bytes(source.location, limits.max_bytes)
+    return read_file(source.location, limits)

@@ -9,14 +9,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from earful.data.dataset.ray_prepare import ray_session, rows_of
+from earful.data.dataset.ray_prepare import ray_session, iterate_rows
 from earful.service.batch.errors import BatchError
-from earful.service.batch.shards import FIRST_SHARD, Finished, Shard, Tally
-from earful.service.batch.worker import Task, Worker
+from earful.service.batch.shards import FIRST_CHUNK_SIZE, FinishedChunks, InputChunk, RunStats
+from earful.service.batch.worker import WorkerConfig, Worker
 
 # Hears, of unfinished shards, how many inputs were read, and the seconds heard of long ones.
-OnTick = Callable[[int, float], None]
-_TICK_SECONDS = 0.1
+OnProgress = Callable[[int, float], None]
+_PROGRESS_SECONDS = 0.1
 # Each has a session of its own in the memory of the GPU.
 _MAX_CUDA_WORKERS = 4
 
@@ -30,12 +30,12 @@ def default_workers(provider: str) -> int:
 class LocalEngine:
     """Worker processes of this machine, each started when there is work for it."""
 
-    def __init__(self, task: Task, n_workers: int) -> None:
-        self._workers = [Worker(task) for _ in range(n_workers)]
+    def __init__(self, config: WorkerConfig, n_workers: int) -> None:
+        self._workers = [Worker(config) for _ in range(n_workers)]
 
-    def head_start(self, n_inputs: int) -> None:
+    def start_workers(self, n_inputs: int) -> None:
         """Start the workers that so many inputs keep busy, while the others are being listed."""
-        for worker in self._workers[: -(-n_inputs // FIRST_SHARD)]:
+        for worker in self._workers[: -(-n_inputs // FIRST_CHUNK_SIZE)]:
             worker.start()
 
     def stop(self) -> None:
@@ -43,38 +43,38 @@ class LocalEngine:
         for worker in self._workers:
             worker.stop()
 
-    def finish(self, shards: Sequence[Shard], on_tick: OnTick) -> Finished:
+    def run_chunks(self, chunks: Sequence[InputChunk], on_progress: OnProgress) -> FinishedChunks:
         """Each shard as it is finished.
 
         Raises:
             BatchError: the run cannot go on; what is finished stays.
         """
-        workers = self._workers[: len(shards)]
+        workers = self._workers[: len(chunks)]
         idle: SimpleQueue[Worker] = SimpleQueue()
         for worker in workers:
             idle.put(worker)
 
-        def work(shard: Shard) -> tuple[Shard, Tally]:
+        def work(chunk: InputChunk) -> tuple[InputChunk, RunStats]:
             worker = idle.get()
             try:
-                return shard, worker.run(shard)
+                return chunk, worker.run(chunk)
             finally:
                 idle.put(worker)
 
-        left = iter(shards)
-        running: set[Future[tuple[Shard, Tally]]] = set()
+        remaining = iter(chunks)
+        running: set[Future[tuple[InputChunk, RunStats]]] = set()
         with ThreadPoolExecutor(len(workers) or 1) as pool:
             try:
                 while True:
-                    while len(running) <= len(workers) and (shard := next(left, None)) is not None:
-                        running.add(pool.submit(work, shard))
+                    while len(running) <= len(workers) and (chunk := next(remaining, None)) is not None:
+                        running.add(pool.submit(work, chunk))
                     if not running:
                         return
-                    done, running = wait(running, _TICK_SECONDS, return_when=FIRST_COMPLETED)
+                    done, running = wait(running, _PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
                     for future in done:
                         yield future.result()
-                    places = [worker.at() for worker in workers]
-                    on_tick(sum(at for at, _ in places), sum(seconds for _, seconds in places))
+                    positions = [worker.position() for worker in workers]
+                    on_progress(sum(position for position, _ in positions), sum(seconds for _, seconds in positions))
             finally:
                 for future in running:
                     future.cancel()
@@ -82,8 +82,8 @@ class LocalEngine:
 
 
 def run_on_ray(
-    task: Task, shards: Sequence[Shard], n_workers: int | None, address: str | None
-) -> Finished:
+    config: WorkerConfig, chunks: Sequence[InputChunk], n_workers: int | None, address: str | None
+) -> FinishedChunks:
     """Each shard as it is finished, by Ray Data; all machines see the same folders.
 
     Without an address, Ray is started on this machine and ended again.
@@ -92,38 +92,38 @@ def run_on_ray(
         ClusterError: Ray is not installed, or there is no cluster.
         BatchError: the run cannot go on; what is finished stays.
     """
-    if not shards:
+    if not chunks:
         return
     with ray_session(address) as ray:
         workers = n_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        rows = [{"position": position} for position in range(len(shards))]
-        work = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        rows = [{"position": position} for position in range(len(chunks))]
+        ray_dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             RayWorker,
-            fn_constructor_args=(task, tuple(shards), Path.cwd()),
+            fn_constructor_args=(config, tuple(chunks), Path.cwd()),
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
             num_cpus=1,
         )
-        for row in rows_of(work):
+        for row in iterate_rows(ray_dataset):
             if row["failed"]:
                 raise BatchError(row["failed"])
-            yield shards[row["position"]], Tally(**json.loads(row["tally"]))
+            yield chunks[row["position"]], RunStats(**json.loads(row["stats"]))
 
 
 class RayWorker:
     """A worker process and the actor of Ray that looks after it."""
 
-    def __init__(self, task: Task, shards: Sequence[Shard], working_folder: Path) -> None:
+    def __init__(self, config: WorkerConfig, chunks: Sequence[InputChunk], working_folder: Path) -> None:
         os.chdir(working_folder)  # names of inputs are relative to where the command was given
-        self._worker = Worker(task)
-        self._shards = shards
+        self._worker = Worker(config)
+        self._shards = chunks
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Classify the shard at ``position``; what stops the run is told as ``failed``."""
         try:
-            tally = self._worker.run(self._shards[row["position"]])
+            stats = self._worker.run(self._shards[row["position"]])
         except BatchError as error:
-            return row | {"failed": str(error), "tally": ""}
-        return row | {"failed": "", "tally": json.dumps(asdict(tally))}
+            return row | {"failed": str(error), "stats": ""}
+        return row | {"failed": "", "stats": json.dumps(asdict(stats))}
 
     def __del__(self) -> None:
         self._worker.stop()

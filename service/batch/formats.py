@@ -15,37 +15,37 @@ from typing import Any, Protocol, TextIO
 from earful.data.annotations import audacity, raven
 from earful.data.annotations.audacity import track_line
 from earful.data.annotations.raven import selection_line
-from earful.data.annotations.tracks import track_place
+from earful.data.annotations.tracks import track_path
 from earful.service.batch.errors import BatchError
-from earful.service.batch.rows import COLUMNS, SCORE_DIGITS, Row
+from earful.service.batch.rows import COLUMNS, SCORE_DIGITS, ResultRow
 
 FILE_SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 FOLDER_FORMATS = (audacity.FORMAT, raven.FORMAT)
 FORMATS = (*FILE_SUFFIXES.values(), *FOLDER_FORMATS)
 # In a folder of tracks or tables: a row for every input, also for those that could not be read.
-INDEX = "index.csv"
+INDEX_FILENAME = "index.csv"
 _PARQUET_ROWS = 10_000
 
 
 class RowWriter(Protocol):
     """Writes rows one after the other."""
 
-    def write(self, row: Row) -> None: ...
+    def write(self, row: ResultRow) -> None: ...
 
 
-def output_format(out: Path | None, given: str | None) -> str:
+def output_format(out: Path | None, requested: str | None) -> str:
     """The format that is asked for, by name or by suffix; CSV on standard output.
 
     Raises:
         BatchError: none that is known.
     """
-    if given is not None and given not in FORMATS:
-        raise BatchError(f"formats are {', '.join(FORMATS)}; found {given!r}")
+    if requested is not None and requested not in FORMATS:
+        raise BatchError(f"formats are {', '.join(FORMATS)}; found {requested!r}")
     if out is None:
-        if given not in (None, "csv", "jsonl"):
-            raise BatchError(f"{given} is written to a place of its own; give it as --out")
-        return given or "csv"
-    found = given or FILE_SUFFIXES.get(out.suffix.lower())
+        if requested not in (None, "csv", "jsonl"):
+            raise BatchError(f"{requested} is written to a place of its own; give it as --out")
+        return requested or "csv"
+    found = requested or FILE_SUFFIXES.get(out.suffix.lower())
     if found is None:
         raise BatchError(
             f"results are written as {' or '.join(FILE_SUFFIXES)}, or into a folder with --format "
@@ -55,7 +55,7 @@ def output_format(out: Path | None, given: str | None) -> str:
 
 
 @dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """How rows are written.
 
     form    one of ``FORMATS``
@@ -66,36 +66,36 @@ class Layout:
     max_hz  the upper edge of what a model hears, for selections
     """
 
-    form: str
+    format_name: str
     top_k: int = 1
-    several: bool = False
-    truth: bool = False
-    base: Path = Path()
+    multi_label: bool = False
+    expected: bool = False
+    common_folder: Path = Path()
     max_hz: float = 0.0
 
 
 @contextmanager
-def open_writer(place: Path, layout: Layout) -> Iterator[RowWriter]:
+def open_writer(target: Path, layout: RowLayout) -> Iterator[RowWriter]:
     """A writer to a file, or into a folder that is made."""
-    if layout.form == "parquet":
-        writer = ParquetWriter(place, layout)
+    if layout.format_name == "parquet":
+        writer = ParquetWriter(target, layout)
         try:
             yield writer
         finally:
             writer.close()
         return
-    if layout.form in FOLDER_FORMATS:
-        place.mkdir()
-        with (place / INDEX).open("w", encoding="utf-8", newline="") as index:
-            yield FolderWriter(place, layout, CsvWriter(index, layout))
+    if layout.format_name in FOLDER_FORMATS:
+        target.mkdir()
+        with (target / INDEX_FILENAME).open("w", encoding="utf-8", newline="") as index:
+            yield FolderWriter(target, layout, CsvWriter(index, layout))
         return
-    with place.open("w", encoding="utf-8", newline="") as file:
+    with target.open("w", encoding="utf-8", newline="") as file:
         yield text_writer(file, layout)
 
 
-def text_writer(file: TextIO, layout: Layout) -> RowWriter:
+def text_writer(file: TextIO, layout: RowLayout) -> RowWriter:
     """A writer of CSV or JSON Lines to an open file."""
-    return CsvWriter(file, layout) if layout.form == "csv" else JsonLinesWriter(file, layout)
+    return CsvWriter(file, layout) if layout.format_name == "csv" else JsonLinesWriter(file, layout)
 
 
 class CsvWriter:
@@ -104,67 +104,67 @@ class CsvWriter:
     Where ``label`` may be several they begin with label_1, the best one alone.
     """
 
-    def __init__(self, file: TextIO, layout: Layout) -> None:
+    def __init__(self, file: TextIO, layout: RowLayout) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
         # A carriage return ends a row for every reader and is not quoted by the writer.
-        self._quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        self._truth = layout.truth
+        self._quoted_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        self._expected = layout.expected
         # Which of the ranked labels have columns of their own, counted from 0.
-        self._ranks = range(0 if layout.several and layout.top_k > 1 else 1, layout.top_k)
+        self._ranks = range(0 if layout.multi_label and layout.top_k > 1 else 1, layout.top_k)
         extra = [f"{name}_{k + 1}" for k in self._ranks for name in ("label", "score")]
-        self._writer.writerow([*COLUMNS, *extra, *(["expected"] if layout.truth else [])])
+        self._writer.writerow([*COLUMNS, *extra, *(["expected"] if layout.expected else [])])
 
-    def write(self, row: Row) -> None:
+    def write(self, row: ResultRow) -> None:
         times = ["" if t is None else f"{t:.3f}" for t in (row.start, row.end)]
-        answer = [row.label, "" if row.score is None else f"{row.score:.{SCORE_DIGITS}f}"]
+        prediction = [row.label, "" if row.score is None else f"{row.score:.{SCORE_DIGITS}f}"]
         ranked = [
             cell
             for label, score in row.scores[self._ranks.start : self._ranks.stop]
             for cell in (label, f"{score:.{SCORE_DIGITS}f}")
         ]
         ranked += [""] * (2 * len(self._ranks) - len(ranked))
-        cells = [row.filename, *times, *answer, row.status, row.error, *ranked]
-        cells = [*cells, row.truth] if self._truth else cells
-        plain = not any("\r" in cell for cell in (row.filename, row.error, row.truth))
-        (self._writer if plain else self._quoting).writerow(cells)
+        cells = [row.filename, *times, *prediction, row.status, row.error, *ranked]
+        cells = [*cells, row.expected] if self._expected else cells
+        plain = not any("\r" in cell for cell in (row.filename, row.error, row.expected))
+        (self._writer if plain else self._quoted_writer).writerow(cells)
 
 
 class JsonLinesWriter:
     """One JSON object a line, keyed by column; ``top_k`` above 1 adds the list ``scores``."""
 
-    def __init__(self, file: TextIO, layout: Layout) -> None:
+    def __init__(self, file: TextIO, layout: RowLayout) -> None:
         self._file = file
-        self._top_k, self._truth = layout.top_k, layout.truth
+        self._top_k, self._expected = layout.top_k, layout.expected
 
-    def write(self, row: Row) -> None:
+    def write(self, row: ResultRow) -> None:
         values = _values(row)
         if self._top_k > 1:
             values["scores"] = [{"label": n, "score": s} for n, s in row.scores[: self._top_k]]
-        if self._truth:
-            values["expected"] = row.truth or None
+        if self._expected:
+            values["expected"] = row.expected or None
         self._file.write(json.dumps(values, ensure_ascii=False) + "\n")
 
 
 class ParquetWriter:
     """The columns of the contract, typed; ``top_k`` above 1 adds the list ``scores``."""
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    def __init__(self, path: Path, layout: RowLayout) -> None:
         self._arrow = pyarrow = import_pyarrow()
         text, number = pyarrow.string(), pyarrow.float64()
-        kinds = (text, number, number, text, number, text, text)
-        fields = list(zip(COLUMNS, kinds, strict=True))
+        types = (text, number, number, text, number, text, text)
+        fields = list(zip(COLUMNS, types, strict=True))
         if layout.top_k > 1:
             score = pyarrow.struct([("label", text), ("score", number)])
             fields.append(("scores", pyarrow.list_(score)))
-        if layout.truth:
+        if layout.expected:
             fields.append(("expected", text))
         self._schema = pyarrow.schema(fields)
         self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)
         self._rows: list[dict[str, Any]] = []
 
-    def write(self, row: Row) -> None:
+    def write(self, row: ResultRow) -> None:
         scores = [{"label": label, "score": score} for label, score in row.scores]
-        self._rows.append(_values(row) | {"scores": scores, "expected": row.truth or None})
+        self._rows.append(_values(row) | {"scores": scores, "expected": row.expected or None})
         if len(self._rows) >= _PARQUET_ROWS:
             self._flush()
 
@@ -199,22 +199,22 @@ class FolderWriter:
     A recording without a hit has an empty one; one that could not be read is in the index only.
     """
 
-    def __init__(self, folder: Path, layout: Layout, index: CsvWriter) -> None:
+    def __init__(self, folder: Path, layout: RowLayout, index: CsvWriter) -> None:
         self._folder, self._layout, self._index = folder, layout, index
-        self._raven = layout.form == raven.FORMAT
+        self._raven = layout.format_name == raven.FORMAT
         self._suffix = raven.SUFFIX if self._raven else audacity.SUFFIX
         self._name = ""
         self._path = folder
         self._number = 0
 
-    def write(self, row: Row) -> None:
+    def write(self, row: ResultRow) -> None:
         self._index.write(row)
         if row.error:
             return
         if row.filename != self._name:
             self._name, self._number = row.filename, 0
-            relative = Path(os.path.relpath(row.filename, self._layout.base))
-            self._path = track_place(self._folder, relative, self._suffix)
+            relative = Path(os.path.relpath(row.filename, self._layout.common_folder))
+            self._path = track_path(self._folder, relative, self._suffix)
             self._path.parent.mkdir(parents=True, exist_ok=True)
             header = f"{raven.HEADER}\tScore\n" if self._raven else ""
             self._path.write_text(header, encoding="utf-8")
@@ -224,7 +224,7 @@ class FolderWriter:
             with self._path.open("a", encoding="utf-8", newline="") as file:
                 file.write(line)
 
-    def _line(self, row: Row) -> str:
+    def _line(self, row: ResultRow) -> str:
         start, end = row.start or 0.0, row.end or 0.0
         if not self._raven:
             return track_line(start, end, row.label)
@@ -234,7 +234,7 @@ class FolderWriter:
         )
 
 
-def _values(row: Row) -> dict[str, Any]:
+def _values(row: ResultRow) -> dict[str, Any]:
     return {
         "filename": row.filename,
         "start": row.start,

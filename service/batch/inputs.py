@@ -40,12 +40,12 @@ class Input:
     problem  ``code: message`` of what is not to be read at all
     """
 
-    source: str
+    location: str
     start_seconds: float | None = None
     end_seconds: float | None = None
-    truth: str = ""
+    expected: str = ""
     n_bytes: int = -1
-    stamp: str = ""
+    change_tag: str = ""
     problem: str = ""
 
 
@@ -64,45 +64,45 @@ def find_inputs(paths: Sequence[str], audio_dir: Path | None = None) -> Iterator
     for path in paths:
         empty = True
         for found in _expand(path, audio_dir):
-            if found.source == STANDARD_INPUT and len(paths) > 1:
+            if found.location == STANDARD_INPUT and len(paths) > 1:
                 raise BatchError("audio on standard input is classified alone; leave out the rest")
             empty = False
-            yield found if found.problem or found.n_bytes >= 0 else _with_stamp(found)
+            yield found if found.problem or found.n_bytes >= 0 else _with_file_stat(found)
         if empty and len(paths) > 1:
             yield Input(path, problem="not_found: no audio file here")
 
 
 def _expand(path: str, audio_dir: Path | None) -> Iterator[Input]:
     if path == STANDARD_INPUT:
-        return _standard_input(audio_dir)
+        return _from_stdin(audio_dir)
     if is_remote(path):
-        return _remote(path)
+        return _from_url(path)
     if is_folder(path):
-        return _search(path)
+        return _search_folder(path)
     suffix = os.path.splitext(path)[1].lower()
     if suffix in (*CSV_SUFFIXES, *LIST_SUFFIXES):
-        read = _of_csv if suffix in CSV_SUFFIXES else _of_list
+        read = _from_csv if suffix in CSV_SUFFIXES else _from_list_file
         return read(Path(path), audio_dir)
     is_glob = glob.has_magic(path) and not os.path.lexists(path)
-    return _of_glob(path) if is_glob else iter([Input(path)])
+    return _from_glob(path) if is_glob else iter([Input(path)])
 
 
-def _remote(url: str) -> Iterator[Input]:
-    for source, n_bytes, stamp in find_remote(url, AUDIO_SUFFIXES):
-        yield Input(source, n_bytes=n_bytes, stamp=stamp)
+def _from_url(url: str) -> Iterator[Input]:
+    for location, n_bytes, change_tag in find_remote(url, AUDIO_SUFFIXES):
+        yield Input(location, n_bytes=n_bytes, change_tag=change_tag)
 
 
-def _of_glob(pattern: str) -> Iterator[Input]:
+def _from_glob(pattern: str) -> Iterator[Input]:
     if "**" in pattern:  # glob would follow links, and a loop of them without an end
         before, _, _ = pattern.partition("**")
         wanted = os.path.normpath(pattern).split("/")
-        for found in _search(os.path.dirname(before) or "."):
-            if found.problem or _matches(os.path.normpath(found.source).split("/"), wanted):
+        for found in _search_folder(os.path.dirname(before) or "."):
+            if found.problem or _matches(os.path.normpath(found.location).split("/"), wanted):
                 yield found
         return
-    for name, _ in _sorted((name, False) for name in glob.iglob(pattern)):
+    for name, _ in _sort_names((name, False) for name in glob.iglob(pattern)):
         if is_folder(name):
-            yield from _search(name)
+            yield from _search_folder(name)
         else:
             yield Input(name)
 
@@ -120,40 +120,40 @@ def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
     )
 
 
-def _of_csv(path: Path, audio_dir: Path | None) -> Iterator[Input]:
+def _from_csv(path: Path, audio_dir: Path | None) -> Iterator[Input]:
     for row in stream_rows(path, audio_dir):
         if isinstance(row, RowProblem):
             yield Input(row.filename or f"{path}:{row.line}", problem=f"bad_row: {row}")
             continue
-        source = row.filename if is_remote(row.filename) else str(row.path)
-        yield Input(source, row.start_seconds, row.end_seconds, row.label)
+        location = row.filename if is_remote(row.filename) else str(row.path)
+        yield Input(location, row.start_seconds, row.end_seconds, row.label)
 
 
-def _of_list(path: Path, audio_dir: Path | None) -> Iterator[Input]:
+def _from_list_file(path: Path, audio_dir: Path | None) -> Iterator[Input]:
     try:
         with path.open("rb") as file:
-            yield from _named(file, audio_dir or path.parent)
+            yield from _from_names(file, audio_dir or path.parent)
     except OSError as error:
         raise BatchError(f"cannot read the list {path}: {error.strerror}") from error
 
 
-def _standard_input(audio_dir: Path | None) -> Iterator[Input]:
+def _from_stdin(audio_dir: Path | None) -> Iterator[Input]:
     # A stream in memory, in a test say, cannot be looked into and is a list.
     buffered = sys.stdin.buffer
     if isinstance(buffered, io.BufferedReader) and is_accepted(buffered.peek(32)[:32]):
         return iter([Input(STANDARD_INPUT)])
-    return _named(sys.stdin.buffer, audio_dir or Path())
+    return _from_names(sys.stdin.buffer, audio_dir or Path())
 
 
-def _named(file: BinaryIO, folder: Path) -> Iterator[Input]:
+def _from_names(file: BinaryIO, folder: Path) -> Iterator[Input]:
     """Names, one a line, or each ended by NUL (``find -print0``), as their beginning tells."""
-    for name in _separated(file):
+    for name in _split_names(file):
         if name.strip():
             text = os.fsdecode(name)
             yield Input(text if is_remote(text) else str(folder / text))
 
 
-def _separated(file: BinaryIO) -> Iterator[bytes]:
+def _split_names(file: BinaryIO) -> Iterator[bytes]:
     chunk = rest = file.read(_LIST_BYTES).removeprefix(codecs.BOM_UTF8)
     by_nul = b"\0" in chunk
     while chunk:
@@ -164,15 +164,15 @@ def _separated(file: BinaryIO) -> Iterator[bytes]:
     yield rest if by_nul else rest.rstrip(b"\r")
 
 
-def _search(folder: str) -> Iterator[Input]:
+def _search_folder(folder: str) -> Iterator[Input]:
     """Depth first; what begins with a dot is hidden: "._a.wav" is a note of macOS, no audio."""
     try:
         with os.scandir(folder) as entries:
-            names = _sorted(pair for entry in entries if (pair := _wanted(entry)) is not None)
+            names = _sort_names(pair for entry in entries if (pair := _folder_or_audio(entry)) is not None)
             for name, nested in names:
                 path = os.path.join(folder, name)
                 if nested:
-                    yield from _search(path)
+                    yield from _search_folder(path)
                 else:
                     yield Input(path)
     except OSError as error:
@@ -180,7 +180,7 @@ def _search(folder: str) -> Iterator[Input]:
         yield Input(folder, problem=problem)
 
 
-def _wanted(entry: "os.DirEntry[str]") -> tuple[str, bool] | None:
+def _folder_or_audio(entry: "os.DirEntry[str]") -> tuple[str, bool] | None:
     """Name of a folder or of an audio file, and which of the two it is."""
     if entry.name.startswith("."):
         return None
@@ -191,7 +191,7 @@ def _wanted(entry: "os.DirEntry[str]") -> tuple[str, bool] | None:
     return None if entry.is_symlink() and is_folder(entry.path) else (entry.name, False)
 
 
-def _sorted(names: Iterator[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+def _sort_names(names: Iterator[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
     """Names in order of their bytes; a great many are sorted in a temporary database on disk."""
     few = [pair for _, pair in zip(range(_SORTED_IN_MEMORY), names, strict=False)]
     if len(few) < _SORTED_IN_MEMORY:
@@ -210,16 +210,16 @@ def _sorted(names: Iterator[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
         raise BatchError(f"cannot sort the names of a large folder on disk: {error}") from error
 
 
-def _with_stamp(found: Input) -> Input:
-    if found.source == STANDARD_INPUT or is_remote(found.source):
+def _with_file_stat(found: Input) -> Input:
+    if found.location == STANDARD_INPUT or is_remote(found.location):
         return found
     try:
-        status = os.stat(found.source)
+        status = os.stat(found.location)
     except (OSError, ValueError):  # reading it will tell
         return found
     if stat.S_ISDIR(status.st_mode):
         return replace(found, problem="not_found: a folder where a file is wanted")
-    return replace(found, n_bytes=status.st_size, stamp=str(status.st_mtime_ns))
+    return replace(found, n_bytes=status.st_size, change_tag=str(status.st_mtime_ns))
 
 
 def is_folder(path: str) -> bool:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from earful.data.atomic_write import OutputError, swap_folder
 from earful.service.batch.formats import FOLDER_FORMATS
-from earful.service.batch.shards import State, locked
+from earful.service.batch.shards import JobState, lock_folder
 
 JOB_SUFFIX = ".job"
 _LONGEST_PATH = 4096
 
 
-def check_place(out: Path, form: str, inputs: Sequence[str] = ()) -> None:
+def check_output(out: Path, format_name: str, inputs: Sequence[str] = ()) -> None:
     """Refuse a place that holds something else, or what the results are of.
 
     Raises:
@@ -24,7 +24,7 @@ def check_place(out: Path, form: str, inputs: Sequence[str] = ()) -> None:
         raise OutputError(f"{out} is one of the inputs, which results would replace; give another")
     if out.is_relative_to("/dev") or out.is_relative_to("/proc"):
         raise OutputError(f"{out} is a device; leave --out away to write to standard output")
-    if form not in FOLDER_FORMATS:
+    if format_name not in FOLDER_FORMATS:
         if out.is_dir():
             raise OutputError(f"{out} is a folder; give the name of a file")
         if out.exists() and not out.is_file():
@@ -39,11 +39,11 @@ def _check_folder(out: Path) -> None:
     """Only what an earlier run has written, as it has written it, may be replaced."""
     if not out.exists() or not any(out.iterdir()):
         return
-    before = State.load(job_folder_of(out))
-    written = None if before is None else before.results or before.placing
+    previous = JobState.load(job_folder_path(out))
+    written = None if previous is None else previous.results or previous.pending_results
     if written is None:
         raise OutputError(f"{out} is not empty and is no earlier result; give another")
-    if written != facts_of(out):
+    if written != results_fingerprint(out):
         raise OutputError(
             f"{out} holds files that were added or changed since; move them, or give another"
         )
@@ -57,25 +57,25 @@ def job_folder(out: Path | None) -> Iterator[Path]:
             yield Path(temporary)
         return
     try:
-        folder = job_folder_of(out)
+        folder = job_folder_path(out)
         new = not folder.exists()
-        with locked(folder):
+        with lock_folder(folder):
             try:
                 yield folder
             finally:
-                if new and State.load(folder) is None:
+                if new and JobState.load(folder) is None:
                     shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
 
 
-def job_folder_of(out: Path) -> Path:
+def job_folder_path(out: Path) -> Path:
     """Where the run that writes some results is kept."""
     out = out.resolve()
     return out.with_name(out.name + JOB_SUFFIX)
 
 
-def put(results: Path, out: Path) -> None:
+def publish_results(results: Path, out: Path) -> None:
     """Results to where they are wanted; what stood there goes."""
     if results.is_dir():
         swap_folder(results, out.resolve())
@@ -83,15 +83,15 @@ def put(results: Path, out: Path) -> None:
         results.replace(out.resolve())
 
 
-def remove(place: Path) -> None:
+def remove_path(target: Path) -> None:
     """Remove a file or a folder, if there is one."""
-    if place.is_dir():
-        shutil.rmtree(place)
+    if target.is_dir():
+        shutil.rmtree(target)
     else:
-        place.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
 
 
-def facts_of(out: Path) -> dict[str, int]:
+def results_fingerprint(out: Path) -> dict[str, int]:
     """What tells whether somebody has changed results since: sizes and times of all files."""
     files = [path for path in out.rglob("*") if path.is_file()] if out.is_dir() else [out]
     statuses = [path.stat() for path in files]

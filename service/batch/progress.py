@@ -15,30 +15,30 @@ from rich.progress import (
 )
 
 from earful.service.batch import run
-from earful.service.batch.shards import Tally
+from earful.service.batch.shards import RunStats
 
 
-class _Bar(run.Progress):
+class _Bar(run.BatchProgress):
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task = bar, task
-        self._kept = self._total = 0
-        self._began = time.monotonic()
+        self._n_already_done = self._total = 0
+        self._started = time.monotonic()
 
-    def begin(self, total: int, kept: int) -> None:
-        self._kept, self._began = kept, time.monotonic()
-        self._bar.update(self._task, total=total, completed=kept, description="classify")
+    def on_start(self, total: int, n_already_done: int) -> None:
+        self._n_already_done, self._started = n_already_done, time.monotonic()
+        self._bar.update(self._task, total=total, completed=n_already_done, description="classify")
 
-    def at(self, tally: Tally, reading: int, seconds: float) -> None:
-        took = max(time.monotonic() - self._began, 1e-3)
-        done, heard = tally.inputs + reading, tally.seconds + seconds
-        speed = f"{done / took:,.0f} files/s, {heard / took:,.0f} × real time"
+    def on_progress(self, stats: RunStats, reading: int, seconds: float) -> None:
+        took = max(time.monotonic() - self._started, 1e-3)
+        done, audio_seconds = stats.inputs + reading, stats.seconds + seconds
+        speed = f"{done / took:,.0f} files/s, {audio_seconds / took:,.0f} × real time"
         self._bar.update(
-            self._task, completed=self._kept + done, speed=speed, failed=tally.n_failed
+            self._task, completed=self._n_already_done + done, speed=speed, failed=stats.n_failed
         )
 
 
 @contextlib.contextmanager
-def batch_progress() -> Iterator[run.Progress]:
+def batch_progress() -> Iterator[run.BatchProgress]:
     """Who hears how a run goes, and shows it."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),

@@ -10,9 +10,9 @@ from typing import Any
 from earful.data.audio.decode import AudioError
 from earful.service.batch.errors import BatchError
 
-_PIECE_BYTES = 4 << 20
+_BLOCK_BYTES = 4 << 20
 _RETRY_SECONDS = (0.5, 2.0)
-_ADVICE = "install it with: uv sync --inexact --extra remote"
+_INSTALL_HINT = "install it with: uv sync --inexact --extra remote"
 
 
 def is_remote(path: str) -> bool:
@@ -27,20 +27,20 @@ def find_remote(url: str, suffixes: frozenset[str]) -> Iterator[tuple[str, int, 
     Raises:
         BatchError: a protocol that is not known, or a place that cannot be listed.
     """
-    with _told(url):
-        system, path = _open_system(url)
+    with _as_batch_error(url):
+        filesystem, path = _open_filesystem(url)
         found: Iterable[tuple[str, Any]]
         if "*" in path:
-            found = sorted(system.glob(path, detail=True).items())
-        elif url.endswith("/") or (not _is_http(url) and system.isdir(path)):
-            found = _walk(system, path, suffixes)
+            found = sorted(filesystem.glob(path, detail=True).items())
+        elif url.endswith("/") or (not _is_http(url) and filesystem.isdir(path)):
+            found = _walk(filesystem, path, suffixes)
         else:
-            found = [(path, _facts(system, path))]
-        for name, facts in found:
-            yield _url(system, name), int(facts.get("size") or -1), _stamp(facts)
+            found = [(path, _info(filesystem, path))]
+        for name, info in found:
+            yield _url(filesystem, name), int(info.get("size") or -1), _change_tag(info)
 
 
-def fetch(url: str, max_bytes: int) -> bytes | None:
+def fetch_bytes(url: str, max_bytes: int) -> bytes | None:
     """The bytes at a URL, or None where there are more than ``max_bytes``.
 
     A server that does not answer is asked again, later each time.
@@ -59,15 +59,15 @@ def fetch(url: str, max_bytes: int) -> bytes | None:
 
 
 def _fetch(url: str, max_bytes: int) -> bytes | None:
-    with _as_audio_error(), _told(url):
-        system, path = _open_system(url)
-        with system.open(path, "rb", block_size=max_bytes) as file:
+    with _as_audio_error(), _as_batch_error(url):
+        filesystem, path = _open_filesystem(url)
+        with filesystem.open(path, "rb", block_size=max_bytes) as file:
             blob = bytes(file.read(max_bytes + 1))
     return blob if len(blob) <= max_bytes else None
 
 
 @contextlib.contextmanager
-def fetched(url: str, on_read: Callable[[], None]) -> Iterator[Path]:
+def fetch_to_file(url: str, on_read: Callable[[], None]) -> Iterator[Path]:
     """What is at a URL as a temporary file, for what is too large for memory.
 
     ``on_read`` hears of each piece.
@@ -77,47 +77,47 @@ def fetched(url: str, on_read: Callable[[], None]) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="earful-") as folder:
         local = Path(folder, "recording")
-        with _as_audio_error(), _told(url):
-            system, path = _open_system(url)
-            with system.open(path, "rb") as source, local.open("wb") as copy:
-                while piece := source.read(_PIECE_BYTES):
-                    copy.write(piece)
+        with _as_audio_error(), _as_batch_error(url):
+            filesystem, path = _open_filesystem(url)
+            with filesystem.open(path, "rb") as source, local.open("wb") as copy:
+                while block := source.read(_BLOCK_BYTES):
+                    copy.write(block)
                     on_read()
         yield local
 
 
-def _walk(system: Any, folder: str, suffixes: frozenset[str]) -> Iterator[tuple[str, Any]]:
-    for _, folders, files in system.walk(folder, detail=True):
+def _walk(filesystem: Any, folder: str, suffixes: frozenset[str]) -> Iterator[tuple[str, Any]]:
+    for _, folders, files in filesystem.walk(folder, detail=True):
         folders_in_order = sorted(folders)
         for name in sorted(files):
             if Path(name).suffix.lower() in suffixes and not name.startswith("."):
                 yield files[name]["name"], files[name]
         for name in folders_in_order:
-            yield from _walk(system, folders[name]["name"], suffixes)
+            yield from _walk(filesystem, folders[name]["name"], suffixes)
         return  # deeper ones were walked here, in order
 
 
-def _open_system(url: str) -> tuple[Any, str]:
+def _open_filesystem(url: str) -> tuple[Any, str]:
     import fsspec
 
-    system, path = fsspec.core.url_to_fs(url)
-    return system, path
+    filesystem, path = fsspec.core.url_to_fs(url)
+    return filesystem, path
 
 
-def _facts(system: Any, path: str) -> Any:
+def _info(filesystem: Any, path: str) -> Any:
     try:
-        return system.info(path)
+        return filesystem.info(path)
     except FileNotFoundError:
         return {}  # reading it will tell
 
 
-def _stamp(facts: Any) -> str:
+def _change_tag(info: Any) -> str:
     keys = ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "generation")
-    return str(next((facts[key] for key in keys if facts.get(key)), ""))
+    return str(next((info[key] for key in keys if info.get(key)), ""))
 
 
-def _url(system: Any, path: str) -> str:
-    return str(system.unstrip_protocol(path))
+def _url(filesystem: Any, path: str) -> str:
+    return str(filesystem.unstrip_protocol(path))
 
 
 def _is_http(url: str) -> bool:
@@ -125,12 +125,12 @@ def _is_http(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def _told(url: str) -> Iterator[None]:
+def _as_batch_error(url: str) -> Iterator[None]:
     """Errors of fsspec and of the libraries under it, each of which has its own, as one."""
     try:
         yield
     except ImportError as error:
-        raise BatchError(f"{url} needs {error.name or error}; {_ADVICE}") from error
+        raise BatchError(f"{url} needs {error.name or error}; {_INSTALL_HINT}") from error
     except (AudioError, BatchError, FileNotFoundError):
         raise
     except Exception as error:

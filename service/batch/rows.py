@@ -9,7 +9,7 @@ SCORE_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ResultRow:
     """One row: times in seconds, ``scores`` best first; a failed input has an error only.
 
     ``label`` is that of the best score, or ``unknown`` where the classifier rejects; empty where no
@@ -24,13 +24,13 @@ class Row:
     score: float | None = None
     scores: tuple[tuple[str, float], ...] = ()
     error: str = ""
-    truth: str = ""
+    expected: str = ""
 
     @property
     def status(self) -> str:
         return "error" if self.error else "ok"
 
-    def touches(self, later: "Row") -> bool:
+    def continues_into(self, later: "ResultRow") -> bool:
         """Whether a later hit of the same input goes on with this one."""
         if self.end is None or later.start is None:
             return False
@@ -40,24 +40,24 @@ class Row:
             and later.start <= self.end
         )
 
-    def merged(self, later: "Row") -> "Row":
+    def merge_with(self, later: "ResultRow") -> "ResultRow":
         """Both as one, with the scores of the better."""
         best = max(self, later, key=lambda row: row.score or 0.0)
         return replace(best, start=self.start, end=later.end)
 
-    def to_line(self) -> str:
+    def to_json_line(self) -> str:
         """A line of JSON, for ``of_line``."""
         values = (
             self.filename, self.start, self.end, self.label, self.score, self.scores, self.error,
-            self.truth,
+            self.expected,
         )  # fmt: skip
         return json.dumps(values) + "\n"
 
     @classmethod
-    def of_line(cls, line: str) -> "Row":
-        filename, start, end, label, score, scores, error, truth = json.loads(line)
+    def from_json_line(cls, line: str) -> "ResultRow":
+        filename, start, end, label, score, scores, error, expected = json.loads(line)
         pairs: tuple[Any, ...] = tuple((name, score) for name, score in scores)
-        return cls(filename, start, end, label, score, pairs, error, truth)
+        return cls(filename, start, end, label, score, pairs, error, expected)
 
 
 def printable(name: str) -> str:

@@ -16,28 +16,28 @@ from earful.data.atomic_write import OutputError
 from earful.data.audio.containers import AUDIO_SUFFIXES
 from earful.models.bundle.device import Device
 from earful.models.bundle.runtime import onnxruntime
-from earful.service.batch.classify_inputs import Options
+from earful.service.batch.classify_inputs import ClassifyOptions
 from earful.service.batch.errors import BatchError
-from earful.service.batch.formats import FOLDER_FORMATS, Layout, RowWriter, open_writer, text_writer
+from earful.service.batch.formats import FOLDER_FORMATS, RowLayout, RowWriter, open_writer, text_writer
 from earful.service.batch.inputs import Input, find_inputs, is_folder
-from earful.service.batch.output_folder import check_place, facts_of, job_folder, put, remove
-from earful.service.batch.scheduler import Piece
+from earful.service.batch.output_folder import check_output, results_fingerprint, job_folder, publish_results, remove_path
+from earful.service.batch.scheduler import ShardSpec
 from earful.service.batch.shards import (
-    FIRST_SHARD,
-    PARTS,
-    Finished,
-    Listing,
-    Shard,
-    State,
-    Tally,
+    FIRST_CHUNK_SIZE,
+    PARTS_FOLDER,
+    FinishedChunks,
+    InputManifest,
+    InputChunk,
+    JobState,
+    RunStats,
     is_finished,
-    part_of,
+    part_path,
     read_part,
-    tidy,
+    cleanup,
     write_inputs,
-    write_part,
+    classify_chunk,
 )
-from earful.service.batch.worker import Task
+from earful.service.batch.worker import WorkerConfig
 from earful.service.classifier import Classifier
 
 if TYPE_CHECKING:
@@ -47,18 +47,18 @@ _RESULTS = "results"
 
 
 @dataclass(frozen=True)
-class Request:
+class BatchRequest:
     """What is asked for: inputs, model, what rows are made of them, and where they go."""
 
     paths: tuple[str, ...]
     model: Path
     out: Path | None
-    form: str
-    options: Options = field(default_factory=Options)
+    format_name: str
+    options: ClassifyOptions = field(default_factory=ClassifyOptions)
     reject: bool = False
     device: Device = "cpu"
     audio_dir: Path | None = None
-    piece: Piece = field(default_factory=lambda: Piece(0, 1))
+    shard_spec: ShardSpec = field(default_factory=lambda: ShardSpec(0, 1))
     restart: bool = False
     workers: int | None = None
     engine: Literal["local", "ray"] = "local"
@@ -66,90 +66,90 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BatchOutcome:
     """How a run went. ``kept`` inputs were finished before; ``repeated``: nothing was to do."""
 
-    tally: Tally
+    stats: RunStats
     out: Path | None
-    kept: int
+    n_already_done: int
     seconds: float
-    repeated: bool = False
+    already_complete: bool = False
 
 
-class Progress:
+class BatchProgress:
     """Hears how far a run is; this one tells nobody."""
 
-    def begin(self, total: int, kept: int) -> None:
+    def on_start(self, total: int, n_already_done: int) -> None:
         """So many inputs there are, and so many of them were finished before."""
 
-    def at(self, tally: Tally, reading: int, seconds: float) -> None:
+    def on_progress(self, stats: RunStats, reading: int, seconds: float) -> None:
         """What is finished; how many inputs more were read, and seconds heard of long ones."""
 
 
-def run(request: Request, progress: Progress | None = None) -> Outcome:
+def run(request: BatchRequest, progress: BatchProgress | None = None) -> BatchOutcome:
     """Classify all inputs; results are there whole, or not at all, and a run that ends goes on.
 
     Raises:
         BatchError: nothing to classify, or a run that cannot start or go on.
         EarfulError: what else is wrong with model, lists or the place to write to.
     """
-    with contextlib.closing(_Run(request, progress or Progress())) as begun:
-        return begun.finish()
+    with contextlib.closing(_BatchRun(request, progress or BatchProgress())) as batch_run:
+        return batch_run.finish()
 
 
-class _Run:
+class _BatchRun:
     """One run from its beginning to its end."""
 
-    def __init__(self, request: Request, progress: Progress) -> None:
+    def __init__(self, request: BatchRequest, progress: BatchProgress) -> None:
         self._request, self._progress = request, progress
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self._stack = contextlib.ExitStack()
-        self.out = None if request.out is None else request.piece.named(request.out)
+        self.out = None if request.out is None else request.shard_spec.output_path(request.out)
         if self.out is not None:
-            check_place(self.out, request.form, request.paths)
+            check_output(self.out, request.format_name, request.paths)
         self._classifier = Classifier.open(request.model, request.device, reject=request.reject)
         top_k = min(request.options.top_k, len(self._classifier.labels))
         self._options = replace(request.options, top_k=top_k)
         sha256 = self._classifier.bundle.sha256
-        self._task = Task(
+        self._config = WorkerConfig(
             Path(), request.model, sha256, self._options, request.reject, request.device
         )
 
     def close(self) -> None:
         self._stack.close()
 
-    def finish(self) -> Outcome:
+    def finish(self) -> BatchOutcome:
         folder = self._stack.enter_context(job_folder(self.out))
-        self._task = replace(self._task, folder=folder)
-        before = None if self._request.restart else State.load(folder)
-        listing = self._list(folder, hurry=before is None or before.results is None)
+        self._config = replace(self._config, folder=folder)
+        previous = None if self._request.restart else JobState.load(folder)
+        manifest = self._write_manifest(folder, start_workers=previous is None or previous.results is None)
         if self.out is None:
-            _, tally = self._work(folder, listing)
-            return Outcome(tally, None, 0, time.monotonic() - self._began)
-        state = State(self._settings(), listing.facts)
-        if before is not None and not listing.once and self._unfinished_or_there(before):
-            changed = before.differences(state)
+            _, stats = self._process(folder, manifest)
+            return BatchOutcome(stats, None, 0, time.monotonic() - self._started)
+        state = JobState(self._settings(), manifest.fingerprint)
+        if previous is not None and not manifest.read_once and self._can_resume(previous):
+            changed = previous.differences(state)
             if changed:
                 raise BatchError(
                     f"{self.out} was begun otherwise: {'; '.join(changed)}. Give the command as it "
                     "was to go on, --restart to begin anew, or another --out"
                 )
-            if before.results is not None and before.tally is not None:
-                tidy(folder)
-                tally = Tally(**before.tally)
-                seconds = time.monotonic() - self._began
-                return Outcome(tally, self.out, tally.inputs, seconds, repeated=True)
+            if previous.results is not None and previous.stats is not None:
+                cleanup(folder)
+                stats = RunStats(**previous.stats)
+                seconds = time.monotonic() - self._started
+                return BatchOutcome(stats, self.out, stats.inputs, seconds, already_complete=True)
         else:
-            shutil.rmtree(folder / PARTS, ignore_errors=True)
+            shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
         state.save(folder)
-        kept, tally = self._work(folder, listing)
-        facts = facts_of(folder / _RESULTS)  # a rename changes none of them
-        state = replace(state, placing=facts)
+        n_already_done, stats = self._process(folder, manifest)
+        fingerprint = results_fingerprint(folder / _RESULTS)  # a rename changes none of them
+        state = replace(state, pending_results=fingerprint)
         state.save(folder)
-        put(folder / _RESULTS, self.out)
-        replace(state, tally=asdict(tally), results=facts).save(folder)
-        tidy(folder)
-        return Outcome(tally, self.out, kept, time.monotonic() - self._began)
+        publish_results(folder / _RESULTS, self.out)
+        replace(state, stats=asdict(stats), results=fingerprint).save(folder)
+        cleanup(folder)
+        return BatchOutcome(stats, self.out, n_already_done, time.monotonic() - self._started)
 
     @cached_property
     def _local(self) -> "LocalEngine":
@@ -157,7 +157,7 @@ class _Run:
         from earful.service.batch.engines import LocalEngine, default_workers
 
         workers = self._request.workers or default_workers(self._classifier.bundle.provider)
-        engine = LocalEngine(self._task, workers)
+        engine = LocalEngine(self._config, workers)
         self._stack.callback(engine.stop)
         return engine
 
@@ -165,139 +165,139 @@ class _Run:
         """All that affects rows, beside the inputs."""
         from importlib.metadata import version
 
-        request, piece = self._request, self._request.piece
+        request, shard_spec = self._request, self._request.shard_spec
         return {
             "model": self._classifier.bundle.sha256[:16],
             "provider": self._classifier.bundle.provider,
             "reject": request.reject,
             **asdict(self._options),
-            "format": request.form,
-            "laid out from": str(_base(request.paths)) if request.form in FOLDER_FORMATS else "",
+            "format": request.format_name,
+            "laid out from": str(_common_folder(request.paths)) if request.format_name in FOLDER_FORMATS else "",
             "earful": version("earful"),
             "onnxruntime": onnxruntime.__version__,
-            "shard": f"{piece.index} of {piece.count}",
+            "shard": f"{shard_spec.index} of {shard_spec.count}",
         }
 
-    def _list(self, folder: Path, *, hurry: bool) -> Listing:
+    def _write_manifest(self, folder: Path, *, start_workers: bool) -> InputManifest:
         """Write down all inputs; where there is a hurry, workers start on the way."""
         request = self._request
         inputs = find_inputs(request.paths, request.audio_dir)
-        if hurry and request.engine == "local":
-            inputs = self._with_head_start(inputs)
-        listed = write_inputs(folder, inputs)
-        if not listed.shards:
+        if start_workers and request.engine == "local":
+            inputs = self._starting_workers(inputs)
+        manifest = write_inputs(folder, inputs)
+        if not manifest.chunks:
             raise BatchError(
                 f"no audio file under {', '.join(request.paths)} (looked for "
                 f"{' '.join(sorted(AUDIO_SUFFIXES))})"
             )
-        return listed
+        return manifest
 
-    def _with_head_start(self, inputs: Iterator[Input]) -> Iterator[Input]:
+    def _starting_workers(self, inputs: Iterator[Input]) -> Iterator[Input]:
         for number, found in enumerate(inputs):
-            if number % FIRST_SHARD == 1:  # one alone is done without them
-                self._local.head_start(number)
+            if number % FIRST_CHUNK_SIZE == 1:  # one alone is done without them
+                self._local.start_workers(number)
             yield found
 
-    def _unfinished_or_there(self, before: State) -> bool:
+    def _can_resume(self, previous: JobState) -> bool:
         """Whether there is something to go on with: results that are gone need not be kept."""
-        if before.results is None:
+        if previous.results is None:
             return True
         if self.out is None or not self.out.exists():
             return False
-        if facts_of(self.out) != before.results:
+        if results_fingerprint(self.out) != previous.results:
             raise BatchError(
                 f"{self.out} was changed after it was written; --restart replaces it, or give "
                 "another --out"
             )
         return True
 
-    def _work(self, folder: Path, listing: Listing) -> tuple[int, Tally]:
-        shards = self._request.piece.of(listing.shards)
-        missing = [shard for shard in shards if not is_finished(folder, shard)]
-        total = sum(shard.count for shard in shards)
-        kept = total - sum(shard.count for shard in missing)
-        self._progress.begin(total, kept)
+    def _process(self, folder: Path, manifest: InputManifest) -> tuple[int, RunStats]:
+        chunks = self._request.shard_spec.select_chunks(manifest.chunks)
+        missing = [chunk for chunk in chunks if not is_finished(folder, chunk)]
+        total = sum(chunk.count for chunk in chunks)
+        n_already_done = total - sum(chunk.count for chunk in missing)
+        self._progress.on_start(total, n_already_done)
         features = self._classifier.metadata.features
-        layout = Layout(
-            self._request.form, self._options.top_k, self._classifier.says_several, listing.truth,
-            _base(self._request.paths), features.sample_rate_hz / 2,
+        layout = RowLayout(
+            self._request.format_name, self._options.top_k, self._classifier.is_multi_label, manifest.expected,
+            _common_folder(self._request.paths), features.sample_rate_hz / 2,
         )  # fmt: skip
         with (
             self._writer(folder, layout) as writer,
-            contextlib.closing(self._finished(missing, once=listing.once)) as finished,
+            contextlib.closing(self._run_chunks(missing, read_once=manifest.read_once)) as finished,
         ):
-            tally = self._join(folder, shards, missing, finished, writer)
-        return kept, tally
+            stats = self._write_in_order(folder, chunks, missing, finished, writer)
+        return n_already_done, stats
 
-    def _finished(self, shards: Sequence[Shard], *, once: bool) -> Finished:
+    def _run_chunks(self, chunks: Sequence[InputChunk], *, read_once: bool) -> FinishedChunks:
         """The shards as they are finished, by the engine that suits."""
         request = self._request
-        alone = request.out is None and [shard.count for shard in shards] == [1]
-        if alone or once:  # standard input is this process's alone
-            return self._here(shards)
+        single_input = request.out is None and [chunk.count for chunk in chunks] == [1]
+        if single_input or read_once:  # standard input is this process's alone
+            return self._run_in_process(chunks)
         if request.engine == "ray":
             from earful.service.batch.engines import run_on_ray
 
-            return run_on_ray(self._task, shards, request.workers, request.ray_address)
-        return self._local.finish(shards, self._tick)
+            return run_on_ray(self._config, chunks, request.workers, request.ray_address)
+        return self._local.run_chunks(chunks, self._report_progress)
 
-    def _here(self, shards: Sequence[Shard]) -> Finished:
+    def _run_in_process(self, chunks: Sequence[InputChunk]) -> FinishedChunks:
         """In this process: one recording is not worth starting another."""
-        folder, options = self._task.folder, self._options
-        for shard in shards:
-            yield shard, write_part(folder, shard, self._classifier, options)
+        folder, options = self._config.folder, self._options
+        for chunk in chunks:
+            yield chunk, classify_chunk(folder, chunk, self._classifier, options)
 
-    def _tick(self, reading: int, seconds: float) -> None:
-        self._progress.at(self._so_far, reading, seconds)
+    def _report_progress(self, reading: int, seconds: float) -> None:
+        self._progress.on_progress(self._stats_so_far, reading, seconds)
 
-    def _join(
+    def _write_in_order(
         self,
         folder: Path,
-        shards: Sequence[Shard],
-        missing: Sequence[Shard],
-        finished: Finished,
+        chunks: Sequence[InputChunk],
+        missing: Sequence[InputChunk],
+        finished: FinishedChunks,
         writer: RowWriter,
-    ) -> Tally:
+    ) -> RunStats:
         """Write the rows of all shards in order, each as soon as those before it are there."""
-        waiting = {shard.number for shard in missing}
-        self._so_far = tally = Tally()
-        for shard in shards:
-            while shard.number in waiting:
+        waiting = {chunk.number for chunk in missing}
+        self._stats_so_far = stats = RunStats()
+        for chunk in chunks:
+            while chunk.number in waiting:
                 done, counts = next(finished)
                 waiting.discard(done.number)
-                self._so_far += counts
-                self._progress.at(self._so_far, 0, 0.0)
-            path = part_of(folder, shard)
+                self._stats_so_far += counts
+                self._progress.on_progress(self._stats_so_far, 0, 0.0)
+            path = part_path(folder, chunk)
             for row in read_part(path):
-                if isinstance(row, Tally):
-                    tally += row
+                if isinstance(row, RunStats):
+                    stats += row
                 else:
                     writer.write(row)
             if self.out is None:
                 path.unlink()
-        return tally
+        return stats
 
     @contextlib.contextmanager
-    def _writer(self, folder: Path, layout: Layout) -> Iterator[RowWriter]:
+    def _writer(self, folder: Path, layout: RowLayout) -> Iterator[RowWriter]:
         if self.out is None:
             if isinstance(sys.stdout, io.TextIOWrapper):  # a name that a terminal cannot show
                 sys.stdout.reconfigure(errors="backslashreplace")
             yield text_writer(sys.stdout, layout)
             sys.stdout.flush()  # while Typer still handles a reader that has gone (head, say)
             return
-        place = folder / _RESULTS
-        remove(place)
+        target = folder / _RESULTS
+        remove_path(target)
         try:
-            with open_writer(place, layout) as writer:
+            with open_writer(target, layout) as writer:
                 yield writer
         except OSError as error:
             raise OutputError(
-                f"cannot write {place}: {error.strerror or error}; what is finished is kept, and "
+                f"cannot write {target}: {error.strerror or error}; what is finished is kept, and "
                 "the same command goes on from there"
             ) from error
 
 
-def _base(paths: Sequence[str]) -> Path:
+def _common_folder(paths: Sequence[str]) -> Path:
     """The folder above all that was named."""
     folders = [path if is_folder(path) else str(Path(path).parent) for path in paths]
     return Path(os.path.commonpath([Path(folder).absolute() for folder in folders]))

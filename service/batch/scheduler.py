@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earful.service.batch.errors import BatchError
-from earful.service.batch.shards import Shard
+from earful.service.batch.shards import InputChunk
 
 # In the environment of an array's tasks: a task's number, how many tasks there are, the first
 # number and the step between them. Sources: Slurm's sbatch manual, "Job array support"; AWS Batch,
 # "Array job environment variables"; Kubernetes, "Indexed Job", which does not tell how many.
-_VARIABLES = (
+_ARRAY_VARIABLES = (
     (
         "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN",
         "SLURM_ARRAY_TASK_STEP",
@@ -22,42 +22,42 @@ _VARIABLES = (
 
 
 @dataclass(frozen=True)
-class Piece:
+class ShardSpec:
     """One of ``count`` pieces of a run, counted from 0."""
 
     index: int
     count: int
 
     @property
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
         return self.count == 1
 
-    def named(self, out: Path) -> Path:
+    def output_path(self, out: Path) -> Path:
         """results.csv -> results-00002-of-00010.csv; the name itself where there is one piece."""
-        if self.whole:
+        if self.is_whole:
             return out
         return out.with_name(f"{out.stem}-{self.index:05}-of-{self.count:05}{out.suffix}")
 
-    def of(self, shards: Sequence[Shard]) -> list[Shard]:
+    def select_chunks(self, chunks: Sequence[InputChunk]) -> list[InputChunk]:
         """The shards of this piece: neighbours, with about as many inputs as every other piece."""
-        total = shards[-1].first + shards[-1].count if shards else 0
-        return [s for s in shards if s.first * self.count // total == self.index]
+        total = chunks[-1].first + chunks[-1].count if chunks else 0
+        return [s for s in chunks if s.first * self.count // total == self.index]
 
 
-def find_piece(
+def find_shard(
     index: int | None, count: int | None, environment: Mapping[str, str] = os.environ
-) -> tuple[Piece, str]:
+) -> tuple[ShardSpec, str]:
     """The piece that options or the scheduler's variables ask for, and which variable did.
 
     Raises:
         BatchError: a number that is missing or out of range.
     """
-    told, told_count, variable = _told(environment, count)
-    if index is None and (count == 1 or (count is None and told is None)):
-        return Piece(0, 1), ""
-    count = told_count if count is None else count
+    array_index, array_count, variable = _from_environment(environment, count)
+    if index is None and (count == 1 or (count is None and array_index is None)):
+        return ShardSpec(0, 1), ""
+    count = array_count if count is None else count
     used = variable if index is None else ""
-    index = told if index is None else index
+    index = array_index if index is None else index
     if count is None:
         raise BatchError(
             f"shard {index}{f' (by {used})' if used else ''} of how many? Give --num-shards; 1 for "
@@ -72,16 +72,16 @@ def find_piece(
             f"shard {index}{f' (by {used})' if used else ''} is out of range; with --num-shards "
             f"{count} it is from 0 to {count - 1}"
         )
-    return Piece(index, count), used
+    return ShardSpec(index, count), used
 
 
-def _told(environment: Mapping[str, str], count: int | None) -> tuple[int | None, int | None, str]:
+def _from_environment(environment: Mapping[str, str], count: int | None) -> tuple[int | None, int | None, str]:
     """Number, how many there are, and the variable that says the number.
 
     An array of other size than ``count`` is a part of one that is done again (``--array=3``): there
     the number is the shard's.
     """
-    for name, size, first, step in _VARIABLES:
+    for name, size, first, step in _ARRAY_VARIABLES:
         number, total = _number(environment, name), _number(environment, size)
         if number is None:
             continue

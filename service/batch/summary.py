@@ -1,31 +1,31 @@
 """What a person is told at the end of a run."""
 
-from earful.service.batch.run import Outcome
-from earful.service.batch.shards import Tally
+from earful.service.batch.run import BatchOutcome
+from earful.service.batch.shards import RunStats
 
 
-def summary(outcome: Outcome) -> str:
+def format_summary(outcome: BatchOutcome) -> str:
     """How many inputs were classified, what failed, how fast it was, and where the results are."""
-    tally = outcome.tally
+    stats = outcome.stats
     if outcome.out is None:
-        return counted(tally)
-    text = f"{counted(tally)}; results in {outcome.out}"
-    if outcome.repeated:
+        return format_counts(stats)
+    text = f"{format_counts(stats)}; results in {outcome.out}"
+    if outcome.already_complete:
         return f"nothing to do: {text}, finished before (--restart begins anew)"
-    new = tally.inputs - outcome.kept
+    new = stats.inputs - outcome.n_already_done
     rate = f"{new / outcome.seconds:,.0f} files/s"
-    if outcome.kept:
-        return f"{text}; {outcome.kept:,} were finished before, the rest at {rate}"
-    speed = tally.seconds / outcome.seconds
-    return f"{text}; {_duration(tally.seconds)} of audio, {rate}, {speed:,.0f} × real time"
+    if outcome.n_already_done:
+        return f"{text}; {outcome.n_already_done:,} were finished before, the rest at {rate}"
+    speed = stats.seconds / outcome.seconds
+    return f"{text}; {_duration(stats.seconds)} of audio, {rate}, {speed:,.0f} × real time"
 
 
-def counted(tally: Tally) -> str:
+def format_counts(stats: RunStats) -> str:
     """5 of 7 files classified, 2 failed (1 truncated, 1 empty_audio)"""
-    good = tally.inputs - tally.n_failed
-    causes = sorted(tally.failed.items(), key=lambda item: (-item[1], item[0]))
-    told = f" ({', '.join(f'{n:,} {code}' for code, n in causes)})" if causes else ""
-    return f"{good:,} of {tally.inputs:,} files classified, {tally.n_failed:,} failed{told}"
+    good = stats.inputs - stats.n_failed
+    causes = sorted(stats.failed.items(), key=lambda item: (-item[1], item[0]))
+    reasons = f" ({', '.join(f'{n:,} {code}' for code, n in causes)})" if causes else ""
+    return f"{good:,} of {stats.inputs:,} files classified, {stats.n_failed:,} failed{reasons}"
 
 
 def _duration(seconds: float) -> str:

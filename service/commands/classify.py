@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from earful.models.registry.catalogue import DEFAULT_ROOT
+from earful.models.registry.catalogue import DEFAULT_REGISTRY
 
 if TYPE_CHECKING:
-    from earful.service.batch.run import Progress
+    from earful.service.batch.run import BatchProgress
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
-    DeviceOption,
+    ClassifyDeviceOption,
     EngineOption,
     ModelOption,
     RayAddressOption,
@@ -24,7 +24,7 @@ from earful.service.commands.options import (
     check_engine,
 )
 
-LEAST_HOP_SECONDS, MOST_HOP_SECONDS = 0.001, 3600.0
+MIN_HOP_SECONDS, MAX_HOP_SECONDS = 0.001, 3600.0
 
 
 def classify(
@@ -40,7 +40,7 @@ def classify(
         Path | None,
         typer.Option(help="Results: .csv, .jsonl or .parquet; CSV on stdout without it."),
     ] = None,
-    form: Annotated[
+    format_name: Annotated[
         str | None,
         typer.Option(
             "--format",
@@ -60,7 +60,7 @@ def classify(
     min_score: Annotated[
         float, typer.Option(min=0, max=1, help="Leave out windows that score lower.")
     ] = 0.0,
-    merge_hits: Annotated[
+    merge_windows: Annotated[
         bool, typer.Option("--merge", help="One row for neighbouring windows of one label.")
     ] = False,
     reject: RejectOption = False,
@@ -82,78 +82,78 @@ def classify(
     ] = None,
     engine: EngineOption = "local",
     ray_address: RayAddressOption = None,
-    registry: RegistryOption = DEFAULT_ROOT,
-    device: DeviceOption = "cpu",
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    device: ClassifyDeviceOption = "cpu",
 ) -> None:
     """Classify files, folders and lists: a row for every input, also for those that fail.
 
     With --out the run can be ended at any moment; the same command goes on where it was.
     """
     from earful.models.registry.find_model import find_model
-    from earful.service.batch.classify_inputs import Options
+    from earful.service.batch.classify_inputs import ClassifyOptions
     from earful.service.batch.formats import output_format
-    from earful.service.batch.run import Request, run
-    from earful.service.batch.scheduler import Piece, find_piece
-    from earful.service.batch.summary import summary
+    from earful.service.batch.run import BatchRequest, run
+    from earful.service.batch.scheduler import ShardSpec, find_shard
+    from earful.service.batch.summary import format_summary
 
-    _check_windows(windows, hop, min_score, merge_hits)
+    _check_windows(windows, hop, min_score, merge_windows)
     check_engine(engine, ray_address)
     if ray_address and out is None:
         raise typer.BadParameter("--ray-address needs --out, on a file system all machines see")
-    form = output_format(out, form)
-    asked = shard_index is not None or num_shards is not None
-    if asked and out is None:
+    format_name = output_format(out, format_name)
+    sharded = shard_index is not None or num_shards is not None
+    if sharded and out is None:
         raise typer.BadParameter("--num-shards needs --out: each shard has results of its own")
-    piece, variable = (Piece(0, 1), "") if out is None else find_piece(shard_index, num_shards)
-    if not piece.whole:
-        by = f" (by {variable})" if variable else ""
-        typer.echo(f"shard {piece.index} of {piece.count}{by}", err=True)
-    request = Request(
-        tuple(paths), find_model(model, registry), out, form,
-        Options(windows, hop, min_score, merge_hits, top_k), reject, device, audio_dir, piece,
+    shard_spec, variable = (ShardSpec(0, 1), "") if out is None else find_shard(shard_index, num_shards)
+    if not shard_spec.is_whole:
+        source_note = f" (by {variable})" if variable else ""
+        typer.echo(f"shard {shard_spec.index} of {shard_spec.count}{source_note}", err=True)
+    request = BatchRequest(
+        tuple(paths), find_model(model, registry), out, format_name,
+        ClassifyOptions(windows, hop, min_score, merge_windows, top_k), reject, device, audio_dir, shard_spec,
         restart, workers, engine, ray_address,
     )  # fmt: skip
     try:
-        with _progress() as progress, _ended_by_sigterm():
+        with _progress() as progress, _exit_on_sigterm():
             outcome = run(request, progress)
     except KeyboardInterrupt:
         if out is not None:
             typer.echo("interrupted; the same command goes on from here", err=True)
         raise
-    if out is not None or outcome.tally.failed:
-        typer.echo(summary(outcome), err=True)
-    if outcome.tally.failed:
+    if out is not None or outcome.stats.failed:
+        typer.echo(format_summary(outcome), err=True)
+    if outcome.stats.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _check_windows(windows: bool, hop: float | None, min_score: float, merge_hits: bool) -> None:
+def _check_windows(windows: bool, hop: float | None, min_score: float, merge_windows: bool) -> None:
     """Refuse what would choose among windows where there are none, and hops without sense."""
-    if not windows and (hop is not None or min_score or merge_hits):
+    if not windows and (hop is not None or min_score or merge_windows):
         raise typer.BadParameter(
-            "--hop, --min-score and --merge choose among windows; add --windows"
+            "--hop-seconds, --min-score and --merge choose among windows; add --windows"
         )
-    if hop is not None and not LEAST_HOP_SECONDS <= hop <= MOST_HOP_SECONDS:
+    if hop is not None and not MIN_HOP_SECONDS <= hop <= MAX_HOP_SECONDS:
         raise typer.BadParameter(
-            f"--hop is from {LEAST_HOP_SECONDS:g} to {MOST_HOP_SECONDS:g} s, found {hop:g}"
+            f"--hop-seconds is from {MIN_HOP_SECONDS:g} to {MAX_HOP_SECONDS:g} s, found {hop:g}"
         )
 
 
 @contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def _exit_on_sigterm() -> Iterator[None]:
     """A polite end runs what cleans up: worker processes and temporary files."""
 
-    def end(*_: object) -> NoReturn:
+    def exit_process(*_: object) -> NoReturn:
         sys.exit(128 + signal.SIGTERM)
 
-    before = signal.signal(signal.SIGTERM, end)
+    previous_handler = signal.signal(signal.SIGTERM, exit_process)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous_handler)
 
 
 @contextlib.contextmanager
-def _progress() -> "Iterator[Progress | None]":
+def _progress() -> "Iterator[BatchProgress | None]":
     """A bar on stderr, when that is a terminal."""
     if not sys.stderr.isatty():
         yield None

@@ -11,16 +11,16 @@ from earful.service.commands.options import (
 
 
 def merge(
-    pieces: Annotated[
+    shard_results: Annotated[
         list[Path], typer.Argument(metavar="RESULTS...", help="The results of all shards.")
     ],
     out: Annotated[Path, typer.Option(help="Results of all of them.")],
 ) -> None:
     """Put together what `classify --num-shards` has written, as if one run had made it."""
-    from earful.service.batch.merge import merge as join
-    from earful.service.batch.summary import counted
+    from earful.service.batch.merge import merge_results
+    from earful.service.batch.summary import format_counts
 
-    tally = join(pieces, out)
-    typer.echo(f"{counted(tally)}; results in {out}", err=True)
-    if tally.failed:
+    stats = merge_results(shard_results, out)
+    typer.echo(f"{format_counts(stats)}; results in {out}", err=True)
+    if stats.failed:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -35,18 +35,18 @@ RegistryOption = Annotated[
     ),
 ]
 
-DeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP)]
+ClassifyDeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP)]
 
 # A deployment sets these in its environment, as it sets the limits (service.core.settings).
-ServedModelOption = Annotated[
+ServeModelOption = Annotated[
     str | None, typer.Option(help=_MODEL_HELP, metavar="MODEL", envvar="EARFUL_MODEL")
 ]
 
-ServedRejectOption = Annotated[
+ServeRejectOption = Annotated[
     bool, typer.Option("--reject", help=_REJECT_HELP, envvar="EARFUL_REJECT")
 ]
 
-ServedDeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP, envvar="EARFUL_DEVICE")]
+ServeDeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP, envvar="EARFUL_DEVICE")]
 
 
 def check_engine(engine: Engine, ray_address: str | None) -> None:

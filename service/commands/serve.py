@@ -4,25 +4,25 @@ from typing import Annotated, Literal
 
 import typer
 
-from earful.models.registry.catalogue import DEFAULT_ROOT
+from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.service.commands.options import (
     RegistryOption,
-    ServedDeviceOption,
-    ServedModelOption,
-    ServedRejectOption,
+    ServeDeviceOption,
+    ServeModelOption,
+    ServeRejectOption,
 )
 
 
 def serve(
-    model: ServedModelOption = None,
+    model: ServeModelOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Processes; one a core is best.")
     ] = 1,
-    registry: RegistryOption = DEFAULT_ROOT,
-    reject: ServedRejectOption = False,
-    device: ServedDeviceOption = "cpu",
+    registry: RegistryOption = DEFAULT_REGISTRY,
+    reject: ServeRejectOption = False,
+    device: ServeDeviceOption = "cpu",
     feedback: Annotated[
         str | None,
         typer.Option(
@@ -32,11 +32,11 @@ def serve(
             "artifacts/feedback/feedback.db without it.",
         ),
     ] = None,
-    keep_audio: Annotated[
+    save_recordings: Annotated[
         Literal["off", "feedback", "uncertain", "all"] | None,
         typer.Option(
             help="Which recordings are kept: none; those that come with feedback; also those the "
-            "model is unsure of; all. EARFUL_KEEP_AUDIO or off without it."
+            "model is unsure of; all. EARFUL_SAVE_RECORDINGS or off without it."
         ),
     ] = None,
 ) -> None:
@@ -45,5 +45,5 @@ def serve(
 
     run_server(
         model, host, port, device, registry=registry, reject=reject, workers=workers,
-        feedback=feedback, keep_audio=keep_audio,
+        feedback=feedback, save_recordings=save_recordings,
     )  # fmt: skip

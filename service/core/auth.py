@@ -52,7 +52,7 @@ class ApiKeys:
                 scopes.
         """
         if self.digests:
-            self.check_key(_given(headers), scope)
+            self.check_key(_presented_key(headers), scope)
 
     def check_key(self, key: str, scope: Scope) -> None:
         """See that a key has a scope; any key where none is asked for.
@@ -76,7 +76,7 @@ class ApiKeys:
             )
 
 
-def _given(headers: Mapping[str, str]) -> str:
+def _presented_key(headers: Mapping[str, str]) -> str:
     kind, _, key = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return key.strip()

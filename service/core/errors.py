@@ -20,7 +20,7 @@ STATUS_BY_CODE = {
     "forbidden": 403,
     "feedback_off": 404,
     "unknown_prediction": 404,
-    "no_such_audio": 404,
+    "recording_not_found": 404,
     "too_slow": 408,
     "no_registry": 409,
     "already_running": 409,
@@ -31,9 +31,9 @@ STATUS_BY_CODE = {
     "too_many_files": 413,
     "unsupported_format": 415,
     "unknown_label": 422,
-    "other_audio": 422,
+    "recording_mismatch": 422,
     "queue_full": 429,
-    "client_gone": 499,  # nobody reads it; nginx counts those who left under this number
+    "client_disconnected": 499,  # nobody reads it; nginx counts those who left under this number
     "internal_error": 500,
     "inference_failed": 500,
     "no_training": 501,
@@ -42,9 +42,9 @@ STATUS_BY_CODE = {
     "feedback_unavailable": 503,
     "deadline_passed": 504,
 }
-UNUSABLE_AUDIO = 422
+UNUSABLE_AUDIO_STATUS = 422
 # Refusals that ``Service.answer`` has counted, file by file.
-COUNTED_BY_FILE = ("inference_failed",)
+COUNTED_PER_FILE = ("inference_failed",)
 
 
 class RequestError(Exception):
@@ -60,7 +60,7 @@ class RequestError(Exception):
 to_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
-def json_answer(
+def json_response(
     content: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A JSON answer; unlike the framework's it does not make an encoder anew each time."""
@@ -69,20 +69,20 @@ def json_answer(
     )
 
 
-def status_of(code: str) -> int:
-    return STATUS_BY_CODE.get(code, UNUSABLE_AUDIO)
+def http_status(code: str) -> int:
+    return STATUS_BY_CODE.get(code, UNUSABLE_AUDIO_STATUS)
 
 
-def sentence_of(problems: Sequence[Any]) -> str:
+def validation_message(problems: Sequence[Any]) -> str:
     """The problems that pydantic finds in a request as one sentence, without the values."""
-    told = []
+    messages = []
     for problem in problems:
         name = ".".join(str(part) for part in problem["loc"] if part not in ("query", "path"))
-        told.append(f"{name[:80] or 'the body'}: {str(problem['msg'])[:200]}")
-    return "; ".join(told[:3])
+        messages.append(f"{name[:80] or 'the body'}: {str(problem['msg'])[:200]}")
+    return "; ".join(messages[:3])
 
 
-def error_answer(
+def error_response(
     code: str,
     message: str,
     status: int | None = None,
@@ -93,4 +93,4 @@ def error_answer(
     content: dict[str, Any] = {"error": {"code": code, "message": message}}
     if len(results) > 1:
         content["results"] = list(results)
-    return json_answer(content, status or status_of(code), headers)
+    return json_response(content, status or http_status(code), headers)

@@ -21,10 +21,10 @@ from earful.service.classifier import MAX_BATCH
 
 # Seconds: a file takes less than a millisecond, and a deadline is in tens of seconds.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+MULTIPROCESS_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
-class Metrics:
+class ServiceMetrics:
     """Prometheus metrics of one service, named ``earful_*``."""
 
     def __init__(self) -> None:
@@ -66,27 +66,27 @@ class Metrics:
         )
         self.events = Counter("earful_stream_events", "Words heard in streams", registry=registry)
         self.feedback = Counter("earful_feedback", "Labels that people gave", registry=registry)
-        self.clips_kept = Counter(
-            "earful_clips_kept", "Recordings to keep behind answers, by outcome", ["outcome"],
+        self.recordings_saved = Counter(
+            "earful_recordings_saved", "Recordings to keep behind answers, by outcome", ["outcome"],
             registry=registry,
         )  # fmt: skip
 
     def text(self) -> bytes:
         """The exposition format, of all worker processes."""
-        if MULTIPROCESS_FOLDER not in os.environ:
+        if MULTIPROCESS_DIR_VARIABLE not in os.environ:
             return generate_latest(self._registry)
-        _forget_dead_workers(Path(os.environ[MULTIPROCESS_FOLDER]))
-        everyone = CollectorRegistry()
-        multiprocess.MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
-        return generate_latest(everyone)
+        _forget_dead_workers(Path(os.environ[MULTIPROCESS_DIR_VARIABLE]))
+        all_workers = CollectorRegistry()
+        multiprocess.MultiProcessCollector(all_workers)  # type: ignore[no-untyped-call]
+        return generate_latest(all_workers)
 
-    def _histogram(self, name: str, what: str) -> Histogram:
-        return Histogram(f"earful_{name}", what, buckets=_SECONDS, registry=self._registry)
+    def _histogram(self, name: str, description: str) -> Histogram:
+        return Histogram(f"earful_{name}", description, buckets=_SECONDS, registry=self._registry)
 
 
 def _forget_dead_workers(folder: Path) -> None:
     """Gauges of workers that have ended would stand for ever; their counters do stay."""
     for path in folder.glob("gauge_live*.db"):
-        found = re.search(r"_(\d+)\.db$", path.name)
-        if found and not Path(f"/proc/{found[1]}").exists():
-            multiprocess.mark_process_dead(int(found[1]))  # type: ignore[no-untyped-call]
+        match = re.search(r"_(\d+)\.db$", path.name)
+        if match and not Path(f"/proc/{match[1]}").exists():
+            multiprocess.mark_process_dead(int(match[1]))  # type: ignore[no-untyped-call]

@@ -11,14 +11,14 @@ from typing import Any
 
 from starlette.types import Message, Scope, Send
 
-from earful.service.core.metrics import Metrics
+from earful.service.core.metrics import ServiceMetrics
 
 LOGGER = logging.getLogger("earful")
 # A request's own id is taken over when it can stand in a log and a header as it is.
-_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-UNMATCHED = "unmatched"
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+UNMATCHED_ROUTE = "unmatched"
 # Probes and scrapes come every few seconds and say nothing.
-_QUIET = ("/livez", "/readyz", "/metrics", "/health")
+_UNLOGGED_ROUTES = ("/livez", "/readyz", "/metrics", "/health")
 
 
 _encode = json.JSONEncoder(default=str).encode
@@ -32,7 +32,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
-            **getattr(record, "facts", {}),
+            **getattr(record, "log_fields", {}),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -40,19 +40,19 @@ class JsonFormatter(logging.Formatter):
 
 
 def log(
-    level: int, event: str, facts: Mapping[str, Any], fault: BaseException | None = None
+    level: int, event: str, log_fields: Mapping[str, Any], exception: BaseException | None = None
 ) -> None:
     """Log an event with its facts, and the traceback of a fault."""
     if not LOGGER.isEnabledFor(level):
         return
     # Looking for the line that logs, which nobody reads, costs more than all the rest.
-    exc_info = (type(fault), fault, fault.__traceback__) if fault else None
+    exc_info = (type(exception), exception, exception.__traceback__) if exception else None
     record = logging.LogRecord(LOGGER.name, level, "", 0, event, None, exc_info)
-    record.facts = dict(facts)
+    record.log_fields = dict(log_fields)
     LOGGER.handle(record)
 
 
-class Observed:
+class RequestLog:
     """One request: its id, and when it began; ``send`` passes its answer on and takes its status.
 
     ``facts`` of the scope's state go into the log line.
@@ -60,10 +60,10 @@ class Observed:
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope, self._send = scope, send
-        self._began, self._status = time.perf_counter(), 500
+        self._started, self._status = time.perf_counter(), 500
         self.request_id = _request_id(scope)
-        self.facts: dict[str, Any] = {}
-        scope.setdefault("state", {})["observed"] = self
+        self.log_fields: dict[str, Any] = {}
+        scope.setdefault("state", {})["request_log"] = self
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -72,12 +72,12 @@ class Observed:
             message["headers"] = [*message.get("headers", ()), header]
         await self._send(message)
 
-    def note(self, route: str, metrics: Metrics) -> None:
+    def finish(self, route: str, metrics: ServiceMetrics) -> None:
         """Count the request, time it and log it."""
-        seconds = time.perf_counter() - self._began
+        seconds = time.perf_counter() - self._started
         metrics.requests.labels(route, self._status).inc()
         metrics.request_seconds.labels(route).observe(seconds)
-        if route not in _QUIET:
+        if route not in _UNLOGGED_ROUTES:
             scope = self._scope
             log(
                 logging.INFO,
@@ -89,18 +89,18 @@ class Observed:
                     "status": self._status,
                     "seconds": round(seconds, 6),
                     "client": (scope.get("client") or ("",))[0],
-                    **self.facts,
+                    **self.log_fields,
                 },
             )
 
 
-def new_id() -> str:
+def new_request_id() -> str:
     """An id for a request that brings none."""
     return os.urandom(8).hex()
 
 
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _ID.fullmatch(value):
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
-    return new_id()
+    return new_request_id()

@@ -19,24 +19,24 @@ from typing import IO, Literal
 
 from earful.data.atomic_write import staged_file
 from earful.data.errors import EarfulError
-from earful.models.registry.records import now
+from earful.models.registry.records import utc_now
 
-LOCK, STATUS, _STARTING = "lock", "status.json", "starting"
+LOCK_FILE, STATUS_FILE, _START_LOCK_FILE = "lock", "status.json", "starting"
 
-State = Literal["running", "done", "failed"]
+RetrainState = Literal["running", "done", "failed"]
 # A look at the lock holds it for an instant, which a run that begins just then waits out.
 _TRIES, _TRY_SECONDS = 10, 0.02
 
 
-class WorkError(EarfulError):
+class RetrainFolderError(EarfulError):
     """Another retraining is at work, or what it wrote down cannot be read."""
 
 
 @dataclass(frozen=True)
-class Status:
+class RetrainStatus:
     """How far a retraining is; ``done`` of ``total`` steps of its ``stage``."""
 
-    state: State
+    state: RetrainState
     stage: str
     done: int
     total: int
@@ -45,12 +45,12 @@ class Status:
     pid: int
 
 
-class Work:
+class RetrainFolder:
     """The folder of the retrainings of one model."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._started = now()
+        self._started = utc_now()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -60,10 +60,10 @@ class Work:
             WorkError: another is at work.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("a") as file:
-            if not _take(file):
-                raise WorkError(
-                    f"another retraining works in {self.folder}; {STATUS} there says how far it "
+        with (self.folder / LOCK_FILE).open("a") as file:
+            if not _try_lock(file):
+                raise RetrainFolderError(
+                    f"another retraining works in {self.folder}; {STATUS_FILE} there says how far it "
                     "is. Wait for its end, or end it: nothing of it is lost"
                 )
             yield
@@ -72,53 +72,53 @@ class Work:
     def starting(self) -> Iterator[None]:
         """Be the only one, among the workers of a service, who looks and starts."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / _STARTING).open("a") as file:
+        with (self.folder / _START_LOCK_FILE).open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def is_running(self) -> bool:
         """Whether a retraining works here now."""
         try:
-            with (self.folder / LOCK).open("a") as file:
-                return not _take(file, tries=1)
+            with (self.folder / LOCK_FILE).open("a") as file:
+                return not _try_lock(file, tries=1)
         except FileNotFoundError:
             return False
 
-    def status(self) -> Status | None:
+    def status(self) -> RetrainStatus | None:
         """What the last retraining wrote down; None where there was none.
 
         Raises:
             WorkError: it cannot be read.
         """
-        path = self.folder / STATUS
+        path = self.folder / STATUS_FILE
         try:
-            status = Status(**json.loads(path.read_text("utf-8")))
+            status = RetrainStatus(**json.loads(path.read_text("utf-8")))
             datetime.datetime.fromisoformat(status.started)
             return status
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:
-            raise WorkError(f"{path} is damaged: {error}; remove it") from error
+            raise RetrainFolderError(f"{path} is damaged: {error}; remove it") from error
 
-    def of_recipe(self, recipe: str) -> Path:
+    def run_folder(self, name: str) -> Path:
         """The folder of one recipe; what others left behind is removed."""
-        mine = self.folder / recipe
+        folder = self.folder / name
         for other in self.folder.iterdir():
-            if other.is_dir() and other != mine:
+            if other.is_dir() and other != folder:
                 shutil.rmtree(other)
-        mine.mkdir(exist_ok=True)
-        return mine
+        folder.mkdir(exist_ok=True)
+        return folder
 
-    def tell(
-        self, stage: str, done: int = 0, total: int = 0, state: State = "running", message: str = ""
+    def write_status(
+        self, stage: str, done: int = 0, total: int = 0, state: RetrainState = "running", message: str = ""
     ) -> None:
         """Write down how far it is."""
-        status = Status(state, stage, done, total, message, self._started, os.getpid())
-        with staged_file(self.folder / STATUS) as staging:
+        status = RetrainStatus(state, stage, done, total, message, self._started, os.getpid())
+        with staged_file(self.folder / STATUS_FILE) as staging:
             staging.write_text(json.dumps(asdict(status)) + "\n", "utf-8")
 
 
-def _take(file: IO[str], tries: int = _TRIES) -> bool:
+def _try_lock(file: IO[str], tries: int = _TRIES) -> bool:
     for _ in range(tries):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

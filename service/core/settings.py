@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from earful.data.audio.decode import AudioLimits
 from earful.models.bundle.device import Device
-from earful.models.registry.catalogue import DEFAULT_ROOT
+from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.source import ModelSource, open_source
 from earful.service.core.auth import ApiKeys
 from earful.service.core.defaults import (
@@ -25,7 +25,7 @@ from earful.service.core.defaults import (
 _COMMAND = (str(Path(sysconfig.get_path("scripts")) / "earful"),)
 # Of a stream; uvicorn refuses larger ones before they are read.
 MAX_FRAME_BYTES = 1 << 20
-KeepAudio = Literal["off", "feedback", "uncertain", "all"]
+SaveRecordings = Literal["off", "feedback", "uncertain", "all"]
 
 
 class Settings(BaseSettings):
@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     model: Annotated[str, BeforeValidator(os.fspath)] = Field(
         description="a file, or NAME, NAME@ALIAS or NAME@NUMBER of the registry"
     )
-    registry: str = Field(DEFAULT_ROOT, description="a folder, or a URL that fsspec knows")
+    registry: str = Field(DEFAULT_REGISTRY, description="a folder, or a URL that fsspec knows")
     retrain_dir: Path = Field(DEFAULT_RETRAIN_FOLDER, description="work of POST /v1/retrain")
     command: tuple[str, ...] = Field(
         _COMMAND, description="what POST /v1/retrain starts: the `earful` command, as a JSON list"
@@ -78,17 +78,17 @@ class Settings(BaseSettings):
     feedback_url: SecretStr | None = Field(
         None, description="database of feedback, or `off`; a file in artifacts/ without it"
     )
-    keep_audio: KeepAudio = Field("off", description="which recordings are kept to train on")
-    audio_dir: Path = Field(DEFAULT_RECORDINGS_FOLDER, description="where they are kept")
+    save_recordings: SaveRecordings = Field("off", description="which recordings are kept to train on")
+    recordings_dir: Path = Field(DEFAULT_RECORDINGS_FOLDER, description="where they are kept")
     retention_days: float = Field(
         365.0, ge=0, allow_inf_nan=False, description="of audio and labels; 0 keeps them for ever"
     )
-    max_audio_bytes: int = Field(
+    max_recordings_bytes: int = Field(
         10_000_000_000, ge=0, description="of all kept audio; the oldest goes; 0 is no limit"
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    def source(self) -> ModelSource:
+    def model_source(self) -> ModelSource:
         """Where the model comes from.
 
         Raises:
@@ -96,7 +96,7 @@ class Settings(BaseSettings):
         """
         return open_source(self.model, self.registry)
 
-    def limits(self) -> AudioLimits:
+    def audio_limits(self) -> AudioLimits:
         return AudioLimits(
             max_bytes=self.max_upload_bytes,
             max_seconds=self.max_seconds,
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     @property
     def wants_feedback(self) -> bool:
         """Whether somebody asked for it: then it is an error when it cannot be had."""
-        return self.feedback_url is not None or self.keep_audio != "off"
+        return self.feedback_url is not None or self.save_recordings != "off"
 
     def keys(self) -> ApiKeys:
         """The API keys of both sources.
@@ -124,8 +124,8 @@ class Settings(BaseSettings):
         Raises:
             ValueError: an entry is not of the form SCOPE:KEY, or the file cannot be read.
         """
-        given = self.api_keys.get_secret_value()
-        entries = given.split(",")
+        listed_keys = self.api_keys.get_secret_value()
+        entries = listed_keys.split(",")
         if self.api_keys_file is not None:
             # Every worker reads it, which a pipe allows once.
             if not self.api_keys_file.is_file():
@@ -137,7 +137,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"cannot read {self.api_keys_file}: {reason}") from error
             entries += [line for line in lines if not line.lstrip().startswith("#")]
         keys = ApiKeys.parse(entry for entry in entries if entry.strip())
-        if not keys.digests and (given or self.api_keys_file):
+        if not keys.digests and (listed_keys or self.api_keys_file):
             raise ValueError("API keys are wanted and none is given; write SCOPE:KEY")
         return keys
 
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
         root, url = self.label_studio_root, self.label_studio_url
         if root is not None and not root.is_dir():
             raise ValueError(f"EARFUL_LABEL_STUDIO_ROOT ({root}) is no folder")
-        if url is not None and not _is_address(url):
+        if url is not None and not _is_server_url(url):
             raise ValueError(
                 "EARFUL_LABEL_STUDIO_URL must be http:// or https:// with a host, without a user, "
                 "a query or a fragment"
@@ -158,11 +158,11 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _check_keys(self) -> Self:
+    def _check_consistency(self) -> Self:
         self.keys()
-        if self.keep_audio != "off" and self.database_url() is None:
+        if self.save_recordings != "off" and self.database_url() is None:
             raise ValueError(
-                f"EARFUL_KEEP_AUDIO is {self.keep_audio!r} and feedback is off: nothing could be "
+                f"EARFUL_SAVE_RECORDINGS is {self.save_recordings!r} and feedback is off: nothing could be "
                 "kept; change one of them"
             )
         if self.max_files > self.max_queue:
@@ -179,7 +179,7 @@ class Settings(BaseSettings):
         return self
 
 
-def _is_address(text: str) -> bool:
+def _is_server_url(text: str) -> bool:
     """Whether a text is an address of a server, and nothing besides."""
     try:
         url = urlsplit(text)

@@ -4,12 +4,12 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from earful.service.feedback.database import Store
-from earful.service.feedback.records import KeyReused, Opinion, Stored
-from earful.service.feedback.tables import clips, feedback, stamp
+from earful.service.feedback.database import FeedbackDatabase
+from earful.service.feedback.records import IdempotencyKeyReused, FeedbackAnnotation, SubmitResult
+from earful.service.feedback.tables import recordings_table, annotations_table, timestamp
 
 
-def add(connection: Connection, opinion: Opinion) -> Stored:
+def add_annotation(connection: Connection, annotation: FeedbackAnnotation) -> SubmitResult:
     """Store an opinion, in a transaction of ``store.writing(opinion.who)``.
 
     Said again with nothing new in it, or sent again under the same ``request_key``, it is stored
@@ -18,60 +18,60 @@ def add(connection: Connection, opinion: Opinion) -> Stored:
     Raises:
         KeyReused: the key came before with another opinion.
     """
-    kept = connection.execute(select(clips.c.sha256).where(clips.c.sha256 == opinion.sha256))
-    audio_kept = kept.one_or_none() is not None
-    earlier = _earlier(connection, opinion)
-    if earlier is not None:
-        return Stored(earlier, opinion.sha256, True, audio_kept)
-    added = connection.execute(feedback.insert().values(**_row(opinion)).returning(feedback.c.id))
-    return Stored(int(added.scalar_one()), opinion.sha256, False, audio_kept)
+    saved = connection.execute(select(recordings_table.c.sha256).where(recordings_table.c.sha256 == annotation.sha256))
+    recording_saved = saved.one_or_none() is not None
+    duplicate_id = _find_duplicate(connection, annotation)
+    if duplicate_id is not None:
+        return SubmitResult(duplicate_id, annotation.sha256, True, recording_saved)
+    added = connection.execute(annotations_table.insert().values(**_column_values(annotation)).returning(annotations_table.c.id))
+    return SubmitResult(int(added.scalar_one()), annotation.sha256, False, recording_saved)
 
 
-def add_alone(store: Store, opinion: Opinion) -> Stored:
+def add_annotation_in_transaction(database: FeedbackDatabase, annotation: FeedbackAnnotation) -> SubmitResult:
     """``add`` in a transaction of its own.
 
     Raises:
         KeyReused: as ``add``.
         StoreUnavailable: the database cannot be written.
     """
-    with store.writing(opinion.who) as connection:
-        return add(connection, opinion)
+    with database.write_transaction(annotation.annotator) as connection:
+        return add_annotation(connection, annotation)
 
 
-def _earlier(connection: Connection, opinion: Opinion) -> int | None:
+def _find_duplicate(connection: Connection, annotation: FeedbackAnnotation) -> int | None:
     """The row that says the same already."""
-    mine = select(feedback).where(feedback.c.who == opinion.who)
-    if opinion.request_key is not None:
+    by_annotator = select(annotations_table).where(annotations_table.c.annotator == annotation.annotator)
+    if annotation.idempotency_key is not None:
         sent = connection.execute(
-            mine.where(feedback.c.request_key == opinion.request_key)
+            by_annotator.where(annotations_table.c.idempotency_key == annotation.idempotency_key)
         ).one_or_none()
         if sent is not None:
-            if (sent.sha256, sent.label) != (opinion.sha256, opinion.label):
-                raise KeyReused
+            if (sent.sha256, sent.label) != (annotation.sha256, annotation.label):
+                raise IdempotencyKeyReused
             return int(sent.id)
-    about = mine.where(feedback.c.sha256 == opinion.sha256).order_by(feedback.c.id.desc())
+    about = by_annotator.where(annotations_table.c.sha256 == annotation.sha256).order_by(annotations_table.c.id.desc())
     last = connection.execute(about.limit(1)).one_or_none()
-    if last is None or last.label != opinion.label:
+    if last is None or last.label != annotation.label:
         return None
-    news = (opinion.speaker and opinion.speaker != last.speaker) or (
-        opinion.comment and opinion.comment != last.comment
+    has_changes = (annotation.speaker and annotation.speaker != last.speaker) or (
+        annotation.comment and annotation.comment != last.comment
     )
-    return None if news else int(last.id)
+    return None if has_changes else int(last.id)
 
 
-def _row(opinion: Opinion) -> dict[str, Any]:
-    heard = opinion.heard
+def _column_values(annotation: FeedbackAnnotation) -> dict[str, Any]:
+    prediction = annotation.prediction
     return {
-        "sha256": opinion.sha256,
-        "who": opinion.who,
-        "label": opinion.label,
-        "speaker": opinion.speaker,
-        "comment": opinion.comment,
-        "source": opinion.source,
-        "heard_label": heard.label if heard else "",
-        "heard_score": heard.score if heard else None,
-        "model_name": heard.model_name if heard else "",
-        "model_version": heard.model_version if heard else "",
-        "request_key": opinion.request_key,
-        "created_at": stamp(),
+        "sha256": annotation.sha256,
+        "annotator": annotation.annotator,
+        "label": annotation.label,
+        "speaker": annotation.speaker,
+        "comment": annotation.comment,
+        "source": annotation.source,
+        "predicted_label": prediction.label if prediction else "",
+        "predicted_score": prediction.score if prediction else None,
+        "model_name": prediction.model_name if prediction else "",
+        "model_version": prediction.model_version if prediction else "",
+        "idempotency_key": annotation.idempotency_key,
+        "created_at": timestamp(),
     }

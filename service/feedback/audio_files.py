@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from earful.data.audio.containers import container_of
-from earful.service.feedback.errors import FeedbackError, StoreUnavailable
+from earful.data.audio.containers import detect_container
+from earful.service.feedback.errors import FeedbackError, DatabaseUnavailable
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MEDIA_TYPES = {
@@ -21,12 +21,12 @@ MEDIA_TYPES = {
     "caf": "audio/x-caf", "flac": "audio/flac", "ogg": "audio/ogg", "mp3": "audio/mpeg",
 }  # fmt: skip
 # A file without a row is one that is being written just now, or one whose writer was killed.
-STRAY_SECONDS = 3_600
+ORPHAN_AGE_SECONDS = 3_600
 _MARKER = ".earful-audio"
-_ASIDE = ".earful-part-"
+_PARTIAL_PREFIX = ".earful-part-"
 
 
-class AudioStore:
+class RecordingStore:
     """The folder of the recordings; which of them are there is what the database says."""
 
     def __init__(self, folder: Path) -> None:
@@ -49,12 +49,12 @@ class AudioStore:
         except OSError as error:
             raise FeedbackError(
                 f"cannot keep audio in {self.folder}: {error.strerror}; "
-                "give a folder that can be written as EARFUL_AUDIO_DIR"
+                "give a folder that can be written as EARFUL_RECORDINGS_DIR"
             ) from error
         if found not in (owner, ""):  # empty: another worker is about to write the same
             raise FeedbackError(
                 f"{self.folder} holds the audio of another database of feedback; "
-                "give each a folder of its own as EARFUL_AUDIO_DIR"
+                "give each a folder of its own as EARFUL_RECORDINGS_DIR"
             )
 
     def path(self, sha256: str, suffix: str) -> Path:
@@ -71,7 +71,7 @@ class AudioStore:
         """The path of a recording as text."""
         return str(self.path(sha256, suffix))
 
-    def put(self, sha256: str, suffix: str, blob: bytes, *, durable: bool = True) -> None:
+    def write(self, sha256: str, suffix: str, blob: bytes, *, durable: bool = True) -> None:
         """Write a recording, through to the disk where it must outlive a loss of power.
 
         Raises:
@@ -80,7 +80,7 @@ class AudioStore:
         target = self.path(sha256, suffix)
         try:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=_ASIDE, dir=target.parent)  # 0600
+            handle, name = tempfile.mkstemp(prefix=_PARTIAL_PREFIX, dir=target.parent)  # 0600
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(blob)
@@ -92,7 +92,7 @@ class AudioStore:
                 Path(name).unlink(missing_ok=True)
                 raise
         except OSError as error:
-            raise StoreUnavailable(f"cannot keep audio in {self.folder}: {error}") from error
+            raise DatabaseUnavailable(f"cannot keep audio in {self.folder}: {error}") from error
 
     def remove(self, sha256: str, suffix: str) -> None:
         """Delete a recording, which may be gone already.
@@ -103,23 +103,23 @@ class AudioStore:
         try:
             self.path(sha256, suffix).unlink(missing_ok=True)
         except OSError as error:
-            raise StoreUnavailable(
+            raise DatabaseUnavailable(
                 f"{self.path(sha256, suffix)} cannot be deleted: {error}"
             ) from error
 
-    def settled(self) -> Iterator[Path]:
+    def complete_files(self) -> Iterator[Path]:
         """The recordings of the folder that nobody is writing any more; halves of some are deleted.
 
         None where the folder is not marked: it may be where a disk is mounted that is away.
         """
         if not (self.folder / _MARKER).is_file():
             return
-        newest = time.time() - STRAY_SECONDS
+        newest = time.time() - ORPHAN_AGE_SECONDS
         for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
             with contextlib.suppress(FileNotFoundError):  # deleted by another worker meanwhile
                 if path.lstat().st_mtime >= newest:
                     continue
-                if path.name.startswith(_ASIDE):
+                if path.name.startswith(_PARTIAL_PREFIX):
                     path.unlink()
                 elif SHA256.fullmatch(path.stem) and path.suffix[1:] in MEDIA_TYPES:
                     yield path
@@ -127,7 +127,7 @@ class AudioStore:
 
 def suffix_of(blob: bytes) -> str:
     """The suffix that the content of a recording calls for."""
-    return container_of(blob).lower()
+    return detect_container(blob).lower()
 
 
 def sha256_of(blob: bytes) -> str:

@@ -26,17 +26,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from earful.service.feedback.database_url import Place
-from earful.service.feedback.errors import FeedbackError, StoreUnavailable
+from earful.service.feedback.database_url import DatabaseAddress
+from earful.service.feedback.errors import FeedbackError, DatabaseUnavailable
 from earful.service.feedback.prediction_ids import KEY_BYTES
-from earful.service.feedback.schema import META, SCHEMA_VERSION, check
+from earful.service.feedback.schema import META_TABLE, SCHEMA_VERSION, check_schema
 from earful.service.feedback.sqlite import (
     BUSY_SECONDS,
-    identity,
-    journal_ahead,
-    make_file,
-    peek,
-    set_up,
+    file_identity,
+    enable_wal,
+    ensure_writable_file,
+    inspect_file,
+    configure_connection,
 )
 from earful.service.feedback.tables import meta, metadata
 
@@ -46,43 +46,43 @@ _SCHEMA_LOCK = 0x6561_7273
 _STATEMENT_SECONDS = 10
 
 
-class Store:
+class FeedbackDatabase:
     """An open database; safe to use from several threads and processes."""
 
-    def __init__(self, place: Place, engine: Engine) -> None:
-        self.place = place
-        self.sqlite = place.path is not None
+    def __init__(self, address: DatabaseAddress, engine: Engine) -> None:
+        self.address = address
+        self.sqlite = address.path is not None
         self._engine = engine
-        self._writing = engine.execution_options(earful_writes=True)
-        self._file = identity(place.path) if place.path else None
+        self._write_engine = engine.execution_options(earful_write=True)
+        self._file_id = file_identity(address.path) if address.path else None
         # Threads of one process take turns here, which is fair and quick, and not at the file.
-        self._turn = threading.Lock()
+        self._write_lock = threading.Lock()
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def read_transaction(self) -> Iterator[Connection]:
         """A transaction that reads.
 
         Raises:
             StoreUnavailable: the database is locked for too long, or away.
         """
-        with self._told(), self._engine.begin() as connection:
+        with self._translate_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
-    def writing(self, about: str = "") -> Iterator[Connection]:
+    def write_transaction(self, lock_key: str = "") -> Iterator[Connection]:
         """A transaction that writes; those ``about`` the same wait for one another.
 
         Raises:
             StoreUnavailable: as ``reading``; nothing is written.
         """
-        with self._told(), ExitStack() as stack:
+        with self._translate_errors(), ExitStack() as stack:
             if self.sqlite:
-                if not self._turn.acquire(timeout=BUSY_SECONDS):
-                    raise StoreUnavailable("the database is busy")
-                stack.callback(self._turn.release)
-            connection = stack.enter_context(self._writing.begin())
-            if about and not self.sqlite:
-                connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(about))))
+                if not self._write_lock.acquire(timeout=BUSY_SECONDS):
+                    raise DatabaseUnavailable("the database is busy")
+                stack.callback(self._write_lock.release)
+            connection = stack.enter_context(self._write_engine.begin())
+            if lock_key and not self.sqlite:
+                connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(lock_key))))
             yield connection
 
     def upsert(self, table: Table, rows: list[dict[str, Any]]) -> Any:
@@ -95,14 +95,14 @@ class Store:
 
     def prediction_key(self) -> bytes:
         """The key of the prediction ids: one for all who share the database."""
-        with self.reading() as connection:
+        with self.read_transaction() as connection:
             found = connection.scalar(select(meta.c.value).where(meta.c.name == "prediction_key"))
         return bytes.fromhex(str(found))
 
-    def claim(self, task: str, now: float, every_seconds: float) -> bool:
+    def claim_turn(self, task: str, now: float, every_seconds: float) -> bool:
         """Whether it is the caller, of all who share the database, whose turn a task is now."""
         mine = meta.c.name == f"{task}_at"
-        with self.writing(task) as connection:
+        with self.write_transaction(task) as connection:
             last = connection.scalar(select(meta.c.value).where(mine))
             if last is not None and 0 <= now - float(last) < every_seconds:
                 return False
@@ -110,10 +110,10 @@ class Store:
             connection.execute(self.upsert(meta, [row]))
         return True
 
-    def forget_journal(self) -> None:
+    def truncate_journal(self) -> None:
         """Leave nothing of what was deleted in the journal beside an SQLite file."""
         if self.sqlite:
-            with self._told(), self._engine.connect() as connection:
+            with self._translate_errors(), self._engine.connect() as connection:
                 raw = connection.connection.dbapi_connection
                 if raw is not None:  # a checkpoint is not for transactions
                     raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -122,76 +122,76 @@ class Store:
         self._engine.dispose()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Database errors as ours, without the statements that SQLAlchemy shows."""
-        path = self.place.path
-        if path is not None and identity(path) != self._file:
-            raise StoreUnavailable(f"{path} was deleted or replaced; start the service again")
+        path = self.address.path
+        if path is not None and file_identity(path) != self._file_id:
+            raise DatabaseUnavailable(f"{path} was deleted or replaced; start the service again")
         try:
             yield
         except PoolTimeoutError as error:
-            raise StoreUnavailable("all connections to the database are in use") from error
+            raise DatabaseUnavailable("all connections to the database are in use") from error
         except DBAPIError as error:
-            raise StoreUnavailable(_reason(error)) from error
+            raise DatabaseUnavailable(_error_text(error)) from error
 
 
-def open_store(place: Place, *, create: bool = True) -> Store:
+def open_database(address: DatabaseAddress, *, create: bool = True) -> FeedbackDatabase:
     """Open a database; one with nothing in it gets the tables where ``create``.
 
     Raises:
         FeedbackError: it cannot be used, or holds something else, which is then left as it is.
     """
-    if place.path is not None:
-        check(place, *peek(place.path), create)
-        make_file(place.path)
-        journal_ahead(place.path)
-    engine = _engine(place)
-    store = Store(place, engine)
+    if address.path is not None:
+        check_schema(address, *inspect_file(address.path), create)
+        ensure_writable_file(address.path)
+        enable_wal(address.path)
+    engine = _engine(address)
+    database = FeedbackDatabase(address, engine)
     try:
-        with store.reading() as connection:
+        with database.read_transaction() as connection:
             tables = set(inspect(connection).get_table_names())
-            found = _read_meta(connection) if META in tables else {}
-        check(place, tables, found, create)
+            found = _read_meta(connection) if META_TABLE in tables else {}
+        check_schema(address, tables, found, create)
         if not found:
-            _make(store, place)
-    except StoreUnavailable as error:
+            _create_tables(database, address)
+    except DatabaseUnavailable as error:
         engine.dispose()
-        raise FeedbackError(f"cannot use {place}: {error}") from error
+        raise FeedbackError(f"cannot use {address}: {error}") from error
     except FeedbackError:
         engine.dispose()
         raise
-    return store
+    return database
 
 
-def _make(store: Store, place: Place) -> None:
+def _create_tables(database: FeedbackDatabase, address: DatabaseAddress) -> None:
     """The tables and the key, made once however many come at the same time."""
     rows = {"schema_version": str(SCHEMA_VERSION), "prediction_key": secrets.token_hex(KEY_BYTES)}
-    with store.writing() as connection:
-        if not store.sqlite:
+    with database.write_transaction() as connection:
+        if not database.sqlite:
             connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
-        if META not in inspect(connection).get_table_names():
+        if META_TABLE not in inspect(connection).get_table_names():
             metadata.create_all(connection)
             connection.execute(
                 meta.insert(), [{"name": name, "value": rows[name]} for name in rows]
             )
-        check(place, {META}, _read_meta(connection), create=False)
+        check_schema(address, {META_TABLE}, _read_meta(connection), create=False)
 
 
 def _read_meta(connection: Connection) -> dict[str, str]:
     return {row.name: row.value for row in connection.execute(select(meta))}
 
 
-def _engine(place: Place) -> Engine:
+def _engine(address: DatabaseAddress) -> Engine:
     common: dict[str, Any] = {"pool_size": CONNECTIONS, "pool_timeout": BUSY_SECONDS}
-    if place.path is not None:
-        url = URL.create("sqlite", database=str(place.path.absolute()))
+    if address.path is not None:
+        url = URL.create("sqlite", database=str(address.path.absolute()))
         engine = create_engine(url, **common)
-        event.listen(engine, "connect", lambda connection, _: set_up(connection))
+        event.listen(engine, "connect", lambda connection, _: configure_connection(connection))
         event.listen(engine, "begin", _begin)
         return engine
     try:
         engine = create_engine(
-            make_url(place.url), pool_pre_ping=True, connect_args=_PATIENCE, **common
+            make_url(address.url), pool_pre_ping=True, connect_args=_CONNECT_ARGS, **common
         )
     except ModuleNotFoundError as error:
         raise FeedbackError(
@@ -202,27 +202,27 @@ def _engine(place: Place) -> Engine:
             "the PostgreSQL URL cannot be read; write it as "
             "postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE"
         ) from error
-    event.listen(engine, "connect", _limit)
+    event.listen(engine, "connect", _set_timeouts)
     return engine
 
 
 # Of libpq, so that a database that has gone away is noticed: seconds, and milliseconds.
-_PATIENCE = {"connect_timeout": 5, "keepalives_idle": 10, "tcp_user_timeout": 10_000}
+_CONNECT_ARGS = {"connect_timeout": 5, "keepalives_idle": 10, "tcp_user_timeout": 10_000}
 
 
 def _begin(connection: Connection) -> None:
     """A writer takes the lock first: one that read before could find that it may not write."""
-    writes = connection.get_execution_options().get("earful_writes", False)
+    writes = connection.get_execution_options().get("earful_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _limit(connection: Any, _record: object) -> None:
+def _set_timeouts(connection: Any, _record: object) -> None:
     """No statement of PostgreSQL waits for ever; ``options`` of the URL stay as they are."""
     connection.execute(f"SET statement_timeout = '{_STATEMENT_SECONDS}s'")
     connection.execute(f"SET lock_timeout = '{round(BUSY_SECONDS)}s'")
     connection.commit()
 
 
-def _reason(error: DBAPIError) -> str:
+def _error_text(error: DBAPIError) -> str:
     lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
     return lines[0][:200]

@@ -11,7 +11,7 @@ _POSTGRESQL = ("postgresql://", "postgresql+psycopg://")
 
 
 @dataclass(frozen=True)
-class Place:
+class DatabaseAddress:
     """A database: ``path`` of the file for SQLite, None for PostgreSQL.
 
     ``url`` may hold a password and is never shown; ``str(place)`` has neither user nor password.
@@ -21,7 +21,7 @@ class Place:
     path: Path | None
 
     @classmethod
-    def parse(cls, url: str) -> "Place":
+    def parse(cls, url: str) -> "DatabaseAddress":
         """The place that a URL means.
 
         Raises:

@@ -11,5 +11,5 @@ class FeedbackError(EarfulError):
     """The database of feedback, or the folder of its audio, cannot be used."""
 
 
-class StoreUnavailable(FeedbackError):  # noqa: N818 - a state that passes
+class DatabaseUnavailable(FeedbackError):  # noqa: N818 - a state that passes
     """The database did not do what it was asked; nothing of it was stored."""

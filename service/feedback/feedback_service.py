@@ -16,51 +16,51 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from earful.service.classifier import Prediction
 from earful.service.core.errors import RequestError
-from earful.service.core.metrics import Metrics
+from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
 from earful.service.core.settings import Settings
-from earful.service.feedback.audio_files import AudioStore
-from earful.service.feedback.database_url import Place
+from earful.service.feedback.audio_files import RecordingStore
+from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.errors import FeedbackError
-from earful.service.feedback.recordings import Keeper, Recordings, kept_clip, margin_of
+from earful.service.feedback.recordings import RecordingWriter, RecordingBatch, to_stored_recording, score_margin
 from earful.service.feedback.records import (
-    Deleted,
-    KeptClip,
-    Opinion,
-    PersonsData,
-    Retention,
+    ErasureResult,
+    StoredRecording,
+    FeedbackAnnotation,
+    SubjectData,
+    RetentionLimits,
     ReviewPage,
-    Stored,
+    SubmitResult,
 )
-from earful.service.feedback.startup import usable
-from earful.service.inference.hot_reload import Served
-from earful.service.inference.job_queue import QUICK_BYTES, Answer
+from earful.service.feedback.startup import open_database_and_ids
+from earful.service.inference.hot_reload import LoadedModel
+from earful.service.inference.job_queue import INLINE_DECODE_BYTES, InferenceOutcome
 
 if TYPE_CHECKING:
-    from earful.service.feedback.database import Store
+    from earful.service.feedback.database import FeedbackDatabase
 
 T = TypeVar("T")
 # An answer with a smaller margin (``keeper.margin_of``) is a doubt.
 UNCERTAIN_MARGIN = 0.2
-SWEEP_SECONDS = 60.0
-MEND_SECONDS = 86_400.0
+RETENTION_INTERVAL_SECONDS = 60.0
+ORPHAN_CHECK_INTERVAL_SECONDS = 86_400.0
 _THREADS = 4
 
 
-class Desk:
+class FeedbackService:
     """``note`` answers to classify; the other calls are those of the routes of feedback."""
 
-    def __init__(self, settings: Settings, place: Place, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, address: DatabaseAddress, metrics: ServiceMetrics) -> None:
         self._settings = settings
-        self.place, self.policy = place, settings.keep_audio
-        self.audio = AudioStore(settings.audio_dir)
-        self._limits = Retention(settings.retention_days, settings.max_audio_bytes)
+        self.address, self.save_policy = address, settings.save_recordings
+        self.recording_store = RecordingStore(settings.recordings_dir)
+        self._limits = RetentionLimits(settings.retention_days, settings.max_recordings_bytes)
         self._metrics = metrics
-        self._opening = threading.Lock()
-        self._opened: Store | None = None
+        self._open_lock = threading.Lock()
+        self._database: FeedbackDatabase | None = None
         self._threads = ThreadPoolExecutor(_THREADS, "feedback")
-        self._sweeper: asyncio.Task[None] | None = None
-        self._keeper: Keeper | None = None
+        self._retention_task: asyncio.Task[None] | None = None
+        self._recording_writer: RecordingWriter | None = None
 
     def open(self) -> None:
         """See that the database and the folder can be used; blocks.
@@ -68,41 +68,41 @@ class Desk:
         Raises:
             FeedbackError: they cannot.
         """
-        self.ids, self._opened = usable(self._settings, self.place)
-        if self.policy in ("uncertain", "all"):
-            self._keeper = Keeper(self._keep, self._metrics)
+        self.ids, self._database = open_database_and_ids(self._settings, self.address)
+        if self.save_policy in ("uncertain", "all"):
+            self._recording_writer = RecordingWriter(self._store_recordings, self._metrics)
 
     def start(self) -> None:
         """Begin to sweep; on the event loop."""
-        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        self._retention_task = asyncio.get_running_loop().create_task(self._retention_loop())
 
     async def close(self) -> None:
         """End when all that was taken is stored."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        await asyncio.get_running_loop().run_in_executor(None, self._end)
+        if self._retention_task is not None:
+            self._retention_task.cancel()
+        await asyncio.get_running_loop().run_in_executor(None, self._shut_down)
 
-    async def note(
+    async def add_prediction_ids(
         self,
         results: Sequence[dict[str, Any]],
         blobs: Sequence[bytes],
-        answers: Sequence[Answer],
-        served: Served,
+        outcomes: Sequence[InferenceOutcome],
+        loaded_model: LoadedModel,
     ) -> None:
         """Add a ``prediction_id`` to each result, and keep the recordings that are to be kept."""
-        digests = await self._digests(blobs)
-        name, version = served.info["name"], served.info["version"]
-        for result, blob, digest, answer in zip(results, blobs, digests, answers, strict=True):
-            if isinstance(answer, Prediction):
+        sha256_digests = await self._digests(blobs)
+        name, version = loaded_model.info["name"], loaded_model.info["version"]
+        for result, blob, digest, outcome in zip(results, blobs, sha256_digests, outcomes, strict=True):
+            if isinstance(outcome, Prediction):
                 result["prediction_id"] = self.ids.sign(
-                    digest, answer.label, answer.score, name, version
+                    digest, outcome.label, outcome.score, name, version
                 )
-                if self._keeper is not None and self._wanted(answer, served):
-                    self._keeper.offer(kept_clip(digest.hex(), blob, answer, served), blob)
+                if self._recording_writer is not None and self._should_save(outcome, loaded_model):
+                    self._recording_writer.enqueue(to_stored_recording(digest.hex(), blob, outcome, loaded_model), blob)
 
-    async def take(
-        self, opinion: Opinion, recording: tuple[KeptClip, bytes] | None, deadline: float
-    ) -> Stored:
+    async def submit_feedback(
+        self, annotation: FeedbackAnnotation, recording: tuple[StoredRecording, bytes] | None, deadline: float
+    ) -> SubmitResult:
         """Store an opinion, and its recording where the operator keeps them.
 
         Raises:
@@ -110,77 +110,77 @@ class Desk:
             KeyReused: the request's key came before with another opinion.
         """
 
-        def work(store: "Store") -> Stored:
-            from earful.service.feedback.annotations import add
-            from earful.service.feedback.recording_rows import keep
+        def query(database: "FeedbackDatabase") -> SubmitResult:
+            from earful.service.feedback.annotations import add_annotation
+            from earful.service.feedback.recording_rows import store_recordings
 
-            with store.writing(opinion.who) as connection:
-                stored = add(connection, opinion)
-                if recording is None or self.policy == "off":
+            with database.write_transaction(annotation.annotator) as connection:
+                stored = add_annotation(connection, annotation)
+                if recording is None or self.save_policy == "off":
                     return stored
-                keep(connection, store, self.audio, {opinion.sha256: recording})
-                return replace(stored, audio_kept=True)
+                store_recordings(connection, database, self.recording_store, {annotation.sha256: recording})
+                return replace(stored, recording_saved=True)
 
-        stored = await self.run(work, deadline)
-        if not stored.repeated:
+        stored = await self.run(query, deadline)
+        if not stored.duplicate:
             self._metrics.feedback.inc()
         return stored
 
-    async def next_clips(self, who: str, limit: int, after: str, deadline: float) -> ReviewPage:
+    async def next_clips(self, annotator: str, limit: int, cursor: str, deadline: float) -> ReviewPage:
         """As ``service.feedback.review.next_clips``."""
 
-        def work(store: "Store") -> ReviewPage:
+        def query(database: "FeedbackDatabase") -> ReviewPage:
             from earful.service.feedback.review import next_clips
 
-            return next_clips(store, who, limit, after)
+            return next_clips(database, annotator, limit, cursor)
 
-        return await self.run(work, deadline)
+        return await self.run(query, deadline)
 
-    async def find(self, sha256: str, deadline: float) -> KeptClip | None:
+    async def find_recording(self, sha256: str, deadline: float) -> StoredRecording | None:
         """As ``service.feedback.recording_rows.find``."""
 
-        def work(store: "Store") -> KeptClip | None:
-            from earful.service.feedback.recording_rows import find
+        def query(database: "FeedbackDatabase") -> StoredRecording | None:
+            from earful.service.feedback.recording_rows import find_recording
 
-            return find(store, sha256)
+            return find_recording(database, sha256)
 
-        return await self.run(work, deadline)
+        return await self.run(query, deadline)
 
-    async def data_of(self, key: str, deadline: float) -> PersonsData:
+    async def export_subject_data(self, key: str, deadline: float) -> SubjectData:
         """As ``service.feedback.privacy.data_of``."""
 
-        def work(store: "Store") -> PersonsData:
-            from earful.service.feedback.privacy import data_of
+        def query(database: "FeedbackDatabase") -> SubjectData:
+            from earful.service.feedback.privacy import export_subject_data
 
-            return data_of(store, key)
+            return export_subject_data(database, key)
 
-        return await self.run(work, deadline)
+        return await self.run(query, deadline)
 
-    async def delete_person(self, key: str, deadline: float) -> Deleted:
+    async def erase_subject(self, key: str, deadline: float) -> ErasureResult:
         """As ``service.feedback.privacy.delete_person``; the log says how much, and not whose."""
 
-        def work(store: "Store") -> Deleted:
-            from earful.service.feedback.privacy import delete_person
+        def query(database: "FeedbackDatabase") -> ErasureResult:
+            from earful.service.feedback.privacy import erase_subject
 
-            return delete_person(store, self.audio, key)
+            return erase_subject(database, self.recording_store, key)
 
-        deleted = await self.run(work, deadline)
-        log(logging.INFO, "person_deleted", asdict(deleted))
+        deleted = await self.run(query, deadline)
+        log(logging.INFO, "subject_erased", asdict(deleted))
         return deleted
 
-    def _wanted(self, answer: Prediction, served: Served) -> bool:
-        if self.policy == "all":
+    def _should_save(self, outcome: Prediction, loaded_model: LoadedModel) -> bool:
+        if self.save_policy == "all":
             return True
-        metadata = served.classifier.metadata
-        margin = margin_of(answer.best.scores, metadata.scores)
-        return answer.top_score < metadata.rejection_threshold or margin < UNCERTAIN_MARGIN
+        metadata = loaded_model.classifier.metadata
+        margin = score_margin(outcome.best.scores, metadata.score_kind)
+        return outcome.top_score < metadata.rejection_threshold or margin < UNCERTAIN_MARGIN
 
     async def _digests(self, blobs: Sequence[bytes]) -> list[bytes]:
-        if sum(map(len, blobs)) <= QUICK_BYTES:
+        if sum(map(len, blobs)) <= INLINE_DECODE_BYTES:
             return [hashlib.sha256(blob).digest() for blob in blobs]
         return await asyncio.to_thread(lambda: [hashlib.sha256(blob).digest() for blob in blobs])
 
-    async def run(self, work: "Callable[[Store], T]", deadline: float) -> T:
+    async def run(self, query: "Callable[[FeedbackDatabase], T]", deadline: float) -> T:
         """Call ``work`` with the database on a thread.
 
         ``deadline`` is a time of ``time.monotonic``. What has begun by then may end all the same,
@@ -190,7 +190,7 @@ class Desk:
             RequestError: ``feedback_unavailable``.
         """
         future = asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: work(self._store())
+            self._threads, lambda: query(self._get_database())
         )
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
@@ -201,52 +201,52 @@ class Desk:
             log(logging.ERROR, "feedback_unavailable", {"reason": str(error)})
             raise _unavailable("the database of feedback is busy or away") from error
 
-    async def _sweep(self) -> None:
+    async def _retention_loop(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(RETENTION_INTERVAL_SECONDS)
             try:
-                await asyncio.get_running_loop().run_in_executor(self._threads, self._sweep_once)
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._apply_retention_once)
             except (FeedbackError, OSError) as error:
-                log(logging.ERROR, "feedback_not_swept", {"reason": str(error)})
+                log(logging.ERROR, "feedback_clean_failed", {"reason": str(error)})
 
     # On threads from here on.
 
-    def _store(self) -> "Store":
-        from earful.service.feedback.database import open_store
+    def _get_database(self) -> "FeedbackDatabase":
+        from earful.service.feedback.database import open_database
 
-        with self._opening:
-            if self._opened is None:
-                self._opened = open_store(self.place)
-            return self._opened
+        with self._open_lock:
+            if self._database is None:
+                self._database = open_database(self.address)
+            return self._database
 
-    def _keep(self, recordings: Recordings) -> None:
-        from earful.service.feedback.recording_rows import keep
+    def _store_recordings(self, recordings: RecordingBatch) -> None:
+        from earful.service.feedback.recording_rows import store_recordings
 
-        store = self._store()
-        with store.writing() as connection:
-            keep(connection, store, self.audio, recordings, durable=False)
+        database = self._get_database()
+        with database.write_transaction() as connection:
+            store_recordings(connection, database, self.recording_store, recordings, durable=False)
 
-    def _sweep_once(self) -> None:
-        from earful.service.feedback.recording_rows import mend
-        from earful.service.feedback.retention import sweep
+    def _apply_retention_once(self) -> None:
+        from earful.service.feedback.recording_rows import delete_orphan_files
+        from earful.service.feedback.retention import apply_retention
 
-        store, now = self._store(), time.time()
-        if store.claim("swept", now, 0.9 * SWEEP_SECONDS):
-            swept = sweep(store, self.audio, self._limits)
-            if swept:
-                log(logging.INFO, "feedback_swept", asdict(swept))
-        if store.claim("mended", now, MEND_SECONDS):
-            mend(store, self.audio)
+        database, now = self._get_database(), time.time()
+        if database.claim_turn("retention", now, 0.9 * RETENTION_INTERVAL_SECONDS):
+            cleaned = apply_retention(database, self.recording_store, self._limits)
+            if cleaned:
+                log(logging.INFO, "feedback_cleaned", asdict(cleaned))
+        if database.claim_turn("orphan_check", now, ORPHAN_CHECK_INTERVAL_SECONDS):
+            delete_orphan_files(database, self.recording_store)
 
-    def _end(self) -> None:
-        if self._keeper is not None:
-            self._keeper.stop()
+    def _shut_down(self) -> None:
+        if self._recording_writer is not None:
+            self._recording_writer.stop()
         self._threads.shutdown()
-        if self._opened is not None:
-            self._opened.close()
+        if self._database is not None:
+            self._database.close()
 
 
-async def open_desk(settings: Settings, metrics: Metrics) -> Desk | None:
+async def open_feedback_service(settings: Settings, metrics: ServiceMetrics) -> FeedbackService | None:
     """The desk that the settings ask for; None where feedback is off.
 
     Where nobody asked for it, and the default place cannot be used, it is off with a warning.
@@ -258,16 +258,16 @@ async def open_desk(settings: Settings, metrics: Metrics) -> Desk | None:
     if url is None:
         return None
     try:
-        desk = Desk(settings, Place.parse(url), metrics)
-        await asyncio.to_thread(desk.open)
+        feedback_service = FeedbackService(settings, DatabaseAddress.parse(url), metrics)
+        await asyncio.to_thread(feedback_service.open)
     except FeedbackError as error:
         if settings.wants_feedback:
             raise
         log(logging.WARNING, "feedback_off", {"reason": str(error)})
         return None
-    desk.start()
-    log(logging.INFO, "feedback_on", {"database": str(desk.place), "keep_audio": desk.policy})
-    return desk
+    feedback_service.start()
+    log(logging.INFO, "feedback_on", {"database": str(feedback_service.address), "save_recordings": feedback_service.save_policy})
+    return feedback_service
 
 
 def _unavailable(message: str) -> RequestError:

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from earful.service.feedback.database import Store
-from earful.service.feedback.tables import current_votes
+from earful.service.feedback.database import FeedbackDatabase
+from earful.service.feedback.tables import current_annotations
 
 
 @dataclass(frozen=True)
@@ -31,39 +31,39 @@ class ResolvedLabel:
     label: str
     speaker: str
     annotators: tuple[str, ...]
-    votes: int
-    disagreeing: bool
-    heard_label: str
+    n_votes: int
+    is_tie: bool
+    predicted_label: str
     model_version: str
     created_at: str
 
 
-def resolved_labels(store: Store) -> list[ResolvedLabel]:
+def resolved_labels(database: FeedbackDatabase) -> list[ResolvedLabel]:
     """A label for each recording that somebody has labelled, ties among them, by SHA-256.
 
     Raises:
         StoreUnavailable: the database cannot be read.
     """
-    votes = current_votes()
-    with store.reading() as connection:
-        rows = connection.execute(select(votes).order_by(votes.c.sha256, votes.c.id)).all()
+    annotations = current_annotations()
+    with database.read_transaction() as connection:
+        rows = connection.execute(select(annotations).order_by(annotations.c.sha256, annotations.c.id)).all()
     return [_resolve(list(group)) for _, group in groupby(rows, key=lambda row: row.sha256)]
 
 
 def _resolve(rows: Sequence[Any]) -> ResolvedLabel:
     """Of one recording's rows, in the order in which they came."""
-    (label, votes), *others = Counter(row.label for row in rows).most_common(2)
-    tie = bool(others) and others[0][1] == votes
+    (label, n_votes), *runners_up = Counter(row.label for row in rows).most_common(2)
+    tie = bool(runners_up) and runners_up[0][1] == n_votes
     agreeing = [] if tie else [row for row in rows if row.label == label]
     speakers = [row.speaker for row in agreeing if row.speaker]
     return ResolvedLabel(
         sha256=rows[0].sha256,
         label="" if tie else label,
         speaker=speakers[-1] if speakers else "",
-        annotators=tuple(row.who for row in rows),
-        votes=votes,
-        disagreeing=tie,
-        heard_label=rows[-1].heard_label,
+        annotators=tuple(row.annotator for row in rows),
+        n_votes=n_votes,
+        is_tie=tie,
+        predicted_label=rows[-1].predicted_label,
         model_version=rows[-1].model_version,
         created_at=rows[-1].created_at,
     )

@@ -26,7 +26,7 @@ class UnknownPrediction(ValueError):  # noqa: N818 - what it is
 
 
 @dataclass(frozen=True)
-class Heard:
+class PredictionRecord:
     """What a model heard: ``sha256`` (hexadecimal) is that of the uploaded bytes."""
 
     sha256: str
@@ -57,7 +57,7 @@ class PredictionIds:
         signed = body + hmac.digest(self._key, body, "sha256")[:_MAC_BYTES]
         return base64.urlsafe_b64encode(signed).rstrip(b"=").decode("ascii")
 
-    def read(self, prediction_id: str) -> Heard:
+    def read(self, prediction_id: str) -> PredictionRecord:
         """What an id says.
 
         Raises:
@@ -70,7 +70,7 @@ class PredictionIds:
             texts.append(body[at : at + length].decode())
             at += length
         label, model_name, model_version = texts
-        return Heard(digest.hex(), label, score, model_name, model_version)
+        return PredictionRecord(digest.hex(), label, score, model_name, model_version)
 
     def _verified(self, prediction_id: str) -> bytes:
         try:

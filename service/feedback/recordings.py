@@ -8,42 +8,42 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.models.bundle.decision import SAID_FROM, Scores
+from earful.models.bundle.decision import DECISION_THRESHOLD, ScoreKind
 from earful.service.classifier import Prediction
-from earful.service.core.metrics import Metrics
+from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
 from earful.service.feedback.audio_files import suffix_of
 from earful.service.feedback.errors import FeedbackError
 from earful.service.feedback.prediction_ids import SCORE_DIGITS
-from earful.service.feedback.records import KeptClip
-from earful.service.inference.hot_reload import Served
+from earful.service.feedback.records import StoredRecording
+from earful.service.inference.hot_reload import LoadedModel
 
-Recordings = dict[str, tuple[KeptClip, bytes]]
+RecordingBatch = dict[str, tuple[StoredRecording, bytes]]
 # What waits to be written; more is not kept, and counted.
-MAX_WAITING_BYTES = 64_000_000
+MAX_QUEUED_BYTES = 64_000_000
 _BATCH = 64
 
 
-class Keeper:
+class RecordingWriter:
     """A thread that gives recordings to ``keep``, as many at once as have gathered."""
 
-    def __init__(self, keep: Callable[[Recordings], None], metrics: Metrics) -> None:
-        self._keep, self._metrics = keep, metrics
-        self._waiting: deque[tuple[KeptClip, bytes]] = deque()
-        self._bytes = 0
+    def __init__(self, write: Callable[[RecordingBatch], None], metrics: ServiceMetrics) -> None:
+        self._write, self._metrics = write, metrics
+        self._queue: deque[tuple[StoredRecording, bytes]] = deque()
+        self._queued_bytes = 0
         self._wake = threading.Condition()
         self._stopped = False
-        self._thread = threading.Thread(target=self._work, name="keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._thread.start()
 
-    def offer(self, clip: KeptClip, blob: bytes) -> None:
+    def enqueue(self, clip: StoredRecording, blob: bytes) -> None:
         """Keep a recording soon, unless too much is waiting."""
         with self._wake:
-            if self._stopped or self._bytes + len(blob) > MAX_WAITING_BYTES:
-                self._metrics.clips_kept.labels("dropped").inc()
+            if self._stopped or self._queued_bytes + len(blob) > MAX_QUEUED_BYTES:
+                self._metrics.recordings_saved.labels("dropped").inc()
                 return
-            self._waiting.append((clip, blob))
-            self._bytes += len(blob)
+            self._queue.append((clip, blob))
+            self._queued_bytes += len(blob)
             self._wake.notify()
 
     def stop(self) -> None:
@@ -53,50 +53,50 @@ class Keeper:
             self._wake.notify()
         self._thread.join()
 
-    def _work(self) -> None:
-        while batch := self._take():
+    def _run(self) -> None:
+        while batch := self._next_batch():
             try:
-                self._keep({clip.sha256: (clip, blob) for clip, blob in batch})
-                self._metrics.clips_kept.labels("kept").inc(len(batch))
+                self._write({clip.sha256: (clip, blob) for clip, blob in batch})
+                self._metrics.recordings_saved.labels("saved").inc(len(batch))
             except Exception as error:  # noqa: BLE001 - the thread is for those that follow, too
-                self._metrics.clips_kept.labels("failed").inc(len(batch))
-                fault = None if isinstance(error, FeedbackError) else error
-                facts = {"clips": len(batch), "reason": str(error)}
-                log(logging.ERROR, "clips_not_kept", facts, fault)
+                self._metrics.recordings_saved.labels("failed").inc(len(batch))
+                exception = None if isinstance(error, FeedbackError) else error
+                log_fields = {"clips": len(batch), "reason": str(error)}
+                log(logging.ERROR, "recordings_not_saved", log_fields, exception)
             with self._wake:
-                self._bytes -= sum(len(blob) for _, blob in batch)
+                self._queued_bytes -= sum(len(blob) for _, blob in batch)
 
-    def _take(self) -> list[tuple[KeptClip, bytes]]:
+    def _next_batch(self) -> list[tuple[StoredRecording, bytes]]:
         """The next ones, waiting for them; none at the end."""
         with self._wake:
-            while not self._waiting and not self._stopped:
+            while not self._queue and not self._stopped:
                 self._wake.wait()
-            return [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            return [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
 
 
-def kept_clip(sha256: str, blob: bytes, answer: Prediction, served: Served) -> KeptClip:
+def to_stored_recording(sha256: str, blob: bytes, prediction: Prediction, loaded_model: LoadedModel) -> StoredRecording:
     """A recording's bytes, and what a model heard in it, as they are kept."""
-    return KeptClip(
+    return StoredRecording(
         sha256=sha256,
         suffix=suffix_of(blob),
         n_bytes=len(blob),
-        seconds=answer.seconds,
-        heard_label=answer.label,
-        score=round(answer.score, SCORE_DIGITS),
-        margin=margin_of(answer.best.scores, served.classifier.metadata.scores),
-        model_name=served.info["name"],
-        model_version=served.info["version"],
+        seconds=prediction.seconds,
+        predicted_label=prediction.label,
+        score=round(prediction.score, SCORE_DIGITS),
+        margin=score_margin(prediction.best.scores, loaded_model.classifier.metadata.score_kind),
+        model_name=loaded_model.info["name"],
+        model_version=loaded_model.info["version"],
     )
 
 
-def margin_of(scores: NDArray[np.float32], kind: Scores) -> float:
+def score_margin(scores: NDArray[np.float32], kind: ScoreKind) -> float:
     """How far scores (labels,) are from another answer: the distance of the two best.
 
     Of sigmoid scores twice that of the one nearest to where it is said or not, which for one label
     is the distance of its two outcomes.
     """
     if kind == "sigmoid":
-        return float(2 * np.abs(scores - SAID_FROM).min())
+        return float(2 * np.abs(scores - DECISION_THRESHOLD).min())
     if len(scores) < 2:
         return float(scores[0])
     second, first = np.partition(scores, -2)[-2:]

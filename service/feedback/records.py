@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from earful.service.feedback.prediction_ids import Heard
+from earful.service.feedback.prediction_ids import PredictionRecord
 
 
 @dataclass(frozen=True)
-class KeptClip:
+class StoredRecording:
     """A recording that is kept, and what the model heard in it.
 
     ``sha256`` is that of its bytes, ``suffix`` says what kind of file it is, and ``margin`` is the
@@ -19,19 +19,19 @@ class KeptClip:
     suffix: str
     n_bytes: int
     seconds: float
-    heard_label: str
+    predicted_label: str
     score: float
     margin: float
     model_name: str
     model_version: str
 
     @property
-    def heard(self) -> Heard:
-        return Heard(self.sha256, self.heard_label, self.score, self.model_name, self.model_version)
+    def prediction(self) -> PredictionRecord:
+        return PredictionRecord(self.sha256, self.predicted_label, self.score, self.model_name, self.model_version)
 
 
 @dataclass(frozen=True)
-class Opinion:
+class FeedbackAnnotation:
     """What ``who`` says is right of a recording; ``label`` None takes back what they said.
 
     ``sha256`` is that of the recording's bytes, ``heard`` what the model had heard in it, if that
@@ -41,25 +41,25 @@ class Opinion:
 
     sha256: str
     label: str | None
-    who: str
+    annotator: str
     speaker: str = ""
     comment: str = ""
     source: str = "api"
-    heard: Heard | None = None
-    request_key: str | None = None
+    prediction: PredictionRecord | None = None
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True)
-class Stored:
+class SubmitResult:
     """The row of an opinion: ``repeated`` when it was there, ``audio_kept`` if its recording is."""
 
     id: int
     sha256: str
-    repeated: bool
-    audio_kept: bool
+    duplicate: bool
+    recording_saved: bool
 
 
-class KeyReused(ValueError):  # noqa: N818 - what it is
+class IdempotencyKeyReused(ValueError):  # noqa: N818 - what it is
     """A request's key that came with something else before."""
 
 
@@ -67,9 +67,9 @@ class KeyReused(ValueError):  # noqa: N818 - what it is
 class ReviewItem:
     """A clip to label: ``votes`` are the labels it has with their counts, ``rank`` why it comes."""
 
-    clip: KeptClip
+    clip: StoredRecording
     rank: int
-    votes: dict[str, int]
+    label_counts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -81,27 +81,27 @@ class ReviewPage:
     """
 
     items: tuple[ReviewItem, ...]
-    after: str
-    waiting: int
+    cursor: str
+    remaining: int
     labelled: int
     labels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class PersonsData:
+class SubjectData:
     """Rows in which a key is ``who`` or ``speaker``, and the recordings that they are about."""
 
-    feedback: tuple[dict[str, Any], ...]
+    annotations: tuple[dict[str, Any], ...]
     clips: tuple[dict[str, Any], ...]
 
-    def as_json(self, key: str, audio: Callable[[str, str], str]) -> dict[str, Any]:
+    def as_json(self, key: str, locate: Callable[[str, str], str]) -> dict[str, Any]:
         """All of it as JSON; ``audio`` says where a recording (sha256, suffix) is to be had."""
-        clips = [{**clip, "audio": audio(clip["sha256"], clip["suffix"])} for clip in self.clips]
-        return {"key": key, "feedback": list(self.feedback), "audio": clips}
+        clips = [{**clip, "audio": locate(clip["sha256"], clip["suffix"])} for clip in self.clips]
+        return {"key": key, "annotations": list(self.annotations), "recordings": clips}
 
 
 @dataclass(frozen=True)
-class Deleted:
+class ErasureResult:
     """How much of a person was deleted."""
 
     rows: int
@@ -110,21 +110,21 @@ class Deleted:
 
 
 @dataclass(frozen=True)
-class Retention:
+class RetentionLimits:
     """Limits of age and size; 0 is none."""
 
     days: float
-    max_audio_bytes: int
+    max_recordings_bytes: int
 
 
 @dataclass(frozen=True)
-class Swept:
+class RetentionResult:
     """What was deleted: recordings by age and for room, their bytes, and rows of labels."""
 
     expired: int = 0
-    crowded_out: int = 0
+    evicted: int = 0
     n_bytes: int = 0
     labels: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.expired or self.crowded_out or self.labels)
+        return bool(self.expired or self.evicted or self.labels)

@@ -4,17 +4,17 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Select, delete, exists, select
 
-from earful.service.feedback.audio_files import AudioStore
-from earful.service.feedback.database import Store
-from earful.service.feedback.recording_rows import held, remove
-from earful.service.feedback.records import Retention, Swept
-from earful.service.feedback.tables import clips, current_votes, feedback, stamp
+from earful.service.feedback.audio_files import RecordingStore
+from earful.service.feedback.database import FeedbackDatabase
+from earful.service.feedback.recording_rows import count_recordings, delete_recordings
+from earful.service.feedback.records import RetentionLimits, RetentionResult
+from earful.service.feedback.tables import recordings_table, current_annotations, annotations_table, timestamp
 
 # To one transaction: others wait for it.
 BATCH = 200
 
 
-def sweep(store: Store, audio: AudioStore, limits: Retention) -> Swept:
+def apply_retention(database: FeedbackDatabase, recording_store: RecordingStore, limits: RetentionLimits) -> RetentionResult:
     """Delete what is beyond the limits, a batch at a time.
 
     Raises:
@@ -24,48 +24,48 @@ def sweep(store: Store, audio: AudioStore, limits: Retention) -> Swept:
     if limits.days:
         # Before the first year there is nothing, and no date either.
         days = min(limits.days, 365_000)
-        oldest = stamp(datetime.now(UTC) - timedelta(days=days))
-        expired, freed = _remove_all(
-            store, audio, select(clips.c.sha256).where(clips.c.kept_at < oldest)
+        oldest = timestamp(datetime.now(UTC) - timedelta(days=days))
+        expired, freed = _delete_in_batches(
+            database, recording_store, select(recordings_table.c.sha256).where(recordings_table.c.saved_at < oldest)
         )
-        with store.writing() as connection:
-            old = delete(feedback).where(feedback.c.created_at < oldest)
+        with database.write_transaction() as connection:
+            old = delete(annotations_table).where(annotations_table.c.created_at < oldest)
             labels = connection.execute(old).rowcount
-    crowded_out, more = _make_room(store, audio, limits.max_audio_bytes)
-    found = Swept(expired, crowded_out, freed + more, labels)
+    evicted, more = _evict_over_limit(database, recording_store, limits.max_recordings_bytes)
+    found = RetentionResult(expired, evicted, freed + more, labels)
     if found:
-        store.forget_journal()
+        database.truncate_journal()
     return found
 
 
-def _remove_all(store: Store, audio: AudioStore, old: Select[tuple[str]]) -> tuple[int, int]:
+def _delete_in_batches(database: FeedbackDatabase, recording_store: RecordingStore, old: Select[tuple[str]]) -> tuple[int, int]:
     count, freed = 0, 0
     while True:
-        with store.writing() as connection:
+        with database.write_transaction() as connection:
             names = [str(name) for name in connection.scalars(old.limit(BATCH))]
-            gone, n_bytes = remove(connection, audio, names)
-        if not gone:
+            deleted, n_bytes = delete_recordings(connection, recording_store, names)
+        if not deleted:
             return count, freed
-        count, freed = count + gone, freed + n_bytes
+        count, freed = count + deleted, freed + n_bytes
 
 
-def _make_room(store: Store, audio: AudioStore, max_bytes: int) -> tuple[int, int]:
+def _evict_over_limit(database: FeedbackDatabase, recording_store: RecordingStore, max_bytes: int) -> tuple[int, int]:
     """Those without a label first, and of each kind the oldest."""
-    votes = current_votes()
-    labelled = exists().where(votes.c.sha256 == clips.c.sha256)
-    order = select(clips.c.sha256, clips.c.n_bytes).order_by(labelled, clips.c.kept_at)
+    annotations = current_annotations()
+    labelled = exists().where(annotations.c.sha256 == recordings_table.c.sha256)
+    order = select(recordings_table.c.sha256, recordings_table.c.n_bytes).order_by(labelled, recordings_table.c.saved_at)
     count, freed = 0, 0
     while max_bytes:
-        with store.writing() as connection:
-            too_many = held(connection)[1] - max_bytes
+        with database.write_transaction() as connection:
+            excess_bytes = count_recordings(connection)[1] - max_bytes
             names = []
-            for sha256, n_bytes in connection.execute(order.limit(BATCH)) if too_many > 0 else ():
-                if too_many <= 0:
+            for sha256, n_bytes in connection.execute(order.limit(BATCH)) if excess_bytes > 0 else ():
+                if excess_bytes <= 0:
                     break
                 names.append(sha256)
-                too_many -= n_bytes
-            gone, n_bytes = remove(connection, audio, names)
-        if not gone:
+                excess_bytes -= n_bytes
+            deleted, n_bytes = delete_recordings(connection, recording_store, names)
+        if not deleted:
             break
-        count, freed = count + gone, freed + n_bytes
+        count, freed = count + deleted, freed + n_bytes
     return count, freed

@@ -9,10 +9,10 @@ from pathlib import Path
 from earful.service.feedback.errors import FeedbackError
 
 BUSY_SECONDS = 5.0
-_AGAIN_SECONDS = 0.02
+_RETRY_SECONDS = 0.02
 
 
-def peek(path: Path) -> tuple[set[str], dict[str, str]]:
+def inspect_file(path: Path) -> tuple[set[str], dict[str, str]]:
     """The names of the tables of a database file, and what its table ``earful_meta`` holds.
 
     A few milliseconds; the file is only read. Both are empty for a file that is not there or has
@@ -39,7 +39,7 @@ def peek(path: Path) -> tuple[set[str], dict[str, str]]:
         raise FeedbackError(f"{path} cannot be read as a database of feedback: {error}") from error
 
 
-def make_file(path: Path) -> None:
+def ensure_writable_file(path: Path) -> None:
     """See that the file is there and can be written, by its owner alone if it is new.
 
     Raises:
@@ -54,7 +54,7 @@ def make_file(path: Path) -> None:
         raise FeedbackError(f"cannot write into the folder {path.absolute().parent}")
 
 
-def journal_ahead(path: Path) -> None:
+def enable_wal(path: Path) -> None:
     """Let writers not hold up readers; the choice is kept in the file.
 
     Raises:
@@ -62,8 +62,8 @@ def journal_ahead(path: Path) -> None:
     """
     end = time.monotonic() + BUSY_SECONDS
     with contextlib.closing(sqlite3.connect(path, BUSY_SECONDS)) as connection:
-        while (mode := _tried(connection)) == "locked" and time.monotonic() < end:
-            time.sleep(_AGAIN_SECONDS)
+        while (mode := _try_enable_wal(connection)) == "locked" and time.monotonic() < end:
+            time.sleep(_RETRY_SECONDS)
     if mode != "wal":
         raise FeedbackError(
             f"{path} is {mode}, or lies where SQLite cannot share it between processes (a network "
@@ -71,7 +71,7 @@ def journal_ahead(path: Path) -> None:
         )
 
 
-def _tried(connection: sqlite3.Connection) -> str:
+def _try_enable_wal(connection: sqlite3.Connection) -> str:
     """The journal's mode after one try: SQLite does not wait for others that try the same."""
     try:
         mode: str = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -80,7 +80,7 @@ def _tried(connection: sqlite3.Connection) -> str:
     return mode
 
 
-def identity(path: Path) -> tuple[int, int] | None:
+def file_identity(path: Path) -> tuple[int, int] | None:
     """What is another when the file is replaced; None while there is none."""
     try:
         status = path.stat()
@@ -89,7 +89,7 @@ def identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def set_up(connection: sqlite3.Connection) -> None:
+def configure_connection(connection: sqlite3.Connection) -> None:
     """What every connection has; transactions are begun by ``store`` alone."""
     connection.isolation_level = None
     for pragma in (

@@ -3,34 +3,34 @@
 from typing import TYPE_CHECKING
 
 from earful.service.core.settings import Settings
-from earful.service.feedback.audio_files import AudioStore
-from earful.service.feedback.database_url import Place
+from earful.service.feedback.audio_files import RecordingStore
+from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.prediction_ids import PredictionIds
-from earful.service.feedback.schema import ready_key
+from earful.service.feedback.schema import read_existing_key
 
 if TYPE_CHECKING:
-    from earful.service.feedback.database import Store
+    from earful.service.feedback.database import FeedbackDatabase
 
 
-def usable(settings: Settings, place: Place) -> "tuple[PredictionIds, Store | None]":
+def open_database_and_ids(settings: Settings, address: DatabaseAddress) -> "tuple[PredictionIds, FeedbackDatabase | None]":
     """What signs ids, and the database where it had to be opened for that; blocks.
 
     Raises:
         FeedbackError: the database, or the folder of the audio, cannot be used.
     """
-    key, store = ready_key(place), None
+    key, database = read_existing_key(address), None
     if key is None:
-        from earful.service.feedback.database import open_store
+        from earful.service.feedback.database import open_database
 
-        store = open_store(place)
-        key = store.prediction_key()
+        database = open_database(address)
+        key = database.prediction_key()
     ids = PredictionIds(key)
-    if settings.keep_audio != "off":
-        AudioStore(settings.audio_dir).prepare(ids.fingerprint)
-    return ids, store
+    if settings.save_recordings != "off":
+        RecordingStore(settings.recordings_dir).prepare(ids.fingerprint)
+    return ids, database
 
 
-def check_place(settings: Settings) -> None:
+def check_feedback_database(settings: Settings) -> None:
     """See, before servers are started, that a place that was asked for can be used.
 
     Raises:
@@ -38,6 +38,6 @@ def check_place(settings: Settings) -> None:
     """
     url = settings.database_url()
     if url is not None and settings.wants_feedback:
-        _, store = usable(settings, Place.parse(url))
-        if store is not None:
-            store.close()
+        _, database = open_database_and_ids(settings, DatabaseAddress.parse(url))
+        if database is not None:
+            database.close()

@@ -6,19 +6,19 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from earful.service.feedback.database import Store
+from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.majority import resolved_labels
-from earful.service.feedback.recording_rows import held
-from earful.service.feedback.tables import feedback
+from earful.service.feedback.recording_rows import count_recordings
+from earful.service.feedback.tables import annotations_table
 
 
 @dataclass(frozen=True)
-class Stats:
+class FeedbackStats:
     """Rows of feedback, who gave them, what they come to, and the recordings that are kept."""
 
     rows: int
     latest: str
-    people: dict[str, int]
+    annotators: dict[str, int]
     labels: dict[str, int]
     ties: int
     clips: int
@@ -28,36 +28,36 @@ class Stats:
         return asdict(self)
 
 
-def stats(store: Store) -> Stats:
+def compute_stats(database: FeedbackDatabase) -> FeedbackStats:
     """Count everything.
 
     Raises:
         StoreUnavailable: the database cannot be read.
     """
     count = func.count()
-    with store.reading() as connection:
-        by_who = select(feedback.c.who, count).group_by(feedback.c.who)
-        people = {
-            who: int(n) for who, n in connection.execute(by_who.order_by(count.desc(), "who"))
+    with database.read_transaction() as connection:
+        by_annotator = select(annotations_table.c.annotator, count).group_by(annotations_table.c.annotator)
+        annotators = {
+            annotator: int(n) for annotator, n in connection.execute(by_annotator.order_by(count.desc(), "annotator"))
         }
-        latest = connection.scalar(select(func.max(feedback.c.created_at)))
-        clips, n_bytes = held(connection)
-    resolved = resolved_labels(store)
-    labels = Counter(entry.label for entry in resolved if not entry.disagreeing)
-    ties = sum(entry.disagreeing for entry in resolved)
-    return Stats(
-        sum(people.values()), latest or "", people, dict(labels.most_common()), ties, clips, n_bytes
+        latest = connection.scalar(select(func.max(annotations_table.c.created_at)))
+        clips, n_bytes = count_recordings(connection)
+    resolved = resolved_labels(database)
+    labels = Counter(entry.label for entry in resolved if not entry.is_tie)
+    ties = sum(entry.is_tie for entry in resolved)
+    return FeedbackStats(
+        sum(annotators.values()), latest or "", annotators, dict(labels.most_common()), ties, clips, n_bytes
     )
 
 
-def told(found: Stats) -> str:
+def format_stats(found: FeedbackStats) -> str:
     """The numbers as lines for people."""
     last = f", the last at {found.latest}" if found.latest else ""
     lines = [
-        f"labels given: {found.rows}, by {len(found.people)} (people or tools){last}",
+        f"labels given: {found.rows}, by {len(found.annotators)} (people or tools){last}",
         f"recordings with a label: {sum(found.labels.values())}; with a tie: {found.ties}",
         f"recordings kept: {found.clips} ({found.n_bytes / 1e6:.1f} MB)",
     ]
-    for title, counts in (("label", found.labels), ("who", found.people)):
+    for title, counts in (("label", found.labels), ("annotator", found.annotators)):
         lines += [f"  {title} {name}: {count}" for name, count in counts.items()]
     return "\n".join(lines)

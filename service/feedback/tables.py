@@ -1,8 +1,8 @@
 """The tables. Times are text, ISO 8601 in UTC to the microsecond, so that they sort as they are.
 
 earful_meta      name, value       schema version, key of the prediction ids, last sweep
-earful_clips     a row a recording that is kept, and what the model heard in it last
-earful_feedback  a row each time somebody says what is right; only people's wish and age
+earful_recordings a row a recording that is kept, and what the model heard in it last
+earful_annotations a row each time somebody says what is right; only people's wish and age
                   delete rows. Of one person's rows about one recording the last one counts,
                   and a last one without a label takes back what was said.
 """
@@ -25,65 +25,65 @@ from sqlalchemy import (
     select,
 )
 
-from earful.service.feedback.schema import META
+from earful.service.feedback.schema import META_TABLE
 
 metadata = MetaData()
 meta = Table(
-    META,
+    META_TABLE,
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
 )
-clips = Table(
-    "earful_clips",
+recordings_table = Table(
+    "earful_recordings",
     metadata,
     Column("sha256", Text, primary_key=True),
     Column("suffix", Text, nullable=False),
     Column("n_bytes", BigInteger, nullable=False),
     Column("seconds", Float, nullable=False),
-    Column("heard_label", Text, nullable=False),
+    Column("predicted_label", Text, nullable=False),
     Column("score", Float, nullable=False),
     Column("margin", Float, nullable=False),
     Column("model_name", Text, nullable=False),
     Column("model_version", Text, nullable=False),
-    Column("kept_at", Text, nullable=False, index=True),
+    Column("saved_at", Text, nullable=False, index=True),
 )
-feedback = Table(
-    "earful_feedback",
+annotations_table = Table(
+    "earful_annotations",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("sha256", Text, nullable=False),
-    Column("who", Text, nullable=False),
+    Column("annotator", Text, nullable=False),
     Column("label", Text),
     Column("speaker", Text, nullable=False, index=True),
     Column("comment", Text, nullable=False),
     Column("source", Text, nullable=False),
-    Column("heard_label", Text, nullable=False),
-    Column("heard_score", Float),
+    Column("predicted_label", Text, nullable=False),
+    Column("predicted_score", Float),
     Column("model_name", Text, nullable=False),
     Column("model_version", Text, nullable=False),
-    Column("request_key", Text),
+    Column("idempotency_key", Text),
     Column("created_at", Text, nullable=False, index=True),
-    Index("ix_earful_feedback_votes", "sha256", "who", "id"),
-    UniqueConstraint("who", "request_key"),
+    Index("ix_earful_annotations_current", "sha256", "annotator", "id"),
+    UniqueConstraint("annotator", "idempotency_key"),
     sqlite_autoincrement=True,  # an id that was deleted is not given again
 )
 
 
-def current_votes(*conditions: ColumnElement[bool]) -> Subquery:
+def current_annotations(*conditions: ColumnElement[bool]) -> Subquery:
     """The rows that count: the last of each person about each recording, unless taken back.
 
     ``conditions`` choose among recordings and people.
     """
     # By the index of votes alone, which numbering the rows of each by a window would not be.
     last = (
-        select(func.max(feedback.c.id))
+        select(func.max(annotations_table.c.id))
         .where(*conditions)
-        .group_by(feedback.c.sha256, feedback.c.who)
+        .group_by(annotations_table.c.sha256, annotations_table.c.annotator)
     )
-    return select(feedback).where(feedback.c.id.in_(last), feedback.c.label.is_not(None)).subquery()
+    return select(annotations_table).where(annotations_table.c.id.in_(last), annotations_table.c.label.is_not(None)).subquery()
 
 
-def stamp(when: datetime | None = None) -> str:
+def timestamp(when: datetime | None = None) -> str:
     """A time as the tables hold it; now without one."""
     return (when or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds")

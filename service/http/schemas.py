@@ -10,14 +10,14 @@ class ErrorDetail(BaseModel):
     message: str = Field(examples=["not audio; accepted are WAV, FLAC, Ogg, MP3 and AIFF"])
 
 
-class ErrorAnswer(BaseModel):
+class ErrorResponse(BaseModel):
     """What was wrong; of several files that all failed, ``results`` tells of each."""
 
     error: ErrorDetail
-    results: "list[FileAnswer] | None" = None
+    results: "list[FileResult] | None" = None
 
 
-class SentenceAnswer(BaseModel):
+class PlainErrorResponse(BaseModel):
     """What was wrong, as clients of other services read it."""
 
     error: str = Field(examples=["not audio"])
@@ -29,7 +29,7 @@ class ModelInfo(BaseModel):
     version: str = Field(examples=["1f0c9d2ab377"])
     architecture: str = Field(examples=["tcresnet"])
     created: str
-    scores: Literal["softmax", "sigmoid"] = Field(
+    score_kind: Literal["softmax", "sigmoid"] = Field(
         description="`sigmoid`: a file may have several labels, each with a score of its own, and "
         "`label` names all that reach 0.5 as in `dog|rain`"
     )
@@ -40,19 +40,19 @@ class Score(BaseModel):
     score: float = Field(ge=0, le=1, examples=[0.98])
 
 
-class Ranked(BaseModel):
+class HfLabelScore(BaseModel):
     """Of ``/hf``: a probability, or what ``function_to_apply`` makes of it."""
 
     label: str = Field(examples=["7"])
     score: float = Field(examples=[0.98])
 
 
-class HeardWindow(Score):
+class WindowResult(Score):
     start: float = Field(description="seconds")
     end: float = Field(description="seconds")
 
 
-class FileAnswer(BaseModel):
+class FileResult(BaseModel):
     """One file: what was heard, or its error."""
 
     filename: str = Field(examples=["seven.wav"])
@@ -60,32 +60,32 @@ class FileAnswer(BaseModel):
     label: str | None = Field(None, examples=["7"])
     score: float | None = Field(None, examples=[0.98])
     scores: list[Score] | None = None
-    windows: list[HeardWindow] | None = None
+    windows: list[WindowResult] | None = None
     prediction_id: str | None = Field(None, description="for POST /v1/feedback, where that is on")
     error: ErrorDetail | None = None
 
 
-class ClassifyAnswer(BaseModel):
+class ClassifyResponse(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 
     model: ModelInfo
-    results: list[FileAnswer]
+    results: list[FileResult]
 
 
-class Up(BaseModel):
+class HealthResponse(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 
     status: str = Field(examples=["UP"])
     model_class: str
 
 
-class SetUp(BaseModel):
+class SetupResponse(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 
     model_version: str = Field(examples=["digits-1f0c9d2ab377"])
 
 
-class PreLabel(BaseModel):
+class TaskPrediction(BaseModel):
     """A prediction as Label Studio takes it; where it is empty, ``error`` may say why."""
 
     model_config = ConfigDict(protected_namespaces=())
@@ -96,15 +96,15 @@ class PreLabel(BaseModel):
     error: ErrorDetail | None = None
 
 
-class PreLabelled(BaseModel):
-    results: list[PreLabel]
+class PredictResponse(BaseModel):
+    results: list[TaskPrediction]
 
 
-class Taken(BaseModel):
-    status: str = Field(examples=["taken"])
+class WebhookResponse(BaseModel):
+    status: str = Field(examples=["accepted"])
 
 
-_REFUSALS = {
+_ERROR_DESCRIPTIONS = {
     400: "malformed request",
     401: "no API key, or an unknown one",
     403: "a key of another scope",
@@ -119,19 +119,19 @@ _REFUSALS = {
 }
 
 
-def answers_of(
-    found: type[BaseModel], refused: type[BaseModel], status: int = 200
+def openapi_responses(
+    success: type[BaseModel], failure: type[BaseModel], status: int = 200
 ) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that answers ``found`` or refuses with ``refused``."""
-    refusals: dict[int | str, dict[str, Any]] = {
-        code: {"model": refused, "description": why} for code, why in _REFUSALS.items()
+    failures: dict[int | str, dict[str, Any]] = {
+        code: {"model": failure, "description": description} for code, description in _ERROR_DESCRIPTIONS.items()
     }
-    return {status: {"model": found}, **refusals}
+    return {status: {"model": success}, **failures}
 
 
 _BINARY = {"type": "string", "format": "binary"}
 # A route that reads the body itself says here what it takes.
-UPLOAD: dict[str, Any] = {
+UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {

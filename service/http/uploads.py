@@ -26,7 +26,7 @@ UPLOAD_NAME = "audio"  # of a file that has none
 MAX_FIELDS, MAX_FIELD_BYTES = 16, 16_384
 
 
-class Intake:
+class UploadBudget:
     """Reads bodies; ``bytes_held`` are those of all requests that are being read or answered."""
 
     def __init__(self, settings: Settings) -> None:
@@ -34,28 +34,28 @@ class Intake:
         self.bytes_held = 0
 
     @contextmanager
-    def reading(self, request: Request, deadline: float) -> Iterator["Body"]:
+    def open_body(self, request: Request, deadline: float) -> Iterator["RequestBody"]:
         """A request's body; what it holds counts until the end of the block."""
-        body = Body(request, self._settings, self, deadline)
+        body = RequestBody(request, self._settings, self, deadline)
         try:
             yield body
         finally:
-            self.bytes_held -= body.held
+            self.bytes_held -= body.n_received
 
     @contextmanager
-    def holding(self, n_bytes: int) -> Iterator[None]:
+    def reserved(self, n_bytes: int) -> Iterator[None]:
         """Bytes that a request got otherwise than by its body count until the end of the block.
 
         Raises:
             RequestError: ``queue_full``.
         """
-        self.hold(n_bytes)
+        self.reserve(n_bytes)
         try:
             yield
         finally:
             self.bytes_held -= n_bytes
 
-    def hold(self, n_bytes: int) -> None:
+    def reserve(self, n_bytes: int) -> None:
         """Count bytes of a request.
 
         Raises:
@@ -68,16 +68,16 @@ class Intake:
         self.bytes_held += n_bytes
 
 
-class Body:
+class RequestBody:
     """One request's body; it must have come by ``deadline``, a time of ``time.monotonic``."""
 
     def __init__(
-        self, request: Request, settings: Settings, intake: Intake, deadline: float
+        self, request: Request, settings: Settings, upload_budget: UploadBudget, deadline: float
     ) -> None:
         self._request, self._settings = request, settings
-        self._intake, self._deadline = intake, deadline
+        self._budget, self._deadline = upload_budget, deadline
         self._headers: dict[bytes, bytes] = dict(request.scope["headers"])
-        self.held = 0
+        self.n_received = 0
 
     async def files(self) -> list[tuple[str, bytes]]:
         """(filename, bytes) of every file of a multipart request, or of the raw body.
@@ -86,7 +86,7 @@ class Body:
             RequestError: the request cannot be read, or is more than is accepted.
         """
         if not self.is_form:
-            return [(UPLOAD_NAME, await self.whole(self._settings.max_upload_bytes))]
+            return [(UPLOAD_NAME, await self.read_all(self._settings.max_upload_bytes))]
         form = await self._form(with_fields=False)
         if not form.files:
             raise RequestError(
@@ -102,8 +102,8 @@ class Body:
     @property
     def is_json(self) -> bool:
         """Whether this says that it is JSON, which a page of another site cannot send."""
-        kind = self._headers.get(b"content-type", b"").partition(b";")[0]
-        return kind.strip().lower() == b"application/json"
+        content_type = self._headers.get(b"content-type", b"").partition(b";")[0]
+        return content_type.strip().lower() == b"application/json"
 
     async def form(self) -> tuple[list[tuple[str, bytes]], dict[str, str]]:
         """The files of a form, as ``files``, and its fields that are none by their names.
@@ -116,7 +116,7 @@ class Body:
         files = [(name, bytes(content)) for name, content in form.files]
         return files, {_printable(name): _text(name, value) for name, value in form.fields.items()}
 
-    async def whole(self, max_bytes: int) -> bytes:
+    async def read_all(self, max_bytes: int) -> bytes:
         """The bytes of the body as they are.
 
         Raises:
@@ -139,7 +139,7 @@ class Body:
                 parser.write(chunk)
         except FormParserError as error:
             raise RequestError("malformed_request", f"the form cannot be read: {error}") from error
-        if self.held and not form.ended:
+        if self.n_received and not form.is_complete:
             raise RequestError("malformed_request", "the form ends before its closing boundary")
         return form
 
@@ -157,10 +157,10 @@ class Body:
             if message["type"] == "http.disconnect":
                 raise RequestError("malformed_request", "the body ended early")
             chunk: bytes = message.get("body", b"")
-            if self.held + len(chunk) > max_bytes:
+            if self.n_received + len(chunk) > max_bytes:
                 raise _too_large(max_bytes)
-            self._intake.hold(len(chunk))
-            self.held += len(chunk)
+            self._budget.reserve(len(chunk))
+            self.n_received += len(chunk)
             if chunk:
                 yield chunk
             more = message.get("more_body", False)
@@ -190,11 +190,11 @@ class _Form:
         self._max_bytes = 0
         self.files: list[tuple[str, bytearray]] = []
         self.fields: dict[bytes, bytearray] = {}
-        self.ended = False
+        self.is_complete = False
 
     def callbacks(self) -> "MultipartCallbacks":
         return {
-            "on_part_begin": self._begin,
+            "on_part_begin": self._on_part_begin,
             "on_header_field": self._on_field,
             "on_header_value": self._on_value,
             "on_header_end": self._on_header_end,
@@ -203,7 +203,7 @@ class _Form:
             "on_end": self._on_end,
         }
 
-    def _begin(self) -> None:
+    def _on_part_begin(self) -> None:
         self._parts += 1
         if self._parts > self._settings.max_files:
             raise RequestError(
@@ -242,7 +242,7 @@ class _Form:
             self._content += memoryview(data)[start:end]
 
     def _on_end(self) -> None:
-        self.ended = True
+        self.is_complete = True
 
 
 def _printable(filename: bytes) -> str:
@@ -255,8 +255,8 @@ def _text(name: bytes, value: bytearray) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError as error:
-        shown = _printable(name)[:40]
-        raise RequestError("malformed_request", f"the field {shown!r} is no UTF-8") from error
+        field_name = _printable(name)[:40]
+        raise RequestError("malformed_request", f"the field {field_name!r} is no UTF-8") from error
 
 
 def _too_large(max_bytes: int) -> RequestError:

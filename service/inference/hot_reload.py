@@ -18,31 +18,31 @@ from starlette.concurrency import run_in_threadpool
 from earful.data.errors import EarfulError
 from earful.models.bundle.device import Device
 from earful.models.registry.errors import RegistryError
-from earful.models.registry.source import Found, Missing, ModelSource
+from earful.models.registry.source import ResolvedModel, ModelMissing, ModelSource
 from earful.service.classifier import Classifier
-from earful.service.core.metrics import Metrics
+from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
 
-WATCH_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Served:
+class LoadedModel:
     """A model in service, and what answers say of it."""
 
     classifier: Classifier
     info: dict[str, str]
 
 
-class ModelHost:
+class ModelReloader:
     """``current`` is the model that answers; None until ``load`` has ended."""
 
-    def __init__(self, source: ModelSource, device: Device, reject: bool, metrics: Metrics) -> None:
+    def __init__(self, source: ModelSource, device: Device, reject: bool, metrics: ServiceMetrics) -> None:
         self.source, self._device, self._reject = source, device, reject
         self._metrics = metrics
-        self._stamp: Hashable = None
-        self.current: Served | None = None
-        self.problem: str | None = None
+        self._change_tag: Hashable = None
+        self.current: LoadedModel | None = None
+        self.reload_error: str | None = None
 
     async def load(self) -> None:
         """Load the model for the first time.
@@ -50,87 +50,87 @@ class ModelHost:
         Raises:
             ModelError: it cannot be used.
         """
-        self._stamp = await run_in_threadpool(self.source.stamp)
-        self._serve(await run_in_threadpool(self._open))
+        self._change_tag = await run_in_threadpool(self.source.change_tag)
+        self._activate(await run_in_threadpool(self._load_model))
 
     async def watch(self) -> None:
         """Reload whenever another model is there; never returns."""
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            stamp = await run_in_threadpool(self.source.stamp)
+            await asyncio.sleep(POLL_SECONDS)
+            change_tag = await run_in_threadpool(self.source.change_tag)
             # A file that is being written changes from look to look: it is left to settle.
-            if stamp != self._stamp and stamp == await self._look_again():
-                self._stamp = stamp
-                if isinstance(stamp, Missing):
-                    self._keep(stamp.reason)
+            if change_tag != self._change_tag and change_tag == await self._stable_tag():
+                self._change_tag = change_tag
+                if isinstance(change_tag, ModelMissing):
+                    self._keep_current(change_tag.reason)
                 else:
                     await self._reload()
 
-    async def _look_again(self) -> Hashable:
-        await asyncio.sleep(WATCH_SECONDS / 4)
-        return await run_in_threadpool(self.source.stamp)
+    async def _stable_tag(self) -> Hashable:
+        await asyncio.sleep(POLL_SECONDS / 4)
+        return await run_in_threadpool(self.source.change_tag)
 
     async def _reload(self) -> None:
         try:
-            served = await run_in_threadpool(self._open)
+            loaded_model = await run_in_threadpool(self._load_model)
         except (EarfulError, OSError, MemoryError) as error:
-            self._keep(str(error))
+            self._keep_current(str(error))
             if isinstance(error, RegistryError):  # it may be there again in a moment
-                self._stamp = None
+                self._change_tag = None
             return
         self._metrics.reloads.labels("done").inc()
-        self._serve(served)
-        await run_in_threadpool(_give_memory_back)
+        self._activate(loaded_model)
+        await run_in_threadpool(_release_memory)
 
-    def _keep(self, reason: str) -> None:
+    def _keep_current(self, reason: str) -> None:
         """The model serves on, since there is no other."""
-        if reason == self.problem:
+        if reason == self.reload_error:
             return
-        self.problem = reason
+        self.reload_error = reason
         self._metrics.reloads.labels("failed").inc()
-        kept = self.current.info["version"] if self.current else None
-        log(logging.ERROR, "model_reload_failed", {"reason": reason, "still_serving": kept})
+        current_version = self.current.info["version"] if self.current else None
+        log(logging.ERROR, "model_reload_failed", {"reason": reason, "still_serving": current_version})
 
-    def _open(self) -> Served:
-        found = self.source.find()
-        classifier = Classifier.open(found.path, self._device, reject=self._reject)
+    def _load_model(self) -> LoadedModel:
+        resolved = self.source.resolve()
+        classifier = Classifier.open(resolved.path, self._device, reject=self._reject)
         for batch in (1, 2, 8, 32):  # memory of all sizes is planned before the first request
             golden = classifier.metadata.golden.input()
             classifier.run(golden.repeat(batch, axis=0))
-        return Served(classifier, model_info(classifier, found))
+        return LoadedModel(classifier, model_info(classifier, resolved))
 
-    def _serve(self, served: Served) -> None:
+    def _activate(self, loaded_model: LoadedModel) -> None:
         if self.current is not None:
-            self._metrics.model_info.labels(*_labels(self.current)).set(0)
-        self._metrics.model_info.labels(*_labels(served)).set(1)
-        self.current, self.problem = served, None
-        log(logging.INFO, "model_serving", served.info)
+            self._metrics.model_info.labels(*_metric_labels(self.current)).set(0)
+        self._metrics.model_info.labels(*_metric_labels(loaded_model)).set(1)
+        self.current, self.reload_error = loaded_model, None
+        log(logging.INFO, "model_serving", loaded_model.info)
 
 
-def model_info(classifier: Classifier, found: Found) -> dict[str, str]:
+def model_info(classifier: Classifier, resolved: ResolvedModel) -> dict[str, str]:
     """What answers say of the model: its name, version (of the file's hash), network, age and how
     its scores are to be read.
 
     A model of the registry has its number there besides, as ``release``.
     """
     metadata = classifier.metadata
-    release = {} if found.number is None else {"release": str(found.number)}
+    release = {} if resolved.number is None else {"release": str(resolved.number)}
     return {
-        "name": found.name,
+        "name": resolved.name,
         **release,
         "version": classifier.bundle.sha256[:12],
         "architecture": metadata.architecture["name"],
         "created": metadata.created,
-        "scores": metadata.scores,
+        "score_kind": metadata.score_kind,
     }
 
 
-def _labels(served: Served) -> tuple[Any, ...]:
-    info = served.info
-    return info["name"], info["version"], info["architecture"], served.classifier.bundle.provider
+def _metric_labels(loaded_model: LoadedModel) -> tuple[Any, ...]:
+    info = loaded_model.info
+    return info["name"], info["version"], info["architecture"], loaded_model.classifier.bundle.provider
 
 
-def _give_memory_back() -> None:
+def _release_memory() -> None:
     """Return freed memory to the system: glibc keeps that of each session, a megabyte a reload."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -24,39 +24,39 @@ from numpy.typing import NDArray
 from earful.data.audio.decode import AudioError, AudioLimits, Waveform
 from earful.service.classifier import MAX_BATCH, Classifier, InferenceError
 from earful.service.core.errors import RequestError
-from earful.service.core.metrics import Metrics
+from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
 from earful.service.inference.job_queue import (
-    Answer,
-    Job,
+    InferenceOutcome,
+    InferenceJob,
     add_scores,
-    failed,
-    is_quick,
-    next_turn,
+    inference_failed_error,
+    decodes_inline,
+    select_jobs,
     next_windows,
 )
 
-DECODERS = 2
+DECODE_THREADS = 2
 # How often the queue is looked through for what has expired, or whose sender may have gone.
-SWEEP_SECONDS = 0.05
+EXPIRY_CHECK_SECONDS = 0.05
 _SMOOTHING = 0.05
 
 
 @dataclass(eq=False)
-class _Asked:
+class _PendingRequest:
     """The files of one request; ``gone`` returns when its sender has disconnected."""
 
-    jobs: list[Job]
+    jobs: list[InferenceJob]
     deadline: float
-    gone: Callable[[], Awaitable[None]] | None
-    watch: "asyncio.Task[None] | None" = None
+    disconnected: Callable[[], Awaitable[None]] | None
+    disconnect_watcher: "asyncio.Task[None] | None" = None
 
-    def give_up(self, code: str, message: str) -> None:
+    def cancel(self, code: str, message: str) -> None:
         """Answer so what has no answer yet; nothing more is computed for it."""
         for job in self.jobs:
-            job.dropped = True
-            if not job.answer.done():
-                job.answer.set_result(RequestError(code, message))
+            job.cancelled = True
+            if not job.future.done():
+                job.future.set_result(RequestError(code, message))
 
 
 class MicroBatcher:
@@ -65,34 +65,34 @@ class MicroBatcher:
     At most ``max_queue`` files are in it at a time.
     """
 
-    def __init__(self, limits: AudioLimits, max_queue: int, metrics: Metrics) -> None:
+    def __init__(self, limits: AudioLimits, max_queue: int, metrics: ServiceMetrics) -> None:
         self._limits, self._max_queue, self._metrics = limits, max_queue, metrics
-        self._asked: set[_Asked] = set()
+        self._pending_requests: set[_PendingRequest] = set()
         self._depth = 0
         self._closing = False
-        self._arrived: deque[Job] = deque()
+        self._incoming: deque[InferenceJob] = deque()
         self._wake = threading.Condition()
         self._stopped = False
-        self._seconds_a_file, self._seconds_at_work = 0.001, 0.0  # for Retry-After
-        self._decoders = ThreadPoolExecutor(DECODERS, "decode")
-        self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
+        self._seconds_per_file, self._busy_seconds = 0.001, 0.0  # for Retry-After
+        self._decoders = ThreadPoolExecutor(DECODE_THREADS, "decode")
+        self._thread = threading.Thread(target=self._run_loop, name="inference", daemon=True)
 
     def start(self) -> None:
         """Begin to take files; on the event loop that ``submit`` will be called on."""
         self._loop = asyncio.get_running_loop()
-        self._sweeper = self._loop.create_task(self._sweep())
+        self._expiry_task = self._loop.create_task(self._expire_requests())
         self._thread.start()
 
     async def stop(self) -> None:
         """Take no more files, answer those that are queued, and end."""
         self._closing = True
-        while self._asked:  # each ends by its deadline at the latest
-            await asyncio.sleep(SWEEP_SECONDS)
+        while self._pending_requests:  # each ends by its deadline at the latest
+            await asyncio.sleep(EXPIRY_CHECK_SECONDS)
         with self._wake:
             self._stopped = True
             self._wake.notify()
         await self._loop.run_in_executor(None, self._thread.join)
-        self._sweeper.cancel()
+        self._expiry_task.cancel()
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
     @property
@@ -105,7 +105,7 @@ class MicroBatcher:
         """Files queued or in work."""
         return self._depth
 
-    def check_room(self, files: int = 1) -> None:
+    def check_capacity(self, files: int = 1) -> None:
         """See that so many more files fit.
 
         Raises:
@@ -114,7 +114,7 @@ class MicroBatcher:
         if self._closing:
             raise RequestError("draining", "the service is about to end; ask another one")
         if self._depth + files > self._max_queue:
-            wait_seconds = max(1, round(self._seconds_a_file * self._depth + 0.5))
+            wait_seconds = max(1, round(self._seconds_per_file * self._depth + 0.5))
             raise RequestError(
                 "queue_full",
                 f"{self._depth} files are waiting, of at most {self._max_queue}; "
@@ -127,8 +127,8 @@ class MicroBatcher:
         sources: Sequence[bytes | Waveform],
         classifier: Classifier,
         deadline: float,
-        gone: Callable[[], Awaitable[None]] | None = None,
-    ) -> list[Answer]:
+        disconnected: Callable[[], Awaitable[None]] | None = None,
+    ) -> list[InferenceOutcome]:
         """An answer for each file or waveform (samples,), all from the same model.
 
         ``deadline`` is a time of ``time.monotonic``. When ``gone`` returns, the sender has left and
@@ -137,134 +137,134 @@ class MicroBatcher:
         Raises:
             RequestError: ``queue_full``, ``draining``, ``deadline_passed`` or ``client_gone``.
         """
-        self.check_room(len(sources))
+        self.check_capacity(len(sources))
         now = time.monotonic()
-        jobs = [Job(source, classifier, self._loop.create_future(), now) for source in sources]
-        asked = _Asked(jobs, deadline, gone)
-        self._asked.add(asked)
-        self._count(len(jobs))
-        slow = [job for job in jobs if not is_quick(job.source)]
-        self._enqueue([job for job in jobs if is_quick(job.source)] if slow else jobs)
-        decoding = [self._decode_elsewhere(job) for job in slow]
+        jobs = [InferenceJob(source, classifier, self._loop.create_future(), now) for source in sources]
+        pending_request = _PendingRequest(jobs, deadline, disconnected)
+        self._pending_requests.add(pending_request)
+        self._add_depth(len(jobs))
+        slow = [job for job in jobs if not decodes_inline(job.source)]
+        self._enqueue([job for job in jobs if decodes_inline(job.source)] if slow else jobs)
+        decoding = [self._decode_in_pool(job) for job in slow]
         try:
-            answers = [await job.answer for job in jobs]
+            outcomes = [await job.future for job in jobs]
         finally:
             for job in jobs:
-                job.dropped = True
+                job.cancelled = True
             for future in decoding:
                 future.cancel()
-            if asked.watch is not None:
-                asked.watch.cancel()
-            self._asked.remove(asked)
-            self._count(-len(jobs))
-        for answer in answers:
-            if isinstance(answer, RequestError) and answer.code != "inference_failed":
+            if pending_request.disconnect_watcher is not None:
+                pending_request.disconnect_watcher.cancel()
+            self._pending_requests.remove(pending_request)
+            self._add_depth(-len(jobs))
+        for outcome in outcomes:
+            if isinstance(outcome, RequestError) and outcome.code != "inference_failed":
                 # A new one: raised itself, it would keep this frame, and with it all files.
-                raise RequestError(answer.code, str(answer))
-        return answers
+                raise RequestError(outcome.code, str(outcome))
+        return outcomes
 
-    def _count(self, more: int) -> None:
-        self._depth += more
-        self._metrics.queue_depth.inc(more)
+    def _add_depth(self, change: int) -> None:
+        self._depth += change
+        self._metrics.queue_depth.inc(change)
 
-    def _enqueue(self, jobs: Sequence[Job]) -> None:
+    def _enqueue(self, jobs: Sequence[InferenceJob]) -> None:
         with self._wake:
-            self._arrived.extend(jobs)
+            self._incoming.extend(jobs)
             self._wake.notify()
 
-    def _decode_elsewhere(self, job: Job) -> "asyncio.Future[None]":
+    def _decode_in_pool(self, job: InferenceJob) -> "asyncio.Future[None]":
         decoding = self._loop.run_in_executor(self._decoders, self._decode, job)
         decoding.add_done_callback(lambda _: self._enqueue([job]))
         return decoding
 
-    async def _sweep(self) -> None:
+    async def _expire_requests(self) -> None:
         """Answers what has passed its deadline, and drops what nobody waits for any more."""
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(EXPIRY_CHECK_SECONDS)
             now = time.monotonic()
-            for asked in list(self._asked):
-                if now > asked.deadline:
-                    asked.give_up("deadline_passed", "no answer before the deadline; send less")
-                elif asked.gone is not None and asked.watch is None:
-                    asked.watch = self._loop.create_task(_drop_when_gone(asked, asked.gone))
+            for pending_request in list(self._pending_requests):
+                if now > pending_request.deadline:
+                    pending_request.cancel("deadline_passed", "no answer before the deadline; send less")
+                elif pending_request.disconnected is not None and pending_request.disconnect_watcher is None:
+                    pending_request.disconnect_watcher = self._loop.create_task(_cancel_on_disconnect(pending_request, pending_request.disconnected))
 
     # On the thread of the model from here on.
 
-    def _work(self) -> None:
-        active: deque[Job] = deque()
-        while self._take(active):
-            began = time.monotonic()
-            turn = next_turn(active)
+    def _run_loop(self) -> None:
+        active: deque[InferenceJob] = deque()
+        while self._wait_for_jobs(active):
+            started = time.monotonic()
+            selected = select_jobs(active)
             try:
-                self._step(turn)
-            except Exception as fault:  # noqa: BLE001 - without this thread nobody has an answer
-                log(logging.ERROR, "fault", {"where": "inference"}, fault)
-                for job in turn:
-                    job.outcome = job.outcome or failed()
-            self._seconds_at_work += time.monotonic() - began
-            self._hand_over(active, turn)
+                self._step(selected)
+            except Exception as exception:  # noqa: BLE001 - without this thread nobody has an answer
+                log(logging.ERROR, "unexpected_error", {"where": "inference"}, exception)
+                for job in selected:
+                    job.outcome = job.outcome or inference_failed_error()
+            self._busy_seconds += time.monotonic() - started
+            self._deliver_finished(active, selected)
 
-    def _take(self, active: deque[Job]) -> bool:
+    def _wait_for_jobs(self, active: deque[InferenceJob]) -> bool:
         """Move what has arrived to ``active``, waiting when there is nothing; False at the end."""
         with self._wake:
-            while not self._arrived and not active and not self._stopped:
+            while not self._incoming and not active and not self._stopped:
                 self._wake.wait()
-            active.extend(self._arrived)
-            self._arrived.clear()
+            active.extend(self._incoming)
+            self._incoming.clear()
         return bool(active)
 
-    def _step(self, turn: Sequence[Job]) -> None:
+    def _step(self, selected: Sequence[InferenceJob]) -> None:
         """Decode what is new of these jobs, and run one batch of their windows."""
         now = time.monotonic()
-        for job in turn:
-            if not job.began:
-                job.began = True
-                self._metrics.queue_seconds.observe(now - job.arrived)
+        for job in selected:
+            if not job.has_started:
+                job.has_started = True
+                self._metrics.queue_seconds.observe(now - job.enqueued_at)
             if job.waveform is None and job.outcome is None:
                 self._decode(job)
-        ready = [job for job in turn if job.outcome is None and not job.dropped]
+        ready = [job for job in selected if job.outcome is None and not job.cancelled]
         if ready:
             self._run_batch(ready)
 
-    def _hand_over(self, active: deque[Job], turn: Sequence[Job]) -> None:
+    def _deliver_finished(self, active: deque[InferenceJob], selected: Sequence[InferenceJob]) -> None:
         """What has ended goes to the event loop; of the rest, those who had a turn come last."""
-        ended = [job for job in turn if job.outcome is not None]
-        if ended:
-            seconds = self._seconds_at_work / len(ended)
-            self._seconds_a_file += _SMOOTHING * (seconds - self._seconds_a_file)
-            self._seconds_at_work = 0.0
-            self._loop.call_soon_threadsafe(_deliver, ended)
-        had_a_turn = set(turn)
-        going_on = [job for job in active if job.outcome is None and not job.dropped]
+        finished = [job for job in selected if job.outcome is not None]
+        if finished:
+            seconds = self._busy_seconds / len(finished)
+            self._seconds_per_file += _SMOOTHING * (seconds - self._seconds_per_file)
+            self._busy_seconds = 0.0
+            self._loop.call_soon_threadsafe(_set_results, finished)
+        just_run = set(selected)
+        unfinished = [job for job in active if job.outcome is None and not job.cancelled]
         active.clear()
-        active.extend(sorted(going_on, key=lambda job: job in had_a_turn))
+        active.extend(sorted(unfinished, key=lambda job: job in just_run))
 
-    def _decode(self, job: Job) -> None:
+    def _decode(self, job: InferenceJob) -> None:
         """On this thread for what is quick, else on one of the decoders'."""
-        if job.dropped:
+        if job.cancelled:
             return
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             if isinstance(job.source, bytes):
                 job.waveform = job.classifier.decode(job.source, self._limits).waveform
-                self._metrics.decode_seconds.observe(time.monotonic() - began)
+                self._metrics.decode_seconds.observe(time.monotonic() - started)
             else:
                 job.waveform = job.source
             job.starts = job.classifier.starts(job.waveform)
         except AudioError as error:
             job.outcome = error
-        except Exception as fault:  # noqa: BLE001 - a decoder's fault is that file's alone
-            log(logging.ERROR, "fault", {"where": "decode"}, fault)
-            job.outcome = failed()
+        except Exception as exception:  # noqa: BLE001 - a decoder's fault is that file's alone
+            log(logging.ERROR, "unexpected_error", {"where": "decode"}, exception)
+            job.outcome = inference_failed_error()
 
-    def _run_batch(self, turn: Sequence[Job]) -> None:
+    def _run_batch(self, selected: Sequence[InferenceJob]) -> None:
         """Run the next windows of each job, as many of each as make a batch of all."""
-        share = max(1, MAX_BATCH // len(turn))
-        parts = [(job, next_windows(job, share)) for job in turn]
+        max_windows = max(1, MAX_BATCH // len(selected))
+        parts = [(job, next_windows(job, max_windows)) for job in selected]
         try:
-            scores = self._run([window for _, windows in parts for window in windows], turn[0])
+            scores = self._run([window for _, windows in parts for window in windows], selected[0])
         except InferenceError as error:  # one of them is to blame: each for itself
-            log(logging.ERROR, "batch_failed", {"reason": str(error), "files": len(turn)})
+            log(logging.ERROR, "batch_failed", {"reason": str(error), "files": len(selected)})
             for job, windows in parts:
                 self._run_alone(job, windows)
             return
@@ -273,27 +273,27 @@ class MicroBatcher:
             add_scores(job, scores[first : first + len(windows)])
             first += len(windows)
 
-    def _run_alone(self, job: Job, windows: Sequence[tuple[Waveform, int]]) -> None:
+    def _run_alone(self, job: InferenceJob, windows: Sequence[tuple[Waveform, int]]) -> None:
         try:
             add_scores(job, self._run(windows, job))
         except InferenceError:
-            job.outcome = failed()
+            job.outcome = inference_failed_error()
 
-    def _run(self, windows: Sequence[tuple[Waveform, int]], job: Job) -> NDArray[np.float32]:
-        began = time.monotonic()
+    def _run(self, windows: Sequence[tuple[Waveform, int]], job: InferenceJob) -> NDArray[np.float32]:
+        started = time.monotonic()
         scores = job.classifier.run_windows(windows)
-        self._metrics.inference_seconds.observe(time.monotonic() - began)
+        self._metrics.inference_seconds.observe(time.monotonic() - started)
         self._metrics.batch_windows.observe(len(windows))
         return scores
 
 
-async def _drop_when_gone(asked: _Asked, gone: Callable[[], Awaitable[None]]) -> None:
-    await gone()
-    asked.give_up("client_gone", "the sender has left")
+async def _cancel_on_disconnect(pending_request: _PendingRequest, disconnected: Callable[[], Awaitable[None]]) -> None:
+    await disconnected()
+    pending_request.cancel("client_disconnected", "the sender has left")
 
 
-def _deliver(ended: Sequence[Job]) -> None:
+def _set_results(finished: Sequence[InferenceJob]) -> None:
     """On the event loop."""
-    for job in ended:
-        if not job.answer.done() and job.outcome is not None:
-            job.answer.set_result(job.outcome)
+    for job in finished:
+        if not job.future.done() and job.outcome is not None:
+            job.future.set_result(job.outcome)

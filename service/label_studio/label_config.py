@@ -17,9 +17,9 @@ from earful.service.core.errors import RequestError
 
 _MAX_CHARACTERS = 1 << 20
 _AUDIO_TAGS = ("audio", "audioplus")
-_ITEMS: dict[str, str] = {"choices": "choice", "labels": "label"}
+_ITEM_TAGS: dict[str, str] = {"choices": "choice", "labels": "label"}
 
-Kind = Literal["choices", "labels"]
+ControlKind = Literal["choices", "labels"]
 
 
 @dataclass(frozen=True)
@@ -31,42 +31,42 @@ class Control:
     own. ``several`` is whether more than one may be chosen at once.
     """
 
-    kind: Kind
+    kind: ControlKind
     name: str
     audio: str
     field: str
     values: dict[str, str] | None
-    several: bool
+    allows_multiple: bool
 
-    def value_of(self, label: str) -> str | None:
+    def value_for(self, label: str) -> str | None:
         """What to write for a label; None where it is not offered."""
         return label if self.values is None else self.values.get(label)
 
 
-def read_config(text: object, labels: Sequence[str]) -> list[Control]:
+def parse_label_config(text: object, labels: Sequence[str]) -> list[Control]:
     """The controls of one audio of a configuration that offer at least one of the labels.
 
     Raises:
         RequestError: ``malformed_request``: no such XML, or no such control.
     """
-    root = _parsed(text)
+    root = _parse_xml(text)
     fields = {
         tag.get("name", ""): tag.get("value", "").removeprefix("$")
         for tag in root.iter()
         if tag.tag.lower() in _AUDIO_TAGS
     }
     found = [c for tag in root.iter() if (c := _control(tag, fields)) is not None]
-    usable = [c for c in found if any(c.value_of(label) is not None for label in labels)]
-    if not usable:
+    matching = [c for c in found if any(c.value_for(label) is not None for label in labels)]
+    if not matching:
         names = ", ".join(repr(c.name) for c in found) or "none for audio"
         raise _malformed(
             "the labelling configuration has no Choices or Labels for an Audio that offer a label "
             f"of this model ({', '.join(labels[:20])}); its controls: {names}"
         )
-    return [control for control in usable if control.audio == usable[0].audio]
+    return [control for control in matching if control.audio == matching[0].audio]
 
 
-def _parsed(text: object) -> ElementTree.Element:
+def _parse_xml(text: object) -> ElementTree.Element:
     if not isinstance(text, str) or not text.strip():
         raise _malformed("the labelling configuration is missing")
     if len(text) > _MAX_CHARACTERS:
@@ -83,19 +83,19 @@ def _parsed(text: object) -> ElementTree.Element:
 def _control(tag: ElementTree.Element, fields: dict[str, str]) -> Control | None:
     kind = tag.tag.lower()
     audio = next((n for n in tag.get("toName", "").split(",") if n.strip() in fields), "").strip()
-    if kind not in _ITEMS or audio not in fields or tag.get("perRegion") == "true":
+    if kind not in _ITEM_TAGS or audio not in fields or tag.get("perRegion") == "true":
         return None
     values: dict[str, str] = {}
     for item in tag.iter():
         value = item.get("value")
-        if item.tag.lower() == _ITEMS[kind] and value:
+        if item.tag.lower() == _ITEM_TAGS[kind] and value:
             # What is stored is the alias, where there is one; people name labels by either.
             alias = item.get("alias") or value
             values |= {value: alias, alias: alias}
-    of_task = tag.get("value", "").startswith("$") or not values
+    from_task = tag.get("value", "").startswith("$") or not values
     return Control(
-        cast("Kind", kind), tag.get("name", ""), audio, fields[audio],
-        None if of_task else values, tag.get("choice") == "multiple",
+        cast("ControlKind", kind), tag.get("name", ""), audio, fields[audio],
+        None if from_task else values, tag.get("choice") == "multiple",
     )  # fmt: skip
 
 

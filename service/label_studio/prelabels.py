@@ -6,8 +6,8 @@ from typing import Any
 
 from earful.data.annotations.annotation import TIME_DIGITS
 from earful.data.annotations.label_studio import choice_result, region_result
-from earful.service.classifier import UNKNOWN, Classifier, Prediction, Window
-from earful.service.core.request_log import new_id
+from earful.service.classifier import UNKNOWN_LABEL, Classifier, Prediction, Window
+from earful.service.core.request_log import new_request_id
 from earful.service.http.app_state import SCORE_DIGITS
 from earful.service.label_studio.label_config import Control
 
@@ -22,19 +22,19 @@ class Region:
     score: float
 
 
-def results_of(
-    control: Control, prediction: Prediction, classifier: Classifier, least_score: float
+def control_results(
+    control: Control, prediction: Prediction, classifier: Classifier, min_score: float
 ) -> Iterator[dict[str, Any]]:
     """What a control gets of what it offers: its choices, or a label for each region."""
     if control.kind == "choices":
         yield from _choices(control, prediction, classifier)
         return
-    for region in regions(prediction, classifier, least_score):
-        value = control.value_of(region.label)
+    for region in regions(prediction, classifier, min_score):
+        value = control.value_for(region.label)
         if value is None:
             continue
         times = (round(t, TIME_DIGITS) for t in (region.start_seconds, region.end_seconds))
-        result = region_result(new_id(), control.name, control.audio, [value], *times)
+        result = region_result(new_request_id(), control.name, control.audio, [value], *times)
         length = round(prediction.seconds, TIME_DIGITS)
         yield result | {"score": round(region.score, SCORE_DIGITS), "original_length": length}
 
@@ -43,42 +43,42 @@ def _choices(
     control: Control, prediction: Prediction, classifier: Classifier
 ) -> Iterator[dict[str, Any]]:
     """One result with what was heard and is offered; the best alone where one may be chosen."""
-    heard = _heard(prediction.best, classifier)
-    offered = [(v, score) for label, score in heard if (v := control.value_of(label)) is not None]
+    scored_labels = _window_labels(prediction.best, classifier)
+    offered = [(v, score) for label, score in scored_labels if (v := control.value_for(label)) is not None]
     if not offered:
         return
-    if not control.several:
+    if not control.allows_multiple:
         offered = [max(offered, key=lambda pair: pair[1])]
-    result = choice_result(new_id(), control.name, control.audio, [value for value, _ in offered])
+    result = choice_result(new_request_id(), control.name, control.audio, [value for value, _ in offered])
     yield result | {"score": round(min(score for _, score in offered), SCORE_DIGITS)}
 
 
-def _heard(window: Window, classifier: Classifier) -> list[tuple[str, float]]:
+def _window_labels(window: Window, classifier: Classifier) -> list[tuple[str, float]]:
     """The labels that were heard in a window, one for most models, with their scores."""
-    if window.label == UNKNOWN or not classifier.says_several:
+    if window.label == UNKNOWN_LABEL or not classifier.is_multi_label:
         return [(window.label, window.score)]
-    return classifier.said(window.scores)
+    return classifier.predicted_labels(window.scores)
 
 
-def regions(prediction: Prediction, classifier: Classifier, least_score: float) -> list[Region]:
+def regions(prediction: Prediction, classifier: Classifier, min_score: float) -> list[Region]:
     """Windows that score high enough, those of one label that touch one another put together.
 
     A label goes on from window to window until one has not got it.
     """
     found: list[Region] = []
-    going_on: dict[str, int] = {}  # label -> its region, of those in the window before
+    open_regions: dict[str, int] = {}  # label -> its region, of those in the window before
     for window in prediction.windows:
-        if window.label == UNKNOWN:
+        if window.label == UNKNOWN_LABEL:
             continue
-        heard = [(label, s) for label, s in _heard(window, classifier) if s >= least_score]
-        before, going_on = going_on, {} if heard else going_on
-        for label, score in heard:
-            at = before.get(label)
-            if at is not None and window.start_seconds <= found[at].end_seconds:
-                better = max(found[at].score, score)
-                found[at] = replace(found[at], end_seconds=window.end_seconds, score=better)
+        scored_labels = [(label, s) for label, s in _window_labels(window, classifier) if s >= min_score]
+        previous_regions, open_regions = open_regions, {} if scored_labels else open_regions
+        for label, score in scored_labels:
+            index = previous_regions.get(label)
+            if index is not None and window.start_seconds <= found[index].end_seconds:
+                best_score = max(found[index].score, score)
+                found[index] = replace(found[index], end_seconds=window.end_seconds, score=best_score)
             else:
-                at = len(found)
+                index = len(found)
                 found.append(Region(label, window.start_seconds, window.end_seconds, score))
-            going_on[label] = at
+            open_regions[label] = index
     return found

@@ -14,11 +14,11 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from earful.data.annotations.annotation import Problem
-from earful.data.annotations.resolve_paths import is_of_label_studio, locate
+from earful.data.annotations.resolve_paths import is_label_studio_path, locate
 from earful.data.audio.decode import AudioError, read_file
 from earful.service.core.settings import Settings
 
-_AT_ONCE = 4
+_MAX_DOWNLOADS = 4
 _CHUNK_BYTES = 1 << 16
 _URL_CHARACTERS = "/%:@!$&'()*+,;=~-._?"
 _REASONS = {
@@ -36,10 +36,10 @@ class TaskAudio:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._limits = settings.limits()
+        self._limits = settings.audio_limits()
         url = settings.label_studio_url
         self._server = None if url is None else urlsplit(url.rstrip("/"))
-        self._threads = ThreadPoolExecutor(_AT_ONCE, "label-studio")
+        self._threads = ThreadPoolExecutor(_MAX_DOWNLOADS, "label-studio")
 
     async def read(self, reference: str, deadline: float) -> bytes | AudioError:
         """The bytes of a task's audio, by a time of ``time.monotonic``, or why there are none."""
@@ -50,16 +50,16 @@ class TaskAudio:
         except AudioError as error:
             return error
         except TimeoutError:
-            return _late()
+            return _deadline_error()
 
     def _read(self, reference: str, deadline: float) -> bytes:
         root = self._settings.label_studio_root
-        place = Problem("", "gone", "") if root is None else locate(reference, root)
-        if not isinstance(place, Problem):
-            return read_file(place, self._limits)
+        path = Problem("", "missing_file", "") if root is None else locate(reference, root)
+        if not isinstance(path, Problem):
+            return read_file(path, self._limits)
         url = self._url(reference)
-        if url is None or place.code == "no_audio":
-            raise AudioError("not_found", _REASONS.get(place.code, _DEFAULT_REASON))
+        if url is None or path.code == "no_audio":
+            raise AudioError("not_found", _REASONS.get(path.code, _DEFAULT_REASON))
         return self._fetch(url, deadline)
 
     def _url(self, reference: str) -> str | None:
@@ -68,17 +68,17 @@ class TaskAudio:
         if server is None:
             return None
         try:
-            wanted = urlsplit(reference)
-            if wanted.scheme and _origin(wanted) != _origin(server):
+            parts = urlsplit(reference)
+            if parts.scheme and _origin(parts) != _origin(server):
                 return None
         except ValueError:
             return None
-        if not wanted.scheme and not is_of_label_studio(reference):
+        if not parts.scheme and not is_label_studio_path(reference):
             return None
-        has_prefix = wanted.scheme or wanted.path.startswith(f"{server.path}/")
+        has_prefix = parts.scheme or parts.path.startswith(f"{server.path}/")
         prefix = "" if has_prefix else server.path
-        path = quote(f"{prefix}/{wanted.path.lstrip('/')}", safe=_URL_CHARACTERS)
-        query = quote(wanted.query, safe=_URL_CHARACTERS)
+        path = quote(f"{prefix}/{parts.path.lstrip('/')}", safe=_URL_CHARACTERS)
+        query = quote(parts.query, safe=_URL_CHARACTERS)
         return urlunsplit((server.scheme, server.netloc, path, query, ""))
 
     def _fetch(self, url: str, deadline: float) -> bytes:
@@ -88,25 +88,25 @@ class TaskAudio:
         if token:
             request.add_header("Authorization", f"Token {token}")
         try:
-            with _opener().open(request, timeout=_left(deadline)) as answer:
-                return self._body(answer.read1, deadline)
+            with _opener().open(request, timeout=_seconds_left(deadline)) as answer:
+                return self._read_body(answer.read1, deadline)
         except HTTPError as error:
             error.close()
-            told = f"Label Studio answered {error.code}; check EARFUL_LABEL_STUDIO_TOKEN"
-            raise AudioError("unreachable", told) from error
+            message = f"Label Studio answered {error.code}; check EARFUL_LABEL_STUDIO_TOKEN"
+            raise AudioError("unreachable", message) from error
         except TimeoutError as error:
-            raise _late() from error
+            raise _deadline_error() from error
         except (URLError, http.client.HTTPException, ValueError, OSError) as error:
             kind = type(getattr(error, "reason", error)).__name__
             raise AudioError("unreachable", f"Label Studio does not answer ({kind})") from error
 
-    def _body(self, read: Callable[[int], bytes], deadline: float) -> bytes:
+    def _read_body(self, read: Callable[[int], bytes], deadline: float) -> bytes:
         body = bytearray()
         while chunk := read(_CHUNK_BYTES):
             body += chunk
             if len(body) > self._limits.max_bytes:
                 raise AudioError("too_large", f"more than {self._limits.max_bytes} bytes")
-            _left(deadline)
+            _seconds_left(deadline)
         return bytes(body)
 
 
@@ -118,11 +118,11 @@ class _SameServer(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage, newurl: str,
     ) -> urllib.request.Request | None:  # fmt: skip
         if _origin(urlsplit(newurl)) != _origin(urlsplit(req.full_url)):
-            raise URLError(_ElsewhereError())
+            raise URLError(_OtherServerError())
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-class _ElsewhereError(OSError):
+class _OtherServerError(OSError):
     """A redirection to another server."""
 
 
@@ -143,12 +143,12 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int]:
     return url.scheme, url.hostname, port
 
 
-def _left(deadline: float) -> float:
+def _seconds_left(deadline: float) -> float:
     seconds = deadline - time.monotonic()
     if seconds <= 0:
-        raise _late()
+        raise _deadline_error()
     return seconds
 
 
-def _late() -> AudioError:
+def _deadline_error() -> AudioError:
     return AudioError("deadline_passed", "the audio did not come before the deadline")

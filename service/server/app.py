@@ -15,21 +15,21 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
 
-from earful.service.core.errors import RequestError, error_answer, json_answer
+from earful.service.core.errors import RequestError, error_response, json_response
 from earful.service.core.settings import Settings
-from earful.service.http.app_state import Service, describe
-from earful.service.http.dispatch import Front, Handler
+from earful.service.http.app_state import Service, file_result
+from earful.service.http.dispatch import Dispatcher, Handler
 from earful.service.http.routes.feedback import add_feedback_routes
 from earful.service.http.routes.hf import add_hf_route
 from earful.service.http.routes.oip import add_oip_routes
 from earful.service.http.routes.page import add_page_routes
 from earful.service.http.routes.retrain import add_retrain_routes
 from earful.service.http.routes.stream import add_stream_route
-from earful.service.http.schemas import UPLOAD, ClassifyAnswer, ErrorAnswer, answers_of
+from earful.service.http.schemas import UPLOAD_BODY, ClassifyResponse, ErrorResponse, openapi_responses
 from earful.service.label_studio.routes import add_label_studio_routes
 
 
-def create_app(settings: Settings) -> Front:
+def create_app(settings: Settings) -> Dispatcher:
     """The service for one model; the model is loaded when the service starts.
 
     Raises:
@@ -40,42 +40,42 @@ def create_app(settings: Settings) -> Front:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with service.open():
-            with _draining_at_the_end(service):
+            with _drain_on_sigterm(service):
                 yield
 
     # FastAPI's own /docs loads its scripts from the internet, hence the offline one.
     app = FastAPIOffline(
         title="Earful", lifespan=lifespan, version="1", summary="Classifies speech and audio."
     )
-    front = Front(app, service)
+    dispatcher = Dispatcher(app, service)
     _add_health_routes(app, service)
-    front.direct["POST", "/v1/classify"] = _add_classify_route(app, service)
-    front.direct["POST", "/hf"] = add_hf_route(app, service)
+    dispatcher.fast_routes["POST", "/v1/classify"] = _add_classify_route(app, service)
+    dispatcher.fast_routes["POST", "/hf"] = add_hf_route(app, service)
     add_oip_routes(app, service)
     add_label_studio_routes(app, service)
     add_stream_route(app, service)
     add_feedback_routes(app, service)
     add_retrain_routes(app, service)
     add_page_routes(app)
-    return front
+    return dispatcher
 
 
 def _add_health_routes(app: FastAPI, service: Service) -> None:
     @app.head("/livez", include_in_schema=False)
     @app.get("/livez", summary="The process answers")
     async def livez() -> dict[str, str]:
-        if not (service.batcher.alive or service.host.current is None):
+        if not (service.batcher.alive or service.model_reloader.current is None):
             raise RequestError("internal_error", "the thread of the model has ended")
         return {"status": "alive"}
 
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="A model is loaded and warm")
     async def readyz() -> dict[str, Any]:
-        model, problem = service.ready().info, service.host.problem
+        model, reload_error = service.ready().info, service.model_reloader.reload_error
         return {
             "status": "ready",
             "model": model,
-            **({"reload_failed": problem} if problem else {}),
+            **({"reload_failed": reload_error} if reload_error else {}),
         }
 
     @app.get("/metrics", summary="Prometheus metrics", response_class=Response)
@@ -87,32 +87,32 @@ def _add_classify_route(app: FastAPI, service: Service) -> Handler:
     @app.post(
         "/v1/classify",
         summary="Classify one file or many",
-        openapi_extra=UPLOAD,
-        responses=answers_of(ClassifyAnswer, ErrorAnswer),
+        openapi_extra=UPLOAD_BODY,
+        responses=openapi_responses(ClassifyResponse, ErrorResponse),
     )
     async def classify(request: Request) -> Response:
         deadline = service.deadline()
-        served = service.admit(request.headers, "classify")
-        with service.intake.reading(request, deadline) as body:
+        loaded_model = service.admit(request.headers, "classify")
+        with service.upload_budget.open_body(request, deadline) as body:
             files = await body.files()
             blobs = [blob for _, blob in files]
-            answers = await service.answer(blobs, served, deadline, request)
+            outcomes = await service.classify(blobs, loaded_model, deadline, request)
             results = [
-                describe(name, found) for (name, _), found in zip(files, answers, strict=True)
+                file_result(name, outcome) for (name, _), outcome in zip(files, outcomes, strict=True)
             ]
             if service.feedback is not None:
-                await service.feedback.note(results, blobs, answers, served)
+                await service.feedback.add_prediction_ids(results, blobs, outcomes, loaded_model)
         if all("error" in result for result in results):
             first = results[0]["error"]
-            return error_answer(first["code"], first["message"], results=results)
-        request.state.observed.facts = {"files": len(results), "model": served.info["version"]}
-        return json_answer({"model": served.info, "results": results})
+            return error_response(first["code"], first["message"], results=results)
+        request.state.request_log.log_fields = {"files": len(results), "model": loaded_model.info["version"]}
+        return json_response({"model": loaded_model.info, "results": results})
 
     return classify
 
 
 @contextlib.contextmanager
-def _draining_at_the_end(service: Service) -> Iterator[None]:
+def _drain_on_sigterm(service: Service) -> Iterator[None]:
     """On SIGTERM say "not ready" for a while before the server closes its doors.
 
     Load balancers need that time to send their requests elsewhere. SIGINT, and a second SIGTERM,

@@ -19,20 +19,20 @@ from uvicorn.supervisors import Multiprocess
 from earful.data.errors import EarfulError
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.device import Device
-from earful.models.registry.catalogue import DEFAULT_ROOT
+from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import SHIPPED_MODEL, find_model
-from earful.service.core.metrics import MULTIPROCESS_FOLDER
+from earful.service.core.metrics import MULTIPROCESS_DIR_VARIABLE
 from earful.service.core.request_log import LOGGER, JsonFormatter
 from earful.service.core.settings import MAX_FRAME_BYTES, Settings
-from earful.service.feedback.startup import check_place
+from earful.service.feedback.startup import check_feedback_database
 
 if TYPE_CHECKING:
-    from earful.service.http.dispatch import Front
+    from earful.service.http.dispatch import Dispatcher
 
 # The thread of the model and that of the event loop hand over to one another many times a second.
 SWITCH_SECONDS = 0.0005
 # Answers in work when the doors close get so long.
-CLOSING_SECONDS = 20
+SHUTDOWN_TIMEOUT_SECONDS = 20
 # A worker that does not answer its parent for so long is replaced.
 _HEALTH_SECONDS = 10
 
@@ -47,11 +47,11 @@ def run_server(
     port: int,
     device: Device,
     *,
-    registry: str = DEFAULT_ROOT,
+    registry: str = DEFAULT_REGISTRY,
     reject: bool = False,
     workers: int = 1,
     feedback: str | None = None,
-    keep_audio: str | None = None,
+    save_recordings: str | None = None,
 ) -> None:
     """Serve until interrupted, from so many processes.
 
@@ -63,21 +63,21 @@ def run_server(
     # Uvicorn hands the signal on when it has shut down: being told to stop is no failure.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    described = _describe(find_model(model, registry), device)
-    given = {"feedback_url": feedback, "keep_audio": keep_audio}
+    model_summary = _check_model(find_model(model, registry), device)
+    overrides = {"feedback_url": feedback, "save_recordings": save_recordings}
     settings = read_settings(
         model=str(SHIPPED_MODEL) if model is None else model, registry=registry, device=device,
-        reject=reject, **{name: value for name, value in given.items() if value is not None},
+        reject=reject, **{name: value for name, value in overrides.items() if value is not None},
     )  # fmt: skip
-    check_place(settings)
-    listener = _listen(host, port)
+    check_feedback_database(settings)
+    listener = _bind_socket(host, port)
     address = listener.getsockname()
-    shown = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
-    url = f"http://{shown}:{address[1]}"
-    typer.echo(f"serving {described} at {url}", err=True)
+    display_host = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
+    url = f"http://{display_host}:{address[1]}"
+    typer.echo(f"serving {model_summary} at {url}", err=True)
     typer.echo(f"try: curl -F file=@clip.wav {url}/v1/classify, or open {url}", err=True)
     if workers > 1:
-        _serve_from_many(settings, listener, workers)
+        _serve_with_workers(settings, listener, workers)
         return
     server = uvicorn.Server(_config(lambda: _app(settings)))
     server.run(sockets=[listener])
@@ -85,13 +85,13 @@ def run_server(
         raise ServerError("the service did not start; the reason is logged above")
 
 
-def worker_app() -> "Front":
+def worker_app() -> "Dispatcher":
     """The app of one worker process, from the environment alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells its workers to end
     return _app(Settings())
 
 
-def _app(settings: Settings) -> "Front":
+def _app(settings: Settings) -> "Dispatcher":
     """Runs in the process that serves: sessions and threads are made here, after any fork.
 
     The parent of several workers never comes here, and starts in half the time without FastAPI.
@@ -108,13 +108,13 @@ def _app(settings: Settings) -> "Front":
     return create_app(settings)
 
 
-def _serve_from_many(settings: Settings, listener: socket.socket, workers: int) -> None:
+def _serve_with_workers(settings: Settings, listener: socket.socket, workers: int) -> None:
     os.environ |= {
         "EARFUL_MODEL": settings.model,
         "EARFUL_REGISTRY": settings.registry,
         "EARFUL_DEVICE": settings.device,
         "EARFUL_REJECT": str(settings.reject),
-        "EARFUL_KEEP_AUDIO": settings.keep_audio,
+        "EARFUL_SAVE_RECORDINGS": settings.save_recordings,
     }
     if settings.feedback_url is not None:
         os.environ["EARFUL_FEEDBACK_URL"] = settings.feedback_url.get_secret_value()
@@ -127,11 +127,11 @@ def _serve_from_many(settings: Settings, listener: socket.socket, workers: int) 
 def _shared_metrics() -> Iterator[None]:
     """A folder in which worker processes keep their counters."""
     with tempfile.TemporaryDirectory(prefix="earful-metrics-") as folder:
-        os.environ[MULTIPROCESS_FOLDER] = folder
+        os.environ[MULTIPROCESS_DIR_VARIABLE] = folder
         try:
             yield
         finally:
-            del os.environ[MULTIPROCESS_FOLDER]
+            del os.environ[MULTIPROCESS_DIR_VARIABLE]
 
 
 def _config(app: Any, workers: int = 1) -> uvicorn.Config:
@@ -144,18 +144,18 @@ def _config(app: Any, workers: int = 1) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         ws_max_size=MAX_FRAME_BYTES + 1024,
-        timeout_graceful_shutdown=CLOSING_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS,
         timeout_worker_healthcheck=_HEALTH_SECONDS,
     )
 
 
-def _describe(model: Path, device: Device) -> str:
+def _check_model(model: Path, device: Device) -> str:
     """Try the model, so that what is wrong with it is told in a sentence; it is not kept open."""
     bundle = open_bundle(model, device)
     return f"{model} ({len(bundle.metadata.labels)} labels, {bundle.provider})"
 
 
-def read_settings(**given: Any) -> Settings:
+def read_settings(**overrides: Any) -> Settings:
     """Settings of the environment, and of the command line where it says more.
 
     Raises:
@@ -168,34 +168,34 @@ def read_settings(**given: Any) -> Settings:
             f"no setting is called {', '.join(unknown)}; there are {', '.join(sorted(known))}"
         )
     try:
-        return Settings(**given)
+        return Settings(**overrides)
     except ValidationError as error:
-        raise ServerError("; ".join(_sentence(e) for e in error.errors())) from error
+        raise ServerError("; ".join(_validation_message(e) for e in error.errors())) from error
 
 
-def _sentence(error: Any) -> str:
+def _validation_message(error: Any) -> str:
     if not error["loc"]:  # of several settings together, or of keys, which are not shown
         return str(error["msg"]).removeprefix("Value error, ")
     return f"EARFUL_{str(error['loc'][0]).upper()} is {error['input']!r}: {error['msg']}"
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bind_socket(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # a host name's label too long is a UnicodeError
-        raise _cannot_listen(host, port, error) from error
+        raise _bind_error(host, port, error) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen()  # also found taken by a server that started in the same moment
     except OSError as error:
         listener.close()
-        raise _cannot_listen(host, port, error) from error
+        raise _bind_error(host, port, error) from error
     return listener
 
 
-def _cannot_listen(host: str, port: int, error: Exception) -> ServerError:
+def _bind_error(host: str, port: int, error: Exception) -> ServerError:
     reason = getattr(error, "strerror", None) or error
     return ServerError(
         f"cannot listen on {host}, port {port}: {reason}; give another --host or --port"

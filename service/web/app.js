@@ -1,20 +1,20 @@
 // The page: files and recordings to the server, answers to a table, a live mode beside it.
-import { decode, drawLogMel, drawWave, writeWav } from "./sound.js";
+import { decode, drawLogMel, drawWaveform, writeWav } from "./sound.js";
 import { listen, openMicrophone } from "./microphone.js";
-import { offerLabels, parts } from "./labels.js";
-import { annotator, authorized, feedbackStatus, sendFeedback, setAnnotator } from "./feedback.js";
+import { createLabelInput, splitLabels } from "./labels.js";
+import { annotator, authHeaders, feedbackStatus, sendFeedback, setAnnotator } from "./feedback.js";
 
-const FILES_A_REQUEST = 8;
-const EVENTS_SHOWN = 200;
-const SCORES_SHOWN = 8; // or as many as were heard at once
-const BYTES_A_REQUEST = 8_000_000;
+const MAX_FILES_PER_REQUEST = 8;
+const MAX_EVENTS_SHOWN = 200;
+const MAX_SCORES_SHOWN = 8; // or as many as were predicted at once
+const MAX_BYTES_PER_REQUEST = 8_000_000;
 const RECORDING_SECONDS = 30;
-const CORRECTIONS = "earful.corrections";
+const CORRECTIONS_KEY = "earful.corrections";
 const $ = (id) => document.getElementById(id);
 const results = []; // {file, answer, row, detail}
 let labels = [];
 let model = null;
-let sharing = { feedback: false, keep_audio: "off" };
+let feedbackSettings = { feedback: false, save_recordings: "off" };
 
 // --- what is there ---
 
@@ -31,7 +31,7 @@ async function showModel() {
   }
 }
 
-function say(text, bad = false) {
+function showStatus(text, bad = false) {
   $("status").textContent = text;
   $("status").classList.toggle("bad", bad);
 }
@@ -39,11 +39,11 @@ function say(text, bad = false) {
 // --- files ---
 
 async function classify(files) {
-  const batches = inBatches(files);
+  const batches = splitIntoBatches(files);
   const added = [];
   let done = 0;
   for (const batch of batches) {
-    say(`Listening to ${done + 1} of ${files.length} …`);
+    showStatus(`Classifying ${done + 1} of ${files.length} …`);
     try {
       const body = await upload(batch);
       model = body.model ?? model;
@@ -54,15 +54,15 @@ async function classify(files) {
     done += batch.length;
   }
   const failed = added.filter(({ answer }) => answer.error).length;
-  say(failed ? `${failed} of ${files.length} could not be heard; the table says why.` : `${files.length} heard.`, failed > 0);
+  showStatus(failed ? `${failed} of ${files.length} files could not be read; see the table.` : `${files.length} ${files.length === 1 ? "file" : "files"} classified.`, failed > 0);
   if (files.length === 1 && !failed) toggle(added[0], true);
 }
 
-function inBatches(files) {
+function splitIntoBatches(files) {
   const batches = [];
   let bytes = Infinity;
   for (const file of files) {
-    if (bytes + file.size > BYTES_A_REQUEST || batches.at(-1).length === FILES_A_REQUEST) {
+    if (bytes + file.size > MAX_BYTES_PER_REQUEST || batches.at(-1).length === MAX_FILES_PER_REQUEST) {
       batches.push([]);
       bytes = 0;
     }
@@ -77,11 +77,11 @@ async function upload(files) {
   files.forEach((file) => form.append("file", file, file.name));
   for (let attempt = 0; ; attempt++) {
     const answer = await fetch("v1/classify", {
-      method: "POST", body: form, headers: authorized($("key").value),
+      method: "POST", body: form, headers: authHeaders($("key").value),
     }).catch(() => { throw new Error("the server does not answer"); });
     if (answer.status === 429 && attempt < 5) {
       const seconds = Number(answer.headers.get("retry-after")) || 1;
-      say(`The server is busy; again in ${seconds} s …`);
+      showStatus(`The server is busy; again in ${seconds} s …`);
       await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
       continue;
     }
@@ -112,8 +112,8 @@ function addResult(file, answer) {
     row.querySelector(".label").textContent = answer.label;
     row.querySelector(".score").textContent = `${(100 * answer.score).toFixed(1)} %`;
     row.querySelector(".seconds").textContent = answer.seconds.toFixed(2);
-    offerLabels(row.querySelector(".choice"), `Right label of ${file.name}`, labels,
-      model?.scores === "sigmoid", (label) => correct(result, label));
+    createLabelInput(row.querySelector(".choice"), `Correct label of ${file.name}`, labels,
+      model?.score_kind === "sigmoid", (label) => submitCorrection(result, label));
   }
   results.push(result);
   $("rows").append(row);
@@ -129,16 +129,16 @@ function toggle(result, show) {
     if (result.detail) result.detail.hidden = true;
     return;
   }
-  result.detail ??= makeDetail(result);
+  result.detail ??= createDetail(result);
   result.detail.hidden = false;
 }
 
-function makeDetail(result) {
+function createDetail(result) {
   const { file, answer, row } = result;
   const detail = $("detail").content.cloneNode(true).querySelector("tr");
   row.after(detail);
   const scores = detail.querySelector(".scores");
-  const shown = Math.max(SCORES_SHOWN, parts(answer.label ?? "").length);
+  const shown = Math.max(MAX_SCORES_SHOWN, splitLabels(answer.label ?? "").length);
   for (const { label, score } of (answer.scores ?? []).slice(0, shown)) {
     const item = document.createElement("li");
     const name = document.createElement("span"), bar = document.createElement("meter"), value = document.createElement("span");
@@ -151,15 +151,15 @@ function makeDetail(result) {
   }
   result.url = URL.createObjectURL(file);
   detail.querySelector("audio").src = result.url;
-  drawPictures(file, detail);
+  drawPlots(file, detail);
   return detail;
 }
 
-async function drawPictures(file, detail) {
+async function drawPlots(file, detail) {
   const samples = await decode(await file.arrayBuffer());
   if (samples?.length) {
     const wave = detail.querySelector(".wave"), mel = detail.querySelector(".mel");
-    drawWave(wave, samples);
+    drawWaveform(wave, samples);
     drawLogMel(mel, samples);
     wave.setAttribute("aria-label", `Waveform of ${file.name}`);
     mel.setAttribute("aria-label", `Log-mel spectrogram of ${file.name}`);
@@ -170,78 +170,78 @@ async function drawPictures(file, detail) {
 
 // --- corrections: to the server where it keeps feedback, else kept in this browser ---
 
-const KEEPING = {
-  uncertain: "It keeps those that it is unsure of, to train on.",
-  all: "It keeps them, to train on.",
+const SAVE_NOTES = {
+  uncertain: "Recordings with uncertain predictions are saved as training data.",
+  all: "Recordings are saved as training data.",
 };
 
-async function showSharing() {
-  sharing = await feedbackStatus();
-  $("keeping").textContent = KEEPING[sharing.keep_audio] ?? "";
-  $("keeping").hidden = !(sharing.keep_audio in KEEPING);
-  $("who-details").hidden = $("review-link").hidden = $("sharing").hidden = !sharing.feedback;
-  $("sharing").textContent = sharing.keep_audio === "off"
-    ? "A right label that you choose is sent to this server, without the recording."
-    : "A right label that you choose is sent to this server together with the recording, which it keeps to train on.";
+async function showFeedbackSettings() {
+  feedbackSettings = await feedbackStatus();
+  $("saving-note").textContent = SAVE_NOTES[feedbackSettings.save_recordings] ?? "";
+  $("saving-note").hidden = !(feedbackSettings.save_recordings in SAVE_NOTES);
+  $("annotator-details").hidden = $("review-link").hidden = $("feedback-note").hidden = !feedbackSettings.feedback;
+  $("feedback-note").textContent = feedbackSettings.save_recordings === "off"
+    ? "Corrections are sent to this server without the recording."
+    : "Corrections are sent to this server together with the recording, which is saved as training data.";
 }
 
-async function correct(result, label) {
-  const select = result.row.querySelector(".right");
+async function submitCorrection(result, label) {
+  const select = result.row.querySelector(".correct-label");
   result.corrected = label;
   select.classList.toggle("corrected", label !== "");
-  if (!sharing.feedback || !result.answer.prediction_id) return keepHere(result, label);
-  if (!label && !result.sent) return keepHere(result, "");
-  const turn = (result.turn = (result.turn ?? Promise.resolve()).then(() => send(result, label)));
-  await turn; // one after the other: the last one counts
+  if (!feedbackSettings.feedback || !result.answer.prediction_id) return storeLocally(result, label);
+  if (!label && !result.sent) return storeLocally(result, "");
+  const pending = (result.pending = (result.pending ?? Promise.resolve()).then(() => sendCorrection(result, label)));
+  await pending; // one after the other: the last one counts
 }
 
-async function send(result, label) {
-  const withAudio = sharing.keep_audio !== "off" && label;
+async function sendCorrection(result, label) {
+  const withAudio = feedbackSettings.save_recordings !== "off" && label;
   try {
     const stored = await sendFeedback($("key").value, {
-      prediction_id: result.answer.prediction_id, label: label || null, who: annotator(), source: "page",
+      prediction_id: result.answer.prediction_id, label: label || null, annotator: annotator(), source: "page",
     }, withAudio ? result.file : null);
     result.sent = true;
-    keepHere(result, "");
-    say(label
-      ? `The server keeps that ${result.file.name} is ${label}${stored.audio_kept ? ", and the recording" : "; it does not keep the recording"}.`
-      : `Taken back: ${result.file.name}.`);
+    storeLocally(result, "");
+    showStatus(label
+      ? `Sent: ${result.file.name} is ${label}${stored.recording_saved ? " (recording saved)" : " (recording not saved)"}.`
+      : `Undone: ${result.file.name}.`);
   } catch (error) {
-    keepHere(result, label);
-    say(`The correction stays in this browser; the server did not take it: ${error.message}`, true);
+    storeLocally(result, label);
+    showStatus(`The server did not accept the correction; it stays in this browser: ${error.message}`, true);
   }
 }
 
-function keepHere(result, label) {
+function storeLocally(result, label) {
   const { name, size, lastModified } = result.file;
   const id = `${name}/${size}/${lastModified}`; // names repeat
-  const kept = keptCorrections().filter((other) => other.id !== id);
-  if (label) kept.push({ id, filename: name, label, heard: result.answer.label, version: model?.version });
+  const kept = localCorrections().filter((other) => other.id !== id);
+  if (label) kept.push({ id, filename: name, label, predicted: result.answer.label, version: model?.version });
   try {
-    localStorage.setItem(CORRECTIONS, JSON.stringify(kept));
+    localStorage.setItem(CORRECTIONS_KEY, JSON.stringify(kept));
   } catch {
-    say("This browser keeps nothing more: download the corrections.", true);
+    showStatus("Browser storage is full: download the corrections.", true);
   }
   showCorrections();
 }
 
-function keptCorrections() {
+function localCorrections() {
   try {
-    return JSON.parse(localStorage.getItem(CORRECTIONS)) ?? [];
+    return JSON.parse(localStorage.getItem(CORRECTIONS_KEY)) ?? [];
   } catch {
     return [];
   }
 }
 
 function showCorrections() {
-  const count = keptCorrections().length;
-  $("corrections").hidden = $("forget").hidden = count === 0;
+  const count = localCorrections().length;
+  $("corrections").hidden = $("delete-corrections").hidden = count === 0;
   $("corrections").textContent = `Download ${count} ${count === 1 ? "correction" : "corrections"}`;
   if (count) $("results-panel").hidden = false;
 }
 
 // In a table for people, a cell that a spreadsheet would take for a formula gets an apostrophe.
-const harmless = (value) => String(value ?? "").replace(/^[=+\-@\t\r]/, "'$&");
+const escapeFormula = (value) => String(value ?? "").replace(/^[=+\-@\t\r]/, "'$&");
 
 function download(name, rows) {
   const cell = (value) => {
@@ -260,30 +260,30 @@ function download(name, rows) {
 let stopRecording = null;
 async function record() {
   if (stopRecording) return stopRecording();
-  const pieces = [];
+  const chunks = [];
   let seconds = 0, microphone;
   $("record").disabled = true; // until the question for permission is answered
   try {
-    microphone = await openMicrophone((piece) => {
-      pieces.push(piece);
-      seconds += 0.04; // of a piece, see tap.js
+    microphone = await openMicrophone((chunk) => {
+      chunks.push(chunk);
+      seconds += 0.04; // of a chunk, see tap.js
       // Once a second: a screen reader says it aloud.
-      if (Math.floor(seconds) > Math.floor(seconds - 0.04)) say(`Recording: ${Math.floor(seconds)} s …`);
+      if (Math.floor(seconds) > Math.floor(seconds - 0.04)) showStatus(`Recording: ${Math.floor(seconds)} s …`);
       if (seconds > RECORDING_SECONDS) stopRecording?.();
     });
   } catch (error) {
-    return say(`No microphone: ${error.message}`, true);
+    return showStatus(`No microphone: ${error.message}`, true);
   } finally {
     $("record").disabled = false;
   }
-  pressed("record", true, "Stop and classify");
+  setPressed("record", true, "Stop and classify");
   stopRecording = async () => {
     stopRecording = null;
-    pressed("record", false, "Record");
+    setPressed("record", false, "Record");
     await microphone.close();
-    const samples = new Float32Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+    const samples = new Float32Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
     let at = 0;
-    for (const piece of pieces) { samples.set(piece, at); at += piece.length; }
+    for (const chunk of chunks) { samples.set(chunk, at); at += chunk.length; }
     const name = `recording-${new Date().toISOString().slice(11, 19).replaceAll(":", "")}.wav`;
     await classify([new File([writeWav(samples, microphone.rateHz)], name, { type: "audio/wav" })]);
   };
@@ -299,8 +299,8 @@ async function live() {
   $("live").disabled = true;
   try {
     stopLive = await listen($("key").value, {
-      piece: (piece) => drawLevel(canvas, g, piece),
-      ready: () => say("Listening. Speak."),
+      chunk: (chunk) => drawLevel(canvas, g, chunk),
+      ready: () => showStatus("Listening. Speak."),
       result: ({ label, score }) => {
         $("now").textContent = label ?? "…";
         $("now-score").value = score;
@@ -311,25 +311,25 @@ async function live() {
         note.textContent = ` ${(100 * score).toFixed(0)} % at ${start.toFixed(1)} s`;
         item.append(word, note);
         $("events").append(item);
-        if ($("events").children.length > EVENTS_SHOWN) $("events").firstElementChild.remove();
+        if ($("events").children.length > MAX_EVENTS_SHOWN) $("events").firstElementChild.remove();
       },
       closed: (reason) => {
         stopLive = null;
-        pressed("live", false, "Listen live");
-        say(reason ? `The stream ended: ${reason}` : "Stopped listening.", Boolean(reason));
+        setPressed("live", false, "Listen live");
+        showStatus(reason ? `The stream ended: ${reason}` : "Stopped listening.", Boolean(reason));
       },
     });
-    pressed("live", true, "Stop listening");
+    setPressed("live", true, "Stop listening");
   } catch (error) {
-    say(`No microphone: ${error.message}`, true);
+    showStatus(`No microphone: ${error.message}`, true);
   } finally {
     $("live").disabled = false;
   }
 }
 
-function drawLevel(canvas, g, piece) {
+function drawLevel(canvas, g, chunk) {
   let peak = 0;
-  for (const x of piece) peak = Math.max(peak, Math.abs(x));
+  for (const x of chunk) peak = Math.max(peak, Math.abs(x));
   g.globalCompositeOperation = "copy"; // what was there must not shine through
   g.drawImage(canvas, -3, 0);
   g.globalCompositeOperation = "source-over";
@@ -339,7 +339,7 @@ function drawLevel(canvas, g, piece) {
   g.fillRect(canvas.width - 2, (canvas.height - height) / 2, 2, height);
 }
 
-function pressed(id, down, text) {
+function setPressed(id, down, text) {
   $(id).setAttribute("aria-pressed", String(down));
   $(id).textContent = text;
 }
@@ -370,30 +370,30 @@ $("key-form").onsubmit = (event) => event.preventDefault();
 $("key").value = sessionStorage.getItem("earful.key") ?? "";
 $("key").onchange = ({ target }) => sessionStorage.setItem("earful.key", target.value);
 $("csv").onclick = () => download("earful.csv", [
-  ["filename", "label", "score", "seconds", "error", "right_label"],
+  ["filename", "label", "score", "seconds", "error", "correct_label"],
   ...results.map(({ file, answer, corrected }) => [
     file.name, answer.label, answer.score, answer.seconds, answer.error?.message, corrected,
-  ].map(harmless)),
+  ].map(escapeFormula)),
 ]);
 $("corrections").onclick = () => download("corrections.csv", [
-  ["filename", "label"], ...keptCorrections().map(({ filename, label }) => [filename, label]),
+  ["filename", "label"], ...localCorrections().map(({ filename, label }) => [filename, label]),
 ]);
 $("clear").onclick = () => {
   for (const { url } of results.splice(0)) if (url) URL.revokeObjectURL(url);
   $("rows").replaceChildren();
   $("count").textContent = "Results";
-  $("results-panel").hidden = keptCorrections().length === 0;
-  say("");
+  $("results-panel").hidden = localCorrections().length === 0;
+  showStatus("");
 };
-$("forget").onclick = () => {
-  localStorage.removeItem(CORRECTIONS);
+$("delete-corrections").onclick = () => {
+  localStorage.removeItem(CORRECTIONS_KEY);
   showCorrections();
 };
-$("who-form").onsubmit = (event) => event.preventDefault();
-$("who").value = annotator();
-$("who").onchange = ({ target }) => { target.value = setAnnotator(target.value); };
+$("annotator-form").onsubmit = (event) => event.preventDefault();
+$("annotator").value = annotator();
+$("annotator").onchange = ({ target }) => { target.value = setAnnotator(target.value); };
 $("origin").textContent = document.baseURI.replace(/[?#].*$/, "");
 showCorrections();
 showModel();
-showSharing();
+showFeedbackSettings();
 setInterval(showModel, 15_000);

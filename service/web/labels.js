@@ -3,40 +3,40 @@
 export const SEPARATOR = "|"; // between the labels of one clip
 
 /** The labels that a text names. */
-export const parts = (text) => text.split(SEPARATOR);
+export const splitLabels = (text) => text.split(SEPARATOR);
 
 /**
  * Fill a cell with what a person says is right: a list to choose from, or boxes to tick.
- * `onChange` is given the label, several joined, or nothing for "as heard".
+ * `onChange` is given the label, several joined, or nothing for "correct?".
  */
-export function offerLabels(cell, title, labels, several, onChange) {
-  const made = several ? boxes(labels, onChange) : list(labels, onChange);
-  made.classList.add("right");
-  made.setAttribute("aria-label", title);
-  cell.replaceChildren(made);
+export function createLabelInput(cell, title, labels, multiLabel, onChange) {
+  const input = multiLabel ? createCheckboxes(labels, onChange) : createSelect(labels, onChange);
+  input.classList.add("correct-label");
+  input.setAttribute("aria-label", title);
+  cell.replaceChildren(input);
 }
 
-function list(labels, onChange) {
+function createSelect(labels, onChange) {
   const select = document.createElement("select");
-  select.append(new Option("as heard", ""), ...labels.map((label) => new Option(label, label)));
+  select.append(new Option("correct?", ""), ...labels.map((label) => new Option(label, label)));
   select.onchange = () => onChange(select.value);
   return select;
 }
 
-function boxes(labels, onChange) {
+function createCheckboxes(labels, onChange) {
   const details = document.createElement("details"), summary = document.createElement("summary");
   const ticked = () => [...details.querySelectorAll("input:checked")].map(({ value }) => value).join(SEPARATOR);
-  summary.textContent = "as heard";
-  details.append(summary, ...labels.map((label) => box(label)));
+  summary.textContent = "correct?";
+  details.append(summary, ...labels.map((label) => createCheckbox(label)));
   details.setAttribute("role", "group");
   details.onchange = () => {
-    summary.textContent = ticked() || "as heard";
+    summary.textContent = ticked() || "correct?";
     onChange(ticked());
   };
   return details;
 }
 
-function box(label) {
+function createCheckbox(label) {
   const line = document.createElement("label"), input = document.createElement("input");
   input.type = "checkbox";
   input.value = label;

@@ -1,8 +1,8 @@
 // The microphone: recording a clip, and the live stream to the server.
 import { toPcm16 } from "./sound.js";
 
-/** Open the microphone; ``onPiece`` hears Float32Arrays at ``rateHz`` until ``close``. */
-export async function openMicrophone(onPiece) {
+/** Open the microphone; ``onChunk`` hears Float32Arrays at ``rateHz`` until ``close``. */
+export async function openMicrophone(onChunk) {
   if (!navigator.mediaDevices) throw new Error("a microphone needs https, or localhost");
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },
@@ -19,7 +19,7 @@ export async function openMicrophone(onPiece) {
     throw error;
   }
   const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
-  tap.port.onmessage = ({ data }) => onPiece(data);
+  tap.port.onmessage = ({ data }) => onChunk(data);
   context.createMediaStreamSource(stream).connect(tap);
   await context.resume();
   return {
@@ -28,14 +28,14 @@ export async function openMicrophone(onPiece) {
   };
 }
 
-/** Stream the microphone; ``on`` has piece, ready, result, event and closed. Returns how to stop. */
+/** Stream the microphone; ``on`` has chunk, ready, result, event and closed. Returns how to stop. */
 export async function listen(key, on) {
-  const pieces = []; // what was said before the server was ready
+  const chunks = []; // what was said before the server was ready
   let socket, ready = false;
-  const microphone = await openMicrophone((piece) => {
-    on.piece(piece);
-    if (socket?.readyState === WebSocket.OPEN && ready) socket.send(toPcm16(piece));
-    else pieces.push(piece);
+  const microphone = await openMicrophone((chunk) => {
+    on.chunk(chunk);
+    if (socket?.readyState === WebSocket.OPEN && ready) socket.send(toPcm16(chunk));
+    else chunks.push(chunk);
   });
   const url = new URL("v1/stream", document.baseURI);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
@@ -48,7 +48,7 @@ export async function listen(key, on) {
     const message = JSON.parse(data);
     if (message.type === "ready") {
       ready = true;
-      pieces.splice(0).forEach((piece) => socket.send(toPcm16(piece)));
+      chunks.splice(0).forEach((chunk) => socket.send(toPcm16(chunk)));
     }
     if (message.type === "error") reason = message.error.message;
     on[message.type]?.(message);

@@ -1,15 +1,15 @@
 // Sound in the browser: decode, draw, and write WAV. The pictures are for people; the server has
 // its own front end.
 
-const PICTURE_RATE_HZ = 16000;
+const DISPLAY_RATE_HZ = 16000;
 const N_FFT = 512;
-const HOP = 128;
+const HOP_LENGTH = 128;
 const N_MELS = 48;
 
 /** Decode a file's bytes to mono at 16 kHz, or null when this browser cannot. */
 export async function decode(buffer) {
   try {
-    const context = new OfflineAudioContext(1, 1, PICTURE_RATE_HZ);
+    const context = new OfflineAudioContext(1, 1, DISPLAY_RATE_HZ);
     const audio = await context.decodeAudioData(buffer);
     const mono = new Float32Array(audio.length);
     for (let c = 0; c < audio.numberOfChannels; c++) {
@@ -23,7 +23,7 @@ export async function decode(buffer) {
 }
 
 /** Draw the waveform as the range of each column. */
-export function drawWave(canvas, samples) {
+export function drawWaveform(canvas, samples) {
   const g = canvas.getContext("2d");
   const { width, height } = canvas;
   g.clearRect(0, 0, width, height);
@@ -52,9 +52,9 @@ export function drawLogMel(canvas, samples) {
   for (const column of columns) for (const value of column) top = Math.max(top, value);
   columns.forEach((column, x) => {
     for (let band = 0; band < N_MELS; band++) {
-      const share = Math.max(0, Math.min(1, (column[band] - top + 70) / 70));
+      const fraction = Math.max(0, Math.min(1, (column[band] - top + 70) / 70));
       const at = 4 * ((N_MELS - 1 - band) * columns.length + x);
-      const [r, green, b] = colour(share);
+      const [r, green, b] = heatColor(fraction);
       image.data.set([r, green, b, 255], at);
     }
   });
@@ -64,19 +64,19 @@ export function drawLogMel(canvas, samples) {
   g.drawImage(small, 0, 0, canvas.width, canvas.height);
 }
 
-function colour(share) {
+function heatColor(fraction) {
   const stops = [[8, 20, 24], [18, 72, 96], [40, 140, 130], [190, 200, 90], [255, 245, 200]];
-  const place = share * (stops.length - 1);
-  const index = Math.min(stops.length - 2, Math.floor(place));
-  const part = place - index;
+  const position = fraction * (stops.length - 1);
+  const index = Math.min(stops.length - 2, Math.floor(position));
+  const part = position - index;
   return stops[index].map((from, i) => Math.round(from + (stops[index + 1][i] - from) * part));
 }
 
 function logMel(samples) {
   const filters = melFilters();
   const window = Float32Array.from({ length: N_FFT }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / N_FFT));
-  const count = Math.max(1, Math.min(1200, 1 + Math.floor(samples.length / HOP)));
-  const step = Math.max(HOP, Math.floor(samples.length / count));
+  const count = Math.max(1, Math.min(1200, 1 + Math.floor(samples.length / HOP_LENGTH)));
+  const step = Math.max(HOP_LENGTH, Math.floor(samples.length / count));
   const columns = [];
   for (let n = 0; n < count; n++) {
     const real = new Float32Array(N_FFT), imaginary = new Float32Array(N_FFT);
@@ -95,7 +95,7 @@ let cachedFilters;
 function melFilters() {
   if (cachedFilters) return cachedFilters;
   const toMel = (hz) => 2595 * Math.log10(1 + hz / 700), toHz = (mel) => 700 * (10 ** (mel / 2595) - 1);
-  const edges = Array.from({ length: N_MELS + 2 }, (_, i) => (toHz((toMel(PICTURE_RATE_HZ / 2) * i) / (N_MELS + 1)) * N_FFT) / PICTURE_RATE_HZ);
+  const edges = Array.from({ length: N_MELS + 2 }, (_, i) => (toHz((toMel(DISPLAY_RATE_HZ / 2) * i) / (N_MELS + 1)) * N_FFT) / DISPLAY_RATE_HZ);
   cachedFilters = Array.from({ length: N_MELS }, (_, band) => {
     const [low, middle, high] = edges.slice(band, band + 3);
     const filter = [];

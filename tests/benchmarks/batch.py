@@ -39,7 +39,7 @@ from earful.service.classifier import MAX_BATCH, Classifier
 from tests.benchmarks.decode_to_answer import random_model
 
 RATE_HZ = 8_000
-DIFFERENT = 3_000
+DISTINCT_SOUNDS = 3_000
 SAMPLES = 4_278  # 8.6 kB
 COMMAND = [sys.executable, "-m", "earful.training.cli"]
 
@@ -64,7 +64,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def speed(folder: Path, model: Path, n_files: int) -> None:
     files = make_files(folder, n_files)
-    loop = usual_loop(files)
+    loop = librosa_loop(files)
     print(f"two processes of librosa.load + MFCC: {loop:,.0f} files/s")
     for name, path in (("four-block CNN", model), ("shipped model", find_model(None))):
         seconds, _ = classify(files, path, folder / "speed.csv", "--restart")
@@ -131,14 +131,14 @@ def make_files(folder: Path, n_files: int) -> Path:
     if not originals.exists():
         originals.mkdir()
         generator = np.random.default_rng(0)
-        for number in range(DIFFERENT):
+        for number in range(DISTINCT_SOUNDS):
             sound = generator.standard_normal(SAMPLES) * 0.05
             soundfile.write(originals / f"{number}.wav", sound, RATE_HZ, subtype="PCM_16")
     for number in range(n_files):
         if number % 1_000 == 0:
             (place / f"{number // 1_000:05}").mkdir(parents=True)
         link = place / f"{number // 1_000:05}" / f"{number:08}.wav"
-        os.link(originals / f"{number % DIFFERENT}.wav", link)
+        os.link(originals / f"{number % DISTINCT_SOUNDS}.wav", link)
     return place
 
 
@@ -148,7 +148,7 @@ def classify(source: Path, model: Path, out: Path, *options: str) -> tuple[float
     began = time.perf_counter()
     with (
         subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL) as process,
-        watched(process.pid) as peak,
+        peak_memory_mb(process.pid) as peak,
     ):
         code = process.wait()
     if code:
@@ -157,7 +157,7 @@ def classify(source: Path, model: Path, out: Path, *options: str) -> tuple[float
 
 
 @contextmanager
-def watched(pid: int) -> Iterator[list[float]]:
+def peak_memory_mb(pid: int) -> Iterator[list[float]]:
     """The highest proportional memory (PSS) in MB of a process and its children so far."""
     peak, stop = [0.0], threading.Event()
 
@@ -192,7 +192,7 @@ def pss_kb(pid: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
-def usual_loop(files: Path) -> float:
+def librosa_loop(files: Path) -> float:
     """Files a second of what a user would write first, in two processes, imports not counted."""
     paths = [path for path, _ in zip(sorted(files.rglob("*.wav")), range(3_064), strict=False)]
     first, rest = paths[:64], paths[64:]

@@ -29,12 +29,12 @@ import torch
 from earful.data.audio.windows import loudest_clip
 from earful.data.features.config import FeatureConfig
 from earful.models.bundle.bundle import open_bundle, open_session
-from earful.models.bundle.metadata import Golden, ModelMetadata
+from earful.models.bundle.metadata import GoldenExample, ModelMetadata
 from earful.models.layers.normalise import NormalisedNetwork, WaveformClassifier
-from earful.models.networks.zoo import build
-from earful.service.batch.classify_inputs import Options, hear
+from earful.models.networks.zoo import build_network
+from earful.service.batch.classify_inputs import ClassifyOptions, classify_inputs
 from earful.service.batch.inputs import Input
-from earful.service.batch.rows import Row
+from earful.service.batch.rows import ResultRow
 from earful.service.classifier import Classifier
 from earful.training.export.export import to_onnx
 
@@ -48,14 +48,14 @@ def main() -> None:
         data = arguments.data or synthesise(Path(folder))
         model = arguments.model or random_model(Path(folder))
         files = sorted(data.rglob("*.wav"))[: arguments.files]
-        classifier, loop = Classifier.open(model), usual_loop(model)
+        classifier, loop = Classifier.open(model), librosa_loop(model)
 
         def ours(paths: Sequence[Path]) -> list[str]:
-            events = hear(classifier, [Input(str(path)) for path in paths], Options())
-            return [event.label for event in events if isinstance(event, Row)]
+            events = classify_inputs(classifier, [Input(str(path)) for path in paths], ClassifyOptions())
+            return [event.label for event in events if isinstance(event, ResultRow)]
 
-        for answer in (ours, loop):
-            answer(files[:64])  # imports, caches, librosa's compiled functions
+        for classify in (ours, loop):
+            classify(files[:64])  # imports, caches, librosa's compiled functions
         rounds = [(timed(ours, files), timed(loop, files)) for _ in range(arguments.repeats)]
     report(files, classifier.metadata, rounds)
 
@@ -65,21 +65,21 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of WAV files")
     parser.add_argument("--model", type=Path, help="model file")
     parser.add_argument("--files", type=int, default=3000, help="at most so many")
-    parser.add_argument("--repeats", type=int, default=5, help="rounds of each")
+    parser.add_argument("--oversample", type=int, default=5, help="rounds of each")
     return parser.parse_args()
 
 
-Answered = tuple[float, list[str]]
+TimedLabels = tuple[float, list[str]]
 
 
-def timed(answer: Callable[[Sequence[Path]], list[str]], files: Sequence[Path]) -> Answered:
+def timed(classify: Callable[[Sequence[Path]], list[str]], files: Sequence[Path]) -> TimedLabels:
     """(files a second, labels)."""
     began = time.perf_counter()
-    labels = answer(files)
+    labels = classify(files)
     return len(files) / (time.perf_counter() - began), labels
 
 
-def usual_loop(model: Path) -> Callable[[Sequence[Path]], list[str]]:
+def librosa_loop(model: Path) -> Callable[[Sequence[Path]], list[str]]:
     """What a script does: load, features, network, one file after the other."""
     metadata = open_bundle(model).metadata
     config, labels = metadata.features, metadata.labels
@@ -97,7 +97,7 @@ def usual_loop(model: Path) -> Callable[[Sequence[Path]], list[str]]:
             return log_mel
         return librosa.feature.mfcc(S=log_mel, n_mfcc=config.n_mfcc)
 
-    def answer(files: Sequence[Path]) -> list[str]:
+    def classify(files: Sequence[Path]) -> list[str]:
         found = []
         for path in files:
             waveform, _ = librosa.load(path, sr=config.sample_rate_hz)
@@ -106,7 +106,7 @@ def usual_loop(model: Path) -> Callable[[Sequence[Path]], list[str]]:
             found.append(labels[session.run(["probabilities"], inputs)[0][0].argmax()])
         return found
 
-    return answer
+    return classify
 
 
 def without_front_end(model: Path) -> tuple[bytes, str]:
@@ -122,18 +122,18 @@ def random_model(folder: Path) -> Path:
     """The four-block network with random weights, as a model file."""
     features = FeatureConfig.for_rate(8_000)
     torch.manual_seed(0)
-    network = build("cnn", features.n_mfcc, features.frames, len(LABELS), {})
+    network = build_network("cnn", features.n_mfcc, features.frames, len(LABELS), {})
     bins = torch.zeros(features.n_mfcc)
     classifier = NormalisedNetwork(network, bins, bins + 20)
     model = WaveformClassifier(features, "mfcc", classifier, 1.0, "softmax").eval()
-    golden = Golden(np.zeros(features.clip_samples, np.int16), ())
+    golden = GoldenExample(np.zeros(features.clip_samples, np.int16), ())
     with torch.inference_mode():
         probabilities = model(torch.from_numpy(golden.input()))[0][0].tolist()
     metadata = ModelMetadata(
         labels=LABELS, features=features, feature_kind="mfcc",
         architecture={"name": "cnn", "options": {}}, training_data_hash="", metrics={},
-        created="", temperature=1.0, rejection_threshold=0.0, scores="softmax",
-        golden=Golden(golden.waveform, tuple(probabilities)),
+        created="", temperature=1.0, rejection_threshold=0.0, score_kind="softmax",
+        golden=GoldenExample(golden.waveform, tuple(probabilities)),
     )  # fmt: skip
     graph = onnx.load_from_string(to_onnx(model))
     onnx.helper.set_model_props(graph, metadata.to_props())
@@ -152,7 +152,7 @@ def synthesise(folder: Path) -> Path:
 
 
 def report(
-    files: Sequence[Path], metadata: ModelMetadata, rounds: Sequence[tuple[Answered, Answered]]
+    files: Sequence[Path], metadata: ModelMetadata, rounds: Sequence[tuple[TimedLabels, TimedLabels]]
 ) -> None:
     ours, loop = (statistics.median(r[i][0] for r in rounds) for i in (0, 1))
     ratio = statistics.median(r[0][0] / r[1][0] for r in rounds)

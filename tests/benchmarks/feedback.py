@@ -17,12 +17,12 @@ import typer
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from earful.models.registry.find_model import SHIPPED_MODEL
 from earful.service.core.settings import Settings
-from earful.service.feedback.annotations import add_alone
-from earful.service.feedback.database import open_store
-from earful.service.feedback.database_url import Place
+from earful.service.feedback.annotations import add_annotation_in_transaction
+from earful.service.feedback.database import open_database
+from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.prediction_ids import PredictionIds
-from earful.service.feedback.records import Opinion
-from earful.service.http.dispatch import Front
+from earful.service.feedback.records import FeedbackAnnotation
+from earful.service.http.dispatch import Dispatcher
 from earful.service.server.app import create_app
 from tests.fixtures.sounds import noise, wav
 
@@ -42,12 +42,12 @@ def main(database: Annotated[str | None, typer.Option()] = None) -> None:
         print(f"{title}: {1e6 * seconds:.1f} microseconds")
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(classify(Path(folder)))
-        store = open_store(Place.parse(database or f"sqlite:///{folder}/posts.db"))
+        store = open_database(DatabaseAddress.parse(database or f"sqlite:///{folder}/posts.db"))
         began = time.perf_counter()
         for n in range(POSTS):
-            add_alone(store, Opinion("0" * 64, "7", f"{began}-{n}"))
+            add_annotation_in_transaction(store, FeedbackAnnotation("0" * 64, "7", f"{began}-{n}"))
         print(
-            f"store a label: {1e3 * (time.perf_counter() - began) / POSTS:.2f} ms ({store.place})"
+            f"store a label: {1e3 * (time.perf_counter() - began) / POSTS:.2f} ms ({store.address})"
         )
         store.close()
 
@@ -71,7 +71,7 @@ async def classify(folder: Path) -> None:
     )
 
 
-async def post(app: Front) -> None:
+async def post(app: Dispatcher) -> None:
     scope = {
         "type": "http", "method": "POST", "path": "/v1/classify", "query_string": b"",
         "headers": [(b"content-type", b"audio/wav")],

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from earful.data.dataset.reader import ClipAudio, read_clips
 from earful.data.labels.labels_csv import LabelledClips, read_labels
-from earful.data.labels.multilabel import label_order
+from earful.data.labels.multilabel import sort_labels
 from earful.training.data_quality import label_errors
 from earful.training.data_quality.duplicates import one_of_each
 from earful.training.data_quality.measure_clip import Sound, measure
@@ -43,7 +43,7 @@ def main() -> None:
         if not csv.is_file():
             sys.exit(f"the real recordings are needed in {arguments.data}; give another --data")
         began = time.perf_counter()
-        sounds = measured(read_labels(csv, audio_dir))
+        sounds = measure_clips(read_labels(csv, audio_dir))
         print(f"{name}: {len(sounds):,} clips measured in {time.perf_counter() - began:.1f} s")
         report(sounds, arguments.share, arguments.seeds)
 
@@ -57,56 +57,56 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measured(labelled: LabelledClips) -> list[Sound]:
+def measure_clips(labelled: LabelledClips) -> list[Sound]:
     found = read_clips(labelled.clips, None)
     return one_of_each([measure(clip, a) for clip, a in found if isinstance(a, ClipAudio)])
 
 
 def report(sounds: list[Sound], share: float, seeds: list[int]) -> None:
-    labels = label_order(sound.clip.label for sound in sounds)
-    truth = np.array([labels.index(sound.clip.label) for sound in sounds])
+    labels = sort_labels(sound.clip.label for sound in sounds)
+    true_labels = np.array([labels.index(sound.clip.label) for sound in sounds])
     pictures = np.stack([sound.picture for sound in sounds])
     found: dict[str, list[tuple[Shares, Shares]]] = {}
-    for what, seed, given in cases(truth, len(labels), share, seeds):
+    for what, seed, given in cases(true_labels, len(labels), share, seeds):
         began = time.perf_counter()
         judged = label_errors.judge(pictures, given, len(labels), lambda done, total: None)
         seconds = time.perf_counter() - began
-        listed, changed = judged.wrong > label_errors.SUSPECT, given != truth
-        counted = counting(pictures, given, len(labels))
+        listed, changed = judged.wrong > label_errors.SUSPECT, given != true_labels
+        counted = confident_learning(pictures, given, len(labels))
         if not changed.any():
             print(f"  {what}: {listed.sum()} listed; counting {counted.sum()} ({seconds:.1f} s)")
             continue
         pair = shares(listed, changed), shares(counted, changed)
-        right = (judged.heard == truth)[listed & changed].mean()
+        right = (judged.heard == true_labels)[listed & changed].mean()
         print(
-            f"  {what}, seed {seed}: {told(pair[0])}, suggestion right {100 * right:.0f} %; "
-            f"counting {told(pair[1])} ({seconds:.1f} s)"
+            f"  {what}, seed {seed}: {format_scores(pair[0])}, suggestion right {100 * right:.0f} %; "
+            f"counting {format_scores(pair[1])} ({seconds:.1f} s)"
         )
         found.setdefault(what, []).append(pair)
     for what, pairs in found.items():
         ours, counted_ones = (np.mean([pair[i] for pair in pairs], axis=0) for i in (0, 1))
-        print(f"  {what}, mean: {told(ours)}; counting {told(counted_ones)}")
+        print(f"  {what}, mean: {format_scores(ours)}; counting {format_scores(counted_ones)}")
 
 
 def cases(
-    truth: Codes, n_labels: int, share: float, seeds: list[int]
+    true_labels: Codes, n_labels: int, share: float, seeds: list[int]
 ) -> Iterator[tuple[str, int, Codes]]:
     """What was changed, by which seed, and the labels (clips,) after it."""
-    yield "as they are", 0, truth
+    yield "as they are", 0, true_labels
     for seed in seeds:
         generator = np.random.default_rng(seed)
-        given = truth.copy()
-        changed = generator.choice(len(truth), round(share * len(truth)), replace=False)
+        given = true_labels.copy()
+        changed = generator.choice(len(true_labels), round(share * len(true_labels)), replace=False)
         given[changed] = (given[changed] + generator.integers(1, n_labels, len(changed))) % n_labels
         yield f"{100 * share:g} % at random", seed, given
         one, other = generator.choice(n_labels, 2, replace=False)
-        of_one = np.flatnonzero(truth == one)
-        given = truth.copy()
+        of_one = np.flatnonzero(true_labels == one)
+        given = true_labels.copy()
         given[generator.choice(of_one, len(of_one) // 4, replace=False)] = other
         yield "25 % of one label", seed, given
 
 
-def counting(pictures: NDArray[np.float16], given: Codes, n_labels: int) -> NDArray[np.bool_]:
+def confident_learning(pictures: NDArray[np.float16], given: Codes, n_labels: int) -> NDArray[np.bool_]:
     """Clips that are confidently of another label: by the mean confidence of that label's clips."""
     everything = np.ones(len(given), bool)
     scores = label_errors.left_out_scores(
@@ -124,7 +124,7 @@ def shares(listed: NDArray[np.bool_], changed: NDArray[np.bool_]) -> Shares:
     return hits / float(changed.sum()), hits / max(1.0, float(listed.sum()))
 
 
-def told(recall_and_precision: Sequence[float]) -> str:
+def format_scores(recall_and_precision: Sequence[float]) -> str:
     recall, precision = recall_and_precision
     return f"recall {100 * recall:.1f} %, precision {100 * precision:.1f} %"
 

@@ -35,7 +35,7 @@ ADDED_WORDS = ("0", "4", "9")
 VOICES = 100
 _RECORDINGS, _NEW_CLIPS = 50, 10  # of each digit by each speaker
 _EPOCHS = 20  # of the base
-_CLIPS_OF_A_WORD = 20
+_CLIPS_PER_WORD = 20
 _VALIDATION = range(5, 9)
 _OFFICIAL_TEST = range(5)
 
@@ -53,19 +53,19 @@ def main(
     """Print a line a retraining."""
     recordings = list(_recordings(fsdd))
     for name in names or (SPEAKERS if what == "voice" else ADDED_WORDS):
-        (_voice if what == "voice" else _word)(name, recordings, out / f"{what}-{name}", model)
+        (_measure_new_speaker if what == "voice" else _measure_new_word)(name, recordings, out / f"{what}-{name}", model)
 
 
-def _voice(speaker: str, recordings: list[Recording], out: Path, model: str) -> None:
+def _measure_new_speaker(speaker: str, recordings: list[Recording], out: Path, model: str) -> None:
     drawn = random.Random(speaker)
     new = {digit: set(drawn.sample(range(_RECORDINGS), _NEW_CLIPS)) for digit in WORDS}
 
     def part(digit: str, who: str, number: int) -> str:
         if who == speaker:
             return "new" if number in new[digit] else "test"
-        return _part_of_known(number)
+        return _split_of_known(number)
 
-    _prepare_champion(out, _split(recordings, part), model)
+    _prepare_champion(out, _group_by_set(recordings, part), model)
     gate, seconds = _retrain(out, out / "new.csv")
     others = [c for c in gate["checks"] if c["kind"] == "speaker" and c["name"] != speaker]
     own = next(c for c in gate["checks"] if c["name"] == speaker)
@@ -81,31 +81,31 @@ def _voice(speaker: str, recordings: list[Recording], out: Path, model: str) -> 
     )
 
 
-def _word(digit: str, recordings: list[Recording], out: Path, model: str) -> None:
+def _measure_new_word(digit: str, recordings: list[Recording], out: Path, model: str) -> None:
     def part(label: str, who: str, number: int) -> str:
         if label != digit:
-            return _part_of_known(number)
+            return _split_of_known(number)
         if number in _OFFICIAL_TEST:
             return "new-test"
-        return "new" if SPEAKERS.index(who) + 6 * (number - 5) < _CLIPS_OF_A_WORD else ""
+        return "new" if SPEAKERS.index(who) + 6 * (number - 5) < _CLIPS_PER_WORD else ""
 
-    rows = _split(recordings, part)
+    rows = _group_by_set(recordings, part)
     others = ",".join(f"{d}={word}" for d, word in WORDS.items() if d != digit)
-    rows["base"] += _spoken(others, out / "voices-of-others", takes=1)
+    rows["base"] += _synthesize(others, out / "voices-of-others", repetitions=1)
     _prepare_champion(out, rows, model)
     _write(out / "recorded.csv", [*rows["new"], *rows["new-test"]])
     found = _retrain(out, out / "recorded.csv", "--add-labels")
-    _tell_word(digit, f"{len(rows['new'])} clips", *found)
+    _print_word(digit, f"{len(rows['new'])} clips", *found)
     _register(out)
-    spoken = _spoken(f"{digit}={WORDS[digit]}", out / "voices", takes=1)
+    spoken = _synthesize(f"{digit}={WORDS[digit]}", out / "voices", repetitions=1)
     _write(out / "synthetic.csv", [*spoken, *rows["new-test"]])
-    _tell_word(digit, "no clip", *_retrain(out, out / "synthetic.csv", "--add-labels"))
+    _print_word(digit, "no clip", *_retrain(out, out / "synthetic.csv", "--add-labels"))
 
 
-def _spoken(words: str, folder: Path, takes: int) -> list[Row]:
+def _synthesize(words: str, folder: Path, repetitions: int) -> list[Row]:
     """Synthetic voices saying words, as rows to train on."""
     _earful(
-        "synth", "--words", words, "--voices", VOICES, "--takes", takes, "--sample-rate", 8000,
+        "synth", "--words", words, "--voices", VOICES, "--repetitions", repetitions, "--sample-rate", 8000,
         "--out", folder,
     )  # fmt: skip
     with (folder / "labels.csv").open(encoding="utf-8") as file:
@@ -115,7 +115,7 @@ def _spoken(words: str, folder: Path, takes: int) -> list[Row]:
         ]
 
 
-def _tell_word(digit: str, source: str, gate: dict, seconds: float) -> None:  # type: ignore[type-arg]
+def _print_word(digit: str, source: str, gate: dict, seconds: float) -> None:  # type: ignore[type-arg]
     new = next(check for check in gate["checks"] if check["kind"] == "new label")
     overall = gate["checks"][0]
     print(
@@ -126,7 +126,7 @@ def _tell_word(digit: str, source: str, gate: dict, seconds: float) -> None:  # 
     )
 
 
-def _part_of_known(number: int) -> str:
+def _split_of_known(number: int) -> str:
     if number in _OFFICIAL_TEST:
         return "test"
     return "val" if number in _VALIDATION else "train"
@@ -140,7 +140,7 @@ def _recordings(fsdd: Path) -> Iterable[Recording]:
             yield path, row["label"], row["speaker"], number
 
 
-def _split(
+def _group_by_set(
     recordings: list[Recording], part: Callable[[str, str, int], str]
 ) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {"base": [], "new": [], "new-test": []}

@@ -18,7 +18,7 @@ from earful.data.dataset.dataset import (
 from earful.data.features.config import FeatureConfig
 from earful.data.features.frontend import Frontend
 
-DIFFERENT = 1_024
+DISTINCT_CLIPS = 1_024
 VALIDATION_CLIPS = 256
 
 
@@ -31,7 +31,7 @@ def make_dataset(
     """
     folder.mkdir(parents=True)
     generator = np.random.default_rng(1)
-    noise = generator.uniform(-0.3, 0.3, (DIFFERENT, features.clip_samples)).astype(np.float32)
+    noise = generator.uniform(-0.3, 0.3, (DISTINCT_CLIPS, features.clip_samples)).astype(np.float32)
     waveforms = as_int16(noise)
     with torch.inference_mode():
         front = Frontend(features)
@@ -43,9 +43,9 @@ def make_dataset(
             folder / f"{name}.npy", "w+", clips.dtype, (total, *clips.shape[1:])
         )
         skipped = n_clips if holes and name != "waveforms" else 0
-        for start in range(skipped, total, DIFFERENT):
-            array[start : start + DIFFERENT] = clips[: total - start]
-            if start % (64 * DIFFERENT) == 0:
+        for start in range(skipped, total, DISTINCT_CLIPS):
+            array[start : start + DISTINCT_CLIPS] = clips[: total - start]
+            if start % (64 * DISTINCT_CLIPS) == 0:
                 array.flush()
     with (folder / "clips.csv").open("w", newline="") as file:
         rows = csv.writer(file)

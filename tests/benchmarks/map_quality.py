@@ -25,10 +25,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from earful.data.dataset.dataset import Dataset, memberships_of, open_dataset
+from earful.data.dataset.dataset import Dataset, build_label_matrix, open_dataset
 from earful.data.dataset.prepare import prepare
 from earful.data.labels.labels_csv import read_labels
-from earful.models.networks.autoencoder import levelled
+from earful.models.networks.autoencoder import centred
 from earful.models.registry.find_model import SHIPPED_MODEL
 from earful.training.config.train_config import default_config
 from earful.training.explore.clip_map import lay_out
@@ -56,8 +56,8 @@ def main() -> None:
         print("embedding                   dim  purity  tsne    pca     found in top "
               f"{len(rows)}  {2 * len(rows)}")  # fmt: skip
         for title, embedding in embeddings(dataset, wrong, folder, arguments.epochs):
-            print(f"{title:26} {line(embedding, dataset, wrong, rows)}", flush=True)
-        print("\n" + measured(folder))
+            print(f"{title:26} {table_row(embedding, dataset, wrong, rows)}", flush=True)
+        print("\n" + measure_command(folder))
 
 
 def with_wrong_labels(dataset: Dataset) -> tuple[Dataset, NDArray[np.int64]]:
@@ -70,14 +70,14 @@ def with_wrong_labels(dataset: Dataset) -> tuple[Dataset, NDArray[np.int64]]:
     labels = [dataset.labels[target] for target in targets]
     digest = hashlib.sha256(targets.tobytes()).hexdigest()
     clips = dataset.clips.assign(label=labels)
-    memberships = memberships_of(labels, dataset.labels)
-    return replace(dataset, clips=clips, memberships=memberships, content_hash=digest), rows
+    label_matrix = build_label_matrix(labels, dataset.labels)
+    return replace(dataset, clips=clips, label_matrix=label_matrix, content_hash=digest), rows
 
 
 def embeddings(
     dataset: Dataset, wrong: Dataset, folder: Path, epochs: int
 ) -> Iterator[tuple[str, Embedding]]:
-    for title, found in (("log-mel as it is", normalised), ("log-mel levelled", levelled)):
+    for title, found in (("log-mel as it is", normalised), ("log-mel levelled", centred)):
         yield title, of_features(dataset, found)
     learnt = on_the_spot(dataset, folder / "autoencoder", SEED, "cpu", TrainingProgress())
     yield "autoencoder, not whitened", replace(learnt, kind="classifier")
@@ -95,13 +95,13 @@ def normalised(features: torch.Tensor) -> torch.Tensor:
 def of_features(dataset: Dataset, change: Callable[[torch.Tensor], torch.Tensor]) -> Embedding:
     """64 principal components of the features that the autoencoder sees: what it has to beat."""
     features = torch.from_numpy(np.array(dataset.array("log_mel")))
-    deviation, mean = torch.std_mean(features, dim=(0, 2), keepdim=True)
-    images = change((features - mean) / deviation).flatten(1).numpy()
+    std, mean = torch.std_mean(features, dim=(0, 2), keepdim=True)
+    images = change((features - mean) / std).flatten(1).numpy()
     reduced = PCA(64, svd_solver="full").fit_transform(images).astype(np.float32)
     return Embedding("classifier", "features", reduced)
 
 
-def line(embedding: Embedding, dataset: Dataset, wrong: Dataset, rows: NDArray[np.int64]) -> str:
+def table_row(embedding: Embedding, dataset: Dataset, wrong: Dataset, rows: NDArray[np.int64]) -> str:
     near = find_neighbours(embedding.comparable)
     everything = np.arange(len(dataset.clips))
     layouts = [lay_out(embedding, everything, how, SEED) for how in ("tsne", "pca")]
@@ -115,7 +115,7 @@ def line(embedding: Embedding, dataset: Dataset, wrong: Dataset, rows: NDArray[n
     return f"{embedding.vectors.shape[1]:4}  {shares}  {found[0]:12}  {found[1]:9}"
 
 
-def measured(folder: Path) -> str:
+def measure_command(folder: Path) -> str:
     """Time and peak memory of the command."""
     command = [sys.executable, "-m", "earful.training.cli", "map"]
     began = time.perf_counter()

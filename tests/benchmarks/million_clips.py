@@ -24,7 +24,7 @@ from tests.benchmarks.made_dataset import make_dataset
 LABELS = 10
 
 
-def resident_bytes(process: int) -> float:
+def in_memory_limit_bytes(process: int) -> float:
     """The most that a process has had resident so far; nothing where it has ended."""
     status = Path(f"/proc/{process}/status").read_text()
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
@@ -51,7 +51,7 @@ def main() -> None:
         )  # fmt: skip
         peak = 0.0
         while run.poll() is None:
-            peak = max(peak, resident_bytes(run.pid))
+            peak = max(peak, in_memory_limit_bytes(run.pid))
             time.sleep(1)
         if run.returncode:
             sys.exit(run.returncode)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from earful.service.classifier import Classifier
-from earful.training.evaluation.comparison import median_milliseconds
+from earful.training.evaluation.comparison import median_latency_ms
 
 ROUNDS = 9
 
@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", type=Path)
     opened = [Classifier.open(path) for path in parser.parse_args().models]
-    rounds = [[median_milliseconds(classifier) for classifier in opened] for _ in range(ROUNDS)]
+    rounds = [[median_latency_ms(classifier) for classifier in opened] for _ in range(ROUNDS)]
     for classifier, milliseconds in zip(opened, np.median(rounds, axis=0), strict=True):
         rate = 1000 / milliseconds
         print(f"{classifier.bundle.path}: {milliseconds:.3f} ms a clip, {rate:,.0f} clips/s")

@@ -38,7 +38,7 @@ wrk.headers["Content-Type"] = "{media_type}"
 
 
 @dataclass(frozen=True)
-class Measured:
+class ServerTiming:
     """What wrk saw of a server."""
 
     requests_a_second: float
@@ -63,7 +63,7 @@ def main(seconds: int = 5, rounds: int = 3) -> None:
             "FastAPI and librosa, 1 process": (_uvicorn("librosa_handler"), form),
         }
         os.environ["BENCHMARK_MODEL"] = str(model)
-        found: dict[str, list[Measured]] = {server: [] for server in servers}
+        found: dict[str, list[ServerTiming]] = {server: [] for server in servers}
         for _ in range(rounds):
             for server, (command, script) in servers.items():
                 with _running(command) as url:
@@ -73,7 +73,7 @@ def main(seconds: int = 5, rounds: int = 3) -> None:
     _print(found)
 
 
-def _print(found: dict[str, list[Measured]]) -> None:
+def _print(found: dict[str, list[ServerTiming]]) -> None:
     median = {
         server: sorted(runs, key=lambda run: run.requests_a_second)[len(runs) // 2]
         for server, runs in found.items()
@@ -178,7 +178,7 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _load(url: str, script: Path, seconds: int) -> Measured:
+def _load(url: str, script: Path, seconds: int) -> ServerTiming:
     command = [
         "wrk",
         "-t1",
@@ -194,7 +194,7 @@ def _load(url: str, script: Path, seconds: int) -> Measured:
         sys.exit(f"{url} refused requests:\n{text}")
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     assert rate, text
-    return Measured(float(rate[1]), _latency(text, "50%"), _latency(text, "99%"))
+    return ServerTiming(float(rate[1]), _latency(text, "50%"), _latency(text, "99%"))
 
 
 def _latency(text: str, share: str) -> float:

@@ -21,9 +21,9 @@ import onnx
 import typer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from earful.service.core.errors import status_of
-from tests.fixtures.hostile import HOSTILE
-from tests.fixtures.server import Running, running
+from earful.service.core.errors import http_status
+from tests.fixtures.hostile import MALFORMED_AUDIO
+from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.sounds import PITCHES_HZ, tone, train_tones, wav
 
 URL = "/v1/classify"
@@ -34,7 +34,7 @@ MEGABYTE = 1 << 20
 class Load:
     """Clients of all kinds until the time is up, and what they saw."""
 
-    def __init__(self, server: Running, model: Path, seconds: float) -> None:
+    def __init__(self, server: RunningServer, model: Path, seconds: float) -> None:
         self._server, self._model = server, model
         self._end = time.monotonic() + seconds
         self.statuses: Counter[tuple[str, int]] = Counter()
@@ -47,20 +47,20 @@ class Load:
         async with httpx.AsyncClient(
             base_url=self._server.url, timeout=60, limits=limits, trust_env=False
         ) as client:
-            clients = [self._good(client, n) for n in range(8)]
-            clients += [self._bad(client, n) for n in range(2)]
-            clients += [self._slow(n) for n in range(4)]
-            clients += [self._leaving(n) for n in range(4)]
-            await asyncio.gather(*clients, self._reload(), self._weigh())
+            clients = [self._send_valid(client, n) for n in range(8)]
+            clients += [self._send_malformed(client, n) for n in range(2)]
+            clients += [self._send_slowly(n) for n in range(4)]
+            clients += [self._disconnect_early(n) for n in range(4)]
+            await asyncio.gather(*clients, self._reload(), self._sample_memory())
 
-    def _going_on(self) -> bool:
+    def _time_left(self) -> bool:
         return time.monotonic() < self._end
 
-    async def _good(self, client: httpx.AsyncClient, number: int) -> None:
+    async def _send_valid(self, client: httpx.AsyncClient, number: int) -> None:
         """Several files a request, each with a name that tells its label."""
         draw = random.Random(number)
         count = 0
-        while self._going_on():
+        while self._time_left():
             labels = draw.choices(list(PITCHES_HZ), k=draw.choice([1, 1, 1, 4]))
             names = [f"{number}-{(count := count + 1)}-{label}" for label in labels]
             files = [("file", (n, wav(tone(n.rpartition("-")[2])))) for n in names]
@@ -75,23 +75,23 @@ class Load:
                 if result["filename"] != name or result["label"] != name.rpartition("-")[2]:
                     self.wrong.append(f"{name} was answered with {result}")
 
-    async def _bad(self, client: httpx.AsyncClient, number: int) -> None:
+    async def _send_malformed(self, client: httpx.AsyncClient, number: int) -> None:
         draw = random.Random(100 + number)
-        while self._going_on():
-            name = draw.choice(list(HOSTILE))
-            content, code = HOSTILE[name]
+        while self._time_left():
+            name = draw.choice(list(MALFORMED_AUDIO))
+            content, code = MALFORMED_AUDIO[name]
             answer = await client.post(URL, content=content)
             self.statuses["bad", answer.status_code] += 1
-            expected = status_of(code) if code else 200
+            expected = http_status(code) if code else 200
             if answer.status_code not in (expected, 429, 503, 504):
                 self.wrong.append(f"{name} was answered with {answer.status_code}")
             await asyncio.sleep(0.02)
 
-    async def _slow(self, number: int) -> None:
+    async def _send_slowly(self, number: int) -> None:
         """A few bytes at a time; every third one stops before the end."""
         content = wav(tone("mid"))
         count = 0
-        while self._going_on():
+        while self._time_left():
             count += 1
             reader, writer = await self._open(len(content))
             size = len(content) if count % 3 else len(content) // 2
@@ -105,11 +105,11 @@ class Load:
                 self.wrong.append(f"slow client {number} was answered with {status}")
             writer.close()
 
-    async def _leaving(self, number: int) -> None:
+    async def _disconnect_early(self, number: int) -> None:
         """Sends a long recording, and goes before the answer or in the middle of the body."""
         draw = random.Random(200 + number)
         content = wav(tone("low", seconds=20))
-        while self._going_on():
+        while self._time_left():
             _, writer = await self._open(len(content))
             writer.write(content[: draw.choice([len(content), len(content) // 2])])
             await writer.drain()
@@ -127,7 +127,7 @@ class Load:
     async def _reload(self) -> None:
         proto = onnx.load(self._model)
         count = 0
-        while self._going_on():
+        while self._time_left():
             await asyncio.sleep(RELOAD_SECONDS)
             count += 1
             for prop in proto.metadata_props:
@@ -139,8 +139,8 @@ class Load:
             new.write_bytes(blob[: -len(blob) // 3] if count % 3 == 0 else blob)
             new.replace(self._model)
 
-    async def _weigh(self) -> None:
-        while self._going_on():
+    async def _sample_memory(self) -> None:
+        while self._time_left():
             await asyncio.sleep(SAMPLE_SECONDS)
             self.memory_mb.append(_resident_bytes(self._server.process.pid) / MEGABYTE)
 
@@ -158,7 +158,7 @@ def main(minutes: float = 10.0) -> None:
         made, _ = train_tones(folder / "model")
         model = Path(shutil.copy(made, folder / "served.onnx"))
         settings = {"EARFUL_DEADLINE_SECONDS": "3", "EARFUL_LOG_LEVEL": "error"}
-        with running(folder, model, **settings) as server:
+        with running_server(folder, model, **settings) as server:
             load = Load(server, model, 60 * minutes)
             asyncio.run(load.run())
         log = (folder / "server.log").read_text()

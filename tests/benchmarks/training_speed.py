@@ -25,9 +25,9 @@ from torch import nn
 from earful.data.dataset.dataset import Dataset
 from earful.data.features.config import FeatureConfig
 from earful.training.config.train_config import TrainConfig, default_config
-from earful.training.loaders.auxiliary_data import ALONE
-from earful.training.trainer.setup import first_checkpoint, training_batches
-from earful.training.trainer.train_step import Learner
+from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA
+from earful.training.trainer.setup import initial_checkpoint, training_loader
+from earful.training.trainer.train_step import TrainStep
 from tests.benchmarks.made_dataset import make_dataset
 
 CLIPS, BATCH, LABELS = 2_048, 64, 10
@@ -35,11 +35,11 @@ CLIPS, BATCH, LABELS = 2_048, 64, 10
 
 def engine(dataset: Dataset, config: TrainConfig, device: torch.device) -> Callable[[], None]:
     """An epoch of ``earful train``."""
-    train = training_batches(dataset, ALONE, config, device)
-    learner = Learner.at(first_checkpoint(dataset, train, "", config), train, device)
+    train = training_loader(dataset, NO_AUXILIARY_DATA, config, device)
+    train_step = TrainStep.from_checkpoint(initial_checkpoint(dataset, train, "", config), train, device)
 
     def epoch() -> None:
-        learner.train_epoch(train, [], lambda epoch, done, total: None)
+        train_step.train_epoch(train, [], lambda epoch, done, total: None)
 
     return epoch
 
@@ -88,7 +88,7 @@ def keras_fit(features: torch.Tensor, targets: torch.Tensor) -> Callable[[], Non
     return epoch
 
 
-def take_turns(contenders: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+def measure_in_turn(contenders: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
     """Median clips a second of each, after an epoch to warm up."""
     speeds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds + 1):
@@ -108,18 +108,18 @@ def on_cpu(folder: Path, rounds: int, with_keras: bool) -> None:
     contenders = {
         "plain loop": plain_loop(stored, targets),
     }
-    ways = {"earful": {}, "bfloat16": {"precision": "bfloat16"}, "compiled": {"compile": True}}
-    for name, changes in ways.items():
+    variants = {"earful": {}, "bfloat16": {"precision": "bfloat16"}, "compiled": {"compile": True}}
+    for name, changes in variants.items():
         config = replace(default_config("cnn"), **changes)  # type: ignore[arg-type]
         contenders[name] = engine(dataset, config, torch.device("cpu"))
     if with_keras:
         contenders["keras"] = keras_fit(stored, targets)
     print(f"CPU, {torch.get_num_threads()} threads, batches of {BATCH} MFCC")
-    speeds = take_turns(contenders, rounds)
+    speeds = measure_in_turn(contenders, rounds)
     for name, speed in speeds.items():
         print(f"  {name:<12}{speed:>8,.0f} clips/s{speed / speeds['plain loop']:>8.2f} x")
     crowded = replace(default_config("cnn"), features="mfcc", augment=True)
-    speed = take_turns({"": engine(dataset, crowded, torch.device("cpu"))}, rounds)[""]
+    speed = measure_in_turn({"": engine(dataset, crowded, torch.device("cpu"))}, rounds)[""]
     print(f"  augmented waveforms{speed:>9,.0f} clips/s")
 
 

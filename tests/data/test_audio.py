@@ -16,7 +16,7 @@ from earful.data.audio.decode import (
     AudioError,
     AudioLimits,
     Decoded,
-    cut,
+    extract_segment,
     decode,
     read_file,
     resample,
@@ -47,7 +47,7 @@ def loudest_hz(waveform: NDArray[np.float32], rate_hz: int) -> float:
     return float(spectrum.argmax() * rate_hz / len(waveform))
 
 
-def refusal(blob: bytes, limits: AudioLimits | None = None) -> str:
+def error_code_of(blob: bytes, limits: AudioLimits | None = None) -> str:
     with pytest.raises(AudioError) as error:
         decode(blob, RATE_HZ, limits or AudioLimits())
     assert error.value.code in CODES
@@ -93,7 +93,7 @@ def test_a_handful_of_samples_survives_resampling(n_samples: int) -> None:
     assert len(resample(np.ones(n_samples, np.float32), 192_000, 4_000)) >= 1
 
 
-def test_at_the_same_rate_nothing_is_touched() -> None:
+def test_same_sample_rate_leaves_samples_unchanged() -> None:
     waveform = TONE.astype(np.float32)
     assert resample(waveform, 8_000, 8_000) is waveform
 
@@ -118,19 +118,19 @@ def test_a_streamed_wav_decodes_whole(claim: int) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("part", [0.3, 0.5, 0.99])
 def test_a_file_cut_in_its_samples_is_truncated(blob: bytes, part: float) -> None:
-    assert refusal(blob[: int(part * len(blob))]) == "truncated"
+    assert error_code_of(blob[: int(part * len(blob))]) == "truncated"
 
 
 @pytest.mark.parametrize("n_bytes", range(61))
 def test_a_file_cut_in_its_header_is_refused(n_bytes: int) -> None:
     for container in ("WAV", "WAVEX", "FLAC", "OGG", "AIFF", "W64"):
-        code = refusal(encode(TONE[:100], container)[:n_bytes])
+        code = error_code_of(encode(TONE[:100], container)[:n_bytes])
         assert code in {"empty_audio", "truncated", "unsupported_format"}, container
 
 
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "AIFF"])
 def test_no_samples_is_empty(container: str) -> None:
-    assert refusal(encode(TONE[:0], container)) == "empty_audio"
+    assert error_code_of(encode(TONE[:0], container)) == "empty_audio"
 
 
 @pytest.mark.parametrize("name", ["a.png", "text", "zeros", "avi"])
@@ -138,18 +138,18 @@ def test_what_is_not_audio_is_unsupported(name: str) -> None:
     png = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(200)
     avi = b"RIFF\xd0\x00\x00\x00AVI LIST" + bytes(200)
     blobs = {"a.png": png, "text": b"filename,label\na,b\n" * 9, "zeros": bytes(999), "avi": avi}
-    assert refusal(blobs[name]) == "unsupported_format"
+    assert error_code_of(blobs[name]) == "unsupported_format"
 
 
 @pytest.mark.parametrize("rate_hz", [1, 3_999, 192_001, 2**31 - 1])
 @pytest.mark.parametrize("container", ["WAV", "AU"])
 def test_a_rate_outside_the_limits_is_refused(container: str, rate_hz: int) -> None:
-    assert refusal(encode(TONE[:100], container, "PCM_16", rate_hz)) == "bad_sample_rate"
+    assert error_code_of(encode(TONE[:100], container, "PCM_16", rate_hz)) == "bad_sample_rate"
 
 
 @pytest.mark.parametrize(("container", "channels"), [("WAV", 9), ("WAV", 1024), ("AU", 1024)])
 def test_too_many_channels_are_refused(container: str, channels: int) -> None:
-    assert refusal(encode(np.zeros((10, channels)), container)) == "too_many_channels"
+    assert error_code_of(encode(np.zeros((10, channels)), container)) == "too_many_channels"
 
 
 @pytest.mark.parametrize("container", ["WAV", "AU"])
@@ -165,18 +165,18 @@ def test_one_impossible_sample_is_refused(
     samples = np.zeros((1000, channels))
     samples[567] = value
     samples[568] = -value
-    assert refusal(encode(samples, container, "DOUBLE")) == code
+    assert error_code_of(encode(samples, container, "DOUBLE")) == code
 
 
 def test_channels_whose_sum_is_too_large_are_refused() -> None:
-    assert refusal(encode(np.full((9, 2), 3e38), "WAV", "FLOAT")) == "not_finite"
-    assert refusal(encode(np.array([[np.inf, -np.inf]]), "WAV", "FLOAT")) == "not_finite"
+    assert error_code_of(encode(np.full((9, 2), 3e38), "WAV", "FLOAT")) == "not_finite"
+    assert error_code_of(encode(np.array([[np.inf, -np.inf]]), "WAV", "FLOAT")) == "not_finite"
 
 
 @pytest.mark.parametrize("blob", [WAV, FLAC, encode(TONE, "OGG"), encode(TONE, "MP3")])
 def test_the_limits_are_kept_by_every_format(blob: bytes) -> None:
-    assert refusal(blob, AudioLimits(max_seconds=0.9)) == "too_long"
-    assert refusal(blob, AudioLimits(max_bytes=len(blob) - 1)) == "too_large"
+    assert error_code_of(blob, AudioLimits(max_seconds=0.9)) == "too_long"
+    assert error_code_of(blob, AudioLimits(max_bytes=len(blob) - 1)) == "too_large"
     at_the_limits = AudioLimits(max_seconds=1.3, max_bytes=len(blob))
     assert decode(blob, RATE_HZ, at_the_limits).seconds >= 1
 
@@ -193,7 +193,7 @@ def test_a_flac_bomb_never_unpacks_beyond_the_limit(claimed_frames: int | None) 
     if claimed_frames == 1:
         assert len(decode(bytes(bomb), RATE_HZ, limits).waveform) == 1
     else:
-        assert refusal(bytes(bomb), limits) == "too_long"
+        assert error_code_of(bytes(bomb), limits) == "too_long"
 
 
 @pytest.mark.parametrize(
@@ -223,21 +223,21 @@ def test_flipped_bytes_give_audio_or_an_audio_error(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_stretch_is_cut_to_the_sample() -> None:
+def test_segment_is_cut_to_the_sample() -> None:
     decoded = Decoded(np.arange(8000, dtype=np.float32), RATE_HZ, RATE_HZ)
-    np.testing.assert_array_equal(cut(decoded, 0.25, 0.5), np.arange(2000, 4000))
-    assert cut(decoded, None, None) is decoded.waveform
-    assert len(cut(decoded, 0.5, 1.009)) == 4000
+    np.testing.assert_array_equal(extract_segment(decoded, 0.25, 0.5), np.arange(2000, 4000))
+    assert extract_segment(decoded, None, None) is decoded.waveform
+    assert len(extract_segment(decoded, 0.5, 1.009)) == 4000
 
 
 @pytest.mark.parametrize(("start", "end"), [(0.5, 1.02), (2.0, 3.0), (0.5, 0.50001), (1.0, 1.005)])
-def test_a_stretch_outside_the_audio_is_refused(start: float, end: float) -> None:
+def test_segment_outside_the_audio_is_refused(start: float, end: float) -> None:
     with pytest.raises(AudioError) as error:
-        cut(Decoded(np.zeros(8000, np.float32), RATE_HZ, RATE_HZ), start, end)
+        extract_segment(Decoded(np.zeros(8000, np.float32), RATE_HZ, RATE_HZ), start, end)
     assert error.value.code == "bad_segment"
 
 
-def test_a_path_that_is_no_readable_file_is_refused(tmp_path: Path) -> None:
+def test_unreadable_path_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(WAV)
     (tmp_path / "loop").symlink_to("loop")
     os.mkfifo(tmp_path / "pipe.wav")

@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from earful.data.augmentation import noise, pipeline, spectrogram, waveform
-from earful.data.augmentation.pipeline import UNCHANGED, Recipe
-from earful.data.augmentation.sampling import sometimes
+from earful.data.augmentation.pipeline import NO_AUGMENTATION, AugmentConfig
+from earful.data.augmentation.sampling import apply_with_probability
 
 RATE_HZ = 8_000
 BATCH = 6
@@ -33,14 +33,14 @@ def peak_hz(waveform: Tensor) -> float:
     return float(spectrum.argmax()) * RATE_HZ / len(waveform)
 
 
-def faint(like: Tensor) -> Tensor:
+def fade_envelope(like: Tensor) -> Tensor:
     """A sound that fades in and out over the clip."""
     return torch.hann_window(like.shape[1], periodic=False).expand_as(like)
 
 
 WAVEFORM_STEPS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     "speed": lambda x, g: waveform.change_speed(x, (0.7, 0.8), g),
-    "edges": lambda x, g: waveform.cut_edges(x + 0.01 * faint(x), (-60.0, -20.0), g),
+    "edges": lambda x, g: waveform.trim_edges(x + 0.01 * fade_envelope(x), (-60.0, -20.0), g),
     "shift": lambda x, g: waveform.shift_time(x, 800, g),
     "gain": lambda x, g: waveform.change_gain(x, (-12.0, -6.0), g),
     "equalise": lambda x, g: waveform.equalise(x, 10.0, g),
@@ -66,32 +66,32 @@ def test_a_step_is_pure_seeded_and_finite(step: Callable[[Tensor, Generator], Te
     assert not torch.equal(first, before)
 
 
-def test_a_chance_is_of_clips_and_leaves_the_rest_alone() -> None:
+def test_probability_applies_per_clip_and_leaves_other_clips_unchanged() -> None:
     clips = torch.ones(4_000, 3)
-    out = sometimes(clips, 0.3, lambda some: some * 2, generator())
+    out = apply_with_probability(clips, 0.3, lambda some: some * 2, generator())
     changed = out[:, 0] == 2
     assert float(changed.float().mean()) == pytest.approx(0.3, abs=0.03)
     assert torch.equal(out[~changed], clips[~changed])
-    assert torch.equal(sometimes(clips, 0.0, lambda some: some * 2, generator()), clips)
-    assert float(sometimes(clips, 1.0, lambda some: some * 2, generator()).min()) == 2
+    assert torch.equal(apply_with_probability(clips, 0.0, lambda some: some * 2, generator()), clips)
+    assert float(apply_with_probability(clips, 1.0, lambda some: some * 2, generator()).min()) == 2
 
 
-def test_the_whole_chain_with_nothing_switched_on_changes_nothing() -> None:
+def test_disabled_pipeline_changes_nothing() -> None:
     waveforms = tones()
-    same = pipeline.augment_waveforms(waveforms, waveforms, UNCHANGED, RATE_HZ, generator())
+    same = pipeline.augment_waveforms(waveforms, waveforms, NO_AUGMENTATION, RATE_HZ, generator())
     torch.testing.assert_close(same, waveforms, atol=1e-6, rtol=0)
     features = torch.randn(BATCH, 40, 63)
-    assert torch.equal(pipeline.augment_log_mel(features, UNCHANGED, 62.5, generator()), features)
+    assert torch.equal(pipeline.augment_log_mel(features, NO_AUGMENTATION, 62.5, generator()), features)
 
 
-def test_the_whole_chain_is_finite_also_on_silence() -> None:
-    recipe = Recipe(
+def test_full_pipeline_is_finite_on_silence() -> None:
+    augment_config = AugmentConfig(
         p_equalise=1, p_band_limit=1, p_reverberate=1, p_noise=1, p_impulses=1, p_codec=1,
         p_clipping=1,
     )  # fmt: skip
     silence = torch.zeros(BATCH, RATE_HZ)
     for seed in range(5):
-        out = pipeline.augment_waveforms(silence, tones(), recipe, RATE_HZ, generator(seed))
+        out = pipeline.augment_waveforms(silence, tones(), augment_config, RATE_HZ, generator(seed))
         assert bool(torch.isfinite(out).all())
 
 
@@ -109,20 +109,20 @@ def test_gain_is_in_decibels() -> None:
 
 
 @pytest.mark.parametrize("snr_db", [20.0, 5.0, -5.0])
-def test_noise_is_mixed_at_its_ratio_to_the_sounding_part(snr_db: float) -> None:
+def test_noise_is_mixed_at_the_snr_of_the_non_silent_part(snr_db: float) -> None:
     clean = tones()
     hiss = torch.randn(clean.shape, generator=generator())
     added = noise.mix_at_snr(clean, hiss, torch.full((BATCH, 1), snr_db)) - clean
-    found = 20 * torch.log10(noise.speech_level(clean) / noise.level(added))
+    found = 20 * torch.log10(noise.speech_rms(clean) / noise.rms(added))
     torch.testing.assert_close(found, torch.full((BATCH, 1), snr_db), atol=0.05, rtol=0)
 
 
 def test_speech_level_does_not_count_the_silence() -> None:
     tone_level = 0.3 / np.sqrt(2)
-    assert noise.speech_level(tones()).numpy() == pytest.approx(tone_level, rel=0.02)
+    assert noise.speech_rms(tones()).numpy() == pytest.approx(tone_level, rel=0.02)
 
 
-def test_voices_of_babble_speak_all_the_time() -> None:
+def test_babble_voices_have_no_gaps() -> None:
     """A word of half a second fills the whole second, without the silence around it."""
     mixed = noise.mix_babble(tones(), 4, 1, generator())
     blocks = mixed.reshape(4, 50, -1).square().mean(2).sqrt()
@@ -157,8 +157,8 @@ def test_reverberation_lengthens_the_sound_and_keeps_its_start() -> None:
 
 
 def test_coloured_noise_falls_with_frequency() -> None:
-    coloured = noise.coloured_noise(torch.zeros(64, RATE_HZ), generator())
-    power = torch.fft.rfft(coloured / noise.level(coloured)).abs().square().mean(0)
+    spectrogram_image = noise.coloured_noise(torch.zeros(64, RATE_HZ), generator())
+    power = torch.fft.rfft(spectrogram_image / noise.rms(spectrogram_image)).abs().square().mean(0)
     assert float(power[50:150].mean()) > 5 * float(power[2000:3000].mean())
 
 
@@ -196,20 +196,20 @@ def test_an_uneven_tempo_never_runs_backwards() -> None:
     assert float(out.diff(dim=2).max()) <= 1.35 * 1.3 + 1e-3
 
 
-def test_edges_are_cut_where_the_word_is_weak_and_only_there() -> None:
+def test_trim_edges_removes_only_quiet_edges() -> None:
     word = tones()
     weak = word.clone()
     weak[:, RATE_HZ // 4 : RATE_HZ // 4 + 800] *= 0.01  # 40 dB down, as an "f" may be
     weak[:, RATE_HZ // 2 : RATE_HZ // 2 + 800] *= 0.01  # inside the word
-    out = waveform.cut_edges(weak, (-30.0, -30.0), generator())
+    out = waveform.trim_edges(weak, (-30.0, -30.0), generator())
     assert float(out[:, : RATE_HZ // 4 + 800].abs().max()) == 0
     torch.testing.assert_close(out[:, RATE_HZ // 4 + 800 :], weak[:, RATE_HZ // 4 + 800 :])
-    assert torch.equal(waveform.cut_edges(weak, (-60.0, -60.0), generator()), weak)
+    assert torch.equal(waveform.trim_edges(weak, (-60.0, -60.0), generator()), weak)
 
 
-def test_masks_hide_whole_bands_and_frames_at_the_mean() -> None:
+def test_spec_augment_fills_whole_bands_and_frames_with_the_mean() -> None:
     features = torch.randn(BATCH, 40, 63, generator=generator())
-    out = spectrogram.mask(features, 10, 20, 2, generator())
+    out = spectrogram.spec_augment(features, 10, 20, 2, generator())
     changed = out != features
     assert 0 < float(changed.float().mean()) < 0.9
     mean = features.mean(dim=(1, 2), keepdim=True).expand_as(features)

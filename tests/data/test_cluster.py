@@ -38,7 +38,7 @@ def test_a_dataset_prepared_on_ray_is_the_same_to_the_last_byte(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:99999", ":"])
-def test_a_cluster_that_is_not_there(tmp_path: Path, address: str) -> None:
+def test_missing_ray_cluster_is_an_error(tmp_path: Path, address: str) -> None:
     (tmp_path / "labels.csv").write_text("filename,label\na.wav,a\n", encoding="utf-8")
     clips = read_labels(tmp_path / "labels.csv").clips
     with pytest.raises(ClusterError, match="no Ray cluster at"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earful.data.audio.containers import declared_bytes, is_accepted, without_tag
+from earful.data.audio.containers import declared_bytes, is_accepted, strip_id3_tag
 from earful.data.audio.decode import decode
 from tests.fixtures.sounds import wav
 
@@ -22,7 +22,7 @@ def encode(container: str) -> bytes:
 @pytest.mark.parametrize(
     "container", ["WAV", "WAVEX", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64", "RF64"]
 )
-def test_accepted_containers_are_known_and_never_promise_more_than_is_there(container: str) -> None:
+def test_accepted_containers_are_recognised_and_never_overstate_their_length(container: str) -> None:
     blob = encode(container)
     assert is_accepted(blob)
     assert declared_bytes(blob) <= len(blob)
@@ -56,10 +56,10 @@ def test_the_header_says_how_long_the_file_is_unless_it_was_streamed(
     assert declared_bytes(bytes(blob)) == 0
 
 
-def test_a_tag_in_front_of_a_wav_costs_no_sample() -> None:
+def test_id3_tag_before_a_wav_loses_no_sample() -> None:
     good = wav(np.linspace(-0.5, 0.5, 900))
     tag = b"ID3\x04\x00\x00\x00\x00\x01\x02" + bytes(130)
-    assert without_tag(tag + good) == good
+    assert strip_id3_tag(tag + good) == good
     np.testing.assert_array_equal(decode(tag + good, 8_000).waveform, decode(good, 8_000).waveform)
     for other in (tag + b"\xff\xfb\x90\x00" * 20, b"ID3", tag[:12], good):
-        assert without_tag(other) == other
+        assert strip_id3_tag(other) == other

@@ -14,7 +14,7 @@ def _hash(path: Path) -> str:
     return audio_hash(decode(path.read_bytes(), RATE_HZ).waveform)
 
 
-def test_a_copy_in_another_container_is_the_same_and_another_level_is_not(tmp_path: Path) -> None:
+def test_fingerprint_ignores_the_container_but_not_the_level(tmp_path: Path) -> None:
     sound = tone("low")
     soundfile.write(tmp_path / "a.wav", sound, RATE_HZ)
     samples, _ = soundfile.read(tmp_path / "a.wav", dtype="int16")
@@ -24,6 +24,6 @@ def test_a_copy_in_another_container_is_the_same_and_another_level_is_not(tmp_pa
     assert _hash(tmp_path / "quieter.wav") != _hash(tmp_path / "a.wav")
 
 
-def test_one_sample_more_is_another_recording() -> None:
+def test_one_extra_sample_changes_the_fingerprint() -> None:
     sound = tone("low").astype(np.float32)
     assert audio_hash(sound) != audio_hash(np.append(sound, np.float32(0)))

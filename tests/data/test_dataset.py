@@ -26,7 +26,7 @@ def folder(tmp_path: Path, write_wav: Callable[..., Path]) -> Path:
     return tmp_path / "dataset"
 
 
-def test_what_was_prepared_comes_back(folder: Path) -> None:
+def test_prepared_dataset_is_read_back(folder: Path) -> None:
     opened = open_dataset(folder)
     assert opened.labels == ("2", "10", "NA", "null")
     assert [opened.labels[target] for target in opened.targets] == LABELS * 4
@@ -49,7 +49,7 @@ def test_the_arrays_cannot_be_written_to(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nowhere", "labels.csv", "."])
-def test_a_place_without_a_dataset_is_named_with_the_command(tmp_path: Path, name: str) -> None:
+def test_missing_dataset_error_names_the_prepare_command(tmp_path: Path, name: str) -> None:
     (tmp_path / "labels.csv").write_text("filename,label\n")
     with pytest.raises(DatasetError, match=r"is no dataset.*earful prepare"):
         open_dataset(tmp_path / name)

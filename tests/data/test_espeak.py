@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from earful.data.synthesis.espeak import Synthesiser, SynthesisError, Voice
-from earful.data.synthesis.speak_words import ENGLISH_ACCENTS, MEN, WOMEN
+from earful.data.synthesis.espeak import Synthesizer, SynthesisError, Voice
+from earful.data.synthesis.speak_words import ENGLISH_ACCENTS, MALE_VARIANTS, FEMALE_VARIANTS
 
 espeakng_loader = pytest.importorskip("espeakng_loader", reason="needs the extra synth")
 REPOSITORY = Path(__file__).parents[2]
@@ -22,8 +22,8 @@ PLAIN = Voice("en-us")
 
 
 @pytest.fixture(scope="module")
-def synthesiser() -> Iterator[Synthesiser]:
-    with Synthesiser() as opened:
+def synthesizer() -> Iterator[Synthesizer]:
+    with Synthesizer() as opened:
         yield opened
 
 
@@ -39,56 +39,56 @@ def fundamental_hz(waveform: NDArray[np.float32], sample_rate_hz: int) -> float:
 
 
 @pytest.mark.parametrize("language", ENGLISH_ACCENTS)
-def test_every_accent_gives_audible_finite_speech(synthesiser: Synthesiser, language: str) -> None:
-    waveform = synthesiser.speak("seven", Voice(language, "f2"))
+def test_every_accent_gives_audible_finite_speech(synthesizer: Synthesizer, language: str) -> None:
+    waveform = synthesizer.synthesize("seven", Voice(language, "f2"))
     assert waveform.dtype == np.float32
     assert waveform.ndim == 1
     assert np.isfinite(waveform).all()
     assert 0.1 < np.abs(waveform).max() <= 1
-    assert 0.2 < waveform.size / synthesiser.sample_rate_hz < 1.5
+    assert 0.2 < waveform.size / synthesizer.sample_rate_hz < 1.5
 
 
-def test_every_variant_sounds_and_no_two_sound_the_same(synthesiser: Synthesiser) -> None:
-    sounds = {synthesiser.speak("six", Voice("en-gb", v)).tobytes() for v in (*WOMEN, *MEN)}
-    assert len(sounds) == len(WOMEN) + len(MEN) >= 40
+def test_every_variant_sounds_and_no_two_sound_the_same(synthesizer: Synthesizer) -> None:
+    sounds = {synthesizer.synthesize("six", Voice("en-gb", v)).tobytes() for v in (*FEMALE_VARIANTS, *MALE_VARIANTS)}
+    assert len(sounds) == len(FEMALE_VARIANTS) + len(MALE_VARIANTS) >= 40
 
 
 @pytest.mark.parametrize("variant", ["", "f3", "klatt5", "f5"])
-def test_speech_depends_on_text_and_voice_alone(synthesiser: Synthesiser, variant: str) -> None:
+def test_speech_depends_on_text_and_voice_alone(synthesizer: Synthesizer, variant: str) -> None:
     voice = Voice("en-us", variant)
-    first = synthesiser.speak("six", voice)
-    synthesiser.speak("a whole sentence in between", Voice("en-gb-scotland", "m2", 150, 80))
-    np.testing.assert_array_equal(synthesiser.speak("six", voice), first)
+    first = synthesizer.synthesize("six", voice)
+    synthesizer.synthesize("a whole sentence in between", Voice("en-gb-scotland", "m2", 150, 80))
+    np.testing.assert_array_equal(synthesizer.synthesize("six", voice), first)
 
 
-def test_breath_noise_does_not_follow_the_clock(synthesiser: Synthesiser) -> None:
+def test_breath_noise_does_not_depend_on_the_time(synthesizer: Synthesizer) -> None:
     """espeak-ng seeds its noise with the time in seconds: speak until the second has changed."""
     breathy, second = Voice("en-us", "victor"), int(time.time())
-    expected = synthesiser.speak("six", breathy)
+    expected = synthesizer.synthesize("six", breathy)
     while int(time.time()) == second:
-        np.testing.assert_array_equal(synthesiser.speak("six", breathy), expected)
-    np.testing.assert_array_equal(synthesiser.speak("six", breathy), expected)
+        np.testing.assert_array_equal(synthesizer.synthesize("six", breathy), expected)
+    np.testing.assert_array_equal(synthesizer.synthesize("six", breathy), expected)
 
 
-def test_pitch_raises_the_fundamental(synthesiser: Synthesiser) -> None:
+def test_pitch_raises_the_fundamental(synthesizer: Synthesizer) -> None:
     low, middle, high = (
         fundamental_hz(
-            synthesiser.speak("mama", Voice("en-us", pitch=pitch)), synthesiser.sample_rate_hz
+            synthesizer.synthesize("mama", Voice("en-us", pitch=pitch)), synthesizer.sample_rate_hz
         )
         for pitch in (30, 60, 90)
     )
     assert 60 < low < middle / 1.1 < high / 1.21 < 400
 
 
-def test_rate_shortens(synthesiser: Synthesiser) -> None:
-    slow, fast = (synthesiser.speak("seven", Voice("en-us", rate_wpm=r)) for r in (120, 240))
+def test_higher_rate_shortens_speech(synthesizer: Synthesizer) -> None:
+    slow, fast = (synthesizer.synthesize("seven", Voice("en-us", rate_wpm=r)) for r in (120, 240))
     assert fast.size < 0.75 * slow.size
 
 
-def test_silence_is_cut_to_the_margin(synthesiser: Synthesiser) -> None:
-    waveform = synthesiser.speak("pat, - ", Voice("en-us", rate_wpm=80))  # half a second of pauses
+def test_silence_is_cut_to_the_margin(synthesizer: Synthesizer) -> None:
+    waveform = synthesizer.synthesize("pat, - ", Voice("en-us", rate_wpm=80))  # half a second of pauses
     loud = np.flatnonzero(np.abs(waveform) > 1e-3)
-    margin = round(0.02 * synthesiser.sample_rate_hz)
+    margin = round(0.02 * synthesizer.sample_rate_hz)
     assert loud[0] <= margin
     assert waveform.size - 1 - loud[-1] <= margin
 
@@ -96,14 +96,14 @@ def test_silence_is_cut_to_the_margin(synthesiser: Synthesiser) -> None:
 @pytest.mark.parametrize(
     "text", ["", "  ", "###", "😀", "_", "٧", "日本", "привет", "half\0cut", "\u0007"]
 )
-def test_an_unspeakable_text_is_refused_by_name(synthesiser: Synthesiser, text: str) -> None:
+def test_an_unspeakable_text_is_refused_by_name(synthesizer: Synthesizer, text: str) -> None:
     with pytest.raises(SynthesisError) as refusal:
-        synthesiser.speak(text, PLAIN)
+        synthesizer.synthesize(text, PLAIN)
     assert repr(text) in str(refusal.value) or "empty" in str(refusal.value)
 
 
-def test_other_languages_read_their_own_script(synthesiser: Synthesiser) -> None:
-    assert synthesiser.speak("привет", Voice("ru")).size > 2000
+def test_other_languages_read_their_own_script(synthesizer: Synthesizer) -> None:
+    assert synthesizer.synthesize("привет", Voice("ru")).size > 2000
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ def test_other_languages_read_their_own_script(synthesiser: Synthesiser) -> None
     [(Voice("en-xx"), "en-gb-scotland"), (Voice("en-us", "nobody"), "f3"), (Voice("../en"), "en")],
 )
 def test_an_unknown_voice_is_refused_with_the_known_ones(
-    synthesiser: Synthesiser, voice: Voice, named: str
+    synthesizer: Synthesizer, voice: Voice, named: str
 ) -> None:
     with pytest.raises(SynthesisError, match=rf"accepted: .*\b{named}\b"):
-        synthesiser.speak("seven", voice)
+        synthesizer.synthesize("seven", voice)
 
 
 @pytest.mark.parametrize(
@@ -126,22 +126,22 @@ def test_a_voice_out_of_range_is_refused(settings: tuple[int, int, int], field: 
         Voice("en-us", "", *settings)
 
 
-def test_instances_and_threads_do_not_disturb_each_other(synthesiser: Synthesiser) -> None:
-    expected = synthesiser.speak("seven", PLAIN)
-    heard: list[NDArray[np.float32]] = []
-    with Synthesiser() as other:
+def test_instances_and_threads_do_not_disturb_each_other(synthesizer: Synthesizer) -> None:
+    expected = synthesizer.synthesize("seven", PLAIN)
+    waveforms: list[NDArray[np.float32]] = []
+    with Synthesizer() as other:
         jobs = [
             threading.Thread(
-                target=lambda s=s: heard.extend(s.speak("seven", PLAIN) for _ in range(10))
+                target=lambda s=s: waveforms.extend(s.synthesize("seven", PLAIN) for _ in range(10))
             )
-            for s in (synthesiser, other, other)
+            for s in (synthesizer, other, other)
         ]
         for job in jobs:
             job.start()
         for job in jobs:
             job.join()
-    assert len(heard) == 30
-    assert all(np.array_equal(waveform, expected) for waveform in heard)
+    assert len(waveforms) == 30
+    assert all(np.array_equal(waveform, expected) for waveform in waveforms)
 
 
 def run_python(code: str, **environment: str) -> str:
@@ -164,7 +164,7 @@ with Synthesiser() as s: print(s.speak('six', Voice('en-us')).sum())
 """
 
 
-def test_data_and_temporary_folders_may_lie_deep(tmp_path: Path) -> None:
+def test_long_data_and_temp_paths_work(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["a-rather-long-folder-name"] * 12)
     package = Path(espeakng_loader.__file__).parent
     (deep / package.name).mkdir(parents=True)
@@ -184,7 +184,7 @@ def link(source: str, target: str) -> None:
         shutil.copy(source, target)
 
 
-def test_a_fork_speaks_and_leaves_the_parents_library_alone() -> None:
+def test_forked_process_can_synthesize_and_does_not_disturb_the_parent() -> None:
     code = """
 import os, sys
 from earful.data.synthesis.espeak import *

@@ -77,7 +77,7 @@ def features(
         return Frontend(config, dtype)(batch, kind)[0].numpy()
 
 
-def assert_librosas(
+def assert_matches_librosa(
     waveform: NDArray[np.float64], config: FeatureConfig, dtype: torch.dtype
 ) -> None:
     for kind, expected in librosa_features(waveform, config).items():
@@ -90,14 +90,14 @@ def assert_librosas(
 @pytest.mark.parametrize(
     "name", ["noise", "speech-like", "tone", "click", "quiet", "constant", "silence"]
 )
-def test_in_float64_every_signal_is_librosas(config: FeatureConfig, name: str) -> None:
-    assert_librosas(signals(config)[name], config, torch.float64)
+def test_float64_features_match_librosa_for_every_signal(config: FeatureConfig, name: str) -> None:
+    assert_matches_librosa(signals(config)[name], config, torch.float64)
 
 
 @pytest.mark.parametrize("config", GRID, ids=str)
 @pytest.mark.parametrize("name", ["noise", "speech-like", "quiet"])
-def test_in_float32_noise_and_speech_are_librosas(config: FeatureConfig, name: str) -> None:
-    assert_librosas(signals(config)[name], config, torch.float32)
+def test_float32_features_match_librosa_for_noise_and_speech(config: FeatureConfig, name: str) -> None:
+    assert_matches_librosa(signals(config)[name], config, torch.float32)
 
 
 @pytest.mark.parametrize("config", GRID[:4], ids=str)
@@ -126,7 +126,7 @@ def test_ten_times_the_amplitude_is_twenty_decibels_more() -> None:
 
 
 @pytest.mark.parametrize("kind", FEATURE_KINDS)
-def test_a_clip_in_a_batch_is_as_it_is_alone(kind: FeatureKind) -> None:
+def test_clip_in_a_batch_equals_the_clip_alone(kind: FeatureKind) -> None:
     config = FeatureConfig.for_rate(8_000)
     batch = np.stack([*signals(config).values()])
     with torch.inference_mode():
@@ -142,7 +142,7 @@ def test_an_empty_batch_has_no_features() -> None:
     assert found.shape == (0, config.n_mfcc, config.frames)
 
 
-def test_the_gradient_reaches_every_sample_that_is_heard() -> None:
+def test_gradient_reaches_every_sample_of_the_clip() -> None:
     config = FeatureConfig.for_rate(8_000)
     waveform = torch.from_numpy(signals(config)["noise"])[None].requires_grad_()
     Frontend(config, torch.float64)(waveform, "mfcc").square().sum().backward()
@@ -151,5 +151,5 @@ def test_the_gradient_reaches_every_sample_that_is_heard() -> None:
     assert (waveform.grad != 0).double().mean() > 0.99
 
 
-def test_the_front_end_keeps_nothing_in_a_checkpoint() -> None:
+def test_frontend_adds_nothing_to_a_checkpoint() -> None:
     assert Frontend(FeatureConfig()).state_dict() == {}

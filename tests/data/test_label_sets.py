@@ -11,10 +11,10 @@ from earful.data.dataset.prepare import prepare
 from earful.data.dataset.validate import check_labels
 from earful.data.labels.folds import speaker_folds
 from earful.data.labels.labels_csv import Clip, RowProblem, read_labels
-from earful.data.labels.multilabel import all_labels, normalised, split_labels
+from earful.data.labels.multilabel import distinct_labels, normalise_label, split_labels
 from earful.data.labels.splits import SplitError, SplitMode, assign_splits
 from earful.data.labels.stratify import draw_stratified, rarest_labels
-from earful.data.synthesis.speak_words import write_clips
+from earful.data.synthesis.speak_words import write_synthetic_clips
 from tests.fixtures.sounds import noise, wav
 
 
@@ -28,7 +28,7 @@ def read(tmp_path: Path, *cells: str) -> tuple[list[str], tuple[RowProblem, ...]
 def test_a_cell_may_hold_several_labels_in_any_order(tmp_path: Path) -> None:
     labels, problems = read(tmp_path, "rain|dog", " b10 | b9 |a", "dog", "dog|rain")
     assert (labels, problems) == (["dog|rain", "a|b9|b10", "dog", "dog|rain"], ())
-    assert all_labels(labels) == ["a", "b9", "b10", "dog", "rain"]
+    assert distinct_labels(labels) == ["a", "b9", "b10", "dog", "rain"]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_cell_may_hold_several_labels_in_any_order(tmp_path: Path) -> None:
         ("dog|\x07", "printable"),
     ],
 )
-def test_a_set_that_is_none_is_a_bad_row(tmp_path: Path, cell: str, reason: str) -> None:
+def test_invalid_label_set_is_a_bad_row(tmp_path: Path, cell: str, reason: str) -> None:
     labels, [problem] = read(tmp_path, "good", cell)
     assert labels == ["good"]
     assert (problem.line, problem.column, problem.filename) == (3, "label", "1.wav")
@@ -53,9 +53,9 @@ def test_a_set_that_is_none_is_a_bad_row(tmp_path: Path, cell: str, reason: str)
     assert reason in problem.reason
 
 
-def test_a_label_with_no_separator_is_itself() -> None:
+def test_label_without_a_separator_is_unchanged() -> None:
     for label in ("dog", "7", "zehn é 十", "a b", "a/b"):
-        assert (normalised(label), split_labels(label)) == (label, [label])
+        assert (normalise_label(label), split_labels(label)) == (label, [label])
 
 
 LABELS = ["a", "b", "c", "a|b", "b|c", "a|b|c"]
@@ -83,11 +83,11 @@ def test_every_label_keeps_its_share_of_each_part(mode: SplitMode) -> None:
     assert splits == assign_splits(clips_of(labels, 30), mode)
 
 
-def test_rare_labels_stay_where_they_can_be_learnt() -> None:
+def test_rare_labels_stay_in_training() -> None:
     labels = ["a"] * 40 + ["b"] * 40 + ["a|rare", "b|rare", "a|odd", "odd"]
     drawn = draw_stratified(labels, 17, seed=42)
     assert 15 <= len(drawn) <= 19
-    assert not {"rare", "odd"} & set(all_labels(labels[i] for i in drawn))
+    assert not {"rare", "odd"} & set(distinct_labels(labels[i] for i in drawn))
     assert rarest_labels(["a|rare", "a", "a", "odd|a", "odd"]) == ["rare", "a", "a", "odd", "odd"]
 
 
@@ -122,10 +122,10 @@ def test_a_dataset_knows_which_labels_each_clip_has(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path / "dataset")
     assert prepared.labels == dataset.labels == ("a", "b9", "b10")
     assert dataset.clips["label"].tolist() == texts
-    assert dataset.memberships[:4].astype(int).tolist() == [
+    assert dataset.label_matrix[:4].astype(int).tolist() == [
         [0, 1, 1], [0, 0, 1], [1, 0, 0], [1, 1, 0]
     ]  # fmt: skip
-    assert dataset.multi_label
+    assert dataset.is_multi_label
     with pytest.raises(DatasetError, match=r"12 clips of .* several labels \('b9\|b10'"):
         _ = dataset.targets
     report = check_labels(csv_path, None, lambda done, total: None)
@@ -133,6 +133,6 @@ def test_a_dataset_knows_which_labels_each_clip_has(tmp_path: Path) -> None:
     assert not report.problems
 
 
-def test_a_spoken_word_has_one_label(tmp_path: Path) -> None:
+def test_synthesized_word_must_have_a_single_label(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"'a\|b' has a \|"):
-        write_clips(["a|b=dog"], tmp_path / "o", voices=1, takes=1, seed=1, sample_rate_hz=8_000)
+        write_synthetic_clips(["a|b=dog"], tmp_path / "o", voices=1, repetitions=1, seed=1, sample_rate_hz=8_000)

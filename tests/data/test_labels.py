@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from earful.data.labels.labels_csv import Clip, LabelsError, RowProblem, read_labels
-from earful.data.labels.multilabel import label_order
+from earful.data.labels.multilabel import sort_labels
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_quoted_cells_hold_delimiters_and_quotes(csv_path: Path) -> None:
 
 
 @pytest.mark.parametrize("label", ["007", "NA", "null", "1e3", "#", "=1+1", "一"])
-def test_a_label_is_the_text_it_is(csv_path: Path, label: str) -> None:
+def test_labels_are_read_verbatim(csv_path: Path, label: str) -> None:
     write(csv_path, f"filename,label\na.wav,{label}\n")
     assert read_labels(csv_path).clips[0].label == label
 
@@ -80,7 +80,7 @@ def test_a_label_is_the_text_it_is(csv_path: Path, label: str) -> None:
     [["2", "10"], ["b2", "b10"], ["0", "00", "7", "a"], ["take 9a", "take 9b", "take 10a"]],
 )
 def test_labels_are_in_natural_order(ordered: list[str]) -> None:
-    assert label_order([*reversed(ordered), *ordered]) == ordered
+    assert sort_labels([*reversed(ordered), *ordered]) == ordered
 
 
 def test_names_are_relative_to_the_csv_or_the_audio_folder_or_absolute(csv_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_all_bad_rows_are_reported_not_the_first(csv_path: Path) -> None:
     assert problems(csv_path) == expected
 
 
-def test_an_empty_split_is_as_good_as_none(csv_path: Path) -> None:
+def test_empty_split_counts_as_no_split(csv_path: Path) -> None:
     write(csv_path, "filename,label,split\na.wav,x,\nb.wav,x,test\n")
     assert [clip.split for clip in read_labels(csv_path).clips] == ["", "test"]
 
@@ -183,6 +183,6 @@ def test_the_real_recordings_read(fsdd: Path) -> None:
     plain = read_labels(fsdd / "labels.csv", fsdd / "recordings").clips
     full = read_labels(fsdd / "labels_full.csv", fsdd / "recordings").clips
     assert len(plain) == len(full) == 3000
-    assert label_order(clip.label for clip in full) == [str(digit) for digit in range(10)]
+    assert sort_labels(clip.label for clip in full) == [str(digit) for digit in range(10)]
     assert len({clip.speaker for clip in full}) == 6
     assert all(clip.path.is_file() for clip in plain[::100])

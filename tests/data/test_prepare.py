@@ -13,7 +13,7 @@ import soundfile
 
 from earful.data.atomic_write import OutputError
 from earful.data.dataset.dataset import CLIP_COLUMNS, DatasetError, open_dataset
-from earful.data.dataset.prepare import Prepared, prepare
+from earful.data.dataset.prepare import PrepareResult, prepare
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.splits import SplitError
@@ -38,7 +38,7 @@ def rows(tmp_path: Path, write_wav: Callable[..., Path]) -> list[str]:
     return lines
 
 
-def run(tmp_path: Path, lines: list[str], **options: object) -> Prepared:
+def run(tmp_path: Path, lines: list[str], **options: object) -> PrepareResult:
     path = tmp_path / "labels.csv"
     path.write_text("\n".join(lines), encoding="utf-8")
     labelled = read_labels(path, tmp_path / "audio")
@@ -50,7 +50,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_tensors_of_real_recordings_are_librosas(fsdd: Path, tmp_path: Path) -> None:
+def test_features_of_real_recordings_match_librosa(fsdd: Path, tmp_path: Path) -> None:
     lines = (fsdd / "labels_full.csv").read_text("utf-8").splitlines()
     (tmp_path / "labels.csv").write_text("\n".join([lines[0], *lines[1::25]]))
     labelled = read_labels(tmp_path / "labels.csv", fsdd / "recordings")
@@ -77,7 +77,7 @@ def test_the_tensors_of_real_recordings_are_librosas(fsdd: Path, tmp_path: Path)
     assert short > 100
 
 
-def test_the_table_says_what_is_in_the_files(tmp_path: Path, rows: list[str]) -> None:
+def test_clip_table_matches_the_files(tmp_path: Path, rows: list[str]) -> None:
     run(tmp_path, rows)
     written = table(tmp_path / "out" / "dataset" / "clips.csv")
     assert tuple(written[0]) == CLIP_COLUMNS
@@ -93,10 +93,10 @@ def test_the_table_says_what_is_in_the_files(tmp_path: Path, rows: list[str]) ->
         assert float(row["rms_dbfs"]) == pytest.approx(20 * np.log10(rms), abs=0.006)
 
 
-def test_the_manifest_and_the_answer_agree(tmp_path: Path, rows: list[str]) -> None:
-    heard: list[tuple[int, int]] = []
-    answer = run(tmp_path, rows, progress=lambda done, total: heard.append((done, total)))
-    manifest = json.loads((answer.folder / "dataset.json").read_text("utf-8"))
+def test_manifest_matches_the_returned_summary(tmp_path: Path, rows: list[str]) -> None:
+    progress_calls: list[tuple[int, int]] = []
+    prepared = run(tmp_path, rows, progress=lambda done, total: progress_calls.append((done, total)))
+    manifest = json.loads((prepared.folder / "dataset.json").read_text("utf-8"))
     assert manifest.pop("content_hash").isalnum()
     assert manifest == {
         "schema_version": 1,
@@ -104,11 +104,11 @@ def test_the_manifest_and_the_answer_agree(tmp_path: Path, rows: list[str]) -> N
         "features": FeatureConfig.for_rate(RATE_HZ).to_dict(),
         "split_mode": "speaker",
         "counts": {
-            "clips": 12, "by_split": answer.by_split, "by_label": {"high": 6, "low": 6},
+            "clips": 12, "by_split": prepared.by_split, "by_label": {"high": 6, "low": 6},
         },
     }  # fmt: skip
-    assert (answer.clips, answer.labels, answer.skipped) == (12, ("high", "low"), ())
-    assert heard == [(done, 12) for done in range(1, 13)]
+    assert (prepared.clips, prepared.labels, prepared.skipped) == (12, ("high", "low"), ())
+    assert progress_calls == [(done, 12) for done in range(1, 13)]
 
 
 def test_the_hash_follows_the_content(tmp_path: Path, rows: list[str]) -> None:
@@ -150,31 +150,31 @@ def test_a_long_clip_is_cut_to_where_it_is_loudest(
     long = 0.001 * tone(200, 4.0)
     long[20_000:22_000] += tone(700, 0.25)
     write_wav("audio/long.wav", long)
-    answer = run(tmp_path, [*rows, "long.wav,low,s0"])
-    assert answer.longer_than_clip == sum(0.5 + 0.05 * n > 1 for n in range(12)) + 1
-    stored = open_dataset(answer.folder).array("waveforms")[12]
+    prepared = run(tmp_path, [*rows, "long.wav,low,s0"])
+    assert prepared.cropped_clips == sum(0.5 + 0.05 * n > 1 for n in range(12)) + 1
+    stored = open_dataset(prepared.folder).array("waveforms")[12]
     loud = np.flatnonzero(np.abs(stored) > 0.01)
     assert len(loud) > 1500
     assert abs((loud[0] + loud[-1]) / 2 - 4000) < 300
-    assert any("cut to where they are loudest" in note for note in answer.notes())
+    assert any("cut to where they are loudest" in note for note in prepared.notes())
 
 
-def test_stretches_of_one_file_are_clips_of_their_own(
+def test_segments_of_one_file_are_separate_clips(
     tmp_path: Path, write_wav: Callable[..., Path]
 ) -> None:
     ramp = np.linspace(0, 0.9, 10 * RATE_HZ)
     write_wav("audio/long.wav", ramp, subtype="FLOAT")
     lines = ["file,label,start,end", *(f"long.wav,l{n % 2},{n},{n + 0.5}" for n in range(10))]
-    answer = run(tmp_path, lines)
-    stored = open_dataset(answer.folder).array("waveforms")
+    prepared = run(tmp_path, lines)
+    stored = open_dataset(prepared.folder).array("waveforms")
     for n in range(10):
         expected = ramp[n * RATE_HZ : n * RATE_HZ + 4000].astype(np.float32)
         np.testing.assert_array_equal(stored[n, 2000:6000], expected)
-    assert answer.audio_on_both_sides == answer.by_split["test"]
-    assert table(answer.folder / "clips.csv")[3]["start"] == "3.0"
+    assert prepared.leaked_test_clips == prepared.by_split["test"]
+    assert table(prepared.folder / "clips.csv")[3]["start"] == "3.0"
 
 
-def test_the_commonest_rate_is_taken_and_at_most_16_khz(
+def test_default_rate_is_the_most_common_one_up_to_16_khz(
     tmp_path: Path, rows: list[str], write_wav: Callable[..., Path]
 ) -> None:
     for n in range(12):
@@ -194,13 +194,13 @@ def bad_rows(tmp_path: Path, rows: list[str]) -> list[str]:
     return [*rows, "gone.wav,low,s0", "text.wav,low,s1", "cut.wav,high,s2", "nolabel.wav,,s3"]
 
 
-def test_bad_rows_refuse_all_and_leave_nothing(tmp_path: Path, bad_rows: list[str]) -> None:
+def test_bad_rows_fail_the_run_and_write_nothing(tmp_path: Path, bad_rows: list[str]) -> None:
     with pytest.raises(DatasetError, match=r"line 17.*column label"):
         run(tmp_path, bad_rows)
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_bad_files_are_all_named_and_leave_nothing(tmp_path: Path, bad_rows: list[str]) -> None:
+def test_bad_files_are_all_listed_and_nothing_is_written(tmp_path: Path, bad_rows: list[str]) -> None:
     with pytest.raises(DatasetError, match=r"^3 rows cannot be used") as refusal:
         run(tmp_path, bad_rows[:-1])
     for line, name, code in (
@@ -213,17 +213,17 @@ def test_bad_files_are_all_named_and_leave_nothing(tmp_path: Path, bad_rows: lis
     assert [*(tmp_path / "out").iterdir()] == []
 
 
-def test_skip_bad_keeps_the_others_and_lists_what_is_left_out(
+def test_skip_bad_keeps_the_rest_and_lists_what_is_skipped(
     tmp_path: Path, bad_rows: list[str]
 ) -> None:
-    answer = run(tmp_path, bad_rows, skip_bad=True)
-    assert answer.clips == len(table(answer.folder / "clips.csv")) == 12
-    assert {(s.line, s.code) for s in answer.skipped} == {
+    prepared = run(tmp_path, bad_rows, skip_bad=True)
+    assert prepared.clips == len(table(prepared.folder / "clips.csv")) == 12
+    assert {(s.line, s.code) for s in prepared.skipped} == {
         (14, "not_found"), (15, "unsupported_format"), (16, "truncated"), (17, "bad_row"),
     }  # fmt: skip
-    listed = table(answer.folder / "skipped.csv")
+    listed = table(prepared.folder / "skipped.csv")
     assert {int(row["line"]) for row in listed} == {14, 15, 16, 17}
-    assert sum(note.startswith("left out line") for note in answer.notes()) == 4
+    assert sum(note.startswith("left out line") for note in prepared.notes()) == 4
 
 
 def test_a_split_that_cannot_be_drawn_leaves_nothing(tmp_path: Path, rows: list[str]) -> None:
@@ -232,13 +232,13 @@ def test_a_split_that_cannot_be_drawn_leaves_nothing(tmp_path: Path, rows: list[
     assert [*(tmp_path / "out").iterdir()] == []
 
 
-def test_nothing_usable_is_refused(tmp_path: Path) -> None:
+def test_dataset_without_usable_clips_is_refused(tmp_path: Path) -> None:
     (tmp_path / "audio").mkdir()
     with pytest.raises(DatasetError, match=r"no other is left:\n  line 2, gone.wav"):
         run(tmp_path, ["filename,label", "gone.wav,x"], skip_bad=True)
 
 
-def test_a_folder_of_something_else_is_kept(tmp_path: Path, rows: list[str]) -> None:
+def test_foreign_folder_is_not_overwritten(tmp_path: Path, rows: list[str]) -> None:
     mine = tmp_path / "out" / "dataset" / "mine.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("keep")
@@ -249,22 +249,22 @@ def test_a_folder_of_something_else_is_kept(tmp_path: Path, rows: list[str]) -> 
 
 def test_an_earlier_dataset_is_replaced(tmp_path: Path, rows: list[str]) -> None:
     run(tmp_path, rows)
-    answer = run(tmp_path, [rows[0], *rows[3:]])
-    assert len(open_dataset(answer.folder).clips) == 10
+    prepared = run(tmp_path, [rows[0], *rows[3:]])
+    assert len(open_dataset(prepared.folder).clips) == 10
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["dataset"]
 
 
 @pytest.mark.parametrize(("split", "warned"), [("speaker", False), ("random", True)])
-def test_voices_on_both_sides_are_told(
+def test_speakers_in_several_splits_are_reported(
     tmp_path: Path, rows: list[str], split: str, warned: bool
 ) -> None:
-    answer = run(tmp_path, rows, split=split)
+    prepared = run(tmp_path, rows, split=split)
     assert (
-        any("speakers are in the test part and outside it" in n for n in answer.notes()) == warned
+        any("speakers are in the test part and outside it" in n for n in prepared.notes()) == warned
     )
 
 
-def test_that_nothing_is_held_back_for_testing_is_told(tmp_path: Path, rows: list[str]) -> None:
+def test_missing_test_split_is_reported(tmp_path: Path, rows: list[str]) -> None:
     parts = [f"{row},{'val' if n < 4 else 'train'}" for n, row in enumerate(rows[1:])]
     untested = run(tmp_path, [f"{rows[0]},split", *parts], split="column")
     assert any("no clip is held back" in note for note in untested.notes())

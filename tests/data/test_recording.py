@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from earful.data.audio import decode as decode_module
 from earful.data.audio import stream_reader
-from earful.data.audio.decode import AudioError, cut, decode
+from earful.data.audio.decode import AudioError, extract_segment, decode
 from earful.data.audio.stream_reader import (
     loudest_window,
     read_blocks,
-    read_stretch,
+    read_segment,
     stream_windows,
 )
 from earful.data.audio.windows import loudest_start, window_starts
-from tests.fixtures.sounds import noise, placed, tone, wav
+from tests.fixtures.sounds import noise, overlay_at, tone, wav
 
 CLIP, RATE_HZ = 8_000, 8_000
-SOUND = placed(tone("mid"), 7.3, noise(11.07, 0.01))
+SOUND = overlay_at(tone("mid"), 7.3, noise(11.07, 0.01))
 
 
 def write(folder: Path, form: str, rate_hz: int, channels: int, subtype: str | None) -> Path:
@@ -36,7 +36,7 @@ def write(folder: Path, form: str, rate_hz: int, channels: int, subtype: str | N
                           ("FLAC", None), ("OGG", None), ("MP3", None), ("AIFF", "PCM_16")],
 )  # fmt: skip
 @pytest.mark.parametrize(("rate_hz", "channels"), [(8_000, 1), (16_000, 2), (44_100, 1)])
-def test_pieces_are_the_whole(
+def test_chunked_reading_equals_reading_whole(
     tmp_path: Path, form: str, subtype: str | None, rate_hz: int, channels: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -52,7 +52,7 @@ def test_pieces_are_the_whole(
 @pytest.mark.parametrize("samples", [1, 100, CLIP - 1, CLIP, CLIP + 1, CLIP + 700, 5 * CLIP + 3])
 @pytest.mark.parametrize("block", [1, 999, 8_000, 50_000])
 @pytest.mark.parametrize("hop", [700, 2_000, 9_000])
-def test_windows_of_pieces_are_those_of_the_whole(samples: int, block: int, hop: int) -> None:
+def test_windows_do_not_depend_on_chunking(samples: int, block: int, hop: int) -> None:
     if block == 1 and samples > CLIP + 1:
         pytest.skip("slow, and nothing new")
     whole = np.arange(samples, dtype=np.float32)
@@ -66,7 +66,7 @@ def test_windows_of_pieces_are_those_of_the_whole(samples: int, block: int, hop:
 
 @pytest.mark.parametrize("samples", [100, CLIP, CLIP + 1, len(SOUND)])
 @pytest.mark.parametrize("block", [997, 8_000, 200_000])
-def test_the_loudest_window_of_pieces_is_that_of_the_whole(samples: int, block: int) -> None:
+def test_loudest_window_does_not_depend_on_chunking(samples: int, block: int) -> None:
     whole = SOUND[-samples:]
     start, window, total = loudest_window(
         lambda: iter([whole[i : i + block] for i in range(0, samples, block)]), CLIP
@@ -76,7 +76,7 @@ def test_the_loudest_window_of_pieces_is_that_of_the_whole(samples: int, block: 
     np.testing.assert_array_equal(window, whole[start : start + CLIP])
 
 
-def test_broken_recordings_have_the_codes_of_whole_ones(tmp_path: Path) -> None:
+def test_broken_recordings_give_the_same_error_codes_when_chunked(tmp_path: Path) -> None:
     good = wav(SOUND)
     nan = wav(np.full(9_000, np.nan), subtype="FLOAT")
     cases = {
@@ -109,21 +109,21 @@ def test_a_file_that_becomes_shorter_while_it_is_read_is_truncated(
     assert gone.value.code == "not_found"
 
 
-def test_a_stretch_is_that_of_the_whole(write_wav: Callable[..., Path]) -> None:
+def test_segment_equals_the_same_part_of_the_whole(write_wav: Callable[..., Path]) -> None:
     path = write_wav("a.wav", SOUND)
     whole = decode(path.read_bytes(), 16_000)
 
     def stretch(start: float, end: float) -> NDArray[np.float32]:
-        return read_stretch(lambda: read_blocks(path, 16_000), 16_000, start, end)
+        return read_segment(lambda: read_blocks(path, 16_000), 16_000, start, end)
 
     for start, end in ((0.0, 1.0), (3.25, 3.5), (10.0, 11.07), (11.0, 11.075)):
-        np.testing.assert_array_equal(stretch(start, end), cut(whole, start, end))
+        np.testing.assert_array_equal(stretch(start, end), extract_segment(whole, start, end))
     for start, end in ((10.0, 12.0), (20.0, 21.0)):
         with pytest.raises(AudioError, match="not all in the audio"):
             stretch(start, end)
 
 
-def test_what_is_too_short_to_resample_keeps_a_sample(write_wav: Callable[..., Path]) -> None:
+def test_audio_too_short_to_resample_keeps_one_sample(write_wav: Callable[..., Path]) -> None:
     path = write_wav("a.wav", np.full(3, 0.5), rate_hz=192_000)
     whole = decode(path.read_bytes(), RATE_HZ).waveform
     np.testing.assert_array_equal(np.concatenate(list(read_blocks(path, RATE_HZ))), whole)

@@ -18,7 +18,7 @@ from earful.data.features.numpy_log_mel import log_mel
         FeatureConfig(16_000, 0.5, 512, 401, 160, 40, 40, 20.0, 7_600.0),
     ],
 )
-def test_it_gives_what_the_front_end_gives(config: FeatureConfig) -> None:
+def test_numpy_log_mel_matches_the_torch_frontend(config: FeatureConfig) -> None:
     waveform = np.random.default_rng(0).uniform(-0.5, 0.5, config.clip_samples).astype(np.float32)
     waveform[: config.clip_samples // 3] = 0
     ours = log_mel(waveform, config)

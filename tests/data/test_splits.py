@@ -12,7 +12,7 @@ from earful.data.labels.splits import (
     SplitError,
     SplitMode,
     assign_splits,
-    default_mode,
+    default_split_mode,
     shared_speakers,
 )
 
@@ -22,11 +22,11 @@ def clip(number: int, label: str, speaker: str = "", split: str = "") -> Clip:
     return Clip(number + 2, name, Path(name), label, speaker, split)
 
 
-def clips(labels: int, speakers: int, takes: int) -> list[Clip]:
+def clips(labels: int, speakers: int, repetitions: int) -> list[Clip]:
     """Every label by every speaker, ``takes`` times."""
     people = [f"s{n}" for n in range(speakers)] or [""]
-    rows = [(f"l{label}", who) for label in range(labels) for who in people for _ in range(takes)]
-    return [clip(i, label, who) for i, (label, who) in enumerate(rows)]
+    rows = [(f"l{label}", speaker_id) for label in range(labels) for speaker_id in people for _ in range(repetitions)]
+    return [clip(i, label, speaker_id) for i, (label, speaker_id) in enumerate(rows)]
 
 
 def by_split(found: list[Clip], splits: list[str], field: str) -> dict[str, set[str]]:
@@ -36,9 +36,9 @@ def by_split(found: list[Clip], splits: list[str], field: str) -> dict[str, set[
     return parts
 
 
-@pytest.mark.parametrize(("labels", "takes"), [(2, 50), (10, 30), (3, 7)])
-def test_a_random_split_is_scikit_learns(labels: int, takes: int) -> None:
-    found = clips(labels, 0, takes)
+@pytest.mark.parametrize(("labels", "repetitions"), [(2, 50), (10, 30), (3, 7)])
+def test_random_split_matches_scikit_learn(labels: int, repetitions: int) -> None:
+    found = clips(labels, 0, repetitions)
     splits = assign_splits(found, "random")
     _, test = train_test_split(
         np.arange(len(found)), test_size=0.2, random_state=42, stratify=[c.label for c in found]
@@ -56,18 +56,18 @@ def test_the_real_recordings_split_as_the_classic_recipe(fsdd: Path) -> None:
     assert [i for i, split in enumerate(splits) if split != "test"] == sorted(train)
 
 
-@pytest.mark.parametrize(("labels", "takes"), [(2, 50), (10, 30), (3, 7), (5, 4), (2, 3)])
-def test_a_random_split_has_every_label_everywhere(labels: int, takes: int) -> None:
-    found = clips(labels, 0, takes)
+@pytest.mark.parametrize(("labels", "repetitions"), [(2, 50), (10, 30), (3, 7), (5, 4), (2, 3)])
+def test_a_random_split_has_every_label_everywhere(labels: int, repetitions: int) -> None:
+    found = clips(labels, 0, repetitions)
     parts = by_split(found, assign_splits(found, "random"), "label")
     assert parts["train"] == parts["test"] == parts["val"] == {c.label for c in found}
 
 
 @pytest.mark.parametrize(
-    ("labels", "speakers", "takes"), [(2, 4, 5), (10, 6, 50), (3, 11, 2), (2, 30, 1), (2, 12, 1)]
+    ("labels", "speakers", "repetitions"), [(2, 4, 5), (10, 6, 50), (3, 11, 2), (2, 30, 1), (2, 12, 1)]
 )
-def test_a_speaker_split_has_no_voice_on_two_sides(labels: int, speakers: int, takes: int) -> None:
-    found = clips(labels, speakers, takes)
+def test_speaker_split_keeps_each_speaker_in_one_part(labels: int, speakers: int, repetitions: int) -> None:
+    found = clips(labels, speakers, repetitions)
     splits = assign_splits(found, "speaker")
     voices = by_split(found, splits, "speaker")
     assert all(voices.values())
@@ -77,7 +77,7 @@ def test_a_speaker_split_has_no_voice_on_two_sides(labels: int, speakers: int, t
     assert by_split(found, splits, "label")["train"] == {c.label for c in found}
 
 
-def test_the_real_voices_are_kept_apart(fsdd: Path) -> None:
+def test_real_speakers_are_kept_apart(fsdd: Path) -> None:
     found = [*read_labels(fsdd / "labels_full.csv", fsdd / "recordings").clips]
     splits = assign_splits(found, "speaker")
     voices = by_split(found, splits, "speaker")
@@ -85,13 +85,13 @@ def test_the_real_voices_are_kept_apart(fsdd: Path) -> None:
     assert Counter(splits) == {"train": 2000, "val": 500, "test": 500}
 
 
-def test_with_two_voices_one_is_tested_on() -> None:
+def test_one_of_two_speakers_is_held_out_for_testing() -> None:
     found = clips(2, 2, 10)
     voices = by_split(found, assign_splits(found, "speaker"), "speaker")
     assert voices["train"] == voices["val"] != voices["test"]
 
 
-def test_clips_without_a_speaker_are_voices_of_their_own() -> None:
+def test_clips_without_a_speaker_count_as_separate_speakers() -> None:
     found = [*clips(2, 5, 4), *(clip(100 + i, "l0") for i in range(20))]
     splits = assign_splits(found, "speaker")
     assert shared_speakers(found, splits) == set()
@@ -99,7 +99,7 @@ def test_clips_without_a_speaker_are_voices_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_any_small_set_is_split_or_refused_in_words(seed: int) -> None:
+def test_small_sets_are_split_or_refused_with_a_message(seed: int) -> None:
     """Labels of a few clips and unequal voices: no warning, no other error, and a fair result."""
     rng = np.random.default_rng(seed)
     n_clips, n_labels, n_speakers = rng.integers(1, 60), rng.integers(1, 6), rng.integers(1, 12)
@@ -118,12 +118,12 @@ def test_any_small_set_is_split_or_refused_in_words(seed: int) -> None:
             assert shared_speakers(found, splits) == set()
 
 
-def test_the_only_voice_of_a_label_is_trained_on() -> None:
+def test_only_speaker_of_a_label_stays_in_training() -> None:
     """Even where that voice has just the wanted number of clips, and the others have not."""
     counts = {"big": 30, "tall": 30, "small": 4, "short": 4}
-    said = [(f"l{n % 2}", who) for who, n_clips in counts.items() for n in range(n_clips)]
-    said += [(("l0", "l1", "rare")[n % 3], "only") for n in range(17)]
-    found = [clip(i, label, who) for i, (label, who) in enumerate(said)]
+    label_speaker_pairs = [(f"l{n % 2}", speaker_id) for speaker_id, n_clips in counts.items() for n in range(n_clips)]
+    label_speaker_pairs += [(("l0", "l1", "rare")[n % 3], "only") for n in range(17)]
+    found = [clip(i, label, speaker_id) for i, (label, speaker_id) in enumerate(label_speaker_pairs)]
     parts = by_split(found, assign_splits(found, "speaker"), "label")
     assert parts["train"] == {"l0", "l1", "rare"}
 
@@ -135,7 +135,7 @@ def test_the_same_seed_gives_the_same_split(mode: SplitMode) -> None:
     assert assign_splits(found, mode, seed=1) != assign_splits(found, mode, seed=2)
 
 
-def test_the_column_decides() -> None:
+def test_split_column_is_followed() -> None:
     column = ["train", "train", "val", "test"] * 5
     found = [clip(i, f"l{i // 4 % 2}", split=split) for i, split in enumerate(column)]
     assert assign_splits(found, "column") == column
@@ -149,7 +149,7 @@ def test_validation_is_drawn_where_the_column_names_none() -> None:
     assert by_split(found, splits, "label")["val"] == {"l0", "l1"}
 
 
-def test_speakers_on_both_sides_are_named() -> None:
+def test_speakers_in_several_parts_are_listed() -> None:
     found = [clip(0, "x", "ann"), clip(1, "x", "ann"), clip(2, "x", "bob"), clip(3, "x")]
     assert shared_speakers(found, ["train", "test", "val", "test"]) == {"ann"}
 
@@ -184,5 +184,5 @@ def test_a_split_that_cannot_be_drawn_is_refused(
     ("columns", "mode"),
     [({"label"}, "random"), ({"speaker"}, "speaker"), ({"speaker", "split"}, "column")],
 )
-def test_the_default_is_the_most_honest_mode(columns: set[str], mode: str) -> None:
-    assert default_mode(frozenset(columns)) == mode
+def test_default_mode_is_the_strictest_the_columns_allow(columns: set[str], mode: str) -> None:
+    assert default_split_mode(frozenset(columns)) == mode

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.atomic_write import OutputError, fresh_folder, staged_file, staged_folder
+from earful.data.atomic_write import OutputError, replaced_folder, staged_file, staged_folder
 
 MARKER = "marker.json"
 
@@ -45,7 +45,7 @@ def test_the_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 @pytest.mark.parametrize("earlier", [True, False])
-def test_an_error_leaves_all_as_it_was(
+def test_error_leaves_everything_unchanged(
     tmp_path: Path, error: type[BaseException], earlier: bool
 ) -> None:
     target = tmp_path / "out"
@@ -57,7 +57,7 @@ def test_an_error_leaves_all_as_it_was(
     assert not earlier or (target / MARKER).read_text() == "old"
 
 
-def test_a_link_is_followed(tmp_path: Path) -> None:
+def test_symlink_target_is_written_through(tmp_path: Path) -> None:
     fill(tmp_path / "disk", "old")
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     fill(tmp_path / "link", "new")
@@ -66,10 +66,10 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     assert names(tmp_path) == ["disk", "link"]
 
 
-def test_a_fresh_folder_is_filled_in_its_place(tmp_path: Path) -> None:
+def test_fresh_folder_is_written_in_place(tmp_path: Path) -> None:
     target = tmp_path / "out"
     for content in ("first", "second"):
-        with fresh_folder(target, MARKER):
+        with replaced_folder(target, MARKER):
             assert names(target) == []
             (target / MARKER).write_text(content)
     assert (target / MARKER).read_text() == "second"
@@ -77,13 +77,13 @@ def test_a_fresh_folder_is_filled_in_its_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("earlier", [True, False])
-def test_what_stood_in_a_fresh_folder_comes_back_on_errors(tmp_path: Path, earlier: bool) -> None:
+def test_earlier_content_of_a_fresh_folder_is_restored_on_errors(tmp_path: Path, earlier: bool) -> None:
     target = tmp_path / "out"
     if earlier:
         fill(target, "old")
 
     def fail_fresh() -> None:
-        with fresh_folder(target, MARKER):
+        with replaced_folder(target, MARKER):
             (target / MARKER).write_text("half")
             raise KeyboardInterrupt
 
@@ -93,14 +93,14 @@ def test_what_stood_in_a_fresh_folder_comes_back_on_errors(tmp_path: Path, earli
     assert not earlier or (target / MARKER).read_text() == "old"
 
 
-def test_a_fresh_folder_is_never_made_of_something_else(tmp_path: Path) -> None:
+def test_fresh_folder_refuses_a_foreign_folder(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_text("mine")
-    with pytest.raises(OutputError, match="no earlier result"), fresh_folder(tmp_path, MARKER):
+    with pytest.raises(OutputError, match="no earlier result"), replaced_folder(tmp_path, MARKER):
         pass
     assert names(tmp_path) == ["holiday.jpg"]
 
 
-def test_an_earlier_result_is_replaced_whole(tmp_path: Path) -> None:
+def test_earlier_result_is_replaced_atomically(tmp_path: Path) -> None:
     target = tmp_path / "out"
     fill(target, "old")
     (target / "left-over").write_text("x")
@@ -116,7 +116,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert names(tmp_path / "out") == [MARKER]
 
 
-def test_anything_else_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_foreign_target_is_refused_before_writing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "photo").write_text("mine")
@@ -128,7 +128,7 @@ def test_anything_else_is_refused_before_the_work(tmp_path: Path) -> None:
     assert (tmp_path / "folder" / "photo").read_text() == "mine"
 
 
-def test_a_place_that_cannot_be_is_refused_in_words(tmp_path: Path) -> None:
+def test_impossible_target_is_refused_with_a_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for target in (tmp_path / "file" / "out", tmp_path / ("x" * 300)):
         with pytest.raises(OutputError, match="cannot write"):
@@ -136,7 +136,7 @@ def test_a_place_that_cannot_be_is_refused_in_words(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
-def test_an_error_of_the_system_in_the_block_names_the_target(tmp_path: Path) -> None:
+def test_os_error_inside_the_block_names_the_target(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*out: No space left on device"):
         fail(tmp_path / "out", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert names(tmp_path) == []

@@ -49,7 +49,7 @@ def test_chunks_before_the_samples_are_passed_over() -> None:
     np.testing.assert_array_equal(read_mono(plain), read_mono(wide))
 
 
-def test_chunks_after_the_samples_are_no_sound() -> None:
+def test_chunks_after_the_samples_are_not_samples() -> None:
     blob = encode(NOISE[:, 0], "PCM_16") + b"LIST" + struct.pack("<I", 4) + b"\x7f\x7f\x7f\x7f"
     wav = parse_wav(blob)
     assert wav is not None
@@ -74,7 +74,7 @@ def test_an_empty_data_chunk_with_chunks_behind_it_holds_no_sound() -> None:
     assert (wav.frames, wav.truncated) == (0, False)
 
 
-def test_a_cut_wav_says_so_and_a_half_frame_is_left_out() -> None:
+def test_truncated_wav_is_flagged_and_a_partial_frame_is_dropped() -> None:
     blob = encode(NOISE[:, :2], "PCM_24")
     wav = parse_wav(blob[:-4])
     assert wav is not None
@@ -96,12 +96,12 @@ def test_a_cut_wav_says_so_and_a_half_frame_is_left_out() -> None:
     ],
     ids=["empty", "four", "avi", "ulaw", "adpcm", "rf64", "no-data", "no-format"],
 )
-def test_what_is_not_plain_is_left_to_libsndfile(blob: bytes) -> None:
+def test_unusual_wav_is_left_to_libsndfile(blob: bytes) -> None:
     assert parse_wav(blob) is None
 
 
 @pytest.mark.parametrize("n_bytes", [2_500_000_000, 4_000_000_000])
-def test_gigabytes_are_what_they_say_and_not_a_placeholder(n_bytes: int) -> None:
+def test_sizes_in_gigabytes_are_not_taken_for_the_streaming_placeholder(n_bytes: int) -> None:
     head = wav_header(n_bytes=0)[:40] + struct.pack("<I", n_bytes)
     whole, cut = parse_wav(head, 44 + n_bytes), parse_wav(head, 44 + n_bytes // 2)
     assert whole is not None

@@ -55,7 +55,7 @@ def test_a_word_at_the_edge_is_kept_whole() -> None:
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-30, 100.0])
-def test_without_a_loudest_place_the_middle_is_taken(level: float) -> None:
+def test_uniform_loudness_gives_the_middle(level: float) -> None:
     start = loudest_start(np.full(8000, level, np.float32), CLIP)
     assert abs(start - (8000 - CLIP) / 2) <= CLIP / 64 + 1
 
@@ -71,10 +71,10 @@ def test_clips_shorter_than_the_blocks_work_too(clip_samples: int) -> None:
 @pytest.mark.parametrize("hop", [1, 200, 799, 800])
 def test_windows_cover_every_sample_and_end_with_the_waveform(n_samples: int, hop: int) -> None:
     starts = window_starts(n_samples, CLIP, hop)
-    heard = np.zeros(max(n_samples, CLIP), bool)
+    covered = np.zeros(max(n_samples, CLIP), bool)
     for start in starts:
-        heard[start : start + CLIP] = True
-    assert heard.all()
+        covered[start : start + CLIP] = True
+    assert covered.all()
     assert starts[0] == 0
     assert starts[-1] + CLIP == max(n_samples, CLIP)
     assert (np.diff(starts) > 0).all()

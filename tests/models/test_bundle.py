@@ -15,14 +15,14 @@ from onnx import TensorProto, helper
 from earful.data.errors import EarfulError
 from earful.data.features.config import FeatureConfig
 from earful.models.bundle.bundle import open_bundle
-from earful.models.bundle.metadata import Golden, ModelError, ModelMetadata, parse_metadata
+from earful.models.bundle.metadata import GoldenExample, ModelError, ModelMetadata, parse_metadata
 from earful.models.registry.find_model import find_model
 
 FEATURES = dataclasses.replace(FeatureConfig.for_rate(8_000), clip_seconds=0.25)
 WAVEFORM = np.linspace(-20_000, 20_000, FEATURES.clip_samples).astype(np.int16)
 KEYS = (
     "schema_version", "labels", "features", "feature_kind", "architecture", "training_data_hash",
-    "metrics", "created", "temperature", "rejection_threshold", "scores",
+    "metrics", "created", "temperature", "rejection_threshold", "score_kind",
     "golden",
 )  # fmt: skip
 
@@ -43,8 +43,8 @@ METADATA = ModelMetadata(
     created="2026-01-02T03:04:05+00:00",
     temperature=1.25,
     rejection_threshold=0.4,
-    scores="softmax",
-    golden=Golden(WAVEFORM, tuple(probabilities(WAVEFORM / 32768).tolist())),
+    score_kind="softmax",
+    golden=GoldenExample(WAVEFORM, tuple(probabilities(WAVEFORM / 32768).tolist())),
 )
 
 
@@ -93,7 +93,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     return to_file
 
 
-def test_a_model_says_of_itself_what_was_written(write: Callable[..., Path]) -> None:
+def test_metadata_round_trips_through_the_model_file(write: Callable[..., Path]) -> None:
     bundle = open_bundle(write())
     found = bundle.metadata
     np.testing.assert_array_equal(found.golden.waveform, WAVEFORM)
@@ -132,7 +132,7 @@ MALFORMED: list[tuple[str, Any]] = [
     ("temperature", float("inf")), ("temperature", None), ("temperature", True),
     ("rejection_threshold", -0.1), ("rejection_threshold", 1.1), ("rejection_threshold", True),
     ("rejection_threshold", "0"), ("rejection_threshold", float("nan")),
-    ("scores", None), ("scores", "tanh"), ("scores", ["softmax"]), ("scores", 1),
+    ("score_kind", None), ("score_kind", "tanh"), ("score_kind", ["softmax"]), ("score_kind", 1),
     ("golden", None), ("golden", {}), ("golden", [1]),
     ("golden", GOLDEN | {"probabilities": [10**400]}),
     ("golden", GOLDEN | {"waveform_int16_base64": "*"}),
@@ -149,16 +149,16 @@ def test_a_malformed_value_is_refused_and_its_key_named(key: str, value: Any) ->
         parse_metadata(props, Path("model.onnx"))
 
 
-def test_the_schema_before_knew_softmax_alone() -> None:
+def test_previous_schema_without_scores_is_read_as_softmax() -> None:
     """Files of it, the shipped model among them, are read; none of a later one may leave it out."""
     props = METADATA.to_props()
-    del props["earful.scores"]
+    del props["earful.score_kind"]
     read = parse_metadata(props | {"earful.schema_version": "2"}, Path("model.onnx"))
     assert read == dataclasses.replace(METADATA, golden=read.golden)
     assert (
         parse_metadata(
-            METADATA.to_props() | {"earful.scores": '"sigmoid"'}, Path("model.onnx")
-        ).scores
+            METADATA.to_props() | {"earful.score_kind": '"sigmoid"'}, Path("model.onnx")
+        ).score_kind
         == "sigmoid"
     )
 
@@ -168,7 +168,7 @@ def test_labels_of_a_sigmoid_model_hold_no_separator() -> None:
     props = METADATA.to_props() | {"earful.labels": '["a|b", "c", "d"]'}
     assert parse_metadata(props, Path("model.onnx")).labels[0] == "a|b"
     with pytest.raises(ModelError, match="says several labels at once"):
-        parse_metadata(props | {"earful.scores": '"sigmoid"'}, Path("model.onnx"))
+        parse_metadata(props | {"earful.score_kind": '"sigmoid"'}, Path("model.onnx"))
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -189,7 +189,7 @@ def test_a_value_that_is_no_json_is_refused_and_its_key_named(key: str, text: st
         ({"waveform_int16_base64": ""}, "golden waveform of the wrong length"),
     ],
 )
-def test_a_golden_example_that_does_not_come_out_is_refused(
+def test_golden_example_mismatch_is_refused(
     write: Callable[..., Path], golden: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ModelError, match=message):
@@ -206,7 +206,7 @@ def test_a_golden_example_that_does_not_come_out_is_refused(
         ({"outputs": 2}, "3 labels"),
     ],
 )
-def test_a_graph_that_is_not_as_the_metadata_say_is_refused(
+def test_graph_contradicting_its_metadata_is_refused(
     write: Callable[..., Path], changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ModelError, match=message):

@@ -9,39 +9,39 @@ from earful.data.errors import EarfulError
 from earful.models.layers.blocks import (
     GROUPS,
     Activation,
-    Axes,
-    BatchNormOfVectors,
+    PositionAxes,
+    VectorBatchNorm,
     activation,
     normalisation,
 )
 
 CHANNELS = 2 * GROUPS
 # What a norm's mean and variance are over, of (batch, groups, channels of a group, positions).
-OVER = {"batch": (0, 3), "layer": (1, 2, 3), "instance": (3,), "group": (2, 3)}
+NORMALISED_AXES = {"batch": (0, 3), "layer": (1, 2, 3), "instance": (3,), "group": (2, 3)}
 
 
-def values(axes: Axes) -> torch.Tensor:
+def values(position_axes: PositionAxes) -> torch.Tensor:
     generator = torch.Generator().manual_seed(3)
-    shape = (6, CHANNELS, *[5] * axes)
-    scales = 1 + torch.arange(CHANNELS).reshape(1, -1, *[1] * axes)
+    shape = (6, CHANNELS, *[5] * position_axes)
+    scales = 1 + torch.arange(CHANNELS).reshape(1, -1, *[1] * position_axes)
     return 2.0 + scales * torch.randn(shape, generator=generator)
 
 
-@pytest.mark.parametrize("axes", get_args(Axes))
-@pytest.mark.parametrize("name", OVER)
-def test_a_norm_takes_mean_and_deviation_over_what_it_is_named_after(name: str, axes: Axes) -> None:
-    if (name, axes) == ("instance", 0):
+@pytest.mark.parametrize("position_axes", get_args(PositionAxes))
+@pytest.mark.parametrize("name", NORMALISED_AXES)
+def test_norms_use_the_statistics_of_their_axes(name: str, position_axes: PositionAxes) -> None:
+    if (name, position_axes) == ("instance", 0):
         pytest.skip("vectors have no positions")
-    norm = normalisation(name, CHANNELS, axes)
+    norm = normalisation(name, CHANNELS, position_axes)
     assert norm is not None
-    x = values(axes)
+    x = values(position_axes)
     grouped = x.reshape(6, GROUPS, CHANNELS // GROUPS, -1)
-    variance, mean = torch.var_mean(grouped, OVER[name], correction=0, keepdim=True)
+    variance, mean = torch.var_mean(grouped, NORMALISED_AXES[name], correction=0, keepdim=True)
     expected = (grouped - mean) / (variance + 1e-5).sqrt()
     torch.testing.assert_close(norm.train()(x), expected.reshape(x.shape), atol=1e-4, rtol=1e-4)
 
 
-def test_no_norm_is_no_layer() -> None:
+def test_norm_none_adds_no_layer() -> None:
     assert normalisation("none", CHANNELS, 1) is None
 
 
@@ -52,8 +52,8 @@ def test_groups_fit_any_number_of_channels(channels: int) -> None:
     assert torch.isfinite(norm(torch.randn(3, channels))).all()
 
 
-def test_a_vector_alone_is_normalised_by_what_was_seen_before() -> None:
-    norm = BatchNormOfVectors(3)
+def test_single_vector_is_normalised_by_running_statistics() -> None:
+    norm = VectorBatchNorm(3)
     for _ in range(200):
         norm.train()(torch.randn(64, 3) * 2 + 1)
     alone = torch.tensor([[1.0, 3.0, -1.0]])

@@ -7,11 +7,11 @@ from earful.data.features.config import FEATURE_KINDS, FeatureConfig, FeatureKin
 from earful.data.features.frontend import Frontend
 from earful.models.layers.base import Network
 from earful.models.layers.normalise import (
-    MIN_STANDARD_DEVIATION,
+    MIN_STD,
     NormalisedNetwork,
     WaveformClassifier,
 )
-from earful.models.networks.zoo import build
+from earful.models.networks.zoo import build_network
 
 FEATURES = FeatureConfig.for_rate(8_000)
 N_LABELS = 4
@@ -19,7 +19,7 @@ N_LABELS = 4
 
 def network(kind: FeatureKind = "mfcc") -> Network:
     torch.manual_seed(3)
-    return build("cnn", FEATURES.bins(kind), FEATURES.frames, N_LABELS, {}).eval()
+    return build_network("cnn", FEATURES.bins(kind), FEATURES.frames, N_LABELS, {}).eval()
 
 
 def raw_features(batch: int = 6) -> torch.Tensor:
@@ -37,28 +37,28 @@ def waveforms(batch: int = 3) -> torch.Tensor:
 
 def test_normalising_by_the_features_own_statistics_gives_mean_0_and_deviation_1() -> None:
     x = raw_features()
-    mean, deviation = x.mean((0, 2)), x.std((0, 2), correction=0)
-    y = NormalisedNetwork(network(), mean, deviation).normalise(x)
+    mean, std = x.mean((0, 2)), x.std((0, 2), correction=0)
+    y = NormalisedNetwork(network(), mean, std).normalise(x)
     torch.testing.assert_close(y.mean((0, 2)), torch.zeros(FEATURES.n_mfcc), atol=1e-4, rtol=0)
     torch.testing.assert_close(
         y.std((0, 2), correction=0), torch.ones(FEATURES.n_mfcc), atol=1e-4, rtol=0
     )
 
 
-def test_a_bin_that_never_varied_is_not_blown_up() -> None:
+def test_constant_bin_is_not_amplified() -> None:
     zeros = torch.zeros(FEATURES.n_mfcc)
     x = torch.full((1, FEATURES.n_mfcc, FEATURES.frames), 0.5)
     y = NormalisedNetwork(network(), zeros, zeros).normalise(x)
-    assert float(y.max()) == pytest.approx(0.5 / MIN_STANDARD_DEVIATION)
+    assert float(y.max()) == pytest.approx(0.5 / MIN_STD)
 
 
 def test_the_statistics_are_saved_with_the_weights() -> None:
-    mean, deviation = torch.arange(40.0), torch.arange(40.0) + 1
-    saved = NormalisedNetwork(network(), mean, deviation).state_dict()
+    mean, std = torch.arange(40.0), torch.arange(40.0) + 1
+    saved = NormalisedNetwork(network(), mean, std).state_dict()
     fresh = NormalisedNetwork(network(), torch.zeros(40), torch.ones(40))
     fresh.load_state_dict(saved)
     torch.testing.assert_close(fresh.mean, mean.reshape(-1, 1))
-    torch.testing.assert_close(fresh.deviation, deviation.reshape(-1, 1))
+    torch.testing.assert_close(fresh.std, std.reshape(-1, 1))
 
 
 @pytest.mark.parametrize("kind", FEATURE_KINDS)
@@ -67,7 +67,7 @@ def test_a_waveform_goes_through_front_end_normalisation_network_and_softmax(
 ) -> None:
     bins = FEATURES.bins(kind)
     classifier = NormalisedNetwork(network(kind), torch.full((bins,), -40.0), torch.ones(bins) * 9)
-    whole = WaveformClassifier(FEATURES, kind, classifier, temperature=1.0, scores="softmax").eval()
+    whole = WaveformClassifier(FEATURES, kind, classifier, temperature=1.0, score_kind="softmax").eval()
     with torch.inference_mode():
         probabilities, embedding = whole(waveforms())
         logits = classifier(Frontend(FEATURES)(waveforms(), kind))
@@ -80,10 +80,10 @@ def test_a_waveform_goes_through_front_end_normalisation_network_and_softmax(
 def test_temperature_divides_the_logits(temperature: float) -> None:
     classifier = NormalisedNetwork(network(), torch.zeros(40), torch.ones(40))
     plain = WaveformClassifier(
-        FEATURES, "mfcc", classifier, temperature=1.0, scores="softmax"
+        FEATURES, "mfcc", classifier, temperature=1.0, score_kind="softmax"
     ).eval()
     scaled = WaveformClassifier(
-        FEATURES, "mfcc", classifier, temperature=temperature, scores="softmax"
+        FEATURES, "mfcc", classifier, temperature=temperature, score_kind="softmax"
     ).eval()
     with torch.inference_mode():
         expected, found = plain(waveforms())[0], scaled(waveforms())[0]
@@ -92,7 +92,7 @@ def test_temperature_divides_the_logits(temperature: float) -> None:
     torch.testing.assert_close(found.sum(dim=1), torch.ones(3))
 
 
-def test_sigmoid_scores_are_each_labels_own() -> None:
+def test_sigmoid_scores_are_independent_per_label() -> None:
     classifier = NormalisedNetwork(network(), torch.zeros(40), torch.ones(40)).eval()
     whole = WaveformClassifier(FEATURES, "mfcc", classifier, 2.0, "sigmoid").eval()
     with torch.inference_mode():

@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import torch
 
-from earful.models.layers.pooling import deltas, pooled, pooled_size
+from earful.models.layers.pooling import deltas, pooled_functionals, pooled_size
 
 
 def test_deltas_are_those_of_librosa() -> None:
@@ -13,22 +13,22 @@ def test_deltas_are_those_of_librosa() -> None:
     np.testing.assert_allclose(deltas(torch.from_numpy(features)), expected, atol=1e-5)
 
 
-def test_the_delta_of_a_slope_is_its_rise_a_frame() -> None:
+def test_delta_of_a_ramp_is_its_slope() -> None:
     slope = 0.25 * torch.arange(20.0).reshape(1, 1, -1)
     torch.testing.assert_close(deltas(slope)[..., 2:-2], torch.full((1, 1, 16), 0.25))
 
 
 def test_pooled_features_are_five_functionals_of_each_bin() -> None:
     features = torch.randn(3, 4, 20, generator=torch.Generator().manual_seed(1))
-    found = pooled(features).reshape(3, 5, 4).numpy()
+    found = pooled_functionals(features).reshape(3, 5, 4).numpy()
     x = features.numpy()
     expected = [x.mean(2), x.std(2), x.min(2), x.max(2), deltas(features).numpy().std(2)]
     np.testing.assert_allclose(found, np.stack(expected, axis=1), atol=1e-5)
-    assert pooled(features).shape == (3, pooled_size(4))
+    assert pooled_functionals(features).shape == (3, pooled_size(4))
 
 
-def test_what_never_changes_has_a_finite_gradient() -> None:
+def test_constant_features_have_a_finite_gradient() -> None:
     silence = torch.full((1, 4, 20), -3.0, requires_grad=True)
-    pooled(silence).sum().backward()
+    pooled_functionals(silence).sum().backward()
     assert silence.grad is not None
     assert torch.isfinite(silence.grad).all()

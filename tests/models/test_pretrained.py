@@ -15,7 +15,7 @@ def classifier() -> Classifier:
     return Classifier.open(find_model(None))
 
 
-def test_it_is_small_and_has_a_card(classifier: Classifier) -> None:
+def test_shipped_model_is_small_and_has_a_card(classifier: Classifier) -> None:
     assert SHIPPED_MODEL.stat().st_size <= 2_000_000
     assert classifier.labels == tuple("0123456789")
     card = SHIPPED_MODEL.with_suffix(".md").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def official_test(fsdd: Path) -> list[tuple[str, bytes]]:
     return [(row["label"], (fsdd / "recordings" / row["filename"]).read_bytes()) for row in rows]
 
 
-def test_it_knows_the_official_test_recordings(classifier: Classifier, fsdd: Path) -> None:
+def test_shipped_model_is_accurate_on_the_official_test_set(classifier: Classifier, fsdd: Path) -> None:
     """Measured: 299 of 300. Other machines round differently, so a few more may go wrong."""
     clips = official_test(fsdd)
     waveforms = [classifier.decode(blob).waveform for _, blob in clips]
@@ -41,7 +41,7 @@ def test_it_knows_the_official_test_recordings(classifier: Classifier, fsdd: Pat
     assert sum(right) >= 297
 
 
-def test_it_finds_a_digit_anywhere_in_two_seconds_of_hiss(
+def test_digit_is_found_anywhere_in_two_seconds_of_noise(
     classifier: Classifier, fsdd: Path
 ) -> None:
     """Measured: 299 of 300 in hiss 60 dB below full scale; tested on every third."""

@@ -15,7 +15,7 @@ import pytest
 from earful.models.registry import storage
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.registry import Registry
-from earful.models.registry.source import Missing, RegistrySource, open_source
+from earful.models.registry.source import ModelMissing, RegistrySource, open_source
 
 FILES = {"model.onnx": b"a model", "metrics.json": b'{"accuracy": 0.9}'}
 KILLS = 12
@@ -42,29 +42,29 @@ def fill(registry: Registry, count: int, name: str = "digits") -> None:
         registry.register(name, FILES)
 
 
-def acts(registry: Registry) -> list[tuple[str, int]]:
+def log_entries(registry: Registry) -> list[tuple[str, int]]:
     events = registry.events("digits")
     assert [event.number for event in events] == list(range(1, len(events) + 1))
-    return [(event.act, event.version) for event in events]
+    return [(event.action, event.version) for event in events]
 
 
 def test_the_first_version_serves_and_later_ones_wait_to_be_promoted(registry: Registry) -> None:
     fill(registry, 2)
     assert registry.names() == ["digits"]
     assert registry.aliases("digits").aliases == {"champion": 1}
-    registry.challenge("digits", 2)
+    registry.set_challenger("digits", 2)
     assert registry.version("digits", "challenger").number == 2
     assert registry.promote("digits", reason="better").number == 2
     assert registry.aliases("digits").aliases == {"champion": 2}, "it is challenger no more"
     assert registry.rollback("digits").number == 1
     with pytest.raises(RegistryError, match="no champion before"):
         registry.rollback("digits")
-    assert acts(registry) == [
+    assert log_entries(registry) == [
         ("register", 1), ("promote", 1), ("register", 2), ("challenge", 2), ("promote", 2),
         ("rollback", 1),
     ]  # fmt: skip
     assert registry.events("digits")[4].reason == "better"
-    assert registry.events("digits")[4].before == 1
+    assert registry.events("digits")[4].previous_version == 1
 
 
 def test_rolling_back_goes_back_step_by_step(registry: Registry) -> None:
@@ -74,7 +74,7 @@ def test_rolling_back_goes_back_step_by_step(registry: Registry) -> None:
     assert [registry.rollback("digits").number for _ in range(2)] == [2, 1]
 
 
-def test_pruning_keeps_what_serves_and_the_way_back(registry: Registry) -> None:
+def test_pruning_keeps_the_champion_and_its_rollback_target(registry: Registry) -> None:
     fill(registry, 6)
     registry.promote("digits", 2)
     registry.promote("digits", 4)
@@ -89,7 +89,7 @@ def test_pruning_keeps_what_serves_and_the_way_back(registry: Registry) -> None:
     assert registry.register("digits", FILES).number == 8, "no number is given twice"
 
 
-def test_what_is_not_there_is_named_with_what_is(registry: Registry) -> None:
+def test_missing_entries_are_named_with_the_existing_ones(registry: Registry) -> None:
     with pytest.raises(RegistryError, match=r"no model 'digits' \(there are: none\)"):
         registry.version("digits")
     fill(registry, 1)
@@ -105,10 +105,10 @@ def test_what_is_not_there_is_named_with_what_is(registry: Registry) -> None:
         registry.register("../escape", FILES)
     with pytest.raises(RegistryError, match=r"without card\.md"):
         registry.read("digits", registry.version("digits"), "card.md")
-    assert acts(registry) == [("register", 1), ("promote", 1)]
+    assert log_entries(registry) == [("register", 1), ("promote", 1)]
 
 
-def test_of_two_changes_at_once_one_is_told_to_try_again(registry: Registry) -> None:
+def test_second_of_two_concurrent_changes_must_retry(registry: Registry) -> None:
     fill(registry, 2)
     with (
         storage.open_storage(registry.root).lock("digits/.lock"),
@@ -137,12 +137,12 @@ def test_many_promotions_at_once_leave_a_log_without_gaps(local: Registry) -> No
         thread.join()
     assert done
     assert all("another change" in reason for reason in refused)
-    promoted = [number for act, number in acts(local) if act == "promote"]
+    promoted = [number for action, number in log_entries(local) if action == "promote"]
     assert sorted(promoted) == sorted([1, *done])
     assert local.aliases("digits").champion == promoted[-1]
 
 
-def test_a_lock_that_a_killed_holder_left_in_a_store_is_taken_over(
+def test_stale_lock_of_a_killed_process_is_taken_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = f"memory://{uuid.uuid4().hex}"
@@ -160,7 +160,7 @@ def test_a_lock_that_a_killed_holder_left_in_a_store_is_taken_over(
     [
         ("aliases.json", b""), ("aliases.json", b"[]"), ("aliases.json", b'{"schema_version": 9}'),
         ("aliases.json", b'{"schema_version": 1, "aliases": {"champion": "two"}}'),
-        ("aliases.json", b'{"schema_version": 1, "aliases": {"king": 1}, "previous": []}'),
+        ("aliases.json", b'{"schema_version": 1, "aliases": {"king": 1}, "previous_champions": []}'),
         ("aliases.json", b"[" * 100_000), ("events.jsonl", b"{}\n"), ("events.jsonl", b"\xff\n"),
         ("versions/2/manifest.json", b"{"), ("versions/2/manifest.json", b'{"schema_version": 1}'),
         ("versions/2/model.onnx", b"another model"),
@@ -211,38 +211,38 @@ def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(local: Registry) -
         process.stdout.close()
         champion = local.version("digits")
         local.read("digits", champion, "model.onnx")
-        found = acts(local)
-        assert champion.number == [n for act, n in found if act in {"promote", "rollback"}][-1]
+        found = log_entries(local)
+        assert champion.number == [n for action, n in found if action in {"promote", "rollback"}][-1]
     local.register("digits", FILES)  # and the next change tidies up
     assert not [p for p in (Path(local.root) / "digits" / "versions").iterdir() if p.name[0] == "."]
-    registered = {n for act, n in acts(local) if act == "register"}
+    registered = {n for action, n in log_entries(local) if action == "register"}
     assert {version.number for version in local.versions("digits")} <= registered
 
 
-def test_a_source_follows_its_alias_and_says_when_there_is_none(local: Registry) -> None:
+def test_source_follows_its_alias_and_reports_a_missing_one(local: Registry) -> None:
     fill(local, 2)
     source = open_source("digits", local.root)
-    first = source.stamp()
-    assert source.find().number == 1
+    first = source.change_tag()
+    assert source.resolve().number == 1
     local.promote("digits", 2)
-    assert source.stamp() != first
-    assert source.find().number == 2
-    assert open_source("digits@1", local.root).find().number == 1
-    assert open_source("digits@1", local.root).find().name == "digits"
+    assert source.change_tag() != first
+    assert source.resolve().number == 2
+    assert open_source("digits@1", local.root).resolve().number == 1
+    assert open_source("digits@1", local.root).resolve().name == "digits"
     (Path(local.root) / "digits" / "aliases.json").write_text("{")
-    gone = source.stamp()
-    assert isinstance(gone, Missing)
+    gone = source.change_tag()
+    assert isinstance(gone, ModelMissing)
     assert "damaged" in gone.reason
 
 
 def test_a_version_in_a_store_is_copied_once_and_checked(registry: Registry) -> None:
     fill(registry, 1)
-    copies = [RegistrySource(registry, "digits").find().path for _ in range(2)]
+    copies = [RegistrySource(registry, "digits").resolve().path for _ in range(2)]
     assert copies[0] == copies[1]
     assert copies[0].read_bytes() == FILES["model.onnx"]
 
 
-def test_versions_are_not_written_to_by_accident(local: Registry) -> None:
+def test_version_files_are_read_only(local: Registry) -> None:
     fill(local, 1)
     model = Path(local.root) / "digits" / "versions" / "1" / "model.onnx"
     assert model.stat().st_mode & 0o222 == 0

@@ -12,16 +12,16 @@ from earful.data.errors import EarfulError
 from earful.data.features.config import FEATURE_KINDS, FeatureConfig, FeatureKind
 from earful.models.layers.base import Network
 from earful.models.layers.blocks import Activation, Normalisation
-from earful.models.networks.autoencoder import RANGE, levelled
+from earful.models.networks.autoencoder import CLAMP_RANGE, centred
 from earful.models.networks.flops import multiply_adds
 from earful.models.networks.zoo import (
-    CLASSIFIERS,
-    FITTED,
+    CLASSIFIER_NETWORKS,
+    FITTED_NETWORKS,
     ZOO,
-    build,
+    build_network,
     parameter_count,
     require_classifier,
-    require_steps,
+    require_gradient_training,
 )
 
 FEATURES = FeatureConfig.for_rate(8_000)
@@ -36,8 +36,8 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
 }
 NETWORKS = [
     (name, options)
-    for name in CLASSIFIERS
-    if name not in FITTED
+    for name in CLASSIFIER_NETWORKS
+    if name not in FITTED_NETWORKS
     for options in OPTIONS.get(name, [{}])
 ]
 # Whose layers learn in smaller networks above.
@@ -56,7 +56,7 @@ EVERY_NETWORK = [*NETWORKS, DEEP, ("autoencoder", {})]
 
 def network(name: str, options: dict[str, object], kind: FeatureKind) -> Network:
     torch.manual_seed(1)
-    return build(name, FEATURES.bins(kind), FEATURES.frames, N_LABELS, options)
+    return build_network(name, FEATURES.bins(kind), FEATURES.frames, N_LABELS, options)
 
 
 def features(kind: FeatureKind, batch: int) -> torch.Tensor:
@@ -67,7 +67,7 @@ def features(kind: FeatureKind, batch: int) -> torch.Tensor:
 @pytest.mark.parametrize("bins", [31, 40, 64])
 @pytest.mark.parametrize("frames", [31, 63, 100])
 def test_the_cnn_has_44602_parameters_whatever_the_image(bins: int, frames: int) -> None:
-    assert parameter_count(build("cnn", bins, frames, 10, {})) == 44_602
+    assert parameter_count(build_network("cnn", bins, frames, 10, {})) == 44_602
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_the_cnn_has_44602_parameters_whatever_the_image(bins: int, frames: int)
 )
 def test_bcresnet_is_as_large_as_in_its_paper(width: float, thousands: float) -> None:
     """Table 2 of arXiv:2106.04140, with twelve labels."""
-    found = parameter_count(build("bcresnet", 40, 101, 12, {"width": width}))
+    found = parameter_count(build_network("bcresnet", 40, 101, 12, {"width": width}))
     assert found / 1e3 == pytest.approx(thousands, rel=0.01)
 
 
@@ -92,10 +92,10 @@ def test_bcresnet_is_as_large_as_in_its_paper(width: float, thousands: float) ->
         ("autoencoder", 177_009, 1.0),
     ],
 )
-def test_sizes_are_those_that_the_documentation_tells(
+def test_parameter_counts_match_the_documentation(
     name: str, parameters: int, millions: float
 ) -> None:
-    built = build(name, 40, 63, N_LABELS, {})
+    built = build_network(name, 40, 63, N_LABELS, {})
     assert parameter_count(built) == parameters
     assert round(multiply_adds(built, 40, 63) / 1e6, 1) == millions
 
@@ -152,8 +152,8 @@ def test_forward_is_finite_and_its_head_reads_the_embedding(
         assert torch.isfinite(logits).all()
 
 
-@pytest.mark.parametrize("name", FITTED)
-def test_what_is_fitted_answers_all_labels_alike_before_it_is(name: str) -> None:
+@pytest.mark.parametrize("name", FITTED_NETWORKS)
+def test_unfitted_baseline_gives_uniform_probabilities(name: str) -> None:
     built = network(name, {}, "mfcc").eval()
     for batch in (1, 5):
         x = features("mfcc", batch)
@@ -182,12 +182,12 @@ def test_a_gradient_reaches_every_parameter_with_every_norm_and_activation(
 
 @pytest.mark.parametrize("name", ["cnn", "crnn", "convrnn", "mlp"])
 @pytest.mark.parametrize("norm", [n for n in get_args(Normalisation) if n != "instance"])
-def test_a_last_batch_of_one_clip_is_learnt_from(name: str, norm: str) -> None:
+def test_final_batch_of_one_clip_is_trained_on(name: str, norm: str) -> None:
     built = network(name, {"norm": norm}, "mfcc").train()
     assert torch.isfinite(built(features("mfcc", 1))).all()
 
 
-def test_the_state_of_the_classic_networks_is_named_as_in_released_checkpoints() -> None:
+def test_state_dict_names_of_classic_networks_match_released_checkpoints() -> None:
     cnn = {f"blocks.{4 * block}.{kind}": None for block in range(4) for kind in ("weight", "bias")}
     assert list(network("cnn", {}, "mfcc").state_dict()) == [*cnn, "head.weight", "head.bias"]
     norms = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -229,7 +229,7 @@ def test_an_option_out_of_its_range_is_refused_with_what_is_accepted(
     name: str, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(EarfulError, match=message):
-        build(name, 40, 63, 10, options)
+        build_network(name, 40, 63, 10, options)
 
 
 @pytest.mark.parametrize("kind", FEATURE_KINDS)
@@ -239,10 +239,10 @@ def test_a_gradient_reaches_every_parameter(
 ) -> None:
     built = network(name, options, kind)
     found = built(features(kind, 8))
-    if name in CLASSIFIERS:
+    if name in CLASSIFIER_NETWORKS:
         functional.cross_entropy(found, torch.arange(8)).backward()
     else:
-        functional.mse_loss(found, levelled(features(kind, 8))).backward()
+        functional.mse_loss(found, centred(features(kind, 8))).backward()
     for parameter_name, parameter in built.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert torch.isfinite(parameter.grad).all(), parameter_name
@@ -281,13 +281,13 @@ def test_a_network_overfits_eight_clips(name: str, options: dict[str, object]) -
 @pytest.mark.parametrize(("bins", "frames"), [(40, 63), (9, 9), (64, 101), (33, 130)])
 def test_the_autoencoder_gives_back_an_image_of_any_size(bins: int, frames: int) -> None:
     torch.manual_seed(1)
-    built = build("autoencoder", bins, frames, N_LABELS, {"embedding": 5}).eval()
+    built = build_network("autoencoder", bins, frames, N_LABELS, {"embedding_dim": 5}).eval()
     x = torch.randn(3, bins, frames)
     with torch.inference_mode():
         assert built.embed(x).shape == (3, 5)
         assert built(x).shape == x.shape
         torch.testing.assert_close(built.head(built.embed(x)), built(x))
-    assert build("autoencoder", bins, frames, N_LABELS, {}).train()(x[:1]).shape == (
+    assert build_network("autoencoder", bins, frames, N_LABELS, {}).train()(x[:1]).shape == (
         1,
         bins,
         frames,
@@ -299,7 +299,7 @@ def test_the_autoencoder_overfits_eight_clips() -> None:
     built = network("autoencoder", {}, "log_mel")
     coarse = features("log_mel", 8)[:, None, ::4, ::4]
     x = functional.interpolate(coarse, (FEATURES.n_mels, FEATURES.frames), mode="bilinear")[:, 0]
-    wanted = levelled(x)
+    wanted = centred(x)
     optimizer = torch.optim.Adam(built.parameters(), lr=1e-2)
     for _ in range(80):
         optimizer.zero_grad()
@@ -309,37 +309,37 @@ def test_the_autoencoder_overfits_eight_clips() -> None:
     assert float(loss.detach()) < 0.2 * float(wanted.var())
 
 
-def test_levelling_takes_away_the_level_and_what_silence_surrounds_a_word() -> None:
+def test_centring_removes_the_level_and_the_surrounding_silence() -> None:
     word = features("log_mel", 2)
-    torch.testing.assert_close(levelled(word + 3.0), levelled(word))
+    torch.testing.assert_close(centred(word + 3.0), centred(word))
     hiss, silence = word.clone(), word.clone()
     hiss[:, :, :20], silence[:, :, :20] = -5.0, -50.0
-    torch.testing.assert_close(levelled(silence), levelled(hiss))
-    assert float(levelled(silence).min()) == -RANGE
-    assert float(levelled(silence)[:, :, 20:].max()) > 0
+    torch.testing.assert_close(centred(silence), centred(hiss))
+    assert float(centred(silence).min()) == -CLAMP_RANGE
+    assert float(centred(silence)[:, :, 20:].max()) > 0
 
 
-def test_what_needs_labels_refuses_the_autoencoder_and_names_the_others() -> None:
+def test_autoencoder_is_refused_where_labels_are_needed() -> None:
     with pytest.raises(EarfulError, match=r"autoencoder names no labels.*cnn, crnn"):
         require_classifier("autoencoder")
-    for name in CLASSIFIERS:
+    for name in CLASSIFIER_NETWORKS:
         require_classifier(name)
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_what_is_fitted_is_refused_where_steps_are_needed(name: str) -> None:
-    if name not in FITTED:
-        require_steps(name)
+def test_fitted_baselines_are_refused_for_gradient_training(name: str) -> None:
+    if name not in FITTED_NETWORKS:
+        require_gradient_training(name)
         return
     with pytest.raises(EarfulError, match=f"^{name} is fitted and not trained") as refused:
-        require_steps(name)
+        require_gradient_training(name)
     named = str(refused.value).partition("networks are: ")[2].split(", ")
-    assert named == [other for other in ZOO if other not in FITTED]
+    assert named == [other for other in ZOO if other not in FITTED_NETWORKS]
 
 
 def test_an_unknown_network_is_refused_with_the_choices() -> None:
     with pytest.raises(EarfulError, match="'resnet152'") as refused:
-        build("resnet152", 40, 63, 10, {})
+        build_network("resnet152", 40, 63, 10, {})
     for name in ZOO:
         assert name in str(refused.value)
 
@@ -349,7 +349,7 @@ def test_an_unknown_option_is_refused_and_the_known_ones_named(name: str) -> Non
     fields = sorted(field.name for field in dataclasses.fields(ZOO[name].config))
     known = ", ".join(fields) or "none"
     with pytest.raises(EarfulError, match=f"{name} has no option colour, shape; it has {known}"):
-        build(name, 40, 63, 10, {"shape": 2, "colour": "red"})
+        build_network(name, 40, 63, 10, {"shape": 2, "colour": "red"})
 
 
 @pytest.mark.parametrize(
@@ -370,10 +370,10 @@ def test_features_too_small_for_the_network_are_refused_with_their_size(
     name: str, bins: int, frames: int
 ) -> None:
     with pytest.raises(EarfulError, match=f"{name} needs features .* found {bins} x {frames}"):
-        build(name, bins, frames, 10, {})
+        build_network(name, bins, frames, 10, {})
 
 
-def test_a_clip_too_short_for_tcresnet_is_refused_and_the_shortest_is_trained_alone() -> None:
+def test_shortest_clip_for_tcresnet_trains_and_shorter_ones_are_refused() -> None:
     with pytest.raises(EarfulError, match="tcresnet needs 9 frames or more, found 8"):
-        build("tcresnet", 40, 8, 10, {})
-    assert build("tcresnet", 40, 9, 10, {}).train()(torch.randn(1, 40, 9)).shape == (1, 10)
+        build_network("tcresnet", 40, 8, 10, {})
+    assert build_network("tcresnet", 40, 9, 10, {}).train()(torch.randn(1, 40, 9)).shape == (1, 10)

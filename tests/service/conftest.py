@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from earful.service.classifier import Classifier
 from earful.service.core.settings import Settings
-from earful.service.http.dispatch import Front
+from earful.service.http.dispatch import Dispatcher
 from earful.service.server.app import create_app
 from earful.training.cli import build_app
 from tests.fixtures.sounds import PITCHES_HZ, tone, train_tones, wav
@@ -36,7 +36,7 @@ def classifier(model: Path) -> Classifier:
 
 
 @pytest.fixture(scope="session")
-def shy_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rejecting_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model with a rejection threshold that only its surest answers reach."""
     graph = onnx.load(model)
     for prop in graph.metadata_props:
@@ -52,7 +52,7 @@ def shy_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Client:
     """Requests to an app in this process, each awaited on an event loop in another thread."""
 
-    def __init__(self, app: Front, portal: BlockingPortal) -> None:
+    def __init__(self, app: Dispatcher, portal: BlockingPortal) -> None:
         self.app = app
         self._portal = portal
 

@@ -15,15 +15,15 @@ from earful.data.audio.windows import loudest_clip
 from earful.models.bundle.bundle import open_bundle
 from earful.models.layers.normalise import WaveformClassifier
 from earful.service.classifier import Classifier
-from earful.training.trainer.checkpoint import BEST, load_checkpoint, rebuild_network
-from tests.fixtures.sounds import noise, placed, tone, wav
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, rebuild_network
+from tests.fixtures.sounds import noise, overlay_at, tone, wav
 from tests.service.conftest import Client
 
 TOLERANCE = 1e-4
 RECORDINGS = {
     "short": wav(tone("low", 0.3)),
-    "a clip": wav(placed(tone("mid"), 0.3, noise(1.0, 0.02))),
-    "long": wav(placed(tone("high"), 1.1, noise(3.0, 0.02))),
+    "a clip": wav(overlay_at(tone("mid"), 0.3, noise(1.0, 0.02))),
+    "long": wav(overlay_at(tone("high"), 1.1, noise(3.0, 0.02))),
     "quiet": wav(tone("low", 0.5, level=0.01)),
     "noise": wav(noise(1.0, 0.1)),
     "another rate, stereo": wav(np.stack([tone("mid", rate_hz=44_100)] * 2, axis=1), 44_100),
@@ -31,17 +31,17 @@ RECORDINGS = {
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
-def test_all_four_agree(
+def test_pytorch_onnx_cli_and_http_agree(
     trained: tuple[Path, Path], client: Client, earful: Callable[..., Result], tmp_path: Path,
     name: str,
 ) -> None:  # fmt: skip
     model, run = trained
     path = tmp_path / "one.wav"
     path.write_bytes(RECORDINGS[name])
-    expected = by_pytorch(run, path)
+    expected = pytorch_probabilities(run, path)
 
     bundle = open_bundle(model)
-    clip = loudest_clip(*heard(path, run))
+    clip = loudest_clip(*decode_for_model(path, run))
     onnx = bundle.session.run(["probabilities"], {"waveform": clip[None]})[0][0]
     np.testing.assert_allclose(onnx, expected, atol=TOLERANCE)
 
@@ -61,20 +61,20 @@ def test_all_four_agree(
     assert row["label"] == answer["label"] == prediction.label == labels[int(expected.argmax())]
 
 
-def heard(path: Path, run: Path) -> tuple[np.ndarray, int]:
+def decode_for_model(path: Path, run: Path) -> tuple[np.ndarray, int]:
     """The waveform at the model's rate, and the samples of a clip."""
-    features = load_checkpoint(run / BEST).features
+    features = load_checkpoint(run / BEST_CHECKPOINT).features
     return decode(path.read_bytes(), features.sample_rate_hz).waveform, features.clip_samples
 
 
-def by_pytorch(run: Path, path: Path) -> np.ndarray:
+def pytorch_probabilities(run: Path, path: Path) -> np.ndarray:
     """Probabilities (labels,) of the checkpoint's own network."""
-    checkpoint = load_checkpoint(run / BEST)
+    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
     assert checkpoint.calibration is not None
     whole = WaveformClassifier(
         checkpoint.features, checkpoint.config.features, rebuild_network(checkpoint),
-        checkpoint.calibration.temperature, checkpoint.scores,
+        checkpoint.calibration.temperature, checkpoint.score_kind,
     ).eval()  # fmt: skip
     with torch.inference_mode():
-        probabilities, _ = whole(torch.from_numpy(loudest_clip(*heard(path, run)))[None])
+        probabilities, _ = whole(torch.from_numpy(loudest_clip(*decode_for_model(path, run)))[None])
     return probabilities[0].numpy()

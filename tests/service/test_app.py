@@ -13,7 +13,7 @@ from fastapi.openapi.models import OpenAPI
 
 from earful.service.core.settings import Settings
 from earful.service.server.app import create_app
-from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, placed, tone, wav, wav_header
+from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone, wav, wav_header
 from tests.service.conftest import Client
 
 GOOD = wav(tone("mid"))
@@ -25,7 +25,7 @@ def upload(*files: tuple[str, bytes]) -> dict[str, Any]:
     return {"files": [("file", file) for file in files]}
 
 
-def test_one_file_of_a_form(client: Client) -> None:
+def test_one_file_in_a_form_is_classified(client: Client) -> None:
     answer = client.post(URL, **upload(("mid.wav", GOOD)))
     assert answer.status_code == 200
     assert set(answer.json()) == {"model", "results"}
@@ -38,10 +38,10 @@ def test_one_file_of_a_form(client: Client) -> None:
     assert window == {"start": 0, "end": 0.4, "label": "mid", "score": result["score"]}
 
 
-def test_a_service_that_rejects_says_unknown_and_keeps_the_scores(
-    shy_model: Path, portal: BlockingPortal
+def test_rejection_returns_unknown_and_keeps_the_scores(
+    rejecting_model: Path, portal: BlockingPortal
 ) -> None:
-    app = create_app(Settings(model=shy_model, reject=True))
+    app = create_app(Settings(model=rejecting_model, reject=True))
     with portal.wrap_async_context_manager(app.service.open()):
         hiss = upload(("hiss.wav", wav(noise(1.0, 0.1))))
         [result] = Client(app, portal).post(URL, **hiss).json()["results"]
@@ -50,7 +50,7 @@ def test_a_service_that_rejects_says_unknown_and_keeps_the_scores(
     assert result["score"] == result["scores"][0]["score"]
 
 
-def test_many_files_are_answered_in_their_order_and_names_may_repeat(client: Client) -> None:
+def test_files_are_answered_in_order_and_may_share_a_name(client: Client) -> None:
     files = [("a.wav", wav(tone(label))) for label in PITCHES_HZ]
     results = client.post(URL, **upload(*files)).json()["results"]
     assert [result["label"] for result in results] == list(PITCHES_HZ)
@@ -67,7 +67,7 @@ def test_many_files_are_answered_in_their_order_and_names_may_repeat(client: Cli
         None,
     ],
 )
-def test_a_raw_body_is_one_file_whatever_it_is_called(
+def test_raw_body_is_one_file_for_any_content_type(
     client: Client, content_type: str | None
 ) -> None:
     headers = {} if content_type is None else {"content-type": content_type}
@@ -76,8 +76,8 @@ def test_a_raw_body_is_one_file_whatever_it_is_called(
     assert answer.json()["results"][0]["label"] == "mid"
 
 
-def test_the_windows_of_a_long_recording_are_told(client: Client) -> None:
-    recording = placed(tone("high"), 1.3, placed(tone("low"), 0.3, noise(2.3, 0.001)))
+def test_windows_of_a_long_recording_are_returned(client: Client) -> None:
+    recording = overlay_at(tone("high"), 1.3, overlay_at(tone("low"), 0.3, noise(2.3, 0.001)))
     [result] = client.post(URL, content=wav(recording)).json()["results"]
     windows = [(w["start"], w["end"]) for w in result["windows"]]
     assert windows[0] == (0, 1)
@@ -97,7 +97,7 @@ def test_a_bad_file_harms_none_of_its_neighbours(client: Client) -> None:
     assert (png["filename"], empty["filename"]) == ("b.wav", "c.wav")
 
 
-def test_files_that_all_fail_are_an_error_that_tells_of_each(client: Client) -> None:
+def test_all_files_failing_is_an_error_that_lists_each(client: Client) -> None:
     answer = client.post(URL, **upload(("a.wav", PNG), ("b.wav", b"")))
     assert answer.status_code == 415
     assert answer.json()["error"]["code"] == "unsupported_format"
@@ -130,7 +130,7 @@ BAD_AUDIO: list[tuple[str, bytes, int, str]] = [
 @pytest.mark.parametrize(
     ("content", "status", "code"), [row[1:] for row in BAD_AUDIO], ids=[row[0] for row in BAD_AUDIO]
 )
-def test_bad_audio_is_the_senders_error(
+def test_bad_audio_is_a_client_error(
     client: Client, content: bytes, status: int, code: str, as_form: bool
 ) -> None:
     answer = client.post(URL, **(upload(("a.wav", content)) if as_form else {"content": content}))
@@ -180,18 +180,18 @@ BAD_REQUESTS: dict[str, tuple[Callable[[], dict[str, Any]], int, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_REQUESTS)
-def test_a_bad_request_is_the_senders_error(client: Client, name: str) -> None:
+def test_bad_request_is_a_client_error(client: Client, name: str) -> None:
     make, status, code = BAD_REQUESTS[name]
     assert_error(client.post(URL, **make()), status, code)
 
 
-def test_a_file_name_that_is_no_text_is_mended(client: Client) -> None:
+def test_undecodable_file_name_is_repaired(client: Client) -> None:
     answer = client.post(URL, **form_named(b"\xff.wav"))
     assert answer.status_code == 200
     assert answer.json()["results"][0]["filename"] == "\ufffd.wav"
 
 
-def test_a_sender_who_goes_away_is_no_fault_of_ours(client: Client, portal: BlockingPortal) -> None:
+def test_client_disconnect_is_not_a_server_error(client: Client, portal: BlockingPortal) -> None:
     messages = iter(
         [
             {"type": "http.request", "body": GOOD[:100], "more_body": True},
@@ -220,13 +220,13 @@ def test_a_sender_who_goes_away_is_no_fault_of_ours(client: Client, portal: Bloc
         ("DELETE", "/livez", 405, "method_not_allowed"),
     ],
 )
-def test_routes_and_methods_that_are_not_there(
+def test_unknown_routes_and_methods_are_refused(
     client: Client, method: str, path: str, status: int, code: str
 ) -> None:
     assert_error(client.request(method, path), status, code)
 
 
-def test_a_fault_of_ours_has_the_shape_of_every_error(stopped_client: Client) -> None:
+def test_internal_error_has_the_common_error_shape(stopped_client: Client) -> None:
     async def broken() -> None:
         raise RuntimeError("secret")
 
@@ -249,7 +249,7 @@ def test_ready_and_classify_name_the_same_model(client: Client) -> None:
     assert (ready["name"], ready["architecture"]) == ("tones", "cnn")
 
 
-def test_the_openapi_document_is_valid_and_tells_how_to_upload(client: Client) -> None:
+def test_openapi_document_is_valid_and_describes_the_upload(client: Client) -> None:
     document = client.get("/openapi.json").json()
     assert OpenAPI.model_validate(document).openapi.startswith("3.")
     body = document["paths"][URL]["post"]["requestBody"]["content"]

@@ -13,7 +13,7 @@ def code_of(headers: dict[str, str], scope: str = "classify", keys: ApiKeys = KE
     try:
         keys.check(headers, scope)  # type: ignore[arg-type]
     except RequestError as error:
-        return "told!" if CLASSIFY in str(error) else error.code
+        return "leaked!" if CLASSIFY in str(error) else error.code
     return "let in"
 
 
@@ -48,7 +48,7 @@ def test_a_key_of_two_scopes_opens_both() -> None:
 
 
 @pytest.mark.parametrize("entry", ["secretsecretsecret", "root:secretsecretsecret", "classify:x"])
-def test_an_entry_of_another_form_is_refused_without_showing_it(entry: str) -> None:
+def test_malformed_key_entry_is_refused_without_being_shown(entry: str) -> None:
     with pytest.raises(ValueError, match="entry 1 is not SCOPE:KEY") as refused:
         ApiKeys.parse([entry])
     assert "secret" not in str(refused.value)

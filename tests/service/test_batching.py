@@ -17,8 +17,8 @@ from onnx import TensorProto, helper
 from earful.data.audio.decode import AudioError, AudioLimits
 from earful.service.classifier import Classifier, Prediction
 from earful.service.core.errors import RequestError
-from earful.service.core.metrics import Metrics
-from earful.service.inference.job_queue import Answer
+from earful.service.core.metrics import ServiceMetrics
+from earful.service.inference.job_queue import InferenceOutcome
 from earful.service.inference.micro_batcher import MicroBatcher
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
 
@@ -27,8 +27,8 @@ LABELS = list(PITCHES_HZ)
 
 
 @asynccontextmanager
-async def batching(max_queue: int = 1000) -> AsyncIterator[MicroBatcher]:
-    batcher = MicroBatcher(LIMITS, max_queue, Metrics())
+async def running_batcher(max_queue: int = 1000) -> AsyncIterator[MicroBatcher]:
+    batcher = MicroBatcher(LIMITS, max_queue, ServiceMetrics())
     batcher.start()
     yield batcher
     await batcher.stop()
@@ -38,23 +38,23 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 60))
 
 
-def soon(seconds: float = 30) -> float:
+def deadline_in(seconds: float = 30) -> float:
     return time.monotonic() + seconds
 
 
-def label(answer: Answer) -> str:
+def label(answer: InferenceOutcome) -> str:
     assert isinstance(answer, Prediction), answer
     return answer.label
 
 
-def test_answers_of_batches_are_those_of_each_alone(classifier: Classifier) -> None:
+def test_batched_predictions_equal_single_ones(classifier: Classifier) -> None:
     sounds = [tone(LABELS[n % 3], 0.2 + 0.01 * n) for n in range(50)]
     alone = [classifier.classify([sound])[0] for sound in sounds]
 
     async def test() -> None:
-        async with batching() as batcher:
+        async with running_batcher() as batcher:
             answers = await asyncio.gather(
-                *(batcher.submit([sound], classifier, soon()) for sound in sounds)
+                *(batcher.submit([sound], classifier, deadline_in()) for sound in sounds)
             )
         for [answer], expected in zip(answers, alone, strict=True):
             assert isinstance(answer, Prediction)
@@ -64,16 +64,16 @@ def test_answers_of_batches_are_those_of_each_alone(classifier: Classifier) -> N
     run(test)
 
 
-def test_a_long_recording_gets_all_its_windows_and_holds_nobody_up(classifier: Classifier) -> None:
+def test_long_recording_gets_all_windows_without_blocking_others(classifier: Classifier) -> None:
     long = noise(300, 0.1)
     expected = classifier.classify([long])[0]
 
     async def test() -> None:
-        async with batching() as batcher:
+        async with running_batcher() as batcher:
             order: list[str] = []
 
-            async def ask(name: str, sound: Any) -> Answer:
-                [answer] = await batcher.submit([sound], classifier, soon())
+            async def ask(name: str, sound: Any) -> InferenceOutcome:
+                [answer] = await batcher.submit([sound], classifier, deadline_in())
                 order.append(name)
                 return answer
 
@@ -92,13 +92,13 @@ def test_a_long_recording_gets_all_its_windows_and_holds_nobody_up(classifier: C
     run(test)
 
 
-def test_what_does_not_fit_in_the_queue_is_refused_and_the_rest_answered(
+def test_queue_overflow_is_refused_and_the_rest_completes(
     classifier: Classifier,
 ) -> None:
     async def test() -> None:
-        async with batching(max_queue=8) as batcher:
+        async with running_batcher(max_queue=8) as batcher:
             answers = await asyncio.gather(
-                *(batcher.submit([tone("low")], classifier, soon()) for _ in range(10)),
+                *(batcher.submit([tone("low")], classifier, deadline_in()) for _ in range(10)),
                 return_exceptions=True,
             )
             refused = [a for a in answers if isinstance(a, RequestError)]
@@ -110,61 +110,61 @@ def test_what_does_not_fit_in_the_queue_is_refused_and_the_rest_answered(
     run(test)
 
 
-def test_what_has_passed_its_deadline_is_answered_so_and_not_computed(
+def test_expired_requests_time_out_without_being_computed(
     classifier: Classifier,
 ) -> None:
     async def test() -> None:
-        async with batching() as batcher:
+        async with running_batcher() as batcher:
             with pytest.raises(RequestError) as refused:
-                await batcher.submit([noise(500, 0.1)], classifier, soon(0.01))
+                await batcher.submit([noise(500, 0.1)], classifier, deadline_in(0.01))
             assert refused.value.code == "deadline_passed"
             assert batcher.depth == 0
-            [answer] = await batcher.submit([tone("high")], classifier, soon())
+            [answer] = await batcher.submit([tone("high")], classifier, deadline_in())
             assert label(answer) == "high"
 
     run(test)
 
 
-def test_the_work_of_a_sender_who_has_left_is_dropped(classifier: Classifier) -> None:
+def test_work_of_a_disconnected_client_is_dropped(classifier: Classifier) -> None:
     async def test() -> None:
-        async with batching() as batcher:
+        async with running_batcher() as batcher:
 
             async def gone() -> None:
                 return
 
             with pytest.raises(RequestError) as refused:
-                await batcher.submit([noise(500, 0.1)], classifier, soon(), gone)
-            assert refused.value.code == "client_gone"
+                await batcher.submit([noise(500, 0.1)], classifier, deadline_in(), gone)
+            assert refused.value.code == "client_disconnected"
             assert batcher.depth == 0
 
     run(test)
 
 
-def test_stopping_answers_what_is_queued_and_takes_no_more(classifier: Classifier) -> None:
+def test_stopping_completes_queued_work_and_refuses_new_work(classifier: Classifier) -> None:
     async def test() -> None:
-        async with batching() as batcher:
-            asked = [
-                asyncio.create_task(batcher.submit([source], classifier, soon()))
-                for source in [tone("mid"), _flac("mid")] * 20
+        async with running_batcher() as batcher:
+            pending = [
+                asyncio.create_task(batcher.submit([source], classifier, deadline_in()))
+                for source in [tone("mid"), flac_tone("mid")] * 20
             ]
             await asyncio.sleep(0)
-        assert [label(answer) for [answer] in await asyncio.gather(*asked)] == ["mid"] * 40
+        assert [label(answer) for [answer] in await asyncio.gather(*pending)] == ["mid"] * 40
         with pytest.raises(RequestError) as refused:
-            await batcher.submit([tone("mid")], classifier, soon())
+            await batcher.submit([tone("mid")], classifier, deadline_in())
         assert refused.value.code == "draining"
 
     run(test)
 
 
-def test_a_fault_of_ours_is_that_files_alone_and_the_thread_lives_on(
+def test_internal_error_fails_one_file_and_the_thread_survives(
     classifier: Classifier,
 ) -> None:
     async def test() -> None:
-        async with batching() as batcher:
+        async with running_batcher() as batcher:
             nothing = np.zeros((2, 2, 2), np.float32)  # which decoding never gives
-            answers = await batcher.submit([nothing], classifier, soon())
+            answers = await batcher.submit([nothing], classifier, deadline_in())
             assert isinstance(answers[0], RequestError)
-            [answer] = await batcher.submit([tone("low")], classifier, soon())
+            [answer] = await batcher.submit([tone("low")], classifier, deadline_in())
             assert label(answer) == "low"
             assert batcher.alive
 
@@ -172,26 +172,26 @@ def test_a_fault_of_ours_is_that_files_alone_and_the_thread_lives_on(
 
 
 def test_files_of_all_kinds_keep_their_order(classifier: Classifier) -> None:
-    flac = _flac("low")
+    flac = flac_tone("low")
     sources = [wav(tone("high")), flac, b"nonsense", tone("mid"), wav(tone("low"))[:-50], flac]
 
     async def test() -> None:
-        async with batching() as batcher:
-            answers = await batcher.submit(sources, classifier, soon())
+        async with running_batcher() as batcher:
+            answers = await batcher.submit(sources, classifier, deadline_in())
         kinds = [a.code if isinstance(a, AudioError | RequestError) else a.label for a in answers]
         assert kinds == ["high", "low", "unsupported_format", "mid", "truncated", "low"]
 
     run(test)
 
 
-def _flac(name: str) -> bytes:
+def flac_tone(name: str) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, tone(name), 8_000, format="FLAC")
     return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")
-def touchy(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+def failing_classifier(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     """The same model, but its graph cannot compute a batch that holds a sample above 0.9."""
     proto = onnx.load(model)
     graph = proto.graph
@@ -216,13 +216,13 @@ def touchy(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     return Classifier.open(path)
 
 
-def test_an_input_that_the_model_fails_on_fails_alone(touchy: Classifier) -> None:
+def test_failing_input_does_not_fail_its_batch(failing_classifier: Classifier) -> None:
     sounds = [tone("mid", level=0.3) for _ in range(6)]
     sounds[2] = np.full(4000, 0.95, np.float32)
 
     async def test() -> None:
-        async with batching() as batcher:
-            answers = await batcher.submit(sounds, touchy, soon())
+        async with running_batcher() as batcher:
+            answers = await batcher.submit(sounds, failing_classifier, deadline_in())
         refused = answers.pop(2)
         assert isinstance(refused, RequestError)
         assert refused.code == "inference_failed"

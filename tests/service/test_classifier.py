@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from earful.data.audio.decode import AudioError
-from earful.service.classifier import MAX_BATCH, Classifier, Prediction, classify_each
-from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, placed, tone
+from earful.service.classifier import MAX_BATCH, Classifier, Prediction, classify_or_error
+from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone
 
 BACKGROUNDS = {"digital silence": 0.0, "low noise": 0.003}
 
@@ -63,25 +63,25 @@ def test_windows_cover_a_recording_to_its_very_end(classifier: Classifier, secon
 def test_a_tone_anywhere_in_two_seconds_gets_its_label(
     classifier: Classifier, label: str, start_seconds: float, level: float
 ) -> None:
-    recording = placed(tone(label), start_seconds, noise(2.0, level))
+    recording = overlay_at(tone(label), start_seconds, noise(2.0, level))
     [found] = classifier.classify([recording])
     assert found.label == label
     middle = start_seconds + 0.2
     assert found.best.start_seconds < middle < found.best.end_seconds
 
 
-def test_the_windows_of_a_long_recording_hear_each_tone_at_its_time(classifier: Classifier) -> None:
+def test_windows_of_a_long_recording_detect_each_tone_at_its_time(classifier: Classifier) -> None:
     recording = noise(9.0, 0.001)
     for n, label in enumerate(PITCHES_HZ):
-        recording = placed(tone(label), 3 * n + 1.3, recording)
+        recording = overlay_at(tone(label), 3 * n + 1.3, recording)
     [found] = classifier.classify([recording])
     for n, label in enumerate(PITCHES_HZ):
         [window] = [w for w in found.windows if w.start_seconds == 3 * n + 1]
         assert window.label == label
 
 
-def test_a_window_gives_what_the_same_stretch_gives_alone(classifier: Classifier) -> None:
-    recording = placed(tone("mid"), 2.2, noise(5.3, 0.02))
+def test_window_equals_the_same_segment_alone(classifier: Classifier) -> None:
+    recording = overlay_at(tone("mid"), 2.2, noise(5.3, 0.02))
     [found] = classifier.classify([recording])
     for window in (found.best, *found.windows):
         first, last = (round(t * RATE_HZ) for t in (window.start_seconds, window.end_seconds))
@@ -90,10 +90,10 @@ def test_a_window_gives_what_the_same_stretch_gives_alone(classifier: Classifier
         assert window.label == alone.label
 
 
-def test_each_error_stays_in_its_place(classifier: Classifier) -> None:
+def test_errors_keep_their_position_in_the_batch(classifier: Classifier) -> None:
     bad = [AudioError("truncated", str(n)) for n in range(4)]
     given = [bad[0], tone("low"), bad[1], bad[2], tone("high"), *[tone("mid")] * MAX_BATCH, bad[3]]
-    found = list(classify_each(classifier, given))
+    found = list(classify_or_error(classifier, given))
     assert len(found) == len(given)
     for wanted, result in zip(given, found, strict=True):
         assert (result is wanted) == isinstance(wanted, AudioError)
@@ -102,7 +102,7 @@ def test_each_error_stays_in_its_place(classifier: Classifier) -> None:
 
 
 def test_classifying_leaves_the_waveform_as_it_was(classifier: Classifier) -> None:
-    recording = placed(tone("mid"), 0.2, noise(2.0, 0.02))
+    recording = overlay_at(tone("mid"), 0.2, noise(2.0, 0.02))
     before = recording.copy()
     classifier.classify([recording])
     np.testing.assert_array_equal(recording, before)

@@ -70,7 +70,7 @@ def test_results_go_to_stdout_and_messages_to_stderr(model: Path, tones: Path) -
 
 
 @pytest.mark.parametrize("folders", [1, 2000], ids=["less than a buffer", "more than a pipe"])
-def test_a_reader_who_has_had_enough_is_told_nothing(
+def test_closed_pipe_is_silent(
     model: Path, tones: Path, folders: int
 ) -> None:
     command = [sys.executable, "-m", "earful.training.cli"]

@@ -12,19 +12,19 @@ from huggingface_hub import InferenceClient
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
 from earful.service.classifier import Classifier
-from tests.fixtures.server import Running, running
+from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.sounds import tone, wav
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("clients"), model) as started:
+def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running_server(tmp_path_factory.mktemp("clients"), model) as started:
         yield started
 
 
-def test_hugging_face_hub(server: Running, tmp_path: Path) -> None:
+def test_hugging_face_hub(server: RunningServer, tmp_path: Path) -> None:
     client = InferenceClient(model=f"{server.url}/hf", token="none")  # noqa: S106
     path = tmp_path / "mid.wav"
     path.write_bytes(wav(tone("mid")))
@@ -38,7 +38,7 @@ def test_hugging_face_hub(server: Running, tmp_path: Path) -> None:
         client.audio_classification(b"nonsense")
 
 
-def test_triton(server: Running, classifier: Classifier) -> None:
+def test_triton(server: RunningServer, classifier: Classifier) -> None:
     client = InferenceServerClient(server.url.removeprefix("http://"))
     assert client.is_server_live()
     assert client.is_server_ready()
@@ -61,7 +61,7 @@ def test_triton(server: Running, classifier: Classifier) -> None:
     client.close()
 
 
-def test_curl(server: Running, tmp_path: Path) -> None:
+def test_curl(server: RunningServer, tmp_path: Path) -> None:
     path = tmp_path / "low.wav"
     path.write_bytes(wav(tone("low")))
     for upload in (["-F", f"file=@{path}"], ["--data-binary", f"@{path}"]):
@@ -70,7 +70,7 @@ def test_curl(server: Running, tmp_path: Path) -> None:
         assert b'"label":"low"' in answer
 
 
-def test_whatever_the_schema_allows_is_answered_as_it_says(server: Running, tmp_path: Path) -> None:
+def test_responses_match_the_openapi_schema(server: RunningServer, tmp_path: Path) -> None:
     """schemathesis: no request that it can think of may end in a 500."""
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{server.url}/openapi.json",
@@ -83,7 +83,7 @@ def test_whatever_the_schema_allows_is_answered_as_it_says(server: Running, tmp_
     assert done.returncode == 0, done.stdout[-6000:]
 
 
-def test_base64_of_the_whole_alphabet_survives(server: Running) -> None:
+def test_base64_of_the_whole_alphabet_survives(server: RunningServer) -> None:
     """What JavaScript's client sends: the file in base64, in JSON."""
     with server.client() as client:
         body = {"inputs": base64.b64encode(wav(tone("high"))).decode()}

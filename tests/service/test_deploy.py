@@ -10,10 +10,10 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from earful.service.batch.scheduler import find_piece
-from earful.service.core.metrics import Metrics
+from earful.service.batch.scheduler import find_shard
+from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.settings import Settings
-from earful.service.server.server import CLOSING_SECONDS
+from earful.service.server.server import SHUTDOWN_TIMEOUT_SECONDS
 from earful.training.cli import build_app
 
 ROOT = Path(__file__).parents[2]
@@ -36,34 +36,34 @@ CONTAINER = POD["containers"][0]
     "arguments",
     [CONTAINER["args"], *(service["command"] for service in COMPOSE["services"].values())],
 )
-def test_commands_are_those_of_the_command_line(arguments: list[str]) -> None:
-    told = CliRunner().invoke(build_app(), [arguments[0], "--help"], env={"COLUMNS": "200"})
+def test_deployment_uses_existing_commands_and_flags(arguments: list[str]) -> None:
+    result = CliRunner().invoke(build_app(), [arguments[0], "--help"], env={"COLUMNS": "200"})
     for flag in (a for a in arguments if a.startswith("--")):
-        assert flag in told.output
+        assert flag in result.output
     assert "0.0.0.0" in arguments  # noqa: S104
 
 
-def test_variables_are_settings() -> None:
+def test_environment_variables_are_known_settings() -> None:
     assert POD["enableServiceLinks"] is False  # EARFUL_PORT of the Service is none
     assert {entry["name"] for entry in CONTAINER["env"]} <= SETTINGS
     for service in COMPOSE["services"].values():
         assert set(service["environment"]) <= SETTINGS
 
 
-def test_probes_ask_routes_that_are_there_on_the_port_that_is_open() -> None:
+def test_probes_use_existing_routes_on_the_open_port() -> None:
     assert CONTAINER["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert CONTAINER["livenessProbe"]["httpGet"]["path"] == "/livez"
     port = CONTAINER["args"][CONTAINER["args"].index("--port") + 1]
     assert CONTAINER["ports"][0]["containerPort"] == int(port)
 
 
-def test_a_pod_has_the_time_to_end_that_its_parts_take() -> None:
+def test_termination_grace_period_covers_the_shutdown() -> None:
     wait = int(CONTAINER["lifecycle"]["preStop"]["exec"]["command"][1])
     drain = {e["name"]: e["value"] for e in CONTAINER["env"]}["EARFUL_DRAIN_SECONDS"]
-    assert POD["terminationGracePeriodSeconds"] > wait + float(drain) + CLOSING_SECONDS
+    assert POD["terminationGracePeriodSeconds"] > wait + float(drain) + SHUTDOWN_TIMEOUT_SECONDS
 
 
-def test_nothing_runs_with_more_rights_than_it_needs() -> None:
+def test_containers_run_with_least_privilege() -> None:
     assert POD["securityContext"]["runAsNonRoot"] is True
     assert CONTAINER["securityContext"]["readOnlyRootFilesystem"] is True
     assert CONTAINER["securityContext"]["capabilities"] == {"drop": ["ALL"]}
@@ -97,10 +97,10 @@ def test_the_batch_job_does_every_shard_and_its_pods_have_few_rights() -> None:
         stub = f"earful() {{ return {code}; }}; {script}"
         assert subprocess.run(["sh", "-c", stub], check=False).returncode == ends
     environment = {"JOB_COMPLETION_INDEX": str(count - 1)}
-    piece, variable = find_piece(None, count, environment)
-    assert (piece.index, variable) == (count - 1, "JOB_COMPLETION_INDEX")
+    shard_spec, variable = find_shard(None, count, environment)
+    assert (shard_spec.index, variable) == (count - 1, "JOB_COMPLETION_INDEX")
     comment = (DEPLOY / "batch-job.yaml").read_text()
-    assert str(piece.named(Path("/results/results.csv"))).endswith(f"-of-{count:05}.csv")
+    assert str(shard_spec.output_path(Path("/results/results.csv"))).endswith(f"-of-{count:05}.csv")
     assert f"results-*-of-{count:05}.csv" in comment
     mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert {"/recordings", "/results"} <= mounted
@@ -114,8 +114,8 @@ def command_options(name: str) -> list[list[str]]:
     return [parameter.opts for parameter in command.commands[name].params]
 
 
-def test_alerts_are_about_metrics_that_there_are() -> None:
-    metrics = Metrics()
+def test_alerts_use_existing_metrics() -> None:
+    metrics = ServiceMetrics()
     metrics.requests.labels("/", 200).inc()
     metrics.request_seconds.labels("/").observe(1)
     metrics.reloads.labels("done").inc()
@@ -128,17 +128,17 @@ def test_alerts_are_about_metrics_that_there_are() -> None:
     assert named <= known
 
 
-def test_the_variants_that_compose_builds_are_stages_of_the_dockerfile() -> None:
+def test_compose_build_targets_are_dockerfile_stages() -> None:
     stages = re.findall(r"^FROM \S+ AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     for service in COMPOSE["services"].values():
         assert service["build"]["args"]["VARIANT"] in stages
 
 
-def test_the_operators_page_tells_of_every_setting_and_metric() -> None:
+def test_deploy_readme_documents_every_setting_and_metric() -> None:
     page = (DEPLOY / "README.md").read_text()
     for name in SETTINGS:
         assert f"`{name}`" in page, name
-    types = re.findall(r"^# TYPE (earful_\w+)", Metrics().text().decode(), re.MULTILINE)
+    types = re.findall(r"^# TYPE (earful_\w+)", ServiceMetrics().text().decode(), re.MULTILINE)
     metrics = [name for name in types if not name.endswith("_created")]
     assert len(metrics) >= 11
     for name in metrics:

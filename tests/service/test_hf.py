@@ -29,7 +29,7 @@ def test_bytes_of_any_content_type_are_a_file(client: Client) -> None:
         assert sum(entry["score"] for entry in answer.json()) == pytest.approx(1, abs=1e-4)
 
 
-def test_parameters_choose_how_many_and_which_scores(client: Client) -> None:
+def test_parameters_select_top_k_and_scores(client: Client) -> None:
     assert len(ask(client, top_k=2).json()) == 2
     assert len(ask(client, top_k=99, function_to_apply=None).json()) == 3
     plain = ask(client).json()[0]["score"]
@@ -58,14 +58,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_malformed_request_is_one_sentence(client: Client, name: str) -> None:
+def test_malformed_request_gets_a_one_sentence_error(client: Client, name: str) -> None:
     answer = client.post("/hf", content=BAD[name], headers=JSON)
     assert answer.status_code == 400
     assert list(answer.json()) == ["error"]
     assert isinstance(answer.json()["error"], str)
 
 
-def test_bad_audio_is_one_sentence_with_its_status(client: Client) -> None:
+def test_bad_audio_gets_a_one_sentence_error_and_its_status(client: Client) -> None:
     for content, status in ((b"nonsense", 415), (b"", 422), (GOOD[:-100], 422)):
         answer = client.post("/hf", content=content)
         assert (answer.status_code, list(answer.json())) == (status, ["error"])

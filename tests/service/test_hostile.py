@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from earful.service.core.errors import status_of
-from tests.fixtures.hostile import HOSTILE, cut_headers
+from earful.service.core.errors import http_status
+from tests.fixtures.hostile import MALFORMED_AUDIO, cut_headers
 from tests.fixtures.sounds import tone, wav
 from tests.service.conftest import Client
 
@@ -23,9 +23,9 @@ def client(open_client: Callable[..., Any], model: Path) -> Any:
     return open_client(model=model)
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_over_http_with_good_neighbours(client: Client, name: str) -> None:
-    content, code = HOSTILE[name]
+@pytest.mark.parametrize("name", MALFORMED_AUDIO)
+def test_malformed_files_over_http_leave_good_ones_unaffected(client: Client, name: str) -> None:
+    content, code = MALFORMED_AUDIO[name]
     files = [("file", (n, c)) for n, c in (("a", GOOD), ("bad", content), ("b", GOOD))]
     answer = client.post(URL, files=files)
     assert answer.status_code == 200
@@ -33,16 +33,16 @@ def test_over_http_with_good_neighbours(client: Client, name: str) -> None:
     assert before["label"] == after["label"] == "high"
     assert bad.get("error", {}).get("code") == code
     alone = client.post(URL, content=content)
-    assert alone.status_code == (status_of(code) if code else 200)
+    assert alone.status_code == (http_status(code) if code else 200)
 
 
-def test_over_the_command_line_all_at_once(
+def test_malformed_files_in_one_command_get_their_codes(
     earful: Callable[..., Result], model: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "files"
     folder.mkdir()
     expected: dict[str, str] = {}
-    for n, (_, (content, code)) in enumerate(HOSTILE.items()):
+    for n, (_, (content, code)) in enumerate(MALFORMED_AUDIO.items()):
         # The limits of one's own files are wider: an hour, and a gigabyte.
         if code != "too_long":
             (folder / f"{n:03}-bad.wav").write_bytes(content)
@@ -61,7 +61,7 @@ def test_over_the_command_line_all_at_once(
     assert set(good) == {"high"}
 
 
-def test_a_header_cut_anywhere_is_no_audio(client: Client) -> None:
+def test_header_cut_anywhere_is_refused(client: Client) -> None:
     for name, content in cut_headers():
         answer = client.post(URL, content=content)
         assert answer.status_code in (415, 422), name

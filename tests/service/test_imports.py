@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from earful.service.feedback.database import open_store
-from earful.service.feedback.database_url import Place
+from earful.service.feedback.database import open_database
+from earful.service.feedback.database_url import DatabaseAddress
 
 ROOT = Path(__file__).parents[2]
 NEVER_WHILE_SERVING = {
@@ -30,7 +30,7 @@ import json, sys
 from pathlib import Path
 from earful.service.server import app, server
 from earful.training import cli
-from earful.service.batch.classify_inputs import Options, hear
+from earful.service.batch.classify_inputs import ClassifyOptions, classify_inputs
 from earful.service.batch.inputs import Input
 import earful.service.batch.run
 from earful.service.classifier import Classifier
@@ -58,7 +58,7 @@ print(json.dumps([row.scores[0][0], answer["results"][0]["label"], sorted(loaded
 def test_serving_loads_no_training_package(model: Path, tones: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SERVING, str(model), str(tones / "high.wav")]
     place = f"sqlite:///{tmp_path}/feedback.db"
-    open_store(Place.parse(place)).close()
+    open_database(DatabaseAddress.parse(place)).close()
     environment = os.environ | {"EARFUL_FEEDBACK_URL": place}
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment
@@ -69,7 +69,7 @@ def test_serving_loads_no_training_package(model: Path, tones: Path, tmp_path: P
     assert NEVER_WHILE_SERVING & set(loaded) == set()
 
 
-def test_serving_reports_to_nobody(model: Path, tones: Path, tmp_path: Path) -> None:
+def test_serving_sends_no_telemetry(model: Path, tones: Path, tmp_path: Path) -> None:
     """ONNX Runtime's telemetry, where it is on, begins with a device identifier in HOME."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("ORT_", "XDG_"))}
     command = [sys.executable, "-c", SERVING, str(model), str(tones / "high.wav")]

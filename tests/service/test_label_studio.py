@@ -13,8 +13,8 @@ import pytest
 from pydantic import ValidationError
 
 from earful.service.core.settings import Settings
-from earful.service.label_studio.label_config import read_config
-from tests.fixtures.sounds import PITCHES_HZ, noise, placed, tone, wav
+from earful.service.label_studio.label_config import parse_label_config
+from tests.fixtures.sounds import PITCHES_HZ, noise, overlay_at, tone, wav
 from tests.service.conftest import Client
 
 CHOICES = "".join(f'<Choice value="{label}"/>' for label in PITCHES_HZ)
@@ -33,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for label in PITCHES_HZ:
         (folder / "root" / f"{label}.wav").write_bytes(wav(tone(label)))
     (folder / "root" / "upload" / "3" / "0123abcd-low.wav").write_bytes(wav(tone("low")))
-    calls = placed(tone("low"), 0.3, placed(tone("high"), 3.3, noise(4.5, 0.0005)))
+    calls = overlay_at(tone("low"), 0.3, overlay_at(tone("high"), 3.3, noise(4.5, 0.0005)))
     (folder / "root" / "day.wav").write_bytes(wav(calls))
     (folder / "root" / "broken.wav").write_bytes(b"RIFF")
     (folder / "secret.wav").write_bytes(wav(tone("mid")))
@@ -44,7 +44,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class LabelStudio(BaseHTTPRequestHandler):
     """A server that wants the token, and redirects where a path says so."""
 
-    elsewhere = ""
+    foreign_url = ""
 
     def do_GET(self) -> None:
         path = self.path
@@ -52,7 +52,7 @@ class LabelStudio(BaseHTTPRequestHandler):
             self._answer(401)
         elif "/redirect" in path:
             place = (
-                "/ls/data/upload/3/mid.wav" if "near" in path else f"{self.elsewhere}/stolen.wav"
+                "/ls/data/upload/3/mid.wav" if "near" in path else f"{self.foreign_url}/stolen.wav"
             )
             self._answer(302, location=place)
         elif path == "/ls/data/upload/3/mid%20%C3%BC.wav" or path.endswith("/mid.wav"):
@@ -74,13 +74,13 @@ class LabelStudio(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-class Elsewhere(BaseHTTPRequestHandler):
+class ForeignServer(BaseHTTPRequestHandler):
     """Another server, which must not be asked."""
 
-    asked: list[str] = []  # noqa: RUF012
+    requested_paths: list[str] = []  # noqa: RUF012
 
     def do_GET(self) -> None:
-        self.asked.append(self.path)
+        self.requested_paths.append(self.path)
         self.send_response(200)
         self.end_headers()
 
@@ -89,9 +89,9 @@ class Elsewhere(BaseHTTPRequestHandler):
 def host() -> Iterator[str]:
     with (
         ThreadingHTTPServer(("127.0.0.1", 0), LabelStudio) as server,
-        ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as other,
+        ThreadingHTTPServer(("127.0.0.1", 0), ForeignServer) as other,
     ):
-        LabelStudio.elsewhere = f"http://127.0.0.1:{other.server_port}"
+        LabelStudio.foreign_url = f"http://127.0.0.1:{other.server_port}"
         for each in (server, other):
             threading.Thread(target=each.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -120,7 +120,7 @@ def predict(client: Client, *clips: object, config: str = CONFIG) -> list[dict[s
     return results
 
 
-def chosen(result: dict[str, Any]) -> Any:
+def label_or_error_code(result: dict[str, Any]) -> Any:
     """What a result says: its label, or the code of its error."""
     if "error" in result:
         assert (result["result"], result["score"]) == ([], 0)
@@ -128,10 +128,10 @@ def chosen(result: dict[str, Any]) -> Any:
     return result["result"][0]["value"]["choices"][0]
 
 
-def test_a_choice_a_task_with_the_names_of_the_configuration(backend: Client) -> None:
+def test_each_task_gets_one_choice_with_the_configured_names(backend: Client) -> None:
     clips = [f"{label}.wav" for label in PITCHES_HZ] * 7
     results = predict(backend, *clips)
-    assert [chosen(result) for result in results] == list(PITCHES_HZ) * 7
+    assert [label_or_error_code(result) for result in results] == list(PITCHES_HZ) * 7
     [choice] = results[0]["result"]
     assert (choice["from_name"], choice["to_name"], choice["type"]) == ("word", "sound", "choices")
     assert 0.5 < choice["score"] == results[0]["score"] <= 1
@@ -140,7 +140,7 @@ def test_a_choice_a_task_with_the_names_of_the_configuration(backend: Client) ->
     assert results[0]["model_version"] == f"tones-{version}"
 
 
-def test_regions_of_a_long_recording(backend: Client) -> None:
+def test_long_recording_gets_regions(backend: Client) -> None:
     [found] = predict(backend, "day.wav", config=EVENTS)
     regions = [result["value"] for result in found["result"]]
     for label, start in (("low", 0.3), ("high", 3.3)):
@@ -181,26 +181,26 @@ def test_regions_of_a_long_recording(backend: Client) -> None:
         ({"a": []}, "not_found"),
     ],
 )
-def test_audio_is_of_the_folder_or_of_the_server_and_of_no_other(
+def test_audio_is_read_only_from_the_folder_or_the_label_studio_server(
     backend: Client, host: str, clip: object, expected: str
 ) -> None:
     clip = clip.replace("{host}", host) if isinstance(clip, str) else clip
     bad, good = predict(backend, clip, "high.wav")
-    assert (chosen(bad), chosen(good)) == (expected, "high")
-    assert Elsewhere.asked == []
+    assert (label_or_error_code(bad), label_or_error_code(good)) == (expected, "high")
+    assert ForeignServer.requested_paths == []
     assert str(host) not in json.dumps(bad)
 
 
-def test_without_a_place_every_task_says_what_to_set(client: Client) -> None:
+def test_without_an_audio_source_every_task_names_the_setting(client: Client) -> None:
     [result] = predict(client, "/data/upload/3/mid.wav")
     assert "EARFUL_LABEL_STUDIO_ROOT" in result["error"]["message"]
 
 
-def test_labels_that_are_not_offered_or_have_another_name(backend: Client) -> None:
+def test_aliased_and_unoffered_labels_are_handled(backend: Client) -> None:
     choices = '<Choice value="Low pitch" alias="low"/><Choice value="high" alias="h"/>'
     config = f'<View>{AUDIO}<Choices name="w" toName="sound">{choices}</Choices></View>'
     results = predict(backend, "low.wav", "high.wav", "mid.wav", config=config)
-    assert [chosen(result) for result in results] == ["low", "h", "label_not_offered"]
+    assert [label_or_error_code(result) for result in results] == ["low", "h", "label_not_offered"]
 
 
 ENTITIES = f'<!DOCTYPE v [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]>{CONFIG.replace("low", "&b;low")}'
@@ -220,7 +220,7 @@ BAD_CONFIGS = {
 
 
 @pytest.mark.parametrize("name", BAD_CONFIGS)
-def test_a_configuration_that_cannot_be_used_is_the_senders_error(
+def test_unusable_configuration_is_a_client_error(
     backend: Client, name: str
 ) -> None:
     for path, body in (
@@ -233,21 +233,21 @@ def test_a_configuration_that_cannot_be_used_is_the_senders_error(
 
 def test_deep_and_odd_configurations_are_read(backend: Client) -> None:
     deep = f"<View>{'<View>' * 50_000}{'</View>' * 50_000}{CONFIG[6:]}"
-    assert read_config(deep, ["low"])[0].name == "word"
+    assert parse_label_config(deep, ["low"])[0].name == "word"
     dynamic = f'<View>{AUDIO}<Choices name="w" toName="x,sound" value="$options"/></View>'
-    assert read_config(dynamic, ["low"])[0].value_of("anything") == "anything"
+    assert parse_label_config(dynamic, ["low"])[0].value_for("anything") == "anything"
 
 
 @pytest.mark.parametrize("path", ["/setup", "/predict", "/webhook"])
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"tasks": [1]}', b'{"action": []}']
 )
-def test_bodies_that_are_none(backend: Client, path: str, content: bytes) -> None:
+def test_malformed_bodies_are_refused(backend: Client, path: str, content: bytes) -> None:
     answer = backend.post(path, content=content)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "malformed_request")
 
 
-def test_setup_and_health(backend: Client, stopped_client: Client) -> None:
+def test_setup_and_health_routes_respond(backend: Client, stopped_client: Client) -> None:
     answer = backend.post("/setup", json={"project": "1.2", "schema": CONFIG, "extra_params": {}})
     assert answer.json()["model_version"].startswith("tones-")
     assert backend.get("/health").json() == {"status": "UP", "model_class": "Earful"}
@@ -257,7 +257,7 @@ def test_setup_and_health(backend: Client, stopped_client: Client) -> None:
     assert (many.status_code, many.json()["error"]["code"]) == (413, "too_many_files")
 
 
-def test_a_webhook_is_taken_and_leaves_a_line(
+def test_webhook_is_accepted_and_logged(
     backend: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     body = {
@@ -267,10 +267,10 @@ def test_a_webhook_is_taken_and_leaves_a_line(
     with caplog.at_level(logging.INFO, "earful"):
         assert backend.post("/webhook", json=body).status_code == 201
     [line] = [r for r in caplog.records if r.getMessage() == "label_studio_event"]
-    facts: dict[str, Any] = line.__dict__["facts"]
+    facts: dict[str, Any] = line.__dict__["log_fields"]
     assert facts == {
         "action": "ANNOTATION_CREATED", "project": "4", "annotation": "9", "task": "2",
-        "not_kept": "feedback is off",
+        "not_stored": "feedback is off",
     }  # fmt: skip
 
 
@@ -280,27 +280,27 @@ def test_an_annotation_becomes_feedback_with_its_recording(
 ) -> None:  # fmt: skip
     client = open_client(
         model=model, label_studio_root=root, feedback_url=f"sqlite:///{tmp_path}/f.db",
-        keep_audio="feedback", audio_dir=tmp_path / "audio",
+        save_recordings="feedback", recordings_dir=tmp_path / "audio",
     )  # fmt: skip
-    chosen = {"from_name": "word", "type": "choices", "value": {"choices": ["high"]}}
+    label_or_error_code = {"from_name": "word", "type": "choices", "value": {"choices": ["high"]}}
     body = {
         "action": "ANNOTATION_CREATED", "project": {"id": 4, "label_config": CONFIG},
-        "annotation": {"id": 9, "result": [chosen], "completed_by": {"id": 3, "email": "a@b.c"}},
+        "annotation": {"id": 9, "result": [label_or_error_code], "completed_by": {"id": 3, "email": "a@b.c"}},
         "task": {"id": 2, "data": {"clip": "low.wav"}},
     }  # fmt: skip
     bad = [
-        {**body, "annotation": {"result": [chosen, chosen]}},
-        {**body, "annotation": {"result": [chosen], "was_cancelled": True}},
+        {**body, "annotation": {"result": [label_or_error_code, label_or_error_code]}},
+        {**body, "annotation": {"result": [label_or_error_code], "was_cancelled": True}},
         {**body, "annotation": {"result": 5}}, {**body, "project": 4},
         {**body, "task": {"data": {"clip": "../../etc/passwd"}}},
     ]  # fmt: skip
     with caplog.at_level(logging.INFO, "earful"):
-        for told in [body, *bad]:
-            assert client.post("/webhook", json=told).status_code == 201, told
-    lines = [r.__dict__["facts"] for r in caplog.records if r.getMessage() == "label_studio_event"]
-    assert [("not_kept" in facts) for facts in lines] == [False, *[True] * len(bad)]
-    rows = client.get("/v1/feedback/people/label-studio:a@b.c").json()
-    assert [row["label"] for row in rows["feedback"]] == ["high"], rows
+        for message in [body, *bad]:
+            assert client.post("/webhook", json=message).status_code == 201, message
+    lines = [r.__dict__["log_fields"] for r in caplog.records if r.getMessage() == "label_studio_event"]
+    assert [("not_stored" in facts) for facts in lines] == [False, *[True] * len(bad)]
+    rows = client.get("/v1/feedback/subjects/label-studio:a@b.c").json()
+    assert [row["label"] for row in rows["annotations"]] == ["high"], rows
     assert [p.suffix for p in (tmp_path / "audio").rglob("*.wav")] == [".wav"]
 
 
@@ -327,7 +327,7 @@ def test_keys_open_the_routes_of_their_scopes(
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"label_studio_root": "/no/such"}, "LABEL_STUDIO_ROOT"),
         ({"label_studio_url": "ftp://x"}, "LABEL_STUDIO_URL"),
@@ -338,6 +338,6 @@ def test_keys_open_the_routes_of_their_scopes(
         ({"label_studio_min_score": 2}, "label_studio_min_score"),
     ],
 )
-def test_settings_that_cannot_work(model: Path, given: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_invalid_settings_are_refused(model: Path, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         Settings(model=model, **given)

@@ -17,7 +17,7 @@ import pytest
 from websockets.sync.client import connect
 
 from earful.models.registry.registry import Registry
-from tests.fixtures.server import Running, running
+from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
 
 CLASSIFY = "/v1/classify"
@@ -33,15 +33,15 @@ def other_version(model: Path, path: Path) -> Path:
     return path
 
 
-class Askers:
+class UploadThreads:
     """Threads that upload tones all the time and keep what comes back."""
 
-    def __init__(self, server: Running, count: int = 3) -> None:
+    def __init__(self, server: RunningServer, count: int = 3) -> None:
         self._server, self._stop = server, threading.Event()
         self.answers: list[tuple[str, httpx.Response]] = []
-        self._threads = [threading.Thread(target=self._ask, args=(n,)) for n in range(count)]
+        self._threads = [threading.Thread(target=self._upload_repeatedly, args=(n,)) for n in range(count)]
 
-    def __enter__(self) -> "Askers":
+    def __enter__(self) -> "UploadThreads":
         for thread in self._threads:
             thread.start()
         return self
@@ -51,7 +51,7 @@ class Askers:
         for thread in self._threads:
             thread.join()
 
-    def _ask(self, number: int) -> None:
+    def _upload_repeatedly(self, number: int) -> None:
         label = list(PITCHES_HZ)[number % 3]
         with self._server.client() as client:
             while not self._stop.is_set():
@@ -65,9 +65,9 @@ class Askers:
         return [answer.json()["model"]["version"] for _, answer in self.answers]
 
 
-def wait_until(true: Any, seconds: float = 20) -> None:
+def wait_until(condition: Any, seconds: float = 20) -> None:
     end = time.monotonic() + seconds
-    while not true():
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
 
@@ -78,16 +78,16 @@ def test_a_new_file_takes_over_and_no_request_is_lost(
 ) -> None:
     served = Path(shutil.copy(model, tmp_path / "served.onnx"))
     new = other_version(model, tmp_path / "new.onnx")
-    with running(tmp_path, served, "--workers", workers) as server:
-        with Askers(server) as askers, server.client() as client:
-            wait_until(lambda: len(askers.answers) > 20)
+    with running_server(tmp_path, served, "--workers", workers) as server:
+        with UploadThreads(server) as upload_threads, server.client() as client:
+            wait_until(lambda: len(upload_threads.answers) > 20)
             new.replace(served)
-            wait_until(lambda: len(set(askers.versions())) == 2)
+            wait_until(lambda: len(set(upload_threads.versions())) == 2)
             time.sleep(2)  # the other worker looks at its own time
-        assert {answer.status_code for _, answer in askers.answers} == {200}
-        for label, answer in askers.answers:
+        assert {answer.status_code for _, answer in upload_threads.answers} == {200}
+        for label, answer in upload_threads.answers:
             assert answer.json()["results"][0]["label"] == label
-        assert len(set(askers.versions()[-3 * workers :])) == 1
+        assert len(set(upload_threads.versions()[-3 * workers :])) == 1
         with server.client() as client:
             assert client.get("/readyz").json()["model"]["created"].startswith("2030")
             metrics = client.get("/metrics").text
@@ -95,7 +95,7 @@ def test_a_new_file_takes_over_and_no_request_is_lost(
             assert sorted(info) == ["0.0", "1.0"]
 
 
-def test_a_service_follows_the_alias_of_its_name_and_no_request_is_lost(
+def test_alias_change_is_followed_without_losing_a_request(
     model: Path, tmp_path: Path
 ) -> None:
     registry = Registry(str(tmp_path / "registry"))
@@ -103,17 +103,17 @@ def test_a_service_follows_the_alias_of_its_name_and_no_request_is_lost(
     new = other_version(model, tmp_path / "new.onnx")
     registry.register("tones", {"model.onnx": new.read_bytes()})
     name = Path("tones")
-    with running(tmp_path, name, "--registry", registry.root, "--workers", 2) as server:
-        with Askers(server) as askers:
-            wait_until(lambda: len(askers.answers) > 20)
+    with running_server(tmp_path, name, "--registry", registry.root, "--workers", 2) as server:
+        with UploadThreads(server) as upload_threads:
+            wait_until(lambda: len(upload_threads.answers) > 20)
             registry.promote("tones", 2)
-            wait_until(lambda: askers.releases()[-20:] == ["2"] * 20)
+            wait_until(lambda: upload_threads.releases()[-20:] == ["2"] * 20)
             registry.rollback("tones")
-            wait_until(lambda: askers.releases()[-20:] == ["1"] * 20)
-        assert {answer.status_code for _, answer in askers.answers} == {200}
-        for label, answer in askers.answers:
+            wait_until(lambda: upload_threads.releases()[-20:] == ["1"] * 20)
+        assert {answer.status_code for _, answer in upload_threads.answers} == {200}
+        for label, answer in upload_threads.answers:
             assert answer.json()["results"][0]["label"] == label
-        assert set(askers.releases()) == {"1", "2"}
+        assert set(upload_threads.releases()) == {"1", "2"}
         (tmp_path / "registry" / "tones" / "aliases.json").write_text("{")
         with server.client() as client:
             wait_until(lambda: "damaged" in client.get("/readyz").json().get("reload_failed", ""))
@@ -121,9 +121,9 @@ def test_a_service_follows_the_alias_of_its_name_and_no_request_is_lost(
             assert (answer["model"]["name"], answer["model"]["release"]) == ("tones", "1")
 
 
-def test_a_bad_file_leaves_the_old_model_serving_and_says_so(model: Path, tmp_path: Path) -> None:
+def test_bad_model_file_keeps_the_old_model_and_is_reported(model: Path, tmp_path: Path) -> None:
     served = Path(shutil.copy(model, tmp_path / "served.onnx"))
-    with running(tmp_path, served) as server, server.client() as client:
+    with running_server(tmp_path, served) as server, server.client() as client:
         before = client.get("/readyz").json()["model"]
         bad = tmp_path / "bad.onnx"
         bad.write_bytes(model.read_bytes()[:-500])
@@ -146,11 +146,11 @@ def test_a_bad_file_leaves_the_old_model_serving_and_says_so(model: Path, tmp_pa
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_told_to_end_it_says_not_ready_answers_what_it_has_and_ends(
+def test_sigterm_drains_open_requests_and_exits(
     model: Path, tmp_path: Path, workers: int
 ) -> None:
     with (
-        running(tmp_path, model, "--workers", workers, EARFUL_DRAIN_SECONDS="1.5") as server,
+        running_server(tmp_path, model, "--workers", workers, EARFUL_DRAIN_SECONDS="1.5") as server,
         server.client() as client,
         ThreadPoolExecutor() as pool,
     ):
@@ -167,8 +167,8 @@ def test_told_to_end_it_says_not_ready_answers_what_it_has_and_ends(
     assert "Traceback" not in server.log.read_text()
 
 
-def test_counters_are_those_of_all_workers(model: Path, tmp_path: Path) -> None:
-    with running(tmp_path, model, "--workers", 2) as server:
+def test_metrics_sum_over_all_workers(model: Path, tmp_path: Path) -> None:
+    with running_server(tmp_path, model, "--workers", 2) as server:
         for _ in range(20):
             with server.client() as client:  # a connection each, so that both workers have some
                 client.post(CLASSIFY, content=wav(tone("mid")))
@@ -189,7 +189,7 @@ def test_counters_are_those_of_all_workers(model: Path, tmp_path: Path) -> None:
 def test_logs_are_json_with_the_requests_id_and_no_key(model: Path, tmp_path: Path) -> None:
     key = "s" * 24
     keys = f"classify:{key}"
-    with running(tmp_path, model, EARFUL_API_KEYS=keys) as server, server.client() as client:
+    with running_server(tmp_path, model, EARFUL_API_KEYS=keys) as server, server.client() as client:
         headers = {"authorization": f"Bearer {key}", "x-request-id": "mine-1"}
         answer = client.post(CLASSIFY, content=wav(tone("mid")), headers=headers)
         assert answer.headers["x-request-id"] == "mine-1"
@@ -204,9 +204,9 @@ def test_logs_are_json_with_the_requests_id_and_no_key(model: Path, tmp_path: Pa
     assert key not in server.log.read_text()
 
 
-def test_what_is_no_regular_file_is_not_waited_for(model: Path, tmp_path: Path) -> None:
+def test_named_pipe_in_place_of_the_model_does_not_block(model: Path, tmp_path: Path) -> None:
     served = Path(shutil.copy(model, tmp_path / "served.onnx"))
-    with running(tmp_path, served) as server, server.client() as client:
+    with running_server(tmp_path, served) as server, server.client() as client:
         os.mkfifo(tmp_path / "pipe")
         (tmp_path / "pipe").replace(served)
         wait_until(
@@ -218,7 +218,7 @@ def test_what_is_no_regular_file_is_not_waited_for(model: Path, tmp_path: Path) 
 
 
 def test_gauges_of_a_worker_that_died_are_forgotten(model: Path, tmp_path: Path) -> None:
-    with running(tmp_path, model, "--workers", 2) as server, server.client() as client:
+    with running_server(tmp_path, model, "--workers", 2) as server, server.client() as client:
 
         def open_streams() -> set[str]:
             text = client.get("/metrics").text
@@ -230,7 +230,7 @@ def test_gauges_of_a_worker_that_died_are_forgotten(model: Path, tmp_path: Path)
             wait_until(lambda: open_streams() == {"1.0"})
             for pid in children(server.process.pid):
                 os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: answers(client) and open_streams() == {"0.0"})
+            wait_until(lambda: is_ready(client) and open_streams() == {"0.0"})
 
 
 def children(pid: int) -> list[int]:
@@ -239,7 +239,7 @@ def children(pid: int) -> list[int]:
     return [int(p) for p in found if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
 
 
-def answers(client: httpx.Client) -> bool:
+def is_ready(client: httpx.Client) -> bool:
     try:
         return client.get("/readyz").status_code == 200
     except httpx.TransportError:

@@ -23,7 +23,7 @@ def tensor(**changes: Any) -> dict[str, Any]:
     return plain | changes
 
 
-def test_the_model_says_what_it_takes_and_gives(client: Client, classifier: Classifier) -> None:
+def test_metadata_lists_inputs_and_outputs(client: Client, classifier: Classifier) -> None:
     version = classifier.bundle.sha256[:12]
     assert client.get("/v2").json()["name"] == "earful"
     assert client.get("/v2/health/live").status_code == 200
@@ -39,13 +39,13 @@ def test_the_model_says_what_it_takes_and_gives(client: Client, classifier: Clas
         assert isinstance(answer.json()["error"], str)
 
 
-def test_it_is_not_ready_without_a_model(stopped_client: Client) -> None:
+def test_model_is_not_ready_before_loading(stopped_client: Client) -> None:
     assert stopped_client.get("/v2/health/live").status_code == 200
     for path in ("/v2/health/ready", MODEL + "/ready"):
         assert stopped_client.get(path).status_code == 503
 
 
-def test_the_answer_is_that_of_the_classifier(client: Client, classifier: Classifier) -> None:
+def test_inference_equals_the_classifier(client: Client, classifier: Classifier) -> None:
     data = [clip("low"), clip("high")]
     expected = classifier.run(np.array(data, np.float32))
     for shaped in (data, data[0] + data[1]):
@@ -105,7 +105,7 @@ BAD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_malformed_request_is_one_sentence(client: Client, name: str) -> None:
+def test_malformed_request_gets_a_one_sentence_error(client: Client, name: str) -> None:
     body = BAD[name] if isinstance(BAD[name], str) else json.dumps(BAD[name])
     answer = client.post(MODEL + "/infer", content=body)
     assert answer.status_code == 400, answer.text
@@ -129,7 +129,7 @@ def test_a_batch_beyond_the_limit_is_refused(client: Client) -> None:
     assert client.post(MODEL + "/infer", content=endless).status_code == 413
 
 
-def test_half_a_character_as_an_id_comes_back(client: Client) -> None:
+def test_lone_surrogate_in_the_id_is_echoed(client: Client) -> None:
     body = json.dumps({"id": "\ud800", "inputs": [tensor()]})
     answer = client.post(MODEL + "/infer", content=body)
     assert answer.status_code == 200

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.fixtures.server import Running, running
-from tests.fixtures.sounds import RATE_HZ, noise, placed, tone, wav
+from tests.fixtures.server import RunningServer, running_server
+from tests.fixtures.sounds import RATE_HZ, noise, overlay_at, tone, wav
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -23,18 +23,18 @@ SPOKEN = [("low", 1.0), ("high", 2.4), ("mid", 3.6)]
 
 
 @pytest.fixture(scope="module")
-def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("page"), model) as started:
+def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running_server(tmp_path_factory.mktemp("page"), model) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    heard = noise(5.5, 1e-4)
+    microphone_audio = noise(5.5, 1e-4)
     for label, start in SPOKEN:
-        heard = placed(tone(label), start, heard)
+        microphone_audio = overlay_at(tone(label), start, microphone_audio)
     microphone = tmp_path_factory.mktemp("microphone") / "heard.wav"
-    soundfile.write(microphone, heard, RATE_HZ)
+    soundfile.write(microphone, microphone_audio, RATE_HZ)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(
             executable_path=CHROMIUM,
@@ -50,7 +50,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, server: Running) -> Iterator[Page]:
+def page(browser: Browser, server: RunningServer) -> Iterator[Page]:
     """The page, opened; a fault in it, or a request to anywhere else, fails the test."""
     context = browser.new_context(
         permissions=["microphone"], viewport={"width": 1000, "height": 800}
@@ -87,10 +87,10 @@ def test_one_file_shows_its_label_scores_and_pictures(page: Page) -> None:
             "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
         )
         assert colours > 3
-    expect(page.locator("#status")).to_have_text("1 heard.")
+    expect(page.locator("#status")).to_have_text("1 file classified.")
 
 
-def test_files_that_are_dropped_are_heard(page: Page) -> None:
+def test_dropped_files_are_classified(page: Page) -> None:
     content = list(wav(tone("low")))
     page.evaluate(
         """bytes => {
@@ -105,14 +105,14 @@ def test_files_that_are_dropped_are_heard(page: Page) -> None:
     expect(page.locator("tr.row td.label")).to_have_text(["low", "low"])
 
 
-def test_many_files_a_bad_one_among_them_and_the_table_as_csv(page: Page, tmp_path: Path) -> None:
+def test_many_files_with_a_bad_one_are_listed_and_exported_as_csv(page: Page, tmp_path: Path) -> None:
     labels = ["low", "mid", "high"] * 7
     bad = {"name": "=bad,name.wav", "mimeType": "audio/wav", "buffer": b"nonsense"}
     choose(page, *(file(f"{n}.wav", label) for n, label in enumerate(labels)), bad)
     rows = page.locator("tr.row")
     expect(rows).to_have_count(22)
     expect(rows.locator("td.label").nth(21)).to_contain_text("not audio")
-    expect(page.locator("#status")).to_contain_text("1 of 22 could not be heard")
+    expect(page.locator("#status")).to_contain_text("1 of 22 files could not be read")
     with page.expect_download() as download:
         page.click("#csv")
     path = tmp_path / "table.csv"
@@ -125,7 +125,7 @@ def test_many_files_a_bad_one_among_them_and_the_table_as_csv(page: Page, tmp_pa
 
 def test_a_correction_is_kept_and_can_be_downloaded(page: Page, tmp_path: Path) -> None:
     choose(page, file("a.wav"), file("b.wav"))
-    page.get_by_label("Right label of b.wav").select_option("low")
+    page.get_by_label("Correct label of b.wav").select_option("low")
     page.reload()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download 1 correction").click()
@@ -143,7 +143,7 @@ def test_all_of_it_can_be_done_with_the_keyboard(page: Page) -> None:
     for _ in range(14):
         page.keyboard.press("Tab")
         seen.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
-    assert {"record", "live", "csv", "clear", "open", "right"} <= seen
+    assert {"record", "live", "csv", "clear", "open", "correct-label"} <= seen
     page.locator(".open").first.focus()
     page.keyboard.press("Enter")
     expect(page.locator(".scores li")).to_have_count(3)
@@ -165,14 +165,14 @@ def test_a_recording_is_classified(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 1000])
-def test_nothing_sticks_out_at_any_width(page: Page, width: int) -> None:
+def test_layout_fits_at_any_width(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 740})
     choose(page, file("a-rather-long-name-of-a-recording-that-somebody-made.wav"))
     expect(page.locator(".scores li")).to_have_count(3)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_policy_forbids_all_that_is_not_ours(server: Running) -> None:
+def test_content_security_policy_forbids_foreign_resources(server: RunningServer) -> None:
     with server.client() as client:
         answer = client.get("/")
         policy = answer.headers["content-security-policy"]

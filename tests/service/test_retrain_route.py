@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from earful.models.registry.registry import Registry
-from earful.service.core.retrain_lock import Work
-from tests.fixtures.server import EARFUL, running
+from earful.service.core.retrain_lock import RetrainFolder
+from tests.fixtures.server import EARFUL, running_server
 from tests.fixtures.sounds import RATE_HZ, wav
 from tests.service.conftest import Client
 from tests.service.test_lifecycle import wait_until
@@ -21,7 +21,7 @@ FEEDBACK = {"Authorization": "Bearer feedback-feedback"}
 ADMIN = {"Authorization": "Bearer admin-admin-admin"}
 
 
-def top(n: int) -> bytes:
+def new_label_wav(n: int) -> bytes:
     """A tone that the model has never heard, a little other each time."""
     time = np.arange(RATE_HZ // 2) / RATE_HZ
     sound = 0.3 * np.sin(2 * np.pi * (PITCH_HZ + 10 * n) * time) * np.hanning(len(time))
@@ -41,19 +41,19 @@ def registry(trained: tuple[Path, Path], tmp_path: Path) -> Registry:
 
 
 @pytest.mark.slow
-def test_corrections_become_a_model_that_the_same_service_takes_up(
+def test_corrections_retrain_a_model_that_the_same_service_reloads(
     registry: Registry, tmp_path: Path
 ) -> None:
     settings = {
         **KEYS, "EARFUL_REGISTRY": registry.root, "EARFUL_RETRAIN_DIR": str(tmp_path / "work"),
-        "OMP_NUM_THREADS": "1", "EARFUL_AUDIO_DIR": str(tmp_path / "audio"),
+        "OMP_NUM_THREADS": "1", "EARFUL_RECORDINGS_DIR": str(tmp_path / "audio"),
     }  # fmt: skip
-    kept = ["--feedback", f"sqlite:///{tmp_path}/feedback.db", "--keep-audio", "feedback"]
-    with running(tmp_path, Path("tones"), *kept, **settings) as server, server.client() as client:
+    kept = ["--feedback", f"sqlite:///{tmp_path}/feedback.db", "--save-recordings", "feedback"]
+    with running_server(tmp_path, Path("tones"), *kept, **settings) as server, server.client() as client:
         for n in range(20):
-            form = {"label": NEW_LABEL, "who": "anna", "new_label": "true"}
+            form = {"label": NEW_LABEL, "annotator": "anna", "new_label": "true"}
             answer = client.post(
-                "/v1/feedback", data=form, files={"file": top(n)}, headers=FEEDBACK
+                "/v1/feedback", data=form, files={"file": new_label_wav(n)}, headers=FEEDBACK
             )
             assert answer.status_code == 201, answer.text
         assert client.post("/v1/retrain", json={}, headers=FEEDBACK).status_code == 403
@@ -73,18 +73,18 @@ def test_corrections_become_a_model_that_the_same_service_takes_up(
             "version 2 is champion"
         ), json.loads(registry.read("tones", registry.version("tones", 2), "gate.json"))
         wait_until(lambda: client.get("/readyz").json()["model"]["release"] == "2")
-        classified = client.post("/v1/classify", content=top(50), headers={**ADMIN})
+        classified = client.post("/v1/classify", content=new_label_wav(50), headers={**ADMIN})
         assert classified.status_code == 403, "the admin's key is for administration alone"
 
 
-def test_a_service_of_a_file_says_that_nothing_can_take_over(client: Client) -> None:
+def test_retraining_is_refused_when_a_plain_file_is_served(client: Client) -> None:
     answer = client.post("/v1/retrain", json={})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "feedback_off")
     answer = client.get("/v1/retrain")
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "no_registry")
 
 
-def test_a_form_of_another_site_starts_nothing(client: Client) -> None:
+def test_cross_site_form_cannot_start_a_retraining(client: Client) -> None:
     answer = client.post("/v1/retrain", content=b"{}", headers={"Content-Type": "text/plain"})
     assert answer.status_code in {400, 422}
     assert "error" in answer.json()
@@ -96,16 +96,16 @@ def test_unknown_options_are_refused(client: Client) -> None:
     assert "epoch" in answer.json()["error"]["message"]
 
 
-def test_a_retraining_that_was_killed_is_told(
+def test_killed_retraining_is_reported(
     open_client: Callable[..., Client], model: Path, tmp_path: Path
 ) -> None:
     registry = Registry(str(tmp_path / "registry"))
     registry.register("tones", {"model.onnx": model.read_bytes()})
     client = open_client(model="tones", registry=registry.root, retrain_dir=tmp_path / "work")
     assert client.get("/v1/retrain").json()["state"] == "idle"
-    work = Work(tmp_path / "work" / "tones")
+    work = RetrainFolder(tmp_path / "work" / "tones")
     with work.locked():
-        work.tell("train", 3, 10)
+        work.write_status("train", 3, 10)
         found = client.get("/v1/retrain").json()
         assert (found["state"], found["stage"], found["done"], found["total"]) == (
             "running", "train", 3, 10,

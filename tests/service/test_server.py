@@ -8,20 +8,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fixtures.server import address, serve
+from tests.fixtures.server import listening_url, serve
 from tests.fixtures.sounds import PITCHES_HZ, tone, wav
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_started_server_answers_an_upload_and_ends_when_told(
+def test_server_answers_an_upload_and_stops_on_a_signal(
     model: Path, number: signal.Signals
 ) -> None:
     with serve("--model", model, "--port", 0) as server:
-        ends_when_told(server, number)
+        assert_stops_on_signal(server, number)
 
 
-def ends_when_told(server: subprocess.Popen[str], number: signal.Signals) -> None:
-    url = address(server)
+def assert_stops_on_signal(server: subprocess.Popen[str], number: signal.Signals) -> None:
+    url = listening_url(server)
     # A connection made before the model is loaded waits for it: the socket listens already.
     with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
         assert client.get("/readyz").status_code == 200
@@ -36,7 +36,7 @@ def ends_when_told(server: subprocess.Popen[str], number: signal.Signals) -> Non
     assert "Traceback" not in stderr
 
 
-def refused(*arguments: object) -> str:
+def startup_error(*arguments: object) -> str:
     """The one sentence of a server that does not start."""
     with serve(*arguments) as process:
         try:
@@ -53,44 +53,44 @@ def refused(*arguments: object) -> str:
 def test_a_port_in_use_is_refused_in_one_sentence(model: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        message = refused("--model", model, "--port", port)
+        message = startup_error("--model", model, "--port", port)
     assert f"port {port}" in message
     assert "in use" in message
 
 
 def test_a_host_that_is_none_is_refused_in_one_sentence(model: Path) -> None:
-    assert "--host" in refused("--model", model, "--host", "a" * 80)
+    assert "--host" in startup_error("--model", model, "--host", "a" * 80)
 
 
 def test_a_missing_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    assert "no model file" in refused("--model", tmp_path / "none.onnx")
+    assert "no model file" in startup_error("--model", tmp_path / "none.onnx")
 
 
 def test_a_file_that_is_no_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(wav(tone("mid")))
-    assert "no usable ONNX model" in refused("--model", path)
+    assert "no usable ONNX model" in startup_error("--model", path)
 
 
-def test_the_environment_names_the_model_and_its_mistakes_are_told(
+def test_environment_sets_the_model_and_bad_values_are_reported(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EARFUL_MODEL", str(model))
     monkeypatch.setenv("EARFUL_MAX_FILES", "many")
-    message = refused("--port", 0)
+    message = startup_error("--port", 0)
     assert "EARFUL_MAX_FILES is 'many'" in message
     monkeypatch.setenv("EARFUL_MODEL", "none.onnx")
-    assert "no model file none.onnx" in refused("--port", 0)
+    assert "no model file none.onnx" in startup_error("--port", 0)
 
 
-def test_a_mistyped_variable_is_told(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistyped_variable_is_reported(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EARFUL_MAX_SECOND", "5")
-    message = refused("--model", model, "--port", 0)
+    message = startup_error("--model", model, "--port", 0)
     assert "EARFUL_MAX_SECOND" in message
     assert "EARFUL_MAX_SECONDS" in message
 
 
-def test_keys_that_are_wanted_and_none_are_refused(model: Path, tmp_path: Path) -> None:
+def test_required_but_missing_keys_are_refused(model: Path, tmp_path: Path) -> None:
     empty = tmp_path / "keys"
     empty.write_text("\n \n")
     for variables in ({"EARFUL_API_KEYS_FILE": str(empty)}, {"EARFUL_API_KEYS": " , "}):

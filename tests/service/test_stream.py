@@ -14,65 +14,65 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.fixtures.server import Running, running
-from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, placed, tone, wav
+from tests.fixtures.server import RunningServer, running_server
+from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone, wav
 
 KEY = "k" * 20
 OPENING = {"sample_rate_hz": RATE_HZ, "encoding": "pcm_s16le"}
 
 
 @pytest.fixture(scope="module")
-def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("stream"), model, EARFUL_MAX_STREAMS="2") as started:
+def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running_server(tmp_path_factory.mktemp("stream"), model, EARFUL_MAX_STREAMS="2") as started:
         yield started
 
 
-def opened(server: Running) -> ClientConnection:
+def open_stream(server: RunningServer) -> ClientConnection:
     return connect(server.url.replace("http", "ws") + "/v1/stream", proxy=None)
 
 
-def talk(socket: ClientConnection, *messages: Any) -> list[dict[str, Any]]:
+def exchange(socket: ClientConnection, *messages: Any) -> list[dict[str, Any]]:
     """Send dicts as text and arrays as frames, then read until the server closes."""
-    heard = []
+    replies = []
     with contextlib.suppress(ConnectionClosed):  # it may close before all is said
         for message in messages:
             socket.send(json.dumps(message) if isinstance(message, dict) else message)
     try:
         while True:
-            heard.append(json.loads(socket.recv(timeout=20)))
+            replies.append(json.loads(socket.recv(timeout=20)))
     except ConnectionClosed:
-        return heard
+        return replies
 
 
 def pcm(samples: Any) -> bytes:
     return bytes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def test_words_become_events_and_hops_results(server: Running) -> None:
-    sound = placed(tone("high"), 1.8, placed(tone("low"), 0.5, noise(3.0, 1e-4)))
+def test_words_become_events_and_hops_results(server: RunningServer) -> None:
+    sound = overlay_at(tone("high"), 1.8, overlay_at(tone("low"), 0.5, noise(3.0, 1e-4)))
     frames = [pcm(sound[start : start + 320]) for start in range(0, len(sound), 320)]
-    with opened(server) as socket:
-        heard = talk(socket, OPENING, *frames, {"type": "end"})
-    assert heard[0]["type"] == "ready"
-    assert set(heard[0]["labels"]) == set(PITCHES_HZ)
-    assert heard[0]["options"]["hop_seconds"] == 0.1
-    assert heard[-1] == {"type": "end", "seconds": 3.0}
-    events = [message for message in heard if message["type"] == "event"]
+    with open_stream(server) as socket:
+        replies = exchange(socket, OPENING, *frames, {"type": "end"})
+    assert replies[0]["type"] == "ready"
+    assert set(replies[0]["labels"]) == set(PITCHES_HZ)
+    assert replies[0]["options"]["hop_seconds"] == 0.1
+    assert replies[-1] == {"type": "end", "seconds": 3.0}
+    events = [message for message in replies if message["type"] == "event"]
     assert [event["label"] for event in events] == ["low", "high"]
     assert [event["start"] for event in events] == pytest.approx([0.5, 1.8], abs=0.05)
     assert {score["label"] for score in events[0]["scores"]} == set(PITCHES_HZ)
-    results = [message for message in heard if message["type"] == "result"]
+    results = [message for message in replies if message["type"] == "result"]
     assert len(results) == 40  # three seconds and a clip of silence, a hop each
     assert results[0]["label"] is None
     assert {"low", "high"} <= {result["label"] for result in results}
 
 
-def test_float_frames_and_other_options(server: Running) -> None:
-    sound = placed(tone("mid"), 0.5, noise(1.5, 1e-4))
+def test_float_frames_and_other_options(server: RunningServer) -> None:
+    sound = overlay_at(tone("mid"), 0.5, noise(1.5, 1e-4))
     opening = OPENING | {"encoding": "pcm_f32le", "hop_seconds": 0.25}
-    with opened(server) as socket:
-        heard = talk(socket, opening, sound.astype("<f4").tobytes(), {"type": "end"})
-    ends = [message["end"] for message in heard if message["type"] == "result"]
+    with open_stream(server) as socket:
+        replies = exchange(socket, opening, sound.astype("<f4").tobytes(), {"type": "end"})
+    ends = [message["end"] for message in replies if message["type"] == "result"]
     assert ends[:3] == [0.25, 0.5, 0.75]
 
 
@@ -97,53 +97,53 @@ BAD: dict[str, tuple[list[Any], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_wrong_is_told_and_closes_the_stream(server: Running, name: str) -> None:
+def test_errors_are_sent_and_close_the_stream(server: RunningServer, name: str) -> None:
     messages, code = BAD[name]
-    with opened(server) as socket:
-        heard = talk(socket, *messages)
+    with open_stream(server) as socket:
+        replies = exchange(socket, *messages)
         assert socket.close_code == 1008
-    assert heard[-1]["type"] == "error"
-    assert heard[-1]["error"]["code"] == code
-    assert heard[-1]["error"]["message"]
+    assert replies[-1]["type"] == "error"
+    assert replies[-1]["error"]["code"] == code
+    assert replies[-1]["error"]["message"]
 
 
-def test_a_frame_beyond_the_limit_closes_the_stream(server: Running) -> None:
-    with opened(server) as socket:
-        talk(socket, OPENING, bytes(2_000_000))
+def test_a_frame_beyond_the_limit_closes_the_stream(server: RunningServer) -> None:
+    with open_stream(server) as socket:
+        exchange(socket, OPENING, bytes(2_000_000))
         assert socket.close_code == 1009
 
 
-def test_more_streams_than_are_allowed_are_told_to_come_later(server: Running) -> None:
-    with opened(server) as one, opened(server) as two:
+def test_streams_above_the_limit_are_refused(server: RunningServer) -> None:
+    with open_stream(server) as one, open_stream(server) as two:
         for socket in (one, two):
             socket.send(json.dumps(OPENING))
             assert json.loads(socket.recv(timeout=20))["type"] == "ready"
-        with opened(server) as third:
-            heard = talk(third, OPENING)
-            assert heard[-1]["error"]["code"] == "queue_full"
+        with open_stream(server) as third:
+            replies = exchange(third, OPENING)
+            assert replies[-1]["error"]["code"] == "queue_full"
             assert third.close_code == 1013
-    with opened(server) as again:
-        assert talk(again, OPENING, {"type": "end"})[-1]["type"] == "end"
+    with open_stream(server) as again:
+        assert exchange(again, OPENING, {"type": "end"})[-1]["type"] == "end"
 
 
 def test_a_stream_needs_a_key_where_there_are_keys(model: Path, tmp_path: Path) -> None:
-    with running(tmp_path, model, EARFUL_API_KEYS=f"classify:{KEY}") as server:
-        with opened(server) as socket:
-            assert talk(socket, OPENING)[-1]["error"]["code"] == "unauthorized"
-        with opened(server) as socket:
-            heard = talk(socket, OPENING | {"api_key": KEY}, {"type": "end"})
-            assert heard[-1]["type"] == "end"
+    with running_server(tmp_path, model, EARFUL_API_KEYS=f"classify:{KEY}") as server:
+        with open_stream(server) as socket:
+            assert exchange(socket, OPENING)[-1]["error"]["code"] == "unauthorized"
+        with open_stream(server) as socket:
+            replies = exchange(socket, OPENING | {"api_key": KEY}, {"type": "end"})
+            assert replies[-1]["type"] == "end"
         assert KEY not in server.log.read_text()
 
 
-def test_the_client_of_the_readme_hears_the_words(server: Running, tmp_path: Path) -> None:
+def test_readme_client_receives_the_events(server: RunningServer, tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     found = re.search(r"```python\n(import json\n.*?)```", readme, re.DOTALL)
     assert found is not None
     client = found[1].replace("ws://127.0.0.1:8000", server.url.replace("http", "ws"))
     assert client != found[1]
     path = tmp_path / "said.wav"
-    path.write_bytes(wav(placed(tone("high"), 1.8, placed(tone("low"), 0.5, noise(3.0, 1e-4)))))
+    path.write_bytes(wav(overlay_at(tone("high"), 1.8, overlay_at(tone("low"), 0.5, noise(3.0, 1e-4)))))
     done = subprocess.run(
         [sys.executable, "-c", client, str(path)], capture_output=True, text=True, check=True
     )

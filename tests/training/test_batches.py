@@ -8,87 +8,87 @@ import pytest
 import torch
 
 from earful.data.audio.pcm import as_float, as_int16
-from earful.data.augmentation.pipeline import HEAVY_NOISE
+from earful.data.augmentation.pipeline import STRONG_AUGMENTATION
 from earful.data.dataset.dataset import Dataset, open_dataset
 from earful.data.dataset.prepare import prepare
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import read_labels
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
 from earful.training.loaders import storage
-from earful.training.loaders.auxiliary_data import ALONE, Company
-from earful.training.loaders.loader import Batches, augmented_waveforms, stored_features
-from earful.training.loaders.sampler import Cut
-from earful.training.loaders.storage import Resident, Source, Streamed, open_clips, read_through
+from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
+from earful.training.loaders.loader import BatchLoader, augmented_waveforms, stored_features
+from earful.training.loaders.sampler import BatchPlan
+from earful.training.loaders.storage import InMemory, ClipSource, MemoryMapped, open_clips, read_sequentially
 
 CPU = torch.device("cpu")
 SMAPS = Path("/proc/self/smaps")
 AUGMENTED = replace(default_config("tcresnet"), mixup=0.3)
 
 
-def read(batches: Batches, cut: Cut) -> tuple[torch.Tensor, torch.Tensor]:
-    parts = list(batches.parts(cut))
-    return torch.cat([p.features for p in parts]), torch.cat([p.targets for p in parts])
+def read(batches: BatchLoader, plan: BatchPlan) -> tuple[torch.Tensor, torch.Tensor]:
+    batch_shards = list(batches.batch_shards(plan))
+    return torch.cat([p.features for p in batch_shards]), torch.cat([p.targets for p in batch_shards])
 
 
 @pytest.mark.parametrize("config", [TrainConfig(), AUGMENTED], ids=["stored", "augmented"])
-def test_clips_on_disk_give_the_numbers_of_clips_in_memory(
+def test_memory_mapped_clips_equal_in_memory_clips(
     tones: Dataset, other_tones: Dataset, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def batches() -> Batches:
+    def batches() -> BatchLoader:
         if not config.augment:
             return stored_features(tones, config, "train", CPU)
-        return augmented_waveforms(tones, Company(extra=other_tones), config, CPU)
+        return augmented_waveforms(tones, AuxiliaryData(extra=other_tones), config, CPU)
 
-    kept = read(batches(), Cut(16, seed=5))
-    monkeypatch.setattr(storage, "CPU_RESIDENT_BYTES", 0)
-    streamed = read(batches(), Cut(16, seed=5))
+    kept = read(batches(), BatchPlan(16, seed=5))
+    monkeypatch.setattr(storage, "MAX_IN_MEMORY_BYTES_CPU", 0)
+    streamed = read(batches(), BatchPlan(16, seed=5))
     assert torch.equal(kept[0], streamed[0])
     assert torch.equal(kept[1], streamed[1])
 
 
-def test_heavy_noise_is_louder_and_is_refused_where_clips_stay_as_they_are(tones: Dataset) -> None:
-    heavy = replace(AUGMENTED, mixup=0.0, noise="heavy")
-    assert heavy.recipe() == HEAVY_NOISE
+def test_strong_augmentation_is_louder_and_requires_augmentation(tones: Dataset) -> None:
+    heavy = replace(AUGMENTED, mixup=0.0, augment_strength="strong")
+    assert heavy.augment_config() == STRONG_AUGMENTATION
 
     def beside_the_tone(config: TrainConfig) -> float:
         """How loud it is where a clip is softest, in decibels."""
-        batches = augmented_waveforms(tones, ALONE, replace(config, repeats=20), CPU)
-        features, _ = read(batches, Cut(16, seed=5))
+        batches = augmented_waveforms(tones, NO_AUXILIARY_DATA, replace(config, oversample=20), CPU)
+        features, _ = read(batches, BatchPlan(16, seed=5))
         values = features.flatten(1).sort(dim=1).values
         return float(values[:, : values.shape[1] // 2].mean())
 
-    assert beside_the_tone(heavy) > beside_the_tone(replace(heavy, noise="usual")) + 3
+    assert beside_the_tone(heavy) > beside_the_tone(replace(heavy, augment_strength="default")) + 3
     with pytest.raises(TrainingError, match="give --augment too"):
-        TrainConfig(noise="heavy")
+        TrainConfig(augment_strength="strong")
 
 
-def test_where_clips_are_kept_goes_by_their_size(
+def test_clip_storage_is_chosen_by_size(
     tones: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = Source(tones.array("mfcc"), np.arange(40))
-    assert isinstance(open_clips([source], CPU), Resident)
-    monkeypatch.setattr(storage, "CPU_RESIDENT_BYTES", source.nbytes - 1)
-    assert isinstance(open_clips([source], CPU), Streamed)
+    source = ClipSource(tones.array("mfcc"), np.arange(40))
+    assert isinstance(open_clips([source], CPU), InMemory)
+    monkeypatch.setattr(storage, "MAX_IN_MEMORY_BYTES_CPU", source.nbytes - 1)
+    assert isinstance(open_clips([source], CPU), MemoryMapped)
 
 
-def test_integers_and_floats_are_read_together() -> None:
+def test_int16_and_float_clips_are_gathered_together() -> None:
     floats = np.random.default_rng(0).uniform(-1, 1, (6, 10)).astype(np.float32)
     integers = as_int16(floats[::-1])
-    sources = [Source(floats, np.array([1, 3])), Source(integers, np.array([5, 0]))]
+    sources = [ClipSource(floats, np.array([1, 3])), ClipSource(integers, np.array([5, 0]))]
     wanted = np.stack([floats[3], as_float(integers)[0], floats[1], as_float(integers)[5]])
-    for clips in (open_clips(sources, CPU), Streamed(sources, CPU)):
-        found = clips.take(torch.tensor([1, 3, 0, 2]))
+    for clips in (open_clips(sources, CPU), MemoryMapped(sources, CPU)):
+        found = clips.gather(torch.tensor([1, 3, 0, 2]))
         np.testing.assert_array_equal(found.numpy(), wanted)
 
 
 @pytest.mark.skipif(not SMAPS.is_file(), reason="only Linux tells what is resident")
-def test_what_is_read_through_is_given_back(tmp_path: Path) -> None:
+def test_mapped_pages_are_released_after_reading(tmp_path: Path) -> None:
     values = np.random.default_rng(0).standard_normal((4096, 1024)).astype(np.float32)  # 16 MiB
     np.save(tmp_path / "big.npy", values)
     array = np.load(tmp_path / "big.npy", mmap_mode="r")
     rows = np.flatnonzero(np.arange(4096) % 16 != 3)[::-1]
     found, resident = [], []
-    for part in read_through(Source(array, rows), batch_size=100):
+    for part in read_sequentially(ClipSource(array, rows), batch_size=100):
         found.append(part)
         resident.append(resident_kib(tmp_path / "big.npy"))
     np.testing.assert_array_equal(torch.cat(found), values[rows])
@@ -119,35 +119,35 @@ def test_int16_waveforms_are_half_the_size_and_off_by_half_a_step_at_most(
     ("clips", "batch", "shards", "batches"),
     [(64, 16, 1, 4), (65, 16, 1, 4), (66, 16, 1, 5), (3, 16, 1, 1), (67, 16, 2, 4), (68, 16, 2, 5)],
 )
-def test_what_is_too_small_for_a_batch_joins_the_one_before(
+def test_too_small_final_batch_is_merged_into_the_previous_one(
     clips: int, batch: int, shards: int, batches: int
 ) -> None:
-    assert Cut(batch, 1, shards).batches(clips) == batches
+    assert BatchPlan(batch, 1, shards).batches(clips) == batches
 
 
 def test_every_clip_is_read_once_an_epoch(tones: Dataset) -> None:
     batches = stored_features(tones, TrainConfig(), "train", CPU)
     for shards in (1, 2, 3):
-        features, _ = read(batches, Cut(10, seed=3, shards=shards, mine=range(shards)))
+        features, _ = read(batches, BatchPlan(10, seed=3, shards=shards, own_shards=range(shards)))
         stored = torch.from_numpy(tones.array("mfcc")[tones.rows("train")])
         key = features.sum(dim=(1, 2)).sort().values
         torch.testing.assert_close(key, stored.sum(dim=(1, 2)).sort().values)
 
 
 @pytest.mark.parametrize("config", [TrainConfig(), AUGMENTED], ids=["stored", "augmented"])
-def test_a_shard_is_the_same_whoever_computes_it(tones: Dataset, config: TrainConfig) -> None:
+def test_shard_does_not_depend_on_the_process_that_computes_it(tones: Dataset, config: TrainConfig) -> None:
     make = augmented_waveforms if config.augment else None
-    batches: Batches = (
-        make(tones, ALONE, config, CPU) if make else stored_features(tones, config, "train", CPU)
+    batches: BatchLoader = (
+        make(tones, NO_AUXILIARY_DATA, config, CPU) if make else stored_features(tones, config, "train", CPU)
     )
-    cut = Cut(16, seed=5, shards=4, mine=range(4))
-    alone = list(batches.parts(cut))
-    for mine in (range(2), range(2, 4)):
-        of_one = list(batches.parts(replace(cut, mine=mine)))
-        expected = [part for part in alone if part.shard in mine]
+    plan = BatchPlan(16, seed=5, shards=4, own_shards=range(4))
+    alone = list(batches.batch_shards(plan))
+    for own_shards in (range(2), range(2, 4)):
+        of_one = list(batches.batch_shards(replace(plan, own_shards=own_shards)))
+        expected = [part for part in alone if part.shard in own_shards]
         assert [part.shard for part in of_one] == [part.shard for part in expected]
         for found, wanted in zip(of_one, expected, strict=True):
             assert torch.equal(found.features, wanted.features)
             assert found.share == wanted.share
-            assert found.is_last == (found.shard == mine[-1])
-    assert sum(part.share for part in alone) == pytest.approx(cut.batches(len(batches.epoch)))
+            assert found.is_last == (found.shard == own_shards[-1])
+    assert sum(part.share for part in alone) == pytest.approx(plan.batches(len(batches.sampler)))

@@ -16,7 +16,7 @@ from earful.training.metrics.calibration import (
 )
 
 
-def honest_logits(n_clips: int = 20_000) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def calibrated_logits(n_clips: int = 20_000) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Logits (clips, 5) and targets drawn from their own softmax: calibrated by construction."""
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (n_clips, 5))
@@ -25,19 +25,19 @@ def honest_logits(n_clips: int = 20_000) -> tuple[NDArray[np.float64], NDArray[n
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
-def test_a_temperature_is_found_again(temperature: float) -> None:
-    logits, targets = honest_logits()
+def test_known_temperature_is_recovered(temperature: float) -> None:
+    logits, targets = calibrated_logits()
     assert fit_temperature(logits * temperature, targets) == pytest.approx(temperature, rel=0.05)
 
 
 def test_calibration_takes_the_error_of_overconfident_scores_away() -> None:
-    logits, targets = honest_logits()
+    logits, targets = calibrated_logits()
     found = calibrate(logits * 3, np.eye(5, dtype=bool)[targets], "softmax")
     assert found.error_before > 0.1
     assert found.error_after < 0.02
 
 
-def honest_pairs(n_clips: int = 10_000) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def calibrated_multi_label(n_clips: int = 10_000) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Logits (clips, 4) and memberships drawn label by label from their sigmoid."""
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (n_clips, 4))
@@ -45,15 +45,15 @@ def honest_pairs(n_clips: int = 10_000) -> tuple[NDArray[np.float64], NDArray[np
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
-def test_a_temperature_of_several_labels_is_found_again(temperature: float) -> None:
-    logits, memberships = honest_pairs()
-    found = calibrate(logits * temperature, memberships, "sigmoid")
+def test_known_multi_label_temperature_is_recovered(temperature: float) -> None:
+    logits, label_matrix = calibrated_multi_label()
+    found = calibrate(logits * temperature, label_matrix, "sigmoid")
     assert found.temperature == pytest.approx(temperature, rel=0.05)
     assert found.error_after < 0.02
     assert found.error_after <= found.error_before + 0.002
 
 
-def test_the_threshold_of_several_labels_is_of_clips_answered_whole() -> None:
+def test_multi_label_threshold_counts_clips_with_all_labels_correct() -> None:
     logits = np.array([[8.0, 8.0, -8.0], [2.0, -8.0, -8.0], [1.0, 8.0, -8.0]])
     whole = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0]], bool)  # of the last, one is said too many
     found = calibrate(logits, whole, "sigmoid")
@@ -62,15 +62,15 @@ def test_the_threshold_of_several_labels_is_of_clips_answered_whole() -> None:
 
 
 @pytest.mark.parametrize("scale", [3.0, 30.0])
-def test_few_clips_that_are_all_right_hardly_change_the_temperature(scale: float) -> None:
-    logits, memberships = np.tile(scale * np.eye(4), (5, 1)), np.tile(np.eye(4, dtype=bool), (5, 1))
-    found = calibrate(logits, memberships, "softmax")
+def test_few_all_correct_clips_barely_change_the_temperature(scale: float) -> None:
+    logits, label_matrix = np.tile(scale * np.eye(4), (5, 1)), np.tile(np.eye(4, dtype=bool), (5, 1))
+    found = calibrate(logits, label_matrix, "softmax")
     assert 0.5 < found.temperature <= 1
-    found = calibrate(logits - scale / 2, memberships, "sigmoid")
+    found = calibrate(logits - scale / 2, label_matrix, "sigmoid")
     assert 0.4 < found.temperature <= 1
 
 
-def test_the_error_is_the_gap_between_score_and_share_that_is_right() -> None:
+def test_calibration_error_is_the_gap_between_score_and_accuracy() -> None:
     scores = np.full(100, 0.9)
     assert calibration_error(scores, np.arange(100) < 60) == pytest.approx(0.3)
     assert calibration_error(scores, np.arange(100) < 90) == pytest.approx(0.0)
@@ -78,14 +78,14 @@ def test_the_error_is_the_gap_between_score_and_share_that_is_right() -> None:
     assert calibration_error(mixed, np.array([True, True, True, False])) == pytest.approx(0)
 
 
-def test_the_threshold_keeps_what_is_right() -> None:
+def test_rejection_threshold_keeps_correct_predictions() -> None:
     scores = np.linspace(0, 1, 1_001)
     threshold = rejection_threshold(scores, scores > 0.5)
     assert (scores[scores > 0.5] >= threshold).mean() == pytest.approx(0.975, abs=0.003)
     assert rejection_threshold(scores, np.zeros(1_001, bool)) == 0
 
 
-def test_the_curve_runs_from_all_clips_to_the_surest() -> None:
+def test_coverage_curve_runs_from_all_clips_to_the_most_confident() -> None:
     scores = np.array([0.9, 0.5, 0.9, 0.2])
     curve = coverage_curve(scores, [True, False, True, False])
     assert [(p.threshold, p.coverage, p.accuracy) for p in curve] == [

@@ -10,7 +10,7 @@ from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
 from earful.service.classifier import Classifier
 from earful.training.config.train_config import TrainingError
-from earful.training.evaluation.candidates import table
+from earful.training.evaluation.candidates import comparison_table
 from earful.training.evaluation.comparison import compare
 
 SHORT = {"epochs": 1, "batch_size": 16}
@@ -21,24 +21,24 @@ NETWORKS = ["cnn:norm=batch", "logistic"]
 def test_each_network_gets_a_row_with_all_datasets(
     tones: Dataset, other_tones: Dataset, tmp_path: Path
 ) -> None:
-    rows = compare([tones, other_tones], NETWORKS, tmp_path, given=SHORT)
+    rows = compare([tones, other_tones], NETWORKS, tmp_path, overrides=SHORT)
     assert [row.model for row in rows] == NETWORKS
     for row in rows:
         assert [found.dataset for found in row.accuracies] == ["tones (random)", "dataset (random)"]
         assert all(0 <= found.accuracy <= 1 and found.clips == 12 for found in row.accuracies)
-        assert row.milliseconds > 0 < row.multiply_adds
-    lines = table(rows).splitlines()
+        assert row.latency_ms > 0 < row.multiply_adds
+    lines = comparison_table(rows).splitlines()
     assert len(lines) == 2 + len(NETWORKS)
     assert len({line.count("|") for line in lines}) == 1
-    assert (tmp_path / "compare.md").read_text() == table(rows) + "\n"
-    again = compare([tones, other_tones], NETWORKS, tmp_path, given=SHORT)
+    assert (tmp_path / "compare.md").read_text() == comparison_table(rows) + "\n"
+    again = compare([tones, other_tones], NETWORKS, tmp_path, overrides=SHORT)
     for before, after in zip(rows, again, strict=True):
-        assert replace(before, milliseconds=0) == replace(after, milliseconds=0)
+        assert replace(before, latency_ms=0) == replace(after, latency_ms=0)
     written = json.loads((tmp_path / "compare.json").read_text())
     assert [row["model"] for row in written] == NETWORKS
     assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
-    said = {Classifier.open(tmp_path / row["file"]).labels for row in written}
-    assert said == {tones.labels}
+    label_tuples = {Classifier.open(tmp_path / row["file"]).labels for row in written}
+    assert label_tuples == {tones.labels}
 
 
 def test_what_cannot_be_compared_is_refused_before_any_training(
@@ -46,31 +46,31 @@ def test_what_cannot_be_compared_is_refused_before_any_training(
 ) -> None:
     untested = replace(tones, clips=tones.clips.assign(split="train"))
     with pytest.raises(TrainingError, match="two datasets are called tones"):
-        compare([tones, tones], ["cnn"], tmp_path, given=SHORT)
+        compare([tones, tones], ["cnn"], tmp_path, overrides=SHORT)
     with pytest.raises(TrainingError, match="nothing back to test on"):
-        compare([untested], ["cnn"], tmp_path, given=SHORT)
+        compare([untested], ["cnn"], tmp_path, overrides=SHORT)
     with pytest.raises(EarfulError, match="no network is called 'vgg'"):
-        compare([tones], ["vgg"], tmp_path, given=SHORT)
+        compare([tones], ["vgg"], tmp_path, overrides=SHORT)
     with pytest.raises(EarfulError, match="autoencoder names no labels"):
-        compare([tones], ["cnn", "autoencoder"], tmp_path, given=SHORT)
+        compare([tones], ["cnn", "autoencoder"], tmp_path, overrides=SHORT)
     with pytest.raises(EarfulError, match="no setting is called 'trees'"):
-        compare([tones], ["cnn:trees=3"], tmp_path, given=SHORT)
+        compare([tones], ["cnn:trees=3"], tmp_path, overrides=SHORT)
     with pytest.raises(EarfulError, match="names cnn twice"):
-        compare([tones], ["cnn", "cnn"], tmp_path, given=SHORT)
+        compare([tones], ["cnn", "cnn"], tmp_path, overrides=SHORT)
     with pytest.raises(EarfulError, match="gmm-hmm"):
-        compare([tones], ["cnn", "gmm-hmm:features=log_mel"], tmp_path, given=SHORT)
+        compare([tones], ["cnn", "gmm-hmm:features=log_mel"], tmp_path, overrides=SHORT)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_trained_is_left_out_of_all_and_told(
+def test_untrainable_candidate_is_left_out_everywhere_and_reported(
     tones: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = tones.memberships.copy()
+    both = tones.label_matrix.copy()
     both[tones.rows("train")[0]] = True
-    several = replace(tones, memberships=both)
-    monkeypatch.setattr("earful.training.evaluation.comparison.CLASSIFIERS", ("logistic", "mlp"))
-    told: list[str] = []
-    rows = compare([several], None, tmp_path, given=SHORT, on_left_out=told.append)
+    several = replace(tones, label_matrix=both)
+    monkeypatch.setattr("earful.training.evaluation.comparison.CLASSIFIER_NETWORKS", ("logistic", "mlp"))
+    messages: list[str] = []
+    rows = compare([several], None, tmp_path, overrides=SHORT, on_skipped=messages.append)
     assert [row.model for row in rows] == ["mlp"]
-    assert len(told) == 1
-    assert told[0].startswith("logistic is left out: 1 clips of")
+    assert len(messages) == 1
+    assert messages[0].startswith("logistic is left out: 1 clips of")

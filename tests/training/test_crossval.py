@@ -13,7 +13,7 @@ from earful.data.labels.folds import speaker_folds
 from earful.data.labels.splits import SplitError
 from earful.training.config.train_config import TrainingError, default_config
 from earful.training.evaluation.crossval import cross_validate
-from earful.training.loaders.auxiliary_data import Company
+from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.trainer.checkpoint import EpochRecord
 from earful.training.trainer.trainer import fit
 
@@ -23,7 +23,7 @@ QUICK = replace(default_config("tcresnet"), epochs=2, batch_size=16)
 
 
 @pytest.mark.parametrize("n_folds", [None, 2, 3])
-def test_each_clip_is_tested_once_and_its_voice_is_not_trained_on(n_folds: int | None) -> None:
+def test_each_clip_is_tested_once_with_its_speaker_held_out(n_folds: int | None) -> None:
     folds = speaker_folds(LABELS, SPEAKERS, n_folds)
     assert len(folds) == (n_folds or 4)
     tested = np.array([[split == "test" for split in fold.splits] for fold in folds])
@@ -62,18 +62,18 @@ def test_impossible_folds_are_refused(
 def test_all_folds_are_trained_reported_and_resumed(
     tones: Dataset, other_tones: Dataset, tmp_path: Path
 ) -> None:
-    found = cross_validate(tones, tmp_path, QUICK, company=Company(extra=other_tones))
+    found = cross_validate(tones, tmp_path, QUICK, auxiliary=AuxiliaryData(extra=other_tones))
     assert [fold.name for fold in found.folds] == ["speaker0", "speaker1", "speaker2", "speaker3"]
     assert sum(fold.clips for fold in found.folds) == 60
     assert found.minimum.accuracy <= found.mean <= 1
     written = json.loads((tmp_path / "crossval.json").read_text())
     assert written["mean"] == found.mean
-    again = cross_validate(tones, tmp_path, QUICK, company=Company(extra=other_tones))
+    again = cross_validate(tones, tmp_path, QUICK, auxiliary=AuxiliaryData(extra=other_tones))
     assert again == found
     assert "mean" in found.text()
 
 
-def test_folds_of_another_number_are_not_taken_for_those_that_are_finished(
+def test_finished_folds_of_another_split_are_not_reused(
     tones: Dataset, tmp_path: Path
 ) -> None:
     quick = replace(QUICK, epochs=1)
@@ -82,10 +82,10 @@ def test_folds_of_another_number_are_not_taken_for_those_that_are_finished(
         cross_validate(tones, tmp_path, quick, n_folds=4)
 
 
-def test_a_voice_that_is_tested_is_in_no_company(tones: Dataset, tmp_path: Path) -> None:
+def test_tested_speaker_in_auxiliary_data_is_refused(tones: Dataset, tmp_path: Path) -> None:
     again = replace(tones, clips=tones.clips.assign(sha256="other take"))
     with pytest.raises(TrainingError, match="has clips of speaker0, who must not be heard"):
-        cross_validate(tones, tmp_path, QUICK, company=Company(extra=again))
+        cross_validate(tones, tmp_path, QUICK, auxiliary=AuxiliaryData(extra=again))
     assert not list(tmp_path.iterdir())
 
 
@@ -95,16 +95,16 @@ def test_extra_clips_must_fit(tones: Dataset, other_tones: Dataset, tmp_path: Pa
             tones,
             tmp_path,
             QUICK,
-            company=Company(extra=replace(other_tones, labels=("low", "other"))),
+            auxiliary=AuxiliaryData(extra=replace(other_tones, labels=("low", "other"))),
         )
     features = replace(tones.features, n_mels=20, n_mfcc=20)
     with pytest.raises(TrainingError, match="--sample-rate"):
-        fit(tones, tmp_path, QUICK, company=Company(extra=replace(other_tones, features=features)))
+        fit(tones, tmp_path, QUICK, auxiliary=AuxiliaryData(extra=replace(other_tones, features=features)))
 
 
-def test_test_clips_are_not_let_in_as_extra_ones(tones: Dataset, tmp_path: Path) -> None:
+def test_test_clips_are_refused_as_extra_clips(tones: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="must not be trained on"):
-        fit(tones, tmp_path, QUICK, company=Company(extra=tones))
+        fit(tones, tmp_path, QUICK, auxiliary=AuxiliaryData(extra=tones))
 
 
 def test_augmented_training_resumes_to_the_same_weights(tones: Dataset, tmp_path: Path) -> None:

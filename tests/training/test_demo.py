@@ -13,19 +13,19 @@ from earful.training.recipes.demo import run_demo
 
 
 @pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "EPOCHS", 2)
 
 
-def test_the_demo_leaves_a_model_and_tells_each_step(
+def test_demo_writes_a_model_and_prints_each_step(
     tones_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = run_demo(tones_csv, None, tmp_path / "demo")
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert model.is_file()
     for command in ("prepare", "train", "export", "evaluate", "classify"):
-        assert f"$ earful {command} " in said
-    assert "accuracy" in said
+        assert f"$ earful {command} " in output
+    assert "accuracy" in output
     run_demo(tones_csv, None, tmp_path / "demo")  # once more, into the same folder
 
 
@@ -52,12 +52,12 @@ def test_a_file_of_many_clips_is_not_classified_as_one(
     csv_path = tmp_path / "labels.csv"
     csv_path.write_text("\n".join(timed))
     run_demo(csv_path, tones_csv.parent, tmp_path / "demo")
-    said = capsys.readouterr().out
-    assert "Classify a file" not in said
-    assert "Evaluate the file" in said
+    output = capsys.readouterr().out
+    assert "Classify a file" not in output
+    assert "Evaluate the file" in output
 
 
-def test_a_split_column_without_test_rows_is_told(
+def test_split_column_without_test_rows_is_reported(
     tones_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = tones_csv.read_text().splitlines()
@@ -71,15 +71,15 @@ def test_a_split_column_without_test_rows_is_told(
     assert "nothing is evaluated" in capsys.readouterr().out
 
 
-def test_the_demo_speaks_words_of_ones_own(
+def test_demo_synthesizes_custom_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "VOICES", 8)
     model = run_demo(None, None, tmp_path / "demo", ("lights", "stop=halt"))
     assert Classifier.open(model).labels == ("lights", "stop")
-    said = capsys.readouterr().out
-    assert "8 synthetic voices speak lights, halt" in said
-    assert "$ earful synth --words lights,stop=halt " in said
+    output = capsys.readouterr().out
+    assert "8 synthetic voices speak lights, halt" in output
+    assert "$ earful synth --words lights,stop=halt " in output
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,6 @@ def test_the_demo_speaks_words_of_ones_own(
         (("--words", "one"), "two words or more"),
     ],
 )
-def test_words_that_make_no_demo_are_refused(flags: tuple[str, ...], words: str) -> None:
+def test_unusable_words_are_refused(flags: tuple[str, ...], words: str) -> None:
     with pytest.raises(EarfulError, match=words):
         typer.testing.CliRunner().invoke(build_app(), ["demo", *flags], catch_exceptions=False)

@@ -17,22 +17,22 @@ from earful.models.layers.dropout import Dropout
 from earful.models.networks.cnn import Cnn
 from earful.models.networks.zoo import ZOO
 from earful.training.commands.train import train as train_command
-from earful.training.config.overrides import read_options, read_settings, settled
+from earful.training.config.overrides import parse_options, parse_settings, apply_overrides
 from earful.training.config.train_config import (
     Optimizer,
     TrainConfig,
     TrainingError,
     default_config,
 )
-from earful.training.runs.train_run import suited
+from earful.training.runs.train_run import adapt_to_dataset
 from earful.training.trainer.checkpoint import (
-    BEST,
-    LAST,
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
     EpochRecord,
     load_checkpoint,
     save_checkpoint,
 )
-from earful.training.trainer.lr_finder import find_rate
+from earful.training.trainer.lr_finder import find_learning_rate
 from earful.training.trainer.trainer import fit
 
 QUICK = replace(default_config("mlp"), epochs=6, batch_size=16, patience=20)
@@ -65,7 +65,7 @@ def test_every_optimizer_learns_and_resumes(
     ],
     ids=str,
 )  # fmt: skip
-def test_every_choice_learns(tones: Dataset, tmp_path: Path, changes: dict[str, object]) -> None:
+def test_every_training_option_learns(tones: Dataset, tmp_path: Path, changes: dict[str, object]) -> None:
     config = replace(QUICK, learning_rate=3e-3, **changes)  # type: ignore[arg-type]
     result = fit(tones, tmp_path, config)
     assert result.checkpoint.best.val_accuracy is not None
@@ -96,7 +96,7 @@ def test_l1_makes_weights_small(tones: Dataset, tmp_path: Path) -> None:
     assert size("with", 0.01) < 0.9 * size("without", 0.0)
 
 
-def test_a_rate_that_diverges_stops_the_run_and_keeps_what_was_learnt(
+def test_diverging_learning_rate_stops_and_keeps_the_checkpoint(
     tones: Dataset, tmp_path: Path
 ) -> None:
     wild = replace(QUICK, optimizer="sgd", learning_rate=1e9)
@@ -109,16 +109,16 @@ def test_a_rate_that_diverges_stops_the_run_and_keeps_what_was_learnt(
         learning_rate=1e-3,
     )  # fmt: skip
     fit(tones, tmp_path / "begun", replace(late, epochs=2))
-    begun = load_checkpoint(tmp_path / "begun" / LAST)
-    blown = {name: w * 1e30 if "head" in name else w for name, w in begun.weights.items()}
-    save_checkpoint(tmp_path / "begun" / LAST, replace(begun, weights=blown))
-    before = [(tmp_path / "begun" / name).read_bytes() for name in (BEST, LAST)]
+    saved = load_checkpoint(tmp_path / "begun" / LAST_CHECKPOINT)
+    exploded = {name: w * 1e30 if "head" in name else w for name, w in saved.weights.items()}
+    save_checkpoint(tmp_path / "begun" / LAST_CHECKPOINT, replace(saved, weights=exploded))
+    before = [(tmp_path / "begun" / name).read_bytes() for name in (BEST_CHECKPOINT, LAST_CHECKPOINT)]
     with pytest.raises(TrainingError, match="keeps what was learnt in 2 epochs before"):
         fit(tones, tmp_path / "begun", late, resume=True)
-    assert [(tmp_path / "begun" / name).read_bytes() for name in (BEST, LAST)] == before
+    assert [(tmp_path / "begun" / name).read_bytes() for name in (BEST_CHECKPOINT, LAST_CHECKPOINT)] == before
 
 
-def test_a_validation_loss_that_is_no_number_is_not_kept(tones: Dataset, tmp_path: Path) -> None:
+def test_non_finite_validation_loss_is_never_the_best(tones: Dataset, tmp_path: Path) -> None:
     features = np.array(tones.array("mfcc"))
     folder = tmp_path / "dataset"
     shutil.copytree(tones.folder, folder)
@@ -129,23 +129,23 @@ def test_a_validation_loss_that_is_no_number_is_not_kept(tones: Dataset, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-class Hungry(Cnn):
+class OutOfMemoryCnn(Cnn):
     """The classic network on a device with room for six clips at once."""
 
-    room, asked_after = 6, 0  # clips at once; how often there is room for more before
+    max_clips, checks_before_failing = 6, 0  # clips at once; how often there is room for more before
 
     def embed(self, features: torch.Tensor) -> torch.Tensor:
         if self.training:
-            Hungry.asked_after -= 1
-            if len(features) > self.room and Hungry.asked_after < 0:
+            OutOfMemoryCnn.checks_before_failing -= 1
+            if len(features) > self.max_clips and OutOfMemoryCnn.checks_before_failing < 0:
                 raise torch.OutOfMemoryError("CUDA out of memory")
         return super().embed(features)
 
 
-def test_a_batch_that_does_not_fit_is_cut_in_halves_and_told(
+def test_out_of_memory_batch_is_halved_and_reported(
     tones: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ZOO, "hungry", replace(ZOO["cnn"], network=Hungry))
+    monkeypatch.setitem(ZOO, "hungry", replace(ZOO["cnn"], network=OutOfMemoryCnn))
     notes: list[str] = []
     config = TrainConfig(model="hungry", epochs=2, batch_size=16, options={"dropout": 0.0})
     found = fit(tones, tmp_path / "cut", config, on_note=notes.append).checkpoint
@@ -161,12 +161,12 @@ def test_a_batch_that_does_not_fit_is_cut_in_halves_and_told(
         fit(tones, tmp_path / "tight", tight)
 
 
-def test_running_out_of_memory_late_loses_the_epoch_and_nothing_else(
+def test_late_out_of_memory_loses_only_that_epoch(
     tones: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of the second epoch, when Adam has moments: as if cut from there on."""
-    monkeypatch.setitem(ZOO, "hungry", replace(ZOO["cnn"], network=Hungry))
-    monkeypatch.setattr(Hungry, "asked_after", 4)  # three batches an epoch
+    monkeypatch.setitem(ZOO, "hungry", replace(ZOO["cnn"], network=OutOfMemoryCnn))
+    monkeypatch.setattr(OutOfMemoryCnn, "asked_after", 4)  # three batches an epoch
     config = TrainConfig(model="hungry", epochs=3, batch_size=12, options={"dropout": 0.0})
     late = fit(tones, tmp_path / "late", config)
     plenty = fit(tones, tmp_path / "whole", replace(config, model="cnn"))
@@ -177,7 +177,7 @@ def test_running_out_of_memory_late_loses_the_epoch_and_nothing_else(
 
 
 @pytest.mark.parametrize("place", ["memory://runs/{}", "file://{}"])
-def test_a_run_goes_on_elsewhere_from_its_second_place(
+def test_run_resumes_elsewhere_from_the_checkpoint_mirror(
     tones: Dataset, tmp_path: Path, place: str
 ) -> None:
     def stop_after_third(record: EpochRecord) -> None:
@@ -187,61 +187,61 @@ def test_a_run_goes_on_elsewhere_from_its_second_place(
     whole = fit(tones, tmp_path / "whole", QUICK)
     copy = place.format(f"{tmp_path}/copy")
     with pytest.raises(KeyboardInterrupt):
-        fit(tones, tmp_path / "here", QUICK, checkpoints=copy, on_epoch=stop_after_third)
+        fit(tones, tmp_path / "here", QUICK, checkpoint_mirror=copy, on_epoch=stop_after_third)
     with pytest.raises(TrainingError, match="copy holds a run; go on with --resume"):
-        fit(tones, tmp_path / "new", QUICK, checkpoints=copy)
-    there = fit(tones, tmp_path / "there", QUICK, checkpoints=copy, resume=True)
+        fit(tones, tmp_path / "new", QUICK, checkpoint_mirror=copy)
+    there = fit(tones, tmp_path / "there", QUICK, checkpoint_mirror=copy, resume=True)
     assert there.resumed_after == 3
-    first, second = (load_checkpoint(tmp_path / name / BEST) for name in ("whole", "there"))
+    first, second = (load_checkpoint(tmp_path / name / BEST_CHECKPOINT) for name in ("whole", "there"))
     assert all(torch.equal(first.weights[n], second.weights[n]) for n in first.weights)
     assert whole.checkpoint.best.epoch == there.checkpoint.best.epoch
 
 
-def test_what_does_not_fit_is_refused(tones: Dataset, tmp_path: Path) -> None:
+def test_incompatible_settings_are_refused(tones: Dataset, tmp_path: Path) -> None:
     lbfgs = replace(QUICK, optimizer="lbfgs")
     with pytest.raises(TrainingError, match="lbfgs goes without weight_decay"):
         fit(tones, tmp_path, replace(lbfgs, weight_decay=0.1))
     with pytest.raises(TrainingError, match="250,000 parameters or fewer"):
         fit(tones, tmp_path, replace(lbfgs, model="tcresnet", features="log_mel"))
     with pytest.raises(TrainingError, match="looks for the length of its steps itself"):
-        find_rate(tones, lbfgs)
+        find_learning_rate(tones, lbfgs)
     with pytest.raises(EarfulError, match="cnn has no option width; it has activation, dropout"):
-        settled(TrainConfig(), {"width": 2})
+        apply_overrides(TrainConfig(), {"width": 2})
     with pytest.raises(TrainingError, match="no option of mlp is called 'trees'"):
-        read_options("mlp", ["trees=3"])
+        parse_options("mlp", ["trees=3"])
     with pytest.raises(TrainingError, match="optimizer is sgd or momentum"):
-        read_settings("cnn", ["optimizer=adan"], "--set")
+        parse_settings("cnn", ["optimizer=adan"], "--set")
     assert not any(tmp_path.iterdir())
 
 
-def test_several_labels_and_processes_are_provided_for(tones: Dataset) -> None:
-    both = tones.memberships.copy()
+def test_config_adapts_to_multi_label_data_and_several_processes(tones: Dataset) -> None:
+    both = tones.label_matrix.copy()
     both[0] = True
-    several = replace(tones, memberships=both)
-    assert suited(TrainConfig(), {}, several, 1).loss == "bce"
-    assert suited(TrainConfig(loss="focal"), {"loss": "focal"}, several, 1).loss == "focal"
-    assert suited(TrainConfig(), {}, tones, 4).shards == 4
+    several = replace(tones, label_matrix=both)
+    assert adapt_to_dataset(TrainConfig(), {}, several, 1).loss == "bce"
+    assert adapt_to_dataset(TrainConfig(loss="focal"), {"loss": "focal"}, several, 1).loss == "focal"
+    assert adapt_to_dataset(TrainConfig(), {}, tones, 4).shards == 4
     with pytest.raises(TrainingError, match="use --loss bce"):
         fit(several, Path("nowhere"), TrainConfig())
 
 
-def test_the_rate_that_is_found_is_one_to_learn_with(tones: Dataset, tmp_path: Path) -> None:
-    found = find_rate(tones, QUICK, steps=120)
+def test_suggested_learning_rate_trains(tones: Dataset, tmp_path: Path) -> None:
+    found = find_learning_rate(tones, QUICK, steps=120)
     assert 1e-4 < found.suggested < 1
     assert len(found.rates) == len(found.losses) == len(found.smoothed) <= 120
     learnt = fit(tones, tmp_path, replace(QUICK, learning_rate=found.suggested / 3))
     assert learnt.checkpoint.best.val_loss < 0.5 * np.log(3)
     rng = np.random.default_rng(0)
-    mute = replace(tones, memberships=rng.permutation(tones.memberships))
+    shuffled_labels = replace(tones, label_matrix=rng.permutation(tones.label_matrix))
     with pytest.raises(TrainingError, match="give more --steps"):
-        find_rate(mute, replace(QUICK, optimizer="sgd"), steps=60)
+        find_learning_rate(shuffled_labels, replace(QUICK, optimizer="sgd"), steps=60)
 
 
 def test_every_setting_is_a_flag_of_train() -> None:
     flags = set(inspect.signature(train_command).parameters)
     hints = get_type_hints(train_command, include_extras=False)
     for name, hint in get_type_hints(TrainConfig).items():
-        if get_args(hint) and name in hints and name not in ("options", "max_gradient_norm"):
+        if get_args(hint) and name in hints and name not in ("options", "grad_clip"):
             assert set(get_args(get_args(hints[name])[0])) == set(get_args(hint)), name
     settings = {field.name for field in dataclasses.fields(TrainConfig)} - {"options"}
     assert {name if name != "compile" else "compile_network" for name in settings} <= flags

@@ -11,7 +11,7 @@ import pytest
 from earful.data.dataset.dataset import Dataset
 from earful.training.config.train_config import TrainConfig
 from earful.training.runs import event_log
-from earful.training.runs.event_log import FOLDER, EventLog, coloured, sample_rows, scalars
+from earful.training.runs.event_log import LOG_FOLDER, EventLog, spectrogram_image, sample_rows, scalars
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import EpochRecord
@@ -45,10 +45,10 @@ def test_the_curves_are_those_of_the_report(logged: tuple[Path, dict[str, Any]])
     run, metrics = logged
     for tag, name in (("loss/validation", "val_loss"), ("accuracy/training", "accuracy")):
         wanted = {row["epoch"]: row[name] for row in metrics["history"]}
-        assert curve(run / FOLDER, tag) == pytest.approx(wanted, rel=1e-6)
+        assert curve(run / LOG_FOLDER, tag) == pytest.approx(wanted, rel=1e-6)
 
 
-def test_layers_have_curves_and_what_there_is_not_has_none() -> None:
+def test_layers_have_curves_and_missing_figures_have_none() -> None:
     layers = (LayerHealth("blocks.1", 0.25, None), LayerHealth("head", None, 1e-3))
     found = scalars(EpochRecord(1, 0.5, None, 0.25, None, 1.0, 1e-3, layers))
     assert found["dead_share/blocks.1"] == 0.25
@@ -56,10 +56,10 @@ def test_layers_have_curves_and_what_there_is_not_has_none() -> None:
     assert not {"accuracy/training", "gradient_rms/blocks.1", "dead_share/head"} & set(found)
 
 
-def test_clips_can_be_seen_and_heard_and_so_can_the_confusion(
+def test_clips_audio_and_confusion_matrix_are_logged(
     logged: tuple[Path, dict[str, Any]], tones: Dataset
 ) -> None:
-    found = read(logged[0] / FOLDER)
+    found = read(logged[0] / LOG_FOLDER)
     rows = sample_rows(tones)
     names = {f"clips/{tones.clips['label'][row]} ({tones.clips['id'][row]})" for row in rows}
     assert set(found.Tags()["images"]) == {"confusion"} | names
@@ -69,7 +69,7 @@ def test_clips_can_be_seen_and_heard_and_so_can_the_confusion(
     assert set(tones.clips["label"].iloc[list(rows)]) == set(tones.labels)
 
 
-def test_a_run_that_goes_on_has_one_curve_without_what_was_lost(
+def test_resumed_run_has_one_curve_without_the_lost_epochs(
     tones: Dataset, tmp_path: Path
 ) -> None:
     """Epochs 3 and 4 were logged and their checkpoints lost: 3 is made and logged again."""
@@ -82,7 +82,7 @@ def test_a_run_that_goes_on_has_one_curve_without_what_was_lost(
     result = fit(tones, tmp_path, CONFIG, resume=True, on_epoch=again.on_epoch)
     again.finish(tones)
     wanted = {record.epoch: record.val_loss for record in result.checkpoint.history}
-    assert curve(tmp_path / FOLDER, "loss/validation") == pytest.approx(wanted, rel=1e-6)
+    assert curve(tmp_path / LOG_FOLDER, "loss/validation") == pytest.approx(wanted, rel=1e-6)
     assert set(wanted) == {1, 2, 3}
 
 
@@ -93,13 +93,13 @@ def test_a_run_that_was_begun_without_a_log_has_all_its_epochs(
     log = EventLog(tmp_path, tmp_path / "elsewhere")
     fit(tones, tmp_path, CONFIG, resume=True, on_epoch=log.on_epoch)
     assert set(curve(tmp_path / "elsewhere", "learning_rate")) == {1, 2, 3}
-    assert not (tmp_path / FOLDER).exists()
+    assert not (tmp_path / LOG_FOLDER).exists()
 
 
-def test_a_picture_is_brightest_where_the_sound_is_and_low_bands_are_below() -> None:
+def test_spectrogram_is_brightest_at_the_sound_with_low_bands_at_the_bottom() -> None:
     log_mel = np.full((10, 20), -80.0, np.float32)
     log_mel[2, 5] = 0.0
-    picture = coloured(log_mel).sum(axis=2)
+    picture = spectrogram_image(log_mel).sum(axis=2)
     row, column = np.unravel_index(picture.argmax(), picture.shape)
     assert (9 - row // 4, column // 4) == (2, 5)
 
@@ -117,4 +117,4 @@ def test_tensorboard_is_not_loaded_before_an_epoch_is_logged(
 def test_every_figure_of_an_epoch_is_logged(logged: tuple[Path, dict[str, Any]]) -> None:
     run, metrics = logged
     for tag, value in scalars(EpochRecord.from_dict(metrics["history"][-1])).items():
-        assert curve(run / FOLDER, tag)[3] == pytest.approx(value, rel=1e-6)
+        assert curve(run / LOG_FOLDER, tag)[3] == pytest.approx(value, rel=1e-6)

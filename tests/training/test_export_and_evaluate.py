@@ -19,7 +19,7 @@ from earful.training.export import export as export_module
 from earful.training.export.export import ExportError, check_parity, export, to_onnx
 from earful.training.plots.plots import plot_confusion
 from earful.training.runs.train_run import train_run
-from earful.training.trainer.checkpoint import BEST, load_checkpoint, rebuild_network
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, rebuild_network
 
 NETWORKS = [("cnn", "mfcc", {}), ("cnn", "log_mel", {}), ("crnn", "log_mel", {}),
             ("crnn", "mfcc", {"recurrent": "lstm"})]  # fmt: skip
@@ -45,9 +45,9 @@ def test_onnx_equals_pytorch_at_any_batch_size(
     config = TrainConfig(model=name, features=features, epochs=1, options=options)  # type: ignore[arg-type]
     train_run(tones, tmp_path / "run", config)
     exported = export(tmp_path / "run", tmp_path / "model.onnx")
-    assert exported.worst_difference <= 1e-4
+    assert exported.max_difference <= 1e-4
     session = open_bundle(exported.path).session
-    checkpoint = load_checkpoint(tmp_path / "run" / BEST)
+    checkpoint = load_checkpoint(tmp_path / "run" / BEST_CHECKPOINT)
     whole = WaveformClassifier(
         checkpoint.features, config.features, rebuild_network(checkpoint),
         exported.metadata.temperature,
@@ -77,16 +77,16 @@ def test_the_metadata_says_what_was_trained(model: Path, tones: Dataset) -> None
     assert 0 < metadata.rejection_threshold < 1
 
 
-def test_a_run_that_was_stopped_is_told_from_one_that_ended(run: Path, tmp_path: Path) -> None:
+def test_stopped_run_is_distinguished_from_a_finished_one(run: Path, tmp_path: Path) -> None:
     assert export(run, tmp_path / "model.onnx").finished
     stopped = tmp_path / "stopped"
     stopped.mkdir()
-    (stopped / BEST).write_bytes((run / BEST).read_bytes())
+    (stopped / BEST_CHECKPOINT).write_bytes((run / BEST_CHECKPOINT).read_bytes())
     assert not export(stopped, tmp_path / "model.onnx").finished
 
 
 def test_drift_is_refused(run: Path, tmp_path: Path) -> None:
-    checkpoint = load_checkpoint(run / BEST)
+    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
     model = WaveformClassifier(
         checkpoint.features, "mfcc", rebuild_network(checkpoint), 1.0, "softmax"
     ).eval()
@@ -98,7 +98,7 @@ def test_drift_is_refused(run: Path, tmp_path: Path) -> None:
 
 
 def test_parity_is_checked_at_batches_of_1_3_and_17(run: Path, tmp_path: Path) -> None:
-    checkpoint = load_checkpoint(run / BEST)
+    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
     model = WaveformClassifier(
         checkpoint.features, "mfcc", rebuild_network(checkpoint), 1.0, "softmax"
     ).eval()
@@ -106,7 +106,7 @@ def test_parity_is_checked_at_batches_of_1_3_and_17(run: Path, tmp_path: Path) -
     assert export_module.PARITY_BATCHES == (1, 3, 17)
 
 
-def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
+def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EarfulError, match="earful train"):
         export(tmp_path, tmp_path / "model.onnx")
 
@@ -137,7 +137,7 @@ def test_evaluation_uses_the_test_rows_when_there_are_any(
     assert evaluate_model(model, csv_path, split="all").metrics.clips == 9
 
 
-def test_bad_rows_files_and_labels_are_listed_and_others_counted(
+def test_bad_rows_files_and_labels_are_listed_and_the_rest_is_evaluated(
     model: Path, tones_csv: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
@@ -151,7 +151,7 @@ def test_bad_rows_files_and_labels_are_listed_and_others_counted(
     assert codes == {3: "not_found", 4: "unsupported_format", 5: "unknown_label", 6: "bad_row"}
 
 
-def test_labels_that_the_model_does_not_know_at_all_are_an_error(
+def test_evaluation_without_any_known_label_is_an_error(
     model: Path, tones_csv: Path, tmp_path: Path
 ) -> None:
     csv_path = tmp_path / "labels.csv"
@@ -167,8 +167,8 @@ def test_the_evaluation_report_is_json_and_a_picture(
     write_evaluation(found, tmp_path / "report")
     written = json.loads((tmp_path / "report" / "evaluation.json").read_text())
     assert written["accuracy"] == found.metrics.accuracy
-    assert 0 <= written["sureness"]["calibration_error"] <= 1
-    assert "noise" not in written
+    assert 0 <= written["confidence"]["calibration_error"] <= 1
+    assert "noise_test" not in written
     for name in ("confusion.png", "coverage.png"):
         assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
 
@@ -179,14 +179,14 @@ def test_labels_of_any_characters_can_be_drawn(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_sweep_tells_accuracy_for_each_kind_and_ratio(
+def test_noise_test_reports_accuracy_per_kind_and_snr(
     model: Path, tones_csv: Path, tmp_path: Path
 ) -> None:
     hiss = np.random.default_rng(0).normal(0, 0.1, 4_000)
     (tmp_path / "noise").mkdir()
     soundfile.write(tmp_path / "noise" / "hiss.wav", hiss, 16_000)
-    found = evaluate_model(model, tones_csv, noise=True, noise_dir=tmp_path / "noise")
-    assert {p.kind for p in found.noise} == {
+    found = evaluate_model(model, tones_csv, noise_test=True, noise_dir=tmp_path / "noise")
+    assert {p.kind for p in found.noise_test} == {
         "white",
         "pink",
         "brown",
@@ -195,16 +195,16 @@ def test_a_sweep_tells_accuracy_for_each_kind_and_ratio(
         "babble",
         "recorded",
     }
-    assert all(point.clips == 60 for point in found.noise)
-    white = [p.accuracy for p in found.noise if p.kind == "white"]
+    assert all(point.clips == 60 for point in found.noise_test)
+    white = [p.accuracy for p in found.noise_test if p.kind == "white"]
     assert white[0] > white[-1]  # 20 dB against 0 dB
     assert (
-        found.noise
-        == evaluate_model(model, tones_csv, noise=True, noise_dir=tmp_path / "noise").noise
+        found.noise_test
+        == evaluate_model(model, tones_csv, noise_test=True, noise_dir=tmp_path / "noise").noise_test
     )
     assert "recorded" in found.text()
-    assert 0 <= found.sureness.rejected["recorded noise"] <= 1
-    assert found.to_dict()["noise"][0]["kind"] == "white"
+    assert 0 <= found.confidence.rejection_rates["recorded noise"] <= 1
+    assert found.to_dict()["noise_test"][0]["kind"] == "white"
     write_evaluation(found, tmp_path / "report")
     assert (tmp_path / "report" / "noise.png").read_bytes().startswith(b"\x89PNG")
 
@@ -228,19 +228,19 @@ def test_babble_of_one_speaker_is_refused(model: Path, tones_csv: Path, tmp_path
     csv_path = tmp_path / "labels.csv"
     csv_path.write_text("\n".join(["filename,label,speaker", *rows]))
     with pytest.raises(EarfulError, match="one speaker only"):
-        evaluate_model(model, csv_path, noise=True)
+        evaluate_model(model, csv_path, noise_test=True)
 
 
-def test_other_words_are_tried_and_must_be_other_words(
+def test_negatives_are_evaluated_and_must_be_out_of_vocabulary(
     model: Path, tones_csv: Path, tmp_path: Path
 ) -> None:
     csv_path = tmp_path / "others.csv"
     csv_path.write_text(f"filename,label\n{tones_csv.parent}/low_1.wav,gong\n")
-    found = evaluate_model(model, tones_csv, others_csv=csv_path)
-    assert found.sureness.rejected["other words"] in (0.0, 1.0)
-    assert "other words" in found.text()
+    found = evaluate_model(model, tones_csv, negatives_csv=csv_path)
+    assert found.confidence.rejection_rates["out-of-vocabulary words"] in (0.0, 1.0)
+    assert "out-of-vocabulary words" in found.text()
     with pytest.raises(EarfulError, match="'low', which the model knows"):
-        evaluate_model(model, tones_csv, others_csv=tones_csv)
+        evaluate_model(model, tones_csv, negatives_csv=tones_csv)
 
 
 def test_by_speaker_and_by_label_list_them_all(model: Path, tones_csv: Path) -> None:
@@ -260,8 +260,8 @@ def test_replacing_a_model_is_all_or_nothing(run: Path, tmp_path: Path) -> None:
         export(run, taken)
 
 
-def test_a_temperature_does_not_change_the_answer(run: Path) -> None:
-    checkpoint = load_checkpoint(run / BEST)
+def test_temperature_does_not_change_the_predicted_label(run: Path) -> None:
+    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
     network = rebuild_network(checkpoint)
     waveform = torch.randn(2, checkpoint.features.clip_samples) * 0.1
     parts = (checkpoint.features, "mfcc", network)

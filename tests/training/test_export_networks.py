@@ -16,7 +16,7 @@ from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.bundle import open_session
 from earful.models.layers.base import Network
 from earful.models.layers.blocks import Activation, Normalisation, activation, normalisation
-from earful.models.networks.zoo import build
+from earful.models.networks.zoo import build_network
 from earful.training.baselines.fit import fit_baseline
 from earful.training.config.train_config import default_config
 from earful.training.export.export import OPSET, PARITY_BATCHES
@@ -32,7 +32,7 @@ BASELINES = ("majority", "logistic", "random-forest", "svm")
 CHANNELS = 6
 
 
-class Layers(nn.Module):
+class AllLayers(nn.Module):
     """Every norm and every activation over features (batch, bins, frames), as images and not."""
 
     def __init__(self, bins: int) -> None:
@@ -55,7 +55,7 @@ class Layers(nn.Module):
         return torch.cat([x.flatten(1) for x in found], dim=1)
 
 
-class Together(nn.Module):
+class CombinedNetwork(nn.Module):
     """Features to what each part makes of them."""
 
     def __init__(self, parts: Mapping[str, nn.Module]) -> None:
@@ -67,20 +67,20 @@ class Together(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def together(short_tones: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Together:
+def combined_network(short_tones: Dataset, tmp_path_factory: pytest.TempPathFactory) -> CombinedNetwork:
     torch.manual_seed(1)
     config = short_tones.features
     size = (config.bins("mfcc"), config.frames, len(short_tones.labels))
-    parts: dict[str, nn.Module] = {"layers": Layers(size[0])}
+    parts: dict[str, nn.Module] = {"layers": AllLayers(size[0])}
     for number, (name, options) in enumerate(NETWORKS):
-        parts[f"{name}{number}"] = trained_a_little(build(name, *size, options), size)
+        parts[f"{name}{number}"] = with_running_statistics(build_network(name, *size, options), size)
     for name in BASELINES:
         folder: Path = tmp_path_factory.mktemp(name)
         parts[name] = fit_baseline(short_tones, folder, default_config(name)).network.network
-    return Together(parts).eval()
+    return CombinedNetwork(parts).eval()
 
 
-def trained_a_little(network: Network, size: tuple[int, int, int]) -> Network:
+def with_running_statistics(network: Network, size: tuple[int, int, int]) -> Network:
     """Running statistics that are not those of a new network."""
     for _ in range(3):
         network.train()(2 * torch.randn(8, *size[:2]) + 1)
@@ -90,11 +90,11 @@ def trained_a_little(network: Network, size: tuple[int, int, int]) -> Network:
 # Of the exporter's own dependencies; what it makes is judged below.
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_onnx_runtime_computes_what_torch_does_at_any_batch_size(together: Together) -> None:
+def test_onnx_runtime_computes_what_torch_does_at_any_batch_size(combined_network: CombinedNetwork) -> None:
     size = (40, 32)
     program = torch.onnx.export(
-        together, (torch.zeros(2, *size),), dynamo=True, verbose=False, opset_version=OPSET,
-        input_names=["features"], output_names=list(together.parts),
+        combined_network, (torch.zeros(2, *size),), dynamo=True, verbose=False, opset_version=OPSET,
+        input_names=["features"], output_names=list(combined_network.parts),
         dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
     )  # fmt: skip
     assert program is not None
@@ -102,7 +102,7 @@ def test_onnx_runtime_computes_what_torch_does_at_any_batch_size(together: Toget
     for batch in PARITY_BATCHES:
         x = torch.randn(batch, *size, generator=torch.Generator().manual_seed(batch))
         with torch.inference_mode():
-            expected = together(x)
+            expected = combined_network(x)
         found = session.run(None, {"features": x.numpy()})
-        for name, ours, theirs in zip(together.parts, expected, found, strict=True):
+        for name, ours, theirs in zip(combined_network.parts, expected, found, strict=True):
             np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-4, err_msg=name)

@@ -12,25 +12,25 @@ import torch
 
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.training.config.overrides import settled
+from earful.training.config.overrides import apply_overrides
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
 from earful.training.evaluation.crossval import cross_validate
 from earful.training.export.export import export
-from earful.training.loaders.loader import VALIDATION_DRAWS, stored_features
-from earful.training.runs.progress import describe
+from earful.training.loaders.loader import AUGMENTED_COPIES, stored_features
+from earful.training.runs.progress import format_epoch
 from earful.training.runs.run_metrics import write_report
-from earful.training.runs.train_run import begun_config, train_run
+from earful.training.runs.train_run import find_resume_config, train_run
 from earful.training.trainer.checkpoint import (
-    BEST,
-    LAST,
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
     EpochRecord,
     load_checkpoint,
     rebuild_network,
     save_checkpoint,
 )
-from earful.training.trainer.distributed import Team
-from earful.training.trainer.objectives import objective_of
-from earful.training.trainer.setup import as_trained, choose_device, feature_statistics
+from earful.training.trainer.distributed import DistributedContext
+from earful.training.trainer.objectives import objective_for
+from earful.training.trainer.setup import augmented_validation, choose_device, feature_statistics
 from earful.training.trainer.trainer import fit
 
 SHORT = TrainConfig(epochs=4, batch_size=16, patience=10)
@@ -52,19 +52,19 @@ def test_a_network_learns_three_tones(
     assert result.checkpoint.best.val_loss == min(r.val_loss for r in result.checkpoint.history)
 
 
-def test_an_epoch_is_judged_in_the_conditions_of_training(tones: Dataset, tmp_path: Path) -> None:
+def test_validation_loss_is_on_augmented_validation_clips(tones: Dataset, tmp_path: Path) -> None:
     """By the loss on validation clips in noise; its accuracy is that on the clips as they are."""
-    config = replace(default_config("tcresnet"), epochs=2, batch_size=16, noise="heavy")
+    config = replace(default_config("tcresnet"), epochs=2, batch_size=16, augment_strength="strong")
     result = fit(tones, tmp_path, config)
-    cpu, last = torch.device("cpu"), load_checkpoint(tmp_path / LAST)
+    cpu, last = torch.device("cpu"), load_checkpoint(tmp_path / LAST_CHECKPOINT)
     clean = stored_features(tones, config, "val", cpu)
-    noisy = as_trained(tones, clean, config, cpu)
-    assert len(noisy.epoch) == VALIDATION_DRAWS * len(clean.epoch)
-    network, objective = rebuild_network(last), objective_of("tcresnet")
-    in_noise, _ = objective.measure(network, noisy, config, Team())
-    in_quiet, accuracy = objective.measure(network, clean, config, Team())
-    assert last.history[-1].val_loss == pytest.approx(in_noise, rel=1e-5)
-    assert last.history[-1].val_loss != pytest.approx(in_quiet, rel=1e-3)
+    noisy = augmented_validation(tones, clean, config, cpu)
+    assert len(noisy.sampler) == AUGMENTED_COPIES * len(clean.sampler)
+    network, objective = rebuild_network(last), objective_for("tcresnet")
+    augmented_loss, _ = objective.measure(network, noisy, config, DistributedContext())
+    clean_loss, accuracy = objective.measure(network, clean, config, DistributedContext())
+    assert last.history[-1].val_loss == pytest.approx(augmented_loss, rel=1e-5)
+    assert last.history[-1].val_loss != pytest.approx(clean_loss, rel=1e-3)
     assert last.history[-1].val_accuracy == accuracy
     assert result.checkpoint.best.val_loss == min(r.val_loss for r in last.history)
 
@@ -98,12 +98,12 @@ def test_an_autoencoder_is_trained_like_the_others_and_has_no_accuracy(
     assert metrics["test"]["explained_variance"] < 1
     written = {path.name for path in (tmp_path / "whole").iterdir()}
     assert written == {"best.pt", "last.pt", "curves.png", "metrics.json"}
-    assert load_checkpoint(tmp_path / "whole" / BEST).calibration is None
+    assert load_checkpoint(tmp_path / "whole" / BEST_CHECKPOINT).calibration is None
     with pytest.raises(KeyboardInterrupt):
         fit(tones, tmp_path / "cut", config, on_epoch=stop_after_second)
     fit(tones, tmp_path / "cut", config, resume=True)
-    assert same_weights(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
-    assert "accuracy" not in describe(load_checkpoint(tmp_path / "cut" / LAST).best, 5)
+    assert same_weights(tmp_path / "whole" / LAST_CHECKPOINT, tmp_path / "cut" / LAST_CHECKPOINT)
+    assert "accuracy" not in format_epoch(load_checkpoint(tmp_path / "cut" / LAST_CHECKPOINT).best, 5)
     with pytest.raises(EarfulError, match="autoencoder names no labels"):
         export(tmp_path / "whole", tmp_path / "model.onnx")
     with pytest.raises(EarfulError, match="autoencoder names no labels"):
@@ -116,11 +116,11 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
 ) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         fit(tones, tmp_path / name, replace(SHORT, seed=seed))
-    assert same_weights(tmp_path / "a" / LAST, tmp_path / "b" / LAST)
-    assert not same_weights(tmp_path / "a" / LAST, tmp_path / "c" / LAST)
+    assert same_weights(tmp_path / "a" / LAST_CHECKPOINT, tmp_path / "b" / LAST_CHECKPOINT)
+    assert not same_weights(tmp_path / "a" / LAST_CHECKPOINT, tmp_path / "c" / LAST_CHECKPOINT)
 
 
-def test_a_run_stopped_between_epochs_ends_as_if_it_had_not_been(
+def test_interrupted_and_resumed_run_equals_an_uninterrupted_one(
     tones: Dataset, tmp_path: Path
 ) -> None:
     def stop_after_second(record: EpochRecord) -> None:
@@ -132,7 +132,7 @@ def test_a_run_stopped_between_epochs_ends_as_if_it_had_not_been(
         fit(tones, tmp_path / "cut", SHORT, on_epoch=stop_after_second)
     resumed = fit(tones, tmp_path / "cut", SHORT, resume=True)
     assert resumed.resumed_after == 2
-    for name in (LAST, BEST):
+    for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
         assert same_weights(tmp_path / "whole" / name, tmp_path / "cut" / name)
 
 
@@ -158,23 +158,23 @@ def test_a_killed_process_resumes_to_the_same_weights(tones: Dataset, tmp_path: 
         [*command, str(tones.folder), "--out", str(tmp_path / "cut"), "--resume"],
         check=True, capture_output=True, timeout=120,
     )  # fmt: skip
-    assert same_weights(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
+    assert same_weights(tmp_path / "whole" / LAST_CHECKPOINT, tmp_path / "cut" / LAST_CHECKPOINT)
 
 
 def test_early_stopping_keeps_the_best_epoch(tones: Dataset, tmp_path: Path) -> None:
     config = replace(SHORT, epochs=50, patience=1, learning_rate=0.02)
     result = fit(tones, tmp_path, config)
     assert len(result.checkpoint.history) == result.checkpoint.best.epoch + 1 < 50
-    assert len(load_checkpoint(tmp_path / BEST).history) == result.checkpoint.best.epoch
+    assert len(load_checkpoint(tmp_path / BEST_CHECKPOINT).history) == result.checkpoint.best.epoch
 
 
 def test_statistics_are_those_of_the_training_clips(tones: Dataset) -> None:
     batches = stored_features(tones, SHORT, "train", torch.device("cpu"))
-    mean, deviation = feature_statistics(batches, seed=0)
+    mean, std = feature_statistics(batches, seed=0)
     training = torch.from_numpy(tones.array("mfcc")[tones.rows("train")]).double()
     torch.testing.assert_close(mean.double(), training.mean(dim=(0, 2)), rtol=1e-5, atol=1e-4)
     expected = training.transpose(0, 1).flatten(1).std(dim=1, correction=0)
-    torch.testing.assert_close(deviation.double(), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(std.double(), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_a_run_is_not_overwritten(tones: Dataset, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_run_is_not_overwritten(tones: Dataset, tmp_path: Path) -> None:
         fit(tones, tmp_path, SHORT)
 
 
-def test_resuming_with_other_settings_is_refused_and_names_them(
+def test_resuming_with_different_settings_is_refused_and_names_them(
     tones: Dataset, tmp_path: Path
 ) -> None:
     fit(tones, tmp_path, SHORT)
@@ -194,58 +194,58 @@ def test_resuming_with_other_settings_is_refused_and_names_them(
         fit(other, tmp_path, SHORT, resume=True)
 
 
-def test_resuming_takes_the_settings_it_was_begun_with(tones: Dataset, tmp_path: Path) -> None:
+def test_resuming_uses_the_settings_of_the_run(tones: Dataset, tmp_path: Path) -> None:
     fit(tones, tmp_path, replace(SHORT, seed=9))
-    begun = begun_config(tmp_path)
-    assert begun is not None
-    assert (begun.seed, settled(begun, {"epochs": 7}).epochs) == (9, 7)
-    assert begun_config(tmp_path / "elsewhere") is None
+    resumed_config = find_resume_config(tmp_path)
+    assert resumed_config is not None
+    assert (resumed_config.seed, apply_overrides(resumed_config, {"epochs": 7}).epochs) == (9, 7)
+    assert find_resume_config(tmp_path / "elsewhere") is None
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     tones: Dataset, tmp_path: Path
 ) -> None:
     fit(tones, tmp_path, replace(SHORT, epochs=1))
-    poisoned = load_checkpoint(tmp_path / LAST)
+    poisoned = load_checkpoint(tmp_path / LAST_CHECKPOINT)
     poisoned.weights["network.head.bias"].fill_(float("nan"))
 
-    save_checkpoint(tmp_path / LAST, poisoned)
-    before = (tmp_path / BEST).read_bytes()
+    save_checkpoint(tmp_path / LAST_CHECKPOINT, poisoned)
+    before = (tmp_path / BEST_CHECKPOINT).read_bytes()
     with pytest.raises(TrainingError, match="--learning-rate"):
         fit(tones, tmp_path, SHORT, resume=True)
-    assert (tmp_path / BEST).read_bytes() == before
+    assert (tmp_path / BEST_CHECKPOINT).read_bytes() == before
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", b"PK\x03\x04"])
-def test_a_damaged_checkpoint_is_told(tones: Dataset, tmp_path: Path, damage: bytes) -> None:
-    (tmp_path / LAST).write_bytes(damage)
+def test_damaged_checkpoint_is_reported(tones: Dataset, tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / LAST_CHECKPOINT).write_bytes(damage)
     with pytest.raises(TrainingError, match="damaged"):
         fit(tones, tmp_path, SHORT, resume=True)
 
 
-def test_an_augmented_run_of_an_earlier_version_is_read_but_not_gone_on_with(
+def test_augmented_run_of_an_earlier_version_can_be_read_but_not_resumed(
     tones: Dataset, tmp_path: Path
 ) -> None:
     """Its epochs were judged by another loss, so that the best one could never be beaten."""
 
-    def begin_and_age(run: Path, config: TrainConfig) -> None:
+    def fit_with_old_schema(run: Path, config: TrainConfig) -> None:
         fit(tones, run, config)
-        for name in (BEST, LAST):
+        for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
             values = torch.load(run / name, weights_only=True)
             torch.save({**values, "schema_version": 3}, run / name)
 
     augmented = replace(default_config("tcresnet"), epochs=1, batch_size=16)
-    begin_and_age(tmp_path / "augmented", augmented)
-    assert load_checkpoint(tmp_path / "augmented" / BEST).config == augmented
+    fit_with_old_schema(tmp_path / "augmented", augmented)
+    assert load_checkpoint(tmp_path / "augmented" / BEST_CHECKPOINT).config == augmented
     with pytest.raises(TrainingError, match="judged on clean clips, by an earlier version"):
         fit(tones, tmp_path / "augmented", augmented, resume=True)
 
-    begin_and_age(tmp_path / "plain", replace(SHORT, epochs=1))
+    fit_with_old_schema(tmp_path / "plain", replace(SHORT, epochs=1))
     assert len(fit(tones, tmp_path / "plain", SHORT, resume=True).checkpoint.history) == 4
 
 
 def test_a_pickle_is_not_executed(tones: Dataset, tmp_path: Path) -> None:
-    torch.save({"schema_version": Path("x")}, tmp_path / LAST)
+    torch.save({"schema_version": Path("x")}, tmp_path / LAST_CHECKPOINT)
     with pytest.raises(TrainingError, match="damaged"):
         fit(tones, tmp_path, SHORT, resume=True)
 
@@ -267,7 +267,7 @@ def test_impossible_settings_are_refused(changes: dict[str, object], word: str) 
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-def test_cuda_asked_for_and_absent_is_told() -> None:
+def test_missing_cuda_is_reported() -> None:
     with pytest.raises(TrainingError, match="CUDA"):
         choose_device("cuda")
     assert choose_device("auto").type == "cpu"

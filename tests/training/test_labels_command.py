@@ -13,7 +13,7 @@ from earful.data.labels.labels_csv import read_labels
 from earful.training.cli import build_app
 from tests.fixtures.sounds import PITCHES_HZ, tone, wav
 
-Run = Callable[..., Result]
+RunLabels = Callable[..., Result]
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def labels() -> Run:
+def run_labels() -> RunLabels:
     def run(*arguments: object, code: int = 0) -> Result:
         done = CliRunner().invoke(build_app(), ["labels", *map(str, arguments)])
         assert done.exit_code == code, done.output
@@ -38,29 +38,29 @@ def task(audio: str, label: str, **more: Any) -> dict[str, Any]:
     return {"data": {"audio": audio}, "annotations": [{"result": result, **more}]}
 
 
-def test_from_names_to_label_studio_and_back_through_a_merge(labels: Run, folder: Path) -> None:
+def test_from_names_to_label_studio_and_back_through_a_merge(run_labels: RunLabels, folder: Path) -> None:
     pattern = ["--pattern", "{label}_{speaker}_{n}.wav"]
-    made = labels("import", folder, *pattern, "--out", folder / "l.csv")
-    assert made.stdout == ""
-    assert f"{folder / 'l.csv'}: 3 labels" in made.stderr
+    imported = run_labels("import", folder, *pattern, "--out", folder / "l.csv")
+    assert imported.stdout == ""
+    assert f"{folder / 'l.csv'}: 3 labels" in imported.stderr
     clips = read_labels(folder / "l.csv").clips
     assert {(clip.label, clip.speaker) for clip in clips} == {(name, "ann") for name in PITCHES_HZ}
     to = ["export", folder / "l.csv", "--format", "label-studio", "--out", folder / "t.json"]
-    assert '<Choice value="high"/>' in labels(*to).stderr
+    assert '<Choice value="high"/>' in run_labels(*to).stderr
     tasks = json.loads((folder / "t.json").read_text("utf-8"))
     tasks[0]["annotations"][0] |= {"completed_by": 5, "updated_at": "2026-01-01T00:00:00Z"}
     tasks[0]["annotations"][0]["result"][0]["value"]["choices"] = ["corrected"]
     (folder / "t.json").write_text(json.dumps(tasks), encoding="utf-8")
-    labels("import", folder / "t.json", "--out", folder / "new.csv")
+    run_labels("import", folder / "t.json", "--out", folder / "new.csv")
     both = [folder / "l.csv", folder / "new.csv"]
-    told = labels("merge", *both, "--out", folder / "all.csv", "--json")
-    assert json.loads(told.stdout)["labels"] == {"corrected": 1, "low": 1, "mid": 1}
-    assert [lost["label"] for lost in json.loads(told.stdout)["lost"]] == ["high"]
+    merge_result = run_labels("merge", *both, "--out", folder / "all.csv", "--json")
+    assert json.loads(merge_result.stdout)["labels"] == {"corrected": 1, "low": 1, "mid": 1}
+    assert [lost["label"] for lost in json.loads(merge_result.stdout)["superseded"]] == ["high"]
     rows = (folder / "all.csv").read_text("utf-8")
     assert "corrected,ann,label-studio:t.json,5,2026-01-01T00:00:00Z," in rows
 
 
-def test_regions_on_files_that_are_gone_change_nothing(labels: Run, folder: Path) -> None:
+def test_regions_on_files_that_are_gone_change_nothing(run_labels: RunLabels, folder: Path) -> None:
     export, out = folder / "e.json", folder / "l.csv"
     export.write_text(json.dumps([task("gone.wav", "x"), task("low_ann_1.wav", "y")]), "utf-8")
     out.write_text("mine", encoding="utf-8")
@@ -73,14 +73,14 @@ def test_regions_on_files_that_are_gone_change_nothing(labels: Run, folder: Path
             )  # fmt: skip
     assert sorted(folder.iterdir()) == before
     assert out.read_text("utf-8") == "mine"
-    left = labels("import", export, "--out", out, "--skip-bad", "--replace", code=1)
+    left = run_labels("import", export, "--out", out, "--skip-bad", "--replace", code=1)
     assert "1 could not be used and were left out" in left.stderr
     assert "task 1: no 'gone.wav' in" in left.stderr
     assert [clip.label for clip in read_labels(out).clips] == ["y"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["import", "e.json", "--out", "e.json"], "is one of the inputs"),
         (["import", "none.json", "--out", "l.csv"], "there is no"),
@@ -96,8 +96,8 @@ def test_regions_on_files_that_are_gone_change_nothing(labels: Run, folder: Path
         (["export", "b.csv", "--format", "audacity", "--out", "."], "is there already"),
     ],
 )
-def test_what_cannot_be_done_is_one_error_and_no_file(
-    folder: Path, arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+def test_invalid_command_gives_one_error_and_no_file(
+    folder: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "e.json").write_text(json.dumps([task("low_ann_1.wav", "y")]), encoding="utf-8")
     (folder / "empty.json").write_text("[]", encoding="utf-8")
@@ -105,13 +105,13 @@ def test_what_cannot_be_done_is_one_error_and_no_file(
         (folder / name).write_text("filename,label\nlow_ann_1.wav,x\n", encoding="utf-8")
     monkeypatch.chdir(folder)
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(EarfulError, match=told):
+    with pytest.raises(EarfulError, match=message):
         CliRunner().invoke(build_app(), ["labels", *arguments], catch_exceptions=False)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_options_that_go_with_a_format(labels: Run, folder: Path) -> None:
+def test_format_specific_options_require_their_format(run_labels: RunLabels, folder: Path) -> None:
     (folder / "b.csv").write_text("filename,label\nlow_ann_1.wav,x\n", encoding="utf-8")
     for form, flag in (("audacity", "--predictions"), ("raven", "--hard-links")):
         more = ["--format", form, "--out", folder / "o", flag]
-        assert "goes with" in labels("export", folder / "b.csv", *more, code=2).stderr
+        assert "goes with" in run_labels("export", folder / "b.csv", *more, code=2).stderr

@@ -30,19 +30,19 @@ from earful.training.explore.map_page import harmless_json
 from earful.training.explore.neighbours import Outliers
 from earful.training.reports.clip_media import link, picture
 from earful.training.runs.train_run import train_run
-from earful.training.trainer.checkpoint import BEST, load_checkpoint, save_checkpoint
-from tests.fixtures.sounds import RATE_HZ, noise, one_torch_thread, placed, tone
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, save_checkpoint
+from tests.fixtures.sounds import RATE_HZ, noise, one_torch_thread, overlay_at, tone
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="needs chromium (Debian: apt install chromium)"
 )
-EVIL, EVIL_SPEAKER = "<img src=x onerror=hacked=1>", "</script><script>hacked=1</script>"
-LABELS = {"low": "low", "mid": EVIL, "high": "'\"&\\"}
+HOSTILE_LABEL, HOSTILE_SPEAKER = "<img src=x onerror=hacked=1>", "</script><script>hacked=1</script>"
+LABELS = {"low": "low", "mid": HOSTILE_LABEL, "high": "'\"&\\"}
 # Clips 3 and 20 have the label of another pitch.
 WRONG = {3: LABELS["high"], 20: LABELS["low"]}
 NAMES = {0: "<b onclick=x>.wav", 1: "a\u2028b'\".wav", 2: "javascript:alert(1).wav", 5: "#?%.wav"}
-EACH = 15
+CLIPS_PER_LABEL = 15
 
 
 def earful(*arguments: object) -> Result:
@@ -62,14 +62,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (home / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("filename", "label", "speaker", "split"))
-        for n in range(3 * EACH):
-            pitch = list(LABELS)[n // EACH]
+        for n in range(3 * CLIPS_PER_LABEL):
+            pitch = list(LABELS)[n // CLIPS_PER_LABEL]
             name = NAMES.get(n, f"{pitch}{n}.wav")
             sound = tone(pitch, float(generator.uniform(0.3, 0.5)), generator.uniform(0.1, 0.5))
-            whole = placed(sound, generator.uniform(0, 0.3), noise(0.9, 0.001, n))
+            whole = overlay_at(sound, generator.uniform(0, 0.3), noise(0.9, 0.001, n))
             soundfile.write(home / "wav" / name, whole, RATE_HZ, format="WAV")
             split = ("train", "train", "val", "train", "test")[n % 5]
-            writer.writerow((name, WRONG.get(n, LABELS[pitch]), f"{EVIL_SPEAKER}{n % 3}", split))
+            writer.writerow((name, WRONG.get(n, LABELS[pitch]), f"{HOSTILE_SPEAKER}{n % 3}", split))
     labelled = read_labels(home / "labels.csv", home / "wav")
     prepare(labelled, home / "tones", features=FeatureConfig.for_rate(RATE_HZ), split="column")
     return home
@@ -90,7 +90,7 @@ def run(home: Path, tones: Dataset) -> Path:
 
 
 @pytest.fixture(scope="module")
-def drawn(home: Path, run: Path) -> Path:
+def page_file(home: Path, run: Path) -> Path:
     """The page, with its points beside it."""
     out = home / "drawn" / "map.html"
     done = earful("map", home / "tones", "--out", out, "--run", run, "--points",
@@ -99,8 +99,8 @@ def drawn(home: Path, run: Path) -> Path:
     return out
 
 
-def test_wrong_labels_are_the_foremost_outliers_in_both_embeddings(drawn: Path) -> None:
-    with drawn.with_name("points.csv").open(encoding="utf-8", newline="") as file:
+def test_wrong_labels_are_the_top_outliers_in_both_embeddings(page_file: Path) -> None:
+    with page_file.with_name("points.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 45
     assert {rows[n]["filename"] for n in NAMES} == set(NAMES.values())
@@ -114,28 +114,28 @@ def test_wrong_labels_are_the_foremost_outliers_in_both_embeddings(drawn: Path) 
     assert {row["answer"] for row in rows} <= set(LABELS.values())
 
 
-def test_the_autoencoder_is_kept_while_clips_and_seed_are_the_same(
-    home: Path, drawn: Path, tmp_path: Path
+def test_autoencoder_is_reused_while_clips_and_seed_are_unchanged(
+    home: Path, page_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "map.html"
-    kept = tmp_path / "map.autoencoder"
-    shutil.copytree(drawn.with_name("map.autoencoder"), kept)
-    before = (kept / BEST).stat().st_mtime_ns
+    encoder_folder = tmp_path / "map.autoencoder"
+    shutil.copytree(page_file.with_name("map.autoencoder"), encoder_folder)
+    before = (encoder_folder / BEST_CHECKPOINT).stat().st_mtime_ns
     arguments = ("map", home / "tones", "--out", out, "--by", "autoencoder", "--reduce", "pca")
     first = json.loads(earful(*arguments, "--json").stdout)
-    assert (kept / BEST).stat().st_mtime_ns == before
+    assert (encoder_folder / BEST_CHECKPOINT).stat().st_mtime_ns == before
     assert list(first["embeddings"]) == ["autoencoder"]
     assert first["embeddings"]["autoencoder"]["purity"] > 0.7
     assert first["points"][3]["filename"] == "low3.wav"
-    assert first == json.loads(earful(*arguments, "--json", "--run", kept).stdout) | {
+    assert first == json.loads(earful(*arguments, "--json", "--run", encoder_folder).stdout) | {
         "embeddings": first["embeddings"]
     }
-    (kept / BEST).write_bytes(b"damaged")
+    (encoder_folder / BEST_CHECKPOINT).write_bytes(b"damaged")
     earful(*arguments)
-    assert load_checkpoint(kept / BEST).best.val_loss < 0.2
+    assert load_checkpoint(encoder_folder / BEST_CHECKPOINT).best.val_loss < 0.2
 
 
-def test_a_sample_holds_the_foremost_outliers_and_says_so(home: Path, run: Path) -> None:
+def test_sample_keeps_the_top_outliers_and_says_so(home: Path, run: Path) -> None:
     out = home / "sample.html"
     done = earful("map", home / "tones", "--out", out, "--run", run, "--by", "classifier",
                    "--most", "20", "--audio-mb", "0", "--json")  # fmt: skip
@@ -164,7 +164,7 @@ def test_links_lead_to_the_files_whatever_their_names(home: Path, tones: Dataset
     assert link(stretch, 7, out, home / "wav") == "./../wav/low7.wav#t=0.5,1.25"
 
 
-def test_a_picture_is_as_large_as_it_says_and_its_loudest_cell_is_brightest() -> None:
+def test_image_has_its_stated_size_and_is_brightest_at_the_loudest_cell() -> None:
     sound = np.full((50, 200), -120.0, np.float32)
     sound[10:15, 100:110] = -20.0
     blob = base64.b64decode(picture(sound))
@@ -177,23 +177,23 @@ def test_a_picture_is_as_large_as_it_says_and_its_loudest_cell_is_brightest() ->
     assert shades[0].max() == 0
 
 
-def test_json_in_a_page_can_end_no_script() -> None:
-    text = harmless_json([EVIL_SPEAKER, "\u2028", "&amp;", "<!--"])
+def test_json_in_a_page_cannot_close_the_script() -> None:
+    text = harmless_json([HOSTILE_SPEAKER, "\u2028", "&amp;", "<!--"])
     assert not set("<>&\u2028") & set(text)
-    assert json.loads(text) == [EVIL_SPEAKER, "\u2028", "&amp;", "<!--"]
+    assert json.loads(text) == [HOSTILE_SPEAKER, "\u2028", "&amp;", "<!--"]
 
 
 def change_run(run: Path, to: Path, **changes: object) -> Path:
     to.mkdir()
-    save_checkpoint(to / BEST, replace(load_checkpoint(run / BEST), **changes))
+    save_checkpoint(to / BEST_CHECKPOINT, replace(load_checkpoint(run / BEST_CHECKPOINT), **changes))
     return to
 
 
-def test_what_cannot_be_mapped_is_told_and_nothing_is_written(
+def test_unmappable_input_is_reported_and_nothing_is_written(
     home: Path, tones: Dataset, run: Path, tmp_path: Path
 ) -> None:
     other = replace(tones.features, n_mels=32, n_mfcc=32)
-    damaged = load_checkpoint(run / BEST).weights | {"network.head.weight": torch.zeros(2, 2)}
+    damaged = load_checkpoint(run / BEST_CHECKPOINT).weights | {"network.head.weight": torch.zeros(2, 2)}
     runs = {
         "features": change_run(run, tmp_path / "features", features=other),
         "labels": change_run(run, tmp_path / "labels", labels=("x", "y", "z")),
@@ -222,7 +222,7 @@ def test_what_cannot_be_mapped_is_told_and_nothing_is_written(
         with pytest.raises(EarfulError, match=message):
             earful("map", *arguments)
         assert set(tmp_path.iterdir()) == given, arguments
-    few = replace(tones, clips=tones.clips.head(2), memberships=tones.memberships[:2])
+    few = replace(tones, clips=tones.clips.head(2), label_matrix=tones.label_matrix[:2])
     with pytest.raises(EarfulError, match="has 2 clips; a map needs 3"):
         draw_map(few, Sources(tmp_path / "kept"))
     numbers = replace(tones, clips=tones.clips.assign(seconds="long"))
@@ -230,7 +230,7 @@ def test_what_cannot_be_mapped_is_told_and_nothing_is_written(
         draw_map(numbers, Sources(tmp_path / "kept"))
 
 
-def test_a_model_that_hears_other_clips_says_what_to_prepare(home: Path, tmp_path: Path) -> None:
+def test_model_with_other_features_names_the_prepare_options(home: Path, tmp_path: Path) -> None:
     labelled = read_labels(home / "labels.csv", home / "wav")
     prepare(labelled, tmp_path / "d", features=FeatureConfig.for_rate(16_000), split="column")
     with pytest.raises(EarfulError, match=r"hears 1 s at 8000 Hz .* --sample-rate 8000"):
@@ -241,7 +241,7 @@ def test_a_model_that_hears_other_clips_says_what_to_prepare(home: Path, tmp_pat
 
 
 @pytest.fixture
-def page(browser: Browser, drawn: Path) -> Iterator[Page]:
+def page(browser: Browser, page_file: Path) -> Iterator[Page]:
     """The page from its file; a fault in it, or a request to anywhere else, fails the test."""
     context = browser.new_context(viewport={"width": 1000, "height": 800})
     opened = context.new_page()
@@ -251,14 +251,14 @@ def page(browser: Browser, drawn: Path) -> Iterator[Page]:
     opened.on(
         "request", lambda r: None if r.url.startswith(("file:", "data:")) else faults.append(r.url)
     )
-    opened.goto(drawn.as_uri())
+    opened.goto(page_file.as_uri())
     yield opened
     assert opened.evaluate("window.hacked") is None
     context.close()
     assert faults == []
 
 
-def colours(page: Page) -> int:
+def count_colours(page: Page) -> int:
     """How many solid colours there are on the map, in areas of some size."""
     count: int = page.locator("#plot").evaluate(
         """canvas => {
@@ -285,13 +285,13 @@ def point(page: Page, n: int) -> tuple[float, float]:
 def test_the_page_shows_filters_colours_and_plays(page: Page) -> None:
     expect(page.locator("#legend button")).to_have_count(3)  # all, right, wrong
     expect(page.locator("#gesture")).to_be_visible()
-    by_error = colours(page)
+    by_error = count_colours(page)
     page.select_option("#colour", "label")
     expect(page.locator("#legend button span")).to_have_text(sorted(LABELS.values(), key=str))
-    assert colours(page) == by_error + 1 == 3
+    assert count_colours(page) == by_error + 1 == 3
 
     page.mouse.move(*point(page, 0))  # a name that would be a tag
-    expect(page.locator("#tip")).to_contain_text(f"low · {EVIL_SPEAKER}0 · <b onclick=x>.wav")
+    expect(page.locator("#tip")).to_contain_text(f"low · {HOSTILE_SPEAKER}0 · <b onclick=x>.wav")
     expect(page.locator("#c-label")).to_have_text("low")
     expect(page.locator("#facts")).to_contain_text("<b onclick=x>.wav")
     source = page.locator("#player").get_attribute("src")
@@ -315,7 +315,7 @@ def test_the_page_shows_filters_colours_and_plays(page: Page) -> None:
 
 @pytest.mark.browser
 @needs_chromium
-def test_outliers_views_and_the_keyboard(page: Page) -> None:
+def test_page_lists_outliers_switches_views_and_is_usable_by_keyboard(page: Page) -> None:
     first = page.locator("#outliers button").first
     expect(first).to_contain_text("→")
     first.click()
@@ -353,8 +353,8 @@ def test_outliers_views_and_the_keyboard(page: Page) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_page_is_one_file_that_names_no_other(drawn: Path) -> None:
-    text = drawn.read_text("utf-8")
+def test_page_is_self_contained(page_file: Path) -> None:
+    text = page_file.read_text("utf-8")
     assert text.count("<script") == text.count("</script>") == 3
     assert not re.findall(r"""(?:src|href)=["'](?!data:)""", text.split('id="data"')[0])
     assert "https://" not in text

@@ -5,8 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from earful.models.networks.zoo import build
-from earful.training.trainer.layer_health import LayerHealth, examine, warnings_of
+from earful.models.networks.zoo import build_network
+from earful.training.trainer.layer_health import LayerHealth, measure_layer_health, layer_warnings
 
 FEATURES = torch.randn(16, 40, 63, generator=torch.Generator().manual_seed(0))
 
@@ -23,42 +23,42 @@ def deep(activation: type[nn.Module], layers: int = 12) -> nn.Sequential:
     return nn.Sequential(*steps, nn.Linear(32, 3))
 
 
-def look(network: nn.Module) -> dict[str, LayerHealth]:
-    found = examine(network, FEATURES, lambda x: network(x).square().mean())
+def layer_health(network: nn.Module) -> dict[str, LayerHealth]:
+    found = measure_layer_health(network, FEATURES, lambda x: network(x).square().mean())
     return {layer.name: layer for layer in found}
 
 
-def test_units_that_no_clip_moves_are_dead() -> None:
+def test_units_with_constant_output_are_dead() -> None:
     network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
     features = FEATURES.unsqueeze(1)
     network(features)
     with torch.no_grad():
         network[0].bias[:6] = -1e3
-    found = examine(network, features, lambda x: network(x).square().mean())
+    found = measure_layer_health(network, features, lambda x: network(x).square().mean())
     assert {layer.name: layer.dead_share for layer in found}["1"] == 0.75
-    assert any("75 % of the units of 1 are dead" in text for text in warnings_of(found))
+    assert any("75 % of the units of 1 are dead" in text for text in layer_warnings(found))
 
 
-def test_units_at_their_ends_are_dead() -> None:
+def test_saturated_units_are_dead() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(40 * 63, 4), nn.Tanh(), nn.Linear(4, 2))
     with torch.no_grad():
         network[1].bias[:] = torch.tensor([100.0, -100.0, 100.0, 0.0])
-    assert look(network)["2"].dead_share == 0.75
+    assert layer_health(network)["2"].dead_share == 0.75
 
 
 def test_gradients_vanish_in_a_deep_network_of_sigmoids_and_not_with_relu() -> None:
-    weak = warnings_of(list(look(deep(nn.Sigmoid)).values()))
+    weak = layer_warnings(list(layer_health(deep(nn.Sigmoid)).values()))
     assert any("vanish" in text and " 1," in text for text in weak)
-    sound = look(deep(nn.ELU, layers=2))
-    assert not warnings_of(list(sound.values()))
+    sound = layer_health(deep(nn.ELU, layers=2))
+    assert not layer_warnings(list(sound.values()))
     assert all(layer.gradient_rms for layer in sound.values() if layer.gradient_rms is not None)
 
 
-def test_looking_changes_nothing() -> None:
-    network = build("crnn", 40, 63, 3, {})
+def test_examining_layers_does_not_change_the_network() -> None:
+    network = build_network("crnn", 40, 63, 3, {})
     network.train()
     before, random = copy.deepcopy(network.state_dict()), torch.get_rng_state()
-    found = look(network)
+    found = layer_health(network)
     assert {"blocks.0", "recurrent", "head"} <= set(found)
     assert network.training
     assert torch.equal(random, torch.get_rng_state())
@@ -68,10 +68,10 @@ def test_looking_changes_nothing() -> None:
 
 def test_a_healthy_classic_network_is_not_warned_about() -> None:
     torch.manual_seed(0)
-    network = build("cnn", 40, 63, 3, {})
+    network = build_network("cnn", 40, 63, 3, {})
     targets = torch.arange(16) % 3
 
     def loss(x: Tensor) -> Tensor:
         return nn.functional.cross_entropy(network(x), targets[: len(x)])
 
-    assert not warnings_of(examine(network, FEATURES, loss))
+    assert not layer_warnings(measure_layer_health(network, FEATURES, loss))

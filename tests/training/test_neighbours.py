@@ -47,7 +47,7 @@ def test_a_near_neighbour_counts_more_than_a_far_one_and_a_copy_most() -> None:
     assert found.suggested[0] == 1
 
 
-def test_what_is_far_from_all_is_told_by_its_distance() -> None:
+def test_isolated_clip_is_found_by_its_distance() -> None:
     vectors, labels = blobs()
     vectors[7] += 30
     found = find_outliers(find_neighbours(vectors), labels, 3)
@@ -56,14 +56,14 @@ def test_what_is_far_from_all_is_told_by_its_distance() -> None:
     assert np.median(found.distance) == pytest.approx(1.0)
 
 
-def test_clips_that_are_all_alike_or_of_one_label_are_no_outliers() -> None:
+def test_identical_clips_and_single_label_sets_have_no_outliers() -> None:
     same = find_outliers(find_neighbours(np.zeros((5, 3))), np.zeros(5, np.int64), 1)
     assert (same.disagreement <= 0).all()
     assert (same.distance == 1).all()
     assert not whitened(np.ones((5, 3), np.float32)).any()
 
 
-def test_whitening_decorrelates_and_makes_many_clips_vary_alike() -> None:
+def test_whitening_decorrelates_and_equalises_variance() -> None:
     mixed = GENERATOR.standard_normal((20_000, 3)) @ np.array([[3, 1, 0], [0, 2, 1], [0, 0, 1]])
     found = whitened(mixed.astype(np.float32))
     np.testing.assert_allclose(found.T @ found / len(found), np.eye(3), atol=0.01)

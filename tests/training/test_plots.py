@@ -49,7 +49,7 @@ def test_a_loss_of_exactly_zero_is_drawn_without_a_warning(
 @pytest.mark.parametrize(
     ("augment", "clips"), [(True, "validation, augmented"), (False, "validation")]
 )
-def test_the_validation_loss_of_an_augmented_run_is_not_taken_for_that_of_clean_clips(
+def test_validation_loss_on_augmented_clips_is_labelled_as_such(
     augment: bool, clips: str
 ) -> None:
     panels = learning_curves(history([1.0, 0.5]), TrainConfig(augment=augment)).axes

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from earful.training.runs.live_view import LiveRun, sparkline
+from earful.training.runs.live_view import LivePanel, sparkline
 from earful.training.runs.progress import TrainingProgress, training_progress
 from earful.training.trainer.checkpoint import EpochRecord
 from earful.training.trainer.layer_health import LayerHealth
@@ -35,7 +35,7 @@ def run(progress: TrainingProgress) -> None:
         progress.on_epoch(record(epoch, 1 / epoch, layers))
 
 
-def drawn(shown: LiveRun, width: int = 100) -> str:
+def rendered(shown: LivePanel, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width)
     console.print(shown)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
@@ -71,32 +71,32 @@ def test_a_terminal_keeps_the_same_lines_once_the_panel_is_gone(
     assert written.endswith("\x1b[1A\x1b[2K")  # the panel's last line was wiped
 
 
-def test_the_panel_shows_the_last_epochs_and_the_best_whichever_it_is() -> None:
-    shown = LiveRun(epochs=9)
+def test_panel_always_shows_the_latest_epochs_and_the_best() -> None:
+    shown = LivePanel(epochs=9)
     for epoch in HISTORY:
         shown.on_epoch(epoch)
-    rows = [line for line in drawn(shown).splitlines() if "62.5 %" in line]
+    rows = [line for line in rendered(shown).splitlines() if "62.5 %" in line]
     assert [line.split()[1] for line in rows] == ["2", "4", "5", "6", "7"]
     assert [("best" in line) for line in rows] == [True, False, False, False, False]
-    assert "▁" in drawn(shown)
+    assert "▁" in rendered(shown)
 
 
 def test_the_panel_counts_clips_and_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([10.0, 12.0])
     monkeypatch.setattr("time.monotonic", lambda: next(now))
-    shown = LiveRun(epochs=3, batch_size=64)
+    shown = LivePanel(epochs=3, batch_size=64)
     shown.on_batch(1, 10, 100)
-    drawn(shown)
+    rendered(shown)
     shown.on_batch(1, 30, 100)
-    text = drawn(shown)
+    text = rendered(shown)
     assert "640 clips/s" in text  # 20 batches of 64 in two seconds
     assert "0:27 left" in text  # 270 batches at ten a second
 
 
 def test_a_narrow_terminal_keeps_what_matters() -> None:
-    shown = LiveRun(epochs=9, batch_size=64)
+    shown = LivePanel(epochs=9, batch_size=64)
     shown.on_epoch(replace(HISTORY[0], layers=DEAD))
-    text = drawn(shown, width=50)
+    text = rendered(shown, width=50)
     assert "0.9000" in text
     assert "1.8000" not in text
     assert "…" not in text
@@ -105,7 +105,7 @@ def test_a_narrow_terminal_keeps_what_matters() -> None:
 
 
 def test_the_next_run_of_several_begins_with_an_empty_table() -> None:
-    shown = LiveRun(epochs=9)
+    shown = LivePanel(epochs=9)
     for epoch in [*HISTORY, record(1, 0.33)]:
         shown.on_epoch(epoch)
     assert shown.history == [record(1, 0.33)]

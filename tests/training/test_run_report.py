@@ -17,7 +17,7 @@ from earful.data.dataset.dataset import Dataset, open_dataset
 from earful.training.cli import build_app
 from earful.training.config.train_config import TrainConfig
 from earful.training.metrics.calibration import calibration_error, reliability
-from earful.training.metrics.multilabel import set_confusion
+from earful.training.metrics.multilabel import multi_label_confusion
 from earful.training.reports.html_clips import Shown
 from earful.training.reports.run_report import predictions as answers_module
 from earful.training.reports.run_report.chart import Axes, Line, chart, ticks
@@ -64,7 +64,7 @@ def earful(*arguments: object) -> Result:
     return CliRunner().invoke(build_app(), ["report", *map(str, arguments)])
 
 
-def test_the_page_says_what_metrics_json_says(page: Path, metrics: dict[str, Any]) -> None:
+def test_page_matches_metrics_json(page: Path, metrics: dict[str, Any]) -> None:
     text, test = page.read_text("utf-8"), metrics["test"]
     assert f"<b>{100 * test['accuracy']:.2f} %</b>test accuracy" in text
     assert f"<b>{test['macro_f1']:.4f}</b>" in text
@@ -78,7 +78,7 @@ def test_the_page_says_what_metrics_json_says(page: Path, metrics: dict[str, Any
     assert [int(n or 0) for n in confusion] == [n for row in test["confusion"] for n in row]
 
 
-def test_the_page_needs_nothing_else_and_trusts_no_name(page: Path) -> None:
+def test_page_is_self_contained_and_escapes_names(page: Path) -> None:
     text = page.read_text("utf-8")
     assert not re.findall(r"""(?:src|href)=["'](?!data:)""", text)
     assert "<b>run" not in text
@@ -88,7 +88,7 @@ def test_the_page_needs_nothing_else_and_trusts_no_name(page: Path) -> None:
     assert text.count("<svg") >= 7
 
 
-def test_clips_are_answered_as_the_report_of_the_run_says(
+def test_predictions_match_the_metrics_of_the_run(
     run: Path, tones: Dataset, metrics: dict[str, Any]
 ) -> None:
     found = answers(read_run(run), tones, "test")
@@ -98,7 +98,7 @@ def test_clips_are_answered_as_the_report_of_the_run_says(
     assert confusion.tolist() == metrics["test"]["confusion"]
 
 
-def test_the_worst_are_the_surest_mistakes_and_the_least_sure_of_the_rest(
+def test_worst_clips_are_confident_mistakes_then_uncertain_correct_ones(
     run: Path, tones: Dataset
 ) -> None:
     found = answers(read_run(run), tones, "test")
@@ -112,7 +112,7 @@ def test_the_worst_are_the_surest_mistakes_and_the_least_sure_of_the_rest(
     assert [clip.score for clip in unsure] == sorted(rest)[:2]
 
 
-def test_sounds_end_where_the_page_holds_enough(run: Path, tones: Dataset) -> None:
+def test_audio_stops_at_the_size_limit_of_the_page(run: Path, tones: Dataset) -> None:
     found = answers(read_run(run), tones, "test")
     found = replace(found, held=found.said)
 
@@ -141,7 +141,7 @@ def test_a_clip_without_sound_has_no_player(run: Path, tones: Dataset, tmp_path:
     assert "no sound" in text
 
 
-def test_of_many_clips_a_sample_is_tried_in_noise(
+def test_noise_test_uses_a_sample_of_large_sets(
     run: Path, tones: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answers_module, "NOISE_CLIPS", 5)
@@ -162,7 +162,7 @@ def bce_run(chords: Chords, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_of_several_labels_has_every_section(
+def test_multi_label_run_has_every_section(
     bce_run: Path, chords: Chords, tmp_path: Path
 ) -> None:
     assert write_run_report(bce_run, tmp_path / "r.html", Wanted(chords.dataset, clips=3)) == []
@@ -178,12 +178,12 @@ def test_a_run_of_several_labels_has_every_section(
     assert max(shares) <= 1
 
 
-def test_sets_are_answered_as_the_report_of_the_run_says(bce_run: Path, chords: Chords) -> None:
+def test_multi_label_predictions_match_the_metrics_of_the_run(bce_run: Path, chords: Chords) -> None:
     dataset, read = open_dataset(chords.dataset), read_run(bce_run)
     found = answers(read, dataset, "test")
     assert read.metrics is not None
     assert found.accuracy == read.metrics["test"]["accuracy"] < 1
-    assert set_confusion(found.held, found.said).tolist() == read.metrics["test"]["confusion"]
+    assert multi_label_confusion(found.held, found.said).tolist() == read.metrics["test"]["confusion"]
     mistakes, unsure = worst(found, dataset, clips=2, most_bytes=10**9)
     assert all(clip.said != clip.label for clip in mistakes)
     assert any("|" in clip.said for clip in (*mistakes, *unsure))
@@ -199,7 +199,7 @@ def test_sets_are_answered_as_the_report_of_the_run_says(bce_run: Path, chords: 
     assert weighed.curve[0].accuracy == found.accuracy
 
 
-def test_one_label_a_clip_learnt_label_by_label_has_every_section_and_no_false_note(
+def test_single_label_bce_run_has_every_section_and_no_wrong_note(
     tones: Dataset, tmp_path: Path
 ) -> None:
     train_run(tones, tmp_path / "run", replace(CONFIG, loss="bce"))
@@ -229,7 +229,7 @@ def test_an_unfinished_run_shows_what_there_is_and_does_not_look_at_the_test_par
     assert "Least sure" in text
 
 
-def test_a_run_that_went_on_since_its_figures_is_not_finished(
+def test_run_continued_after_its_metrics_is_not_finished(
     tones: Dataset, tmp_path: Path
 ) -> None:
     train_run(tones, tmp_path, replace(CONFIG, epochs=1))
@@ -274,8 +274,8 @@ def test_another_dataset_is_refused(run: Path, other_tones: Dataset, tones: Data
     elsewhere = replace(read.best, dataset_hash=f"{tones.content_hash}/fold1:abc")
     with pytest.raises(RunReportError, match="split in another way"):
         find_dataset(replace(read, best=elsewhere), tones.folder)
-    besides = replace(read.best, dataset_hash=f"{tones.content_hash}+extra")
-    assert find_dataset(replace(read, best=besides), tones.folder)[0] is not None
+    with_extra = replace(read.best, dataset_hash=f"{tones.content_hash}+extra")
+    assert find_dataset(replace(read, best=with_extra), tones.folder)[0] is not None
 
 
 def test_an_autoencoder_has_a_page_without_labels(tones: Dataset, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_an_autoencoder_has_a_page_without_labels(tones: Dataset, tmp_path: Path
 # --- the command ---
 
 
-def test_the_command_tells_a_run_from_results_and_from_neither(
+def test_command_distinguishes_runs_results_and_other_files(
     run: Path, tones: Dataset, tmp_path: Path
 ) -> None:
     done = earful(run, "--dataset", tones.folder, "--no-noise", "--out", tmp_path / "r.html")
@@ -322,10 +322,10 @@ def test_ticks_are_round_evenly_apart_and_within(low: float, high: float) -> Non
 
 
 def test_a_chart_holds_its_points_and_escapes_its_names() -> None:
-    drawn = chart(Axes("a<b", "epoch"), [Line("<x>", [(1, 0.5), (2, math.nan), (3, 1.5)])])
-    assert "<x>" not in drawn
-    assert "a<b" not in drawn
-    path = re.search(r'class="line c0" d="M([\d. L]+)"', drawn)
+    svg = chart(Axes("a<b", "epoch"), [Line("<x>", [(1, 0.5), (2, math.nan), (3, 1.5)])])
+    assert "<x>" not in svg
+    assert "a<b" not in svg
+    path = re.search(r'class="line c0" d="M([\d. L]+)"', svg)
     assert path is not None
     (x1, y1), (x2, y2) = (map(float, p.split()) for p in path.group(1).split("L"))
     assert x1 < x2
@@ -333,7 +333,7 @@ def test_a_chart_holds_its_points_and_escapes_its_names() -> None:
     assert chart(Axes("t", "epoch", log=True), [Line("", [(1, 0.0)])]) == ""
 
 
-def test_warnings_have_the_epochs_in_which_they_held(run: Path) -> None:
+def test_warnings_list_the_epochs_they_applied_to(run: Path) -> None:
     def record(epoch: int, dead: float) -> EpochRecord:
         layers = (LayerHealth("blocks.1", dead, 1e-3),)
         return EpochRecord(epoch, 1.0, 0.5, 1.0, 0.5, 1.0, 1e-3, layers)
@@ -357,7 +357,7 @@ def test_the_bins_are_those_of_the_calibration_error() -> None:
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 @pytest.mark.parametrize("width", [390, 1000])
-def test_the_page_fits_and_plays(browser: "Browser", page: Path, width: int) -> None:
+def test_page_fits_the_window_and_plays(browser: "Browser", page: Path, width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900})
     opened = context.new_page()
     faults: list[str] = []

@@ -15,14 +15,14 @@ import torch
 
 from earful.data.dataset.dataset import Dataset
 from earful.training.config.train_config import TrainingError, default_config
-from earful.training.trainer.checkpoint import BEST, LAST, load_checkpoint
-from earful.training.trainer.distributed import Team, started
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, load_checkpoint
+from earful.training.trainer.distributed import DistributedContext, detect_distributed
 from earful.training.trainer.trainer import fit
 from tests.fixtures.sounds import one_torch_thread
 
 BINARIES = Path(sys.executable).parent
 # Dropout, batch statistics, augmentation and a running average: all that shards have of their own.
-TOGETHER = replace(default_config("tcresnet"), epochs=3, batch_size=16, shards=2)
+TWO_SHARD_CONFIG = replace(default_config("tcresnet"), epochs=3, batch_size=16, shards=2)
 
 
 def children_of(process: int) -> Iterator[int]:
@@ -36,11 +36,11 @@ def children_of(process: int) -> Iterator[int]:
 
 
 @pytest.mark.slow
-def test_two_processes_of_which_one_is_killed_end_as_one_alone(
+def test_distributed_run_with_a_killed_process_equals_a_single_process_run(
     tones: Dataset, tmp_path: Path
 ) -> None:
     with one_torch_thread():  # as each of the two has: sums of several threads round otherwise
-        alone = fit(tones, tmp_path / "alone", TOGETHER)
+        alone = fit(tones, tmp_path / "alone", TWO_SHARD_CONFIG)
     command = [
         str(BINARIES / "torchrun"), "--nproc-per-node", "2", "--max-restarts", "1",
         "--standalone", "--monitor-interval", "0.2", "--no-python",
@@ -65,32 +65,32 @@ def test_two_processes_of_which_one_is_killed_end_as_one_alone(
     assert "Traceback" not in errors
     assert errors.count("epoch   3/3") == 1  # only one process speaks
     assert output.count("test accuracy") == 1
-    last = load_checkpoint(tmp_path / "two" / LAST)
+    last = load_checkpoint(tmp_path / "two" / LAST_CHECKPOINT)
     for found, expected in zip(last.history, alone.checkpoint.history, strict=True):
         assert found.loss == pytest.approx(expected.loss, abs=1e-4)
         assert found.val_loss == pytest.approx(expected.val_loss, abs=1e-4)
-    weights = load_checkpoint(tmp_path / "alone" / BEST).weights
+    weights = load_checkpoint(tmp_path / "alone" / BEST_CHECKPOINT).weights
     for name, expected in weights.items():
         if not expected.is_floating_point():
             continue  # how many forward passes there were, which nothing depends on
-        found = load_checkpoint(tmp_path / "two" / BEST).weights[name]
+        found = load_checkpoint(tmp_path / "two" / BEST_CHECKPOINT).weights[name]
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
 
 
-def process_of_two(rank: int, port: int, train: list[str]) -> subprocess.Popen[str]:
+def start_process(rank: int, port: int, train: list[str]) -> subprocess.Popen[str]:
     """What torchrun would start, without torchrun."""
-    team = {
+    torchrun_environment = {
         "TORCHELASTIC_RUN_ID": "team", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
         "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     return subprocess.Popen(
-        [str(BINARIES / "earful"), "train", *train], env={**os.environ, **team},
+        [str(BINARIES / "earful"), "train", *train], env={**os.environ, **torchrun_environment},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_a_process_whose_companion_is_killed_says_so(tones: Dataset, tmp_path: Path) -> None:
+def test_surviving_process_reports_that_its_peer_was_killed(tones: Dataset, tmp_path: Path) -> None:
     """Not under torchrun, which may end it before it can speak."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -98,7 +98,7 @@ def test_a_process_whose_companion_is_killed_says_so(tones: Dataset, tmp_path: P
         str(tones.folder), "--out", str(tmp_path / "two"), "--model", "tcresnet",
         "--epochs", "200", "--batch-size", "16", "--device", "cpu",
     ]  # fmt: skip
-    with process_of_two(0, port, train) as first, process_of_two(1, port, train) as second:
+    with start_process(0, port, train) as first, start_process(1, port, train) as second:
         assert first.stderr is not None
         try:
             for line in first.stderr:
@@ -116,15 +116,15 @@ def test_a_process_whose_companion_is_killed_says_so(tones: Dataset, tmp_path: P
 
 
 def test_shards_are_dealt_evenly_or_not_at_all() -> None:
-    assert [list(Team(rank, 3).mine(6)) for rank in range(3)] == [[0, 1], [2, 3], [4, 5]]
+    assert [list(DistributedContext(rank, 3).shard_range(6)) for rank in range(3)] == [[0, 1], [2, 3], [4, 5]]
     with pytest.raises(TrainingError, match="4 shards of a batch cannot be dealt to 3 processes"):
-        Team(0, 3).mine(4)
+        DistributedContext(0, 3).shard_range(4)
 
 
 def test_without_torchrun_there_is_one_process() -> None:
-    team = started()
-    assert (team.rank, team.size, team.is_first) == (0, 1, True)
-    assert float(team.total(torch.tensor(3.0))) == 3.0
+    dist_context = detect_distributed()
+    assert (dist_context.rank, dist_context.world_size, dist_context.is_main_process) == (0, 1, True)
+    assert float(dist_context.total(torch.tensor(3.0))) == 3.0
 
 
 def test_shards_change_the_statistics_and_not_the_clips(tones: Dataset, tmp_path: Path) -> None:
@@ -139,6 +139,6 @@ def test_shards_change_the_statistics_and_not_the_clips(tones: Dataset, tmp_path
 
 def test_more_shards_than_clips_are_refused(tones: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="cannot be cut into 64 shards"):
-        fit(tones, tmp_path, replace(TOGETHER, batch_size=64, shards=64))
+        fit(tones, tmp_path, replace(TWO_SHARD_CONFIG, batch_size=64, shards=64))
     with pytest.raises(TrainingError, match="a batch of 16 clips cannot be cut"):
-        replace(TOGETHER, shards=17)
+        replace(TWO_SHARD_CONFIG, shards=17)

@@ -10,12 +10,12 @@ import soundfile
 
 from earful.data.errors import EarfulError
 from earful.training.recipes.digits import voices
-from earful.training.recipes.digits.pico import PICO_VOICES, pico_engines, speak_with_pico
-from earful.training.recipes.digits.spoken_word import ACCENTS, ENGLISH, RATE_HZ, TAKES, write_word
+from earful.training.recipes.digits.pico import PICO_VOICES, pico_engines, synthesize_with_pico
+from earful.training.recipes.digits.spoken_word import ACCENTS, ENGLISH, RATE_HZ, REPETITIONS, write_word
 from earful.training.recipes.digits.voices import FESTIVAL_VOICES
 
 
-def test_every_accent_has_ten_words_that_its_voice_can_be_given() -> None:
+def test_every_accent_has_ten_distinct_words() -> None:
     festival = (voice.words for voice in FESTIVAL_VOICES)
     for words in (ENGLISH, *ACCENTS.values(), *festival, *PICO_VOICES.values()):
         assert len(words.split()) == 10
@@ -33,7 +33,7 @@ def test_a_word_is_cut_out_of_its_silence_and_resampled(tmp_path: Path) -> None:
     assert len(word) / RATE_HZ == pytest.approx(0.5 + 2 * 0.02, abs=0.001)  # and 20 ms around it
 
 
-def test_a_voice_that_says_nothing_is_an_error(tmp_path: Path) -> None:
+def test_silent_voice_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EarfulError, match=r"word\.wav: the voice said nothing"):
         write_word(np.zeros(100, np.float32), RATE_HZ, tmp_path / "word.wav")
 
@@ -47,7 +47,7 @@ def test_a_missing_engine_is_named_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_engine_that_fails_is_quoted() -> None:
+def test_output_of_a_failing_engine_is_quoted() -> None:
     with pytest.raises(EarfulError, match=r"^sh -c .* ended with 3 and said: no such voice$"):
         voices._run("sh", "-c", "echo no such voice >&2; exit 3")
 
@@ -62,7 +62,7 @@ def test_festival_speaks_the_ten_digits_in_a_given_tempo(tmp_path: Path) -> None
     for stretch in (0.7, 1.4):
         folder = tmp_path / str(stretch)
         folder.mkdir()
-        voices._speak_with_festival(ked, stretch, folder)
+        voices._synthesize_with_festival(ked, stretch, folder)
         spoken = [soundfile.info(folder / f"{digit}.wav") for digit in range(10)]
         seconds.append(sum(info.duration for info in spoken))
     assert seconds[1] > 1.3 * seconds[0]
@@ -72,14 +72,14 @@ def test_pico_speaks_the_ten_digits_of_every_voice_and_take(tmp_path: Path) -> N
     pytest.importorskip("ttspico", reason="needs ttspico: uv run --with ttspico pytest")
     (tmp_path / "pico").mkdir()
     voice, engine = next(iter(pico_engines().items()))
-    rows = list(speak_with_pico({voice: engine}, tmp_path))
-    assert len({name for name, _, _ in rows}) == 10 * TAKES
+    rows = list(synthesize_with_pico({voice: engine}, tmp_path))
+    assert len({name for name, _, _ in rows}) == 10 * REPETITIONS
     assert {label for _, label, _ in rows} == set("0123456789")
     seconds = [soundfile.info(tmp_path / name).duration for name, _, _ in rows]
     assert 0.1 < min(seconds) < max(seconds) < 1.2
 
 
-def test_without_ttspico_what_to_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ttspico_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ttspico", None)
     with pytest.raises(EarfulError, match=r"uv run --with ttspico python -m training\.digits"):
         pico_engines()

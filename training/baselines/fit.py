@@ -15,34 +15,34 @@ from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.device import Device
 from earful.models.layers.base import Network
 from earful.models.layers.normalise import NormalisedNetwork
-from earful.models.networks.zoo import build
+from earful.models.networks.zoo import build_network
 from earful.training.baselines.gmm_hmm import check_gmm_hmm, fit_gmm_hmm
 from earful.training.baselines.logistic import fit_logistic
 from earful.training.baselines.majority import fit_majority
-from earful.training.baselines.pooled_clips import CPU, labels_of
+from earful.training.baselines.pooled_clips import CPU, label_indices
 from earful.training.baselines.random_forest import fit_random_forest
 from earful.training.baselines.svm import check_svm, fit_svm
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
-from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.loaders.class_weights import label_counts
-from earful.training.loaders.loader import StoredFeatures, stored_features, targets_and_epoch
+from earful.training.loaders.loader import StoredFeatures, stored_features, build_targets_and_sampler
 from earful.training.metrics.calibration import calibrate
 from earful.training.trainer.checkpoint import (
-    BEST,
-    LAST,
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
     Checkpoint,
     EpochRecord,
     load_checkpoint,
     rebuild_network,
 )
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
-from earful.training.trainer.setup import begun, choose_device, feature_statistics
+from earful.training.trainer.setup import find_resume_checkpoint, choose_device, feature_statistics
 from earful.training.trainer.trainer import FitResult
 
 # What a baseline heeds of a TrainConfig; the rest is about steps.
-HEEDED = ("model", "features", "seed", "options")
+USED_FIELDS = ("model", "features", "seed", "options")
 
-_FITS: Mapping[str, Callable[[Any, NormalisedNetwork, StoredFeatures, TrainConfig], None]] = {
+_FITTERS: Mapping[str, Callable[[Any, NormalisedNetwork, StoredFeatures, TrainConfig], None]] = {
     "majority": fit_majority,
     "logistic": fit_logistic,
     "random-forest": fit_random_forest,
@@ -61,10 +61,10 @@ def fit_baseline(
     run: Path,
     config: TrainConfig,
     *,
-    company: Company = ALONE,
+    auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
     device: Device = "auto",
     resume: bool = False,
-    checkpoints: str | None = None,
+    checkpoint_mirror: str | None = None,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
 ) -> FitResult:
     """Fit ``config.model`` to the dataset's training clips, into the folder ``run``.
@@ -77,36 +77,36 @@ def fit_baseline(
             CUDA was asked for and is absent.
         EarfulError: what ``check_baseline`` refuses.
     """
-    check_baseline(dataset, company, config)
+    check_baseline(dataset, auxiliary, config)
     choose_device(device)
-    data_hash = company.content_hash(dataset)
-    store = CheckpointStore.at(run, checkpoints)
+    data_hash = auxiliary.content_hash(dataset)
+    store = CheckpointStore.open(run, checkpoint_mirror)
     if resume:
-        store.level(data_hash)
-    if resume and begun(run, config, data_hash) is not None:
-        checkpoint = load_checkpoint(run / BEST)
+        store.sync(data_hash)
+    if resume and find_resume_checkpoint(run, config, data_hash) is not None:
+        checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
         return FitResult(rebuild_network(checkpoint), checkpoint, "cpu", 1)
-    store.check_new()
-    train = stored_features(dataset, config, "train", CPU, company)
+    store.require_no_run()
+    train = stored_features(dataset, config, "train", CPU, auxiliary)
     val = stored_features(dataset, config, "val", CPU)
     began = time.perf_counter()
-    model = _fitted(dataset, train, config)
+    model = _fit_network(dataset, train, config)
     seconds = time.perf_counter() - began
-    logits, targets = _logits(model, val), labels_of(val)
-    loss, accuracy = _measured(_logits(model, train), labels_of(train))
-    record = EpochRecord(1, loss, accuracy, *_measured(logits, targets), seconds, 0.0)
+    logits, targets = _logits(model, val), label_indices(val)
+    loss, accuracy = _loss_and_accuracy(_logits(model, train), label_indices(train))
+    record = EpochRecord(1, loss, accuracy, *_loss_and_accuracy(logits, targets), seconds, 0.0)
     calibration = calibrate(logits, np.eye(len(dataset.labels), dtype=np.bool_)[targets], "softmax")
     checkpoint = Checkpoint(
         config, dataset.features, dataset.labels, data_hash, dict(model.state_dict()), {}, {},
         (record,), calibration,
     )  # fmt: skip
-    store.save(BEST, checkpoint)
-    store.save(LAST, replace(checkpoint, calibration=None))
+    store.save(BEST_CHECKPOINT, checkpoint)
+    store.save(LAST_CHECKPOINT, replace(checkpoint, calibration=None))
     on_epoch(record)
     return FitResult(model, checkpoint, "cpu", 0)
 
 
-def check_baseline(dataset: Dataset, company: Company, config: TrainConfig) -> None:
+def check_baseline(dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConfig) -> None:
     """See that ``config.model`` can be fitted, before anything is read or written.
 
     Raises:
@@ -116,42 +116,42 @@ def check_baseline(dataset: Dataset, company: Company, config: TrainConfig) -> N
         DatasetError: clips with several labels.
         EarfulError: an option that the model does not have, or features too small for it.
     """
-    require_heeded(config)
-    _unfitted(dataset, config)
-    several = f"{config.model}, unlike the networks that are trained by steps,"
-    dataset.refuse_several(several)
-    if company.extra is not None:
-        company.extra.refuse_several(several)
-    if company.others is not None:
+    require_used_fields(config)
+    _build_network(dataset, config)
+    requirement = f"{config.model}, unlike the networks that are trained by steps,"
+    dataset.require_single_label(requirement)
+    if auxiliary.extra is not None:
+        auxiliary.extra.require_single_label(requirement)
+    if auxiliary.negatives is not None:
         raise TrainingError(
-            f"{company.others.folder} has clips of no label, which only networks that are trained "
-            "by steps learn from; leave --others away, or take another --model"
+            f"{auxiliary.negatives.folder} has clips of no label, which only networks that are trained "
+            "by steps learn from; leave --negatives away, or take another --model"
         )
-    counts = _counts(dataset, company, config)
+    counts = _label_counts(dataset, auxiliary, config)
     if config.model in _CHECKS:
         _CHECKS[config.model](dataset, counts, config)
 
 
-def require_heeded(config: TrainConfig) -> None:
+def require_used_fields(config: TrainConfig) -> None:
     """Refuse settings that only training by steps can follow.
 
     Raises:
         TrainingError: some differ from the defaults; the message names them.
     """
     changed = config.to_dict()
-    usual = default_config(config.model).to_dict()
-    odd = [name for name in changed if name not in HEEDED and changed[name] != usual[name]]
-    if odd:
+    defaults = default_config(config.model).to_dict()
+    unused = [name for name in changed if name not in USED_FIELDS and changed[name] != defaults[name]]
+    if unused:
         raise TrainingError(
-            f"{config.model} is fitted and not trained by steps: it has no {', '.join(odd)}; "
-            f"it heeds {', '.join(HEEDED)}"
+            f"{config.model} is fitted and not trained by steps: it has no {', '.join(unused)}; "
+            f"it heeds {', '.join(USED_FIELDS)}"
         )
 
 
-def _counts(dataset: Dataset, company: Company, config: TrainConfig) -> NDArray[np.int64]:
+def _label_counts(dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConfig) -> NDArray[np.int64]:
     """How many training clips each label has (labels,)."""
-    targets_and_epoch(dataset, ALONE, config, "val", CPU)  # there is something to validate on
-    targets, _ = targets_and_epoch(dataset, company, config, "train", CPU)
+    build_targets_and_sampler(dataset, NO_AUXILIARY_DATA, config, "val", CPU)  # there is something to validate on
+    targets, _ = build_targets_and_sampler(dataset, auxiliary, config, "train", CPU)
     counts = label_counts(targets.values, targets.n_labels).long().numpy()
     missing = [dataset.labels[i] for i in np.flatnonzero(counts == 0)]
     if missing:
@@ -162,26 +162,26 @@ def _counts(dataset: Dataset, company: Company, config: TrainConfig) -> NDArray[
     return counts
 
 
-def _unfitted(dataset: Dataset, config: TrainConfig) -> Network:
+def _build_network(dataset: Dataset, config: TrainConfig) -> Network:
     bins = dataset.features.bins(config.features)
-    return build(config.model, bins, dataset.features.frames, len(dataset.labels), config.options)
+    return build_network(config.model, bins, dataset.features.frames, len(dataset.labels), config.options)
 
 
-def _fitted(dataset: Dataset, train: StoredFeatures, config: TrainConfig) -> NormalisedNetwork:
-    network = _unfitted(dataset, config)
+def _fit_network(dataset: Dataset, train: StoredFeatures, config: TrainConfig) -> NormalisedNetwork:
+    network = _build_network(dataset, config)
     model = NormalisedNetwork(network, *feature_statistics(train, config.seed)).eval()
     with torch.inference_mode():
-        _FITS[config.model](network, model, train, config)
+        _FITTERS[config.model](network, model, train, config)
     return model
 
 
 def _logits(model: NormalisedNetwork, clips: StoredFeatures) -> NDArray[np.float32]:
     with torch.inference_mode():
-        found = torch.cat([model(features) for features, _ in clips.in_order()])
+        found = torch.cat([model(features) for features, _ in clips.sequential_batches()])
     return found.numpy()
 
 
-def _measured(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> tuple[float, float]:
+def _loss_and_accuracy(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> tuple[float, float]:
     """Cross-entropy in nats, and accuracy."""
     loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))
     return float(loss), float((logits.argmax(1) == targets).mean())

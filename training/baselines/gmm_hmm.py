@@ -11,17 +11,17 @@ from torch import Tensor
 
 from earful.data.dataset.dataset import Dataset
 from earful.models.layers.normalise import NormalisedNetwork
-from earful.models.networks.baselines.gmm_hmm import IMPOSSIBLE, GmmHmm, GmmHmmConfig
-from earful.training.baselines.left_right import Floats, fit_word
-from earful.training.baselines.majority import log_shares
-from earful.training.baselines.pooled_clips import only
+from earful.models.networks.baselines.gmm_hmm import LOG_ZERO, GmmHmm, GmmHmmConfig
+from earful.training.baselines.left_right import FloatArray, fit_label_model
+from earful.training.baselines.majority import log_prior
+from earful.training.baselines.pooled_clips import select_label
 from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.loaders.loader import StoredFeatures
 
 # hmmlearn takes about 5 ms a clip and round. On FSDD twice as many add nothing that can be told.
-MOST_CLIPS_OF_A_LABEL = 200
+MAX_CLIPS_PER_LABEL = 200
 # Processes take two seconds to start.
-_PROCESSES_FROM_CLIPS = 500
+_MIN_PARALLEL_CLIPS = 500
 
 
 def check_gmm_hmm(dataset: Dataset, counts: NDArray[np.int64], config: TrainConfig) -> None:
@@ -37,7 +37,7 @@ def check_gmm_hmm(dataset: Dataset, counts: NDArray[np.int64], config: TrainConf
             "gmm-hmm reads mfcc: neighbouring bands of log_mel go together, and its Gaussians know "
             "of no correlation; leave --features away"
         )
-    fewest = min(int(counts.min()), MOST_CLIPS_OF_A_LABEL)
+    fewest = min(int(counts.min()), MAX_CLIPS_PER_LABEL)
     if fewest * (n_frames // options.states) < options.mixtures:
         raise TrainingError(
             f"{options.states} states of {options.mixtures} Gaussians are too many for a label "
@@ -51,43 +51,43 @@ def fit_gmm_hmm(
     """Fit the models, as many at a time as there are processors."""
     options = GmmHmmConfig(**config.options)
     generator = np.random.default_rng(config.seed)
-    of_label = [
-        only(clips, label, MOST_CLIPS_OF_A_LABEL, generator)
+    per_label = [
+        select_label(clips, label, MAX_CLIPS_PER_LABEL, generator)
         for label in range(clips.targets.n_labels)
     ]
-    frames = [_frames(network, model, word) for word in of_label]
-    network.standardise.fit(torch.cat([word.flatten(0, 1) for word in frames]))
-    n_jobs = -1 if len(clips.epoch) >= _PROCESSES_FROM_CLIPS else 1
-    words = Parallel(n_jobs=n_jobs)(
-        delayed(fit_word)(_standardised(network, x), options.states, options.mixtures, config.seed)
+    frames = [_frames(network, model, word) for word in per_label]
+    network.standardiser.fit(torch.cat([word.flatten(0, 1) for word in frames]))
+    n_jobs = -1 if len(clips.sampler) >= _MIN_PARALLEL_CLIPS else 1
+    hmms = Parallel(n_jobs=n_jobs)(
+        delayed(fit_label_model)(_standardised(network, x), options.states, options.mixtures, config.seed)
         for x in frames
     )
-    network.head.set_fitted(log_shares=log_shares(clips))
-    take(network, words)
+    network.head.set_fitted_buffers(log_prior=log_prior(clips))
+    load_fitted(network, hmms)
 
 
-def take(network: GmmHmm, words: Sequence[GMMHMM]) -> None:
+def load_fitted(network: GmmHmm, hmms: Sequence[GMMHMM]) -> None:
     """The numbers of fitted models, one for each label."""
-    network.words.set_fitted(
-        log_start=_log([word.startprob_ for word in words]),
-        log_transition=_log([word.transmat_ for word in words]),
-        log_weight=_log([word.weights_ for word in words]),
-        mean=torch.from_numpy(np.stack([word.means_ for word in words])),
-        variance=torch.from_numpy(np.stack([word.covars_ for word in words])),
+    network.hmms.set_fitted_buffers(
+        log_start=_log([word.startprob_ for word in hmms]),
+        log_transition=_log([word.transmat_ for word in hmms]),
+        log_weight=_log([word.weights_ for word in hmms]),
+        mean=torch.from_numpy(np.stack([word.means_ for word in hmms])),
+        variance=torch.from_numpy(np.stack([word.covars_ for word in hmms])),
     )
 
 
-def _log(probabilities: Sequence[Floats]) -> Tensor:
-    return torch.from_numpy(np.stack(probabilities)).log().clamp_min(IMPOSSIBLE)
+def _log(probabilities: Sequence[FloatArray]) -> Tensor:
+    return torch.from_numpy(np.stack(probabilities)).log().clamp_min(LOG_ZERO)
 
 
 def _frames(network: GmmHmm, model: NormalisedNetwork, clips: StoredFeatures) -> Tensor:
     """Frames (clips, frames, size) of all clips, before they are standardised."""
     return torch.cat(
-        [network.with_deltas(model.normalise(features)) for features, _ in clips.in_order()]
+        [network.with_deltas(model.normalise(features)) for features, _ in clips.sequential_batches()]
     )
 
 
-def _standardised(network: GmmHmm, frames: Tensor) -> Floats:
-    found: Floats = network.standardise(frames).double().numpy()
+def _standardised(network: GmmHmm, frames: Tensor) -> FloatArray:
+    found: FloatArray = network.standardiser(frames).double().numpy()
     return found

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 # On FSDD one round after the start below brings 95 to 97 % of the test clips, three 97 to 98 %.
-ROUNDS = 3
+EM_ITERATIONS = 3
 # In standard deviations. Frames of digital silence are all the same: without noise on them, their
 # density would be infinite.
 DITHER = 0.1
 
-Floats = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
 class LeftRight(GMMHMM):  # type: ignore[misc]
@@ -23,35 +23,35 @@ class LeftRight(GMMHMM):  # type: ignore[misc]
     one that no frame belongs to stays where it was.
     """
 
-    def __init__(self, weights: Floats, means: Floats, variances: Floats, leave: float) -> None:
+    def __init__(self, weights: FloatArray, means: FloatArray, variances: FloatArray, leave_probability: float) -> None:
         states, mixtures = weights.shape
         super().__init__(
-            states, mixtures, init_params="", params="tmcw", n_iter=ROUNDS, transmat_prior=2.0,
+            states, mixtures, init_params="", params="tmcw", n_iter=EM_ITERATIONS, transmat_prior=2.0,
             weights_prior=2.0, means_prior=means, means_weight=1.0, covars_prior=-1.0,
             covars_weight=0.5,
         )  # fmt: skip
         self.startprob_ = np.eye(states)[0]
-        self.transmat_ = (1 - leave) * np.eye(states) + leave * np.eye(states, k=1)
+        self.transmat_ = (1 - leave_probability) * np.eye(states) + leave_probability * np.eye(states, k=1)
         self.transmat_[-1, -1] = 1.0
         self.weights_, self.means_, self.covars_ = weights, means, variances
 
-    def _init(self, X: Floats, lengths: Any = None) -> None:  # noqa: N803 - hmmlearn's names
+    def _init(self, X: FloatArray, lengths: Any = None) -> None:  # noqa: N803 - hmmlearn's names
         """Nothing more: hmmlearn would look for clusters that know nothing of time."""
         del lengths
         self.n_features = X.shape[1]
 
 
-def fit_word(frames: Floats, states: int, mixtures: int, seed: int) -> LeftRight:
+def fit_label_model(frames: FloatArray, states: int, mixtures: int, seed: int) -> LeftRight:
     """The model of one label from frames (clips, frames, size) of its clips."""
     noise = np.random.default_rng(seed).standard_normal(frames.shape)
     frames = frames + DITHER * noise
-    word = begin(frames, states, mixtures, seed)
+    model = initial_model(frames, states, mixtures, seed)
     n_clips, n_frames, size = frames.shape
-    word.fit(frames.reshape(-1, size), [n_frames] * n_clips)
-    return word
+    model.fit(frames.reshape(-1, size), [n_frames] * n_clips)
+    return model
 
 
-def begin(frames: Floats, states: int, mixtures: int, seed: int) -> LeftRight:
+def initial_model(frames: FloatArray, states: int, mixtures: int, seed: int) -> LeftRight:
     """A model whose states share each clip in equal parts, and whose Gaussians are clusters."""
     n_frames, size = frames.shape[1:]
     weights = np.zeros((states, mixtures))
@@ -62,7 +62,7 @@ def begin(frames: Floats, states: int, mixtures: int, seed: int) -> LeftRight:
         clusters = KMeans(mixtures, n_init=1, random_state=seed).fit(part)
         means[state] = clusters.cluster_centers_
         for mixture in range(mixtures):
-            own = part[clusters.labels_ == mixture]
-            weights[state, mixture] = len(own) / len(part)
-            variances[state, mixture] = own.var(axis=0) + DITHER**2
-    return LeftRight(weights, means, variances, leave=states / n_frames)
+            assigned = part[clusters.labels_ == mixture]
+            weights[state, mixture] = len(assigned) / len(part)
+            variances[state, mixture] = assigned.var(axis=0) + DITHER**2
+    return LeftRight(weights, means, variances, leave_probability=states / n_frames)

@@ -6,12 +6,12 @@ from sklearn.linear_model import LogisticRegression
 
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.models.networks.baselines.logistic import Logistic, LogisticConfig
-from earful.training.baselines.pooled_clips import embeddings, labels_of
+from earful.training.baselines.pooled_clips import fit_embeddings, label_indices
 from earful.training.config.train_config import TrainConfig
 from earful.training.loaders.loader import StoredFeatures
 
 # L-BFGS takes some two hundred on standardised features.
-_MOST_STEPS = 2000
+_MAX_ITERATIONS = 2000
 
 
 def fit_logistic(
@@ -19,15 +19,15 @@ def fit_logistic(
 ) -> None:
     """Fit multinomial logistic regression with an L2 penalty."""
     options = LogisticConfig(**config.options)
-    x = embeddings(model, network, clips).numpy()
-    fitted = LogisticRegression(C=options.c, max_iter=_MOST_STEPS).fit(x, labels_of(clips))
-    take(network, fitted)
+    x = fit_embeddings(model, network, clips).numpy()
+    fitted = LogisticRegression(C=options.c, max_iter=_MAX_ITERATIONS).fit(x, label_indices(clips))
+    load_fitted(network, fitted)
 
 
-def take(network: Logistic, fitted: LogisticRegression) -> None:
+def load_fitted(network: Logistic, fitted: LogisticRegression) -> None:
     """The weights of a fitted estimator."""
     weight, bias = fitted.coef_, fitted.intercept_
     if len(weight) == 1:  # of two labels it has the logit of the second against the first
         weight = np.concatenate([np.zeros_like(weight), weight])
         bias = np.concatenate([np.zeros_like(bias), bias])
-    network.head.set_fitted(weight=torch.from_numpy(weight), bias=torch.from_numpy(bias))
+    network.head.set_fitted_buffers(weight=torch.from_numpy(weight), bias=torch.from_numpy(bias))

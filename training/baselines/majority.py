@@ -5,14 +5,14 @@ import torch
 
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.models.networks.baselines.majority import Majority
-from earful.training.baselines.pooled_clips import labels_of
+from earful.training.baselines.pooled_clips import label_indices
 from earful.training.config.train_config import TrainConfig
 from earful.training.loaders.loader import StoredFeatures
 
 
-def log_shares(clips: StoredFeatures) -> torch.Tensor:
+def log_prior(clips: StoredFeatures) -> torch.Tensor:
     """Logarithms (labels,) of the labels' shares."""
-    counts = np.bincount(labels_of(clips), minlength=clips.targets.n_labels)
+    counts = np.bincount(label_indices(clips), minlength=clips.targets.n_labels)
     return torch.from_numpy(np.log(counts / counts.sum()))
 
 
@@ -21,4 +21,4 @@ def fit_majority(
 ) -> None:
     """Count the labels; the embedding, which no answer depends on, is not standardised."""
     del model, config
-    network.head.set_fitted(log_shares=log_shares(clips))
+    network.head.set_fitted_buffers(log_prior=log_prior(clips))

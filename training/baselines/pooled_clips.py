@@ -8,41 +8,41 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earful.models.layers.normalise import NormalisedNetwork
-from earful.models.layers.pooling import pooled
+from earful.models.layers.pooling import pooled_functionals
 from earful.models.networks.baselines.fitted import PooledBaseline
 from earful.training.loaders.loader import StoredFeatures
-from earful.training.loaders.sampler import Epoch
+from earful.training.loaders.sampler import EpochSampler
 
 # Where a baseline is fitted.
 CPU = torch.device("cpu")
 
-Labels = NDArray[np.int64]
+LabelIndices = NDArray[np.int64]
 
 
-def only(
-    clips: StoredFeatures, label: int, most: int, generator: np.random.Generator
+def select_label(
+    clips: StoredFeatures, label: int, max_clips: int, generator: np.random.Generator
 ) -> StoredFeatures:
     """The clips of one label, ``most`` of them drawn where there are more."""
-    places = np.flatnonzero(labels_of(clips) == label)
-    if len(places) > most:
-        places = np.sort(generator.choice(places, most, replace=False))
-    return replace(clips, epoch=Epoch(clips.epoch.rows[torch.from_numpy(places)]))
+    positions = np.flatnonzero(label_indices(clips) == label)
+    if len(positions) > max_clips:
+        positions = np.sort(generator.choice(positions, max_clips, replace=False))
+    return replace(clips, sampler=EpochSampler(clips.sampler.rows[torch.from_numpy(positions)]))
 
 
-def labels_of(clips: StoredFeatures) -> Labels:
+def label_indices(clips: StoredFeatures) -> LabelIndices:
     """The position of each clip's label (clips,), in their order."""
-    found: Labels = clips.targets.values[clips.epoch.rows].numpy()
+    found: LabelIndices = clips.targets.values[clips.sampler.rows].numpy()
     return found
 
 
-def embeddings(model: NormalisedNetwork, network: PooledBaseline, clips: StoredFeatures) -> Tensor:
+def fit_embeddings(model: NormalisedNetwork, network: PooledBaseline, clips: StoredFeatures) -> Tensor:
     """Fit the standardisation of pooled features, and return them (clips, size)."""
-    standardise = network.standardise
-    found = torch.empty(len(clips.epoch), len(standardise.mean))
+    standardiser = network.standardiser
+    found = torch.empty(len(clips.sampler), len(standardiser.mean))
     start = 0
-    for features, _ in clips.in_order():
-        found[start : start + len(features)] = pooled(model.normalise(features))
+    for features, _ in clips.sequential_batches():
+        found[start : start + len(features)] = pooled_functionals(model.normalise(features))
         start += len(features)
-    standardise.fit(found)
+    standardiser.fit(found)
     # In place: of many clips, a second array is gigabytes.
-    return found.sub_(standardise.mean).div_(standardise.deviation)
+    return found.sub_(standardiser.mean).div_(standardiser.std)

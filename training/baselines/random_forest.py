@@ -9,7 +9,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.models.networks.baselines.random_forest import RandomForest, RandomForestConfig
-from earful.training.baselines.pooled_clips import embeddings, labels_of
+from earful.training.baselines.pooled_clips import fit_embeddings, label_indices
 from earful.training.config.train_config import TrainConfig
 from earful.training.loaders.loader import StoredFeatures
 
@@ -22,35 +22,35 @@ def fit_random_forest(
 ) -> None:
     """Grow the trees, each on clips drawn with repetition and random features at every decision."""
     options = RandomForestConfig(**config.options)
-    x = embeddings(model, network, clips).numpy()
+    x = fit_embeddings(model, network, clips).numpy()
     forest = RandomForestClassifier(
         options.trees, max_depth=options.depth, random_state=config.seed, n_jobs=-1
     )
-    take(network, forest.fit(x, labels_of(clips)))
+    load_fitted(network, forest.fit(x, label_indices(clips)))
 
 
-def take(network: RandomForest, fitted: RandomForestClassifier) -> None:
+def load_fitted(network: RandomForest, fitted: RandomForestClassifier) -> None:
     """The trees of a fitted estimator, level by level (see ``Trees`` for the layout)."""
     trees = [estimator.tree_ for estimator in fitted.estimators_]
     # A level is its decisions, as (tree, node); a root without one decides between twins.
     level = [(tree, 0) for tree in trees]
-    features, thresholds, shares, decides, width = [], [], [], [], []
+    features, thresholds, shares, split_nodes, splits_per_level = [], [], [], [], []
     while level:
         features += [max(0, tree.feature[node]) for tree, node in level]
         thresholds += [tree.threshold[node] for tree, node in level]
-        width.append(len(level))
-        below = [_child(tree.children_left, tree, node) for tree, node in level]
-        below += [_child(tree.children_right, tree, node) for tree, node in level]
-        shares += [_share(tree, node) / len(trees) for tree, node in below]
-        kept = [i for i, (tree, node) in enumerate(below) if not _is_leaf(tree, node)]
-        decides += kept
-        level = [below[i] for i in kept]
-    network.head.set_fitted(
+        splits_per_level.append(len(level))
+        children = [_child(tree.children_left, tree, node) for tree, node in level]
+        children += [_child(tree.children_right, tree, node) for tree, node in level]
+        shares += [_share(tree, node) / len(trees) for tree, node in children]
+        inner_nodes = [i for i, (tree, node) in enumerate(children) if not _is_leaf(tree, node)]
+        split_nodes += inner_nodes
+        level = [children[i] for i in inner_nodes]
+    network.head.set_fitted_buffers(
         feature=torch.tensor(features),
         threshold=torch.tensor(thresholds),
-        share=torch.from_numpy(np.stack(shares)),
-        decides=torch.tensor(decides, dtype=torch.long),
-        width=torch.tensor(width),
+        leaf_values=torch.from_numpy(np.stack(shares)),
+        split_nodes=torch.tensor(split_nodes, dtype=torch.long),
+        splits_per_level=torch.tensor(splits_per_level),
     )
 
 

@@ -10,13 +10,13 @@ from sklearn.svm import SVC
 from earful.data.dataset.dataset import Dataset
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.models.networks.baselines.svm import Svm, SvmConfig
-from earful.training.baselines.pooled_clips import embeddings, labels_of
+from earful.training.baselines.pooled_clips import fit_embeddings, label_indices
 from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.loaders.loader import StoredFeatures
 
 # Time grows with the square of their number. This many took 17 s and gave a model of 12 MB; ten
 # times as many would take half an hour.
-MOST_CLIPS = 20_000
+MAX_CLIPS = 20_000
 _CACHE_MB = 500
 
 
@@ -27,10 +27,10 @@ def check_svm(dataset: Dataset, counts: NDArray[np.int64], config: TrainConfig) 
         TrainingError: more clips than it is sensible for.
     """
     del dataset, config
-    if counts.sum() > MOST_CLIPS:
+    if counts.sum() > MAX_CLIPS:
         raise TrainingError(
             f"svm compares all clips with all others, and {counts.sum():,} are too many (at most "
-            f"{MOST_CLIPS:,}); take logistic, random-forest or mlp, or prepare fewer clips"
+            f"{MAX_CLIPS:,}); take logistic, random-forest or mlp, or prepare fewer clips"
         )
 
 
@@ -39,14 +39,14 @@ def fit_svm(
 ) -> None:
     """Fit a machine for each pair of labels."""
     options = SvmConfig(**config.options)
-    x = embeddings(model, network, clips).numpy()
+    x = fit_embeddings(model, network, clips).numpy()
     machines = SVC(C=options.c, gamma=network.head.gamma, cache_size=_CACHE_MB)
-    take(network, machines.fit(x, labels_of(clips)))
+    load_fitted(network, machines.fit(x, label_indices(clips)))
 
 
-def take(network: Svm, fitted: SVC) -> None:
+def load_fitted(network: Svm, fitted: SVC) -> None:
     """The support vectors of a fitted estimator."""
-    network.head.set_fitted(
+    network.head.set_fitted_buffers(
         support=torch.from_numpy(np.asarray(fitted.support_vectors_)),
         coefficient=torch.from_numpy(_pair_coefficients(fitted)),
         # Of two labels scikit-learn turns the sign, so that the second is the positive one.
@@ -63,12 +63,12 @@ def _pair_coefficients(fitted: SVC) -> NDArray[np.float64]:
     """
     n_labels = len(fitted.n_support_)
     ends = np.cumsum(fitted.n_support_)
-    of_label = [slice(end - n, end) for end, n in zip(ends, fitted.n_support_, strict=True)]
+    per_label = [slice(end - n, end) for end, n in zip(ends, fitted.n_support_, strict=True)]
     pairs = list(combinations(range(n_labels), 2))
     found = np.zeros((ends[-1], len(pairs)))
-    for at, (first, second) in enumerate(pairs):
-        found[of_label[first], at] = fitted.dual_coef_[second - 1, of_label[first]]
-        found[of_label[second], at] = fitted.dual_coef_[first, of_label[second]]
+    for pair, (first, second) in enumerate(pairs):
+        found[per_label[first], pair] = fitted.dual_coef_[second - 1, per_label[first]]
+        found[per_label[second], pair] = fitted.dual_coef_[first, per_label[second]]
     return _sign(fitted) * found
 
 

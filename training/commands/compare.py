@@ -9,7 +9,7 @@ import typer
 from earful.training.commands.options import (
     DeviceOption,
     ExtraOption,
-    OthersOption,
+    NegativesOption,
 )
 
 
@@ -28,7 +28,7 @@ def compare(
     epochs: Annotated[int | None, typer.Option(help="Of each run, at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and dropout.")] = None,
     extra: ExtraOption = None,
-    others: OthersOption = None,
+    negatives: NegativesOption = None,
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects on stdout.")] = False,
 ) -> None:
@@ -39,25 +39,25 @@ def compare(
     import dataclasses
 
     from earful.data.dataset.dataset import open_dataset
-    from earful.training.evaluation.candidates import table
+    from earful.training.evaluation.candidates import comparison_table
     from earful.training.evaluation.comparison import compare as compare_networks
-    from earful.training.loaders.auxiliary_data import open_company
-    from earful.training.runs.progress import TrainingProgress, describe
+    from earful.training.loaders.auxiliary_data import open_auxiliary_data
+    from earful.training.runs.progress import TrainingProgress, format_epoch
 
     names = None if models is None else [name.strip() for name in models.split(",")]
-    given = {name: v for name, v in (("epochs", epochs), ("seed", seed)) if v is not None}
+    overrides = {name: v for name, v in (("epochs", epochs), ("seed", seed)) if v is not None}
 
     def on_run(name: str, number: int, count: int, of_epochs: int) -> TrainingProgress:
         typer.echo(f"run {number} of {count}: {name}", err=True)
         return TrainingProgress(
-            on_epoch=lambda record: typer.echo(describe(record, of_epochs), err=True)
+            on_epoch=lambda record: typer.echo(format_epoch(record, of_epochs), err=True)
         )
 
     rows = compare_networks(
-        [open_dataset(folder) for folder in datasets], names, out, given=given,
-        company=open_company(extra, others), device=device, on_run=on_run,
-        on_left_out=lambda why: typer.echo(f"note: {why}", err=True),
+        [open_dataset(folder) for folder in datasets], names, out, overrides=overrides,
+        auxiliary=open_auxiliary_data(extra, negatives), device=device, on_run=on_run,
+        on_skipped=lambda why: typer.echo(f"note: {why}", err=True),
     )  # fmt: skip
     typer.echo(
-        json.dumps([dataclasses.asdict(row) for row in rows], indent=2) if as_json else table(rows)
+        json.dumps([dataclasses.asdict(row) for row in rows], indent=2) if as_json else comparison_table(rows)
     )

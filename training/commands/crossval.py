@@ -11,7 +11,7 @@ from earful.training.commands.options import (
     DeviceOption,
     ExtraOption,
     JsonOption,
-    OthersOption,
+    NegativesOption,
     SettingOption,
 )
 
@@ -24,33 +24,33 @@ def crossval(
     ] = "speaker",
     model: Annotated[str, typer.Option(help="A network or a baseline, as in train.")] = "cnn",
     epochs: Annotated[int | None, typer.Option(help="Of each fold, at most.")] = None,
-    repeats: Annotated[
+    oversample: Annotated[
         int, typer.Option(help="Times that an epoch reads DATASET, beside extra once.")
     ] = 1,
     setting: SettingOption = None,
     extra: ExtraOption = None,
-    others: OthersOption = None,
+    negatives: NegativesOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Measure a network on voices it has never heard: train once for each fold of speakers."""
     from earful.data.dataset.dataset import open_dataset
-    from earful.models.networks.zoo import entry
-    from earful.training.config.overrides import Value, read_settings, settled
+    from earful.models.networks.zoo import zoo_entry
+    from earful.training.config.overrides import SettingValue, parse_settings, apply_overrides
     from earful.training.config.train_config import default_config
     from earful.training.evaluation.crossval import cross_validate
-    from earful.training.loaders.auxiliary_data import open_company
+    from earful.training.loaders.auxiliary_data import open_auxiliary_data
     from earful.training.runs.progress import TrainingProgress, training_progress
-    from earful.training.runs.train_run import suited
+    from earful.training.runs.train_run import adapt_to_dataset
 
     if folds != "speaker" and not (folds.isdecimal() and int(folds) > 1):
         raise EarfulError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
-    given: dict[str, Value] = {} if entry(model).fitted else {"repeats": repeats}
+    overrides: dict[str, SettingValue] = {} if zoo_entry(model).fitted else {"oversample": oversample}
     if epochs is not None:
-        given["epochs"] = epochs
-    given |= read_settings(model, setting or [], "--set", ("model", "epochs", "repeats"))
-    opened, besides = open_dataset(dataset), open_company(extra, others)
-    config = suited(settled(default_config(model), given), given, opened, processes=1)
+        overrides["epochs"] = epochs
+    overrides |= parse_settings(model, setting or [], "--set", ("model", "epochs", "oversample"))
+    opened, auxiliary = open_dataset(dataset), open_auxiliary_data(extra, negatives)
+    config = adapt_to_dataset(apply_overrides(default_config(model), overrides), overrides, opened, processes=1)
     with training_progress(config.epochs) as progress:
 
         def on_fold(name: str, number: int, count: int) -> TrainingProgress:
@@ -59,6 +59,6 @@ def crossval(
 
         found = cross_validate(
             opened, out, config, n_folds=None if folds == "speaker" else int(folds),
-            company=besides, device=device, on_fold=on_fold,
+            auxiliary=auxiliary, device=device, on_fold=on_fold,
         )  # fmt: skip
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.text())

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from earful.models.registry.catalogue import DEFAULT_ROOT
+from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
 from earful.training.commands.options import AudioDirOption, JsonOption, LabelsArgument
 
@@ -26,17 +26,17 @@ def evaluate(
     by: Annotated[
         Literal["speaker", "label"] | None, typer.Option(help="List every speaker, or every label.")
     ] = None,
-    noise: Annotated[
-        bool, typer.Option("--noise", help="Again in noise of each kind, at 20 to 0 dB.")
+    noise_test: Annotated[
+        bool, typer.Option("--noise-test", help="Again in noise of each kind, at 20 to 0 dB.")
     ] = False,
     noise_dir: Annotated[
-        Path | None, typer.Option(help="Recorded noise for --noise, besides the kinds it makes.")
+        Path | None, typer.Option(help="Recorded noise for --noise-test, besides the kinds it makes.")
     ] = None,
-    others: Annotated[
+    negatives: Annotated[
         Path | None,
         typer.Option(metavar="LABELS.csv", help="Clips of other words: does --reject refuse them?"),
     ] = None,
-    registry: RegistryOption = DEFAULT_ROOT,
+    registry: RegistryOption = DEFAULT_REGISTRY,
     as_json: JsonOption = False,
     out: Annotated[Path | None, typer.Option(help="Folder for a report.")] = None,
 ) -> None:
@@ -47,8 +47,8 @@ def evaluate(
 
     with work_progress("evaluate") as on_progress:
         result = evaluate_model(
-            find_model(model, registry), labels_csv, audio_dir, split=split, noise=noise,
-            noise_dir=noise_dir, others_csv=others, progress=on_progress,
+            find_model(model, registry), labels_csv, audio_dir, split=split, noise_test=noise_test,
+            noise_dir=noise_dir, negatives_csv=negatives, progress=on_progress,
         )  # fmt: skip
     for note in result.notes:
         typer.echo(note, err=True)

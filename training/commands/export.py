@@ -21,6 +21,6 @@ def export(
             err=True,
         )
     typer.echo(
-        f"{exported.path}: {exported.bytes / 1e6:.2f} MB, {len(exported.metadata.labels)} labels, "
-        f"ONNX Runtime and PyTorch agree within {exported.worst_difference:.1e}"
+        f"{exported.path}: {exported.size_bytes / 1e6:.2f} MB, {len(exported.metadata.labels)} labels, "
+        f"ONNX Runtime and PyTorch agree within {exported.max_difference:.1e}"
     )

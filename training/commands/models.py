@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from earful.data.errors import EarfulError
-from earful.models.registry.catalogue import DEFAULT_ROOT
+from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.records import CHALLENGER
 from earful.models.registry.registry import Registry
 from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
@@ -23,7 +23,7 @@ models_app = typer.Typer(
 
 
 @models_app.command("list")
-def list_models(registry: RegistryOption = DEFAULT_ROOT, as_json: JsonOption = False) -> None:
+def list_models(registry: RegistryOption = DEFAULT_REGISTRY, as_json: JsonOption = False) -> None:
     """Every model with its versions and which of them serves."""
     from earful.training.releases.version_text import listed, rows_of
 
@@ -45,25 +45,25 @@ def list_models(registry: RegistryOption = DEFAULT_ROOT, as_json: JsonOption = F
 @models_app.command()
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help=_REFERENCE)],
-    registry: RegistryOption = DEFAULT_ROOT,
+    registry: RegistryOption = DEFAULT_REGISTRY,
     as_json: JsonOption = False,
 ) -> None:
     """One model with its log, or one version with its card."""
     from earful.training.releases.version_text import described, described_version, facts_of
 
     opened = Registry(registry)
-    model, _, which = name.partition("@")
+    model, _, version_or_alias = name.partition("@")
     if as_json:
-        typer.echo(json.dumps(facts_of(opened, model, which), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(facts_of(opened, model, version_or_alias), indent=2, ensure_ascii=False))
         return
-    typer.echo(described_version(opened, model, which) if which else described(opened, model))
+    typer.echo(described_version(opened, model, version_or_alias) if version_or_alias else described(opened, model))
 
 
 @models_app.command()
 def diff(
     first: Annotated[str, typer.Argument(metavar="A", help=_REFERENCE)],
     second: Annotated[str, typer.Argument(metavar="B", help=_REFERENCE)],
-    registry: RegistryOption = DEFAULT_ROOT,
+    registry: RegistryOption = DEFAULT_REGISTRY,
     as_json: JsonOption = False,
 ) -> None:
     """What differs between two versions: figures, labels, data, network."""
@@ -90,11 +90,11 @@ def register(
     promote_it: Annotated[
         bool, typer.Option("--promote", help="Make it champion, as the first one is anyway.")
     ] = False,
-    registry: RegistryOption = DEFAULT_ROOT,
+    registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
     """Put a trained run, or a model file, into the registry as a new version."""
     from earful.models.registry.records import CHAMPION
-    from earful.training.releases.register import had_others
+    from earful.training.releases.register import trained_with_negatives
     from earful.training.releases.register import register as register_version
 
     if not source.exists():
@@ -104,14 +104,14 @@ def register(
         opened, name, source, data=data, extra=extra, note=note,
         alias=CHAMPION if promote_it else None,
     )  # fmt: skip
-    if had_others(opened, name, version):
+    if trained_with_negatives(opened, name, version):
         typer.echo(
-            "note: it was trained with --others, which a retraining has not: see whether --reject "
+            "note: it was trained with --negatives, which a retraining has not: see whether --reject "
             "still refuses other words", err=True,
         )  # fmt: skip
     if data is None:
         typer.echo("note: without --data it cannot be retrained", err=True)
-    role = ", ".join(opened.aliases(name).of(version.number)) or "no alias"
+    role = ", ".join(opened.aliases(name).names_of(version.number)) or "no alias"
     typer.echo(f"{name}@{version.number} ({role}) in {registry}")
 
 
@@ -122,7 +122,7 @@ def promote(
         str, typer.Argument(help="Its number; the challenger without it.")
     ] = CHALLENGER,
     reason: ReasonOption = "",
-    registry: RegistryOption = DEFAULT_ROOT,
+    registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
     """Make a version champion: services that follow the name take it up within a second or two."""
     from earful.training.retraining.idempotency import reasons_against
@@ -136,7 +136,7 @@ def promote(
 
 @models_app.command()
 def rollback(
-    name: NameArgument, reason: ReasonOption = "", registry: RegistryOption = DEFAULT_ROOT
+    name: NameArgument, reason: ReasonOption = "", registry: RegistryOption = DEFAULT_REGISTRY
 ) -> None:
     """Make the champion before this one champion again."""
     found = Registry(registry).rollback(name, reason)
@@ -148,14 +148,14 @@ def prune(
     name: NameArgument,
     keep: Annotated[int, typer.Option(min=0, help="Newest versions to keep.")] = 5,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    registry: RegistryOption = DEFAULT_ROOT,
+    registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
     """Delete old versions, but never one with an alias nor the champion before."""
     opened = Registry(registry)
-    gone = opened.prunable(name, keep) if dry_run else opened.prune(name, keep)
+    removed = opened.prunable(name, keep) if dry_run else opened.prune(name, keep)
     verb = "would delete" if dry_run else "deleted"
-    numbers = ", ".join(f"{name}@{version.number}" for version in gone)
-    typer.echo(f"{verb} {numbers}" if gone else "nothing to delete")
+    numbers = ", ".join(f"{name}@{version.number}" for version in removed)
+    typer.echo(f"{verb} {numbers}" if removed else "nothing to delete")
 
 
 @models_app.command("mlflow")
@@ -164,7 +164,7 @@ def to_mlflow(
     server: Annotated[
         str, typer.Option(metavar="URL", envvar="MLFLOW_TRACKING_URI", help="Of the server.")
     ],
-    registry: RegistryOption = DEFAULT_ROOT,
+    registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
     """Copy versions and aliases to an MLflow server."""
     try:

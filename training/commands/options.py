@@ -19,7 +19,7 @@ ExtraOption = Annotated[
     Path | None,
     typer.Option(metavar="DATASET", help="Clips to train on besides, synthetic ones say."),
 ]
-OthersOption = Annotated[
+NegativesOption = Annotated[
     Path | None,
     typer.Option(metavar="DATASET", help="Clips of other words, to be answered with no label."),
 ]

@@ -15,7 +15,7 @@ from earful.service.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from earful.data.dataset.prepare import Prepared
+    from earful.data.dataset.prepare import PrepareResult
     from earful.data.features.config import FeatureConfig
 from earful.training.commands.options import AudioDirOption, LabelsArgument, SplitOption
 
@@ -64,7 +64,7 @@ def prepare(
 ) -> None:
     """Turn labels and audio into MFCC and log-mel tensors on disk."""
     check_engine(engine, ray_address)
-    from earful.data.dataset.prepare import commonest_rate
+    from earful.data.dataset.prepare import most_common_sample_rate
     from earful.data.dataset.prepare import prepare as prepare_dataset
     from earful.data.dataset.ray_prepare import measure_on_ray
     from earful.data.dataset.reader import measure_clips
@@ -72,7 +72,7 @@ def prepare(
     from earful.training.runs.progress import work_progress
 
     labelled = read_labels(labels_csv, audio_dir)
-    rate_hz = commonest_rate(labelled.clips) if sample_rate is None else sample_rate
+    rate_hz = most_common_sample_rate(labelled.clips) if sample_rate is None else sample_rate
     given = {
         "n_fft": n_fft, "win_length": win_length, "hop_length": hop_length, "n_mels": n_mels,
         "n_mfcc": n_mfcc, "f_min_hz": f_min, "f_max_hz": f_max,
@@ -107,7 +107,7 @@ def _features(rate_hz: int, clip_seconds: float, given: dict[str, Any]) -> "Feat
     return dataclasses.replace(defaults, **given)
 
 
-def _tell_prepared(prepared: "Prepared") -> None:
+def _tell_prepared(prepared: "PrepareResult") -> None:
     parts = ", ".join(f"{prepared.by_split.get(s, 0)} {s}" for s in ("train", "val", "test"))
     features = prepared.features
     typer.echo(

@@ -27,8 +27,8 @@ def report(
         Path | None,
         typer.Option(metavar="DATASET", help="Of a run: what it was trained on, if it has moved."),
     ] = None,
-    noise: Annotated[
-        bool, typer.Option("--noise/--no-noise", help="Of a run: try it in noise, for seconds.")
+    noise_test: Annotated[
+        bool, typer.Option("--noise-test/--no-noise", help="Of a run: try it in noise, for seconds.")
     ] = True,
     audio_mb: Annotated[
         float, typer.Option(min=0, help="Of a run: so many megabytes of sound and pictures.")
@@ -58,7 +58,7 @@ def report(
             raise typer.BadParameter("--audio-dir is for results; a run has --dataset")
         place = out or path / PAGE
         with work_progress("noise") as on_progress:
-            wanted = Wanted(dataset, clips, round(audio_mb * 1e6), noise, on_progress)
+            wanted = Wanted(dataset, clips, round(audio_mb * 1e6), noise_test, on_progress)
             for note in write_run_report(path, place, wanted):
                 typer.echo(f"note: {note}", err=True)
         typer.echo(f"{place}: {place.stat().st_size / 1e6:.1f} MB", err=True)

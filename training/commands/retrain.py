@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earful.data.errors import EarfulError
-from earful.models.registry.catalogue import DEFAULT_ROOT
-from earful.service.commands.feedback import PlaceOption
+from earful.models.registry.catalogue import DEFAULT_REGISTRY
+from earful.service.commands.feedback import DatabaseOption
 from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
 from earful.service.core.defaults import (
     DEFAULT_FEEDBACK_URL,
@@ -33,9 +33,9 @@ def retrain(
         bool,
         typer.Option("--from-feedback", help="Learn what people said of the service's answers."),
     ] = False,
-    feedback: PlaceOption = DEFAULT_FEEDBACK_URL,
+    feedback: DatabaseOption = DEFAULT_FEEDBACK_URL,
     kept_audio: Annotated[
-        Path, typer.Option(envvar="EARFUL_AUDIO_DIR", help="Folder of the service's recordings.")
+        Path, typer.Option(envvar="EARFUL_RECORDINGS_DIR", help="Folder of the service's recordings.")
     ] = DEFAULT_RECORDINGS_FOLDER,
     add_labels: Annotated[
         bool, typer.Option("--add-labels", help="Accept labels that the model does not know.")
@@ -65,7 +65,7 @@ def retrain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
     ] = False,
-    registry: RegistryOption = DEFAULT_ROOT,
+    registry: RegistryOption = DEFAULT_REGISTRY,
     work: Annotated[
         Path, typer.Option(envvar="EARFUL_RETRAIN_DIR", help="Folder of what is not finished.")
     ] = DEFAULT_RETRAIN_FOLDER,
@@ -122,12 +122,12 @@ def _from_csv(new: Path | None, audio_dir: Path | None) -> "tuple[LabelledClips,
 
 def _from_feedback(url: str, kept_audio: Path) -> "tuple[LabelledClips, str]":
     from earful.data.labels.labels_csv import LabelledClips, read_labels
-    from earful.service.commands.feedback import opened_store
-    from earful.service.feedback.audio_files import AudioStore
+    from earful.service.commands.feedback import opened_database
+    from earful.service.feedback.audio_files import RecordingStore
     from earful.service.feedback.export import SOURCE, write_snapshot
 
-    with opened_store(url) as store, tempfile.TemporaryDirectory() as folder:
-        snapshot = write_snapshot(store, AudioStore(kept_audio), Path(folder) / "snapshot")
+    with opened_database(url) as database, tempfile.TemporaryDirectory() as folder:
+        snapshot = write_snapshot(database, RecordingStore(kept_audio), Path(folder) / "snapshot")
         for reason, count in snapshot.reasons.items():
             typer.echo(f"{count} labelled recordings of the feedback left out: {reason}", err=True)
         if not snapshot.clips:

@@ -12,7 +12,7 @@ def synth(
     ],
     out: Annotated[Path, typer.Option(help="Folder to write: clips and labels.csv.")],
     voices: Annotated[int, typer.Option(min=1, help="Different voices.")] = 60,
-    takes: Annotated[int, typer.Option(min=1, help="Times that each voice says a word.")] = 3,
+    repetitions: Annotated[int, typer.Option(min=1, help="Times that each voice says a word.")] = 3,
     sample_rate: Annotated[int, typer.Option(min=4000, max=192000, help="Hz.")] = 16000,
     seed: Annotated[int, typer.Option(min=0, help="Of voices, rates and pitches.")] = 42,
     languages: Annotated[
@@ -21,14 +21,14 @@ def synth(
     ] = None,
 ) -> None:
     """Let synthetic voices speak your words: train a classifier without a single recording."""
-    from earful.data.synthesis.speak_words import ENGLISH_ACCENTS, write_clips
+    from earful.data.synthesis.speak_words import ENGLISH_ACCENTS, write_synthetic_clips
     from earful.training.runs.progress import work_progress
 
     spoken = [word.strip() for word in words.split(",")]
     accents = [name.strip() for name in languages.split(",")] if languages else ENGLISH_ACCENTS
     with work_progress("speak") as on_progress:
-        labels_csv = write_clips(
-            spoken, out, voices=voices, takes=takes, seed=seed, sample_rate_hz=sample_rate,
+        labels_csv = write_synthetic_clips(
+            spoken, out, voices=voices, repetitions=repetitions, seed=seed, sample_rate_hz=sample_rate,
             languages=accents, progress=on_progress,
         )  # fmt: skip
-    typer.echo(f"{labels_csv}: {len(spoken)} words, {voices} voices, {takes} takes each")
+    typer.echo(f"{labels_csv}: {len(spoken)} words, {voices} voices, {repetitions} takes each")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from earful.training.commands.options import DeviceOption, ExtraOption, OthersOption
+from earful.training.commands.options import DeviceOption, ExtraOption, NegativesOption
 
 _STEPS, _LOSS, _CLIPS = "How it learns", "What it learns from", "Clips"
 _NETWORK, _MACHINE = "The network", "The machine"
@@ -68,7 +68,7 @@ def train(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            help="At its peak; see find-rate. (default: cnn 0.001)", rich_help_panel=_STEPS
+            help="At its peak; see lr-find. (default: cnn 0.001)", rich_help_panel=_STEPS
         ),
     ] = None,
     momentum: Annotated[
@@ -110,13 +110,13 @@ def train(
             rich_help_panel=_STEPS,
         ),
     ] = None,
-    max_gradient_norm: Annotated[
+    grad_clip: Annotated[
         float | None,
         typer.Option(
             help="Longer gradients are cut to it. (default: never)", rich_help_panel=_STEPS
         ),
     ] = None,
-    averaging: Annotated[
+    ema_decay: Annotated[
         float | None,
         typer.Option(
             help="Decay a step of the average of weights that is released. (default: 0)",
@@ -157,10 +157,10 @@ def train(
             rich_help_panel=_CLIPS,
         ),
     ] = None,
-    noise: Annotated[
-        Literal["usual", "heavy"] | None,
+    augment_strength: Annotated[
+        Literal["default", "strong"] | None,
         typer.Option(
-            help="How loud new versions are in the background; heavy: crowds. (default: usual)",
+            help="How loud new versions are in the background; strong: crowds. (default: default)",
             rich_help_panel=_CLIPS,
         ),
     ] = None,
@@ -171,15 +171,15 @@ def train(
         ),
     ] = None,
     extra: ExtraOption = None,
-    others: OthersOption = None,
+    negatives: NegativesOption = None,
     noise_only: Annotated[
         float | None,
         typer.Option(
-            help="With --others: share of background alone. (default: bcresnet, tcresnet 0.02)",
+            help="With --negatives: share of background alone. (default: bcresnet, tcresnet 0.02)",
             rich_help_panel=_CLIPS,
         ),
     ] = None,
-    repeats: Annotated[
+    oversample: Annotated[
         int | None,
         typer.Option(
             help="Times that an epoch reads DATASET, beside extra once. (default: 1)",
@@ -264,7 +264,7 @@ def train(
             rich_help_panel=_MACHINE,
         ),
     ] = None,
-    checkpoints: Annotated[
+    checkpoint_mirror: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
@@ -284,45 +284,45 @@ def train(
     of it.
     """
     from earful.data.dataset.dataset import open_dataset
-    from earful.training.config.overrides import read_options, settled
+    from earful.training.config.overrides import parse_options, apply_overrides
     from earful.training.config.train_config import TrainConfig, default_config
-    from earful.training.loaders.auxiliary_data import open_company
+    from earful.training.loaders.auxiliary_data import open_auxiliary_data
     from earful.training.runs.progress import TrainingProgress, training_progress
-    from earful.training.runs.train_run import begun_config, suited, train_run
-    from earful.training.trainer.distributed import started
+    from earful.training.runs.train_run import find_resume_config, adapt_to_dataset, train_run
+    from earful.training.trainer.distributed import detect_distributed
 
     flags = {
         "model": model, "features": features, "epochs": epochs, "batch_size": batch_size,
         "patience": patience, "seed": seed, "optimizer": optimizer,
         "learning_rate": learning_rate, "momentum": momentum, "schedule": schedule,
         "schedule_epochs": schedule_epochs, "schedule_factor": schedule_factor, "l1": l1,
-        "weight_decay": weight_decay, "max_gradient_norm": max_gradient_norm,
-        "averaging": averaging, "loss": loss, "focal_gamma": focal_gamma,
-        "label_smoothing": label_smoothing, "balance": balance, "augment": augment, "noise": noise,
-        "mixup": mixup, "noise_only": noise_only, "repeats": repeats, "precision": precision,
+        "weight_decay": weight_decay, "grad_clip": grad_clip,
+        "ema_decay": ema_decay, "loss": loss, "focal_gamma": focal_gamma,
+        "label_smoothing": label_smoothing, "balance": balance, "augment": augment, "augment_strength": augment_strength,
+        "mixup": mixup, "noise_only": noise_only, "oversample": oversample, "precision": precision,
         "compile": compile_network, "shards": shards,
         "dropout": dropout, "norm": norm, "activation": activation, "recurrent": recurrent,
         "layers": layers, "hidden": hidden, "bidirectional": bidirectional, "width": width,
     }  # fmt: skip
-    given = {name: value for name, value in flags.items() if value is not None}
-    team, opened, besides = started(), open_dataset(dataset), open_company(extra, others)
-    begun = begun_config(out, checkpoints) if resume else None
-    base = begun or default_config(model or TrainConfig.model)
-    given |= read_options(str(given.get("model", base.model)), option or [])
-    config = settled(base, given)
-    if begun is None:
-        config = suited(config, given, opened, team.size)
+    overrides = {name: value for name, value in flags.items() if value is not None}
+    dist_context, opened, auxiliary = detect_distributed(), open_dataset(dataset), open_auxiliary_data(extra, negatives)
+    resumed_config = find_resume_config(out, checkpoint_mirror) if resume else None
+    base = resumed_config or default_config(model or TrainConfig.model)
+    overrides |= parse_options(str(overrides.get("model", base.model)), option or [])
+    config = apply_overrides(base, overrides)
+    if resumed_config is None:
+        config = adapt_to_dataset(config, overrides, opened, dist_context.world_size)
     shown = (
         training_progress(config.epochs, config.batch_size)
-        if team.is_first
+        if dist_context.is_main_process
         else nullcontext(TrainingProgress())
     )
     with shown as progress:
         metrics = train_run(
-            opened, out, config, company=besides, device=device, resume=resume, progress=progress,
-            checkpoints=checkpoints, team=team, tensorboard=tensorboard,
+            opened, out, config, auxiliary=auxiliary, device=device, resume=resume, progress=progress,
+            checkpoint_mirror=checkpoint_mirror, dist_context=dist_context, tensorboard=tensorboard,
         )  # fmt: skip
-    if team.is_first:
+    if dist_context.is_main_process:
         tell_trained(metrics, out)
 
 

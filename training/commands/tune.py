@@ -79,7 +79,7 @@ def tune(
     from earful.data.dataset.dataset import open_dataset
     from earful.models.networks.zoo import require_classifier
     from earful.training.config.train_config import default_config
-    from earful.training.runs.train_run import suited
+    from earful.training.runs.train_run import adapt_to_dataset
 
     require_classifier(model)
     require_trained(model)
@@ -88,7 +88,7 @@ def tune(
         base = dataclasses.replace(base, epochs=epochs)
     whole = open_dataset(dataset)
     # Whatever is fixed or varied goes over it.
-    base = suited(base, {}, whole, processes=1)
+    base = adapt_to_dataset(base, {}, whole, processes=1)
     space, base = chosen_space(base, vary or [], fix or [])
     view, note = voices_apart(whole)
     typer.echo(f"note: {note}", err=True)

@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from earful.models.networks.zoo import check_options, entry
-from earful.training.config.train_config import DEFAULT_RATES, TrainConfig, TrainingError
+from earful.models.networks.zoo import check_options, zoo_entry
+from earful.training.config.train_config import DEFAULT_LEARNING_RATES, TrainConfig, TrainingError
 
-Value = str | int | float | bool
-_TRUTH = {"true": True, "yes": True, "false": False, "no": False}
+SettingValue = str | int | float | bool
+_BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
 
-def settled(base: TrainConfig, values: Mapping[str, Value]) -> TrainConfig:
+def apply_overrides(base: TrainConfig, values: Mapping[str, SettingValue]) -> TrainConfig:
     """The configuration with these settings and options of the network.
 
     Another optimizer brings its own learning rate, where none is given.
@@ -20,33 +20,33 @@ def settled(base: TrainConfig, values: Mapping[str, Value]) -> TrainConfig:
         EarfulError: a value that cannot be trained with, or an option that the network has not.
     """
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    own: dict[str, Any] = {name: value for name, value in values.items() if name in fields}
-    chosen = own.get("optimizer", base.optimizer)
-    if chosen != base.optimizer and "learning_rate" not in own:
-        own["learning_rate"] = DEFAULT_RATES.get(chosen, base.learning_rate)
+    config_values: dict[str, Any] = {name: value for name, value in values.items() if name in fields}
+    chosen = config_values.get("optimizer", base.optimizer)
+    if chosen != base.optimizer and "learning_rate" not in config_values:
+        config_values["learning_rate"] = DEFAULT_LEARNING_RATES.get(chosen, base.learning_rate)
     options = {name: value for name, value in values.items() if name not in fields}
-    config = dataclasses.replace(base, **own, options={**base.options, **options})
+    config = dataclasses.replace(base, **config_values, options={**base.options, **options})
     check_options(config.model, config.options)
     return config
 
 
-def read_settings(
-    model: str, texts: Sequence[str], flag: str, refused: Sequence[str] = ()
-) -> dict[str, Value]:
+def parse_settings(
+    model: str, texts: Sequence[str], flag: str, disallowed: Sequence[str] = ()
+) -> dict[str, SettingValue]:
     """``NAME=VALUE`` of settings and options, by the types that they have.
 
     Raises:
         TrainingError: a name that there is not (or that is ``refused``), or a value that it cannot
             have.
     """
-    types = setting_types(model, refused)
+    types = setting_types(model, disallowed)
     return {
-        name: read_value(name, text, type_of(name, types))
-        for name, text in read_pairs(texts, flag, "NAME=VALUE")
+        name: parse_value(name, text, setting_type(name, types))
+        for name, text in parse_pairs(texts, flag, "NAME=VALUE")
     }
 
 
-def read_options(model: str, texts: Sequence[str]) -> dict[str, Value]:
+def parse_options(model: str, texts: Sequence[str]) -> dict[str, SettingValue]:
     """``NAME=VALUE`` of a network's own options.
 
     Raises:
@@ -54,35 +54,35 @@ def read_options(model: str, texts: Sequence[str]) -> dict[str, Value]:
     """
     types = option_types(model)
     return {
-        name: read_value(name, text, type_of(name, types, f"option of {model}"))
-        for name, text in read_pairs(texts, "--option", "NAME=VALUE")
+        name: parse_value(name, text, setting_type(name, types, f"option of {model}"))
+        for name, text in parse_pairs(texts, "--option", "NAME=VALUE")
     }
 
 
 def option_types(model: str) -> dict[str, Any]:
     """The options of a network that a text can give, with their types."""
-    return _readable_fields(entry(model).config)
+    return _readable_fields(zoo_entry(model).config)
 
 
-def setting_types(model: str, refused: Sequence[str] = ()) -> dict[str, Any]:
+def setting_types(model: str, disallowed: Sequence[str] = ()) -> dict[str, Any]:
     """All settings that a text can give, with their types."""
     types = {**option_types(model), **_readable_fields(TrainConfig)}
-    return {name: hint for name, hint in types.items() if name not in refused}
+    return {name: type_hint for name, type_hint in types.items() if name not in disallowed}
 
 
-def type_of(name: str, types: Mapping[str, Any], kind: str = "setting") -> Any:
+def setting_type(name: str, types: Mapping[str, Any], kind: str = "setting") -> Any:
     """The type of a setting.
 
     Raises:
         TrainingError: there is no such setting; the message lists those there are.
     """
     if name not in types:
-        has = ", ".join(sorted(types)) or "none"
-        raise TrainingError(f"no {kind} is called {name!r}; there are {has}")
+        known_names = ", ".join(sorted(types)) or "none"
+        raise TrainingError(f"no {kind} is called {name!r}; there are {known_names}")
     return types[name]
 
 
-def read_pairs(texts: Sequence[str], flag: str, form: str) -> list[tuple[str, str]]:
+def parse_pairs(texts: Sequence[str], flag: str, expected_form: str) -> list[tuple[str, str]]:
     """``NAME=...`` apart, with underscores in the names.
 
     Raises:
@@ -92,32 +92,32 @@ def read_pairs(texts: Sequence[str], flag: str, form: str) -> list[tuple[str, st
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not value.strip():
-            raise TrainingError(f"{flag} is {form}, found {text!r}")
+            raise TrainingError(f"{flag} is {expected_form}, found {text!r}")
         pairs.append((name.strip().replace("-", "_"), value.strip()))
     names = [name for name, _ in pairs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise TrainingError(f"{flag} names {', '.join(twice)} twice")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise TrainingError(f"{flag} names {', '.join(repeated)} twice")
     return pairs
 
 
-def read_value(name: str, text: str, hint: Any) -> Value:
+def parse_value(name: str, text: str, type_hint: Any) -> SettingValue:
     """A value of a type.
 
     Raises:
         TrainingError: the text is none.
     """
     try:
-        if get_origin(hint) is Literal:
-            if text not in get_args(hint):
+        if get_origin(type_hint) is Literal:
+            if text not in get_args(type_hint):
                 raise ValueError
             return text
-        if hint is bool:
-            return _TRUTH[text.lower()]
-        return str(text) if hint is str else int(text) if hint is int else float(text)
+        if type_hint is bool:
+            return _BOOLEANS[text.lower()]
+        return str(text) if type_hint is str else int(text) if type_hint is int else float(text)
     except (ValueError, KeyError):
-        accepted = get_args(hint) or {bool: ("true", "false"), int: ("a whole number",)}.get(
-            hint, ("a number",)
+        accepted = get_args(type_hint) or {bool: ("true", "false"), int: ("a whole number",)}.get(
+            type_hint, ("a number",)
         )
         raise TrainingError(f"{name} is {' or '.join(accepted)}, found {text!r}") from None
 
@@ -125,16 +125,16 @@ def read_value(name: str, text: str, hint: Any) -> Value:
 def _readable_fields(config: type) -> dict[str, Any]:
     hints = get_type_hints(config)
     named = {field.name: hints[field.name] for field in dataclasses.fields(config)}
-    given = {name: _without_none(hint) for name, hint in named.items()}
+    readable = {name: _without_none(type_hint) for name, type_hint in named.items()}
     return {
-        name: hint
-        for name, hint in given.items()
-        if hint in (int, float, bool, str) or get_origin(hint) is Literal
+        name: type_hint
+        for name, type_hint in readable.items()
+        if type_hint in (int, float, bool, str) or get_origin(type_hint) is Literal
     }
 
 
-def _without_none(hint: Any) -> Any:
+def _without_none(type_hint: Any) -> Any:
     """``float`` of ``float | None``: what is not given stays None."""
-    kinds = [kind for kind in get_args(hint) if kind is not type(None)]
-    optional = type(None) in get_args(hint) and len(kinds) == 1
-    return kinds[0] if optional else hint
+    kinds = [kind for kind in get_args(type_hint) if kind is not type(None)]
+    optional = type(None) in get_args(type_hint) and len(kinds) == 1
+    return kinds[0] if optional else type_hint

@@ -5,10 +5,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from earful.data.augmentation.pipeline import HEAVY_NOISE, UNCHANGED, Recipe
+from earful.data.augmentation.pipeline import STRONG_AUGMENTATION, NO_AUGMENTATION, AugmentConfig
 from earful.data.errors import EarfulError
 from earful.data.features.config import FEATURE_KINDS, FeatureKind
-from earful.models.networks.zoo import entry
+from earful.models.networks.zoo import zoo_entry
 
 
 class TrainingError(EarfulError):
@@ -24,25 +24,25 @@ Schedule = Literal["constant", "step", "cosine", "one-cycle", "plateau"]
 Loss = Literal["cross-entropy", "focal", "bce"]
 Balance = Literal["none", "weights", "sampling"]
 Precision = Literal["float32", "bfloat16"]
-Noise = Literal["usual", "heavy"]
+AugmentStrength = Literal["default", "strong"]
 # What the number of epochs decides the rates of.
-_SET_TO_LENGTH = ("cosine", "one-cycle")
+_LENGTH_DEPENDENT_SCHEDULES = ("cosine", "one-cycle")
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "features": FEATURE_KINDS,
-    "noise": get_args(Noise),
+    "augment_strength": get_args(AugmentStrength),
     "optimizer": get_args(Optimizer),
     "schedule": get_args(Schedule),
     "loss": get_args(Loss),
     "balance": get_args(Balance),
     "precision": get_args(Precision),
 }
-_ABOVE_ZERO = (
-    "epochs", "batch_size", "repeats", "learning_rate", "patience", "max_gradient_norm",
+_POSITIVE_FIELDS = (
+    "epochs", "batch_size", "oversample", "learning_rate", "patience", "grad_clip",
     "schedule_epochs", "schedule_factor", "shards",
 )  # fmt: skip
-_SHARES = (
-    "mixup", "noise_only", "label_smoothing", "averaging", "momentum", "l1", "weight_decay",
+_FRACTION_FIELDS = (
+    "mixup", "noise_only", "label_smoothing", "ema_decay", "momentum", "l1", "weight_decay",
     "schedule_factor",
 )  # fmt: skip
 
@@ -98,9 +98,9 @@ class TrainConfig:
     learning_rate: float = 1e-3
     patience: int = 20
     seed: int = 42
-    repeats: int = 1
+    oversample: int = 1
     augment: bool = False
-    noise: Noise = "usual"
+    augment_strength: AugmentStrength = "default"
     noise_only: float = 0.0
     mixup: float = 0.0
     optimizer: Optimizer = "adam"
@@ -114,41 +114,41 @@ class TrainConfig:
     focal_gamma: float = 2.0
     balance: Balance = "none"
     label_smoothing: float = 0.0
-    averaging: float = 0.0
-    max_gradient_norm: float | None = None
+    ema_decay: float = 0.0
+    grad_clip: float | None = None
     precision: Precision = "float32"
     compile: bool = False
     shards: int = 1
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        entry(self.model)
+        zoo_entry(self.model)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise TrainingError(
                     f"{name} is one of {', '.join(choices)}, found {getattr(self, name)!r}"
                 )
-        for name in _ABOVE_ZERO:
+        for name in _POSITIVE_FIELDS:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise TrainingError(f"{name} must be finite and above 0, found {value}")
-        for name in _SHARES:
+        for name in _FRACTION_FIELDS:
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
         if not 0 <= self.seed <= MAX_SEED:
             raise TrainingError(f"seed must be from 0 to {MAX_SEED}, found {self.seed}")
-        for name in ("averaging", "label_smoothing"):
+        for name in ("ema_decay", "label_smoothing"):
             if getattr(self, name) == 1:
                 raise TrainingError(f"{name} must be below 1: with 1 nothing would be learnt")
         if not 0 <= self.focal_gamma < math.inf:
             raise TrainingError(f"focal_gamma must be 0 or more, found {self.focal_gamma}")
-        self._check_together()
+        self._check_combinations()
 
-    def _check_together(self) -> None:
+    def _check_combinations(self) -> None:
         """Refuse settings that do not go with each other."""
-        if self.noise != "usual" and not self.augment:
+        if self.augment_strength != "default" and not self.augment:
             raise TrainingError(
-                f"noise {self.noise} is of new versions of clips, and {self.model} trains on clips "
+                f"augment_strength {self.augment_strength} is of new versions of clips, and {self.model} trains on clips "
                 "as they are; give --augment too (with --set: augment=yes)"
             )
         if self.optimizer in ("momentum", "nesterov") and self.momentum == 0:
@@ -158,12 +158,12 @@ class TrainConfig:
                 f"a batch of {self.batch_size} clips cannot be cut into {self.shards} shards"
             )
 
-    def recipe(self) -> Recipe:
+    def augment_config(self) -> AugmentConfig:
         """How training clips are changed."""
         if not self.augment:
-            return dataclasses.replace(UNCHANGED, p_mixup=self.mixup)
-        changes = HEAVY_NOISE if self.noise == "heavy" else Recipe()
-        return dataclasses.replace(changes, p_mixup=self.mixup)
+            return dataclasses.replace(NO_AUGMENTATION, p_mixup=self.mixup)
+        base = STRONG_AUGMENTATION if self.augment_strength == "strong" else AugmentConfig()
+        return dataclasses.replace(base, p_mixup=self.mixup)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -174,11 +174,11 @@ class TrainConfig:
         Where the schedule goes by their number it decides the rates, so there they count too.
         """
         mine, theirs = self.to_dict(), other.to_dict()
-        free = "" if self.schedule in _SET_TO_LENGTH else "epochs"
+        ignored = "" if self.schedule in _LENGTH_DEPENDENT_SCHEDULES else "epochs"
         return [
             f"{name} {theirs[name]!r} -> {mine[name]!r}"
             for name in mine
-            if name != free and mine[name] != theirs[name]
+            if name != ignored and mine[name] != theirs[name]
         ]
 
 
@@ -186,7 +186,7 @@ _CLASSIC = TrainConfig()
 _ROBUST = TrainConfig(
     features="log_mel", epochs=40, patience=40, learning_rate=2e-3, augment=True,
     optimizer="adamw", schedule="one-cycle", weight_decay=0.02, label_smoothing=0.05,
-    averaging=0.998, max_gradient_norm=5.0, noise_only=0.02,
+    ema_decay=0.998, grad_clip=5.0, noise_only=0.02,
 )  # fmt: skip
 _FITTED = dataclasses.replace(_CLASSIC, epochs=1, patience=1)
 # Epochs: after how many three thousand clips no longer improve it, within five minutes on two cores
@@ -211,7 +211,7 @@ _DEFAULTS = {
 
 
 # Of optimizers whose steps are of another size than Adam's; the others take the network's own rate.
-DEFAULT_RATES: dict[Optimizer, float] = {
+DEFAULT_LEARNING_RATES: dict[Optimizer, float] = {
     "sgd": 0.05, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.01, "adadelta": 1.0, "lbfgs": 1.0,
 }  # fmt: skip
 
@@ -222,5 +222,5 @@ def default_config(model: str) -> TrainConfig:
     Raises:
         EarfulError: no network of this name; the message lists those there are.
     """
-    entry(model)
+    zoo_entry(model)
     return dataclasses.replace(_DEFAULTS[model], model=model)

@@ -47,13 +47,13 @@ def _of_group(group: list[Sound]) -> Iterator[Finding]:
         relabelled = next((c for label, c in by_label.items() if label != clip.label), None)
         across = next((c for s, c in by_split.items() if clip.split and s != clip.split), None)
         if relabelled:
-            said = f"called {clip.label!r}, and {relabelled.label!r} in {relabelled.where}"
+            said = f"called {clip.label!r}, and {relabelled.label!r} in {relabelled.location}"
             yield found("conflicting_labels", said, clip.line, clip.filename, label=clip.label)
         if across:
-            said = f"in {clip.split}; the same sound is in {across.split} ({across.where})"
+            said = f"in {clip.split}; the same sound is in {across.split} ({across.location})"
             yield found("leaked_audio", said, clip.line, clip.filename, label=clip.label)
         if clip is not clips[0] and not relabelled and not across:
-            said = f"the same sound as {clips[0].where}"
+            said = f"the same sound as {clips[0].location}"
             yield found("duplicate", said, clip.line, clip.filename, label=clip.label)
 
 

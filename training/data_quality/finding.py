@@ -39,7 +39,7 @@ KINDS = {
             "keep it on one side, or the test measures memory",
         ),
         Kind(
-            "lonely_label", "error", "labels with one clip",
+            "single_clip_label", "error", "labels with one clip",
             "add clips of the label, or remove the row: it cannot be both learnt and tested",
         ),
         Kind(

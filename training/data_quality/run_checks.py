@@ -11,7 +11,7 @@ import numpy as np
 from earful.data.dataset.reader import ClipAudio
 from earful.data.dataset.validate import CheckReport, check_labels
 from earful.data.labels.labels_csv import Clip
-from earful.data.labels.multilabel import has_several, label_order
+from earful.data.labels.multilabel import has_multiple_labels, sort_labels
 from earful.training.data_quality import label_errors
 from earful.training.data_quality.duplicates import check_copies, check_speakers, one_of_each
 from earful.training.data_quality.file_checks import check_files
@@ -124,14 +124,14 @@ def find_wrong_labels(
 
     Labels that mean the same (``meant``) are taken for one.
     """
-    several = sum(has_several(sound.clip.label) for sound in sounds)
+    several = sum(has_multiple_labels(sound.clip.label) for sound in sounds)
     if several:
         told = f"{several} clips have several labels, and clips are compared that have one each"
         return [], Judged(0, None, told)
     once = one_of_each(sounds)
     named = [meant.get(sound.clip.label, sound.clip.label) for sound in once]
     counts = Counter(named)
-    labels = label_order(label for label, n in counts.items() if n >= label_errors.FEWEST_CLIPS)
+    labels = sort_labels(label for label, n in counts.items() if n >= label_errors.FEWEST_CLIPS)
     notes = [_not_judged(label, n) for label, n in counts.items() if label not in labels]
     if len(labels) < 2:
         reason = f"two labels with {label_errors.FEWEST_CLIPS} clips or more are needed"

@@ -27,7 +27,7 @@ def check_outputs(labels_csv: Path, *, html: Path | None, suggestions: Path | No
 
 def text(diagnosis: Diagnosis, shown: int = SHOWN) -> str:
     """The counts, then what was found by kind, the gravest first, then the sum."""
-    lines = [*diagnosis.report.facts(), told_judged(diagnosis)]
+    lines = [*diagnosis.report.summary_lines(), told_judged(diagnosis)]
     for severity, kind, findings in by_kind(diagnosis.findings):
         lines += ["", f"{severity}: {kind.title} [{kind.code}], {len(findings)}"]
         lines += [f"  {_line(finding)}" for finding in findings[:shown]]

@@ -14,23 +14,23 @@ from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
 from earful.models.bundle.device import Device
 from earful.models.networks.flops import multiply_adds
-from earful.models.networks.zoo import CLASSIFIERS, parameter_count
+from earful.models.networks.zoo import CLASSIFIER_NETWORKS, parameter_count
 from earful.service.classifier import Classifier
 from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.evaluation.candidates import (
-    Accuracy,
-    Compared,
-    Contender,
+    DatasetAccuracy,
+    ComparisonRow,
+    Candidate,
     plot_comparison,
-    table,
+    comparison_table,
 )
 from earful.training.export.export import export
-from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
-from earful.training.trainer.checkpoint import BEST, load_checkpoint, rebuild_network
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, rebuild_network
 
-RESULT, TABLE, PICTURE = "compare.json", "compare.md", "compare.png"
+RESULT_FILENAME, TABLE_FILENAME, PLOT_FILENAME = "compare.json", "compare.md", "compare.png"
 _WARM_UP_RUNS, _TIMED_RUNS = 20, 200
 
 
@@ -39,14 +39,14 @@ def compare(
     models: Sequence[str] | None,
     out: Path,
     *,
-    given: dict[str, Any],
-    company: Company = ALONE,
+    overrides: dict[str, Any],
+    auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
     device: Device = "auto",
-    on_left_out: Callable[[str], None] = lambda why: None,
+    on_skipped: Callable[[str], None] = lambda reason: None,
     on_run: Callable[[str, int, int, int], TrainingProgress] = (
         lambda name, number, count, epochs: TrainingProgress()
     ),
-) -> list[Compared]:
+) -> list[ComparisonRow]:
     """Train every contender on every dataset, each into its own folder of ``out``.
 
     Without ``models`` all that there are; ``on_left_out`` hears why one of them cannot be trained.
@@ -60,67 +60,67 @@ def compare(
         EarfulError: a network that does not exist, a dataset with nothing held back to test on,
             two datasets of one name, or a run that cannot be trained.
     """
-    contenders = [Contender.read(text) for text in models or CLASSIFIERS]
-    _check(datasets, contenders)
-    contenders = _able(contenders, datasets, given, company, None if models else on_left_out)
-    rows: list[Compared] = []
-    for at, contender in enumerate(contenders):
+    candidates = [Candidate.parse(text) for text in models or CLASSIFIER_NETWORKS]
+    _check(datasets, candidates)
+    candidates = _trainable(candidates, datasets, overrides, auxiliary, None if models else on_skipped)
+    rows: list[ComparisonRow] = []
+    for index, candidate in enumerate(candidates):
         results = []
-        for number, dataset in enumerate(datasets, at * len(datasets) + 1):
-            run = out / contender.folder / dataset.folder.resolve().name
-            config = contender.config(given, dataset)
+        for number, dataset in enumerate(datasets, index * len(datasets) + 1):
+            run = out / candidate.folder / dataset.folder.resolve().name
+            config = candidate.config(overrides, dataset)
             progress = on_run(
-                f"{contender.text} on {dataset.folder}", number, len(contenders) * len(datasets),
+                f"{candidate.text} on {dataset.folder}", number, len(candidates) * len(datasets),
                 config.epochs,
             )  # fmt: skip
             results.append(
                 train_run(
-                    dataset, run, config, company=company, device=device, resume=True,
+                    dataset, run, config, auxiliary=auxiliary, device=device, resume=True,
                     progress=progress,
                 )
             )  # fmt: skip
-        rows.append(_compared(contender, config, datasets, results, out))
+        rows.append(_comparison_row(candidate, config, datasets, results, out))
         _write(rows, out)
     return rows
 
 
-def _able(
-    contenders: Sequence[Contender],
+def _trainable(
+    candidates: Sequence[Candidate],
     datasets: Sequence[Dataset],
-    given: dict[str, Any],
-    company: Company,
-    on_left_out: Callable[[str], None] | None,
-) -> list[Contender]:
+    overrides: dict[str, Any],
+    auxiliary: AuxiliaryData,
+    on_skipped: Callable[[str], None] | None,
+) -> list[Candidate]:
     """Those that can be trained on all datasets, as far as that is known before.
 
     Raises:
         EarfulError: one cannot, and nobody is to hear of it.
     """
-    found = []
-    for contender in contenders:
+    trainable = []
+    for candidate in candidates:
         try:
             for dataset in datasets:
-                contender.check(contender.config(given, dataset), dataset, company)
+                candidate.check(candidate.config(overrides, dataset), dataset, auxiliary)
         except EarfulError as error:
-            if on_left_out is None:
+            if on_skipped is None:
                 raise
-            on_left_out(f"{contender.text} is left out: {error}")
+            on_skipped(f"{candidate.text} is left out: {error}")
         else:
-            found.append(contender)
-    return found
+            trainable.append(candidate)
+    return trainable
 
 
-def _write(rows: Sequence[Compared], out: Path) -> None:
+def _write(rows: Sequence[ComparisonRow], out: Path) -> None:
     """What is known so far: a comparison may take hours."""
-    with staged_file(out / RESULT) as staging:
+    with staged_file(out / RESULT_FILENAME) as staging:
         staging.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", "utf-8")
-    with staged_file(out / TABLE) as staging:
-        staging.write_text(table(rows) + "\n", "utf-8")
-    plot_comparison(rows, out / PICTURE)
+    with staged_file(out / TABLE_FILENAME) as staging:
+        staging.write_text(comparison_table(rows) + "\n", "utf-8")
+    plot_comparison(rows, out / PLOT_FILENAME)
 
 
-def _check(datasets: Sequence[Dataset], contenders: Sequence[Contender]) -> None:
-    folders = [contender.folder for contender in contenders]
+def _check(datasets: Sequence[Dataset], candidates: Sequence[Candidate]) -> None:
+    folders = [candidate.folder for candidate in candidates]
     repeated = sorted({name for name in folders if folders.count(name) > 1})
     if repeated:
         raise TrainingError(f"--models names {', '.join(repeated)} twice")
@@ -136,28 +136,28 @@ def _check(datasets: Sequence[Dataset], contenders: Sequence[Contender]) -> None
             )
 
 
-def _compared(
-    contender: Contender,
+def _comparison_row(
+    candidate: Candidate,
     config: TrainConfig,
     datasets: Sequence[Dataset],
     results: Sequence[dict[str, Any]],
     out: Path,
-) -> Compared:
+) -> ComparisonRow:
     first = datasets[0]
-    run = out / contender.folder / first.folder.resolve().name
-    network = rebuild_network(load_checkpoint(run / BEST)).network
-    file = Path(contender.folder) / "model.onnx"
+    run = out / candidate.folder / first.folder.resolve().name
+    network = rebuild_network(load_checkpoint(run / BEST_CHECKPOINT)).network
+    file = Path(candidate.folder) / "model.onnx"
     export(run, out / file)
-    return Compared(
-        contender.text,
+    return ComparisonRow(
+        candidate.text,
         config.features,
         parameter_count(network),
         multiply_adds(network, first.features.bins(config.features), first.features.frames),
-        median_milliseconds(Classifier.open(out / file)),
+        median_latency_ms(Classifier.open(out / file)),
         float(np.mean([result["training_seconds"] for result in results])),
         str(file),
         tuple(
-            Accuracy(
+            DatasetAccuracy(
                 f"{dataset.folder.resolve().name} ({dataset.split_mode})",
                 result["test"]["clips"],
                 result["test"]["accuracy"],
@@ -168,7 +168,7 @@ def _compared(
     )
 
 
-def median_milliseconds(classifier: Classifier) -> float:
+def median_latency_ms(classifier: Classifier) -> float:
     """Of one clip at a time on one thread, waveform to probabilities."""
     clip = classifier.metadata.golden.input()
     seconds = []

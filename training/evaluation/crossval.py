@@ -15,12 +15,12 @@ from earful.data.labels.folds import Fold, speaker_folds
 from earful.models.bundle.device import Device
 from earful.models.networks.zoo import require_classifier
 from earful.training.config.train_config import TrainConfig
-from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.metrics.classification import wilson_interval
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
 
-RESULT = "crossval.json"
+RESULT_FILENAME = "crossval.json"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def cross_validate(
     config: TrainConfig,
     *,
     n_folds: int | None = None,
-    company: Company = ALONE,
+    auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
     device: Device = "auto",
     on_fold: Callable[[str, int, int], TrainingProgress] = lambda name, n, m: TrainingProgress(),
 ) -> CrossValidation:
@@ -96,7 +96,7 @@ def cross_validate(
     results: list[FoldResult] = []
     for number, fold in enumerate(folds, 1):
         metrics = train_run(
-            _view(dataset, fold), out / f"fold{number}", config, company=company, device=device,
+            _with_fold_split(dataset, fold), out / f"fold{number}", config, auxiliary=auxiliary, device=device,
             resume=True,
             progress=on_fold(fold.name, number, len(folds)),
         )["test"]  # fmt: skip
@@ -105,15 +105,15 @@ def cross_validate(
                 fold.name, metrics["clips"], metrics["accuracy"], tuple(metrics["accuracy_ci95"])
             )
         )
-    right = sum(round(result.accuracy * result.clips) for result in results)
-    interval = wilson_interval(right, sum(result.clips for result in results))
-    found = CrossValidation(tuple(results), interval)
-    with staged_file(out / RESULT) as staging:
-        staging.write_text(json.dumps(found.to_dict(), indent=2) + "\n", "utf-8")
-    return found
+    n_correct = sum(round(result.accuracy * result.clips) for result in results)
+    interval = wilson_interval(n_correct, sum(result.clips for result in results))
+    cross_validation = CrossValidation(tuple(results), interval)
+    with staged_file(out / RESULT_FILENAME) as staging:
+        staging.write_text(json.dumps(cross_validation.to_dict(), indent=2) + "\n", "utf-8")
+    return cross_validation
 
 
-def _view(dataset: Dataset, fold: Fold) -> Dataset:
+def _with_fold_split(dataset: Dataset, fold: Fold) -> Dataset:
     """The dataset with a fold's split in place of its own, which its hash covers."""
     split_hash = hashlib.sha256(",".join(fold.splits).encode()).hexdigest()[:12]
     return replace(

@@ -11,28 +11,28 @@ import numpy as np
 from earful.data.atomic_write import staged_folder
 from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.windows import loudest_clip
-from earful.data.dataset.dataset import memberships_of
+from earful.data.dataset.dataset import build_label_matrix
 from earful.data.dataset.reader import read_clips
 from earful.data.errors import EarfulError
 from earful.data.labels.labels_csv import Clip, ClipProblem, LabelledClips, read_labels
-from earful.data.labels.multilabel import has_several, split_labels
-from earful.models.bundle.decision import said_labels
-from earful.service.classifier import Classifier, Prediction, classify_each
-from earful.training.evaluation.confidence import BACKGROUNDS, Sureness, measure_sureness
+from earful.data.labels.multilabel import has_multiple_labels, split_labels
+from earful.models.bundle.decision import predicted_label_mask
+from earful.service.classifier import Classifier, Prediction, classify_or_error
+from earful.training.evaluation.confidence import N_BACKGROUNDS, ConfidenceReport, measure_confidence
 from earful.training.evaluation.noise_robustness import (
     NoisePoint,
-    Spoken,
-    read_noises,
-    sweep,
-    table,
+    LabelledWaveform,
+    read_noise_recordings,
+    measure_noise_robustness,
+    noise_table,
 )
 from earful.training.evaluation.plots import plot_coverage, plot_noise
-from earful.training.metrics.classification import Metrics, compute_metrics
-from earful.training.metrics.multilabel import compute_set_metrics
+from earful.training.metrics.classification import ClassificationMetrics, compute_metrics
+from earful.training.metrics.multilabel import compute_multi_label_metrics
 from earful.training.plots.plots import plot_confusion
 
 Split = Literal["test", "val", "train", "all"]
-By = Literal["speaker", "label"]
+Breakdown = Literal["speaker", "label"]
 REPORT = "evaluation.json"
 
 
@@ -44,32 +44,32 @@ class EvaluationError(EarfulError):
 class Evaluation:
     """Metrics of the clips that could be heard, the others, and what a reader must know."""
 
-    metrics: Metrics
+    metrics: ClassificationMetrics
     failed: tuple[ClipProblem, ...]
     notes: tuple[str, ...]
     model: Path
-    sureness: Sureness
-    noise: tuple[NoisePoint, ...] = ()
+    confidence: ConfidenceReport
+    noise_test: tuple[NoisePoint, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The object of ``earful evaluate --json``; ``noise`` is there when it was asked for."""
-        found = {**self.metrics.to_dict(), "failed": [vars(clip) for clip in self.failed]}
-        return {**found, "noise": [vars(point) for point in self.noise]} if self.noise else found
+        result = {**self.metrics.to_dict(), "failed": [vars(clip) for clip in self.failed]}
+        return {**result, "noise_test": [vars(point) for point in self.noise_test]} if self.noise_test else result
 
     def report(self) -> dict[str, Any]:
         """All that was measured, for the report folder."""
-        return {**self.to_dict(), "sureness": self.sureness.to_dict()}
+        return {**self.to_dict(), "confidence": self.confidence.to_dict()}
 
-    def text(self, by: By | None = None) -> str:
+    def text(self, by: Breakdown | None = None) -> str:
         """For a person: accuracy, speakers or labels from the worst on, and what is confused."""
-        found = self.metrics
-        lines = [found.text()]
-        lines += found.label_lines() if by == "label" else found.speaker_lines(by == "speaker")
+        metrics = self.metrics
+        lines = [metrics.text()]
+        lines += metrics.label_lines() if by == "label" else metrics.speaker_lines(by == "speaker")
         lines += [
-            f"  {count} x {true} heard as {guess}" for count, true, guess in _confusions(found)
+            f"  {count} x {true} heard as {predicted}" for count, true, predicted in _confusions(metrics)
         ]
-        lines.append(self.sureness.text())
-        lines += [table(self.noise)] if self.noise else []
+        lines.append(self.confidence.text())
+        lines += [noise_table(self.noise_test)] if self.noise_test else []
         lines += [
             f"failed: line {f.line}, {f.filename}: {f.message} [{f.code}]" for f in self.failed
         ]
@@ -82,9 +82,9 @@ def evaluate_model(
     audio_dir: Path | None = None,
     *,
     split: Split | None = None,
-    noise: bool = False,
+    noise_test: bool = False,
     noise_dir: Path | None = None,
-    others_csv: Path | None = None,
+    negatives_csv: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Measure a model on the rows of a CSV.
@@ -102,74 +102,74 @@ def evaluate_model(
         NoiseError: noise that cannot be read or made.
     """
     classifier = Classifier.open(model)
-    recordings = read_noises(noise_dir, classifier.sample_rate_hz) if noise_dir else []
-    others = _read_others(others_csv, classifier) if others_csv else []
+    recordings = read_noise_recordings(noise_dir, classifier.sample_rate_hz) if noise_dir else []
+    negatives = _read_negatives(negatives_csv, classifier) if negatives_csv else []
     labelled = read_labels(labels_csv, audio_dir)
-    sweeps = noise or bool(recordings)
+    run_noise_test = noise_test or bool(recordings)
     clips, notes = _choose_rows(labelled, split)
-    known, unknown = _sort_by_label(clips, classifier)
-    heard = _hear(classifier, known, keep_all=sweeps, progress=progress)
-    metrics, right = _measure(heard.answers, classifier, notes)
-    sureness = measure_sureness(
+    known, unknown = _split_by_known_label(clips, classifier)
+    classified = _classify_clips(classifier, known, keep_all_waveforms=run_noise_test, progress=progress)
+    metrics, correct = _measure(classified.predictions, classifier, notes)
+    confidence = measure_confidence(
         classifier,
-        np.stack([prediction.best.scores for _, prediction in heard.answers]),
-        memberships_of([clip.label for clip, _ in heard.answers], classifier.labels),
-        right,
-        [clip.waveform for clip in heard.spoken],
-        others,
+        np.stack([prediction.best.scores for _, prediction in classified.predictions]),
+        build_label_matrix([clip.label for clip, _ in classified.predictions], classifier.labels),
+        correct,
+        [clip.waveform for clip in classified.kept_clips],
+        negatives,
         recordings,
     )
-    points = sweep(classifier, heard.spoken, recordings, progress=progress) if sweeps else []
-    bad_rows = [ClipProblem.of_row(problem) for problem in labelled.problems]
-    failed = (*bad_rows, *unknown, *heard.failed)
-    return Evaluation(metrics, failed, tuple(notes), model, sureness, tuple(points))
+    points = measure_noise_robustness(classifier, classified.kept_clips, recordings, progress=progress) if run_noise_test else []
+    bad_rows = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
+    failed = (*bad_rows, *unknown, *classified.failed)
+    return Evaluation(metrics, failed, tuple(notes), model, confidence, tuple(points))
 
 
 def _measure(
-    answers: Sequence[tuple[Clip, Prediction]], classifier: Classifier, notes: list[str]
-) -> tuple[Metrics, list[bool]]:
+    predictions: Sequence[tuple[Clip, Prediction]], classifier: Classifier, notes: list[str]
+) -> tuple[ClassificationMetrics, list[bool]]:
     """Metrics of the answers, and which were right."""
-    truth = [clip.label for clip, _ in answers]
-    speakers = [clip.speaker for clip, _ in answers]
-    several = sum(map(has_several, truth))
-    if not several and not classifier.says_several:
-        said = [prediction.label for _, prediction in answers]
-        metrics = compute_metrics(truth, said, speakers, classifier.labels)
-        return metrics, [a == b for a, b in zip(truth, said, strict=True)]
-    if several and not classifier.says_several:
+    expected = [clip.label for clip, _ in predictions]
+    speakers = [clip.speaker for clip, _ in predictions]
+    n_multi_label = sum(map(has_multiple_labels, expected))
+    if not n_multi_label and not classifier.is_multi_label:
+        predicted = [prediction.label for _, prediction in predictions]
+        metrics = compute_metrics(expected, predicted, speakers, classifier.labels)
+        return metrics, [a == b for a, b in zip(expected, predicted, strict=True)]
+    if n_multi_label and not classifier.is_multi_label:
         notes.append(
-            f"note: the model says one label a clip, and {several} of {len(truth)} clips have "
+            f"note: the model says one label a clip, and {n_multi_label} of {len(expected)} clips have "
             "several: none of these can be right"
         )
-    scores = np.stack([prediction.best.scores for _, prediction in answers])
-    wanted = memberships_of(truth, classifier.labels)
-    found = said_labels(scores, classifier.metadata.scores)
-    metrics = compute_set_metrics(wanted, found, scores, speakers, classifier.labels)
-    return metrics, (wanted == found).all(axis=1).tolist()
+    scores = np.stack([prediction.best.scores for _, prediction in predictions])
+    expected_matrix = build_label_matrix(expected, classifier.labels)
+    predicted_matrix = predicted_label_mask(scores, classifier.metadata.score_kind)
+    metrics = compute_multi_label_metrics(expected_matrix, predicted_matrix, scores, speakers, classifier.labels)
+    return metrics, (expected_matrix == predicted_matrix).all(axis=1).tolist()
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _ClassifiedClips:
     """Clips with their answers, those that could not be decoded, and waveforms that were kept."""
 
-    answers: list[tuple[Clip, Prediction]]
+    predictions: list[tuple[Clip, Prediction]]
     failed: list[ClipProblem]
-    spoken: list[Spoken]
+    kept_clips: list[LabelledWaveform]
 
 
-def _hear(
+def _classify_clips(
     classifier: Classifier,
     clips: Sequence[Clip],
     *,
-    keep_all: bool,
+    keep_all_waveforms: bool,
     progress: Callable[[int, int], None],
-) -> _Heard:
+) -> _ClassifiedClips:
     """Classify clips; keep all waveforms for a sweep, or a clip each of some to make babble of.
 
     Raises:
         EvaluationError: none of them can be heard.
     """
-    found = _Heard([], [], [])
+    classified = _ClassifiedClips([], [], [])
     size = classifier.metadata.features.clip_samples
 
     def waveforms() -> Iterator[Waveform | AudioError]:
@@ -177,23 +177,23 @@ def _hear(
             if isinstance(audio, AudioError):
                 yield audio
                 continue
-            if keep_all or len(found.spoken) < BACKGROUNDS:
-                kept = audio.waveform if keep_all else loudest_clip(audio.waveform, size)
-                found.spoken.append(Spoken(kept, clip.label, clip.speaker))
+            if keep_all_waveforms or len(classified.kept_clips) < N_BACKGROUNDS:
+                kept = audio.waveform if keep_all_waveforms else loudest_clip(audio.waveform, size)
+                classified.kept_clips.append(LabelledWaveform(kept, clip.label, clip.speaker))
             yield audio.waveform
 
-    answers = classify_each(classifier, waveforms())
-    for done, (clip, answer) in enumerate(zip(clips, answers, strict=True), 1):
-        if isinstance(answer, AudioError):
-            found.failed.append(ClipProblem.of_audio(clip, answer))
+    predictions = classify_or_error(classifier, waveforms())
+    for done, (clip, prediction) in enumerate(zip(clips, predictions, strict=True), 1):
+        if isinstance(prediction, AudioError):
+            classified.failed.append(ClipProblem.from_audio_error(clip, prediction))
         else:
-            found.answers.append((clip, answer))
+            classified.predictions.append((clip, prediction))
         progress(done, len(clips))
-    if not found.answers:
+    if not classified.predictions:
         raise EvaluationError(
-            f"none of {len(clips)} clips can be heard; the first: {found.failed[0]}"
+            f"none of {len(clips)} clips can be heard; the first: {classified.failed[0]}"
         )
-    return found
+    return classified
 
 
 def write_evaluation(evaluation: Evaluation, out: Path) -> None:
@@ -204,12 +204,12 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
         (folder / REPORT).write_text(text, "utf-8")
         title = f"{evaluation.model.name}, {metrics.clips} clips, {100 * metrics.accuracy:.2f} %"
         plot_confusion(metrics.confusion, metrics.labels, title, folder / "confusion.png")
-        plot_coverage(evaluation.sureness, title, folder / "coverage.png")
-        if evaluation.noise:
-            plot_noise(evaluation.noise, metrics.accuracy, title, folder / "noise.png")
+        plot_coverage(evaluation.confidence, title, folder / "coverage.png")
+        if evaluation.noise_test:
+            plot_noise(evaluation.noise_test, metrics.accuracy, title, folder / "noise.png")
 
 
-def _read_others(csv_path: Path, classifier: Classifier) -> list[Waveform]:
+def _read_negatives(csv_path: Path, classifier: Classifier) -> list[Waveform]:
     """Waveforms of clips that hold none of the model's labels.
 
     Raises:
@@ -221,7 +221,7 @@ def _read_others(csv_path: Path, classifier: Classifier) -> list[Waveform]:
             if label in classifier.labels:
                 raise EvaluationError(
                     f"line {clip.line} of {csv_path} has the label {label!r}, which the model "
-                    "knows; --others is for other words"
+                    "knows; --negatives is for other words"
                 )
     waveforms = []
     for clip, audio in read_clips(labelled.clips, classifier.sample_rate_hz):
@@ -238,8 +238,8 @@ def _choose_rows(labelled: LabelledClips, split: Split | None) -> tuple[Sequence
     if split == "all" or (split is None and not any(clip.split == "test" for clip in clips)):
         chosen: Sequence[Clip] = clips
     else:
-        wanted = split or "test"
-        chosen = [clip for clip in clips if clip.split == wanted]
+        wanted_split = split or "test"
+        chosen = [clip for clip in clips if clip.split == wanted_split]
     if not chosen:
         raise EvaluationError(f"no usable row to evaluate on (split {split or 'all'})")
     if len(chosen) == len(clips):
@@ -255,7 +255,7 @@ def _choose_rows(labelled: LabelledClips, split: Split | None) -> tuple[Sequence
     ]
 
 
-def _sort_by_label(
+def _split_by_known_label(
     clips: Sequence[Clip], classifier: Classifier
 ) -> tuple[list[Clip], list[ClipProblem]]:
     labels = set(classifier.labels)
@@ -271,12 +271,12 @@ def _sort_by_label(
     return known, unknown
 
 
-def _confusions(metrics: Metrics, most: int = 5) -> list[tuple[int, str, str]]:
+def _confusions(metrics: ClassificationMetrics, max_items: int = 5) -> list[tuple[int, str, str]]:
     """The commonest mistakes: (count, true label, predicted label)."""
-    found = [
+    confusions = [
         (count, metrics.labels[row], metrics.labels[column])
         for row, counts in enumerate(metrics.confusion)
         for column, count in enumerate(counts)
         if count and row != column
     ]
-    return sorted(found, key=lambda item: -item[0])[:most]
+    return sorted(confusions, key=lambda item: -item[0])[:max_items]

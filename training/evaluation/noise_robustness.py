@@ -11,9 +11,9 @@ from torch import Generator, Tensor
 
 from earful.data.audio.decode import AudioError, Waveform, decode, read_file
 from earful.data.audio.windows import pad_to_clip
-from earful.data.augmentation.noise import hum, impulse_noise, level, mix_at_snr, power_law_noise
+from earful.data.augmentation.noise import hum, impulse_noise, rms, mix_at_snr, power_law_noise
 from earful.data.errors import EarfulError
-from earful.data.labels.multilabel import normalised, split_labels
+from earful.data.labels.multilabel import normalise_label, split_labels
 from earful.service.batch.inputs import find_inputs
 from earful.service.classifier import Classifier
 
@@ -21,9 +21,9 @@ SNR_DB = (20.0, 15.0, 10.0, 5.0, 0.0)
 BABBLE_VOICES = 4
 SEED = 42
 # Coloured noise with the exponent of 1/f that its power falls with.
-COLOURS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
+COLOR_EXPONENTS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
 HUM, IMPULSES, BABBLE, RECORDED = "hum", "impulses", "babble", "recorded"
-KINDS = (*COLOURS, HUM, IMPULSES, BABBLE)
+NOISE_KINDS = (*COLOR_EXPONENTS, HUM, IMPULSES, BABBLE)
 IMPULSE_SHARE = (0.1, 0.3)  # of all samples
 
 
@@ -32,7 +32,7 @@ class NoiseError(EarfulError):
 
 
 @dataclass(frozen=True)
-class Spoken:
+class LabelledWaveform:
     """A clip to disturb: waveform (samples,) at the model's rate, label and speaker."""
 
     waveform: Waveform
@@ -50,9 +50,9 @@ class NoisePoint:
     accuracy: float
 
 
-def sweep(
+def measure_noise_robustness(
     classifier: Classifier,
-    spoken: Sequence[Spoken],
+    clips: Sequence[LabelledWaveform],
     recordings: Sequence[Waveform] = (),
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -67,19 +67,19 @@ def sweep(
     Raises:
         NoiseError: there are no other speakers to make babble of.
     """
-    studio = _Studio(spoken, recordings, classifier)
-    kinds = (*KINDS, RECORDED) if recordings else KINDS
+    mixer = _NoiseMixer(clips, recordings, classifier)
+    kinds = (*NOISE_KINDS, RECORDED) if recordings else NOISE_KINDS
     points = []
     for done, (kind, snr_db) in enumerate(product(kinds, SNR_DB), 1):
-        noisy = (studio.noisy(n, kind, snr_db) for n in range(len(spoken)))
-        answers = classifier.classify_stream(noisy)
-        right = sum(normalised(a.label) == s.label for a, s in zip(answers, spoken, strict=True))
-        points.append(NoisePoint(kind, snr_db, len(spoken), right / len(spoken)))
+        noisy = (mixer.noisy(n, kind, snr_db) for n in range(len(clips)))
+        predictions = classifier.classify_stream(noisy)
+        n_correct = sum(normalise_label(a.label) == s.label for a, s in zip(predictions, clips, strict=True))
+        points.append(NoisePoint(kind, snr_db, len(clips), n_correct / len(clips)))
         progress(done, len(kinds) * len(SNR_DB))
     return points
 
 
-def table(points: Sequence[NoisePoint]) -> str:
+def noise_table(points: Sequence[NoisePoint]) -> str:
     """Percent right, a line a kind and a column a ratio."""
     lines = ["noise at" + "".join(f"{snr_db:>6.0f} dB" for snr_db in SNR_DB)]
     for kind in dict.fromkeys(point.kind for point in points):
@@ -88,40 +88,40 @@ def table(points: Sequence[NoisePoint]) -> str:
     return "\n".join(lines)
 
 
-def read_noises(folder: Path, sample_rate_hz: int) -> list[Waveform]:
+def read_noise_recordings(folder: Path, sample_rate_hz: int) -> list[Waveform]:
     """All recordings of a folder, as the model hears them.
 
     Raises:
         NoiseError: a file that cannot be decoded or is silent, by name; or there is none.
     """
-    noises = []
-    for path in (Path(found.source) for found in find_inputs([str(folder)])):
+    recordings = []
+    for path in (Path(item.location) for item in find_inputs([str(folder)])):
         try:
             waveform = decode(read_file(path), sample_rate_hz).waveform
         except AudioError as error:
             raise NoiseError(f"the noise {path} cannot be used: {error} [{error.code}]") from error
         if not np.any(waveform):
             raise NoiseError(f"the noise {path} is silent; leave it out")
-        noises.append(waveform)
-    if not noises:
+        recordings.append(waveform)
+    if not recordings:
         raise NoiseError(f"no audio file in the folder of noise {folder}")
-    return noises
+    return recordings
 
 
-class _Studio:
+class _NoiseMixer:
     """Mixes each clip with noise that follows from the clip's number and the kind alone."""
 
     def __init__(
-        self, spoken: Sequence[Spoken], recordings: Sequence[Waveform], classifier: Classifier
+        self, clips: Sequence[LabelledWaveform], recordings: Sequence[Waveform], classifier: Classifier
     ) -> None:
-        self._spoken, self._recordings = spoken, recordings
+        self._clips, self._recordings = clips, recordings
         self._rate_hz = classifier.sample_rate_hz
         self._clip_samples = classifier.metadata.features.clip_samples
         self._pools: dict[tuple[str, str], list[int]] = {}
 
     def noisy(self, n: int, kind: str, snr_db: float) -> Waveform:
         """Clip ``n`` in noise, padded to a clip of the model where it is shorter."""
-        waveform = self._spoken[n].waveform
+        waveform = self._clips[n].waveform
         if len(waveform) < self._clip_samples:
             waveform = pad_to_clip(waveform, self._clip_samples)
         clean = torch.from_numpy(waveform)[None]
@@ -129,27 +129,27 @@ class _Studio:
         return np.asarray(mixed[0].numpy(), np.float32)
 
     def _noise(self, n: int, kind: str, like: Tensor) -> Tensor:
-        seed = [SEED, [*KINDS, RECORDED].index(kind), n]
+        seed = [SEED, [*NOISE_KINDS, RECORDED].index(kind), n]
         rng = np.random.default_rng(seed)
         generator = Generator().manual_seed(int(rng.integers(2**62)))
-        if kind in COLOURS:
-            return power_law_noise(like, torch.tensor([[COLOURS[kind]]]), generator)
+        if kind in COLOR_EXPONENTS:
+            return power_law_noise(like, torch.tensor([[COLOR_EXPONENTS[kind]]]), generator)
         if kind == HUM:
             return hum(like, self._rate_hz, generator)
         if kind == IMPULSES:
             return impulse_noise(like, IMPULSE_SHARE, generator)
         if kind == BABBLE:
-            voices = [self._spoken[i].waveform for i in self._others(n, rng)]
+            voices = [self._clips[i].waveform for i in self._other_speaker_clips(n, rng)]
         else:
             voices = [self._recordings[int(rng.integers(len(self._recordings)))]]
-        return sum((_looped(voice, like, rng) for voice in voices), torch.zeros_like(like))
+        return sum((_loop_to_length(voice, like, rng) for voice in voices), torch.zeros_like(like))
 
-    def _others(self, n: int, rng: np.random.Generator) -> Sequence[int]:
+    def _other_speaker_clips(self, n: int, rng: np.random.Generator) -> Sequence[int]:
         """Clips of other speakers than that of clip ``n``, or of other labels."""
-        own = self._spoken[n]
+        own = self._clips[n]
         key = ("speaker", own.speaker) if own.speaker else ("label", own.label)
         if key not in self._pools:
-            self._pools[key] = [i for i, other in enumerate(self._spoken) if _is_other(own, other)]
+            self._pools[key] = [i for i, other in enumerate(self._clips) if _is_other_speaker(own, other)]
         pool = self._pools[key]
         if not pool:
             raise NoiseError(
@@ -159,15 +159,15 @@ class _Studio:
         return [int(i) for i in rng.choice(pool, BABBLE_VOICES)]
 
 
-def _is_other(own: Spoken, other: Spoken) -> bool:
+def _is_other_speaker(own: LabelledWaveform, other: LabelledWaveform) -> bool:
     """Whether a clip is of another speaker or, where there is none, of other labels only."""
     if own.speaker:
         return other.speaker != own.speaker
     return set(split_labels(own.label)).isdisjoint(split_labels(other.label))
 
 
-def _looped(waveform: Waveform, like: Tensor, rng: np.random.Generator) -> Tensor:
+def _loop_to_length(waveform: Waveform, like: Tensor, rng: np.random.Generator) -> Tensor:
     """A recording (1, samples) at a level of 1, begun anywhere and repeated as often as needed."""
     rolled = np.roll(waveform, int(rng.integers(len(waveform))))
     sound = torch.from_numpy(np.resize(rolled, like.shape[1]))[None]
-    return sound / level(sound).clamp_min(1e-9)
+    return sound / rms(sound).clamp_min(1e-9)

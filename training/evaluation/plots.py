@@ -6,20 +6,20 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from earful.training.evaluation.confidence import Sureness
+from earful.training.evaluation.confidence import ConfidenceReport
 from earful.training.evaluation.noise_robustness import NoisePoint
-from earful.training.plots.plots import TRAINING_COLOUR, VALIDATION_COLOUR, save_figure
+from earful.training.plots.plots import TRAINING_COLOR, VALIDATION_COLOR, save_figure
 
 
-def plot_coverage(sureness: Sureness, title: str, path: Path) -> None:
+def plot_coverage(confidence: ConfidenceReport, title: str, path: Path) -> None:
     """Accuracy of what is answered over the share that is, with the model's threshold marked."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    curve, answered = sureness.curve, sureness.answered
-    axes.plot([p.coverage for p in curve], [p.accuracy for p in curve], color=TRAINING_COLOUR)
+    curve, operating_point = confidence.curve, confidence.operating_point
+    axes.plot([p.coverage for p in curve], [p.accuracy for p in curve], color=TRAINING_COLOR)
     axes.plot(
-        answered.coverage, answered.accuracy, "o", color=VALIDATION_COLOUR,
-        label=f"the model's threshold, {answered.threshold:.2f}",
+        operating_point.coverage, operating_point.accuracy, "o", color=VALIDATION_COLOR,
+        label=f"the model's threshold, {operating_point.threshold:.2f}",
     )  # fmt: skip
     lowest = min(0.9, *(p.accuracy for p in curve))
     axes.set(xlabel="share of clips answered", ylabel="accuracy of these")

@@ -187,7 +187,7 @@ def _check(dataset: Dataset) -> None:
         raise DatasetError(
             f"{dataset.folder} has {len(dataset.clips)} clips; a map needs {LEAST_CLIPS} or more"
         )
-    dataset.refuse_several("a map, which asks whether neighbours have the same label,")
+    dataset.require_single_label("a map, which asks whether neighbours have the same label,")
     seconds = dataset.clips["seconds"]
     if seconds.dtype.kind not in "fi" or not np.isfinite(seconds).all():
         raise DatasetError(

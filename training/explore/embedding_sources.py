@@ -20,7 +20,7 @@ from earful.training.explore.embeddings import (
     on_the_spot,
 )
 from earful.training.runs.progress import TrainingProgress
-from earful.training.trainer.checkpoint import BEST, load_checkpoint
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _given_run(dataset: Dataset, sources: Sources) -> Kind | None:
         raise TrainingError(f"--by autoencoder does not show --model {sources.model}; give one")
     if sources.run is None:
         return None
-    checkpoint = load_checkpoint(sources.run / BEST)
+    checkpoint = load_checkpoint(sources.run / BEST_CHECKPOINT)
     check_run(dataset, sources.run, checkpoint)
     kind = kind_of(checkpoint)
     if sources.only not in (None, kind):

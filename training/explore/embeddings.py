@@ -16,17 +16,17 @@ from earful.data.atomic_write import staged_folder
 from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.device import Device
 from earful.models.bundle.metadata import ModelError
-from earful.models.networks.zoo import entry
+from earful.models.networks.zoo import zoo_entry
 from earful.service.classifier import MAX_BATCH, Classifier
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
 from earful.training.explore.neighbours import whitened
 from earful.training.loaders.loader import EVALUATION_BATCH
-from earful.training.loaders.storage import Source, read_through
+from earful.training.loaders.storage import ClipSource, read_sequentially
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import (
-    BEST,
-    METRICS,
+    BEST_CHECKPOINT,
+    METRICS_FILENAME,
     Checkpoint,
     load_checkpoint,
     rebuild_network,
@@ -110,7 +110,7 @@ def check_model(dataset: Dataset, classifier: Classifier) -> None:
             f"{there[1]:g} s at {there[0]} Hz; prepare them with --sample-rate {heard[0]} "
             f"--clip-seconds {heard[1]:g}, or give another --model"
         )
-    if classifier.says_several:
+    if classifier.is_multi_label:
         raise ModelError(
             f"{path} says several labels at once, and a map shows right and wrong answers of one "
             "label; give another --model"
@@ -129,18 +129,18 @@ def of_run(dataset: Dataset, run: Path) -> Embedding:
         TrainingError: no usable run, or one of other features or labels.
         ModelError: its embeddings are no finite numbers.
     """
-    checkpoint = load_checkpoint(run / BEST)
+    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
     check_run(dataset, run, checkpoint)
     kind = kind_of(checkpoint)
     try:
         model = rebuild_network(checkpoint)
     except RuntimeError as error:  # weights of other shapes
-        raise TrainingError(f"the checkpoint {run / BEST} is damaged; train again") from error
+        raise TrainingError(f"the checkpoint {run / BEST_CHECKPOINT} is damaged; train again") from error
     every_clip = np.arange(len(dataset.clips))
-    clips = Source(dataset.array(checkpoint.config.features), every_clip)
+    clips = ClipSource(dataset.array(checkpoint.config.features), every_clip)
     outputs, found = [], []
     with torch.inference_mode():
-        for features in read_through(clips, EVALUATION_BATCH):
+        for features in read_sequentially(clips, EVALUATION_BATCH):
             embedding = model.network.embed(model.normalise(features))
             found.append(embedding.numpy())
             if kind == "classifier":
@@ -153,7 +153,7 @@ def of_run(dataset: Dataset, run: Path) -> Embedding:
 
 def kind_of(checkpoint: Checkpoint) -> Kind:
     """Which of the two embeddings a run gives."""
-    task = entry(checkpoint.config.model).task
+    task = zoo_entry(checkpoint.config.model).task
     return "autoencoder" if task == "reconstruction" else "classifier"
 
 
@@ -169,7 +169,7 @@ def check_run(dataset: Dataset, run: Path, checkpoint: Checkpoint) -> None:
             f"{run} was trained on other features than those of {dataset.folder} (sample rate, "
             "length of clips or spectrogram); give a run of this dataset, or leave out --run"
         )
-    if kind_of(checkpoint) == "classifier" and checkpoint.scores == "sigmoid":
+    if kind_of(checkpoint) == "classifier" and checkpoint.score_kind == "sigmoid":
         raise TrainingError(
             f"{run} learnt to say several labels at once (--loss bce), and a map shows right and "
             "wrong answers of one label; give another --run"
@@ -196,7 +196,7 @@ def on_the_spot(
     config = replace(default_config("autoencoder"), epochs=epochs, patience=epochs, seed=seed)
     view = _to_learn_from(dataset, seed)
     if not _is_kept(place, view, config):
-        with staged_folder(place, METRICS) as folder:
+        with staged_folder(place, METRICS_FILENAME) as folder:
             train_run(view, folder, config, device=device, progress=progress)
     return of_run(dataset, place)
 
@@ -220,10 +220,10 @@ def _to_learn_from(dataset: Dataset, seed: int) -> Dataset:
 
 
 def _is_kept(place: Path, view: Dataset, config: TrainConfig) -> bool:
-    if not (place / METRICS).is_file():
+    if not (place / METRICS_FILENAME).is_file():
         return False
     try:
-        kept = load_checkpoint(place / BEST)
+        kept = load_checkpoint(place / BEST_CHECKPOINT)
     except TrainingError:  # it is trained again
         return False
     return kept.dataset_hash == view.content_hash and kept.config == config

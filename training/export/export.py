@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from earful.data.atomic_write import staged_file
 from earful.data.errors import EarfulError
 from earful.models.bundle.bundle import open_bundle, open_session
-from earful.models.bundle.metadata import Golden, ModelMetadata
+from earful.models.bundle.metadata import GoldenExample, ModelMetadata
 from earful.models.layers.normalise import WaveformClassifier
 from earful.models.networks.zoo import require_classifier
 from earful.training.metrics.calibration import Calibration
 from earful.training.trainer.checkpoint import (
-    BEST,
-    METRICS,
+    BEST_CHECKPOINT,
+    METRICS_FILENAME,
     Checkpoint,
     load_checkpoint,
     rebuild_network,
@@ -39,20 +39,20 @@ class ExportError(EarfulError):
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """The file written and the largest difference seen between PyTorch and ONNX Runtime.
 
     ``finished`` is whether the run had come to its end.
     """
 
     path: Path
-    bytes: int
-    worst_difference: float
+    size_bytes: int
+    max_difference: float
     metadata: ModelMetadata
     finished: bool
 
 
-def export(run: Path, out: Path) -> Exported:
+def export(run: Path, out: Path) -> ExportResult:
     """Export the best epoch of a run; ``out`` is written only when the parity check passes.
 
     Raises:
@@ -61,27 +61,27 @@ def export(run: Path, out: Path) -> Exported:
         ExportError: PyTorch and ONNX Runtime differ by more than 1e-4.
         OutputError: ``out`` cannot be written.
     """
-    checkpoint = load_checkpoint(run / BEST)
+    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
     require_classifier(checkpoint.config.model)
     model = WaveformClassifier(
         checkpoint.features,
         checkpoint.config.features,
         rebuild_network(checkpoint),
         temperature=_calibration(run, checkpoint).temperature,
-        scores=checkpoint.scores,
+        score_kind=checkpoint.score_kind,
     ).eval()
     graph = to_onnx(model)
-    worst = check_parity(model, graph, out)
+    max_difference = check_parity(model, graph, out)
     metadata = _metadata(run, checkpoint, model)
-    released = onnx.load_from_string(graph)
-    onnx.helper.set_model_props(released, metadata.to_props())
-    released.producer_name = "earful"
+    model_proto = onnx.load_from_string(graph)
+    onnx.helper.set_model_props(model_proto, metadata.to_props())
+    model_proto.producer_name = "earful"
     with staged_file(out) as staging:
-        staging.write_bytes(released.SerializeToString())
+        staging.write_bytes(model_proto.SerializeToString())
         open_bundle(staging)  # as a server will: metadata and golden example
         size = staging.stat().st_size
-    finished = (run / METRICS).is_file()  # written when training has ended
-    return Exported(out, size, worst, metadata, finished)
+    finished = (run / METRICS_FILENAME).is_file()  # written when training has ended
+    return ExportResult(out, size, max_difference, metadata, finished)
 
 
 def to_onnx(model: WaveformClassifier) -> bytes:
@@ -109,18 +109,18 @@ def check_parity(model: WaveformClassifier, graph: bytes, out: Path) -> float:
         ExportError: it exceeds 1e-4.
     """
     session = open_session(graph, "cpu", out)
-    worst = 0.0
+    max_difference = 0.0
     for batch in PARITY_BATCHES:
         waveforms = _test_waveforms(batch, model.frontend.config.clip_samples)
         with torch.inference_mode():
             expected, embedding = (t.numpy() for t in model(torch.from_numpy(waveforms)))
-        found, found_embedding = session.run(
+        onnx_probabilities, onnx_embedding = session.run(
             ["probabilities", "embedding"], {"waveform": waveforms}
         )
         scale = max(1.0, float(np.abs(embedding).max()))
         difference = max(
-            float(np.abs(found - expected).max()),
-            float(np.abs(found_embedding - embedding).max()) / scale,
+            float(np.abs(onnx_probabilities - expected).max()),
+            float(np.abs(onnx_embedding - embedding).max()) / scale,
         )
         if not difference <= PARITY_TOLERANCE:
             raise ExportError(
@@ -128,8 +128,8 @@ def check_parity(model: WaveformClassifier, graph: bytes, out: Path) -> float:
                 f"{PARITY_TOLERANCE:g} is allowed); nothing was written. Check the versions of "
                 "torch, onnx, onnxscript and onnxruntime against uv.lock"
             )
-        worst = max(worst, difference)
-    return worst
+        max_difference = max(max_difference, difference)
+    return max_difference
 
 
 def _test_waveforms(batch: int, samples: int) -> NDArray[np.float32]:
@@ -148,38 +148,38 @@ def _metadata(run: Path, checkpoint: Checkpoint, model: WaveformClassifier) -> M
         feature_kind=checkpoint.config.features,
         architecture={"name": checkpoint.config.model, "options": checkpoint.config.options},
         training_data_hash=checkpoint.dataset_hash,
-        metrics=_run_metrics(run, checkpoint),
+        metrics=_read_run_metrics(run, checkpoint),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         temperature=model.temperature,
         rejection_threshold=_calibration(run, checkpoint).threshold,
-        scores=model.scores,
-        golden=_golden(model),
+        score_kind=model.score_kind,
+        golden=_golden_example(model),
     )
 
 
 def _calibration(run: Path, checkpoint: Checkpoint) -> Calibration:
     if checkpoint.calibration is None:
-        raise ExportError(f"{run / BEST} was never calibrated; train again")
+        raise ExportError(f"{run / BEST_CHECKPOINT} was never calibrated; train again")
     return checkpoint.calibration
 
 
-def _golden(model: WaveformClassifier) -> Golden:
+def _golden_example(model: WaveformClassifier) -> GoldenExample:
     waveform = _test_waveforms(1, model.frontend.config.clip_samples)[0]
-    golden = Golden((waveform * 32767).astype(np.int16), ())
+    golden = GoldenExample((waveform * 32767).astype(np.int16), ())
     with torch.inference_mode():
         probabilities, _ = model(torch.from_numpy(golden.input()))
-    return Golden(golden.waveform, tuple(probabilities[0].tolist()))
+    return GoldenExample(golden.waveform, tuple(probabilities[0].tolist()))
 
 
-def _run_metrics(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+def _read_run_metrics(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     """Accuracy and its interval from the run's report; empty while it has none of this epoch."""
     try:
-        report = json.loads((run / METRICS).read_text("utf-8"))
+        report = json.loads((run / METRICS_FILENAME).read_text("utf-8"))
         if report["best_epoch"] != checkpoint.best.epoch:  # the run went on and was stopped since
             return {}
-        kept = ("clips", "accuracy", "accuracy_ci95", "macro_f1")
+        kept_keys = ("clips", "accuracy", "accuracy_ci95", "macro_f1")
         parts = {
-            part: {key: report[part][key] for key in kept}
+            part: {key: report[part][key] for key in kept_keys}
             for part in ("validation", "test")
             if report[part]
         }
@@ -187,4 +187,4 @@ def _run_metrics(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"{run / METRICS} is damaged ({error!r}); train again") from error
+        raise ExportError(f"{run / METRICS_FILENAME} is damaged ({error!r}); train again") from error

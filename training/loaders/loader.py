@@ -13,33 +13,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earful.data.augmentation.noise import draw_background
-from earful.data.augmentation.pipeline import Recipe, augment_log_mel, augment_waveforms, mixup
+from earful.data.augmentation.noise import synthetic_background
+from earful.data.augmentation.pipeline import AugmentConfig, augment_log_mel, augment_waveforms, mixup
 from earful.data.dataset.dataset import Dataset
 from earful.data.features.config import FeatureKind
 from earful.data.features.frontend import Frontend
 from earful.training.config.train_config import TrainConfig, TrainingError
-from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.loaders.class_weights import sampling_weights
-from earful.training.loaders.sampler import NO_LABEL, Cut, Epoch, Part, Targets
-from earful.training.loaders.storage import ClipArray, Resident, Source, open_clips
+from earful.training.loaders.sampler import NO_LABEL, BatchPlan, EpochSampler, BatchShard, Targets
+from earful.training.loaders.storage import ClipArray, InMemory, ClipSource, open_clips
 
 EVALUATION_BATCH = 256
 # New versions of each validation clip: enough that a few hundred clips judge and calibrate
 # steadily, and of no more clips than that takes.
-VALIDATION_DRAWS, VALIDATION_CLIPS = 4, 5_000
+AUGMENTED_COPIES, MAX_AUGMENTED_CLIPS = 4, 5_000
 
 
-class Batches(Protocol):
+class BatchLoader(Protocol):
     """The training clips, as batches."""
 
     @property
     def targets(self) -> Targets: ...
 
     @property
-    def epoch(self) -> Epoch: ...
+    def sampler(self) -> EpochSampler: ...
 
-    def parts(self, cut: Cut) -> Iterator[Part]:
+    def batch_shards(self, plan: BatchPlan) -> Iterator[BatchShard]:
         """My shards of all batches, in the order that the seed decides."""
         ...
 
@@ -50,16 +50,16 @@ class StoredFeatures:
 
     features: ClipArray
     targets: Targets
-    epoch: Epoch
+    sampler: EpochSampler
 
-    def parts(self, cut: Cut) -> Iterator[Part]:
-        for shard, rows, share, is_last in self.epoch.shards(cut):
-            yield Part(shard, self.features.take(rows), self.targets.of(rows), share, is_last)
+    def batch_shards(self, plan: BatchPlan) -> Iterator[BatchShard]:
+        for shard, rows, share, is_last in self.sampler.shard_rows(plan):
+            yield BatchShard(shard, self.features.gather(rows), self.targets.gather(rows), share, is_last)
 
-    def in_order(self, first: int = 0, step: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+    def sequential_batches(self, first: int = 0, step: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         """All clips as they are; of several processes, each takes every ``step``-th batch."""
-        for rows in torch.split(self.epoch.rows, EVALUATION_BATCH)[first::step]:
-            yield self.features.take(rows), self.targets.of(rows)
+        for rows in torch.split(self.sampler.rows, EVALUATION_BATCH)[first::step]:
+            yield self.features.gather(rows), self.targets.gather(rows)
 
 
 @dataclass(frozen=True)
@@ -71,40 +71,40 @@ class AugmentedWaveforms:
 
     waveforms: ClipArray
     targets: Targets
-    epoch: Epoch
+    sampler: EpochSampler
     frontend: Frontend
     kind: FeatureKind
-    recipe: Recipe
+    augment_config: AugmentConfig
     noise_only: float = 0.0
 
     @torch.no_grad()
-    def parts(self, cut: Cut) -> Iterator[Part]:
+    def batch_shards(self, plan: BatchPlan) -> Iterator[BatchShard]:
         device = self.frontend.runs.device
         generators = {
-            shard: torch.Generator(device).manual_seed(cut.shard_seed(shard)) for shard in cut.mine
+            shard: torch.Generator(device).manual_seed(plan.shard_seed(shard)) for shard in plan.own_shards
         }
-        for shard, rows, share, is_last in self.epoch.shards(cut):
-            features, targets = self._augmented(rows, generators[shard])
-            yield Part(shard, features, targets, share, is_last)
+        for shard, rows, share, is_last in self.sampler.shard_rows(plan):
+            features, targets = self._augment(rows, generators[shard])
+            yield BatchShard(shard, features, targets, share, is_last)
 
-    def _augmented(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _augment(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         config = self.frontend.config
-        others = torch.randint(
+        babble_rows = torch.randint(
             len(self.waveforms), rows.shape, generator=generator, device=generator.device
         )
-        clean = self.waveforms.take(rows)
+        clean = self.waveforms.gather(rows)
         # What is mixed in as babble is read where babble may be mixed in.
-        voices = self.waveforms.take(others) if self.recipe.p_noise or self.noise_only else clean
-        x = augment_waveforms(clean, voices, self.recipe, config.sample_rate_hz, generator)
-        x, targets = mixup(x, self.targets.of(rows), self.recipe.p_mixup, generator)
-        x, targets = self._some_without_words(x, targets, voices, generator)
+        babble = self.waveforms.gather(babble_rows) if self.augment_config.p_noise or self.noise_only else clean
+        x = augment_waveforms(clean, babble, self.augment_config, config.sample_rate_hz, generator)
+        x, targets = mixup(x, self.targets.gather(rows), self.augment_config.p_mixup, generator)
+        x, targets = self._replace_with_background(x, targets, babble, generator)
         log_mel = augment_log_mel(
-            self.frontend.log_mel(x), self.recipe, config.frames / config.clip_seconds, generator
+            self.frontend.log_mel(x), self.augment_config, config.frames / config.clip_seconds, generator
         )
         return (self.frontend.mfcc(log_mel) if self.kind == "mfcc" else log_mel), targets
 
-    def _some_without_words(
-        self, x: Tensor, targets: Tensor, voices: Tensor, generator: torch.Generator
+    def _replace_with_background(
+        self, x: Tensor, targets: Tensor, babble: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Outlier exposure (arXiv:1812.04606): background alone, whose target is no label."""
         if not self.noise_only:
@@ -113,11 +113,11 @@ class AugmentedWaveforms:
         rows = drawn.nonzero().squeeze(1)
         if not len(rows):
             return x, targets
-        background = draw_background(
-            x[rows], voices, self.frontend.config.sample_rate_hz, generator
+        background = synthetic_background(
+            x[rows], babble, self.frontend.config.sample_rate_hz, generator
         )
-        nothing = self.targets.nothing
-        return x.index_copy(0, rows, background), targets.index_fill(0, rows, nothing)
+        no_label_value = self.targets.no_label_value
+        return x.index_copy(0, rows, background), targets.index_fill(0, rows, no_label_value)
 
 
 def stored_features(
@@ -125,16 +125,16 @@ def stored_features(
     config: TrainConfig,
     split: str,
     device: torch.device,
-    company: Company = ALONE,
+    auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
 ) -> StoredFeatures:
     """One split of a dataset as ``prepare`` left it, its company beside it.
 
     Raises:
         TrainingError: the split has no clip, or the company does not fit the dataset.
     """
-    sources = _sources(dataset, company, config.features, split)
-    targets, epoch = targets_and_epoch(dataset, company, config, split, device)
-    return StoredFeatures(open_clips(sources, device), targets, epoch)
+    sources = _sources(dataset, auxiliary, config.features, split)
+    targets, sampler = build_targets_and_sampler(dataset, auxiliary, config, split, device)
+    return StoredFeatures(open_clips(sources, device), targets, sampler)
 
 
 def augmented_features(
@@ -147,22 +147,22 @@ def augmented_features(
     Raises:
         TrainingError: the split has no clip.
     """
-    alone = replace(config, repeats=1, mixup=0.0, noise_only=0.0, balance="none")
-    clips = augmented_waveforms(dataset, ALONE, alone, device, split)
-    some = clips.epoch.shuffled(config.seed)[:VALIDATION_CLIPS].repeat(VALIDATION_DRAWS)
-    cut = Cut(EVALUATION_BATCH, config.seed)
-    drawn = list(replace(clips, epoch=Epoch(some)).parts(cut))
-    targets = torch.cat([part.targets for part in drawn]) > 0
-    features = Resident(torch.cat([part.features for part in drawn]))
-    held = targets if clips.targets.several else targets.long().argmax(1)
+    plain_config = replace(config, oversample=1, mixup=0.0, noise_only=0.0, balance="none")
+    clips = augmented_waveforms(dataset, NO_AUXILIARY_DATA, plain_config, device, split)
+    some = clips.sampler.shuffled(config.seed)[:MAX_AUGMENTED_CLIPS].repeat(AUGMENTED_COPIES)
+    plan = BatchPlan(EVALUATION_BATCH, config.seed)
+    drawn = list(replace(clips, sampler=EpochSampler(some)).batch_shards(plan))
+    targets = torch.cat([batch_shard.targets for batch_shard in drawn]) > 0
+    features = InMemory(torch.cat([batch_shard.features for batch_shard in drawn]))
+    clip_targets = targets if clips.targets.is_multi_label else targets.long().argmax(1)
     return StoredFeatures(
-        features, replace(clips.targets, values=held), Epoch(torch.arange(len(features)))
+        features, replace(clips.targets, values=clip_targets), EpochSampler(torch.arange(len(features)))
     )
 
 
 def augmented_waveforms(
     dataset: Dataset,
-    company: Company,
+    auxiliary: AuxiliaryData,
     config: TrainConfig,
     device: torch.device,
     split: str = "train",
@@ -172,42 +172,42 @@ def augmented_waveforms(
     Raises:
         TrainingError: there is no clip to train on, or the company does not fit the dataset.
     """
-    sources = _sources(dataset, company, "waveforms", split)
-    targets, epoch = targets_and_epoch(dataset, company, config, split, device)
+    sources = _sources(dataset, auxiliary, "waveforms", split)
+    targets, sampler = build_targets_and_sampler(dataset, auxiliary, config, split, device)
     return AugmentedWaveforms(
-        open_clips(sources, device), targets, epoch, Frontend(dataset.features).to(device),
-        config.features, config.recipe(), config.noise_only if company.others else 0.0,
+        open_clips(sources, device), targets, sampler, Frontend(dataset.features).to(device),
+        config.features, config.augment_config(), config.noise_only if auxiliary.negatives else 0.0,
     )  # fmt: skip
 
 
-def targets_and_epoch(
-    dataset: Dataset, company: Company, config: TrainConfig, split: str, device: torch.device
-) -> tuple[Targets, Epoch]:
+def build_targets_and_sampler(
+    dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConfig, split: str, device: torch.device
+) -> tuple[Targets, EpochSampler]:
     """What the clips of ``_sources`` hold, and how an epoch reads them.
 
     Raises:
         TrainingError: the split has no clip, or the company does not fit the dataset.
     """
     rows = _rows(dataset, split)
-    held = [_held(dataset, rows)]
-    company.check(dataset)
-    if company.extra is not None:
-        held.append(_held(company.extra, _all_rows(company.extra), dataset.labels))
-    if company.others is not None:
-        held.append(_held_by_none(dataset, len(company.others.clips)))
-    n_clips, n_all = len(rows), sum(map(len, held))
-    repeats = config.repeats if split == "train" else 1
-    read = torch.cat([torch.arange(n_clips).repeat(repeats), torch.arange(n_clips, n_all)])
-    targets = _targets(held, dataset, config, device)
-    return targets, _epoch(read, targets, config, split)
+    targets_by_source = [_clip_targets(dataset, rows)]
+    auxiliary.check(dataset)
+    if auxiliary.extra is not None:
+        targets_by_source.append(_clip_targets(auxiliary.extra, _all_rows(auxiliary.extra), dataset.labels))
+    if auxiliary.negatives is not None:
+        targets_by_source.append(_negative_targets(dataset, len(auxiliary.negatives.clips)))
+    n_clips, n_all = len(rows), sum(map(len, targets_by_source))
+    oversample = config.oversample if split == "train" else 1
+    read_rows = torch.cat([torch.arange(n_clips).repeat(oversample), torch.arange(n_clips, n_all)])
+    targets = _build_targets(targets_by_source, dataset, config, device)
+    return targets, _build_sampler(read_rows, targets, config, split)
 
 
-def _sources(dataset: Dataset, company: Company, array: str, split: str) -> list[Source]:
+def _sources(dataset: Dataset, auxiliary: AuxiliaryData, array: str, split: str) -> list[ClipSource]:
     """Where the clips of a split are, and after them those of the company."""
-    besides = [part for part in (company.extra, company.others) if part is not None]
+    auxiliary_datasets = [part for part in (auxiliary.extra, auxiliary.negatives) if part is not None]
     return [
-        Source(dataset.array(array), _rows(dataset, split)),
-        *(Source(part.array(array), _all_rows(part)) for part in besides),
+        ClipSource(dataset.array(array), _rows(dataset, split)),
+        *(ClipSource(part.array(array), _all_rows(part)) for part in auxiliary_datasets),
     ]
 
 
@@ -216,49 +216,49 @@ def _rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
     rows = dataset.rows(split)
     if len(rows) == 0:
         raise TrainingError(f"the dataset {dataset.folder} has no clip in its {split} part")
-    if dataset.times is None or split != "train":
+    if dataset.oversample_counts is None or split != "train":
         return rows
-    return np.repeat(rows, dataset.times[rows])
+    return np.repeat(rows, dataset.oversample_counts[rows])
 
 
 def _all_rows(dataset: Dataset) -> NDArray[np.int64]:
     return np.arange(len(dataset.clips))
 
 
-def _held(
+def _clip_targets(
     dataset: Dataset, rows: NDArray[np.int64], labels: tuple[str, ...] | None = None
 ) -> Tensor:
     """What clips hold, as ``Targets`` has it, among ``labels``: the dataset's own without them."""
     position = {label: i for i, label in enumerate(labels or dataset.labels)}
     columns = np.array([position[label] for label in dataset.labels], np.int64)
-    if not dataset.multi_label:
+    if not dataset.is_multi_label:
         return torch.from_numpy(columns[dataset.targets[rows]])
-    found = torch.zeros(len(rows), len(position), dtype=torch.bool)
-    found[:, columns] = torch.from_numpy(dataset.memberships[rows])
-    return found
+    label_matrix = torch.zeros(len(rows), len(position), dtype=torch.bool)
+    label_matrix[:, columns] = torch.from_numpy(dataset.label_matrix[rows])
+    return label_matrix
 
 
-def _held_by_none(dataset: Dataset, n_clips: int) -> Tensor:
-    if dataset.multi_label:
+def _negative_targets(dataset: Dataset, n_clips: int) -> Tensor:
+    if dataset.is_multi_label:
         return torch.zeros(n_clips, len(dataset.labels), dtype=torch.bool)
     return torch.full((n_clips,), NO_LABEL)
 
 
-def _targets(
-    held: list[Tensor], dataset: Dataset, config: TrainConfig, device: torch.device
+def _build_targets(
+    targets_by_source: list[Tensor], dataset: Dataset, config: TrainConfig, device: torch.device
 ) -> Targets:
-    if any(part.dim() == 2 for part in held):  # of a single label, then a row of one
-        held = [part if part.dim() == 2 else _as_rows(part, len(dataset.labels)) for part in held]
+    if any(part.dim() == 2 for part in targets_by_source):  # of a single label, then a row of one
+        targets_by_source = [part if part.dim() == 2 else _one_hot(part, len(dataset.labels)) for part in targets_by_source]
     n_labels = len(dataset.labels)
-    nothing = 0.0 if config.loss == "bce" else 1 / n_labels
-    return Targets(torch.cat(held).to(device), n_labels, nothing)
+    no_label_value = 0.0 if config.loss == "bce" else 1 / n_labels
+    return Targets(torch.cat(targets_by_source).to(device), n_labels, no_label_value)
 
 
-def _as_rows(positions: Tensor, n_labels: int) -> Tensor:
+def _one_hot(positions: Tensor, n_labels: int) -> Tensor:
     return torch.nn.functional.one_hot(positions, n_labels).bool()
 
 
-def _epoch(rows: Tensor, targets: Targets, config: TrainConfig, split: str) -> Epoch:
+def _build_sampler(rows: Tensor, targets: Targets, config: TrainConfig, split: str) -> EpochSampler:
     if config.balance != "sampling" or split != "train":
-        return Epoch(rows)
-    return Epoch(rows, sampling_weights(targets.values.cpu(), targets.n_labels)[rows])
+        return EpochSampler(rows)
+    return EpochSampler(rows, sampling_weights(targets.values.cpu(), targets.n_labels)[rows])

@@ -17,13 +17,13 @@ _SHARD_STRIDE = 2**40
 
 
 @dataclass(frozen=True)
-class Cut:
+class BatchPlan:
     """How an epoch is cut: into batches, these into ``shards``, of which ``mine`` are computed."""
 
     batch_size: int
     seed: int
     shards: int = 1
-    mine: range = range(1)
+    own_shards: range = range(1)
 
     def batches(self, n_clips: int) -> int:
         """How many batches an epoch of so many clips has.
@@ -39,7 +39,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchShard:
     """One shard of a batch: features (clips, bins, frames), targets (clips, labels).
 
     ``share`` is its part of the batch's clips; ``is_last`` that of mine in the batch.
@@ -61,24 +61,24 @@ class Targets:
 
     values: Tensor
     n_labels: int
-    nothing: float
+    no_label_value: float
 
     @property
-    def several(self) -> bool:
+    def is_multi_label(self) -> bool:
         """Whether a clip may hold several labels."""
         return self.values.dim() == 2
 
-    def of(self, rows: Tensor) -> Tensor:
+    def gather(self, rows: Tensor) -> Tensor:
         """Target values (rows, labels) in [0, 1]."""
         picked = self.values[rows.to(self.values.device)]
-        if self.several:
+        if self.is_multi_label:
             return picked.float()
         known = torch.nn.functional.one_hot(picked.clamp_min(0), self.n_labels).float()
-        return torch.where((picked == NO_LABEL).unsqueeze(1), self.nothing, known)
+        return torch.where((picked == NO_LABEL).unsqueeze(1), self.no_label_value, known)
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EpochSampler:
     """What an epoch reads: ``rows`` (reads,), each once, or drawn with ``weights`` (reads,)."""
 
     rows: Tensor
@@ -96,14 +96,14 @@ class Epoch:
         drawn = torch.rand(len(self.rows), generator=generator, dtype=torch.float64) * ends[-1]
         return self.rows[torch.searchsorted(ends, drawn).clamp_max(len(self.rows) - 1)]
 
-    def shards(self, cut: Cut) -> Iterator[tuple[int, Tensor, float, bool]]:
+    def shard_rows(self, plan: BatchPlan) -> Iterator[tuple[int, Tensor, float, bool]]:
         """(shard, rows, share of its batch, whether it is my last of the batch)."""
-        order = self.shuffled(cut.seed)
-        n_batches = cut.batches(len(order))
+        order = self.shuffled(plan.seed)
+        n_batches = plan.batches(len(order))
         for number in range(n_batches):
-            end = None if number == n_batches - 1 else (number + 1) * cut.batch_size
-            batch = order[number * cut.batch_size : end]
-            pieces = batch.tensor_split(cut.shards)
-            for shard in cut.mine:
-                rows = pieces[shard]
-                yield shard, rows, len(rows) / len(batch), shard == cut.mine[-1]
+            end = None if number == n_batches - 1 else (number + 1) * plan.batch_size
+            batch = order[number * plan.batch_size : end]
+            shard_batches = batch.tensor_split(plan.shards)
+            for shard in plan.own_shards:
+                rows = shard_batches[shard]
+                yield shard, rows, len(rows) / len(batch), shard == plan.own_shards[-1]

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from earful.data.audio.pcm import INT16_FULL_SCALE, as_float
 
-Rows = NDArray[np.int64]
+IndexArray = NDArray[np.int64]
 # Reading from the page cache costs a CPU little, so it holds no more than this as a whole.
-CPU_RESIDENT_BYTES = 1 << 30
+MAX_IN_MEMORY_BYTES_CPU = 1 << 30
 # Of what is free when an array is opened: training clips first, then those of validation; the rest
 # is for activations.
-CUDA_RESIDENT_SHARE = 0.4
+MAX_IN_MEMORY_SHARE_CUDA = 0.4
 # Clips on their way to a device, in pieces.
-_PIECE_BYTES = 64 << 20
+_CHUNK_BYTES = 64 << 20
 # A clip that is touched may bring 2 MiB of its file along (a huge page of the system's cache), so
 # that pages are given back after so many.
 _ROWS_BEFORE_RELEASE = 128
@@ -34,17 +34,17 @@ class ClipArray(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, rows: Tensor) -> Tensor:
+    def gather(self, rows: Tensor) -> Tensor:
         """Those at positions (rows,), in their order, as float32 on the training device."""
         ...
 
 
 @dataclass(frozen=True)
-class Source:
+class ClipSource:
     """An array (clips, ...) on disk, float32 or int16, and the rows of it that are meant."""
 
     array: NDArray[Any]
-    rows: Rows
+    rows: IndexArray
 
     @property
     def nbytes(self) -> int:
@@ -52,7 +52,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Resident:
+class InMemory:
     """All clips on the device, as they are on disk: integers take half the room."""
 
     values: Tensor
@@ -60,14 +60,14 @@ class Resident:
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, rows: Tensor) -> Tensor:
-        return _scaled(self.values[rows.to(self.values.device)])
+    def gather(self, rows: Tensor) -> Tensor:
+        return _to_float32(self.values[rows.to(self.values.device)])
 
 
-class Streamed:
+class MemoryMapped:
     """Clips that stay in their files."""
 
-    def __init__(self, sources: Sequence[Source], device: torch.device) -> None:
+    def __init__(self, sources: Sequence[ClipSource], device: torch.device) -> None:
         self._sources = tuple(sources)
         self._ends = np.cumsum([len(source.rows) for source in sources])
         self._device = device
@@ -75,67 +75,67 @@ class Streamed:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def take(self, rows: Tensor) -> Tensor:
+    def gather(self, rows: Tensor) -> Tensor:
         gathered = torch.from_numpy(_gather(self._sources, self._ends, rows.cpu().numpy()))
-        return _scaled(gathered.to(self._device))
+        return _to_float32(gathered.to(self._device))
 
 
-def open_clips(sources: Sequence[Source], device: torch.device) -> ClipArray:
+def open_clips(sources: Sequence[ClipSource], device: torch.device) -> ClipArray:
     """The clips of all sources, one after the other, on the device where they fit."""
     nbytes = sum(source.nbytes for source in sources)
-    if nbytes > resident_bytes(device):
-        return Streamed(sources, device)
+    if nbytes > in_memory_limit_bytes(device):
+        return MemoryMapped(sources, device)
     ends = np.cumsum([len(source.rows) for source in sources])
     n_clips = int(ends[-1])
     shape = (n_clips, *sources[0].array.shape[1:])
-    kind = torch.from_numpy(np.empty(0, _common_kind(sources))).dtype
-    values = torch.empty(shape, dtype=kind, device=device)
-    step = max(1, n_clips * _PIECE_BYTES // max(1, nbytes))
+    dtype = torch.from_numpy(np.empty(0, _common_dtype(sources))).dtype
+    values = torch.empty(shape, dtype=dtype, device=device)
+    step = max(1, n_clips * _CHUNK_BYTES // max(1, nbytes))
     for start in range(0, n_clips, step):
         rows = np.arange(start, min(start + step, n_clips))
         values[start : start + step] = torch.from_numpy(_gather(sources, ends, rows))
-    return Resident(values)
+    return InMemory(values)
 
 
-def read_through(source: Source, batch_size: int) -> Iterator[Tensor]:
+def read_sequentially(source: ClipSource, batch_size: int) -> Iterator[Tensor]:
     """Clips (batch_size, ...) of a source on the CPU, in its order: for reading once."""
-    clips = Streamed([source], torch.device("cpu"))
+    clips = MemoryMapped([source], torch.device("cpu"))
     for rows in torch.split(torch.arange(len(clips)), batch_size):
-        yield clips.take(rows)
+        yield clips.gather(rows)
 
 
-def resident_bytes(device: torch.device) -> int:
+def in_memory_limit_bytes(device: torch.device) -> int:
     """How much of one kind of array a device is to hold."""
     if device.type != "cuda":
-        return CPU_RESIDENT_BYTES
+        return MAX_IN_MEMORY_BYTES_CPU
     free, _ = torch.cuda.mem_get_info(device)
-    return int(CUDA_RESIDENT_SHARE * free)
+    return int(MAX_IN_MEMORY_SHARE_CUDA * free)
 
 
-def _common_kind(sources: Sequence[Source]) -> np.dtype[Any]:
+def _common_dtype(sources: Sequence[ClipSource]) -> np.dtype[Any]:
     """Integers where all are."""
-    kinds = {source.array.dtype for source in sources}
-    return kinds.pop() if len(kinds) == 1 else np.dtype(np.float32)
+    dtypes = {source.array.dtype for source in sources}
+    return dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32)
 
 
-def _gather(sources: Sequence[Source], ends: NDArray[np.int64], rows: Rows) -> NDArray[Any]:
-    kind = _common_kind(sources)
-    found = np.empty((len(rows), *sources[0].array.shape[1:]), kind)
-    which = np.searchsorted(ends, rows, side="right")
+def _gather(sources: Sequence[ClipSource], ends: NDArray[np.int64], rows: IndexArray) -> NDArray[Any]:
+    dtype = _common_dtype(sources)
+    gathered = np.empty((len(rows), *sources[0].array.shape[1:]), dtype)
+    source_index = np.searchsorted(ends, rows, side="right")
     for number, source in enumerate(sources):
-        here = np.flatnonzero(which == number)
-        begin = 0 if number == 0 else ends[number - 1]
-        places = source.rows[rows[here] - begin]
-        order = np.argsort(places, kind="stable")  # a disk reads forwards
+        positions = np.flatnonzero(source_index == number)
+        offset = 0 if number == 0 else ends[number - 1]
+        array_rows = source.rows[rows[positions] - offset]
+        order = np.argsort(array_rows, kind="stable")  # a disk reads forwards
         for start in range(0, len(order), _ROWS_BEFORE_RELEASE):
-            some = order[start : start + _ROWS_BEFORE_RELEASE]
-            picked = source.array[places[some]]
-            found[here[some]] = picked if picked.dtype == kind else as_float(picked)
+            chunk = order[start : start + _ROWS_BEFORE_RELEASE]
+            values = source.array[array_rows[chunk]]
+            gathered[positions[chunk]] = values if values.dtype == dtype else as_float(values)
             _release_pages(source.array)
-    return found
+    return gathered
 
 
-def _scaled(samples: Tensor) -> Tensor:
+def _to_float32(samples: Tensor) -> Tensor:
     """``data.audio.pcm.as_float`` on the training device."""
     return samples.float() / INT16_FULL_SCALE if samples.dtype == torch.int16 else samples
 

@@ -10,13 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-Floats = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 Z95 = 1.959964  # the 97.5 % point of the normal distribution
-MOST_SPEAKERS = 20
+MAX_LISTED_SPEAKERS = 20
 
 
 @dataclass(frozen=True)
-class SetFigures:
+class MultiLabelMetrics:
     """What is measured besides where clips or answers have several labels.
 
     ``hamming_loss`` is the share of all pairs of a clip and a label that were answered wrongly;
@@ -28,7 +28,7 @@ class SetFigures:
 
 
 @dataclass(frozen=True)
-class Metrics:
+class ClassificationMetrics:
     """How well predictions fit; fractions, not percent. ``confusion`` rows are the true labels.
 
     ``per_label`` holds clips, precision, recall and f1 of each label, ``per_speaker`` clips and
@@ -44,7 +44,7 @@ class Metrics:
     per_speaker: dict[str, dict[str, float]]
     confusion: list[list[int]]
     labels: tuple[str, ...]
-    of_sets: SetFigures | None = None
+    multi_label_metrics: MultiLabelMetrics | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """In the order of the contract of ``earful evaluate --json``."""
@@ -57,29 +57,29 @@ class Metrics:
             "per_speaker": self.per_speaker,
             "confusion": self.confusion,
             "labels": list(self.labels),
-            **({} if self.of_sets is None else vars(self.of_sets)),
+            **({} if self.multi_label_metrics is None else vars(self.multi_label_metrics)),
         }
 
     def text(self) -> str:
         """For a person: the figures of all clips together."""
         low, high = (100 * bound for bound in self.accuracy_ci95)
-        found = (
+        summary = (
             f"{self.clips} clips: accuracy {100 * self.accuracy:.2f} % "
             f"(95 % interval {low:.1f} to {high:.1f}), macro F1 {self.macro_f1:.4f}"
         )
-        if self.of_sets is None:
-            return found
+        if self.multi_label_metrics is None:
+            return summary
         return (
-            f"{found}\n  right are clips whose labels were all said, and no other; label by label "
-            f"{100 * self.of_sets.hamming_loss:.2f} % of the answers are wrong, mean average "
-            f"precision {self.of_sets.mean_average_precision:.4f}"
+            f"{summary}\n  right are clips whose labels were all said, and no other; label by label "
+            f"{100 * self.multi_label_metrics.hamming_loss:.2f} % of the answers are wrong, mean average "
+            f"precision {self.multi_label_metrics.mean_average_precision:.4f}"
         )
 
-    def speaker_lines(self, every: bool) -> list[str]:
+    def speaker_lines(self, list_all: bool) -> list[str]:
         """Speakers from worst to best with their intervals; the worst 20 unless ``every``."""
         rows = sorted(self.per_speaker.items(), key=lambda item: item[1]["accuracy"])
         lines = []
-        for name, row in rows if every else rows[:MOST_SPEAKERS]:
+        for name, row in rows if list_all else rows[:MAX_LISTED_SPEAKERS]:
             n_clips, accuracy = int(row["clips"]), row["accuracy"]
             low, high = wilson_interval(round(accuracy * n_clips), n_clips)
             lines.append(
@@ -88,7 +88,7 @@ class Metrics:
             )
         if len(rows) > len(lines):
             lines.append(f"  and {len(rows) - len(lines)} better ones; --by speaker lists them all")
-        if every and rows:
+        if list_all and rows:
             accuracies = [row["accuracy"] for _, row in rows]
             lines.append(
                 f"  {len(rows)} speakers: mean {100 * float(np.mean(accuracies)):.2f} %, "
@@ -107,40 +107,40 @@ class Metrics:
 
 
 def compute_metrics(
-    truth: Sequence[str], predicted: Sequence[str], speakers: Sequence[str], labels: Sequence[str]
-) -> Metrics:
+    expected: Sequence[str], predicted: Sequence[str], speakers: Sequence[str], labels: Sequence[str]
+) -> ClassificationMetrics:
     """Metrics of one clip or more; ``labels`` are all that a prediction may be.
 
     ``macro_f1`` is the mean over the labels that occur in ``truth`` or ``predicted``.
     """
     precision, recall, f1, support = precision_recall_fscore_support(
-        truth, predicted, labels=list(labels), zero_division=0.0
+        expected, predicted, labels=list(labels), zero_division=0.0
     )
-    confusion = confusion_matrix(truth, predicted, labels=list(labels))
+    confusion = confusion_matrix(expected, predicted, labels=list(labels))
     occurs = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
-    right = int(np.trace(confusion))
-    return Metrics(
-        clips=len(truth),
-        accuracy=right / len(truth),
-        accuracy_ci95=wilson_interval(right, len(truth)),
+    n_correct = int(np.trace(confusion))
+    return ClassificationMetrics(
+        clips=len(expected),
+        accuracy=n_correct / len(expected),
+        accuracy_ci95=wilson_interval(n_correct, len(expected)),
         macro_f1=float(f1[occurs].mean()),
-        per_label=label_figures(labels, support, precision, recall, f1),
-        per_speaker=speaker_figures(np.array(truth) == np.array(predicted), speakers),
+        per_label=per_label_metrics(labels, support, precision, recall, f1),
+        per_speaker=per_speaker_metrics(np.array(expected) == np.array(predicted), speakers),
         confusion=confusion.tolist(),
         labels=tuple(labels),
     )
 
 
-def wilson_interval(right: int, total: int) -> tuple[float, float]:
+def wilson_interval(n_correct: int, total: int) -> tuple[float, float]:
     """95 % interval of a proportion (Wilson, 1927): honest also at 100 % of few clips."""
-    p, z2 = right / total, Z95**2
+    p, z2 = n_correct / total, Z95**2
     centre = (p + z2 / (2 * total)) / (1 + z2 / total)
     half = Z95 / (1 + z2 / total) * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def label_figures(
-    labels: Sequence[str], clips: Floats, precision: Floats, recall: Floats, f1: Floats
+def per_label_metrics(
+    labels: Sequence[str], clips: FloatArray, precision: FloatArray, recall: FloatArray, f1: FloatArray
 ) -> dict[str, dict[str, float]]:
     """``per_label``, of arrays (labels,)."""
     return {
@@ -154,13 +154,13 @@ def label_figures(
     }
 
 
-def speaker_figures(
-    right: NDArray[np.bool_], speakers: Sequence[str]
+def per_speaker_metrics(
+    correct: NDArray[np.bool_], speakers: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """``per_speaker``, of which clips were right (clips,)."""
-    frame = pd.DataFrame({"speaker": speakers, "right": right})
-    known = frame[frame["speaker"] != ""].groupby("speaker")["right"]
+    frame = pd.DataFrame({"speaker": speakers, "correct": correct})
+    known = frame[frame["speaker"] != ""].groupby("speaker")["correct"]
     return {
-        str(speaker): {"clips": len(right), "accuracy": float(right.mean())}
-        for speaker, right in known
+        str(speaker): {"clips": len(correct), "accuracy": float(correct.mean())}
+        for speaker, correct in known
     }

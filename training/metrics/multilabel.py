@@ -7,23 +7,23 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from earful.training.metrics.classification import (
-    Metrics,
-    SetFigures,
-    label_figures,
-    speaker_figures,
+    ClassificationMetrics,
+    MultiLabelMetrics,
+    per_label_metrics,
+    per_speaker_metrics,
     wilson_interval,
 )
 
-Flags = NDArray[np.bool_]
+LabelMatrix = NDArray[np.bool_]
 
 
-def compute_set_metrics(
-    truth: Flags,
-    said: Flags,
+def compute_multi_label_metrics(
+    expected: LabelMatrix,
+    predicted: LabelMatrix,
     scores: NDArray[np.floating],
     speakers: Sequence[str],
     labels: Sequence[str],
-) -> Metrics:
+) -> ClassificationMetrics:
     """Metrics of one clip or more: which labels each has, which were said, and their scores.
 
     ``truth``, ``said`` and ``scores`` are (clips, labels). A clip is right where all of its labels
@@ -32,33 +32,33 @@ def compute_set_metrics(
     found, and beside it the clips in which the label of the row was missed and that of the column
     wrongly said: with one label a clip, the usual matrix.
     """
-    precision, recall, f1, support = precision_recall_fscore_support(truth, said, zero_division=0.0)
-    whole = (truth == said).all(axis=1)
-    right = int(whole.sum())
-    occurs = truth.any(axis=0) | said.any(axis=0)
-    return Metrics(
-        clips=len(truth),
-        accuracy=right / len(truth),
-        accuracy_ci95=wilson_interval(right, len(truth)),
+    precision, recall, f1, support = precision_recall_fscore_support(expected, predicted, zero_division=0.0)
+    correct = (expected == predicted).all(axis=1)
+    n_correct = int(correct.sum())
+    occurs = expected.any(axis=0) | predicted.any(axis=0)
+    return ClassificationMetrics(
+        clips=len(expected),
+        accuracy=n_correct / len(expected),
+        accuracy_ci95=wilson_interval(n_correct, len(expected)),
         macro_f1=float(f1[occurs].mean()),
-        per_label=label_figures(labels, support, precision, recall, f1),
-        per_speaker=speaker_figures(whole, speakers),
-        confusion=set_confusion(truth, said).tolist(),
+        per_label=per_label_metrics(labels, support, precision, recall, f1),
+        per_speaker=per_speaker_metrics(correct, speakers),
+        confusion=multi_label_confusion(expected, predicted).tolist(),
         labels=tuple(labels),
-        of_sets=SetFigures(float((truth != said).mean()), _mean_average_precision(truth, scores)),
+        multi_label_metrics=MultiLabelMetrics(float((expected != predicted).mean()), _mean_average_precision(expected, scores)),
     )
 
 
-def set_confusion(truth: Flags, said: Flags) -> NDArray[np.int64]:
+def multi_label_confusion(expected: LabelMatrix, predicted: LabelMatrix) -> NDArray[np.int64]:
     """The confusion matrix (labels, labels) of ``compute_set_metrics``."""
-    missed, wrong = (truth & ~said).astype(np.int64), (said & ~truth).astype(np.int64)
-    return missed.T @ wrong + np.diag((truth & said).sum(axis=0))
+    false_negative, false_positive = (expected & ~predicted).astype(np.int64), (predicted & ~expected).astype(np.int64)
+    return false_negative.T @ false_positive + np.diag((expected & predicted).sum(axis=0))
 
 
-def _mean_average_precision(truth: Flags, scores: NDArray[np.floating]) -> float:
+def _mean_average_precision(expected: LabelMatrix, scores: NDArray[np.floating]) -> float:
     """The mean over labels that occur of how well their scores rank clips that have them."""
-    found = [
-        average_precision_score(truth[:, i], scores[:, i])
-        for i in np.flatnonzero(truth.any(axis=0))
+    precisions = [
+        average_precision_score(expected[:, i], scores[:, i])
+        for i in np.flatnonzero(expected.any(axis=0))
     ]
-    return float(np.mean(found))
+    return float(np.mean(precisions))

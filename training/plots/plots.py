@@ -12,10 +12,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from earful.data.atomic_write import staged_file
 from earful.training.config.train_config import Loss, TrainConfig
 from earful.training.trainer.checkpoint import EpochRecord
-from earful.training.trainer.lr_finder import RateCurve
+from earful.training.trainer.lr_finder import LearningRateCurve
 
-COLOURS = ("#1f6f8b", "#d1495b", "#e3a857", "#5b8c5a", "#6a4c93")
-TRAINING_COLOUR, VALIDATION_COLOUR = COLOURS[:2]
+COLORS = ("#1f6f8b", "#d1495b", "#e3a857", "#5b8c5a", "#6a4c93")
+TRAINING_COLOR, VALIDATION_COLOR = COLORS[:2]
 VALIDATION = "validation"
 # What is trained with focal loss is validated without its focus (``training.trainer.losses.plain_loss``).
 _LOSSES: dict[Loss, str] = {
@@ -23,7 +23,7 @@ _LOSSES: dict[Loss, str] = {
     "focal": "focal loss; validation: cross-entropy (nats)",
     "bce": "binary cross-entropy, sum over labels (nats)",
 }
-_MAX_WRITTEN_CELLS = 20 * 20
+_MAX_ANNOTATED_CELLS = 20 * 20
 
 
 def plot_learning_curves(history: Sequence[EpochRecord], config: TrainConfig, path: Path) -> None:
@@ -33,44 +33,44 @@ def plot_learning_curves(history: Sequence[EpochRecord], config: TrainConfig, pa
 
 def learning_curves(history: Sequence[EpochRecord], config: TrainConfig) -> Figure:
     """Loss over epochs, and accuracy where there is one; the best epoch marked."""
-    known = history[0].val_accuracy is not None
-    figure = Figure(figsize=(10 if known else 5.5, 4), layout="constrained")
-    panels: Any = figure.subplots(1, 1 + known, squeeze=False)[0]
+    has_accuracy = history[0].val_accuracy is not None
+    figure = Figure(figsize=(10 if has_accuracy else 5.5, 4), layout="constrained")
+    panels: Any = figure.subplots(1, 1 + has_accuracy, squeeze=False)[0]
     epochs = [record.epoch for record in history]
     best = min(history, key=lambda record: record.val_loss).epoch
     losses = [r.loss for r in history], [r.val_loss for r in history]
     curves = [
-        (_LOSSES[config.loss] if known else "mean squared error", *losses, validation_loss(config)),
+        (_LOSSES[config.loss] if has_accuracy else "mean squared error", *losses, validation_label(config)),
         ("accuracy", [r.accuracy for r in history], [r.val_accuracy for r in history], VALIDATION),
     ]
     for axes, (name, training, validation, clips) in zip(panels, curves, strict=False):
-        axes.plot(epochs, training, color=TRAINING_COLOUR, label="training (as it learns)")
-        axes.plot(epochs, validation, color=VALIDATION_COLOUR, label=clips)
+        axes.plot(epochs, training, color=TRAINING_COLOR, label="training (as it learns)")
+        axes.plot(epochs, validation, color=VALIDATION_COLOR, label=clips)
         axes.axvline(best, color="0.6", linestyle=":", label=f"best: epoch {best}")
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
     _scale_losses(panels[0], [*losses[0], *losses[1]])
-    if known:
+    if has_accuracy:
         panels[1].yaxis.set_major_formatter(PercentFormatter(1.0))
     return figure
 
 
-def validation_loss(config: TrainConfig) -> str:
+def validation_label(config: TrainConfig) -> str:
     """Which clips the validation loss is of: changed as those of training are, where they are."""
     return f"{VALIDATION}, augmented" if config.augment else VALIDATION
 
 
 def _scale_losses(axes: Any, losses: Sequence[float]) -> None:
     """A logarithmic axis; linear below the least loss above 0 where some are 0 exactly."""
-    least = min((loss for loss in losses if loss > 0), default=None)
-    if least is None:
+    min_positive = min((loss for loss in losses if loss > 0), default=None)
+    if min_positive is None:
         return  # all are 0: a logarithm has no place for any
     if min(losses) > 0:
         axes.set_yscale("log")
     else:
-        axes.set_yscale("symlog", linthresh=least)
+        axes.set_yscale("symlog", linthresh=min_positive)
 
 
 def plot_confusion(
@@ -79,8 +79,8 @@ def plot_confusion(
     """True labels down, predicted labels across; shade by the share of the true label."""
     counts = np.asarray(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(16.0, max(4.5, 0.5 * len(labels) + 2))
-    figure = Figure(figsize=(side, side), layout="constrained")
+    side_inches = min(16.0, max(4.5, 0.5 * len(labels) + 2))
+    figure = Figure(figsize=(side_inches, side_inches), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true")
@@ -88,25 +88,25 @@ def plot_confusion(
     rotation = 45 if max(map(len, labels)) > 2 else 0
     axes.set_xticks(range(len(labels)), labels, rotation=rotation, parse_math=False)
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
-    if counts.size <= _MAX_WRITTEN_CELLS:
+    if counts.size <= _MAX_ANNOTATED_CELLS:
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
     save_figure(figure, path)
 
 
-def plot_rates(curve: RateCurve, title: str, path: Path) -> None:
+def plot_learning_rates(curve: LearningRateCurve, title: str, path: Path) -> None:
     """The loss over growing learning rates, with the one that is suggested."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(curve.rates, curve.losses, color="0.8", label="each step")
-    axes.plot(curve.rates, curve.smoothed, color=TRAINING_COLOUR, label="running mean")
+    axes.plot(curve.rates, curve.smoothed, color=TRAINING_COLOR, label="running mean")
     axes.axvline(
-        curve.suggested, color=VALIDATION_COLOUR, linestyle=":",
+        curve.suggested, color=VALIDATION_COLOR, linestyle=":",
         label=f"falls fastest at {curve.suggested:g}",
     )  # fmt: skip
-    most = 1.5 * max(curve.smoothed[:10])
-    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(0, most))
+    y_max = 1.5 * max(curve.smoothed[:10])
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(0, y_max))
     axes.set_title(title, parse_math=False)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")

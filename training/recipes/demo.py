@@ -8,17 +8,17 @@ from pathlib import Path
 
 import typer
 
-from earful.data.atomic_write import OutputError, fresh_folder
-from earful.data.dataset.dataset import TEST_ROWS, open_dataset
+from earful.data.atomic_write import OutputError, replaced_folder
+from earful.data.dataset.dataset import TEST_CLIPS_FILENAME, open_dataset
 from earful.data.dataset.prepare import prepare
 from earful.data.labels.labels_csv import Clip, LabelledClips, read_labels
-from earful.data.synthesis.speak_words import write_clips
+from earful.data.synthesis.speak_words import write_synthetic_clips
 from earful.service.classifier import Classifier
 from earful.training.config.train_config import default_config
 from earful.training.evaluation.evaluator import evaluate_model
 from earful.training.export.export import export
 from earful.training.runs.progress import training_progress, work_progress
-from earful.training.runs.train_run import suited, train_run
+from earful.training.runs.train_run import adapt_to_dataset, train_run
 
 WORDS = (
     "0=zero",
@@ -32,7 +32,7 @@ WORDS = (
     "8=eight",
     "9=nine",
 )
-VOICES, TAKES, SEED = 60, 3, 42
+VOICES, REPETITIONS, SEED = 60, 3, 42
 SAMPLE_RATE_HZ = 8_000
 MODEL = "cnn"
 EPOCHS, PATIENCE = 40, 10
@@ -40,15 +40,15 @@ MARKER = "demo.csv"
 
 
 @dataclass
-class _Story:
+class _StepPrinter:
     """Prints numbered steps with their time, and keeps the commands that would do the same."""
 
     step: int = 0
 
     @contextmanager
-    def tell(self, what: str, command: str) -> Iterator[None]:
+    def run_step(self, title: str, command: str) -> Iterator[None]:
         self.step += 1
-        typer.echo(f"\n{self.step}. {what}\n   $ {command}")
+        typer.echo(f"\n{self.step}. {title}\n   $ {command}")
         began = time.perf_counter()
         yield
         typer.echo(f"   {time.perf_counter() - began:.1f} s")
@@ -66,7 +66,7 @@ def run_demo(
     """
     began = time.perf_counter()
     labelled = None if labels_csv is None else _read_own_labels(labels_csv, audio_dir, out)
-    with fresh_folder(out, MARKER):
+    with replaced_folder(out, MARKER):
         (out / MARKER).write_text("Made by `earful demo`, which replaces this folder.\n", "utf-8")
         model = _run_steps(labels_csv, labelled, audio_dir, out, words)
     typer.echo(f"\nDone in {time.perf_counter() - began:.0f} s. Everything is in {out}. Next:")
@@ -86,20 +86,20 @@ def _run_steps(
     out: Path,
     words: Sequence[str],
 ) -> Path:
-    story = _Story()
+    printer = _StepPrinter()
     if labels_csv is None or labelled is None:
-        labels_csv = _synthesise(story, words, out / "voices")
+        labels_csv = _synthesize(printer, words, out / "voices")
         labelled = read_labels(labels_csv)
     places = f" --audio-dir {audio_dir}" if audio_dir else ""
-    _prepare(story, labelled, out, f"{labels_csv}{places}")
-    _train(story, out)
-    model = _export(story, out)
-    test_csv = out / "dataset" / TEST_ROWS
+    _prepare(printer, labelled, out, f"{labels_csv}{places}")
+    _train(printer, out)
+    model = _export(printer, out)
+    test_csv = out / "dataset" / TEST_CLIPS_FILENAME
     if test_csv.is_file():
-        _evaluate(story, model, test_csv)
-        whole = [clip for clip in read_labels(test_csv).clips if clip.start_seconds is None]
-        if whole:  # a file that holds several clips has no one answer
-            _classify(story, model, whole[0])
+        _evaluate(printer, model, test_csv)
+        whole_files = [clip for clip in read_labels(test_csv).clips if clip.start_seconds is None]
+        if whole_files:  # a file that holds several clips has no one answer
+            _classify(printer, model, whole_files[0])
     else:
         typer.echo("\nThe split column holds nothing back for testing, so nothing is evaluated.")
     return model
@@ -120,27 +120,27 @@ def _read_own_labels(labels_csv: Path, audio_dir: Path | None, out: Path) -> Lab
     return read_labels(labels_csv, audio_dir)
 
 
-def _synthesise(story: _Story, words: Sequence[str], out: Path) -> Path:
-    spoken = ", ".join(word.partition("=")[2] or word for word in words)
-    n_clips = len(words) * VOICES * TAKES
-    what = f"No recordings given: {VOICES} synthetic voices speak {spoken} ({n_clips} clips)"
+def _synthesize(printer: _StepPrinter, words: Sequence[str], out: Path) -> Path:
+    word_list = ", ".join(word.partition("=")[2] or word for word in words)
+    n_clips = len(words) * VOICES * REPETITIONS
+    title = f"No recordings given: {VOICES} synthetic voices speak {word_list} ({n_clips} clips)"
     command = (
-        f"earful synth --words {','.join(words)} --voices {VOICES} --takes {TAKES} "
+        f"earful synth --words {','.join(words)} --voices {VOICES} --repetitions {REPETITIONS} "
         f"--sample-rate {SAMPLE_RATE_HZ} --out {out}"
     )
     with (
-        story.tell(what, command),
+        printer.run_step(title, command),
         work_progress("speak") as on_progress,
     ):
-        return write_clips(
-            words, out, voices=VOICES, takes=TAKES, seed=SEED, sample_rate_hz=SAMPLE_RATE_HZ,
+        return write_synthetic_clips(
+            words, out, voices=VOICES, repetitions=REPETITIONS, seed=SEED, sample_rate_hz=SAMPLE_RATE_HZ,
             progress=on_progress,
         )  # fmt: skip
 
 
-def _prepare(story: _Story, labelled: LabelledClips, out: Path, places: str) -> None:
+def _prepare(printer: _StepPrinter, labelled: LabelledClips, out: Path, places: str) -> None:
     command = f"earful prepare {places} --out {out / 'dataset'}"
-    with story.tell("Decode, check, split, and compute MFCC and log-mel tensors", command):
+    with printer.run_step("Decode, check, split, and compute MFCC and log-mel tensors", command):
         with work_progress("prepare") as on_progress:
             prepared = prepare(labelled, out / "dataset", progress=on_progress)
         parts = ", ".join(f"{prepared.by_split.get(s, 0)} {s}" for s in ("train", "val", "test"))
@@ -152,14 +152,14 @@ def _prepare(story: _Story, labelled: LabelledClips, out: Path, places: str) -> 
             typer.echo(f"   note: {note}")
 
 
-def _train(story: _Story, out: Path) -> None:
+def _train(printer: _StepPrinter, out: Path) -> None:
     flags = f"--epochs {EPOCHS} --patience {PATIENCE}"
     command = f"earful train {out / 'dataset'} --out {out / 'run'} {flags}"
     dataset = open_dataset(out / "dataset")
     config = replace(default_config(MODEL), epochs=EPOCHS, patience=PATIENCE)
-    config = suited(config, {}, dataset, processes=1)
+    config = adapt_to_dataset(config, {}, dataset, processes=1)
     with (
-        story.tell("Train the four-block CNN on MFCC", command),
+        printer.run_step("Train the four-block CNN on MFCC", command),
         training_progress(EPOCHS) as progress,
     ):
         metrics = train_run(dataset, out / "run", config, progress=progress)
@@ -171,22 +171,22 @@ def _train(story: _Story, out: Path) -> None:
         typer.echo(f"   curves and confusion matrix: {out / 'run'}/*.png")
 
 
-def _export(story: _Story, out: Path) -> Path:
+def _export(printer: _StepPrinter, out: Path) -> Path:
     model = out / "model.onnx"
-    with story.tell(
+    with printer.run_step(
         "Export one ONNX file: waveform in, probabilities out",
         f"earful export {out / 'run'} --out {model}",
     ):
         exported = export(out / "run", model)
         typer.echo(
-            f"   {exported.bytes / 1e3:.0f} kB, equal to PyTorch within "
-            f"{exported.worst_difference:.0e}"
+            f"   {exported.size_bytes / 1e3:.0f} kB, equal to PyTorch within "
+            f"{exported.max_difference:.0e}"
         )
     return model
 
 
-def _evaluate(story: _Story, model: Path, test_csv: Path) -> None:
-    with story.tell(
+def _evaluate(printer: _StepPrinter, model: Path, test_csv: Path) -> None:
+    with printer.run_step(
         "Evaluate the file on the test clips, as a user would",
         f"earful evaluate {model} {test_csv}",
     ):
@@ -194,12 +194,12 @@ def _evaluate(story: _Story, model: Path, test_csv: Path) -> None:
         typer.echo("\n".join(f"   {line}" for line in text.splitlines()))
 
 
-def _classify(story: _Story, model: Path, clip: Clip) -> None:
+def _classify(printer: _StepPrinter, model: Path, clip: Clip) -> None:
     here = Path.cwd()
-    shown = clip.path.relative_to(here) if clip.path.is_relative_to(here) else clip.path
-    with story.tell(
+    display_path = clip.path.relative_to(here) if clip.path.is_relative_to(here) else clip.path
+    with printer.run_step(
         f"Classify a file (it holds {clip.label!r})",
-        f"earful classify {shown} --model {model}",
+        f"earful classify {display_path} --model {model}",
     ):
         for label, score in Classifier.open(model).classify_file(clip.path).ranked()[:3]:
             typer.echo(f"   {label}  {100 * score:5.1f} %")

@@ -15,7 +15,7 @@ from typing import Self
 
 from earful.data.audio.fingerprint import audio_hash
 from earful.data.audio.pcm import as_float
-from earful.data.dataset.dataset import ALL_ROWS, Dataset
+from earful.data.dataset.dataset import ALL_CLIPS_FILENAME, Dataset
 from earful.data.labels.labels_csv import Clip, read_labels
 from earful.training.config.train_config import TrainingError
 
@@ -56,7 +56,7 @@ def rows_of_dataset(dataset: Dataset, source: str, split: str | None = None) -> 
     Raises:
         TrainingError: the dataset does not know its files any more.
     """
-    listed = dataset.folder / ALL_ROWS
+    listed = dataset.folder / ALL_CLIPS_FILENAME
     if not listed.is_file():
         raise TrainingError(
             f"{dataset.folder} was prepared by an earlier version and does not say where its files "

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from earful.data.errors import EarfulError
-from earful.models.registry.records import MODEL, Version
+from earful.models.registry.records import MODEL_FILE, Version
 from earful.models.registry.registry import Registry
 from earful.training.releases.version_text import metrics_of
 
@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 _EXPERIMENT = "earful"
-_NUMBER, _SHA256 = "earful.version", "earful.sha256"
+_VERSION_TAG, _SHA256_TAG = "earful.version", "earful.sha256"
 
 
 class MlflowError(EarfulError):
@@ -30,7 +30,7 @@ class MlflowError(EarfulError):
 
 
 @dataclass(frozen=True)
-class Exported:
+class MlflowExportResult:
     """Versions sent now (ours -> the server's), those it had, and the aliases set."""
 
     sent: dict[int, str]
@@ -38,7 +38,7 @@ class Exported:
     aliases: dict[str, str]
 
 
-def export_model(registry: Registry, name: str, server: str) -> Exported:
+def export_model(registry: Registry, name: str, server: str) -> MlflowExportResult:
     """Send every version of a model that the server lacks, then its aliases.
 
     Raises:
@@ -48,32 +48,32 @@ def export_model(registry: Registry, name: str, server: str) -> Exported:
     versions, aliases = registry.versions(name), registry.aliases(name)
     client = MlflowClient(tracking_uri=server, registry_uri=server)
     try:
-        experiment = _experiment(client)
-        ours = {version.number: version.files[MODEL] for version in versions}
-        known = _known(client, name, ours)
+        experiment = _get_or_create_experiment(client)
+        model_hashes = {version.number: version.files[MODEL_FILE] for version in versions}
+        known = _existing_versions(client, name, model_hashes)
         sent: dict[int, str] = {}
         for version in versions:
             if version.number not in known:
-                sent[version.number] = _send(client, registry, name, version, experiment)
+                sent[version.number] = _upload_version(client, registry, name, version, experiment)
         numbers = {**known, **sent}
-        set_now = {alias: numbers[n] for alias, n in aliases.aliases.items()}
-        for alias, number in set_now.items():
+        current_aliases = {alias: numbers[n] for alias, n in aliases.aliases.items()}
+        for alias, number in current_aliases.items():
             client.set_registered_model_alias(name, alias, number)
-        _drop_aliases(client, name, set(set_now))
+        _delete_stale_aliases(client, name, set(current_aliases))
     except (MlflowException, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if "Max retries" in reason or isinstance(error, OSError):
             raise MlflowError(f"no MLflow server answers at {server}; is it running?") from error
         raise MlflowError(f"the MLflow server {server} refuses: {reason[:300]}") from error
-    return Exported(sent, {n: v for n, v in known.items() if n not in sent}, set_now)
+    return MlflowExportResult(sent, {n: v for n, v in known.items() if n not in sent}, current_aliases)
 
 
-def _experiment(client: MlflowClient) -> str:
-    found = client.get_experiment_by_name(_EXPERIMENT)
-    return found.experiment_id if found else client.create_experiment(_EXPERIMENT)
+def _get_or_create_experiment(client: MlflowClient) -> str:
+    experiment = client.get_experiment_by_name(_EXPERIMENT)
+    return experiment.experiment_id if experiment else client.create_experiment(_EXPERIMENT)
 
 
-def _known(client: MlflowClient, name: str, ours: dict[int, str]) -> dict[int, str]:
+def _existing_versions(client: MlflowClient, name: str, model_hashes: dict[int, str]) -> dict[int, str]:
     """The server's versions that are ours, by our number; the model is made where it is missing.
 
     ``ours`` is the sha256 of each model: another registry's version 1 is not this one's.
@@ -81,42 +81,42 @@ def _known(client: MlflowClient, name: str, ours: dict[int, str]) -> dict[int, s
     if not client.search_registered_models(filter_string=f"name = '{name}'"):
         client.create_registered_model(name)
         return {}
-    found: dict[int, str] = {}
+    existing: dict[int, str] = {}
     for version in client.search_model_versions(f"name = '{name}'"):
-        number = version.tags.get(_NUMBER, "")
-        if number.isdecimal() and version.tags.get(_SHA256) == ours.get(int(number)):
-            found[int(number)] = version.version
-    return found
+        number = version.tags.get(_VERSION_TAG, "")
+        if number.isdecimal() and version.tags.get(_SHA256_TAG) == model_hashes.get(int(number)):
+            existing[int(number)] = version.version
+    return existing
 
 
-def _send(
+def _upload_version(
     client: MlflowClient, registry: Registry, name: str, version: Version, experiment: str
 ) -> str:
     tags = {
-        _NUMBER: str(version.number), _SHA256: version.files[MODEL],
-        "earful.parent": str(version.parent or ""), "earful.recipe": version.recipe,
+        _VERSION_TAG: str(version.number), _SHA256_TAG: version.files[MODEL_FILE],
+        "earful.parent": str(version.parent or ""), "earful.request_hash": version.request_hash,
     }  # fmt: skip
     run = client.create_run(experiment, run_name=f"{name}@{version.number}", tags=tags)
     run_id = run.info.run_id
-    for key, value in _figures(metrics_of(registry, name, version)).items():
+    for key, value in _logged_metrics(metrics_of(registry, name, version)).items():
         client.log_metric(run_id, key, value)
     with tempfile.TemporaryDirectory() as folder:
         for file in version.files:
             (Path(folder) / file).write_bytes(registry.read(name, version, file))
         client.log_artifacts(run_id, folder, "earful")
     client.set_terminated(run_id)
-    made = client.create_model_version(
+    model_version = client.create_model_version(
         name, source=f"{run.info.artifact_uri}/earful", run_id=run_id, tags=tags,
         description=version.note,
     )  # fmt: skip
-    return str(made.version)
+    return str(model_version.version)
 
 
-def _figures(metrics: dict[str, Any]) -> dict[str, float]:
+def _logged_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     return {key: float(metrics[key]) for key in ("accuracy", "macro_f1", "clips") if key in metrics}
 
 
-def _drop_aliases(client: MlflowClient, name: str, kept: set[str]) -> None:
+def _delete_stale_aliases(client: MlflowClient, name: str, kept: set[str]) -> None:
     """Aliases of ours that no version has any more."""
     for alias in client.get_registered_model(name).aliases:
         if alias in {"champion", "challenger"} - kept:

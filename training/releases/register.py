@@ -10,18 +10,18 @@ from typing import Any
 from earful.data.dataset.dataset import Dataset, open_dataset
 from earful.data.errors import EarfulError
 from earful.models.bundle.bundle import Bundle, open_bundle
-from earful.models.registry.records import CARD, CHECKPOINT, DATA, METRICS, MODEL, Version
+from earful.models.registry.records import CARD_FILE, CHECKPOINT_FILE, DATA_FILE, METRICS_FILE, MODEL_FILE, Version
 from earful.models.registry.registry import Registry
 from earful.training.config.train_config import TrainingError
 from earful.training.evaluation.evaluator import evaluate_model
 from earful.training.export.export import export
-from earful.training.loaders.auxiliary_data import Company
+from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.releases.manifest import DataRow, rows_of_dataset, to_csv
-from earful.training.trainer.checkpoint import BEST
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT
 
 # What a training hash says where there were clips of other words (``training.loaders.auxiliary_data``).
-_OTHERS = "+others:"
-_PARTS = ("train", "val", "test")
+_NEGATIVES_MARK = "+negatives:"
+_SPLITS = ("train", "val", "test")
 
 
 def register(
@@ -46,20 +46,20 @@ def register(
     with tempfile.TemporaryDirectory() as folder:
         model, checkpoint = source, None
         if source.is_dir():
-            model, checkpoint = Path(folder) / MODEL, (source / BEST)
+            model, checkpoint = Path(folder) / MODEL_FILE, (source / BEST_CHECKPOINT)
             export(source, model)
         bundle = open_bundle(model)
         if data is not None:
             _check_data(bundle, open_dataset(data), extra)
-        metrics = _measured(model, rows, Path(folder)) or bundle.metadata.metrics
+        metrics = _evaluate_test_rows(model, rows, Path(folder)) or bundle.metadata.metrics
         files = version_files(model, metrics, rows, note, checkpoint=checkpoint)
     return registry.register(name, files, note=note, alias=alias)
 
 
-def had_others(registry: Registry, name: str, version: Version) -> bool:
+def trained_with_negatives(registry: Registry, name: str, version: Version) -> bool:
     """Whether a version learnt from other words, to be answered with no label."""
-    bundle = open_bundle(registry.local_copy(name, version, MODEL))
-    return _OTHERS in bundle.metadata.training_data_hash
+    bundle = open_bundle(registry.local_copy(name, version, MODEL_FILE))
+    return _NEGATIVES_MARK in bundle.metadata.training_data_hash
 
 
 def version_files(
@@ -73,22 +73,22 @@ def version_files(
     """The content of a version's files by name."""
     bundle = open_bundle(model)
     files = {
-        MODEL: model.read_bytes(),
-        METRICS: (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode(),
-        CARD: card(bundle, metrics, rows, note).encode(),
+        MODEL_FILE: model.read_bytes(),
+        METRICS_FILE: (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode(),
+        CARD_FILE: model_card(bundle, metrics, rows, note).encode(),
     }
     if rows:
-        files[DATA] = to_csv(rows)
+        files[DATA_FILE] = to_csv(rows)
     if checkpoint is not None:
-        files[CHECKPOINT] = checkpoint.read_bytes()
+        files[CHECKPOINT_FILE] = checkpoint.read_bytes()
     return files
 
 
-def card(bundle: Bundle, metrics: Mapping[str, Any], rows: Sequence[DataRow], note: str) -> str:
+def model_card(bundle: Bundle, metrics: Mapping[str, Any], rows: Sequence[DataRow], note: str) -> str:
     """The model card (Mitchell et al., arXiv:1810.03993): what it is, learnt from, and is worth."""
     metadata = bundle.metadata
     features = metadata.features
-    several = "several labels at once, " if metadata.scores == "sigmoid" else ""
+    multi_label_text = "several labels at once, " if metadata.score_kind == "sigmoid" else ""
     lines = [
         "# Model card",
         "",
@@ -98,7 +98,7 @@ def card(bundle: Bundle, metrics: Mapping[str, Any], rows: Sequence[DataRow], no
         f"- hears: {features.clip_seconds:g} s at {features.sample_rate_hz} Hz",
         f"- labels: {', '.join(metadata.labels)}",
         f"- made: {metadata.created}; sha256 {bundle.sha256}",
-        f"- scores: {several}temperature {metadata.temperature:.3f}, `unknown` below "
+        f"- scores: {multi_label_text}temperature {metadata.temperature:.3f}, `unknown` below "
         f"{metadata.rejection_threshold:.2f} with `--reject`",
         "",
         "## Data",
@@ -107,7 +107,7 @@ def card(bundle: Bundle, metrics: Mapping[str, Any], rows: Sequence[DataRow], no
         "",
         "## Figures",
         "",
-        *_figure_lines(metrics),
+        *_metric_lines(metrics),
     ]
     return "\n".join(lines) + "\n"
 
@@ -116,7 +116,7 @@ def _data_lines(rows: Sequence[DataRow], data_hash: str) -> list[str]:
     if not rows:
         return [f"Not registered; training data hash {data_hash}."]
     lines = ["| part | clips | speakers |", "|---|---|---|"]
-    for part in _PARTS:
+    for part in _SPLITS:
         clips = [row for row in rows if row.split == part]
         speakers = {row.speaker for row in clips} - {""}
         lines.append(f"| {part} | {len(clips)} | {len(speakers) or 'unknown'} |")
@@ -125,7 +125,7 @@ def _data_lines(rows: Sequence[DataRow], data_hash: str) -> list[str]:
     return lines
 
 
-def _figure_lines(metrics: Mapping[str, Any]) -> list[str]:
+def _metric_lines(metrics: Mapping[str, Any]) -> list[str]:
     if "accuracy" not in metrics:
         return ["Not measured on a frozen test set."]
     low, high = (100 * bound for bound in metrics["accuracy_ci95"])
@@ -136,11 +136,11 @@ def _figure_lines(metrics: Mapping[str, Any]) -> list[str]:
         "| group | clips | right |",
         "|---|---|---|",
     ]
-    for label, found in metrics["per_label"].items():
-        lines.append(f"| label {label} | {found['clips']:.0f} | {100 * found['recall']:.1f} % |")
-    for speaker, found in metrics["per_speaker"].items():
-        share = 100 * found["accuracy"]
-        lines.append(f"| speaker {speaker} | {found['clips']:.0f} | {share:.1f} % |")
+    for label, row in metrics["per_label"].items():
+        lines.append(f"| label {label} | {row['clips']:.0f} | {100 * row['recall']:.1f} % |")
+    for speaker, row in metrics["per_speaker"].items():
+        share = 100 * row["accuracy"]
+        lines.append(f"| speaker {speaker} | {row['clips']:.0f} | {share:.1f} % |")
     return lines
 
 
@@ -156,24 +156,24 @@ def _rows(data: Path | None, extra: Path | None) -> list[DataRow]:
 
 
 def _check_data(bundle: Bundle, dataset: Dataset, extra: Path | None) -> None:
-    company = Company(extra=open_dataset(extra) if extra else None)
-    wanted = company.content_hash(dataset)
-    found = bundle.metadata.training_data_hash.partition(_OTHERS)[0]
-    if found != wanted:
+    auxiliary = AuxiliaryData(extra=open_dataset(extra) if extra else None)
+    data_hash = auxiliary.content_hash(dataset)
+    trained_on = bundle.metadata.training_data_hash.partition(_NEGATIVES_MARK)[0]
+    if trained_on != data_hash:
         raise TrainingError(
-            f"the model was trained on other data than {dataset.folder} (hash {found[:12]}, not "
-            f"{wanted[:12]}); give the dataset of its training, and --extra if it had that"
+            f"the model was trained on other data than {dataset.folder} (hash {trained_on[:12]}, not "
+            f"{data_hash[:12]}); give the dataset of its training, and --extra if it had that"
         )
 
 
-def _measured(model: Path, rows: Sequence[DataRow], folder: Path) -> dict[str, Any]:
+def _evaluate_test_rows(model: Path, rows: Sequence[DataRow], folder: Path) -> dict[str, Any]:
     """Figures of the test rows, through the path that answers users; empty without such rows."""
     test = [row for row in rows if row.split == "test"]
     if not test:
         return {}
-    listed = folder / DATA
-    listed.write_bytes(to_csv(test))
-    found = evaluate_model(model, listed, split="all")
-    if found.failed:
-        raise EarfulError(f"the test set cannot be heard: {found.failed[0]}")
-    return found.metrics.to_dict()
+    test_csv = folder / DATA_FILE
+    test_csv.write_bytes(to_csv(test))
+    evaluation = evaluate_model(model, test_csv, split="all")
+    if evaluation.failed:
+        raise EarfulError(f"the test set cannot be heard: {evaluation.failed[0]}")
+    return evaluation.metrics.to_dict()

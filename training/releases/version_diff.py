@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from earful.data.labels.multilabel import label_order
+from earful.data.labels.multilabel import sort_labels
 from earful.models.bundle.bundle import Bundle, open_bundle
-from earful.models.registry.records import DATA, MODEL, Version
+from earful.models.registry.records import DATA_FILE, MODEL_FILE, Version
 from earful.models.registry.registry import Registry
 from earful.training.releases.manifest import from_csv
 from earful.training.releases.version_text import accuracy_of, metrics_of
@@ -62,8 +62,8 @@ def compare(registry: Registry, first: str, second: str) -> Difference:
         f"{a[0]}@{a[1].number}", f"{b[0]}@{b[1].number}",
         _settings(a[2], b[2]),
         _figures(metrics_of(registry, *a[:2]), metrics_of(registry, *b[:2])),
-        tuple(label_order(set(b[2].metadata.labels) - set(a[2].metadata.labels))),
-        tuple(label_order(set(a[2].metadata.labels) - set(b[2].metadata.labels))),
+        tuple(sort_labels(set(b[2].metadata.labels) - set(a[2].metadata.labels))),
+        tuple(sort_labels(set(a[2].metadata.labels) - set(b[2].metadata.labels))),
         both and len(both[1].keys() - both[0].keys()),
         both and len(both[0].keys() - both[1].keys()),
         both and sum(both[1].get(sound, label) != label for sound, label in both[0].items()),
@@ -71,16 +71,16 @@ def compare(registry: Registry, first: str, second: str) -> Difference:
 
 
 def _opened(registry: Registry, reference: str) -> tuple[str, Version, Bundle]:
-    name, _, which = reference.partition("@")
-    version = registry.version(name, which or "champion")
-    return name, version, open_bundle(registry.local_copy(name, version, MODEL))
+    name, _, version_or_alias = reference.partition("@")
+    version = registry.version(name, version_or_alias or "champion")
+    return name, version, open_bundle(registry.local_copy(name, version, MODEL_FILE))
 
 
 def _data(registry: Registry, name: str, version: Version) -> dict[str, str] | None:
     """Labels by sound; None where the data was not registered."""
-    if DATA not in version.files:
+    if DATA_FILE not in version.files:
         return None
-    rows = from_csv(registry.read(name, version, DATA), f"{name}@{version.number}")
+    rows = from_csv(registry.read(name, version, DATA_FILE), f"{name}@{version.number}")
     return {row.audio: row.label for row in rows}
 
 
@@ -100,7 +100,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         **{f"option {name}": value for name, value in metadata.architecture["options"].items()},
         "features": metadata.feature_kind,
         **metadata.features.to_dict(),
-        "scores": metadata.scores,
+        "score_kind": metadata.score_kind,
         "temperature": round(metadata.temperature, 3),
         "rejection threshold": round(metadata.rejection_threshold, 3),
     }
@@ -112,7 +112,7 @@ def _figures(
     found = {"accuracy": (accuracy_of(a), accuracy_of(b))}
     for group, figure in (("label", "recall"), ("speaker", "accuracy")):
         first, second = a.get(f"per_{group}", {}), b.get(f"per_{group}", {})
-        for name in label_order([*first, *second]):
+        for name in sort_labels([*first, *second]):
             pair = first.get(name, {}).get(figure), second.get(name, {}).get(figure)
             if pair[0] != pair[1]:
                 found[f"{group} {name}"] = pair

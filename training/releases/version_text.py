@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from earful.models.registry.errors import RegistryError
-from earful.models.registry.records import CARD, METRICS, Version
+from earful.models.registry.records import CARD_FILE, METRICS_FILE, Version
 from earful.models.registry.registry import Registry
 
 _SHOWN_EVENTS = 10
@@ -23,7 +23,7 @@ def _row(registry: Registry, name: str, number: int) -> dict[str, Any]:
         return {
             "name": name,
             "version": number,
-            "aliases": registry.aliases(name).of(number),
+            "aliases": registry.aliases(name).names_of(number),
             "created": version.created,
             "parent": version.parent,
             "accuracy": _accuracy(registry, name, version),
@@ -55,9 +55,9 @@ def described(registry: Registry, name: str) -> str:
     """A model's versions and the latest of its log."""
     events = registry.events(name)
     log = [
-        f"  {event.time[:19].replace('T', ' ')}  {event.act} {event.version}"
-        + (f" instead of {event.before}" if event.before else "")
-        + f"  by {event.by}"
+        f"  {event.time[:19].replace('T', ' ')}  {event.action} {event.version}"
+        + (f" instead of {event.previous_version}" if event.previous_version else "")
+        + f"  by {event.created_by}"
         + (f": {event.reason}" if event.reason else "")
         for event in events[-_SHOWN_EVENTS:]
     ]
@@ -66,23 +66,23 @@ def described(registry: Registry, name: str) -> str:
     return "\n".join([listed(rows_of(registry, name)), head, *log])
 
 
-def described_version(registry: Registry, name: str, which: str) -> str:
+def described_version(registry: Registry, name: str, version_or_alias: str) -> str:
     """One version: its card, and what it consists of."""
-    version = registry.version(name, which)
-    card = registry.read(name, version, CARD).decode() if CARD in version.files else ""
-    aliases = ", ".join(registry.aliases(name).of(version.number)) or "no alias"
+    version = registry.version(name, version_or_alias)
+    card = registry.read(name, version, CARD_FILE).decode() if CARD_FILE in version.files else ""
+    aliases = ", ".join(registry.aliases(name).names_of(version.number)) or "no alias"
     parent = f", from version {version.parent}" if version.parent else ""
     files = [f"  {digest}  {file}" for file, digest in sorted(version.files.items())]
-    head = f"{name}@{version.number} ({aliases}), {version.created} by {version.by}{parent}"
+    head = f"{name}@{version.number} ({aliases}), {version.created} by {version.created_by}{parent}"
     place = f"{registry.root}/{name}/versions/{version.number}"
     return "\n".join([head, "", card, f"files in {place} (sha256):", *files])
 
 
-def facts_of(registry: Registry, name: str, which: str) -> dict[str, Any]:
+def facts_of(registry: Registry, name: str, version_or_alias: str) -> dict[str, Any]:
     """The same for a script."""
-    if which:
-        version = registry.version(name, which)
-        aliases = registry.aliases(name).of(version.number)
+    if version_or_alias:
+        version = registry.version(name, version_or_alias)
+        aliases = registry.aliases(name).names_of(version.number)
         return {"name": name, **dataclasses.asdict(version), "aliases": aliases}
     return {
         "name": name,
@@ -94,9 +94,9 @@ def facts_of(registry: Registry, name: str, which: str) -> dict[str, Any]:
 
 def metrics_of(registry: Registry, name: str, version: Version) -> dict[str, Any]:
     """The figures of a version; empty where it has none."""
-    if METRICS not in version.files:
+    if METRICS_FILE not in version.files:
         return {}
-    return dict(json.loads(registry.read(name, version, METRICS)))
+    return dict(json.loads(registry.read(name, version, METRICS_FILE)))
 
 
 def accuracy_of(metrics: Mapping[str, Any]) -> float | None:

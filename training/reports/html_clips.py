@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from earful.data.audio.decode import AudioError, Waveform
-from earful.data.audio.stream_reader import loudest_window, read_blocks, read_stretch
+from earful.data.audio.stream_reader import loudest_window, read_blocks, read_segment
 
 # What is played and drawn, at most, of a clip.
 SHOWN_SECONDS = 5.0
@@ -62,7 +62,7 @@ def _sound(path: Path, stretch: tuple[float, float] | None) -> Waveform:
     if stretch is None:
         return loudest_window(blocks, round(SHOWN_SECONDS * SHOWN_RATE_HZ))[1]
     start, end = stretch
-    return read_stretch(blocks, SHOWN_RATE_HZ, start, min(end, start + SHOWN_SECONDS))
+    return read_segment(blocks, SHOWN_RATE_HZ, start, min(end, start + SHOWN_SECONDS))
 
 
 def _source_rate_hz(path: Path) -> int:

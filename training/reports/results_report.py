@@ -12,10 +12,10 @@ from itertools import product
 from pathlib import Path
 
 from earful.data.atomic_write import staged_file
-from earful.data.labels.multilabel import label_order, normalised, split_labels
+from earful.data.labels.multilabel import sort_labels, normalise_label, split_labels
 from earful.service.batch.errors import BatchError
 from earful.service.batch.results import read_results
-from earful.service.batch.rows import Row
+from earful.service.batch.rows import ResultRow
 from earful.training.metrics.classification import wilson_interval
 from earful.training.reports.html_clips import SHOWN_SECONDS, Shown, show, templates
 
@@ -42,22 +42,22 @@ class Findings:
     errors: Counter[str] = field(default_factory=Counter)
     error_examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
-    least_certain: list[Row] = field(default_factory=list)
-    surest_mistakes: list[Row] = field(default_factory=list)
+    least_certain: list[ResultRow] = field(default_factory=list)
+    surest_mistakes: list[ResultRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class ShownRow:
     """A row with its sound and picture."""
 
-    row: Row
+    row: ResultRow
     score: float
     shown: Shown
 
     @property
     def denied(self) -> bool:
         """Whether the list says otherwise."""
-        return bool(self.row.truth) and not _agrees(self.row)
+        return bool(self.row.expected) and not _agrees(self.row)
 
 
 def write_results_report(
@@ -98,11 +98,11 @@ def write_results_report(
     return found
 
 
-def gather(rows: Iterable[Row], clips: int) -> Findings:
+def gather(rows: Iterable[ResultRow], clips: int) -> Findings:
     """All that a report tells of the rows, with the ``clips`` rows of each kind worth hearing."""
     found = Findings()
-    unsure: list[tuple[float, int, Row]] = []
-    mistaken: list[tuple[float, int, Row]] = []
+    unsure: list[tuple[float, int, ResultRow]] = []
+    mistaken: list[tuple[float, int, ResultRow]] = []
     last = None
     for number, row in enumerate(rows):
         found.rows += 1
@@ -118,7 +118,7 @@ def gather(rows: Iterable[Row], clips: int) -> Findings:
         found.labels.update(split_labels(row.label))
         found.bins[min(int(score * BINS), BINS - 1)] += 1
         _keep(unsure, (-score, -number, row), clips)
-        if row.truth:
+        if row.expected:
             _count_truth(found, row)
             if not _agrees(row):
                 _keep(mistaken, (score, -number, row), clips)
@@ -127,19 +127,19 @@ def gather(rows: Iterable[Row], clips: int) -> Findings:
     return found
 
 
-def _agrees(row: Row) -> bool:
-    return normalised(row.truth) == normalised(row.label)
+def _agrees(row: ResultRow) -> bool:
+    return normalise_label(row.expected) == normalise_label(row.label)
 
 
-def _count_truth(found: Findings, row: Row) -> None:
-    truth, heard = set(split_labels(row.truth)), set(split_labels(row.label))
+def _count_truth(found: Findings, row: ResultRow) -> None:
+    truth, heard = set(split_labels(row.expected)), set(split_labels(row.label))
     found.labelled += 1
     found.right += truth == heard
     found.confusion.update((label, label) for label in truth & heard)
     found.confusion.update(product(truth - heard, heard - truth))
 
 
-def show_row(row: Row, folder: Path) -> ShownRow:
+def show_row(row: ResultRow, folder: Path) -> ShownRow:
     """A row with what it sounds and looks like: a window, or where a longer file is loudest."""
     start, end = row.start or 0.0, row.end or SHOWN_SECONDS
     whole = start == 0.0 and end > SHOWN_SECONDS
@@ -147,14 +147,14 @@ def show_row(row: Row, folder: Path) -> ShownRow:
     return ShownRow(row, row.score or 0.0, shown)
 
 
-def _keep(heap: list[tuple[float, int, Row]], item: tuple[float, int, Row], most: int) -> None:
+def _keep(heap: list[tuple[float, int, ResultRow]], item: tuple[float, int, ResultRow], most: int) -> None:
     if len(heap) < most:
         heapq.heappush(heap, item)
     elif most:
         heapq.heappushpop(heap, item)
 
 
-def _count_error(found: Findings, row: Row) -> None:
+def _count_error(found: Findings, row: ResultRow) -> None:
     code, _, message = row.error.partition(": ")
     found.errors[code] += 1
     examples = found.error_examples.setdefault(code, [])
@@ -173,7 +173,7 @@ def _agreement(found: Findings) -> dict[str, float] | None:
 
 def _table(found: Findings) -> Iterator[tuple[str, list[tuple[str, int, float]]]]:
     """Rows of the confusion table: the label of the list, and (label, clips, share) across."""
-    names = label_order([name for pair in found.confusion for name in pair])
+    names = sort_labels([name for pair in found.confusion for name in pair])
     for truth in names:
         total = sum(found.confusion[truth, label] for label in names)
         if total:

@@ -89,7 +89,7 @@ class Sorting:
             self.duplicates += 1
             return
         self._conflicts.add(audio)
-        reason = f"labelled {clip.label!r}, and as {first.where} {first.label!r}: the same sound"
+        reason = f"labelled {clip.label!r}, and as {first.location} {first.label!r}: the same sound"
         self._refuse(clip, "two_labels", reason)
 
     def _refuse_tested(self, clip: Clip, known: DataRow) -> None:

@@ -12,18 +12,18 @@ _GIVEN = ("promote", "challenge", "rollback")
 def made_already(registry: Registry, name: str, asked: str, base: Version) -> Version | None:
     """The version that the same request made of the same champion before."""
     for version in registry.versions(name):
-        if version.recipe == asked and version.parent == base.number:
+        if version.request_hash == asked and version.parent == base.number:
             return version
     return None
 
 
 def settle(registry: Registry, name: str, made: Version, base: Version, *, promote: bool) -> None:
     """Give a version the alias that a kill kept from it, and never one that was taken from it."""
-    if any(e.version == made.number and e.act in _GIVEN for e in registry.events(name)):
+    if any(e.version == made.number and e.action in _GIVEN for e in registry.events(name)):
         return
     passed = json.loads(registry.read(name, made, GATE))["passed"]
     alias = CHAMPION if passed and promote else CHALLENGER
-    registry.give_alias(name, alias, made.number, made.note, instead_of=base.number)
+    registry.assign_alias(name, alias, made.number, made.note, expected_champion=base.number)
 
 
 def reasons_against(registry: Registry, name: str, version: Version) -> tuple[str, ...]:

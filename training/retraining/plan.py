@@ -19,7 +19,7 @@ from earful.data.audio.fingerprint import audio_hash
 from earful.data.dataset.reader import measure_clips
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import ClipProblem, LabelledClips
-from earful.data.labels.multilabel import has_several, label_order
+from earful.data.labels.multilabel import has_multiple_labels, sort_labels
 from earful.training.config.train_config import TrainingError
 from earful.training.releases.manifest import DataRow
 from earful.training.retraining.deduplicator import Heard, Sorting
@@ -85,7 +85,7 @@ class Plan:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return tuple(label_order(row.label for row in self.rows))
+        return tuple(sort_labels(row.label for row in self.rows))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -122,20 +122,20 @@ class Plan:
 
 def hear(labelled: LabelledClips, features: FeatureConfig) -> tuple[list[Heard], list[ClipProblem]]:
     """The clips as the model hears them, and what is wrong with the others."""
-    problems = [ClipProblem.of_row(problem) for problem in labelled.problems]
+    problems = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
     problems += [
         ClipProblem(
-            c.line, c.filename, "several_labels",
+            c.line, c.filename, "multiple_labels",
             f"label {c.label!r}: the model says one label a clip",
         )
         for c in labelled.clips
-        if has_several(c.label)
+        if has_multiple_labels(c.label)
     ]  # fmt: skip
-    usable = [clip for clip in labelled.clips if not has_several(clip.label)]
+    usable = [clip for clip in labelled.clips if not has_multiple_labels(clip.label)]
     heard: list[Heard] = []
     for clip, found in measure_clips(usable, features):
         if isinstance(found, AudioError):
-            problems.append(ClipProblem.of_audio(clip, found))
+            problems.append(ClipProblem.from_audio_error(clip, found))
         else:
             heard.append(Heard(clip, found.sha256, audio_hash(found.window)))
     return heard, problems
@@ -190,7 +190,7 @@ def make_plan(
         duplicates=sorted_out.duplicates,
         removed=len(base) - len(wanted),
         leaked=len(wanted) - len(kept),
-        new_labels=tuple(label_order({row.label for row in rows} - known_labels)),
+        new_labels=tuple(sort_labels({row.label for row in rows} - known_labels)),
         removed_labels=options.remove_labels,
         problems=tuple(left_out),
         heard_before=_heard_before(rows, added),
@@ -200,7 +200,7 @@ def make_plan(
 
 def _check_learnable(rows: Sequence[DataRow]) -> None:
     trained = {row.label for row in rows if row.split == "train"}
-    for label in label_order(row.label for row in rows):
+    for label in sort_labels(row.label for row in rows):
         clips = [row for row in rows if row.label == label]
         if label not in trained or len(clips) < 2:
             raise TrainingError(
@@ -214,20 +214,20 @@ def _known_labels(
 ) -> tuple[list[Heard], list[ClipProblem]]:
     """The clips whose labels may be learnt, and the others."""
     known = {row.label for row in base}
-    if missing := label_order(set(options.remove_labels) - known):
+    if missing := sort_labels(set(options.remove_labels) - known):
         raise TrainingError(
             f"no label {', '.join(map(repr, missing))} to remove; there are "
-            f"{', '.join(label_order(known))}"
+            f"{', '.join(sort_labels(known))}"
         )
-    unknown = label_order({found.clip.label for found in heard} - known)
+    unknown = sort_labels({found.clip.label for found in heard} - known)
     if options.add_labels:
         known |= set(unknown)
     elif unknown and not options.skip_bad:
         named = ", ".join(map(repr, unknown[:_SHOWN]))
         first = next(found.clip for found in heard if found.clip.label == unknown[0])
         raise TrainingError(
-            f"labels that the model does not know: {named} (the first: {first.where}). It knows "
-            f"{', '.join(label_order(known))}; mend them, add them with --add-labels, or leave "
+            f"labels that the model does not know: {named} (the first: {first.location}). It knows "
+            f"{', '.join(sort_labels(known))}; mend them, add them with --add-labels, or leave "
             "them out with --skip-bad"
         )
     if len(known - set(options.remove_labels)) < 2:

@@ -11,21 +11,21 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from earful.data.dataset.dataset import MANIFEST, Dataset, open_dataset
+from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
 from earful.data.dataset.prepare import prepare
 from earful.data.labels.labels_csv import Clip, LabelledClips
-from earful.data.labels.multilabel import label_order
+from earful.data.labels.multilabel import sort_labels
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.device import Device
-from earful.models.networks.zoo import entry
-from earful.models.registry.records import CHALLENGER, CHAMPION, CHECKPOINT, DATA, MODEL, Version
+from earful.models.networks.zoo import zoo_entry
+from earful.models.registry.records import CHALLENGER, CHAMPION, CHECKPOINT_FILE, DATA_FILE, MODEL_FILE, Version
 from earful.models.registry.registry import Registry
 from earful.service.classifier import Classifier
-from earful.service.core.retrain_lock import Work
+from earful.service.core.retrain_lock import RetrainFolder
 from earful.service.feedback.export import SOURCE as FEEDBACK
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
 from earful.training.export.export import export
-from earful.training.metrics.classification import Metrics, compute_metrics
+from earful.training.metrics.classification import ClassificationMetrics, compute_metrics
 from earful.training.releases.manifest import DataRow, from_csv, to_csv
 from earful.training.releases.register import version_files
 from earful.training.retraining.gate import Answered, Verdict, answer_both, judge
@@ -35,7 +35,7 @@ from earful.training.retraining.plan import Options, Plan, hear, make_plan, requ
 from earful.training.retraining.warm_start import warm_config, warm_start, with_emphasis
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
-from earful.training.trainer.checkpoint import BEST, Checkpoint, EpochRecord, load_checkpoint
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, Checkpoint, EpochRecord, load_checkpoint
 
 _SAME_VERSION = "made already by the same request"
 
@@ -87,14 +87,14 @@ def open_base(registry: Registry, name: str) -> Base:
         TrainingError: it was registered without its data.
     """
     version = registry.version(name, CHAMPION)
-    if DATA not in version.files:
+    if DATA_FILE not in version.files:
         raise TrainingError(
             f"version {version.number} of {name} was registered without its data, so there is "
             f"nothing to go on from; `earful models register {name} RUN --data DATASET --promote` "
             "has it"
         )
-    rows = from_csv(registry.read(name, version, DATA), f"version {version.number} of {name}")
-    return Base(version, registry.local_copy(name, version, MODEL), rows)
+    rows = from_csv(registry.read(name, version, DATA_FILE), f"version {version.number} of {name}")
+    return Base(version, registry.local_copy(name, version, MODEL_FILE), rows)
 
 
 def _still_kept(row: DataRow) -> bool:
@@ -110,7 +110,7 @@ def plan_retraining(request: Request) -> tuple[Base, Plan | None, str]:
     """
     base = open_base(request.registry, request.name)
     metadata = open_bundle(base.model).metadata
-    if metadata.scores == "sigmoid":
+    if metadata.score_kind == "sigmoid":
         raise TrainingError(
             f"{request.name} says several labels at once, and retraining is for models that say "
             "one: merge the labels with `earful labels merge`, then prepare and train anew "
@@ -118,7 +118,7 @@ def plan_retraining(request: Request) -> tuple[Base, Plan | None, str]:
         )
     heard, problems = hear(request.labels, metadata.features)
     asked = request_hash(heard, request.options)[:16]
-    if base.version.recipe == asked:
+    if base.version.request_hash == asked:
         return base, None, asked
     kept = [row for row in base.rows if _still_kept(row)]
     _check_labels_stay(base, kept, request)
@@ -132,7 +132,7 @@ def plan_retraining(request: Request) -> tuple[Base, Plan | None, str]:
 
 def _check_labels_stay(base: Base, kept: Sequence[DataRow], request: Request) -> None:
     before = {row.label for row in base.rows}
-    gone = label_order(before - {row.label for row in kept} - set(request.options.remove_labels))
+    gone = sort_labels(before - {row.label for row in kept} - set(request.options.remove_labels))
     if gone:
         raise TrainingError(
             f"no recording of {', '.join(map(repr, gone))} is kept any more: they came from "
@@ -148,21 +148,21 @@ def retrain(request: Request) -> Outcome:
         EarfulError: it cannot be done; the registry is as it was.
     """
     request.registry.version(request.name, CHAMPION)  # a mistyped name leaves no folder behind
-    work = Work(request.work / request.name)
+    work = RetrainFolder(request.work / request.name)
     with work.locked():
         try:
             outcome = _retrain(request, work)
         except BaseException as error:
             message = str(error) or type(error).__name__
-            work.tell("", state="failed", message=message)
+            work.write_status("", state="failed", message=message)
             raise
-        work.tell("", state="done", message=_told(outcome))
+        work.write_status("", state="done", message=_told(outcome))
         return outcome
 
 
-def _retrain(request: Request, work: Work) -> Outcome:
+def _retrain(request: Request, work: RetrainFolder) -> Outcome:
     def stage(name: str) -> None:
-        work.tell(name)
+        work.write_status(name)
         request.on_stage(name)
 
     stage("plan")
@@ -179,24 +179,24 @@ def _retrain(request: Request, work: Work) -> Outcome:
             reasons=reasons_against(request.registry, request.name, made),
         )  # fmt: skip
     rows = hashlib.sha256(to_csv(plan.rows)).hexdigest()
-    folder = work.of_recipe(f"{asked}-{base.version.number}-{rows[:16]}")
+    folder = work.run_folder(f"{asked}-{base.version.number}-{rows[:16]}")
     stage("prepare")
     dataset = _prepared(folder, plan, base)
     stage("train")
     _trained(request, folder, dataset, plan, base, work)
     stage("export")
-    if not (folder / MODEL).is_file():
-        export(folder / "run", folder / MODEL)
+    if not (folder / MODEL_FILE).is_file():
+        export(folder / "run", folder / MODEL_FILE)
     stage("compare")
-    answers = _answers(base, folder / MODEL, plan)
+    answers = _answers(base, folder / MODEL_FILE, plan)
     options = request.options
     verdict = judge(answers, options.margin, options.least_accuracy, plan.new_labels)
     stage("publish")
     files = candidate_files(request, folder, plan, base, answers, verdict)
     version = request.registry.register(
-        request.name, files, parent=base.version.number, recipe=asked, note=note_of(request, plan),
+        request.name, files, parent=base.version.number, request_hash=asked, note=note_of(request, plan),
         alias=CHAMPION if verdict.passed and request.promote else CHALLENGER,
-        instead_of=base.version.number,
+        expected_champion=base.version.number,
     )  # fmt: skip
     shutil.rmtree(folder)
     reasons = tuple(verdict.failures())
@@ -213,7 +213,7 @@ def _prepared(folder: Path, plan: Plan, base: Base) -> Dataset:
     Raises:
         TrainingError: a file is not as it was when it was registered.
     """
-    if not (folder / "dataset" / MANIFEST).is_file():
+    if not (folder / "dataset" / MANIFEST_FILENAME).is_file():
         listed = folder / "labels.csv"
         listed.write_bytes(to_csv(plan.rows))
         features = open_bundle(base.model).metadata.features
@@ -241,7 +241,7 @@ def _clips(rows: Sequence[DataRow]) -> list[Clip]:
 
 
 def _trained(
-    request: Request, folder: Path, dataset: Dataset, plan: Plan, base: Base, work: Work
+    request: Request, folder: Path, dataset: Dataset, plan: Plan, base: Base, work: RetrainFolder
 ) -> None:
     options = request.options
     earlier = _checkpoint(request, base, folder)
@@ -250,7 +250,7 @@ def _trained(
     with request.progress(config.epochs) as heard:
 
         def on_epoch(record: EpochRecord) -> None:
-            work.tell("train", record.epoch, config.epochs)
+            work.write_status("train", record.epoch, config.epochs)
             heard.on_epoch(record)
 
         train_run(
@@ -260,10 +260,10 @@ def _trained(
 
 
 def _checkpoint(request: Request, base: Base, folder: Path) -> Checkpoint | None:
-    if CHECKPOINT not in base.version.files:
+    if CHECKPOINT_FILE not in base.version.files:
         return None
-    path = folder / CHECKPOINT
-    path.write_bytes(request.registry.read(request.name, base.version, CHECKPOINT))
+    path = folder / CHECKPOINT_FILE
+    path.write_bytes(request.registry.read(request.name, base.version, CHECKPOINT_FILE))
     return load_checkpoint(path)
 
 
@@ -274,7 +274,7 @@ def _beginning(
 
     What is fitted in one go is fitted anew, to the old clips and the new.
     """
-    if earlier is not None and entry(earlier.config.model).fitted:
+    if earlier is not None and zoo_entry(earlier.config.model).fitted:
         return replace(earlier.config, seed=options.seed), None
     if not options.from_scratch:
         if earlier is None:
@@ -303,8 +303,8 @@ def candidate_files(
     private = {row.path for row in plan.rows if row.source == FEEDBACK}
     return {
         **version_files(
-            folder / MODEL, metrics_of(answers).to_dict(), plan.rows, note_of(request, plan),
-            checkpoint=folder / "run" / BEST,
+            folder / MODEL_FILE, metrics_of(answers).to_dict(), plan.rows, note_of(request, plan),
+            checkpoint=folder / "run" / BEST_CHECKPOINT,
         ),
         **report_files(request.name, base.version, plan, answers, verdict, private),
     }  # fmt: skip
@@ -318,12 +318,12 @@ def note_of(request: Request, plan: Plan) -> str:
     )
 
 
-def metrics_of(answers: Sequence[Answered]) -> Metrics:
+def metrics_of(answers: Sequence[Answered]) -> ClassificationMetrics:
     """The candidate's figures on the frozen test set."""
     truth = [answer.clip.label for answer in answers]
     guesses = [answer.candidate for answer in answers]
     speakers = [answer.clip.speaker for answer in answers]
-    return compute_metrics(truth, guesses, speakers, label_order([*truth, *guesses]))
+    return compute_metrics(truth, guesses, speakers, sort_labels([*truth, *guesses]))
 
 
 def _told(outcome: Outcome) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from earful.data.dataset.dataset import Dataset
 from earful.models.layers.normalise import NormalisedNetwork
-from earful.models.networks.zoo import build
+from earful.models.networks.zoo import build_network
 from earful.training.config.train_config import TrainConfig
 from earful.training.trainer.checkpoint import Checkpoint
 
@@ -27,7 +27,7 @@ def warm_config(config: TrainConfig, epochs: int | None, seed: int) -> TrainConf
     """Settings to go on from trained weights with: fewer epochs, smaller steps, no early stop."""
     epochs = _EPOCHS if epochs is None else epochs
     return replace(
-        config, epochs=epochs, patience=epochs, seed=seed, repeats=1, schedule="one-cycle",
+        config, epochs=epochs, patience=epochs, seed=seed, oversample=1, schedule="one-cycle",
         learning_rate=_RATE_SHARE * config.learning_rate,
     )  # fmt: skip
 
@@ -39,7 +39,7 @@ def warm_start(earlier: Checkpoint, labels: Sequence[str], seed: int) -> Checkpo
     """
     bins = earlier.features.bins(earlier.config.features)
     torch.manual_seed(seed)
-    network = build(
+    network = build_network(
         earlier.config.model, bins, earlier.features.frames, len(labels), earlier.config.options
     )
     fresh = NormalisedNetwork(network, torch.zeros(bins), torch.ones(bins)).state_dict()
@@ -52,7 +52,7 @@ def warm_start(earlier: Checkpoint, labels: Sequence[str], seed: int) -> Checkpo
         if name in weights:
             weights[name] = fresh[name].index_copy(0, to, earlier.weights[name][of])
     return replace(
-        earlier, labels=tuple(labels), weights=weights, learning={}, optimizer={}, history=(),
+        earlier, labels=tuple(labels), weights=weights, raw_weights={}, optimizer={}, history=(),
         calibration=None,
     )  # fmt: skip
 
@@ -62,5 +62,5 @@ def with_emphasis(dataset: Dataset, is_new: Sequence[bool]) -> Dataset:
     new = np.asarray(is_new) & (dataset.clips["split"] == "train").to_numpy()
     n_new, n_base = int(new.sum()), len(dataset.rows("train")) - int(new.sum())
     wanted = NEW_SHARE / (1 - NEW_SHARE) * n_base
-    times = 1 if n_new == 0 else int(np.clip(round(wanted / n_new), 1, _MOST_REPEATS))
-    return replace(dataset, times=np.where(new, times, 1))
+    oversample_counts = 1 if n_new == 0 else int(np.clip(round(wanted / n_new), 1, _MOST_REPEATS))
+    return replace(dataset, oversample_counts=np.where(new, oversample_counts, 1))

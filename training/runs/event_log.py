@@ -14,14 +14,14 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from earful.data.dataset.dataset import Dataset
-from earful.training.trainer.checkpoint import CONFUSION, LAST, EpochRecord, load_checkpoint
+from earful.training.trainer.checkpoint import CONFUSION_FILENAME, LAST_CHECKPOINT, EpochRecord, load_checkpoint
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-FOLDER = "tensorboard"
+LOG_FOLDER = "tensorboard"
 # Of the validation clips, so many can be seen and heard: one a label, and then from the start.
-SAMPLES = 8
+MAX_SAMPLE_CLIPS = 8
 _RANGE_DB = 70.0
 
 
@@ -33,7 +33,7 @@ class EventLog:
     """
 
     def __init__(self, run: Path, folder: Path | None = None) -> None:
-        self._run, self._folder = run, folder or run / FOLDER
+        self._run, self._folder = run, folder or run / LOG_FOLDER
         self._writer: SummaryWriter | None = None
         self._last_epoch = 0
 
@@ -48,7 +48,7 @@ class EventLog:
         """Write the confusion matrix of the run's report and some validation clips; close."""
         if self._writer is None:  # it had come to its end before
             return
-        picture = self._run / CONFUSION
+        picture = self._run / CONFUSION_FILENAME
         if picture.is_file():
             self._writer.add_image(
                 "confusion", imread(picture)[..., :3], self._last_epoch, dataformats="HWC"
@@ -60,12 +60,12 @@ class EventLog:
     def _open(self, record: EpochRecord) -> "SummaryWriter":
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - see above
 
-        begun = any(self._folder.glob("events.out.tfevents.*"))
+        has_log = any(self._folder.glob("events.out.tfevents.*"))
         self._writer = SummaryWriter(
-            str(self._folder), purge_step=record.epoch if begun else None, flush_secs=30
+            str(self._folder), purge_step=record.epoch if has_log else None, flush_secs=30
         )
-        last = self._run / LAST
-        if not begun and record.epoch > 1 and last.is_file():
+        last = self._run / LAST_CHECKPOINT
+        if not has_log and record.epoch > 1 and last.is_file():
             for earlier in load_checkpoint(last).history:
                 if earlier.epoch < record.epoch:
                     _write(self._writer, earlier)
@@ -75,7 +75,7 @@ class EventLog:
         clip = dataset.clips.iloc[row]
         name = f"{clip['label']} ({clip['id']})"
         log_mel = np.asarray(dataset.array("log_mel")[row], np.float32)
-        writer.add_image(f"clips/{name}", coloured(log_mel), self._last_epoch, dataformats="HWC")
+        writer.add_image(f"clips/{name}", spectrogram_image(log_mel), self._last_epoch, dataformats="HWC")
         writer.add_audio(
             f"clips/{name}", np.clip(dataset.waveforms(np.array([row])), -1, 1), self._last_epoch,
             sample_rate=dataset.features.sample_rate_hz,
@@ -84,7 +84,7 @@ class EventLog:
 
 def scalars(record: EpochRecord) -> dict[str, float]:
     """An epoch's figures by TensorBoard's tags; what there is not is left out."""
-    found = {
+    values = {
         "loss/training": record.loss,
         "loss/validation": record.val_loss,
         "accuracy/training": record.accuracy,
@@ -93,9 +93,9 @@ def scalars(record: EpochRecord) -> dict[str, float]:
         "seconds": record.seconds,
     }
     for layer in record.layers:
-        found[f"dead_share/{layer.name}"] = layer.dead_share
-        found[f"gradient_rms/{layer.name}"] = layer.gradient_rms
-    return {tag: value for tag, value in found.items() if value is not None}
+        values[f"dead_share/{layer.name}"] = layer.dead_share
+        values[f"gradient_rms/{layer.name}"] = layer.gradient_rms
+    return {tag: value for tag, value in values.items() if value is not None}
 
 
 def sample_rows(dataset: Dataset) -> Sequence[int]:
@@ -104,16 +104,16 @@ def sample_rows(dataset: Dataset) -> Sequence[int]:
     labels = dataset.clips["label"].tolist()
     firsts = {labels[row]: row for row in reversed(rows)}
     ordered = dict.fromkeys([*sorted(firsts.values()), *rows])
-    return list(ordered)[:SAMPLES]
+    return list(ordered)[:MAX_SAMPLE_CLIPS]
 
 
-def coloured(log_mel: NDArray[np.float32]) -> NDArray[np.uint8]:
+def spectrogram_image(log_mel: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Decibels (n_mels, frames) as a picture (rows, columns, 3): low bands below, 70 dB deep."""
     share = np.clip((log_mel - log_mel.max()) / _RANGE_DB + 1, 0, 1)
     pixels = mpl.colormaps["magma"](share[::-1], bytes=True)
     # Four times as large: a screen's pixel is smaller than a frame should be.
-    large = np.repeat(np.repeat(pixels[..., :3], 4, axis=0), 4, axis=1)
-    return np.asarray(large, np.uint8)
+    enlarged = np.repeat(np.repeat(pixels[..., :3], 4, axis=0), 4, axis=1)
+    return np.asarray(enlarged, np.uint8)
 
 
 def _write(writer: "SummaryWriter", record: EpochRecord) -> None:

@@ -16,20 +16,20 @@ from rich.table import Table
 from rich.text import Text
 
 from earful.training.trainer.checkpoint import EpochRecord
-from earful.training.trainer.layer_health import warnings_of
+from earful.training.trainer.layer_health import layer_warnings
 
 # Epochs in the table: the scrollback above it has all of them.
 _ROWS = 5
 # Below this width the training part's columns are left out.
-_WIDE = 70
+_MIN_WIDE_COLUMNS = 70
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_CURVE = 40
+_SPARKLINE_WIDTH = 40
 # Of batches, so many seconds' mean is the speed that is shown.
 _SPEED_SECONDS = 5.0
 
 
 @dataclass
-class LiveRun:
+class LivePanel:
     """What is known of the run that is shown; ``batch_size`` turns batches into clips."""
 
     epochs: int
@@ -50,49 +50,49 @@ class LiveRun:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         history = self.history
-        parts: list[RenderableType] = [self._bar(time.monotonic())]
+        parts: list[RenderableType] = [self._progress_row(time.monotonic())]
         if history:
-            parts.append(_table(history, wide=options.max_width >= _WIDE))
+            parts.append(_table(history, wide=options.max_width >= _MIN_WIDE_COLUMNS))
             parts += _curves(history)
-            parts += [Text(f"! {text}", style="yellow") for text in warnings_of(history[-1].layers)]
+            parts += [Text(f"! {text}", style="yellow") for text in layer_warnings(history[-1].layers)]
         epoch = min(self.batch[0], self.epochs)
         yield Panel(
             Group(*parts), title=f"epoch {epoch} of {self.epochs} at most", title_align="left",
             border_style="dim",
         )  # fmt: skip
 
-    def _bar(self, now: float) -> Table:
+    def _progress_row(self, now: float) -> Table:
         _, done, total = self.batch
         line = Table.grid(padding=(0, 2), expand=True)
         line.add_column(ratio=1)
-        words = [f"{done}/{total}"]
-        speed = self._batches_a_second(now)
+        cells = [f"{done}/{total}"]
+        speed = self._batches_per_second(now)
         if speed:
             n = speed * (self.batch_size or 1)
-            words.append(f"{n:,.0f} {'clips' if self.batch_size else 'batches'}/s")
+            cells.append(f"{n:,.0f} {'clips' if self.batch_size else 'batches'}/s")
         if left := self._seconds_left(speed):
-            words.append(f"{_clock(left)} left")
-        for _ in words:
+            cells.append(f"{_format_duration(left)} left")
+        for _ in cells:
             line.add_column(justify="right", no_wrap=True)
-        line.add_row(ProgressBar(total=max(total, 1), completed=done), *words)
+        line.add_row(ProgressBar(total=max(total, 1), completed=done), *cells)
         return line
 
-    def _batches_a_second(self, now: float) -> float:
+    def _batches_per_second(self, now: float) -> float:
         epoch, done, total = self.batch
-        at = (epoch - 1) * total + done
+        batches_done = (epoch - 1) * total + done
         self._marks = [mark for mark in self._marks if now - mark[0] < _SPEED_SECONDS]
-        self._marks.append((now, at))
+        self._marks.append((now, batches_done))
         (then, before) = self._marks[0]
-        return (at - before) / (now - then) if now > then and at > before else 0.0
+        return (batches_done - before) / (now - then) if now > then and batches_done > before else 0.0
 
     def _seconds_left(self, speed: float) -> float:
         """To the last epoch, which an early stop may spare: epochs take what the last ones took."""
         epoch, done, total = self.batch
-        to_come = max(0, self.epochs - epoch)
+        epochs_left = max(0, self.epochs - epoch)
         if last := self.history[-3:]:
-            an_epoch = sum(record.seconds for record in last) / len(last)
-            return an_epoch * (to_come + (1 - done / total if total else 0))
-        return (total - done + to_come * total) / speed if speed else 0.0
+            epoch_seconds = sum(record.seconds for record in last) / len(last)
+            return epoch_seconds * (epochs_left + (1 - done / total if total else 0))
+        return (total - done + epochs_left * total) / speed if speed else 0.0
 
 
 def _table(history: Sequence[EpochRecord], *, wide: bool) -> Table:
@@ -105,9 +105,9 @@ def _table(history: Sequence[EpochRecord], *, wide: bool) -> Table:
     for head in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for record in rows:
-        marked = "best" if record is best else ""
+        mark = "best" if record is best else ""
         cells = [cell(record) for cell in columns.values()]
-        table.add_row(*cells, marked, style="bold green" if marked else None)
+        table.add_row(*cells, mark, style="bold green" if mark else None)
     return table
 
 
@@ -122,7 +122,7 @@ def _curves(history: Sequence[EpochRecord]) -> list[Text]:
     return [Text(f" {name:<13}{sparkline(values)}", style="dim") for name, values in lines]
 
 
-def sparkline(values: Sequence[float], width: int = _CURVE) -> str:
+def sparkline(values: Sequence[float], width: int = _SPARKLINE_WIDTH) -> str:
     """Values as blocks of eight heights, from the lowest to the highest; neighbours averaged."""
     n = min(width, len(values))
     edges = [round(i * len(values) / n) for i in range(n + 1)]
@@ -150,7 +150,7 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f} %"
 
 
-def _clock(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

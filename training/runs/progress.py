@@ -27,7 +27,7 @@ class TrainingProgress:
     on_note: Callable[[str], None] = lambda note: None
 
 
-def describe(record: "EpochRecord", epochs: int) -> str:
+def format_epoch(record: "EpochRecord", epochs: int) -> str:
     """One epoch in one line."""
     return (
         f"epoch {record.epoch:>3}/{epochs}"
@@ -48,55 +48,55 @@ def training_progress(epochs: int, batch_size: int | None = None) -> Iterator[Tr
     ``batch_size`` lets the panel count clips, not batches.
     """
     if not sys.stderr.isatty():
-        yield TrainingProgress(on_epoch=_teller(epochs, _echo), on_note=_echo)
+        yield TrainingProgress(on_epoch=_epoch_printer(epochs, _echo), on_note=_echo)
         return
-    from earful.training.runs.live_view import LiveRun
+    from earful.training.runs.live_view import LivePanel
 
-    run, console = LiveRun(epochs, batch_size), _stderr()
+    run, console = LivePanel(epochs, batch_size), _stderr()
 
-    def say(line: str) -> None:
+    def print_line(line: str) -> None:
         """Through the console: what goes past it is written into the panel."""
         console.print(line, markup=False)
 
-    tell = _teller(epochs, say)
+    print_epoch = _epoch_printer(epochs, print_line)
 
     def on_epoch(record: "EpochRecord") -> None:
-        tell(record)
+        print_epoch(record)
         run.on_epoch(record)
 
     with Live(run, console=console, transient=True):
-        yield TrainingProgress(run.on_batch, on_epoch, say)
+        yield TrainingProgress(run.on_batch, on_epoch, print_line)
 
 
-def _teller(epochs: int, say: Callable[[str], None]) -> "Callable[[EpochRecord], None]":
+def _epoch_printer(epochs: int, print_line: Callable[[str], None]) -> "Callable[[EpochRecord], None]":
     """Says an epoch in a line, and what its layers warn of that was not said before."""
     new = _NewWarnings()
 
-    def tell(record: "EpochRecord") -> None:
-        say(describe(record, epochs))
-        for warning in new.of(record):
-            say(f"warning: {warning}")
+    def print_epoch(record: "EpochRecord") -> None:
+        print_line(format_epoch(record, epochs))
+        for warning in new.unseen(record):
+            print_line(f"warning: {warning}")
 
-    return tell
+    return print_epoch
 
 
 class _NewWarnings:
     """Warnings of layers, each once, however its numbers change from epoch to epoch."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._seen: set[str] = set()
 
-    def of(self, record: "EpochRecord") -> list[str]:
-        from earful.training.trainer.layer_health import kind_of, warnings_of
+    def unseen(self, record: "EpochRecord") -> list[str]:
+        from earful.training.trainer.layer_health import warning_key, layer_warnings
 
-        found = {kind_of(text): text for text in warnings_of(record.layers)}
-        new = [text for key, text in found.items() if key not in self._told]
-        self._told |= set(found)
+        warnings = {warning_key(text): text for text in layer_warnings(record.layers)}
+        new = [text for key, text in warnings.items() if key not in self._seen]
+        self._seen |= set(warnings)
         return new
 
 
 @contextlib.contextmanager
-def work_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def work_progress(description: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for counted work, on a terminal; call what is yielded with (done, total)."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
@@ -108,7 +108,7 @@ def work_progress(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=_stderr(), transient=True) as bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

@@ -11,24 +11,24 @@ import torch
 
 from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset
-from earful.models.bundle.decision import said_labels
-from earful.models.networks.autoencoder import levelled
-from earful.models.networks.zoo import entry, parameter_count
+from earful.models.bundle.decision import predicted_label_mask
+from earful.models.networks.autoencoder import centred
+from earful.models.networks.zoo import zoo_entry, parameter_count
 from earful.training.loaders.loader import EVALUATION_BATCH
-from earful.training.loaders.storage import Source, read_through
+from earful.training.loaders.storage import ClipSource, read_sequentially
 from earful.training.metrics.calibration import to_scores
-from earful.training.metrics.classification import Metrics, compute_metrics
-from earful.training.metrics.multilabel import compute_set_metrics
+from earful.training.metrics.classification import ClassificationMetrics, compute_metrics
+from earful.training.metrics.multilabel import compute_multi_label_metrics
 from earful.training.plots.plots import plot_confusion, plot_learning_curves
-from earful.training.trainer.checkpoint import CONFUSION, METRICS
+from earful.training.trainer.checkpoint import CONFUSION_FILENAME, METRICS_FILENAME
 from earful.training.trainer.objectives import reconstruction_error
 from earful.training.trainer.trainer import FitResult
 
-CURVES = "curves.png"
+CURVES_FILENAME = "curves.png"
 
 
 @dataclass(frozen=True)
-class Reconstructed:
+class ReconstructionMetrics:
     """How well clips come out of an autoencoder.
 
     ``reconstruction_error`` is the mean squared error in squared standard deviations of a bin,
@@ -49,7 +49,7 @@ def write_report(dataset: Dataset, run: Path, result: FitResult) -> dict[str, An
     The test part is used here, once, after everything was chosen. Returns what metrics.json holds.
     """
     checkpoint = result.checkpoint
-    classifies = entry(checkpoint.config.model).task == "classification"
+    classifies = zoo_entry(checkpoint.config.model).task == "classification"
     measure = measure_split if classifies else measure_reconstruction
     parts = {
         split: measure(dataset, result, split)
@@ -71,47 +71,47 @@ def write_report(dataset: Dataset, run: Path, result: FitResult) -> dict[str, An
         "test": parts["test"].to_dict() if "test" in parts else None,
         "history": [dataclasses.asdict(record) for record in checkpoint.history],
     }
-    with staged_file(run / METRICS) as staging:
+    with staged_file(run / METRICS_FILENAME) as staging:
         staging.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    if not entry(checkpoint.config.model).fitted:
-        plot_learning_curves(checkpoint.history, checkpoint.config, run / CURVES)
-    shown = "test" if "test" in parts else "val"
-    if isinstance(found := parts[shown], Metrics):
-        clips = f"{found.clips} {shown} clips ({dataset.split_mode} split)"
+    if not zoo_entry(checkpoint.config.model).fitted:
+        plot_learning_curves(checkpoint.history, checkpoint.config, run / CURVES_FILENAME)
+    plotted_split = "test" if "test" in parts else "val"
+    if isinstance(split_metrics := parts[plotted_split], ClassificationMetrics):
+        clips = f"{split_metrics.clips} {plotted_split} clips ({dataset.split_mode} split)"
         title = f"{checkpoint.config.model}, {clips}"
-        plot_confusion(found.confusion, dataset.labels, title, run / CONFUSION)
+        plot_confusion(split_metrics.confusion, dataset.labels, title, run / CONFUSION_FILENAME)
     return metrics
 
 
-def measure_split(dataset: Dataset, result: FitResult, split: str) -> Metrics:
+def measure_split(dataset: Dataset, result: FitResult, split: str) -> ClassificationMetrics:
     """Metrics of the best epoch's network on the stored features of one split."""
     rows = dataset.rows(split)
     with torch.inference_mode():
         logits = torch.cat([result.network(x) for x in _batches(dataset, result, split)]).numpy()
-    clips, kind = dataset.clips.iloc[rows], result.checkpoint.scores
+    clips, kind = dataset.clips.iloc[rows], result.checkpoint.score_kind
     speakers, scores = clips["speaker"].tolist(), to_scores(logits, kind)
-    said = said_labels(logits if kind == "softmax" else scores, kind)  # softmax keeps the order
-    if kind == "softmax" and not dataset.multi_label:
-        predicted = [dataset.labels[i] for i in said.argmax(1)]
+    predicted_matrix = predicted_label_mask(logits if kind == "softmax" else scores, kind)  # softmax keeps the order
+    if kind == "softmax" and not dataset.is_multi_label:
+        predicted = [dataset.labels[i] for i in predicted_matrix.argmax(1)]
         return compute_metrics(clips["label"].tolist(), predicted, speakers, dataset.labels)
-    return compute_set_metrics(dataset.memberships[rows], said, scores, speakers, dataset.labels)
+    return compute_multi_label_metrics(dataset.label_matrix[rows], predicted_matrix, scores, speakers, dataset.labels)
 
 
-def measure_reconstruction(dataset: Dataset, result: FitResult, split: str) -> Reconstructed:
+def measure_reconstruction(dataset: Dataset, result: FitResult, split: str) -> ReconstructionMetrics:
     """How well the best epoch's autoencoder gives back the clips of one split."""
     n_clips, errors = len(dataset.rows(split)), 0.0
     total, squares = torch.zeros(()), torch.zeros(())
     with torch.inference_mode():
         for batch in _batches(dataset, result, split):
             errors += float(reconstruction_error(result.network, batch).sum())
-            wanted = levelled(result.network.normalise(batch)).double()
-            total, squares = total + wanted.sum(dim=0), squares + wanted.square().sum(dim=0)
+            expected = centred(result.network.normalise(batch)).double()
+            total, squares = total + expected.sum(dim=0), squares + expected.square().sum(dim=0)
     variance = float((squares / n_clips - (total / n_clips).square()).mean())
     error = errors / n_clips
-    return Reconstructed(n_clips, error, 1 - error / variance if variance > 0 else 0.0)
+    return ReconstructionMetrics(n_clips, error, 1 - error / variance if variance > 0 else 0.0)
 
 
 def _batches(dataset: Dataset, result: FitResult, split: str) -> Iterator[torch.Tensor]:
     """The stored features (batch, bins, frames) of one split, in its order."""
     features = dataset.array(result.checkpoint.config.features)
-    return read_through(Source(features, dataset.rows(split)), EVALUATION_BATCH)
+    return read_sequentially(ClipSource(features, dataset.rows(split)), EVALUATION_BATCH)

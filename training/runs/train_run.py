@@ -7,43 +7,43 @@ from typing import Any
 
 from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.device import Device
-from earful.models.networks.zoo import entry
+from earful.models.networks.zoo import zoo_entry
 from earful.training.baselines.fit import fit_baseline
 from earful.training.config.train_config import TrainConfig
-from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.runs.event_log import EventLog
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.run_metrics import write_report
-from earful.training.trainer.checkpoint import LAST, Checkpoint, EpochRecord, load_checkpoint
+from earful.training.trainer.checkpoint import LAST_CHECKPOINT, Checkpoint, EpochRecord, load_checkpoint
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
-from earful.training.trainer.distributed import Team
+from earful.training.trainer.distributed import DistributedContext
 from earful.training.trainer.trainer import fit
 
 
-def begun_config(out: Path, checkpoints: str | None = None) -> TrainConfig | None:
+def find_resume_config(out: Path, checkpoint_mirror: str | None = None) -> TrainConfig | None:
     """What the run in a folder, or its second place, was begun with; None where none was begun.
 
     Raises:
         EarfulError: a damaged checkpoint, or a second place that cannot be reached.
     """
-    CheckpointStore.at(out, checkpoints).level()
-    last = out / LAST
+    CheckpointStore.open(out, checkpoint_mirror).sync()
+    last = out / LAST_CHECKPOINT
     return load_checkpoint(last).config if last.is_file() else None
 
 
-def suited(
-    base: TrainConfig, given: Mapping[str, Any], dataset: Dataset, processes: int
+def adapt_to_dataset(
+    base: TrainConfig, overrides: Mapping[str, Any], dataset: Dataset, processes: int
 ) -> TrainConfig:
     """A new run's configuration as its clips and processes need it, where nothing else is given.
 
     Clips with several labels are learnt label by label, and a batch has a shard for each process.
     """
-    if entry(base.model).fitted:
+    if zoo_entry(base.model).fitted:
         return base
-    needed: dict[str, Any] = {"shards": processes}
-    if dataset.multi_label:
-        needed["loss"] = "bce"
-    return replace(base, **{k: v for k, v in needed.items() if k not in given})
+    defaults: dict[str, Any] = {"shards": processes}
+    if dataset.is_multi_label:
+        defaults["loss"] = "bce"
+    return replace(base, **{k: v for k, v in defaults.items() if k not in overrides})
 
 
 def train_run(
@@ -51,13 +51,13 @@ def train_run(
     out: Path,
     config: TrainConfig,
     *,
-    company: Company = ALONE,
+    auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
     start: Checkpoint | None = None,
     device: Device = "auto",
     resume: bool = False,
     progress: TrainingProgress | None = None,
-    checkpoints: str | None = None,
-    team: Team | None = None,
+    checkpoint_mirror: str | None = None,
+    dist_context: DistributedContext | None = None,
     tensorboard: bool = False,
 ) -> dict[str, Any]:
     """Train into ``out``, on its company too and from the weights of ``start`` where given, and
@@ -69,21 +69,21 @@ def train_run(
     Raises:
         TrainingError: the run cannot start or go on.
     """
-    heard = progress or TrainingProgress()
-    first = team is None or team.is_first
+    callbacks = progress or TrainingProgress()
+    first = dist_context is None or dist_context.is_main_process
     if tensorboard and first:
         log = EventLog(out)
-        heard = replace(heard, on_epoch=_both(heard.on_epoch, log.on_epoch))
-    if entry(config.model).fitted:
+        callbacks = replace(callbacks, on_epoch=_call_both(callbacks.on_epoch, log.on_epoch))
+    if zoo_entry(config.model).fitted:
         result = fit_baseline(
-            dataset, out, config, company=company, device=device, resume=resume,
-            checkpoints=checkpoints, on_epoch=heard.on_epoch,
+            dataset, out, config, auxiliary=auxiliary, device=device, resume=resume,
+            checkpoint_mirror=checkpoint_mirror, on_epoch=callbacks.on_epoch,
         )  # fmt: skip
     else:
         result = fit(
-            dataset, out, config, company=company, start=start, device=device, resume=resume,
-            checkpoints=checkpoints, team=team, on_batch=heard.on_batch, on_epoch=heard.on_epoch,
-            on_note=heard.on_note,
+            dataset, out, config, auxiliary=auxiliary, start=start, device=device, resume=resume,
+            checkpoint_mirror=checkpoint_mirror, dist_context=dist_context, on_batch=callbacks.on_batch, on_epoch=callbacks.on_epoch,
+            on_note=callbacks.on_note,
         )  # fmt: skip
     metrics = write_report(dataset, out, result) if first else {}
     if tensorboard and first:
@@ -91,11 +91,11 @@ def train_run(
     return metrics
 
 
-def _both(
+def _call_both(
     one: Callable[[EpochRecord], None], other: Callable[[EpochRecord], None]
 ) -> Callable[[EpochRecord], None]:
-    def hear(record: EpochRecord) -> None:
+    def call_both(record: EpochRecord) -> None:
         one(record)
         other(record)
 
-    return hear
+    return call_both

@@ -11,16 +11,16 @@ import torch
 
 from earful.data.atomic_write import staged_file
 from earful.data.features.config import FeatureConfig, FeatureKind
-from earful.models.bundle.decision import Scores
+from earful.models.bundle.decision import ScoreKind
 from earful.models.layers.normalise import NormalisedNetwork
-from earful.models.networks.zoo import build
+from earful.models.networks.zoo import build_network
 from earful.training.config.train_config import TrainConfig, TrainingError
-from earful.training.metrics.calibration import Calibration, scores_of
+from earful.training.metrics.calibration import Calibration, score_kind_for_loss
 from earful.training.trainer.layer_health import LayerHealth
 
 # Files of a run that several rooms read.
-LAST, BEST = "last.pt", "best.pt"
-METRICS, CONFUSION = "metrics.json", "confusion.png"
+LAST_CHECKPOINT, BEST_CHECKPOINT = "last.pt", "best.pt"
+METRICS_FILENAME, CONFUSION_FILENAME = "metrics.json", "confusion.png"
 # In 3 the epochs of augmented runs were judged on clean clips, which cannot be gone on with.
 SCHEMA_VERSION, READABLE_VERSIONS = 4, (3, 4)
 
@@ -64,16 +64,16 @@ class Checkpoint:
     labels: tuple[str, ...]
     dataset_hash: str
     weights: dict[str, torch.Tensor]
-    learning: dict[str, torch.Tensor]
+    raw_weights: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     history: tuple[EpochRecord, ...]
     calibration: Calibration | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
-    def scores(self) -> Scores:
+    def score_kind(self) -> ScoreKind:
         """What the network's logits become."""
-        return scores_of(self.config.loss)
+        return score_kind_for_loss(self.config.loss)
 
     @property
     def best(self) -> EpochRecord:
@@ -90,7 +90,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "labels": list(checkpoint.labels),
         "dataset_hash": checkpoint.dataset_hash,
         "weights": checkpoint.weights,
-        "learning": checkpoint.learning,
+        "raw_weights": checkpoint.raw_weights,
         "optimizer": checkpoint.optimizer,
         "history": [dataclasses.asdict(record) for record in checkpoint.history],
         "calibration": checkpoint.calibration and checkpoint.calibration.to_dict(),
@@ -114,10 +114,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         content = path.read_bytes()
     except OSError as error:
         raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror}") from error
-    return parse_checkpoint(content, str(path))
+    return read_checkpoint_bytes(content, str(path))
 
 
-def parse_checkpoint(content: bytes, place: str) -> Checkpoint:
+def read_checkpoint_bytes(content: bytes, location: str) -> Checkpoint:
     """A checkpoint from its bytes; ``place`` is where they are from.
 
     Raises:
@@ -133,7 +133,7 @@ def parse_checkpoint(content: bytes, place: str) -> Checkpoint:
             labels=tuple(values["labels"]),
             dataset_hash=values["dataset_hash"],
             weights=values["weights"],
-            learning=values["learning"],
+            raw_weights=values["raw_weights"],
             optimizer=values["optimizer"],
             history=tuple(EpochRecord.from_dict(record) for record in values["history"]),
             calibration=values["calibration"] and Calibration(**values["calibration"]),
@@ -148,14 +148,14 @@ def parse_checkpoint(content: bytes, place: str) -> Checkpoint:
         pickle.UnpicklingError,
     ) as error:
         reason = (str(error).splitlines() or ["it ends early"])[0]
-        raise TrainingError(f"the checkpoint {place} is damaged: {reason}; train again") from error
+        raise TrainingError(f"the checkpoint {location} is damaged: {reason}; train again") from error
 
 
 def rebuild_network(checkpoint: Checkpoint) -> NormalisedNetwork:
     """The network of a checkpoint, in evaluation mode."""
     kind: FeatureKind = checkpoint.config.features
     bins = checkpoint.features.bins(kind)
-    network = build(
+    network = build_network(
         checkpoint.config.model, bins, checkpoint.features.frames, len(checkpoint.labels),
         checkpoint.config.options,
     )  # fmt: skip

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earful.data.atomic_write import staged_file
-from earful.data.dataset.dataset import MANIFEST as DATASET_MANIFEST
+from earful.data.dataset.dataset import MANIFEST_FILENAME as DATASET_MANIFEST
 from earful.models.registry.storage import Storage, open_storage
 from earful.training.config.train_config import TrainingError
 from earful.training.trainer.checkpoint import (
-    BEST,
-    LAST,
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
     Checkpoint,
     load_checkpoint,
-    parse_checkpoint,
+    read_checkpoint_bytes,
     save_checkpoint,
 )
 
@@ -28,25 +28,25 @@ class CheckpointStore:
     """The checkpoints of one run."""
 
     run: Path
-    copy: Storage | None = None
+    mirror: Storage | None = None
 
     @classmethod
-    def at(cls, run: Path, copy: str | None) -> "CheckpointStore":
+    def open(cls, run: Path, mirror: str | None) -> "CheckpointStore":
         """With a second place where one is given.
 
         Raises:
             EarfulError: a URL of a kind that no installed package knows.
         """
-        return cls(run, open_storage(copy) if copy else None)
+        return cls(run, open_storage(mirror) if mirror else None)
 
     def save(self, name: str, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint; the one that was there stays until this one is whole."""
         path = self.run / name
         save_checkpoint(path, checkpoint)
-        if self.copy is not None:
-            self.copy.write(name, path.read_bytes())
+        if self.mirror is not None:
+            self.mirror.write(name, path.read_bytes())
 
-    def level(self, data_hash: str | None = None) -> None:
+    def sync(self, data_hash: str | None = None) -> None:
         """Bring the folder and the second place to the same epoch: that of the one further on.
 
         A process may have been killed between the two. ``data_hash`` is that of the clips to be
@@ -55,56 +55,56 @@ class CheckpointStore:
         Raises:
             TrainingError: the second place has a run on other clips, or a damaged one.
         """
-        last = self._read(LAST)
-        if self.copy is None or (last is None and not (self.run / LAST).is_file()):
+        last = self._read_mirror(LAST_CHECKPOINT)
+        if self.mirror is None or (last is None and not (self.run / LAST_CHECKPOINT).is_file()):
             return
-        there = None if last is None else parse_checkpoint(last, f"{self.copy.root}/{LAST}")
-        here = load_checkpoint(self.run / LAST) if (self.run / LAST).is_file() else None
-        hashes = {found.dataset_hash for found in (here, there) if found} | {data_hash} - {None}
+        mirrored = None if last is None else read_checkpoint_bytes(last, f"{self.mirror.root}/{LAST_CHECKPOINT}")
+        local = load_checkpoint(self.run / LAST_CHECKPOINT) if (self.run / LAST_CHECKPOINT).is_file() else None
+        hashes = {checkpoint.dataset_hash for checkpoint in (local, mirrored) if checkpoint} | {data_hash} - {None}
         if len(hashes) > 1:
             raise TrainingError(
-                f"the checkpoints in {self.run} and {self.copy.root} are not of the same clips; "
+                f"the checkpoints in {self.run} and {self.mirror.root} are not of the same clips; "
                 "give other places, or the dataset that they were trained on"
             )
-        epochs_here, epochs_there = (len(x.history) if x else 0 for x in (here, there))
-        if epochs_there > epochs_here:
-            self._bring()
-        elif epochs_here > epochs_there:
-            for name in (BEST, LAST):
-                self.copy.write(name, (self.run / name).read_bytes())
+        local_epochs, mirrored_epochs = (len(x.history) if x else 0 for x in (local, mirrored))
+        if mirrored_epochs > local_epochs:
+            self._restore_from_mirror()
+        elif local_epochs > mirrored_epochs:
+            for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
+                self.mirror.write(name, (self.run / name).read_bytes())
 
-    def _bring(self) -> None:
-        for name in (BEST, LAST):
-            content = self._read(name)
+    def _restore_from_mirror(self) -> None:
+        for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
+            content = self._read_mirror(name)
             if content is not None:
                 with staged_file(self.run / name) as staging:
                     staging.write_bytes(content)
 
-    def check_new(self) -> None:
+    def require_no_run(self) -> None:
         """See that no run is here yet.
 
         Raises:
             TrainingError: there is one.
         """
-        self._check_place()
-        taken = str(self.run) if (self.run / LAST).exists() else ""
-        if not taken and self.copy is not None and self._read(LAST) is not None:
-            taken = self.copy.root
-        if taken:
-            raise TrainingError(f"{taken} holds a run; go on with --resume, or give another --out")
+        self._check_writable()
+        occupied = str(self.run) if (self.run / LAST_CHECKPOINT).exists() else ""
+        if not occupied and self.mirror is not None and self._read_mirror(LAST_CHECKPOINT) is not None:
+            occupied = self.mirror.root
+        if occupied:
+            raise TrainingError(f"{occupied} holds a run; go on with --resume, or give another --out")
 
-    def _check_place(self) -> None:
+    def _check_writable(self) -> None:
         if (self.run / DATASET_MANIFEST).is_file():
             raise TrainingError(f"{self.run} is a dataset; give a folder of its own as --out")
-        above = next(place for place in (self.run, *self.run.resolve().parents) if place.exists())
-        if not above.is_dir() or not os.access(above, os.W_OK):
+        existing_parent = next(place for place in (self.run, *self.run.resolve().parents) if place.exists())
+        if not existing_parent.is_dir() or not os.access(existing_parent, os.W_OK):
             raise TrainingError(
-                f"a run cannot be written to {self.run}: {above} is no folder that can be written "
+                f"a run cannot be written to {self.run}: {existing_parent} is no folder that can be written "
                 "to; give another --out"
             )
 
-    def _read(self, name: str) -> bytes | None:
+    def _read_mirror(self, name: str) -> bytes | None:
         try:
-            return None if self.copy is None else self.copy.read(name)
+            return None if self.mirror is None else self.mirror.read(name)
         except FileNotFoundError:
             return None

@@ -16,88 +16,88 @@ from torch import Tensor, distributed
 from earful.training.config.train_config import TrainingError
 
 # Process 0 writes checkpoints and measures the calibration while the others wait.
-_PATIENCE = timedelta(minutes=30)
+_TIMEOUT = timedelta(minutes=30)
 # Else processes that are started again find the addresses of those before (pytorch issue 135712).
 _RESTARTS = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
 
 @dataclass(frozen=True)
-class Team:
+class DistributedContext:
     """Process ``rank`` of ``size``; ``local_rank`` counts those of one machine."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
     local_rank: int = 0
 
     @property
-    def is_first(self) -> bool:
+    def is_main_process(self) -> bool:
         return self.rank == 0
 
-    def mine(self, shards: int) -> range:
+    def shard_range(self, shards: int) -> range:
         """The shards of a batch that this process computes.
 
         Raises:
             TrainingError: they cannot be dealt out evenly.
         """
-        if shards % self.size:
+        if shards % self.world_size:
             raise TrainingError(
-                f"{shards} shards of a batch cannot be dealt to {self.size} processes evenly; "
+                f"{shards} shards of a batch cannot be dealt to {self.world_size} processes evenly; "
                 f"start as many processes as divide {shards}"
             )
-        each = shards // self.size
-        return range(self.rank * each, (self.rank + 1) * each)
+        shards_per_process = shards // self.world_size
+        return range(self.rank * shards_per_process, (self.rank + 1) * shards_per_process)
 
     def total(self, values: Tensor) -> Tensor:
         """The sum over all processes of a float tensor."""
-        if self.size > 1:
+        if self.world_size > 1:
             values = values.clone()
             distributed.all_reduce(values)
         return values
 
-    def wait(self, device: torch.device) -> None:
+    def barrier(self, device: torch.device) -> None:
         """Until all processes are here."""
         self.total(torch.zeros((), device=device))
 
-    def agree(self, what: str, numbers: Sequence[int], device: torch.device) -> None:
+    def require_equal(self, what: str, numbers: Sequence[int], device: torch.device) -> None:
         """See that all processes begin alike.
 
         Raises:
             TrainingError: another process has other numbers.
         """
-        if self.size == 1:
+        if self.world_size == 1:
             return
-        mine = torch.tensor(numbers, dtype=torch.int64, device=device)
-        first = mine.clone()
-        distributed.broadcast(first, src=0)
-        differs = torch.tensor(float(not torch.equal(mine, first)), device=device)
+        own_values = torch.tensor(numbers, dtype=torch.int64, device=device)
+        main_values = own_values.clone()
+        distributed.broadcast(main_values, src=0)
+        differs = torch.tensor(float(not torch.equal(own_values, main_values)), device=device)
         if float(self.total(differs)):
             raise TrainingError(
-                f"the processes do not see the same {what}: process 0 has {first.tolist()}, "
-                f"process {self.rank} {mine.tolist()}; give a folder that all machines share, or "
-                "--checkpoints URL"
+                f"the processes do not see the same {what}: process 0 has {main_values.tolist()}, "
+                f"process {self.rank} {own_values.tolist()}; give a folder that all machines share, or "
+                "--checkpoint-mirror URL"
             )
 
 
-def started() -> Team:
+def detect_distributed() -> DistributedContext:
     """The process that this is, by what torchrun set."""
     if not distributed.is_torchelastic_launched():
-        return Team()
-    return Team(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+        return DistributedContext()
+    return DistributedContext(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
 
 
 @contextlib.contextmanager
-def joined(team: Team, device: torch.device) -> Iterator[None]:
+def process_group(dist_context: DistributedContext, device: torch.device) -> Iterator[None]:
     """The connection of the processes: NCCL between GPUs, gloo otherwise.
 
     Raises:
         TrainingError: another process has ended, or cannot be reached.
     """
-    if team.size == 1 or distributed.is_initialized():
+    if dist_context.world_size == 1 or distributed.is_initialized():
         yield
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     try:
-        distributed.init_process_group(backend, timeout=_PATIENCE)
+        distributed.init_process_group(backend, timeout=_TIMEOUT)
         yield
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
@@ -105,7 +105,7 @@ def joined(team: Team, device: torch.device) -> Iterator[None]:
         if not isinstance(error, distributed.DistError) and "gloo" not in reason.lower():
             raise
         raise TrainingError(
-            f"process {team.rank} cannot go on with the others ({reason}); start them again with "
+            f"process {dist_context.rank} cannot go on with the others ({reason}); start them again with "
             f"--resume. torchrun does it with --max-restarts, and {_RESTARTS}=1 in its environment"
         ) from error
     finally:

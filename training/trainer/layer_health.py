@@ -32,7 +32,7 @@ class LayerHealth:
     gradient_rms: float | None
 
 
-def examine(
+def measure_layer_health(
     network: nn.Module, features: Tensor, loss: Callable[[Tensor], Tensor]
 ) -> tuple[LayerHealth, ...]:
     """Every layer with weights or an activation, on raw features (clips, bins, frames).
@@ -42,9 +42,9 @@ def examine(
     """
     alive: dict[str, Tensor] = {}
     hooks = [
-        module.register_forward_hook(_noting(name, probe, alive))
+        module.register_forward_hook(_recording_hook(name, probe, alive))
         for name, module in network.named_modules()
-        if (probe := _probe_of(module)) is not None
+        if (probe := _aliveness_test(module)) is not None
     ]
     was_training = network.training
     network.eval()
@@ -53,7 +53,7 @@ def examine(
         # cuDNN's recurrent layers have no backward in evaluation mode.
         with torch.backends.cudnn.flags(enabled=False):
             loss(features[:PROBE_CLIPS]).backward()  # type: ignore[no-untyped-call]
-        return _found(network, alive)
+        return _collect_health(network, alive)
     finally:
         network.train(was_training)
         network.zero_grad(set_to_none=True)
@@ -61,31 +61,31 @@ def examine(
             hook.remove()
 
 
-def warnings_of(layers: Sequence[LayerHealth]) -> list[str]:
+def layer_warnings(layers: Sequence[LayerHealth]) -> list[str]:
     """What is wrong with them, a sentence each."""
-    found = [
+    messages = [
         f"{100 * layer.dead_share:.0f} % of the units of {layer.name} are dead: no clip moves them "
         "(a lower --learning-rate, or --activation leaky-relu or elu, may help)"
         for layer in layers
         if layer.dead_share is not None and layer.dead_share >= DEAD_SHARE
     ]
     gradients = [(x.name, x.gradient_rms) for x in layers if x.gradient_rms is not None]
-    strongest = max((rms for _, rms in gradients), default=0.0)
-    weak = [name for name, rms in gradients if rms < VANISHING_SHARE * strongest]
+    max_rms = max((rms for _, rms in gradients), default=0.0)
+    weak = [name for name, rms in gradients if rms < VANISHING_SHARE * max_rms]
     if weak:
-        found.append(
+        messages.append(
             f"the gradients of {', '.join(weak)} vanish: under {VANISHING_SHARE:g} of the "
             "strongest layer's (--activation relu, or --norm batch, may help)"
         )
-    return found
+    return messages
 
 
-def kind_of(warning: str) -> str:
+def warning_key(warning: str) -> str:
     """A warning without its shares, which change from epoch to epoch."""
     return re.sub(r"[\d.]+ %", "", warning)
 
 
-def _probe_of(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
+def _aliveness_test(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
     """What tells which outputs of an activation are alive."""
     match module:
         case nn.ReLU():
@@ -100,20 +100,20 @@ def _probe_of(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
             return None
 
 
-def _noting(
+def _recording_hook(
     name: str, probe: Callable[[Tensor], Tensor], alive: dict[str, Tensor]
 ) -> Callable[[nn.Module, Any, Tensor], None]:
-    def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
+    def record_units(module: nn.Module, inputs: Any, output: Tensor) -> None:
         del module, inputs
         # A unit is a channel, which is the second axis: of all clips and places.
         units = probe(output.detach()).transpose(0, 1).flatten(1).any(dim=1)
         alive[name] = alive[name] | units if name in alive else units
 
-    return note
+    return record_units
 
 
-def _found(network: nn.Module, alive: dict[str, Tensor]) -> tuple[LayerHealth, ...]:
-    found = []
+def _collect_health(network: nn.Module, alive: dict[str, Tensor]) -> tuple[LayerHealth, ...]:
+    health = []
     for name, module in network.named_modules():
         own = [p.grad for p in module.parameters(recurse=False) if p.grad is not None and p.dim()]
         weights = [gradient for gradient in own if gradient.dim() > 1]
@@ -124,5 +124,5 @@ def _found(network: nn.Module, alive: dict[str, Tensor]) -> tuple[LayerHealth, .
         if weights:
             squares = torch.stack([gradient.square().sum() for gradient in weights]).sum()
             rms = float((squares / sum(g.numel() for g in weights)).sqrt())
-        found.append(LayerHealth(name.removeprefix("network."), dead, rms))
-    return tuple(found)
+        health.append(LayerHealth(name.removeprefix("network."), dead, rms))
+    return tuple(health)

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.training.config.train_config import TrainConfig
-from earful.training.loaders.class_weights import loss_weights, positive_weights
-from earful.training.loaders.sampler import Part, Targets
-from earful.training.trainer.distributed import Team
-from earful.training.trainer.objectives import Judged, objective_of
+from earful.training.loaders.class_weights import class_weights, positive_weights
+from earful.training.loaders.sampler import BatchShard, Targets
+from earful.training.trainer.distributed import DistributedContext
+from earful.training.trainer.objectives import BatchResult, objective_for
 
 
-class Judge(nn.Module):
+class LossModule(nn.Module):
     """Features and targets to their loss: what is compiled, and what processes share.
 
     Sums of right and answerable clips come with it, since a module returns tensors.
@@ -30,20 +30,20 @@ class Judge(nn.Module):
 
     def forward(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.autocast(features.device.type, torch.bfloat16, enabled=self.in_bfloat16):
-            judged = objective_of(self.config.model).judge(
+            batch_result = objective_for(self.config.model).compute_loss(
                 self.network, features, targets, self.config, self.weights
             )
-        return judged.loss, judged.right, judged.answerable
+        return batch_result.loss, batch_result.n_correct, batch_result.n_labelled
 
 
-def compiled(judge: nn.Module, device: torch.device, config: TrainConfig) -> nn.Module:
+def compile_module(loss_module: nn.Module, device: torch.device, config: TrainConfig) -> nn.Module:
     """Fused by torch.compile, on a GPU with CUDA graphs: small networks wait for launches there.
 
     Graphs use their memory again at the next call, before the parts of a step have met.
     """
     graphs = device.type == "cuda" and config.shards == 1
     mode = "reduce-overhead" if graphs else "default"
-    return cast("nn.Module", torch.compile(judge, mode=mode))
+    return cast("nn.Module", torch.compile(loss_module, mode=mode))
 
 
 def label_weights(config: TrainConfig, targets: Targets) -> Tensor | None:
@@ -52,32 +52,32 @@ def label_weights(config: TrainConfig, targets: Targets) -> Tensor | None:
         return None
     held, n_labels = targets.values, targets.n_labels
     return (
-        positive_weights(held, n_labels) if config.loss == "bce" else loss_weights(held, n_labels)
+        positive_weights(held, n_labels) if config.loss == "bce" else class_weights(held, n_labels)
     )
 
 
-class Sums:
+class RunningTotals:
     """Loss and answers of an epoch, added up on the device."""
 
     def __init__(self) -> None:
-        self._sums: Tensor | None = None
+        self._totals: Tensor | None = None
         self._clips = 0
 
-    def add(self, judged: Judged, part: Part) -> None:
-        n_clips = len(part.targets)
-        found = torch.stack(
-            [judged.loss.detach().double() * n_clips, judged.right, judged.answerable]
+    def add(self, batch_result: BatchResult, batch_shard: BatchShard) -> None:
+        n_clips = len(batch_shard.targets)
+        batch_totals = torch.stack(
+            [batch_result.loss.detach().double() * n_clips, batch_result.n_correct, batch_result.n_labelled]
         )
-        self._sums = found if self._sums is None else self._sums + found
+        self._totals = batch_totals if self._totals is None else self._totals + batch_totals
         self._clips += n_clips
 
     def loss(self) -> float:
         """The mean so far, of this process."""
-        return float("nan") if self._sums is None else float(self._sums[0]) / self._clips
+        return float("nan") if self._totals is None else float(self._totals[0]) / self._clips
 
-    def over(self, team: Team, n_clips: int) -> tuple[float, float | None]:
+    def reduce(self, dist_context: DistributedContext, n_clips: int) -> tuple[float, float | None]:
         """Mean loss and accuracy over all processes."""
-        if self._sums is None:
+        if self._totals is None:
             return float("nan"), None
-        loss, right, answerable = team.total(self._sums).tolist()
-        return loss / n_clips, right / answerable if answerable else None
+        loss, n_correct, n_labelled = dist_context.total(self._totals).tolist()
+        return loss / n_clips, n_correct / n_labelled if n_labelled else None

@@ -18,12 +18,12 @@ def classification_loss(
     In float32, whatever the network computed in.
     """
     n_labels = targets.shape[1]
-    even = 0.5 if config.loss == "bce" else 1 / n_labels
-    smooth = targets + config.label_smoothing * (even - targets)
-    return _loss(logits.float(), smooth, config.loss, config.focal_gamma, weights)
+    uniform = 0.5 if config.loss == "bce" else 1 / n_labels
+    running_mean = targets + config.label_smoothing * (uniform - targets)
+    return _loss(logits.float(), running_mean, config.loss, config.focal_gamma, weights)
 
 
-def plain_loss(logits: Tensor, targets: Tensor, loss: Loss) -> Tensor:
+def comparison_loss(logits: Tensor, targets: Tensor, loss: Loss) -> Tensor:
     """What runs are compared by: cross-entropy, or bce, without weights and smoothing."""
     return _loss(logits.float(), targets, "bce" if loss == "bce" else "cross-entropy", 0.0, None)
 
@@ -32,34 +32,34 @@ def _loss(
     logits: Tensor, targets: Tensor, loss: Loss, focal_gamma: float, weights: Tensor | None
 ) -> Tensor:
     if loss == "bce":
-        found = functional.binary_cross_entropy_with_logits(
+        element_losses = functional.binary_cross_entropy_with_logits(
             logits, targets, pos_weight=weights, reduction="none"
         )
-        return found.sum(dim=1).mean()
-    logs = functional.log_softmax(logits, dim=1)
+        return element_losses.sum(dim=1).mean()
+    log_probabilities = functional.log_softmax(logits, dim=1)
     if loss == "focal":  # arXiv:1708.02002, equation 4, without its alpha, which is ``weights``
-        logs = logs * (1 - logs.exp()).clamp_min(0) ** focal_gamma
-    cost = -targets * logs
-    return (cost if weights is None else cost * weights).sum(dim=1).mean()
+        log_probabilities = log_probabilities * (1 - log_probabilities.exp()).clamp_min(0) ** focal_gamma
+    losses = -targets * log_probabilities
+    return (losses if weights is None else losses * weights).sum(dim=1).mean()
 
 
-def right_answers(logits: Tensor, targets: Tensor, loss: Loss) -> Tensor:
+def correct_predictions(logits: Tensor, targets: Tensor, loss: Loss) -> Tensor:
     """Which clips (clips,) are answered as their targets say.
 
     With bce exactly the labels that they have; a mixed clip counts by the larger shares.
     """
     if loss == "bce":
-        return (_answers(logits) == (targets > 0.5)).all(dim=1)
+        return (_predicted_labels(logits) == (targets > 0.5)).all(dim=1)
     return logits.argmax(dim=1) == targets.argmax(dim=1)
 
 
-def _answers(logits: Tensor) -> Tensor:
+def _predicted_labels(logits: Tensor) -> Tensor:
     """Labels (clips, labels) that are said, as ``models.bundle.decision.said_labels`` has it."""
-    best = functional.one_hot(logits.argmax(dim=1), logits.shape[1]).bool()
-    return (logits >= 0) | best
+    is_top = functional.one_hot(logits.argmax(dim=1), logits.shape[1]).bool()
+    return (logits >= 0) | is_top
 
 
-def answerable(targets: Tensor, loss: Loss) -> Tensor:
+def has_label(targets: Tensor, loss: Loss) -> Tensor:
     """Which clips (clips,) have an answer: those that hold a label."""
-    least = 0.0 if loss == "bce" else targets.amin(dim=1)
-    return targets.amax(dim=1) > least
+    absent_value = 0.0 if loss == "bce" else targets.amin(dim=1)
+    return targets.amax(dim=1) > absent_value

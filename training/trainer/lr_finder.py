@@ -15,31 +15,31 @@ from numpy.typing import NDArray
 
 from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.device import Device
-from earful.models.networks.zoo import require_steps
+from earful.models.networks.zoo import require_gradient_training
 from earful.training.config.train_config import TrainConfig, TrainingError
-from earful.training.loaders.auxiliary_data import ALONE, Company
-from earful.training.loaders.sampler import Cut, Part
+from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
+from earful.training.loaders.sampler import BatchPlan, BatchShard
 from earful.training.trainer.setup import (
     check_settings,
     choose_device,
-    first_checkpoint,
-    training_batches,
+    initial_checkpoint,
+    training_loader,
 )
-from earful.training.trainer.train_step import Learner
+from earful.training.trainer.train_step import TrainStep
 
-LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 300
+MIN_RATE, MAX_RATE, DEFAULT_STEPS = 1e-5, 1.0, 300
 # Of the running mean: of some twenty steps.
 _SMOOTHING = 0.95
 # A smaller fall may be chance.
-_LEAST_FALL = 0.05
+_MIN_LOSS_DROP = 0.05
 # The loss has left its valley for good when it is so many times all before.
-_BLOWN_UP = 3.0
+_DIVERGED_FACTOR = 3.0
 # The fall is looked for where the mean has something to go by.
-_FIRST_STEPS = 20
+_BURN_IN_STEPS = 20
 
 
 @dataclass(frozen=True)
-class RateCurve:
+class LearningRateCurve:
     """Losses (steps,) as they were and smoothed, over their rates (steps,).
 
     ``suggested`` is where the smoothed loss falls fastest.
@@ -54,15 +54,15 @@ class RateCurve:
         return asdict(self)
 
 
-def find_rate(
+def find_learning_rate(
     dataset: Dataset,
     config: TrainConfig,
     *,
-    company: Company = ALONE,
+    auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
     device: Device = "auto",
-    steps: int = STEPS,
+    steps: int = DEFAULT_STEPS,
     on_step: Callable[[int, int], None] = lambda done, total: None,
-) -> RateCurve:
+) -> LearningRateCurve:
     """Take so many steps with a fresh network at rates from 1e-5 to 1; nothing is kept of it.
 
     It ends before them where the loss blows up.
@@ -73,52 +73,52 @@ def find_rate(
     """
     if config.optimizer == "lbfgs":
         raise TrainingError("lbfgs looks for the length of its steps itself; leave its rate at 1")
-    require_steps(config.model)
-    place = choose_device(device)
-    check_settings(dataset, config, place)
+    require_gradient_training(config.model)
+    torch_device = choose_device(device)
+    check_settings(dataset, config, torch_device)
     config = replace(config, shards=1)
-    train = training_batches(dataset, company, config, place)
-    learner = Learner.at(first_checkpoint(dataset, train, "", config), train, place)
-    rates = np.geomspace(LOWEST, HIGHEST, steps)
+    train = training_loader(dataset, auxiliary, config, torch_device)
+    train_step = TrainStep.from_checkpoint(initial_checkpoint(dataset, train, "", config), train, torch_device)
+    rates = np.geomspace(MIN_RATE, MAX_RATE, steps)
     losses: list[float] = []
-    for rate, part in zip(rates, _endless(train.parts, config), strict=False):
-        losses.append(learner.try_step(part, float(rate)))
+    for rate, batch_shard in zip(rates, _endless_batches(train.batch_shards, config), strict=False):
+        losses.append(train_step.single_step(batch_shard, float(rate)))
         on_step(len(losses), steps)
-        smoothed = smooth(losses)
-        if not np.isfinite(losses[-1]) or losses[-1] > _BLOWN_UP * smoothed.max():
+        smoothed = running_mean(losses)
+        if not np.isfinite(losses[-1]) or losses[-1] > _DIVERGED_FACTOR * smoothed.max():
             break
     return _curve(rates[: len(losses)], losses)
 
 
-def smooth(losses: list[float]) -> NDArray[np.float64]:
+def running_mean(losses: list[float]) -> NDArray[np.float64]:
     """The running mean (steps,), without the pull of its beginning at zero."""
-    mean, found = 0.0, []
+    mean, means = 0.0, []
     for step, loss in enumerate(losses, 1):
         mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
-        found.append(mean / (1 - _SMOOTHING**step))
-    return np.array(found)
+        means.append(mean / (1 - _SMOOTHING**step))
+    return np.array(means)
 
 
-def _endless(parts: Callable[[Cut], Iterator[Part]], config: TrainConfig) -> Iterator[Part]:
+def _endless_batches(batch_shards: Callable[[BatchPlan], Iterator[BatchShard]], config: TrainConfig) -> Iterator[BatchShard]:
     """Batches of epoch after epoch."""
     for epoch in itertools.count(1):
-        yield from parts(Cut(config.batch_size, config.seed * 1_000_003 + epoch))
+        yield from batch_shards(BatchPlan(config.batch_size, config.seed * 1_000_003 + epoch))
 
 
-def _curve(rates: NDArray[np.float64], losses: list[float]) -> RateCurve:
+def _curve(rates: NDArray[np.float64], losses: list[float]) -> LearningRateCurve:
     finite = np.isfinite(losses)
-    kept = len(losses) if finite.all() else int(np.argmin(finite))
-    rates, smoothed = rates[:kept], smooth(losses[:kept])
-    least = int(smoothed.argmin()) + 1
-    begin = float(smoothed[: _FIRST_STEPS + 1].mean())
-    if least <= _FIRST_STEPS or smoothed[least - 1] > (1 - _LEAST_FALL) * begin:
+    n_finite = len(losses) if finite.all() else int(np.argmin(finite))
+    rates, smoothed = rates[:n_finite], running_mean(losses[:n_finite])
+    minimum = int(smoothed.argmin()) + 1
+    initial_loss = float(smoothed[: _BURN_IN_STEPS + 1].mean())
+    if minimum <= _BURN_IN_STEPS or smoothed[minimum - 1] > (1 - _MIN_LOSS_DROP) * initial_loss:
         raise TrainingError(
-            f"in {len(losses)} steps the loss falls at no rate from {LOWEST:g} to {HIGHEST:g}; "
+            f"in {len(losses)} steps the loss falls at no rate from {MIN_RATE:g} to {MAX_RATE:g}; "
             "give more --steps, or look at the labels (earful check)"
         )
-    slopes = np.gradient(smoothed[:least], np.log(rates[:least]))
-    steepest = _FIRST_STEPS + int(slopes[_FIRST_STEPS:].argmin())
-    return RateCurve(
-        tuple(rates.tolist()), tuple(losses[:kept]), tuple(smoothed.tolist()),
+    slopes = np.gradient(smoothed[:minimum], np.log(rates[:minimum]))
+    steepest = _BURN_IN_STEPS + int(slopes[_BURN_IN_STEPS:].argmin())
+    return LearningRateCurve(
+        tuple(rates.tolist()), tuple(losses[:n_finite]), tuple(smoothed.tolist()),
         float(f"{rates[steepest]:.2g}"),
     )  # fmt: skip

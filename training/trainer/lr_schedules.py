@@ -33,24 +33,24 @@ def learning_rate(
             drops = ((step - 1) // n_batches) // config.schedule_epochs
             return peak * config.schedule_factor**drops
         case "plateau":
-            return peak * config.schedule_factor ** _plateaus(val_losses, config.schedule_epochs)
+            return peak * config.schedule_factor ** _count_plateaus(val_losses, config.schedule_epochs)
         case "cosine":
             return peak * (1 + math.cos(math.pi * (step - 1) / steps)) / 2
         case "one-cycle":
             return _one_cycle(peak, step, steps)
 
 
-def _plateaus(val_losses: Sequence[float], patience: int) -> int:
+def _count_plateaus(val_losses: Sequence[float], patience: int) -> int:
     """How often the validation loss has stood still for ``patience`` epochs."""
-    best, waited, found = math.inf, 0, 0
+    best, waited, plateaus = math.inf, 0, 0
     for loss in val_losses:
         if loss < best:
             best, waited = loss, 0
         else:
             waited += 1
         if waited == patience:
-            found, waited = found + 1, 0
-    return found
+            plateaus, waited = plateaus + 1, 0
+    return plateaus
 
 
 def _one_cycle(peak: float, step: int, steps: int) -> float:

@@ -21,11 +21,11 @@ from torch import nn
 from earful.training.config.train_config import Optimizer, TrainConfig, TrainingError
 
 # Ten pairs of gradients of so many weights, beside them.
-LBFGS_MOST_PARAMETERS = 250_000
+LBFGS_MAX_PARAMETERS = 250_000
 _LBFGS = {"history_size": 10, "max_iter": 20, "line_search_fn": "strong_wolfe"}
 
 
-def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """The optimizer of ``config`` for all weights of a network.
 
     Raises:
@@ -35,12 +35,12 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
     if config.optimizer == "lbfgs":
         _check_lbfgs(sum(p.numel() for p in weights), config)
         return torch.optim.LBFGS(weights, lr=config.learning_rate, **_LBFGS)  # type: ignore[arg-type]
-    return _MAKERS[config.optimizer](
+    return _CONSTRUCTORS[config.optimizer](
         weights, lr=config.learning_rate, weight_decay=config.weight_decay, **_momentum(config)
     )
 
 
-_MAKERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
+_CONSTRUCTORS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "momentum": torch.optim.SGD,
     "nesterov": torch.optim.SGD,
@@ -59,18 +59,18 @@ def _momentum(config: TrainConfig) -> dict[str, Any]:
 
 
 def _check_lbfgs(n_parameters: int, config: TrainConfig) -> None:
-    if n_parameters > LBFGS_MOST_PARAMETERS:
+    if n_parameters > LBFGS_MAX_PARAMETERS:
         raise TrainingError(
-            f"lbfgs is for networks of {LBFGS_MOST_PARAMETERS:,} parameters or fewer, this one has "
+            f"lbfgs is for networks of {LBFGS_MAX_PARAMETERS:,} parameters or fewer, this one has "
             f"{n_parameters:,}; use another --optimizer"
         )
-    without = {
+    unsupported = {
         "weight_decay": config.weight_decay > 0,
         "shards": config.shards > 1,
-        "max_gradient_norm": config.max_gradient_norm is not None,
+        "grad_clip": config.grad_clip is not None,
     }
-    found = [name for name, is_set in without.items() if is_set]
-    if found:
+    refused = [name for name, is_set in unsupported.items() if is_set]
+    if refused:
         raise TrainingError(
-            f"lbfgs goes without {', '.join(found)}; leave it out, or use another --optimizer"
+            f"lbfgs goes without {', '.join(refused)}; leave it out, or use another --optimizer"
         )

@@ -9,27 +9,27 @@ from torch import Tensor
 from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.device import Device
 from earful.models.layers.normalise import NormalisedNetwork
-from earful.models.networks.zoo import build
+from earful.models.networks.zoo import build_network
 from earful.training.config.train_config import TrainConfig, TrainingError
-from earful.training.loaders.auxiliary_data import Company
+from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.loaders.loader import (
     EVALUATION_BATCH,
-    Batches,
+    BatchLoader,
     StoredFeatures,
     augmented_features,
     augmented_waveforms,
     stored_features,
 )
-from earful.training.loaders.sampler import Cut
-from earful.training.trainer.checkpoint import LAST, SCHEMA_VERSION, Checkpoint, load_checkpoint
-from earful.training.trainer.distributed import Team
-from earful.training.trainer.objectives import objective_of
+from earful.training.loaders.sampler import BatchPlan
+from earful.training.trainer.checkpoint import LAST_CHECKPOINT, SCHEMA_VERSION, Checkpoint, load_checkpoint
+from earful.training.trainer.distributed import DistributedContext
+from earful.training.trainer.objectives import objective_for
 
 # Means and deviations of so many clips are as good as those of all.
-STATISTICS_CLIPS = 20_000
+MAX_STATISTICS_CLIPS = 20_000
 
 
-def choose_device(choice: Device, team: Team | None = None) -> torch.device:
+def choose_device(choice: Device, dist_context: DistributedContext | None = None) -> torch.device:
     """The device to train on: ``auto`` takes CUDA when there is one, each process its own.
 
     Raises:
@@ -42,14 +42,14 @@ def choose_device(choice: Device, team: Team | None = None) -> torch.device:
         )
     if not available or choice == "cpu":
         return torch.device("cpu")
-    if team is None or team.size == 1:
+    if dist_context is None or dist_context.world_size == 1:
         return torch.device("cuda")
-    if team.local_rank >= torch.cuda.device_count():
+    if dist_context.local_rank >= torch.cuda.device_count():
         raise TrainingError(
-            f"process {team.local_rank} of this machine finds {torch.cuda.device_count()} GPUs; "
+            f"process {dist_context.local_rank} of this machine finds {torch.cuda.device_count()} GPUs; "
             "start one process a GPU (torchrun --nproc-per-node)"
         )
-    device = torch.device("cuda", team.local_rank)
+    device = torch.device("cuda", dist_context.local_rank)
     torch.cuda.set_device(device)
     return device
 
@@ -60,7 +60,7 @@ def check_settings(dataset: Dataset, config: TrainConfig, device: torch.device) 
     Raises:
         TrainingError: they do not.
     """
-    if dataset.multi_label and config.loss != "bce" and objective_of(config.model).has_labels:
+    if dataset.is_multi_label and config.loss != "bce" and objective_for(config.model).has_labels:
         raise TrainingError(
             f"{dataset.folder} has clips with several labels, which {config.loss} cannot learn; "
             "use --loss bce"
@@ -70,20 +70,20 @@ def check_settings(dataset: Dataset, config: TrainConfig, device: torch.device) 
         raise TrainingError("this GPU knows no bfloat16; leave out --precision")
 
 
-def training_batches(
-    dataset: Dataset, company: Company, config: TrainConfig, device: torch.device
-) -> Batches:
+def training_loader(
+    dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConfig, device: torch.device
+) -> BatchLoader:
     """What an epoch reads: stored features, or waveforms where something is to change about them.
 
     Raises:
         TrainingError: there is no clip to train on, or the company does not fit the dataset.
     """
-    if config.augment or config.mixup or (company.others and config.noise_only):
-        return augmented_waveforms(dataset, company, config, device)
-    return stored_features(dataset, config, "train", device, company)
+    if config.augment or config.mixup or (auxiliary.negatives and config.noise_only):
+        return augmented_waveforms(dataset, auxiliary, config, device)
+    return stored_features(dataset, config, "train", device, auxiliary)
 
 
-def as_trained(
+def augmented_validation(
     dataset: Dataset, val: StoredFeatures, config: TrainConfig, device: torch.device
 ) -> StoredFeatures:
     """The validation clips in the conditions of training: what epochs and scores are judged by.
@@ -94,55 +94,55 @@ def as_trained(
     return augmented_features(dataset, config, "val", device) if config.augment else val
 
 
-def begun(run: Path, config: TrainConfig, data_hash: str) -> Checkpoint | None:
+def find_resume_checkpoint(run: Path, config: TrainConfig, data_hash: str) -> Checkpoint | None:
     """The checkpoint to go on from, if the run has begun."""
-    last = run / LAST
+    last = run / LAST_CHECKPOINT
     if not last.is_file():
         return None
-    found = load_checkpoint(last)
-    if found.config.shards > config.shards and found.config.shards % config.shards == 0:
+    checkpoint = load_checkpoint(last)
+    if checkpoint.config.shards > config.shards and checkpoint.config.shards % config.shards == 0:
         # Cut further where the memory did not hold a batch: the same steps in smaller parts.
-        config = replace(config, shards=found.config.shards)
-    changed = config.differences(found.config)
-    if found.dataset_hash != data_hash:
+        config = replace(config, shards=checkpoint.config.shards)
+    changed = config.differences(checkpoint.config)
+    if checkpoint.dataset_hash != data_hash:
         changed.append("the dataset's content")
-    if found.schema_version != SCHEMA_VERSION and config.augment:
+    if checkpoint.schema_version != SCHEMA_VERSION and config.augment:
         changed.append("its epochs were judged on clean clips, by an earlier version")
     if changed:
         raise TrainingError(
             f"{run} was trained with other settings ({'; '.join(changed)}); "
             "resume with the same ones, or give another --out"
         )
-    return replace(found, config=config)
+    return replace(checkpoint, config=config)
 
 
-def first_checkpoint(
-    dataset: Dataset, train: Batches, data_hash: str, config: TrainConfig
+def initial_checkpoint(
+    dataset: Dataset, train: BatchLoader, data_hash: str, config: TrainConfig
 ) -> Checkpoint:
     """The checkpoint before the first epoch, of a fresh network."""
     bins = dataset.features.bins(config.features)
     torch.manual_seed(config.seed)
-    network = build(
+    network = build_network(
         config.model, bins, dataset.features.frames, len(dataset.labels), config.options
     )
-    mean, deviation = feature_statistics(train, config.seed)
-    weights = NormalisedNetwork(network, mean, deviation).state_dict()
+    mean, std = feature_statistics(train, config.seed)
+    weights = NormalisedNetwork(network, mean, std).state_dict()
     return Checkpoint(
         config, dataset.features, dataset.labels, data_hash, dict(weights), {}, {}, ()
     )
 
 
-def feature_statistics(batches: Batches, seed: int) -> tuple[Tensor, Tensor]:
+def feature_statistics(batches: BatchLoader, seed: int) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (bins,) of the training clips, of 20,000 of many."""
     total, squares, count, clips = torch.zeros(()), torch.zeros(()), 0, 0
-    for drawn in batches.parts(Cut(EVALUATION_BATCH, seed)):
+    for drawn in batches.batch_shards(BatchPlan(EVALUATION_BATCH, seed)):
         part = drawn.features.double()
         total = total.to(part) + part.sum(dim=(0, 2))
         squares = squares.to(part) + part.square().sum(dim=(0, 2))
         count += part.shape[0] * part.shape[2]
         clips += len(part)
-        if clips >= STATISTICS_CLIPS:
+        if clips >= MAX_STATISTICS_CLIPS:
             break
     mean = total / count
-    deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
-    return mean.float().cpu(), deviation.float().cpu()
+    std = (squares / count - mean.square()).clamp_min(0).sqrt()
+    return mean.float().cpu(), std.float().cpu()

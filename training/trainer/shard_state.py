@@ -12,47 +12,47 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from earful.training.loaders.sampler import Cut
-from earful.training.trainer.distributed import Team
+from earful.training.loaders.sampler import BatchPlan
+from earful.training.trainer.distributed import DistributedContext
 
 
 class ShardState:
     """Of the shards that this process computes, for one epoch."""
 
-    def __init__(self, network: nn.Module, cut: Cut, team: Team) -> None:
-        self._alone = cut.shards == 1
-        self._team, self._shards = team, cut.shards
+    def __init__(self, network: nn.Module, plan: BatchPlan, dist_context: DistributedContext) -> None:
+        self._is_single_shard = plan.shards == 1
+        self._dist_context, self._shards = dist_context, plan.shards
         self._device = next(network.parameters()).device
-        self._running = [] if self._alone else running_statistics(network)
-        self._before = [values.clone() for values in self._running]
-        self._sums = [torch.zeros_like(values) for values in self._running]
-        self._random: dict[int, Tensor] = {}
-        for shard in reversed(cut.mine):
-            torch.manual_seed(cut.shard_seed(shard))
-            self._random[shard] = random_state(self._device)
+        self._statistics = [] if self._is_single_shard else running_statistics(network)
+        self._start_statistics = [values.clone() for values in self._statistics]
+        self._sums = [torch.zeros_like(values) for values in self._statistics]
+        self._random_states: dict[int, Tensor] = {}
+        for shard in reversed(plan.own_shards):
+            torch.manual_seed(plan.shard_seed(shard))
+            self._random_states[shard] = random_state(self._device)
 
     @contextlib.contextmanager
-    def of(self, shard: int) -> Iterator[None]:
+    def for_shard(self, shard: int) -> Iterator[None]:
         """Compute a shard."""
-        if self._alone:
+        if self._is_single_shard:
             yield
             return
-        set_random_state(self._random[shard], self._device)
-        for values, before in zip(self._running, self._before, strict=True):
+        set_random_state(self._random_states[shard], self._device)
+        for values, before in zip(self._statistics, self._start_statistics, strict=True):
             values.copy_(before)
         yield
-        self._random[shard] = random_state(self._device)
-        for values, total in zip(self._running, self._sums, strict=True):
+        self._random_states[shard] = random_state(self._device)
+        for values, total in zip(self._statistics, self._sums, strict=True):
             total.add_(values)
 
-    def settle(self) -> None:
+    def average_statistics(self) -> None:
         """The batch is through: average its statistics over all shards."""
-        if not self._running:
+        if not self._statistics:
             return
         sizes = [total.numel() for total in self._sums]
-        means = self._team.total(torch.cat(self._sums)) / self._shards  # one exchange for all
+        means = self._dist_context.total(torch.cat(self._sums)) / self._shards  # one exchange for all
         for values, before, total, mean in zip(
-            self._running, self._before, self._sums, torch.split(means, sizes), strict=True
+            self._statistics, self._start_statistics, self._sums, torch.split(means, sizes), strict=True
         ):
             values.copy_(mean)
             before.copy_(mean)

@@ -12,15 +12,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.training.config.train_config import TrainConfig, TrainingError
-from earful.training.loaders.loader import Batches
-from earful.training.loaders.sampler import Cut, Part
+from earful.training.loaders.loader import BatchLoader
+from earful.training.loaders.sampler import BatchPlan, BatchShard
 from earful.training.trainer.checkpoint import Checkpoint, EpochRecord, rebuild_network
-from earful.training.trainer.distributed import Team
-from earful.training.trainer.layer_health import PROBE_CLIPS, LayerHealth, examine
-from earful.training.trainer.loss_module import Judge, Sums, compiled, label_weights
+from earful.training.trainer.distributed import DistributedContext
+from earful.training.trainer.layer_health import PROBE_CLIPS, LayerHealth, measure_layer_health
+from earful.training.trainer.loss_module import LossModule, RunningTotals, compile_module, label_weights
 from earful.training.trainer.lr_schedules import learning_rate
-from earful.training.trainer.objectives import Judged, objective_of
-from earful.training.trainer.optimizers import make_optimizer
+from earful.training.trainer.objectives import BatchResult, objective_for
+from earful.training.trainer.optimizers import build_optimizer
 from earful.training.trainer.shard_state import (
     ShardState,
     random_state,
@@ -29,10 +29,10 @@ from earful.training.trainer.shard_state import (
 )
 
 # The average follows closely while there are few steps to average over.
-_AVERAGING_RAMP_STEPS = 20
+_EMA_RAMP_STEPS = 20
 # A loss beyond it (in nats, for each label) is lost. To look every so many batches is often enough:
 # it makes a GPU wait.
-DIVERGED_LOSS, _LOOK_BATCHES = 100.0, 50
+DIVERGED_LOSS, _CHECK_EVERY_BATCHES = 100.0, 50
 
 
 class DivergedError(TrainingError):
@@ -40,7 +40,7 @@ class DivergedError(TrainingError):
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EpochResult:
     """What an epoch showed: mean loss and accuracy as they were while learning, the last rate."""
 
     loss: float
@@ -50,48 +50,48 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Learner:
+class TrainStep:
     """``network`` learns; ``released`` is its running average, or the same object without one."""
 
     network: NormalisedNetwork
-    released: NormalisedNetwork
+    ema_network: NormalisedNetwork
     optimizer: torch.optim.Optimizer
-    judge: nn.Module
+    loss_module: nn.Module
     config: TrainConfig
-    team: Team
+    dist_context: DistributedContext
 
     @classmethod
-    def at(
-        cls, checkpoint: Checkpoint, train: Batches, device: torch.device, team: Team | None = None
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, train: BatchLoader, device: torch.device, dist_context: DistributedContext | None = None
     ) -> Self:
         """As it was when the checkpoint was written, to go on with these clips.
 
         Raises:
             TrainingError: the optimizer is not for this network.
         """
-        config, team = checkpoint.config, team or Team()
-        released = _placed(rebuild_network(checkpoint), device, config)
-        network = released
-        if config.averaging:
-            network = copy.deepcopy(released)
-            network.load_state_dict(checkpoint.learning or checkpoint.weights)
-        optimizer = make_optimizer(network, config)
+        config, dist_context = checkpoint.config, dist_context or DistributedContext()
+        ema_network = _to_device(rebuild_network(checkpoint), device, config)
+        network = ema_network
+        if config.ema_decay:
+            network = copy.deepcopy(ema_network)
+            network.load_state_dict(checkpoint.raw_weights or checkpoint.weights)
+        optimizer = build_optimizer(network, config)
         if checkpoint.optimizer:
             optimizer.load_state_dict(checkpoint.optimizer)
-        judge: nn.Module = Judge(network, config, label_weights(config, train.targets))
+        loss_module: nn.Module = LossModule(network, config, label_weights(config, train.targets))
         if config.compile:
-            judge = compiled(judge, device, config)
-        if team.size > 1:
+            loss_module = compile_module(loss_module, device, config)
+        if dist_context.world_size > 1:
             # Batch statistics are averaged by ShardState, for one process as for many.
-            judge = DistributedDataParallel(judge, broadcast_buffers=False)
-        return cls(network, released, optimizer, judge, config, team)
+            loss_module = DistributedDataParallel(loss_module, broadcast_buffers=False)
+        return cls(network, ema_network, optimizer, loss_module, config, dist_context)
 
     def train_epoch(
         self,
-        train: Batches,
+        train: BatchLoader,
         history: Sequence[EpochRecord],
         on_batch: Callable[[int, int, int], None],
-    ) -> Epoch:
+    ) -> EpochResult:
         """One pass over the training clips, after the epochs of ``history``.
 
         The accuracy is None where no clip has an answer.
@@ -101,49 +101,49 @@ class Learner:
         """
         config, epoch = self.config, len(history) + 1
         seed = config.seed * 1_000_003 + epoch
-        cut = Cut(config.batch_size, seed, config.shards, self.team.mine(config.shards))
-        n_batches = cut.batches(len(train.epoch))
+        plan = BatchPlan(config.batch_size, seed, config.shards, self.dist_context.shard_range(config.shards))
+        n_batches = plan.batches(len(train.sampler))
         val_losses = [record.val_loss for record in history]
-        state = ShardState(self.network, cut, self.team)
+        state = ShardState(self.network, plan, self.dist_context)
         self.network.train()
-        sums, probe, done, rate = Sums(), None, 0, config.learning_rate
-        for part in train.parts(cut):
-            if part.shard == cut.mine[0]:
+        totals, probe, done, rate = RunningTotals(), None, 0, config.learning_rate
+        for batch_shard in train.batch_shards(plan):
+            if batch_shard.shard == plan.own_shards[0]:
                 step = (epoch - 1) * n_batches + done + 1
                 rate = learning_rate(config, step, n_batches, val_losses)
                 self._begin_step(rate)
             probe = probe or replace(
-                part, features=part.features[:PROBE_CLIPS], targets=part.targets[:PROBE_CLIPS]
+                batch_shard, features=batch_shard.features[:PROBE_CLIPS], targets=batch_shard.targets[:PROBE_CLIPS]
             )
-            with state.of(part.shard):
-                judged = self._learn_from(part)
-            sums.add(judged, part)
-            if part.is_last:
+            with state.for_shard(batch_shard.shard):
+                batch_result = self._backward(batch_shard)
+            totals.add(batch_result, batch_shard)
+            if batch_shard.is_last:
                 done += 1
-                state.settle()
+                state.average_statistics()
                 self._end_step((epoch - 1) * n_batches + done)
-                if done % _LOOK_BATCHES == 0:
-                    _check(sums.loss(), config, train.targets.n_labels)
+                if done % _CHECK_EVERY_BATCHES == 0:
+                    _check_divergence(totals.loss(), config, train.targets.n_labels)
                 on_batch(epoch, done, n_batches)
-        loss, accuracy = sums.over(self.team, len(train.epoch))
-        _check(loss, config, train.targets.n_labels)
-        return Epoch(loss, accuracy, rate, self._examine(probe))
+        loss, accuracy = totals.reduce(self.dist_context, len(train.sampler))
+        _check_divergence(loss, config, train.targets.n_labels)
+        return EpochResult(loss, accuracy, rate, self._layer_health(probe))
 
-    def try_step(self, part: Part, rate: float) -> float:
+    def single_step(self, batch_shard: BatchShard, rate: float) -> float:
         """One step at a rate with a whole batch; the loss before it."""
         self.network.train()
         self._begin_step(rate)
-        judged = self._learn_from(part)
+        batch_result = self._backward(batch_shard)
         self._end_step(1)
-        return float(judged.loss.detach())
+        return float(batch_result.loss.detach())
 
     def checkpoint(self, before: Checkpoint, record: EpochRecord) -> Checkpoint:
         """The checkpoint after one more epoch."""
-        averaged = self.released is not self.network
+        has_ema = self.ema_network is not self.network
         return replace(
             before,
-            weights=_to_cpu(self.released.state_dict()),
-            learning=_to_cpu(self.network.state_dict()) if averaged else {},
+            weights=_to_cpu(self.ema_network.state_dict()),
+            raw_weights=_to_cpu(self.network.state_dict()) if has_ema else {},
             optimizer=copy.deepcopy(self.optimizer.state_dict()),  # which goes on changing
             history=(*before.history, record),
         )
@@ -153,20 +153,20 @@ class Learner:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _learn_from(self, part: Part) -> Judged:
+    def _backward(self, batch_shard: BatchShard) -> BatchResult:
         """Add a part's share to the gradient; L-BFGS takes its whole step here."""
         if isinstance(self.optimizer, torch.optim.LBFGS):
-            return self._line_search(part, self.optimizer)
-        with self._syncing(part):
-            judged = Judged(*self.judge(part.features, part.targets))
+            return self._line_search(batch_shard, self.optimizer)
+        with self._gradient_sync(batch_shard):
+            batch_result = BatchResult(*self.loss_module(batch_shard.features, batch_shard.targets))
             # DistributedDataParallel takes the mean over processes; the sum of shares is meant.
-            (judged.loss * part.share * self.team.size).backward()  # type: ignore[no-untyped-call]
-        return judged
+            (batch_result.loss * batch_shard.share * self.dist_context.world_size).backward()  # type: ignore[no-untyped-call]
+        return batch_result
 
-    def _line_search(self, part: Part, optimizer: torch.optim.LBFGS) -> Judged:
+    def _line_search(self, batch_shard: BatchShard, optimizer: torch.optim.LBFGS) -> BatchResult:
         """A step of L-BFGS: the same dropout and statistics wherever the line search looks."""
-        first: list[Judged] = []
-        device = part.features.device
+        first: list[BatchResult] = []
+        device = batch_shard.features.device
         random = random_state(device)
         running = running_statistics(self.network)
         before = [values.clone() for values in running]
@@ -176,31 +176,31 @@ class Learner:
             for values, value in zip(running, before, strict=True):
                 values.copy_(value)
             optimizer.zero_grad(set_to_none=True)
-            judged = Judged(*self.judge(part.features, part.targets))
-            judged.loss.backward()  # type: ignore[no-untyped-call]
-            first.append(replace(judged, loss=judged.loss.detach()))
+            batch_result = BatchResult(*self.loss_module(batch_shard.features, batch_shard.targets))
+            batch_result.loss.backward()  # type: ignore[no-untyped-call]
+            first.append(replace(batch_result, loss=batch_result.loss.detach()))
             self._add_l1()
-            return float(judged.loss.detach()) + self._l1_penalty()
+            return float(batch_result.loss.detach()) + self._l1_penalty()
 
         optimizer.step(closure)  # type: ignore[no-untyped-call]
         return first[0]
 
-    def _syncing(self, part: Part) -> contextlib.AbstractContextManager[None]:
+    def _gradient_sync(self, batch_shard: BatchShard) -> contextlib.AbstractContextManager[None]:
         """Processes exchange gradients once a batch: with their last shard."""
-        if isinstance(self.judge, DistributedDataParallel) and not part.is_last:
-            return cast("contextlib.AbstractContextManager[None]", self.judge.no_sync())
+        if isinstance(self.loss_module, DistributedDataParallel) and not batch_shard.is_last:
+            return cast("contextlib.AbstractContextManager[None]", self.loss_module.no_sync())
         return contextlib.nullcontext()
 
     def _end_step(self, step: int) -> None:
         config = self.config
         if not isinstance(self.optimizer, torch.optim.LBFGS):
             self._add_l1()
-            if config.max_gradient_norm is not None:
-                nn.utils.clip_grad_norm_(self.network.parameters(), config.max_gradient_norm)
+            if config.grad_clip is not None:
+                nn.utils.clip_grad_norm_(self.network.parameters(), config.grad_clip)
             self.optimizer.step()
-        if self.released is not self.network:
-            decay = min(config.averaging, step / (step + _AVERAGING_RAMP_STEPS))
-            _average(self.released, self.network, decay)
+        if self.ema_network is not self.network:
+            decay = min(config.ema_decay, step / (step + _EMA_RAMP_STEPS))
+            _update_ema(self.ema_network, self.network, decay)
 
     @torch.no_grad()
     def _add_l1(self) -> None:
@@ -219,18 +219,18 @@ class Learner:
         sizes = [w.abs().sum() for w in self.network.parameters() if w.dim() > 1]
         return self.config.l1 * float(torch.stack(sizes).sum())
 
-    def _examine(self, probe: Part | None) -> tuple[LayerHealth, ...]:
+    def _layer_health(self, probe: BatchShard | None) -> tuple[LayerHealth, ...]:
         if probe is None:
             return ()
-        judge, targets = objective_of(self.config.model).judge, probe.targets
-        return examine(
+        compute_loss, targets = objective_for(self.config.model).compute_loss, probe.targets
+        return measure_layer_health(
             self.network,
             probe.features,
-            lambda x: judge(self.network, x, targets, self.config, None).loss,
+            lambda x: compute_loss(self.network, x, targets, self.config, None).loss,
         )
 
 
-def diverged(name: str, loss: float, config: TrainConfig) -> DivergedError:
+def divergence_error(name: str, loss: float, config: TrainConfig) -> DivergedError:
     """What to say of a loss that is lost."""
     return DivergedError(
         f"the {name} is {loss:.4g}: training diverges; lower --learning-rate "
@@ -238,12 +238,12 @@ def diverged(name: str, loss: float, config: TrainConfig) -> DivergedError:
     )
 
 
-def _check(loss: float, config: TrainConfig, n_labels: int) -> None:
+def _check_divergence(loss: float, config: TrainConfig, n_labels: int) -> None:
     if not loss < DIVERGED_LOSS * n_labels:
-        raise diverged("loss", loss, config)
+        raise divergence_error("loss", loss, config)
 
 
-def _placed(
+def _to_device(
     network: NormalisedNetwork, device: torch.device, config: TrainConfig
 ) -> NormalisedNetwork:
     """The network on its device; a CPU's convolutions are twice as fast with the channels last.
@@ -260,11 +260,11 @@ def _placed(
 
 
 @torch.no_grad()
-def _average(average: NormalisedNetwork, network: NormalisedNetwork, decay: float) -> None:
+def _update_ema(ema_network: NormalisedNetwork, network: NormalisedNetwork, decay: float) -> None:
     """Move the average towards the network; whole numbers (counters) are copied."""
-    pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
-    moved = [pair for pair in pairs if pair[0].dtype.is_floating_point]
-    torch._foreach_lerp_([kept for kept, _ in moved], [new for _, new in moved], 1 - decay)
+    pairs = list(zip(ema_network.state_dict().values(), network.state_dict().values(), strict=True))
+    float_pairs = [pair for pair in pairs if pair[0].dtype.is_floating_point]
+    torch._foreach_lerp_([kept for kept, _ in float_pairs], [new for _, new in float_pairs], 1 - decay)
     for kept, new in pairs:
         if not kept.dtype.is_floating_point:
             kept.copy_(new)

@@ -16,9 +16,9 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from earful.data.atomic_write import staged_file
-from earful.training.config.overrides import settled
+from earful.training.config.overrides import apply_overrides
 from earful.training.config.train_config import TrainConfig, default_config
-from earful.training.plots.plots import COLOURS, save_figure
+from earful.training.plots.plots import COLORS, save_figure
 from earful.training.tuning.search import RUN, Search, best_trial
 from earful.training.tuning.space import readable
 from earful.training.tuning.study import EPOCHS, REASON, SECONDS, VAL_LOSS, finished
@@ -27,7 +27,7 @@ TABLE, BEST_SETTINGS, PICTURE = "trials.csv", "best.json", "tune.png"
 _SHOWN = 10
 _STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
            TrialState.RUNNING: "running", TrialState.WAITING: "waiting"}  # fmt: skip
-_DONE, _BEST = COLOURS[:2]
+_DONE, _BEST = COLORS[:2]
 _PRUNED = "0.7"
 
 
@@ -123,7 +123,7 @@ def gather(asked: Search, study: optuna.Study, note: str, dataset: Path) -> Foun
     """What the study holds; ``dataset`` is the folder that the command to run names."""
     ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
     best = best_trial(study)
-    config = settled(asked.base, readable(best.params)) if best else None
+    config = apply_overrides(asked.base, readable(best.params)) if best else None
     command = train_command(config, dataset, asked.out / RUN) if config else ""
     return Found(
         tuple(map(Tried.of, ended)), Tried.of(best) if best else None, config, command,

@@ -23,10 +23,10 @@ from earful.data.atomic_write import OutputError
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
 from earful.models.bundle.device import Device
-from earful.training.config.overrides import settled
+from earful.training.config.overrides import apply_overrides
 from earful.training.config.train_config import TrainConfig
 from earful.training.runs.progress import TrainingProgress
-from earful.training.trainer.checkpoint import BEST, LAST, EpochRecord
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, EpochRecord
 from earful.training.trainer.setup import choose_device
 from earful.training.trainer.trainer import fit
 from earful.training.tuning.sampler import SamplerByNumber
@@ -195,12 +195,12 @@ def _one_trial(asked: Search, study: optuna.Study, nth: int, trials: int) -> Non
 
 def _clear(folder: Path) -> None:
     """Remove what a trial of another study left here; the lock is that of the trial at work."""
-    for name in (LAST, BEST):
+    for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
 
 
 def _train(asked: Search, trial: Trial, folder: Path, judge: _Judge) -> None:
-    config = settled(asked.base, asked.space.draw(trial))
+    config = apply_overrides(asked.base, asked.space.draw(trial))
     fit(
         asked.dataset, folder, config, device=asked.device, on_batch=judge.inner.on_batch,
         on_epoch=judge.on_epoch,
@@ -237,7 +237,7 @@ def _keep_best(study: optuna.Study, trials: Path) -> None:
         if best is None or trial.number != best.number:
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            (folder / LAST).unlink(missing_ok=True)
+            (folder / LAST_CHECKPOINT).unlink(missing_ok=True)
 
 
 def _check(study: optuna.Study) -> None:

@@ -8,16 +8,16 @@ from typing import Any
 from optuna.trial import BaseTrial
 
 from earful.data.errors import EarfulError
-from earful.models.networks.zoo import CLASSIFIERS, FITTED, entry
+from earful.models.networks.zoo import CLASSIFIER_NETWORKS, FITTED_NETWORKS, zoo_entry
 from earful.training.config.overrides import (
-    Value,
+    SettingValue,
     option_types,
-    read_pairs,
-    read_settings,
-    read_value,
+    parse_pairs,
+    parse_settings,
+    parse_value,
     setting_types,
-    settled,
-    type_of,
+    apply_overrides,
+    setting_type,
 )
 from earful.training.config.train_config import TrainConfig
 
@@ -39,13 +39,13 @@ class Range:
     log: bool = False
     whole: bool = False
 
-    def draw(self, trial: BaseTrial, name: str) -> Value:
+    def draw(self, trial: BaseTrial, name: str) -> SettingValue:
         if self.whole:
             return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(name, self.low, self.high, log=self.log)
 
     @property
-    def ends(self) -> tuple[Value, ...]:
+    def ends(self) -> tuple[SettingValue, ...]:
         return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
 
     def __str__(self) -> str:
@@ -56,14 +56,14 @@ class Range:
 class Choices:
     """One of some values."""
 
-    values: tuple[Value, ...]
+    values: tuple[SettingValue, ...]
 
-    def draw(self, trial: BaseTrial, name: str) -> Value:
+    def draw(self, trial: BaseTrial, name: str) -> SettingValue:
         drawn = trial.suggest_categorical(name, self.values)
         return next(value for value in self.values if value == drawn)
 
     @property
-    def ends(self) -> tuple[Value, ...]:
+    def ends(self) -> tuple[SettingValue, ...]:
         return self.values
 
     def __str__(self) -> str:
@@ -76,14 +76,14 @@ class Space:
 
     varied: dict[str, Range | Choices]
 
-    def draw(self, trial: BaseTrial) -> dict[str, Value]:
+    def draw(self, trial: BaseTrial) -> dict[str, SettingValue]:
         return readable({name: found.draw(trial, name) for name, found in self.varied.items()})
 
     def to_dict(self) -> dict[str, str]:
         return {name: str(found) for name, found in self.varied.items()}
 
 
-def readable(settings: Mapping[str, Value]) -> dict[str, Value]:
+def readable(settings: Mapping[str, SettingValue]) -> dict[str, SettingValue]:
     """Settings with numbers of four digits, as they are trained with, printed and typed again."""
     return {
         name: float(f"{value:.4g}") if isinstance(value, float) else value
@@ -123,8 +123,8 @@ def require_trained(model: str) -> None:
         TuneError: it is fitted in one go; the message lists what can be searched.
         EarfulError: there is no such model.
     """
-    if entry(model).fitted:
-        has = ", ".join(name for name in CLASSIFIERS if name not in FITTED)
+    if zoo_entry(model).fitted:
+        has = ", ".join(name for name in CLASSIFIER_NETWORKS if name not in FITTED_NETWORKS)
         raise TuneError(
             f"{model} is a baseline that is fitted in one go: it has no learning rate and no "
             f"epochs to compare trials by; a search is for a network, which is one of {has}"
@@ -141,21 +141,21 @@ def chosen_space(
         TuneError: a name that there is not, a value that it cannot have, or a name in both.
         EarfulError: a value that cannot be trained with.
     """
-    pairs = read_pairs(vary, "--vary", "NAME=LOW:HIGH[:log] or NAME=a,b,c")
+    pairs = parse_pairs(vary, "--vary", "NAME=LOW:HIGH[:log] or NAME=a,b,c")
     _refuse_flags_of_tune([name for name, _ in pairs])
     _refuse_flags_of_tune([text.partition("=")[0].strip() for text in fix])
     types = setting_types(base.model, _NOT_VARIED)
     asked = {name: _read_varied(name, text, types) for name, text in pairs}
-    fixed = read_settings(base.model, fix, "--fix", _NOT_FIXED)
+    fixed = parse_settings(base.model, fix, "--fix", _NOT_FIXED)
     both = sorted(set(asked) & set(fixed))
     if both:
         raise TuneError(f"{', '.join(both)} is both varied and fixed; give one of --vary and --fix")
-    common = settled(base, fixed)
+    common = apply_overrides(base, fixed)
     varied = {**default_space(base.model).varied, **asked}
     space = Space({name: found for name, found in varied.items() if name not in fixed})
     for name, found in space.varied.items():
         for value in found.ends:
-            settled(common, {name: value})
+            apply_overrides(common, {name: value})
     return space, common
 
 
@@ -166,15 +166,15 @@ def _refuse_flags_of_tune(names: Sequence[str]) -> None:
 
 
 def _read_varied(name: str, text: str, types: dict[str, Any]) -> Range | Choices:
-    hint = type_of(name, types)
+    hint = setting_type(name, types)
     if ":" not in text:
-        values = tuple(read_value(name, part.strip(), hint) for part in text.split(","))
+        values = tuple(parse_value(name, part.strip(), hint) for part in text.split(","))
         return Choices(tuple(dict.fromkeys(values)))
     parts = text.split(":")
     if hint not in (int, float) or len(parts) not in (2, 3) or parts[2:] not in ([], ["log"]):
         accepted = "LOW:HIGH, LOW:HIGH:log or a,b,c" if hint in (int, float) else "a,b,c"
         raise TuneError(f"{name} is varied as {name}={accepted}, found {text!r}")
-    low, high = (float(read_value(name, part, hint)) for part in parts[:2])
+    low, high = (float(parse_value(name, part, hint)) for part in parts[:2])
     found = Range(low, high, log=len(parts) == 3, whole=hint is int)
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise TuneError(f"{name} needs a low end and a high end above it, found {text!r}")

@@ -7,26 +7,26 @@ import torch
 from torch import Tensor, nn
 
 from earful.models.layers.base import Network
-from earful.models.layers.normalise import MIN_STANDARD_DEVIATION
-from earful.models.layers.pooling import pooled, pooled_size
+from earful.models.layers.normalise import MIN_STD
+from earful.models.layers.pooling import pooled_functionals, pooled_size
 
-_FITTED_AT_A_TIME = 4096
+_FIT_CHUNK_CLIPS = 4096
 
 
-class Fitted(nn.Module):
+class FittedModule(nn.Module):
     """A module whose numbers are buffers that a fit sets, and whose sizes the fit decides.
 
     A new one has the smallest sizes and answers all labels alike; loading a state gives it the
     sizes of that state.
     """
 
-    def set_fitted(self, **buffers: Tensor) -> None:
+    def set_fitted_buffers(self, **buffers: Tensor) -> None:
         """Replace buffers by what a fit found."""
         for name, value in buffers.items():
             self._buffers[name] = value.to(self.get_buffer(name).dtype).contiguous()
-        self.resized()
+        self.on_buffers_set()
 
-    def resized(self) -> None:
+    def on_buffers_set(self) -> None:
         """Called when buffers have new sizes or values."""
 
     def n_fitted(self) -> int:
@@ -39,38 +39,38 @@ class Fitted(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         for name, buffer in self._buffers.items():
-            found = state_dict.get(prefix + name)
-            if buffer is not None and found is not None:
-                self._buffers[name] = torch.empty_like(found, device=buffer.device)
+            saved = state_dict.get(prefix + name)
+            if buffer is not None and saved is not None:
+                self._buffers[name] = torch.empty_like(saved, device=buffer.device)
         super()._load_from_state_dict(state_dict, prefix, *rest)
-        self.resized()
+        self.on_buffers_set()
 
 
-class Standardise(Fitted):
+class Standardiser(FittedModule):
     """Values (..., size) less their mean, over their deviation, both of training clips, (size,)."""
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("deviation", torch.ones(size))
+        self.register_buffer("std", torch.ones(size))
 
     def fit(self, values: Tensor) -> None:
         """Take mean and deviation of values (n, size), float64 for a few of them at a time."""
-        parts, n = torch.split(values, _FITTED_AT_A_TIME), len(values)
+        parts, n = torch.split(values, _FIT_CHUNK_CLIPS), len(values)
         mean = sum((part.double().sum(dim=0) for part in parts), torch.zeros(())) / n
         squares = ((part.double() - mean).square().sum(dim=0) for part in parts)
-        deviation = (sum(squares, torch.zeros(())) / n).sqrt()
-        self.set_fitted(
+        std = (sum(squares, torch.zeros(())) / n).sqrt()
+        self.set_fitted_buffers(
             mean=mean,
             # What never varies would otherwise be divided by nothing.
-            deviation=deviation.clamp_min(MIN_STANDARD_DEVIATION),
+            std=std.clamp_min(MIN_STD),
         )
 
     def forward(self, values: Tensor) -> Tensor:
-        return (values - self.mean) / self.deviation
+        return (values - self.mean) / self.std
 
 
 class PooledBaseline(Network):
@@ -79,11 +79,11 @@ class PooledBaseline(Network):
     A baseline is its head: (batch, 5 * bins) standardised functionals to logits.
     """
 
-    def __init__(self, bins: int, head: Fitted) -> None:
+    def __init__(self, bins: int, head: FittedModule) -> None:
         super().__init__()
-        self.standardise = Standardise(pooled_size(bins))
+        self.standardiser = Standardiser(pooled_size(bins))
         self.head = head
 
     def embed(self, features: Tensor) -> Tensor:
-        found: Tensor = self.standardise(pooled(features))
-        return found
+        standardised: Tensor = self.standardiser(pooled_functionals(features))
+        return standardised

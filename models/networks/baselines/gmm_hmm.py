@@ -19,16 +19,16 @@ from torch import Tensor
 from earful.models.layers.base import Network
 from earful.models.layers.blocks import require_positive
 from earful.models.layers.pooling import deltas
-from earful.models.networks.baselines.fitted import Fitted, Standardise
-from earful.models.networks.baselines.majority import Shares
+from earful.models.networks.baselines.fitted import FittedModule, Standardiser
+from earful.models.networks.baselines.majority import ClassPrior
 
 # Higher coefficients hold more of the voice than of the word.
-COEFFICIENTS = 13
+N_MFCC = 13
 # Neighbouring frames share most of their samples and all of their vowel: as independent witnesses
 # they would make every answer sure. Recognisers weigh them by 1/20 to 1/10.
 ACOUSTIC_SCALE = 1 / 16
 # The logarithm of no probability; sums of thousands of them are finite.
-IMPOSSIBLE = -1e30
+LOG_ZERO = -1e30
 
 
 @dataclass(frozen=True)
@@ -52,33 +52,33 @@ class GmmHmm(Network):
     The embedding is the log-likelihood of each label times ``ACOUSTIC_SCALE``.
     """
 
-    head: "Prior"
+    head: "AddLogPrior"
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: GmmHmmConfig) -> None:
         super().__init__()
-        self.coefficients = min(bins, COEFFICIENTS)
-        self.standardise = Standardise(2 * self.coefficients)
-        self.words = Words(2 * self.coefficients, frames, n_labels, config)
-        self.head = Prior(n_labels)
+        self.n_mfcc = min(bins, N_MFCC)
+        self.standardiser = Standardiser(2 * self.n_mfcc)
+        self.hmms = LabelHmms(2 * self.n_mfcc, frames, n_labels, config)
+        self.head = AddLogPrior(n_labels)
 
     def with_deltas(self, features: Tensor) -> Tensor:
         """What the Gaussians are of, (batch, frames, 2 * coefficients), when standardised."""
-        x = features[:, : self.coefficients]
+        x = features[:, : self.n_mfcc]
         return torch.cat([x, deltas(x)], dim=1).transpose(1, 2)
 
     def embed(self, features: Tensor) -> Tensor:
-        found: Tensor = self.words(self.standardise(self.with_deltas(features)))
-        return ACOUSTIC_SCALE * found
+        log_likelihoods: Tensor = self.hmms(self.standardiser(self.with_deltas(features)))
+        return ACOUSTIC_SCALE * log_likelihoods
 
 
-class Prior(Shares):
+class AddLogPrior(ClassPrior):
     """Logits: log-likelihoods and the logarithms of the labels' shares."""
 
     def forward(self, embedding: Tensor) -> Tensor:
-        return embedding + self.log_shares
+        return embedding + self.log_prior
 
 
-class Words(Fitted):
+class LabelHmms(FittedModule):
     """The models of all labels.
 
     log_start         (labels, states)
@@ -112,11 +112,11 @@ class Words(Fitted):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Log-likelihoods (batch, labels) of frames (batch, frames, size)."""
-        first, *others = self._emission(frames).unbind(1)
-        reach = self.log_start + first  # (batch, labels, states)
-        for emission in others:
-            reach = torch.logsumexp(reach.unsqueeze(3) + self.log_transition, dim=2) + emission
-        return torch.logsumexp(reach, dim=2)
+        first, *rest = self._emission(frames).unbind(1)
+        log_alpha = self.log_start + first  # (batch, labels, states)
+        for emission in rest:
+            log_alpha = torch.logsumexp(log_alpha.unsqueeze(3) + self.log_transition, dim=2) + emission
+        return torch.logsumexp(log_alpha, dim=2)
 
     def _emission(self, frames: Tensor) -> Tensor:
         """Log-densities (batch, frames, labels, states)."""

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from earful.data.errors import EarfulError
 from earful.models.layers.pooling import pooled_size
-from earful.models.networks.baselines.fitted import Fitted, PooledBaseline
+from earful.models.networks.baselines.fitted import FittedModule, PooledBaseline
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Logistic(PooledBaseline):
         super().__init__(bins, Linear(pooled_size(bins), n_labels))
 
 
-class Linear(Fitted):
+class Linear(FittedModule):
     """``weight`` (labels, size) and ``bias`` (labels,)."""
 
     weight: Tensor

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from earful.models.networks.baselines.fitted import Fitted, PooledBaseline
+from earful.models.networks.baselines.fitted import FittedModule, PooledBaseline
 
 
 @dataclass(frozen=True)
@@ -20,21 +20,21 @@ class MajorityConfig:
 class Majority(PooledBaseline):
     """Features (batch, bins, frames) to the same logits (batch, labels) for all of them."""
 
-    head: "Shares"
+    head: "ClassPrior"
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: MajorityConfig) -> None:
         del frames, config
-        super().__init__(bins, Shares(n_labels))
+        super().__init__(bins, ClassPrior(n_labels))
 
 
-class Shares(Fitted):
+class ClassPrior(FittedModule):
     """``log_shares`` (labels,) of the labels among the training clips."""
 
-    log_shares: Tensor
+    log_prior: Tensor
 
     def __init__(self, n_labels: int) -> None:
         super().__init__()
-        self.register_buffer("log_shares", torch.zeros(n_labels))
+        self.register_buffer("log_prior", torch.zeros(n_labels))
 
     def forward(self, embedding: Tensor) -> Tensor:
-        return self.log_shares.expand(embedding.shape[0], -1)
+        return self.log_prior.expand(embedding.shape[0], -1)

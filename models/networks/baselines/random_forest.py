@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from earful.models.layers.blocks import require_positive
-from earful.models.networks.baselines.fitted import Fitted, PooledBaseline
+from earful.models.networks.baselines.fitted import FittedModule, PooledBaseline
 
 # Of the decisions, in standard deviations of a pooled feature.
 RAMP = 0.01
 # What no leaf has seen is not impossible: a logarithm is taken of it.
-LEAST_PROBABILITY = 1e-3
+MIN_PROBABILITY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class RandomForest(PooledBaseline):
         super().__init__(bins, Trees(n_labels))
 
 
-class Trees(Fitted):
+class Trees(FittedModule):
     """All trees side by side, level by level from their roots.
 
     feature, threshold   (decisions,) of one level after the other: left where the feature is not
@@ -60,43 +60,43 @@ class Trees(Fitted):
 
     feature: Tensor
     threshold: Tensor
-    share: Tensor
-    decides: Tensor
-    width: Tensor
+    leaf_values: Tensor
+    split_nodes: Tensor
+    splits_per_level: Tensor
 
     def __init__(self, n_labels: int) -> None:
         super().__init__()
         self.register_buffer("feature", torch.zeros(1, dtype=torch.long))
         self.register_buffer("threshold", torch.zeros(1))
-        self.register_buffer("share", torch.full((2, n_labels), 1 / n_labels))
-        self.register_buffer("decides", torch.zeros(0, dtype=torch.long))
-        self.register_buffer("width", torch.ones(1, dtype=torch.long))
-        self.resized()
+        self.register_buffer("leaf_values", torch.full((2, n_labels), 1 / n_labels))
+        self.register_buffer("split_nodes", torch.zeros(0, dtype=torch.long))
+        self.register_buffer("splits_per_level", torch.ones(1, dtype=torch.long))
+        self.on_buffers_set()
 
-    def resized(self) -> None:
+    def on_buffers_set(self) -> None:
         """Plain numbers, since the sizes of a graph are none of its values."""
-        self._widths: list[int] = self.width.tolist()
+        self._splits_per_level: list[int] = self.splits_per_level.tolist()
 
     def multiply_adds(self) -> int:
         """Of all decisions, of how far each node is reached, and of the mean over the trees."""
-        return self.threshold.numel() + len(self.share) + self.share.numel()
+        return self.threshold.numel() + len(self.leaf_values) + self.leaf_values.numel()
 
     def probabilities(self, embedding: Tensor) -> Tensor:
         """(batch, labels) of embeddings (batch, size)."""
         # index_select and not [:, feature], which the ONNX exporter makes slow transposes of
         below = (self.threshold - embedding.index_select(1, self.feature)) / RAMP
         left = (below + 0.5).clamp(0, 1)  # (batch, decisions): how far it is gone to the left
-        found: list[Tensor] = []
-        reach = torch.ones_like(left[:, : self._widths[0]])
+        level_probabilities: list[Tensor] = []
+        reached = torch.ones_like(left[:, : self._splits_per_level[0]])
         start, kept = 0, 0
-        for width, following in zip(self._widths, [*self._widths[1:], 0], strict=True):
+        for width, next_width in zip(self._splits_per_level, [*self._splits_per_level[1:], 0], strict=True):
             end = start + width
-            to_left = reach * left[:, start:end]
-            nodes = torch.cat([to_left, reach - to_left], dim=1)  # (batch, 2 * width)
-            found.append(nodes @ self.share[2 * start : 2 * end])
-            reach = nodes.index_select(1, self.decides[kept : kept + following])
-            start, kept = end, kept + following
-        return torch.stack(found).sum(dim=0)
+            to_left = reached * left[:, start:end]
+            nodes = torch.cat([to_left, reached - to_left], dim=1)  # (batch, 2 * width)
+            level_probabilities.append(nodes @ self.leaf_values[2 * start : 2 * end])
+            reached = nodes.index_select(1, self.split_nodes[kept : kept + next_width])
+            start, kept = end, kept + next_width
+        return torch.stack(level_probabilities).sum(dim=0)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        return self.probabilities(embedding).clamp_min(LEAST_PROBABILITY).log()
+        return self.probabilities(embedding).clamp_min(MIN_PROBABILITY).log()

@@ -18,10 +18,10 @@ from torch.nn import functional
 
 from earful.data.errors import EarfulError
 from earful.models.layers.pooling import pooled_size
-from earful.models.networks.baselines.fitted import Fitted, PooledBaseline
+from earful.models.networks.baselines.fitted import FittedModule, PooledBaseline
 
 # Of the sigmoid: 98 % at the margin. On validation clips of FSDD the temperature is then near 1.
-SLOPE = 4.0
+SIGMOID_SLOPE = 4.0
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,15 @@ class SvmConfig:
 class Svm(PooledBaseline):
     """Features (batch, bins, frames) to logits (batch, labels)."""
 
-    head: "Kernels"
+    head: "PairwiseSvms"
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: SvmConfig) -> None:
         del frames
         size = pooled_size(bins)
-        super().__init__(bins, Kernels(size, n_labels, config.gamma or 1 / size))
+        super().__init__(bins, PairwiseSvms(size, n_labels, config.gamma or 1 / size))
 
 
-class Kernels(Fitted):
+class PairwiseSvms(FittedModule):
     """The machines of all pairs (0, 1), (0, 2), ... of labels, over all support vectors.
 
     support        (vectors, size)
@@ -94,6 +94,6 @@ class Kernels(Fitted):
         return torch.exp(-self.gamma * squared) @ self.coefficient + self.intercept
 
     def forward(self, embedding: Tensor) -> Tensor:
-        evidence = SLOPE * self.decisions(embedding)
+        evidence = SIGMOID_SLOPE * self.decisions(embedding)
         won, lost = functional.logsigmoid(evidence), functional.logsigmoid(-evidence)
         return won @ self.first + lost @ self.second

@@ -7,12 +7,12 @@ from pydantic import BaseModel
 
 from earful.service.core.auth import Scope
 from earful.service.core.errors import RequestError
-from earful.service.feedback.feedback_service import Desk
+from earful.service.feedback.feedback_service import FeedbackService
 from earful.service.http.app_state import Service
-from earful.service.http.schemas import ErrorAnswer, answers_of
+from earful.service.http.schemas import ErrorResponse, openapi_responses
 
 
-def admit(service: Service, request: Request, scope: Scope) -> Desk:
+def require_feedback(service: Service, request: Request, scope: Scope) -> FeedbackService:
     """The desk, for a request that may be made now.
 
     Raises:
@@ -20,7 +20,7 @@ def admit(service: Service, request: Request, scope: Scope) -> Desk:
             somebody's browser.
     """
     service.keys.check(request.headers, scope)
-    refuse_other_sites(request)
+    check_same_site(request)
     if service.feedback is None:
         raise RequestError(
             "feedback_off", "this service keeps no feedback; start it with --feedback URL"
@@ -28,7 +28,7 @@ def admit(service: Service, request: Request, scope: Scope) -> Desk:
     return service.feedback
 
 
-def refuse_other_sites(request: Request) -> None:
+def check_same_site(request: Request) -> None:
     """See that no page from elsewhere asks this through somebody's browser.
 
     Raises:
@@ -38,9 +38,9 @@ def refuse_other_sites(request: Request) -> None:
         raise RequestError("forbidden", "pages of other sites may not ask this")
 
 
-def answers(found: type[BaseModel] | None, status: int = 200) -> dict[int | str, dict[str, Any]]:
+def feedback_responses(body: type[BaseModel] | None, status: int = 200) -> dict[int | str, dict[str, Any]]:
     """The answers of a route: ``found``, and every refusal."""
-    all_answers = answers_of(found or ErrorAnswer, ErrorAnswer)
-    all_answers[404] = {"model": ErrorAnswer, "description": "feedback is off, or nothing is there"}
+    all_answers = openapi_responses(body or ErrorResponse, ErrorResponse)
+    all_answers[404] = {"model": ErrorResponse, "description": "feedback is off, or nothing is there"}
     good = all_answers.pop(200)
-    return all_answers if found is None else {status: good, **all_answers}
+    return all_answers if body is None else {status: good, **all_answers}

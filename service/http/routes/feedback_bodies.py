@@ -4,27 +4,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from earful.data.labels.multilabel import MAX_CELL_CHARACTERS, normalised, problem_of
+from earful.data.labels.multilabel import MAX_CELL_CHARACTERS, normalise_label, find_label_problem
 
 MAX_COMMENT_CHARACTERS = 2_000
 MAX_KEY_CHARACTERS = 200
 
 
-def _printable(text: str) -> str:
+def _check_printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("holds characters that cannot be printed")
     return text
 
 
-def _printable_lines(text: str) -> str:
-    _printable("".join(text.splitlines()))
+def _check_printable_lines(text: str) -> str:
+    _check_printable("".join(text.splitlines()))
     return text
 
 
 def _label(text: str) -> str:
-    if (problem := problem_of(text)) is not None:
+    if (problem := find_label_problem(text)) is not None:
         raise ValueError(problem)
-    return normalised(text)
+    return normalise_label(text)
 
 
 # As in a labels CSV: it ends up in file names, charts and headers.
@@ -33,34 +33,34 @@ LabelText = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_CELL_CHARACTERS),
     AfterValidator(_label),
 ]
-PersonText = Annotated[
+AnnotatorText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_KEY_CHARACTERS),
-    AfterValidator(_printable),
+    AfterValidator(_check_printable),
 ]
 OptionalText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=MAX_KEY_CHARACTERS),
-    AfterValidator(_printable),
+    AfterValidator(_check_printable),
 ]
 CommentText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=MAX_COMMENT_CHARACTERS),
-    AfterValidator(_printable_lines),
+    AfterValidator(_check_printable_lines),
 ]
 
 
-class FeedbackGiven(BaseModel):
+class FeedbackRequest(BaseModel):
     """What is right of a recording, and who says so."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: LabelText | None = Field(
         description="what is said in it, several as `dog|rain` where the model knows several at "
-        "once; null takes back what `who` said before",
+        "once; null takes back what `annotator` said before",
         examples=["7"],
     )
-    who: PersonText = Field(
+    annotator: AnnotatorText = Field(
         description="who says so: any name or key, under which it can be shown and deleted",
         examples=["anna"],
     )
@@ -73,16 +73,16 @@ class FeedbackGiven(BaseModel):
     source: Literal["api", "page", "review"] = "api"
 
 
-class FeedbackStored(BaseModel):
+class FeedbackResponse(BaseModel):
     id: int = Field(examples=[17])
     sha256: str = Field(description="of the recording's bytes")
-    audio_kept: bool = Field(description="whether the server has the recording")
-    repeated: bool = Field(description="it was stored before, and once is enough")
+    recording_saved: bool = Field(description="whether the server has the recording")
+    duplicate: bool = Field(description="it was stored before, and once is enough")
 
 
-class FeedbackStatus(BaseModel):
+class FeedbackStatusResponse(BaseModel):
     feedback: bool = Field(description="whether labels are kept here")
-    keep_audio: Literal["off", "feedback", "uncertain", "all"]
+    save_recordings: Literal["off", "feedback", "uncertain", "all"]
 
 
 class ReviewedModel(BaseModel):
@@ -90,7 +90,7 @@ class ReviewedModel(BaseModel):
     version: str
 
 
-class HeardInClip(BaseModel):
+class ReviewPrediction(BaseModel):
     label: str
     score: float
     margin: float = Field(
@@ -105,31 +105,31 @@ class ReviewClip(BaseModel):
     prediction_id: str = Field(description="for POST /v1/feedback")
     audio: str = Field(description="where the recording is, from the root of the service")
     seconds: float
-    reason: Literal["disagreeing", "unlabelled", "agreed"]
-    heard: HeardInClip
-    votes: dict[str, int] = Field(description="labels that others gave, with their counts")
+    reason: Literal["disputed", "unlabelled", "agreed"]
+    prediction: ReviewPrediction
+    label_counts: dict[str, int] = Field(description="labels that others gave, with their counts")
 
 
-class ReviewAnswer(BaseModel):
+class ReviewResponse(BaseModel):
     clips: list[ReviewClip]
-    after: str = Field(description="for the next page; empty at the end")
-    waiting: int = Field(description="clips that `who` has not labelled")
-    labelled: int = Field(description="clips that `who` has labelled")
+    cursor: str = Field(description="for the next page; empty at the end")
+    remaining: int = Field(description="clips that `annotator` has not labelled")
+    labelled: int = Field(description="clips that `annotator` has labelled")
     labels: list[str] = Field(description="the model's, and others that people gave")
-    scores: Literal["softmax", "sigmoid"] = Field(
+    score_kind: Literal["softmax", "sigmoid"] = Field(
         description="`sigmoid`: a clip may have several labels, given as `dog|rain`"
     )
 
 
-class PersonAnswer(BaseModel):
+class SubjectDataResponse(BaseModel):
     """All that is kept of a person."""
 
     key: str
-    feedback: list[dict[str, Any]]
-    audio: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+    recordings: list[dict[str, Any]]
 
 
-class DeletedAnswer(BaseModel):
-    feedback: int = Field(description="rows that were deleted")
-    audio: int = Field(description="recordings that were deleted")
+class ErasureResponse(BaseModel):
+    annotations: int = Field(description="rows that were deleted")
+    recordings: int = Field(description="recordings that were deleted")
     bytes: int

@@ -18,21 +18,21 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from earful.models.bundle.decision import Scores
+from earful.models.bundle.decision import ScoreKind
 from earful.service.classifier import Prediction
-from earful.service.core.errors import RequestError, json_answer
+from earful.service.core.errors import RequestError, json_response
 from earful.service.http.app_state import SCORE_DIGITS, Service
-from earful.service.http.schemas import Ranked, SentenceAnswer, answers_of
+from earful.service.http.schemas import HfLabelScore, PlainErrorResponse, openapi_responses
 
 # What the pipeline of transformers answers when it is not told otherwise.
 DEFAULT_TOP_K = 5
 FunctionToApply = Literal["softmax", "sigmoid", "none"]
-_JSON_BYTES = 1 << 16  # of a JSON body beside the file in base64
-_LEAST_PROBABILITY = 1e-12  # scores must be finite in JSON
+_MAX_JSON_OVERHEAD_BYTES = 1 << 16  # of a JSON body beside the file in base64
+_MIN_PROBABILITY = 1e-12  # scores must be finite in JSON
 
 
 @dataclass(frozen=True)
-class Parameters:
+class HfParameters:
     """``function_to_apply`` is to the logits; None is the model's own, whose scores those are.
 
     Of softmax scores the logits are known but for a constant: taken are the log-probabilities.
@@ -49,55 +49,55 @@ def add_hf_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitabl
         "/hf",
         summary="Classify one file, as the Hugging Face task audio-classification",
         openapi_extra=_BODY,
-        responses=answers_of(Ranked, SentenceAnswer)
-        | {200: {"model": list[Ranked], "description": "labels, best first"}},
+        responses=openapi_responses(HfLabelScore, PlainErrorResponse)
+        | {200: {"model": list[HfLabelScore], "description": "labels, best first"}},
     )
     async def hf(request: Request) -> Response:
         deadline = service.deadline()
-        served = service.admit(request.headers, "classify")
-        with service.intake.reading(request, deadline) as body:
+        loaded_model = service.admit(request.headers, "classify")
+        with service.upload_budget.open_body(request, deadline) as body:
             if request.headers.get("content-type", "").lower().startswith("application/json"):
-                text = await body.whole(_JSON_BYTES + service.settings.max_upload_bytes * 4 // 3)
+                text = await body.read_all(_MAX_JSON_OVERHEAD_BYTES + service.settings.max_upload_bytes * 4 // 3)
                 blob, parameters = await run_in_threadpool(_parse, text)
             else:
-                blob = await body.whole(service.settings.max_upload_bytes)
-                parameters = Parameters()
-            [answer] = await service.answer([blob], served, deadline, request)
-        if not isinstance(answer, Prediction):
-            raise answer
-        return json_answer(_ranked(answer, parameters, served.classifier.metadata.scores))
+                blob = await body.read_all(service.settings.max_upload_bytes)
+                parameters = HfParameters()
+            [outcome] = await service.classify([blob], loaded_model, deadline, request)
+        if not isinstance(outcome, Prediction):
+            raise outcome
+        return json_response(_ranked(outcome, parameters, loaded_model.classifier.metadata.score_kind))
 
     return hf
 
 
-def _ranked(answer: Prediction, parameters: Parameters, own: Scores) -> list[dict[str, Any]]:
+def _ranked(outcome: Prediction, parameters: HfParameters, model_score_kind: ScoreKind) -> list[dict[str, Any]]:
     """The best labels with their scores; every function keeps the order."""
-    names, scores = zip(*answer.ranked(), strict=True)
-    function = parameters.function_to_apply or own
-    if function != own:
-        scores = _applied(function, [_logit(score, own) for score in scores])
+    names, scores = zip(*outcome.ranked(), strict=True)
+    function = parameters.function_to_apply or model_score_kind
+    if function != model_score_kind:
+        scores = _apply_function(function, [_logit(score, model_score_kind) for score in scores])
     ranked = list(zip(names, scores, strict=True))[: parameters.top_k]
     return [{"score": round(score, SCORE_DIGITS), "label": name} for name, score in ranked]
 
 
-def _applied(function: FunctionToApply, logits: Sequence[float]) -> tuple[float, ...]:
+def _apply_function(function: FunctionToApply, logits: Sequence[float]) -> tuple[float, ...]:
     if function == "none":
         return tuple(logits)
     if function == "sigmoid":
         return tuple(1 / (1 + math.exp(-logit)) for logit in logits)
     powers = [math.exp(logit) for logit in logits]
-    whole = sum(powers)
-    return tuple(power / whole for power in powers)
+    total = sum(powers)
+    return tuple(power / total for power in powers)
 
 
-def _logit(probability: float, own: Scores) -> float:
-    logit = math.log(max(probability, _LEAST_PROBABILITY))
-    if own == "softmax":
+def _logit(probability: float, model_score_kind: ScoreKind) -> float:
+    logit = math.log(max(probability, _MIN_PROBABILITY))
+    if model_score_kind == "softmax":
         return logit
-    return logit - math.log(max(1 - probability, _LEAST_PROBABILITY))
+    return logit - math.log(max(1 - probability, _MIN_PROBABILITY))
 
 
-def _parse(body: bytes) -> tuple[bytes, Parameters]:
+def _parse(body: bytes) -> tuple[bytes, HfParameters]:
     """A file and parameters of a JSON body."""
     try:
         request = json.loads(body)
@@ -113,10 +113,10 @@ def _parse(body: bytes) -> tuple[bytes, Parameters]:
     return blob, _parameters(request.get("parameters") or {})
 
 
-def _parameters(given: Any) -> Parameters:
-    if not isinstance(given, dict):
+def _parameters(values: Any) -> HfParameters:
+    if not isinstance(values, dict):
         raise RequestError("malformed_request", "'parameters' must be an object")
-    known = {key: value for key, value in given.items() if value is not None}
+    known = {key: value for key, value in values.items() if value is not None}
     unknown = sorted(set(known) - {"top_k", "function_to_apply"})
     if unknown:
         raise RequestError(
@@ -132,7 +132,7 @@ def _parameters(given: Any) -> Parameters:
         raise RequestError(
             "malformed_request", f"function_to_apply is one of {choices}, found {function!r}"
         )
-    return Parameters(top_k, cast("FunctionToApply | None", function))
+    return HfParameters(top_k, cast("FunctionToApply | None", function))
 
 
 _BODY: dict[str, Any] = {

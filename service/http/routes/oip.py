@@ -21,10 +21,10 @@ from starlette.exceptions import HTTPException
 
 from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE
 from earful.service.classifier import Prediction
-from earful.service.core.errors import RequestError, json_answer
+from earful.service.core.errors import RequestError, json_response
 from earful.service.http.app_state import Service
-from earful.service.http.schemas import SentenceAnswer, answers_of
-from earful.service.inference.hot_reload import Served
+from earful.service.http.schemas import PlainErrorResponse, openapi_responses
+from earful.service.inference.hot_reload import LoadedModel
 
 PLATFORM = "onnx_onnxv1"
 INPUT, OUTPUT = "waveform", "probabilities"
@@ -35,7 +35,7 @@ _JSON_LENGTH = "Inference-Header-Content-Length"
 
 
 @dataclass(frozen=True)
-class Inference:
+class InferRequest:
     """A request: clips (batch, samples) and how its answer is to be written."""
 
     clips: NDArray[np.float32]
@@ -73,75 +73,75 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
         for key in ("name", "number")
         if f"{{{key}}}" in path
     ]
-    refused: dict[int | str, dict[str, Any]] = {
-        404: {"model": SentenceAnswer, "description": "no such model"}
+    not_found_response: dict[int | str, dict[str, Any]] = {
+        404: {"model": PlainErrorResponse, "description": "no such model"}
     }
 
     @app.get(
-        path, summary="About the model", responses=refused, operation_id="metadata" + suffix,
+        path, summary="About the model", responses=not_found_response, operation_id="metadata" + suffix,
         openapi_extra={"parameters": parameters},
     )  # fmt: skip
     async def metadata(request: Request) -> Response:
-        return json_answer(_metadata(_named(request, service.served())))
+        return json_response(_metadata(_require_named_model(request, service.loaded_model())))
 
     @app.get(
-        path + "/ready", summary="The model answers", responses=refused,
+        path + "/ready", summary="The model answers", responses=not_found_response,
         operation_id="model_ready" + suffix, openapi_extra={"parameters": parameters},
     )  # fmt: skip
     async def model_ready(request: Request) -> Response:
-        return json_answer({"name": _named(request, service.served()).info["name"], "ready": True})
+        return json_response({"name": _require_named_model(request, service.loaded_model()).info["name"], "ready": True})
 
     @app.post(
         path + "/infer",
         summary="Probabilities of waveforms",
         openapi_extra=_BODY | {"parameters": parameters},
         operation_id="infer" + suffix,
-        responses=answers_of(SentenceAnswer, SentenceAnswer) | refused | {200: {"description": ""}},
+        responses=openapi_responses(PlainErrorResponse, PlainErrorResponse) | not_found_response | {200: {"description": ""}},
     )
     async def infer(request: Request) -> Response:
         deadline = service.deadline()
-        served = _named(request, service.admit(request.headers, "classify"))
-        with service.intake.reading(request, deadline) as body:
-            most = service.settings.max_files
-            samples = served.classifier.metadata.features.clip_samples
-            blob = await body.whole(_MAX_JSON_BYTES + most * samples * 4)
-            inference = await run_in_threadpool(
-                _parse, blob, request.headers.get(_JSON_LENGTH), served, most
+        loaded_model = _require_named_model(request, service.admit(request.headers, "classify"))
+        with service.upload_budget.open_body(request, deadline) as body:
+            max_clips = service.settings.max_files
+            samples = loaded_model.classifier.metadata.features.clip_samples
+            blob = await body.read_all(_MAX_JSON_BYTES + max_clips * samples * 4)
+            infer_request = await run_in_threadpool(
+                _parse, blob, request.headers.get(_JSON_LENGTH), loaded_model, max_clips
             )
-            answers = await service.answer(list(inference.clips), served, deadline, request)
+            outcomes = await service.classify(list(infer_request.clips), loaded_model, deadline, request)
         scores = []
-        for answer in answers:
-            if not isinstance(answer, Prediction):
-                raise answer
-            scores.append(answer.best.scores)
-        return _answer(np.stack(scores), inference, served)
+        for outcome in outcomes:
+            if not isinstance(outcome, Prediction):
+                raise outcome
+            scores.append(outcome.best.scores)
+        return _infer_response(np.stack(scores), infer_request, loaded_model)
 
 
-def _named(request: Request, served: Served) -> Served:
+def _require_named_model(request: Request, loaded_model: LoadedModel) -> LoadedModel:
     """The served model, if it is the one that the path names; else 404."""
     name, number = request.path_params["name"], request.path_params.get("number")
-    if name != served.info["name"]:
-        raise HTTPException(404, f"no model {name!r}; there is {served.info['name']}")
-    if number not in (None, served.info["version"]):
-        raise HTTPException(404, f"no version {number!r}; there is {served.info['version']}")
-    return served
+    if name != loaded_model.info["name"]:
+        raise HTTPException(404, f"no model {name!r}; there is {loaded_model.info['name']}")
+    if number not in (None, loaded_model.info["version"]):
+        raise HTTPException(404, f"no version {number!r}; there is {loaded_model.info['version']}")
+    return loaded_model
 
 
-def _metadata(served: Served) -> dict[str, Any]:
-    metadata = served.classifier.metadata
+def _metadata(loaded_model: LoadedModel) -> dict[str, Any]:
+    metadata = loaded_model.classifier.metadata
     return {
-        "name": served.info["name"],
-        "versions": [served.info["version"]],
+        "name": loaded_model.info["name"],
+        "versions": [loaded_model.info["version"]],
         "platform": PLATFORM,
         "inputs": [
             {"name": INPUT, "datatype": "FP32", "shape": [-1, metadata.features.clip_samples]}
         ],
         "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(metadata.labels)]}],
-        "parameters": {"labels": ",".join(metadata.labels), "scores": metadata.scores},
+        "parameters": {"labels": ",".join(metadata.labels), "score_kind": metadata.score_kind},
     }
 
 
-def _parse(blob: bytes, json_length: str | None, served: Served, most: int) -> Inference:
+def _parse(blob: bytes, json_length: str | None, loaded_model: LoadedModel, max_clips: int) -> InferRequest:
     """A request of at most ``most`` clips; raises ``malformed_request`` with what is wrong."""
     end = _json_end(json_length, len(blob))
     if end > _MAX_JSON_BYTES:
@@ -161,8 +161,8 @@ def _parse(blob: bytes, json_length: str | None, served: Served, most: int) -> I
     request_id = request.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise _malformed("'id' must be a string")
-    clips = _clips(inputs[0], blob[end:], served, most)
-    return Inference(clips, request_id, _wants_binary(request))
+    clips = _clips(inputs[0], blob[end:], loaded_model, max_clips)
+    return InferRequest(clips, request_id, _wants_binary(request))
 
 
 def _json_end(json_length: str | None, size: int) -> int:
@@ -173,9 +173,9 @@ def _json_end(json_length: str | None, size: int) -> int:
     return int(json_length)
 
 
-def _clips(tensor: dict[str, Any], binary: bytes, served: Served, most: int) -> NDArray[np.float32]:
+def _clips(tensor: dict[str, Any], binary: bytes, loaded_model: LoadedModel, max_clips: int) -> NDArray[np.float32]:
     """The input tensor (batch, clip_samples), checked."""
-    samples = served.classifier.metadata.features.clip_samples
+    samples = loaded_model.classifier.metadata.features.clip_samples
     if tensor.get("name") != INPUT or tensor.get("datatype") != "FP32":
         raise _malformed(
             f"the input is {INPUT} of datatype FP32, found {str(tensor.get('name'))[:100]!r} of "
@@ -187,8 +187,8 @@ def _clips(tensor: dict[str, Any], binary: bytes, served: Served, most: int) -> 
         or type(shape[0]) is not int or shape[0] < 1
     ):  # fmt: skip
         raise _malformed(f"the shape of {INPUT} is [batch, {samples}], found {str(shape)[:100]}")
-    if shape[0] > most:
-        raise RequestError("too_many_files", f"a batch of more than {most} is not accepted")
+    if shape[0] > max_clips:
+        raise RequestError("too_many_files", f"a batch of more than {max_clips} is not accepted")
     values = _values(tensor, binary)
     if values.size != math.prod(shape):
         raise _malformed(f"the shape {shape} has {math.prod(shape)} values, found {values.size}")
@@ -222,28 +222,28 @@ def _wants_binary(request: dict[str, Any]) -> bool:
     names = [str(output.get("name"))[:100] for output in outputs]
     if names != [OUTPUT]:
         raise _malformed(f"the output is {OUTPUT}, asked for {', '.join(names) or 'none'}")
-    wanted = outputs[0].get("parameters") or {}
-    return isinstance(wanted, dict) and wanted.get("binary_data") is True
+    output_parameters = outputs[0].get("parameters") or {}
+    return isinstance(output_parameters, dict) and output_parameters.get("binary_data") is True
 
 
-def _answer(scores: NDArray[np.float32], inference: Inference, served: Served) -> Response:
+def _infer_response(scores: NDArray[np.float32], infer_request: InferRequest, loaded_model: LoadedModel) -> Response:
     output: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": list(scores.shape)}
     content = {
-        "model_name": served.info["name"],
-        "model_version": served.info["version"],
-        **({"id": inference.request_id} if inference.request_id is not None else {}),
+        "model_name": loaded_model.info["name"],
+        "model_version": loaded_model.info["version"],
+        **({"id": infer_request.request_id} if infer_request.request_id is not None else {}),
         "outputs": [output],
     }
-    if not inference.binary_output:
+    if not infer_request.binary_output:
         output["data"] = [round(float(score), 9) for score in scores.ravel()]
-        return json_answer(content)
+        return json_response(content)
     binary = scores.astype("<f4").tobytes()
     output["parameters"] = {"binary_data_size": len(binary)}
-    head = json.dumps(content).encode()
+    json_part = json.dumps(content).encode()
     return Response(
-        head + binary,
+        json_part + binary,
         media_type="application/octet-stream",
-        headers={_JSON_LENGTH: str(len(head))},
+        headers={_JSON_LENGTH: str(len(json_part))},
     )
 
 

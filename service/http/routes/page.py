@@ -42,7 +42,7 @@ def add_page_routes(app: FastAPI) -> None:
 
     @app.head("/web/{name}", include_in_schema=False)
     @app.get("/web/{name}", include_in_schema=False)
-    async def part(name: str) -> Response:
+    async def web_file(name: str) -> Response:
         if name not in files:
             raise HTTPException(404, "no such file")
         return _file(files[name])

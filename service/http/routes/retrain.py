@@ -19,10 +19,10 @@ from starlette.concurrency import run_in_threadpool
 from earful.models.registry.records import CHAMPION
 from earful.models.registry.source import RegistrySource
 from earful.service.core.errors import RequestError
-from earful.service.core.retrain_lock import Status, Work, WorkError
+from earful.service.core.retrain_lock import RetrainStatus, RetrainFolder, RetrainFolderError
 from earful.service.http.app_state import Service
-from earful.service.http.routes.admission import admit
-from earful.service.http.schemas import ErrorAnswer, answers_of
+from earful.service.http.routes.admission import require_feedback
+from earful.service.http.schemas import ErrorResponse, openapi_responses
 
 _LOG, _START = "log.txt", "start"
 # A process that has not begun to work by then never will.
@@ -30,24 +30,24 @@ _STARTING_SECONDS = 60.0
 
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorAnswer, "description": "feedback is off"},
-    409: {"model": ErrorAnswer, "description": "no champion is followed, or one is going on"},
-    501: {"model": ErrorAnswer, "description": "training is not installed here"},
+    404: {"model": ErrorResponse, "description": "feedback is off"},
+    409: {"model": ErrorResponse, "description": "no champion is followed, or one is going on"},
+    501: {"model": ErrorResponse, "description": "training is not installed here"},
 }
 
 
-class RetrainRequest(BaseModel):
+class RetrainRequestBody(BaseModel):
     """What the retraining may do; the defaults are those of ``earful retrain``."""
 
     model_config = ConfigDict(extra="forbid")
 
     add_labels: bool = Field(False, description="accept labels that the model does not know")
-    keep: bool = Field(False, description="never promote; keep it as challenger")
+    no_promote: bool = Field(False, description="never promote; keep it as challenger")
     skip_bad: bool = Field(True, description="leave out what cannot be used, and list it")
     epochs: int | None = Field(None, ge=1, le=10_000)
 
 
-class RetrainAnswer(BaseModel):
+class RetrainResponse(BaseModel):
     """How far a retraining is."""
 
     name: str = Field(examples=["digits"])
@@ -67,79 +67,79 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
         "/v1/retrain",
         summary="Retrain with the feedback",
         status_code=202,
-        responses=answers_of(RetrainAnswer, ErrorAnswer, status=202) | _REFUSED,
+        responses=openapi_responses(RetrainResponse, ErrorResponse, status=202) | _REFUSED,
     )
-    async def start(request: Request, wanted: RetrainRequest | None = None) -> dict[str, Any]:
+    async def start(request: Request, options: RetrainRequestBody | None = None) -> dict[str, Any]:
         # A form that another site's page sends here needs no permission; JSON does.
         if (
-            wanted is not None
+            options is not None
             and request.headers.get("content-type", "").partition(";")[0] != "application/json"
         ):
             raise RequestError("malformed_request", "send JSON (Content-Type: application/json)")
-        admit(service, request, "admin")
-        work = _work(service)
-        await run_in_threadpool(_start, service, work, wanted or RetrainRequest())
-        return await run_in_threadpool(_answer, work)
+        require_feedback(service, request, "admin")
+        retrain_folder = _retrain_folder(service)
+        await run_in_threadpool(_start, service, retrain_folder, options or RetrainRequestBody())
+        return await run_in_threadpool(_status_json, retrain_folder)
 
     @app.get(
         "/v1/retrain",
         summary="How far the retraining is",
-        responses=answers_of(RetrainAnswer, ErrorAnswer) | _REFUSED,
+        responses=openapi_responses(RetrainResponse, ErrorResponse) | _REFUSED,
     )
-    async def look(request: Request) -> dict[str, Any]:
+    async def read_status(request: Request) -> dict[str, Any]:
         service.keys.check(request.headers, "admin")
-        return await run_in_threadpool(_answer, _work(service))
+        return await run_in_threadpool(_status_json, _retrain_folder(service))
 
 
-def _work(service: Service) -> Work:
-    source = service.host.source
-    if not isinstance(source, RegistrySource) or source.which != CHAMPION:
+def _retrain_folder(service: Service) -> RetrainFolder:
+    source = service.model_reloader.source
+    if not isinstance(source, RegistrySource) or source.version_or_alias != CHAMPION:
         raise RequestError(
             "no_registry",
             "this service follows no champion; start it with --model NAME of a registry, so that a "
             "new one can take over",
         )
-    return Work(service.settings.retrain_dir / source.name)
+    return RetrainFolder(service.settings.retrain_dir / source.name)
 
 
-def _start(service: Service, work: Work, wanted: RetrainRequest) -> None:
+def _start(service: Service, retrain_folder: RetrainFolder, options: RetrainRequestBody) -> None:
     if importlib.util.find_spec("torch") is None:
         raise RequestError(
             "no_training",
             "training is not installed here; install it with: uv sync --inexact --extra train",
         )
-    with work.starting():
-        if work.is_running() or _is_starting(_status(work)):
+    with retrain_folder.starting():
+        if retrain_folder.is_running() or _is_starting(_status(retrain_folder)):
             raise RequestError("already_running", "a retraining is going on; GET /v1/retrain tells")
-        work.tell(_START)
-        process = _spawn(service, work, wanted)
-    threading.Thread(target=_note_its_end, args=[process, work], daemon=True).start()
+        retrain_folder.write_status(_START)
+        process = _spawn(service, retrain_folder, options)
+    threading.Thread(target=_record_exit, args=[process, retrain_folder], daemon=True).start()
 
 
-def _spawn(service: Service, work: Work, wanted: RetrainRequest) -> "subprocess.Popen[bytes]":
+def _spawn(service: Service, retrain_folder: RetrainFolder, options: RetrainRequestBody) -> "subprocess.Popen[bytes]":
     settings = service.settings
     # Not as an argument, which everybody on the machine can read: it may hold a password.
-    places = {
+    environment = {
         "EARFUL_FEEDBACK_URL": settings.database_url() or "off",
-        "EARFUL_AUDIO_DIR": str(settings.audio_dir),
+        "EARFUL_RECORDINGS_DIR": str(settings.recordings_dir),
     }
-    with (work.folder / _LOG).open("wb") as log:
+    with (retrain_folder.folder / _LOG).open("wb") as log:
         return subprocess.Popen(  # noqa: S603 - its arguments are ours
-            [*settings.command, *_arguments(service, work, wanted)],
+            [*settings.command, *_arguments(service, retrain_folder, options)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            env=os.environ | places,
+            env=os.environ | environment,
         )  # fmt: skip
 
 
-def _status(work: Work) -> Status | None:
+def _status(retrain_folder: RetrainFolder) -> RetrainStatus | None:
     """What the last retraining said; None where that is unreadable, as a new one writes it anew."""
     try:
-        return work.status()
-    except WorkError:
+        return retrain_folder.status()
+    except RetrainFolderError:
         return None
 
 
-def _is_starting(status: Status | None) -> bool:
+def _is_starting(status: RetrainStatus | None) -> bool:
     """Whether a process was started that has not taken the lock yet."""
     if status is None or status.state != "running" or status.stage != _START:
         return False
@@ -147,36 +147,36 @@ def _is_starting(status: Status | None) -> bool:
     return age.total_seconds() < _STARTING_SECONDS
 
 
-def _note_its_end(process: "subprocess.Popen[bytes]", work: Work) -> None:
+def _record_exit(process: "subprocess.Popen[bytes]", retrain_folder: RetrainFolder) -> None:
     """A process that ends before it can say anything left its reason in the log."""
     process.wait()
-    status = _status(work)
+    status = _status(retrain_folder)
     if status is not None and status.stage == _START:
-        lines = (work.folder / _LOG).read_text("utf-8", "replace").splitlines()
-        work.tell(_START, state="failed", message=lines[-1] if lines else "it was killed")
+        lines = (retrain_folder.folder / _LOG).read_text("utf-8", "replace").splitlines()
+        retrain_folder.write_status(_START, state="failed", message=lines[-1] if lines else "it was killed")
 
 
-def _arguments(service: Service, work: Work, wanted: RetrainRequest) -> list[str]:
+def _arguments(service: Service, retrain_folder: RetrainFolder, options: RetrainRequestBody) -> list[str]:
     settings = service.settings
     flags = {
-        "--add-labels": wanted.add_labels, "--keep": wanted.keep, "--skip-bad": wanted.skip_bad,
+        "--add-labels": options.add_labels, "--no-promote": options.no_promote, "--skip-bad": options.skip_bad,
     }  # fmt: skip
     return [
-        "retrain", work.folder.name, "--from-feedback", "--registry", settings.registry,
+        "retrain", retrain_folder.folder.name, "--from-feedback", "--registry", settings.registry,
         "--work", str(settings.retrain_dir), *(flag for flag, on in flags.items() if on),
-        *(["--epochs", str(wanted.epochs)] if wanted.epochs else []),
+        *(["--epochs", str(options.epochs)] if options.epochs else []),
     ]  # fmt: skip
 
 
-def _answer(work: Work) -> dict[str, Any]:
-    name = work.folder.name
+def _status_json(retrain_folder: RetrainFolder) -> dict[str, Any]:
+    name = retrain_folder.folder.name
     try:
-        status = work.status()
-    except WorkError as error:
+        status = retrain_folder.status()
+    except RetrainFolderError as error:
         return {"name": name, "state": "failed", "message": str(error)}
     if status is None:
         return {"name": name, "state": "idle"}
-    found = {"name": name, **asdict(status)}
-    if status.state == "running" and not (_is_starting(status) or work.is_running()):
-        found["state"] = "killed"
-    return found
+    content = {"name": name, **asdict(status)}
+    if status.state == "running" and not (_is_starting(status) or retrain_folder.is_running()):
+        content["state"] = "killed"
+    return content

@@ -7,54 +7,54 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from earful.data.labels.multilabel import has_several, split_labels
+from earful.data.labels.multilabel import has_multiple_labels, split_labels
 from earful.service.classifier import Classifier, Prediction
-from earful.service.core.errors import RequestError, json_answer, sentence_of
+from earful.service.core.errors import RequestError, json_response, validation_message
 from earful.service.feedback.audio_files import sha256_of
-from earful.service.feedback.feedback_service import Desk
-from earful.service.feedback.prediction_ids import Heard, UnknownPrediction
-from earful.service.feedback.recordings import kept_clip
-from earful.service.feedback.records import KeptClip, KeyReused, Opinion
+from earful.service.feedback.feedback_service import FeedbackService
+from earful.service.feedback.prediction_ids import PredictionRecord, UnknownPrediction
+from earful.service.feedback.recordings import to_stored_recording
+from earful.service.feedback.records import StoredRecording, IdempotencyKeyReused, FeedbackAnnotation
 from earful.service.http.app_state import Service
-from earful.service.http.routes.admission import admit, answers
+from earful.service.http.routes.admission import require_feedback, feedback_responses
 from earful.service.http.routes.feedback_bodies import (
     MAX_KEY_CHARACTERS,
-    FeedbackGiven,
-    FeedbackStatus,
-    FeedbackStored,
+    FeedbackRequest,
+    FeedbackStatusResponse,
+    FeedbackResponse,
 )
-from earful.service.http.schemas import ErrorAnswer
-from earful.service.http.uploads import Body
+from earful.service.http.schemas import ErrorResponse
+from earful.service.http.uploads import RequestBody
 
 MAX_JSON_BYTES = 16_384
-Recording = tuple[KeptClip, bytes]
+RecordingWithBytes = tuple[StoredRecording, bytes]
 
 
-def add_giving_routes(app: FastAPI, service: Service) -> None:
+def add_submit_routes(app: FastAPI, service: Service) -> None:
     @app.get("/v1/feedback/status", summary="Whether labels and recordings are kept here")
-    async def status() -> FeedbackStatus:
-        desk = service.feedback
-        return FeedbackStatus(
-            feedback=desk is not None, keep_audio=desk.policy if desk else "off"
+    async def status() -> FeedbackStatusResponse:
+        feedback_service = service.feedback
+        return FeedbackStatusResponse(
+            feedback=feedback_service is not None, save_recordings=feedback_service.save_policy if feedback_service else "off"
         )  # fmt: skip
 
     @app.post(
         "/v1/feedback",
         summary="Say what is right of a recording",
         status_code=201,
-        openapi_extra=_body_of(FeedbackGiven),
-        responses=answers(FeedbackStored, 201)
-        | {409: {"model": ErrorAnswer, "description": "the Idempotency-Key came with other data"}},
+        openapi_extra=_request_body_schema(FeedbackRequest),
+        responses=feedback_responses(FeedbackResponse, 201)
+        | {409: {"model": ErrorResponse, "description": "the Idempotency-Key came with other data"}},
     )
-    async def give(request: Request) -> Response:
+    async def submit(request: Request) -> Response:
         deadline = service.deadline()
-        desk = admit(service, request, "feedback")
-        with service.intake.reading(request, deadline) as body:
-            given, blob = await _read(body)
-            opinion, recording = await _understood(service, desk, request, given, blob, deadline)
+        feedback_service = require_feedback(service, request, "feedback")
+        with service.upload_budget.open_body(request, deadline) as body:
+            payload, blob = await _read(body)
+            annotation, recording = await _to_annotation(service, feedback_service, request, payload, blob, deadline)
             try:
-                stored = await desk.take(opinion, recording, deadline)
-            except KeyReused as error:
+                stored = await feedback_service.submit_feedback(annotation, recording, deadline)
+            except IdempotencyKeyReused as error:
                 raise RequestError(
                     "idempotency_key_reused",
                     "this Idempotency-Key came before with another label or recording; "
@@ -63,13 +63,13 @@ def add_giving_routes(app: FastAPI, service: Service) -> None:
         content = {
             "id": stored.id,
             "sha256": stored.sha256,
-            "audio_kept": stored.audio_kept,
-            "repeated": stored.repeated,
+            "recording_saved": stored.recording_saved,
+            "duplicate": stored.duplicate,
         }
-        return json_answer(content, 200 if stored.repeated else 201)
+        return json_response(content, 200 if stored.duplicate else 201)
 
 
-async def _read(body: Body) -> tuple[FeedbackGiven, bytes | None]:
+async def _read(body: RequestBody) -> tuple[FeedbackRequest, bytes | None]:
     """What is said, and the file that it is about, if it came along."""
     try:
         if not body.is_form:
@@ -77,60 +77,60 @@ async def _read(body: Body) -> tuple[FeedbackGiven, bytes | None]:
                 raise RequestError(
                     "malformed_request", "send application/json, or a form with the file"
                 )
-            return FeedbackGiven.model_validate_json(await body.whole(MAX_JSON_BYTES)), None
+            return FeedbackRequest.model_validate_json(await body.read_all(MAX_JSON_BYTES)), None
         files, fields = await body.form()
         if len(files) > 1:
             raise RequestError("too_many_files", "feedback is about one file; send one at a time")
-        given = FeedbackGiven.model_validate_strings(fields)
+        payload = FeedbackRequest.model_validate_strings(fields)
     except ValidationError as error:
-        raise RequestError("malformed_request", sentence_of(error.errors())) from error
-    return given, files[0][1] if files else None
+        raise RequestError("malformed_request", validation_message(error.errors())) from error
+    return payload, files[0][1] if files else None
 
 
-async def _understood(
-    service: Service, desk: Desk, request: Request, given: FeedbackGiven, blob: bytes | None,
+async def _to_annotation(
+    service: Service, feedback_service: FeedbackService, request: Request, payload: FeedbackRequest, blob: bytes | None,
     deadline: float,
-) -> tuple[Opinion, Recording | None]:  # fmt: skip
+) -> tuple[FeedbackAnnotation, RecordingWithBytes | None]:  # fmt: skip
     """An opinion about the prediction that is meant, or about what is heard in the file now."""
-    if given.label is not None:
-        _check_label(given.label, service.served().classifier, new=given.new_label)
-    heard = None if given.prediction_id is None else _predicted(desk, given.prediction_id)
+    if payload.label is not None:
+        _check_label(payload.label, service.loaded_model().classifier, new=payload.new_label)
+    prediction = None if payload.prediction_id is None else _read_prediction_id(feedback_service, payload.prediction_id)
     recording = None
     if blob is not None:
         sha256 = await run_in_threadpool(sha256_of, blob)
-        if heard is not None and heard.sha256 != sha256:
+        if prediction is not None and prediction.sha256 != sha256:
             raise RequestError(
-                "other_audio", "the prediction is about another recording than the file"
+                "recording_mismatch", "the prediction is about another recording than the file"
             )
-        recording = (await heard_now(service, request, sha256, blob, deadline), blob)
-        heard = heard or recording[0].heard
-    if heard is None:
+        recording = (await classify_recording(service, request, sha256, blob, deadline), blob)
+        prediction = prediction or recording[0].prediction
+    if prediction is None:
         raise RequestError("malformed_request", "send a prediction_id, or the file")
-    opinion = Opinion(
-        heard.sha256, given.label, given.who, given.speaker, given.comment, given.source, heard,
-        _request_key(request),
+    annotation = FeedbackAnnotation(
+        prediction.sha256, payload.label, payload.annotator, payload.speaker, payload.comment, payload.source, prediction,
+        _idempotency_key(request),
     )  # fmt: skip
-    return opinion, recording
+    return annotation, recording
 
 
-async def heard_now(
+async def classify_recording(
     service: Service, request: Request, sha256: str, blob: bytes, deadline: float
-) -> KeptClip:
+) -> StoredRecording:
     """What the model hears in a recording, as it is kept beside it.
 
     Raises:
         RequestError, AudioError: it cannot be heard, or not now.
     """
-    served = service.served()
-    [answer] = await service.answer([blob], served, deadline, request)
-    if not isinstance(answer, Prediction):
-        raise answer
-    return kept_clip(sha256, blob, answer, served)
+    loaded_model = service.loaded_model()
+    [outcome] = await service.classify([blob], loaded_model, deadline, request)
+    if not isinstance(outcome, Prediction):
+        raise outcome
+    return to_stored_recording(sha256, blob, outcome, loaded_model)
 
 
-def _predicted(desk: Desk, prediction_id: str) -> Heard:
+def _read_prediction_id(feedback_service: FeedbackService, prediction_id: str) -> PredictionRecord:
     try:
-        return desk.ids.read(prediction_id)
+        return feedback_service.ids.read(prediction_id)
     except UnknownPrediction as error:
         raise RequestError(
             "unknown_prediction",
@@ -139,7 +139,7 @@ def _predicted(desk: Desk, prediction_id: str) -> Heard:
         ) from error
 
 
-def _request_key(request: Request) -> str | None:
+def _idempotency_key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= MAX_KEY_CHARACTERS and key.isprintable()):
         raise RequestError(
@@ -156,7 +156,7 @@ def _check_label(label: str, classifier: Classifier, *, new: bool) -> None:
     """
     if label in classifier.labels:
         return
-    if has_several(label) and not classifier.says_several:
+    if has_multiple_labels(label) and not classifier.is_multi_label:
         raise RequestError(
             "unknown_label",
             f"{label!r} are several labels, and this model knows one for each recording; send the "
@@ -175,12 +175,12 @@ def _unknown_label(label: str, labels: tuple[str, ...]) -> str:
     )
 
 
-def _body_of(model: type[BaseModel]) -> dict[str, Any]:
+def _request_body_schema(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema()
     file = {"file": {"type": "string", "format": "binary"}}
     form = {
         "type": "object",
-        "required": ["label", "who"],
+        "required": ["label", "annotator"],
         "properties": schema["properties"] | file,
     }
     return {

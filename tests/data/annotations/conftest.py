@@ -37,7 +37,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def wholes(recordings: Path) -> list[Annotation]:
+def clip_annotations(recordings: Path) -> list[Annotation]:
     """A label of each recording, with all that is known of one."""
     return [
         Annotation(
@@ -50,7 +50,7 @@ def wholes(recordings: Path) -> list[Annotation]:
 
 
 @pytest.fixture
-def stretches(recordings: Path) -> list[Annotation]:
+def segment_annotations(recordings: Path) -> list[Annotation]:
     """Two labels inside each recording."""
     return [
         Annotation(name, recordings / name, label, *times)

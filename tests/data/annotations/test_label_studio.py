@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from earful.data.annotations.annotation import AnnotationError, Found
-from earful.data.annotations.conflicts import Rule
-from earful.data.annotations.read_sources import Reading, detect, read_sources
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet
+from earful.data.annotations.conflicts import ConflictRule
+from earful.data.annotations.read_sources import ImportOptions, detect_format, read_sources
 from tests.fixtures.sounds import tone, wav
 
 
@@ -30,8 +30,8 @@ def task(audio: object, *annotations: dict[str, Any], **fields: object) -> dict[
     return {"id": 1, "data": {"audio": audio, **fields}, "annotations": list(annotations)}
 
 
-def by(
-    who: object, label: object, at: str | int = "2026-01-01T00:00:00Z", **more: object
+def annotation_by(
+    annotator: object, label: object, at: str | int = "2026-01-01T00:00:00Z", **more: object
 ) -> dict[str, Any]:
     """An annotation with a choice, or with regions of (start, end, label)."""
     if isinstance(label, list):
@@ -40,16 +40,16 @@ def by(
     else:
         choices = {"choices": [label]}
         result = [{"from_name": "label", "type": "choices", "value": choices}]
-    return {"id": 7, "completed_by": who, "created_at": at, "result": result, **more}
+    return {"id": 7, "completed_by": annotator, "created_at": at, "result": result, **more}
 
 
-def read(folder: Path, content: object, rule: Rule = "latest", **options: Any) -> Found:
+def read(folder: Path, content: object, rule: ConflictRule = "latest", **options: Any) -> AnnotationSet:
     source = folder.parent / "export.json"
     source.write_text(json.dumps(content), encoding="utf-8")
-    return read_sources([source], Reading(audio_dir=folder, rule=rule, **options))
+    return read_sources([source], ImportOptions(audio_dir=folder, rule=rule, **options))
 
 
-def labels(found: Found) -> list[str]:
+def labels(found: AnnotationSet) -> list[str]:
     return [annotation.label for annotation in found.annotations]
 
 
@@ -69,15 +69,15 @@ def labels(found: Found) -> list[str]:
         ("file://{folder}/day/b%20c+.wav", "day/b c+.wav"),
     ],
 )
-def test_every_kind_of_reference_is_found_below_the_folder(
+def test_every_reference_form_resolves_inside_the_audio_folder(
     folder: Path, reference: str, name: str
 ) -> None:
-    found = read(folder, [task(reference.replace("{folder}", str(folder)), by(1, "x"))])
+    found = read(folder, [task(reference.replace("{folder}", str(folder)), annotation_by(1, "x"))])
     assert [a.path for a in found.annotations] == [folder / name]
 
 
 @pytest.mark.parametrize(
-    ("reference", "code", "told"),
+    ("reference", "code", "message"),
     [
         ("../secret.wav", "outside", "--audio-dir"),
         ("/data/local-files/?d=../secret.wav", "outside", "--audio-dir"),
@@ -85,10 +85,10 @@ def test_every_kind_of_reference_is_found_below_the_folder(
         ("/data/local-files/?d=/etc/passwd", "outside", "--audio-dir"),
         ("/data/upload/3/..%2F..%2F..%2Fsecret.wav", "outside", "--audio-dir"),
         ("link.wav", "outside", "leads out of"),
-        ("gone.wav", "gone", "no 'gone.wav' in"),
-        ("/data/upload/3/0123abcd-lost.wav", "gone", "'lost.wav'"),
+        ("gone.wav", "missing_file", "no 'gone.wav' in"),
+        ("/data/upload/3/0123abcd-lost.wav", "missing_file", "'lost.wav'"),
         ("s3://bucket/no.wav", "remote", "nothing is fetched from there; download it"),
-        ("/etc/passwd", "gone", "no 'passwd'"),
+        ("/etc/passwd", "missing_file", "no 'passwd'"),
         ("x" * 5000, "no_audio", "no name of a recording"),
         ("a\0.wav", "no_audio", "no name of a recording"),
         ("\ud800.wav", "no_audio", "no name of a recording"),
@@ -97,27 +97,27 @@ def test_every_kind_of_reference_is_found_below_the_folder(
         ({"a": 1}, "no_audio", "no audio in its data"),
     ],
 )
-def test_a_recording_that_is_not_there_or_not_ours_is_a_problem_of_its_task_alone(
-    folder: Path, reference: object, code: str, told: str
+def test_missing_or_foreign_recording_is_a_problem_of_its_task_only(
+    folder: Path, reference: object, code: str, message: str
 ) -> None:
-    found = read(folder, [task(reference, by(1, "x")), task("a.wav", by(1, "good"))])
+    found = read(folder, [task(reference, annotation_by(1, "x")), task("a.wav", annotation_by(1, "good"))])
     [problem] = found.problems
     assert (problem.code, labels(found)) == (code, ["good"])
-    assert told in problem.message
-    assert "task 1" in problem.where
+    assert message in problem.message
+    assert "task 1" in problem.location
 
 
-def test_two_uploads_of_one_name_are_not_taken_for_one_another(folder: Path) -> None:
-    both = [task(f"/data/upload/1/{n}-old.wav", by(1, n)) for n in ("00000000", "11111111")]
+def test_uploads_with_the_same_name_stay_distinct(folder: Path) -> None:
+    both = [task(f"/data/upload/1/{n}-old.wav", annotation_by(1, n)) for n in ("00000000", "11111111")]
     found = read(folder, both)
     assert [problem.code for problem in found.problems] == ["ambiguous"] * 2
     assert found.annotations == []
 
 
 ANN, BOB, CAT = (
-    by({"id": 1, "email": "ann@x"}, "a", "2026-01-01T10:00:00Z"),
-    by(2, "b", "2026-01-01T12:30:00+02:00"),
-    by(3, "b", "2025-01-01T00:00:00Z"),
+    annotation_by({"id": 1, "email": "ann@x"}, "a", "2026-01-01T10:00:00Z"),
+    annotation_by(2, "b", "2026-01-01T12:30:00+02:00"),
+    annotation_by(3, "b", "2025-01-01T00:00:00Z"),
 )
 
 
@@ -134,25 +134,25 @@ ANN, BOB, CAT = (
         ([ANN, BOB | {"was_cancelled": True}], "latest", "a", 0, ""),
         ([BOB, CAT], "error", "b", 0, ""),
         (
-            [by(1, "x", "nonsense"), by(2, "y", "")],
+            [annotation_by(1, "x", "nonsense"), annotation_by(2, "y", "")],
             "latest",
             "y",
             1,
             "last in order of equal times",
         ),
-        ([by(1, [(0, 1, "x")]), by(2, [(0, 1, "x"), (2, 3, "y")])], "first", "x", 1, "first"),
+        ([annotation_by(1, [(0, 1, "x")]), annotation_by(2, [(0, 1, "x"), (2, 3, "y")])], "first", "x", 1, "first"),
     ],
 )
-def test_of_several_annotators_the_rule_decides_and_the_losers_are_told(
-    folder: Path, given: list[dict[str, Any]], rule: Rule, kept: str, lost: int, why: str
+def test_rule_resolves_annotator_disagreement_and_lists_dropped_labels(
+    folder: Path, given: list[dict[str, Any]], rule: ConflictRule, kept: str, lost: int, why: str
 ) -> None:
     found = read(folder, [task("a.wav", *given)], rule)
     assert labels(found) == [kept]
-    assert len(found.lost) == lost
-    assert all(why in str(loser) and repr(kept) in str(loser) for loser in found.lost)
+    assert len(found.superseded) == lost
+    assert all(why in str(loser) and repr(kept) in str(loser) for loser in found.superseded)
 
 
-def test_disagreements_stop_everything_where_that_is_asked_for(folder: Path) -> None:
+def test_disagreement_is_an_error_when_requested(folder: Path) -> None:
     tasks = [task("a.wav", ANN, BOB), task("old.wav", BOB, CAT), task("old.wav", ANN)]
     with pytest.raises(AnnotationError, match=r"(?s)nothing was written.*'b'"):
         read(folder, tasks[:2], "error")
@@ -160,7 +160,7 @@ def test_disagreements_stop_everything_where_that_is_asked_for(folder: Path) -> 
         read(folder, tasks[1:], "error")
 
 
-def test_where_a_label_is_from_is_kept(folder: Path) -> None:
+def test_provenance_is_kept(folder: Path) -> None:
     kept = read(folder, [task("a.wav", ANN, speaker="s1", split="test")]).annotations[0]
     assert vars(kept.provenance) == {
         "source": "label-studio:export.json", "annotator": "ann@x",
@@ -169,24 +169,24 @@ def test_where_a_label_is_from_is_kept(folder: Path) -> None:
     assert (kept.speaker, kept.split) == ("s1", "test")
 
 
-def test_the_first_versions_completions(folder: Path) -> None:
-    old = {"id": 1, "data": {"url": "a.wav", "text": "hello"}, "completions": [by(1, "x", 86400)]}
+def test_legacy_completions_are_read(folder: Path) -> None:
+    old = {"id": 1, "data": {"url": "a.wav", "text": "hello"}, "completions": [annotation_by(1, "x", 86400)]}
     [annotation] = read(folder, [old]).annotations
     assert annotation.label == "x"
     assert annotation.provenance.annotated_at == "1970-01-02T00:00:00+00:00"
 
 
-def test_a_folder_with_a_file_a_task_and_a_storage_of_annotations(folder: Path) -> None:
+def test_folder_with_one_file_per_task_and_annotation_storage_is_read(folder: Path) -> None:
     place = folder.parent / "storage"
     place.mkdir()
     (place / "1.json").write_text(json.dumps(task("a.wav", ANN)), encoding="utf-8")
     turned = {**BOB, "task": {"id": 2, "data": {"audio": "old.wav"}}}
     (place / "2.json").write_text(json.dumps(turned), encoding="utf-8")
-    assert detect(place) == "label-studio"
-    assert labels(read_sources([place], Reading(audio_dir=folder))) == ["a", "b"]
+    assert detect_format(place) == "label-studio"
+    assert labels(read_sources([place], ImportOptions(audio_dir=folder))) == ["a", "b"]
 
 
-def test_what_holds_no_label_is_told_and_harms_nothing(folder: Path) -> None:
+def test_tasks_without_a_label_are_skipped_and_listed(folder: Path) -> None:
     result = [{"from_name": "note", "type": "textarea", "value": {"text": ["hm"]}}]
     tasks = [
         task("a.wav"),
@@ -219,24 +219,24 @@ def test_what_holds_no_label_is_told_and_harms_nothing(folder: Path) -> None:
         ("\ud800", "bad_label"),
     ],
 )
-def test_a_label_that_is_none_is_a_problem(folder: Path, label: object, code: str) -> None:
-    assert [p.code for p in read(folder, [task("a.wav", by(1, label))]).problems] == [code]
+def test_invalid_label_or_times_are_a_problem(folder: Path, label: object, code: str) -> None:
+    assert [p.code for p in read(folder, [task("a.wav", annotation_by(1, label))]).problems] == [code]
 
 
 def test_several_choices_are_the_labels_of_one_clip(folder: Path) -> None:
-    both, again = by(1, "x"), by(2, "x")
+    both, again = annotation_by(1, "x"), annotation_by(2, "x")
     both["result"][0]["value"]["choices"] = ["x10", "x9"]
     again["result"][0]["value"]["choices"] = ["x9", "x10"]
     found = read(folder, [task("a.wav", both, again)])
-    assert (labels(found), found.lost) == (["x9|x10"], [])
+    assert (labels(found), found.superseded) == (["x9|x10"], [])
 
 
 def test_a_choice_that_holds_the_separator_is_a_problem(folder: Path) -> None:
-    assert [p.code for p in read(folder, [task("a.wav", by(1, "x|y"))]).problems] == ["bad_label"]
+    assert [p.code for p in read(folder, [task("a.wav", annotation_by(1, "x|y"))]).problems] == ["bad_label"]
 
 
 def test_of_several_controls_one_has_to_be_named(folder: Path) -> None:
-    two = by(1, "seven")
+    two = annotation_by(1, "seven")
     two["result"].append({"from_name": "quality", "value": {"choices": ["good"]}})
     with pytest.raises(AnnotationError, match="'label', 'quality'"):
         read(folder, [task("a.wav", two)])
@@ -246,7 +246,7 @@ def test_of_several_controls_one_has_to_be_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "is no JSON"),
         (b"[{", "is no JSON"),
@@ -257,17 +257,17 @@ def test_of_several_controls_one_has_to_be_named(folder: Path) -> None:
         (b'"text"', "number 1 is str"),
     ],
 )
-def test_a_file_that_is_no_export_is_refused(folder: Path, content: bytes, told: str) -> None:
+def test_a_file_that_is_no_export_is_refused(folder: Path, content: bytes, message: str) -> None:
     source = folder.parent / "export.json"
     source.write_bytes(content)
-    with pytest.raises(AnnotationError, match=told):
-        read_sources([source], Reading(form="label-studio", audio_dir=folder))
+    with pytest.raises(AnnotationError, match=message):
+        read_sources([source], ImportOptions(file_format="label-studio", audio_dir=folder))
 
 
-def test_no_damage_of_an_export_ends_in_anything_but_problems(folder: Path) -> None:
+def test_damaged_exports_never_raise_unexpected_errors(folder: Path) -> None:
     """Values of every kind in every place of a good export, with a fixed seed."""
     random_ = random.Random(3)
-    whole = [task("a.wav", ANN, by(4, [(0, 1, "x")])), task("old.wav", BOB)]
+    whole = [task("a.wav", ANN, annotation_by(4, [(0, 1, "x")])), task("old.wav", BOB)]
     odd = [
         None,
         True,
@@ -295,7 +295,7 @@ def test_no_damage_of_an_export_ends_in_anything_but_problems(folder: Path) -> N
     for form in ("label-studio", "label-studio-min"):
         for _ in range(400):
             try:
-                taken += len(read(folder, damaged(whole), form=form).annotations)
+                taken += len(read(folder, damaged(whole), file_format=form).annotations)
             except AnnotationError:
                 refused += 1
     assert taken > 100
@@ -323,7 +323,7 @@ def test_json_min(
 
 
 @pytest.mark.parametrize(
-    ("fields", "columns", "told"),
+    ("fields", "columns", "message"),
     [
         (
             {"word": "seven", "mood": "good"},
@@ -333,10 +333,10 @@ def test_json_min(
         ({"word": "seven"}, ("label",), "no field 'label'; it has"),
     ],
 )
-def test_json_min_whose_labels_are_not_certain(
-    folder: Path, fields: dict[str, str], columns: tuple[str, ...], told: str
+def test_ambiguous_json_min_labels_are_refused(
+    folder: Path, fields: dict[str, str], columns: tuple[str, ...], message: str
 ) -> None:
-    with pytest.raises(AnnotationError, match=told):
+    with pytest.raises(AnnotationError, match=message):
         read(folder, [MIN | fields], label_columns=columns)
 
 
@@ -349,7 +349,7 @@ def test_csv_as_label_studio_writes_it(folder: Path) -> None:
         "old.wav,2,,2,10,,,\n",
         encoding="utf-8-sig",
     )
-    found = read_sources([source], Reading(audio_dir=folder))
+    found = read_sources([source], ImportOptions(audio_dir=folder))
     assert len(found.annotations) == 4999  # more than a cell of the csv module holds by itself
     assert {a.provenance.annotation_id for a in found.annotations} == {"9"}
     assert [problem.code for problem in found.skipped] == ["unlabelled"]

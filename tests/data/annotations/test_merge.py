@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from earful.data.annotations.annotation import AnnotationError, Found
-from earful.data.annotations.conflicts import Rule
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet
+from earful.data.annotations.conflicts import ConflictRule
 from earful.data.annotations.merge import merge_tables
 from tests.fixtures.sounds import RATE_HZ, noise, tone
 
@@ -30,11 +30,11 @@ def table(folder: Path, name: str, *rows: str, columns: str = "") -> Path:
     return path
 
 
-def merge(*tables: Path, rule: Rule = "latest") -> Found:
+def merge(*tables: Path, rule: ConflictRule = "latest") -> AnnotationSet:
     return merge_tables(tables, None, rule)
 
 
-def said(found: Found) -> list[tuple[str, str]]:
+def file_labels(found: AnnotationSet) -> list[tuple[str, str]]:
     return [(annotation.path.name, annotation.label) for annotation in found.annotations]
 
 
@@ -43,15 +43,15 @@ def test_a_correction_wins_and_the_row_keeps_its_speaker_and_split(folder: Path)
     more = ",source,annotator,annotated_at,annotation_id"
     new = table(folder, "new/l.csv", "renamed.wav,z,page,cat,2026-01-01,9", columns=more)
     found = merge(base, new)
-    assert said(found) == [("renamed.wav", "z"), ("b.wav", "y")]
+    assert file_labels(found) == [("renamed.wav", "z"), ("b.wav", "y")]
     first, second = found.annotations
     assert (first.speaker, first.split) == ("ann", "test")
     assert vars(first.provenance) == {
         "source": "page", "annotator": "cat", "annotated_at": "2026-01-01", "annotation_id": "9",
     }  # fmt: skip
     assert second.provenance.source == "csv:l.csv"
-    [lost] = found.lost
-    assert str(lost) == f"{base}, line 2: 'x' gives way to 'z' of {new}, line 2 (the latest)"
+    [superseded] = found.superseded
+    assert str(superseded) == f"{base}, line 2: 'x' gives way to 'z' of {new}, line 2 (the latest)"
 
 
 @pytest.mark.parametrize(
@@ -62,36 +62,36 @@ def test_a_correction_wins_and_the_row_keeps_its_speaker_and_split(folder: Path)
         ("majority", "x", "2 of 3 say so"),
     ],
 )
-def test_the_rule_decides(folder: Path, rule: Rule, kept: str, why: str) -> None:
+def test_conflict_rule_picks_the_label(folder: Path, rule: ConflictRule, kept: str, why: str) -> None:
     base = table(folder, "base/l.csv", "a.wav,x")
     new = table(folder, "new/l.csv", "flac.flac,x", "renamed.wav,y")
     found = merge(base, new, rule=rule)
     assert [annotation.label for annotation in found.annotations] == [kept]
-    assert {lost.why for lost in found.lost} == {why}
-    assert len(found.lost) + len(found.repeated) == 2
+    assert {item.reason for item in found.superseded} == {why}
+    assert len(found.superseded) + len(found.duplicates) == 2
     with pytest.raises(AnnotationError, match=r"(?s)--resolve.*'x', but .*'y'"):
         merge(base, new, rule="error")
 
 
-def test_stretches_are_told_apart_by_their_times(folder: Path) -> None:
+def test_segments_with_different_times_are_distinct_clips(folder: Path) -> None:
     rows = ["long.wav,x,0,1", "long.wav,y,1,2", "long.wav,w,,", "b.wav,v,,"]
     base = table(folder, "base/l.csv", *rows, columns=",start,end")
     whole = table(folder, "base/w.csv", "long.wav,whole,0,2", columns=",start,end")
     found = merge(base, whole)
     assert [a.label for a in found.annotations] == ["x", "y", "whole", "v"]
-    assert [lost.label for lost in found.lost] == ["w"]  # from 0 to the end is the whole
+    assert [superseded.label for superseded in found.superseded] == ["w"]  # from 0 to the end is the whole
 
 
-def test_what_cannot_be_used_is_listed_and_the_rest_goes_on(folder: Path) -> None:
+def test_unusable_rows_are_listed_and_the_rest_is_merged(folder: Path) -> None:
     (folder / "base" / "broken.wav").write_bytes(b"RIFF")
     rows = ["a.wav,x,1", "gone.wav,y,2", "broken.wav,y,3", ",y,4"]
     found = merge(table(folder, "base/l.csv", *rows, columns=",mood"))
-    assert said(found) == [("a.wav", "x")]
-    assert sorted(p.code for p in found.problems) == ["bad_row", "gone", "unsupported_format"]
+    assert file_labels(found) == [("a.wav", "x")]
+    assert sorted(p.code for p in found.problems) == ["bad_row", "missing_file", "unsupported_format"]
     assert found.notes == [f"{folder / 'base' / 'l.csv'}: columns left out: mood"]
 
 
-def test_one_sound_in_two_splits_is_told(folder: Path) -> None:
+def test_same_audio_in_two_splits_is_reported(folder: Path) -> None:
     base = table(folder, "base/l.csv", "a.wav,x,test", columns=",split")
     new = table(folder, "new/l.csv", "renamed.wav,x,train", columns=",split")
     [note] = merge(base, new).notes

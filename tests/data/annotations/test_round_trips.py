@@ -9,10 +9,10 @@ from typing import Any
 import crowsetta
 import pytest
 
-from earful.data.annotations.annotation import Annotation, AnnotationError, Found, Provenance, check
+from earful.data.annotations.annotation import Annotation, AnnotationError, AnnotationSet, Provenance, validate_annotation
 from earful.data.annotations.export import EXPORT_FORMATS, ExportFormat, export_labels
-from earful.data.annotations.read_sources import Reading, detect, read_sources
-from earful.data.annotations.summary import told
+from earful.data.annotations.read_sources import ImportOptions, detect_format, read_sources
+from earful.data.annotations.summary import summary_dict
 from earful.data.annotations.table import read_table, write_table
 from earful.data.atomic_write import OutputError
 
@@ -22,45 +22,45 @@ PLACES: dict[ExportFormat, str] = {
 }  # fmt: skip
 
 
-def export(annotations: Iterable[Annotation], form: ExportFormat, out: Path, folder: Path) -> Found:
-    checked = [check(annotation) for annotation in annotations]
+def export(annotations: Iterable[Annotation], form: ExportFormat, out: Path, folder: Path) -> AnnotationSet:
+    checked = [validate_annotation(annotation) for annotation in annotations]
     good = [annotation for annotation in checked if isinstance(annotation, Annotation)]
-    return export_labels(Found(good), form, out, folder=folder)
+    return export_labels(AnnotationSet(good), form, out, folder=folder)
 
 
-def said(annotation: Annotation) -> tuple[Any, ...]:
+def label_and_times(annotation: Annotation) -> tuple[Any, ...]:
     """The recording, the label and its times."""
     times = annotation.start_seconds, annotation.end_seconds
     return annotation.path.resolve(), annotation.label, *times
 
 
-def in_full(annotation: Annotation) -> tuple[Any, ...]:
-    return *said(annotation), annotation.speaker, annotation.split, annotation.provenance
+def all_fields(annotation: Annotation) -> tuple[Any, ...]:
+    return *label_and_times(annotation), annotation.speaker, annotation.split, annotation.provenance
 
 
 @pytest.mark.parametrize("form", [f for f in EXPORT_FORMATS if f != "folders"])
-@pytest.mark.parametrize("kind", ["wholes", "stretches"])
-def test_labels_come_back_as_they_were(
+@pytest.mark.parametrize("kind", ["clip_annotations", "segment_annotations"])
+def test_labels_round_trip_unchanged(
     form: ExportFormat, kind: str, request: pytest.FixtureRequest, recordings: Path, tmp_path: Path
 ) -> None:
     annotations: list[Annotation] = request.getfixturevalue(kind)
     out = tmp_path / PLACES[form]
     written = export(annotations, form, out, recordings)
-    assert detect(out) == form
-    back = read_sources([out], Reading(audio_dir=recordings))
+    assert detect_format(out) == form
+    back = read_sources([out], ImportOptions(audio_dir=recordings))
     assert back.problems == []
     # A file of tracks has its own place in the order, and a recording its task.
-    assert sorted(map(said, back.annotations), key=str) == sorted(
-        map(said, written.annotations), key=str
+    assert sorted(map(label_and_times, back.annotations), key=str) == sorted(
+        map(label_and_times, written.annotations), key=str
     )
     if form.startswith("label-studio"):
         expected = [
-            in_full(replace(a, provenance=_known(a, out, form))) for a in written.annotations
+            all_fields(replace(a, provenance=_with_source(a, out, form))) for a in written.annotations
         ]
-        assert [in_full(a) for a in back.annotations] == expected
+        assert [all_fields(a) for a in back.annotations] == expected
 
 
-def _known(annotation: Annotation, out: Path, form: str) -> Provenance:
+def _with_source(annotation: Annotation, out: Path, form: str) -> Provenance:
     """A label whose origin is not known is from the file it is read from."""
     if annotation.provenance.source:
         return annotation.provenance
@@ -69,12 +69,12 @@ def _known(annotation: Annotation, out: Path, form: str) -> Provenance:
 
 @pytest.mark.parametrize("hard_links", [False, True])
 def test_folders_hold_the_recordings(
-    wholes: list[Annotation], recordings: Path, tmp_path: Path, hard_links: bool
+    clip_annotations: list[Annotation], recordings: Path, tmp_path: Path, hard_links: bool
 ) -> None:
     out = tmp_path / "folders"
-    twice = [*wholes, replace(wholes[3], path=recordings / "a.wav", label=wholes[3].label)]
-    export_labels(Found(twice), "folders", out, folder=recordings, hard_links=hard_links)
-    back = read_sources([out], Reading())
+    twice = [*clip_annotations, replace(clip_annotations[3], path=recordings / "a.wav", label=clip_annotations[3].label)]
+    export_labels(AnnotationSet(twice), "folders", out, folder=recordings, hard_links=hard_links)
+    back = read_sources([out], ImportOptions())
     assert (back.problems, back.skipped) == ([], [])
     held = sorted((a.label, a.path.read_bytes()) for a in back.annotations)
     assert held == sorted((a.label, a.path.read_bytes()) for a in twice)
@@ -91,13 +91,13 @@ def test_folders_hold_the_recordings(
     assert linked == {hard_links}
 
 
-def test_the_labels_csv_comes_back_as_it_was(wholes: list[Annotation], recordings: Path) -> None:
+def test_labels_csv_round_trips_unchanged(clip_annotations: list[Annotation], recordings: Path) -> None:
     out = recordings / "labels.csv"
-    mixed = [*wholes, replace(wholes[0], start_seconds=0.1, end_seconds=0.2)]
+    mixed = [*clip_annotations, replace(clip_annotations[0], start_seconds=0.1, end_seconds=0.2)]
     write_table(mixed, out)
     try:
         back = read_table(out)
-        assert [in_full(a) for a in back.annotations] == [in_full(a) for a in mixed]
+        assert [all_fields(a) for a in back.annotations] == [all_fields(a) for a in mixed]
         assert out.read_text("utf-8").splitlines()[1].startswith("a.wav,10,")
         with pytest.raises(OutputError, match="--replace"):
             write_table(mixed, out)
@@ -107,19 +107,19 @@ def test_the_labels_csv_comes_back_as_it_was(wholes: list[Annotation], recording
         out.unlink()
 
 
-def test_a_csv_elsewhere_names_recordings_by_their_whole_paths(
-    wholes: list[Annotation], tmp_path: Path
+def test_csv_outside_the_audio_folder_uses_absolute_paths(
+    clip_annotations: list[Annotation], tmp_path: Path
 ) -> None:
-    write_table(wholes, tmp_path / "l.csv")
-    assert [said(a) for a in read_table(tmp_path / "l.csv").annotations] == list(map(said, wholes))
+    write_table(clip_annotations, tmp_path / "l.csv")
+    assert [label_and_times(a) for a in read_table(tmp_path / "l.csv").annotations] == list(map(label_and_times, clip_annotations))
 
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # in crowsetta
-def test_other_readers_see_the_same(
-    stretches: list[Annotation], recordings: Path, tmp_path: Path
+def test_third_party_readers_agree(
+    segment_annotations: list[Annotation], recordings: Path, tmp_path: Path
 ) -> None:
-    export(stretches, "audacity", tmp_path / "t", recordings)
-    export(stretches, "raven", tmp_path / "r", recordings)
+    export(segment_annotations, "audacity", tmp_path / "t", recordings)
+    export(segment_annotations, "raven", tmp_path / "r", recordings)
     track = crowsetta.formats.seq.AudSeq.from_file(tmp_path / "t" / "b c+d.txt").to_seq()
     assert track.labels.tolist() == ["é/ö"] * 2
     assert track.offsets_s.tolist() == [0.125, 0.3]
@@ -130,51 +130,51 @@ def test_other_readers_see_the_same(
     ]  # fmt: skip
 
 
-def test_result_ids_differ_and_the_whole_and_its_parts_have_controls_of_their_own(
-    wholes: list[Annotation], stretches: list[Annotation], recordings: Path, tmp_path: Path
+def test_result_ids_are_unique_and_clip_and_segment_labels_use_separate_controls(
+    clip_annotations: list[Annotation], segment_annotations: list[Annotation], recordings: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "o.json"
-    export([*wholes, *stretches], "label-studio", out, recordings)
+    export([*clip_annotations, *segment_annotations], "label-studio", out, recordings)
     tasks = json.loads(out.read_text("utf-8"))
     results = [r for task in tasks for a in task["annotations"] for r in a["result"]]
-    assert len({result["id"] for result in results}) == len(wholes) + len(stretches)
+    assert len({result["id"] for result in results}) == len(clip_annotations) + len(segment_annotations)
     assert {(r["from_name"], r["type"]) for r in results} == {
         ("label", "choices"), ("event", "labels"),
     }  # fmt: skip
     with pytest.raises(AnnotationError, match=r"controls 'event', 'label'.*--label-column"):
-        read_sources([out], Reading(audio_dir=recordings))
-    both = read_sources([out], Reading(audio_dir=recordings, label_columns=("label", "event")))
+        read_sources([out], ImportOptions(audio_dir=recordings))
+    both = read_sources([out], ImportOptions(audio_dir=recordings, label_columns=("label", "event")))
     assert len(both.annotations) == len(results)
 
 
 def test_predictions_are_no_labels_until_someone_confirms_them(
-    wholes: list[Annotation], recordings: Path, tmp_path: Path
+    clip_annotations: list[Annotation], recordings: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "o.json"
-    export_labels(Found(wholes), "label-studio", out, folder=recordings, as_predictions=True)
+    export_labels(AnnotationSet(clip_annotations), "label-studio", out, folder=recordings, as_predictions=True)
     [task, *_] = json.loads(out.read_text("utf-8"))
     assert task["predictions"][0]["result"][0]["value"] == {"choices": ["10"]}
-    found = read_sources([out], Reading(audio_dir=recordings))
-    assert (len(found.annotations), len(found.skipped)) == (0, len(wholes))
+    found = read_sources([out], ImportOptions(audio_dir=recordings))
+    assert (len(found.annotations), len(found.skipped)) == (0, len(clip_annotations))
 
 
-def test_what_a_format_cannot_hold_is_refused_or_left_out_and_listed(
-    wholes: list[Annotation], stretches: list[Annotation], recordings: Path, tmp_path: Path
+def test_labels_a_format_cannot_express_are_refused_or_listed(
+    clip_annotations: list[Annotation], segment_annotations: list[Annotation], recordings: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    mixed = Found([wholes[0], stretches[0], replace(wholes[1], label="é" * 200)])
+    mixed = AnnotationSet([clip_annotations[0], segment_annotations[0], replace(clip_annotations[1], label="é" * 200)])
     with pytest.raises(AnnotationError, match="2 labels cannot be used and nothing was written"):
         export_labels(mixed, "folders", out, folder=recordings)
     assert not out.exists()
-    again = Found(mixed.annotations)
+    again = AnnotationSet(mixed.annotations)
     left = export_labels(again, "folders", out, folder=recordings, skip_bad=True)
-    assert [p["code"] for p in told(left)["problems"]] == ["stretch", "bad_label"]
+    assert [p["code"] for p in summary_dict(left)["problems"]] == ["stretch", "bad_label"]
     assert [path.name for path in out.iterdir() if path.is_dir()] == ["10"]
     (out / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(OutputError, match="there already"):
-        export_labels(Found(wholes), "folders", out, folder=recordings)
+        export_labels(AnnotationSet(clip_annotations), "folders", out, folder=recordings)
     with pytest.raises(AnnotationError, match="outside"):
-        export_labels(Found(wholes), "label-studio", tmp_path / "o.json", folder=tmp_path)
+        export_labels(AnnotationSet(clip_annotations), "label-studio", tmp_path / "o.json", folder=tmp_path)
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF")
     with pytest.raises(AnnotationError, match=r"unsupported_format"):

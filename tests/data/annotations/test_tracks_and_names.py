@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.annotations.annotation import AnnotationError, Found
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet
 from earful.data.annotations.patterns import Pattern
-from earful.data.annotations.read_sources import Reading, detect, read_sources
-from earful.data.annotations.summary import summary
+from earful.data.annotations.read_sources import ImportOptions, detect_format, read_sources
+from earful.data.annotations.summary import format_summary
 from earful.data.annotations.table import read_table, write_table
 from tests.fixtures.sounds import tone, wav
 
@@ -22,11 +22,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def seen(found: Found) -> list[tuple[str, str, float | None, float | None]]:
+def labels_and_times(found: AnnotationSet) -> list[tuple[str, str, float | None, float | None]]:
     return [(a.path.name, a.label, a.start_seconds, a.end_seconds) for a in found.annotations]
 
 
-def test_an_audacity_track_with_all_that_a_track_may_hold(folder: Path) -> None:
+def test_full_audacity_track_is_read(folder: Path) -> None:
     track = folder / "night.txt"
     lines = [
         "0,1\t0,2\ta b",
@@ -37,23 +37,23 @@ def test_an_audacity_track_with_all_that_a_track_may_hold(folder: Path) -> None:
         "0\t0.5\twhole",
     ]
     track.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
-    found = read_sources([track], Reading())
-    assert seen(found) == [
+    found = read_sources([track], ImportOptions())
+    assert labels_and_times(found) == [
         ("night.wav", "a b", 0.1, 0.2), ("night.wav", "whole", None, None),
     ]  # fmt: skip
-    assert [(p.code, p.where) for p in found.problems] == [("bad_times", f"{track}, line 4")]
-    assert [(p.code, p.where) for p in found.skipped] == [("unlabelled", f"{track}, line 5")]
+    assert [(p.code, p.location) for p in found.problems] == [("bad_times", f"{track}, line 4")]
+    assert [(p.code, p.location) for p in found.skipped] == [("unlabelled", f"{track}, line 5")]
 
 
-def test_a_track_is_of_the_one_recording_of_its_name(folder: Path) -> None:
+def test_track_belongs_to_the_only_recording_with_its_name(folder: Path) -> None:
     for name in ("day", "sub/day", "lost"):
         (folder / f"{name}.txt").write_text(f"0.1\t0.2\t{name}\n", encoding="utf-8")
-    found = read_sources([folder], Reading())
-    assert seen(found) == [("day.wav", "sub/day", 0.1, 0.2)]
-    assert [problem.code for problem in found.problems] == ["ambiguous", "gone"]
+    found = read_sources([folder], ImportOptions())
+    assert labels_and_times(found) == [("day.wav", "sub/day", 0.1, 0.2)]
+    assert [problem.code for problem in found.problems] == ["ambiguous", "missing_file"]
     assert "name the track day.flac.txt" in found.problems[0].message
     (folder / "day.flac.txt").write_text("0.2\t0.3\tflac\n", encoding="utf-8")
-    by_name = {a.label: a.path.name for a in read_sources([folder], Reading()).annotations}
+    by_name = {a.label: a.path.name for a in read_sources([folder], ImportOptions()).annotations}
     assert by_name == {"day": "day.wav", "flac": "day.flac", "sub/day": "day.wav"}
 
 
@@ -68,7 +68,7 @@ HEADER = "Selection\tView\tBegin Time (s)\tEnd Time (s)"
         ("comment\tSPECIES", ("species",), "SPECIES"),
     ],
 )
-def test_the_column_of_a_raven_tables_labels(
+def test_raven_label_column_is_chosen(
     folder: Path, more: str, columns: tuple[str, ...], expected: str
 ) -> None:
     table = folder / "night.Table.1.selections.txt"
@@ -79,19 +79,19 @@ def test_the_column_of_a_raven_tables_labels(
         views.append(f"1\t{view} 1\t0.1\t0.2\t{cells}\t\n")
     table.write_text(f"{HEADER}\t{more}\n{''.join(views)}", encoding="utf-8")
     for source in (table, folder):
-        assert seen(read_sources([source], Reading(label_columns=columns))) == [
+        assert labels_and_times(read_sources([source], ImportOptions(label_columns=columns))) == [
             ("night.wav", "owl", 0.1, 0.2)
         ]
 
 
-def test_a_raven_table_whose_labels_are_not_certain(folder: Path) -> None:
+def test_ambiguous_raven_label_column_is_refused(folder: Path) -> None:
     table = folder / "night.txt"
     table.write_text(f"{HEADER}\tWho\tHow\n1\tS\t0\t1\tx\ty\n", encoding="utf-8")
     with pytest.raises(AnnotationError, match="--label-column; it has 'Who', 'How'"):
-        read_sources([table], Reading())
+        read_sources([table], ImportOptions())
 
 
-def test_a_raven_table_of_several_files_counts_from_each(folder: Path) -> None:
+def test_multi_file_raven_times_are_relative_to_each_file(folder: Path) -> None:
     table = folder / "all.txt"
     rows = [
         "1\tS\t0.1\t0.2\tC:\\x\\night.wav\t0.1\towl",
@@ -101,42 +101,42 @@ def test_a_raven_table_of_several_files_counts_from_each(folder: Path) -> None:
     ]
     header = f"{HEADER}\tBegin Path\tFile Offset (s)\tWho\n"
     table.write_text(header + "\n".join(rows), encoding="utf-8")
-    found = read_sources([table], Reading())
-    assert seen(found) == [("night.wav", "owl", 0.1, 0.2), ("day.wav", "cat", 0.1, 0.3)]
-    assert [p.code for p in (*found.problems, *found.skipped)] == ["gone", "unlabelled"]
+    found = read_sources([table], ImportOptions())
+    assert labels_and_times(found) == [("night.wav", "owl", 0.1, 0.2), ("day.wav", "cat", 0.1, 0.3)]
+    assert [p.code for p in (*found.problems, *found.skipped)] == ["missing_file", "unlabelled"]
     table.write_text(
         header + "\n".join(rows[:2]).replace("\t0.1\tcat", "\t\tcat"), encoding="utf-8"
     )
-    [problem] = read_sources([table], Reading()).problems
+    [problem] = read_sources([table], ImportOptions()).problems
     assert problem.code == "cumulative_times"
     assert "File Offset (s)" in problem.message
 
 
-def test_an_empty_table_says_that_nothing_was_there(folder: Path) -> None:
+def test_empty_table_is_reported(folder: Path) -> None:
     (folder / "night.selections.txt").write_text(f"{HEADER}\tWho\n", encoding="utf-8")
     (folder / "day.txt").write_text("", encoding="utf-8")
-    found = read_sources([folder / "night.selections.txt"], Reading())
-    found.extend(read_sources([folder / "day.txt"], Reading(form="audacity")))
+    found = read_sources([folder / "night.selections.txt"], ImportOptions())
+    found.extend(read_sources([folder / "day.txt"], ImportOptions(file_format="audacity")))
     assert [p.code for p in (*found.skipped, *found.problems)] == ["no_events", "ambiguous"]
 
 
-def test_folders_and_what_lies_beside_them(folder: Path) -> None:
+def test_folder_names_become_labels_and_other_files_are_skipped(folder: Path) -> None:
     (folder / "sub" / "notes.md").write_text("", encoding="utf-8")
     (folder / "loop").symlink_to(folder)
-    found = read_sources([folder], Reading(form="folders"))
-    assert seen(found) == [("day.wav", "sub", None, None)]
+    found = read_sources([folder], ImportOptions(file_format="folders"))
+    assert labels_and_times(found) == [("day.wav", "sub", None, None)]
     codes = sorted(problem.code for problem in found.skipped)
     assert codes == ["no_folder", "no_folder", "no_folder", "not_audio"]
 
 
-def test_names_that_no_csv_holds_are_problems_and_are_shown_as_text(tmp_path: Path) -> None:
+def test_names_a_csv_cannot_hold_are_problems_and_are_printed_escaped(tmp_path: Path) -> None:
     names = [b"\xff.wav", b" a.wav", b"esc\x1b[2J\n.wav", b"good.wav"]
     (tmp_path / "x").mkdir()
     for name in names:
         (Path(os.fsdecode(os.fsencode(tmp_path) + b"/x/" + name))).write_bytes(b"")
-    found = read_sources([tmp_path], Reading())
+    found = read_sources([tmp_path], ImportOptions())
     assert sorted(problem.code for problem in found.problems) == ["bad_name", "bad_name"]
-    assert all(line.isprintable() for line in summary(found).splitlines())
+    assert all(line.isprintable() for line in format_summary(found).splitlines())
     write_table(found.annotations, tmp_path / "l.csv")
     assert {annotation.path.name for annotation in read_table(tmp_path / "l.csv").annotations} == {
         "esc\x1b[2J\n.wav", "good.wav",
@@ -160,15 +160,15 @@ def test_names_that_no_csv_holds_are_problems_and_are_shown_as_text(tmp_path: Pa
         ("{label}_{a}_{b}_{c}_{d}_{e}.wav", "x" + "_" * 240 + ".wav", 2),
     ],
 )
-def test_a_name_is_read_in_one_way_or_not_at_all(
+def test_file_name_must_match_a_pattern_in_exactly_one_way(
     pattern: str, name: str, expected: int | list[dict[str, str]]
 ) -> None:
-    readings = Pattern.parse(pattern).readings(name)
-    assert (len(readings) if isinstance(expected, int) else readings) == expected
+    parses = Pattern.parse(pattern).parses(name)
+    assert (len(parses) if isinstance(expected, int) else parses) == expected
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"),
+    ("pattern", "message"),
     [
         ("{speaker}.wav", "holds {label} once"),
         ("{label}_{label}", "holds {label} once"),
@@ -177,20 +177,20 @@ def test_a_name_is_read_in_one_way_or_not_at_all(
         ("{label}_}", "a field is"),
     ],
 )
-def test_patterns_that_cannot_work(pattern: str, told: str) -> None:
-    with pytest.raises(AnnotationError, match=told):
+def test_invalid_patterns_are_refused(pattern: str, message: str) -> None:
+    with pytest.raises(AnnotationError, match=message):
         Pattern.parse(pattern)
 
 
-def test_names_that_do_not_fit_are_listed(folder: Path) -> None:
+def test_names_that_do_not_match_are_listed(folder: Path) -> None:
     (folder / "a_b_c_1.wav").write_bytes(b"")
-    found = read_sources([folder], Reading(pattern="{label}_{speaker}_{n}.wav"))
+    found = read_sources([folder], ImportOptions(pattern="{label}_{speaker}_{n}.wav"))
     assert sorted({problem.code for problem in found.problems}) == ["ambiguous", "no_match"]
     assert "label 'a', speaker 'b_c' or label 'a_b', speaker 'c'" in str(found.problems[0])
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("x.txt", "hello", "is not certain; give it as --format, one of label-studio"),
         ("x.json", '[{"data": {}}, {"a": 1}]', "may be label-studio or label-studio-min"),
@@ -199,11 +199,11 @@ def test_names_that_do_not_fit_are_listed(folder: Path) -> None:
         ("x.bin", "", "is not certain"),
     ],
 )
-def test_a_format_is_asked_for_where_it_is_not_certain(
-    tmp_path: Path, name: str, content: str, told: str
+def test_ambiguous_format_must_be_named(
+    tmp_path: Path, name: str, content: str, message: str
 ) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8")
-    with pytest.raises(AnnotationError, match=told):
-        detect(tmp_path / name)
+    with pytest.raises(AnnotationError, match=message):
+        detect_format(tmp_path / name)
     with pytest.raises(AnnotationError, match="there is no"):
-        read_sources([tmp_path / "none"], Reading())
+        read_sources([tmp_path / "none"], ImportOptions())

@@ -15,7 +15,7 @@ COMMAND = [sys.executable, "-m", "earful.training.cli"]
 
 
 @pytest.fixture
-def many(tmp_path: Path) -> Path:
+def many_files(tmp_path: Path) -> Path:
     """A folder of 300 files, of which every hundredth is broken."""
     folder = tmp_path / "many"
     folder.mkdir()

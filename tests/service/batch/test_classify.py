@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from earful.data.errors import EarfulError
 from earful.service.batch.inputs import find_inputs
-from tests.fixtures.sounds import PITCHES_HZ, noise, placed, tone, wav
+from tests.fixtures.sounds import PITCHES_HZ, noise, overlay_at, tone, wav
 
 Earful = Callable[..., Result]
 COLUMNS = ["filename", "start", "end", "label", "score", "status", "error"]
@@ -66,17 +66,17 @@ def test_top_k_adds_the_next_labels(earful: Earful, model: Path, tones: Path) ->
     assert [entry["label"] for entry in ranked] == [first["label"], first["label_2"]]
 
 
-def test_what_scores_too_low_is_unknown_only_when_that_is_asked_for(
-    earful: Earful, shy_model: Path, tones: Path
+def test_low_scores_become_unknown_only_with_reject(
+    earful: Earful, rejecting_model: Path, tones: Path
 ) -> None:
     (tones / "a.wav").write_bytes(wav(noise(1.0, 0.1)))
-    arguments = ("classify", tones, "--model", shy_model, "--top-k", 2)
-    plain, shy = rows(earful(*arguments).stdout), rows(earful(*arguments, "--reject").stdout)
-    for before, after in zip(plain, shy, strict=True):
+    arguments = ("classify", tones, "--model", rejecting_model, "--top-k", 2)
+    plain, rejecting = rows(earful(*arguments).stdout), rows(earful(*arguments, "--reject").stdout)
+    for before, after in zip(plain, rejecting, strict=True):
         label = "unknown" if float(before["score"]) < 0.9999 else before["label"]
         assert before | {"label": label} == after
     assert plain[0]["label"] in PITCHES_HZ
-    assert shy[0]["label"] == "unknown"
+    assert rejecting[0]["label"] == "unknown"
     out = tones / "r.jsonl"
     earful(*arguments, "--reject", "--out", out)
     first = json.loads(out.read_text("utf-8").splitlines()[0])
@@ -101,7 +101,7 @@ def test_hidden_files_and_folders_are_passed_over_unless_they_are_named(
 def test_windows_give_a_row_each_in_order_of_time(
     earful: Earful, model: Path, tmp_path: Path
 ) -> None:
-    recording = placed(tone("high"), 1.3, placed(tone("low"), 0.3, noise(2.3, 0.001)))
+    recording = overlay_at(tone("high"), 1.3, overlay_at(tone("low"), 0.3, noise(2.3, 0.001)))
     (tmp_path / "long.wav").write_bytes(wav(recording))
     (tmp_path / "short.wav").write_bytes(wav(tone("mid")))
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
@@ -160,15 +160,15 @@ def test_every_input_gives_exactly_one_row(earful: Earful, model: Path, tmp_path
     with out.open(encoding="utf-8", newline="") as file:
         found = list(csv.DictReader(file))
     assert len(found) == len(expected)
-    told = {row["filename"].rpartition("/")[2]: row for row in found}
+    rows_by_name = {row["filename"].rpartition("/")[2]: row for row in found}
     for name, wanted in expected.items():
-        row = told[name]
+        row = rows_by_name[name]
         assert (row["label"] or row["error"].partition(":")[0]) == wanted, name
         assert row["status"] == ("ok" if row["label"] else "error")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_and_a_folder_that_may_not_be_read_give_a_row(
+def test_unreadable_file_and_folder_give_a_row(
     earful: Earful, model: Path, tones: Path
 ) -> None:
     (tones / "low.wav").chmod(0)
@@ -185,11 +185,11 @@ def test_files_come_in_the_order_given_and_folders_by_name(tones: Path) -> None:
     last = tones / "a.mp3"
     last.touch()
     high, low, mid = (tones / f"{name}.wav" for name in ("high", "low", "mid"))
-    found = [Path(each.source) for each in find_inputs([str(mid), str(tones), str(mid)])]
+    found = [Path(each.location) for each in find_inputs([str(mid), str(tones), str(mid)])]
     assert found == [mid, last, high, low, mid, mid]
 
 
-def refused(model: Path, tones: Path) -> dict[str, tuple[list[Any], str]]:
+def refused_cases(model: Path, tones: Path) -> dict[str, tuple[list[Any], str]]:
     (tones / "empty").mkdir()
     (tones / "notes.csv").write_text("kept", encoding="utf-8")
     return {
@@ -202,10 +202,10 @@ def refused(model: Path, tones: Path) -> dict[str, tuple[list[Any], str]]:
 
 
 @pytest.mark.parametrize("name", ["suffix", "no suffix", "nothing", "no model", "bad model"])
-def test_what_cannot_be_done_is_refused_and_nothing_written(
+def test_invalid_requests_are_refused_and_write_nothing(
     earful: Earful, model: Path, tones: Path, name: str
 ) -> None:
-    arguments, message = refused(model, tones)[name]
+    arguments, message = refused_cases(model, tones)[name]
     before = sorted(tones.rglob("*"))
     done = earful("classify", *arguments)
     assert isinstance(done.exception, EarfulError)
@@ -225,7 +225,7 @@ def test_an_out_that_is_a_folder_is_refused_and_left_alone(
     assert list(folder.iterdir()) == []
 
 
-def test_results_replace_earlier_ones_whole_and_leave_nothing_beside(
+def test_results_are_replaced_atomically_without_leftovers(
     earful: Earful, model: Path, tones: Path
 ) -> None:
     out = tones / "r.csv"

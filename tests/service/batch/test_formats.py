@@ -11,9 +11,9 @@ import pytest
 from pyarrow import parquet
 
 from earful.data.errors import EarfulError
-from earful.service.batch.formats import Layout, open_writer, output_format
-from earful.service.batch.rows import Row
-from tests.fixtures.sounds import noise, placed, tone, wav
+from earful.service.batch.formats import RowLayout, open_writer, output_format
+from earful.service.batch.rows import ResultRow
+from tests.fixtures.sounds import noise, overlay_at, tone, wav
 from tests.service.batch.conftest import rows
 
 # Seconds of the calls in a/day.wav.
@@ -23,12 +23,12 @@ Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def field(tmp_path: Path) -> Path:
+def field_recordings(tmp_path: Path) -> Path:
     """Recordings of a day: two calls, silence, two of one name, and one that is broken."""
     folder = tmp_path / "field"
     for name in ("a", "b"):
         (folder / name).mkdir(parents=True)
-    calls = placed(tone("low"), 1.0, placed(tone("high"), 4.0, noise(6.0, 0.001)))
+    calls = overlay_at(tone("low"), 1.0, overlay_at(tone("high"), 4.0, noise(6.0, 0.001)))
     (folder / "a" / "day.wav").write_bytes(wav(calls))
     (folder / "b" / "day.wav").write_bytes(wav(noise(6.0, 0.001)))
     (folder / "b" / "day.flac").write_bytes(b"fLaC")
@@ -39,14 +39,14 @@ def field(tmp_path: Path) -> Path:
     return folder
 
 
-def classify(process: Process, model: Path, field: Path, *arguments: object) -> None:
+def classify(process: Process, model: Path, field_recordings: Path, *arguments: object) -> None:
     common = ["--windows", "--min-score", "0.9", "--merge", "--model", model]
-    process("classify", field, *common, *arguments, code=1)
+    process("classify", field_recordings, *common, *arguments, code=1)
 
 
-def test_audacity_tracks(process: Process, model: Path, field: Path, tmp_path: Path) -> None:
+def test_audacity_tracks(process: Process, model: Path, field_recordings: Path, tmp_path: Path) -> None:
     out = tmp_path / "tracks"
-    classify(process, model, field, "--out", out, "--format", "audacity")
+    classify(process, model, field_recordings, "--out", out, "--format", "audacity")
     track = crowsetta.formats.seq.AudSeq.from_file(out / "a" / "day.txt").to_seq()
     hits = list(zip(track.onsets_s, track.offsets_s, track.labels, strict=True))
     for call, (begin, stop) in CALLS.items():
@@ -60,9 +60,9 @@ def test_audacity_tracks(process: Process, model: Path, field: Path, tmp_path: P
 
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # in crowsetta
-def test_raven_tables(process: Process, model: Path, field: Path, tmp_path: Path) -> None:
+def test_raven_tables(process: Process, model: Path, field_recordings: Path, tmp_path: Path) -> None:
     out = tmp_path / "tables"
-    classify(process, model, field, "--out", out, "--format", "raven")
+    classify(process, model, field_recordings, "--out", out, "--format", "raven")
     path = out / "a" / "day.selections.txt"
     table = crowsetta.formats.bbox.Raven.from_file(path, annot_col="Label").to_bbox()
     for label, (start, end) in CALLS.items():
@@ -70,26 +70,26 @@ def test_raven_tables(process: Process, model: Path, field: Path, tmp_path: Path
     assert {box.high_freq for box in table} == {4000.0}
     frame = pd.read_csv(path, sep="\t")
     assert frame["Selection"].tolist() == list(range(1, len(frame) + 1))
-    assert set(frame["Begin Path"]) == {str(field / "a" / "day.wav")}
+    assert set(frame["Begin Path"]) == {str(field_recordings / "a" / "day.wav")}
     assert frame["File Offset (s)"].tolist() == frame["Begin Time (s)"].tolist()
-    classify(process, model, field, "--out", out, "--format", "raven", "--restart")
+    classify(process, model, field_recordings, "--out", out, "--format", "raven", "--restart")
     state = tmp_path / "tables.job" / "job.json"
-    killed = json.loads(state.read_text("utf-8")) | {"results": None, "tally": None}
+    killed = json.loads(state.read_text("utf-8")) | {"results": None, "stats": None}
     state.write_text(json.dumps(killed), encoding="utf-8")  # as after a kill at the last rename
-    classify(process, model, field, "--out", out, "--format", "raven")
+    classify(process, model, field_recordings, "--out", out, "--format", "raven")
     (out / "note.txt").write_text("mine", encoding="utf-8")
-    again = ["classify", field, "--model", model, "--out", out, "--format", "raven", "--restart"]
+    again = ["classify", field_recordings, "--model", model, "--out", out, "--format", "raven", "--restart"]
     assert "added or changed since" in process(*again, code=2).stderr
     assert (out / "note.txt").exists()
 
 
 def test_parquet_csv_and_json_lines_hold_the_same(
-    process: Process, model: Path, field: Path, tmp_path: Path
+    process: Process, model: Path, field_recordings: Path, tmp_path: Path
 ) -> None:
     frames = []
     for suffix, read in (("csv", pd.read_csv), ("jsonl", read_json), ("parquet", pd.read_parquet)):
         out = tmp_path / f"r.{suffix}"
-        classify(process, model, field, "--out", out)
+        classify(process, model, field_recordings, "--out", out)
         frame = read(out)  # type: ignore[operator]
         frames.append(frame.astype({"start": float, "end": float, "score": float}))
     for other in frames[1:]:
@@ -104,24 +104,24 @@ def read_json(path: Path) -> pd.DataFrame:
     return pd.read_json(path, lines=True)
 
 
-def test_three_recordings_that_would_have_one_name_have_three(tmp_path: Path) -> None:
+def test_colliding_output_names_are_made_unique(tmp_path: Path) -> None:
     place = tmp_path / "tracks"
     names = ["x/day.wav", "x/day.flac", "x/day.wav", "x/day.wav"]
-    with open_writer(place, Layout("audacity", base=Path())) as writer:
+    with open_writer(place, RowLayout("audacity", common_folder=Path())) as writer:
         for number, name in enumerate(names):
-            writer.write(Row(name, 0.0, 1.0, f"l{number}", 1.0, (("l", 1.0),)))
+            writer.write(ResultRow(name, 0.0, 1.0, f"l{number}", 1.0, (("l", 1.0),)))
     tracks = {path.name: path.read_text("utf-8") for path in (place / "x").iterdir()}
     labels = {name: text.split()[2::3] for name, text in tracks.items()}
     assert labels == {"day.txt": ["l0"], "day.flac.txt": ["l1"], "day.wav.txt": ["l2", "l3"]}
 
 
-@pytest.mark.parametrize(("form", "lines"), [("audacity", 0), ("raven", 1)])
+@pytest.mark.parametrize(("format_name", "lines"), [("audacity", 0), ("raven", 1)])
 def test_a_recording_without_a_hit_has_an_empty_track(
-    tmp_path: Path, form: str, lines: int
+    tmp_path: Path, format_name: str, lines: int
 ) -> None:
-    with open_writer(tmp_path / "tracks", Layout(form)) as writer:
-        writer.write(Row("day.wav", 0.0, 60.0))
-        writer.write(Row("broken.wav", error="empty_audio: 0 bytes"))
+    with open_writer(tmp_path / "tracks", RowLayout(format_name)) as writer:
+        writer.write(ResultRow("day.wav", 0.0, 60.0))
+        writer.write(ResultRow("broken.wav", error="empty_audio: 0 bytes"))
     [track] = (tmp_path / "tracks").glob("*.txt")
     assert track.name.startswith("day.")
     assert len(track.read_text("utf-8").splitlines()) == lines
@@ -129,39 +129,39 @@ def test_a_recording_without_a_hit_has_an_empty_track(
     assert statuses == ["ok", "error"]
 
 
-def test_a_recording_above_the_base_stays_inside_the_folder(tmp_path: Path) -> None:
+def test_recording_outside_the_base_folder_is_written_inside_the_output_folder(tmp_path: Path) -> None:
     place = tmp_path / "tracks"
-    with open_writer(place, Layout("raven", base=tmp_path / "deep" / "down")) as writer:
-        writer.write(Row("/../../etc/passwd.wav", 0.0, 1.0, "l", 1.0, (("l", 1.0),)))
+    with open_writer(place, RowLayout("raven", common_folder=tmp_path / "deep" / "down")) as writer:
+        writer.write(ResultRow("/../../etc/passwd.wav", 0.0, 1.0, "l", 1.0, (("l", 1.0),)))
     [table] = place.rglob("*.selections.txt")
     assert place in table.parents
 
 
 def test_names_that_are_too_long_with_a_suffix_are_shortened(tmp_path: Path) -> None:
     names = [f"{'x' * 240}{n}.wav" for n in range(2)] + ["\\xff" * 63 + ".wav"]
-    with open_writer(tmp_path / "tables", Layout("raven", base=Path())) as writer:
+    with open_writer(tmp_path / "tables", RowLayout("raven", common_folder=Path())) as writer:
         for name in names:
-            writer.write(Row(name, 0.0, 1.0, "l", 1.0, (("l", 1.0),)))
+            writer.write(ResultRow(name, 0.0, 1.0, "l", 1.0, (("l", 1.0),)))
     assert len(list((tmp_path / "tables").glob("*.selections.txt"))) == 3
 
 
 @pytest.mark.parametrize(
-    ("out", "given", "told"),
+    ("out", "given", "message"),
     [("r.xls", None, "found 'r.xls'"), ("r.csv", "xls", "formats are"), (None, "raven", "--out")],
 )
-def test_formats_that_are_not_known(out: str | None, given: str | None, told: str) -> None:
-    with pytest.raises(EarfulError, match=told):
+def test_unknown_formats_are_refused(out: str | None, given: str | None, message: str) -> None:
+    with pytest.raises(EarfulError, match=message):
         output_format(None if out is None else Path(out), given)
 
 
-def test_places_that_hold_something_else_are_left_alone(
-    process: Process, model: Path, field: Path, tmp_path: Path
+def test_foreign_output_paths_are_left_alone(
+    process: Process, model: Path, field_recordings: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "index.csv").write_text("mine", encoding="utf-8")
-    for place, told in (("taken", "is no earlier result"), ("field/a/day.wav", "is no folder")):
+    for place, message in (("taken", "is no earlier result"), ("field/a/day.wav", "is no folder")):
         arguments = ["--out", tmp_path / place, "--format", "raven", "--model", model]
-        refused = process("classify", field, *arguments, "--restart", code=2)
-        assert told in refused.stderr
+        refused = process("classify", field_recordings, *arguments, "--restart", code=2)
+        assert message in refused.stderr
     assert (tmp_path / "taken" / "index.csv").read_text("utf-8") == "mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["field", "taken"]

@@ -23,7 +23,7 @@ Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
 def names(*paths: object, audio_dir: Path | None = None) -> list[str]:
     found = find_inputs([str(path) for path in paths], audio_dir)
-    return [Path(each.source).name for each in found]
+    return [Path(each.location).name for each in found]
 
 
 def test_globs(tones: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_list_of_names_is_relative_to_itself_or_to_the_audio_folder(
 ) -> None:
     (tones / "list.txt").write_bytes(b"low.wav\r\n\n  \nmid.wav\n")
     found = list(find_inputs([str(tones / "list.txt")]))
-    assert [each.source for each in found] == [str(tones / "low.wav"), str(tones / "mid.wav")]
+    assert [each.location for each in found] == [str(tones / "low.wav"), str(tones / "mid.wav")]
     assert all(each.n_bytes > 0 for each in found)
     (tones / "bom.txt").write_bytes(b"\xef\xbb\xbflow.wav")
     assert names(tones / "bom.txt") == ["low.wav"]
@@ -56,7 +56,7 @@ def test_a_list_of_names_is_relative_to_itself_or_to_the_audio_folder(
     assert names(tmp_path / "nul.lst", audio_dir=tones) == ["new\nline.wav", "low.wav"]
 
 
-def test_a_csv_brings_stretches_and_what_they_ought_to_be(
+def test_csv_input_gives_segments_and_expected_labels(
     process: Process, model: Path, tones: Path, tmp_path: Path
 ) -> None:
     (tones / "long.wav").write_bytes(wav(noise(3.0, 0.001)))
@@ -78,14 +78,14 @@ def test_standard_input_is_a_list_or_audio(process: Process, model: Path, tones:
     listed = process("classify", "-", "--model", model, input="low.wav\nmid.wav\n", cwd=tones)
     assert [line.split(",")[3] for line in listed.stdout.splitlines()[1:]] == ["low", "mid"]
     with (tones / "high.wav").open("rb") as audio:
-        heard = process("classify", "-", "--model", model, stdin=audio)
-    assert heard.stdout.splitlines()[1].startswith("-,0.000,0.400,high,")
+        result = process("classify", "-", "--model", model, stdin=audio)
+    assert result.stdout.splitlines()[1].startswith("-,0.000,0.400,high,")
     with (tones / "high.wav").open("rb") as audio:
-        told = process("classify", "-", tones, "--model", model, stdin=audio, code=2)
-    assert "classified alone" in told.stderr
+        failed = process("classify", "-", tones, "--model", model, stdin=audio, code=2)
+    assert "classified alone" in failed.stderr
 
 
-def test_audio_on_standard_input_is_always_read_again(
+def test_audio_on_standard_input_is_never_taken_from_an_earlier_run(
     process: Process, model: Path, tones: Path, tmp_path: Path
 ) -> None:
     for label in ("low", "high"):
@@ -94,7 +94,7 @@ def test_audio_on_standard_input_is_always_read_again(
         assert [row["label"] for row in rows(tmp_path / "r.csv")] == [label]
 
 
-def test_a_folder_without_audio_beside_others_is_a_row(
+def test_folder_without_audio_among_other_inputs_gives_a_row(
     process: Process, model: Path, tones: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -103,7 +103,7 @@ def test_a_folder_without_audio_beside_others_is_a_row(
     assert "3 of 5 files classified, 2 failed (2 not_found)" in done.stderr
 
 
-def test_a_stretch_of_a_recording_of_hours(process: Process, model: Path, tmp_path: Path) -> None:
+def test_segment_of_an_hours_long_recording_is_classified(process: Process, model: Path, tmp_path: Path) -> None:
     sound = np.zeros(3700 * RATE_HZ, np.float32)
     sound[3650 * RATE_HZ :][: 4 * RATE_HZ // 10] = tone("high")
     (tmp_path / "long.wav").write_bytes(wav(sound))
@@ -115,7 +115,7 @@ def test_a_stretch_of_a_recording_of_hours(process: Process, model: Path, tmp_pa
     assert bad["error"].startswith("bad_segment: ")
 
 
-def test_an_address_with_bytes_that_are_no_text_is_a_row(
+def test_path_of_undecodable_bytes_gives_a_row(
     process: Process, model: Path, tones: Path
 ) -> None:
     (tones / "l.txt").write_bytes(b"low.wav\nnosuch://x/caf\xe9.wav\nmid.wav\n")
@@ -130,13 +130,13 @@ def test_more_names_than_fit_into_memory_come_in_the_same_order(
         (tmp_path / name).touch()
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "c.wav").touch()
-    few = [each.source for each in find_inputs([str(tmp_path)])]
+    few = [each.location for each in find_inputs([str(tmp_path)])]
     monkeypatch.setattr(inputs, "_SORTED_IN_MEMORY", 3)
-    assert [each.source for each in find_inputs([str(tmp_path)])] == few
+    assert [each.location for each in find_inputs([str(tmp_path)])] == few
     assert len(few) == 9
 
 
-def test_a_loop_of_links_and_links_to_nothing(process: Process, model: Path, tones: Path) -> None:
+def test_symlink_loops_and_dangling_links_are_handled(process: Process, model: Path, tones: Path) -> None:
     (tones / "x.wav").symlink_to(tones / "y.wav")
     (tones / "y.wav").symlink_to(tones / "x.wav")
     (tones / "up").symlink_to(tones, target_is_directory=True)
@@ -146,7 +146,7 @@ def test_a_loop_of_links_and_links_to_nothing(process: Process, model: Path, ton
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("none.csv", None, "cannot read"),
         ("none.txt", None, "cannot read"),
@@ -155,21 +155,21 @@ def test_a_loop_of_links_and_links_to_nothing(process: Process, model: Path, ton
         ("a.csv", 'file\n"a.wav\n', "no CSV"),
     ],
 )
-def test_lists_that_cannot_be_read(tmp_path: Path, name: str, text: str | None, told: str) -> None:
+def test_unreadable_lists_are_refused(tmp_path: Path, name: str, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / name).write_text(text, encoding="latin-1")
-    with pytest.raises(EarfulError, match=told):
+    with pytest.raises(EarfulError, match=message):
         list(find_inputs([str(tmp_path / name)]))
 
 
 @contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
+def file_server(folder: Path) -> Iterator[str]:
     """A web server of a folder's files; its address."""
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
+    class SilentHandler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *arguments: object) -> None: ...
 
-    handler = functools.partial(Quiet, directory=str(folder))
+    handler = functools.partial(SilentHandler, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -181,10 +181,10 @@ def served(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
-def test_urls(process: Process, model: Path, tones: Path, tmp_path: Path) -> None:
+def test_urls_are_classified(process: Process, model: Path, tones: Path, tmp_path: Path) -> None:
     (tones / "long.flac").write_bytes(wav(noise(90.0, 0.01)))
     out = tmp_path / "r.csv"
-    with served(tones) as address:
+    with file_server(tones) as address:
         urls = [f"{address}/{name}" for name in ("low.wav", "gone.wav", "long.flac")]
         (tmp_path / "urls.txt").write_text("\n".join(urls), encoding="utf-8")
         process("classify", tmp_path / "urls.txt", "--model", model, "--out", out, code=1)
@@ -196,16 +196,16 @@ def test_urls(process: Process, model: Path, tones: Path, tmp_path: Path) -> Non
         assert ",low," in again
     refused = process("classify", urls[0], "--model", model, code=1)
     assert "unreachable: " in refused.stdout
-    told = process("classify", "nosuch://x/a.wav", "--model", model, code=2)
-    assert "nosuch" in told.stderr
+    failed = process("classify", "nosuch://x/a.wav", "--model", model, code=2)
+    assert "nosuch" in failed.stderr
 
 
-def test_a_folder_at_a_url(tones: Path) -> None:
+def test_folder_at_a_url_is_listed(tones: Path) -> None:
     (tones / "sub").mkdir()
     (tones / "sub" / "d.wav").write_bytes(wav(tone("low")))
     found = list(find_inputs([f"file://{tones}"]))
-    assert [Path(each.source).name for each in found] == [
+    assert [Path(each.location).name for each in found] == [
         "high.wav", "low.wav", "mid.wav", "d.wav"
     ]  # fmt: skip
-    assert all(each.source.startswith("file:///") and each.n_bytes > 0 for each in found)
+    assert all(each.location.startswith("file:///") and each.n_bytes > 0 for each in found)
     assert names(f"file://{tones}/m*.wav") == ["mid.wav"]

@@ -9,7 +9,7 @@ from typer.testing import Result
 
 from earful.data.errors import EarfulError
 from earful.service.batch.results import read_results
-from earful.service.batch.rows import Row
+from earful.service.batch.rows import ResultRow
 from earful.training.reports.results_report import gather, write_results_report
 from tests.fixtures.sounds import noise, tone, wav
 
@@ -35,7 +35,7 @@ def results(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_told_is_what_the_rows_say(results: Path) -> None:
+def test_report_figures_match_the_rows(results: Path) -> None:
     found = gather(read_results(results), clips=2)
     assert (found.rows, found.files) == (6, 6)
     assert found.labels == {"low": 1, "mid": 2, "high": 1, "(no hit)": 1}
@@ -47,7 +47,7 @@ def test_what_is_told_is_what_the_rows_say(results: Path) -> None:
     assert found.bins[-1] == found.bins[6] == 1
 
 
-def test_the_page_needs_nothing_else_and_trusts_no_name(results: Path) -> None:
+def test_page_is_self_contained_and_escapes_names(results: Path) -> None:
     out = results.with_name("page.html")
     write_results_report(results, out, audio_dir=results.parent)
     page = out.read_text("utf-8")
@@ -62,7 +62,7 @@ def test_the_page_needs_nothing_else_and_trusts_no_name(results: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_every_format_of_classify_can_be_looked_at(
+def test_every_results_format_can_be_reported(
     earful: Earful, model: Path, tones: Path, tmp_path: Path, suffix: str
 ) -> None:
     (tones / "broken.wav").write_bytes(b"")
@@ -74,14 +74,14 @@ def test_every_format_of_classify_can_be_looked_at(
     done = earful("report", out)
     assert "3 rows of 3 files" in done.stderr
     first, second, third = read_results(out)
-    assert (first.label, first.truth, first.status) == ("low", "low", "ok")
+    assert (first.label, first.expected, first.status) == ("low", "low", "ok")
     assert second.label == "mid"
     assert third.error.startswith("empty_audio: ")
     assert "50.0 %" in out.with_suffix(".html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("none.csv", None, "cannot read"),
         ("r.xls", "", "results are .csv"),
@@ -94,18 +94,18 @@ def test_every_format_of_classify_can_be_looked_at(
         ("r.parquet", "PAR1", "no result of"),
     ],
 )
-def test_what_are_no_results_is_told(
-    tmp_path: Path, name: str, text: str | None, told: str
+def test_files_without_results_are_refused(
+    tmp_path: Path, name: str, text: str | None, message: str
 ) -> None:
     if text is not None:
         (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(EarfulError, match=told):
+    with pytest.raises(EarfulError, match=message):
         write_results_report(tmp_path / name, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 
 
-def test_many_rows_keep_only_what_is_shown() -> None:
-    rows = (Row(f"{n}.wav", 0, 1, "a", (n % 1000) / 1000, truth="b") for n in range(5000))
+def test_large_results_keep_only_displayed_rows_in_memory() -> None:
+    rows = (ResultRow(f"{n}.wav", 0, 1, "a", (n % 1000) / 1000, expected="b") for n in range(5000))
     found = gather(rows, clips=3)
     assert [row.filename for row in found.least_certain] == ["0.wav", "1000.wav", "2000.wav"]
     assert [row.score for row in found.surest_mistakes] == [0.999] * 3

@@ -19,12 +19,12 @@ KILLS = 20
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
-    process: Process, model: Path, many: Path, tmp_path: Path
+def test_run_killed_at_random_moments_gives_the_same_results(
+    process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
     whole, out = tmp_path / "whole.csv", tmp_path / "killed.csv"
     # The same files again and again, so that there is something to kill.
-    arguments = ["classify", *[many] * 12, "--model", model]
+    arguments = ["classify", *[many_files] * 12, "--model", model]
     process(*arguments, "--out", whole, code=1)
     wanted = whole.read_bytes()
     moments = random.Random(5)
@@ -60,10 +60,10 @@ def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(
 
 
 def test_a_finished_run_is_not_repeated_and_answers_as_before(
-    process: Process, model: Path, many: Path, tmp_path: Path
+    process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "r.csv"
-    arguments = ["classify", many, "--model", model, "--out", out]
+    arguments = ["classify", many_files, "--model", model, "--out", out]
     first = process(*arguments, code=1)
     assert "297 of 300 files classified, 3 failed (3 unsupported_format)" in first.stderr
     written = out.stat().st_mtime_ns
@@ -76,20 +76,20 @@ def test_a_finished_run_is_not_repeated_and_answers_as_before(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (["--top-k", "2", "--windows"], "top_k 1 -> 2; windows False -> True"),
     ],
 )
 def test_other_settings_are_refused_until_a_restart(
-    process: Process, model: Path, tones: Path, tmp_path: Path, change: list[str], told: str
+    process: Process, model: Path, tones: Path, tmp_path: Path, change: list[str], message: str
 ) -> None:
     out = tmp_path / "r.csv"
     arguments = ["classify", tones, "--model", model, "--out", out]
     process(*arguments)
     before = out.read_bytes()
     refused = process(*arguments, *change, code=2)
-    assert told in refused.stderr
+    assert message in refused.stderr
     assert "--restart" in refused.stderr
     assert out.read_bytes() == before
     process(*arguments, *change, "--restart")
@@ -125,11 +125,11 @@ def test_results_that_somebody_has_edited_are_not_overwritten(
     assert len(rows(out)) == 3
 
 
-def test_a_part_that_was_damaged_is_done_again(
-    process: Process, model: Path, many: Path, tmp_path: Path
+def test_damaged_part_is_recomputed(
+    process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "r.csv"
-    arguments = ["classify", *[many] * 10, "--model", model, "--out", out]
+    arguments = ["classify", *[many_files] * 10, "--model", model, "--out", out]
     with subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.DEVNULL) as running:
         parts = tmp_path / "r.csv.job" / "parts"
         while running.poll() is None and len(list(parts.glob("*.jsonl"))) < 3:
@@ -142,23 +142,23 @@ def test_a_part_that_was_damaged_is_done_again(
     assert len(rows(out)) == 3_000
 
 
-def test_results_do_not_replace_what_they_are_of(
+def test_results_cannot_overwrite_their_inputs(
     process: Process, model: Path, tones: Path
 ) -> None:
     labels = tones / "labels.csv"
     labels.write_text("file,label\nlow.wav,low\n", encoding="utf-8")
-    told = process("classify", labels, "--model", model, "--out", labels, code=2)
-    assert "is one of the inputs" in told.stderr
+    failed = process("classify", labels, "--model", model, "--out", labels, code=2)
+    assert "is one of the inputs" in failed.stderr
     process("classify", labels, "--model", model, "--out", tones / "r.csv")
-    told = process("report", tones / "r.csv", "--out", tones / "r.csv", code=2)
-    assert "holds the results" in told.stderr
-    told = process("classify", labels, "--model", model, "--out", "/dev/stdout", "--format", "csv",
+    failed = process("report", tones / "r.csv", "--out", tones / "r.csv", code=2)
+    assert "holds the results" in failed.stderr
+    failed = process("classify", labels, "--model", model, "--out", "/dev/stdout", "--format", "csv",
                    code=2)  # fmt: skip
-    assert "is a device" in told.stderr
+    assert "is a device" in failed.stderr
     assert labels.read_text("utf-8").startswith("file,label")
 
 
-def test_two_runs_do_not_work_on_the_same_results(
+def test_second_run_on_the_same_results_is_refused(
     process: Process, model: Path, tones: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "r.csv"
@@ -170,7 +170,7 @@ def test_two_runs_do_not_work_on_the_same_results(
     process(*arguments)
 
 
-def test_a_state_that_is_damaged_is_told_and_can_be_begun_anew(
+def test_damaged_job_state_is_reported_and_can_be_restarted(
     process: Process, model: Path, tones: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "r.csv"
@@ -182,12 +182,12 @@ def test_a_state_that_is_damaged_is_told_and_can_be_begun_anew(
 
 
 def test_a_full_disk_keeps_what_is_finished(
-    process: Process, model: Path, many: Path, tmp_path: Path
+    process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
     """The system lets no file grow beyond a limit, and refuses the write as a full disk does."""
     out, whole, long = tmp_path / "r.csv", tmp_path / "whole.csv", tmp_path / "long.wav"
     long.write_bytes(wav(noise(600, 0.1)))
-    arguments = ["classify", many, long, "--model", model, "--windows"]
+    arguments = ["classify", many_files, long, "--model", model, "--windows"]
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
@@ -204,23 +204,23 @@ def test_a_full_disk_keeps_what_is_finished(
 
 
 def test_the_number_of_workers_changes_no_row(
-    process: Process, model: Path, many: Path, tmp_path: Path
+    process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
     found = []
     for workers in (1, 3):
         out = tmp_path / f"{workers}.jsonl"
-        arguments = ["classify", many, "--model", model, "--windows", "--workers", workers]
+        arguments = ["classify", many_files, "--model", model, "--windows", "--workers", workers]
         process(*arguments, "--out", out, code=1)
         found.append(out.read_bytes())
     assert found[0] == found[1]
     assert len(found[0].splitlines()) == 300
 
 
-def test_killed_by_ctrl_c_the_same_command_goes_on(
-    process: Process, model: Path, many: Path, tmp_path: Path
+def test_run_interrupted_by_ctrl_c_resumes(
+    process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "r.csv"
-    arguments = ["classify", *[many] * 12, "--model", model, "--out", out]
+    arguments = ["classify", *[many_files] * 12, "--model", model, "--out", out]
     with subprocess.Popen(
         [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True
     ) as running:
@@ -228,9 +228,9 @@ def test_killed_by_ctrl_c_the_same_command_goes_on(
         while running.poll() is None and not list(parts.glob("*.jsonl")):
             time.sleep(0.02)
         running.send_signal(2)
-        _, told = running.communicate(timeout=60)
-    assert "Traceback" not in told
+        _, stderr = running.communicate(timeout=60)
+    assert "Traceback" not in stderr
     assert running.returncode == 130
     process(*arguments, code=1)
     state = json.loads((tmp_path / "r.csv.job" / "job.json").read_text("utf-8"))
-    assert state["tally"]["inputs"] == len(rows(out)) == 3_600
+    assert state["stats"]["inputs"] == len(rows(out)) == 3_600

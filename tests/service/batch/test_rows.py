@@ -7,39 +7,39 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from earful.service.batch.classify_inputs import Ended, Options, hear
+from earful.service.batch.classify_inputs import InputEnd, ClassifyOptions, classify_inputs
 from earful.service.batch.inputs import Input
-from earful.service.batch.rows import Row, printable
-from earful.service.batch.shards import Tally, write_rows
+from earful.service.batch.rows import ResultRow, printable
+from earful.service.batch.shards import RunStats, write_rows
 from earful.service.classifier import Classifier
-from tests.fixtures.sounds import noise, placed, tone, wav
+from tests.fixtures.sounds import noise, overlay_at, tone, wav
 
 Earful = Callable[..., Result]
 
 
-def row(start: float, label: str, score: float, name: str = "a.wav") -> Row:
-    return Row(name, start, start + 1.0, label, score, ((label, score),))
+def row(start: float, label: str, score: float, name: str = "a.wav") -> ResultRow:
+    return ResultRow(name, start, start + 1.0, label, score, ((label, score),))
 
 
-def test_neighbours_of_one_label_are_one_hit_with_the_better_score() -> None:
+def test_adjacent_hits_of_one_label_merge_with_the_higher_score() -> None:
     first, second = row(0.0, "a", 0.8), row(0.25, "a", 0.9)
-    assert first.touches(second)
-    merged = first.merged(second)
+    assert first.continues_into(second)
+    merged = first.merge_with(second)
     assert (merged.start, merged.end, merged.scores) == (0.0, 1.25, (("a", 0.9),))
-    assert merged.merged(row(1.0, "a", 0.5)).scores == (("a", 0.9),)
-    assert first.touches(row(1.0, "a", 0.5))
-    assert not first.touches(row(1.01, "a", 0.5))
-    assert not first.touches(row(0.25, "b", 0.9))
-    assert not first.touches(row(0.25, "a", 0.9, name="b.wav"))
+    assert merged.merge_with(row(1.0, "a", 0.5)).scores == (("a", 0.9),)
+    assert first.continues_into(row(1.0, "a", 0.5))
+    assert not first.continues_into(row(1.01, "a", 0.5))
+    assert not first.continues_into(row(0.25, "b", 0.9))
+    assert not first.continues_into(row(0.25, "a", 0.9, name="b.wav"))
 
 
-def test_merged_hits_cover_what_single_windows_do(classifier: Classifier, tmp_path: Path) -> None:
-    sound = placed(tone("low"), 1.0, placed(tone("high"), 4.0, noise(6.0, 0.001)))
+def test_merged_hits_cover_the_same_time_as_single_windows(classifier: Classifier, tmp_path: Path) -> None:
+    sound = overlay_at(tone("low"), 1.0, overlay_at(tone("high"), 4.0, noise(6.0, 0.001)))
     (tmp_path / "a.wav").write_bytes(wav(sound))
 
-    def rows(**options: object) -> list[Row]:
-        events = hear(classifier, [Input(str(tmp_path / "a.wav"))], Options(True, **options))  # type: ignore[arg-type]
-        return [event for event in events if isinstance(event, Row)]
+    def rows(**options: object) -> list[ResultRow]:
+        items = classify_inputs(classifier, [Input(str(tmp_path / "a.wav"))], ClassifyOptions(True, **options))  # type: ignore[arg-type]
+        return [item for item in items if isinstance(item, ResultRow)]
 
     single, merged = rows(min_score=0.6), rows(min_score=0.6, merge=True)
     assert 1 < len(merged) < len(single)
@@ -53,24 +53,24 @@ def test_merged_hits_cover_what_single_windows_do(classifier: Classifier, tmp_pa
     assert [(r.label, r.scores, r.end) for r in nothing] == [("", (), 6.0)]
 
 
-def test_a_hop_says_how_far_apart_windows_are(earful: Earful, model: Path, tmp_path: Path) -> None:
+def test_hop_sets_the_window_spacing(earful: Earful, model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(noise(3.2, 0.1)))
-    arguments = ["classify", tmp_path / "a.wav", "--model", model, "--windows", "--hop", "1"]
+    arguments = ["classify", tmp_path / "a.wav", "--model", model, "--windows", "--hop-seconds", "1"]
     starts = [line.split(",")[1] for line in earful(*arguments).stdout.splitlines()[1:]]
     assert starts == ["0.000", "1.000", "2.000", "2.200"]
 
 
 @pytest.mark.parametrize("hop", ["0", "nan", "inf", "1e-9", "1e9"])
-def test_a_hop_that_makes_no_sense_is_refused(
+def test_invalid_hop_is_refused(
     earful: Earful, model: Path, tones: Path, hop: str
 ) -> None:
-    done = earful("classify", tones, "--model", model, "--windows", "--hop", hop)
+    done = earful("classify", tones, "--model", model, "--windows", "--hop-seconds", hop)
     assert done.exit_code == 2
-    assert "--hop" in done.stderr
+    assert "--hop-seconds" in done.stderr
 
 
-@pytest.mark.parametrize("option", [["--hop", "1"], ["--min-score", "0.5"], ["--merge"]])
-def test_what_is_about_windows_needs_them(
+@pytest.mark.parametrize("option", [["--hop-seconds", "1"], ["--min-score", "0.5"], ["--merge"]])
+def test_window_options_require_windows(
     earful: Earful, model: Path, tones: Path, option: list[str]
 ) -> None:
     done = earful("classify", tones, "--model", model, *option)
@@ -79,29 +79,29 @@ def test_what_is_about_windows_needs_them(
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 999, 1000, 2500])
-def test_an_error_in_the_middle_takes_back_the_rows_before_it(n_rows: int) -> None:
+def test_late_decode_error_discards_earlier_rows_of_the_file(n_rows: int) -> None:
     good, bad = Input("good.wav"), Input("bad.wav")
-    events = [
-        row(0.0, "a", 0.9, "good.wav"), Ended(good, 1.0),
+    items = [
+        row(0.0, "a", 0.9, "good.wav"), InputEnd(good, 1.0),
         *[row(float(n), "a", 0.9, "bad.wav") for n in range(n_rows)],
-        Ended(bad, 0.0, "truncated: the file became shorter"),
-        row(0.0, "b", 0.9, "good.wav"), Ended(good, 1.0),
+        InputEnd(bad, 0.0, "truncated: the file became shorter"),
+        row(0.0, "b", 0.9, "good.wav"), InputEnd(good, 1.0),
     ]  # fmt: skip
     file = io.StringIO()
-    assert write_rows(file, events) == Tally(3, 2.0, {"truncated": 1})
-    first, second, third = (Row.of_line(line) for line in file.getvalue().splitlines())
+    assert write_rows(file, items) == RunStats(3, 2.0, {"truncated": 1})
+    first, second, third = (ResultRow.from_json_line(line) for line in file.getvalue().splitlines())
     assert (first.label, third.label) == ("a", "b")
     assert second.error == "truncated: the file became shorter"
 
 
 def test_rows_are_the_same_after_a_line_of_json() -> None:
     rows = [
-        Row("é\n.wav", 0.0, 1.5, "a", 0.123456, (("a", 0.123456), ("b", 0.1)), truth="b"),
-        Row("x", error="empty_audio: 0 bytes"),
+        ResultRow("é\n.wav", 0.0, 1.5, "a", 0.123456, (("a", 0.123456), ("b", 0.1)), expected="b"),
+        ResultRow("x", error="empty_audio: 0 bytes"),
     ]
-    assert [Row.of_line(each.to_line()) for each in rows] == rows
+    assert [ResultRow.from_json_line(each.to_json_line()) for each in rows] == rows
 
 
-def test_names_that_are_no_text_can_be_written() -> None:
+def test_undecodable_names_can_be_written() -> None:
     assert printable("caf\udce9.wav") == "caf\\xe9.wav"
     assert printable("café.wav") == "café.wav"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from earful.service.batch.classify_inputs import Options
+from earful.service.batch.classify_inputs import ClassifyOptions
 from earful.service.batch.errors import BatchError
 from earful.service.batch.inputs import find_inputs
-from earful.service.batch.shards import Tally, part_of, write_inputs
-from earful.service.batch.worker import Task, Worker
+from earful.service.batch.shards import RunStats, part_path, write_inputs
+from earful.service.batch.worker import WorkerConfig, Worker
 from tests.fixtures.sounds import noise, wav
 from tests.service.batch.conftest import COMMAND, rows
 
@@ -24,13 +24,13 @@ FLAC = b"fLaC" + bytes(100)
 
 
 def test_a_file_that_crashes_its_decoder_is_quarantined_and_the_rest_goes_on(
-    process: Process, model: Path, many: Path, tmp_path: Path
+    process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "r.csv"
-    (many / "0100a.flac").write_bytes(FLAC + b"CRASH")
-    (many / "0200a.flac").write_bytes(FLAC + b"CRASH")
+    (many_files / "0100a.flac").write_bytes(FLAC + b"CRASH")
+    (many_files / "0200a.flac").write_bytes(FLAC + b"CRASH")
     environment = {"PYTHONPATH": f"{CRASHING}:{Path.cwd()}"}
-    arguments = ["classify", many, "--model", model, "--out", out]
+    arguments = ["classify", many_files, "--model", model, "--out", out]
     done = process(*arguments, environment=environment, code=1)
     assert "297 of 302 files classified, 5 failed (3 unsupported_format, 2 decoder_crashed)" in (
         done.stderr
@@ -47,15 +47,15 @@ def test_a_decoder_that_hangs_is_ended(
     (tones / "a.flac").write_bytes(FLAC + b"HANGS")
     monkeypatch.setenv("PYTHONPATH", f"{CRASHING}:{Path.cwd()}")
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
-    tally = work(Task(tmp_path, model, sha256, Options(), stall_seconds=3), tones)
-    assert tally == Tally(4, tally.seconds, {"timed_out": 1})
+    stats = run_first_shard(WorkerConfig(tmp_path, model, sha256, ClassifyOptions(), stall_seconds=3), tones)
+    assert stats == RunStats(4, stats.seconds, {"timed_out": 1})
 
 
-def test_a_model_that_was_replaced_after_the_run_began_ends_it(
+def test_model_replaced_during_a_run_stops_it(
     model: Path, tones: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(BatchError, match="was replaced during the run"):
-        work(Task(tmp_path, model, "0" * 64, Options()), tones)
+        run_first_shard(WorkerConfig(tmp_path, model, "0" * 64, ClassifyOptions()), tones)
 
 
 def test_a_worker_killed_from_outside_costs_no_file(
@@ -96,16 +96,16 @@ def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) 
         time.sleep(0.05)
 
 
-def work(task: Task, folder: Path) -> Tally:
+def run_first_shard(config: WorkerConfig, folder: Path) -> RunStats:
     """The tally of a folder's first shard, by a worker."""
-    [shard] = write_inputs(task.folder, find_inputs([str(folder)])).shards
-    worker = Worker(task)
+    [chunk] = write_inputs(config.folder, find_inputs([str(folder)])).chunks
+    worker = Worker(config)
     try:
-        tally = worker.run(shard)
+        stats = worker.run(chunk)
     finally:
         worker.stop()
-    assert part_of(task.folder, shard).exists()
-    return tally
+    assert part_path(config.folder, chunk).exists()
+    return stats
 
 
 def workers_of(pid: int) -> list[int]:

@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from earful.service.feedback.annotations import add_alone
-from earful.service.feedback.audio_files import AudioStore
-from earful.service.feedback.database import Store, open_store
-from earful.service.feedback.database_url import Place
-from earful.service.feedback.recording_rows import keep
-from earful.service.feedback.records import KeptClip, Opinion
-from tests.fixtures.postgres import postgres, programs
+from earful.service.feedback.annotations import add_annotation_in_transaction
+from earful.service.feedback.audio_files import RecordingStore
+from earful.service.feedback.database import FeedbackDatabase, open_database
+from earful.service.feedback.database_url import DatabaseAddress
+from earful.service.feedback.recording_rows import store_recordings
+from earful.service.feedback.records import StoredRecording, FeedbackAnnotation
+from tests.fixtures.postgres import postgres, postgres_bin_folder
 
 # (sha256 of a recording by its name)
-Said = Callable[..., int]
+Annotate = Callable[..., int]
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The URL of a PostgreSQL server, up to the database's name."""
-    if programs() is None:
+    if postgres_bin_folder() is None:
         pytest.skip("needs PostgreSQL (Debian: apt install postgresql)")
     with postgres() as url:
         yield url
@@ -50,33 +50,33 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    opened = open_store(Place.parse(url))
+def database(url: str) -> Iterator[FeedbackDatabase]:
+    opened = open_database(DatabaseAddress.parse(url))
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def audio(store: Store, tmp_path: Path) -> AudioStore:
-    folder = AudioStore(tmp_path / "audio")
+def recording_store(database: FeedbackDatabase, tmp_path: Path) -> RecordingStore:
+    folder = RecordingStore(tmp_path / "audio")
     folder.prepare("the owner")
     return folder
 
 
-def named(name: str) -> str:
+def sha256_of_name(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def say(store: Store, name: str, label: str | None, who: str, **more: str) -> int:
+def annotate(database: FeedbackDatabase, name: str, label: str | None, annotator: str, **more: str) -> int:
     """Somebody says what is right of the recording with a name; the id of the row."""
-    return add_alone(store, Opinion(named(name), label, who, **more)).id  # type: ignore[arg-type]
+    return add_annotation_in_transaction(database, FeedbackAnnotation(sha256_of_name(name), label, annotator, **more)).id  # type: ignore[arg-type]
 
 
-def keep_clip(
-    store: Store, audio: AudioStore, name: str, heard: str = "mid", margin: float = 0.5
+def save_clip(
+    database: FeedbackDatabase, recording_store: RecordingStore, name: str, predicted: str = "mid", margin: float = 0.5
 ) -> Path:
     """Keep a recording whose bytes are its name; its file."""
-    clip = KeptClip(named(name), "wav", len(name), 0.4, heard, 0.9, margin, "tones", "1")
-    with store.writing() as connection:
-        keep(connection, store, audio, {clip.sha256: (replace(clip), name.encode())})
-    return audio.path(clip.sha256, "wav")
+    clip = StoredRecording(sha256_of_name(name), "wav", len(name), 0.4, predicted, 0.9, margin, "tones", "1")
+    with database.write_transaction() as connection:
+        store_recordings(connection, database, recording_store, {clip.sha256: (replace(clip), name.encode())})
+    return recording_store.path(clip.sha256, "wav")

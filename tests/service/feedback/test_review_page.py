@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.fixtures.server import Running, running
+from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -21,17 +21,17 @@ KEY = "f" * 20
 
 
 @pytest.fixture(scope="module")
-def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A service that keeps everything, with one clip of each pitch and noise, and one label."""
     folder = tmp_path_factory.mktemp("review")
-    with running(
-        folder, model, "--feedback", f"sqlite:///{folder}/f.db", "--keep-audio", "feedback",
-        EARFUL_AUDIO_DIR=str(folder / "audio"), EARFUL_API_KEYS=f"classify:{KEY},feedback:{KEY}",
+    with running_server(
+        folder, model, "--feedback", f"sqlite:///{folder}/f.db", "--save-recordings", "feedback",
+        EARFUL_RECORDINGS_DIR=str(folder / "audio"), EARFUL_API_KEYS=f"classify:{KEY},feedback:{KEY}",
     ) as started:  # fmt: skip
         sounds = [tone(label) for label in PITCHES_HZ] + [noise(1.0, 0.1)]
         with started.client() as client:
             for number, sound in enumerate(sounds):
-                data = {"label": "low", "who": HOSTILE, "source": "api"}
+                data = {"label": "low", "annotator": HOSTILE, "source": "api"}
                 if number == 0:
                     data |= {"label": HOSTILE, "new_label": "true"}
                 answer = client.post(
@@ -43,7 +43,7 @@ def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
 
 
 @pytest.fixture
-def page(browser: Browser, server: Running) -> Iterator[Page]:
+def page(browser: Browser, server: RunningServer) -> Iterator[Page]:
     """A page of a narrow window; a fault in it, or a request to elsewhere, fails the test."""
     context = browser.new_context(viewport={"width": 390, "height": 800})
     opened = context.new_page()
@@ -59,26 +59,26 @@ def page(browser: Browser, server: Running) -> Iterator[Page]:
     assert faults == []
 
 
-def begin(page: Page, server: Running, who: str) -> None:
+def start_review(page: Page, server: RunningServer, annotator: str) -> None:
     page.goto(f"{server.url}/review")
     page.locator("summary").click()
     page.fill("#key", KEY)
-    page.fill("#who", who)
-    page.get_by_role("button", name="Begin").click()
+    page.fill("#annotator", annotator)
+    page.get_by_role("button", name="Start").click()
     expect(page.locator("#count")).to_contain_text("clips labelled by you")
 
 
-def test_clips_are_labelled_skipped_and_taken_back_with_the_keyboard(
-    page: Page, server: Running
+def test_clips_are_labelled_skipped_and_undone_by_keyboard(
+    page: Page, server: RunningServer
 ) -> None:
-    begin(page, server, "keyboard")
+    start_review(page, server, "keyboard")
     expect(page.locator("#count")).to_have_text("0 of 4 clips labelled by you")
     expect(page.locator("#labels button")).to_have_text(["1high", "2low", "3mid", f"4{HOSTILE}"])
     expect(page.locator("#reason")).to_have_text("labels disagree")
     for picture in ("#wave", "#mel"):
         expect(page.locator(picture)).to_be_visible()
     page.wait_for_selector("#player[src^='blob:']")
-    first = page.locator("#heard").inner_text()
+    first = page.locator("#predicted").inner_text()
     page.keyboard.press("1")
     expect(page.locator("#status")).to_have_text("Labelled: high")
     expect(page.locator("#count")).to_have_text("1 of 4 clips labelled by you")
@@ -87,11 +87,11 @@ def test_clips_are_labelled_skipped_and_taken_back_with_the_keyboard(
     page.keyboard.press("Backspace")
     page.keyboard.press("Backspace")
     expect(page.locator("#count")).to_have_text("0 of 4 clips labelled by you")
-    expect(page.locator("#heard")).to_have_text(first)
+    expect(page.locator("#predicted")).to_have_text(first)
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#heard")).not_to_have_text(first)
+    expect(page.locator("#predicted")).not_to_have_text(first)
     page.keyboard.press("ArrowLeft")
-    expect(page.locator("#heard")).to_have_text(first)
+    expect(page.locator("#predicted")).to_have_text(first)
     page.locator("#filter").fill("mi")
     expect(page.locator("#labels button:visible")).to_have_count(1)
     page.keyboard.press("Enter")
@@ -100,34 +100,34 @@ def test_clips_are_labelled_skipped_and_taken_back_with_the_keyboard(
     page.get_by_role("button", name="New label: hum").click()
     expect(page.locator("#count")).to_have_text("2 of 4 clips labelled by you")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    begin(page, server, "keyboard")  # what was labelled is not offered again
+    start_review(page, server, "keyboard")  # what was labelled is not offered again
     expect(page.locator("#count")).to_have_text("2 of 4 clips labelled by you")
 
 
-def test_a_missing_key_is_told(page: Page, server: Running) -> None:
+def test_missing_api_key_is_reported(page: Page, server: RunningServer) -> None:
     page.goto(f"{server.url}/review")
-    page.get_by_role("button", name="Begin").click()
+    page.get_by_role("button", name="Start").click()
     expect(page.locator("#status")).to_contain_text("a key is needed")
 
 
-def test_a_correction_goes_to_the_server_and_without_its_key_stays_in_the_browser(
-    page: Page, server: Running
+def test_correction_is_sent_to_the_server_or_kept_in_the_browser_without_a_key(
+    page: Page, server: RunningServer
 ) -> None:
     page.goto(server.url)
     page.locator("summary", has_text="API key").click()
     page.fill("#key", KEY)
-    page.locator("summary", has_text="Who corrects").click()
-    page.fill("#who", "corrector")
+    page.locator("summary", has_text="Your name").click()
+    page.fill("#annotator", "corrector")
     content = wav(tone("mid", 0.45))
     page.set_input_files("#files", [{"name": "a.wav", "mimeType": "audio/wav", "buffer": content}])
-    choice = page.get_by_label("Right label of a.wav")
-    expect(page.locator("#sharing")).to_contain_text("together with the recording")
+    choice = page.get_by_label("Correct label of a.wav")
+    expect(page.locator("#feedback-note")).to_contain_text("together with the recording")
     choice.select_option("low")
     expect(page.locator("#status")).to_have_text(
-        "The server keeps that a.wav is low, and the recording."
+        "Sent: a.wav is low (recording saved)."
     )
     choice.select_option("")
-    expect(page.locator("#status")).to_have_text("Taken back: a.wav.")
+    expect(page.locator("#status")).to_have_text("Undone: a.wav.")
     expect(page.locator("#corrections")).to_be_hidden()
     page.fill("#key", "wrong")
     choice.select_option("high")

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.fixtures.chords import Chords, chord
-from tests.fixtures.server import Running, running
+from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.sounds import wav
 
 pytestmark = [
@@ -22,11 +22,11 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def server(chords: Chords, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(chords: Chords, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("sets")
-    with running(
-        folder, chords.model, "--feedback", f"sqlite:///{folder}/f.db", "--keep-audio", "feedback",
-        EARFUL_AUDIO_DIR=str(folder / "audio"),
+    with running_server(
+        folder, chords.model, "--feedback", f"sqlite:///{folder}/f.db", "--save-recordings", "feedback",
+        EARFUL_RECORDINGS_DIR=str(folder / "audio"),
     ) as started:  # fmt: skip
         yield started
 
@@ -42,35 +42,35 @@ def page(browser: Browser) -> Iterator[Page]:
     assert faults == []
 
 
-def said(server: Running, who: str) -> list[str]:
+def labels_given_by(server: RunningServer, annotator: str) -> list[str]:
     with server.client() as client:
-        rows: list[dict[str, Any]] = client.get(f"/v1/feedback/people/{who}").json()["feedback"]
+        rows: list[dict[str, Any]] = client.get(f"/v1/feedback/subjects/{annotator}").json()["annotations"]
     return [row["label"] for row in rows]
 
 
-def test_several_labels_are_ticked_and_reviewed(page: Page, server: Running) -> None:
+def test_several_labels_are_ticked_and_reviewed(page: Page, server: RunningServer) -> None:
     page.goto(server.url)
-    page.locator("summary", has_text="Who corrects").click()
-    page.fill("#who", "corrector")
+    page.locator("summary", has_text="Your name").click()
+    page.fill("#annotator", "corrector")
     sound = wav(chord(("low", "mid")))
     page.set_input_files("#files", [{"name": "a.wav", "mimeType": "audio/wav", "buffer": sound}])
     expect(page.locator("td.label")).to_have_text("low|mid")
     expect(page.locator("ul.scores li")).to_have_count(3)
-    choice = page.get_by_role("group", name="Right label of a.wav")
+    choice = page.get_by_role("group", name="Correct label of a.wav")
     choice.locator("summary").click()
     choice.get_by_label("high").check()
-    expect(page.locator("#status")).to_contain_text("The server keeps that a.wav is high,")
+    expect(page.locator("#status")).to_contain_text("Sent: a.wav is high ")
     choice.get_by_label("mid").check()
-    expect(page.locator("#status")).to_contain_text("The server keeps that a.wav is high|mid,")
+    expect(page.locator("#status")).to_contain_text("Sent: a.wav is high|mid ")
     expect(choice.locator("summary")).to_have_text("high|mid")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert said(server, "corrector") == ["high", "high|mid"]
+    assert labels_given_by(server, "corrector") == ["high", "high|mid"]
 
     page.goto(f"{server.url}/review")
-    page.fill("#who", "reviewer")
-    page.get_by_role("button", name="Begin").click()
-    expect(page.locator("#heard")).to_contain_text("Heard: low|mid")
-    expect(page.locator("#labels button.heard")).to_have_text(["2low", "3mid"])
+    page.fill("#annotator", "reviewer")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#predicted")).to_contain_text("Predicted: low|mid")
+    expect(page.locator("#labels button.predicted")).to_have_text(["2low", "3mid"])
     expect(page.locator("#accept")).to_contain_text("low|mid")
     page.keyboard.press("3")
     page.keyboard.press("1")
@@ -83,5 +83,5 @@ def test_several_labels_are_ticked_and_reviewed(page: Page, server: Running) -> 
     expect(page.locator("#accept span")).to_have_text("high|low|hum")
     page.locator("#labels button", has_text="low").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#status")).to_contain_text("That is all")
-    assert said(server, "reviewer") == ["high|hum|low"]
+    expect(page.locator("#status")).to_contain_text("All clips done")
+    assert labels_given_by(server, "reviewer") == ["high|hum|low"]

@@ -11,37 +11,37 @@ import pytest
 from sqlalchemy import create_engine, text, update
 
 from earful.data.labels.labels_csv import read_labels
-from earful.service.feedback.annotations import add_alone
-from earful.service.feedback.audio_files import AudioStore
-from earful.service.feedback.database import Store, open_store
-from earful.service.feedback.database_url import Place
-from earful.service.feedback.errors import FeedbackError, StoreUnavailable
-from earful.service.feedback.export import DISAGREEING, MISSING, NOT_KEPT, write_snapshot
+from earful.service.feedback.annotations import add_annotation_in_transaction
+from earful.service.feedback.audio_files import RecordingStore
+from earful.service.feedback.database import FeedbackDatabase, open_database
+from earful.service.feedback.database_url import DatabaseAddress
+from earful.service.feedback.errors import FeedbackError, DatabaseUnavailable
+from earful.service.feedback.export import DISPUTED, MISSING, NOT_SAVED, write_snapshot
 from earful.service.feedback.majority import resolved_labels
-from earful.service.feedback.privacy import data_of, delete_person
-from earful.service.feedback.recording_rows import forget_missing, held, mend
-from earful.service.feedback.records import Opinion, Retention
-from earful.service.feedback.retention import sweep
+from earful.service.feedback.privacy import export_subject_data, erase_subject
+from earful.service.feedback.recording_rows import delete_missing_rows, count_recordings, delete_orphan_files
+from earful.service.feedback.records import FeedbackAnnotation, RetentionLimits
+from earful.service.feedback.retention import apply_retention
 from earful.service.feedback.review import next_clips
-from earful.service.feedback.tables import clips, feedback, stamp
-from tests.service.feedback.conftest import keep_clip, named, say
+from earful.service.feedback.tables import recordings_table, annotations_table, timestamp
+from tests.service.feedback.conftest import save_clip, sha256_of_name, annotate
 
 
-def labels_by_name(store: Store, *names: str) -> dict[str, tuple[str, bool]]:
-    found = {entry.sha256: (entry.label, entry.disagreeing) for entry in resolved_labels(store)}
-    return {name: found[named(name)] for name in names if named(name) in found}
+def labels_by_name(database: FeedbackDatabase, *names: str) -> dict[str, tuple[str, bool]]:
+    found = {entry.sha256: (entry.label, entry.is_tie) for entry in resolved_labels(database)}
+    return {name: found[sha256_of_name(name)] for name in names if sha256_of_name(name) in found}
 
 
-def test_a_database_is_made_once_however_many_come_at_the_same_time(url: str) -> None:
-    place, together = Place.parse(url), threading.Barrier(6)
+def test_concurrent_opens_create_the_database_once(url: str) -> None:
+    address, together = DatabaseAddress.parse(url), threading.Barrier(6)
 
     def key() -> bytes:
         together.wait()
-        store = open_store(place)
+        database = open_database(address)
         try:
-            return store.prediction_key()
+            return database.prediction_key()
         finally:
-            store.close()
+            database.close()
 
     with ThreadPoolExecutor(6) as pool:
         keys = {future.result() for future in [pool.submit(key) for _ in range(6)]}
@@ -50,22 +50,22 @@ def test_a_database_is_made_once_however_many_come_at_the_same_time(url: str) ->
 
 
 @pytest.mark.parametrize("what", ["newer", "foreign"])
-def test_a_newer_or_foreign_database_is_told_and_left_as_it_is(url: str, what: str) -> None:
-    place = Place.parse(url)
-    engine = create_engine(place.url)
+def test_newer_or_foreign_database_is_refused_and_unchanged(url: str, what: str) -> None:
+    address = DatabaseAddress.parse(url)
+    engine = create_engine(address.url)
     if what == "newer":
-        open_store(place).close()
+        open_database(address).close()
         statement = "UPDATE earful_meta SET value = '2' WHERE name = 'schema_version'"
     else:
         statement = "CREATE TABLE customers (name TEXT)"
     with engine.begin() as connection:
         connection.execute(text(statement))
-    before = place.path.read_bytes() if place.path else b""
+    before = address.path.read_bytes() if address.path else b""
     with pytest.raises(FeedbackError, match="version '2'" if what == "newer" else "customers"):
-        open_store(place)
-    assert before == (place.path.read_bytes() if place.path else b"")
+        open_database(address)
+    assert before == (address.path.read_bytes() if address.path else b"")
     with engine.connect() as connection:
-        if what == "foreign" and place.path is None:
+        if what == "foreign" and address.path is None:
             names = connection.execute(
                 text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
             )
@@ -73,215 +73,215 @@ def test_a_newer_or_foreign_database_is_told_and_left_as_it_is(url: str, what: s
     engine.dispose()
 
 
-def test_the_last_word_of_each_person_counts_and_then_the_majority(store: Store) -> None:
-    say(store, "a", "low", "anna")
-    say(store, "a", "high", "anna", speaker="theo")
-    say(store, "b", "low", "anna")
-    say(store, "b", "mid", "bob")
-    say(store, "c", "low", "anna")
-    say(store, "c", "mid", "bob")
-    say(store, "c", "mid", "carl", speaker="lucas")
-    say(store, "d", "low", "anna")
-    say(store, "d", None, "anna")
-    assert labels_by_name(store, "a", "b", "c", "d") == {
+def test_last_label_of_each_annotator_counts_then_the_majority(database: FeedbackDatabase) -> None:
+    annotate(database, "a", "low", "anna")
+    annotate(database, "a", "high", "anna", speaker="theo")
+    annotate(database, "b", "low", "anna")
+    annotate(database, "b", "mid", "bob")
+    annotate(database, "c", "low", "anna")
+    annotate(database, "c", "mid", "bob")
+    annotate(database, "c", "mid", "carl", speaker="lucas")
+    annotate(database, "d", "low", "anna")
+    annotate(database, "d", None, "anna")
+    assert labels_by_name(database, "a", "b", "c", "d") == {
         "a": ("high", False), "b": ("", True), "c": ("mid", False),
     }  # fmt: skip
-    [first] = [entry for entry in resolved_labels(store) if entry.sha256 == named("c")]
-    assert (first.speaker, first.votes) == ("lucas", 2)
+    [first] = [entry for entry in resolved_labels(database) if entry.sha256 == sha256_of_name("c")]
+    assert (first.speaker, first.n_votes) == ("lucas", 2)
     assert first.annotators == ("anna", "bob", "carl")
 
 
-def test_what_is_said_again_is_stored_once_and_news_is_not_lost(store: Store) -> None:
-    first = say(store, "a", "low", "anna")
-    assert say(store, "a", "low", "anna") == first
-    second = say(store, "a", "low", "anna", speaker="theo")
+def test_repeated_annotation_is_stored_once_and_new_details_are_kept(database: FeedbackDatabase) -> None:
+    first = annotate(database, "a", "low", "anna")
+    assert annotate(database, "a", "low", "anna") == first
+    second = annotate(database, "a", "low", "anna", speaker="theo")
     assert second != first
-    assert say(store, "a", "low", "anna") == second  # says less, so nothing new
-    assert say(store, "a", "mid", "anna") not in (first, second)
-    assert say(store, "a", "low", "bob") not in (first, second)
+    assert annotate(database, "a", "low", "anna") == second  # says less, so nothing new
+    assert annotate(database, "a", "mid", "anna") not in (first, second)
+    assert annotate(database, "a", "low", "bob") not in (first, second)
 
 
-def test_one_request_sent_by_many_threads_is_stored_once(store: Store) -> None:
-    opinion = Opinion(named("a"), "low", "anna", request_key="r1")
+def test_one_request_sent_by_many_threads_is_stored_once(database: FeedbackDatabase) -> None:
+    annotation = FeedbackAnnotation(sha256_of_name("a"), "low", "anna", idempotency_key="r1")
     with ThreadPoolExecutor(8) as pool:
-        stored = list(pool.map(lambda _: add_alone(store, opinion), range(40)))
+        stored = list(pool.map(lambda _: add_annotation_in_transaction(database, annotation), range(40)))
     assert len({entry.id for entry in stored}) == 1
-    assert sum(not entry.repeated for entry in stored) == 1
+    assert sum(not entry.duplicate for entry in stored) == 1
 
 
-def test_hostile_texts_come_back_as_they_are(store: Store) -> None:
-    for text_ in ("'; DROP TABLE earful_feedback; --", "=cmd|' /C calc'!A0", "<b>ü𝄞</b>", "%s ?"):
-        say(store, text_, text_, text_, speaker=text_, comment=text_ + "\nmore")
-        [row] = data_of(store, text_).feedback
+def test_hostile_texts_come_back_as_they_are(database: FeedbackDatabase) -> None:
+    for text_ in ("'; DROP TABLE earful_annotations; --", "=cmd|' /C calc'!A0", "<b>ü𝄞</b>", "%s ?"):
+        annotate(database, text_, text_, text_, speaker=text_, comment=text_ + "\nmore")
+        [row] = export_subject_data(database, text_).annotations
         assert (row["label"], row["speaker"], row["comment"]) == (text_, text_, text_ + "\nmore")
 
 
-def test_disagreement_is_offered_first_then_doubt_and_own_labels_not_again(
-    store: Store, audio: AudioStore
+def test_review_offers_disagreement_then_uncertainty_and_never_own_labels(
+    database: FeedbackDatabase, recording_store: RecordingStore
 ) -> None:
     for name, margin in (("sure", 0.9), ("unsure", 0.01), ("agreed", 0.3), ("model", 0.8),
                          ("people", 0.7), ("mine", 0.02)):  # fmt: skip
-        keep_clip(store, audio, name, "mid", margin)
-    say(store, "agreed", "mid", "anna")
-    say(store, "model", "low", "anna")
-    say(store, "people", "mid", "anna")
-    say(store, "people", "low", "bob")
-    say(store, "mine", "low", "me")
-    say(store, "sure", "low", "me")
-    say(store, "sure", None, "me")  # taken back: it is offered again
+        save_clip(database, recording_store, name, "mid", margin)
+    annotate(database, "agreed", "mid", "anna")
+    annotate(database, "model", "low", "anna")
+    annotate(database, "people", "mid", "anna")
+    annotate(database, "people", "low", "bob")
+    annotate(database, "mine", "low", "me")
+    annotate(database, "sure", "low", "me")
+    annotate(database, "sure", None, "me")  # taken back: it is offered again
     expected = ["people", "model", "unsure", "sure", "agreed"]
-    page = next_clips(store, "me", 10)
-    assert [item.clip.sha256 for item in page.items] == [named(name) for name in expected]
-    assert (page.waiting, page.labelled, page.after) == (5, 1, "")
-    assert page.items[0].votes == {"mid": 1, "low": 1}
-    paged, after = [], ""
+    page = next_clips(database, "me", 10)
+    assert [item.clip.sha256 for item in page.items] == [sha256_of_name(name) for name in expected]
+    assert (page.remaining, page.labelled, page.cursor) == (5, 1, "")
+    assert page.items[0].label_counts == {"mid": 1, "low": 1}
+    paged, cursor = [], ""
     for _ in range(3):
-        page = next_clips(store, "me", 2, after)
+        page = next_clips(database, "me", 2, cursor)
         paged += [item.clip.sha256 for item in page.items]
-        after = page.after
-    assert paged == [named(name) for name in expected]
+        cursor = page.cursor
+    assert paged == [sha256_of_name(name) for name in expected]
     for bad in ("x", "[1]", '[1,0.5,"a"]', '[1e999,0,"a"]', "[" * 190, '[null,1,"b"]'):
         with pytest.raises(ValueError, match="earlier answer"):
-            next_clips(store, "me", 2, bad)
+            next_clips(database, "me", 2, bad)
 
 
-def test_a_person_is_shown_and_deleted_with_what_is_theirs_alone(
-    store: Store, audio: AudioStore
+def test_export_and_erasure_cover_one_subject_only(
+    database: FeedbackDatabase, recording_store: RecordingStore
 ) -> None:
-    files = {name: keep_clip(store, audio, name) for name in ("hers", "both", "voice", "other")}
-    say(store, "hers", "low", "anna-the-annotator")
-    say(store, "both", "low", "anna-the-annotator")
-    say(store, "both", "low", "bob")
-    say(store, "voice", "low", "bob", speaker="anna-the-annotator")
-    say(store, "other", "low", "bob")
-    found = data_of(store, "anna-the-annotator")
-    assert [row["sha256"] for row in found.feedback] == [
-        named(n) for n in ("hers", "both", "voice")
+    files = {name: save_clip(database, recording_store, name) for name in ("hers", "both", "voice", "other")}
+    annotate(database, "hers", "low", "anna-the-annotator")
+    annotate(database, "both", "low", "anna-the-annotator")
+    annotate(database, "both", "low", "bob")
+    annotate(database, "voice", "low", "bob", speaker="anna-the-annotator")
+    annotate(database, "other", "low", "bob")
+    found = export_subject_data(database, "anna-the-annotator")
+    assert [row["sha256"] for row in found.annotations] == [
+        sha256_of_name(n) for n in ("hers", "both", "voice")
     ]
-    assert {clip["sha256"] for clip in found.clips} == {named(n) for n in ("hers", "both", "voice")}
-    gone = delete_person(store, audio, "anna-the-annotator")
-    assert (gone.rows, gone.clips) == (3, 2)
+    assert {clip["sha256"] for clip in found.clips} == {sha256_of_name(n) for n in ("hers", "both", "voice")}
+    deleted = erase_subject(database, recording_store, "anna-the-annotator")
+    assert (deleted.rows, deleted.clips) == (3, 2)
     assert {name for name, file in files.items() if file.exists()} == {"both", "other"}
-    assert data_of(store, "anna-the-annotator").feedback == ()
-    assert len(data_of(store, "bob").feedback) == 2
-    assert delete_person(store, audio, "anna-the-annotator").rows == 0
-    if store.place.path is not None:  # nothing of her is left in the bytes of the files
-        for part in store.place.path.parent.glob("feedback.db*"):
+    assert export_subject_data(database, "anna-the-annotator").annotations == ()
+    assert len(export_subject_data(database, "bob").annotations) == 2
+    assert erase_subject(database, recording_store, "anna-the-annotator").rows == 0
+    if database.address.path is not None:  # nothing of her is left in the bytes of the files
+        for part in database.address.path.parent.glob("feedback.db*"):
             assert b"anna-the-annotator" not in part.read_bytes(), part
 
 
-def test_age_and_room_take_recordings_without_a_label_first_and_labels_by_age_alone(
-    store: Store, audio: AudioStore
+def test_retention_deletes_unlabelled_recordings_first_and_labels_by_age_only(
+    database: FeedbackDatabase, recording_store: RecordingStore
 ) -> None:
-    files = {name: keep_clip(store, audio, name) for name in ("aaaa", "bbbb", "cccc", "dddd")}
-    say(store, "bbbb", "low", "anna")
-    made_older(store, {"aaaa": 40, "bbbb": 9, "cccc": 8, "dddd": 1})
-    swept = sweep(store, audio, Retention(30, 0))
-    assert (swept.expired, swept.labels) == (1, 0)
-    assert sweep(store, audio, Retention(30, 8)).crowded_out == 1
+    files = {name: save_clip(database, recording_store, name) for name in ("aaaa", "bbbb", "cccc", "dddd")}
+    annotate(database, "bbbb", "low", "anna")
+    backdate_recordings(database, {"aaaa": 40, "bbbb": 9, "cccc": 8, "dddd": 1})
+    cleaned = apply_retention(database, recording_store, RetentionLimits(30, 0))
+    assert (cleaned.expired, cleaned.labels) == (1, 0)
+    assert apply_retention(database, recording_store, RetentionLimits(30, 8)).evicted == 1
     assert {name for name, file in files.items() if file.exists()} == {"bbbb", "dddd"}
-    sweep(store, audio, Retention(0, 4))
+    apply_retention(database, recording_store, RetentionLimits(0, 4))
     assert {name for name, file in files.items() if file.exists()} == {"bbbb"}
-    assert not sweep(store, audio, Retention(0, 0))
-    with store.writing() as connection:
-        connection.execute(update(feedback).values(created_at=days_ago(31)))
-    swept = sweep(store, audio, Retention(30, 0))
-    assert (swept.labels, resolved_labels(store)) == (1, [])
-    with store.reading() as connection:
-        assert held(connection) == (1, 4)
+    assert not apply_retention(database, recording_store, RetentionLimits(0, 0))
+    with database.write_transaction() as connection:
+        connection.execute(update(annotations_table).values(created_at=days_ago(31)))
+    cleaned = apply_retention(database, recording_store, RetentionLimits(30, 0))
+    assert (cleaned.labels, resolved_labels(database)) == (1, [])
+    with database.read_transaction() as connection:
+        assert count_recordings(connection) == (1, 4)
 
 
 def days_ago(days: float) -> str:
-    return stamp(datetime.now(UTC) - timedelta(days=days))
+    return timestamp(datetime.now(UTC) - timedelta(days=days))
 
 
-def made_older(store: Store, days: dict[str, float]) -> None:
-    with store.writing() as connection:
+def backdate_recordings(database: FeedbackDatabase, days: dict[str, float]) -> None:
+    with database.write_transaction() as connection:
         for name, age in days.items():
-            older = update(clips).where(clips.c.sha256 == named(name))
-            connection.execute(older.values(kept_at=days_ago(age)))
+            older = update(recordings_table).where(recordings_table.c.sha256 == sha256_of_name(name))
+            connection.execute(older.values(saved_at=days_ago(age)))
 
 
-def test_a_snapshot_is_a_labels_csv_and_says_what_it_leaves_out(
-    store: Store, audio: AudioStore, tmp_path: Path
+def test_export_is_a_labels_csv_and_lists_omissions(
+    database: FeedbackDatabase, recording_store: RecordingStore, tmp_path: Path
 ) -> None:
-    good, cut = keep_clip(store, audio, "good"), keep_clip(store, audio, "cut")
-    keep_clip(store, audio, "tie")
+    good, cut = save_clip(database, recording_store, "good"), save_clip(database, recording_store, "cut")
+    save_clip(database, recording_store, "tie")
     cut.write_bytes(b"cu")
     for name in ("good", "cut", "gone", "tie"):
-        say(store, name, "low", "=anna()", speaker="theo")
-    say(store, "tie", "mid", "bob")
-    snapshot = write_snapshot(store, audio, tmp_path / "snapshot")
+        annotate(database, name, "low", "=anna()", speaker="theo")
+    annotate(database, "tie", "mid", "bob")
+    snapshot = write_snapshot(database, recording_store, tmp_path / "snapshot")
     assert snapshot.clips == 1
-    assert snapshot.reasons == {DISAGREEING: 1, NOT_KEPT: 1, MISSING: 1}
+    assert snapshot.reasons == {DISPUTED: 1, NOT_SAVED: 1, MISSING: 1}
     [clip] = read_labels(snapshot.path).clips
     assert (clip.path, clip.label, clip.speaker) == (good, "low", "theo")
     assert "feedback,'=anna(),2" in snapshot.path.read_text()
-    assert write_snapshot(store, audio, tmp_path / "snapshot").clips == 1  # replaced
+    assert write_snapshot(database, recording_store, tmp_path / "snapshot").clips == 1  # replaced
 
 
-def test_what_a_killed_process_leaves_is_mended_and_nothing_else_is_touched(
-    store: Store, audio: AudioStore, monkeypatch: pytest.MonkeyPatch
+def test_leftovers_of_a_killed_process_are_repaired(
+    database: FeedbackDatabase, recording_store: RecordingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, lost = keep_clip(store, audio, "kept"), keep_clip(store, audio, "lost")
+    kept, lost = save_clip(database, recording_store, "kept"), save_clip(database, recording_store, "lost")
     lost.unlink()
-    stray = audio.path(named("stray"), "wav")
-    audio.put(named("stray"), "wav", b"stray")
+    stray = recording_store.path(sha256_of_name("stray"), "wav")
+    recording_store.write(sha256_of_name("stray"), "wav", b"stray")
     foreign = stray.parent / "notes.wav"
     foreign.write_bytes(b"mine")
-    assert mend(store, audio) == 0  # too young: somebody may be about to write its row
+    assert delete_orphan_files(database, recording_store) == 0  # too young: somebody may be about to write its row
     monkeypatch.setattr("earful.service.feedback.audio_files.STRAY_SECONDS", -5)
-    (audio.folder / ".earful-audio").rename(audio.folder / "away")
-    assert mend(store, audio) == 0  # an empty place where a disk is mounted at other times
-    (audio.folder / "away").rename(audio.folder / ".earful-audio")
-    assert mend(store, audio) == 1
+    (recording_store.folder / ".earful-audio").rename(recording_store.folder / "away")
+    assert delete_orphan_files(database, recording_store) == 0  # an empty place where a disk is mounted at other times
+    (recording_store.folder / "away").rename(recording_store.folder / ".earful-audio")
+    assert delete_orphan_files(database, recording_store) == 1
     assert (kept.exists(), stray.exists(), foreign.exists()) == (True, False, True)
-    assert forget_missing(store, audio) == 1
-    with store.reading() as connection:
-        assert held(connection)[0] == 1
+    assert delete_missing_rows(database, recording_store) == 1
+    with database.read_transaction() as connection:
+        assert count_recordings(connection)[0] == 1
 
 
-def test_files_are_for_their_owner_alone_and_a_folder_is_of_one_database(
-    store: Store, audio: AudioStore
+def test_audio_files_are_private_and_their_folder_belongs_to_one_database(
+    database: FeedbackDatabase, recording_store: RecordingStore
 ) -> None:
-    file = keep_clip(store, audio, "mine")
+    file = save_clip(database, recording_store, "mine")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-    assert stat.S_IMODE(audio.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(recording_store.folder.stat().st_mode) == 0o700
     with pytest.raises(FeedbackError, match="another database"):
-        audio.prepare("another owner")
+        recording_store.prepare("another owner")
     for sha256, suffix in (("../" * 20 + "a" * 4, "wav"), ("a" * 64, "../x"), ("A" * 64, "wav")):
         with pytest.raises(ValueError, match="no name"):
-            audio.path(sha256, suffix)
-    if store.place.path is not None:
-        assert stat.S_IMODE(store.place.path.stat().st_mode) == 0o600
+            recording_store.path(sha256, suffix)
+    if database.address.path is not None:
+        assert stat.S_IMODE(database.address.path.stat().st_mode) == 0o600
 
 
-def test_a_recording_that_cannot_be_written_leaves_no_row(store: Store, audio: AudioStore) -> None:
-    (audio.folder / named("x")[:2]).write_bytes(b"in the way")
-    with pytest.raises(StoreUnavailable):
-        keep_clip(store, audio, "x")
-    with store.reading() as connection:
-        assert held(connection) == (0, 0)
+def test_a_recording_that_cannot_be_written_leaves_no_row(database: FeedbackDatabase, recording_store: RecordingStore) -> None:
+    (recording_store.folder / sha256_of_name("x")[:2]).write_bytes(b"in the way")
+    with pytest.raises(DatabaseUnavailable):
+        save_clip(database, recording_store, "x")
+    with database.read_transaction() as connection:
+        assert count_recordings(connection) == (0, 0)
 
 
-def test_a_locked_or_absent_file_is_told_within_seconds(
+def test_locked_or_missing_file_is_reported_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("earful.service.feedback.sqlite.BUSY_SECONDS", 0.05)
     path = tmp_path / "f.db"
-    store = open_store(Place.parse(f"sqlite:///{path}"))
+    database = open_database(DatabaseAddress.parse(f"sqlite:///{path}"))
     other = sqlite3.connect(path)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreUnavailable, match="locked"):
-        say(store, "a", "low", "anna")
+    with pytest.raises(DatabaseUnavailable, match="locked"):
+        annotate(database, "a", "low", "anna")
     other.rollback()
     other.close()
-    say(store, "a", "low", "anna")
+    annotate(database, "a", "low", "anna")
     path.rename(tmp_path / "moved.db")
-    with pytest.raises(StoreUnavailable, match="deleted or replaced"):
-        say(store, "b", "low", "anna")
-    store.close()
+    with pytest.raises(DatabaseUnavailable, match="deleted or replaced"):
+        annotate(database, "b", "low", "anna")
+    database.close()
 
 
 @pytest.mark.parametrize(
@@ -298,20 +298,20 @@ def test_a_locked_or_absent_file_is_told_within_seconds(
         ("sqlite:////proc/none/f.db", "cannot write"),
     ],
 )
-def test_a_place_that_cannot_be_used_is_told_without_its_password(url: str, reason: str) -> None:
+def test_database_errors_do_not_show_the_password(url: str, reason: str) -> None:
     with pytest.raises(FeedbackError, match=reason) as refused:
-        open_store(Place.parse(url))
+        open_database(DatabaseAddress.parse(url))
     assert not {"secret", "sec", "ret@127.0.0.1"} & set(
         str(refused.value).replace(":", " ").split()
     )
     assert "secret" not in str(refused.value)
 
 
-def test_a_file_that_is_no_database_is_told_and_left(tmp_path: Path) -> None:
+def test_file_that_is_no_database_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "f.db"
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(FeedbackError, match="cannot be read"):
-        open_store(Place.parse(f"sqlite:///{path}"))
+        open_database(DatabaseAddress.parse(f"sqlite:///{path}"))
     assert path.read_bytes() == b"not a database" * 100
     with pytest.raises(FeedbackError, match="no file"):
-        open_store(Place.parse(f"sqlite:///{tmp_path}"))
+        open_database(DatabaseAddress.parse(f"sqlite:///{tmp_path}"))

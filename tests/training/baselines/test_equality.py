@@ -18,32 +18,32 @@ from earful.models.networks.baselines.gmm_hmm import ACOUSTIC_SCALE, GmmHmm
 from earful.models.networks.baselines.logistic import Logistic
 from earful.models.networks.baselines.random_forest import RAMP, RandomForest
 from earful.models.networks.baselines.svm import Svm
-from earful.models.networks.zoo import build
+from earful.models.networks.zoo import build_network
 from earful.training.baselines import gmm_hmm, logistic, random_forest, svm
-from earful.training.baselines.left_right import fit_word
+from earful.training.baselines.left_right import fit_label_model
 
 BINS, FRAMES, CLIPS = 4, 12, 160
 STEP = 0.25
 SIZE = pooled_size(BINS)
-Floats = NDArray[np.float32]
+FloatArray = NDArray[np.float32]
 
 
-def clusters(n_labels: int, step: float = 0.0) -> tuple[Floats, NDArray[np.int64]]:
+def clusters(n_labels: int, step: float = 0.0) -> tuple[FloatArray, NDArray[np.int64]]:
     """Embeddings (clips, size) around a middle for each label, and the labels.
 
     Values are multiples of ``step`` where there is one.
     """
     generator = np.random.default_rng(n_labels)
     targets = np.arange(CLIPS) % n_labels
-    middles = generator.standard_normal((n_labels, SIZE))
-    x = middles[targets] + generator.standard_normal((CLIPS, SIZE))
+    centres = generator.standard_normal((n_labels, SIZE))
+    x = centres[targets] + generator.standard_normal((CLIPS, SIZE))
     return (np.round(x / step) * step if step else x).astype(np.float32), targets
 
 
-def answers(name: str, network: Network, x: Floats) -> NDArray[np.float32]:
+def network_probabilities(name: str, network: Network, x: FloatArray) -> NDArray[np.float32]:
     """Probabilities (clips, labels) of embeddings, by a network that was saved and loaded."""
     n_labels = len(network.head(torch.from_numpy(x[:1]))[0])
-    loaded = build(name, BINS, FRAMES, n_labels, {})
+    loaded = build_network(name, BINS, FRAMES, n_labels, {})
     loaded.load_state_dict(network.state_dict())
     with torch.inference_mode():
         return torch.softmax(loaded.head(torch.from_numpy(x)), dim=1).numpy()
@@ -53,30 +53,30 @@ def answers(name: str, network: Network, x: Floats) -> NDArray[np.float32]:
 def test_logistic_regression_gives_the_same_probabilities(n_labels: int) -> None:
     x, targets = clusters(n_labels)
     fitted = LogisticRegression(max_iter=1000).fit(x, targets)
-    network = build("logistic", BINS, FRAMES, n_labels, {})
+    network = build_network("logistic", BINS, FRAMES, n_labels, {})
     assert isinstance(network, Logistic)
-    logistic.take(network, fitted)
-    np.testing.assert_allclose(answers("logistic", network, x), fitted.predict_proba(x), atol=1e-5)
+    logistic.load_fitted(network, fitted)
+    np.testing.assert_allclose(network_probabilities("logistic", network, x), fitted.predict_proba(x), atol=1e-5)
 
 
 @pytest.mark.parametrize("n_labels", [2, 3, 5])
-def test_the_decisions_of_an_svm_are_the_same_and_nearly_all_answers(n_labels: int) -> None:
+def test_svm_decisions_and_nearly_all_predictions_match(n_labels: int) -> None:
     x, targets = clusters(n_labels)
     fitted = SVC(C=1.0, gamma=1 / SIZE, decision_function_shape="ovo").fit(x, targets)
-    network = build("svm", BINS, FRAMES, n_labels, {})
+    network = build_network("svm", BINS, FRAMES, n_labels, {})
     assert isinstance(network, Svm)
-    svm.take(network, fitted)
+    svm.load_fitted(network, fitted)
     new = np.random.default_rng(9).standard_normal((300, SIZE)).astype(np.float32)
     found = network.head.decisions(torch.from_numpy(new)).numpy()
     # Of two labels scikit-learn has the second above 0, of more the first of each pair.
     expected = fitted.decision_function(new)
     expected = -expected[:, None] if n_labels == 2 else expected
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    agreed = (answers("svm", network, new).argmax(1) == fitted.predict(new)).mean()
+    agreed = (network_probabilities("svm", network, new).argmax(1) == fitted.predict(new)).mean()
     assert agreed == 1 if n_labels == 2 else agreed > 0.95
 
 
-def away_from_thresholds(x: Floats) -> Floats:
+def away_from_thresholds(x: FloatArray) -> FloatArray:
     """They are halfway between two multiples of the step, on a multiple of half of it that is."""
     assert STEP / 4 > RAMP
     return x + np.float32(STEP / 4)
@@ -93,10 +93,10 @@ def test_a_forest_gives_the_same_probabilities_away_from_its_thresholds(
     x = away_from_thresholds(x)
     found = network.head.probabilities(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(found, fitted.predict_proba(x), atol=1e-6)
-    assert (answers("random-forest", network, x).argmax(1) == fitted.predict(x)).all()
+    assert (network_probabilities("random-forest", network, x).argmax(1) == fitted.predict(x)).all()
 
 
-def test_a_tree_without_a_decision_is_one_more_voice() -> None:
+def test_single_leaf_tree_still_votes() -> None:
     x, targets = clusters(2, STEP)
     fitted = RandomForestClassifier(40, random_state=1).fit(x[:3], targets[:3])
     x = away_from_thresholds(x)
@@ -105,7 +105,7 @@ def test_a_tree_without_a_decision_is_one_more_voice() -> None:
     np.testing.assert_allclose(found, fitted.predict_proba(x), atol=1e-6)
 
 
-def test_rounding_moves_the_scores_of_a_forest_a_little_and_never_to_another_leaf() -> None:
+def test_scores_change_smoothly_at_forest_thresholds() -> None:
     x, targets = clusters(3)
     fitted = RandomForestClassifier(5, random_state=1).fit(x, targets)
     root = fitted.estimators_[0].tree_
@@ -121,38 +121,38 @@ def test_rounding_moves_the_scores_of_a_forest_a_little_and_never_to_another_lea
 
 
 def forest(fitted: RandomForestClassifier, n_labels: int) -> RandomForest:
-    network = build("random-forest", BINS, FRAMES, n_labels, {})
+    network = build_network("random-forest", BINS, FRAMES, n_labels, {})
     assert isinstance(network, RandomForest)
-    random_forest.take(network, fitted)
+    random_forest.load_fitted(network, fitted)
     return network
 
 
 def test_likelihoods_of_a_gmm_hmm_are_those_of_hmmlearn() -> None:
     generator = np.random.default_rng(4)
     clips = generator.standard_normal((2, 20, FRAMES, 2 * BINS)).cumsum(axis=2)
-    words = [fit_word(clips[label], states=3, mixtures=2, seed=1) for label in range(2)]
-    for word in words:  # it is left to right: nothing goes back, and nothing is skipped
+    hmms = [fit_label_model(clips[label], states=3, mixtures=2, seed=1) for label in range(2)]
+    for word in hmms:  # it is left to right: nothing goes back, and nothing is skipped
         assert (np.triu(word.transmat_) - np.triu(word.transmat_, 2) == word.transmat_).all()
-    check(words, clips.reshape(-1, FRAMES, 2 * BINS), states=3, mixtures=2)
+    assert_matches_hmmlearn(hmms, clips.reshape(-1, FRAMES, 2 * BINS), states=3, mixtures=2)
 
 
-def test_likelihoods_do_not_depend_on_states_being_in_a_row() -> None:
+def test_likelihoods_match_for_fully_connected_states() -> None:
     generator = np.random.default_rng(5)
     clips = generator.standard_normal((2, 15, FRAMES, 2 * BINS))
-    words = []
+    hmms = []
     for label in range(2):
         word = GMMHMM(4, 1, random_state=1, n_iter=2)
-        words.append(word.fit(clips[label].reshape(-1, 2 * BINS), [FRAMES] * 15))
-    check(words, clips.reshape(-1, FRAMES, 2 * BINS), states=4, mixtures=1)
+        hmms.append(word.fit(clips[label].reshape(-1, 2 * BINS), [FRAMES] * 15))
+    assert_matches_hmmlearn(hmms, clips.reshape(-1, FRAMES, 2 * BINS), states=4, mixtures=1)
 
 
-def check(words: list[GMMHMM], clips: NDArray[np.float64], states: int, mixtures: int) -> None:
+def assert_matches_hmmlearn(hmms: list[GMMHMM], clips: NDArray[np.float64], states: int, mixtures: int) -> None:
     options = {"states": states, "mixtures": mixtures}
-    network = build("gmm-hmm", BINS, FRAMES, len(words), options)
+    network = build_network("gmm-hmm", BINS, FRAMES, len(hmms), options)
     assert isinstance(network, GmmHmm)
-    gmm_hmm.take(network, words)
-    expected = np.array([[word.score(clip) for word in words] for clip in clips])
-    found = network.words(torch.from_numpy(clips).float())
+    gmm_hmm.load_fitted(network, hmms)
+    expected = np.array([[word.score(clip) for word in hmms] for clip in clips])
+    found = network.hmms(torch.from_numpy(clips).float())
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
@@ -160,15 +160,15 @@ def check(words: list[GMMHMM], clips: NDArray[np.float64], states: int, mixtures
 def test_a_gmm_hmm_stays_finite_however_unlikely_a_clip_is(level: float) -> None:
     generator = np.random.default_rng(6)
     silence = np.zeros((12, FRAMES, 2 * BINS))
-    words = [fit_word(silence + label, states=3, mixtures=2, seed=1) for label in range(2)]
-    network = build("gmm-hmm", BINS, FRAMES, 2, {"states": 3, "mixtures": 2})
+    hmms = [fit_label_model(silence + label, states=3, mixtures=2, seed=1) for label in range(2)]
+    network = build_network("gmm-hmm", BINS, FRAMES, 2, {"states": 3, "mixtures": 2})
     assert isinstance(network, GmmHmm)
-    gmm_hmm.take(network, words)
+    gmm_hmm.load_fitted(network, hmms)
     x = torch.from_numpy(level * generator.standard_normal((3, BINS, FRAMES))).float()
     assert torch.isfinite(network(x)).all()
     torch.testing.assert_close(network.embed(x), ACOUSTIC_SCALE * likelihoods(network, x))
 
 
 def likelihoods(network: GmmHmm, x: Tensor) -> Tensor:
-    found: Tensor = network.words(network.standardise(network.with_deltas(x)))
+    found: Tensor = network.hmms(network.standardiser(network.with_deltas(x)))
     return found

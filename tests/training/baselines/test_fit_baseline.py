@@ -13,23 +13,23 @@ from sklearn.metrics import log_loss
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
 from earful.models.layers.normalise import NormalisedNetwork
-from earful.models.layers.pooling import pooled
+from earful.models.layers.pooling import pooled_functionals
 from earful.models.networks.baselines import fitted as fitted_module
 from earful.models.networks.baselines.fitted import PooledBaseline
 from earful.models.networks.flops import multiply_adds
-from earful.models.networks.zoo import FITTED, build, parameter_count
+from earful.models.networks.zoo import FITTED_NETWORKS, build_network, parameter_count
 from earful.service.classifier import Classifier
 from earful.training.baselines import svm as svm_module
 from earful.training.baselines.fit import check_baseline, fit_baseline
-from earful.training.baselines.pooled_clips import CPU, embeddings, labels_of, only
+from earful.training.baselines.pooled_clips import CPU, fit_embeddings, label_indices, select_label
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
 from earful.training.export.export import export
-from earful.training.loaders.auxiliary_data import ALONE, Company
+from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.loaders.loader import stored_features
 from earful.training.runs.run_metrics import write_report
 from earful.training.trainer.checkpoint import (
-    BEST,
-    LAST,
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
     EpochRecord,
     load_checkpoint,
     rebuild_network,
@@ -47,7 +47,7 @@ def small(name: str) -> TrainConfig:
     return replace(default_config(name), options=SMALL.get(name, {}))
 
 
-@pytest.fixture(scope="module", params=FITTED)
+@pytest.fixture(scope="module", params=FITTED_NETWORKS)
 def fitted(
     request: pytest.FixtureRequest, short_tones: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, FitResult]:
@@ -55,14 +55,14 @@ def fitted(
     return run, fit_baseline(short_tones, run, small(request.param))
 
 
-def answers(dataset: Dataset, result: FitResult, split: str) -> NDArray[np.float32]:
+def predict_probabilities(dataset: Dataset, result: FitResult, split: str) -> NDArray[np.float32]:
     features = np.ascontiguousarray(dataset.array(result.checkpoint.config.features))
     rows = torch.from_numpy(features[dataset.rows(split)])
     with torch.inference_mode():
         return torch.softmax(result.network(rows), dim=1).numpy()
 
 
-def test_its_record_is_measured_and_it_knows_the_tones(
+def test_metrics_are_recorded_and_the_tones_are_learned(
     short_tones: Dataset, fitted: tuple[Path, FitResult]
 ) -> None:
     run, result = fitted
@@ -71,7 +71,7 @@ def test_its_record_is_measured_and_it_knows_the_tones(
         ("train", record.loss, record.accuracy),
         ("val", record.val_loss, record.val_accuracy),
     ):
-        scores, targets = answers(short_tones, result, split), short_tones.targets
+        scores, targets = predict_probabilities(short_tones, result, split), short_tones.targets
         targets = targets[short_tones.rows(split)]
         assert loss == pytest.approx(log_loss(targets, scores, labels=range(3)), abs=1e-4)
         assert accuracy == (scores.argmax(1) == targets).mean()
@@ -86,11 +86,11 @@ def test_its_checkpoint_holds_tensors_and_gives_the_network_back(
     short_tones: Dataset, fitted: tuple[Path, FitResult]
 ) -> None:
     run, result = fitted
-    checkpoint = load_checkpoint(run / BEST)  # which unpickles nothing but tensors
+    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)  # which unpickles nothing but tensors
     assert checkpoint.calibration is not None
-    assert load_checkpoint(run / LAST).history == checkpoint.history
+    assert load_checkpoint(run / LAST_CHECKPOINT).history == checkpoint.history
     again = replace(result, network=rebuild_network(checkpoint))
-    found, expected = answers(short_tones, again, "test"), answers(short_tones, result, "test")
+    found, expected = predict_probabilities(short_tones, again, "test"), predict_probabilities(short_tones, result, "test")
     np.testing.assert_array_equal(found, expected)
 
 
@@ -99,25 +99,25 @@ def test_it_is_exported_with_the_front_end_and_served(short_tones: Dataset, tmp_
     name = "gmm-hmm"
     result = fit_baseline(short_tones, tmp_path / "run", small(name))
     exported = export(tmp_path / "run", tmp_path / "model.onnx")
-    assert exported.worst_difference <= 1e-4
+    assert exported.max_difference <= 1e-4
     classifier = Classifier.open(exported.path)
     assert classifier.metadata.architecture["name"] == name
     rows = short_tones.rows("test")
     found = classifier.run(np.ascontiguousarray(short_tones.array("waveforms")[rows]))
-    guesses = answers(short_tones, result, "test").argmax(1)
+    guesses = predict_probabilities(short_tones, result, "test").argmax(1)
     assert found.argmax(1).tolist() == guesses.tolist()
 
 
 def test_a_finished_run_is_resumed_as_it_is_and_never_overwritten(
     short_tones: Dataset, tmp_path: Path
 ) -> None:
-    heard: list[EpochRecord] = []
+    records: list[EpochRecord] = []
     config = small("logistic")
-    first = fit_baseline(short_tones, tmp_path, config, on_epoch=heard.append)
-    before = (tmp_path / BEST).read_bytes()
-    again = fit_baseline(short_tones, tmp_path, config, resume=True, on_epoch=heard.append)
+    first = fit_baseline(short_tones, tmp_path, config, on_epoch=records.append)
+    before = (tmp_path / BEST_CHECKPOINT).read_bytes()
+    again = fit_baseline(short_tones, tmp_path, config, resume=True, on_epoch=records.append)
     assert (first.resumed_after, again.resumed_after) == (0, 1)
-    assert heard == list(first.checkpoint.history) == list(again.checkpoint.history)
+    assert records == list(first.checkpoint.history) == list(again.checkpoint.history)
     with pytest.raises(TrainingError, match="--resume"):
         fit_baseline(short_tones, tmp_path, config)
     with pytest.raises(TrainingError, match=r"options \{\} -> \{'c': 2.0\}"):
@@ -125,11 +125,11 @@ def test_a_finished_run_is_resumed_as_it_is_and_never_overwritten(
     changed = replace(short_tones, content_hash="another")
     with pytest.raises(TrainingError, match="content"):
         fit_baseline(changed, tmp_path, config, resume=True)
-    assert (tmp_path / BEST).read_bytes() == before
+    assert (tmp_path / BEST_CHECKPOINT).read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["random-forest", "gmm-hmm"])
-def test_the_seed_decides_what_is_drawn(short_tones: Dataset, tmp_path: Path, name: str) -> None:
+def test_seed_determines_the_fit(short_tones: Dataset, tmp_path: Path, name: str) -> None:
     first, again, other = (
         fit_baseline(
             short_tones, tmp_path / run, replace(small(name), seed=seed)
@@ -152,13 +152,13 @@ def test_an_option_changes_the_fit(short_tones: Dataset, tmp_path: Path) -> None
     assert sizes[0] > sizes[1]
 
 
-def test_extra_clips_are_fitted_to_and_repeated_ones_count_as_often(
+def test_extra_and_oversampled_clips_are_fitted(
     short_tones: Dataset, tmp_path: Path
 ) -> None:
     majority = small("majority")
     low = short_tones.targets == 1
-    often = replace(short_tones, times=np.where(low, 3, 1))
-    shares = answers(often, fit_baseline(often, tmp_path / "often", majority), "val")[0]
+    oversampled = replace(short_tones, oversample_counts=np.where(low, 3, 1))
+    shares = predict_probabilities(oversampled, fit_baseline(oversampled, tmp_path / "often", majority), "val")[0]
     in_train = short_tones.targets[short_tones.rows("train")]
     counts = np.bincount(in_train) * np.array([1, 3, 1])
     np.testing.assert_allclose(shares, counts / counts.sum(), atol=1e-6)
@@ -167,47 +167,47 @@ def test_extra_clips_are_fitted_to_and_repeated_ones_count_as_often(
         short_tones,
         folder=tmp_path / "extra",
         clips=short_tones.clips.iloc[only_low].assign(sha256="another"),
-        memberships=short_tones.memberships[only_low],
+        label_matrix=short_tones.label_matrix[only_low],
     )
     (tmp_path / "extra").mkdir()
     np.save(tmp_path / "extra" / "mfcc.npy", short_tones.array("mfcc")[only_low])
-    clips = stored_features(short_tones, majority, "train", CPU, Company(extra=extra))
+    clips = stored_features(short_tones, majority, "train", CPU, AuxiliaryData(extra=extra))
     counts = np.bincount(in_train) + np.array([0, 5, 0])
-    assert np.bincount(labels_of(clips)).tolist() == counts.tolist()
-    features = torch.cat([part for part, _ in clips.in_order()])
+    assert np.bincount(label_indices(clips)).tolist() == counts.tolist()
+    features = torch.cat([part for part, _ in clips.sequential_batches()])
     stored = short_tones.array("mfcc")
     rows = np.concatenate([short_tones.rows("train"), only_low])
     np.testing.assert_array_equal(features, stored[rows])
 
 
-def test_clips_of_one_label_are_drawn_where_there_are_many(short_tones: Dataset) -> None:
+def test_label_with_many_clips_is_subsampled(short_tones: Dataset) -> None:
     clips = stored_features(short_tones, small("majority"), "train", CPU)
-    drawn = only(clips, 2, 4, np.random.default_rng(1))
-    assert labels_of(drawn).tolist() == [2] * 4
-    everything = only(clips, 2, 1000, np.random.default_rng(1))
-    assert len(everything.epoch) == np.bincount(labels_of(clips))[2]
-    ((features, targets),) = everything.in_order()
+    drawn = select_label(clips, 2, 4, np.random.default_rng(1))
+    assert label_indices(drawn).tolist() == [2] * 4
+    everything = select_label(clips, 2, 1000, np.random.default_rng(1))
+    assert len(everything.sampler) == np.bincount(label_indices(clips))[2]
+    ((features, targets),) = everything.sequential_batches()
     rows = short_tones.rows("train")
     expected = short_tones.array("mfcc")[rows[short_tones.targets[rows] == 2]]
     np.testing.assert_array_equal(features, expected)
     assert set(targets.argmax(1).tolist()) == {2}
 
 
-def test_embeddings_are_standardised_as_the_fitted_network_does(
+def test_embeddings_are_standardised_as_in_the_fitted_network(
     short_tones: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each by the mean and deviation of the training clips, which are summed in parts."""
-    monkeypatch.setattr(fitted_module, "_FITTED_AT_A_TIME", 7)
+    monkeypatch.setattr(fitted_module, "_FIT_CHUNK_CLIPS", 7)
     config = small("logistic")
     clips = stored_features(short_tones, config, "train", CPU)
-    features = torch.cat([part for part, _ in clips.in_order()])
+    features = torch.cat([part for part, _ in clips.sequential_batches()])
     frontend = short_tones.features
-    network = build("logistic", frontend.bins("mfcc"), frontend.frames, 3, {})
+    network = build_network("logistic", frontend.bins("mfcc"), frontend.frames, 3, {})
     assert isinstance(network, PooledBaseline)
     model = NormalisedNetwork(network, *feature_statistics(clips, seed=1))
-    found = embeddings(model, network, clips)
+    found = fit_embeddings(model, network, clips)
     torch.testing.assert_close(found, network.embed(model.normalise(features)))
-    values = pooled(model.normalise(features)).double()
+    values = pooled_functionals(model.normalise(features)).double()
     expected = (values - values.mean(0)) / values.std(0, correction=0).clamp_min(1e-2)
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
 
@@ -225,56 +225,56 @@ def test_embeddings_are_standardised_as_the_fitted_network_does(
         ("majority", {"options": {"c": 3}}, "majority has no option c; it has none"),
     ],
 )
-def test_settings_that_it_cannot_follow_are_refused(
+def test_unsupported_settings_are_refused(
     short_tones: Dataset, tmp_path: Path, name: str, changes: dict[str, Any], message: str
 ) -> None:
     config = replace(default_config(name), **changes)
-    refused(tmp_path, message, short_tones, config)
+    assert_refused(tmp_path, message, short_tones, config)
 
 
-def test_what_cannot_be_fitted_to_is_refused(
+def test_unsuitable_data_is_refused(
     short_tones: Dataset, other_tones: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, clips = small("svm"), short_tones.clips
     nothing = replace(short_tones, clips=clips.assign(split="val"))
-    refused(tmp_path, "no clip in its train part", nothing, config)
+    assert_refused(tmp_path, "no clip in its train part", nothing, config)
     unmeasured = replace(short_tones, clips=clips.assign(split="train"))
-    refused(tmp_path, "no clip in its val part", unmeasured, config)
+    assert_refused(tmp_path, "no clip in its val part", unmeasured, config)
     low = clips["label"] == "low"
     lacking = replace(short_tones, clips=clips.assign(split=clips["split"].where(~low, "test")))
-    refused(tmp_path, "has no clip of low", lacking, config)
-    gongs = replace(
+    assert_refused(tmp_path, "has no clip of low", lacking, config)
+    negatives = replace(
         short_tones, labels=("a", "b", "c"), clips=clips.assign(sha256="another", speaker="x")
     )
-    refused(tmp_path, "leave --others away", short_tones, config, Company(others=gongs))
-    refused(tmp_path, "other features than", short_tones, config, Company(extra=other_tones))
-    many = replace(config, model="gmm-hmm", options={"mixtures": 1000})
-    refused(tmp_path, "8 states of 1000 Gaussians are too many", short_tones, many)
-    monkeypatch.setattr(svm_module, "MOST_CLIPS", 10)
-    refused(tmp_path, r"at most 10.* take logistic, random-forest or mlp", short_tones, config)
+    assert_refused(tmp_path, "leave --negatives away", short_tones, config, AuxiliaryData(negatives=negatives))
+    assert_refused(tmp_path, "other features than", short_tones, config, AuxiliaryData(extra=other_tones))
+    large_config = replace(config, model="gmm-hmm", options={"mixtures": 1000})
+    assert_refused(tmp_path, "8 states of 1000 Gaussians are too many", short_tones, large_config)
+    monkeypatch.setattr(svm_module, "MAX_CLIPS", 10)
+    assert_refused(tmp_path, r"at most 10.* take logistic, random-forest or mlp", short_tones, config)
 
 
-@pytest.mark.parametrize("name", FITTED)
+@pytest.mark.parametrize("name", FITTED_NETWORKS)
 def test_clips_with_several_labels_are_refused(
     short_tones: Dataset, tmp_path: Path, name: str
 ) -> None:
-    memberships = short_tones.memberships.copy()
-    memberships[4] = True
+    label_matrix = short_tones.label_matrix.copy()
+    label_matrix[4] = True
     several = replace(
-        short_tones, folder=tmp_path / "several", memberships=memberships,
+        short_tones, folder=tmp_path / "several", label_matrix=label_matrix,
         clips=short_tones.clips.assign(sha256="another"),
     )  # fmt: skip
     message = rf"1 clips of .*several have several labels .* {name}, unlike .* is for clips"
-    refused(tmp_path, message, several, small(name))
-    refused(tmp_path, message, short_tones, small(name), Company(extra=several))
+    assert_refused(tmp_path, message, several, small(name))
+    assert_refused(tmp_path, message, short_tones, small(name), AuxiliaryData(extra=several))
 
 
-def refused(
-    folder: Path, message: str, dataset: Dataset, config: TrainConfig, company: Company = ALONE
+def assert_refused(
+    folder: Path, message: str, dataset: Dataset, config: TrainConfig, auxiliary: AuxiliaryData = NO_AUXILIARY_DATA
 ) -> None:
     """It is refused before anything is fitted, and before anything is written."""
     with pytest.raises(EarfulError, match=message):
-        check_baseline(dataset, company, config)
+        check_baseline(dataset, auxiliary, config)
     with pytest.raises(EarfulError, match=message):
-        fit_baseline(dataset, folder / "run", config, company=company)
+        fit_baseline(dataset, folder / "run", config, auxiliary=auxiliary)
     assert list(folder.iterdir()) == []

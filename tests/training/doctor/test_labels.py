@@ -15,15 +15,15 @@ from earful.training.data_quality.label_checks import (
 
 
 def clips(**counts: int) -> list[Clip]:
-    return named(counts)
+    return clips_with_counts(counts)
 
 
-def named(counts: dict[str, int]) -> list[Clip]:
+def clips_with_counts(counts: dict[str, int]) -> list[Clip]:
     labels = [label for label, n in counts.items() for _ in range(n)]
     return [Clip(i, f"{i}.wav", Path(f"{i}.wav"), label) for i, label in enumerate(labels, 2)]
 
 
-def test_a_slip_is_told_for_each_of_its_clips() -> None:
+def test_typo_is_reported_for_each_of_its_clips() -> None:
     findings = check_label_names(clips(seven=40, sevn=2, eight=40))
     assert [(f.code, f.line, f.label, f.suggested) for f in findings] == [
         ("label_typo", 42, "sevn", "seven"), ("label_typo", 43, "sevn", "seven"),
@@ -38,8 +38,8 @@ def test_a_slip_is_told_for_each_of_its_clips() -> None:
         ("yess", "yes"), ("blackbrid", "blackbird"), ("windcreen", "windscreen"),
     ],
 )  # fmt: skip
-def test_usual_slips_are_known(rare: str, common: str) -> None:
-    assert [f.suggested for f in check_label_names(named({common: 30, rare: 1}))] == [common]
+def test_common_typos_are_detected(rare: str, common: str) -> None:
+    assert [f.suggested for f in check_label_names(clips_with_counts({common: 30, rare: 1}))] == [common]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_usual_slips_are_known(rare: str, common: str) -> None:
 @pytest.mark.parametrize("others", [1, 50])
 def test_ordinary_labels_are_left_alone(labels: list[str], others: int) -> None:
     counts = dict.fromkeys(labels, others)
-    assert check_label_names(named(counts | {labels[0]: 50})) == []
+    assert check_label_names(clips_with_counts(counts | {labels[0]: 50})) == []
 
 
 def test_two_frequent_words_are_two_words() -> None:
@@ -74,9 +74,9 @@ def test_two_frequent_words_are_two_words() -> None:
         ("STRASSE", "straße"),
     ],
 )  # fmt: skip
-def test_forms_of_one_label_are_one(label: str, other: str) -> None:
+def test_spelling_variants_of_one_label_are_grouped(label: str, other: str) -> None:
     assert plain_form(label) == plain_form(other)
-    findings = check_label_names(named({label: 30, other: 31}))
+    findings = check_label_names(clips_with_counts({label: 30, other: 31}))
     assert {(f.code, f.label, f.suggested) for f in findings} == {("label_form", label, other)}
     assert len(findings) == 30
 
@@ -86,7 +86,7 @@ def test_a_label_of_nothing_but_separators_is_kept(label: str) -> None:
     assert plain_form(label) != ""
 
 
-def test_edits_are_counted_up_to_the_bound() -> None:
+def test_edit_distance_is_computed_up_to_the_limit() -> None:
     assert [edits(a, "seven", 2) for a in ("seven", "sevne", "sven", "seventh", "x")] == [
         0, 1, 1, 2, 3,
     ]  # fmt: skip

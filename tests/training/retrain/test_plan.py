@@ -16,7 +16,7 @@ def row(audio: str, label: str, split: str = "train", speaker: str = "anna") -> 
     return DataRow(path, label, speaker, split, None, None, f"file-{audio}", audio, "base")
 
 
-def heard(audio: str, label: str, line: int = 2, split: str = "", speaker: str = "") -> Heard:
+def new_clip(audio: str, label: str, line: int = 2, split: str = "", speaker: str = "") -> Heard:
     path = Path(f"/new/{line}.wav")
     return Heard(Clip(line, path.name, path, label, speaker, split), f"new-{audio}", audio)
 
@@ -31,8 +31,8 @@ def plan(*new: Heard, **options: object) -> Plan:
     return make_plan(BASE, new, (), dataclasses.replace(Options(), **options), "new.csv")  # type: ignore[arg-type]
 
 
-def test_a_new_sound_is_added_and_a_known_one_is_not() -> None:
-    found = plan(heard("g", "yes"), heard("a", "yes", 3))
+def test_new_audio_is_added_and_known_audio_is_not() -> None:
+    found = plan(new_clip("g", "yes"), new_clip("a", "yes", 3))
     assert (found.added, found.duplicates, found.corrected) == (1, 1, 0)
     assert found.new == {"g"}
     assert found.rows[:6] == tuple(BASE)
@@ -40,8 +40,8 @@ def test_a_new_sound_is_added_and_a_known_one_is_not() -> None:
     assert found.rows[6].source == "new.csv"
 
 
-def test_another_label_for_a_known_sound_corrects_it_where_it_is() -> None:
-    new = [heard("a", "no"), heard("c", "no", 3)]
+def test_different_label_for_known_audio_is_a_correction_in_place() -> None:
+    new = [new_clip("a", "no"), new_clip("c", "no", 3)]
     found = make_plan([*BASE, row("z", "yes")], new, (), Options(), "new.csv")
     assert (found.added, found.corrected) == (0, 2)
     assert [(r.audio, r.label, r.split) for r in found.rows[:3]] == [
@@ -51,16 +51,16 @@ def test_another_label_for_a_known_sound_corrects_it_where_it_is() -> None:
 
 
 @pytest.mark.parametrize("label", ["yes", "no"])
-def test_a_sound_of_the_test_set_is_refused_or_left_out(label: str) -> None:
+def test_audio_from_the_test_set_is_refused_or_skipped(label: str) -> None:
     with pytest.raises(TrainingError, match=r"line 2.*e\.wav, which the frozen test set holds"):
-        plan(heard("e", label), heard("g", "yes", 3))
-    found = plan(heard("e", label), heard("g", "yes", 3), skip_bad=True)
+        plan(new_clip("e", label), new_clip("g", "yes", 3))
+    found = plan(new_clip("e", label), new_clip("g", "yes", 3), skip_bad=True)
     assert [problem.code for problem in found.problems] == ["in_test_set"]
     assert found.rows[4] == BASE[4], "its label is as it was"
     assert "e" not in found.new
 
 
-def test_another_stretch_of_a_test_recording_is_refused_where_they_overlap() -> None:
+def test_overlapping_segment_of_a_test_recording_is_refused() -> None:
     base = [*BASE[:5], dataclasses.replace(BASE[5], start_seconds=1.0, end_seconds=2.0)]
 
     def piece(audio: str, start: float, end: float) -> Heard:
@@ -73,39 +73,39 @@ def test_another_stretch_of_a_test_recording_is_refused_where_they_overlap() -> 
     assert ([p.code for p in found.problems], found.new) == (["in_test_set"], {"h"})
 
 
-def test_what_was_held_back_when_it_was_new_is_known_when_it_comes_again() -> None:
+def test_held_out_clip_is_recognised_when_submitted_again() -> None:
     base = [*BASE, dataclasses.replace(row("g", "no", "test"), source="new.csv")]
-    found = make_plan(base, [heard("g", "no")], (), Options(), "new.csv")
+    found = make_plan(base, [new_clip("g", "no")], (), Options(), "new.csv")
     assert (found.duplicates, found.changes) == (1, False)
     with pytest.raises(TrainingError, match="frozen test set"):
-        make_plan(base, [heard("g", "yes")], (), Options(), "new.csv")
+        make_plan(base, [new_clip("g", "yes")], (), Options(), "new.csv")
 
 
-def test_a_correction_keeps_every_row_of_its_sound_where_it_is() -> None:
+def test_correction_changes_every_row_of_the_same_audio_in_place() -> None:
     twice = [
         *BASE,
         row("z", "yes"),
         dataclasses.replace(row("a", "yes", "val"), path=Path("/clips/copy.wav")),
     ]
-    found = make_plan(twice, [heard("a", "no")], (), Options(), "new.csv")
+    found = make_plan(twice, [new_clip("a", "no")], (), Options(), "new.csv")
     assert [(r.path.name, r.label, r.split) for r in found.rows if r.audio == "a"] == [
         ("a.wav", "no", "train"), ("copy.wav", "no", "val"),
     ]  # fmt: skip
 
 
 def test_base_clips_that_sound_like_test_clips_are_not_trained_on() -> None:
-    found = make_plan([*BASE, row("e", "yes")], [heard("g", "no")], (), Options(), "new.csv")
+    found = make_plan([*BASE, row("e", "yes")], [new_clip("g", "no")], (), Options(), "new.csv")
     assert found.leaked == 1
     assert [r.split for r in found.rows if r.audio == "e"] == ["test"]
 
 
-def test_without_a_test_set_it_is_refused_before_anything_is_done() -> None:
+def test_missing_test_set_is_refused_before_anything_is_done() -> None:
     with pytest.raises(TrainingError, match="no row with split=test"):
-        make_plan(BASE[:4], [heard("g", "no")], (), Options(), "new.csv")
+        make_plan(BASE[:4], [new_clip("g", "no")], (), Options(), "new.csv")
 
 
 def test_whole_speakers_of_a_new_label_are_held_back_where_there_are_enough() -> None:
-    new = [heard(f"g{n}", "maybe", n + 2, speaker=f"s{n % 5}") for n in range(20)]
+    new = [new_clip(f"g{n}", "maybe", n + 2, speaker=f"s{n % 5}") for n in range(20)]
     found = plan(*new, add_labels=True)
     by_split = {
         split: {r.speaker for r in found.rows if r.label == "maybe" and r.split == split}
@@ -115,8 +115,8 @@ def test_whole_speakers_of_a_new_label_are_held_back_where_there_are_enough() ->
     assert not by_split["test"] & (by_split["train"] | by_split["val"])
 
 
-def test_a_sound_with_two_labels_is_refused_and_left_out_whole() -> None:
-    new = [heard("g", "yes", 2), heard("g", "no", 3), heard("h", "no", 4), heard("h", "no", 5)]
+def test_audio_with_two_labels_is_refused_or_skipped() -> None:
+    new = [new_clip("g", "yes", 2), new_clip("g", "no", 3), new_clip("h", "no", 4), new_clip("h", "no", 5)]
     with pytest.raises(TrainingError, match=r"labelled 'no', and as line 2, 2\.wav 'yes'"):
         plan(*new)
     found = plan(*new, skip_bad=True)
@@ -124,33 +124,33 @@ def test_a_sound_with_two_labels_is_refused_and_left_out_whole() -> None:
     assert "g" not in {r.audio for r in found.rows}
 
 
-def test_an_unknown_label_needs_to_be_asked_for() -> None:
+def test_unknown_label_requires_add_labels() -> None:
     with pytest.raises(
         TrainingError, match=r"know: 'maybe' .the first: line 2.*It knows no, yes; .*--add-l"
     ):
-        plan(heard("g", "maybe"))
-    found = plan(heard("g", "maybe"), heard("h", "no", 3), skip_bad=True)
+        plan(new_clip("g", "maybe"))
+    found = plan(new_clip("g", "maybe"), new_clip("h", "no", 3), skip_bad=True)
     assert [(p.line, p.code) for p in found.problems] == [(2, "unknown_label")]
     assert found.labels == ("no", "yes")
-    two = [heard("g", "maybe"), heard("h", "maybe", 3)]
+    two = [new_clip("g", "maybe"), new_clip("h", "maybe", 3)]
     assert plan(*two, add_labels=True).labels == ("maybe", "no", "yes")
     with pytest.raises(TrainingError, match=r"'maybe' would have 1 clips, too few .*from new\.csv"):
-        plan(heard("a", "maybe"), add_labels=True)  # a correction
+        plan(new_clip("a", "maybe"), add_labels=True)  # a correction
 
 
-def test_of_a_new_label_some_clips_are_held_back_unless_it_says_which() -> None:
-    new = [heard(f"g{n}", "maybe", n + 2) for n in range(20)]
+def test_some_clips_of_a_new_label_are_held_out_unless_a_split_is_given() -> None:
+    new = [new_clip(f"g{n}", "maybe", n + 2) for n in range(20)]
     found = plan(*new, add_labels=True)
     splits = [r.split for r in found.rows if r.label == "maybe"]
     assert (splits.count("test"), splits.count("val"), splits.count("train")) == (4, 2, 14)
     assert len(found.new) == 14
     again = plan(*reversed(new), add_labels=True)
     assert {(r.audio, r.split) for r in again.rows} == {(r.audio, r.split) for r in found.rows}
-    said = plan(heard("g", "maybe", split="test"), heard("h", "maybe", 3), add_labels=True)
-    assert [r.split for r in said.rows[6:]] == ["test", "train"]
+    result = plan(new_clip("g", "maybe", split="test"), new_clip("h", "maybe", 3), add_labels=True)
+    assert [r.split for r in result.rows[6:]] == ["test", "train"]
 
 
-def test_a_label_is_unlearnt_with_all_its_clips() -> None:
+def test_removed_label_loses_all_its_clips() -> None:
     base = [*BASE, row("x", "maybe"), row("y", "maybe", "test")]
     found = make_plan(base, (), (), Options(remove_labels=("maybe",)), "")
     assert found.removed == 2
@@ -163,13 +163,13 @@ def test_a_label_is_unlearnt_with_all_its_clips() -> None:
         plan(remove_labels=("no",))
 
 
-def test_new_clips_of_a_tested_speaker_are_told() -> None:
-    found = plan(heard("g", "yes", speaker="anna"))
+def test_new_clips_of_a_test_speaker_are_reported() -> None:
+    found = plan(new_clip("g", "yes", speaker="anna"))
     assert found.heard_before == ("anna",)
     assert "no longer says how new voices fare" in found.text()
 
 
-def test_the_data_of_a_version_is_read_as_it_was_written() -> None:
+def test_data_csv_of_a_version_round_trips() -> None:
     odd = dataclasses.replace(
         BASE[0], path=Path('/a "b",\n.wav'), label="ä;", start_seconds=0.1, end_seconds=1 / 3
     )

@@ -14,11 +14,11 @@ import soundfile
 from earful.data.dataset.dataset import open_dataset
 from earful.data.labels.labels_csv import LabelledClips, read_labels
 from earful.models.registry.errors import RegistryError
-from earful.models.registry.records import CHECKPOINT
+from earful.models.registry.records import CHECKPOINT_FILE
 from earful.models.registry.registry import Registry
 from earful.models.registry.source import open_source
 from earful.service.classifier import Classifier
-from earful.service.core.retrain_lock import Work, WorkError
+from earful.service.core.retrain_lock import RetrainFolder, RetrainFolderError
 from earful.training.config.train_config import TrainingError, default_config
 from earful.training.releases.manifest import DataRow, from_csv, to_csv
 from earful.training.releases.register import register
@@ -52,7 +52,7 @@ def run(registry: Registry, tmp_path: Path) -> Run:
     return start
 
 
-def test_a_fitted_baseline_is_fitted_anew_to_old_clips_and_new(
+def test_fitted_baseline_is_refitted_to_old_and_new_clips(
     champion: Path, registry: Registry, run: Run, new_clips: NewClips, tmp_path: Path
 ) -> None:
     config = default_config("logistic")
@@ -63,14 +63,14 @@ def test_a_fitted_baseline_is_fitted_anew_to_old_clips_and_new(
     assert outcome.promoted
     assert outcome.version is not None
     assert outcome.version.number > first.number
-    assert "shrill" in Classifier.open(open_source("tones", registry.root).find().path).labels
+    assert "shrill" in Classifier.open(open_source("tones", registry.root).resolve().path).labels
 
 
 def contents(registry: Registry) -> dict[Path, bytes]:
     return {p: p.read_bytes() for p in Path(registry.root).rglob("*") if p.is_file()}
 
 
-def test_a_new_label_is_learnt_promoted_served_and_the_same_command_changes_nothing(
+def test_new_label_is_trained_promoted_and_served_and_rerunning_changes_nothing(
     run: Run, registry: Registry, new_clips: NewClips, tmp_path: Path
 ) -> None:
     labels = new_clips({"top": 3000.0}, 20)
@@ -79,7 +79,7 @@ def test_a_new_label_is_learnt_promoted_served_and_the_same_command_changes_noth
     assert outcome.promoted, outcome.verdict.failures()
     new_label = [check for check in outcome.verdict.checks if check.kind == "new label"]
     assert [(check.name, check.clips, check.candidate) for check in new_label] == [("top", 4, 1.0)]
-    found = Classifier.open(open_source("tones", registry.root).find().path)
+    found = Classifier.open(open_source("tones", registry.root).resolve().path)
     assert found.labels == ("high", "low", "mid", "top")
     assert found.classify_file(labels.parent / "top3.wav").label == "top"
     soundfile.write(tmp_path / "low.wav", tone("low"), RATE_HZ)
@@ -103,13 +103,13 @@ def test_a_new_label_is_learnt_promoted_served_and_the_same_command_changes_noth
 
     gone = run(None, remove_labels=("top",))
     assert gone.promoted
-    assert Classifier.open(open_source("tones", registry.root).find().path).labels == (
+    assert Classifier.open(open_source("tones", registry.root).resolve().path).labels == (
         "high", "low", "mid",
     )  # fmt: skip
     assert registry.rollback("tones").number == 2
 
 
-def test_a_worse_candidate_is_kept_as_challenger_with_the_reasons(
+def test_worse_candidate_becomes_challenger_with_reasons(
     run: Run, registry: Registry, new_clips: NewClips
 ) -> None:
     labels = new_clips({"low": 250.0})
@@ -136,7 +136,7 @@ def test_a_candidate_can_be_kept_as_challenger(
     assert registry.promote("tones").number == 2
 
 
-def test_what_cannot_be_used_is_refused_and_the_registry_is_as_it_was(
+def test_unusable_input_is_refused_and_the_registry_unchanged(
     run: Run, registry: Registry, new_clips: NewClips, champion: Path, tmp_path: Path
 ) -> None:
     before = contents(registry)
@@ -150,7 +150,7 @@ def test_what_cannot_be_used_is_refused_and_the_registry_is_as_it_was(
     (tmp_path / "leak.csv").write_text(f"filename,label\ncopy.flac,{label}\n")
     with pytest.raises(TrainingError, match="the frozen test set holds"):
         run(tmp_path / "leak.csv")
-    with Work(tmp_path / "work" / "tones").locked(), pytest.raises(WorkError, match="another retr"):
+    with RetrainFolder(tmp_path / "work" / "tones").locked(), pytest.raises(RetrainFolderError, match="another retr"):
         run(new_clips({"low": 250.0}, name="more"))
     with pytest.raises(RegistryError, match=r"no model 'other' \(there are: tones\)"):
         retrain(
@@ -187,7 +187,7 @@ def test_a_changed_file_of_the_base_is_noticed(
         retrain(request)
 
 
-def test_recordings_of_feedback_that_are_gone_are_left_out_but_no_label_with_them(
+def test_deleted_feedback_recordings_are_skipped_unless_a_label_would_vanish(
     champion: Path, new_clips: NewClips, tmp_path: Path
 ) -> None:
     kept = Registry(str(champion / "registry"))
@@ -219,12 +219,12 @@ def test_recordings_of_feedback_that_are_gone_are_left_out_but_no_label_with_the
     assert without.labels == ("high", "mid")
 
 
-def test_a_version_without_its_run_or_its_data_says_what_is_missing(
+def test_version_without_run_or_data_names_what_is_missing(
     champion: Path, run: Run, new_clips: NewClips, registry: Registry
 ) -> None:
     labels = new_clips({"low": 250.0})
     version = registry.version("tones")
-    files = {n: registry.read("tones", version, n) for n in version.files if n != CHECKPOINT}
+    files = {n: registry.read("tones", version, n) for n in version.files if n != CHECKPOINT_FILE}
     registry.register("tones", files, alias="champion")
     with pytest.raises(TrainingError, match="--from-scratch begins with fresh ones"):
         run(labels)
@@ -255,4 +255,4 @@ def test_killed_at_random_moments_it_ends_with_one_new_version(
     assert done.returncode == 0, done.stderr
     assert [version.number for version in registry.versions("tones")] == [1, 2]
     assert registry.aliases("tones").aliases == {"champion": 2}
-    assert [e.act for e in registry.events("tones")].count("promote") == 2
+    assert [e.action for e in registry.events("tones")].count("promote") == 2

@@ -14,8 +14,8 @@ from earful.training.recipes.digits.spoken_word import (
     ACCENTS,
     ENGLISH,
     SEED,
-    TAKES,
-    Row,
+    REPETITIONS,
+    LabelsCsvRow,
     write_word,
 )
 
@@ -59,18 +59,18 @@ def pico_engines() -> Mapping[str, PicoEngine]:
     return {voice: ttspico.TtsEngine(voice, str(languages)) for voice in PICO_VOICES}
 
 
-def speak_with_pico(engines: Mapping[str, PicoEngine], folder: Path) -> Iterator[Row]:
+def synthesize_with_pico(engines: Mapping[str, PicoEngine], folder: Path) -> Iterator[LabelsCsvRow]:
     """Rows of clips in ``folder``/pico, at drawn tempos and pitches, by speakers of drawn sizes."""
     rng = np.random.default_rng(SEED)
     for voice, engine in engines.items():
-        for take in range(TAKES):
+        for repetition in range(REPETITIONS):
             size, tempo = rng.uniform(0.8, 1.1), rng.uniform(0.75, 1.4)
             engine.rate = round(100 * tempo / size)
             engine.pitch = round(100 * rng.uniform(0.75, 1.3))
             for digit, word in enumerate(PICO_VOICES[voice].split()):
-                spoken = np.frombuffer(engine.speak(word), "<i2")
-                samples = spoken.astype(np.float32) / np.float32(32_768)
-                name = f"pico/{voice}-{take:02d}-{digit}.wav"
+                pcm = np.frombuffer(engine.speak(word), "<i2")
+                samples = pcm.astype(np.float32) / np.float32(32_768)
+                name = f"pico/{voice}-{repetition:02d}-{digit}.wav"
                 # Played faster, a voice is that of a smaller person.
                 write_word(samples, round(RATE_HZ * size), folder / name)
                 yield name, str(digit), f"pico-{voice}"

@@ -8,7 +8,7 @@ import soundfile
 from earful.data.audio.decode import Waveform, resample
 from earful.data.errors import EarfulError
 
-Row = tuple[str, str, str]  # file name, label, speaker
+LabelsCsvRow = tuple[str, str, str]  # file name, label, speaker
 
 SEED = 42
 RATE_HZ = 8_000
@@ -40,9 +40,9 @@ ACCENTS = {
     "id": "ziro wan tu tri for faif siks seven eit nain",
     "ca": "zirou uan tu tri for faiv sics seven eit nain",
 }
-TAKES = 24  # of a voice that is one real speaker
+REPETITIONS = 24  # of a voice that is one real speaker
 # What is softer than this share of the peak, before and after the word, is cut off.
-_SILENCE = 0.02
+_SILENCE_SHARE = 0.02
 
 
 def write_word(samples: Waveform, rate_hz: int, out: Path) -> None:
@@ -54,7 +54,7 @@ def write_word(samples: Waveform, rate_hz: int, out: Path) -> None:
     peak = np.abs(samples).max(initial=0)
     if peak == 0:
         raise EarfulError(f"{out.name}: the voice said nothing")
-    loud = np.flatnonzero(np.abs(samples) > _SILENCE * peak)
+    audible = np.flatnonzero(np.abs(samples) > _SILENCE_SHARE * peak)
     margin = rate_hz // 50
-    word = samples[max(0, loud[0] - margin) : loud[-1] + margin]
+    word = samples[max(0, audible[0] - margin) : audible[-1] + margin]
     soundfile.write(out, resample(word, rate_hz, RATE_HZ), RATE_HZ, subtype="PCM_16")

@@ -20,10 +20,10 @@ from earful.data.dataset.prepare import prepare
 from earful.data.errors import EarfulError
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import read_labels
-from earful.data.synthesis.speak_words import write_clips
+from earful.data.synthesis.speak_words import write_synthetic_clips
 from earful.training.config.train_config import default_config
 from earful.training.export.export import export
-from earful.training.loaders.auxiliary_data import Company
+from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.recipes.digits.spoken_word import RATE_HZ, SEED
 from earful.training.recipes.digits.voices import write_voices
 from earful.training.runs.progress import training_progress
@@ -33,13 +33,13 @@ MODEL = "tcresnet"
 EPOCHS = 20
 BATCH_SIZE = 128
 # Recordings of real people are few and teach more than synthetic ones: they are heard more often.
-REPEATS = 10
+OVERSAMPLE = 10
 # What is to be answered with "unknown": words that no accent takes for a digit.
-OTHER_WORDS = (
+NEGATIVE_WORDS = (
     "yes no stop go left right up down on off cat dog house happy hello computer music light play "
     "pause open close monday table water window please thanks again morning"
 )
-OTHER_VOICES = 40
+NEGATIVE_VOICES = 40
 
 
 def main(
@@ -51,26 +51,26 @@ def main(
     Speaking is not repeated either: remove OUT/voices and OUT/others after changing what is spoken.
     """
     recordings = read_labels(fsdd / "labels_full.csv", fsdd / "recordings")
-    company = Company(
-        _spoken(out / "voices", write_voices), _spoken(out / "others", _write_other_words)
+    auxiliary = AuxiliaryData(
+        _synthesized_dataset(out / "voices", write_voices), _synthesized_dataset(out / "negatives", _write_negative_words)
     )
     prepare(recordings, out / "fsdd", features=FeatureConfig.for_rate(RATE_HZ), split="column")
     config = replace(
-        default_config(MODEL), epochs=EPOCHS, batch_size=BATCH_SIZE, repeats=REPEATS, noise="heavy"
+        default_config(MODEL), epochs=EPOCHS, batch_size=BATCH_SIZE, oversample=OVERSAMPLE, augment_strength="strong"
     )
     with training_progress(config.epochs) as progress:
         metrics = train_run(
-            open_dataset(out / "fsdd"), out / "run", config, company=company, resume=True,
+            open_dataset(out / "fsdd"), out / "run", config, auxiliary=auxiliary, resume=True,
             progress=progress,
         )  # fmt: skip
     exported = export(out / "run", out / "model.onnx")
     typer.echo(
-        f"{exported.path}: {exported.bytes / 1e6:.2f} MB, official test "
+        f"{exported.path}: {exported.size_bytes / 1e6:.2f} MB, official test "
         f"{100 * metrics['test']['accuracy']:.2f} % of {metrics['test']['clips']}"
     )
 
 
-def _spoken(out: Path, speak: Callable[[Path], Path]) -> Dataset:
+def _synthesized_dataset(out: Path, synthesize: Callable[[Path], Path]) -> Dataset:
     """A dataset of the clips that ``speak`` writes into a folder, unless it is there already.
 
     Raises:
@@ -79,14 +79,14 @@ def _spoken(out: Path, speak: Callable[[Path], Path]) -> Dataset:
     dataset = out / "dataset"
     if not (dataset / "dataset.json").is_file():
         typer.echo(f"speaking: {out}", err=True)
-        clips = read_labels(speak(out / "clips"))
+        clips = read_labels(synthesize(out / "clips"))
         prepare(clips, dataset, features=FeatureConfig.for_rate(RATE_HZ), split="random")
     return open_dataset(dataset)
 
 
-def _write_other_words(out: Path) -> Path:
-    return write_clips(
-        OTHER_WORDS.split(), out, voices=OTHER_VOICES, takes=1, seed=SEED, sample_rate_hz=RATE_HZ
+def _write_negative_words(out: Path) -> Path:
+    return write_synthetic_clips(
+        NEGATIVE_WORDS.split(), out, voices=NEGATIVE_VOICES, repetitions=1, seed=SEED, sample_rate_hz=RATE_HZ
     )
 
 

@@ -23,20 +23,20 @@ import soundfile
 from earful.data.atomic_write import staged_folder
 from earful.data.errors import EarfulError
 from earful.data.labels.labels_csv import read_labels
-from earful.data.synthesis.speak_words import ENGLISH_ACCENTS, write_clips
-from earful.training.recipes.digits.pico import pico_engines, speak_with_pico
+from earful.data.synthesis.speak_words import ENGLISH_ACCENTS, write_synthetic_clips
+from earful.training.recipes.digits.pico import pico_engines, synthesize_with_pico
 from earful.training.recipes.digits.spoken_word import (
     ACCENTS,
     ENGLISH,
     RATE_HZ,
     SEED,
-    TAKES,
-    Row,
+    REPETITIONS,
+    LabelsCsvRow,
     write_word,
 )
 
-ENGLISH_VOICES, ENGLISH_TAKES = 300, 2
-ACCENT_VOICES, ACCENT_TAKES = 30, 1
+ENGLISH_VOICES, ENGLISH_REPETITIONS = 300, 2
+ACCENT_VOICES, ACCENT_REPETITIONS = 30, 1
 # flite's voices with the pitch in hertz that each speaks at.
 FLITE_VOICES = {"kal16": 105, "awb": 125, "rms": 100, "slt": 175, "kal": 105}
 MARKER = "voices.txt"  # a folder of real recordings has a labels.csv too
@@ -87,71 +87,71 @@ def write_voices(out: Path) -> Path:
         (folder / MARKER).write_text(
             "Made by training.recipes.digits.voices, which replaces this folder.\n"
         )
-        rows: list[Row] = [("filename", "label", "speaker")]
-        rows += _espeak(folder, "english", ENGLISH, ENGLISH_ACCENTS, ENGLISH_VOICES, ENGLISH_TAKES)
+        rows: list[LabelsCsvRow] = [("filename", "label", "speaker")]
+        rows += _espeak(folder, "english", ENGLISH, ENGLISH_ACCENTS, ENGLISH_VOICES, ENGLISH_REPETITIONS)
         for language, words in ACCENTS.items():
-            rows += _espeak(folder, language, words, (language,), ACCENT_VOICES, ACCENT_TAKES)
+            rows += _espeak(folder, language, words, (language,), ACCENT_VOICES, ACCENT_REPETITIONS)
         for engine in ("flite", "festival", "pico"):
             (folder / engine).mkdir()
         rows += _flite(folder)
         rows += _festival(folder)
-        rows += speak_with_pico(pico, folder)
+        rows += synthesize_with_pico(pico, folder)
         with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(rows)
     return out / "labels.csv"
 
 
 def _espeak(
-    folder: Path, name: str, words: str, languages: Sequence[str], voices: int, takes: int
-) -> Iterator[Row]:
+    folder: Path, name: str, words: str, languages: Sequence[str], voices: int, repetitions: int
+) -> Iterator[LabelsCsvRow]:
     """Rows of clips that espeak-ng speaks in these languages."""
     texts = [f"{digit}={word}" for digit, word in enumerate(words.split())]
-    labels_csv = write_clips(
-        texts, folder / name, voices=voices, takes=takes, seed=SEED, sample_rate_hz=RATE_HZ,
+    labels_csv = write_synthetic_clips(
+        texts, folder / name, voices=voices, repetitions=repetitions, seed=SEED, sample_rate_hz=RATE_HZ,
         languages=languages,
     )  # fmt: skip
     for clip in read_labels(labels_csv).clips:
         yield f"{name}/{clip.filename}", clip.label, clip.speaker
 
 
-def _flite(folder: Path) -> Iterator[Row]:
+def _flite(folder: Path) -> Iterator[LabelsCsvRow]:
     """Rows of clips that flite speaks, at drawn tempos and pitches."""
     rng = np.random.default_rng(SEED)
     for voice, pitch_hz in FLITE_VOICES.items():
-        for take in range(TAKES):
+        for repetition in range(REPETITIONS):
             stretch, hertz = rng.uniform(0.7, 1.5), pitch_hz * rng.uniform(0.75, 1.4)
             settings = (
                 "--setf", f"duration_stretch={stretch}", "--setf", f"int_f0_target_mean={hertz}",
             )  # fmt: skip
             for digit, word in enumerate(ENGLISH.split()):
-                with tempfile.NamedTemporaryFile(suffix=".wav") as spoken:
-                    _run("flite", "-voice", voice, *settings, "-t", word, "-o", spoken.name)
-                    samples, rate_hz = soundfile.read(spoken.name, dtype="float32")
-                name = f"flite/{voice}-{take:02d}-{digit}.wav"
+                with tempfile.NamedTemporaryFile(suffix=".wav") as wav_file:
+                    _run("flite", "-voice", voice, *settings, "-t", word, "-o", wav_file.name)
+                    samples, rate_hz = soundfile.read(wav_file.name, dtype="float32")
+                name = f"flite/{voice}-{repetition:02d}-{digit}.wav"
                 write_word(samples, rate_hz, folder / name)
                 yield name, str(digit), f"flite-{voice}"
 
 
-def _festival(folder: Path) -> Iterator[Row]:
+def _festival(folder: Path) -> Iterator[LabelsCsvRow]:
     """Rows of clips that festival speaks, by speakers of drawn sizes.
 
     The tempo is drawn too; the two HTS voices keep their own.
     """
     rng = np.random.default_rng(SEED)
     for voice in FESTIVAL_VOICES:
-        for take in range(TAKES):
+        for repetition in range(REPETITIONS):
             size, stretch = rng.uniform(0.88, 1.14), rng.uniform(0.7, 1.35)
-            with tempfile.TemporaryDirectory() as spoken:
-                _speak_with_festival(voice, stretch * size, Path(spoken))
+            with tempfile.TemporaryDirectory() as wav_folder:
+                _synthesize_with_festival(voice, stretch * size, Path(wav_folder))
                 for digit in range(10):
-                    samples, rate_hz = soundfile.read(f"{spoken}/{digit}.wav", dtype="float32")
-                    name = f"festival/{voice.name}-{take:02d}-{digit}.wav"
+                    samples, rate_hz = soundfile.read(f"{wav_folder}/{digit}.wav", dtype="float32")
+                    name = f"festival/{voice.name}-{repetition:02d}-{digit}.wav"
                     # Played faster, a voice is that of a smaller person.
                     write_word(samples, round(rate_hz * size), folder / name)
                     yield name, str(digit), f"festival-{voice.name}"
 
 
-def _speak_with_festival(voice: FestivalVoice, stretch: float, out: Path) -> None:
+def _synthesize_with_festival(voice: FestivalVoice, stretch: float, out: Path) -> None:
     """The ten digits as ``out``/DIGIT.wav."""
     lines = [f"(voice_{voice.name})", f"(Parameter.set 'Duration_Stretch {stretch:.3f})"]
     for digit, word in enumerate(voice.words.split()):
@@ -162,7 +162,7 @@ def _speak_with_festival(voice: FestivalVoice, stretch: float, out: Path) -> Non
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, check=False, capture_output=True)  # noqa: S603
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
-        raise EarfulError(f"{' '.join(command)} ended with {done.returncode} and said: {said[-1]}")
+    process = subprocess.run(command, check=False, capture_output=True)  # noqa: S603
+    if process.returncode != 0:
+        error_lines = process.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+        raise EarfulError(f"{' '.join(command)} ended with {process.returncode} and said: {error_lines[-1]}")

@@ -11,7 +11,7 @@ from markupsafe import Markup
 _WIDTH, _HEIGHT = 320, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 18, 10, 34
 # Colours of the page (run.html); more lines begin again.
-COLOURS = 8
+COLORS = 8
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ def chart(axes: Axes, lines: Sequence[Line]) -> Markup:
     scale = _Scale(axes, points)
     parts = [*_grid(axes, scale), *_mark(axes, scale)]
     for n, line in enumerate(shown):
-        parts += _curve(line, n % COLOURS, scale)
+        parts += _curve(line, n % COLORS, scale)
     label = escape(f"{axes.title} over {axes.x}")
     svg = (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
         f"{''.join(parts)}</svg>"
     )
     keys = "".join(
-        f'<span><i class="c{n % COLOURS}"></i>{escape(line.name)}</span>'
+        f'<span><i class="c{n % COLORS}"></i>{escape(line.name)}</span>'
         for n, line in enumerate(shown)
         if line.points and line.name
     )

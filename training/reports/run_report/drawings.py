@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from earful.models.bundle.decision import Scores
-from earful.training.evaluation.confidence import Sureness
-from earful.training.plots.plots import VALIDATION, validation_loss
+from earful.models.bundle.decision import ScoreKind
+from earful.training.evaluation.confidence import ConfidenceReport
+from earful.training.plots.plots import VALIDATION, validation_label
 from earful.training.reports.run_report.chart import Axes, Line, chart
 from earful.training.reports.run_report.predictions import Noise
 from earful.training.reports.run_report.read_run import Run
 from earful.training.trainer.checkpoint import EpochRecord
-from earful.training.trainer.layer_health import LayerHealth, kind_of, warnings_of
+from earful.training.trainer.layer_health import LayerHealth, warning_key, layer_warnings
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def curves(run: Run) -> list[Markup]:
     best, name = run.best_epoch, f"best: epoch {run.best_epoch}"
     loss = [
         Line("training", _curve(run, lambda r: r.loss)),
-        Line(validation_loss(run.best.config), _curve(run, lambda r: r.val_loss)),
+        Line(validation_label(run.best.config), _curve(run, lambda r: r.val_loss)),
     ]
     accuracy = [
         Line("training, as it learns", _curve(run, lambda r: r.accuracy)),
@@ -75,15 +75,15 @@ def health(run: Run) -> Health:
     """The layers' state at the best epoch, and every warning with its first and last epoch."""
     found: dict[str, Warned] = {}
     for record in run.history:
-        for text in warnings_of(record.layers):
-            key = kind_of(text)
+        for text in layer_warnings(record.layers):
+            key = warning_key(text)
             first = found[key].first if key in found else record.epoch
             found[key] = Warned(text, first, record.epoch)
     best = next((r for r in run.history if r.epoch == run.best_epoch), run.history[-1])
     return Health(best.layers, list(found.values()))
 
 
-def reliability(found: Sureness | None, kind: Scores) -> Markup:
+def reliability(found: ConfidenceReport | None, kind: ScoreKind) -> Markup:
     """How often answers of a score are right, against what the score says.
 
     Of sigmoid scores each label of each clip counts by itself, also those that were not said.
@@ -98,14 +98,14 @@ def reliability(found: Sureness | None, kind: Scores) -> Markup:
     return chart(axes, [counted, Line("as it should be", [(0, 0), (1, 1)], True)])
 
 
-def coverage(found: Sureness | None) -> Markup:
+def coverage(found: ConfidenceReport | None) -> Markup:
     """Accuracy of what is answered over the share that is."""
     if found is None:
         return Markup("")
     axes = Axes(
         "accuracy of what is answered", "share answered", percent=True, x_percent=True,
-        x_range=(0, 1), mark=found.answered.coverage,
-        mark_name=f"at the threshold {found.answered.threshold:.2f}",
+        x_range=(0, 1), mark=found.operating_point.coverage,
+        mark_name=f"at the threshold {found.operating_point.threshold:.2f}",
     )  # fmt: skip
     return chart(axes, [Line("", [(point.coverage, point.accuracy) for point in found.curve])])
 

@@ -8,8 +8,8 @@ from typing import Any
 from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.models.networks.zoo import entry, parameter_count
-from earful.training.evaluation.confidence import Sureness
+from earful.models.networks.zoo import zoo_entry, parameter_count
+from earful.training.evaluation.confidence import ConfidenceReport
 from earful.training.metrics.classification import wilson_interval
 from earful.training.reports.html_clips import templates
 from earful.training.reports.run_report import drawings
@@ -56,7 +56,7 @@ class Shown:
     dataset: str = ""
     mistakes: list[Answer] = field(default_factory=list)
     unsure: list[Answer] = field(default_factory=list)
-    sureness: Sureness | None = None
+    sureness: ConfidenceReport | None = None
     noise: Noise | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -88,7 +88,7 @@ def write_run_report(folder: Path, out: Path, wanted: Wanted) -> list[str]:
             speakers=_speakers(shown.found),
             confusion=_confusion(shown.found),
             confused=_confused(shown.found),
-            reliability=drawings.reliability(shown.sureness, best.scores),
+            reliability=drawings.reliability(shown.sureness, best.score_kind),
             coverage=drawings.coverage(shown.sureness),
             noise=drawings.noise(shown.noise),
         )
@@ -126,7 +126,7 @@ def _gather(run: Run, wanted: Wanted) -> Shown:
 
 
 def _hear_clips(run: Run, dataset: Dataset, shown: Shown, wanted: Wanted) -> None:
-    if entry(run.best.config.model).task != "classification":
+    if zoo_entry(run.best.config.model).task != "classification":
         return
     split = "test" if shown.part == "test" else "val"
     found = answers(run, dataset, split)

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from earful.data.dataset.dataset import Dataset
-from earful.data.labels.multilabel import join_labels, normalised
-from earful.models.bundle.decision import Scores, said_labels
-from earful.models.networks.zoo import entry
+from earful.data.labels.multilabel import join_labels, normalise_label
+from earful.models.bundle.decision import ScoreKind, predicted_label_mask
+from earful.models.networks.zoo import zoo_entry
 from earful.service.classifier import Classifier
-from earful.training.evaluation.confidence import Sureness, weigh
-from earful.training.evaluation.noise_robustness import NoisePoint, Spoken, sweep
+from earful.training.evaluation.confidence import ConfidenceReport, compute_confidence
+from earful.training.evaluation.noise_robustness import NoisePoint, LabelledWaveform, measure_noise_robustness
 from earful.training.export.export import export
 from earful.training.loaders.loader import stored_features
 from earful.training.metrics.calibration import to_scores
@@ -53,7 +53,7 @@ class Answers:
     """
 
     split: str
-    kind: Scores
+    kind: ScoreKind
     rows: NDArray[np.int64]
     held: NDArray[np.bool_]
     said: NDArray[np.bool_]
@@ -93,7 +93,7 @@ class Noise:
 def measured(run: Run, dataset: Dataset) -> dict[str, Any]:
     """Figures of the best epoch so far on the validation part, as metrics.json will have them."""
     result = FitResult(rebuild_network(run.best), run.best, "cpu", 0)
-    classifies = entry(run.best.config.model).task == "classification"
+    classifies = zoo_entry(run.best.config.model).task == "classification"
     measure = measure_split if classifies else measure_reconstruction
     return measure(dataset, result, "val").to_dict()
 
@@ -102,15 +102,15 @@ def answers(run: Run, dataset: Dataset, split: str) -> Answers:
     """What the best epoch says of the clips of one part."""
     batches = stored_features(dataset, run.best.config, split, torch.device("cpu"))
     logits, held = predict_logits(rebuild_network(run.best), batches)
-    kind, calibration = run.best.scores, run.best.calibration
+    kind, calibration = run.best.score_kind, run.best.calibration
     temperature = calibration.temperature if calibration else 1.0
     scores = np.asarray(to_scores(logits.astype(np.float64), kind, temperature), np.float64)
-    return Answers(split, kind, dataset.rows(split), held, said_labels(scores, kind), scores)
+    return Answers(split, kind, dataset.rows(split), held, predicted_label_mask(scores, kind), scores)
 
 
-def sureness(found: Answers, threshold: float) -> Sureness:
+def sureness(found: Answers, threshold: float) -> ConfidenceReport:
     """Reliability and coverage of answers, and what ``threshold`` holds back."""
-    return weigh(found.scores, found.held, found.right.tolist(), found.kind, threshold)
+    return compute_confidence(found.scores, found.held, found.right.tolist(), found.kind, threshold)
 
 
 def worst(
@@ -144,7 +144,7 @@ def in_noise(run: Run, dataset: Dataset, split: str, progress: Callable[[int, in
         rows = np.sort(np.random.default_rng(_SEED).choice(rows, NOISE_CLIPS, replace=False))
     waveforms, clips = dataset.array("waveforms"), dataset.clips
     spoken = [
-        Spoken(
+        LabelledWaveform(
             np.array(heard(waveforms, dataset, int(row))), clips["label"].iloc[row],
             clips["speaker"].iloc[row],
         )
@@ -153,8 +153,8 @@ def in_noise(run: Run, dataset: Dataset, split: str, progress: Callable[[int, in
     with tempfile.TemporaryDirectory() as folder:
         classifier = Classifier.open(export(run.folder, Path(folder) / "model.onnx").path)
         told = classifier.classify_stream(clip.waveform for clip in spoken)
-        right = [normalised(a.label) == s.label for a, s in zip(told, spoken, strict=True)]
-        points = sweep(classifier, spoken, progress=progress)
+        right = [normalise_label(a.label) == s.label for a, s in zip(told, spoken, strict=True)]
+        points = measure_noise_robustness(classifier, spoken, progress=progress)
     return Noise(points, float(np.mean(right)), len(rows), of)
 
 

@@ -10,9 +10,9 @@ from earful.data.dataset.dataset import Dataset, DatasetError, open_dataset
 from earful.data.errors import EarfulError
 from earful.training.config.train_config import TrainConfig, default_config
 from earful.training.trainer.checkpoint import (
-    BEST,
-    LAST,
-    METRICS,
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
+    METRICS_FILENAME,
     Checkpoint,
     EpochRecord,
     load_checkpoint,
@@ -67,7 +67,7 @@ class Run:
 
 def is_run(path: Path) -> bool:
     """Whether a folder is one that ``earful train`` writes."""
-    return path.is_dir() and any((path / name).is_file() for name in (BEST, LAST))
+    return path.is_dir() and any((path / name).is_file() for name in (BEST_CHECKPOINT, LAST_CHECKPOINT))
 
 
 def read_run(folder: Path) -> Run:
@@ -77,10 +77,10 @@ def read_run(folder: Path) -> Run:
         TrainingError: a checkpoint is missing or damaged.
         RunReportError: metrics.json is damaged.
     """
-    best = load_checkpoint(folder / BEST)
-    last = folder / LAST
+    best = load_checkpoint(folder / BEST_CHECKPOINT)
+    last = folder / LAST_CHECKPOINT
     history = load_checkpoint(last).history if last.is_file() else best.history
-    metrics = _metrics(folder / METRICS)
+    metrics = _metrics(folder / METRICS_FILENAME)
     if metrics is not None and metrics["epochs"] != len(history):
         metrics = None  # the run went on since, and has not come to its end again
     return Run(folder, best, history, metrics)

@@ -1,0 +1,1 @@
+"""The Python API of a released model: what ``earful.load`` gives."""

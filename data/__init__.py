@@ -1,7 +1,7 @@
 """Files to checked arrays: labels, audio, splits, features, datasets, synthetic speech.
 
 May import the standard library and third-party packages, and nothing else of this project.
-``errors``, ``label_sets``, ``labels``, ``audio``, ``containers``, ``wav``, ``windows``,
-``features``, ``staging`` and ``annotations`` are used while serving and therefore never import
-torch, torchaudio, librosa, pandas or scikit-learn.
+``errors``, ``atomic_write``, ``audio``, ``annotations``, ``features.config``,
+``features.numpy_log_mel``, ``labels.labels_csv`` and ``labels.multilabel`` are used while serving
+and never import torch, torchaudio, librosa, pandas or scikit-learn.
 """

@@ -1,4 +1,4 @@
-"""Write aside, then rename: a folder or file is there whole, or not at all."""
+"""Atomic writes: write to a temporary sibling, then rename, so nothing is left half written."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ _BACKUP_NAME = "replaced"
 
 
 class OutputError(EarfulError):
-    """The place to write to is taken by something else, or cannot be written."""
+    """The output path is taken by something else, or cannot be written."""
 
 
 @contextlib.contextmanager
@@ -22,10 +22,11 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
     """A temporary sibling folder that becomes ``target`` when the block ends without an error.
 
     A ``target`` that is an empty folder, or holds the file ``marker`` (an earlier result of the
-    same kind), is replaced; anything else is refused, before the block runs. A link is followed.
+    same kind), is replaced; anything else is refused before the block runs. Symbolic links are
+    followed.
 
     Raises:
-        OutputError: the target is taken by something else or cannot be written.
+        OutputError: the target is taken by something else, or cannot be written.
     """
     with _translate_os_errors(target):
         target = _prepare_target(target, marker)
@@ -33,7 +34,7 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
     try:
         with _translate_os_errors(target):
             yield staging
-            staging.chmod(0o777 & ~_umask())  # mkdtemp makes it private
+            staging.chmod(0o777 & ~_umask())  # mkdtemp creates it with mode 700
             swap_folder(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -41,12 +42,12 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replaced_folder(target: Path, marker: str) -> Iterator[None]:
-    """``target`` empty, for what can only be made in its place; what stood there returns on errors.
+    """An empty ``target``, for output that must be written in place; restored on errors.
 
-    What may be replaced is decided as in ``staged_folder``.
+    The same targets are replaced and refused as in ``staged_folder``.
 
     Raises:
-        OutputError: the target is taken by something else or cannot be written.
+        OutputError: the target is taken by something else, or cannot be written.
     """
     with _translate_os_errors(target):
         target = _prepare_target(target, marker)
@@ -54,7 +55,7 @@ def replaced_folder(target: Path, marker: str) -> Iterator[None]:
     try:
         target.mkdir()
         yield
-    except BaseException:  # Ctrl-C too; it goes on to the caller
+    except BaseException:  # Ctrl-C too
         shutil.rmtree(target, ignore_errors=True)
         _restore_backup(backup, target)
         raise
@@ -65,10 +66,10 @@ def replaced_folder(target: Path, marker: str) -> Iterator[None]:
 def staged_file(target: Path) -> Iterator[Path]:
     """A temporary sibling file name that becomes ``target`` when the block ends without an error.
 
-    A link is followed: what it points to is replaced.
+    Symbolic links are followed: the file they point to is replaced.
 
     Raises:
-        OutputError: the target is a folder or another thing that is no file, or cannot be written.
+        OutputError: the target is a folder or not a regular file, or cannot be written.
     """
     with _translate_os_errors(target):
         target = target.resolve()
@@ -78,21 +79,21 @@ def staged_file(target: Path) -> Iterator[Path]:
             if target.is_dir():
                 raise OutputError(f"{target} is a folder; give the name of a file")
             if target.exists() and not target.is_file():
-                raise OutputError(f"{target} is no regular file; give the name of one")
+                raise OutputError(f"{target} is not a regular file; give another name")
             target.parent.mkdir(parents=True, exist_ok=True)
             yield staging
             staging.replace(target)
     finally:
-        with contextlib.suppress(OSError):  # gone already, or never there
+        with contextlib.suppress(OSError):  # renamed already, or never created
             staging.unlink()
 
 
 def _prepare_target(target: Path, marker: str) -> Path:
-    """The real path of a folder that may be written, its parent made."""
+    """Resolve and check ``target``; create its parent."""
     target = target.resolve()
     if target.exists() and not _replaceable(target, marker):
         raise OutputError(
-            f"{target} exists and is no earlier result ({marker} is missing); give another"
+            f"{target} exists and is not an earlier result ({marker} is missing); give another name"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
@@ -103,7 +104,7 @@ def _replaceable(target: Path, marker: str) -> bool:
 
 
 def swap_folder(staging: Path, target: Path) -> None:
-    """Put the folder ``staging`` in the place of ``target``; the old one is deleted last."""
+    """Replace ``target`` with the folder ``staging``; the old folder is deleted last."""
     backup = _move_to_backup(target)
     try:
         staging.rename(target)
@@ -114,7 +115,7 @@ def swap_folder(staging: Path, target: Path) -> None:
 
 
 def _move_to_backup(target: Path) -> Path:
-    """Move what is at ``target``, if anything, into a sibling folder of its own."""
+    """Move ``target``, if it exists, into a new sibling folder."""
     backup = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
     try:
         if target.exists():

@@ -1,4 +1,4 @@
-"""What a model is: one file per network, the zoo that names them, and the released ONNX file.
+"""Models: networks and their layers, the ONNX model file, the registry and the shipped models.
 
-May import ``data``. ``bundle`` is used while serving and needs onnxruntime and numpy only.
+May import ``data``. ``bundle`` and ``registry`` are used in serving and load no torch.
 """

@@ -220,7 +220,9 @@ class Classifier:
     def _run(self, outputs: list[str], clips: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """The session's one call."""
         try:
-            values: list[NDArray[np.float32]] = self.bundle.session.run(outputs, {"waveform": clips})
+            values: list[NDArray[np.float32]] = self.bundle.session.run(
+                outputs, {"waveform": clips}
+            )
         except ORT_ERRORS as error:
             reason = str(error).splitlines()[0][:300]
             raise InferenceError(f"{self.bundle.path} failed on a batch: {reason}") from error
@@ -265,14 +267,18 @@ class Classifier:
         if not self._is_multi_label:
             return self.labels[top], best
         predicted_labels = self.predicted_labels(scores, decision_threshold)
-        return SEPARATOR.join(label for label, _ in predicted_labels), min(score for _, score in predicted_labels)
+        return SEPARATOR.join(label for label, _ in predicted_labels), min(
+            score for _, score in predicted_labels
+        )
 
     def predicted_labels(
         self, scores: NDArray[np.float32], decision_threshold: float = DECISION_THRESHOLD
     ) -> list[tuple[str, float]]:
         """The labels that scores (labels,) speak for with their scores, in the model's order."""
         positions = np.flatnonzero(
-            predicted_label_mask(scores[None], self.bundle.metadata.score_kind, decision_threshold)[0]
+            predicted_label_mask(scores[None], self.bundle.metadata.score_kind, decision_threshold)[
+                0
+            ]
         )
         return [(self.labels[i], float(scores[i])) for i in positions]
 

@@ -119,7 +119,9 @@ class StreamWindower:
         loud_powers = np.where(powers > power_threshold, powers, 0)
         start_seconds, end_seconds = begin / self._rate_hz, end / self._rate_hz
         if not loud_powers.any():
-            return StreamWindow(window, start_seconds, end_seconds, None, start_seconds, end_seconds)
+            return StreamWindow(
+                window, start_seconds, end_seconds, None, start_seconds, end_seconds
+            )
         first, last = _nearest_event(np.flatnonzero(loud_powers), len(powers) / 2)
         # By amplitude rather than power: a loud vowel is not the whole word.
         weights = np.sqrt(loud_powers[first : last + 1])
@@ -165,7 +167,9 @@ class EventDetector:
     def min_score(self) -> float:
         return self._options.min_score
 
-    def update(self, window: StreamWindow, scores: NDArray[np.float32] | None) -> StreamEvent | None:
+    def update(
+        self, window: StreamWindow, scores: NDArray[np.float32] | None
+    ) -> StreamEvent | None:
         """The word that passes the middle of this window, given its scores (labels,) if any."""
         event_offset, previous_offset = window.event_offset, self._previous_offset
         self._previous_offset = event_offset
@@ -177,7 +181,10 @@ class EventDetector:
             self._recent_scores.clear()
         self._recent_scores.append(scores)
         passes = previous_offset is not None and previous_offset > 0 >= event_offset
-        if not passes or window.event_start_seconds < self._last_start + self._options.min_gap_seconds:
+        if (
+            not passes
+            or window.event_start_seconds < self._last_start + self._options.min_gap_seconds
+        ):
             return None
         averaged: NDArray[np.float32] = np.stack(self._recent_scores).mean(axis=0, dtype=np.float32)
         if averaged.max() < self._options.min_score:
@@ -224,8 +231,12 @@ def _classify_windows(
     for window in windows:
         event = detector.update(window, None if window.event_offset is None else next(scores))
         if event is not None:
-            label, score = classifier.decide(event.scores, max(DECISION_THRESHOLD, detector.min_score))
-            yield Event(round(max(0.0, event.start_seconds), 3), round(event.end_seconds, 3), label, score)
+            label, score = classifier.decide(
+                event.scores, max(DECISION_THRESHOLD, detector.min_score)
+            )
+            yield Event(
+                round(max(0.0, event.start_seconds), 3), round(event.end_seconds, 3), label, score
+            )
 
 
 def _block_powers(window: Waveform, block_samples: int) -> NDArray[np.float64]:

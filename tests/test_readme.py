@@ -12,7 +12,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from earful.training.cli import build_app
-from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, tone
+from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, tone
 
 ROOT = Path(__file__).resolve().parents[1]
 # Commands that have commands of their own.

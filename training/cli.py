@@ -35,7 +35,7 @@ COMMANDS = {
     "check": ("earful.training.commands.check", "check"),
     "prepare": ("earful.training.commands.prepare", "prepare"),
     "synth": ("earful.training.commands.synth", "synth"),
-    "lr-find": ("earful.training.commands.find_rate", "find_rate"),
+    "lr-find": ("earful.training.commands.lr_find", "lr_find"),
     "train": ("earful.training.commands.train", "train"),
     "crossval": ("earful.training.commands.crossval", "crossval"),
     "compare": ("earful.training.commands.compare", "compare"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from earful.data.errors import EarfulError
 from earful.data.labels.labels_csv import MAX_REPORTED_PROBLEMS, SPLITS
-from earful.data.labels.multilabel import MAX_LABEL_CHARACTERS, normalise_label, find_label_problem
+from earful.data.labels.multilabel import MAX_LABEL_CHARACTERS, find_label_problem, normalise_label
 
 # Times are kept to the microsecond, as Audacity and Raven write them.
 TIME_DIGITS = 6

@@ -7,7 +7,13 @@ is the frequency range of the one before.
 import math
 from pathlib import Path
 
-from earful.data.annotations.annotation import Annotation, AnnotationSet, Problem, Provenance, parse_seconds
+from earful.data.annotations.annotation import (
+    Annotation,
+    AnnotationSet,
+    Problem,
+    Provenance,
+    parse_seconds,
+)
 from earful.data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
 
 SUFFIX = ".txt"

@@ -3,9 +3,14 @@
 from typing import Literal
 
 ImportFormat = Literal[
-    "label-studio", "label-studio-min", "label-studio-csv", "audacity", "raven", "folders",
+    "label-studio",
+    "label-studio-min",
+    "label-studio-csv",
+    "audacity",
+    "raven",
+    "folders",
     "pattern",
-]  # fmt: skip
+]
 ExportFormat = Literal[
     "label-studio", "label-studio-min", "label-studio-csv", "audacity", "raven", "folders"
 ]

@@ -12,7 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from earful.data.annotations.annotation import Annotation, AnnotationError, SupersededLabel, format_list
+from earful.data.annotations.annotation import (
+    Annotation,
+    AnnotationError,
+    SupersededLabel,
+    format_list,
+)
 from earful.data.annotations.choices import ConflictRule
 
 
@@ -82,8 +87,12 @@ def resolve(
     return resolved
 
 
-def _resolve_group(group: Sequence[Annotation], rule: ConflictRule, resolved: ResolvedAnnotations) -> None:
-    resolution = resolve_candidates([CandidateLabel(a.label, a.provenance.timestamp, a.ground_truth) for a in group], rule)
+def _resolve_group(
+    group: Sequence[Annotation], rule: ConflictRule, resolved: ResolvedAnnotations
+) -> None:
+    resolution = resolve_candidates(
+        [CandidateLabel(a.label, a.provenance.timestamp, a.ground_truth) for a in group], rule
+    )
     kept = group[resolution.position]
     speaker = kept.speaker or next((a.speaker for a in group if a.speaker), "")
     split = kept.split or next((a.split for a in group if a.split), "")
@@ -91,7 +100,9 @@ def _resolve_group(group: Sequence[Annotation], rule: ConflictRule, resolved: Re
     for annotation in group:
         if annotation is kept:
             continue
-        superseded = SupersededLabel(annotation.location, annotation.label, kept.location, kept.label, resolution.reason)
+        superseded = SupersededLabel(
+            annotation.location, annotation.label, kept.location, kept.label, resolution.reason
+        )
         if superseded.is_duplicate:
             resolved.duplicates.append(superseded)
         elif resolution.conflicting:

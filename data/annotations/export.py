@@ -9,7 +9,13 @@ from typing import TextIO, get_args
 
 from earful.data.annotations import audacity, folders, raven
 from earful.data.annotations import label_studio_export as studio
-from earful.data.annotations.annotation import Annotation, AnnotationError, AnnotationSet, Problem, absolute_path
+from earful.data.annotations.annotation import (
+    Annotation,
+    AnnotationError,
+    AnnotationSet,
+    Problem,
+    absolute_path,
+)
 from earful.data.annotations.audio_length import read_duration_and_rate
 from earful.data.annotations.choices import ExportFormat
 from earful.data.annotations.folders import INDEX_FILENAME
@@ -57,9 +63,13 @@ def export_labels(
 
 
 def _write_studio(
-    annotations: Sequence[Annotation], file_format: ExportFormat, folder: Path, file: TextIO,
-    suffix: str, as_predictions: bool,
-) -> None:  # fmt: skip
+    annotations: Sequence[Annotation],
+    file_format: ExportFormat,
+    folder: Path,
+    file: TextIO,
+    suffix: str,
+    as_predictions: bool,
+) -> None:
     if file_format == "label-studio":
         studio.write_tasks(annotations, folder, file, as_predictions=as_predictions)
     elif file_format == "label-studio-min":
@@ -73,7 +83,9 @@ def common_folder(annotations: Sequence[Annotation]) -> Path:
     return Path(os.path.commonpath([absolute_path(a.path).parent for a in annotations]))
 
 
-def _export_tracks(collected: AnnotationSet, file_format: str, out: Path, *, skip_bad: bool) -> AnnotationSet:
+def _export_tracks(
+    collected: AnnotationSet, file_format: str, out: Path, *, skip_bad: bool
+) -> AnnotationSet:
     """A track or table for each recording, laid out as the recordings are."""
     by_path: dict[Path, list[Annotation]] = {}
     for annotation in collected.annotations:
@@ -96,9 +108,14 @@ def _export_tracks(collected: AnnotationSet, file_format: str, out: Path, *, ski
 
 
 def _write_track(
-    folder: Path, base: Path, path: Path, annotations: Sequence[Annotation], file_format: str,
-    seconds: float, rate_hz: int,
-) -> None:  # fmt: skip
+    folder: Path,
+    base: Path,
+    path: Path,
+    annotations: Sequence[Annotation],
+    file_format: str,
+    seconds: float,
+    rate_hz: int,
+) -> None:
     is_raven = file_format == raven.FORMAT
     suffix = raven.SUFFIX if is_raven else audacity.SUFFIX
     alone = sum(
@@ -124,7 +141,9 @@ def _glob(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
-def _export_folders(collected: AnnotationSet, out: Path, *, skip_bad: bool, hard_links: bool) -> AnnotationSet:
+def _export_folders(
+    collected: AnnotationSet, out: Path, *, skip_bad: bool, hard_links: bool
+) -> AnnotationSet:
     """A copy or another name of each recording in the folder of its label."""
     copyable = AnnotationSet(problems=collected.problems, notes=collected.notes)
     for annotation in collected.annotations:

@@ -72,7 +72,9 @@ def read_folders(source: Path) -> AnnotationSet:
         if not is_audio(path):
             collected.skipped.append(Problem(str(path), "not_audio", "no audio by its suffix"))
         elif path.parent == source:
-            collected.skipped.append(Problem(str(path), "no_folder", "lies in no folder of a label"))
+            collected.skipped.append(
+                Problem(str(path), "no_folder", "lies in no folder of a label")
+            )
         else:
             label = label_from_folder(path.relative_to(source).parts[0])
             collected.add(Annotation(str(path), path, label, provenance=provenance))

@@ -11,17 +11,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from earful.data.annotations.annotation import AnnotationSet, Problem, Provenance, printable_text, parse_seconds
+from earful.data.annotations.annotation import (
+    AnnotationSet,
+    Problem,
+    Provenance,
+    parse_seconds,
+    printable_text,
+)
 from earful.data.annotations.choices import ConflictRule
 from earful.data.annotations.json_files import read_objects
-from earful.data.annotations.label_studio_tasks import LabelledSpan, TaskAnnotation, LabelStudioTask, collect
+from earful.data.annotations.label_studio_tasks import (
+    LabelledSpan,
+    LabelStudioTask,
+    TaskAnnotation,
+    collect,
+)
 
 FORMAT = "label-studio"
 # Our own names of what Label Studio has no field for; it keeps them with the task.
 EARFUL = "earful_"
 
 
-def read_tasks(source: Path, audio_dir: Path | None, controls: Sequence[str], rule: ConflictRule) -> AnnotationSet:
+def read_tasks(
+    source: Path, audio_dir: Path | None, controls: Sequence[str], rule: ConflictRule
+) -> AnnotationSet:
     """The labels of an export as JSON: a file, or a folder with a file a task.
 
     ``controls`` are the names of those whose answers are labels; needed where there are several.
@@ -41,7 +54,9 @@ def read_tasks(source: Path, audio_dir: Path | None, controls: Sequence[str], ru
     return collected
 
 
-def _task(location: str, value: Mapping[str, Any], source: str, collected: AnnotationSet) -> LabelStudioTask | None:
+def _task(
+    location: str, value: Mapping[str, Any], source: str, collected: AnnotationSet
+) -> LabelStudioTask | None:
     if isinstance(value.get("task"), dict) and isinstance(value.get("result"), list):
         # A storage of annotations holds them the other way round.
         value = {**value["task"], "annotations": [value]}
@@ -56,7 +71,9 @@ def _task(location: str, value: Mapping[str, Any], source: str, collected: Annot
     task_annotations = []
     for annotation in annotations:
         if not isinstance(annotation, dict) or not isinstance(annotation.get("result"), list):
-            collected.problems.append(Problem(location, "bad_task", "an annotation without a 'result'"))
+            collected.problems.append(
+                Problem(location, "bad_task", "an annotation without a 'result'")
+            )
         elif annotation.get("was_cancelled"):
             collected.skipped.append(Problem(location, "cancelled", "an annotation was cancelled"))
         else:
@@ -67,7 +84,11 @@ def _task(location: str, value: Mapping[str, Any], source: str, collected: Annot
 
 
 def _task_annotation(
-    location: str, annotation: Mapping[str, Any], source: str, data: Mapping[str, Any], collected: AnnotationSet
+    location: str,
+    annotation: Mapping[str, Any],
+    source: str,
+    data: Mapping[str, Any],
+    collected: AnnotationSet,
 ) -> TaskAnnotation:
     spans = tuple(_results(location, annotation["result"], collected))
     if not annotation["result"]:
@@ -79,7 +100,9 @@ def _task_annotation(
     annotated_at = to_iso_timestamp(annotation.get("updated_at") or annotation.get("created_at"))
     if annotator is None and not annotated_at:
         return TaskAnnotation(spans, provenance_from_data(data, source), ground_truth)
-    provenance = Provenance(source, printable_text(annotator), annotated_at, printable_text(annotation.get("id")))
+    provenance = Provenance(
+        source, printable_text(annotator), annotated_at, printable_text(annotation.get("id"))
+    )
     return TaskAnnotation(spans, provenance, ground_truth)
 
 
@@ -89,7 +112,9 @@ def provenance_from_data(data: Mapping[str, Any], source: str) -> Provenance:
     return Provenance(texts[0] or source, *texts[1:])
 
 
-def _results(location: str, results: Sequence[Any], collected: AnnotationSet) -> Iterator[LabelledSpan]:
+def _results(
+    location: str, results: Sequence[Any], collected: AnnotationSet
+) -> Iterator[LabelledSpan]:
     for result in results:
         value = result.get("value") if isinstance(result, dict) else None
         if not isinstance(value, dict):
@@ -98,7 +123,9 @@ def _results(location: str, results: Sequence[Any], collected: AnnotationSet) ->
         kind = "labels" if "labels" in value else "choices"
         if kind not in value:
             what = f"{printable_text(result.get('from_name'))!r} of type {printable_text(result.get('type'))!r}"
-            collected.skipped.append(Problem(location, "no_label", f"the result {what} is no label"))
+            collected.skipped.append(
+                Problem(location, "no_label", f"the result {what} is no label")
+            )
             continue
         yield to_labelled_span(printable_text(result.get("from_name")), value, value[kind])
 
@@ -109,7 +136,9 @@ def to_labelled_span(control: str, value: Mapping[str, Any], labels: Any) -> Lab
     texts = tuple(text if isinstance(text, str) else "" for text in labels)
     if "start" not in value and "end" not in value:
         return LabelledSpan(control, texts)
-    return LabelledSpan(control, texts, parse_seconds(value.get("start")), parse_seconds(value.get("end")))
+    return LabelledSpan(
+        control, texts, parse_seconds(value.get("start")), parse_seconds(value.get("end"))
+    )
 
 
 def to_iso_timestamp(value: Any) -> str:
@@ -130,16 +159,28 @@ def choice_result(
     """The labels of a whole recording, as Label Studio takes them."""
     value = {"choices": list(labels)}
     return {
-        "id": result_id, "from_name": control, "to_name": audio, "type": "choices", "value": value,
-    }  # fmt: skip
+        "id": result_id,
+        "from_name": control,
+        "to_name": audio,
+        "type": "choices",
+        "value": value,
+    }
 
 
 def region_result(
-    result_id: str, control: str, audio: str, labels: Sequence[str], start_seconds: float,
+    result_id: str,
+    control: str,
+    audio: str,
+    labels: Sequence[str],
+    start_seconds: float,
     end_seconds: float,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The labels of a stretch, as Label Studio takes them."""
     value = {"start": start_seconds, "end": end_seconds, "channel": 0, "labels": list(labels)}
     return {
-        "id": result_id, "from_name": control, "to_name": audio, "type": "labels", "value": value,
-    }  # fmt: skip
+        "id": result_id,
+        "from_name": control,
+        "to_name": audio,
+        "type": "labels",
+        "value": value,
+    }

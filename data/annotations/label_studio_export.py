@@ -133,7 +133,9 @@ def _grouped(annotations: Iterable[Annotation]) -> list[list[Annotation]]:
     """What makes a task: a recording's label, or all its regions that one person has given."""
     groups: dict[tuple[Any, ...], list[Annotation]] = {}
     for a in annotations:
-        groups.setdefault((a.path, a.is_whole_recording, a.speaker, a.split, a.provenance), []).append(a)
+        groups.setdefault(
+            (a.path, a.is_whole_recording, a.speaker, a.split, a.provenance), []
+        ).append(a)
     return list(groups.values())
 
 
@@ -149,6 +151,8 @@ def labelling_config(annotations: Sequence[Annotation]) -> str:
         if labels:
             several = ' choice="multiple"' if any(map(has_multiple_labels, labels)) else ""
             lines.append(f'  <{tag} name="{control}" toName="{AUDIO}"{several}>')
-            lines += [f"    <{item} value={quoteattr(label)}/>" for label in distinct_labels(labels)]
+            lines += [
+                f"    <{item} value={quoteattr(label)}/>" for label in distinct_labels(labels)
+            ]
             lines.append(f"  </{tag}>")
     return "\n".join([*lines, "</View>"])

@@ -12,27 +12,55 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from earful.data.annotations.annotation import AnnotationError, AnnotationSet, Problem, Provenance, printable_text
+from earful.data.annotations.annotation import (
+    AnnotationError,
+    AnnotationSet,
+    Problem,
+    Provenance,
+    printable_text,
+)
 from earful.data.annotations.choices import ConflictRule
 from earful.data.annotations.json_files import read_objects
-from earful.data.annotations.label_studio import EARFUL, to_labelled_span, to_iso_timestamp, provenance_from_data
-from earful.data.annotations.label_studio_tasks import LabelledSpan, TaskAnnotation, LabelStudioTask, collect
+from earful.data.annotations.label_studio import (
+    EARFUL,
+    provenance_from_data,
+    to_iso_timestamp,
+    to_labelled_span,
+)
+from earful.data.annotations.label_studio_tasks import (
+    LabelledSpan,
+    LabelStudioTask,
+    TaskAnnotation,
+    collect,
+)
 from earful.data.annotations.tracks import read_text
 from earful.data.labels.labels_csv import COLUMN_NAMES
 
 FORMAT_MIN, FORMAT_CSV = "label-studio-min", "label-studio-csv"
 # What Label Studio adds to a row by itself, and what we do; none of it is a label.
 NON_LABEL_FIELDS = frozenset(
-    {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement",
-     "audio", "speaker", "split"}
-)  # fmt: skip
+    {
+        "id",
+        "annotator",
+        "annotation_id",
+        "created_at",
+        "updated_at",
+        "lead_time",
+        "agreement",
+        "audio",
+        "speaker",
+        "split",
+    }
+)
 # A cell holds all regions of a recording.
 _MAX_CELL_CHARACTERS = 1 << 28
 
 TaskRow = tuple[str, Mapping[str, Any]]
 
 
-def read_min(source: Path, audio_dir: Path | None, controls: Sequence[str], rule: ConflictRule) -> AnnotationSet:
+def read_min(
+    source: Path, audio_dir: Path | None, controls: Sequence[str], rule: ConflictRule
+) -> AnnotationSet:
     """The labels of an export as JSON-MIN.
 
     Raises:
@@ -43,7 +71,9 @@ def read_min(source: Path, audio_dir: Path | None, controls: Sequence[str], rule
     return _read(rows, f"{FORMAT_MIN}:{source.name}", folder, controls, rule)
 
 
-def read_csv(source: Path, audio_dir: Path | None, controls: Sequence[str], rule: ConflictRule) -> AnnotationSet:
+def read_csv(
+    source: Path, audio_dir: Path | None, controls: Sequence[str], rule: ConflictRule
+) -> AnnotationSet:
     """The labels of an export as CSV or TSV.
 
     Raises:
@@ -122,7 +152,9 @@ def _read(
         task_id = printable_text(row.get("id"))
         annotation = TaskAnnotation(tuple(_labelled_spans(row, names)), _provenance(row, source))
         key = task_id or location
-        before = tasks.get(key, LabelStudioTask(f"{location} (id {task_id})" if task_id else location, row, ()))
+        before = tasks.get(
+            key, LabelStudioTask(f"{location} (id {task_id})" if task_id else location, row, ())
+        )
         if not annotation.spans:
             collected.skipped.append(Problem(location, "unlabelled", "a task without a label"))
         annotations = (*before.annotations, annotation) if annotation.spans else before.annotations
@@ -151,7 +183,9 @@ def _provenance(row: Mapping[str, Any], source: str) -> Provenance:
     annotated_at = to_iso_timestamp(row.get("updated_at") or row.get("created_at"))
     if annotator in (None, "") and not annotated_at:
         return provenance_from_data(row, source)
-    return Provenance(source, printable_text(annotator), annotated_at, printable_text(row.get("annotation_id")))
+    return Provenance(
+        source, printable_text(annotator), annotated_at, printable_text(row.get("annotation_id"))
+    )
 
 
 def _fields(rows: Sequence[TaskRow]) -> list[str]:

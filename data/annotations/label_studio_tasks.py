@@ -9,14 +9,18 @@ from earful.data.annotations.annotation import (
     Annotation,
     AnnotationError,
     AnnotationSet,
-    SupersededLabel,
     Problem,
     Provenance,
+    SupersededLabel,
     printable_text,
 )
 from earful.data.annotations.choices import ConflictRule
-from earful.data.annotations.conflicts import CandidateLabel, resolve_candidates, raise_on_conflicts
-from earful.data.annotations.resolve_paths import is_label_studio_path, locate_all, printable_reference
+from earful.data.annotations.conflicts import CandidateLabel, raise_on_conflicts, resolve_candidates
+from earful.data.annotations.resolve_paths import (
+    is_label_studio_path,
+    locate_all,
+    printable_reference,
+)
 from earful.data.audio.containers import AUDIO_SUFFIXES
 from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels, join_labels
 
@@ -50,7 +54,11 @@ class LabelStudioTask:
 
 
 def collect(
-    tasks: Sequence[LabelStudioTask], folder: Path, controls: Sequence[str], rule: ConflictRule, collected: AnnotationSet
+    tasks: Sequence[LabelStudioTask],
+    folder: Path,
+    controls: Sequence[str],
+    rule: ConflictRule,
+    collected: AnnotationSet,
 ) -> None:
     """Put the labels of tasks into ``found``, of each task those of one annotator.
 
@@ -66,7 +74,9 @@ def collect(
         annotations = [annotation for annotation in annotations if annotation.spans]
         if not annotations:
             if task.annotations:
-                collected.skipped.append(Problem(task.location, "unlabelled", "no label of the control"))
+                collected.skipped.append(
+                    Problem(task.location, "unlabelled", "no label of the control")
+                )
             continue
         place = places.get(references[task.location])
         if place is None:
@@ -80,18 +90,28 @@ def collect(
 
 
 def _add_resolved(
-    task: LabelStudioTask, annotations: Sequence[TaskAnnotation], path: Path, rule: ConflictRule, collected: AnnotationSet,
+    task: LabelStudioTask,
+    annotations: Sequence[TaskAnnotation],
+    path: Path,
+    rule: ConflictRule,
+    collected: AnnotationSet,
     conflicting: list[SupersededLabel],
-) -> None:  # fmt: skip
-    candidates = [CandidateLabel(_comparable(o), o.provenance.timestamp, o.ground_truth) for o in annotations]
+) -> None:
+    candidates = [
+        CandidateLabel(_comparable(o), o.provenance.timestamp, o.ground_truth) for o in annotations
+    ]
     resolution = resolve_candidates(candidates, rule)
     kept = annotations[resolution.position]
     for annotation in annotations:
         if _comparable(annotation) == _comparable(kept):
             continue
         superseded = SupersededLabel(
-            f"{task.location}, {_annotator_name(annotation)}", _format_labels(annotation), _annotator_name(kept), _format_labels(kept), resolution.reason,
-        )  # fmt: skip
+            f"{task.location}, {_annotator_name(annotation)}",
+            _format_labels(annotation),
+            _annotator_name(kept),
+            _format_labels(kept),
+            resolution.reason,
+        )
         (conflicting if resolution.conflicting else collected.superseded).append(superseded)
     for span in kept.spans:
         if any(map(has_multiple_labels, span.labels)):
@@ -100,11 +120,17 @@ def _add_resolved(
             continue
         collected.add(
             Annotation(
-                task.location, path, join_labels(span.labels), span.start_seconds, span.end_seconds,
-                printable_text(task.data.get("speaker")), printable_text(task.data.get("split")), kept.provenance,
+                task.location,
+                path,
+                join_labels(span.labels),
+                span.start_seconds,
+                span.end_seconds,
+                printable_text(task.data.get("speaker")),
+                printable_text(task.data.get("split")),
+                kept.provenance,
                 kept.ground_truth,
             )
-        )  # fmt: skip
+        )
 
 
 def _keep_controls(annotation: TaskAnnotation, wanted: set[str]) -> TaskAnnotation:

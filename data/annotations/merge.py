@@ -81,7 +81,9 @@ def _fingerprint(path: Path) -> tuple[str, float] | AudioError:
     return audio_hash(decoded.waveform), decoded.seconds
 
 
-def _cross_split_notes(annotations: Sequence[Annotation], key_by_id: dict[int, SoundKey]) -> list[str]:
+def _cross_split_notes(
+    annotations: Sequence[Annotation], key_by_id: dict[int, SoundKey]
+) -> list[str]:
     """Notes of sounds that are in two parts of the data: what was tested was trained on."""
     first: dict[SoundKey, Annotation] = {}
     notes = []

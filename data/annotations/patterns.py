@@ -106,10 +106,14 @@ def read_pattern(source: Path, pattern: str) -> AnnotationSet:
             read = {"speaker": "", "split": "", **parses[0]}
             collected.add(
                 Annotation(
-                    str(path), path, read["label"], speaker=read["speaker"], split=read["split"],
+                    str(path),
+                    path,
+                    read["label"],
+                    speaker=read["speaker"],
+                    split=read["split"],
                     provenance=Provenance(f"{FORMAT}:{pattern}"),
                 )
-            )  # fmt: skip
+            )
         else:
             collected.problems.append(_parse_problem(path, pattern, parses))
     return collected
@@ -118,5 +122,7 @@ def read_pattern(source: Path, pattern: str) -> AnnotationSet:
 def _parse_problem(path: Path, pattern: str, parses: Sequence[dict[str, str]]) -> Problem:
     if not parses:
         return Problem(str(path), "no_match", f"the name does not fit the pattern {pattern!r}")
-    alternatives = " or ".join(", ".join(f"{k} {v!r}" for k, v in parse.items()) for parse in parses)
+    alternatives = " or ".join(
+        ", ".join(f"{k} {v!r}" for k, v in parse.items()) for parse in parses
+    )
     return Problem(str(path), "ambiguous", f"the pattern {pattern!r} reads it as {alternatives}")

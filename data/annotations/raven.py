@@ -16,8 +16,8 @@ from earful.data.annotations.annotation import (
     AnnotationSet,
     Problem,
     Provenance,
-    printable_text,
     parse_seconds,
+    printable_text,
 )
 from earful.data.annotations.resolve_paths import locate_all
 from earful.data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
@@ -33,16 +33,36 @@ HEADER = (
 )
 # Of Raven and of those who write its tables; a name with a unit is a measurement.
 _NON_LABEL_COLUMNS = frozenset(
-    {"selection", "view", "channel", "begin path", "end path", "begin file", "end file", "score",
-     "confidence", "begin date", "begin hour", "begin clock time", "end clock time", "end date",
-     "begin date time", "occupancy", "rating"}
-)  # fmt: skip
+    {
+        "selection",
+        "view",
+        "channel",
+        "begin path",
+        "end path",
+        "begin file",
+        "end file",
+        "score",
+        "confidence",
+        "begin date",
+        "begin hour",
+        "begin clock time",
+        "end clock time",
+        "end date",
+        "begin date time",
+        "occupancy",
+        "rating",
+    }
+)
 
 
 def selection_line(
-    number: int, start_seconds: float, end_seconds: float, max_hz: float, path: str,
+    number: int,
+    start_seconds: float,
+    end_seconds: float,
+    max_hz: float,
+    path: str,
     extra_cells: Sequence[str],
-) -> str:  # fmt: skip
+) -> str:
     """A selection in one file; ``more`` are the cells after ``File Offset (s)``."""
     times = [f"{t:.6f}" for t in (start_seconds, end_seconds)]
     cells = [str(number), "Spectrogram 1", "1", *times, "0.0", f"{max_hz:.1f}", path, times[0]]
@@ -63,7 +83,9 @@ class _Table:
     label: str
 
 
-def read_tables(source: Path, audio_dir: Path | None, label_columns: Sequence[str]) -> AnnotationSet:
+def read_tables(
+    source: Path, audio_dir: Path | None, label_columns: Sequence[str]
+) -> AnnotationSet:
     """The selections of a table, or of all tables of a folder; each once, whatever its views.
 
     Raises:
@@ -119,7 +141,9 @@ def _label_column(path: Path, header: Sequence[str], wanted: Sequence[str]) -> s
     for name in wanted:
         if name.lower() in names:
             return name.lower()
-    unknown = [n for n in header if n and n.lower() not in _NON_LABEL_COLUMNS and not n.endswith(")")]
+    unknown = [
+        n for n in header if n and n.lower() not in _NON_LABEL_COLUMNS and not n.endswith(")")
+    ]
     certain = [name for name in unknown if name.lower() in COLUMN_NAMES["label"]]
     choices = certain if len(certain) == 1 else unknown
     if wanted or len(choices) != 1:
@@ -159,7 +183,9 @@ def _read_rows(table: _Table, audio: AudioFolder, collected: AnnotationSet) -> N
             source = Provenance(
                 f"{FORMAT}:{table.path.name}", annotation_id=printable_text(row["selection"])
             )
-            collected.add(Annotation(location, path, row[table.label], *_times(row), provenance=source))
+            collected.add(
+                Annotation(location, path, row[table.label], *_times(row), provenance=source)
+            )
 
 
 def _audio_file_name(row: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from earful.data.annotations import label_studio as studio
 from earful.data.annotations import label_studio_flat as flat
 from earful.data.annotations.annotation import Annotation, AnnotationError, AnnotationSet
 from earful.data.annotations.audio_length import read_duration_and_rate
-from earful.data.annotations.choices import ImportFormat, ConflictRule
+from earful.data.annotations.choices import ConflictRule, ImportFormat
 from earful.data.annotations.conflicts import raise_on_conflicts, resolve
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.tracks import read_text

@@ -45,10 +45,14 @@ def locate_all(references: Sequence[str], folder: Path) -> Iterator[tuple[str, P
     for reference, (place, partial) in resolved.items():
         if isinstance(place, Path) and partial and len(references_by_path[place]) > 1:
             others = ", ".join(repr(r) for r in references_by_path[place] if r != reference)
-            yield reference, Problem(
-                reference, "ambiguous",
-                f"leads to {place}, as does {others}; put each into {folder} under its whole name",
-            )  # fmt: skip
+            yield (
+                reference,
+                Problem(
+                    reference,
+                    "ambiguous",
+                    f"leads to {place}, as does {others}; put each into {folder} under its whole name",
+                ),
+            )
         else:
             yield reference, place
 
@@ -63,7 +67,11 @@ def _resolve(reference: str, folder: Path, *, partial: bool) -> tuple[Path | Pro
     if not reference or len(reference) > _MAX_PATH_CHARACTERS or not reference.isprintable():
         shown = printable_reference(reference)
         return Problem(shown, "no_audio", f"no name of a recording: {shown!r}"), False
-    candidates = [candidate for candidate in _candidate_paths(reference, folder) if partial or not candidate.partial]
+    candidates = [
+        candidate
+        for candidate in _candidate_paths(reference, folder)
+        if partial or not candidate.partial
+    ]
     if any(".." in PurePosixPath(g.relative).parts or g.relative[:1] == "/" for g in candidates):
         reason = f"{reference!r} lies outside {folder}; give its folder as --audio-dir"
         return Problem(reference, "outside", reason), False
@@ -123,7 +131,11 @@ def _candidate_paths(reference: str, folder: Path) -> list[_CandidatePath]:
     if _is_remote(reference):
         path = unquote(url.path).lstrip("/")
         name = PurePosixPath(path).name
-        return [_CandidatePath(f"{url.netloc}/{path}"), _CandidatePath(path, partial=True), _CandidatePath(name, partial=True)]
+        return [
+            _CandidatePath(f"{url.netloc}/{path}"),
+            _CandidatePath(path, partial=True),
+            _CandidatePath(name, partial=True),
+        ]
     return _path_candidates(reference, folder)
 
 

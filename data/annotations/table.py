@@ -17,8 +17,8 @@ from earful.data.annotations.annotation import (
     Problem,
     Provenance,
     absolute_path,
-    printable_text,
     format_seconds,
+    printable_text,
 )
 from earful.data.atomic_write import OutputError, staged_file
 from earful.data.labels.labels_csv import COLUMN_NAMES, read_labels, read_rows
@@ -51,10 +51,16 @@ def read_table(labels_csv: Path, audio_dir: Path | None = None) -> AnnotationSet
             continue
         collected.add(
             Annotation(
-                location, clip.path, clip.label, clip.start_seconds, clip.end_seconds, clip.speaker,
-                clip.split, provenance[clip.line],
+                location,
+                clip.path,
+                clip.label,
+                clip.start_seconds,
+                clip.end_seconds,
+                clip.speaker,
+                clip.split,
+                provenance[clip.line],
             )
-        )  # fmt: skip
+        )
     return collected
 
 
@@ -62,9 +68,15 @@ def _read_provenance(labels_csv: Path) -> tuple[dict[int, Provenance], list[str]
     """By line where its label is from; and a note of columns that nobody here keeps."""
     header, rows = read_rows(labels_csv)
     names = [name.strip().lower() for name in header]
-    known = {name for accepted in COLUMN_NAMES.values() for name in accepted} | set(PROVENANCE_COLUMNS)
-    unknown_columns = [name for name in header if name.strip() and name.strip().lower() not in known]
-    notes = [f"{labels_csv}: columns left out: {', '.join(unknown_columns)}"] if unknown_columns else []
+    known = {name for accepted in COLUMN_NAMES.values() for name in accepted} | set(
+        PROVENANCE_COLUMNS
+    )
+    unknown_columns = [
+        name for name in header if name.strip() and name.strip().lower() not in known
+    ]
+    notes = (
+        [f"{labels_csv}: columns left out: {', '.join(unknown_columns)}"] if unknown_columns else []
+    )
     provenance = {}
     for line, cells in rows:
         values = dict(zip(names, cells, strict=False))

@@ -18,7 +18,9 @@ def track_path(folder: Path, relative: Path, suffix: str, *, by_stem: bool = Tru
 
     By the stem, or by the whole name where the stem is taken, or must not be used.
     """
-    *folders, last = [_shorten_name(one_line(p)) for p in relative.parts if p not in ("/", "..", ".")]
+    *folders, last = [
+        _shorten_name(one_line(p)) for p in relative.parts if p not in ("/", "..", ".")
+    ]
     path_out = folder
     for name in folders:
         path_out /= name
@@ -115,13 +117,15 @@ class AudioFolder:
             return folder / names[0]
         if not names:
             return Problem(
-                str(track), "missing_file",
+                str(track),
+                "missing_file",
                 f"no recording {name!r} in {folder}; give the folder of the audio as --audio-dir",
-            )  # fmt: skip
+            )
         return Problem(
-            str(track), "ambiguous",
+            str(track),
+            "ambiguous",
             f"may be of {', '.join(names)}; name the track {names[0]}{suffix}, after one of them",
-        )  # fmt: skip
+        )
 
     def _recordings(self, folder: Path) -> dict[str, list[str]]:
         """Names of the audio files of a folder by their stems."""

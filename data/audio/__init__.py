@@ -1,1 +1,1 @@
-"""Bytes of a recording to a waveform: decoding, windows, PCM."""
+"""Audio decoding, streaming, windows, PCM conversion and fingerprints."""

@@ -1,43 +1,70 @@
-"""Which audio container some bytes are, told by their content, and how long it says it is.
+"""Audio containers: detection by content, and the file length that the header declares.
 
-Sources of the layouts: RIFF and RF64 (EBU Tech 3306), AIFF (Apple, 1989), Sun AU (audio.h), Sony
+Sources: RIFF and RF64 (EBU Tech 3306), AIFF (Apple, 1989), Sun AU (audio.h), Sony
 Wave64 (2003).
 """
 
 import struct
 
-# Leading bytes of the containers handed to libsndfile. It knows some twenty more, rarely met and
-# with a history of memory errors, which it would otherwise try in turn.
+# Leading bytes of the containers passed to libsndfile. It supports some twenty more, rarely used
+# and with a history of memory errors; without this check it would try them all.
 _MAGIC = {
-    b"RIFF": "WAV", b"RIFX": "WAV", b"RF64": "WAV", b"riff": "W64", b"FORM": "AIFF",
-    b".snd": "AU", b"caff": "CAF", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3\x02": "MP3",
-    b"ID3\x03": "MP3", b"ID3\x04": "MP3",
-}  # fmt: skip
-# By which folders are searched; what a file really is, its content tells.
+    b"RIFF": "WAV",
+    b"RIFX": "WAV",
+    b"RF64": "WAV",
+    b"riff": "W64",
+    b"FORM": "AIFF",
+    b".snd": "AU",
+    b"caff": "CAF",
+    b"fLaC": "FLAC",
+    b"OggS": "Ogg",
+    b"ID3\x02": "MP3",
+    b"ID3\x03": "MP3",
+    b"ID3\x04": "MP3",
+}
+# For searching folders; the format of a file is detected from its content.
 AUDIO_SUFFIXES = frozenset(
-    {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64",
-     ".snd", ".w64", ".wav", ".wave"}
-)  # fmt: skip
+    {
+        ".aif",
+        ".aifc",
+        ".aiff",
+        ".au",
+        ".caf",
+        ".flac",
+        ".mp3",
+        ".oga",
+        ".ogg",
+        ".opus",
+        ".rf64",
+        ".snd",
+        ".w64",
+        ".wav",
+        ".wave",
+    }
+)
 ACCEPTED_FORMATS = "WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, AU, CAF or W64"
-# Where the length of the file stands. RIFF and AIFF leave out 8 bytes of header, which some writers
-# wrongly count in: a file shorter by that much passes.
+# Position and layout of the file length. RIFF and AIFF exclude 8 header bytes, which some writers
+# wrongly include: a file shorter by 8 bytes passes.
 _LENGTH_FIELDS = {
-    b"RIFF": (4, "<I"), b"RIFX": (4, ">I"), b"FORM": (4, ">I"), b"RF64": (20, "<Q"),
+    b"RIFF": (4, "<I"),
+    b"RIFX": (4, ">I"),
+    b"FORM": (4, ">I"),
+    b"RF64": (20, "<Q"),
     b"riff": (16, "<Q"),
-}  # fmt: skip
+}
 
 
 def is_placeholder(size: int) -> bool:
-    """Whether a size is one of those that programs write for one they do not know yet.
+    """Whether a 32-bit size is a placeholder that streaming writers use for an unknown length.
 
-    The largest there is, with or without a sign, or that less a header. Sizes between the two are
-    true: recordings of 2 to 4 GB are not rare.
+    Placeholders are the largest signed or unsigned value, or slightly less (minus a header). Sizes
+    in between are real: recordings of 2 to 4 GB are not rare.
     """
     return 0x7FFFF000 <= size <= 0x80000000 or size >= 0xFFFFF000
 
 
 def is_accepted(blob: bytes) -> bool:
-    """Whether ``blob`` starts like one of the accepted containers."""
+    """Whether ``blob`` starts with the signature of an accepted container."""
     # MP3 has no magic number: a frame starts with 11 set bits, then layer III and a valid rate.
     mpeg_frame = (
         len(blob) > 3
@@ -50,10 +77,10 @@ def is_accepted(blob: bytes) -> bool:
 
 
 def strip_id3_tag(blob: bytes) -> bytes:
-    """``blob`` without an ID3v2 tag in front of a WAV, where none belongs.
+    """``blob`` without an ID3v2 tag before a WAV header, where it is invalid.
 
-    libsndfile skips the tag too, and then leaves out as many samples at the end as it is long.
-    Source: ID3v2.4 section 3.1; its length has seven bits a byte.
+    libsndfile skips the tag too, but then drops samples of the same length at the end.
+    Source: ID3v2.4 section 3.1; its length has seven bits per byte.
     """
     if blob[:3] != b"ID3" or len(blob) < 10:
         return blob
@@ -64,9 +91,9 @@ def strip_id3_tag(blob: bytes) -> bytes:
 
 
 def declared_bytes(blob: bytes) -> int:
-    """The least length of the file by its own header; 0 where that says nothing.
+    """The minimum file length that the header declares; 0 if it declares none.
 
-    libsndfile does not tell: it clips what a cut file declares to what is there.
+    libsndfile does not report it: for a truncated file it clips the length to the bytes present.
     """
     if len(blob) < 28:
         return 0
@@ -77,11 +104,11 @@ def declared_bytes(blob: bytes) -> int:
         return 0
     position, layout = _LENGTH_FIELDS[blob[:4]]
     size = int(struct.unpack_from(layout, blob, position)[0])
-    # In 64 bits the largest of 32 is one too; other sizes above it are true.
+    # In a 64-bit field the largest 32-bit value is a placeholder too; larger sizes are real.
     unknown = is_placeholder(size) if size < 1 << 32 else size >= 1 << 62
     return 0 if unknown else size
 
 
 def detect_container(blob: bytes) -> str:
-    """The name of an accepted container, by its content: WAV, FLAC, Ogg, MP3 and so on."""
+    """The name of an accepted container by its content: WAV, FLAC, Ogg, MP3, ..."""
     return _MAGIC.get(strip_id3_tag(blob)[:4], "MP3")

@@ -1,23 +1,23 @@
-"""One audio file or upload to a mono waveform at the model's rate; the one way in for all audio.
+"""Decode an audio file or upload to a mono waveform at a given rate; all audio is read here.
 
-Every way that audio can be unusable is an ``AudioError`` with a stable code:
+Unusable audio raises an ``AudioError`` with a stable code:
 
     not_found            no such file, or not a regular file
-    unreadable           the system refuses to read it
-    unreachable          a server does not answer, or with an error of its own
-    unsupported_format   the bytes are no audio of an accepted container, or do not decode
+    unreadable           the operating system cannot read the file
+    unreachable          a remote server does not answer, or answers with an error
+    unsupported_format   not an accepted audio container, or it does not decode
     empty_audio          no samples
-    truncated            the file ends before its header says
+    truncated            the file is shorter than its header declares
     too_large            more bytes than the limit
     too_long             more seconds than the limit
-    bad_sample_rate      a rate outside the limits
+    bad_sample_rate      a sample rate outside the limits
     too_many_channels    more channels than the limit
     not_finite           NaN or infinite samples
     out_of_range         float samples far beyond full scale
     bad_segment          a start or end outside the file
 
-Input is hostile: the container is told by its content and limits are checked on the header before
-samples are unpacked, and again while they are.
+Input is not trusted: the container is detected by content, and limits are checked on the header
+before decoding and again while decoding.
 """
 
 import contextlib
@@ -34,20 +34,25 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earful.data.audio.containers import ACCEPTED_FORMATS, declared_bytes, is_accepted, strip_id3_tag
+from earful.data.audio.containers import (
+    ACCEPTED_FORMATS,
+    declared_bytes,
+    is_accepted,
+    strip_id3_tag,
+)
 from earful.data.audio.wav import PlainWav, average_channels, parse_wav, read_mono
 from earful.data.errors import EarfulError
 
 Waveform = NDArray[np.float32]
 
-# Float audio may pass full scale (1.0) a little; a hundred times is a file in other units.
+# Float audio may slightly exceed full scale (1.0); a hundred times more means other units.
 MAX_SAMPLE_MAGNITUDE = 100.0
 _BLOCK_SAMPLES = 1 << 18
 _NOT_REGULAR = "not a regular file; give an audio file"
 
 
 class AudioError(EarfulError):
-    """Audio that cannot be used; ``code`` is stable, the message is for the person who sent it."""
+    """Unusable audio; ``code`` is stable, the message is for the user."""
 
     def __init__(self, code: str, message: str) -> None:
         self.code = code
@@ -56,7 +61,7 @@ class AudioError(EarfulError):
 
 @dataclass(frozen=True)
 class AudioLimits:
-    """What is accepted; the defaults suit files of one's own, a service sets tighter ones."""
+    """Limits on accepted audio; the defaults suit local files, a service sets tighter ones."""
 
     max_bytes: int = 1 << 30
     max_seconds: float = 3600.0
@@ -70,7 +75,7 @@ FILE_LIMITS = AudioLimits()
 
 @dataclass(frozen=True)
 class Decoded:
-    """A mono waveform (samples,) float32 at ``sample_rate_hz``, and the rate the file had."""
+    """A mono waveform (samples,) float32 at ``sample_rate_hz``, and the file's own rate."""
 
     waveform: Waveform
     sample_rate_hz: int
@@ -88,8 +93,8 @@ def read_file(path: Path | str, limits: AudioLimits = FILE_LIMITS) -> bytes:
         AudioError: ``not_found``, ``unreadable`` or ``too_large``.
     """
     try:
-        # The system itself, as it is asked for a hundred thousand files: a buffered file makes
-        # twice the calls. Not blocking, so that a pipe is opened without waiting for its writer.
+        # System calls, as a buffered file makes twice as many, which counts for 100,000 files.
+        # O_NONBLOCK: opening a named pipe does not wait for its writer.
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             return _read_regular(file, limits)
@@ -100,7 +105,7 @@ def read_file(path: Path | str, limits: AudioLimits = FILE_LIMITS) -> bytes:
             "not_found", "no such file; check the name and the audio folder"
         ) from error
     except ValueError as error:  # a NUL in the name
-        raise AudioError("not_found", "the name cannot be a file's name") from error
+        raise AudioError("not_found", "not a valid file name; check for a NUL character") from error
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
             raise AudioError("not_found", _NOT_REGULAR) from error
@@ -115,7 +120,7 @@ def _read_regular(file: int, limits: AudioLimits) -> bytes:
     blob = os.read(file, status.st_size)
     if len(blob) == status.st_size:
         return blob
-    # At most 2 GB at once, and less where the file became shorter meanwhile.
+    # One call reads at most 2 GB, and less if the file was truncated meanwhile.
     parts = [blob]
     while len(blob) and sum(map(len, parts)) < status.st_size:
         parts.append(blob := os.read(file, status.st_size))
@@ -125,7 +130,7 @@ def _read_regular(file: int, limits: AudioLimits) -> bytes:
 def decode(blob: bytes, sample_rate_hz: int | None, limits: AudioLimits = FILE_LIMITS) -> Decoded:
     """Decode one file's bytes to mono at ``sample_rate_hz``; None keeps the file's own rate.
 
-    Channels are averaged; other rates are resampled with soxr (HQ).
+    Channels are averaged; resampling is soxr HQ.
 
     Raises:
         AudioError: with one of the codes of this module.
@@ -138,11 +143,13 @@ def decode(blob: bytes, sample_rate_hz: int | None, limits: AudioLimits = FILE_L
     return Decoded(resample(samples, rate, wanted), wanted, rate)
 
 
-def extract_segment(decoded: Decoded, start_seconds: float | None, end_seconds: float | None) -> Waveform:
-    """The stretch (samples,) between two times; the whole when both are None.
+def extract_segment(
+    decoded: Decoded, start_seconds: float | None, end_seconds: float | None
+) -> Waveform:
+    """The samples (samples,) between two times; all of them if either is None.
 
     Raises:
-        AudioError: ``bad_segment`` when the stretch lies outside the audio (10 ms are forgiven).
+        AudioError: ``bad_segment`` if the segment is outside the audio (10 ms are tolerated).
     """
     if start_seconds is None or end_seconds is None:
         return decoded.waveform
@@ -153,23 +160,25 @@ def extract_segment(decoded: Decoded, start_seconds: float | None, end_seconds: 
     first, last = (round(t * decoded.sample_rate_hz) for t in (start_seconds, end_seconds))
     segment = decoded.waveform[first:last]
     if len(segment) == 0:
-        raise AudioError("bad_segment", f"{start_seconds:g} to {end_seconds:g} s holds no sample")
+        raise AudioError(
+            "bad_segment", f"{start_seconds:g} to {end_seconds:g} s contains no samples"
+        )
     return segment
 
 
 def resample(waveform: Waveform, from_hz: int, to_hz: int) -> Waveform:
-    """Resample (samples,) float32; at the same rate the array itself comes back."""
+    """Resample (samples,) float32; at the same rate the array itself is returned."""
     if from_hz == to_hz:
         return waveform
-    import soxr  # 20 ms to import, and not needed where rates agree
+    import soxr  # takes 20 ms to import, not needed when rates agree
 
     resampled: Waveform = soxr.resample(waveform, from_hz, to_hz, quality="HQ")
-    # A handful of samples may shrink to none; the audio was not empty, so one stays.
+    # A few samples may resample to none; the audio is not empty, so keep one.
     return resampled if len(resampled) else waveform[:1].copy()
 
 
 def _decode_native(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
-    """Mono samples at the file's own rate."""
+    """Mono samples (samples,) and the file's own rate."""
     wav = parse_wav(blob)
     if wav is None:
         samples, rate = _decode_with_libsndfile(blob, limits)
@@ -193,9 +202,9 @@ def _decode_with_libsndfile(blob: bytes, limits: AudioLimits) -> tuple[Waveform,
 def open_libsndfile(
     source: BinaryIO | bytes, head: bytes, n_bytes: int, limits: AudioLimits
 ) -> Iterator[soundfile.SoundFile]:
-    """A file of ``n_bytes`` that starts with ``head``, opened by content or by its encoded name.
+    """Open audio of ``n_bytes`` that starts with ``head``: a binary file, or an encoded path.
 
-    What goes wrong inside the block is translated too.
+    Errors of libsndfile inside the block are translated too.
 
     Raises:
         AudioError: with one of the codes of this module.
@@ -208,22 +217,24 @@ def open_libsndfile(
             if declared_bytes(head) > n_bytes:
                 raise AudioError(
                     "truncated",
-                    f"the header promises {declared_bytes(head)} bytes, {n_bytes} are there",
+                    f"the header declares {declared_bytes(head)} bytes, the file has {n_bytes}",
                 )
             yield file
-    # libsndfile's binding lets some codecs' refusals through as plain Python errors.
+    # The soundfile binding raises some codec errors as plain Python errors.
     except (soundfile.SoundFileError, ValueError, TypeError, RuntimeError, OverflowError) as error:
         reason = str(error).removeprefix("Error opening ").split(": ", 1)[-1].rstrip(".")
-        # What libFLAC says of a file that is cut, or damaged after its header.
+        # libFLAC's message for a file that is truncated or damaged after its header.
         if "lost sync" in reason:
-            raise AudioError("truncated", "cut or damaged: the samples end too early") from error
+            raise AudioError(
+                "truncated", "truncated or damaged: the samples end too early"
+            ) from error
         raise AudioError("unsupported_format", f"does not decode: {reason}") from error
 
 
 class _SeekableBytes(io.BytesIO):
-    """Stays where it is when a broken header sends it before the start.
+    """Ignores seeks before the start, which broken headers cause.
 
-    An exception here would be printed with a traceback by the binding, and then ignored.
+    The soundfile binding would print an exception raised here with a traceback, then ignore it.
     """
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
@@ -234,7 +245,7 @@ class _SeekableBytes(io.BytesIO):
 
 
 def mono_blocks(file: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Waveform]:
-    """Blocks (frames,) of channel means; stops with an error where the header understated."""
+    """Blocks (frames,) of channel means; ``too_long`` if the file exceeds what its header says."""
     frames_left = limits.max_seconds * file.samplerate
     block_frames = max(1, _BLOCK_SAMPLES // file.channels)
     while len(block := file.read(block_frames, dtype="float32", always_2d=True)):
@@ -250,12 +261,12 @@ def check_bytes(n_bytes: int, limits: AudioLimits) -> None:
 
 
 def check_wav(wav: PlainWav, limits: AudioLimits) -> None:
-    """Raise ``AudioError`` for a WAV that its header rules out, or that is cut."""
+    """Raise ``AudioError`` for a WAV whose header exceeds the limits, or that is truncated."""
     check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
     if wav.truncated:
         raise AudioError(
             "truncated",
-            f"the header promises {wav.declared_bytes} bytes of audio, {wav.n_bytes} are there",
+            f"the header declares {wav.declared_bytes} bytes of audio, the file has {wav.n_bytes}",
         )
 
 
@@ -263,14 +274,14 @@ def check_header(rate_hz: int, channels: int, frames: int, limits: AudioLimits) 
     if not limits.min_sample_rate_hz <= rate_hz <= limits.max_sample_rate_hz:
         raise AudioError(
             "bad_sample_rate",
-            f"a sample rate of {rate_hz} Hz; accepted are "
+            f"the sample rate is {rate_hz} Hz; accepted are "
             f"{limits.min_sample_rate_hz} to {limits.max_sample_rate_hz} Hz",
         )
     if channels > limits.max_channels:
         raise AudioError(
             "too_many_channels", f"{channels} channels; at most {limits.max_channels} are accepted"
         )
-    # libsndfile gives 2**63 - 1 where a header states no length: then the blocks are counted.
+    # libsndfile reports 2**63 - 1 for an unknown length: then the decoded blocks are counted.
     if frames < 1 << 62 and frames > limits.max_seconds * rate_hz:
         raise AudioError(
             "too_long", f"{frames / rate_hz:.1f} s; at most {limits.max_seconds:g} s are accepted"
@@ -278,12 +289,12 @@ def check_header(rate_hz: int, channels: int, frames: int, limits: AudioLimits) 
 
 
 def check_samples(samples: Waveform) -> None:
-    """Raise ``AudioError`` for samples (samples,), at least one, that are no audio."""
+    """Raise ``AudioError`` for samples (samples,), at least one, that are not finite audio."""
     peak = float(max(samples.max(), -samples.min()))  # NaN stays NaN, infinity infinite
     if not np.isfinite(peak):
-        raise AudioError("not_finite", "holds NaN or infinite samples; write the file again")
+        raise AudioError("not_finite", "contains NaN or infinite samples; write the file again")
     if peak > MAX_SAMPLE_MAGNITUDE:
         raise AudioError(
             "out_of_range",
-            f"samples reach {peak:.3g} where full scale is 1.0; scale them to -1 .. 1",
+            f"samples reach {peak:.3g}, full scale is 1.0; scale them to -1 .. 1",
         )

@@ -1,4 +1,4 @@
-"""What a recording sounds like as a name: the same for a copy under another name or container."""
+"""Audio fingerprints: the same for a copy under another name or in another container."""
 
 import hashlib
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from earful.data.audio.decode import Waveform
 
-_FULL_SCALE = 32768  # as libsndfile scales 16-bit samples
+_FULL_SCALE = 32768  # the scale of libsndfile for 16-bit samples
 
 
 def audio_hash(waveform: Waveform) -> str:
-    """sha256 (hexadecimal) of a waveform (samples,) at 16 bits, little-endian.
+    """SHA-256 (hexadecimal) of a waveform (samples,) at 16 bits, little-endian.
 
-    A WAV, its copy with other metadata and its FLAC give the same, decoded at one rate; a lossy
+    Decoded at one rate, a WAV, a copy with other metadata and its FLAC have the same hash; a lossy
     copy or another level does not.
     """
     scaled = np.rint(waveform * np.float32(_FULL_SCALE))

@@ -1,6 +1,6 @@
-"""A recording of any length, read piece by piece: memory stays flat, also for ten hours.
+"""Read a recording of any length block by block, in constant memory.
 
-What it yields, put together, is what ``data.audio.decode.decode`` gives for the whole file.
+The concatenated blocks equal what ``data.audio.decode.decode`` returns for the whole file.
 """
 
 import contextlib
@@ -24,24 +24,24 @@ from earful.data.audio.decode import (
 from earful.data.audio.wav import PlainWav, parse_wav, read_mono
 from earful.data.audio.windows import block_loudness, loudest_start_of_blocks, loudness_block
 
-# Of files of one's own that are read in pieces, only what is no audio at all is refused.
+# Local files that are streamed may be of any length and size.
 NO_LIMITS = AudioLimits(max_bytes=1 << 62, max_seconds=float("inf"))
 _BLOCK_BYTES = 1 << 20
-# Where the samples of a WAV begin after more than this, libsndfile reads it.
+# A WAV whose header is longer than this is read by libsndfile.
 _HEAD_BYTES = 1 << 20
 
 
 def read_blocks(path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
-    """Pieces (samples,) float32 of a file, mono at ``sample_rate_hz``, none of them empty.
+    """Non-empty blocks (samples,) float32 of a file, mono at ``sample_rate_hz``.
 
     Raises:
-        AudioError: with a code of ``data.audio.decode``; also in the middle, where the file is damaged.
+        AudioError: with a code of ``data.audio.decode``; for damaged files after some blocks.
     """
     try:
         with path.open("rb") as file:
             yield from _resample_stream(file, path, sample_rate_hz)
     except FileNotFoundError as error:
-        raise AudioError("not_found", "no such file any more") from error
+        raise AudioError("not_found", "no such file; it may have been moved or deleted") from error
     except OSError as error:
         raise AudioError("unreadable", f"cannot be read: {error.strerror}") from error
 
@@ -49,14 +49,14 @@ def read_blocks(path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
 def stream_windows(
     blocks: Iterable[Waveform], clip_samples: int, hop_samples: int
 ) -> Iterator[tuple[int, Waveform]]:
-    """First sample and samples of the windows of ``data.audio.windows.window_starts``, as they come."""
+    """(first sample, samples) of each window of ``data.audio.windows.window_starts``."""
     pending, first, start = np.zeros(0, np.float32), 0, 0
     for block in blocks:
         pending = np.concatenate([pending, block])
         while start + clip_samples < first + len(pending):
             yield start, pending[start - first : start - first + clip_samples].copy()
             start += hop_samples
-        # A clip before the end stays: the last window may begin anywhere in it.
+        # Keep the last clip length: the last window may start anywhere in it.
         surplus = max(0, min(start - first, len(pending) - clip_samples))
         pending, first = pending[surplus:], first + surplus
     start = max(0, first + len(pending) - clip_samples)
@@ -66,9 +66,9 @@ def stream_windows(
 def loudest_window(
     blocks: Callable[[], Iterator[Waveform]], clip_samples: int
 ) -> tuple[int, Waveform, int]:
-    """First sample and samples of the stretch of ``loudest_start``, and how many there are in all.
+    """(first sample, samples, total samples) of the window that ``loudest_start`` selects.
 
-    ``blocks`` reads from the beginning: once to find the stretch, and again up to its end.
+    ``blocks`` starts a new pass over the file: one to find the window, one to read it.
 
     Raises:
         AudioError: with a code of ``data.audio.decode``.
@@ -79,7 +79,11 @@ def loudest_window(
         before = float(chunk[0]) if previous is None else previous
         loudness.append(block_loudness(chunk, before, block))
         total, previous = total + len(chunk), float(chunk[-1])
-    start = loudest_start_of_blocks(np.concatenate(loudness), total, clip_samples) if total > clip_samples else 0
+    start = (
+        loudest_start_of_blocks(np.concatenate(loudness), total, clip_samples)
+        if total > clip_samples
+        else 0
+    )
     return start, _collect_samples(blocks(), start, clip_samples), total
 
 
@@ -89,16 +93,17 @@ def read_segment(
     start_seconds: float,
     end_seconds: float,
 ) -> Waveform:
-    """The stretch (samples,) of ``data.audio.decode.cut``, without what comes after it.
+    """``data.audio.decode.extract_segment`` (samples,) of a stream, read only up to its end.
 
     Raises:
-        AudioError: ``bad_segment`` when it lies outside the audio, and what reading raises.
+        AudioError: ``bad_segment`` if it is outside the audio, and what reading raises.
     """
     first, last = (round(t * sample_rate_hz) for t in (start_seconds, end_seconds))
     segment = _collect_samples(blocks(), first, last - first)
     if len(segment) == 0 or len(segment) < last - first - round(0.01 * sample_rate_hz):
         raise AudioError(
-            "bad_segment", f"{start_seconds:g} to {end_seconds:g} s is not all in the audio"
+            "bad_segment",
+            f"{start_seconds:g} to {end_seconds:g} s is not entirely inside the audio",
         )
     return segment
 
@@ -107,7 +112,7 @@ def _collect_samples(blocks: Iterator[Waveform], start: int, samples: int) -> Wa
     parts, position = [], 0
     for block in blocks:
         part = block[max(0, start - position) : max(0, start + samples - position)]
-        if len(part):  # an empty view would keep its whole block
+        if len(part):  # an empty view would keep its block in memory
             parts.append(part)
         position += len(block)
         if position >= start + samples:
@@ -116,7 +121,7 @@ def _collect_samples(blocks: Iterator[Waveform], start: int, samples: int) -> Wa
 
 
 def _rechunk(chunks: Iterable[Waveform], block: int) -> Iterator[Waveform]:
-    """The same samples in pieces of whole blocks; the last is what remains."""
+    """The same samples in chunks of whole blocks; the last chunk is the remainder."""
     rest = np.zeros(0, np.float32)
     for chunk in chunks:
         joined = np.concatenate([rest, chunk])
@@ -134,7 +139,7 @@ def _resample_stream(file: BinaryIO, path: Path, sample_rate_hz: int) -> Iterato
         if rate_hz == sample_rate_hz:
             yield from checked
             return
-        import soxr  # as in data.audio.decode: not needed where rates agree
+        import soxr  # slow to import, as in data.audio.decode
 
         stream = soxr.ResampleStream(rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
         first: Waveform | None = None
@@ -146,7 +151,7 @@ def _resample_stream(file: BinaryIO, path: Path, sample_rate_hz: int) -> Iterato
                 yield resampled
         if len(resampled := stream.resample_chunk(np.zeros(0, np.float32), last=True)):
             yield resampled
-        elif not emitted and first is not None:  # as data.audio.decode.resample has it
+        elif not emitted and first is not None:  # as in data.audio.decode.resample
             yield first
 
 
@@ -162,7 +167,7 @@ def _check_blocks(blocks: Iterator[Waveform]) -> Iterator[Waveform]:
 
 @contextlib.contextmanager
 def _open_native(file: BinaryIO, path: Path) -> Iterator[tuple[Iterator[Waveform], int]]:
-    """Mono blocks at the file's own rate, and that rate."""
+    """Mono blocks (samples,) at the file's own rate, and that rate."""
     n_bytes = os.fstat(file.fileno()).st_size
     head = file.read(_HEAD_BYTES)
     if not head:
@@ -178,11 +183,11 @@ def _open_native(file: BinaryIO, path: Path) -> Iterator[tuple[Iterator[Waveform
 
 def _wav_blocks(file: BinaryIO, wav: PlainWav) -> Iterator[Waveform]:
     frame_bytes = wav.channels * wav.bits // 8
-    left = wav.frames * frame_bytes
+    remaining = wav.frames * frame_bytes
     file.seek(wav.start)
-    while left:
-        chunk = file.read(min(left, _BLOCK_BYTES // frame_bytes * frame_bytes))
+    while remaining:
+        chunk = file.read(min(remaining, _BLOCK_BYTES // frame_bytes * frame_bytes))
         if not chunk or len(chunk) % frame_bytes:
-            raise AudioError("truncated", "the file became shorter while it was read")
-        left -= len(chunk)
+            raise AudioError("truncated", "the file was truncated while it was read")
+        remaining -= len(chunk)
         yield read_mono(replace(wav, data=memoryview(chunk)))

@@ -1,7 +1,7 @@
-"""A parser for plain PCM and float WAV: the common case, six times faster than the general decoder.
+"""A parser for PCM and float WAV, six times faster than libsndfile.
 
-Reads RIFF/WAVE with integer PCM of 8, 16, 24 or 32 bits or IEEE float of 32 or 64 bits, also in a
-WAVE_FORMAT_EXTENSIBLE header. Everything else is left to libsndfile (``data.audio.decode``).
+Reads RIFF/WAVE with integer PCM of 8, 16, 24 or 32 bits or IEEE float of 32 or 64 bits, also with a
+WAVE_FORMAT_EXTENSIBLE header. libsndfile reads everything else (``data.audio.decode``).
 Format: Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0" (1991),
 and Microsoft, "Multiple Channel Audio Data and WAVE Files" (2007) for the extensible header.
 """
@@ -23,11 +23,11 @@ _SUBTYPE_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 
 @dataclass(frozen=True)
 class PlainWav:
-    """The facts of the header and where the samples lie.
+    """A parsed header and the position of the samples.
 
-    ``declared_bytes`` is what the data chunk claims, ``n_bytes`` what is really there, from the
-    byte ``start`` on, and ``data`` as much of it as was given. ``streamed`` says that the claim is
-    a placeholder, so that the file's end is the audio's end.
+    ``declared_bytes`` is the size of the data chunk by its header, ``n_bytes`` the bytes really in
+    the file from byte ``start`` on, ``data`` those of them that are in memory. ``streamed``: the
+    declared size is a placeholder, so the audio ends where the file ends.
     """
 
     sample_rate_hz: int
@@ -46,7 +46,7 @@ class PlainWav:
 
     @property
     def integer(self) -> bool:
-        """Whether samples are integers, which are finite and within full scale."""
+        """Whether samples are integers, and so finite and within full scale."""
         return self.format_code == WAVE_FORMAT_PCM
 
     @property
@@ -55,9 +55,9 @@ class PlainWav:
 
 
 def parse_wav(blob: bytes, file_bytes: int | None = None) -> PlainWav | None:
-    """Parse the header of ``blob``; None when it is not a plain WAV (or is too broken to tell).
+    """Parse the header of ``blob``; None if it is not a plain WAV or is too damaged to tell.
 
-    Where ``blob`` is only the beginning of a file, ``file_bytes`` says how long that is.
+    If ``blob`` is only the beginning of a file, ``file_bytes`` is the length of the file.
     """
     if len(blob) < 12 or blob[:4] != b"RIFF" or blob[8:12] != b"WAVE":
         return None
@@ -77,9 +77,9 @@ def parse_wav(blob: bytes, file_bytes: int | None = None) -> PlainWav | None:
 
 
 def read_mono(wav: PlainWav) -> NDArray[np.float32]:
-    """Samples as float32 (frames,), full scale 1.0, channels averaged; without a last half frame.
+    """Samples (frames,) float32, full scale 1.0, channels averaged; drops a partial last frame.
 
-    Values beyond float32 become infinite.
+    Values outside the range of float32 become infinite.
     """
     width = wav.bits // 8
     frame = wav.channels * width
@@ -89,7 +89,7 @@ def read_mono(wav: PlainWav) -> NDArray[np.float32]:
 
 
 def average_channels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mono (frames,) of (frames, channels); infinite where the sum is beyond float32."""
+    """Mono (frames,) of (frames, channels); infinite if the sum is outside float32."""
     if samples.shape[1] == 1:
         return samples[:, 0]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -98,7 +98,7 @@ def average_channels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _parse_format(chunk: bytes) -> tuple[int, int, int, int] | None:
-    """(format code, channels, sample rate, bits), or None when it is not plain PCM or float."""
+    """(format code, channels, sample rate, bits), or None if it is not plain PCM or float."""
     if len(chunk) < 16:
         return None
     code, channels, rate, _, block_align, bits = struct.unpack_from("<HHIIHH", chunk)
@@ -123,19 +123,29 @@ def _plain_wav(
     code, channels, rate, bits = fmt
     rest = memoryview(blob)[position:]
     riff_bytes = struct.unpack_from("<I", blob, 4)[0]
-    # A size of 0 is true when the outer size agrees with the file: then other chunks follow.
+    # A size of 0 is real if the RIFF size matches the file: then other chunks follow.
     placeholder_zero = size == 0 and riff_bytes != total - 8
     streamed = placeholder_zero or is_placeholder(size)
     data = rest if streamed else rest[:size]
     n_bytes = total - position if streamed else min(size, total - position)
-    return PlainWav(rate, channels, code, bits, size, streamed, position, n_bytes, data)
+    return PlainWav(
+        sample_rate_hz=rate,
+        channels=channels,
+        format_code=code,
+        bits=bits,
+        declared_bytes=size,
+        streamed=streamed,
+        start=position,
+        n_bytes=n_bytes,
+        data=data,
+    )
 
 
 def _to_float(data: memoryview, code: int, width: int) -> NDArray[np.float32]:
     if code == WAVE_FORMAT_IEEE_FLOAT:
-        with np.errstate(over="ignore", invalid="ignore"):  # not an error yet: audio checks
+        with np.errstate(over="ignore", invalid="ignore"):  # decode checks for infinity
             return np.frombuffer(data, f"<f{width}").astype(np.float32)
-    if width == 1:  # 8 bits are unsigned, with silence at 128
+    if width == 1:  # 8-bit samples are unsigned, silence is 128
         return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / np.float32(128)
     if width == 3:
         padded = np.zeros((len(data) // 3, 4), np.uint8)
@@ -143,7 +153,7 @@ def _to_float(data: memoryview, code: int, width: int) -> NDArray[np.float32]:
         integers = padded.view("<i4")[:, 0]
     else:
         integers = np.frombuffer(data, f"<i{width}")
-    # One pass: a power of two scales exactly, before or after rounding to float32.
+    # One pass: scaling by a power of two is exact, before or after rounding to float32.
     scale = np.float32(2.0**-31 if width > 2 else 2.0**-15)
     samples: NDArray[np.float32] = np.multiply(integers, scale, dtype=np.float32)
     return samples

@@ -1,4 +1,4 @@
-"""Clips of one length out of audio of any length; pure functions on (samples,) float32 arrays."""
+"""Fixed-length clips from audio of any length; pure functions on (samples,) float32 arrays."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from earful.data.audio.decode import Waveform
 
 
 def pad_to_clip(waveform: Waveform, clip_samples: int) -> Waveform:
-    """Centre a waveform (samples,), at most a clip long, in digital silence: (clip_samples,)."""
+    """Centre a waveform (samples,), at most a clip long, in zeros: (clip_samples,)."""
     if len(waveform) == clip_samples:
         return waveform
     clip: Waveform = pad_to_clips([waveform], clip_samples)[0]
@@ -17,7 +17,7 @@ def pad_to_clip(waveform: Waveform, clip_samples: int) -> Waveform:
 
 
 def pad_to_clips(waveforms: Sequence[Waveform], clip_samples: int) -> NDArray[np.float32]:
-    """Waveforms, at most a clip long each, centred as by ``pad_to_clip``: (batch, clip_samples)."""
+    """Centre waveforms, each at most a clip long, in zeros: (batch, clip_samples)."""
     clips = np.zeros((len(waveforms), clip_samples), np.float32)
     for clip, waveform in zip(clips, waveforms, strict=True):
         start = (clip_samples - len(waveform)) // 2
@@ -26,35 +26,39 @@ def pad_to_clips(waveforms: Sequence[Waveform], clip_samples: int) -> NDArray[np
 
 
 def loudest_clip(waveform: Waveform, clip_samples: int) -> Waveform:
-    """One clip (clip_samples,) of a waveform: padded when short, else cut where it is loudest."""
+    """One clip (clip_samples,): a short waveform padded, a long one cropped where it is loudest."""
     if len(waveform) <= clip_samples:
         return pad_to_clip(waveform, clip_samples)
     start = loudest_start(waveform, clip_samples)
-    return waveform[start : start + clip_samples].copy()  # a view would keep the whole recording
+    return waveform[
+        start : start + clip_samples
+    ].copy()  # a view would keep the recording in memory
 
 
 def loudest_start(waveform: Waveform, clip_samples: int) -> int:
-    """First sample of the clip-long stretch in whose middle the sound of (samples,) is centred.
+    """First sample of the clip-long window of (samples,) with the loudest centre.
 
-    Loudness is the fourth root of the level of blocks of a 64th of a clip, so that a word counts
-    for more than a louder click, after a first difference that takes away hum and offset (as the
-    pre-emphasis of speech coders). Weighted by a Hann window over the stretch, it puts a short word
-    into the middle, where it lies in a clip of its own. The block bounds the precision.
+    Loudness is the fourth root of the RMS of blocks of 1/64 clip, so that a word outweighs a louder
+    click, after a first difference that removes hum and offset (as the pre-emphasis of speech
+    coders). Weighting by a Hann window over the clip centres a short word, as in a short clip that
+    is padded. The precision is one block.
     """
     block = loudness_block(clip_samples)
     previous = float(waveform[0]) if len(waveform) else 0.0
-    return loudest_start_of_blocks(block_loudness(waveform, previous, block), len(waveform), clip_samples)
+    return loudest_start_of_blocks(
+        block_loudness(waveform, previous, block), len(waveform), clip_samples
+    )
 
 
 def loudness_block(clip_samples: int) -> int:
-    """Samples of the blocks whose loudness ``loudest_start`` compares."""
+    """Samples per block of ``loudest_start``."""
     return max(1, clip_samples // 64)
 
 
 def block_loudness(waveform: Waveform, previous: float, block: int) -> NDArray[np.float64]:
-    """Loudness of each block of (samples,); ``previous`` is the sample before the first.
+    """Loudness (blocks,) of each block of (samples,); ``previous`` is the sample before the first.
 
-    A recording may come in pieces of whole blocks, one after the other.
+    A recording may be passed in chunks of whole blocks.
     """
     emphasised = np.diff(waveform.astype(np.float64), prepend=previous)
     starts = np.arange(0, len(waveform), block)
@@ -65,8 +69,10 @@ def block_loudness(waveform: Waveform, previous: float, block: int) -> NDArray[n
     return loudness
 
 
-def loudest_start_of_blocks(loudness: NDArray[np.float64], n_samples: int, clip_samples: int) -> int:
-    """``loudest_start`` of a recording of ``n_samples`` by the loudness of its blocks."""
+def loudest_start_of_blocks(
+    loudness: NDArray[np.float64], n_samples: int, clip_samples: int
+) -> int:
+    """``loudest_start`` of a recording of ``n_samples``, from its ``block_loudness`` (blocks,)."""
     block = loudness_block(clip_samples)
     weights = np.hanning(clip_samples // block + 2)[1:-1]
     weighted = np.convolve(loudness, weights, mode="valid")
@@ -75,9 +81,9 @@ def loudest_start_of_blocks(loudness: NDArray[np.float64], n_samples: int, clip_
 
 
 def window_starts(n_samples: int, clip_samples: int, hop_samples: int) -> NDArray[np.int64]:
-    """First samples of the windows that cover a waveform; the last one ends where it ends.
+    """First samples (windows,) of the windows that cover a waveform; the last ends at its end.
 
-    A waveform of at most one clip is one window. Otherwise neighbours are at most a hop apart.
+    A waveform of at most one clip is one window. Otherwise windows are at most a hop apart.
     """
     surplus = max(0, n_samples - clip_samples)
     starts = np.arange(0, surplus, hop_samples, dtype=np.int64)

@@ -10,7 +10,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
-from earful.data.augmentation.sampling import FloatRange, decibels_to_factor, normal, rand_like, uniform
+from earful.data.augmentation.sampling import (
+    FloatRange,
+    decibels_to_factor,
+    normal,
+    rand_like,
+    uniform,
+)
 
 # Of the clips that noise is added to; voices and hum need the rest.
 MAX_BABBLE_SHARE = 0.8

@@ -18,11 +18,11 @@ from earful.data.augmentation.waveform import (
     change_speed,
     clip_peaks,
     code_mu_law,
-    trim_edges,
     equalise,
     limit_band,
     reverberate,
     shift_time,
+    trim_edges,
 )
 
 
@@ -62,18 +62,36 @@ class AugmentConfig:
 
 
 NO_AUGMENTATION = AugmentConfig(
-    speed=(1.0, 1.0), p_trim_edges=0.0, shift_seconds=0.0, gain_db=(0.0, 0.0), p_equalise=0.0,
-    p_band_limit=0.0, p_reverberate=0.0, p_noise=0.0, p_impulses=0.0, p_codec=0.0, p_clipping=0.0,
-    vocal_tract=(1.0, 1.0), vocal_tract_bend=0.0, tempo=(1.0, 1.0), tempo_bend=0.0,
-    frequency_mask_bins=0, time_mask_seconds=0.0, masks_per_axis=0,
-)  # fmt: skip
+    speed=(1.0, 1.0),
+    p_trim_edges=0.0,
+    shift_seconds=0.0,
+    gain_db=(0.0, 0.0),
+    p_equalise=0.0,
+    p_band_limit=0.0,
+    p_reverberate=0.0,
+    p_noise=0.0,
+    p_impulses=0.0,
+    p_codec=0.0,
+    p_clipping=0.0,
+    vocal_tract=(1.0, 1.0),
+    vocal_tract_bend=0.0,
+    tempo=(1.0, 1.0),
+    tempo_bend=0.0,
+    frequency_mask_bins=0,
+    time_mask_seconds=0.0,
+    masks_per_axis=0,
+)
 
 # For use in a crowd: other voices are louder, and more often in the background.
 STRONG_AUGMENTATION = AugmentConfig(p_noise=0.75, snr_db=(-5.0, 20.0), babble_share=0.6)
 
 
 def augment_waveforms(
-    waveforms: Tensor, babble: Tensor, augment_config: AugmentConfig, sample_rate_hz: int, generator: Generator
+    waveforms: Tensor,
+    babble: Tensor,
+    augment_config: AugmentConfig,
+    sample_rate_hz: int,
+    generator: Generator,
 ) -> Tensor:
     """All waveform steps in the order in which sound meets them: voice, room, noise, microphone.
 
@@ -86,7 +104,11 @@ def augment_waveforms(
 
     rate_hz = sample_rate_hz
     x = change_speed(waveforms, augment_config.speed, generator)
-    x = apply(x, augment_config.p_trim_edges, lambda x: trim_edges(x, augment_config.trim_edges_db, generator))
+    x = apply(
+        x,
+        augment_config.p_trim_edges,
+        lambda x: trim_edges(x, augment_config.trim_edges_db, generator),
+    )
     x = shift_time(x, round(augment_config.shift_seconds * rate_hz), generator)
     x = apply(
         x,
@@ -96,10 +118,18 @@ def augment_waveforms(
     x = apply(
         x,
         augment_config.p_noise,
-        lambda x: add_noise(x, babble, augment_config.babble_share, augment_config.snr_db, rate_hz, generator),
+        lambda x: add_noise(
+            x, babble, augment_config.babble_share, augment_config.snr_db, rate_hz, generator
+        ),
     )
-    x = apply(x, augment_config.p_impulses, lambda x: add_impulses(x, augment_config.impulse_share, generator))
-    x = apply(x, augment_config.p_equalise, lambda x: equalise(x, augment_config.equaliser_db, generator))
+    x = apply(
+        x,
+        augment_config.p_impulses,
+        lambda x: add_impulses(x, augment_config.impulse_share, generator),
+    )
+    x = apply(
+        x, augment_config.p_equalise, lambda x: equalise(x, augment_config.equaliser_db, generator)
+    )
     x = apply(x, augment_config.p_band_limit, lambda x: limit_band(x, rate_hz, generator))
     x = apply(x, augment_config.p_clipping, lambda x: clip_peaks(x, generator))
     x = change_gain(x, augment_config.gain_db, generator)
@@ -110,10 +140,14 @@ def augment_log_mel(
     log_mel: Tensor, augment_config: AugmentConfig, frames_per_second: float, generator: Generator
 ) -> Tensor:
     """Vocal tract, tempo and SpecAugment masks on decibels (batch, n_mels, frames)."""
-    x = warp_vocal_tract(log_mel, augment_config.vocal_tract, augment_config.vocal_tract_bend, generator)
+    x = warp_vocal_tract(
+        log_mel, augment_config.vocal_tract, augment_config.vocal_tract_bend, generator
+    )
     x = warp_time(x, augment_config.tempo, augment_config.tempo_bend, generator)
     time_frames = round(augment_config.time_mask_seconds * frames_per_second)
-    return spec_augment(x, augment_config.frequency_mask_bins, time_frames, augment_config.masks_per_axis, generator)
+    return spec_augment(
+        x, augment_config.frequency_mask_bins, time_frames, augment_config.masks_per_axis, generator
+    )
 
 
 def mixup(

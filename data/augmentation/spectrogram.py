@@ -12,7 +12,9 @@ from torch import Generator, Tensor
 from earful.data.augmentation.sampling import FloatRange, log_uniform, uniform
 
 
-def warp_vocal_tract(log_mel: Tensor, factors: FloatRange, bend: float, generator: Generator) -> Tensor:
+def warp_vocal_tract(
+    log_mel: Tensor, factors: FloatRange, bend: float, generator: Generator
+) -> Tensor:
     """Stretch the mel axis of (batch, n_mels, frames) as a longer or shorter vocal tract would.
 
     VTLP: Jaitly and Hinton, ICML workshop 2013, here in mel and between neighbouring bands.
@@ -31,7 +33,9 @@ def warp_time(log_mel: Tensor, factors: FloatRange, bend: float, generator: Gene
     return _warp_axis(log_mel, middle, factors, bend, generator)
 
 
-def _warp_axis(x: Tensor, anchor: float, factors: FloatRange, bend: float, generator: Generator) -> Tensor:
+def _warp_axis(
+    x: Tensor, anchor: float, factors: FloatRange, bend: float, generator: Generator
+) -> Tensor:
     """Read the last axis of (batch, rows, size) at another pace, linearly between neighbours.
 
     The pace of a clip is drawn from ``factors``; a sine of a drawn phase, one period over the axis,
@@ -53,7 +57,11 @@ def _warp_axis(x: Tensor, anchor: float, factors: FloatRange, bend: float, gener
 
 
 def spec_augment(
-    features: Tensor, max_mask_bins: int, max_mask_frames: int, masks_per_axis: int, generator: Generator
+    features: Tensor,
+    max_mask_bins: int,
+    max_mask_frames: int,
+    masks_per_axis: int,
+    generator: Generator,
 ) -> Tensor:
     """SpecAugment (arXiv:1904.08779, section 2): ``count`` masks an axis, at the mean."""
     batch, n_mels, frames = features.shape

@@ -26,11 +26,24 @@ from earful.data.features.config import FeatureConfig, FeatureError, FeatureKind
 from earful.data.labels.multilabel import split_labels
 
 SCHEMA_VERSION = 1
-MANIFEST_FILENAME, ALL_CLIPS_FILENAME, TEST_CLIPS_FILENAME = "dataset.json", "labels.csv", "test.csv"
+MANIFEST_FILENAME, ALL_CLIPS_FILENAME, TEST_CLIPS_FILENAME = (
+    "dataset.json",
+    "labels.csv",
+    "test.csv",
+)
 CLIP_COLUMNS = (
-    "id", "filename", "label", "speaker", "split", "seconds", "sha256", "peak_dbfs", "rms_dbfs",
-    "start", "end",
-)  # fmt: skip
+    "id",
+    "filename",
+    "label",
+    "speaker",
+    "split",
+    "seconds",
+    "sha256",
+    "peak_dbfs",
+    "rms_dbfs",
+    "start",
+    "end",
+)
 
 
 class DatasetError(EarfulError):
@@ -117,16 +130,23 @@ def open_dataset(folder: Path) -> Dataset:
         features = FeatureConfig.from_dict(manifest["features"])
         labels = tuple(str(label) for label in manifest["labels"])
         clips = pd.read_csv(
-            folder / "clips.csv", dtype={"label": str, "speaker": str, "filename": str},
-            keep_default_na=False, na_values={"start": [""], "end": [""]},
-        )  # fmt: skip
+            folder / "clips.csv",
+            dtype={"label": str, "speaker": str, "filename": str},
+            keep_default_na=False,
+            na_values={"start": [""], "end": [""]},
+        )
         label_matrix = build_label_matrix(clips["label"].tolist(), labels)
         if tuple(clips.columns) != CLIP_COLUMNS or len(clips) != manifest["counts"]["clips"]:
             raise _damaged(folder, "clips.csv does not agree with dataset.json")
         return Dataset(
-            folder, labels, features, str(manifest["content_hash"]), str(manifest["split_mode"]),
-            clips, label_matrix,
-        )  # fmt: skip
+            folder,
+            labels,
+            features,
+            str(manifest["content_hash"]),
+            str(manifest["split_mode"]),
+            clips,
+            label_matrix,
+        )
     except (KeyError, TypeError, ValueError, OSError, FeatureError) as error:
         raise _damaged(folder, str(error)) from error
 

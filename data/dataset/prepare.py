@@ -165,13 +165,24 @@ def _write_tables(
     with (folder / "clips.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(CLIP_COLUMNS)
-        for i, (clip, measured, split) in enumerate(zip(clips, measured_clips, splits, strict=True)):
+        for i, (clip, measured, split) in enumerate(
+            zip(clips, measured_clips, splits, strict=True)
+        ):
             times = [_format_optional(clip.start_seconds), _format_optional(clip.end_seconds)]
             levels = [f"{measured.peak_dbfs:.2f}", f"{measured.rms_dbfs:.2f}"]
             writer.writerow(
-                [i, clip.filename, clip.label, clip.speaker, split, f"{measured.seconds:.6f}",
-                 measured.sha256, *levels, *times]
-            )  # fmt: skip
+                [
+                    i,
+                    clip.filename,
+                    clip.label,
+                    clip.speaker,
+                    split,
+                    f"{measured.seconds:.6f}",
+                    measured.sha256,
+                    *levels,
+                    *times,
+                ]
+            )
     _write_labels_csv(folder / ALL_CLIPS_FILENAME, list(zip(clips, splits, strict=True)))
     test_rows = [pair for pair in zip(clips, splits, strict=True) if pair[1] == "test"]
     if test_rows:
@@ -234,15 +245,26 @@ def _content_hash(
     """sha256 over all that decides the tensors: audio, times, labels, split and FeatureConfig."""
     digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
     for clip, measured, split in zip(clips, measured_clips, splits, strict=True):
-        row = (measured.sha256, clip.start_seconds, clip.end_seconds, clip.label, clip.speaker, split)
+        row = (
+            measured.sha256,
+            clip.start_seconds,
+            clip.end_seconds,
+            clip.label,
+            clip.speaker,
+            split,
+        )
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()
 
 
 def _count_leaked_test_clips(measured_clips: Sequence[MeasuredClip], splits: Sequence[str]) -> int:
     """Number of test clips whose very bytes are also outside the test part."""
-    outside_test = {f.sha256 for f, split in zip(measured_clips, splits, strict=True) if split != "test"}
-    return sum(f.sha256 in outside_test for f, s in zip(measured_clips, splits, strict=True) if s == "test")
+    outside_test = {
+        f.sha256 for f, split in zip(measured_clips, splits, strict=True) if split != "test"
+    }
+    return sum(
+        f.sha256 in outside_test for f, s in zip(measured_clips, splits, strict=True) if s == "test"
+    )
 
 
 def _skipped_message(skipped: Sequence[ClipProblem], *, skip_bad: bool) -> str:

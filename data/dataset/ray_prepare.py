@@ -46,10 +46,12 @@ def ray_session(address: str | None) -> Iterator[Any]:
     try:
         ray.init(
             # "local", or else Ray looks for a cluster in RAY_ADDRESS.
-            address=address or "local", include_dashboard=False if address is None else None,
+            address=address or "local",
+            include_dashboard=False if address is None else None,
             num_cpus=len(os.sched_getaffinity(0)) if address is None else None,
-            log_to_driver=False, logging_level=logging.ERROR,
-        )  # fmt: skip
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
     context = ray.data.DataContext.get_current()

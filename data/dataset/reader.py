@@ -8,7 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from earful.data.audio.decode import AudioError, Decoded, Waveform, extract_segment, decode, read_file
+from earful.data.audio.decode import (
+    AudioError,
+    Decoded,
+    Waveform,
+    decode,
+    extract_segment,
+    read_file,
+)
 from earful.data.audio.windows import loudest_clip
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import Clip
@@ -85,9 +92,12 @@ def _measure(audio: ClipAudio, features: FeatureConfig) -> MeasuredClip:
     rms = math.sqrt(float(np.mean(np.square(waveform, dtype=np.float64))))
     peak = float(np.abs(waveform).max())
     return MeasuredClip(
-        loudest_clip(waveform, features.clip_samples), len(waveform) / features.sample_rate_hz,
-        audio.sha256, _dbfs(peak), _dbfs(rms),
-    )  # fmt: skip
+        loudest_clip(waveform, features.clip_samples),
+        len(waveform) / features.sample_rate_hz,
+        audio.sha256,
+        _dbfs(peak),
+        _dbfs(rms),
+    )
 
 
 def _dbfs(amplitude: float) -> float:

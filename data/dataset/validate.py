@@ -81,7 +81,9 @@ def check_labels(
         total_seconds=sum(seconds),
         shortest_seconds=min(seconds, default=0.0),
         longest_seconds=max(seconds, default=0.0),
-        problems=tuple(sorted([*problems, *_single_clip_labels(labelled, labels)], key=lambda p: p.line)),
+        problems=tuple(
+            sorted([*problems, *_single_clip_labels(labelled, labels)], key=lambda p: p.line)
+        ),
     )
 
 

@@ -29,9 +29,16 @@ Matrix = NDArray[np.float64]
 
 # A configuration comes out of model files too; one that asks for more would fill the memory.
 _MAXIMA = {
-    "sample_rate_hz": 192_000, "clip_seconds": 120, "n_fft": 1 << 15, "win_length": 1 << 15,
-    "hop_length": 1 << 15, "n_mels": 1024, "n_mfcc": 1024, "f_min_hz": 96_000, "f_max_hz": 96_000,
-}  # fmt: skip
+    "sample_rate_hz": 192_000,
+    "clip_seconds": 120,
+    "n_fft": 1 << 15,
+    "win_length": 1 << 15,
+    "hop_length": 1 << 15,
+    "n_mels": 1024,
+    "n_mfcc": 1024,
+    "f_min_hz": 96_000,
+    "f_max_hz": 96_000,
+}
 
 
 class FeatureError(EarfulError):
@@ -134,7 +141,8 @@ class FeatureConfig:
         names = {field.name for field in dataclasses.fields(cls)}
         given_names = set(values) if isinstance(values, dict) else set()
         _require(
-            given_names == names, f"a FeatureConfig has the fields {sorted(names)}, found {sorted(given_names)}"
+            given_names == names,
+            f"a FeatureConfig has the fields {sorted(names)}, found {sorted(given_names)}",
         )
         return cls(**values)
 

@@ -27,7 +27,7 @@ POWER_FLOOR = 1e-10
 class Frontend(nn.Module):
     """Waveforms (batch, clip_samples) in [-1, 1] to features (batch, bins, frames).
 
-    In float64 equal to librosa within 1e-3 dB for every signal (``tests/data/test_frontend.py``);
+    In float64 equal to librosa within 1e-3 dB for every signal (``tests/data/features/test_frontend.py``);
     librosa's own transform is float64 too. In float32, the default, that holds but for bands some
     80 dB below the loudest of their frame (a pure tone), where rounding adds up to 0.3 dB.
     """

@@ -42,12 +42,16 @@ def speaker_folds(
             f"more, found {len(known)} ({', '.join(known) or 'none'}); fill the speaker column"
         )
     parts = (
-        _leave_one_out(known, speakers) if n_folds is None else _speaker_group_folds(labels, speakers, n_folds)
+        _leave_one_out(known, speakers)
+        if n_folds is None
+        else _speaker_group_folds(labels, speakers, n_folds)
     )
     return [_build_fold(name, test, labels) for name, test in parts]
 
 
-def _leave_one_out(known: Sequence[str], speakers: Sequence[str]) -> Iterator[tuple[str, IndexArray]]:
+def _leave_one_out(
+    known: Sequence[str], speakers: Sequence[str]
+) -> Iterator[tuple[str, IndexArray]]:
     for speaker in known:
         yield speaker, np.array([i for i, s in enumerate(speakers) if s == speaker])
 
@@ -90,7 +94,11 @@ def _draw_validation(name: str, labels: Sequence[str], rest: IndexArray) -> Inde
     single_clip_rows = {rows[0] for rows in by_label.values() if len(rows) == 1}
     n_labels = sum(len(rows) > 1 for rows in by_label.values())
     candidates = np.array(
-        list(dict.fromkeys(i for rows in by_label.values() for i in rows if i not in single_clip_rows))
+        list(
+            dict.fromkeys(
+                i for rows in by_label.values() for i in rows if i not in single_clip_rows
+            )
+        )
     )
     size = max(round(VALIDATION_FRACTION * len(rest)), n_labels)
     if n_labels == 0 or len(candidates) - size < n_labels:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from earful.data.audio.decode import AudioError
 from earful.data.errors import EarfulError
-from earful.data.labels.multilabel import normalise_label, find_label_problem
+from earful.data.labels.multilabel import find_label_problem, normalise_label
 
 if TYPE_CHECKING:
     import _csv
@@ -253,9 +253,13 @@ def _match_columns(
 
 
 def _read_row(
-    line: int, cells: list[str], width: int, columns: dict[str, int], folder: Path,
+    line: int,
+    cells: list[str],
+    width: int,
+    columns: dict[str, int],
+    folder: Path,
     required: Sequence[str] = REQUIRED_COLUMNS,
-) -> Clip | RowProblem:  # fmt: skip
+) -> Clip | RowProblem:
     if len(cells) != width:
         column = f"{len(cells)}" if len(cells) > width else f"{len(cells) + 1}"
         reason = f"the row has {len(cells)} cells where the header has {width}"

@@ -60,4 +60,8 @@ def find_label_problem(label: str) -> str | None:
     if "" in parts:
         return f"a label beside a {SEPARATOR} is empty; several are written as in dog|rain"
     repeated_label = next((part for part in parts if parts.count(part) > 1), None)
-    return None if repeated_label is None else f"the label {repeated_label!r} is there twice; name each once"
+    return (
+        None
+        if repeated_label is None
+        else f"the label {repeated_label!r} is there twice; name each once"
+    )

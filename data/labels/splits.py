@@ -126,7 +126,9 @@ def _draw_random(clips: Sequence[Clip], pool: IndexArray, fraction: float, seed:
     return np.asarray(drawn)
 
 
-def _draw_multi_label(pool: IndexArray, labels: Sequence[str], fraction: float, seed: int) -> IndexArray:
+def _draw_multi_label(
+    pool: IndexArray, labels: Sequence[str], fraction: float, seed: int
+) -> IndexArray:
     size = max(round(fraction * len(pool)), len(distinct_labels(labels)))
     drawn = draw_stratified(labels, size, seed) if 2 * size <= len(pool) else pool[:0]
     if len(drawn) == 0:
@@ -135,7 +137,9 @@ def _draw_multi_label(pool: IndexArray, labels: Sequence[str], fraction: float, 
     return pool[drawn]
 
 
-def _draw_speakers(clips: Sequence[Clip], pool: IndexArray, fraction: float, seed: int) -> IndexArray:
+def _draw_speakers(
+    clips: Sequence[Clip], pool: IndexArray, fraction: float, seed: int
+) -> IndexArray:
     """About ``fraction`` of ``pool``: all clips of some speakers, balanced over the labels."""
     groups = [clips[i].speaker or f"\0{i}" for i in pool]
     labels = rarest_labels([clips[i].label for i in pool])
@@ -159,7 +163,9 @@ def _draw_speakers(clips: Sequence[Clip], pool: IndexArray, fraction: float, see
     return min(learnable or usable, key=lambda part: abs(len(part) - fraction * len(pool)))
 
 
-def _keeps_every_label_in_training(clips: Sequence[Clip], pool: IndexArray, part: IndexArray) -> bool:
+def _keeps_every_label_in_training(
+    clips: Sequence[Clip], pool: IndexArray, part: IndexArray
+) -> bool:
     rest = np.setdiff1d(pool, part)
     return _clips_by_label([clips[i] for i in rest]).keys() == (
         _clips_by_label([clips[i] for i in pool]).keys()
@@ -183,7 +189,9 @@ def _draw_validation(clips: Sequence[Clip], splits: Sequence[str], seed: int) ->
     candidates = np.array(
         [i for i in pool if all(counts[label] > 1 for label in split_labels(clips[i].label))]
     )
-    if len(candidates) == 0 or len(candidates) < 2 * len(_clips_by_label([clips[i] for i in candidates])):
+    if len(candidates) == 0 or len(candidates) < 2 * len(
+        _clips_by_label([clips[i] for i in candidates])
+    ):
         raise SplitError(
             "too few clips to hold some back for validation; give every label four clips or more"
         )

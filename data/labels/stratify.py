@@ -45,7 +45,11 @@ def draw_stratified(labels: Sequence[str], size: int, seed: int) -> IndexArray:
         left = label_matrix[unassigned].sum(axis=0)
         rarest = int(np.where(left > 0, left, len(labels) + 1).argmin())
         for clip in order[(label_matrix[:, rarest] & unassigned)[order]].tolist():
-            part = 1 if (still_needed[1, rarest], capacity[1]) > (still_needed[0, rarest], capacity[0]) else 0
+            part = (
+                1
+                if (still_needed[1, rarest], capacity[1]) > (still_needed[0, rarest], capacity[0])
+                else 0
+            )
             still_needed[part] -= label_matrix[clip]
             capacity[part] -= 1
             unassigned[clip] = False

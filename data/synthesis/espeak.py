@@ -220,7 +220,9 @@ def _declare_signatures(library: ctypes.CDLL) -> None:
     library.espeak_Synth.argtypes = [text, size, count, number, count, count, pointer, pointer]
 
 
-def _synthesize_pcm(library: ctypes.CDLL, text: str, identifier: str, voice: Voice) -> NDArray[np.int16]:
+def _synthesize_pcm(
+    library: ctypes.CDLL, text: str, identifier: str, voice: Voice
+) -> NDArray[np.int16]:
     """Run one utterance; (samples,) int16, empty when espeak-ng gives none."""
     chunks: list[bytes] = []
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from earful.data.atomic_write import staged_folder
 from earful.data.audio.decode import resample
-from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels, find_label_problem
-from earful.data.synthesis.espeak import Synthesizer, SynthesisError, Voice
+from earful.data.labels.multilabel import SEPARATOR, find_label_problem, has_multiple_labels
+from earful.data.synthesis.espeak import SynthesisError, Synthesizer, Voice
 
 LABELS_CSV = "labels.csv"
 # Marks a folder as made here: one of real recordings has a labels.csv too, and is not replaced.
@@ -60,7 +60,9 @@ def draw_voices(n: int, seed: int, languages: Sequence[str] = ENGLISH_ACCENTS) -
     pitch range are each speaker's own. Raises ``SynthesisError`` when there are fewer than ``n``.
     """
     rng = np.random.default_rng(seed)
-    women, men = (list(product(languages, variants)) for variants in (FEMALE_VARIANTS, MALE_VARIANTS))
+    women, men = (
+        list(product(languages, variants)) for variants in (FEMALE_VARIANTS, MALE_VARIANTS)
+    )
     if not 0 < n <= len(women) + len(men):
         raise SynthesisError(
             f"{n} voices asked for; accepted: 1 to {len(women) + len(men)}, which is what "
@@ -113,7 +115,12 @@ def write_synthetic_clips(
         raise SynthesisError(f"{repetitions} takes asked for; at least 1 is needed.")
     rng = np.random.default_rng([seed, 1])  # apart from the stream that drew the speakers
     plan = [
-        _PlannedClip(f"{number:03d}-{_slug(label)}-{speaker_index:03d}-{repetition:02d}.wav", label, text, _perturb_voice(voice, rng))
+        _PlannedClip(
+            f"{number:03d}-{_slug(label)}-{speaker_index:03d}-{repetition:02d}.wav",
+            label,
+            text,
+            _perturb_voice(voice, rng),
+        )
         for number, (label, text) in enumerate(texts.items())
         for (speaker_index, voice), repetition in product(enumerate(speakers), range(repetitions))
     ]
@@ -131,7 +138,9 @@ def write_synthetic_clips(
                     progress(done, len(plan))
             _write_labels(staging / LABELS_CSV, plan)
             synthesis = {"texts": texts, "voices": voices, "repetitions": repetitions, "seed": seed}
-            (staging / MARKER_FILENAME).write_text(json.dumps(synthesis, ensure_ascii=False) + "\n", "utf-8")
+            (staging / MARKER_FILENAME).write_text(
+                json.dumps(synthesis, ensure_ascii=False) + "\n", "utf-8"
+            )
     return out / LABELS_CSV
 
 

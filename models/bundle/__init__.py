@@ -1,1 +1,1 @@
-"""A released model file: its metadata, and its session in ONNX Runtime."""
+"""The model file: its metadata and its ONNX Runtime session."""

@@ -1,7 +1,7 @@
-"""The released model: one ONNX file that carries all it needs, opened with onnxruntime alone.
+"""A released model: one self-contained ONNX file, opened with onnxruntime alone.
 
 Input ``waveform`` float32 (batch, samples); outputs ``probabilities`` (batch, labels) and
-``embedding`` (batch, dim); ``models.bundle.metadata`` is what it says of itself.
+``embedding`` (batch, dim). ``models.bundle.metadata`` defines its metadata.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ GOLDEN_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened model: its session, metadata, file hash and the provider really in use."""
+    """An opened model: session, metadata, SHA-256 of the file and execution provider in use."""
 
     session: onnxruntime.InferenceSession
     metadata: ModelMetadata
@@ -31,32 +31,41 @@ class Bundle:
 
 
 def open_bundle(path: Path, device: Device = "cpu") -> Bundle:
-    """Load a model file and check it against its own golden example.
+    """Open a model file and check that it reproduces its golden example.
 
     Raises:
-        ModelError: a file that is missing or no ONNX model, lacks metadata, does not reproduce its
-            golden example, or CUDA asked for and not usable.
+        ModelError: the file is missing, is not an ONNX model, lacks metadata or does not reproduce
+            its golden example; or ``device`` is "cuda" and CUDA is not usable.
     """
     blob = _read(path)
     session = open_session(blob, device, path)
     provider = session.get_providers()[0]
     if device == "cuda" and provider != "CUDAExecutionProvider":
         raise ModelError(
-            "CUDA was asked for and ONNX Runtime runs on the CPU; install CUDA and cuDNN for "
+            "device cuda was requested, but ONNX Runtime runs on the CPU; install CUDA and cuDNN for "
             f"onnxruntime-gpu {onnxruntime.__version__}, or use --device cpu"
         )
     metadata = parse_metadata(session.get_modelmeta().custom_metadata_map, path)
     _check_graph(session, metadata, path)
-    bundle = Bundle(session, metadata, path, hashlib.sha256(blob).hexdigest(), provider)
+    bundle = Bundle(
+        session=session,
+        metadata=metadata,
+        path=path,
+        sha256=hashlib.sha256(blob).hexdigest(),
+        provider=provider,
+    )
     _check_golden(bundle)
     return bundle
 
 
 def open_session(model: bytes, device: Device, path: Path) -> onnxruntime.InferenceSession:
-    """A session set for small graphs: one thread, which never spins while it waits.
+    """Open an ONNX Runtime session configured for small graphs: one thread, no spinning.
 
-    One thread is faster than more for a network of this size, and idle spinning starves the rest of
-    the process (onnxruntime issues 16304 and 27916).
+    One thread is faster than several for networks of this size, and spinning threads starve the
+    rest of the process (onnxruntime issues 16304 and 27916).
+
+    Raises:
+        ModelError: ``model`` is not a usable ONNX model; ``path`` is only named in the message.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -65,15 +74,14 @@ def open_session(model: bytes, device: Device, path: Path) -> onnxruntime.Infere
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    options.log_severity_level = (
-        3  # a failed CUDA start is reported by open_bundle, in one sentence
-    )
+    # 3: errors only. open_bundle reports a failed CUDA start in one sentence.
+    options.log_severity_level = 3
     providers = _providers(device)
     try:
         return onnxruntime.InferenceSession(model, options, providers=providers)
     except ORT_ERRORS as error:
         reason = str(error).splitlines()[0][:300]
-        raise ModelError(f"{path} is no usable ONNX model: {reason}") from error
+        raise ModelError(f"{path} is not a usable ONNX model: {reason}") from error
 
 
 def _read(path: Path) -> bytes:
@@ -104,11 +112,11 @@ def _check_graph(
     expected = [("waveform", "tensor(float)", [metadata.features.clip_samples])]
     if inputs != expected or set(outputs) != {"probabilities", "embedding"}:
         raise ModelError(
-            f"{path} has inputs {inputs} and outputs {sorted(outputs)}; wanted {expected} and "
+            f"{path} has inputs {inputs} and outputs {sorted(outputs)}; expected {expected} and "
             "['embedding', 'probabilities']"
         )
     if isinstance(session.get_inputs()[0].shape[0], int):
-        raise ModelError(f"{path} takes batches of one size only; export it with a dynamic batch")
+        raise ModelError(f"{path} has a fixed batch size; export it with a dynamic batch dimension")
     if outputs["probabilities"][1:] != [len(metadata.labels)]:
         raise ModelError(
             f"{path} has {len(metadata.labels)} labels and {outputs['probabilities']} outputs"
@@ -118,17 +126,23 @@ def _check_graph(
 def _check_golden(bundle: Bundle) -> None:
     golden = bundle.metadata.golden
     if len(golden.waveform) != bundle.metadata.features.clip_samples:
-        raise ModelError(f"{bundle.path} has a golden waveform of the wrong length")
+        raise ModelError(
+            f"{bundle.path} has a golden waveform of {len(golden.waveform)} samples, expected "
+            f"{bundle.metadata.features.clip_samples}"
+        )
     if len(golden.probabilities) != len(bundle.metadata.labels):
-        raise ModelError(f"{bundle.path} has not as many golden probabilities as labels")
+        raise ModelError(
+            f"{bundle.path} has {len(golden.probabilities)} golden probabilities for "
+            f"{len(bundle.metadata.labels)} labels"
+        )
     try:
         probabilities = bundle.session.run(["probabilities"], {"waveform": golden.input()})[0][0]
     except ORT_ERRORS as error:
         reason = str(error).splitlines()[0][:300]
-        raise ModelError(f"{bundle.path} cannot be run: {reason}") from error
+        raise ModelError(f"{bundle.path} fails to run: {reason}") from error
     drift = float(np.abs(probabilities - np.array(golden.probabilities)).max())
     if not drift <= GOLDEN_TOLERANCE:  # NaN is drift too
         raise ModelError(
-            f"{bundle.path} does not reproduce its golden example (off by {drift:.2g}, at most "
-            f"{GOLDEN_TOLERANCE:g}); the file is damaged, or this onnxruntime computes wrongly"
+            f"{bundle.path} does not reproduce its golden example (off by {drift:.2g}, allowed is "
+            f"{GOLDEN_TOLERANCE:g}); the file is damaged, or this onnxruntime computes wrong results"
         )

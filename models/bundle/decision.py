@@ -1,25 +1,28 @@
-"""What a model's scores are, and which labels they speak for: one rule, in training and service."""
+"""How scores become labels: one rule for training and serving."""
 
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-# ``softmax``: one label a clip, scores sum to 1. ``sigmoid``: any number of labels, each with a
-# probability of its own.
+# ``softmax``: one label per clip, scores sum to 1. ``sigmoid``: any number of labels, each with its
+# own probability.
 ScoreKind = Literal["softmax", "sigmoid"]
 SCORE_KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
-# A label of a sigmoid model is said where it is likelier than not.
+# A sigmoid model predicts every label that is likelier than not.
 DECISION_THRESHOLD = 0.5
 
 
 def predicted_label_mask(
-    scores: NDArray[np.floating], score_kind: ScoreKind, decision_threshold: float = DECISION_THRESHOLD
+    scores: NDArray[np.floating],
+    score_kind: ScoreKind,
+    decision_threshold: float = DECISION_THRESHOLD,
 ) -> NDArray[np.bool_]:
-    """Which labels the scores (clips, labels) speak for: (clips, labels), one or more of each clip.
+    """Mask (clips, labels) of the labels predicted by scores (clips, labels), one or more a clip.
 
-    Of softmax scores the best one alone. Of sigmoid scores all that reach ``said_from``, and where
-    none does, the best one alone: no clip that was trained on had none.
+    Softmax: the label with the highest score. Sigmoid: all labels that score at least
+    ``decision_threshold``; if there are none, the label with the highest score, because every
+    training clip has a label.
     """
     predicted = np.zeros(scores.shape, np.bool_)
     predicted[np.arange(len(scores)), scores.argmax(axis=1)] = True

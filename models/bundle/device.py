@@ -1,4 +1,4 @@
-"""Where to compute; apart, so that the command line can name the choices without a runtime."""
+"""Compute devices; a file of its own, so that the command line loads no runtime to list them."""
 
 from typing import Literal
 

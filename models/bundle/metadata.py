@@ -1,7 +1,7 @@
-"""What a released model says of itself, as the ``metadata_props`` of its ONNX file.
+"""Metadata of a released model, stored in the ``metadata_props`` of its ONNX file.
 
-JSON values under the keys ``earful.*``. A key that is missing or malformed is an error: a default
-would be a guess about somebody's model.
+JSON values under the keys ``earful.*``. A missing or malformed key is an error: a default would be
+a guess about the model.
 """
 
 import base64
@@ -20,36 +20,36 @@ from earful.data.features.config import FEATURE_KINDS, FeatureConfig
 from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels
 from earful.models.bundle.decision import SCORE_KINDS, ScoreKind
 
-# Version 2 had no ``scores``: they were softmax, as there was nothing else.
+# Version 2 has no ``score_kind``: every model was softmax.
 SCHEMA_VERSION, SOFTMAX_VERSION = 3, 2
 KEY_PREFIX = "earful."
 
 
 class ModelError(EarfulError):
-    """A model file that is missing, damaged, of another schema or not as its metadata says."""
+    """A model file that is missing, damaged, of another schema or inconsistent with its metadata."""
 
 
 @dataclass(frozen=True)
 class GoldenExample:
-    """A waveform (samples,) and the probabilities (labels,) that the model gave when exported.
+    """A waveform (samples,) and the probabilities (labels,) that the model gave for it at export.
 
-    The waveform is kept as 16-bit integers, which is what recordings are.
+    The waveform is stored as 16-bit integers, as most recordings are.
     """
 
     waveform: NDArray[np.int16]
     probabilities: tuple[float, ...]
 
     def input(self) -> NDArray[np.float32]:
-        """The waveform as the model takes it: (1, samples) float32."""
+        """The waveform as model input: (1, samples) float32, full scale 1.0."""
         return (self.waveform.astype(np.float32) / np.float32(32768))[None]
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """All that a model says of itself.
+    """Metadata of a released model.
 
-    ``scores`` is how its probabilities are to be read (``models.bundle.decision``). An answer that scores
-    below ``rejection_threshold`` is better given as "unknown".
+    ``score_kind`` says how its probabilities become labels (``models.bundle.decision``). With
+    rejection, clips that score below ``rejection_threshold`` get the label "unknown".
     """
 
     labels: tuple[str, ...]
@@ -65,7 +65,7 @@ class ModelMetadata:
     golden: GoldenExample
 
     def to_props(self) -> dict[str, str]:
-        """The ``metadata_props`` of the ONNX file: JSON text under each key of the contract."""
+        """The ``metadata_props`` of the ONNX file: JSON text by key."""
         waveform = self.golden.waveform.astype("<i2").tobytes()
         values: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
@@ -89,15 +89,15 @@ class ModelMetadata:
         }
 
 
-# Numbers too large for a float and lists nested too deeply are legal JSON.
+# Legal JSON can hold numbers too large for a float and lists nested too deeply.
 _MALFORMED = (ValueError, TypeError, KeyError, OverflowError, RecursionError, EarfulError)
 
 
 def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
-    """Rebuild the metadata from ``metadata_props``.
+    """Parse the metadata from ``metadata_props``.
 
     Raises:
-        ModelError: naming the key that is missing or malformed.
+        ModelError: a key is missing or malformed; the message names it.
     """
     if props.get(KEY_PREFIX + "schema_version") == str(SOFTMAX_VERSION):
         props = {**props, KEY_PREFIX + "score_kind": json.dumps("softmax")}
@@ -113,11 +113,13 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
             values[key] = parse(json.loads(props[KEY_PREFIX + key]))
         except _MALFORMED as error:
             reason = f"has no {error}" if isinstance(error, KeyError) else str(error)
-            raise ModelError(f"{path} has malformed metadata {KEY_PREFIX}{key}: {reason}") from error
+            raise ModelError(
+                f"{path} has malformed metadata {KEY_PREFIX}{key}: {reason}"
+            ) from error
     del values["schema_version"]
     if values["score_kind"] == "sigmoid" and any(map(has_multiple_labels, values["labels"])):
         raise ModelError(
-            f"{path} says several labels at once, so that none can hold a {SEPARATOR}; it has "
+            f"{path} is a multi-label model, whose labels cannot contain {SEPARATOR!r}; found "
             f"{', '.join(values['labels'])}"
         )
     return ModelMetadata(**values)
@@ -133,57 +135,59 @@ def _schema_version(value: Any) -> int:
 
 def _labels(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(x, str) for x in value):
-        raise TypeError(f"a list of strings is wanted, found {value!r}")
+        raise TypeError(f"expected a list of strings, found {value!r}")
     if len(set(value)) < len(value):
-        raise ValueError(f"a label is there twice: {value!r}")
+        raise ValueError(f"expected distinct labels, found {value!r}")
     return tuple(value)
 
 
 def _feature_kind(value: Any) -> str:
     if value not in FEATURE_KINDS:
-        raise ValueError(f"one of {', '.join(FEATURE_KINDS)} is wanted, found {value!r}")
+        raise ValueError(f"expected one of {', '.join(FEATURE_KINDS)}, found {value!r}")
     return str(value)
 
 
 def _score_kind(value: Any) -> ScoreKind:
     if value not in SCORE_KINDS:
-        raise ValueError(f"one of {', '.join(SCORE_KINDS)} is wanted, found {value!r}")
+        raise ValueError(f"expected one of {', '.join(SCORE_KINDS)}, found {value!r}")
     return cast("ScoreKind", value)
 
 
 def _architecture(value: Any) -> dict[str, Any]:
     if not isinstance(_object(value)["name"], str):
-        raise TypeError(f"its name must be a string, found {value['name']!r}")
+        raise TypeError(f"expected a string as name, found {value['name']!r}")
     return _object(value)
 
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError(f"an object is wanted, found {value!r}")
+        raise TypeError(f"expected an object, found {value!r}")
     return value
 
 
 def _string(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"a string is wanted, found {value!r}")
+        raise TypeError(f"expected a string, found {value!r}")
     return value
 
 
 def _temperature(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"a finite number above 0 is wanted, found {value!r}")
+        raise ValueError(f"expected a finite number above 0, found {value!r}")
     return float(value)
 
 
 def _probability(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"a number from 0 to 1 is wanted, found {value!r}")
+        raise ValueError(f"expected a number from 0 to 1, found {value!r}")
     return float(value)
 
 
 def _golden(value: Any) -> GoldenExample:
     waveform = base64.b64decode(_object(value)["waveform_int16_base64"], validate=True)
-    return GoldenExample(np.frombuffer(waveform, "<i2"), tuple(float(p) for p in value["probabilities"]))
+    return GoldenExample(
+        np.frombuffer(waveform, "<i2"), tuple(float(p) for p in value["probabilities"])
+    )
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {

@@ -1,1 +1,1 @@
-"""What networks are built from."""
+"""Layers that the networks are built from."""

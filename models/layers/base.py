@@ -1,4 +1,4 @@
-"""What every network is: features to an embedding, and a head from there to its output."""
+"""Base class of the networks: features to an embedding, and a head on the embedding."""
 
 from abc import ABC, abstractmethod
 
@@ -6,19 +6,19 @@ from torch import Tensor, nn
 
 
 class Network(nn.Module, ABC):
-    """Base of the zoo: normalised features (batch, bins, frames) to what its head makes of them.
+    """Normalised features (batch, bins, frames) to an embedding (batch, dim) and a head on it.
 
-    ``head`` reads the embedding. That of a classifier is one linear layer to logits (batch,
-    labels), so that new labels need a new head only; that of an autoencoder is its decoder.
+    The head of a classifier is one linear layer to logits (batch, labels), so that new labels need
+    only a new head; the head of an autoencoder is its decoder.
     """
 
     head: nn.Module
 
     @abstractmethod
     def embed(self, features: Tensor) -> Tensor:
-        """The embedding (batch, dim)."""
+        """The embedding (batch, dim) of features (batch, bins, frames)."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits (batch, labels) of a classifier; features (batch, bins, frames) otherwise."""
+        """Logits (batch, labels) of a classifier; features (batch, bins, frames) of an autoencoder."""
         output: Tensor = self.head(self.embed(features))
         return output

@@ -1,9 +1,9 @@
-"""Layers by name: normalisation, activation and recurrence, the choices that networks share.
+"""Layers by name: the choices of normalisation, activation and recurrence that networks share.
 
-``layer`` normalises all channels and positions of a clip together, which is group normalisation
-with one group ("Group Normalization", arXiv:1803.08494, figure 2). Over the channels of each
-position alone, as transformers do, it would take from every frame how loud it is. It also needs no
-transposing, and over vectors the two are the same.
+``layer`` normalises over all channels and positions of a clip, which is group normalisation with
+one group ("Group Normalization", arXiv:1803.08494, figure 2). Normalising over the channels of each
+position, as transformers do, would remove the loudness of every frame. One group also needs no
+transposing, and for vectors the two are the same.
 """
 
 import math
@@ -19,26 +19,26 @@ from earful.models.layers.dropout import Dropout
 Normalisation = Literal["none", "batch", "layer", "instance", "group"]
 Activation = Literal["relu", "leaky-relu", "prelu", "elu", "sigmoid", "tanh"]
 Recurrence = Literal["gru", "lstm"]
-# The axes that follow the channels: none in vectors, time in sequences, bands and time in images.
+# Number of axes after the channels: 0 in vectors, 1 (time) in sequences, 2 (bins, time) in images.
 PositionAxes = Literal[0, 1, 2]
 
 _T = TypeVar("_T")
 
-# At most; the paper above has 32 of networks with hundreds of channels. Where the channels do not
-# divide by it, their greatest common divisor.
+# At most; the paper above has 32 in networks with hundreds of channels. If it does not divide the
+# number of channels, their greatest common divisor is used.
 GROUPS = 8
 
 
 def normalisation(name: str, channels: int, position_axes: PositionAxes) -> nn.Module | None:
-    """A layer that normalises (batch, channels, *axes); None for ``none``.
+    """A layer that normalises (batch, channels, *positions); None for ``none``.
 
     Raises:
-        EarfulError: an unknown name, or ``instance`` of vectors, which have no positions.
+        EarfulError: an unknown name, or ``instance`` for vectors, which have no positions.
     """
     if name == "instance" and position_axes == 0:
         raise EarfulError(
-            "norm instance normalises over time, and here there is none left; "
-            "take none, batch, layer or group"
+            "norm 'instance' needs a time axis, and pooled features have none; "
+            "choose none, batch, layer or group"
         )
     factories: dict[str, Callable[[], nn.Module | None]] = {
         "none": lambda: None,
@@ -53,7 +53,7 @@ def normalisation(name: str, channels: int, position_axes: PositionAxes) -> nn.M
 
 
 def activation(name: str) -> nn.Module:
-    """An activation; the slope of ``prelu`` is learnt, one for all channels.
+    """An activation layer; ``prelu`` learns one slope for all channels.
 
     Raises:
         EarfulError: an unknown name.
@@ -69,8 +69,10 @@ def activation(name: str) -> nn.Module:
     return _look_up("activation", name, factories)()
 
 
-def norm_activation(norm: str, act: str, channels: int, position_axes: PositionAxes) -> list[nn.Module]:
-    """What follows a convolution or linear layer of so many channels: norm, then activation."""
+def norm_activation(
+    norm: str, act: str, channels: int, position_axes: PositionAxes
+) -> list[nn.Module]:
+    """Normalisation, then activation: the layers after a convolution or linear layer."""
     norm_layer = normalisation(norm, channels, position_axes)
     return [activation(act)] if norm_layer is None else [norm_layer, activation(act)]
 
@@ -78,11 +80,11 @@ def norm_activation(norm: str, act: str, channels: int, position_axes: PositionA
 def norm_pool_activation(
     norm: str, act: str, channels: int, pool: int | tuple[int, int]
 ) -> list[nn.Module]:
-    """What follows a convolution over an image: norm, the highest value of each pool, activation.
+    """Normalisation, max pooling, then activation: the layers after a convolution over an image.
 
-    Activations rise with their input, so that the highest value's activation is the highest
-    activation: the same as pooling last, and a quarter of the activations to compute. (``prelu``
-    may learn to fall; then it is this order that is meant.)
+    Activations are increasing functions, so pooling first gives the same values as pooling last
+    and computes fewer activations. (A ``prelu`` may learn a negative slope; there the order counts,
+    and it is this one.)
     """
     norm_layer = normalisation(norm, channels, position_axes=2)
     layers: list[nn.Module] = [] if norm_layer is None else [norm_layer]
@@ -90,29 +92,34 @@ def norm_pool_activation(
 
 
 def recurrent_layers(
-    name: str, inputs: int, hidden: int, layers: int, bidirectional: bool, dropout: float
+    name: str, inputs: int, *, hidden: int, layers: int, bidirectional: bool, dropout: float
 ) -> nn.GRU | nn.LSTM:
-    """Recurrent layers (batch, frames, inputs) to (batch, frames, hidden), twice that in two
-    directions; with dropout between layers.
+    """Recurrent layers from (batch, frames, inputs) to (batch, frames, hidden * directions).
+
+    ``dropout`` is applied between layers.
 
     Raises:
-        EarfulError: an unknown name, or sizes below one.
+        EarfulError: an unknown name, or a size below 1.
     """
     factories: dict[str, type[nn.GRU | nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
-    layer = _look_up("recurrent", name, factories)
+    factory = _look_up("recurrent", name, factories)
     require_positive(hidden=hidden, layers=layers)
-    layers_of_cells: nn.GRU | nn.LSTM = layer(
-        inputs, hidden, num_layers=layers, batch_first=True, bidirectional=bidirectional,
+    stack: nn.GRU | nn.LSTM = factory(
+        inputs,
+        hidden,
+        num_layers=layers,
+        batch_first=True,
+        bidirectional=bidirectional,
         dropout=dropout if layers > 1 else 0.0,
-    )  # fmt: skip
-    return layers_of_cells
+    )
+    return stack
 
 
 def make_dropout(p: float) -> Dropout:
-    """Dropout of a share of the values.
+    """A layer that drops each value with probability ``p``.
 
     Raises:
-        EarfulError: a share that is none.
+        EarfulError: ``p`` is not from 0 to below 1.
     """
     if not 0 <= p < 1:
         raise EarfulError(f"dropout must be from 0 to below 1, found {p}")
@@ -120,7 +127,7 @@ def make_dropout(p: float) -> Dropout:
 
 
 def require_positive(**options: int) -> None:
-    """See that options that count something are whole numbers above zero.
+    """Check that options are whole numbers of 1 or more.
 
     Raises:
         EarfulError: one is not.
@@ -131,9 +138,12 @@ def require_positive(**options: int) -> None:
 
 
 class VectorBatchNorm(nn.BatchNorm1d):
-    """Of vectors (batch, channels). One clip has no variance: it is normalised as in evaluation."""
+    """Batch normalisation of vectors (batch, channels).
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that torch gave it
+    A batch of one clip has no variance: it uses the running statistics, as in evaluation.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
         if self.training and len(input) == 1:
             return functional.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps

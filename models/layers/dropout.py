@@ -1,7 +1,7 @@
-"""Dropout whose random numbers are cheap on a CPU.
+"""Dropout with cheap random numbers on a CPU.
 
-A mask of PyTorch costs one draw of its generator for every value, which is a quarter of the time
-that the classic CNN trains in. Here one draw decides four values, by 16 bits each.
+PyTorch draws one random number per value, which is a quarter of the training time of the classic
+CNN. Here one 64-bit draw decides four values, 16 bits each.
 """
 
 import torch
@@ -12,9 +12,9 @@ _STEPS = 1 << 16
 
 
 class Dropout(nn.Module):
-    """Each value (any shape) is zero with a chance of ``p``, to 1/65536; the others make up for it.
+    """Set each value (any shape) to 0 with probability ``p`` and scale the others by 1 / (1 - p).
 
-    Only while training. Seeded by ``torch.manual_seed``, as PyTorch's own is.
+    ``p`` is rounded to 1/65536. Active in training only. Seeded by ``torch.manual_seed``.
     """
 
     def __init__(self, p: float) -> None:
@@ -33,7 +33,7 @@ class Dropout(nn.Module):
 
 
 def _mask(x: Tensor, p: float) -> Tensor:
-    """Zeros, and what keeps the mean elsewhere, laid out in memory as ``x``."""
+    """Factors of 0 and 1 / (1 - p), with the memory layout of ``x``."""
     n_dropped = min(round(p * _STEPS), _STEPS - 1)
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     drawn = words.view(torch.int16)[: x.numel()]

@@ -1,4 +1,4 @@
-"""The modules around a network: normalisation in front of it, and the whole way from waveforms."""
+"""Modules around a network: feature normalisation, and the exported graph from the waveform."""
 
 from typing import cast
 
@@ -10,15 +10,15 @@ from earful.data.features.frontend import Frontend
 from earful.models.bundle.decision import ScoreKind
 from earful.models.layers.base import Network
 
-# A bin that never varies (above a band limit, say) would otherwise be divided by nothing.
+# A bin that never varies (above a band limit, for example) would otherwise be divided by zero.
 MIN_STD = 1e-2
 
 
 class NormalisedNetwork(nn.Module):
     """Raw features (batch, bins, frames) to logits (batch, labels).
 
-    Each bin is normalised by the training set's mean and standard deviation, (bins,) each; they are
-    buffers, so they are saved with the weights and exported with the graph.
+    Each bin is normalised by its mean and standard deviation in the training set, (bins,) each:
+    buffers that are saved with the weights and exported with the graph.
     """
 
     mean: Tensor
@@ -28,9 +28,7 @@ class NormalisedNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.register_buffer("mean", mean.reshape(-1, 1))
-        self.register_buffer(
-            "std", std.clamp_min(MIN_STD).reshape(-1, 1)
-        )
+        self.register_buffer("std", std.clamp_min(MIN_STD).reshape(-1, 1))
 
     def normalise(self, features: Tensor) -> Tensor:
         return (features - self.mean) / self.std
@@ -40,10 +38,10 @@ class NormalisedNetwork(nn.Module):
 
 
 class WaveformClassifier(nn.Module):
-    """What is exported: waveforms (batch, clip_samples) to probabilities and embedding.
+    """The exported graph: waveforms (batch, clip_samples) to probabilities and embedding.
 
-    Probabilities (batch, labels) are softmax or sigmoid of the logits over the calibration
-    temperature.
+    Probabilities (batch, labels) are the softmax or sigmoid of the logits divided by the
+    calibration temperature.
     """
 
     def __init__(

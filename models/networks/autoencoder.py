@@ -100,7 +100,9 @@ class Decoder(nn.Module):
         self.blocks = nn.Sequential(*layers)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        x = self.from_embedding(embedding).unflatten(1, self.smallest)  # (batch, 32, bins / 8, frames / 8)
+        x = self.from_embedding(embedding).unflatten(
+            1, self.smallest
+        )  # (batch, 32, bins / 8, frames / 8)
         image: Tensor = self.blocks(x)  # (batch, 1, bins, frames)
         return image.squeeze(1)
 
@@ -116,5 +118,11 @@ def _upsampling(
     """The reverse of a halving from ``large`` to ``small``."""
     extra_size = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
     return nn.ConvTranspose2d(
-        in_channels, out_channels, 3, stride=2, padding=1, output_padding=extra_size, bias=out_channels == 1
+        in_channels,
+        out_channels,
+        3,
+        stride=2,
+        padding=1,
+        output_padding=extra_size,
+        bias=out_channels == 1,
     )

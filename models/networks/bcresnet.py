@@ -73,7 +73,9 @@ class BcResNet(Network):
             for number in range(stage.blocks):
                 stride = stage.stride if number == 0 else 1
                 rows = _halved_size(rows) if stride == 2 else rows
-                layers.append(_Block(in_channels, out_channels, rows, stride, stage.dilation, config.dropout))
+                layers.append(
+                    _Block(in_channels, out_channels, rows, stride, stage.dilation, config.dropout)
+                )
                 in_channels = out_channels
         self.blocks = nn.Sequential(*layers)
         dim = round(HEAD_CHANNELS * config.width)
@@ -95,19 +97,35 @@ class _Block(nn.Module):
     """One broadcasted residual block; with other channels than before it is a transition block."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, rows: int, stride: int, dilation: int, dropout: float
+        self,
+        in_channels: int,
+        out_channels: int,
+        rows: int,
+        stride: int,
+        dilation: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.transition = in_channels != out_channels
         change: Sequence[nn.Module] = (
-            (nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels), nn.ReLU())
+            (
+                nn.Conv2d(in_channels, out_channels, 1, bias=False),
+                nn.BatchNorm2d(out_channels),
+                nn.ReLU(),
+            )
             if self.transition
             else ()
         )
         self.frequency = nn.Sequential(
             *change,
             nn.Conv2d(
-                out_channels, out_channels, (3, 1), stride=(stride, 1), padding=(1, 0), groups=out_channels, bias=False
+                out_channels,
+                out_channels,
+                (3, 1),
+                stride=(stride, 1),
+                padding=(1, 0),
+                groups=out_channels,
+                bias=False,
             ),
             SubSpectralNorm(out_channels, rows),
         )

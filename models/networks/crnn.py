@@ -56,7 +56,9 @@ class Crnn(Network):
             raise EarfulError(f"crnn needs features of 8 x 2 or more, found {bins} x {frames}")
         layers: list[nn.Module] = []
         for (in_channels, out_channels), pool in zip(pairwise((1, *FILTERS)), POOLS, strict=True):
-            layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=config.norm == "none")]
+            layers += [
+                nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=config.norm == "none")
+            ]
             layers += norm_pool_activation(config.norm, config.activation, out_channels, pool)
             layers.append(make_dropout(config.dropout))
         self.blocks = nn.Sequential(*layers)

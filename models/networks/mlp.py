@@ -14,8 +14,8 @@ from earful.data.errors import EarfulError
 from earful.models.layers.base import Network
 from earful.models.layers.blocks import (
     Activation,
-    VectorBatchNorm,
     Normalisation,
+    VectorBatchNorm,
     make_dropout,
     norm_activation,
     require_positive,

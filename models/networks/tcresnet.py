@@ -61,7 +61,10 @@ class TcResNet(Network):
         )  # fmt: skip
         widths = (config.width, *config.channels)
         self.blocks = nn.Sequential(
-            *(_Block(in_channels, out_channels) for in_channels, out_channels in zip(widths, config.channels, strict=False))
+            *(
+                _Block(in_channels, out_channels)
+                for in_channels, out_channels in zip(widths, config.channels, strict=False)
+            )
         )
         self.attention = nn.Conv1d(config.channels[-1], 1, 1)
         self.dropout = nn.Dropout(config.dropout)
@@ -88,7 +91,8 @@ class _Block(nn.Module):
             nn.BatchNorm1d(out_channels),
         )  # fmt: skip
         self.shortcut = nn.Sequential(
-            nn.Conv1d(in_channels, out_channels, 1, stride=2, bias=False), nn.BatchNorm1d(out_channels)
+            nn.Conv1d(in_channels, out_channels, 1, stride=2, bias=False),
+            nn.BatchNorm1d(out_channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -52,7 +52,9 @@ ZOO: dict[str, ZooEntry] = {
     "autoencoder": ZooEntry(Autoencoder, AutoencoderConfig, "reconstruction"),
 }
 FITTED_NETWORKS = tuple(name for name, candidate in ZOO.items() if candidate.fitted)
-CLASSIFIER_NETWORKS = tuple(name for name, candidate in ZOO.items() if candidate.task == "classification")
+CLASSIFIER_NETWORKS = tuple(
+    name for name, candidate in ZOO.items() if candidate.task == "classification"
+)
 
 
 def zoo_entry(name: str) -> ZooEntry:
@@ -92,7 +94,9 @@ def require_gradient_training(name: str) -> None:
         )
 
 
-def build_network(name: str, bins: int, frames: int, n_labels: int, options: Mapping[str, Any]) -> Network:
+def build_network(
+    name: str, bins: int, frames: int, n_labels: int, options: Mapping[str, Any]
+) -> Network:
     """A freshly initialised network for features (batch, bins, frames).
 
     Raises:

@@ -68,7 +68,9 @@ class RegistryReader:
         number = self._resolve_number(checked_name(name), version_or_alias)
         if number is not None and self._storage.is_published(version_folder(name, number)):
             return self._read_version(name, number)
-        known = self._existing_numbers(name)  # looked at for the message alone: a service asks every second
+        known = self._existing_numbers(
+            name
+        )  # looked at for the message alone: a service asks every second
         if number is None:
             raise RegistryError(
                 f"{name} has no {version_or_alias}; `earful models show {name}` lists its versions and "
@@ -120,7 +122,9 @@ class RegistryReader:
         except FileNotFoundError as error:
             raise damaged_error(f"{self.root}/{path}", "it is missing") from error
         if sha256(content) != version.files[file]:
-            raise damaged_error(f"{self.root}/{path}", "it is not what was registered (sha256 differs)")
+            raise damaged_error(
+                f"{self.root}/{path}", "it is not what was registered (sha256 differs)"
+            )
         return content
 
     def local_copy(self, name: str, version: Version, file: str) -> Path:
@@ -146,7 +150,9 @@ class RegistryReader:
 
     def _version_numbers(self, name: str) -> list[int]:
         folder_names = self._storage.folders(f"{name}/versions")
-        numbers = sorted(int(entry) for entry in folder_names if re.fullmatch(r"[1-9][0-9]{0,8}", entry))
+        numbers = sorted(
+            int(entry) for entry in folder_names if re.fullmatch(r"[1-9][0-9]{0,8}", entry)
+        )
         return [n for n in numbers if self._storage.is_published(version_folder(name, n))]
 
     def _existing_numbers(self, name: str) -> list[int]:

@@ -12,20 +12,26 @@ change whole, and the log is caught up by the next change where a kill came in b
 import contextlib
 from collections.abc import Iterator, Mapping
 
-from earful.models.registry.catalogue import ALIASES_FILE, EVENTS_FILE, RegistryReader, checked_name, version_folder
+from earful.models.registry.catalogue import (
+    ALIASES_FILE,
+    EVENTS_FILE,
+    RegistryReader,
+    checked_name,
+    version_folder,
+)
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import (
     CHALLENGER,
     CHAMPION,
-    EventAction,
     Aliases,
+    EventAction,
     RegistryEvent,
     Version,
-    utc_now,
     sha256,
     to_json,
     to_json_line,
     user_at_host,
+    utc_now,
 )
 from earful.models.registry.storage import MANIFEST_FILE
 
@@ -59,7 +65,15 @@ class Registry(RegistryReader):
             events = self._read_events(name)
             used_numbers = [0, *self._version_numbers(name), *(event.version for event in events)]
             digests = {file: sha256(content) for file, content in files.items()}
-            version = Version(max(used_numbers) + 1, utc_now(), user_at_host(), parent, request_hash, note, digests)
+            version = Version(
+                max(used_numbers) + 1,
+                utc_now(),
+                user_at_host(),
+                parent,
+                request_hash,
+                note,
+                digests,
+            )
             folder = version_folder(name, version.number)
             self._storage.publish(folder, {**files, MANIFEST_FILE: to_json(version)})
             self._log_event(name, "register", version.number, None, note)
@@ -68,7 +82,9 @@ class Registry(RegistryReader):
                 self._assign_alias(name, alias, version.number, note, expected_champion)
         return version
 
-    def promote(self, name: str, version_or_alias: int | str = CHALLENGER, reason: str = "") -> Version:
+    def promote(
+        self, name: str, version_or_alias: int | str = CHALLENGER, reason: str = ""
+    ) -> Version:
         """Make a version champion; it is none already.
 
         Raises:
@@ -91,7 +107,9 @@ class Registry(RegistryReader):
     ) -> None:
         """Give a version an alias; champion only instead of ``instead_of``, else challenger."""
         with self._locked(name):
-            self._assign_alias(name, alias, self.version(name, number).number, reason, expected_champion)
+            self._assign_alias(
+                name, alias, self.version(name, number).number, reason, expected_champion
+            )
 
     def rollback(self, name: str, reason: str = "") -> Version:
         """Make the champion before this one champion again.
@@ -102,7 +120,9 @@ class Registry(RegistryReader):
         with self._locked(name):
             aliases = self.aliases(name)
             present = set(self._existing_numbers(name))
-            earlier_champions = [number for number in aliases.previous_champions if number in present]
+            earlier_champions = [
+                number for number in aliases.previous_champions if number in present
+            ]
             if not earlier_champions:
                 raise RegistryError(
                     f"{name} had no champion before this one; nothing to go back to"
@@ -179,7 +199,9 @@ class Registry(RegistryReader):
         if aliases.event is not None:
             self._append(name, aliases.event)
 
-    def _log_event(self, name: str, action: EventAction, number: int, previous_version: int | None, reason: str) -> None:
+    def _log_event(
+        self, name: str, action: EventAction, number: int, previous_version: int | None, reason: str
+    ) -> None:
         self._append(name, self._next_event(name, action, number, previous_version, reason))
 
     def _next_event(
@@ -187,7 +209,9 @@ class Registry(RegistryReader):
     ) -> RegistryEvent:
         logged, last = self._read_events(name), self.aliases(name).event
         count = max(logged[-1].number if logged else 0, last.number if last else 0) + 1
-        return RegistryEvent(count, utc_now(), action, number, previous_version, user_at_host(), reason)
+        return RegistryEvent(
+            count, utc_now(), action, number, previous_version, user_at_host(), reason
+        )
 
     def _append(self, name: str, event: RegistryEvent) -> None:
         path = f"{name}/{EVENTS_FILE}"

@@ -175,7 +175,9 @@ class RemoteStorage:
                 entries: list[dict[str, Any]] = self._fs.ls(self._full_path(path), detail=True)
         except FileNotFoundError:
             return []
-        return [e["name"].rstrip("/").rpartition("/")[2] for e in entries if e["type"] == "directory"]
+        return [
+            e["name"].rstrip("/").rpartition("/")[2] for e in entries if e["type"] == "directory"
+        ]
 
     def is_published(self, folder: str) -> bool:
         with _as_registry_error(f"{self.root}/{folder}"):

@@ -141,7 +141,7 @@ def _from_array(source: Any, sample_rate: int | None, to_hz: int) -> Waveform:
         raise SourceError("an array needs its rate in Hz: classify(waveform, sample_rate=16_000)")
     if samples.size == 0:
         raise AudioError("empty_audio", "the array holds no samples")
-    if samples.ndim not in (1, 2) or samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
+    if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] > samples.shape[0]):
         raise SourceError(
             f"an array is (samples,) or (samples, channels), found shape {samples.shape}"
         )

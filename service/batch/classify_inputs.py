@@ -1,6 +1,6 @@
-"""Inputs to what is heard in them: read, cut into windows, batched across files, one row each.
+"""Inputs to result rows: read, cut into windows, classify in batches across files.
 
-Short recordings are decoded whole; long ones are read piece by piece, so that memory stays flat.
+Short recordings are decoded whole. Long ones are read block by block, so that memory stays flat.
 """
 
 import sys
@@ -17,8 +17,8 @@ from earful.data.audio.decode import (
     AudioLimits,
     Decoded,
     Waveform,
-    extract_segment,
     decode,
+    extract_segment,
     read_file,
 )
 from earful.data.audio.stream_reader import (
@@ -34,20 +34,22 @@ from earful.service.batch.remote import fetch_bytes, fetch_to_file, is_remote
 from earful.service.batch.rows import SCORE_DIGITS, ResultRow, printable
 from earful.service.classifier import MAX_BATCH, WINDOW_HOP_FRACTION, Classifier, rank
 
-# (input, seconds heard of it since the last call)
+# (input, seconds of it read since the last call)
 OnRead = Callable[[Input, float], None]
-# What is longer or larger is read piece by piece.
+# Longer or larger recordings are read block by block.
 IN_MEMORY_LIMITS = AudioLimits(max_bytes=8 << 20, max_seconds=60.0)
 
 
 @dataclass(frozen=True)
 class ClassifyOptions:
-    """What rows are made of a recording: one, or with ``windows`` one a window or a hit.
+    """How a recording becomes rows.
 
-    hop_seconds  from window to window; a quarter of a clip when None
-    min_score    windows below it are left out, and of several labels at once those below it
-    merge        neighbouring windows with the same label become one row with the best score
-    top_k        how many labels a row names
+    windows      one row per window; without it, one row per recording (its loudest clip)
+    hop_seconds  distance between windows; a quarter of a clip when None
+    min_score    leave out windows whose best score is lower; a multi-label model also leaves out
+                 each label below it
+    merge        join overlapping windows of the same label to one row with the best score
+    top_k        number of labels with their scores in a row
     """
 
     windows: bool = False
@@ -59,9 +61,9 @@ class ClassifyOptions:
 
 @dataclass(frozen=True, slots=True)
 class InputEnd:
-    """The end of an input: the seconds heard of it, or what is wrong with it, ``code: message``.
+    """The end of an input: its length in seconds, or its problem as ``code: message``.
 
-    A problem may show late; then the rows that the input has given so far are void.
+    A problem may appear late in a file; the rows that the input has given so far are then invalid.
     """
 
     source: Input
@@ -69,7 +71,7 @@ class InputEnd:
     problem: str = ""
 
     def error_row(self) -> ResultRow:
-        """The row of an input that has a problem."""
+        """The row of an input with a problem."""
         name, problem = printable(self.source.location), printable(self.problem)
         return ResultRow(name, error=problem, expected=self.source.expected)
 
@@ -87,16 +89,18 @@ def classify_inputs(
     options: ClassifyOptions,
     on_read: OnRead = lambda source, seconds: None,
 ) -> Iterator[ResultRow | InputEnd]:
-    """The rows of each input in order, each followed by its ``Ended``.
+    """Yield the rows of each input in order, followed by its ``InputEnd``.
 
-    ``on_read`` hears of an input before it is read, and again and again while it is, each time with
-    the seconds heard since.
+    ``on_read`` is called before an input is read, and repeatedly while a long one is read, with the
+    seconds read since the last call.
 
     Raises:
         InferenceError: the model fails.
     """
     rows = _RowBuilder(classifier, options)
-    for item, scores in _with_scores(classifier, _WindowReader(classifier, options, on_read).items(inputs)):
+    for item, scores in _with_scores(
+        classifier, _WindowReader(classifier, options, on_read).items(inputs)
+    ):
         if isinstance(item, InputEnd):
             yield from rows.finish(item)
             yield item
@@ -107,13 +111,13 @@ def classify_inputs(
 def _with_scores(
     classifier: Classifier, items: Iterable[tuple[Input, _Window] | InputEnd]
 ) -> Iterator[tuple[tuple[Input, _Window] | InputEnd, NDArray[np.float32]]]:
-    """Each item in order, windows with their scores (labels,): batches reach across inputs."""
+    """Each item in order, windows with their scores (labels,). Batches span several inputs."""
     no_scores, size = np.zeros(0, np.float32), classifier.metadata.features.clip_samples
 
     def score() -> Iterator[tuple[tuple[Input, _Window] | InputEnd, NDArray[np.float32]]]:
-        found = iter(classifier.run(pad_to_clips(clips, size)) if clips else ())
+        window_scores = iter(classifier.run(pad_to_clips(clips, size)) if clips else ())
         for item in pending:
-            yield item, no_scores if isinstance(item, InputEnd) else next(found)
+            yield item, no_scores if isinstance(item, InputEnd) else next(window_scores)
         pending.clear()
         clips.clear()
 
@@ -129,23 +133,30 @@ def _with_scores(
 
 
 class _RowBuilder:
-    """Windows of one input after the other to rows."""
+    """Builds rows from scored windows, input by input."""
 
     def __init__(self, classifier: Classifier, options: ClassifyOptions) -> None:
         self._classifier = classifier
         self._options = options
-        self._hit: ResultRow | None = None  # that may still be merged with what follows
+        self._hit: ResultRow | None = None  # may still be merged with the next window
         self._has_rows = False
 
     def add(self, item: tuple[Input, _Window], scores: NDArray[np.float32]) -> Iterator[ResultRow]:
         source, window = item
         if float(scores.max()) < self._options.min_score:
             return
-        label, score = self._classifier.decide(scores, max(DECISION_THRESHOLD, self._options.min_score))
+        label, score = self._classifier.decide(
+            scores, max(DECISION_THRESHOLD, self._options.min_score)
+        )
         row = ResultRow(
-            printable(source.location), round(window.start_seconds, 6), round(window.end_seconds, 6),
-            label, round(score, SCORE_DIGITS), self._ranked(scores), expected=source.expected,
-        )  # fmt: skip
+            filename=printable(source.location),
+            start=round(window.start_seconds, 6),
+            end=round(window.end_seconds, 6),
+            label=label,
+            score=round(score, SCORE_DIGITS),
+            scores=self._ranked(scores),
+            expected=source.expected,
+        )
         last = self._hit
         if last is not None and self._options.merge and last.continues_into(row):
             self._hit = last.merge_with(row)
@@ -154,12 +165,16 @@ class _RowBuilder:
         self._hit = row
 
     def finish(self, end: InputEnd) -> Iterator[ResultRow]:
-        """What is left of an input; where it has no hit, a row that says so, without a label."""
+        """The last row of an input; a row without a label if no window scored high enough."""
         yield from self._release()
         if not self._has_rows and not end.problem:
             start = end.source.start_seconds or 0.0
-            name, until = printable(end.source.location), round(start + end.seconds, 6)
-            yield ResultRow(name, start, until, expected=end.source.expected)
+            yield ResultRow(
+                filename=printable(end.source.location),
+                start=start,
+                end=round(start + end.seconds, 6),
+                expected=end.source.expected,
+            )
         self._has_rows = False
 
     def _release(self) -> Iterator[ResultRow]:
@@ -176,14 +191,14 @@ class _RowBuilder:
 
 
 class _WindowReader:
-    """Inputs to windows."""
+    """Reads inputs and cuts them into windows."""
 
     def __init__(self, classifier: Classifier, options: ClassifyOptions, on_read: OnRead) -> None:
         config = classifier.metadata.features
         self._rate_hz, self._clip_samples = config.sample_rate_hz, config.clip_samples
         hop_seconds = options.hop_seconds or config.clip_seconds * WINDOW_HOP_FRACTION
         self._hop_samples = max(1, round(hop_seconds * self._rate_hz))
-        self._windows = options.windows
+        self._all_windows = options.windows
         self._on_read = on_read
         self._last_file: tuple[str, Decoded | AudioError | None] | None = None
 
@@ -199,7 +214,7 @@ class _WindowReader:
             yield InputEnd(source, seconds, problem)
 
     def _read(self, source: Input) -> Generator[tuple[Input, _Window], None, float]:
-        """All windows of an input; how many seconds it has."""
+        """Yield the windows of an input; return its length in seconds."""
         if source.start_seconds is not None:
             waveform = self._segment(source, source.start_seconds, source.end_seconds or 0.0)
             yield from self._windows_of_waveform(source, waveform, source.start_seconds)
@@ -215,7 +230,9 @@ class _WindowReader:
                 raise
         if source.location == STANDARD_INPUT:
             raise AudioError(
-                "too_large", "more than a minute, or 8 MB, on standard input; save it to a file"
+                "too_large",
+                "audio on standard input may have one minute and 8 MB; save it to a file and give "
+                "its name",
             )
         if not is_remote(source.location):
             return (yield from self._windows_of_recording(source, Path(source.location)))
@@ -225,12 +242,16 @@ class _WindowReader:
     def _windows_of_waveform(
         self, source: Input, waveform: Waveform, offset_seconds: float
     ) -> Iterator[tuple[Input, _Window]]:
-        if not self._windows:
-            start = loudest_start(waveform, self._clip_samples) if len(waveform) > self._clip_samples else 0
+        if not self._all_windows:
+            start = (
+                loudest_start(waveform, self._clip_samples)
+                if len(waveform) > self._clip_samples
+                else 0
+            )
             end = offset_seconds + len(waveform) / self._rate_hz
             samples = waveform[start : start + self._clip_samples]
             if len(samples) < len(waveform):
-                samples = samples.copy()  # a view would keep the whole until its batch is full
+                samples = samples.copy()  # a view would keep the whole waveform in memory
             yield source, _Window(offset_seconds, end, samples)
             return
         for first in window_starts(len(waveform), self._clip_samples, self._hop_samples).tolist():
@@ -240,7 +261,7 @@ class _WindowReader:
     def _windows_of_recording(
         self, source: Input, path: Path
     ) -> Generator[tuple[Input, _Window], None, float]:
-        if not self._windows:
+        if not self._all_windows:
             _, samples, total = loudest_window(self._blocks(source, path), self._clip_samples)
             yield source, _Window(0.0, total / self._rate_hz, samples)
             return total / self._rate_hz
@@ -265,7 +286,7 @@ class _WindowReader:
         return _Window(offset_seconds + start, offset_seconds + end, samples)
 
     def _segment(self, source: Input, start_seconds: float, end_seconds: float) -> Waveform:
-        """A stretch of a file; short files are decoded once for those that follow one another."""
+        """A segment of a file. A short file is decoded once for consecutive segments."""
         whole = self._whole_file(source)
         if whole is not None:
             return extract_segment(whole, start_seconds, end_seconds)
@@ -274,13 +295,13 @@ class _WindowReader:
         )
 
     def _whole_file(self, source: Input) -> Decoded | None:
-        """A file, or None where it is too long to hold."""
+        """The decoded file, or None when it is too long for memory."""
         if self._last_file is None or self._last_file[0] != source.location:
             self._last_file = (source.location, self._decode_whole(source))
-        found = self._last_file[1]
-        if isinstance(found, AudioError):
-            raise found
-        return found
+        decoded = self._last_file[1]
+        if isinstance(decoded, AudioError):
+            raise decoded
+        return decoded
 
     def _decode_whole(self, source: Input) -> Decoded | AudioError | None:
         limits = FILE_LIMITS if is_remote(source.location) else IN_MEMORY_LIMITS
@@ -288,12 +309,12 @@ class _WindowReader:
             blob = _read_bytes(source, limits)
             return None if blob is None else decode(blob, self._rate_hz, limits)
         except AudioError as error:
-            long = error.code in ("too_long", "too_large") and limits is IN_MEMORY_LIMITS
-            return None if long else error
+            is_long = error.code in ("too_long", "too_large") and limits is IN_MEMORY_LIMITS
+            return None if is_long else error
 
 
 def _read_bytes(source: Input, limits: AudioLimits = IN_MEMORY_LIMITS) -> bytes | None:
-    """The bytes of an input, or None where there are too many to hold."""
+    """The bytes of an input, or None when there are more than ``limits`` allow."""
     if source.location == STANDARD_INPUT:
         blob = sys.stdin.buffer.read(limits.max_bytes + 1)
         return blob if len(blob) <= limits.max_bytes else None

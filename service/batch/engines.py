@@ -1,4 +1,4 @@
-"""Who works on the shards: processes of this machine, or those of a Ray cluster."""
+"""Engines that classify the chunks of a run: local worker processes, or a Ray cluster."""
 
 import json
 import os
@@ -9,45 +9,45 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from earful.data.dataset.ray_prepare import ray_session, iterate_rows
+from earful.data.dataset.ray_prepare import iterate_rows, ray_session
+from earful.service.batch.chunks import FIRST_CHUNK_SIZE, FinishedChunks, InputChunk, RunStats
 from earful.service.batch.errors import BatchError
-from earful.service.batch.shards import FIRST_CHUNK_SIZE, FinishedChunks, InputChunk, RunStats
-from earful.service.batch.worker import WorkerConfig, Worker
+from earful.service.batch.worker import Worker, WorkerConfig
 
-# Hears, of unfinished shards, how many inputs were read, and the seconds heard of long ones.
+# (inputs read, seconds of audio read) in the unfinished chunks
 OnProgress = Callable[[int, float], None]
 _PROGRESS_SECONDS = 0.1
-# Each has a session of its own in the memory of the GPU.
+# Each worker has its own session in GPU memory.
 _MAX_CUDA_WORKERS = 4
 
 
 def default_workers(provider: str) -> int:
-    """A worker a core; a few where a GPU computes."""
+    """One worker per CPU core; on a GPU at most ``_MAX_CUDA_WORKERS``."""
     cores = len(os.sched_getaffinity(0))
     return cores if provider == "CPUExecutionProvider" else min(cores, _MAX_CUDA_WORKERS)
 
 
 class LocalEngine:
-    """Worker processes of this machine, each started when there is work for it."""
+    """Worker processes on this machine, each started when there is work for it."""
 
     def __init__(self, config: WorkerConfig, n_workers: int) -> None:
         self._workers = [Worker(config) for _ in range(n_workers)]
 
     def start_workers(self, n_inputs: int) -> None:
-        """Start the workers that so many inputs keep busy, while the others are being listed."""
+        """Start as many workers as ``n_inputs`` keep busy; called while inputs are still listed."""
         for worker in self._workers[: -(-n_inputs // FIRST_CHUNK_SIZE)]:
             worker.start()
 
     def stop(self) -> None:
-        """End all processes."""
+        """Kill all worker processes."""
         for worker in self._workers:
             worker.stop()
 
     def run_chunks(self, chunks: Sequence[InputChunk], on_progress: OnProgress) -> FinishedChunks:
-        """Each shard as it is finished.
+        """Yield each chunk when it is finished.
 
         Raises:
-            BatchError: the run cannot go on; what is finished stays.
+            BatchError: the run cannot continue; finished chunks are kept.
         """
         workers = self._workers[: len(chunks)]
         idle: SimpleQueue[Worker] = SimpleQueue()
@@ -66,7 +66,10 @@ class LocalEngine:
         with ThreadPoolExecutor(len(workers) or 1) as pool:
             try:
                 while True:
-                    while len(running) <= len(workers) and (chunk := next(remaining, None)) is not None:
+                    while (
+                        len(running) <= len(workers)
+                        and (chunk := next(remaining, None)) is not None
+                    ):
                         running.add(pool.submit(work, chunk))
                     if not running:
                         return
@@ -74,7 +77,10 @@ class LocalEngine:
                     for future in done:
                         yield future.result()
                     positions = [worker.position() for worker in workers]
-                    on_progress(sum(position for position, _ in positions), sum(seconds for _, seconds in positions))
+                    on_progress(
+                        sum(position for position, _ in positions),
+                        sum(seconds for _, seconds in positions),
+                    )
             finally:
                 for future in running:
                     future.cancel()
@@ -84,13 +90,13 @@ class LocalEngine:
 def run_on_ray(
     config: WorkerConfig, chunks: Sequence[InputChunk], n_workers: int | None, address: str | None
 ) -> FinishedChunks:
-    """Each shard as it is finished, by Ray Data; all machines see the same folders.
+    """Yield each chunk when it is finished by Ray Data. All machines need the same shared folders.
 
-    Without an address, Ray is started on this machine and ended again.
+    Without an address, Ray is started on this machine and shut down afterwards.
 
     Raises:
-        ClusterError: Ray is not installed, or there is no cluster.
-        BatchError: the run cannot go on; what is finished stays.
+        ClusterError: Ray is not installed, or there is no cluster at the address.
+        BatchError: the run cannot continue; finished chunks are kept.
     """
     if not chunks:
         return
@@ -110,17 +116,19 @@ def run_on_ray(
 
 
 class RayWorker:
-    """A worker process and the actor of Ray that looks after it."""
+    """A Ray actor that runs chunks in a worker process of its own."""
 
-    def __init__(self, config: WorkerConfig, chunks: Sequence[InputChunk], working_folder: Path) -> None:
-        os.chdir(working_folder)  # names of inputs are relative to where the command was given
+    def __init__(
+        self, config: WorkerConfig, chunks: Sequence[InputChunk], working_folder: Path
+    ) -> None:
+        os.chdir(working_folder)  # input names are relative to the working folder of the command
         self._worker = Worker(config)
-        self._shards = chunks
+        self._chunks = chunks
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Classify the shard at ``position``; what stops the run is told as ``failed``."""
+        """Classify the chunk at ``position``; an error that stops the run is in ``failed``."""
         try:
-            stats = self._worker.run(self._shards[row["position"]])
+            stats = self._worker.run(self._chunks[row["position"]])
         except BatchError as error:
             return row | {"failed": str(error), "stats": ""}
         return row | {"failed": "", "stats": json.dumps(asdict(stats))}

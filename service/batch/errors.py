@@ -1,7 +1,7 @@
-"""What stops a batch as a whole; what is wrong with one input is a row instead."""
+"""The error that stops a whole batch run; a problem with one input becomes an error row instead."""
 
 from earful.data.errors import EarfulError
 
 
 class BatchError(EarfulError):
-    """Nothing to classify, a run that cannot start or go on, or a format that is not known."""
+    """There is no input, the run cannot start or continue, or the output format is unknown."""

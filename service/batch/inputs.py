@@ -1,7 +1,7 @@
-"""What is to be classified: files, folders, globs, lists and URLs, one after the other.
+"""Finds the inputs to classify: files, folders, globs, lists and URLs.
 
-Nothing is held but what one folder needs, and the order is always the same. What cannot be found or
-read stays an input: its row will say so.
+The order is always the same, and memory holds the names of one folder at most. A path that cannot
+be found or read is still an input: it becomes an error row.
 """
 
 import codecs
@@ -25,19 +25,20 @@ from earful.service.batch.remote import find_remote, is_remote
 
 CSV_SUFFIXES, LIST_SUFFIXES = (".csv", ".tsv"), (".txt", ".lst", ".list")
 STANDARD_INPUT = "-"
-# More names of one folder than this are sorted on disk.
+# A folder with more names is sorted on disk.
 _SORTED_IN_MEMORY = 20_000
 _LIST_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One recording, or a stretch of it, with what is known before it is read.
+    """One recording or a segment of it, before it is read.
 
-    source   path or URL
-    truth    the label it ought to get, where a list says so
-    stamp    with ``n_bytes`` tells whether a file was changed
-    problem  ``code: message`` of what is not to be read at all
+    location    path, URL, or ``-`` for audio on standard input
+    expected    the correct label, where a list gives it
+    n_bytes     file size; -1 when unknown
+    change_tag  modification time or ETag: with ``n_bytes``, tells whether a file has changed
+    problem     ``code: message`` of an input that cannot be read
     """
 
     location: str
@@ -50,24 +51,27 @@ class Input:
 
 
 def find_inputs(paths: Sequence[str], audio_dir: Path | None = None) -> Iterator[Input]:
-    """Every input under the paths, in the order given; folders are searched by suffix, by name.
+    """Yield every input under the paths, in the order given; files of a folder sorted by name.
 
-    A path is a file, a folder (searched recursively; links to folders are not followed, so that a
-    loop ends), a glob, a URL, a CSV with a column of file names, a text file with one a line, or
-    ``-``: such a list, or audio, on standard input. Relative names in a list are relative to
-    ``audio_dir``, or to the list; those on standard input to the working folder.
+    A path is a file, a folder (searched recursively for audio suffixes; links to folders are not
+    followed, because they may form a loop), a glob, a URL, a CSV with a column of file names, a
+    text file with one name per line, or ``-``: such a list, or audio, on standard input. Relative
+    names in a list are relative to ``audio_dir``, or to the folder of the list; names on standard
+    input are relative to the working folder.
 
     Raises:
-        LabelsError: a CSV that cannot be read.
-        BatchError: a list or a URL that cannot be read.
+        LabelsError: a CSV cannot be read.
+        BatchError: a list or a URL cannot be read.
     """
     for path in paths:
         empty = True
-        for found in _expand(path, audio_dir):
-            if found.location == STANDARD_INPUT and len(paths) > 1:
-                raise BatchError("audio on standard input is classified alone; leave out the rest")
+        for source in _expand(path, audio_dir):
+            if source.location == STANDARD_INPUT and len(paths) > 1:
+                raise BatchError(
+                    "audio on standard input is classified alone; leave out the other inputs"
+                )
             empty = False
-            yield found if found.problem or found.n_bytes >= 0 else _with_file_stat(found)
+            yield source if source.problem or source.n_bytes >= 0 else _with_file_stat(source)
         if empty and len(paths) > 1:
             yield Input(path, problem="not_found: no audio file here")
 
@@ -93,12 +97,13 @@ def _from_url(url: str) -> Iterator[Input]:
 
 
 def _from_glob(pattern: str) -> Iterator[Input]:
-    if "**" in pattern:  # glob would follow links, and a loop of them without an end
+    if "**" in pattern:  # glob.iglob follows links to folders and never leaves a loop of them
         before, _, _ = pattern.partition("**")
-        wanted = os.path.normpath(pattern).split("/")
-        for found in _search_folder(os.path.dirname(before) or "."):
-            if found.problem or _matches(os.path.normpath(found.location).split("/"), wanted):
-                yield found
+        pattern_parts = os.path.normpath(pattern).split("/")
+        for source in _search_folder(os.path.dirname(before) or "."):
+            path_parts = os.path.normpath(source.location).split("/")
+            if source.problem or _matches(path_parts, pattern_parts):
+                yield source
         return
     for name, _ in _sort_names((name, False) for name in glob.iglob(pattern)):
         if is_folder(name):
@@ -108,7 +113,7 @@ def _from_glob(pattern: str) -> Iterator[Input]:
 
 
 def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether folders and name match a glob's, in which ``**`` is any number of folders."""
+    """Whether the parts of a path match those of a glob; ``**`` is any number of folders."""
     if not pattern:
         return not path
     if pattern[0] == "**":
@@ -138,7 +143,7 @@ def _from_list_file(path: Path, audio_dir: Path | None) -> Iterator[Input]:
 
 
 def _from_stdin(audio_dir: Path | None) -> Iterator[Input]:
-    # A stream in memory, in a test say, cannot be looked into and is a list.
+    # A stream without peek (io.BytesIO, say) is read as a list.
     buffered = sys.stdin.buffer
     if isinstance(buffered, io.BufferedReader) and is_accepted(buffered.peek(32)[:32]):
         return iter([Input(STANDARD_INPUT)])
@@ -146,7 +151,7 @@ def _from_stdin(audio_dir: Path | None) -> Iterator[Input]:
 
 
 def _from_names(file: BinaryIO, folder: Path) -> Iterator[Input]:
-    """Names, one a line, or each ended by NUL (``find -print0``), as their beginning tells."""
+    """Names separated by NUL (``find -print0``) if the first block has one, else by newlines."""
     for name in _split_names(file):
         if name.strip():
             text = os.fsdecode(name)
@@ -165,10 +170,12 @@ def _split_names(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _search_folder(folder: str) -> Iterator[Input]:
-    """Depth first; what begins with a dot is hidden: "._a.wav" is a note of macOS, no audio."""
+    """Depth first. Skips names with a leading dot: macOS writes metadata to files like ._a.wav."""
     try:
         with os.scandir(folder) as entries:
-            names = _sort_names(pair for entry in entries if (pair := _folder_or_audio(entry)) is not None)
+            names = _sort_names(
+                pair for entry in entries if (pair := _folder_or_audio(entry)) is not None
+            )
             for name, nested in names:
                 path = os.path.join(folder, name)
                 if nested:
@@ -176,12 +183,12 @@ def _search_folder(folder: str) -> Iterator[Input]:
                 else:
                     yield Input(path)
     except OSError as error:
-        problem = f"unreadable: a folder that may not be searched: {error.strerror}"
+        problem = f"unreadable: cannot list the folder: {error.strerror}"
         yield Input(folder, problem=problem)
 
 
 def _folder_or_audio(entry: "os.DirEntry[str]") -> tuple[str, bool] | None:
-    """Name of a folder or of an audio file, and which of the two it is."""
+    """(name, whether it is a folder) of a folder or an audio file; None for anything else."""
     if entry.name.startswith("."):
         return None
     if entry.is_dir(follow_symlinks=False):
@@ -192,38 +199,38 @@ def _folder_or_audio(entry: "os.DirEntry[str]") -> tuple[str, bool] | None:
 
 
 def _sort_names(names: Iterator[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
-    """Names in order of their bytes; a great many are sorted in a temporary database on disk."""
-    few = [pair for _, pair in zip(range(_SORTED_IN_MEMORY), names, strict=False)]
-    if len(few) < _SORTED_IN_MEMORY:
-        yield from sorted(set(few), key=lambda pair: os.fsencode(pair[0]))
+    """Sort names by their bytes; more than ``_SORTED_IN_MEMORY`` in a temporary SQLite database."""
+    first_names = [pair for _, pair in zip(range(_SORTED_IN_MEMORY), names, strict=False)]
+    if len(first_names) < _SORTED_IN_MEMORY:
+        yield from sorted(set(first_names), key=lambda pair: os.fsencode(pair[0]))
         return
     try:
-        with closing(sqlite3.connect("")) as database:  # SQLite deletes it when it is closed
+        with closing(sqlite3.connect("")) as database:  # on disk; SQLite deletes it on close
             database.execute("CREATE TABLE n (name BLOB PRIMARY KEY, nested INTEGER) WITHOUT ROWID")
-            for part in (few, names):
+            for part in (first_names, names):
                 rows = ((os.fsencode(name), nested) for name, nested in part)
                 database.executemany("INSERT OR IGNORE INTO n VALUES (?, ?)", rows)
-            del few
+            del first_names
             for name, nested in database.execute("SELECT name, nested FROM n ORDER BY name"):
                 yield os.fsdecode(name), bool(nested)
     except sqlite3.Error as error:
         raise BatchError(f"cannot sort the names of a large folder on disk: {error}") from error
 
 
-def _with_file_stat(found: Input) -> Input:
-    if found.location == STANDARD_INPUT or is_remote(found.location):
-        return found
+def _with_file_stat(source: Input) -> Input:
+    if source.location == STANDARD_INPUT or is_remote(source.location):
+        return source
     try:
-        status = os.stat(found.location)
-    except (OSError, ValueError):  # reading it will tell
-        return found
+        status = os.stat(source.location)
+    except (OSError, ValueError):  # reading it reports the error in its row
+        return source
     if stat.S_ISDIR(status.st_mode):
-        return replace(found, problem="not_found: a folder where a file is wanted")
-    return replace(found, n_bytes=status.st_size, change_tag=str(status.st_mtime_ns))
+        return replace(source, problem="not_found: a folder, not a file")
+    return replace(source, n_bytes=status.st_size, change_tag=str(status.st_mtime_ns))
 
 
 def is_folder(path: str) -> bool:
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)
-    except (OSError, ValueError):  # a name too long, say: its row will tell
+    except (OSError, ValueError):  # missing, or no valid path (too long, say)
         return False

@@ -1,34 +1,41 @@
-"""The results of a scheduler's tasks, put together as if one run had made them."""
+"""Merges the results of all shards of a run, as if a single run had written them."""
 
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from earful.data.atomic_write import staged_file
+from earful.service.batch.chunks import RunStats
 from earful.service.batch.errors import BatchError
 from earful.service.batch.formats import FILE_SUFFIXES, import_pyarrow, output_format
-from earful.service.batch.output_folder import check_output, results_fingerprint, job_folder_path
-from earful.service.batch.shards import JobState, RunStats
+from earful.service.batch.job_state import JobState
+from earful.service.batch.output_folder import check_output, job_folder_path, results_fingerprint
 
 
 def merge_results(shard_results: Sequence[Path], out: Path) -> RunStats:
-    """Join the results of all pieces of a run, in their order, into ``out``.
+    """Write the results of all shards of a run to ``out``, in shard order.
 
     Raises:
-        BatchError: a piece that is missing, unfinished, twice, or of another run.
+        BatchError: a shard is missing, unfinished, given twice, or from another run.
         OutputError: ``out`` cannot be written.
     """
     states = {path: _load_state(path) for path in shard_results}
     first = states[shard_results[0]]
     format_name = str(first.settings["format"])
     if format_name not in FILE_SUFFIXES.values():
-        raise BatchError(f"{format_name} is not merged: each recording has a file of its own already")
+        raise BatchError(
+            f"{format_name} results cannot be merged: they are one file per recording already"
+        )
     if output_format(out, None) != format_name:
-        raise BatchError(f"the pieces are {format_name}; give the name of a .{format_name} file as --out")
+        raise BatchError(
+            f"the shards are {format_name}; give the name of a .{format_name} file as --out"
+        )
     for path, state in states.items():
         changed = first.differences(state, ignoring="shard")
         if changed:
-            raise BatchError(f"{path} is of another run than {shard_results[0]}: {'; '.join(changed)}")
+            raise BatchError(
+                f"{path} is from another run than {shard_results[0]}: {'; '.join(changed)}"
+            )
     ordered = _sort_by_shard(states)
     check_output(out, format_name)
     with staged_file(out) as staging:
@@ -43,8 +50,8 @@ def _load_state(results: Path) -> JobState:
     folder = job_folder_path(results)
     state = JobState.load(folder) if results.exists() else None
     if state is None:
-        what = f"{folder.name} is missing beside it" if results.exists() else "no such file"
-        raise BatchError(f"{results}: {what}; give the results of `classify --num-shards`")
+        problem = f"{folder.name} is missing beside it" if results.exists() else "no such file"
+        raise BatchError(f"{results}: {problem}; give the results of `classify --num-shards`")
     if state.results is None:
         raise BatchError(f"{results} is not finished; run its task again")
     if results_fingerprint(results) != state.results:
@@ -53,22 +60,21 @@ def _load_state(results: Path) -> JobState:
 
 
 def _sort_by_shard(states: dict[Path, JobState]) -> list[Path]:
-    """The pieces from the first to the last, each once."""
-    found: dict[int, Path] = {}
+    """The results in shard order; every shard must be there exactly once."""
+    by_index: dict[int, Path] = {}
     count = 0
     for path, state in states.items():
-        index, _, text = str(state.settings["shard"]).partition(" of ")
-        count = int(text)
-        if int(index) in found:
-            raise BatchError(f"{path} and {found[int(index)]} are the same piece; give each once")
-        found[int(index)] = path
-    missing = [str(index) for index in range(count) if index not in found]
+        index, count = map(int, str(state.settings["shard"]).split(" of "))
+        if index in by_index:
+            raise BatchError(f"{path} and {by_index[index]} are the same shard; give each once")
+        by_index[index] = path
+    missing = [str(index) for index in range(count) if index not in by_index]
     if missing:
         raise BatchError(
-            f"of {count} pieces {', '.join(missing[:20])} {'is' if len(missing) == 1 else 'are'} "
-            "missing; run those tasks, or name their results too"
+            f"missing shards of {count}: {', '.join(missing[:20])}; run those tasks, or give their "
+            "results too"
         )
-    return [found[index] for index in sorted(found)]
+    return [by_index[index] for index in sorted(by_index)]
 
 
 def _join_text(shard_results: Sequence[Path], staging: Path, *, headers: bool) -> None:

@@ -1,4 +1,4 @@
-"""The progress bar of a batch on stderr: files a second, times real time, failures, time left."""
+"""The progress bar of a batch run on stderr: files/s, real-time factor, failures, time left."""
 
 import contextlib
 import time
@@ -15,13 +15,13 @@ from rich.progress import (
 )
 
 from earful.service.batch import run
-from earful.service.batch.shards import RunStats
+from earful.service.batch.chunks import RunStats
 
 
-class _Bar(run.BatchProgress):
+class _ProgressBar(run.BatchProgress):
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task = bar, task
-        self._n_already_done = self._total = 0
+        self._n_already_done = 0
         self._started = time.monotonic()
 
     def on_start(self, total: int, n_already_done: int) -> None:
@@ -29,9 +29,9 @@ class _Bar(run.BatchProgress):
         self._bar.update(self._task, total=total, completed=n_already_done, description="classify")
 
     def on_progress(self, stats: RunStats, reading: int, seconds: float) -> None:
-        took = max(time.monotonic() - self._started, 1e-3)
+        elapsed = max(time.monotonic() - self._started, 1e-3)
         done, audio_seconds = stats.inputs + reading, stats.seconds + seconds
-        speed = f"{done / took:,.0f} files/s, {audio_seconds / took:,.0f} × real time"
+        speed = f"{done / elapsed:,.0f} files/s, {audio_seconds / elapsed:,.0f} × real time"
         self._bar.update(
             self._task, completed=self._n_already_done + done, speed=speed, failed=stats.n_failed
         )
@@ -39,11 +39,14 @@ class _Bar(run.BatchProgress):
 
 @contextlib.contextmanager
 def batch_progress() -> Iterator[run.BatchProgress]:
-    """Who hears how a run goes, and shows it."""
+    """A progress bar to pass to ``run``; removed from the terminal at the end."""
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"), TextColumn("{task.fields[failed]} failed"),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TextColumn("{task.fields[failed]} failed"),
         TimeRemainingColumn(),
-    )  # fmt: skip
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield _Bar(bar, bar.add_task("listing", total=None, speed="", failed=0))
+        yield _ProgressBar(bar, bar.add_task("listing", total=None, speed="", failed=0))

@@ -1,4 +1,4 @@
-"""Recordings at a URL (s3://, gs://, https://, ...), through fsspec of the extra ``remote``."""
+"""Recordings at a URL (s3://, gs://, https://, ...), read with fsspec of the extra ``remote``."""
 
 import contextlib
 import tempfile
@@ -22,28 +22,28 @@ def is_remote(path: str) -> bool:
 
 
 def find_remote(url: str, suffixes: frozenset[str]) -> Iterator[tuple[str, int, str]]:
-    """(URL, bytes or -1, stamp) of a file, of each audio file under a folder, or of a glob's files.
+    """Yield (URL, size in bytes or -1, change tag) of each audio file: one, a folder's, a glob's.
 
     Raises:
-        BatchError: a protocol that is not known, or a place that cannot be listed.
+        BatchError: the protocol is unknown, or the URL cannot be listed.
     """
     with _as_batch_error(url):
         filesystem, path = _open_filesystem(url)
-        found: Iterable[tuple[str, Any]]
+        entries: Iterable[tuple[str, Any]]
         if "*" in path:
-            found = sorted(filesystem.glob(path, detail=True).items())
+            entries = sorted(filesystem.glob(path, detail=True).items())
         elif url.endswith("/") or (not _is_http(url) and filesystem.isdir(path)):
-            found = _walk(filesystem, path, suffixes)
+            entries = _walk(filesystem, path, suffixes)
         else:
-            found = [(path, _info(filesystem, path))]
-        for name, info in found:
+            entries = [(path, _info(filesystem, path))]
+        for name, info in entries:
             yield _url(filesystem, name), int(info.get("size") or -1), _change_tag(info)
 
 
 def fetch_bytes(url: str, max_bytes: int) -> bytes | None:
-    """The bytes at a URL, or None where there are more than ``max_bytes``.
+    """Fetch the bytes at a URL; None when there are more than ``max_bytes``.
 
-    A server that does not answer is asked again, later each time.
+    An unreachable server is tried again after ``_RETRY_SECONDS``.
 
     Raises:
         AudioError: ``not_found``, ``unreachable`` or ``unreadable``.
@@ -68,9 +68,9 @@ def _fetch(url: str, max_bytes: int) -> bytes | None:
 
 @contextlib.contextmanager
 def fetch_to_file(url: str, on_read: Callable[[], None]) -> Iterator[Path]:
-    """What is at a URL as a temporary file, for what is too large for memory.
+    """Download a URL to a temporary file, for recordings that are too large for memory.
 
-    ``on_read`` hears of each piece.
+    ``on_read`` is called after each block.
 
     Raises:
         AudioError: ``not_found`` or ``unreadable``.
@@ -88,13 +88,12 @@ def fetch_to_file(url: str, on_read: Callable[[], None]) -> Iterator[Path]:
 
 def _walk(filesystem: Any, folder: str, suffixes: frozenset[str]) -> Iterator[tuple[str, Any]]:
     for _, folders, files in filesystem.walk(folder, detail=True):
-        folders_in_order = sorted(folders)
         for name in sorted(files):
             if Path(name).suffix.lower() in suffixes and not name.startswith("."):
                 yield files[name]["name"], files[name]
-        for name in folders_in_order:
+        for name in sorted(folders):
             yield from _walk(filesystem, folders[name]["name"], suffixes)
-        return  # deeper ones were walked here, in order
+        return  # filesystem.walk would go deeper in its own order
 
 
 def _open_filesystem(url: str) -> tuple[Any, str]:
@@ -108,7 +107,7 @@ def _info(filesystem: Any, path: str) -> Any:
     try:
         return filesystem.info(path)
     except FileNotFoundError:
-        return {}  # reading it will tell
+        return {}  # reading it reports the error in its row
 
 
 def _change_tag(info: Any) -> str:
@@ -126,7 +125,7 @@ def _is_http(url: str) -> bool:
 
 @contextlib.contextmanager
 def _as_batch_error(url: str) -> Iterator[None]:
-    """Errors of fsspec and of the libraries under it, each of which has its own, as one."""
+    """Translate errors of fsspec and its backends: each library has its own exceptions."""
     try:
         yield
     except ImportError as error:
@@ -142,10 +141,10 @@ def _as_audio_error() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        # fsspec says so of all that goes wrong with HTTP; what it was is the cause.
+        # fsspec raises this for every HTTP problem; the cause has the status.
         cause = error.__cause__ or error.__context__
         if cause is not None and getattr(cause, "status", None) not in (404, 410):
-            raise AudioError("unreachable", f"no answer that helps: {cause}") from error
-        raise AudioError("not_found", "nothing at this address") from error
+            raise AudioError("unreachable", f"the server did not send the file: {cause}") from error
+        raise AudioError("not_found", "there is no file at this URL") from error
     except BatchError as error:
         raise AudioError("unreadable", str(error)) from error

@@ -1,4 +1,4 @@
-"""Results of ``classify`` read back, row by row: CSV, JSON Lines or Parquet."""
+"""Reads the results of ``classify`` row by row: CSV, JSON Lines or Parquet."""
 
 import csv
 import json
@@ -11,18 +11,18 @@ from earful.service.batch.errors import BatchError
 from earful.service.batch.formats import FILE_SUFFIXES, import_pyarrow
 from earful.service.batch.rows import COLUMNS, ResultRow
 
-_NOT_RESULTS = "is no result of `earful classify`"
+_NOT_RESULTS = "is not a result of `earful classify`"
 
 
 def read_results(path: Path) -> Iterator[ResultRow]:
-    """The rows of a file of results, in constant memory; of the scores the best alone.
+    """Yield the rows of a results file in constant memory; ``scores`` holds the best one only.
 
     Raises:
-        BatchError: a file that is missing, of another format, or lacks a column.
+        BatchError: the file is missing, has another format, or lacks a column.
     """
     format_name = FILE_SUFFIXES.get(path.suffix.lower())
     if format_name is None:
-        raise BatchError(f"results are {', '.join(FILE_SUFFIXES)}; found {str(path)!r}")
+        raise BatchError(f"results are {', '.join(FILE_SUFFIXES)} files; found {str(path)!r}")
     read = {"csv": _read_csv, "jsonl": _read_json_lines, "parquet": _read_parquet}[format_name]
     try:
         for values in read(path):
@@ -38,7 +38,7 @@ def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
         reader = csv.DictReader(file, strict=True)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
-            raise ValueError(f"it has no column {', '.join(missing)}")
+            raise ValueError(f"the file has no column {', '.join(missing)}")
         yield from reader
 
 
@@ -71,5 +71,5 @@ def _number(value: Any) -> float | None:
     if value in (None, ""):
         return None
     if not math.isfinite(number := float(value)):
-        raise ValueError(f"a finite number is wanted, found {value!r}")
+        raise ValueError(f"expected a finite number, found {value!r}")
     return number

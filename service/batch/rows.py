@@ -1,7 +1,7 @@
-"""One row of the results, and how rows are kept until they are put together."""
+"""One row of the results, and its form as a line of JSON in a chunk's part file."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 COLUMNS = ("filename", "start", "end", "label", "score", "status", "error")
@@ -12,9 +12,9 @@ SCORE_DIGITS = 6
 class ResultRow:
     """One row: times in seconds, ``scores`` best first; a failed input has an error only.
 
-    ``label`` is that of the best score, or ``unknown`` where the classifier rejects; empty where no
-    window scored high enough. Of a model that says several labels at once it is all of them,
-    ``dog|rain``, and ``score`` is the smallest of theirs. ``truth`` is what the input's list says.
+    ``label`` has the best score; it is ``unknown`` where the classifier rejects, and empty where no
+    window scored high enough. A multi-label model gives all its labels, ``dog|rain``, with the
+    smallest of their scores as ``score``. ``expected`` is the correct label given by the input list.
     """
 
     filename: str
@@ -31,7 +31,7 @@ class ResultRow:
         return "error" if self.error else "ok"
 
     def continues_into(self, later: "ResultRow") -> bool:
-        """Whether a later hit of the same input goes on with this one."""
+        """Whether a later row overlaps or touches this one, with the same file and label."""
         if self.end is None or later.start is None:
             return False
         return (
@@ -41,27 +41,26 @@ class ResultRow:
         )
 
     def merge_with(self, later: "ResultRow") -> "ResultRow":
-        """Both as one, with the scores of the better."""
+        """One row over the time of both, with the scores of the better one."""
         best = max(self, later, key=lambda row: row.score or 0.0)
         return replace(best, start=self.start, end=later.end)
 
     def to_json_line(self) -> str:
-        """A line of JSON, for ``of_line``."""
-        values = (
-            self.filename, self.start, self.end, self.label, self.score, self.scores, self.error,
-            self.expected,
-        )  # fmt: skip
-        return json.dumps(values) + "\n"
+        """A line of JSON for ``from_json_line``: a list of the fields in order."""
+        return json.dumps([getattr(self, name) for name in _FIELDS]) + "\n"
 
     @classmethod
     def from_json_line(cls, line: str) -> "ResultRow":
-        filename, start, end, label, score, scores, error, expected = json.loads(line)
-        pairs: tuple[Any, ...] = tuple((name, score) for name, score in scores)
-        return cls(filename, start, end, label, score, pairs, error, expected)
+        values: dict[str, Any] = dict(zip(_FIELDS, json.loads(line), strict=True))
+        values["scores"] = tuple((label, score) for label, score in values["scores"])
+        return cls(**values)
+
+
+_FIELDS = tuple(field.name for field in fields(ResultRow))
 
 
 def printable(name: str) -> str:
-    """A file name as text; bytes that are no UTF-8 are written as ``\\xNN``."""
+    """A file name as text; bytes that are not UTF-8 become ``\\xNN``."""
     if name.isascii():
         return name
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -18,24 +18,36 @@ from earful.models.bundle.device import Device
 from earful.models.bundle.runtime import onnxruntime
 from earful.service.batch.classify_inputs import ClassifyOptions
 from earful.service.batch.errors import BatchError
-from earful.service.batch.formats import FOLDER_FORMATS, RowLayout, RowWriter, open_writer, text_writer
+from earful.service.batch.formats import (
+    FOLDER_FORMATS,
+    RowLayout,
+    RowWriter,
+    open_writer,
+    text_writer,
+)
 from earful.service.batch.inputs import Input, find_inputs, is_folder
-from earful.service.batch.output_folder import check_output, results_fingerprint, job_folder, publish_results, remove_path
+from earful.service.batch.output_folder import (
+    check_output,
+    job_folder,
+    publish_results,
+    remove_path,
+    results_fingerprint,
+)
 from earful.service.batch.scheduler import ShardSpec
 from earful.service.batch.shards import (
     FIRST_CHUNK_SIZE,
     PARTS_FOLDER,
     FinishedChunks,
-    InputManifest,
     InputChunk,
+    InputManifest,
     JobState,
     RunStats,
+    classify_chunk,
+    cleanup,
     is_finished,
     part_path,
     read_part,
-    cleanup,
     write_inputs,
-    classify_chunk,
 )
 from earful.service.batch.worker import WorkerConfig
 from earful.service.classifier import Classifier
@@ -122,7 +134,9 @@ class _BatchRun:
         folder = self._stack.enter_context(job_folder(self.out))
         self._config = replace(self._config, folder=folder)
         previous = None if self._request.restart else JobState.load(folder)
-        manifest = self._write_manifest(folder, start_workers=previous is None or previous.results is None)
+        manifest = self._write_manifest(
+            folder, start_workers=previous is None or previous.results is None
+        )
         if self.out is None:
             _, stats = self._process(folder, manifest)
             return BatchOutcome(stats, None, 0, time.monotonic() - self._started)
@@ -172,7 +186,9 @@ class _BatchRun:
             "reject": request.reject,
             **asdict(self._options),
             "format": request.format_name,
-            "laid out from": str(_common_folder(request.paths)) if request.format_name in FOLDER_FORMATS else "",
+            "laid out from": str(_common_folder(request.paths))
+            if request.format_name in FOLDER_FORMATS
+            else "",
             "earful": version("earful"),
             "onnxruntime": onnxruntime.__version__,
             "shard": f"{shard_spec.index} of {shard_spec.count}",

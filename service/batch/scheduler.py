@@ -75,7 +75,9 @@ def find_shard(
     return ShardSpec(index, count), used
 
 
-def _from_environment(environment: Mapping[str, str], count: int | None) -> tuple[int | None, int | None, str]:
+def _from_environment(
+    environment: Mapping[str, str], count: int | None
+) -> tuple[int | None, int | None, str]:
     """Number, how many there are, and the variable that says the number.
 
     An array of other size than ``count`` is a part of one that is done again (``--array=3``): there

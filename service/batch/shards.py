@@ -27,7 +27,7 @@ from types import MappingProxyType
 from typing import IO, Any
 
 from earful.data.atomic_write import staged_file
-from earful.service.batch.classify_inputs import InputEnd, OnRead, ClassifyOptions, classify_inputs
+from earful.service.batch.classify_inputs import ClassifyOptions, InputEnd, OnRead, classify_inputs
 from earful.service.batch.errors import BatchError
 from earful.service.batch.inputs import STANDARD_INPUT, Input
 from earful.service.batch.rows import ResultRow
@@ -197,7 +197,9 @@ class _ChunkPlanner:
         self._position += line_bytes
         self._n_bytes += max(0, n_bytes)
         number = len(self._shards)
-        max_count = next((size for before, size in _CHUNK_SIZES if number < before), _MAX_CHUNK_SIZE)
+        max_count = next(
+            (size for before, size in _CHUNK_SIZES if number < before), _MAX_CHUNK_SIZE
+        )
         if self.count - self._first >= max_count or self._n_bytes >= _MAX_CHUNK_BYTES:
             self._close()
 

@@ -104,7 +104,9 @@ def classify(
     sharded = shard_index is not None or num_shards is not None
     if sharded and out is None:
         raise typer.BadParameter("--num-shards needs --out: each shard has results of its own")
-    shard_spec, variable = (ShardSpec(0, 1), "") if out is None else find_shard(shard_index, num_shards)
+    shard_spec, variable = (
+        (ShardSpec(0, 1), "") if out is None else find_shard(shard_index, num_shards)
+    )
     if not shard_spec.is_whole:
         source_note = f" (by {variable})" if variable else ""
         typer.echo(f"shard {shard_spec.index} of {shard_spec.count}{source_note}", err=True)

@@ -30,7 +30,8 @@ SavedRecordingsOption = Annotated[
     Path, typer.Option(envvar="EARFUL_RECORDINGS_DIR", help="The folder of the kept audio.")
 ]
 AnnotatorOption = Annotated[
-    str | None, typer.Option("--annotator", metavar="KEY", help="A person: who labelled, or speaks.")
+    str | None,
+    typer.Option("--annotator", metavar="KEY", help="A person: who labelled, or speaks."),
 ]
 FeedbackJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
@@ -39,7 +40,9 @@ feedback_app = typer.Typer(help="Show, export and delete what people said of ans
 
 
 @feedback_app.command("list")
-def list_feedback(feedback: DatabaseOption = DEFAULT_FEEDBACK_URL, as_json: FeedbackJsonOption = False) -> None:
+def list_feedback(
+    feedback: DatabaseOption = DEFAULT_FEEDBACK_URL, as_json: FeedbackJsonOption = False
+) -> None:
     """Count what is kept: labels, people, recordings."""
     from earful.service.feedback.stats import compute_stats, format_stats
 
@@ -79,24 +82,30 @@ def export(
 
 @feedback_app.command()
 def delete(
-    annotator: Annotated[str, typer.Option("--annotator", metavar="KEY", help="A person: labels or speaks.")],
+    annotator: Annotated[
+        str, typer.Option("--annotator", metavar="KEY", help="A person: labels or speaks.")
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     feedback: DatabaseOption = DEFAULT_FEEDBACK_URL,
     saved_recordings: SavedRecordingsOption = DEFAULT_RECORDINGS_FOLDER,
 ) -> None:
     """Delete a person's labels, and the recordings that they speak in or alone have labelled."""
     from earful.service.feedback.audio_files import RecordingStore
-    from earful.service.feedback.privacy import export_subject_data, erase_subject
+    from earful.service.feedback.privacy import erase_subject, export_subject_data
 
     with opened_database(feedback) as database:
         found = export_subject_data(database, annotator)
         if not found.annotations:
-            raise EarfulError(f"nothing is kept under {annotator!r}; keys are compared letter by letter")
+            raise EarfulError(
+                f"nothing is kept under {annotator!r}; keys are compared letter by letter"
+            )
         counted = f"{len(found.annotations)} labels and up to {len(found.clips)} recordings"
         if not yes:
             typer.confirm(f"{counted}: delete them?", abort=True, err=True)
         deleted = erase_subject(database, RecordingStore(saved_recordings), annotator)
-    typer.echo(f"deleted {deleted.rows} labels and {deleted.clips} recordings ({deleted.n_bytes} bytes)")
+    typer.echo(
+        f"deleted {deleted.rows} labels and {deleted.clips} recordings ({deleted.n_bytes} bytes)"
+    )
 
 
 @feedback_app.command()
@@ -118,8 +127,13 @@ def clean(
 
     recording_store = RecordingStore(saved_recordings)
     with opened_database(feedback) as database:
-        cleaned = apply_retention(database, recording_store, RetentionLimits(retention_days, max_recordings_bytes))
-        orphans, missing = delete_orphan_files(database, recording_store), delete_missing_rows(database, recording_store)
+        cleaned = apply_retention(
+            database, recording_store, RetentionLimits(retention_days, max_recordings_bytes)
+        )
+        orphans, missing = (
+            delete_orphan_files(database, recording_store),
+            delete_missing_rows(database, recording_store),
+        )
     typer.echo(
         f"deleted {cleaned.expired} recordings and {cleaned.labels} labels by age, "
         f"{cleaned.evicted} recordings for room ({cleaned.n_bytes} bytes); "

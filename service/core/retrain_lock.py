@@ -110,7 +110,12 @@ class RetrainFolder:
         return folder
 
     def write_status(
-        self, stage: str, done: int = 0, total: int = 0, state: RetrainState = "running", message: str = ""
+        self,
+        stage: str,
+        done: int = 0,
+        total: int = 0,
+        state: RetrainState = "running",
+        message: str = "",
     ) -> None:
         """Write down how far it is."""
         status = RetrainStatus(state, stage, done, total, message, self._started, os.getpid())

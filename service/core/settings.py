@@ -78,7 +78,9 @@ class Settings(BaseSettings):
     feedback_url: SecretStr | None = Field(
         None, description="database of feedback, or `off`; a file in artifacts/ without it"
     )
-    save_recordings: SaveRecordings = Field("off", description="which recordings are kept to train on")
+    save_recordings: SaveRecordings = Field(
+        "off", description="which recordings are kept to train on"
+    )
     recordings_dir: Path = Field(DEFAULT_RECORDINGS_FOLDER, description="where they are kept")
     retention_days: float = Field(
         365.0, ge=0, allow_inf_nan=False, description="of audio and labels; 0 keeps them for ever"

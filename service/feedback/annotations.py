@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from earful.service.feedback.database import FeedbackDatabase
-from earful.service.feedback.records import IdempotencyKeyReused, FeedbackAnnotation, SubmitResult
-from earful.service.feedback.tables import recordings_table, annotations_table, timestamp
+from earful.service.feedback.records import FeedbackAnnotation, IdempotencyKeyReused, SubmitResult
+from earful.service.feedback.tables import annotations_table, recordings_table, timestamp
 
 
 def add_annotation(connection: Connection, annotation: FeedbackAnnotation) -> SubmitResult:
@@ -18,16 +18,24 @@ def add_annotation(connection: Connection, annotation: FeedbackAnnotation) -> Su
     Raises:
         KeyReused: the key came before with another opinion.
     """
-    saved = connection.execute(select(recordings_table.c.sha256).where(recordings_table.c.sha256 == annotation.sha256))
+    saved = connection.execute(
+        select(recordings_table.c.sha256).where(recordings_table.c.sha256 == annotation.sha256)
+    )
     recording_saved = saved.one_or_none() is not None
     duplicate_id = _find_duplicate(connection, annotation)
     if duplicate_id is not None:
         return SubmitResult(duplicate_id, annotation.sha256, True, recording_saved)
-    added = connection.execute(annotations_table.insert().values(**_column_values(annotation)).returning(annotations_table.c.id))
+    added = connection.execute(
+        annotations_table.insert()
+        .values(**_column_values(annotation))
+        .returning(annotations_table.c.id)
+    )
     return SubmitResult(int(added.scalar_one()), annotation.sha256, False, recording_saved)
 
 
-def add_annotation_in_transaction(database: FeedbackDatabase, annotation: FeedbackAnnotation) -> SubmitResult:
+def add_annotation_in_transaction(
+    database: FeedbackDatabase, annotation: FeedbackAnnotation
+) -> SubmitResult:
     """``add`` in a transaction of its own.
 
     Raises:
@@ -40,7 +48,9 @@ def add_annotation_in_transaction(database: FeedbackDatabase, annotation: Feedba
 
 def _find_duplicate(connection: Connection, annotation: FeedbackAnnotation) -> int | None:
     """The row that says the same already."""
-    by_annotator = select(annotations_table).where(annotations_table.c.annotator == annotation.annotator)
+    by_annotator = select(annotations_table).where(
+        annotations_table.c.annotator == annotation.annotator
+    )
     if annotation.idempotency_key is not None:
         sent = connection.execute(
             by_annotator.where(annotations_table.c.idempotency_key == annotation.idempotency_key)
@@ -49,7 +59,9 @@ def _find_duplicate(connection: Connection, annotation: FeedbackAnnotation) -> i
             if (sent.sha256, sent.label) != (annotation.sha256, annotation.label):
                 raise IdempotencyKeyReused
             return int(sent.id)
-    about = by_annotator.where(annotations_table.c.sha256 == annotation.sha256).order_by(annotations_table.c.id.desc())
+    about = by_annotator.where(annotations_table.c.sha256 == annotation.sha256).order_by(
+        annotations_table.c.id.desc()
+    )
     last = connection.execute(about.limit(1)).one_or_none()
     if last is None or last.label != annotation.label:
         return None

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from earful.data.audio.containers import detect_container
-from earful.service.feedback.errors import FeedbackError, DatabaseUnavailable
+from earful.service.feedback.errors import DatabaseUnavailable, FeedbackError
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MEDIA_TYPES = {

@@ -27,16 +27,16 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from earful.service.feedback.database_url import DatabaseAddress
-from earful.service.feedback.errors import FeedbackError, DatabaseUnavailable
+from earful.service.feedback.errors import DatabaseUnavailable, FeedbackError
 from earful.service.feedback.prediction_ids import KEY_BYTES
 from earful.service.feedback.schema import META_TABLE, SCHEMA_VERSION, check_schema
 from earful.service.feedback.sqlite import (
     BUSY_SECONDS,
-    file_identity,
+    configure_connection,
     enable_wal,
     ensure_writable_file,
+    file_identity,
     inspect_file,
-    configure_connection,
 )
 from earful.service.feedback.tables import meta, metadata
 

@@ -43,7 +43,9 @@ class Snapshot:
         return dict(Counter(entry.reason for entry in self.skipped))
 
 
-def write_snapshot(database: FeedbackDatabase, recording_store: RecordingStore, folder: Path) -> Snapshot:
+def write_snapshot(
+    database: FeedbackDatabase, recording_store: RecordingStore, folder: Path
+) -> Snapshot:
     """Write ``labels.csv`` of all labelled clips whose audio is kept, and ``skipped.csv``.
 
     The folder appears whole; an earlier snapshot in it is replaced. Its rows name the files where
@@ -61,10 +63,14 @@ def write_snapshot(database: FeedbackDatabase, recording_store: RecordingStore, 
     return Snapshot(folder.absolute() / LABELS_FILE, len(rows), tuple(skipped))
 
 
-def _split_usable(database: FeedbackDatabase, recording_store: RecordingStore) -> tuple[list[Sequence[str]], list[SkippedRecording]]:
+def _split_usable(
+    database: FeedbackDatabase, recording_store: RecordingStore
+) -> tuple[list[Sequence[str]], list[SkippedRecording]]:
     resolved = resolved_labels(database)
     with database.read_transaction() as connection:
-        recordings = {row.sha256: row for row in find_recordings(connection, (r.sha256 for r in resolved))}
+        recordings = {
+            row.sha256: row for row in find_recordings(connection, (r.sha256 for r in resolved))
+        }
     rows: list[Sequence[str]] = []
     skipped: list[SkippedRecording] = []
     for entry in resolved:

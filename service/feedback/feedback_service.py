@@ -22,14 +22,19 @@ from earful.service.core.settings import Settings
 from earful.service.feedback.audio_files import RecordingStore
 from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.errors import FeedbackError
-from earful.service.feedback.recordings import RecordingWriter, RecordingBatch, to_stored_recording, score_margin
+from earful.service.feedback.recordings import (
+    RecordingBatch,
+    RecordingWriter,
+    score_margin,
+    to_stored_recording,
+)
 from earful.service.feedback.records import (
     ErasureResult,
-    StoredRecording,
     FeedbackAnnotation,
-    SubjectData,
     RetentionLimits,
     ReviewPage,
+    StoredRecording,
+    SubjectData,
     SubmitResult,
 )
 from earful.service.feedback.startup import open_database_and_ids
@@ -50,7 +55,9 @@ _THREADS = 4
 class FeedbackService:
     """``note`` answers to classify; the other calls are those of the routes of feedback."""
 
-    def __init__(self, settings: Settings, address: DatabaseAddress, metrics: ServiceMetrics) -> None:
+    def __init__(
+        self, settings: Settings, address: DatabaseAddress, metrics: ServiceMetrics
+    ) -> None:
         self._settings = settings
         self.address, self.save_policy = address, settings.save_recordings
         self.recording_store = RecordingStore(settings.recordings_dir)
@@ -92,16 +99,23 @@ class FeedbackService:
         """Add a ``prediction_id`` to each result, and keep the recordings that are to be kept."""
         sha256_digests = await self._digests(blobs)
         name, version = loaded_model.info["name"], loaded_model.info["version"]
-        for result, blob, digest, outcome in zip(results, blobs, sha256_digests, outcomes, strict=True):
+        for result, blob, digest, outcome in zip(
+            results, blobs, sha256_digests, outcomes, strict=True
+        ):
             if isinstance(outcome, Prediction):
                 result["prediction_id"] = self.ids.sign(
                     digest, outcome.label, outcome.score, name, version
                 )
                 if self._recording_writer is not None and self._should_save(outcome, loaded_model):
-                    self._recording_writer.enqueue(to_stored_recording(digest.hex(), blob, outcome, loaded_model), blob)
+                    self._recording_writer.enqueue(
+                        to_stored_recording(digest.hex(), blob, outcome, loaded_model), blob
+                    )
 
     async def submit_feedback(
-        self, annotation: FeedbackAnnotation, recording: tuple[StoredRecording, bytes] | None, deadline: float
+        self,
+        annotation: FeedbackAnnotation,
+        recording: tuple[StoredRecording, bytes] | None,
+        deadline: float,
     ) -> SubmitResult:
         """Store an opinion, and its recording where the operator keeps them.
 
@@ -118,7 +132,9 @@ class FeedbackService:
                 stored = add_annotation(connection, annotation)
                 if recording is None or self.save_policy == "off":
                     return stored
-                store_recordings(connection, database, self.recording_store, {annotation.sha256: recording})
+                store_recordings(
+                    connection, database, self.recording_store, {annotation.sha256: recording}
+                )
                 return replace(stored, recording_saved=True)
 
         stored = await self.run(query, deadline)
@@ -126,7 +142,9 @@ class FeedbackService:
             self._metrics.feedback.inc()
         return stored
 
-    async def next_clips(self, annotator: str, limit: int, cursor: str, deadline: float) -> ReviewPage:
+    async def next_clips(
+        self, annotator: str, limit: int, cursor: str, deadline: float
+    ) -> ReviewPage:
         """As ``service.feedback.review.next_clips``."""
 
         def query(database: "FeedbackDatabase") -> ReviewPage:
@@ -205,7 +223,9 @@ class FeedbackService:
         while True:
             await asyncio.sleep(RETENTION_INTERVAL_SECONDS)
             try:
-                await asyncio.get_running_loop().run_in_executor(self._threads, self._apply_retention_once)
+                await asyncio.get_running_loop().run_in_executor(
+                    self._threads, self._apply_retention_once
+                )
             except (FeedbackError, OSError) as error:
                 log(logging.ERROR, "feedback_clean_failed", {"reason": str(error)})
 
@@ -246,7 +266,9 @@ class FeedbackService:
             self._database.close()
 
 
-async def open_feedback_service(settings: Settings, metrics: ServiceMetrics) -> FeedbackService | None:
+async def open_feedback_service(
+    settings: Settings, metrics: ServiceMetrics
+) -> FeedbackService | None:
     """The desk that the settings ask for; None where feedback is off.
 
     Where nobody asked for it, and the default place cannot be used, it is off with a warning.
@@ -266,7 +288,14 @@ async def open_feedback_service(settings: Settings, metrics: ServiceMetrics) -> 
         log(logging.WARNING, "feedback_off", {"reason": str(error)})
         return None
     feedback_service.start()
-    log(logging.INFO, "feedback_on", {"database": str(feedback_service.address), "save_recordings": feedback_service.save_policy})
+    log(
+        logging.INFO,
+        "feedback_on",
+        {
+            "database": str(feedback_service.address),
+            "save_recordings": feedback_service.save_policy,
+        },
+    )
     return feedback_service
 
 

@@ -46,7 +46,9 @@ def resolved_labels(database: FeedbackDatabase) -> list[ResolvedLabel]:
     """
     annotations = current_annotations()
     with database.read_transaction() as connection:
-        rows = connection.execute(select(annotations).order_by(annotations.c.sha256, annotations.c.id)).all()
+        rows = connection.execute(
+            select(annotations).order_by(annotations.c.sha256, annotations.c.id)
+        ).all()
     return [_resolve(list(group)) for _, group in groupby(rows, key=lambda row: row.sha256)]
 
 

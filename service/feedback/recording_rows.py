@@ -37,7 +37,9 @@ def store_recordings(
         recording_store.write(clip.sha256, clip.suffix, blob, durable=durable)
 
 
-def delete_recordings(connection: Connection, recording_store: RecordingStore, names: Sequence[str]) -> tuple[int, int]:
+def delete_recordings(
+    connection: Connection, recording_store: RecordingStore, names: Sequence[str]
+) -> tuple[int, int]:
     """Delete recordings by their SHA-256; (how many were there, their bytes).
 
     Raises:
@@ -46,7 +48,13 @@ def delete_recordings(connection: Connection, recording_store: RecordingStore, n
     count, n_bytes = 0, 0
     for names_batch in name_batches(names):
         matching = recordings_table.c.sha256.in_(names_batch)
-        deleted = delete(recordings_table).where(matching).returning(recordings_table.c.sha256, recordings_table.c.suffix, recordings_table.c.n_bytes)
+        deleted = (
+            delete(recordings_table)
+            .where(matching)
+            .returning(
+                recordings_table.c.sha256, recordings_table.c.suffix, recordings_table.c.n_bytes
+            )
+        )
         for sha256, suffix, size in connection.execute(deleted).all():
             recording_store.remove(sha256, suffix)
             count, n_bytes = count + 1, n_bytes + size
@@ -66,7 +74,11 @@ def find_recordings(connection: Connection, names: Iterable[str]) -> list[Any]:
     """The rows of those recordings that are kept, in order of their SHA-256."""
     rows: list[Any] = []
     for names_batch in name_batches(names):
-        wanted = select(recordings_table).where(recordings_table.c.sha256.in_(names_batch)).order_by(recordings_table.c.sha256)
+        wanted = (
+            select(recordings_table)
+            .where(recordings_table.c.sha256.in_(names_batch))
+            .order_by(recordings_table.c.sha256)
+        )
         rows += connection.execute(wanted).all()
     return rows
 
@@ -81,7 +93,9 @@ def name_batches(names: Iterable[str]) -> Iterator[list[str]]:
 def count_recordings(connection: Connection) -> tuple[int, int]:
     """(recordings, their bytes) of all that is kept."""
     count, n_bytes = connection.execute(
-        select(func.count(), func.coalesce(func.sum(recordings_table.c.n_bytes), 0)).select_from(recordings_table)
+        select(func.count(), func.coalesce(func.sum(recordings_table.c.n_bytes), 0)).select_from(
+            recordings_table
+        )
     ).one()
     return int(count), int(n_bytes)
 
@@ -103,10 +117,14 @@ def delete_orphan_files(database: FeedbackDatabase, recording_store: RecordingSt
 def delete_missing_rows(database: FeedbackDatabase, recording_store: RecordingStore) -> int:
     """Delete the rows whose files are gone; how many. Not by itself: a disk may be away."""
     with database.read_transaction() as connection:
-        rows = connection.execute(select(recordings_table.c.sha256, recordings_table.c.suffix)).all()
+        rows = connection.execute(
+            select(recordings_table.c.sha256, recordings_table.c.suffix)
+        ).all()
     missing = [row for row in rows if not recording_store.path(row.sha256, row.suffix).exists()]
     for row in missing:
         with database.write_transaction(row.sha256) as connection:
             if not recording_store.path(row.sha256, row.suffix).exists():  # it may have come back
-                connection.execute(delete(recordings_table).where(recordings_table.c.sha256 == row.sha256))
+                connection.execute(
+                    delete(recordings_table).where(recordings_table.c.sha256 == row.sha256)
+                )
     return len(missing)

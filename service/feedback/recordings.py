@@ -74,7 +74,9 @@ class RecordingWriter:
             return [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
 
 
-def to_stored_recording(sha256: str, blob: bytes, prediction: Prediction, loaded_model: LoadedModel) -> StoredRecording:
+def to_stored_recording(
+    sha256: str, blob: bytes, prediction: Prediction, loaded_model: LoadedModel
+) -> StoredRecording:
     """A recording's bytes, and what a model heard in it, as they are kept."""
     return StoredRecording(
         sha256=sha256,

@@ -27,7 +27,9 @@ class StoredRecording:
 
     @property
     def prediction(self) -> PredictionRecord:
-        return PredictionRecord(self.sha256, self.predicted_label, self.score, self.model_name, self.model_version)
+        return PredictionRecord(
+            self.sha256, self.predicted_label, self.score, self.model_name, self.model_version
+        )
 
 
 @dataclass(frozen=True)

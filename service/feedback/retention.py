@@ -8,13 +8,20 @@ from earful.service.feedback.audio_files import RecordingStore
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.recording_rows import count_recordings, delete_recordings
 from earful.service.feedback.records import RetentionLimits, RetentionResult
-from earful.service.feedback.tables import recordings_table, current_annotations, annotations_table, timestamp
+from earful.service.feedback.tables import (
+    annotations_table,
+    current_annotations,
+    recordings_table,
+    timestamp,
+)
 
 # To one transaction: others wait for it.
 BATCH = 200
 
 
-def apply_retention(database: FeedbackDatabase, recording_store: RecordingStore, limits: RetentionLimits) -> RetentionResult:
+def apply_retention(
+    database: FeedbackDatabase, recording_store: RecordingStore, limits: RetentionLimits
+) -> RetentionResult:
     """Delete what is beyond the limits, a batch at a time.
 
     Raises:
@@ -26,7 +33,9 @@ def apply_retention(database: FeedbackDatabase, recording_store: RecordingStore,
         days = min(limits.days, 365_000)
         oldest = timestamp(datetime.now(UTC) - timedelta(days=days))
         expired, freed = _delete_in_batches(
-            database, recording_store, select(recordings_table.c.sha256).where(recordings_table.c.saved_at < oldest)
+            database,
+            recording_store,
+            select(recordings_table.c.sha256).where(recordings_table.c.saved_at < oldest),
         )
         with database.write_transaction() as connection:
             old = delete(annotations_table).where(annotations_table.c.created_at < oldest)
@@ -38,7 +47,9 @@ def apply_retention(database: FeedbackDatabase, recording_store: RecordingStore,
     return found
 
 
-def _delete_in_batches(database: FeedbackDatabase, recording_store: RecordingStore, old: Select[tuple[str]]) -> tuple[int, int]:
+def _delete_in_batches(
+    database: FeedbackDatabase, recording_store: RecordingStore, old: Select[tuple[str]]
+) -> tuple[int, int]:
     count, freed = 0, 0
     while True:
         with database.write_transaction() as connection:
@@ -49,17 +60,23 @@ def _delete_in_batches(database: FeedbackDatabase, recording_store: RecordingSto
         count, freed = count + deleted, freed + n_bytes
 
 
-def _evict_over_limit(database: FeedbackDatabase, recording_store: RecordingStore, max_bytes: int) -> tuple[int, int]:
+def _evict_over_limit(
+    database: FeedbackDatabase, recording_store: RecordingStore, max_bytes: int
+) -> tuple[int, int]:
     """Those without a label first, and of each kind the oldest."""
     annotations = current_annotations()
     labelled = exists().where(annotations.c.sha256 == recordings_table.c.sha256)
-    order = select(recordings_table.c.sha256, recordings_table.c.n_bytes).order_by(labelled, recordings_table.c.saved_at)
+    order = select(recordings_table.c.sha256, recordings_table.c.n_bytes).order_by(
+        labelled, recordings_table.c.saved_at
+    )
     count, freed = 0, 0
     while max_bytes:
         with database.write_transaction() as connection:
             excess_bytes = count_recordings(connection)[1] - max_bytes
             names = []
-            for sha256, n_bytes in connection.execute(order.limit(BATCH)) if excess_bytes > 0 else ():
+            for sha256, n_bytes in (
+                connection.execute(order.limit(BATCH)) if excess_bytes > 0 else ()
+            ):
                 if excess_bytes <= 0:
                     break
                 names.append(sha256)

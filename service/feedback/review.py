@@ -9,14 +9,16 @@ from sqlalchemy import Connection, Select, Subquery, and_, case, func, or_, sele
 from earful.service.feedback.audio_files import SHA256
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.recording_rows import RECORDING_COLUMNS
-from earful.service.feedback.records import StoredRecording, ReviewItem, ReviewPage
-from earful.service.feedback.tables import recordings_table, current_annotations, annotations_table
+from earful.service.feedback.records import ReviewItem, ReviewPage, StoredRecording
+from earful.service.feedback.tables import annotations_table, current_annotations, recordings_table
 
 # In the order in which they are offered.
 DISPUTED, UNLABELLED, AGREED = 0, 1, 2
 
 
-def next_clips(database: FeedbackDatabase, annotator: str, limit: int, cursor: str = "") -> ReviewPage:
+def next_clips(
+    database: FeedbackDatabase, annotator: str, limit: int, cursor: str = ""
+) -> ReviewPage:
     """The next clips for a person, without those that they have labelled.
 
     First what people disagree about, with one another or with the model; then what nobody has
@@ -38,7 +40,9 @@ def next_clips(database: FeedbackDatabase, annotator: str, limit: int, cursor: s
     items = tuple(_item(row, label_count_rows) for row in rows)
     position = json.dumps([rows[-1].rank, rows[-1].margin, rows[-1].sha256]) if rows else ""
     next_cursor = position if len(rows) == limit else ""
-    return ReviewPage(items, next_cursor, total - labelled, labelled, tuple(filter(None, all_labels)))
+    return ReviewPage(
+        items, next_cursor, total - labelled, labelled, tuple(filter(None, all_labels))
+    )
 
 
 def _label_counts_of(connection: Connection, names: Sequence[str]) -> Sequence[Any]:
@@ -51,7 +55,9 @@ def _label_counts_of(connection: Connection, names: Sequence[str]) -> Sequence[A
 def _counts(connection: Connection, annotator: str) -> tuple[int, int]:
     """How many of the kept clips a person has labelled, and how many there are."""
     own_annotations = current_annotations(annotations_table.c.annotator == annotator)
-    own = select(func.count()).join_from(recordings_table, own_annotations, recordings_table.c.sha256 == own_annotations.c.sha256)
+    own = select(func.count()).join_from(
+        recordings_table, own_annotations, recordings_table.c.sha256 == own_annotations.c.sha256
+    )
     total = connection.scalar(select(func.count()).select_from(recordings_table))
     return int(connection.scalar(own) or 0), int(total or 0)
 
@@ -63,19 +69,32 @@ def _unlabelled_by(annotations: Subquery, annotator: str) -> Subquery:
             annotations.c.sha256,
             func.count(annotations.c.label.distinct()).label("labels"),
             func.min(annotations.c.label).label("label"),
-            func.max(case((annotations.c.annotator == annotator, 1), else_=0)).label("own_annotations"),
+            func.max(case((annotations.c.annotator == annotator, 1), else_=0)).label(
+                "own_annotations"
+            ),
         )
         .group_by(annotations.c.sha256)
         .subquery()
     )
     rank = case(
         (counts_by_clip.c.labels.is_(None), UNLABELLED),
-        (or_(counts_by_clip.c.labels > 1, counts_by_clip.c.label != recordings_table.c.predicted_label), DISPUTED),
+        (
+            or_(
+                counts_by_clip.c.labels > 1,
+                counts_by_clip.c.label != recordings_table.c.predicted_label,
+            ),
+            DISPUTED,
+        ),
         else_=AGREED,
     )
     return (
         select(*RECORDING_COLUMNS, rank.label("rank"))
-        .join_from(recordings_table, counts_by_clip, recordings_table.c.sha256 == counts_by_clip.c.sha256, isouter=True)
+        .join_from(
+            recordings_table,
+            counts_by_clip,
+            recordings_table.c.sha256 == counts_by_clip.c.sha256,
+            isouter=True,
+        )
         .where(func.coalesce(counts_by_clip.c.own_annotations, 0) == 0)
         .subquery()
     )
@@ -104,5 +123,7 @@ def _parse_cursor(cursor: str) -> tuple[int, float, str]:
 
 
 def _item(row: Any, label_count_rows: Sequence[Any]) -> ReviewItem:
-    label_counts = {label: count for sha256, label, count in label_count_rows if sha256 == row.sha256}
+    label_counts = {
+        label: count for sha256, label, count in label_count_rows if sha256 == row.sha256
+    }
     return ReviewItem(StoredRecording(*row[:-1]), int(row.rank), label_counts)

@@ -10,7 +10,9 @@ SCHEMA_VERSION = 1
 META_TABLE = "earful_meta"
 
 
-def check_schema(address: DatabaseAddress, tables: set[str], found: Mapping[str, str], create: bool) -> None:
+def check_schema(
+    address: DatabaseAddress, tables: set[str], found: Mapping[str, str], create: bool
+) -> None:
     """See that a database is ours, or empty where one may be made (``create``).
 
     ``tables`` are the names of its tables, ``found`` what ``earful_meta`` holds.

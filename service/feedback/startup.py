@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from earful.service.feedback.database import FeedbackDatabase
 
 
-def open_database_and_ids(settings: Settings, address: DatabaseAddress) -> "tuple[PredictionIds, FeedbackDatabase | None]":
+def open_database_and_ids(
+    settings: Settings, address: DatabaseAddress
+) -> "tuple[PredictionIds, FeedbackDatabase | None]":
     """What signs ids, and the database where it had to be opened for that; blocks.
 
     Raises:

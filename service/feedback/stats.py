@@ -36,9 +36,12 @@ def compute_stats(database: FeedbackDatabase) -> FeedbackStats:
     """
     count = func.count()
     with database.read_transaction() as connection:
-        by_annotator = select(annotations_table.c.annotator, count).group_by(annotations_table.c.annotator)
+        by_annotator = select(annotations_table.c.annotator, count).group_by(
+            annotations_table.c.annotator
+        )
         annotators = {
-            annotator: int(n) for annotator, n in connection.execute(by_annotator.order_by(count.desc(), "annotator"))
+            annotator: int(n)
+            for annotator, n in connection.execute(by_annotator.order_by(count.desc(), "annotator"))
         }
         latest = connection.scalar(select(func.max(annotations_table.c.created_at)))
         clips, n_bytes = count_recordings(connection)
@@ -46,7 +49,13 @@ def compute_stats(database: FeedbackDatabase) -> FeedbackStats:
     labels = Counter(entry.label for entry in resolved if not entry.is_tie)
     ties = sum(entry.is_tie for entry in resolved)
     return FeedbackStats(
-        sum(annotators.values()), latest or "", annotators, dict(labels.most_common()), ties, clips, n_bytes
+        sum(annotators.values()),
+        latest or "",
+        annotators,
+        dict(labels.most_common()),
+        ties,
+        clips,
+        n_bytes,
     )
 
 

@@ -81,7 +81,11 @@ def current_annotations(*conditions: ColumnElement[bool]) -> Subquery:
         .where(*conditions)
         .group_by(annotations_table.c.sha256, annotations_table.c.annotator)
     )
-    return select(annotations_table).where(annotations_table.c.id.in_(last), annotations_table.c.label.is_not(None)).subquery()
+    return (
+        select(annotations_table)
+        .where(annotations_table.c.id.in_(last), annotations_table.c.label.is_not(None))
+        .subquery()
+    )
 
 
 def timestamp(when: datetime | None = None) -> str:

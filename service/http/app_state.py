@@ -17,7 +17,7 @@ from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.settings import Settings
 from earful.service.feedback.feedback_service import FeedbackService, open_feedback_service
 from earful.service.http.uploads import UploadBudget
-from earful.service.inference.hot_reload import ModelReloader, LoadedModel
+from earful.service.inference.hot_reload import LoadedModel, ModelReloader
 from earful.service.inference.job_queue import InferenceOutcome
 from earful.service.inference.micro_batcher import MicroBatcher
 
@@ -31,7 +31,9 @@ class Service:
         self.settings = settings
         self.metrics = ServiceMetrics()
         self.keys: ApiKeys = settings.keys()
-        self.model_reloader = ModelReloader(settings.model_source(), settings.device, settings.reject, self.metrics)
+        self.model_reloader = ModelReloader(
+            settings.model_source(), settings.device, settings.reject, self.metrics
+        )
         self.batcher = MicroBatcher(settings.audio_limits(), settings.max_queue, self.metrics)
         self.upload_budget = UploadBudget(settings)
         self.feedback: FeedbackService | None = None
@@ -108,7 +110,9 @@ class Service:
             RequestError: ``queue_full`` or ``deadline_passed``.
         """
         disconnected = None if request is None else _disconnect_waiter(request)
-        outcomes = await self.batcher.submit(sources, loaded_model.classifier, deadline, disconnected)
+        outcomes = await self.batcher.submit(
+            sources, loaded_model.classifier, deadline, disconnected
+        )
         for outcome in outcomes:
             if not isinstance(outcome, Prediction):
                 self.metrics.rejected.labels(outcome.code).inc()

@@ -18,9 +18,9 @@ from earful.service.core.errors import (
     COUNTED_PER_FILE,
     RequestError,
     error_response,
+    http_status,
     json_response,
     validation_message,
-    http_status,
 )
 from earful.service.core.request_log import UNMATCHED_ROUTE, RequestLog, log
 from earful.service.http.app_state import Service
@@ -86,7 +86,12 @@ class Dispatcher:
 
     async def _handle_unexpected(self, request: Request, exception: Exception) -> Response:
         """A fault of ours, in the shape of every error; the log has its traceback."""
-        log(logging.ERROR, "unexpected_error", {"request_id": request.state.request_log.request_id}, exception)
+        log(
+            logging.ERROR,
+            "unexpected_error",
+            {"request_id": request.state.request_log.request_id},
+            exception,
+        )
         message = "the service failed on this request"
         if request.url.path.startswith(_PLAIN_ERROR_ROUTES):
             return json_response({"error": message}, 500)

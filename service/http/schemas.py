@@ -124,7 +124,8 @@ def openapi_responses(
 ) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that answers ``found`` or refuses with ``refused``."""
     failures: dict[int | str, dict[str, Any]] = {
-        code: {"model": failure, "description": description} for code, description in _ERROR_DESCRIPTIONS.items()
+        code: {"model": failure, "description": description}
+        for code, description in _ERROR_DESCRIPTIONS.items()
     }
     return {status: {"model": success}, **failures}
 

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from earful.data.errors import EarfulError
 from earful.models.bundle.device import Device
 from earful.models.registry.errors import RegistryError
-from earful.models.registry.source import ResolvedModel, ModelMissing, ModelSource
+from earful.models.registry.source import ModelMissing, ModelSource, ResolvedModel
 from earful.service.classifier import Classifier
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
@@ -37,7 +37,9 @@ class LoadedModel:
 class ModelReloader:
     """``current`` is the model that answers; None until ``load`` has ended."""
 
-    def __init__(self, source: ModelSource, device: Device, reject: bool, metrics: ServiceMetrics) -> None:
+    def __init__(
+        self, source: ModelSource, device: Device, reject: bool, metrics: ServiceMetrics
+    ) -> None:
         self.source, self._device, self._reject = source, device, reject
         self._metrics = metrics
         self._change_tag: Hashable = None
@@ -89,7 +91,11 @@ class ModelReloader:
         self.reload_error = reason
         self._metrics.reloads.labels("failed").inc()
         current_version = self.current.info["version"] if self.current else None
-        log(logging.ERROR, "model_reload_failed", {"reason": reason, "still_serving": current_version})
+        log(
+            logging.ERROR,
+            "model_reload_failed",
+            {"reason": reason, "still_serving": current_version},
+        )
 
     def _load_model(self) -> LoadedModel:
         resolved = self.source.resolve()
@@ -127,7 +133,12 @@ def model_info(classifier: Classifier, resolved: ResolvedModel) -> dict[str, str
 
 def _metric_labels(loaded_model: LoadedModel) -> tuple[Any, ...]:
     info = loaded_model.info
-    return info["name"], info["version"], info["architecture"], loaded_model.classifier.bundle.provider
+    return (
+        info["name"],
+        info["version"],
+        info["architecture"],
+        loaded_model.classifier.bundle.provider,
+    )
 
 
 def _release_memory() -> None:

@@ -27,13 +27,13 @@ from earful.service.core.errors import RequestError
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
 from earful.service.inference.job_queue import (
-    InferenceOutcome,
     InferenceJob,
+    InferenceOutcome,
     add_scores,
-    inference_failed_error,
     decodes_inline,
-    select_jobs,
+    inference_failed_error,
     next_windows,
+    select_jobs,
 )
 
 DECODE_THREADS = 2
@@ -139,7 +139,9 @@ class MicroBatcher:
         """
         self.check_capacity(len(sources))
         now = time.monotonic()
-        jobs = [InferenceJob(source, classifier, self._loop.create_future(), now) for source in sources]
+        jobs = [
+            InferenceJob(source, classifier, self._loop.create_future(), now) for source in sources
+        ]
         pending_request = _PendingRequest(jobs, deadline, disconnected)
         self._pending_requests.add(pending_request)
         self._add_depth(len(jobs))
@@ -184,9 +186,16 @@ class MicroBatcher:
             now = time.monotonic()
             for pending_request in list(self._pending_requests):
                 if now > pending_request.deadline:
-                    pending_request.cancel("deadline_passed", "no answer before the deadline; send less")
-                elif pending_request.disconnected is not None and pending_request.disconnect_watcher is None:
-                    pending_request.disconnect_watcher = self._loop.create_task(_cancel_on_disconnect(pending_request, pending_request.disconnected))
+                    pending_request.cancel(
+                        "deadline_passed", "no answer before the deadline; send less"
+                    )
+                elif (
+                    pending_request.disconnected is not None
+                    and pending_request.disconnect_watcher is None
+                ):
+                    pending_request.disconnect_watcher = self._loop.create_task(
+                        _cancel_on_disconnect(pending_request, pending_request.disconnected)
+                    )
 
     # On the thread of the model from here on.
 
@@ -226,7 +235,9 @@ class MicroBatcher:
         if ready:
             self._run_batch(ready)
 
-    def _deliver_finished(self, active: deque[InferenceJob], selected: Sequence[InferenceJob]) -> None:
+    def _deliver_finished(
+        self, active: deque[InferenceJob], selected: Sequence[InferenceJob]
+    ) -> None:
         """What has ended goes to the event loop; of the rest, those who had a turn come last."""
         finished = [job for job in selected if job.outcome is not None]
         if finished:
@@ -279,7 +290,9 @@ class MicroBatcher:
         except InferenceError:
             job.outcome = inference_failed_error()
 
-    def _run(self, windows: Sequence[tuple[Waveform, int]], job: InferenceJob) -> NDArray[np.float32]:
+    def _run(
+        self, windows: Sequence[tuple[Waveform, int]], job: InferenceJob
+    ) -> NDArray[np.float32]:
         started = time.monotonic()
         scores = job.classifier.run_windows(windows)
         self._metrics.inference_seconds.observe(time.monotonic() - started)
@@ -287,7 +300,9 @@ class MicroBatcher:
         return scores
 
 
-async def _cancel_on_disconnect(pending_request: _PendingRequest, disconnected: Callable[[], Awaitable[None]]) -> None:
+async def _cancel_on_disconnect(
+    pending_request: _PendingRequest, disconnected: Callable[[], Awaitable[None]]
+) -> None:
     await disconnected()
     pending_request.cancel("client_disconnected", "the sender has left")
 

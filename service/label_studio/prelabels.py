@@ -44,12 +44,16 @@ def _choices(
 ) -> Iterator[dict[str, Any]]:
     """One result with what was heard and is offered; the best alone where one may be chosen."""
     scored_labels = _window_labels(prediction.best, classifier)
-    offered = [(v, score) for label, score in scored_labels if (v := control.value_for(label)) is not None]
+    offered = [
+        (v, score) for label, score in scored_labels if (v := control.value_for(label)) is not None
+    ]
     if not offered:
         return
     if not control.allows_multiple:
         offered = [max(offered, key=lambda pair: pair[1])]
-    result = choice_result(new_request_id(), control.name, control.audio, [value for value, _ in offered])
+    result = choice_result(
+        new_request_id(), control.name, control.audio, [value for value, _ in offered]
+    )
     yield result | {"score": round(min(score for _, score in offered), SCORE_DIGITS)}
 
 
@@ -70,13 +74,17 @@ def regions(prediction: Prediction, classifier: Classifier, min_score: float) ->
     for window in prediction.windows:
         if window.label == UNKNOWN_LABEL:
             continue
-        scored_labels = [(label, s) for label, s in _window_labels(window, classifier) if s >= min_score]
+        scored_labels = [
+            (label, s) for label, s in _window_labels(window, classifier) if s >= min_score
+        ]
         previous_regions, open_regions = open_regions, {} if scored_labels else open_regions
         for label, score in scored_labels:
             index = previous_regions.get(label)
             if index is not None and window.start_seconds <= found[index].end_seconds:
                 best_score = max(found[index].score, score)
-                found[index] = replace(found[index], end_seconds=window.end_seconds, score=best_score)
+                found[index] = replace(
+                    found[index], end_seconds=window.end_seconds, score=best_score
+                )
             else:
                 index = len(found)
                 found.append(Region(label, window.start_seconds, window.end_seconds, score))

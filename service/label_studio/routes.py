@@ -23,7 +23,14 @@ from earful.service.core.errors import RequestError, json_response
 from earful.service.core.request_log import log
 from earful.service.http.app_state import SCORE_DIGITS, Service
 from earful.service.http.routes.admission import check_same_site
-from earful.service.http.schemas import ErrorResponse, PredictResponse, SetupResponse, WebhookResponse, HealthResponse, openapi_responses
+from earful.service.http.schemas import (
+    ErrorResponse,
+    HealthResponse,
+    PredictResponse,
+    SetupResponse,
+    WebhookResponse,
+    openapi_responses,
+)
 from earful.service.inference.hot_reload import LoadedModel
 from earful.service.inference.job_queue import InferenceOutcome
 from earful.service.label_studio.label_config import Control, parse_label_config
@@ -41,7 +48,11 @@ _TASKS_PER_BATCH = 8
 def add_label_studio_routes(app: FastAPI, service: Service) -> None:
     audio = TaskAudio(service.settings)
 
-    @app.get("/health", summary="As Label Studio asks it", responses=openapi_responses(HealthResponse, ErrorResponse))
+    @app.get(
+        "/health",
+        summary="As Label Studio asks it",
+        responses=openapi_responses(HealthResponse, ErrorResponse),
+    )
     async def health() -> Response:
         service.ready()
         return json_response({"status": "UP", "model_class": MODEL_CLASS})
@@ -54,7 +65,10 @@ def add_label_studio_routes(app: FastAPI, service: Service) -> None:
         loaded_model = service.admit(request.headers, "classify")
         payload = await _json(service, request, service.deadline())
         controls = parse_label_config(payload.get("schema"), loaded_model.classifier.labels)
-        log_fields = {"project": _id_text(payload.get("project")), "labels_without_control": _labels_without_control(controls, loaded_model)}
+        log_fields = {
+            "project": _id_text(payload.get("project")),
+            "labels_without_control": _labels_without_control(controls, loaded_model),
+        }
         log(logging.INFO, "label_studio_setup", log_fields)
         return json_response({"model_version": _model_version(loaded_model)})
 
@@ -114,13 +128,18 @@ async def _classify_blobs(
     outcomes: list[InferenceOutcome] = []
     try:
         with service.upload_budget.reserved(sum(map(len, blobs))):
-            outcomes = await service.classify(blobs, loaded_model, deadline, request) if blobs else []
+            outcomes = (
+                await service.classify(blobs, loaded_model, deadline, request) if blobs else []
+            )
     except RequestError as error:
         if error.code == "client_disconnected":
             raise
         outcomes = [RequestError(error.code, str(error))] * len(blobs)
     classified = iter(outcomes)
-    return [next(classified) if isinstance(blob_or_error, bytes) else blob_or_error for blob_or_error in audio_blobs]
+    return [
+        next(classified) if isinstance(blob_or_error, bytes) else blob_or_error
+        for blob_or_error in audio_blobs
+    ]
 
 
 def _result(
@@ -137,12 +156,21 @@ def _result(
         if results or all(control.kind == "labels" for control in controls):
             scores = [result["score"] for result in results]
             score = sum(scores) / len(scores) if scores else round(outcome.score, SCORE_DIGITS)
-            return {"result": results, "score": score, "model_version": _model_version(loaded_model)}
+            return {
+                "result": results,
+                "score": score,
+                "model_version": _model_version(loaded_model),
+            }
         outcome = RequestError("label_not_offered", "no control offers the label that was heard")
     log_fields = {"task": _id_text(task), "code": outcome.code, "reason": str(outcome)}
     log(logging.WARNING, "label_studio_task_failed", log_fields)
     error = {"code": outcome.code, "message": str(outcome)}
-    return {"result": [], "score": 0.0, "model_version": _model_version(loaded_model), "error": error}
+    return {
+        "result": [],
+        "score": 0.0,
+        "model_version": _model_version(loaded_model),
+        "error": error,
+    }
 
 
 async def _json(service: Service, request: Request, deadline: float) -> dict[str, Any]:

@@ -55,7 +55,9 @@ async def store_annotation(
         with service.upload_budget.reserved(len(blob)):
             sha256 = await run_in_threadpool(sha256_of, blob)
             clip = await classify_recording(service, request, sha256, blob, deadline)
-            feedback_annotation = FeedbackAnnotation(sha256, label, _annotator(event), source=SOURCE, prediction=clip.prediction)
+            feedback_annotation = FeedbackAnnotation(
+                sha256, label, _annotator(event), source=SOURCE, prediction=clip.prediction
+            )
             await feedback_service.submit_feedback(feedback_annotation, (clip, blob), deadline)
     except (RequestError, AudioError) as error:
         return str(error)
@@ -92,7 +94,11 @@ def _chosen_values(entries: Sequence[Mapping[str, Any]], name: str) -> list[str]
 def _annotator(event: WebhookEvent) -> str:
     """Who annotated, as Label Studio calls them: by address, else by number."""
     completed_by = event.annotation.get("completed_by")
-    annotator_id = completed_by.get("email") or completed_by.get("id") if isinstance(completed_by, dict) else completed_by
+    annotator_id = (
+        completed_by.get("email") or completed_by.get("id")
+        if isinstance(completed_by, dict)
+        else completed_by
+    )
     return f"{SOURCE}:{printable_text(annotator_id)}"[:100]
 
 

@@ -25,7 +25,12 @@ from earful.service.http.routes.oip import add_oip_routes
 from earful.service.http.routes.page import add_page_routes
 from earful.service.http.routes.retrain import add_retrain_routes
 from earful.service.http.routes.stream import add_stream_route
-from earful.service.http.schemas import UPLOAD_BODY, ClassifyResponse, ErrorResponse, openapi_responses
+from earful.service.http.schemas import (
+    UPLOAD_BODY,
+    ClassifyResponse,
+    ErrorResponse,
+    openapi_responses,
+)
 from earful.service.label_studio.routes import add_label_studio_routes
 
 
@@ -98,14 +103,18 @@ def _add_classify_route(app: FastAPI, service: Service) -> Handler:
             blobs = [blob for _, blob in files]
             outcomes = await service.classify(blobs, loaded_model, deadline, request)
             results = [
-                file_result(name, outcome) for (name, _), outcome in zip(files, outcomes, strict=True)
+                file_result(name, outcome)
+                for (name, _), outcome in zip(files, outcomes, strict=True)
             ]
             if service.feedback is not None:
                 await service.feedback.add_prediction_ids(results, blobs, outcomes, loaded_model)
         if all("error" in result for result in results):
             first = results[0]["error"]
             return error_response(first["code"], first["message"], results=results)
-        request.state.request_log.log_fields = {"files": len(results), "model": loaded_model.info["version"]}
+        request.state.request_log.log_fields = {
+            "files": len(results),
+            "model": loaded_model.info["version"],
+        }
         return json_response({"model": loaded_model.info, "results": results})
 
     return classify

@@ -36,7 +36,7 @@ import soundfile
 
 from earful.models.registry.find_model import find_model
 from earful.service.classifier import MAX_BATCH, Classifier
-from tests.benchmarks.decode_to_answer import random_model
+from tests.benchmarks.single_thread_throughput import random_model
 
 RATE_HZ = 8_000
 DISTINCT_SOUNDS = 3_000

@@ -24,7 +24,7 @@ from earful.service.feedback.prediction_ids import PredictionIds
 from earful.service.feedback.records import FeedbackAnnotation
 from earful.service.http.dispatch import Dispatcher
 from earful.service.server.app import create_app
-from tests.fixtures.sounds import noise, wav
+from tests.fixtures.synthetic_audio import noise, wav
 
 UPLOAD = wav(noise(4_278 / 8_000, 0.1))  # 8,600 bytes
 REQUESTS, ROUNDS, POSTS = 200, 15, 1000

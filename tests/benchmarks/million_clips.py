@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from earful.data.features.config import FeatureConfig
-from tests.benchmarks.made_dataset import make_dataset
+from tests.benchmarks.synthetic_dataset import make_dataset
 
 LABELS = 10
 

@@ -94,7 +94,7 @@ def _print(found: dict[str, list[ServerTiming]]) -> None:
 def _model(folder: Path) -> Path:
     """The four-block network on MFCC with waveforms in; what it has learnt does not matter here."""
     sys.path.insert(0, str(ROOT))
-    from tests.fixtures.sounds import train_tones
+    from tests.fixtures.synthetic_audio import train_tones
 
     return train_tones(folder / "model")[0]
 

@@ -22,9 +22,9 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from earful.service.core.errors import http_status
-from tests.fixtures.hostile import MALFORMED_AUDIO
+from tests.fixtures.malformed_audio import MALFORMED_AUDIO
 from tests.fixtures.server import RunningServer, running_server
-from tests.fixtures.sounds import PITCHES_HZ, tone, train_tones, wav
+from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, train_tones, wav
 
 URL = "/v1/classify"
 RELOAD_SECONDS, SAMPLE_SECONDS = 20.0, 5.0

@@ -16,7 +16,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from earful.models.registry.find_model import find_model
 from tests.fixtures.server import running_server
-from tests.fixtures.sounds import noise, wav
+from tests.fixtures.synthetic_audio import noise, wav
 
 UPLOADS = 100
 

@@ -28,7 +28,7 @@ from earful.training.config.train_config import TrainConfig, default_config
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA
 from earful.training.trainer.setup import initial_checkpoint, training_loader
 from earful.training.trainer.train_step import TrainStep
-from tests.benchmarks.made_dataset import make_dataset
+from tests.benchmarks.synthetic_dataset import make_dataset
 
 CLIPS, BATCH, LABELS = 2_048, 64, 10
 

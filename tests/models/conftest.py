@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fixtures.sounds import one_torch_thread
+from tests.fixtures.synthetic_audio import one_torch_thread
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from earful.service.core.settings import Settings
 from earful.service.http.dispatch import Dispatcher
 from earful.service.server.app import create_app
 from earful.training.cli import build_app
-from tests.fixtures.sounds import PITCHES_HZ, tone, train_tones, wav
+from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, train_tones, wav
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import pytest
 
 from earful.data.audio.decode import AudioError
 from earful.service.classifier import MAX_BATCH, Classifier, Prediction, classify_or_error
-from tests.fixtures.sounds import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone
+from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone
 
 BACKGROUNDS = {"digital silence": 0.0, "low noise": 0.003}
 

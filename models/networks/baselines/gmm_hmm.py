@@ -115,7 +115,9 @@ class LabelHmms(FittedModule):
         first, *rest = self._emission(frames).unbind(1)
         log_alpha = self.log_start + first  # (batch, labels, states)
         for emission in rest:
-            log_alpha = torch.logsumexp(log_alpha.unsqueeze(3) + self.log_transition, dim=2) + emission
+            log_alpha = (
+                torch.logsumexp(log_alpha.unsqueeze(3) + self.log_transition, dim=2) + emission
+            )
         return torch.logsumexp(log_alpha, dim=2)
 
     def _emission(self, frames: Tensor) -> Tensor:

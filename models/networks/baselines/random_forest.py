@@ -89,7 +89,9 @@ class Trees(FittedModule):
         level_probabilities: list[Tensor] = []
         reached = torch.ones_like(left[:, : self._splits_per_level[0]])
         start, kept = 0, 0
-        for width, next_width in zip(self._splits_per_level, [*self._splits_per_level[1:], 0], strict=True):
+        for width, next_width in zip(
+            self._splits_per_level, [*self._splits_per_level[1:], 0], strict=True
+        ):
             end = start + width
             to_left = reached * left[:, start:end]
             nodes = torch.cat([to_left, reached - to_left], dim=1)  # (batch, 2 * width)

@@ -38,9 +38,14 @@ def check_same_site(request: Request) -> None:
         raise RequestError("forbidden", "pages of other sites may not ask this")
 
 
-def feedback_responses(body: type[BaseModel] | None, status: int = 200) -> dict[int | str, dict[str, Any]]:
+def feedback_responses(
+    body: type[BaseModel] | None, status: int = 200
+) -> dict[int | str, dict[str, Any]]:
     """The answers of a route: ``found``, and every refusal."""
     all_answers = openapi_responses(body or ErrorResponse, ErrorResponse)
-    all_answers[404] = {"model": ErrorResponse, "description": "feedback is off, or nothing is there"}
+    all_answers[404] = {
+        "model": ErrorResponse,
+        "description": "feedback is off, or nothing is there",
+    }
     good = all_answers.pop(200)
     return all_answers if body is None else {status: good, **all_answers}

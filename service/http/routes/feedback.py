@@ -12,12 +12,12 @@ from earful.service.feedback.audio_files import MEDIA_TYPES
 from earful.service.feedback.feedback_service import FeedbackService
 from earful.service.feedback.records import ReviewItem
 from earful.service.http.app_state import SCORE_DIGITS, Service
-from earful.service.http.routes.admission import require_feedback, feedback_responses
+from earful.service.http.routes.admission import feedback_responses, require_feedback
 from earful.service.http.routes.feedback_bodies import (
     MAX_KEY_CHARACTERS,
     ErasureResponse,
-    SubjectDataResponse,
     ReviewResponse,
+    SubjectDataResponse,
 )
 from earful.service.http.routes.submit_feedback import add_submit_routes
 
@@ -50,10 +50,15 @@ def _add_review(app: FastAPI, service: Service) -> None:
         limit: Annotated[int, Query(ge=1, le=MAX_REVIEW_CLIPS)] = 20,
         cursor: Annotated[str, Query(max_length=200)] = "",
     ) -> Response:
-        feedback_service, loaded_model = require_feedback(service, request, "feedback"), service.loaded_model()
+        feedback_service, loaded_model = (
+            require_feedback(service, request, "feedback"),
+            service.loaded_model(),
+        )
         _check_key(annotator)
         try:
-            page = await feedback_service.next_clips(annotator.strip(), limit, cursor, service.deadline())
+            page = await feedback_service.next_clips(
+                annotator.strip(), limit, cursor, service.deadline()
+            )
         except ValueError as error:
             raise RequestError("malformed_request", str(error)) from error
         model_labels = loaded_model.classifier.labels
@@ -107,7 +112,9 @@ def _add_privacy_routes(app: FastAPI, service: Service) -> None:
     async def erase(request: Request, key: Annotated[str, key_of_path]) -> Response:
         feedback_service = _require_admin(service, request, key)
         deleted = await feedback_service.erase_subject(key, service.deadline())
-        return json_response({"annotations": deleted.rows, "recordings": deleted.clips, "bytes": deleted.n_bytes})
+        return json_response(
+            {"annotations": deleted.rows, "recordings": deleted.clips, "bytes": deleted.n_bytes}
+        )
 
 
 def _require_admin(service: Service, request: Request, key: str) -> FeedbackService:

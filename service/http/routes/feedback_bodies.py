@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from earful.data.labels.multilabel import MAX_CELL_CHARACTERS, normalise_label, find_label_problem
+from earful.data.labels.multilabel import MAX_CELL_CHARACTERS, find_label_problem, normalise_label
 
 MAX_COMMENT_CHARACTERS = 2_000
 MAX_KEY_CHARACTERS = 200

@@ -57,7 +57,9 @@ def add_hf_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitabl
         loaded_model = service.admit(request.headers, "classify")
         with service.upload_budget.open_body(request, deadline) as body:
             if request.headers.get("content-type", "").lower().startswith("application/json"):
-                text = await body.read_all(_MAX_JSON_OVERHEAD_BYTES + service.settings.max_upload_bytes * 4 // 3)
+                text = await body.read_all(
+                    _MAX_JSON_OVERHEAD_BYTES + service.settings.max_upload_bytes * 4 // 3
+                )
                 blob, parameters = await run_in_threadpool(_parse, text)
             else:
                 blob = await body.read_all(service.settings.max_upload_bytes)
@@ -65,12 +67,16 @@ def add_hf_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitabl
             [outcome] = await service.classify([blob], loaded_model, deadline, request)
         if not isinstance(outcome, Prediction):
             raise outcome
-        return json_response(_ranked(outcome, parameters, loaded_model.classifier.metadata.score_kind))
+        return json_response(
+            _ranked(outcome, parameters, loaded_model.classifier.metadata.score_kind)
+        )
 
     return hf
 
 
-def _ranked(outcome: Prediction, parameters: HfParameters, model_score_kind: ScoreKind) -> list[dict[str, Any]]:
+def _ranked(
+    outcome: Prediction, parameters: HfParameters, model_score_kind: ScoreKind
+) -> list[dict[str, Any]]:
     """The best labels with their scores; every function keeps the order."""
     names, scores = zip(*outcome.ranked(), strict=True)
     function = parameters.function_to_apply or model_score_kind

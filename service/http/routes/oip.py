@@ -89,14 +89,21 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
         operation_id="model_ready" + suffix, openapi_extra={"parameters": parameters},
     )  # fmt: skip
     async def model_ready(request: Request) -> Response:
-        return json_response({"name": _require_named_model(request, service.loaded_model()).info["name"], "ready": True})
+        return json_response(
+            {
+                "name": _require_named_model(request, service.loaded_model()).info["name"],
+                "ready": True,
+            }
+        )
 
     @app.post(
         path + "/infer",
         summary="Probabilities of waveforms",
         openapi_extra=_BODY | {"parameters": parameters},
         operation_id="infer" + suffix,
-        responses=openapi_responses(PlainErrorResponse, PlainErrorResponse) | not_found_response | {200: {"description": ""}},
+        responses=openapi_responses(PlainErrorResponse, PlainErrorResponse)
+        | not_found_response
+        | {200: {"description": ""}},
     )
     async def infer(request: Request) -> Response:
         deadline = service.deadline()
@@ -108,7 +115,9 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
             infer_request = await run_in_threadpool(
                 _parse, blob, request.headers.get(_JSON_LENGTH), loaded_model, max_clips
             )
-            outcomes = await service.classify(list(infer_request.clips), loaded_model, deadline, request)
+            outcomes = await service.classify(
+                list(infer_request.clips), loaded_model, deadline, request
+            )
         scores = []
         for outcome in outcomes:
             if not isinstance(outcome, Prediction):
@@ -141,7 +150,9 @@ def _metadata(loaded_model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _parse(blob: bytes, json_length: str | None, loaded_model: LoadedModel, max_clips: int) -> InferRequest:
+def _parse(
+    blob: bytes, json_length: str | None, loaded_model: LoadedModel, max_clips: int
+) -> InferRequest:
     """A request of at most ``most`` clips; raises ``malformed_request`` with what is wrong."""
     end = _json_end(json_length, len(blob))
     if end > _MAX_JSON_BYTES:
@@ -173,7 +184,9 @@ def _json_end(json_length: str | None, size: int) -> int:
     return int(json_length)
 
 
-def _clips(tensor: dict[str, Any], binary: bytes, loaded_model: LoadedModel, max_clips: int) -> NDArray[np.float32]:
+def _clips(
+    tensor: dict[str, Any], binary: bytes, loaded_model: LoadedModel, max_clips: int
+) -> NDArray[np.float32]:
     """The input tensor (batch, clip_samples), checked."""
     samples = loaded_model.classifier.metadata.features.clip_samples
     if tensor.get("name") != INPUT or tensor.get("datatype") != "FP32":
@@ -226,7 +239,9 @@ def _wants_binary(request: dict[str, Any]) -> bool:
     return isinstance(output_parameters, dict) and output_parameters.get("binary_data") is True
 
 
-def _infer_response(scores: NDArray[np.float32], infer_request: InferRequest, loaded_model: LoadedModel) -> Response:
+def _infer_response(
+    scores: NDArray[np.float32], infer_request: InferRequest, loaded_model: LoadedModel
+) -> Response:
     output: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": list(scores.shape)}
     content = {
         "model_name": loaded_model.info["name"],

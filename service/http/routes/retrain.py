@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from earful.models.registry.records import CHAMPION
 from earful.models.registry.source import RegistrySource
 from earful.service.core.errors import RequestError
-from earful.service.core.retrain_lock import RetrainStatus, RetrainFolder, RetrainFolderError
+from earful.service.core.retrain_lock import RetrainFolder, RetrainFolderError, RetrainStatus
 from earful.service.http.app_state import Service
 from earful.service.http.routes.admission import require_feedback
 from earful.service.http.schemas import ErrorResponse, openapi_responses
@@ -116,7 +116,9 @@ def _start(service: Service, retrain_folder: RetrainFolder, options: RetrainRequ
     threading.Thread(target=_record_exit, args=[process, retrain_folder], daemon=True).start()
 
 
-def _spawn(service: Service, retrain_folder: RetrainFolder, options: RetrainRequestBody) -> "subprocess.Popen[bytes]":
+def _spawn(
+    service: Service, retrain_folder: RetrainFolder, options: RetrainRequestBody
+) -> "subprocess.Popen[bytes]":
     settings = service.settings
     # Not as an argument, which everybody on the machine can read: it may hold a password.
     environment = {
@@ -153,10 +155,14 @@ def _record_exit(process: "subprocess.Popen[bytes]", retrain_folder: RetrainFold
     status = _status(retrain_folder)
     if status is not None and status.stage == _START:
         lines = (retrain_folder.folder / _LOG).read_text("utf-8", "replace").splitlines()
-        retrain_folder.write_status(_START, state="failed", message=lines[-1] if lines else "it was killed")
+        retrain_folder.write_status(
+            _START, state="failed", message=lines[-1] if lines else "it was killed"
+        )
 
 
-def _arguments(service: Service, retrain_folder: RetrainFolder, options: RetrainRequestBody) -> list[str]:
+def _arguments(
+    service: Service, retrain_folder: RetrainFolder, options: RetrainRequestBody
+) -> list[str]:
     settings = service.settings
     flags = {
         "--add-labels": options.add_labels, "--no-promote": options.no_promote, "--skip-bad": options.skip_bad,

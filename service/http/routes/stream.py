@@ -30,7 +30,13 @@ from earful.service.classifier import Prediction, rank
 from earful.service.core.errors import COUNTED_PER_FILE, RequestError, to_json
 from earful.service.core.request_log import log, new_request_id
 from earful.service.core.settings import MAX_FRAME_BYTES
-from earful.service.events import StreamEvent, StreamWindow, StreamOptions, StreamWindower, EventDetector
+from earful.service.events import (
+    EventDetector,
+    StreamEvent,
+    StreamOptions,
+    StreamWindow,
+    StreamWindower,
+)
 from earful.service.http.app_state import SCORE_DIGITS, Service, label_scores
 from earful.service.inference.hot_reload import LoadedModel
 
@@ -96,7 +102,11 @@ async def _serve(socket: WebSocket, service: Service, log_fields: dict[str, Any]
 
 
 async def _run_stream(
-    socket: WebSocket, service: Service, loaded_model: LoadedModel, handshake: _Handshake, log_fields: dict[str, Any]
+    socket: WebSocket,
+    service: Service,
+    loaded_model: LoadedModel,
+    handshake: _Handshake,
+    log_fields: dict[str, Any],
 ) -> None:
     features = loaded_model.classifier.metadata.features
     await _send(
@@ -121,7 +131,9 @@ async def _run_stream(
         received += len(samples)
         log_fields["seconds"] = round(received / handshake.options.sample_rate_hz, 3)
         for window in windows.feed(samples):
-            log_fields["events"] += await _send_window(socket, service, loaded_model, detector, window)
+            log_fields["events"] += await _send_window(
+                socket, service, loaded_model, detector, window
+            )
     # The last word has yet to pass the middle of a window.
     silence = np.zeros(round(handshake.options.sample_rate_hz * features.clip_seconds), np.float32)
     for window in windows.feed(silence):
@@ -132,11 +144,17 @@ async def _run_stream(
 
 
 async def _send_window(
-    socket: WebSocket, service: Service, loaded_model: LoadedModel, detector: EventDetector, window: StreamWindow
+    socket: WebSocket,
+    service: Service,
+    loaded_model: LoadedModel,
+    detector: EventDetector,
+    window: StreamWindow,
 ) -> int:
     """Send the result of one window, and the event if a word passes its middle; how many events."""
     await asyncio.sleep(0)  # frames of a minute must not keep others waiting
-    prediction = await _classify(service, loaded_model, window) if window.event_offset is not None else None
+    prediction = (
+        await _classify(service, loaded_model, window) if window.event_offset is not None else None
+    )
     result: dict[str, Any] = {"type": "result", **_times(window.start_seconds, window.end_seconds)}
     result["label"] = prediction.label if prediction else None
     result["score"] = round(prediction.score, SCORE_DIGITS) if prediction else 0.0
@@ -149,7 +167,9 @@ async def _send_window(
     return 1
 
 
-async def _classify(service: Service, loaded_model: LoadedModel, window: StreamWindow) -> Prediction:
+async def _classify(
+    service: Service, loaded_model: LoadedModel, window: StreamWindow
+) -> Prediction:
     """Waits for room in the queue: a stream that has begun is not ended by a busy moment."""
     deadline = service.deadline()
     while True:
@@ -165,7 +185,9 @@ async def _classify(service: Service, loaded_model: LoadedModel, window: StreamW
         return outcome
 
 
-def _event_message(event: StreamEvent, loaded_model: LoadedModel, min_score: float) -> dict[str, Any]:
+def _event_message(
+    event: StreamEvent, loaded_model: LoadedModel, min_score: float
+) -> dict[str, Any]:
     """An event; of several labels those that score so high as an event must."""
     ranked = rank(loaded_model.classifier.labels, event.scores)
     label, score = loaded_model.classifier.decide(event.scores, max(DECISION_THRESHOLD, min_score))
@@ -227,9 +249,14 @@ def _parse_handshake(first: str | bytes, service: Service, socket: WebSocket) ->
     for name, (low_limit, high_limit) in _LIMITS.items():
         value = values.get(name, low_limit)
         is_integer = name == "smoothing_hops"
-        if type(value) not in ((int,) if is_integer else (int, float)) or not low_limit <= value <= high_limit:
+        if (
+            type(value) not in ((int,) if is_integer else (int, float))
+            or not low_limit <= value <= high_limit
+        ):
             kind = "a whole number" if is_integer else "a number"
-            raise _malformed(f"{name} is {kind} from {low_limit} to {high_limit}, found {value!r:.100}")
+            raise _malformed(
+                f"{name} is {kind} from {low_limit} to {high_limit}, found {value!r:.100}"
+            )
     return _Handshake(StreamOptions(**values), encoding)
 
 

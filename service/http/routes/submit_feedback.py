@@ -14,14 +14,18 @@ from earful.service.feedback.audio_files import sha256_of
 from earful.service.feedback.feedback_service import FeedbackService
 from earful.service.feedback.prediction_ids import PredictionRecord, UnknownPrediction
 from earful.service.feedback.recordings import to_stored_recording
-from earful.service.feedback.records import StoredRecording, IdempotencyKeyReused, FeedbackAnnotation
+from earful.service.feedback.records import (
+    FeedbackAnnotation,
+    IdempotencyKeyReused,
+    StoredRecording,
+)
 from earful.service.http.app_state import Service
-from earful.service.http.routes.admission import require_feedback, feedback_responses
+from earful.service.http.routes.admission import feedback_responses, require_feedback
 from earful.service.http.routes.feedback_bodies import (
     MAX_KEY_CHARACTERS,
     FeedbackRequest,
-    FeedbackStatusResponse,
     FeedbackResponse,
+    FeedbackStatusResponse,
 )
 from earful.service.http.schemas import ErrorResponse
 from earful.service.http.uploads import RequestBody
@@ -44,14 +48,18 @@ def add_submit_routes(app: FastAPI, service: Service) -> None:
         status_code=201,
         openapi_extra=_request_body_schema(FeedbackRequest),
         responses=feedback_responses(FeedbackResponse, 201)
-        | {409: {"model": ErrorResponse, "description": "the Idempotency-Key came with other data"}},
+        | {
+            409: {"model": ErrorResponse, "description": "the Idempotency-Key came with other data"}
+        },
     )
     async def submit(request: Request) -> Response:
         deadline = service.deadline()
         feedback_service = require_feedback(service, request, "feedback")
         with service.upload_budget.open_body(request, deadline) as body:
             payload, blob = await _read(body)
-            annotation, recording = await _to_annotation(service, feedback_service, request, payload, blob, deadline)
+            annotation, recording = await _to_annotation(
+                service, feedback_service, request, payload, blob, deadline
+            )
             try:
                 stored = await feedback_service.submit_feedback(annotation, recording, deadline)
             except IdempotencyKeyReused as error:
@@ -94,7 +102,11 @@ async def _to_annotation(
     """An opinion about the prediction that is meant, or about what is heard in the file now."""
     if payload.label is not None:
         _check_label(payload.label, service.loaded_model().classifier, new=payload.new_label)
-    prediction = None if payload.prediction_id is None else _read_prediction_id(feedback_service, payload.prediction_id)
+    prediction = (
+        None
+        if payload.prediction_id is None
+        else _read_prediction_id(feedback_service, payload.prediction_id)
+    )
     recording = None
     if blob is not None:
         sha256 = await run_in_threadpool(sha256_of, blob)

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from earful.data.annotations.annotation import Annotation, Provenance
-from tests.fixtures.sounds import RATE_HZ, tone
+from tests.fixtures.synthetic_audio import RATE_HZ, tone
 
 # (name, label): labels that look like something else to a file system, a spreadsheet or a parser.
 AWKWARD = [
@@ -41,12 +41,15 @@ def clip_annotations(recordings: Path) -> list[Annotation]:
     """A label of each recording, with all that is known of one."""
     return [
         Annotation(
-            name, recordings / name, label, speaker=f"s {n % 3}",
+            name,
+            recordings / name,
+            label,
+            speaker=f"s {n % 3}",
             split=("train", "test", "")[n % 3],
             provenance=Provenance("raven:x.txt", f"ann{n % 2}", "2026-01-02T03:04:05Z", str(n)),
         )
         for n, (name, label) in enumerate(AWKWARD)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture

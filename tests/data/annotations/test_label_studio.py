@@ -10,7 +10,7 @@ import pytest
 from earful.data.annotations.annotation import AnnotationError, AnnotationSet
 from earful.data.annotations.conflicts import ConflictRule
 from earful.data.annotations.read_sources import ImportOptions, detect_format, read_sources
-from tests.fixtures.sounds import tone, wav
+from tests.fixtures.synthetic_audio import tone, wav
 
 
 @pytest.fixture
@@ -43,7 +43,9 @@ def annotation_by(
     return {"id": 7, "completed_by": annotator, "created_at": at, "result": result, **more}
 
 
-def read(folder: Path, content: object, rule: ConflictRule = "latest", **options: Any) -> AnnotationSet:
+def read(
+    folder: Path, content: object, rule: ConflictRule = "latest", **options: Any
+) -> AnnotationSet:
     source = folder.parent / "export.json"
     source.write_text(json.dumps(content), encoding="utf-8")
     return read_sources([source], ImportOptions(audio_dir=folder, rule=rule, **options))
@@ -100,7 +102,9 @@ def test_every_reference_form_resolves_inside_the_audio_folder(
 def test_missing_or_foreign_recording_is_a_problem_of_its_task_only(
     folder: Path, reference: object, code: str, message: str
 ) -> None:
-    found = read(folder, [task(reference, annotation_by(1, "x")), task("a.wav", annotation_by(1, "good"))])
+    found = read(
+        folder, [task(reference, annotation_by(1, "x")), task("a.wav", annotation_by(1, "good"))]
+    )
     [problem] = found.problems
     assert (problem.code, labels(found)) == (code, ["good"])
     assert message in problem.message
@@ -108,7 +112,9 @@ def test_missing_or_foreign_recording_is_a_problem_of_its_task_only(
 
 
 def test_uploads_with_the_same_name_stay_distinct(folder: Path) -> None:
-    both = [task(f"/data/upload/1/{n}-old.wav", annotation_by(1, n)) for n in ("00000000", "11111111")]
+    both = [
+        task(f"/data/upload/1/{n}-old.wav", annotation_by(1, n)) for n in ("00000000", "11111111")
+    ]
     found = read(folder, both)
     assert [problem.code for problem in found.problems] == ["ambiguous"] * 2
     assert found.annotations == []
@@ -140,7 +146,13 @@ ANN, BOB, CAT = (
             1,
             "last in order of equal times",
         ),
-        ([annotation_by(1, [(0, 1, "x")]), annotation_by(2, [(0, 1, "x"), (2, 3, "y")])], "first", "x", 1, "first"),
+        (
+            [annotation_by(1, [(0, 1, "x")]), annotation_by(2, [(0, 1, "x"), (2, 3, "y")])],
+            "first",
+            "x",
+            1,
+            "first",
+        ),
     ],
 )
 def test_rule_resolves_annotator_disagreement_and_lists_dropped_labels(
@@ -163,14 +175,20 @@ def test_disagreement_is_an_error_when_requested(folder: Path) -> None:
 def test_provenance_is_kept(folder: Path) -> None:
     kept = read(folder, [task("a.wav", ANN, speaker="s1", split="test")]).annotations[0]
     assert vars(kept.provenance) == {
-        "source": "label-studio:export.json", "annotator": "ann@x",
-        "annotated_at": "2026-01-01T10:00:00Z", "annotation_id": "7",
-    }  # fmt: skip
+        "source": "label-studio:export.json",
+        "annotator": "ann@x",
+        "annotated_at": "2026-01-01T10:00:00Z",
+        "annotation_id": "7",
+    }
     assert (kept.speaker, kept.split) == ("s1", "test")
 
 
 def test_legacy_completions_are_read(folder: Path) -> None:
-    old = {"id": 1, "data": {"url": "a.wav", "text": "hello"}, "completions": [annotation_by(1, "x", 86400)]}
+    old = {
+        "id": 1,
+        "data": {"url": "a.wav", "text": "hello"},
+        "completions": [annotation_by(1, "x", 86400)],
+    }
     [annotation] = read(folder, [old]).annotations
     assert annotation.label == "x"
     assert annotation.provenance.annotated_at == "1970-01-02T00:00:00+00:00"
@@ -220,7 +238,9 @@ def test_tasks_without_a_label_are_skipped_and_listed(folder: Path) -> None:
     ],
 )
 def test_invalid_label_or_times_are_a_problem(folder: Path, label: object, code: str) -> None:
-    assert [p.code for p in read(folder, [task("a.wav", annotation_by(1, label))]).problems] == [code]
+    assert [p.code for p in read(folder, [task("a.wav", annotation_by(1, label))]).problems] == [
+        code
+    ]
 
 
 def test_several_choices_are_the_labels_of_one_clip(folder: Path) -> None:
@@ -232,7 +252,9 @@ def test_several_choices_are_the_labels_of_one_clip(folder: Path) -> None:
 
 
 def test_a_choice_that_holds_the_separator_is_a_problem(folder: Path) -> None:
-    assert [p.code for p in read(folder, [task("a.wav", annotation_by(1, "x|y"))]).problems] == ["bad_label"]
+    assert [p.code for p in read(folder, [task("a.wav", annotation_by(1, "x|y"))]).problems] == [
+        "bad_label"
+    ]
 
 
 def test_of_several_controls_one_has_to_be_named(folder: Path) -> None:

@@ -9,7 +9,7 @@ import soundfile
 from earful.data.annotations.annotation import AnnotationError, AnnotationSet
 from earful.data.annotations.conflicts import ConflictRule
 from earful.data.annotations.merge import merge_tables
-from tests.fixtures.sounds import RATE_HZ, noise, tone
+from tests.fixtures.synthetic_audio import RATE_HZ, noise, tone
 
 
 @pytest.fixture
@@ -47,8 +47,11 @@ def test_a_correction_wins_and_the_row_keeps_its_speaker_and_split(folder: Path)
     first, second = found.annotations
     assert (first.speaker, first.split) == ("ann", "test")
     assert vars(first.provenance) == {
-        "source": "page", "annotator": "cat", "annotated_at": "2026-01-01", "annotation_id": "9",
-    }  # fmt: skip
+        "source": "page",
+        "annotator": "cat",
+        "annotated_at": "2026-01-01",
+        "annotation_id": "9",
+    }
     assert second.provenance.source == "csv:l.csv"
     [superseded] = found.superseded
     assert str(superseded) == f"{base}, line 2: 'x' gives way to 'z' of {new}, line 2 (the latest)"
@@ -62,7 +65,9 @@ def test_a_correction_wins_and_the_row_keeps_its_speaker_and_split(folder: Path)
         ("majority", "x", "2 of 3 say so"),
     ],
 )
-def test_conflict_rule_picks_the_label(folder: Path, rule: ConflictRule, kept: str, why: str) -> None:
+def test_conflict_rule_picks_the_label(
+    folder: Path, rule: ConflictRule, kept: str, why: str
+) -> None:
     base = table(folder, "base/l.csv", "a.wav,x")
     new = table(folder, "new/l.csv", "flac.flac,x", "renamed.wav,y")
     found = merge(base, new, rule=rule)
@@ -79,7 +84,9 @@ def test_segments_with_different_times_are_distinct_clips(folder: Path) -> None:
     whole = table(folder, "base/w.csv", "long.wav,whole,0,2", columns=",start,end")
     found = merge(base, whole)
     assert [a.label for a in found.annotations] == ["x", "y", "whole", "v"]
-    assert [superseded.label for superseded in found.superseded] == ["w"]  # from 0 to the end is the whole
+    assert [superseded.label for superseded in found.superseded] == [
+        "w"
+    ]  # from 0 to the end is the whole
 
 
 def test_unusable_rows_are_listed_and_the_rest_is_merged(folder: Path) -> None:
@@ -87,7 +94,11 @@ def test_unusable_rows_are_listed_and_the_rest_is_merged(folder: Path) -> None:
     rows = ["a.wav,x,1", "gone.wav,y,2", "broken.wav,y,3", ",y,4"]
     found = merge(table(folder, "base/l.csv", *rows, columns=",mood"))
     assert file_labels(found) == [("a.wav", "x")]
-    assert sorted(p.code for p in found.problems) == ["bad_row", "missing_file", "unsupported_format"]
+    assert sorted(p.code for p in found.problems) == [
+        "bad_row",
+        "missing_file",
+        "unsupported_format",
+    ]
     assert found.notes == [f"{folder / 'base' / 'l.csv'}: columns left out: mood"]
 
 

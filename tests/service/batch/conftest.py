@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.sounds import PITCHES_HZ, noise, tone, wav
+from tests.fixtures.synthetic_audio import PITCHES_HZ, noise, tone, wav
 
 COMMAND = [sys.executable, "-m", "earful.training.cli"]
 

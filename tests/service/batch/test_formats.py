@@ -13,7 +13,7 @@ from pyarrow import parquet
 from earful.data.errors import EarfulError
 from earful.service.batch.formats import RowLayout, open_writer, output_format
 from earful.service.batch.rows import ResultRow
-from tests.fixtures.sounds import noise, overlay_at, tone, wav
+from tests.fixtures.synthetic_audio import noise, overlay_at, tone, wav
 from tests.service.batch.conftest import rows
 
 # Seconds of the calls in a/day.wav.
@@ -44,7 +44,9 @@ def classify(process: Process, model: Path, field_recordings: Path, *arguments: 
     process("classify", field_recordings, *common, *arguments, code=1)
 
 
-def test_audacity_tracks(process: Process, model: Path, field_recordings: Path, tmp_path: Path) -> None:
+def test_audacity_tracks(
+    process: Process, model: Path, field_recordings: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "tracks"
     classify(process, model, field_recordings, "--out", out, "--format", "audacity")
     track = crowsetta.formats.seq.AudSeq.from_file(out / "a" / "day.txt").to_seq()
@@ -60,7 +62,9 @@ def test_audacity_tracks(process: Process, model: Path, field_recordings: Path, 
 
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # in crowsetta
-def test_raven_tables(process: Process, model: Path, field_recordings: Path, tmp_path: Path) -> None:
+def test_raven_tables(
+    process: Process, model: Path, field_recordings: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "tables"
     classify(process, model, field_recordings, "--out", out, "--format", "raven")
     path = out / "a" / "day.selections.txt"
@@ -78,7 +82,17 @@ def test_raven_tables(process: Process, model: Path, field_recordings: Path, tmp
     state.write_text(json.dumps(killed), encoding="utf-8")  # as after a kill at the last rename
     classify(process, model, field_recordings, "--out", out, "--format", "raven")
     (out / "note.txt").write_text("mine", encoding="utf-8")
-    again = ["classify", field_recordings, "--model", model, "--out", out, "--format", "raven", "--restart"]
+    again = [
+        "classify",
+        field_recordings,
+        "--model",
+        model,
+        "--out",
+        out,
+        "--format",
+        "raven",
+        "--restart",
+    ]
     assert "added or changed since" in process(*again, code=2).stderr
     assert (out / "note.txt").exists()
 
@@ -129,7 +143,9 @@ def test_a_recording_without_a_hit_has_an_empty_track(
     assert statuses == ["ok", "error"]
 
 
-def test_recording_outside_the_base_folder_is_written_inside_the_output_folder(tmp_path: Path) -> None:
+def test_recording_outside_the_base_folder_is_written_inside_the_output_folder(
+    tmp_path: Path,
+) -> None:
     place = tmp_path / "tracks"
     with open_writer(place, RowLayout("raven", common_folder=tmp_path / "deep" / "down")) as writer:
         writer.write(ResultRow("/../../etc/passwd.wav", 0.0, 1.0, "l", 1.0, (("l", 1.0),)))

@@ -15,7 +15,7 @@ import pytest
 from earful.data.errors import EarfulError
 from earful.service.batch import inputs
 from earful.service.batch.inputs import find_inputs
-from tests.fixtures.sounds import RATE_HZ, noise, tone, wav
+from tests.fixtures.synthetic_audio import RATE_HZ, noise, tone, wav
 from tests.service.batch.conftest import rows
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -103,7 +103,9 @@ def test_folder_without_audio_among_other_inputs_gives_a_row(
     assert "3 of 5 files classified, 2 failed (2 not_found)" in done.stderr
 
 
-def test_segment_of_an_hours_long_recording_is_classified(process: Process, model: Path, tmp_path: Path) -> None:
+def test_segment_of_an_hours_long_recording_is_classified(
+    process: Process, model: Path, tmp_path: Path
+) -> None:
     sound = np.zeros(3700 * RATE_HZ, np.float32)
     sound[3650 * RATE_HZ :][: 4 * RATE_HZ // 10] = tone("high")
     (tmp_path / "long.wav").write_bytes(wav(sound))
@@ -115,9 +117,7 @@ def test_segment_of_an_hours_long_recording_is_classified(process: Process, mode
     assert bad["error"].startswith("bad_segment: ")
 
 
-def test_path_of_undecodable_bytes_gives_a_row(
-    process: Process, model: Path, tones: Path
-) -> None:
+def test_path_of_undecodable_bytes_gives_a_row(process: Process, model: Path, tones: Path) -> None:
     (tones / "l.txt").write_bytes(b"low.wav\nnosuch://x/caf\xe9.wav\nmid.wav\n")
     done = process("classify", tones / "l.txt", "--model", model, code=1)
     assert "2 of 3 files classified, 1 failed (1 unreadable)" in done.stderr
@@ -136,7 +136,9 @@ def test_more_names_than_fit_into_memory_come_in_the_same_order(
     assert len(few) == 9
 
 
-def test_symlink_loops_and_dangling_links_are_handled(process: Process, model: Path, tones: Path) -> None:
+def test_symlink_loops_and_dangling_links_are_handled(
+    process: Process, model: Path, tones: Path
+) -> None:
     (tones / "x.wav").symlink_to(tones / "y.wav")
     (tones / "y.wav").symlink_to(tones / "x.wav")
     (tones / "up").symlink_to(tones, target_is_directory=True)
@@ -155,7 +157,9 @@ def test_symlink_loops_and_dangling_links_are_handled(process: Process, model: P
         ("a.csv", 'file\n"a.wav\n', "no CSV"),
     ],
 )
-def test_unreadable_lists_are_refused(tmp_path: Path, name: str, text: str | None, message: str) -> None:
+def test_unreadable_lists_are_refused(
+    tmp_path: Path, name: str, text: str | None, message: str
+) -> None:
     if text is not None:
         (tmp_path / name).write_text(text, encoding="latin-1")
     with pytest.raises(EarfulError, match=message):

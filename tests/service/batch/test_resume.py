@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.sounds import noise, tone, wav
+from tests.fixtures.synthetic_audio import noise, tone, wav
 from tests.service.batch.conftest import COMMAND, rows
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -142,9 +142,7 @@ def test_damaged_part_is_recomputed(
     assert len(rows(out)) == 3_000
 
 
-def test_results_cannot_overwrite_their_inputs(
-    process: Process, model: Path, tones: Path
-) -> None:
+def test_results_cannot_overwrite_their_inputs(process: Process, model: Path, tones: Path) -> None:
     labels = tones / "labels.csv"
     labels.write_text("file,label\nlow.wav,low\n", encoding="utf-8")
     failed = process("classify", labels, "--model", model, "--out", labels, code=2)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from earful.service.batch.classify_inputs import InputEnd, ClassifyOptions, classify_inputs
+from earful.service.batch.classify_inputs import ClassifyOptions, InputEnd, classify_inputs
 from earful.service.batch.inputs import Input
 from earful.service.batch.rows import ResultRow, printable
 from earful.service.batch.shards import RunStats, write_rows
 from earful.service.classifier import Classifier
-from tests.fixtures.sounds import noise, overlay_at, tone, wav
+from tests.fixtures.synthetic_audio import noise, overlay_at, tone, wav
 
 Earful = Callable[..., Result]
 
@@ -33,12 +33,16 @@ def test_adjacent_hits_of_one_label_merge_with_the_higher_score() -> None:
     assert not first.continues_into(row(0.25, "a", 0.9, name="b.wav"))
 
 
-def test_merged_hits_cover_the_same_time_as_single_windows(classifier: Classifier, tmp_path: Path) -> None:
+def test_merged_hits_cover_the_same_time_as_single_windows(
+    classifier: Classifier, tmp_path: Path
+) -> None:
     sound = overlay_at(tone("low"), 1.0, overlay_at(tone("high"), 4.0, noise(6.0, 0.001)))
     (tmp_path / "a.wav").write_bytes(wav(sound))
 
     def rows(**options: object) -> list[ResultRow]:
-        items = classify_inputs(classifier, [Input(str(tmp_path / "a.wav"))], ClassifyOptions(True, **options))  # type: ignore[arg-type]
+        items = classify_inputs(
+            classifier, [Input(str(tmp_path / "a.wav"))], ClassifyOptions(True, **options)
+        )  # type: ignore[arg-type]
         return [item for item in items if isinstance(item, ResultRow)]
 
     single, merged = rows(min_score=0.6), rows(min_score=0.6, merge=True)
@@ -55,15 +59,21 @@ def test_merged_hits_cover_the_same_time_as_single_windows(classifier: Classifie
 
 def test_hop_sets_the_window_spacing(earful: Earful, model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(noise(3.2, 0.1)))
-    arguments = ["classify", tmp_path / "a.wav", "--model", model, "--windows", "--hop-seconds", "1"]
+    arguments = [
+        "classify",
+        tmp_path / "a.wav",
+        "--model",
+        model,
+        "--windows",
+        "--hop-seconds",
+        "1",
+    ]
     starts = [line.split(",")[1] for line in earful(*arguments).stdout.splitlines()[1:]]
     assert starts == ["0.000", "1.000", "2.000", "2.200"]
 
 
 @pytest.mark.parametrize("hop", ["0", "nan", "inf", "1e-9", "1e9"])
-def test_invalid_hop_is_refused(
-    earful: Earful, model: Path, tones: Path, hop: str
-) -> None:
+def test_invalid_hop_is_refused(earful: Earful, model: Path, tones: Path, hop: str) -> None:
     done = earful("classify", tones, "--model", model, "--windows", "--hop-seconds", hop)
     assert done.exit_code == 2
     assert "--hop-seconds" in done.stderr

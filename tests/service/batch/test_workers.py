@@ -14,8 +14,8 @@ from earful.service.batch.classify_inputs import ClassifyOptions
 from earful.service.batch.errors import BatchError
 from earful.service.batch.inputs import find_inputs
 from earful.service.batch.shards import RunStats, part_path, write_inputs
-from earful.service.batch.worker import WorkerConfig, Worker
-from tests.fixtures.sounds import noise, wav
+from earful.service.batch.worker import Worker, WorkerConfig
+from tests.fixtures.synthetic_audio import noise, wav
 from tests.service.batch.conftest import COMMAND, rows
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -47,13 +47,13 @@ def test_a_decoder_that_hangs_is_ended(
     (tones / "a.flac").write_bytes(FLAC + b"HANGS")
     monkeypatch.setenv("PYTHONPATH", f"{CRASHING}:{Path.cwd()}")
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
-    stats = run_first_shard(WorkerConfig(tmp_path, model, sha256, ClassifyOptions(), stall_seconds=3), tones)
+    stats = run_first_shard(
+        WorkerConfig(tmp_path, model, sha256, ClassifyOptions(), stall_seconds=3), tones
+    )
     assert stats == RunStats(4, stats.seconds, {"timed_out": 1})
 
 
-def test_model_replaced_during_a_run_stops_it(
-    model: Path, tones: Path, tmp_path: Path
-) -> None:
+def test_model_replaced_during_a_run_stops_it(model: Path, tones: Path, tmp_path: Path) -> None:
     with pytest.raises(BatchError, match="was replaced during the run"):
         run_first_shard(WorkerConfig(tmp_path, model, "0" * 64, ClassifyOptions()), tones)
 

@@ -13,7 +13,7 @@ from earful.service.feedback.audio_files import RecordingStore
 from earful.service.feedback.database import FeedbackDatabase, open_database
 from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.recording_rows import store_recordings
-from earful.service.feedback.records import StoredRecording, FeedbackAnnotation
+from earful.service.feedback.records import FeedbackAnnotation, StoredRecording
 from tests.fixtures.postgres import postgres, postgres_bin_folder
 
 # (sha256 of a recording by its name)
@@ -67,16 +67,28 @@ def sha256_of_name(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def annotate(database: FeedbackDatabase, name: str, label: str | None, annotator: str, **more: str) -> int:
+def annotate(
+    database: FeedbackDatabase, name: str, label: str | None, annotator: str, **more: str
+) -> int:
     """Somebody says what is right of the recording with a name; the id of the row."""
-    return add_annotation_in_transaction(database, FeedbackAnnotation(sha256_of_name(name), label, annotator, **more)).id  # type: ignore[arg-type]
+    return add_annotation_in_transaction(
+        database, FeedbackAnnotation(sha256_of_name(name), label, annotator, **more)
+    ).id  # type: ignore[arg-type]
 
 
 def save_clip(
-    database: FeedbackDatabase, recording_store: RecordingStore, name: str, predicted: str = "mid", margin: float = 0.5
+    database: FeedbackDatabase,
+    recording_store: RecordingStore,
+    name: str,
+    predicted: str = "mid",
+    margin: float = 0.5,
 ) -> Path:
     """Keep a recording whose bytes are its name; its file."""
-    clip = StoredRecording(sha256_of_name(name), "wav", len(name), 0.4, predicted, 0.9, margin, "tones", "1")
+    clip = StoredRecording(
+        sha256_of_name(name), "wav", len(name), 0.4, predicted, 0.9, margin, "tones", "1"
+    )
     with database.write_transaction() as connection:
-        store_recordings(connection, database, recording_store, {clip.sha256: (replace(clip), name.encode())})
+        store_recordings(
+            connection, database, recording_store, {clip.sha256: (replace(clip), name.encode())}
+        )
     return recording_store.path(clip.sha256, "wav")

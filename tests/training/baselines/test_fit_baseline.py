@@ -95,7 +95,7 @@ def test_its_checkpoint_holds_tensors_and_gives_the_network_back(
 
 
 def test_it_is_exported_with_the_front_end_and_served(short_tones: Dataset, tmp_path: Path) -> None:
-    """The one whose graph is the longest; ``tests/training/test_export_networks.py`` has all."""
+    """The one whose graph is the longest; ``tests/training/export/test_export_networks.py`` has all."""
     name = "gmm-hmm"
     result = fit_baseline(short_tones, tmp_path / "run", small(name))
     exported = export(tmp_path / "run", tmp_path / "model.onnx")

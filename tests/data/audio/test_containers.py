@@ -1,0 +1,67 @@
+"""Containers are told by their content, and by their header how long they should be."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from earful.data.audio.containers import declared_bytes, is_accepted, strip_id3_tag
+from earful.data.audio.decode import decode
+from tests.fixtures.synthetic_audio import wav
+
+
+def encode(container: str) -> bytes:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).uniform(-1, 1, 1000)
+    soundfile.write(buffer, noise, 8_000, format=container)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "container", ["WAV", "WAVEX", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64", "RF64"]
+)
+def test_accepted_containers_are_recognised_and_never_overstate_their_length(
+    container: str,
+) -> None:
+    blob = encode(container)
+    assert is_accepted(blob)
+    assert declared_bytes(blob) <= len(blob)
+
+
+@pytest.mark.parametrize("container", ["VOC", "PAF", "NIST", "SVX", "IRCAM", "AVR"])
+def test_rare_containers_are_not_accepted(container: str) -> None:
+    # SVX is an IFF file, as AIFF is: libsndfile tells those apart.
+    assert is_accepted(encode(container)) == (container == "SVX")
+
+
+@pytest.mark.parametrize(
+    "blob", [b"", b"RIF", b"\x89PNG", b"ID3\x09", b"\xff\xfb", b"\xff\xff\xff\xff", b"\xff\xfbx"]
+)
+def test_other_bytes_are_not_accepted(blob: bytes) -> None:
+    assert not is_accepted(blob)
+
+
+@pytest.mark.parametrize(
+    ("container", "position", "layout"),
+    [("WAV", 4, "<I"), ("AIFF", 4, ">I"), ("AU", 8, ">I"), ("W64", 16, "<Q"), ("RF64", 20, "<Q")],
+)
+def test_the_header_says_how_long_the_file_is_unless_it_was_streamed(
+    container: str, position: int, layout: str
+) -> None:
+    blob = bytearray(encode(container))
+    assert len(blob) - 8 <= declared_bytes(bytes(blob)) <= len(blob)
+    struct.pack_into(layout, blob, position, 5_000_000)
+    assert declared_bytes(bytes(blob)) >= 5_000_000
+    struct.pack_into(layout, blob, position, 0xFFFFFFFF)
+    assert declared_bytes(bytes(blob)) == 0
+
+
+def test_id3_tag_before_a_wav_loses_no_sample() -> None:
+    good = wav(np.linspace(-0.5, 0.5, 900))
+    tag = b"ID3\x04\x00\x00\x00\x00\x01\x02" + bytes(130)
+    assert strip_id3_tag(tag + good) == good
+    np.testing.assert_array_equal(decode(tag + good, 8_000).waveform, decode(good, 8_000).waveform)
+    for other in (tag + b"\xff\xfb\x90\x00" * 20, b"ID3", tag[:12], good):
+        assert strip_id3_tag(other) == other

@@ -1,0 +1,147 @@
+"""A recording in pieces is what it is as a whole, to the last bit."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from earful.data.audio import decode as decode_module
+from earful.data.audio import stream_reader
+from earful.data.audio.decode import AudioError, decode, extract_segment
+from earful.data.audio.stream_reader import (
+    loudest_window,
+    read_blocks,
+    read_segment,
+    stream_windows,
+)
+from earful.data.audio.windows import loudest_start, window_starts
+from tests.fixtures.synthetic_audio import noise, overlay_at, tone, wav
+
+CLIP, RATE_HZ = 8_000, 8_000
+SOUND = overlay_at(tone("mid"), 7.3, noise(11.07, 0.01))
+
+
+def write(folder: Path, form: str, rate_hz: int, channels: int, subtype: str | None) -> Path:
+    path = folder / f"a.{form.lower()}"
+    sound = np.stack([SOUND, *[0.5 * SOUND] * (channels - 1)], axis=1)
+    soundfile.write(path, sound, rate_hz, format=form, subtype=subtype)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype"),
+    [
+        ("WAV", "PCM_16"),
+        ("WAV", "PCM_24"),
+        ("WAV", "FLOAT"),
+        ("WAV", "ULAW"),
+        ("FLAC", None),
+        ("OGG", None),
+        ("MP3", None),
+        ("AIFF", "PCM_16"),
+    ],
+)
+@pytest.mark.parametrize(("rate_hz", "channels"), [(8_000, 1), (16_000, 2), (44_100, 1)])
+def test_chunked_reading_equals_reading_whole(
+    tmp_path: Path,
+    form: str,
+    subtype: str | None,
+    rate_hz: int,
+    channels: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream_reader, "_BLOCK_BYTES", 4096)
+    monkeypatch.setattr(decode_module, "_BLOCK_SAMPLES", 4096)
+    path = write(tmp_path, form, rate_hz, channels, subtype)
+    whole = decode(path.read_bytes(), RATE_HZ).waveform
+    pieces = list(read_blocks(path, RATE_HZ))
+    assert len(pieces) > 3
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize("samples", [1, 100, CLIP - 1, CLIP, CLIP + 1, CLIP + 700, 5 * CLIP + 3])
+@pytest.mark.parametrize("block", [1, 999, 8_000, 50_000])
+@pytest.mark.parametrize("hop", [700, 2_000, 9_000])
+def test_windows_do_not_depend_on_chunking(samples: int, block: int, hop: int) -> None:
+    if block == 1 and samples > CLIP + 1:
+        pytest.skip("slow, and nothing new")
+    whole = np.arange(samples, dtype=np.float32)
+    blocks = [whole[i : i + block] for i in range(0, samples, block)]
+    found = list(stream_windows(blocks, CLIP, hop))
+    starts = window_starts(samples, CLIP, hop).tolist()
+    assert [start for start, _ in found] == starts
+    for start, window in found:
+        np.testing.assert_array_equal(window, whole[start : start + CLIP])
+
+
+@pytest.mark.parametrize("samples", [100, CLIP, CLIP + 1, len(SOUND)])
+@pytest.mark.parametrize("block", [997, 8_000, 200_000])
+def test_loudest_window_does_not_depend_on_chunking(samples: int, block: int) -> None:
+    whole = SOUND[-samples:]
+    start, window, total = loudest_window(
+        lambda: iter([whole[i : i + block] for i in range(0, samples, block)]), CLIP
+    )
+    assert total == samples
+    assert start == (loudest_start(whole, CLIP) if samples > CLIP else 0)
+    np.testing.assert_array_equal(window, whole[start : start + CLIP])
+
+
+def test_broken_recordings_give_the_same_error_codes_when_chunked(tmp_path: Path) -> None:
+    good = wav(SOUND)
+    nan = wav(np.full(9_000, np.nan), subtype="FLOAT")
+    cases = {
+        b"": "empty_audio",
+        good[:44]: "truncated",
+        good[:-100]: "truncated",
+        nan: "not_finite",
+        b"RIFF": "unsupported_format",
+        b"\x89PNG" + bytes(100): "unsupported_format",
+    }
+    for blob, code in cases.items():
+        (tmp_path / "a").write_bytes(blob)
+        with pytest.raises(AudioError) as streamed:
+            list(read_blocks(tmp_path / "a", RATE_HZ))
+        with pytest.raises(AudioError) as whole:
+            decode(blob, RATE_HZ)
+        assert streamed.value.code == whole.value.code == code
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read_is_truncated(
+    tmp_path: Path, write_wav: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_reader, "_BLOCK_BYTES", 4096)
+    path = write_wav("a.wav", SOUND)
+    blocks = read_blocks(path, RATE_HZ)
+    next(blocks)
+    with path.open("r+b") as file:
+        file.truncate(20_000)
+    with pytest.raises(AudioError) as error:
+        list(blocks)
+    assert error.value.code == "truncated"
+    with pytest.raises(AudioError) as gone:
+        list(read_blocks(tmp_path / "none.wav", RATE_HZ))
+    assert gone.value.code == "not_found"
+
+
+def test_segment_equals_the_same_part_of_the_whole(write_wav: Callable[..., Path]) -> None:
+    path = write_wav("a.wav", SOUND)
+    whole = decode(path.read_bytes(), 16_000)
+
+    def stretch(start: float, end: float) -> NDArray[np.float32]:
+        return read_segment(lambda: read_blocks(path, 16_000), 16_000, start, end)
+
+    for start, end in ((0.0, 1.0), (3.25, 3.5), (10.0, 11.07), (11.0, 11.075)):
+        np.testing.assert_array_equal(stretch(start, end), extract_segment(whole, start, end))
+    for start, end in ((10.0, 12.0), (20.0, 21.0)):
+        with pytest.raises(AudioError, match="not all in the audio"):
+            stretch(start, end)
+
+
+def test_audio_too_short_to_resample_keeps_one_sample(write_wav: Callable[..., Path]) -> None:
+    path = write_wav("a.wav", np.full(3, 0.5), rate_hz=192_000)
+    whole = decode(path.read_bytes(), RATE_HZ).waveform
+    np.testing.assert_array_equal(np.concatenate(list(read_blocks(path, RATE_HZ))), whole)
+    assert len(whole) == 1

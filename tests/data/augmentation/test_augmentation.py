@@ -1,0 +1,236 @@
+"""Augmentation keeps shapes, follows its seed, leaves its input alone and does what it says."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from earful.data.augmentation import noise, pipeline, spectrogram, waveform
+from earful.data.augmentation.pipeline import NO_AUGMENTATION, AugmentConfig
+from earful.data.augmentation.sampling import apply_with_probability
+
+RATE_HZ = 8_000
+BATCH = 6
+
+
+def generator(seed: int = 3) -> Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def tones(hz: float = 1_000.0) -> Tensor:
+    """Half-second tones in the middle of a second, (batch, samples)."""
+    time = torch.arange(RATE_HZ) / RATE_HZ
+    tone = 0.3 * torch.sin(2 * torch.pi * hz * time)
+    tone[: RATE_HZ // 4] = 0
+    tone[-RATE_HZ // 4 :] = 0
+    return tone.repeat(BATCH, 1)
+
+
+def peak_hz(waveform: Tensor) -> float:
+    spectrum = torch.fft.rfft(waveform).abs()
+    return float(spectrum.argmax()) * RATE_HZ / len(waveform)
+
+
+def fade_envelope(like: Tensor) -> Tensor:
+    """A sound that fades in and out over the clip."""
+    return torch.hann_window(like.shape[1], periodic=False).expand_as(like)
+
+
+WAVEFORM_STEPS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
+    "speed": lambda x, g: waveform.change_speed(x, (0.7, 0.8), g),
+    "edges": lambda x, g: waveform.trim_edges(x + 0.01 * fade_envelope(x), (-60.0, -20.0), g),
+    "shift": lambda x, g: waveform.shift_time(x, 800, g),
+    "gain": lambda x, g: waveform.change_gain(x, (-12.0, -6.0), g),
+    "equalise": lambda x, g: waveform.equalise(x, 10.0, g),
+    "band": lambda x, g: waveform.limit_band(x, RATE_HZ, g),
+    "reverberate": lambda x, g: waveform.reverberate(x, (0.1, 0.3), RATE_HZ, g),
+    "noise": lambda x, g: noise.add_noise(x, tones(300.0), 0.4, (5.0, 10.0), RATE_HZ, g),
+    "impulses": lambda x, g: noise.add_impulses(x, (0.1, 0.3), g),
+    "clipping": waveform.clip_peaks,
+    "codec": waveform.code_mu_law,
+}
+
+
+@pytest.mark.parametrize("step", WAVEFORM_STEPS.values(), ids=WAVEFORM_STEPS.keys())
+def test_a_step_is_pure_seeded_and_finite(step: Callable[[Tensor, Generator], Tensor]) -> None:
+    before = tones()
+    given = before.clone()
+    first, again, other = (step(given, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(given, before)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.shape == before.shape
+    assert bool(torch.isfinite(first).all())
+    assert not torch.equal(first, before)
+
+
+def test_probability_applies_per_clip_and_leaves_other_clips_unchanged() -> None:
+    clips = torch.ones(4_000, 3)
+    out = apply_with_probability(clips, 0.3, lambda some: some * 2, generator())
+    changed = out[:, 0] == 2
+    assert float(changed.float().mean()) == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(out[~changed], clips[~changed])
+    assert torch.equal(
+        apply_with_probability(clips, 0.0, lambda some: some * 2, generator()), clips
+    )
+    assert float(apply_with_probability(clips, 1.0, lambda some: some * 2, generator()).min()) == 2
+
+
+def test_disabled_pipeline_changes_nothing() -> None:
+    waveforms = tones()
+    same = pipeline.augment_waveforms(waveforms, waveforms, NO_AUGMENTATION, RATE_HZ, generator())
+    torch.testing.assert_close(same, waveforms, atol=1e-6, rtol=0)
+    features = torch.randn(BATCH, 40, 63)
+    assert torch.equal(
+        pipeline.augment_log_mel(features, NO_AUGMENTATION, 62.5, generator()), features
+    )
+
+
+def test_full_pipeline_is_finite_on_silence() -> None:
+    augment_config = AugmentConfig(
+        p_equalise=1,
+        p_band_limit=1,
+        p_reverberate=1,
+        p_noise=1,
+        p_impulses=1,
+        p_codec=1,
+        p_clipping=1,
+    )
+    silence = torch.zeros(BATCH, RATE_HZ)
+    for seed in range(5):
+        out = pipeline.augment_waveforms(silence, tones(), augment_config, RATE_HZ, generator(seed))
+        assert bool(torch.isfinite(out).all())
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.25])
+def test_speed_moves_pitch_and_length_together(factor: float) -> None:
+    out = waveform.change_speed(tones(), (factor, factor), generator())
+    assert peak_hz(out[0]) == pytest.approx(1_000 * factor, abs=5)
+    sounding = out[0].abs().gt(0.01).nonzero()
+    assert int(sounding[-1] - sounding[0]) == pytest.approx(RATE_HZ / 2 / factor, rel=0.01)
+
+
+def test_gain_is_in_decibels() -> None:
+    out = waveform.change_gain(tones(), (-20.0, -20.0), generator())
+    torch.testing.assert_close(out, tones() * 0.1)
+
+
+@pytest.mark.parametrize("snr_db", [20.0, 5.0, -5.0])
+def test_noise_is_mixed_at_the_snr_of_the_non_silent_part(snr_db: float) -> None:
+    clean = tones()
+    hiss = torch.randn(clean.shape, generator=generator())
+    added = noise.mix_at_snr(clean, hiss, torch.full((BATCH, 1), snr_db)) - clean
+    found = 20 * torch.log10(noise.speech_rms(clean) / noise.rms(added))
+    torch.testing.assert_close(found, torch.full((BATCH, 1), snr_db), atol=0.05, rtol=0)
+
+
+def test_speech_level_does_not_count_the_silence() -> None:
+    tone_level = 0.3 / np.sqrt(2)
+    assert noise.speech_rms(tones()).numpy() == pytest.approx(tone_level, rel=0.02)
+
+
+def test_babble_voices_have_no_gaps() -> None:
+    """A word of half a second fills the whole second, without the silence around it."""
+    mixed = noise.mix_babble(tones(), 4, 1, generator())
+    blocks = mixed.reshape(4, 50, -1).square().mean(2).sqrt()
+    torch.testing.assert_close(blocks, torch.ones_like(blocks), atol=0.2, rtol=0)
+    silent = noise.mix_babble(torch.zeros(3, RATE_HZ), 4, 2, generator())
+    assert float(silent.abs().max()) == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
+def test_babble_is_mixed_with_its_share_of_the_clips(share: float) -> None:
+    """Of a tone that is far above everything else that is mixed in."""
+    clips, hz = tones(100.0)[:1].repeat(600, 1), 3_000
+    noisy = noise.add_noise(clips, tones(hz), share, (0.0, 0.0), RATE_HZ, generator())
+    power = torch.fft.rfft(noisy - clips).abs().square()
+    near = power[:, hz - 20 : hz + 20].sum(1) / power.sum(1)
+    assert float((near > 0.5).float().mean()) == pytest.approx(share + 0.1, abs=0.05)
+
+
+def test_band_limits_cut_what_is_outside_them() -> None:
+    hiss = torch.randn(64, RATE_HZ, generator=generator())
+    power = torch.fft.rfft(waveform.limit_band(hiss, RATE_HZ, generator())).abs().square()
+    assert float(power[:, :20].mean()) < 0.05 * float(power[:, 800:1200].mean())
+
+
+def test_reverberation_lengthens_the_sound_and_keeps_its_start() -> None:
+    click = torch.zeros(BATCH, RATE_HZ)
+    click[:, 1000] = 1.0
+    out = waveform.reverberate(click, (0.3, 0.3), RATE_HZ, generator())
+    assert float(out[:, :990].abs().max()) < 1e-5
+    assert float(out[:, 1500:2500].square().sum()) > 1e-4
+    torch.testing.assert_close(out[:, 1000], torch.ones(BATCH), atol=1e-4, rtol=0)
+
+
+def test_coloured_noise_falls_with_frequency() -> None:
+    spectrogram_image = noise.coloured_noise(torch.zeros(64, RATE_HZ), generator())
+    power = torch.fft.rfft(spectrogram_image / noise.rms(spectrogram_image)).abs().square().mean(0)
+    assert float(power[50:150].mean()) > 5 * float(power[2000:3000].mean())
+
+
+def test_impulses_strike_the_drawn_share_of_samples() -> None:
+    x = 0.1 * torch.ones(BATCH, RATE_HZ)
+    struck = noise.add_impulses(x, (0.2, 0.2), generator()) != x
+    assert float(struck.float().mean()) == pytest.approx(0.2, abs=0.01)
+
+
+def test_the_codec_has_few_levels() -> None:
+    coded = waveform.code_mu_law(tones(), generator())
+    assert all(len(clip.unique()) <= 257 for clip in coded)
+
+
+def test_the_vocal_tract_warp_moves_a_band_up_or_down() -> None:
+    features = torch.zeros(BATCH, 40, 10)
+    features[:, 20] = 1.0
+    out = spectrogram.warp_vocal_tract(features, (1.25, 1.25), 0.0, generator())
+    assert int(out[0, :, 0].argmax()) == 16
+
+
+def test_another_tempo_keeps_the_pitch_and_the_middle() -> None:
+    features = torch.zeros(BATCH, 40, 63)
+    features[:, 20, 21:42] = 1.0
+    out = spectrogram.warp_time(features, (1.5, 1.5), 0.0, generator())
+    assert float(out[:, :20].abs().sum() + out[:, 21:].abs().sum()) == 0
+    loud = out[0, 20].nonzero().flatten()
+    assert (int(loud[0]), int(loud[-1])) == (24, 38)
+
+
+def test_an_uneven_tempo_never_runs_backwards() -> None:
+    ramp = torch.arange(63.0).expand(64, 1, 63)
+    out = spectrogram.warp_time(ramp, (0.75, 1.35), 0.3, generator())
+    assert float(out.diff(dim=2).min()) >= 0
+    assert float(out.diff(dim=2).max()) <= 1.35 * 1.3 + 1e-3
+
+
+def test_trim_edges_removes_only_quiet_edges() -> None:
+    word = tones()
+    weak = word.clone()
+    weak[:, RATE_HZ // 4 : RATE_HZ // 4 + 800] *= 0.01  # 40 dB down, as an "f" may be
+    weak[:, RATE_HZ // 2 : RATE_HZ // 2 + 800] *= 0.01  # inside the word
+    out = waveform.trim_edges(weak, (-30.0, -30.0), generator())
+    assert float(out[:, : RATE_HZ // 4 + 800].abs().max()) == 0
+    torch.testing.assert_close(out[:, RATE_HZ // 4 + 800 :], weak[:, RATE_HZ // 4 + 800 :])
+    assert torch.equal(waveform.trim_edges(weak, (-60.0, -60.0), generator()), weak)
+
+
+def test_spec_augment_fills_whole_bands_and_frames_with_the_mean() -> None:
+    features = torch.randn(BATCH, 40, 63, generator=generator())
+    out = spectrogram.spec_augment(features, 10, 20, 2, generator())
+    changed = out != features
+    assert 0 < float(changed.float().mean()) < 0.9
+    mean = features.mean(dim=(1, 2), keepdim=True).expand_as(features)
+    assert torch.equal(out[changed], mean[changed])
+
+
+def test_mixup_mixes_targets_as_it_mixes_sound() -> None:
+    waveforms = torch.eye(4).repeat(1, 2)
+    targets = torch.eye(4)
+    mixed, soft = pipeline.mixup(waveforms, targets, 1.0, generator())
+    torch.testing.assert_close(mixed[:, :4], soft)
+    torch.testing.assert_close(soft.sum(1), torch.ones(4))
+    unmixed, hard = pipeline.mixup(waveforms, targets, 0.0, generator())
+    assert torch.equal(unmixed, waveforms)
+    assert torch.equal(hard, targets)

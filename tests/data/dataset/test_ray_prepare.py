@@ -1,0 +1,46 @@
+"""Decoding on Ray gives what decoding here gives."""
+
+from pathlib import Path
+
+import pytest
+
+from earful.data.dataset.prepare import prepare
+from earful.data.dataset.ray_prepare import ClusterError, measure_on_ray
+from earful.data.features.config import FeatureConfig
+from earful.data.labels.labels_csv import read_labels
+from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, wav
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of Ray
+def test_a_dataset_prepared_on_ray_is_the_same_to_the_last_byte(tmp_path: Path) -> None:
+    rows = ["filename,label,start,end"]
+    for number in range(150):
+        label = list(PITCHES_HZ)[number % 3]
+        blob = b"RIFF" if number == 70 else wav(tone(label, 0.3 + 0.005 * number))
+        (tmp_path / f"{number}.wav").write_bytes(blob)
+        rows.append(f"{number}.wav,{label},,")
+    rows += ["0.wav,low,0.1,0.2", "0.wav,low,0.2,9.0"]
+    (tmp_path / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    labelled, features = read_labels(tmp_path / "labels.csv"), FeatureConfig.for_rate(8_000)
+    for name in ("here", "ray"):
+        measure = {} if name == "here" else {"measure": lambda c, f: measure_on_ray(c, f, None)}
+        prepared = prepare(
+            labelled, tmp_path / name, features=features, split="random", skip_bad=True, **measure
+        )
+        assert [problem.code for problem in prepared.skipped] == [
+            "unsupported_format",
+            "bad_segment",
+        ]
+    files = sorted(path.name for path in (tmp_path / "here").iterdir())
+    assert len(files) >= 5
+    for name in files:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:99999", ":"])
+def test_missing_ray_cluster_is_an_error(tmp_path: Path, address: str) -> None:
+    (tmp_path / "labels.csv").write_text("filename,label\na.wav,a\n", encoding="utf-8")
+    clips = read_labels(tmp_path / "labels.csv").clips
+    with pytest.raises(ClusterError, match="no Ray cluster at"):
+        list(measure_on_ray(clips, FeatureConfig.for_rate(8_000), address))

@@ -1,0 +1,177 @@
+"""A result is there whole or not at all, and nothing of the user's is ever replaced."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from earful.data.atomic_write import OutputError, replaced_folder, staged_file, staged_folder
+
+MARKER = "marker.json"
+
+
+def fill(target: Path, content: str = "new") -> None:
+    with staged_folder(target, MARKER) as folder:
+        (folder / MARKER).write_text(content)
+
+
+def fail(target: Path, error: BaseException) -> None:
+    with staged_folder(target, MARKER) as folder:
+        (folder / MARKER).write_text("half")
+        raise error
+
+
+def fail_file(target: Path) -> None:
+    with staged_file(target) as path:
+        path.write_text("half")
+        raise ValueError("stop")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "out"
+    with staged_folder(target, MARKER) as folder:
+        (folder / MARKER).write_text("x")
+        assert not target.exists()
+        assert folder.parent == target.parent  # the same file system: a rename is enough
+    assert names(target) == [MARKER]
+    assert names(target.parent) == ["out"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("earlier", [True, False])
+def test_error_leaves_everything_unchanged(
+    tmp_path: Path, error: type[BaseException], earlier: bool
+) -> None:
+    target = tmp_path / "out"
+    if earlier:
+        fill(target, "old")
+    with pytest.raises(error):
+        fail(target, error())
+    assert names(tmp_path) == (["out"] if earlier else [])
+    assert not earlier or (target / MARKER).read_text() == "old"
+
+
+def test_symlink_target_is_written_through(tmp_path: Path) -> None:
+    fill(tmp_path / "disk", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    fill(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / MARKER).read_text() == "new"
+    assert names(tmp_path) == ["disk", "link"]
+
+
+def test_fresh_folder_is_written_in_place(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for content in ("first", "second"):
+        with replaced_folder(target, MARKER):
+            assert names(target) == []
+            (target / MARKER).write_text(content)
+    assert (target / MARKER).read_text() == "second"
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_earlier_content_of_a_fresh_folder_is_restored_on_errors(
+    tmp_path: Path, earlier: bool
+) -> None:
+    target = tmp_path / "out"
+    if earlier:
+        fill(target, "old")
+
+    def fail_fresh() -> None:
+        with replaced_folder(target, MARKER):
+            (target / MARKER).write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_fresh()
+    assert names(tmp_path) == (["out"] if earlier else [])
+    assert not earlier or (target / MARKER).read_text() == "old"
+
+
+def test_fresh_folder_refuses_a_foreign_folder(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_text("mine")
+    with pytest.raises(OutputError, match="no earlier result"), replaced_folder(tmp_path, MARKER):
+        pass
+    assert names(tmp_path) == ["holiday.jpg"]
+
+
+def test_earlier_result_is_replaced_atomically(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    fill(target, "old")
+    (target / "left-over").write_text("x")
+    fill(target)
+    assert names(target) == [MARKER]
+    assert (target / MARKER).read_text() == "new"
+    assert names(tmp_path) == ["out"]
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    fill(tmp_path / "out")
+    assert names(tmp_path / "out") == [MARKER]
+
+
+def test_foreign_target_is_refused_before_writing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "photo").write_text("mine")
+    (tmp_path / "trap" / MARKER).mkdir(parents=True)  # a folder of the marker's name
+    for name in ("file", "folder", "trap"):
+        with pytest.raises(OutputError, match=f"{name} exists and is no earlier result"):
+            fill(tmp_path / name)
+    assert names(tmp_path) == ["file", "folder", "trap"]
+    assert (tmp_path / "folder" / "photo").read_text() == "mine"
+
+
+def test_impossible_target_is_refused_with_a_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for target in (tmp_path / "file" / "out", tmp_path / ("x" * 300)):
+        with pytest.raises(OutputError, match="cannot write"):
+            fill(target)
+    assert names(tmp_path) == ["file"]
+
+
+def test_os_error_inside_the_block_names_the_target(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot write .*out: No space left on device"):
+        fail(tmp_path / "out", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert names(tmp_path) == []
+
+
+def test_the_result_has_the_permissions_of_any_folder(tmp_path: Path) -> None:
+    fill(tmp_path / "out")
+    (tmp_path / "plain").mkdir()
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("out", "plain")]
+    assert modes[0] == modes[1]
+
+
+def test_a_file_appears_when_it_is_complete_and_replaces_the_earlier(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.csv"
+    for content in ("first", "second"):
+        with staged_file(target) as path:
+            path.write_text(content)
+        assert target.read_text() == content
+    assert names(target.parent) == ["a.csv"]
+
+
+def test_an_error_leaves_the_earlier_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.csv"
+    target.write_text("old")
+    with pytest.raises(ValueError, match="stop"):
+        fail_file(target)
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["a.csv"]
+
+
+def test_a_file_is_not_written_over_a_folder_or_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="is a folder"), staged_file(tmp_path):
+        pass
+    with pytest.raises(OutputError, match="cannot write"), staged_file(tmp_path / "file" / "a"):
+        pass

@@ -1,0 +1,251 @@
+"""The registry: versions never change, aliases move whole, and a kill leaves the old or the new."""
+
+import json
+import random
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from earful.models.registry import storage
+from earful.models.registry.errors import RegistryError
+from earful.models.registry.registry import Registry
+from earful.models.registry.source import ModelMissing, RegistrySource, open_source
+
+FILES = {"model.onnx": b"a model", "metrics.json": b'{"accuracy": 0.9}'}
+KILLS = 12
+
+
+@pytest.fixture(params=["folder", "store"])
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
+    """A registry in a folder, and one in an object store."""
+    if request.param == "folder":
+        yield Registry(str(tmp_path / "registry"))
+        return
+    root = f"memory://{uuid.uuid4().hex}"
+    yield Registry(root)
+    fsspec.filesystem("memory").rm(root, recursive=True)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Registry:
+    return Registry(str(tmp_path / "registry"))
+
+
+def fill(registry: Registry, count: int, name: str = "digits") -> None:
+    for _ in range(count):
+        registry.register(name, FILES)
+
+
+def log_entries(registry: Registry) -> list[tuple[str, int]]:
+    events = registry.events("digits")
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    return [(event.action, event.version) for event in events]
+
+
+def test_the_first_version_serves_and_later_ones_wait_to_be_promoted(registry: Registry) -> None:
+    fill(registry, 2)
+    assert registry.names() == ["digits"]
+    assert registry.aliases("digits").aliases == {"champion": 1}
+    registry.set_challenger("digits", 2)
+    assert registry.version("digits", "challenger").number == 2
+    assert registry.promote("digits", reason="better").number == 2
+    assert registry.aliases("digits").aliases == {"champion": 2}, "it is challenger no more"
+    assert registry.rollback("digits").number == 1
+    with pytest.raises(RegistryError, match="no champion before"):
+        registry.rollback("digits")
+    assert log_entries(registry) == [
+        ("register", 1), ("promote", 1), ("register", 2), ("challenge", 2), ("promote", 2),
+        ("rollback", 1),
+    ]  # fmt: skip
+    assert registry.events("digits")[4].reason == "better"
+    assert registry.events("digits")[4].previous_version == 1
+
+
+def test_rolling_back_goes_back_step_by_step(registry: Registry) -> None:
+    fill(registry, 3)
+    registry.promote("digits", 2)
+    registry.promote("digits", 3)
+    assert [registry.rollback("digits").number for _ in range(2)] == [2, 1]
+
+
+def test_pruning_keeps_the_champion_and_its_rollback_target(registry: Registry) -> None:
+    fill(registry, 6)
+    registry.promote("digits", 2)
+    registry.promote("digits", 4)
+    assert [version.number for version in registry.prunable("digits", 1)] == [1, 3, 5]
+    registry.prune("digits", 1)
+    assert [version.number for version in registry.versions("digits")] == [2, 4, 6]
+    assert registry.rollback("digits").number == 2
+    with pytest.raises(RegistryError, match="no champion before"):
+        registry.rollback("digits")  # version 1 was pruned
+    fill(registry, 1)
+    registry.prune("digits", 0)
+    assert registry.register("digits", FILES).number == 8, "no number is given twice"
+
+
+def test_missing_entries_are_named_with_the_existing_ones(registry: Registry) -> None:
+    with pytest.raises(RegistryError, match=r"no model 'digits' \(there are: none\)"):
+        registry.version("digits")
+    fill(registry, 1)
+    with pytest.raises(RegistryError, match="no version 7; there are 1"):
+        registry.promote("digits", 7)
+    with pytest.raises(RegistryError, match="has no challenger"):
+        registry.promote("digits")
+    with pytest.raises(RegistryError, match="is champion already"):
+        registry.promote("digits", 1)
+    with pytest.raises(RegistryError, match=r"'newest' is no version"):
+        registry.version("digits", "newest")
+    with pytest.raises(RegistryError, match="cannot be the name"):
+        registry.register("../escape", FILES)
+    with pytest.raises(RegistryError, match=r"without card\.md"):
+        registry.read("digits", registry.version("digits"), "card.md")
+    assert log_entries(registry) == [("register", 1), ("promote", 1)]
+
+
+def test_second_of_two_concurrent_changes_must_retry(registry: Registry) -> None:
+    fill(registry, 2)
+    with (
+        storage.open_storage(registry.root).lock("digits/.lock"),
+        pytest.raises(RegistryError, match=r"another change of the registry .* try again"),
+    ):
+        registry.promote("digits", 2)
+    assert registry.aliases("digits").champion == 1
+    assert registry.promote("digits", 2).number == 2
+
+
+def test_many_promotions_at_once_leave_a_log_without_gaps(local: Registry) -> None:
+    fill(local, 8)
+    done: list[int] = []
+    refused: list[str] = []
+
+    def promote(number: int) -> None:
+        try:
+            done.append(Registry(local.root).promote("digits", number).number)
+        except RegistryError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=promote, args=[n]) for n in range(2, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert done
+    assert all("another change" in reason for reason in refused)
+    promoted = [number for action, number in log_entries(local) if action == "promote"]
+    assert sorted(promoted) == sorted([1, *done])
+    assert local.aliases("digits").champion == promoted[-1]
+
+
+def test_stale_lock_of_a_killed_process_is_taken_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = f"memory://{uuid.uuid4().hex}"
+    registry = Registry(root)
+    fill(registry, 2)
+    fsspec.filesystem("memory").pipe_file(f"{root}/digits/.lock", b'{"since": 0}')
+    assert registry.promote("digits", 2).number == 2
+    fsspec.filesystem("memory").pipe_file(f"{root}/digits/.lock", b"not json")
+    with pytest.raises(RegistryError, match="another change"):
+        registry.rollback("digits")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("aliases.json", b""), ("aliases.json", b"[]"), ("aliases.json", b'{"schema_version": 9}'),
+        ("aliases.json", b'{"schema_version": 1, "aliases": {"champion": "two"}}'),
+        ("aliases.json", b'{"schema_version": 1, "aliases": {"king": 1}, "previous_champions": []}'),
+        ("aliases.json", b"[" * 100_000), ("events.jsonl", b"{}\n"), ("events.jsonl", b"\xff\n"),
+        ("versions/2/manifest.json", b"{"), ("versions/2/manifest.json", b'{"schema_version": 1}'),
+        ("versions/2/model.onnx", b"another model"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_named_and_nothing_changes(
+    local: Registry, file: str, content: bytes
+) -> None:
+    fill(local, 2)
+    path = Path(local.root) / "digits" / file
+    path.chmod(0o644)
+    path.write_bytes(content)
+    before = {p: p.read_bytes() for p in Path(local.root).rglob("*") if p.is_file()}
+    with pytest.raises(RegistryError, match=f"{path.name}.* is damaged"):
+        local.promote("digits", 2)
+    assert {p: p.read_bytes() for p in Path(local.root).rglob("*") if p.is_file()} == before
+
+
+CHANGES = """
+import sys
+from earful.models.registry.registry import Registry
+
+registry = Registry(sys.argv[1])
+print("ready", flush=True)
+while True:
+    registry.register("digits", {"model.onnx": b"x" * 100_000})
+    registry.promote("digits", registry.versions("digits")[-1].number)
+    registry.rollback("digits")
+    registry.prune("digits", 3)
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(local: Registry) -> None:
+    fill(local, 2)
+    moments = random.Random(3)
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [sys.executable, "-c", CHANGES, local.root], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            process.wait(moments.uniform(0.01, 0.3))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        assert process.wait() == -9, "it ended by itself: it found a state that it cannot use"
+        process.stdout.close()
+        champion = local.version("digits")
+        local.read("digits", champion, "model.onnx")
+        found = log_entries(local)
+        assert (
+            champion.number == [n for action, n in found if action in {"promote", "rollback"}][-1]
+        )
+    local.register("digits", FILES)  # and the next change tidies up
+    assert not [p for p in (Path(local.root) / "digits" / "versions").iterdir() if p.name[0] == "."]
+    registered = {n for action, n in log_entries(local) if action == "register"}
+    assert {version.number for version in local.versions("digits")} <= registered
+
+
+def test_source_follows_its_alias_and_reports_a_missing_one(local: Registry) -> None:
+    fill(local, 2)
+    source = open_source("digits", local.root)
+    first = source.change_tag()
+    assert source.resolve().number == 1
+    local.promote("digits", 2)
+    assert source.change_tag() != first
+    assert source.resolve().number == 2
+    assert open_source("digits@1", local.root).resolve().number == 1
+    assert open_source("digits@1", local.root).resolve().name == "digits"
+    (Path(local.root) / "digits" / "aliases.json").write_text("{")
+    gone = source.change_tag()
+    assert isinstance(gone, ModelMissing)
+    assert "damaged" in gone.reason
+
+
+def test_a_version_in_a_store_is_copied_once_and_checked(registry: Registry) -> None:
+    fill(registry, 1)
+    copies = [RegistrySource(registry, "digits").resolve().path for _ in range(2)]
+    assert copies[0] == copies[1]
+    assert copies[0].read_bytes() == FILES["model.onnx"]
+
+
+def test_version_files_are_read_only(local: Registry) -> None:
+    fill(local, 1)
+    model = Path(local.root) / "digits" / "versions" / "1" / "model.onnx"
+    assert model.stat().st_mode & 0o222 == 0
+    assert json.loads((model.parent / "manifest.json").read_text())["parent"] is None

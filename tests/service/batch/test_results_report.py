@@ -1,0 +1,111 @@
+"""The report of a batch tells what its results hold, alone and to a browser."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from earful.data.errors import EarfulError
+from earful.service.batch.results import read_results
+from earful.service.batch.rows import ResultRow
+from earful.training.reports.results_report import gather, write_results_report
+from tests.fixtures.synthetic_audio import noise, tone, wav
+
+Earful = Callable[..., Result]
+HEADER = "filename,start,end,label,score,status,error,expected\n"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Six rows: sure and unsure, right and wrong, one that failed and one without a hit."""
+    (tmp_path / "low.wav").write_bytes(wav(tone("low")))
+    (tmp_path / "<b>.wav").write_bytes(wav(noise(9.0, 0.1)))
+    path = tmp_path / "r.csv"
+    path.write_text(
+        HEADER + "low.wav,0.000,0.400,low,0.990000,ok,,low\n"
+        "<b>.wav,0.000,9.000,mid,0.510000,ok,,low\n"
+        "gone.wav,0.000,1.000,mid,0.300000,ok,,mid\n"
+        "low.wav,1.000,2.000,high,0.800000,ok,,low\n"
+        "x.wav,,,,,error,empty_audio: the file is empty (0 bytes),low\n"
+        "quiet.wav,0.000,3.000,,,ok,,\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_report_figures_match_the_rows(results: Path) -> None:
+    found = gather(read_results(results), clips=2)
+    assert (found.rows, found.files) == (6, 6)
+    assert found.labels == {"low": 1, "mid": 2, "high": 1, "(no hit)": 1}
+    assert found.errors == {"empty_audio": 1}
+    assert (found.labelled, found.right) == (4, 2)
+    assert [row.filename for row in found.least_certain] == ["gone.wav", "<b>.wav"]
+    assert [row.label for row in found.surest_mistakes] == ["high", "mid"]
+    assert sum(found.bins) == 4
+    assert found.bins[-1] == found.bins[6] == 1
+
+
+def test_page_is_self_contained_and_escapes_names(results: Path) -> None:
+    out = results.with_name("page.html")
+    write_results_report(results, out, audio_dir=results.parent)
+    page = out.read_text("utf-8")
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
+    assert "<b>.wav" not in page
+    assert "&lt;b&gt;.wav" in page
+    assert page.count("data:audio/wav") == page.count("data:image/png") == 3
+    assert "cannot be played: no such file" in page
+    assert "is not all in the audio" in page
+    assert "50.0 %" in page
+    assert "empty_audio" in page
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_every_results_format_can_be_reported(
+    earful: Earful, model: Path, tones: Path, tmp_path: Path, suffix: str
+) -> None:
+    (tones / "broken.wav").write_bytes(b"")
+    (tones / "labels.csv").write_text(
+        "file,label\nlow.wav,low\nmid.wav,low\nbroken.wav,low\n", encoding="utf-8"
+    )
+    out = tmp_path / f"r.{suffix}"
+    earful("classify", tones / "labels.csv", "--model", model, "--out", out)
+    done = earful("report", out)
+    assert "3 rows of 3 files" in done.stderr
+    first, second, third = read_results(out)
+    assert (first.label, first.expected, first.status) == ("low", "low", "ok")
+    assert second.label == "mid"
+    assert third.error.startswith("empty_audio: ")
+    assert "50.0 %" in out.with_suffix(".html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("none.csv", None, "cannot read"),
+        ("r.xls", "", "results are .csv"),
+        ("r.csv", "a,b\n1,2\n", "has no column filename"),
+        ("r.csv", HEADER, "holds no row"),
+        ("r.csv", HEADER + "a.wav,0,1,low,high,ok,,\n", "no result of"),
+        ("r.csv", HEADER + "a.wav,0,1,low,nan,ok,,\n", "no result of"),
+        ("r.jsonl", "[1]\n", "no result of"),
+        ("r.jsonl", "{\n", "no result of"),
+        ("r.parquet", "PAR1", "no result of"),
+    ],
+)
+def test_files_without_results_are_refused(
+    tmp_path: Path, name: str, text: str | None, message: str
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(EarfulError, match=message):
+        write_results_report(tmp_path / name, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_large_results_keep_only_displayed_rows_in_memory() -> None:
+    rows = (ResultRow(f"{n}.wav", 0, 1, "a", (n % 1000) / 1000, expected="b") for n in range(5000))
+    found = gather(rows, clips=3)
+    assert [row.filename for row in found.least_certain] == ["0.wav", "1000.wav", "2000.wav"]
+    assert [row.score for row in found.surest_mistakes] == [0.999] * 3

@@ -1,0 +1,223 @@
+"""Feedback to real server processes: a thousand at once, kills, restarts, and the command line."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import create_engine, text
+from typer.testing import Result
+
+from earful.data.errors import EarfulError
+from earful.service.feedback.annotations import add_annotation_in_transaction
+from earful.service.feedback.database import open_database
+from earful.service.feedback.database_url import DatabaseAddress
+from earful.service.feedback.records import FeedbackAnnotation
+from earful.service.feedback.tables import annotations_table
+from tests.fixtures.postgres import PASSWORD
+from tests.fixtures.server import RunningServer, running_server, serve
+from tests.fixtures.synthetic_audio import tone, wav
+from tests.service.feedback.conftest import sha256_of_name
+from tests.service.server.test_lifecycle import children
+
+COUNT, CONNECTIONS = 1000, 200
+HEAD = (
+    "POST /v1/feedback HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    "Content-Type: application/json\r\n"
+)
+FEEDBACK_ROUTE = "/v1/feedback"
+
+
+def prediction_id(server: RunningServer) -> str:
+    with server.client() as client:
+        answer = client.post("/v1/classify", content=wav(tone("mid")))
+    found: str = answer.json()["results"][0]["prediction_id"]
+    return found
+
+
+async def post_a_thousand(server: RunningServer, about: str) -> list[tuple[int, Any]]:
+    """(status, JSON) of requests that are under way at the same time, each of somebody else."""
+    port = int(server.url.rpartition(":")[2])
+    room = asyncio.Semaphore(CONNECTIONS)
+
+    async def post(annotator: str) -> tuple[int, Any]:
+        body = json.dumps({"prediction_id": about, "label": "low", "annotator": annotator})
+        async with room:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"{HEAD}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+            head, _, content = (await reader.read()).partition(b"\r\n\r\n")
+            writer.close()
+        return int(head.split()[1]), json.loads(content)
+
+    return await asyncio.gather(*(post(f"p{n}") for n in range(COUNT)))
+
+
+def kill(server: RunningServer) -> None:
+    for pid in [*children(server.process.pid), server.process.pid]:
+        os.kill(pid, signal.SIGKILL)
+    server.process.wait(30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("url", "workers"), [("sqlite", 1), ("sqlite", 3), ("postgresql", 2)], indirect=["url"]
+)
+def test_thousand_concurrent_posts_survive_a_kill(
+    url: str, model: Path, tmp_path: Path, workers: int
+) -> None:
+    options = ("--workers", workers, "--feedback", url)
+    with running_server(tmp_path, model, *options) as server:
+        answers = asyncio.run(post_a_thousand(server, prediction_id(server)))
+        kill(server)
+    assert {status for status, _ in answers} == {201}
+    database = open_database(DatabaseAddress.parse(url), create=False)
+    with database.read_transaction() as connection:
+        rows = connection.execute(annotations_table.select()).all()
+    database.close()
+    assert {row.annotator for row in rows} == {f"p{n}" for n in range(COUNT)}
+    assert {row.id for row in rows} == {answer["id"] for _, answer in answers}
+    assert PASSWORD not in server.log.read_text()
+
+
+def test_acknowledged_feedback_survives_a_kill(model: Path, tmp_path: Path) -> None:
+    path, answered = tmp_path / "feedback.db", []
+    with running_server(tmp_path, model, "--feedback", f"sqlite:///{path}") as server:
+        about, enough = prediction_id(server), threading.Event()
+
+        def post(worker: int) -> None:
+            with server.client() as client:
+                for n in range(10_000):
+                    given = {"prediction_id": about, "label": "low", "annotator": f"{worker}-{n}"}
+                    try:
+                        answer = client.post(FEEDBACK_ROUTE, json=given)
+                    except httpx.TransportError:
+                        return
+                    assert answer.status_code == 201
+                    answered.append(given["annotator"])
+                    if len(answered) > 100:
+                        enough.set()
+
+        threads = [threading.Thread(target=post, args=(worker,)) for worker in range(4)]
+        for thread in threads:
+            thread.start()
+        assert enough.wait(60)
+        kill(server)
+        for thread in threads:
+            thread.join()
+    with sqlite3.connect(path) as connection:
+        there = {
+            annotator
+            for (annotator,) in connection.execute("SELECT annotator FROM earful_annotations")
+        }
+    connection.close()
+    assert set(answered) <= there
+    # Ids that were given before the kill are known after it.
+    with running_server(tmp_path, model, "--feedback", f"sqlite:///{path}") as server:
+        assert prediction_id(server) == about
+        with server.client() as client:
+            given = {"prediction_id": about, "label": "low", "annotator": answered[0]}
+            assert client.post(FEEDBACK_ROUTE, json=given).status_code == 200
+
+
+def test_lost_postgresql_connection_gives_503_and_recovers(
+    new_postgres: str, model: Path, tmp_path: Path
+) -> None:
+    admin = create_engine(
+        new_postgres.rpartition("/")[0] + "/postgres", isolation_level="AUTOCOMMIT"
+    )
+    name = new_postgres.rpartition("/")[2]
+
+    def close(closed: bool) -> None:
+        with admin.connect() as connection:
+            allowed = "false" if closed else "true"
+            connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {allowed}"))
+            if closed:
+                end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+                connection.execute(text(end), {"name": name})
+
+    with (
+        running_server(tmp_path, model, EARFUL_FEEDBACK_URL=new_postgres) as server,
+        server.client() as client,
+    ):
+        given = {"prediction_id": prediction_id(server), "label": "low", "annotator": "anna"}
+        assert client.post(FEEDBACK_ROUTE, json=given).status_code == 201
+        close(True)
+        answer = client.post(FEEDBACK_ROUTE, json=given | {"label": "mid"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "feedback_unavailable")
+        assert prediction_id(server) == given["prediction_id"]
+        close(False)
+        assert client.post(FEEDBACK_ROUTE, json=given | {"label": "mid"}).status_code == 201
+    admin.dispose()
+    log = server.log.read_text()
+    assert PASSWORD not in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--feedback", "postgresql://me:secret@127.0.0.1:1/db"), "cannot use postgresql://"),
+        (("--feedback", "mysql://me:secret@h/db"), "kind 'mysql'"),
+        (("--feedback", "sqlite:////proc/none/f.db", "--workers", 2), "cannot write"),
+        (("--feedback", "off", "--save-recordings", "all"), "nothing could be kept"),
+    ],
+)
+def test_unusable_database_url_is_a_one_line_error(
+    model: Path, options: tuple[object, ...], reason: str
+) -> None:
+    with serve("--model", model, "--port", 0, *options) as process:
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert len(stderr.splitlines()) == 1
+    assert stderr.startswith("earful: ")
+    assert reason in stderr
+    assert "secret" not in stderr
+
+
+def test_feedback_commands_show_export_delete_and_clean(
+    earful: Callable[..., Result], tmp_path: Path, url: str
+) -> None:
+    place = ("--feedback", url)
+    with pytest.raises(EarfulError, match="no feedback at"):
+        earful_raising(earful, "list", *place)
+    database = open_database(DatabaseAddress.parse(url))
+    for annotator in ("anna", "bob"):
+        add_annotation_in_transaction(database, annotation("a", annotator))
+    database.close()
+    assert "labels given: 2" in earful("feedback", "list", *place).stdout
+    assert '"rows": 2' in earful("feedback", "list", "--json", *place).stdout
+    exported = earful("feedback", "export", "--annotator", "anna", *place)
+    assert '"annotator": "anna"' in exported.stdout
+    assert "bob" not in exported.stdout
+    snapshot = earful("feedback", "export", "--labels", tmp_path / "snapshot", *place)
+    assert "1 left out: its audio is not kept" in snapshot.stderr
+    assert earful("feedback", "export", *place).exit_code == 2
+    asked = earful(
+        "feedback", "delete", "--annotator", "anna", *place
+    )  # nobody answers the question
+    assert asked.exit_code == 1
+    done = earful("feedback", "delete", "--annotator", "anna", "--yes", *place)
+    assert "deleted 1 labels and 0 recordings" in done.stdout
+    with pytest.raises(EarfulError, match="nothing is kept under"):
+        earful_raising(earful, "delete", "--annotator", "anna", "--yes", *place)
+    cleaned = earful("feedback", "clean", *place, "--saved-recordings", tmp_path / "none")
+    assert cleaned.stdout.startswith("deleted 0 recordings")
+    with pytest.raises(EarfulError, match="feedback is off"):
+        earful_raising(earful, "list", "--feedback", "off")
+
+
+def annotation(name: str, annotator: str) -> FeedbackAnnotation:
+    return FeedbackAnnotation(sha256_of_name(name), "low", annotator)
+
+
+def earful_raising(earful: Callable[..., Result], *arguments: object) -> None:
+    raised = earful("feedback", *arguments).exception
+    assert raised is not None
+    raise raised

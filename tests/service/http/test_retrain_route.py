@@ -1,0 +1,121 @@
+"""The loop closed: a correction, a retraining, and a better model in the same service."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from earful.models.registry.registry import Registry
+from earful.service.core.retrain_lock import RetrainFolder
+from tests.fixtures.server import EARFUL, running_server
+from tests.fixtures.synthetic_audio import RATE_HZ, wav
+from tests.service.conftest import Client
+from tests.service.server.test_lifecycle import wait_until
+
+NEW_LABEL, PITCH_HZ = "top", 3000.0
+KEYS = {"EARFUL_API_KEYS": "feedback:feedback-feedback,admin:admin-admin-admin"}
+FEEDBACK = {"Authorization": "Bearer feedback-feedback"}
+ADMIN = {"Authorization": "Bearer admin-admin-admin"}
+
+
+def new_label_wav(n: int) -> bytes:
+    """A tone that the model has never heard, a little other each time."""
+    time = np.arange(RATE_HZ // 2) / RATE_HZ
+    sound = 0.3 * np.sin(2 * np.pi * (PITCH_HZ + 10 * n) * time) * np.hanning(len(time))
+    return wav(sound.astype(np.float32))
+
+
+@pytest.fixture
+def registry(trained: tuple[Path, Path], tmp_path: Path) -> Registry:
+    """A registry with the tones and the data that they were learnt from."""
+    _, run = trained
+    command = [
+        *EARFUL, "models", "register", "tones", str(run), "--data", str(run.parent / "dataset"),
+        "--registry", str(tmp_path / "registry"),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return Registry(str(tmp_path / "registry"))
+
+
+@pytest.mark.slow
+def test_corrections_retrain_a_model_that_the_same_service_reloads(
+    registry: Registry, tmp_path: Path
+) -> None:
+    settings = {
+        **KEYS, "EARFUL_REGISTRY": registry.root, "EARFUL_RETRAIN_DIR": str(tmp_path / "work"),
+        "OMP_NUM_THREADS": "1", "EARFUL_RECORDINGS_DIR": str(tmp_path / "audio"),
+    }  # fmt: skip
+    kept = ["--feedback", f"sqlite:///{tmp_path}/feedback.db", "--save-recordings", "feedback"]
+    with (
+        running_server(tmp_path, Path("tones"), *kept, **settings) as server,
+        server.client() as client,
+    ):
+        for n in range(20):
+            form = {"label": NEW_LABEL, "annotator": "anna", "new_label": "true"}
+            answer = client.post(
+                "/v1/feedback", data=form, files={"file": new_label_wav(n)}, headers=FEEDBACK
+            )
+            assert answer.status_code == 201, answer.text
+        assert client.post("/v1/retrain", json={}, headers=FEEDBACK).status_code == 403
+        body = {"add_labels": True, "epochs": 12}
+        answer = client.post("/v1/retrain", json=body, headers=ADMIN)
+        assert (answer.status_code, answer.json()["state"]) == (202, "running"), answer.text
+        twice = client.post("/v1/retrain", json=body, headers=ADMIN)
+        assert (twice.status_code, twice.json()["error"]["code"]) == (409, "already_running")
+
+        def state() -> str:
+            found = client.get("/v1/retrain", headers=ADMIN).json()
+            assert found["state"] in {"running", "done"}, found
+            return str(found["state"])
+
+        wait_until(lambda: state() == "done", seconds=200)
+        assert client.get("/v1/retrain", headers=ADMIN).json()["message"] == (
+            "version 2 is champion"
+        ), json.loads(registry.read("tones", registry.version("tones", 2), "gate.json"))
+        wait_until(lambda: client.get("/readyz").json()["model"]["release"] == "2")
+        classified = client.post("/v1/classify", content=new_label_wav(50), headers={**ADMIN})
+        assert classified.status_code == 403, "the admin's key is for administration alone"
+
+
+def test_retraining_is_refused_when_a_plain_file_is_served(client: Client) -> None:
+    answer = client.post("/v1/retrain", json={})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "feedback_off")
+    answer = client.get("/v1/retrain")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "no_registry")
+
+
+def test_cross_site_form_cannot_start_a_retraining(client: Client) -> None:
+    answer = client.post("/v1/retrain", content=b"{}", headers={"Content-Type": "text/plain"})
+    assert answer.status_code in {400, 422}
+    assert "error" in answer.json()
+
+
+def test_unknown_options_are_refused(client: Client) -> None:
+    answer = client.post("/v1/retrain", json={"epoch": 3})
+    assert answer.status_code == 400
+    assert "epoch" in answer.json()["error"]["message"]
+
+
+def test_killed_retraining_is_reported(
+    open_client: Callable[..., Client], model: Path, tmp_path: Path
+) -> None:
+    registry = Registry(str(tmp_path / "registry"))
+    registry.register("tones", {"model.onnx": model.read_bytes()})
+    client = open_client(model="tones", registry=registry.root, retrain_dir=tmp_path / "work")
+    assert client.get("/v1/retrain").json()["state"] == "idle"
+    work = RetrainFolder(tmp_path / "work" / "tones")
+    with work.locked():
+        work.write_status("train", 3, 10)
+        found = client.get("/v1/retrain").json()
+        assert (found["state"], found["stage"], found["done"], found["total"]) == (
+            "running", "train", 3, 10,
+        )  # fmt: skip
+    assert client.get("/v1/retrain").json()["state"] == "killed"
+    for damage in ("{", '{"state": "running"}', "[]"):
+        (work.folder / "status.json").write_text(damage)
+        found = client.get("/v1/retrain").json()
+        assert found["state"] == "failed"
+        assert "is damaged" in found["message"]

@@ -1,0 +1,156 @@
+"""``WS /v1/stream`` of a server really started, with a real client."""
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from tests.fixtures.server import RunningServer, running_server
+from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone, wav
+
+KEY = "k" * 20
+OPENING = {"sample_rate_hz": RATE_HZ, "encoding": "pcm_s16le"}
+
+
+@pytest.fixture(scope="module")
+def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running_server(
+        tmp_path_factory.mktemp("stream"), model, EARFUL_MAX_STREAMS="2"
+    ) as started:
+        yield started
+
+
+def open_stream(server: RunningServer) -> ClientConnection:
+    return connect(server.url.replace("http", "ws") + "/v1/stream", proxy=None)
+
+
+def exchange(socket: ClientConnection, *messages: Any) -> list[dict[str, Any]]:
+    """Send dicts as text and arrays as frames, then read until the server closes."""
+    replies = []
+    with contextlib.suppress(ConnectionClosed):  # it may close before all is said
+        for message in messages:
+            socket.send(json.dumps(message) if isinstance(message, dict) else message)
+    try:
+        while True:
+            replies.append(json.loads(socket.recv(timeout=20)))
+    except ConnectionClosed:
+        return replies
+
+
+def pcm(samples: Any) -> bytes:
+    return bytes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+
+
+def test_words_become_events_and_hops_results(server: RunningServer) -> None:
+    sound = overlay_at(tone("high"), 1.8, overlay_at(tone("low"), 0.5, noise(3.0, 1e-4)))
+    frames = [pcm(sound[start : start + 320]) for start in range(0, len(sound), 320)]
+    with open_stream(server) as socket:
+        replies = exchange(socket, OPENING, *frames, {"type": "end"})
+    assert replies[0]["type"] == "ready"
+    assert set(replies[0]["labels"]) == set(PITCHES_HZ)
+    assert replies[0]["options"]["hop_seconds"] == 0.1
+    assert replies[-1] == {"type": "end", "seconds": 3.0}
+    events = [message for message in replies if message["type"] == "event"]
+    assert [event["label"] for event in events] == ["low", "high"]
+    assert [event["start"] for event in events] == pytest.approx([0.5, 1.8], abs=0.05)
+    assert {score["label"] for score in events[0]["scores"]} == set(PITCHES_HZ)
+    results = [message for message in replies if message["type"] == "result"]
+    assert len(results) == 40  # three seconds and a clip of silence, a hop each
+    assert results[0]["label"] is None
+    assert {"low", "high"} <= {result["label"] for result in results}
+
+
+def test_float_frames_and_other_options(server: RunningServer) -> None:
+    sound = overlay_at(tone("mid"), 0.5, noise(1.5, 1e-4))
+    opening = OPENING | {"encoding": "pcm_f32le", "hop_seconds": 0.25}
+    with open_stream(server) as socket:
+        replies = exchange(socket, opening, sound.astype("<f4").tobytes(), {"type": "end"})
+    ends = [message["end"] for message in replies if message["type"] == "result"]
+    assert ends[:3] == [0.25, 0.5, 0.75]
+
+
+BAD: dict[str, tuple[list[Any], str]] = {
+    "sound first": ([b"\x00\x00"], "malformed_request"),
+    "no JSON": (["{"], "malformed_request"),
+    "a list": (["[]"], "malformed_request"),
+    "no rate": ([{}], "bad_sample_rate"),
+    "a rate of 1 Hz": ([{"sample_rate_hz": 1}], "bad_sample_rate"),
+    "a rate that is text": ([{"sample_rate_hz": "8000"}], "bad_sample_rate"),
+    "another encoding": ([OPENING | {"encoding": "mp3"}], "malformed_request"),
+    "an encoding that is a list": ([OPENING | {"encoding": []}], "malformed_request"),
+    "an unknown option": ([OPENING | {"colour": 1}], "malformed_request"),
+    "a hop beyond the clip": ([OPENING | {"hop_seconds": 3}], "malformed_request"),
+    "half a character": ([OPENING | {"\ud800": 1}], "malformed_request"),
+    "a hop of nothing": ([OPENING | {"hop_seconds": 0}], "malformed_request"),
+    "smoothing over half": ([OPENING | {"smoothing_hops": 1.5}], "malformed_request"),
+    "half a sample": ([OPENING, b"\x00"], "malformed_request"),
+    "text in between": ([OPENING, {"type": "pause"}], "malformed_request"),
+    "NaN": ([OPENING | {"encoding": "pcm_f32le"}, b"\x00\x00\xc0\x7f"], "not_finite"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_errors_are_sent_and_close_the_stream(server: RunningServer, name: str) -> None:
+    messages, code = BAD[name]
+    with open_stream(server) as socket:
+        replies = exchange(socket, *messages)
+        assert socket.close_code == 1008
+    assert replies[-1]["type"] == "error"
+    assert replies[-1]["error"]["code"] == code
+    assert replies[-1]["error"]["message"]
+
+
+def test_a_frame_beyond_the_limit_closes_the_stream(server: RunningServer) -> None:
+    with open_stream(server) as socket:
+        exchange(socket, OPENING, bytes(2_000_000))
+        assert socket.close_code == 1009
+
+
+def test_streams_above_the_limit_are_refused(server: RunningServer) -> None:
+    with open_stream(server) as one, open_stream(server) as two:
+        for socket in (one, two):
+            socket.send(json.dumps(OPENING))
+            assert json.loads(socket.recv(timeout=20))["type"] == "ready"
+        with open_stream(server) as third:
+            replies = exchange(third, OPENING)
+            assert replies[-1]["error"]["code"] == "queue_full"
+            assert third.close_code == 1013
+    with open_stream(server) as again:
+        assert exchange(again, OPENING, {"type": "end"})[-1]["type"] == "end"
+
+
+def test_a_stream_needs_a_key_where_there_are_keys(model: Path, tmp_path: Path) -> None:
+    with running_server(tmp_path, model, EARFUL_API_KEYS=f"classify:{KEY}") as server:
+        with open_stream(server) as socket:
+            assert exchange(socket, OPENING)[-1]["error"]["code"] == "unauthorized"
+        with open_stream(server) as socket:
+            replies = exchange(socket, OPENING | {"api_key": KEY}, {"type": "end"})
+            assert replies[-1]["type"] == "end"
+        assert KEY not in server.log.read_text()
+
+
+def test_readme_client_receives_the_events(server: RunningServer, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    found = re.search(r"```python\n(import json\n.*?)```", readme, re.DOTALL)
+    assert found is not None
+    client = found[1].replace("ws://127.0.0.1:8000", server.url.replace("http", "ws"))
+    assert client != found[1]
+    path = tmp_path / "said.wav"
+    path.write_bytes(
+        wav(overlay_at(tone("high"), 1.8, overlay_at(tone("low"), 0.5, noise(3.0, 1e-4))))
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", client, str(path)], capture_output=True, text=True, check=True
+    )
+    assert re.findall(r"^([\d.]+) s: (\w+) ", done.stdout, re.MULTILINE) == [
+        ("0.50", "low"), ("1.80", "high"),
+    ]  # fmt: skip

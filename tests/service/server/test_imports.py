@@ -1,0 +1,78 @@
+"""Serving loads no training package and reports to nobody."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from earful.service.feedback.database import open_database
+from earful.service.feedback.database_url import DatabaseAddress
+
+ROOT = Path(__file__).parents[3]
+NEVER_WHILE_SERVING = {
+    "torch",
+    "torchaudio",
+    "librosa",
+    "pandas",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "ray",
+    "pyarrow",
+    "fsspec",
+    # With a database of feedback that is ready it waits for the first label.
+    "sqlalchemy",
+}
+
+SERVING = """
+import json, sys
+from pathlib import Path
+from earful.service.server import app, server
+from earful.training import cli
+from earful.service.batch.classify_inputs import ClassifyOptions, classify_inputs
+from earful.service.batch.inputs import Input
+import earful.service.batch.run
+from earful.service.classifier import Classifier
+from earful.service.core.settings import Settings
+
+model, clip = Path(sys.argv[1]), Path(sys.argv[2])
+cli.build_app()
+row, _ = hear(Classifier.open(model), [Input(str(clip))], Options())
+
+import asyncio, httpx
+
+async def serve():
+    app_ = app.create_app(Settings(model=model))
+    async with app_.service.open():
+        transport = httpx.ASGITransport(app_)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return (await client.post("/v1/classify", content=clip.read_bytes())).json()
+
+answer = asyncio.run(serve())
+loaded = {name.partition(".")[0] for name in sys.modules}
+print(json.dumps([row.scores[0][0], answer["results"][0]["label"], sorted(loaded)]))
+"""
+
+
+def test_serving_loads_no_training_package(model: Path, tones: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SERVING, str(model), str(tones / "high.wav")]
+    place = f"sqlite:///{tmp_path}/feedback.db"
+    open_database(DatabaseAddress.parse(place)).close()
+    environment = os.environ | {"EARFUL_FEEDBACK_URL": place}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    )
+    in_batch, over_http, loaded = json.loads(done.stdout)
+    assert in_batch == over_http == "high"
+    assert "onnxruntime" in loaded
+    assert NEVER_WHILE_SERVING & set(loaded) == set()
+
+
+def test_serving_sends_no_telemetry(model: Path, tones: Path, tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry, where it is on, begins with a device identifier in HOME."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("ORT_", "XDG_"))}
+    command = [sys.executable, "-c", SERVING, str(model), str(tones / "high.wav")]
+    environment |= {"HOME": str(tmp_path / "home")}
+    subprocess.run(command, capture_output=True, check=True, cwd=ROOT, env=environment)
+    assert not (tmp_path / "home").exists()

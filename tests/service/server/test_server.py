@@ -1,0 +1,100 @@
+"""``earful serve`` as a process of its own, on a real socket."""
+
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.fixtures.server import listening_url, serve
+from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, wav
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_server_answers_an_upload_and_stops_on_a_signal(
+    model: Path, number: signal.Signals
+) -> None:
+    with serve("--model", model, "--port", 0) as server:
+        assert_stops_on_signal(server, number)
+
+
+def assert_stops_on_signal(server: subprocess.Popen[str], number: signal.Signals) -> None:
+    url = listening_url(server)
+    # A connection made before the model is loaded waits for it: the socket listens already.
+    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        assert client.get("/readyz").status_code == 200
+        files = [("file", (f"{label}.wav", wav(tone(label)))) for label in PITCHES_HZ]
+        results = client.post("/v1/classify", files=files).json()["results"]
+        assert [result["label"] for result in results] == list(PITCHES_HZ)
+        assert client.post("/v1/classify", content=b"nonsense").status_code == 415
+    server.send_signal(number)
+    stdout, stderr = server.communicate(timeout=60)
+    assert server.returncode == 0
+    assert stdout == ""
+    assert "Traceback" not in stderr
+
+
+def startup_error(*arguments: object) -> str:
+    """The one sentence of a server that does not start."""
+    with serve(*arguments) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 2
+    assert stdout == ""
+    assert stderr.startswith("earful: ")
+    assert len(stderr.splitlines()) == 1
+    return stderr
+
+
+def test_a_port_in_use_is_refused_in_one_sentence(model: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = startup_error("--model", model, "--port", port)
+    assert f"port {port}" in message
+    assert "in use" in message
+
+
+def test_a_host_that_is_none_is_refused_in_one_sentence(model: Path) -> None:
+    assert "--host" in startup_error("--model", model, "--host", "a" * 80)
+
+
+def test_a_missing_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    assert "no model file" in startup_error("--model", tmp_path / "none.onnx")
+
+
+def test_a_file_that_is_no_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(wav(tone("mid")))
+    assert "no usable ONNX model" in startup_error("--model", path)
+
+
+def test_environment_sets_the_model_and_bad_values_are_reported(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EARFUL_MODEL", str(model))
+    monkeypatch.setenv("EARFUL_MAX_FILES", "many")
+    message = startup_error("--port", 0)
+    assert "EARFUL_MAX_FILES is 'many'" in message
+    monkeypatch.setenv("EARFUL_MODEL", "none.onnx")
+    assert "no model file none.onnx" in startup_error("--port", 0)
+
+
+def test_mistyped_variable_is_reported(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EARFUL_MAX_SECOND", "5")
+    message = startup_error("--model", model, "--port", 0)
+    assert "EARFUL_MAX_SECOND" in message
+    assert "EARFUL_MAX_SECONDS" in message
+
+
+def test_required_but_missing_keys_are_refused(model: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "keys"
+    empty.write_text("\n \n")
+    for variables in ({"EARFUL_API_KEYS_FILE": str(empty)}, {"EARFUL_API_KEYS": " , "}):
+        with serve("--model", model, "--port", 0, **variables) as process:
+            _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 2
+        assert "none is given" in stderr

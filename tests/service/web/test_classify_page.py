@@ -1,0 +1,185 @@
+"""The page in a real browser, with a real server and a microphone that plays a file."""
+
+import csv
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.fixtures.server import RunningServer, running_server
+from tests.fixtures.synthetic_audio import RATE_HZ, noise, overlay_at, tone, wav
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt install chromium)"),
+]
+SPOKEN = [("low", 1.0), ("high", 2.4), ("mid", 3.6)]
+
+
+@pytest.fixture(scope="module")
+def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running_server(tmp_path_factory.mktemp("page"), model) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    microphone_audio = noise(5.5, 1e-4)
+    for label, start in SPOKEN:
+        microphone_audio = overlay_at(tone(label), start, microphone_audio)
+    microphone = tmp_path_factory.mktemp("microphone") / "heard.wav"
+    soundfile.write(microphone, microphone_audio, RATE_HZ)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-audio-capture={microphone}%noloop",
+            ],
+        )
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: RunningServer) -> Iterator[Page]:
+    """The page, opened; a fault in it, or a request to anywhere else, fails the test."""
+    context = browser.new_context(
+        permissions=["microphone"], viewport={"width": 1000, "height": 800}
+    )
+    opened = context.new_page()
+    faults: list[str] = []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on(
+        "request",
+        lambda r: None if r.url.startswith((server.url, "blob:")) else faults.append(r.url),
+    )
+    opened.goto(server.url)
+    expect(opened.locator("#model")).to_contain_text("tones · cnn · version")
+    yield opened
+    context.close()
+    assert faults == []
+
+
+def file(name: str, label: str = "mid") -> dict[str, object]:
+    return {"name": name, "mimeType": "audio/wav", "buffer": wav(tone(label))}
+
+
+def choose(page: Page, *files: dict[str, object]) -> None:
+    page.set_input_files("#files", list(files))  # type: ignore[arg-type]
+
+
+def test_one_file_shows_its_label_scores_and_pictures(page: Page) -> None:
+    choose(page, file("a.wav", "high"))
+    expect(page.locator("tr.row td.label")).to_have_text("high")
+    expect(page.locator(".scores li")).to_have_count(3)
+    expect(page.locator(".scores li").first).to_contain_text("high")
+    for picture in (".wave", ".mel"):
+        colours = page.locator(picture).evaluate(
+            "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
+        )
+        assert colours > 3
+    expect(page.locator("#status")).to_have_text("1 file classified.")
+
+
+def test_dropped_files_are_classified(page: Page) -> None:
+    content = list(wav(tone("low")))
+    page.evaluate(
+        """bytes => {
+            const given = new DataTransfer();
+            for (const name of ['x.wav', 'y.wav'])
+                given.items.add(new File([new Uint8Array(bytes)], name, {type: 'audio/wav'}));
+            document.getElementById('drop').dispatchEvent(
+                new DragEvent('drop', {dataTransfer: given, bubbles: true, cancelable: true}));
+        }""",
+        content,
+    )
+    expect(page.locator("tr.row td.label")).to_have_text(["low", "low"])
+
+
+def test_many_files_with_a_bad_one_are_listed_and_exported_as_csv(
+    page: Page, tmp_path: Path
+) -> None:
+    labels = ["low", "mid", "high"] * 7
+    bad = {"name": "=bad,name.wav", "mimeType": "audio/wav", "buffer": b"nonsense"}
+    choose(page, *(file(f"{n}.wav", label) for n, label in enumerate(labels)), bad)
+    rows = page.locator("tr.row")
+    expect(rows).to_have_count(22)
+    expect(rows.locator("td.label").nth(21)).to_contain_text("not audio")
+    expect(page.locator("#status")).to_contain_text("1 of 22 files could not be read")
+    with page.expect_download() as download:
+        page.click("#csv")
+    path = tmp_path / "table.csv"
+    download.value.save_as(path)
+    table = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["label"] for row in table[:21]] == labels
+    assert table[21]["filename"] == "'=bad,name.wav"
+    assert "not audio" in table[21]["error"]
+
+
+def test_a_correction_is_kept_and_can_be_downloaded(page: Page, tmp_path: Path) -> None:
+    choose(page, file("a.wav"), file("b.wav"))
+    page.get_by_label("Correct label of b.wav").select_option("low")
+    page.reload()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download 1 correction").click()
+    path = tmp_path / "corrections.csv"
+    download.value.save_as(path)
+    assert path.read_text() == "filename,label\nb.wav,low\n"
+
+
+def test_all_of_it_can_be_done_with_the_keyboard(page: Page) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "files"
+    choose(page, file("a.wav"), file("b.wav"))
+    expect(page.locator("tr.row")).to_have_count(2)
+    seen = set()
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
+    assert {"record", "live", "csv", "clear", "open", "correct-label"} <= seen
+    page.locator(".open").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".scores li")).to_have_count(3)
+
+
+def test_words_at_the_microphone_become_events(page: Page) -> None:
+    page.click("#live")
+    expect(page.locator("#events b")).to_have_text([label for label, _ in SPOKEN], timeout=15_000)
+    page.click("#live")
+    expect(page.locator("#status")).to_have_text("Stopped listening.")
+    expect(page.locator("#live")).to_have_text("Listen live")
+
+
+def test_a_recording_is_classified(page: Page) -> None:
+    page.click("#record")
+    expect(page.locator("#status")).to_contain_text("Recording: 2", timeout=10_000)
+    page.click("#record")
+    expect(page.locator("tr.row td.label")).to_have_text("low")
+
+
+@pytest.mark.parametrize("width", [360, 1000])
+def test_layout_fits_at_any_width(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 740})
+    choose(page, file("a-rather-long-name-of-a-recording-that-somebody-made.wav"))
+    expect(page.locator(".scores li")).to_have_count(3)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_content_security_policy_forbids_foreign_resources(server: RunningServer) -> None:
+    with server.client() as client:
+        answer = client.get("/")
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "http" not in policy
+        assert client.get("/web/%2e%2e%2fapp.py").status_code == 404
+        assert np.all([client.get(f"/web/{n}").status_code == 200 for n in ("app.js", "style.css")])

@@ -1,0 +1,53 @@
+"""A registry whose champion has learnt three tones, and new clips to teach it."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from earful.models.registry.registry import Registry
+from earful.training.releases.register import register
+from tests.fixtures.synthetic_audio import RATE_HZ, train_tones
+
+
+@pytest.fixture(scope="session")
+def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the champion's registry; its clips stay where they are."""
+    folder = tmp_path_factory.mktemp("champion")
+    _, run = train_tones(folder)
+    register(Registry(str(folder / "registry")), "tones", run, data=folder / "dataset")
+    return folder
+
+
+@pytest.fixture
+def registry(champion: Path, tmp_path: Path) -> Registry:
+    """A copy of the registry, to be changed."""
+    shutil.copytree(champion / "registry", tmp_path / "registry")
+    return Registry(str(tmp_path / "registry"))
+
+
+@pytest.fixture
+def new_clips(tmp_path: Path) -> Callable[..., Path]:
+    """``new_clips({label: pitch_hz}, count)`` writes tones and their labels CSV, and gives it."""
+
+    def write(
+        pitches_hz: dict[str, float], count: int = 8, name: str = "new", **columns: str
+    ) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = [",".join(["filename", "label", *columns])]
+        generator = np.random.default_rng(11)
+        time = np.arange(RATE_HZ // 2) / RATE_HZ
+        for label, pitch_hz in pitches_hz.items():
+            for n in range(count):
+                sound = np.sin(2 * np.pi * pitch_hz * generator.uniform(0.97, 1.03) * time)
+                file = f"{label}{n}.wav"
+                soundfile.write(folder / file, 0.3 * sound * np.hanning(len(sound)), RATE_HZ)
+                rows.append(",".join([file, label, *columns.values()]))
+        (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+        return folder / "labels.csv"
+
+    return write

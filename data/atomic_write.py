@@ -21,7 +21,7 @@ class OutputError(EarfulError):
 def staged_folder(target: Path, marker: str) -> Iterator[Path]:
     """A temporary sibling folder that becomes ``target`` when the block ends without an error.
 
-    A ``target`` that is an empty folder, or holds the file ``marker`` (an earlier result of the
+    A ``target`` that is an empty folder, or contains the file ``marker`` (an earlier result of the
     same kind), is replaced; anything else is refused before the block runs. Symbolic links are
     followed.
 

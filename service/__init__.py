@@ -1,5 +1,5 @@
-"""A released model to answers: the classifier, batches of files, the HTTP service, the commands.
+"""Serving: the classifier, the Python API, batches of files, the HTTP service and their commands.
 
 May import ``data`` and ``models``. Nothing here loads torch, torchaudio, librosa, pandas or
-scikit-learn; ``cli`` alone reaches up, to list the commands of ``training`` beside its own.
+scikit-learn.
 """

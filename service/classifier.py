@@ -1,7 +1,7 @@
-"""The inference path: audio to windows to one session to predictions.
+"""The inference path: audio to windows to the ONNX Runtime session to predictions.
 
-The only place that runs a released model; the command line, HTTP, batches and the final evaluation
-all come here.
+The only place that runs a released model: the command line, HTTP, batches and the final evaluation
+use it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,12 +30,12 @@ from earful.models.bundle.device import Device
 from earful.models.bundle.metadata import ModelMetadata
 from earful.models.bundle.runtime import ORT_ERRORS
 
-# Neighbouring windows of a long recording share three quarters, so that every word shorter than
-# three quarters of a clip lies whole inside one of them.
+# Neighbouring windows of a long recording overlap by three quarters, so that every sound shorter
+# than three quarters of a clip lies entirely in one of them.
 WINDOW_HOP_FRACTION = 0.25
-# Windows to one session.run: more are no faster on a CPU and cost memory.
+# Windows per session.run: more are not faster on a CPU and need more memory.
 MAX_BATCH = 32
-# The label of what scores below the model's rejection threshold, where a caller wants that.
+# With ``reject``, the label of clips that score below the model's rejection threshold.
 UNKNOWN_LABEL = "unknown"
 
 
@@ -45,10 +45,10 @@ class InferenceError(EarfulError):
 
 @dataclass(frozen=True)
 class Window:
-    """What was heard in one stretch of a recording; ``scores`` (labels,) are probabilities.
+    """The prediction for one window of a recording; ``scores`` (labels,) are probabilities.
 
-    Of a model that says several labels at once ``label`` has them all, ``dog|rain``, and ``score``
-    is the smallest of theirs: how sure the whole answer is.
+    A multi-label model joins all predicted labels in ``label``, ``dog|rain``; ``score`` is the
+    lowest of their scores.
     """
 
     start_seconds: float
@@ -60,9 +60,9 @@ class Window:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was heard in a recording: that of its ``best`` window, where its energy is centred.
+    """The prediction for a recording: that of its ``best`` window, in which its energy is centred.
 
-    A recording of at most one clip has that one window; a longer one is covered by windows a
+    A recording of at most one clip has that window only; a longer one is covered by ``windows`` a
     quarter of a clip apart, in order of time.
     """
 
@@ -86,11 +86,11 @@ class Prediction:
 
     @property
     def top_score(self) -> float:
-        """The best score of all labels, which rejection goes by."""
+        """The highest score of all labels, which is compared with the rejection threshold."""
         return float(self.best.scores.max())
 
     def ranked(self, window: Window | None = None) -> list[tuple[str, float]]:
-        """All labels with their scores in a window (the best one when None), best first."""
+        """All labels with their scores in ``window`` (None: the best window), best first."""
         scores = (window or self.best).scores
         return rank(self.labels, scores)
 
@@ -101,11 +101,11 @@ def rank(labels: Sequence[str], scores: NDArray[np.float32]) -> list[tuple[str, 
 
 
 class Classifier:
-    """A released model, ready to answer. Safe to call from several threads.
+    """A released model, ready to classify. Safe to call from several threads.
 
-    With ``reject``, what scores below the model's rejection threshold gets the label ``unknown``:
-    noise, silence and other words, rather than the least unlikely label. Scores stay as they are.
-    A model with sigmoid scores says every label that scores 0.5 or more (``models.bundle.decision``).
+    With ``reject``, clips that score below the model's rejection threshold get the label
+    ``unknown`` (noise, silence, out-of-vocabulary words); their scores stay the same. A model with
+    sigmoid scores predicts every label that scores 0.5 or more (``models.bundle.decision``).
     """
 
     def __init__(self, bundle: Bundle, *, reject: bool = False) -> None:
@@ -120,7 +120,7 @@ class Classifier:
         """Open a model file.
 
         Raises:
-            ModelError: the file is missing, damaged or fails its golden example.
+            ModelError: the file is missing or damaged, or does not reproduce its golden example.
         """
         return cls(open_bundle(model, device), reject=reject)
 
@@ -134,7 +134,7 @@ class Classifier:
 
     @property
     def is_multi_label(self) -> bool:
-        """Whether an answer may have several labels."""
+        """Whether a prediction may have several labels."""
         return self._is_multi_label
 
     @property
@@ -143,11 +143,11 @@ class Classifier:
 
     @property
     def clip_samples(self) -> int:
-        """Samples of the clip that the network sees at once."""
+        """Length in samples of the network's input."""
         return self._config.clip_samples
 
     def decode(self, blob: bytes, limits: AudioLimits = FILE_LIMITS) -> Decoded:
-        """One file's bytes as the model hears them.
+        """Decode the bytes of one file to mono at the model's rate.
 
         Raises:
             AudioError: with a stable code.
@@ -167,7 +167,7 @@ class Classifier:
         return self.classify([self.decode(read_file(path, limits), limits).waveform])[0]
 
     def classify_stream(self, waveforms: Iterable[Waveform]) -> Iterator[Prediction]:
-        """Predictions in the order of the waveforms, which are read as the batches fill."""
+        """Predictions in the order of the waveforms, which are read batch by batch."""
         pending: list[tuple[Waveform, list[int]]] = []
         n_windows = 0
         for waveform in waveforms:
@@ -180,7 +180,7 @@ class Classifier:
         yield from self._classify_pending(pending)
 
     def starts(self, waveform: Waveform) -> list[int]:
-        """First samples of the windows of a waveform; the last of the list is the best one."""
+        """First samples of the windows of a waveform; the last one starts the best window."""
         size = self._config.clip_samples
         if len(waveform) <= size:
             return [0]
@@ -190,7 +190,7 @@ class Classifier:
         ]
 
     def run_windows(self, windows: Sequence[tuple[Waveform, int]]) -> NDArray[np.float32]:
-        """Probabilities (windows, labels) of stretches of waveforms, each from its first sample."""
+        """Probabilities (windows, labels) of windows, each a waveform and its first sample."""
         size = self._config.clip_samples
         return self.run(pad_to_clips([w[start : start + size] for w, start in windows], size))
 
@@ -212,13 +212,13 @@ class Classifier:
         return probabilities, embedding
 
     def embed_windows(self, windows: Sequence[tuple[Waveform, int]]) -> NDArray[np.float32]:
-        """Embeddings (windows, dim) of stretches of waveforms, each from its first sample."""
+        """Embeddings (windows, dim) of windows, each a waveform and its first sample."""
         size = self._config.clip_samples
         clips = pad_to_clips([w[start : start + size] for w, start in windows], size)
         return self.embed(clips)[1]
 
     def _run(self, outputs: list[str], clips: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """The session's one call."""
+        """The only call of the session."""
         try:
             values: list[NDArray[np.float32]] = self.bundle.session.run(
                 outputs, {"waveform": clips}
@@ -231,11 +231,16 @@ class Classifier:
     def make_prediction(
         self, waveform: Waveform, starts: Sequence[int], scores: NDArray[np.float32]
     ) -> Prediction:
-        """What the scores (windows, labels) of the windows at ``starts`` say of the waveform."""
+        """The prediction for a waveform, given the scores (windows, labels) of its windows."""
         windows = [self._window(waveform, *pair) for pair in zip(starts, scores, strict=True)]
         best = windows[-1]
         covering = windows[:-1] if len(windows) > 1 else windows
-        return Prediction(len(waveform) / self.sample_rate_hz, self.labels, best, tuple(covering))
+        return Prediction(
+            seconds=len(waveform) / self.sample_rate_hz,
+            labels=self.labels,
+            best=best,
+            windows=tuple(covering),
+        )
 
     def _classify_pending(
         self, pending: Sequence[tuple[Waveform, list[int]]]
@@ -256,43 +261,44 @@ class Classifier:
     def decide(
         self, scores: NDArray[np.float32], decision_threshold: float = DECISION_THRESHOLD
     ) -> tuple[str, float]:
-        """What scores (labels,) speak for, or ``unknown`` where that is asked for; and its score.
+        """The predicted label and its score for scores (labels,), with rejection if it is on.
 
-        Of several labels those that score ``said_from`` or more.
+        A multi-label model predicts all labels that score ``decision_threshold`` or more.
         """
         top = int(scores.argmax())
         best = float(scores[top])
-        if not scores[top] >= self._min_score:  # NaN is none of the labels either
+        if not scores[top] >= self._min_score:  # NaN is rejected too
             return UNKNOWN_LABEL, best
         if not self._is_multi_label:
             return self.labels[top], best
-        predicted_labels = self.predicted_labels(scores, decision_threshold)
-        return SEPARATOR.join(label for label, _ in predicted_labels), min(
-            score for _, score in predicted_labels
-        )
+        labels, label_scores = zip(*self.predicted_labels(scores, decision_threshold), strict=True)
+        return SEPARATOR.join(labels), min(label_scores)
 
     def predicted_labels(
         self, scores: NDArray[np.float32], decision_threshold: float = DECISION_THRESHOLD
     ) -> list[tuple[str, float]]:
-        """The labels that scores (labels,) speak for with their scores, in the model's order."""
-        positions = np.flatnonzero(
-            predicted_label_mask(scores[None], self.bundle.metadata.score_kind, decision_threshold)[
-                0
-            ]
-        )
-        return [(self.labels[i], float(scores[i])) for i in positions]
+        """The predicted labels of scores (labels,) with their scores, in the model's order."""
+        kind = self.metadata.score_kind
+        [mask] = predicted_label_mask(scores[None], kind, decision_threshold)
+        return [(self.labels[i], float(scores[i])) for i in np.flatnonzero(mask)]
 
     def _window(self, waveform: Waveform, start: int, scores: NDArray[np.float32]) -> Window:
         end = min(start + self._config.clip_samples, len(waveform))
         rate = self.sample_rate_hz
         label, score = self.decide(scores)
-        return Window(start / rate, end / rate, label, score, scores)
+        return Window(
+            start_seconds=start / rate,
+            end_seconds=end / rate,
+            label=label,
+            score=score,
+            scores=scores,
+        )
 
 
 def classify_or_error(
     classifier: Classifier, waveforms: Iterable[Waveform | AudioError]
 ) -> Iterator[Prediction | AudioError]:
-    """A prediction for each waveform, and each error in its place: a bad file harms no other."""
+    """A prediction for each waveform; an error stays in its place and affects no other file."""
     failures: dict[int, AudioError] = {}
 
     def usable() -> Iterator[Waveform]:

@@ -1,10 +1,10 @@
-"""Words in a stream of sound: windows that move on by a hop, and one event for each word.
+"""Detects sound events in a stream: a window every hop, and one event for each sound.
 
-What stands out of the background is a word, up to the next pause. It is clearest in the middle of a
-window, with nothing beside it, which is how the model has learnt words: so of each window only the
-word nearest to its middle is kept, and when the centre of its energy passes the middle, the word is
-heard, once. Its scores are averaged over the last hops in which it lay whole in the window; a gap
-keeps what follows too soon from being another word.
+A sound is what rises above the noise floor, up to the next pause. Models are trained on single
+sounds in the middle of a clip, so each window keeps only the sound nearest to its middle and is
+silent elsewhere. A sound becomes an event when the centre of its energy passes the middle of a
+window. The scores of an event are averaged over the last windows in which the sound is centred; a
+minimum gap suppresses events that follow too soon.
 """
 
 import itertools
@@ -20,30 +20,30 @@ from earful.data.audio.decode import Waveform
 from earful.models.bundle.decision import DECISION_THRESHOLD
 from earful.service.classifier import MAX_BATCH, Classifier
 
-# Blocks of sound whose energy is weighed, and how far back the background is looked for.
+# Length of the blocks whose power is measured, and how far back the noise floor is estimated.
 BLOCK_SECONDS = 0.02
 NOISE_FLOOR_SECONDS = 5.0
-# Quieter than this is silence, however quiet the rest is: -55 dB re full scale, as a power.
+# Power of -55 dB re full scale: quieter blocks are silence, whatever the noise floor.
 SILENCE_POWER = 10 ** (-55 / 10)
-# What is less than 6 dB above the background is background.
+# Blocks less than 6 dB (as a power ratio) above the noise floor are background.
 NOISE_FLOOR_RATIO = 4.0
-# A pause of so many blocks ends a word; the closures inside "six" and "eight" are shorter.
+# A pause of this many blocks ends a sound; the closures inside "six" and "eight" are shorter.
 PAUSE_BLOCKS = 7
-# So many blocks around a word belong to it: its soft beginning and end.
+# Blocks on either side that belong to a sound: its soft beginning and end.
 MARGIN_BLOCKS = 3
-# Within this share of the window around its middle a word lies whole in it.
+# A sound is centred if its offset from the middle is at most this fraction of the window.
 CENTRED_FRACTION = 0.15
 
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """How a stream is listened to.
+    """Options of event detection in a stream.
 
-    sample_rate_hz   of the sound that comes in
-    hop_seconds      how often there is a result
-    min_score        below it, an averaged score is no event
-    min_gap_seconds  events of one stream are at least so far apart
-    smoothing_hops   over how many results scores are averaged
+    sample_rate_hz   rate of the incoming audio
+    hop_seconds      distance between windows
+    min_score        lowest averaged score of an event
+    min_gap_seconds  shortest distance between the starts of two events
+    smoothing_hops   number of windows over which scores are averaged
     """
 
     sample_rate_hz: int
@@ -55,10 +55,11 @@ class StreamOptions:
 
 @dataclass(frozen=True)
 class StreamWindow:
-    """A window (samples,) at the model's rate, its times in the stream, and its word.
+    """A window (samples,) at the model's rate, with the sound nearest to its middle.
 
-    ``waveform`` is silent where other words are. ``centre`` is where the energy of the word lies,
-    from -0.5 (start) to 0.5 (end); None when it is quiet.
+    Times are in seconds of the stream. ``waveform`` is silent outside the sound. ``event_offset``
+    is the centre of the sound's energy, from -0.5 (start of the window) to 0.5 (end); None if the
+    window is quiet.
     """
 
     waveform: Waveform
@@ -71,7 +72,7 @@ class StreamWindow:
 
 @dataclass(frozen=True)
 class StreamEvent:
-    """A word: when it was heard, and the averaged scores (labels,)."""
+    """A detected sound: its times in the stream, and its averaged scores (labels,)."""
 
     start_seconds: float
     end_seconds: float
@@ -79,7 +80,7 @@ class StreamEvent:
 
 
 class StreamWindower:
-    """Sound in pieces of any size to windows of ``clip_samples``, a hop apart."""
+    """Cuts audio that comes in chunks of any size into windows of ``clip_samples``, a hop apart."""
 
     def __init__(self, options: StreamOptions, sample_rate_hz: int, clip_samples: int) -> None:
         self._rate_hz, self._clip_samples = sample_rate_hz, clip_samples
@@ -89,9 +90,9 @@ class StreamWindower:
             if options.sample_rate_hz == sample_rate_hz
             else soxr.ResampleStream(options.sample_rate_hz, sample_rate_hz, 1, dtype="float32")
         )
-        # The stream begins with a clip of silence, so that its first word can lie in the middle.
+        # The stream starts with a clip of silence, so that its first sound can be centred too.
         self._buffer = np.zeros(clip_samples, np.float32)
-        self._buffer_start = -clip_samples  # the sample of the stream that ``_sound`` begins with
+        self._buffer_start = -clip_samples  # position of the buffer in the stream
         self._next_end = self._hop_samples
         blocks = round(NOISE_FLOOR_SECONDS / BLOCK_SECONDS)
         self._block_samples = round(BLOCK_SECONDS * sample_rate_hz)
@@ -99,7 +100,7 @@ class StreamWindower:
         self._measured_samples = 0
 
     def feed(self, samples: Waveform) -> Iterator[StreamWindow]:
-        """The windows that end within these samples (n,) float32."""
+        """The windows that end within these samples (n,) float32 of the stream's rate."""
         if self._resampler is not None:
             samples = self._resampler.resample_chunk(samples)
         self._buffer = np.concatenate([self._buffer, samples])
@@ -120,21 +121,29 @@ class StreamWindower:
         start_seconds, end_seconds = begin / self._rate_hz, end / self._rate_hz
         if not loud_powers.any():
             return StreamWindow(
-                window, start_seconds, end_seconds, None, start_seconds, end_seconds
+                waveform=window,
+                start_seconds=start_seconds,
+                end_seconds=end_seconds,
+                event_offset=None,
+                event_start_seconds=start_seconds,
+                event_end_seconds=end_seconds,
             )
         first, last = _nearest_event(np.flatnonzero(loud_powers), len(powers) / 2)
-        # By amplitude rather than power: a loud vowel is not the whole word.
+        # Weighted by amplitude, not power, so that a loud vowel does not count as the whole word.
         weights = np.sqrt(loud_powers[first : last + 1])
         offsets = (np.arange(first, last + 1) + 0.5) / len(powers) - 0.5
+        event_end_seconds = start_seconds + (last + 1) * BLOCK_SECONDS
         return StreamWindow(
-            self._isolate(window, first, last), start_seconds, end_seconds,
-            float((weights * offsets).sum() / weights.sum()),
-            float(start_seconds + first * BLOCK_SECONDS),
-            float(min(end_seconds, start_seconds + (last + 1) * BLOCK_SECONDS)),
-        )  # fmt: skip
+            waveform=self._isolate(window, first, last),
+            start_seconds=start_seconds,
+            end_seconds=end_seconds,
+            event_offset=float((weights * offsets).sum() / weights.sum()),
+            event_start_seconds=float(start_seconds + first * BLOCK_SECONDS),
+            event_end_seconds=float(min(end_seconds, event_end_seconds)),
+        )
 
     def _isolate(self, window: Waveform, first: int, last: int) -> Waveform:
-        """The window (samples,) with silence around the word in these blocks."""
+        """The window (samples,), silent outside the sound from block ``first`` to ``last``."""
         begin = max(0, (first - MARGIN_BLOCKS) * self._block_samples)
         end = (last + 1 + MARGIN_BLOCKS) * self._block_samples
         isolated = np.zeros_like(window)
@@ -142,7 +151,7 @@ class StreamWindower:
         return isolated
 
     def _update_noise_floor(self, end: int) -> None:
-        """Weigh the blocks of the stream (not the silence before it) up to a sample."""
+        """Measure the blocks of the stream up to sample ``end``, without the silence before it."""
         while self._measured_samples + self._block_samples <= end:
             at = self._measured_samples - self._buffer_start
             block = self._buffer[max(0, at) : at + self._block_samples]
@@ -150,12 +159,12 @@ class StreamWindower:
             self._measured_samples += self._block_samples
 
     def _noise_floor(self) -> float:
-        """The power that a fifth of the last seconds stays below."""
+        """The 20 % quantile of the block powers of the last seconds."""
         return float(np.quantile(np.array(self._powers), 0.2)) if self._powers else 0.0
 
 
 class EventDetector:
-    """Results of windows to events."""
+    """Turns the scores of windows into events."""
 
     def __init__(self, options: StreamOptions) -> None:
         self._options = options
@@ -170,7 +179,10 @@ class EventDetector:
     def update(
         self, window: StreamWindow, scores: NDArray[np.float32] | None
     ) -> StreamEvent | None:
-        """The word that passes the middle of this window, given its scores (labels,) if any."""
+        """The event of the sound that passes the middle of this window, or None.
+
+        ``scores`` (labels,) are those of the window, None if it is quiet.
+        """
         event_offset, previous_offset = window.event_offset, self._previous_offset
         self._previous_offset = event_offset
         if event_offset is None or scores is None or abs(event_offset) > CENTRED_FRACTION:
@@ -180,11 +192,9 @@ class EventDetector:
         if previous_offset is None or previous_offset - event_offset < 0:
             self._recent_scores.clear()
         self._recent_scores.append(scores)
-        passes = previous_offset is not None and previous_offset > 0 >= event_offset
-        if (
-            not passes
-            or window.event_start_seconds < self._last_start + self._options.min_gap_seconds
-        ):
+        passes_middle = previous_offset is not None and previous_offset > 0 >= event_offset
+        earliest_start = self._last_start + self._options.min_gap_seconds
+        if not passes_middle or window.event_start_seconds < earliest_start:
             return None
         averaged: NDArray[np.float32] = np.stack(self._recent_scores).mean(axis=0, dtype=np.float32)
         if averaged.max() < self._options.min_score:
@@ -195,7 +205,7 @@ class EventDetector:
 
 @dataclass(frozen=True)
 class Event:
-    """A sound of one label: seconds from the beginning of the recording, and its score."""
+    """A detected sound: start and end in seconds of the recording, label, and score (0 to 1)."""
 
     start: float
     end: float
@@ -206,11 +216,11 @@ class Event:
 def detect_events(
     classifier: Classifier, blocks: Iterable[Waveform], *, min_score: float = 0.5
 ) -> Iterator[Event]:
-    """Events of a recording that comes in pieces (samples,) at the model's rate, in order of time."""
+    """Events of a recording given in blocks (samples,) at the model's rate, in order of time."""
     rate_hz, clip_samples = classifier.sample_rate_hz, classifier.clip_samples
     options = StreamOptions(rate_hz, min_score=min_score)
     windower, detector = StreamWindower(options, rate_hz, clip_samples), EventDetector(options)
-    # The last event has yet to pass the middle of a window.
+    # Lets the last sound pass the middle of a window.
     silence = np.zeros(clip_samples, np.float32)
     pending: list[StreamWindow] = []
     for block in itertools.chain(blocks, [silence]):
@@ -225,18 +235,21 @@ def detect_events(
 def _classify_windows(
     classifier: Classifier, detector: EventDetector, windows: list[StreamWindow]
 ) -> Iterator[Event]:
-    """Scores of the windows that hold a sound, in one batch; then what they say, in order."""
+    """Classify the windows that hold a sound in one batch, then yield their events in order."""
     loud = [(window.waveform, 0) for window in windows if window.event_offset is not None]
     scores = iter(classifier.run_windows(loud) if loud else ())
     for window in windows:
         event = detector.update(window, None if window.event_offset is None else next(scores))
-        if event is not None:
-            label, score = classifier.decide(
-                event.scores, max(DECISION_THRESHOLD, detector.min_score)
-            )
-            yield Event(
-                round(max(0.0, event.start_seconds), 3), round(event.end_seconds, 3), label, score
-            )
+        if event is None:
+            continue
+        decision_threshold = max(DECISION_THRESHOLD, detector.min_score)
+        label, score = classifier.decide(event.scores, decision_threshold)
+        yield Event(
+            start=round(max(0.0, event.start_seconds), 3),
+            end=round(event.end_seconds, 3),
+            label=label,
+            score=score,
+        )
 
 
 def _block_powers(window: Waveform, block_samples: int) -> NDArray[np.float64]:
@@ -247,7 +260,7 @@ def _block_powers(window: Waveform, block_samples: int) -> NDArray[np.float64]:
 
 
 def _nearest_event(loud: NDArray[np.intp], middle: float) -> tuple[int, int]:
-    """First and last block of the word nearest to the middle, of the blocks that are loud."""
+    """First and last block of the sound nearest to ``middle``; ``loud`` lists the loud blocks."""
     breaks = np.flatnonzero(np.diff(loud) > PAUSE_BLOCKS) + 1
     events = np.split(loud, breaks)
     distances = [max(event[0] - middle, middle - event[-1], 0.0) for event in events]

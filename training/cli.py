@@ -1,4 +1,4 @@
-"""The ``earful`` command line: which module holds each command, and how errors end.
+"""The ``earful`` command line: the module of each command, and how errors end.
 
 Results go to stdout, progress and messages to stderr. Exit codes: 0 done; 1 done, but some inputs
 failed and were reported; 2 nothing done, with one clear sentence; 130 interrupted.
@@ -6,53 +6,56 @@ failed and were reported; 2 nothing done, with one clear sentence; 130 interrupt
 
 import importlib
 import os
+import re
 import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from earful.data.errors import EarfulError
-from earful.service.commands.options import EXIT_NOTHING_DONE
+from earful.data.errors import EarfulError, did_you_mean, missing_package_error
+from earful.service.commands.options import EXIT_INTERRUPTED, EXIT_NOTHING_DONE
 
-# What only the extra ``train`` brings; without it the message names the install command.
-TRAINING_PACKAGES = frozenset(
-    {
-        "torch",
-        "torchaudio",
-        "librosa",
-        "pandas",
-        "scipy",
-        "sklearn",
-        "onnx",
-        "onnxscript",
-        "matplotlib",
-        "tensorboard",
-    }
-)
-# In the order of ``earful --help``: the module and function (or group) of each command.
-COMMANDS = {
-    "check": ("earful.training.commands.check", "check"),
-    "prepare": ("earful.training.commands.prepare", "prepare"),
-    "synth": ("earful.training.commands.synth", "synth"),
-    "lr-find": ("earful.training.commands.lr_find", "lr_find"),
-    "train": ("earful.training.commands.train", "train"),
-    "crossval": ("earful.training.commands.crossval", "crossval"),
-    "compare": ("earful.training.commands.compare", "compare"),
-    "tune": ("earful.training.commands.tune", "tune"),
-    "export": ("earful.training.commands.export", "export"),
-    "evaluate": ("earful.training.commands.evaluate", "evaluate"),
-    "report": ("earful.training.commands.report", "report"),
-    "retrain": ("earful.training.commands.retrain", "retrain"),
-    "demo": ("earful.training.commands.demo", "demo"),
-    "map": ("earful.training.commands.map_clips", "map_clips"),
-    "models": ("earful.training.commands.models", "models_app"),
-    "labels": ("earful.training.commands.labels", "labels"),
-    "classify": ("earful.service.commands.classify", "classify"),
-    "merge": ("earful.service.commands.merge", "merge"),
-    "serve": ("earful.service.commands.serve", "serve"),
-    "feedback": ("earful.service.commands.feedback", "feedback_app"),
+_SERVICE, _TRAINING = "earful.service.commands", "earful.training.commands"
+# In the order of ``earful --help``: panel, and the module and function (or group) of each command.
+PANELS: dict[str, dict[str, tuple[str, str]]] = {
+    "First look": {
+        "demo": (f"{_TRAINING}.demo", "demo"),
+        "classify": (f"{_SERVICE}.classify", "classify"),
+    },
+    "Your own data": {
+        "check": (f"{_TRAINING}.check", "check"),
+        "prepare": (f"{_TRAINING}.prepare", "prepare"),
+        "train": (f"{_TRAINING}.train", "train"),
+        "export": (f"{_TRAINING}.export", "export"),
+        "labels": (f"{_TRAINING}.labels", "labels"),
+        "synth": (f"{_TRAINING}.synth", "synth"),
+        "map": (f"{_TRAINING}.map_clips", "map_clips"),
+    },
+    "Measure and improve": {
+        "evaluate": (f"{_TRAINING}.evaluate", "evaluate"),
+        "report": (f"{_TRAINING}.report", "report"),
+        "compare": (f"{_TRAINING}.compare", "compare"),
+        "crossval": (f"{_TRAINING}.crossval", "crossval"),
+        "lr-find": (f"{_TRAINING}.lr_find", "lr_find"),
+        "tune": (f"{_TRAINING}.tune", "tune"),
+    },
+    "Serve": {
+        "serve": (f"{_SERVICE}.serve", "serve"),
+        "merge": (f"{_SERVICE}.merge", "merge"),
+    },
+    "Learn from use": {
+        "feedback": (f"{_SERVICE}.feedback", "feedback_app"),
+        "retrain": (f"{_TRAINING}.retrain", "retrain"),
+        "models": (f"{_TRAINING}.models", "models_app"),
+    },
 }
+COMMANDS = {name: place for panel in PANELS.values() for name, place in panel.items()}
+_PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
+# Typer's message for a value that is none of the choices.
+_WRONG_CHOICE = re.compile(
+    r"(?:Value error, )?(?P<text>'(?P<value>.*)' is not one of (?P<all>.*))\."
+)
 
 
 class LazyCommands(TyperGroup):
@@ -62,6 +65,7 @@ class LazyCommands(TyperGroup):
         super().__init__(**settings)
         # Names alone: enough for the group to suggest the nearest one to a mistyped command.
         self.commands = {name: TyperCommand(name) for name in COMMANDS}
+        _hide_flag_types(self)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base class's signature
         """All names, in the order of the help."""
@@ -72,19 +76,58 @@ class LazyCommands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module, attribute = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(module), attribute)
-        if isinstance(command, typer.Typer):
-            return typer.main.get_group(command)
-        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command(cmd_name)(command)
-        return typer.main.get_command(app)
+        function = getattr(importlib.import_module(module), attribute)
+        if isinstance(function, typer.Typer):
+            command: Any = typer.main.get_group(function)
+            subcommands = list(command.commands.values())
+        else:
+            app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            app.command(cmd_name)(function)
+            command, subcommands = typer.main.get_command(app), []
+        command.name, command.rich_help_panel = cmd_name, _PANEL_OF[cmd_name]
+        for each in (command, *subcommands):
+            _hide_flag_types(each)
+        return command
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; suggest the nearest choice for a mistyped value."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = _with_suggestion(error.message)
+            raise
+        except KeyboardInterrupt as error:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+def _hide_flag_types(command: Any) -> None:
+    """Leave out of the help that a flag without a value is a ``bool``, also of ``--help``."""
+    get_params = command.get_params
+
+    def get_params_without_types(ctx: Any) -> Any:
+        params = get_params(ctx)
+        for param in params:
+            if getattr(param, "is_flag", False) and param.metavar is None:
+                param.metavar = ""
+        return params
+
+    command.get_params = get_params_without_types
+
+
+def _with_suggestion(message: str) -> str:
+    match = _WRONG_CHOICE.fullmatch(message)
+    if match is None:
+        return message
+    choices = re.findall(r"'([^']*)'", match["all"])
+    return f"{match['text']}{did_you_mean(match['value'], choices)}."
 
 
 def build_app() -> typer.Typer:
     """The whole command line; a command is imported when it runs."""
     app = typer.Typer(
         name="earful",
-        help="Train, measure, export and serve audio classifiers that work on voices never heard.",
+        help=_earful.__doc__,
         cls=LazyCommands,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -96,20 +139,20 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Entry point: runs a command and turns errors into one sentence and an exit code."""
-    # Threads of torch that spin while they wait halve the speed on a machine that is busy with
-    # other work. Read when the OpenMP library is loaded, so it is set before any import of torch.
+    # Spinning threads of torch halve the speed on a busy machine. The OpenMP library reads this
+    # when it is loaded, so it is set before any import of torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         build_app()(prog_name="earful")
     except EarfulError as error:
-        _fail(str(error))
+        _exit_with_error(str(error))
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in TRAINING_PACKAGES:
+        missing = missing_package_error(error)
+        if missing is None:
             raise
-        _fail(f"this command needs {package}; install it with: uv sync --inexact --extra train")
+        _exit_with_error(str(missing))
     except OSError as error:
-        _fail(f"cannot use {error.filename or 'a file'}: {error.strerror or error}")
+        _exit_with_error(f"cannot use {error.filename or 'a file'}: {error.strerror or error}")
 
 
 def _show_version(wanted: bool) -> None:
@@ -131,10 +174,13 @@ def _earful(
         ),
     ] = False,
 ) -> None:
-    """Train, measure, export and serve audio classifiers that work on voices never heard."""
+    """Train, measure, export and serve speech and audio classifiers.
+
+    First look: earful demo. Your own data: check, prepare, train, export, evaluate, serve.
+    """
 
 
-def _fail(message: str) -> NoReturn:
+def _exit_with_error(message: str) -> NoReturn:
     typer.echo(f"earful: {message}", err=True)
     sys.exit(EXIT_NOTHING_DONE)
 

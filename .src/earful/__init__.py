@@ -1,8 +1,13 @@
 """Speech and audio classification that a team can train, trust and serve itself.
 
     import earful
-    model = earful.load("model.onnx")      # or a registry name; the shipped model without an argument
+    model = earful.load("model.onnx")   # or a registry name; without an argument the shipped model
     model.classify("clip.wav").label
+
+    earful.prepare("labels.csv", "dataset")
+    earful.train("dataset", "run")
+    earful.export("run", "model.onnx")
+    earful.evaluate("model.onnx", "dataset")
 
 Importing this package is cheap: torch and ONNX Runtime are loaded when they are first used.
 
@@ -16,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 if sys.version_info < (3, 11):
     raise ImportError(
-        "Earful needs Python 3.11 or newer, found %d.%d; `uv run` installs one" % sys.version_info[:2]
+        "Earful needs Python 3.11 or newer, found %d.%d; `uv run` installs one"
+        % sys.version_info[:2]
     )
 if not os.path.isdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")):
     raise ImportError(
@@ -25,24 +31,52 @@ if not os.path.isdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "d
     )
 
 if TYPE_CHECKING:
+    from earful.data.audio.decode import AudioError
     from earful.data.dataset.prepare import PrepareResult
     from earful.data.errors import EarfulError
-    from earful.service.api.model import Event, Model, Prediction, load
-    from earful.training.api.api import evaluate, export, prepare, train
+    from earful.service.api.model import Model, load
+    from earful.service.classifier import Prediction
+    from earful.service.events import Event
+    from earful.training.api.evaluate import evaluate
+    from earful.training.api.export import export
+    from earful.training.api.prepare import prepare
+    from earful.training.api.train import TrainResult, train
+    from earful.training.evaluation.evaluator import Evaluation
+    from earful.training.export.export import ExportResult
 
-# Where each public name lies: it is imported when it is first used.
+# The module of each public name, imported when the name is first used.
 _MODULES = {
+    "AudioError": "earful.data.audio.decode",
     "EarfulError": "earful.data.errors",
-    "Event": "earful.service.api.model",
+    "Evaluation": "earful.training.evaluation.evaluator",
+    "Event": "earful.service.events",
+    "ExportResult": "earful.training.export.export",
     "Model": "earful.service.api.model",
-    "Prediction": "earful.service.api.model",
-    "evaluate": "earful.training.api.api",
-    "export": "earful.training.api.api",
+    "Prediction": "earful.service.classifier",
+    "PrepareResult": "earful.data.dataset.prepare",
+    "TrainResult": "earful.training.api.train",
+    "evaluate": "earful.training.api.evaluate",
+    "export": "earful.training.api.export",
     "load": "earful.service.api.model",
-    "prepare": "earful.training.api.api",
-    "train": "earful.training.api.api",
+    "prepare": "earful.training.api.prepare",
+    "train": "earful.training.api.train",
 }
-__all__ = list(_MODULES)
+__all__ = [
+    "AudioError",
+    "EarfulError",
+    "Evaluation",
+    "Event",
+    "ExportResult",
+    "Model",
+    "Prediction",
+    "PrepareResult",
+    "TrainResult",
+    "evaluate",
+    "export",
+    "load",
+    "prepare",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -50,7 +84,12 @@ def __getattr__(name: str) -> Any:
         raise AttributeError("module 'earful' has no attribute %r" % name)
     import importlib
 
-    return getattr(importlib.import_module(_MODULES[name]), name)
+    try:
+        return getattr(importlib.import_module(_MODULES[name]), name)
+    except ModuleNotFoundError as error:
+        from earful.data.errors import missing_package_error
+
+        raise missing_package_error(error) or error from None
 
 
 def __dir__() -> list[str]:

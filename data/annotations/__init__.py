@@ -1,4 +1,4 @@
-"""Labels as other tools keep them, read and written: Label Studio, Audacity, Raven, folders, names.
+"""Labels of other tools, read and written: Label Studio, Audacity, Raven, folders, file names.
 
-Used while serving and therefore never imports torch, torchaudio, librosa, pandas or scikit-learn.
+Used while serving, so it never imports torch, torchaudio, librosa, pandas or scikit-learn.
 """

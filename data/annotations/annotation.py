@@ -1,4 +1,4 @@
-"""What a tool's file says: a label of a recording or a stretch of it, by whom and when."""
+"""Annotations: the label of a recording or a segment of it, its annotator and time."""
 
 import math
 from collections.abc import Sequence
@@ -11,24 +11,24 @@ from earful.data.errors import EarfulError
 from earful.data.labels.labels_csv import MAX_REPORTED_PROBLEMS, SPLITS
 from earful.data.labels.multilabel import MAX_LABEL_CHARACTERS, find_label_problem, normalise_label
 
-# Times are kept to the microsecond, as Audacity and Raven write them.
+# Times are rounded to the microsecond, as Audacity and Raven write them.
 TIME_DIGITS = 6
 _MIN_SECONDS = 10**-TIME_DIGITS
 _MAX_PROVENANCE_CHARACTERS = 500
 
 
 class AnnotationError(EarfulError):
-    """A tool's file that cannot be used, or holds what cannot."""
+    """An annotation file, or labels in it, that cannot be used."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a label is from; empty what is not known.
+    """The origin of a label; unknown fields are empty.
 
-    source         format and file, ``label-studio:export.json`` say
-    annotator      name, address or number
+    source         format and file, such as ``label-studio:export.json``
+    annotator      name, e-mail address or number
     annotated_at   ISO 8601
-    annotation_id  as the tool counts them
+    annotation_id  the tool's own id
     """
 
     source: str = ""
@@ -38,7 +38,7 @@ class Provenance:
 
     @property
     def timestamp(self) -> float:
-        """When, in seconds since 1970 (UTC where no zone is named); minus infinity if unknown."""
+        """``annotated_at`` in seconds since 1970, UTC by default; minus infinity if unknown."""
         try:
             annotated = datetime.fromisoformat(self.annotated_at)
         except ValueError:
@@ -48,10 +48,10 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Annotation:
-    """A label, or several joined, of the recording at ``path``; times are None for all of it.
+    """The label text of the recording at ``path``, or of a segment of it.
 
-    ``where`` tells a person where it stands. ``ground_truth`` is what some tools mark as beyond
-    doubt.
+    ``location`` is its place in the source, for messages. Times are None for the whole recording.
+    ``ground_truth`` is set by tools that mark reviewed labels.
     """
 
     location: str
@@ -71,7 +71,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that did not become a row: where it stands, a stable code and the reason."""
+    """An item that is not a usable label: its location, a stable code and the reason."""
 
     location: str
     code: str
@@ -83,7 +83,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class SupersededLabel:
-    """A label that gave way, or a repetition of the one that stayed, and why."""
+    """A label replaced by, or equal to, another label of the same audio, and the reason."""
 
     location: str
     label: str
@@ -97,21 +97,21 @@ class SupersededLabel:
 
     def __str__(self) -> str:
         if self.is_duplicate:
-            return f"{self.location}: {self.label!r}, as {self.kept_location} says too"
+            return f"{self.location}: {self.label!r}, same as {self.kept_location}"
         kept = f"{self.kept_label!r} of {self.kept_location}"
-        return f"{self.location}: {self.label!r} gives way to {kept} ({self.reason})"
+        return f"{self.location}: {self.label!r} is superseded by {kept} ({self.reason})"
 
 
 @dataclass
 class AnnotationSet:
-    """What a source holds.
+    """The content of one or more sources.
 
-    annotations  good ones, in its order
-    problems     what cannot be used: nothing is written unless such things are to be left out
-    skipped      what holds no label in the first place: cancelled, not labelled yet, no audio file
-    lost         labels that gave way to others of the same sound
-    repeated     labels that only said what another one says
-    notes        what a person should know besides
+    annotations  usable labels, in order
+    problems     unusable labels: an error unless bad labels are skipped
+    skipped      items without a label: cancelled, not yet labelled, not an audio file
+    superseded   labels replaced by another label of the same audio
+    duplicates   labels equal to another label of the same audio
+    notes        further notes for the user
     """
 
     annotations: list[Annotation] = field(default_factory=list)
@@ -122,7 +122,7 @@ class AnnotationSet:
     notes: list[str] = field(default_factory=list)
 
     def add(self, annotation: Annotation) -> None:
-        """Take an annotation, or note why it is none."""
+        """Add a valid annotation to ``annotations``, else its problem to ``problems``."""
         checked = validate_annotation(annotation)
         if isinstance(checked, Problem):
             self.problems.append(checked)
@@ -139,11 +139,11 @@ class AnnotationSet:
 
 
 def validate_annotation(annotation: Annotation) -> Annotation | Problem:
-    """The annotation with its texts trimmed and its times to the microsecond, or what is wrong."""
+    """The annotation with trimmed texts and times rounded to the microsecond, or its problem."""
     label, speaker = annotation.label.strip(), annotation.speaker.strip()
     split = annotation.split.strip().lower()
-    if (name := _find_name_problem(annotation.path)) is not None:
-        return Problem(annotation.location, "bad_name", name)
+    if (name_problem := _find_name_problem(annotation.path)) is not None:
+        return Problem(annotation.location, "bad_name", name_problem)
     if not label:
         return Problem(annotation.location, "no_label", "the label is empty")
     if (problem := find_label_problem(label)) is not None:
@@ -159,7 +159,7 @@ def validate_annotation(annotation: Annotation) -> Annotation | Problem:
 
 
 def _find_name_problem(path: Path) -> str | None:
-    """Why a labels CSV cannot name a file."""
+    """Why a labels CSV cannot contain this file name; None if it can."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -174,16 +174,20 @@ def _with_times(annotation: Annotation) -> Annotation | Problem:
     if start is None and end is None:
         return annotation
     if start is None or end is None or not (math.isfinite(start) and math.isfinite(end)):
-        return Problem(annotation.location, "bad_times", f"no stretch of time: {start} to {end}")
+        return Problem(
+            annotation.location,
+            "bad_times",
+            f"start and end must both be numbers: {start} to {end}",
+        )
     if start < 0 or end - start < _MIN_SECONDS:
-        reason = f"a stretch has a length and begins at 0 or later: {start:g} to {end:g} s"
+        reason = f"a segment starts at 0 or later and ends after its start: {start:g} to {end:g} s"
         return Problem(annotation.location, "bad_times", reason)
     times = round(start, TIME_DIGITS), round(end, TIME_DIGITS)
     return replace(annotation, start_seconds=times[0], end_seconds=times[1])
 
 
 def parse_seconds(value: Any) -> float:
-    """A time as a number or text, a comma for the point too; NaN where it is none."""
+    """Seconds from a number or text, with a decimal point or comma; NaN if invalid."""
     if isinstance(value, str):
         value = value.strip()
         value = value.replace(",", ".") if "." not in value else value
@@ -196,35 +200,35 @@ def parse_seconds(value: Any) -> float:
 
 
 def format_seconds(seconds: float | None) -> str:
-    """A time as text, without zeros at its end; empty for None."""
+    """Seconds as text without trailing zeros; empty for None."""
     if seconds is None:
         return ""
     return f"{seconds:.{TIME_DIGITS}f}".rstrip("0").rstrip(".")
 
 
 def absolute_path(path: Path) -> Path:
-    """A path by which a file is known: absolute, the links of its folders followed."""
+    """The absolute path with symbolic links resolved in its folders, not in its name."""
     return path.parent.resolve() / path.name
 
 
 def _printable_line(text: str) -> str:
-    """Names of files are from outside: no line ends, and nothing that steers a terminal."""
+    """Replace line ends and terminal control characters, as file names are not trusted."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def printable_text(value: Any) -> str:
-    """Any value of a foreign file as one printable line; empty for what is no text or number."""
+    """A value of a foreign file as one printable line; empty if it is not text or a number."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     try:
         text = str(value).strip()
-    except ValueError:  # an integer of thousands of digits
+    except ValueError:  # an integer with thousands of digits
         return ""
     return _printable_line(text[:_MAX_PROVENANCE_CHARACTERS])
 
 
 def format_list(items: Sequence[object], max_items: int = MAX_REPORTED_PROBLEMS) -> str:
-    """A line for each of at most so many, and how many more there are."""
+    """One line per item, at most ``max_items``, and the number of further items."""
     lines = [_printable_line(str(item)) for item in items[:max_items]]
     if len(items) > max_items:
         lines.append(f"... and {len(items) - max_items} more")

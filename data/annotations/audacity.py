@@ -1,7 +1,7 @@
-"""Audacity label tracks: lines of start, end and label between tabs, in seconds, no header.
+"""Audacity label tracks: tab-separated start, end (seconds) and label, without header.
 
-Source: the Audacity manual, "Importing and Exporting Labels". A line that begins with a backslash
-is the frequency range of the one before.
+Source: the Audacity manual, "Importing and Exporting Labels". A line that starts with a backslash
+is the frequency range of the line before.
 """
 
 import math
@@ -21,22 +21,22 @@ FORMAT = "audacity"
 
 
 def track_line(start_seconds: float, end_seconds: float, label: str) -> str:
-    """A label of a track."""
+    """One line of a label track."""
     return f"{start_seconds:.6f}\t{end_seconds:.6f}\t{one_line(label)}\n"
 
 
 def looks_like_track(first_line: str) -> bool:
-    """Whether a file's first line is one of a label track."""
+    """Whether a file with this first line is a label track."""
     cells = first_line.split("\t")
     numbers = [parse_seconds(cell) for cell in cells[:2]]
     return len(cells) in (2, 3) and len(numbers) == 2 and not any(map(math.isnan, numbers))
 
 
 def read_tracks(source: Path, audio_dir: Path | None) -> AnnotationSet:
-    """The labels of a track, or of all tracks of a folder.
+    """Read a label track, or all label tracks in a folder.
 
     Raises:
-        AnnotationError: a track that cannot be read.
+        AnnotationError: a track cannot be read.
     """
     collected = AnnotationSet()
     audio = AudioFolder(source, audio_dir)
@@ -60,7 +60,7 @@ def _read_lines(track: Path, lines: list[str], path: Path, collected: Annotation
         start, end, label = [*line.split("\t", 2), "", ""][:3]
         location = f"{track}, line {number}"
         if not label.strip():
-            collected.skipped.append(Problem(location, "unlabelled", "a stretch without a label"))
+            collected.skipped.append(Problem(location, "unlabelled", "a segment without a label"))
             continue
         times = parse_seconds(start), parse_seconds(end)
         collected.add(Annotation(location, path, label, *times, provenance=Provenance(source)))

@@ -1,4 +1,4 @@
-"""What the header of a recording says, without its samples."""
+"""The duration and sample rate in a file's header, without decoding."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,10 @@ _UNKNOWN_FRAMES = 1 << 62
 
 
 def read_duration_and_rate(path: Path) -> tuple[float, int]:
-    """Seconds, and Hz.
+    """(seconds, sample rate in Hz).
 
     Raises:
-        AudioError: the file cannot be used, or does not say how long it is.
+        AudioError: the file cannot be used, or its header has no length.
     """
     try:
         with path.open("rb") as file:
@@ -23,5 +23,5 @@ def read_duration_and_rate(path: Path) -> tuple[float, int]:
     with open_libsndfile(os.fsencode(path), head, n_bytes, FILE_LIMITS) as sound:
         frames, rate_hz = int(sound.frames), int(sound.samplerate)
     if not 0 < frames < _UNKNOWN_FRAMES:
-        raise AudioError("empty_audio", "its header tells no length")
+        raise AudioError("empty_audio", "its header has no length; save it again")
     return frames / rate_hz, rate_hz

@@ -1,4 +1,4 @@
-"""What a user can choose among; importing this costs nothing, which the command line needs."""
+"""Choices of the command line, in a module that is fast to import."""
 
 from typing import Literal
 

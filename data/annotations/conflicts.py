@@ -1,11 +1,11 @@
-"""Which label stays where several were given to the same sound.
+"""Resolve conflicting labels of the same audio.
 
-    latest    the one given last; of those without a time, or with the same, the last in order
-    majority  what most say; of equally many, the latest
+    latest    the latest by time; without times or at equal times, the last in order
+    majority  the most frequent label; on ties, the latest
     first     the first in order
-    error     none: every disagreement is told and nothing is written
+    error     conflicts are an error: all are listed and nothing is written
 
-What a tool marks as ground truth is asked first, whatever the rule.
+Labels marked as ground truth take precedence under every rule.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from earful.data.annotations.choices import ConflictRule
 
 @dataclass(frozen=True)
 class CandidateLabel:
-    """One answer among several: what it says, when it was given, and how sure it is."""
+    """One of several labels of the same audio: its value and time, and if it is ground truth."""
 
     value: Hashable
     timestamp: float
@@ -32,7 +32,7 @@ class CandidateLabel:
 
 @dataclass(frozen=True)
 class Resolution:
-    """The position of the opinion that stays, and in words why; ``disputed`` under ``error``."""
+    """The position of the kept candidate and the reason; ``conflicting`` under ``error`` only."""
 
     position: int
     reason: str
@@ -40,7 +40,7 @@ class Resolution:
 
 
 def resolve_candidates(candidates: Sequence[CandidateLabel], rule: ConflictRule) -> Resolution:
-    """The opinion that stays, of at least one."""
+    """Choose one of the candidates, at least one, by the rule."""
     ground_truths = [i for i, candidate in enumerate(candidates) if candidate.ground_truth]
     eligible = ground_truths or list(range(len(candidates)))
     votes = Counter(candidates[i].value for i in eligible)
@@ -48,22 +48,22 @@ def resolve_candidates(candidates: Sequence[CandidateLabel], rule: ConflictRule)
     if rule == "first":
         return Resolution(eligible[0], f"{explanation}the first in order")
     if rule == "majority":
-        most = max(votes.values())
-        eligible = [i for i in eligible if votes[candidates[i].value] == most]
+        most_votes = max(votes.values())
+        eligible = [i for i in eligible if votes[candidates[i].value] == most_votes]
         tie = len({candidates[i].value for i in eligible}) > 1
-        explanation += f"{most} of {sum(votes.values())} say so, "
-        explanation += "as many as say otherwise, " if tie else ""
+        explanation += f"{most_votes} of {sum(votes.values())} annotations agree, "
+        explanation += "a tie, " if tie else ""
     timestamps = [candidates[i].timestamp for i in eligible]
     latest = [i for i in eligible if candidates[i].timestamp == max(timestamps)]
     if rule == "majority" and not (len(votes) > 1 and tie):
         return Resolution(latest[-1], explanation.removesuffix(", "))
-    reason = "the latest" if len(latest) == 1 else "the last in order of equal times"
+    reason = "the latest" if len(latest) == 1 else "the last in order at equal times"
     return Resolution(latest[-1], explanation + reason, rule == "error" and len(votes) > 1)
 
 
 @dataclass
 class ResolvedAnnotations:
-    """What stays, in order; what gave way to another label, and what only said it again."""
+    """Kept labels in order, and superseded, duplicate and conflicting ones."""
 
     kept: list[Annotation] = field(default_factory=list)
     superseded: list[SupersededLabel] = field(default_factory=list)
@@ -74,9 +74,9 @@ class ResolvedAnnotations:
 def resolve(
     annotations: Iterable[Annotation], key: Callable[[Annotation], Hashable], rule: ConflictRule
 ) -> ResolvedAnnotations:
-    """One annotation for each key, in the order of the first of each.
+    """One annotation per key, in order of first occurrence.
 
-    What the one that stays does not say of the speaker and the split, the others fill in.
+    If the kept annotation has no speaker or split, the first other one that has fills it in.
     """
     groups: dict[Hashable, list[Annotation]] = {}
     for annotation in annotations:
@@ -112,10 +112,10 @@ def _resolve_group(
 
 
 def raise_on_conflicts(conflicting: Sequence[SupersededLabel]) -> None:
-    """Stop where people disagree and no rule says who is right.
+    """Raise if labels conflict under the rule ``error``.
 
     Raises:
-        AnnotationError: there are disputes; all are told.
+        AnnotationError: there are conflicts; all are listed.
     """
     if not conflicting:
         return
@@ -123,6 +123,6 @@ def raise_on_conflicts(conflicting: Sequence[SupersededLabel]) -> None:
         [f"{d.location}: {d.label!r}, but {d.kept_location}: {d.kept_label!r}" for d in conflicting]
     )
     raise AnnotationError(
-        "people disagree, and nothing was written; mend the labels, or choose --resolve latest, "
+        "labels conflict and nothing was written; fix the labels, or use --resolve latest, "
         f"majority or first:\n{conflict_list}"
     )

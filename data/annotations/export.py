@@ -1,4 +1,4 @@
-"""``export_labels``: the rows of a labels CSV in the form of another tool."""
+"""Export labels in the format of another tool."""
 
 import os
 import shutil
@@ -42,24 +42,25 @@ def export_labels(
     as_predictions: bool = False,
     hard_links: bool = False,
 ) -> AnnotationSet:
-    """Write the annotations; returns them without those that the format cannot hold.
+    """Write the annotations to ``out``; returns those written, and the problems of the others.
 
-    ``folder`` is the one that Label Studio serves.
+    ``folder`` is the folder that Label Studio serves. ``as_predictions`` writes Label Studio
+    predictions instead of annotations; ``hard_links`` links audio files instead of copying them.
 
     Raises:
-        AnnotationError: something cannot be written, unless it is to be left out.
-        OutputError: ``out`` is taken, or cannot be written.
+        AnnotationError: labels that the format cannot express, unless ``skip_bad``.
+        OutputError: ``out`` exists and is not replaced, or cannot be written.
     """
     require_new_output(out, replace=replace_out)
     if file_format in TRACK_FORMATS:
         return _export_tracks(collected, file_format, out, skip_bad=skip_bad)
     if file_format == "folders":
         return _export_folders(collected, out, skip_bad=skip_bad, hard_links=hard_links)
-    inside = studio.keep_served(collected, folder)
-    raise_on_problems(inside, skip_bad=skip_bad)
+    served = studio.keep_served(collected, folder)
+    raise_on_problems(served, skip_bad=skip_bad)
     with staged_file(out) as staging, staging.open("w", encoding="utf-8", newline="") as file:
-        _write_studio(inside.annotations, file_format, folder, file, out.suffix, as_predictions)
-    return inside
+        _write_studio(served.annotations, file_format, folder, file, out.suffix, as_predictions)
+    return served
 
 
 def _write_studio(
@@ -79,14 +80,14 @@ def _write_studio(
 
 
 def common_folder(annotations: Sequence[Annotation]) -> Path:
-    """The deepest folder that all recordings lie in."""
+    """The deepest folder that contains all recordings."""
     return Path(os.path.commonpath([absolute_path(a.path).parent for a in annotations]))
 
 
 def _export_tracks(
     collected: AnnotationSet, file_format: str, out: Path, *, skip_bad: bool
 ) -> AnnotationSet:
-    """A track or table for each recording, laid out as the recordings are."""
+    """One label track or table per recording, in the folder structure of the recordings."""
     by_path: dict[Path, list[Annotation]] = {}
     for annotation in collected.annotations:
         by_path.setdefault(absolute_path(annotation.path), []).append(annotation)
@@ -118,11 +119,11 @@ def _write_track(
 ) -> None:
     is_raven = file_format == raven.FORMAT
     suffix = raven.SUFFIX if is_raven else audacity.SUFFIX
-    alone = sum(
-        p.suffix.lower() in AUDIO_SUFFIXES for p in path.parent.glob(f"{_glob(path.stem)}.*")
+    n_same_stem = sum(
+        p.suffix.lower() in AUDIO_SUFFIXES for p in path.parent.glob(f"{_escape_glob(path.stem)}.*")
     )
     relative = path.relative_to(base)
-    path_out = track_path(folder, relative, suffix, by_stem=alone < 2)
+    path_out = track_path(folder, relative, suffix, by_stem=n_same_stem < 2)
     path_out.parent.mkdir(parents=True, exist_ok=True)
     with path_out.open("w", encoding="utf-8", newline="") as file:
         file.write(f"{raven.HEADER}\n" if is_raven else "")
@@ -137,14 +138,14 @@ def _write_track(
             file.write(line)
 
 
-def _glob(name: str) -> str:
+def _escape_glob(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _export_folders(
     collected: AnnotationSet, out: Path, *, skip_bad: bool, hard_links: bool
 ) -> AnnotationSet:
-    """A copy or another name of each recording in the folder of its label."""
+    """Copy or hard-link each recording into the folder of its label."""
     copyable = AnnotationSet(problems=collected.problems, notes=collected.notes)
     for annotation in collected.annotations:
         problem = _find_copy_problem(annotation)
@@ -157,7 +158,7 @@ def _export_folders(
     with staged_folder(out, INDEX_FILENAME) as staging:
         copies = []
         for name in {folders.folder_name(annotation.label) for annotation in copyable.annotations}:
-            (staging / name).mkdir()  # fails where the file system takes two names for one
+            (staging / name).mkdir()  # fails if the file system treats two names as equal
         for annotation in copyable.annotations:
             folder = staging / folders.folder_name(annotation.label)
             path_out = _unique_path(folder, annotation.path.name)
@@ -169,18 +170,16 @@ def _export_folders(
 
 def _find_copy_problem(annotation: Annotation) -> Problem | None:
     if not annotation.is_whole_recording:
-        reason = (
-            "is a stretch of a recording, and folders hold whole ones; export to audacity or raven"
-        )
-        return Problem(annotation.location, "stretch", reason)
+        reason = "is a segment; folders contain whole recordings only; export to audacity or raven"
+        return Problem(annotation.location, "segment", reason)
     if has_multiple_labels(annotation.label):
         reason = (
-            f"has several labels, {annotation.label!r}, and lies in one folder; export to "
+            f"has several labels, {annotation.label!r}, and can be in one folder only; export to "
             "label-studio, audacity or raven"
         )
         return Problem(annotation.location, "multiple_labels", reason)
     if not folders.is_audio(annotation.path):
-        reason = f"{annotation.path.name!r} would not be found again: it has no suffix of audio"
+        reason = f"{annotation.path.name!r} has no audio suffix and could not be imported again"
         return Problem(annotation.location, "not_audio", reason)
     try:
         folders.folder_name(annotation.label)
@@ -194,7 +193,7 @@ def _link(path: Path, path_out: Path) -> None:
 
 
 def _unique_path(folder: Path, name: str) -> Path:
-    """A name of its own in the folder: those of other recordings are kept apart by a number."""
+    """A path in the folder that does not exist yet; a number is added if needed."""
     path_out, number = folder / name, 1
     while path_out.exists():
         number += 1

@@ -1,7 +1,7 @@
-"""A folder for each label, with its recordings: ``seven/ann_3.wav``.
+"""One folder of recordings per label: ``seven/ann_3.wav``.
 
-A label that is no name of a folder is written with ``%`` and two hexadecimal digits for each byte
-that cannot stand there, as in an address; such a name is read back as that label.
+Characters of a label that are not allowed in a folder name are percent-encoded, as in a URL, and
+decoded on reading.
 """
 
 import os
@@ -20,31 +20,31 @@ from earful.data.annotations.annotation import (
 from earful.data.audio.containers import AUDIO_SUFFIXES
 
 FORMAT = "folders"
-# In a folder of tracks or recordings that was exported: its rows, with where they are from.
+# Written into exported folders: a labels CSV of their content, with provenance.
 INDEX_FILENAME = "exported.csv"
 _MAX_NAME_BYTES = 255
-# Letters of all alphabets stand as they are; what a path, a shell or Windows takes amiss does not.
+# Not allowed in paths, in shells or on Windows. Letters of all alphabets are allowed.
 _UNSAFE = re.compile(
     r"""[%/\\:*?"<>|~]|^\.|[. ]$|^(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?=\.|$)"""
 )
 
 
 def folder_name(label: str) -> str:
-    """The name of a label's folder.
+    """The folder name of a label, percent-encoded where needed.
 
     Raises:
-        AnnotationError: it would be longer than a name can be.
+        AnnotationError: the name would be too long.
     """
     name = _UNSAFE.sub(lambda match: "".join(f"%{b:02X}" for b in match[0].encode()), label)
     if len(name.encode()) > _MAX_NAME_BYTES:
         raise AnnotationError(
-            f"the label {label[:40]!r}... is too long for the name of a folder; shorten it"
+            f"the label {label[:40]!r}... is too long for a folder name; shorten it"
         )
     return name
 
 
 def label_from_folder(name: str) -> str:
-    """The label of a folder: what its name was written for, or the name as it is."""
+    """The label of a folder name: decoded if ``folder_name`` encoded it, else the name itself."""
     return unquote(name, errors="strict") if _is_encoded(name) else name
 
 
@@ -56,24 +56,26 @@ def _is_encoded(name: str) -> bool:
 
 
 def read_folders(source: Path) -> AnnotationSet:
-    """The recordings below each folder of ``source``; links to folders are not followed.
+    """Read the recordings in each folder of ``source``; does not follow links to folders.
 
     Raises:
-        AnnotationError: ``source`` holds no folder.
+        AnnotationError: ``source`` contains no folder.
     """
     collected = AnnotationSet()
     provenance = Provenance(f"{FORMAT}:{source.name}")
     names = [entry.name for entry in _entries(source) if entry.is_dir(follow_symlinks=False)]
     if not names:
-        raise AnnotationError(f"{source} holds no folder; a folder for each label is wanted")
+        raise AnnotationError(f"{source} contains no folder; it needs one folder per label")
     for path in walk(source):
         if path == source / INDEX_FILENAME:
             continue
         if not is_audio(path):
-            collected.skipped.append(Problem(str(path), "not_audio", "no audio by its suffix"))
+            collected.skipped.append(
+                Problem(str(path), "not_audio", "not an audio file by its suffix")
+            )
         elif path.parent == source:
             collected.skipped.append(
-                Problem(str(path), "no_folder", "lies in no folder of a label")
+                Problem(str(path), "no_folder", "is not in the folder of a label")
             )
         else:
             label = label_from_folder(path.relative_to(source).parts[0])
@@ -82,7 +84,7 @@ def read_folders(source: Path) -> AnnotationSet:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder, by name; links to folders are not followed."""
+    """All files below a folder, sorted by name; does not follow links to folders."""
     for entry in _entries(folder):
         if entry.is_dir(follow_symlinks=False):
             yield from walk(Path(entry.path))

@@ -1,4 +1,4 @@
-"""Foreign JSON: a list of objects, one object, or a folder with an object a file."""
+"""Read JSON exports: a list of objects, one object, or a folder with one object per file."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,10 +10,10 @@ from earful.data.annotations.tracks import read_text, track_files
 
 
 def read_objects(source: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Where each object stands, and the object.
+    """(location, object) of each object.
 
     Raises:
-        AnnotationError: a file that cannot be read, is no JSON, or holds something else.
+        AnnotationError: a file cannot be read, is not JSON, or contains something else.
     """
     for path in track_files(source, ".json"):
         value = _parse(path)
@@ -21,7 +21,7 @@ def read_objects(source: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for number, item in enumerate(objects, 1):
             if not isinstance(item, dict):
                 raise AnnotationError(
-                    f"{path} is no export of Label Studio: a list of tasks is wanted, and number "
+                    f"{path} is not an export of Label Studio, which is a list of objects: item "
                     f"{number} is {type(item).__name__}"
                 )
             yield (f"{path}, task {number}" if isinstance(value, list) else str(path)), item
@@ -32,5 +32,5 @@ def _parse(path: Path) -> Any:
         return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise AnnotationError(
-            f"{path} is no JSON: {error}; export it again from Label Studio"
+            f"{path} is not JSON: {error}; export it again from Label Studio"
         ) from error

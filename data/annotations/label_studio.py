@@ -1,9 +1,9 @@
-"""Label Studio's tasks: its JSON export read, and the results that it takes, written.
+"""Label Studio's JSON: read exported tasks, build results to import.
 
-A task is ``{"data": {"audio": ...}, "annotations": [...]}``; an annotation has a ``result`` for
-each control: choices for the whole recording, labels for a region, in seconds. Before version 1
-the annotations were called completions. Sources: its documentation, "Export annotations",
-"Import pre-annotated data", and the tags Audio, Choices and Labels.
+A task is ``{"data": {"audio": ...}, "annotations": [...]}``; an annotation has a ``result`` per
+control: choices for the whole recording, labels for a region in seconds. Before version 1
+annotations were called completions. Sources: its documentation, "Export annotations", "Import
+pre-annotated data", and the tags Audio, Choices and Labels.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,20 +28,20 @@ from earful.data.annotations.label_studio_tasks import (
 )
 
 FORMAT = "label-studio"
-# Our own names of what Label Studio has no field for; it keeps them with the task.
-EARFUL = "earful_"
+# Prefix of our own task fields, for what Label Studio has no field; it keeps them with the task.
+FIELD_PREFIX = "earful_"
 
 
 def read_tasks(
     source: Path, audio_dir: Path | None, controls: Sequence[str], rule: ConflictRule
 ) -> AnnotationSet:
-    """The labels of an export as JSON: a file, or a folder with a file a task.
+    """Read a JSON export: a file, or a folder with one file per task.
 
-    ``controls`` are the names of those whose answers are labels; needed where there are several.
+    ``controls`` are the names of the controls whose results are labels; required if there are
+    several.
 
     Raises:
-        AnnotationError: no such export; controls that are not certain; disagreements under
-            ``error``.
+        AnnotationError: not such an export; ambiguous controls; conflicts under ``error``.
     """
     collected = AnnotationSet()
     tasks = []
@@ -58,14 +58,14 @@ def _task(
     location: str, value: Mapping[str, Any], source: str, collected: AnnotationSet
 ) -> LabelStudioTask | None:
     if isinstance(value.get("task"), dict) and isinstance(value.get("result"), list):
-        # A storage of annotations holds them the other way round.
+        # Annotation storage nests the task inside the annotation.
         value = {**value["task"], "annotations": [value]}
     data = value.get("data")
     annotations = value.get("annotations", value.get("completions", []))
     if "id" in value:
         location = f"{location} (id {printable_text(value['id'])})"
     if not isinstance(data, dict) or not isinstance(annotations, list):
-        reason = "no task: it has 'data' with the audio and a list of 'annotations'"
+        reason = "not a task: it needs 'data' with the audio and a list of 'annotations'"
         collected.problems.append(Problem(location, "bad_task", reason))
         return None
     task_annotations = []
@@ -79,7 +79,7 @@ def _task(
         else:
             task_annotations.append(_task_annotation(location, annotation, source, data, collected))
     if not annotations:
-        collected.skipped.append(Problem(location, "unlabelled", "a task that nobody has labelled"))
+        collected.skipped.append(Problem(location, "unlabelled", "a task without annotations"))
     return LabelStudioTask(location, data, tuple(o for o in task_annotations if o.spans))
 
 
@@ -107,8 +107,8 @@ def _task_annotation(
 
 
 def provenance_from_data(data: Mapping[str, Any], source: str) -> Provenance:
-    """Where a label is from that came into Label Studio with its task, and out again unchanged."""
-    texts = [printable_text(data.get(EARFUL + name)) for name in vars(Provenance())]
+    """The provenance of a label that was imported into Label Studio and not changed there."""
+    texts = [printable_text(data.get(FIELD_PREFIX + name)) for name in vars(Provenance())]
     return Provenance(texts[0] or source, *texts[1:])
 
 
@@ -122,16 +122,15 @@ def _results(
             continue
         kind = "labels" if "labels" in value else "choices"
         if kind not in value:
-            what = f"{printable_text(result.get('from_name'))!r} of type {printable_text(result.get('type'))!r}"
-            collected.skipped.append(
-                Problem(location, "no_label", f"the result {what} is no label")
-            )
+            name, kind = (printable_text(result.get(key)) for key in ("from_name", "type"))
+            reason = f"the result {name!r} of type {kind!r} is not a label"
+            collected.skipped.append(Problem(location, "no_label", reason))
             continue
         yield to_labelled_span(printable_text(result.get("from_name")), value, value[kind])
 
 
 def to_labelled_span(control: str, value: Mapping[str, Any], labels: Any) -> LabelledSpan:
-    """Labels of a value that may have times; what is no text becomes an empty label."""
+    """The labels and times of a result value; labels that are not text become empty."""
     labels = labels if isinstance(labels, list) else [labels]
     texts = tuple(text if isinstance(text, str) else "" for text in labels)
     if "start" not in value and "end" not in value:
@@ -142,7 +141,7 @@ def to_labelled_span(control: str, value: Mapping[str, Any], labels: Any) -> Lab
 
 
 def to_iso_timestamp(value: Any) -> str:
-    """A time of Label Studio in ISO 8601, UTC; seconds since 1970 in its first versions."""
+    """A Label Studio timestamp as ISO 8601; early versions use seconds since 1970."""
     if isinstance(value, str):
         return printable_text(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -156,7 +155,7 @@ def to_iso_timestamp(value: Any) -> str:
 def choice_result(
     result_id: str, control: str, audio: str, labels: Sequence[str]
 ) -> dict[str, Any]:
-    """The labels of a whole recording, as Label Studio takes them."""
+    """A Label Studio result for the labels of a whole recording."""
     value = {"choices": list(labels)}
     return {
         "id": result_id,
@@ -175,7 +174,7 @@ def region_result(
     start_seconds: float,
     end_seconds: float,
 ) -> dict[str, Any]:
-    """The labels of a stretch, as Label Studio takes them."""
+    """A Label Studio result for the labels of a segment."""
     value = {"start": start_seconds, "end": end_seconds, "channel": 0, "labels": list(labels)}
     return {
         "id": result_id,

@@ -1,7 +1,7 @@
-"""Labels to Label Studio: tasks to import, JSON-MIN, CSV or TSV, and the configuration they need.
+"""Write labels for Label Studio: tasks, JSON-MIN, CSV or TSV, and the labelling configuration.
 
-Recordings are named as Label Studio's local storage names them, from the folder that it serves
-(LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT). What it has no field for goes with the task's data.
+Recordings are referenced as in Label Studio's local storage, relative to the folder that it serves
+(LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT). Fields that it does not have go into the task's data.
 """
 
 import csv
@@ -13,7 +13,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from earful.data.annotations.annotation import Annotation, AnnotationSet, Problem, absolute_path
-from earful.data.annotations.label_studio import EARFUL, choice_result, region_result
+from earful.data.annotations.label_studio import FIELD_PREFIX, choice_result, region_result
 from earful.data.labels.multilabel import distinct_labels, has_multiple_labels, split_labels
 
 AUDIO, LABEL, EVENT = "audio", "label", "event"
@@ -22,23 +22,21 @@ _LOCAL_FILES = "/data/local-files/?d="
 
 
 def keep_served(collected: AnnotationSet, folder: Path) -> AnnotationSet:
-    """Without what lies outside the folder that Label Studio serves: that becomes a problem."""
-    inside = AnnotationSet(problems=collected.problems, notes=collected.notes)
+    """The annotations inside the folder that Label Studio serves; the others become problems."""
+    served = AnnotationSet(problems=collected.problems, notes=collected.notes)
     for annotation in collected.annotations:
         if absolute_path(annotation.path).is_relative_to(folder.resolve()):
-            inside.annotations.append(annotation)
+            served.annotations.append(annotation)
         else:
-            reason = (
-                f"lies outside {folder}; give the folder that Label Studio serves as --audio-dir"
-            )
-            inside.problems.append(Problem(annotation.location, "outside", reason))
-    return inside
+            reason = f"is outside {folder}; give the folder that Label Studio serves as --audio-dir"
+            served.problems.append(Problem(annotation.location, "outside", reason))
+    return served
 
 
 def write_tasks(
     annotations: Sequence[Annotation], folder: Path, file: TextIO, *, as_predictions: bool
 ) -> None:
-    """Tasks with annotations, or with predictions for people to confirm."""
+    """Write tasks with annotations, or with predictions for annotators to confirm."""
     regions = _region_control(annotations)
     number = 0
     tasks = []
@@ -63,14 +61,14 @@ def _result(result_id: str, regions: str, annotation: Annotation) -> dict[str, A
 
 
 def write_min(annotations: Sequence[Annotation], folder: Path, file: TextIO) -> None:
-    """An object for each task, flat."""
+    """Write JSON-MIN: one flat object per task."""
     json.dump(_flat(annotations, folder), file, ensure_ascii=False, indent=1)
 
 
 def write_csv(
     annotations: Sequence[Annotation], folder: Path, file: TextIO, delimiter: str
 ) -> None:
-    """A row for each task; regions are JSON in a cell, as are labels that look like JSON."""
+    """Write one row per task; regions, and labels that look like JSON, are JSON in a cell."""
     rows = _flat(annotations, folder)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(file, columns, delimiter=delimiter, lineterminator="\r\n", restval="")
@@ -93,14 +91,14 @@ def _flat(annotations: Sequence[Annotation], folder: Path) -> list[dict[str, Any
             annotation_fields = {LABEL: _choice(group[0].label)}
         else:
             annotation_fields = {regions: [_region(annotation) for annotation in group]}
-        # The numbers that Label Studio's own exports have, by which they are told.
+        # Columns of Label Studio's own exports, by which the format is detected.
         ids = {"id": number, "annotation_id": number}
         rows.append(_data(group[0], folder) | annotation_fields | ids)
     return rows
 
 
 def _choice(label: str) -> Any:
-    """A choice as exports have it: a text, or of several an object."""
+    """A choice as in an export: text for one label, an object for several."""
     return {"choices": split_labels(label)} if has_multiple_labels(label) else label
 
 
@@ -114,7 +112,7 @@ def _region(annotation: Annotation) -> dict[str, Any]:
 
 
 def _region_control(annotations: Iterable[Annotation]) -> str:
-    """The name of the control of regions: ``label``, unless whole recordings have that."""
+    """The name of the control for regions: ``label`` unless whole recordings use it."""
     return EVENT if any(annotation.is_whole_recording for annotation in annotations) else LABEL
 
 
@@ -123,14 +121,14 @@ def _data(annotation: Annotation, folder: Path) -> dict[str, str]:
     known: Mapping[str, str] = {
         "speaker": annotation.speaker,
         "split": annotation.split,
-        **{EARFUL + name: value for name, value in vars(annotation.provenance).items()},
+        **{FIELD_PREFIX + name: value for name, value in vars(annotation.provenance).items()},
     }
     filled = {name: value for name, value in known.items() if value}
     return {AUDIO: _LOCAL_FILES + quote(relative, errors="surrogateescape"), **filled}
 
 
 def _grouped(annotations: Iterable[Annotation]) -> list[list[Annotation]]:
-    """What makes a task: a recording's label, or all its regions that one person has given."""
+    """Annotations grouped into tasks: a whole recording, or all its regions by one annotator."""
     groups: dict[tuple[Any, ...], list[Annotation]] = {}
     for a in annotations:
         groups.setdefault(
@@ -140,17 +138,17 @@ def _grouped(annotations: Iterable[Annotation]) -> list[list[Annotation]]:
 
 
 def labelling_config(annotations: Sequence[Annotation]) -> str:
-    """The labelling configuration of a project that takes the tasks."""
-    wholes = [a.label for a in annotations if a.is_whole_recording]
-    events = [a.label for a in annotations if not a.is_whole_recording]
+    """The labelling configuration of a project for these tasks, as XML."""
+    clip_labels = [a.label for a in annotations if a.is_whole_recording]
+    region_labels = [a.label for a in annotations if not a.is_whole_recording]
     lines = ["<View>", f'  <Audio name="{AUDIO}" value="${AUDIO}"/>']
     for tag, item, control, labels in (
-        ("Choices", "Choice", LABEL, wholes),
-        ("Labels", "Label", _region_control(annotations), events),
+        ("Choices", "Choice", LABEL, clip_labels),
+        ("Labels", "Label", _region_control(annotations), region_labels),
     ):
         if labels:
-            several = ' choice="multiple"' if any(map(has_multiple_labels, labels)) else ""
-            lines.append(f'  <{tag} name="{control}" toName="{AUDIO}"{several}>')
+            multiple = ' choice="multiple"' if any(map(has_multiple_labels, labels)) else ""
+            lines.append(f'  <{tag} name="{control}" toName="{AUDIO}"{multiple}>')
             lines += [
                 f"    <{item} value={quoteattr(label)}/>" for label in distinct_labels(labels)
             ]

@@ -1,7 +1,7 @@
-"""Label Studio's JSON-MIN, CSV and TSV: an object or a row for each annotation, its fields flat.
+"""Read Label Studio's JSON-MIN, CSV and TSV: one flat object or row per annotation.
 
-The fields of the data stand beside those of the controls, so that which of them are labels may have
-to be said. Source: Label Studio's converter (exports json_min and csv).
+Data fields and controls are mixed, so the user may have to name the fields that are labels.
+Source: Label Studio's converter (exports json_min and csv).
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from earful.data.annotations.annotation import (
 from earful.data.annotations.choices import ConflictRule
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.label_studio import (
-    EARFUL,
+    FIELD_PREFIX,
     provenance_from_data,
     to_iso_timestamp,
     to_labelled_span,
@@ -37,7 +38,7 @@ from earful.data.annotations.tracks import read_text
 from earful.data.labels.labels_csv import COLUMN_NAMES
 
 FORMAT_MIN, FORMAT_CSV = "label-studio-min", "label-studio-csv"
-# What Label Studio adds to a row by itself, and what we do; none of it is a label.
+# Fields that Label Studio or our export adds to a row; none is a label.
 NON_LABEL_FIELDS = frozenset(
     {
         "id",
@@ -52,7 +53,7 @@ NON_LABEL_FIELDS = frozenset(
         "split",
     }
 )
-# A cell holds all regions of a recording.
+# One cell contains all regions of a recording.
 _MAX_CELL_CHARACTERS = 1 << 28
 
 TaskRow = tuple[str, Mapping[str, Any]]
@@ -61,7 +62,7 @@ TaskRow = tuple[str, Mapping[str, Any]]
 def read_min(
     source: Path, audio_dir: Path | None, controls: Sequence[str], rule: ConflictRule
 ) -> AnnotationSet:
-    """The labels of an export as JSON-MIN.
+    """Read a JSON-MIN export.
 
     Raises:
         AnnotationError: as ``label_studio.read_tasks``.
@@ -74,7 +75,7 @@ def read_min(
 def read_csv(
     source: Path, audio_dir: Path | None, controls: Sequence[str], rule: ConflictRule
 ) -> AnnotationSet:
-    """The labels of an export as CSV or TSV.
+    """Read a CSV or TSV export.
 
     Raises:
         AnnotationError: as ``label_studio.read_tasks``.
@@ -84,7 +85,7 @@ def read_csv(
 
 
 def csv_rows(source: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Where each row stands, and its cells by column.
+    """(location, cells by column) of each row.
 
     Raises:
         AnnotationError: the file cannot be read.
@@ -100,7 +101,9 @@ def csv_rows(source: Path) -> Iterator[tuple[str, dict[str, str]]]:
                     raise csv.Error(f"line {reader.line_num} has not as many cells as the header")
                 yield f"{source}, line {reader.line_num}", row
     except csv.Error as error:
-        raise AnnotationError(f"{source} is no CSV of Label Studio: {error}") from error
+        raise AnnotationError(
+            f"{source} is not a CSV of Label Studio: {error}; export it again"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -113,7 +116,7 @@ def _long_cells() -> Iterator[None]:
 
 
 def _parse_cells(row: Mapping[str, str]) -> dict[str, Any]:
-    """A row with the cells that hold JSON of labels as what they hold."""
+    """A row in which cells with JSON labels are parsed."""
     return {name: _parse_cell(cell) for name, cell in row.items()}
 
 
@@ -128,7 +131,7 @@ def _parse_cell(cell: str) -> Any:
 
 
 def _is_labels(value: Any) -> bool:
-    """Whether a value has a shape that only a control's answer has."""
+    """Whether a value has the structure of a control's result."""
     if isinstance(value, dict):
         return "choices" in value
     return (
@@ -152,13 +155,12 @@ def _read(
         task_id = printable_text(row.get("id"))
         annotation = TaskAnnotation(tuple(_labelled_spans(row, names)), _provenance(row, source))
         key = task_id or location
-        before = tasks.get(
-            key, LabelStudioTask(f"{location} (id {task_id})" if task_id else location, row, ())
-        )
+        new = LabelStudioTask(f"{location} (id {task_id})" if task_id else location, row, ())
+        task = tasks.get(key, new)
         if not annotation.spans:
             collected.skipped.append(Problem(location, "unlabelled", "a task without a label"))
-        annotations = (*before.annotations, annotation) if annotation.spans else before.annotations
-        tasks[key] = LabelStudioTask(before.location, before.data, annotations)
+        annotations = (*task.annotations, annotation) if annotation.spans else task.annotations
+        tasks[key] = replace(task, annotations=annotations)
     collect(list(tasks.values()), folder, names, rule, collected)
     return collected
 
@@ -170,8 +172,8 @@ def _labelled_spans(row: Mapping[str, Any], names: Sequence[str]) -> Iterator[La
             yield to_labelled_span(name, value, value.get("choices"))
         elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
             for item in value:
-                stretch = item if isinstance(item, dict) else {}
-                yield to_labelled_span(name, stretch, stretch.get("labels", stretch.get("choices")))
+                region = item if isinstance(item, dict) else {}
+                yield to_labelled_span(name, region, region.get("labels", region.get("choices")))
         elif value not in (None, "", []):
             yield to_labelled_span(name, {}, value)
 
@@ -193,13 +195,15 @@ def _fields(rows: Sequence[TaskRow]) -> list[str]:
 
 
 def _only_label_field(rows: Sequence[TaskRow], source: str) -> str:
-    fields = [f for f in _fields(rows) if f not in NON_LABEL_FIELDS and not f.startswith(EARFUL)]
+    fields = [
+        f for f in _fields(rows) if f not in NON_LABEL_FIELDS and not f.startswith(FIELD_PREFIX)
+    ]
     shaped = {f for f in fields if any(_is_labels(row.get(f)) for _, row in rows)}
     certain = shaped | {f for f in fields if f.lower() in COLUMN_NAMES["label"]}
     choices = sorted(certain) or fields
     if len(choices) != 1:
         raise AnnotationError(
-            f"{source} has no single field that must be the labels: give one as --label-column; "
+            f"the label field of {source} is ambiguous: give it as --label-column; "
             f"it has {', '.join(repr(printable_text(f)) for f in choices) or 'none'}"
         )
     return choices[0]

@@ -1,4 +1,4 @@
-"""Tasks of Label Studio, however they were exported: whose labels count, and of which recording."""
+"""Label Studio tasks of any export format: choose the labels, locate the recordings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels, join_l
 
 @dataclass(frozen=True)
 class LabelledSpan:
-    """Labels of a task: the control that gave them, and their stretch in seconds (None: all)."""
+    """Labels of a control, for a segment in seconds or (None) the whole recording."""
 
     control: str
     labels: tuple[str, ...]
@@ -37,7 +37,7 @@ class LabelledSpan:
 
 @dataclass(frozen=True)
 class TaskAnnotation:
-    """What one annotator says of a task."""
+    """All labels of a task by one annotator."""
 
     spans: tuple[LabelledSpan, ...]
     provenance: Provenance
@@ -46,7 +46,7 @@ class TaskAnnotation:
 
 @dataclass(frozen=True)
 class LabelStudioTask:
-    """A task: where it stands, the fields of its data, what annotators say."""
+    """A task: its location in the source, its data fields, its annotations."""
 
     location: str
     data: Mapping[str, Any]
@@ -60,45 +60,46 @@ def collect(
     rule: ConflictRule,
     collected: AnnotationSet,
 ) -> None:
-    """Put the labels of tasks into ``found``, of each task those of one annotator.
+    """Add the labels of tasks to ``collected``; each task's are those of one annotator.
 
     Raises:
-        AnnotationError: controls that are not certain; disagreements under ``error``.
+        AnnotationError: ambiguous controls; conflicts under ``error``.
     """
-    wanted = _select_controls(tasks, controls)
+    selected = _select_controls(tasks, controls)
     references = {task.location: _reference(task.data) for task in tasks}
-    places = dict(locate_all(sorted({r for r in references.values() if r}), folder))
+    paths = dict(locate_all(sorted({r for r in references.values() if r}), folder))
     conflicting: list[SupersededLabel] = []
     for task in tasks:
-        annotations = [_keep_controls(annotation, wanted) for annotation in task.annotations]
+        annotations = [_keep_controls(annotation, selected) for annotation in task.annotations]
         annotations = [annotation for annotation in annotations if annotation.spans]
         if not annotations:
             if task.annotations:
                 collected.skipped.append(
-                    Problem(task.location, "unlabelled", "no label of the control")
+                    Problem(task.location, "unlabelled", "no label of the selected control")
                 )
             continue
-        place = places.get(references[task.location])
-        if place is None:
+        path = paths.get(references[task.location])
+        if path is None:
             reason = f"no audio in its data, which has {_keys(task.data)}"
-            place = Problem(task.location, "no_audio", reason)
-        if isinstance(place, Problem):
-            collected.problems.append(Problem(task.location, place.code, place.message))
+            path = Problem(task.location, "no_audio", reason)
+        if isinstance(path, Problem):
+            collected.problems.append(Problem(task.location, path.code, path.message))
             continue
-        _add_resolved(task, annotations, place, rule, collected, conflicting)
+        kept = _resolve_task(task, annotations, rule, collected, conflicting)
+        _add_labels(task, kept, path, collected)
     raise_on_conflicts(conflicting)
 
 
-def _add_resolved(
+def _resolve_task(
     task: LabelStudioTask,
     annotations: Sequence[TaskAnnotation],
-    path: Path,
     rule: ConflictRule,
     collected: AnnotationSet,
     conflicting: list[SupersededLabel],
-) -> None:
+) -> TaskAnnotation:
+    """The annotation to keep; the others that differ are recorded as superseded or conflicting."""
     candidates = [
-        CandidateLabel(_comparable(o), o.provenance.timestamp, o.ground_truth) for o in annotations
+        CandidateLabel(_comparable(a), a.provenance.timestamp, a.ground_truth) for a in annotations
     ]
     resolution = resolve_candidates(candidates, rule)
     kept = annotations[resolution.position]
@@ -106,41 +107,49 @@ def _add_resolved(
         if _comparable(annotation) == _comparable(kept):
             continue
         superseded = SupersededLabel(
-            f"{task.location}, {_annotator_name(annotation)}",
-            _format_labels(annotation),
-            _annotator_name(kept),
-            _format_labels(kept),
-            resolution.reason,
+            location=f"{task.location}, {_annotator_name(annotation)}",
+            label=_format_labels(annotation),
+            kept_location=_annotator_name(kept),
+            kept_label=_format_labels(kept),
+            reason=resolution.reason,
         )
         (conflicting if resolution.conflicting else collected.superseded).append(superseded)
+    return kept
+
+
+def _add_labels(
+    task: LabelStudioTask, kept: TaskAnnotation, path: Path, collected: AnnotationSet
+) -> None:
     for span in kept.spans:
         if any(map(has_multiple_labels, span.labels)):
-            reason = f"a choice with a {SEPARATOR}, which stands between labels: {span.labels}"
+            reason = f"a choice has a {SEPARATOR}, which separates labels: {span.labels}"
             collected.problems.append(Problem(task.location, "bad_label", reason))
             continue
         collected.add(
             Annotation(
-                task.location,
-                path,
-                join_labels(span.labels),
-                span.start_seconds,
-                span.end_seconds,
-                printable_text(task.data.get("speaker")),
-                printable_text(task.data.get("split")),
-                kept.provenance,
-                kept.ground_truth,
+                location=task.location,
+                path=path,
+                label=join_labels(span.labels),
+                start_seconds=span.start_seconds,
+                end_seconds=span.end_seconds,
+                speaker=printable_text(task.data.get("speaker")),
+                split=printable_text(task.data.get("split")),
+                provenance=kept.provenance,
+                ground_truth=kept.ground_truth,
             )
         )
 
 
-def _keep_controls(annotation: TaskAnnotation, wanted: set[str]) -> TaskAnnotation:
-    return replace(annotation, spans=tuple(h for h in annotation.spans if h.control in wanted))
+def _keep_controls(annotation: TaskAnnotation, controls: set[str]) -> TaskAnnotation:
+    spans = tuple(span for span in annotation.spans if span.control in controls)
+    return replace(annotation, spans=spans)
 
 
 def _comparable(annotation: TaskAnnotation) -> frozenset[tuple[Any, ...]]:
-    """What is said, whatever the order in which it was."""
+    """The labels and times of an annotation, independent of order."""
     return frozenset(
-        (frozenset(h.labels), str(h.start_seconds), str(h.end_seconds)) for h in annotation.spans
+        (frozenset(span.labels), str(span.start_seconds), str(span.end_seconds))
+        for span in annotation.spans
     )
 
 
@@ -155,18 +164,18 @@ def _format_labels(annotation: TaskAnnotation) -> str:
 
 
 def _select_controls(tasks: Sequence[LabelStudioTask], given: Sequence[str]) -> set[str]:
-    controls = {h.control for task in tasks for o in task.annotations for h in o.spans}
-    wanted = set(given) or controls
-    if (len(controls) > 1 and not given) or (controls and not wanted & controls):
+    controls = {span.control for task in tasks for a in task.annotations for span in a.spans}
+    selected = set(given) or controls
+    if (len(controls) > 1 and not given) or (controls and not selected & controls):
         raise AnnotationError(
-            f"labels are of the controls {', '.join(map(repr, sorted(controls)))}: say which of them "
-            "counts with --label-column NAME (more than once for several)"
+            f"there are labels of the controls {', '.join(map(repr, sorted(controls)))}: select "
+            "one with --label-column NAME (repeat it for several)"
         )
-    return wanted
+    return selected
 
 
 def _reference(data: Mapping[str, Any]) -> str:
-    """What a task's data say of its audio: the field ``audio``, or the only one that may be it."""
+    """The audio reference in a task's data: the field ``audio``, or the only audio-like text."""
     texts = {key: value for key, value in data.items() if isinstance(value, str) and value}
     if "audio" in texts:
         return texts["audio"]

@@ -1,4 +1,4 @@
-"""Several labels CSVs to one: what sounds the same is one clip, whatever its name and place."""
+"""Merge labels CSVs; clips with identical audio are one clip, whatever their file names."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -11,11 +11,11 @@ from earful.data.annotations.table import read_table
 from earful.data.audio.decode import AudioError, decode, read_file
 from earful.data.audio.fingerprint import audio_hash
 
-# One rate for all, so that a copy has the same name; high enough to keep speech apart.
+# One rate for all files, so that copies have equal hashes; high enough to distinguish speech.
 _RATE_HZ = 16_000
 _TOLERANCE_SECONDS = 0.001
 
-SoundKey = tuple[str, float | None, float | None]
+AudioKey = tuple[str, float | None, float | None]
 
 
 def merge_tables(
@@ -24,18 +24,20 @@ def merge_tables(
     rule: ConflictRule,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> AnnotationSet:
-    """The rows of all tables, each sound once; the rule decides where labels differ.
+    """The rows of all tables, each audio once; the rule resolves conflicting labels.
+
+    ``progress`` is called with (rows done, total).
 
     Raises:
-        LabelsError: a CSV that cannot be used.
-        AnnotationError: disagreements under ``error``.
+        LabelsError: a CSV cannot be used.
+        AnnotationError: conflicts under ``error``.
     """
     collected = AnnotationSet()
     for table in tables:
         collected.extend(read_table(table, audio_dir))
-    keys = _SoundKeys()
+    keys = _AudioKeys()
     usable: list[Annotation] = []
-    key_by_id: dict[int, SoundKey] = {}
+    key_by_id: dict[int, AudioKey] = {}
     for done, annotation in enumerate(collected.annotations, 1):
         key = keys.key_of(annotation)
         if isinstance(key, AudioError):
@@ -52,25 +54,25 @@ def merge_tables(
     return collected
 
 
-class _SoundKeys:
-    """What a stretch sounds like: the sound of its file, and its times inside."""
+class _AudioKeys:
+    """Keys of clips by their audio: the hash of the file, and the times inside it."""
 
     def __init__(self) -> None:
         self._files: dict[str, tuple[str, float] | AudioError] = {}
 
-    def key_of(self, annotation: Annotation) -> SoundKey | AudioError:
+    def key_of(self, annotation: Annotation) -> AudioKey | AudioError:
         path = os.path.realpath(annotation.path)
         if path not in self._files:
             self._files[path] = _fingerprint(Path(path))
         fingerprint = self._files[path]
         if isinstance(fingerprint, AudioError):
             return fingerprint
-        name, seconds = fingerprint
+        file_hash, seconds = fingerprint
         start, end = annotation.start_seconds, annotation.end_seconds
         if start is not None and end is not None and start <= _TOLERANCE_SECONDS <= end:
             covers_file = end >= seconds - _TOLERANCE_SECONDS
             start, end = (None, None) if covers_file else (start, end)
-        return name, start, end
+        return file_hash, start, end
 
 
 def _fingerprint(path: Path) -> tuple[str, float] | AudioError:
@@ -82,10 +84,10 @@ def _fingerprint(path: Path) -> tuple[str, float] | AudioError:
 
 
 def _cross_split_notes(
-    annotations: Sequence[Annotation], key_by_id: dict[int, SoundKey]
+    annotations: Sequence[Annotation], key_by_id: dict[int, AudioKey]
 ) -> list[str]:
-    """Notes of sounds that are in two parts of the data: what was tested was trained on."""
-    first: dict[SoundKey, Annotation] = {}
+    """Notes on audio that is in two splits, such as training and test."""
+    first: dict[AudioKey, Annotation] = {}
     notes = []
     for annotation in annotations:
         if not annotation.split:
@@ -93,7 +95,7 @@ def _cross_split_notes(
         other = first.setdefault(key_by_id[id(annotation)], annotation)
         if other.split != annotation.split:
             notes.append(
-                f"the same sound is in two splits: {other.location} ({other.split}) and "
+                f"the same audio is in two splits: {other.location} ({other.split}) and "
                 f"{annotation.location} ({annotation.split})"
             )
     return notes

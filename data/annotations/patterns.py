@@ -1,8 +1,8 @@
 """Labels in file names: ``{label}_{speaker}_{n}.wav``.
 
-A field stands for one character or more, ``{n}`` for digits; ``{label}``, ``{speaker}`` and
-``{split}`` are kept, any other name passes over. A slash in the pattern makes it one of the path
-below the folder. A name that can be read in two ways is refused rather than guessed.
+A field matches one or more characters, ``{n}`` digits only. ``{label}``, ``{speaker}`` and
+``{split}`` are used, other fields are ignored. A pattern with a slash matches the path below the
+folder, else the file name. A name that matches in several ways is a problem, not a guess.
 """
 
 import re
@@ -29,7 +29,7 @@ _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*|\*)\}")
 
 @dataclass(frozen=True)
 class Pattern:
-    """Literal texts and fields in turn: ``parts`` has one text more than ``fields``."""
+    """Alternating literal texts and fields: ``parts`` has one item more than ``fields``."""
 
     text: str
     parts: tuple[str, ...]
@@ -37,16 +37,16 @@ class Pattern:
 
     @classmethod
     def parse(cls, text: str) -> "Pattern":
-        """A pattern as the user gives it.
+        """Parse a pattern of the user.
 
         Raises:
-            AnnotationError: one without ``{label}``, or that could not be read for certain.
+            AnnotationError: a pattern without ``{label}``, or an ambiguous one.
         """
         pieces = _FIELD.split(text)
         parts, fields = tuple(pieces[::2]), tuple(pieces[1::2])
         if "label" not in fields or any(fields.count(name) > 1 for name in KEPT_FIELDS):
             raise AnnotationError(
-                f"a pattern holds {{label}} once, as in {{label}}_{{speaker}}_{{n}}.wav; found "
+                f"a pattern contains {{label}} once, as in {{label}}_{{speaker}}_{{n}}.wav; found "
                 f"{text!r}"
             )
         if any("{" in part or "}" in part for part in parts):
@@ -56,7 +56,7 @@ class Pattern:
         return cls(text, parts, fields)
 
     def parses(self, name: str) -> list[dict[str, str]]:
-        """What the fields may stand for in a name: none, one, or two of several readings."""
+        """Up to two different ways to match a name, as field values: none, one or two."""
 
         @cache
         def parse_from(field: int, position: int) -> tuple[FieldValues, ...]:
@@ -76,7 +76,7 @@ class Pattern:
         return [dict(r) for r in parse_from(0, start)] if name.startswith(self.parts[0]) else []
 
     def _ends(self, name: str, field: int, position: int) -> Iterator[int]:
-        """Where a field that begins at a position may end: before the text that follows it."""
+        """Possible ends of a field that starts at ``position``: before the next literal text."""
         literal = self.parts[field + 1]
         for end in range(position + 1, len(name) + 1):
             character = name[end - 1]
@@ -88,29 +88,31 @@ class Pattern:
 
 
 def read_pattern(source: Path, pattern: str) -> AnnotationSet:
-    """The recordings below a folder, labelled by their names.
+    """Read the recordings below a folder, labelled by their file names.
 
     Raises:
-        AnnotationError: a pattern or a folder that cannot be used.
+        AnnotationError: the pattern or the folder cannot be used.
     """
     parsed = Pattern.parse(pattern)
     collected = AnnotationSet()
     folder = source if source.is_dir() else source.parent
     for path in walk(source) if source.is_dir() else [source]:
         if not is_audio(path):
-            collected.skipped.append(Problem(str(path), "not_audio", "no audio by its suffix"))
+            collected.skipped.append(
+                Problem(str(path), "not_audio", "not an audio file by its suffix")
+            )
             continue
         name = path.relative_to(folder).as_posix() if "/" in pattern else path.name
         parses = parsed.parses(name)
         if len(parses) == 1:
-            read = {"speaker": "", "split": "", **parses[0]}
+            fields = {"speaker": "", "split": "", **parses[0]}
             collected.add(
                 Annotation(
-                    str(path),
-                    path,
-                    read["label"],
-                    speaker=read["speaker"],
-                    split=read["split"],
+                    location=str(path),
+                    path=path,
+                    label=fields["label"],
+                    speaker=fields["speaker"],
+                    split=fields["split"],
                     provenance=Provenance(f"{FORMAT}:{pattern}"),
                 )
             )
@@ -121,8 +123,8 @@ def read_pattern(source: Path, pattern: str) -> AnnotationSet:
 
 def _parse_problem(path: Path, pattern: str, parses: Sequence[dict[str, str]]) -> Problem:
     if not parses:
-        return Problem(str(path), "no_match", f"the name does not fit the pattern {pattern!r}")
+        return Problem(str(path), "no_match", f"the name does not match the pattern {pattern!r}")
     alternatives = " or ".join(
         ", ".join(f"{k} {v!r}" for k, v in parse.items()) for parse in parses
     )
-    return Problem(str(path), "ambiguous", f"the pattern {pattern!r} reads it as {alternatives}")
+    return Problem(str(path), "ambiguous", f"the pattern {pattern!r} matches as {alternatives}")

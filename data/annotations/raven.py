@@ -1,7 +1,7 @@
-"""Raven selection tables: tab-separated, with a header; labels in a column that the user names.
+"""Raven selection tables: tab-separated with a header; the user chooses the label column.
 
-``File Offset (s)`` is the time inside ``Begin Path``; ``Begin Time (s)`` of a table of several
-files counts on from one to the next (Raven Pro manual, "Selection tables").
+``File Offset (s)`` is the time inside ``Begin Path``; ``Begin Time (s)`` is cumulative over the
+files of a table (Raven Pro manual, "Selection tables").
 """
 
 import csv
@@ -31,7 +31,7 @@ HEADER = (
     "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t"
     "Begin Path\tFile Offset (s)\tLabel"
 )
-# Of Raven and of those who write its tables; a name with a unit is a measurement.
+# Columns of Raven and of other writers of its tables; columns with a unit are measurements.
 _NON_LABEL_COLUMNS = frozenset(
     {
         "selection",
@@ -63,20 +63,20 @@ def selection_line(
     path: str,
     extra_cells: Sequence[str],
 ) -> str:
-    """A selection in one file; ``more`` are the cells after ``File Offset (s)``."""
+    """One line of a table; ``extra_cells`` follow ``File Offset (s)``."""
     times = [f"{t:.6f}" for t in (start_seconds, end_seconds)]
     cells = [str(number), "Spectrogram 1", "1", *times, "0.0", f"{max_hz:.1f}", path, times[0]]
     return "\t".join(map(one_line, [*cells, *extra_cells])) + "\n"
 
 
 def looks_like_table(first_line: str) -> bool:
-    """Whether a file's first line is the header of a selection table."""
+    """Whether a file with this first line is a selection table."""
     return {"selection", BEGIN} <= {cell.strip().lower() for cell in first_line.split("\t")}
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A file's rows by column name (lower case), and the column of the labels."""
+    """A file's rows by column name (lower case), and its label column."""
 
     path: Path
     rows: list[tuple[int, dict[str, str]]]
@@ -86,10 +86,10 @@ class _Table:
 def read_tables(
     source: Path, audio_dir: Path | None, label_columns: Sequence[str]
 ) -> AnnotationSet:
-    """The selections of a table, or of all tables of a folder; each once, whatever its views.
+    """Read a selection table, or all tables in a folder; each selection once, of all its views.
 
     Raises:
-        AnnotationError: a table that cannot be read, or whose column of labels is not certain.
+        AnnotationError: a table cannot be read, or its label column is ambiguous.
     """
     collected = AnnotationSet()
     audio = AudioFolder(source, audio_dir)
@@ -111,8 +111,8 @@ def _read(path: Path, label_columns: Sequence[str]) -> _Table:
     header = [name.strip() for name in cells[0][1]] if cells else []
     if not looks_like_table("\t".join(header)):
         raise AnnotationError(
-            f"{path} is no Raven selection table: its first line must name the columns, Selection "
-            "and Begin Time (s) among them, between tabs"
+            f"{path} is not a Raven selection table: its first line must name the tab-separated "
+            "columns, Selection and Begin Time (s) among them"
         )
     names = [name.lower() for name in header]
     rows = [
@@ -123,7 +123,7 @@ def _read(path: Path, label_columns: Sequence[str]) -> _Table:
 
 
 def _one_view(rows: list[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[str, str]]]:
-    """Each selection once: Raven repeats it for every view, and the spectrogram's says most."""
+    """Each selection once, of the spectrogram if possible: Raven writes one row per view."""
     best: dict[str, tuple[int, dict[str, str]]] = {}
     for number, row in rows:
         key = row["selection"].strip() or f"line {number}"
@@ -136,31 +136,29 @@ def _is_spectrogram(row: dict[str, str]) -> bool:
     return row.get("view", "").lower().startswith("spectrogram")
 
 
-def _label_column(path: Path, header: Sequence[str], wanted: Sequence[str]) -> str:
+def _label_column(path: Path, header: Sequence[str], requested: Sequence[str]) -> str:
     names = [name.lower() for name in header]
-    for name in wanted:
+    for name in requested:
         if name.lower() in names:
             return name.lower()
-    unknown = [
-        n for n in header if n and n.lower() not in _NON_LABEL_COLUMNS and not n.endswith(")")
-    ]
-    certain = [name for name in unknown if name.lower() in COLUMN_NAMES["label"]]
-    choices = certain if len(certain) == 1 else unknown
-    if wanted or len(choices) != 1:
+    other = [n for n in header if n and n.lower() not in _NON_LABEL_COLUMNS and not n.endswith(")")]
+    label_like = [name for name in other if name.lower() in COLUMN_NAMES["label"]]
+    choices = label_like if len(label_like) == 1 else other
+    if requested or len(choices) != 1:
         raise AnnotationError(
-            f"{path} has no single column that must be the labels: give one as --label-column; "
-            f"it has {', '.join(repr(name) for name in unknown or header)}"
+            f"the label column of {path} is ambiguous: give it as --label-column; it has "
+            f"{', '.join(repr(name) for name in other or header)}"
         )
     return choices[0].lower()
 
 
 def _find_cumulative_times(table: _Table) -> Problem | None:
-    """Times that cannot be told: of several files, without the times inside each."""
+    """A problem if a table covers several files without the times inside each."""
     files = {_audio_file_name(row) for _, row in table.rows}
     if len(files) < 2 or all(row.get(OFFSET, "").strip() for _, row in table.rows):
         return None
     reason = (
-        f"its times count on through {len(files)} files; add the measurement File Offset (s) in "
+        f"its times are cumulative over {len(files)} files; add the measurement File Offset (s) in "
         "Raven and save the table again"
     )
     return Problem(str(table.path), "cumulative_times", reason)
@@ -177,7 +175,7 @@ def _read_rows(table: _Table, audio: AudioFolder, collected: AnnotationSet) -> N
             collected.problems.append(Problem(location, path.code, path.message))
         elif _ends_elsewhere(row):
             collected.problems.append(
-                Problem(location, "bad_times", "goes on in another file; split it in two")
+                Problem(location, "bad_times", "continues in another file; split it in two")
             )
         else:
             source = Provenance(
@@ -207,7 +205,7 @@ def _times(row: dict[str, str]) -> tuple[float, float]:
 
 
 def _paths(table: _Table, audio: AudioFolder) -> dict[str, Path | Problem]:
-    """Where the files that a table names are; one that names none is of the file of its stem."""
+    """The paths of the files that a table names; without a name, the file of the table's stem."""
     files = {_audio_file_name(row) for _, row in table.rows}
     paths: dict[str, Path | Problem] = {}
     if "" in files:
@@ -215,5 +213,4 @@ def _paths(table: _Table, audio: AudioFolder) -> dict[str, Path | Problem]:
         suffix = SUFFIX if name.endswith(SUFFIX) else ".txt"
         stem = _TABLE_NUMBER.sub("", name.removesuffix(suffix))
         paths[""] = audio.find_by_name(table.path, stem, suffix)
-    named = locate_all(sorted(files - {""}), audio.folder)
-    return paths | dict(named)
+    return paths | dict(locate_all(sorted(files - {""}), audio.folder))

@@ -1,4 +1,4 @@
-"""``read_sources``: files of any known format, told by their content, to labels."""
+"""Read labels from files of any supported format, detected by content."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -19,19 +19,19 @@ from earful.data.audio.decode import AudioError
 from earful.data.labels.labels_csv import COLUMN_NAMES
 
 IMPORT_FORMATS: tuple[ImportFormat, ...] = get_args(ImportFormat)
-# A stretch this much shorter than its recording is the whole of it: tracks hold microseconds.
+# A segment this much shorter than its recording is the whole: tracks round to microseconds.
 _ROUNDING_SECONDS = 2e-6
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How sources are read.
+    """Options for reading sources.
 
-    form           None: told by each source's content
-    audio_dir      where the recordings are; None: beside each source
-    pattern        of file names
-    label_columns  which columns, fields or controls are labels, where that is not certain
-    rule           which label stays where several were given
+    file_format    None: detected from each source's content
+    audio_dir      the folder of the recordings; None: that of each source
+    pattern        a pattern of file names
+    label_columns  the columns, fields or controls that are labels, if ambiguous
+    rule           how to resolve conflicting labels
     """
 
     file_format: ImportFormat | None = None
@@ -42,17 +42,17 @@ class ImportOptions:
 
 
 def read_sources(sources: Sequence[Path], options: ImportOptions) -> AnnotationSet:
-    """The labels of all sources, each recording or stretch of it once.
+    """The labels of all sources, each recording or segment once.
 
     Raises:
-        AnnotationError: a source that cannot be used; disagreements under ``error``.
+        AnnotationError: a source cannot be used; conflicts under ``error``.
     """
     if options.audio_dir is not None and not options.audio_dir.is_dir():
-        raise AnnotationError(f"{options.audio_dir} is no folder; give that of the audio files")
+        raise AnnotationError(f"{options.audio_dir} is not a folder; give the folder of the audio")
     collected = AnnotationSet()
     for source in sources:
         if not source.exists():
-            raise AnnotationError(f"there is no {source}; give a file or a folder")
+            raise AnnotationError(f"{source} does not exist; give a file or a folder")
         collected.extend(_read(source, options))
     resolved = resolve(collected.annotations, _segment_key, options.rule)
     raise_on_conflicts(resolved.conflicting)
@@ -84,7 +84,7 @@ def _read(source: Path, options: ImportOptions) -> AnnotationSet:
 
 
 def _merge_full_length(collected: AnnotationSet) -> AnnotationSet:
-    """A label over a whole recording is one of the recording, which tracks cannot say otherwise."""
+    """Make labels over a full recording labels of the recording; tracks have only segments."""
     lengths: dict[Path, float] = {}
     for position, annotation in enumerate(collected.annotations):
         if annotation.start_seconds == 0 and annotation.end_seconds is not None:
@@ -100,37 +100,37 @@ def _merge_full_length(collected: AnnotationSet) -> AnnotationSet:
 def _length(path: Path) -> float:
     try:
         return read_duration_and_rate(path)[0]
-    except AudioError:  # told by whoever uses the sound
+    except AudioError:  # reported when the audio is used
         return float("inf")
 
 
 def _folder(source: Path) -> Path:
     if not source.is_dir():
-        raise AnnotationError(f"{source} is no folder; a folder with one for each label is wanted")
+        raise AnnotationError(f"{source} is not a folder; give a folder with one folder per label")
     return source
 
 
 def _pattern(options: ImportOptions) -> str:
     if options.pattern is None:
         raise AnnotationError(
-            "give the pattern of the names: --pattern '{label}_{speaker}_{n}.wav'"
+            "give the pattern of the file names: --pattern '{label}_{speaker}_{n}.wav'"
         )
     return options.pattern
 
 
 def detect_format(source: Path, pattern: str | None = None) -> ImportFormat:
-    """The format of a source, where its content leaves no doubt.
+    """Detect the format of a source from its content.
 
     Raises:
-        AnnotationError: it is in doubt, or none that is known.
+        AnnotationError: the format is ambiguous or unknown.
     """
     if pattern is not None:
         return "pattern"
     formats = _formats_in_folder(source) if source.is_dir() else _formats_of_file(source)
     if len(formats) != 1:
-        seen = f" (it may be {' or '.join(sorted(formats))})" if formats else ""
+        candidates = f" (it may be {' or '.join(sorted(formats))})" if formats else ""
         raise AnnotationError(
-            f"the format of {source} is not certain{seen}; give it as --format, one of "
+            f"the format of {source} is not clear{candidates}; give it as --format, one of "
             f"{', '.join(IMPORT_FORMATS)}"
         )
     return formats.pop()
@@ -144,7 +144,7 @@ def _formats_in_folder(source: Path) -> set[ImportFormat]:
             formats |= _formats_of_file(path)
         elif folders.is_audio(path) and path.parent != source:
             formats.add("folders")
-    # Tracks lie beside their recordings, which then are in folders of any meaning.
+    # Tracks are stored beside their recordings: then folder names are not labels.
     tracks = formats & {"audacity", "raven"}
     return tracks or formats
 
@@ -163,7 +163,7 @@ def _formats_of_file(source: Path) -> set[ImportFormat]:
     names = {name.strip(' "') for name in first.replace("\t", ",").replace(";", ",").split(",")}
     if names & set(COLUMN_NAMES["filename"]) and names & set(COLUMN_NAMES["label"]):
         raise AnnotationError(
-            f"{source} is a labels CSV already; use it as it is, or with `earful labels merge`"
+            f"{source} is already a labels CSV; use it directly, or with `earful labels merge`"
         )
     return {"label-studio-csv"} if {"id", "annotation_id"} <= names else set()
 

@@ -1,9 +1,9 @@
-"""The labels CSV with where each label is from: the columns of ``data.labels.labels_csv`` and four more.
+"""The labels CSV with provenance: the columns of ``data.labels.labels_csv`` and four more.
 
     source, annotator, annotated_at, annotation_id
 
-Labels and names are written as they are: this is data to be read by programs, also where a label
-begins like a formula.
+Labels and file names are written verbatim, even if they look like a spreadsheet formula: the CSV is
+read by programs.
 """
 
 import csv
@@ -27,7 +27,7 @@ PROVENANCE_COLUMNS = ("source", "annotator", "annotated_at", "annotation_id")
 
 
 def read_table(labels_csv: Path, audio_dir: Path | None = None) -> AnnotationSet:
-    """The rows of a labels CSV; one that does not say where it is from is from this file.
+    """Read a labels CSV; rows without a source have this file as their source.
 
     Raises:
         LabelsError: the CSV itself cannot be used.
@@ -51,21 +51,21 @@ def read_table(labels_csv: Path, audio_dir: Path | None = None) -> AnnotationSet
             continue
         collected.add(
             Annotation(
-                location,
-                clip.path,
-                clip.label,
-                clip.start_seconds,
-                clip.end_seconds,
-                clip.speaker,
-                clip.split,
-                provenance[clip.line],
+                location=location,
+                path=clip.path,
+                label=clip.label,
+                start_seconds=clip.start_seconds,
+                end_seconds=clip.end_seconds,
+                speaker=clip.speaker,
+                split=clip.split,
+                provenance=provenance[clip.line],
             )
         )
     return collected
 
 
 def _read_provenance(labels_csv: Path) -> tuple[dict[int, Provenance], list[str]]:
-    """By line where its label is from; and a note of columns that nobody here keeps."""
+    """The provenance by line, and a note on unknown columns."""
     header, rows = read_rows(labels_csv)
     names = [name.strip().lower() for name in header]
     known = {name for accepted in COLUMN_NAMES.values() for name in accepted} | set(
@@ -75,7 +75,7 @@ def _read_provenance(labels_csv: Path) -> tuple[dict[int, Provenance], list[str]
         name for name in header if name.strip() and name.strip().lower() not in known
     ]
     notes = (
-        [f"{labels_csv}: columns left out: {', '.join(unknown_columns)}"] if unknown_columns else []
+        [f"{labels_csv}: ignored columns: {', '.join(unknown_columns)}"] if unknown_columns else []
     )
     provenance = {}
     for line, cells in rows:
@@ -87,11 +87,11 @@ def _read_provenance(labels_csv: Path) -> tuple[dict[int, Provenance], list[str]
 
 
 def write_table(annotations: Sequence[Annotation], out: Path, *, replace: bool = False) -> None:
-    """Write a labels CSV, whole or not at all; recordings below its folder are named from there.
+    """Write a labels CSV atomically; recordings below its folder have relative paths.
 
     Raises:
-        AnnotationError: a name that a CSV cannot hold.
-        OutputError: the file is there, and not to be replaced; or it cannot be written.
+        AnnotationError: a file name cannot be written to a CSV.
+        OutputError: the file exists and ``replace`` is off, or it cannot be written.
     """
     require_new_output(out, replace=replace)
     with staged_file(out) as staging:
@@ -99,13 +99,13 @@ def write_table(annotations: Sequence[Annotation], out: Path, *, replace: bool =
 
 
 def write_rows(annotations: Sequence[Annotation], file: Path, folder: Path) -> None:
-    """Write a labels CSV to be read as one of ``folder``."""
+    """Write a labels CSV with paths relative to ``folder``."""
     columns = ["filename", "label"]
     columns += ["speaker"] if any(a.speaker for a in annotations) else []
     columns += ["split"] if any(a.split for a in annotations) else []
     columns += ["start", "end"] if any(not a.is_whole_recording for a in annotations) else []
     with file.open("w", encoding="utf-8", newline="") as opened:
-        # Line ends of the RFC, so that a carriage return in a name is quoted.
+        # Line ends of RFC 4180, so that the writer quotes a carriage return in a name.
         writer = csv.writer(opened, lineterminator="\r\n")
         writer.writerow([*columns, *PROVENANCE_COLUMNS])
         for annotation in annotations:
@@ -137,17 +137,17 @@ def _name(annotation: Annotation, folder: Path) -> str:
 
 
 def require_new_output(out: Path, *, replace: bool) -> None:
-    """See that nothing is replaced that is not to be.
+    """Check that ``out`` does not exist, is an empty folder, or may be replaced.
 
     Raises:
-        OutputError: something is there.
+        OutputError: it exists and ``replace`` is off.
     """
     if out.exists() and not replace and not (out.is_dir() and not any(out.iterdir())):
-        raise OutputError(f"{out} is there already; give another name, or --replace")
+        raise OutputError(f"{out} already exists; give another name, or --replace")
 
 
 def require_distinct_output(out: Path, sources: Sequence[Path]) -> None:
-    """See that what is read is not written over.
+    """Check that no source is overwritten.
 
     Raises:
         OutputError: ``out`` is one of the sources.

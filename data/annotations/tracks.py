@@ -1,4 +1,4 @@
-"""A file of labels a recording, in a folder that is laid out as the recordings are."""
+"""Label tracks: one file per recording, in the folder structure of the recordings."""
 
 import hashlib
 import re
@@ -8,15 +8,15 @@ from pathlib import Path
 from earful.data.annotations.annotation import AnnotationError, Problem
 from earful.data.audio.containers import AUDIO_SUFFIXES
 
-# Bytes of a name that every common file system takes.
+# The name length, in bytes, that all common file systems support.
 _MAX_NAME_BYTES = 255
 _MAX_TEXT_BYTES = 1 << 28
 
 
 def track_path(folder: Path, relative: Path, suffix: str, *, by_stem: bool = True) -> Path:
-    """A path of its own for a recording's track; its folders are made by the caller.
+    """A new path for a recording's track; the caller creates its folders.
 
-    By the stem, or by the whole name where the stem is taken, or must not be used.
+    Named after the recording's stem, or after its full name if that is taken or ``by_stem`` is off.
     """
     *folders, last = [
         _shorten_name(one_line(p)) for p in relative.parts if p not in ("/", "..", ".")
@@ -24,7 +24,7 @@ def track_path(folder: Path, relative: Path, suffix: str, *, by_stem: bool = Tru
     path_out = folder
     for name in folders:
         path_out /= name
-        while path_out.is_file():  # the track of a recording that has the folder's name
+        while path_out.is_file():  # a track with the name of the folder
             path_out = path_out.with_name(f"{path_out.name}_")
     audio = path_out / last
     stems = [audio.stem] if by_stem else []
@@ -34,12 +34,12 @@ def track_path(folder: Path, relative: Path, suffix: str, *, by_stem: bool = Tru
 
 
 def one_line(text: str) -> str:
-    """Text without what ends a cell or a line of a track."""
+    """Text with tabs and line ends replaced by spaces."""
     return re.sub(r"[\t\n\r]", " ", text)
 
 
 def _shorten_name(name: str, suffix: str = "") -> str:
-    """A name that a file system takes with this suffix: a long one ends in its hash."""
+    """A name that is valid with this suffix; a long one is truncated and ends in its hash."""
     max_bytes = _MAX_NAME_BYTES - len(suffix)
     if len(name.encode()) <= max_bytes:
         return name
@@ -48,7 +48,7 @@ def _shorten_name(name: str, suffix: str = "") -> str:
 
 
 def track_files(source: Path, suffix: str) -> list[Path]:
-    """The file itself, or all files of a folder with the suffix, by name.
+    """The file itself, or all files in a folder with the suffix, sorted by name.
 
     Raises:
         AnnotationError: there is none.
@@ -57,21 +57,21 @@ def track_files(source: Path, suffix: str) -> list[Path]:
         return [source]
     files = sorted(path for path in source.rglob(f"*{suffix}") if path.is_file())
     if not files:
-        raise AnnotationError(f"{source} holds no {suffix} file")
+        raise AnnotationError(f"{source} contains no {suffix} file; give another folder")
     return files
 
 
 def read_text(path: Path) -> str:
-    """A foreign text file.
+    """Read a UTF-8 text file.
 
     Raises:
-        AnnotationError: it is missing, too large or no UTF-8.
+        AnnotationError: it is missing, too large or not UTF-8.
     """
     try:
         if not path.is_file():
-            raise AnnotationError(f"{path} is no file; give one that is there")
+            raise AnnotationError(f"{path} is not a file; give an existing file")
         if path.stat().st_size > _MAX_TEXT_BYTES:
-            raise AnnotationError(f"{path} has more than {_MAX_TEXT_BYTES} bytes; give it in parts")
+            raise AnnotationError(f"{path} has more than {_MAX_TEXT_BYTES} bytes; split it")
         return path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise AnnotationError(
@@ -83,7 +83,7 @@ def read_text(path: Path) -> str:
 
 
 def text_lines(path: Path) -> list[str]:
-    """The lines of a foreign text file; only line ends end one, as its writer knew them.
+    """The lines of a text file; split at line ends only, not at other Unicode separators.
 
     Raises:
         AnnotationError: as ``read_text``.
@@ -92,7 +92,7 @@ def text_lines(path: Path) -> list[str]:
 
 
 class AudioFolder:
-    """Where the recordings of tracks are: beside them, or in a folder laid out as theirs."""
+    """Finds the recordings of tracks: beside them, or in a folder of the same structure."""
 
     def __init__(self, source: Path, audio_dir: Path | None) -> None:
         self._tracks = source if source.is_dir() else source.parent
@@ -100,35 +100,34 @@ class AudioFolder:
         self._stems: dict[Path, dict[str, list[str]]] = {}
 
     def find_for_track(self, track: Path, suffix: str) -> Path | Problem:
-        """The recording that has the track's name, or has it for its stem."""
+        """The recording whose name or stem is the track's name, or the problem."""
         name = track.name.removesuffix(suffix)
         return self.find_by_name(track, name, track.name[len(name) :])
 
     def find_by_name(self, track: Path, name: str, suffix: str) -> Path | Problem:
-        """The recording ``name``; others of its stem may have tracks with the suffix."""
+        """The recording whose name or stem is ``name``, or the problem."""
         folder = self.folder / track.parent.relative_to(self._tracks)
         stems = self._recordings(folder)
         if name in stems.get(Path(name).stem, ()):
             return folder / name
         names = stems.get(name, [])
-        if len(names) > 1:  # one that has a track by its whole name is not meant
+        if len(names) > 1:  # exclude recordings that have a track of their own
             names = [n for n in names if not (track.parent / (n + suffix)).exists()]
         if len(names) == 1:
             return folder / names[0]
         if not names:
-            return Problem(
-                str(track),
-                "missing_file",
-                f"no recording {name!r} in {folder}; give the folder of the audio as --audio-dir",
+            reason = (
+                f"no recording {name!r} in {folder}; give the folder of the audio as --audio-dir"
             )
-        return Problem(
-            str(track),
-            "ambiguous",
-            f"may be of {', '.join(names)}; name the track {names[0]}{suffix}, after one of them",
+            return Problem(str(track), "missing_file", reason)
+        reason = (
+            f"may belong to {', '.join(names)}; rename the track after one of them, as in "
+            f"{names[0]}{suffix}"
         )
+        return Problem(str(track), "ambiguous", reason)
 
     def _recordings(self, folder: Path) -> dict[str, list[str]]:
-        """Names of the audio files of a folder by their stems."""
+        """The names of the audio files in a folder by stem."""
         if folder not in self._stems:
             stems: dict[str, list[str]] = {}
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():

@@ -139,8 +139,8 @@ def decode(blob: bytes, sample_rate_hz: int | None, limits: AudioLimits = FILE_L
     if not blob:
         raise AudioError("empty_audio", "the file is empty (0 bytes)")
     samples, rate = _decode_native(strip_id3_tag(blob), limits)
-    wanted = rate if sample_rate_hz is None else sample_rate_hz
-    return Decoded(resample(samples, rate, wanted), wanted, rate)
+    rate_out = rate if sample_rate_hz is None else sample_rate_hz
+    return Decoded(resample(samples, rate, rate_out), rate_out, rate)
 
 
 def extract_segment(

@@ -1,1 +1,1 @@
-"""Random changes to waveforms and spectrograms, for training."""
+"""Augmentation of waveforms and log-mel features for training."""

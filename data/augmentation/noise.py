@@ -1,7 +1,7 @@
-"""Noise of all kinds, and mixing it with speech at a ratio: (batch, samples) in and out.
+"""Synthetic noise, and mixing it with speech at a given SNR: (batch, samples) in and out.
 
-Pure functions of tensors and a ``torch.Generator`` of their device; each clip draws its own, but
-for the moment at which the clips of babble begin.
+Pure functions of tensors and a ``torch.Generator`` on their device. Random values are drawn per
+clip, except the time offset of babble, which is drawn per batch.
 """
 
 import math
@@ -18,10 +18,10 @@ from earful.data.augmentation.sampling import (
     uniform,
 )
 
-# Of the clips that noise is added to; voices and hum need the rest.
+# Share of the noisy clips; a single voice and hum have a tenth each.
 MAX_BABBLE_SHARE = 0.8
-# What is softer than this share of a clip's peak, before and after its word, is a pause; a word has
-# this share of a clip or more, so that a click is not made a tone.
+# Samples below this share of a clip's peak, before and after its word, are silence. A word is at
+# least this share of a clip, so that looping a click does not make a tone.
 _PAUSE_THRESHOLD, _MIN_WORD_SHARE = 0.01, 0.05
 _EPSILON = 1e-9
 
@@ -34,11 +34,11 @@ def add_noise(
     sample_rate_hz: int,
     generator: Generator,
 ) -> Tensor:
-    """Background at a drawn signal-to-noise ratio: babble, another voice, hum or coloured noise.
+    """Add babble, one other voice, hum or coloured noise at a random SNR: (batch, samples).
 
-    The ratio is of the clip's energy where it sounds (its loudest half) to that of the noise.
-    ``babble_share`` (at most ``MOST_BABBLE``) of the clips are mixed with four clips of ``babble``
-    (clips, samples), a tenth with one, a tenth with mains hum, and the rest with coloured noise.
+    The SNR is ``speech_rms`` of the clip to the RMS of the noise. ``babble_share`` (at most
+    ``MAX_BABBLE_SHARE``) of the clips are mixed with four clips of ``babble`` (clips, samples), a
+    tenth with one, a tenth with mains hum, and the rest with coloured noise.
     """
     kinds = (
         (babble_share, lambda like: mix_babble(babble, len(like), 4, generator)),
@@ -46,17 +46,17 @@ def add_noise(
         (0.1, lambda like: hum(like, sample_rate_hz, generator)),
         (MAX_BABBLE_SHARE - babble_share, lambda like: coloured_noise(like, generator)),
     )
-    ratio = uniform(len(waveforms), snr_db, waveforms, generator)
-    return mix_at_snr(waveforms, _sample_per_clip(kinds, waveforms, generator), ratio)
+    snr = uniform(len(waveforms), snr_db, waveforms, generator)
+    return mix_at_snr(waveforms, _sample_per_clip(kinds, waveforms, generator), snr)
 
 
 def synthetic_background(
     like: Tensor, babble: Tensor, sample_rate_hz: int, generator: Generator
 ) -> Tensor:
-    """Sound without a word (batch, samples), from digital silence to loud noise.
+    """Background without a word (batch, samples), from digital silence to loud noise.
 
-    A third each is coloured noise, the babble of eight voices of ``babble`` (clips, samples), and
-    hum in hiss; levels are uniform from -90 to -6 decibels, and a tenth of the clips are silent.
+    A third each is coloured noise, babble of eight clips of ``babble`` (clips, samples), and hum
+    with hiss. Levels are uniform from -90 to -6 dB; a tenth of the clips are silent.
     """
     batch = len(like)
     kinds = (
@@ -78,30 +78,30 @@ def synthetic_background(
 def _sample_per_clip(
     kinds: Sequence[tuple[float, Callable[[Tensor], Tensor]]], like: Tensor, generator: Generator
 ) -> Tensor:
-    """For each clip of ``like`` (batch, samples) one kind of sound, by their shares."""
+    """One kind of sound for each clip of ``like`` (batch, samples), drawn by their shares."""
     shares = torch.tensor([share for share, _ in kinds], device=like.device)
     chosen = torch.multinomial(shares, len(like), replacement=True, generator=generator)
     sound = torch.empty_like(like)
-    for number, (_, make) in enumerate(kinds):
+    for number, (_, synthesize) in enumerate(kinds):
         rows = (chosen == number).nonzero().squeeze(1)
         if len(rows):
-            sound[rows] = make(like[rows])
+            sound[rows] = synthesize(like[rows])
     return sound
 
 
 def mix_at_snr(waveforms: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
-    """Waveforms plus noise (batch, samples) at ratios (batch, 1) of speech level to noise level."""
+    """Waveforms plus noise (batch, samples) at an SNR (batch, 1) in dB."""
     gain = speech_rms(waveforms) / (rms(noise) + _EPSILON) * decibels_to_factor(-snr_db)
     return waveforms + noise * gain
 
 
 def rms(waveforms: Tensor) -> Tensor:
-    """Root mean square (batch, 1)."""
+    """RMS (batch, 1)."""
     return waveforms.square().mean(1, keepdim=True).sqrt()
 
 
 def speech_rms(waveforms: Tensor) -> Tensor:
-    """Root mean square (batch, 1) over the blocks of 20th of a clip within 20 dB of the loudest."""
+    """RMS (batch, 1) of the blocks of 1/20 clip that are within 20 dB of the loudest block."""
     batch, samples = waveforms.shape
     size = samples // 20
     energy = waveforms[:, : size * 20].reshape(batch, 20, size).square().mean(2)
@@ -110,12 +110,12 @@ def speech_rms(waveforms: Tensor) -> Tensor:
 
 
 def coloured_noise(like: Tensor, generator: Generator) -> Tensor:
-    """Noise (batch, samples) whose power falls as 1/f to the power of 0 (white) to 2 (brown)."""
+    """Noise (batch, samples) with power 1/f**a, a uniform from 0 (white) to 2 (brown)."""
     return power_law_noise(like, uniform(len(like), (0.0, 2.0), like, generator), generator)
 
 
 def power_law_noise(like: Tensor, exponents: Tensor, generator: Generator) -> Tensor:
-    """Noise (batch, samples) whose power falls as 1/f to the power of ``exponents`` (batch, 1).
+    """Noise (batch, samples) with power 1/f**a for the exponents a (batch, 1).
 
     0 is white, 1 pink, 2 brown.
     """
@@ -127,10 +127,10 @@ def power_law_noise(like: Tensor, exponents: Tensor, generator: Generator) -> Te
 
 
 def mix_babble(babble: Tensor, batch: int, voices: int, generator: Generator) -> Tensor:
-    """Sounds (batch, samples) of ``voices`` clips of ``babble`` each, drawn and rolled at random.
+    """Sums (batch, samples) of ``voices`` random clips of ``babble`` (clips, samples).
 
-    They speak all the time: a word that is shorter than its clip (clips, samples) is repeated. A
-    clip speaks at most once in a sound, unless there are too few.
+    Clips are rolled in time, and each word is looped to fill its clip. A clip occurs at most once
+    per sum if there are enough clips.
     """
     clips, samples = babble.shape
     speech = _normalise_rms(_loop_speech(babble))
@@ -143,14 +143,14 @@ def mix_babble(babble: Tensor, batch: int, voices: int, generator: Generator) ->
 
 
 def _loop_speech(clips: Tensor) -> Tensor:
-    """Each clip (clips, samples) from where it begins to sound to where it ends, over and over."""
+    """Loop the part of each clip (clips, samples) without its leading and trailing silence."""
     samples = clips.shape[1]
-    place = torch.arange(samples, device=clips.device)
+    position = torch.arange(samples, device=clips.device)
     loud = clips.abs() > _PAUSE_THRESHOLD * clips.abs().amax(1, keepdim=True)
-    first = torch.where(loud, place, samples - 1).amin(1, keepdim=True)
-    last = torch.where(loud, place, 0).amax(1, keepdim=True)
+    first = torch.where(loud, position, samples - 1).amin(1, keepdim=True)
+    last = torch.where(loud, position, 0).amax(1, keepdim=True)
     length = (last - first + 1).clamp_min(round(_MIN_WORD_SHARE * samples))
-    return clips.gather(1, (first + place % length).clamp_max(samples - 1))
+    return clips.gather(1, (first + position % length).clamp_max(samples - 1))
 
 
 def _normalise_rms(waveforms: Tensor) -> Tensor:
@@ -158,11 +158,11 @@ def _normalise_rms(waveforms: Tensor) -> Tensor:
 
 
 def hum(like: Tensor, sample_rate_hz: int, generator: Generator) -> Tensor:
-    """Mains hum (batch, samples): 50 or 60 Hz and five harmonics of falling strength."""
+    """Mains hum (batch, samples): 50 or 60 Hz and five harmonics of decreasing amplitude."""
     batch, samples = like.shape
     time = torch.arange(samples, device=like.device, dtype=like.dtype) / sample_rate_hz
-    pick = torch.rand((batch, 1), generator=generator, device=like.device)
-    base_hz = 50.0 + 10.0 * (pick < 0.5).to(like.dtype)
+    coin = torch.rand((batch, 1), generator=generator, device=like.device)
+    base_hz = 50.0 + 10.0 * (coin < 0.5).to(like.dtype)
     total = torch.zeros_like(like)
     for harmonic in range(1, 7):
         phase = uniform(batch, (0, 2 * math.pi), like, generator)
@@ -172,16 +172,16 @@ def hum(like: Tensor, sample_rate_hz: int, generator: Generator) -> Tensor:
 
 
 def impulse_noise(like: Tensor, share: FloatRange, generator: Generator) -> Tensor:
-    """Spikes of random height on a drawn share of the samples (batch, samples), silence between."""
-    wanted = uniform(len(like), share, like, generator)
-    is_spike = rand_like(like, generator) < wanted
+    """Spikes of random amplitude at a random share of the samples (batch, samples), else zero."""
+    spike_share = uniform(len(like), share, like, generator)
+    is_spike = rand_like(like, generator) < spike_share
     return (2 * rand_like(like, generator) - 1) * is_spike
 
 
 def add_impulses(waveforms: Tensor, share: FloatRange, generator: Generator) -> Tensor:
-    """Replace a share of all samples by spikes up to the clip's peak, as a broken line does."""
-    wanted = uniform(len(waveforms), share, waveforms, generator)
-    is_spike = rand_like(waveforms, generator) < wanted
+    """Replace a share of the samples (batch, samples) with spikes up to the clip's peak."""
+    spike_share = uniform(len(waveforms), share, waveforms, generator)
+    is_spike = rand_like(waveforms, generator) < spike_share
     peak = waveforms.abs().amax(1, keepdim=True)
     spikes = (2 * rand_like(waveforms, generator) - 1) * peak
     return torch.where(is_spike, spikes, waveforms)

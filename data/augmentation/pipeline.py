@@ -1,7 +1,8 @@
-"""Augmentation of waveforms and log-mel features, whole batches at a time on the training device.
+"""Augmentation of batches of waveforms and log-mel features on the training device.
 
-``Recipe`` says how strong everything is; ``augment_waveforms`` and ``augment_log_mel`` apply it in
-order. The steps are in ``data.augmentation.waveform``, ``data.augmentation.noise`` and ``data.augmentation.spectrogram``.
+``AugmentConfig`` sets probabilities and ranges; ``augment_waveforms`` and ``augment_log_mel`` apply
+the steps of ``data.augmentation.waveform``, ``data.augmentation.noise`` and
+``data.augmentation.spectrogram``.
 """
 
 from collections.abc import Callable
@@ -28,10 +29,10 @@ from earful.data.augmentation.waveform import (
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How strongly and how often clips are changed.
+    """The strength and probability of each augmentation.
 
-    ``p_*`` are chances per clip, ranges are uniform. Decibels are of amplitude. The defaults are
-    set for short words from unknown voices and microphones.
+    ``p_*`` are probabilities per clip, ranges are uniform, decibels are of amplitude. The defaults
+    suit short words by unknown speakers on unknown microphones.
     """
 
     speed: FloatRange = (0.92, 1.1)
@@ -82,80 +83,65 @@ NO_AUGMENTATION = AugmentConfig(
     masks_per_axis=0,
 )
 
-# For use in a crowd: other voices are louder, and more often in the background.
+# For noisy places: more and louder background noise, more of it babble.
 STRONG_AUGMENTATION = AugmentConfig(p_noise=0.75, snr_db=(-5.0, 20.0), babble_share=0.6)
 
 
 def augment_waveforms(
     waveforms: Tensor,
     babble: Tensor,
-    augment_config: AugmentConfig,
+    config: AugmentConfig,
     sample_rate_hz: int,
     generator: Generator,
 ) -> Tensor:
-    """All waveform steps in the order in which sound meets them: voice, room, noise, microphone.
+    """All waveform steps (batch, samples), in physical order: voice, room, noise, microphone.
 
-    ``waveforms`` are (batch, samples); ``babble`` (clips, samples) holds speech of others to be
-    mixed in as background.
+    ``babble`` (clips, samples) is speech of other clips to mix in as background.
     """
 
     def apply(x: Tensor, probability: float, step: Callable[[Tensor], Tensor]) -> Tensor:
         return apply_with_probability(x, probability, step, generator)
 
     rate_hz = sample_rate_hz
-    x = change_speed(waveforms, augment_config.speed, generator)
+    x = change_speed(waveforms, config.speed, generator)
+    x = apply(x, config.p_trim_edges, lambda x: trim_edges(x, config.trim_edges_db, generator))
+    x = shift_time(x, round(config.shift_seconds * rate_hz), generator)
     x = apply(
         x,
-        augment_config.p_trim_edges,
-        lambda x: trim_edges(x, augment_config.trim_edges_db, generator),
-    )
-    x = shift_time(x, round(augment_config.shift_seconds * rate_hz), generator)
-    x = apply(
-        x,
-        augment_config.p_reverberate,
-        lambda x: reverberate(x, augment_config.reverberation_seconds, rate_hz, generator),
+        config.p_reverberate,
+        lambda x: reverberate(x, config.reverberation_seconds, rate_hz, generator),
     )
     x = apply(
         x,
-        augment_config.p_noise,
-        lambda x: add_noise(
-            x, babble, augment_config.babble_share, augment_config.snr_db, rate_hz, generator
-        ),
+        config.p_noise,
+        lambda x: add_noise(x, babble, config.babble_share, config.snr_db, rate_hz, generator),
     )
-    x = apply(
-        x,
-        augment_config.p_impulses,
-        lambda x: add_impulses(x, augment_config.impulse_share, generator),
-    )
-    x = apply(
-        x, augment_config.p_equalise, lambda x: equalise(x, augment_config.equaliser_db, generator)
-    )
-    x = apply(x, augment_config.p_band_limit, lambda x: limit_band(x, rate_hz, generator))
-    x = apply(x, augment_config.p_clipping, lambda x: clip_peaks(x, generator))
-    x = change_gain(x, augment_config.gain_db, generator)
-    return apply(x, augment_config.p_codec, lambda x: code_mu_law(x, generator))
+    x = apply(x, config.p_impulses, lambda x: add_impulses(x, config.impulse_share, generator))
+    x = apply(x, config.p_equalise, lambda x: equalise(x, config.equaliser_db, generator))
+    x = apply(x, config.p_band_limit, lambda x: limit_band(x, rate_hz, generator))
+    x = apply(x, config.p_clipping, lambda x: clip_peaks(x, generator))
+    x = change_gain(x, config.gain_db, generator)
+    return apply(x, config.p_codec, lambda x: code_mu_law(x, generator))
 
 
 def augment_log_mel(
-    log_mel: Tensor, augment_config: AugmentConfig, frames_per_second: float, generator: Generator
+    log_mel: Tensor, config: AugmentConfig, frames_per_second: float, generator: Generator
 ) -> Tensor:
-    """Vocal tract, tempo and SpecAugment masks on decibels (batch, n_mels, frames)."""
-    x = warp_vocal_tract(
-        log_mel, augment_config.vocal_tract, augment_config.vocal_tract_bend, generator
-    )
-    x = warp_time(x, augment_config.tempo, augment_config.tempo_bend, generator)
-    time_frames = round(augment_config.time_mask_seconds * frames_per_second)
+    """Vocal tract warp, time warp and SpecAugment masks on log-mel (batch, n_mels, frames)."""
+    x = warp_vocal_tract(log_mel, config.vocal_tract, config.vocal_tract_bend, generator)
+    x = warp_time(x, config.tempo, config.tempo_bend, generator)
+    time_frames = round(config.time_mask_seconds * frames_per_second)
     return spec_augment(
-        x, augment_config.frequency_mask_bins, time_frames, augment_config.masks_per_axis, generator
+        x, config.frequency_mask_bins, time_frames, config.masks_per_axis, generator
     )
 
 
 def mixup(
     waveforms: Tensor, targets: Tensor, probability: float, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """Mix clips (batch, samples) and their target distributions (batch, labels) in pairs.
+    """Mix random pairs of clips (batch, samples) and their targets (batch, labels).
 
-    The shares are uniform. mixup: arXiv:1710.09412.
+    The mixing weights are uniform in [0, 1]. mixup: arXiv:1710.09412.
     """
     batch = len(waveforms)
     order = torch.randperm(batch, generator=generator, device=waveforms.device)

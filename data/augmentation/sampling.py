@@ -1,4 +1,4 @@
-"""Random numbers for augmentation: one per clip, of a ``torch.Generator``, on its device."""
+"""Random numbers for augmentation, one per clip, from a ``torch.Generator`` on the device."""
 
 import math
 from collections.abc import Callable
@@ -12,14 +12,14 @@ FloatRange = tuple[float, float]
 def apply_with_probability(
     clips: Tensor, probability: float, transform: Callable[[Tensor], Tensor], generator: Generator
 ) -> Tensor:
-    """Clips (batch, ...) of which each is changed with a chance; only those are computed."""
+    """Transform each clip (batch, ...) with a probability; computes only the selected clips."""
     drawn = torch.rand(len(clips), generator=generator, device=clips.device) < probability
     rows = drawn.nonzero().squeeze(1)
     return clips.index_copy(0, rows, transform(clips[rows])) if len(rows) else clips
 
 
 def uniform(batch: int, bounds: FloatRange, like: Tensor, generator: Generator) -> Tensor:
-    """A number per clip (batch, 1)."""
+    """A uniform number in ``bounds`` per clip (batch, 1)."""
     drawn = torch.rand((batch, 1), generator=generator, device=like.device, dtype=like.dtype)
     return bounds[0] + (bounds[1] - bounds[0]) * drawn
 
@@ -37,5 +37,5 @@ def rand_like(like: Tensor, generator: Generator) -> Tensor:
 
 
 def decibels_to_factor(decibels: Tensor) -> Tensor:
-    """Amplitude factor."""
+    """Amplitude factor of decibels, of the same shape."""
     return torch.pow(10.0, decibels / 20)

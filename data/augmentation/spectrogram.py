@@ -1,7 +1,7 @@
-"""Augmentation of log-mel features: other vocal tracts, other tempos, hidden bands and frames.
+"""Augmentation of log-mel features: vocal tract warp, time warp, SpecAugment masks.
 
-Pure functions of features (batch, n_mels, frames) and a ``torch.Generator`` of their device; each
-clip draws its own parameters.
+Pure functions of features (batch, n_mels, frames) and a ``torch.Generator`` on their device.
+Parameters are drawn per clip.
 """
 
 import math
@@ -17,17 +17,17 @@ def warp_vocal_tract(
 ) -> Tensor:
     """Stretch the mel axis of (batch, n_mels, frames) as a longer or shorter vocal tract would.
 
-    VTLP: Jaitly and Hinton, ICML workshop 2013, here in mel and between neighbouring bands.
-    Since no two tracts differ by length alone, the stretch varies along the axis by ``bend``.
+    VTLP: Jaitly and Hinton, ICML workshop 2013, here on the mel axis, linear between mel bins.
+    Vocal tracts do not differ in length alone, so the factor varies along the axis by ``bend``.
     """
     return _warp_axis(log_mel.transpose(1, 2), 0, factors, bend, generator).transpose(1, 2)
 
 
 def warp_time(log_mel: Tensor, factors: FloatRange, bend: float, generator: Generator) -> Tensor:
-    """Speak faster or slower at the same pitch, and unevenly: (batch, n_mels, frames).
+    """Change the tempo at constant pitch, unevenly within the clip: (batch, n_mels, frames).
 
-    The tempo about the middle is drawn from ``factors`` and varies by up to ``bend`` within the
-    clip, as in the time warping of SpecAugment (arXiv:1904.08779, section 2).
+    The tempo is drawn from ``factors``, about the middle frame, and varies by up to ``bend`` within
+    the clip, as the time warping of SpecAugment (arXiv:1904.08779, section 2).
     """
     middle = (log_mel.shape[2] - 1) / 2
     return _warp_axis(log_mel, middle, factors, bend, generator)
@@ -36,10 +36,10 @@ def warp_time(log_mel: Tensor, factors: FloatRange, bend: float, generator: Gene
 def _warp_axis(
     x: Tensor, anchor: float, factors: FloatRange, bend: float, generator: Generator
 ) -> Tensor:
-    """Read the last axis of (batch, rows, size) at another pace, linearly between neighbours.
+    """Resample the last axis of (batch, rows, size) at another rate, with linear interpolation.
 
-    The pace of a clip is drawn from ``factors``; a sine of a drawn phase, one period over the axis,
-    bends it by up to the share ``bend``. Position ``anchor`` stays, and edges are repeated.
+    The rate of a clip is drawn from ``factors``; a sine of random phase, one period over the axis,
+    varies it by up to the share ``bend``. Position ``anchor`` is fixed; edge values are repeated.
     """
     batch, rows, size = x.shape
     factor = log_uniform(batch, factors, x, generator)
@@ -47,7 +47,7 @@ def _warp_axis(
     phase = uniform(batch, (0, 2 * math.pi), x, generator)
     offset = torch.arange(size, device=x.device, dtype=x.dtype) - anchor
     turn = 2 * math.pi / size
-    wave = (torch.sin(offset * turn + phase) - torch.sin(phase)) / turn  # of slope at most 1
+    wave = (torch.sin(offset * turn + phase) - torch.sin(phase)) / turn  # slope at most 1
     position = (anchor + (offset + strength * wave) * factor).clamp(0, size - 1)  # (batch, size)
     low = position.floor().long()
     high = (low + 1).clamp_max(size - 1)
@@ -63,14 +63,18 @@ def spec_augment(
     masks_per_axis: int,
     generator: Generator,
 ) -> Tensor:
-    """SpecAugment (arXiv:1904.08779, section 2): ``count`` masks an axis, at the mean."""
+    """SpecAugment (arXiv:1904.08779, section 2): masked values become the mean of the clip.
+
+    ``masks_per_axis`` masks of up to ``max_mask_bins`` bins and ``max_mask_frames`` frames on
+    (batch, n_mels, frames).
+    """
     batch, n_mels, frames = features.shape
     masked = torch.zeros_like(features, dtype=torch.bool)
     for size, max_width, axis in ((n_mels, max_mask_bins, 1), (frames, max_mask_frames, 2)):
-        place = torch.arange(size, device=features.device)
+        position = torch.arange(size, device=features.device)
         for _ in range(masks_per_axis):
             width = uniform(batch, (0, max_width), features, generator)
             start = uniform(batch, (0, 1), features, generator) * (size - width)
-            covered = (place >= start) & (place < start + width)  # (batch, size)
+            covered = (position >= start) & (position < start + width)  # (batch, size)
             masked = masked | covered.unsqueeze(3 - axis)
     return torch.where(masked, features.mean(dim=(1, 2), keepdim=True), features)

@@ -1,7 +1,7 @@
-"""What a voice meets on its way to a file: tempo, distance, room, microphone, codec.
+"""Augmentation of waveforms: speed, time shift, gain, equaliser, band limits, room, codec.
 
-Pure functions of waveforms (batch, samples) and a ``torch.Generator`` of their device; each clip
-draws its own parameters.
+Pure functions of waveforms (batch, samples) and a ``torch.Generator`` on their device. Parameters
+are drawn per clip.
 """
 
 import math
@@ -17,12 +17,12 @@ from earful.data.augmentation.sampling import (
     uniform,
 )
 
-MU = 255.0  # of the mu-law companding of G.711
+MU = 255.0  # mu-law companding of G.711
 _EPSILON = 1e-9
 
 
 def change_speed(waveforms: Tensor, factors: FloatRange, generator: Generator) -> Tensor:
-    """Play each clip (batch, samples) faster or slower about its middle: tempo, pitch and formants.
+    """Resample each clip (batch, samples) about its middle: changes tempo, pitch and formants.
 
     Cubic interpolation (Catmull-Rom). Speed perturbation: Ko et al., Interspeech 2015.
     """
@@ -30,8 +30,8 @@ def change_speed(waveforms: Tensor, factors: FloatRange, generator: Generator) -
     factor = log_uniform(batch, factors, waveforms, generator)
     middle = (samples - 1) / 2
     time = torch.arange(samples, device=waveforms.device, dtype=waveforms.dtype)
-    # In place from here on, in a third of the time: this was the longest of the waveform steps.
-    position = ((time - middle) * factor).add_(middle).clamp_(-1, samples)  # silence beyond
+    # In-place operations take a third of the time; this was the slowest waveform step.
+    position = ((time - middle) * factor).add_(middle).clamp_(-1, samples)  # zeros outside
     whole = position.floor()
     t = position.sub_(whole)
     padded = torch.nn.functional.pad(waveforms, (2, 3))
@@ -45,19 +45,19 @@ def change_speed(waveforms: Tensor, factors: FloatRange, generator: Generator) -
 
 
 def trim_edges(waveforms: Tensor, threshold_db: FloatRange, generator: Generator) -> Tensor:
-    """Silence what is weak before and after the word (batch, samples), as voice detectors do.
+    """Zero the quiet parts before and after the word (batch, samples), as voice detectors do.
 
-    Blocks of an 80th of a clip before the first and after the last one within a drawn threshold of
-    the loudest: an "f" or an "s" at the edge of a word goes, as it does in trimmed recordings.
+    Zeroes the blocks of 1/80 clip before the first and after the last block within a random
+    threshold of the loudest: a weak "f" or "s" at the edge of a word is lost, as in trimmed
+    recordings.
     """
     batch, samples = waveforms.shape
     size = max(1, samples // 80)
     blocks = -(-samples // size)
     padded = torch.nn.functional.pad(waveforms, (0, blocks * size - samples))
     energy = padded.reshape(batch, blocks, size).square().mean(2)
-    threshold = decibels_to_factor(
-        2 * uniform(batch, threshold_db, waveforms, generator)
-    )  # of energy
+    energy_db = 2 * uniform(batch, threshold_db, waveforms, generator)
+    threshold = decibels_to_factor(energy_db)
     loud = (energy >= energy.amax(1, keepdim=True) * threshold).to(energy.dtype)
     from_onset, until_offset = loud.cummax(1).values, loud.flip(1).cummax(1).values.flip(1)
     inside = (from_onset * until_offset).repeat_interleave(size, dim=1)[:, :samples]
@@ -65,7 +65,7 @@ def trim_edges(waveforms: Tensor, threshold_db: FloatRange, generator: Generator
 
 
 def shift_time(waveforms: Tensor, max_shift_samples: int, generator: Generator) -> Tensor:
-    """Move each clip (batch, samples) by up to ``most_samples`` either way; silence comes in."""
+    """Shift each clip (batch, samples) by up to ``max_shift_samples`` either way, with zeros."""
     batch, samples = waveforms.shape
     max_shift = min(max_shift_samples, samples)
     shift = (uniform(batch, (-1, 1), waveforms, generator) * max_shift).long()
@@ -74,43 +74,42 @@ def shift_time(waveforms: Tensor, max_shift_samples: int, generator: Generator) 
 
 
 def change_gain(waveforms: Tensor, decibels: FloatRange, generator: Generator) -> Tensor:
-    """Make each clip (batch, samples) louder or softer."""
+    """Scale each clip (batch, samples) by a random gain in dB."""
     return waveforms * decibels_to_factor(uniform(len(waveforms), decibels, waveforms, generator))
 
 
 def equalise(waveforms: Tensor, decibels: float, generator: Generator) -> Tensor:
-    """A random smooth frequency response, as of another microphone: (batch, samples).
+    """Apply a random smooth frequency response, as of another microphone: (batch, samples).
 
-    Eight points evenly spaced over the band, up to ``decibels`` up or down, joined by lines.
+    Eight evenly spaced points of -``decibels`` to ``decibels``, linearly interpolated.
     """
     batch, samples = waveforms.shape
     points = uniform(batch * 8, (-decibels, decibels), waveforms, generator).reshape(batch, 1, 8)
     bins = samples // 2 + 1
     curve = torch.nn.functional.interpolate(points, bins, mode="linear", align_corners=True)[:, 0]
-    changed: Tensor = torch.fft.irfft(
-        torch.fft.rfft(waveforms) * decibels_to_factor(curve), samples
-    )
-    return changed
+    response = decibels_to_factor(curve)
+    filtered: Tensor = torch.fft.irfft(torch.fft.rfft(waveforms) * response, samples)
+    return filtered
 
 
 def limit_band(waveforms: Tensor, sample_rate_hz: int, generator: Generator) -> Tensor:
-    """Cut lows below 50 to 500 Hz and highs above 35 to 100 % of the band, as telephones do."""
+    """Band-pass (batch, samples) from 50-500 Hz to 35-100 % of Nyquist, as telephones do."""
     batch, samples = waveforms.shape
     hz = torch.fft.rfftfreq(samples, 1 / sample_rate_hz, device=waveforms.device)
     low = log_uniform(batch, (50.0, 500.0), waveforms, generator)
     nyquist = sample_rate_hz / 2
     high = uniform(batch, (0.35 * nyquist, nyquist), waveforms, generator)
     response = torch.sigmoid((hz - low) / 30) * torch.sigmoid((high - hz) / 60)
-    changed: Tensor = torch.fft.irfft(torch.fft.rfft(waveforms) * response, samples)
-    return changed
+    filtered: Tensor = torch.fft.irfft(torch.fft.rfft(waveforms) * response, samples)
+    return filtered
 
 
 def reverberate(
     waveforms: Tensor, seconds: FloatRange, sample_rate_hz: int, generator: Generator
 ) -> Tensor:
-    """A room: each clip convolved with noise that decays by 60 dB in ``seconds``.
+    """Convolve each clip (batch, samples) with noise that decays by 60 dB in ``seconds`` (RT60).
 
-    The direct sound keeps half of the energy or more. Model of diffuse reverberation: Polack, 1988.
+    At least half of the energy is direct sound. Model of diffuse reverberation: Polack, 1988.
     """
     batch, samples = waveforms.shape
     length = min(samples, round(seconds[1] * sample_rate_hz))
@@ -122,22 +121,22 @@ def reverberate(
     response[:, 0] = 1.0
     size = samples + length
     spectrum = torch.fft.rfft(waveforms, size) * torch.fft.rfft(response, size)
-    changed: Tensor = torch.fft.irfft(spectrum, size)[:, :samples]
-    return changed
+    reverberant: Tensor = torch.fft.irfft(spectrum, size)[:, :samples]
+    return reverberant
 
 
 def clip_peaks(waveforms: Tensor, generator: Generator) -> Tensor:
-    """Overdrive: cut each clip (batch, samples) at 10 to 70 % of its peak."""
+    """Clip each waveform (batch, samples) at 10 to 70 % of its peak."""
     share = uniform(len(waveforms), (0.1, 0.7), waveforms, generator)
     bound = waveforms.abs().amax(1, keepdim=True) * share
     return torch.maximum(torch.minimum(waveforms, bound), -bound)
 
 
 def code_mu_law(waveforms: Tensor, generator: Generator) -> Tensor:
-    """The quantisation of a telephone codec: mu-law in 4 to 8 bits (G.711 has 8)."""
+    """Quantise (batch, samples) as a telephone codec: mu-law with 4 to 8 bits (G.711 has 8)."""
     bits = uniform(len(waveforms), (4.0, 8.99), waveforms, generator).floor()
     steps = 2 ** (bits - 1)
     x = waveforms.clamp(-1, 1)
     compressed = x.sign() * torch.log1p(MU * x.abs()) / math.log1p(MU)
-    coarse = (compressed * steps).round() / steps
-    return coarse.sign() * torch.expm1(coarse.abs() * math.log1p(MU)) / MU
+    quantised = (compressed * steps).round() / steps
+    return quantised.sign() * torch.expm1(quantised.abs() * math.log1p(MU)) / MU

@@ -1,1 +1,1 @@
-"""A dataset on disk: preparing, writing and reading it."""
+"""Datasets on disk: prepare, write, read and validate."""

@@ -1,13 +1,13 @@
-"""A prepared dataset on disk: what ``prepare`` writes and training reads.
+"""A prepared dataset on disk, written by ``prepare`` and read by training.
 
-dataset.json    schema version, labels, FeatureConfig, counts, how it was split, content hash
+dataset.json    schema version, labels, FeatureConfig, counts, split mode, content hash
 clips.csv       id, filename, label, speaker, split, seconds, sha256, peak_dbfs, rms_dbfs, start,
                 end
 waveforms.npy   (clips, samples) float32, or int16 (``prepare --int16``)
 mfcc.npy        (clips, n_mfcc, frames) float32
 log_mel.npy     (clips, n_mels, frames) float32
-labels.csv      the clips as a labels CSV with whole paths; test.csv those of the test part
-skipped.csv     line, filename, code, message of clips left out (only with --skip-bad)
+labels.csv      all clips as a labels CSV with absolute paths; test.csv: those of the test part
+skipped.csv     line, filename, code, message of skipped clips (only with --skip-bad)
 """
 
 import json
@@ -21,16 +21,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earful.data.audio.pcm import as_float
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, did_you_mean_path
 from earful.data.features.config import FeatureConfig, FeatureError, FeatureKind
 from earful.data.labels.multilabel import split_labels
 
-SCHEMA_VERSION = 1
-MANIFEST_FILENAME, ALL_CLIPS_FILENAME, TEST_CLIPS_FILENAME = (
-    "dataset.json",
-    "labels.csv",
-    "test.csv",
-)
+SCHEMA_VERSION = 2
+MANIFEST_FILENAME = "dataset.json"
+ALL_CLIPS_FILENAME = "labels.csv"
+TEST_CLIPS_FILENAME = "test.csv"
 CLIP_COLUMNS = (
     "id",
     "filename",
@@ -47,16 +45,16 @@ CLIP_COLUMNS = (
 
 
 class DatasetError(EarfulError):
-    """A dataset folder that is missing or damaged, or clips that cannot become one."""
+    """A missing or damaged dataset, or clips that cannot be made into one."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """An opened dataset; arrays are memory-mapped, read as they are used.
+    """An opened dataset; arrays are memory-mapped.
 
-    ``clips`` has a row a clip with the columns of clips.csv; ``memberships`` (clips, labels) says
-    which labels each has; ``times`` (clips,) is how often an epoch reads each training clip, None
-    for once.
+    ``clips`` has a row per clip with the columns of clips.csv. ``label_matrix`` (clips, labels) is
+    True for the labels of a clip. ``oversample_counts`` (clips,) is how often an epoch reads each
+    training clip; None means once.
     """
 
     folder: Path
@@ -70,37 +68,40 @@ class Dataset:
 
     @property
     def is_multi_label(self) -> bool:
-        """Whether there are clips with several labels."""
+        """Whether any clip has several labels."""
         return bool((np.count_nonzero(self.label_matrix, axis=1) > 1).any())
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """The position in ``labels`` of each clip's one label (clips,).
+        """The position in ``labels`` of each clip's label (clips,).
 
         Raises:
-            DatasetError: there are clips with several.
+            DatasetError: a clip has several labels.
         """
         self.require_single_label("this")
         return np.asarray(self.label_matrix.argmax(axis=1), np.int64)
 
     def require_single_label(self, what: str) -> None:
-        """See that each clip has one label, which ``what`` needs.
+        """Check that each clip has one label, as ``what`` needs.
 
         Raises:
-            DatasetError: there are clips with several.
+            DatasetError: a clip has several labels.
         """
         multi_label_rows = np.flatnonzero(np.count_nonzero(self.label_matrix, axis=1) > 1)
         if len(multi_label_rows):
             first = self.clips["label"].iloc[int(multi_label_rows[0])]
             raise DatasetError(
-                f"{len(multi_label_rows)} clips of {self.folder} have several labels ({first!r} is the "
-                f"first), and {what} is for clips with one label each"
+                f"{len(multi_label_rows)} clips of {self.folder} have several labels (the first is "
+                f"{first!r}), and {what} is for clips with one label each"
             )
 
     def array(self, name: FeatureKind | str) -> NDArray[Any]:
-        """``waveforms``, ``mfcc`` or ``log_mel``: a read-only memory map, clip first.
+        """``waveforms``, ``mfcc`` or ``log_mel`` (clips, ...), a read-only memory map.
 
-        Waveforms may be int16: ``waveforms()`` has them as floats.
+        Waveforms may be int16; ``waveforms()`` converts them to float32.
+
+        Raises:
+            DatasetError: the array is missing or damaged.
         """
         try:
             array = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -111,19 +112,19 @@ class Dataset:
         return np.asarray(array) if len(array) == 0 else array
 
     def waveforms(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        """Waveforms (rows, samples) of some clips, in [-1, 1], however they are stored."""
+        """Waveforms (rows, samples) float32 in [-1, 1] of some clips, also if stored as int16."""
         return as_float(self.array("waveforms")[rows])
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """Positions of the clips of one split."""
+        """Positions (rows,) of the clips of one split."""
         return np.flatnonzero((self.clips["split"] == split).to_numpy())
 
 
 def open_dataset(folder: Path) -> Dataset:
-    """Open what ``prepare`` wrote.
+    """Open a dataset written by ``prepare``.
 
     Raises:
-        DatasetError: no dataset there, one of another schema version, or files that do not agree.
+        DatasetError: no dataset there, another schema version, or inconsistent files.
     """
     manifest = _read_manifest(folder)
     try:
@@ -137,25 +138,25 @@ def open_dataset(folder: Path) -> Dataset:
         )
         label_matrix = build_label_matrix(clips["label"].tolist(), labels)
         if tuple(clips.columns) != CLIP_COLUMNS or len(clips) != manifest["counts"]["clips"]:
-            raise _damaged(folder, "clips.csv does not agree with dataset.json")
+            raise _damaged(folder, "clips.csv does not match dataset.json")
         return Dataset(
-            folder,
-            labels,
-            features,
-            str(manifest["content_hash"]),
-            str(manifest["split_mode"]),
-            clips,
-            label_matrix,
+            folder=folder,
+            labels=labels,
+            features=features,
+            content_hash=str(manifest["content_hash"]),
+            split_mode=str(manifest["split_mode"]),
+            clips=clips,
+            label_matrix=label_matrix,
         )
     except (KeyError, TypeError, ValueError, OSError, FeatureError) as error:
         raise _damaged(folder, str(error)) from error
 
 
 def build_label_matrix(texts: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
-    """Which of ``labels`` each text of a label names: (texts, labels).
+    """A boolean matrix (texts, labels): whether a label text names a label.
 
     Raises:
-        KeyError: a text names another one.
+        KeyError: a text names an unknown label.
     """
     position = {label: i for i, label in enumerate(labels)}
     code = {text: i for i, text in enumerate(dict.fromkeys(texts))}
@@ -171,8 +172,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads((folder / MANIFEST_FILENAME).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetError(
-            f"{folder} is no dataset ({MANIFEST_FILENAME} is missing); make one with "
-            "`earful prepare LABELS.csv --out DATASET`"
+            f"{folder} is not a dataset{did_you_mean_path(folder)}: {MANIFEST_FILENAME} is "
+            "missing; make one with `earful prepare LABELS.csv --out DATASET`"
         ) from error
     except (OSError, ValueError) as error:
         raise _damaged(folder, f"{MANIFEST_FILENAME}: {error}") from error
@@ -180,7 +181,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if version != SCHEMA_VERSION:
         raise DatasetError(
             f"{folder} has dataset schema {version!r}, this version reads {SCHEMA_VERSION}; "
-            "prepare it again"
+            f"prepare it again: earful prepare LABELS.csv --out {folder} --replace"
         )
     return dict(manifest)
 

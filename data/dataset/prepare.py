@@ -1,4 +1,4 @@
-"""Labels and audio to a dataset of tensors, clip by clip: memory stays flat as they grow."""
+"""Labels and audio to a dataset of tensors, clip by clip, in constant memory."""
 
 import csv
 import hashlib
@@ -29,7 +29,7 @@ from earful.data.labels.splits import SplitMode, assign_splits, default_split_mo
 
 MAX_DEFAULT_RATE_HZ = 16_000
 _RATE_PROBES = 50
-# In place of a window that is written: what is kept of a clip stays small.
+# Replaces the window of a clip once it is written, so that memory does not grow.
 NO_WINDOW = np.zeros(0, np.float32)
 
 ProgressCallback = Callable[[int, int], None]
@@ -40,7 +40,7 @@ MeasureClips = Callable[
 
 @dataclass(frozen=True)
 class PrepareResult:
-    """What was written, and what a person should know about it."""
+    """A prepared dataset: its counts, and the facts behind its notes."""
 
     folder: Path
     clips: int
@@ -54,22 +54,22 @@ class PrepareResult:
     leaked_test_clips: int
 
     def notes(self) -> list[str]:
-        """What a person should know before training on this, a sentence each."""
+        """Notes for the user to read before training, a sentence each."""
         messages: list[str] = []
         if self.shared_speakers:
             messages.append(
                 f"{len(self.shared_speakers)} speakers are in the test part and outside it: test "
-                "accuracy will not tell how new voices fare (--split speaker does)"
+                "accuracy does not measure new speakers (use --split speaker)"
             )
         elif not self.by_split.get("test"):
             messages.append(
-                "no clip is held back for testing: what `train` tells will be the accuracy on the "
-                "clips that chose the epoch"
+                "there is no test part: `train` will report the accuracy on the validation clips, "
+                "which also select the epoch"
             )
         elif self.split_mode == "random":
             messages.append(
-                "a random split puts clips of one voice on both sides; give a speaker column to "
-                "measure on new voices"
+                "a random split puts clips of one speaker into several parts; add a speaker column "
+                "to measure the accuracy on new speakers"
             )
         if self.leaked_test_clips:
             messages.append(
@@ -79,9 +79,9 @@ class PrepareResult:
         if self.cropped_clips:
             messages.append(
                 f"{self.cropped_clips} clips are longer than {self.features.clip_seconds:g} s "
-                "and were cut to where they are loudest (--clip-seconds keeps more)"
+                "and were cropped to their loudest part (--clip-seconds keeps more)"
             )
-        messages += [f"left out {clip}" for clip in self.skipped]
+        messages += [f"skipped {clip}" for clip in self.skipped]
         return messages
 
 
@@ -96,19 +96,17 @@ def prepare(
     measure: MeasureClips = measure_clips,
     progress: ProgressCallback = lambda done, total: None,
 ) -> PrepareResult:
-    """Write the dataset ``out``, whole or not at all.
+    """Write the dataset ``out``, complete or not at all.
 
-    ``measure`` decodes the clips, in their order: in this process, or elsewhere (``data.dataset.ray_prepare``).
-
-    ``int16`` keeps the waveforms as 16-bit integers, in half the room.
-
-    ``features`` defaults to ``FeatureConfig.for_rate`` of the commonest sample rate, at most
-    16 kHz; ``split`` to the most honest mode that the columns allow.
+    ``features`` defaults to ``FeatureConfig.for_rate`` of the most common sample rate, at most
+    16 kHz; ``split`` to the strictest mode that the columns allow. ``int16`` stores waveforms as
+    16-bit integers, in half the space. ``measure`` decodes the clips in order, in this process or
+    on a cluster (``data.dataset.ray_prepare``). ``progress`` is called with (clips done, total).
 
     Raises:
-        DatasetError: bad rows or audio that cannot be used, unless ``skip_bad``; all of them.
+        DatasetError: bad rows or unusable audio, all listed, unless ``skip_bad``.
         SplitError: no usable split.
-        OutputError: ``out`` is taken by something else or cannot be written.
+        OutputError: ``out`` is taken by something else, or cannot be written.
     """
     clips = labelled.clips
     mode = split or default_split_mode(labelled.columns)
@@ -139,19 +137,19 @@ def prepare(
         split_mode=mode,
         features=config,
         skipped=tuple(skipped),
-        cropped_clips=sum(f.seconds > config.clip_seconds for f in measured_clips),
+        cropped_clips=sum(m.seconds > config.clip_seconds for m in measured_clips),
         shared_speakers=tuple(sorted(shared_speakers(kept, splits))),
         leaked_test_clips=_count_leaked_test_clips(measured_clips, splits),
     )
 
 
 def most_common_sample_rate(clips: Sequence[Clip]) -> int:
-    """The commonest sample rate among clips spread over the list, at most 16 kHz."""
+    """The most common sample rate of a sample of the clips, at most 16 kHz."""
     step = max(1, len(clips) // _RATE_PROBES)
     probes = [audio for _, audio in read_clips(clips[::step], MAX_DEFAULT_RATE_HZ)]
     rates = Counter(a.source_rate_hz for a in probes if not isinstance(a, AudioError))
     if not rates:
-        return MAX_DEFAULT_RATE_HZ  # every file fails: the caller reports each
+        return MAX_DEFAULT_RATE_HZ  # all files failed; the caller reports each
     return min(rates.most_common(1)[0][0], MAX_DEFAULT_RATE_HZ)
 
 
@@ -168,21 +166,11 @@ def _write_tables(
         for i, (clip, measured, split) in enumerate(
             zip(clips, measured_clips, splits, strict=True)
         ):
-            times = [_format_optional(clip.start_seconds), _format_optional(clip.end_seconds)]
+            labelling = [clip.filename, clip.label, clip.speaker, split]
+            audio = [f"{measured.seconds:.6f}", measured.sha256]
             levels = [f"{measured.peak_dbfs:.2f}", f"{measured.rms_dbfs:.2f}"]
-            writer.writerow(
-                [
-                    i,
-                    clip.filename,
-                    clip.label,
-                    clip.speaker,
-                    split,
-                    f"{measured.seconds:.6f}",
-                    measured.sha256,
-                    *levels,
-                    *times,
-                ]
-            )
+            times = [_format_optional(clip.start_seconds), _format_optional(clip.end_seconds)]
+            writer.writerow([i, *labelling, *audio, *levels, *times])
     _write_labels_csv(folder / ALL_CLIPS_FILENAME, list(zip(clips, splits, strict=True)))
     test_rows = [pair for pair in zip(clips, splits, strict=True) if pair[1] == "test"]
     if test_rows:
@@ -195,7 +183,7 @@ def _write_tables(
 
 
 def _write_labels_csv(path: Path, clips: Sequence[tuple[Clip, str]]) -> None:
-    """Clips and their splits as a labels CSV with whole paths: to evaluate or go on from."""
+    """Write clips and their splits as a labels CSV with absolute paths."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("filename", "label", "speaker", "split", "start", "end"))
@@ -242,7 +230,7 @@ def _content_hash(
     splits: Sequence[str],
     config: FeatureConfig,
 ) -> str:
-    """sha256 over all that decides the tensors: audio, times, labels, split and FeatureConfig."""
+    """SHA-256 of all that determines the dataset: audio, times, labels, split, FeatureConfig."""
     digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
     for clip, measured, split in zip(clips, measured_clips, splits, strict=True):
         row = (
@@ -258,21 +246,17 @@ def _content_hash(
 
 
 def _count_leaked_test_clips(measured_clips: Sequence[MeasuredClip], splits: Sequence[str]) -> int:
-    """Number of test clips whose very bytes are also outside the test part."""
-    outside_test = {
-        f.sha256 for f, split in zip(measured_clips, splits, strict=True) if split != "test"
-    }
+    """The number of test clips whose file is also outside the test part."""
+    outside_test = {m.sha256 for m, s in zip(measured_clips, splits, strict=True) if s != "test"}
     return sum(
-        f.sha256 in outside_test for f, s in zip(measured_clips, splits, strict=True) if s == "test"
+        m.sha256 in outside_test for m, s in zip(measured_clips, splits, strict=True) if s == "test"
     )
 
 
 def _skipped_message(skipped: Sequence[ClipProblem], *, skip_bad: bool) -> str:
-    shown = [f"  {clip}" for clip in skipped[:MAX_REPORTED_PROBLEMS]]
-    if len(skipped) > len(shown):
-        shown.append(f"  and {len(skipped) - len(shown)} more (earful check lists them all)")
+    listed = [f"  {clip}" for clip in skipped[:MAX_REPORTED_PROBLEMS]]
+    if len(skipped) > len(listed):
+        listed.append(f"  and {len(skipped) - len(listed)} more (earful check lists them all)")
     rows = "row" if len(skipped) == 1 else "rows"
-    advice = (
-        "no other is left" if skip_bad else "mend what is named, or leave it out with --skip-bad"
-    )
-    return "\n".join([f"{len(skipped)} {rows} cannot be used; {advice}:", *shown])
+    advice = "no usable row is left" if skip_bad else "fix them, or skip them with --skip-bad"
+    return "\n".join([f"{len(skipped)} {rows} cannot be used; {advice}:", *listed])

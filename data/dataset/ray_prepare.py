@@ -1,4 +1,4 @@
-"""Work on many machines with Ray: on this machine alone, or on a cluster that is there already."""
+"""Decode clips with Ray, on this machine or on an existing cluster."""
 
 import contextlib
 import logging
@@ -16,7 +16,7 @@ from earful.data.errors import EarfulError
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import Clip
 
-# Sends nothing to anybody, and prints no bars of its own. Set before Ray starts.
+# No usage statistics, no progress bars of Ray's own. Set before Ray starts.
 _RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
 _CONNECT_TIMEOUT_SECONDS = 10.0
 _CHUNK_CLIPS = 64
@@ -28,10 +28,10 @@ class ClusterError(EarfulError):
 
 @contextlib.contextmanager
 def ray_session(address: str | None) -> Iterator[Any]:
-    """The module ``ray``, connected to a cluster, or to Ray on this machine with a CPU a core.
+    """The module ``ray``, connected to a cluster, or to Ray on this machine (``address`` None).
 
     Raises:
-        ClusterError: Ray is not installed, or there is no cluster at the address.
+        ClusterError: Ray is not installed, or no cluster answers at the address.
     """
     try:
         import ray
@@ -45,7 +45,7 @@ def ray_session(address: str | None) -> Iterator[Any]:
         _check_reachable(address)
     try:
         ray.init(
-            # "local", or else Ray looks for a cluster in RAY_ADDRESS.
+            # "local", as Ray would otherwise connect to RAY_ADDRESS.
             address=address or "local",
             include_dashboard=False if address is None else None,
             num_cpus=len(os.sched_getaffinity(0)) if address is None else None,
@@ -66,10 +66,10 @@ def ray_session(address: str | None) -> Iterator[Any]:
 
 
 def iterate_rows(ray_dataset: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a Ray dataset, as they come.
+    """Iterate over the rows of a Ray dataset.
 
     Raises:
-        ClusterError: the cluster could not go on.
+        ClusterError: the cluster failed.
     """
     from ray.exceptions import RayError
 
@@ -77,16 +77,18 @@ def iterate_rows(ray_dataset: Any) -> Iterator[dict[str, Any]]:
         yield from ray_dataset.iter_rows()
     except RayError as error:
         reason = str(error).strip().splitlines()[-1][:300]
-        raise ClusterError(f"the Ray cluster could not go on: {reason}") from error
+        raise ClusterError(f"the Ray cluster failed: {reason}") from error
 
 
 def measure_on_ray(
     clips: Sequence[Clip], features: FeatureConfig, address: str | None
 ) -> Iterator[tuple[Clip, MeasuredClip | AudioError]]:
-    """``data.dataset.reader.measure_clips`` by all CPUs of a cluster, whose machines see the same files.
+    """``data.dataset.reader.measure_clips`` on all CPUs of a cluster.
+
+    All machines need access to the audio files under the same paths.
 
     Raises:
-        ClusterError: Ray is not installed, or there is no cluster at the address.
+        ClusterError: Ray is not installed, or no cluster answers at the address.
     """
     chunks = [
         {"clips": [_serialise_clip(clip) for clip in clips[first : first + _CHUNK_CLIPS]]}
@@ -111,18 +113,9 @@ def _serialise_clip(clip: Clip) -> list[Any]:
 
 
 def _measure_chunk(chunk: dict[str, Any], features: FeatureConfig) -> list[dict[str, Any]]:
-    """On another machine: a row a clip, of which a failed one has a code and a message."""
+    """On a worker: a row per clip; failed clips have a code and a message."""
     clips = [
-        Clip(
-            0,
-            path,
-            Path(path),
-            label="",
-            speaker="",
-            split="",
-            start_seconds=start,
-            end_seconds=end,
-        )
+        Clip(line=0, filename=path, path=Path(path), label="", start_seconds=start, end_seconds=end)
         for path, start, end in chunk["clips"]
     ]
     rows = []
@@ -136,7 +129,7 @@ def _measure_chunk(chunk: dict[str, Any], features: FeatureConfig) -> list[dict[
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself asks for minutes before it gives up."""
+    """Fail fast if the address is unreachable; Ray itself retries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host, int(port)), _CONNECT_TIMEOUT_SECONDS).close()

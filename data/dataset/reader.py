@@ -1,4 +1,4 @@
-"""The audio of labelled clips, read one after the other."""
+"""Read the audio of labelled clips one by one."""
 
 import hashlib
 import math
@@ -25,7 +25,7 @@ SILENCE_DBFS = -100.0
 
 @dataclass(frozen=True)
 class ClipAudio:
-    """A clip's waveform (samples,) float32, its file's sha256 and the rate that the file had."""
+    """A clip's waveform (samples,) float32, the SHA-256 of its file and the file's own rate."""
 
     waveform: Waveform
     sha256: str
@@ -34,7 +34,7 @@ class ClipAudio:
 
 @dataclass(frozen=True)
 class MeasuredClip:
-    """What a dataset keeps of a clip: one window (clip_samples,), and facts of the whole."""
+    """A clip for a dataset: its loudest window (clip_samples,), and measures of the whole clip."""
 
     window: Waveform
     seconds: float
@@ -46,7 +46,7 @@ class MeasuredClip:
 def measure_clips(
     clips: Iterable[Clip], features: FeatureConfig
 ) -> Iterator[tuple[Clip, MeasuredClip | AudioError]]:
-    """Each clip as a dataset keeps it, or with what is wrong with it."""
+    """Each clip with its ``MeasuredClip``, or the error of its audio."""
     for clip, audio in read_clips(clips, features.sample_rate_hz):
         yield clip, audio if isinstance(audio, AudioError) else _measure(audio, features)
 
@@ -54,12 +54,10 @@ def measure_clips(
 def read_clips(
     clips: Iterable[Clip], sample_rate_hz: int | None
 ) -> Iterator[tuple[Clip, ClipAudio | AudioError]]:
-    """Each clip with its audio at ``sample_rate_hz``, or with what is wrong with it.
+    """Each clip with its audio at ``sample_rate_hz`` (None: the file's own), or its error.
 
-    Without a rate each keeps that of its file.
-
-    Clips of one file that follow one another decode it once. What is cut out of a long file is a
-    copy, so that keeping it does not keep the file.
+    Consecutive clips of one file decode it once. Segments of a file are copies, so that keeping one
+    does not keep the whole waveform in memory.
     """
     path: Path | None = None
     opened: tuple[Decoded, str] | AudioError = AudioError("empty_audio", "nothing read yet")
@@ -92,11 +90,11 @@ def _measure(audio: ClipAudio, features: FeatureConfig) -> MeasuredClip:
     rms = math.sqrt(float(np.mean(np.square(waveform, dtype=np.float64))))
     peak = float(np.abs(waveform).max())
     return MeasuredClip(
-        loudest_clip(waveform, features.clip_samples),
-        len(waveform) / features.sample_rate_hz,
-        audio.sha256,
-        _dbfs(peak),
-        _dbfs(rms),
+        window=loudest_clip(waveform, features.clip_samples),
+        seconds=len(waveform) / features.sample_rate_hz,
+        sha256=audio.sha256,
+        peak_dbfs=_dbfs(peak),
+        rms_dbfs=_dbfs(rms),
     )
 
 

@@ -1,4 +1,4 @@
-"""Every row and every file of a labels CSV: what is there, and what cannot be used."""
+"""Validation of a labels CSV and all its audio files."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +16,7 @@ ClipCallback = Callable[[Clip, ClipAudio], None]
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a CSV holds and what of it cannot be used; durations in seconds."""
+    """Counts of a labels CSV and all its problems; durations in seconds."""
 
     rows: int
     usable: int
@@ -33,13 +33,13 @@ class CheckReport:
         return {**vars(self), "problems": [vars(problem) for problem in self.problems]}
 
     def summary_lines(self) -> list[str]:
-        """The counts, a line each, for a person."""
+        """The counts as lines of text."""
         speakers = f"{len(self.by_speaker)} speakers" if self.by_speaker else "no speaker column"
         return [
             f"{self.rows} rows, {self.usable} usable, {len(self.by_label)} labels, {speakers}",
             "labels: " + ", ".join(f"{label} {n}" for label, n in self.by_label.items()),
             "sample rates: " + ", ".join(f"{r} Hz {n}" for r, n in self.by_sample_rate_hz.items()),
-            f"{self.total_seconds:.1f} s in all, {self.shortest_seconds:.2f} to "
+            f"{self.total_seconds:.1f} s in total, {self.shortest_seconds:.2f} to "
             f"{self.longest_seconds:.2f} s each",
         ]
 
@@ -50,10 +50,10 @@ def check_labels(
     progress: Callable[[int, int], None],
     on_clip: ClipCallback = lambda clip, audio: None,
 ) -> CheckReport:
-    """Read the CSV and decode every file it names.
+    """Read the CSV and decode all its audio files.
 
-    ``listen`` is given each usable clip with its audio at the file's own rate, and keeps what it
-    wants of it: no audio is held here.
+    ``on_clip`` is called with each usable clip and its audio at the file's own rate; the audio is
+    not kept here. ``progress`` is called with (clips done, total).
 
     Raises:
         LabelsError: the CSV itself cannot be read.
@@ -90,7 +90,7 @@ def check_labels(
 def _single_clip_labels(labelled: LabelledClips, labels: Counter[str]) -> list[ClipProblem]:
     return [
         ClipProblem(
-            c.line, c.filename, "single_clip_label", f"the only clip of {label!r}; two are needed"
+            c.line, c.filename, "single_clip_label", f"the only clip of {label!r}; add another"
         )
         for c in labelled.clips
         for label in split_labels(c.label)

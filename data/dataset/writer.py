@@ -1,4 +1,4 @@
-"""The three arrays of a dataset, appended to in batches, so that memory does not grow with them."""
+"""Write the three arrays of a dataset batch by batch, in constant memory."""
 
 from pathlib import Path
 from types import TracebackType
@@ -13,20 +13,20 @@ from earful.data.audio.pcm import as_float, as_int16
 from earful.data.features.config import FeatureConfig
 from earful.data.features.frontend import Frontend
 
-# Enough clips for the matrix products to be efficient, few enough to stay in the cache.
+# Enough clips for efficient matrix products, few enough to fit the CPU cache.
 BATCH_CLIPS = 64
 
 
 class TensorWriter:
     """Writes waveforms.npy, mfcc.npy and log_mel.npy of clips (clip_samples,) added one by one.
 
-    ``int16`` stores waveforms as 16-bit integers, in half the room. A context manager; the arrays
-    are complete when it ends without an error.
+    ``int16`` stores waveforms as 16-bit integers, in half the space. A context manager: the arrays
+    are complete when it exits without an error.
     """
 
     def __init__(self, folder: Path, config: FeatureConfig, *, int16: bool = False) -> None:
         self._int16 = int16
-        # float64, so that the tensors are librosa's for every signal (see Frontend).
+        # float64, so that the features equal librosa's for every signal (see Frontend).
         self._frontend = Frontend(config, torch.float64)
         self._pending: list[Waveform] = []
         self._waveforms = _NpyAppender(
@@ -62,7 +62,7 @@ class TensorWriter:
         stored: NDArray[Any] = waveforms
         if self._int16:
             stored = as_int16(waveforms)
-            waveforms = as_float(stored)  # the features are those of what is stored
+            waveforms = as_float(stored)  # features of the stored values
         with torch.inference_mode():
             log_mel = self._frontend.log_mel(torch.from_numpy(waveforms).double())
             mfcc = self._frontend.mfcc(log_mel)
@@ -72,7 +72,7 @@ class TensorWriter:
 
 
 class _NpyAppender:
-    """An .npy file that grows by rows; NumPy leaves room in the header for the final count."""
+    """An .npy file that grows by rows; NumPy pads the header, so the final count fits."""
 
     def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: str = "<f4") -> None:
         self._file = path.open("w+b")

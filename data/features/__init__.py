@@ -1,1 +1,1 @@
-"""FeatureConfig, and the MFCC and log-mel front end in torch and in numpy."""
+"""``FeatureConfig``, and the log-mel and MFCC front end in torch and numpy."""

@@ -1,9 +1,9 @@
-"""What the features are: the frozen ``FeatureConfig`` and the constant matrices it implies.
+"""The frozen ``FeatureConfig`` and the constant matrices of the front end.
 
-The values are librosa's: ``melspectrogram`` with a periodic Hann window, centred frames and zero
+Features equal librosa's: ``melspectrogram`` with a periodic Hann window, centred frames and zero
 padding, ``power_to_db(ref=1.0, top_db=None)``, and ``mfcc`` by the orthonormal DCT-II of that.
-This module is numpy only, since a server reads the configuration from the model file;
-``data.features.frontend`` is the torch module that computes with it.
+This module needs only numpy, as a server reads the configuration from the model file;
+``data.features.frontend`` is the torch module that computes the features.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ _MEL_LOG_STEP = math.log(6.4) / 27.0
 
 Matrix = NDArray[np.float64]
 
-# A configuration comes out of model files too; one that asks for more would fill the memory.
+# Configurations are also read from model files; larger values would exhaust the memory.
 _MAXIMA = {
     "sample_rate_hz": 192_000,
     "clip_seconds": 120,
@@ -42,19 +42,18 @@ _MAXIMA = {
 
 
 class FeatureError(EarfulError):
-    """A feature configuration that contradicts itself; the message names field and bound."""
+    """An inconsistent feature configuration; the message names the field and its bound."""
 
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """The settings of the front end, checked when made.
+    """The settings of the front end, checked on construction.
 
-    Windows and hops are in samples, frequencies in hertz, ``clip_seconds`` is the stretch of audio
-    that a network sees at once.
+    ``n_fft``, ``win_length`` and ``hop_length`` are in samples, frequencies in hertz;
+    ``clip_seconds`` is the length of one network input.
 
     Raises:
-        FeatureError: values that contradict each other (a band above Nyquist, an empty mel
-            filter, ...).
+        FeatureError: inconsistent values (a frequency above Nyquist, an empty mel filter, ...).
     """
 
     sample_rate_hz: int = 16_000
@@ -77,7 +76,7 @@ class FeatureConfig:
         _require(
             self.hop_length <= self.win_length,
             f"hop_length {self.hop_length} exceeds win_length {self.win_length}: samples between "
-            "windows would never be heard",
+            "windows would be ignored",
         )
         _require(self.n_mfcc <= self.n_mels, f"n_mfcc {self.n_mfcc} exceeds n_mels {self.n_mels}")
         nyquist_hz = self.sample_rate_hz / 2
@@ -121,11 +120,11 @@ class FeatureConfig:
 
     @property
     def frames(self) -> int:
-        """Frames of a clip: centred, so one more than the whole hops."""
+        """Frames of a clip: frames are centred, so one more than the hops that fit."""
         return 1 + self.clip_samples // self.hop_length
 
     def bins(self, kind: FeatureKind) -> int:
-        """Rows of a feature matrix of this kind."""
+        """Rows of a feature matrix (bins, frames) of this kind."""
         return self.n_mfcc if kind == "mfcc" else self.n_mels
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,10 +132,10 @@ class FeatureConfig:
 
     @classmethod
     def from_dict(cls, values: Any) -> "FeatureConfig":
-        """Rebuild a configuration that was stored as JSON.
+        """Rebuild a configuration from its JSON object.
 
         Raises:
-            FeatureError: a field is missing or unknown, or a value is wrong.
+            FeatureError: a field is missing or unknown, or a value is invalid.
         """
         names = {field.name for field in dataclasses.fields(cls)}
         given_names = set(values) if isinstance(values, dict) else set()
@@ -148,7 +147,7 @@ class FeatureConfig:
 
     @classmethod
     def for_rate(cls, sample_rate_hz: int, clip_seconds: float = 1.0) -> "FeatureConfig":
-        """The defaults at another rate: windows of 32 ms (a power of two), hops of half of that."""
+        """The defaults at another rate: windows of 25 to 50 ms (a power of two), hops of half."""
         n_fft = 2 ** max(6, math.ceil(math.log2(0.025 * sample_rate_hz)))
         return cls(
             sample_rate_hz=sample_rate_hz,
@@ -161,9 +160,9 @@ class FeatureConfig:
 
 
 def mel_filters(config: FeatureConfig) -> Matrix:
-    """Triangular filters (n_mels, 1 + n_fft // 2), each of unit area per hertz (Slaney's norm).
+    """Triangular filters (n_mels, 1 + n_fft // 2), each of unit area in hertz (Slaney's norm).
 
-    Source: ``librosa.filters.mel(htk=False, norm="slaney")``, which is the reference in the tests.
+    Source: ``librosa.filters.mel(htk=False, norm="slaney")``, the reference in the tests.
     """
     bins_hz = np.linspace(0, config.sample_rate_hz / 2, 1 + config.n_fft // 2)
     low, high = _hz_to_mel(config.f_min_hz), _hz_to_mel(config.f_max_hz)
@@ -178,20 +177,22 @@ def mel_filters(config: FeatureConfig) -> Matrix:
 
 def dct_matrix(n_mfcc: int, n_mels: int) -> Matrix:
     """Orthonormal DCT-II (n_mfcc, n_mels): ``scipy.fft.dct(type=2, norm="ortho")`` as a matrix."""
-    band = (np.arange(n_mels) + 0.5) / n_mels
-    matrix = np.sqrt(2.0 / n_mels) * np.cos(np.pi * np.arange(n_mfcc)[:, None] * band[None, :])
+    bin_centres = (np.arange(n_mels) + 0.5) / n_mels
+    matrix = np.sqrt(2.0 / n_mels) * np.cos(
+        np.pi * np.arange(n_mfcc)[:, None] * bin_centres[None, :]
+    )
     matrix[0] /= np.sqrt(2.0)
     return np.asarray(matrix, np.float64)
 
 
 def folded_dft(config: FeatureConfig, used_bins: NDArray[np.intp]) -> tuple[Matrix, Matrix]:
-    """Windowed DFT bases (half, bins) for the even and the odd half of a frame.
+    """Windowed DFT bases (win_length // 2, bins) for the even and the odd part of a frame.
 
     A periodic Hann window is symmetric, w[n] = w[N - n], and a power spectrum does not depend on
-    where time starts. Counted from the middle of the window, a real frame is the sum of an even
-    part x[n] + x[N - n], which only cosines see, and an odd part x[n] - x[N - n], which only sines
-    see: half the multiplications of the plain DFT. Row ``i`` stands for n = i + 1; n = 0 has no
-    weight. For even N the middle sample pairs with itself and gets half the weight.
+    the time origin. With the origin in the middle of the window, a real frame is the sum of an
+    even part x[n] + x[N - n], which has only cosine terms, and an odd part x[n] - x[N - n], which
+    has only sine terms: half the multiplications of the plain DFT. Row ``i`` is n = i + 1, as
+    w[0] = 0. For even N the middle sample pairs with itself and has half the weight.
     """
     n = np.arange(1, config.win_length // 2 + 1)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * n / config.win_length)

@@ -1,8 +1,8 @@
-"""The front end: waveforms to log-mel spectrograms and MFCC, one torch module for every use.
+"""The front end: waveforms to log-mel spectrograms and MFCC in one torch module.
 
-``prepare`` and training run it, and export puts it inside the ONNX graph, so that training and
-serving cannot differ. Plain gathers and matrix products only: ONNX Runtime's STFT and DFT
-operators are some hundred times slower, and have no CUDA kernel.
+``prepare`` and training run it, and export puts it into the ONNX graph, so training and serving
+cannot differ. It uses only gathers and matrix products: ONNX Runtime's STFT and DFT operators are
+some hundred times slower and have no CUDA kernel.
 """
 
 import math
@@ -27,9 +27,9 @@ POWER_FLOOR = 1e-10
 class Frontend(nn.Module):
     """Waveforms (batch, clip_samples) in [-1, 1] to features (batch, bins, frames).
 
-    In float64 equal to librosa within 1e-3 dB for every signal (``tests/data/features/test_frontend.py``);
-    librosa's own transform is float64 too. In float32, the default, that holds but for bands some
-    80 dB below the loudest of their frame (a pure tone), where rounding adds up to 0.3 dB.
+    In float64 equal to librosa within 1e-3 dB for every signal; librosa's FFT is float64 too
+    (``tests/data/features/test_frontend.py``). In float32, the default, that does not hold for mel
+    bins some 80 dB below the loudest of their frame (a pure tone): rounding adds up to 0.3 dB.
     """
 
     def __init__(self, config: FeatureConfig, dtype: torch.dtype = torch.float32) -> None:
@@ -37,13 +37,13 @@ class Frontend(nn.Module):
         self.config = config
         self.dtype = dtype
         filters = mel_filters(config)
-        used_bins = np.flatnonzero(filters.any(axis=0))  # the others would be multiplied by zero
+        used_bins = np.flatnonzero(filters.any(axis=0))  # all filters are zero at the others
         even_basis, odd_basis = folded_dft(config, used_bins)
         self._register_constant("even_basis", even_basis)
         self._register_constant("odd_basis", odd_basis)
         self._register_constant("mel", filters[:, used_bins].T)
         self._register_constant("dct", dct_matrix(config.n_mfcc, config.n_mels))
-        # Frames are gathered as runs of samples that hop and window share: long copies, no strides.
+        # Frames are gathered as runs of gcd(hop, window) samples: long contiguous copies.
         self.run_length = math.gcd(config.hop_length, config.win_length)
         starts = np.arange(config.frames)[:, None] * (config.hop_length // self.run_length)
         runs = starts + np.arange(config.win_length // self.run_length)
@@ -62,12 +62,12 @@ class Frontend(nn.Module):
         self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, waveform: Tensor, kind: FeatureKind) -> Tensor:
-        """Features (batch, bins, frames) of one kind."""
+        """Features (batch, bins, frames) of one kind, of waveforms (batch, clip_samples)."""
         log_mel = self.log_mel(waveform)
         return self.mfcc(log_mel) if kind == "mfcc" else log_mel
 
     def log_mel(self, waveform: Tensor) -> Tensor:
-        """Decibels re full scale 1.0 (batch, n_mels, frames)."""
+        """Log-mel (batch, n_mels, frames) in dB re full scale 1.0."""
         frames = self._frames(waveform)  # (batch, frames, win_length)
         half = self.config.win_length // 2
         forward = frames[..., 1 : half + 1]
@@ -78,7 +78,7 @@ class Frontend(nn.Module):
         return 10.0 * torch.log10(power.clamp_min(POWER_FLOOR)).transpose(1, 2)
 
     def mfcc(self, log_mel: Tensor) -> Tensor:
-        """Cepstral coefficients (batch, n_mfcc, frames) of decibels (batch, n_mels, frames)."""
+        """MFCC (batch, n_mfcc, frames) of log-mel (batch, n_mels, frames) in dB."""
         return self.dct @ log_mel
 
     def _frames(self, waveform: Tensor) -> Tensor:
@@ -87,10 +87,8 @@ class Frontend(nn.Module):
         before = config.n_fft // 2 - (config.n_fft - config.win_length) // 2
         needed = (config.frames - 1) * config.hop_length + config.win_length
         after = max(0, needed - before - config.clip_samples)
-        whole = (
-            math.ceil((before + config.clip_samples + after) / self.run_length) * self.run_length
-        )
-        after = whole - before - config.clip_samples
+        n_runs = math.ceil((before + config.clip_samples + after) / self.run_length)
+        after = n_runs * self.run_length - before - config.clip_samples
         padded = functional.pad(waveform, (before, after))
-        runs = padded.reshape(-1, whole // self.run_length, self.run_length)
+        runs = padded.reshape(-1, n_runs, self.run_length)
         return runs.index_select(1, self.runs).reshape(-1, config.frames, config.win_length)

@@ -1,4 +1,4 @@
-"""The log-mel spectrogram of one waveform in plain numpy, where torch would be too much to load."""
+"""The log-mel spectrogram of one waveform in numpy, for use without torch."""
 
 from functools import lru_cache
 
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from earful.data.audio.decode import Waveform
 from earful.data.features.config import FeatureConfig, Matrix, mel_filters
 
-_POWER_FLOOR = 1e-10  # as data.features.frontend: digital silence is -100 dB
+_POWER_FLOOR = 1e-10  # as in data.features.frontend: digital silence is -100 dB
 
 
 def log_mel(waveform: Waveform, config: FeatureConfig) -> NDArray[np.float32]:
-    """Decibels re full scale (frames, n_mels) of (samples,), centred frames, any length.
+    """Log-mel (frames, n_mels) in dB re full scale of (samples,), any length, centred frames.
 
-    The values of ``data.features.frontend`` for a clip of this length; ``clip_seconds`` plays no part.
+    Equals ``data.features.frontend`` for a clip of this length; ignores ``clip_seconds``.
     """
     window, filters = _constants(config)
     padded = np.pad(waveform, config.n_fft // 2)
@@ -26,7 +26,7 @@ def log_mel(waveform: Waveform, config: FeatureConfig) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=8)
 def _constants(config: FeatureConfig) -> tuple[Matrix, Matrix]:
-    """The periodic Hann window (n_fft,), centred in zeros, and the filters (bins, n_mels)."""
+    """The periodic Hann window (n_fft,), centred in zeros, and the mel filters (bins, n_mels)."""
     n = np.arange(config.win_length)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * n / config.win_length)
     before = (config.n_fft - config.win_length) // 2

@@ -1,1 +1,1 @@
-"""The labels CSV, clips with several labels, splits and folds."""
+"""The labels CSV, multi-label clips, splits and cross-validation folds."""

@@ -1,4 +1,4 @@
-"""Cross-validation folds that keep each voice on one side."""
+"""Cross-validation folds by speaker: no speaker is in both the training and the test part."""
 
 import warnings
 from collections import Counter, defaultdict
@@ -18,7 +18,7 @@ IndexArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Fold:
-    """A fold's name and one of ``train``, ``val``, ``test`` for every clip."""
+    """A fold's name, and ``train``, ``val`` or ``test`` for every clip."""
 
     name: str
     splits: tuple[str, ...]
@@ -27,13 +27,13 @@ class Fold:
 def speaker_folds(
     labels: Sequence[str], speakers: Sequence[str], n_folds: int | None
 ) -> list[Fold]:
-    """Leave one speaker out (``n_folds`` None), or ``n_folds`` groups of speakers.
+    """Leave-one-speaker-out folds (``n_folds`` None), or ``n_folds`` groups of speakers.
 
-    Clips without a speaker are trained on when one speaker is left out; in groups each is a voice
-    of its own. A tenth of what is left to train on, drawn at random, is for validation.
+    Clips without a speaker are always in training for leave-one-speaker-out; in groups each counts
+    as a speaker of its own. A random tenth of the remaining clips is the validation part.
 
     Raises:
-        SplitError: fewer than two speakers or than folds, or a label that a fold could not learn.
+        SplitError: fewer than two speakers or than folds, or a label without training clips.
     """
     known = sorted({speaker for speaker in speakers if speaker})
     if len(known) < max(2, n_folds or 2):
@@ -59,17 +59,17 @@ def _leave_one_out(
 def _speaker_group_folds(
     labels: Sequence[str], speakers: Sequence[str], n_folds: int
 ) -> Iterator[tuple[str, IndexArray]]:
-    labels = rarest_labels(labels)  # whole speakers are balanced by one label a clip
+    labels = rarest_labels(labels)  # StratifiedGroupKFold takes one label per clip
     label, most = Counter(labels).most_common(1)[0]
     if n_folds > most:
         raise SplitError(
-            f"{n_folds} folds need as many clips of a label, found {most} at most ({label!r}); "
-            "take fewer folds"
+            f"{n_folds} folds need a label with {n_folds} clips or more, found at most {most} "
+            f"({label!r}); use fewer folds"
         )
     groups = [speaker or f"\0{i}" for i, speaker in enumerate(speakers)]
     splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=SEED)
     codes = np.unique(np.asarray(labels), return_inverse=True)[1]
-    with warnings.catch_warnings():  # a label with fewer clips than folds is checked in ``_fold``
+    with warnings.catch_warnings():  # _check_labels reports labels with too few clips
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         parts = [test for _, test in splitter.split(np.zeros(len(labels)), codes, groups)]
     for number, test in enumerate(parts, 1):
@@ -86,7 +86,7 @@ def _build_fold(name: str, test: IndexArray, labels: Sequence[str]) -> Fold:
 
 
 def _draw_validation(name: str, labels: Sequence[str], rest: IndexArray) -> IndexArray:
-    """Of what is left to train on, the clips to validate with; a label with one clip has none."""
+    """Validation clips out of ``rest``; a label's only clip stays in training."""
     by_label = defaultdict(list)
     for i in rest:
         for label in split_labels(labels[int(i)]):
@@ -102,7 +102,9 @@ def _draw_validation(name: str, labels: Sequence[str], rest: IndexArray) -> Inde
     )
     size = max(round(VALIDATION_FRACTION * len(rest)), n_labels)
     if n_labels == 0 or len(candidates) - size < n_labels:
-        raise SplitError(f"without {name!r} too few clips are left to train and validate on")
+        raise SplitError(
+            f"fold {name!r}: too few other clips for training and validation; add clips"
+        )
     stratify = [labels[int(i)] for i in candidates]
     if any(map(has_multiple_labels, stratify)):
         return candidates[draw_stratified(stratify, size, SEED)]
@@ -115,6 +117,6 @@ def _check_labels(name: str, labels: Sequence[str], rest: IndexArray, test: Inde
     missing = sorted(set(distinct_labels(labels[int(i)] for i in test)) - trained)
     if missing:
         raise SplitError(
-            f"without {name!r} no clip of {', '.join(map(repr, missing))} is left to train on; "
-            "add clips of it by other speakers, or take fewer folds"
+            f"fold {name!r}: no other clip of {', '.join(map(repr, missing))} to train on; "
+            "add clips by other speakers, or use fewer folds"
         )

@@ -1,4 +1,4 @@
-"""The labels CSV: one row a clip, read strictly, every bad row reported at once.
+"""The labels CSV: one row per clip, read strictly, all bad rows reported at once.
 
 Comma, semicolon or tab; UTF-8 with or without a byte order mark. Columns, in any order and case:
 
@@ -9,7 +9,7 @@ Comma, semicolon or tab; UTF-8 with or without a byte order mark. Columns, in an
     split      train, val or test              optional
     start end  seconds inside a longer file    optional, both together
 
-Other columns are left alone.
+Other columns are ignored.
 """
 
 import csv
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earful.data.audio.decode import AudioError
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, did_you_mean_path
 from earful.data.labels.multilabel import find_label_problem, normalise_label
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ MAX_REPORTED_PROBLEMS = 50
 
 @dataclass(frozen=True)
 class RowProblem:
-    """What is wrong with one row: its line, file name, the column, the value found, and why."""
+    """A bad row: its line, file name, the column, the value found, and the reason."""
 
     line: int
     filename: str
@@ -56,9 +56,9 @@ class RowProblem:
 
 @dataclass(frozen=True)
 class ClipProblem:
-    """A row that did not become a clip: its line, file name, a stable code and the reason.
+    """A row without a usable clip: its line, file name, a stable code and the reason.
 
-    ``bad_row`` is the code of what the CSV says; the others are those of ``data.audio.decode``.
+    The code is ``bad_row`` for an error in the CSV, else one of ``data.audio.decode``.
     """
 
     line: int
@@ -76,22 +76,22 @@ class ClipProblem:
         return cls(clip.line, clip.filename, error.code, str(error))
 
     def __str__(self) -> str:
-        location = f"line {self.line}, {self.filename}" if self.filename else f"line {self.line}"
+        line = f"line {self.line}" if self.line else ""  # a folder has no lines
+        location = ", ".join(part for part in (line, self.filename) if part)
         return f"{location}: {self.message} [{self.code}]"
 
 
 class LabelsError(EarfulError):
-    """The CSV itself cannot be used; bad rows are no error of the whole and are listed apart."""
+    """The CSV itself cannot be used; bad rows are ``RowProblem`` instead."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One labelled stretch of audio.
+    """A labelled file, or a labelled segment of one.
 
-    ``line`` is its line in the CSV, ``filename`` the text found there, ``path`` where that leads.
-    ``label`` is a text of ``data.labels.multilabel``, which may name several.
-    ``speaker`` and ``split`` are empty when unknown; ``start_seconds`` and ``end_seconds`` are None
-    for the whole file.
+    ``line`` is its line in the CSV, ``filename`` the text in the CSV, ``path`` the resolved file.
+    ``label`` may name several labels (``data.labels.multilabel``). ``speaker`` and ``split`` are
+    empty if unknown; ``start_seconds`` and ``end_seconds`` are None for the whole file.
     """
 
     line: int
@@ -110,7 +110,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class LabelledClips:
-    """What a CSV holds: the good rows, the problems of the others, and the columns it has."""
+    """A CSV's good rows, the problems of its bad rows, and the columns it has."""
 
     clips: tuple[Clip, ...]
     problems: tuple[RowProblem, ...]
@@ -118,10 +118,10 @@ class LabelledClips:
 
 
 def stream_rows(csv_path: Path, audio_dir: Path | None = None) -> Iterator[Clip | RowProblem]:
-    """The rows of a CSV one after the other, in constant memory; their labels may be missing.
+    """Read a CSV row by row, in constant memory; labels may be missing.
 
     Raises:
-        LabelsError: the file is missing, is not UTF-8 text or lacks the column of file names.
+        LabelsError: the file is missing, is not UTF-8 text or lacks the filename column.
     """
     try:
         with csv_path.open(encoding="utf-8-sig", newline="") as file:
@@ -136,7 +136,7 @@ def stream_rows(csv_path: Path, audio_dir: Path | None = None) -> Iterator[Clip 
                 )
     except (UnicodeDecodeError, csv.Error) as error:
         raise LabelsError(
-            f"{csv_path} is no CSV in UTF-8: {error}; save it as CSV UTF-8"
+            f"{csv_path} is not a CSV in UTF-8: {error}; save it as CSV UTF-8"
         ) from error
     except OSError as error:
         raise LabelsError(f"cannot read {csv_path}: {error.strerror}") from error
@@ -147,11 +147,12 @@ def read_labels(csv_path: Path, audio_dir: Path | None = None) -> LabelledClips:
 
     Raises:
         LabelsError: the file is missing, is not UTF-8 text, lacks a required column or has no rows,
-            or ``audio_dir`` is no folder.
-            Bad rows do not raise: they are in ``problems``.
+            or ``audio_dir`` is not a folder. Bad rows do not raise: they are in ``problems``.
     """
     if audio_dir is not None and not audio_dir.is_dir():
-        raise LabelsError(f"{audio_dir} is no folder; give that of the audio files as --audio-dir")
+        raise LabelsError(
+            f"{audio_dir} is not a folder; give the folder of the audio files as --audio-dir"
+        )
     header, rows = read_rows(csv_path)
     columns = _match_columns(header, csv_path)
     clips: list[Clip] = []
@@ -164,32 +165,30 @@ def read_labels(csv_path: Path, audio_dir: Path | None = None) -> LabelledClips:
             continue
         key = (clip.path, clip.start_seconds, clip.end_seconds)
         if key in first_line:
-            reason = f"repeats line {first_line[key]}; keep one row a clip"
+            reason = f"repeats line {first_line[key]}; keep one row per clip"
             problems.append(RowProblem(line, clip.filename, "filename", clip.filename, reason))
             continue
         first_line[key] = line
         clips.append(clip)
     if not clips and not problems:
-        raise LabelsError(f"{csv_path} has a header and no rows; add a row a clip")
+        raise LabelsError(f"{csv_path} has a header and no rows; add a row per clip")
     return LabelledClips(tuple(clips), tuple(problems), frozenset(columns))
 
 
 def read_rows(csv_path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header's cells and (line number, cells) of every row that is not blank.
+    """The header cells, and (line number, cells) of every row that is not blank.
 
     Raises:
-        LabelsError: the file is missing, or is no CSV in UTF-8.
+        LabelsError: the file is missing, or is not a CSV in UTF-8.
     """
     text = _read_text(csv_path)
-    # Lines as CSV knows them: str.splitlines would also end a row at a form feed or U+2028.
+    # CSV line ends only: str.splitlines would also split at a form feed or U+2028.
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=_delimiter(text), strict=True)
     try:
         rows = list(_with_line_numbers(reader))
     except csv.Error as error:
-        raise LabelsError(
-            f"{csv_path}, line {reader.line_num}: {error}; mend the quotes"
-        ) from error
+        raise LabelsError(f"{csv_path}, line {reader.line_num}: {error}; fix the quotes") from error
     if not rows:
         raise LabelsError(
             f"{csv_path} is empty; its first line must name the columns, such as filename,label"
@@ -205,15 +204,21 @@ def _read_text(csv_path: Path) -> str:
         raise LabelsError(
             f"{csv_path} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8"
         ) from error
+    except IsADirectoryError as error:
+        raise LabelsError(
+            f"cannot read {csv_path}: it is a folder; write a labels CSV of it with "
+            f"`earful labels import {csv_path} --out labels.csv`"
+        ) from error
     except OSError as error:
-        raise LabelsError(f"cannot read {csv_path}: {error.strerror}") from error
+        hint = did_you_mean_path(csv_path)
+        raise LabelsError(f"cannot read {csv_path}: {error.strerror}{hint}") from error
     if "\0" in text:
-        raise LabelsError(f"{csv_path} holds NUL bytes, so it is no CSV; save it as CSV UTF-8")
+        raise LabelsError(f"{csv_path} contains NUL bytes and is not a CSV; save it as CSV UTF-8")
     return text
 
 
 def _delimiter(text: str) -> str:
-    """The one of comma, semicolon and tab that the header line uses most."""
+    """Comma, semicolon or tab: the most frequent in the header line."""
     header = next((line for line in text.splitlines() if line.strip()), "")
     return max(",;\t", key=header.count)
 
@@ -223,13 +228,13 @@ def _with_line_numbers(reader: "_csv.Reader") -> Iterator[tuple[int, list[str]]]
     for cells in reader:
         if any(cell.strip() for cell in cells):
             yield start, cells
-        start = reader.line_num + 1  # a quoted cell may span lines: a row is named by its first
+        start = reader.line_num + 1  # a quoted cell may span lines; report the first
 
 
 def _match_columns(
     header: list[str], csv_path: Path, required: Sequence[str] = REQUIRED_COLUMNS
 ) -> dict[str, int]:
-    """Column name of the contract -> its position in the file."""
+    """Map each known column present to its position in the file."""
     names = [name.strip().lower() for name in header]
     columns: dict[str, int] = {}
     for column, accepted in COLUMN_NAMES.items():
@@ -262,7 +267,7 @@ def _read_row(
 ) -> Clip | RowProblem:
     if len(cells) != width:
         column = f"{len(cells)}" if len(cells) > width else f"{len(cells) + 1}"
-        reason = f"the row has {len(cells)} cells where the header has {width}"
+        reason = f"the row has {len(cells)} cells, the header has {width}"
         position = columns["filename"]
         filename = cells[position].strip() if position < len(cells) else ""
         return RowProblem(line, filename, column, cells[-1], reason)
@@ -305,25 +310,14 @@ def _with_times(clip: Clip, values: dict[str, str]) -> Clip | RowProblem:
         try:
             seconds = float(text)
         except ValueError:
-            return RowProblem(
-                clip.line,
-                clip.filename,
-                column,
-                text,
-                "a time is a number of seconds, such as 1.25",
-            )
+            reason = "a time is a number of seconds, such as 1.25"
+            return RowProblem(clip.line, clip.filename, column, text, reason)
         if not math.isfinite(seconds) or seconds < 0:
-            return RowProblem(
-                clip.line,
-                clip.filename,
-                column,
-                text,
-                "a time is a finite number of seconds, 0 or more",
-            )
+            reason = "a time is a finite number of seconds, 0 or more"
+            return RowProblem(clip.line, clip.filename, column, text, reason)
         times.append(seconds)
     start, end = times
     if end <= start:
-        return RowProblem(
-            clip.line, clip.filename, "end", texts[1], f"must be later than the start, {start:g} s"
-        )
+        reason = f"must be later than the start, {start:g} s"
+        return RowProblem(clip.line, clip.filename, "end", texts[1], reason)
     return replace(clip, start_seconds=start, end_seconds=end)

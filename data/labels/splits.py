@@ -1,13 +1,13 @@
-"""Who is trained on and who is tested on.
+"""Training, validation and test splits.
 
-    random    the classic recipe: ``train_test_split(test_size=0.2, random_state=42)``, stratified
-    speaker   no voice on two sides (clips without a speaker are each a voice of their own)
-    column    the CSV's own split column
+    random    scikit-learn's ``train_test_split(test_size=0.2, random_state=42)``, stratified
+    speaker   no speaker in two parts (each clip without a speaker counts as a speaker of its own)
+    column    the split column of the CSV
 
-Validation clips are taken out of the training part the way the test part was: from other voices
-when the test voices are others and three or more are left to train on, else at random.
+Validation clips come out of the training part: whole speakers if the test speakers have no other
+clips and three or more speakers are left to train on, else random clips.
 
-Clips with several labels are drawn so that each label keeps its share (``data.labels.stratify``).
+Multi-label clips are drawn so that each label keeps its share (``data.labels.stratify``).
 """
 
 import warnings
@@ -33,30 +33,30 @@ IndexArray = NDArray[np.int64]
 
 
 class SplitError(EarfulError):
-    """No usable split can be drawn; the message names the label or speaker in the way."""
+    """No usable split can be drawn; the message names the label or speaker that prevents it."""
 
 
 def default_split_mode(columns: frozenset[str]) -> SplitMode:
-    """The most honest mode that a CSV's columns allow."""
+    """The strictest mode that a CSV's columns allow."""
     if "split" in columns:
         return "column"
     return "speaker" if "speaker" in columns else "random"
 
 
 def assign_splits(clips: Sequence[Clip], mode: SplitMode, seed: int = SEED) -> list[str]:
-    """One of ``train``, ``val``, ``test`` for every clip, the same for the same input and seed.
+    """``train``, ``val`` or ``test`` for every clip; deterministic for a given seed.
 
     Raises:
-        SplitError: a label with one clip only, one speaker only, an empty split column, or a label
-            that would have no clip to train on.
+        SplitError: a label with a single clip, a single speaker, an empty split column, or a label
+            without training clips.
     """
     _check_labels(clips)
     if mode == "column":
         splits = _from_column(clips)
     else:
-        everything = np.arange(len(clips))
+        pool = np.arange(len(clips))
         draw = _draw_random if mode == "random" else _draw_speakers
-        test = draw(clips, everything, TEST_FRACTION, seed)
+        test = draw(clips, pool, TEST_FRACTION, seed)
         splits = ["train"] * len(clips)
         for i in test:
             splits[i] = "test"
@@ -68,12 +68,12 @@ def assign_splits(clips: Sequence[Clip], mode: SplitMode, seed: int = SEED) -> l
 
 
 def shared_speakers(clips: Sequence[Clip], splits: Sequence[str]) -> set[str]:
-    """Known speakers with clips both in the test part and outside it."""
-    sides: dict[bool, set[str]] = {True: set(), False: set()}
+    """Speakers with clips both in the test part and outside it."""
+    by_part: dict[bool, set[str]] = {True: set(), False: set()}
     for clip, split in zip(clips, splits, strict=True):
         if clip.speaker:
-            sides[split == "test"].add(clip.speaker)
-    return sides[True] & sides[False]
+            by_part[split == "test"].add(clip.speaker)
+    return by_part[True] & by_part[False]
 
 
 def _check_labels(clips: Sequence[Clip]) -> None:
@@ -82,7 +82,7 @@ def _check_labels(clips: Sequence[Clip]) -> None:
     counts = _clips_by_label(clips)
     if len(counts) == 1:
         raise SplitError(
-            f"all clips have the label {clips[0].label!r}; two labels or more are needed"
+            f"all clips have the label {clips[0].label!r}; at least two labels are needed"
         )
     single_clip_labels = [
         (label, clip) for clip in clips for label in split_labels(clip.label) if counts[label] == 1
@@ -90,8 +90,8 @@ def _check_labels(clips: Sequence[Clip]) -> None:
     if single_clip_labels:
         named = "; ".join(f"{label!r} ({clip.location})" for label, clip in single_clip_labels[:20])
         raise SplitError(
-            f"labels with one clip only, which cannot be both learnt and tested: {named}. "
-            "Add clips of them, or remove these rows"
+            f"labels with a single clip, which cannot be in both training and test: {named}. "
+            "Add clips of these labels, or remove the rows"
         )
 
 
@@ -99,19 +99,20 @@ def _from_column(clips: Sequence[Clip]) -> list[str]:
     missing = [clip for clip in clips if not clip.split]
     if missing:
         raise SplitError(
-            f"the split column is needed for --split column; {len(missing)} clips have none "
-            f"(first: {missing[0].location}). Fill it, or use --split random or speaker"
+            f"--split column needs a split for every clip; {len(missing)} clips have none "
+            f"(first: {missing[0].location}). Fill the split column, or use --split random or "
+            "speaker"
         )
     splits = [clip.split for clip in clips]
     if "train" not in splits:
-        raise SplitError("the split column names no clip 'train'; nothing to learn from")
+        raise SplitError("no clip is 'train' in the split column; training needs some")
     return splits
 
 
 def _draw_random(clips: Sequence[Clip], pool: IndexArray, fraction: float, seed: int) -> IndexArray:
-    """A stratified random part of ``pool``: scikit-learn's own, so that its split comes out.
+    """A stratified random part of ``pool``, equal to that of scikit-learn.
 
-    Sets so small that the fraction holds fewer clips than there are labels give one a label.
+    If the fraction is fewer clips than labels, draws as many clips as labels.
     """
     labels = [clips[i].label for i in pool]
     if any(map(has_multiple_labels, labels)):
@@ -121,7 +122,7 @@ def _draw_random(clips: Sequence[Clip], pool: IndexArray, fraction: float, seed:
     if fraction * len(pool) < n_labels:
         size = n_labels
     if len(pool) < 2 * n_labels or min(Counter(labels).values()) < 2:
-        raise SplitError(f"{len(pool)} clips of {n_labels} labels are too few to hold some back")
+        raise SplitError(f"{len(pool)} clips of {n_labels} labels are too few to split; add clips")
     _, drawn = train_test_split(pool, test_size=size, random_state=seed, stratify=labels)
     return np.asarray(drawn)
 
@@ -133,34 +134,36 @@ def _draw_multi_label(
     drawn = draw_stratified(labels, size, seed) if 2 * size <= len(pool) else pool[:0]
     if len(drawn) == 0:
         n_labels = len(distinct_labels(labels))
-        raise SplitError(f"{len(pool)} clips of {n_labels} labels are too few to hold some back")
+        raise SplitError(f"{len(pool)} clips of {n_labels} labels are too few to split; add clips")
     return pool[drawn]
 
 
 def _draw_speakers(
     clips: Sequence[Clip], pool: IndexArray, fraction: float, seed: int
 ) -> IndexArray:
-    """About ``fraction`` of ``pool``: all clips of some speakers, balanced over the labels."""
+    """About ``fraction`` of ``pool``: all clips of some speakers, stratified by label."""
     groups = [clips[i].speaker or f"\0{i}" for i in pool]
     labels = rarest_labels([clips[i].label for i in pool])
     known = {clips[i].speaker for i in pool if clips[i].speaker}
     if len(known) < 2:
         speakers_found = f"only the speaker {known.pop()!r}" if known else "no speaker"
         raise SplitError(
-            f"a speaker split needs two speakers or more, found {speakers_found}; "
+            f"a speaker split needs at least two speakers, found {speakers_found}; "
             "fill the speaker column, or use --split random"
         )
     folds = min(round(1 / fraction), len(known), max(Counter(labels).values()))
     if folds < 2:
-        raise SplitError(f"{len(pool)} clips, each of another label, are too few to hold some back")
+        raise SplitError(
+            f"{len(pool)} clips, each of another label, are too few to split; add clips"
+        )
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # a label with fewer clips than folds misses some: no harm
+    with warnings.catch_warnings():  # labels rarer than folds are accepted
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         parts = [pool[part] for _, part in splitter.split(pool, _label_codes(labels), groups)]
-    usable = [part for part in parts if 0 < len(part) < len(pool)]
-    learnable = [part for part in usable if _keeps_every_label_in_training(clips, pool, part)]
-    # Of the folds, the one nearest to the wanted size: they differ much when speakers are few.
-    return min(learnable or usable, key=lambda part: abs(len(part) - fraction * len(pool)))
+    non_trivial = [part for part in parts if 0 < len(part) < len(pool)]
+    complete = [p for p in non_trivial if _keeps_every_label_in_training(clips, pool, p)]
+    # The fold nearest to the requested size: with few speakers, sizes differ much.
+    return min(complete or non_trivial, key=lambda part: abs(len(part) - fraction * len(pool)))
 
 
 def _keeps_every_label_in_training(
@@ -193,7 +196,7 @@ def _draw_validation(clips: Sequence[Clip], splits: Sequence[str], seed: int) ->
         _clips_by_label([clips[i] for i in candidates])
     ):
         raise SplitError(
-            "too few clips to hold some back for validation; give every label four clips or more"
+            "too few clips for a validation part; give every label at least four clips"
         )
     return _draw_random(clips, candidates, VALIDATION_FRACTION, seed)
 
@@ -206,5 +209,5 @@ def _check_training_labels(clips: Sequence[Clip], splits: Sequence[str]) -> None
     if untrained:
         raise SplitError(
             f"labels with no clip in the training part: {', '.join(map(repr, untrained))}. "
-            "Add clips of other speakers, or draw the split another way"
+            "Add clips by other speakers, or use another --split"
         )

@@ -1,7 +1,4 @@
-"""Parts of a set in which every label keeps its share, where clips may have several labels.
-
-What splits draw by when clips have one label each is scikit-learn's and knows only that.
-"""
+"""Stratified sampling of multi-label clips; scikit-learn's supports one label per clip only."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,20 +12,17 @@ IndexArray = NDArray[np.int64]
 
 
 def rarest_labels(labels: Sequence[str]) -> list[str]:
-    """Of each clip the label that the fewest clips have: what to balance whole speakers by.
-
-    A clip with one label gives that.
-    """
+    """The rarest label of each clip, by which a split of whole speakers is stratified."""
     clips = Counter(label for text in labels for label in split_labels(text))
     return [min(split_labels(text), key=lambda label: (clips[label], label)) for text in labels]
 
 
 def draw_stratified(labels: Sequence[str], size: int, seed: int) -> IndexArray:
-    """About ``size`` positions of ``labels``, so that each label has its share of them.
+    """About ``size`` positions (drawn,) of ``labels``, in which each label keeps its share.
 
-    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, 2011): the clips of the rarest label
-    are dealt first, each to the part that lacks that label most, else to the emptier one; of labels
-    with few clips the larger part gets them.
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, 2011): clips of the rarest label are
+    assigned first, each to the part that needs that label most, on ties to the part with more room
+    left; clips of rare labels go to the larger part.
     """
     names = distinct_labels(labels)
     position = {name: i for i, name in enumerate(names)}
@@ -42,14 +36,11 @@ def draw_stratified(labels: Sequence[str], size: int, seed: int) -> IndexArray:
     unassigned = np.ones(len(labels), np.bool_)
     drawn: list[int] = []
     while unassigned.any():
-        left = label_matrix[unassigned].sum(axis=0)
-        rarest = int(np.where(left > 0, left, len(labels) + 1).argmin())
+        remaining = label_matrix[unassigned].sum(axis=0)  # (labels,)
+        rarest = int(np.where(remaining > 0, remaining, len(labels) + 1).argmin())
         for clip in order[(label_matrix[:, rarest] & unassigned)[order]].tolist():
-            part = (
-                1
-                if (still_needed[1, rarest], capacity[1]) > (still_needed[0, rarest], capacity[0])
-                else 0
-            )
+            needs = [(still_needed[part, rarest], capacity[part]) for part in (0, 1)]
+            part = int(needs[1] > needs[0])
             still_needed[part] -= label_matrix[clip]
             capacity[part] -= 1
             unassigned[clip] = False

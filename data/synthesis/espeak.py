@@ -1,13 +1,12 @@
-"""espeak-ng in this process: one text and one voice to a waveform.
+"""espeak-ng in this process: a text and a voice to a waveform.
 
-Library and voices come with the wheel espeakng-loader (extra ``synth``): nothing has to be
-installed on the machine.
+The library and its voices come with the wheel espeakng-loader (extra ``synth``); no system package
+is needed.
 
 espeak-ng 1.52 keeps its state in C globals, and no call resets all of it: the phase of the pitch
-flutter, the gain control and the breath noise run on from one utterance into the next (its
-wavegen.c), so that a word never sounds the same twice. Each utterance therefore gets a freshly
-loaded library, unloaded again after it: that costs 3 ms, and makes a clip depend on its text and
-voice alone.
+flutter, the gain control and the breath noise continue from one utterance to the next (its
+wavegen.c), so a word never sounds the same twice. Each utterance therefore loads the library anew
+and unloads it, which takes 3 ms; a clip then depends only on its text and voice.
 """
 
 import ctypes
@@ -33,32 +32,36 @@ from earful.data.errors import EarfulError
 
 # speak_lib.h
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
-_INITIALIZE_DONT_EXIT = 0x8000  # without it, a library that finds no data ends the process
+_INITIALIZE_DONT_EXIT = 0x8000  # otherwise the library exits the process if it finds no data
 _CHARS_UTF8 = 1
 _POS_CHARACTER = 1
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _SYNTH_CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p
-)  # (samples or NULL at the end, their count, events) -> 0 to go on
+)  # (samples or NULL at the end, their count, events) -> 0 to continue
 
-_SAMPLE_RATE_HZ = 22050  # of every voice that is not MBROLA's; checked at each load
-# One buffer for a whole utterance. ctypes can only print an exception inside the callback (the
-# Ctrl-C of a user) and drop it; with one chunk that gives no sound, an error, and not a torn word.
+_SAMPLE_RATE_HZ = 22050  # all voices except MBROLA's; checked at each load
+# One buffer for a whole utterance. ctypes prints and drops exceptions inside the callback (such as
+# Ctrl-C); with one chunk that gives no sound, which is an error, instead of part of a word.
 _BUFFER_MS = 30_000
 _SILENCE_AMPLITUDE = 1e-3  # -60 dBFS
 _MARGIN_SECONDS = 0.02
-_RESPELL_HINT = "write how it is spoken, as in '#=number sign'."
+_RESPELL_HINT = "write it as it is spoken, as in '#=number sign'."
 
 
 class SynthesisError(EarfulError):
-    """A word or a voice that cannot be spoken."""
+    """A word that cannot be spoken, an unknown voice, or a missing espeak-ng."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """Who speaks, and how: accent and variant make the speaker, the rest is a manner of speaking.
+    """A synthetic voice: ``language`` and ``variant`` are the speaker, the rest is the delivery.
 
-    ``pitch`` and ``pitch_range`` are espeak-ng's scales: 50 is the variant's own.
+    ``rate_wpm`` is words per minute, 80 to 450. ``pitch`` and ``pitch_range`` are on espeak-ng's
+    scales, 0 to 99: 50 is the variant's own.
+
+    Raises:
+        SynthesisError: a value outside its range.
     """
 
     language: str
@@ -68,7 +71,7 @@ class Voice:
     pitch_range: int = 50
 
     def __post_init__(self) -> None:
-        """Refuse what espeak-ng would silently clamp."""
+        """Refuse values that espeak-ng would silently clamp."""
         for field, low, high in (("rate_wpm", 80, 450), ("pitch", 0, 99), ("pitch_range", 0, 99)):
             value = getattr(self, field)
             if not low <= value <= high:
@@ -76,27 +79,30 @@ class Voice:
 
     @property
     def name(self) -> str:
-        """The speaker, for example ``en-us+f3``."""
+        """The speaker's name, such as ``en-us+f3``."""
         return f"{self.language}+{self.variant}" if self.variant else self.language
 
 
 class Synthesizer:
     """espeak-ng in this process; use it as a context manager.
 
-    Each instance works on a private copy of the library and holds a lock: any number of instances
-    and threads are safe, and so is a fork. Raises ``SynthesisError`` without espeakng-loader.
+    Each instance has a private copy of the library and a lock, so instances, threads and forks are
+    safe.
+
+    Raises:
+        SynthesisError: espeakng-loader is not installed.
     """
 
     sample_rate_hz = _SAMPLE_RATE_HZ
 
     def __init__(self) -> None:
-        """Copy the library to a temporary folder and read which voices there are."""
+        """Copy the library to a temporary folder and list the voices."""
         library, voices = _find_espeak()
         self._folder = _short_temporary_folder()
         self._remove = weakref.finalize(self, _remove_unless_forked, self._folder, os.getpid())
         self._library = self._folder / library.name
         shutil.copyfile(library, self._library)
-        # espeak-ng cuts paths to its data at 160 characters (N_PATH_HOME); a link is always short.
+        # espeak-ng truncates its data path to 160 characters (N_PATH_HOME); the link is short.
         (self._folder / "espeak-ng-data").symlink_to(voices, target_is_directory=True)
         self._languages = _languages(voices / "lang")
         self._variants = {"", *(path.name for path in (voices / "voices" / "!v").iterdir())}
@@ -116,11 +122,13 @@ class Synthesizer:
         self._remove()
 
     def synthesize(self, text: str, voice: Voice) -> NDArray[np.float32]:
-        """Speak ``text`` as ``voice``, the same for the same arguments.
+        """``text`` spoken by ``voice``: (samples,) float32 in [-1, 1] at ``sample_rate_hz``.
 
-        Returns (samples,) float32 in [-1, 1] at ``sample_rate_hz``; what is below -60 dBFS before
-        and after the sound is cut, save a margin of 20 ms. Raises ``SynthesisError`` for an unknown
-        voice and for a text without sound, or one that would be spelled out and not read.
+        Deterministic. Leading and trailing silence below -60 dBFS is trimmed to 20 ms.
+
+        Raises:
+            SynthesisError: an unknown voice, or a text without sound or that espeak-ng would spell
+                out instead of reading it.
         """
         _check_text(text, voice.language)
         identifier = self._identifier(voice)
@@ -134,7 +142,7 @@ class Synthesizer:
         return waveform[max(0, loud[0] - margin) : loud[-1] + 1 + margin]
 
     def _identifier(self, voice: Voice) -> str:
-        """Name the voice's file, for espeak-ng takes an unknown variant for the plain voice."""
+        """The voice's file name; espeak-ng would ignore an unknown variant."""
         for kind, value, known in (
             ("language", voice.language, set(self._languages)),
             ("variant", voice.variant, self._variants),
@@ -155,7 +163,7 @@ class Synthesizer:
             rate_hz = library.espeak_Initialize(*options)
             if rate_hz != _SAMPLE_RATE_HZ:
                 raise SynthesisError(
-                    f"espeak-ng did not start (it answered {rate_hz}, not {_SAMPLE_RATE_HZ} Hz); "
+                    f"espeak-ng did not start (it returned {rate_hz}, not {_SAMPLE_RATE_HZ} Hz); "
                     "install it again: uv sync --inexact --extra synth "
                     "--reinstall-package espeakng-loader"
                 )
@@ -164,12 +172,12 @@ class Synthesizer:
             finally:
                 library.espeak_Terminate()
         finally:
-            # The only way to give the globals their first values again.
-            dlclose(library._handle)  # noqa: SLF001 - ctypes has no public name for it
+            # Unloading is the only way to reset the C globals.
+            dlclose(library._handle)  # noqa: SLF001 - ctypes has no public attribute
 
 
 def _find_espeak() -> tuple[Path, Path]:
-    """Find the library and its data folder."""
+    """The paths of the library and of its data folder."""
     try:
         loader = importlib.import_module("espeakng_loader")
     except ImportError as error:
@@ -186,15 +194,15 @@ def _short_temporary_folder() -> Path:
 
 
 def _remove_unless_forked(folder: Path, process_id: int) -> None:
-    """Remove ``folder``, unless this is a fork of the process that still needs it."""
+    """Remove ``folder``, unless in a fork of the process that created it."""
     if os.getpid() == process_id:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _languages(folder: Path) -> dict[str, str]:
-    """Map each language tag to the voice file that claims it with the lowest (best) number.
+    """Map each language tag to its voice file with the lowest (best) priority.
 
-    The files hold lines ``language TAG [PRIORITY]``; 5 is the default (voices.c).
+    Voice files have lines ``language TAG [PRIORITY]``; the default priority is 5 (voices.c).
     """
     claims: dict[str, tuple[int, str]] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -208,7 +216,7 @@ def _languages(folder: Path) -> dict[str, str]:
 
 
 def _declare_signatures(library: ctypes.CDLL) -> None:
-    """Set the argument types that ``speak_lib.h`` and ``espeak_ng.h`` declare."""
+    """Set the argument types of ``speak_lib.h`` and ``espeak_ng.h``."""
     text, size, number, pointer = ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p
     count = ctypes.c_uint
     library.espeak_Initialize.argtypes = [number, number, text, number]
@@ -223,7 +231,7 @@ def _declare_signatures(library: ctypes.CDLL) -> None:
 def _synthesize_pcm(
     library: ctypes.CDLL, text: str, identifier: str, voice: Voice
 ) -> NDArray[np.int16]:
-    """Run one utterance; (samples,) int16, empty when espeak-ng gives none."""
+    """One utterance (samples,) int16; empty if espeak-ng returns no samples."""
     chunks: list[bytes] = []
 
     def collect_chunk(samples: int | None, n_samples: int, _events: int | None) -> int:
@@ -231,9 +239,9 @@ def _synthesize_pcm(
             chunks.append(ctypes.string_at(samples, 2 * n_samples))
         return 0
 
-    callback = _SYNTH_CALLBACK(collect_chunk)  # named, for C holds no reference to it
+    callback = _SYNTH_CALLBACK(collect_chunk)  # a named reference, as C holds none
     library.espeak_SetSynthCallback(callback)
-    library.espeak_ng_SetRandSeed(1)  # breath noise; by default the seed is the clock
+    library.espeak_ng_SetRandSeed(1)  # breath noise; the default seed is the time
     encoded = text.encode()
     failed = library.espeak_SetVoiceByName(os.fsencode(identifier))
     for parameter, value in (
@@ -252,16 +260,16 @@ def _synthesize_pcm(
 
 
 def _check_text(text: str, language: str) -> None:
-    """Refuse what espeak-ng would drop, cut short or spell ("Chinese letter, Chinese letter")."""
+    """Refuse text that espeak-ng would drop, truncate or spell ("Chinese letter, ...")."""
     if not text.strip():
-        raise SynthesisError("There is nothing to speak: the text is empty.")
+        raise SynthesisError("The text is empty; give a word to speak.")
     if any(unicodedata.category(character) == "Cc" for character in text):
-        raise SynthesisError(f"{text!r} holds control characters; {_RESPELL_HINT}")
+        raise SynthesisError(f"{text!r} contains control characters; {_RESPELL_HINT}")
     if not any(character.isalnum() for character in text):
-        raise SynthesisError(f"{text!r} holds no letter and no digit to speak; {_RESPELL_HINT}")
+        raise SynthesisError(f"{text!r} has no letter or digit to speak; {_RESPELL_HINT}")
     if language.startswith("en") and language != "en-shaw":
         foreign = [c for c in text if c.isalpha() and "LATIN" not in unicodedata.name(c, "")]
         if foreign:
             raise SynthesisError(
-                f"{text!r} cannot be read by an English voice ({foreign[0]!r}); {_RESPELL_HINT}"
+                f"an English voice cannot read {text!r} ({foreign[0]!r}); {_RESPELL_HINT}"
             )

@@ -1,7 +1,7 @@
-"""Speak words with espeak-ng, to train without a single recording.
+"""Synthetic clips of words by espeak-ng voices, for training without recordings.
 
-``draw_voices`` draws speakers, and ``write_clips`` turns words, voices and takes into a folder of
-clips with its labels CSV.
+``draw_voices`` draws speakers; ``write_synthetic_clips`` writes a folder of clips of the given
+words with its labels CSV.
 """
 
 import csv
@@ -23,7 +23,7 @@ from earful.data.labels.multilabel import SEPARATOR, find_label_problem, has_mul
 from earful.data.synthesis.espeak import SynthesisError, Synthesizer, Voice
 
 LABELS_CSV = "labels.csv"
-# Marks a folder as made here: one of real recordings has a labels.csv too, and is not replaced.
+# Marks a folder of synthetic clips, which may be replaced; real recordings have a labels.csv too.
 MARKER_FILENAME = "synthesis.json"
 ENGLISH_ACCENTS = (
     "en-gb",
@@ -36,42 +36,88 @@ ENGLISH_ACCENTS = (
     "en-us-nyc",
 )
 # Of the 104 variants, those that do not clip and that a classifier of real recordings (Speech
-# Commands, ten words) understands at least four times as often as chance. Left out besides: robots,
-# echoes, whispers, cartoon pitches, vowels cut to half their length ("stressLength 0 1 2 3 ..."),
-# and Reed and caleb, whose noise comes from the C library's rand().
-# fmt: off
+# Commands, ten words) recognises at least four times as often as chance. Also excluded: robots,
+# echoes, whispers, cartoon pitches, vowels of half length ("stressLength 0 1 2 3 ..."), and Reed
+# and caleb, whose noise comes from the C library's rand().
 FEMALE_VARIANTS = (
-    "Annie", "aunty", "belinda", "f1", "f2", "f3", "f4", "f5", "grandma", "linda", "steph",
+    "Annie",
+    "aunty",
+    "belinda",
+    "f1",
+    "f2",
+    "f3",
+    "f4",
+    "f5",
+    "grandma",
+    "linda",
+    "steph",
     "steph2",
 )
-MALE_VARIANTS = (  # the empty one is the accent's plain voice
-    "", "Alex", "Andy", "Denis", "Diogo", "Henrique", "Hugo", "Mario", "Mike", "Nguyen", "adam",
-    "benjamin", "david", "edward", "edward2", "grandpa", "iven3", "iven4", "john", "klatt4",
-    "klatt5", "klatt6", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "max", "michel", "miguel",
-    "mike2", "pablo", "quincy", "rob", "robert", "victor",
+MALE_VARIANTS = (  # the empty variant is the accent's default voice
+    "",
+    "Alex",
+    "Andy",
+    "Denis",
+    "Diogo",
+    "Henrique",
+    "Hugo",
+    "Mario",
+    "Mike",
+    "Nguyen",
+    "adam",
+    "benjamin",
+    "david",
+    "edward",
+    "edward2",
+    "grandpa",
+    "iven3",
+    "iven4",
+    "john",
+    "klatt4",
+    "klatt5",
+    "klatt6",
+    "m1",
+    "m2",
+    "m3",
+    "m4",
+    "m5",
+    "m6",
+    "m7",
+    "m8",
+    "max",
+    "michel",
+    "miguel",
+    "mike2",
+    "pablo",
+    "quincy",
+    "rob",
+    "robert",
+    "victor",
 )
-# fmt: on
 
 
 def draw_voices(n: int, seed: int, languages: Sequence[str] = ENGLISH_ACCENTS) -> list[Voice]:
-    """Draw ``n`` distinct speakers, the same for the same seed.
+    """Draw ``n`` distinct speakers; deterministic for a given seed.
 
-    Half are women's voices, as long as there are some; rate (130 to 200 words a minute), pitch and
-    pitch range are each speaker's own. Raises ``SynthesisError`` when there are fewer than ``n``.
+    Half are female as far as there are enough; rate (130 to 200 words per minute), pitch and pitch
+    range are drawn per speaker.
+
+    Raises:
+        SynthesisError: there are fewer than ``n`` voices.
     """
     rng = np.random.default_rng(seed)
-    women, men = (
+    female, male = (
         list(product(languages, variants)) for variants in (FEMALE_VARIANTS, MALE_VARIANTS)
     )
-    if not 0 < n <= len(women) + len(men):
+    if not 0 < n <= len(female) + len(male):
         raise SynthesisError(
-            f"{n} voices asked for; accepted: 1 to {len(women) + len(men)}, which is what "
-            f"{', '.join(languages)} can be spoken with."
+            f"{n} voices requested; accepted: 1 to {len(female) + len(male)}, the number of "
+            f"voices for {', '.join(languages)}."
         )
-    rng.shuffle(women)
-    rng.shuffle(men)
-    n_women = min(len(women), max(n // 2, n - len(men)))
-    speakers = women[:n_women] + men[: n - n_women]
+    rng.shuffle(female)
+    rng.shuffle(male)
+    n_female = min(len(female), max(n // 2, n - len(male)))
+    speakers = female[:n_female] + male[: n - n_female]
     rng.shuffle(speakers)
     return [
         Voice(
@@ -96,24 +142,25 @@ def write_synthetic_clips(
     languages: Sequence[str] = ENGLISH_ACCENTS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write each word, by each voice, ``takes`` times: ``out/clips/*.wav`` and ``out/labels.csv``.
+    """Write ``out/clips/*.wav``, each word by each voice ``repetitions`` times, and a labels CSV.
 
-    A word is its own label, or is given as ``label=text``. The clips are 16-bit mono; the columns
-    are filename, label and speaker. ``progress`` hears (clips done, clips in all). The same
-    arguments give the same bytes. Returns the path of the CSV.
+    A word is its own label, or is given as ``label=text``. Clips are 16-bit mono at
+    ``sample_rate_hz``; the columns of ``out/labels.csv`` are filename, label and speaker.
+    ``progress`` is called with (clips done, clips in total). The same arguments give the same
+    bytes. ``out`` appears complete or not at all; earlier synthetic clips are replaced.
+
+    Returns:
+        The path of the CSV.
 
     Raises:
-        SynthesisError: a word that cannot be spoken or a label given twice, before anything is
-            written.
-        OutputError: ``out`` holds something else than earlier clips, or cannot be written.
-
-    ``out`` appears when it is complete, or not at all; earlier clips are replaced.
+        SynthesisError: a word that cannot be spoken, or a label given twice; nothing is written.
+        OutputError: ``out`` has other content, or cannot be written.
     """
     texts = _texts_by_label(words)
     speakers = draw_voices(voices, seed, languages)
     if repetitions < 1:
-        raise SynthesisError(f"{repetitions} takes asked for; at least 1 is needed.")
-    rng = np.random.default_rng([seed, 1])  # apart from the stream that drew the speakers
+        raise SynthesisError(f"{repetitions} repetitions requested; accepted: 1 or more.")
+    rng = np.random.default_rng([seed, 1])  # independent of the stream that drew the speakers
     plan = [
         _PlannedClip(
             f"{number:03d}-{_slug(label)}-{speaker_index:03d}-{repetition:02d}.wav",
@@ -146,7 +193,7 @@ def write_synthetic_clips(
 
 @dataclass(frozen=True)
 class _PlannedClip:
-    """One clip to come."""
+    """A clip to synthesize."""
 
     filename: str
     label: str
@@ -159,20 +206,18 @@ def _texts_by_label(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         label, _, text = (part.strip() for part in word.partition("="))
         if not label or ("=" in word and not text):
-            raise SynthesisError(f"{word!r} is no word; accepted: WORD, or LABEL=SPOKEN TEXT.")
+            raise SynthesisError(f"{word!r} is not a word; accepted: WORD, or LABEL=SPOKEN TEXT.")
         if has_multiple_labels(label):
             raise SynthesisError(
-                f"{label[:40]!r} has a {SEPARATOR}, which stands between the labels of a clip with "
-                "several; a spoken word has one. Write it as LABEL=SPOKEN TEXT."
+                f"{label[:40]!r} has a {SEPARATOR}, which separates the labels of a multi-label "
+                "clip; a spoken word has one label. Write it as LABEL=SPOKEN TEXT."
             )
         if (problem := find_label_problem(label)) is not None:
             raise SynthesisError(
-                f"{label[:40]!r} is no label: {problem}; write it as LABEL=SPOKEN TEXT."
+                f"{label[:40]!r} is not a label: {problem}; write it as LABEL=SPOKEN TEXT."
             )
         if label in texts:
-            raise SynthesisError(
-                f"The label {label!r} is given twice; each needs to be given once."
-            )
+            raise SynthesisError(f"The label {label!r} is given twice; give each label once.")
         texts[label] = text or label
     if not texts:
         raise SynthesisError("There are no words to speak; give at least one.")
@@ -180,7 +225,7 @@ def _texts_by_label(words: Sequence[str]) -> dict[str, str]:
 
 
 def _perturb_voice(speaker: Voice, rng: np.random.Generator) -> Voice:
-    """Draw one take: nobody says a word twice at the same rate (±8 %) and pitch."""
+    """Vary rate (±8 %), pitch and pitch range for one repetition."""
     rate_wpm = round(speaker.rate_wpm * rng.uniform(0.92, 1.08))
     pitch = speaker.pitch + int(rng.integers(-4, 5))
     pitch_range = speaker.pitch_range + int(rng.integers(-10, 11))
@@ -188,7 +233,7 @@ def _perturb_voice(speaker: Voice, rng: np.random.Generator) -> Voice:
 
 
 def _slug(label: str) -> str:
-    """Make a label safe in a file name on any system; empty where nothing is left of it."""
+    """A part of a file name, valid on any system; empty if no character of the label is."""
     ascii_label = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "_", ascii_label.lower()).strip("_")[:40]
 

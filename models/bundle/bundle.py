@@ -42,7 +42,7 @@ def open_bundle(path: Path, device: Device = "cpu") -> Bundle:
     provider = session.get_providers()[0]
     if device == "cuda" and provider != "CUDAExecutionProvider":
         raise ModelError(
-            "device cuda was requested, but ONNX Runtime runs on the CPU; install CUDA and cuDNN for "
+            "CUDA was requested but ONNX Runtime runs on the CPU; install CUDA and cuDNN for "
             f"onnxruntime-gpu {onnxruntime.__version__}, or use --device cpu"
         )
     metadata = parse_metadata(session.get_modelmeta().custom_metadata_map, path)
@@ -144,5 +144,5 @@ def _check_golden(bundle: Bundle) -> None:
     if not drift <= GOLDEN_TOLERANCE:  # NaN is drift too
         raise ModelError(
             f"{bundle.path} does not reproduce its golden example (off by {drift:.2g}, allowed is "
-            f"{GOLDEN_TOLERANCE:g}); the file is damaged, or this onnxruntime computes wrong results"
+            f"{GOLDEN_TOLERANCE:g}); the file is damaged, or this onnxruntime is faulty"
         )

@@ -20,13 +20,12 @@ from earful.data.features.config import FEATURE_KINDS, FeatureConfig
 from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels
 from earful.models.bundle.decision import SCORE_KINDS, ScoreKind
 
-# Version 2 has no ``score_kind``: every model was softmax.
-SCHEMA_VERSION, SOFTMAX_VERSION = 3, 2
+SCHEMA_VERSION = 4
 KEY_PREFIX = "earful."
 
 
 class ModelError(EarfulError):
-    """A model file that is missing, damaged, of another schema or inconsistent with its metadata."""
+    """A model file that is missing, damaged, of another schema or contradicts its metadata."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +98,11 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
     Raises:
         ModelError: a key is missing or malformed; the message names it.
     """
-    if props.get(KEY_PREFIX + "schema_version") == str(SOFTMAX_VERSION):
-        props = {**props, KEY_PREFIX + "score_kind": json.dumps("softmax")}
     missing = [KEY_PREFIX + key for key in _PARSERS if KEY_PREFIX + key not in props]
     if missing:
         raise ModelError(
-            f"{path} lacks the metadata {', '.join(missing)}; it was not exported by Earful. "
-            "Use `earful export RUN --out model.onnx`"
+            f"{path} lacks the metadata {', '.join(missing)}; this version of Earful did not "
+            "export it: export its run again with `earful export RUN --out model.onnx`"
         )
     values: dict[str, Any] = {}
     for key, parse in _PARSERS.items():
@@ -126,11 +123,12 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
 
 
 def _schema_version(value: Any) -> int:
-    if value not in (SCHEMA_VERSION, SOFTMAX_VERSION):
+    if value != SCHEMA_VERSION:
         raise ValueError(
-            f"this version reads schemas {SOFTMAX_VERSION} and {SCHEMA_VERSION}, found {value!r}"
+            f"this version reads schema {SCHEMA_VERSION}, found {value!r}; export the run again "
+            "with `earful export RUN --out model.onnx`"
         )
-    return int(value)
+    return SCHEMA_VERSION
 
 
 def _labels(value: Any) -> tuple[str, ...]:

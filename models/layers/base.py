@@ -19,6 +19,6 @@ class Network(nn.Module, ABC):
         """The embedding (batch, dim) of features (batch, bins, frames)."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits (batch, labels) of a classifier; features (batch, bins, frames) of an autoencoder."""
+        """Logits (batch, labels) of a classifier; features (batch, bins, frames) otherwise."""
         output: Tensor = self.head(self.embed(features))
         return output

@@ -1,1 +1,1 @@
-"""One network a file, and the zoo that names them."""
+"""One network per file, and the zoo that lists them by name."""

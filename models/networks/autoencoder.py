@@ -1,12 +1,11 @@
-"""A convolutional autoencoder: a spectrogram to a few numbers and back, without a single label.
+"""A convolutional autoencoder: a spectrogram to a short vector and back, trained without labels.
 
-Blocks of 8, 16 and 32 filters of 3 x 3 with stride 2, batch normalisation and GELU shrink both
-axes by eight, and a linear layer makes the embedding of what remains. The decoder is the mirror
-image, with transposed convolutions. What sounds alike lies close together in the embedding, which
-has no room for anything else. After "Reducing the Dimensionality of Data with Neural Networks"
-(Hinton and Salakhutdinov, Science 313, 2006), convolutional as in "Stacked Convolutional
-Auto-Encoders" (Masci et al., ICANN 2011). With 40 bands and 63 frames: 177,009 parameters, 1.0
-million multiply-adds.
+Blocks of 8, 16 and 32 filters of 3 x 3 with stride 2, batch normalisation and GELU shrink both axes
+by eight, and a linear layer gives the embedding. The decoder is the mirror image, with transposed
+convolutions. Clips that sound alike have similar embeddings. After "Reducing the Dimensionality of
+Data with Neural Networks" (Hinton and Salakhutdinov, Science 313, 2006), convolutional as in
+"Stacked Convolutional Auto-Encoders" (Masci et al., ICANN 2011). With 40 bands and 63 frames:
+177,009 parameters, 1.0 million multiply-adds.
 """
 
 from dataclasses import dataclass
@@ -18,36 +17,36 @@ from earful.data.errors import EarfulError
 from earful.models.layers.base import Network
 
 FILTERS = (8, 16, 32)
-# Three halvings leave 2 x 2, which batch normalisation needs for a batch of one clip.
+# Three halvings leave 2 x 2, the least that batch normalisation of a single clip needs.
 MIN_SIDE = 9
-# In standard deviations of the normalised features, some 20 to 30 dB.
+# In standard deviations of the normalised features, about 20 to 30 dB.
 CLAMP_RANGE = 1.0
 
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Options of ``Autoencoder``; ``embedding`` is how many numbers stand for a clip."""
+    """Options of ``Autoencoder``: the length of the embedding."""
 
     embedding_dim: int = 64
 
 
 class Autoencoder(Network):
-    """Features (batch, bins, frames) to ``levelled`` ones again, through ``embedding`` values.
+    """Features (batch, bins, frames) to an embedding and to the ``centred`` features.
 
     Raises:
-        EarfulError: an image smaller than 9 x 9, or an embedding of nothing.
+        EarfulError: features smaller than 9 x 9, or ``embedding_dim`` below 1.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: AutoencoderConfig) -> None:
         super().__init__()
-        del n_labels  # it learns what clips sound like, whatever they are called
+        del n_labels  # trained without labels
         if min(bins, frames) < MIN_SIDE:
             raise EarfulError(
                 f"autoencoder needs features of {MIN_SIDE} x {MIN_SIDE} or more, found "
                 f"{bins} x {frames}; prepare with longer clips or a shorter --hop-length"
             )
         if config.embedding_dim < 1:
-            raise EarfulError(f"embedding must be 1 or more, found {config.embedding_dim}")
+            raise EarfulError(f"embedding_dim must be 1 or more, found {config.embedding_dim}")
         sizes = [(bins, frames)]
         layers: list[nn.Module] = []
         for in_channels, out_channels in pairwise((1, *FILTERS)):
@@ -67,11 +66,11 @@ class Autoencoder(Network):
 
 
 def centred(features: Tensor) -> Tensor:
-    """Features (batch, bins, frames) relative to their loudest frame, without what is far below it.
+    """Features (batch, bins, frames) relative to their loudest frame, clamped at ``-CLAMP_RANGE``.
 
-    What is to be reconstructed. Digital silence around a word is so far below any sound that it
-    would be most of the error, and the embedding would hold how long a word is and how loud, and
-    little of which. (tests/benchmarks/map_quality.py prints what it is worth.)
+    The reconstruction target. Without the clamp, the digital silence around a word, far below any
+    sound, would be most of the error, and the embedding would encode the length and loudness of a
+    word and little else. tests/benchmarks/map_quality.py measures the effect.
     """
     loudest = features.mean(dim=1, keepdim=True).amax(dim=2, keepdim=True)
     return (features - loudest).clamp_min(-CLAMP_RANGE)
@@ -80,7 +79,7 @@ def centred(features: Tensor) -> Tensor:
 class Decoder(nn.Module):
     """An embedding (batch, dim) to features (batch, bins, frames).
 
-    ``sizes`` are those of the images that the encoder made, from the whole one to the smallest.
+    ``sizes`` are the (bins, frames) of the encoder's images, from its input to its last block.
     """
 
     def __init__(self, embedding_dim: int, sizes: list[tuple[int, int]]) -> None:
@@ -100,29 +99,28 @@ class Decoder(nn.Module):
         self.blocks = nn.Sequential(*layers)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        x = self.from_embedding(embedding).unflatten(
-            1, self.smallest
-        )  # (batch, 32, bins / 8, frames / 8)
+        x = self.from_embedding(embedding)
+        x = x.unflatten(1, self.smallest)  # (batch, 32, bins / 8, frames / 8)
         image: Tensor = self.blocks(x)  # (batch, 1, bins, frames)
         return image.squeeze(1)
 
 
 def _halved_size(size: tuple[int, int]) -> tuple[int, int]:
-    """What a block leaves of an image: an odd side is rounded up."""
+    """The size after a block with stride 2: odd sides are rounded up."""
     return -(-size[0] // 2), -(-size[1] // 2)
 
 
 def _upsampling(
     in_channels: int, out_channels: int, small: tuple[int, int], large: tuple[int, int]
 ) -> nn.ConvTranspose2d:
-    """The reverse of a halving from ``large`` to ``small``."""
-    extra_size = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
+    """A layer that doubles an image from ``small`` to exactly ``large``."""
+    output_padding = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
     return nn.ConvTranspose2d(
         in_channels,
         out_channels,
         3,
         stride=2,
         padding=1,
-        output_padding=extra_size,
+        output_padding=output_padding,
         bias=out_channels == 1,
     )

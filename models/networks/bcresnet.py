@@ -1,10 +1,10 @@
 """Broadcasted residual learning: frequency in two dimensions, time in one.
 
 "Broadcasted Residual Learning for Efficient Keyword Spotting" (BC-ResNet, arXiv:2106.04140, table
-1). A block looks along frequency, averages the bins away, looks along time where that is cheap, and
-adds what it found back to every bin. Batch statistics are kept for each of up to five sub-bands
-(SubSpectralNorm, arXiv:2103.13620). ``width`` multiplies the channels: the paper has 1, 1.5, 2, 3,
-6 and 8. With ten labels, 40 bands and 63 frames:
+1). A block convolves over frequency, averages over the bins, convolves over time, which is cheap
+without bins, and adds the result to every bin. Batch statistics are kept for each of up to five
+sub-bands (SubSpectralNorm, arXiv:2103.13620). ``width`` multiplies the channels: the paper has 1,
+1.5, 2, 3, 6 and 8. With ten labels, 40 bands and 63 frames:
 
 width  parameters  multiply-adds
 1           9,166    1.5 million
@@ -29,7 +29,7 @@ MIN_BINS, MIN_FRAMES = 33, 5
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks of equal width; the first one changes the channels and may halve frequency."""
+    """Blocks of equal width; the first one changes the channels and may halve the bins."""
 
     channels: int
     blocks: int
@@ -37,7 +37,12 @@ class Stage:
     dilation: int
 
 
-STAGES = (Stage(8, 2, 1, 1), Stage(12, 2, 2, 2), Stage(16, 4, 2, 4), Stage(20, 4, 1, 8))
+STAGES = (
+    Stage(channels=8, blocks=2, stride=1, dilation=1),
+    Stage(channels=12, blocks=2, stride=2, dilation=2),
+    Stage(channels=16, blocks=4, stride=2, dilation=4),
+    Stage(channels=20, blocks=4, stride=1, dilation=8),
+)
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,15 @@ class BcResNetConfig:
 
     def __post_init__(self) -> None:
         if not 0.25 <= self.width <= 16:
-            raise EarfulError(f"bcresnet's width is from 0.25 to 16, found {self.width}")
+            raise EarfulError(f"bcresnet width must be from 0.25 to 16, found {self.width}")
 
 
 class BcResNet(Network):
-    """Features (batch, bins, frames) to logits (batch, labels); 32 * width values in between."""
+    """Features (batch, bins, frames) to logits (batch, labels); embeddings of 32 * width values.
+
+    Raises:
+        EarfulError: fewer than 33 bins or 5 frames.
+    """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: BcResNetConfig) -> None:
         super().__init__()
@@ -65,8 +74,9 @@ class BcResNet(Network):
         in_channels, rows = round(STEM_CHANNELS * config.width), _halved_size(bins)
         self.stem = nn.Sequential(
             nn.Conv2d(1, in_channels, 5, stride=(2, 1), padding=2, bias=False),
-            nn.BatchNorm2d(in_channels), nn.ReLU(),
-        )  # fmt: skip
+            nn.BatchNorm2d(in_channels),
+            nn.ReLU(),
+        )
         layers: list[nn.Module] = []
         for stage in STAGES:
             out_channels = round(stage.channels * config.width)
@@ -74,15 +84,24 @@ class BcResNet(Network):
                 stride = stage.stride if number == 0 else 1
                 rows = _halved_size(rows) if stride == 2 else rows
                 layers.append(
-                    _Block(in_channels, out_channels, rows, stride, stage.dilation, config.dropout)
+                    _Block(
+                        in_channels,
+                        out_channels,
+                        rows=rows,
+                        stride=stride,
+                        dilation=stage.dilation,
+                        dropout=config.dropout,
+                    )
                 )
                 in_channels = out_channels
         self.blocks = nn.Sequential(*layers)
         dim = round(HEAD_CHANNELS * config.width)
         self.last = nn.Sequential(
-            nn.Conv2d(in_channels, in_channels, HEAD_ROWS, padding=(0, 2), groups=in_channels, bias=False),
-            nn.Conv2d(in_channels, dim, 1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(),
-        )  # fmt: skip
+            _depthwise(in_channels, HEAD_ROWS, padding=(0, 2)),
+            nn.Conv2d(in_channels, dim, 1, bias=False),
+            nn.BatchNorm2d(dim),
+            nn.ReLU(),
+        )
         self.head = nn.Linear(dim, n_labels)
 
     def embed(self, features: Tensor) -> Tensor:
@@ -94,12 +113,13 @@ class BcResNet(Network):
 
 
 class _Block(nn.Module):
-    """One broadcasted residual block; with other channels than before it is a transition block."""
+    """A broadcasted residual block; a transition block where the number of channels changes."""
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
+        *,
         rows: int,
         stride: int,
         dilation: int,
@@ -118,25 +138,16 @@ class _Block(nn.Module):
         )
         self.frequency = nn.Sequential(
             *change,
-            nn.Conv2d(
-                out_channels,
-                out_channels,
-                (3, 1),
-                stride=(stride, 1),
-                padding=(1, 0),
-                groups=out_channels,
-                bias=False,
-            ),
+            _depthwise(out_channels, (3, 1), stride=(stride, 1), padding=(1, 0)),
             SubSpectralNorm(out_channels, rows),
         )
         self.time = nn.Sequential(
-            nn.Conv2d(
-                out_channels, out_channels, (1, 3), padding=(0, dilation), dilation=(1, dilation), groups=out_channels,
-                bias=False,
-            ),
-            nn.BatchNorm2d(out_channels), nn.SiLU(), nn.Conv2d(out_channels, out_channels, 1, bias=False),
+            _depthwise(out_channels, (1, 3), padding=(0, dilation), dilation=(1, dilation)),
+            nn.BatchNorm2d(out_channels),
+            nn.SiLU(),
+            nn.Conv2d(out_channels, out_channels, 1, bias=False),
             nn.Dropout2d(dropout),
-        )  # fmt: skip
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         spectral = self.frequency(x)  # (batch, channels, rows, frames)
@@ -148,7 +159,7 @@ class _Block(nn.Module):
 class SubSpectralNorm(nn.Module):
     """Batch normalisation of (batch, channels, rows, frames) with statistics for each sub-band.
 
-    Of up to five sub-bands, as many as divide the rows evenly.
+    The number of sub-bands is the largest one up to five that divides the rows evenly.
     """
 
     def __init__(self, channels: int, rows: int) -> None:
@@ -161,6 +172,27 @@ class SubSpectralNorm(nn.Module):
         split = (-1, channels * self.sub_bands, rows // self.sub_bands, frames)
         normalised: Tensor = self.norm(x.reshape(split))
         return normalised.reshape(-1, channels, rows, frames)
+
+
+def _depthwise(
+    channels: int,
+    kernel: int | tuple[int, int],
+    *,
+    padding: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+) -> nn.Conv2d:
+    """A convolution over each channel by itself, without bias."""
+    return nn.Conv2d(
+        channels,
+        channels,
+        kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=channels,
+        bias=False,
+    )
 
 
 def _halved_size(size: int) -> int:

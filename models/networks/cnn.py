@@ -1,9 +1,9 @@
-"""The classic four-block CNN over MFCC seen as a one-channel image.
+"""The classic four-block CNN over MFCC as a one-channel image.
 
 Blocks of 16, 32, 64 and 128 filters of 2 x 2 without padding, each with ReLU, 2 x 2 max pooling and
 dropout of 0.2; then global average pooling and one dense layer. With ten labels 44,602 parameters,
-whatever the size of the image, and 2.8 million multiply-adds over one of 40 x 63. The recipe is the
-one that tutorials on spoken digits and environmental sounds share.
+whatever the size of the image, and 2.8 million multiply-adds for 40 x 63. This is the network of
+many tutorials on spoken digits and environmental sounds.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ KERNEL = 2
 
 @dataclass(frozen=True)
 class CnnConfig:
-    """Options of ``Cnn``; the classic network normalises nothing between its layers."""
+    """Options of ``Cnn``; the classic network has no normalisation layers."""
 
     dropout: float = 0.2
     norm: Normalisation = "none"
@@ -37,8 +37,8 @@ class Cnn(Network):
     """Features (batch, bins, frames) to logits (batch, labels); the embedding has 128 values.
 
     Raises:
-        EarfulError: an image smaller than 31 x 31, of which four poolings leave nothing, or an
-            option that is none of its choices.
+        EarfulError: features smaller than 31 x 31, which four poolings reduce to nothing, or an
+            invalid option.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: CnnConfig) -> None:
@@ -57,15 +57,16 @@ class Cnn(Network):
         self.head = nn.Linear(FILTERS[-1], n_labels)
 
     def embed(self, features: Tensor) -> Tensor:
+        x = features.unsqueeze(1)  # (batch, 1, bins, frames)
         x = self.blocks(
-            features.unsqueeze(1)
-        )  # (batch, 128, bins, frames), 40 x 63 shrunk to 1 x 3
+            x
+        )  # (batch, 128, bins / 16 - 1, frames / 16 - 1), rounded: 1 x 3 of 40 x 63
         pooled: Tensor = x.mean(dim=(2, 3))
         return pooled
 
 
 def _size_after_blocks(size: int) -> int:
-    """What the four blocks leave of one side of the image."""
+    """The length of one side of the image after the four blocks."""
     for _ in FILTERS:
         size = (size - KERNEL + 1) // 2
     return size

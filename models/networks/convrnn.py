@@ -1,12 +1,12 @@
-"""Two 1-D convolutions over time, then recurrent layers: the recipe of sensor data.
+"""Two 1-D convolutions over time, then recurrent layers: an architecture for sensor data.
 
-Bands are channels, as the axes of an accelerometer are. Two blocks of convolution over time,
-normalisation, activation, max pooling by two and dropout find short patterns, and an LSTM (or GRU)
-reads their order; the mean of its outputs over time is the embedding. After DeepConvLSTM ("Deep
-Convolutional and LSTM Recurrent Neural Networks for Multimodal Wearable Activity Recognition",
-Ordóñez and Roggen, Sensors 16(1):115, 2016), whose filters of five steps and 64 channels these are;
-it has four convolutions, each over one sensor channel and without pooling, and ends with the last
-output. With ten labels, 40 bands and 63 frames: 67,466 parameters, 1.9 million multiply-adds.
+Bins are channels, as the axes of an accelerometer are. Two blocks of convolution over time,
+normalisation, activation, max pooling by two and dropout detect short patterns, and an LSTM (or
+GRU) reads their order; the mean of its outputs over time is the embedding. After DeepConvLSTM
+("Deep Convolutional and LSTM Recurrent Neural Networks for Multimodal Wearable Activity
+Recognition", Ordóñez and Roggen, Sensors 16(1):115, 2016), with its 64 filters of five steps;
+DeepConvLSTM has four convolutions, each over one sensor channel and without pooling, and uses the
+last output. With ten labels, 40 bands and 63 frames: 67,466 parameters, 1.9 million multiply-adds.
 """
 
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ from earful.models.layers.blocks import (
 )
 
 BLOCKS = 2
-# Two halvings leave two frames: instance normalisation in between needs as many.
+# Two halvings leave two frames; instance normalisation needs more than one.
 MIN_FRAMES = 8
 
 
 @dataclass(frozen=True)
 class ConvRnnConfig:
-    """Options of ``ConvRnn``: ``kernel`` in frames (odd), ``hidden`` units of each direction."""
+    """Options of ``ConvRnn``: ``kernel`` in frames (odd), ``hidden`` units per direction."""
 
     filters: int = 64
     kernel: int = 5
@@ -50,7 +50,7 @@ class ConvRnn(Network):
     """Features (batch, bins, frames) to logits (batch, labels).
 
     Raises:
-        EarfulError: fewer than eight frames, or an option that is none of its choices.
+        EarfulError: fewer than eight frames, or an invalid option.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: ConvRnnConfig) -> None:
@@ -66,22 +66,29 @@ class ConvRnn(Network):
         for in_channels, out_channels in pairwise((bins, *[config.filters] * BLOCKS)):
             layers += [
                 nn.Conv1d(
-                    in_channels, out_channels, config.kernel, padding=config.kernel // 2,
+                    in_channels,
+                    out_channels,
+                    config.kernel,
+                    padding=config.kernel // 2,
                     bias=config.norm == "none",
                 )
-            ]  # fmt: skip
+            ]
             layers += norm_activation(config.norm, config.activation, out_channels, position_axes=1)
             layers += [nn.MaxPool1d(2), make_dropout(config.dropout)]
         self.blocks = nn.Sequential(*layers)
         self.recurrent = recurrent_layers(
-            config.recurrent, config.filters, config.hidden, config.layers, config.bidirectional,
-            config.dropout,
-        )  # fmt: skip
+            config.recurrent,
+            config.filters,
+            hidden=config.hidden,
+            layers=config.layers,
+            bidirectional=config.bidirectional,
+            dropout=config.dropout,
+        )
         self.dropout = make_dropout(config.dropout)
         self.head = nn.Linear(config.hidden * (2 if config.bidirectional else 1), n_labels)
 
     def embed(self, features: Tensor) -> Tensor:
         x = self.blocks(features)  # (batch, filters, frames // 4)
-        x, _ = self.recurrent(x.transpose(1, 2))  # (batch, frames // 4, hidden of each direction)
+        x, _ = self.recurrent(x.transpose(1, 2))  # (batch, frames // 4, hidden * directions)
         embedding: Tensor = self.dropout(x.mean(dim=1))
         return embedding

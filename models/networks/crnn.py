@@ -4,7 +4,7 @@ Three blocks of 3 x 3 convolution, batch normalisation, ReLU and pooling shrink 
 by eight and the time axis by two; a bidirectional GRU (or LSTM) reads the remaining frames, and the
 mean of its outputs over time is the embedding. Stage layout after "Convolutional Recurrent Neural
 Networks for Music Classification" (Choi et al., arXiv:1609.04243), smaller. With ten labels, 40
-bands and 63 frames: 188,018 parameters, 26.8 million multiply-adds.
+bins and 63 frames: 188,018 parameters, 26.8 million multiply-adds.
 """
 
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ from earful.models.layers.blocks import (
 )
 
 FILTERS = (24, 48, 64)
-# (frequency, time) pooling of each block: words are short, so time is kept longer than frequency.
+# (frequency, time) pooling of each block: words are short, so time is pooled less than frequency.
 POOLS = ((2, 1), (2, 2), (2, 1))
 
 
 @dataclass(frozen=True)
 class CrnnConfig:
-    """Options of ``Crnn``; ``layers`` are recurrent ones, ``hidden`` units of each direction."""
+    """Options of ``Crnn``: number of recurrent ``layers``, ``hidden`` units per direction."""
 
     recurrent: Recurrence = "gru"
     layers: int = 1
@@ -44,10 +44,10 @@ class CrnnConfig:
 class Crnn(Network):
     """Features (batch, bins, frames) to logits (batch, labels).
 
-    The embedding has ``hidden`` values of each direction.
+    The embedding has ``hidden`` values per direction.
 
     Raises:
-        EarfulError: an image smaller than 8 x 2, or an option that is none of its choices.
+        EarfulError: features smaller than 8 x 2, or an invalid option.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: CrnnConfig) -> None:
@@ -63,15 +63,19 @@ class Crnn(Network):
             layers.append(make_dropout(config.dropout))
         self.blocks = nn.Sequential(*layers)
         self.recurrent = recurrent_layers(
-            config.recurrent, FILTERS[-1] * (bins // 8), config.hidden, config.layers,
-            config.bidirectional, config.dropout,
-        )  # fmt: skip
+            config.recurrent,
+            FILTERS[-1] * (bins // 8),
+            hidden=config.hidden,
+            layers=config.layers,
+            bidirectional=config.bidirectional,
+            dropout=config.dropout,
+        )
         self.dropout = make_dropout(config.dropout)
         self.head = nn.Linear(config.hidden * (2 if config.bidirectional else 1), n_labels)
 
     def embed(self, features: Tensor) -> Tensor:
         x = self.blocks(features.unsqueeze(1))  # (batch, 64, bins // 8, frames // 2)
         x = x.flatten(1, 2).transpose(1, 2)  # (batch, frames // 2, 64 * (bins // 8))
-        x, _ = self.recurrent(x)  # (batch, frames // 2, hidden of each direction)
+        x, _ = self.recurrent(x)  # (batch, frames // 2, hidden * directions)
         embedding: Tensor = self.dropout(x.mean(dim=1))
         return embedding

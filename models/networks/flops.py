@@ -1,4 +1,4 @@
-"""What a network costs: multiply-adds of one clip, counted on a real forward pass."""
+"""The cost of a network: multiply-adds of one clip, counted during a forward pass."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from earful.models.networks.baselines.fitted import FittedModule
 def multiply_adds(network: Network, bins: int, frames: int) -> int:
     """Multiply-adds of convolutions, linear and recurrent layers for features (1, bins, frames).
 
-    Normalisation, activations and pooling are left out, as papers on keyword spotting do. What is
-    fitted tells of itself what it counts.
+    Normalisation, activations and pooling are not counted, as in papers on keyword spotting. Fitted
+    modules report their own count.
     """
     total = 0
 
@@ -25,10 +25,10 @@ def multiply_adds(network: Network, bins: int, frames: int) -> int:
             steps = inputs[0].shape[0] * inputs[0].shape[1]
             total += steps * sum(p.numel() for p in module.parameters() if p.dim() == 2)
         elif isinstance(module, nn.ConvTranspose2d):
-            # Each input value is spread over one row of the weights.
+            # Each input value is multiplied by one row of the weights.
             total += inputs[0].numel() * module.weight[0].numel()
         elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
-            # Each output value is one row of the weights times as many inputs.
+            # Each output value is the product of one row of the weights and as many inputs.
             total += output.numel() * module.weight[0].numel()
 
     hooks = [module.register_forward_hook(count) for module in network.modules()]

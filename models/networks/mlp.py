@@ -1,8 +1,8 @@
-"""A multilayer perceptron on pooled features: what a network is worth that does not know of time.
+"""A multilayer perceptron on pooled features: a baseline that ignores the order of the frames.
 
-The functionals of ``models.layers.pooling``, standardised by batch statistics, then one or two hidden
-layers, each with activation and dropout; the last one is the embedding. With ten labels, 40 bins
-and the defaults: 27,018 parameters, 26,880 multiply-adds.
+The functionals of ``models.layers.pooling``, standardised by batch statistics, then one or two
+hidden layers, each with activation and dropout; the last one is the embedding. With ten labels, 40
+bins and the defaults: 27,018 parameters, 26,880 multiply-adds.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ MAX_LAYERS = 2
 
 @dataclass(frozen=True)
 class MlpConfig:
-    """Options of ``Mlp``: how many hidden ``layers``, of ``hidden`` units each."""
+    """Options of ``Mlp``: number of hidden ``layers``, and ``hidden`` units in each."""
 
     layers: int = 1
     hidden: int = 128
@@ -37,15 +37,15 @@ class MlpConfig:
 
 
 class Mlp(Network):
-    """Features (batch, bins, frames) to logits (batch, labels); ``hidden`` values in between.
+    """Features (batch, bins, frames) to logits (batch, labels); embeddings of ``hidden`` values.
 
     Raises:
-        EarfulError: an option that is none of its choices.
+        EarfulError: an invalid option.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: MlpConfig) -> None:
         super().__init__()
-        del frames  # however many there are, they are pooled
+        del frames  # all frames are pooled
         require_positive(layers=config.layers, hidden=config.hidden)
         if config.layers > MAX_LAYERS:
             raise EarfulError(f"mlp has 1 or {MAX_LAYERS} hidden layers, found {config.layers}")

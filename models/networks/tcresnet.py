@@ -1,15 +1,16 @@
-"""A temporal residual network: bands become channels, and 1-D convolutions run over time.
+"""A temporal residual network: bins become channels, and 1-D convolutions run over time.
 
 After "Temporal Convolution for Real-time Keyword Spotting on Mobile Devices" (TC-ResNet,
-arXiv:1904.03814), with three changes that help on voices and microphones never heard: it sees the
-clip twice, once without the mean of each band, which cancels the response of the microphone; two
-two-dimensional convolutions let formants move by a band or two; and pooling over time is weighted
-by attention, since a word fills only a part of the clip. With ten labels, 40 bands and 63 frames:
+arXiv:1904.03814), with three changes that help on unseen speakers and microphones: the input is the
+clip twice, once without the mean of each bin, which cancels the response of the microphone; two
+2-D convolutions tolerate formants shifted by a bin or two; and pooling over time is weighted by
+attention, since a word fills only a part of the clip. With ten labels, 40 bins and 63 frames:
 404,155 parameters, 9.1 million multiply-adds.
 """
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -20,17 +21,17 @@ from earful.models.layers.base import Network
 
 STEM_CHANNELS = (16, 24)
 KERNEL_FRAMES = 9
-# Three halvings leave two frames, which batch normalisation needs for a batch of one clip.
+# Three halvings leave two frames, the least that batch normalisation of a single clip needs.
 MIN_FRAMES = 9
-# In standard deviations of the normalised features, some 20 dB: frames within SPEECH_RANGE of the
-# loudest are taken for speech, and nothing is lower than a floor below their mean.
+# In standard deviations of the normalised features, about 20 dB: frames within SPEECH_RANGE of the
+# loudest count as speech, and values are clamped at a floor below their mean.
 SPEECH_RANGE, SPEECH_SLOPE = 1.25, 4.0
 BIN_FLOOR, LEVEL_FLOOR = 2.0, 2.5
 
 
 @dataclass(frozen=True)
 class TcResNetConfig:
-    """Options of ``TcResNet``; ``channels`` has an entry a residual block, each halving time."""
+    """Options of ``TcResNet``; ``channels`` has one entry per residual block, each halving time."""
 
     channels: tuple[int, ...] = (64, 80, 112)
     width: int = 56
@@ -38,7 +39,13 @@ class TcResNetConfig:
 
 
 class TcResNet(Network):
-    """Features (batch, bins, frames) to logits (batch, labels)."""
+    """Features (batch, bins, frames) to logits (batch, labels).
+
+    The embedding has as many values as the last residual block has channels.
+
+    Raises:
+        EarfulError: fewer than nine frames.
+    """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: TcResNetConfig) -> None:
         super().__init__()
@@ -49,22 +56,22 @@ class TcResNet(Network):
             )
         first, second = STEM_CHANNELS
         self.stem = nn.Sequential(
-            nn.Conv2d(2, first, 3, stride=(2, 1), padding=1, bias=False), nn.BatchNorm2d(first),
+            nn.Conv2d(2, first, 3, stride=(2, 1), padding=1, bias=False),
+            nn.BatchNorm2d(first),
             nn.ReLU(),
             nn.Conv2d(first, second, 3, stride=(2, 1), padding=1, bias=False),
-            nn.BatchNorm2d(second), nn.ReLU(),
-        )  # fmt: skip
+            nn.BatchNorm2d(second),
+            nn.ReLU(),
+        )
         rows = math.ceil(math.ceil(bins / 2) / 2)
         self.bottleneck = nn.Sequential(
             nn.Conv1d(second * rows, config.width, 1, bias=False),
-            nn.BatchNorm1d(config.width), nn.ReLU(),
-        )  # fmt: skip
-        widths = (config.width, *config.channels)
+            nn.BatchNorm1d(config.width),
+            nn.ReLU(),
+        )
+        widths = pairwise((config.width, *config.channels))
         self.blocks = nn.Sequential(
-            *(
-                _Block(in_channels, out_channels)
-                for in_channels, out_channels in zip(widths, config.channels, strict=False)
-            )
+            *(_Block(in_channels, out_channels) for in_channels, out_channels in widths)
         )
         self.attention = nn.Conv1d(config.channels[-1], 1, 1)
         self.dropout = nn.Dropout(config.dropout)
@@ -79,17 +86,20 @@ class TcResNet(Network):
 
 
 class _Block(nn.Module):
-    """Two convolutions over nine frames around a shortcut; the first halves the frames."""
+    """Two convolutions over nine frames with a shortcut; the first one halves the frames."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         padding = KERNEL_FRAMES // 2
         self.body = nn.Sequential(
-            nn.Conv1d(in_channels, out_channels, KERNEL_FRAMES, stride=2, padding=padding, bias=False),
-            nn.BatchNorm1d(out_channels), nn.ReLU(),
+            nn.Conv1d(
+                in_channels, out_channels, KERNEL_FRAMES, stride=2, padding=padding, bias=False
+            ),
+            nn.BatchNorm1d(out_channels),
+            nn.ReLU(),
             nn.Conv1d(out_channels, out_channels, KERNEL_FRAMES, padding=padding, bias=False),
             nn.BatchNorm1d(out_channels),
-        )  # fmt: skip
+        )
         self.shortcut = nn.Sequential(
             nn.Conv1d(in_channels, out_channels, 1, stride=2, bias=False),
             nn.BatchNorm1d(out_channels),
@@ -100,15 +110,14 @@ class _Block(nn.Module):
 
 
 def _two_views(features: Tensor) -> Tensor:
-    """Features (batch, bins, frames) relative to their loud part, twice: (batch, 2, bins, frames).
+    """Features (batch, bins, frames) relative to two means: (batch, 2, bins, frames).
 
-    Relative to each bin's own mean, the response of the microphone is gone, and with it which vowel
-    a short word holds; relative to the mean of all bins, only the level is gone. The network weighs
-    the one against the other.
+    Subtracting each bin's own mean removes the response of the microphone, and with it the vowel of
+    a short word; subtracting the mean of all bins removes only the level. The network gets both.
 
-    The mean over all frames would depend on how much silence surrounds the word, and digital
-    silence is far below any other. Frames count the more the nearer they are to the loudest; what
-    is far below the mean is cut off, so that silence of every kind is alike.
+    A mean over all frames would depend on how much silence surrounds the word, and digital silence
+    is far below any other. So the mean is weighted towards the loudest frames, and values far below
+    it are clamped, which makes all kinds of silence equal.
     """
     loudness = features.mean(dim=1, keepdim=True)  # (batch, 1, frames)
     below = loudness - loudness.amax(dim=2, keepdim=True)

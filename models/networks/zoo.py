@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, did_you_mean
 from earful.models.layers.base import Network
 from earful.models.networks.autoencoder import Autoencoder, AutoencoderConfig
 from earful.models.networks.baselines.fitted import FittedModule
@@ -26,9 +26,10 @@ NetworkTask = Literal["classification", "reconstruction"]
 
 @dataclass(frozen=True)
 class ZooEntry:
-    """A network, its options, and what it is trained for: to name labels, or to give back.
+    """A network, its config dataclass, and its task: classify, or reconstruct its input.
 
-    One that is ``fitted`` is not trained by gradients but by ``training.baselines``.
+    Networks with ``fitted`` are not trained by gradient descent but fitted by
+    ``training.baselines``.
     """
 
     network: Callable[[int, int, int, Any], Network]
@@ -58,39 +59,40 @@ CLASSIFIER_NETWORKS = tuple(
 
 
 def zoo_entry(name: str) -> ZooEntry:
-    """Look a network up.
+    """Look up a network by name.
 
     Raises:
-        EarfulError: no network of this name; the message lists those there are.
+        EarfulError: there is no network of this name; the message lists all names.
     """
     if name not in ZOO:
-        raise EarfulError(f"no network is called {name!r}; there are {', '.join(ZOO)}")
+        raise EarfulError(
+            f"there is no network {name!r}{did_you_mean(name, ZOO)}; choose from {', '.join(ZOO)}"
+        )
     return ZOO[name]
 
 
 def require_classifier(name: str) -> None:
-    """Refuse a network that names no labels.
+    """Refuse a network that is not a classifier.
 
     Raises:
-        EarfulError: there is no such network, or it is none that classifies.
+        EarfulError: the network is unknown or not a classifier.
     """
     if zoo_entry(name).task != "classification":
         raise EarfulError(
-            f"{name} names no labels; this needs one that does: {', '.join(CLASSIFIER_NETWORKS)}"
+            f"{name} is not a classifier; choose from {', '.join(CLASSIFIER_NETWORKS)}"
         )
 
 
 def require_gradient_training(name: str) -> None:
-    """Refuse what is fitted and not trained by steps.
+    """Refuse a network that is fitted instead of trained by gradient descent.
 
     Raises:
-        EarfulError: there is no such network, or it is fitted.
+        EarfulError: the network is unknown or fitted.
     """
     if zoo_entry(name).fitted:
-        networks = ", ".join(other for other, candidate in ZOO.items() if not candidate.fitted)
+        trainable = ", ".join(other for other, candidate in ZOO.items() if not candidate.fitted)
         raise EarfulError(
-            f"{name} is fitted and not trained by steps; this needs one that is, and networks are: "
-            f"{networks}"
+            f"{name} is fitted, not trained by gradient descent; choose from {trainable}"
         )
 
 
@@ -100,17 +102,16 @@ def build_network(
     """A freshly initialised network for features (batch, bins, frames).
 
     Raises:
-        EarfulError: an unknown network, an option that it does not have, or features too small.
+        EarfulError: an unknown network or option, an invalid value, or features too small.
     """
     return zoo_entry(name).network(bins, frames, n_labels, check_options(name, options))
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> Any:
-    """The options of a network as its own dataclass has them.
+    """The options of a network as its config dataclass.
 
     Raises:
-        EarfulError: an unknown network, an option that it does not have, or a value that it
-            cannot have.
+        EarfulError: an unknown network or option, or an invalid value.
     """
     network_entry = zoo_entry(name)
     known = {field.name for field in dataclasses.fields(network_entry.config)}
@@ -122,8 +123,8 @@ def check_options(name: str, options: Mapping[str, Any]) -> Any:
 
 
 def parameter_count(network: Network) -> int:
-    """Numbers that were learnt: parameters, and what a fit found."""
-    learnt = sum(parameter.numel() for parameter in network.parameters())
-    return learnt + sum(
+    """The number of learnt values: trainable parameters and fitted buffers."""
+    trainable = sum(parameter.numel() for parameter in network.parameters())
+    return trainable + sum(
         module.n_fitted() for module in network.modules() if isinstance(module, FittedModule)
     )

@@ -1,1 +1,1 @@
-"""Versions of models under a name, and the aliases that say which of them serves."""
+"""Versions of models by name, and the aliases that choose the served one."""

@@ -1,4 +1,4 @@
-"""Looking into a registry: what is there, checked against its manifests; nothing is changed."""
+"""Reads a registry: versions, aliases and events; files are checked against their manifests."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from earful.data.atomic_write import staged_file
+from earful.data.errors import did_you_mean
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import (
     ALIAS_NAMES,
@@ -29,14 +30,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class RegistryReader:
-    """Models by name at ``root``, a folder or a URL that fsspec knows."""
+    """Read access to the models at ``root``, a folder or a URL that fsspec supports."""
 
     def __init__(self, root: str = DEFAULT_REGISTRY) -> None:
         self.root = root
         self._storage = open_storage(root)
 
     def names(self) -> list[str]:
-        """The models that have a version."""
+        """Names of the models that have a version."""
         return sorted(
             name
             for name in self._storage.folders("")
@@ -44,10 +45,10 @@ class RegistryReader:
         )
 
     def numbers(self, name: str) -> list[int]:
-        """Numbers of the versions of a model, oldest first.
+        """Version numbers of a model, oldest first.
 
         Raises:
-            RegistryError: no model of this name.
+            RegistryError: there is no model of this name.
         """
         return self._existing_numbers(name)
 
@@ -55,12 +56,12 @@ class RegistryReader:
         """All versions of a model, oldest first.
 
         Raises:
-            RegistryError: no model of this name, or a damaged manifest.
+            RegistryError: there is no model of this name, or a manifest is damaged.
         """
         return [self._read_version(name, number) for number in self._existing_numbers(name)]
 
     def version(self, name: str, version_or_alias: int | str = CHAMPION) -> Version:
-        """A version by its number or an alias.
+        """A version by its number or alias.
 
         Raises:
             RegistryError: there is none, or its manifest is damaged.
@@ -68,24 +69,24 @@ class RegistryReader:
         number = self._resolve_number(checked_name(name), version_or_alias)
         if number is not None and self._storage.is_published(version_folder(name, number)):
             return self._read_version(name, number)
-        known = self._existing_numbers(
-            name
-        )  # looked at for the message alone: a service asks every second
+        # Listed for the message only: a service calls this every second.
+        known = self._existing_numbers(name)
         if number is None:
             raise RegistryError(
-                f"{name} has no {version_or_alias}; `earful models show {name}` lists its versions and "
-                f"`earful models promote {name} VERSION` makes one champion"
+                f"{name} has no {version_or_alias}; `earful models show {name}` lists its versions "
+                f"and `earful models promote {name} VERSION` chooses the champion"
             )
         available = f"there are {', '.join(map(str, known))}"
         if version_or_alias in ALIAS_NAMES:
             raise RegistryError(
-                f"the {version_or_alias} of {name}, version {number}, is gone from {self.root} ({available}); put "
-                f"it back, or `earful models rollback {name}`, or `promote {name} VERSION`"
+                f"version {number}, the {version_or_alias} of {name}, is missing from {self.root} "
+                f"({available}); restore it, or use `earful models rollback {name}` or "
+                f"`earful models promote {name} VERSION`"
             )
         raise RegistryError(f"{name} has no version {number}; {available}")
 
     def aliases(self, name: str) -> Aliases:
-        """Which versions the aliases of a model mean.
+        """The aliases of a model and the versions they point to.
 
         Raises:
             RegistryError: aliases.json is damaged.
@@ -97,10 +98,10 @@ class RegistryReader:
         return parse_aliases(content, f"{self.root}/{name}/{ALIASES_FILE}")
 
     def events(self, name: str) -> list[RegistryEvent]:
-        """Every change of a model, oldest first.
+        """All changes of a model, oldest first.
 
         Raises:
-            RegistryError: no model of this name, or a damaged log.
+            RegistryError: there is no model of this name, or its log is damaged.
         """
         self._existing_numbers(name)
         logged = self._read_events(name)
@@ -109,10 +110,10 @@ class RegistryReader:
         return [*logged, last] if last and is_unlogged else logged
 
     def read(self, name: str, version: Version, file: str) -> bytes:
-        """The content of a version's file, checked against the manifest.
+        """The content of a version's file, checked against its SHA-256 in the manifest.
 
         Raises:
-            RegistryError: the version has no such file, or it is not as it was registered.
+            RegistryError: the version has no such file, or the file is missing or changed.
         """
         path = f"{version_folder(name, version.number)}/{file}"
         if file not in version.files:
@@ -123,12 +124,12 @@ class RegistryReader:
             raise damaged_error(f"{self.root}/{path}", "it is missing") from error
         if sha256(content) != version.files[file]:
             raise damaged_error(
-                f"{self.root}/{path}", "it is not what was registered (sha256 differs)"
+                f"{self.root}/{path}", "it was changed after registration (sha256 differs)"
             )
         return content
 
     def local_copy(self, name: str, version: Version, file: str) -> Path:
-        """A version's file on this machine, checked: itself, or a copy of what a store holds.
+        """The local path of a version's file, checked; a cached copy if the store is remote.
 
         Raises:
             RegistryError: as ``read``.
@@ -158,10 +159,12 @@ class RegistryReader:
     def _existing_numbers(self, name: str) -> list[int]:
         numbers = self._version_numbers(checked_name(name))
         if not numbers:
-            available = ", ".join(self.names()) or "none"
+            names = self.names()
+            available = ", ".join(names) or "none"
             raise RegistryError(
-                f"the registry {self.root} has no model {name!r} (there are: {available}); make one "
-                f"with `earful models register {name} RUN`"
+                f"the registry {self.root} has no model {name!r}{did_you_mean(name, names)} "
+                f"(there are: {available}); "
+                f"register one with `earful models register {name} RUN`"
             )
         return numbers
 
@@ -172,7 +175,8 @@ class RegistryReader:
             return int(version_or_alias)
         if version_or_alias not in ALIAS_NAMES:
             raise RegistryError(
-                f"{version_or_alias!r} is no version of {name}: give a number, {CHAMPION} or {CHALLENGER}"
+                f"{version_or_alias!r} is not a version of {name}; use a number, {CHAMPION} or "
+                f"{CHALLENGER}"
             )
         return self.aliases(name).aliases.get(version_or_alias)
 
@@ -184,7 +188,7 @@ class RegistryReader:
             raise damaged_error(f"{self.root}/{path}", "it is missing") from error
         version = parse_version(content, f"{self.root}/{path}")
         if version.number != number:
-            raise damaged_error(f"{self.root}/{path}", f"it is of version {version.number}")
+            raise damaged_error(f"{self.root}/{path}", f"it describes version {version.number}")
         return version
 
 
@@ -195,7 +199,8 @@ def version_folder(name: str, number: int) -> str:
 def checked_name(name: str) -> str:
     if not is_model_name(name):
         raise RegistryError(
-            f"{name!r} cannot be the name of a model: letters, digits, - and _, at most 64"
+            f"{name!r} cannot be a model name; use at most 64 letters, digits, - and _, "
+            "with a letter or digit first"
         )
     return name
 
@@ -206,10 +211,10 @@ def is_model_name(name: str) -> bool:
 
 
 def _cache_folder() -> Path:
-    """A folder for copies that nobody else can write to."""
+    """A folder for cached copies that no other user can write to."""
     cache = Path(tempfile.gettempdir()) / f"earful-{os.getuid()}"
     cache.mkdir(mode=0o700, exist_ok=True)
     status = cache.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise RegistryError(f"{cache} belongs to somebody else; set TMPDIR to a folder of yours")
+        raise RegistryError(f"other users can write to {cache}; set TMPDIR to a folder of your own")
     return cache

@@ -1,7 +1,7 @@
-"""What can be wrong with a registry."""
+"""The error of the registry."""
 
 from earful.data.errors import EarfulError
 
 
 class RegistryError(EarfulError):
-    """A registry that lacks what was asked for, is damaged, or is being changed by another."""
+    """A registry that lacks what was requested, is damaged, or is being changed meanwhile."""

@@ -1,4 +1,4 @@
-"""Where a released model is found: a file, the registry, or the one that ships with the package."""
+"""Finds a released model: a file, a registry version, or the model shipped with the package."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ SHIPPED_MODEL = Path(__file__).parents[1] / "pretrained" / "digits.onnx"
 
 
 def find_source(model: str | None, registry: str = DEFAULT_REGISTRY) -> ModelSource:
-    """What ``--model`` means, to be followed; without it, the shipped digit model.
+    """The source of a file or registry name; None is the shipped digit model.
 
     Raises:
-        ModelError: there is no such file and no such version in the registry.
+        ModelError: there is neither such a file nor such a version in the registry.
     """
     return FileSource(SHIPPED_MODEL) if model is None else open_source(model, registry)
 
 
 def find_model(model: str | None, registry: str = DEFAULT_REGISTRY) -> Path:
-    """The file that ``--model`` means now.
+    """The model file that a file or registry name stands for now.
 
     Raises:
         ModelError: there is none, or it is damaged.

@@ -1,4 +1,4 @@
-"""What a registry writes down: versions, aliases and events, as JSON that is read strictly."""
+"""Records of a registry: versions, aliases and events as JSON, parsed strictly."""
 
 import dataclasses
 import datetime
@@ -13,23 +13,24 @@ from typing import Any, Literal
 
 from earful.models.registry.errors import RegistryError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CHAMPION, CHALLENGER = "champion", "challenger"
 ALIAS_NAMES = (CHAMPION, CHALLENGER)
-# Files of a version; ``checkpoint.pt`` (to train on from) and ``data.csv`` where they are known.
-MODEL_FILE, METRICS_FILE, CARD_FILE, DATA_FILE, CHECKPOINT_FILE = (
-    "model.onnx", "metrics.json", "card.md", "data.csv", "checkpoint.pt",
-)  # fmt: skip
+# Files of a version.
+MODEL_FILE, METRICS_FILE, CARD_FILE = "model.onnx", "metrics.json", "card.md"
+# Optional files: the training data, and the checkpoint to warm-start from.
+DATA_FILE, CHECKPOINT_FILE = "data.csv", "checkpoint.pt"
 
 EventAction = Literal["register", "promote", "challenge", "rollback", "prune"]
 
 
 @dataclass(frozen=True)
 class Version:
-    """One released model; ``files`` are sha256 by name.
+    """A released model; ``files`` has the SHA-256 of each file by name.
 
-    parent  the version that it was trained on from, if any
-    recipe  identifies what it was made of, so that the same is not made twice; empty if unknown
+    parent        the version that it was warm-started from, if any
+    request_hash  hash of the retraining request, so that the same one is not run twice; empty if
+                  unknown
     """
 
     number: int
@@ -43,7 +44,7 @@ class Version:
 
 @dataclass(frozen=True)
 class RegistryEvent:
-    """A change: which, of what version, when, by whom and why; numbered from 1."""
+    """A change of a model in the registry; numbered from 1."""
 
     number: int
     time: str
@@ -56,8 +57,10 @@ class RegistryEvent:
 
 @dataclass(frozen=True)
 class Aliases:
-    """Which versions the aliases mean, champions before this one (the last is the latest), and the
-    event that made it so: one file, so that a kill leaves the old or the new state."""
+    """Version numbers by alias, previous champions (the latest last), and the last change.
+
+    They are one file, so that a killed process leaves either the old or the new state.
+    """
 
     aliases: Mapping[str, int] = dataclasses.field(default_factory=dict)
     previous_champions: tuple[int, ...] = ()
@@ -68,29 +71,33 @@ class Aliases:
         return self.aliases.get(CHAMPION)
 
     def names_of(self, number: int) -> list[str]:
-        """Names of the aliases of a version."""
+        """The aliases of a version."""
         return [alias for alias, target in self.aliases.items() if target == number]
 
 
 def to_json(record: Version | Aliases) -> bytes:
-    """A record as a file of its own."""
+    """A record as the content of its JSON file."""
     values = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(record)}
     return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def to_json_line(event: RegistryEvent) -> bytes:
-    """An event as a line of the log."""
+    """An event as a line of the JSONL log."""
     return (json.dumps(dataclasses.asdict(event), ensure_ascii=False) + "\n").encode()
 
 
 def parse_version(content: bytes, path: str) -> Version:
-    """Raises: RegistryError, where the manifest is damaged."""
+    """Parse a manifest.
+
+    Raises:
+        RegistryError: it is damaged.
+    """
     values = _object(content, path)
     try:
         files = {str(name): _string(digest) for name, digest in values.pop("files").items()}
         version = Version(files=files, **values)
         if MODEL_FILE not in files:
-            raise ValueError(f"{MODEL_FILE} is not among its files")
+            raise ValueError(f"it lists no {MODEL_FILE}")
         _positive_int(version.number)
         return version
     except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -98,12 +105,16 @@ def parse_version(content: bytes, path: str) -> Version:
 
 
 def parse_aliases(content: bytes, path: str) -> Aliases:
-    """Raises: RegistryError, where aliases.json is damaged."""
+    """Parse aliases.json.
+
+    Raises:
+        RegistryError: it is damaged.
+    """
     values = _object(content, path)
     try:
         aliases = {str(name): _positive_int(number) for name, number in values["aliases"].items()}
         if unknown := sorted(set(aliases) - set(ALIAS_NAMES)):
-            raise ValueError(f"an alias is called {unknown[0]!r}")
+            raise ValueError(f"{unknown[0]!r} is not an alias; use one of {', '.join(ALIAS_NAMES)}")
         previous_champions = tuple(_positive_int(number) for number in values["previous_champions"])
         return Aliases(aliases, previous_champions, _event(values["event"]))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -111,13 +122,17 @@ def parse_aliases(content: bytes, path: str) -> Aliases:
 
 
 def parse_events(content: bytes, path: str) -> list[RegistryEvent]:
-    """Raises: RegistryError, where a line of the log is damaged."""
+    """Parse the log of events.
+
+    Raises:
+        RegistryError: a line is damaged.
+    """
     events: list[RegistryEvent] = []
     for number, line in enumerate(content.splitlines(), 1):
         try:
             event = _event(json.loads(line))
             if event is None:
-                raise ValueError("no event")
+                raise ValueError("expected an event, found null")
             events.append(event)
         except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
             raise damaged_error(f"{path}, line {number}", str(error)) from error
@@ -125,14 +140,14 @@ def parse_events(content: bytes, path: str) -> list[RegistryEvent]:
 
 
 def damaged_error(path: str, reason: str) -> RegistryError:
-    """What is wrong with a file of the registry, and what helps."""
+    """The error of a damaged registry file, with the remedy."""
     name = path.partition(", line")[0].rpartition("/")[2]
     advice = {
-        "aliases.json": "or move it away; `earful models promote` then says anew which serves",
-        "events.jsonl": "or move it away; the log then begins anew",
-    }.get(name, "or delete the folder of its version; other versions are not touched")
+        "aliases.json": "or move it away and choose the champion with `earful models promote`",
+        "events.jsonl": "or move it away to start a new log",
+    }.get(name, "or delete the folder of its version, which leaves the other versions as they are")
     return RegistryError(
-        f"{path} is damaged: {reason}. Nothing was changed. Put it back from a copy, {advice}"
+        f"{path} is damaged: {reason}. Nothing was changed. Restore it from a copy, {advice}"
     )
 
 
@@ -141,7 +156,7 @@ def utc_now() -> str:
 
 
 def user_at_host() -> str:
-    """User and machine, as events name who made them."""
+    """User and host name, as recorded in events."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a user without a name, as in many containers
@@ -157,7 +172,7 @@ def _object(content: bytes, path: str) -> dict[str, Any]:
     try:
         values = json.loads(content)
         if not isinstance(values, dict):
-            raise ValueError("no JSON object")
+            raise ValueError("not a JSON object")
         version = values.pop("schema_version", None)
     except (ValueError, RecursionError) as error:
         raise damaged_error(path, str(error)) from error
@@ -176,11 +191,11 @@ def _event(values: Any) -> RegistryEvent | None:
 
 def _positive_int(number: Any) -> int:
     if type(number) is not int or number < 1:
-        raise ValueError(f"{number!r} where the number of a version was expected")
+        raise ValueError(f"expected a number of 1 or more, found {number!r}")
     return number
 
 
 def _string(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} where a text was expected")
+        raise ValueError(f"expected a string, found {value!r}")
     return value

@@ -1,12 +1,12 @@
-"""The registry: immutable versions, aliases that are moved among them, and a log of who did what.
+"""The registry: immutable versions, aliases that point to them, and a log of changes.
 
     NAME/versions/N/   model.onnx, manifest.json (sha256 of each file, parent), metrics.json,
                        card.md, data.csv, checkpoint.pt
-    NAME/aliases.json  champion and challenger, and the champions before
-    NAME/events.jsonl  every change, only ever added to
+    NAME/aliases.json  champion, challenger and previous champions
+    NAME/events.jsonl  all changes; append-only
 
-A change takes the lock of its name. What is true is what versions/ and aliases.json say; both
-change whole, and the log is caught up by the next change where a kill came in between.
+A change holds the lock of its name. versions/ and aliases.json are authoritative and change
+atomically. If a process is killed before it writes the log, the next change completes the log.
 """
 
 import contextlib
@@ -36,12 +36,12 @@ from earful.models.registry.records import (
 from earful.models.registry.storage import MANIFEST_FILE
 
 LOCK_FILE = ".lock"
-# A champion replaced by others is kept this often.
+# Length of the list of previous champions.
 _MAX_PREVIOUS_CHAMPIONS = 100
 
 
 class Registry(RegistryReader):
-    """A catalogue that can be added to, and whose aliases can be moved."""
+    """A registry that versions are added to and whose aliases are moved."""
 
     def register(
         self,
@@ -54,25 +54,26 @@ class Registry(RegistryReader):
         alias: str | None = None,
         expected_champion: int | None = None,
     ) -> Version:
-        """A new version; it takes ``alias`` besides, and the first of a name becomes champion.
+        """Add a version and give it ``alias``; the first version of a name becomes champion.
 
-        With ``instead_of`` it becomes champion only where that one still is, else challenger.
+        With ``expected_champion`` it becomes champion only if that version still is champion,
+        otherwise challenger.
 
         Raises:
-            RegistryError: another change is going on, or the registry is damaged.
+            RegistryError: another process is changing the model, or the registry is damaged.
         """
         with self._locked(name, new=True):
             events = self._read_events(name)
             used_numbers = [0, *self._version_numbers(name), *(event.version for event in events)]
             digests = {file: sha256(content) for file, content in files.items()}
             version = Version(
-                max(used_numbers) + 1,
-                utc_now(),
-                user_at_host(),
-                parent,
-                request_hash,
-                note,
-                digests,
+                number=max(used_numbers) + 1,
+                created=utc_now(),
+                created_by=user_at_host(),
+                parent=parent,
+                request_hash=request_hash,
+                note=note,
+                files=digests,
             )
             folder = version_folder(name, version.number)
             self._storage.publish(folder, {**files, MANIFEST_FILE: to_json(version)})
@@ -85,15 +86,16 @@ class Registry(RegistryReader):
     def promote(
         self, name: str, version_or_alias: int | str = CHALLENGER, reason: str = ""
     ) -> Version:
-        """Make a version champion; it is none already.
+        """Make a version champion.
 
         Raises:
-            RegistryError: there is no such version, it is champion, or another change is going on.
+            RegistryError: there is no such version, it is already champion, or another process is
+                changing the model.
         """
         with self._locked(name):
             version = self.version(name, version_or_alias)
             if self.aliases(name).champion == version.number:
-                raise RegistryError(f"version {version.number} of {name} is champion already")
+                raise RegistryError(f"version {version.number} of {name} is already champion")
             self._verify_files(name, version)
             self._set_alias(name, CHAMPION, version.number, reason)
         return version
@@ -105,17 +107,21 @@ class Registry(RegistryReader):
     def assign_alias(
         self, name: str, alias: str, number: int, reason: str, expected_champion: int | None = None
     ) -> None:
-        """Give a version an alias; champion only instead of ``instead_of``, else challenger."""
+        """Give a version an alias.
+
+        With ``expected_champion`` it becomes champion only if that version still is champion,
+        otherwise challenger.
+        """
         with self._locked(name):
             self._assign_alias(
                 name, alias, self.version(name, number).number, reason, expected_champion
             )
 
     def rollback(self, name: str, reason: str = "") -> Version:
-        """Make the champion before this one champion again.
+        """Make the previous champion champion again.
 
         Raises:
-            RegistryError: there was none, or another change is going on.
+            RegistryError: there is none, or another process is changing the model.
         """
         with self._locked(name):
             aliases = self.aliases(name)
@@ -124,9 +130,7 @@ class Registry(RegistryReader):
                 number for number in aliases.previous_champions if number in present
             ]
             if not earlier_champions:
-                raise RegistryError(
-                    f"{name} had no champion before this one; nothing to go back to"
-                )
+                raise RegistryError(f"{name} has no previous champion to roll back to")
             version = self._read_version(name, earlier_champions[-1])
             self._verify_files(name, version)
             event = self._next_event(name, "rollback", version.number, aliases.champion, reason)
@@ -135,7 +139,7 @@ class Registry(RegistryReader):
         return version
 
     def prunable(self, name: str, keep: int) -> list[Version]:
-        """Versions but for the newest ``keep``, those with an alias and the champion before."""
+        """All versions but the newest ``keep``, those with an alias and the previous champion."""
         aliases = self.aliases(name)
         versions = self.versions(name)
         kept = {version.number for version in versions[max(0, len(versions) - keep) :]}
@@ -143,10 +147,10 @@ class Registry(RegistryReader):
         return [version for version in versions if version.number not in kept]
 
     def prune(self, name: str, keep: int) -> list[Version]:
-        """Delete what ``prunable`` names.
+        """Delete the versions that ``prunable`` lists, and return them.
 
         Raises:
-            RegistryError: another change is going on, or the registry is damaged.
+            RegistryError: another process is changing the model, or the registry is damaged.
         """
         with self._locked(name):
             removed = self.prunable(name, keep)
@@ -158,13 +162,13 @@ class Registry(RegistryReader):
     @contextlib.contextmanager
     def _locked(self, name: str, *, new: bool = False) -> Iterator[None]:
         if not new:
-            self._existing_numbers(name)  # a mistyped name leaves no lock behind
+            self._existing_numbers(name)  # raises, so that a mistyped name leaves no lock file
         with self._storage.lock(f"{checked_name(name)}/{LOCK_FILE}"):
             self._repair_log(name)
             yield
 
     def _repair_log(self, name: str) -> None:
-        """Write into the log what a kill kept out of it."""
+        """Log the changes of a process that was killed before it logged them."""
         logged = self._read_events(name)
         last = self.aliases(name).event
         if last and (not logged or last.number > logged[-1].number):
@@ -172,14 +176,14 @@ class Registry(RegistryReader):
         registered = {event.version for event in logged if event.action == "register"}
         for number in self._version_numbers(name):
             if number not in registered:
-                self._log_event(name, "register", number, None, "found without an entry")
+                self._log_event(name, "register", number, None, "found without a log entry")
 
     def _assign_alias(
         self, name: str, alias: str, number: int, reason: str, expected_champion: int | None
     ) -> None:
         champion = self.aliases(name).champion
         if alias == CHAMPION and expected_champion is not None and champion != expected_champion:
-            alias = CHALLENGER  # another was promoted meanwhile: it was not compared with that
+            alias = CHALLENGER  # never compared with the version promoted meanwhile
         self._set_alias(name, alias, number, reason)
 
     def _set_alias(self, name: str, alias: str, number: int, reason: str) -> None:
@@ -208,9 +212,15 @@ class Registry(RegistryReader):
         self, name: str, action: EventAction, number: int, previous_version: int | None, reason: str
     ) -> RegistryEvent:
         logged, last = self._read_events(name), self.aliases(name).event
-        count = max(logged[-1].number if logged else 0, last.number if last else 0) + 1
+        latest = max(logged[-1].number if logged else 0, last.number if last else 0)
         return RegistryEvent(
-            count, utc_now(), action, number, previous_version, user_at_host(), reason
+            number=latest + 1,
+            time=utc_now(),
+            action=action,
+            version=number,
+            previous_version=previous_version,
+            created_by=user_at_host(),
+            reason=reason,
         )
 
     def _append(self, name: str, event: RegistryEvent) -> None:
@@ -227,6 +237,6 @@ class Registry(RegistryReader):
 
 
 def _with_champion(aliases: Aliases, number: int) -> dict[str, int]:
-    """The aliases with another champion, who is no challenger any more."""
+    """The aliases with a new champion, which loses its other aliases."""
     remaining = {alias: n for alias, n in aliases.aliases.items() if n != number}
     return {**remaining, CHAMPION: number}

@@ -1,4 +1,4 @@
-"""What serves: a file, or a name in the registry whose alias is followed."""
+"""Where a served model comes from: a file, or a registry name whose alias is followed."""
 
 import stat
 from collections.abc import Hashable
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from earful.data.errors import did_you_mean_path
 from earful.models.bundle.metadata import ModelError
 from earful.models.registry.catalogue import is_model_name
 from earful.models.registry.errors import RegistryError
@@ -15,7 +16,7 @@ from earful.models.registry.registry import Registry
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model file, what it is called, and its number where it is a version of a registry."""
+    """A model file, its name, and its version number if it comes from a registry."""
 
     path: Path
     name: str
@@ -24,20 +25,20 @@ class ResolvedModel:
 
 @dataclass(frozen=True)
 class ModelMissing:
-    """Why there is no model at present."""
+    """Why there is currently no model."""
 
     reason: str
 
 
 class ModelSource(Protocol):
-    """Where a model comes from; another one may be there later."""
+    """Where a model comes from; it may change at any time."""
 
     def change_tag(self) -> Hashable:
-        """What is another value once another model is there; ``Missing`` while there is none."""
+        """A value that changes when the model changes; ``ModelMissing`` while there is none."""
         ...
 
     def resolve(self) -> ResolvedModel:
-        """The model that is there now.
+        """The current model.
 
         Raises:
             EarfulError: there is none, or it is damaged.
@@ -47,17 +48,17 @@ class ModelSource(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """A file that may be replaced; a link to it is followed."""
+    """A file that may be replaced; symbolic links are followed."""
 
     path: Path
 
     def change_tag(self) -> Hashable:
-        missing = ModelMissing(f"{self.path} is no regular file any more")
+        missing = ModelMissing(f"{self.path} is no longer a regular file")
         try:
             status = self.path.stat()
         except OSError:
             return missing
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, for ever
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would block
             return missing
         return status.st_mtime_ns, status.st_ino, status.st_size
 
@@ -67,7 +68,7 @@ class FileSource:
 
 @dataclass(frozen=True)
 class RegistrySource:
-    """A version of a registry: that of an alias, which may be moved, or one by its number."""
+    """A registry version, by an alias that may move or by its number."""
 
     registry: Registry
     name: str
@@ -87,29 +88,46 @@ class RegistrySource:
 
 
 def open_source(model: str, registry: str) -> ModelSource:
-    """The source that a model's file name, or NAME, NAME@ALIAS or NAME@NUMBER, stands for.
+    """The source for a file name, NAME, NAME@ALIAS or NAME@NUMBER.
 
     Raises:
-        ModelError: there is neither such a file nor such a version; the message says both.
+        ModelError: there is neither such a file nor such a version in the registry.
     """
     if _is_file(Path(model)):
         return FileSource(Path(model).absolute())
     name, _, version_or_alias = model.partition("@")
     if not is_model_name(name):
+        _refuse_folder(Path(model))
         raise ModelError(
-            f"no model file {model}; give one with --model, or a name in the registry, or make one "
-            "with `earful export RUN --out model.onnx`"
+            f"no model file {model}{did_you_mean_path(Path(model))}; set --model to a file or to a "
+            "name in the registry, or create one with `earful export RUN --out model.onnx`"
         )
     try:
         source = RegistrySource(Registry(registry), name, version_or_alias or CHAMPION)
         source.registry.version(name, source.version_or_alias)
     except RegistryError as error:
-        raise ModelError(f"no model file {model}, and {error}") from error
+        _refuse_folder(Path(model))
+        hint = did_you_mean_path(Path(model))
+        raise ModelError(f"no model file {model}{hint}, and {error}") from error
     return source
+
+
+def _refuse_folder(folder: Path) -> None:
+    """Refuse a run or a dataset, naming the command that makes a model file of it."""
+    if _is_file(folder / "best.pt"):
+        raise ModelError(
+            f"{folder} is a run, not a model file; export it first: "
+            f"`earful export {folder} --out model.onnx`"
+        )
+    if _is_file(folder / "dataset.json"):
+        raise ModelError(
+            f"{folder} is a dataset, not a model file; train and export one: "
+            f"`earful train {folder} --out RUN`"
+        )
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.exists() and not path.is_dir()
-    except (OSError, ValueError):  # a name too long, say
+    except (OSError, ValueError):  # for example a name that is too long
         return False

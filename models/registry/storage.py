@@ -1,7 +1,7 @@
-"""Where a registry's files are: a local folder, or an object store through fsspec.
+"""Storage of a registry's files: a local folder, or an object store through fsspec.
 
-Both promise the same: a file is replaced whole, a version appears with its manifest last, and one
-holder at a time has the lock.
+Both guarantee that files are replaced atomically, that the manifest of a version appears last, and
+that one process at a time holds the lock.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ from earful.data.atomic_write import staged_file
 from earful.models.registry.errors import RegistryError
 
 MANIFEST_FILE = "manifest.json"
-# In an object store nothing tells that a holder was killed; no change takes so long.
+# An object store does not show that the holder of a lock was killed; no change takes this long.
 STALE_LOCK_SECONDS = 300.0
 
 
 class Storage(Protocol):
-    """Files by their path below the root, with slashes; reading what is not there raises OSError.
+    """Files by their path below the root, with slashes; reading a missing one: FileNotFoundError.
 
-    ``folder`` is the root where it is on this machine.
+    ``folder`` is the root if it is a local folder, otherwise None.
     """
 
     root: str
@@ -39,30 +39,30 @@ class Storage(Protocol):
     def read(self, path: str) -> bytes: ...
 
     def write(self, path: str, content: bytes) -> None:
-        """Replace a file whole."""
+        """Replace a file atomically."""
         ...
 
     def folders(self, path: str) -> list[str]:
-        """Names of the folders below one."""
+        """Names of the folders in a folder."""
         ...
 
     def is_published(self, folder: str) -> bool:
-        """Whether a folder has its manifest."""
+        """Whether a folder has a manifest."""
         ...
 
     def publish(self, folder: str, files: Mapping[str, bytes]) -> None:
-        """Write a new folder, whole or not at all; readers know it by its manifest."""
+        """Write a new folder, all or nothing; readers recognise it by its manifest."""
         ...
 
     def remove(self, folder: str) -> None:
-        """Delete a folder; at once it has no manifest any more."""
+        """Delete a folder; it stops being published at once."""
         ...
 
     def lock(self, path: str) -> contextlib.AbstractContextManager[None]:
-        """Hold a lock.
+        """Hold a lock while the context is open.
 
         Raises:
-            RegistryError: another holds it.
+            RegistryError: another process holds it.
         """
         ...
 
@@ -71,7 +71,7 @@ def open_storage(root: str) -> Storage:
     """The storage at a folder or URL.
 
     Raises:
-        RegistryError: a URL of a kind that no installed package knows.
+        RegistryError: no installed package supports this kind of URL.
     """
     if root.startswith("file://"):
         return LocalStorage(Path(root.removeprefix("file://")))
@@ -79,7 +79,7 @@ def open_storage(root: str) -> Storage:
 
 
 class LocalStorage:
-    """A folder; changes are renames, the lock is the kernel's and ends with its holder."""
+    """A local folder; changes are renames, and the kernel releases the lock of a killed process."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -146,7 +146,7 @@ class LocalStorage:
 
 
 class RemoteStorage:
-    """An object store: an object is replaced whole by its nature, the lock is an object."""
+    """An object store; objects are replaced atomically, and the lock is an object."""
 
     def __init__(self, root: str) -> None:
         import fsspec
@@ -171,7 +171,7 @@ class RemoteStorage:
     def folders(self, path: str) -> list[str]:
         try:
             with _as_registry_error(f"{self.root}/{path}"):
-                self._fs.invalidate_cache()  # others write here too
+                self._fs.invalidate_cache()  # other processes write here too
                 entries: list[dict[str, Any]] = self._fs.ls(self._full_path(path), detail=True)
         except FileNotFoundError:
             return []
@@ -209,11 +209,13 @@ class RemoteStorage:
             yield
         finally:
             with contextlib.suppress(FileNotFoundError):
-                if json.loads(self.read(path))["token"] == token:  # else it was taken over
+                if (
+                    json.loads(self.read(path))["token"] == token
+                ):  # otherwise another process took it over
                     self._fs.rm_file(self._full_path(path))
 
     def _lock_age_seconds(self, path: str) -> float:
-        """Seconds since the lock was taken; nothing where there is none, or none that says so."""
+        """Seconds since the lock was taken; 0 if there is no lock or it has no time."""
         try:
             return time.time() - float(json.loads(self.read(path))["since"])
         except (FileNotFoundError, ValueError, TypeError, KeyError):
@@ -225,7 +227,7 @@ class RemoteStorage:
 
 @contextlib.contextmanager
 def _as_registry_error(path: str) -> Iterator[None]:
-    """What keeps a place from being used, as a sentence; that nothing is there stays as it is."""
+    """Raise errors as RegistryError, except missing and existing files, which callers expect."""
     try:
         yield
     except (FileNotFoundError, FileExistsError):
@@ -233,14 +235,14 @@ def _as_registry_error(path: str) -> Iterator[None]:
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise RegistryError(
-            f"cannot use {path} at present: {reason}; see that it can be reached, and try again"
+            f"cannot access {path}: {reason}; check that it is reachable and try again"
         ) from error
 
 
 def _lock_held_error(root: str) -> RegistryError:
     return RegistryError(
-        f"another change of the registry {root} is going on; look at `earful models show` when it "
-        "has ended, and try again"
+        f"another process is changing the registry {root}; when it has finished, check "
+        "`earful models show` and try again"
     )
 
 
@@ -252,9 +254,9 @@ def _write_synced(path: Path, content: bytes) -> None:
 
 
 def _remove_stale_files(folder: Path) -> None:
-    """What killed writers left; called under the lock, so that nobody is writing now."""
+    """Delete what killed writers left; the caller holds the lock, so nobody is writing."""
     if folder.is_dir():
         for entry in folder.glob(".*"):
             shutil.rmtree(entry, ignore_errors=True)
-        for entry in folder.parent.glob(".*.json*"):  # files on their way to be renamed
+        for entry in folder.parent.glob(".*.json*"):  # staged files that were never renamed
             entry.unlink()

@@ -1,1 +1,1 @@
-"""The Python API of a released model: what ``earful.load`` gives."""
+"""The Python API of released models."""

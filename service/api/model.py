@@ -1,5 +1,7 @@
-"""``earful.load``: a released model as a Python object, over the one inference path."""
+"""``earful.load``: a released model as a Python object, which runs ``service.classifier``."""
 
+import math
+import numbers
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.audio.decode import (
-    FILE_LIMITS,
     AudioError,
+    AudioLimits,
     Waveform,
     check_header,
     check_samples,
@@ -21,37 +23,40 @@ from earful.data.audio.stream_reader import read_blocks
 from earful.data.errors import EarfulError
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.device import Device
-from earful.models.registry.catalogue import DEFAULT_ROOT
+from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
 from earful.service.classifier import Classifier, Prediction
 from earful.service.events import Event, detect_events
 
-# What can be classified: a path, a file's bytes, or samples.
-Source = str | os.PathLike[str] | bytes | NDArray[Any]
-# Blocks in which an array goes to the event detector.
+# A path, the bytes of an audio file, or samples.
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[Any]
+# An array is in memory already, so its length needs no limit.
+_ARRAY_LIMITS = AudioLimits(max_seconds=math.inf)
+# Length of the blocks in which decoded audio is passed to the event detector.
 _BLOCK_SECONDS = 10
 
 
 class SourceError(EarfulError, ValueError):
-    """Something that is neither a file, nor a file's bytes, nor an array with its rate."""
+    """A source that is not a path, the bytes of a file, or an array with its sample rate."""
 
 
 def load(
     model: str | os.PathLike[str] | None = None,
     *,
-    registry: str = DEFAULT_ROOT,
+    registry: str = DEFAULT_REGISTRY,
     device: Device = "cpu",
 ) -> "Model":
     """Open a released model.
 
     Args:
-        model: a file, or NAME, NAME@VERSION or NAME@ALIAS of the registry; None is the digit model
+        model: a file, or NAME, NAME@NUMBER or NAME@ALIAS of the registry; None is the digit model
             that ships with the package.
-        registry: folder or URL of released models.
-        device: "cpu", "cuda", or "auto" for CUDA if there is one.
+        registry: folder or URL of the registry.
+        device: "cpu", "cuda", or "auto" for CUDA if it is usable and the CPU otherwise.
 
     Raises:
-        EarfulError: there is no such model, or it is damaged.
+        EarfulError: there is no such model, it is damaged, or ``device`` is "cuda" and CUDA is not
+            usable.
     """
     path = find_model(None if model is None else os.fspath(model), registry)
     return Model(Classifier(open_bundle(path, device)))
@@ -60,18 +65,19 @@ def load(
 class Model:
     """A released model, ready to classify. Safe to call from several threads.
 
-    A source is a path, the bytes of an audio file, or a float or integer array (samples,) or
-    (samples, channels) with its ``sample_rate`` in Hz. Channels are averaged, and other rates than
-    the model's are resampled. Floats have full scale 1.0, integers that of their type.
+    A source is a path, the bytes of an audio file, or an array (samples,) or (samples, channels)
+    with its ``sample_rate`` in Hz. Channels are averaged, and other sample rates are resampled to
+    the model's. Float arrays have full scale 1.0, arrays of 8, 16 or 32-bit integers that of their
+    type.
 
-    Every method raises ``AudioError`` (an ``EarfulError`` with a stable ``code``) for audio that
-    cannot be used, and ``SourceError`` (a ``ValueError``) for a source of another kind.
+    ``classify``, ``events`` and ``embed`` raise ``AudioError`` (an ``EarfulError`` with a stable
+    ``code``) for unusable audio, and ``SourceError`` (an ``EarfulError`` and ``ValueError``) for a
+    source of another kind.
     """
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
-        rejecting = Classifier(classifier.bundle, reject=True)
-        self._by_reject = {False: classifier, True: rejecting}
+        self._rejecting_classifier = Classifier(classifier.bundle, reject=True)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -80,17 +86,19 @@ class Model:
 
     @property
     def sample_rate(self) -> int:
-        """The rate in Hz that sources are resampled to."""
+        """The sample rate of the model in Hz."""
         return self._classifier.sample_rate_hz
 
     def classify(
         self, source: Source, sample_rate: int | None = None, *, reject: bool = False
     ) -> Prediction:
-        """One answer for the whole source: ``label``, ``score`` (0 to 1) and ``scores``.
+        """One prediction for the source, with ``label``, ``score`` (0 to 1) and ``scores``.
 
-        With ``reject`` the label is "unknown" where the score is below the model's threshold.
+        With ``reject`` the label is "unknown" if the highest score is below the model's rejection
+        threshold.
         """
-        return self._by_reject[reject].classify([self._waveform(source, sample_rate)])[0]
+        classifier = self._rejecting_classifier if reject else self._classifier
+        return classifier.classify([self._waveform(source, sample_rate)])[0]
 
     def events(
         self,
@@ -99,30 +107,32 @@ class Model:
         *,
         min_score: float = 0.5,
     ) -> list[Event]:
-        """What sounds when: events of at least ``min_score``, in order of time."""
+        """The sounds in the source that score at least ``min_score``, in order of time.
+
+        A file given by its path may be of any length.
+        """
         return list(
             detect_events(self._classifier, self._blocks(source, sample_rate), min_score=min_score)
         )
 
     def embed(self, source: Source, sample_rate: int | None = None) -> NDArray[np.float32]:
-        """The embedding (dim,) of the source; of a long one that of its loudest clip."""
+        """The embedding (dim,) of the source; of a long one, that of its best window."""
         waveform = self._waveform(source, sample_rate)
-        start = self._classifier.starts(waveform)[-1]
-        return self._classifier.embed_windows([(waveform, start)])[0]
+        best_start = self._classifier.starts(waveform)[-1]
+        return self._classifier.embed_windows([(waveform, best_start)])[0]
 
     def _waveform(self, source: Source, sample_rate: int | None) -> Waveform:
-        """(samples,) float32 at the model's rate."""
-        if isinstance(source, (str, os.PathLike)):
-            source = read_file(Path(source))
-        if not isinstance(source, bytes):
+        """The source as (samples,) float32 at the model's rate."""
+        if not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
             return _from_array(source, sample_rate, self.sample_rate)
         if sample_rate is not None:
-            raise SourceError("sample_rate goes with an array; a file says its own")
-        return self._classifier.decode(source).waveform
+            raise SourceError("sample_rate is for arrays; leave it out, as a file states its own")
+        blob = read_file(Path(source)) if isinstance(source, str | os.PathLike) else bytes(source)
+        return self._classifier.decode(blob).waveform
 
     def _blocks(self, source: Source, sample_rate: int | None) -> Iterator[Waveform]:
-        """The waveform in pieces; a file is decoded as it is read, in little memory."""
-        if isinstance(source, (str, os.PathLike)) and sample_rate is None:
+        """The waveform in blocks; a file given by its path is never decoded as a whole."""
+        if isinstance(source, str | os.PathLike) and sample_rate is None:
             yield from read_blocks(Path(source), self.sample_rate)
             return
         waveform = self._waveform(source, sample_rate)
@@ -130,33 +140,58 @@ class Model:
         yield from (waveform[start : start + size] for start in range(0, len(waveform), size))
 
 
-def _from_array(source: Any, sample_rate: int | None, to_hz: int) -> Waveform:
-    """An array of any number type to (samples,) float32 at ``to_hz``."""
-    samples = np.asarray(source)
+def _from_array(source: Any, sample_rate: Any, to_hz: int) -> Waveform:
+    """An array of numbers as (samples,) float32 at ``to_hz``."""
+    try:
+        samples = np.asarray(source)
+    except (TypeError, ValueError) as error:  # nested lists of different lengths
+        raise _wrong_type(source) from error
     if samples.dtype.kind not in "iuf":
-        raise SourceError(
-            f"a source is a path, the bytes of an audio file, or an array; found {type(source).__name__}"
-        )
+        raise _wrong_type(source)
     if sample_rate is None:
         raise SourceError("an array needs its rate in Hz: classify(waveform, sample_rate=16_000)")
+    if not isinstance(sample_rate, numbers.Real) or not float(sample_rate).is_integer():
+        raise SourceError(f"sample_rate is a whole number of Hz, found {sample_rate!r}")
     if samples.size == 0:
         raise AudioError("empty_audio", "the array holds no samples")
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] > samples.shape[0]):
         raise SourceError(
-            f"an array is (samples,) or (samples, channels), found shape {samples.shape}"
+            f"an array is (samples,) or (samples, channels), found shape {samples.shape}; "
+            "transpose (channels, samples)"
         )
+    rate_hz = int(sample_rate)
     channels = samples.shape[1] if samples.ndim == 2 else 1
-    check_header(int(sample_rate), channels, len(samples), FILE_LIMITS)
-    mono = _to_float(samples)
-    mono = mono if mono.ndim == 1 else mono.mean(axis=1, dtype=np.float32)
-    check_samples(mono)
-    return resample(mono, int(sample_rate), to_hz)
+    check_header(rate_hz, channels, len(samples), _ARRAY_LIMITS)
+    waveform = _to_mono(samples)
+    check_samples(waveform)
+    return resample(waveform, rate_hz, to_hz)
 
 
-def _to_float(samples: NDArray[Any]) -> NDArray[np.float32]:
+def _wrong_type(source: Any) -> SourceError:
+    kind = type(source).__name__
+    return SourceError(
+        f"a source is a path, the bytes of an audio file, or an array of numbers; found {kind}"
+    )
+
+
+def _to_mono(samples: NDArray[Any]) -> Waveform:
+    """Samples (samples,) or (samples, channels) of a number type as (samples,) float32."""
+    # Values beyond float32 become infinite, and are then refused as not finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = _to_float32(samples)
+        return scaled if scaled.ndim == 1 else scaled.mean(axis=1, dtype=np.float32)
+
+
+def _to_float32(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """Samples as float32 with full scale 1.0, as libsndfile scales integers."""
     if samples.dtype.kind == "f":
         return samples.astype(np.float32)
+    if samples.dtype.itemsize > 4:
+        raise SourceError(
+            f"{samples.dtype.name} samples have no known full scale; "
+            "pass the original 8, 16 or 32-bit integers, or floats with full scale 1.0"
+        )
     info = np.iinfo(samples.dtype)
-    middle = 0 if info.min < 0 else (int(info.max) + 1) // 2  # unsigned: half way up is silence
+    middle = 0 if info.min < 0 else (int(info.max) + 1) // 2  # silence in unsigned samples
     full_scale = int(info.max) + 1 - middle
     return ((samples.astype(np.float64) - middle) / full_scale).astype(np.float32)

@@ -1,6 +1,6 @@
-"""Rows to files: CSV, JSON Lines, Parquet, Audacity label tracks and Raven selection tables.
+"""Writes rows as CSV, JSON Lines, Parquet, Audacity label tracks or Raven selection tables.
 
-The lines of tracks and tables are those of ``data.annotations``, which reads them too.
+``data.annotations`` formats the lines of tracks and tables, and reads them too.
 """
 
 import csv
@@ -22,48 +22,48 @@ from earful.service.batch.rows import COLUMNS, SCORE_DIGITS, ResultRow
 FILE_SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 FOLDER_FORMATS = (audacity.FORMAT, raven.FORMAT)
 FORMATS = (*FILE_SUFFIXES.values(), *FOLDER_FORMATS)
-# In a folder of tracks or tables: a row for every input, also for those that could not be read.
+# In a folder of tracks or tables: all rows, including those of inputs that could not be read.
 INDEX_FILENAME = "index.csv"
 _PARQUET_ROWS = 10_000
 
 
 class RowWriter(Protocol):
-    """Writes rows one after the other."""
+    """Writes rows one by one."""
 
     def write(self, row: ResultRow) -> None: ...
 
 
 def output_format(out: Path | None, requested: str | None) -> str:
-    """The format that is asked for, by name or by suffix; CSV on standard output.
+    """The format by name, else by the suffix of ``out``, else CSV (standard output).
 
     Raises:
-        BatchError: none that is known.
+        BatchError: the format is unknown, or cannot be written to standard output.
     """
     if requested is not None and requested not in FORMATS:
         raise BatchError(f"formats are {', '.join(FORMATS)}; found {requested!r}")
     if out is None:
         if requested not in (None, "csv", "jsonl"):
-            raise BatchError(f"{requested} is written to a place of its own; give it as --out")
+            raise BatchError(f"{requested} cannot be written to standard output; give --out")
         return requested or "csv"
-    found = requested or FILE_SUFFIXES.get(out.suffix.lower())
-    if found is None:
+    format_name = requested or FILE_SUFFIXES.get(out.suffix.lower())
+    if format_name is None:
         raise BatchError(
             f"results are written as {' or '.join(FILE_SUFFIXES)}, or into a folder with --format "
             f"{' or '.join(FOLDER_FORMATS)}; found {str(out)!r}"
         )
-    return found
+    return format_name
 
 
 @dataclass(frozen=True)
 class RowLayout:
     """How rows are written.
 
-    form    one of ``FORMATS``
-    top_k   how many labels a row names
-    several whether a row's label may be several, so that it is not the first of those
-    truth   whether there is a last column, ``expected``: the label that the input's list gives
-    base    the folder that tracks and tables are laid out as, below their own
-    max_hz  the upper edge of what a model hears, for selections
+    format_name    one of ``FORMATS``
+    top_k          number of labels with scores in a row
+    multi_label    whether ``label`` may hold several labels, so that label_1 is needed too
+    expected       whether to write the last column ``expected``, the correct label
+    common_folder  tracks and tables get the folder structure of the inputs below this folder
+    max_hz         upper frequency of Raven selections: half the model's sample rate
     """
 
     format_name: str
@@ -76,7 +76,7 @@ class RowLayout:
 
 @contextmanager
 def open_writer(target: Path, layout: RowLayout) -> Iterator[RowWriter]:
-    """A writer to a file, or into a folder that is made."""
+    """Open a writer to a file, or to a folder that it creates."""
     if layout.format_name == "parquet":
         writer = ParquetWriter(target, layout)
         try:
@@ -99,17 +99,17 @@ def text_writer(file: TextIO, layout: RowLayout) -> RowWriter:
 
 
 class CsvWriter:
-    """The columns of the contract; with ``top_k`` above 1 also label_2, score_2 and so on.
+    """``COLUMNS``; with ``top_k`` above 1 also label_2, score_2 and so on.
 
-    Where ``label`` may be several they begin with label_1, the best one alone.
+    For a multi-label model they start with label_1, the best single label.
     """
 
     def __init__(self, file: TextIO, layout: RowLayout) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
-        # A carriage return ends a row for every reader and is not quoted by the writer.
+        # csv.writer does not quote a carriage return, but every reader ends a row at one.
         self._quoted_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         self._expected = layout.expected
-        # Which of the ranked labels have columns of their own, counted from 0.
+        # Ranks, from 0, of the labels that get columns of their own.
         self._ranks = range(0 if layout.multi_label and layout.top_k > 1 else 1, layout.top_k)
         extra = [f"{name}_{k + 1}" for k in self._ranks for name in ("label", "score")]
         self._writer.writerow([*COLUMNS, *extra, *(["expected"] if layout.expected else [])])
@@ -124,13 +124,15 @@ class CsvWriter:
         ]
         ranked += [""] * (2 * len(self._ranks) - len(ranked))
         cells = [row.filename, *times, *prediction, row.status, row.error, *ranked]
-        cells = [*cells, row.expected] if self._expected else cells
-        plain = not any("\r" in cell for cell in (row.filename, row.error, row.expected))
-        (self._writer if plain else self._quoted_writer).writerow(cells)
+        if self._expected:
+            cells.append(row.expected)
+        has_carriage_return = any("\r" in text for text in (row.filename, row.error, row.expected))
+        writer = self._quoted_writer if has_carriage_return else self._writer
+        writer.writerow(cells)
 
 
 class JsonLinesWriter:
-    """One JSON object a line, keyed by column; ``top_k`` above 1 adds the list ``scores``."""
+    """One JSON object per line, keyed by column; ``top_k`` above 1 adds the list ``scores``."""
 
     def __init__(self, file: TextIO, layout: RowLayout) -> None:
         self._file = file
@@ -139,14 +141,15 @@ class JsonLinesWriter:
     def write(self, row: ResultRow) -> None:
         values = _values(row)
         if self._top_k > 1:
-            values["scores"] = [{"label": n, "score": s} for n, s in row.scores[: self._top_k]]
+            ranked = row.scores[: self._top_k]
+            values["scores"] = [{"label": label, "score": score} for label, score in ranked]
         if self._expected:
             values["expected"] = row.expected or None
         self._file.write(json.dumps(values, ensure_ascii=False) + "\n")
 
 
 class ParquetWriter:
-    """The columns of the contract, typed; ``top_k`` above 1 adds the list ``scores``."""
+    """``COLUMNS``, typed; ``top_k`` above 1 adds the list ``scores``."""
 
     def __init__(self, path: Path, layout: RowLayout) -> None:
         self._arrow = pyarrow = import_pyarrow()
@@ -178,10 +181,10 @@ class ParquetWriter:
 
 
 def import_pyarrow() -> Any:
-    """The module, with ``pyarrow.parquet``.
+    """Import pyarrow with ``pyarrow.parquet``.
 
     Raises:
-        BatchError: it is not installed.
+        BatchError: pyarrow is not installed.
     """
     try:
         import pyarrow
@@ -194,9 +197,9 @@ def import_pyarrow() -> Any:
 
 
 class FolderWriter:
-    """A label track or selection table a recording, and ``index.csv`` with a row for every hit.
+    """One label track or selection table per recording, and ``index.csv`` with all rows.
 
-    A recording without a hit has an empty one; one that could not be read is in the index only.
+    A recording without a hit gets an empty one; an unreadable recording is in the index only.
     """
 
     def __init__(self, folder: Path, layout: RowLayout, index: CsvWriter) -> None:

@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from earful.data.labels.multilabel import normalise_label
+
 COLUMNS = ("filename", "start", "end", "label", "score", "status", "error")
 SCORE_DIGITS = 6
 
@@ -14,7 +16,7 @@ class ResultRow:
 
     ``label`` has the best score; it is ``unknown`` where the classifier rejects, and empty where no
     window scored high enough. A multi-label model gives all its labels, ``dog|rain``, with the
-    smallest of their scores as ``score``. ``expected`` is the correct label given by the input list.
+    smallest of their scores as ``score``. ``expected`` is the correct label from the input list.
     """
 
     filename: str
@@ -29,6 +31,11 @@ class ResultRow:
     @property
     def status(self) -> str:
         return "error" if self.error else "ok"
+
+    @property
+    def is_correct(self) -> bool:
+        """Whether the row has the expected label, or all expected labels and no other."""
+        return normalise_label(self.expected) == normalise_label(self.label)
 
     def continues_into(self, later: "ResultRow") -> bool:
         """Whether a later row overlaps or touches this one, with the same file and label."""

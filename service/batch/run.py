@@ -1,4 +1,4 @@
-"""A whole run: list, compare with what was done before, work off the shards, put together."""
+"""A batch run: list the inputs, resume an earlier run, classify the chunks, write the results."""
 
 import contextlib
 import io
@@ -16,6 +16,20 @@ from earful.data.atomic_write import OutputError
 from earful.data.audio.containers import AUDIO_SUFFIXES
 from earful.models.bundle.device import Device
 from earful.models.bundle.runtime import onnxruntime
+from earful.service.batch.chunks import (
+    FIRST_CHUNK_SIZE,
+    PARTS_FOLDER,
+    FinishedChunks,
+    InputChunk,
+    InputManifest,
+    RunStats,
+    classify_chunk,
+    cleanup,
+    is_finished,
+    part_path,
+    read_part,
+    write_inputs,
+)
 from earful.service.batch.classify_inputs import ClassifyOptions
 from earful.service.batch.errors import BatchError
 from earful.service.batch.formats import (
@@ -26,6 +40,7 @@ from earful.service.batch.formats import (
     text_writer,
 )
 from earful.service.batch.inputs import Input, find_inputs, is_folder
+from earful.service.batch.job_state import JobState
 from earful.service.batch.output_folder import (
     check_output,
     job_folder,
@@ -34,21 +49,6 @@ from earful.service.batch.output_folder import (
     results_fingerprint,
 )
 from earful.service.batch.scheduler import ShardSpec
-from earful.service.batch.shards import (
-    FIRST_CHUNK_SIZE,
-    PARTS_FOLDER,
-    FinishedChunks,
-    InputChunk,
-    InputManifest,
-    JobState,
-    RunStats,
-    classify_chunk,
-    cleanup,
-    is_finished,
-    part_path,
-    read_part,
-    write_inputs,
-)
 from earful.service.batch.worker import WorkerConfig
 from earful.service.classifier import Classifier
 
@@ -60,7 +60,7 @@ _RESULTS = "results"
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """What is asked for: inputs, model, what rows are made of them, and where they go."""
+    """A run as the user asks for it: inputs, model, options and output."""
 
     paths: tuple[str, ...]
     model: Path
@@ -79,7 +79,11 @@ class BatchRequest:
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """How a run went. ``kept`` inputs were finished before; ``repeated``: nothing was to do."""
+    """The result of a run.
+
+    n_already_done    inputs that an earlier, interrupted run had finished
+    already_complete  an earlier run had finished everything
+    """
 
     stats: RunStats
     out: Path | None
@@ -89,28 +93,28 @@ class BatchOutcome:
 
 
 class BatchProgress:
-    """Hears how far a run is; this one tells nobody."""
+    """Progress callbacks of a run; this base class ignores them."""
 
     def on_start(self, total: int, n_already_done: int) -> None:
-        """So many inputs there are, and so many of them were finished before."""
+        """Called once: the number of inputs, and how many an earlier run has finished."""
 
     def on_progress(self, stats: RunStats, reading: int, seconds: float) -> None:
-        """What is finished; how many inputs more were read, and seconds heard of long ones."""
+        """Called repeatedly: finished chunks; inputs and seconds read in unfinished chunks."""
 
 
 def run(request: BatchRequest, progress: BatchProgress | None = None) -> BatchOutcome:
-    """Classify all inputs; results are there whole, or not at all, and a run that ends goes on.
+    """Classify all inputs. Results appear complete or not at all; an interrupted run can continue.
 
     Raises:
-        BatchError: nothing to classify, or a run that cannot start or go on.
-        EarfulError: what else is wrong with model, lists or the place to write to.
+        BatchError: there is no input, or the run cannot start or continue.
+        EarfulError: the model, a list of inputs or the output path is unusable.
     """
     with contextlib.closing(_BatchRun(request, progress or BatchProgress())) as batch_run:
         return batch_run.finish()
 
 
 class _BatchRun:
-    """One run from its beginning to its end."""
+    """One run from the list of inputs to the published results."""
 
     def __init__(self, request: BatchRequest, progress: BatchProgress) -> None:
         self._request, self._progress = request, progress
@@ -122,9 +126,13 @@ class _BatchRun:
         self._classifier = Classifier.open(request.model, request.device, reject=request.reject)
         top_k = min(request.options.top_k, len(self._classifier.labels))
         self._options = replace(request.options, top_k=top_k)
-        sha256 = self._classifier.bundle.sha256
         self._config = WorkerConfig(
-            Path(), request.model, sha256, self._options, request.reject, request.device
+            folder=Path(),
+            model=request.model,
+            model_sha256=self._classifier.bundle.sha256,
+            options=self._options,
+            reject=request.reject,
+            device=request.device,
         )
 
     def close(self) -> None:
@@ -145,8 +153,9 @@ class _BatchRun:
             changed = previous.differences(state)
             if changed:
                 raise BatchError(
-                    f"{self.out} was begun otherwise: {'; '.join(changed)}. Give the command as it "
-                    "was to go on, --restart to begin anew, or another --out"
+                    f"{self.out} was started with other settings or inputs: {'; '.join(changed)}. "
+                    "Repeat the earlier command to continue, start over with --restart, or give "
+                    "another --out"
                 )
             if previous.results is not None and previous.stats is not None:
                 cleanup(folder)
@@ -157,7 +166,7 @@ class _BatchRun:
             shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
         state.save(folder)
         n_already_done, stats = self._process(folder, manifest)
-        fingerprint = results_fingerprint(folder / _RESULTS)  # a rename changes none of them
+        fingerprint = results_fingerprint(folder / _RESULTS)  # a rename does not change it
         state = replace(state, pending_results=fingerprint)
         state.save(folder)
         publish_results(folder / _RESULTS, self.out)
@@ -167,7 +176,7 @@ class _BatchRun:
 
     @cached_property
     def _local(self) -> "LocalEngine":
-        """Worker processes; one recording does without them, and without what they import."""
+        """Worker processes. Imported and created late: a single recording does not need them."""
         from earful.service.batch.engines import LocalEngine, default_workers
 
         workers = self._request.workers or default_workers(self._classifier.bundle.provider)
@@ -176,7 +185,7 @@ class _BatchRun:
         return engine
 
     def _settings(self) -> dict[str, object]:
-        """All that affects rows, beside the inputs."""
+        """All settings that affect rows."""
         from importlib.metadata import version
 
         request, shard_spec = self._request, self._request.shard_spec
@@ -195,7 +204,7 @@ class _BatchRun:
         }
 
     def _write_manifest(self, folder: Path, *, start_workers: bool) -> InputManifest:
-        """Write down all inputs; where there is a hurry, workers start on the way."""
+        """List all inputs; ``start_workers`` starts local workers while inputs are listed."""
         request = self._request
         inputs = find_inputs(request.paths, request.audio_dir)
         if start_workers and request.engine == "local":
@@ -209,20 +218,20 @@ class _BatchRun:
         return manifest
 
     def _starting_workers(self, inputs: Iterator[Input]) -> Iterator[Input]:
-        for number, found in enumerate(inputs):
-            if number % FIRST_CHUNK_SIZE == 1:  # one alone is done without them
+        for number, source in enumerate(inputs):
+            if number % FIRST_CHUNK_SIZE == 1:  # a single input needs no worker
                 self._local.start_workers(number)
-            yield found
+            yield source
 
     def _can_resume(self, previous: JobState) -> bool:
-        """Whether there is something to go on with: results that are gone need not be kept."""
+        """Whether to continue the earlier run; not when its results have been deleted."""
         if previous.results is None:
             return True
         if self.out is None or not self.out.exists():
             return False
         if results_fingerprint(self.out) != previous.results:
             raise BatchError(
-                f"{self.out} was changed after it was written; --restart replaces it, or give "
+                f"{self.out} was changed after it was written; replace it with --restart, or give "
                 "another --out"
             )
         return True
@@ -233,11 +242,14 @@ class _BatchRun:
         total = sum(chunk.count for chunk in chunks)
         n_already_done = total - sum(chunk.count for chunk in missing)
         self._progress.on_start(total, n_already_done)
-        features = self._classifier.metadata.features
         layout = RowLayout(
-            self._request.format_name, self._options.top_k, self._classifier.is_multi_label, manifest.expected,
-            _common_folder(self._request.paths), features.sample_rate_hz / 2,
-        )  # fmt: skip
+            format_name=self._request.format_name,
+            top_k=self._options.top_k,
+            multi_label=self._classifier.is_multi_label,
+            expected=manifest.expected,
+            common_folder=_common_folder(self._request.paths),
+            max_hz=self._classifier.metadata.features.sample_rate_hz / 2,
+        )
         with (
             self._writer(folder, layout) as writer,
             contextlib.closing(self._run_chunks(missing, read_once=manifest.read_once)) as finished,
@@ -246,10 +258,10 @@ class _BatchRun:
         return n_already_done, stats
 
     def _run_chunks(self, chunks: Sequence[InputChunk], *, read_once: bool) -> FinishedChunks:
-        """The shards as they are finished, by the engine that suits."""
+        """Yield each chunk when it is finished, by the requested engine."""
         request = self._request
         single_input = request.out is None and [chunk.count for chunk in chunks] == [1]
-        if single_input or read_once:  # standard input is this process's alone
+        if single_input or read_once:  # workers cannot read this process's standard input
             return self._run_in_process(chunks)
         if request.engine == "ray":
             from earful.service.batch.engines import run_on_ray
@@ -258,7 +270,7 @@ class _BatchRun:
         return self._local.run_chunks(chunks, self._report_progress)
 
     def _run_in_process(self, chunks: Sequence[InputChunk]) -> FinishedChunks:
-        """In this process: one recording is not worth starting another."""
+        """Classify in this process: a single recording is not worth starting a worker."""
         folder, options = self._config.folder, self._options
         for chunk in chunks:
             yield chunk, classify_chunk(folder, chunk, self._classifier, options)
@@ -274,7 +286,7 @@ class _BatchRun:
         finished: FinishedChunks,
         writer: RowWriter,
     ) -> RunStats:
-        """Write the rows of all shards in order, each as soon as those before it are there."""
+        """Write the rows of all chunks in order, each as soon as all chunks before it are done."""
         waiting = {chunk.number for chunk in missing}
         self._stats_so_far = stats = RunStats()
         for chunk in chunks:
@@ -296,10 +308,10 @@ class _BatchRun:
     @contextlib.contextmanager
     def _writer(self, folder: Path, layout: RowLayout) -> Iterator[RowWriter]:
         if self.out is None:
-            if isinstance(sys.stdout, io.TextIOWrapper):  # a name that a terminal cannot show
+            if isinstance(sys.stdout, io.TextIOWrapper):  # names may not fit the encoding
                 sys.stdout.reconfigure(errors="backslashreplace")
             yield text_writer(sys.stdout, layout)
-            sys.stdout.flush()  # while Typer still handles a reader that has gone (head, say)
+            sys.stdout.flush()  # here, where Typer still handles a closed pipe (`| head`)
             return
         target = folder / _RESULTS
         remove_path(target)
@@ -308,12 +320,12 @@ class _BatchRun:
                 yield writer
         except OSError as error:
             raise OutputError(
-                f"cannot write {target}: {error.strerror or error}; what is finished is kept, and "
-                "the same command goes on from there"
+                f"cannot write {target}: {error.strerror or error}; finished work is kept: run the "
+                "same command again to continue"
             ) from error
 
 
 def _common_folder(paths: Sequence[str]) -> Path:
-    """The folder above all that was named."""
+    """The deepest folder that contains all paths."""
     folders = [path if is_folder(path) else str(Path(path).parent) for path in paths]
     return Path(os.path.commonpath([Path(folder).absolute() for folder in folders]))

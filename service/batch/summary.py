@@ -1,31 +1,40 @@
-"""What a person is told at the end of a run."""
+"""The summary line at the end of a run."""
 
+from earful.service.batch.chunks import RunStats
 from earful.service.batch.run import BatchOutcome
-from earful.service.batch.shards import RunStats
 
 
 def format_summary(outcome: BatchOutcome) -> str:
-    """How many inputs were classified, what failed, how fast it was, and where the results are."""
+    """The number of classified and failed inputs, the speed, and the path of the results."""
     stats = outcome.stats
     if outcome.out is None:
         return format_counts(stats)
-    text = f"{format_counts(stats)}; results in {outcome.out}"
+    text = f"{format_counts(stats)}\nresults in {outcome.out}"
     if outcome.already_complete:
-        return f"nothing to do: {text}, finished before (--restart begins anew)"
+        return f"nothing to do: {text}, finished before (start over with --restart)"
     new = stats.inputs - outcome.n_already_done
     rate = f"{new / outcome.seconds:,.0f} files/s"
     if outcome.n_already_done:
-        return f"{text}; {outcome.n_already_done:,} were finished before, the rest at {rate}"
+        return f"{text}\n{outcome.n_already_done:,} were finished before, the rest at {rate}"
     speed = stats.seconds / outcome.seconds
-    return f"{text}; {_duration(stats.seconds)} of audio, {rate}, {speed:,.0f} × real time"
+    return f"{text}\n{_duration(stats.seconds)} of audio, {rate}, {speed:,.0f} × real time"
 
 
 def format_counts(stats: RunStats) -> str:
-    """5 of 7 files classified, 2 failed (1 truncated, 1 empty_audio)"""
-    good = stats.inputs - stats.n_failed
+    """The line "5 of 7 files classified, 2 failed (1 truncated, 1 empty_audio)".
+
+    A second line has the accuracy where a list gives the correct labels.
+    """
+    n_classified = stats.inputs - stats.n_failed
     causes = sorted(stats.failed.items(), key=lambda item: (-item[1], item[0]))
     reasons = f" ({', '.join(f'{n:,} {code}' for code, n in causes)})" if causes else ""
-    return f"{good:,} of {stats.inputs:,} files classified, {stats.n_failed:,} failed{reasons}"
+    failed = f"{stats.n_failed:,} failed{reasons}"
+    text = f"{n_classified:,} of {stats.inputs:,} files classified, {failed}"
+    if not stats.labelled:
+        return text
+    accuracy = 100 * stats.correct / stats.labelled
+    counts = f"{stats.correct:,} of {stats.labelled:,} labelled clips"
+    return f"{text}\naccuracy {accuracy:.2f} %: {counts}"
 
 
 def _duration(seconds: float) -> str:

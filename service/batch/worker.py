@@ -205,9 +205,7 @@ def _worker_main(pipe: Connection, config: WorkerConfig, shared: Sequence[int]) 
                 config.folder, chunk, classifier, config.options, quarantined, progress.on_read
             )
         except OutputError as error:
-            pipe.send(
-                f"{error}; finished work is kept: run the same command again to continue"
-            )
+            pipe.send(f"{error}; finished work is kept: run the same command again to continue")
         except EarfulError as error:
             pipe.send(str(error))
         except Exception as error:  # noqa: BLE001 - the entry point of a process

@@ -1,6 +1,7 @@
-"""``earful classify``: files, folders, lists and standard input to labels."""
+"""``earful classify``: labels of files, folders, lists and standard input."""
 
 import contextlib
+import glob
 import signal
 import sys
 from collections.abc import Iterator
@@ -9,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from earful.data.errors import did_you_mean_path
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
-
-if TYPE_CHECKING:
-    from earful.service.batch.run import BatchProgress
+from earful.service.commands.next_steps import keep_on_interrupt, print_next
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
     ClassifyDeviceOption,
@@ -23,6 +23,9 @@ from earful.service.commands.options import (
     RejectOption,
     check_engine,
 )
+
+if TYPE_CHECKING:
+    from earful.service.batch.run import BatchProgress
 
 MIN_HOP_SECONDS, MAX_HOP_SECONDS = 0.001, 3600.0
 
@@ -38,47 +41,57 @@ def classify(
     model: ModelOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Results: .csv, .jsonl or .parquet; CSV on stdout without it."),
+        typer.Option(
+            metavar="FILE", help="Results: .csv, .jsonl or .parquet. (default: CSV on stdout)"
+        ),
     ] = None,
     format_name: Annotated[
         str | None,
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="csv, jsonl or parquet, by the suffix of --out without it; audacity or raven "
-            "write a file a recording into the folder --out.",
+            help="csv, jsonl or parquet (default: by the suffix of --out); audacity or raven: one "
+            "file per recording in the folder --out.",
         ),
     ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="How many labels a row names.")] = 1,
+    top_k: Annotated[int, typer.Option(min=1, help="Labels per row.")] = 1,
     windows: Annotated[
-        bool, typer.Option("--windows", help="A row for every window of a long recording.")
+        bool, typer.Option("--windows", help="One row per window of a long recording.")
     ] = False,
-    hop: Annotated[
+    hop_seconds: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="From window to window; a quarter of a clip."),
+        typer.Option(
+            metavar="SECONDS", help="Seconds between windows. (default: a quarter of a clip)"
+        ),
     ] = None,
     min_score: Annotated[
         float, typer.Option(min=0, max=1, help="Leave out windows that score lower.")
     ] = 0.0,
     merge_windows: Annotated[
-        bool, typer.Option("--merge", help="One row for neighbouring windows of one label.")
+        bool, typer.Option("--merge", help="Merge neighbouring windows of one label to one row.")
     ] = False,
     reject: RejectOption = False,
     audio_dir: Annotated[
-        Path | None, typer.Option(help="Folder of relative names in a list; the list's own.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of relative names in a list. (default: that of the list)"
+        ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Processes; one a core without it.")
+        int | None,
+        typer.Option(min=1, max=1024, help="Number of processes. (default: one per core)"),
     ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew what --out holds already.")
+        bool, typer.Option("--restart", help="Start over, and replace what --out holds.")
     ] = False,
     num_shards: Annotated[
-        int | None, typer.Option(min=1, help="Do one of so many shards; for schedulers.")
+        int | None, typer.Option(min=1, help="Number of shards; this run does one of them.")
     ] = None,
     shard_index: Annotated[
         int | None,
-        typer.Option(min=0, help="Which, from 0; the scheduler's variable says it too."),
+        typer.Option(
+            min=0, help="Shard of this run, from 0. (default: by the scheduler's variables)"
+        ),
     ] = None,
     engine: EngineOption = "local",
     ray_address: RayAddressOption = None,
@@ -87,7 +100,7 @@ def classify(
 ) -> None:
     """Classify files, folders and lists: a row for every input, also for those that fail.
 
-    With --out the run can be ended at any moment; the same command goes on where it was.
+    With --out an interrupted run is continued by the same command.
     """
     from earful.models.registry.find_model import find_model
     from earful.service.batch.classify_inputs import ClassifyOptions
@@ -96,14 +109,14 @@ def classify(
     from earful.service.batch.scheduler import ShardSpec, find_shard
     from earful.service.batch.summary import format_summary
 
-    _check_windows(windows, hop, min_score, merge_windows)
+    _check_windows(windows, hop_seconds, min_score, merge_windows)
     check_engine(engine, ray_address)
     if ray_address and out is None:
         raise typer.BadParameter("--ray-address needs --out, on a file system all machines see")
     format_name = output_format(out, format_name)
     sharded = shard_index is not None or num_shards is not None
     if sharded and out is None:
-        raise typer.BadParameter("--num-shards needs --out: each shard has results of its own")
+        raise typer.BadParameter("--num-shards needs --out, for the results of this shard")
     shard_spec, variable = (
         (ShardSpec(0, 1), "") if out is None else find_shard(shard_index, num_shards)
     )
@@ -111,38 +124,60 @@ def classify(
         source_note = f" (by {variable})" if variable else ""
         typer.echo(f"shard {shard_spec.index} of {shard_spec.count}{source_note}", err=True)
     request = BatchRequest(
-        tuple(paths), find_model(model, registry), out, format_name,
-        ClassifyOptions(windows, hop, min_score, merge_windows, top_k), reject, device, audio_dir, shard_spec,
-        restart, workers, engine, ray_address,
-    )  # fmt: skip
-    try:
-        with _progress() as progress, _exit_on_sigterm():
-            outcome = run(request, progress)
-    except KeyboardInterrupt:
-        if out is not None:
-            typer.echo("interrupted; the same command goes on from here", err=True)
-        raise
-    if out is not None or outcome.stats.failed:
+        paths=tuple(paths),
+        model=find_model(model, registry),
+        out=out,
+        format_name=format_name,
+        options=ClassifyOptions(windows, hop_seconds, min_score, merge_windows, top_k),
+        reject=reject,
+        device=device,
+        audio_dir=audio_dir,
+        shard_spec=shard_spec,
+        restart=restart,
+        workers=workers,
+        engine=engine,
+        ray_address=ray_address,
+    )
+    _suggest_paths(paths)
+    kept = "nothing is kept without --out"
+    if out is not None:
+        kept = "finished inputs are kept; the same command continues"
+    with keep_on_interrupt(kept), _progress() as progress, _exit_on_sigterm():
+        outcome = run(request, progress)
+    if out is not None or outcome.stats.failed or outcome.stats.labelled:
         typer.echo(format_summary(outcome), err=True)
+    if out is not None and shard_spec.is_whole and out.is_file():
+        print_next(("report", out))
     if outcome.stats.failed:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _check_windows(windows: bool, hop: float | None, min_score: float, merge_windows: bool) -> None:
-    """Refuse what would choose among windows where there are none, and hops without sense."""
-    if not windows and (hop is not None or min_score or merge_windows):
+def _suggest_paths(paths: list[str]) -> None:
+    """Name the nearest file for each mistyped path, whose row is an error."""
+    for path in paths:
+        hint = "" if "://" in path or path == "-" else did_you_mean_path(Path(path))
+        if hint and not glob.has_magic(path):
+            typer.echo(f"note: there is no {path}{hint}", err=True)
+
+
+def _check_windows(
+    windows: bool, hop_seconds: float | None, min_score: float, merge_windows: bool
+) -> None:
+    """Refuse options of --windows without it, and a hop that is out of range."""
+    if not windows and (hop_seconds is not None or min_score or merge_windows):
         raise typer.BadParameter(
             "--hop-seconds, --min-score and --merge choose among windows; add --windows"
         )
-    if hop is not None and not MIN_HOP_SECONDS <= hop <= MAX_HOP_SECONDS:
+    if hop_seconds is not None and not MIN_HOP_SECONDS <= hop_seconds <= MAX_HOP_SECONDS:
         raise typer.BadParameter(
-            f"--hop-seconds is from {MIN_HOP_SECONDS:g} to {MAX_HOP_SECONDS:g} s, found {hop:g}"
+            f"--hop-seconds is from {MIN_HOP_SECONDS:g} to {MAX_HOP_SECONDS:g} s, found "
+            f"{hop_seconds:g}"
         )
 
 
 @contextlib.contextmanager
 def _exit_on_sigterm() -> Iterator[None]:
-    """A polite end runs what cleans up: worker processes and temporary files."""
+    """Shut down gracefully on SIGTERM: end worker processes, remove temporary files."""
 
     def exit_process(*_: object) -> NoReturn:
         sys.exit(128 + signal.SIGTERM)
@@ -156,7 +191,7 @@ def _exit_on_sigterm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _progress() -> "Iterator[BatchProgress | None]":
-    """A bar on stderr, when that is a terminal."""
+    """A progress bar on stderr, if that is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -1,4 +1,4 @@
-"""``earful feedback``: what is kept, a person's share of it, labels to train on, and deletion."""
+"""``earful feedback``: list, export and delete the feedback of users."""
 
 import json
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earful.data.errors import EarfulError
+from earful.service.commands.next_steps import print_next
 from earful.service.core.defaults import (
     DEFAULT_FEEDBACK_URL,
     DEFAULT_RECORDINGS_FOLDER,
@@ -22,28 +23,33 @@ if TYPE_CHECKING:
 DatabaseOption = Annotated[
     str,
     typer.Option(
-        "--feedback", metavar="URL", envvar="EARFUL_FEEDBACK_URL", show_default=DEFAULT_FEEDBACK_URL,
-        help="The database of feedback.",
+        "--feedback",
+        metavar="URL",
+        envvar="EARFUL_FEEDBACK_URL",
+        show_default=DEFAULT_FEEDBACK_URL,
+        help="Database of feedback.",
     ),
-]  # fmt: skip
+]
 SavedRecordingsOption = Annotated[
-    Path, typer.Option(envvar="EARFUL_RECORDINGS_DIR", help="The folder of the kept audio.")
+    Path, typer.Option(envvar="EARFUL_RECORDINGS_DIR", help="Folder of saved recordings.")
 ]
 AnnotatorOption = Annotated[
     str | None,
-    typer.Option("--annotator", metavar="KEY", help="A person: who labelled, or speaks."),
+    typer.Option("--annotator", metavar="KEY", help="Key of a person who labelled or speaks."),
 ]
-FeedbackJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+FeedbackJsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout.")
+]
 
 
-feedback_app = typer.Typer(help="Show, export and delete what people said of answers.")
+feedback_app = typer.Typer(help="List, export and delete the feedback of users.")
 
 
 @feedback_app.command("list")
 def list_feedback(
     feedback: DatabaseOption = DEFAULT_FEEDBACK_URL, as_json: FeedbackJsonOption = False
 ) -> None:
-    """Count what is kept: labels, people, recordings."""
+    """Count labels, people and recordings."""
     from earful.service.feedback.stats import compute_stats, format_stats
 
     with opened_database(feedback) as database:
@@ -56,12 +62,12 @@ def export(
     annotator: AnnotatorOption = None,
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write labels.csv of all labelled, kept clips."),
+        typer.Option(metavar="FOLDER", help="Folder for labels.csv and all labelled recordings."),
     ] = None,
     feedback: DatabaseOption = DEFAULT_FEEDBACK_URL,
     saved_recordings: SavedRecordingsOption = DEFAULT_RECORDINGS_FOLDER,
 ) -> None:
-    """A person's data as JSON (--annotator), or all labels to train on (--labels)."""
+    """Export a person's data as JSON (--annotator), or all labels to train on (--labels)."""
     from earful.service.feedback.audio_files import RecordingStore
     from earful.service.feedback.export import write_snapshot
     from earful.service.feedback.privacy import export_subject_data
@@ -75,21 +81,23 @@ def export(
             typer.echo(json.dumps(found.as_json(str(annotator), recording_store.name), indent=1))
             return
         snapshot = write_snapshot(database, recording_store, labels)
-    typer.echo(f"{snapshot.clips} labelled clips in {snapshot.path}", err=True)
+    typer.echo(f"{snapshot.path}: {snapshot.clips} labelled clips", err=True)
     for reason, count in snapshot.reasons.items():
         typer.echo(f"{count} left out: {reason}", err=True)
+    print_next(("retrain", "NAME", "--new", snapshot.path))
 
 
 @feedback_app.command()
 def delete(
     annotator: Annotated[
-        str, typer.Option("--annotator", metavar="KEY", help="A person: labels or speaks.")
+        str,
+        typer.Option("--annotator", metavar="KEY", help="Key of a person who labelled or speaks."),
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     feedback: DatabaseOption = DEFAULT_FEEDBACK_URL,
     saved_recordings: SavedRecordingsOption = DEFAULT_RECORDINGS_FOLDER,
 ) -> None:
-    """Delete a person's labels, and the recordings that they speak in or alone have labelled."""
+    """Delete a person's labels, and recordings that they speak in or alone labelled."""
     from earful.service.feedback.audio_files import RecordingStore
     from earful.service.feedback.privacy import erase_subject, export_subject_data
 
@@ -97,7 +105,7 @@ def delete(
         found = export_subject_data(database, annotator)
         if not found.annotations:
             raise EarfulError(
-                f"nothing is kept under {annotator!r}; keys are compared letter by letter"
+                f"nothing is kept under {annotator!r}; upper and lower case differ in keys"
             )
         counted = f"{len(found.annotations)} labels and up to {len(found.clips)} recordings"
         if not yes:
@@ -111,15 +119,23 @@ def delete(
 @feedback_app.command()
 def clean(
     retention_days: Annotated[
-        float, typer.Option(min=0, envvar="EARFUL_RETENTION_DAYS", help="0 keeps all.")
+        float,
+        typer.Option(
+            min=0, envvar="EARFUL_RETENTION_DAYS", help="Delete what is older; 0 is no limit."
+        ),
     ] = 365.0,
     max_recordings_bytes: Annotated[
-        int, typer.Option(min=0, envvar="EARFUL_MAX_RECORDINGS_BYTES", help="0 is no limit.")
+        int,
+        typer.Option(
+            min=0,
+            envvar="EARFUL_MAX_RECORDINGS_BYTES",
+            help="Delete the oldest beyond this; 0 is no limit.",
+        ),
     ] = 10_000_000_000,
     feedback: DatabaseOption = DEFAULT_FEEDBACK_URL,
     saved_recordings: SavedRecordingsOption = DEFAULT_RECORDINGS_FOLDER,
 ) -> None:
-    """Delete what is too old or too much now, and mend what a killed service left."""
+    """Delete what exceeds the limits, and files and entries that a killed service left."""
     from earful.service.feedback.audio_files import RecordingStore
     from earful.service.feedback.recording_rows import delete_missing_rows, delete_orphan_files
     from earful.service.feedback.records import RetentionLimits
@@ -136,8 +152,8 @@ def clean(
         )
     typer.echo(
         f"deleted {cleaned.expired} recordings and {cleaned.labels} labels by age, "
-        f"{cleaned.evicted} recordings for room ({cleaned.n_bytes} bytes); "
-        f"{orphans} files that nothing knew, {missing} entries without a file"
+        f"{cleaned.evicted} recordings for space ({cleaned.n_bytes} bytes); "
+        f"{orphans} files without an entry, {missing} entries without a file"
     )
 
 

@@ -10,19 +10,21 @@ EXIT_SOME_FAILED = 1
 
 EXIT_NOTHING_DONE = 2
 
+EXIT_INTERRUPTED = 130
+
 Engine = Literal["local", "ray"]
 
-EngineOption = Annotated[Engine, typer.Option(help="Who computes: this machine, or Ray.")]
+EngineOption = Annotated[Engine, typer.Option(help="Compute on this machine, or on Ray.")]
 
 RayAddressOption = Annotated[
-    str | None, typer.Option(help="A running Ray cluster; Ray on this machine without it.")
+    str | None, typer.Option(help="Address of a running Ray cluster. (default: this machine)")
 ]
 
-_MODEL_HELP = "Model file, or NAME or NAME@VERSION of the registry; the shipped one without it."
+_MODEL_HELP = "Model file, or NAME or NAME@VERSION in the registry. (default: the shipped model)"
 
-_DEVICE_HELP = "Where to compute; auto takes CUDA if usable."
+_DEVICE_HELP = "Device; auto is CUDA if there is one."
 
-_REJECT_HELP = "Answer `unknown` to what scores below the model's threshold."
+_REJECT_HELP = "Label clips below the model's threshold `unknown`."
 
 RejectOption = Annotated[bool, typer.Option("--reject", help=_REJECT_HELP)]
 
@@ -50,6 +52,6 @@ ServeDeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP, envvar="EA
 
 
 def check_engine(engine: Engine, ray_address: str | None) -> None:
-    """Refuse an address that nobody would use."""
+    """Refuse an address without the engine that uses it."""
     if ray_address and engine != "ray":
         raise typer.BadParameter("--ray-address goes with --engine ray")

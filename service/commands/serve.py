@@ -16,9 +16,9 @@ from earful.service.commands.options import (
 def serve(
     model: ServeModelOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 is any free one.")] = 8000,
     workers: Annotated[
-        int, typer.Option(min=1, max=256, help="Processes; one a core is best.")
+        int, typer.Option(min=1, max=256, help="Number of processes; best is one per core.")
     ] = 1,
     registry: RegistryOption = DEFAULT_REGISTRY,
     reject: ServeRejectOption = False,
@@ -27,23 +27,29 @@ def serve(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Where labels that people give are kept: sqlite:///FILE, postgresql+psycopg://... "
-            "(better in EARFUL_FEEDBACK_URL if it has a password), or off; "
-            "artifacts/feedback/feedback.db without it.",
+            help="Database of feedback: sqlite:///FILE, postgresql+psycopg://... (with a password "
+            "better in EARFUL_FEEDBACK_URL), or off. (default: artifacts/feedback/feedback.db)",
         ),
     ] = None,
     save_recordings: Annotated[
         Literal["off", "feedback", "uncertain", "all"] | None,
         typer.Option(
-            help="Which recordings are kept: none; those that come with feedback; also those the "
-            "model is unsure of; all. EARFUL_SAVE_RECORDINGS or off without it."
+            help="Recordings to save: none, those with feedback, also those of low confidence, or "
+            "all. (default: EARFUL_SAVE_RECORDINGS, else off)"
         ),
     ] = None,
 ) -> None:
-    """Serve a model: a page at /, POST /v1/classify, /hf, /v2, WS /v1/stream, /metrics, /docs."""
+    """Serve a model over HTTP, with a web page at / and the API described at /docs."""
     from earful.service.server.server import run_server
 
     run_server(
-        model, host, port, device, registry=registry, reject=reject, workers=workers,
-        feedback=feedback, save_recordings=save_recordings,
-    )  # fmt: skip
+        model,
+        host,
+        port,
+        device,
+        registry=registry,
+        reject=reject,
+        workers=workers,
+        feedback=feedback,
+        save_recordings=save_recordings,
+    )

@@ -1,1 +1,1 @@
-"""Settings, errors, metrics, keys and the request log: what every room above uses."""
+"""Settings, errors, metrics, API keys and the request log."""

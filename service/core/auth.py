@@ -1,8 +1,7 @@
-"""API keys: who may classify, send feedback or administer. Without keys everyone may.
+"""API keys: who may classify, send feedback or administer. Without configured keys everyone may.
 
-A key is given as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``, or as the password of Basic
-authentication, which is all that some clients (Label Studio) can send. Digests are compared, in
-constant time.
+A key is sent as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``, or as the password of Basic
+authentication, the only way of some clients (Label Studio). Digests are compared in constant time.
 """
 
 import base64
@@ -22,16 +21,16 @@ _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 @dataclass(frozen=True)
 class ApiKeys:
-    """Pairs of a scope and the SHA-256 of a key; none: no key is asked for."""
+    """Pairs of a scope and the SHA-256 of a key; without any, no key is required."""
 
     digests: tuple[tuple[Scope, bytes], ...] = ()
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> "ApiKeys":
-        """Keys of entries ``SCOPE:KEY``; a key with several scopes has several entries.
+        """Parse entries ``SCOPE:KEY``; a key with several scopes has several entries.
 
         Raises:
-            ValueError: an entry of another form, without the key itself in the message.
+            ValueError: an entry has another form; the message does not show the key.
         """
         digests = []
         for number, entry in enumerate(entries, 1):
@@ -45,17 +44,17 @@ class ApiKeys:
         return cls(tuple(digests))
 
     def check(self, headers: Mapping[str, str], scope: Scope) -> None:
-        """See that a request's headers hold a key for the scope.
+        """Check that the headers of a request hold a key for the scope.
 
         Raises:
-            RequestError: ``unauthorized`` without a known key, ``forbidden`` with one of other
+            RequestError: ``unauthorized`` without a known key, ``forbidden`` with a key for other
                 scopes.
         """
         if self.digests:
             self.check_key(_presented_key(headers), scope)
 
     def check_key(self, key: str, scope: Scope) -> None:
-        """See that a key has a scope; any key where none is asked for.
+        """Check that a key is valid for a scope; without configured keys every key is.
 
         Raises:
             RequestError: ``unauthorized`` or ``forbidden``.
@@ -63,16 +62,16 @@ class ApiKeys:
         if not self.digests:
             return
         digest = _digest(key)
-        # All are compared, so that the time does not tell which one matched.
+        # All are compared, so that the time does not reveal which one matched.
         granted = {s for s, known in self.digests if hmac.compare_digest(digest, known)}
         if not granted:
             raise RequestError(
-                "unauthorized", "a key is needed: Authorization: Bearer KEY", _CHALLENGE
+                "unauthorized", "an API key is required: Authorization: Bearer KEY", _CHALLENGE
             )
         if scope not in granted:
             raise RequestError(
                 "forbidden",
-                f"this key is for {', '.join(sorted(granted))}, and {scope} is asked for",
+                f"this key is for {', '.join(sorted(granted))}, the request needs {scope}",
             )
 
 
@@ -86,7 +85,7 @@ def _presented_key(headers: Mapping[str, str]) -> str:
 
 
 def _password(credentials: str) -> str:
-    """The password of Basic credentials (RFC 7617), whoever the user; empty if malformed."""
+    """The password of Basic credentials (RFC 7617), for any user name; empty if malformed."""
     try:
         text = base64.b64decode(credentials, validate=True).decode()
     except (binascii.Error, ValueError):

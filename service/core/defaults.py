@@ -1,4 +1,4 @@
-"""Places and words that settings and commands share. Importing it costs nothing."""
+"""Default locations that settings and commands share; importing it loads nothing else."""
 
 from pathlib import Path
 

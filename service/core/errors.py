@@ -1,10 +1,10 @@
-"""Refusals of the service: the error of a request, and the HTTP status of every code.
+"""Errors of the service, and the HTTP status of every error code.
 
-    RequestError     the request itself: malformed, too much, too late, not allowed
-    data.AudioError  one file of it that cannot be used
+    RequestError                  the request: malformed, too large, too late, not allowed
+    data.audio.decode.AudioError  one file of the request is unusable
 
-Both carry a stable code; a code that the table does not name is audio that decodes and cannot be
-used.
+Both carry a stable code. Codes missing from the table are those of audio that decodes but is
+unusable.
 """
 
 import json
@@ -33,7 +33,7 @@ STATUS_BY_CODE = {
     "unknown_label": 422,
     "recording_mismatch": 422,
     "queue_full": 429,
-    "client_disconnected": 499,  # nobody reads it; nginx counts those who left under this number
+    "client_disconnected": 499,  # never read; nginx's code for a client that disconnected
     "internal_error": 500,
     "inference_failed": 500,
     "no_training": 501,
@@ -43,12 +43,12 @@ STATUS_BY_CODE = {
     "deadline_passed": 504,
 }
 UNUSABLE_AUDIO_STATUS = 422
-# Refusals that ``Service.answer`` has counted, file by file.
+# Codes that ``Service.classify`` counts for each file.
 COUNTED_PER_FILE = ("inference_failed",)
 
 
 class RequestError(Exception):
-    """A request that cannot be answered; ``code`` is one of ``STATUS_BY_CODE``."""
+    """A request that is refused; ``code`` is one of ``STATUS_BY_CODE``."""
 
     def __init__(self, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         self.code = code
@@ -56,14 +56,14 @@ class RequestError(Exception):
         super().__init__(message)
 
 
-# Escaped, so that half a character (a lone surrogate) of a request can be answered too.
+# Non-ASCII is escaped, so that a lone surrogate from a request can be echoed.
 to_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def json_response(
     content: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A JSON answer; unlike the framework's it does not make an encoder anew each time."""
+    """A JSON response; unlike the framework's, it does not create an encoder for each response."""
     return Response(
         to_json(content).encode(), status, dict(headers or {}), media_type="application/json"
     )
@@ -74,7 +74,7 @@ def http_status(code: str) -> int:
 
 
 def validation_message(problems: Sequence[Any]) -> str:
-    """The problems that pydantic finds in a request as one sentence, without the values."""
+    """Pydantic's errors for a request as one sentence, without the values."""
     messages = []
     for problem in problems:
         name = ".".join(str(part) for part in problem["loc"] if part not in ("query", "path"))
@@ -89,7 +89,7 @@ def error_response(
     headers: Mapping[str, str] | None = None,
     results: Sequence[Mapping[str, Any]] = (),
 ) -> Response:
-    """An error's answer; of several files that all failed, ``results`` tells of each."""
+    """An error response; if several files all failed, ``results`` lists the error of each."""
     content: dict[str, Any] = {"error": {"code": code, "message": message}}
     if len(results) > 1:
         content["results"] = list(results)

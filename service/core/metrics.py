@@ -1,7 +1,7 @@
-"""What the service counts, for Prometheus: one ``Metrics`` an app.
+"""Prometheus metrics of the service; each app has one ``ServiceMetrics``.
 
-With several worker processes each keeps its numbers in files of ``PROMETHEUS_MULTIPROC_DIR``, and
-any of them answers for all.
+With several worker processes, each writes its values to files in ``PROMETHEUS_MULTIPROC_DIR``, and
+any of them reports the metrics of all.
 """
 
 import os
@@ -19,7 +19,7 @@ from prometheus_client import (
 
 from earful.service.classifier import MAX_BATCH
 
-# Seconds: a file takes less than a millisecond, and a deadline is in tens of seconds.
+# A file takes less than a millisecond; deadlines are tens of seconds.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 MULTIPROCESS_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -30,49 +30,66 @@ class ServiceMetrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self.requests = Counter(
-            "earful_requests", "Answers by route and status code", ["route", "code"],
+            "earful_requests",
+            "Responses by route and status code",
+            ["route", "code"],
             registry=registry,
-        )  # fmt: skip
+        )
         self.request_seconds = Histogram(
-            "earful_request_seconds", "From the request to its answer", ["route"],
-            buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
-        self.queue_seconds = self._histogram("queue_seconds", "A file waits for its batch")
-        self.decode_seconds = self._histogram("decode_seconds", "A file is decoded")
-        self.inference_seconds = self._histogram("inference_seconds", "A batch runs")
+            "earful_request_seconds",
+            "Time from a request to its response",
+            ["route"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.queue_seconds = self._histogram("queue_seconds", "Time a file waits for its batch")
+        self.decode_seconds = self._histogram("decode_seconds", "Time to decode a file")
+        self.inference_seconds = self._histogram("inference_seconds", "Time to run a batch")
         self.batch_windows = Histogram(
-            "earful_batch_windows", "Windows in a batch",
-            buckets=[1, 2, 4, 8, 16, MAX_BATCH], registry=registry,
-        )  # fmt: skip
+            "earful_batch_windows",
+            "Windows in a batch",
+            buckets=[1, 2, 4, 8, 16, MAX_BATCH],
+            registry=registry,
+        )
         self.queue_depth = Gauge(
-            "earful_queue_depth", "Files queued or in work", registry=registry,
+            "earful_queue_depth",
+            "Files queued or in progress",
+            registry=registry,
             multiprocess_mode="livesum",
-        )  # fmt: skip
+        )
         self.rejected = Counter(
-            "earful_rejected", "Files and requests refused, by error code", ["reason"],
+            "earful_rejected",
+            "Files and requests refused, by error code",
+            ["reason"],
             registry=registry,
-        )  # fmt: skip
+        )
         self.model_info = Gauge(
-            "earful_model_info", "1 for the model that is served",
+            "earful_model_info",
+            "1 for the served model",
             ["name", "version", "architecture", "provider"],
-            registry=registry, multiprocess_mode="livemax",
-        )  # fmt: skip
-        self.reloads = Counter(
-            "earful_model_reloads", "Models taken up while serving, by outcome", ["outcome"],
             registry=registry,
-        )  # fmt: skip
+            multiprocess_mode="livemax",
+        )
+        self.reloads = Counter(
+            "earful_model_reloads",
+            "Model reloads while serving, by outcome",
+            ["outcome"],
+            registry=registry,
+        )
         self.streams = Gauge(
             "earful_streams", "Open streams", registry=registry, multiprocess_mode="livesum"
         )
-        self.events = Counter("earful_stream_events", "Words heard in streams", registry=registry)
-        self.feedback = Counter("earful_feedback", "Labels that people gave", registry=registry)
+        self.events = Counter("earful_stream_events", "Events in streams", registry=registry)
+        self.feedback = Counter("earful_feedback", "Labels submitted", registry=registry)
         self.recordings_saved = Counter(
-            "earful_recordings_saved", "Recordings to keep behind answers, by outcome", ["outcome"],
+            "earful_recordings_saved",
+            "Recordings to be saved after classification, by outcome",
+            ["outcome"],
             registry=registry,
-        )  # fmt: skip
+        )
 
     def text(self) -> bytes:
-        """The exposition format, of all worker processes."""
+        """The metrics of all worker processes in Prometheus' text format."""
         if MULTIPROCESS_DIR_VARIABLE not in os.environ:
             return generate_latest(self._registry)
         _forget_dead_workers(Path(os.environ[MULTIPROCESS_DIR_VARIABLE]))
@@ -85,7 +102,7 @@ class ServiceMetrics:
 
 
 def _forget_dead_workers(folder: Path) -> None:
-    """Gauges of workers that have ended would stand for ever; their counters do stay."""
+    """Drop the gauges of ended workers, which would stay for ever; their counters are kept."""
     for path in folder.glob("gauge_live*.db"):
         match = re.search(r"_(\d+)\.db$", path.name)
         if match and not Path(f"/proc/{match[1]}").exists():

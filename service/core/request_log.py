@@ -1,4 +1,4 @@
-"""Every request gets an id, is counted and timed, and leaves one line in the log."""
+"""Gives every request an id, counts and times it, and writes one log line."""
 
 import json
 import logging
@@ -14,10 +14,10 @@ from starlette.types import Message, Scope, Send
 from earful.service.core.metrics import ServiceMetrics
 
 LOGGER = logging.getLogger("earful")
-# A request's own id is taken over when it can stand in a log and a header as it is.
+# A client's request id is used if it is safe in a log line and a header.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 UNMATCHED_ROUTE = "unmatched"
-# Probes and scrapes come every few seconds and say nothing.
+# Probes and scrapes come every few seconds.
 _UNLOGGED_ROUTES = ("/livez", "/readyz", "/metrics", "/health")
 
 
@@ -25,7 +25,7 @@ _encode = json.JSONEncoder(default=str).encode
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (UTC), level, event, and what the record brings besides."""
+    """One JSON object per line: time (UTC), level, event and the record's ``log_fields``."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -42,10 +42,10 @@ class JsonFormatter(logging.Formatter):
 def log(
     level: int, event: str, log_fields: Mapping[str, Any], exception: BaseException | None = None
 ) -> None:
-    """Log an event with its facts, and the traceback of a fault."""
+    """Log an event with its fields, and the traceback of an exception."""
     if not LOGGER.isEnabledFor(level):
         return
-    # Looking for the line that logs, which nobody reads, costs more than all the rest.
+    # Logger.log would look up the calling line, which is unused and costs more than the rest.
     exc_info = (type(exception), exception, exception.__traceback__) if exception else None
     record = logging.LogRecord(LOGGER.name, level, "", 0, event, None, exc_info)
     record.log_fields = dict(log_fields)
@@ -53,9 +53,9 @@ def log(
 
 
 class RequestLog:
-    """One request: its id, and when it began; ``send`` passes its answer on and takes its status.
+    """The id and start time of one request; ``send`` forwards its response and notes the status.
 
-    ``facts`` of the scope's state go into the log line.
+    Handlers find it as ``request.state.request_log``; its ``log_fields`` go into the log line.
     """
 
     def __init__(self, scope: Scope, send: Send) -> None:
@@ -95,7 +95,7 @@ class RequestLog:
 
 
 def new_request_id() -> str:
-    """An id for a request that brings none."""
+    """An id for a request that has none."""
     return os.urandom(8).hex()
 
 

@@ -1,8 +1,8 @@
-"""The folder of a retraining: one at a time works there, says how far it is, and can be killed.
+"""The work folder of a model's retraining: lock, progress, and finished steps.
 
-WORK/NAME/lock         held while one works here
-WORK/NAME/status.json  how far it is, or how it ended
-WORK/NAME/RECIPE/      what is finished of one retraining: labels.csv, dataset, run, model
+WORK/NAME/lock         held while a retraining runs
+WORK/NAME/status.json  its progress, or how it ended
+WORK/NAME/HASH/        finished steps of one retraining request: labels.csv, dataset, run, model
 """
 
 import contextlib
@@ -24,17 +24,17 @@ from earful.models.registry.records import utc_now
 LOCK_FILE, STATUS_FILE, _START_LOCK_FILE = "lock", "status.json", "starting"
 
 RetrainState = Literal["running", "done", "failed"]
-# A look at the lock holds it for an instant, which a run that begins just then waits out.
+# ``is_running`` holds the lock for an instant, so a run that starts then tries again.
 _TRIES, _TRY_SECONDS = 10, 0.02
 
 
 class RetrainFolderError(EarfulError):
-    """Another retraining is at work, or what it wrote down cannot be read."""
+    """Another retraining is running, or its status cannot be read."""
 
 
 @dataclass(frozen=True)
 class RetrainStatus:
-    """How far a retraining is; ``done`` of ``total`` steps of its ``stage``."""
+    """Progress of a retraining: ``done`` of ``total`` steps of its ``stage``."""
 
     state: RetrainState
     stage: str
@@ -46,7 +46,7 @@ class RetrainStatus:
 
 
 class RetrainFolder:
-    """The folder of the retrainings of one model."""
+    """The work folder of one model's retrainings."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,30 +54,30 @@ class RetrainFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only one here.
+        """Hold the lock of the folder.
 
         Raises:
-            WorkError: another is at work.
+            RetrainFolderError: another retraining holds it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / LOCK_FILE).open("a") as file:
             if not _try_lock(file):
                 raise RetrainFolderError(
-                    f"another retraining works in {self.folder}; {STATUS_FILE} there says how far it "
-                    "is. Wait for its end, or end it: nothing of it is lost"
+                    f"another retraining is running in {self.folder}; see {STATUS_FILE} there. "
+                    "Wait until it ends, or stop it: the next one continues from its finished steps"
                 )
             yield
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
-        """Be the only one, among the workers of a service, who looks and starts."""
+        """Let only one worker of a service at a time check and start a retraining."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / _START_LOCK_FILE).open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def is_running(self) -> bool:
-        """Whether a retraining works here now."""
+        """Whether a retraining is running."""
         try:
             with (self.folder / LOCK_FILE).open("a") as file:
                 return not _try_lock(file, tries=1)
@@ -85,10 +85,10 @@ class RetrainFolder:
             return False
 
     def status(self) -> RetrainStatus | None:
-        """What the last retraining wrote down; None where there was none.
+        """The status of the last retraining; None if there was none.
 
         Raises:
-            WorkError: it cannot be read.
+            RetrainFolderError: it cannot be read.
         """
         path = self.folder / STATUS_FILE
         try:
@@ -101,7 +101,7 @@ class RetrainFolder:
             raise RetrainFolderError(f"{path} is damaged: {error}; remove it") from error
 
     def run_folder(self, name: str) -> Path:
-        """The folder of one recipe; what others left behind is removed."""
+        """The folder of one request; folders of other requests are deleted."""
         folder = self.folder / name
         for other in self.folder.iterdir():
             if other.is_dir() and other != folder:
@@ -117,8 +117,16 @@ class RetrainFolder:
         state: RetrainState = "running",
         message: str = "",
     ) -> None:
-        """Write down how far it is."""
-        status = RetrainStatus(state, stage, done, total, message, self._started, os.getpid())
+        """Write the status."""
+        status = RetrainStatus(
+            state=state,
+            stage=stage,
+            done=done,
+            total=total,
+            message=message,
+            started=self._started,
+            pid=os.getpid(),
+        )
         with staged_file(self.folder / STATUS_FILE) as staging:
             staging.write_text(json.dumps(asdict(status)) + "\n", "utf-8")
 

@@ -1,4 +1,4 @@
-"""How a service is deployed: environment variables ``EARFUL_*``; the command line wins."""
+"""Settings of a service: environment variables ``EARFUL_*``, overridden by the command line."""
 
 import os
 import sysconfig
@@ -21,72 +21,79 @@ from earful.service.core.defaults import (
     FEEDBACK_OFF,
 )
 
-# Installed beside the interpreter, wherever that is.
+# The command installed next to this interpreter.
 _COMMAND = (str(Path(sysconfig.get_path("scripts")) / "earful"),)
-# Of a stream; uvicorn refuses larger ones before they are read.
+# Of a stream's frame; uvicorn refuses larger ones before they are read.
 MAX_FRAME_BYTES = 1 << 20
 SaveRecordings = Literal["off", "feedback", "uncertain", "all"]
 
 
 class Settings(BaseSettings):
-    """Limits are per file unless they say otherwise; an unknown variable is an error."""
+    """Limits are per file unless stated otherwise."""
 
     model_config = SettingsConfigDict(env_prefix="EARFUL_", extra="forbid", frozen=True)
 
     model: Annotated[str, BeforeValidator(os.fspath)] = Field(
         description="a file, or NAME, NAME@ALIAS or NAME@NUMBER of the registry"
     )
-    registry: str = Field(DEFAULT_REGISTRY, description="a folder, or a URL that fsspec knows")
-    retrain_dir: Path = Field(DEFAULT_RETRAIN_FOLDER, description="work of POST /v1/retrain")
+    registry: str = Field(DEFAULT_REGISTRY, description="a folder, or a URL that fsspec supports")
+    retrain_dir: Path = Field(DEFAULT_RETRAIN_FOLDER, description="work folder of POST /v1/retrain")
     command: tuple[str, ...] = Field(
-        _COMMAND, description="what POST /v1/retrain starts: the `earful` command, as a JSON list"
+        _COMMAND, description="the `earful` command that POST /v1/retrain runs, as a JSON list"
     )
     device: Device = "cpu"
-    reject: bool = Field(False, description="answer `unknown` below the model's threshold")
+    reject: bool = Field(False, description="label clips below the model's threshold `unknown`")
     max_upload_bytes: int = Field(10_000_000, gt=0)
-    max_request_bytes: int = Field(50_000_000, gt=0, description="all files of one request")
+    max_request_bytes: int = Field(50_000_000, gt=0, description="of all files of one request")
     max_bytes_in_flight: int = Field(200_000_000, gt=0, description="of all requests of a worker")
     max_files: int = Field(64, gt=0, description="files of one request")
     max_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
     max_channels: int = Field(8, gt=0)
     max_sample_rate_hz: int = Field(192_000, gt=0)
-    max_queue: int = Field(128, gt=0, description="files that a worker holds; more get 429")
-    max_streams: int = Field(32, ge=0, description="open streams of a worker")
+    max_queue: int = Field(128, gt=0, description="files in progress per worker; more get 429")
+    max_streams: int = Field(32, ge=0, description="open streams per worker")
     deadline_seconds: float = Field(
-        15.0, gt=0, allow_inf_nan=False, description="from request to answer; then 504"
+        15.0, gt=0, allow_inf_nan=False, description="from request to response; then 504"
     )
     drain_seconds: float = Field(
         2.0,
         ge=0,
         allow_inf_nan=False,
-        description="told to end, answer 503 to /readyz so long before closing",
+        description="after SIGTERM, how long /readyz gives 503 before the server closes",
     )
     api_keys: SecretStr = Field(
         SecretStr(""), description="SCOPE:KEY,... with the scopes classify, feedback and admin"
     )
     api_keys_file: Path | None = Field(None, description="a file with SCOPE:KEY on each line")
     label_studio_root: Path | None = Field(
-        None, description="folder below which the audio of Label Studio's tasks is"
+        None, description="folder that holds the audio of Label Studio's tasks"
     )
     label_studio_url: str | None = Field(
         None, description="address of the Label Studio server that audio may be fetched from"
     )
     label_studio_token: SecretStr = Field(SecretStr(""), description="its access token")
     label_studio_min_score: float = Field(
-        0.5, ge=0, le=1, description="what is heard with less is no region in Label Studio"
+        0.5, ge=0, le=1, description="lowest score of a region prelabelled in Label Studio"
     )
     feedback_url: SecretStr | None = Field(
-        None, description="database of feedback, or `off`; a file in artifacts/ without it"
+        None, description="database of feedback, or `off`; by default a file in artifacts/"
     )
     save_recordings: SaveRecordings = Field(
-        "off", description="which recordings are kept to train on"
+        "off", description="which recordings are saved for training"
     )
-    recordings_dir: Path = Field(DEFAULT_RECORDINGS_FOLDER, description="where they are kept")
+    recordings_dir: Path = Field(
+        DEFAULT_RECORDINGS_FOLDER, description="folder of saved recordings"
+    )
     retention_days: float = Field(
-        365.0, ge=0, allow_inf_nan=False, description="of audio and labels; 0 keeps them for ever"
+        365.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="of recordings and labels; 0 keeps them for ever",
     )
     max_recordings_bytes: int = Field(
-        10_000_000_000, ge=0, description="of all kept audio; the oldest goes; 0 is no limit"
+        10_000_000_000,
+        ge=0,
+        description="of all saved recordings; the oldest are deleted; 0 is no limit",
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -107,7 +114,7 @@ class Settings(BaseSettings):
         )
 
     def database_url(self) -> str | None:
-        """The database of feedback, which may hold a password; None where feedback is off."""
+        """The URL of the feedback database, which may hold a password; None if feedback is off."""
         url = (
             DEFAULT_FEEDBACK_URL
             if self.feedback_url is None
@@ -117,21 +124,21 @@ class Settings(BaseSettings):
 
     @property
     def wants_feedback(self) -> bool:
-        """Whether somebody asked for it: then it is an error when it cannot be had."""
+        """Whether feedback was explicitly configured, so that an unusable database is an error."""
         return self.feedback_url is not None or self.save_recordings != "off"
 
     def keys(self) -> ApiKeys:
         """The API keys of both sources.
 
         Raises:
-            ValueError: an entry is not of the form SCOPE:KEY, or the file cannot be read.
+            ValueError: an entry does not have the form SCOPE:KEY, or the file cannot be read.
         """
         listed_keys = self.api_keys.get_secret_value()
         entries = listed_keys.split(",")
         if self.api_keys_file is not None:
-            # Every worker reads it, which a pipe allows once.
+            # Every worker reads it, and a pipe can be read only once.
             if not self.api_keys_file.is_file():
-                raise ValueError(f"{self.api_keys_file} is no regular file")
+                raise ValueError(f"{self.api_keys_file} is not a regular file")
             try:
                 lines = self.api_keys_file.read_text("utf-8").splitlines()
             except (OSError, UnicodeError) as error:
@@ -140,14 +147,14 @@ class Settings(BaseSettings):
             entries += [line for line in lines if not line.lstrip().startswith("#")]
         keys = ApiKeys.parse(entry for entry in entries if entry.strip())
         if not keys.digests and (listed_keys or self.api_keys_file):
-            raise ValueError("API keys are wanted and none is given; write SCOPE:KEY")
+            raise ValueError("API keys are configured but none is given; write SCOPE:KEY")
         return keys
 
     @model_validator(mode="after")
     def _check_label_studio(self) -> Self:
         root, url = self.label_studio_root, self.label_studio_url
         if root is not None and not root.is_dir():
-            raise ValueError(f"EARFUL_LABEL_STUDIO_ROOT ({root}) is no folder")
+            raise ValueError(f"EARFUL_LABEL_STUDIO_ROOT ({root}) is not a folder")
         if url is not None and not _is_server_url(url):
             raise ValueError(
                 "EARFUL_LABEL_STUDIO_URL must be http:// or https:// with a host, without a user, "
@@ -155,7 +162,7 @@ class Settings(BaseSettings):
             )
         if self.label_studio_token.get_secret_value() and url is None:
             raise ValueError(
-                "EARFUL_LABEL_STUDIO_TOKEN is for EARFUL_LABEL_STUDIO_URL, which is not set"
+                "EARFUL_LABEL_STUDIO_TOKEN needs EARFUL_LABEL_STUDIO_URL, which is not set"
             )
         return self
 
@@ -164,25 +171,25 @@ class Settings(BaseSettings):
         self.keys()
         if self.save_recordings != "off" and self.database_url() is None:
             raise ValueError(
-                f"EARFUL_SAVE_RECORDINGS is {self.save_recordings!r} and feedback is off: nothing could be "
-                "kept; change one of them"
+                f"EARFUL_SAVE_RECORDINGS is {self.save_recordings!r} but feedback is off: nothing "
+                "could be saved; change one of them"
             )
         if self.max_files > self.max_queue:
             raise ValueError(
                 f"EARFUL_MAX_FILES ({self.max_files}) is more than EARFUL_MAX_QUEUE "
-                f"({self.max_queue}): such a request could never run; change one of them"
+                f"({self.max_queue}), so such a request could never run; change one of them"
             )
         if self.max_request_bytes > self.max_bytes_in_flight:
             raise ValueError(
                 f"EARFUL_MAX_REQUEST_BYTES ({self.max_request_bytes}) is more than "
-                f"EARFUL_MAX_BYTES_IN_FLIGHT ({self.max_bytes_in_flight}): such a request could "
+                f"EARFUL_MAX_BYTES_IN_FLIGHT ({self.max_bytes_in_flight}), so such a request could "
                 "never run; change one of them"
             )
         return self
 
 
 def _is_server_url(text: str) -> bool:
-    """Whether a text is an address of a server, and nothing besides."""
+    """Whether a text is the plain address of a server."""
     try:
         url = urlsplit(text)
         usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0

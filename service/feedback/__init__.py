@@ -1,5 +1,5 @@
-"""What people say of answers: labels, and recordings where the operator keeps them.
+"""Feedback on predictions: labels from people and tools, and optionally the recordings.
 
-SQLAlchemy is imported by ``tables`` and what builds on it, and those only when they are used: a
-service pays for the database when it first needs it.
+Modules that import SQLAlchemy are imported only when the database is first used, so that the
+service starts without it.
 """

@@ -1,4 +1,4 @@
-"""What people say: rows are added and never changed; the last one of each about a clip counts."""
+"""Adds annotations. Rows are never changed: an annotator's last row about a recording counts."""
 
 from typing import Any
 
@@ -10,13 +10,12 @@ from earful.service.feedback.tables import annotations_table, recordings_table, 
 
 
 def add_annotation(connection: Connection, annotation: FeedbackAnnotation) -> SubmitResult:
-    """Store an opinion, in a transaction of ``store.writing(opinion.who)``.
+    """Store an annotation in a transaction of ``database.write_transaction(annotator)``.
 
-    Said again with nothing new in it, or sent again under the same ``request_key``, it is stored
-    once.
+    A repeated annotation, or one with the same ``idempotency_key``, is stored once.
 
     Raises:
-        KeyReused: the key came before with another opinion.
+        IdempotencyKeyReused: the key was used before, with another annotation.
     """
     saved = connection.execute(
         select(recordings_table.c.sha256).where(recordings_table.c.sha256 == annotation.sha256)
@@ -36,33 +35,33 @@ def add_annotation(connection: Connection, annotation: FeedbackAnnotation) -> Su
 def add_annotation_in_transaction(
     database: FeedbackDatabase, annotation: FeedbackAnnotation
 ) -> SubmitResult:
-    """``add`` in a transaction of its own.
+    """``add_annotation`` in a transaction of its own.
 
     Raises:
-        KeyReused: as ``add``.
-        StoreUnavailable: the database cannot be written.
+        IdempotencyKeyReused: as ``add_annotation``.
+        DatabaseUnavailable: the database cannot be written.
     """
     with database.write_transaction(annotation.annotator) as connection:
         return add_annotation(connection, annotation)
 
 
 def _find_duplicate(connection: Connection, annotation: FeedbackAnnotation) -> int | None:
-    """The row that says the same already."""
+    """The id of an earlier row with the same key, or of the last row if nothing has changed."""
     by_annotator = select(annotations_table).where(
         annotations_table.c.annotator == annotation.annotator
     )
     if annotation.idempotency_key is not None:
-        sent = connection.execute(
+        earlier = connection.execute(
             by_annotator.where(annotations_table.c.idempotency_key == annotation.idempotency_key)
         ).one_or_none()
-        if sent is not None:
-            if (sent.sha256, sent.label) != (annotation.sha256, annotation.label):
+        if earlier is not None:
+            if (earlier.sha256, earlier.label) != (annotation.sha256, annotation.label):
                 raise IdempotencyKeyReused
-            return int(sent.id)
-    about = by_annotator.where(annotations_table.c.sha256 == annotation.sha256).order_by(
+            return int(earlier.id)
+    about_recording = by_annotator.where(annotations_table.c.sha256 == annotation.sha256).order_by(
         annotations_table.c.id.desc()
     )
-    last = connection.execute(about.limit(1)).one_or_none()
+    last = connection.execute(about_recording.limit(1)).one_or_none()
     if last is None or last.label != annotation.label:
         return None
     has_changes = (annotation.speaker and annotation.speaker != last.speaker) or (

@@ -1,6 +1,6 @@
-"""Recordings that are kept: one file each, named after the SHA-256 of its bytes.
+"""The folder of saved recordings: one file each, named after the SHA-256 of its bytes.
 
-FOLDER/ab/abcdef....wav    folders 0700, files 0600; written aside, then renamed
+FOLDER/ab/abcdef....wav    folders 0700, files 0600; written to a temporary file, then renamed
 """
 
 import contextlib
@@ -17,54 +17,62 @@ from earful.service.feedback.errors import DatabaseUnavailable, FeedbackError
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MEDIA_TYPES = {
-    "wav": "audio/wav", "w64": "audio/x-w64", "aiff": "audio/aiff", "au": "audio/basic",
-    "caf": "audio/x-caf", "flac": "audio/flac", "ogg": "audio/ogg", "mp3": "audio/mpeg",
-}  # fmt: skip
-# A file without a row is one that is being written just now, or one whose writer was killed.
+    "wav": "audio/wav",
+    "w64": "audio/x-w64",
+    "aiff": "audio/aiff",
+    "au": "audio/basic",
+    "caf": "audio/x-caf",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "mp3": "audio/mpeg",
+}
+# A younger file without a row may still get one; an older one was left by a killed process.
 ORPHAN_AGE_SECONDS = 3_600
 _MARKER = ".earful-audio"
 _PARTIAL_PREFIX = ".earful-part-"
 
 
 class RecordingStore:
-    """The folder of the recordings; which of them are there is what the database says."""
+    """The recordings folder; the database holds the list of its recordings."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
 
     def prepare(self, owner: str) -> None:
-        """Make the folder, see that it can be written, and mark it as that of a database.
+        """Create the folder, check that it is writable, and mark it with its database.
+
+        ``owner`` is the database's ``PredictionIds.fingerprint``.
 
         Raises:
-            FeedbackError: it cannot be used, or is that of another database.
+            FeedbackError: the folder cannot be used, or belongs to another database.
         """
         marker = self.folder / _MARKER
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError), marker.open("x", encoding="ascii") as file:
                 file.write(owner)
-            found = marker.read_text("ascii", "replace")
+            marked_owner = marker.read_text("ascii", "replace")
             with tempfile.TemporaryFile(dir=self.folder):
                 pass
         except OSError as error:
             raise FeedbackError(
-                f"cannot keep audio in {self.folder}: {error.strerror}; "
-                "give a folder that can be written as EARFUL_RECORDINGS_DIR"
+                f"cannot save recordings in {self.folder}: {error.strerror}; "
+                "set EARFUL_RECORDINGS_DIR to a writable folder"
             ) from error
-        if found not in (owner, ""):  # empty: another worker is about to write the same
+        if marked_owner not in (owner, ""):  # empty: another worker is about to write the same
             raise FeedbackError(
-                f"{self.folder} holds the audio of another database of feedback; "
-                "give each a folder of its own as EARFUL_RECORDINGS_DIR"
+                f"{self.folder} holds the recordings of another database; "
+                "set EARFUL_RECORDINGS_DIR to a folder of its own"
             )
 
     def path(self, sha256: str, suffix: str) -> Path:
-        """Where a recording is, or would be.
+        """The path of a recording, whether it exists or not.
 
         Raises:
-            ValueError: that is no SHA-256 or none of the suffixes.
+            ValueError: not a SHA-256, or an unknown suffix.
         """
         if not SHA256.fullmatch(sha256) or suffix not in MEDIA_TYPES:
-            raise ValueError(f"no name of a recording: {sha256[:80]!r}, {suffix[:8]!r}")
+            raise ValueError(f"not a recording name: {sha256[:80]!r}, {suffix[:8]!r}")
         return self.folder / sha256[:2] / f"{sha256}.{suffix}"
 
     def name(self, sha256: str, suffix: str) -> str:
@@ -72,10 +80,10 @@ class RecordingStore:
         return str(self.path(sha256, suffix))
 
     def write(self, sha256: str, suffix: str, blob: bytes, *, durable: bool = True) -> None:
-        """Write a recording, through to the disk where it must outlive a loss of power.
+        """Write a recording atomically; ``durable`` also syncs it to disk (survives power loss).
 
         Raises:
-            StoreUnavailable: it cannot be written.
+            DatabaseUnavailable: the file cannot be written.
         """
         target = self.path(sha256, suffix)
         try:
@@ -92,31 +100,34 @@ class RecordingStore:
                 Path(name).unlink(missing_ok=True)
                 raise
         except OSError as error:
-            raise DatabaseUnavailable(f"cannot keep audio in {self.folder}: {error}") from error
+            raise DatabaseUnavailable(
+                f"cannot save a recording in {self.folder}: {error}"
+            ) from error
 
     def remove(self, sha256: str, suffix: str) -> None:
-        """Delete a recording, which may be gone already.
+        """Delete a recording if it exists.
 
         Raises:
-            StoreUnavailable: it is there and cannot be deleted.
+            DatabaseUnavailable: it cannot be deleted.
         """
         try:
             self.path(sha256, suffix).unlink(missing_ok=True)
         except OSError as error:
             raise DatabaseUnavailable(
-                f"{self.path(sha256, suffix)} cannot be deleted: {error}"
+                f"cannot delete {self.path(sha256, suffix)}: {error}"
             ) from error
 
     def complete_files(self) -> Iterator[Path]:
-        """The recordings of the folder that nobody is writing any more; halves of some are deleted.
+        """Yield recordings older than ``ORPHAN_AGE_SECONDS``; delete temporary files of that age.
 
-        None where the folder is not marked: it may be where a disk is mounted that is away.
+        Yields nothing when the folder has no marker: it may be the mount point of a disk that is
+        not mounted.
         """
         if not (self.folder / _MARKER).is_file():
             return
         newest = time.time() - ORPHAN_AGE_SECONDS
         for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
-            with contextlib.suppress(FileNotFoundError):  # deleted by another worker meanwhile
+            with contextlib.suppress(FileNotFoundError):  # deleted by another worker
                 if path.lstat().st_mtime >= newest:
                     continue
                 if path.name.startswith(_PARTIAL_PREFIX):
@@ -126,10 +137,10 @@ class RecordingStore:
 
 
 def suffix_of(blob: bytes) -> str:
-    """The suffix that the content of a recording calls for."""
+    """The suffix for the container format of a recording, a key of ``MEDIA_TYPES``."""
     return detect_container(blob).lower()
 
 
 def sha256_of(blob: bytes) -> str:
-    """The SHA-256 of some bytes, hexadecimal."""
+    """The SHA-256 of bytes, hexadecimal."""
     return hashlib.sha256(blob).hexdigest()

@@ -1,7 +1,8 @@
-"""The database: opened, its schema checked or made, and its transactions.
+"""Opens the database, checks or creates its schema, and runs transactions.
 
-Feedback, clips and people each have a module of their own with functions on a ``Store``. Calls
-block; the service makes them on threads. What fails in a transaction is undone as a whole.
+The queries are functions on a ``FeedbackDatabase`` in ``annotations``, ``recording_rows``,
+``review``, ``privacy`` and so on. Calls block; the service makes them on threads. A failed
+transaction is rolled back.
 """
 
 import secrets
@@ -41,13 +42,13 @@ from earful.service.feedback.sqlite import (
 from earful.service.feedback.tables import meta, metadata
 
 CONNECTIONS = 4
-# One that comes first makes the tables, the others wait: any number that nobody else locks.
+# PostgreSQL advisory lock while the tables are created: an arbitrary number.
 _SCHEMA_LOCK = 0x6561_7273
 _STATEMENT_SECONDS = 10
 
 
 class FeedbackDatabase:
-    """An open database; safe to use from several threads and processes."""
+    """An open database; safe for several threads and processes."""
 
     def __init__(self, address: DatabaseAddress, engine: Engine) -> None:
         self.address = address
@@ -55,25 +56,25 @@ class FeedbackDatabase:
         self._engine = engine
         self._write_engine = engine.execution_options(earful_write=True)
         self._file_id = file_identity(address.path) if address.path else None
-        # Threads of one process take turns here, which is fair and quick, and not at the file.
+        # Threads of one process queue here: SQLite's file lock is polled and unfair.
         self._write_lock = threading.Lock()
 
     @contextmanager
     def read_transaction(self) -> Iterator[Connection]:
-        """A transaction that reads.
+        """A read transaction.
 
         Raises:
-            StoreUnavailable: the database is locked for too long, or away.
+            DatabaseUnavailable: the database is locked for too long, or unreachable.
         """
         with self._translate_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write_transaction(self, lock_key: str = "") -> Iterator[Connection]:
-        """A transaction that writes; those ``about`` the same wait for one another.
+        """A write transaction; transactions with the same ``lock_key`` run one after another.
 
         Raises:
-            StoreUnavailable: as ``reading``; nothing is written.
+            DatabaseUnavailable: as ``read_transaction``; nothing is written.
         """
         with self._translate_errors(), ExitStack() as stack:
             if self.sqlite:
@@ -86,7 +87,7 @@ class FeedbackDatabase:
             yield connection
 
     def upsert(self, table: Table, rows: list[dict[str, Any]]) -> Any:
-        """Insert rows; those whose primary key is there already replace what it has."""
+        """A statement that inserts rows, and updates rows whose primary key exists."""
         dialect = sqlite if self.sqlite else postgresql
         statement = dialect.insert(table).values(rows)
         keys = list(table.primary_key)
@@ -94,16 +95,16 @@ class FeedbackDatabase:
         return statement.on_conflict_do_update(index_elements=keys, set_=values)
 
     def prediction_key(self) -> bytes:
-        """The key of the prediction ids: one for all who share the database."""
+        """The key of the prediction ids, shared by all users of the database."""
         with self.read_transaction() as connection:
-            found = connection.scalar(select(meta.c.value).where(meta.c.name == "prediction_key"))
-        return bytes.fromhex(str(found))
+            key = connection.scalar(select(meta.c.value).where(meta.c.name == "prediction_key"))
+        return bytes.fromhex(str(key))
 
     def claim_turn(self, task: str, now: float, every_seconds: float) -> bool:
-        """Whether it is the caller, of all who share the database, whose turn a task is now."""
-        mine = meta.c.name == f"{task}_at"
+        """Whether the caller should run a periodic task: one of all workers per interval."""
+        task_row = meta.c.name == f"{task}_at"
         with self.write_transaction(task) as connection:
-            last = connection.scalar(select(meta.c.value).where(mine))
+            last = connection.scalar(select(meta.c.value).where(task_row))
             if last is not None and 0 <= now - float(last) < every_seconds:
                 return False
             row = {"name": f"{task}_at", "value": repr(now)}
@@ -111,11 +112,11 @@ class FeedbackDatabase:
         return True
 
     def truncate_journal(self) -> None:
-        """Leave nothing of what was deleted in the journal beside an SQLite file."""
+        """Remove deleted data from the journal beside an SQLite file."""
         if self.sqlite:
             with self._translate_errors(), self._engine.connect() as connection:
                 raw = connection.connection.dbapi_connection
-                if raw is not None:  # a checkpoint is not for transactions
+                if raw is not None:  # a checkpoint cannot run in a transaction
                     raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
@@ -123,10 +124,10 @@ class FeedbackDatabase:
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Database errors as ours, without the statements that SQLAlchemy shows."""
+        """Raise database errors as ``DatabaseUnavailable``, without SQL and its parameters."""
         path = self.address.path
         if path is not None and file_identity(path) != self._file_id:
-            raise DatabaseUnavailable(f"{path} was deleted or replaced; start the service again")
+            raise DatabaseUnavailable(f"{path} was deleted or replaced; restart the service")
         try:
             yield
         except PoolTimeoutError as error:
@@ -136,10 +137,10 @@ class FeedbackDatabase:
 
 
 def open_database(address: DatabaseAddress, *, create: bool = True) -> FeedbackDatabase:
-    """Open a database; one with nothing in it gets the tables where ``create``.
+    """Open a database; ``create`` adds the tables to an empty one.
 
     Raises:
-        FeedbackError: it cannot be used, or holds something else, which is then left as it is.
+        FeedbackError: the database cannot be used, or holds something else and is left unchanged.
     """
     if address.path is not None:
         check_schema(address, *inspect_file(address.path), create)
@@ -150,9 +151,9 @@ def open_database(address: DatabaseAddress, *, create: bool = True) -> FeedbackD
     try:
         with database.read_transaction() as connection:
             tables = set(inspect(connection).get_table_names())
-            found = _read_meta(connection) if META_TABLE in tables else {}
-        check_schema(address, tables, found, create)
-        if not found:
+            meta_rows = _read_meta(connection) if META_TABLE in tables else {}
+        check_schema(address, tables, meta_rows, create)
+        if not meta_rows:
             _create_tables(database, address)
     except DatabaseUnavailable as error:
         engine.dispose()
@@ -164,7 +165,7 @@ def open_database(address: DatabaseAddress, *, create: bool = True) -> FeedbackD
 
 
 def _create_tables(database: FeedbackDatabase, address: DatabaseAddress) -> None:
-    """The tables and the key, made once however many come at the same time."""
+    """Create the tables and the key once, also when several processes start together."""
     rows = {"schema_version": str(SCHEMA_VERSION), "prediction_key": secrets.token_hex(KEY_BYTES)}
     with database.write_transaction() as connection:
         if not database.sqlite:
@@ -197,27 +198,27 @@ def _engine(address: DatabaseAddress) -> Engine:
         raise FeedbackError(
             "PostgreSQL needs psycopg; install it with: uv sync --inexact --extra postgres"
         ) from error
-    except (ArgumentError, ValueError) as error:  # their text may show the URL
+    except (ArgumentError, ValueError) as error:  # their text may hold the password
         raise FeedbackError(
-            "the PostgreSQL URL cannot be read; write it as "
+            "invalid PostgreSQL URL; write it as "
             "postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE"
         ) from error
     event.listen(engine, "connect", _set_timeouts)
     return engine
 
 
-# Of libpq, so that a database that has gone away is noticed: seconds, and milliseconds.
+# libpq options that detect an unreachable server (s, s, ms).
 _CONNECT_ARGS = {"connect_timeout": 5, "keepalives_idle": 10, "tcp_user_timeout": 10_000}
 
 
 def _begin(connection: Connection) -> None:
-    """A writer takes the lock first: one that read before could find that it may not write."""
+    """Take the write lock at the start: upgrading from a read lock can fail with "locked"."""
     writes = connection.get_execution_options().get("earful_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _set_timeouts(connection: Any, _record: object) -> None:
-    """No statement of PostgreSQL waits for ever; ``options`` of the URL stay as they are."""
+    """Limit PostgreSQL statements and locks; the URL's ``options`` stay unchanged."""
     connection.execute(f"SET statement_timeout = '{_STATEMENT_SECONDS}s'")
     connection.execute(f"SET lock_timeout = '{round(BUSY_SECONDS)}s'")
     connection.commit()

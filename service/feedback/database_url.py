@@ -1,4 +1,4 @@
-"""Where feedback is kept: a file of SQLite, or a PostgreSQL database by its URL."""
+"""The address of the feedback database: an SQLite file or a PostgreSQL URL."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +12,9 @@ _POSTGRESQL = ("postgresql://", "postgresql+psycopg://")
 
 @dataclass(frozen=True)
 class DatabaseAddress:
-    """A database: ``path`` of the file for SQLite, None for PostgreSQL.
+    """A database: ``path`` is the file for SQLite, None for PostgreSQL.
 
-    ``url`` may hold a password and is never shown; ``str(place)`` has neither user nor password.
+    ``url`` may hold a password and is never shown; ``str(address)`` has no user and no password.
     """
 
     url: str = field(repr=False)
@@ -22,13 +22,13 @@ class DatabaseAddress:
 
     @classmethod
     def parse(cls, url: str) -> "DatabaseAddress":
-        """The place that a URL means.
+        """Parse a URL.
 
         Raises:
-            FeedbackError: it is of another kind; its text, which may hold a password, is not told.
+            FeedbackError: the URL is invalid. The message leaves it out: it may hold a password.
         """
-        kind, colon, _ = url.partition("://")
-        if kind == "sqlite":
+        scheme, separator, _ = url.partition("://")
+        if scheme == "sqlite":
             name = url.removeprefix(_SQLITE)
             if (
                 not url.startswith(_SQLITE)
@@ -38,17 +38,18 @@ class DatabaseAddress:
                 or "\0" in name
             ):
                 raise FeedbackError(
-                    "an SQLite URL names a file and no options: sqlite:///relative/path.db or "
+                    "an SQLite URL is a file without options: sqlite:///relative/path.db or "
                     "sqlite:////absolute/path.db"
                 )
             return cls(url, Path(name))
         if url.startswith(_POSTGRESQL):
             _check_host(url)
             return cls("postgresql+psycopg://" + url.partition("://")[2], None)
-        found = f"a URL of the kind {kind[:30]!r}" if colon else "no URL"
+        found = f"a URL with the scheme {scheme[:30]!r}" if separator else "no URL"
         raise FeedbackError(
-            "feedback goes to sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, "
-            f"or nowhere with `off`; found {found}"
+            "the feedback database is sqlite:///FILE, "
+            "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, or `off` for no feedback; "
+            f"found {found}"
         )
 
     def __str__(self) -> str:
@@ -60,14 +61,14 @@ class DatabaseAddress:
 
 
 def _check_host(url: str) -> None:
-    """A password with a bare @ or / would end up, in part, as a host's name in messages."""
+    """Refuse an unescaped @ or / in the password: part of it would be shown as the host."""
     try:
         parts = urlsplit(url)
-        usable = parts.netloc.count("@") <= 1 and "@" not in parts.path and (parts.port or 1)
+        is_valid = parts.netloc.count("@") <= 1 and "@" not in parts.path and (parts.port or 1)
     except ValueError:
-        usable = False
-    if not usable:
+        is_valid = False
+    if not is_valid:
         raise FeedbackError(
-            "the PostgreSQL URL cannot be read; write special characters of its password as %XX "
+            "invalid PostgreSQL URL; write special characters of the password as %XX "
             "(@ is %40, / is %2F, : is %3A)"
         )

@@ -1,15 +1,15 @@
 """Errors of the feedback database.
 
-FeedbackError         the database or its folder cannot be used; a sentence for the operator
-└── StoreUnavailable  one call failed: locked, away, disk full; it may be tried again
+FeedbackError            the database or the recordings folder cannot be used; shown to the operator
+└── DatabaseUnavailable  one call failed: locked, unreachable, disk full; can be tried again
 """
 
 from earful.data.errors import EarfulError
 
 
 class FeedbackError(EarfulError):
-    """The database of feedback, or the folder of its audio, cannot be used."""
+    """The feedback database or the recordings folder cannot be used."""
 
 
-class DatabaseUnavailable(FeedbackError):  # noqa: N818 - a state that passes
-    """The database did not do what it was asked; nothing of it was stored."""
+class DatabaseUnavailable(FeedbackError):  # noqa: N818 - names a temporary state
+    """A database call failed; nothing was stored."""

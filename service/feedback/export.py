@@ -1,4 +1,4 @@
-"""Feedback as a labels CSV to train on."""
+"""Exports feedback as a labels CSV for training."""
 
 import csv
 from collections import Counter
@@ -15,14 +15,14 @@ from earful.service.feedback.recording_rows import find_recordings
 LABELS_FILE, SKIPPED_FILE = "labels.csv", "skipped.csv"
 SOURCE = "feedback"
 _COLUMNS = ("filename", "label", "speaker", "source", "annotator", "annotated_at", "sha256")
-DISPUTED = "those who labelled it disagree"
-NOT_SAVED = "its audio is not kept"
-MISSING = "its audio file is gone or cut"
+DISPUTED = "annotators disagree"
+NOT_SAVED = "audio not saved"
+MISSING = "audio file missing or truncated"
 
 
 @dataclass(frozen=True)
 class SkippedRecording:
-    """A labelled recording that is not in a snapshot, and why."""
+    """A labelled recording that is left out of a snapshot, and why."""
 
     sha256: str
     label: str
@@ -31,7 +31,7 @@ class SkippedRecording:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A labels CSV with ``clips`` rows at ``path``, and what is not in it."""
+    """A labels CSV with ``clips`` rows at ``path``, and the recordings left out."""
 
     path: Path
     clips: int
@@ -39,27 +39,27 @@ class Snapshot:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How many recordings were left out, by the reason."""
+        """Number of recordings left out, by reason."""
         return dict(Counter(entry.reason for entry in self.skipped))
 
 
 def write_snapshot(
     database: FeedbackDatabase, recording_store: RecordingStore, folder: Path
 ) -> Snapshot:
-    """Write ``labels.csv`` of all labelled clips whose audio is kept, and ``skipped.csv``.
+    """Write ``labels.csv`` with all labelled clips whose audio is saved, and ``skipped.csv``.
 
-    The folder appears whole; an earlier snapshot in it is replaced. Its rows name the files where
-    they are kept: what is deleted there is gone here too.
+    The folder is written atomically and replaces an earlier snapshot. The rows refer to the files
+    in the recordings folder, so that audio deleted there is not kept in a copy.
 
     Raises:
-        StoreUnavailable: the database cannot be read.
-        OutputError: the folder is taken by something else or cannot be written.
+        DatabaseUnavailable: the database cannot be read.
+        OutputError: the folder holds something else or cannot be written.
     """
     rows, skipped = _split_usable(database, recording_store)
     with staged_folder(folder, LABELS_FILE) as staging:
         _write(staging / LABELS_FILE, _COLUMNS, rows)
-        missing = ((entry.sha256, entry.label, entry.reason) for entry in skipped)
-        _write(staging / SKIPPED_FILE, ("sha256", "label", "reason"), missing)
+        skipped_rows = ((entry.sha256, entry.label, entry.reason) for entry in skipped)
+        _write(staging / SKIPPED_FILE, ("sha256", "label", "reason"), skipped_rows)
     return Snapshot(folder.absolute() / LABELS_FILE, len(rows), tuple(skipped))
 
 
@@ -89,15 +89,21 @@ def _split_usable(
 
 def _csv_row(entry: ResolvedLabel, path: Path) -> Sequence[str]:
     annotators = escape_formula("; ".join(entry.annotators))
-    return (
-        str(path), entry.label, entry.speaker, SOURCE, annotators, entry.created_at, entry.sha256
-    )  # fmt: skip
+    return [
+        str(path),
+        entry.label,
+        entry.speaker,
+        SOURCE,
+        annotators,
+        entry.created_at,
+        entry.sha256,
+    ]
 
 
 def escape_formula(text: str) -> str:
-    """A cell for people: what a spreadsheet would take for a formula gets an apostrophe.
+    """Prefix text that a spreadsheet would run as a formula with an apostrophe.
 
-    Labels and speakers are for machines and stay as they are.
+    Only for cells that people read: labels and speakers must stay unchanged.
     """
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 

@@ -1,7 +1,7 @@
-"""Feedback in a running service: ids for answers, recordings to keep, and calls to the database.
+"""Feedback in the running service: prediction ids, saved recordings, database calls on threads.
 
-Nothing here is slow on the event loop, and no call outlasts its request's deadline. The database
-is opened when it is first needed; what can be wrong with it is found at the start.
+Nothing blocks the event loop, and no call exceeds its request's deadline. The database is checked
+at the start and opened when it is first needed.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from earful.service.feedback.database import FeedbackDatabase
 
 T = TypeVar("T")
-# An answer with a smaller margin (``keeper.margin_of``) is a doubt.
+# A prediction with a smaller margin (``recordings.score_margin``) is uncertain.
 UNCERTAIN_MARGIN = 0.2
 RETENTION_INTERVAL_SECONDS = 60.0
 ORPHAN_CHECK_INTERVAL_SECONDS = 86_400.0
@@ -53,7 +53,7 @@ _THREADS = 4
 
 
 class FeedbackService:
-    """``note`` answers to classify; the other calls are those of the routes of feedback."""
+    """``add_prediction_ids`` serves the classify routes; the other calls serve feedback routes."""
 
     def __init__(
         self, settings: Settings, address: DatabaseAddress, metrics: ServiceMetrics
@@ -70,21 +70,21 @@ class FeedbackService:
         self._recording_writer: RecordingWriter | None = None
 
     def open(self) -> None:
-        """See that the database and the folder can be used; blocks.
+        """Check the database and the recordings folder; blocks.
 
         Raises:
-            FeedbackError: they cannot.
+            FeedbackError: one of them cannot be used.
         """
         self.ids, self._database = open_database_and_ids(self._settings, self.address)
         if self.save_policy in ("uncertain", "all"):
             self._recording_writer = RecordingWriter(self._store_recordings, self._metrics)
 
     def start(self) -> None:
-        """Begin to sweep; on the event loop."""
+        """Start the periodic retention; call on the event loop."""
         self._retention_task = asyncio.get_running_loop().create_task(self._retention_loop())
 
     async def close(self) -> None:
-        """End when all that was taken is stored."""
+        """Store everything that is queued, then close."""
         if self._retention_task is not None:
             self._retention_task.cancel()
         await asyncio.get_running_loop().run_in_executor(None, self._shut_down)
@@ -96,7 +96,7 @@ class FeedbackService:
         outcomes: Sequence[InferenceOutcome],
         loaded_model: LoadedModel,
     ) -> None:
-        """Add a ``prediction_id`` to each result, and keep the recordings that are to be kept."""
+        """Add a ``prediction_id`` to each result; queue recordings that the policy saves."""
         sha256_digests = await self._digests(blobs)
         name, version = loaded_model.info["name"], loaded_model.info["version"]
         for result, blob, digest, outcome in zip(
@@ -117,11 +117,11 @@ class FeedbackService:
         recording: tuple[StoredRecording, bytes] | None,
         deadline: float,
     ) -> SubmitResult:
-        """Store an opinion, and its recording where the operator keeps them.
+        """Store an annotation, and its recording unless ``save_recordings`` is ``off``.
 
         Raises:
             RequestError: ``feedback_unavailable``.
-            KeyReused: the request's key came before with another opinion.
+            IdempotencyKeyReused: the key was used before, with another annotation.
         """
 
         def query(database: "FeedbackDatabase") -> SubmitResult:
@@ -129,23 +129,23 @@ class FeedbackService:
             from earful.service.feedback.recording_rows import store_recordings
 
             with database.write_transaction(annotation.annotator) as connection:
-                stored = add_annotation(connection, annotation)
+                result = add_annotation(connection, annotation)
                 if recording is None or self.save_policy == "off":
-                    return stored
+                    return result
                 store_recordings(
                     connection, database, self.recording_store, {annotation.sha256: recording}
                 )
-                return replace(stored, recording_saved=True)
+                return replace(result, recording_saved=True)
 
-        stored = await self.run(query, deadline)
-        if not stored.duplicate:
+        result = await self.run(query, deadline)
+        if not result.duplicate:
             self._metrics.feedback.inc()
-        return stored
+        return result
 
     async def next_clips(
         self, annotator: str, limit: int, cursor: str, deadline: float
     ) -> ReviewPage:
-        """As ``service.feedback.review.next_clips``."""
+        """``feedback.review.next_clips`` on a thread."""
 
         def query(database: "FeedbackDatabase") -> ReviewPage:
             from earful.service.feedback.review import next_clips
@@ -155,7 +155,7 @@ class FeedbackService:
         return await self.run(query, deadline)
 
     async def find_recording(self, sha256: str, deadline: float) -> StoredRecording | None:
-        """As ``service.feedback.recording_rows.find``."""
+        """``feedback.recording_rows.find_recording`` on a thread."""
 
         def query(database: "FeedbackDatabase") -> StoredRecording | None:
             from earful.service.feedback.recording_rows import find_recording
@@ -165,7 +165,7 @@ class FeedbackService:
         return await self.run(query, deadline)
 
     async def export_subject_data(self, key: str, deadline: float) -> SubjectData:
-        """As ``service.feedback.privacy.data_of``."""
+        """``feedback.privacy.export_subject_data`` on a thread."""
 
         def query(database: "FeedbackDatabase") -> SubjectData:
             from earful.service.feedback.privacy import export_subject_data
@@ -175,7 +175,7 @@ class FeedbackService:
         return await self.run(query, deadline)
 
     async def erase_subject(self, key: str, deadline: float) -> ErasureResult:
-        """As ``service.feedback.privacy.delete_person``; the log says how much, and not whose."""
+        """``feedback.privacy.erase_subject`` on a thread; logs how much, not the key."""
 
         def query(database: "FeedbackDatabase") -> ErasureResult:
             from earful.service.feedback.privacy import erase_subject
@@ -199,10 +199,10 @@ class FeedbackService:
         return await asyncio.to_thread(lambda: [hashlib.sha256(blob).digest() for blob in blobs])
 
     async def run(self, query: "Callable[[FeedbackDatabase], T]", deadline: float) -> T:
-        """Call ``work`` with the database on a thread.
+        """Run ``query`` with the database on a thread.
 
-        ``deadline`` is a time of ``time.monotonic``. What has begun by then may end all the same,
-        so that ``work`` must bear being done twice.
+        ``deadline`` is a time of ``time.monotonic``. A query that has started may still complete
+        after it, so ``query`` must be idempotent.
 
         Raises:
             RequestError: ``feedback_unavailable``.
@@ -214,10 +214,10 @@ class FeedbackService:
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await future
         except TimeoutError as error:
-            raise _unavailable("the database of feedback gave no answer in time") from error
+            raise _unavailable("the feedback database did not respond in time") from error
         except FeedbackError as error:
             log(logging.ERROR, "feedback_unavailable", {"reason": str(error)})
-            raise _unavailable("the database of feedback is busy or away") from error
+            raise _unavailable("the feedback database is busy or unreachable") from error
 
     async def _retention_loop(self) -> None:
         while True:
@@ -229,7 +229,7 @@ class FeedbackService:
             except (FeedbackError, OSError) as error:
                 log(logging.ERROR, "feedback_clean_failed", {"reason": str(error)})
 
-    # On threads from here on.
+    # The methods below run on threads.
 
     def _get_database(self) -> "FeedbackDatabase":
         from earful.service.feedback.database import open_database
@@ -269,12 +269,12 @@ class FeedbackService:
 async def open_feedback_service(
     settings: Settings, metrics: ServiceMetrics
 ) -> FeedbackService | None:
-    """The desk that the settings ask for; None where feedback is off.
+    """Open feedback as configured; None when it is off.
 
-    Where nobody asked for it, and the default place cannot be used, it is off with a warning.
+    If the default database cannot be used, feedback is off with a warning in the log.
 
     Raises:
-        FeedbackError: a place that was asked for cannot be used.
+        FeedbackError: a configured database cannot be used.
     """
     url = settings.database_url()
     if url is None:
@@ -288,14 +288,8 @@ async def open_feedback_service(
         log(logging.WARNING, "feedback_off", {"reason": str(error)})
         return None
     feedback_service.start()
-    log(
-        logging.INFO,
-        "feedback_on",
-        {
-            "database": str(feedback_service.address),
-            "save_recordings": feedback_service.save_policy,
-        },
-    )
+    database, save_policy = str(feedback_service.address), feedback_service.save_policy
+    log(logging.INFO, "feedback_on", {"database": database, "save_recordings": save_policy})
     return feedback_service
 
 

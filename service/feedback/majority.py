@@ -1,4 +1,4 @@
-"""Several people's labels of a recording to one: the last of each person, then the majority."""
+"""Resolves the annotators' labels of a recording: the last of each annotator, then the majority."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from earful.service.feedback.tables import current_annotations
 
 @dataclass(frozen=True)
 class ResolvedLabel:
-    """What people say of one recording.
+    """The resolved label of one recording.
 
-    sha256         of the recording's bytes
-    label          that of the majority; empty in a tie
-    speaker        the last one named by those who gave that label; empty when nobody did
-    annotators     everyone whose label counts, in the order in which they gave it
-    votes          how many of them gave this label
-    disagreeing    a tie: there is no label, and the recording is not for training
-    heard_label    what the model had heard, when the last of them answered
-    model_version  which model that was
-    created_at     when the last of them answered: ISO 8601, UTC
+    sha256           of the recording's bytes
+    label            the majority label; empty in a tie
+    speaker          the last speaker given with that label; empty when there is none
+    annotators       all annotators whose labels count, in the order of their annotations
+    n_votes          number of annotators who gave the label
+    is_tie           no majority: no label, not used for training
+    predicted_label  the model's prediction at the last annotation
+    model_version    version of that model
+    created_at       time of the last annotation: ISO 8601, UTC
     """
 
     sha256: str
@@ -39,10 +39,10 @@ class ResolvedLabel:
 
 
 def resolved_labels(database: FeedbackDatabase) -> list[ResolvedLabel]:
-    """A label for each recording that somebody has labelled, ties among them, by SHA-256.
+    """The resolved label of every annotated recording, ties included, sorted by SHA-256.
 
     Raises:
-        StoreUnavailable: the database cannot be read.
+        DatabaseUnavailable: the database cannot be read.
     """
     annotations = current_annotations()
     with database.read_transaction() as connection:
@@ -53,18 +53,18 @@ def resolved_labels(database: FeedbackDatabase) -> list[ResolvedLabel]:
 
 
 def _resolve(rows: Sequence[Any]) -> ResolvedLabel:
-    """Of one recording's rows, in the order in which they came."""
+    """Resolve the rows of one recording, oldest first."""
     (label, n_votes), *runners_up = Counter(row.label for row in rows).most_common(2)
-    tie = bool(runners_up) and runners_up[0][1] == n_votes
-    agreeing = [] if tie else [row for row in rows if row.label == label]
+    is_tie = bool(runners_up) and runners_up[0][1] == n_votes
+    agreeing = [] if is_tie else [row for row in rows if row.label == label]
     speakers = [row.speaker for row in agreeing if row.speaker]
     return ResolvedLabel(
         sha256=rows[0].sha256,
-        label="" if tie else label,
+        label="" if is_tie else label,
         speaker=speakers[-1] if speakers else "",
         annotators=tuple(row.annotator for row in rows),
         n_votes=n_votes,
-        is_tie=tie,
+        is_tie=is_tie,
         predicted_label=rows[-1].predicted_label,
         model_version=rows[-1].model_version,
         created_at=rows[-1].created_at,

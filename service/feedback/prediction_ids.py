@@ -1,9 +1,9 @@
-"""Ids of predictions: what was heard in which audio, signed, so that nothing need be stored.
+"""Prediction ids: signed tokens that hold the prediction itself, so that nothing is stored.
 
-    id = base64url(version | SHA-256 | score | lengths | label | model's name | its version | MAC)
+    id = base64url(version | SHA-256 | score | lengths | label | model name | model version | MAC)
 
-The same answer has the same id. Whoever has one can say of it what is right, and nobody can make
-one up: the key is in the database, where all workers and later starts find it.
+The same prediction has the same id. A client sends it back with feedback; it cannot be forged. The
+key is in the database, shared by all workers and kept across restarts.
 """
 
 import base64
@@ -15,19 +15,19 @@ from dataclasses import dataclass
 KEY_BYTES = 32
 _VERSION = 1
 _HEAD = struct.Struct(">B32sdHHH")
-SCORE_DIGITS = 6  # as in answers
-_MAC_BYTES = 16  # HMAC-SHA256, cut to 128 bits (RFC 2104 section 5)
-# A label has up to 200 characters, a file name 255 bytes: longer ids are none of ours.
+SCORE_DIGITS = 6  # as in responses
+_MAC_BYTES = 16  # HMAC-SHA256 truncated to 128 bits (RFC 2104 section 5)
+# A label has up to 200 characters and a model name 255 bytes, so a valid id is shorter.
 _MAX_CHARACTERS = 2_000
 
 
-class UnknownPrediction(ValueError):  # noqa: N818 - what it is
-    """An id that was not made with this key."""
+class UnknownPrediction(ValueError):  # noqa: N818 - names the state
+    """The id was not signed with this key."""
 
 
 @dataclass(frozen=True)
 class PredictionRecord:
-    """What a model heard: ``sha256`` (hexadecimal) is that of the uploaded bytes."""
+    """A prediction; ``sha256`` is the hexadecimal hash of the uploaded bytes."""
 
     sha256: str
     label: str
@@ -37,20 +37,20 @@ class PredictionRecord:
 
 
 class PredictionIds:
-    """Signs answers and reads the ids again."""
+    """Signs predictions and verifies their ids."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     @property
     def fingerprint(self) -> str:
-        """A name for the key that does not tell it."""
+        """Identifies the key without revealing it."""
         return hmac.digest(self._key, b"fingerprint", "sha256").hex()[:16]
 
     def sign(
         self, digest: bytes, label: str, score: float, model_name: str, model_version: str
     ) -> str:
-        """The id of an answer about audio with the SHA-256 ``digest``; some ten microseconds."""
+        """The id of a prediction for audio with the SHA-256 ``digest``; takes about 10 µs."""
         texts = (label.encode(), model_name.encode("utf-8", "replace"), model_version.encode())
         head = _HEAD.pack(_VERSION, digest, round(score, SCORE_DIGITS), *map(len, texts))
         body = head + b"".join(texts)
@@ -58,17 +58,17 @@ class PredictionIds:
         return base64.urlsafe_b64encode(signed).rstrip(b"=").decode("ascii")
 
     def read(self, prediction_id: str) -> PredictionRecord:
-        """What an id says.
+        """Verify an id and return its prediction.
 
         Raises:
-            UnknownPrediction: it was made up, changed, cut, or made by another service.
+            UnknownPrediction: the id is forged, altered, truncated, or from another service.
         """
         body = self._verified(prediction_id)
         _, digest, score, *lengths = _HEAD.unpack_from(body)
-        texts, at = [], _HEAD.size
+        texts, offset = [], _HEAD.size
         for length in lengths:
-            texts.append(body[at : at + length].decode())
-            at += length
+            texts.append(body[offset : offset + length].decode())
+            offset += length
         label, model_name, model_version = texts
         return PredictionRecord(digest.hex(), label, score, model_name, model_version)
 
@@ -83,5 +83,5 @@ class PredictionIds:
         body, mac = signed[:-_MAC_BYTES], signed[-_MAC_BYTES:]
         expected = hmac.digest(self._key, body, "sha256")[:_MAC_BYTES]
         if not hmac.compare_digest(mac, expected) or body[:1] != bytes([_VERSION]):
-            raise UnknownPrediction("not of this service")
+            raise UnknownPrediction("not signed by this service")
         return body

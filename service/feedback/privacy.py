@@ -1,4 +1,4 @@
-"""What is kept of one person: shown to them, and deleted, by the key that stands for them."""
+"""Export and deletion of one person's data, by the key that names them in annotations."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ from earful.service.feedback.tables import annotations_table
 
 
 def export_subject_data(database: FeedbackDatabase, key: str) -> SubjectData:
-    """All that is kept of a person.
+    """Annotations by or about a person, and the saved recordings they belong to.
 
     Raises:
-        StoreUnavailable: the database cannot be read.
+        DatabaseUnavailable: the database cannot be read.
     """
     with database.read_transaction() as connection:
-        found = (
+        query = (
             select(annotations_table).where(_concerns_subject(key)).order_by(annotations_table.c.id)
         )
-        rows = [dict(row) for row in connection.execute(found).mappings()]
+        rows = [dict(row) for row in connection.execute(query).mappings()]
         recordings = find_recordings(connection, (row["sha256"] for row in rows))
     for row in rows:
         del row["idempotency_key"]
@@ -31,13 +31,13 @@ def export_subject_data(database: FeedbackDatabase, key: str) -> SubjectData:
 def erase_subject(
     database: FeedbackDatabase, recording_store: RecordingStore, key: str
 ) -> ErasureResult:
-    """Delete a person's rows and recordings, in one transaction.
+    """Delete a person's annotations and recordings in one transaction.
 
-    A recording in which they speak goes in any case. One that they have only labelled goes when
-    nobody else's rows are about it.
+    A recording with them as speaker is always deleted; one that they only labelled is deleted
+    unless other people have labelled it too.
 
     Raises:
-        StoreUnavailable: the database or a file cannot be written; nothing is deleted.
+        DatabaseUnavailable: the database or a file cannot be written; the transaction is undone.
     """
     with database.write_transaction() as connection:
         deleted = delete(annotations_table).where(_concerns_subject(key))
@@ -46,25 +46,25 @@ def erase_subject(
         ).all()
         as_speaker = {row.sha256 for row in rows if row.speaker == key}
         labelled = {row.sha256 for row in rows} - as_speaker
-        others = _named_by_others(connection, labelled)
+        still_labelled = _with_annotations(connection, labelled)
         clips, n_bytes = delete_recordings(
-            connection, recording_store, [*as_speaker, *(labelled - others)]
+            connection, recording_store, [*as_speaker, *(labelled - still_labelled)]
         )
     database.truncate_journal()
     return ErasureResult(len(rows), clips, n_bytes)
 
 
-def _named_by_others(connection: Connection, names: set[str]) -> set[str]:
-    """Those of the recordings that rows are about."""
-    found: set[str] = set()
+def _with_annotations(connection: Connection, names: set[str]) -> set[str]:
+    """The recordings, of those named, that have annotations."""
+    annotated: set[str] = set()
     for names_batch in name_batches(names):
-        about = (
+        query = (
             select(annotations_table.c.sha256)
             .where(annotations_table.c.sha256.in_(names_batch))
             .distinct()
         )
-        found.update(connection.scalars(about))
-    return found
+        annotated.update(connection.scalars(query))
+    return annotated
 
 
 def _concerns_subject(key: str) -> Any:

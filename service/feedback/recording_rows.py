@@ -1,7 +1,7 @@
-"""Recordings that are kept: put in and taken out together with their files.
+"""Saved recordings: rows and files are added and deleted together.
 
-A row's lock is held while its file is written or deleted, so that neither is there without the
-other; what a killed process leaves between the two, ``mend`` finds.
+The row is locked while its file is written or deleted. ``delete_orphan_files`` and
+``delete_missing_rows`` repair what a killed process leaves.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,15 +20,19 @@ RECORDING_COLUMNS = tuple(recordings_table.c[field.name] for field in fields(Sto
 
 
 def store_recordings(
-    connection: Connection, database: FeedbackDatabase, recording_store: RecordingStore,
-    recordings: Mapping[str, tuple[StoredRecording, bytes]], *, durable: bool = True,
-) -> None:  # fmt: skip
-    """Keep recordings, by their SHA-256; one that is there is from now on as old as today.
+    connection: Connection,
+    database: FeedbackDatabase,
+    recording_store: RecordingStore,
+    recordings: Mapping[str, tuple[StoredRecording, bytes]],
+    *,
+    durable: bool = True,
+) -> None:
+    """Save recordings, keyed by SHA-256; one that exists gets a new ``saved_at``.
 
     Raises:
-        StoreUnavailable: a file cannot be written; the transaction is to be given up.
+        DatabaseUnavailable: a file cannot be written; roll the transaction back.
     """
-    # In order, so that two who keep the same ones do not wait for each other.
+    # Sorted, so that two transactions that save the same recordings cannot deadlock.
     ordered = [recordings[name] for name in sorted(recordings)]
     now = timestamp()
     rows = [asdict(clip) | {"saved_at": now} for clip, _ in ordered]
@@ -40,10 +44,10 @@ def store_recordings(
 def delete_recordings(
     connection: Connection, recording_store: RecordingStore, names: Sequence[str]
 ) -> tuple[int, int]:
-    """Delete recordings by their SHA-256; (how many were there, their bytes).
+    """Delete recordings by SHA-256; returns (number deleted, their bytes).
 
     Raises:
-        StoreUnavailable: a file cannot be deleted; the transaction is to be given up.
+        DatabaseUnavailable: a file cannot be deleted; roll the transaction back.
     """
     count, n_bytes = 0, 0
     for names_batch in name_batches(names):
@@ -62,7 +66,7 @@ def delete_recordings(
 
 
 def find_recording(database: FeedbackDatabase, sha256: str) -> StoredRecording | None:
-    """The recording with a SHA-256, if it is kept."""
+    """The saved recording with this SHA-256, or None."""
     with database.read_transaction() as connection:
         row = connection.execute(
             select(*RECORDING_COLUMNS).where(recordings_table.c.sha256 == sha256)
@@ -71,27 +75,27 @@ def find_recording(database: FeedbackDatabase, sha256: str) -> StoredRecording |
 
 
 def find_recordings(connection: Connection, names: Iterable[str]) -> list[Any]:
-    """The rows of those recordings that are kept, in order of their SHA-256."""
+    """The rows of the saved ones among recordings, given and sorted by SHA-256."""
     rows: list[Any] = []
     for names_batch in name_batches(names):
-        wanted = (
+        query = (
             select(recordings_table)
             .where(recordings_table.c.sha256.in_(names_batch))
             .order_by(recordings_table.c.sha256)
         )
-        rows += connection.execute(wanted).all()
+        rows += connection.execute(query).all()
     return rows
 
 
 def name_batches(names: Iterable[str]) -> Iterator[list[str]]:
-    """The names once each, in order, as many at a time as a statement may have parameters."""
+    """Unique, sorted names in batches of ``_MAX_NAMES_PER_QUERY`` (databases limit parameters)."""
     ordered = sorted(set(names))
     for first in range(0, len(ordered), _MAX_NAMES_PER_QUERY):
         yield ordered[first : first + _MAX_NAMES_PER_QUERY]
 
 
 def count_recordings(connection: Connection) -> tuple[int, int]:
-    """(recordings, their bytes) of all that is kept."""
+    """(number of saved recordings, their bytes)."""
     count, n_bytes = connection.execute(
         select(func.count(), func.coalesce(func.sum(recordings_table.c.n_bytes), 0)).select_from(
             recordings_table
@@ -101,7 +105,7 @@ def count_recordings(connection: Connection) -> tuple[int, int]:
 
 
 def delete_orphan_files(database: FeedbackDatabase, recording_store: RecordingStore) -> int:
-    """Delete files that no row knows, of what a killed process left; how many."""
+    """Delete files without a row, left by a killed process; returns their number."""
     orphans = 0
     for path in recording_store.complete_files():
         with database.write_transaction(path.stem) as connection:
@@ -115,7 +119,10 @@ def delete_orphan_files(database: FeedbackDatabase, recording_store: RecordingSt
 
 
 def delete_missing_rows(database: FeedbackDatabase, recording_store: RecordingStore) -> int:
-    """Delete the rows whose files are gone; how many. Not by itself: a disk may be away."""
+    """Delete rows whose files are missing; returns their number.
+
+    Only on request: the files may be on a disk that is not mounted.
+    """
     with database.read_transaction() as connection:
         rows = connection.execute(
             select(recordings_table.c.sha256, recordings_table.c.suffix)
@@ -123,7 +130,7 @@ def delete_missing_rows(database: FeedbackDatabase, recording_store: RecordingSt
     missing = [row for row in rows if not recording_store.path(row.sha256, row.suffix).exists()]
     for row in missing:
         with database.write_transaction(row.sha256) as connection:
-            if not recording_store.path(row.sha256, row.suffix).exists():  # it may have come back
+            if not recording_store.path(row.sha256, row.suffix).exists():  # may be saved again
                 connection.execute(
                     delete(recordings_table).where(recordings_table.c.sha256 == row.sha256)
                 )

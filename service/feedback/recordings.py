@@ -1,4 +1,4 @@
-"""Recordings kept behind the answers: nobody waits for the disk, and memory has a limit."""
+"""Saves recordings in the background: requests do not wait for the disk, memory is limited."""
 
 import logging
 import threading
@@ -19,13 +19,13 @@ from earful.service.feedback.records import StoredRecording
 from earful.service.inference.hot_reload import LoadedModel
 
 RecordingBatch = dict[str, tuple[StoredRecording, bytes]]
-# What waits to be written; more is not kept, and counted.
+# When the queue is full, recordings are dropped and counted in the metrics.
 MAX_QUEUED_BYTES = 64_000_000
 _BATCH = 64
 
 
 class RecordingWriter:
-    """A thread that gives recordings to ``keep``, as many at once as have gathered."""
+    """A thread that passes queued recordings to ``write``, up to ``_BATCH`` at once."""
 
     def __init__(self, write: Callable[[RecordingBatch], None], metrics: ServiceMetrics) -> None:
         self._write, self._metrics = write, metrics
@@ -33,11 +33,11 @@ class RecordingWriter:
         self._queued_bytes = 0
         self._wake = threading.Condition()
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="recording-writer", daemon=True)
         self._thread.start()
 
     def enqueue(self, clip: StoredRecording, blob: bytes) -> None:
-        """Keep a recording soon, unless too much is waiting."""
+        """Queue a recording; dropped when the queue is full."""
         with self._wake:
             if self._stopped or self._queued_bytes + len(blob) > MAX_QUEUED_BYTES:
                 self._metrics.recordings_saved.labels("dropped").inc()
@@ -47,7 +47,7 @@ class RecordingWriter:
             self._wake.notify()
 
     def stop(self) -> None:
-        """Keep what is waiting, and end."""
+        """Write all queued recordings, then end the thread."""
         with self._wake:
             self._stopped = True
             self._wake.notify()
@@ -58,7 +58,7 @@ class RecordingWriter:
             try:
                 self._write({clip.sha256: (clip, blob) for clip, blob in batch})
                 self._metrics.recordings_saved.labels("saved").inc(len(batch))
-            except Exception as error:  # noqa: BLE001 - the thread is for those that follow, too
+            except Exception as error:  # noqa: BLE001 - the thread must survive for later batches
                 self._metrics.recordings_saved.labels("failed").inc(len(batch))
                 exception = None if isinstance(error, FeedbackError) else error
                 log_fields = {"clips": len(batch), "reason": str(error)}
@@ -67,7 +67,7 @@ class RecordingWriter:
                 self._queued_bytes -= sum(len(blob) for _, blob in batch)
 
     def _next_batch(self) -> list[tuple[StoredRecording, bytes]]:
-        """The next ones, waiting for them; none at the end."""
+        """Wait for the next recordings; empty after ``stop`` when all are written."""
         with self._wake:
             while not self._queue and not self._stopped:
                 self._wake.wait()
@@ -77,7 +77,7 @@ class RecordingWriter:
 def to_stored_recording(
     sha256: str, blob: bytes, prediction: Prediction, loaded_model: LoadedModel
 ) -> StoredRecording:
-    """A recording's bytes, and what a model heard in it, as they are kept."""
+    """The record of a recording to save, with the model's prediction."""
     return StoredRecording(
         sha256=sha256,
         suffix=suffix_of(blob),
@@ -92,10 +92,10 @@ def to_stored_recording(
 
 
 def score_margin(scores: NDArray[np.float32], kind: ScoreKind) -> float:
-    """How far scores (labels,) are from another answer: the distance of the two best.
+    """Margin of scores (labels,) as a measure of certainty, from 0 to 1.
 
-    Of sigmoid scores twice that of the one nearest to where it is said or not, which for one label
-    is the distance of its two outcomes.
+    Softmax: the difference of the two best scores. Sigmoid: twice the smallest distance of a score
+    to ``DECISION_THRESHOLD``, which for a single label is |p - (1 - p)| at the threshold 0.5.
     """
     if kind == "sigmoid":
         return float(2 * np.abs(scores - DECISION_THRESHOLD).min())

@@ -1,4 +1,4 @@
-"""What goes into the database and comes out of it; no database is needed to speak of it."""
+"""Records that go into the feedback database and come out of it; imports no SQLAlchemy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from earful.service.feedback.prediction_ids import PredictionRecord
 
 @dataclass(frozen=True)
 class StoredRecording:
-    """A recording that is kept, and what the model heard in it.
+    """A saved recording with the model's prediction.
 
-    ``sha256`` is that of its bytes, ``suffix`` says what kind of file it is, and ``margin`` is the
-    distance of the two best scores.
+    ``sha256`` is the hash of the file's bytes, ``suffix`` a key of ``audio_files.MEDIA_TYPES``, and
+    ``margin`` the difference of the two best scores.
     """
 
     sha256: str
@@ -34,11 +34,12 @@ class StoredRecording:
 
 @dataclass(frozen=True)
 class FeedbackAnnotation:
-    """What ``who`` says is right of a recording; ``label`` None takes back what they said.
+    """The label that an annotator gives a recording; ``label`` None withdraws their last one.
 
-    ``sha256`` is that of the recording's bytes, ``heard`` what the model had heard in it, if that
-    is known, ``source`` where it was said: ``api``, ``page``, ``review`` or a tool's name.
-    ``request_key`` is the sender's own name for the request.
+    sha256           hash of the recording's bytes
+    source           ``api``, ``page``, ``review`` or a tool's name
+    prediction       the prediction that was corrected or confirmed, if known
+    idempotency_key  the client's name for the request: a repeated one is stored once
     """
 
     sha256: str
@@ -53,7 +54,7 @@ class FeedbackAnnotation:
 
 @dataclass(frozen=True)
 class SubmitResult:
-    """The row of an opinion: ``repeated`` when it was there, ``audio_kept`` if its recording is."""
+    """The row of an annotation; ``duplicate`` when it was stored before."""
 
     id: int
     sha256: str
@@ -61,13 +62,17 @@ class SubmitResult:
     recording_saved: bool
 
 
-class IdempotencyKeyReused(ValueError):  # noqa: N818 - what it is
-    """A request's key that came with something else before."""
+class IdempotencyKeyReused(ValueError):  # noqa: N818 - names the state
+    """The idempotency key was used before, with another annotation."""
 
 
 @dataclass(frozen=True)
 class ReviewItem:
-    """A clip to label: ``votes`` are the labels it has with their counts, ``rank`` why it comes."""
+    """A clip to label.
+
+    ``rank`` is ``review.DISPUTED``, ``UNLABELLED`` or ``AGREED``; ``label_counts`` gives the number
+    of annotators for each label.
+    """
 
     clip: StoredRecording
     rank: int
@@ -76,10 +81,12 @@ class ReviewItem:
 
 @dataclass(frozen=True)
 class ReviewPage:
-    """Some clips; ``after`` asks for those behind them, and is empty at the end.
+    """A page of clips to label.
 
-    ``waiting`` counts all that this person has not labelled, ``labelled`` those they have;
-    ``labels`` are all that anybody has given.
+    cursor     requests the next page; empty on the last one
+    remaining  number of clips that this annotator has not labelled
+    labelled   number of clips that this annotator has labelled
+    labels     all labels that anybody has given
     """
 
     items: tuple[ReviewItem, ...]
@@ -91,20 +98,20 @@ class ReviewPage:
 
 @dataclass(frozen=True)
 class SubjectData:
-    """Rows in which a key is ``who`` or ``speaker``, and the recordings that they are about."""
+    """Annotations that name a person as annotator or speaker, and their recordings."""
 
     annotations: tuple[dict[str, Any], ...]
     clips: tuple[dict[str, Any], ...]
 
     def as_json(self, key: str, locate: Callable[[str, str], str]) -> dict[str, Any]:
-        """All of it as JSON; ``audio`` says where a recording (sha256, suffix) is to be had."""
+        """The data as JSON; ``locate`` (sha256, suffix) gives the ``audio`` of each recording."""
         clips = [{**clip, "audio": locate(clip["sha256"], clip["suffix"])} for clip in self.clips]
         return {"key": key, "annotations": list(self.annotations), "recordings": clips}
 
 
 @dataclass(frozen=True)
 class ErasureResult:
-    """How much of a person was deleted."""
+    """How much of a person's data was deleted."""
 
     rows: int
     clips: int
@@ -113,7 +120,7 @@ class ErasureResult:
 
 @dataclass(frozen=True)
 class RetentionLimits:
-    """Limits of age and size; 0 is none."""
+    """Limits of age and size; 0 means no limit."""
 
     days: float
     max_recordings_bytes: int
@@ -121,7 +128,13 @@ class RetentionLimits:
 
 @dataclass(frozen=True)
 class RetentionResult:
-    """What was deleted: recordings by age and for room, their bytes, and rows of labels."""
+    """What was deleted.
+
+    expired  recordings older than the limit
+    evicted  recordings deleted to stay below the size limit
+    n_bytes  size of both
+    labels   annotations older than the limit
+    """
 
     expired: int = 0
     evicted: int = 0

@@ -1,4 +1,4 @@
-"""What is too old or too much is deleted: recordings without a label first, labels by age alone."""
+"""Deletes old recordings and annotations, and recordings over the size limit, unlabelled first."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -15,22 +15,21 @@ from earful.service.feedback.tables import (
     timestamp,
 )
 
-# To one transaction: others wait for it.
+# Recordings per transaction: other writers wait for it.
 BATCH = 200
 
 
 def apply_retention(
     database: FeedbackDatabase, recording_store: RecordingStore, limits: RetentionLimits
 ) -> RetentionResult:
-    """Delete what is beyond the limits, a batch at a time.
+    """Delete what exceeds the limits, in batches.
 
     Raises:
-        StoreUnavailable: the database or a file cannot be written; what came before is deleted.
+        DatabaseUnavailable: the database or a file cannot be written; earlier batches stay deleted.
     """
     expired, freed, labels = 0, 0, 0
     if limits.days:
-        # Before the first year there is nothing, and no date either.
-        days = min(limits.days, 365_000)
+        days = min(limits.days, 365_000)  # a datetime cannot go back further
         oldest = timestamp(datetime.now(UTC) - timedelta(days=days))
         expired, freed = _delete_in_batches(
             database,
@@ -40,20 +39,23 @@ def apply_retention(
         with database.write_transaction() as connection:
             old = delete(annotations_table).where(annotations_table.c.created_at < oldest)
             labels = connection.execute(old).rowcount
-    evicted, more = _evict_over_limit(database, recording_store, limits.max_recordings_bytes)
-    found = RetentionResult(expired, evicted, freed + more, labels)
-    if found:
+    evicted, freed_by_eviction = _evict_over_limit(
+        database, recording_store, limits.max_recordings_bytes
+    )
+    result = RetentionResult(expired, evicted, freed + freed_by_eviction, labels)
+    if result:
         database.truncate_journal()
-    return found
+    return result
 
 
 def _delete_in_batches(
-    database: FeedbackDatabase, recording_store: RecordingStore, old: Select[tuple[str]]
+    database: FeedbackDatabase, recording_store: RecordingStore, query: Select[tuple[str]]
 ) -> tuple[int, int]:
+    """Delete the recordings that a query of SHA-256 selects; returns (number, bytes)."""
     count, freed = 0, 0
     while True:
         with database.write_transaction() as connection:
-            names = [str(name) for name in connection.scalars(old.limit(BATCH))]
+            names = [str(name) for name in connection.scalars(query.limit(BATCH))]
             deleted, n_bytes = delete_recordings(connection, recording_store, names)
         if not deleted:
             return count, freed
@@ -63,7 +65,7 @@ def _delete_in_batches(
 def _evict_over_limit(
     database: FeedbackDatabase, recording_store: RecordingStore, max_bytes: int
 ) -> tuple[int, int]:
-    """Those without a label first, and of each kind the oldest."""
+    """Delete recordings down to ``max_bytes``: unlabelled ones first, then by age, oldest first."""
     annotations = current_annotations()
     labelled = exists().where(annotations.c.sha256 == recordings_table.c.sha256)
     order = select(recordings_table.c.sha256, recordings_table.c.n_bytes).order_by(

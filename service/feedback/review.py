@@ -1,4 +1,4 @@
-"""Which clips to label next: where people or the model disagree, then where the model is unsure."""
+"""Active learning queue: disputed clips first, then unlabelled ones by uncertainty."""
 
 import json
 from collections.abc import Sequence
@@ -12,28 +12,28 @@ from earful.service.feedback.recording_rows import RECORDING_COLUMNS
 from earful.service.feedback.records import ReviewItem, ReviewPage, StoredRecording
 from earful.service.feedback.tables import annotations_table, current_annotations, recordings_table
 
-# In the order in which they are offered.
+# Ranks, in the order of the queue.
 DISPUTED, UNLABELLED, AGREED = 0, 1, 2
 
 
 def next_clips(
     database: FeedbackDatabase, annotator: str, limit: int, cursor: str = ""
 ) -> ReviewPage:
-    """The next clips for a person, without those that they have labelled.
+    """The next clips for an annotator, without those that they have labelled.
 
-    First what people disagree about, with one another or with the model; then what nobody has
-    labelled, and then the rest, each with the least margin of the model's scores first.
+    First clips where annotators disagree with one another or with the model, then unlabelled ones,
+    then the rest; within each group the smallest score margin first.
 
     Raises:
-        ValueError: ``after`` is of no page.
-        StoreUnavailable: the database cannot be read.
+        ValueError: ``cursor`` is not from a review page.
+        DatabaseUnavailable: the database cannot be read.
     """
     remaining = _unlabelled_by(current_annotations(), annotator)
-    wanted = select(remaining).order_by(remaining.c.rank, remaining.c.margin, remaining.c.sha256)
+    query = select(remaining).order_by(remaining.c.rank, remaining.c.margin, remaining.c.sha256)
     if cursor:
-        wanted = _after_cursor(wanted, remaining, cursor)
+        query = _after_cursor(query, remaining, cursor)
     with database.read_transaction() as connection:
-        rows = connection.execute(wanted.limit(limit)).all()
+        rows = connection.execute(query.limit(limit)).all()
         label_count_rows = _label_counts_of(connection, [row.sha256 for row in rows])
         labelled, total = _counts(connection, annotator)
         all_labels = connection.scalars(select(annotations_table.c.label).distinct()).all()
@@ -41,19 +41,23 @@ def next_clips(
     position = json.dumps([rows[-1].rank, rows[-1].margin, rows[-1].sha256]) if rows else ""
     next_cursor = position if len(rows) == limit else ""
     return ReviewPage(
-        items, next_cursor, total - labelled, labelled, tuple(filter(None, all_labels))
+        items=items,
+        cursor=next_cursor,
+        remaining=total - labelled,
+        labelled=labelled,
+        labels=tuple(filter(None, all_labels)),
     )
 
 
 def _label_counts_of(connection: Connection, names: Sequence[str]) -> Sequence[Any]:
-    """(SHA-256, label, how many gave it) of some recordings."""
+    """(SHA-256, label, number of annotators) of the recordings."""
     annotations = current_annotations(annotations_table.c.sha256.in_(names))
     grouped = (annotations.c.sha256, annotations.c.label)
     return connection.execute(select(*grouped, func.count()).group_by(*grouped)).all()
 
 
 def _counts(connection: Connection, annotator: str) -> tuple[int, int]:
-    """How many of the kept clips a person has labelled, and how many there are."""
+    """(saved clips that the annotator has labelled, all saved clips)."""
     own_annotations = current_annotations(annotations_table.c.annotator == annotator)
     own = select(func.count()).join_from(
         recordings_table, own_annotations, recordings_table.c.sha256 == own_annotations.c.sha256
@@ -63,7 +67,7 @@ def _counts(connection: Connection, annotator: str) -> tuple[int, int]:
 
 
 def _unlabelled_by(annotations: Subquery, annotator: str) -> Subquery:
-    """The clips that a person has not labelled, with the rank of each as the last column."""
+    """The clips that the annotator has not labelled, with their rank as the last column."""
     counts_by_clip = (
         select(
             annotations.c.sha256,
@@ -100,10 +104,10 @@ def _unlabelled_by(annotations: Subquery, annotator: str) -> Subquery:
     )
 
 
-def _after_cursor(wanted: Select[Any], remaining: Subquery, cursor: str) -> Select[Any]:
+def _after_cursor(query: Select[Any], remaining: Subquery, cursor: str) -> Select[Any]:
     rank, margin, sha256 = _parse_cursor(cursor)
     same_rank = remaining.c.rank == rank
-    return wanted.where(
+    return query.where(
         or_(
             remaining.c.rank > rank,
             and_(same_rank, remaining.c.margin > margin),
@@ -119,7 +123,7 @@ def _parse_cursor(cursor: str) -> tuple[int, float, str]:
             return int(rank), float(margin), sha256
     except (ValueError, TypeError, OverflowError, RecursionError):
         pass
-    raise ValueError("`cursor` is what an earlier answer gave")
+    raise ValueError("`cursor` must be the cursor of an earlier response")
 
 
 def _item(row: Any, label_count_rows: Sequence[Any]) -> ReviewItem:

@@ -1,4 +1,4 @@
-"""Whose tables a database holds: ours of this version, or anything else, which is left alone."""
+"""Checks that a database holds the feedback tables of this version; any other is left unchanged."""
 
 from collections.abc import Mapping
 
@@ -6,50 +6,50 @@ from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.errors import FeedbackError
 from earful.service.feedback.sqlite import ensure_writable_file, inspect_file
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 META_TABLE = "earful_meta"
 
 
 def check_schema(
-    address: DatabaseAddress, tables: set[str], found: Mapping[str, str], create: bool
+    address: DatabaseAddress, tables: set[str], meta: Mapping[str, str], create: bool
 ) -> None:
-    """See that a database is ours, or empty where one may be made (``create``).
+    """Check that a database holds the feedback tables, or is empty and may be filled (``create``).
 
-    ``tables`` are the names of its tables, ``found`` what ``earful_meta`` holds.
+    ``tables`` are its table names, ``meta`` the content of ``earful_meta``.
 
     Raises:
-        FeedbackError: it is not.
+        FeedbackError: it holds other tables or another version, or is empty without ``create``.
     """
-    if found:
-        version = found.get("schema_version", "")
-        if version != str(SCHEMA_VERSION) or "prediction_key" not in found:
+    if meta:
+        version = meta.get("schema_version", "")
+        if version != str(SCHEMA_VERSION) or "prediction_key" not in meta:
             raise FeedbackError(
-                f"{address} has version {version[:20]!r} of the tables, and this program knows "
-                f"version {SCHEMA_VERSION}; use the program that made it, or another database"
+                f"{address} has schema version {version[:20]!r}, this program needs "
+                f"{SCHEMA_VERSION}; use the program version that created it, or another database"
             )
     elif tables:
-        shown = ", ".join(sorted(tables)[:3])
+        table_names = ", ".join(sorted(tables)[:3])
         raise FeedbackError(
-            f"{address} holds tables of something else ({shown}); give a database, or a schema of "
-            "it, for feedback alone"
+            f"{address} holds other tables ({table_names}); use a separate database or schema for "
+            "feedback"
         )
     elif not create:
-        raise FeedbackError(f"no feedback at {address}; give its place as --feedback URL")
+        raise FeedbackError(f"no feedback at {address}; give the database as --feedback URL")
 
 
 def read_existing_key(address: DatabaseAddress) -> bytes | None:
-    """The key of the prediction ids of an SQLite database that is ready, at no cost.
+    """The prediction key of an existing SQLite database, read without SQLAlchemy.
 
-    None for any other: opening it tells what is wrong, or makes the tables.
+    None for PostgreSQL and for an empty database, which must be opened to get the key.
 
     Raises:
         FeedbackError: the file holds something else, or cannot be written.
     """
     if address.path is None:
         return None
-    tables, found = inspect_file(address.path)
-    check_schema(address, tables, found, create=True)
-    if not found:
+    tables, meta = inspect_file(address.path)
+    check_schema(address, tables, meta, create=True)
+    if not meta:
         return None
     ensure_writable_file(address.path)
-    return bytes.fromhex(found["prediction_key"])
+    return bytes.fromhex(meta["prediction_key"])

@@ -1,4 +1,4 @@
-"""The file of an SQLite database: looked at without SQLAlchemy, made, and never altered unasked."""
+"""Inspects and creates the file of an SQLite database without SQLAlchemy."""
 
 import contextlib
 import os
@@ -13,18 +13,17 @@ _RETRY_SECONDS = 0.02
 
 
 def inspect_file(path: Path) -> tuple[set[str], dict[str, str]]:
-    """The names of the tables of a database file, and what its table ``earful_meta`` holds.
+    """(table names, content of ``earful_meta``) of a database file.
 
-    A few milliseconds; the file is only read. Both are empty for a file that is not there or has
-    nothing in it.
+    Opens the file read-only; takes a few milliseconds. Both are empty for a missing or empty file.
 
     Raises:
-        FeedbackError: it cannot be read, or is no database.
+        FeedbackError: the file cannot be read, or is not an SQLite database.
     """
     if not path.exists() or (path.is_file() and path.stat().st_size == 0):
         return set(), {}
     if not path.is_file():
-        raise FeedbackError(f"{path} is no file; give the name of one for the feedback")
+        raise FeedbackError(f"{path} is not a file; give a file for the feedback database")
     try:
         with contextlib.closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", BUSY_SECONDS, uri=True)
@@ -33,32 +32,32 @@ def inspect_file(path: Path) -> tuple[set[str], dict[str, str]]:
             tables = {name for (name,) in rows if not name.startswith("sqlite_")}
             if "earful_meta" not in tables:
                 return tables, {}
-            found = connection.execute("SELECT name, value FROM earful_meta").fetchall()
-            return tables, {str(name): str(value) for name, value in found}
+            meta_rows = connection.execute("SELECT name, value FROM earful_meta").fetchall()
+            return tables, {str(name): str(value) for name, value in meta_rows}
     except sqlite3.Error as error:
-        raise FeedbackError(f"{path} cannot be read as a database of feedback: {error}") from error
+        raise FeedbackError(f"cannot read {path} as a feedback database: {error}") from error
 
 
 def ensure_writable_file(path: Path) -> None:
-    """See that the file is there and can be written, by its owner alone if it is new.
+    """Check that the file is writable; create it if missing, with access for its owner only.
 
     Raises:
-        FeedbackError: it is not.
+        FeedbackError: the file or its folder is not writable.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise FeedbackError(f"cannot write {path}: {error.strerror}") from error
-    if not os.access(path.parent, os.W_OK):  # its journal is a file beside it
+    if not os.access(path.parent, os.W_OK):  # SQLite writes its journal beside the file
         raise FeedbackError(f"cannot write into the folder {path.absolute().parent}")
 
 
 def enable_wal(path: Path) -> None:
-    """Let writers not hold up readers; the choice is kept in the file.
+    """Switch to write-ahead logging, so that writers do not block readers; stored in the file.
 
     Raises:
-        FeedbackError: the file lies where that cannot be.
+        FeedbackError: the file system does not support it.
     """
     end = time.monotonic() + BUSY_SECONDS
     with contextlib.closing(sqlite3.connect(path, BUSY_SECONDS)) as connection:
@@ -66,13 +65,13 @@ def enable_wal(path: Path) -> None:
             time.sleep(_RETRY_SECONDS)
     if mode != "wal":
         raise FeedbackError(
-            f"{path} is {mode}, or lies where SQLite cannot share it between processes (a network "
-            "folder?); give a local file, or a PostgreSQL database"
+            f"{path} is {mode}, or is on a file system where processes cannot share an SQLite "
+            "database (a network folder?); use a local file, or PostgreSQL"
         )
 
 
 def _try_enable_wal(connection: sqlite3.Connection) -> str:
-    """The journal's mode after one try: SQLite does not wait for others that try the same."""
+    """The journal mode after one try: SQLite does not wait for processes that do the same."""
     try:
         mode: str = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     except sqlite3.OperationalError as error:
@@ -81,7 +80,7 @@ def _try_enable_wal(connection: sqlite3.Connection) -> str:
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:
-    """What is another when the file is replaced; None while there is none."""
+    """(device, inode) of a file, which change when it is replaced; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -90,12 +89,12 @@ def file_identity(path: Path) -> tuple[int, int] | None:
 
 
 def configure_connection(connection: sqlite3.Connection) -> None:
-    """What every connection has; transactions are begun by ``store`` alone."""
+    """Set up a connection; ``database`` begins all transactions itself."""
     connection.isolation_level = None
     for pragma in (
         f"busy_timeout = {round(1000 * BUSY_SECONDS)}",
         "foreign_keys = ON",
-        "synchronous = FULL",  # what was answered with 201 outlives a loss of power
-        "secure_delete = ON",  # what is deleted is overwritten
+        "synchronous = FULL",  # feedback acknowledged with 201 survives a power loss
+        "secure_delete = ON",  # overwrite deleted data
     ):
         connection.execute(f"PRAGMA {pragma}")

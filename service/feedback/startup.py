@@ -1,4 +1,4 @@
-"""What can be wrong with the place of the feedback is found before anything is served."""
+"""Checks the feedback database and the recordings folder before the service starts."""
 
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 def open_database_and_ids(
     settings: Settings, address: DatabaseAddress
 ) -> "tuple[PredictionIds, FeedbackDatabase | None]":
-    """What signs ids, and the database where it had to be opened for that; blocks.
+    """The signer of prediction ids, and the database if it had to be opened for its key; blocks.
 
     Raises:
-        FeedbackError: the database, or the folder of the audio, cannot be used.
+        FeedbackError: the database or the recordings folder cannot be used.
     """
     key, database = read_existing_key(address), None
     if key is None:
@@ -33,10 +33,10 @@ def open_database_and_ids(
 
 
 def check_feedback_database(settings: Settings) -> None:
-    """See, before servers are started, that a place that was asked for can be used.
+    """Check that a database given in the settings can be used, before workers are started.
 
     Raises:
-        FeedbackError: it cannot.
+        FeedbackError: it cannot be used.
     """
     url = settings.database_url()
     if url is not None and settings.wants_feedback:

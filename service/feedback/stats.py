@@ -1,4 +1,4 @@
-"""What is kept, in numbers."""
+"""Statistics of the feedback database."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -14,7 +14,16 @@ from earful.service.feedback.tables import annotations_table
 
 @dataclass(frozen=True)
 class FeedbackStats:
-    """Rows of feedback, who gave them, what they come to, and the recordings that are kept."""
+    """Statistics of the database.
+
+    rows        annotations
+    latest      time of the latest one: ISO 8601, UTC; empty without one
+    annotators  annotations per annotator
+    labels      recordings per majority label
+    ties        recordings whose annotators disagree without a majority
+    clips       saved recordings
+    n_bytes     their size
+    """
 
     rows: int
     latest: str
@@ -29,10 +38,10 @@ class FeedbackStats:
 
 
 def compute_stats(database: FeedbackDatabase) -> FeedbackStats:
-    """Count everything.
+    """Count annotations, labels and recordings.
 
     Raises:
-        StoreUnavailable: the database cannot be read.
+        DatabaseUnavailable: the database cannot be read.
     """
     count = func.count()
     with database.read_transaction() as connection:
@@ -49,24 +58,24 @@ def compute_stats(database: FeedbackDatabase) -> FeedbackStats:
     labels = Counter(entry.label for entry in resolved if not entry.is_tie)
     ties = sum(entry.is_tie for entry in resolved)
     return FeedbackStats(
-        sum(annotators.values()),
-        latest or "",
-        annotators,
-        dict(labels.most_common()),
-        ties,
-        clips,
-        n_bytes,
+        rows=sum(annotators.values()),
+        latest=latest or "",
+        annotators=annotators,
+        labels=dict(labels.most_common()),
+        ties=ties,
+        clips=clips,
+        n_bytes=n_bytes,
     )
 
 
-def format_stats(found: FeedbackStats) -> str:
-    """The numbers as lines for people."""
-    last = f", the last at {found.latest}" if found.latest else ""
+def format_stats(stats: FeedbackStats) -> str:
+    """The statistics as text for the terminal."""
+    latest = f", latest at {stats.latest}" if stats.latest else ""
     lines = [
-        f"labels given: {found.rows}, by {len(found.annotators)} (people or tools){last}",
-        f"recordings with a label: {sum(found.labels.values())}; with a tie: {found.ties}",
-        f"recordings kept: {found.clips} ({found.n_bytes / 1e6:.1f} MB)",
+        f"annotations: {stats.rows} by {len(stats.annotators)} people or tools{latest}",
+        f"labelled recordings: {sum(stats.labels.values())}; ties: {stats.ties}",
+        f"saved recordings: {stats.clips} ({stats.n_bytes / 1e6:.1f} MB)",
     ]
-    for title, counts in (("label", found.labels), ("annotator", found.annotators)):
+    for title, counts in (("label", stats.labels), ("annotator", stats.annotators)):
         lines += [f"  {title} {name}: {count}" for name, count in counts.items()]
     return "\n".join(lines)

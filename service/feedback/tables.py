@@ -1,10 +1,11 @@
-"""The tables. Times are text, ISO 8601 in UTC to the microsecond, so that they sort as they are.
+"""The tables. Times are text, ISO 8601 in UTC to the microsecond, so that they sort correctly.
 
-earful_meta      name, value       schema version, key of the prediction ids, last sweep
-earful_recordings a row a recording that is kept, and what the model heard in it last
-earful_annotations a row each time somebody says what is right; only people's wish and age
-                  delete rows. Of one person's rows about one recording the last one counts,
-                  and a last one without a label takes back what was said.
+earful_meta         name and value: schema version, key of the prediction ids, times of the last
+                    retention run and orphan check
+earful_recordings   one row per saved recording, with its latest prediction
+earful_annotations  one row per annotation, deleted only by retention and on request. Of one
+                    annotator's rows about one recording the last counts; a last row without a label
+                    withdraws the annotation.
 """
 
 from datetime import UTC, datetime
@@ -66,16 +67,16 @@ annotations_table = Table(
     Column("created_at", Text, nullable=False, index=True),
     Index("ix_earful_annotations_current", "sha256", "annotator", "id"),
     UniqueConstraint("annotator", "idempotency_key"),
-    sqlite_autoincrement=True,  # an id that was deleted is not given again
+    sqlite_autoincrement=True,  # never reuse the id of a deleted row
 )
 
 
 def current_annotations(*conditions: ColumnElement[bool]) -> Subquery:
-    """The rows that count: the last of each person about each recording, unless taken back.
+    """The last annotation of each annotator about each recording, unless withdrawn.
 
-    ``conditions`` choose among recordings and people.
+    ``conditions`` select recordings or annotators.
     """
-    # By the index of votes alone, which numbering the rows of each by a window would not be.
+    # max(id) uses ix_earful_annotations_current alone; a window function would not.
     last = (
         select(func.max(annotations_table.c.id))
         .where(*conditions)
@@ -89,5 +90,5 @@ def current_annotations(*conditions: ColumnElement[bool]) -> Subquery:
 
 
 def timestamp(when: datetime | None = None) -> str:
-    """A time as the tables hold it; now without one."""
+    """A time, by default now, in the format of the tables."""
     return (when or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds")

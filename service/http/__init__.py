@@ -1,1 +1,1 @@
-"""The HTTP layer: uploads, answers, dispatch and the state of the running app."""
+"""The HTTP layer: uploads, responses, dispatch and the state of the running app."""

@@ -1,4 +1,4 @@
-"""What the routes of a running service share: its model, queue, limits, keys and counters."""
+"""State that the routes of a running service share: model, queue, limits, keys and metrics."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ SCORE_DIGITS = 6
 
 
 class Service:
-    """One service; ``open`` it on the event loop. ``draining`` says that it is about to end."""
+    """One service; ``open`` it on the event loop. ``draining`` is set while it shuts down."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -42,11 +42,11 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Load the model, serve, and at the end answer what is queued.
+        """Load the model, serve while the context is open, then finish queued files.
 
         Raises:
             ModelError: the model cannot be used.
-            FeedbackError: the database of feedback that was asked for cannot be used.
+            FeedbackError: the configured feedback database cannot be used.
         """
         await self.model_reloader.load()
         self.feedback = await open_feedback_service(self.settings, self.metrics)
@@ -63,7 +63,7 @@ class Service:
             self.model_reloader.current = None
 
     def loaded_model(self) -> LoadedModel:
-        """The model that answers now.
+        """The served model.
 
         Raises:
             RequestError: ``not_ready``.
@@ -73,20 +73,21 @@ class Service:
         return self.model_reloader.current
 
     def ready(self) -> LoadedModel:
-        """The model, where more requests may be sent here.
+        """The served model, if this instance accepts more requests.
 
         Raises:
             RequestError: ``draining`` or ``not_ready``.
         """
         if self.draining:
-            raise RequestError("draining", "the service is about to end; ask another one")
+            raise RequestError("draining", "the service is shutting down; use another instance")
         return self.loaded_model()
 
     def admit(self, headers: Headers, scope: Scope) -> LoadedModel:
-        """The model for a request that may be made now.
+        """Check that a request may be made now, and return the served model.
 
         Raises:
-            RequestError: no key for it, no model, or no room in the queue.
+            RequestError: ``unauthorized``, ``forbidden``, ``not_ready``, ``draining`` or
+                ``queue_full``.
         """
         self.keys.check(headers, scope)
         loaded_model = self.loaded_model()
@@ -94,7 +95,7 @@ class Service:
         return loaded_model
 
     def deadline(self) -> float:
-        """When a request that begins now must be answered, as a time of ``time.monotonic``."""
+        """The deadline of a request that starts now, as a time of ``time.monotonic``."""
         return time.monotonic() + self.settings.deadline_seconds
 
     async def classify(
@@ -104,10 +105,13 @@ class Service:
         deadline: float,
         request: Request | None = None,
     ) -> list[InferenceOutcome]:
-        """An answer for each file or waveform; given up when the request's sender leaves.
+        """A prediction or error for each file or waveform (samples,).
+
+        With ``request``, the work is cancelled when its client disconnects.
 
         Raises:
-            RequestError: ``queue_full`` or ``deadline_passed``.
+            RequestError: ``queue_full``, ``draining``, ``deadline_passed`` or
+                ``client_disconnected``.
         """
         disconnected = None if request is None else _disconnect_waiter(request)
         outcomes = await self.batcher.submit(
@@ -120,7 +124,7 @@ class Service:
 
 
 def file_result(filename: str, outcome: InferenceOutcome) -> dict[str, Any]:
-    """One file's answer as JSON: what was heard, or its error."""
+    """The result of one file as JSON: its prediction or its error."""
     if not isinstance(outcome, Prediction):
         return {"filename": filename, "error": {"code": outcome.code, "message": str(outcome)}}
     return {

@@ -1,7 +1,7 @@
-"""The way in for every request: it is counted and logged, and whatever happens has an answer.
+"""The entry point of every request: counts and logs it, and turns every error into a response.
 
-For a request of half a millisecond the layers of FastAPI take as long again. The busiest routes
-therefore have a direct way; FastAPI documents them, and serves all others.
+FastAPI's layers take half a millisecond, as long as classifying a file. The busiest routes bypass
+them; FastAPI documents these routes and serves all others.
 """
 
 import logging
@@ -26,12 +26,12 @@ from earful.service.core.request_log import UNMATCHED_ROUTE, RequestLog, log
 from earful.service.http.app_state import Service
 
 Handler = Callable[[Request], Awaitable[Response]]
-# Their clients read {"error": "a sentence"}.
+# Clients of these routes expect {"error": "a sentence"}.
 _PLAIN_ERROR_ROUTES = ("/hf", "/v2")
 
 
 class Dispatcher:
-    """ASGI app around ``app``; ``direct`` has handlers by method and path."""
+    """The ASGI app around ``app``; ``fast_routes`` has handlers by (method, path)."""
 
     def __init__(self, app: FastAPI, service: Service) -> None:
         self.app, self.service = app, service
@@ -63,11 +63,11 @@ class Dispatcher:
             return await handler(request)
         except (RequestError, AudioError) as error:
             return await self._handle_error(request, error)
-        except Exception as exception:  # noqa: BLE001 - nobody above could answer
+        except Exception as exception:  # noqa: BLE001 - nothing above sends a response
             return await self._handle_unexpected(request, exception)
 
     async def _handle_error(self, request: Request, error: Exception) -> Response:
-        """Our refusals, and the framework's own (no such route, wrong method) in our shape."""
+        """The response for an error of ours or of the framework (unknown route, wrong method)."""
         if isinstance(error, RequestValidationError):
             error = RequestError("malformed_request", validation_message(error.errors()))
         if isinstance(error, HTTPException):
@@ -85,7 +85,7 @@ class Dispatcher:
         return error_response(code, message, status, headers)
 
     async def _handle_unexpected(self, request: Request, exception: Exception) -> Response:
-        """A fault of ours, in the shape of every error; the log has its traceback."""
+        """The response for an unexpected exception; its traceback is logged."""
         log(
             logging.ERROR,
             "unexpected_error",

@@ -1,4 +1,4 @@
-"""The shapes of requests and answers, for the OpenAPI document: nothing here runs per request."""
+"""Schemas of requests and responses for the OpenAPI document; not used per request."""
 
 from typing import Any, Literal
 
@@ -11,27 +11,29 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorResponse(BaseModel):
-    """What was wrong; of several files that all failed, ``results`` tells of each."""
+    """The error; if several files all failed, ``results`` lists the error of each."""
 
     error: ErrorDetail
     results: "list[FileResult] | None" = None
 
 
 class PlainErrorResponse(BaseModel):
-    """What was wrong, as clients of other services read it."""
+    """The error in the format of other services' clients."""
 
     error: str = Field(examples=["not audio"])
 
 
 class ModelInfo(BaseModel):
     name: str = Field(examples=["digits"])
-    release: str | None = Field(None, description="its number in the registry, if it is of one")
+    release: str | None = Field(
+        None, description="number in the registry, for a model that comes from one"
+    )
     version: str = Field(examples=["1f0c9d2ab377"])
     architecture: str = Field(examples=["tcresnet"])
     created: str
     score_kind: Literal["softmax", "sigmoid"] = Field(
-        description="`sigmoid`: a file may have several labels, each with a score of its own, and "
-        "`label` names all that reach 0.5 as in `dog|rain`"
+        description="`sigmoid`: a file may have several labels with independent scores, and "
+        "`label` joins all that score 0.5 or more, as in `dog|rain`"
     )
 
 
@@ -41,7 +43,7 @@ class Score(BaseModel):
 
 
 class HfLabelScore(BaseModel):
-    """Of ``/hf``: a probability, or what ``function_to_apply`` makes of it."""
+    """An item of ``/hf``: ``score`` is the result of ``function_to_apply``."""
 
     label: str = Field(examples=["7"])
     score: float = Field(examples=[0.98])
@@ -53,7 +55,7 @@ class WindowResult(Score):
 
 
 class FileResult(BaseModel):
-    """One file: what was heard, or its error."""
+    """One file: its prediction or its error."""
 
     filename: str = Field(examples=["seven.wav"])
     seconds: float | None = Field(None, examples=[0.43])
@@ -61,7 +63,7 @@ class FileResult(BaseModel):
     score: float | None = Field(None, examples=[0.98])
     scores: list[Score] | None = None
     windows: list[WindowResult] | None = None
-    prediction_id: str | None = Field(None, description="for POST /v1/feedback, where that is on")
+    prediction_id: str | None = Field(None, description="for POST /v1/feedback, if feedback is on")
     error: ErrorDetail | None = None
 
 
@@ -86,7 +88,7 @@ class SetupResponse(BaseModel):
 
 
 class TaskPrediction(BaseModel):
-    """A prediction as Label Studio takes it; where it is empty, ``error`` may say why."""
+    """A prediction in Label Studio's format; if it is empty, ``error`` may say why."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -108,21 +110,21 @@ _ERROR_DESCRIPTIONS = {
     400: "malformed request",
     401: "no API key, or an unknown one",
     403: "a key of another scope",
-    408: "the body came too slowly",
+    408: "the body arrives too slowly",
     413: "too many bytes, seconds or files",
     415: "not audio",
-    422: "audio that cannot be used",
+    422: "unusable audio",
     429: "the queue is full; see Retry-After",
     500: "the model failed",
     503: "not ready",
-    504: "no answer before the deadline",
+    504: "not finished before the deadline",
 }
 
 
 def openapi_responses(
     success: type[BaseModel], failure: type[BaseModel], status: int = 200
 ) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that answers ``found`` or refuses with ``refused``."""
+    """The ``responses`` of a route that returns ``success``, or ``failure`` for every error."""
     failures: dict[int | str, dict[str, Any]] = {
         code: {"model": failure, "description": description}
         for code, description in _ERROR_DESCRIPTIONS.items()
@@ -131,7 +133,7 @@ def openapi_responses(
 
 
 _BINARY = {"type": "string", "format": "binary"}
-# A route that reads the body itself says here what it takes.
+# For routes that read the body themselves, which FastAPI cannot document.
 UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,

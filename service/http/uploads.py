@@ -1,7 +1,7 @@
-"""The files of a request: a multipart form with one or many, or the bytes of one as the body.
+"""Reads the files of a request: a multipart form with one or many, or the raw bytes of one.
 
-Both are read straight into memory, within limits that are checked on the header and again while
-the body streams in: of a file, of a request, of all requests together, and of time.
+Files are read into memory. Limits on a file, a request, all requests together, and time are checked
+on the header and again while the body arrives.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from earful.service.core.settings import Settings
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-UPLOAD_NAME = "audio"  # of a file that has none
-# Of the fields of a form that are no files, where a route asks for them.
+UPLOAD_NAME = "audio"  # for files without a name
+# Limits on the text fields of a form, for routes that read them.
 MAX_FIELDS, MAX_FIELD_BYTES = 16, 16_384
 
 
 class UploadBudget:
-    """Reads bodies; ``bytes_held`` are those of all requests that are being read or answered."""
+    """Opens request bodies; ``bytes_held`` is the total of all requests in progress."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -35,7 +35,7 @@ class UploadBudget:
 
     @contextmanager
     def open_body(self, request: Request, deadline: float) -> Iterator["RequestBody"]:
-        """A request's body; what it holds counts until the end of the block."""
+        """The body of a request; its bytes count until the context ends."""
         body = RequestBody(request, self._settings, self, deadline)
         try:
             yield body
@@ -44,7 +44,7 @@ class UploadBudget:
 
     @contextmanager
     def reserved(self, n_bytes: int) -> Iterator[None]:
-        """Bytes that a request got otherwise than by its body count until the end of the block.
+        """Count bytes that a request got from elsewhere than its body, until the context ends.
 
         Raises:
             RequestError: ``queue_full``.
@@ -69,7 +69,7 @@ class UploadBudget:
 
 
 class RequestBody:
-    """One request's body; it must have come by ``deadline``, a time of ``time.monotonic``."""
+    """The body of one request; it must arrive by ``deadline``, a time of ``time.monotonic``."""
 
     def __init__(
         self, request: Request, settings: Settings, upload_budget: UploadBudget, deadline: float
@@ -83,7 +83,7 @@ class RequestBody:
         """(filename, bytes) of every file of a multipart request, or of the raw body.
 
         Raises:
-            RequestError: the request cannot be read, or is more than is accepted.
+            RequestError: the request is malformed, too large or too slow, or has no file.
         """
         if not self.is_form:
             return [(UPLOAD_NAME, await self.read_all(self._settings.max_upload_bytes))]
@@ -101,26 +101,26 @@ class RequestBody:
 
     @property
     def is_json(self) -> bool:
-        """Whether this says that it is JSON, which a page of another site cannot send."""
+        """Whether the content type is JSON, which a page of another site cannot send."""
         content_type = self._headers.get(b"content-type", b"").partition(b";")[0]
         return content_type.strip().lower() == b"application/json"
 
     async def form(self) -> tuple[list[tuple[str, bytes]], dict[str, str]]:
-        """The files of a form, as ``files``, and its fields that are none by their names.
+        """The files of a form, as from ``files``, and its text fields by name.
 
         Raises:
-            RequestError: as ``files``; or fields that are too many, too long, given twice or no
-                text.
+            RequestError: as from ``files``; or fields are too many, too long, repeated or not
+                UTF-8.
         """
         form = await self._form(with_fields=True)
         files = [(name, bytes(content)) for name, content in form.files]
         return files, {_printable(name): _text(name, value) for name, value in form.fields.items()}
 
     async def read_all(self, max_bytes: int) -> bytes:
-        """The bytes of the body as they are.
+        """The raw bytes of the body.
 
         Raises:
-            RequestError: there are more than ``max_bytes``, or they do not come.
+            RequestError: there are more than ``max_bytes``, or they do not arrive in time.
         """
         self._check_headers(max_bytes)
         chunks = [chunk async for chunk in self._chunks(max_bytes)]
@@ -172,14 +172,13 @@ class RequestBody:
         except TimeoutError as error:
             raise RequestError(
                 "too_slow",
-                f"the body did not come within {self._settings.deadline_seconds:g} s",
+                f"the body did not arrive within {self._settings.deadline_seconds:g} s",
                 {"Connection": "close"},
             ) from error
 
 
 class _Form:
-    """Collects the files of a form as the parser finds them, and its fields where they are
-    asked for."""
+    """Collects the files of a form from the parser, and its text fields if ``with_fields``."""
 
     def __init__(self, settings: Settings, with_fields: bool) -> None:
         self._settings, self._with_fields = settings, with_fields
@@ -208,7 +207,7 @@ class _Form:
         if self._parts > self._settings.max_files:
             raise RequestError(
                 "too_many_files",
-                f"more than {self._settings.max_files} parts in one form; send them in several",
+                f"more than {self._settings.max_files} parts in one form; split it into several",
             )
         self._header, self._content = {}, None
 
@@ -232,12 +231,12 @@ class _Form:
             name = options.get(b"name", b"")
             if name in self.fields or len(self.fields) == MAX_FIELDS:
                 raise RequestError(
-                    "malformed_request", f"more than {MAX_FIELDS} fields, or one of them twice"
+                    "malformed_request", f"more than {MAX_FIELDS} fields, or a field twice"
                 )
             self.fields[name] = self._content
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
-        # Of a file that is too large no more is kept than shows it: its neighbours are answered.
+        # A file that is too large is cut just above the limit: it fails, the other files do not.
         if self._content is not None and len(self._content) <= self._max_bytes:
             self._content += memoryview(data)[start:end]
 
@@ -256,8 +255,8 @@ def _text(name: bytes, value: bytearray) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError as error:
         field_name = _printable(name)[:40]
-        raise RequestError("malformed_request", f"the field {field_name!r} is no UTF-8") from error
+        raise RequestError("malformed_request", f"the field {field_name!r} is not UTF-8") from error
 
 
 def _too_large(max_bytes: int) -> RequestError:
-    return RequestError("too_large", f"more than {max_bytes} bytes are not accepted")
+    return RequestError("too_large", f"at most {max_bytes} bytes are accepted")

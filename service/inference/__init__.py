@@ -1,1 +1,1 @@
-"""Batches of requests on the model, and the exchange of that model."""
+"""Micro-batching of requests, and hot reload of the model."""

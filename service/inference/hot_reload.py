@@ -1,9 +1,9 @@
-"""The served model: loaded, checked and warm before it answers; replaced when another is there.
+"""The served model: loaded, checked and warmed up before it serves, reloaded when it changes.
 
-That is a file that was written anew, or an alias of the registry that was moved. The new model is
-opened, checked against its golden example and warmed beside the old one, which then hands over
-between two requests. One that fails leaves the old model serving, and ``problem`` says why.
-Requests that began with the old model end with it.
+A change is a rewritten file or a moved alias of the registry. The new model is opened, checked
+against its golden example and warmed up while the old one serves; then it takes over. If it fails,
+the old model keeps serving and ``reload_error`` says why. Requests that started with the old model
+finish with it.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in service, and what answers say of it."""
+    """A served model, and its description in responses."""
 
     classifier: Classifier
     info: dict[str, str]
 
 
 class ModelReloader:
-    """``current`` is the model that answers; None until ``load`` has ended."""
+    """``current`` is the served model; None until ``load`` has finished."""
 
     def __init__(
         self, source: ModelSource, device: Device, reject: bool, metrics: ServiceMetrics
@@ -56,11 +56,11 @@ class ModelReloader:
         self._activate(await run_in_threadpool(self._load_model))
 
     async def watch(self) -> None:
-        """Reload whenever another model is there; never returns."""
+        """Reload the model whenever it changes; never returns."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             change_tag = await run_in_threadpool(self.source.change_tag)
-            # A file that is being written changes from look to look: it is left to settle.
+            # A file that is still being written differs at a second look; it is loaded once stable.
             if change_tag != self._change_tag and change_tag == await self._stable_tag():
                 self._change_tag = change_tag
                 if isinstance(change_tag, ModelMissing):
@@ -77,7 +77,7 @@ class ModelReloader:
             loaded_model = await run_in_threadpool(self._load_model)
         except (EarfulError, OSError, MemoryError) as error:
             self._keep_current(str(error))
-            if isinstance(error, RegistryError):  # it may be there again in a moment
+            if isinstance(error, RegistryError):  # may be temporary: try again
                 self._change_tag = None
             return
         self._metrics.reloads.labels("done").inc()
@@ -85,7 +85,7 @@ class ModelReloader:
         await run_in_threadpool(_release_memory)
 
     def _keep_current(self, reason: str) -> None:
-        """The model serves on, since there is no other."""
+        """Keep serving the current model, and report the reason once."""
         if reason == self.reload_error:
             return
         self.reload_error = reason
@@ -100,7 +100,7 @@ class ModelReloader:
     def _load_model(self) -> LoadedModel:
         resolved = self.source.resolve()
         classifier = Classifier.open(resolved.path, self._device, reject=self._reject)
-        for batch in (1, 2, 8, 32):  # memory of all sizes is planned before the first request
+        for batch in (1, 2, 8, 32):  # allocates memory for all batch sizes before the first request
             golden = classifier.metadata.golden.input()
             classifier.run(golden.repeat(batch, axis=0))
         return LoadedModel(classifier, model_info(classifier, resolved))
@@ -114,10 +114,10 @@ class ModelReloader:
 
 
 def model_info(classifier: Classifier, resolved: ResolvedModel) -> dict[str, str]:
-    """What answers say of the model: its name, version (of the file's hash), network, age and how
-    its scores are to be read.
+    """The description of the model in responses.
 
-    A model of the registry has its number there besides, as ``release``.
+    ``version`` is the start of the file's SHA-256; ``release`` is the number in the registry, for
+    models that come from one.
     """
     metadata = classifier.metadata
     release = {} if resolved.number is None else {"release": str(resolved.number)}
@@ -142,7 +142,7 @@ def _metric_labels(loaded_model: LoadedModel) -> tuple[Any, ...]:
 
 
 def _release_memory() -> None:
-    """Return freed memory to the system: glibc keeps that of each session, a megabyte a reload."""
+    """Return freed memory to the system: glibc would keep a megabyte per reload."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

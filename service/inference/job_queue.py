@@ -1,4 +1,4 @@
-"""One file on its way through the micro-batcher, and what a batch takes of it and gives to it."""
+"""Jobs of the micro-batcher: one per file, run as windows in batches."""
 
 import asyncio
 import logging
@@ -15,13 +15,13 @@ from earful.service.core.errors import RequestError
 from earful.service.core.request_log import log
 
 InferenceOutcome = Prediction | AudioError | RequestError
-# What is decoded on the thread of the model: it takes less time than handing it to another one.
+# Smaller WAV files are decoded on the inference thread: faster than handing them to another one.
 INLINE_DECODE_BYTES = 1 << 17
 
 
 @dataclass(eq=False)
 class InferenceJob:
-    """One file on its way; the thread fills in what it finds, ``outcome`` last."""
+    """One file in the queue; the inference thread fills in the results, ``outcome`` last."""
 
     source: bytes | Waveform
     classifier: Classifier
@@ -40,20 +40,20 @@ class InferenceJob:
 
 
 def decodes_inline(source: bytes | Waveform) -> bool:
-    """Whether the thread of the model decodes it itself."""
+    """Whether the inference thread decodes it."""
     return not isinstance(source, bytes) or (
         len(source) <= INLINE_DECODE_BYTES and parse_wav(source) is not None
     )
 
 
 def select_jobs(active: Sequence[InferenceJob]) -> list[InferenceJob]:
-    """Those whose turn it is: the first batch of jobs that want the same model."""
+    """The next jobs: up to a batch of those that use the same model as the first one."""
     pending = [job for job in active if not job.cancelled]
     return [job for job in pending if job.classifier is pending[0].classifier][:MAX_BATCH]
 
 
 def next_windows(job: InferenceJob, max_windows: int) -> list[tuple[Waveform, int]]:
-    """The next windows of a job, at most ``share``: its waveform with the first sample of each."""
+    """The next windows of a job, at most ``max_windows``: its waveform and each first sample."""
     if job.waveform is None:
         return []
     n_done = job.windows_done
@@ -61,9 +61,9 @@ def next_windows(job: InferenceJob, max_windows: int) -> list[tuple[Waveform, in
 
 
 def add_scores(job: InferenceJob, scores: NDArray[np.float32]) -> None:
-    """What a batch found of a job; at its last window the job has its outcome."""
+    """Add the scores (windows, labels) of a batch to a job; the last ones set its outcome."""
     if not np.isfinite(scores).all():
-        log(logging.ERROR, "batch_failed", {"reason": "scores that are not finite"})
+        log(logging.ERROR, "batch_failed", {"reason": "scores are not finite"})
         job.outcome = inference_failed_error()
         return
     job.scores.append(scores)
@@ -74,5 +74,5 @@ def add_scores(job: InferenceJob, scores: NDArray[np.float32]) -> None:
 
 
 def inference_failed_error() -> RequestError:
-    """A new one each time: an exception that is raised twice keeps the frames of both."""
+    """A new error each time: an exception raised twice keeps the frames of both."""
     return RequestError("inference_failed", "the model failed on this file")

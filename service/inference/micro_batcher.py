@@ -1,12 +1,11 @@
-"""The micro-batcher: files of many requests become windows, and windows become batches.
+"""The micro-batcher: the windows of many requests are run in shared batches.
 
-One thread decodes what is quick to decode and runs the model. It starts at once when it has nothing
-to do; what arrives while it runs gathers for the next batch, so batches grow with the load and
-nobody waits for a batch to fill. A long recording takes its turn with the others, a few windows a
-batch, so that it holds nobody up.
+One inference thread decodes small files and runs the model. When idle it starts at once; files that
+arrive while it runs form the next batch, so batches grow with the load and no request waits for a
+batch to fill. A long recording gets a few windows per batch, so it does not block the others.
 
-    event loop   submit -> queue .......................................... future <- deliver
-    thread                  `-> take -> decode -> batch of windows -> run --------'
+    event loop        submit -> queue .................................. future <- deliver
+    inference thread             `-> decode -> batch of windows -> run -----'
 """
 
 import asyncio
@@ -37,14 +36,15 @@ from earful.service.inference.job_queue import (
 )
 
 DECODE_THREADS = 2
-# How often the queue is looked through for what has expired, or whose sender may have gone.
+# How often pending requests are checked for passed deadlines and disconnected clients.
 EXPIRY_CHECK_SECONDS = 0.05
+# Weight of the newest value in the running mean of seconds per file.
 _SMOOTHING = 0.05
 
 
 @dataclass(eq=False)
 class _PendingRequest:
-    """The files of one request; ``gone`` returns when its sender has disconnected."""
+    """The files of one request; ``disconnected`` returns when its client has disconnected."""
 
     jobs: list[InferenceJob]
     deadline: float
@@ -52,7 +52,7 @@ class _PendingRequest:
     disconnect_watcher: "asyncio.Task[None] | None" = None
 
     def cancel(self, code: str, message: str) -> None:
-        """Answer so what has no answer yet; nothing more is computed for it."""
+        """Fail all unfinished files with this error; nothing more is computed for them."""
         for job in self.jobs:
             job.cancelled = True
             if not job.future.done():
@@ -60,10 +60,7 @@ class _PendingRequest:
 
 
 class MicroBatcher:
-    """``submit`` files on the event loop; each is answered, or refused with a ``RequestError``.
-
-    At most ``max_queue`` files are in it at a time.
-    """
+    """Classifies files that are submitted on the event loop, at most ``max_queue`` at a time."""
 
     def __init__(self, limits: AudioLimits, max_queue: int, metrics: ServiceMetrics) -> None:
         self._limits, self._max_queue, self._metrics = limits, max_queue, metrics
@@ -78,13 +75,13 @@ class MicroBatcher:
         self._thread = threading.Thread(target=self._run_loop, name="inference", daemon=True)
 
     def start(self) -> None:
-        """Begin to take files; on the event loop that ``submit`` will be called on."""
+        """Start the inference thread; call it on the event loop that ``submit`` is called on."""
         self._loop = asyncio.get_running_loop()
         self._expiry_task = self._loop.create_task(self._expire_requests())
         self._thread.start()
 
     async def stop(self) -> None:
-        """Take no more files, answer those that are queued, and end."""
+        """Refuse new files, finish the queued ones, and stop."""
         self._closing = True
         while self._pending_requests:  # each ends by its deadline at the latest
             await asyncio.sleep(EXPIRY_CHECK_SECONDS)
@@ -97,27 +94,27 @@ class MicroBatcher:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread of the model runs."""
+        """Whether the inference thread is alive."""
         return self._thread.is_alive()
 
     @property
     def depth(self) -> int:
-        """Files queued or in work."""
+        """Files queued or in progress."""
         return self._depth
 
     def check_capacity(self, files: int = 1) -> None:
-        """See that so many more files fit.
+        """Check that this many more files fit.
 
         Raises:
-            RequestError: ``queue_full``, or ``draining`` once it is told to stop.
+            RequestError: ``queue_full``, or ``draining`` once ``stop`` was called.
         """
         if self._closing:
-            raise RequestError("draining", "the service is about to end; ask another one")
+            raise RequestError("draining", "the service is shutting down; use another instance")
         if self._depth + files > self._max_queue:
             wait_seconds = max(1, round(self._seconds_per_file * self._depth + 0.5))
             raise RequestError(
                 "queue_full",
-                f"{self._depth} files are waiting, of at most {self._max_queue}; "
+                f"{self._depth} files are queued, at most {self._max_queue} are accepted; "
                 f"try again in {wait_seconds} s",
                 {"Retry-After": str(wait_seconds)},
             )
@@ -129,13 +126,14 @@ class MicroBatcher:
         deadline: float,
         disconnected: Callable[[], Awaitable[None]] | None = None,
     ) -> list[InferenceOutcome]:
-        """An answer for each file or waveform (samples,), all from the same model.
+        """A prediction or error for each file or waveform (samples,), all from the same model.
 
-        ``deadline`` is a time of ``time.monotonic``. When ``gone`` returns, the sender has left and
-        nothing more is computed for it.
+        ``deadline`` is a time of ``time.monotonic``. When ``disconnected`` returns, the client has
+        left and nothing more is computed for it.
 
         Raises:
-            RequestError: ``queue_full``, ``draining``, ``deadline_passed`` or ``client_gone``.
+            RequestError: ``queue_full``, ``draining``, ``deadline_passed`` or
+                ``client_disconnected``.
         """
         self.check_capacity(len(sources))
         now = time.monotonic()
@@ -161,7 +159,7 @@ class MicroBatcher:
             self._add_depth(-len(jobs))
         for outcome in outcomes:
             if isinstance(outcome, RequestError) and outcome.code != "inference_failed":
-                # A new one: raised itself, it would keep this frame, and with it all files.
+                # A copy: the original would keep this frame, and all files, alive.
                 raise RequestError(outcome.code, str(outcome))
         return outcomes
 
@@ -180,14 +178,15 @@ class MicroBatcher:
         return decoding
 
     async def _expire_requests(self) -> None:
-        """Answers what has passed its deadline, and drops what nobody waits for any more."""
+        """Cancel requests that pass their deadline or whose clients disconnect; never returns."""
         while True:
             await asyncio.sleep(EXPIRY_CHECK_SECONDS)
             now = time.monotonic()
             for pending_request in list(self._pending_requests):
                 if now > pending_request.deadline:
                     pending_request.cancel(
-                        "deadline_passed", "no answer before the deadline; send less"
+                        "deadline_passed",
+                        "not finished before the deadline; send fewer or shorter files",
                     )
                 elif (
                     pending_request.disconnected is not None
@@ -197,7 +196,7 @@ class MicroBatcher:
                         _cancel_on_disconnect(pending_request, pending_request.disconnected)
                     )
 
-    # On the thread of the model from here on.
+    # From here on: methods of the inference thread.
 
     def _run_loop(self) -> None:
         active: deque[InferenceJob] = deque()
@@ -206,7 +205,7 @@ class MicroBatcher:
             selected = select_jobs(active)
             try:
                 self._step(selected)
-            except Exception as exception:  # noqa: BLE001 - without this thread nobody has an answer
+            except Exception as exception:  # noqa: BLE001 - without this thread no request is answered
                 log(logging.ERROR, "unexpected_error", {"where": "inference"}, exception)
                 for job in selected:
                     job.outcome = job.outcome or inference_failed_error()
@@ -214,7 +213,7 @@ class MicroBatcher:
             self._deliver_finished(active, selected)
 
     def _wait_for_jobs(self, active: deque[InferenceJob]) -> bool:
-        """Move what has arrived to ``active``, waiting when there is nothing; False at the end."""
+        """Move new jobs to ``active``, waiting while there are none; False when stopped."""
         with self._wake:
             while not self._incoming and not active and not self._stopped:
                 self._wake.wait()
@@ -223,7 +222,7 @@ class MicroBatcher:
         return bool(active)
 
     def _step(self, selected: Sequence[InferenceJob]) -> None:
-        """Decode what is new of these jobs, and run one batch of their windows."""
+        """Decode new jobs, and run one batch of the jobs' windows."""
         now = time.monotonic()
         for job in selected:
             if not job.has_started:
@@ -238,7 +237,7 @@ class MicroBatcher:
     def _deliver_finished(
         self, active: deque[InferenceJob], selected: Sequence[InferenceJob]
     ) -> None:
-        """What has ended goes to the event loop; of the rest, those who had a turn come last."""
+        """Send finished jobs to the event loop; of the others, those that just ran go last."""
         finished = [job for job in selected if job.outcome is not None]
         if finished:
             seconds = self._busy_seconds / len(finished)
@@ -251,7 +250,7 @@ class MicroBatcher:
         active.extend(sorted(unfinished, key=lambda job: job in just_run))
 
     def _decode(self, job: InferenceJob) -> None:
-        """On this thread for what is quick, else on one of the decoders'."""
+        """Decode a job; small files on the inference thread, others on a decoder thread."""
         if job.cancelled:
             return
         started = time.monotonic()
@@ -264,17 +263,17 @@ class MicroBatcher:
             job.starts = job.classifier.starts(job.waveform)
         except AudioError as error:
             job.outcome = error
-        except Exception as exception:  # noqa: BLE001 - a decoder's fault is that file's alone
+        except Exception as exception:  # noqa: BLE001 - a decoder's bug fails that file only
             log(logging.ERROR, "unexpected_error", {"where": "decode"}, exception)
             job.outcome = inference_failed_error()
 
     def _run_batch(self, selected: Sequence[InferenceJob]) -> None:
-        """Run the next windows of each job, as many of each as make a batch of all."""
+        """Run the next windows of the jobs, an equal share of the batch for each."""
         max_windows = max(1, MAX_BATCH // len(selected))
         parts = [(job, next_windows(job, max_windows)) for job in selected]
         try:
             scores = self._run([window for _, windows in parts for window in windows], selected[0])
-        except InferenceError as error:  # one of them is to blame: each for itself
+        except InferenceError as error:  # one of the files caused it: run each by itself
             log(logging.ERROR, "batch_failed", {"reason": str(error), "files": len(selected)})
             for job, windows in parts:
                 self._run_alone(job, windows)
@@ -304,11 +303,11 @@ async def _cancel_on_disconnect(
     pending_request: _PendingRequest, disconnected: Callable[[], Awaitable[None]]
 ) -> None:
     await disconnected()
-    pending_request.cancel("client_disconnected", "the sender has left")
+    pending_request.cancel("client_disconnected", "the client disconnected")
 
 
 def _set_results(finished: Sequence[InferenceJob]) -> None:
-    """On the event loop."""
+    """Resolve the futures of finished jobs; called on the event loop."""
     for job in finished:
         if not job.future.done() and job.outcome is not None:
             job.future.set_result(job.outcome)

@@ -1,1 +1,1 @@
-"""The machine-learning backend of Label Studio."""
+"""Label Studio's machine-learning backend: pre-labels tasks and receives annotations."""

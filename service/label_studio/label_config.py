@@ -1,11 +1,11 @@
-"""Label Studio's labelling configuration: what a project calls its controls, its audio and labels.
+"""Parses Label Studio's labelling configuration: the names of controls, audio and labels.
 
     <View><Audio name="audio" value="$audio"/>
       <Choices name="label" toName="audio" choice="multiple"><Choice value="seven"/></Choices>
       <Labels name="event" toName="audio"><Label value="call" alias="c"/></Labels></View>
 
-Source: Label Studio's documentation of the tags Audio, Choices and Labels. The XML comes from
-outside: one with a document type, which could declare entities, is refused unread.
+Source: Label Studio's documentation of the tags Audio, Choices and Labels. The XML is untrusted:
+a DOCTYPE, which could declare entities, is refused before parsing.
 """
 
 from collections.abc import Sequence
@@ -24,11 +24,12 @@ ControlKind = Literal["choices", "labels"]
 
 @dataclass(frozen=True)
 class Control:
-    """A control that takes labels of a recording (``choices``) or of its regions (``labels``).
+    """A control for labels of a recording (``choices``) or of its regions (``labels``).
 
-    ``audio`` is the name of its audio, ``field`` the one of the task's data that holds that.
-    ``values`` are what is written for each label that is offered; None where each task offers its
-    own. ``several`` is whether more than one may be chosen at once.
+    audio            name of its Audio tag
+    field            key of the task's data that holds the audio's path or URL
+    values           value to write for each offered label; None when each task has its own labels
+    allows_multiple  whether several labels can be chosen
     """
 
     kind: ControlKind
@@ -39,15 +40,15 @@ class Control:
     allows_multiple: bool
 
     def value_for(self, label: str) -> str | None:
-        """What to write for a label; None where it is not offered."""
+        """The value to write for a label; None when the control does not offer it."""
         return label if self.values is None else self.values.get(label)
 
 
 def parse_label_config(text: object, labels: Sequence[str]) -> list[Control]:
-    """The controls of one audio of a configuration that offer at least one of the labels.
+    """The controls of one Audio tag that offer at least one of the model's labels.
 
     Raises:
-        RequestError: ``malformed_request``: no such XML, or no such control.
+        RequestError: ``malformed_request``: invalid XML, or no such control.
     """
     root = _parse_xml(text)
     fields = {
@@ -55,13 +56,13 @@ def parse_label_config(text: object, labels: Sequence[str]) -> list[Control]:
         for tag in root.iter()
         if tag.tag.lower() in _AUDIO_TAGS
     }
-    found = [c for tag in root.iter() if (c := _control(tag, fields)) is not None]
-    matching = [c for c in found if any(c.value_for(label) is not None for label in labels)]
+    controls = [c for tag in root.iter() if (c := _control(tag, fields)) is not None]
+    matching = [c for c in controls if any(c.value_for(label) is not None for label in labels)]
     if not matching:
-        names = ", ".join(repr(c.name) for c in found) or "none for audio"
+        names = ", ".join(repr(c.name) for c in controls) or "none for audio"
         raise _malformed(
-            "the labelling configuration has no Choices or Labels for an Audio that offer a label "
-            f"of this model ({', '.join(labels[:20])}); its controls: {names}"
+            "the labelling configuration needs Choices or Labels for an Audio tag with a label of "
+            f"this model ({', '.join(labels[:20])}); found controls: {names}"
         )
     return [control for control in matching if control.audio == matching[0].audio]
 
@@ -70,14 +71,14 @@ def _parse_xml(text: object) -> ElementTree.Element:
     if not isinstance(text, str) or not text.strip():
         raise _malformed("the labelling configuration is missing")
     if len(text) > _MAX_CHARACTERS:
-        raise _malformed(f"a labelling configuration has at most {_MAX_CHARACTERS} characters")
+        raise _malformed(f"the labelling configuration has more than {_MAX_CHARACTERS} characters")
     if "<!DOCTYPE" in text.upper():
         raise _malformed("a labelling configuration with a DOCTYPE is not accepted")
     try:
-        # Without a document type there is no entity that could expand or lead elsewhere.
+        # Safe: without a DOCTYPE there are no entities to expand or fetch.
         return ElementTree.fromstring(text)  # noqa: S314
     except (ElementTree.ParseError, ValueError) as error:
-        raise _malformed(f"the labelling configuration is no XML: {error}") from error
+        raise _malformed(f"the labelling configuration is not valid XML: {error}") from error
 
 
 def _control(tag: ElementTree.Element, fields: dict[str, str]) -> Control | None:
@@ -89,14 +90,18 @@ def _control(tag: ElementTree.Element, fields: dict[str, str]) -> Control | None
     for item in tag.iter():
         value = item.get("value")
         if item.tag.lower() == _ITEM_TAGS[kind] and value:
-            # What is stored is the alias, where there is one; people name labels by either.
+            # Label Studio stores the alias; the model's label may be the value or the alias.
             alias = item.get("alias") or value
             values |= {value: alias, alias: alias}
     from_task = tag.get("value", "").startswith("$") or not values
     return Control(
-        cast("ControlKind", kind), tag.get("name", ""), audio, fields[audio],
-        None if from_task else values, tag.get("choice") == "multiple",
-    )  # fmt: skip
+        kind=cast("ControlKind", kind),
+        name=tag.get("name", ""),
+        audio=audio,
+        field=fields[audio],
+        values=None if from_task else values,
+        allows_multiple=tag.get("choice") == "multiple",
+    )
 
 
 def _malformed(message: str) -> RequestError:

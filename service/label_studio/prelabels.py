@@ -1,4 +1,4 @@
-"""A prediction as Label Studio takes it: choices of a recording, labels of its regions."""
+"""Converts a prediction to Label Studio results: choices of a recording, labels of regions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from earful.service.label_studio.label_config import Control
 
 @dataclass(frozen=True)
 class Region:
-    """A stretch in which a label was heard, in seconds, with the best score of its windows."""
+    """A time range with one label and the best score of its windows."""
 
     label: str
     start_seconds: float
@@ -25,7 +25,7 @@ class Region:
 def control_results(
     control: Control, prediction: Prediction, classifier: Classifier, min_score: float
 ) -> Iterator[dict[str, Any]]:
-    """What a control gets of what it offers: its choices, or a label for each region."""
+    """The results for a control: its choices, or a label for each region."""
     if control.kind == "choices":
         yield from _choices(control, prediction, classifier)
         return
@@ -42,10 +42,12 @@ def control_results(
 def _choices(
     control: Control, prediction: Prediction, classifier: Classifier
 ) -> Iterator[dict[str, Any]]:
-    """One result with what was heard and is offered; the best alone where one may be chosen."""
+    """One result with the predicted labels that the control offers; only the best if single."""
     scored_labels = _window_labels(prediction.best, classifier)
     offered = [
-        (v, score) for label, score in scored_labels if (v := control.value_for(label)) is not None
+        (value, score)
+        for label, score in scored_labels
+        if (value := control.value_for(label)) is not None
     ]
     if not offered:
         return
@@ -58,35 +60,36 @@ def _choices(
 
 
 def _window_labels(window: Window, classifier: Classifier) -> list[tuple[str, float]]:
-    """The labels that were heard in a window, one for most models, with their scores."""
+    """The predicted labels of a window with their scores; one unless the model is multi-label."""
     if window.label == UNKNOWN_LABEL or not classifier.is_multi_label:
         return [(window.label, window.score)]
     return classifier.predicted_labels(window.scores)
 
 
 def regions(prediction: Prediction, classifier: Classifier, min_score: float) -> list[Region]:
-    """Windows that score high enough, those of one label that touch one another put together.
+    """Merge windows with scores of at least ``min_score`` into regions, one label each.
 
-    A label goes on from window to window until one has not got it.
+    A region continues while the next window overlaps or touches it and has its label.
     """
-    found: list[Region] = []
-    open_regions: dict[str, int] = {}  # label -> its region, of those in the window before
+    merged: list[Region] = []
+    open_regions: dict[str, int] = {}  # label -> index of its region in the previous window
     for window in prediction.windows:
         if window.label == UNKNOWN_LABEL:
             continue
         scored_labels = [
-            (label, s) for label, s in _window_labels(window, classifier) if s >= min_score
+            (label, score)
+            for label, score in _window_labels(window, classifier)
+            if score >= min_score
         ]
         previous_regions, open_regions = open_regions, {} if scored_labels else open_regions
         for label, score in scored_labels:
             index = previous_regions.get(label)
-            if index is not None and window.start_seconds <= found[index].end_seconds:
-                best_score = max(found[index].score, score)
-                found[index] = replace(
-                    found[index], end_seconds=window.end_seconds, score=best_score
-                )
+            if index is not None and window.start_seconds <= merged[index].end_seconds:
+                region = merged[index]
+                best_score = max(region.score, score)
+                merged[index] = replace(region, end_seconds=window.end_seconds, score=best_score)
             else:
-                index = len(found)
-                found.append(Region(label, window.start_seconds, window.end_seconds, score))
+                index = len(merged)
+                merged.append(Region(label, window.start_seconds, window.end_seconds, score))
             open_regions[label] = index
-    return found
+    return merged

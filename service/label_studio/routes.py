@@ -1,9 +1,9 @@
-"""Label Studio's machine-learning backend, so that it can label with our model in advance.
+"""Routes of a Label Studio machine-learning backend: pre-labels tasks with the served model.
 
     POST /predict  POST /setup  POST /webhook  GET /health
 
-Its server asks these at the address that a project is given under "Model". Source: label-studio-ml,
-api.py. A task that fails has an empty result and its reason, and harms none of the others.
+Label Studio calls them at the URL given in a project's "Model" settings. Source: label-studio-ml,
+api.py. A failed task gets an empty result with the reason; the other tasks are not affected.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ from earful.service.label_studio.task_audio import TaskAudio
 MODEL_CLASS = "Earful"
 MAX_TASKS = 1000
 MAX_JSON_BYTES = 16 << 20
-# Audio that one request holds at a time.
+# Tasks whose audio one request holds in memory at a time.
 _TASKS_PER_BATCH = 8
 
 
@@ -50,7 +50,7 @@ def add_label_studio_routes(app: FastAPI, service: Service) -> None:
 
     @app.get(
         "/health",
-        summary="As Label Studio asks it",
+        summary="Health check for Label Studio",
         responses=openapi_responses(HealthResponse, ErrorResponse),
     )
     async def health() -> Response:
@@ -58,9 +58,11 @@ def add_label_studio_routes(app: FastAPI, service: Service) -> None:
         return json_response({"status": "UP", "model_class": MODEL_CLASS})
 
     @app.post(
-        "/setup", summary="Connect a project of Label Studio", openapi_extra=_SETUP,
+        "/setup",
+        summary="Connect a Label Studio project",
+        openapi_extra=_SETUP,
         responses=openapi_responses(SetupResponse, ErrorResponse),
-    )  # fmt: skip
+    )
     async def setup(request: Request) -> Response:
         loaded_model = service.admit(request.headers, "classify")
         payload = await _json(service, request, service.deadline())
@@ -73,9 +75,11 @@ def add_label_studio_routes(app: FastAPI, service: Service) -> None:
         return json_response({"model_version": _model_version(loaded_model)})
 
     @app.post(
-        "/predict", summary="Labels in advance, for Label Studio", openapi_extra=_PREDICT,
+        "/predict",
+        summary="Pre-label tasks for Label Studio",
+        openapi_extra=_PREDICT,
         responses=openapi_responses(PredictResponse, ErrorResponse),
-    )  # fmt: skip
+    )
     async def predict(request: Request) -> Response:
         deadline = service.deadline()
         loaded_model = service.admit(request.headers, "classify")
@@ -85,8 +89,8 @@ def add_label_studio_routes(app: FastAPI, service: Service) -> None:
         for first in range(0, len(tasks), _TASKS_PER_BATCH):
             group = tasks[first : first + _TASKS_PER_BATCH]
             references = [_reference(task, controls[0]) for task in group]
-            audio_blobs = await asyncio.gather(*(audio.read(r, deadline) for r in references))
-            outcomes = await _classify_blobs(service, audio_blobs, loaded_model, request, deadline)
+            blobs = await asyncio.gather(*(audio.read(r, deadline) for r in references))
+            outcomes = await _classify_blobs(service, request, loaded_model, blobs, deadline)
             min_score = service.settings.label_studio_min_score
             results += [
                 _result(task, outcome, controls, loaded_model, min_score)
@@ -95,9 +99,12 @@ def add_label_studio_routes(app: FastAPI, service: Service) -> None:
         return json_response({"results": results})
 
     @app.post(
-        "/webhook", summary="What was annotated in Label Studio", openapi_extra=_WEBHOOK,
-        status_code=201, responses=openapi_responses(WebhookResponse, ErrorResponse, status=201),
-    )  # fmt: skip
+        "/webhook",
+        summary="Receive annotations from Label Studio",
+        openapi_extra=_WEBHOOK,
+        status_code=201,
+        responses=openapi_responses(WebhookResponse, ErrorResponse, status=201),
+    )
     async def webhook(request: Request) -> Response:
         deadline = service.deadline()
         service.keys.check(request.headers, "feedback")
@@ -116,15 +123,18 @@ def add_label_studio_routes(app: FastAPI, service: Service) -> None:
 
 
 async def _classify_blobs(
-    service: Service, audio_blobs: Sequence[bytes | AudioError], loaded_model: LoadedModel, request: Request,
+    service: Service,
+    request: Request,
+    loaded_model: LoadedModel,
+    blobs_or_errors: Sequence[bytes | AudioError],
     deadline: float,
-) -> list[InferenceOutcome]:  # fmt: skip
-    """What is heard in each sound; a refusal of all is that of each, so that others go on.
+) -> list[InferenceOutcome]:
+    """Classify audio, keeping errors in place; a refused batch is an error of each of its tasks.
 
     Raises:
-        RequestError: ``client_gone``.
+        RequestError: ``client_disconnected``.
     """
-    blobs = [blob_or_error for blob_or_error in audio_blobs if isinstance(blob_or_error, bytes)]
+    blobs = [blob for blob in blobs_or_errors if isinstance(blob, bytes)]
     outcomes: list[InferenceOutcome] = []
     try:
         with service.upload_budget.reserved(sum(map(len, blobs))):
@@ -137,16 +147,19 @@ async def _classify_blobs(
         outcomes = [RequestError(error.code, str(error))] * len(blobs)
     classified = iter(outcomes)
     return [
-        next(classified) if isinstance(blob_or_error, bytes) else blob_or_error
-        for blob_or_error in audio_blobs
+        blob_or_error if isinstance(blob_or_error, AudioError) else next(classified)
+        for blob_or_error in blobs_or_errors
     ]
 
 
 def _result(
-    task: Mapping[str, Any], outcome: InferenceOutcome, controls: Sequence[Control], loaded_model: LoadedModel,
+    task: Mapping[str, Any],
+    outcome: InferenceOutcome,
+    controls: Sequence[Control],
+    loaded_model: LoadedModel,
     min_score: float,
-) -> dict[str, Any]:  # fmt: skip
-    """A task's prediction as Label Studio takes it, or an empty one with the reason."""
+) -> dict[str, Any]:
+    """A task's prediction in Label Studio's format, or an empty one with the reason."""
     if isinstance(outcome, Prediction):
         results = [
             result
@@ -161,7 +174,7 @@ def _result(
                 "score": score,
                 "model_version": _model_version(loaded_model),
             }
-        outcome = RequestError("label_not_offered", "no control offers the label that was heard")
+        outcome = RequestError("label_not_offered", "no control offers the predicted label")
     log_fields = {"task": _id_text(task), "code": outcome.code, "reason": str(outcome)}
     log(logging.WARNING, "label_studio_task_failed", log_fields)
     error = {"code": outcome.code, "message": str(outcome)}
@@ -183,7 +196,7 @@ def _parse(text: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _malformed(f"the body is no JSON: {error}") from error
+        raise _malformed(f"the body is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise _malformed("the body must be a JSON object")
     return value
@@ -207,21 +220,23 @@ def _reference(task: Mapping[str, Any], control: Control) -> str:
 def _event(payload: Mapping[str, Any]) -> WebhookEvent:
     action = payload.get("action")
     if not isinstance(action, str) or not action:
-        raise _malformed("'action' must say what happened")
+        raise _malformed("'action' must be the name of an event, ANNOTATION_CREATED for example")
     annotation, task = (payload.get(name) for name in ("annotation", "task"))
     return WebhookEvent(
-        printable_text(action), payload.get("project"),
-        annotation if isinstance(annotation, dict) else {}, task if isinstance(task, dict) else {},
-    )  # fmt: skip
+        action=printable_text(action),
+        project=payload.get("project"),
+        annotation=annotation if isinstance(annotation, dict) else {},
+        task=task if isinstance(task, dict) else {},
+    )
 
 
 def _id_text(value: Any) -> str:
-    """The number of a task, annotation or project, as it may stand in the log."""
+    """The id of a task, annotation or project, safe for the log."""
     return printable_text(value.get("id") if isinstance(value, dict) else value)
 
 
 def _labels_without_control(controls: Sequence[Control], loaded_model: LoadedModel) -> list[str]:
-    """Labels of the model that no control offers: they will not be predicted."""
+    """The model's labels that no control offers, and that are therefore never predicted."""
     labels = loaded_model.classifier.labels
     return [label for label in labels if all(c.value_for(label) is None for c in controls)]
 

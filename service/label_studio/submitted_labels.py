@@ -1,8 +1,7 @@
-"""Annotations that Label Studio tells of, handed over to the feedback.
+"""Stores annotations from Label Studio's webhook as feedback.
 
-Taken is the label of a whole recording (``Choices``), several where the model says several at once;
-regions and what was taken back there are not, and the log says so: an export of the project has
-them all.
+Stored is the label of a whole recording (``Choices``), or several for a multi-label model. Regions
+and deleted annotations are not stored, which the log says: an export of the project has them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ _STORED_ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
 
 @dataclass(frozen=True)
 class WebhookEvent:
-    """What Label Studio tells of its annotations; ``annotation`` and ``task`` as it sent them."""
+    """A webhook call; ``project``, ``annotation`` and ``task`` as Label Studio sent them."""
 
     action: str
     project: Any
@@ -41,7 +40,7 @@ class WebhookEvent:
 async def store_annotation(
     service: Service, audio: TaskAudio, event: WebhookEvent, request: Request, deadline: float
 ) -> str:
-    """Store the label that an event tells of; why it was not stored, or nothing."""
+    """Store the label of an event; returns why it was not stored, else an empty string."""
     feedback_service = service.feedback
     if feedback_service is None or event.action not in _STORED_ACTIONS:
         return "" if feedback_service else "feedback is off"
@@ -65,25 +64,25 @@ async def store_annotation(
 
 
 def _label(event: WebhookEvent, classifier: Classifier) -> tuple[Control, str]:
-    """What was chosen for the whole recording, and the control it was chosen in."""
+    """The control of the whole recording, and the label chosen in it."""
     project = event.project if isinstance(event.project, dict) else {}
     controls = parse_label_config(project.get("label_config"), classifier.labels)
     if event.annotation.get("was_cancelled"):
         raise _not_stored("the annotation was cancelled")
-    found = event.annotation.get("result")
-    entries = [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
+    result = event.annotation.get("result")
+    entries = [e for e in result if isinstance(e, dict)] if isinstance(result, list) else []
     for control in (control for control in controls if control.kind == "choices"):
         values = _chosen_values(entries, control.name)
         chosen = [label for label in classifier.labels if control.value_for(label) in values]
-        fits = len(chosen) == 1 or (classifier.is_multi_label and len(chosen) > 1)
-        if fits and len(chosen) == len(values):
+        is_valid = len(chosen) == 1 or (classifier.is_multi_label and len(chosen) > 1)
+        if is_valid and len(chosen) == len(values):
             return control, join_labels(chosen)
-    which = "no labels" if classifier.is_multi_label else "no single label"
-    raise _not_stored(f"{which} of the model were chosen for the whole recording")
+    wanted = "labels" if classifier.is_multi_label else "exactly one label"
+    raise _not_stored(f"the annotation does not choose {wanted} of the model for the recording")
 
 
 def _chosen_values(entries: Sequence[Mapping[str, Any]], name: str) -> list[str]:
-    """The values that were chosen in a control; empty where it was asked of regions."""
+    """The values chosen in a control; empty unless it has exactly one result."""
     values_of_control = [entry.get("value") for entry in entries if entry.get("from_name") == name]
     values = [value.get("choices") for value in values_of_control if isinstance(value, dict)]
     if len(values) != 1 or not isinstance(values[0], list):
@@ -92,7 +91,7 @@ def _chosen_values(entries: Sequence[Mapping[str, Any]], name: str) -> list[str]
 
 
 def _annotator(event: WebhookEvent) -> str:
-    """Who annotated, as Label Studio calls them: by address, else by number."""
+    """The annotator's email address in Label Studio, else their id there."""
     completed_by = event.annotation.get("completed_by")
     annotator_id = (
         completed_by.get("email") or completed_by.get("id")

@@ -1,6 +1,6 @@
-"""The audio of Label Studio's tasks: below a folder of ours, or from its own server; nowhere else.
+"""Reads the audio of Label Studio's tasks from the configured folder or server only.
 
-Every way that it cannot be had is an ``AudioError``, whose message names no file: it is logged.
+Every failure is an ``AudioError``. Its message is logged, so it contains no file name.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ _MAX_DOWNLOADS = 4
 _CHUNK_BYTES = 1 << 16
 _URL_CHARACTERS = "/%:@!$&'()*+,;=~-._?"
 _REASONS = {
-    "outside": "leads out of EARFUL_LABEL_STUDIO_ROOT",
-    "no_audio": "the task's data do not say where its audio is",
+    "outside": "the audio is outside EARFUL_LABEL_STUDIO_ROOT",
+    "no_audio": "the task's data has no path or URL of its audio",
 }
 _DEFAULT_REASON = (
-    "is neither below EARFUL_LABEL_STUDIO_ROOT nor at EARFUL_LABEL_STUDIO_URL, as far as these "
-    "are set"
+    "the audio is neither in the folder EARFUL_LABEL_STUDIO_ROOT nor at EARFUL_LABEL_STUDIO_URL; "
+    "set one of them"
 )
 
 
 class TaskAudio:
-    """Reads audio of tasks, a few at once, on threads of its own."""
+    """Reads audio of tasks on its own threads, ``_MAX_DOWNLOADS`` at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -42,7 +42,7 @@ class TaskAudio:
         self._threads = ThreadPoolExecutor(_MAX_DOWNLOADS, "label-studio")
 
     async def read(self, reference: str, deadline: float) -> bytes | AudioError:
-        """The bytes of a task's audio, by a time of ``time.monotonic``, or why there are none."""
+        """The bytes of a task's audio, or the error. ``deadline`` is a ``time.monotonic`` time."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
@@ -63,7 +63,7 @@ class TaskAudio:
         return self._fetch(url, deadline)
 
     def _url(self, reference: str) -> str | None:
-        """Where the configured server answers a reference; None where another one would."""
+        """The URL of a reference on the configured server; None when it is not on that server."""
         server = self._server
         if server is None:
             return None
@@ -82,23 +82,23 @@ class TaskAudio:
         return urlunsplit((server.scheme, server.netloc, path, query, ""))
 
     def _fetch(self, url: str, deadline: float) -> bytes:
-        """What the server answers, within the limits of an upload."""
-        request = urllib.request.Request(url)  # noqa: S310 - of the configured server
+        """Download a file within the size limit of an upload."""
+        request = urllib.request.Request(url)  # noqa: S310 - always the configured server
         token = self._settings.label_studio_token.get_secret_value()
         if token:
             request.add_header("Authorization", f"Token {token}")
         try:
-            with _opener().open(request, timeout=_seconds_left(deadline)) as answer:
-                return self._read_body(answer.read1, deadline)
+            with _opener().open(request, timeout=_seconds_left(deadline)) as response:
+                return self._read_body(response.read1, deadline)
         except HTTPError as error:
             error.close()
-            message = f"Label Studio answered {error.code}; check EARFUL_LABEL_STUDIO_TOKEN"
+            message = f"Label Studio responded {error.code}; check EARFUL_LABEL_STUDIO_TOKEN"
             raise AudioError("unreachable", message) from error
         except TimeoutError as error:
             raise _deadline_error() from error
         except (URLError, http.client.HTTPException, ValueError, OSError) as error:
             kind = type(getattr(error, "reason", error)).__name__
-            raise AudioError("unreachable", f"Label Studio does not answer ({kind})") from error
+            raise AudioError("unreachable", f"Label Studio does not respond ({kind})") from error
 
     def _read_body(self, read: Callable[[int], bytes], deadline: float) -> bytes:
         body = bytearray()
@@ -111,29 +111,37 @@ class TaskAudio:
 
 
 class _SameServer(urllib.request.HTTPRedirectHandler):
-    """Follows redirections that stay at the server: the token is for nobody else."""
+    """Follows redirects on the same server only: no other may get the token."""
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str,
-        headers: http.client.HTTPMessage, newurl: str,
-    ) -> urllib.request.Request | None:  # fmt: skip
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
         if _origin(urlsplit(newurl)) != _origin(urlsplit(req.full_url)):
             raise URLError(_OtherServerError())
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class _OtherServerError(OSError):
-    """A redirection to another server."""
+    """A redirect to another server."""
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """HTTP and HTTPS alone, without proxies of the environment."""
+    """An opener for HTTP and HTTPS only, without proxies from the environment."""
     opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(),
-        urllib.request.HTTPErrorProcessor(), urllib.request.HTTPDefaultErrorHandler(),
+    handlers: list[urllib.request.BaseHandler] = [
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(),
         _SameServer(),
-    ):  # fmt: skip
+    ]
+    for handler in handlers:
         opener.add_handler(handler)
     return opener
 
@@ -151,4 +159,4 @@ def _seconds_left(deadline: float) -> float:
 
 
 def _deadline_error() -> AudioError:
-    return AudioError("deadline_passed", "the audio did not come before the deadline")
+    return AudioError("deadline_passed", "the audio was not read before the deadline")

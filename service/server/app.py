@@ -1,7 +1,7 @@
-"""The HTTP service: ``create_app(settings)`` puts its routes together.
+"""The HTTP service: ``create_app(settings)`` builds the app with all its routes.
 
-Errors are ``{"error": {"code", "message"}}`` with a stable code (``service.core.errors``); audio that
-cannot be used is the client's error, never a 500.
+Errors are ``{"error": {"code", "message"}}`` with a stable code (``service.core.errors``). Unusable
+audio is a client error, never a 500.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from earful.service.label_studio.routes import add_label_studio_routes
 
 
 def create_app(settings: Settings) -> Dispatcher:
-    """The service for one model; the model is loaded when the service starts.
+    """The service for one model, which is loaded when the service starts.
 
     Raises:
         ModelError: at start, when the model cannot be used.
@@ -67,10 +67,10 @@ def create_app(settings: Settings) -> Dispatcher:
 
 def _add_health_routes(app: FastAPI, service: Service) -> None:
     @app.head("/livez", include_in_schema=False)
-    @app.get("/livez", summary="The process answers")
+    @app.get("/livez", summary="The process is alive")
     async def livez() -> dict[str, str]:
         if not (service.batcher.alive or service.model_reloader.current is None):
-            raise RequestError("internal_error", "the thread of the model has ended")
+            raise RequestError("internal_error", "the inference thread has ended")
         return {"status": "alive"}
 
     @app.head("/readyz", include_in_schema=False)
@@ -122,14 +122,14 @@ def _add_classify_route(app: FastAPI, service: Service) -> Handler:
 
 @contextlib.contextmanager
 def _drain_on_sigterm(service: Service) -> Iterator[None]:
-    """On SIGTERM say "not ready" for a while before the server closes its doors.
+    """On SIGTERM, report "not ready" for ``drain_seconds`` before the server shuts down.
 
-    Load balancers need that time to send their requests elsewhere. SIGINT, and a second SIGTERM,
-    close at once.
+    Load balancers need that time to send requests elsewhere. SIGINT and a second SIGTERM shut down
+    at once.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     close = signal.getsignal(signal.SIGTERM)
-    if not in_main_thread or not callable(close):  # no server is there that would be told
+    if not in_main_thread or not callable(close):  # not run by a server
         yield
         return
     loop = asyncio.get_running_loop()

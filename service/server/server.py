@@ -1,4 +1,4 @@
-"""Server processes around the app: settings from the environment and the command line."""
+"""Runs the app in one or several processes, with settings of environment and command line."""
 
 import logging
 import os
@@ -29,11 +29,11 @@ from earful.service.feedback.startup import check_feedback_database
 if TYPE_CHECKING:
     from earful.service.http.dispatch import Dispatcher
 
-# The thread of the model and that of the event loop hand over to one another many times a second.
+# The inference thread and the event loop hand over to each other many times a second.
 SWITCH_SECONDS = 0.0005
-# Answers in work when the doors close get so long.
+# Requests in progress at shutdown get this long.
 SHUTDOWN_TIMEOUT_SECONDS = 20
-# A worker that does not answer its parent for so long is replaced.
+# A worker that does not respond to its parent for this long is replaced.
 _HEALTH_SECONDS = 10
 
 
@@ -53,22 +53,25 @@ def run_server(
     feedback: str | None = None,
     save_recordings: str | None = None,
 ) -> None:
-    """Serve until interrupted, from so many processes.
+    """Serve with ``workers`` processes until interrupted.
 
     Raises:
         ModelError: the model cannot be used.
-        ServerError: the address is taken or not ours, or a setting is wrong.
-        FeedbackError: the database of feedback that was asked for cannot be used.
+        ServerError: the address is not available, or a setting is invalid.
+        FeedbackError: the configured feedback database cannot be used.
     """
-    # Uvicorn hands the signal on when it has shut down: being told to stop is no failure.
+    # Uvicorn raises the signal again after shutdown; stopping on a signal is a success.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
     model_summary = _check_model(find_model(model, registry), device)
     overrides = {"feedback_url": feedback, "save_recordings": save_recordings}
     settings = read_settings(
-        model=str(SHIPPED_MODEL) if model is None else model, registry=registry, device=device,
-        reject=reject, **{name: value for name, value in overrides.items() if value is not None},
-    )  # fmt: skip
+        model=str(SHIPPED_MODEL) if model is None else model,
+        registry=registry,
+        device=device,
+        reject=reject,
+        **{name: value for name, value in overrides.items() if value is not None},
+    )
     check_feedback_database(settings)
     listener = _bind_socket(host, port)
     address = listener.getsockname()
@@ -87,14 +90,14 @@ def run_server(
 
 def worker_app() -> "Dispatcher":
     """The app of one worker process, from the environment alone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells its workers to end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
     return _app(Settings())
 
 
 def _app(settings: Settings) -> "Dispatcher":
-    """Runs in the process that serves: sessions and threads are made here, after any fork.
+    """The app, created in the serving process: sessions and threads do not survive a fork.
 
-    The parent of several workers never comes here, and starts in half the time without FastAPI.
+    The parent of several workers does not call this, and starts in half the time without FastAPI.
     """
     from earful.service.server.app import create_app  # noqa: PLC0415
 
@@ -125,7 +128,7 @@ def _serve_with_workers(settings: Settings, listener: socket.socket, workers: in
 
 @contextmanager
 def _shared_metrics() -> Iterator[None]:
-    """A folder in which worker processes keep their counters."""
+    """A folder in which worker processes write their metrics."""
     with tempfile.TemporaryDirectory(prefix="earful-metrics-") as folder:
         os.environ[MULTIPROCESS_DIR_VARIABLE] = folder
         try:
@@ -150,22 +153,22 @@ def _config(app: Any, workers: int = 1) -> uvicorn.Config:
 
 
 def _check_model(model: Path, device: Device) -> str:
-    """Try the model, so that what is wrong with it is told in a sentence; it is not kept open."""
+    """Open the model once, so that its errors are reported at start; returns a summary."""
     bundle = open_bundle(model, device)
     return f"{model} ({len(bundle.metadata.labels)} labels, {bundle.provider})"
 
 
 def read_settings(**overrides: Any) -> Settings:
-    """Settings of the environment, and of the command line where it says more.
+    """Settings from the environment, overridden by those of the command line.
 
     Raises:
-        ServerError: a variable that is none of ours, or a value that is not accepted.
+        ServerError: an unknown ``EARFUL_*`` variable, or an invalid value.
     """
     known = {f"EARFUL_{name.upper()}" for name in Settings.model_fields}
     unknown = sorted(n for n in os.environ if n.startswith("EARFUL_") and n not in known)
     if unknown:
         raise ServerError(
-            f"no setting is called {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+            f"unknown setting {', '.join(unknown)}; accepted are {', '.join(sorted(known))}"
         )
     try:
         return Settings(**overrides)
@@ -174,7 +177,7 @@ def read_settings(**overrides: Any) -> Settings:
 
 
 def _validation_message(error: Any) -> str:
-    if not error["loc"]:  # of several settings together, or of keys, which are not shown
+    if not error["loc"]:  # about several settings, or about keys, which are not shown
         return str(error["msg"]).removeprefix("Value error, ")
     return f"EARFUL_{str(error['loc'][0]).upper()} is {error['input']!r}: {error['msg']}"
 
@@ -183,12 +186,12 @@ def _bind_socket(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # a host name's label too long is a UnicodeError
+    except (OSError, UnicodeError) as error:  # too long a label of a host name is a UnicodeError
         raise _bind_error(host, port, error) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen()  # also found taken by a server that started in the same moment
+        listener.listen()  # fails too if another server started at the same moment
     except OSError as error:
         listener.close()
         raise _bind_error(host, port, error) from error

@@ -1,28 +1,27 @@
-// The page: files and recordings to the server, answers to a table, a live mode beside it.
-import { decode, drawLogMel, drawWaveform, writeWav } from "./sound.js";
-import { listen, openMicrophone } from "./microphone.js";
+// The main page: classifies files and recordings, shows the results in a table, and listens live.
+import { downloadCsv, escapeFormula } from "./csv.js";
+import { decode, drawLogMel, drawWaveform } from "./sound.js";
 import { createLabelInput, splitLabels } from "./labels.js";
+import { listenLive, record } from "./recording.js";
 import { annotator, authHeaders, feedbackStatus, sendFeedback, setAnnotator } from "./feedback.js";
 
 const MAX_FILES_PER_REQUEST = 8;
-const MAX_EVENTS_SHOWN = 200;
-const MAX_SCORES_SHOWN = 8; // or as many as were predicted at once
+const MAX_SCORES_SHOWN = 8; // more if a multi-label model predicts more
 const MAX_BYTES_PER_REQUEST = 8_000_000;
-const RECORDING_SECONDS = 30;
 const CORRECTIONS_KEY = "earful.corrections";
 const $ = (id) => document.getElementById(id);
-const results = []; // {file, answer, row, detail}
+const results = []; // {file, prediction, row, detail}
 let labels = [];
 let model = null;
 let feedbackSettings = { feedback: false, save_recordings: "off" };
 
-// --- what is there ---
+// --- model ---
 
 async function showModel() {
   try {
-    const answer = await fetch("readyz");
-    const body = await answer.json();
-    if (!answer.ok) throw new Error(body.error.message);
+    const response = await fetch("readyz");
+    const body = await response.json();
+    if (!response.ok) throw new Error(body.error.message);
     model = body.model;
     const release = model.release ? `@${model.release}` : "";
     $("model").textContent = `${model.name}${release} · ${model.architecture} · version ${model.version}`;
@@ -47,13 +46,13 @@ async function classify(files) {
     try {
       const body = await upload(batch);
       model = body.model ?? model;
-      body.results.forEach((answer, i) => added.push(addResult(batch[i], answer)));
+      body.results.forEach((prediction, i) => added.push(addResult(batch[i], prediction)));
     } catch (error) {
       batch.forEach((file) => added.push(addResult(file, { filename: file.name, error: { message: error.message } })));
     }
     done += batch.length;
   }
-  const failed = added.filter(({ answer }) => answer.error).length;
+  const failed = added.filter(({ prediction }) => prediction.error).length;
   showStatus(failed ? `${failed} of ${files.length} files could not be read; see the table.` : `${files.length} ${files.length === 1 ? "file" : "files"} classified.`, failed > 0);
   if (files.length === 1 && !failed) toggle(added[0], true);
 }
@@ -76,42 +75,42 @@ async function upload(files) {
   const form = new FormData();
   files.forEach((file) => form.append("file", file, file.name));
   for (let attempt = 0; ; attempt++) {
-    const answer = await fetch("v1/classify", {
+    const response = await fetch("v1/classify", {
       method: "POST", body: form, headers: authHeaders($("key").value),
-    }).catch(() => { throw new Error("the server does not answer"); });
-    if (answer.status === 429 && attempt < 5) {
-      const seconds = Number(answer.headers.get("retry-after")) || 1;
-      showStatus(`The server is busy; again in ${seconds} s …`);
+    }).catch(() => { throw new Error("the server does not respond"); });
+    if (response.status === 429 && attempt < 5) {
+      const seconds = Number(response.headers.get("retry-after")) || 1;
+      showStatus(`The server is busy; trying again in ${seconds} s …`);
       await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
       continue;
     }
-    const body = await answer.json().catch(() => ({ error: { message: `the server answered with status ${answer.status}` } }));
-    if (answer.ok || body.results) return body;
+    const body = await response.json().catch(() => ({ error: { message: `the server responded with status ${response.status}` } }));
+    if (response.ok || body.results) return body;
     if (files.length === 1) return { results: [{ filename: files[0].name, error: body.error }] };
-    if (answer.status !== 413) throw new Error(body.error.message);
-    const alone = []; // together they were too much: each for itself
-    for (const file of files) alone.push(...(await upload([file])).results);
-    return { results: alone };
+    if (response.status !== 413) throw new Error(body.error.message);
+    const separate = []; // the request was too large: send each file in its own
+    for (const file of files) separate.push(...(await upload([file])).results);
+    return { results: separate };
   }
 }
 
-function addResult(file, answer) {
+function addResult(file, prediction) {
   const row = $("row").content.cloneNode(true).querySelector("tr");
   const open = row.querySelector(".open");
   open.textContent = file.name;
-  const result = { file, answer, row, detail: null };
+  const result = { file, prediction, row, detail: null };
   open.onclick = () => toggle(result, open.getAttribute("aria-expanded") !== "true");
-  if (answer.error) {
+  if (prediction.error) {
     const reason = row.querySelector(".label");
-    reason.textContent = answer.error.message;
+    reason.textContent = prediction.error.message;
     reason.classList.add("failed");
     while (reason.nextElementSibling) reason.nextElementSibling.remove();
     reason.colSpan = 4;
   } else {
-    labels = answer.scores.map(({ label }) => label).sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
-    row.querySelector(".label").textContent = answer.label;
-    row.querySelector(".score").textContent = `${(100 * answer.score).toFixed(1)} %`;
-    row.querySelector(".seconds").textContent = answer.seconds.toFixed(2);
+    labels = prediction.scores.map(({ label }) => label).sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+    row.querySelector(".label").textContent = prediction.label;
+    row.querySelector(".score").textContent = `${(100 * prediction.score).toFixed(1)} %`;
+    row.querySelector(".seconds").textContent = prediction.seconds.toFixed(2);
     createLabelInput(row.querySelector(".choice"), `Correct label of ${file.name}`, labels,
       model?.score_kind === "sigmoid", (label) => submitCorrection(result, label));
   }
@@ -134,12 +133,12 @@ function toggle(result, show) {
 }
 
 function createDetail(result) {
-  const { file, answer, row } = result;
+  const { file, prediction, row } = result;
   const detail = $("detail").content.cloneNode(true).querySelector("tr");
   row.after(detail);
   const scores = detail.querySelector(".scores");
-  const shown = Math.max(MAX_SCORES_SHOWN, splitLabels(answer.label ?? "").length);
-  for (const { label, score } of (answer.scores ?? []).slice(0, shown)) {
+  const shown = Math.max(MAX_SCORES_SHOWN, splitLabels(prediction.label ?? "").length);
+  for (const { label, score } of (prediction.scores ?? []).slice(0, shown)) {
     const item = document.createElement("li");
     const name = document.createElement("span"), bar = document.createElement("meter"), value = document.createElement("span");
     name.textContent = label;
@@ -168,11 +167,11 @@ async function drawPlots(file, detail) {
   }
 }
 
-// --- corrections: to the server where it keeps feedback, else kept in this browser ---
+// --- corrections: sent to the server if feedback is on, else stored in this browser ---
 
 const SAVE_NOTES = {
-  uncertain: "Recordings with uncertain predictions are saved as training data.",
-  all: "Recordings are saved as training data.",
+  uncertain: "This server saves recordings with uncertain predictions as training data.",
+  all: "This server saves all recordings as training data.",
 };
 
 async function showFeedbackSettings() {
@@ -181,46 +180,47 @@ async function showFeedbackSettings() {
   $("saving-note").hidden = !(feedbackSettings.save_recordings in SAVE_NOTES);
   $("annotator-details").hidden = $("review-link").hidden = $("feedback-note").hidden = !feedbackSettings.feedback;
   $("feedback-note").textContent = feedbackSettings.save_recordings === "off"
-    ? "Corrections are sent to this server without the recording."
-    : "Corrections are sent to this server together with the recording, which is saved as training data.";
+    ? "Corrections are sent to this server, without the recording."
+    : "Corrections are sent to this server together with the recording, which it saves as training data.";
 }
 
 async function submitCorrection(result, label) {
   const select = result.row.querySelector(".correct-label");
   result.corrected = label;
   select.classList.toggle("corrected", label !== "");
-  if (!feedbackSettings.feedback || !result.answer.prediction_id) return storeLocally(result, label);
+  if (!feedbackSettings.feedback || !result.prediction.prediction_id) return storeLocally(result, label);
   if (!label && !result.sent) return storeLocally(result, "");
-  const pending = (result.pending = (result.pending ?? Promise.resolve()).then(() => sendCorrection(result, label)));
-  await pending; // one after the other: the last one counts
+  // Send one after the other, because the last one counts.
+  result.pending = (result.pending ?? Promise.resolve()).then(() => sendCorrection(result, label));
+  await result.pending;
 }
 
 async function sendCorrection(result, label) {
   const withAudio = feedbackSettings.save_recordings !== "off" && label;
   try {
     const stored = await sendFeedback($("key").value, {
-      prediction_id: result.answer.prediction_id, label: label || null, annotator: annotator(), source: "page",
+      prediction_id: result.prediction.prediction_id, label: label || null, annotator: annotator(), source: "page",
     }, withAudio ? result.file : null);
     result.sent = true;
     storeLocally(result, "");
     showStatus(label
-      ? `Sent: ${result.file.name} is ${label}${stored.recording_saved ? " (recording saved)" : " (recording not saved)"}.`
-      : `Undone: ${result.file.name}.`);
+      ? `Correction sent: ${result.file.name} is ${label}${stored.recording_saved ? " (recording saved)" : " (recording not saved)"}.`
+      : `Correction withdrawn: ${result.file.name}.`);
   } catch (error) {
     storeLocally(result, label);
-    showStatus(`The server did not accept the correction; it stays in this browser: ${error.message}`, true);
+    showStatus(`The correction was not sent and is stored in this browser: ${error.message}`, true);
   }
 }
 
 function storeLocally(result, label) {
   const { name, size, lastModified } = result.file;
-  const id = `${name}/${size}/${lastModified}`; // names repeat
-  const kept = localCorrections().filter((other) => other.id !== id);
-  if (label) kept.push({ id, filename: name, label, predicted: result.answer.label, version: model?.version });
+  const id = `${name}/${size}/${lastModified}`; // a name alone is not unique
+  const corrections = localCorrections().filter((other) => other.id !== id);
+  if (label) corrections.push({ id, filename: name, label, predicted: result.prediction.label, version: model?.version });
   try {
-    localStorage.setItem(CORRECTIONS_KEY, JSON.stringify(kept));
+    localStorage.setItem(CORRECTIONS_KEY, JSON.stringify(corrections));
   } catch {
-    showStatus("Browser storage is full: download the corrections.", true);
+    showStatus("The browser's storage is full; download the corrections and delete them here.", true);
   }
   showCorrections();
 }
@@ -240,115 +240,11 @@ function showCorrections() {
   if (count) $("results-panel").hidden = false;
 }
 
-// In a table for people, a cell that a spreadsheet would take for a formula gets an apostrophe.
-const escapeFormula = (value) => String(value ?? "").replace(/^[=+\-@\t\r]/, "'$&");
-
-function download(name, rows) {
-  const cell = (value) => {
-    const text = String(value ?? "");
-    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([rows.map((row) => row.map(cell).join(",")).join("\n") + "\n"], { type: "text/csv" }));
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(link.href);
-}
-
-// --- microphone ---
-
-let stopRecording = null;
-async function record() {
-  if (stopRecording) return stopRecording();
-  const chunks = [];
-  let seconds = 0, microphone;
-  $("record").disabled = true; // until the question for permission is answered
-  try {
-    microphone = await openMicrophone((chunk) => {
-      chunks.push(chunk);
-      seconds += 0.04; // of a chunk, see tap.js
-      // Once a second: a screen reader says it aloud.
-      if (Math.floor(seconds) > Math.floor(seconds - 0.04)) showStatus(`Recording: ${Math.floor(seconds)} s …`);
-      if (seconds > RECORDING_SECONDS) stopRecording?.();
-    });
-  } catch (error) {
-    return showStatus(`No microphone: ${error.message}`, true);
-  } finally {
-    $("record").disabled = false;
-  }
-  setPressed("record", true, "Stop and classify");
-  stopRecording = async () => {
-    stopRecording = null;
-    setPressed("record", false, "Record");
-    await microphone.close();
-    const samples = new Float32Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-    let at = 0;
-    for (const chunk of chunks) { samples.set(chunk, at); at += chunk.length; }
-    const name = `recording-${new Date().toISOString().slice(11, 19).replaceAll(":", "")}.wav`;
-    await classify([new File([writeWav(samples, microphone.rateHz)], name, { type: "audio/wav" })]);
-  };
-}
-
-let stopLive = null;
-async function live() {
-  if (stopLive) return stopLive();
-  $("live-panel").hidden = false;
-  $("events").replaceChildren();
-  const canvas = $("level"), g = canvas.getContext("2d");
-  g.clearRect(0, 0, canvas.width, canvas.height);
-  $("live").disabled = true;
-  try {
-    stopLive = await listen($("key").value, {
-      chunk: (chunk) => drawLevel(canvas, g, chunk),
-      ready: () => showStatus("Listening. Speak."),
-      result: ({ label, score }) => {
-        $("now").textContent = label ?? "…";
-        $("now-score").value = score;
-      },
-      event: ({ label, score, start }) => {
-        const item = document.createElement("li"), word = document.createElement("b"), note = document.createElement("small");
-        word.textContent = label;
-        note.textContent = ` ${(100 * score).toFixed(0)} % at ${start.toFixed(1)} s`;
-        item.append(word, note);
-        $("events").append(item);
-        if ($("events").children.length > MAX_EVENTS_SHOWN) $("events").firstElementChild.remove();
-      },
-      closed: (reason) => {
-        stopLive = null;
-        setPressed("live", false, "Listen live");
-        showStatus(reason ? `The stream ended: ${reason}` : "Stopped listening.", Boolean(reason));
-      },
-    });
-    setPressed("live", true, "Stop listening");
-  } catch (error) {
-    showStatus(`No microphone: ${error.message}`, true);
-  } finally {
-    $("live").disabled = false;
-  }
-}
-
-function drawLevel(canvas, g, chunk) {
-  let peak = 0;
-  for (const x of chunk) peak = Math.max(peak, Math.abs(x));
-  g.globalCompositeOperation = "copy"; // what was there must not shine through
-  g.drawImage(canvas, -3, 0);
-  g.globalCompositeOperation = "source-over";
-  g.clearRect(canvas.width - 3, 0, 3, canvas.height);
-  g.fillStyle = "#4fc3b8";
-  const height = Math.max(1, Math.sqrt(peak) * canvas.height);
-  g.fillRect(canvas.width - 2, (canvas.height - height) / 2, 2, height);
-}
-
-function setPressed(id, down, text) {
-  $(id).setAttribute("aria-pressed", String(down));
-  $(id).textContent = text;
-}
-
-// --- wiring ---
+// --- events ---
 
 $("files").onchange = async ({ target }) => {
   const files = [...target.files];
-  target.value = ""; // the same file may be chosen again
+  target.value = ""; // otherwise choosing the same file again is no change
   if (files.length) await classify(files);
 };
 const drop = $("drop");
@@ -356,7 +252,7 @@ for (const name of ["dragenter", "dragover"]) {
   drop.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
 }
 drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-// A file that misses the field must not replace the page.
+// Without this, a file dropped beside the field would replace the page.
 window.addEventListener("dragover", (event) => event.preventDefault());
 window.addEventListener("drop", async (event) => {
   event.preventDefault();
@@ -364,18 +260,18 @@ window.addEventListener("drop", async (event) => {
   const files = [...event.dataTransfer.files];
   if (files.length) await classify(files);
 });
-$("record").onclick = record;
-$("live").onclick = live;
+$("record").onclick = () => record(classify, showStatus);
+$("live").onclick = () => listenLive($("key").value, showStatus);
 $("key-form").onsubmit = (event) => event.preventDefault();
 $("key").value = sessionStorage.getItem("earful.key") ?? "";
 $("key").onchange = ({ target }) => sessionStorage.setItem("earful.key", target.value);
-$("csv").onclick = () => download("earful.csv", [
+$("csv").onclick = () => downloadCsv("earful.csv", [
   ["filename", "label", "score", "seconds", "error", "correct_label"],
-  ...results.map(({ file, answer, corrected }) => [
-    file.name, answer.label, answer.score, answer.seconds, answer.error?.message, corrected,
+  ...results.map(({ file, prediction, corrected }) => [
+    file.name, prediction.label, prediction.score, prediction.seconds, prediction.error?.message, corrected,
   ].map(escapeFormula)),
 ]);
-$("corrections").onclick = () => download("corrections.csv", [
+$("corrections").onclick = () => downloadCsv("corrections.csv", [
   ["filename", "label"], ...localCorrections().map(({ filename, label }) => [filename, label]),
 ]);
 $("clear").onclick = () => {

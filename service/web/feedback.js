@@ -1,51 +1,47 @@
-// Feedback to the server: who gives it, under which key, and what the server does with it.
+// Requests for feedback: the annotator's name, the API key, and the server's settings.
 
 const ANNOTATOR_KEY = "earful.annotator";
 
-let name = null; // for browsers that keep nothing
+let name = null; // for browsers without localStorage
 
-/** The name under which this browser's feedback is kept; one is made up where none was given. */
+/** The annotator's name in this browser; a random one if none was given. */
 export function annotator() {
   try {
     name = localStorage.getItem(ANNOTATOR_KEY) || name;
-  } catch { /* kept nowhere: as long as the page lives */ }
+  } catch { /* no localStorage: the name lasts until the page is closed */ }
   return name ?? setAnnotator("");
 }
 
-/** Keep a name; an empty one is replaced by one that is made up. */
+/** Store a name; an empty one becomes a random one. Returns the name. */
 export function setAnnotator(newName) {
   name = newName.trim() || `page-${crypto.getRandomValues(new Uint32Array(1))[0].toString(16)}`;
   try {
     localStorage.setItem(ANNOTATOR_KEY, name);
-  } catch { /* as above */ }
+  } catch { /* no localStorage */ }
   return name;
 }
 
-/** Headers with the API key, if there is one. */
+/** Request headers with the API key, if there is one. */
 export const authHeaders = (key) => (key ? { authorization: `Bearer ${key}` } : {});
 
-/** What the server does with feedback; nothing where it does not say. */
+/** The server's feedback settings; off when it does not respond. */
 export async function feedbackStatus() {
   try {
-    const answer = await fetch("v1/feedback/status");
-    if (answer.ok) return await answer.json();
-  } catch { /* not there: as if it were off */ }
+    const response = await fetch("v1/feedback/status");
+    if (response.ok) return await response.json();
+  } catch { /* not reachable: treated as off */ }
   return { feedback: false, save_recordings: "off" };
 }
 
-/** The JSON of an answer; an Error with the server's sentence where it refuses. */
+/** The JSON of a response; throws an Error with the server's message on failure. */
 export async function requestJson(path, options = {}) {
-  const answer = await fetch(path, options).catch(() => { throw new Error("the server does not answer"); });
-  const body = await answer.json().catch(() => null);
-  if (!answer.ok) {
-    const error = new Error(body?.error?.message ?? `the server answered with status ${answer.status}`);
-    error.status = answer.status;
-    throw error;
-  }
+  const response = await fetch(path, options).catch(() => { throw new Error("the server does not respond"); });
+  const body = await response.json().catch(() => null);
+  if (!response.ok) throw new Error(body?.error?.message ?? `the server responded with status ${response.status}`);
   return body;
 }
 
-/** Send what is right of a prediction, with the recording where there is a file. */
+/** Send the correct label of a prediction, with the recording if a file is given. */
 export function sendFeedback(key, annotation, file = null) {
   if (!file) {
     const headers = { ...authHeaders(key), "content-type": "application/json" };

@@ -1,13 +1,13 @@
-// Labels of a clip: one of a list, or several to tick where the model says several at once.
+// The input for a clip's correct label: a list, or checkboxes for a multi-label model.
 
-export const SEPARATOR = "|"; // between the labels of one clip
+export const SEPARATOR = "|"; // between the labels of a multi-label clip
 
-/** The labels that a text names. */
+/** The labels of a clip, from their joined form. */
 export const splitLabels = (text) => text.split(SEPARATOR);
 
 /**
- * Fill a cell with what a person says is right: a list to choose from, or boxes to tick.
- * `onChange` is given the label, several joined, or nothing for "correct?".
+ * Fill a cell with a select, or with checkboxes if `multiLabel`.
+ * `onChange` gets the label (several joined by `SEPARATOR`), or "" when nothing is chosen.
  */
 export function createLabelInput(cell, title, labels, multiLabel, onChange) {
   const input = multiLabel ? createCheckboxes(labels, onChange) : createSelect(labels, onChange);

@@ -1,9 +1,11 @@
-// The microphone: recording a clip, and the live stream to the server.
+// Access to the microphone, and its live stream to the server.
 import { toPcm16 } from "./sound.js";
 
-/** Open the microphone; ``onChunk`` hears Float32Arrays at ``rateHz`` until ``close``. */
+export const CHUNK_SECONDS = 0.04; // as in tap.js
+
+/** Open the microphone; `onChunk` gets Float32Arrays at `rateHz` until `close`. */
 export async function openMicrophone(onChunk) {
-  if (!navigator.mediaDevices) throw new Error("a microphone needs https, or localhost");
+  if (!navigator.mediaDevices) throw new Error("browsers allow it only over https or on localhost");
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },
   });
@@ -28,9 +30,12 @@ export async function openMicrophone(onChunk) {
   };
 }
 
-/** Stream the microphone; ``on`` has chunk, ready, result, event and closed. Returns how to stop. */
+/**
+ * Stream the microphone to the server. `on` has the callbacks chunk, ready, result, event and closed.
+ * Returns a function that stops it.
+ */
 export async function listen(key, on) {
-  const chunks = []; // what was said before the server was ready
+  const chunks = []; // recorded before the server was ready
   let socket, ready = false;
   const microphone = await openMicrophone((chunk) => {
     on.chunk(chunk);

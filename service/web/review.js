@@ -1,26 +1,26 @@
-// The review page: one clip after another, labelled with the keyboard.
+// The review page: shows clips one by one, to be labelled with the keyboard.
 import { SEPARATOR, splitLabels } from "./labels.js";
 import { annotator, requestJson, authHeaders, feedbackStatus, sendFeedback, setAnnotator } from "./feedback.js";
 import { decode, drawLogMel, drawWaveform } from "./sound.js";
 
 const CLIPS_PER_PAGE = 20;
-// With more labels than this, a key for each would be hard to remember: their beginning is typed.
+// With more labels, keys would be hard to remember: type the start of a label instead.
 const MAX_LABELS_WITH_KEYS = 20;
 const SPARE_KEYS = "123456789abcdefghijklmnopqrstuvwxyz";
 const REASONS = { disputed: "labels disagree", unlabelled: "not labelled yet", agreed: "labels agree" };
 const $ = (id) => document.getElementById(id);
-const done = []; // {clip, label}, the latest last: what undo takes back
-let queue = []; // clips that were loaded
-let at = 0; // which of them is shown
-let cursor = ""; // where the next page begins; null at the end
+const done = []; // {clip, label}, latest last; undo removes the last one
+let queue = []; // loaded clips
+let position = 0; // of the current clip in the queue
+let cursor = ""; // of the next page; null after the last one
 let labels = [];
 let keys = new Map(); // key -> label
-let multiLabel = false; // whether a clip may have several labels: then they are chosen, and Enter gives them
-const chosen = new Set();
+let multiLabel = false; // a key selects one of several labels, and Enter submits them
+const selected = new Set();
 let counts = { remaining: 0, labelled: 0 };
-let shown = 0; // number of the clip that is shown: a slower one must not draw over it
-let busy = false; // a label is under way: another key must not label the next clip before it is shown
-let pending = Promise.resolve(); // what is under way; taking back waits for it
+let shown = 0; // counts displayed clips, so that a clip that loads late is not drawn over the next one
+let busy = false; // a label is being sent: ignore keys until the next clip is shown
+let pending = Promise.resolve(); // the label being sent; undo waits for it
 
 function showStatus(text, bad = false) {
   $("status").textContent = text;
@@ -33,12 +33,12 @@ async function startReview() {
   $("annotator").value = setAnnotator($("annotator").value);
   sessionStorage.setItem("earful.key", $("key").value);
   queue = [];
-  done.length = at = 0;
+  done.length = position = 0;
   cursor = "";
   $("undo").disabled = true;
   showStatus("");
   if (await load()) show();
-  document.activeElement?.blur(); // keys are for the clip now
+  document.activeElement?.blur(); // so that keys act on the clip
 }
 
 async function load() {
@@ -60,21 +60,21 @@ async function load() {
 }
 
 async function show() {
-  if (at >= queue.length && cursor !== null && !(await load())) return;
-  const clip = queue[at];
+  if (position >= queue.length && cursor !== null && !(await load())) return;
+  const clip = queue[position];
   $("clip").hidden = !clip;
   $("filter").value = "";
   filter();
   if (!clip) {
     $("player").pause();
-    showStatus(queue.length ? "All clips done. Skipped clips come back when you start again." : "No clips to label.");
+    showStatus(queue.length ? "All clips done. Start again to see skipped clips." : "No clips to label.");
     return;
   }
   const { prediction } = clip;
   $("predicted").textContent = `Predicted: ${prediction.label} (${(100 * prediction.score).toFixed(0)} %)`;
   $("reason").textContent = REASONS[clip.reason] ?? clip.reason;
   $("reason").classList.toggle("disputed", clip.reason === "disputed");
-  chosen.clear();
+  selected.clear();
   renderSelection();
   await showRecording(clip);
 }
@@ -86,20 +86,20 @@ async function showRecording(clip) {
   if (player.src) URL.revokeObjectURL(player.src);
   player.removeAttribute("src");
   try {
-    // Fetched, since a player cannot send the key.
-    const answer = await fetch(clip.audio.slice(1), { headers: authHeaders($("key").value) });
-    if (!answer.ok) throw new Error((await answer.json()).error.message);
-    const blob = await answer.blob();
+    // Fetched here, because an audio element cannot send the API key.
+    const response = await fetch(clip.audio.slice(1), { headers: authHeaders($("key").value) });
+    if (!response.ok) throw new Error((await response.json()).error.message);
+    const blob = await response.blob();
     if (number !== shown) return;
     player.src = URL.createObjectURL(blob);
-    player.play().catch(() => {}); // before the first key a browser may forbid it
+    player.play().catch(() => {}); // browsers forbid it before the first key or click
     const samples = await decode(await blob.arrayBuffer());
     if (number !== shown) return;
     if (samples?.length) {
       drawWaveform($("wave"), samples);
       drawLogMel($("mel"), samples);
     } else {
-      showStatus("This browser cannot play the recording; skip it.", true);
+      showStatus("This browser cannot play the recording; skip the clip.", true);
     }
   } catch (error) {
     if (number === shown) showStatus(`The recording could not be loaded: ${error.message}`, true);
@@ -107,16 +107,16 @@ async function showRecording(clip) {
 }
 
 function showCounts() {
-  const all = counts.remaining + counts.labelled;
-  $("progress").max = Math.max(1, all);
+  const total = counts.remaining + counts.labelled;
+  $("progress").max = Math.max(1, total);
   $("progress").value = counts.labelled;
-  $("count").textContent = `${counts.labelled} of ${all} clips labelled by you`;
+  $("count").textContent = `${counts.labelled} of ${total} clips labelled by you`;
 }
 
 // --- labels ---
 
-function showLabels(given) {
-  labels = given;
+function showLabels(newLabels) {
+  labels = newLabels;
   keys = assignKeys(labels);
   const byLabel = new Map([...keys].map(([key, label]) => [label, key]));
   $("labels").replaceChildren(...labels.map((label) => {
@@ -135,37 +135,39 @@ function showLabels(given) {
   $("filter").placeholder = keys.size ? "or type a new label" : "type to filter, then Enter";
 }
 
-/** A key for each label: its own character where it has only one, else 1 to 9, then letters. */
-function assignKeys(all) {
-  if (all.length > MAX_LABELS_WITH_KEYS) return new Map();
-  const own = new Map(all.filter((label) => [...label].length === 1).map((label) => [label.toLowerCase(), label]));
-  const spare = [...SPARE_KEYS].filter((key) => !own.has(key));
-  const taken = new Set(own.values());
-  for (const label of all) if (!taken.has(label)) own.set(spare.shift(), label);
-  return own;
+/** Assign a key to each label: its only character if it is one character long, else 1-9, then a-z. */
+function assignKeys(allLabels) {
+  if (allLabels.length > MAX_LABELS_WITH_KEYS) return new Map();
+  const singles = allLabels.filter((label) => [...label].length === 1);
+  const assigned = new Map(singles.map((label) => [label.toLowerCase(), label]));
+  const spare = [...SPARE_KEYS].filter((key) => !assigned.has(key));
+  const withKey = new Set(assigned.values());
+  for (const label of allLabels) if (!withKey.has(label)) assigned.set(spare.shift(), label);
+  return assigned;
 }
 
-/** What Enter gives: the labels that were chosen, else what was heard. */
+/** The label that Enter submits: the selected ones, else the predicted one. */
 function proposedLabel() {
-  return chosen.size ? labels.filter((label) => chosen.has(label)).join(SEPARATOR) : queue[at].prediction.label;
+  if (!selected.size) return queue[position].prediction.label;
+  return labels.filter((label) => selected.has(label)).join(SEPARATOR);
 }
 
 function renderSelection() {
-  const all = (text) => (multiLabel ? splitLabels(text) : [text]);
+  const split = (text) => (multiLabel ? splitLabels(text) : [text]);
   $("accept").querySelector("span").textContent = proposedLabel();
-  $("accept").disabled = !all(proposedLabel()).every((label) => labels.includes(label));
+  $("accept").disabled = !split(proposedLabel()).every((label) => labels.includes(label));
   for (const button of $("labels").children) {
-    button.classList.toggle("predicted", all(queue[at].prediction.label).includes(button.dataset.label));
-    if (multiLabel) button.setAttribute("aria-pressed", chosen.has(button.dataset.label));
+    button.classList.toggle("predicted", split(queue[position].prediction.label).includes(button.dataset.label));
+    if (multiLabel) button.setAttribute("aria-pressed", selected.has(button.dataset.label));
   }
 }
 
-/** Choose a label among several, or take it away again. */
-function choose(label, isNew) {
-  if (!queue[at]) return;
-  for (const one of splitLabels(label).map((part) => part.trim())) {
-    if (isNew && !labels.includes(one)) showLabels([...labels, one]);
-    if (!chosen.delete(one)) chosen.add(one);
+/** Select or deselect a label of a multi-label clip. */
+function toggleLabel(label, isNew) {
+  if (!queue[position]) return;
+  for (const part of splitLabels(label).map((text) => text.trim())) {
+    if (isNew && !labels.includes(part)) showLabels([...labels, part]);
+    if (!selected.delete(part)) selected.add(part);
   }
   $("filter").value = "";
   filter();
@@ -178,20 +180,20 @@ function matches() {
 }
 
 function filter() {
-  const typed = $("filter").value.trim(), found = new Set(matches());
-  for (const button of $("labels").children) button.hidden = !found.has(button.dataset.label);
+  const typed = $("filter").value.trim(), matching = new Set(matches());
+  for (const button of $("labels").children) button.hidden = !matching.has(button.dataset.label);
   $("new-label").hidden = !typed || labels.includes(typed);
   $("new-label").textContent = `New label: ${typed}`;
 }
 
-/** A label of the clip was named: it is given, or chosen where there may be several. */
+/** Submit a label, or toggle it on a multi-label clip. */
 function applyLabel(label, isNew = false) {
-  if (multiLabel) choose(label, isNew);
+  if (multiLabel) toggleLabel(label, isNew);
   else submitLabel(label, isNew);
 }
 
 function submitLabel(label, isNew = false) {
-  if (!busy && queue[at]) pending = store(queue[at], label, isNew);
+  if (!busy && queue[position]) pending = store(queue[position], label, isNew);
 }
 
 function undo() {
@@ -203,7 +205,7 @@ async function store(clip, label, isNew) {
   try {
     await sendFeedback($("key").value, {
       prediction_id: clip.prediction_id, label, annotator: annotator(), source: "review",
-      new_label: true, // each label that is offered here was given before, or is new on purpose
+      new_label: true, // labels on this page exist already, or the annotator has added them
     });
     if (!clip.labelled) counts = { remaining: counts.remaining - 1, labelled: counts.labelled + 1 };
     clip.labelled = true;
@@ -212,9 +214,9 @@ async function store(clip, label, isNew) {
     showCounts();
     $("undo").disabled = false;
     showStatus(`Labelled: ${label}`);
-    at++;
+    position++;
   } catch (error) {
-    return showStatus(`Not stored: ${error.message}`, true);
+    return showStatus(`The label was not stored: ${error.message}`, true);
   } finally {
     busy = false;
   }
@@ -235,12 +237,12 @@ async function undoLast() {
       last.clip.labelled = false;
       counts = { remaining: counts.remaining + 1, labelled: counts.labelled - 1 };
     }
-    at = queue.indexOf(last.clip);
+    position = queue.indexOf(last.clip);
     showCounts();
     $("undo").disabled = done.length === 0;
     showStatus(`Undone: ${last.label}`);
   } catch (error) {
-    return showStatus(`Not undone: ${error.message}`, true);
+    return showStatus(`The label was not undone: ${error.message}`, true);
   } finally {
     busy = false;
   }
@@ -248,8 +250,8 @@ async function undoLast() {
 }
 
 function move(step) {
-  if (busy || at + step < 0 || at >= queue.length + (step < 0)) return;
-  at += step;
+  if (busy || position + step < 0 || position >= queue.length + (step < 0)) return;
+  position += step;
   showStatus("");
   show();
 }
@@ -258,7 +260,7 @@ function play() {
   const player = $("player");
   if (!player.src) return;
   player.currentTime = 0;
-  player.play().catch((error) => showStatus(`It cannot be played: ${error.message}`, true));
+  player.play().catch((error) => showStatus(`The recording cannot be played: ${error.message}`, true));
 }
 
 function submitTyped() {
@@ -266,7 +268,7 @@ function submitTyped() {
   if (!typed) return $("accept").disabled || submitLabel(proposedLabel());
   const exact = labels.find((label) => label === typed), [first] = matches();
   if (exact ?? first) applyLabel(exact ?? first);
-  else showStatus("No label starts with this; use the button to add it.", true);
+  else showStatus(`No label starts with ${typed}; use the button to add it.`, true);
 }
 
 // --- keys ---
@@ -284,7 +286,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (inFilter && (typed || !(event.key in ACTIONS)) && event.key !== "Enter") return;
-  // A button that has the focus answers Enter and the space bar itself; one of several labels only the latter.
+  // A focused button handles Enter and Space itself; on a multi-label clip's labels, Enter submits.
   if (multiLabel && event.key === "Enter" && event.target.closest("#labels")) {
     event.preventDefault();
     return submitTyped();
@@ -297,7 +299,7 @@ document.addEventListener("keydown", (event) => {
     if (action) action();
     else if (!event.repeat) applyLabel(label);
   } else if (event.key.length === 1 && !inFilter) {
-    $("filter").focus(); // the character itself goes there
+    $("filter").focus(); // the browser then types the character into it
   }
 });
 
@@ -316,4 +318,4 @@ $("annotator").value = annotator();
 $("key").value = sessionStorage.getItem("earful.key") ?? "";
 const { feedback, save_recordings } = await feedbackStatus();
 if (!feedback) showStatus("Feedback is off on this server; start it with --feedback URL.", true);
-else if (save_recordings === "off") showStatus("This server does not save recordings (--save-recordings); only earlier ones can be labelled.");
+else if (save_recordings === "off") showStatus("This server saves no new recordings; start it with --save-recordings to label more.");

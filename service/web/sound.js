@@ -1,12 +1,12 @@
-// Sound in the browser: decode, draw, and write WAV. The pictures are for people; the server has
-// its own front end.
+// Audio in the browser: decode, draw, and write WAV. The log-mel plot is for display only; the model
+// computes its own features.
 
 const DISPLAY_RATE_HZ = 16000;
 const N_FFT = 512;
 const HOP_LENGTH = 128;
 const N_MELS = 48;
 
-/** Decode a file's bytes to mono at 16 kHz, or null when this browser cannot. */
+/** Decode a file's bytes to mono at 16 kHz; null when this browser cannot decode it. */
 export async function decode(buffer) {
   try {
     const context = new OfflineAudioContext(1, 1, DISPLAY_RATE_HZ);
@@ -22,7 +22,7 @@ export async function decode(buffer) {
   }
 }
 
-/** Draw the waveform as the range of each column. */
+/** Draw the waveform: for each column of pixels the range of its samples. */
 export function drawWaveform(canvas, samples) {
   const g = canvas.getContext("2d");
   const { width, height } = canvas;
@@ -43,7 +43,7 @@ export function drawWaveform(canvas, samples) {
   }
 }
 
-/** Draw decibels of mel bands, low bands at the bottom, 70 dB from dark to bright. */
+/** Draw the log-mel spectrogram: low mel bins at the bottom, a range of 70 dB from dark to bright. */
 export function drawLogMel(canvas, samples) {
   const columns = logMel(samples);
   const g = canvas.getContext("2d");
@@ -51,11 +51,10 @@ export function drawLogMel(canvas, samples) {
   let top = -Infinity;
   for (const column of columns) for (const value of column) top = Math.max(top, value);
   columns.forEach((column, x) => {
-    for (let band = 0; band < N_MELS; band++) {
-      const fraction = Math.max(0, Math.min(1, (column[band] - top + 70) / 70));
-      const at = 4 * ((N_MELS - 1 - band) * columns.length + x);
-      const [r, green, b] = heatColor(fraction);
-      image.data.set([r, green, b, 255], at);
+    for (let bin = 0; bin < N_MELS; bin++) {
+      const fraction = Math.max(0, Math.min(1, (column[bin] - top + 70) / 70));
+      const offset = 4 * ((N_MELS - 1 - bin) * columns.length + x);
+      image.data.set([...heatColor(fraction), 255], offset);
     }
   });
   const small = new OffscreenCanvas(columns.length, N_MELS);
@@ -108,7 +107,7 @@ function melFilters() {
   return cachedFilters;
 }
 
-/** In place, radix 2. */
+/** Fast Fourier transform, in place, radix 2. */
 function fft(real, imaginary) {
   const n = real.length;
   for (let i = 1, j = 0; i < n; i++) {
@@ -142,7 +141,7 @@ export function toPcm16(samples) {
 export function writeWav(samples, rateHz) {
   const pcm = toPcm16(samples);
   const header = new DataView(new ArrayBuffer(44));
-  const text = (at, value) => [...value].forEach((c, i) => header.setUint8(at + i, c.charCodeAt(0)));
+  const text = (offset, value) => [...value].forEach((c, i) => header.setUint8(offset + i, c.charCodeAt(0)));
   text(0, "RIFF"); header.setUint32(4, 36 + pcm.byteLength, true); text(8, "WAVEfmt ");
   header.setUint32(16, 16, true); header.setUint16(20, 1, true); header.setUint16(22, 1, true);
   header.setUint32(24, rateHz, true); header.setUint32(28, rateHz * 2, true);

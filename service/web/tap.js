@@ -1,4 +1,4 @@
-// Hands the microphone's samples to the page, in chunks of about 40 ms.
+// Audio worklet that passes the microphone's samples to the page, in chunks of about 40 ms.
 class Tap extends AudioWorkletProcessor {
   constructor() {
     super();

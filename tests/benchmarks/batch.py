@@ -1,17 +1,16 @@
-"""Batch classification as a whole process: speed, memory, resuming, and what Ray costs.
+"""Batch classification from the command line: speed, memory, resuming, overhead of Ray.
 
     uv run python -m tests.benchmarks.batch [speed|memory|long|resume|ray ...] [--files 30000]
 
-speed   the command on 8.6 kB files over both cores, with the four-block CNN and with the shipped
-        model, against two processes of ``librosa.load`` + librosa MFCC, which classify nothing, and
-        against cores times what one thread of the network alone does
-memory  the highest resident memory of all processes together, at a hundredth of the files and at
-        all of them
-long    a recording of ten hours, window by window
-resume  the same command again on a run that is finished
-ray     ``--engine ray`` against the built-in engine, without the time to start it
+speed   files of 8.6 kB on two cores, with the four-block CNN and with the shipped model; compared
+        with two processes of ``librosa.load`` + librosa MFCC without any classification, and with
+        twice the throughput of the network alone on one thread
+memory  peak memory of all processes together, for 1 % of the files and for all of them
+long    a recording of ten hours
+resume  the same command on a finished run
+ray     ``--engine ray`` compared with the built-in engine, without start-up time
 
-Files are links to a few thousand different ones, so that a disk has room for them.
+Files are links to a few thousand distinct ones, to save disk space.
 """
 
 import os
@@ -50,15 +49,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         model = random_model(folder)
-        for what in arguments.what or PARTS:
-            PARTS[what](folder, model, arguments.files)
+        for part in arguments.parts or PARTS:
+            PARTS[part](folder, model, arguments.files)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", metavar="|".join(PARTS), help="all of them without it")
+    parser.add_argument("parts", nargs="*", metavar="|".join(PARTS), help="default: all")
     parser.add_argument("--files", type=int, default=30_000)
-    parser.add_argument("--folder", type=Path, help="where to put the files")
+    parser.add_argument("--folder", type=Path, help="folder for the files")
     return parser.parse_args()
 
 
@@ -78,7 +77,7 @@ def speed(folder: Path, model: Path, n_files: int) -> None:
 
 def memory(folder: Path, model: Path, n_files: int) -> None:
     few, many = (make_files(folder, n) for n in (max(n_files // 100, 1), n_files))
-    peaks = [classify(each, model, folder / "memory.csv", "--restart")[1] for each in (few, many)]
+    peaks = [classify(files, model, folder / "memory.csv", "--restart")[1] for files in (few, many)]
     print(
         f"peak memory: {peaks[0]:.0f} MB for {n_files // 100:,} files, {peaks[1]:.0f} MB for "
         f"{n_files:,}: {peaks[1] / peaks[0]:.2f} times"
@@ -115,18 +114,18 @@ def ray(folder: Path, model: Path, n_files: int) -> None:
         options = ["--restart", "--engine", engine]
         start, _ = classify(few, model, folder / "r.csv", *options)
         seconds, _ = classify(files, model, folder / "r.csv", *options)
-        took = seconds - start
-        print(f"{engine}: {n_files:,} files in {took:.1f} s, and {start:.1f} s to start")
+        net_seconds = seconds - start
+        print(f"{engine}: {n_files:,} files in {net_seconds:.1f} s, {start:.1f} s to start")
         if engine == "local":
-            local = took
-    print(f"ray costs {took / local:.2f} times the built-in engine")
+            local = net_seconds
+    print(f"ray takes {net_seconds / local:.2f} times as long as the built-in engine")
 
 
 def make_files(folder: Path, n_files: int) -> Path:
-    """A folder of links to recordings of noise, 1,000 to a folder within."""
-    place = folder / f"files{n_files}"
-    if place.exists():
-        return place
+    """A folder of hard links to noise recordings, 1,000 per subfolder."""
+    links = folder / f"files{n_files}"
+    if links.exists():
+        return links
     originals = folder / "originals"
     if not originals.exists():
         originals.mkdir()
@@ -136,16 +135,16 @@ def make_files(folder: Path, n_files: int) -> Path:
             soundfile.write(originals / f"{number}.wav", sound, RATE_HZ, subtype="PCM_16")
     for number in range(n_files):
         if number % 1_000 == 0:
-            (place / f"{number // 1_000:05}").mkdir(parents=True)
-        link = place / f"{number // 1_000:05}" / f"{number:08}.wav"
+            (links / f"{number // 1_000:05}").mkdir(parents=True)
+        link = links / f"{number // 1_000:05}" / f"{number:08}.wav"
         os.link(originals / f"{number % DISTINCT_SOUNDS}.wav", link)
-    return place
+    return links
 
 
 def classify(source: Path, model: Path, out: Path, *options: str) -> tuple[float, float]:
-    """Seconds of the whole command, and the highest memory of all its processes in MB."""
+    """Seconds of the command, and peak memory of all its processes in MB."""
     command = [*COMMAND, "classify", source, "--model", model, "--out", out, *options]
-    began = time.perf_counter()
+    started = time.perf_counter()
     with (
         subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL) as process,
         peak_memory_mb(process.pid) as peak,
@@ -153,12 +152,12 @@ def classify(source: Path, model: Path, out: Path, *options: str) -> tuple[float
         code = process.wait()
     if code:
         sys.exit(f"the command ended with {code}")
-    return time.perf_counter() - began, peak[0]
+    return time.perf_counter() - started, peak[0]
 
 
 @contextmanager
 def peak_memory_mb(pid: int) -> Iterator[list[float]]:
-    """The highest proportional memory (PSS) in MB of a process and its children so far."""
+    """Peak PSS (proportional set size) in MB of a process and its children, so far."""
     peak, stop = [0.0], threading.Event()
 
     def watch() -> None:
@@ -193,7 +192,7 @@ def pss_kb(pid: int) -> int:
 
 
 def librosa_loop(files: Path) -> float:
-    """Files a second of what a user would write first, in two processes, imports not counted."""
+    """Files/s of ``librosa.load`` + MFCC in two processes, without import time."""
     paths = [path for path, _ in zip(sorted(files.rglob("*.wav")), range(3_064), strict=False)]
     first, rest = paths[:64], paths[64:]
     with ProcessPoolExecutor(2) as pool:
@@ -212,7 +211,7 @@ def mfcc_of(paths: list[Path]) -> float:
 
 
 def network_rate(model: Path) -> float:
-    """Clips a second of the model file alone, on one thread, in batches as large as ours."""
+    """Clips/s of the model alone, on one thread, in batches of ``MAX_BATCH``."""
     classifier = Classifier.open(model)
     clips = np.zeros((MAX_BATCH, classifier.metadata.features.clip_samples), np.float32)
     clips += np.random.default_rng(0).standard_normal(clips.shape).astype(np.float32) * 0.05
@@ -222,14 +221,14 @@ def network_rate(model: Path) -> float:
 
 
 def timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    started = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 PARTS = {"speed": speed, "memory": memory, "long": long, "resume": resume, "ray": ray}
 
 if __name__ == "__main__":
     if shutil.disk_usage(tempfile.gettempdir()).free < 2 << 30:
-        sys.exit("two gigabytes are needed; give another --folder")
+        sys.exit("2 GB of disk space are needed; give another --folder")
     main()

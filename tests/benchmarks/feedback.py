@@ -1,4 +1,4 @@
-"""What feedback costs: the id of an answer, a request to classify with and without it, a post.
+"""Overhead of feedback: prediction ids, classify requests with and without it, storing a label.
 
 uv run python tests/benchmarks/feedback.py [--database postgresql+psycopg://...]
 """
@@ -31,56 +31,60 @@ REQUESTS, ROUNDS, POSTS = 200, 15, 1000
 
 
 def main(database: Annotated[str | None, typer.Option()] = None) -> None:
-    """Print the best of ROUNDS, in time of the processor: busy neighbours change that least."""
+    """Print the best of ROUNDS in CPU time, which other processes affect least."""
     ids = PredictionIds(bytes(32))
-    answer = ("7", 0.997333, "digits", "2bef4f584ced")
+    prediction = ("7", 0.997333, "digits", "2bef4f584ced")
     for title, run in (
-        ("sign an answer", lambda: ids.sign(bytes(32), *answer)),
-        ("hash 8.6 kB and sign", lambda: ids.sign(hashlib.sha256(UPLOAD).digest(), *answer)),
+        ("sign a prediction", lambda: ids.sign(bytes(32), *prediction)),
+        ("hash 8.6 kB and sign", lambda: ids.sign(hashlib.sha256(UPLOAD).digest(), *prediction)),
     ):
         seconds = min(timeit.repeat(run, number=2000, repeat=ROUNDS, timer=time.thread_time)) / 2000
         print(f"{title}: {1e6 * seconds:.1f} microseconds")
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(classify(Path(folder)))
         store = open_database(DatabaseAddress.parse(database or f"sqlite:///{folder}/posts.db"))
-        began = time.perf_counter()
+        started = time.perf_counter()
         for n in range(POSTS):
-            add_annotation_in_transaction(store, FeedbackAnnotation("0" * 64, "7", f"{began}-{n}"))
-        print(
-            f"store a label: {1e3 * (time.perf_counter() - began) / POSTS:.2f} ms ({store.address})"
-        )
+            add_annotation_in_transaction(
+                store, FeedbackAnnotation("0" * 64, "7", f"{started}-{n}")
+            )
+        milliseconds = 1e3 * (time.perf_counter() - started) / POSTS
+        print(f"store a label: {milliseconds:.2f} ms ({store.address})")
         store.close()
 
 
 async def classify(folder: Path) -> None:
-    """Time requests to two services in this process, one with feedback; they take turns."""
+    """Time requests to two in-process services, one with feedback, in alternation."""
     url = f"sqlite:///{folder}/feedback.db"
     apps = [create_app(Settings(model=SHIPPED_MODEL, feedback_url=u)) for u in ("off", url)]
     async with apps[0].service.open(), apps[1].service.open():
-        took: list[list[float]] = [[], []]
+        cpu_seconds: list[list[float]] = [[], []]
         for _ in range(ROUNDS):
-            for app, seconds in zip(apps, took, strict=True):
-                began = time.thread_time()
+            for app, seconds in zip(apps, cpu_seconds, strict=True):
+                started = time.thread_time()
                 for _ in range(REQUESTS):
                     await post(app)
-                seconds.append((time.thread_time() - began) / REQUESTS)
-    off, on = map(min, took)
+                seconds.append((time.thread_time() - started) / REQUESTS)
+    off, on = map(min, cpu_seconds)
     print(
-        f"the event loop's share of POST /v1/classify: {1e6 * off:.0f} microseconds without "
-        f"feedback, {1e6 * on:.0f} with"
+        f"event loop time of POST /v1/classify: {1e6 * off:.0f} microseconds without feedback, "
+        f"{1e6 * on:.0f} with"
     )
 
 
 async def post(app: Dispatcher) -> None:
     scope = {
-        "type": "http", "method": "POST", "path": "/v1/classify", "query_string": b"",
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/classify",
+        "query_string": b"",
         "headers": [(b"content-type", b"audio/wav")],
-    }  # fmt: skip
+    }
     sent = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
         if sent.is_set():
-            await asyncio.Event().wait()  # the client stays
+            await asyncio.Event().wait()  # the client stays connected
         sent.set()
         return {"type": "http.request", "body": UPLOAD}
 

@@ -1,12 +1,10 @@
-"""Training on a million clips: how much memory stays resident, and how many clips a second.
+"""Training on a million clips: peak resident memory and clips/s.
 
     uv run python -m tests.benchmarks.million_clips --folder /big/disk
 
-A thousand clips of noise, half a second at 8 kHz, are written again and again: 8 GB of int16 (the
-features that training does not read are left as holes in their files). Then one epoch of
-``earful train`` on all of them, waveforms over the front end to the four-block CNN, in a process
-of its own, whose greatest resident memory is printed: anonymous and of mapped files together, as
-the kernel counts it.
+The dataset repeats a thousand clips of noise of half a second at 8 kHz: 8 GB of int16. Features
+that training does not read are sparse files. Measured is one epoch of ``earful train`` from
+waveforms with the four-block CNN, in its own process. Resident memory includes memory-mapped files.
 """
 
 import argparse
@@ -24,40 +22,43 @@ from tests.benchmarks.synthetic_dataset import make_dataset
 LABELS = 10
 
 
-def in_memory_limit_bytes(process: int) -> float:
-    """The most that a process has had resident so far; nothing where it has ended."""
-    status = Path(f"/proc/{process}/status").read_text()
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return 1024 * float(found[1]) if found else 0.0
+def peak_resident_bytes(pid: int) -> float:
+    """Peak resident memory of a process so far (Linux); 0 after it has ended."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    match = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return 1024 * float(match[1]) if match else 0.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, help="Where there is room; a temporary one else.")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="Folder with 10 GB of free space (default: the temporary folder).",
+    )
     parser.add_argument("--clips", type=int, default=1_000_000)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     features = replace(FeatureConfig.for_rate(8_000), clip_seconds=0.5)
-    with tempfile.TemporaryDirectory(dir=given.folder) as name:
-        dataset = make_dataset(Path(name) / "dataset", features, given.clips, LABELS, holes=True)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        dataset = make_dataset(
+            Path(name) / "dataset", features, arguments.clips, LABELS, holes=True
+        )
         stored = dataset.array("waveforms").nbytes
-        print(f"{given.clips:,} clips, {stored / 1e9:.1f} GB of int16", flush=True)
-        began = time.perf_counter()
-        run = subprocess.Popen(
-            [
-                sys.executable, "-m", "earful.training.cli", "train",
-                str(dataset.folder), "--out", str(Path(name) / "run"), "--mixup", "0.1",
-                "--epochs", "1", "--batch-size", "256",
-            ],
-        )  # fmt: skip
+        print(f"{arguments.clips:,} clips, {stored / 1e9:.1f} GB of int16", flush=True)
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "earful.training.cli", "train", str(dataset.folder)]
+        options = ["--mixup", "0.1", "--epochs", "1", "--batch-size", "256"]
+        run = subprocess.Popen([*command, "--out", str(Path(name) / "run"), *options])
         peak = 0.0
         while run.poll() is None:
-            peak = max(peak, in_memory_limit_bytes(run.pid))
+            peak = max(peak, peak_resident_bytes(run.pid))
             time.sleep(1)
         if run.returncode:
             sys.exit(run.returncode)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - started
         print(
-            f"peak resident memory {peak / 1e9:.2f} GB, {given.clips / seconds:,.0f} clips/s in all"
+            f"peak resident memory {peak / 1e9:.2f} GB, "
+            f"{arguments.clips / seconds:,.0f} clips/s in total"
         )
 
 

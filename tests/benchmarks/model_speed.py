@@ -1,8 +1,8 @@
-"""Clips a second of model files: waveform to probabilities, one clip at a time, on one thread.
+"""Latency and clips/s of model files: waveform to probabilities, one clip on one thread.
 
     uv run python tests/benchmarks/model_speed.py models/pretrained/digits.onnx
 
-Several files are timed in turns, so that a ratio between them holds on a noisy machine too.
+Files are timed in alternation, so that ratios between them hold on a noisy machine.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def main() -> None:
     rounds = [[median_latency_ms(classifier) for classifier in opened] for _ in range(ROUNDS)]
     for classifier, milliseconds in zip(opened, np.median(rounds, axis=0), strict=True):
         rate = 1000 / milliseconds
-        print(f"{classifier.bundle.path}: {milliseconds:.3f} ms a clip, {rate:,.0f} clips/s")
+        print(f"{classifier.bundle.path}: {milliseconds:.3f} ms per clip, {rate:,.0f} clips/s")
 
 
 if __name__ == "__main__":

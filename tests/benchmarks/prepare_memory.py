@@ -1,9 +1,9 @@
-"""Peak memory and time of ``prepare`` for few and for many clips, each in a fresh process.
+"""Peak memory and time of ``prepare`` for few and for many clips, each in its own process.
 
     uv run python tests/benchmarks/prepare_memory.py [--clips 3000 30000]
 
-Memory must not grow with the number of clips: the tensors are streamed to disk. What remains is
-the labels themselves, about a kilobyte a clip. The rows are links to 300 half-second files.
+Memory must not grow with the tensors, which are streamed to disk; the labels take about a kilobyte
+per clip. The clips are links to 300 files of half a second.
 """
 
 import argparse
@@ -34,11 +34,12 @@ def main() -> None:
     if arguments.measure is not None:
         measure(arguments.measure)
         return
-    few, many = (in_fresh_process(n) for n in arguments.clips)
-    for n, found in zip(arguments.clips, (few, many), strict=True):
+    few, many = (in_new_process(n) for n in arguments.clips)
+    for n, result in zip(arguments.clips, (few, many), strict=True):
         print(
-            f"{n:7,} clips: {found['seconds']:6.1f} s, {found['clips_per_second']:6,.0f} clips/s, "
-            f"peak {found['peak_mb']:6.0f} MB ({found['imported_mb']:.0f} MB of it after imports)"
+            f"{n:7,} clips: {result['seconds']:6.1f} s, "
+            f"{result['clips_per_second']:6,.0f} clips/s, "
+            f"peak {result['peak_mb']:6.0f} MB ({result['imported_mb']:.0f} MB of it after imports)"
         )
     clips = arguments.clips[1] / arguments.clips[0]
     print(
@@ -47,13 +48,13 @@ def main() -> None:
     )
 
 
-def in_fresh_process(n_clips: int) -> dict[str, float]:
+def in_new_process(n_clips: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         write_clips(Path(folder), n_clips)
         command = [sys.executable, __file__, "--measure", folder]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found | {"clips_per_second": n_clips / found["seconds"]}
+    result: dict[str, float] = json.loads(done.stdout)
+    return result | {"clips_per_second": n_clips / result["seconds"]}
 
 
 def write_clips(folder: Path, n_clips: int) -> None:
@@ -70,9 +71,9 @@ def write_clips(folder: Path, n_clips: int) -> None:
 
 def measure(folder: Path) -> None:
     imported_mb = peak_mb()
-    began = time.perf_counter()
+    started = time.perf_counter()
     prepare(read_labels(folder / "labels.csv"), folder / "dataset")
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - started
     print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(), "imported_mb": imported_mb}))
 
 

@@ -1,13 +1,12 @@
-"""What ten clips a digit of a new voice bring, and what a new word costs.
+"""Effect of retraining: ten clips per digit of a new voice, or a new word.
 
     uv run python tests/benchmarks/retraining_gain.py voice [SPEAKER...] --fsdd ../shared/fsdd
     uv run python tests/benchmarks/retraining_gain.py word [WORD...] --fsdd ../shared/fsdd
 
-``voice``: the base is five speakers of the Free Spoken Digit Dataset, but for their official test
-clips; of the sixth ten clips of each digit, drawn at random, are new, and the other forty are for
-testing. ``word``: the base is nine digits by people and by synthetic voices; the tenth is added
-with twenty clips of people, or by synthetic voices alone; its official test clips tell how well it
-is known.
+``voice``: the base is five speakers of the Free Spoken Digit Dataset, tested on their official test
+clips; of the sixth speaker, ten random clips of each digit are new and the other forty are test
+clips. ``word``: the base is nine digits by human and synthetic speakers; the tenth is added with
+twenty recorded clips, or with synthetic speech only, and tested on its official test clips.
 """
 
 import csv
@@ -50,18 +49,20 @@ def main(
     out: Path = Path("artifacts/loop"),
     model: str = "tcresnet",
 ) -> None:
-    """Print a line a retraining."""
+    """Print one line per retraining."""
     recordings = list(_recordings(fsdd))
     for name in names or (SPEAKERS if what == "voice" else ADDED_WORDS):
-        (_measure_new_speaker if what == "voice" else _measure_new_word)(name, recordings, out / f"{what}-{name}", model)
+        (_measure_new_speaker if what == "voice" else _measure_new_word)(
+            name, recordings, out / f"{what}-{name}", model
+        )
 
 
 def _measure_new_speaker(speaker: str, recordings: list[Recording], out: Path, model: str) -> None:
     drawn = random.Random(speaker)
     new = {digit: set(drawn.sample(range(_RECORDINGS), _NEW_CLIPS)) for digit in WORDS}
 
-    def part(digit: str, who: str, number: int) -> str:
-        if who == speaker:
+    def part(digit: str, speaker_name: str, number: int) -> str:
+        if speaker_name == speaker:
             return "new" if number in new[digit] else "test"
         return _split_of_known(number)
 
@@ -76,38 +77,36 @@ def _measure_new_speaker(speaker: str, recordings: list[Recording], out: Path, m
     print(
         f"{speaker}: {100 * own['champion']:.2f} -> {100 * own['candidate']:.2f} % of "
         f"{own['clips']}; the others {100 * before:.2f} -> {100 * after:.2f} % of {clips}; "
-        f"{'promoted' if gate['passed'] else 'kept'}, {seconds:.0f} s",
+        f"{'promoted' if gate['passed'] else 'not promoted'}, {seconds:.0f} s",
         flush=True,
     )
 
 
 def _measure_new_word(digit: str, recordings: list[Recording], out: Path, model: str) -> None:
-    def part(label: str, who: str, number: int) -> str:
+    def part(label: str, speaker_name: str, number: int) -> str:
         if label != digit:
             return _split_of_known(number)
         if number in _OFFICIAL_TEST:
             return "new-test"
-        return "new" if SPEAKERS.index(who) + 6 * (number - 5) < _CLIPS_PER_WORD else ""
+        return "new" if SPEAKERS.index(speaker_name) + 6 * (number - 5) < _CLIPS_PER_WORD else ""
 
     rows = _group_by_set(recordings, part)
     others = ",".join(f"{d}={word}" for d, word in WORDS.items() if d != digit)
-    rows["base"] += _synthesize(others, out / "voices-of-others", repetitions=1)
+    rows["base"] += _synthesize(others, out / "synthetic-base", repetitions=1)
     _prepare_champion(out, rows, model)
     _write(out / "recorded.csv", [*rows["new"], *rows["new-test"]])
-    found = _retrain(out, out / "recorded.csv", "--add-labels")
-    _print_word(digit, f"{len(rows['new'])} clips", *found)
+    result = _retrain(out, out / "recorded.csv", "--add-labels")
+    _print_word(digit, f"{len(rows['new'])} clips", *result)
     _register(out)
-    spoken = _synthesize(f"{digit}={WORDS[digit]}", out / "voices", repetitions=1)
-    _write(out / "synthetic.csv", [*spoken, *rows["new-test"]])
-    _print_word(digit, "no clip", *_retrain(out, out / "synthetic.csv", "--add-labels"))
+    synthetic = _synthesize(f"{digit}={WORDS[digit]}", out / "voices", repetitions=1)
+    _write(out / "synthetic.csv", [*synthetic, *rows["new-test"]])
+    _print_word(digit, "synthetic speech", *_retrain(out, out / "synthetic.csv", "--add-labels"))
 
 
 def _synthesize(words: str, folder: Path, repetitions: int) -> list[Row]:
-    """Synthetic voices saying words, as rows to train on."""
-    _earful(
-        "synth", "--words", words, "--voices", VOICES, "--repetitions", repetitions, "--sample-rate", 8000,
-        "--out", folder,
-    )  # fmt: skip
+    """Training rows of words spoken by synthetic voices."""
+    options = ("--voices", VOICES, "--repetitions", repetitions, "--sample-rate", 8000)
+    _earful("synth", "--words", words, *options, "--out", folder)
     with (folder / "labels.csv").open(encoding="utf-8") as file:
         return [
             (folder.resolve() / row["filename"], row["label"], row["speaker"], "train")
@@ -121,7 +120,7 @@ def _print_word(digit: str, source: str, gate: dict, seconds: float) -> None:  #
     print(
         f"{digit}, {source}: {100 * new['candidate']:.2f} % of {new['clips']}; the other digits "
         f"{100 * overall['champion']:.2f} -> {100 * overall['candidate']:.2f} % of "
-        f"{overall['clips']}; {'promoted' if gate['passed'] else 'kept'}, {seconds:.0f} s",
+        f"{overall['clips']}; {'promoted' if gate['passed'] else 'not promoted'}, {seconds:.0f} s",
         flush=True,
     )
 
@@ -143,33 +142,26 @@ def _recordings(fsdd: Path) -> Iterable[Recording]:
 def _group_by_set(
     recordings: list[Recording], part: Callable[[str, str, int], str]
 ) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {"base": [], "new": [], "new-test": []}
-    for path, label, who, number in recordings:
-        name = part(label, who, number)
+    rows_by_set: dict[str, list[Row]] = {"base": [], "new": [], "new-test": []}
+    for path, label, speaker_name, number in recordings:
+        name = part(label, speaker_name, number)
         if name.startswith("new"):
-            found[name].append((path, label, who, "test" if name == "new-test" else "train"))
+            rows_by_set[name].append(
+                (path, label, speaker_name, "test" if name == "new-test" else "train")
+            )
         elif name:
-            found["base"].append((path, label, who, name))
-    return found
+            rows_by_set["base"].append((path, label, speaker_name, name))
+    return rows_by_set
 
 
 def _prepare_champion(out: Path, rows: dict[str, list[Row]], model: str) -> None:
-    """Train and register the base, unless an earlier call has."""
+    """Train the base unless an earlier call has, and register it."""
     _write(out / "base.csv", rows["base"])
     _write(out / "new.csv", rows["new"])
     if not (out / "run" / "metrics.json").is_file():
         _earful("prepare", out / "base.csv", "--out", out / "dataset", "--split", "column")
-        _earful(
-            "train",
-            out / "dataset",
-            "--out",
-            out / "run",
-            "--model",
-            model,
-            "--epochs",
-            _EPOCHS,
-            "--resume",
-        )
+        options = ("--model", model, "--epochs", _EPOCHS, "--resume")
+        _earful("train", out / "dataset", "--out", out / "run", *options)
     _register(out)
 
 
@@ -177,20 +169,16 @@ def _register(out: Path) -> None:
     """A new registry with the base as champion."""
     for folder in ("registry", "work"):
         shutil.rmtree(out / folder, ignore_errors=True)
-    _earful(
-        "models", "register", "loop", out / "run", "--data", out / "dataset", "--registry",
-        out / "registry",
-    )  # fmt: skip
+    options = ("--data", out / "dataset", "--registry", out / "registry")
+    _earful("models", "register", "loop", out / "run", *options)
 
 
 def _retrain(out: Path, new: Path, *flags: str) -> tuple[dict, float]:  # type: ignore[type-arg]
-    """The gate's findings and the seconds of the whole command."""
-    began = time.perf_counter()
-    found = _earful(
-        "retrain", "loop", "--new", new, "--registry", out / "registry", "--work", out / "work",
-        "--json", *flags,
-    )  # fmt: skip
-    return json.loads(found)["gate"], time.perf_counter() - began
+    """The result of the gate, and the seconds of the command."""
+    started = time.perf_counter()
+    folders = ("--registry", out / "registry", "--work", out / "work")
+    printed = _earful("retrain", "loop", "--new", new, *folders, "--json", *flags)
+    return json.loads(printed)["gate"], time.perf_counter() - started
 
 
 def _write(path: Path, rows: Iterable[Row]) -> None:
@@ -202,12 +190,7 @@ def _write(path: Path, rows: Iterable[Row]) -> None:
 
 
 def _earful(*arguments: object) -> str:
-    command = [
-        sys.executable,
-        "-m",
-        "earful.training.cli",
-        *map(str, arguments),
-    ]
+    command = [sys.executable, "-m", "earful.training.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in {0, 1}:
         raise SystemExit(done.stderr)

@@ -1,4 +1,4 @@
-"""Requests a second of four servers with the same model, in one run.
+"""Throughput and latency of four servers with the same model, in one run.
 
     uv run --with litserve python tests/benchmarks/serving.py
 
@@ -39,15 +39,15 @@ wrk.headers["Content-Type"] = "{media_type}"
 
 @dataclass(frozen=True)
 class ServerTiming:
-    """What wrk saw of a server."""
+    """Throughput and latency of a server, measured by wrk."""
 
-    requests_a_second: float
+    requests_per_second: float
     p50_ms: float
     p99_ms: float
 
 
 def main(seconds: int = 5, rounds: int = 3) -> None:
-    """Print a table: each server ROUNDS times for SECONDS, in turn; the median counts."""
+    """Load each server ROUNDS times for SECONDS, alternating; print medians."""
     if shutil.which("wrk") is None:
         sys.exit("wrk is missing; Debian: apt install wrk")
     with tempfile.TemporaryDirectory() as name:
@@ -63,28 +63,28 @@ def main(seconds: int = 5, rounds: int = 3) -> None:
             "FastAPI and librosa, 1 process": (_uvicorn("librosa_handler"), form),
         }
         os.environ["BENCHMARK_MODEL"] = str(model)
-        found: dict[str, list[ServerTiming]] = {server: [] for server in servers}
+        timings: dict[str, list[ServerTiming]] = {server: [] for server in servers}
         for _ in range(rounds):
             for server, (command, script) in servers.items():
                 with _running(command) as url:
                     _upload(url, folder / "a.wav")
-                    _load(url, script, 2)  # warm
-                    found[server].append(_load(url, script, seconds))
-    _print(found)
+                    _load(url, script, 2)  # warm-up
+                    timings[server].append(_load(url, script, seconds))
+    _print(timings)
 
 
-def _print(found: dict[str, list[ServerTiming]]) -> None:
+def _print(timings: dict[str, list[ServerTiming]]) -> None:
     median = {
-        server: sorted(runs, key=lambda run: run.requests_a_second)[len(runs) // 2]
-        for server, runs in found.items()
+        server: sorted(runs, key=lambda run: run.requests_per_second)[len(runs) // 2]
+        for server, runs in timings.items()
     }
     print(f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}; medians")
     for server, run in median.items():
         print(
-            f"{server:<30} {run.requests_a_second:8.0f} requests/s   p50 {run.p50_ms:6.1f} ms   "
+            f"{server:<30} {run.requests_per_second:8.0f} requests/s   p50 {run.p50_ms:6.1f} ms   "
             f"p99 {run.p99_ms:6.1f} ms"
         )
-    form, raw, _, litserve, bare, librosa = (run.requests_a_second for run in median.values())
+    form, raw, _, litserve, bare, librosa = (run.requests_per_second for run in median.values())
     print(
         f"earful to LitServe {form / litserve:.2f}, to the bare handler {form / bare:.2f}, to "
         f"librosa {form / librosa:.1f}; raw to form {raw / form:.2f}"
@@ -92,7 +92,7 @@ def _print(found: dict[str, list[ServerTiming]]) -> None:
 
 
 def _model(folder: Path) -> Path:
-    """The four-block network on MFCC with waveforms in; what it has learnt does not matter here."""
+    """The four-block network on MFCC; its accuracy does not matter here."""
     sys.path.insert(0, str(ROOT))
     from tests.fixtures.synthetic_audio import train_tones
 
@@ -100,7 +100,7 @@ def _model(folder: Path) -> Path:
 
 
 def _write_scripts(folder: Path) -> tuple[Path, Path]:
-    """Scripts of wrk for the upload as a form and as a raw body."""
+    """Scripts for wrk: upload as a multipart form and as a raw body."""
     wav, form = folder / "a.wav", folder / "form"
     noise = np.random.default_rng(0).standard_normal(SAMPLES) * 0.1
     soundfile.write(wav, noise, 8_000, subtype="PCM_16")
@@ -133,7 +133,7 @@ def _script(name: str) -> list[str]:
 
 @contextmanager
 def _running(command: Sequence[str]) -> Iterator[str]:
-    """A server on a free port, in a process group of its own, until it answers."""
+    """Run a server on a free port in its own process group; yields once it responds."""
     port = _free_port()
     arguments = [part.format(port=port) for part in command]
     with (
@@ -148,7 +148,7 @@ def _running(command: Sequence[str]) -> Iterator[str]:
             yield url
         except TimeoutError:
             log.seek(0)
-            sys.exit(f"{arguments} does not answer:\n{log.read().decode()[-2000:]}")
+            sys.exit(f"{arguments} does not respond:\n{log.read().decode()[-2000:]}")
         finally:
             os.killpg(process.pid, signal.SIGKILL)
 
@@ -162,14 +162,14 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
             if process.poll() is not None:
                 break
         else:
-            return  # wrong method: it listens
+            return  # any response, also an error status, means it is listening
     raise TimeoutError
 
 
 def _upload(url: str, wav: Path) -> None:
-    """One file; librosa compiles its functions when they are first used."""
+    """Upload a file to warm up; librosa compiles its functions on first use."""
     with httpx.Client(timeout=120, trust_env=False) as client:
-        for _ in range(4):  # every worker, most likely
+        for _ in range(4):  # likely reaches every worker
             client.post(url, files={"file": ("a.wav", wav.read_bytes())}).raise_for_status()
 
 
@@ -179,16 +179,8 @@ def _free_port() -> int:
 
 
 def _load(url: str, script: Path, seconds: int) -> ServerTiming:
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{CONNECTIONS}",
-        f"-d{seconds}s",
-        "--latency",
-        "-s",
-        str(script),
-        url,
-    ]
+    options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script)]
+    command = ["wrk", *options, url]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in text:
         sys.exit(f"{url} refused requests:\n{text}")
@@ -198,9 +190,9 @@ def _load(url: str, script: Path, seconds: int) -> ServerTiming:
 
 
 def _latency(text: str, share: str) -> float:
-    found = re.search(rf"{share}\s+([\d.]+)(us|ms|s)\b", text)
-    assert found, text
-    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]]
+    match = re.search(rf"{share}\s+([\d.]+)(us|ms|s)\b", text)
+    assert match, text
+    return float(match[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[match[2]]
 
 
 if __name__ == "__main__":

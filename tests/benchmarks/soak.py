@@ -1,10 +1,10 @@
-"""Minutes of mixed load on a server really started: nothing lost, nothing crossed.
+"""Soak test: mixed load on a real server for minutes, with every response checked.
 
     uv run python tests/benchmarks/soak.py --minutes 10
 
-At once: good files of known labels, hostile files, clients that send slowly, clients that leave
-in the middle, and a new model file every twenty seconds. Loopback only. Exit code 1 when an answer
-is wrong or missing, a status is a 5xx other than 503 and 504, or memory grows by half.
+Concurrently: valid files with known labels, malformed files, slow clients, clients that disconnect,
+and a new model file every twenty seconds. Loopback only. Exit code 1 if a response is wrong or
+missing, a status is a 5xx other than 503 and 504, or memory grows by half.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ MEGABYTE = 1 << 20
 
 
 class Load:
-    """Clients of all kinds until the time is up, and what they saw."""
+    """Runs all kinds of clients for some time and records the responses."""
 
     def __init__(self, server: RunningServer, model: Path, seconds: float) -> None:
         self._server, self._model = server, model
@@ -57,38 +57,38 @@ class Load:
         return time.monotonic() < self._end
 
     async def _send_valid(self, client: httpx.AsyncClient, number: int) -> None:
-        """Several files a request, each with a name that tells its label."""
+        """Send requests of one or four files whose names contain the expected label."""
         draw = random.Random(number)
         count = 0
         while self._time_left():
             labels = draw.choices(list(PITCHES_HZ), k=draw.choice([1, 1, 1, 4]))
             names = [f"{number}-{(count := count + 1)}-{label}" for label in labels]
             files = [("file", (n, wav(tone(n.rpartition("-")[2])))) for n in names]
-            answer = await client.post(URL, files=files)
-            self.statuses["good", answer.status_code] += 1
-            if answer.status_code != 200:
+            response = await client.post(URL, files=files)
+            self.statuses["valid", response.status_code] += 1
+            if response.status_code != 200:
                 await asyncio.sleep(0.2)
                 continue
-            body = answer.json()
+            body = response.json()
             self.versions.add(body["model"]["version"])
             for name, result in zip(names, body["results"], strict=True):
                 if result["filename"] != name or result["label"] != name.rpartition("-")[2]:
-                    self.wrong.append(f"{name} was answered with {result}")
+                    self.wrong.append(f"{name}: unexpected result {result}")
 
     async def _send_malformed(self, client: httpx.AsyncClient, number: int) -> None:
         draw = random.Random(100 + number)
         while self._time_left():
             name = draw.choice(list(MALFORMED_AUDIO))
             content, code = MALFORMED_AUDIO[name]
-            answer = await client.post(URL, content=content)
-            self.statuses["bad", answer.status_code] += 1
+            response = await client.post(URL, content=content)
+            self.statuses["malformed", response.status_code] += 1
             expected = http_status(code) if code else 200
-            if answer.status_code not in (expected, 429, 503, 504):
-                self.wrong.append(f"{name} was answered with {answer.status_code}")
+            if response.status_code not in (expected, 429, 503, 504):
+                self.wrong.append(f"{name}: unexpected status {response.status_code}")
             await asyncio.sleep(0.02)
 
     async def _send_slowly(self, number: int) -> None:
-        """A few bytes at a time; every third one stops before the end."""
+        """Send 1,000 bytes every 0.1 s; every third request stops halfway."""
         content = wav(tone("mid"))
         count = 0
         while self._time_left():
@@ -102,11 +102,11 @@ class Load:
             status = int((await reader.read(12))[-3:] or 0)
             self.statuses["slow", status] += 1
             if status not in ((200, 429, 503, 504) if count % 3 else (408,)):
-                self.wrong.append(f"slow client {number} was answered with {status}")
+                self.wrong.append(f"slow client {number}: unexpected status {status}")
             writer.close()
 
     async def _disconnect_early(self, number: int) -> None:
-        """Sends a long recording, and goes before the answer or in the middle of the body."""
+        """Send a long recording and disconnect before the response or in the middle of the body."""
         draw = random.Random(200 + number)
         content = wav(tone("low", seconds=20))
         while self._time_left():
@@ -115,7 +115,7 @@ class Load:
             await writer.drain()
             await asyncio.sleep(draw.uniform(0, 0.1))
             writer.transport.abort()
-            self.statuses["left", 0] += 1
+            self.statuses["disconnected", 0] += 1
             await asyncio.sleep(0.2)
 
     async def _open(self, length: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -134,7 +134,7 @@ class Load:
                 if prop.key == "earful.created":
                     prop.value = f'"2030-01-01T00:{count // 60:02}:{count % 60:02}+00:00"'
             new = self._model.with_name("new.onnx")
-            # Every third file is damaged: the one before must serve on.
+            # Every third file is damaged: the previous model must stay in use.
             blob = proto.SerializeToString()
             new.write_bytes(blob[: -len(blob) // 3] if count % 3 == 0 else blob)
             new.replace(self._model)
@@ -146,37 +146,39 @@ class Load:
 
 
 def _resident_bytes(pid: int) -> int:
-    """Of the process itself (Linux)."""
+    """Resident memory of a process (Linux)."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * 4096
 
 
 def main(minutes: float = 10.0) -> None:
-    """Run the load and print what was seen."""
+    """Run the load and print a summary."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made, _ = train_tones(folder / "model")
-        model = Path(shutil.copy(made, folder / "served.onnx"))
+        trained, _ = train_tones(folder / "model")
+        model = Path(shutil.copy(trained, folder / "served.onnx"))
         settings = {"EARFUL_DEADLINE_SECONDS": "3", "EARFUL_LOG_LEVEL": "error"}
         with running_server(folder, model, **settings) as server:
             load = Load(server, model, 60 * minutes)
             asyncio.run(load.run())
         log = (folder / "server.log").read_text()
     for (kind, status), count in sorted(load.statuses.items()):
-        print(f"{kind:<5} {status:>3} {count:>8}")
-    left = load.statuses["left", 0]
-    print(f"{load.statuses.total() - left} answers, {left} clients left")
+        print(f"{kind:<12} {status:>3} {count:>8}")
+    disconnected = load.statuses["disconnected", 0]
+    print(f"{load.statuses.total() - disconnected} responses, {disconnected} disconnects")
     warm = load.memory_mb[len(load.memory_mb) // 5 :] or load.memory_mb
-    print(f"{len(load.versions)} models answered; {len(load.wrong)} wrong answers")
+    print(f"{len(load.versions)} model versions; {len(load.wrong)} wrong responses")
     print(
         f"resident memory after warm-up {warm[0]:.0f} MB, at the end {warm[-1]:.0f} MB, "
         f"at most {max(warm):.0f} MB"
     )
-    faults = sum(n for (_, s), n in load.statuses.items() if s >= 500 and s not in (503, 504))
+    server_errors = sum(
+        n for (_, s), n in load.statuses.items() if s >= 500 and s not in (503, 504)
+    )
     for line in load.wrong[:20]:
         print(line)
-    grown = warm[-1] > 1.5 * warm[0]
-    if load.wrong or faults or grown or "Traceback" in log:
+    has_grown = warm[-1] > 1.5 * warm[0]
+    if load.wrong or server_errors or has_grown or "Traceback" in log:
         print(log[-3000:])
         sys.exit(1)
 

@@ -1,4 +1,4 @@
-"""From the command to a ready server, and what it then holds in memory (Linux).
+"""Start-up time of the server and its memory (Linux).
 
 uv run python tests/benchmarks/start_up.py [MODEL]
 """
@@ -22,33 +22,31 @@ UPLOADS = 100
 
 
 def main(model: Annotated[str | None, typer.Argument()] = None, rounds: int = 5) -> None:
-    """Print medians over ROUNDS for one worker and for two."""
+    """Print medians over ROUNDS for one and two workers."""
     for workers in (1, 2):
-        found = [measure(find_model(model), workers) for _ in range(rounds)]
-        seconds, megabytes = (statistics.median(column) for column in zip(*found, strict=True))
+        results = [measure(find_model(model), workers) for _ in range(rounds)]
+        seconds, megabytes = (statistics.median(column) for column in zip(*results, strict=True))
         print(
-            f"{workers} worker(s): ready after {seconds:.2f} s, a serving process holds "
-            f"{megabytes:.0f} MB"
+            f"{workers} worker(s): ready after {seconds:.2f} s, {megabytes:.0f} MB per serving "
+            "process"
         )
 
 
 def measure(model: Path, workers: int) -> tuple[float, float]:
-    """Seconds to ready, and megabytes of the largest process after some uploads."""
-    began = time.perf_counter()
+    """Seconds until ready, and MB of the largest process after ``UPLOADS`` requests."""
+    started = time.perf_counter()
     with (
         tempfile.TemporaryDirectory() as folder,
         running_server(Path(folder), model, "--workers", workers) as server,
         server.client() as client,
     ):
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - started
         for _ in range(UPLOADS):
             client.post("/v1/classify", content=wav(noise(0.5, 0.1))).raise_for_status()
         pid = str(server.process.pid)
-        listed = subprocess.run(
-            ["ps", "-o", "rss=", "--pid", pid, "--ppid", pid],
-            capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-        return seconds, max(int(kilobytes) for kilobytes in listed.split()) / 1024
+        command = ["ps", "-o", "rss=", "--pid", pid, "--ppid", pid]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return seconds, max(int(kilobytes) for kilobytes in done.stdout.split()) / 1024
 
 
 if __name__ == "__main__":

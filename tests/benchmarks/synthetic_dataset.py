@@ -1,4 +1,4 @@
-"""Datasets of any size without recordings: a few clips of noise, written again and again."""
+"""Synthetic datasets of any size: a thousand clips of noise, repeated."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ import torch
 from earful.data.audio.pcm import as_float, as_int16
 from earful.data.dataset.dataset import (
     CLIP_COLUMNS,
-    MANIFEST,
+    MANIFEST_FILENAME,
     SCHEMA_VERSION,
     Dataset,
     open_dataset,
@@ -25,18 +25,18 @@ VALIDATION_CLIPS = 256
 def make_dataset(
     folder: Path, features: FeatureConfig, n_clips: int, n_labels: int, *, holes: bool = False
 ) -> Dataset:
-    """So many training clips (int16) and 256 validation clips, streamed to disk.
+    """Write ``n_clips`` training clips (int16) and 256 validation clips.
 
-    With ``holes`` there are features of the validation clips alone.
+    With ``holes``, only the features of validation clips are written; the files are sparse.
     """
     folder.mkdir(parents=True)
     generator = np.random.default_rng(1)
     noise = generator.uniform(-0.3, 0.3, (DISTINCT_CLIPS, features.clip_samples)).astype(np.float32)
     waveforms = as_int16(noise)
     with torch.inference_mode():
-        front = Frontend(features)
-        log_mel = front.log_mel(torch.from_numpy(as_float(waveforms)))
-        mfcc = front.mfcc(log_mel).numpy()
+        frontend = Frontend(features)
+        log_mel = frontend.log_mel(torch.from_numpy(as_float(waveforms)))
+        mfcc = frontend.mfcc(log_mel).numpy()
     total = n_clips + VALIDATION_CLIPS
     for name, clips in (("waveforms", waveforms), ("log_mel", log_mel.numpy()), ("mfcc", mfcc)):
         array = np.lib.format.open_memmap(
@@ -55,9 +55,12 @@ def make_dataset(
             name, speaker, sha256 = f"recordings/{n}.wav", f"speaker{n % 999}", f"{n:064x}"
             rows.writerow([n, name, n % n_labels, speaker, split, 1, sha256, 0, 0, "", ""])
     manifest = {
-        "schema_version": SCHEMA_VERSION, "labels": [str(n) for n in range(n_labels)],
-        "features": features.to_dict(), "split_mode": "random", "counts": {"clips": total},
-        "content_hash": f"made of {total}",
-    }  # fmt: skip
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+        "schema_version": SCHEMA_VERSION,
+        "labels": [str(n) for n in range(n_labels)],
+        "features": features.to_dict(),
+        "split_mode": "random",
+        "counts": {"clips": total},
+        "content_hash": f"synthetic {total}",
+    }
+    (folder / MANIFEST_FILENAME).write_text(json.dumps(manifest))
     return open_dataset(folder)

@@ -1,13 +1,12 @@
-"""How fast the engine trains the four-block CNN, against the loop that a tutorial would write.
+"""Training speed of the four-block CNN, compared with a plain PyTorch loop.
 
     uv run python -m tests.benchmarks.training_speed
     uv run --with tensorflow-cpu python -m tests.benchmarks.training_speed --keras
 
-On a CPU: batches of 64 stored MFCC of 40 x 63, forward, backward and Adam; the same network in all.
-The contenders take turns, so that what else the machine does falls on each; the median of the
-rounds is printed, in clips a second, and the ratio to the plain loop. Where there is a GPU: also
-augmented waveforms over the front end to the network, in batches of 1,024, and the share of the
-time that its kernels run.
+CPU: batches of 64 stored MFCCs (40, 63), the same network and Adam in all candidates. Candidates
+alternate, so that other load on the machine affects all of them; printed are the median clips/s
+over the rounds and the ratio to the plain loop. GPU, if present: augmented waveforms through front
+end and network in batches of 1,024, and the share of time in which kernels run.
 """
 
 import argparse
@@ -34,9 +33,11 @@ CLIPS, BATCH, LABELS = 2_048, 64, 10
 
 
 def engine(dataset: Dataset, config: TrainConfig, device: torch.device) -> Callable[[], None]:
-    """An epoch of ``earful train``."""
+    """One epoch of ``earful train``."""
     train = training_loader(dataset, NO_AUXILIARY_DATA, config, device)
-    train_step = TrainStep.from_checkpoint(initial_checkpoint(dataset, train, "", config), train, device)
+    train_step = TrainStep.from_checkpoint(
+        initial_checkpoint(dataset, train, "", config), train, device
+    )
 
     def epoch() -> None:
         train_step.train_epoch(train, [], lambda epoch, done, total: None)
@@ -45,7 +46,7 @@ def engine(dataset: Dataset, config: TrainConfig, device: torch.device) -> Calla
 
 
 def plain_loop(features: torch.Tensor, targets: torch.Tensor) -> Callable[[], None]:
-    """PyTorch as tutorials have it: Conv2d, ReLU, MaxPool2d, Dropout, DataLoader, Adam, float32."""
+    """A plain PyTorch loop: Conv2d, ReLU, MaxPool2d, Dropout, DataLoader, Adam, float32."""
     layers: list[nn.Module] = []
     for before, after in zip((1, 16, 32, 64), (16, 32, 64, 128), strict=True):
         layers += [nn.Conv2d(before, after, 2), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.2)]
@@ -69,7 +70,7 @@ def plain_loop(features: torch.Tensor, targets: torch.Tensor) -> Callable[[], No
 
 
 def keras_fit(features: torch.Tensor, targets: torch.Tensor) -> Callable[[], None]:
-    """The network of the Keras tutorials, by ``model.fit``."""
+    """The same network in Keras, trained with ``model.fit``."""
     import keras
 
     x, y = features.unsqueeze(-1).numpy(), targets.numpy()
@@ -88,16 +89,16 @@ def keras_fit(features: torch.Tensor, targets: torch.Tensor) -> Callable[[], Non
     return epoch
 
 
-def measure_in_turn(contenders: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Median clips a second of each, after an epoch to warm up."""
-    speeds: dict[str, list[float]] = {name: [] for name in contenders}
+def measure_in_turn(candidates: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Median clips/s of each candidate, after a warm-up epoch."""
+    speeds: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
-        for name, epoch in contenders.items():
-            began = time.perf_counter()
+        for name, epoch in candidates.items():
+            started = time.perf_counter()
             epoch()
             if number:
-                speeds[name].append(CLIPS / (time.perf_counter() - began))
-    return {name: statistics.median(found) for name, found in speeds.items()}
+                speeds[name].append(CLIPS / (time.perf_counter() - started))
+    return {name: statistics.median(values) for name, values in speeds.items()}
 
 
 def on_cpu(folder: Path, rounds: int, with_keras: bool) -> None:
@@ -105,21 +106,19 @@ def on_cpu(folder: Path, rounds: int, with_keras: bool) -> None:
     dataset = make_dataset(folder / "small", features, CLIPS, LABELS)
     stored = torch.from_numpy(np.array(dataset.array("mfcc")[:CLIPS]))
     targets = torch.from_numpy(dataset.targets[:CLIPS])
-    contenders = {
-        "plain loop": plain_loop(stored, targets),
-    }
+    candidates = {"plain loop": plain_loop(stored, targets)}
     variants = {"earful": {}, "bfloat16": {"precision": "bfloat16"}, "compiled": {"compile": True}}
     for name, changes in variants.items():
         config = replace(default_config("cnn"), **changes)  # type: ignore[arg-type]
-        contenders[name] = engine(dataset, config, torch.device("cpu"))
+        candidates[name] = engine(dataset, config, torch.device("cpu"))
     if with_keras:
-        contenders["keras"] = keras_fit(stored, targets)
+        candidates["keras"] = keras_fit(stored, targets)
     print(f"CPU, {torch.get_num_threads()} threads, batches of {BATCH} MFCC")
-    speeds = measure_in_turn(contenders, rounds)
+    speeds = measure_in_turn(candidates, rounds)
     for name, speed in speeds.items():
         print(f"  {name:<12}{speed:>8,.0f} clips/s{speed / speeds['plain loop']:>8.2f} x")
-    crowded = replace(default_config("cnn"), features="mfcc", augment=True)
-    speed = measure_in_turn({"": engine(dataset, crowded, torch.device("cpu"))}, rounds)[""]
+    augmented = replace(default_config("cnn"), features="mfcc", augment=True)
+    speed = measure_in_turn({"": engine(dataset, augmented, torch.device("cpu"))}, rounds)[""]
     print(f"  augmented waveforms{speed:>9,.0f} clips/s")
 
 
@@ -132,19 +131,22 @@ def on_gpu(folder: Path) -> None:
     for precision in ("float32", "bfloat16"):
         for compiled in (False, True):
             config = replace(
-                default_config("cnn"), augment=True, batch_size=1_024, precision=precision,
+                default_config("cnn"),
+                augment=True,
+                batch_size=1_024,
+                precision=precision,
                 compile=compiled,
-            )  # fmt: skip
+            )
             epoch = engine(dataset, config, device)
             epoch()
             torch.cuda.synchronize()
-            began = time.perf_counter()
+            started = time.perf_counter()
             epoch()
             torch.cuda.synchronize()
-            seconds = time.perf_counter() - began
-            with profile(activities=[ProfilerActivity.CUDA]) as seen:
+            seconds = time.perf_counter() - started
+            with profile(activities=[ProfilerActivity.CUDA]) as profiler:
                 epoch()
-            busy = sum(event.self_device_time_total for event in seen.key_averages()) / 1e6
+            busy = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
             speed = len(dataset.rows("train")) / seconds
             name = f"{precision}{', compiled' if compiled else ''}"
             print(f"  {name:<24}{speed:>10,.0f} clips/s, kernels {100 * busy / seconds:.0f} %")
@@ -154,9 +156,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keras", action="store_true")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        on_cpu(Path(name), given.rounds, given.keras)
+        on_cpu(Path(name), arguments.rounds, arguments.keras)
         if torch.cuda.is_available():
             on_gpu(Path(name))
 

@@ -1,4 +1,4 @@
-"""A result is there whole or not at all, and nothing of the user's is ever replaced."""
+"""Output appears complete or not at all, and the user's own files are never replaced."""
 
 import errno
 import os
@@ -33,12 +33,12 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
+def test_folder_appears_only_when_complete(tmp_path: Path) -> None:
     target = tmp_path / "new" / "out"
     with staged_folder(target, MARKER) as folder:
         (folder / MARKER).write_text("x")
         assert not target.exists()
-        assert folder.parent == target.parent  # the same file system: a rename is enough
+        assert folder.parent == target.parent  # on the same file system, so a rename suffices
     assert names(target) == [MARKER]
     assert names(target.parent) == ["out"]
 
@@ -66,7 +66,7 @@ def test_symlink_target_is_written_through(tmp_path: Path) -> None:
     assert names(tmp_path) == ["disk", "link"]
 
 
-def test_fresh_folder_is_written_in_place(tmp_path: Path) -> None:
+def test_replaced_folder_is_written_in_place(tmp_path: Path) -> None:
     target = tmp_path / "out"
     for content in ("first", "second"):
         with replaced_folder(target, MARKER):
@@ -77,27 +77,28 @@ def test_fresh_folder_is_written_in_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("earlier", [True, False])
-def test_earlier_content_of_a_fresh_folder_is_restored_on_errors(
-    tmp_path: Path, earlier: bool
-) -> None:
+def test_replaced_folder_restores_earlier_content_on_errors(tmp_path: Path, earlier: bool) -> None:
     target = tmp_path / "out"
     if earlier:
         fill(target, "old")
 
-    def fail_fresh() -> None:
+    def fail_replaced() -> None:
         with replaced_folder(target, MARKER):
             (target / MARKER).write_text("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fail_fresh()
+        fail_replaced()
     assert names(tmp_path) == (["out"] if earlier else [])
     assert not earlier or (target / MARKER).read_text() == "old"
 
 
-def test_fresh_folder_refuses_a_foreign_folder(tmp_path: Path) -> None:
+def test_replaced_folder_refuses_a_foreign_folder(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_text("mine")
-    with pytest.raises(OutputError, match="no earlier result"), replaced_folder(tmp_path, MARKER):
+    with (
+        pytest.raises(OutputError, match="not an earlier result"),
+        replaced_folder(tmp_path, MARKER),
+    ):
         pass
     assert names(tmp_path) == ["holiday.jpg"]
 
@@ -112,7 +113,7 @@ def test_earlier_result_is_replaced_atomically(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out"]
 
 
-def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+def test_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     fill(tmp_path / "out")
     assert names(tmp_path / "out") == [MARKER]
@@ -122,9 +123,9 @@ def test_foreign_target_is_refused_before_writing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "photo").write_text("mine")
-    (tmp_path / "trap" / MARKER).mkdir(parents=True)  # a folder of the marker's name
+    (tmp_path / "trap" / MARKER).mkdir(parents=True)  # a folder named as the marker
     for name in ("file", "folder", "trap"):
-        with pytest.raises(OutputError, match=f"{name} exists and is no earlier result"):
+        with pytest.raises(OutputError, match=f"{name} exists and is not an earlier result"):
             fill(tmp_path / name)
     assert names(tmp_path) == ["file", "folder", "trap"]
     assert (tmp_path / "folder" / "photo").read_text() == "mine"
@@ -144,14 +145,14 @@ def test_os_error_inside_the_block_names_the_target(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_the_result_has_the_permissions_of_any_folder(tmp_path: Path) -> None:
+def test_output_folder_has_default_permissions(tmp_path: Path) -> None:
     fill(tmp_path / "out")
     (tmp_path / "plain").mkdir()
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("out", "plain")]
     assert modes[0] == modes[1]
 
 
-def test_a_file_appears_when_it_is_complete_and_replaces_the_earlier(tmp_path: Path) -> None:
+def test_file_appears_only_when_complete_and_replaces_the_earlier_one(tmp_path: Path) -> None:
     target = tmp_path / "new" / "a.csv"
     for content in ("first", "second"):
         with staged_file(target) as path:
@@ -160,7 +161,7 @@ def test_a_file_appears_when_it_is_complete_and_replaces_the_earlier(tmp_path: P
     assert names(target.parent) == ["a.csv"]
 
 
-def test_an_error_leaves_the_earlier_file(tmp_path: Path) -> None:
+def test_error_keeps_the_earlier_file(tmp_path: Path) -> None:
     target = tmp_path / "a.csv"
     target.write_text("old")
     with pytest.raises(ValueError, match="stop"):
@@ -169,7 +170,7 @@ def test_an_error_leaves_the_earlier_file(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.csv"]
 
 
-def test_a_file_is_not_written_over_a_folder_or_below_a_file(tmp_path: Path) -> None:
+def test_file_is_not_written_over_a_folder_or_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="is a folder"), staged_file(tmp_path):
         pass

@@ -1,4 +1,4 @@
-"""The error tree drawn in ``data.errors`` is the one in the code."""
+"""The error tree in the docstring of ``data.errors`` matches the code."""
 
 import importlib
 import re
@@ -13,13 +13,13 @@ TREE = re.findall(r"── (\w+) +([\w.]+)", errors.__doc__ or "")
 
 
 @pytest.mark.parametrize(("name", "module"), TREE)
-def test_every_error_is_where_the_tree_says(name: str, module: str) -> None:
+def test_every_error_is_in_the_module_the_tree_names(name: str, module: str) -> None:
     error = getattr(importlib.import_module(f"earful.{module}"), name)
     assert issubclass(error, EarfulError)
     assert error.__module__ == f"earful.{module}"
 
 
-def test_the_tree_has_every_error_there_is() -> None:
+def test_tree_lists_every_error() -> None:
     for package in ("data", "models", "service", "training"):
         folder = Path(importlib.import_module(f"earful.{package}").__path__[0])
         for path in folder.rglob("*.py"):

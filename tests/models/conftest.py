@@ -1,4 +1,4 @@
-"""Tests of networks compute on one thread."""
+"""Tests of networks run torch on one thread."""
 
 from collections.abc import Iterator
 

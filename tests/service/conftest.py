@@ -1,4 +1,4 @@
-"""One model that has really learnt three pitches, for all tests of the service."""
+"""A model trained on three pitches, and clients of a service in this process."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -37,14 +37,14 @@ def classifier(model: Path) -> Classifier:
 
 @pytest.fixture(scope="session")
 def rejecting_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model with a rejection threshold that only its surest answers reach."""
+    """The same model with a rejection threshold that few predictions reach."""
     graph = onnx.load(model)
     for prop in graph.metadata_props:
         if prop.key == "earful.rejection_threshold":
             prop.value = "0.9999"
         if prop.key == "earful.labels":
             assert "unknown" not in prop.value
-    path = tmp_path_factory.mktemp("shy") / "shy.onnx"
+    path = tmp_path_factory.mktemp("rejecting") / "rejecting.onnx"
     onnx.save(graph, path)
     return path
 
@@ -73,14 +73,14 @@ class Client:
 
 @pytest.fixture(scope="module")
 def portal() -> Iterator[BlockingPortal]:
-    """An event loop in a thread; a module's own, so that none outlives the tests that watch it."""
+    """An event loop in a thread, for one module."""
     with start_blocking_portal() as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
 def settings(model: Path) -> Settings:
-    """Small limits, so that a test can pass them."""
+    """Small limits, so that tests can exceed them."""
     return Settings(
         model=model, max_upload_bytes=200_000, max_request_bytes=400_000, max_files=8, max_seconds=5
     )
@@ -113,7 +113,7 @@ def stopped_client(settings: Settings, portal: BlockingPortal) -> Client:
 
 @pytest.fixture
 def earful() -> Callable[..., Result]:
-    """Run a command in this process; errors of ours are raised, as ``main`` would see them."""
+    """Run a command in this process; the result holds its exception."""
 
     def run(*arguments: object) -> Result:
         return CliRunner().invoke(build_app(), [str(a) for a in arguments])
@@ -123,7 +123,7 @@ def earful() -> Callable[..., Result]:
 
 @pytest.fixture
 def tones(tmp_path: Path) -> Path:
-    """A folder with one file a label, named after it."""
+    """A folder with one WAV file per label, named after it."""
     folder = tmp_path / "tones"
     folder.mkdir()
     for label in PITCHES_HZ:

@@ -1,4 +1,4 @@
-"""The inference path: windows cover a recording, and no answer depends on its neighbours."""
+"""The inference path: windows cover a recording, and predictions are independent of the batch."""
 
 import numpy as np
 import pytest
@@ -19,42 +19,43 @@ def scores(prediction: Prediction) -> np.ndarray:
 def test_a_tone_gets_its_label_and_probabilities_that_sum_to_one(
     classifier: Classifier, label: str, seconds: float
 ) -> None:
-    [found] = classifier.classify([tone(label, seconds)])
-    assert found.label == label
-    assert found.score > 0.8
-    assert found.score == found.best.scores.max()
-    assert found.best.scores.sum() == pytest.approx(1, abs=1e-5)
-    assert found.seconds == seconds
-    assert found.ranked()[0] == (found.label, found.score)
-    assert {name for name, _ in found.ranked()} == set(PITCHES_HZ)
-    ranked = [score for _, score in found.ranked()]
+    [prediction] = classifier.classify([tone(label, seconds)])
+    assert prediction.label == label
+    assert prediction.score > 0.8
+    assert prediction.score == prediction.best.scores.max()
+    assert prediction.best.scores.sum() == pytest.approx(1, abs=1e-5)
+    assert prediction.seconds == seconds
+    assert prediction.ranked()[0] == (prediction.label, prediction.score)
+    assert {name for name, _ in prediction.ranked()} == set(PITCHES_HZ)
+    ranked = [score for _, score in prediction.ranked()]
     assert ranked == sorted(ranked, reverse=True)
 
 
-def test_a_batch_gives_what_each_waveform_gives_alone(classifier: Classifier) -> None:
+def test_a_batch_equals_each_waveform_alone(classifier: Classifier) -> None:
     lengths = [0.001, 0.1, 0.5, 1.0, 1.01, 2.3, 7.0, 40.0, 0.2]
     waveforms = [noise(seconds, 0.1, seed) for seed, seconds in enumerate(lengths)]
     waveforms += [tone(label) for label in PITCHES_HZ] * MAX_BATCH
     together = classifier.classify(waveforms)
     assert len(together) == len(waveforms)
-    for waveform, found in zip(waveforms, together, strict=True):
+    for waveform, prediction in zip(waveforms, together, strict=True):
         [alone] = classifier.classify([waveform])
-        np.testing.assert_allclose(scores(found), scores(alone), atol=1e-6)
-        assert (found.label, found.seconds) == (alone.label, alone.seconds)
+        np.testing.assert_allclose(scores(prediction), scores(alone), atol=1e-6)
+        assert (prediction.label, prediction.seconds) == (alone.label, alone.seconds)
 
 
 @pytest.mark.parametrize("seconds", [1.0, 1.0001, 1.2, 1.25, 2.0, 3.77, 12.3])
-def test_windows_cover_a_recording_to_its_very_end(classifier: Classifier, seconds: float) -> None:
+def test_windows_cover_a_recording_to_its_end(classifier: Classifier, seconds: float) -> None:
     waveform = noise(seconds, 0.05)
-    [found] = classifier.classify([waveform])
-    starts = [w.start_seconds for w in found.windows]
-    ends = [w.end_seconds for w in found.windows]
+    [prediction] = classifier.classify([waveform])
+    starts = [w.start_seconds for w in prediction.windows]
+    ends = [w.end_seconds for w in prediction.windows]
     assert starts[0] == 0
-    assert ends[-1] == found.seconds == len(waveform) / RATE_HZ
+    assert ends[-1] == prediction.seconds == len(waveform) / RATE_HZ
     assert starts == sorted(set(starts))
     np.testing.assert_allclose(np.subtract(ends, starts), min(1.0, seconds))
     assert np.diff(starts).max(initial=0) <= 0.25
-    assert 0 <= found.best.start_seconds <= found.best.end_seconds <= found.seconds
+    best = prediction.best
+    assert 0 <= best.start_seconds <= best.end_seconds <= prediction.seconds
 
 
 @pytest.mark.parametrize("level", BACKGROUNDS.values(), ids=BACKGROUNDS)
@@ -64,26 +65,26 @@ def test_a_tone_anywhere_in_two_seconds_gets_its_label(
     classifier: Classifier, label: str, start_seconds: float, level: float
 ) -> None:
     recording = overlay_at(tone(label), start_seconds, noise(2.0, level))
-    [found] = classifier.classify([recording])
-    assert found.label == label
+    [prediction] = classifier.classify([recording])
+    assert prediction.label == label
     middle = start_seconds + 0.2
-    assert found.best.start_seconds < middle < found.best.end_seconds
+    assert prediction.best.start_seconds < middle < prediction.best.end_seconds
 
 
 def test_windows_of_a_long_recording_detect_each_tone_at_its_time(classifier: Classifier) -> None:
     recording = noise(9.0, 0.001)
     for n, label in enumerate(PITCHES_HZ):
         recording = overlay_at(tone(label), 3 * n + 1.3, recording)
-    [found] = classifier.classify([recording])
+    [prediction] = classifier.classify([recording])
     for n, label in enumerate(PITCHES_HZ):
-        [window] = [w for w in found.windows if w.start_seconds == 3 * n + 1]
+        [window] = [w for w in prediction.windows if w.start_seconds == 3 * n + 1]
         assert window.label == label
 
 
 def test_window_equals_the_same_segment_alone(classifier: Classifier) -> None:
     recording = overlay_at(tone("mid"), 2.2, noise(5.3, 0.02))
-    [found] = classifier.classify([recording])
-    for window in (found.best, *found.windows):
+    [prediction] = classifier.classify([recording])
+    for window in (prediction.best, *prediction.windows):
         first, last = (round(t * RATE_HZ) for t in (window.start_seconds, window.end_seconds))
         [alone] = classifier.classify([recording[first:last]])
         np.testing.assert_allclose(window.scores, alone.best.scores, atol=1e-6)
@@ -92,16 +93,16 @@ def test_window_equals_the_same_segment_alone(classifier: Classifier) -> None:
 
 def test_errors_keep_their_position_in_the_batch(classifier: Classifier) -> None:
     bad = [AudioError("truncated", str(n)) for n in range(4)]
-    given = [bad[0], tone("low"), bad[1], bad[2], tone("high"), *[tone("mid")] * MAX_BATCH, bad[3]]
-    found = list(classify_or_error(classifier, given))
-    assert len(found) == len(given)
-    for wanted, result in zip(given, found, strict=True):
-        assert (result is wanted) == isinstance(wanted, AudioError)
-    labels = [result.label for result in found if isinstance(result, Prediction)]
+    inputs = [bad[0], tone("low"), bad[1], bad[2], tone("high"), *[tone("mid")] * MAX_BATCH, bad[3]]
+    results = list(classify_or_error(classifier, inputs))
+    assert len(results) == len(inputs)
+    for waveform_or_error, result in zip(inputs, results, strict=True):
+        assert (result is waveform_or_error) == isinstance(waveform_or_error, AudioError)
+    labels = [result.label for result in results if isinstance(result, Prediction)]
     assert labels == ["low", "high", *["mid"] * MAX_BATCH]
 
 
-def test_classifying_leaves_the_waveform_as_it_was(classifier: Classifier) -> None:
+def test_classifying_does_not_change_the_waveform(classifier: Classifier) -> None:
     recording = overlay_at(tone("mid"), 0.2, noise(2.0, 0.02))
     before = recording.copy()
     classifier.classify([recording])

@@ -1,4 +1,4 @@
-"""Words in a stream: each heard once, at its time, however the sound is cut into pieces."""
+"""Sounds in a stream: one event each, at its time, for any size of chunks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +19,13 @@ from earful.service.events import (
 )
 from tests.fixtures.synthetic_audio import RATE_HZ, noise, overlay_at, tone
 
-SPOKEN = [("low", 0.5), ("high", 1.6), ("mid", 2.9), ("high", 4.0)]
+SOUNDS = [("low", 0.5), ("high", 1.6), ("mid", 2.9), ("high", 4.0)]
 OPTIONS = StreamOptions(sample_rate_hz=RATE_HZ)
 
 
 def sentence(level: float = 1e-4) -> Waveform:
     whole = noise(5.5, level)
-    for label, start in SPOKEN:
+    for label, start in SOUNDS:
         whole = overlay_at(tone(label), start, whole)
     return whole
 
@@ -36,7 +36,7 @@ def detect_events(
     options: StreamOptions = OPTIONS,
     chunk_samples: int = 800,
 ) -> tuple[list[StreamWindow], list[StreamEvent]]:
-    """All windows and events of a sound that comes in pieces of so many samples."""
+    """All windows and events of a sound that arrives in chunks of ``chunk_samples``."""
     features = classifier.metadata.features
     windows = StreamWindower(options, features.sample_rate_hz, features.clip_samples)
     detector = EventDetector(options)
@@ -58,10 +58,10 @@ def labels(classifier: Classifier, events: Sequence[StreamEvent]) -> list[str]:
 
 
 @pytest.mark.parametrize("chunk_samples", [37, 800, 100_000])
-def test_each_word_is_one_event_at_its_time(classifier: Classifier, chunk_samples: int) -> None:
+def test_each_sound_is_one_event_at_its_time(classifier: Classifier, chunk_samples: int) -> None:
     stream_windows, events = detect_events(classifier, sentence(), chunk_samples=chunk_samples)
-    assert labels(classifier, events) == [label for label, _ in SPOKEN]
-    for event, (_, start) in zip(events, SPOKEN, strict=True):
+    assert labels(classifier, events) == [label for label, _ in SOUNDS]
+    for event, (_, start) in zip(events, SOUNDS, strict=True):
         assert event.start_seconds == pytest.approx(start, abs=0.05)
         assert event.end_seconds == pytest.approx(start + 0.4, abs=0.05)
     ends = [window.end_seconds for window in stream_windows]
@@ -69,19 +69,19 @@ def test_each_word_is_one_event_at_its_time(classifier: Classifier, chunk_sample
     assert ends[0] == pytest.approx(0.1)
 
 
-def test_window_holds_the_sound_of_its_times(classifier: Classifier) -> None:
+def test_window_holds_the_samples_of_its_times(classifier: Classifier) -> None:
     sound = sentence()
     stream_windows, _ = detect_events(classifier, sound, chunk_samples=123)
     for window in stream_windows[10:50]:
         first = round(window.start_seconds * RATE_HZ)
-        there = sound[first : first + len(window.waveform)]
+        original = sound[first : first + len(window.waveform)]
         kept = window.waveform != 0
-        np.testing.assert_array_equal(window.waveform[kept], there[kept])
+        np.testing.assert_array_equal(window.waveform[kept], original[kept])
         if window.event_offset is not None:
             assert kept.any()
 
 
-def test_of_two_words_in_a_window_the_more_central_is_kept(classifier: Classifier) -> None:
+def test_of_two_sounds_in_a_window_the_more_central_is_kept(classifier: Classifier) -> None:
     sound = overlay_at(tone("high", 0.3), 1.0, overlay_at(tone("low", 0.3), 0.5, noise(2.0, 1e-4)))
     _, events = detect_events(classifier, sound)
     assert labels(classifier, events) == ["low", "high"]
@@ -92,7 +92,7 @@ def test_other_rates_are_resampled(classifier: Classifier) -> None:
     sound = resample(sentence(), RATE_HZ, 44_100)
     options = StreamOptions(sample_rate_hz=44_100)
     _, events = detect_events(classifier, sound, options, chunk_samples=1_764)
-    assert labels(classifier, events) == [label for label, _ in SPOKEN]
+    assert labels(classifier, events) == [label for label, _ in SOUNDS]
 
 
 def test_background_and_silence_give_no_events(classifier: Classifier) -> None:
@@ -101,9 +101,9 @@ def test_background_and_silence_give_no_events(classifier: Classifier) -> None:
         assert events == []
 
 
-def test_words_above_background_noise_are_detected(classifier: Classifier) -> None:
+def test_sounds_above_background_noise_are_detected(classifier: Classifier) -> None:
     _, events = detect_events(classifier, sentence(level=0.01))
-    assert labels(classifier, events) == [label for label, _ in SPOKEN]
+    assert labels(classifier, events) == [label for label, _ in SOUNDS]
 
 
 def test_minimum_gap_and_score_suppress_events(classifier: Classifier) -> None:
@@ -115,7 +115,7 @@ def test_minimum_gap_and_score_suppress_events(classifier: Classifier) -> None:
 
 
 def test_real_digits_in_a_row_are_one_event_each(fsdd: Path) -> None:
-    """Most of them: a word whose energy is uneven may pass unheard, none may be heard twice."""
+    """A word with uneven energy may be missed; none may give two events."""
     classifier = Classifier.open(SHIPPED_MODEL)
     parts, starts, at = [], [], 0
     for n, digit in enumerate("31746520819427065831"):
@@ -126,10 +126,10 @@ def test_real_digits_in_a_row_are_one_event_each(fsdd: Path) -> None:
         at += 3_000 + len(word)
     _, events = detect_events(classifier, np.concatenate(parts).astype(np.float32))
     detected = list(zip(labels(classifier, events), [e.start_seconds for e in events], strict=True))
-    right = 0
+    correct = 0
     for digit, start in starts:
         near = [label for label, time in detected if abs(time - start) < 0.25]
         assert len(near) <= 1
-        right += near == [digit]
-    assert right >= 17
+        correct += near == [digit]
+    assert correct >= 17
     assert len(detected) <= 20

@@ -1,4 +1,4 @@
-"""A model that says several labels at once: every way to ask it gives the same answer."""
+"""A multi-label model: every interface gives the same labels and scores."""
 
 import base64
 import csv
@@ -48,9 +48,12 @@ def multi_label_client(
 ) -> Client:
     place = tmp_path_factory.mktemp("feedback")
     return open_client(
-        model=chords.model, feedback_url=f"sqlite:///{place}/f.db", recordings_dir=place / "audio",
-        save_recordings="feedback", label_studio_root=place,
-    )  # fmt: skip
+        model=chords.model,
+        feedback_url=f"sqlite:///{place}/f.db",
+        recordings_dir=place / "audio",
+        save_recordings="feedback",
+        label_studio_root=place,
+    )
 
 
 def classify_sound(client: Client, sound: Any) -> dict[str, Any]:
@@ -86,7 +89,7 @@ def test_label_joins_all_scores_from_one_half_and_score_is_their_minimum(
         ((1.0, 1.0, 0.5), ("high|low|mid", 0.5)),
     ],
 )
-def test_no_clip_has_no_label(
+def test_every_clip_has_a_label(
     classifier: Classifier, scores: tuple[float, ...], expected_prediction: tuple[str, float]
 ) -> None:
     label, score = classifier.decide(np.array(scores, np.float32))
@@ -98,11 +101,12 @@ def test_unknown_depends_on_the_best_score(chords: Chords, tmp_path: Path) -> No
     for prop in graph.metadata_props:
         if prop.key == "earful.rejection_threshold":
             prop.value = "0.9"
-    onnx.save(graph, tmp_path / "shy.onnx")
-    shy = Classifier.open(tmp_path / "shy.onnx", reject=True)
-    assert shy.decide(np.array([0.95, 0.6, 0.1], np.float32))[0] == "high|low"
-    assert shy.decide(np.array([0.85, 0.84, 0.1], np.float32)) == ("unknown", pytest.approx(0.85))
-    assert shy.decide(np.array([np.nan, 0.84, 0.1], np.float32))[0] == "unknown"
+    onnx.save(graph, tmp_path / "rejecting.onnx")
+    rejecting = Classifier.open(tmp_path / "rejecting.onnx", reject=True)
+    assert rejecting.decide(np.array([0.95, 0.6, 0.1], np.float32))[0] == "high|low"
+    label, score = rejecting.decide(np.array([0.85, 0.84, 0.1], np.float32))
+    assert (label, score) == ("unknown", pytest.approx(0.85))
+    assert rejecting.decide(np.array([np.nan, 0.84, 0.1], np.float32))[0] == "unknown"
 
 
 def test_other_protocols_return_the_score_of_each_label(multi_label_client: Client) -> None:
@@ -144,8 +148,8 @@ def test_rows_hold_the_joined_label_and_each_label(
     for suffix in ("jsonl", "parquet", "csv"):
         out = tmp_path / f"r.{suffix}"
         classify_csv(earful, folder, "--model", chords.model, "--top-k", 3, "--out", out)
-        found = {Path(r.filename).stem: (r.label, r.score) for r in read_results(out)}
-        assert found["both"] == ("low|mid", pytest.approx(float(row["score"])))
+        results = {Path(r.filename).stem: (r.label, r.score) for r in read_results(out)}
+        assert results["both"] == ("low|mid", pytest.approx(float(row["score"])))
     lines = (tmp_path / "r.jsonl").read_text().splitlines()
     [both] = [json.loads(line) for line in lines if "both" in line]
     assert [pair["label"] for pair in both["scores"]][2] == "high"
@@ -169,19 +173,14 @@ def test_windows_list_only_labels_above_the_minimum_score(
         chord(("low", "mid"), 0.6), 0.2, overlay_at(tone("low", 0.6), 1.2, noise(2.2, 1e-4))
     )
     (tmp_path / "day.wav").write_bytes(wav(sound))
-    text = classify_csv(
-        earful, tmp_path / "day.wav", "--model", chords.model, "--windows", "--merge",
-        "--min-score", 0.9,
-    )  # fmt: skip
+    command = (tmp_path / "day.wav", "--model", chords.model, "--windows", "--merge")
+    text = classify_csv(earful, *command, "--min-score", 0.9)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["label"] for row in rows][:1] == ["low|mid"]
     assert [row["label"] for row in rows][-1:] == ["low"]
     assert all(float(row["score"]) >= 0.9 for row in rows)
     tracks = tmp_path / "tracks"
-    classify_csv(
-        earful, tmp_path / "day.wav", "--model", chords.model, "--windows", "--merge",
-        "--out", tracks, "--format", "audacity",
-    )  # fmt: skip
+    classify_csv(earful, *command, "--out", tracks, "--format", "audacity")
     [track] = tracks.rglob("*.txt")
     assert "low|mid" in track.read_text()
 
@@ -207,7 +206,7 @@ def test_a_correction_may_name_several_labels(multi_label_client: Client, client
         return multi_label_client.post("/v1/feedback", json=given)
 
     assert post_feedback("mid | high").status_code == 201
-    assert post_feedback("high|mid").json()["duplicate"]  # the same, written in another order
+    assert post_feedback("high|mid").json()["duplicate"]  # the same labels in another order
     assert post_feedback("mid|hum").json()["error"]["code"] == "unknown_label"
     assert "'hum' is none" in post_feedback("mid|hum").json()["error"]["message"]
     assert post_feedback("mid|hum", new_label=True).status_code == 201
@@ -242,7 +241,7 @@ def test_single_label_model_refuses_label_sets(
 def test_uncertainty_is_the_margin_to_the_other_decision() -> None:
     assert score_margin(np.array([0.9, 0.55, 0.1], np.float32), "sigmoid") == pytest.approx(0.1)
     assert score_margin(np.array([0.9, 0.05, 0.05], np.float32), "softmax") == pytest.approx(0.85)
-    two = np.array([0.7, 0.3], np.float32)  # one label's two outcomes
+    two = np.array([0.7, 0.3], np.float32)  # one label, present or absent
     assert score_margin(two, "softmax") == pytest.approx(score_margin(two[:1], "sigmoid"))
 
 
@@ -254,18 +253,18 @@ def test_label_studio_gets_as_many_choices_as_it_takes(
     multi_label_client: Client, config: str, choices: set[str] | None
 ) -> None:
     [result] = prelabel(multi_label_client, LOW_AND_MID, config)["result"]
-    found = result["value"]["choices"]
-    assert set(found) == choices if choices else found in (["low"], ["mid"])
+    given = result["value"]["choices"]
+    assert set(given) == choices if choices else given in (["low"], ["mid"])
 
 
 def test_label_studio_gets_regions_of_each_label(multi_label_client: Client) -> None:
     sound = overlay_at(tone("mid", 0.5), 0.2, overlay_at(tone("low", 1.6), 0.2, noise(2.4, 1e-4)))
-    found = {
+    regions = {
         result["value"]["labels"][0]: (result["value"]["start"], result["value"]["end"])
         for result in prelabel(multi_label_client, sound, EVENTS)["result"]
     }
-    assert found["low"][0] <= found["mid"][0]
-    assert found["low"][1] > found["mid"][1]
+    assert regions["low"][0] <= regions["mid"][0]
+    assert regions["low"][1] > regions["mid"][1]
 
 
 def prelabel(client: Client, sound: Any, config: str) -> dict[str, Any]:
@@ -281,30 +280,33 @@ def prelabel(client: Client, sound: Any, config: str) -> dict[str, Any]:
 def test_multiple_choices_from_label_studio_are_stored(multi_label_client: Client) -> None:
     root = multi_label_client.app.service.settings.label_studio_root
     assert root is not None
-    (root / "told.wav").write_bytes(wav(chord(("mid", "high"), 0.41)))
+    (root / "chord.wav").write_bytes(wav(chord(("mid", "high"), 0.41)))
     value = {"choices": ["mid", "high"]}
     event = {
         "action": "ANNOTATION_CREATED",
         "project": {"id": 1, "label_config": MULTIPLE},
-        "task": {"id": 1, "data": {"clip": "/data/local-files/?d=told.wav"}},
+        "task": {"id": 1, "data": {"clip": "/data/local-files/?d=chord.wav"}},
         "annotation": {"completed_by": 7, "result": [{"from_name": "word", "value": value}]},
     }
     assert multi_label_client.post("/webhook", json=event).status_code == 201
-    found = multi_label_client.get("/v1/feedback/subjects/label-studio:7").json()["annotations"]
-    assert [row["label"] for row in found] == ["high|mid"]
+    annotations = multi_label_client.get("/v1/feedback/subjects/label-studio:7").json()[
+        "annotations"
+    ]
+    assert [row["label"] for row in annotations] == ["high|mid"]
 
 
 def test_label_sets_round_trip_through_label_studio(
     earful: Callable[..., Result], chords: Chords, tmp_path: Path
 ) -> None:
     base = chords.labels_csv.parent
-    for form, name in (
-        ("label-studio", "t.json"), ("label-studio-min", "m.json"), ("label-studio-csv", "c.csv"),
-    ):  # fmt: skip
-        done = earful(
-            "labels", "export", chords.labels_csv, "--format", form, "--audio-dir", base,
-            "--out", tmp_path / name,
-        )  # fmt: skip
+    file_names = {
+        "label-studio": "t.json",
+        "label-studio-min": "m.json",
+        "label-studio-csv": "c.csv",
+    }
+    for form, name in file_names.items():
+        export = ("labels", "export", chords.labels_csv, "--format", form)
+        done = earful(*export, "--audio-dir", base, "--out", tmp_path / name)
         assert done.exit_code == 0, done.output
         back = tmp_path / f"{form}.csv"
         done = earful("labels", "import", tmp_path / name, "--audio-dir", base, "--out", back)
@@ -318,5 +320,5 @@ def test_label_sets_round_trip_through_label_studio(
         "labels", "export", chords.labels_csv, "--format", "folders", "--out", tmp_path / "f"
     )
     assert isinstance(refused.exception, AnnotationError)
-    assert "several labels, 'high|mid', and lies in one folder" in str(refused.exception)
+    assert "several labels, 'high|mid', and can be in one folder only" in str(refused.exception)
     assert not (tmp_path / "f").exists()

@@ -1,4 +1,4 @@
-"""PyTorch, the ONNX file, the command line and HTTP give one answer for one file."""
+"""PyTorch, the ONNX file, the command line and HTTP give the same scores for a file."""
 
 import csv
 import io
@@ -32,9 +32,12 @@ RECORDINGS = {
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_pytorch_onnx_cli_and_http_agree(
-    trained: tuple[Path, Path], client: Client, earful: Callable[..., Result], tmp_path: Path,
+    trained: tuple[Path, Path],
+    client: Client,
+    earful: Callable[..., Result],
+    tmp_path: Path,
     name: str,
-) -> None:  # fmt: skip
+) -> None:
     model, run = trained
     path = tmp_path / "one.wav"
     path.write_bytes(RECORDINGS[name])
@@ -55,26 +58,29 @@ def test_pytorch_onnx_cli_and_http_agree(
     in_cli |= {row[f"label_{k}"]: row[f"score_{k}"] for k in range(2, len(labels) + 1)}
     answer = client.post("/v1/classify", content=RECORDINGS[name]).json()["results"][0]
     in_http = {entry["label"]: entry["score"] for entry in answer["scores"]}
-    for found in (in_cli, in_http):
-        assert set(found) == set(labels)
-        np.testing.assert_allclose([float(found[n]) for n in labels], expected, atol=TOLERANCE)
+    for scores in (in_cli, in_http):
+        assert set(scores) == set(labels)
+        np.testing.assert_allclose([float(scores[n]) for n in labels], expected, atol=TOLERANCE)
     assert row["label"] == answer["label"] == prediction.label == labels[int(expected.argmax())]
 
 
 def decode_for_model(path: Path, run: Path) -> tuple[np.ndarray, int]:
-    """The waveform at the model's rate, and the samples of a clip."""
+    """The waveform at the model's rate, and the number of samples of a clip."""
     features = load_checkpoint(run / BEST_CHECKPOINT).features
     return decode(path.read_bytes(), features.sample_rate_hz).waveform, features.clip_samples
 
 
 def pytorch_probabilities(run: Path, path: Path) -> np.ndarray:
-    """Probabilities (labels,) of the checkpoint's own network."""
+    """Probabilities (labels,) of the network in the checkpoint, without ONNX."""
     checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
     assert checkpoint.calibration is not None
     whole = WaveformClassifier(
-        checkpoint.features, checkpoint.config.features, rebuild_network(checkpoint),
-        checkpoint.calibration.temperature, checkpoint.score_kind,
-    ).eval()  # fmt: skip
+        checkpoint.features,
+        checkpoint.config.features,
+        rebuild_network(checkpoint),
+        checkpoint.calibration.temperature,
+        checkpoint.score_kind,
+    ).eval()
     with torch.inference_mode():
         probabilities, _ = whole(torch.from_numpy(loudest_clip(*decode_for_model(path, run)))[None])
     return probabilities[0].numpy()

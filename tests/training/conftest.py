@@ -1,4 +1,4 @@
-"""A dataset small enough to train on in seconds: three pitches, with harmonics and noise."""
+"""Datasets small enough to train on in seconds: tones of three pitches, with noise."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ RATE_HZ = 8_000
 
 
 def write_tones(folder: Path, seed: int = 7, speaker: str = "speaker") -> Path:
-    """Sixty half-second tones of three labels and four speakers, and their labels CSV."""
+    """Write sixty half-second tones of three labels and four speakers; return their labels CSV."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
     time = np.arange(RATE_HZ // 2) / RATE_HZ
@@ -46,7 +46,7 @@ def tones(tones_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="session")
 def short_tones(tones_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The same clips without the second half that is silent: half the frames to compute."""
+    """The same clips without the padding of half a second: half the frames to compute."""
     folder = tmp_path_factory.mktemp("dataset") / "short"
     features = FeatureConfig.for_rate(RATE_HZ, clip_seconds=0.5)
     prepare(read_labels(tones_csv), folder, features=features, split="random")

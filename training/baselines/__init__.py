@@ -1,1 +1,1 @@
-"""Classifiers of scikit-learn and hmmlearn, fitted to a dataset; may import all but ``service``."""
+"""Classifiers of scikit-learn and hmmlearn, fitted to a dataset."""

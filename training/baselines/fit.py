@@ -1,4 +1,4 @@
-"""A dataset to a fitted baseline: the same files in the run folder as training leaves."""
+"""From a dataset to a fitted baseline, with the same run folder as a trained network."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -25,7 +25,11 @@ from earful.training.baselines.svm import check_svm, fit_svm
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.loaders.class_weights import label_counts
-from earful.training.loaders.loader import StoredFeatures, stored_features, build_targets_and_sampler
+from earful.training.loaders.loader import (
+    StoredFeatures,
+    build_targets_and_sampler,
+    stored_features,
+)
 from earful.training.metrics.calibration import calibrate
 from earful.training.trainer.checkpoint import (
     BEST_CHECKPOINT,
@@ -36,10 +40,12 @@ from earful.training.trainer.checkpoint import (
     rebuild_network,
 )
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
-from earful.training.trainer.setup import find_resume_checkpoint, choose_device, feature_statistics
+from earful.training.trainer.setup import choose_device, feature_statistics, find_resume_checkpoint
 from earful.training.trainer.trainer import FitResult
 
-# What a baseline heeds of a TrainConfig; the rest is about steps.
+Outputs = tuple[NDArray[np.float32], NDArray[np.int64]]  # logits (clips, labels), targets (clips,)
+
+# Fields of TrainConfig that a baseline uses; the others are about gradient training.
 USED_FIELDS = ("model", "features", "seed", "options")
 
 _FITTERS: Mapping[str, Callable[[Any, NormalisedNetwork, StoredFeatures, TrainConfig], None]] = {
@@ -49,7 +55,7 @@ _FITTERS: Mapping[str, Callable[[Any, NormalisedNetwork, StoredFeatures, TrainCo
     "svm": fit_svm,
     "gmm-hmm": fit_gmm_hmm,
 }
-# What only some of them refuse.
+# Checks of single baselines.
 _CHECKS: Mapping[str, Callable[[Dataset, NDArray[np.int64], TrainConfig], None]] = {
     "svm": check_svm,
     "gmm-hmm": check_gmm_hmm,
@@ -69,12 +75,12 @@ def fit_baseline(
 ) -> FitResult:
     """Fit ``config.model`` to the dataset's training clips, into the folder ``run``.
 
-    It is fitted on the CPU, and one epoch long: ``on_epoch`` hears once. A run that is finished and
-    resumed is left as it is. ``checkpoints`` is a second place (``training.trainer.checkpoint_mirror``).
+    It is fitted on the CPU, in one epoch. A finished run that is resumed stays as it is. The other
+    arguments are those of ``training.trainer.trainer.fit``.
 
     Raises:
-        TrainingError: a run is there already, the one to resume is of other data or settings, or
-            CUDA was asked for and is absent.
+        TrainingError: ``run`` holds a run and ``resume`` is false, the run to resume has other data
+            or settings, or CUDA was requested and is not available.
         EarfulError: what ``check_baseline`` refuses.
     """
     check_baseline(dataset, auxiliary, config)
@@ -89,17 +95,25 @@ def fit_baseline(
     store.require_no_run()
     train = stored_features(dataset, config, "train", CPU, auxiliary)
     val = stored_features(dataset, config, "val", CPU)
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     model = _fit_network(dataset, train, config)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - started_at
     logits, targets = _logits(model, val), label_indices(val)
-    loss, accuracy = _loss_and_accuracy(_logits(model, train), label_indices(train))
-    record = EpochRecord(1, loss, accuracy, *_loss_and_accuracy(logits, targets), seconds, 0.0)
-    calibration = calibrate(logits, np.eye(len(dataset.labels), dtype=np.bool_)[targets], "softmax")
+    record = _epoch_record(
+        (_logits(model, train), label_indices(train)), (logits, targets), seconds
+    )
+    label_matrix = np.eye(len(dataset.labels), dtype=np.bool_)[targets]
     checkpoint = Checkpoint(
-        config, dataset.features, dataset.labels, data_hash, dict(model.state_dict()), {}, {},
-        (record,), calibration,
-    )  # fmt: skip
+        config=config,
+        features=dataset.features,
+        labels=dataset.labels,
+        dataset_hash=data_hash,
+        weights=dict(model.state_dict()),
+        raw_weights={},
+        optimizer={},
+        history=(record,),
+        calibration=calibrate(logits, label_matrix, "softmax"),
+    )
     store.save(BEST_CHECKPOINT, checkpoint)
     store.save(LAST_CHECKPOINT, replace(checkpoint, calibration=None))
     on_epoch(record)
@@ -107,25 +121,26 @@ def fit_baseline(
 
 
 def check_baseline(dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConfig) -> None:
-    """See that ``config.model`` can be fitted, before anything is read or written.
+    """Check that ``config.model`` can be fitted, before anything is read or written.
 
     Raises:
-        TrainingError: a setting is about steps, the company does not fit or has clips of no label,
-            there is nothing to validate on or no training clip of some label, or the model is not
-            for so many clips, or such features.
+        TrainingError: a setting of gradient training, auxiliary data that does not fit or has
+            negatives, no validation clip, a label without a training clip, or too many clips or
+            other features than the model supports.
         DatasetError: clips with several labels.
         EarfulError: an option that the model does not have, or features too small for it.
     """
     require_used_fields(config)
     _build_network(dataset, config)
-    requirement = f"{config.model}, unlike the networks that are trained by steps,"
+    requirement = f"{config.model}, unlike the networks that are trained by gradient descent,"
     dataset.require_single_label(requirement)
     if auxiliary.extra is not None:
         auxiliary.extra.require_single_label(requirement)
     if auxiliary.negatives is not None:
         raise TrainingError(
-            f"{auxiliary.negatives.folder} has clips of no label, which only networks that are trained "
-            "by steps learn from; leave --negatives away, or take another --model"
+            f"{config.model} cannot learn from the negatives in {auxiliary.negatives.folder}, only "
+            "networks trained by gradient descent can; leave out --negatives, or use another "
+            "--model"
         )
     counts = _label_counts(dataset, auxiliary, config)
     if config.model in _CHECKS:
@@ -133,38 +148,45 @@ def check_baseline(dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConf
 
 
 def require_used_fields(config: TrainConfig) -> None:
-    """Refuse settings that only training by steps can follow.
+    """Refuse settings of gradient training.
 
     Raises:
         TrainingError: some differ from the defaults; the message names them.
     """
     changed = config.to_dict()
     defaults = default_config(config.model).to_dict()
-    unused = [name for name in changed if name not in USED_FIELDS and changed[name] != defaults[name]]
+    unused = [
+        name for name in changed if name not in USED_FIELDS and changed[name] != defaults[name]
+    ]
     if unused:
         raise TrainingError(
-            f"{config.model} is fitted and not trained by steps: it has no {', '.join(unused)}; "
-            f"it heeds {', '.join(USED_FIELDS)}"
+            f"{config.model} is fitted, not trained by gradient descent: it has no "
+            f"{', '.join(unused)}; leave them out, it uses {', '.join(USED_FIELDS)}"
         )
 
 
-def _label_counts(dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConfig) -> NDArray[np.int64]:
+def _label_counts(
+    dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConfig
+) -> NDArray[np.int64]:
     """How many training clips each label has (labels,)."""
-    build_targets_and_sampler(dataset, NO_AUXILIARY_DATA, config, "val", CPU)  # there is something to validate on
+    # Raises if there is no validation clip.
+    build_targets_and_sampler(dataset, NO_AUXILIARY_DATA, config, "val", CPU)
     targets, _ = build_targets_and_sampler(dataset, auxiliary, config, "train", CPU)
     counts = label_counts(targets.values, targets.n_labels).long().numpy()
     missing = [dataset.labels[i] for i in np.flatnonzero(counts == 0)]
     if missing:
         raise TrainingError(
-            f"the train part of {dataset.folder} has no clip of {', '.join(missing)}; a baseline "
-            "is fitted to clips of every label: prepare with another --split, or more clips"
+            f"the train part of {dataset.folder} has no clip of {', '.join(missing)}, and a "
+            "baseline needs clips of every label; prepare with another --split, or more clips"
         )
     return counts
 
 
 def _build_network(dataset: Dataset, config: TrainConfig) -> Network:
     bins = dataset.features.bins(config.features)
-    return build_network(config.model, bins, dataset.features.frames, len(dataset.labels), config.options)
+    return build_network(
+        config.model, bins, dataset.features.frames, len(dataset.labels), config.options
+    )
 
 
 def _fit_network(dataset: Dataset, train: StoredFeatures, config: TrainConfig) -> NormalisedNetwork:
@@ -176,12 +198,29 @@ def _fit_network(dataset: Dataset, train: StoredFeatures, config: TrainConfig) -
 
 
 def _logits(model: NormalisedNetwork, clips: StoredFeatures) -> NDArray[np.float32]:
+    """Logits (clips, labels), in the order of the sampler's rows."""
     with torch.inference_mode():
-        found = torch.cat([model(features) for features, _ in clips.sequential_batches()])
-    return found.numpy()
+        logits = torch.cat([model(features) for features, _ in clips.sequential_batches()])
+    return logits.numpy()
 
 
-def _loss_and_accuracy(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> tuple[float, float]:
+def _epoch_record(train: Outputs, val: Outputs, seconds: float) -> EpochRecord:
+    loss, accuracy = _loss_and_accuracy(*train)
+    val_loss, val_accuracy = _loss_and_accuracy(*val)
+    return EpochRecord(
+        epoch=1,
+        loss=loss,
+        accuracy=accuracy,
+        val_loss=val_loss,
+        val_accuracy=val_accuracy,
+        seconds=seconds,
+        learning_rate=0.0,
+    )
+
+
+def _loss_and_accuracy(
+    logits: NDArray[np.float32], targets: NDArray[np.int64]
+) -> tuple[float, float]:
     """Cross-entropy in nats, and accuracy."""
     loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))
     return float(loss), float((logits.argmax(1) == targets).mean())

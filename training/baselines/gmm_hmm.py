@@ -1,4 +1,4 @@
-"""``gmm-hmm``: hmmlearn's ``GMMHMM``, one for each label, its states in a row."""
+"""``gmm-hmm``: a left-to-right ``GMMHMM`` of hmmlearn for each label."""
 
 from collections.abc import Sequence
 
@@ -18,24 +18,24 @@ from earful.training.baselines.pooled_clips import select_label
 from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.loaders.loader import StoredFeatures
 
-# hmmlearn takes about 5 ms a clip and round. On FSDD twice as many add nothing that can be told.
+# hmmlearn takes about 5 ms per clip and iteration. On FSDD twice as many clips do not help.
 MAX_CLIPS_PER_LABEL = 200
-# Processes take two seconds to start.
+# Below this it is faster without processes, which take two seconds to start.
 _MIN_PARALLEL_CLIPS = 500
 
 
 def check_gmm_hmm(dataset: Dataset, counts: NDArray[np.int64], config: TrainConfig) -> None:
-    """See that it can be fitted to training clips of which each label has ``counts`` (labels,).
+    """Check that it can be fitted to ``counts`` (labels,) training clips of each label.
 
     Raises:
-        TrainingError: features that are not MFCC, or a label with too few frames for its states:
-            each Gaussian begins with one at least.
+        TrainingError: the features are not MFCC, or a label has fewer frames per state than
+            Gaussians.
     """
     options, n_frames = GmmHmmConfig(**config.options), dataset.features.frames
     if config.features != "mfcc":
         raise TrainingError(
-            "gmm-hmm reads mfcc: neighbouring bands of log_mel go together, and its Gaussians know "
-            "of no correlation; leave --features away"
+            f"gmm-hmm needs mfcc, found {config.features}: its Gaussians have diagonal "
+            "covariances, and the bins of log_mel are correlated; leave out --features"
         )
     fewest = min(int(counts.min()), MAX_CLIPS_PER_LABEL)
     if fewest * (n_frames // options.states) < options.mixtures:
@@ -48,32 +48,34 @@ def check_gmm_hmm(dataset: Dataset, counts: NDArray[np.int64], config: TrainConf
 def fit_gmm_hmm(
     network: GmmHmm, model: NormalisedNetwork, clips: StoredFeatures, config: TrainConfig
 ) -> None:
-    """Fit the models, as many at a time as there are processors."""
+    """Fit a model per label, in parallel processes for many clips."""
     options = GmmHmmConfig(**config.options)
     generator = np.random.default_rng(config.seed)
-    per_label = [
+    clips_per_label = [
         select_label(clips, label, MAX_CLIPS_PER_LABEL, generator)
         for label in range(clips.targets.n_labels)
     ]
-    frames = [_frames(network, model, word) for word in per_label]
-    network.standardiser.fit(torch.cat([word.flatten(0, 1) for word in frames]))
+    frames_per_label = [_frames(network, model, of_label) for of_label in clips_per_label]
+    network.standardiser.fit(torch.cat([frames.flatten(0, 1) for frames in frames_per_label]))
     n_jobs = -1 if len(clips.sampler) >= _MIN_PARALLEL_CLIPS else 1
     hmms = Parallel(n_jobs=n_jobs)(
-        delayed(fit_label_model)(_standardised(network, x), options.states, options.mixtures, config.seed)
-        for x in frames
+        delayed(fit_label_model)(
+            _standardised(network, frames), options.states, options.mixtures, config.seed
+        )
+        for frames in frames_per_label
     )
     network.head.set_fitted_buffers(log_prior=log_prior(clips))
     load_fitted(network, hmms)
 
 
 def load_fitted(network: GmmHmm, hmms: Sequence[GMMHMM]) -> None:
-    """The numbers of fitted models, one for each label."""
+    """Copy the parameters of fitted models, one for each label, into the network."""
     network.hmms.set_fitted_buffers(
-        log_start=_log([word.startprob_ for word in hmms]),
-        log_transition=_log([word.transmat_ for word in hmms]),
-        log_weight=_log([word.weights_ for word in hmms]),
-        mean=torch.from_numpy(np.stack([word.means_ for word in hmms])),
-        variance=torch.from_numpy(np.stack([word.covars_ for word in hmms])),
+        log_start=_log([hmm.startprob_ for hmm in hmms]),
+        log_transition=_log([hmm.transmat_ for hmm in hmms]),
+        log_weight=_log([hmm.weights_ for hmm in hmms]),
+        mean=torch.from_numpy(np.stack([hmm.means_ for hmm in hmms])),
+        variance=torch.from_numpy(np.stack([hmm.covars_ for hmm in hmms])),
     )
 
 
@@ -82,12 +84,15 @@ def _log(probabilities: Sequence[FloatArray]) -> Tensor:
 
 
 def _frames(network: GmmHmm, model: NormalisedNetwork, clips: StoredFeatures) -> Tensor:
-    """Frames (clips, frames, size) of all clips, before they are standardised."""
+    """Features with deltas (clips, frames, size), before standardisation."""
     return torch.cat(
-        [network.with_deltas(model.normalise(features)) for features, _ in clips.sequential_batches()]
+        [
+            network.with_deltas(model.normalise(features))
+            for features, _ in clips.sequential_batches()
+        ]
     )
 
 
 def _standardised(network: GmmHmm, frames: Tensor) -> FloatArray:
-    found: FloatArray = network.standardiser(frames).double().numpy()
-    return found
+    standardised: FloatArray = network.standardiser(frames).double().numpy()
+    return standardised

@@ -10,7 +10,7 @@ from earful.training.baselines.pooled_clips import fit_embeddings, label_indices
 from earful.training.config.train_config import TrainConfig
 from earful.training.loaders.loader import StoredFeatures
 
-# L-BFGS takes some two hundred on standardised features.
+# L-BFGS needs about 200 on standardised features.
 _MAX_ITERATIONS = 2000
 
 
@@ -25,9 +25,9 @@ def fit_logistic(
 
 
 def load_fitted(network: Logistic, fitted: LogisticRegression) -> None:
-    """The weights of a fitted estimator."""
+    """Copy the weights of a fitted estimator into the network."""
     weight, bias = fitted.coef_, fitted.intercept_
-    if len(weight) == 1:  # of two labels it has the logit of the second against the first
+    if len(weight) == 1:  # two labels: only the logit of the second against the first
         weight = np.concatenate([np.zeros_like(weight), weight])
         bias = np.concatenate([np.zeros_like(bias), bias])
     network.head.set_fitted_buffers(weight=torch.from_numpy(weight), bias=torch.from_numpy(bias))

@@ -1,4 +1,4 @@
-"""``majority``: the shares of the labels."""
+"""``majority``: predicts the most frequent label; scores are the label frequencies."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from earful.training.loaders.loader import StoredFeatures
 
 
 def log_prior(clips: StoredFeatures) -> torch.Tensor:
-    """Logarithms (labels,) of the labels' shares."""
+    """Logarithms (labels,) of the label frequencies."""
     counts = np.bincount(label_indices(clips), minlength=clips.targets.n_labels)
     return torch.from_numpy(np.log(counts / counts.sum()))
 
@@ -19,6 +19,6 @@ def log_prior(clips: StoredFeatures) -> torch.Tensor:
 def fit_majority(
     network: Majority, model: NormalisedNetwork, clips: StoredFeatures, config: TrainConfig
 ) -> None:
-    """Count the labels; the embedding, which no answer depends on, is not standardised."""
+    """Count the labels; the embedding is not standardised, since no prediction depends on it."""
     del model, config
     network.head.set_fitted_buffers(log_prior=log_prior(clips))

@@ -1,4 +1,4 @@
-"""What a baseline makes of stored features whose clips have one label each."""
+"""Stored features as input of baselines: label positions and pooled embeddings."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from earful.models.networks.baselines.fitted import PooledBaseline
 from earful.training.loaders.loader import StoredFeatures
 from earful.training.loaders.sampler import EpochSampler
 
-# Where a baseline is fitted.
+# Baselines are fitted on the CPU.
 CPU = torch.device("cpu")
 
 LabelIndices = NDArray[np.int64]
@@ -22,7 +22,7 @@ LabelIndices = NDArray[np.int64]
 def select_label(
     clips: StoredFeatures, label: int, max_clips: int, generator: np.random.Generator
 ) -> StoredFeatures:
-    """The clips of one label, ``most`` of them drawn where there are more."""
+    """The clips of one label; ``max_clips`` of them, drawn at random, if there are more."""
     positions = np.flatnonzero(label_indices(clips) == label)
     if len(positions) > max_clips:
         positions = np.sort(generator.choice(positions, max_clips, replace=False))
@@ -30,19 +30,21 @@ def select_label(
 
 
 def label_indices(clips: StoredFeatures) -> LabelIndices:
-    """The position of each clip's label (clips,), in their order."""
-    found: LabelIndices = clips.targets.values[clips.sampler.rows].numpy()
-    return found
+    """The label position of each clip (clips,), in the order of the sampler's rows."""
+    indices: LabelIndices = clips.targets.values[clips.sampler.rows].numpy()
+    return indices
 
 
-def fit_embeddings(model: NormalisedNetwork, network: PooledBaseline, clips: StoredFeatures) -> Tensor:
-    """Fit the standardisation of pooled features, and return them (clips, size)."""
+def fit_embeddings(
+    model: NormalisedNetwork, network: PooledBaseline, clips: StoredFeatures
+) -> Tensor:
+    """Fit the standardiser to the pooled functionals; return these standardised (clips, size)."""
     standardiser = network.standardiser
-    found = torch.empty(len(clips.sampler), len(standardiser.mean))
+    embeddings = torch.empty(len(clips.sampler), len(standardiser.mean))
     start = 0
     for features, _ in clips.sequential_batches():
-        found[start : start + len(features)] = pooled_functionals(model.normalise(features))
+        embeddings[start : start + len(features)] = pooled_functionals(model.normalise(features))
         start += len(features)
-    standardiser.fit(found)
-    # In place: of many clips, a second array is gigabytes.
-    return found.sub_(standardiser.mean).div_(standardiser.std)
+    standardiser.fit(embeddings)
+    # In place: for many clips, a second array takes gigabytes.
+    return embeddings.sub_(standardiser.mean).div_(standardiser.std)

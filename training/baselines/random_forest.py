@@ -13,14 +13,14 @@ from earful.training.baselines.pooled_clips import fit_embeddings, label_indices
 from earful.training.config.train_config import TrainConfig
 from earful.training.loaders.loader import StoredFeatures
 
-# Of scikit-learn's arrays of a tree: a leaf has no child.
+# scikit-learn's child index of a leaf.
 _NO_CHILD = -1
 
 
 def fit_random_forest(
     network: RandomForest, model: NormalisedNetwork, clips: StoredFeatures, config: TrainConfig
 ) -> None:
-    """Grow the trees, each on clips drawn with repetition and random features at every decision."""
+    """Grow the trees on bootstrap samples, with random features at each split."""
     options = RandomForestConfig(**config.options)
     x = fit_embeddings(model, network, clips).numpy()
     forest = RandomForestClassifier(
@@ -30,9 +30,9 @@ def fit_random_forest(
 
 
 def load_fitted(network: RandomForest, fitted: RandomForestClassifier) -> None:
-    """The trees of a fitted estimator, level by level (see ``Trees`` for the layout)."""
+    """Copy a fitted estimator's trees into the network, level by level (layout: see ``Trees``)."""
     trees = [estimator.tree_ for estimator in fitted.estimators_]
-    # A level is its decisions, as (tree, node); a root without one decides between twins.
+    # A level is a list of splits (tree, node); a root that is a leaf splits into two equal leaves.
     level = [(tree, 0) for tree in trees]
     features, thresholds, shares, split_nodes, splits_per_level = [], [], [], [], []
     while level:
@@ -63,6 +63,6 @@ def _is_leaf(tree: Any, node: int) -> bool:
 
 
 def _share(tree: Any, node: int) -> NDArray[np.float64]:
-    """Of the labels (labels,) in a leaf; nothing in a decision."""
+    """Label frequencies (labels,) in a leaf; zeros in a split."""
     counts: NDArray[np.float64] = tree.value[node, 0]
     return counts / counts.sum() if _is_leaf(tree, node) else np.zeros_like(counts)

@@ -1,4 +1,4 @@
-"""``earful check``: what is wrong with a set of labelled clips."""
+"""``earful check``: errors and warnings in a set of labelled clips."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from earful.service.commands.next_steps import print_next
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
 )
@@ -13,47 +14,54 @@ from earful.training.commands.options import AudioDirOption, JsonOption, LabelsA
 
 
 def check(
-    labels_csv: LabelsArgument,
+    labels: LabelsArgument,
     audio_dir: AudioDirOption = None,
     wrong_labels: Annotated[
         bool,
         typer.Option(
             "--wrong-labels/--no-wrong-labels",
-            help="Ask of each clip whether it sounds like its label; the longest part.",
+            help="Look for likely label errors, the slowest check.",
         ),
     ] = True,
     as_json: JsonOption = False,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="REPORT.html", help="One page to look at and listen to."),
+        typer.Option(metavar="REPORT.html", help="HTML page with players to write."),
     ] = None,
     clips: Annotated[
-        int, typer.Option(min=0, max=500, help="How many clips of each kind --html plays.")
+        int, typer.Option(min=0, max=500, help="Clips per kind of finding on the page.")
     ] = 24,
     suggestions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.csv", help="Labels that may be corrected, to be reviewed."),
+        typer.Option(metavar="FILE.csv", help="CSV of suggested corrections to write."),
     ] = None,
 ) -> None:
-    """Examine a CSV and all its files: what is broken, doubtful, repeated or likely mislabelled."""
-    from earful.training.data_quality.run_checks import diagnose, hear
-    from earful.training.data_quality.text_report import check_outputs, text, write_suggestions
+    """Check a labels CSV and its files for broken, duplicate, leaking and mislabelled clips."""
+    from earful.training.data_quality.run_checks import measure_dataset, run_checks
+    from earful.training.data_quality.text_report import (
+        check_outputs,
+        format_report,
+        write_suggestions,
+    )
     from earful.training.runs.progress import work_progress
 
-    check_outputs(labels_csv, html=html, suggestions=suggestions)
+    check_outputs(labels, html=html, suggestions=suggestions)
     with work_progress("check") as on_progress:
-        heard = hear(labels_csv, audio_dir, on_progress)
+        measured = measure_dataset(labels, audio_dir, on_progress)
     with work_progress("compare") as on_progress:
-        diagnosis = diagnose(heard, wrong_labels=wrong_labels, progress=on_progress)
+        quality = run_checks(measured, wrong_labels=wrong_labels, progress=on_progress)
     if html is not None:
-        from earful.training.data_quality.html_report import write_page
+        from earful.training.data_quality.html_report import write_quality_page
 
-        write_page(diagnosis, labels_csv, html, clips=clips)
+        write_quality_page(quality, labels, html, clips=clips)
         typer.echo(f"report in {html}", err=True)
     if suggestions is not None:
-        rows = write_suggestions(diagnosis, suggestions)
-        typer.echo(f"{suggestions}: {rows} labels to review", err=True)
-    found = diagnosis.to_dict()
-    typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else text(diagnosis))
-    if diagnosis.needs_attention:
+        n_suggestions = write_suggestions(quality, suggestions)
+        typer.echo(f"{suggestions}: {n_suggestions} labels to review", err=True)
+    result = quality.to_dict()
+    typer.echo(
+        json.dumps(result, indent=2, ensure_ascii=False) if as_json else format_report(quality)
+    )
+    print_next(("prepare", labels, "--out", "DATASET"))
+    if quality.needs_attention:
         raise typer.Exit(EXIT_SOME_FAILED)

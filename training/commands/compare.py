@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from earful.service.commands.next_steps import keep_on_interrupt, print_next
 from earful.training.commands.options import (
     DeviceOption,
     ExtraOption,
@@ -15,26 +16,33 @@ from earful.training.commands.options import (
 
 def compare(
     datasets: Annotated[
-        list[Path], typer.Argument(metavar="DATASET...", help="Folders made by prepare.")
+        list[Path],
+        typer.Argument(metavar="DATASET...", help="Folders made by `earful prepare`."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for all runs; finished ones are kept.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for all runs; finished runs stay.")
+    ],
     models: Annotated[
         str | None,
         typer.Option(
             metavar="A,B:SETTING=VALUE,...",
-            help="Networks and baselines, with settings of their own; all that there are without.",
+            help="Networks and baselines, each with its settings. (default: all)",
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of each run, at most.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and dropout.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Maximal number of epochs per run.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of weights, order, augmentation and dropout.")
+    ] = None,
     extra: ExtraOption = None,
     negatives: NegativesOption = None,
     device: DeviceOption = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a list of objects on stdout.")
+    ] = False,
 ) -> None:
-    """Train networks and baselines on every dataset: one table and picture, one model file each.
+    """Train networks and baselines on each dataset: one table, one plot, one model file each.
 
-    For instance: --models majority,logistic,cnn,crnn,crnn:recurrent=lstm:layers=2
+    Example: --models majority,logistic,cnn,crnn,crnn:recurrent=lstm:layers=2
     """
     import dataclasses
 
@@ -44,7 +52,7 @@ def compare(
     from earful.training.loaders.auxiliary_data import open_auxiliary_data
     from earful.training.runs.progress import TrainingProgress, format_epoch
 
-    names = None if models is None else [name.strip() for name in models.split(",")]
+    networks = None if models is None else [name.strip() for name in models.split(",")]
     overrides = {name: v for name, v in (("epochs", epochs), ("seed", seed)) if v is not None}
 
     def on_run(name: str, number: int, count: int, of_epochs: int) -> TrainingProgress:
@@ -53,11 +61,22 @@ def compare(
             on_epoch=lambda record: typer.echo(format_epoch(record, of_epochs), err=True)
         )
 
-    rows = compare_networks(
-        [open_dataset(folder) for folder in datasets], names, out, overrides=overrides,
-        auxiliary=open_auxiliary_data(extra, negatives), device=device, on_run=on_run,
-        on_skipped=lambda why: typer.echo(f"note: {why}", err=True),
-    )  # fmt: skip
+    with keep_on_interrupt(f"{out} keeps finished runs; the same command continues"):
+        rows = compare_networks(
+            [open_dataset(folder) for folder in datasets],
+            networks,
+            out,
+            overrides=overrides,
+            auxiliary=open_auxiliary_data(extra, negatives),
+            device=device,
+            on_run=on_run,
+            on_skipped=lambda reason: typer.echo(f"note: {reason}", err=True),
+        )
     typer.echo(
-        json.dumps([dataclasses.asdict(row) for row in rows], indent=2) if as_json else comparison_table(rows)
+        json.dumps([dataclasses.asdict(row) for row in rows], indent=2)
+        if as_json
+        else comparison_table(rows)
     )
+    typer.echo(f"all runs, model files and a plot in {out}", err=True)
+    best = max(rows, key=lambda row: row.accuracies[0].accuracy)
+    print_next(("serve", "--model", out / best.file))

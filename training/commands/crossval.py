@@ -1,4 +1,4 @@
-"""``earful crossval``: a training for each fold of speakers."""
+"""``earful crossval``: one training per fold of speakers."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from earful.data.errors import EarfulError
+from earful.service.commands.next_steps import keep_on_interrupt, print_next
 from earful.training.commands.options import (
+    DatasetArgument,
     DeviceOption,
     ExtraOption,
     JsonOption,
@@ -17,15 +19,17 @@ from earful.training.commands.options import (
 
 
 def crossval(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
-    out: Annotated[Path, typer.Option(help="Folder for a run a fold; finished ones are kept.")],
+    dataset: DatasetArgument,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for one run per fold; finished runs stay.")
+    ],
     folds: Annotated[
         str, typer.Option(help="speaker: leave one out; or a number of groups of speakers.")
     ] = "speaker",
     model: Annotated[str, typer.Option(help="A network or a baseline, as in train.")] = "cnn",
-    epochs: Annotated[int | None, typer.Option(help="Of each fold, at most.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Maximal number of epochs per fold.")] = None,
     oversample: Annotated[
-        int, typer.Option(help="Times that an epoch reads DATASET, beside extra once.")
+        int, typer.Option(help="Times that an epoch reads the clips of DATASET; extra ones once.")
     ] = 1,
     setting: SettingOption = None,
     extra: ExtraOption = None,
@@ -33,10 +37,10 @@ def crossval(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a network on voices it has never heard: train once for each fold of speakers."""
+    """Measure a network on speakers it was not trained on, by one training per fold of speakers."""
     from earful.data.dataset.dataset import open_dataset
     from earful.models.networks.zoo import zoo_entry
-    from earful.training.config.overrides import SettingValue, parse_settings, apply_overrides
+    from earful.training.config.overrides import SettingValue, apply_overrides, parse_settings
     from earful.training.config.train_config import default_config
     from earful.training.evaluation.crossval import cross_validate
     from earful.training.loaders.auxiliary_data import open_auxiliary_data
@@ -45,20 +49,32 @@ def crossval(
 
     if folds != "speaker" and not (folds.isdecimal() and int(folds) > 1):
         raise EarfulError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
-    overrides: dict[str, SettingValue] = {} if zoo_entry(model).fitted else {"oversample": oversample}
+    overrides: dict[str, SettingValue] = (
+        {} if zoo_entry(model).fitted else {"oversample": oversample}
+    )
     if epochs is not None:
         overrides["epochs"] = epochs
     overrides |= parse_settings(model, setting or [], "--set", ("model", "epochs", "oversample"))
     opened, auxiliary = open_dataset(dataset), open_auxiliary_data(extra, negatives)
-    config = adapt_to_dataset(apply_overrides(default_config(model), overrides), overrides, opened, processes=1)
-    with training_progress(config.epochs) as progress:
+    config = adapt_to_dataset(
+        apply_overrides(default_config(model), overrides), overrides, opened, processes=1
+    )
+    kept = f"{out} keeps finished folds; the same command continues"
+    with keep_on_interrupt(kept), training_progress(config.epochs) as progress:
 
         def on_fold(name: str, number: int, count: int) -> TrainingProgress:
             progress.on_note(f"fold {number} of {count}: {name}")
             return progress
 
-        found = cross_validate(
-            opened, out, config, n_folds=None if folds == "speaker" else int(folds),
-            auxiliary=auxiliary, device=device, on_fold=on_fold,
-        )  # fmt: skip
-    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.text())
+        result = cross_validate(
+            opened,
+            out,
+            config,
+            n_folds=None if folds == "speaker" else int(folds),
+            auxiliary=auxiliary,
+            device=device,
+            on_fold=on_fold,
+        )
+    typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else result.text())
+    typer.echo(f"one run per fold in {out}", err=True)
+    print_next(("train", dataset, "--out", "RUN", "--model", model))

@@ -1,4 +1,4 @@
-"""The command that shows it all: demo."""
+"""``earful demo``: all steps from labels to a classified file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,34 +6,39 @@ from typing import Annotated
 import typer
 
 from earful.data.errors import EarfulError
+from earful.service.commands.next_steps import keep_on_interrupt
 from earful.training.commands.options import AudioDirOption
 
 
 def demo(
     data: Annotated[
         Path | None,
-        typer.Option(metavar="LABELS.csv", help="Your own clips; spoken digits without it."),
+        typer.Option(metavar="LABELS.csv", help="Your own clips. (default: synthetic digits)"),
     ] = None,
     words: Annotated[
-        str | None, typer.Option(help="Your own words, comma-separated, without a recording.")
+        str | None,
+        typer.Option(help="Your own words, comma-separated, spoken by synthetic voices."),
     ] = None,
     audio_dir: AudioDirOption = None,
-    out: Annotated[Path, typer.Option(help="Folder for all that the demo makes.")] = Path(
-        "artifacts/demo"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for all files of the demo.")
+    ] = Path("artifacts/demo"),
     run_server: Annotated[
         bool, typer.Option("--serve", help="Serve the model at the end.")
     ] = False,
 ) -> None:
-    """The whole way in about a minute: data, training, evaluation, export, a classified file."""
+    """Prepare, train, export, evaluate and classify, in about a minute."""
     from earful.training.recipes.demo import WORDS, run_demo
 
     if words is not None and data is not None:
-        raise EarfulError("--data trains on recordings and --words on synthetic voices; give one")
-    spoken = WORDS if words is None else tuple(word.strip() for word in words.split(","))
-    if len(spoken) < 2:
+        raise EarfulError(
+            "--data trains on recordings and --words on synthetic voices; give one of them"
+        )
+    utterances = WORDS if words is None else tuple(word.strip() for word in words.split(","))
+    if len(utterances) < 2:
         raise EarfulError("--words needs two words or more to tell apart, comma-separated")
-    model = run_demo(data, audio_dir, out, spoken)
+    with keep_on_interrupt(f"an earlier demo in {out} is as it was"):
+        model = run_demo(data, audio_dir, out, utterances)
     if run_server:
         from earful.service.server.server import run_server as serve_model
 

@@ -7,56 +7,71 @@ from typing import Annotated, Literal
 import typer
 
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
+from earful.service.commands.next_steps import print_next
 from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
-from earful.training.commands.options import AudioDirOption, JsonOption, LabelsArgument
+from earful.training.commands.options import AudioDirOption, JsonOption
 
 
 def evaluate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="ONNX file, or a name in the registry.")
     ],
-    labels_csv: LabelsArgument,
+    labels: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LABELS.csv|DATASET",
+            help="Labels CSV, or a dataset folder, whose test clips are used.",
+        ),
+    ],
     audio_dir: AudioDirOption = None,
     split: Annotated[
         Literal["test", "val", "train", "all"] | None,
-        typer.Option(
-            help="Rows of the split column to use; the test rows without it, if there are any."
-        ),
+        typer.Option(help="Rows to use, by the split column. (default: test, if there are any)"),
     ] = None,
     by: Annotated[
-        Literal["speaker", "label"] | None, typer.Option(help="List every speaker, or every label.")
+        Literal["speaker", "label"] | None,
+        typer.Option(help="List all speakers, or all labels."),
     ] = None,
     noise_test: Annotated[
-        bool, typer.Option("--noise-test", help="Again in noise of each kind, at 20 to 0 dB.")
+        bool,
+        typer.Option("--noise-test", help="Measure also in noise of several kinds, at 20 to 0 dB."),
     ] = False,
     noise_dir: Annotated[
-        Path | None, typer.Option(help="Recorded noise for --noise-test, besides the kinds it makes.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Recorded noise to add to the noise test."),
     ] = None,
     negatives: Annotated[
         Path | None,
-        typer.Option(metavar="LABELS.csv", help="Clips of other words: does --reject refuse them?"),
+        typer.Option(
+            metavar="LABELS.csv", help="Clips of none of the labels: does --reject reject them?"
+        ),
     ] = None,
     registry: RegistryOption = DEFAULT_REGISTRY,
     as_json: JsonOption = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for a report.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for a report.")] = None,
 ) -> None:
-    """Measure a model file on labelled recordings, the way it will be used."""
-    from earful.models.registry.find_model import find_model
-    from earful.training.evaluation.evaluator import evaluate_model, write_evaluation
-    from earful.training.runs.progress import work_progress
+    """Measure a model file on labelled recordings, through the code that serves it."""
+    from earful.training.api.evaluate import evaluate as evaluate_labels
 
-    with work_progress("evaluate") as on_progress:
-        result = evaluate_model(
-            find_model(model, registry), labels_csv, audio_dir, split=split, noise_test=noise_test,
-            noise_dir=noise_dir, negatives_csv=negatives, progress=on_progress,
-        )  # fmt: skip
+    result = evaluate_labels(
+        model,
+        labels,
+        audio_dir=audio_dir,
+        split=split,
+        noise_test=noise_test,
+        noise_dir=noise_dir,
+        negatives=negatives,
+        registry=registry,
+        out=out,
+        progress=True,
+    )
     for note in result.notes:
         typer.echo(note, err=True)
     typer.echo(
         json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if as_json else result.text(by)
     )
     if out is not None:
-        write_evaluation(result, out)
-        typer.echo(f"report in {out}", err=True)
+        typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}", err=True)
+    print_next(("serve", "--model", model), ("classify", "FOLDER", "--model", model))
     if result.failed:
         raise typer.Exit(EXIT_SOME_FAILED)

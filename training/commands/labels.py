@@ -1,4 +1,4 @@
-"""Labels of other tools: labels import, labels export, labels merge."""
+"""``earful labels``: labels from and for other tools."""
 
 import json
 from pathlib import Path
@@ -6,27 +6,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earful.data.annotations.choices import ExportFormat, ImportFormat, ConflictRule
+from earful.data.annotations.choices import ConflictRule, ExportFormat, ImportFormat
+from earful.service.commands.next_steps import print_next
 from earful.service.commands.options import EXIT_SOME_FAILED
-from earful.training.commands.options import AudioDirOption, JsonOption, LabelsArgument
+from earful.training.commands.options import (
+    AudioDirOption,
+    JsonOption,
+    LabelsArgument,
+    ReplaceOption,
+)
 
 if TYPE_CHECKING:
     from earful.data.annotations.annotation import AnnotationSet
 
 OutCsvOption = Annotated[Path, typer.Option(metavar="LABELS.csv", help="Labels CSV to write.")]
 ResolveOption = Annotated[
-    ConflictRule, typer.Option(help="Whose label stays where several differ; who lost is told.")
+    ConflictRule, typer.Option(help="Which label is kept if several differ; the others are listed.")
 ]
 SkipOption = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave out what cannot be used, and list it.")
-]
-ReplaceOption = Annotated[
-    bool, typer.Option("--replace", help="Replace what an earlier run has written to --out.")
+    bool, typer.Option("--skip-bad", help="Leave out labels that cannot be used, and list them.")
 ]
 labels = typer.Typer(
-    name="labels", help="Labels from and for Label Studio, Audacity, Raven and folders.",
+    name="labels",
+    help="Import and export labels of Label Studio, Audacity, Raven and folders.",
     no_args_is_help=True,
-)  # fmt: skip
+)
 
 
 @labels.command("import")
@@ -37,50 +41,55 @@ def import_labels(
     out: OutCsvOption,
     file_format: Annotated[
         ImportFormat | None,
-        typer.Option("--format", help="What the sources are; told by their content without it."),
+        typer.Option("--format", help="Format of the sources. (default: by their content)"),
     ] = None,
     audio_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the recordings; beside each source without it.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the recordings. (default: beside each source)"),
     ] = None,
     pattern: Annotated[
-        str | None, typer.Option(help="Of file names, such as '{label}_{speaker}_{n}.wav'.")
+        str | None, typer.Option(help="Pattern of file names, such as '{label}_{speaker}_{n}.wav'.")
     ] = None,
     label_column: Annotated[
         list[str] | None,
-        typer.Option(help="The column, field or control of the labels, where that is not certain."),
+        typer.Option(
+            help="Column, field or control of the labels, if there are several. Repeatable."
+        ),
     ] = None,
     resolve: ResolveOption = "latest",
     skip_bad: SkipOption = False,
     replace: ReplaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read labels of other tools and write a labels CSV with where each is from."""
+    """Read labels of other tools and write a labels CSV that names their sources."""
     from earful.data.annotations.read_sources import ImportOptions, read_sources
     from earful.data.annotations.summary import raise_on_problems
     from earful.data.annotations.table import require_distinct_output, write_table
 
     require_distinct_output(out, sources)
     columns = tuple(label_column or ())
-    collected = read_sources(sources, ImportOptions(file_format, audio_dir, pattern, columns, resolve))
+    collected = read_sources(
+        sources, ImportOptions(file_format, audio_dir, pattern, columns, resolve)
+    )
     raise_on_problems(collected, skip_bad=skip_bad)
     write_table(collected.annotations, out, replace=replace)
-    _tell(collected, out, as_json=as_json)
+    _print_result(collected, out, as_json=as_json, next_command=("check", out))
 
 
 @labels.command("export")
 def export(
     labels_csv: LabelsArgument,
-    file_format: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
-    out: Annotated[Path, typer.Option(help="File of Label Studio, or folder of the others.")],
+    file_format: Annotated[ExportFormat, typer.Option("--format", help="Format to write.")],
+    out: Annotated[Path, typer.Option(help="File for Label Studio, folder for the others.")],
     audio_dir: AudioDirOption = None,
     predictions: Annotated[
         bool,
         typer.Option(
-            "--predictions", help="To Label Studio: not as given, but for people to confirm."
+            "--predictions", help="Label Studio: write labels as predictions for people to confirm."
         ),
     ] = False,
     hard_links: Annotated[
-        bool, typer.Option("--hard-links", help="Folders: no copies, but further names.")
+        bool, typer.Option("--hard-links", help="Folders: hard links instead of copies.")
     ] = False,
     skip_bad: SkipOption = False,
     replace: ReplaceOption = False,
@@ -97,19 +106,35 @@ def export(
         raise typer.BadParameter("--hard-links goes with --format folders")
     require_distinct_output(out, [labels_csv])
     folder = audio_dir or labels_csv.parent
+    import_command: tuple[object, ...] = ("labels", "import", out, "--out", "LABELS.csv")
     written = export_labels(
-        read_table(labels_csv, audio_dir), file_format, out, folder=folder, replace_out=replace,
-        skip_bad=skip_bad, as_predictions=predictions, hard_links=hard_links,
-    )  # fmt: skip
+        read_table(labels_csv, audio_dir),
+        file_format,
+        out,
+        folder=folder,
+        replace_out=replace,
+        skip_bad=skip_bad,
+        as_predictions=predictions,
+        hard_links=hard_links,
+    )
     if file_format.startswith("label-studio"):
+        import_command = (
+            "labels",
+            "import",
+            "EXPORT.json",
+            "--audio-dir",
+            folder,
+            "--out",
+            "LABELS.csv",
+        )
         written.notes.append(
             f"Label Studio must serve {folder.resolve()} (LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT) "
             f"to a project with this configuration:\n{labelling_config(written.annotations)}"
         )
     elif file_format in TRACK_FORMATS:
         base = common_folder(written.annotations)
-        written.notes.append(f"to read them back: labels import {out} --audio-dir {base}")
-    _tell(written, out, as_json=as_json)
+        import_command = ("labels", "import", out, "--audio-dir", base, "--out", "LABELS.csv")
+    _print_result(written, out, as_json=as_json, next_command=import_command)
 
 
 @labels.command("merge")
@@ -124,7 +149,7 @@ def merge(
     replace: ReplaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put labels CSVs together: recordings that sound the same become one row."""
+    """Merge labels CSVs; recordings of the same audio become one row."""
     from earful.data.annotations.merge import merge_tables
     from earful.data.annotations.summary import raise_on_problems
     from earful.data.annotations.table import require_distinct_output, write_table
@@ -135,11 +160,13 @@ def merge(
         collected = merge_tables(tables, audio_dir, resolve, on_progress)
     raise_on_problems(collected, skip_bad=skip_bad)
     write_table(collected.annotations, out, replace=replace)
-    _tell(collected, out, as_json=as_json)
+    _print_result(collected, out, as_json=as_json, next_command=("check", out))
 
 
-def _tell(collected: "AnnotationSet", out: Path, *, as_json: bool) -> None:
-    """What was written and what was not; exit code 1 where something was left out."""
+def _print_result(
+    collected: "AnnotationSet", out: Path, *, as_json: bool, next_command: tuple[object, ...]
+) -> None:
+    """Print what was written and left out; exit with 1 if something was left out."""
     from earful.data.annotations.summary import format_summary, summary_dict
 
     if as_json:
@@ -147,5 +174,6 @@ def _tell(collected: "AnnotationSet", out: Path, *, as_json: bool) -> None:
     else:
         typer.echo(format_summary(collected), err=True)
     typer.echo(f"{out}: {len(collected.annotations)} labels", err=True)
+    print_next(next_command)
     if collected.problems:
         raise typer.Exit(EXIT_SOME_FAILED)

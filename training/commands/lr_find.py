@@ -1,4 +1,4 @@
-"""``earful lr-find``: a learning rate to begin with."""
+"""``earful lr-find``: a learning rate to start with."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from earful.data.errors import EarfulError
+from earful.service.commands.next_steps import print_next
 from earful.training.commands.options import (
+    DatasetArgument,
     DeviceOption,
     ExtraOption,
     JsonOption,
@@ -17,19 +19,23 @@ from earful.training.commands.options import (
 
 
 def lr_find(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
-    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("rate.png"),
-    model: Annotated[str, typer.Option(help="The network, as in train.")] = "cnn",
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="Plot to write.")] = Path(
+        "rate.png"
+    ),
+    model: Annotated[str, typer.Option(help="A network, as in train.")] = "cnn",
     setting: SettingOption = None,
     extra: ExtraOption = None,
     negatives: NegativesOption = None,
     device: DeviceOption = "auto",
-    steps: Annotated[int, typer.Option(min=50, help="How slowly the rate grows.")] = 300,
+    steps: Annotated[
+        int, typer.Option(min=50, help="Steps over which the learning rate grows.")
+    ] = 300,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the learning rate to begin with: steps at ever larger rates, and their losses."""
+    """Find a learning rate: train at ever larger rates and plot the loss."""
     from earful.data.dataset.dataset import open_dataset
-    from earful.training.config.overrides import parse_settings, apply_overrides
+    from earful.training.config.overrides import apply_overrides, parse_settings
     from earful.training.config.train_config import default_config
     from earful.training.loaders.auxiliary_data import open_auxiliary_data
     from earful.training.plots.plots import plot_learning_rates
@@ -38,18 +44,21 @@ def lr_find(
     from earful.training.trainer.lr_finder import find_learning_rate as find
 
     if out.suffix != ".png":
-        raise EarfulError(f"the picture is a .png, found --out {out}")
+        raise EarfulError(f"--out is a .png file, found {out}")
     overrides = parse_settings(model, setting or [], "--set", ("model", "learning_rate", "epochs"))
     opened, auxiliary = open_dataset(dataset), open_auxiliary_data(extra, negatives)
-    config = adapt_to_dataset(apply_overrides(default_config(model), overrides), overrides, opened, processes=1)
+    config = adapt_to_dataset(
+        apply_overrides(default_config(model), overrides), overrides, opened, processes=1
+    )
     with work_progress("step") as on_step:
-        found = find(opened, config, auxiliary=auxiliary, device=device, steps=steps, on_step=on_step)
-    plot_learning_rates(found, f"{model}, {config.optimizer}, batches of {config.batch_size}", out)
-    if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2))
-    else:
-        typer.echo(
-            f"the loss falls fastest at {found.suggested:g}; begin there or somewhat lower: "
-            f"--learning-rate {found.suggested:g}"
+        result = find(
+            opened, config, auxiliary=auxiliary, device=device, steps=steps, on_step=on_step
         )
-    typer.echo(f"curve in {out}", err=True)
+    plot_learning_rates(result, f"{model}, {config.optimizer}, batches of {config.batch_size}", out)
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), indent=2))
+    else:
+        typer.echo(f"the loss falls fastest at {result.suggested:g}; start there or somewhat lower")
+    typer.echo(f"plot in {out}", err=True)
+    rate = f"{result.suggested:g}"
+    print_next(("train", dataset, "--out", "RUN", "--model", model, "--learning-rate", rate))

@@ -1,4 +1,4 @@
-"""Commands that look at data through networks: map."""
+"""``earful map``: the clips of a dataset on a map, by a network's embedding."""
 
 import json
 from pathlib import Path
@@ -6,79 +6,96 @@ from typing import Annotated, Literal
 
 import typer
 
-from earful.training.commands.options import DeviceOption, JsonOption
+from earful.training.commands.options import DatasetArgument, DeviceOption, JsonOption
 
 
 def map_clips(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
-    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("map.html"),
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="HTML file to write.")] = Path(
+        "map.html"
+    ),
     model: Annotated[
-        Path | None, typer.Option(metavar="MODEL", help="ONNX file whose embedding is shown.")
+        Path | None, typer.Option(metavar="MODEL", help="ONNX file whose embedding is used.")
     ] = None,
     run: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Run of train, of the autoencoder or a classifier."),
+        typer.Option(metavar="RUN", help="Run whose embedding is used."),
     ] = None,
-    by: Annotated[
+    embedding: Annotated[
         Literal["autoencoder", "classifier"] | None,
-        typer.Option(help="Only this embedding; both without it, where there are both."),
+        typer.Option(help="Show only this embedding. (default: both)"),
     ] = None,
-    colour: Annotated[
+    color_by: Annotated[
         Literal["label", "speaker", "split", "error"],
-        typer.Option(help="What the points are coloured by at first."),
+        typer.Option(help="Color of the points at first."),
     ] = "label",
     reduce: Annotated[
-        Literal["tsne", "pca"], typer.Option(help="How the embedding is laid out in 2-D.")
+        Literal["tsne", "pca"], typer.Option(help="Projection of the embedding to 2-D.")
     ] = "tsne",
-    most: Annotated[
-        int, typer.Option(min=3, max=100_000, help="Clips on the map; a sample of more.")
+    max_clips: Annotated[
+        int, typer.Option(min=3, max=100_000, help="Most clips on the map; of more a sample.")
     ] = 10_000,
     audio_mb: Annotated[
-        float, typer.Option(min=0, max=2000, help="Sound to put into the page, in MB.")
+        float, typer.Option(min=0, max=2000, help="Most megabytes of audio in the page.")
     ] = 32.0,
     audio_dir: Annotated[
         Path | None,
-        typer.Option(help="Folder of relative file names, to link what does not fit in."),
+        typer.Option(metavar="DIR", help="Folder of relative file names, to link other audio."),
     ] = None,
     points: Annotated[
-        Path | None, typer.Option(help="CSV of coordinates and outlier scores to write.")
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="CSV of coordinates and outlier scores to write."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of all that is drawn.")] = 42,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of sample, autoencoder and projection.")
+    ] = 42,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Draw a map of a dataset: clusters, outliers and wrong labels, to look at and to hear.
+    """Draw the clips of a dataset on a map: clusters, outliers and likely label errors.
 
-    An autoencoder is trained on the clips for a few epochs and kept beside the map; a classifier
-    comes from --model or --run, or is the shipped digit model where that fits.
+    An autoencoder is trained on the clips and kept beside the map; a classifier comes from --model
+    or --run, or is the shipped digit model if the labels are its own.
     """
     from earful.data.dataset.dataset import open_dataset
-    from earful.training.explore.clip_map import draw_map, write_points
-    from earful.training.explore.embedding_sources import Sources
-    from earful.training.explore.embeddings import epochs_on_the_spot
-    from earful.training.explore.map_page import check_places, lines, write_page
-    from earful.training.reports.clip_media import Sound
+    from earful.training.explore.clip_map import build_map, write_points_csv
+    from earful.training.explore.embedding_sources import EmbeddingSources
+    from earful.training.explore.embeddings import autoencoder_epochs
+    from earful.training.explore.map_page import check_map_outputs, summary_lines, write_map_page
+    from earful.training.reports.clip_media import MapAudioOptions
     from earful.training.runs.progress import TrainingProgress, work_progress
 
     opened = open_dataset(dataset)
-    check_places(out, points, audio_dir)
-    sources = Sources(
-        out.with_suffix(".autoencoder"), model, run, only=by, needs_answers=colour == "error"
+    check_map_outputs(out, points, audio_dir)
+    sources = EmbeddingSources(
+        out.with_suffix(".autoencoder"),
+        model,
+        run,
+        only=embedding,
+        needs_predictions=color_by == "error",
     )
-    epochs = epochs_on_the_spot(len(opened.clips))
+    epochs = autoencoder_epochs(len(opened.clips))
     with work_progress("autoencoder") as on_progress:
-        found = draw_map(
-            opened, sources, reduction=reduce, most=most, seed=seed, device=device,
+        clip_map = build_map(
+            opened,
+            sources,
+            reduction=reduce,
+            max_clips=max_clips,
+            seed=seed,
+            device=device,
             progress=TrainingProgress(on_epoch=lambda record: on_progress(record.epoch, epochs)),
-        )  # fmt: skip
-    written = write_page(found, out, colour, Sound(round(audio_mb * 1e6), audio_dir))
+        )
+    stats = write_map_page(
+        clip_map, out, color_by, MapAudioOptions(round(audio_mb * 1e6), audio_dir)
+    )
     if points is not None:
-        write_points(found, points)
-    for note in filter(None, [*found.notes, written.note()]):
+        write_points_csv(clip_map, points)
+    for note in filter(None, [*clip_map.notes, stats.audio_note()]):
         typer.echo(f"note: {note}", err=True)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+        typer.echo(json.dumps(clip_map.to_dict(), ensure_ascii=False))
         return
-    typer.echo(f"{out}: {len(found.shown):,} clips, {written.bytes / 1e6:.1f} MB")
-    for line in lines(found):
+    typer.echo(f"{out}: {len(clip_map.shown):,} clips, {stats.size_bytes / 1e6:.1f} MB")
+    typer.echo("open it in a browser", err=True)
+    for line in summary_lines(clip_map):
         typer.echo(line)

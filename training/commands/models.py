@@ -6,33 +6,36 @@ from typing import Annotated
 
 import typer
 
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, did_you_mean_path
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.records import CHALLENGER
 from earful.models.registry.registry import Registry
+from earful.service.commands.next_steps import print_next
 from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
 from earful.training.commands.options import JsonOption
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the model.")]
-ReasonOption = Annotated[str, typer.Option(help="Why; it is kept in the log.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
+ReasonOption = Annotated[str, typer.Option(help="Reason, for the log.")]
 _REFERENCE = "NAME, NAME@ALIAS or NAME@NUMBER."
 
 models_app = typer.Typer(
-    name="models", no_args_is_help=True, help="Released models: versions, champion, the way back."
+    name="models",
+    no_args_is_help=True,
+    help="List, register, promote and roll back model versions.",
 )
 
 
 @models_app.command("list")
 def list_models(registry: RegistryOption = DEFAULT_REGISTRY, as_json: JsonOption = False) -> None:
-    """Every model with its versions and which of them serves."""
-    from earful.training.releases.version_text import listed, rows_of
+    """List all models, their versions and aliases."""
+    from earful.training.releases.version_text import format_versions, version_rows
 
-    opened = Registry(registry)
-    rows = [row for name in opened.names() for row in rows_of(opened, name)]
+    model_registry = Registry(registry)
+    rows = [row for name in model_registry.names() for row in version_rows(model_registry, name)]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     elif rows:
-        typer.echo(listed(rows))
+        typer.echo(format_versions(rows))
     else:
         typer.echo(
             f"{registry} holds no model; put one there with `earful models register NAME RUN`",
@@ -48,15 +51,23 @@ def show(
     registry: RegistryOption = DEFAULT_REGISTRY,
     as_json: JsonOption = False,
 ) -> None:
-    """One model with its log, or one version with its card."""
-    from earful.training.releases.version_text import described, described_version, facts_of
+    """Show a model with its log, or a version with its card."""
+    from earful.training.releases.version_text import format_model, format_version, model_info
 
-    opened = Registry(registry)
+    model_registry = Registry(registry)
     model, _, version_or_alias = name.partition("@")
     if as_json:
-        typer.echo(json.dumps(facts_of(opened, model, version_or_alias), indent=2, ensure_ascii=False))
+        typer.echo(
+            json.dumps(
+                model_info(model_registry, model, version_or_alias), indent=2, ensure_ascii=False
+            )
+        )
         return
-    typer.echo(described_version(opened, model, version_or_alias) if version_or_alias else described(opened, model))
+    typer.echo(
+        format_version(model_registry, model, version_or_alias)
+        if version_or_alias
+        else format_model(model_registry, model)
+    )
 
 
 @models_app.command()
@@ -66,12 +77,14 @@ def diff(
     registry: RegistryOption = DEFAULT_REGISTRY,
     as_json: JsonOption = False,
 ) -> None:
-    """What differs between two versions: figures, labels, data, network."""
-    from earful.training.releases.version_diff import compare
+    """Show what differs between two versions: metrics, labels, data, network."""
+    from earful.training.releases.version_diff import diff_versions
 
-    found = compare(Registry(registry), first, second)
+    difference = diff_versions(Registry(registry), first, second)
     typer.echo(
-        json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else found.text()
+        json.dumps(difference.to_dict(), indent=2, ensure_ascii=False)
+        if as_json
+        else difference.text()
     )
 
 
@@ -81,78 +94,90 @@ def register(
     source: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="Run folder or ONNX file.")],
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DATASET", help="That it was trained on: so it can be retrained."),
+        typer.Option(
+            metavar="DATASET", help="Dataset that it was trained on, needed to retrain it."
+        ),
     ] = None,
     extra: Annotated[
-        Path | None, typer.Option(metavar="DATASET", help="That it had as `train --extra`.")
+        Path | None, typer.Option(metavar="DATASET", help="Its dataset of `train --extra`.")
     ] = None,
     note: Annotated[str, typer.Option(help="For the model card and the log.")] = "",
     promote_it: Annotated[
-        bool, typer.Option("--promote", help="Make it champion, as the first one is anyway.")
+        bool, typer.Option("--promote", help="Make it champion; the first version always is.")
     ] = False,
     registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
-    """Put a trained run, or a model file, into the registry as a new version."""
+    """Register a run, or a model file, as a new version."""
     from earful.models.registry.records import CHAMPION
-    from earful.training.releases.register import trained_with_negatives
     from earful.training.releases.register import register as register_version
+    from earful.training.releases.register import trained_with_negatives
 
     if not source.exists():
-        raise EarfulError(f"{source} is neither a run nor a model file; train one first")
-    opened = Registry(registry)
+        raise EarfulError(
+            f"there is no run or model file {source}{did_you_mean_path(source)}; train one first"
+        )
+    model_registry = Registry(registry)
+    alias = CHAMPION if promote_it else None
     version = register_version(
-        opened, name, source, data=data, extra=extra, note=note,
-        alias=CHAMPION if promote_it else None,
-    )  # fmt: skip
-    if trained_with_negatives(opened, name, version):
+        model_registry, name, source, data=data, extra=extra, note=note, alias=alias
+    )
+    if trained_with_negatives(model_registry, name, version):
         typer.echo(
-            "note: it was trained with --negatives, which a retraining has not: see whether --reject "
-            "still refuses other words", err=True,
-        )  # fmt: skip
+            "note: it was trained with --negatives, which retraining does not use; evaluate "
+            "--negatives tells whether --reject still works then",
+            err=True,
+        )
     if data is None:
         typer.echo("note: without --data it cannot be retrained", err=True)
-    role = ", ".join(opened.aliases(name).names_of(version.number)) or "no alias"
+    role = ", ".join(model_registry.aliases(name).names_of(version.number)) or "no alias"
     typer.echo(f"{name}@{version.number} ({role}) in {registry}")
+    place = () if registry == DEFAULT_REGISTRY else ("--registry", registry)
+    if CHAMPION in role:
+        print_next(("serve", "--model", name, *place))
+    else:
+        print_next(("models", "promote", name, version.number, *place))
 
 
 @models_app.command()
 def promote(
     name: NameArgument,
     version: Annotated[
-        str, typer.Argument(help="Its number; the challenger without it.")
+        str, typer.Argument(help="Number of the version. (default: the challenger)")
     ] = CHALLENGER,
     reason: ReasonOption = "",
     registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
-    """Make a version champion: services that follow the name take it up within a second or two."""
-    from earful.training.retraining.idempotency import reasons_against
+    """Make a version champion; services that serve the name load it within two seconds."""
+    from earful.training.retraining.idempotency import gate_failures
 
-    opened = Registry(registry)
-    found = opened.promote(name, version, reason)
-    for against in reasons_against(opened, name, found):
-        typer.echo(f"note: it was not promoted by itself: {against}", err=True)
-    typer.echo(f"{name}@{found.number} is champion")
+    model_registry = Registry(registry)
+    promoted = model_registry.promote(name, version, reason)
+    for failure in gate_failures(model_registry, name, promoted):
+        typer.echo(f"note: the gate had not promoted it: {failure}", err=True)
+    typer.echo(f"{name}@{promoted.number} is champion")
 
 
 @models_app.command()
 def rollback(
     name: NameArgument, reason: ReasonOption = "", registry: RegistryOption = DEFAULT_REGISTRY
 ) -> None:
-    """Make the champion before this one champion again."""
-    found = Registry(registry).rollback(name, reason)
-    typer.echo(f"{name}@{found.number} is champion again")
+    """Make the previous champion the champion again."""
+    restored = Registry(registry).rollback(name, reason)
+    typer.echo(f"{name}@{restored.number} is champion again")
 
 
 @models_app.command()
 def prune(
     name: NameArgument,
-    keep: Annotated[int, typer.Option(min=0, help="Newest versions to keep.")] = 5,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    keep: Annotated[int, typer.Option(min=0, help="Number of newest versions to keep.")] = 5,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list what would be deleted.")
+    ] = False,
     registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
-    """Delete old versions, but never one with an alias nor the champion before."""
-    opened = Registry(registry)
-    removed = opened.prunable(name, keep) if dry_run else opened.prune(name, keep)
+    """Delete old versions, except those with an alias and the previous champion."""
+    model_registry = Registry(registry)
+    removed = model_registry.prunable(name, keep) if dry_run else model_registry.prune(name, keep)
     verb = "would delete" if dry_run else "deleted"
     numbers = ", ".join(f"{name}@{version.number}" for version in removed)
     typer.echo(f"{verb} {numbers}" if removed else "nothing to delete")
@@ -162,7 +187,7 @@ def prune(
 def to_mlflow(
     name: NameArgument,
     server: Annotated[
-        str, typer.Option(metavar="URL", envvar="MLFLOW_TRACKING_URI", help="Of the server.")
+        str, typer.Option(metavar="URL", envvar="MLFLOW_TRACKING_URI", help="MLflow server.")
     ],
     registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
@@ -175,7 +200,10 @@ def to_mlflow(
         raise EarfulError(
             "this needs mlflow-skinny; install it with: uv sync --inexact --extra mlflow"
         ) from error
-    found = export_model(Registry(registry), name, server)
-    sent = ", ".join(f"{name}@{ours} as version {theirs}" for ours, theirs in found.sent.items())
-    aliases = ", ".join(f"{alias} is version {n}" for alias, n in found.aliases.items())
+    exported = export_model(Registry(registry), name, server)
+    sent = ", ".join(
+        f"{name}@{version} as version {mlflow_version}"
+        for version, mlflow_version in exported.sent.items()
+    )
+    aliases = ", ".join(f"{alias} is version {n}" for alias, n in exported.aliases.items())
     typer.echo(f"sent {sent or 'nothing: the server has all versions'}; {aliases}")

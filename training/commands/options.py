@@ -8,29 +8,41 @@ import typer
 from earful.models.bundle.device import Device
 
 LabelsArgument = Annotated[Path, typer.Argument(metavar="LABELS.csv", help="Labels CSV.")]
+DatasetArgument = Annotated[
+    Path, typer.Argument(metavar="DATASET", help="Folder made by `earful prepare`.")
+]
 AudioDirOption = Annotated[
-    Path | None, typer.Option(help="Folder of relative file names; the CSV's own without it.")
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder of relative file names. (default: that of the CSV)"),
 ]
 SplitOption = Annotated[
     Literal["random", "speaker", "column"] | None,
-    typer.Option(help="Who is tested on; the most honest one that the columns allow without it."),
+    typer.Option(
+        help="How test clips are chosen. (default: column, else speaker, else random, as the "
+        "columns allow)"
+    ),
 ]
 ExtraOption = Annotated[
     Path | None,
-    typer.Option(metavar="DATASET", help="Clips to train on besides, synthetic ones say."),
+    typer.Option(metavar="DATASET", help="Further training clips, such as synthetic ones."),
 ]
 NegativesOption = Annotated[
     Path | None,
-    typer.Option(metavar="DATASET", help="Clips of other words, to be answered with no label."),
+    typer.Option(metavar="DATASET", help="Training clips that have none of the labels."),
 ]
 SettingOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="NAME=VALUE", help="A setting of train or of the network. Repeatable."
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any setting of train or option of the network; a wrong name lists them. Repeatable.",
     ),
 ]
 DeviceOption = Annotated[
     Device,
-    typer.Option(help="Where to train; auto takes CUDA if there is one."),
+    typer.Option(help="Device to train on; auto is CUDA if there is one."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+ReplaceOption = Annotated[
+    bool, typer.Option("--replace", help="Replace what an earlier run wrote to --out.")
+]

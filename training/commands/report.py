@@ -1,11 +1,11 @@
-"""``earful report``: a run, or results, as one HTML file."""
+"""``earful report``: a run, or results of classify, as one HTML file."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, did_you_mean_path
 
 
 def report(
@@ -13,55 +13,71 @@ def report(
         Path,
         typer.Argument(
             metavar="RUN|RESULTS",
-            help="Folder of `earful train`, or what `earful classify --out` wrote.",
+            help="Run folder of `earful train`, or results of `earful classify --out`.",
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="HTML file to write; RUN/report.html, or RESULTS with .html, without."),
+        typer.Option(
+            metavar="FILE.html",
+            help="HTML file to write. (default: RUN/report.html, or RESULTS with .html)",
+        ),
     ] = None,
-    clips: Annotated[
-        int, typer.Option(min=0, max=500, help="How many clips of each kind can be heard.")
-    ] = 24,
+    clips: Annotated[int, typer.Option(min=0, max=500, help="Clips per kind with a player.")] = 24,
     dataset: Annotated[
         Path | None,
-        typer.Option(metavar="DATASET", help="Of a run: what it was trained on, if it has moved."),
+        typer.Option(metavar="DATASET", help="Run: its dataset, if it was moved."),
     ] = None,
     noise_test: Annotated[
-        bool, typer.Option("--noise-test/--no-noise", help="Of a run: try it in noise, for seconds.")
+        bool,
+        typer.Option(
+            "--noise-test/--no-noise-test", help="Run: measure it in noise, for some seconds."
+        ),
     ] = True,
     audio_mb: Annotated[
-        float, typer.Option(min=0, help="Of a run: so many megabytes of sound and pictures.")
+        float, typer.Option(min=0, help="Run: most megabytes of audio and pictures.")
     ] = 8.0,
     audio_dir: Annotated[
         Path | None,
-        typer.Option(help="Of results: folder of relative names; the working folder without it."),
+        typer.Option(
+            metavar="DIR",
+            help="Results: folder of relative file names. (default: the working folder)",
+        ),
     ] = None,
 ) -> None:
-    """Look at a run, or at results, as one HTML file that needs no other and no network.
+    """Write a run, or results of classify, as one HTML file that works offline.
 
-    A run: curves, layers, confusions, speakers, worst clips, calibration, noise. Results: counts,
-    scores, doubtful clips and what failed.
+    Run: learning curves, layers, confusions, speakers, worst clips, calibration, noise. Results:
+    counts, scores, clips of low confidence, failures.
     """
-    from earful.training.reports.run_report.page import PAGE, Wanted, write_run_report
+    from earful.training.reports.run_report.page import (
+        RUN_REPORT_FILENAME,
+        RunReportOptions,
+        write_run_report,
+    )
     from earful.training.reports.run_report.read_run import is_run
 
     if not path.exists():
         raise EarfulError(
-            f"there is no {path}; give the folder of a run (`earful train --out`) or a file of "
-            "results (`earful classify --out`)"
+            f"there is no {path}{did_you_mean_path(path)}; give the folder of a run (`earful train "
+            "--out`) or a file of results (`earful classify --out`)"
         )
+    _refuse_evaluation(path)
     if is_run(path):
         from earful.training.runs.progress import work_progress
 
         if audio_dir is not None:
             raise typer.BadParameter("--audio-dir is for results; a run has --dataset")
-        place = out or path / PAGE
+        html_out = out or path / RUN_REPORT_FILENAME
         with work_progress("noise") as on_progress:
-            wanted = Wanted(dataset, clips, round(audio_mb * 1e6), noise_test, on_progress)
-            for note in write_run_report(path, place, wanted):
+            options = RunReportOptions(
+                dataset, clips, round(audio_mb * 1e6), noise_test, on_progress
+            )
+            for note in write_run_report(path, html_out, options):
                 typer.echo(f"note: {note}", err=True)
-        typer.echo(f"{place}: {place.stat().st_size / 1e6:.1f} MB", err=True)
+        typer.echo(
+            f"{html_out}: {html_out.stat().st_size / 1e6:.1f} MB; open it in a browser", err=True
+        )
         return
     if path.is_dir():
         raise EarfulError(
@@ -73,8 +89,23 @@ def report(
     _report_results(path, out or path.with_suffix(".html"), clips, audio_dir)
 
 
+def _refuse_evaluation(path: Path) -> None:
+    """Say where to look in a folder of `earful evaluate --out`, which is a report itself."""
+    from earful.training.evaluation.evaluator import REPORT
+
+    folder = path.parent if path.name == REPORT else path
+    if (folder / REPORT).is_file():
+        plots = ", ".join(sorted(plot.name for plot in folder.glob("*.png")))
+        raise EarfulError(
+            f"{folder} is a report of `earful evaluate` already: open {plots} in it; for a page "
+            "with clips, `earful report RUN` or `earful report RESULTS`"
+        )
+
+
 def _report_results(results: Path, out: Path, clips: int, audio_dir: Path | None) -> None:
     from earful.training.reports.results_report import write_results_report
 
-    found = write_results_report(results, out, clips=clips, audio_dir=audio_dir)
-    typer.echo(f"{out}: {found.rows:,} rows of {found.files:,} files", err=True)
+    summary = write_results_report(results, out, clips=clips, audio_dir=audio_dir)
+    typer.echo(
+        f"{out}: {summary.rows:,} rows of {summary.files:,} files; open it in a browser", err=True
+    )

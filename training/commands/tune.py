@@ -1,4 +1,4 @@
-"""The command that searches for good settings: tune."""
+"""``earful tune``: a search for good settings."""
 
 import contextlib
 import json
@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from earful.data.errors import EarfulError
-from earful.training.commands.options import DeviceOption, JsonOption
+from earful.service.commands.next_steps import keep_on_interrupt, print_next
+from earful.training.commands.options import (
+    DatasetArgument,
+    DeviceOption,
+    JsonOption,
+    SettingOption,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -19,60 +25,62 @@ if TYPE_CHECKING:
 
 
 def tune(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder made by prepare.")],
-    out: Annotated[Path, typer.Option(help="Folder of the search; a second start goes on.")],
+    dataset: DatasetArgument,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the search; an earlier one continues.")
+    ],
     trials: Annotated[
-        int, typer.Option(min=1, help="Trials in all, with those that were made before.")
+        int, typer.Option(min=1, help="Number of trials in all, with earlier ones.")
     ] = 30,
-    model: Annotated[str, typer.Option(help="The network whose settings are searched.")] = "cnn",
+    model: Annotated[str, typer.Option(help="Network whose settings are searched.")] = "cnn",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Of each trial, at most. (default: as in train)")
+        int | None,
+        typer.Option(min=1, help="Maximal number of epochs per trial. (default: as in train)"),
     ] = None,
-    vary: Annotated[
+    search: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=LOW:HIGH[:log]|NAME=a,b,c",
-            help="A setting or option of the network to search besides, or elsewhere. Repeatable.",
+            help="Range or choices of one more setting, or of a searched one. Repeatable.",
         ),
     ] = None,
-    fix: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A setting that all trials share. Repeatable."),
-    ] = None,
+    setting: SettingOption = None,
     objective: Annotated[
         Literal["accuracy", "loss"],
-        typer.Option(help="Of the validation clips, at the epoch of the lowest loss."),
+        typer.Option(help="Measured on the validation clips at the epoch of the lowest loss."),
     ] = "accuracy",
     pruner: Annotated[
         Literal["median", "hyperband", "none"],
-        typer.Option(help="Who ends hopeless trials early."),
+        typer.Option(help="How hopeless trials are stopped early."),
     ] = "median",
     study: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="A shared database, postgresql://... or sqlite:///FILE; OUT/study.db without it.",
+            help="Database, postgresql://... or sqlite:///FILE. (default: study.db in --out)",
         ),
     ] = None,
-    name: Annotated[str, typer.Option(help="Of the study in a shared database.")] = "earful",
-    seed: Annotated[int, typer.Option(min=0, help="Of the search and of every trial.")] = 42,
+    name: Annotated[str, typer.Option(help="Name of the study in a shared database.")] = "earful",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the search and of every trial.")] = 42,
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="Train with the best settings at the end, to OUT/run.")
+        bool,
+        typer.Option(
+            "--retrain", help="Train with the best settings at the end, into run in --out."
+        ),
     ] = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Search for good settings: trials compared on speakers that they are not trained on.
+    """Search for good settings; trials are compared on speakers that they are not trained on.
 
-    Without --vary: the learning rate, batch size, weight decay, label smoothing, optimizer and
-    schedule, and the network's dropout and size. Clips with several labels are learnt label by
-    label (loss bce), as in train. The test part is never looked at.
+    Searched by default: learning rate, batch size, weight decay, label smoothing, optimizer,
+    schedule, and dropout and size of the network. Test clips are not used.
     """
-    with _optuna_needed():
-        from earful.training.tuning.findings import gather, write_findings
-        from earful.training.tuning.search import RUN, Search, search
-        from earful.training.tuning.space import chosen_space, require_trained
-        from earful.training.tuning.speaker_split import voices_apart
+    with _require_optuna():
+        from earful.training.tuning.findings import collect_results, write_results
+        from earful.training.tuning.search import BEST_RUN_FOLDER, SearchConfig, run_search
+        from earful.training.tuning.space import build_space, require_network
+        from earful.training.tuning.speaker_split import hold_out_speakers
 
     import dataclasses
 
@@ -82,46 +90,56 @@ def tune(
     from earful.training.runs.train_run import adapt_to_dataset
 
     require_classifier(model)
-    require_trained(model)
+    require_network(model)
     base = dataclasses.replace(default_config(model), seed=seed)
     if epochs is not None:
         base = dataclasses.replace(base, epochs=epochs)
-    whole = open_dataset(dataset)
-    # Whatever is fixed or varied goes over it.
-    base = adapt_to_dataset(base, {}, whole, processes=1)
-    space, base = chosen_space(base, vary or [], fix or [])
-    view, note = voices_apart(whole)
+    full_dataset = open_dataset(dataset)
+    # --search and --set take precedence over it.
+    base = adapt_to_dataset(base, {}, full_dataset, processes=1)
+    space, base = build_space(base, search or [], setting or [])
+    view, note = hold_out_speakers(full_dataset)
     typer.echo(f"note: {note}", err=True)
-    for varied, found in space.varied.items():
-        typer.echo(f"  {varied} {found}", err=True)
-    asked = Search(
-        view, out, base, space, objective, pruner, study, name, device,
-        on_trial=_bars(base.epochs), on_finished=_tell, on_stale=_tell_stale,
-    )  # fmt: skip
-    try:
-        made = search(asked, trials)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        raise
-    result = gather(asked, made, note, dataset)
-    write_findings(result, made, out)
+    for name_, dimension in space.dimensions.items():
+        typer.echo(f"  {name_} {dimension}", err=True)
+    search_config = SearchConfig(
+        view,
+        out,
+        base,
+        space,
+        objective,
+        pruner,
+        study,
+        name,
+        device,
+        on_trial=_trial_bars(base.epochs),
+        on_finished=_print_trial,
+        on_stale=_print_stale_trials,
+    )
+    with keep_on_interrupt(f"{out} keeps finished trials; the same command continues"):
+        finished_study = run_search(search_config, trials)
+    result = collect_results(search_config, finished_study, note, dataset)
+    write_results(result, finished_study, out)
     typer.echo(
         json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if as_json else result.text()
     )
+    typer.echo(f"trials, best settings and a plot in {out}", err=True)
     if retrain and result.config is not None:
         from earful.training.runs.progress import training_progress
         from earful.training.runs.train_run import train_run
 
-        with training_progress(base.epochs) as progress:
+        run = out / BEST_RUN_FOLDER
+        kept = f"{run} keeps finished epochs; the same command continues"
+        with keep_on_interrupt(kept), training_progress(base.epochs) as progress:
             train_run(
-                whole, out / RUN, result.config, device=device, resume=True,
-                progress=progress,
-            )  # fmt: skip
-        typer.echo(f"the best settings on the whole dataset: {out / RUN}", err=True)
+                full_dataset, run, result.config, device=device, resume=True, progress=progress
+            )
+        typer.echo(f"{run}: the best settings, trained on the whole dataset", err=True)
+        print_next(("export", run, "--out", "model.onnx"))
 
 
 @contextlib.contextmanager
-def _optuna_needed() -> Iterator[None]:
+def _require_optuna() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
@@ -132,24 +150,24 @@ def _optuna_needed() -> Iterator[None]:
         ) from error
 
 
-def _bars(epochs: int) -> "Callable[[int, int], AbstractContextManager[TrainingProgress]]":
-    """A bar for each trial, on a terminal."""
+def _trial_bars(epochs: int) -> "Callable[[int, int], AbstractContextManager[TrainingProgress]]":
+    """A progress bar per trial, on a terminal."""
     from earful.training.runs.progress import TrainingProgress, work_progress
 
     @contextlib.contextmanager
-    def bar(nth: int, wanted: int) -> Iterator[TrainingProgress]:
-        with work_progress(f"trial {nth} of {wanted}, epochs") as done:
+    def bar(trial_index: int, total: int) -> Iterator[TrainingProgress]:
+        with work_progress(f"trial {trial_index} of {total}, epochs") as done:
             yield TrainingProgress(on_epoch=lambda record: done(record.epoch, epochs))
 
     return bar
 
 
-def _tell(trial: "FrozenTrial", done: int, wanted: int) -> None:
-    from earful.training.tuning.findings import Tried
+def _print_trial(trial: "FrozenTrial", done: int, total: int) -> None:
+    from earful.training.tuning.findings import TrialResult
 
-    typer.echo(f"{done} of {wanted}: {Tried.of(trial).line()}", err=True)
+    typer.echo(f"{done} of {total}: {TrialResult.from_trial(trial).format_line()}", err=True)
 
 
-def _tell_stale(numbers: list[int]) -> None:
+def _print_stale_trials(numbers: list[int]) -> None:
     listed = ", ".join(map(str, numbers))
-    typer.echo(f"trial {listed} was left unfinished by a process that is gone", err=True)
+    typer.echo(f"trial {listed} was left unfinished by a process that has ended", err=True)

@@ -1,1 +1,1 @@
-"""TrainConfig, and settings given by name."""
+"""The training configuration, and overrides given as NAME=VALUE."""

@@ -1,10 +1,11 @@
-"""Settings by name and text: fields of ``TrainConfig`` and options of a network."""
+"""Overrides given as NAME=VALUE: fields of ``TrainConfig`` and options of a network."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from earful.models.networks.zoo import check_options, zoo_entry
+from earful.data.errors import did_you_mean
+from earful.models.networks.zoo import ZOO, check_options, zoo_entry
 from earful.training.config.train_config import DEFAULT_LEARNING_RATES, TrainConfig, TrainingError
 
 SettingValue = str | int | float | bool
@@ -12,15 +13,17 @@ _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
 
 def apply_overrides(base: TrainConfig, values: Mapping[str, SettingValue]) -> TrainConfig:
-    """The configuration with these settings and options of the network.
+    """``base`` with these fields and network options replaced.
 
-    Another optimizer brings its own learning rate, where none is given.
+    A new optimizer brings its default learning rate, unless ``values`` has one.
 
     Raises:
-        EarfulError: a value that cannot be trained with, or an option that the network has not.
+        EarfulError: an invalid value, or an option that the network does not have.
     """
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    config_values: dict[str, Any] = {name: value for name, value in values.items() if name in fields}
+    config_values: dict[str, Any] = {
+        name: value for name, value in values.items() if name in fields
+    }
     chosen = config_values.get("optimizer", base.optimizer)
     if chosen != base.optimizer and "learning_rate" not in config_values:
         config_values["learning_rate"] = DEFAULT_LEARNING_RATES.get(chosen, base.learning_rate)
@@ -36,8 +39,7 @@ def parse_settings(
     """``NAME=VALUE`` of settings and options, by the types that they have.
 
     Raises:
-        TrainingError: a name that there is not (or that is ``refused``), or a value that it cannot
-            have.
+        TrainingError: an unknown or disallowed name, or a value that the setting cannot have.
     """
     types = setting_types(model, disallowed)
     return {
@@ -46,47 +48,68 @@ def parse_settings(
     }
 
 
-def parse_options(model: str, texts: Sequence[str]) -> dict[str, SettingValue]:
-    """``NAME=VALUE`` of a network's own options.
-
-    Raises:
-        TrainingError: an option that it has not, or a value that the option cannot have.
-    """
-    types = option_types(model)
-    return {
-        name: parse_value(name, text, setting_type(name, types, f"option of {model}"))
-        for name, text in parse_pairs(texts, "--option", "NAME=VALUE")
-    }
-
-
 def option_types(model: str) -> dict[str, Any]:
-    """The options of a network that a text can give, with their types."""
+    """Type of each network option that can be given as text."""
     return _readable_fields(zoo_entry(model).config)
 
 
 def setting_types(model: str, disallowed: Sequence[str] = ()) -> dict[str, Any]:
-    """All settings that a text can give, with their types."""
+    """Type of each setting and network option that can be given as text, without ``disallowed``."""
     types = {**option_types(model), **_readable_fields(TrainConfig)}
     return {name: type_hint for name, type_hint in types.items() if name not in disallowed}
 
 
-def setting_type(name: str, types: Mapping[str, Any], kind: str = "setting") -> Any:
+def setting_type(name: str, types: Mapping[str, Any]) -> Any:
     """The type of a setting.
 
     Raises:
-        TrainingError: there is no such setting; the message lists those there are.
+        TrainingError: an unknown setting; the message lists the known ones.
     """
     if name not in types:
-        known_names = ", ".join(sorted(types)) or "none"
-        raise TrainingError(f"no {kind} is called {name!r}; there are {known_names}")
+        raise TrainingError(
+            f"no setting is called {name!r}{did_you_mean(name, types)}; there are "
+            f"{', '.join(sorted(types))}"
+        )
     return types[name]
 
 
-def parse_pairs(texts: Sequence[str], flag: str, expected_form: str) -> list[tuple[str, str]]:
-    """``NAME=...`` apart, with underscores in the names.
+def check_setting(model: str, name: str, value: object) -> None:
+    """Refuse a setting that no network has, and a value of another type.
+
+    An option of another network is left to ``check_options``.
 
     Raises:
-        TrainingError: a text of another form, or a name that is there twice.
+        TrainingError: it is unknown, or has another type.
+    """
+    types = setting_types(model)
+    options = {field.name for entry in ZOO.values() for field in dataclasses.fields(entry.config)}
+    if name not in types and name in options:
+        return
+    type_hint = setting_type(name, types)
+    if not _has_type(value, type_hint):
+        raise _wrong_value(name, value, type_hint)
+
+
+def _has_type(value: object, type_hint: Any) -> bool:
+    if get_origin(type_hint) is Literal:
+        return value in get_args(type_hint)
+    if type_hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type_hint
+
+
+def _wrong_value(name: str, value: object, type_hint: Any) -> TrainingError:
+    names = {bool: ("true", "false"), int: ("a whole number",), str: ("a text",)}
+    accepted = get_args(type_hint) or names.get(type_hint, ("a number",))
+    hint = did_you_mean(str(value), get_args(type_hint))
+    return TrainingError(f"{name} is {' or '.join(accepted)}, found {value!r}{hint}")
+
+
+def parse_pairs(texts: Sequence[str], flag: str, expected_form: str) -> list[tuple[str, str]]:
+    """Split ``NAME=VALUE`` texts into pairs; hyphens in names become underscores.
+
+    Raises:
+        TrainingError: a text of another form, or a name that occurs twice.
     """
     pairs = []
     for text in texts:
@@ -102,10 +125,10 @@ def parse_pairs(texts: Sequence[str], flag: str, expected_form: str) -> list[tup
 
 
 def parse_value(name: str, text: str, type_hint: Any) -> SettingValue:
-    """A value of a type.
+    """Parse a text as a value of ``type_hint``.
 
     Raises:
-        TrainingError: the text is none.
+        TrainingError: the text is no such value.
     """
     try:
         if get_origin(type_hint) is Literal:
@@ -116,10 +139,7 @@ def parse_value(name: str, text: str, type_hint: Any) -> SettingValue:
             return _BOOLEANS[text.lower()]
         return str(text) if type_hint is str else int(text) if type_hint is int else float(text)
     except (ValueError, KeyError):
-        accepted = get_args(type_hint) or {bool: ("true", "false"), int: ("a whole number",)}.get(
-            type_hint, ("a number",)
-        )
-        raise TrainingError(f"{name} is {' or '.join(accepted)}, found {text!r}") from None
+        raise _wrong_value(name, text, type_hint) from None
 
 
 def _readable_fields(config: type) -> dict[str, Any]:
@@ -134,7 +154,7 @@ def _readable_fields(config: type) -> dict[str, Any]:
 
 
 def _without_none(type_hint: Any) -> Any:
-    """``float`` of ``float | None``: what is not given stays None."""
+    """``float`` for ``float | None``: None cannot be given as text."""
     kinds = [kind for kind in get_args(type_hint) if kind is not type(None)]
     optional = type(None) in get_args(type_hint) and len(kinds) == 1
     return kinds[0] if optional else type_hint

@@ -5,17 +5,17 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from earful.data.augmentation.pipeline import STRONG_AUGMENTATION, NO_AUGMENTATION, AugmentConfig
+from earful.data.augmentation.pipeline import NO_AUGMENTATION, STRONG_AUGMENTATION, AugmentConfig
 from earful.data.errors import EarfulError
 from earful.data.features.config import FEATURE_KINDS, FeatureKind
 from earful.models.networks.zoo import zoo_entry
 
 
 class TrainingError(EarfulError):
-    """A run that cannot start or go on; the message says what is kept and what to do."""
+    """A run cannot start or continue; the message says what is kept and what to do."""
 
 
-# Seeds of epochs are multiples of it and must fit into 63 bits.
+# An epoch's seed is a multiple of it and must fit into 63 bits.
 MAX_SEED = 2**32 - 1
 Optimizer = Literal[
     "sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "lbfgs"
@@ -25,8 +25,8 @@ Loss = Literal["cross-entropy", "focal", "bce"]
 Balance = Literal["none", "weights", "sampling"]
 Precision = Literal["float32", "bfloat16"]
 AugmentStrength = Literal["default", "strong"]
-# What the number of epochs decides the rates of.
-_LENGTH_DEPENDENT_SCHEDULES = ("cosine", "one-cycle")
+# Schedules whose learning rates depend on the number of epochs.
+LENGTH_DEPENDENT_SCHEDULES = ("cosine", "one-cycle")
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "features": FEATURE_KINDS,
@@ -38,57 +38,68 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": get_args(Precision),
 }
 _POSITIVE_FIELDS = (
-    "epochs", "batch_size", "oversample", "learning_rate", "patience", "grad_clip",
-    "schedule_epochs", "schedule_factor", "shards",
-)  # fmt: skip
-_FRACTION_FIELDS = (
-    "mixup", "noise_only", "label_smoothing", "ema_decay", "momentum", "l1", "weight_decay",
+    "epochs",
+    "batch_size",
+    "oversample",
+    "learning_rate",
+    "patience",
+    "grad_clip",
+    "schedule_epochs",
     "schedule_factor",
-)  # fmt: skip
+    "shards",
+)
+_FRACTION_FIELDS = (
+    "mixup",
+    "noise_only",
+    "label_smoothing",
+    "ema_decay",
+    "momentum",
+    "l1",
+    "weight_decay",
+    "schedule_factor",
+)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What decides the weights, beside the dataset. Times are counted in epochs.
+    """Everything but the data that determines the trained weights.
 
-    The defaults are the classic recipe: Adam at a constant rate, categorical cross-entropy,
-    features as they were prepared, and a stop ``patience`` epochs after the last improvement of the
-    validation loss. ``default_config`` has what suits each network.
+    The defaults are a classic setup: Adam at a constant rate, categorical cross-entropy, features
+    as prepared, and early stopping ``patience`` epochs after the last improvement of the validation
+    loss. ``default_config`` has the defaults of each network.
 
-    repeats            how often an epoch reads each clip of the dataset, beside once each extra one
-    augment            draw new versions of the waveforms each epoch (``data.augmentation.pipeline.Recipe``)
-    noise              how loud that makes the background; ``heavy`` is for crowds, and is learnt by
-                       longer training only
-    noise_only         where there are other words to be answered with no label: the share of clips
-                       that is replaced by background alone, which has none either (outlier
-                       exposure, arXiv:1812.04606)
-    mixup              chance that a clip is mixed with another (arXiv:1710.09412)
-    optimizer          see ``training.trainer.optimizers``
-    momentum           of the optimizers ``momentum`` and ``nesterov``
-    schedule           see ``training.trainer.lr_schedules``
-    schedule_epochs    ``step``: how often the rate falls; ``plateau``: after how many epochs
-                       without a lower validation loss
-    schedule_factor    by what it is multiplied then
-    l1                 times the sum of the weights' sizes, added to the loss
-    weight_decay       decoupled with ``adamw`` (arXiv:1711.05101); with the others L2: times half
-                       the sum of the weights' squares, added to the loss
-    loss               ``cross-entropy``; ``focal``, in which clips count less the surer they are
-                       right (arXiv:1708.02002); ``bce``: binary cross-entropy of each label by
-                       itself, for clips that have several
-    focal_gamma        how much less
-    balance            of labels of unlike size: ``weights`` counts clips of rare ones more in the
-                       loss, ``sampling`` reads them more often
-    label_smoothing    share of the target that is spread over all labels
-    averaging          decay a step of the average of weights that is measured and released; 0: none
-    max_gradient_norm  longer gradients are shortened to this; None: never
-    precision          of the network's products; weights, front end and losses are float32
-    compile            let ``torch.compile`` fuse the network; pays where a run takes minutes
-    shards             parts that a batch is cut into, each with its own random numbers and batch
-                       statistics: whoever computes them, so many processes or one, the result is
-                       the same
+    oversample        times an epoch reads each clip of the dataset; auxiliary clips are read once
+    augment           augment the waveforms anew each epoch (``data.augmentation.pipeline``)
+    augment_strength  ``strong`` has louder backgrounds, for noisy places; it needs more epochs
+    noise_only        with negatives: the share of clips that is replaced by background noise
+                      without a label (outlier exposure, arXiv:1812.04606)
+    mixup             chance that a clip is mixed with another (arXiv:1710.09412)
+    optimizer         see ``training.trainer.optimizers``
+    momentum          of the optimizers ``momentum`` and ``nesterov``
+    schedule          see ``training.trainer.lr_schedules``
+    schedule_epochs   ``step``: epochs between two drops of the learning rate; ``plateau``: epochs
+                      without a lower validation loss before a drop
+    schedule_factor   factor of the learning rate at each drop
+    l1                L1 regularisation: times the sum of absolute weights, added to the loss
+    weight_decay      decoupled with ``adamw`` (arXiv:1711.05101); otherwise L2 regularisation:
+                      times half the sum of squared weights, added to the loss
+    loss              ``cross-entropy``; ``focal``, which down-weights easy examples
+                      (arXiv:1708.02002); ``bce``: binary cross-entropy per label, for clips with
+                      several labels
+    focal_gamma       focusing parameter of ``focal``; 0 is cross-entropy
+    balance           for imbalanced labels: ``weights`` weights rare labels higher in the loss,
+                      ``sampling`` reads their clips more often
+    label_smoothing   share of the target that is spread evenly over all labels
+    ema_decay         decay per step of the exponential moving average of the weights, which is
+                      evaluated and released; 0: no average
+    grad_clip         largest norm of the gradient; None: no clipping
+    precision         of the network's matrix products; weights, front end and losses are float32
+    compile           fuse the network with ``torch.compile``; pays off for runs of minutes
+    shards            shards of a batch, each with its own random numbers and batch statistics, so
+                      that the result does not depend on the number of processes
 
     Raises:
-        TrainingError: a value that cannot be trained with.
+        TrainingError: an invalid value or combination.
     """
 
     model: str = "cnn"
@@ -139,27 +150,30 @@ class TrainConfig:
             raise TrainingError(f"seed must be from 0 to {MAX_SEED}, found {self.seed}")
         for name in ("ema_decay", "label_smoothing"):
             if getattr(self, name) == 1:
-                raise TrainingError(f"{name} must be below 1: with 1 nothing would be learnt")
+                raise TrainingError(f"{name} must be below 1: with 1 nothing is learned")
         if not 0 <= self.focal_gamma < math.inf:
             raise TrainingError(f"focal_gamma must be 0 or more, found {self.focal_gamma}")
         self._check_combinations()
 
     def _check_combinations(self) -> None:
-        """Refuse settings that do not go with each other."""
+        """Refuse settings that exclude each other."""
         if self.augment_strength != "default" and not self.augment:
             raise TrainingError(
-                f"augment_strength {self.augment_strength} is of new versions of clips, and {self.model} trains on clips "
-                "as they are; give --augment too (with --set: augment=yes)"
+                f"augment_strength {self.augment_strength} has no effect without augmentation, "
+                f"which is off for {self.model}; give --augment too (with --set: augment=yes)"
             )
         if self.optimizer in ("momentum", "nesterov") and self.momentum == 0:
-            raise TrainingError(f"{self.optimizer} needs a momentum above 0; without one it is sgd")
+            raise TrainingError(
+                f"{self.optimizer} needs a momentum above 0; with 0 it is sgd: use --optimizer sgd"
+            )
         if self.shards > self.batch_size:
             raise TrainingError(
-                f"a batch of {self.batch_size} clips cannot be cut into {self.shards} shards"
+                f"a batch of {self.batch_size} clips cannot be split into {self.shards} shards; "
+                "give fewer --shards or a larger --batch-size"
             )
 
     def augment_config(self) -> AugmentConfig:
-        """How training clips are changed."""
+        """The augmentation of training clips."""
         if not self.augment:
             return dataclasses.replace(NO_AUGMENTATION, p_mixup=self.mixup)
         base = STRONG_AUGMENTATION if self.augment_strength == "strong" else AugmentConfig()
@@ -169,27 +183,36 @@ class TrainConfig:
         return dataclasses.asdict(self)
 
     def differences(self, other: "TrainConfig") -> list[str]:
-        """What differs from another run, but for the number of epochs, which may be raised.
+        """Settings that differ from those of an earlier run, as ``NAME OLD -> NEW``.
 
-        Where the schedule goes by their number it decides the rates, so there they count too.
+        The number of epochs may be raised, so it counts only where the schedule depends on it.
         """
-        mine, theirs = self.to_dict(), other.to_dict()
-        ignored = "" if self.schedule in _LENGTH_DEPENDENT_SCHEDULES else "epochs"
+        new, old = self.to_dict(), other.to_dict()
+        ignored = "" if self.schedule in LENGTH_DEPENDENT_SCHEDULES else "epochs"
         return [
-            f"{name} {theirs[name]!r} -> {mine[name]!r}"
-            for name in mine
-            if name != ignored and mine[name] != theirs[name]
+            f"{name} {old[name]!r} -> {new[name]!r}"
+            for name in new
+            if name != ignored and new[name] != old[name]
         ]
 
 
 _CLASSIC = TrainConfig()
 _ROBUST = TrainConfig(
-    features="log_mel", epochs=40, patience=40, learning_rate=2e-3, augment=True,
-    optimizer="adamw", schedule="one-cycle", weight_decay=0.02, label_smoothing=0.05,
-    ema_decay=0.998, grad_clip=5.0, noise_only=0.02,
-)  # fmt: skip
+    features="log_mel",
+    epochs=40,
+    patience=40,
+    learning_rate=2e-3,
+    augment=True,
+    optimizer="adamw",
+    schedule="one-cycle",
+    weight_decay=0.02,
+    label_smoothing=0.05,
+    ema_decay=0.998,
+    grad_clip=5.0,
+    noise_only=0.02,
+)
 _FITTED = dataclasses.replace(_CLASSIC, epochs=1, patience=1)
-# Epochs: after how many three thousand clips no longer improve it, within five minutes on two cores
+# Epochs: when the network stops improving on three thousand clips; within five minutes on two cores
 # for the classic networks.
 _DEFAULTS = {
     "cnn": _CLASSIC,
@@ -204,23 +227,33 @@ _DEFAULTS = {
     "svm": _FITTED,
     "gmm-hmm": _FITTED,
     "autoencoder": dataclasses.replace(
-        _CLASSIC, features="log_mel", epochs=20, patience=20, batch_size=32, learning_rate=1e-2,
+        _CLASSIC,
+        features="log_mel",
+        epochs=20,
+        patience=20,
+        batch_size=32,
+        learning_rate=1e-2,
         schedule="one-cycle",
     ),
-}  # fmt: skip
+}
 
 
-# Of optimizers whose steps are of another size than Adam's; the others take the network's own rate.
+# For optimizers whose step size is not comparable to Adam's; the others use the network's default.
 DEFAULT_LEARNING_RATES: dict[Optimizer, float] = {
-    "sgd": 0.05, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.01, "adadelta": 1.0, "lbfgs": 1.0,
-}  # fmt: skip
+    "sgd": 0.05,
+    "momentum": 0.01,
+    "nesterov": 0.01,
+    "adagrad": 0.01,
+    "adadelta": 1.0,
+    "lbfgs": 1.0,
+}
 
 
 def default_config(model: str) -> TrainConfig:
-    """The settings that suit a network.
+    """The default settings of a network.
 
     Raises:
-        EarfulError: no network of this name; the message lists those there are.
+        EarfulError: an unknown network; the message lists the known ones.
     """
     zoo_entry(model)
     return dataclasses.replace(_DEFAULTS[model], model=model)

@@ -1,4 +1,4 @@
-"""What is wrong with a labelled set of recordings: files, labels, splits, and likely wrong labels.
+"""``earful check``: problems of files, labels and splits, and likely label errors.
 
 May import ``data`` and, for its report, ``training.reports.html_clips``; it needs no torch.
 """

@@ -1,80 +1,101 @@
-"""The same sound, or the same speaker, where it should not be."""
+"""Duplicate audio, and audio or speakers in more than one split."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from earful.data.labels.labels_csv import SPLITS, Clip
 from earful.training.data_quality.file_checks import is_silent
-from earful.training.data_quality.finding import Finding, clips_of, found
-from earful.training.data_quality.measure_clip import Sound
+from earful.training.data_quality.finding import Finding, format_clip_count, make_finding
+from earful.training.data_quality.measure_clip import ClipMeasurement
 
 
-def check_copies(sounds: Sequence[Sound]) -> list[Finding]:
-    """Clips that sound the same to the last sample, whatever their files are; silence aside."""
-    return [finding for group in same_sounds(sounds) for finding in _of_group(group)]
+def check_duplicates(measurements: Sequence[ClipMeasurement]) -> list[Finding]:
+    """Findings on clips with identical samples, in any file format; silent clips are ignored."""
+    return [
+        finding for group in group_duplicates(measurements) for finding in _group_findings(group)
+    ]
 
 
-def same_sounds(sounds: Sequence[Sound]) -> list[list[Sound]]:
-    """Groups of two clips or more with the same sound."""
-    groups: dict[str, list[Sound]] = defaultdict(list)
-    for sound in sounds:
-        if not is_silent(sound):
-            groups[sound.content].append(sound)
+def group_duplicates(measurements: Sequence[ClipMeasurement]) -> list[list[ClipMeasurement]]:
+    """Groups of two or more clips with identical audio."""
+    groups: dict[str, list[ClipMeasurement]] = defaultdict(list)
+    for measurement in measurements:
+        if not is_silent(measurement):
+            groups[measurement.audio_hash].append(measurement)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def one_of_each(sounds: Sequence[Sound]) -> list[Sound]:
-    """The clips without silent ones, later copies, and sounds whose labels disagree."""
-    groups = same_sounds(sounds)
-    left_out = {
-        sound.clip.line
+def drop_ambiguous_duplicates(measurements: Sequence[ClipMeasurement]) -> list[ClipMeasurement]:
+    """The clips without silent clips, repeated copies and audio with conflicting labels."""
+    groups = group_duplicates(measurements)
+    dropped_lines = {
+        measurement.clip.line
         for group in groups
-        for sound in (group if _labels(group) > 1 else group[1:])
+        for measurement in (group if _count_labels(group) > 1 else group[1:])
     }
-    return [s for s in sounds if s.clip.line not in left_out and not is_silent(s)]
+    return [
+        measurement
+        for measurement in measurements
+        if measurement.clip.line not in dropped_lines and not is_silent(measurement)
+    ]
 
 
-def _labels(group: Sequence[Sound]) -> int:
-    return len({sound.clip.label for sound in group})
+def _count_labels(group: Sequence[ClipMeasurement]) -> int:
+    return len({measurement.clip.label for measurement in group})
 
 
-def _of_group(group: list[Sound]) -> Iterator[Finding]:
-    """A finding for each copy, by the first clip that has another label, or is in another split."""
-    clips = [sound.clip for sound in group]
+def _group_findings(group: list[ClipMeasurement]) -> Iterator[Finding]:
+    """A finding per copy, which names the first clip with another label or in another split."""
+    clips = [measurement.clip for measurement in group]
     by_label = {clip.label: clip for clip in reversed(clips)}
     by_split = {clip.split: clip for clip in reversed(clips) if clip.split}
     for clip in clips:
         relabelled = next((c for label, c in by_label.items() if label != clip.label), None)
-        across = next((c for s, c in by_split.items() if clip.split and s != clip.split), None)
+        in_other_split = next(
+            (c for split, c in by_split.items() if clip.split and split != clip.split), None
+        )
         if relabelled:
-            said = f"called {clip.label!r}, and {relabelled.label!r} in {relabelled.location}"
-            yield found("conflicting_labels", said, clip.line, clip.filename, label=clip.label)
-        if across:
-            said = f"in {clip.split}; the same sound is in {across.split} ({across.location})"
-            yield found("leaked_audio", said, clip.line, clip.filename, label=clip.label)
-        if clip is not clips[0] and not relabelled and not across:
-            said = f"the same sound as {clips[0].location}"
-            yield found("duplicate", said, clip.line, clip.filename, label=clip.label)
+            message = (
+                f"labelled {clip.label!r}; the same audio is labelled {relabelled.label!r} in "
+                f"{relabelled.location}"
+            )
+            yield make_finding(
+                "conflicting_labels", message, clip.line, clip.filename, label=clip.label
+            )
+        if in_other_split:
+            message = (
+                f"in {clip.split}; the same audio is in {in_other_split.split} "
+                f"({in_other_split.location})"
+            )
+            yield make_finding("leaked_audio", message, clip.line, clip.filename, label=clip.label)
+        if clip is not clips[0] and not relabelled and not in_other_split:
+            message = f"same audio as {clips[0].location}"
+            yield make_finding("duplicate", message, clip.line, clip.filename, label=clip.label)
 
 
 def check_speakers(clips: Sequence[Clip]) -> list[Finding]:
-    """Speakers in more than one part of the split column; a warning where the test is one."""
-    parts: dict[str, Counter[str]] = defaultdict(Counter)
-    first: dict[str, Clip] = {}
+    """Findings on speakers in more than one split; a warning where test is one of them."""
+    split_counts: dict[str, Counter[str]] = defaultdict(Counter)
+    first_clip: dict[str, Clip] = {}
     for clip in clips:
         if clip.speaker and clip.split:
-            parts[clip.speaker][clip.split] += 1
-            first.setdefault(clip.speaker, clip)
+            split_counts[clip.speaker][clip.split] += 1
+            first_clip.setdefault(clip.speaker, clip)
     findings = []
-    for speaker, counts in parts.items():
+    for speaker, counts in split_counts.items():
         if len(counts) > 1:
-            told = ", ".join(
-                f"{clips_of(counts[split])} in {split}" for split in SPLITS if counts[split]
+            message = ", ".join(
+                f"{format_clip_count(counts[split])} in {split}"
+                for split in SPLITS
+                if counts[split]
             )
             findings.append(
-                found(
-                    "leaked_speaker", f"speaker {speaker!r}: {told}", first[speaker].line,
-                    first[speaker].filename, severity="warning" if counts["test"] else "note",
+                make_finding(
+                    "leaked_speaker",
+                    f"speaker {speaker!r}: {message}",
+                    first_clip[speaker].line,
+                    first_clip[speaker].filename,
+                    severity="warning" if counts["test"] else "note",
                 )
-            )  # fmt: skip
+            )
     return findings

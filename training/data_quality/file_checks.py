@@ -1,9 +1,12 @@
-"""Clips that can be read and still are not right: silent, clipped, of odd length, rate or offset.
+"""Checks of readable clips: silence, clipping, outlier durations, DC offset, sample rates.
 
-Thresholds, all of them told in the messages: a clip is silent whose highest sample is below -70
-dBFS (ten steps of 16 bits), clipped where 0.5 % of its samples stand at the extreme, short under 50
-ms or a quarter of the median, long over four times the median; the last two only where the others
-are more alike (beyond three interquartile ranges of the logarithm of the lengths).
+silent   peak below -70 dBFS (ten steps of 16 bits)
+clipped  0.5 % or more of the samples at the extreme value
+short    under 50 ms, or under a quarter of the median duration
+long     over four times the median duration
+
+Durations relative to the median are reported only if they are also more than three interquartile
+ranges of the log durations away from the quartiles.
 """
 
 import re
@@ -13,112 +16,138 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from earful.data.labels.multilabel import split_labels
-from earful.training.data_quality.finding import Finding, clips_of, found
-from earful.training.data_quality.measure_clip import Sound
+from earful.training.data_quality.finding import Finding, format_clip_count, make_finding
+from earful.training.data_quality.measure_clip import ClipMeasurement
 
 SILENT_PEAK = 10 ** (-70 / 20)
 CLIPPED_SHARE = 0.005
-SHORTEST_SECONDS = 0.05
-FAR_TIMES = 4.0
-FAR_RANGES = 3.0
-# Lengths are compared where there are so many that one among them can be odd.
-_ENOUGH_LENGTHS = 20
-OFFSET = 0.02
-# A label all but told by a rate: nearly all of its clips have one that few of the others have.
-_TELLING, _RARE_ELSEWHERE, _FEW_CLIPS = 0.9, 0.1, 5
-_SILENT_NAMES = re.compile(r"silen|quiet|noise|background|nothing|none|empty", re.IGNORECASE)
+MIN_CLIP_SECONDS = 0.05
+OUTLIER_RATIO = 4.0
+OUTLIER_IQRS = 3.0
+# With fewer clips, durations are not compared with the median.
+_MIN_CLIPS_FOR_OUTLIERS = 20
+MAX_DC_OFFSET = 0.02
+# A rate reveals a label if nearly all of its clips have it and few other clips do.
+_LABEL_RATE_SHARE, _MAX_SHARE_ELSEWHERE, _MIN_LABEL_CLIPS = 0.9, 0.1, 5
+_SILENCE_LABEL_PATTERN = re.compile(
+    r"silen|quiet|noise|background|nothing|none|empty", re.IGNORECASE
+)
 
 
-def check_files(sounds: Sequence[Sound]) -> list[Finding]:
-    """All findings on the sound of single clips, and on their rates."""
-    return [*_silent(sounds), *_clipped(sounds), *_lengths(sounds), *_offsets(sounds),
-            *_rates(sounds)]  # fmt: skip
+def check_files(measurements: Sequence[ClipMeasurement]) -> list[Finding]:
+    """All findings on the audio and the sample rates of clips."""
+    checks = (
+        _silence_findings,
+        _clipping_findings,
+        _duration_findings,
+        _dc_offset_findings,
+        _sample_rate_findings,
+    )
+    return [finding for check in checks for finding in check(measurements)]
 
 
-def is_silent(sound: Sound) -> bool:
-    return sound.peak < SILENT_PEAK
+def is_silent(measurement: ClipMeasurement) -> bool:
+    """Whether the peak is below -70 dBFS."""
+    return measurement.peak < SILENT_PEAK
 
 
-def _about(code: str, sound: Sound, message: str) -> Finding:
-    return found(code, message, sound.clip.line, sound.clip.filename, label=sound.clip.label)
+def _clip_finding(code: str, measurement: ClipMeasurement, message: str) -> Finding:
+    return make_finding(
+        code,
+        message,
+        measurement.clip.line,
+        measurement.clip.filename,
+        label=measurement.clip.label,
+    )
 
 
-def _silent(sounds: Sequence[Sound]) -> Iterator[Finding]:
-    clips = Counter(sound.clip.label for sound in sounds)  # whole texts: all that a clip has
-    silent = [sound for sound in sounds if is_silent(sound)]
-    counts = Counter(sound.clip.label for sound in silent)
-    for sound in silent:
-        if not _means_silence(sound.clip.label, counts[sound.clip.label], clips):
-            loudest = f"{20 * np.log10(max(sound.peak, 1e-5)):.0f} dBFS at its loudest"
-            yield _about("silent", sound, loudest if sound.peak > 0 else "digital silence")
+def _silence_findings(measurements: Sequence[ClipMeasurement]) -> Iterator[Finding]:
+    clips = Counter(measurement.clip.label for measurement in measurements)
+    silent = [measurement for measurement in measurements if is_silent(measurement)]
+    counts = Counter(measurement.clip.label for measurement in silent)
+    for measurement in silent:
+        if not _is_silence_label(measurement.clip.label, counts[measurement.clip.label], clips):
+            peak = f"peak {20 * np.log10(max(measurement.peak, 1e-5)):.0f} dBFS"
+            yield _clip_finding(
+                "silent", measurement, peak if measurement.peak > 0 else "digital silence"
+            )
 
 
-def _means_silence(label: str, silent: int, clips: Counter[str]) -> bool:
-    """By its name, or since half of its clips, and three or more, are silent."""
-    return bool(_SILENT_NAMES.search(label)) or (silent >= 3 and 2 * silent >= clips[label])
+def _is_silence_label(label: str, silent: int, clips: Counter[str]) -> bool:
+    """Whether the name means silence, or half of the label's clips (three or more) are silent."""
+    return bool(_SILENCE_LABEL_PATTERN.search(label)) or (
+        silent >= 3 and 2 * silent >= clips[label]
+    )
 
 
-def _clipped(sounds: Sequence[Sound]) -> Iterator[Finding]:
-    for sound in sounds:
-        if sound.flat_share >= CLIPPED_SHARE and not is_silent(sound):
-            share = 100 * sound.flat_share
-            yield _about("clipped", sound, f"{share:.1f} % of its samples stand at the extreme")
+def _clipping_findings(measurements: Sequence[ClipMeasurement]) -> Iterator[Finding]:
+    for measurement in measurements:
+        if measurement.clipped_share >= CLIPPED_SHARE and not is_silent(measurement):
+            share = 100 * measurement.clipped_share
+            yield _clip_finding(
+                "clipped", measurement, f"{share:.1f} % of its samples are at the extreme value"
+            )
 
 
-def _lengths(sounds: Sequence[Sound]) -> Iterator[Finding]:
-    low, high, median = _usual_lengths(sounds)
-    for sound in sounds:
-        seconds = sound.seconds
-        if seconds < SHORTEST_SECONDS:
-            yield _about(
-                "short_clip", sound,
-                f"{1000 * seconds:.0f} ms; at least {1000 * SHORTEST_SECONDS:.0f} ms are needed",
-            )  # fmt: skip
+def _duration_findings(measurements: Sequence[ClipMeasurement]) -> Iterator[Finding]:
+    low, high, median = _duration_bounds(measurements)
+    for measurement in measurements:
+        seconds = measurement.seconds
+        if seconds < MIN_CLIP_SECONDS:
+            yield _clip_finding(
+                "short_clip",
+                measurement,
+                f"{1000 * seconds:.0f} ms; the minimum is {1000 * MIN_CLIP_SECONDS:.0f} ms",
+            )
         elif seconds < low:
-            yield _about(
-                "short_clip", sound, f"{seconds:.2f} s, where half have {median:.2f} s or more"
+            yield _clip_finding(
+                "short_clip", measurement, f"{seconds:.2f} s; the median is {median:.2f} s"
             )
         elif seconds > high:
-            yield _about(
-                "long_clip", sound, f"{seconds:.2f} s, where half have {median:.2f} s or less"
+            yield _clip_finding(
+                "long_clip", measurement, f"{seconds:.2f} s; the median is {median:.2f} s"
             )
 
 
-def _usual_lengths(sounds: Sequence[Sound]) -> tuple[float, float, float]:
-    """Seconds below and above which a clip's length is odd among the others, and the median."""
-    if len(sounds) < _ENOUGH_LENGTHS:
+def _duration_bounds(measurements: Sequence[ClipMeasurement]) -> tuple[float, float, float]:
+    """Lower and upper bound of normal durations, and the median, in seconds."""
+    if len(measurements) < _MIN_CLIPS_FOR_OUTLIERS:
         return 0.0, float("inf"), 0.0
-    logs = np.log([sound.seconds for sound in sounds])
+    logs = np.log([measurement.seconds for measurement in measurements])
     first, median, third = np.percentile(logs, [25, 50, 75])
-    low = min(first - FAR_RANGES * (third - first), median - np.log(FAR_TIMES))
-    high = max(third + FAR_RANGES * (third - first), median + np.log(FAR_TIMES))
+    low = min(first - OUTLIER_IQRS * (third - first), median - np.log(OUTLIER_RATIO))
+    high = max(third + OUTLIER_IQRS * (third - first), median + np.log(OUTLIER_RATIO))
     return float(np.exp(low)), float(np.exp(high)), float(np.exp(median))
 
 
-def _offsets(sounds: Sequence[Sound]) -> Iterator[Finding]:
-    for sound in sounds:
-        if abs(sound.offset) > OFFSET:
-            yield _about("dc_offset", sound, f"its mean is {sound.offset:+.3f} of full scale")
+def _dc_offset_findings(measurements: Sequence[ClipMeasurement]) -> Iterator[Finding]:
+    for measurement in measurements:
+        if abs(measurement.dc_offset) > MAX_DC_OFFSET:
+            yield _clip_finding(
+                "dc_offset", measurement, f"its mean is {measurement.dc_offset:+.3f} of full scale"
+            )
 
 
-def _rates(sounds: Sequence[Sound]) -> Iterator[Finding]:
-    rates = Counter(sound.rate_hz for sound in sounds)
+def _sample_rate_findings(measurements: Sequence[ClipMeasurement]) -> Iterator[Finding]:
+    rates = Counter(measurement.rate_hz for measurement in measurements)
     if len(rates) < 2:
         return
     by_label: dict[str, Counter[int]] = {}
-    for sound in sounds:
-        for label in split_labels(sound.clip.label):
-            by_label.setdefault(label, Counter())[sound.rate_hz] += 1
-    for label, own in by_label.items():
-        (rate, n), total = own.most_common(1)[0], own.total()
-        others = len(sounds) - total
-        telling = total >= _FEW_CLIPS and n >= _TELLING * total
-        if telling and rates[rate] - n < _RARE_ELSEWHERE * others:
-            yield found(
-                "rate_tells_label",
-                f"{n} of {clips_of(total)} of {label!r} have {rate} Hz, and {rates[rate] - n} of "
-                f"{others} others",
+    for measurement in measurements:
+        for label in split_labels(measurement.clip.label):
+            by_label.setdefault(label, Counter())[measurement.rate_hz] += 1
+    for label, label_rates in by_label.items():
+        (rate, n), total = label_rates.most_common(1)[0], label_rates.total()
+        n_others = len(measurements) - total
+        is_dominant = total >= _MIN_LABEL_CLIPS and n >= _LABEL_RATE_SHARE * total
+        if is_dominant and rates[rate] - n < _MAX_SHARE_ELSEWHERE * n_others:
+            yield make_finding(
+                "sample_rate_leak",
+                f"{n} of {format_clip_count(total)} of {label!r} have {rate} Hz, but only "
+                f"{rates[rate] - n} of {n_others} others",
                 label=label,
             )
-    told = ", ".join(f"{clips_of(n)} of {rate} Hz" for rate, n in rates.most_common())
-    yield found("mixed_rates", told)
+    rate_counts = ", ".join(
+        f"{format_clip_count(n)} of {rate} Hz" for rate, n in rates.most_common()
+    )
+    yield make_finding("mixed_rates", rate_counts)

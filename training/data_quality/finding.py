@@ -1,4 +1,4 @@
-"""What a finding is, and the kinds there are: code, how bad it is, and what to do."""
+"""Findings of ``earful check`` and their kinds: code, severity, title and advice."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from earful.data.labels.labels_csv import ClipProblem
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-# What needs attention; a note is for those who want to know.
-ATTENTION: frozenset[Severity] = frozenset({"error", "warning"})
+# Severities that set ``needs_attention``; notes are for information.
+ATTENTION_SEVERITIES: frozenset[Severity] = frozenset({"error", "warning"})
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of finding; the code is stable, the rest is for people."""
+class FindingKind:
+    """A kind of finding; the code is stable, the texts are not."""
 
     code: str
     severity: Severity
@@ -22,98 +22,140 @@ class Kind:
     advice: str
 
 
-KINDS = {
-    kind.code: kind
-    for kind in (
-        Kind("bad_row", "error", "rows that cannot be used", "mend the row in the CSV"),
-        Kind(
-            "not_found", "error", "files that are not there",
-            "put the file there, mend its name, or remove the row",
-        ),
-        Kind(
-            "conflicting_labels", "error", "the same sound under different labels",
-            "listen, and keep one row with the right label",
-        ),
-        Kind(
-            "leaked_audio", "error", "the same sound on both sides of a split",
-            "keep it on one side, or the test measures memory",
-        ),
-        Kind(
-            "single_clip_label", "error", "labels with one clip",
-            "add clips of the label, or remove the row: it cannot be both learnt and tested",
-        ),
-        Kind(
-            "wrong_label", "warning", "labels that are likely wrong",
-            "listen to the clip, and correct the label where it is wrong",
-        ),
-        Kind(
-            "label_typo", "warning", "labels that are likely misspelt",
-            "correct the label, or leave it if it is a word of its own",
-        ),
-        Kind(
-            "label_form", "warning", "labels that differ in case, spaces or form only",
-            "write the label one way: as it stands these are two labels",
-        ),
-        Kind(
-            "leaked_speaker", "warning", "speakers on both sides of a split",
-            "move all clips of a speaker to one side to measure on new voices "
-            "(prepare --split speaker does)",
-        ),
-        Kind(
-            "duplicate", "warning", "the same sound more than once",
-            "keep one row: a copy counts twice in training and may end up on both sides of a split",
-        ),
-        Kind(
-            "silent", "warning", "clips without sound",
-            "record the clip again, or remove the row",
-        ),
-        Kind(
-            "clipped", "warning", "clipped clips",
-            "record with less gain, or remove the clip if it is hard to understand",
-        ),
-        Kind(
-            "short_clip", "warning", "clips that are too short",
-            "see whether the clip was cut badly, or give other start and end times",
-        ),
-        Kind(
-            "long_clip", "warning", "clips that are too long",
-            "cut the clip to the sound it is named after (columns start and end), or split it",
-        ),
-        Kind(
-            "imbalance", "warning", "labels with few clips beside the others",
-            "collect more clips of the label, or expect it to be recognised worse",
-        ),
-        Kind(
-            "dominant_label", "note", "labels with most of the clips",
-            "accuracy will say little of the other labels; look at macro F1",
-        ),
-        Kind(
-            "mixed_rates", "note", "more than one sample rate",
-            "nothing is needed: prepare resamples; what is recorded at a low rate lacks the "
-            "frequencies above half of it",
-        ),
-        Kind(
-            "rate_tells_label", "warning", "sample rates that give the label away",
-            "record the labels alike: a network may learn the rate in place of the sound",
-        ),
-        Kind(
-            "dc_offset", "note", "clips with an offset (DC)",
-            "nothing is needed for training; it hints at a bad sound card",
-        ),
-        Kind(
-            "not_judged", "note", "labels that were not judged",
-            "add clips, and wrong labels can be looked for",
-        ),
-    )
-}  # fmt: skip
+_KINDS = (
+    FindingKind(
+        code="bad_row",
+        severity="error",
+        title="rows that cannot be used",
+        advice="correct the row in the CSV",
+    ),
+    FindingKind(
+        code="not_found",
+        severity="error",
+        title="missing files",
+        advice="add the file, correct its name, or remove the row",
+    ),
+    FindingKind(
+        code="conflicting_labels",
+        severity="error",
+        title="the same audio with different labels",
+        advice="listen, and keep one row with the correct label",
+    ),
+    FindingKind(
+        code="leaked_audio",
+        severity="error",
+        title="the same audio in several splits",
+        advice="keep it in one split; test accuracy is too high otherwise",
+    ),
+    FindingKind(
+        code="single_clip_label",
+        severity="error",
+        title="labels with one clip",
+        advice="add clips of the label, or remove the row: it cannot be in both training and test",
+    ),
+    FindingKind(
+        code="label_error",
+        severity="warning",
+        title="likely label errors",
+        advice="listen to the clip, and correct the label if it is wrong",
+    ),
+    FindingKind(
+        code="label_typo",
+        severity="warning",
+        title="likely misspelt labels",
+        advice="correct the label, or keep it if it is a different word",
+    ),
+    FindingKind(
+        code="label_variant",
+        severity="warning",
+        title="labels that differ only in case, spaces or form",
+        advice="write the label one way: these count as two labels",
+    ),
+    FindingKind(
+        code="leaked_speaker",
+        severity="warning",
+        title="speakers in several splits",
+        advice="move all clips of a speaker to one split to test on new speakers (as prepare "
+        "--split speaker does)",
+    ),
+    FindingKind(
+        code="duplicate",
+        severity="warning",
+        title="duplicate audio",
+        advice="keep one row: copies count twice in training and may be in two splits",
+    ),
+    FindingKind(
+        code="silent",
+        severity="warning",
+        title="silent clips",
+        advice="record the clip again, or remove the row",
+    ),
+    FindingKind(
+        code="clipped",
+        severity="warning",
+        title="clips with clipping",
+        advice="record with less gain, or remove the clip if it is hard to understand",
+    ),
+    FindingKind(
+        code="short_clip",
+        severity="warning",
+        title="clips that are too short",
+        advice="check whether the clip is cut off, or give other start and end times",
+    ),
+    FindingKind(
+        code="long_clip",
+        severity="warning",
+        title="clips that are too long",
+        advice="trim the clip to the labelled sound (columns start and end), or split it",
+    ),
+    FindingKind(
+        code="imbalance",
+        severity="warning",
+        title="labels with few clips",
+        advice="collect more clips of the label, or expect lower accuracy for it",
+    ),
+    FindingKind(
+        code="dominant_label",
+        severity="note",
+        title="labels with most of the clips",
+        advice="accuracy says little about the other labels; use macro F1",
+    ),
+    FindingKind(
+        code="mixed_rates",
+        severity="note",
+        title="mixed sample rates",
+        advice="no action needed: prepare resamples; clips of a low rate have no frequencies "
+        "above half of it",
+    ),
+    FindingKind(
+        code="sample_rate_leak",
+        severity="warning",
+        title="sample rates that reveal the label",
+        advice="record all labels at the same rate: a network may learn the rate instead of "
+        "the sound",
+    ),
+    FindingKind(
+        code="dc_offset",
+        severity="note",
+        title="clips with DC offset",
+        advice="no action needed for training; it may indicate a faulty sound card",
+    ),
+    FindingKind(
+        code="not_checked",
+        severity="note",
+        title="labels not checked for errors",
+        advice="add clips of the label to check them",
+    ),
+)
+FINDING_KINDS = {kind.code: kind for kind in _KINDS}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found: the row it is about (line 0: the whole set), and what it is.
+    """One finding about a row (line 0: about the whole dataset).
 
-    ``suggested`` and ``confidence`` (0 to 1, that ``label`` is wrong) are those of what may be
-    corrected by another label.
+    ``suggested`` is a replacement for ``label``; ``confidence`` the probability (0 to 1) that
+    ``label`` is wrong.
     """
 
     code: str
@@ -126,51 +168,71 @@ class Finding:
     confidence: float | None = None
 
     @property
-    def kind(self) -> Kind:
-        """Other codes are those of ``data.audio.decode``: files that cannot be used."""
-        return KINDS.get(self.code) or Kind(
-            self.code, "error", f"audio that cannot be used ({self.code})",
-            "mend the file, or remove the row",
-        )  # fmt: skip
+    def kind(self) -> FindingKind:
+        """The kind of ``code``; unknown codes are errors of ``data.audio.decode``."""
+        return FINDING_KINDS.get(self.code) or FindingKind(
+            code=self.code,
+            severity="error",
+            title=f"audio that cannot be used ({self.code})",
+            advice="replace the file, or remove the row",
+        )
 
     @property
-    def where(self) -> str:
-        named = (f"line {self.line}" if self.line else "", self.filename)
-        return ", ".join(part for part in named if part)
+    def location(self) -> str:
+        """Line and filename, where known."""
+        parts = (f"line {self.line}" if self.line else "", self.filename)
+        return ", ".join(part for part in parts if part)
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "advice": self.kind.advice}
 
 
-def found(
-    code: str, message: str, line: int = 0, filename: str = "", *, severity: Severity | None = None,
-    label: str = "", suggested: str = "", confidence: float | None = None,
-) -> Finding:  # fmt: skip
-    """A finding of one of ``KINDS``, with its severity unless another is given."""
+def make_finding(
+    code: str,
+    message: str,
+    line: int = 0,
+    filename: str = "",
+    *,
+    severity: Severity | None = None,
+    label: str = "",
+    suggested: str = "",
+    confidence: float | None = None,
+) -> Finding:
+    """A finding of one of ``FINDING_KINDS``, by default with the severity of its kind."""
     return Finding(
-        code, line, filename, message, severity or KINDS[code].severity, label, suggested,
-        confidence,
-    )  # fmt: skip
+        code=code,
+        line=line,
+        filename=filename,
+        message=message,
+        severity=severity or FINDING_KINDS[code].severity,
+        label=label,
+        suggested=suggested,
+        confidence=confidence,
+    )
 
 
-def clips_of(n: int) -> str:
-    """So many clips, in words."""
+def format_clip_count(n: int) -> str:
+    """``1 clip`` or ``n clips``."""
     return f"{n} clip{'s' * (n != 1)}"
 
 
-def of_problem(problem: ClipProblem) -> Finding:
+def finding_from_problem(problem: ClipProblem) -> Finding:
+    """An unusable row as a finding."""
     return Finding(problem.code, problem.line, problem.filename, problem.message, "error")
 
 
-def by_kind(findings: Iterable[Finding]) -> list[tuple[Severity, Kind, list[Finding]]]:
-    """Findings grouped by severity and kind, the gravest first, the order of each group kept."""
+def group_by_kind(findings: Iterable[Finding]) -> list[tuple[Severity, FindingKind, list[Finding]]]:
+    """Group findings by severity and kind, most severe first; stable within groups."""
     groups: dict[tuple[Severity, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.severity, finding.code), []).append(finding)
-    order = list(KINDS)
+    order = list(FINDING_KINDS)
 
     def rank(item: tuple[tuple[Severity, str], list[Finding]]) -> tuple[int, int]:
         severity, code = item[0]
         return SEVERITIES.index(severity), order.index(code) if code in order else 1
 
-    return [(s, group[0].kind, group) for (s, _), group in sorted(groups.items(), key=rank)]
+    return [
+        (severity, group[0].kind, group)
+        for (severity, _), group in sorted(groups.items(), key=rank)
+    ]

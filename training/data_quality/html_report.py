@@ -1,53 +1,55 @@
-"""What was found as one HTML file to look at and listen to: it needs no other file, no network."""
+"""The report of ``earful check`` as one self-contained HTML file with audio."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from earful.data.atomic_write import staged_file
 from earful.data.labels.labels_csv import Clip
-from earful.training.data_quality.finding import Finding, Kind, Severity, by_kind
-from earful.training.data_quality.run_checks import Diagnosis
-from earful.training.data_quality.text_report import told_judged
-from earful.training.reports.html_clips import Shown, show, templates
+from earful.training.data_quality.finding import Finding, FindingKind, Severity, group_by_kind
+from earful.training.data_quality.run_checks import DataQualityReport
+from earful.training.data_quality.text_report import label_error_sentence
+from earful.training.reports.html_clips import ClipMedia, html_templates, load_clip_media
 
-# Of what is not played, so many rows of a kind are listed.
-_LISTED = 500
+# Listed findings of a kind, besides those with a player.
+_MAX_LISTED = 500
 
 
 @dataclass(frozen=True)
-class Group:
-    """Findings of one kind: ``clips`` to be heard, ``others`` to be read, ``left_out`` counted."""
+class FindingGroup:
+    """Findings of one kind: ``clips`` have media, ``listed`` are text, the rest is counted."""
 
     severity: Severity
-    kind: Kind
+    kind: FindingKind
     total: int
-    clips: list[tuple[Finding, Shown]]
-    others: list[Finding]
+    clips: list[tuple[Finding, ClipMedia]]
+    listed: list[Finding]
 
     @property
-    def left_out(self) -> int:
-        return self.total - len(self.clips) - len(self.others)
+    def n_omitted(self) -> int:
+        return self.total - len(self.clips) - len(self.listed)
 
 
-def write_page(diagnosis: Diagnosis, labels_csv: Path, out: Path, *, clips: int = 24) -> None:
-    """Write the page; of each kind the first ``clips`` that can be played are.
+def write_quality_page(
+    quality: DataQualityReport, labels_csv: Path, out: Path, *, clips: int = 24
+) -> None:
+    """Write the page, with media for the first ``clips`` findings of each kind.
 
     Raises:
         OutputError: ``out`` cannot be written.
     """
-    report = diagnosis.report
+    report = quality.report
     page = (
-        templates()
+        html_templates()
         .get_template("check.html")
         .render(
             name=labels_csv.name,
             report=report,
-            counts=diagnosis.counts(),
-            judged=told_judged(diagnosis),
-            most=max([*report.by_label.values(), 1]),
+            counts=quality.counts(),
+            label_errors=label_error_sentence(quality),
+            max_count=max([*report.by_label.values(), 1]),
             groups=[
-                _group(severity, kind, findings, diagnosis.clips, clips)
-                for severity, kind, findings in by_kind(diagnosis.findings)
+                _group(severity, kind, findings, quality.clips, clips)
+                for severity, kind, findings in group_by_kind(quality.findings)
             ],
         )
     )
@@ -56,16 +58,20 @@ def write_page(diagnosis: Diagnosis, labels_csv: Path, out: Path, *, clips: int 
 
 
 def _group(
-    severity: Severity, kind: Kind, findings: list[Finding], known: dict[int, Clip], most: int
-) -> Group:
-    playable = [finding for finding in findings if finding.line in known][:most]
-    heard = [(finding, _show(known[finding.line])) for finding in playable]
-    played = {id(finding) for finding in playable}
-    others = [finding for finding in findings if id(finding) not in played][:_LISTED]
-    return Group(severity, kind, len(findings), heard, others)
+    severity: Severity,
+    kind: FindingKind,
+    findings: list[Finding],
+    clip_by_line: dict[int, Clip],
+    max_clips: int,
+) -> FindingGroup:
+    playable = [finding for finding in findings if finding.line in clip_by_line][:max_clips]
+    playable_clips = [(finding, _clip_media(clip_by_line[finding.line])) for finding in playable]
+    played_ids = {id(finding) for finding in playable}
+    listed = [finding for finding in findings if id(finding) not in played_ids][:_MAX_LISTED]
+    return FindingGroup(severity, kind, len(findings), playable_clips, listed)
 
 
-def _show(clip: Clip) -> Shown:
+def _clip_media(clip: Clip) -> ClipMedia:
     if clip.start_seconds is None or clip.end_seconds is None:
-        return show(clip.path)
-    return show(clip.path, (clip.start_seconds, clip.end_seconds))
+        return load_clip_media(clip.path)
+    return load_clip_media(clip.path, (clip.start_seconds, clip.end_seconds))

@@ -1,4 +1,4 @@
-"""Labels that are written in two ways, likely misspelt, or have few clips."""
+"""Checks of labels: spelling variants, likely typos, class imbalance."""
 
 import re
 import unicodedata
@@ -8,60 +8,69 @@ from statistics import median
 
 from earful.data.labels.labels_csv import Clip
 from earful.data.labels.multilabel import join_labels, split_labels
-from earful.training.data_quality.finding import Finding, clips_of, found
+from earful.training.data_quality.finding import Finding, format_clip_count, make_finding
 
-# A misspelt label is rare: two clips or 5 % of the other's, and a fifth of them at most.
-_RARE_CLIPS, _RARE_SHARE, _RARE_TIMES = 2, 0.05, 5
-# Short words are often a letter apart (on, off, yes, yet); long ones may have two slips.
-_ONE_SLIP_FROM, _TWO_SLIPS_FROM = 4, 8
-# Under a tenth of the median label is few; over ten times the median is most.
-_IMBALANCE = 10
+# A typo is rare: at most two clips or 5 % of the other label's, and at most a fifth of them.
+_RARE_CLIPS, _RARE_SHARE, _RARE_RATIO = 2, 0.05, 5
+# Short words often differ by one letter (on, off, yes, yet); long ones may have two typos.
+_ONE_EDIT_MIN_LENGTH, _TWO_EDITS_MIN_LENGTH = 4, 8
+# Few: under a tenth of the median label's clips. Dominant: over ten times the median.
+_IMBALANCE_RATIO = 10
 
 
 def check_label_names(clips: Sequence[Clip]) -> list[Finding]:
-    """Labels that are another one misspelt or written in another form, a finding a clip and label.
+    """Findings on labels that are a variant or typo of another, one per clip and label.
 
-    What is suggested is the whole text of the clip's label, which may have others besides.
+    The suggestion is the complete label text of the clip, also where it has several labels.
     """
-    counts = clips_by_label(clips)
-    forms = _other_forms(counts)
-    slips = dict(_misspelt({label: n for label, n in counts.items() if label not in forms}))
+    counts = count_clips_by_label(clips)
+    variants = _find_label_variants(counts)
+    typos = dict(
+        _find_label_typos({label: n for label, n in counts.items() if label not in variants})
+    )
 
-    def told(code: str, meant: dict[str, str], how: str) -> Iterator[Finding]:
+    def label_findings(code: str, canonical: dict[str, str], relation: str) -> Iterator[Finding]:
         for clip, label in ((c, label) for c in clips for label in split_labels(c.label)):
-            if other := meant.get(label):
-                ours, theirs = clips_of(counts[label]), clips_of(counts[other])
-                message = f"{label!r} ({ours}) is {how} {other!r} ({theirs})"
-                better = join_labels(meant.get(part, part) for part in split_labels(clip.label))
-                yield found(
-                    code, message, clip.line, clip.filename, label=clip.label, suggested=better
+            if other := canonical.get(label):
+                message = (
+                    f"{label!r} ({format_clip_count(counts[label])}) is {relation} "
+                    f"{other!r} ({format_clip_count(counts[other])})"
+                )
+                suggestion = join_labels(
+                    canonical.get(part, part) for part in split_labels(clip.label)
+                )
+                yield make_finding(
+                    code, message, clip.line, clip.filename, label=clip.label, suggested=suggestion
                 )
 
-    return [*told("label_form", forms, "a form of"), *told("label_typo", slips, "nearly")]
+    return [
+        *label_findings("label_variant", variants, "a variant of"),
+        *label_findings("label_typo", typos, "similar to"),
+    ]
 
 
-def clips_by_label(clips: Iterable[Clip]) -> Counter[str]:
-    """How many clips have each label."""
+def count_clips_by_label(clips: Iterable[Clip]) -> Counter[str]:
+    """Number of clips of each label."""
     return Counter(label for clip in clips for label in split_labels(clip.label))
 
 
 def check_balance(clips: Sequence[Clip]) -> Iterator[Finding]:
-    """Labels with far fewer clips than the others, or far more."""
-    counts = clips_by_label(clips)
-    usual = median(counts.values()) if counts else 0
+    """Findings on labels with far fewer or far more clips than the median label."""
+    counts = count_clips_by_label(clips)
+    median_count = median(counts.values()) if counts else 0
     for label, n in counts.items():
-        told = f"{label!r} has {clips_of(n)}; the median label has {usual:g}"
-        if 1 < n < usual / _IMBALANCE:
-            yield found("imbalance", told, label=label)
-        elif n > usual * _IMBALANCE:
-            yield found("dominant_label", told, label=label)
+        message = f"{label!r} has {format_clip_count(n)}; the median label has {median_count:g}"
+        if 1 < n < median_count / _IMBALANCE_RATIO:
+            yield make_finding("imbalance", message, label=label)
+        elif n > median_count * _IMBALANCE_RATIO:
+            yield make_finding("dominant_label", message, label=label)
 
 
-def plain_form(label: str) -> str:
-    """What is left of a label when case, spaces, separators and Unicode forms do not matter.
+def canonical_form(label: str) -> str:
+    """Normalise case, spaces, separators and Unicode form of a label.
 
-    ``Seven`` and ``seven `` are one, ``turn-left`` and ``turn_left``, and ``1.0`` and ``1``. A
-    single letter keeps its case: ``A`` and ``a`` may well be two notes.
+    ``Seven`` equals ``seven ``, ``turn-left`` equals ``turn_left``, ``1.0`` equals ``1``. A single
+    letter keeps its case: ``A`` and ``a`` may be different notes.
     """
     folded = unicodedata.normalize("NFKC", label)
     folded = folded if len(folded) == 1 else unicodedata.normalize("NFKC", folded.casefold())
@@ -70,59 +79,59 @@ def plain_form(label: str) -> str:
     return re.sub(r"^(\d+)\.0+$", r"\1", words) or folded
 
 
-def _other_forms(counts: Counter[str]) -> dict[str, str]:
-    """Label -> the commonest of those that are the same but for their form."""
-    forms: dict[str, list[str]] = {}
+def _find_label_variants(counts: Counter[str]) -> dict[str, str]:
+    """Map each variant to the most frequent label with the same canonical form."""
+    variants: dict[str, list[str]] = {}
     for label in counts:
-        forms.setdefault(plain_form(label), []).append(label)
-    others_of: dict[str, str] = {}
-    for labels in forms.values():
+        variants.setdefault(canonical_form(label), []).append(label)
+    canonical_of: dict[str, str] = {}
+    for labels in variants.values():
         first, *others = sorted(labels, key=lambda label: (-counts[label], label))
-        others_of |= dict.fromkeys(others, first)
-    return others_of
+        canonical_of |= dict.fromkeys(others, first)
+    return canonical_of
 
 
-def _misspelt(counts: dict[str, int]) -> Iterator[tuple[str, str]]:
-    """Rare labels with the commonest label that they are a slip or two away from."""
+def _find_label_typos(counts: dict[str, int]) -> Iterator[tuple[str, str]]:
+    """(rare label, the most frequent label it may be a typo of) pairs."""
     common = sorted(counts, key=lambda label: (-counts[label], label))
     for label, n in counts.items():
         for other in common:
-            most = max(_RARE_CLIPS, _RARE_SHARE * counts[other])
-            if n > most or n * _RARE_TIMES > counts[other]:
-                break  # those that follow have fewer clips yet
-            if is_slip(plain_form(label), plain_form(other)):
+            max_clips = max(_RARE_CLIPS, _RARE_SHARE * counts[other])
+            if n > max_clips or n * _RARE_RATIO > counts[other]:
+                break  # all further labels have fewer clips
+            if is_typo(canonical_form(label), canonical_form(other)):
                 yield label, other
                 break
 
 
-def is_slip(label: str, other: str) -> bool:
-    """Whether two labels differ as a word and its misspelling do.
+def is_typo(label: str, other: str) -> bool:
+    """Whether one label may be a typo of the other.
 
-    Digits must agree (``take1`` and ``take2`` are two labels).
+    Digits must be equal: ``take1`` and ``take2`` are two labels.
     """
     longer = max(len(label), len(other))
-    if longer < _ONE_SLIP_FROM or re.findall(r"\d+", label) != re.findall(r"\d+", other):
+    if longer < _ONE_EDIT_MIN_LENGTH or re.findall(r"\d+", label) != re.findall(r"\d+", other):
         return False
-    slips = 2 if min(len(label), len(other)) >= _TWO_SLIPS_FROM else 1
-    return 0 < edits(label, other, slips) <= slips
+    max_edits = 2 if min(len(label), len(other)) >= _TWO_EDITS_MIN_LENGTH else 1
+    return 0 < edit_distance(label, other, max_edits) <= max_edits
 
 
-def edits(a: str, b: str, most: int) -> int:
-    """Letters to change, add, leave out or swap with a neighbour; ``most`` + 1 where more are.
+def edit_distance(a: str, b: str, max_distance: int) -> int:
+    """Optimal string alignment distance (Damerau, 1964); ``max_distance + 1`` if it is larger.
 
-    Optimal string alignment (Damerau, 1964; no letter is touched twice).
+    Edits are substitution, insertion, deletion, and transposition of adjacent letters.
     """
-    if abs(len(a) - len(b)) > most:
-        return most + 1
-    before: list[int] = []
+    if abs(len(a) - len(b)) > max_distance:
+        return max_distance + 1
+    previous: list[int] = []
     row = list(range(len(b) + 1))
     for i, letter in enumerate(a, 1):
-        before, last, row = row, before, [i]
+        previous, before_previous, row = row, previous, [i]
         for j, other in enumerate(b, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
+            cost = min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (letter != other))
             if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
-                cost = min(cost, last[j - 2] + 1)
+                cost = min(cost, before_previous[j - 2] + 1)
             row.append(cost)
-        if min(row) > most:
-            return most + 1
-    return min(row[-1], most + 1)
+        if min(row) > max_distance:
+            return max_distance + 1
+    return min(row[-1], max_distance + 1)

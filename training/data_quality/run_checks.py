@@ -1,4 +1,4 @@
-"""The whole examination of a labels CSV: files, labels, copies, splits and likely wrong labels."""
+"""Run all checks on a labels CSV: files, labels, duplicates, splits, likely label errors."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -13,164 +13,193 @@ from earful.data.dataset.validate import CheckReport, check_labels
 from earful.data.labels.labels_csv import Clip
 from earful.data.labels.multilabel import has_multiple_labels, sort_labels
 from earful.training.data_quality import label_errors
-from earful.training.data_quality.duplicates import check_copies, check_speakers, one_of_each
+from earful.training.data_quality.duplicates import (
+    check_duplicates,
+    check_speakers,
+    drop_ambiguous_duplicates,
+)
 from earful.training.data_quality.file_checks import check_files
 from earful.training.data_quality.finding import (
-    ATTENTION,
+    ATTENTION_SEVERITIES,
     SEVERITIES,
     Finding,
-    clips_of,
-    found,
-    of_problem,
+    finding_from_problem,
+    format_clip_count,
+    make_finding,
 )
 from earful.training.data_quality.label_checks import check_balance, check_label_names
-from earful.training.data_quality.measure_clip import Sound, measure
+from earful.training.data_quality.measure_clip import ClipMeasurement, measure_clip
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """How wrong labels were looked for: among how many clips, and the share that is estimated.
+class LabelErrorSummary:
+    """Number of clips checked for label errors, and their estimated error rate.
 
-    ``share`` is None where nothing was judged; ``reason`` then says why.
+    ``error_rate`` is None where no clips were checked; ``reason`` says why.
     """
 
     clips: int
-    share: float | None
+    error_rate: float | None
     reason: str = ""
 
 
 @dataclass(frozen=True)
-class Diagnosis:
-    """What a CSV holds, all that was found, and where its clips are (line -> clip)."""
+class DataQualityReport:
+    """Counts of a labels CSV, all findings, and its usable clips by line."""
 
     report: CheckReport
     findings: tuple[Finding, ...]
-    judged: Judged
+    label_errors: LabelErrorSummary
     clips: dict[int, Clip] = field(repr=False)
 
     @property
     def needs_attention(self) -> bool:
-        return any(finding.severity in ATTENTION for finding in self.findings)
+        """Whether there are errors or warnings."""
+        return any(finding.severity in ATTENTION_SEVERITIES for finding in self.findings)
 
     def counts(self) -> dict[str, int]:
-        """How many findings of each severity there are."""
+        """Number of findings of each severity."""
         by_severity = Counter(finding.severity for finding in self.findings)
         return {severity: by_severity[severity] for severity in SEVERITIES}
 
     def to_dict(self) -> dict[str, Any]:
+        """The object of ``earful check --json``."""
         return {
             **self.report.to_dict(),
             "needs_attention": self.needs_attention,
             "counts": self.counts(),
             "findings": [finding.to_dict() for finding in self.findings],
-            "wrong_labels": vars(self.judged),
+            "label_errors": vars(self.label_errors),
         }
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A labels CSV that was read, and what was measured of its usable clips; no audio."""
+class MeasuredDataset:
+    """Counts of a labels CSV and measurements of its usable clips, without audio."""
 
     report: CheckReport
-    sounds: tuple[Sound, ...]
+    measurements: tuple[ClipMeasurement, ...]
 
 
-def hear(labels_csv: Path, audio_dir: Path | None, progress: Progress) -> Heard:
-    """Read every row and decode every file of a CSV, keeping a few numbers and a small picture.
+def measure_dataset(
+    labels_csv: Path, audio_dir: Path | None, progress: ProgressCallback
+) -> MeasuredDataset:
+    """Read all rows, decode and measure all clips of a CSV; audio is not kept.
 
     Raises:
-        LabelsError: the CSV itself cannot be read.
+        LabelsError: the CSV cannot be read.
     """
-    sounds: list[Sound] = []
+    measurements: list[ClipMeasurement] = []
 
-    def listen(clip: Clip, audio: ClipAudio) -> None:
-        sounds.append(measure(clip, audio))
+    def on_clip(clip: Clip, audio: ClipAudio) -> None:
+        measurements.append(measure_clip(clip, audio))
 
-    report = check_labels(labels_csv, audio_dir, progress, listen)
-    return Heard(report, tuple(sounds))
+    report = check_labels(labels_csv, audio_dir, progress, on_clip)
+    return MeasuredDataset(report, tuple(measurements))
 
 
-def diagnose(heard: Heard, *, wrong_labels: bool, progress: Progress) -> Diagnosis:
-    """All findings; ``wrong_labels`` also asks of each clip whether it sounds like its label."""
-    sounds = heard.sounds
-    clips = [sound.clip for sound in sounds]
+def run_checks(
+    dataset: MeasuredDataset, *, wrong_labels: bool, progress: ProgressCallback
+) -> DataQualityReport:
+    """All findings; ``wrong_labels`` includes the check for label errors."""
+    measurements = dataset.measurements
+    clips = [measurement.clip for measurement in measurements]
     findings = [
-        *map(of_problem, heard.report.problems),
+        *map(finding_from_problem, dataset.report.problems),
         *check_label_names(clips),
         *check_balance(clips),
-        *check_copies(sounds),
+        *check_duplicates(measurements),
         *check_speakers(clips),
-        *check_files(sounds),
+        *check_files(measurements),
     ]
-    judged = Judged(0, None, "not asked for (--no-wrong-labels)")
+    summary = LabelErrorSummary(0, None, "disabled by --no-wrong-labels")
     if wrong_labels:
-        suspects, judged = find_wrong_labels(sounds, meant_labels(findings), progress)
+        suspects, summary = find_label_errors(measurements, canonical_labels(findings), progress)
         findings += suspects
-    return Diagnosis(heard.report, _ordered(findings), judged, {clip.line: clip for clip in clips})
+    return DataQualityReport(
+        dataset.report, _sort_findings(findings), summary, {clip.line: clip for clip in clips}
+    )
 
 
-def meant_labels(findings: Iterable[Finding]) -> dict[str, str]:
-    """Misspelt labels and other forms -> the label that is meant."""
-    codes = ("label_form", "label_typo")
+def canonical_labels(findings: Iterable[Finding]) -> dict[str, str]:
+    """Map labels that are typos or variants to the suggested label."""
+    codes = ("label_variant", "label_typo")
     return {f.label: f.suggested for f in findings if f.code in codes}
 
 
-def find_wrong_labels(
-    sounds: Sequence[Sound], meant: dict[str, str], progress: Progress
-) -> tuple[list[Finding], Judged]:
-    """Clips whose label is likely wrong, and notes on what could not be judged.
+def find_label_errors(
+    measurements: Sequence[ClipMeasurement], canonical: dict[str, str], progress: ProgressCallback
+) -> tuple[list[Finding], LabelErrorSummary]:
+    """Findings on likely label errors, and notes on labels that cannot be checked.
 
-    Labels that mean the same (``meant``) are taken for one.
+    ``canonical`` maps variants and typos to the label they count as.
     """
-    several = sum(has_multiple_labels(sound.clip.label) for sound in sounds)
-    if several:
-        told = f"{several} clips have several labels, and clips are compared that have one each"
-        return [], Judged(0, None, told)
-    once = one_of_each(sounds)
-    named = [meant.get(sound.clip.label, sound.clip.label) for sound in once]
-    counts = Counter(named)
-    labels = sort_labels(label for label, n in counts.items() if n >= label_errors.FEWEST_CLIPS)
-    notes = [_not_judged(label, n) for label, n in counts.items() if label not in labels]
-    if len(labels) < 2:
-        reason = f"two labels with {label_errors.FEWEST_CLIPS} clips or more are needed"
-        return notes, Judged(0, None, reason)
-    code = {label: number for number, label in enumerate(labels)}
-    known = [(s, code[label]) for s, label in zip(once, named, strict=True) if label in code]
-    judgement = label_errors.judge(
-        np.stack([sound.picture for sound, _ in known]), np.array([c for _, c in known]),
-        len(labels), progress,
-    )  # fmt: skip
-    suspects = [
-        _suspect(sound.clip, labels[heard], probability)
-        for (sound, _), heard, probability in zip(
-            known, judgement.heard, judgement.wrong, strict=True
+    n_multi_label = sum(has_multiple_labels(measurement.clip.label) for measurement in measurements)
+    if n_multi_label:
+        reason = (
+            f"{n_multi_label} clips have several labels, and the check needs clips with one label"
         )
-        if probability > label_errors.SUSPECT
+        return [], LabelErrorSummary(0, None, reason)
+    distinct = drop_ambiguous_duplicates(measurements)
+    canonical_names = [
+        canonical.get(measurement.clip.label, measurement.clip.label) for measurement in distinct
     ]
-    return [*suspects, *notes], Judged(len(known), round(judgement.share, 4))
-
-
-def _not_judged(label: str, n_clips: int) -> Finding:
-    message = (
-        f"{label!r} has {clips_of(n_clips)} with sound of their own; to find wrong labels "
-        f"{label_errors.FEWEST_CLIPS} are needed"
+    counts = Counter(canonical_names)
+    labels = sort_labels(
+        label for label, n in counts.items() if n >= label_errors.MIN_CLIPS_PER_LABEL
     )
-    return found("not_judged", message, label=label)
+    notes = [_label_not_checked(label, n) for label, n in counts.items() if label not in labels]
+    if len(labels) < 2:
+        reason = f"it needs two labels with {label_errors.MIN_CLIPS_PER_LABEL} clips or more"
+        return notes, LabelErrorSummary(0, None, reason)
+    code = {label: number for number, label in enumerate(labels)}
+    checked = [
+        (measurement, code[label])
+        for measurement, label in zip(distinct, canonical_names, strict=True)
+        if label in code
+    ]
+    estimate = label_errors.estimate_label_errors(
+        thumbnails=np.stack([measurement.thumbnail for measurement, _ in checked]),
+        label_codes=np.array([label_code for _, label_code in checked]),
+        n_labels=len(labels),
+        progress=progress,
+    )
+    suspects = [
+        _label_error_finding(measurement.clip, labels[suggested], probability)
+        for (measurement, _), suggested, probability in zip(
+            checked, estimate.suggested, estimate.error_probability, strict=True
+        )
+        if probability > label_errors.ERROR_PROBABILITY_THRESHOLD
+    ]
+    return [*suspects, *notes], LabelErrorSummary(len(checked), round(estimate.error_rate, 4))
 
 
-def _suspect(clip: Clip, heard: str, probability: float) -> Finding:
-    sure = round(float(probability), 4)
-    message = f"called {clip.label!r}, sounds like {heard!r} ({100 * sure:.0f} % sure)"
-    return found(
-        "wrong_label", message, clip.line, clip.filename, label=clip.label, suggested=heard,
-        confidence=sure,
-    )  # fmt: skip
+def _label_not_checked(label: str, n_clips: int) -> Finding:
+    message = (
+        f"{label!r} has {format_clip_count(n_clips)} with distinct audio; the check for label "
+        f"errors needs {label_errors.MIN_CLIPS_PER_LABEL}"
+    )
+    return make_finding("not_checked", message, label=label)
 
 
-def _ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """By severity, then the surest first, then by line."""
+def _label_error_finding(clip: Clip, suggested: str, probability: float) -> Finding:
+    confidence = round(float(probability), 4)
+    message = f"labelled {clip.label!r}, likely {suggested!r} (confidence {100 * confidence:.0f} %)"
+    return make_finding(
+        "label_error",
+        message,
+        clip.line,
+        clip.filename,
+        label=clip.label,
+        suggested=suggested,
+        confidence=confidence,
+    )
+
+
+def _sort_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Sort by severity, descending confidence, and line."""
     return tuple(
         sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), -(f.confidence or 0), f.line))
     )

@@ -1,94 +1,96 @@
-"""What was found as text for a person, and suspects as a CSV to correct."""
+"""The report of ``earful check`` as text, and suggested label corrections as CSV."""
 
 import csv
 from pathlib import Path
 
 from earful.data.atomic_write import OutputError, staged_file
-from earful.training.data_quality.finding import Finding, by_kind
-from earful.training.data_quality.run_checks import Diagnosis
+from earful.training.data_quality.finding import Finding, group_by_kind
+from earful.training.data_quality.run_checks import DataQualityReport
 
-# Of each kind so many are told on a screen; --json and --html tell more.
-SHOWN = 10
+# Findings listed per kind; --json lists all.
+MAX_LISTED = 10
 _COLUMNS = ("filename", "label", "suggested", "confidence", "line", "code")
 
 
 def check_outputs(labels_csv: Path, *, html: Path | None, suggestions: Path | None) -> None:
-    """Refuse, before any work, to write over the labels or a recording.
+    """Check the output paths before any work, so that no labels or recordings are overwritten.
 
     Raises:
-        OutputError: an output does not end as its kind does, or is the labels CSV.
+        OutputError: wrong file extension, or the labels CSV itself.
     """
     for option, path, suffix in (("--html", html, ".html"), ("--suggestions", suggestions, ".csv")):
         if path is not None and path.suffix.lower() != suffix:
-            raise OutputError(f"{option} is a file that ends in {suffix}, found {path}")
+            raise OutputError(f"{option} needs a file name that ends in {suffix}, found {path}")
         if path is not None and path.resolve() == labels_csv.resolve():
-            raise OutputError(f"{path} holds the labels; give another {option}")
+            raise OutputError(f"{path} is the labels CSV; give another {option}")
 
 
-def text(diagnosis: Diagnosis, shown: int = SHOWN) -> str:
-    """The counts, then what was found by kind, the gravest first, then the sum."""
-    lines = [*diagnosis.report.summary_lines(), told_judged(diagnosis)]
-    for severity, kind, findings in by_kind(diagnosis.findings):
+def format_report(quality: DataQualityReport, max_listed: int = MAX_LISTED) -> str:
+    """Counts, findings by kind with the most severe first, and totals."""
+    lines = [*quality.report.summary_lines(), label_error_sentence(quality)]
+    for severity, kind, findings in group_by_kind(quality.findings):
         lines += ["", f"{severity}: {kind.title} [{kind.code}], {len(findings)}"]
-        lines += [f"  {_line(finding)}" for finding in findings[:shown]]
-        if len(findings) > shown:
-            lines.append(f"  and {len(findings) - shown} more")
+        lines += [f"  {_format_finding(finding)}" for finding in findings[:max_listed]]
+        if len(findings) > max_listed:
+            lines.append(f"  and {len(findings) - max_listed} more")
         lines.append(f"  -> {kind.advice}")
-    return "\n".join([*map(printable, lines), "", told_sum(diagnosis)])
+    return "\n".join([*map(printable, lines), "", format_totals(quality)])
 
 
-# With fewer, what speaks for a wrong label is seldom sure: of 400 a sixth is missed, of 72 all.
-FEW_CLIPS = 400
+# With fewer clips, confidence is low: of 400 clips a sixth of the errors is missed, of 72 all.
+FEW_CHECKED_CLIPS = 400
 
 
-def told_judged(diagnosis: Diagnosis) -> str:
-    """In a sentence, how wrong labels were looked for."""
-    judged = diagnosis.judged
-    if judged.share is None:
-        return f"wrong labels were not looked for: {judged.reason}"
-    told = (
-        f"{judged.clips} clips judged by the others: about {100 * judged.share:.1f} % of the "
-        "labels may be wrong"
+def label_error_sentence(quality: DataQualityReport) -> str:
+    """Summary of the check for label errors, in one sentence."""
+    summary = quality.label_errors
+    if summary.error_rate is None:
+        return f"labels were not checked for errors: {summary.reason}"
+    sentence = (
+        f"labels of {summary.clips} clips checked: an estimated {100 * summary.error_rate:.1f} % "
+        "are wrong"
     )
-    if judged.clips < FEW_CLIPS:
-        told += "; of so few clips it lists the surest only, `earful map` shows more to listen to"
-    return told
+    if summary.clips < FEW_CHECKED_CLIPS:
+        sentence += "; with so few clips many errors are missed, see also `earful map`"
+    return sentence
 
 
-def told_sum(diagnosis: Diagnosis) -> str:
-    counts = {name: n for name, n in diagnosis.counts().items() if n}
+def format_totals(quality: DataQualityReport) -> str:
+    """Number of findings by severity."""
+    counts = {name: n for name, n in quality.counts().items() if n}
     if not counts:
-        return "no problem found"
-    told = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items())
-    return told if diagnosis.needs_attention else f"no problem found ({told})"
+        return "no problems found"
+    totals = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items())
+    return totals if quality.needs_attention else f"no problems found ({totals})"
 
 
-def write_suggestions(diagnosis: Diagnosis, path: Path) -> int:
-    """Write a CSV of clips whose label may be corrected; gives how many there are.
+def write_suggestions(quality: DataQualityReport, path: Path) -> int:
+    """Write the clips with a suggested label as CSV; returns their number.
 
-    Columns ``filename, label, suggested, confidence, line, code``: who has listened corrects
-    ``label`` or removes the row.
+    Columns: ``filename, label, suggested, confidence, line, code``. To apply corrections, listen,
+    then edit ``label`` or remove the row.
 
     Raises:
         OutputError: ``path`` cannot be written.
     """
-    rows = [finding for finding in diagnosis.findings if finding.suggested]
+    rows = [finding for finding in quality.findings if finding.suggested]
     with (
         staged_file(path) as staging,
         staging.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
-        for f in rows:
-            sure = "" if f.confidence is None else f"{f.confidence:.4f}"
-            writer.writerow([f.filename, f.label, f.suggested, sure, f.line, f.code])
+        for finding in rows:
+            confidence = "" if finding.confidence is None else f"{finding.confidence:.4f}"
+            label_columns = (finding.label, finding.suggested, confidence)
+            writer.writerow([finding.filename, *label_columns, finding.line, finding.code])
     return len(rows)
 
 
 def printable(line: str) -> str:
-    """A line without what a terminal would obey: file names come from elsewhere."""
+    """Escape control characters, so that file names cannot send terminal sequences."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
-def _line(finding: Finding) -> str:
-    return f"{finding.where}: {finding.message}" if finding.where else finding.message
+def _format_finding(finding: Finding) -> str:
+    return f"{finding.location}: {finding.message}" if finding.location else finding.message

@@ -1,1 +1,1 @@
-"""A model measured on clips it was not trained on."""
+"""Evaluation on held-out clips: metrics, noise tests, cross-validation, comparison."""

@@ -1,7 +1,6 @@
-"""Who is compared, and how they did: one table and one picture.
+"""Candidates of ``earful compare`` and their results as a table and a plot.
 
-A contender is a network of the zoo, or one with settings of its own:
-``crnn:recurrent=lstm:layers=2``.
+A candidate is a network of the zoo, optionally with settings: ``crnn:recurrent=lstm:layers=2``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from earful.data.dataset.dataset import Dataset
-from earful.models.networks.zoo import build_network, zoo_entry, require_classifier
+from earful.models.networks.zoo import build_network, require_classifier, zoo_entry
 from earful.training.baselines.fit import check_baseline
-from earful.training.config.overrides import SettingValue, parse_settings, apply_overrides
+from earful.training.config.overrides import SettingValue, apply_overrides, parse_settings
 from earful.training.config.train_config import TrainConfig, default_config
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.plots.plots import COLORS, save_figure
@@ -24,7 +23,7 @@ from earful.training.runs.train_run import adapt_to_dataset
 
 @dataclass(frozen=True)
 class DatasetAccuracy:
-    """Of one network on the test part of one dataset, with its 95 % interval (Wilson)."""
+    """Test accuracy of one network on one dataset, with its 95 % interval (Wilson)."""
 
     dataset: str
     clips: int
@@ -34,7 +33,7 @@ class DatasetAccuracy:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network with settings of its own, by the text that asked for it."""
+    """A network with settings; ``text`` is how the user wrote it."""
 
     text: str
     model: str
@@ -42,11 +41,10 @@ class Candidate:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """``NAME`` or ``NAME:SETTING=VALUE:...``.
+        """Parse ``NAME`` or ``NAME:SETTING=VALUE:...``.
 
         Raises:
-            EarfulError: no such network or setting, a value that it cannot have, or a network
-                that names no labels.
+            EarfulError: unknown network or setting, invalid value, or no classification network.
         """
         model, *settings = (part.strip() for part in text.split(":"))
         require_classifier(model)
@@ -54,21 +52,26 @@ class Candidate:
 
     @property
     def folder(self) -> str:
+        """Name of the candidate's folder."""
         return self.text.replace(":", "_")
 
     def config(self, overrides: Mapping[str, Any], dataset: Dataset) -> TrainConfig:
-        """With ``given`` where that means something to it.
+        """The defaults of the network, with ``overrides`` and the candidate's own settings.
+
+        Baselines that are fitted in one go take only the seed of ``overrides``.
 
         Raises:
-            EarfulError: a value that cannot be trained with.
+            EarfulError: a value is invalid.
         """
-        step_overrides = {} if zoo_entry(self.model).fitted else overrides
-        own = {"seed": overrides["seed"]} if "seed" in overrides else {}
-        base = replace(default_config(self.model), **{**step_overrides, **own})
-        return adapt_to_dataset(apply_overrides(base, self.settings), self.settings, dataset, processes=1)
+        fitted = zoo_entry(self.model).fitted
+        applicable = {
+            name: value for name, value in overrides.items() if name == "seed" or not fitted
+        }
+        config = apply_overrides(replace(default_config(self.model), **applicable), self.settings)
+        return adapt_to_dataset(config, self.settings, dataset, processes=1)
 
     def check(self, config: TrainConfig, dataset: Dataset, auxiliary: AuxiliaryData) -> None:
-        """See that it can be trained on these clips, as far as that is known before.
+        """Check, without training, that the candidate can be trained on a dataset.
 
         Raises:
             EarfulError: it cannot.
@@ -81,8 +84,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One contender. ``milliseconds`` is for one clip, waveform to probabilities, on one thread;
-    ``file`` is its exported model, relative to the folder of the comparison.
+    """Results of one candidate.
+
+    latency_ms  median of one clip, waveform to probabilities, on one thread
+    file        its exported model, relative to the folder of the comparison
     """
 
     model: str
@@ -96,55 +101,42 @@ class ComparisonRow:
 
 
 def comparison_table(rows: Sequence[ComparisonRow]) -> str:
-    """The contenders as a Markdown table."""
-    names = [found.dataset for found in rows[0].accuracies]
-    header = [
-        "network", "input", "parameters", "multiply-adds", "trained in", "ms a clip", *names,
-    ]  # fmt: skip
-    lines = [header, ["---"] * len(header)]
-    for row in rows:
-        accuracies = [
-            f"{100 * a.accuracy:.1f} % ({100 * a.accuracy_ci95[0]:.1f} to {100 * a.accuracy_ci95[1]:.1f})"
-            for a in row.accuracies
-        ]
-        lines.append(
-            [
-                f"`{row.model}`", row.features, f"{row.parameters:,}",
-                f"{row.multiply_adds / 1e6:.1f} M", f"{row.training_seconds:.0f} s",
-                f"{row.latency_ms:.2f}", *accuracies,
-            ]
-        )  # fmt: skip
+    """Results as a Markdown table."""
+    columns = ["network", "input", "parameters", "multiply-adds", "training time", "ms per clip"]
+    header = [*columns, *(result.dataset for result in rows[0].accuracies)]
+    lines = [header, ["---"] * len(header), *map(_table_cells, rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def _table_cells(row: ComparisonRow) -> list[str]:
+    return [
+        f"`{row.model}`",
+        row.features,
+        f"{row.parameters:,}",
+        f"{row.multiply_adds / 1e6:.1f} M",
+        f"{row.training_seconds:.0f} s",
+        f"{row.latency_ms:.2f}",
+        *map(_format_accuracy, row.accuracies),
+    ]
+
+
+def _format_accuracy(result: DatasetAccuracy) -> str:
+    low, high = result.accuracy_ci95
+    return f"{100 * result.accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
 def plot_comparison(rows: Sequence[ComparisonRow], path: Path) -> None:
-    """Accuracy with its interval for every dataset, beside time a clip, training time and size."""
+    """Plot accuracy with its interval per dataset, latency, training time and parameters."""
     figure = Figure(figsize=(13, 1.6 + 0.42 * len(rows)), layout="constrained")
     axes: Any = figure.subplots(1, 4, sharey=True, width_ratios=(3, 1, 1, 1))
-    positions = range(len(rows))
-    n_datasets = len(rows[0].accuracies)
-    for number in range(n_datasets):
-        accuracies = [row.accuracies[number] for row in rows]
-        errors = [
-            [a.accuracy - a.accuracy_ci95[0] for a in accuracies], [a.accuracy_ci95[1] - a.accuracy for a in accuracies]
-        ]  # fmt: skip
-        shift = 0.16 * (number - (n_datasets - 1) / 2)
-        axes[0].errorbar(
-            [a.accuracy for a in accuracies], [position + shift for position in positions], xerr=errors, fmt="o",
-            capsize=3, color=COLORS[number % len(COLORS)], label=accuracies[0].dataset,
-        )  # fmt: skip
-    axes[0].set_yticks(positions, [row.model for row in rows], parse_math=False)
-    axes[0].invert_yaxis()
-    axes[0].xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes[0].set(xlabel="test accuracy, 95 % interval")
-    axes[0].legend(loc="best")
+    _plot_accuracies(axes[0], rows)
     bars: list[tuple[str, list[float]]] = [
-        ("ms a clip, one thread", [row.latency_ms for row in rows]),
-        ("trained in (s)", [max(row.training_seconds, 1e-3) for row in rows]),
+        ("ms per clip, one thread", [row.latency_ms for row in rows]),
+        ("training time (s)", [max(row.training_seconds, 1e-3) for row in rows]),
         ("parameters", [float(row.parameters) for row in rows]),
     ]
     for panel, (name, values) in zip(axes[1:], bars, strict=True):
-        drawn = panel.barh(positions, values, color="0.75")
+        drawn = panel.barh(range(len(rows)), values, color="0.75")
         panel.set(xlabel=name, xscale="log", xlim=(min(values) / 3, 100 * max(values)))
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.bar_label(drawn, [_format_short(value) for value in values], padding=3)
@@ -153,6 +145,30 @@ def plot_comparison(rows: Sequence[ComparisonRow], path: Path) -> None:
     save_figure(figure, path)
 
 
+def _plot_accuracies(panel: Any, rows: Sequence[ComparisonRow]) -> None:
+    positions = range(len(rows))
+    n_datasets = len(rows[0].accuracies)
+    for number in range(n_datasets):
+        results = [row.accuracies[number] for row in rows]
+        below = [result.accuracy - result.accuracy_ci95[0] for result in results]
+        above = [result.accuracy_ci95[1] - result.accuracy for result in results]
+        shift = 0.16 * (number - (n_datasets - 1) / 2)
+        panel.errorbar(
+            [result.accuracy for result in results],
+            [position + shift for position in positions],
+            xerr=[below, above],
+            fmt="o",
+            capsize=3,
+            color=COLORS[number % len(COLORS)],
+            label=results[0].dataset,
+        )
+    panel.set_yticks(positions, [row.model for row in rows], parse_math=False)
+    panel.invert_yaxis()
+    panel.xaxis.set_major_formatter(PercentFormatter(1.0))
+    panel.set(xlabel="test accuracy, 95 % interval")
+    panel.legend(loc="best")
+
+
 def _format_short(value: float) -> str:
-    """A number in three digits or so."""
+    """A number with about three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"

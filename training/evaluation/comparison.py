@@ -1,4 +1,4 @@
-"""Networks and baselines on the same datasets: all trained, measured, exported and timed."""
+"""``earful compare``: train, test, export and time networks on the same datasets."""
 
 import json
 import time
@@ -18,11 +18,11 @@ from earful.models.networks.zoo import CLASSIFIER_NETWORKS, parameter_count
 from earful.service.classifier import Classifier
 from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.evaluation.candidates import (
-    DatasetAccuracy,
-    ComparisonRow,
     Candidate,
-    plot_comparison,
+    ComparisonRow,
+    DatasetAccuracy,
     comparison_table,
+    plot_comparison,
 )
 from earful.training.export.export import export
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
@@ -47,38 +47,41 @@ def compare(
         lambda name, number, count, epochs: TrainingProgress()
     ),
 ) -> list[ComparisonRow]:
-    """Train every contender on every dataset, each into its own folder of ``out``.
+    """Train every candidate on every dataset, each in its own folder of ``out``.
 
-    Without ``models`` all that there are; ``on_left_out`` hears why one of them cannot be trained.
+    Finished runs are reused, so an interrupted comparison resumes.
 
-    Finished runs are kept: the command goes on where it was stopped. ``given`` holds fields
-    of ``TrainConfig`` for all that are trained by steps; each has its own defaults otherwise.
-    ``on_run`` hears a run's name, number, how many there are and its epochs, and returns who hears
-    of them.
+    models      candidates; None: all classification networks that can be trained
+    overrides   fields of ``TrainConfig`` for networks trained with gradient descent
+    on_skipped  called with the reason when one of all networks cannot be trained
+    on_run      called with (name, number, number of runs, epochs); returns the run's progress
 
     Raises:
-        EarfulError: a network that does not exist, a dataset with nothing held back to test on,
-            two datasets of one name, or a run that cannot be trained.
+        EarfulError: unknown network, dataset without test clips, two datasets of one name, or a
+            run that cannot be trained.
     """
     candidates = [Candidate.parse(text) for text in models or CLASSIFIER_NETWORKS]
     _check(datasets, candidates)
-    candidates = _trainable(candidates, datasets, overrides, auxiliary, None if models else on_skipped)
+    candidates = _trainable(
+        candidates, datasets, overrides, auxiliary, None if models else on_skipped
+    )
     rows: list[ComparisonRow] = []
     for index, candidate in enumerate(candidates):
         results = []
         for number, dataset in enumerate(datasets, index * len(datasets) + 1):
             run = out / candidate.folder / dataset.folder.resolve().name
             config = candidate.config(overrides, dataset)
-            progress = on_run(
-                f"{candidate.text} on {dataset.folder}", number, len(candidates) * len(datasets),
-                config.epochs,
-            )  # fmt: skip
-            results.append(
-                train_run(
-                    dataset, run, config, auxiliary=auxiliary, device=device, resume=True,
-                    progress=progress,
-                )
-            )  # fmt: skip
+            name, n_runs = f"{candidate.text} on {dataset.folder}", len(candidates) * len(datasets)
+            metrics = train_run(
+                dataset,
+                run,
+                config,
+                auxiliary=auxiliary,
+                device=device,
+                resume=True,
+                progress=on_run(name, number, n_runs, config.epochs),
+            )
+            results.append(metrics)
         rows.append(_comparison_row(candidate, config, datasets, results, out))
         _write(rows, out)
     return rows
@@ -91,10 +94,10 @@ def _trainable(
     auxiliary: AuxiliaryData,
     on_skipped: Callable[[str], None] | None,
 ) -> list[Candidate]:
-    """Those that can be trained on all datasets, as far as that is known before.
+    """Candidates that pass ``Candidate.check`` on all datasets.
 
     Raises:
-        EarfulError: one cannot, and nobody is to hear of it.
+        EarfulError: one does not, and ``on_skipped`` is None.
     """
     trainable = []
     for candidate in candidates:
@@ -104,14 +107,14 @@ def _trainable(
         except EarfulError as error:
             if on_skipped is None:
                 raise
-            on_skipped(f"{candidate.text} is left out: {error}")
+            on_skipped(f"{candidate.text} is skipped: {error}")
         else:
             trainable.append(candidate)
     return trainable
 
 
 def _write(rows: Sequence[ComparisonRow], out: Path) -> None:
-    """What is known so far: a comparison may take hours."""
+    """Write the results so far: a comparison may take hours."""
     with staged_file(out / RESULT_FILENAME) as staging:
         staging.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", "utf-8")
     with staged_file(out / TABLE_FILENAME) as staging:
@@ -131,8 +134,8 @@ def _check(datasets: Sequence[Dataset], candidates: Sequence[Candidate]) -> None
     for dataset in datasets:
         if len(dataset.rows("test")) == 0:
             raise TrainingError(
-                f"{dataset.folder} holds nothing back to test on; prepare it with --split random "
-                "or --split speaker"
+                f"{dataset.folder} has no test clips; prepare it with --split random or "
+                "--split speaker"
             )
 
 
@@ -149,32 +152,38 @@ def _comparison_row(
     file = Path(candidate.folder) / "model.onnx"
     export(run, out / file)
     return ComparisonRow(
-        candidate.text,
-        config.features,
-        parameter_count(network),
-        multiply_adds(network, first.features.bins(config.features), first.features.frames),
-        median_latency_ms(Classifier.open(out / file)),
-        float(np.mean([result["training_seconds"] for result in results])),
-        str(file),
-        tuple(
-            DatasetAccuracy(
-                f"{dataset.folder.resolve().name} ({dataset.split_mode})",
-                result["test"]["clips"],
-                result["test"]["accuracy"],
-                tuple(result["test"]["accuracy_ci95"]),
-            )
+        model=candidate.text,
+        features=config.features,
+        parameters=parameter_count(network),
+        multiply_adds=multiply_adds(
+            network, first.features.bins(config.features), first.features.frames
+        ),
+        latency_ms=median_latency_ms(Classifier.open(out / file)),
+        training_seconds=float(np.mean([result["training_seconds"] for result in results])),
+        file=str(file),
+        accuracies=tuple(
+            _dataset_accuracy(dataset, result["test"])
             for dataset, result in zip(datasets, results, strict=True)
         ),
     )
 
 
+def _dataset_accuracy(dataset: Dataset, test_metrics: dict[str, Any]) -> DatasetAccuracy:
+    return DatasetAccuracy(
+        dataset=f"{dataset.folder.resolve().name} ({dataset.split_mode})",
+        clips=test_metrics["clips"],
+        accuracy=test_metrics["accuracy"],
+        accuracy_ci95=tuple(test_metrics["accuracy_ci95"]),
+    )
+
+
 def median_latency_ms(classifier: Classifier) -> float:
-    """Of one clip at a time on one thread, waveform to probabilities."""
+    """Median latency of one clip at a time on one thread, waveform to probabilities."""
     clip = classifier.metadata.golden.input()
     seconds = []
     for number in range(_WARM_UP_RUNS + _TIMED_RUNS):
-        began = time.perf_counter()
+        started = time.perf_counter()
         classifier.run(clip)
         if number >= _WARM_UP_RUNS:
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - started)
     return 1000 * float(np.median(seconds))

@@ -1,4 +1,4 @@
-"""What scores are worth: calibration error, answers that are held back, and what should be."""
+"""Confidence of a model: calibration, coverage, rejection of clips without a label."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,8 +20,8 @@ from earful.training.metrics.calibration import (
     at_threshold,
     calibration_error,
     coverage_curve,
-    scores_with_correctness,
     reliability,
+    scores_with_correctness,
 )
 
 N_BACKGROUNDS, SEED = 256, 42
@@ -30,11 +30,11 @@ BACKGROUND_NAME = "synthetic background and silence"
 
 @dataclass(frozen=True)
 class ConfidenceReport:
-    """How well scores tell right from wrong.
+    """How well scores separate correct from incorrect predictions.
 
-    ``bins`` are those of the calibration error. ``answered`` is at the model's own threshold;
-    ``rejected`` is the share of sounds of each kind that hold none of the labels and are answered
-    with ``unknown`` there, as far as such sounds were tried.
+    bins             reliability bins of the calibration error
+    operating_point  coverage and accuracy at the model's rejection threshold
+    rejection_rates  share of clips without any label that score below the threshold, by type
     """
 
     calibration_error: float
@@ -47,14 +47,14 @@ class ConfidenceReport:
         return asdict(self)
 
     def text(self) -> str:
-        """For a person, in two lines."""
+        """Calibration and rejection in two lines."""
         shares = [f"{100 * share:.1f} % of {kind}" for kind, share in self.rejection_rates.items()]
         return (
             f"scores: calibration error {100 * self.calibration_error:.1f} %\n"
-            f"with --reject (below {self.operating_point.threshold:.2f}): "
-            f"{100 * self.operating_point.coverage:.1f} % answered, "
-            f"{100 * self.operating_point.accuracy:.2f} % of these right; "
-            f"`unknown` is said of {' and '.join(shares)}"
+            f"with --reject (threshold {self.operating_point.threshold:.2f}): "
+            f"{100 * self.operating_point.coverage:.1f} % accepted, "
+            f"{100 * self.operating_point.accuracy:.2f} % of these correct; "
+            f"rejected: {', '.join(shares)}"
         )
 
 
@@ -65,17 +65,18 @@ def compute_confidence(
     kind: ScoreKind,
     threshold: float,
 ) -> ConfidenceReport:
-    """Weigh scores (clips, labels) against what was right.
+    """Calibration and coverage of scores (clips, labels).
 
-    ``memberships`` (clips, labels) says which labels each clip has, ``right`` whose answers were
-    right as a whole; what is held back goes by the best score of a clip.
+    ``label_matrix`` (clips, labels) has the true labels, ``correct`` (clips,) whether each
+    prediction is correct as a whole. A clip is rejected by its highest score.
     """
-    with_correctness, best = scores_with_correctness(scores, label_matrix, kind), scores.max(axis=1)
+    with_correctness = scores_with_correctness(scores, label_matrix, kind)
+    top_scores = scores.max(axis=1)
     return ConfidenceReport(
-        calibration_error(*with_correctness),
-        tuple(reliability(*with_correctness)),
-        at_threshold(best, correct, threshold),
-        tuple(coverage_curve(best, correct)),
+        calibration_error=calibration_error(*with_correctness),
+        bins=tuple(reliability(*with_correctness)),
+        operating_point=at_threshold(top_scores, correct, threshold),
+        curve=tuple(coverage_curve(top_scores, correct)),
     )
 
 
@@ -88,14 +89,18 @@ def measure_confidence(
     negatives: Sequence[Waveform],
     recordings: Sequence[Waveform] = (),
 ) -> ConfidenceReport:
-    """``weigh`` a model's scores, and try sounds without a label.
+    """``compute_confidence`` of a model, and its rejection rates on clips without a label.
 
-    ``speech`` is some of the clips, to make babble of; ``others`` are clips of other words, and
-    ``recordings`` of noise. The background made here is of the kinds that networks may be trained
-    on; recordings are the harder question.
+    ``speech`` is a sample of the evaluated clips, mixed to babble; ``negatives`` are
+    out-of-vocabulary clips, ``recordings`` recorded noise. Synthetic background may be part of
+    training; recordings are the harder test.
     """
     threshold, kind = classifier.metadata.rejection_threshold, classifier.metadata.score_kind
-    rejection_rates = {BACKGROUND_NAME: _share_rejected(classifier, _synthetic_backgrounds(classifier, speech), threshold)}
+    rejection_rates = {
+        BACKGROUND_NAME: _share_rejected(
+            classifier, _synthetic_backgrounds(classifier, speech), threshold
+        )
+    }
     for name, waveforms in (("out-of-vocabulary words", negatives), ("recorded noise", recordings)):
         if waveforms:
             rejection_rates[name] = _share_rejected(classifier, waveforms, threshold)
@@ -106,12 +111,14 @@ def measure_confidence(
 def _synthetic_backgrounds(classifier: Classifier, speech: Sequence[Waveform]) -> list[Waveform]:
     size = classifier.metadata.features.clip_samples
     clips = [loudest_clip(speech[i % len(speech)], size) for i in range(N_BACKGROUNDS)]
-    like = torch.from_numpy(np.stack(clips))
-    seeded = torch.Generator().manual_seed(SEED)
-    drawn = synthetic_background(like, like, classifier.sample_rate_hz, seeded)
-    return list(drawn.numpy())
+    batch = torch.from_numpy(np.stack(clips))
+    generator = torch.Generator().manual_seed(SEED)
+    background = synthetic_background(batch, batch, classifier.sample_rate_hz, generator)
+    return list(background.numpy())
 
 
-def _share_rejected(classifier: Classifier, waveforms: Sequence[Waveform], threshold: float) -> float:
-    scores = [answer.top_score for answer in classifier.classify_stream(waveforms)]
+def _share_rejected(
+    classifier: Classifier, waveforms: Sequence[Waveform], threshold: float
+) -> float:
+    scores = [prediction.top_score for prediction in classifier.classify_stream(waveforms)]
     return float(np.mean(np.array(scores) < threshold))

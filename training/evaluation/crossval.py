@@ -1,4 +1,4 @@
-"""Cross-validation over speakers: how a network fares on voices that it has never heard."""
+"""Cross-validation over speakers: accuracy on speakers a network was not trained on."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ RESULT_FILENAME = "crossval.json"
 
 @dataclass(frozen=True)
 class FoldResult:
-    """Accuracy on the clips of one fold's voices, with its 95 % interval (Wilson)."""
+    """Accuracy on the held-out speakers of one fold, with its 95 % interval (Wilson)."""
 
     name: str
     clips: int
@@ -35,7 +35,7 @@ class FoldResult:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """All folds; ``accuracy_ci95`` is of all clips taken together (Wilson)."""
+    """All folds; ``accuracy_ci95`` is the Wilson interval of all clips pooled."""
 
     folds: tuple[FoldResult, ...]
     accuracy_ci95: tuple[float, float]
@@ -57,17 +57,18 @@ class CrossValidation:
         }
 
     def text(self) -> str:
-        """For a person: a line a fold, then mean, minimum and interval."""
+        """One line per fold, then mean, minimum and interval."""
         low, high = (100 * bound for bound in self.accuracy_ci95)
         lines = [
             f"{f.name}: {100 * f.accuracy:.2f} % of {f.clips} "
             f"({100 * f.accuracy_ci95[0]:.1f} to {100 * f.accuracy_ci95[1]:.1f})"
             for f in self.folds
         ]
-        return "\n".join(
-            [*lines, f"mean {100 * self.mean:.2f} %, minimum {100 * self.minimum.accuracy:.2f} % "
-             f"({self.minimum.name}), 95 % interval of all clips {low:.1f} to {high:.1f}"]
-        )  # fmt: skip
+        lines.append(
+            f"mean {100 * self.mean:.2f} %, minimum {100 * self.minimum.accuracy:.2f} % "
+            f"({self.minimum.name}), 95 % interval of all clips {low:.1f} to {high:.1f}"
+        )
+        return "\n".join(lines)
 
 
 def cross_validate(
@@ -80,14 +81,14 @@ def cross_validate(
     device: Device = "auto",
     on_fold: Callable[[str, int, int], TrainingProgress] = lambda name, n, m: TrainingProgress(),
 ) -> CrossValidation:
-    """Train and test every fold, each into its own folder of ``out``; finished epochs are kept.
+    """Train and test every fold, each in its own folder of ``out``; finished epochs are reused.
 
-    The company is trained on in every fold and tested in none. ``on_fold`` hears a fold's name,
-    number and how many there are, and returns who hears of its epochs.
+    Auxiliary data is used for training in every fold and never for testing. ``on_fold`` is called
+    with (fold name, number, number of folds) and returns the fold's progress.
 
     Raises:
-        EarfulError: the network names no labels.
-        SplitError: the folds cannot be drawn.
+        EarfulError: the network is not a classifier.
+        SplitError: the speakers cannot be divided into folds.
         TrainingError: a fold cannot be trained, or ``out`` holds runs with other settings.
     """
     require_classifier(config.model)
@@ -96,15 +97,15 @@ def cross_validate(
     results: list[FoldResult] = []
     for number, fold in enumerate(folds, 1):
         metrics = train_run(
-            _with_fold_split(dataset, fold), out / f"fold{number}", config, auxiliary=auxiliary, device=device,
+            _with_fold_split(dataset, fold),
+            out / f"fold{number}",
+            config,
+            auxiliary=auxiliary,
+            device=device,
             resume=True,
             progress=on_fold(fold.name, number, len(folds)),
-        )["test"]  # fmt: skip
-        results.append(
-            FoldResult(
-                fold.name, metrics["clips"], metrics["accuracy"], tuple(metrics["accuracy_ci95"])
-            )
         )
+        results.append(_fold_result(fold.name, metrics["test"]))
     n_correct = sum(round(result.accuracy * result.clips) for result in results)
     interval = wilson_interval(n_correct, sum(result.clips for result in results))
     cross_validation = CrossValidation(tuple(results), interval)
@@ -113,8 +114,17 @@ def cross_validate(
     return cross_validation
 
 
+def _fold_result(name: str, test_metrics: dict[str, Any]) -> FoldResult:
+    return FoldResult(
+        name=name,
+        clips=test_metrics["clips"],
+        accuracy=test_metrics["accuracy"],
+        accuracy_ci95=tuple(test_metrics["accuracy_ci95"]),
+    )
+
+
 def _with_fold_split(dataset: Dataset, fold: Fold) -> Dataset:
-    """The dataset with a fold's split in place of its own, which its hash covers."""
+    """The dataset with the split of a fold, which becomes part of its content hash."""
     split_hash = hashlib.sha256(",".join(fold.splits).encode()).hexdigest()[:12]
     return replace(
         dataset,

@@ -1,4 +1,4 @@
-"""A released model on labelled recordings, through the same classifier that serves it."""
+"""Evaluate a released model on labelled recordings, with the classifier that serves it."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -18,13 +18,17 @@ from earful.data.labels.labels_csv import Clip, ClipProblem, LabelledClips, read
 from earful.data.labels.multilabel import has_multiple_labels, split_labels
 from earful.models.bundle.decision import predicted_label_mask
 from earful.service.classifier import Classifier, Prediction, classify_or_error
-from earful.training.evaluation.confidence import N_BACKGROUNDS, ConfidenceReport, measure_confidence
+from earful.training.evaluation.confidence import (
+    N_BACKGROUNDS,
+    ConfidenceReport,
+    measure_confidence,
+)
 from earful.training.evaluation.noise_robustness import (
-    NoisePoint,
     LabelledWaveform,
-    read_noise_recordings,
+    NoisePoint,
     measure_noise_robustness,
     noise_table,
+    read_noise_recordings,
 )
 from earful.training.evaluation.plots import plot_coverage, plot_noise
 from earful.training.metrics.classification import ClassificationMetrics, compute_metrics
@@ -37,12 +41,12 @@ REPORT = "evaluation.json"
 
 
 class EvaluationError(EarfulError):
-    """Nothing to evaluate on."""
+    """There are no clips to evaluate on."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of the clips that could be heard, the others, and what a reader must know."""
+    """Metrics of the readable clips, the failed rows, and notes on how to read the metrics."""
 
     metrics: ClassificationMetrics
     failed: tuple[ClipProblem, ...]
@@ -52,21 +56,24 @@ class Evaluation:
     noise_test: tuple[NoisePoint, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The object of ``earful evaluate --json``; ``noise`` is there when it was asked for."""
+        """The object of ``earful evaluate --json``; ``noise_test`` only with ``--noise-test``."""
         result = {**self.metrics.to_dict(), "failed": [vars(clip) for clip in self.failed]}
-        return {**result, "noise_test": [vars(point) for point in self.noise_test]} if self.noise_test else result
+        if self.noise_test:
+            result["noise_test"] = [vars(point) for point in self.noise_test]
+        return result
 
     def report(self) -> dict[str, Any]:
-        """All that was measured, for the report folder."""
+        """All results, for the report folder."""
         return {**self.to_dict(), "confidence": self.confidence.to_dict()}
 
     def text(self, by: Breakdown | None = None) -> str:
-        """For a person: accuracy, speakers or labels from the worst on, and what is confused."""
+        """Accuracy, speakers or labels by ascending accuracy, confusions, confidence, failures."""
         metrics = self.metrics
         lines = [metrics.text()]
         lines += metrics.label_lines() if by == "label" else metrics.speaker_lines(by == "speaker")
         lines += [
-            f"  {count} x {true} heard as {predicted}" for count, true, predicted in _confusions(metrics)
+            f"  {count} x {true} predicted as {predicted}"
+            for count, true, predicted in _confusions(metrics)
         ]
         lines.append(self.confidence.text())
         lines += [noise_table(self.noise_test)] if self.noise_test else []
@@ -87,19 +94,20 @@ def evaluate_model(
     negatives_csv: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Measure a model on the rows of a CSV.
+    """Evaluate a model on the rows of a CSV.
 
-    When the CSV has a split column with test rows, only these are used unless ``split`` says
-    otherwise: the others were trained on. Bad rows and unusable audio are in ``failed``.
+    Bad rows and unusable audio are listed in ``failed``.
 
-    ``noise`` sweeps over kinds and levels of noise, the recordings of ``noise_dir`` among them;
-    ``others_csv`` lists clips of other words, which should score low.
+    split          rows to use; None: the test rows of a split column, or all rows without any
+    noise_test     also measure accuracy over noise types and levels
+    noise_dir      recorded noise, for the noise test and the rejection rate
+    negatives_csv  out-of-vocabulary clips, which should score low
 
     Raises:
         LabelsError: the CSV cannot be read.
         ModelError: the model cannot be used.
-        EvaluationError: no row to evaluate on, or none whose label the model knows.
-        NoiseError: noise that cannot be read or made.
+        EvaluationError: no usable row, or none with a label of the model.
+        NoiseError: noise cannot be read, or babble cannot be mixed.
     """
     classifier = Classifier.open(model)
     recordings = read_noise_recordings(noise_dir, classifier.sample_rate_hz) if noise_dir else []
@@ -108,7 +116,9 @@ def evaluate_model(
     run_noise_test = noise_test or bool(recordings)
     clips, notes = _choose_rows(labelled, split)
     known, unknown = _split_by_known_label(clips, classifier)
-    classified = _classify_clips(classifier, known, keep_all_waveforms=run_noise_test, progress=progress)
+    classified = _classify_clips(
+        classifier, known, keep_all_waveforms=run_noise_test, progress=progress
+    )
     metrics, correct = _measure(classified.predictions, classifier, notes)
     confidence = measure_confidence(
         classifier,
@@ -119,7 +129,11 @@ def evaluate_model(
         negatives,
         recordings,
     )
-    points = measure_noise_robustness(classifier, classified.kept_clips, recordings, progress=progress) if run_noise_test else []
+    points = (
+        measure_noise_robustness(classifier, classified.kept_clips, recordings, progress=progress)
+        if run_noise_test
+        else []
+    )
     bad_rows = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
     failed = (*bad_rows, *unknown, *classified.failed)
     return Evaluation(metrics, failed, tuple(notes), model, confidence, tuple(points))
@@ -128,7 +142,7 @@ def evaluate_model(
 def _measure(
     predictions: Sequence[tuple[Clip, Prediction]], classifier: Classifier, notes: list[str]
 ) -> tuple[ClassificationMetrics, list[bool]]:
-    """Metrics of the answers, and which were right."""
+    """Metrics of the predictions, and which are correct (clips,)."""
     expected = [clip.label for clip, _ in predictions]
     speakers = [clip.speaker for clip, _ in predictions]
     n_multi_label = sum(map(has_multiple_labels, expected))
@@ -138,19 +152,21 @@ def _measure(
         return metrics, [a == b for a, b in zip(expected, predicted, strict=True)]
     if n_multi_label and not classifier.is_multi_label:
         notes.append(
-            f"note: the model says one label a clip, and {n_multi_label} of {len(expected)} clips have "
-            "several: none of these can be right"
+            f"note: the model predicts one label per clip, and {n_multi_label} of {len(expected)} "
+            "clips have several: none of these can be correct"
         )
     scores = np.stack([prediction.best.scores for _, prediction in predictions])
     expected_matrix = build_label_matrix(expected, classifier.labels)
     predicted_matrix = predicted_label_mask(scores, classifier.metadata.score_kind)
-    metrics = compute_multi_label_metrics(expected_matrix, predicted_matrix, scores, speakers, classifier.labels)
+    metrics = compute_multi_label_metrics(
+        expected_matrix, predicted_matrix, scores, speakers, classifier.labels
+    )
     return metrics, (expected_matrix == predicted_matrix).all(axis=1).tolist()
 
 
 @dataclass(frozen=True)
 class _ClassifiedClips:
-    """Clips with their answers, those that could not be decoded, and waveforms that were kept."""
+    """Clips with their predictions, clips that failed, and waveforms kept for noise tests."""
 
     predictions: list[tuple[Clip, Prediction]]
     failed: list[ClipProblem]
@@ -164,10 +180,10 @@ def _classify_clips(
     keep_all_waveforms: bool,
     progress: Callable[[int, int], None],
 ) -> _ClassifiedClips:
-    """Classify clips; keep all waveforms for a sweep, or a clip each of some to make babble of.
+    """Classify clips; keep all waveforms for the noise test, else one window of some for babble.
 
     Raises:
-        EvaluationError: none of them can be heard.
+        EvaluationError: no clip can be read.
     """
     classified = _ClassifiedClips([], [], [])
     size = classifier.metadata.features.clip_samples
@@ -191,13 +207,13 @@ def _classify_clips(
         progress(done, len(clips))
     if not classified.predictions:
         raise EvaluationError(
-            f"none of {len(clips)} clips can be heard; the first: {classified.failed[0]}"
+            f"none of {len(clips)} clips can be read; the first: {classified.failed[0]}"
         )
     return classified
 
 
 def write_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """A report folder: evaluation.json, confusion.png, coverage.png; noise.png after a sweep."""
+    """Write evaluation.json, confusion.png, coverage.png and, after a noise test, noise.png."""
     metrics = evaluation.metrics
     with staged_folder(out, REPORT) as folder:
         text = json.dumps(evaluation.report(), indent=2, ensure_ascii=False) + "\n"
@@ -210,23 +226,23 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
 
 
 def _read_negatives(csv_path: Path, classifier: Classifier) -> list[Waveform]:
-    """Waveforms of clips that hold none of the model's labels.
+    """Waveforms of out-of-vocabulary clips.
 
     Raises:
-        EvaluationError: a clip with such a label, or one that cannot be heard.
+        EvaluationError: a clip has a label of the model or cannot be read, or there are none.
     """
     labelled = read_labels(csv_path)
     for clip in labelled.clips:
         for label in split_labels(clip.label):
             if label in classifier.labels:
                 raise EvaluationError(
-                    f"line {clip.line} of {csv_path} has the label {label!r}, which the model "
-                    "knows; --negatives is for other words"
+                    f"line {clip.line} of {csv_path} has {label!r}, a label of the model; "
+                    "--negatives takes out-of-vocabulary clips only"
                 )
     waveforms = []
     for clip, audio in read_clips(labelled.clips, classifier.sample_rate_hz):
         if isinstance(audio, AudioError):
-            raise EvaluationError(f"{clip.filename} of {csv_path} cannot be heard: {audio}")
+            raise EvaluationError(f"{clip.filename} of {csv_path} cannot be read: {audio}")
         waveforms.append(audio.waveform)
     if not waveforms:
         raise EvaluationError(f"{csv_path} has no usable row")
@@ -246,8 +262,8 @@ def _choose_rows(labelled: LabelledClips, split: Split | None) -> tuple[Sequence
         if split is not None or all(clip.split == "test" for clip in clips):
             return chosen, []
         return chosen, [
-            f"note: using all {len(clips)} rows; clips that the model was trained on flatter it "
-            "(`earful prepare` leaves those that it holds back in DATASET/test.csv)"
+            f"note: using all {len(clips)} rows; accuracy is too high where the model was trained "
+            "on these clips (`earful prepare` writes the test clips to DATASET/test.csv)"
         ]
     return chosen, [
         f"note: using the {len(chosen)} of {len(clips)} rows with split={chosen[0].split}; "
@@ -267,12 +283,12 @@ def _split_by_known_label(
         if not labels.issuperset(split_labels(clip.label))
     ]
     if not known:
-        raise EvaluationError(f"no row has a label that the model knows: {message}")
+        raise EvaluationError(f"no row has a label of the model: {message}")
     return known, unknown
 
 
 def _confusions(metrics: ClassificationMetrics, max_items: int = 5) -> list[tuple[int, str, str]]:
-    """The commonest mistakes: (count, true label, predicted label)."""
+    """The most frequent confusions: (count, true label, predicted label)."""
     confusions = [
         (count, metrics.labels[row], metrics.labels[column])
         for row, counts in enumerate(metrics.confusion)

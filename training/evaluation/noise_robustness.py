@@ -1,4 +1,4 @@
-"""How a released model bears noise: accuracy against the ratio of speech to noise, kind by kind."""
+"""Noise robustness of a released model: accuracy over SNR for each noise type."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from earful.data.audio.decode import AudioError, Waveform, decode, read_file
 from earful.data.audio.windows import pad_to_clip
-from earful.data.augmentation.noise import hum, impulse_noise, rms, mix_at_snr, power_law_noise
+from earful.data.augmentation.noise import hum, impulse_noise, mix_at_snr, power_law_noise, rms
 from earful.data.errors import EarfulError
 from earful.data.labels.multilabel import normalise_label, split_labels
 from earful.service.batch.inputs import find_inputs
@@ -20,7 +20,7 @@ from earful.service.classifier import Classifier
 SNR_DB = (20.0, 15.0, 10.0, 5.0, 0.0)
 BABBLE_VOICES = 4
 SEED = 42
-# Coloured noise with the exponent of 1/f that its power falls with.
+# Coloured noise: power falls with 1/f to this exponent.
 COLOR_EXPONENTS = {"white": 0.0, "pink": 1.0, "brown": 2.0}
 HUM, IMPULSES, BABBLE, RECORDED = "hum", "impulses", "babble", "recorded"
 NOISE_KINDS = (*COLOR_EXPONENTS, HUM, IMPULSES, BABBLE)
@@ -28,12 +28,12 @@ IMPULSE_SHARE = (0.1, 0.3)  # of all samples
 
 
 class NoiseError(EarfulError):
-    """Noise that cannot be mixed in."""
+    """Noise that cannot be read or mixed."""
 
 
 @dataclass(frozen=True)
 class LabelledWaveform:
-    """A clip to disturb: waveform (samples,) at the model's rate, label and speaker."""
+    """A clip to mix with noise: waveform (samples,) at the model's rate, label, speaker."""
 
     waveform: Waveform
     label: str
@@ -42,7 +42,7 @@ class LabelledWaveform:
 
 @dataclass(frozen=True)
 class NoisePoint:
-    """Accuracy on all clips with one kind of noise at one ratio."""
+    """Accuracy on all clips with one noise type at one SNR."""
 
     kind: str
     snr_db: float
@@ -57,15 +57,14 @@ def measure_noise_robustness(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[NoisePoint]:
-    """Classify every clip in every noise at 20 to 0 dB; the same clips give the same answer.
+    """Accuracy on clips mixed with each noise type at 20 to 0 dB SNR; deterministic.
 
-    The ratio is of the clip's level where it sounds to that of the noise, which fills the whole
-    clip of the model. ``babble`` is four clips of other speakers at once; where speakers are not
-    known, of other labels. ``recordings`` (samples,) at the model's rate add the kind
-    ``recorded``.
+    The SNR uses the clip's level where it is active; the noise fills the whole window. ``babble``
+    is four clips of other speakers at once, or of other labels where speakers are unknown.
+    ``recordings``, each (samples,) at the model's rate, add the type ``recorded``.
 
     Raises:
-        NoiseError: there are no other speakers to make babble of.
+        NoiseError: there are no clips of other speakers for babble.
     """
     mixer = _NoiseMixer(clips, recordings, classifier)
     kinds = (*NOISE_KINDS, RECORDED) if recordings else NOISE_KINDS
@@ -73,15 +72,18 @@ def measure_noise_robustness(
     for done, (kind, snr_db) in enumerate(product(kinds, SNR_DB), 1):
         noisy = (mixer.noisy(n, kind, snr_db) for n in range(len(clips)))
         predictions = classifier.classify_stream(noisy)
-        n_correct = sum(normalise_label(a.label) == s.label for a, s in zip(predictions, clips, strict=True))
+        n_correct = sum(
+            normalise_label(prediction.label) == clip.label
+            for prediction, clip in zip(predictions, clips, strict=True)
+        )
         points.append(NoisePoint(kind, snr_db, len(clips), n_correct / len(clips)))
         progress(done, len(kinds) * len(SNR_DB))
     return points
 
 
 def noise_table(points: Sequence[NoisePoint]) -> str:
-    """Percent right, a line a kind and a column a ratio."""
-    lines = ["noise at" + "".join(f"{snr_db:>6.0f} dB" for snr_db in SNR_DB)]
+    """Accuracy in percent: one row per noise type, one column per SNR."""
+    lines = ["SNR     " + "".join(f"{snr_db:>6.0f} dB" for snr_db in SNR_DB)]
     for kind in dict.fromkeys(point.kind for point in points):
         row = [point.accuracy for point in points if point.kind == kind]
         lines.append(f"{kind:<8}" + "".join(f"{100 * accuracy:>9.1f}" for accuracy in row))
@@ -89,30 +91,35 @@ def noise_table(points: Sequence[NoisePoint]) -> str:
 
 
 def read_noise_recordings(folder: Path, sample_rate_hz: int) -> list[Waveform]:
-    """All recordings of a folder, as the model hears them.
+    """All recordings of a folder at the model's sample rate, each (samples,).
 
     Raises:
-        NoiseError: a file that cannot be decoded or is silent, by name; or there is none.
+        NoiseError: a file cannot be decoded or is silent, or there is none.
     """
     recordings = []
     for path in (Path(item.location) for item in find_inputs([str(folder)])):
         try:
             waveform = decode(read_file(path), sample_rate_hz).waveform
         except AudioError as error:
-            raise NoiseError(f"the noise {path} cannot be used: {error} [{error.code}]") from error
+            raise NoiseError(
+                f"the noise file {path} cannot be used: {error} [{error.code}]"
+            ) from error
         if not np.any(waveform):
-            raise NoiseError(f"the noise {path} is silent; leave it out")
+            raise NoiseError(f"the noise file {path} is silent; remove it from the folder")
         recordings.append(waveform)
     if not recordings:
-        raise NoiseError(f"no audio file in the folder of noise {folder}")
+        raise NoiseError(f"no audio file in the noise folder {folder}")
     return recordings
 
 
 class _NoiseMixer:
-    """Mixes each clip with noise that follows from the clip's number and the kind alone."""
+    """Mixes clips with noise that depends only on the clip's index and the noise type."""
 
     def __init__(
-        self, clips: Sequence[LabelledWaveform], recordings: Sequence[Waveform], classifier: Classifier
+        self,
+        clips: Sequence[LabelledWaveform],
+        recordings: Sequence[Waveform],
+        classifier: Classifier,
     ) -> None:
         self._clips, self._recordings = clips, recordings
         self._rate_hz = classifier.sample_rate_hz
@@ -120,7 +127,7 @@ class _NoiseMixer:
         self._pools: dict[tuple[str, str], list[int]] = {}
 
     def noisy(self, n: int, kind: str, snr_db: float) -> Waveform:
-        """Clip ``n`` in noise, padded to a clip of the model where it is shorter."""
+        """Clip ``n`` with noise, zero-padded to the model's window where it is shorter."""
         waveform = self._clips[n].waveform
         if len(waveform) < self._clip_samples:
             waveform = pad_to_clip(waveform, self._clip_samples)
@@ -145,29 +152,31 @@ class _NoiseMixer:
         return sum((_loop_to_length(voice, like, rng) for voice in voices), torch.zeros_like(like))
 
     def _other_speaker_clips(self, n: int, rng: np.random.Generator) -> Sequence[int]:
-        """Clips of other speakers than that of clip ``n``, or of other labels."""
+        """Random clips of other speakers than that of clip ``n``, or of other labels."""
         own = self._clips[n]
         key = ("speaker", own.speaker) if own.speaker else ("label", own.label)
         if key not in self._pools:
-            self._pools[key] = [i for i, other in enumerate(self._clips) if _is_other_speaker(own, other)]
+            self._pools[key] = [
+                i for i, other in enumerate(self._clips) if _is_other_speaker(own, other)
+            ]
         pool = self._pools[key]
         if not pool:
             raise NoiseError(
-                "babble is made of clips of other speakers, and there is one speaker only; "
-                "evaluate on clips of two speakers or more"
+                "babble needs clips of other speakers, found one speaker; evaluate on clips of "
+                "two or more speakers"
             )
         return [int(i) for i in rng.choice(pool, BABBLE_VOICES)]
 
 
 def _is_other_speaker(own: LabelledWaveform, other: LabelledWaveform) -> bool:
-    """Whether a clip is of another speaker or, where there is none, of other labels only."""
+    """Whether a clip has another speaker or, without a known one, no label in common."""
     if own.speaker:
         return other.speaker != own.speaker
     return set(split_labels(own.label)).isdisjoint(split_labels(other.label))
 
 
 def _loop_to_length(waveform: Waveform, like: Tensor, rng: np.random.Generator) -> Tensor:
-    """A recording (1, samples) at a level of 1, begun anywhere and repeated as often as needed."""
+    """A recording from a random start, looped to the length of ``like``, at RMS 1: (1, samples)."""
     rolled = np.roll(waveform, int(rng.integers(len(waveform))))
     sound = torch.from_numpy(np.resize(rolled, like.shape[1]))[None]
     return sound / rms(sound).clamp_min(1e-9)

@@ -1,1 +1,1 @@
-"""The map of clips: embeddings, neighbours, the page."""
+"""``earful map``: embeddings, neighbours, outliers and the HTML page."""

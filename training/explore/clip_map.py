@@ -1,6 +1,6 @@
-"""A map of a dataset: every clip a point, near to those that it sounds like.
+"""Map of a dataset: a 2-D projection of the clips in which similar clips are close together.
 
-The neighbours and outliers of each embedding, and two coordinates for each clip.
+Each embedding has its neighbours, its outliers and its projection.
 """
 
 import csv
@@ -17,28 +17,28 @@ from sklearn.manifold import TSNE
 from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset, DatasetError
 from earful.models.bundle.device import Device
-from earful.training.explore.embedding_sources import Sources, find_embeddings
+from earful.training.explore.embedding_sources import EmbeddingSources, find_embeddings
 from earful.training.explore.embeddings import Embedding
 from earful.training.explore.neighbours import Outliers, find_neighbours, find_outliers, purity
 from earful.training.runs.progress import TrainingProgress
 
 Reduction = Literal["tsne", "pca"]
-LEAST_CLIPS = 3
-# Half of scikit-learn's default: on spoken digits the labels are as pure, in half the time.
-TSNE_STEPS = 500
+MIN_CLIPS = 3
+# Half of scikit-learn's default: same neighbour purity on spoken digits, in half the time.
+TSNE_ITERATIONS = 500
 TSNE_PERPLEXITY = 30.0
-# Of a sample, so many of the foremost outliers of each kind are on the map in any case.
-FOREMOST = 200
+# A sample always contains this many of the top outliers of each kind.
+TOP_OUTLIERS = 200
 
 Coordinates = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class View:
-    """One embedding on the map. ``coordinates`` (shown, 2) are those of the clips that are shown.
+class MapView:
+    """One embedding on the map; ``coordinates`` (shown, 2) are those of the shown clips.
 
-    Purities are shares of neighbours with the clip's label: among all clips in the embedding, and
-    among those shown on the map.
+    Purity is the mean share of neighbours with the clip's label: in the embedding of all clips, and
+    on the map.
     """
 
     embedding: Embedding
@@ -50,17 +50,17 @@ class View:
 
 @dataclass(frozen=True)
 class ClipMap:
-    """The map of a dataset; ``shown`` are the positions of the clips that are on it."""
+    """The map of a dataset; ``shown`` are the row indices of the clips on it."""
 
     dataset: Dataset
     shown: NDArray[np.int64]
     reduction: Reduction
     neighbours: int
-    views: tuple[View, ...]
+    views: tuple[MapView, ...]
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``--json`` prints: the figures, and a row a clip."""
+        """The object of ``earful map --json``."""
         return {
             "clips": len(self.dataset.clips),
             "shown": len(self.shown),
@@ -79,141 +79,157 @@ class ClipMap:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row a clip of the dataset; coordinates are None of clips that are not shown."""
+        """One row per clip of the dataset; coordinates are None for clips that are not shown."""
         clips = self.dataset.clips
+        columns = ("filename", "label", "speaker", "split")
         rows: list[dict[str, Any]] = [
-            {"id": int(n), "filename": name, "label": label, "speaker": speaker, "split": split}
-            for n, name, label, speaker, split in zip(
-                clips["id"], clips["filename"], clips["label"], clips["speaker"], clips["split"],
-                strict=True,
-            )
-        ]  # fmt: skip
+            {"id": int(clip["id"]), **{name: clip[name] for name in columns}}
+            for clip in clips[["id", *columns]].to_dict("records")
+        ]
         for view in self.views:
-            _add_view(rows, view, self.shown, self.dataset.labels)
+            _add_view_columns(rows, view, self.shown, self.dataset.labels)
         return rows
 
 
-def draw_map(
+def build_map(
     dataset: Dataset,
-    sources: Sources,
+    sources: EmbeddingSources,
     *,
     reduction: Reduction = "tsne",
-    most: int = 10_000,
+    max_clips: int = 10_000,
     seed: int = 42,
     device: Device = "auto",
     progress: TrainingProgress | None = None,
 ) -> ClipMap:
-    """Embed all clips, score them by their neighbours, and lay out ``most`` of them at most.
+    """Embed all clips, score them by their neighbours, and project up to ``max_clips`` of them.
 
     Raises:
         DatasetError: fewer than three clips, clips with several labels, or a damaged dataset.
-        TrainingError: a run that is damaged or does not fit, or nothing to embed with.
-        ModelError: a model that is damaged or does not fit.
+        TrainingError: the run is damaged or does not fit the dataset, or there is no embedding.
+        ModelError: the model is damaged or does not fit the dataset.
     """
-    _check(dataset)
+    _require_mappable(dataset)
     embeddings, notes = find_embeddings(
         dataset, sources, seed, device, progress or TrainingProgress()
     )
     n_labels = len(dataset.labels)
     neighbours = [find_neighbours(embedding.comparable) for embedding in embeddings]
-    outliers = [find_outliers(found, dataset.targets, n_labels) for found in neighbours]
-    shown = choose_shown(len(dataset.clips), outliers, most, seed)
+    outliers = [
+        find_outliers(neighbourhood, dataset.targets, n_labels) for neighbourhood in neighbours
+    ]
+    shown = sample_clips(len(dataset.clips), outliers, max_clips, seed)
     if len(shown) < len(dataset.clips):
         notes.append(
-            f"{len(shown):,} of {len(dataset.clips):,} clips are shown, drawn at random and the "
-            f"foremost outliers among them (--most shows more); all have their scores"
+            f"{len(shown):,} of {len(dataset.clips):,} clips are shown: the top outliers and a "
+            "random sample (--max-clips shows more); outlier scores are computed on all clips"
         )
     views = []
-    for embedding, near, out in zip(embeddings, neighbours, outliers, strict=True):
-        coordinates = lay_out(embedding, shown, reduction, seed)
-        views.append(
-            View(
-                embedding, out, coordinates, purity(near, dataset.targets),
-                purity(find_neighbours(coordinates), dataset.targets[shown]),
-            )
-        )  # fmt: skip
-    return ClipMap(dataset, shown, reduction, neighbours[0].k, tuple(views), tuple(notes))
+    for embedding, neighbourhood, clip_outliers in zip(
+        embeddings, neighbours, outliers, strict=True
+    ):
+        coordinates = project_embedding(embedding, shown, reduction, seed)
+        view = MapView(
+            embedding=embedding,
+            outliers=clip_outliers,
+            coordinates=coordinates,
+            purity=purity(neighbourhood, dataset.targets),
+            purity_on_map=purity(find_neighbours(coordinates), dataset.targets[shown]),
+        )
+        views.append(view)
+    return ClipMap(
+        dataset=dataset,
+        shown=shown,
+        reduction=reduction,
+        neighbours=neighbours[0].k,
+        views=tuple(views),
+        notes=tuple(notes),
+    )
 
 
-def choose_shown(
-    n_clips: int, outliers: Sequence[Outliers], most: int, seed: int
+def sample_clips(
+    n_clips: int, outliers: Sequence[Outliers], max_clips: int, seed: int
 ) -> NDArray[np.int64]:
-    """Positions of the clips to show, ascending: all, or the foremost outliers and a sample."""
-    if n_clips <= most:
+    """Row indices of the clips to show, ascending: all, or the top outliers and a sample."""
+    if n_clips <= max_clips:
         return np.arange(n_clips)
-    foremost = [i for found in outliers for i in found.foremost(FOREMOST)]
+    top_outliers = [i for clip_outliers in outliers for i in clip_outliers.top(TOP_OUTLIERS)]
     drawn = np.random.default_rng(seed).permutation(n_clips).tolist()
-    chosen = list(dict.fromkeys([*foremost, *drawn]))[:most]
+    chosen = list(dict.fromkeys([*top_outliers, *drawn]))[:max_clips]
     return np.sort(np.array(chosen, np.int64))
 
 
-def lay_out(
+def project_embedding(
     embedding: Embedding, shown: NDArray[np.int64], reduction: Reduction, seed: int
 ) -> Coordinates:
-    """Coordinates (shown, 2) of some clips of an embedding, the same for the same seed.
+    """Project some clips of an embedding to (shown, 2); deterministic for a seed.
 
-    Principal components are those of the embedding as it is: scaled alike, none is foremost.
+    PCA uses the unwhitened vectors: after whitening all components have equal variance.
     """
     vectors = (embedding.vectors if reduction == "pca" else embedding.comparable)[shown]
-    if not vectors.std(axis=0).any():  # every clip is the same
+    if not vectors.std(axis=0).any():  # all vectors are equal
         return np.zeros((len(vectors), 2), np.float32)
-    flat = np.pad(vectors, ((0, 0), (0, max(0, 2 - vectors.shape[1]))))
+    padded = np.pad(vectors, ((0, 0), (0, max(0, 2 - vectors.shape[1]))))
     if reduction == "pca":
-        found = PCA(2, svd_solver="full").fit_transform(flat)
+        projected = PCA(2, svd_solver="full").fit_transform(padded)
     else:
-        found = TSNE(
-            perplexity=min(TSNE_PERPLEXITY, (len(flat) - 1) / 3), init="pca", max_iter=TSNE_STEPS,
+        tsne = TSNE(
+            perplexity=min(TSNE_PERPLEXITY, (len(padded) - 1) / 3),
+            init="pca",
+            max_iter=TSNE_ITERATIONS,
             random_state=seed,
-        ).fit_transform(flat)  # fmt: skip
-    coordinates: Coordinates = np.asarray(found, np.float32)
+        )
+        projected = tsne.fit_transform(padded)
+    coordinates: Coordinates = np.asarray(projected, np.float32)
     return coordinates
 
 
-def write_points(found: ClipMap, path: Path) -> None:
-    """The rows of ``ClipMap.rows`` as CSV, coordinates and scores with six digits.
+def write_points_csv(clip_map: ClipMap, path: Path) -> None:
+    """Write ``ClipMap.rows`` as CSV, numbers with six significant digits.
 
     Raises:
         OutputError: ``path`` cannot be written.
     """
-    rows = found.rows()
+    rows = clip_map.rows()
     with staged_file(path) as staging, staging.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+        writer.writerows({name: _format_cell(value) for name, value in row.items()} for row in rows)
 
 
-def _check(dataset: Dataset) -> None:
-    if len(dataset.clips) < LEAST_CLIPS:
+def _require_mappable(dataset: Dataset) -> None:
+    if len(dataset.clips) < MIN_CLIPS:
         raise DatasetError(
-            f"{dataset.folder} has {len(dataset.clips)} clips; a map needs {LEAST_CLIPS} or more"
+            f"{dataset.folder} has {len(dataset.clips)} clips; a map needs {MIN_CLIPS} or more"
         )
-    dataset.require_single_label("a map, which asks whether neighbours have the same label,")
+    dataset.require_single_label("a map, which compares the labels of neighbours,")
     seconds = dataset.clips["seconds"]
     if seconds.dtype.kind not in "fi" or not np.isfinite(seconds).all():
         raise DatasetError(
-            f"the dataset {dataset.folder} is damaged: clips.csv has seconds that are no numbers; "
-            "prepare it again"
+            f"the dataset {dataset.folder} is damaged: clips.csv has invalid values in "
+            "the column seconds; prepare it again"
         )
 
 
-def _add_view(
-    rows: list[dict[str, Any]], view: View, shown: NDArray[np.int64], labels: tuple[str, ...]
+def _add_view_columns(
+    rows: list[dict[str, Any]], view: MapView, shown: NDArray[np.int64], labels: tuple[str, ...]
 ) -> None:
-    kind, out = view.embedding.kind, view.outliers
+    kind, outliers = view.embedding.kind, view.outliers
     for i, row in enumerate(rows):
         row[f"{kind}_x"] = row[f"{kind}_y"] = None
-        row[f"{kind}_disagreement"] = float(out.disagreement[i])
-        row[f"{kind}_neighbours_say"] = labels[int(out.suggested[i])]
-        row[f"{kind}_distance"] = float(out.distance[i])
+        row[f"{kind}_disagreement"] = float(outliers.disagreement[i])
+        row[f"{kind}_suggested"] = labels[int(outliers.suggested[i])]
+        row[f"{kind}_distance"] = float(outliers.distance[i])
     for i, (x, y) in zip(shown.tolist(), view.coordinates.tolist(), strict=True):
         rows[i] |= {f"{kind}_x": x, f"{kind}_y": y}
-    if view.embedding.answers is not None:
-        found = view.embedding.answers
-        for row, answer, score in zip(rows, found.labels, found.scores.tolist(), strict=True):
-            row |= {"answer": answer, "score": score}
+    if view.embedding.predictions is not None:
+        predictions = view.embedding.predictions
+        for row, label, score in zip(
+            rows, predictions.labels, predictions.scores.tolist(), strict=True
+        ):
+            row |= {"predicted": label, "score": score}
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)

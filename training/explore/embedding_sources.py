@@ -1,4 +1,4 @@
-"""Which embeddings a map shows: what the user named, the shipped model, or one learnt here."""
+"""Choose the embeddings of a map: a given model or run, the shipped model, an autoencoder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,118 +11,128 @@ from earful.service.classifier import Classifier
 from earful.training.config.train_config import TrainingError
 from earful.training.explore.embeddings import (
     Embedding,
-    Kind,
+    EmbeddingKind,
     check_model,
     check_run,
-    kind_of,
-    of_model,
-    of_run,
-    on_the_spot,
+    embed_with_model,
+    embed_with_run,
+    embedding_kind,
+    train_autoencoder,
 )
 from earful.training.runs.progress import TrainingProgress
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Where embeddings come from; ``kept`` is the folder of the autoencoder that is trained here.
+class EmbeddingSources:
+    """Where embeddings come from.
 
-    ``only`` is the one that is wanted, None for both; ``needs_answers`` is whether there must be a
-    classifier.
+    autoencoder_folder  run folder of the autoencoder trained for the map
+    only                restrict the map to this embedding; None: both
+    needs_predictions   whether a classifier is required
     """
 
-    kept: Path
+    autoencoder_folder: Path
     model: Path | None = None
     run: Path | None = None
-    only: Kind | None = None
-    needs_answers: bool = False
+    only: EmbeddingKind | None = None
+    needs_predictions: bool = False
 
 
 def find_embeddings(
-    dataset: Dataset, sources: Sources, seed: int, device: Device, progress: TrainingProgress
+    dataset: Dataset,
+    sources: EmbeddingSources,
+    seed: int,
+    device: Device,
+    progress: TrainingProgress,
 ) -> tuple[list[Embedding], list[str]]:
-    """The embeddings that are wanted, and what to say of those that there are not.
+    """The embeddings to show, and notes for the user.
 
-    What the user named is opened and checked before anything is trained.
+    A given model or run is checked before the autoencoder is trained.
+
+    Raises:
+        TrainingError: the run does not fit, the options contradict, or there is no embedding.
+        ModelError: the model does not fit.
     """
-    given = _given_run(dataset, sources)
+    run_kind = _check_run(dataset, sources)
     notes: list[str] = []
-    found: dict[Kind, Embedding] = {}
+    embeddings: dict[EmbeddingKind, Embedding] = {}
     if sources.only != "autoencoder":
-        classifier = _classifier(dataset, sources, given, notes)
+        classifier = _classifier_embedding(dataset, sources, run_kind, notes)
         if classifier is not None:
-            found["classifier"] = classifier
-    if sources.needs_answers and not found:
+            embeddings["classifier"] = classifier
+    if sources.needs_predictions and not embeddings:
         raise TrainingError(
-            "--colour error needs a classifier's answers; "
-            + (notes[0] if notes else "leave out --by autoencoder")
+            "--color-by error needs the predictions of a classifier; "
+            + (notes[0] if notes else "remove --embedding autoencoder")
         )
     if sources.only != "classifier":
-        found["autoencoder"] = (
-            of_run(dataset, sources.run)
-            if given == "autoencoder" and sources.run is not None
-            else on_the_spot(dataset, sources.kept, seed, device, progress)
+        embeddings["autoencoder"] = (
+            embed_with_run(dataset, sources.run)
+            if run_kind == "autoencoder" and sources.run is not None
+            else train_autoencoder(dataset, sources.autoencoder_folder, seed, device, progress)
         )
-    if not found:
-        raise TrainingError(f"{notes[0]}; or leave out --by classifier")
-    return [found[kind] for kind in ("autoencoder", "classifier") if kind in found], notes
+    if not embeddings:
+        raise TrainingError(f"{notes[0]}; or remove --embedding classifier")
+    return [embeddings[kind] for kind in ("autoencoder", "classifier") if kind in embeddings], notes
 
 
-def _given_run(dataset: Dataset, sources: Sources) -> Kind | None:
-    """Which embedding the run gives that the user named, checked; None without one."""
+def _check_run(dataset: Dataset, sources: EmbeddingSources) -> EmbeddingKind | None:
+    """Check the given run and return its kind of embedding; None without a run."""
     if sources.model is not None and sources.only == "autoencoder":
-        raise TrainingError(f"--by autoencoder does not show --model {sources.model}; give one")
+        raise TrainingError(
+            f"--embedding autoencoder excludes --model {sources.model}; remove one of them"
+        )
     if sources.run is None:
         return None
     checkpoint = load_checkpoint(sources.run / BEST_CHECKPOINT)
     check_run(dataset, sources.run, checkpoint)
-    kind = kind_of(checkpoint)
+    kind = embedding_kind(checkpoint)
     if sources.only not in (None, kind):
         raise TrainingError(
-            f"{sources.run} is a run of {checkpoint.config.model}, which --by {sources.only} does "
-            f"not show; give --by {kind}"
+            f"{sources.run} is a run of {checkpoint.config.model}, which gives no "
+            f"{sources.only} embedding; give --embedding {kind}"
         )
     if kind == "classifier" and sources.model is not None:
         raise TrainingError(
-            f"--model and --run ({sources.run}) are both classifiers; a map shows one of them"
+            f"--model and --run ({sources.run}) are both classifiers; give one of them"
         )
     return kind
 
 
-def _classifier(
-    dataset: Dataset, sources: Sources, given: Kind | None, notes: list[str]
+def _classifier_embedding(
+    dataset: Dataset, sources: EmbeddingSources, run_kind: EmbeddingKind | None, notes: list[str]
 ) -> Embedding | None:
-    """The classifier's embedding: of what was named, else of the shipped model where it fits."""
-    if given == "classifier" and sources.run is not None:
-        return _told(of_run(dataset, sources.run), dataset, notes)
+    """The embedding of the given run or model, else of the shipped model if it fits the data."""
+    if run_kind == "classifier" and sources.run is not None:
+        return _note_unknown_labels(embed_with_run(dataset, sources.run), dataset, notes)
     if sources.model is not None:
-        return _told(of_model(dataset, sources.model), dataset, notes)
+        return _note_unknown_labels(embed_with_model(dataset, sources.model), dataset, notes)
     if _shipped_fits(dataset):
         notes.append(
-            "the classifier is the digit model that ships with Earful; --model or --run shows "
-            "your own"
+            "the classifier is the shipped digit model; give your own with --model or --run"
         )
-        return of_model(dataset, SHIPPED_MODEL)
+        return embed_with_model(dataset, SHIPPED_MODEL)
     notes.append(
-        "no classifier is shown: the shipped digit model knows other clips or labels; train one "
-        f"with `earful train {dataset.folder} --out RUN` and give it with --run RUN"
+        "no classifier is shown: the shipped digit model has a different input or other labels; "
+        f"train one with `earful train {dataset.folder} --out RUN` and give it with --run RUN"
     )
     return None
 
 
-def _told(embedding: Embedding, dataset: Dataset, notes: list[str]) -> Embedding:
-    known = embedding.answers.known if embedding.answers else frozenset()
-    unknown = [label for label in dataset.labels if label not in known]
+def _note_unknown_labels(embedding: Embedding, dataset: Dataset, notes: list[str]) -> Embedding:
+    known_labels = embedding.predictions.known_labels if embedding.predictions else frozenset()
+    unknown = [label for label in dataset.labels if label not in known_labels]
     if unknown:
         notes.append(
-            f"the model does not know {len(unknown)} of the labels ({', '.join(unknown[:5])}); "
-            "it is neither right nor wrong about their clips"
+            f"the model does not have {len(unknown)} of the labels ({', '.join(unknown[:5])}); "
+            "its predictions for their clips are neither correct nor incorrect"
         )
     return embedding
 
 
 def _shipped_fits(dataset: Dataset) -> bool:
-    """Whether the shipped model hears such clips and knows every label of them."""
+    """Whether the shipped model has the input format and all labels of the dataset."""
     classifier = Classifier.open(SHIPPED_MODEL)
     try:
         check_model(dataset, classifier)

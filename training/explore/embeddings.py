@@ -1,6 +1,6 @@
-"""An embedding for every clip of a dataset: of a released model, of a run, or learnt on the spot.
+"""Embeddings of all clips of a dataset: of a released model, a run, or an autoencoder.
 
-Read in batches from the dataset's memory maps, so that only the embeddings themselves are held.
+Clips are read in batches from memory maps; only the embeddings are held in memory.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from earful.data.atomic_write import staged_folder
 from earful.data.dataset.dataset import Dataset
+from earful.data.features.config import FeatureConfig
 from earful.models.bundle.device import Device
 from earful.models.bundle.metadata import ModelError
 from earful.models.networks.zoo import zoo_entry
@@ -32,216 +33,235 @@ from earful.training.trainer.checkpoint import (
     rebuild_network,
 )
 
-Kind = Literal["autoencoder", "classifier"]
-# Enough to put clips that sound alike side by side, in half a minute for three thousand; few clips
-# are seen more often, since an epoch of them is a few steps.
-_LEAST_EPOCHS, _MOST_EPOCHS = 8, 60
-_CLIPS_TO_SEE = 24_000
-# Of a larger dataset, more clips teach an autoencoder nothing new and cost time and memory.
-MOST_LEARNT_FROM = 20_000
-_VALIDATION_STEP = 10
+EmbeddingKind = Literal["autoencoder", "classifier"]
+# Enough to place similar clips together; half a minute for three thousand clips. Small datasets get
+# more epochs, since an epoch of them is a few steps.
+_MIN_EPOCHS, _MAX_EPOCHS = 8, 60
+_TARGET_CLIPS_SEEN = 24_000
+# More clips do not improve the autoencoder and cost time and memory.
+MAX_TRAINING_CLIPS = 20_000
+_VALIDATION_STRIDE = 10
 
 Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a classifier says of each clip: its label and the score of that."""
+class ClassifierPredictions:
+    """A classifier's predicted label and score for each clip."""
 
     labels: tuple[str, ...]
     scores: NDArray[np.float32]
-    known: frozenset[str]
+    known_labels: frozenset[str]
 
-    def right(self, labels: list[str]) -> list[bool | None]:
-        """Whether each answer is the clip's label; None where the model has no such label."""
+    def correct(self, labels: list[str]) -> list[bool | None]:
+        """Whether each prediction is correct; None where the model lacks the clip's label."""
         return [
-            answer == label if label in self.known else None
-            for answer, label in zip(self.labels, labels, strict=True)
+            predicted == label if label in self.known_labels else None
+            for predicted, label in zip(self.labels, labels, strict=True)
         ]
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """Vectors (clips, dim) of all clips; ``source`` is the file or run that made them."""
+    """Vectors (clips, dim) of all clips; ``source`` is the model file or run."""
 
-    kind: Kind
+    kind: EmbeddingKind
     source: str
     vectors: Vectors
-    answers: Answers | None = None
+    predictions: ClassifierPredictions | None = None
 
     @property
     def comparable(self) -> Vectors:
-        """Vectors (clips, dim) whose Euclidean distances tell how alike clips sound."""
+        """Vectors (clips, dim) to compare by Euclidean distance."""
         return whitened(self.vectors) if self.kind == "autoencoder" else self.vectors
 
 
-def of_model(dataset: Dataset, model: Path) -> Embedding:
-    """What a released model makes of each clip.
+def embed_with_model(dataset: Dataset, model: Path) -> Embedding:
+    """Embed all clips with a released model.
 
     Raises:
-        ModelError: the file is missing or damaged, hears other clips than these, or knows none of
-            their labels.
+        ModelError: the file is missing or damaged, or does not fit the dataset (``check_model``).
     """
     classifier = Classifier.open(model)
     check_model(dataset, classifier)
-    found = [
+    batches = [
         classifier.embed(dataset.waveforms(slice(start, start + MAX_BATCH)))
         for start in range(0, len(dataset.clips), MAX_BATCH)
     ]
-    probabilities, vectors = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    answers = _answers(probabilities, classifier.labels)
-    return Embedding("classifier", model.name, _finite(vectors, str(model)), answers)
+    probabilities, vectors = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    predictions = _classifier_predictions(probabilities, classifier.labels)
+    return Embedding("classifier", model.name, _require_finite(vectors, str(model)), predictions)
 
 
 def check_model(dataset: Dataset, classifier: Classifier) -> None:
-    """Refuse a model that cannot be asked about these clips.
+    """Check that a model can classify the clips of a dataset.
 
     Raises:
-        ModelError: another sample rate or length of clips, no label in common, or several labels
-            at once.
+        ModelError: different sample rate or clip length, no label in common, or a multi-label
+            model.
     """
-    path, features, own = classifier.bundle.path, classifier.metadata.features, dataset.features
-    heard, there = (
-        (f.sample_rate_hz, f.clip_samples / f.sample_rate_hz) for f in (features, own)
-    )  # fmt: skip
-    if heard != there:
+    path = classifier.bundle.path
+    rate_hz, seconds = _input_format(classifier.metadata.features)
+    dataset_rate_hz, dataset_seconds = _input_format(dataset.features)
+    if (rate_hz, seconds) != (dataset_rate_hz, dataset_seconds):
         raise ModelError(
-            f"{path} hears {heard[1]:g} s at {heard[0]} Hz and the clips of {dataset.folder} are "
-            f"{there[1]:g} s at {there[0]} Hz; prepare them with --sample-rate {heard[0]} "
-            f"--clip-seconds {heard[1]:g}, or give another --model"
+            f"{path} takes clips of {seconds:g} s at {rate_hz} Hz, those of {dataset.folder} are "
+            f"{dataset_seconds:g} s at {dataset_rate_hz} Hz; prepare them with --sample-rate "
+            f"{rate_hz} --clip-seconds {seconds:g}, or give another --model"
         )
     if classifier.is_multi_label:
         raise ModelError(
-            f"{path} says several labels at once, and a map shows right and wrong answers of one "
-            "label; give another --model"
+            f"{path} is a multi-label model, and a map shows predictions of one label per clip; "
+            "give another --model"
         )
     if not set(classifier.labels) & set(dataset.labels):
         raise ModelError(
-            f"{path} knows none of the labels of {dataset.folder}: it has "
-            f"{_some(classifier.labels)}, they are {_some(dataset.labels)}; give another --model"
+            f"{path} has none of the labels of {dataset.folder}: it has "
+            f"{_abbreviate_labels(classifier.labels)}, the dataset has "
+            f"{_abbreviate_labels(dataset.labels)}; give another --model"
         )
 
 
-def of_run(dataset: Dataset, run: Path) -> Embedding:
-    """What the best epoch of a run makes of each clip.
+def _input_format(features: FeatureConfig) -> tuple[int, float]:
+    """Sample rate in Hz and clip length in seconds."""
+    return features.sample_rate_hz, features.clip_samples / features.sample_rate_hz
+
+
+def embed_with_run(dataset: Dataset, run: Path) -> Embedding:
+    """Embed all clips with the best epoch of a run.
 
     Raises:
-        TrainingError: no usable run, or one of other features or labels.
-        ModelError: its embeddings are no finite numbers.
+        TrainingError: no usable run, or it does not fit the dataset (``check_run``).
+        ModelError: its embeddings are not finite.
     """
     checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
     check_run(dataset, run, checkpoint)
-    kind = kind_of(checkpoint)
+    kind = embedding_kind(checkpoint)
     try:
         model = rebuild_network(checkpoint)
-    except RuntimeError as error:  # weights of other shapes
-        raise TrainingError(f"the checkpoint {run / BEST_CHECKPOINT} is damaged; train again") from error
+    except RuntimeError as error:  # mismatched shapes
+        raise TrainingError(
+            f"the checkpoint {run / BEST_CHECKPOINT} is damaged; train again"
+        ) from error
     every_clip = np.arange(len(dataset.clips))
     clips = ClipSource(dataset.array(checkpoint.config.features), every_clip)
-    outputs, found = [], []
+    outputs, vectors_by_batch = [], []
     with torch.inference_mode():
         for features in read_sequentially(clips, EVALUATION_BATCH):
             embedding = model.network.embed(model.normalise(features))
-            found.append(embedding.numpy())
+            vectors_by_batch.append(embedding.numpy())
             if kind == "classifier":
                 outputs.append(torch.softmax(model.network.head(embedding), dim=1).numpy())
-    vectors = _finite(np.concatenate(found), str(run))
+    vectors = _require_finite(np.concatenate(vectors_by_batch), str(run))
     if kind == "autoencoder":
         return Embedding(kind, str(run), vectors)
-    return Embedding(kind, str(run), vectors, _answers(np.concatenate(outputs), checkpoint.labels))
+    return Embedding(
+        kind, str(run), vectors, _classifier_predictions(np.concatenate(outputs), checkpoint.labels)
+    )
 
 
-def kind_of(checkpoint: Checkpoint) -> Kind:
-    """Which of the two embeddings a run gives."""
+def embedding_kind(checkpoint: Checkpoint) -> EmbeddingKind:
+    """Whether a run is an autoencoder or a classifier."""
     task = zoo_entry(checkpoint.config.model).task
     return "autoencoder" if task == "reconstruction" else "classifier"
 
 
 def check_run(dataset: Dataset, run: Path, checkpoint: Checkpoint) -> None:
-    """Refuse a run that has learnt other clips.
+    """Check that a run fits a dataset.
 
     Raises:
-        TrainingError: another FeatureConfig, or a classifier without a label in common or with
-            several at once.
+        TrainingError: different FeatureConfig, or a classifier without a label in common or with
+            multi-label output.
     """
     if checkpoint.features != dataset.features:
         raise TrainingError(
             f"{run} was trained on other features than those of {dataset.folder} (sample rate, "
-            "length of clips or spectrogram); give a run of this dataset, or leave out --run"
+            "clip length or spectrogram); give a run of this dataset, or remove --run"
         )
-    if kind_of(checkpoint) == "classifier" and checkpoint.score_kind == "sigmoid":
+    if embedding_kind(checkpoint) == "autoencoder":
+        return
+    if checkpoint.score_kind == "sigmoid":
         raise TrainingError(
-            f"{run} learnt to say several labels at once (--loss bce), and a map shows right and "
-            "wrong answers of one label; give another --run"
+            f"{run} is a multi-label run (--loss bce), and a map shows predictions of one label "
+            "per clip; give another --run"
         )
-    if kind_of(checkpoint) == "classifier" and not set(checkpoint.labels) & set(dataset.labels):
+    if not set(checkpoint.labels) & set(dataset.labels):
         raise TrainingError(
-            f"{run} knows none of the labels of {dataset.folder}: it has "
-            f"{_some(checkpoint.labels)}, they are {_some(dataset.labels)}; give another --run"
+            f"{run} has none of the labels of {dataset.folder}: it has "
+            f"{_abbreviate_labels(checkpoint.labels)}, the dataset has "
+            f"{_abbreviate_labels(dataset.labels)}; give another --run"
         )
 
 
-def on_the_spot(
-    dataset: Dataset, place: Path, seed: int, device: Device, progress: TrainingProgress
+def train_autoencoder(
+    dataset: Dataset, run_folder: Path, seed: int, device: Device, progress: TrainingProgress
 ) -> Embedding:
-    """What an autoencoder makes of each clip that was trained on them for a few epochs.
+    """Embed all clips with an autoencoder trained on them for a few epochs.
 
-    The run is kept at ``place`` and taken again while the dataset and the seed are the same.
+    The run in ``run_folder`` is reused while dataset and seed are unchanged.
 
     Raises:
-        TrainingError: it cannot be trained.
-        OutputError: ``place`` is taken by something else or cannot be written.
+        TrainingError: training fails.
+        OutputError: ``run_folder`` holds something else or cannot be written.
     """
-    epochs = epochs_on_the_spot(len(dataset.clips))
+    epochs = autoencoder_epochs(len(dataset.clips))
     config = replace(default_config("autoencoder"), epochs=epochs, patience=epochs, seed=seed)
-    view = _to_learn_from(dataset, seed)
-    if not _is_kept(place, view, config):
-        with staged_folder(place, METRICS_FILENAME) as folder:
+    view = _training_view(dataset, seed)
+    if not _is_cached(run_folder, view, config):
+        with staged_folder(run_folder, METRICS_FILENAME) as folder:
             train_run(view, folder, config, device=device, progress=progress)
-    return of_run(dataset, place)
+    return embed_with_run(dataset, run_folder)
 
 
-def epochs_on_the_spot(n_clips: int) -> int:
-    """How many epochs an autoencoder is trained for when a map is drawn."""
-    return min(_MOST_EPOCHS, max(_LEAST_EPOCHS, _CLIPS_TO_SEE // max(1, n_clips)))
+def autoencoder_epochs(n_clips: int) -> int:
+    """Number of epochs the autoencoder of a map is trained for."""
+    return min(_MAX_EPOCHS, max(_MIN_EPOCHS, _TARGET_CLIPS_SEEN // max(1, n_clips)))
 
 
-def _to_learn_from(dataset: Dataset, seed: int) -> Dataset:
-    """The dataset with a split of its own: no label is learnt, so that no clip is held back."""
+def _training_view(dataset: Dataset, seed: int) -> Dataset:
+    """The dataset with a new split; test clips are included, since no labels are learnt."""
     order = np.random.default_rng(seed).permutation(len(dataset.clips))
     splits = np.full(len(order), "test", object)
-    splits[order[:MOST_LEARNT_FROM]] = "train"
-    splits[order[:MOST_LEARNT_FROM:_VALIDATION_STEP]] = "val"
+    splits[order[:MAX_TRAINING_CLIPS]] = "train"
+    splits[order[:MAX_TRAINING_CLIPS:_VALIDATION_STRIDE]] = "val"
     digest = hashlib.sha256(",".join(splits).encode()).hexdigest()[:12]
     return replace(
-        dataset, clips=dataset.clips.assign(split=splits), split_mode="map",
+        dataset,
+        clips=dataset.clips.assign(split=splits),
+        split_mode="map",
         content_hash=f"{dataset.content_hash}/map:{digest}",
-    )  # fmt: skip
+    )
 
 
-def _is_kept(place: Path, view: Dataset, config: TrainConfig) -> bool:
-    if not (place / METRICS_FILENAME).is_file():
+def _is_cached(run_folder: Path, view: Dataset, config: TrainConfig) -> bool:
+    if not (run_folder / METRICS_FILENAME).is_file():
         return False
     try:
-        kept = load_checkpoint(place / BEST_CHECKPOINT)
-    except TrainingError:  # it is trained again
+        cached = load_checkpoint(run_folder / BEST_CHECKPOINT)
+    except TrainingError:  # damaged: trained again
         return False
-    return kept.dataset_hash == view.content_hash and kept.config == config
+    return cached.dataset_hash == view.content_hash and cached.config == config
 
 
-def _answers(probabilities: NDArray[np.float32], labels: tuple[str, ...]) -> Answers:
+def _classifier_predictions(
+    probabilities: NDArray[np.float32], labels: tuple[str, ...]
+) -> ClassifierPredictions:
     best = probabilities.argmax(axis=1)
-    return Answers(
-        tuple(labels[i] for i in best), probabilities.max(axis=1), frozenset(labels)
-    )  # fmt: skip
+    return ClassifierPredictions(
+        labels=tuple(labels[i] for i in best),
+        scores=probabilities.max(axis=1),
+        known_labels=frozenset(labels),
+    )
 
 
-def _finite(vectors: Vectors, source: str) -> Vectors:
+def _require_finite(vectors: Vectors, source: str) -> Vectors:
     if not np.isfinite(vectors).all():
-        raise ModelError(f"{source} gives embeddings that are no finite numbers; give another")
+        raise ModelError(
+            f"{source} gives embeddings that are not finite; give another model or run"
+        )
     return vectors
 
 
-def _some(labels: tuple[str, ...]) -> str:
-    shown = ", ".join(labels[:10])
-    return shown if len(labels) <= 10 else f"{shown} and {len(labels) - 10} more"
+def _abbreviate_labels(labels: tuple[str, ...]) -> str:
+    listed = ", ".join(labels[:10])
+    return listed if len(labels) <= 10 else f"{listed} and {len(labels) - 10} more"

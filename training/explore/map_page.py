@@ -1,7 +1,7 @@
-"""The map as one HTML file: it needs no other file and no network.
+"""The map as one self-contained HTML file.
 
-Data go into the page as JSON in which no character can end a script; names are shown as text and
-never as markup, and a policy in the page's head allows its own script and nothing else.
+Data is embedded as JSON escaped so that it cannot close a ``<script>``. The page inserts names as
+text only, and its content security policy allows only its own script and style.
 """
 
 import base64
@@ -17,163 +17,179 @@ from markupsafe import Markup
 
 from earful.data.atomic_write import OutputError, staged_file
 from earful.data.labels.labels_csv import LabelsError
-from earful.training.explore.clip_map import FOREMOST, ClipMap, View
-from earful.training.reports.clip_media import Sound, picture, sounds, voiced
-from earful.training.reports.html_clips import templates
+from earful.training.explore.clip_map import TOP_OUTLIERS, ClipMap, MapView
+from earful.training.reports.clip_media import (
+    MapAudioOptions,
+    clip_audio_urls,
+    crop_to_clip,
+    encode_spectrogram,
+)
+from earful.training.reports.html_clips import html_templates
 
-Colour = Literal["label", "speaker", "split", "error"]
-_GRID = 10_000  # coordinates are whole numbers from 0 to this
-_PARTS = Path(__file__).parents[1] / "reports" / "templates" / "map"
+ColorBy = Literal["label", "speaker", "split", "error"]
+_GRID_SIZE = 10_000  # coordinates are whole numbers from 0 to this
+_TEMPLATE_FOLDER = Path(__file__).parents[1] / "reports" / "templates" / "map"
 
 
 @dataclass(frozen=True)
-class Written:
-    """The page: its size, how many clips are heard from it, by a link, and not at all."""
+class PageStats:
+    """Size of the page, and the number of clips with embedded, linked and no audio."""
 
-    bytes: int
+    size_bytes: int
     embedded: int
     linked: int
-    silent: int
+    without_audio: int
 
-    def note(self) -> str:
-        """Where the sound is, for a person; empty when all of it is in the page."""
-        if not self.linked + self.silent:
+    def audio_note(self) -> str:
+        """Where the audio is; empty when all of it is embedded."""
+        if not self.linked + self.without_audio:
             return ""
-        parts = [f"{self.embedded:,} clips can be heard from this page alone"]
+        parts = [f"audio of {self.embedded:,} clips is embedded in the page"]
         if self.linked:
-            parts.append(f"{self.linked:,} are played from their files, which must stay in place")
-        if self.silent:
+            parts.append(f"{self.linked:,} are played from their files, which must not be moved")
+        if self.without_audio:
             parts.append(
-                f"{self.silent:,} cannot be heard (--audio-mb puts more into the page, "
-                "--audio-dir says where the files are)"
+                f"{self.without_audio:,} have no audio (--audio-mb embeds more, --audio-dir gives "
+                "the folder of the files)"
             )
         return "; ".join(parts)
 
 
-def write_page(found: ClipMap, out: Path, colour: Colour, sound: Sound) -> Written:
-    """Write the page; ``colour`` is what the points are coloured by when it is opened.
+def write_map_page(
+    clip_map: ClipMap, out: Path, color_by: ColorBy, audio_options: MapAudioOptions
+) -> PageStats:
+    """Write the page; ``color_by`` is the initial colouring of the points.
 
     Raises:
-        DatasetError: the dataset's files do not agree.
+        DatasetError: the dataset is damaged.
         OutputError: ``out`` cannot be written.
     """
-    foremost = [i for view in found.views for i in view.outliers.foremost(FOREMOST)]
-    heard = sounds(found.dataset, found.shown, foremost, out, sound)
-    embedded, linked = (sum(s.startswith(kind) for s in heard) for kind in ("data:", "."))
-    written = Written(0, embedded, linked, len(heard) - embedded - linked)
-    notes = [*found.notes, *filter(None, [written.note()])]
-    style = (_PARTS / "style.css").read_text("utf-8")
-    script = "\n".join((_PARTS / name).read_text("utf-8") for name in ("plot.js", "page.js"))
+    top_outliers = [i for view in clip_map.views for i in view.outliers.top(TOP_OUTLIERS)]
+    audio_urls = clip_audio_urls(clip_map.dataset, clip_map.shown, top_outliers, out, audio_options)
+    embedded, linked = (sum(s.startswith(kind) for s in audio_urls) for kind in ("data:", "."))
+    stats = PageStats(0, embedded, linked, len(audio_urls) - embedded - linked)
+    notes = [*clip_map.notes, *filter(None, [stats.audio_note()])]
+    style = (_TEMPLATE_FOLDER / "style.css").read_text("utf-8")
+    script = "\n".join(
+        (_TEMPLATE_FOLDER / name).read_text("utf-8") for name in ("plot.js", "page.js")
+    )
     page = (
-        templates()
+        html_templates()
         .get_template("map/page.html")
         .render(
-            name=found.dataset.folder.resolve().name,
-            found=found,
-            speakers=len(set(found.dataset.clips["speaker"]) - {""}),
+            name=clip_map.dataset.folder.resolve().name,
+            clip_map=clip_map,
+            speakers=len(set(clip_map.dataset.clips["speaker"]) - {""}),
             notes=notes,
             style=Markup(style),  # noqa: S704 - our own file
             script=Markup(script),  # noqa: S704 - our own files
-            policy=_policy(style, script),
-            data=harmless_json(_data(found, colour)),
-            sounds=harmless_json(heard),
+            policy=_content_security_policy(style, script),
+            data=script_safe_json(_page_data(clip_map, color_by)),
+            sounds=script_safe_json(audio_urls),
         )
     )
     with staged_file(out) as staging:
         staging.write_text(page, encoding="utf-8")
         size = staging.stat().st_size
-    return replace(written, bytes=size)
+    return replace(stats, size_bytes=size)
 
 
-def harmless_json(value: Any) -> Markup:
-    """JSON that can stand inside a ``<script>``: ASCII, and nothing that HTML would read."""
+def script_safe_json(value: Any) -> Markup:
+    """JSON that is safe inside a ``<script>``: ASCII, with ``<``, ``>`` and ``&`` escaped."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - made harmless above
+    return Markup(text)  # noqa: S704 - escaped above
 
 
-def _policy(style: str, script: str) -> str:
-    """What the page may load: itself, and sound. Whatever a name holds, it runs nothing."""
+def _content_security_policy(style: str, script: str) -> str:
+    """Policy that allows the page's own script and style, and audio."""
 
-    def allowed(text: str) -> str:
+    def hash_source(text: str) -> str:
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         return f"'sha256-{digest}'"
 
     return (
-        f"default-src 'none'; script-src {allowed(script)}; style-src {allowed(style)}; "
+        f"default-src 'none'; script-src {hash_source(script)}; style-src {hash_source(style)}; "
         "media-src data: file: 'self'; base-uri 'none'; form-action 'none'"
     )
 
 
-def _data(found: ClipMap, colour: Colour) -> dict[str, Any]:
-    """All that the page shows, as columns: an entry a clip on the map."""
-    clips = found.dataset.clips.iloc[found.shown]
-    log_mel = found.dataset.array("log_mel")
-    pictures = [
-        picture(voiced(np.asarray(log_mel[row]), found.dataset, seconds))
-        for row, seconds in zip(found.shown, clips["seconds"], strict=True)
+def _page_data(clip_map: ClipMap, color_by: ColorBy) -> dict[str, Any]:
+    """The data of the page as columns with one entry per shown clip."""
+    clips = clip_map.dataset.clips.iloc[clip_map.shown]
+    log_mel = clip_map.dataset.array("log_mel")
+    spectrograms = [
+        encode_spectrogram(crop_to_clip(np.asarray(log_mel[row]), clip_map.dataset, seconds))
+        for row, seconds in zip(clip_map.shown, clips["seconds"], strict=True)
     ]
-    answers = next((v.embedding.answers for v in found.views if v.embedding.answers), None)
-    judged = answers.right(found.dataset.clips["label"].tolist()) if answers else []
+    predictions = next(
+        (v.embedding.predictions for v in clip_map.views if v.embedding.predictions), None
+    )
+    correct = predictions.correct(clip_map.dataset.clips["label"].tolist()) if predictions else []
+    scores = predictions.scores[clip_map.shown].tolist() if predictions else []
     return {
-        "colour": colour,
+        "colorBy": color_by,
         "file": clips["filename"].tolist(),
         "label": clips["label"].tolist(),
         "speaker": clips["speaker"].tolist(),
         "split": clips["split"].tolist(),
         "seconds": [round(float(s), 3) for s in clips["seconds"]],
-        "picture": pictures,
-        "labels": list(found.dataset.labels),
-        "answer": [answers.labels[i] for i in found.shown] if answers else None,
-        "score": [round(float(answers.scores[i]), 4) for i in found.shown] if answers else None,
-        "right": [judged[i] for i in found.shown] if answers else None,
-        "views": [_view_data(view, found) for view in found.views],
+        "spectrogram": spectrograms,
+        "labels": list(clip_map.dataset.labels),
+        "predicted": [predictions.labels[i] for i in clip_map.shown] if predictions else None,
+        "score": [round(score, 4) for score in scores] if predictions else None,
+        "correct": [correct[i] for i in clip_map.shown] if predictions else None,
+        "views": [_view_data(view, clip_map) for view in clip_map.views],
     }
 
 
-def _view_data(view: View, found: ClipMap) -> dict[str, Any]:
+def _view_data(view: MapView, clip_map: ClipMap) -> dict[str, Any]:
     low, high = view.coordinates.min(axis=0), view.coordinates.max(axis=0)
     span = float((high - low).max()) or 1.0
-    whole = np.rint(((view.coordinates - (low + high) / 2) / span + 0.5) * _GRID).astype(int)
-    scores, shown = view.outliers, found.shown
+    grid = np.rint(((view.coordinates - (low + high) / 2) / span + 0.5) * _GRID_SIZE).astype(int)
+    scores, shown = view.outliers, clip_map.shown
     return {
         "kind": view.embedding.kind,
         "source": view.embedding.source,
         "dimensions": view.embedding.vectors.shape[1],
         "purity": view.purity,
         "purityOnMap": view.purity_on_map,
-        "neighbours": found.neighbours,
-        "x": whole[:, 0].tolist(),
-        "y": whole[:, 1].tolist(),
+        "neighbours": clip_map.neighbours,
+        "x": grid[:, 0].tolist(),
+        "y": grid[:, 1].tolist(),
         "disagreement": np.round(scores.disagreement[shown], 4).tolist(),
-        "suggested": [found.dataset.labels[i] for i in scores.suggested[shown]],
+        "suggested": [clip_map.dataset.labels[i] for i in scores.suggested[shown]],
         "distance": np.round(scores.distance[shown], 3).tolist(),
     }
 
 
-def check_places(out: Path, points: Path | None, audio_dir: Path | None) -> None:
-    """Refuse before any work what could not be written or found after it.
+def check_map_outputs(out: Path, points: Path | None, audio_dir: Path | None) -> None:
+    """Check the paths of ``earful map`` before any work.
 
     Raises:
-        OutputError: a folder, or one file for both.
-        LabelsError: ``audio_dir`` is no folder.
+        OutputError: an output is a folder, or both outputs are the same file.
+        LabelsError: ``audio_dir`` is not a folder.
     """
     if audio_dir is not None and not audio_dir.is_dir():
-        raise LabelsError(f"{audio_dir} is no folder; give that of the audio files as --audio-dir")
+        raise LabelsError(
+            f"{audio_dir} is not a folder; give the folder of the audio files as --audio-dir"
+        )
     for path in filter(None, (out, points)):
         if path.is_dir():
-            raise OutputError(f"{path} is a folder; give the name of a file")
+            raise OutputError(f"{path} is a folder; give a file name")
     if points is not None and points.resolve() == out.resolve():
-        raise OutputError(f"{out} cannot hold the page and the points; give another --points")
+        raise OutputError(
+            f"{out} is the output of the page and of the points; give another --points"
+        )
 
 
-def lines(found: ClipMap) -> Iterator[str]:
-    """What a person is told of the map, a line an embedding."""
-    for view in found.views:
+def summary_lines(clip_map: ClipMap) -> Iterator[str]:
+    """Purity and outliers of each embedding, one line each."""
+    for view in clip_map.views:
         yield (
             f"{view.embedding.kind} ({view.embedding.source}): {100 * view.purity:.1f} % of the "
-            f"{found.neighbours} nearest neighbours have the clip's label, "
-            f"{100 * view.purity_on_map:.1f} % on the map; neighbours disagree with "
-            f"{int((view.outliers.disagreement > 0).sum()):,} clips"
+            f"{clip_map.neighbours} nearest neighbours have the clip's label, "
+            f"{100 * view.purity_on_map:.1f} % on the map; neighbours of "
+            f"{int((view.outliers.disagreement > 0).sum()):,} clips suggest another label"
         )

@@ -1,4 +1,4 @@
-"""Neighbours in an embedding: how pure labels are among them, and which clips do not belong."""
+"""Nearest neighbours in an embedding: label purity and outliers."""
 
 from dataclasses import dataclass
 
@@ -6,41 +6,41 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-NEIGHBOURS = 10
-# On spoken digits neighbours are as pure with 1 to 10; see ``whitened``.
-_DOUBT = 4.0
+DEFAULT_NEIGHBOURS = 10
+# Ridge of ``whitened``. On spoken digits 1 to 10 give the same purity.
+_SHRINKAGE = 4.0
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest other clips of each: positions and distances, (clips, k), nearest first."""
+    """The k nearest other clips of each clip: indices and distances (clips, k), nearest first."""
 
-    positions: Integers
-    distances: Floats
+    indices: Int64Array
+    distances: FloatArray
 
     @property
     def k(self) -> int:
-        return int(self.positions.shape[1])
+        return int(self.indices.shape[1])
 
 
 @dataclass(frozen=True)
 class Outliers:
-    """How little each clip belongs where it lies; arrays (clips,).
+    """Outlier scores of each clip; arrays (clips,).
 
-    ``disagreement`` from -1 (all neighbours have its label) to 1 (all have one other label);
-    ``suggested`` is the label of most neighbours, as a position; ``distance`` is the mean distance
-    to the neighbours over the median of that, so that 1 is usual.
+    disagreement  from -1 (all neighbours have its label) to 1 (all have one other label)
+    suggested     index of the label with most of the neighbours' votes
+    distance      mean distance to the neighbours, relative to the median over clips
     """
 
-    disagreement: Floats
-    suggested: Integers
-    distance: Floats
+    disagreement: FloatArray
+    suggested: Int64Array
+    distance: FloatArray
 
-    def foremost(self, count: int) -> list[int]:
-        """The clips that neighbours disagree with most, and those farthest from all, in turn."""
+    def top(self, count: int) -> list[int]:
+        """The top ``count`` clips by disagreement and by distance, interleaved."""
         by_label = [int(i) for i in np.argsort(-self.disagreement, kind="stable")[:count]]
         by_distance = [int(i) for i in np.argsort(-self.distance, kind="stable")[:count]]
         pairs = zip(by_label, by_distance, strict=True)
@@ -48,66 +48,67 @@ class Outliers:
 
 
 def whitened(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rotated to the principal directions and scaled to variances near 1: (clips, dim).
+    """PCA whitening of (clips, dim), with a ridge.
 
-    The directions in which an autoencoder's embedding varies most are those of loudness and length;
-    scaled alike, what a clip holds counts as much. How little a direction varies is known the worse
-    the fewer clips there are, so that a share of the mean variance is added to each (as in ridge
-    regression) that vanishes with many. (tests/benchmarks/map_quality.py prints what it is worth.)
+    An autoencoder's embedding varies most with loudness and duration; whitening gives all
+    directions equal weight. Small variances are estimated poorly from few clips, so a share of the
+    mean variance that shrinks with 1 / clips is added to each. tests/benchmarks/map_quality.py
+    measures the effect.
     """
     n_clips, n_directions = vectors.shape
     centred = vectors - vectors.mean(axis=0, dtype=np.float64)
     variances, directions = np.linalg.eigh(centred.T @ centred / n_clips)
-    added = _DOUBT * variances.mean() * n_directions / n_clips
-    if not added > 0:  # every clip is the same
+    ridge = _SHRINKAGE * variances.mean() * n_directions / n_clips
+    if not ridge > 0:  # all vectors are equal
         return np.zeros_like(vectors)
-    scaled = centred @ directions / np.sqrt(variances.clip(0) + added)
+    scaled = centred @ directions / np.sqrt(variances.clip(0) + ridge)
     return np.ascontiguousarray(scaled, np.float32)
 
 
-def find_neighbours(vectors: NDArray[np.floating], k: int = NEIGHBOURS) -> Neighbours:
-    """The ``k`` nearest others of each of (clips, dim), by Euclidean distance; fewer of few."""
+def find_neighbours(vectors: NDArray[np.floating], k: int = DEFAULT_NEIGHBOURS) -> Neighbours:
+    """The nearest neighbours of (clips, dim) by Euclidean distance; at most ``clips - 1``."""
     k = min(k, len(vectors) - 1)
     search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(vectors)
-    distances, positions = search.kneighbors()  # of each training point, itself left out
-    return Neighbours(positions.astype(np.int64), distances.astype(np.float64))
+    distances, indices = search.kneighbors()  # without the point itself
+    return Neighbours(indices.astype(np.int64), distances.astype(np.float64))
 
 
-def purity(neighbours: Neighbours, targets: Integers) -> float:
-    """The share of neighbours that have the label of the clip, on average."""
-    return float((targets[neighbours.positions] == targets[:, None]).mean())
+def purity(neighbours: Neighbours, targets: Int64Array) -> float:
+    """Mean share of neighbours with the clip's label; ``targets`` is (clips,)."""
+    return float((targets[neighbours.indices] == targets[:, None]).mean())
 
 
-def find_outliers(neighbours: Neighbours, targets: Integers, n_labels: int) -> Outliers:
-    """Scores by the labels (clips,) of the neighbours, near ones counting more, and by distance."""
+def find_outliers(neighbours: Neighbours, targets: Int64Array, n_labels: int) -> Outliers:
+    """Outlier scores by distance-weighted votes of the neighbours' labels, and by distance."""
     votes = label_votes(neighbours, targets, n_labels)
     rows = np.arange(len(targets))
-    own = votes[rows, targets].copy()
+    own_votes = votes[rows, targets].copy()
     votes[rows, targets] = -1.0
     other = votes.argmax(axis=1)
-    most = votes[rows, other] if n_labels > 1 else np.zeros(len(targets))
-    mean = neighbours.distances.mean(axis=1)
-    middle = float(np.median(mean))
+    other_votes = votes[rows, other] if n_labels > 1 else np.zeros(len(targets))
+    mean_distance = neighbours.distances.mean(axis=1)
+    median_distance = float(np.median(mean_distance))
+    has_distances = median_distance > 0
     return Outliers(
-        most - own,
-        np.where(most > own, other, targets),
-        mean / middle if middle > 0 else np.ones_like(mean),
+        disagreement=other_votes - own_votes,
+        suggested=np.where(other_votes > own_votes, other, targets),
+        distance=mean_distance / median_distance if has_distances else np.ones_like(mean_distance),
     )
 
 
-def label_votes(neighbours: Neighbours, targets: Integers, n_labels: int) -> Floats:
-    """The share (clips, labels) of each label among the neighbours of each clip.
+def label_votes(neighbours: Neighbours, targets: Int64Array, n_labels: int) -> FloatArray:
+    """Vote shares (clips, labels) of the neighbours' labels for each clip.
 
-    A neighbour counts by its nearness, relative to that of the farthest of them: one of half the
-    distance twice. (Dudani, "The distance-weighted k-nearest-neighbor rule", 1976.)
+    Votes are weighted by inverse distance (Dudani, "The distance-weighted k-nearest-neighbor
+    rule", 1976).
     """
-    # Copies of one recording have distance 0: each counts as much as all others together.
-    farthest, most = neighbours.distances[:, -1:], float(neighbours.k)
-    near = neighbours.distances * most > farthest
-    weights = np.full(neighbours.distances.shape, most)
-    np.divide(farthest, neighbours.distances, out=weights, where=near)
+    # Weights are capped at k: a copy of the recording, at distance 0, counts as k neighbours.
+    farthest, n_neighbours = neighbours.distances[:, -1:], float(neighbours.k)
+    is_distant_enough = neighbours.distances * n_neighbours > farthest
+    weights = np.full(neighbours.distances.shape, n_neighbours)
+    np.divide(farthest, neighbours.distances, out=weights, where=is_distant_enough)
     weights /= weights.sum(axis=1, keepdims=True)
     votes = np.zeros((len(targets), n_labels))
     rows = np.repeat(np.arange(len(targets)), neighbours.k)
-    np.add.at(votes, (rows, targets[neighbours.positions].ravel()), weights.ravel())
+    np.add.at(votes, (rows, targets[neighbours.indices].ravel()), weights.ravel())
     return votes

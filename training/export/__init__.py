@@ -1,1 +1,1 @@
-"""A checkpoint as one ONNX file."""
+"""Export of a run to one ONNX file."""

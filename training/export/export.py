@@ -1,4 +1,4 @@
-"""A run to the released model: one ONNX file that takes waveforms, refused if it would drift."""
+"""Export of a run to one ONNX file that takes waveforms, checked for parity with PyTorch."""
 
 import datetime
 import json
@@ -31,18 +31,18 @@ from earful.training.trainer.checkpoint import (
 PARITY_BATCHES = (1, 3, 17)
 PARITY_TOLERANCE = 1e-4
 OPSET = 18
-_EXAMPLE_BATCH = 2  # the exporter takes a batch of one for a constant
+_EXAMPLE_BATCH = 2  # with 1 the exporter makes the batch size a constant
 
 
 class ExportError(EarfulError):
-    """The run cannot be exported, or ONNX Runtime would answer otherwise than PyTorch."""
+    """The run cannot be exported, or ONNX Runtime and PyTorch differ."""
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The file written and the largest difference seen between PyTorch and ONNX Runtime.
+    """The written file and the largest difference between PyTorch and ONNX Runtime.
 
-    ``finished`` is whether the run had come to its end.
+    ``finished`` is whether the run was complete.
     """
 
     path: Path
@@ -57,7 +57,7 @@ def export(run: Path, out: Path) -> ExportResult:
 
     Raises:
         TrainingError: the run has no usable checkpoint.
-        EarfulError: the run is of a network that names no labels.
+        EarfulError: the network is not a classifier.
         ExportError: PyTorch and ONNX Runtime differ by more than 1e-4.
         OutputError: ``out`` cannot be written.
     """
@@ -78,35 +78,42 @@ def export(run: Path, out: Path) -> ExportResult:
     model_proto.producer_name = "earful"
     with staged_file(out) as staging:
         staging.write_bytes(model_proto.SerializeToString())
-        open_bundle(staging)  # as a server will: metadata and golden example
+        open_bundle(staging)  # checks metadata and golden example, as a server does
         size = staging.stat().st_size
-    finished = (run / METRICS_FILENAME).is_file()  # written when training has ended
+    finished = (run / METRICS_FILENAME).is_file()  # written at the end of training
     return ExportResult(out, size, max_difference, metadata, finished)
 
 
 def to_onnx(model: WaveformClassifier) -> bytes:
-    """The graph with its weights: ``waveform`` to ``probabilities`` and ``embedding``."""
+    """The serialized ONNX graph: ``waveform`` to ``probabilities`` and ``embedding``."""
     example = torch.zeros(_EXAMPLE_BATCH, model.frontend.config.clip_samples)
     with warnings.catch_warnings():
-        # The exporter warns of its own dependencies' future; the parity check judges its work.
+        # The exporter's dependencies warn of deprecations; the parity check verifies its result.
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            model, (example,), dynamo=True, verbose=False, opset_version=OPSET,
-            input_names=["waveform"], output_names=["probabilities", "embedding"],
+            model,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=["waveform"],
+            output_names=["probabilities", "embedding"],
             dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
-        )  # fmt: skip
+        )
     if program is None:
-        raise ExportError("the ONNX exporter returned nothing")
+        raise ExportError("the ONNX exporter of torch returned no program; nothing was written")
     graph: bytes = program.model_proto.SerializeToString()
     return graph
 
 
 def check_parity(model: WaveformClassifier, graph: bytes, out: Path) -> float:
-    """The largest difference of probabilities over random batches of 1, 3 and 17.
+    """The largest difference of the outputs over random batches of 1, 3 and 17.
+
+    Embeddings are compared relative to their largest value, if that is above 1.
 
     Raises:
-        ExportError: it exceeds 1e-4.
+        ExportError: the difference exceeds 1e-4.
     """
     session = open_session(graph, "cpu", out)
     max_difference = 0.0
@@ -133,7 +140,7 @@ def check_parity(model: WaveformClassifier, graph: bytes, out: Path) -> float:
 
 
 def _test_waveforms(batch: int, samples: int) -> NDArray[np.float32]:
-    """Noise bursts of speech-like levels (batch, samples): loud, quiet and partly silent clips."""
+    """Noise (batch, samples) float32 at speech-like levels, silent in the first quarter."""
     generator = np.random.default_rng(batch)
     levels = generator.uniform(0.01, 0.5, (batch, 1))
     waveforms = generator.standard_normal((batch, samples)) * levels / 3
@@ -159,7 +166,10 @@ def _metadata(run: Path, checkpoint: Checkpoint, model: WaveformClassifier) -> M
 
 def _calibration(run: Path, checkpoint: Checkpoint) -> Calibration:
     if checkpoint.calibration is None:
-        raise ExportError(f"{run / BEST_CHECKPOINT} was never calibrated; train again")
+        raise ExportError(
+            f"{run / BEST_CHECKPOINT} has no calibration; train again into another folder: "
+            "`earful train DATASET --out RUN`"
+        )
     return checkpoint.calibration
 
 
@@ -172,10 +182,10 @@ def _golden_example(model: WaveformClassifier) -> GoldenExample:
 
 
 def _read_run_metrics(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Accuracy and its interval from the run's report; empty while it has none of this epoch."""
+    """Accuracy and its interval from the run's metrics.json; empty if it is of another epoch."""
     try:
         report = json.loads((run / METRICS_FILENAME).read_text("utf-8"))
-        if report["best_epoch"] != checkpoint.best.epoch:  # the run went on and was stopped since
+        if report["best_epoch"] != checkpoint.best.epoch:  # resumed and stopped since
             return {}
         kept_keys = ("clips", "accuracy", "accuracy_ci95", "macro_f1")
         parts = {
@@ -187,4 +197,7 @@ def _read_run_metrics(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"{run / METRICS_FILENAME} is damaged ({error!r}); train again") from error
+        raise ExportError(
+            f"{run / METRICS_FILENAME} is damaged ({error!r}); write it again with "
+            f"`earful train DATASET --out {run} --resume`"
+        ) from error

@@ -1,1 +1,1 @@
-"""Batches from a dataset."""
+"""Training and validation batches from a dataset."""

@@ -1,4 +1,4 @@
-"""What is trained on beside a dataset: more clips of its labels, and clips of none of them."""
+"""Auxiliary training data: extra clips of the dataset's labels, and negatives without a label."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +9,16 @@ from earful.training.config.train_config import TrainingError
 
 @dataclass(frozen=True)
 class AuxiliaryData:
-    """``extra`` has clips of the dataset's labels, ``others`` clips of none of them.
+    """``extra`` has clips of the dataset's labels, ``negatives`` out-of-vocabulary clips.
 
-    Others are words to be answered with no label: their target is even over all labels, or, where
-    each label is learnt by itself, none of them.
+    The target of a negative is uniform over all labels; with binary cross-entropy it is 0 for each.
     """
 
     extra: Dataset | None = None
     negatives: Dataset | None = None
 
     def content_hash(self, dataset: Dataset) -> str:
-        """A hash of all that is trained on."""
+        """A hash of the dataset and its auxiliary data."""
         parts = [dataset.content_hash]
         if self.extra is not None:
             parts.append(self.extra.content_hash)
@@ -28,45 +27,48 @@ class AuxiliaryData:
         return "+".join(parts)
 
     def check(self, dataset: Dataset) -> None:
-        """See that the company fits the dataset and holds nothing that it is tested on.
+        """Check that the auxiliary data fits the dataset and has none of its held-out clips.
 
         Raises:
-            TrainingError: it does not.
+            TrainingError: it does not fit, or leaks validation or test data.
         """
         if self.extra is not None:
             _check_compatible(dataset, self.extra)
             if self.extra.is_multi_label and not dataset.is_multi_label:
                 raise TrainingError(
-                    f"{self.extra.folder} has clips with several labels, and {dataset.folder} none"
+                    f"{self.extra.folder} has clips with several labels and {dataset.folder} has "
+                    "none; give --extra data with one label per clip"
                 )
             unknown = sorted(set(self.extra.labels) - set(dataset.labels))
             if unknown:
                 raise TrainingError(
-                    f"{self.extra.folder} has the labels {', '.join(unknown)}, "
-                    f"which {dataset.folder} lacks"
+                    f"{self.extra.folder} has the labels {', '.join(unknown)}, which "
+                    f"{dataset.folder} does not have; give out-of-vocabulary clips as --negatives"
                 )
         if self.negatives is not None:
             _check_compatible(dataset, self.negatives)
             shared = sorted(set(self.negatives.labels) & set(dataset.labels))
             if shared:
                 raise TrainingError(
-                    f"{self.negatives.folder} has the labels {', '.join(shared)} of {dataset.folder}; "
-                    "other words must be none of them"
+                    f"{self.negatives.folder} has the labels {', '.join(shared)} of "
+                    f"{dataset.folder}; negatives must have none of its labels"
                 )
 
 
 NO_AUXILIARY_DATA = AuxiliaryData()
-# How datasets are split that are tested on speakers who are nowhere else.
+# Split modes whose test speakers are not in the training part.
 _SPEAKER_DISJOINT_MODES = ("speaker", "crossval")
 
 
 def open_auxiliary_data(extra: Path | None, negatives: Path | None) -> AuxiliaryData:
-    """The company in these dataset folders.
+    """Open the dataset folders of the auxiliary data.
 
     Raises:
         DatasetError: a folder holds no dataset.
     """
-    return AuxiliaryData(open_dataset(extra) if extra else None, open_dataset(negatives) if negatives else None)
+    return AuxiliaryData(
+        open_dataset(extra) if extra else None, open_dataset(negatives) if negatives else None
+    )
 
 
 def _check_compatible(dataset: Dataset, added: Dataset) -> None:
@@ -75,18 +77,20 @@ def _check_compatible(dataset: Dataset, added: Dataset) -> None:
     if leaked:
         raise TrainingError(
             f"{leaked} clips of {added.folder} are in the test or validation part of "
-            f"{dataset.folder}; they must not be trained on"
+            f"{dataset.folder} and must not be trained on; leave them out"
         )
     if dataset.split_mode in _SPEAKER_DISJOINT_MODES:
         training_speakers = set(added.clips["speaker"]) - {""}
-        shared_speakers = sorted(training_speakers & set(dataset.clips.loc[dataset.clips["split"] == "test", "speaker"]))
+        shared_speakers = sorted(
+            training_speakers & set(dataset.clips.loc[dataset.clips["split"] == "test", "speaker"])
+        )
         if shared_speakers:
             raise TrainingError(
-                f"{added.folder} has clips of {', '.join(shared_speakers)}, who must not be heard in "
-                f"training: {dataset.folder} is tested on voices that are new"
+                f"{added.folder} has clips of the test speakers {', '.join(shared_speakers)} of "
+                f"{dataset.folder}, which is tested on unseen speakers; leave these clips out"
             )
     if added.features != dataset.features:
         raise TrainingError(
             f"{added.folder} has other features than {dataset.folder}; prepare both with the "
-            "same flags (--sample-rate among them)"
+            "same flags (--sample-rate, --clip-seconds, ...)"
         )

@@ -1,24 +1,27 @@
-"""Labels of unlike size: how much a clip counts, or how often it is read."""
+"""Imbalanced labels: weights in the loss, or sampling probabilities.
+
+``targets`` are ``training.loaders.sampler.Targets.values``: label positions (clips,), -1 without a
+label, or a label matrix (clips, labels) bool.
+"""
 
 import torch
 from torch import Tensor
 
-# A label with one clip among a million would otherwise be nearly all that is learnt from.
+# Otherwise a label with one clip among a million would dominate the loss.
 MAX_WEIGHT = 100.0
 
 
 def label_counts(targets: Tensor, n_labels: int) -> Tensor:
-    """Clips of each label (labels,) as float; ``held`` as in ``training.loaders.loader.Targets``."""
+    """Clips of each label, (labels,) float."""
     if targets.dim() == 2:
         return targets.sum(dim=0).float()
     return torch.bincount(targets[targets >= 0], minlength=n_labels).float()
 
 
 def class_weights(targets: Tensor, n_labels: int) -> Tensor:
-    """Weight of each label (labels,) in a loss over all: inverse to its clips, 1 for a mean one.
+    """Weight of each label (labels,) in a softmax loss: ``n_clips / (n_labels * count)``.
 
-    The usual ``n_clips / (n_labels * count)``, as scikit-learn's ``class_weight="balanced"``; of a
-    label without a clip 1, and 100 at most.
+    As scikit-learn's ``class_weight="balanced"``; 1 for a label without a clip, at most 100.
     """
     counts = label_counts(targets, n_labels)
     weights = counts.sum() / (n_labels * counts.clamp_min(1))
@@ -26,16 +29,17 @@ def class_weights(targets: Tensor, n_labels: int) -> Tensor:
 
 
 def positive_weights(targets: Tensor, n_labels: int) -> Tensor:
-    """Weight of having a label (labels,) where each is judged by itself: absences to presences."""
+    """Weight of positives (labels,) in binary cross-entropy: negatives over positives."""
     counts = label_counts(targets, n_labels)
     weights = (len(targets) - counts) / counts.clamp_min(1)
     return torch.where(counts > 0, weights.clamp(1 / MAX_WEIGHT, MAX_WEIGHT), 1.0)
 
 
 def sampling_weights(targets: Tensor, n_labels: int) -> Tensor:
-    """Chance of each clip (clips,) to be read, in proportion: all labels are read equally often.
+    """Sampling weight of each clip (clips,), so that all labels are read equally often.
 
-    A clip with several labels counts as one of its rarest; one with none as a label of its own.
+    A clip with several labels counts as its rarest one; clips without a label count as one more
+    label.
     """
     counts = label_counts(targets, n_labels)
     if targets.dim() == 2:

@@ -1,7 +1,7 @@
-"""What an epoch reads: stored features, or waveforms that are augmented anew each time.
+"""Batch loaders: stored features, or waveforms that are augmented anew each epoch.
 
-Both give raw features (clips, bins, frames) and targets (clips, labels), computed on the training
-device, in an order and with an augmentation that the seed decides (``training.loaders.sampler``).
+Both yield raw features (clips, bins, frames) and targets (clips, labels) on the training device.
+The seed determines order and augmentation (``training.loaders.sampler``).
 """
 
 from collections.abc import Iterator
@@ -14,24 +14,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earful.data.augmentation.noise import synthetic_background
-from earful.data.augmentation.pipeline import AugmentConfig, augment_log_mel, augment_waveforms, mixup
+from earful.data.augmentation.pipeline import (
+    AugmentConfig,
+    augment_log_mel,
+    augment_waveforms,
+    mixup,
+)
 from earful.data.dataset.dataset import Dataset
 from earful.data.features.config import FeatureKind
 from earful.data.features.frontend import Frontend
 from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.loaders.class_weights import sampling_weights
-from earful.training.loaders.sampler import NO_LABEL, BatchPlan, EpochSampler, BatchShard, Targets
-from earful.training.loaders.storage import ClipArray, InMemory, ClipSource, open_clips
+from earful.training.loaders.sampler import NO_LABEL, BatchPlan, BatchShard, EpochSampler, Targets
+from earful.training.loaders.storage import ClipArray, ClipSource, InMemory, open_clips
 
 EVALUATION_BATCH = 256
-# New versions of each validation clip: enough that a few hundred clips judge and calibrate
-# steadily, and of no more clips than that takes.
+# Augmented copies of each validation clip: enough for a stable validation loss and calibration on a
+# few hundred clips. More clips than the maximum are subsampled.
 AUGMENTED_COPIES, MAX_AUGMENTED_CLIPS = 4, 5_000
 
 
 class BatchLoader(Protocol):
-    """The training clips, as batches."""
+    """Training clips in batches."""
 
     @property
     def targets(self) -> Targets: ...
@@ -40,13 +45,13 @@ class BatchLoader(Protocol):
     def sampler(self) -> EpochSampler: ...
 
     def batch_shards(self, plan: BatchPlan) -> Iterator[BatchShard]:
-        """My shards of all batches, in the order that the seed decides."""
+        """This process's shards of all batches, in the order that the seed determines."""
         ...
 
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """Features (clips, bins, frames) of one part of a dataset."""
+    """Precomputed features (clips, bins, frames) of one split."""
 
     features: ClipArray
     targets: Targets
@@ -54,19 +59,21 @@ class StoredFeatures:
 
     def batch_shards(self, plan: BatchPlan) -> Iterator[BatchShard]:
         for shard, rows, share, is_last in self.sampler.shard_rows(plan):
-            yield BatchShard(shard, self.features.gather(rows), self.targets.gather(rows), share, is_last)
+            yield BatchShard(
+                shard, self.features.gather(rows), self.targets.gather(rows), share, is_last
+            )
 
     def sequential_batches(self, first: int = 0, step: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """All clips as they are; of several processes, each takes every ``step``-th batch."""
+        """All clips in order, as (features, targets); every ``step``-th batch from ``first``."""
         for rows in torch.split(self.sampler.rows, EVALUATION_BATCH)[first::step]:
             yield self.features.gather(rows), self.targets.gather(rows)
 
 
 @dataclass(frozen=True)
 class AugmentedWaveforms:
-    """Waveforms (clips, samples), changed anew whenever they are read.
+    """Waveforms (clips, samples), augmented anew each time they are read.
 
-    The share ``noise_only`` of what is read is replaced by background alone.
+    The share ``noise_only`` of the clips is replaced by synthetic background.
     """
 
     waveforms: ClipArray
@@ -81,7 +88,8 @@ class AugmentedWaveforms:
     def batch_shards(self, plan: BatchPlan) -> Iterator[BatchShard]:
         device = self.frontend.runs.device
         generators = {
-            shard: torch.Generator(device).manual_seed(plan.shard_seed(shard)) for shard in plan.own_shards
+            shard: torch.Generator(device).manual_seed(plan.shard_seed(shard))
+            for shard in plan.own_shards
         }
         for shard, rows, share, is_last in self.sampler.shard_rows(plan):
             features, targets = self._augment(rows, generators[shard])
@@ -93,20 +101,27 @@ class AugmentedWaveforms:
             len(self.waveforms), rows.shape, generator=generator, device=generator.device
         )
         clean = self.waveforms.gather(rows)
-        # What is mixed in as babble is read where babble may be mixed in.
-        babble = self.waveforms.gather(babble_rows) if self.augment_config.p_noise or self.noise_only else clean
+        # Babble clips are read only where they may be mixed in.
+        babble = (
+            self.waveforms.gather(babble_rows)
+            if self.augment_config.p_noise or self.noise_only
+            else clean
+        )
         x = augment_waveforms(clean, babble, self.augment_config, config.sample_rate_hz, generator)
         x, targets = mixup(x, self.targets.gather(rows), self.augment_config.p_mixup, generator)
         x, targets = self._replace_with_background(x, targets, babble, generator)
         log_mel = augment_log_mel(
-            self.frontend.log_mel(x), self.augment_config, config.frames / config.clip_seconds, generator
+            self.frontend.log_mel(x),
+            self.augment_config,
+            config.frames / config.clip_seconds,
+            generator,
         )
         return (self.frontend.mfcc(log_mel) if self.kind == "mfcc" else log_mel), targets
 
     def _replace_with_background(
         self, x: Tensor, targets: Tensor, babble: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Outlier exposure (arXiv:1812.04606): background alone, whose target is no label."""
+        """Outlier exposure (arXiv:1812.04606): replace clips by background without a label."""
         if not self.noise_only:
             return x, targets
         drawn = torch.rand(len(x), generator=generator, device=x.device) < self.noise_only
@@ -127,10 +142,10 @@ def stored_features(
     device: torch.device,
     auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
 ) -> StoredFeatures:
-    """One split of a dataset as ``prepare`` left it, its company beside it.
+    """One split of a dataset as prepared, followed by the auxiliary clips.
 
     Raises:
-        TrainingError: the split has no clip, or the company does not fit the dataset.
+        TrainingError: the split has no clip, or the auxiliary data does not fit the dataset.
     """
     sources = _sources(dataset, auxiliary, config.features, split)
     targets, sampler = build_targets_and_sampler(dataset, auxiliary, config, split, device)
@@ -140,23 +155,25 @@ def stored_features(
 def augmented_features(
     dataset: Dataset, config: TrainConfig, split: str, device: torch.device
 ) -> StoredFeatures:
-    """One split of a dataset, each clip ``VALIDATION_DRAWS`` times as the recipe changes it.
+    """One split of a dataset, each clip in ``AUGMENTED_COPIES`` augmented versions.
 
-    Of more than ``VALIDATION_CLIPS`` clips, so many that are drawn.
+    At most ``MAX_AUGMENTED_CLIPS`` clips, drawn at random.
 
     Raises:
         TrainingError: the split has no clip.
     """
     plain_config = replace(config, oversample=1, mixup=0.0, noise_only=0.0, balance="none")
     clips = augmented_waveforms(dataset, NO_AUXILIARY_DATA, plain_config, device, split)
-    some = clips.sampler.shuffled(config.seed)[:MAX_AUGMENTED_CLIPS].repeat(AUGMENTED_COPIES)
+    rows = clips.sampler.shuffled(config.seed)[:MAX_AUGMENTED_CLIPS].repeat(AUGMENTED_COPIES)
     plan = BatchPlan(EVALUATION_BATCH, config.seed)
-    drawn = list(replace(clips, sampler=EpochSampler(some)).batch_shards(plan))
-    targets = torch.cat([batch_shard.targets for batch_shard in drawn]) > 0
-    features = InMemory(torch.cat([batch_shard.features for batch_shard in drawn]))
+    batches = list(replace(clips, sampler=EpochSampler(rows)).batch_shards(plan))
+    targets = torch.cat([batch.targets for batch in batches]) > 0
+    features = InMemory(torch.cat([batch.features for batch in batches]))
     clip_targets = targets if clips.targets.is_multi_label else targets.long().argmax(1)
     return StoredFeatures(
-        features, replace(clips.targets, values=clip_targets), EpochSampler(torch.arange(len(features)))
+        features,
+        replace(clips.targets, values=clip_targets),
+        EpochSampler(torch.arange(len(features))),
     )
 
 
@@ -167,32 +184,43 @@ def augmented_waveforms(
     device: torch.device,
     split: str = "train",
 ) -> AugmentedWaveforms:
-    """The clips of one part of a dataset, ``config.repeats`` times an epoch, its company once.
+    """One split of a dataset and its auxiliary data, augmented; oversampled as ``config`` says.
 
     Raises:
-        TrainingError: there is no clip to train on, or the company does not fit the dataset.
+        TrainingError: the split has no clip, or the auxiliary data does not fit the dataset.
     """
     sources = _sources(dataset, auxiliary, "waveforms", split)
     targets, sampler = build_targets_and_sampler(dataset, auxiliary, config, split, device)
     return AugmentedWaveforms(
-        open_clips(sources, device), targets, sampler, Frontend(dataset.features).to(device),
-        config.features, config.augment_config(), config.noise_only if auxiliary.negatives else 0.0,
-    )  # fmt: skip
+        waveforms=open_clips(sources, device),
+        targets=targets,
+        sampler=sampler,
+        frontend=Frontend(dataset.features).to(device),
+        kind=config.features,
+        augment_config=config.augment_config(),
+        noise_only=config.noise_only if auxiliary.negatives else 0.0,
+    )
 
 
 def build_targets_and_sampler(
-    dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConfig, split: str, device: torch.device
+    dataset: Dataset,
+    auxiliary: AuxiliaryData,
+    config: TrainConfig,
+    split: str,
+    device: torch.device,
 ) -> tuple[Targets, EpochSampler]:
-    """What the clips of ``_sources`` hold, and how an epoch reads them.
+    """The targets of the clips of a split and its auxiliary data, and the sampler of an epoch.
 
     Raises:
-        TrainingError: the split has no clip, or the company does not fit the dataset.
+        TrainingError: the split has no clip, or the auxiliary data does not fit the dataset.
     """
     rows = _rows(dataset, split)
     targets_by_source = [_clip_targets(dataset, rows)]
     auxiliary.check(dataset)
     if auxiliary.extra is not None:
-        targets_by_source.append(_clip_targets(auxiliary.extra, _all_rows(auxiliary.extra), dataset.labels))
+        targets_by_source.append(
+            _clip_targets(auxiliary.extra, _all_rows(auxiliary.extra), dataset.labels)
+        )
     if auxiliary.negatives is not None:
         targets_by_source.append(_negative_targets(dataset, len(auxiliary.negatives.clips)))
     n_clips, n_all = len(rows), sum(map(len, targets_by_source))
@@ -202,9 +230,13 @@ def build_targets_and_sampler(
     return targets, _build_sampler(read_rows, targets, config, split)
 
 
-def _sources(dataset: Dataset, auxiliary: AuxiliaryData, array: str, split: str) -> list[ClipSource]:
-    """Where the clips of a split are, and after them those of the company."""
-    auxiliary_datasets = [part for part in (auxiliary.extra, auxiliary.negatives) if part is not None]
+def _sources(
+    dataset: Dataset, auxiliary: AuxiliaryData, array: str, split: str
+) -> list[ClipSource]:
+    """The arrays and rows of a split, followed by those of the auxiliary data."""
+    auxiliary_datasets = [
+        part for part in (auxiliary.extra, auxiliary.negatives) if part is not None
+    ]
     return [
         ClipSource(dataset.array(array), _rows(dataset, split)),
         *(ClipSource(part.array(array), _all_rows(part)) for part in auxiliary_datasets),
@@ -212,10 +244,13 @@ def _sources(dataset: Dataset, auxiliary: AuxiliaryData, array: str, split: str)
 
 
 def _rows(dataset: Dataset, split: str) -> NDArray[np.int64]:
-    """Positions of the clips of a split, as often as an epoch reads them."""
+    """Rows of a split; training rows repeat by the dataset's ``oversample_counts``."""
     rows = dataset.rows(split)
     if len(rows) == 0:
-        raise TrainingError(f"the dataset {dataset.folder} has no clip in its {split} part")
+        raise TrainingError(
+            f"the dataset {dataset.folder} has no clip in its {split} part; prepare it with "
+            "another --split, or with more clips"
+        )
     if dataset.oversample_counts is None or split != "train":
         return rows
     return np.repeat(rows, dataset.oversample_counts[rows])
@@ -228,7 +263,7 @@ def _all_rows(dataset: Dataset) -> NDArray[np.int64]:
 def _clip_targets(
     dataset: Dataset, rows: NDArray[np.int64], labels: tuple[str, ...] | None = None
 ) -> Tensor:
-    """What clips hold, as ``Targets`` has it, among ``labels``: the dataset's own without them."""
+    """``Targets.values`` of the clips, by position in ``labels`` (default: the dataset's)."""
     position = {label: i for i, label in enumerate(labels or dataset.labels)}
     columns = np.array([position[label] for label in dataset.labels], np.int64)
     if not dataset.is_multi_label:
@@ -247,8 +282,11 @@ def _negative_targets(dataset: Dataset, n_clips: int) -> Tensor:
 def _build_targets(
     targets_by_source: list[Tensor], dataset: Dataset, config: TrainConfig, device: torch.device
 ) -> Targets:
-    if any(part.dim() == 2 for part in targets_by_source):  # of a single label, then a row of one
-        targets_by_source = [part if part.dim() == 2 else _one_hot(part, len(dataset.labels)) for part in targets_by_source]
+    if any(part.dim() == 2 for part in targets_by_source):  # one source is multi-label: all are
+        targets_by_source = [
+            part if part.dim() == 2 else _one_hot(part, len(dataset.labels))
+            for part in targets_by_source
+        ]
     n_labels = len(dataset.labels)
     no_label_value = 0.0 if config.loss == "bce" else 1 / n_labels
     return Targets(torch.cat(targets_by_source).to(device), n_labels, no_label_value)

@@ -1,7 +1,7 @@
-"""An epoch: which clips it reads in which order, how that is cut, and what the clips hold.
+"""An epoch: the order of its clips, their batches and shards, and their targets.
 
-A batch is cut into shards, each with random numbers of its own, so that it does not matter which
-process computes which.
+A batch is split into shards, each with its own random numbers, so that the result does not depend
+on which process computes which shard.
 """
 
 from collections.abc import Iterator
@@ -10,15 +10,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# The target of a clip that has none of the labels: a word of another kind, or no word at all.
+# Target of a negative: an out-of-vocabulary word or background noise.
 NO_LABEL = -1
-# Between the seeds of a batch's shards; those of epochs are neighbours.
+# Seeds of a batch's shards are this far apart, since seeds of epochs are consecutive.
 _SHARD_STRIDE = 2**40
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How an epoch is cut: into batches, these into ``shards``, of which ``mine`` are computed."""
+    """How an epoch is split: into batches, and each batch into ``shards``.
+
+    ``own_shards`` are those that this process computes.
+    """
 
     batch_size: int
     seed: int
@@ -26,10 +29,10 @@ class BatchPlan:
     own_shards: range = range(1)
 
     def batches(self, n_clips: int) -> int:
-        """How many batches an epoch of so many clips has.
+        """Number of batches in an epoch of ``n_clips``.
 
-        What remains joins the batch before where it is too small for two clips a shard, without
-        which batches have no statistics.
+        A remainder of fewer than two clips per shard, too few for batch statistics, is merged into
+        the batch before.
         """
         whole, rest = divmod(n_clips, self.batch_size)
         return whole if whole and rest < 2 * self.shards else whole + 1
@@ -42,7 +45,8 @@ class BatchPlan:
 class BatchShard:
     """One shard of a batch: features (clips, bins, frames), targets (clips, labels).
 
-    ``share`` is its part of the batch's clips; ``is_last`` that of mine in the batch.
+    ``share`` is its fraction of the batch's clips; ``is_last`` marks this process's last shard of
+    the batch.
     """
 
     shard: int
@@ -54,9 +58,9 @@ class BatchShard:
 
 @dataclass(frozen=True)
 class Targets:
-    """What clips hold: the position of their label (clips,), or which labels (clips, labels) bool.
+    """Targets of clips: label positions (clips,), or a label matrix (clips, labels) bool.
 
-    ``nothing`` is the value of every label for a clip that has none.
+    ``no_label_value`` is the target value of every label for a clip without a label.
     """
 
     values: Tensor
@@ -65,7 +69,7 @@ class Targets:
 
     @property
     def is_multi_label(self) -> bool:
-        """Whether a clip may hold several labels."""
+        """Whether a clip may have several labels."""
         return self.values.dim() == 2
 
     def gather(self, rows: Tensor) -> Tensor:
@@ -79,7 +83,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class EpochSampler:
-    """What an epoch reads: ``rows`` (reads,), each once, or drawn with ``weights`` (reads,)."""
+    """The rows of an epoch (reads,): each once, or drawn with replacement by ``weights``."""
 
     rows: Tensor
     weights: Tensor | None = None
@@ -91,13 +95,13 @@ class EpochSampler:
         generator = torch.Generator().manual_seed(seed)
         if self.weights is None:
             return self.rows[torch.randperm(len(self.rows), generator=generator)]
-        # By the inverse of the distribution: torch.multinomial takes 2 ** 24 weights at most.
+        # Inverse transform sampling: torch.multinomial takes at most 2 ** 24 weights.
         ends = self.weights.double().cumsum(0)
         drawn = torch.rand(len(self.rows), generator=generator, dtype=torch.float64) * ends[-1]
         return self.rows[torch.searchsorted(ends, drawn).clamp_max(len(self.rows) - 1)]
 
     def shard_rows(self, plan: BatchPlan) -> Iterator[tuple[int, Tensor, float, bool]]:
-        """(shard, rows, share of its batch, whether it is my last of the batch)."""
+        """(shard, rows, share of its batch, whether it is this process's last of the batch)."""
         order = self.shuffled(plan.seed)
         n_batches = plan.batches(len(order))
         for number in range(n_batches):

@@ -1,7 +1,7 @@
-"""Clips where training reads them: on its device as a whole, or read from disk as they are wanted.
+"""Clip arrays for training: in memory on the device, or memory-mapped and read on demand.
 
-Both give the same numbers. What stays on disk is gathered from memory maps whose pages are given
-back soon after, so that resident memory does not grow with a data set.
+Both give the same values. Pages of memory maps are released soon after reading, so that resident
+memory does not grow with the dataset.
 """
 
 import mmap
@@ -17,31 +17,31 @@ from torch import Tensor
 from earful.data.audio.pcm import INT16_FULL_SCALE, as_float
 
 IndexArray = NDArray[np.int64]
-# Reading from the page cache costs a CPU little, so it holds no more than this as a whole.
+# Larger arrays stay on disk: on a CPU, reading from the page cache costs little.
 MAX_IN_MEMORY_BYTES_CPU = 1 << 30
-# Of what is free when an array is opened: training clips first, then those of validation; the rest
-# is for activations.
+# Share of the free GPU memory when an array is opened: training clips first, then validation clips;
+# the rest is for activations.
 MAX_IN_MEMORY_SHARE_CUDA = 0.4
-# Clips on their way to a device, in pieces.
+# Clips are copied to the device in chunks of this size.
 _CHUNK_BYTES = 64 << 20
-# A clip that is touched may bring 2 MiB of its file along (a huge page of the system's cache), so
-# that pages are given back after so many.
+# Reading one clip may map 2 MiB of its file (a huge page of the page cache), so pages are released
+# after this many rows.
 _ROWS_BEFORE_RELEASE = 128
 
 
 class ClipArray(Protocol):
-    """Clips (clips, ...) of which some can be taken."""
+    """Clips (clips, ...) that can be gathered by row."""
 
     def __len__(self) -> int: ...
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Those at positions (rows,), in their order, as float32 on the training device."""
+        """The clips at ``rows`` (rows,), in this order, float32 on the training device."""
         ...
 
 
 @dataclass(frozen=True)
 class ClipSource:
-    """An array (clips, ...) on disk, float32 or int16, and the rows of it that are meant."""
+    """An array (clips, ...) on disk, float32 or int16, and the rows to use."""
 
     array: NDArray[Any]
     rows: IndexArray
@@ -53,7 +53,7 @@ class ClipSource:
 
 @dataclass(frozen=True)
 class InMemory:
-    """All clips on the device, as they are on disk: integers take half the room."""
+    """All clips on the device, in the type that they have on disk: int16 takes half the memory."""
 
     values: Tensor
 
@@ -65,7 +65,7 @@ class InMemory:
 
 
 class MemoryMapped:
-    """Clips that stay in their files."""
+    """Clips that stay on disk."""
 
     def __init__(self, sources: Sequence[ClipSource], device: torch.device) -> None:
         self._sources = tuple(sources)
@@ -81,7 +81,7 @@ class MemoryMapped:
 
 
 def open_clips(sources: Sequence[ClipSource], device: torch.device) -> ClipArray:
-    """The clips of all sources, one after the other, on the device where they fit."""
+    """The concatenated clips of all sources: in memory where they fit, else memory-mapped."""
     nbytes = sum(source.nbytes for source in sources)
     if nbytes > in_memory_limit_bytes(device):
         return MemoryMapped(sources, device)
@@ -98,14 +98,14 @@ def open_clips(sources: Sequence[ClipSource], device: torch.device) -> ClipArray
 
 
 def read_sequentially(source: ClipSource, batch_size: int) -> Iterator[Tensor]:
-    """Clips (batch_size, ...) of a source on the CPU, in its order: for reading once."""
+    """Batches (batch_size, ...) of a source on the CPU, in order."""
     clips = MemoryMapped([source], torch.device("cpu"))
     for rows in torch.split(torch.arange(len(clips)), batch_size):
         yield clips.gather(rows)
 
 
 def in_memory_limit_bytes(device: torch.device) -> int:
-    """How much of one kind of array a device is to hold."""
+    """Size up to which an array is held in memory on a device."""
     if device.type != "cuda":
         return MAX_IN_MEMORY_BYTES_CPU
     free, _ = torch.cuda.mem_get_info(device)
@@ -113,12 +113,14 @@ def in_memory_limit_bytes(device: torch.device) -> int:
 
 
 def _common_dtype(sources: Sequence[ClipSource]) -> np.dtype[Any]:
-    """Integers where all are."""
+    """The sources' type where they share it, else float32."""
     dtypes = {source.array.dtype for source in sources}
     return dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32)
 
 
-def _gather(sources: Sequence[ClipSource], ends: NDArray[np.int64], rows: IndexArray) -> NDArray[Any]:
+def _gather(
+    sources: Sequence[ClipSource], ends: NDArray[np.int64], rows: IndexArray
+) -> NDArray[Any]:
     dtype = _common_dtype(sources)
     gathered = np.empty((len(rows), *sources[0].array.shape[1:]), dtype)
     source_index = np.searchsorted(ends, rows, side="right")
@@ -126,7 +128,7 @@ def _gather(sources: Sequence[ClipSource], ends: NDArray[np.int64], rows: IndexA
         positions = np.flatnonzero(source_index == number)
         offset = 0 if number == 0 else ends[number - 1]
         array_rows = source.rows[rows[positions] - offset]
-        order = np.argsort(array_rows, kind="stable")  # a disk reads forwards
+        order = np.argsort(array_rows, kind="stable")  # disks read fastest in ascending order
         for start in range(0, len(order), _ROWS_BEFORE_RELEASE):
             chunk = order[start : start + _ROWS_BEFORE_RELEASE]
             values = source.array[array_rows[chunk]]
@@ -141,7 +143,7 @@ def _to_float32(samples: Tensor) -> Tensor:
 
 
 def _release_pages(array: NDArray[Any]) -> None:
-    """Give a memory map's pages back; the system's cache keeps them while it has room."""
+    """Release a memory map's resident pages; the page cache keeps them while there is room."""
     owner: object = array.base
     if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         owner.madvise(mmap.MADV_DONTNEED)

@@ -1,1 +1,1 @@
-"""Figures from predictions: accuracy, F1, calibration."""
+"""Metrics from predictions: accuracy, F1, calibration."""

@@ -1,4 +1,4 @@
-"""Scores that mean what they say: temperature, calibration error, and when to answer "unknown"."""
+"""Calibration of scores: temperature, expected calibration error, and the rejection threshold."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,24 +13,24 @@ from earful.models.bundle.decision import ScoreKind, predicted_label_mask
 from earful.training.config.train_config import Loss
 
 FloatArray = NDArray[np.floating[Any]]
-BINS = 15  # as in the paper below
-# Below and above, a temperature no longer calibrates anything: the scores are all 1 or all alike.
+BINS = 15  # as in arXiv:1706.04599
+# Outside this range all scores are 1, or all are equal.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
-# Of the logarithm of the temperature: most networks need 0.5 to 2.
+# Standard deviation of the log temperature: most networks need 0.5 to 2.
 PRIOR_STD = 0.5
-# Of the right answers on validation clips that rejection keeps.
+# Share of the correct predictions on validation clips that are not rejected.
 KEPT_CORRECT_SHARE = 0.975
-# A sure answer is never held back, however sure those on the validation clips were.
+# Higher scores are never rejected, however high those of the validation clips are.
 MAX_REJECTION_THRESHOLD = 0.9
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is measured on validation clips and written into the model file.
+    """The calibration on validation clips, which is written into the model file.
 
-    Scores are softmax or sigmoid of logits over ``temperature``; where the best is below
-    ``threshold``, "unknown" is the better answer. Calibration errors are before and after the
-    temperature.
+    Scores are softmax or sigmoid of logits over ``temperature``. A clip whose best score is below
+    ``threshold`` is labelled ``unknown`` with --reject. ``error_before`` and ``error_after`` are
+    the calibration errors without and with the temperature.
     """
 
     temperature: float
@@ -44,7 +44,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class CoveragePoint:
-    """The share ``coverage`` of all clips scores ``threshold`` or more; ``accuracy`` is theirs."""
+    """Share of the clips that score ``threshold`` or more, and their accuracy; both 0 to 1."""
 
     threshold: float
     coverage: float
@@ -53,7 +53,7 @@ class CoveragePoint:
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Clips whose scores lie together: how many, their mean score, and the share that is right."""
+    """A bin of scores: number of clips, mean score, accuracy."""
 
     clips: int
     score: float
@@ -61,21 +61,21 @@ class ReliabilityBin:
 
 
 def score_kind_for_loss(loss: Loss) -> ScoreKind:
-    """What the logits of a network become that was trained with a loss."""
+    """Whether a network trained with ``loss`` has softmax or sigmoid scores."""
     return "sigmoid" if loss == "bce" else "softmax"
 
 
 def to_scores(logits: FloatArray, kind: ScoreKind, temperature: float = 1.0) -> FloatArray:
-    """Scores (clips, labels) of logits (clips, labels), as a released model gives them."""
+    """Scores (clips, labels) of logits (clips, labels), as a released model computes them."""
     scaled = logits / temperature
     return np.asarray(expit(scaled) if kind == "sigmoid" else softmax(scaled, axis=1))
 
 
 def calibrate(logits: FloatArray, label_matrix: NDArray[np.bool_], kind: ScoreKind) -> Calibration:
-    """Fit temperature and threshold to logits (clips, labels) of clips that were not trained on.
+    """Fit temperature and threshold to logits (clips, labels) of held-out clips.
 
-    ``memberships`` (clips, labels) says which labels each clip has. A clip is answered rightly
-    where all of its labels are said and no other is.
+    ``label_matrix`` (clips, labels) has the labels of each clip. A prediction is correct if it has
+    all labels of the clip and no other.
     """
     if kind == "sigmoid":
         temperature = fit_sigmoid_temperature(logits, label_matrix)
@@ -94,9 +94,9 @@ def calibrate(logits: FloatArray, label_matrix: NDArray[np.bool_], kind: ScoreKi
 def scores_with_correctness(
     scores: FloatArray, label_matrix: NDArray[np.bool_], kind: ScoreKind
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """The scores whose calibration counts, and whether each was right; one axis.
+    """The scores to calibrate and whether each is correct, both (scores,).
 
-    Of softmax the winning one of each clip; of sigmoid all, since each is a probability by itself.
+    With softmax the best score of each clip; with sigmoid all, since each is a probability.
     """
     if kind == "sigmoid":
         return scores.ravel(), label_matrix.ravel()
@@ -104,9 +104,9 @@ def scores_with_correctness(
 
 
 def fit_temperature(logits: FloatArray, targets: NDArray[np.int64]) -> float:
-    """The temperature of the least cross-entropy (Guo et al., arXiv:1706.04599, section 4.2).
+    """The temperature with the lowest cross-entropy (Guo et al., arXiv:1706.04599, section 4.2).
 
-    ``targets`` (clips,) are positions of labels.
+    Logits (clips, labels); ``targets`` (clips,) are label positions.
     """
     logits = logits.astype(np.float64)
     rows = np.arange(len(targets))
@@ -119,12 +119,12 @@ def fit_temperature(logits: FloatArray, targets: NDArray[np.int64]) -> float:
 
 
 def fit_sigmoid_temperature(logits: FloatArray, label_matrix: NDArray[np.bool_]) -> float:
-    """The temperature of the least binary cross-entropy over all clips and labels.
+    """The temperature with the lowest binary cross-entropy of logits (clips, labels).
 
-    It is summed over clips and averaged over labels, so that the prior weighs as much as it does
-    beside softmax.
+    Summed over clips and averaged over labels, so that the prior has the same weight as with
+    softmax.
     """
-    # The loss of a label is log(1 + exp(-x)) where the clip has it, log(1 + exp(x)) where not.
+    # The loss of a label is log(1 + exp(-x)) if the clip has it, else log(1 + exp(x)).
     signed = np.where(label_matrix, -1.0, 1.0) * logits.astype(np.float64)
 
     def cross_entropy(temperature: float) -> float:
@@ -134,10 +134,10 @@ def fit_sigmoid_temperature(logits: FloatArray, label_matrix: NDArray[np.bool_])
 
 
 def _minimize_with_prior(cross_entropy: Callable[[float], float]) -> float:
-    """The temperature of the least cross-entropy, held near 1 by a prior.
+    """The temperature with the lowest cross-entropy, with a log-normal prior around 1.
 
-    Clips that were all answered rightly would be fitted best by scores without any doubt, and do
-    not prove that every clip will be.
+    Without the prior, validation clips that are all predicted correctly would be fitted best by
+    scores of 1.
     """
 
     def cost(log_temperature: float) -> float:
@@ -149,9 +149,9 @@ def _minimize_with_prior(cross_entropy: Callable[[float], float]) -> float:
 
 
 def calibration_error(scores: FloatArray, correct: NDArray[np.bool_]) -> float:
-    """Expected calibration error: how far scores are from the share that is right, over 15 bins.
+    """Expected calibration error over 15 bins (arXiv:1706.04599, equation 3).
 
-    ``scores`` and ``right`` are those of ``judged_scores``. arXiv:1706.04599, equation 3.
+    ``scores`` and ``correct`` (scores,) are those of ``scores_with_correctness``.
     """
     bins = _bins(scores)
     gaps = np.bincount(bins, weights=scores - correct, minlength=BINS)
@@ -159,10 +159,12 @@ def calibration_error(scores: FloatArray, correct: NDArray[np.bool_]) -> float:
 
 
 def reliability(scores: FloatArray, correct: NDArray[np.bool_]) -> list[ReliabilityBin]:
-    """The bins of ``calibration_error`` that hold clips, from the lowest scores to the highest."""
+    """The non-empty bins of ``calibration_error``, from the lowest scores to the highest."""
     bins = _bins(scores)
     return [
-        ReliabilityBin(int(in_bin.sum()), float(scores[in_bin].mean()), float(correct[in_bin].mean()))
+        ReliabilityBin(
+            int(in_bin.sum()), float(scores[in_bin].mean()), float(correct[in_bin].mean())
+        )
         for in_bin in (bins == n for n in range(BINS))
         if in_bin.any()
     ]
@@ -173,18 +175,18 @@ def _bins(scores: FloatArray) -> NDArray[np.int64]:
 
 
 def rejection_threshold(scores: FloatArray, correct: NDArray[np.bool_]) -> float:
-    """The score that 97.5 % of the right answers reach, at most 0.9; 0 when none is right."""
+    """The score that 97.5 % of the correct predictions reach, at most 0.9; 0 if none is correct."""
     if not correct.any():
         return 0.0
     return min(MAX_REJECTION_THRESHOLD, float(np.quantile(scores[correct], 1 - KEPT_CORRECT_SHARE)))
 
 
 def coverage_curve(scores: FloatArray, correct: Sequence[bool]) -> list[CoveragePoint]:
-    """Accuracy of the surest answers, from all of them to the one surest; a point a score."""
+    """Accuracy over coverage, from all clips to the most confident; one point per score."""
     order = np.argsort(-scores, kind="stable")
     accuracy = np.cumsum(np.asarray(correct)[order]) / np.arange(1, len(order) + 1)
     ordered = scores[order]
-    # Equal scores are kept or rejected together.
+    # Clips with equal scores are kept or rejected together.
     cut_points = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))[::-1]
     return [
         CoveragePoint(float(ordered[i]), (int(i) + 1) / len(order), float(accuracy[i]))
@@ -193,7 +195,7 @@ def coverage_curve(scores: FloatArray, correct: Sequence[bool]) -> list[Coverage
 
 
 def at_threshold(scores: FloatArray, correct: Sequence[bool], threshold: float) -> CoveragePoint:
-    """Coverage and accuracy when what scores below ``threshold`` is not answered."""
+    """Coverage and accuracy when clips below ``threshold`` are rejected; accuracy 1 if all are."""
     kept = scores >= threshold
     accuracy = float(np.asarray(correct)[kept].mean()) if kept.any() else 1.0
     return CoveragePoint(threshold, float(kept.mean()), accuracy)

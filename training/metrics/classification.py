@@ -1,4 +1,4 @@
-"""Accuracy and its company, computed from true and predicted labels."""
+"""Accuracy, F1 and confusion matrix from true and predicted labels."""
 
 import math
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ MAX_LISTED_SPEAKERS = 20
 
 @dataclass(frozen=True)
 class MultiLabelMetrics:
-    """What is measured besides where clips or answers have several labels.
+    """Additional metrics of multi-label predictions.
 
-    ``hamming_loss`` is the share of all pairs of a clip and a label that were answered wrongly;
-    ``mean_average_precision`` the mean over labels of how well scores rank the clips.
+    ``hamming_loss`` is the share of all (clip, label) pairs that are predicted incorrectly;
+    ``mean_average_precision`` the mean of the labels' average precision.
     """
 
     hamming_loss: float
@@ -29,11 +29,11 @@ class MultiLabelMetrics:
 
 @dataclass(frozen=True)
 class ClassificationMetrics:
-    """How well predictions fit; fractions, not percent. ``confusion`` rows are the true labels.
+    """Metrics of a classifier, as fractions. Rows of ``confusion`` are the true labels.
 
-    ``per_label`` holds clips, precision, recall and f1 of each label, ``per_speaker`` clips and
-    accuracy of each known speaker. ``of_sets`` is there where clips or answers have several labels,
-    which ``training.metrics.multilabel`` measures.
+    ``per_label`` has clips, precision, recall and f1 of each label, ``per_speaker`` clips and
+    accuracy of each known speaker. ``multi_label_metrics`` is None for single-label predictions
+    (see ``training.metrics.multilabel``).
     """
 
     clips: int
@@ -47,7 +47,7 @@ class ClassificationMetrics:
     multi_label_metrics: MultiLabelMetrics | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """In the order of the contract of ``earful evaluate --json``."""
+        """The keys of ``earful evaluate --json``, in its order."""
         return {
             "clips": self.clips,
             "accuracy": self.accuracy,
@@ -61,7 +61,7 @@ class ClassificationMetrics:
         }
 
     def text(self) -> str:
-        """For a person: the figures of all clips together."""
+        """A text of the metrics over all clips."""
         low, high = (100 * bound for bound in self.accuracy_ci95)
         summary = (
             f"{self.clips} clips: accuracy {100 * self.accuracy:.2f} % "
@@ -69,14 +69,15 @@ class ClassificationMetrics:
         )
         if self.multi_label_metrics is None:
             return summary
+        hamming_loss = self.multi_label_metrics.hamming_loss
+        mean_average_precision = self.multi_label_metrics.mean_average_precision
         return (
-            f"{summary}\n  right are clips whose labels were all said, and no other; label by label "
-            f"{100 * self.multi_label_metrics.hamming_loss:.2f} % of the answers are wrong, mean average "
-            f"precision {self.multi_label_metrics.mean_average_precision:.4f}"
+            f"{summary}\n  a clip is correct if all its labels are predicted and no other; Hamming "
+            f"loss {100 * hamming_loss:.2f} %, mean average precision {mean_average_precision:.4f}"
         )
 
     def speaker_lines(self, list_all: bool) -> list[str]:
-        """Speakers from worst to best with their intervals; the worst 20 unless ``every``."""
+        """A line per speaker with its 95 % interval, worst first; 20 unless ``list_all``."""
         rows = sorted(self.per_speaker.items(), key=lambda item: item[1]["accuracy"])
         lines = []
         for name, row in rows if list_all else rows[:MAX_LISTED_SPEAKERS]:
@@ -87,7 +88,9 @@ class ClassificationMetrics:
                 f"({100 * low:.1f} to {100 * high:.1f})"
             )
         if len(rows) > len(lines):
-            lines.append(f"  and {len(rows) - len(lines)} better ones; --by speaker lists them all")
+            lines.append(
+                f"  and {len(rows) - len(lines)} better speakers; --by speaker lists them all"
+            )
         if list_all and rows:
             accuracies = [row["accuracy"] for _, row in rows]
             lines.append(
@@ -97,7 +100,7 @@ class ClassificationMetrics:
         return lines
 
     def label_lines(self) -> list[str]:
-        """Labels from the worst F1 to the best."""
+        """A line per label, from the lowest F1 to the highest."""
         rows = sorted(self.per_label.items(), key=lambda item: item[1]["f1"])
         return [
             f"  label {name}: F1 {row['f1']:.4f}, recall {100 * row['recall']:.1f} % of "
@@ -107,11 +110,14 @@ class ClassificationMetrics:
 
 
 def compute_metrics(
-    expected: Sequence[str], predicted: Sequence[str], speakers: Sequence[str], labels: Sequence[str]
+    expected: Sequence[str],
+    predicted: Sequence[str],
+    speakers: Sequence[str],
+    labels: Sequence[str],
 ) -> ClassificationMetrics:
-    """Metrics of one clip or more; ``labels`` are all that a prediction may be.
+    """Metrics of one clip or more, from labels and speakers (clips,); ``labels`` are all labels.
 
-    ``macro_f1`` is the mean over the labels that occur in ``truth`` or ``predicted``.
+    ``macro_f1`` is the mean over the labels that occur in ``expected`` or ``predicted``.
     """
     precision, recall, f1, support = precision_recall_fscore_support(
         expected, predicted, labels=list(labels), zero_division=0.0
@@ -132,7 +138,7 @@ def compute_metrics(
 
 
 def wilson_interval(n_correct: int, total: int) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson, 1927): honest also at 100 % of few clips."""
+    """95 % interval of a proportion (Wilson, 1927), valid also for few clips and at 100 %."""
     p, z2 = n_correct / total, Z95**2
     centre = (p + z2 / (2 * total)) / (1 + z2 / total)
     half = Z95 / (1 + z2 / total) * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2))
@@ -140,9 +146,13 @@ def wilson_interval(n_correct: int, total: int) -> tuple[float, float]:
 
 
 def per_label_metrics(
-    labels: Sequence[str], clips: FloatArray, precision: FloatArray, recall: FloatArray, f1: FloatArray
+    labels: Sequence[str],
+    clips: FloatArray,
+    precision: FloatArray,
+    recall: FloatArray,
+    f1: FloatArray,
 ) -> dict[str, dict[str, float]]:
-    """``per_label``, of arrays (labels,)."""
+    """``ClassificationMetrics.per_label`` from arrays (labels,)."""
     return {
         label: {
             "clips": int(clips[i]),
@@ -157,7 +167,7 @@ def per_label_metrics(
 def per_speaker_metrics(
     correct: NDArray[np.bool_], speakers: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """``per_speaker``, of which clips were right (clips,)."""
+    """``ClassificationMetrics.per_speaker`` from ``correct`` and ``speakers`` (clips,)."""
     frame = pd.DataFrame({"speaker": speakers, "correct": correct})
     known = frame[frame["speaker"] != ""].groupby("speaker")["correct"]
     return {

@@ -1,4 +1,4 @@
-"""Accuracy and its company for clips that have several labels, or answers that do."""
+"""Metrics of multi-label predictions."""
 
 from collections.abc import Sequence
 
@@ -24,15 +24,15 @@ def compute_multi_label_metrics(
     speakers: Sequence[str],
     labels: Sequence[str],
 ) -> ClassificationMetrics:
-    """Metrics of one clip or more: which labels each has, which were said, and their scores.
+    """Metrics of one clip or more; ``expected``, ``predicted`` and ``scores`` are (clips, labels).
 
-    ``truth``, ``said`` and ``scores`` are (clips, labels). A clip is right where all of its labels
-    were said and no other. F1 and its parts are of each label's own yes or no; ``macro_f1`` is the
-    mean over the labels that occur. ``confusion`` counts on its diagonal how often a label was
-    found, and beside it the clips in which the label of the row was missed and that of the column
-    wrongly said: with one label a clip, the usual matrix.
+    A clip is correct if all its labels are predicted and no other. Precision, recall and F1 are
+    those of each label by itself; ``macro_f1`` is the mean over the labels that occur.
+    ``confusion`` is that of ``multi_label_confusion``.
     """
-    precision, recall, f1, support = precision_recall_fscore_support(expected, predicted, zero_division=0.0)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        expected, predicted, zero_division=0.0
+    )
     correct = (expected == predicted).all(axis=1)
     n_correct = int(correct.sum())
     occurs = expected.any(axis=0) | predicted.any(axis=0)
@@ -45,18 +45,26 @@ def compute_multi_label_metrics(
         per_speaker=per_speaker_metrics(correct, speakers),
         confusion=multi_label_confusion(expected, predicted).tolist(),
         labels=tuple(labels),
-        multi_label_metrics=MultiLabelMetrics(float((expected != predicted).mean()), _mean_average_precision(expected, scores)),
+        multi_label_metrics=MultiLabelMetrics(
+            float((expected != predicted).mean()), _mean_average_precision(expected, scores)
+        ),
     )
 
 
 def multi_label_confusion(expected: LabelMatrix, predicted: LabelMatrix) -> NDArray[np.int64]:
-    """The confusion matrix (labels, labels) of ``compute_set_metrics``."""
-    false_negative, false_positive = (expected & ~predicted).astype(np.int64), (predicted & ~expected).astype(np.int64)
-    return false_negative.T @ false_positive + np.diag((expected & predicted).sum(axis=0))
+    """Confusion matrix (labels, labels) of label matrices (clips, labels).
+
+    The diagonal counts true positives; entry (row, column) counts the clips in which label ``row``
+    was missed and label ``column`` wrongly predicted. With one label per clip it is the usual
+    confusion matrix.
+    """
+    missed = (expected & ~predicted).astype(np.int64)
+    wrongly_predicted = (predicted & ~expected).astype(np.int64)
+    return missed.T @ wrongly_predicted + np.diag((expected & predicted).sum(axis=0))
 
 
 def _mean_average_precision(expected: LabelMatrix, scores: NDArray[np.floating]) -> float:
-    """The mean over labels that occur of how well their scores rank clips that have them."""
+    """The mean average precision over the labels that occur."""
     precisions = [
         average_precision_score(expected[:, i], scores[:, i])
         for i in np.flatnonzero(expected.any(axis=0))

@@ -1,4 +1,4 @@
-"""Learning curves and confusion matrix as PNG. Drawn off screen, without pyplot's global state."""
+"""Learning curves, confusion matrix and learning rate test as PNG, without pyplot's globals."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from earful.training.trainer.lr_finder import LearningRateCurve
 COLORS = ("#1f6f8b", "#d1495b", "#e3a857", "#5b8c5a", "#6a4c93")
 TRAINING_COLOR, VALIDATION_COLOR = COLORS[:2]
 VALIDATION = "validation"
-# What is trained with focal loss is validated without its focus (``training.trainer.losses.plain_loss``).
+# The validation loss of focal is cross-entropy (``training.trainer.losses.comparison_loss``).
 _LOSSES: dict[Loss, str] = {
     "cross-entropy": "cross-entropy (nats)",
     "focal": "focal loss; validation: cross-entropy (nats)",
@@ -27,12 +27,12 @@ _MAX_ANNOTATED_CELLS = 20 * 20
 
 
 def plot_learning_curves(history: Sequence[EpochRecord], config: TrainConfig, path: Path) -> None:
-    """``learning_curves`` as PNG."""
+    """Write ``learning_curves`` as PNG."""
     save_figure(learning_curves(history, config), path)
 
 
 def learning_curves(history: Sequence[EpochRecord], config: TrainConfig) -> Figure:
-    """Loss over epochs, and accuracy where there is one; the best epoch marked."""
+    """Loss and, for classifiers, accuracy over epochs, with the best epoch marked."""
     has_accuracy = history[0].val_accuracy is not None
     figure = Figure(figsize=(10 if has_accuracy else 5.5, 4), layout="constrained")
     panels: Any = figure.subplots(1, 1 + has_accuracy, squeeze=False)[0]
@@ -40,11 +40,15 @@ def learning_curves(history: Sequence[EpochRecord], config: TrainConfig) -> Figu
     best = min(history, key=lambda record: record.val_loss).epoch
     losses = [r.loss for r in history], [r.val_loss for r in history]
     curves = [
-        (_LOSSES[config.loss] if has_accuracy else "mean squared error", *losses, validation_label(config)),
+        (
+            _LOSSES[config.loss] if has_accuracy else "mean squared error",
+            *losses,
+            validation_label(config),
+        ),
         ("accuracy", [r.accuracy for r in history], [r.val_accuracy for r in history], VALIDATION),
     ]
     for axes, (name, training, validation, clips) in zip(panels, curves, strict=False):
-        axes.plot(epochs, training, color=TRAINING_COLOR, label="training (as it learns)")
+        axes.plot(epochs, training, color=TRAINING_COLOR, label="training (during the epoch)")
         axes.plot(epochs, validation, color=VALIDATION_COLOR, label=clips)
         axes.axvline(best, color="0.6", linestyle=":", label=f"best: epoch {best}")
         axes.set(xlabel="epoch", ylabel=name)
@@ -58,15 +62,15 @@ def learning_curves(history: Sequence[EpochRecord], config: TrainConfig) -> Figu
 
 
 def validation_label(config: TrainConfig) -> str:
-    """Which clips the validation loss is of: changed as those of training are, where they are."""
+    """The legend of the validation loss, which is on augmented clips where training augments."""
     return f"{VALIDATION}, augmented" if config.augment else VALIDATION
 
 
 def _scale_losses(axes: Any, losses: Sequence[float]) -> None:
-    """A logarithmic axis; linear below the least loss above 0 where some are 0 exactly."""
+    """Set a logarithmic axis; if a loss is exactly 0, linear below the smallest positive loss."""
     min_positive = min((loss for loss in losses if loss > 0), default=None)
     if min_positive is None:
-        return  # all are 0: a logarithm has no place for any
+        return  # all are 0
     if min(losses) > 0:
         axes.set_yscale("log")
     else:
@@ -76,7 +80,7 @@ def _scale_losses(axes: Any, losses: Sequence[float]) -> None:
 def plot_confusion(
     confusion: Sequence[Sequence[int]], labels: Sequence[str], title: str, path: Path
 ) -> None:
-    """True labels down, predicted labels across; shade by the share of the true label."""
+    """Write a confusion matrix as PNG: rows are true labels, shaded by the share of their clips."""
     counts = np.asarray(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side_inches = min(16.0, max(4.5, 0.5 * len(labels) + 2))
@@ -84,27 +88,25 @@ def plot_confusion(
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(title, parse_math=False)  # a label may hold a "$", and so may a file name
+    axes.set_title(title, parse_math=False)  # labels and file names may contain "$"
     rotation = 45 if max(map(len, labels)) > 2 else 0
     axes.set_xticks(range(len(labels)), labels, rotation=rotation, parse_math=False)
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
     if counts.size <= _MAX_ANNOTATED_CELLS:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
     save_figure(figure, path)
 
 
 def plot_learning_rates(curve: LearningRateCurve, title: str, path: Path) -> None:
-    """The loss over growing learning rates, with the one that is suggested."""
+    """Write the loss over increasing learning rates, with the suggested one marked, as PNG."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(curve.rates, curve.losses, color="0.8", label="each step")
     axes.plot(curve.rates, curve.smoothed, color=TRAINING_COLOR, label="running mean")
-    axes.axvline(
-        curve.suggested, color=VALIDATION_COLOR, linestyle=":",
-        label=f"falls fastest at {curve.suggested:g}",
-    )  # fmt: skip
+    label = f"falls fastest at {curve.suggested:g}"
+    axes.axvline(curve.suggested, color=VALIDATION_COLOR, linestyle=":", label=label)
     y_max = 1.5 * max(curve.smoothed[:10])
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(0, y_max))
     axes.set_title(title, parse_math=False)
@@ -114,7 +116,7 @@ def plot_learning_rates(curve: LearningRateCurve, title: str, path: Path) -> Non
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; what was there stays until it is whole."""
+    """Write a figure as PNG, atomically."""
     FigureCanvasAgg(figure)
     with staged_file(path) as staging:
         figure.savefig(staging, format="png", dpi=120)

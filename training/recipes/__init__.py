@@ -1,1 +1,1 @@
-"""Whole journeys: the demo, and the models that ship."""
+"""End-to-end recipes: the demo, and the training of the shipped models."""

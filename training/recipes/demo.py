@@ -1,24 +1,24 @@
-"""``earful demo``: the whole way from labels to a classified file, told as it goes."""
+"""``earful demo``: every step from labels to a classified file, with its command."""
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
 from earful.data.atomic_write import OutputError, replaced_folder
-from earful.data.dataset.dataset import TEST_CLIPS_FILENAME, open_dataset
-from earful.data.dataset.prepare import prepare
-from earful.data.labels.labels_csv import Clip, LabelledClips, read_labels
+from earful.data.dataset.dataset import TEST_CLIPS_FILENAME
+from earful.data.labels.labels_csv import Clip, read_labels
 from earful.data.synthesis.speak_words import write_synthetic_clips
 from earful.service.classifier import Classifier
-from earful.training.config.train_config import default_config
-from earful.training.evaluation.evaluator import evaluate_model
-from earful.training.export.export import export
-from earful.training.runs.progress import training_progress, work_progress
-from earful.training.runs.train_run import adapt_to_dataset, train_run
+from earful.service.commands.next_steps import print_choices
+from earful.training.api.evaluate import evaluate
+from earful.training.api.export import export
+from earful.training.api.prepare import prepare
+from earful.training.api.train import train
+from earful.training.runs.progress import work_progress
 
 WORDS = (
     "0=zero",
@@ -41,7 +41,7 @@ MARKER = "demo.csv"
 
 @dataclass
 class _StepPrinter:
-    """Prints numbered steps with their time, and keeps the commands that would do the same."""
+    """Prints numbered steps with the equivalent command and the time they take."""
 
     step: int = 0
 
@@ -49,9 +49,9 @@ class _StepPrinter:
     def run_step(self, title: str, command: str) -> Iterator[None]:
         self.step += 1
         typer.echo(f"\n{self.step}. {title}\n   $ {command}")
-        began = time.perf_counter()
+        started = time.perf_counter()
         yield
-        typer.echo(f"   {time.perf_counter() - began:.1f} s")
+        typer.echo(f"   {time.perf_counter() - started:.1f} s")
 
 
 def run_demo(
@@ -59,54 +59,52 @@ def run_demo(
 ) -> Path:
     """Run every step into ``out``, replacing an earlier demo; returns the model file.
 
-    Without ``labels_csv``, synthetic voices speak ``words``: no recording is needed.
+    Without ``labels_csv`` synthetic voices speak ``words``; no recording is needed.
 
     Raises:
-        EarfulError: whatever a step cannot do.
+        EarfulError: a step fails.
     """
-    began = time.perf_counter()
-    labelled = None if labels_csv is None else _read_own_labels(labels_csv, audio_dir, out)
+    started = time.perf_counter()
+    if labels_csv is not None:
+        _check_own_labels(labels_csv, audio_dir, out)
     with replaced_folder(out, MARKER):
         (out / MARKER).write_text("Made by `earful demo`, which replaces this folder.\n", "utf-8")
-        model = _run_steps(labels_csv, labelled, audio_dir, out, words)
-    typer.echo(f"\nDone in {time.perf_counter() - began:.0f} s. Everything is in {out}. Next:")
-    typer.echo(f"  earful classify FOLDER --model {model} --out results.csv")
-    typer.echo(
-        f"  earful serve --model {model}      then: curl -F file=@a.wav localhost:8000/v1/classify"
+        model = _run_steps(labels_csv, audio_dir, out, words)
+    typer.echo(f"\nDone in {time.perf_counter() - started:.0f} s. All files are in {out}. Next:")
+    print_choices(
+        ("classify your files", ("classify", "FOLDER", "--model", model, "--out", "results.csv")),
+        ("open a web page and an HTTP API", ("serve", "--model", model)),
+        ("the same with your own recordings", ("demo", "--data", "LABELS.csv")),
+        ("your own words, without a recording", ("demo", "--words", "lights,music,stop")),
     )
-    typer.echo("  earful demo --data LABELS.csv      the same with your own recordings")
-    typer.echo("  earful demo --words lights,music,stop      your own words, without a recording")
     return model
 
 
 def _run_steps(
     labels_csv: Path | None,
-    labelled: LabelledClips | None,
     audio_dir: Path | None,
     out: Path,
     words: Sequence[str],
 ) -> Path:
     printer = _StepPrinter()
-    if labels_csv is None or labelled is None:
+    if labels_csv is None:
         labels_csv = _synthesize(printer, words, out / "voices")
-        labelled = read_labels(labels_csv)
-    places = f" --audio-dir {audio_dir}" if audio_dir else ""
-    _prepare(printer, labelled, out, f"{labels_csv}{places}")
+    _prepare(printer, labels_csv, audio_dir, out)
     _train(printer, out)
     model = _export(printer, out)
     test_csv = out / "dataset" / TEST_CLIPS_FILENAME
     if test_csv.is_file():
         _evaluate(printer, model, test_csv)
         whole_files = [clip for clip in read_labels(test_csv).clips if clip.start_seconds is None]
-        if whole_files:  # a file that holds several clips has no one answer
+        if whole_files:  # a file of several clips has no single label
             _classify(printer, model, whole_files[0])
     else:
-        typer.echo("\nThe split column holds nothing back for testing, so nothing is evaluated.")
+        typer.echo("\nThe split column has no test clips, so nothing is evaluated.")
     return model
 
 
-def _read_own_labels(labels_csv: Path, audio_dir: Path | None, out: Path) -> LabelledClips:
-    """Read the user's CSV before anything is replaced.
+def _check_own_labels(labels_csv: Path, audio_dir: Path | None, out: Path) -> None:
+    """Check the user's CSV before anything is replaced.
 
     Raises:
         LabelsError: it cannot be read.
@@ -117,7 +115,7 @@ def _read_own_labels(labels_csv: Path, audio_dir: Path | None, out: Path) -> Lab
             raise OutputError(
                 f"{place} is inside {out}, which the demo replaces; give another --out"
             )
-    return read_labels(labels_csv, audio_dir)
+    read_labels(labels_csv, audio_dir)
 
 
 def _synthesize(printer: _StepPrinter, words: Sequence[str], out: Path) -> Path:
@@ -133,16 +131,23 @@ def _synthesize(printer: _StepPrinter, words: Sequence[str], out: Path) -> Path:
         work_progress("speak") as on_progress,
     ):
         return write_synthetic_clips(
-            words, out, voices=VOICES, repetitions=REPETITIONS, seed=SEED, sample_rate_hz=SAMPLE_RATE_HZ,
+            words,
+            out,
+            voices=VOICES,
+            repetitions=REPETITIONS,
+            seed=SEED,
+            sample_rate_hz=SAMPLE_RATE_HZ,
             progress=on_progress,
-        )  # fmt: skip
+        )
 
 
-def _prepare(printer: _StepPrinter, labelled: LabelledClips, out: Path, places: str) -> None:
-    command = f"earful prepare {places} --out {out / 'dataset'}"
+def _prepare(printer: _StepPrinter, labels_csv: Path, audio_dir: Path | None, out: Path) -> None:
+    audio_flag = f" --audio-dir {audio_dir}" if audio_dir else ""
+    command = f"earful prepare {labels_csv}{audio_flag} --out {out / 'dataset'}"
     with printer.run_step("Decode, check, split, and compute MFCC and log-mel tensors", command):
-        with work_progress("prepare") as on_progress:
-            prepared = prepare(labelled, out / "dataset", progress=on_progress)
+        prepared = prepare(
+            labels_csv, out / "dataset", audio_dir=audio_dir, replace=True, progress=True
+        )
         parts = ", ".join(f"{prepared.by_split.get(s, 0)} {s}" for s in ("train", "val", "test"))
         typer.echo(
             f"   {prepared.clips} clips, {len(prepared.labels)} labels; {parts} "
@@ -155,14 +160,15 @@ def _prepare(printer: _StepPrinter, labelled: LabelledClips, out: Path, places: 
 def _train(printer: _StepPrinter, out: Path) -> None:
     flags = f"--epochs {EPOCHS} --patience {PATIENCE}"
     command = f"earful train {out / 'dataset'} --out {out / 'run'} {flags}"
-    dataset = open_dataset(out / "dataset")
-    config = replace(default_config(MODEL), epochs=EPOCHS, patience=PATIENCE)
-    config = adapt_to_dataset(config, {}, dataset, processes=1)
-    with (
-        printer.run_step("Train the four-block CNN on MFCC", command),
-        training_progress(EPOCHS) as progress,
-    ):
-        metrics = train_run(dataset, out / "run", config, progress=progress)
+    with printer.run_step("Train the four-block CNN on MFCC", command):
+        metrics = train(
+            out / "dataset",
+            out / "run",
+            model=MODEL,
+            epochs=EPOCHS,
+            patience=PATIENCE,
+            progress=True,
+        ).metrics
         typer.echo(
             f"   {metrics['parameters']:,} parameters, best epoch {metrics['best_epoch']} of "
             f"{metrics['epochs']}, validation accuracy "
@@ -190,7 +196,7 @@ def _evaluate(printer: _StepPrinter, model: Path, test_csv: Path) -> None:
         "Evaluate the file on the test clips, as a user would",
         f"earful evaluate {model} {test_csv}",
     ):
-        text = evaluate_model(model, test_csv).text()
+        text = evaluate(model, test_csv).text()
         typer.echo("\n".join(f"   {line}" for line in text.splitlines()))
 
 

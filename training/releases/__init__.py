@@ -1,1 +1,1 @@
-"""Versions of a model in the registry: registering, comparing, copying them."""
+"""Versions of a model in the registry: register, compare, export to MLflow."""

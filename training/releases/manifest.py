@@ -1,9 +1,9 @@
-"""What a version was trained and tested on: ``data.csv``, a labels CSV that names each sound.
+"""The training and test data of a version: ``data.csv``, a labels CSV with these columns.
 
-filename, label, speaker, split, start, end   as in every labels CSV; paths are absolute
-sha256   of the file
-audio    hash of what is heard in the clip (``data.audio.fingerprint``): the same in a copy of the file
-source   where the row came from
+filename, label, speaker, split, start, end   as in any labels CSV; paths are absolute
+sha256      hash of the file
+audio_hash  hash of the clip's audio (``data.audio.fingerprint``); equal for copies of the file
+source      origin of the row, as "dataset NAME"
 """
 
 import csv
@@ -20,13 +20,21 @@ from earful.data.labels.labels_csv import Clip, read_labels
 from earful.training.config.train_config import TrainingError
 
 COLUMNS = (
-    "filename", "label", "speaker", "split", "start", "end", "sha256", "audio", "source",
-)  # fmt: skip
+    "filename",
+    "label",
+    "speaker",
+    "split",
+    "start",
+    "end",
+    "sha256",
+    "audio_hash",
+    "source",
+)
 
 
 @dataclass(frozen=True)
-class DataRow:
-    """One clip of the data of a version; times are seconds inside its file, None for all of it."""
+class ManifestRow:
+    """One clip; times are in seconds inside its file, None for the whole file."""
 
     path: Path
     label: str
@@ -35,80 +43,119 @@ class DataRow:
     start_seconds: float | None
     end_seconds: float | None
     sha256: str
-    audio: str
+    audio_hash: str
     source: str
 
     @classmethod
-    def of_clip(cls, clip: Clip, *, split: str, sha256: str, audio: str, source: str) -> Self:
-        times = clip.start_seconds, clip.end_seconds
+    def from_clip(
+        cls, clip: Clip, *, split: str, sha256: str, audio_hash: str, source: str
+    ) -> Self:
         return cls(
-            clip.path.absolute(), clip.label, clip.speaker, split, *times, sha256, audio, source
+            path=clip.path.absolute(),
+            label=clip.label,
+            speaker=clip.speaker,
+            split=split,
+            start_seconds=clip.start_seconds,
+            end_seconds=clip.end_seconds,
+            sha256=sha256,
+            audio_hash=audio_hash,
+            source=source,
         )
 
-    def with_label(self, label: str, source: str) -> "DataRow":
-        """The same sound under another label."""
+    def with_label(self, label: str, source: str) -> "ManifestRow":
+        """The same clip with another label."""
         return replace(self, label=label, source=source)
 
 
-def rows_of_dataset(dataset: Dataset, source: str, split: str | None = None) -> Iterator[DataRow]:
-    """The rows of a prepared dataset, all of them in ``split`` where one is given.
+def rows_of_dataset(
+    dataset: Dataset, source: str, split: str | None = None
+) -> Iterator[ManifestRow]:
+    """The rows of a prepared dataset; all get ``split`` where it is given.
 
     Raises:
-        TrainingError: the dataset does not know its files any more.
+        TrainingError: the dataset does not list its files, or the list does not match its clips.
     """
-    listed = dataset.folder / ALL_CLIPS_FILENAME
-    if not listed.is_file():
+    labels_csv = dataset.folder / ALL_CLIPS_FILENAME
+    if not labels_csv.is_file():
         raise TrainingError(
-            f"{dataset.folder} was prepared by an earlier version and does not say where its files "
-            "are; prepare it again"
+            f"{dataset.folder} does not list its files ({ALL_CLIPS_FILENAME} is missing); prepare "
+            "it again with `earful prepare`"
         )
-    labelled = read_labels(listed)
+    labelled = read_labels(labels_csv)
     waveforms = dataset.array("waveforms")
     hashes = dataset.clips["sha256"].tolist()
     if labelled.problems or len(labelled.clips) != len(hashes):
-        raise TrainingError(f"{listed} does not agree with its dataset; prepare it again")
-    for i, clip in enumerate(labelled.clips):
-        yield DataRow.of_clip(
-            clip, split=split or clip.split, sha256=hashes[i],
-            audio=audio_hash(as_float(waveforms[i])), source=source,
-        )  # fmt: skip
-
-
-def to_csv(rows: Iterable[DataRow]) -> bytes:
-    """Rows as data.csv."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        times = (_seconds(row.start_seconds), _seconds(row.end_seconds))
-        writer.writerow(
-            (row.path, row.label, row.speaker, row.split, *times, row.sha256, row.audio, row.source)
+        raise TrainingError(
+            f"{labels_csv} does not match its dataset; prepare it again with `earful prepare`"
         )
+    for i, clip in enumerate(labelled.clips):
+        yield ManifestRow.from_clip(
+            clip,
+            split=split or clip.split,
+            sha256=hashes[i],
+            audio_hash=audio_hash(as_float(waveforms[i])),
+            source=source,
+        )
+
+
+def to_csv(rows: Iterable[ManifestRow]) -> bytes:
+    """The content of data.csv, UTF-8."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_format_row(row) for row in rows)
     return text.getvalue().encode()
 
 
-def from_csv(content: bytes, place: str) -> list[DataRow]:
-    """Rows of a data.csv.
+def from_csv(content: bytes, source_name: str) -> list[ManifestRow]:
+    """The rows of a data.csv; ``source_name`` names it in errors.
 
     Raises:
-        TrainingError: it is none.
+        TrainingError: it is damaged, or has other columns.
     """
     try:
-        found = list(csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True))
-        if any(set(row) != set(COLUMNS) for row in found):
+        rows = list(csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True))
+        if any(set(row) != set(COLUMNS) for row in rows):
             raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
-        return [_row(values) for values in found]
+        return [_parse_row(values) for values in rows]
     except (csv.Error, ValueError, TypeError) as error:
-        raise TrainingError(f"the data of {place} is damaged: {error}") from error
+        raise TrainingError(
+            f"the data of {source_name} is damaged: {error}; register it again with "
+            "`earful models register NAME RUN --data DATASET`"
+        ) from error
 
 
-def _row(values: dict[str, str]) -> DataRow:
-    start, end = (float(values[name]) if values[name] else None for name in ("start", "end"))
-    return DataRow(
-        Path(values["filename"]), values["label"], values["speaker"], values["split"], start, end,
-        values["sha256"], values["audio"], values["source"],
-    )  # fmt: skip
+def _format_row(row: ManifestRow) -> dict[str, object]:
+    return {
+        "filename": row.path,
+        "label": row.label,
+        "speaker": row.speaker,
+        "split": row.split,
+        "start": _format_seconds(row.start_seconds),
+        "end": _format_seconds(row.end_seconds),
+        "sha256": row.sha256,
+        "audio_hash": row.audio_hash,
+        "source": row.source,
+    }
 
 
-def _seconds(seconds: float | None) -> str:
+def _parse_row(values: dict[str, str]) -> ManifestRow:
+    return ManifestRow(
+        path=Path(values["filename"]),
+        label=values["label"],
+        speaker=values["speaker"],
+        split=values["split"],
+        start_seconds=_parse_seconds(values["start"]),
+        end_seconds=_parse_seconds(values["end"]),
+        sha256=values["sha256"],
+        audio_hash=values["audio_hash"],
+        source=values["source"],
+    )
+
+
+def _format_seconds(seconds: float | None) -> str:
     return "" if seconds is None else repr(seconds)
+
+
+def _parse_seconds(text: str) -> float | None:
+    return float(text) if text else None

@@ -1,7 +1,7 @@
-"""Versions of the registry copied to an MLflow server, for teams that have one.
+"""Export of a model's versions from the registry to an MLflow server.
 
-The same words mean the same there: name, version, ``champion``, ``challenger``. A version that the
-server has already (by its number and its model's sha256) is not sent again.
+Name, version and the aliases ``champion`` and ``challenger`` mean the same there. A version that
+the server already has (same number and sha256 of the model) is not sent again.
 """
 
 import os
@@ -13,10 +13,9 @@ from typing import Any
 from earful.data.errors import EarfulError
 from earful.models.registry.records import MODEL_FILE, Version
 from earful.models.registry.registry import Registry
-from earful.training.releases.version_text import metrics_of
+from earful.training.releases.version_text import read_metrics
 
-# MLflow reports every use to its makers, from a thread of its own, unless the environment says no
-# before it is imported. This is the only place that imports it.
+# Without this, set before the import, MLflow sends usage telemetry. No other module imports it.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -26,12 +25,12 @@ _VERSION_TAG, _SHA256_TAG = "earful.version", "earful.sha256"
 
 
 class MlflowError(EarfulError):
-    """A server that does not answer, or refuses."""
+    """The MLflow server cannot be reached, or refuses a request."""
 
 
 @dataclass(frozen=True)
 class MlflowExportResult:
-    """Versions sent now (ours -> the server's), those it had, and the aliases set."""
+    """Versions sent now and those already there (our number -> the server's), and aliases set."""
 
     sent: dict[int, str]
     known: dict[int, str]
@@ -43,7 +42,7 @@ def export_model(registry: Registry, name: str, server: str) -> MlflowExportResu
 
     Raises:
         RegistryError: no such model, or a damaged one.
-        MlflowError: the server does not answer, or refuses.
+        MlflowError: the server cannot be reached, or refuses a request.
     """
     versions, aliases = registry.versions(name), registry.aliases(name)
     client = MlflowClient(tracking_uri=server, registry_uri=server)
@@ -63,9 +62,11 @@ def export_model(registry: Registry, name: str, server: str) -> MlflowExportResu
     except (MlflowException, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if "Max retries" in reason or isinstance(error, OSError):
-            raise MlflowError(f"no MLflow server answers at {server}; is it running?") from error
+            raise MlflowError(
+                f"no MLflow server answers at {server}; start it, or give another URL"
+            ) from error
         raise MlflowError(f"the MLflow server {server} refuses: {reason[:300]}") from error
-    return MlflowExportResult(sent, {n: v for n, v in known.items() if n not in sent}, current_aliases)
+    return MlflowExportResult(sent=sent, known=known, aliases=current_aliases)
 
 
 def _get_or_create_experiment(client: MlflowClient) -> str:
@@ -73,10 +74,13 @@ def _get_or_create_experiment(client: MlflowClient) -> str:
     return experiment.experiment_id if experiment else client.create_experiment(_EXPERIMENT)
 
 
-def _existing_versions(client: MlflowClient, name: str, model_hashes: dict[int, str]) -> dict[int, str]:
-    """The server's versions that are ours, by our number; the model is made where it is missing.
+def _existing_versions(
+    client: MlflowClient, name: str, model_hashes: dict[int, str]
+) -> dict[int, str]:
+    """The server's versions of this registry, by our number; creates the model if it is missing.
 
-    ``ours`` is the sha256 of each model: another registry's version 1 is not this one's.
+    Versions match by number and sha256 (``model_hashes``), since another registry may have sent a
+    version of the same number.
     """
     if not client.search_registered_models(filter_string=f"name = '{name}'"):
         client.create_registered_model(name)
@@ -93,22 +97,24 @@ def _upload_version(
     client: MlflowClient, registry: Registry, name: str, version: Version, experiment: str
 ) -> str:
     tags = {
-        _VERSION_TAG: str(version.number), _SHA256_TAG: version.files[MODEL_FILE],
-        "earful.parent": str(version.parent or ""), "earful.request_hash": version.request_hash,
-    }  # fmt: skip
+        _VERSION_TAG: str(version.number),
+        _SHA256_TAG: version.files[MODEL_FILE],
+        "earful.parent": str(version.parent or ""),
+        "earful.request_hash": version.request_hash,
+    }
     run = client.create_run(experiment, run_name=f"{name}@{version.number}", tags=tags)
     run_id = run.info.run_id
-    for key, value in _logged_metrics(metrics_of(registry, name, version)).items():
+    for key, value in _logged_metrics(read_metrics(registry, name, version)).items():
         client.log_metric(run_id, key, value)
     with tempfile.TemporaryDirectory() as folder:
         for file in version.files:
             (Path(folder) / file).write_bytes(registry.read(name, version, file))
         client.log_artifacts(run_id, folder, "earful")
     client.set_terminated(run_id)
+    source = f"{run.info.artifact_uri}/earful"
     model_version = client.create_model_version(
-        name, source=f"{run.info.artifact_uri}/earful", run_id=run_id, tags=tags,
-        description=version.note,
-    )  # fmt: skip
+        name, source=source, run_id=run_id, tags=tags, description=version.note
+    )
     return str(model_version.version)
 
 
@@ -117,7 +123,7 @@ def _logged_metrics(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def _delete_stale_aliases(client: MlflowClient, name: str, kept: set[str]) -> None:
-    """Aliases of ours that no version has any more."""
+    """Delete the aliases ``champion`` and ``challenger`` unless they are in ``kept``."""
     for alias in client.get_registered_model(name).aliases:
         if alias in {"champion", "challenger"} - kept:
             client.delete_registered_model_alias(name, alias)

@@ -1,4 +1,4 @@
-"""A model to the files of a version: the model itself, its figures, its card and its data."""
+"""Register a model as a version: its ONNX file, metrics, model card and data."""
 
 import json
 import tempfile
@@ -10,16 +10,23 @@ from typing import Any
 from earful.data.dataset.dataset import Dataset, open_dataset
 from earful.data.errors import EarfulError
 from earful.models.bundle.bundle import Bundle, open_bundle
-from earful.models.registry.records import CARD_FILE, CHECKPOINT_FILE, DATA_FILE, METRICS_FILE, MODEL_FILE, Version
+from earful.models.registry.records import (
+    CARD_FILE,
+    CHECKPOINT_FILE,
+    DATA_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    Version,
+)
 from earful.models.registry.registry import Registry
 from earful.training.config.train_config import TrainingError
 from earful.training.evaluation.evaluator import evaluate_model
 from earful.training.export.export import export
 from earful.training.loaders.auxiliary_data import AuxiliaryData
-from earful.training.releases.manifest import DataRow, rows_of_dataset, to_csv
+from earful.training.releases.manifest import ManifestRow, rows_of_dataset, to_csv
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT
 
-# What a training hash says where there were clips of other words (``training.loaders.auxiliary_data``).
+# Part of the training data hash if there were negatives (``training.loaders.auxiliary_data``).
 _NEGATIVES_MARK = "+negatives:"
 _SPLITS = ("train", "val", "test")
 
@@ -36,11 +43,11 @@ def register(
 ) -> Version:
     """Put a run's best epoch, or a model file, into the registry.
 
-    ``data`` is the dataset that it was trained on, ``extra`` that of its company: with them, and a
-    run, the version can be retrained.
+    ``data`` is the dataset that it was trained on, ``extra`` the extra dataset. A run that is
+    registered with its data can be retrained.
 
     Raises:
-        EarfulError: what was given is no run or model, or was trained on other data.
+        EarfulError: ``source`` is not a run or model, or was trained on other data.
     """
     rows = _rows(data, extra)
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +64,7 @@ def register(
 
 
 def trained_with_negatives(registry: Registry, name: str, version: Version) -> bool:
-    """Whether a version learnt from other words, to be answered with no label."""
+    """Whether a version was trained with negatives."""
     bundle = open_bundle(registry.local_copy(name, version, MODEL_FILE))
     return _NEGATIVES_MARK in bundle.metadata.training_data_hash
 
@@ -65,12 +72,12 @@ def trained_with_negatives(registry: Registry, name: str, version: Version) -> b
 def version_files(
     model: Path,
     metrics: Mapping[str, Any],
-    rows: Sequence[DataRow],
+    rows: Sequence[ManifestRow],
     note: str,
     *,
     checkpoint: Path | None = None,
 ) -> dict[str, bytes]:
-    """The content of a version's files by name."""
+    """The content of a version's files, by file name."""
     bundle = open_bundle(model)
     files = {
         MODEL_FILE: model.read_bytes(),
@@ -84,8 +91,10 @@ def version_files(
     return files
 
 
-def model_card(bundle: Bundle, metrics: Mapping[str, Any], rows: Sequence[DataRow], note: str) -> str:
-    """The model card (Mitchell et al., arXiv:1810.03993): what it is, learnt from, and is worth."""
+def model_card(
+    bundle: Bundle, metrics: Mapping[str, Any], rows: Sequence[ManifestRow], note: str
+) -> str:
+    """A model card (Mitchell et al., arXiv:1810.03993) as Markdown: model, data, metrics."""
     metadata = bundle.metadata
     features = metadata.features
     multi_label_text = "several labels at once, " if metadata.score_kind == "sigmoid" else ""
@@ -95,9 +104,9 @@ def model_card(bundle: Bundle, metrics: Mapping[str, Any], rows: Sequence[DataRo
         *([note, ""] if note else []),
         f"- network: `{metadata.architecture['name']}` on {metadata.feature_kind}, "
         f"{bundle.path.stat().st_size / 1e6:.2f} MB",
-        f"- hears: {features.clip_seconds:g} s at {features.sample_rate_hz} Hz",
+        f"- input: {features.clip_seconds:g} s at {features.sample_rate_hz} Hz",
         f"- labels: {', '.join(metadata.labels)}",
-        f"- made: {metadata.created}; sha256 {bundle.sha256}",
+        f"- created: {metadata.created}; sha256 {bundle.sha256}",
         f"- scores: {multi_label_text}temperature {metadata.temperature:.3f}, `unknown` below "
         f"{metadata.rejection_threshold:.2f} with `--reject`",
         "",
@@ -105,14 +114,14 @@ def model_card(bundle: Bundle, metrics: Mapping[str, Any], rows: Sequence[DataRo
         "",
         *_data_lines(rows, metadata.training_data_hash),
         "",
-        "## Figures",
+        "## Metrics",
         "",
         *_metric_lines(metrics),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _data_lines(rows: Sequence[DataRow], data_hash: str) -> list[str]:
+def _data_lines(rows: Sequence[ManifestRow], data_hash: str) -> list[str]:
     if not rows:
         return [f"Not registered; training data hash {data_hash}."]
     lines = ["| part | clips | speakers |", "|---|---|---|"]
@@ -130,10 +139,10 @@ def _metric_lines(metrics: Mapping[str, Any]) -> list[str]:
         return ["Not measured on a frozen test set."]
     low, high = (100 * bound for bound in metrics["accuracy_ci95"])
     lines = [
-        f"Frozen test set, {metrics['clips']} clips: {100 * metrics['accuracy']:.2f} % right "
+        f"Frozen test set, {metrics['clips']} clips: {100 * metrics['accuracy']:.2f} % correct "
         f"(95 % interval {low:.1f} to {high:.1f}).",
         "",
-        "| group | clips | right |",
+        "| group | clips | correct |",
         "|---|---|---|",
     ]
     for label, row in metrics["per_label"].items():
@@ -144,10 +153,10 @@ def _metric_lines(metrics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _rows(data: Path | None, extra: Path | None) -> list[DataRow]:
+def _rows(data: Path | None, extra: Path | None) -> list[ManifestRow]:
     if data is None:
         if extra is not None:
-            raise TrainingError("--extra goes with --data, the dataset that it was added to")
+            raise TrainingError("--extra needs --data, the dataset that it was added to")
         return []
     rows = list(rows_of_dataset(open_dataset(data), f"dataset {data.name}"))
     if extra is not None:
@@ -161,13 +170,13 @@ def _check_data(bundle: Bundle, dataset: Dataset, extra: Path | None) -> None:
     trained_on = bundle.metadata.training_data_hash.partition(_NEGATIVES_MARK)[0]
     if trained_on != data_hash:
         raise TrainingError(
-            f"the model was trained on other data than {dataset.folder} (hash {trained_on[:12]}, not "
-            f"{data_hash[:12]}); give the dataset of its training, and --extra if it had that"
+            f"the model was trained on other data (hash {trained_on[:12]}) than {dataset.folder} "
+            f"(hash {data_hash[:12]}); give its training dataset, and --extra if it had one"
         )
 
 
-def _evaluate_test_rows(model: Path, rows: Sequence[DataRow], folder: Path) -> dict[str, Any]:
-    """Figures of the test rows, through the path that answers users; empty without such rows."""
+def _evaluate_test_rows(model: Path, rows: Sequence[ManifestRow], folder: Path) -> dict[str, Any]:
+    """Metrics of the test rows, with the serving classifier; empty without test rows."""
     test = [row for row in rows if row.split == "test"]
     if not test:
         return {}
@@ -175,5 +184,8 @@ def _evaluate_test_rows(model: Path, rows: Sequence[DataRow], folder: Path) -> d
     test_csv.write_bytes(to_csv(test))
     evaluation = evaluate_model(model, test_csv, split="all")
     if evaluation.failed:
-        raise EarfulError(f"the test set cannot be heard: {evaluation.failed[0]}")
+        raise EarfulError(
+            f"{len(evaluation.failed)} clips of the test set cannot be read, the first is "
+            f"{evaluation.failed[0]}; restore the files, or prepare the dataset again"
+        )
     return evaluation.metrics.to_dict()

@@ -1,4 +1,4 @@
-"""Two versions side by side: figures, labels, data, network."""
+"""Comparison of two versions: network and settings, labels, data, metrics."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,17 +9,21 @@ from earful.models.bundle.bundle import Bundle, open_bundle
 from earful.models.registry.records import DATA_FILE, MODEL_FILE, Version
 from earful.models.registry.registry import Registry
 from earful.training.releases.manifest import from_csv
-from earful.training.releases.version_text import accuracy_of, metrics_of
+from earful.training.releases.version_text import read_metrics, test_accuracy
 
 
 @dataclass(frozen=True)
-class Difference:
-    """What B has that A has not, and the other way round; accuracies are shares, or None."""
+class VersionDiff:
+    """Differences of version ``second`` from version ``first``.
+
+    ``settings`` and ``metrics`` are pairs (first, second); accuracies are fractions, None where not
+    measured. Clip counts are None unless both versions have registered data.
+    """
 
     first: str
     second: str
     settings: Mapping[str, tuple[Any, Any]]
-    figures: Mapping[str, tuple[float | None, float | None]]
+    metrics: Mapping[str, tuple[float | None, float | None]]
     labels_added: tuple[str, ...]
     labels_removed: tuple[str, ...]
     clips_added: int | None
@@ -30,62 +34,88 @@ class Difference:
         return asdict(self)
 
     def text(self) -> str:
-        """For a person."""
+        """The differences as text."""
         lines = [f"{self.first} -> {self.second}"]
         lines += [f"{name}: {a} -> {b}" for name, (a, b) in self.settings.items()]
         if self.labels_added or self.labels_removed:
             added = ", ".join(self.labels_added) or "none"
-            lines.append(
-                f"labels added: {added}; removed: {', '.join(self.labels_removed) or 'none'}"
-            )
+            removed = ", ".join(self.labels_removed) or "none"
+            lines.append(f"labels added: {added}; removed: {removed}")
         if self.clips_added is None:
-            lines.append("data: not registered with both")
+            lines.append("data: not registered with both versions")
         else:
             lines.append(
                 f"data: {self.clips_added} clips added, {self.clips_removed} removed, "
                 f"{self.clips_relabelled} relabelled"
             )
-        lines += [f"{name}: {_points(a, b)}" for name, (a, b) in self.figures.items()]
+        lines += [f"{name}: {_format_change(a, b)}" for name, (a, b) in self.metrics.items()]
         return "\n".join(lines)
 
 
-def compare(registry: Registry, first: str, second: str) -> Difference:
-    """What differs between two versions, each NAME, NAME@ALIAS or NAME@NUMBER.
+def diff_versions(registry: Registry, first: str, second: str) -> VersionDiff:
+    """Compare two versions, each NAME, NAME@ALIAS or NAME@NUMBER.
 
     Raises:
-        RegistryError: one of them is not there, or damaged.
+        RegistryError: a version is missing or damaged.
     """
-    a, b = _opened(registry, first), _opened(registry, second)
-    before, after = _data(registry, *a[:2]), _data(registry, *b[:2])
-    both = None if before is None or after is None else (before, after)
-    return Difference(
-        f"{a[0]}@{a[1].number}", f"{b[0]}@{b[1].number}",
-        _settings(a[2], b[2]),
-        _figures(metrics_of(registry, *a[:2]), metrics_of(registry, *b[:2])),
-        tuple(sort_labels(set(b[2].metadata.labels) - set(a[2].metadata.labels))),
-        tuple(sort_labels(set(a[2].metadata.labels) - set(b[2].metadata.labels))),
-        both and len(both[1].keys() - both[0].keys()),
-        both and len(both[0].keys() - both[1].keys()),
-        both and sum(both[1].get(sound, label) != label for sound, label in both[0].items()),
-    )  # fmt: skip
+    a, b = _open_version(registry, first), _open_version(registry, second)
+    labels_a, labels_b = set(a.bundle.metadata.labels), set(b.bundle.metadata.labels)
+    clips_added, clips_removed, clips_relabelled = _diff_clips(
+        _labels_by_audio(registry, a), _labels_by_audio(registry, b)
+    )
+    metrics_a = read_metrics(registry, a.name, a.version)
+    metrics_b = read_metrics(registry, b.name, b.version)
+    return VersionDiff(
+        first=a.reference,
+        second=b.reference,
+        settings=_diff_settings(a.bundle, b.bundle),
+        metrics=_diff_metrics(metrics_a, metrics_b),
+        labels_added=tuple(sort_labels(labels_b - labels_a)),
+        labels_removed=tuple(sort_labels(labels_a - labels_b)),
+        clips_added=clips_added,
+        clips_removed=clips_removed,
+        clips_relabelled=clips_relabelled,
+    )
 
 
-def _opened(registry: Registry, reference: str) -> tuple[str, Version, Bundle]:
+@dataclass(frozen=True)
+class _OpenVersion:
+    name: str
+    version: Version
+    bundle: Bundle
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}@{self.version.number}"
+
+
+def _open_version(registry: Registry, reference: str) -> _OpenVersion:
     name, _, version_or_alias = reference.partition("@")
     version = registry.version(name, version_or_alias or "champion")
-    return name, version, open_bundle(registry.local_copy(name, version, MODEL_FILE))
+    bundle = open_bundle(registry.local_copy(name, version, MODEL_FILE))
+    return _OpenVersion(name, version, bundle)
 
 
-def _data(registry: Registry, name: str, version: Version) -> dict[str, str] | None:
-    """Labels by sound; None where the data was not registered."""
-    if DATA_FILE not in version.files:
+def _labels_by_audio(registry: Registry, opened: _OpenVersion) -> dict[str, str] | None:
+    """Labels by audio hash; None where the data was not registered."""
+    if DATA_FILE not in opened.version.files:
         return None
-    rows = from_csv(registry.read(name, version, DATA_FILE), f"{name}@{version.number}")
-    return {row.audio: row.label for row in rows}
+    rows = from_csv(registry.read(opened.name, opened.version, DATA_FILE), opened.reference)
+    return {row.audio_hash: row.label for row in rows}
 
 
-def _settings(a: Bundle, b: Bundle) -> dict[str, tuple[Any, Any]]:
-    first, second = _facts(a), _facts(b)
+def _diff_clips(
+    before: Mapping[str, str] | None, after: Mapping[str, str] | None
+) -> tuple[int | None, int | None, int | None]:
+    """Clips added, removed and relabelled, from labels by audio hash; None if one is unknown."""
+    if before is None or after is None:
+        return None, None, None
+    n_relabelled = sum(after.get(audio, label) != label for audio, label in before.items())
+    return len(after.keys() - before.keys()), len(before.keys() - after.keys()), n_relabelled
+
+
+def _diff_settings(a: Bundle, b: Bundle) -> dict[str, tuple[Any, Any]]:
+    first, second = _model_settings(a), _model_settings(b)
     return {
         name: (first.get(name), second.get(name))
         for name in {**first, **second}
@@ -93,7 +123,7 @@ def _settings(a: Bundle, b: Bundle) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def _facts(bundle: Bundle) -> dict[str, Any]:
+def _model_settings(bundle: Bundle) -> dict[str, Any]:
     metadata = bundle.metadata
     return {
         "network": metadata.architecture["name"],
@@ -106,20 +136,20 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _figures(
+def _diff_metrics(
     a: Mapping[str, Any], b: Mapping[str, Any]
 ) -> dict[str, tuple[float | None, float | None]]:
-    found = {"accuracy": (accuracy_of(a), accuracy_of(b))}
-    for group, figure in (("label", "recall"), ("speaker", "accuracy")):
+    metrics = {"accuracy": (test_accuracy(a), test_accuracy(b))}
+    for group, metric in (("label", "recall"), ("speaker", "accuracy")):
         first, second = a.get(f"per_{group}", {}), b.get(f"per_{group}", {})
         for name in sort_labels([*first, *second]):
-            pair = first.get(name, {}).get(figure), second.get(name, {}).get(figure)
+            pair = first.get(name, {}).get(metric), second.get(name, {}).get(metric)
             if pair[0] != pair[1]:
-                found[f"{group} {name}"] = pair
-    return found
+                metrics[f"{group} {name}"] = pair
+    return metrics
 
 
-def _points(a: float | None, b: float | None) -> str:
+def _format_change(a: float | None, b: float | None) -> str:
     before, after = ("-" if x is None else f"{100 * x:.2f} %" for x in (a, b))
     change = "" if a is None or b is None else f" ({100 * (b - a):+.2f} points)"
     return f"{before} -> {after}{change}"

@@ -1,4 +1,4 @@
-"""What a map shows and plays of a clip: a small picture, and its sound as data or as a link."""
+"""Clips on a map: a small spectrogram, and the audio as a data URI or a link to its file."""
 
 import base64
 import io
@@ -18,27 +18,27 @@ from earful.data.audio.decode import Waveform
 from earful.data.audio.pcm import as_float
 from earful.data.dataset.dataset import Dataset
 
-# Of a picture, so many rows and columns at most, in 16 shades over 70 dB.
-_ROWS, _COLUMNS, _SHADES, _RANGE_DB = 40, 64, 16, 70.0
+# Spectrogram images: maximal rows and columns, number of shades, dynamic range.
+_MAX_ROWS, _MAX_COLUMNS, _SHADES, _RANGE_DB = 40, 64, 16, 70.0
 
 
 @dataclass(frozen=True)
-class Sound:
-    """How clips are heard: in the page up to ``most_bytes``, the others as links to their files.
+class MapAudioOptions:
+    """Audio on the map: embedded up to ``max_bytes`` in total, then links to the files.
 
-    Relative file names are looked up in ``audio_dir``, or in the working folder.
+    Relative filenames are resolved against ``audio_dir``, or against the working directory.
     """
 
-    most_bytes: int = 32_000_000
+    max_bytes: int = 32_000_000
     audio_dir: Path | None = None
 
 
-def picture(log_mel: NDArray[np.float32]) -> str:
-    """Decibels (n_mels, frames) as base64: rows, columns, then a shade of 4 bits a cell.
+def encode_spectrogram(log_mel: NDArray[np.float32]) -> str:
+    """Encode decibels (n_mels, frames) as base64: rows, columns, then 4 bits per cell.
 
-    Cells go up the bands and then on in time; what is 70 dB below the loudest is the darkest shade.
+    Cells are in column order, from the lowest mel bin up. 70 dB below the maximum is shade 0.
     """
-    small = _averaged(_averaged(log_mel, _ROWS, 0), _COLUMNS, 1)
+    small = _downsample(_downsample(log_mel, _MAX_ROWS, 0), _MAX_COLUMNS, 1)
     share = np.clip((small - small.max()) / _RANGE_DB + 1, 0, 1)
     shades = np.rint(share * (_SHADES - 1)).astype(np.uint8).T.ravel()
     pairs = np.pad(shades, (0, len(shades) % 2)).reshape(-1, 2)
@@ -46,58 +46,65 @@ def picture(log_mel: NDArray[np.float32]) -> str:
     return base64.b64encode(bytes(small.shape) + packed.tobytes()).decode()
 
 
-def _averaged(image: NDArray[np.float32], most: int, axis: int) -> NDArray[np.float32]:
-    """The same image with ``most`` entries along an axis at most, neighbours averaged."""
-    if image.shape[axis] <= most:
+def _downsample(image: NDArray[np.float32], max_size: int, axis: int) -> NDArray[np.float32]:
+    """Average neighbours along an axis until it has at most ``max_size`` entries."""
+    if image.shape[axis] <= max_size:
         return image
-    starts = np.linspace(0, image.shape[axis], most, endpoint=False).astype(int)
+    starts = np.linspace(0, image.shape[axis], max_size, endpoint=False).astype(int)
     sizes = np.diff(starts, append=image.shape[axis])
     sums = np.add.reduceat(image, starts, axis=axis)
     shape = (-1, 1) if axis == 0 else (1, -1)
     return np.asarray(sums / sizes.reshape(shape), np.float32)
 
 
-def voiced(log_mel: NDArray[np.float32], dataset: Dataset, seconds: float) -> NDArray[np.float32]:
-    """The frames of (n_mels, frames) that hold the clip, without the silence it was centred in."""
+def crop_to_clip(
+    log_mel: NDArray[np.float32], dataset: Dataset, seconds: float
+) -> NDArray[np.float32]:
+    """Crop (n_mels, frames) to the clip, without the zero padding around it."""
     features = dataset.features
-    start, end = _place(dataset, seconds)
+    start, end = _clip_range(dataset, seconds)
     first, last = start // features.hop_length, -(-end // features.hop_length)
     return log_mel[:, first : max(first + 1, last)]
 
 
-def _place(dataset: Dataset, seconds: float) -> tuple[int, int]:
-    """First and last sample of a clip of this length in its stored window (see pad_to_clip)."""
+def _clip_range(dataset: Dataset, seconds: float) -> tuple[int, int]:
+    """Start and end sample of a clip of this length in its stored window (see ``pad_to_clip``)."""
     size = dataset.features.clip_samples
-    held = min(size, max(1, round(seconds * dataset.features.sample_rate_hz)))
-    start = (size - held) // 2
-    return start, start + held
+    clip_samples = min(size, max(1, round(seconds * dataset.features.sample_rate_hz)))
+    start = (size - clip_samples) // 2
+    return start, start + clip_samples
 
 
-def sounds(
-    dataset: Dataset, shown: NDArray[np.int64], foremost: Iterable[int], out: Path, sound: Sound
+def clip_audio_urls(
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    priority_rows: Iterable[int],
+    out: Path,
+    options: MapAudioOptions,
 ) -> list[str]:
-    """For each clip that is shown a data URI, a link, or nothing.
+    """A data URI, a link or an empty string for each of ``rows``.
 
-    Those of ``foremost`` are put into the page first, then the others in their order.
+    ``priority_rows`` are embedded first, then the others in order.
     """
-    position = {int(row): i for i, row in enumerate(shown)}
-    order = dict.fromkeys([*(row for row in foremost if row in position), *position])
-    found = [""] * len(position)
-    left = sound.most_bytes
+    position = {int(row): i for i, row in enumerate(rows)}
+    order = dict.fromkeys([*(row for row in priority_rows if row in position), *position])
+    urls = [""] * len(position)
+    bytes_left = options.max_bytes
     waveforms = dataset.array("waveforms")
     for row in order:
-        if left > 0:
-            uri = _flac_uri(heard(waveforms, dataset, row), dataset)
-            left -= len(uri)
-            if left >= 0:
-                found[position[row]] = uri
+        if bytes_left > 0:
+            uri = _flac_uri(clip_waveform(waveforms, dataset, row), dataset)
+            bytes_left -= len(uri)
+            if bytes_left >= 0:
+                urls[position[row]] = uri
                 continue
-        found[position[row]] = link(dataset, row, out, sound.audio_dir or Path())
-    return found
+        urls[position[row]] = file_link(dataset, row, out, options.audio_dir or Path())
+    return urls
 
 
-def heard(waveforms: NDArray[Any], dataset: Dataset, row: int) -> Waveform:
-    start, end = _place(dataset, float(dataset.clips["seconds"].iloc[row]))
+def clip_waveform(waveforms: NDArray[Any], dataset: Dataset, row: int) -> Waveform:
+    """A stored clip (samples,) without its zero padding."""
+    start, end = _clip_range(dataset, float(dataset.clips["seconds"].iloc[row]))
     return as_float(waveforms[row, start:end])
 
 
@@ -108,18 +115,17 @@ def _flac_uri(waveform: Waveform, dataset: Dataset) -> str:
     return f"data:audio/flac;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def link(dataset: Dataset, row: int, out: Path, audio_dir: Path) -> str:
-    """The clip's file as a link relative to the page, with its times; empty when it is not there.
+def file_link(dataset: Dataset, row: int, out: Path, audio_dir: Path) -> str:
+    """Link to a clip's file relative to the page, with its time range; empty without a file.
 
-    Whatever the name, the link is a path: it begins with a dot, and its special characters are
-    escaped.
+    The link starts with a dot and is percent-encoded, so no filename is read as a URL scheme.
     """
     clip = dataset.clips.iloc[row]
     try:
         path = (audio_dir / clip["filename"]).resolve()
         if not path.is_file():
             return ""
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # not a valid filename
         return ""
     relative = os.path.relpath(path, out.resolve().parent)
     times = "" if math.isnan(clip["end"]) else f"#t={clip['start']:g},{clip['end']:g}"

@@ -1,4 +1,4 @@
-"""Clips inside an HTML page: the sound to play and its spectrogram, as data URIs."""
+"""Audio and spectrograms of clips as data URIs for HTML reports."""
 
 import base64
 import io
@@ -16,81 +16,83 @@ from matplotlib.figure import Figure
 from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.stream_reader import loudest_window, read_blocks, read_segment
 
-# What is played and drawn, at most, of a clip.
-SHOWN_SECONDS = 5.0
-SHOWN_RATE_HZ = 16_000
+# Longer clips are cut; all are resampled.
+MAX_MEDIA_SECONDS = 5.0
+MEDIA_RATE_HZ = 16_000
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A clip's sound and picture as data URIs, or why there are none."""
+class ClipMedia:
+    """A clip's audio and spectrogram as data URIs, or in ``missing`` why there are none."""
 
     audio: str = ""
-    picture: str = ""
+    spectrogram: str = ""
     missing: str = ""
 
 
-def templates() -> Environment:
-    """The templates of the HTML reports; what is filled in is escaped."""
+def html_templates() -> Environment:
+    """The jinja templates of the HTML reports, with autoescaping."""
     return Environment(
-        loader=PackageLoader("earful.training.reports"), autoescape=select_autoescape(), trim_blocks=True,
+        loader=PackageLoader("earful.training.reports"),
+        autoescape=select_autoescape(),
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
-
-
-def show(path: Path, stretch: tuple[float, float] | None = None) -> Shown:
-    """The beginning of a stretch (seconds) of a file, or of the whole the part that is loudest."""
-    try:
-        sound = _sound(path, stretch)
-    except AudioError as error:
-        return Shown(missing=f"cannot be played: {error}")
-    return Shown(
-        _wav_uri(sound, SHOWN_RATE_HZ),
-        _spectrogram_uri(sound, SHOWN_RATE_HZ, _source_rate_hz(path)),
     )
 
 
-def show_waveform(sound: Waveform, rate_hz: int) -> Shown:
-    """A waveform (samples,) that is at hand, as it is."""
-    return Shown(_wav_uri(sound, rate_hz), _spectrogram_uri(sound, rate_hz, rate_hz))
+def load_clip_media(path: Path, time_span: tuple[float, float] | None = None) -> ClipMedia:
+    """The start of a time span (seconds) of a file; without a span, the loudest five seconds."""
+    try:
+        waveform = _read_audio(path, time_span)
+    except AudioError as error:
+        return ClipMedia(missing=f"cannot be played: {error}")
+    return ClipMedia(
+        _wav_uri(waveform, MEDIA_RATE_HZ),
+        _spectrogram_uri(waveform, MEDIA_RATE_HZ, _source_rate_hz(path)),
+    )
 
 
-def _sound(path: Path, stretch: tuple[float, float] | None) -> Waveform:
+def waveform_media(waveform: Waveform, rate_hz: int) -> ClipMedia:
+    """Media of a decoded waveform (samples,)."""
+    return ClipMedia(_wav_uri(waveform, rate_hz), _spectrogram_uri(waveform, rate_hz, rate_hz))
+
+
+def _read_audio(path: Path, time_span: tuple[float, float] | None) -> Waveform:
     def blocks() -> Iterator[Waveform]:
-        return read_blocks(path, SHOWN_RATE_HZ)
+        return read_blocks(path, MEDIA_RATE_HZ)
 
-    if stretch is None:
-        return loudest_window(blocks, round(SHOWN_SECONDS * SHOWN_RATE_HZ))[1]
-    start, end = stretch
-    return read_segment(blocks, SHOWN_RATE_HZ, start, min(end, start + SHOWN_SECONDS))
+    if time_span is None:
+        return loudest_window(blocks, round(MAX_MEDIA_SECONDS * MEDIA_RATE_HZ))[1]
+    start, end = time_span
+    return read_segment(blocks, MEDIA_RATE_HZ, start, min(end, start + MAX_MEDIA_SECONDS))
 
 
 def _source_rate_hz(path: Path) -> int:
     try:
         return int(soundfile.info(path).samplerate)
     except soundfile.SoundFileError:
-        return SHOWN_RATE_HZ
+        return MEDIA_RATE_HZ
 
 
-def _wav_uri(sound: Waveform, rate_hz: int) -> str:
+def _wav_uri(waveform: Waveform, rate_hz: int) -> str:
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(sound, -1, 1), rate_hz, format="WAV", subtype="PCM_16")
+    soundfile.write(buffer, np.clip(waveform, -1, 1), rate_hz, format="WAV", subtype="PCM_16")
     return f"data:audio/wav;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _spectrogram_uri(sound: Waveform, rate_hz: int, source_rate_hz: int) -> str:
-    """Decibels over time and all frequencies that its source holds, as a picture without axes."""
+def _spectrogram_uri(waveform: Waveform, rate_hz: int, source_rate_hz: int) -> str:
+    """A spectrogram as PNG, in decibels, up to the Nyquist frequency of the source."""
     figure = Figure(figsize=(3.2, 1.2), dpi=80)
     axes: Any = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    padded = np.pad(sound, (0, max(0, 512 - len(sound))))
+    padded = np.pad(waveform, (0, max(0, 512 - len(waveform))))
     blocks = np.lib.stride_tricks.sliding_window_view(padded, 512)[::128] * np.hanning(512)
-    held = slice(None, max(2, 256 * source_rate_hz // rate_hz))
-    decibels = 20 * np.log10(np.abs(np.fft.rfft(blocks)).T[held] + 1e-6)
+    source_bins = slice(None, max(2, 256 * source_rate_hz // rate_hz))
+    decibels = 20 * np.log10(np.abs(np.fft.rfft(blocks)).T[source_bins] + 1e-6)
+    loudest = decibels.max()
     axes.imshow(
-        decibels, origin="lower", aspect="auto", cmap="magma", vmax=decibels.max(),
-        vmin=decibels.max() - 70,
-    )  # fmt: skip
+        decibels, origin="lower", aspect="auto", cmap="magma", vmin=loudest - 70, vmax=loudest
+    )
     buffer = io.BytesIO()
     canvas: Any = FigureCanvasAgg(figure)
     canvas.print_png(buffer)

@@ -1,1 +1,1 @@
-"""New labels to a new version: plan, train on, compare with the champion, promote or keep."""
+"""``earful retrain``: plan, fine-tune, compare with the champion, promote."""

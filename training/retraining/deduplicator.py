@@ -1,104 +1,114 @@
-"""New clips sorted by what is known of their sounds: added, corrected, known, or refused."""
+"""Compare new clips with the base data by audio hash: added, corrected, duplicate, rejected."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from earful.data.labels.labels_csv import Clip, ClipProblem
-from earful.training.releases.manifest import DataRow
+from earful.training.releases.manifest import ManifestRow
 
-Stretch = tuple[float, float]
+TimeSpan = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A new clip with the hash of its sound and of its file."""
+class HashedClip:
+    """A new clip with the hashes of its file and of its audio."""
 
     clip: Clip
     sha256: str
-    audio: str
+    audio_hash: str
 
 
-class Sorting:
-    """``added`` are new rows by sound, ``corrections`` new labels of known sounds."""
+class Deduplicator:
+    """Sorts new clips into ``added`` rows and ``corrections`` (new labels), by audio hash."""
 
-    def __init__(self, base: Sequence[DataRow], removed: Sequence[str], source: str) -> None:
+    def __init__(self, base: Sequence[ManifestRow], removed: Sequence[str], source: str) -> None:
         self._removed, self._source = removed, source
-        # Of rows that sound alike, one of the test set decides.
-        self._base = {row.audio: row for row in sorted(base, key=lambda r: r.split == "test")}
-        self._tested: dict[str, list[DataRow]] = defaultdict(list)
+        # Among rows with the same audio, a test row takes precedence.
+        self._base_rows = {
+            row.audio_hash: row for row in sorted(base, key=lambda r: r.split == "test")
+        }
+        self._test_rows: dict[str, list[ManifestRow]] = defaultdict(list)
         for row in base:
             if row.split == "test":
-                self._tested[row.sha256].append(row)
-        self._first: dict[str, Clip] = {}
+                self._test_rows[row.sha256].append(row)
+        self._first_clips: dict[str, Clip] = {}
         self._conflicts: set[str] = set()
-        self.added: dict[str, DataRow] = {}
+        self.added: dict[str, ManifestRow] = {}
         self.corrections: dict[str, str] = {}
         self.problems: list[ClipProblem] = []
         self.duplicates = 0
 
-    def add(self, found: Heard) -> None:
-        """Sort one clip in."""
-        clip = found.clip
-        first = self._first.setdefault(found.audio, clip)
+    def add(self, hashed: HashedClip) -> None:
+        """Process one clip."""
+        clip = hashed.clip
+        first = self._first_clips.setdefault(hashed.audio_hash, clip)
         if clip.label in self._removed:
-            self._refuse(clip, "removed_label", f"its label {clip.label!r} is to be removed")
+            self._reject(
+                clip, "removed_label", f"its label {clip.label!r} is one of --remove-labels"
+            )
         elif first is not clip:
-            self._repeat(clip, first, found.audio)
-        elif found.audio in self._base:
-            self._known(found, self._base[found.audio])
-        elif (tested := self._overlapping(found)) is not None:
-            self._refuse_tested(clip, tested)
+            self._handle_repeat(clip, first, hashed.audio_hash)
+        elif hashed.audio_hash in self._base_rows:
+            self._handle_known_audio(hashed, self._base_rows[hashed.audio_hash])
+        elif (overlap := self._find_overlap(hashed)) is not None:
+            self._reject_test_audio(clip, overlap)
         else:
-            self.added[found.audio] = DataRow.of_clip(
-                clip, split=clip.split, sha256=found.sha256, audio=found.audio, source=self._source
+            self.added[hashed.audio_hash] = ManifestRow.from_clip(
+                clip,
+                split=clip.split,
+                sha256=hashed.sha256,
+                audio_hash=hashed.audio_hash,
+                source=self._source,
             )
 
     def drop_conflicts(self) -> None:
-        """Take back what the new rows themselves do not agree on."""
-        for audio in self._conflicts:
-            self.added.pop(audio, None)
-            self.corrections.pop(audio, None)
+        """Drop audio that the new rows label in two ways."""
+        for audio_hash in self._conflicts:
+            self.added.pop(audio_hash, None)
+            self.corrections.pop(audio_hash, None)
 
-    def _known(self, found: Heard, known: DataRow) -> None:
-        clip = found.clip
+    def _handle_known_audio(self, hashed: HashedClip, known: ManifestRow) -> None:
+        clip = hashed.clip
         if known.split != "test":
             if clip.split == "test":
-                reason = f"it is to be tested on, but its sound is trained on ({known.path.name})"
-                self._refuse(clip, "trained_on", reason)
+                reason = f"its split is test, but its audio is training data ({known.path.name})"
+                self._reject(clip, "trained_on", reason)
             elif known.label == clip.label:
                 self.duplicates += 1
             else:
-                self.corrections[found.audio] = clip.label
+                self.corrections[hashed.audio_hash] = clip.label
         elif known.label == clip.label and (clip.split == "test" or known.source == self._source):
-            self.duplicates += 1  # held back when it was new
+            self.duplicates += 1  # a held-out clip of an earlier retraining
         else:
-            self._refuse_tested(clip, known)
+            self._reject_test_audio(clip, known)
 
-    def _overlapping(self, found: Heard) -> DataRow | None:
-        """A test row of the same file that shares some of its time."""
-        mine = _stretch(found.clip.start_seconds, found.clip.end_seconds)
-        for row in self._tested.get(found.sha256, ()):
-            theirs = _stretch(row.start_seconds, row.end_seconds)
-            if mine[0] < theirs[1] and theirs[0] < mine[1]:
+    def _find_overlap(self, hashed: HashedClip) -> ManifestRow | None:
+        """A test row of the same file with an overlapping time span."""
+        own_span = _time_span(hashed.clip.start_seconds, hashed.clip.end_seconds)
+        for row in self._test_rows.get(hashed.sha256, ()):
+            row_span = _time_span(row.start_seconds, row.end_seconds)
+            if own_span[0] < row_span[1] and row_span[0] < own_span[1]:
                 return row
         return None
 
-    def _repeat(self, clip: Clip, first: Clip, audio: str) -> None:
+    def _handle_repeat(self, clip: Clip, first: Clip, audio_hash: str) -> None:
         if clip.label == first.label:
             self.duplicates += 1
             return
-        self._conflicts.add(audio)
-        reason = f"labelled {clip.label!r}, and as {first.location} {first.label!r}: the same sound"
-        self._refuse(clip, "two_labels", reason)
+        self._conflicts.add(audio_hash)
+        reason = (
+            f"labelled {clip.label!r}, but the same audio in {first.location} is {first.label!r}"
+        )
+        self._reject(clip, "two_labels", reason)
 
-    def _refuse_tested(self, clip: Clip, known: DataRow) -> None:
-        reason = f"its sound is that of {known.path.name}, which the frozen test set holds"
-        self._refuse(clip, "in_test_set", reason)
+    def _reject_test_audio(self, clip: Clip, known: ManifestRow) -> None:
+        reason = f"its audio is in the frozen test set ({known.path.name})"
+        self._reject(clip, "in_test_set", reason)
 
-    def _refuse(self, clip: Clip, code: str, reason: str) -> None:
+    def _reject(self, clip: Clip, code: str, reason: str) -> None:
         self.problems.append(ClipProblem(clip.line, clip.filename, code, reason))
 
 
-def _stretch(start: float | None, end: float | None) -> Stretch:
+def _time_span(start: float | None, end: float | None) -> TimeSpan:
     return (0.0, float("inf")) if start is None or end is None else (start, end)

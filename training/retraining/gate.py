@@ -1,7 +1,7 @@
-"""Champion against candidate on the frozen test set: may the candidate take its place?
+"""The promotion gate: compare candidate and champion on the frozen test set.
 
-Both answer the same clips, so the answers are compared in pairs: only clips that one of them gets
-right and the other wrong tell them apart (McNemar 1947; exact, by the binomial distribution).
+Both classify the same clips, so predictions are compared in pairs: only clips on which exactly one
+of them is correct count (McNemar 1947, exact binomial version).
 """
 
 from collections import defaultdict
@@ -18,18 +18,18 @@ from earful.data.labels.labels_csv import Clip
 from earful.service.classifier import Classifier
 from earful.training.config.train_config import TrainingError
 
-# A candidate that is no worse looks this bad by chance one time in twenty.
+# Significance level of the paired test.
 SIGNIFICANCE = 0.05
-# A single clip does not make a group worse, however small the group.
-_FORGIVEN_CLIPS = 1
-_CHUNK = 256
+# Net loss that never fails a group, however small the group.
+_TOLERATED_CLIPS = 1
+_CHUNK_CLIPS = 256
 
-Kind = Literal["all", "label", "speaker", "new label"]
+GateCheckKind = Literal["all", "label", "speaker", "new label"]
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A test clip and what both models say it is; None where the champion has no such label."""
+class PairedPrediction:
+    """A test clip with both predictions; ``champion`` is None if it lacks the clip's label."""
 
     clip: Clip
     champion: str | None
@@ -37,14 +37,16 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Check:
-    """One comparison; accuracies are shares, and of the champion None where it cannot know.
+class GateCheck:
+    """One comparison.
 
-    ``lost`` clips are those that only the champion gets right, ``won`` the other way round;
-    ``p_value`` is how often chance alone would lose so many more than it wins.
+    champion, candidate  accuracies from 0 to 1; ``champion`` is None for a new label
+    lost, won            clips that only the champion, or only the candidate, classifies correctly
+    p_value              one-sided McNemar test that the candidate is worse
+    reason               why the check failed; empty if it passed
     """
 
-    kind: Kind
+    kind: GateCheckKind
     name: str
     clips: int
     champion: float | None
@@ -57,10 +59,10 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """All comparisons; the candidate may be promoted when every one passes."""
+class GateResult:
+    """All checks; the candidate may be promoted if every one passes."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[GateCheck, ...]
     margin: float
 
     @property
@@ -68,11 +70,12 @@ class Verdict:
         return all(check.passed for check in self.checks)
 
     @property
-    def overall(self) -> Check:
+    def overall(self) -> GateCheck:
+        """The check on all clips."""
         return self.checks[0]
 
     def failures(self) -> list[str]:
-        """Why the candidate may not be promoted, a sentence each."""
+        """The reasons of the failed checks."""
         return [check.reason for check in self.checks if not check.passed]
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,116 +86,138 @@ class Verdict:
         }
 
 
-def answer_both(
+def predict_pairs(
     champion: Classifier, candidate: Classifier, clips: Sequence[Clip]
-) -> list[Answered]:
-    """What both say of every test clip; memory does not grow with the audio.
+) -> list[PairedPrediction]:
+    """Classify every test clip with both models, in chunks of constant memory.
 
     Raises:
-        TrainingError: a clip of the frozen test set that cannot be heard any more.
+        TrainingError: a clip cannot be read any more, or the sample rates of the models differ.
     """
-    found: list[Answered] = []
+    predictions: list[PairedPrediction] = []
     rate_hz = candidate.sample_rate_hz
     known = set(champion.labels)
     if champion.sample_rate_hz != rate_hz:
         raise TrainingError(
-            f"the champion hears {champion.sample_rate_hz} Hz and the candidate {rate_hz} Hz"
+            f"the champion takes {champion.sample_rate_hz} Hz and the candidate {rate_hz} Hz"
         )
     stream = read_clips(clips, rate_hz)
-    while chunk := list(islice(stream, _CHUNK)):
+    while chunk := list(islice(stream, _CHUNK_CLIPS)):
         waveforms = []
         for clip, audio in chunk:
             if isinstance(audio, AudioError):
                 raise TrainingError(
-                    f"{clip.filename} of the frozen test set cannot be heard: {audio}"
+                    f"{clip.filename} of the frozen test set cannot be read: {audio}"
                 )
             waveforms.append(audio.waveform)
-        pairs = zip(champion.classify(waveforms), candidate.classify(waveforms), strict=True)
-        for (clip, _), (before, after) in zip(chunk, pairs, strict=True):
-            before_label = before.label if clip.label in known else None
-            found.append(Answered(clip, before_label, after.label))
-    return found
+        of_champion, of_candidate = champion.classify(waveforms), candidate.classify(waveforms)
+        for (clip, _), before, after in zip(chunk, of_champion, of_candidate, strict=True):
+            champion_label = before.label if clip.label in known else None
+            predictions.append(PairedPrediction(clip, champion_label, after.label))
+    return predictions
 
 
-def judge(
-    answers: Sequence[Answered], margin: float, least_accuracy: float, new: Sequence[str] = ()
-) -> Verdict:
-    """Compare on all clips, on each label and on each speaker; ``new`` labels against a floor.
+def evaluate_gate(
+    predictions: Sequence[PairedPrediction],
+    margin: float,
+    min_new_label_accuracy: float,
+    expected_new_labels: Sequence[str] = (),
+) -> GateResult:
+    """Compare on all clips, each label and each speaker; check new labels against a minimum.
 
     A group fails when the candidate loses more than ``margin`` of its clips net, and more than one
-    clip; all clips fail besides when it is worse by the paired test.
+    clip. The check on all clips also fails when the paired test is significant.
 
     Raises:
-        TrainingError: there is no clip that both models could know.
+        TrainingError: no clip has a label that both models know.
     """
-    both = [answer for answer in answers if answer.champion is not None]
-    if not both:
+    comparable = [pair for pair in predictions if pair.champion is not None]
+    if not comparable:
         raise TrainingError(
-            "the frozen test set has no clip of a label that the champion knows; give the base "
-            "data rows with split=test"
+            "the frozen test set has no clip with a label of the champion; add rows with "
+            "split=test to the base data"
         )
     labels, speakers = defaultdict(list), defaultdict(list)
-    new_labels: dict[str, list[Answered]] = {name: [] for name in new}
-    for answer in answers:
-        if answer.champion is None:
-            new_labels.setdefault(answer.clip.label, []).append(answer)
+    new_labels: dict[str, list[PairedPrediction]] = {name: [] for name in expected_new_labels}
+    for pair in predictions:
+        if pair.champion is None:
+            new_labels.setdefault(pair.clip.label, []).append(pair)
             continue
-        labels[answer.clip.label].append(answer)
-        if answer.clip.speaker:
-            speakers[answer.clip.speaker].append(answer)
-    checks = [_compare("all", "all clips", both, margin)]
-    checks += [_compare("label", name, group, margin) for name, group in labels.items()]
-    checks += [_compare("speaker", name, group, margin) for name, group in speakers.items()]
-    checks += [_reach(name, group, least_accuracy) for name, group in new_labels.items()]
-    return Verdict(tuple(checks), margin)
+        labels[pair.clip.label].append(pair)
+        if pair.clip.speaker:
+            speakers[pair.clip.speaker].append(pair)
+    checks = [_compare_group("all", "all clips", comparable, margin)]
+    checks += [_compare_group("label", name, group, margin) for name, group in labels.items()]
+    checks += [_compare_group("speaker", name, group, margin) for name, group in speakers.items()]
+    checks += [
+        _check_new_label(name, group, min_new_label_accuracy) for name, group in new_labels.items()
+    ]
+    return GateResult(tuple(checks), margin)
 
 
-def _compare(kind: Kind, name: str, group: Sequence[Answered], margin: float) -> Check:
-    before = [answer.champion == answer.clip.label for answer in group]
-    after = [answer.candidate == answer.clip.label for answer in group]
-    lost = sum(b and not a for b, a in zip(before, after, strict=True))
-    won = sum(a and not b for b, a in zip(before, after, strict=True))
+def _compare_group(
+    kind: GateCheckKind, name: str, group: Sequence[PairedPrediction], margin: float
+) -> GateCheck:
+    champion_correct = [pair.champion == pair.clip.label for pair in group]
+    candidate_correct = [pair.candidate == pair.clip.label for pair in group]
+    outcomes = list(zip(champion_correct, candidate_correct, strict=True))
+    lost, won = outcomes.count((True, False)), outcomes.count((False, True))
     p_value = paired_p_value(lost, won)
     loss = lost - won
     reason = ""
-    if loss > _FORGIVEN_CLIPS and loss > margin * len(group):
+    if loss > _TOLERATED_CLIPS and loss > margin * len(group):
         reason = (
-            f"{_called(kind, name)}: {100 * loss / len(group):.1f} points worse "
-            f"({lost} of {len(group)} clips lost, {won} won; {100 * margin:g} points are allowed)"
+            f"{_group_name(kind, name)}: {100 * loss / len(group):.1f} points worse "
+            f"({lost} of {len(group)} clips lost, {won} won; the margin is {100 * margin:g} points)"
         )
     elif kind == "all" and p_value < SIGNIFICANCE:
         reason = f"all clips: worse by the paired test ({lost} lost, {won} won, p {p_value:.3f})"
-    return Check(
-        kind, name, len(group), sum(before) / len(group), sum(after) / len(group), lost, won,
-        p_value, not reason, reason,
-    )  # fmt: skip
+    return GateCheck(
+        kind=kind,
+        name=name,
+        clips=len(group),
+        champion=sum(champion_correct) / len(group),
+        candidate=sum(candidate_correct) / len(group),
+        lost=lost,
+        won=won,
+        p_value=p_value,
+        passed=not reason,
+        reason=reason,
+    )
 
 
-def _reach(name: str, group: Sequence[Answered], least_accuracy: float) -> Check:
-    right = sum(answer.candidate == answer.clip.label for answer in group)
-    accuracy = right / max(1, len(group))
-    passed = accuracy >= least_accuracy and bool(group)
+def _check_new_label(
+    name: str, group: Sequence[PairedPrediction], min_new_label_accuracy: float
+) -> GateCheck:
+    n_correct = sum(pair.candidate == pair.clip.label for pair in group)
+    accuracy = n_correct / max(1, len(group))
+    passed = accuracy >= min_new_label_accuracy and bool(group)
     reason = (
-        f"new label {name!r}: {right} of {len(group)} held-out clips right, "
-        f"{100 * least_accuracy:g} % are wanted"
+        f"new label {name!r}: {n_correct} of {len(group)} held-out clips correct, "
+        f"{100 * min_new_label_accuracy:g} % required"
     )
     if not group:
-        reason = f"new label {name!r}: no clip is held out to measure it; three or more are needed"
-    return Check(
-        "new label", name, len(group), None, accuracy, 0, right, 1.0, passed,
-        "" if passed else reason,
-    )  # fmt: skip
+        reason = f"new label {name!r}: no held-out clips; give three or more clips of the label"
+    return GateCheck(
+        kind="new label",
+        name=name,
+        clips=len(group),
+        champion=None,
+        candidate=accuracy,
+        lost=0,
+        won=n_correct,
+        p_value=1.0,
+        passed=passed,
+        reason="" if passed else reason,
+    )
 
 
 def paired_p_value(lost: int, won: int) -> float:
-    """Chance of losing so many or more of the clips that tell the models apart, were they equal.
-
-    One-sided exact test of McNemar: the binomial distribution with probability one half.
-    """
+    """One-sided exact McNemar test: P(X >= lost) for X ~ Binomial(lost + won, 1/2)."""
     if lost + won == 0:
         return 1.0
     return float(binomtest(lost, lost + won, 0.5, alternative="greater").pvalue)
 
 
-def _called(kind: Kind, name: str) -> str:
+def _group_name(kind: GateCheckKind, name: str) -> str:
     return name if kind == "all" else f"{kind} {name!r}"

@@ -1,4 +1,4 @@
-"""Champion and candidate side by side: gate.json for scripts, report.html for people."""
+"""Reports of the gate: gate.json and report.html."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -8,70 +8,92 @@ from pathlib import Path
 from earful.data.labels.labels_csv import Clip
 from earful.models.registry.records import Version
 from earful.training.metrics.classification import wilson_interval
-from earful.training.reports.html_clips import Shown, show, templates
-from earful.training.retraining.gate import Answered, Check, Verdict
+from earful.training.reports.html_clips import ClipMedia, html_templates, load_clip_media
+from earful.training.retraining.gate import GateCheck, GateResult, PairedPrediction
 from earful.training.retraining.plan import Plan
 
 GATE, REPORT = "gate.json", "report.html"
-# Of each kind, so many can be played: a page of a few megabytes.
-_MOST_CLIPS = 12
+# Clips with media in each section: keeps the page at a few megabytes.
+_MAX_CLIPS = 12
 
 
 @dataclass(frozen=True)
-class Line:
-    """A comparison as the page shows it; shares in percent."""
+class GateReportRow:
+    """A gate check for the page, in percent, with the candidate's 95 % interval (Wilson)."""
 
-    check: Check
+    check: GateCheck
     champion: float | None
     candidate: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, check: Check) -> "Line":
+    def from_check(cls, check: GateCheck) -> "GateReportRow":
+        """Convert the shares of a check to percent."""
         low, high = wilson_interval(round(check.candidate * check.clips), check.clips)
-        before = None if check.champion is None else 100 * check.champion
-        return cls(check, before, 100 * check.candidate, 100 * low, 100 * high)
+        champion = None if check.champion is None else 100 * check.champion
+        return cls(check, champion, 100 * check.candidate, 100 * low, 100 * high)
 
 
 def report_files(
-    name: str, base: Version, plan: Plan, answers: Sequence[Answered], verdict: Verdict,
+    name: str,
+    base: Version,
+    plan: Plan,
+    predictions: Sequence[PairedPrediction],
+    gate_result: GateResult,
     private: Collection[Path],
-) -> dict[str, bytes]:  # fmt: skip
-    """What a version keeps of how it was compared with the champion.
+) -> dict[str, bytes]:
+    """gate.json and report.html of a version, by file name.
 
-    Of ``private`` files, which somebody may want to have deleted, no sound is copied.
+    Audio of ``private`` files is not copied, since they may have to be deleted on request.
     """
-    gate = {"champion": base.number, **verdict.to_dict(), "plan": plan.to_dict()}
+    gate = {"champion": base.number, **gate_result.to_dict(), "plan": plan.to_dict()}
     text = json.dumps(gate, indent=2, ensure_ascii=False) + "\n"
-    return {GATE: text.encode(), REPORT: page(name, base, plan, answers, verdict, private).encode()}
+    return {
+        GATE: text.encode(),
+        REPORT: render_report(name, base, plan, predictions, gate_result, private).encode(),
+    }
 
 
-def page(
-    name: str, base: Version, plan: Plan, answers: Sequence[Answered], verdict: Verdict,
+def render_report(
+    name: str,
+    base: Version,
+    plan: Plan,
+    predictions: Sequence[PairedPrediction],
+    gate_result: GateResult,
     private: Collection[Path] = (),
-) -> str:  # fmt: skip
-    """The report as one HTML file without links to others."""
-    known = [answer for answer in answers if answer.champion is not None]
-    lost = [a for a in known if a.champion == a.clip.label != a.candidate]
-    won = [a for a in known if a.candidate == a.clip.label != a.champion]
-    lines = [Line.of(check) for check in verdict.checks]
-    return templates().get_template("retrain.html").render(
-        name=name, base=base, plan=plan, verdict=verdict, overall=lines[0],
+) -> str:
+    """The report as one self-contained HTML file."""
+    comparable = [pair for pair in predictions if pair.champion is not None]
+    lost = [pair for pair in comparable if pair.champion == pair.clip.label != pair.candidate]
+    won = [pair for pair in comparable if pair.candidate == pair.clip.label != pair.champion]
+    rows = [GateReportRow.from_check(check) for check in gate_result.checks]
+    template = html_templates().get_template("retrain.html")
+    return template.render(
+        name=name,
+        base=base,
+        plan=plan,
+        gate_result=gate_result,
+        overall=rows[0],
         groups=[
-            (kind, [line for line in lines if line.check.kind == kind])
+            (kind, [row for row in rows if row.check.kind == kind])
             for kind in ("label", "speaker", "new label")
         ],
-        lost=_heard(lost, private), won=_heard(won, private), n_lost=len(lost), n_won=len(won),
-    )  # fmt: skip
+        lost=_with_media(lost, private),
+        won=_with_media(won, private),
+        n_lost=len(lost),
+        n_won=len(won),
+    )
 
 
-def _heard(answers: Sequence[Answered], private: Collection[Path]) -> list[tuple[Answered, Shown]]:
-    return [(answer, _shown(answer.clip, private)) for answer in answers[:_MOST_CLIPS]]
+def _with_media(
+    predictions: Sequence[PairedPrediction], private: Collection[Path]
+) -> list[tuple[PairedPrediction, ClipMedia]]:
+    return [(pair, _clip_media(pair.clip, private)) for pair in predictions[:_MAX_CLIPS]]
 
 
-def _shown(clip: Clip, private: Collection[Path]) -> Shown:
+def _clip_media(clip: Clip, private: Collection[Path]) -> ClipMedia:
     if clip.path in private:
-        return Shown(missing="of the feedback, which is not copied")
+        return ClipMedia(missing="no audio: recordings of feedback are not copied")
     start, end = clip.start_seconds, clip.end_seconds
-    return show(clip.path, None if start is None or end is None else (start, end))
+    return load_clip_media(clip.path, None if start is None or end is None else (start, end))

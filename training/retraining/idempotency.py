@@ -1,4 +1,4 @@
-"""A candidate that is a version already, made by the same request, perhaps by a killed run."""
+"""Idempotent retraining: find the version that an identical request has already registered."""
 
 import json
 
@@ -6,28 +6,35 @@ from earful.models.registry.records import CHALLENGER, CHAMPION, Version
 from earful.models.registry.registry import Registry
 from earful.training.retraining.gate_report import GATE
 
-_GIVEN = ("promote", "challenge", "rollback")
+_ALIAS_ACTIONS = ("promote", "challenge", "rollback")
 
 
-def made_already(registry: Registry, name: str, asked: str, base: Version) -> Version | None:
-    """The version that the same request made of the same champion before."""
+def find_existing(
+    registry: Registry, name: str, request_hash: str, base: Version
+) -> Version | None:
+    """The version registered by the same request with the same champion, if any."""
     for version in registry.versions(name):
-        if version.request_hash == asked and version.parent == base.number:
+        if version.request_hash == request_hash and version.parent == base.number:
             return version
     return None
 
 
-def settle(registry: Registry, name: str, made: Version, base: Version, *, promote: bool) -> None:
-    """Give a version the alias that a kill kept from it, and never one that was taken from it."""
-    if any(e.version == made.number and e.action in _GIVEN for e in registry.events(name)):
+def restore_alias(
+    registry: Registry, name: str, existing: Version, base: Version, *, promote: bool
+) -> None:
+    """Set the alias that an interrupted run did not set; never one that was moved since."""
+    events = registry.events(name)
+    if any(event.version == existing.number and event.action in _ALIAS_ACTIONS for event in events):
         return
-    passed = json.loads(registry.read(name, made, GATE))["passed"]
+    passed = json.loads(registry.read(name, existing, GATE))["passed"]
     alias = CHAMPION if passed and promote else CHALLENGER
-    registry.assign_alias(name, alias, made.number, made.note, expected_champion=base.number)
+    registry.assign_alias(
+        name, alias, existing.number, existing.note, expected_champion=base.number
+    )
 
 
-def reasons_against(registry: Registry, name: str, version: Version) -> tuple[str, ...]:
-    """Why a version did not pass when it was compared; nothing where it did, or never was."""
+def gate_failures(registry: Registry, name: str, version: Version) -> tuple[str, ...]:
+    """The gate failures of a version; empty if it passed or was not compared."""
     if GATE not in version.files:
         return ()
     checks = json.loads(registry.read(name, version, GATE))["checks"]

@@ -1,7 +1,7 @@
-"""What a retraining would do with the base data and new labels, decided before it is done.
+"""The plan of a retraining: the rows of the next version from base data and new labels.
 
-The frozen test set is every base row whose split is ``test``. A sound that is in it is never
-trained on, under whatever name or container it comes.
+The frozen test set is all base rows with split ``test``. Its audio is never trained on, under any
+filename or file format.
 """
 
 import dataclasses
@@ -21,21 +21,21 @@ from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import ClipProblem, LabelledClips
 from earful.data.labels.multilabel import has_multiple_labels, sort_labels
 from earful.training.config.train_config import TrainingError
-from earful.training.releases.manifest import DataRow
-from earful.training.retraining.deduplicator import Heard, Sorting
+from earful.training.releases.manifest import ManifestRow
+from earful.training.retraining.deduplicator import Deduplicator, HashedClip
 
-# Of a label that is new, and whose clips say nothing of a split: what is held back.
+# Held-out shares of a new label whose clips have no split.
 NEW_LABEL_TEST_SHARE, NEW_LABEL_VALIDATION_SHARE = 0.2, 0.1
 _SEED = 42
-_SHOWN = 20
+_MAX_LISTED = 20
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a retraining may do.
+class RetrainOptions:
+    """Options of a retraining.
 
-    margin          share of a group's clips by which the candidate may be worse
-    least_accuracy  of the held-out clips of each new label
+    margin                  share of a group's clips by which the candidate may be worse
+    min_new_label_accuracy  minimum accuracy on the held-out clips of each new label
     """
 
     add_labels: bool = False
@@ -45,26 +45,32 @@ class Options:
     epochs: int | None = None
     seed: int = 42
     margin: float = 0.03
-    least_accuracy: float = 0.8
+    min_new_label_accuracy: float = 0.8
 
 
-def request_hash(heard: Sequence[Heard], options: Options) -> str:
-    """Identifies what is asked for, so that a command that is given again is known."""
-    clips = sorted((h.audio, h.clip.label, h.clip.speaker, h.clip.split) for h in heard)
-    facts = [clips, dataclasses.asdict(options)]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+def hash_request(hashed_clips: Sequence[HashedClip], options: RetrainOptions) -> str:
+    """Hash of clips and options, which identifies a repeated request."""
+    clips = sorted(
+        (clip.audio_hash, clip.clip.label, clip.clip.speaker, clip.clip.split)
+        for clip in hashed_clips
+    )
+    request = [clips, dataclasses.asdict(options)]
+    return hashlib.sha256(json.dumps(request).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The rows of the next version, and what became of the new ones.
+    """The rows of the next version, and what changed.
 
-    rows        all of them: the base without what was removed, and what is new
-    new         sounds (``DataRow.audio``) that are trained on and were not before, or otherwise
-    problems    new rows that are left out because something is wrong with them
+    rows                  base rows without removed ones, and added rows
+    new                   audio hashes of added or relabelled training rows
+    problems              new rows that are skipped
+    speakers_in_test_set  speakers of added training clips who are also in the test set
+    deleted_feedback      clips of earlier feedback whose recordings were deleted
+    leaked_clips          training clips of the base that have the audio of a test clip
     """
 
-    rows: tuple[DataRow, ...]
+    rows: tuple[ManifestRow, ...]
     new: frozenset[str]
     added: int
     corrected: int
@@ -73,15 +79,15 @@ class Plan:
     new_labels: tuple[str, ...]
     removed_labels: tuple[str, ...]
     problems: tuple[ClipProblem, ...]
-    heard_before: tuple[str, ...]  # speakers of new clips who are in the test set too
+    speakers_in_test_set: tuple[str, ...]
     by_split: Mapping[str, int] = field(default_factory=dict)
-    forgotten: int = 0  # clips of earlier feedback whose recordings are kept no longer
-    leaked: int = 0  # training clips of the base that sound like a test clip
+    deleted_feedback: int = 0
+    leaked_clips: int = 0
 
     @property
-    def changes(self) -> bool:
-        """Whether there is anything to train for."""
-        return bool(self.added or self.corrected or self.removed or self.forgotten)
+    def has_changes(self) -> bool:
+        """Whether the data differs from the base."""
+        return bool(self.added or self.corrected or self.removed or self.deleted_feedback)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -89,199 +95,216 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "clips": len(self.rows), "by_split": dict(self.by_split), "added": self.added,
-            "corrected": self.corrected, "duplicates": self.duplicates, "removed": self.removed,
-            "forgotten": self.forgotten, "leaked": self.leaked,
-            "labels": list(self.labels), "new_labels": list(self.new_labels),
+            "clips": len(self.rows),
+            "by_split": dict(self.by_split),
+            "added": self.added,
+            "corrected": self.corrected,
+            "duplicates": self.duplicates,
+            "removed": self.removed,
+            "deleted_feedback": self.deleted_feedback,
+            "leaked_clips": self.leaked_clips,
+            "labels": list(self.labels),
+            "new_labels": list(self.new_labels),
             "removed_labels": list(self.removed_labels),
-            "left_out": [vars(problem) for problem in self.problems],
-        }  # fmt: skip
+            "skipped": [vars(problem) for problem in self.problems],
+        }
 
     def text(self) -> str:
-        """For a person: what would be trained on."""
+        """Summary of the plan."""
         parts = ", ".join(f"{self.by_split.get(s, 0)} {s}" for s in ("train", "val", "test"))
         lines = [
             f"{self.added} clips to add, {self.corrected} labels to correct, {self.removed} clips "
-            f"to remove, {self.duplicates} known already; then {len(self.rows)} clips ({parts})"
+            f"to remove, {self.duplicates} duplicates; {len(self.rows)} clips in total ({parts})"
         ]
         if self.new_labels:
             lines.append(f"new labels: {', '.join(self.new_labels)}")
         if self.removed_labels:
             lines.append(f"labels removed: {', '.join(self.removed_labels)}")
-        if self.forgotten:
-            lines.append(f"{self.forgotten} clips of earlier feedback are kept no longer")
-        if self.leaked:
-            lines.append(f"{self.leaked} clips of the base sound like test clips and are left out")
-        if self.heard_before:
+        if self.deleted_feedback:
+            lines.append(f"{self.deleted_feedback} clips of earlier feedback were deleted")
+        if self.leaked_clips:
+            lines.append(f"{self.leaked_clips} base clips skipped: same audio as a test clip")
+        if self.speakers_in_test_set:
             lines.append(
-                f"note: new clips are of {', '.join(self.heard_before)}, whose other clips are in "
-                "the test set: for them it no longer says how new voices fare"
+                f"note: new clips are of {', '.join(self.speakers_in_test_set)}, who are in the "
+                "test set: for them it no longer measures accuracy on unknown speakers"
             )
-        return "\n".join([*lines, *(f"left out: {problem}" for problem in self.problems)])
+        return "\n".join([*lines, *(f"skipped: {problem}" for problem in self.problems)])
 
 
-def hear(labelled: LabelledClips, features: FeatureConfig) -> tuple[list[Heard], list[ClipProblem]]:
-    """The clips as the model hears them, and what is wrong with the others."""
+def read_new_clips(
+    labelled: LabelledClips, features: FeatureConfig
+) -> tuple[list[HashedClip], list[ClipProblem]]:
+    """Hash the usable clips, at the model's sample rate; list the problems of the others."""
     problems = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
     problems += [
         ClipProblem(
-            c.line, c.filename, "multiple_labels",
-            f"label {c.label!r}: the model says one label a clip",
+            clip.line,
+            clip.filename,
+            "multiple_labels",
+            f"label {clip.label!r}: the model has one label per clip",
         )
-        for c in labelled.clips
-        if has_multiple_labels(c.label)
-    ]  # fmt: skip
+        for clip in labelled.clips
+        if has_multiple_labels(clip.label)
+    ]
     usable = [clip for clip in labelled.clips if not has_multiple_labels(clip.label)]
-    heard: list[Heard] = []
-    for clip, found in measure_clips(usable, features):
-        if isinstance(found, AudioError):
-            problems.append(ClipProblem.from_audio_error(clip, found))
+    hashed_clips: list[HashedClip] = []
+    for clip, measured in measure_clips(usable, features):
+        if isinstance(measured, AudioError):
+            problems.append(ClipProblem.from_audio_error(clip, measured))
         else:
-            heard.append(Heard(clip, found.sha256, audio_hash(found.window)))
-    return heard, problems
+            hashed_clips.append(HashedClip(clip, measured.sha256, audio_hash(measured.window)))
+    return hashed_clips, problems
 
 
 def make_plan(
-    base: Sequence[DataRow],
-    heard: Sequence[Heard],
+    base: Sequence[ManifestRow],
+    hashed_clips: Sequence[HashedClip],
     problems: Sequence[ClipProblem],
-    options: Options,
+    options: RetrainOptions,
     source: str,
 ) -> Plan:
-    """Base and new labels to the rows of the next version.
+    """Combine base rows and new clips to the rows of the next version.
 
     Raises:
-        TrainingError: labels that are not known and may not be added, or are to be removed and not
-            there; rows that cannot be used or are in the test set, unless they may be left out.
+        TrainingError: unknown labels without ``add_labels``, labels to remove that do not exist, no
+            test set, a label with too few clips, or unusable rows without ``skip_bad``.
     """
-    heard, unknown = _known_labels(base, heard, options)
-    wanted = [row for row in base if row.label not in options.remove_labels]
-    tested = {row.audio for row in wanted if row.split == "test"}
-    if not tested:
+    hashed_clips, unknown_label_problems = _filter_known_labels(base, hashed_clips, options)
+    remaining = [row for row in base if row.label not in options.remove_labels]
+    test_hashes = {row.audio_hash for row in remaining if row.split == "test"}
+    if not test_hashes:
         raise TrainingError(
-            "the base data has no row with split=test, so nothing could tell whether the result is "
-            "better; register the model with a dataset that holds clips back"
+            "the base data has no row with split=test to compare the models on; register the model "
+            "with a dataset that has test clips"
         )
-    kept = [row for row in wanted if row.split == "test" or row.audio not in tested]
-    sorted_out = Sorting(kept, options.remove_labels, source)
-    for found in heard:
-        sorted_out.add(found)
-    sorted_out.drop_conflicts()
-    left_out = [*problems, *unknown, *sorted_out.problems]
-    if left_out and not options.skip_bad:
-        raise TrainingError(_refusal(left_out))
+    usable = [row for row in remaining if row.split == "test" or row.audio_hash not in test_hashes]
+    deduplicator = Deduplicator(usable, options.remove_labels, source)
+    for hashed in hashed_clips:
+        deduplicator.add(hashed)
+    deduplicator.drop_conflicts()
+    rejected = [*problems, *unknown_label_problems, *deduplicator.problems]
+    if rejected and not options.skip_bad:
+        raise TrainingError(_format_problems(rejected))
     known_labels = {row.label for row in base}
-    added = _with_splits(sorted_out.added, known_labels)
-    corrections = sorted_out.corrections
-    rows = (
-        *(
-            row.with_label(corrections[row.audio], source) if row.audio in corrections else row
-            for row in kept
-        ),
-        *added,
-    )
-    _check_learnable(rows)
-    changed = corrections.keys() | {row.audio for row in added}
+    added = _assign_splits(deduplicator.added, known_labels)
+    corrections = deduplicator.corrections
+    corrected_base = [
+        row.with_label(corrections[row.audio_hash], source)
+        if row.audio_hash in corrections
+        else row
+        for row in usable
+    ]
+    rows = (*corrected_base, *added)
+    _require_enough_clips(rows)
+    changed = corrections.keys() | {row.audio_hash for row in added}
     return Plan(
         rows=rows,
-        new=frozenset(r.audio for r in rows if r.split == "train" and r.audio in changed),
+        new=frozenset({row.audio_hash for row in rows if row.split == "train"} & changed),
         added=len(added),
         corrected=len(corrections),
-        duplicates=sorted_out.duplicates,
-        removed=len(base) - len(wanted),
-        leaked=len(wanted) - len(kept),
+        duplicates=deduplicator.duplicates,
+        removed=len(base) - len(remaining),
+        leaked_clips=len(remaining) - len(usable),
         new_labels=tuple(sort_labels({row.label for row in rows} - known_labels)),
         removed_labels=options.remove_labels,
-        problems=tuple(left_out),
-        heard_before=_heard_before(rows, added),
+        problems=tuple(rejected),
+        speakers_in_test_set=_speakers_in_test_set(rows, added),
         by_split=Counter(row.split for row in rows),
     )
 
 
-def _check_learnable(rows: Sequence[DataRow]) -> None:
+def _require_enough_clips(rows: Sequence[ManifestRow]) -> None:
     trained = {row.label for row in rows if row.split == "train"}
     for label in sort_labels(row.label for row in rows):
         clips = [row for row in rows if row.label == label]
         if label not in trained or len(clips) < 2:
             raise TrainingError(
-                f"the label {label!r} would have {len(clips)} clips, too few to learn and to test "
-                f"({clips[0].path.name} from {clips[0].source}); give more of them, or correct it"
+                f"the label {label!r} would have {len(clips)} clips, too few for training and test "
+                f"({clips[0].path.name} from {clips[0].source}); add clips, or correct the label"
             )
 
 
-def _known_labels(
-    base: Sequence[DataRow], heard: Sequence[Heard], options: Options
-) -> tuple[list[Heard], list[ClipProblem]]:
-    """The clips whose labels may be learnt, and the others."""
+def _filter_known_labels(
+    base: Sequence[ManifestRow], hashed_clips: Sequence[HashedClip], options: RetrainOptions
+) -> tuple[list[HashedClip], list[ClipProblem]]:
+    """The clips with known (or added) labels, and problems of the others."""
     known = {row.label for row in base}
     if missing := sort_labels(set(options.remove_labels) - known):
         raise TrainingError(
-            f"no label {', '.join(map(repr, missing))} to remove; there are "
+            f"no label {', '.join(map(repr, missing))} to remove; the model has "
             f"{', '.join(sort_labels(known))}"
         )
-    unknown = sort_labels({found.clip.label for found in heard} - known)
+    unknown = sort_labels({hashed.clip.label for hashed in hashed_clips} - known)
     if options.add_labels:
         known |= set(unknown)
     elif unknown and not options.skip_bad:
-        named = ", ".join(map(repr, unknown[:_SHOWN]))
-        first = next(found.clip for found in heard if found.clip.label == unknown[0])
+        named = ", ".join(map(repr, unknown[:_MAX_LISTED]))
+        first = next(hashed.clip for hashed in hashed_clips if hashed.clip.label == unknown[0])
         raise TrainingError(
-            f"labels that the model does not know: {named} (the first: {first.location}). It knows "
-            f"{', '.join(sort_labels(known))}; mend them, add them with --add-labels, or leave "
-            "them out with --skip-bad"
+            f"unknown labels: {named} (the first: {first.location}). The model has "
+            f"{', '.join(sort_labels(known))}; correct them, add them with --add-labels, or skip "
+            "them with --skip-bad"
         )
     if len(known - set(options.remove_labels)) < 2:
-        raise TrainingError("fewer than two labels would be left")
-    strangers = [found.clip for found in heard if found.clip.label not in known]
+        raise TrainingError("fewer than two labels would remain; remove fewer with --remove-labels")
+    unknown_clips = [hashed.clip for hashed in hashed_clips if hashed.clip.label not in known]
     problems = [
-        ClipProblem(c.line, c.filename, "unknown_label", f"the model has no label {c.label!r}")
-        for c in strangers
+        ClipProblem(
+            clip.line, clip.filename, "unknown_label", f"the model has no label {clip.label!r}"
+        )
+        for clip in unknown_clips
     ]
-    return [found for found in heard if found.clip.label in known], problems
+    return [hashed for hashed in hashed_clips if hashed.clip.label in known], problems
 
 
-def _with_splits(added: Mapping[str, DataRow], known: set[str]) -> list[DataRow]:
-    """New rows with a split each: their own, else ``train``, but for a share of each new label."""
-    by_label: dict[str, list[DataRow]] = defaultdict(list)
+def _assign_splits(added: Mapping[str, ManifestRow], known: set[str]) -> list[ManifestRow]:
+    """Added rows with a split: their own, else held out for a share of new labels, else train."""
+    by_label: dict[str, list[ManifestRow]] = defaultdict(list)
     for row in added.values():
         by_label[row.label].append(row)
-    drawn: dict[str, str] = {}
+    drawn_splits: dict[str, str] = {}
     for label, rows in by_label.items():
         if label not in known and not any(row.split for row in rows):
-            drawn |= _hold_back(rows)
-    return [replace(r, split=r.split or drawn.get(r.audio, "train")) for r in added.values()]
+            drawn_splits |= _draw_held_out(rows)
+    return [
+        replace(row, split=row.split or drawn_splits.get(row.audio_hash, "train"))
+        for row in added.values()
+    ]
 
 
-def _hold_back(rows: Sequence[DataRow]) -> dict[str, str]:
-    """``test`` and ``val`` for a share of a new label's sounds, so that it can be measured.
+def _draw_held_out(rows: Sequence[ManifestRow]) -> dict[str, str]:
+    """Assign ``test`` and ``val`` to a share of a new label's clips, by audio hash.
 
-    Whole speakers are drawn where three or more are known, so that they are new to the model.
+    Whole speakers are drawn if three or more are known, so that the test speakers are unseen.
     """
     speakers = {row.speaker for row in rows} - {""}
     groups: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        apart = len(speakers) > 2 and row.speaker
-        groups[f"speaker {row.speaker}" if apart else row.audio].append(row.audio)
+        by_speaker = len(speakers) > 2 and row.speaker
+        groups[f"speaker {row.speaker}" if by_speaker else row.audio_hash].append(row.audio_hash)
     order = np.random.default_rng(_SEED).permutation(sorted(groups)).tolist()
-    found: dict[str, str] = {}
+    splits: dict[str, str] = {}
     if len(order) > 2:
-        wanted = {"test": NEW_LABEL_TEST_SHARE, "val": NEW_LABEL_VALIDATION_SHARE}
-        for split, share in wanted.items():
-            least = max(1, round(share * len(rows)))
-            while len(order) > 1 and sum(s == split for s in found.values()) < least:
-                found |= dict.fromkeys(groups[order.pop()], split)
-    return found
+        shares = {"test": NEW_LABEL_TEST_SHARE, "val": NEW_LABEL_VALIDATION_SHARE}
+        for split, share in shares.items():
+            target_count = max(1, round(share * len(rows)))
+            while len(order) > 1 and sum(s == split for s in splits.values()) < target_count:
+                splits |= dict.fromkeys(groups[order.pop()], split)
+    return splits
 
 
-def _heard_before(rows: Iterable[DataRow], added: Iterable[DataRow]) -> tuple[str, ...]:
-    tested = {row.speaker for row in rows if row.split == "test"} - {""}
-    return tuple(sorted(tested & {row.speaker for row in added if row.split == "train"}))
+def _speakers_in_test_set(
+    rows: Iterable[ManifestRow], added: Iterable[ManifestRow]
+) -> tuple[str, ...]:
+    test_speakers = {row.speaker for row in rows if row.split == "test"} - {""}
+    return tuple(sorted(test_speakers & {row.speaker for row in added if row.split == "train"}))
 
 
-def _refusal(problems: Sequence[ClipProblem]) -> str:
-    shown = [f"  {problem}" for problem in problems[:_SHOWN]]
-    if len(problems) > _SHOWN:
-        shown.append(f"  and {len(problems) - _SHOWN} more")
+def _format_problems(problems: Sequence[ClipProblem]) -> str:
+    listed = [f"  {problem}" for problem in problems[:_MAX_LISTED]]
+    if len(problems) > _MAX_LISTED:
+        listed.append(f"  and {len(problems) - _MAX_LISTED} more")
     rows = "row" if len(problems) == 1 else "rows"
-    advice = "mend or remove them, or leave them out with --skip-bad"
-    return "\n".join([f"{len(problems)} {rows} cannot be used; {advice}:", *shown])
+    advice = "correct or remove them, or skip them with --skip-bad"
+    return "\n".join([f"{len(problems)} {rows} cannot be used; {advice}:", *listed])

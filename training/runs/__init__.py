@@ -1,1 +1,1 @@
-"""A training run from start to end: network or baseline, progress, metrics."""
+"""A training run: network or baseline, progress, metrics."""

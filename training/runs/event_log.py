@@ -1,7 +1,7 @@
-"""A run for TensorBoard: curves as it goes, and at the end what can be looked at and heard.
+"""TensorBoard log of a run: curves after each epoch; confusion matrix and sample clips at the end.
 
-``tensorboard --logdir RUN`` shows it. TensorBoard's writer takes seconds to import, so it is loaded
-when the first epoch has ended.
+``tensorboard --logdir RUN`` shows it. TensorBoard's writer takes seconds to import, so it is
+imported after the first epoch.
 """
 
 from collections.abc import Sequence
@@ -14,22 +14,27 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from earful.data.dataset.dataset import Dataset
-from earful.training.trainer.checkpoint import CONFUSION_FILENAME, LAST_CHECKPOINT, EpochRecord, load_checkpoint
+from earful.training.trainer.checkpoint import (
+    CONFUSION_FILENAME,
+    LAST_CHECKPOINT,
+    EpochRecord,
+    load_checkpoint,
+)
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 LOG_FOLDER = "tensorboard"
-# Of the validation clips, so many can be seen and heard: one a label, and then from the start.
+# Validation clips in the log, as spectrogram and audio.
 MAX_SAMPLE_CLIPS = 8
 _RANGE_DB = 70.0
 
 
 class EventLog:
-    """Hears the epochs of one run. ``folder`` is RUN/tensorboard unless another is given.
+    """Logs the epochs of one run to ``folder`` (default: RUN/tensorboard).
 
-    A run that goes on after a stop goes on in the same curves; where it was begun without a log,
-    its earlier epochs are written first.
+    A resumed run continues the same curves. If it was started without a log, its earlier epochs are
+    written first.
     """
 
     def __init__(self, run: Path, folder: Path | None = None) -> None:
@@ -38,15 +43,15 @@ class EventLog:
         self._last_epoch = 0
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """Write an epoch's scalars; what a killed run wrote of it and later ones is dropped."""
+        """Write an epoch's scalars; entries of a killed run from this epoch on are dropped."""
         writer = self._writer or self._open(record)
         _write(writer, record)
         writer.flush()
         self._last_epoch = record.epoch
 
     def finish(self, dataset: Dataset) -> None:
-        """Write the confusion matrix of the run's report and some validation clips; close."""
-        if self._writer is None:  # it had come to its end before
+        """Write the confusion matrix and some validation clips, and close the log."""
+        if self._writer is None:  # the run was already complete
             return
         picture = self._run / CONFUSION_FILENAME
         if picture.is_file():
@@ -75,15 +80,16 @@ class EventLog:
         clip = dataset.clips.iloc[row]
         name = f"{clip['label']} ({clip['id']})"
         log_mel = np.asarray(dataset.array("log_mel")[row], np.float32)
-        writer.add_image(f"clips/{name}", spectrogram_image(log_mel), self._last_epoch, dataformats="HWC")
-        writer.add_audio(
-            f"clips/{name}", np.clip(dataset.waveforms(np.array([row])), -1, 1), self._last_epoch,
-            sample_rate=dataset.features.sample_rate_hz,
-        )  # fmt: skip
+        writer.add_image(
+            f"clips/{name}", spectrogram_image(log_mel), self._last_epoch, dataformats="HWC"
+        )
+        waveform = np.clip(dataset.waveforms(np.array([row])), -1, 1)
+        rate_hz = dataset.features.sample_rate_hz
+        writer.add_audio(f"clips/{name}", waveform, self._last_epoch, sample_rate=rate_hz)
 
 
 def scalars(record: EpochRecord) -> dict[str, float]:
-    """An epoch's figures by TensorBoard's tags; what there is not is left out."""
+    """Values of an epoch by TensorBoard tag; missing values are left out."""
     values = {
         "loss/training": record.loss,
         "loss/validation": record.val_loss,
@@ -99,7 +105,7 @@ def scalars(record: EpochRecord) -> dict[str, float]:
 
 
 def sample_rows(dataset: Dataset) -> Sequence[int]:
-    """Validation clips to show: the first of each label, then the others, eight at most."""
+    """Rows of at most eight validation clips: the first of each label, then the others."""
     rows = dataset.rows("val").tolist()
     labels = dataset.clips["label"].tolist()
     firsts = {labels[row]: row for row in reversed(rows)}
@@ -108,10 +114,10 @@ def sample_rows(dataset: Dataset) -> Sequence[int]:
 
 
 def spectrogram_image(log_mel: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Decibels (n_mels, frames) as a picture (rows, columns, 3): low bands below, 70 dB deep."""
+    """An image (rows, columns, 3) uint8 of decibels (n_mels, frames): low bands below, 70 dB."""
     share = np.clip((log_mel - log_mel.max()) / _RANGE_DB + 1, 0, 1)
     pixels = mpl.colormaps["magma"](share[::-1], bytes=True)
-    # Four times as large: a screen's pixel is smaller than a frame should be.
+    # Four pixels per frame and band, to be visible on a screen.
     enlarged = np.repeat(np.repeat(pixels[..., :3], 4, axis=0), 4, axis=1)
     return np.asarray(enlarged, np.uint8)
 

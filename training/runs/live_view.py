@@ -1,7 +1,6 @@
-"""A run on a terminal: the epoch that runs, the last ones in a table, and its curves.
+"""Live panel of a run on a terminal: progress of the epoch, the last epochs, and curves.
 
-What is on the screen is drawn anew four times a second by a thread of rich; a batch only leaves its
-number.
+A thread of rich redraws it four times a second; a batch only stores its number.
 """
 
 import time
@@ -18,19 +17,19 @@ from rich.text import Text
 from earful.training.trainer.checkpoint import EpochRecord
 from earful.training.trainer.layer_health import layer_warnings
 
-# Epochs in the table: the scrollback above it has all of them.
+# Epochs in the table; all of them are in the scrollback.
 _ROWS = 5
-# Below this width the training part's columns are left out.
+# Narrower terminals show no training columns.
 _MIN_WIDE_COLUMNS = 70
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _SPARKLINE_WIDTH = 40
-# Of batches, so many seconds' mean is the speed that is shown.
+# The speed is the mean over this time.
 _SPEED_SECONDS = 5.0
 
 
 @dataclass
 class LivePanel:
-    """What is known of the run that is shown; ``batch_size`` turns batches into clips."""
+    """A panel of a run of at most ``epochs``; with ``batch_size`` it shows clips per second."""
 
     epochs: int
     batch_size: int | None = None
@@ -39,14 +38,14 @@ class LivePanel:
     _marks: list[tuple[float, int]] = field(default_factory=list)
 
     def on_batch(self, epoch: int, done: int, total: int) -> None:
-        """As cheap as can be: drawing reads it later."""
+        """Store the progress; drawing reads it later."""
         self.batch = (epoch, done, total)
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """Take a finished epoch in; its warnings are those that hold now."""
-        if self.history and record.epoch <= self.history[-1].epoch:  # another run, of folds say
+        """Add a finished epoch; the panel shows the warnings of the latest one."""
+        if self.history and record.epoch <= self.history[-1].epoch:  # the next run, as of folds
             self.history = []
-        self.history = [*self.history, record]  # the thread that draws may be reading the old one
+        self.history = [*self.history, record]  # a new list: the drawing thread may read the old
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         history = self.history
@@ -54,24 +53,24 @@ class LivePanel:
         if history:
             parts.append(_table(history, wide=options.max_width >= _MIN_WIDE_COLUMNS))
             parts += _curves(history)
-            parts += [Text(f"! {text}", style="yellow") for text in layer_warnings(history[-1].layers)]
+            parts += [
+                Text(f"! {text}", style="yellow") for text in layer_warnings(history[-1].layers)
+            ]
         epoch = min(self.batch[0], self.epochs)
-        yield Panel(
-            Group(*parts), title=f"epoch {epoch} of {self.epochs} at most", title_align="left",
-            border_style="dim",
-        )  # fmt: skip
+        title = f"epoch {epoch} of {self.epochs} at most"
+        yield Panel(Group(*parts), title=title, title_align="left", border_style="dim")
 
     def _progress_row(self, now: float) -> Table:
         _, done, total = self.batch
         line = Table.grid(padding=(0, 2), expand=True)
         line.add_column(ratio=1)
         cells = [f"{done}/{total}"]
-        speed = self._batches_per_second(now)
-        if speed:
-            n = speed * (self.batch_size or 1)
-            cells.append(f"{n:,.0f} {'clips' if self.batch_size else 'batches'}/s")
-        if left := self._seconds_left(speed):
-            cells.append(f"{_format_duration(left)} left")
+        batch_rate = self._batches_per_second(now)
+        if batch_rate:
+            shown_rate = batch_rate * (self.batch_size or 1)
+            cells.append(f"{shown_rate:,.0f} {'clips' if self.batch_size else 'batches'}/s")
+        if seconds_left := self._seconds_left(batch_rate):
+            cells.append(f"{_format_duration(seconds_left)} left")
         for _ in cells:
             line.add_column(justify="right", no_wrap=True)
         line.add_row(ProgressBar(total=max(total, 1), completed=done), *cells)
@@ -82,21 +81,23 @@ class LivePanel:
         batches_done = (epoch - 1) * total + done
         self._marks = [mark for mark in self._marks if now - mark[0] < _SPEED_SECONDS]
         self._marks.append((now, batches_done))
-        (then, before) = self._marks[0]
-        return (batches_done - before) / (now - then) if now > then and batches_done > before else 0.0
+        then, before = self._marks[0]
+        if now <= then or batches_done <= before:
+            return 0.0
+        return (batches_done - before) / (now - then)
 
-    def _seconds_left(self, speed: float) -> float:
-        """To the last epoch, which an early stop may spare: epochs take what the last ones took."""
+    def _seconds_left(self, batch_rate: float) -> float:
+        """Seconds to the last epoch, by the mean of the last three; early stopping is ignored."""
         epoch, done, total = self.batch
         epochs_left = max(0, self.epochs - epoch)
         if last := self.history[-3:]:
             epoch_seconds = sum(record.seconds for record in last) / len(last)
             return epoch_seconds * (epochs_left + (1 - done / total if total else 0))
-        return (total - done + epochs_left * total) / speed if speed else 0.0
+        return (total - done + epochs_left * total) / batch_rate if batch_rate else 0.0
 
 
 def _table(history: Sequence[EpochRecord], *, wide: bool) -> Table:
-    """The last epochs; the best of all in bold, whichever of them it is."""
+    """The last epochs; the best one is always in it, in bold."""
     best = min(history, key=lambda record: record.val_loss)
     last = history[-_ROWS:]
     rows = last if best in last else [best, *last[1:]]
@@ -112,7 +113,7 @@ def _table(history: Sequence[EpochRecord], *, wide: bool) -> Table:
 
 
 def _curves(history: Sequence[EpochRecord]) -> list[Text]:
-    """The validation's loss and accuracy over all epochs, in a line of blocks each."""
+    """Sparklines of validation loss and accuracy; empty before the third epoch."""
     lines = [("val loss", [record.val_loss for record in history])]
     accuracies = [r.val_accuracy for r in history if r.val_accuracy is not None]
     if accuracies:
@@ -123,7 +124,7 @@ def _curves(history: Sequence[EpochRecord]) -> list[Text]:
 
 
 def sparkline(values: Sequence[float], width: int = _SPARKLINE_WIDTH) -> str:
-    """Values as blocks of eight heights, from the lowest to the highest; neighbours averaged."""
+    """Values as blocks of eight heights, at most ``width``; neighbours are averaged."""
     n = min(width, len(values))
     edges = [round(i * len(values) / n) for i in range(n + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]

@@ -1,4 +1,4 @@
-"""Live progress on stderr: a panel or a bar on a terminal, lines where it goes to a log."""
+"""Live progress on stderr: a panel or a bar on a terminal, lines otherwise."""
 
 import contextlib
 import sys
@@ -17,9 +17,10 @@ if TYPE_CHECKING:  # torch, which the commands that only show a bar do without
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Who hears of a run as it goes.
+    """Callbacks of a run.
 
-    (epoch, batches done, batches in all), finished epochs, and what a person should know.
+    ``on_batch`` gets (epoch, batches done, batches in the epoch), ``on_epoch`` each finished epoch,
+    ``on_note`` messages for the user.
     """
 
     on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None
@@ -38,15 +39,21 @@ def format_epoch(record: "EpochRecord", epochs: int) -> str:
 
 
 def _accuracy(accuracy: float | None) -> str:
-    return "" if accuracy is None else f"  accuracy {100 * accuracy:5.1f} %"
+    return "" if accuracy is None else f"  {100 * accuracy:5.1f} %"
 
 
 @contextlib.contextmanager
-def training_progress(epochs: int, batch_size: int | None = None) -> Iterator[TrainingProgress]:
-    """A line for every epoch and every new warning; on a terminal a live panel below them.
+def training_progress(
+    epochs: int, batch_size: int | None = None, *, show: bool = True
+) -> Iterator[TrainingProgress]:
+    """Print a line per epoch and new warning; on a terminal with a live panel below.
 
-    ``batch_size`` lets the panel count clips, not batches.
+    With ``batch_size`` the panel shows clips per second, without it batches. Without ``show``
+    nothing is printed.
     """
+    if not show:
+        yield TrainingProgress()
+        return
     if not sys.stderr.isatty():
         yield TrainingProgress(on_epoch=_epoch_printer(epochs, _echo), on_note=_echo)
         return
@@ -55,7 +62,7 @@ def training_progress(epochs: int, batch_size: int | None = None) -> Iterator[Tr
     run, console = LivePanel(epochs, batch_size), _stderr()
 
     def print_line(line: str) -> None:
-        """Through the console: what goes past it is written into the panel."""
+        """Print above the panel; printing past the console would write into it."""
         console.print(line, markup=False)
 
     print_epoch = _epoch_printer(epochs, print_line)
@@ -68,8 +75,10 @@ def training_progress(epochs: int, batch_size: int | None = None) -> Iterator[Tr
         yield TrainingProgress(run.on_batch, on_epoch, print_line)
 
 
-def _epoch_printer(epochs: int, print_line: Callable[[str], None]) -> "Callable[[EpochRecord], None]":
-    """Says an epoch in a line, and what its layers warn of that was not said before."""
+def _epoch_printer(
+    epochs: int, print_line: Callable[[str], None]
+) -> "Callable[[EpochRecord], None]":
+    """A callback that prints an epoch and the layer warnings not printed before."""
     new = _NewWarnings()
 
     def print_epoch(record: "EpochRecord") -> None:
@@ -81,13 +90,13 @@ def _epoch_printer(epochs: int, print_line: Callable[[str], None]) -> "Callable[
 
 
 class _NewWarnings:
-    """Warnings of layers, each once, however its numbers change from epoch to epoch."""
+    """Layer warnings, each once, even if its percentage changes."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
 
     def unseen(self, record: "EpochRecord") -> list[str]:
-        from earful.training.trainer.layer_health import warning_key, layer_warnings
+        from earful.training.trainer.layer_health import layer_warnings, warning_key
 
         warnings = {warning_key(text): text for text in layer_warnings(record.layers)}
         new = [text for key, text in warnings.items() if key not in self._seen]
@@ -96,9 +105,9 @@ class _NewWarnings:
 
 
 @contextlib.contextmanager
-def work_progress(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for counted work, on a terminal; call what is yielded with (done, total)."""
-    if not sys.stderr.isatty():
+def work_progress(description: str, *, show: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal; yields a callback that takes (done, total)."""
+    if not show or not sys.stderr.isatty():
         yield lambda done, total: None
         return
     columns = (

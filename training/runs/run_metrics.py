@@ -1,4 +1,4 @@
-"""What a finished run leaves beside its checkpoints: metrics.json and its pictures."""
+"""The report of a finished run: metrics.json, learning curves and confusion matrix."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.decision import predicted_label_mask
 from earful.models.networks.autoencoder import centred
-from earful.models.networks.zoo import zoo_entry, parameter_count
+from earful.models.networks.zoo import parameter_count, zoo_entry
 from earful.training.loaders.loader import EVALUATION_BATCH
 from earful.training.loaders.storage import ClipSource, read_sequentially
 from earful.training.metrics.calibration import to_scores
@@ -29,10 +29,10 @@ CURVES_FILENAME = "curves.png"
 
 @dataclass(frozen=True)
 class ReconstructionMetrics:
-    """How well clips come out of an autoencoder.
+    """Metrics of an autoencoder.
 
     ``reconstruction_error`` is the mean squared error in squared standard deviations of a bin,
-    ``explained_variance`` the share of what tells the clips apart that is given back.
+    ``explained_variance`` 1 minus that error over the variance between clips.
     """
 
     clips: int
@@ -44,9 +44,9 @@ class ReconstructionMetrics:
 
 
 def write_report(dataset: Dataset, run: Path, result: FitResult) -> dict[str, Any]:
-    """Measure the best epoch on the validation and test parts and write the run's report.
+    """Evaluate the best epoch on the validation and test parts and write the run's report.
 
-    The test part is used here, once, after everything was chosen. Returns what metrics.json holds.
+    The test part is used only here, after all choices. Returns the content of metrics.json.
     """
     checkpoint = result.checkpoint
     classifies = zoo_entry(checkpoint.config.model).task == "classification"
@@ -90,15 +90,20 @@ def measure_split(dataset: Dataset, result: FitResult, split: str) -> Classifica
         logits = torch.cat([result.network(x) for x in _batches(dataset, result, split)]).numpy()
     clips, kind = dataset.clips.iloc[rows], result.checkpoint.score_kind
     speakers, scores = clips["speaker"].tolist(), to_scores(logits, kind)
-    predicted_matrix = predicted_label_mask(logits if kind == "softmax" else scores, kind)  # softmax keeps the order
+    # Softmax keeps the order of the logits.
+    predicted_matrix = predicted_label_mask(logits if kind == "softmax" else scores, kind)
     if kind == "softmax" and not dataset.is_multi_label:
         predicted = [dataset.labels[i] for i in predicted_matrix.argmax(1)]
         return compute_metrics(clips["label"].tolist(), predicted, speakers, dataset.labels)
-    return compute_multi_label_metrics(dataset.label_matrix[rows], predicted_matrix, scores, speakers, dataset.labels)
+    return compute_multi_label_metrics(
+        dataset.label_matrix[rows], predicted_matrix, scores, speakers, dataset.labels
+    )
 
 
-def measure_reconstruction(dataset: Dataset, result: FitResult, split: str) -> ReconstructionMetrics:
-    """How well the best epoch's autoencoder gives back the clips of one split."""
+def measure_reconstruction(
+    dataset: Dataset, result: FitResult, split: str
+) -> ReconstructionMetrics:
+    """Metrics of the best epoch's autoencoder on the stored features of one split."""
     n_clips, errors = len(dataset.rows(split)), 0.0
     total, squares = torch.zeros(()), torch.zeros(())
     with torch.inference_mode():
@@ -112,6 +117,6 @@ def measure_reconstruction(dataset: Dataset, result: FitResult, split: str) -> R
 
 
 def _batches(dataset: Dataset, result: FitResult, split: str) -> Iterator[torch.Tensor]:
-    """The stored features (batch, bins, frames) of one split, in its order."""
+    """The stored features (batch, bins, frames) of one split, in order."""
     features = dataset.array(result.checkpoint.config.features)
     return read_sequentially(ClipSource(features, dataset.rows(split)), EVALUATION_BATCH)

@@ -1,4 +1,4 @@
-"""A training run as users know it: fit, then the report, in one folder."""
+"""A training run: training, then the report, in one folder."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,17 +14,22 @@ from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryD
 from earful.training.runs.event_log import EventLog
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.run_metrics import write_report
-from earful.training.trainer.checkpoint import LAST_CHECKPOINT, Checkpoint, EpochRecord, load_checkpoint
+from earful.training.trainer.checkpoint import (
+    LAST_CHECKPOINT,
+    Checkpoint,
+    EpochRecord,
+    load_checkpoint,
+)
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
 from earful.training.trainer.distributed import DistributedContext
 from earful.training.trainer.trainer import fit
 
 
 def find_resume_config(out: Path, checkpoint_mirror: str | None = None) -> TrainConfig | None:
-    """What the run in a folder, or its second place, was begun with; None where none was begun.
+    """The configuration of the run in a folder or its mirror; None where there is no run.
 
     Raises:
-        EarfulError: a damaged checkpoint, or a second place that cannot be reached.
+        EarfulError: a damaged checkpoint, or a mirror that cannot be reached.
     """
     CheckpointStore.open(out, checkpoint_mirror).sync()
     last = out / LAST_CHECKPOINT
@@ -34,9 +39,9 @@ def find_resume_config(out: Path, checkpoint_mirror: str | None = None) -> Train
 def adapt_to_dataset(
     base: TrainConfig, overrides: Mapping[str, Any], dataset: Dataset, processes: int
 ) -> TrainConfig:
-    """A new run's configuration as its clips and processes need it, where nothing else is given.
+    """``base`` with defaults that the data and the number of processes need, except ``overrides``.
 
-    Clips with several labels are learnt label by label, and a batch has a shard for each process.
+    Multi-label data needs the loss ``bce``; a batch has a shard per process.
     """
     if zoo_entry(base.model).fitted:
         return base
@@ -60,33 +65,47 @@ def train_run(
     dist_context: DistributedContext | None = None,
     tensorboard: bool = False,
 ) -> dict[str, Any]:
-    """Train into ``out``, on its company too and from the weights of ``start`` where given, and
-    measure the best epoch.
+    """Train into ``out`` and evaluate the best epoch; arguments are those of ``trainer.fit``.
 
-    ``tensorboard`` leaves logs of it in ``out``. Returns what metrics.json holds; only the first
-    process of a team writes it, the others return nothing.
+    ``tensorboard`` writes a TensorBoard log into ``out``. Returns the content of metrics.json;
+    processes other than process 0 write nothing and return an empty dict.
 
     Raises:
-        TrainingError: the run cannot start or go on.
+        TrainingError: the run cannot start or continue.
     """
     callbacks = progress or TrainingProgress()
-    first = dist_context is None or dist_context.is_main_process
-    if tensorboard and first:
+    is_main_process = dist_context is None or dist_context.is_main_process
+    if tensorboard and is_main_process:
         log = EventLog(out)
         callbacks = replace(callbacks, on_epoch=_call_both(callbacks.on_epoch, log.on_epoch))
     if zoo_entry(config.model).fitted:
         result = fit_baseline(
-            dataset, out, config, auxiliary=auxiliary, device=device, resume=resume,
-            checkpoint_mirror=checkpoint_mirror, on_epoch=callbacks.on_epoch,
-        )  # fmt: skip
+            dataset,
+            out,
+            config,
+            auxiliary=auxiliary,
+            device=device,
+            resume=resume,
+            checkpoint_mirror=checkpoint_mirror,
+            on_epoch=callbacks.on_epoch,
+        )
     else:
         result = fit(
-            dataset, out, config, auxiliary=auxiliary, start=start, device=device, resume=resume,
-            checkpoint_mirror=checkpoint_mirror, dist_context=dist_context, on_batch=callbacks.on_batch, on_epoch=callbacks.on_epoch,
+            dataset,
+            out,
+            config,
+            auxiliary=auxiliary,
+            start=start,
+            device=device,
+            resume=resume,
+            checkpoint_mirror=checkpoint_mirror,
+            dist_context=dist_context,
+            on_batch=callbacks.on_batch,
+            on_epoch=callbacks.on_epoch,
             on_note=callbacks.on_note,
-        )  # fmt: skip
-    metrics = write_report(dataset, out, result) if first else {}
-    if tensorboard and first:
+        )
+    metrics = write_report(dataset, out, result) if is_main_process else {}
+    if tensorboard and is_main_process:
         log.finish(dataset)
     return metrics
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written aside and renamed, read with ``weights_only=True``."""
+"""Checkpoints of a run: written atomically, read with ``weights_only=True``."""
 
 import dataclasses
 import io
@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 
 from earful.data.atomic_write import staged_file
+from earful.data.errors import did_you_mean_path
 from earful.data.features.config import FeatureConfig, FeatureKind
 from earful.models.bundle.decision import ScoreKind
 from earful.models.layers.normalise import NormalisedNetwork
@@ -18,21 +19,19 @@ from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.metrics.calibration import Calibration, score_kind_for_loss
 from earful.training.trainer.layer_health import LayerHealth
 
-# Files of a run that several rooms read.
+# Names of files in a run folder.
 LAST_CHECKPOINT, BEST_CHECKPOINT = "last.pt", "best.pt"
 METRICS_FILENAME, CONFUSION_FILENAME = "metrics.json", "confusion.png"
-# In 3 the epochs of augmented runs were judged on clean clips, which cannot be gone on with.
-SCHEMA_VERSION, READABLE_VERSIONS = 4, (3, 4)
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One row of the learning curves; losses as ``training.trainer.objectives`` has them.
+    """One row of the learning curves; losses are those of ``training.trainer.objectives``.
 
-    ``val_loss`` is that of the validation clips in the conditions of training, augmented where
-    training is; ``val_accuracy`` that of the clips as they are. Accuracies are fractions, and None
-    of a network that names no labels. ``learning_rate`` is that of the last step, ``layers`` what
-    ``training.trainer.layer_health`` found after it.
+    ``val_loss`` is on augmented validation clips where training augments, ``val_accuracy`` on clean
+    ones. Accuracies are fractions, None for networks without labels. ``learning_rate`` is that of
+    the last step; ``layers`` are measured by ``training.trainer.layer_health`` after it.
     """
 
     epoch: int
@@ -52,11 +51,11 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run after some epoch: everything needed to go on, and everything needed to export.
+    """The state of a run after an epoch: enough to resume and to export.
 
-    ``weights`` are those that are measured and released; ``learning`` those that the optimizer
-    moves where ``weights`` are their average, else empty. ``calibration`` is that of ``weights`` in
-    a classifier's best checkpoint, else None. ``schema_version`` is that of the file it is from.
+    ``weights`` are evaluated and released. Where they are a moving average, ``raw_weights`` are
+    those that the optimizer updates; otherwise it is empty. ``calibration`` belongs to ``weights``
+    in a classifier's best checkpoint, and is None elsewhere.
     """
 
     config: TrainConfig
@@ -68,11 +67,10 @@ class Checkpoint:
     optimizer: dict[str, Any]
     history: tuple[EpochRecord, ...]
     calibration: Calibration | None = None
-    schema_version: int = SCHEMA_VERSION
 
     @property
     def score_kind(self) -> ScoreKind:
-        """What the network's logits become."""
+        """Whether scores are softmax or sigmoid of the logits."""
         return score_kind_for_loss(self.config.loss)
 
     @property
@@ -82,7 +80,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; the one that was there stays until the new one is whole."""
+    """Write a checkpoint atomically; an earlier one stays until the new one is complete."""
     values = {
         "schema_version": SCHEMA_VERSION,
         "config": checkpoint.config.to_dict(),
@@ -103,12 +101,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint to the CPU.
 
     Raises:
-        TrainingError: no checkpoint there, or one that is damaged or of another version.
+        TrainingError: it is missing, damaged, or has another schema version.
     """
     if not path.is_file():
         raise TrainingError(
-            f"{path.parent} holds no finished run ({path.name} is missing); "
-            f"start one with `earful train DATASET --out {path.parent}`"
+            f"{path.parent} holds no finished run{did_you_mean_path(path.parent)}: {path.name} is "
+            f"missing; start one with `earful train DATASET --out {path.parent}`"
         )
     try:
         content = path.read_bytes()
@@ -118,37 +116,44 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_checkpoint_bytes(content: bytes, location: str) -> Checkpoint:
-    """A checkpoint from its bytes; ``place`` is where they are from.
+    """Read a checkpoint from its bytes; ``location`` names it in errors.
 
     Raises:
-        TrainingError: it is damaged or of another version.
+        TrainingError: it is damaged, or has another schema version.
     """
     try:
         values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        if values["schema_version"] not in READABLE_VERSIONS:
-            raise ValueError(f"schema {values['schema_version']}, not {SCHEMA_VERSION}")
-        return Checkpoint(
-            config=TrainConfig(**values["config"]),
-            features=FeatureConfig.from_dict(values["features"]),
-            labels=tuple(values["labels"]),
-            dataset_hash=values["dataset_hash"],
-            weights=values["weights"],
-            raw_weights=values["raw_weights"],
-            optimizer=values["optimizer"],
-            history=tuple(EpochRecord.from_dict(record) for record in values["history"]),
-            calibration=values["calibration"] and Calibration(**values["calibration"]),
-            schema_version=values["schema_version"],
-        )
-    except (
-        EOFError,
-        RuntimeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        pickle.UnpicklingError,
-    ) as error:
+        version = dict(values).get("schema_version")
+        if version == SCHEMA_VERSION:
+            return _from_dict(values)
+    except _DAMAGED as error:
         reason = (str(error).splitlines() or ["it ends early"])[0]
-        raise TrainingError(f"the checkpoint {location} is damaged: {reason}; train again") from error
+        raise TrainingError(
+            f"the checkpoint {location} is damaged: {reason}; {_RETRAIN}"
+        ) from error
+    found = "no schema version" if version is None else f"schema version {version!r}"
+    raise TrainingError(
+        f"the checkpoint {location} has {found} and this version of Earful reads only "
+        f"{SCHEMA_VERSION}; {_RETRAIN}"
+    )
+
+
+_DAMAGED = (EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError)
+_RETRAIN = "train again into another folder: `earful train DATASET --out RUN`"
+
+
+def _from_dict(values: dict[str, Any]) -> Checkpoint:
+    return Checkpoint(
+        config=TrainConfig(**values["config"]),
+        features=FeatureConfig.from_dict(values["features"]),
+        labels=tuple(values["labels"]),
+        dataset_hash=values["dataset_hash"],
+        weights=values["weights"],
+        raw_weights=values["raw_weights"],
+        optimizer=values["optimizer"],
+        history=tuple(EpochRecord.from_dict(record) for record in values["history"]),
+        calibration=values["calibration"] and Calibration(**values["calibration"]),
+    )
 
 
 def rebuild_network(checkpoint: Checkpoint) -> NormalisedNetwork:
@@ -156,9 +161,12 @@ def rebuild_network(checkpoint: Checkpoint) -> NormalisedNetwork:
     kind: FeatureKind = checkpoint.config.features
     bins = checkpoint.features.bins(kind)
     network = build_network(
-        checkpoint.config.model, bins, checkpoint.features.frames, len(checkpoint.labels),
+        checkpoint.config.model,
+        bins,
+        checkpoint.features.frames,
+        len(checkpoint.labels),
         checkpoint.config.options,
-    )  # fmt: skip
+    )
     normalised = NormalisedNetwork(network, torch.zeros(bins), torch.ones(bins))
     normalised.load_state_dict(checkpoint.weights)
     return normalised.eval()

@@ -1,8 +1,8 @@
-"""Where a run's checkpoints are kept: its folder, and a second place that outlives the machine.
+"""Storage of a run's checkpoints: its folder, and an optional mirror that outlives the machine.
 
-The second is a folder or a URL of whatever fsspec has a package for (``s3://``, ``gs://``). It gets
-every checkpoint after the folder has it, the best before the last, so that a machine that takes
-over finds an epoch whole.
+The mirror is a folder or a URL that fsspec can open (``s3://``, ``gs://``). Each checkpoint is
+written to the folder first and then to the mirror, the best before the last, so that the mirror
+always has a complete epoch to resume from.
 """
 
 import os
@@ -32,39 +32,37 @@ class CheckpointStore:
 
     @classmethod
     def open(cls, run: Path, mirror: str | None) -> "CheckpointStore":
-        """With a second place where one is given.
+        """The store of a run folder, and of the folder or URL ``mirror``.
 
         Raises:
-            EarfulError: a URL of a kind that no installed package knows.
+            EarfulError: no installed package opens this kind of URL.
         """
         return cls(run, open_storage(mirror) if mirror else None)
 
     def save(self, name: str, checkpoint: Checkpoint) -> None:
-        """Keep a checkpoint; the one that was there stays until this one is whole."""
+        """Write a checkpoint to the folder, then to the mirror."""
         path = self.run / name
         save_checkpoint(path, checkpoint)
         if self.mirror is not None:
             self.mirror.write(name, path.read_bytes())
 
     def sync(self, data_hash: str | None = None) -> None:
-        """Bring the folder and the second place to the same epoch: that of the one further on.
+        """Bring the folder and the mirror to the same epoch, the later one of the two.
 
-        A process may have been killed between the two. ``data_hash`` is that of the clips to be
-        trained on, where they are known already.
+        They differ when a process was killed between the two writes. ``data_hash`` is that of the
+        training data, where it is known.
 
         Raises:
-            TrainingError: the second place has a run on other clips, or a damaged one.
+            TrainingError: a checkpoint is damaged, or was trained on other data.
         """
-        last = self._read_mirror(LAST_CHECKPOINT)
-        if self.mirror is None or (last is None and not (self.run / LAST_CHECKPOINT).is_file()):
+        if self.mirror is None:
             return
-        mirrored = None if last is None else read_checkpoint_bytes(last, f"{self.mirror.root}/{LAST_CHECKPOINT}")
-        local = load_checkpoint(self.run / LAST_CHECKPOINT) if (self.run / LAST_CHECKPOINT).is_file() else None
-        hashes = {checkpoint.dataset_hash for checkpoint in (local, mirrored) if checkpoint} | {data_hash} - {None}
-        if len(hashes) > 1:
+        local, mirrored = self._load_local(), self._load_mirrored()
+        hashes = {checkpoint.dataset_hash for checkpoint in (local, mirrored) if checkpoint}
+        if len(hashes | ({data_hash} - {None})) > 1:
             raise TrainingError(
-                f"the checkpoints in {self.run} and {self.mirror.root} are not of the same clips; "
-                "give other places, or the dataset that they were trained on"
+                f"the checkpoints in {self.run} and {self.mirror.root} were not trained on the "
+                "same data; give another --out and --checkpoint-mirror, or the same dataset"
             )
         local_epochs, mirrored_epochs = (len(x.history) if x else 0 for x in (local, mirrored))
         if mirrored_epochs > local_epochs:
@@ -72,6 +70,16 @@ class CheckpointStore:
         elif local_epochs > mirrored_epochs:
             for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
                 self.mirror.write(name, (self.run / name).read_bytes())
+
+    def _load_local(self) -> Checkpoint | None:
+        last = self.run / LAST_CHECKPOINT
+        return load_checkpoint(last) if last.is_file() else None
+
+    def _load_mirrored(self) -> Checkpoint | None:
+        content = self._read_mirror(LAST_CHECKPOINT)
+        if self.mirror is None or content is None:
+            return None
+        return read_checkpoint_bytes(content, f"{self.mirror.root}/{LAST_CHECKPOINT}")
 
     def _restore_from_mirror(self) -> None:
         for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
@@ -81,26 +89,31 @@ class CheckpointStore:
                     staging.write_bytes(content)
 
     def require_no_run(self) -> None:
-        """See that no run is here yet.
+        """Check that a new run can be written.
 
         Raises:
-            TrainingError: there is one.
+            TrainingError: the folder or the mirror holds a run, or the folder is not writable.
         """
         self._check_writable()
-        occupied = str(self.run) if (self.run / LAST_CHECKPOINT).exists() else ""
-        if not occupied and self.mirror is not None and self._read_mirror(LAST_CHECKPOINT) is not None:
+        occupied = None
+        if (self.run / LAST_CHECKPOINT).exists():
+            occupied = str(self.run)
+        elif self.mirror is not None and self._read_mirror(LAST_CHECKPOINT) is not None:
             occupied = self.mirror.root
         if occupied:
-            raise TrainingError(f"{occupied} holds a run; go on with --resume, or give another --out")
+            raise TrainingError(
+                f"{occupied} holds a run; continue it with --resume, or give another --out"
+            )
 
     def _check_writable(self) -> None:
         if (self.run / DATASET_MANIFEST).is_file():
-            raise TrainingError(f"{self.run} is a dataset; give a folder of its own as --out")
-        existing_parent = next(place for place in (self.run, *self.run.resolve().parents) if place.exists())
+            raise TrainingError(f"{self.run} is a dataset; give the run another folder as --out")
+        candidates = (self.run, *self.run.resolve().parents)
+        existing_parent = next(folder for folder in candidates if folder.exists())
         if not existing_parent.is_dir() or not os.access(existing_parent, os.W_OK):
             raise TrainingError(
-                f"a run cannot be written to {self.run}: {existing_parent} is no folder that can be written "
-                "to; give another --out"
+                f"a run cannot be written to {self.run}: {existing_parent} is not a writable "
+                "folder; give another --out"
             )
 
     def _read_mirror(self, name: str) -> bytes | None:

@@ -1,7 +1,7 @@
-"""The processes that train together, as ``torchrun`` starts them; one alone without it.
+"""Distributed training in the processes that ``torchrun`` starts; a single process without it.
 
 Every process holds the whole network and computes its shards of each batch; gradients are averaged
-by DistributedDataParallel. Process 0 writes.
+by DistributedDataParallel. Process 0 writes all files.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ from earful.training.config.train_config import TrainingError
 
 # Process 0 writes checkpoints and measures the calibration while the others wait.
 _TIMEOUT = timedelta(minutes=30)
-# Else processes that are started again find the addresses of those before (pytorch issue 135712).
+# Otherwise restarted processes find the addresses of the ended ones (pytorch issue 135712).
 _RESTARTS = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """Process ``rank`` of ``size``; ``local_rank`` counts those of one machine."""
+    """Process ``rank`` of ``world_size``; ``local_rank`` is its number on its machine."""
 
     rank: int = 0
     world_size: int = 1
@@ -37,12 +37,12 @@ class DistributedContext:
         """The shards of a batch that this process computes.
 
         Raises:
-            TrainingError: they cannot be dealt out evenly.
+            TrainingError: the shards cannot be divided evenly among the processes.
         """
         if shards % self.world_size:
             raise TrainingError(
-                f"{shards} shards of a batch cannot be dealt to {self.world_size} processes evenly; "
-                f"start as many processes as divide {shards}"
+                f"{shards} shards of a batch cannot be divided evenly among {self.world_size} "
+                f"processes; start a number of processes that divides {shards}, or give --shards"
             )
         shards_per_process = shards // self.world_size
         return range(self.rank * shards_per_process, (self.rank + 1) * shards_per_process)
@@ -55,14 +55,14 @@ class DistributedContext:
         return values
 
     def barrier(self, device: torch.device) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         self.total(torch.zeros((), device=device))
 
     def require_equal(self, what: str, numbers: Sequence[int], device: torch.device) -> None:
-        """See that all processes begin alike.
+        """Check that all processes have the same ``numbers``; ``what`` names them in the error.
 
         Raises:
-            TrainingError: another process has other numbers.
+            TrainingError: they differ.
         """
         if self.world_size == 1:
             return
@@ -72,22 +72,24 @@ class DistributedContext:
         differs = torch.tensor(float(not torch.equal(own_values, main_values)), device=device)
         if float(self.total(differs)):
             raise TrainingError(
-                f"the processes do not see the same {what}: process 0 has {main_values.tolist()}, "
-                f"process {self.rank} {own_values.tolist()}; give a folder that all machines share, or "
-                "--checkpoint-mirror URL"
+                f"the processes do not have the same {what}: process 0 has "
+                f"{main_values.tolist()}, process {self.rank} has {own_values.tolist()}; give an "
+                "--out that all machines share, or --checkpoint-mirror URL"
             )
 
 
 def detect_distributed() -> DistributedContext:
-    """The process that this is, by what torchrun set."""
+    """The context of this process, from the environment variables that torchrun sets."""
     if not distributed.is_torchelastic_launched():
         return DistributedContext()
-    return DistributedContext(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+    return DistributedContext(
+        *(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    )
 
 
 @contextlib.contextmanager
 def process_group(dist_context: DistributedContext, device: torch.device) -> Iterator[None]:
-    """The connection of the processes: NCCL between GPUs, gloo otherwise.
+    """Connect the processes: NCCL between GPUs, gloo otherwise.
 
     Raises:
         TrainingError: another process has ended, or cannot be reached.
@@ -101,12 +103,13 @@ def process_group(dist_context: DistributedContext, device: torch.device) -> Ite
         yield
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        # Those of gloo have no class of their own.
+        # Errors of gloo have no class of their own.
         if not isinstance(error, distributed.DistError) and "gloo" not in reason.lower():
             raise
         raise TrainingError(
-            f"process {dist_context.rank} cannot go on with the others ({reason}); start them again with "
-            f"--resume. torchrun does it with --max-restarts, and {_RESTARTS}=1 in its environment"
+            f"process {dist_context.rank} lost the other processes ({reason}); restart all of them "
+            f"with --resume. torchrun does so with --max-restarts and {_RESTARTS}=1 in its "
+            "environment"
         ) from error
     finally:
         if distributed.is_initialized():

@@ -1,4 +1,4 @@
-"""How well every layer learns: units that are dead, and gradients that vanish."""
+"""Health of each layer: dead units and vanishing gradients."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -8,22 +8,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Clips of a training batch that the layers are looked at with.
+# Clips of a training batch that the layers are measured on.
 PROBE_CLIPS = 64
+# A layer with this share of dead units is warned about.
 DEAD_SHARE = 0.5
-# Of the strongest layer's gradient; sound networks of the zoo stay above a hundredth.
+# Share of the largest layer gradient; healthy networks of the zoo stay above 1e-2.
 VANISHING_SHARE = 1e-4
-# A sigmoid or tanh this near to its ends hardly passes a gradient on.
+# A sigmoid or tanh this close to its limits has almost no gradient.
 _SATURATED = 0.01
 
 
 @dataclass(frozen=True)
 class LayerHealth:
-    """One layer, on a batch of training clips after an epoch.
+    """One layer, measured on a batch of training clips after an epoch.
 
-    ``dead_share`` is the share of its activation's units that no clip moves (ReLU: never above
-    zero; ELU: always at its lower end; sigmoid and tanh: at one of theirs); None where there is no
-    activation, or one that cannot die (leaky ReLU, PReLU).
+    ``dead_share`` is the share of its activation's units that are constant on all clips (ReLU:
+    never above zero; ELU: always at its lower limit; sigmoid and tanh: at a limit); None without an
+    activation, or with one that has no dead units (leaky ReLU, PReLU).
     ``gradient_rms`` is the root mean square of the gradient of its weights; None without weights.
     """
 
@@ -35,10 +36,10 @@ class LayerHealth:
 def measure_layer_health(
     network: nn.Module, features: Tensor, loss: Callable[[Tensor], Tensor]
 ) -> tuple[LayerHealth, ...]:
-    """Every layer with weights or an activation, on raw features (clips, bins, frames).
+    """Measure each layer with weights or an activation on raw features (clips, bins, frames).
 
-    ``loss`` makes of them what is learnt from. Dropout and batch statistics stand still, so that
-    looking changes nothing but the gradients, which are left empty.
+    ``loss`` computes the training loss of the features. The network runs in evaluation mode, so
+    that nothing changes but the gradients, which are left empty.
     """
     alive: dict[str, Tensor] = {}
     hooks = [
@@ -62,10 +63,10 @@ def measure_layer_health(
 
 
 def layer_warnings(layers: Sequence[LayerHealth]) -> list[str]:
-    """What is wrong with them, a sentence each."""
+    """A sentence for each problem of the layers."""
     messages = [
-        f"{100 * layer.dead_share:.0f} % of the units of {layer.name} are dead: no clip moves them "
-        "(a lower --learning-rate, or --activation leaky-relu or elu, may help)"
+        f"{100 * layer.dead_share:.0f} % of the units of {layer.name} are dead: they output a "
+        "constant (a lower --learning-rate, or --activation leaky-relu or elu, may help)"
         for layer in layers
         if layer.dead_share is not None and layer.dead_share >= DEAD_SHARE
     ]
@@ -74,19 +75,19 @@ def layer_warnings(layers: Sequence[LayerHealth]) -> list[str]:
     weak = [name for name, rms in gradients if rms < VANISHING_SHARE * max_rms]
     if weak:
         messages.append(
-            f"the gradients of {', '.join(weak)} vanish: under {VANISHING_SHARE:g} of the "
-            "strongest layer's (--activation relu, or --norm batch, may help)"
+            f"the gradients of {', '.join(weak)} vanish: below {VANISHING_SHARE:g} of the largest "
+            "layer gradient (--activation relu, or --norm batch, may help)"
         )
     return messages
 
 
 def warning_key(warning: str) -> str:
-    """A warning without its shares, which change from epoch to epoch."""
+    """A warning without its percentages, which change from epoch to epoch."""
     return re.sub(r"[\d.]+ %", "", warning)
 
 
 def _aliveness_test(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
-    """What tells which outputs of an activation are alive."""
+    """The test of which outputs of an activation are alive; None if it has no dead units."""
     match module:
         case nn.ReLU():
             return lambda out: out > 0
@@ -105,7 +106,7 @@ def _recording_hook(
 ) -> Callable[[nn.Module, Any, Tensor], None]:
     def record_units(module: nn.Module, inputs: Any, output: Tensor) -> None:
         del module, inputs
-        # A unit is a channel, which is the second axis: of all clips and places.
+        # A unit is a channel (axis 1); it is alive if any clip and position makes it so.
         units = probe(output.detach()).transpose(0, 1).flatten(1).any(dim=1)
         alive[name] = alive[name] | units if name in alive else units
 

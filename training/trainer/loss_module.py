@@ -1,4 +1,4 @@
-"""From features to a loss, as one module; and what the parts of an epoch add up to."""
+"""The loss as a module, and the running totals of an epoch."""
 
 from typing import cast
 
@@ -14,9 +14,10 @@ from earful.training.trainer.objectives import BatchResult, objective_for
 
 
 class LossModule(nn.Module):
-    """Features and targets to their loss: what is compiled, and what processes share.
+    """Features and targets to the loss: the module that is compiled and distributed.
 
-    Sums of right and answerable clips come with it, since a module returns tensors.
+    Returns a ``BatchResult`` as a tuple of tensors, as torch.compile and
+    DistributedDataParallel need.
     """
 
     def __init__(
@@ -37,27 +38,26 @@ class LossModule(nn.Module):
 
 
 def compile_module(loss_module: nn.Module, device: torch.device, config: TrainConfig) -> nn.Module:
-    """Fused by torch.compile, on a GPU with CUDA graphs: small networks wait for launches there.
+    """Compile with torch.compile; on a GPU with CUDA graphs, since launches limit small networks.
 
-    Graphs use their memory again at the next call, before the parts of a step have met.
+    Not with several shards: a CUDA graph reuses its memory at the next call, while earlier shards
+    of the batch are still needed.
     """
-    graphs = device.type == "cuda" and config.shards == 1
-    mode = "reduce-overhead" if graphs else "default"
+    uses_graphs = device.type == "cuda" and config.shards == 1
+    mode = "reduce-overhead" if uses_graphs else "default"
     return cast("nn.Module", torch.compile(loss_module, mode=mode))
 
 
 def label_weights(config: TrainConfig, targets: Targets) -> Tensor | None:
-    """What each label counts in the loss (labels,); None where all count alike."""
+    """Weight of each label in the loss (labels,); None where all weigh the same."""
     if config.balance != "weights":
         return None
-    held, n_labels = targets.values, targets.n_labels
-    return (
-        positive_weights(held, n_labels) if config.loss == "bce" else class_weights(held, n_labels)
-    )
+    compute = positive_weights if config.loss == "bce" else class_weights
+    return compute(targets.values, targets.n_labels)
 
 
 class RunningTotals:
-    """Loss and answers of an epoch, added up on the device."""
+    """Sums of the loss and of correct predictions over an epoch, on the device."""
 
     def __init__(self) -> None:
         self._totals: Tensor | None = None
@@ -66,17 +66,21 @@ class RunningTotals:
     def add(self, batch_result: BatchResult, batch_shard: BatchShard) -> None:
         n_clips = len(batch_shard.targets)
         batch_totals = torch.stack(
-            [batch_result.loss.detach().double() * n_clips, batch_result.n_correct, batch_result.n_labelled]
+            [
+                batch_result.loss.detach().double() * n_clips,
+                batch_result.n_correct,
+                batch_result.n_labelled,
+            ]
         )
         self._totals = batch_totals if self._totals is None else self._totals + batch_totals
         self._clips += n_clips
 
     def loss(self) -> float:
-        """The mean so far, of this process."""
+        """Mean loss of this process so far; NaN before the first batch."""
         return float("nan") if self._totals is None else float(self._totals[0]) / self._clips
 
     def reduce(self, dist_context: DistributedContext, n_clips: int) -> tuple[float, float | None]:
-        """Mean loss and accuracy over all processes."""
+        """Mean loss and accuracy over all processes; accuracy None where no clip has a label."""
         if self._totals is None:
             return float("nan"), None
         loss, n_correct, n_labelled = dist_context.total(self._totals).tolist()

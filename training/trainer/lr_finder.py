@@ -1,8 +1,8 @@
-"""Which learning rate to begin with: the loss while the rate grows from step to step.
+"""The learning rate range test: the loss while the rate grows from step to step.
 
-The range test of "Cyclical Learning Rates for Training Neural Networks" (Smith, arXiv:1506.01186,
-section 3.3), with the rate growing by a constant factor: too small a rate learns nothing, one that
-suits brings the loss down fastest, too large a one drives it up again.
+From "Cyclical Learning Rates for Training Neural Networks" (Smith, arXiv:1506.01186, section 3.3),
+with the rate growing by a constant factor. A rate that is too small does not lower the loss, a good
+one lowers it fastest, and one that is too large raises it again.
 """
 
 import itertools
@@ -28,19 +28,19 @@ from earful.training.trainer.setup import (
 from earful.training.trainer.train_step import TrainStep
 
 MIN_RATE, MAX_RATE, DEFAULT_STEPS = 1e-5, 1.0, 300
-# Of the running mean: of some twenty steps.
+# Decay of the running mean: it averages over about twenty steps.
 _SMOOTHING = 0.95
-# A smaller fall may be chance.
+# A smaller relative drop of the loss may be chance.
 _MIN_LOSS_DROP = 0.05
-# The loss has left its valley for good when it is so many times all before.
+# The test ends when the loss exceeds this multiple of the largest smoothed loss.
 _DIVERGED_FACTOR = 3.0
-# The fall is looked for where the mean has something to go by.
+# Steps before the running mean is reliable; no rate is suggested from these.
 _BURN_IN_STEPS = 20
 
 
 @dataclass(frozen=True)
 class LearningRateCurve:
-    """Losses (steps,) as they were and smoothed, over their rates (steps,).
+    """Losses (steps,), raw and smoothed, over learning rates (steps,).
 
     ``suggested`` is where the smoothed loss falls fastest.
     """
@@ -63,22 +63,27 @@ def find_learning_rate(
     steps: int = DEFAULT_STEPS,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> LearningRateCurve:
-    """Take so many steps with a fresh network at rates from 1e-5 to 1; nothing is kept of it.
+    """Train a new network for at most ``steps`` steps at rates from 1e-5 to 1; write nothing.
 
-    It ends before them where the loss blows up.
+    Stops early when the loss diverges.
 
     Raises:
-        TrainingError: there is nothing to train on, an optimizer that has no rate to find, or a
-            loss that falls by less than a twentieth at any rate.
+        TrainingError: there is nothing to train on, the optimizer is L-BFGS, or the loss falls by
+            less than 5 % at every rate.
     """
     if config.optimizer == "lbfgs":
-        raise TrainingError("lbfgs looks for the length of its steps itself; leave its rate at 1")
+        raise TrainingError(
+            "lbfgs finds its step length by line search and needs no other learning rate than 1; "
+            "use another --optimizer"
+        )
     require_gradient_training(config.model)
     torch_device = choose_device(device)
     check_settings(dataset, config, torch_device)
     config = replace(config, shards=1)
     train = training_loader(dataset, auxiliary, config, torch_device)
-    train_step = TrainStep.from_checkpoint(initial_checkpoint(dataset, train, "", config), train, torch_device)
+    train_step = TrainStep.from_checkpoint(
+        initial_checkpoint(dataset, train, "", config), train, torch_device
+    )
     rates = np.geomspace(MIN_RATE, MAX_RATE, steps)
     losses: list[float] = []
     for rate, batch_shard in zip(rates, _endless_batches(train.batch_shards, config), strict=False):
@@ -91,7 +96,7 @@ def find_learning_rate(
 
 
 def running_mean(losses: list[float]) -> NDArray[np.float64]:
-    """The running mean (steps,), without the pull of its beginning at zero."""
+    """Exponential running mean (steps,), corrected for its initial value of zero."""
     mean, means = 0.0, []
     for step, loss in enumerate(losses, 1):
         mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
@@ -99,8 +104,10 @@ def running_mean(losses: list[float]) -> NDArray[np.float64]:
     return np.array(means)
 
 
-def _endless_batches(batch_shards: Callable[[BatchPlan], Iterator[BatchShard]], config: TrainConfig) -> Iterator[BatchShard]:
-    """Batches of epoch after epoch."""
+def _endless_batches(
+    batch_shards: Callable[[BatchPlan], Iterator[BatchShard]], config: TrainConfig
+) -> Iterator[BatchShard]:
+    """Batches of one epoch after another."""
     for epoch in itertools.count(1):
         yield from batch_shards(BatchPlan(config.batch_size, config.seed * 1_000_003 + epoch))
 
@@ -113,12 +120,14 @@ def _curve(rates: NDArray[np.float64], losses: list[float]) -> LearningRateCurve
     initial_loss = float(smoothed[: _BURN_IN_STEPS + 1].mean())
     if minimum <= _BURN_IN_STEPS or smoothed[minimum - 1] > (1 - _MIN_LOSS_DROP) * initial_loss:
         raise TrainingError(
-            f"in {len(losses)} steps the loss falls at no rate from {MIN_RATE:g} to {MAX_RATE:g}; "
-            "give more --steps, or look at the labels (earful check)"
+            f"the loss does not fall at any learning rate from {MIN_RATE:g} to {MAX_RATE:g} in "
+            f"{len(losses)} steps; give more --steps, or check the labels with `earful check`"
         )
     slopes = np.gradient(smoothed[:minimum], np.log(rates[:minimum]))
     steepest = _BURN_IN_STEPS + int(slopes[_BURN_IN_STEPS:].argmin())
     return LearningRateCurve(
-        tuple(rates.tolist()), tuple(losses[:n_finite]), tuple(smoothed.tolist()),
-        float(f"{rates[steepest]:.2g}"),
-    )  # fmt: skip
+        rates=tuple(rates.tolist()),
+        losses=tuple(losses[:n_finite]),
+        smoothed=tuple(smoothed.tolist()),
+        suggested=float(f"{rates[steepest]:.2g}"),
+    )

@@ -1,11 +1,11 @@
-"""Learning rates: a function of the step and of the epochs so far, so that runs resume.
+"""Learning rate schedules: functions of the step and the epochs before it, so that runs resume.
 
-constant   the rate that is given
+constant   the given rate
 step       times ``schedule_factor`` after every ``schedule_epochs`` epochs
-plateau    times ``schedule_factor`` after ``schedule_epochs`` epochs without a lower validation
-           loss, and again after as many more
-cosine     down to nothing in half a cosine (arXiv:1608.03983, without restarts)
-one-cycle  up over 15 % of the steps, then down by a cosine (arXiv:1708.07120)
+plateau    times ``schedule_factor`` whenever the validation loss has not fallen for
+           ``schedule_epochs`` epochs
+cosine     half a cosine down to zero (arXiv:1608.03983, without restarts)
+one-cycle  warm-up over 15 % of the steps, then down by a cosine (arXiv:1708.07120)
 """
 
 import math
@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from earful.training.config.train_config import TrainConfig
 
 WARM_UP_SHARE = 0.15
-# One-cycle starts at a 25th of the peak and ends near nothing (arXiv:1708.07120, as in PyTorch).
+# One-cycle starts at 1/25 of the peak and ends at 1e-4 of that (as in PyTorch's OneCycleLR).
 _START_DIVISOR, _END_DIVISOR = 25.0, 1e4
 
 
 def learning_rate(
     config: TrainConfig, step: int, n_batches: int, val_losses: Sequence[float] = ()
 ) -> float:
-    """The rate of a step (counted from 1) of a run with so many batches an epoch.
+    """The learning rate of a step, counted from 1, with ``n_batches`` batches an epoch.
 
-    ``val_losses`` are those of the epochs before.
+    ``val_losses`` are the validation losses of the epochs before.
     """
     peak, steps = config.learning_rate, config.epochs * n_batches
     match config.schedule:
@@ -33,7 +33,9 @@ def learning_rate(
             drops = ((step - 1) // n_batches) // config.schedule_epochs
             return peak * config.schedule_factor**drops
         case "plateau":
-            return peak * config.schedule_factor ** _count_plateaus(val_losses, config.schedule_epochs)
+            return peak * config.schedule_factor ** _count_plateaus(
+                val_losses, config.schedule_epochs
+            )
         case "cosine":
             return peak * (1 + math.cos(math.pi * (step - 1) / steps)) / 2
         case "one-cycle":
@@ -41,7 +43,7 @@ def learning_rate(
 
 
 def _count_plateaus(val_losses: Sequence[float], patience: int) -> int:
-    """How often the validation loss has stood still for ``patience`` epochs."""
+    """How often the validation loss has not fallen for ``patience`` epochs."""
     best, waited, plateaus = math.inf, 0, 0
     for loss in val_losses:
         if loss < best:

@@ -1,7 +1,7 @@
-"""What a network is trained for: the loss of a batch, and how a network is measured.
+"""Training objectives: the loss of a batch, and the validation of a network.
 
-A network that classifies learns by a loss over its labels and has an accuracy and a calibration;
-one that reconstructs learns by the squared error, and has neither.
+Classification has a loss over labels, an accuracy and a calibration; reconstruction has a mean
+squared error only.
 """
 
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ from earful.training.loaders.loader import StoredFeatures
 from earful.training.metrics.calibration import Calibration, calibrate, score_kind_for_loss
 from earful.training.trainer.distributed import DistributedContext
 from earful.training.trainer.losses import (
-    has_label,
     classification_loss,
     comparison_loss,
     correct_predictions,
+    has_label,
 )
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """A batch: its mean loss, how many clips were answered rightly, and how many could be."""
+    """Mean loss of a batch, its correctly predicted clips, and its clips with a label; scalars."""
 
     loss: Tensor
     n_correct: Tensor
@@ -37,7 +37,7 @@ class BatchResult:
 
 
 class TrainingObjective(Protocol):
-    """What training asks of a task; features are raw, (batch, bins, frames)."""
+    """Loss, validation and calibration of a task; features are raw, (batch, bins, frames)."""
 
     has_labels: bool
 
@@ -49,24 +49,28 @@ class TrainingObjective(Protocol):
         config: TrainConfig,
         weights: Tensor | None,
     ) -> BatchResult:
-        """A training batch with its targets (batch, labels) and the weights of labels (labels,)."""
+        """The result of a training batch; targets (batch, labels), label weights (labels,)."""
         ...
 
     def measure(
-        self, model: NormalisedNetwork, batches: StoredFeatures, config: TrainConfig, dist_context: DistributedContext
+        self,
+        model: NormalisedNetwork,
+        batches: StoredFeatures,
+        config: TrainConfig,
+        dist_context: DistributedContext,
     ) -> tuple[float, float | None]:
-        """Mean loss and accuracy without dropout; None where there is no accuracy."""
+        """Mean loss and accuracy in evaluation mode; accuracy None for tasks without labels."""
         ...
 
     def calibrate(
         self, model: NormalisedNetwork, batches: StoredFeatures, config: TrainConfig
     ) -> Calibration | None:
-        """What scores need to mean what they say; None where there are no scores."""
+        """The calibration of the scores; None for tasks without scores."""
         ...
 
 
 class Classification:
-    """Labels: a loss of ``training.trainer.losses``, in nats."""
+    """Classification with a loss of ``training.trainer.losses``, in nats."""
 
     has_labels = True
 
@@ -85,19 +89,25 @@ class Classification:
         return BatchResult(loss, correct.sum(), labelled.sum())
 
     def measure(
-        self, model: NormalisedNetwork, batches: StoredFeatures, config: TrainConfig, dist_context: DistributedContext
+        self,
+        model: NormalisedNetwork,
+        batches: StoredFeatures,
+        config: TrainConfig,
+        dist_context: DistributedContext,
     ) -> tuple[float, float]:
         model.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=model.mean.device)
         with torch.inference_mode():
-            for features, targets in batches.sequential_batches(dist_context.rank, dist_context.world_size):
+            for features, targets in batches.sequential_batches(
+                dist_context.rank, dist_context.world_size
+            ):
                 logits = model(features)
                 loss = comparison_loss(logits, targets, config.loss) * len(targets)
                 correct = correct_predictions(logits, targets, config.loss).sum()
                 sums += torch.stack([loss.double(), correct.double()])
-        loss_sum, n_right = dist_context.total(sums).tolist()
+        loss_sum, n_correct = dist_context.total(sums).tolist()
         n_clips = len(batches.sampler)
-        return loss_sum / n_clips, n_right / n_clips
+        return loss_sum / n_clips, n_correct / n_clips
 
     def calibrate(
         self, model: NormalisedNetwork, batches: StoredFeatures, config: TrainConfig
@@ -107,7 +117,7 @@ class Classification:
 
 
 class Reconstruction:
-    """The features again: mean squared error, in squared standard deviations of a bin."""
+    """Reconstruction of features: mean squared error, in squared standard deviations of a bin."""
 
     has_labels = False
 
@@ -119,18 +129,24 @@ class Reconstruction:
         config: TrainConfig,
         weights: Tensor | None,
     ) -> BatchResult:
-        del targets, config, weights  # of labels
+        del targets, config, weights  # there are no labels
         zero = torch.zeros((), device=features.device)
         return BatchResult(reconstruction_error(model, features).mean(), zero, zero)
 
     def measure(
-        self, model: NormalisedNetwork, batches: StoredFeatures, config: TrainConfig, dist_context: DistributedContext
+        self,
+        model: NormalisedNetwork,
+        batches: StoredFeatures,
+        config: TrainConfig,
+        dist_context: DistributedContext,
     ) -> tuple[float, None]:
         del config
         model.eval()
         total = torch.zeros((), dtype=torch.float64, device=model.mean.device)
         with torch.inference_mode():
-            for features, _ in batches.sequential_batches(dist_context.rank, dist_context.world_size):
+            for features, _ in batches.sequential_batches(
+                dist_context.rank, dist_context.world_size
+            ):
                 total += reconstruction_error(model, features).double().sum()
         return float(dist_context.total(total)) / len(batches.sampler), None
 
@@ -147,16 +163,16 @@ OBJECTIVES: dict[NetworkTask, TrainingObjective] = {
 
 
 def objective_for(model: str) -> TrainingObjective:
-    """What a network of the zoo is trained for.
+    """The training objective of a network of the zoo.
 
     Raises:
-        EarfulError: no network of this name; the message lists those there are.
+        EarfulError: an unknown network; the message lists the known ones.
     """
     return OBJECTIVES[zoo_entry(model).task]
 
 
 def reconstruction_error(model: NormalisedNetwork, features: Tensor) -> Tensor:
-    """Mean squared error (batch,) of what an autoencoder makes of raw features."""
+    """Mean squared reconstruction error (batch,) of an autoencoder on raw features."""
     normalised = model.normalise(features)
     difference: Tensor = model.network(normalised) - centred(normalised)
     return difference.square().mean(dim=(1, 2))
@@ -165,9 +181,11 @@ def reconstruction_error(model: NormalisedNetwork, features: Tensor) -> Tensor:
 def predict_logits(
     model: NormalisedNetwork, batches: StoredFeatures
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Logits (clips, labels) without dropout, and which labels the clips hold (clips, labels)."""
+    """Logits (clips, labels) in evaluation mode, and the label matrix (clips, labels) bool."""
     model.eval()
     with torch.inference_mode():
-        outputs = [(model(x).cpu(), targets.cpu() > 0.5) for x, targets in batches.sequential_batches()]
+        outputs = [
+            (model(x).cpu(), targets.cpu() > 0.5) for x, targets in batches.sequential_batches()
+        ]
     logits, label_matrix = (torch.cat(parts) for parts in zip(*outputs, strict=True))
     return logits.numpy(), label_matrix.numpy()

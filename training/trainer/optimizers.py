@@ -1,15 +1,15 @@
-"""The optimizers by name, as PyTorch has them.
+"""PyTorch's optimizers by name.
 
-sgd       stochastic gradient descent, nothing else
-momentum  with a moving sum of the gradients (Polyak, 1964)
-nesterov  which looks ahead (Nesterov, 1983)
-adagrad   a rate of its own for every weight (Duchi et al., JMLR 12, 2011)
-adadelta  the same over a window, in units of the weights (arXiv:1212.5701); rates near 1 suit it
+sgd       plain stochastic gradient descent
+momentum  sgd with momentum (Polyak, 1964)
+nesterov  sgd with Nesterov momentum (Nesterov, 1983)
+adagrad   per-weight learning rates (Duchi et al., JMLR 12, 2011)
+adadelta  adagrad over a window, in units of the weights (arXiv:1212.5701); use rates near 1
 rmsprop   gradients over their moving root mean square (Tieleman and Hinton, 2012)
-adam      rmsprop with momentum, both without bias (arXiv:1412.6980)
+adam      rmsprop with momentum, both bias-corrected (arXiv:1412.6980)
 adamw     adam with decoupled weight decay (arXiv:1711.05101)
 lbfgs     quasi-Newton steps with a line search (Liu and Nocedal, 1989), for small networks and
-          large batches; a step evaluates its batch up to 25 times, so that rates near 1 suit it
+          large batches; a step evaluates its batch up to 25 times; use rates near 1
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from torch import nn
 
 from earful.training.config.train_config import Optimizer, TrainConfig, TrainingError
 
-# Ten pairs of gradients of so many weights, beside them.
+# L-BFGS keeps a history of ten pairs of vectors of this length.
 LBFGS_MAX_PARAMETERS = 250_000
 _LBFGS = {"history_size": 10, "max_iter": 20, "line_search_fn": "strong_wolfe"}
 
@@ -29,7 +29,7 @@ def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Opti
     """The optimizer of ``config`` for all weights of a network.
 
     Raises:
-        TrainingError: L-BFGS for a network that is too large or with what it has no meaning for.
+        TrainingError: L-BFGS with a network that is too large, or with an unsupported setting.
     """
     weights = list(network.parameters())
     if config.optimizer == "lbfgs":
@@ -72,5 +72,5 @@ def _check_lbfgs(n_parameters: int, config: TrainConfig) -> None:
     refused = [name for name, is_set in unsupported.items() if is_set]
     if refused:
         raise TrainingError(
-            f"lbfgs goes without {', '.join(refused)}; leave it out, or use another --optimizer"
+            f"lbfgs does not support {', '.join(refused)}; leave it out, or use another --optimizer"
         )

@@ -1,4 +1,4 @@
-"""What a run begins with: its device, its clips, and the checkpoint before its first epoch."""
+"""Setup of a run: its device, its loaders, and the checkpoint to start or resume from."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,33 +21,38 @@ from earful.training.loaders.loader import (
     stored_features,
 )
 from earful.training.loaders.sampler import BatchPlan
-from earful.training.trainer.checkpoint import LAST_CHECKPOINT, SCHEMA_VERSION, Checkpoint, load_checkpoint
+from earful.training.trainer.checkpoint import (
+    LAST_CHECKPOINT,
+    Checkpoint,
+    load_checkpoint,
+)
 from earful.training.trainer.distributed import DistributedContext
 from earful.training.trainer.objectives import objective_for
 
-# Means and deviations of so many clips are as good as those of all.
+# More clips do not change mean and standard deviation noticeably.
 MAX_STATISTICS_CLIPS = 20_000
 
 
 def choose_device(choice: Device, dist_context: DistributedContext | None = None) -> torch.device:
-    """The device to train on: ``auto`` takes CUDA when there is one, each process its own.
+    """The device to train on: ``auto`` is CUDA where available; each process has its own GPU.
 
     Raises:
-        TrainingError: CUDA asked for and absent.
+        TrainingError: CUDA was requested and is not available, or there are too few GPUs.
     """
     available = torch.cuda.is_available()
     if choice == "cuda" and not available:
         raise TrainingError(
-            "CUDA was asked for and no CUDA device is usable; use --device auto or cpu"
+            "--device cuda was given and no CUDA device is usable; use --device auto or cpu"
         )
     if not available or choice == "cpu":
         return torch.device("cpu")
     if dist_context is None or dist_context.world_size == 1:
         return torch.device("cuda")
     if dist_context.local_rank >= torch.cuda.device_count():
+        n_gpus = torch.cuda.device_count()
         raise TrainingError(
-            f"process {dist_context.local_rank} of this machine finds {torch.cuda.device_count()} GPUs; "
-            "start one process a GPU (torchrun --nproc-per-node)"
+            f"process {dist_context.local_rank} of this machine has no GPU of its own: there are "
+            f"{n_gpus}; start one process per GPU (torchrun --nproc-per-node {n_gpus})"
         )
     device = torch.device("cuda", dist_context.local_rank)
     torch.cuda.set_device(device)
@@ -55,7 +60,7 @@ def choose_device(choice: Device, dist_context: DistributedContext | None = None
 
 
 def check_settings(dataset: Dataset, config: TrainConfig, device: torch.device) -> None:
-    """See that the settings fit the data and the machine.
+    """Check that the settings fit the data and the device.
 
     Raises:
         TrainingError: they do not.
@@ -65,18 +70,18 @@ def check_settings(dataset: Dataset, config: TrainConfig, device: torch.device) 
             f"{dataset.folder} has clips with several labels, which {config.loss} cannot learn; "
             "use --loss bce"
         )
-    half_on_gpu = config.precision == "bfloat16" and device.type == "cuda"
-    if half_on_gpu and not torch.cuda.is_bf16_supported():
-        raise TrainingError("this GPU knows no bfloat16; leave out --precision")
+    bfloat16_on_gpu = config.precision == "bfloat16" and device.type == "cuda"
+    if bfloat16_on_gpu and not torch.cuda.is_bf16_supported():
+        raise TrainingError("this GPU does not support bfloat16; leave out --precision")
 
 
 def training_loader(
     dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConfig, device: torch.device
 ) -> BatchLoader:
-    """What an epoch reads: stored features, or waveforms where something is to change about them.
+    """The loader of training clips: stored features, or waveforms where the config augments them.
 
     Raises:
-        TrainingError: there is no clip to train on, or the company does not fit the dataset.
+        TrainingError: there is no training clip, or the auxiliary data does not fit the dataset.
     """
     if config.augment or config.mixup or (auxiliary.negatives and config.noise_only):
         return augmented_waveforms(dataset, auxiliary, config, device)
@@ -86,28 +91,30 @@ def training_loader(
 def augmented_validation(
     dataset: Dataset, val: StoredFeatures, config: TrainConfig, device: torch.device
 ) -> StoredFeatures:
-    """The validation clips in the conditions of training: what epochs and scores are judged by.
+    """The validation clips, augmented where training augments: for validation loss and calibration.
 
-    A network that was trained on noise answers the clean clips of known voices almost perfectly;
-    calibrated on these it would be far too sure of itself everywhere else.
+    A network that was trained on augmented clips is almost perfect on clean clips of the training
+    speakers; calibrated on these, it would be overconfident elsewhere.
     """
     return augmented_features(dataset, config, "val", device) if config.augment else val
 
 
 def find_resume_checkpoint(run: Path, config: TrainConfig, data_hash: str) -> Checkpoint | None:
-    """The checkpoint to go on from, if the run has begun."""
+    """The last checkpoint of a run with ``config``; None where the run has none.
+
+    Raises:
+        TrainingError: it is damaged, or was trained with other settings or data.
+    """
     last = run / LAST_CHECKPOINT
     if not last.is_file():
         return None
     checkpoint = load_checkpoint(last)
     if checkpoint.config.shards > config.shards and checkpoint.config.shards % config.shards == 0:
-        # Cut further where the memory did not hold a batch: the same steps in smaller parts.
+        # The run doubled its shards when it ran out of memory; the steps are the same.
         config = replace(config, shards=checkpoint.config.shards)
     changed = config.differences(checkpoint.config)
     if checkpoint.dataset_hash != data_hash:
         changed.append("the dataset's content")
-    if checkpoint.schema_version != SCHEMA_VERSION and config.augment:
-        changed.append("its epochs were judged on clean clips, by an earlier version")
     if changed:
         raise TrainingError(
             f"{run} was trained with other settings ({'; '.join(changed)}); "
@@ -119,7 +126,7 @@ def find_resume_checkpoint(run: Path, config: TrainConfig, data_hash: str) -> Ch
 def initial_checkpoint(
     dataset: Dataset, train: BatchLoader, data_hash: str, config: TrainConfig
 ) -> Checkpoint:
-    """The checkpoint before the first epoch, of a fresh network."""
+    """The checkpoint before the first epoch: a new network with random weights."""
     bins = dataset.features.bins(config.features)
     torch.manual_seed(config.seed)
     network = build_network(
@@ -133,14 +140,14 @@ def initial_checkpoint(
 
 
 def feature_statistics(batches: BatchLoader, seed: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (bins,) of the training clips, of 20,000 of many."""
+    """Mean and standard deviation (bins,) of the features of at most 20,000 training clips."""
     total, squares, count, clips = torch.zeros(()), torch.zeros(()), 0, 0
-    for drawn in batches.batch_shards(BatchPlan(EVALUATION_BATCH, seed)):
-        part = drawn.features.double()
-        total = total.to(part) + part.sum(dim=(0, 2))
-        squares = squares.to(part) + part.square().sum(dim=(0, 2))
-        count += part.shape[0] * part.shape[2]
-        clips += len(part)
+    for batch in batches.batch_shards(BatchPlan(EVALUATION_BATCH, seed)):
+        features = batch.features.double()
+        total = total.to(features) + features.sum(dim=(0, 2))
+        squares = squares.to(features) + features.square().sum(dim=(0, 2))
+        count += features.shape[0] * features.shape[2]
+        clips += len(features)
         if clips >= MAX_STATISTICS_CLIPS:
             break
     mean = total / count

@@ -1,8 +1,7 @@
-"""What each shard of a batch has for itself, whichever process computes it.
+"""Per-shard state, so that the result does not depend on which process computes which shard.
 
-Random numbers (of dropout), and the batch statistics that it begins with: after a batch the running
-statistics of all shards are averaged. So the result does not depend on how many processes share the
-shards. With one shard nothing of it is needed.
+Each shard has its own random numbers (for dropout) and starts from the same batch statistics; after
+a batch, the running statistics are averaged over all shards. A single shard needs none of this.
 """
 
 import contextlib
@@ -17,9 +16,11 @@ from earful.training.trainer.distributed import DistributedContext
 
 
 class ShardState:
-    """Of the shards that this process computes, for one epoch."""
+    """Random numbers and batch statistics of this process's shards, for one epoch."""
 
-    def __init__(self, network: nn.Module, plan: BatchPlan, dist_context: DistributedContext) -> None:
+    def __init__(
+        self, network: nn.Module, plan: BatchPlan, dist_context: DistributedContext
+    ) -> None:
         self._is_single_shard = plan.shards == 1
         self._dist_context, self._shards = dist_context, plan.shards
         self._device = next(network.parameters()).device
@@ -33,7 +34,7 @@ class ShardState:
 
     @contextlib.contextmanager
     def for_shard(self, shard: int) -> Iterator[None]:
-        """Compute a shard."""
+        """The context in which a shard is computed."""
         if self._is_single_shard:
             yield
             return
@@ -46,26 +47,27 @@ class ShardState:
             total.add_(values)
 
     def average_statistics(self) -> None:
-        """The batch is through: average its statistics over all shards."""
+        """After a batch: average its running statistics over all shards and processes."""
         if not self._statistics:
             return
         sizes = [total.numel() for total in self._sums]
-        means = self._dist_context.total(torch.cat(self._sums)) / self._shards  # one exchange for all
-        for values, before, total, mean in zip(
-            self._statistics, self._start_statistics, self._sums, torch.split(means, sizes), strict=True
-        ):
+        # Concatenated, so that the processes communicate once.
+        means = torch.split(self._dist_context.total(torch.cat(self._sums)) / self._shards, sizes)
+        for values, mean in zip(self._statistics, means, strict=True):
             values.copy_(mean)
+        for before, mean in zip(self._start_statistics, means, strict=True):
             before.copy_(mean)
+        for total in self._sums:
             total.zero_()
 
 
 def random_state(device: torch.device) -> Tensor:
-    """Where the random numbers of a device are."""
+    """The state of a device's random number generator."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 def set_random_state(state: Tensor, device: torch.device) -> None:
-    """Go on with the random numbers of a device from there."""
+    """Restore the state of a device's random number generator."""
     if device.type == "cuda":
         torch.cuda.set_rng_state(state, device)
     else:
@@ -73,9 +75,9 @@ def set_random_state(state: Tensor, device: torch.device) -> None:
 
 
 def running_statistics(network: nn.Module) -> list[Tensor]:
-    """The means and variances that batch normalisation keeps."""
-    found = []
+    """The running means and variances of all batch normalisation layers."""
+    statistics = []
     for module in network.modules():
         if isinstance(module, _NormBase) and module.running_mean is not None:
-            found += [module.running_mean, module.running_var]
-    return [values for values in found if values is not None]
+            statistics += [module.running_mean, module.running_var]
+    return [values for values in statistics if values is not None]

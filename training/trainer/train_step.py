@@ -1,4 +1,4 @@
-"""One epoch of learning: the network, its optimizer, and the running average that is released."""
+"""Training steps: the network, its optimizer, and the moving average of its weights."""
 
 import contextlib
 import copy
@@ -17,7 +17,12 @@ from earful.training.loaders.sampler import BatchPlan, BatchShard
 from earful.training.trainer.checkpoint import Checkpoint, EpochRecord, rebuild_network
 from earful.training.trainer.distributed import DistributedContext
 from earful.training.trainer.layer_health import PROBE_CLIPS, LayerHealth, measure_layer_health
-from earful.training.trainer.loss_module import LossModule, RunningTotals, compile_module, label_weights
+from earful.training.trainer.loss_module import (
+    LossModule,
+    RunningTotals,
+    compile_module,
+    label_weights,
+)
 from earful.training.trainer.lr_schedules import learning_rate
 from earful.training.trainer.objectives import BatchResult, objective_for
 from earful.training.trainer.optimizers import build_optimizer
@@ -28,20 +33,20 @@ from earful.training.trainer.shard_state import (
     set_random_state,
 )
 
-# The average follows closely while there are few steps to average over.
+# The decay of the moving average grows over about this many steps: step / (step + 20).
 _EMA_RAMP_STEPS = 20
-# A loss beyond it (in nats, for each label) is lost. To look every so many batches is often enough:
-# it makes a GPU wait.
+# Training has diverged at this loss, in nats per label. It is not checked at every batch, since
+# reading the loss makes a GPU wait.
 DIVERGED_LOSS, _CHECK_EVERY_BATCHES = 100.0, 50
 
 
 class DivergedError(TrainingError):
-    """The loss is no number any more, or far beyond what guessing costs."""
+    """The loss is not finite, or far above that of guessing."""
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What an epoch showed: mean loss and accuracy as they were while learning, the last rate."""
+    """Mean training loss and accuracy of an epoch, its last learning rate, and layer health."""
 
     loss: float
     accuracy: float | None
@@ -51,7 +56,7 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """``network`` learns; ``released`` is its running average, or the same object without one."""
+    """``network`` is trained; ``ema_network`` is its moving average, or the same object."""
 
     network: NormalisedNetwork
     ema_network: NormalisedNetwork
@@ -62,12 +67,16 @@ class TrainStep:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, train: BatchLoader, device: torch.device, dist_context: DistributedContext | None = None
+        cls,
+        checkpoint: Checkpoint,
+        train: BatchLoader,
+        device: torch.device,
+        dist_context: DistributedContext | None = None,
     ) -> Self:
-        """As it was when the checkpoint was written, to go on with these clips.
+        """Restore the state of a checkpoint, to train on the clips of ``train``.
 
         Raises:
-            TrainingError: the optimizer is not for this network.
+            TrainingError: the optimizer does not support the network or a setting.
         """
         config, dist_context = checkpoint.config, dist_context or DistributedContext()
         ema_network = _to_device(rebuild_network(checkpoint), device, config)
@@ -82,7 +91,7 @@ class TrainStep:
         if config.compile:
             loss_module = compile_module(loss_module, device, config)
         if dist_context.world_size > 1:
-            # Batch statistics are averaged by ShardState, for one process as for many.
+            # ShardState averages the batch statistics.
             loss_module = DistributedDataParallel(loss_module, broadcast_buffers=False)
         return cls(network, ema_network, optimizer, loss_module, config, dist_context)
 
@@ -94,14 +103,16 @@ class TrainStep:
     ) -> EpochResult:
         """One pass over the training clips, after the epochs of ``history``.
 
-        The accuracy is None where no clip has an answer.
+        The accuracy is None where no clip has a label.
 
         Raises:
-            DivergedError: the loss is no finite number, or beyond all reason.
+            DivergedError: the loss is not finite, or far above that of guessing.
         """
         config, epoch = self.config, len(history) + 1
         seed = config.seed * 1_000_003 + epoch
-        plan = BatchPlan(config.batch_size, seed, config.shards, self.dist_context.shard_range(config.shards))
+        plan = BatchPlan(
+            config.batch_size, seed, config.shards, self.dist_context.shard_range(config.shards)
+        )
         n_batches = plan.batches(len(train.sampler))
         val_losses = [record.val_loss for record in history]
         state = ShardState(self.network, plan, self.dist_context)
@@ -113,7 +124,9 @@ class TrainStep:
                 rate = learning_rate(config, step, n_batches, val_losses)
                 self._begin_step(rate)
             probe = probe or replace(
-                batch_shard, features=batch_shard.features[:PROBE_CLIPS], targets=batch_shard.targets[:PROBE_CLIPS]
+                batch_shard,
+                features=batch_shard.features[:PROBE_CLIPS],
+                targets=batch_shard.targets[:PROBE_CLIPS],
             )
             with state.for_shard(batch_shard.shard):
                 batch_result = self._backward(batch_shard)
@@ -130,7 +143,7 @@ class TrainStep:
         return EpochResult(loss, accuracy, rate, self._layer_health(probe))
 
     def single_step(self, batch_shard: BatchShard, rate: float) -> float:
-        """One step at a rate with a whole batch; the loss before it."""
+        """One step with a whole batch at a learning rate; returns the loss before it."""
         self.network.train()
         self._begin_step(rate)
         batch_result = self._backward(batch_shard)
@@ -144,7 +157,7 @@ class TrainStep:
             before,
             weights=_to_cpu(self.ema_network.state_dict()),
             raw_weights=_to_cpu(self.network.state_dict()) if has_ema else {},
-            optimizer=copy.deepcopy(self.optimizer.state_dict()),  # which goes on changing
+            optimizer=copy.deepcopy(self.optimizer.state_dict()),  # later steps change it
             history=(*before.history, record),
         )
 
@@ -154,17 +167,18 @@ class TrainStep:
         self.optimizer.zero_grad(set_to_none=True)
 
     def _backward(self, batch_shard: BatchShard) -> BatchResult:
-        """Add a part's share to the gradient; L-BFGS takes its whole step here."""
+        """Add a shard's gradient, weighted by its share; L-BFGS takes its whole step here."""
         if isinstance(self.optimizer, torch.optim.LBFGS):
             return self._line_search(batch_shard, self.optimizer)
         with self._gradient_sync(batch_shard):
             batch_result = BatchResult(*self.loss_module(batch_shard.features, batch_shard.targets))
-            # DistributedDataParallel takes the mean over processes; the sum of shares is meant.
-            (batch_result.loss * batch_shard.share * self.dist_context.world_size).backward()  # type: ignore[no-untyped-call]
+            # DistributedDataParallel averages gradients over processes; here they must be summed.
+            scale = batch_shard.share * self.dist_context.world_size
+            (batch_result.loss * scale).backward()  # type: ignore[no-untyped-call]
         return batch_result
 
     def _line_search(self, batch_shard: BatchShard, optimizer: torch.optim.LBFGS) -> BatchResult:
-        """A step of L-BFGS: the same dropout and statistics wherever the line search looks."""
+        """A step of L-BFGS, with the same dropout and batch statistics at each evaluation."""
         first: list[BatchResult] = []
         device = batch_shard.features.device
         random = random_state(device)
@@ -204,7 +218,7 @@ class TrainStep:
 
     @torch.no_grad()
     def _add_l1(self) -> None:
-        """Add the gradient of the L1 penalty. Biases go without it."""
+        """Add the gradient of the L1 penalty of all weights but biases."""
         if not self.config.l1:
             return
         for weights in self.network.parameters():
@@ -213,7 +227,7 @@ class TrainStep:
 
     @torch.no_grad()
     def _l1_penalty(self) -> float:
-        """The penalty itself, which a line search has to know."""
+        """The L1 penalty, which a line search needs as part of the loss."""
         if not self.config.l1:
             return 0.0
         sizes = [w.abs().sum() for w in self.network.parameters() if w.dim() > 1]
@@ -231,7 +245,7 @@ class TrainStep:
 
 
 def divergence_error(name: str, loss: float, config: TrainConfig) -> DivergedError:
-    """What to say of a loss that is lost."""
+    """The error for a diverged loss; ``name`` is training or validation loss."""
     return DivergedError(
         f"the {name} is {loss:.4g}: training diverges; lower --learning-rate "
         f"(now {config.learning_rate:g})"
@@ -246,28 +260,30 @@ def _check_divergence(loss: float, config: TrainConfig, n_labels: int) -> None:
 def _to_device(
     network: NormalisedNetwork, device: torch.device, config: TrainConfig
 ) -> NormalisedNetwork:
-    """The network on its device; a CPU's convolutions are twice as fast with the channels last.
+    """Move the network to its device; on a CPU with channels last, twice as fast for convolutions.
 
-    PyTorch's L-BFGS reads gradients as one line of numbers, which those are not.
+    Not with L-BFGS: PyTorch's implementation needs contiguous gradients.
     """
     if device.type != "cpu" or config.optimizer == "lbfgs":
         return network.to(device)
     for weights in network.parameters():
         if weights.dim() == 4:
-            # `to`, since `contiguous` leaves the strides of a single channel as they are.
+            # Not `contiguous`: it leaves the strides of a single channel as they are.
             weights.data = weights.data.to(memory_format=torch.channels_last)
     return network
 
 
 @torch.no_grad()
 def _update_ema(ema_network: NormalisedNetwork, network: NormalisedNetwork, decay: float) -> None:
-    """Move the average towards the network; whole numbers (counters) are copied."""
+    """Update the moving average of the weights; integers (counters) are copied."""
     pairs = list(zip(ema_network.state_dict().values(), network.state_dict().values(), strict=True))
     float_pairs = [pair for pair in pairs if pair[0].dtype.is_floating_point]
-    torch._foreach_lerp_([kept for kept, _ in float_pairs], [new for _, new in float_pairs], 1 - decay)
-    for kept, new in pairs:
-        if not kept.dtype.is_floating_point:
-            kept.copy_(new)
+    torch._foreach_lerp_(
+        [average for average, _ in float_pairs], [new for _, new in float_pairs], 1 - decay
+    )
+    for average, new in pairs:
+        if not average.dtype.is_floating_point:
+            average.copy_(new)
 
 
 def _to_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:

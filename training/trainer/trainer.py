@@ -1,8 +1,8 @@
-"""A dataset to trained weights: read it from top to bottom.
+"""From a dataset to trained weights: the training loop.
 
-Every epoch is seeded by (seed, epoch) and leaves a checkpoint, so that a run that was killed goes
-on from its last epoch and ends with the weights of a run that was not. Several processes
-(``training.trainer.distributed``) do the same work together; the first of them writes.
+Every epoch is seeded by (seed, epoch) and writes a checkpoint, so that a killed run resumes after
+its last epoch and ends with the same weights as an uninterrupted one. Several processes
+(``training.trainer.distributed``) give the same result; process 0 writes.
 """
 
 import math
@@ -37,18 +37,26 @@ from earful.training.trainer.distributed import DistributedContext, process_grou
 from earful.training.trainer.objectives import objective_for
 from earful.training.trainer.setup import (
     augmented_validation,
-    find_resume_checkpoint,
     check_settings,
     choose_device,
+    find_resume_checkpoint,
     initial_checkpoint,
     training_loader,
 )
-from earful.training.trainer.train_step import DivergedError, EpochResult, TrainStep, divergence_error
+from earful.training.trainer.train_step import (
+    DivergedError,
+    EpochResult,
+    TrainStep,
+    divergence_error,
+)
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """The best epoch's network (on the CPU, in evaluation mode) and how the run went."""
+    """The best epoch's network (on the CPU, in evaluation mode) and its checkpoint.
+
+    ``resumed_after`` is the number of epochs before this call, 0 for a new run.
+    """
 
     network: NormalisedNetwork
     checkpoint: Checkpoint
@@ -58,7 +66,7 @@ class FitResult:
 
 @dataclass(frozen=True)
 class _RunContext:
-    """What stays the same over the epochs of a run."""
+    """What all epochs of a run share."""
 
     train: BatchLoader
     device: torch.device
@@ -70,7 +78,7 @@ class _RunContext:
 
 @dataclass(frozen=True)
 class _ValidationData:
-    """The validation clips, as they are and as the recipe of training changes them."""
+    """The validation clips, clean and augmented; the same object without augmentation."""
 
     val: StoredFeatures
     augmented: StoredFeatures
@@ -93,36 +101,49 @@ def fit(
 ) -> FitResult:
     """Train ``config.model`` on the dataset's training clips, into the folder ``run``.
 
-    The company is trained on besides. ``start`` has the weights to begin with, fresh ones without
-    it. ``checkpoints`` is a second place for checkpoints (``training.trainer.checkpoint_mirror``).
-    ``on_batch`` hears (epoch, batches done, batches in all), ``on_epoch`` each finished epoch,
-    ``on_note`` what a person should know.
+    ``auxiliary`` is trained on too. ``start`` has the initial weights (default: random).
+    ``checkpoint_mirror`` is a second folder or URL for checkpoints
+    (``training.trainer.checkpoint_mirror``). ``on_batch`` is called with (epoch, batches done,
+    batches in the epoch), ``on_epoch`` after each epoch, ``on_note`` with messages for the user.
 
     Raises:
-        TrainingError: a run is there already, the checkpoint to resume is of other data or
-            settings, there is nothing to train or validate on, or the loss is no longer finite.
+        TrainingError: ``run`` holds a run and ``resume`` is false, the run to resume has other data
+            or settings, there is nothing to train or validate on, or training diverges.
     """
     dist_context = dist_context or DistributedContext()
     torch_device = choose_device(device, dist_context)
     check_settings(dataset, config, torch_device)
     with process_group(dist_context, torch_device):
         train = training_loader(dataset, auxiliary, config, torch_device)
-        state = _RunContext(train, torch_device, CheckpointStore.open(run, checkpoint_mirror), dist_context, on_batch, on_note)
-        checkpoint = _resume_or_start(state, dataset, auxiliary.content_hash(dataset), config, start, resume)
+        context = _RunContext(
+            train=train,
+            device=torch_device,
+            store=CheckpointStore.open(run, checkpoint_mirror),
+            dist_context=dist_context,
+            on_batch=on_batch,
+            on_note=on_note,
+        )
+        data_hash = auxiliary.content_hash(dataset)
+        checkpoint = _resume_or_start(context, dataset, data_hash, config, start, resume)
         resumed_after = len(checkpoint.history)
         val = stored_features(dataset, config, "val", torch_device)
         validation = _ValidationData(val, augmented_validation(dataset, val, config, torch_device))
         train_step = TrainStep.from_checkpoint(checkpoint, train, torch_device, dist_context)
         while not _is_finished(checkpoint):
             started_at = time.perf_counter()
-            epoch = _train_epoch(train_step, checkpoint, state)
+            epoch = _train_epoch(train_step, checkpoint, context)
             if epoch is None:
-                checkpoint = replace(checkpoint, config=_with_more_shards(checkpoint.config, state))
+                more_shards = _with_more_shards(checkpoint.config, context)
+                checkpoint = replace(checkpoint, config=more_shards)
                 del train_step  # its memory is needed for the next one
                 torch.cuda.empty_cache()
-                train_step = TrainStep.from_checkpoint(checkpoint, train, torch_device, dist_context)
+                train_step = TrainStep.from_checkpoint(
+                    checkpoint, train, torch_device, dist_context
+                )
                 continue
-            checkpoint = _validate_and_save(train_step, checkpoint, epoch, validation, state, started_at)
+            checkpoint = _validate_and_save(
+                train_step, checkpoint, epoch, validation, context, started_at
+            )
             on_epoch(checkpoint.history[-1])
         dist_context.barrier(torch_device)
     if dist_context.is_main_process:
@@ -130,8 +151,10 @@ def fit(
     return FitResult(rebuild_network(checkpoint), checkpoint, str(torch_device), resumed_after)
 
 
-def _train_epoch(train_step: TrainStep, checkpoint: Checkpoint, run: _RunContext) -> EpochResult | None:
-    """An epoch of learning; None where the GPU's memory does not hold a batch.
+def _train_epoch(
+    train_step: TrainStep, checkpoint: Checkpoint, run: _RunContext
+) -> EpochResult | None:
+    """Train an epoch; None when the GPU runs out of memory.
 
     Raises:
         TrainingError: training diverges.
@@ -152,25 +175,33 @@ def _validate_and_save(
     run: _RunContext,
     started_at: float,
 ) -> Checkpoint:
-    """Validate what an epoch learnt, and keep it where all is well.
+    """Validate the network after an epoch and write the checkpoints.
 
     Raises:
-        TrainingError: training diverges; nothing of the epoch is kept.
+        TrainingError: training diverges; the epoch is not saved.
     """
     config, objective = train_step.config, objective_for(train_step.config.model)
     try:
         val_loss, val_accuracy = _validate(train_step, validation, run.dist_context)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
-            f"out of GPU memory with {EVALUATION_BATCH} validation clips at once; take a smaller "
+            f"out of GPU memory with {EVALUATION_BATCH} validation clips at once; use a smaller "
             "network, or --device cpu"
         ) from error
     if not math.isfinite(val_loss):
-        raise _with_kept_epochs(divergence_error("validation loss", val_loss, config), checkpoint, run)
+        raise _with_kept_epochs(
+            divergence_error("validation loss", val_loss, config), checkpoint, run
+        )
     record = EpochRecord(
-        len(checkpoint.history) + 1, epoch.loss, epoch.accuracy, val_loss, val_accuracy,
-        time.perf_counter() - started_at, epoch.learning_rate, epoch.layers,
-    )  # fmt: skip
+        epoch=len(checkpoint.history) + 1,
+        loss=epoch.loss,
+        accuracy=epoch.accuracy,
+        val_loss=val_loss,
+        val_accuracy=val_accuracy,
+        seconds=time.perf_counter() - started_at,
+        learning_rate=epoch.learning_rate,
+        layers=epoch.layers,
+    )
     checkpoint = train_step.checkpoint(checkpoint, record)
     if run.dist_context.is_main_process and checkpoint.best is record:
         calibration = objective.calibrate(train_step.ema_network, validation.augmented, config)
@@ -180,42 +211,58 @@ def _validate_and_save(
     return checkpoint
 
 
-def _validate(train_step: TrainStep, validation: _ValidationData, dist_context: DistributedContext) -> tuple[float, float | None]:
-    """The loss in the conditions of training, and the accuracy on the clips as they are.
+def _validate(
+    train_step: TrainStep, validation: _ValidationData, dist_context: DistributedContext
+) -> tuple[float, float | None]:
+    """The loss on augmented validation clips, and the accuracy on clean ones.
 
-    A network that is trained on noise knows the clean clips of known voices after a few epochs, and
-    is ever surer of them; by the loss on these, what it learns afterwards would be thrown away.
+    A network that is trained on augmented clips fits clean clips of the training speakers after a
+    few epochs and becomes overconfident on them; selected by the loss on clean clips, the best
+    epoch would be too early.
     """
     config, objective = train_step.config, objective_for(train_step.config.model)
-    loss, accuracy = objective.measure(train_step.ema_network, validation.augmented, config, dist_context)
+    loss, accuracy = objective.measure(
+        train_step.ema_network, validation.augmented, config, dist_context
+    )
     if validation.val is not validation.augmented:
-        _, accuracy = objective.measure(train_step.ema_network, validation.val, config, dist_context)
+        _, accuracy = objective.measure(
+            train_step.ema_network, validation.val, config, dist_context
+        )
     return loss, accuracy
 
 
-def _with_kept_epochs(error: TrainingError, checkpoint: Checkpoint, run: _RunContext) -> TrainingError:
-    """Say that what was learnt before is still there, if anything was."""
+def _with_kept_epochs(
+    error: TrainingError, checkpoint: Checkpoint, run: _RunContext
+) -> TrainingError:
+    """The error, with a sentence on which checkpoint is kept."""
     if not checkpoint.history:
-        return TrainingError(f"{error}. No epoch had ended before, so nothing is kept")
+        return TrainingError(f"{error}. No epoch was finished, so no checkpoint is kept")
     return TrainingError(
-        f"{error}. {run.store.run} keeps what was learnt in {len(checkpoint.history)} epochs before"
+        f"{error}. {run.store.run} keeps the checkpoint after epoch {len(checkpoint.history)}"
     )
 
 
 def _with_more_shards(config: TrainConfig, run: _RunContext) -> TrainConfig:
-    """Half as many clips on the device at once, and as many a step as before; this is told.
+    """Double the shards: half as many clips on the device at once, the same batch size.
 
     Raises:
-        TrainingError: a clip is the least; or other processes wait, who cannot be told.
+        TrainingError: a shard has one clip already, the optimizer is L-BFGS, or other processes
+            take part.
     """
-    here = f"out of GPU memory with {_clips_per_shard(config)} clips at once"
-    if run.dist_context.world_size > 1 or 2 * config.shards > config.batch_size or config.optimizer == "lbfgs":
+    out_of_memory = f"out of GPU memory with {_clips_per_shard(config)} clips at once"
+    is_distributed = run.dist_context.world_size > 1
+    is_smallest = 2 * config.shards > config.batch_size
+    if is_distributed or is_smallest or config.optimizer == "lbfgs":
         raise TrainingError(
-            f"{here}; give a smaller --batch-size than {config.batch_size}, or more --shards"
+            f"{out_of_memory}; give a smaller --batch-size than {config.batch_size}, or more "
+            "--shards"
         )
-    smaller = replace(config, shards=2 * config.shards)
-    run.on_note(f"{here}: on with {_clips_per_shard(smaller)}, {smaller.shards} parts a step")
-    return smaller
+    doubled = replace(config, shards=2 * config.shards)
+    run.on_note(
+        f"{out_of_memory}: continuing with {_clips_per_shard(doubled)}, in {doubled.shards} shards "
+        "a batch"
+    )
+    return doubled
 
 
 def _clips_per_shard(config: TrainConfig) -> int:
@@ -231,10 +278,11 @@ def _resume_or_start(
     start: Checkpoint | None,
     resume: bool,
 ) -> Checkpoint:
-    """The checkpoint to go on from, or that before the first epoch."""
+    """The checkpoint to resume from, or the one before the first epoch."""
     if len(run.train.sampler) < config.shards:
         raise TrainingError(
-            f"{len(run.train.sampler)} training clips cannot be cut into {config.shards} shards"
+            f"{len(run.train.sampler)} training clips cannot be split into {config.shards} shards; "
+            "give fewer --shards"
         )
     if resume and run.dist_context.is_main_process:
         run.store.sync(data_hash)
@@ -250,7 +298,9 @@ def _resume_or_start(
             if start is None
             else replace(start, config=config, dataset_hash=data_hash)
         )
-    run.dist_context.require_equal("checkpoint", (len(checkpoint.history), config.shards), run.device)
+    run.dist_context.require_equal(
+        "checkpoint", (len(checkpoint.history), config.shards), run.device
+    )
     return checkpoint
 
 

@@ -1,1 +1,1 @@
-"""The search for good settings with Optuna. May import all of data, models, service, training."""
+"""Hyperparameter search with Optuna. May import all of data, models, service, training."""

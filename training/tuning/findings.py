@@ -1,4 +1,4 @@
-"""What a search leaves: a table of trials, the settings of the best, and a picture."""
+"""Results of a search: a table of trials, the best settings, and a plot."""
 
 import csv
 import dataclasses
@@ -19,21 +19,32 @@ from earful.data.atomic_write import staged_file
 from earful.training.config.overrides import apply_overrides
 from earful.training.config.train_config import TrainConfig, default_config
 from earful.training.plots.plots import COLORS, save_figure
-from earful.training.tuning.search import RUN, Search, best_trial
-from earful.training.tuning.space import readable
-from earful.training.tuning.study import EPOCHS, REASON, SECONDS, VAL_LOSS, finished
+from earful.training.tuning.search import BEST_RUN_FOLDER, SearchConfig, best_trial
+from earful.training.tuning.space import round_settings
+from earful.training.tuning.study import (
+    EPOCHS_KEY,
+    REASON_KEY,
+    SECONDS_KEY,
+    VAL_LOSS_KEY,
+    finished_trials,
+)
 
-TABLE, BEST_SETTINGS, PICTURE = "trials.csv", "best.json", "tune.png"
-_SHOWN = 10
-_STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed",
-           TrialState.RUNNING: "running", TrialState.WAITING: "waiting"}  # fmt: skip
-_DONE, _BEST = COLORS[:2]
-_PRUNED = "0.7"
+TRIALS_FILENAME, BEST_SETTINGS_FILENAME, PLOT_FILENAME = "trials.csv", "best.json", "tune.png"
+_MAX_LISTED = 10
+_STATES = {
+    TrialState.COMPLETE: "done",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+_DONE_COLOR, _BEST_COLOR = COLORS[:2]
+_PRUNED_COLOR = "0.7"
 
 
 @dataclass(frozen=True)
-class Tried:
-    """One trial. ``value`` is its objective, of a pruned one when it was ended; None if failed."""
+class TrialResult:
+    """One trial; ``value`` is its objective (of a pruned trial the last one), None if it failed."""
 
     number: int
     state: str
@@ -45,29 +56,38 @@ class Tried:
     settings: dict[str, Any]
 
     @classmethod
-    def of(cls, trial: FrozenTrial) -> "Tried":
-        found = trial.user_attrs
-        reason = "" if trial.state == TrialState.COMPLETE else found.get(REASON, "was killed")
+    def from_trial(cls, trial: FrozenTrial) -> "TrialResult":
+        """The result of a trial of the study."""
+        attributes = trial.user_attrs
+        reason = "" if trial.state == TrialState.COMPLETE else attributes.get(REASON_KEY, "killed")
         value = None if trial.state == TrialState.FAIL else trial.value
         return cls(
-            trial.number, _STATES[trial.state], value, found.get(VAL_LOSS), found.get(EPOCHS),
-            found.get(SECONDS), reason, readable(trial.params),
-        )  # fmt: skip
+            number=trial.number,
+            state=_STATES[trial.state],
+            value=value,
+            val_loss=attributes.get(VAL_LOSS_KEY),
+            epochs=attributes.get(EPOCHS_KEY),
+            seconds=attributes.get(SECONDS_KEY),
+            reason=reason,
+            settings=round_settings(trial.params),
+        )
 
-    def line(self) -> str:
-        """For a person, as it ends."""
-        settings = ", ".join(f"{name} {_shown(value)}" for name, value in self.settings.items())
+    def format_line(self) -> str:
+        """One line for the progress output."""
+        settings = ", ".join(
+            f"{name} {_format_value(value)}" for name, value in self.settings.items()
+        )
         value = "" if self.value is None else f" {self.value:.4f} ({self.seconds:.1f} s)"
         reason = f", {self.reason}" if self.reason else ""
         return f"trial {self.number} {self.state}{value}{reason}: {settings}"
 
 
 @dataclass(frozen=True)
-class Found:
-    """A search as far as it has come: all trials that ended, and the best of them, if any."""
+class TuneResult:
+    """A search so far: all ended trials, the best one if any, and a command to train with it."""
 
-    trials: tuple[Tried, ...]
-    best: Tried | None
+    trials: tuple[TrialResult, ...]
+    best: TrialResult | None
     config: TrainConfig | None
     command: str
     objective: str
@@ -86,15 +106,15 @@ class Found:
         }
 
     def text(self) -> str:
-        """For a person: the best trials, how many there were, and what to run next."""
+        """Table of the best trials, number of trials by state, and the next command."""
         percent = self.objective == "accuracy"
         ranked = sorted(
             (trial for trial in self.trials if trial.state == "done"),
             key=lambda t: (-1 if percent else 1) * (t.value or 0.0),
         )
         names = sorted({name for trial in ranked for name in trial.settings})
-        heads = ["trial", f"val {self.objective}", "val loss", "epochs", "s", *names]
-        rows = [heads, *(_row(trial, names, percent) for trial in ranked[:_SHOWN])]
+        headers = ["trial", f"val {self.objective}", "val loss", "epochs", "s", *names]
+        rows = [headers, *(_format_row(trial, names, percent) for trial in ranked[:_MAX_LISTED])]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
         counts = ", ".join(f"{n} {state}" for state, n in self.to_dict()["trials"].items())
@@ -106,103 +126,115 @@ class Found:
         return "\n".join(lines)
 
 
-def _row(trial: Tried, names: list[str], percent: bool) -> list[str]:
+def _format_row(trial: TrialResult, names: list[str], percent: bool) -> list[str]:
     value = trial.value or 0.0
     return [
-        str(trial.number), f"{100 * value:.2f} %" if percent else f"{value:.4f}",
-        f"{trial.val_loss:.4f}", str(trial.epochs), f"{trial.seconds:.1f}",
-        *(_shown(trial.settings.get(name, "")) for name in names),
-    ]  # fmt: skip
+        str(trial.number),
+        f"{100 * value:.2f} %" if percent else f"{value:.4f}",
+        f"{trial.val_loss:.4f}",
+        str(trial.epochs),
+        f"{trial.seconds:.1f}",
+        *(_format_value(trial.settings.get(name, "")) for name in names),
+    ]
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def gather(asked: Search, study: optuna.Study, note: str, dataset: Path) -> Found:
-    """What the study holds; ``dataset`` is the folder that the command to run names."""
+def collect_results(
+    search_config: SearchConfig, study: optuna.Study, note: str, dataset: Path
+) -> TuneResult:
+    """Results of a study; ``dataset`` is the dataset folder in the suggested command."""
     ended = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
     best = best_trial(study)
-    config = apply_overrides(asked.base, readable(best.params)) if best else None
-    command = train_command(config, dataset, asked.out / RUN) if config else ""
-    return Found(
-        tuple(map(Tried.of, ended)), Tried.of(best) if best else None, config, command,
-        asked.objective, note,
-    )  # fmt: skip
+    config = apply_overrides(search_config.base, round_settings(best.params)) if best else None
+    command = train_command(config, dataset, search_config.out / BEST_RUN_FOLDER) if config else ""
+    return TuneResult(
+        trials=tuple(map(TrialResult.from_trial, ended)),
+        best=TrialResult.from_trial(best) if best else None,
+        config=config,
+        command=command,
+        objective=search_config.objective,
+        note=note,
+    )
 
 
 def train_command(config: TrainConfig, dataset: Path, out: Path) -> str:
-    """``earful train`` with every flag whose default would differ."""
+    """The ``earful train`` command for a configuration, with all non-default flags."""
     default = default_config(config.model)
-    words = ["earful", "train", str(dataset), "--out", str(out), "--model", config.model]
+    arguments = ["earful", "train", str(dataset), "--out", str(out), "--model", config.model]
     for field in dataclasses.fields(TrainConfig):
         value = getattr(config, field.name)
         if field.name in ("model", "options") or value == getattr(default, field.name):
             continue
-        words += _flag(field.name, value)
+        arguments += _format_flag(field.name, value)
     for name, value in config.options.items():
-        words += ["--option", f"{name}={value}"]
-    return shlex.join(words)
+        arguments += ["--set", f"{name}={value}"]
+    return shlex.join(arguments)
 
 
-def _flag(name: str, value: object) -> list[str]:
+def _format_flag(name: str, value: object) -> list[str]:
     dashed = name.replace("_", "-")
     if isinstance(value, bool):
         return [f"--{dashed}" if value else f"--no-{dashed}"]
     return [f"--{dashed}", str(value)]
 
 
-def write_findings(found: Found, study: optuna.Study, out: Path) -> None:
-    """trials.csv, best.json and tune.png in the folder of the search.
+def write_results(result: TuneResult, study: optuna.Study, out: Path) -> None:
+    """Write trials.csv, best.json and tune.png to the folder of the search.
 
     Raises:
-        OutputError: they cannot be written.
+        OutputError: a file cannot be written.
     """
-    names = sorted({name for trial in found.trials for name in trial.settings})
-    columns = [field.name for field in dataclasses.fields(Tried) if field.name != "settings"]
-    with staged_file(out / TABLE) as staging, staging.open("w", encoding="utf-8", newline="") as f:
+    names = sorted({name for trial in result.trials for name in trial.settings})
+    columns = [field.name for field in dataclasses.fields(TrialResult) if field.name != "settings"]
+    with (
+        staged_file(out / TRIALS_FILENAME) as staging,
+        staging.open("w", encoding="utf-8", newline="") as f,
+    ):
         writer = csv.writer(f)
         writer.writerow([*columns, *names])
-        for trial in found.trials:
-            own = [getattr(trial, column) for column in columns]
-            writer.writerow([*own, *(trial.settings.get(name, "") for name in names)])
-    with staged_file(out / BEST_SETTINGS) as staging:
-        text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        for trial in result.trials:
+            values = [getattr(trial, column) for column in columns]
+            writer.writerow([*values, *(trial.settings.get(name, "") for name in names)])
+    with staged_file(out / BEST_SETTINGS_FILENAME) as staging:
+        text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n"
         staging.write_text(text, "utf-8")
-    _draw(found, importances(study), out / PICTURE)
+    _plot_trials(result, importances(study), out / PLOT_FILENAME)
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """How much of the objective's variance each setting explains (fANOVA, Hutter et al. 2014).
+    """Share of the objective's variance explained by each setting (fANOVA, Hutter et al. 2014).
 
-    Over the trials that came to their end; empty where they are too few or all alike.
+    Uses completed trials; empty if there are fewer than four or all have the same value.
     """
-    done = [trial for trial in finished(study) if trial.state == TrialState.COMPLETE]
-    if len(done) < 4 or len({trial.value for trial in done}) < 2:
+    complete = [trial for trial in finished_trials(study) if trial.state == TrialState.COMPLETE]
+    if len(complete) < 4 or len({trial.value for trial in complete}) < 2:
         return {}
-    found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
-    return {name: share for name, share in found.items() if math.isfinite(share)}
+    importance = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    return {name: share for name, share in importance.items() if math.isfinite(share)}
 
 
-def _draw(found: Found, shares: dict[str, float], path: Path) -> None:
-    """The objective of each trial with the best so far; beside it what it depended on."""
-    figure = Figure(figsize=(11 if shares else 7, 4), layout="constrained")
-    panels: Any = figure.subplots(1, 1 + bool(shares), squeeze=False)[0]
+def _plot_trials(result: TuneResult, importance: dict[str, float], path: Path) -> None:
+    """Plot the objective of each trial with the best so far, and the importances."""
+    figure = Figure(figsize=(11 if importance else 7, 4), layout="constrained")
+    panels: Any = figure.subplots(1, 1 + bool(importance), squeeze=False)[0]
     axes = panels[0]
-    for state, colour, marker in (("done", _DONE, "o"), ("pruned", _PRUNED, "x")):
-        points = [(t.number, t.value) for t in found.trials if t.state == state]
+    for state, color, marker in (("done", _DONE_COLOR, "o"), ("pruned", _PRUNED_COLOR, "x")):
+        points = [(t.number, t.value) for t in result.trials if t.state == state]
         if points:
-            axes.scatter(*zip(*points, strict=True), color=colour, marker=marker, label=state)
-    done = [t for t in found.trials if t.state == "done" and t.value is not None]
-    better = min if found.objective == "loss" else max
-    so_far = [better(t.value or 0.0 for t in done[: i + 1]) for i in range(len(done))]
-    axes.step([t.number for t in done], so_far, where="post", color=_BEST, label="best")
-    axes.set(xlabel="trial", ylabel=f"validation {found.objective}")
+            axes.scatter(*zip(*points, strict=True), color=color, marker=marker, label=state)
+    done = [t for t in result.trials if t.state == "done" and t.value is not None]
+    best_of = min if result.objective == "loss" else max
+    best_so_far = [best_of(t.value or 0.0 for t in done[: i + 1]) for i in range(len(done))]
+    axes.step([t.number for t in done], best_so_far, where="post", color=_BEST_COLOR, label="best")
+    axes.set(xlabel="trial", ylabel=f"validation {result.objective}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
-    if shares:
-        names = list(shares)[::-1]
-        panels[1].barh(names, [shares[name] for name in names], color=_DONE)
+    if importance:
+        names = list(importance)[::-1]
+        panels[1].barh(names, [importance[name] for name in names], color=_DONE_COLOR)
         panels[1].set(xlabel="share of the variance explained (fANOVA)")
     save_figure(figure, path)

@@ -1,4 +1,4 @@
-"""Who draws the settings of trials: trial ``n`` by (seed, n) and the trials before it."""
+"""Optuna sampler: trial ``n`` depends only on (seed, n) and the earlier trials."""
 
 from typing import Any
 
@@ -7,25 +7,25 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-# Seeds of searches lie so far apart, so that their trials do not draw the same.
-_APART = 100_003
-# TPE's own random numbers take a seed of 32 bits.
-_SEEDS = 2**32
+# Distance between the seeds of searches, so that their trials do not share seeds.
+_SEED_STRIDE = 100_003
+# TPESampler takes 32-bit seeds.
+_SEED_RANGE = 2**32
 
 
-class SamplerByNumber(BaseSampler):
-    """TPE that begins anew with each trial, by its number, whoever makes it.
+class PerTrialTPESampler(BaseSampler):
+    """TPE (Bergstra et al., Algorithms for Hyper-Parameter Optimization, 2011), reseeded per trial.
 
-    Two processes must not draw the same, and a search that goes on must draw what it would have
-    drawn (Bergstra et al., Algorithms for Hyper-Parameter Optimization, 2011).
+    Parallel processes draw different settings, and a resumed search draws the same settings as an
+    uninterrupted one.
     """
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._tpe = TPESampler(seed=seed % _SEEDS)
+        self._tpe = TPESampler(seed=seed % _SEED_RANGE)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._tpe = TPESampler(seed=seed_of(self._seed, trial.number))
+        self._tpe = TPESampler(seed=trial_seed(self._seed, trial.number))
         self._tpe.before_trial(study, trial)
 
     def infer_relative_search_space(
@@ -48,6 +48,6 @@ class SamplerByNumber(BaseSampler):
         return self._tpe.sample_independent(study, trial, param_name, param_distribution)
 
 
-def seed_of(seed: int, number: int) -> int:
-    """The seed of a trial, for any seed that a run can have."""
-    return (seed * _APART + number) % _SEEDS
+def trial_seed(seed: int, number: int) -> int:
+    """The seed of a trial, for any valid seed of a run."""
+    return (seed * _SEED_STRIDE + number) % _SEED_RANGE

@@ -1,8 +1,8 @@
-"""The search: trial after trial, each a training run of its own, the hopeless ones cut short.
+"""Hyperparameter search: every trial is a training run; unpromising trials are pruned.
 
-A trial is judged by what it would release: its epoch of the lowest validation loss. Trial ``n``
-draws its settings by (seed, n) and the trials before it, so that a search that was ended and begun
-again goes on as one that was not.
+The objective of a trial is taken at the epoch of its lowest validation loss, the one that would be
+released. Trial ``n`` depends only on (seed, n) and the earlier trials, so a resumed search equals
+an uninterrupted one.
 """
 
 import contextlib
@@ -29,61 +29,66 @@ from earful.training.runs.progress import TrainingProgress
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, EpochRecord
 from earful.training.trainer.setup import choose_device
 from earful.training.trainer.trainer import fit
-from earful.training.tuning.sampler import SamplerByNumber
-from earful.training.tuning.space import Space, TuneError
+from earful.training.tuning.sampler import PerTrialTPESampler
+from earful.training.tuning.space import SearchSpace, TuneError
 from earful.training.tuning.study import (
-    EPOCHS,
-    FILE,
+    DEFAULT_STUDY_NAME,
+    EPOCHS_KEY,
     INTERRUPTED,
-    NAME,
-    REASON,
-    SECONDS,
-    VAL_LOSS,
-    at_work,
-    clear_errors,
+    REASON_KEY,
+    SECONDS_KEY,
+    STUDY_FILENAME,
+    VAL_LOSS_KEY,
     fail_stale,
-    finished,
-    heard,
+    finished_trials,
     open_study,
-    running,
-    tell_failed,
+    record_failure,
+    record_heartbeat,
+    running_trials,
+    translate_errors,
+    trial_lock,
 )
 
-Objective = Literal["accuracy", "loss"]
+TuneObjective = Literal["accuracy", "loss"]
 Pruner = Literal["median", "hyperband", "none"]
-# In the folder of a search: a run a trial, and that of the best settings on the whole dataset.
-TRIALS, RUN = "trials", "run"
-# Trials that are run to their end before the median of them means something.
+# In the folder of a search: one run per trial, and the run of the best settings on all data.
+TRIALS_FOLDER, BEST_RUN_FOLDER = "trials", "run"
+# Trials before the median pruner starts.
 _STARTUP_TRIALS = 5
-# The first epochs say little: so many of them, or this share, are left to every trial.
-_WARM_UP_EPOCHS, _WARM_UP_SHARE = 3, 0.1
+# No pruning in the first epochs: at least this many, and this share of all epochs.
+_MIN_WARM_UP_EPOCHS, _WARM_UP_SHARE = 3, 0.1
 
 
 @dataclass(frozen=True)
-class Search:
-    """What is searched; ``dataset`` as ``voices_apart`` gives it, ``base`` what trials share.
+class SearchConfig:
+    """Configuration of a search.
 
-    ``objective`` is the validation accuracy, or the loss, of the epoch with the lowest loss.
+    dataset      as returned by ``hold_out_speakers``
+    base         settings shared by all trials
+    objective    validation accuracy or loss at the epoch of the lowest validation loss
+    study        database URL; None: an SQLite file in ``out``
+    on_trial     called with (trial index from 1, trials wanted); its progress gets the epochs
+    on_finished  called with (trial, finished trials, trials wanted)
+    on_stale     called with the numbers of trials whose process has died
     """
 
     dataset: Dataset
     out: Path
     base: TrainConfig
-    space: Space
-    objective: Objective = "accuracy"
+    space: SearchSpace
+    objective: TuneObjective = "accuracy"
     pruner: Pruner = "median"
     study: str | None = None
-    name: str = NAME
+    name: str = DEFAULT_STUDY_NAME
     device: Device = "auto"
-    # Who hears of a trial: by its number, counted from 1, and how many are wanted.
     on_trial: Callable[[int, int], AbstractContextManager[TrainingProgress]] = field(
         default=lambda number, wanted: contextlib.nullcontext(TrainingProgress())
     )
     on_finished: Callable[[FrozenTrial, int, int], None] = lambda trial, done, wanted: None
     on_stale: Callable[[list[int]], None] = lambda numbers: None
 
-    def setting(self) -> dict[str, Any]:
-        """What all trials of a study have in common; trials of another cannot be compared."""
+    def study_setting(self) -> dict[str, Any]:
+        """What trials of a study share; trials with a different value are not comparable."""
         return {
             "data": self.dataset.content_hash,
             "objective": self.objective,
@@ -93,142 +98,161 @@ class Search:
         }
 
 
-class _Hopeless(Exception):  # noqa: N818 - it ends a run and is no error
-    """A trial that the pruner ends."""
+class _TrialPruned(Exception):  # noqa: N818 - control flow, not an error
+    """The pruner stops the trial."""
 
 
 @dataclass
-class _Judge:
-    """Hears the epochs of a trial, tells the study, and ends the trial when it is hopeless."""
+class _TrialMonitor:
+    """Reports the epochs of a trial to the study and stops the trial when it is pruned."""
 
     trial: Trial
-    objective: Objective
-    inner: TrainingProgress
-    of_epochs: int
+    objective: TuneObjective
+    progress: TrainingProgress
+    max_epochs: int
     best: EpochRecord | None = None
     epochs: int = 0
 
     def on_epoch(self, record: EpochRecord) -> None:
-        self.inner.on_epoch(record)
+        self.progress.on_epoch(record)
         self.epochs = record.epoch
         if self.best is None or record.val_loss < self.best.val_loss:
             self.best = record
-        heard(self.trial)
+        record_heartbeat(self.trial)
         self.trial.report(self.value(), record.epoch)
-        if record.epoch < self.of_epochs and self.trial.should_prune():
-            raise _Hopeless
+        if record.epoch < self.max_epochs and self.trial.should_prune():
+            raise _TrialPruned
 
     def value(self) -> float:
         if self.best is None or self.best.val_accuracy is None:
-            raise TuneError("a search compares networks that name labels")
+            raise TuneError("a search needs a classification network")
         return self.best.val_loss if self.objective == "loss" else self.best.val_accuracy
 
 
-def search(asked: Search, trials: int) -> optuna.Study:
-    """Make trials until the study has ``trials`` finished ones, with those that it had before.
+def run_search(search_config: SearchConfig, trials: int) -> optuna.Study:
+    """Run trials until the study has ``trials`` finished ones, including earlier ones.
 
-    A trial that fails is recorded with its reason. Ctrl-C keeps what was found and is passed on.
+    Failed trials are recorded with their reason. Ctrl-C keeps the results and is re-raised.
 
     Raises:
-        TuneError: the study cannot be used or is of another setting, or all of its trials failed.
-        TrainingError: a device that is not there.
+        TuneError: the study cannot be used or has other settings, or all its trials failed.
+        TrainingError: the device is not available.
         OutputError: the folder cannot be written.
     """
-    choose_device(asked.device)
-    place = asked.study or asked.out / FILE
-    study = open_study(place, asked.name, asked.setting(), asked.objective == "loss")
-    study.pruner, study.sampler = _pruner(asked), SamplerByNumber(asked.base.seed)
-    with clear_errors(place):
-        _make_trials(asked, study, trials)
-    _check(study)
+    choose_device(search_config.device)
+    storage = search_config.study or search_config.out / STUDY_FILENAME
+    study = open_study(
+        storage,
+        search_config.name,
+        search_config.study_setting(),
+        search_config.objective == "loss",
+    )
+    study.pruner = _build_pruner(search_config)
+    study.sampler = PerTrialTPESampler(search_config.base.seed)
+    with translate_errors(storage):
+        _run_trials(search_config, study, trials)
+    _require_success(study)
     return study
 
 
-def _make_trials(asked: Search, study: optuna.Study, trials: int) -> None:
+def _run_trials(search_config: SearchConfig, study: optuna.Study, trials: int) -> None:
     while True:
         stale = fail_stale(study)
         if stale:
-            asked.on_stale(stale)
-        done = len(finished(study))
-        if done + len(running(study)) >= trials:
+            search_config.on_stale(stale)
+        done = len(finished_trials(study))
+        if done + len(running_trials(study)) >= trials:
             break
-        _one_trial(asked, study, done + 1, trials)
-        _keep_best(study, asked.out / TRIALS)
+        _run_trial(search_config, study, done + 1, trials)
+        _delete_other_runs(study, search_config.out / TRIALS_FOLDER)
 
 
-def folder_of(out: Path, number: int) -> Path:
-    """The run of a trial."""
-    return out / TRIALS / f"{number:03d}"
+def trial_folder(out: Path, number: int) -> Path:
+    """The run folder of a trial."""
+    return out / TRIALS_FOLDER / f"{number:03d}"
 
 
-def _one_trial(asked: Search, study: optuna.Study, nth: int, trials: int) -> None:
+def _run_trial(
+    search_config: SearchConfig, study: optuna.Study, trial_index: int, trials: int
+) -> None:
     trial = study.ask()
-    folder, began = folder_of(asked.out, trial.number), time.perf_counter()
+    folder, started = trial_folder(search_config.out, trial.number), time.perf_counter()
     try:
-        with at_work(trial, folder), asked.on_trial(nth, trials) as progress:
-            _clear(folder)
-            judge = _Judge(trial, asked.objective, progress, asked.base.epochs)
+        with trial_lock(trial, folder), search_config.on_trial(trial_index, trials) as progress:
+            _delete_checkpoints(folder)
+            monitor = _TrialMonitor(
+                trial, search_config.objective, progress, search_config.base.epochs
+            )
             try:
-                _train(asked, trial, folder, judge)
+                _train_trial(search_config, trial, folder, monitor)
                 state = TrialState.COMPLETE
-            except _Hopeless:
+            except _TrialPruned:
                 state = TrialState.PRUNED
-                trial.set_user_attr(REASON, f"pruned after epoch {judge.epochs}")
-            value = judge.value()
-            trial.set_user_attr(EPOCHS, judge.epochs)
-            trial.set_user_attr(SECONDS, time.perf_counter() - began)
-            trial.set_user_attr(VAL_LOSS, judge.best.val_loss if judge.best else None)
+                trial.set_user_attr(REASON_KEY, f"pruned after epoch {monitor.epochs}")
+            value = monitor.value()
+            trial.set_user_attr(EPOCHS_KEY, monitor.epochs)
+            trial.set_user_attr(SECONDS_KEY, time.perf_counter() - started)
+            trial.set_user_attr(VAL_LOSS_KEY, monitor.best.val_loss if monitor.best else None)
         # A pruned trial's value is its last report.
         study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
     except optuna.exceptions.UpdateFinishedTrialError:
-        return  # another process took this one for dead
-    except OutputError:  # no trial's fault, and no other would fare better
-        tell_failed(study, trial, INTERRUPTED)
+        return  # another process has marked this trial as stale
+    except OutputError:  # every other trial would fail, too
+        record_failure(study, trial, INTERRUPTED)
         raise
     except (EarfulError, torch.OutOfMemoryError) as error:
-        tell_failed(study, trial, str(error).splitlines()[0])
-    except BaseException:  # Ctrl-C too; it goes on to the caller
-        tell_failed(study, trial, INTERRUPTED)
+        record_failure(study, trial, str(error).splitlines()[0])
+    except BaseException:  # Ctrl-C, too; re-raised
+        record_failure(study, trial, INTERRUPTED)
         raise
-    asked.on_finished(study.get_trials(deepcopy=False)[trial.number], len(finished(study)), trials)
+    search_config.on_finished(
+        study.get_trials(deepcopy=False)[trial.number], len(finished_trials(study)), trials
+    )
 
 
-def _clear(folder: Path) -> None:
-    """Remove what a trial of another study left here; the lock is that of the trial at work."""
+def _delete_checkpoints(folder: Path) -> None:
+    """Remove checkpoints of an earlier study; the lock file belongs to the current trial."""
     for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
 
 
-def _train(asked: Search, trial: Trial, folder: Path, judge: _Judge) -> None:
-    config = apply_overrides(asked.base, asked.space.draw(trial))
+def _train_trial(
+    search_config: SearchConfig, trial: Trial, folder: Path, monitor: _TrialMonitor
+) -> None:
+    config = apply_overrides(search_config.base, search_config.space.suggest(trial))
     fit(
-        asked.dataset, folder, config, device=asked.device, on_batch=judge.inner.on_batch,
-        on_epoch=judge.on_epoch,
-    )  # fmt: skip
+        search_config.dataset,
+        folder,
+        config,
+        device=search_config.device,
+        on_batch=monitor.progress.on_batch,
+        on_epoch=monitor.on_epoch,
+    )
 
 
-def _pruner(asked: Search) -> BasePruner:
-    epochs = asked.base.epochs
-    if asked.pruner == "none":
+def _build_pruner(search_config: SearchConfig) -> BasePruner:
+    epochs = search_config.base.epochs
+    if search_config.pruner == "none":
         return NopPruner()
-    if asked.pruner == "hyperband":
-        return HyperbandPruner(min_resource=min(_WARM_UP_EPOCHS, epochs), max_resource=epochs)
-    warm_up = max(_WARM_UP_EPOCHS, round(_WARM_UP_SHARE * epochs))
+    if search_config.pruner == "hyperband":
+        return HyperbandPruner(min_resource=min(_MIN_WARM_UP_EPOCHS, epochs), max_resource=epochs)
+    warm_up = max(_MIN_WARM_UP_EPOCHS, round(_WARM_UP_SHARE * epochs))
     return MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=warm_up + 1)
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The best of the trials that came to their end; of equals the one of the lowest loss."""
+    """The best completed trial; ties are broken by validation loss."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
-    return min(
-        done, key=lambda t: (sign * (t.value or 0.0), t.user_attrs[VAL_LOSS], t.number),
-        default=None,
-    )  # fmt: skip
+
+    def rank(trial: FrozenTrial) -> tuple[float, float, int]:
+        return sign * (trial.value or 0.0), trial.user_attrs[VAL_LOSS_KEY], trial.number
+
+    return min(done, key=rank, default=None)
 
 
-def _keep_best(study: optuna.Study, trials: Path) -> None:
-    """Of the trials' folders only that of the best is needed: its checkpoint can be exported."""
+def _delete_other_runs(study: optuna.Study, trials: Path) -> None:
+    """Delete all trial folders but that of the best trial, whose checkpoint can be exported."""
     best = best_trial(study)
     for trial in study.get_trials(deepcopy=False):
         folder = trials / f"{trial.number:03d}"
@@ -240,9 +264,9 @@ def _keep_best(study: optuna.Study, trials: Path) -> None:
             (folder / LAST_CHECKPOINT).unlink(missing_ok=True)
 
 
-def _check(study: optuna.Study) -> None:
-    done = finished(study)
+def _require_success(study: optuna.Study) -> None:
+    done = finished_trials(study)
     if done and all(trial.state == TrialState.FAIL for trial in done):
         raise TuneError(
-            f"all of {len(done)} trials failed; the last: {done[-1].user_attrs[REASON]}"
+            f"all {len(done)} trials failed; the last: {done[-1].user_attrs[REASON_KEY]}"
         )

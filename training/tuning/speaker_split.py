@@ -1,4 +1,4 @@
-"""Validation for a search: on speakers whom no trial is trained on, and never on the test part."""
+"""Validation split of a search: held-out speakers, never the test split."""
 
 import hashlib
 from dataclasses import replace
@@ -9,64 +9,73 @@ from earful.data.dataset.dataset import Dataset
 from earful.data.labels.folds import speaker_folds
 from earful.data.labels.splits import SplitError
 
-# Of the clips that are not held back for the test: a fifth by other voices, where there are five.
-_FOLDS = 5
-_HELD_BACK = "held back"
+# One of up to five speaker folds of the non-test clips is the validation split.
+_MAX_FOLDS = 5
+_EXCLUDED_SPLIT = "held back"
 
 
-def voices_apart(dataset: Dataset) -> tuple[Dataset, str]:
-    """The dataset without its test part, validated on other speakers, and a note that says how.
+def hold_out_speakers(dataset: Dataset) -> tuple[Dataset, str]:
+    """The dataset with held-out validation speakers and no test clips, and a note for the user.
 
-    Where its own validation part shares speakers with training, both are split anew by speaker.
+    Where training and validation split share speakers, both are split again by speaker.
     """
     splits = dataset.clips["split"].to_numpy().astype(object)
     pool = np.flatnonzero(splits != "test")
     speakers = dataset.clips["speaker"].to_numpy()
-    heard = {split: set(speakers[splits == split]) - {""} for split in ("train", "val")}
-    known = heard["train"] | heard["val"]
-    if len(known) < 2:
-        found = f"all clips outside the test part are of {known.pop()!r}" if known else "no speaker"
-        return _view(dataset, splits), (
-            f"{found if found != 'no speaker' else 'the dataset names no speaker'}: trials are "
-            "compared on its own validation clips, whose voices they may have been trained on"
+    split_speakers = {split: set(speakers[splits == split]) - {""} for split in ("train", "val")}
+    all_speakers = split_speakers["train"] | split_speakers["val"]
+    if len(all_speakers) < 2:
+        reason = (
+            f"all clips outside the test split are of speaker {all_speakers.pop()!r}"
+            if all_speakers
+            else "the dataset names no speakers"
         )
-    if heard["val"] and heard["train"].isdisjoint(heard["val"]):
-        return _view(dataset, splits), (
-            f"trials are compared on {_named(heard['val'])} of the dataset's validation part, "
-            "who are not trained on"
+        return _with_splits(dataset, splits), _own_validation_note(reason)
+    if split_speakers["val"] and split_speakers["train"].isdisjoint(split_speakers["val"]):
+        return _with_splits(dataset, splits), (
+            f"trials are compared on {_format_speakers(split_speakers['val'])} of the dataset's "
+            "validation split, who are not in the training split"
         )
     try:
         folds = speaker_folds(
-            dataset.clips["label"].to_numpy()[pool].tolist(), speakers[pool].tolist(),
-            min(_FOLDS, len(known)),
-        )  # fmt: skip
-    except SplitError as error:
-        return _view(dataset, splits), (
-            f"no speakers can be kept apart ({error}): trials are compared on the dataset's own "
-            "validation clips, whose voices they may have been trained on"
+            dataset.clips["label"].to_numpy()[pool].tolist(),
+            speakers[pool].tolist(),
+            min(_MAX_FOLDS, len(all_speakers)),
         )
-    wanted = len(pool) / len(folds)
-    fold = min(folds, key=lambda fold: abs(fold.splits.count("test") - wanted))
+    except SplitError as error:
+        reason = f"no speakers can be held out ({error})"
+        return _with_splits(dataset, splits), _own_validation_note(reason)
+    target_size = len(pool) / len(folds)
+    fold = min(folds, key=lambda fold: abs(fold.splits.count("test") - target_size))
     splits[pool] = ["val" if split == "test" else "train" for split in fold.splits]
-    tested = set(speakers[splits == "val"]) - {""}
-    return _view(dataset, splits), (
-        f"trials are compared on {_named(tested)}, who are not trained on: the dataset's own "
-        "validation part shares its speakers with the training part"
+    validation_speakers = set(speakers[splits == "val"]) - {""}
+    return _with_splits(dataset, splits), (
+        f"trials are compared on held-out speakers ({_format_speakers(validation_speakers)}), "
+        "because the dataset's validation split shares speakers with the training split"
     )
 
 
-def _view(dataset: Dataset, splits: "np.ndarray[tuple[int], np.dtype[np.object_]]") -> Dataset:
-    """The dataset with these splits, which its hash covers; the test part is out of reach."""
-    kept = [_HELD_BACK if split == "test" else str(split) for split in splits]
-    digest = hashlib.sha256(",".join(kept).encode()).hexdigest()[:12]
+def _own_validation_note(reason: str) -> str:
+    return (
+        f"{reason}: trials are compared on the validation split of the dataset, whose speakers may "
+        "be in the training split"
+    )
+
+
+def _with_splits(
+    dataset: Dataset, splits: "np.ndarray[tuple[int], np.dtype[np.object_]]"
+) -> Dataset:
+    """The dataset with these splits, reflected in its hash, and without a test split."""
+    new_splits = [_EXCLUDED_SPLIT if split == "test" else str(split) for split in splits]
+    digest = hashlib.sha256(",".join(new_splits).encode()).hexdigest()[:12]
     return replace(
         dataset,
-        clips=dataset.clips.assign(split=kept),
+        clips=dataset.clips.assign(split=new_splits),
         content_hash=f"{dataset.content_hash}/tune:{digest}",
     )
 
 
-def _named(speakers: set[str]) -> str:
+def _format_speakers(speakers: set[str]) -> str:
     ordered = sorted(speakers)
     if len(ordered) > 5:
         return f"{len(ordered)} speakers ({', '.join(ordered[:3])}, ...)"

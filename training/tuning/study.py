@@ -1,8 +1,8 @@
-"""The study: where trials are kept, who works on which, and which were left by a dead process.
+"""The Optuna study: storage, locks of running trials, and detection of stale trials.
 
-A trial that runs is locked by its process (``flock``, which a kill lets go), and tells the study
-after every epoch that it lives; so a process that is gone is known on its own machine at once, and
-from another after an hour of silence.
+The process of a running trial holds a file lock (``flock``, released when it dies) and writes a
+heartbeat to the study after every epoch. Stale trials are detected at once on the same host, and
+after an hour without heartbeat from other hosts.
 """
 
 import contextlib
@@ -22,97 +22,103 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from earful.training.tuning.space import TuneError
 
-FILE = "study.db"
-# A name in a study that several searches share.
-NAME = "earful"
-REASON, EPOCHS, SECONDS, VAL_LOSS = "reason", "epochs", "seconds", "val_loss"
-_SETTING, _HOST, _LOCK, _HEARD = "setting", "host", "lock", "heard"
-_SILENT_SECONDS = 3600.0
-# How long a process waits for another that writes; SQLite knows one writer at a time.
+STUDY_FILENAME = "study.db"
+# Name of the study in its database.
+DEFAULT_STUDY_NAME = "earful"
+REASON_KEY, EPOCHS_KEY, SECONDS_KEY, VAL_LOSS_KEY = "reason", "epochs", "seconds", "val_loss"
+_SETTING_KEY, _HOST_KEY, _LOCK_KEY, _HEARTBEAT_KEY = "setting", "host", "lock", "heartbeat"
+_HEARTBEAT_TIMEOUT_SECONDS = 3600.0
+# Wait for other writers: SQLite allows one at a time.
 _BUSY_SECONDS = 60
-# Two processes make the tables of a new study at once: one fails, and finds them a moment later.
-_MADE_TWICE = ("already exists", "unique constraint", "duplicate key")
-_ATTEMPTS, _PAUSE_SECONDS = 5, 0.5
+# When two processes create the tables at once, one fails and retries.
+_CREATION_RACE_ERRORS = ("already exists", "unique constraint", "duplicate key")
+_ATTEMPTS, _RETRY_SECONDS = 5, 0.5
 INTERRUPTED = "interrupted"
-# What Optuna says to a second verdict on a trial.
-_TOLD_BEFORE = (optuna.exceptions.UpdateFinishedTrialError, ValueError)
+# Errors of Optuna when a trial is finished twice.
+_ALREADY_FINISHED = (optuna.exceptions.UpdateFinishedTrialError, ValueError)
 
 
-def open_study(place: str | Path, name: str, setting: dict[str, Any], loss: bool) -> optuna.Study:
-    """The study at a database URL, or in this SQLite file; made where there is none.
+def open_study(
+    storage: str | Path, name: str, setting: dict[str, Any], minimize_loss: bool
+) -> optuna.Study:
+    """Open or create the study in an SQLite file or at a database URL.
 
     Raises:
-        TuneError: the database cannot be used, or its trials are of another setting.
+        TuneError: the database cannot be used, or its trials have other settings.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with clear_errors(place):
-        study = _study(place, name, loss)
+    with translate_errors(storage):
+        study = _create_study(storage, name, minimize_loss)
         text = json.dumps(setting, sort_keys=True)
-        found = study.user_attrs.get(_SETTING)
-        if found is None:
-            study.set_user_attr(_SETTING, text)
-        elif found != text:
-            changed = _changed(json.loads(found), json.loads(text))
+        stored = study.user_attrs.get(_SETTING_KEY)
+        if stored is None:
+            study.set_user_attr(_SETTING_KEY, text)
+        elif stored != text:
+            changed = _describe_changes(json.loads(stored), json.loads(text))
             raise TuneError(
-                f"the study {name!r} in {_shown(place)} has trials of another setting ({changed}); "
-                "go on with the same one, or give another --out or --name"
+                f"the study {name!r} in {_format_storage(storage)} has trials with other settings "
+                f"({changed}); use the same settings, or give another --out or --name"
             )
     return study
 
 
-def _study(place: str | Path, name: str, loss: bool) -> optuna.Study:
-    for left in reversed(range(_ATTEMPTS)):
+def _create_study(storage: str | Path, name: str, minimize_loss: bool) -> optuna.Study:
+    for attempts_left in reversed(range(_ATTEMPTS)):
         try:
             return optuna.create_study(
-                storage=_storage(place), study_name=name, load_if_exists=True,
-                direction="minimize" if loss else "maximize",
-            )  # fmt: skip
+                storage=_open_storage(storage),
+                study_name=name,
+                load_if_exists=True,
+                direction="minimize" if minimize_loss else "maximize",
+            )
         except (DBAPIError, optuna.exceptions.StorageInternalError) as error:
-            if not left or not any(words in str(error).lower() for words in _MADE_TWICE):
+            if not attempts_left or not any(
+                text in str(error).lower() for text in _CREATION_RACE_ERRORS
+            ):
                 raise
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(_RETRY_SECONDS)
     raise AssertionError("the last attempt raises")
 
 
-def _storage(place: str | Path) -> RDBStorage:
-    if isinstance(place, Path):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{place.absolute()}"
+def _open_storage(storage: str | Path) -> RDBStorage:
+    if isinstance(storage, Path):
+        storage.parent.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{storage.absolute()}"
     else:
-        url = make_url(place).render_as_string(hide_password=False)
+        url = make_url(storage).render_as_string(hide_password=False)
         if url.startswith("postgresql://"):
             url = url.replace("postgresql://", "postgresql+psycopg://", 1)
-    waits = {"timeout": _BUSY_SECONDS} if url.startswith("sqlite") else {}
-    return RDBStorage(url, engine_kwargs={"connect_args": waits, "pool_pre_ping": True})
+    connect_args = {"timeout": _BUSY_SECONDS} if url.startswith("sqlite") else {}
+    return RDBStorage(url, engine_kwargs={"connect_args": connect_args, "pool_pre_ping": True})
 
 
-def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that need not be made again: done, pruned, or failed by a fault of their own."""
+def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that are not repeated: completed, pruned, or failed but not interrupted."""
     return [trial for trial in study.get_trials(deepcopy=False) if _is_finished(trial)]
 
 
 def _is_finished(trial: FrozenTrial) -> bool:
     if trial.state == TrialState.FAIL:
-        # Without a reason its process was killed.
-        return bool(trial.user_attrs.get(REASON, INTERRUPTED) != INTERRUPTED)
+        # A trial without a reason was killed.
+        return bool(trial.user_attrs.get(REASON_KEY, INTERRUPTED) != INTERRUPTED)
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def running(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that somebody works on now."""
+def running_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials marked as running."""
     return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
 @contextlib.contextmanager
-def at_work(trial: Trial, folder: Path) -> Iterator[None]:
-    """Mark a trial as worked on by this process, in the folder that the trial has."""
+def trial_lock(trial: Trial, folder: Path) -> Iterator[None]:
+    """Lock a trial for this process, with a lock file in the trial's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / "lock").absolute()
     with lock.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        trial.set_user_attr(_LOCK, str(lock))
-        trial.set_user_attr(_HOST, socket.gethostname())
-        heard(trial)
+        trial.set_user_attr(_LOCK_KEY, str(lock))
+        trial.set_user_attr(_HOST_KEY, socket.gethostname())
+        record_heartbeat(trial)
         try:
             yield
         finally:
@@ -120,37 +126,37 @@ def at_work(trial: Trial, folder: Path) -> Iterator[None]:
                 lock.unlink()
 
 
-def heard(trial: Trial) -> None:
-    """Tell the study that the trial's process lives."""
-    trial.set_user_attr(_HEARD, time.time())
+def record_heartbeat(trial: Trial) -> None:
+    """Record that the trial's process is alive."""
+    trial.set_user_attr(_HEARTBEAT_KEY, time.time())
 
 
 def fail_stale(study: optuna.Study) -> list[int]:
-    """Mark trials as failed whose process is gone; their numbers."""
-    stale = [trial.number for trial in running(study) if _is_stale(trial)]
+    """Mark trials whose process has died as failed; returns their numbers."""
+    stale = [trial.number for trial in running_trials(study) if _is_stale(trial)]
     for number in stale:
-        with contextlib.suppress(*_TOLD_BEFORE):
+        with contextlib.suppress(*_ALREADY_FINISHED):
             study.tell(number, state=TrialState.FAIL)
     return stale
 
 
-def tell_failed(study: optuna.Study, trial: Trial, reason: str) -> None:
-    """Record a trial as failed with its reason; nothing where another process has given it up."""
-    with contextlib.suppress(*_TOLD_BEFORE):
-        trial.set_user_attr(REASON, reason)
+def record_failure(study: optuna.Study, trial: Trial, reason: str) -> None:
+    """Mark a trial as failed with a reason, unless another process has marked it already."""
+    with contextlib.suppress(*_ALREADY_FINISHED):
+        trial.set_user_attr(REASON_KEY, reason)
         study.tell(trial, state=TrialState.FAIL)
 
 
 def _is_stale(trial: FrozenTrial) -> bool:
     attributes = trial.user_attrs
-    if attributes.get(_HOST) == socket.gethostname():
-        return _is_free(Path(attributes[_LOCK]))
-    began = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-    last = float(attributes.get(_HEARD, began))
-    return time.time() - last > _SILENT_SECONDS
+    if attributes.get(_HOST_KEY) == socket.gethostname():
+        return _is_unlocked(Path(attributes[_LOCK_KEY]))
+    started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+    last_heartbeat = float(attributes.get(_HEARTBEAT_KEY, started))
+    return time.time() - last_heartbeat > _HEARTBEAT_TIMEOUT_SECONDS
 
 
-def _is_free(lock: Path) -> bool:
+def _is_unlocked(lock: Path) -> bool:
     try:
         with lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -161,7 +167,7 @@ def _is_free(lock: Path) -> bool:
     return True
 
 
-def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
+def _describe_changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     lines = []
     for name in {**before, **now}:
         old, new = before.get(name), now.get(name)
@@ -176,15 +182,15 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
     return "; ".join(lines)
 
 
-def _shown(place: str | Path) -> str:
-    if isinstance(place, Path):
-        return str(place)
-    return make_url(place).render_as_string(hide_password=True)
+def _format_storage(storage: str | Path) -> str:
+    if isinstance(storage, Path):
+        return str(storage)
+    return make_url(storage).render_as_string(hide_password=True)
 
 
 @contextlib.contextmanager
-def clear_errors(place: str | Path) -> Iterator[None]:
-    """Faults of the database as a ``TuneError``, which shows no password."""
+def translate_errors(storage: str | Path) -> Iterator[None]:
+    """Translate database errors to ``TuneError`` without the password of the URL."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -193,11 +199,13 @@ def clear_errors(place: str | Path) -> Iterator[None]:
                 "PostgreSQL needs psycopg; install it with: uv sync --inexact --extra postgres"
             ) from error
         raise
-    except ArgumentError as error:  # its text may show the URL
+    except ArgumentError as error:  # its message may contain the password
         raise TuneError(
-            "the URL of the study cannot be read; write it as sqlite:///FILE or "
+            "the database URL of the study is invalid; write it as sqlite:///FILE or "
             "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         ) from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise TuneError(f"the study in {_shown(place)} cannot be used: {reason}") from error
+        raise TuneError(
+            f"the study in {_format_storage(storage)} cannot be used: {reason}"
+        ) from error

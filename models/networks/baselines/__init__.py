@@ -1,1 +1,1 @@
-"""Classifiers that are fitted, not trained by gradients; may import ``data`` and ``models``."""
+"""Classifiers that are fitted instead of trained by gradient descent."""

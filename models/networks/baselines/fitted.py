@@ -1,4 +1,4 @@
-"""What a fit found, as tensors of a network: saved, exported and served like any other."""
+"""Fitted models as networks: their values are buffers, saved, exported and served like weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,14 +14,14 @@ _FIT_CHUNK_CLIPS = 4096
 
 
 class FittedModule(nn.Module):
-    """A module whose numbers are buffers that a fit sets, and whose sizes the fit decides.
+    """A module whose values are buffers that a fit sets, and whose sizes the fit decides.
 
-    A new one has the smallest sizes and answers all labels alike; loading a state gives it the
-    sizes of that state.
+    A new one has the smallest sizes and gives all labels the same score; loading a state dict takes
+    over the sizes of that state.
     """
 
     def set_fitted_buffers(self, **buffers: Tensor) -> None:
-        """Replace buffers by what a fit found."""
+        """Replace buffers by fitted values."""
         for name, value in buffers.items():
             self._buffers[name] = value.to(self.get_buffer(name).dtype).contiguous()
         self.on_buffers_set()
@@ -30,11 +30,11 @@ class FittedModule(nn.Module):
         """Called when buffers have new sizes or values."""
 
     def n_fitted(self) -> int:
-        """How many numbers the fit found."""
+        """The number of fitted values."""
         return sum(buffer.numel() for buffer in self.state_dict().values())
 
     def multiply_adds(self) -> int:
-        """Of one clip; each module tells what it counts."""
+        """Multiply-adds of one clip; each module says what it counts."""
         return 0
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
@@ -47,7 +47,7 @@ class FittedModule(nn.Module):
 
 
 class Standardiser(FittedModule):
-    """Values (..., size) less their mean, over their deviation, both of training clips, (size,)."""
+    """Standardises values (..., size) by mean and standard deviation (size,) of training clips."""
 
     mean: Tensor
     std: Tensor
@@ -58,25 +58,22 @@ class Standardiser(FittedModule):
         self.register_buffer("std", torch.ones(size))
 
     def fit(self, values: Tensor) -> None:
-        """Take mean and deviation of values (n, size), float64 for a few of them at a time."""
-        parts, n = torch.split(values, _FIT_CHUNK_CLIPS), len(values)
-        mean = sum((part.double().sum(dim=0) for part in parts), torch.zeros(())) / n
-        squares = ((part.double() - mean).square().sum(dim=0) for part in parts)
+        """Set mean and standard deviation from values (n, size), in float64 chunk by chunk."""
+        chunks, n = torch.split(values, _FIT_CHUNK_CLIPS), len(values)
+        mean = sum((chunk.double().sum(dim=0) for chunk in chunks), torch.zeros(())) / n
+        squares = ((chunk.double() - mean).square().sum(dim=0) for chunk in chunks)
         std = (sum(squares, torch.zeros(())) / n).sqrt()
-        self.set_fitted_buffers(
-            mean=mean,
-            # What never varies would otherwise be divided by nothing.
-            std=std.clamp_min(MIN_STD),
-        )
+        # A value that never varies would otherwise be divided by zero.
+        self.set_fitted_buffers(mean=mean, std=std.clamp_min(MIN_STD))
 
     def forward(self, values: Tensor) -> Tensor:
         return (values - self.mean) / self.std
 
 
 class PooledBaseline(Network):
-    """Features (batch, bins, frames) to logits (batch, labels); the embedding is what is pooled.
+    """Features (batch, bins, frames) to logits (batch, labels).
 
-    A baseline is its head: (batch, 5 * bins) standardised functionals to logits.
+    The embedding is the standardised functionals (batch, 5 * bins); each baseline is a head on it.
     """
 
     def __init__(self, bins: int, head: FittedModule) -> None:

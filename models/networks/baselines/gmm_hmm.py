@@ -1,13 +1,13 @@
-"""A hidden Markov model for each label, with Gaussian mixtures: speech recognition before networks.
+"""A hidden Markov model per label with Gaussian mixtures: speech recognition before networks.
 
 As in "A Tutorial on Hidden Markov Models and Selected Applications in Speech Recognition" (Rabiner,
-Proceedings of the IEEE 77, 1989): a word is a row of states that are gone through from left to
-right, each staying for as long as it likes, and a frame (13 MFCC and their deltas) is drawn from
-the state's mixture of Gaussians with diagonal covariance. A clip is the label under whose model it
-is likeliest, weighted by how frequent the label is.
+Proceedings of the IEEE 77, 1989): a word is a left-to-right sequence of states of any duration, and
+each frame (13 MFCC and their deltas) is drawn from the state's mixture of Gaussians with diagonal
+covariance. The predicted label is the one under whose model the clip is likeliest, weighted by the
+frequency of the label.
 
-The forward algorithm runs in logarithms and is unrolled over the frames, five operations each: an
-exported clip of one second has some 350, and takes two milliseconds.
+The forward algorithm runs on logarithms and is unrolled over the frames, five operations each: the
+exported graph of a one-second clip has about 350 and takes two milliseconds.
 """
 
 import math
@@ -22,21 +22,21 @@ from earful.models.layers.pooling import deltas
 from earful.models.networks.baselines.fitted import FittedModule, Standardiser
 from earful.models.networks.baselines.majority import ClassPrior
 
-# Higher coefficients hold more of the voice than of the word.
+# Higher coefficients describe the voice more than the word.
 N_MFCC = 13
-# Neighbouring frames share most of their samples and all of their vowel: as independent witnesses
-# they would make every answer sure. Recognisers weigh them by 1/20 to 1/10.
+# Neighbouring frames overlap and belong to the same vowel: treated as independent, they would make
+# every prediction near certain. Speech recognisers scale log-likelihoods by 1/20 to 1/10.
 ACOUSTIC_SCALE = 1 / 16
-# The logarithm of no probability; sums of thousands of them are finite.
+# Stands for log(0); sums of thousands of them stay finite.
 LOG_ZERO = -1e30
 
 
 @dataclass(frozen=True)
 class GmmHmmConfig:
-    """Options of ``GmmHmm``: how many ``states`` a label has, of how many Gaussians each.
+    """Options of ``GmmHmm``: ``states`` per label, and Gaussians (``mixtures``) per state.
 
     Raises:
-        EarfulError: a number that is none.
+        EarfulError: a number below 1.
     """
 
     states: int = 8
@@ -62,7 +62,7 @@ class GmmHmm(Network):
         self.head = AddLogPrior(n_labels)
 
     def with_deltas(self, features: Tensor) -> Tensor:
-        """What the Gaussians are of, (batch, frames, 2 * coefficients), when standardised."""
+        """MFCC and their deltas, (batch, frames, 2 * coefficients), not yet standardised."""
         x = features[:, : self.n_mfcc]
         return torch.cat([x, deltas(x)], dim=1).transpose(1, 2)
 
@@ -72,14 +72,14 @@ class GmmHmm(Network):
 
 
 class AddLogPrior(ClassPrior):
-    """Logits: log-likelihoods and the logarithms of the labels' shares."""
+    """Logits: log-likelihoods plus log-priors of the labels."""
 
     def forward(self, embedding: Tensor) -> Tensor:
         return embedding + self.log_prior
 
 
 class LabelHmms(FittedModule):
-    """The models of all labels.
+    """The hidden Markov models of all labels.
 
     log_start         (labels, states)
     log_transition    (labels, states from, states to)
@@ -107,7 +107,7 @@ class LabelHmms(FittedModule):
         self.register_buffer("variance", torch.ones(*shape, size))
 
     def multiply_adds(self) -> int:
-        """Of all Gaussians and of all transitions, for every frame."""
+        """All Gaussians and all transitions, for every frame."""
         return self.n_frames * (2 * self.mean.numel() + self.log_transition.numel())
 
     def forward(self, frames: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on pooled features: the best that one linear layer can do."""
+"""Multinomial logistic regression on pooled features: the best a single linear layer can do."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class LogisticConfig:
     """Options of ``Logistic``: ``c`` is the inverse of the L2 penalty, as scikit-learn's ``C``.
 
     Raises:
-        EarfulError: a penalty that is none.
+        EarfulError: ``c`` is not above 0.
     """
 
     c: float = 0.1
@@ -32,7 +32,7 @@ class Logistic(PooledBaseline):
     head: "Linear"
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: LogisticConfig) -> None:
-        del frames, config  # the penalty counts while it is fitted
+        del frames, config  # the penalty is used by the fit only
         super().__init__(bins, Linear(pooled_size(bins), n_labels))
 
 

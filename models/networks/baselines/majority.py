@@ -1,7 +1,7 @@
-"""The baseline of baselines: every clip is the label that most training clips have.
+"""The simplest baseline: every clip gets the most frequent label of the training clips.
 
-What it reaches is what knowing nothing of the sound is worth. Its scores are the shares of the
-labels among the training clips.
+Its accuracy is what a classifier reaches without the audio. Its scores are the label frequencies in
+the training set.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class MajorityConfig:
 
 
 class Majority(PooledBaseline):
-    """Features (batch, bins, frames) to the same logits (batch, labels) for all of them."""
+    """Features (batch, bins, frames) to logits (batch, labels), the same for every clip."""
 
     head: "ClassPrior"
 
@@ -28,7 +28,7 @@ class Majority(PooledBaseline):
 
 
 class ClassPrior(FittedModule):
-    """``log_shares`` (labels,) of the labels among the training clips."""
+    """``log_prior`` (labels,): log-frequencies of the labels in the training set."""
 
     log_prior: Tensor
 

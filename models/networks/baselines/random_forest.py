@@ -1,10 +1,10 @@
-"""A random forest on pooled features, as products of turns instead of walks down the trees.
+"""A random forest on pooled features, evaluated by matrix products instead of walks down the trees.
 
-"Random Forests" (Breiman, Machine Learning 45, 2001); probabilities are the mean of those of the
-leaves that a clip reaches. A step is replaced by a ramp a hundredth of a standard deviation wide,
-so that a clip on the edge of a decision reaches both sides in part: rounding, which differs between
-machines, then moves a score a little where it would move a clip to another leaf. Elsewhere the
-answers are those of the trees.
+"Random Forests" (Breiman, Machine Learning 45, 2001); probabilities are the mean over the leaves
+that a clip reaches. Each split is a ramp a hundredth of a standard deviation wide instead of a
+step, so a clip at a threshold reaches both sides in part: rounding, which differs between machines,
+then changes a score a little instead of moving the clip to another leaf. Elsewhere the
+probabilities equal those of the trees.
 """
 
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from torch import Tensor
 from earful.models.layers.blocks import require_positive
 from earful.models.networks.baselines.fitted import FittedModule, PooledBaseline
 
-# Of the decisions, in standard deviations of a pooled feature.
+# Width of a split's ramp, in standard deviations of a pooled feature.
 RAMP = 0.01
-# What no leaf has seen is not impossible: a logarithm is taken of it.
+# Keeps the logarithm finite for labels that no reached leaf has.
 MIN_PROBABILITY = 1e-3
 
 
 @dataclass(frozen=True)
 class RandomForestConfig:
-    """Options of ``RandomForest``: how many ``trees``, of how many decisions at most.
+    """Options of ``RandomForest``: number of ``trees`` and their largest ``depth``.
 
     Raises:
-        EarfulError: a number that is none.
+        EarfulError: a number below 1.
     """
 
     trees: int = 100
@@ -42,20 +42,20 @@ class RandomForest(PooledBaseline):
     head: "Trees"
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: RandomForestConfig) -> None:
-        del frames, config  # they count while it is fitted
+        del frames, config  # the options are used by the fit only
         super().__init__(bins, Trees(n_labels))
 
 
 class Trees(FittedModule):
     """All trees side by side, level by level from their roots.
 
-    feature, threshold   (decisions,) of one level after the other: left where the feature is not
-                         above the threshold
-    share                (2 * decisions, labels) for each level the nodes to the left of all its
-                         decisions, then those to the right: of a leaf the labels' shares over the
-                         number of trees, of a decision nothing
-    decides              (decisions after the first level,) which of a level's nodes are decisions
-    width                (levels,) how many decisions a level has
+    feature, threshold   (splits,) of one level after the other; a clip goes left where the feature
+                         is not above the threshold
+    leaf_values          (2 * splits, labels) for each level the left children of all its splits,
+                         then the right children: label frequencies over the number of trees in a
+                         leaf, zeros in a split
+    split_nodes          (splits after the first level,) which of a level's children are splits
+    splits_per_level     (levels,)
     """
 
     feature: Tensor
@@ -74,21 +74,21 @@ class Trees(FittedModule):
         self.on_buffers_set()
 
     def on_buffers_set(self) -> None:
-        """Plain numbers, since the sizes of a graph are none of its values."""
+        """Keep sizes as Python integers: those of an exported graph cannot depend on tensors."""
         self._splits_per_level: list[int] = self.splits_per_level.tolist()
 
     def multiply_adds(self) -> int:
-        """Of all decisions, of how far each node is reached, and of the mean over the trees."""
+        """All splits, the share of a clip that reaches each node, and the mean over the trees."""
         return self.threshold.numel() + len(self.leaf_values) + self.leaf_values.numel()
 
     def probabilities(self, embedding: Tensor) -> Tensor:
         """(batch, labels) of embeddings (batch, size)."""
-        # index_select and not [:, feature], which the ONNX exporter makes slow transposes of
+        # Not [:, feature], which the ONNX exporter turns into slow transposes.
         below = (self.threshold - embedding.index_select(1, self.feature)) / RAMP
-        left = (below + 0.5).clamp(0, 1)  # (batch, decisions): how far it is gone to the left
+        left = (below + 0.5).clamp(0, 1)  # (batch, splits): the share that goes left
         level_probabilities: list[Tensor] = []
         reached = torch.ones_like(left[:, : self._splits_per_level[0]])
-        start, kept = 0, 0
+        start, split_start = 0, 0
         for width, next_width in zip(
             self._splits_per_level, [*self._splits_per_level[1:], 0], strict=True
         ):
@@ -96,8 +96,9 @@ class Trees(FittedModule):
             to_left = reached * left[:, start:end]
             nodes = torch.cat([to_left, reached - to_left], dim=1)  # (batch, 2 * width)
             level_probabilities.append(nodes @ self.leaf_values[2 * start : 2 * end])
-            reached = nodes.index_select(1, self.split_nodes[kept : kept + next_width])
-            start, kept = end, kept + next_width
+            split_end = split_start + next_width
+            reached = nodes.index_select(1, self.split_nodes[split_start:split_end])
+            start, split_start = end, split_end
         return torch.stack(level_probabilities).sum(dim=0)
 
     def forward(self, embedding: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
-"""A support vector machine on pooled features: one for each pair of labels, with an RBF kernel.
+"""Support vector machines on pooled features: one per pair of labels, with an RBF kernel.
 
-"Support-Vector Networks" (Cortes and Vapnik, Machine Learning 20, 1995), one against one as libsvm
-has it. A decision tells on which side of the pair's border a clip is, and is 1 at the margin. Its
-sigmoid is the probability that the clip is the one label and not the other (Platt, "Probabilistic
-Outputs for Support Vector Machines", 1999, with a slope that is not fitted), and the score of a
-label is the sum of the logarithms over its pairs. libsvm counts the pairs that a label wins, which
-jumps where a decision changes its sign and says nothing of how near it was. The two choose the same
-label but where pairs are nearly undecided: on FSDD for 568 of 570 clips. Scores become calibrated
-probabilities by the temperature that is fitted to validation clips, as those of any network.
+"Support-Vector Networks" (Cortes and Vapnik, Machine Learning 20, 1995), one against one as in
+libsvm. The sign of a decision value chooses one label of the pair, and its magnitude is 1 at the
+margin. Its sigmoid is the probability of the one label against the other (Platt, "Probabilistic
+Outputs for Support Vector Machines", 1999, with a fixed slope), and the score of a label is the sum
+of the logarithms over its pairs. libsvm counts the pairs that a label wins instead, which jumps
+where a decision value changes its sign. Both choose the same label unless pairs are nearly tied: on
+FSDD for 568 of 570 clips. As for any network, a temperature fitted on validation clips calibrates
+the scores.
 """
 
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ from earful.data.errors import EarfulError
 from earful.models.layers.pooling import pooled_size
 from earful.models.networks.baselines.fitted import FittedModule, PooledBaseline
 
-# Of the sigmoid: 98 % at the margin. On validation clips of FSDD the temperature is then near 1.
+# The sigmoid is 98 % at the margin. On validation clips of FSDD the temperature is then near 1.
 SIGMOID_SLOPE = 4.0
 
 
 @dataclass(frozen=True)
 class SvmConfig:
-    """Options of ``Svm``: ``c`` is the price of a clip within the margin.
+    """Options of ``Svm``: ``c`` is the penalty of clips within the margin, as scikit-learn's ``C``.
 
-    ``gamma`` is the inverse squared width of the kernel; None: one over the number of pooled
-    features, which is the inverse of the mean squared distance of a clip from the middle.
+    ``gamma`` is the inverse squared width of the kernel; None means one over the number of pooled
+    features, which is the inverse of the mean squared distance of a clip from the mean.
 
     Raises:
         EarfulError: a number that is not above 0.
@@ -59,7 +59,7 @@ class PairwiseSvms(FittedModule):
     """The machines of all pairs (0, 1), (0, 2), ... of labels, over all support vectors.
 
     support        (vectors, size)
-    coefficient    (vectors, pairs) zero where a vector is of no label of the pair
+    coefficient    (vectors, pairs) zero where the vector has neither label of the pair
     intercept      (pairs,)
     """
 
@@ -81,11 +81,11 @@ class PairwiseSvms(FittedModule):
         self.register_buffer("intercept", torch.zeros(len(first)))
 
     def multiply_adds(self) -> int:
-        """Of the distances from all support vectors, and the decisions; exponentials are not."""
+        """Distances from all support vectors, and decision values; no exponentials."""
         return self.support.numel() + self.coefficient.numel()
 
     def decisions(self, embedding: Tensor) -> Tensor:
-        """(batch, pairs), above 0 where the first label of a pair is likelier."""
+        """Decisions (batch, pairs) of embeddings (batch, size): above 0 for the first label."""
         squared = (
             embedding.square().sum(1, keepdim=True)
             + self.support.square().sum(1)
@@ -95,5 +95,5 @@ class PairwiseSvms(FittedModule):
 
     def forward(self, embedding: Tensor) -> Tensor:
         evidence = SIGMOID_SLOPE * self.decisions(embedding)
-        won, lost = functional.logsigmoid(evidence), functional.logsigmoid(-evidence)
-        return won @ self.first + lost @ self.second
+        log_first, log_second = functional.logsigmoid(evidence), functional.logsigmoid(-evidence)
+        return log_first @ self.first + log_second @ self.second

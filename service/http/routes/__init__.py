@@ -1,1 +1,1 @@
-"""The routes, a file for each family."""
+"""The routes; one file per group."""

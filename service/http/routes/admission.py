@@ -1,4 +1,4 @@
-"""Who may ask the routes of feedback, and what all of them may answer."""
+"""Access checks of the feedback routes, and their common responses."""
 
 from typing import Any
 
@@ -13,39 +13,34 @@ from earful.service.http.schemas import ErrorResponse, openapi_responses
 
 
 def require_feedback(service: Service, request: Request, scope: Scope) -> FeedbackService:
-    """The desk, for a request that may be made now.
+    """Check that a request may use feedback, and return the feedback service.
 
     Raises:
-        RequestError: no key for it, feedback is off, or a page from elsewhere asks through
-            somebody's browser.
+        RequestError: ``unauthorized`` or ``forbidden`` (no key of the scope, or a cross-site
+            request), or ``feedback_off``.
     """
     service.keys.check(request.headers, scope)
     check_same_site(request)
     if service.feedback is None:
-        raise RequestError(
-            "feedback_off", "this service keeps no feedback; start it with --feedback URL"
-        )
+        raise RequestError("feedback_off", "feedback is off; start the service with --feedback URL")
     return service.feedback
 
 
 def check_same_site(request: Request) -> None:
-    """See that no page from elsewhere asks this through somebody's browser.
+    """Refuse requests that a browser sends for a page of another site.
 
     Raises:
         RequestError: ``forbidden``.
     """
     if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise RequestError("forbidden", "pages of other sites may not ask this")
+        raise RequestError("forbidden", "pages of other sites may not send this request")
 
 
 def feedback_responses(
     body: type[BaseModel] | None, status: int = 200
 ) -> dict[int | str, dict[str, Any]]:
-    """The answers of a route: ``found``, and every refusal."""
-    all_answers = openapi_responses(body or ErrorResponse, ErrorResponse)
-    all_answers[404] = {
-        "model": ErrorResponse,
-        "description": "feedback is off, or nothing is there",
-    }
-    good = all_answers.pop(200)
-    return all_answers if body is None else {status: good, **all_answers}
+    """The documented responses of a route: ``body`` with ``status``, and all errors."""
+    responses = openapi_responses(body or ErrorResponse, ErrorResponse)
+    responses[404] = {"model": ErrorResponse, "description": "feedback is off, or not found"}
+    success = responses.pop(200)
+    return responses if body is None else {status: success, **responses}

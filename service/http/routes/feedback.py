@@ -1,4 +1,4 @@
-"""The routes of feedback: give it, review clips, show and delete what is kept of a person."""
+"""Feedback routes: submit labels, review clips, export and erase the data of a person."""
 
 from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ from earful.service.http.routes.submit_feedback import add_submit_routes
 MAX_REVIEW_CLIPS = 100
 _AUDIO_PATH = "/v1/review/audio/"
 _REASONS = ("disputed", "unlabelled", "agreed")
-# A file of somebody's: shown as what it is, run as nothing, and kept by no cache.
+# Uploaded by users: browsers must not guess its type, run it or cache it.
 _AUDIO_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -41,7 +41,7 @@ def add_feedback_routes(app: FastAPI, service: Service) -> None:
 def _add_review(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/review",
-        summary="Clips to label: disagreement first, then doubt",
+        summary="Clips to label: those with disagreement first, then the least confident",
         responses=feedback_responses(ReviewResponse),
     )
     async def review(
@@ -50,10 +50,8 @@ def _add_review(app: FastAPI, service: Service) -> None:
         limit: Annotated[int, Query(ge=1, le=MAX_REVIEW_CLIPS)] = 20,
         cursor: Annotated[str, Query(max_length=200)] = "",
     ) -> Response:
-        feedback_service, loaded_model = (
-            require_feedback(service, request, "feedback"),
-            service.loaded_model(),
-        )
+        feedback_service = require_feedback(service, request, "feedback")
+        loaded_model = service.loaded_model()
         _check_key(annotator)
         try:
             page = await feedback_service.next_clips(
@@ -75,7 +73,7 @@ def _add_review(app: FastAPI, service: Service) -> None:
 
     @app.get(
         _AUDIO_PATH + "{sha256}",
-        summary="A recording that is kept",
+        summary="A saved recording",
         response_class=FileResponse,
         responses=feedback_responses(None),
     )
@@ -86,7 +84,9 @@ def _add_review(app: FastAPI, service: Service) -> None:
         clip = await feedback_service.find_recording(sha256, service.deadline())
         path = feedback_service.recording_store.path(sha256, clip.suffix) if clip else None
         if clip is None or path is None or not await run_in_threadpool(path.is_file):
-            raise RequestError("recording_not_found", "no recording with this SHA-256 is kept here")
+            raise RequestError(
+                "recording_not_found", "no recording with this SHA-256 is saved here"
+            )
         return FileResponse(path, media_type=MEDIA_TYPES[clip.suffix], headers=_AUDIO_HEADERS)
 
 
@@ -95,18 +95,18 @@ def _add_privacy_routes(app: FastAPI, service: Service) -> None:
 
     @app.get(
         "/v1/feedback/subjects/{key:path}",
-        summary="All that is kept of a person",
+        summary="All data of a person",
         responses=feedback_responses(SubjectDataResponse),
     )
     async def show(request: Request, key: Annotated[str, key_of_path]) -> Response:
         feedback_service = _require_admin(service, request, key)
-        found = await feedback_service.export_subject_data(key, service.deadline())
-        content = found.as_json(key, lambda sha256, _: _AUDIO_PATH + sha256)
+        subject_data = await feedback_service.export_subject_data(key, service.deadline())
+        content = subject_data.as_json(key, lambda sha256, _: _AUDIO_PATH + sha256)
         return json_response(content, headers={"Cache-Control": "no-store"})
 
     @app.delete(
         "/v1/feedback/subjects/{key:path}",
-        summary="Delete all that is kept of a person",
+        summary="Delete all data of a person",
         responses=feedback_responses(ErasureResponse),
     )
     async def erase(request: Request, key: Annotated[str, key_of_path]) -> Response:
@@ -118,7 +118,7 @@ def _add_privacy_routes(app: FastAPI, service: Service) -> None:
 
 
 def _require_admin(service: Service, request: Request, key: str) -> FeedbackService:
-    # The log names nobody.
+    # The key identifies a person and stays out of the log.
     request.state.request_log.log_fields = {"path": "/v1/feedback/subjects/{key}"}
     feedback_service = require_feedback(service, request, "admin")
     _check_key(key)
@@ -127,7 +127,7 @@ def _require_admin(service: Service, request: Request, key: str) -> FeedbackServ
 
 def _check_key(key: str) -> None:
     if not key.strip() or not key.isprintable():
-        raise RequestError("malformed_request", "a person's key has characters that can be read")
+        raise RequestError("malformed_request", "a key must consist of printable characters")
 
 
 def _clip_json(feedback_service: FeedbackService, item: ReviewItem) -> dict[str, Any]:

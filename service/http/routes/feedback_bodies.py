@@ -1,4 +1,4 @@
-"""What the routes of feedback take and answer."""
+"""Request and response bodies of the feedback routes."""
 
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ MAX_KEY_CHARACTERS = 200
 
 def _check_printable(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("holds characters that cannot be printed")
+        raise ValueError("contains characters that are not printable")
     return text
 
 
@@ -27,7 +27,7 @@ def _label(text: str) -> str:
     return normalise_label(text)
 
 
-# As in a labels CSV: it ends up in file names, charts and headers.
+# As in a labels CSV: labels end up in file names, charts and headers.
 LabelText = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_CELL_CHARACTERS),
@@ -51,37 +51,40 @@ CommentText = Annotated[
 
 
 class FeedbackRequest(BaseModel):
-    """What is right of a recording, and who says so."""
+    """A label for a recording, and its annotator."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: LabelText | None = Field(
-        description="what is said in it, several as `dog|rain` where the model knows several at "
-        "once; null takes back what `annotator` said before",
+        description="the correct label; several as `dog|rain` for a multi-label model; null "
+        "withdraws the label that `annotator` gave before",
         examples=["7"],
     )
     annotator: AnnotatorText = Field(
-        description="who says so: any name or key, under which it can be shown and deleted",
+        description="who gives the label: any name or key, by which the data can be exported and "
+        "deleted",
         examples=["anna"],
     )
     prediction_id: str | None = Field(
-        None, max_length=2_000, description="of an answer of /v1/classify; or send the file"
+        None,
+        max_length=2_000,
+        description="from a result of /v1/classify; alternatively send the file",
     )
-    speaker: OptionalText = Field("", description="who speaks in it", examples=["theo"])
+    speaker: OptionalText = Field("", description="who speaks in the recording", examples=["theo"])
     comment: CommentText = ""
-    new_label: bool = Field(False, description="the label may be none of the model's")
+    new_label: bool = Field(False, description="accept a label that the model does not have")
     source: Literal["api", "page", "review"] = "api"
 
 
 class FeedbackResponse(BaseModel):
     id: int = Field(examples=[17])
     sha256: str = Field(description="of the recording's bytes")
-    recording_saved: bool = Field(description="whether the server has the recording")
-    duplicate: bool = Field(description="it was stored before, and once is enough")
+    recording_saved: bool = Field(description="whether the server has saved the recording")
+    duplicate: bool = Field(description="the same label was stored before")
 
 
 class FeedbackStatusResponse(BaseModel):
-    feedback: bool = Field(description="whether labels are kept here")
+    feedback: bool = Field(description="whether labels are stored")
     save_recordings: Literal["off", "feedback", "uncertain", "all"]
 
 
@@ -94,8 +97,8 @@ class ReviewPrediction(BaseModel):
     label: str
     score: float
     margin: float = Field(
-        description="distance of the two best scores; of sigmoid scores twice that of the one "
-        "nearest to 0.5, which decides"
+        description="difference of the two highest scores; for sigmoid scores, twice the smallest "
+        "distance of a score from 0.5"
     )
     model: ReviewedModel
 
@@ -103,11 +106,11 @@ class ReviewPrediction(BaseModel):
 class ReviewClip(BaseModel):
     sha256: str
     prediction_id: str = Field(description="for POST /v1/feedback")
-    audio: str = Field(description="where the recording is, from the root of the service")
+    audio: str = Field(description="path of the recording on this service")
     seconds: float
     reason: Literal["disputed", "unlabelled", "agreed"]
     prediction: ReviewPrediction
-    label_counts: dict[str, int] = Field(description="labels that others gave, with their counts")
+    label_counts: dict[str, int] = Field(description="how often other annotators gave each label")
 
 
 class ReviewResponse(BaseModel):
@@ -115,14 +118,14 @@ class ReviewResponse(BaseModel):
     cursor: str = Field(description="for the next page; empty at the end")
     remaining: int = Field(description="clips that `annotator` has not labelled")
     labelled: int = Field(description="clips that `annotator` has labelled")
-    labels: list[str] = Field(description="the model's, and others that people gave")
+    labels: list[str] = Field(description="labels of the model, and new ones that annotators gave")
     score_kind: Literal["softmax", "sigmoid"] = Field(
         description="`sigmoid`: a clip may have several labels, given as `dog|rain`"
     )
 
 
 class SubjectDataResponse(BaseModel):
-    """All that is kept of a person."""
+    """All data of a person."""
 
     key: str
     annotations: list[dict[str, Any]]
@@ -130,6 +133,6 @@ class SubjectDataResponse(BaseModel):
 
 
 class ErasureResponse(BaseModel):
-    annotations: int = Field(description="rows that were deleted")
-    recordings: int = Field(description="recordings that were deleted")
+    annotations: int = Field(description="deleted rows")
+    recordings: int = Field(description="deleted recordings")
     bytes: int

@@ -1,9 +1,9 @@
-"""``POST /hf``: the audio-classification task of Hugging Face, so that its clients work unchanged.
+"""``POST /hf``: Hugging Face's audio-classification task, so that its clients work unchanged.
 
     InferenceClient(model="http://localhost:8000/hf").audio_classification("seven.wav", top_k=3)
 
 Without parameters the body is the file's bytes; with parameters it is JSON that holds them in
-base64. The answer is a list of labels and scores, best first; errors are ``{"error": "..."}``.
+base64. The response is a list of labels and scores, best first; errors are ``{"error": "..."}``.
 """
 
 import base64
@@ -24,18 +24,18 @@ from earful.service.core.errors import RequestError, json_response
 from earful.service.http.app_state import SCORE_DIGITS, Service
 from earful.service.http.schemas import HfLabelScore, PlainErrorResponse, openapi_responses
 
-# What the pipeline of transformers answers when it is not told otherwise.
+# The default of the pipeline in transformers.
 DEFAULT_TOP_K = 5
 FunctionToApply = Literal["softmax", "sigmoid", "none"]
-_MAX_JSON_OVERHEAD_BYTES = 1 << 16  # of a JSON body beside the file in base64
+_MAX_JSON_OVERHEAD_BYTES = 1 << 16  # of a JSON body, besides the file in base64
 _MIN_PROBABILITY = 1e-12  # scores must be finite in JSON
 
 
 @dataclass(frozen=True)
 class HfParameters:
-    """``function_to_apply`` is to the logits; None is the model's own, whose scores those are.
+    """``function_to_apply`` is applied to the logits; None means the model's own function.
 
-    Of softmax scores the logits are known but for a constant: taken are the log-probabilities.
+    The logits of softmax scores are known up to a constant; log-probabilities are used.
     """
 
     top_k: int = DEFAULT_TOP_K
@@ -43,11 +43,11 @@ class HfParameters:
 
 
 def add_hf_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[Response]]:
-    """Returns the handler, for a direct way to it."""
+    """Add the route and return its handler, which ``Dispatcher`` calls directly."""
 
     @app.post(
         "/hf",
-        summary="Classify one file, as the Hugging Face task audio-classification",
+        summary="Classify one file, as Hugging Face's task audio-classification",
         openapi_extra=_BODY,
         responses=openapi_responses(HfLabelScore, PlainErrorResponse)
         | {200: {"model": list[HfLabelScore], "description": "labels, best first"}},
@@ -77,7 +77,7 @@ def add_hf_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitabl
 def _ranked(
     outcome: Prediction, parameters: HfParameters, model_score_kind: ScoreKind
 ) -> list[dict[str, Any]]:
-    """The best labels with their scores; every function keeps the order."""
+    """The ``top_k`` labels with their scores; every function keeps the order."""
     names, scores = zip(*outcome.ranked(), strict=True)
     function = parameters.function_to_apply or model_score_kind
     if function != model_score_kind:
@@ -104,11 +104,11 @@ def _logit(probability: float, model_score_kind: ScoreKind) -> float:
 
 
 def _parse(body: bytes) -> tuple[bytes, HfParameters]:
-    """A file and parameters of a JSON body."""
+    """The file and parameters in a JSON body."""
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise RequestError("malformed_request", f"the body is no JSON: {error}") from error
+        raise RequestError("malformed_request", f"the body is not JSON: {error}") from error
     inputs = request.get("inputs") if isinstance(request, dict) else None
     if not isinstance(inputs, str):
         raise RequestError("malformed_request", "'inputs' must hold the file in base64")
@@ -127,7 +127,7 @@ def _parameters(values: Any) -> HfParameters:
     if unknown:
         raise RequestError(
             "malformed_request",
-            f"no parameter is called {', '.join(unknown)}; there are top_k and function_to_apply",
+            f"unknown parameter {', '.join(unknown)}; accepted are top_k and function_to_apply",
         )
     top_k = known.get("top_k", DEFAULT_TOP_K)
     if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:

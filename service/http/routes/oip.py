@@ -1,4 +1,4 @@
-"""``/v2``: the Open Inference Protocol, so that its clients (Triton's, KServe's) work unchanged.
+"""``/v2``: the Open Inference Protocol, so that clients of Triton and KServe work unchanged.
 
 The model's input is ``waveform`` FP32 (batch, samples), its output ``probabilities`` FP32 (batch,
 labels), in JSON or in Triton's binary form. Errors are ``{"error": "..."}``.
@@ -28,15 +28,15 @@ from earful.service.inference.hot_reload import LoadedModel
 
 PLATFORM = "onnx_onnxv1"
 INPUT, OUTPUT = "waveform", "probabilities"
-# Of the JSON part: parsing it holds up everything else. Larger batches come as binary tensors.
+# Limit of the JSON part, because parsing blocks other requests. Binary tensors may be larger.
 _MAX_JSON_BYTES = 4 << 20
-# Where the JSON part of a binary request or answer ends.
+# Header with the length of the JSON part of a binary request or response.
 _JSON_LENGTH = "Inference-Header-Content-Length"
 
 
 @dataclass(frozen=True)
 class InferRequest:
-    """A request: clips (batch, samples) and how its answer is to be written."""
+    """A request: clips (batch, samples) and the format of its response."""
 
     clips: NDArray[np.float32]
     request_id: str | None
@@ -44,7 +44,7 @@ class InferRequest:
 
 
 def add_oip_routes(app: FastAPI, service: Service) -> None:
-    @app.get("/v2", summary="About the server")
+    @app.get("/v2", summary="Server metadata")
     async def server() -> dict[str, Any]:
         return {
             "name": "earful",
@@ -66,7 +66,7 @@ def add_oip_routes(app: FastAPI, service: Service) -> None:
 
 
 def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
-    # Paths with and without a version: operation ids must differ.
+    # Operation ids must differ between the paths with and without a version.
     suffix = "_of_version" if "versions" in path else ""
     parameters = [
         {"name": key, "in": "path", "required": True, "schema": {"type": "string"}}
@@ -78,23 +78,25 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
     }
 
     @app.get(
-        path, summary="About the model", responses=not_found_response, operation_id="metadata" + suffix,
+        path,
+        summary="Model metadata",
+        responses=not_found_response,
+        operation_id="metadata" + suffix,
         openapi_extra={"parameters": parameters},
-    )  # fmt: skip
+    )
     async def metadata(request: Request) -> Response:
         return json_response(_metadata(_require_named_model(request, service.loaded_model())))
 
     @app.get(
-        path + "/ready", summary="The model answers", responses=not_found_response,
-        operation_id="model_ready" + suffix, openapi_extra={"parameters": parameters},
-    )  # fmt: skip
+        path + "/ready",
+        summary="The model is ready",
+        responses=not_found_response,
+        operation_id="model_ready" + suffix,
+        openapi_extra={"parameters": parameters},
+    )
     async def model_ready(request: Request) -> Response:
-        return json_response(
-            {
-                "name": _require_named_model(request, service.loaded_model()).info["name"],
-                "ready": True,
-            }
-        )
+        loaded_model = _require_named_model(request, service.loaded_model())
+        return json_response({"name": loaded_model.info["name"], "ready": True})
 
     @app.post(
         path + "/infer",
@@ -127,12 +129,12 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
 
 
 def _require_named_model(request: Request, loaded_model: LoadedModel) -> LoadedModel:
-    """The served model, if it is the one that the path names; else 404."""
+    """The served model if the path names it; otherwise status 404."""
     name, number = request.path_params["name"], request.path_params.get("number")
     if name != loaded_model.info["name"]:
-        raise HTTPException(404, f"no model {name!r}; there is {loaded_model.info['name']}")
+        raise HTTPException(404, f"no model {name!r}; {loaded_model.info['name']} is served")
     if number not in (None, loaded_model.info["version"]):
-        raise HTTPException(404, f"no version {number!r}; there is {loaded_model.info['version']}")
+        raise HTTPException(404, f"no version {number!r}; {loaded_model.info['version']} is served")
     return loaded_model
 
 
@@ -153,7 +155,11 @@ def _metadata(loaded_model: LoadedModel) -> dict[str, Any]:
 def _parse(
     blob: bytes, json_length: str | None, loaded_model: LoadedModel, max_clips: int
 ) -> InferRequest:
-    """A request of at most ``most`` clips; raises ``malformed_request`` with what is wrong."""
+    """Parse a request of at most ``max_clips`` clips.
+
+    Raises:
+        RequestError: ``malformed_request``, ``too_large`` or ``too_many_files``.
+    """
     end = _json_end(json_length, len(blob))
     if end > _MAX_JSON_BYTES:
         raise RequestError(
@@ -163,12 +169,12 @@ def _parse(
     try:
         request = json.loads(blob[:end])
     except (ValueError, RecursionError) as error:
-        raise _malformed(f"the body is no JSON: {error}") from error
+        raise _malformed(f"the body is not JSON: {error}") from error
     if not isinstance(request, dict):
         raise _malformed("the body must be a JSON object")
     inputs = request.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise _malformed(f"one input is taken, {INPUT}")
+        raise _malformed(f"exactly one input is accepted, {INPUT}")
     request_id = request.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise _malformed("'id' must be a string")
@@ -180,33 +186,32 @@ def _json_end(json_length: str | None, size: int) -> int:
     if json_length is None:
         return size
     if not re.fullmatch(r"[0-9]{1,12}", json_length) or int(json_length) > size:
-        raise _malformed(f"{_JSON_LENGTH} is {json_length[:100]!r}, and the body has {size} bytes")
+        raise _malformed(f"{_JSON_LENGTH} is {json_length[:100]!r}, but the body has {size} bytes")
     return int(json_length)
 
 
 def _clips(
     tensor: dict[str, Any], binary: bytes, loaded_model: LoadedModel, max_clips: int
 ) -> NDArray[np.float32]:
-    """The input tensor (batch, clip_samples), checked."""
+    """The validated input tensor (batch, clip_samples)."""
     samples = loaded_model.classifier.metadata.features.clip_samples
     if tensor.get("name") != INPUT or tensor.get("datatype") != "FP32":
         raise _malformed(
-            f"the input is {INPUT} of datatype FP32, found {str(tensor.get('name'))[:100]!r} of "
-            f"{str(tensor.get('datatype'))[:100]!r}"
+            f"the input must be {INPUT} of datatype FP32, found "
+            f"{str(tensor.get('name'))[:100]!r} of {str(tensor.get('datatype'))[:100]!r}"
         )
     shape = tensor.get("shape")
-    if (
-        not isinstance(shape, list) or len(shape) != 2 or shape[1] != samples
-        or type(shape[0]) is not int or shape[0] < 1
-    ):  # fmt: skip
-        raise _malformed(f"the shape of {INPUT} is [batch, {samples}], found {str(shape)[:100]}")
+    if not isinstance(shape, list) or len(shape) != 2 or shape[1] != samples:
+        raise _wrong_shape(samples, shape)
+    if type(shape[0]) is not int or shape[0] < 1:
+        raise _wrong_shape(samples, shape)
     if shape[0] > max_clips:
-        raise RequestError("too_many_files", f"a batch of more than {max_clips} is not accepted")
+        raise RequestError("too_many_files", f"at most {max_clips} clips are accepted in a batch")
     values = _values(tensor, binary)
     if values.size != math.prod(shape):
-        raise _malformed(f"the shape {shape} has {math.prod(shape)} values, found {values.size}")
-    if not np.abs(values).max() <= MAX_SAMPLE_MAGNITUDE:  # NaN is not either
-        raise _malformed(f"{INPUT} holds values that are not finite, or far beyond full scale 1.0")
+        raise _malformed(f"the shape {shape} needs {math.prod(shape)} values, found {values.size}")
+    if not np.abs(values).max() <= MAX_SAMPLE_MAGNITUDE:  # also refuses NaN
+        raise _malformed(f"{INPUT} has values that are not finite or far beyond full scale 1.0")
     return values.reshape(shape)
 
 
@@ -218,11 +223,11 @@ def _values(tensor: dict[str, Any], binary: bytes) -> NDArray[np.float32]:
             raise _malformed(f"binary_data_size is {str(size)[:100]}, found {len(binary)} bytes")
         return np.frombuffer(binary, "<f4").astype(np.float32)
     try:
-        # Nested or flat, as the protocol allows; objects and words do not convert.
+        # Nested or flat, as the protocol allows; objects and text raise.
         with np.errstate(over="ignore"):
             return np.asarray(tensor.get("data"), np.float64).astype(np.float32).ravel()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _malformed(f"'data' of {INPUT} is not numbers: {str(error)[:100]}") from error
+        raise _malformed(f"'data' of {INPUT} must hold numbers: {str(error)[:100]}") from error
 
 
 def _wants_binary(request: dict[str, Any]) -> bool:
@@ -234,7 +239,7 @@ def _wants_binary(request: dict[str, Any]) -> bool:
         raise _malformed("'outputs' must be a list of objects")
     names = [str(output.get("name"))[:100] for output in outputs]
     if names != [OUTPUT]:
-        raise _malformed(f"the output is {OUTPUT}, asked for {', '.join(names) or 'none'}")
+        raise _malformed(f"the only output is {OUTPUT}, requested: {', '.join(names) or 'none'}")
     output_parameters = outputs[0].get("parameters") or {}
     return isinstance(output_parameters, dict) and output_parameters.get("binary_data") is True
 
@@ -260,6 +265,10 @@ def _infer_response(
         media_type="application/octet-stream",
         headers={_JSON_LENGTH: str(len(json_part))},
     )
+
+
+def _wrong_shape(samples: int, shape: Any) -> RequestError:
+    return _malformed(f"the shape of {INPUT} must be [batch, {samples}], found {str(shape)[:100]}")
 
 
 def _malformed(message: str) -> RequestError:

@@ -1,4 +1,4 @@
-"""The pages ``/`` and ``/review``: files of our own, no build step, no request to elsewhere."""
+"""The pages ``/`` and ``/review``: static files, without a build step or third-party requests."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-# Nothing from elsewhere, nothing inline; players read blobs that the page makes itself.
+# Nothing from other origins, nothing inline; audio players read blobs that the page creates.
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "

@@ -1,7 +1,7 @@
-"""``/v1/retrain``: start a retraining from feedback, and see how far it is.
+"""``/v1/retrain``: start a retraining from feedback, and read its progress.
 
-It is a process of its own, which outlives the worker that started it and works on the registry that
-the service follows; the new champion is taken up like every other.
+The retraining is a process that outlives the worker that started it. It registers the new version
+in the registry that the service follows, and the service reloads a new champion as usual.
 """
 
 import datetime
@@ -25,30 +25,33 @@ from earful.service.http.routes.admission import require_feedback
 from earful.service.http.schemas import ErrorResponse, openapi_responses
 
 _LOG, _START = "log.txt", "start"
-# A process that has not begun to work by then never will.
+# A process that does not hold the lock by then has failed.
 _STARTING_SECONDS = 60.0
 
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorResponse, "description": "feedback is off"},
-    409: {"model": ErrorResponse, "description": "no champion is followed, or one is going on"},
-    501: {"model": ErrorResponse, "description": "training is not installed here"},
+    409: {
+        "model": ErrorResponse,
+        "description": "the service follows no champion, or a retraining is running",
+    },
+    501: {"model": ErrorResponse, "description": "the training dependencies are not installed"},
 }
 
 
 class RetrainRequestBody(BaseModel):
-    """What the retraining may do; the defaults are those of ``earful retrain``."""
+    """Options of the retraining, as those of ``earful retrain``."""
 
     model_config = ConfigDict(extra="forbid")
 
-    add_labels: bool = Field(False, description="accept labels that the model does not know")
-    no_promote: bool = Field(False, description="never promote; keep it as challenger")
-    skip_bad: bool = Field(True, description="leave out what cannot be used, and list it")
+    add_labels: bool = Field(False, description="add labels that the model does not have")
+    no_promote: bool = Field(False, description="never promote; register the version as challenger")
+    skip_bad: bool = Field(True, description="skip unusable recordings and list them")
     epochs: int | None = Field(None, ge=1, le=10_000)
 
 
 class RetrainResponse(BaseModel):
-    """How far a retraining is."""
+    """Progress of a retraining."""
 
     name: str = Field(examples=["digits"])
     state: str = Field(examples=["running"], description="idle, running, done, failed or killed")
@@ -61,7 +64,7 @@ class RetrainResponse(BaseModel):
 
 
 def add_retrain_routes(app: FastAPI, service: Service) -> None:
-    """Put the routes on the app; both need the scope ``admin``."""
+    """Add the routes; both need the scope ``admin``."""
 
     @app.post(
         "/v1/retrain",
@@ -70,7 +73,7 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
         responses=openapi_responses(RetrainResponse, ErrorResponse, status=202) | _REFUSED,
     )
     async def start(request: Request, options: RetrainRequestBody | None = None) -> dict[str, Any]:
-        # A form that another site's page sends here needs no permission; JSON does.
+        # A page of another site can send a form without permission, but not JSON.
         if (
             options is not None
             and request.headers.get("content-type", "").partition(";")[0] != "application/json"
@@ -83,7 +86,7 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
 
     @app.get(
         "/v1/retrain",
-        summary="How far the retraining is",
+        summary="Progress of the retraining",
         responses=openapi_responses(RetrainResponse, ErrorResponse) | _REFUSED,
     )
     async def read_status(request: Request) -> dict[str, Any]:
@@ -96,8 +99,8 @@ def _retrain_folder(service: Service) -> RetrainFolder:
     if not isinstance(source, RegistrySource) or source.version_or_alias != CHAMPION:
         raise RequestError(
             "no_registry",
-            "this service follows no champion; start it with --model NAME of a registry, so that a "
-            "new one can take over",
+            "this service follows no champion; start it with --model NAME, the name of a model in "
+            "the registry",
         )
     return RetrainFolder(service.settings.retrain_dir / source.name)
 
@@ -106,11 +109,11 @@ def _start(service: Service, retrain_folder: RetrainFolder, options: RetrainRequ
     if importlib.util.find_spec("torch") is None:
         raise RequestError(
             "no_training",
-            "training is not installed here; install it with: uv sync --inexact --extra train",
+            "the training dependencies are not installed; run: uv sync --inexact --extra train",
         )
     with retrain_folder.starting():
         if retrain_folder.is_running() or _is_starting(_status(retrain_folder)):
-            raise RequestError("already_running", "a retraining is going on; GET /v1/retrain tells")
+            raise RequestError("already_running", "a retraining is running; see GET /v1/retrain")
         retrain_folder.write_status(_START)
         process = _spawn(service, retrain_folder, options)
     threading.Thread(target=_record_exit, args=[process, retrain_folder], daemon=True).start()
@@ -120,21 +123,24 @@ def _spawn(
     service: Service, retrain_folder: RetrainFolder, options: RetrainRequestBody
 ) -> "subprocess.Popen[bytes]":
     settings = service.settings
-    # Not as an argument, which everybody on the machine can read: it may hold a password.
+    # The URL may hold a password, and everybody on the machine can read arguments.
     environment = {
         "EARFUL_FEEDBACK_URL": settings.database_url() or "off",
         "EARFUL_RECORDINGS_DIR": str(settings.recordings_dir),
     }
     with (retrain_folder.folder / _LOG).open("wb") as log:
-        return subprocess.Popen(  # noqa: S603 - its arguments are ours
+        return subprocess.Popen(  # noqa: S603 - no argument comes from the request as it is
             [*settings.command, *_arguments(service, retrain_folder, options)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
             env=os.environ | environment,
-        )  # fmt: skip
+        )
 
 
 def _status(retrain_folder: RetrainFolder) -> RetrainStatus | None:
-    """What the last retraining said; None where that is unreadable, as a new one writes it anew."""
+    """The status of the last retraining; None if unreadable, as the next one rewrites it."""
     try:
         return retrain_folder.status()
     except RetrainFolderError:
@@ -142,7 +148,7 @@ def _status(retrain_folder: RetrainFolder) -> RetrainStatus | None:
 
 
 def _is_starting(status: RetrainStatus | None) -> bool:
-    """Whether a process was started that has not taken the lock yet."""
+    """Whether a process was started that does not hold the lock yet."""
     if status is None or status.state != "running" or status.stage != _START:
         return False
     age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(status.started)
@@ -150,7 +156,7 @@ def _is_starting(status: RetrainStatus | None) -> bool:
 
 
 def _record_exit(process: "subprocess.Popen[bytes]", retrain_folder: RetrainFolder) -> None:
-    """A process that ends before it can say anything left its reason in the log."""
+    """Report a process that ended before it wrote a status; its last log line is the reason."""
     process.wait()
     status = _status(retrain_folder)
     if status is not None and status.stage == _START:
@@ -165,13 +171,16 @@ def _arguments(
 ) -> list[str]:
     settings = service.settings
     flags = {
-        "--add-labels": options.add_labels, "--no-promote": options.no_promote, "--skip-bad": options.skip_bad,
-    }  # fmt: skip
-    return [
-        "retrain", retrain_folder.folder.name, "--from-feedback", "--registry", settings.registry,
-        "--work", str(settings.retrain_dir), *(flag for flag, on in flags.items() if on),
-        *(["--epochs", str(options.epochs)] if options.epochs else []),
-    ]  # fmt: skip
+        "--add-labels": options.add_labels,
+        "--no-promote": options.no_promote,
+        "--skip-bad": options.skip_bad,
+    }
+    values = {"--registry": settings.registry, "--work": str(settings.retrain_dir)}
+    if options.epochs:
+        values["--epochs"] = str(options.epochs)
+    arguments = ["retrain", retrain_folder.folder.name, "--from-feedback"]
+    arguments += [part for flag_and_value in values.items() for part in flag_and_value]
+    return arguments + [flag for flag, is_set in flags.items() if is_set]
 
 
 def _status_json(retrain_folder: RetrainFolder) -> dict[str, Any]:

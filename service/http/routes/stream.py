@@ -1,15 +1,15 @@
-"""``WS /v1/stream``: PCM in, a result per hop and an event per word out.
+"""``WS /v1/stream``: PCM in, a result per hop and an event per sound out.
 
     client  {"sample_rate_hz": 16000, "encoding": "pcm_s16le"}             first, as text
     server  {"type": "ready", "model": {...}, "labels": [...], "options": {...}}
-    client  mono PCM frames of any size                                    binary, again and again
+    client  mono PCM frames of any size                                    binary, repeatedly
     server  {"type": "result", "start", "end", "label", "score"}           each hop
-    server  {"type": "event", "start", "end", "label", "score", "scores"}  each word
-    client  {"type": "end"}                                                or it just closes
+    server  {"type": "event", "start", "end", "label", "score", "scores"}  each event
+    client  {"type": "end"}                                                or closes the socket
     server  {"type": "end", "seconds"}
 
-Times are seconds from the first sample. A quiet window has the label null. What is wrong comes as
-``{"type": "error", "error": {"code", "message"}}``, and the stream closes.
+Times are seconds from the first sample. A quiet window has the label null. An error is sent as
+``{"type": "error", "error": {"code", "message"}}``, and the server closes the socket.
 """
 
 import asyncio
@@ -65,9 +65,12 @@ def add_stream_route(app: FastAPI, service: Service) -> None:
     async def stream(socket: WebSocket) -> None:
         await socket.accept()
         log_fields: dict[str, Any] = {
-            "request_id": new_request_id(), "client": socket.client.host if socket.client else "",
-            "seconds": 0.0, "events": 0, "ended": "by the client",
-        }  # fmt: skip
+            "request_id": new_request_id(),
+            "client": socket.client.host if socket.client else "",
+            "seconds": 0.0,
+            "events": 0,
+            "ended": "by the client",
+        }
         try:
             await _serve(socket, service, log_fields)
         except RequestError as error:
@@ -76,8 +79,8 @@ def add_stream_route(app: FastAPI, service: Service) -> None:
                 service.metrics.rejected.labels(error.code).inc()
             await _send_error(socket, error)
         except WebSocketDisconnect:
-            log_fields["ended"] = "by leaving"
-        except Exception as exception:  # noqa: BLE001 - nobody above tells the client
+            log_fields["ended"] = "by disconnecting"
+        except Exception as exception:  # noqa: BLE001 - nothing above tells the client
             log_fields["ended"] = "internal_error"
             log(logging.ERROR, "unexpected_error", log_fields, exception)
             await _send_error(socket, RequestError("internal_error", "the service failed"))
@@ -89,9 +92,12 @@ async def _serve(socket: WebSocket, service: Service, log_fields: dict[str, Any]
     handshake = _parse_handshake(await _receive(socket, HANDSHAKE_SECONDS), service, socket)
     loaded_model = service.loaded_model()
     if handshake.options.hop_seconds > loaded_model.classifier.metadata.features.clip_seconds:
-        raise _malformed("hop_seconds is more than the clip of the model: sound would be skipped")
+        raise _malformed("hop_seconds is longer than the model's clip: audio would be skipped")
     if service.open_streams >= service.settings.max_streams:
-        raise RequestError("queue_full", f"{service.open_streams} streams are open; try again")
+        raise RequestError(
+            "queue_full",
+            f"{service.open_streams} streams are open, the most allowed; try again later",
+        )
     service.open_streams += 1
     service.metrics.streams.inc()
     try:
@@ -134,7 +140,7 @@ async def _run_stream(
             log_fields["events"] += await _send_window(
                 socket, service, loaded_model, detector, window
             )
-    # The last word has yet to pass the middle of a window.
+    # Lets the last sound pass the middle of a window.
     silence = np.zeros(round(handshake.options.sample_rate_hz * features.clip_seconds), np.float32)
     for window in windows.feed(silence):
         log_fields["events"] += await _send_window(socket, service, loaded_model, detector, window)
@@ -150,8 +156,8 @@ async def _send_window(
     detector: EventDetector,
     window: StreamWindow,
 ) -> int:
-    """Send the result of one window, and the event if a word passes its middle; how many events."""
-    await asyncio.sleep(0)  # frames of a minute must not keep others waiting
+    """Send the result of one window, and its event if there is one; returns the event count."""
+    await asyncio.sleep(0)  # a frame may hold many windows: let other requests run
     prediction = (
         await _classify(service, loaded_model, window) if window.event_offset is not None else None
     )
@@ -170,7 +176,7 @@ async def _send_window(
 async def _classify(
     service: Service, loaded_model: LoadedModel, window: StreamWindow
 ) -> Prediction:
-    """Waits for room in the queue: a stream that has begun is not ended by a busy moment."""
+    """Classify a window, waiting for room in the queue, so that load does not end a stream."""
     deadline = service.deadline()
     while True:
         try:
@@ -188,7 +194,7 @@ async def _classify(
 def _event_message(
     event: StreamEvent, loaded_model: LoadedModel, min_score: float
 ) -> dict[str, Any]:
-    """An event; of several labels those that score so high as an event must."""
+    """The message of an event; its labels score at least ``min_score``."""
     ranked = rank(loaded_model.classifier.labels, event.scores)
     label, score = loaded_model.classifier.decide(event.scores, max(DECISION_THRESHOLD, min_score))
     return {
@@ -213,7 +219,7 @@ async def _receive(socket: WebSocket, timeout_seconds: float) -> str | bytes:
         async with asyncio.timeout(timeout_seconds):
             message = await socket.receive()
     except TimeoutError as error:
-        raise RequestError("too_slow", f"nothing came for {timeout_seconds:g} s") from error
+        raise RequestError("too_slow", f"nothing was received for {timeout_seconds:g} s") from error
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1000))
     text, frame = message.get("text"), message.get("bytes")
@@ -231,12 +237,12 @@ def _parse_handshake(first: str | bytes, service: Service, socket: WebSocket) ->
         service.keys.check_key(str(key), "classify")
     encoding = values.pop("encoding", "pcm_s16le")
     if not isinstance(encoding, str) or encoding not in ENCODINGS:
-        raise _malformed(f"encoding is one of {', '.join(ENCODINGS)}, found {encoding!r:.100}")
+        raise _malformed(f"encoding must be one of {', '.join(ENCODINGS)}, found {encoding!r:.100}")
     known = {field.name for field in dataclasses.fields(StreamOptions)}
     unknown = sorted(set(values) - known)
     if unknown:
         raise _malformed(
-            f"no option is called {', '.join(unknown)[:200]}; there are encoding, api_key, "
+            f"unknown option {', '.join(unknown)[:200]}; accepted are encoding, api_key, "
             f"{', '.join(sorted(known))}"
         )
     rate_hz = values.get("sample_rate_hz")
@@ -244,7 +250,7 @@ def _parse_handshake(first: str | bytes, service: Service, socket: WebSocket) ->
     low, high = audio_limits.min_sample_rate_hz, audio_limits.max_sample_rate_hz
     if type(rate_hz) is not int or not low <= rate_hz <= high:
         raise RequestError(
-            "bad_sample_rate", f"sample_rate_hz is a whole number from {low} to {high}"
+            "bad_sample_rate", f"sample_rate_hz must be a whole number from {low} to {high}"
         )
     for name, (low_limit, high_limit) in _LIMITS.items():
         value = values.get(name, low_limit)
@@ -255,7 +261,7 @@ def _parse_handshake(first: str | bytes, service: Service, socket: WebSocket) ->
         ):
             kind = "a whole number" if is_integer else "a number"
             raise _malformed(
-                f"{name} is {kind} from {low_limit} to {high_limit}, found {value!r:.100}"
+                f"{name} must be {kind} from {low_limit} to {high_limit}, found {value!r:.100}"
             )
     return _Handshake(StreamOptions(**values), encoding)
 
@@ -267,13 +273,15 @@ def _decode_frame(frame: bytes, encoding: str) -> Waveform:
     kind, scale = ENCODINGS[encoding]
     width = np.dtype(kind).itemsize
     if len(frame) % width:
-        raise _malformed(f"a frame of {len(frame)} bytes, and a sample has {width}")
+        raise _malformed(
+            f"a frame of {len(frame)} bytes is no multiple of the {width} bytes of a sample"
+        )
     samples = np.frombuffer(frame, kind).astype(np.float32) * np.float32(scale)
     peak = np.abs(samples).max(initial=0)
     if not np.isfinite(peak):
         raise RequestError("not_finite", "samples must be finite")
     if peak > MAX_SAMPLE_MAGNITUDE:
-        raise RequestError("out_of_range", f"samples reach {peak:.3g} where full scale is 1.0")
+        raise RequestError("out_of_range", f"samples reach {peak:.3g}, full scale is 1.0")
     return samples
 
 
@@ -296,5 +304,5 @@ async def _send_error(socket: WebSocket, error: RequestError) -> None:
     try:
         await _send(socket, {"type": "error", "error": {"code": error.code, "message": str(error)}})
         await socket.close(code)
-    except (RuntimeError, WebSocketDisconnect):  # it has gone meanwhile
+    except (RuntimeError, WebSocketDisconnect):  # the client has disconnected
         return

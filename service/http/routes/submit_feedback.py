@@ -1,4 +1,4 @@
-"""``POST /v1/feedback``: what is right of a prediction, or of a file that comes along."""
+"""``POST /v1/feedback``: the correct label of a prediction or of an uploaded file."""
 
 from typing import Any
 
@@ -35,21 +35,25 @@ RecordingWithBytes = tuple[StoredRecording, bytes]
 
 
 def add_submit_routes(app: FastAPI, service: Service) -> None:
-    @app.get("/v1/feedback/status", summary="Whether labels and recordings are kept here")
+    @app.get("/v1/feedback/status", summary="Whether labels and recordings are stored")
     async def status() -> FeedbackStatusResponse:
         feedback_service = service.feedback
         return FeedbackStatusResponse(
-            feedback=feedback_service is not None, save_recordings=feedback_service.save_policy if feedback_service else "off"
-        )  # fmt: skip
+            feedback=feedback_service is not None,
+            save_recordings=feedback_service.save_policy if feedback_service else "off",
+        )
 
     @app.post(
         "/v1/feedback",
-        summary="Say what is right of a recording",
+        summary="Submit the correct label of a recording",
         status_code=201,
         openapi_extra=_request_body_schema(FeedbackRequest),
         responses=feedback_responses(FeedbackResponse, 201)
         | {
-            409: {"model": ErrorResponse, "description": "the Idempotency-Key came with other data"}
+            409: {
+                "model": ErrorResponse,
+                "description": "the Idempotency-Key was used with other data",
+            }
         },
     )
     async def submit(request: Request) -> Response:
@@ -65,8 +69,8 @@ def add_submit_routes(app: FastAPI, service: Service) -> None:
             except IdempotencyKeyReused as error:
                 raise RequestError(
                     "idempotency_key_reused",
-                    "this Idempotency-Key came before with another label or recording; "
-                    "take a new one for each",
+                    "this Idempotency-Key was used before with another label or recording; "
+                    "use a new key for each submission",
                 ) from error
         content = {
             "id": stored.id,
@@ -78,7 +82,7 @@ def add_submit_routes(app: FastAPI, service: Service) -> None:
 
 
 async def _read(body: RequestBody) -> tuple[FeedbackRequest, bytes | None]:
-    """What is said, and the file that it is about, if it came along."""
+    """The feedback, and the bytes of the file if one was sent."""
     try:
         if not body.is_form:
             if not body.is_json:
@@ -96,10 +100,14 @@ async def _read(body: RequestBody) -> tuple[FeedbackRequest, bytes | None]:
 
 
 async def _to_annotation(
-    service: Service, feedback_service: FeedbackService, request: Request, payload: FeedbackRequest, blob: bytes | None,
+    service: Service,
+    feedback_service: FeedbackService,
+    request: Request,
+    payload: FeedbackRequest,
+    blob: bytes | None,
     deadline: float,
-) -> tuple[FeedbackAnnotation, RecordingWithBytes | None]:  # fmt: skip
-    """An opinion about the prediction that is meant, or about what is heard in the file now."""
+) -> tuple[FeedbackAnnotation, RecordingWithBytes | None]:
+    """The annotation of the given prediction, or of a new prediction for the file."""
     if payload.label is not None:
         _check_label(payload.label, service.loaded_model().classifier, new=payload.new_label)
     prediction = (
@@ -112,26 +120,33 @@ async def _to_annotation(
         sha256 = await run_in_threadpool(sha256_of, blob)
         if prediction is not None and prediction.sha256 != sha256:
             raise RequestError(
-                "recording_mismatch", "the prediction is about another recording than the file"
+                "recording_mismatch", "the prediction_id belongs to another recording than the file"
             )
         recording = (await classify_recording(service, request, sha256, blob, deadline), blob)
         prediction = prediction or recording[0].prediction
     if prediction is None:
         raise RequestError("malformed_request", "send a prediction_id, or the file")
     annotation = FeedbackAnnotation(
-        prediction.sha256, payload.label, payload.annotator, payload.speaker, payload.comment, payload.source, prediction,
-        _idempotency_key(request),
-    )  # fmt: skip
+        sha256=prediction.sha256,
+        label=payload.label,
+        annotator=payload.annotator,
+        speaker=payload.speaker,
+        comment=payload.comment,
+        source=payload.source,
+        prediction=prediction,
+        idempotency_key=_idempotency_key(request),
+    )
     return annotation, recording
 
 
 async def classify_recording(
     service: Service, request: Request, sha256: str, blob: bytes, deadline: float
 ) -> StoredRecording:
-    """What the model hears in a recording, as it is kept beside it.
+    """Classify a recording, and return it with its prediction as it is stored.
 
     Raises:
-        RequestError, AudioError: it cannot be heard, or not now.
+        AudioError: the recording is unusable.
+        RequestError: it cannot be classified now.
     """
     loaded_model = service.loaded_model()
     [outcome] = await service.classify([blob], loaded_model, deadline, request)
@@ -146,8 +161,8 @@ def _read_prediction_id(feedback_service: FeedbackService, prediction_id: str) -
     except UnknownPrediction as error:
         raise RequestError(
             "unknown_prediction",
-            "this prediction_id is of no answer that this service, or one that shares its "
-            "database of feedback, has given; send the file itself",
+            "this prediction_id was not issued by this service or one that shares its feedback "
+            "database; send the file itself",
         ) from error
 
 
@@ -161,7 +176,7 @@ def _idempotency_key(request: Request) -> str | None:
 
 
 def _check_label(label: str, classifier: Classifier, *, new: bool) -> None:
-    """See that a label is one that can be learnt, or several where the model says several.
+    """Check that a label is one of the model's or declared new, and single unless multi-label.
 
     Raises:
         RequestError: ``unknown_label``.
@@ -171,8 +186,8 @@ def _check_label(label: str, classifier: Classifier, *, new: bool) -> None:
     if has_multiple_labels(label) and not classifier.is_multi_label:
         raise RequestError(
             "unknown_label",
-            f"{label!r} are several labels, and this model knows one for each recording; send the "
-            "one that fits best",
+            f"{label!r} are several labels, but this model predicts one for each recording; send "
+            "the one that fits best",
         )
     for part in split_labels(label):
         if part not in classifier.labels and not new:

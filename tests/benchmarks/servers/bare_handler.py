@@ -1,4 +1,4 @@
-"""The least that FastAPI needs to serve the ONNX file: decode, run, answer, all on the loop."""
+"""A minimal FastAPI handler for the ONNX file: decode and classify on the event loop."""
 
 import io
 import os

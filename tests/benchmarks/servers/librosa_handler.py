@@ -1,4 +1,4 @@
-"""What most projects deploy: FastAPI, librosa to load, librosa's MFCC, and the model on top."""
+"""A common deployment: FastAPI, librosa.load, librosa MFCC, and the model."""
 
 import io
 import os

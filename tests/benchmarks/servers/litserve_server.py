@@ -1,4 +1,4 @@
-"""The same model on LitServe, batched, with as many workers as cores."""
+"""The same model on LitServe, with batching and two workers."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from fastapi import Request
 
 
 class Digits(litserve.LitAPI):
-    def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe names it
+    def setup(self, device: str) -> None:  # noqa: ARG002 - signature of LitAPI
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(
@@ -43,8 +43,9 @@ class Digits(litserve.LitAPI):
 if __name__ == "__main__":
     server = litserve.LitServer(
         Digits(max_batch_size=16, batch_timeout=0.001, api_path="/v1/classify"),
-        accelerator="cpu", workers_per_device=2,
-    )  # fmt: skip
+        accelerator="cpu",
+        workers_per_device=2,
+    )
     server.run(
         port=int(sys.argv[1]), host="127.0.0.1", generate_client_file=False, log_level="warning"
     )

@@ -1,4 +1,4 @@
-"""A folder of recordings whose names and labels are as awkward as people make them."""
+"""A folder of recordings with awkward file names and labels."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import soundfile
 from earful.data.annotations.annotation import Annotation, Provenance
 from tests.fixtures.synthetic_audio import RATE_HZ, tone
 
-# (name, label): labels that look like something else to a file system, a spreadsheet or a parser.
+# (name, label): labels with a special meaning in a file system, a spreadsheet or a parser.
 AWKWARD = [
     ("a.wav", "10"),
     ("b c+d.wav", "é/ö"),
@@ -27,7 +27,7 @@ AWKWARD = [
 
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recordings of ``AWKWARD``, each of another length: no two sound the same."""
+    """The recordings of ``AWKWARD``, each of a different length, so no two are equal."""
     folder = tmp_path_factory.mktemp("recordings")
     for number, (name, _) in enumerate(AWKWARD):
         path = folder / name
@@ -38,7 +38,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def clip_annotations(recordings: Path) -> list[Annotation]:
-    """A label of each recording, with all that is known of one."""
+    """A label of each recording, with all fields set."""
     return [
         Annotation(
             name,
@@ -54,7 +54,7 @@ def clip_annotations(recordings: Path) -> list[Annotation]:
 
 @pytest.fixture
 def segment_annotations(recordings: Path) -> list[Annotation]:
-    """Two labels inside each recording."""
+    """Two segment labels in each recording."""
     return [
         Annotation(name, recordings / name, label, *times)
         for name, label in AWKWARD

@@ -1,4 +1,4 @@
-"""What is written for another tool comes back the same, and other readers see the same in it."""
+"""Exports are read back unchanged, and third-party readers agree."""
 
 import json
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ from earful.data.annotations.summary import summary_dict
 from earful.data.annotations.table import read_table, write_table
 from earful.data.atomic_write import OutputError
 
-PLACES: dict[ExportFormat, str] = {
+OUT_NAMES: dict[ExportFormat, str] = {
     "label-studio": "o.json",
     "label-studio-min": "m.json",
     "label-studio-csv": "c.csv",
@@ -56,12 +56,12 @@ def test_labels_round_trip_unchanged(
     form: ExportFormat, kind: str, request: pytest.FixtureRequest, recordings: Path, tmp_path: Path
 ) -> None:
     annotations: list[Annotation] = request.getfixturevalue(kind)
-    out = tmp_path / PLACES[form]
+    out = tmp_path / OUT_NAMES[form]
     written = export(annotations, form, out, recordings)
     assert detect_format(out) == form
     back = read_sources([out], ImportOptions(audio_dir=recordings))
     assert back.problems == []
-    # A file of tracks has its own place in the order, and a recording its task.
+    # Tracks and tasks are ordered differently.
     assert sorted(map(label_and_times, back.annotations), key=str) == sorted(
         map(label_and_times, written.annotations), key=str
     )
@@ -74,14 +74,14 @@ def test_labels_round_trip_unchanged(
 
 
 def _with_source(annotation: Annotation, out: Path, form: str) -> Provenance:
-    """A label whose origin is not known is from the file it is read from."""
+    """A label without a source has the file it is read from as its source."""
     if annotation.provenance.source:
         return annotation.provenance
     return replace(annotation.provenance, source=f"{form}:{out.name}")
 
 
 @pytest.mark.parametrize("hard_links", [False, True])
-def test_folders_hold_the_recordings(
+def test_folders_contain_the_recordings(
     clip_annotations: list[Annotation], recordings: Path, tmp_path: Path, hard_links: bool
 ) -> None:
     out = tmp_path / "folders"
@@ -92,8 +92,8 @@ def test_folders_hold_the_recordings(
     export_labels(AnnotationSet(twice), "folders", out, folder=recordings, hard_links=hard_links)
     back = read_sources([out], ImportOptions())
     assert (back.problems, back.skipped) == ([], [])
-    held = sorted((a.label, a.path.read_bytes()) for a in back.annotations)
-    assert held == sorted((a.label, a.path.read_bytes()) for a in twice)
+    contents = sorted((a.label, a.path.read_bytes()) for a in back.annotations)
+    assert contents == sorted((a.label, a.path.read_bytes()) for a in twice)
     names = {p.name for p in out.iterdir()}
     assert {"%2E%2E", "%43%4F%4E", "a%252Fb", "50%25", "é%2Fö"} <= names
     assert not any(set('\\:*?"<>|') & set(name) for name in names)
@@ -176,7 +176,7 @@ def test_result_ids_are_unique_and_clip_and_segment_labels_use_separate_controls
     assert len(both.annotations) == len(results)
 
 
-def test_predictions_are_no_labels_until_someone_confirms_them(
+def test_unconfirmed_predictions_are_not_labels(
     clip_annotations: list[Annotation], recordings: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "o.json"
@@ -203,11 +203,11 @@ def test_labels_a_format_cannot_express_are_refused_or_listed(
         export_labels(mixed, "folders", out, folder=recordings)
     assert not out.exists()
     again = AnnotationSet(mixed.annotations)
-    left = export_labels(again, "folders", out, folder=recordings, skip_bad=True)
-    assert [p["code"] for p in summary_dict(left)["problems"]] == ["stretch", "bad_label"]
+    written = export_labels(again, "folders", out, folder=recordings, skip_bad=True)
+    assert [p["code"] for p in summary_dict(written)["problems"]] == ["segment", "bad_label"]
     assert [path.name for path in out.iterdir() if path.is_dir()] == ["10"]
     (out / "mine.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(OutputError, match="there already"):
+    with pytest.raises(OutputError, match="already exists"):
         export_labels(AnnotationSet(clip_annotations), "folders", out, folder=recordings)
     with pytest.raises(AnnotationError, match="outside"):
         export_labels(

@@ -1,4 +1,4 @@
-"""Labels CSVs put together: what sounds the same is one clip; a rule says which label."""
+"""Merging labels CSVs: identical audio is one clip; a rule resolves conflicting labels."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tests.fixtures.synthetic_audio import RATE_HZ, noise, tone
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two recordings; copies of the first under another name, and in another container."""
+    """Three recordings; copies of the first under another name and in another container."""
     samples = np.rint(tone("mid") * 32767).astype(np.int16)
     for name in ("base/a.wav", "new/renamed.wav", "new/flac.flac"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -38,7 +38,7 @@ def file_labels(found: AnnotationSet) -> list[tuple[str, str]]:
     return [(annotation.path.name, annotation.label) for annotation in found.annotations]
 
 
-def test_a_correction_wins_and_the_row_keeps_its_speaker_and_split(folder: Path) -> None:
+def test_correction_wins_and_the_row_keeps_its_speaker_and_split(folder: Path) -> None:
     base = table(folder, "base/l.csv", "a.wav,x,ann,test", "b.wav,y,bob,", columns=",speaker,split")
     more = ",source,annotator,annotated_at,annotation_id"
     new = table(folder, "new/l.csv", "renamed.wav,z,page,cat,2026-01-01,9", columns=more)
@@ -54,25 +54,27 @@ def test_a_correction_wins_and_the_row_keeps_its_speaker_and_split(folder: Path)
     }
     assert second.provenance.source == "csv:l.csv"
     [superseded] = found.superseded
-    assert str(superseded) == f"{base}, line 2: 'x' gives way to 'z' of {new}, line 2 (the latest)"
+    assert (
+        str(superseded) == f"{base}, line 2: 'x' is superseded by 'z' of {new}, line 2 (the latest)"
+    )
 
 
 @pytest.mark.parametrize(
-    ("rule", "kept", "why"),
+    ("rule", "kept", "reason"),
     [
-        ("latest", "y", "the last in order of equal times"),
+        ("latest", "y", "the last in order at equal times"),
         ("first", "x", "the first in order"),
-        ("majority", "x", "2 of 3 say so"),
+        ("majority", "x", "2 of 3 annotations agree"),
     ],
 )
 def test_conflict_rule_picks_the_label(
-    folder: Path, rule: ConflictRule, kept: str, why: str
+    folder: Path, rule: ConflictRule, kept: str, reason: str
 ) -> None:
     base = table(folder, "base/l.csv", "a.wav,x")
     new = table(folder, "new/l.csv", "flac.flac,x", "renamed.wav,y")
     found = merge(base, new, rule=rule)
     assert [annotation.label for annotation in found.annotations] == [kept]
-    assert {item.reason for item in found.superseded} == {why}
+    assert {item.reason for item in found.superseded} == {reason}
     assert len(found.superseded) + len(found.duplicates) == 2
     with pytest.raises(AnnotationError, match=r"(?s)--resolve.*'x', but .*'y'"):
         merge(base, new, rule="error")
@@ -84,9 +86,8 @@ def test_segments_with_different_times_are_distinct_clips(folder: Path) -> None:
     whole = table(folder, "base/w.csv", "long.wav,whole,0,2", columns=",start,end")
     found = merge(base, whole)
     assert [a.label for a in found.annotations] == ["x", "y", "whole", "v"]
-    assert [superseded.label for superseded in found.superseded] == [
-        "w"
-    ]  # from 0 to the end is the whole
+    # 0 s to the end equals the whole file
+    assert [superseded.label for superseded in found.superseded] == ["w"]
 
 
 def test_unusable_rows_are_listed_and_the_rest_is_merged(folder: Path) -> None:
@@ -99,7 +100,7 @@ def test_unusable_rows_are_listed_and_the_rest_is_merged(folder: Path) -> None:
         "missing_file",
         "unsupported_format",
     ]
-    assert found.notes == [f"{folder / 'base' / 'l.csv'}: columns left out: mood"]
+    assert found.notes == [f"{folder / 'base' / 'l.csv'}: ignored columns: mood"]
 
 
 def test_same_audio_in_two_splits_is_reported(folder: Path) -> None:

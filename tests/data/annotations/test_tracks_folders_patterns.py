@@ -1,4 +1,4 @@
-"""Audacity tracks, Raven tables, folders and file names as people and other programs make them."""
+"""Audacity tracks, Raven tables, folders and file name patterns."""
 
 import os
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_track_belongs_to_the_only_recording_with_its_name(folder: Path) -> None
     found = read_sources([folder], ImportOptions())
     assert labels_and_times(found) == [("day.wav", "sub/day", 0.1, 0.2)]
     assert [problem.code for problem in found.problems] == ["ambiguous", "missing_file"]
-    assert "name the track day.flac.txt" in found.problems[0].message
+    assert "rename the track after one of them, as in day.flac.txt" in found.problems[0].message
     (folder / "day.flac.txt").write_text("0.2\t0.3\tflac\n", encoding="utf-8")
     by_name = {a.label: a.path.name for a in read_sources([folder], ImportOptions()).annotations}
     assert by_name == {"day": "day.wav", "flac": "day.flac", "sub/day": "day.wav"}
@@ -130,7 +130,7 @@ def test_folder_names_become_labels_and_other_files_are_skipped(folder: Path) ->
     assert codes == ["no_folder", "no_folder", "no_folder", "not_audio"]
 
 
-def test_names_a_csv_cannot_hold_are_problems_and_are_printed_escaped(tmp_path: Path) -> None:
+def test_names_a_csv_cannot_contain_are_problems_and_are_printed_escaped(tmp_path: Path) -> None:
     names = [b"\xff.wav", b" a.wav", b"esc\x1b[2J\n.wav", b"good.wav"]
     (tmp_path / "x").mkdir()
     for name in names:
@@ -172,8 +172,8 @@ def test_file_name_must_match_a_pattern_in_exactly_one_way(
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("{speaker}.wav", "holds {label} once"),
-        ("{label}_{label}", "holds {label} once"),
+        ("{speaker}.wav", "contains {label} once"),
+        ("{label}_{label}", "contains {label} once"),
         ("{label}{n}.wav", "a text between"),
         ("{label}_{}.wav", "a field is"),
         ("{label}_}", "a field is"),
@@ -194,11 +194,11 @@ def test_names_that_do_not_match_are_listed(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.txt", "hello", "is not certain; give it as --format, one of label-studio"),
+        ("x.txt", "hello", "is not clear; give it as --format, one of label-studio"),
         ("x.json", '[{"data": {}}, {"a": 1}]', "may be label-studio or label-studio-min"),
-        ("x.csv", "filename,label\na,b\n", "labels CSV already.*labels merge"),
-        ("x.csv", "a,b\n1,2\n", "is not certain"),
-        ("x.bin", "", "is not certain"),
+        ("x.csv", "filename,label\na,b\n", "already a labels CSV.*labels merge"),
+        ("x.csv", "a,b\n1,2\n", "is not clear"),
+        ("x.bin", "", "is not clear"),
     ],
 )
 def test_ambiguous_format_must_be_named(
@@ -207,5 +207,5 @@ def test_ambiguous_format_must_be_named(
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(AnnotationError, match=message):
         detect_format(tmp_path / name)
-    with pytest.raises(AnnotationError, match="there is no"):
+    with pytest.raises(AnnotationError, match="does not exist"):
         read_sources([tmp_path / "none"], ImportOptions())

@@ -1,9 +1,9 @@
-"""A coverage-guided fuzz of the decoder: whatever the bytes, an answer or an ``AudioError``.
+"""Coverage-guided fuzzing of the decoder: any bytes decode or raise an ``AudioError``.
 
     uv run --with atheris python tests/data/audio/fuzz_decode.py -max_total_time=60
 
-Longer: raise the time, and give a folder that keeps what was found, as the last argument. Every
-input must decode or be refused with a known code, within limits of time and memory.
+For longer runs, raise the time and give a corpus folder as the last argument. Every input must
+decode or be refused with a known code, within the time and memory limits.
 """
 
 import sys
@@ -12,7 +12,7 @@ from pathlib import Path
 import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
-with atheris.instrument_imports(include=["data"]):
+with atheris.instrument_imports(include=["earful"]):
     from earful.data.audio.decode import AudioError, AudioLimits, decode
 
 import numpy as np
@@ -55,9 +55,9 @@ def main() -> None:
         (folder / f"{number:03}").write_bytes(seed)
     arguments = [*sys.argv, "-max_len=20000", "-rss_limit_mb=2048", "-timeout=10"]
     if not any(not argument.startswith("-") for argument in sys.argv[1:]):
-        found = Path("artifacts/fuzz/found")
-        found.mkdir(exist_ok=True)
-        arguments.append(str(found))
+        corpus = Path("artifacts/fuzz/corpus")
+        corpus.mkdir(exist_ok=True)
+        arguments.append(str(corpus))
     atheris.Setup([*arguments, str(folder)], check)
     atheris.Fuzz()
 

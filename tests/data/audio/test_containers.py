@@ -1,4 +1,4 @@
-"""Containers are told by their content, and by their header how long they should be."""
+"""Containers are detected by content; the header declares the file length."""
 
 import io
 import struct
@@ -32,7 +32,7 @@ def test_accepted_containers_are_recognised_and_never_overstate_their_length(
 
 @pytest.mark.parametrize("container", ["VOC", "PAF", "NIST", "SVX", "IRCAM", "AVR"])
 def test_rare_containers_are_not_accepted(container: str) -> None:
-    # SVX is an IFF file, as AIFF is: libsndfile tells those apart.
+    # SVX is an IFF file, as AIFF is; libsndfile distinguishes them.
     assert is_accepted(encode(container)) == (container == "SVX")
 
 
@@ -47,7 +47,7 @@ def test_other_bytes_are_not_accepted(blob: bytes) -> None:
     ("container", "position", "layout"),
     [("WAV", 4, "<I"), ("AIFF", 4, ">I"), ("AU", 8, ">I"), ("W64", 16, "<Q"), ("RF64", 20, "<Q")],
 )
-def test_the_header_says_how_long_the_file_is_unless_it_was_streamed(
+def test_header_declares_the_file_length_unless_streamed(
     container: str, position: int, layout: str
 ) -> None:
     blob = bytearray(encode(container))
@@ -58,7 +58,7 @@ def test_the_header_says_how_long_the_file_is_unless_it_was_streamed(
     assert declared_bytes(bytes(blob)) == 0
 
 
-def test_id3_tag_before_a_wav_loses_no_sample() -> None:
+def test_id3_tag_before_a_wav_drops_no_sample() -> None:
     good = wav(np.linspace(-0.5, 0.5, 900))
     tag = b"ID3\x04\x00\x00\x00\x00\x01\x02" + bytes(130)
     assert strip_id3_tag(tag + good) == good

@@ -1,4 +1,4 @@
-"""The one way in for audio: the formats it reads, the rates it brings together, what it refuses."""
+"""Decoding: accepted formats, resampling, and refused input."""
 
 import io
 import os
@@ -96,7 +96,7 @@ def test_resampling_keeps_length_and_pitch(rate_hz: int, to_hz: int) -> None:
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 7])
-def test_a_handful_of_samples_survives_resampling(n_samples: int) -> None:
+def test_resampling_a_few_samples_keeps_at_least_one(n_samples: int) -> None:
     assert len(resample(np.ones(n_samples, np.float32), 192_000, 4_000)) >= 1
 
 
@@ -106,7 +106,7 @@ def test_same_sample_rate_leaves_samples_unchanged() -> None:
 
 
 @pytest.mark.parametrize("claim", [0, 0xFFFFFFFF])
-def test_a_streamed_wav_decodes_whole(claim: int) -> None:
+def test_streamed_wav_decodes_completely(claim: int) -> None:
     streamed = bytearray(WAV)
     struct.pack_into("<I", streamed, 4, claim)
     struct.pack_into("<I", streamed, WAV.index(b"data") + 4, claim)
@@ -130,24 +130,24 @@ def test_a_streamed_wav_decodes_whole(claim: int) -> None:
     ids=["wav", "extensible", "adpcm", "flac", "aiff", "au", "w64", "rf64"],
 )
 @pytest.mark.parametrize("part", [0.3, 0.5, 0.99])
-def test_a_file_cut_in_its_samples_is_truncated(blob: bytes, part: float) -> None:
+def test_file_cut_in_its_samples_is_truncated(blob: bytes, part: float) -> None:
     assert error_code_of(blob[: int(part * len(blob))]) == "truncated"
 
 
 @pytest.mark.parametrize("n_bytes", range(61))
-def test_a_file_cut_in_its_header_is_refused(n_bytes: int) -> None:
+def test_file_cut_in_its_header_is_refused(n_bytes: int) -> None:
     for container in ("WAV", "WAVEX", "FLAC", "OGG", "AIFF", "W64"):
         code = error_code_of(encode(TONE[:100], container)[:n_bytes])
         assert code in {"empty_audio", "truncated", "unsupported_format"}, container
 
 
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "AIFF"])
-def test_no_samples_is_empty(container: str) -> None:
+def test_file_without_samples_is_empty(container: str) -> None:
     assert error_code_of(encode(TONE[:0], container)) == "empty_audio"
 
 
 @pytest.mark.parametrize("name", ["a.png", "text", "zeros", "avi"])
-def test_what_is_not_audio_is_unsupported(name: str) -> None:
+def test_non_audio_is_unsupported(name: str) -> None:
     png = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(200)
     avi = b"RIFF\xd0\x00\x00\x00AVI LIST" + bytes(200)
     blobs = {"a.png": png, "text": b"filename,label\na,b\n" * 9, "zeros": bytes(999), "avi": avi}
@@ -156,7 +156,7 @@ def test_what_is_not_audio_is_unsupported(name: str) -> None:
 
 @pytest.mark.parametrize("rate_hz", [1, 3_999, 192_001, 2**31 - 1])
 @pytest.mark.parametrize("container", ["WAV", "AU"])
-def test_a_rate_outside_the_limits_is_refused(container: str, rate_hz: int) -> None:
+def test_sample_rate_outside_the_limits_is_refused(container: str, rate_hz: int) -> None:
     assert error_code_of(encode(TONE[:100], container, "PCM_16", rate_hz)) == "bad_sample_rate"
 
 
@@ -178,7 +178,7 @@ def test_too_many_channels_are_refused(container: str, channels: int) -> None:
         (-101.0, "out_of_range"),
     ],
 )
-def test_one_impossible_sample_is_refused(
+def test_single_invalid_sample_is_refused(
     container: str, channels: int, value: float, code: str
 ) -> None:
     samples = np.zeros((1000, channels))
@@ -187,22 +187,22 @@ def test_one_impossible_sample_is_refused(
     assert error_code_of(encode(samples, container, "DOUBLE")) == code
 
 
-def test_channels_whose_sum_is_too_large_are_refused() -> None:
+def test_channel_sum_beyond_float32_is_refused() -> None:
     assert error_code_of(encode(np.full((9, 2), 3e38), "WAV", "FLOAT")) == "not_finite"
     assert error_code_of(encode(np.array([[np.inf, -np.inf]]), "WAV", "FLOAT")) == "not_finite"
 
 
 @pytest.mark.parametrize("blob", [WAV, FLAC, encode(TONE, "OGG"), encode(TONE, "MP3")])
-def test_the_limits_are_kept_by_every_format(blob: bytes) -> None:
+def test_every_format_enforces_the_limits(blob: bytes) -> None:
     assert error_code_of(blob, AudioLimits(max_seconds=0.9)) == "too_long"
     assert error_code_of(blob, AudioLimits(max_bytes=len(blob) - 1)) == "too_large"
-    at_the_limits = AudioLimits(max_seconds=1.3, max_bytes=len(blob))
-    assert decode(blob, RATE_HZ, at_the_limits).seconds >= 1
+    sufficient_limits = AudioLimits(max_seconds=1.3, max_bytes=len(blob))
+    assert decode(blob, RATE_HZ, sufficient_limits).seconds >= 1
 
 
 @pytest.mark.parametrize("claimed_frames", [None, 0, 1])
-def test_a_flac_bomb_never_unpacks_beyond_the_limit(claimed_frames: int | None) -> None:
-    """An hour of silence in 100 KB, which may claim to be short, or of unknown length."""
+def test_flac_bomb_is_not_decoded_beyond_the_limit(claimed_frames: int | None) -> None:
+    """An hour of silence in 100 KB, whose header may declare a short or unknown length."""
     bomb = bytearray(encode(np.zeros(RATE_HZ * 3600, np.int16), "FLAC"))
     assert len(bomb) < 100_000
     if claimed_frames is not None:  # the last 36 bits before the checksum in STREAMINFO
@@ -247,14 +247,14 @@ def test_flipped_bytes_give_audio_or_an_audio_error(
         try:
             decoded = decode(mutant.tobytes(), 16_000, limits)
         except AudioError as error:
-            assert error.code in CODES  # noqa: PT017 - either outcome is right
+            assert error.code in CODES  # noqa: PT017 - either outcome is correct
         else:
             assert 0 < decoded.seconds <= 30
             assert np.isfinite(decoded.waveform).all()
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_segment_is_cut_to_the_sample() -> None:
+def test_segment_is_exact_to_the_sample() -> None:
     decoded = Decoded(np.arange(8000, dtype=np.float32), RATE_HZ, RATE_HZ)
     np.testing.assert_array_equal(extract_segment(decoded, 0.25, 0.5), np.arange(2000, 4000))
     assert extract_segment(decoded, None, None) is decoded.waveform

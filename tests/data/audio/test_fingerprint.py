@@ -1,4 +1,4 @@
-"""Recordings are known by what they sound like."""
+"""Fingerprints identify the same audio in another container."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A recording in pieces is what it is as a whole, to the last bit."""
+"""Streaming a recording equals decoding it whole, bit for bit."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -57,9 +57,9 @@ def test_chunked_reading_equals_reading_whole(
     monkeypatch.setattr(decode_module, "_BLOCK_SAMPLES", 4096)
     path = write(tmp_path, form, rate_hz, channels, subtype)
     whole = decode(path.read_bytes(), RATE_HZ).waveform
-    pieces = list(read_blocks(path, RATE_HZ))
-    assert len(pieces) > 3
-    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+    blocks = list(read_blocks(path, RATE_HZ))
+    assert len(blocks) > 3
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
 
 
 @pytest.mark.parametrize("samples", [1, 100, CLIP - 1, CLIP, CLIP + 1, CLIP + 700, 5 * CLIP + 3])
@@ -67,13 +67,13 @@ def test_chunked_reading_equals_reading_whole(
 @pytest.mark.parametrize("hop", [700, 2_000, 9_000])
 def test_windows_do_not_depend_on_chunking(samples: int, block: int, hop: int) -> None:
     if block == 1 and samples > CLIP + 1:
-        pytest.skip("slow, and nothing new")
+        pytest.skip("slow, and covered by the shorter inputs")
     whole = np.arange(samples, dtype=np.float32)
     blocks = [whole[i : i + block] for i in range(0, samples, block)]
-    found = list(stream_windows(blocks, CLIP, hop))
+    windows = list(stream_windows(blocks, CLIP, hop))
     starts = window_starts(samples, CLIP, hop).tolist()
-    assert [start for start, _ in found] == starts
-    for start, window in found:
+    assert [start for start, _ in windows] == starts
+    for start, window in windows:
         np.testing.assert_array_equal(window, whole[start : start + CLIP])
 
 
@@ -109,7 +109,7 @@ def test_broken_recordings_give_the_same_error_codes_when_chunked(tmp_path: Path
         assert streamed.value.code == whole.value.code == code
 
 
-def test_a_file_that_becomes_shorter_while_it_is_read_is_truncated(
+def test_file_truncated_while_it_is_read_is_an_error(
     tmp_path: Path, write_wav: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_reader, "_BLOCK_BYTES", 4096)
@@ -130,14 +130,14 @@ def test_segment_equals_the_same_part_of_the_whole(write_wav: Callable[..., Path
     path = write_wav("a.wav", SOUND)
     whole = decode(path.read_bytes(), 16_000)
 
-    def stretch(start: float, end: float) -> NDArray[np.float32]:
+    def segment(start: float, end: float) -> NDArray[np.float32]:
         return read_segment(lambda: read_blocks(path, 16_000), 16_000, start, end)
 
     for start, end in ((0.0, 1.0), (3.25, 3.5), (10.0, 11.07), (11.0, 11.075)):
-        np.testing.assert_array_equal(stretch(start, end), extract_segment(whole, start, end))
+        np.testing.assert_array_equal(segment(start, end), extract_segment(whole, start, end))
     for start, end in ((10.0, 12.0), (20.0, 21.0)):
-        with pytest.raises(AudioError, match="not all in the audio"):
-            stretch(start, end)
+        with pytest.raises(AudioError, match="not entirely inside the audio"):
+            segment(start, end)
 
 
 def test_audio_too_short_to_resample_keeps_one_sample(write_wav: Callable[..., Path]) -> None:

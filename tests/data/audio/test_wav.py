@@ -1,4 +1,4 @@
-"""Our WAV parser gives what libsndfile gives, and leaves to it what is not plain."""
+"""The WAV parser equals libsndfile on plain PCM and float, and rejects other files."""
 
 import io
 import struct
@@ -39,7 +39,7 @@ def test_samples_equal_libsndfile(container: str, subtype: str, channels: int) -
     np.testing.assert_allclose(mono, expected.mean(axis=1), rtol=0, atol=1e-7)
 
 
-def test_chunks_before_the_samples_are_passed_over() -> None:
+def test_chunks_before_the_samples_are_skipped() -> None:
     blob = encode(NOISE[:, 0], "PCM_16")
     extra = b"LIST" + struct.pack("<I", 5) + b"hello\0"  # odd chunks are padded to even
     widened = blob[:12] + extra + blob[12:]
@@ -49,7 +49,7 @@ def test_chunks_before_the_samples_are_passed_over() -> None:
     np.testing.assert_array_equal(read_mono(plain), read_mono(wide))
 
 
-def test_chunks_after_the_samples_are_not_samples() -> None:
+def test_chunks_after_the_samples_are_not_read_as_samples() -> None:
     blob = encode(NOISE[:, 0], "PCM_16") + b"LIST" + struct.pack("<I", 4) + b"\x7f\x7f\x7f\x7f"
     wav = parse_wav(blob)
     assert wav is not None
@@ -57,7 +57,7 @@ def test_chunks_after_the_samples_are_not_samples() -> None:
 
 
 @pytest.mark.parametrize("claim", [0, 0x7FFFF000, 0xFFFFFFFF])
-def test_a_streamed_wav_ends_where_the_file_ends(claim: int) -> None:
+def test_streamed_wav_ends_where_the_file_ends(claim: int) -> None:
     blob = bytearray(encode(NOISE[:, 0], "PCM_16"))
     struct.pack_into("<I", blob, 4, claim)
     struct.pack_into("<I", blob, data_position(blob) - 4, claim)
@@ -66,7 +66,7 @@ def test_a_streamed_wav_ends_where_the_file_ends(claim: int) -> None:
     assert (wav.streamed, wav.truncated, wav.frames) == (True, False, len(NOISE))
 
 
-def test_an_empty_data_chunk_with_chunks_behind_it_holds_no_sound() -> None:
+def test_empty_data_chunk_before_other_chunks_has_no_samples() -> None:
     blob = bytearray(encode(NOISE[:0, 0], "PCM_16") + b"LIST" + struct.pack("<I", 4) + b"abcd")
     struct.pack_into("<I", blob, 4, len(blob) - 8)
     wav = parse_wav(bytes(blob))
@@ -96,12 +96,12 @@ def test_truncated_wav_is_flagged_and_a_partial_frame_is_dropped() -> None:
     ],
     ids=["empty", "four", "avi", "ulaw", "adpcm", "rf64", "no-data", "no-format"],
 )
-def test_unusual_wav_is_left_to_libsndfile(blob: bytes) -> None:
+def test_other_wav_is_not_parsed(blob: bytes) -> None:
     assert parse_wav(blob) is None
 
 
 @pytest.mark.parametrize("n_bytes", [2_500_000_000, 4_000_000_000])
-def test_sizes_in_gigabytes_are_not_taken_for_the_streaming_placeholder(n_bytes: int) -> None:
+def test_sizes_of_gigabytes_are_not_streaming_placeholders(n_bytes: int) -> None:
     head = wav_header(n_bytes=0)[:40] + struct.pack("<I", n_bytes)
     whole, cut = parse_wav(head, 44 + n_bytes), parse_wav(head, 44 + n_bytes // 2)
     assert whole is not None

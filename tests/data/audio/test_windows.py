@@ -1,4 +1,4 @@
-"""Padding keeps every sample, cutting finds the loud word, windows cover everything."""
+"""Padding keeps every sample, cropping finds the loud word, windows cover everything."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def noise(n_samples: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 399, 799, 800])
-def test_a_short_waveform_is_centred_in_silence(n_samples: int) -> None:
+def test_short_waveform_is_centred_in_zeros(n_samples: int) -> None:
     waveform = noise(n_samples)
     clip = pad_to_clip(waveform, CLIP)
     before = (CLIP - n_samples) // 2
@@ -24,30 +24,30 @@ def test_a_short_waveform_is_centred_in_silence(n_samples: int) -> None:
 
 
 @pytest.mark.parametrize("n_samples", [1, 799, 800, 801, 863, 2000, 8001])
-def test_the_loudest_clip_is_one_stretch_of_the_waveform(n_samples: int) -> None:
+def test_loudest_clip_is_one_segment_of_the_waveform(n_samples: int) -> None:
     waveform = noise(n_samples)
     before = waveform.copy()
     clip = loudest_clip(waveform, CLIP)
     assert len(clip) == CLIP
     if n_samples >= CLIP:
-        stretches = np.lib.stride_tricks.sliding_window_view(waveform, CLIP)
-        assert (stretches == clip).all(axis=1).any()
+        segments = np.lib.stride_tricks.sliding_window_view(waveform, CLIP)
+        assert (segments == clip).all(axis=1).any()
     np.testing.assert_array_equal(waveform, before)
 
 
-def test_a_clip_does_not_keep_its_recording_in_memory() -> None:
+def test_clip_does_not_keep_its_recording_in_memory() -> None:
     assert loudest_clip(noise(5000), CLIP).base is None
 
 
 @pytest.mark.parametrize("middle", [400, 777, 2000, 3333, 4600])
-def test_a_word_in_a_long_recording_comes_to_lie_in_the_middle(middle: int) -> None:
+def test_word_in_a_long_recording_is_centred(middle: int) -> None:
     waveform = 0.01 * noise(5000)
     waveform[middle - 100 : middle + 100] += noise(200, seed=1)
     start = loudest_start(waveform, CLIP)
     assert abs(start + CLIP // 2 - middle) <= 2 * CLIP // 64
 
 
-def test_a_word_at_the_edge_is_kept_whole() -> None:
+def test_word_at_the_edge_is_kept_whole() -> None:
     for edge in (slice(0, 100), slice(4900, 5000)):
         waveform = np.zeros(5000, np.float32)
         waveform[edge] = noise(100) + 2
@@ -61,7 +61,7 @@ def test_uniform_loudness_gives_the_middle(level: float) -> None:
 
 
 @pytest.mark.parametrize("clip_samples", [5, 63, 64, 100])
-def test_clips_shorter_than_the_blocks_work_too(clip_samples: int) -> None:
+def test_very_short_clips_are_supported(clip_samples: int) -> None:
     waveform = np.zeros(1000, np.float32)
     waveform[700] = 1
     assert loudest_clip(waveform, clip_samples).sum() == 1
@@ -81,12 +81,12 @@ def test_windows_cover_every_sample_and_end_with_the_waveform(n_samples: int, ho
     assert (np.diff(starts) <= hop).all()
 
 
-def test_a_waveform_of_one_clip_is_one_window() -> None:
+def test_waveform_of_one_clip_is_one_window() -> None:
     assert [window_starts(n, CLIP, 400).tolist() for n in (1, 799, 800)] == [[0], [0], [0]]
 
 
 @pytest.mark.parametrize("disturbance", ["click", "hum"])
-def test_a_word_counts_for_more_than_a_louder_click_or_hum(disturbance: str) -> None:
+def test_word_outweighs_a_louder_click_or_hum(disturbance: str) -> None:
     """A word of 0.4 s in three seconds; a full-scale click of 20 ms, or hum that grows louder."""
     rng = np.random.default_rng(4)
     recording = np.zeros(24_000, np.float32)

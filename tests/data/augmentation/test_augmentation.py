@@ -1,4 +1,4 @@
-"""Augmentation keeps shapes, follows its seed, leaves its input alone and does what it says."""
+"""Augmentation keeps shapes, is seeded, does not mutate its input, and does what it says."""
 
 from collections.abc import Callable
 
@@ -54,11 +54,11 @@ WAVEFORM_STEPS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
 
 
 @pytest.mark.parametrize("step", WAVEFORM_STEPS.values(), ids=WAVEFORM_STEPS.keys())
-def test_a_step_is_pure_seeded_and_finite(step: Callable[[Tensor, Generator], Tensor]) -> None:
+def test_step_is_pure_seeded_and_finite(step: Callable[[Tensor, Generator], Tensor]) -> None:
     before = tones()
-    given = before.clone()
-    first, again, other = (step(given, generator(seed)) for seed in (1, 1, 2))
-    assert torch.equal(given, before)
+    waveforms = before.clone()
+    first, again, other = (step(waveforms, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(waveforms, before)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert first.shape == before.shape
@@ -68,20 +68,18 @@ def test_a_step_is_pure_seeded_and_finite(step: Callable[[Tensor, Generator], Te
 
 def test_probability_applies_per_clip_and_leaves_other_clips_unchanged() -> None:
     clips = torch.ones(4_000, 3)
-    out = apply_with_probability(clips, 0.3, lambda some: some * 2, generator())
+    out = apply_with_probability(clips, 0.3, lambda x: x * 2, generator())
     changed = out[:, 0] == 2
     assert float(changed.float().mean()) == pytest.approx(0.3, abs=0.03)
     assert torch.equal(out[~changed], clips[~changed])
-    assert torch.equal(
-        apply_with_probability(clips, 0.0, lambda some: some * 2, generator()), clips
-    )
-    assert float(apply_with_probability(clips, 1.0, lambda some: some * 2, generator()).min()) == 2
+    assert torch.equal(apply_with_probability(clips, 0.0, lambda x: x * 2, generator()), clips)
+    assert float(apply_with_probability(clips, 1.0, lambda x: x * 2, generator()).min()) == 2
 
 
 def test_disabled_pipeline_changes_nothing() -> None:
     waveforms = tones()
-    same = pipeline.augment_waveforms(waveforms, waveforms, NO_AUGMENTATION, RATE_HZ, generator())
-    torch.testing.assert_close(same, waveforms, atol=1e-6, rtol=0)
+    out = pipeline.augment_waveforms(waveforms, waveforms, NO_AUGMENTATION, RATE_HZ, generator())
+    torch.testing.assert_close(out, waveforms, atol=1e-6, rtol=0)
     features = torch.randn(BATCH, 40, 63)
     assert torch.equal(
         pipeline.augment_log_mel(features, NO_AUGMENTATION, 62.5, generator()), features
@@ -89,7 +87,7 @@ def test_disabled_pipeline_changes_nothing() -> None:
 
 
 def test_full_pipeline_is_finite_on_silence() -> None:
-    augment_config = AugmentConfig(
+    config = AugmentConfig(
         p_equalise=1,
         p_band_limit=1,
         p_reverberate=1,
@@ -100,7 +98,7 @@ def test_full_pipeline_is_finite_on_silence() -> None:
     )
     silence = torch.zeros(BATCH, RATE_HZ)
     for seed in range(5):
-        out = pipeline.augment_waveforms(silence, tones(), augment_config, RATE_HZ, generator(seed))
+        out = pipeline.augment_waveforms(silence, tones(), config, RATE_HZ, generator(seed))
         assert bool(torch.isfinite(out).all())
 
 
@@ -122,17 +120,17 @@ def test_noise_is_mixed_at_the_snr_of_the_non_silent_part(snr_db: float) -> None
     clean = tones()
     hiss = torch.randn(clean.shape, generator=generator())
     added = noise.mix_at_snr(clean, hiss, torch.full((BATCH, 1), snr_db)) - clean
-    found = 20 * torch.log10(noise.speech_rms(clean) / noise.rms(added))
-    torch.testing.assert_close(found, torch.full((BATCH, 1), snr_db), atol=0.05, rtol=0)
+    measured = 20 * torch.log10(noise.speech_rms(clean) / noise.rms(added))
+    torch.testing.assert_close(measured, torch.full((BATCH, 1), snr_db), atol=0.05, rtol=0)
 
 
-def test_speech_level_does_not_count_the_silence() -> None:
+def test_speech_rms_ignores_silence() -> None:
     tone_level = 0.3 / np.sqrt(2)
     assert noise.speech_rms(tones()).numpy() == pytest.approx(tone_level, rel=0.02)
 
 
-def test_babble_voices_have_no_gaps() -> None:
-    """A word of half a second fills the whole second, without the silence around it."""
+def test_babble_has_no_gaps() -> None:
+    """A half-second word is looped over the whole second."""
     mixed = noise.mix_babble(tones(), 4, 1, generator())
     blocks = mixed.reshape(4, 50, -1).square().mean(2).sqrt()
     torch.testing.assert_close(blocks, torch.ones_like(blocks), atol=0.2, rtol=0)
@@ -141,8 +139,8 @@ def test_babble_voices_have_no_gaps() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
-def test_babble_is_mixed_with_its_share_of_the_clips(share: float) -> None:
-    """Of a tone that is far above everything else that is mixed in."""
+def test_babble_share_of_the_clips_is_mixed_with_babble(share: float) -> None:
+    """Babble is a tone here, at a frequency far above everything else that is mixed in."""
     clips, hz = tones(100.0)[:1].repeat(600, 1), 3_000
     noisy = noise.add_noise(clips, tones(hz), share, (0.0, 0.0), RATE_HZ, generator())
     power = torch.fft.rfft(noisy - clips).abs().square()
@@ -150,7 +148,7 @@ def test_babble_is_mixed_with_its_share_of_the_clips(share: float) -> None:
     assert float((near > 0.5).float().mean()) == pytest.approx(share + 0.1, abs=0.05)
 
 
-def test_band_limits_cut_what_is_outside_them() -> None:
+def test_band_limits_attenuate_frequencies_outside() -> None:
     hiss = torch.randn(64, RATE_HZ, generator=generator())
     power = torch.fft.rfft(waveform.limit_band(hiss, RATE_HZ, generator())).abs().square()
     assert float(power[:, :20].mean()) < 0.05 * float(power[:, 800:1200].mean())
@@ -166,30 +164,30 @@ def test_reverberation_lengthens_the_sound_and_keeps_its_start() -> None:
 
 
 def test_coloured_noise_falls_with_frequency() -> None:
-    spectrogram_image = noise.coloured_noise(torch.zeros(64, RATE_HZ), generator())
-    power = torch.fft.rfft(spectrogram_image / noise.rms(spectrogram_image)).abs().square().mean(0)
+    waveforms = noise.coloured_noise(torch.zeros(64, RATE_HZ), generator())
+    power = torch.fft.rfft(waveforms / noise.rms(waveforms)).abs().square().mean(0)
     assert float(power[50:150].mean()) > 5 * float(power[2000:3000].mean())
 
 
-def test_impulses_strike_the_drawn_share_of_samples() -> None:
+def test_impulses_replace_their_share_of_the_samples() -> None:
     x = 0.1 * torch.ones(BATCH, RATE_HZ)
-    struck = noise.add_impulses(x, (0.2, 0.2), generator()) != x
-    assert float(struck.float().mean()) == pytest.approx(0.2, abs=0.01)
+    replaced = noise.add_impulses(x, (0.2, 0.2), generator()) != x
+    assert float(replaced.float().mean()) == pytest.approx(0.2, abs=0.01)
 
 
-def test_the_codec_has_few_levels() -> None:
+def test_mu_law_codec_has_few_levels() -> None:
     coded = waveform.code_mu_law(tones(), generator())
     assert all(len(clip.unique()) <= 257 for clip in coded)
 
 
-def test_the_vocal_tract_warp_moves_a_band_up_or_down() -> None:
+def test_vocal_tract_warp_moves_a_mel_bin() -> None:
     features = torch.zeros(BATCH, 40, 10)
     features[:, 20] = 1.0
     out = spectrogram.warp_vocal_tract(features, (1.25, 1.25), 0.0, generator())
     assert int(out[0, :, 0].argmax()) == 16
 
 
-def test_another_tempo_keeps_the_pitch_and_the_middle() -> None:
+def test_time_warp_keeps_the_pitch_and_the_middle() -> None:
     features = torch.zeros(BATCH, 40, 63)
     features[:, 20, 21:42] = 1.0
     out = spectrogram.warp_time(features, (1.5, 1.5), 0.0, generator())
@@ -198,7 +196,7 @@ def test_another_tempo_keeps_the_pitch_and_the_middle() -> None:
     assert (int(loud[0]), int(loud[-1])) == (24, 38)
 
 
-def test_an_uneven_tempo_never_runs_backwards() -> None:
+def test_uneven_time_warp_is_monotonic() -> None:
     ramp = torch.arange(63.0).expand(64, 1, 63)
     out = spectrogram.warp_time(ramp, (0.75, 1.35), 0.3, generator())
     assert float(out.diff(dim=2).min()) >= 0
@@ -225,7 +223,7 @@ def test_spec_augment_fills_whole_bands_and_frames_with_the_mean() -> None:
     assert torch.equal(out[changed], mean[changed])
 
 
-def test_mixup_mixes_targets_as_it_mixes_sound() -> None:
+def test_mixup_mixes_targets_as_it_mixes_waveforms() -> None:
     waveforms = torch.eye(4).repeat(1, 2)
     targets = torch.eye(4)
     mixed, soft = pipeline.mixup(waveforms, targets, 1.0, generator())

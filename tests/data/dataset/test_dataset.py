@@ -1,4 +1,4 @@
-"""An opened dataset gives back what was prepared, and a damaged one says what is wrong."""
+"""Opening a dataset: it equals what was prepared; damage is an error with a reason."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ LABELS = ["10", "2", "NA", "null"]
 
 @pytest.fixture
 def folder(tmp_path: Path, write_wav: Callable[..., Path]) -> Path:
-    """A dataset of sixteen clips, with labels and speakers that a careless reader would change."""
+    """A dataset of 16 clips with labels and speakers that pandas would convert by default."""
     lines = ["filename,label,speaker"]
     for n in range(16):
         write_wav(f"{n}.wav", np.random.default_rng(n).uniform(-0.5, 0.5, 900))
@@ -42,7 +42,7 @@ def test_every_clip_is_in_one_split(folder: Path) -> None:
     assert all(len(part) for part in parts)
 
 
-def test_the_arrays_cannot_be_written_to(folder: Path) -> None:
+def test_arrays_are_read_only(folder: Path) -> None:
     array = open_dataset(folder).array("waveforms")
     with pytest.raises(ValueError, match="read-only"):
         array[0, 0] = 1
@@ -51,14 +51,17 @@ def test_the_arrays_cannot_be_written_to(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["nowhere", "labels.csv", "."])
 def test_missing_dataset_error_names_the_prepare_command(tmp_path: Path, name: str) -> None:
     (tmp_path / "labels.csv").write_text("filename,label\n")
-    with pytest.raises(DatasetError, match=r"is no dataset.*earful prepare"):
+    with pytest.raises(DatasetError, match=r"is not a dataset.*earful prepare"):
         open_dataset(tmp_path / name)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
-def test_another_schema_is_refused(folder: Path, version: object) -> None:
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None])
+def test_other_schema_version_is_refused(folder: Path, version: object) -> None:
     change(folder, schema_version=version)
-    with pytest.raises(DatasetError, match=f"schema {version!r}, this version reads 1"):
+    with pytest.raises(
+        DatasetError,
+        match=f"schema {version!r}, this version reads 2; prepare it again: earful prepare",
+    ):
         open_dataset(folder)
 
 
@@ -79,7 +82,9 @@ def change(folder: Path, **values: object) -> None:
     ],
     ids=str,
 )
-def test_a_manifest_that_does_not_fit_is_damage(folder: Path, values: dict[str, object]) -> None:
+def test_inconsistent_manifest_is_reported_as_damage(
+    folder: Path, values: dict[str, object]
+) -> None:
     change(folder, **values)
     with pytest.raises(DatasetError, match=r"is damaged: .*; prepare it again"):
         open_dataset(folder)
@@ -96,20 +101,20 @@ def test_a_manifest_that_does_not_fit_is_damage(folder: Path, values: dict[str, 
         ("clips.csv", b"\xff\xfe\x00"),
     ],
 )
-def test_a_table_that_cannot_be_read_is_damage(folder: Path, name: str, content: bytes) -> None:
+def test_unreadable_table_is_reported_as_damage(folder: Path, name: str, content: bytes) -> None:
     (folder / name).write_bytes(content)
     with pytest.raises(DatasetError, match="is damaged"):
         open_dataset(folder)
 
 
-def test_a_missing_table_is_damage(folder: Path) -> None:
+def test_missing_table_is_reported_as_damage(folder: Path) -> None:
     (folder / "clips.csv").unlink()
     with pytest.raises(DatasetError, match="is damaged"):
         open_dataset(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"not an array", None, "cut", "rows"])
-def test_an_array_that_cannot_be_read_is_damage(folder: Path, content: bytes | str | None) -> None:
+def test_unreadable_array_is_reported_as_damage(folder: Path, content: bytes | str | None) -> None:
     path = folder / "mfcc.npy"
     if content is None:
         path.unlink()

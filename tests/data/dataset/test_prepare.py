@@ -1,4 +1,4 @@
-"""``prepare``: tensors that are librosa's, tables that are true, and all or nothing."""
+"""``prepare``: features equal librosa's, tables match the files, output is all or nothing."""
 
 import csv
 import hashlib
@@ -29,7 +29,7 @@ def tone(pitch_hz: float, seconds: float, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture
 def rows(tmp_path: Path, write_wav: Callable[..., Path]) -> list[str]:
-    """A CSV's lines: twelve clips of two labels and four speakers in ``audio/``."""
+    """CSV lines: twelve clips of two labels and four speakers in ``audio/``."""
     lines = ["filename,label,speaker"]
     for n in range(12):
         label, pitch_hz = ("low", 300) if n % 2 else ("high", 1500)
@@ -107,7 +107,7 @@ def test_manifest_matches_the_returned_summary(tmp_path: Path, rows: list[str]) 
     manifest = json.loads((prepared.folder / "dataset.json").read_text("utf-8"))
     assert manifest.pop("content_hash").isalnum()
     assert manifest == {
-        "schema_version": 1,
+        "schema_version": 2,
         "labels": ["high", "low"],
         "features": FeatureConfig.for_rate(RATE_HZ).to_dict(),
         "split_mode": "speaker",
@@ -121,7 +121,7 @@ def test_manifest_matches_the_returned_summary(tmp_path: Path, rows: list[str]) 
     assert progress_calls == [(done, 12) for done in range(1, 13)]
 
 
-def test_the_hash_follows_the_content(tmp_path: Path, rows: list[str]) -> None:
+def test_content_hash_depends_on_the_audio(tmp_path: Path, rows: list[str]) -> None:
     def content_hash() -> str:
         return open_dataset(run(tmp_path, rows).folder).content_hash
 
@@ -131,7 +131,7 @@ def test_the_hash_follows_the_content(tmp_path: Path, rows: list[str]) -> None:
     assert content_hash() != first
 
 
-def test_the_arrays_are_memory_mapped_and_in_the_order_of_the_table(
+def test_arrays_are_memory_mapped_and_in_the_order_of_the_table(
     tmp_path: Path, rows: list[str]
 ) -> None:
     opened = open_dataset(run(tmp_path, rows).folder)
@@ -154,7 +154,7 @@ def test_more_clips_than_a_batch_are_all_written(
     np.testing.assert_allclose(opened.array("waveforms").max(axis=1), np.arange(130) / 200)
 
 
-def test_a_long_clip_is_cut_to_where_it_is_loudest(
+def test_long_clip_is_cropped_to_its_loudest_part(
     tmp_path: Path, rows: list[str], write_wav: Callable[..., Path]
 ) -> None:
     long = 0.001 * tone(200, 4.0)
@@ -166,7 +166,7 @@ def test_a_long_clip_is_cut_to_where_it_is_loudest(
     loud = np.flatnonzero(np.abs(stored) > 0.01)
     assert len(loud) > 1500
     assert abs((loud[0] + loud[-1]) / 2 - 4000) < 300
-    assert any("cut to where they are loudest" in note for note in prepared.notes())
+    assert any("cropped to their loudest part" in note for note in prepared.notes())
 
 
 def test_segments_of_one_file_are_separate_clips(
@@ -197,7 +197,7 @@ def test_default_rate_is_the_most_common_one_up_to_16_khz(
 
 @pytest.fixture
 def bad_rows(tmp_path: Path, rows: list[str]) -> list[str]:
-    """Lines 14 to 17: a missing file, one that is no audio, one cut short, one without a label."""
+    """Lines 14 to 17: a missing file, a non-audio file, a truncated file, no label."""
     (tmp_path / "audio" / "text.wav").write_text("not audio")
     whole = (tmp_path / "audio" / "0.wav").read_bytes()
     (tmp_path / "audio" / "cut.wav").write_bytes(whole[:1000])
@@ -213,15 +213,15 @@ def test_bad_rows_fail_the_run_and_write_nothing(tmp_path: Path, bad_rows: list[
 def test_bad_files_are_all_listed_and_nothing_is_written(
     tmp_path: Path, bad_rows: list[str]
 ) -> None:
-    with pytest.raises(DatasetError, match=r"^3 rows cannot be used") as refusal:
+    with pytest.raises(DatasetError, match=r"^3 rows cannot be used") as error:
         run(tmp_path, bad_rows[:-1])
     for line, name, code in (
         (14, "gone.wav", "not_found"),
         (15, "text.wav", "unsupported_format"),
         (16, "cut.wav", "truncated"),
     ):
-        assert f"line {line}, {name}: " in str(refusal.value)
-        assert f"[{code}]" in str(refusal.value)
+        assert f"line {line}, {name}: " in str(error.value)
+        assert f"[{code}]" in str(error.value)
     assert [*(tmp_path / "out").iterdir()] == []
 
 
@@ -238,18 +238,18 @@ def test_skip_bad_keeps_the_rest_and_lists_what_is_skipped(
     }
     listed = table(prepared.folder / "skipped.csv")
     assert {int(row["line"]) for row in listed} == {14, 15, 16, 17}
-    assert sum(note.startswith("left out line") for note in prepared.notes()) == 4
+    assert sum(note.startswith("skipped line") for note in prepared.notes()) == 4
 
 
-def test_a_split_that_cannot_be_drawn_leaves_nothing(tmp_path: Path, rows: list[str]) -> None:
-    with pytest.raises(SplitError, match="split column is needed"):
+def test_impossible_split_leaves_nothing_behind(tmp_path: Path, rows: list[str]) -> None:
+    with pytest.raises(SplitError, match="needs a split for every clip"):
         run(tmp_path, rows, split="column")
     assert [*(tmp_path / "out").iterdir()] == []
 
 
 def test_dataset_without_usable_clips_is_refused(tmp_path: Path) -> None:
     (tmp_path / "audio").mkdir()
-    with pytest.raises(DatasetError, match=r"no other is left:\n  line 2, gone.wav"):
+    with pytest.raises(DatasetError, match=r"no usable row is left:\n  line 2, gone.wav"):
         run(tmp_path, ["filename,label", "gone.wav,x"], skip_bad=True)
 
 
@@ -262,7 +262,7 @@ def test_foreign_folder_is_not_overwritten(tmp_path: Path, rows: list[str]) -> N
     assert mine.read_text() == "keep"
 
 
-def test_an_earlier_dataset_is_replaced(tmp_path: Path, rows: list[str]) -> None:
+def test_earlier_dataset_is_replaced(tmp_path: Path, rows: list[str]) -> None:
     run(tmp_path, rows)
     prepared = run(tmp_path, [rows[0], *rows[3:]])
     assert len(open_dataset(prepared.folder).clips) == 10
@@ -282,5 +282,5 @@ def test_speakers_in_several_splits_are_reported(
 def test_missing_test_split_is_reported(tmp_path: Path, rows: list[str]) -> None:
     parts = [f"{row},{'val' if n < 4 else 'train'}" for n, row in enumerate(rows[1:])]
     untested = run(tmp_path, [f"{rows[0]},split", *parts], split="column")
-    assert any("no clip is held back" in note for note in untested.notes())
-    assert not any("no clip is held back" in note for note in run(tmp_path, rows).notes())
+    assert any("there is no test part" in note for note in untested.notes())
+    assert not any("there is no test part" in note for note in run(tmp_path, rows).notes())

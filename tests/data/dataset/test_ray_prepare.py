@@ -1,4 +1,4 @@
-"""Decoding on Ray gives what decoding here gives."""
+"""Decoding on Ray equals decoding in this process."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, wav
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of Ray
-def test_a_dataset_prepared_on_ray_is_the_same_to_the_last_byte(tmp_path: Path) -> None:
+def test_dataset_prepared_on_ray_is_identical(tmp_path: Path) -> None:
     rows = ["filename,label,start,end"]
     for number in range(150):
         label = list(PITCHES_HZ)[number % 3]

@@ -1,4 +1,4 @@
-"""``earful check`` counts what is there and names everything that is wrong."""
+"""``earful check``: counts, and every problem by its line."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def check(tmp_path: Path, lines: list[str], audio_dir: Path | None = None) -> Ch
 
 @pytest.fixture
 def good_rows(write_wav: Callable[..., Path]) -> list[str]:
-    """Lines 1 to 5: half a second to two, at two rates."""
+    """Lines 1 to 5: clips of 0.5 to 2 s at two sample rates."""
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 16_000)
     for name, n_samples, rate_hz in (
         ("a", 4_000, 8_000),
@@ -49,7 +49,7 @@ def test_labels_speakers_and_durations_are_counted(tmp_path: Path, good_rows: li
     assert report.summary_lines()[0] == "4 rows, 4 usable, 2 labels, 2 speakers"
 
 
-def test_every_problem_is_named_by_line(tmp_path: Path, good_rows: list[str]) -> None:
+def test_every_problem_is_reported_by_line(tmp_path: Path, good_rows: list[str]) -> None:
     (tmp_path / "text.wav").write_text("not audio")
     (tmp_path / "cut.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:500])
     bad = [
@@ -75,7 +75,7 @@ def test_every_problem_is_named_by_line(tmp_path: Path, good_rows: list[str]) ->
     assert [p.filename for p in report.problems][:3] == ["gone.wav", "text.wav", "cut.wav"]
 
 
-def test_a_label_of_one_clip_is_a_problem(tmp_path: Path, good_rows: list[str]) -> None:
+def test_label_with_a_single_clip_is_a_problem(tmp_path: Path, good_rows: list[str]) -> None:
     report = check(tmp_path, [*good_rows[:4], "d.wav,once,,test"])
     assert [(p.line, p.filename, p.code) for p in report.problems] == [
         (4, "c.wav", "single_clip_label"),
@@ -113,7 +113,7 @@ def test_usable_clips_are_passed_on_at_their_native_rate(
     assert calls == [(2, 4_000, 8_000), (3, 8_000, 8_000), (4, 16_000, 8_000), (5, 16_000, 16_000)]
 
 
-def test_the_report_is_json(tmp_path: Path, good_rows: list[str]) -> None:
+def test_report_is_json(tmp_path: Path, good_rows: list[str]) -> None:
     report = check(tmp_path, [*good_rows, "gone.wav,2,ann,test"])
     stored = json.loads(json.dumps(report.to_dict()))
     assert (stored["rows"], stored["usable"]) == (5, 4)
@@ -121,7 +121,7 @@ def test_the_report_is_json(tmp_path: Path, good_rows: list[str]) -> None:
     assert stored["problems"][0].keys() == {"line", "filename", "code", "message"}
 
 
-def test_files_are_looked_for_in_the_audio_folder(tmp_path: Path, good_rows: list[str]) -> None:
+def test_files_are_found_in_the_audio_folder(tmp_path: Path, good_rows: list[str]) -> None:
     (tmp_path / "audio").mkdir()
     for path in tmp_path.glob("*.wav"):
         path.rename(tmp_path / "audio" / path.name)
@@ -136,12 +136,12 @@ def test_no_usable_clip_still_gives_a_report(tmp_path: Path) -> None:
     assert report.summary_lines()[0] == "2 rows, 0 usable, 1 labels, no speaker column"
 
 
-def test_a_csv_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+def test_unreadable_csv_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LabelsError, match="is empty"):
         check(tmp_path, [])
 
 
-def test_the_real_recordings_have_no_problem(fsdd: Path, tmp_path: Path) -> None:
+def test_real_recordings_have_no_problem(fsdd: Path, tmp_path: Path) -> None:
     lines = (fsdd / "labels_full.csv").read_text("utf-8").splitlines()
     report = check(tmp_path, [lines[0], *lines[1::50]], fsdd / "recordings")
     assert (report.usable, report.problems) == (60, ())

@@ -1,4 +1,4 @@
-"""FeatureConfig refuses what cannot work, survives JSON, and gives librosa's matrices."""
+"""FeatureConfig rejects inconsistent values and survives JSON; its matrices equal librosa's."""
 
 import json
 from typing import Any
@@ -40,14 +40,12 @@ from earful.data.features.config import FeatureConfig, FeatureError, dct_matrix,
         ],
     ],
 )
-def test_a_configuration_that_cannot_work_is_refused_by_name(
-    values: dict[str, Any], named: str
-) -> None:
+def test_inconsistent_configuration_is_refused_by_field(values: dict[str, Any], named: str) -> None:
     with pytest.raises(FeatureError, match=named):
         FeatureConfig(**values)
 
 
-def test_a_configuration_survives_json() -> None:
+def test_configuration_survives_json() -> None:
     config = FeatureConfig.for_rate(11_025, clip_seconds=1.5)
     assert FeatureConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
@@ -65,7 +63,7 @@ def test_a_configuration_survives_json() -> None:
     ],
     ids=["null", "list", "text", "empty", "unknown", "missing", "wrong"],
 )
-def test_a_stored_configuration_must_be_complete_and_right(stored: Any) -> None:
+def test_stored_configuration_must_be_complete_and_valid(stored: Any) -> None:
     with pytest.raises(FeatureError):
         FeatureConfig.from_dict(stored)
 
@@ -79,7 +77,7 @@ def test_every_accepted_rate_has_a_default(rate_hz: int) -> None:
     assert config.f_max_hz <= rate_hz / 2
 
 
-def test_the_default_is_the_one_for_16_khz() -> None:
+def test_default_configuration_is_for_16_khz() -> None:
     assert FeatureConfig.for_rate(16_000) == FeatureConfig()
 
 
@@ -89,11 +87,11 @@ def test_the_default_is_the_one_for_16_khz() -> None:
         (16_000, 512, 40, 20.0, 8_000.0),
         (8_000, 256, 40, 0.0, 4_000.0),
         (22_050, 2048, 128, 0.0, 11_025.0),
-        (16_000, 1024, 64, 50.0, 900.0),  # all below the break of the scale
-        (48_000, 2048, 20, 1_500.0, 20_000.0),  # all above it
+        (16_000, 1024, 64, 50.0, 900.0),  # entirely in the linear part of the mel scale
+        (48_000, 2048, 20, 1_500.0, 20_000.0),  # entirely in the logarithmic part
     ],
 )
-def test_mel_filters_are_librosas(
+def test_mel_filters_match_librosa(
     rate_hz: int, n_fft: int, n_mels: int, f_min_hz: float, f_max_hz: float
 ) -> None:
     config = FeatureConfig(
@@ -112,6 +110,6 @@ def test_mel_filters_are_librosas(
 
 
 @pytest.mark.parametrize(("n_mfcc", "n_mels"), [(1, 1), (13, 40), (40, 40), (20, 128)])
-def test_the_dct_is_scipys(n_mfcc: int, n_mels: int) -> None:
+def test_dct_matches_scipy(n_mfcc: int, n_mels: int) -> None:
     expected = scipy.fft.dct(np.eye(n_mels), type=2, norm="ortho", axis=0)[:n_mfcc]
     np.testing.assert_allclose(dct_matrix(n_mfcc, n_mels), expected, atol=1e-12)

@@ -30,10 +30,10 @@ GRID = [
     FeatureConfig.for_rate(11_025, clip_seconds=0.7),
     FeatureConfig.for_rate(44_100),
     config(16_000, 1.0, 512, 400, 160, (40, 13), (0.0, 8_000.0)),
-    config(16_000, 1.0, 512, 401, 160, (40, 40), (20.0, 7_600.0)),  # odd window, no common divisor
+    config(16_000, 1.0, 512, 401, 160, (40, 40), (20.0, 7_600.0)),  # odd window, coprime to the hop
     config(16_000, 0.9999, 512, 399, 100, (32, 20), (60.0, 7_000.0)),
     config(22_050, 1.5, 2_048, 2_048, 512, (128, 20), (0.0, 11_025.0)),
-    config(8_000, 0.1, 256, 200, 200, (20, 20), (300.0, 3_400.0)),  # windows side by side
+    config(8_000, 0.1, 256, 200, 200, (20, 20), (300.0, 3_400.0)),  # windows without overlap
     config(8_000, 0.032, 256, 256, 7, (8, 8), (0.0, 4_000.0)),  # a clip of one window
     config(16_000, 0.1, 1_024, 2, 1, (1, 1), (100.0, 4_000.0)),  # the shortest window
 ]
@@ -92,9 +92,9 @@ def assert_matches_librosa(
     waveform: NDArray[np.float64], config: FeatureConfig, dtype: torch.dtype
 ) -> None:
     for kind, expected in librosa_features(waveform, config).items():
-        found = features(waveform, config, kind, dtype)
-        assert found.shape == (config.bins(kind), config.frames)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE_DB, err_msg=kind)
+        computed = features(waveform, config, kind, dtype)
+        assert computed.shape == (config.bins(kind), config.frames)
+        np.testing.assert_allclose(computed, expected, rtol=0, atol=TOLERANCE_DB, err_msg=kind)
 
 
 @pytest.mark.parametrize("config", GRID, ids=str)
@@ -114,24 +114,24 @@ def test_float32_features_match_librosa_for_noise_and_speech(
 
 
 @pytest.mark.parametrize("config", GRID[:4], ids=str)
-def test_a_tone_lights_its_own_mel_band(config: FeatureConfig) -> None:
-    """A tone in the middle of a filter is loudest there, in every frame away from the edges."""
+def test_tone_is_loudest_in_its_own_mel_bin(config: FeatureConfig) -> None:
+    """A tone at the centre of a mel filter, in every frame away from the clip's edges."""
     bins_hz = np.linspace(0, config.sample_rate_hz / 2, config.n_fft // 2 + 1)
     time = np.arange(config.clip_samples) / config.sample_rate_hz
-    for band in range(5, config.n_mels, 6):
-        tone = 0.5 * np.sin(2 * np.pi * bins_hz[mel_filters(config)[band].argmax()] * time)
+    for mel_bin in range(5, config.n_mels, 6):
+        tone = 0.5 * np.sin(2 * np.pi * bins_hz[mel_filters(config)[mel_bin].argmax()] * time)
         loudest = features(tone, config, "log_mel", torch.float32)[:, 2:-2].argmax(axis=0)
-        assert (loudest == band).all()
+        assert (loudest == mel_bin).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_silence_is_the_floor(dtype: torch.dtype) -> None:
+def test_silence_is_minus_100_db(dtype: torch.dtype) -> None:
     config = FeatureConfig()
     silence = features(np.zeros(config.clip_samples), config, "log_mel", dtype)
     np.testing.assert_allclose(silence, -100.0, rtol=1e-6)
 
 
-def test_ten_times_the_amplitude_is_twenty_decibels_more() -> None:
+def test_tenfold_amplitude_adds_20_db() -> None:
     config = FeatureConfig()
     noise = signals(config)["noise"]
     quiet, loud = (features(gain * noise, config, "log_mel", torch.float64) for gain in (0.1, 1))
@@ -143,16 +143,16 @@ def test_clip_in_a_batch_equals_the_clip_alone(kind: FeatureKind) -> None:
     config = FeatureConfig.for_rate(8_000)
     batch = np.stack([*signals(config).values()])
     with torch.inference_mode():
-        together = Frontend(config, torch.float64)(torch.from_numpy(batch), kind).numpy()
-    for found, waveform in zip(together, batch, strict=True):
+        batched = Frontend(config, torch.float64)(torch.from_numpy(batch), kind).numpy()
+    for in_batch, waveform in zip(batched, batch, strict=True):
         alone = features(waveform, config, kind, torch.float64)
-        np.testing.assert_allclose(found, alone, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(in_batch, alone, rtol=0, atol=1e-6)
 
 
-def test_an_empty_batch_has_no_features() -> None:
+def test_empty_batch_gives_empty_features() -> None:
     config = FeatureConfig()
-    found = Frontend(config)(torch.zeros(0, config.clip_samples), "mfcc")
-    assert found.shape == (0, config.n_mfcc, config.frames)
+    empty = Frontend(config)(torch.zeros(0, config.clip_samples), "mfcc")
+    assert empty.shape == (0, config.n_mfcc, config.frames)
 
 
 def test_gradient_reaches_every_sample_of_the_clip() -> None:

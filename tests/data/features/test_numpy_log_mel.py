@@ -1,4 +1,4 @@
-"""The numpy spectrogram is the front end's."""
+"""The numpy log-mel equals the torch front end."""
 
 import numpy as np
 import pytest
@@ -21,13 +21,13 @@ from earful.data.features.numpy_log_mel import log_mel
 def test_numpy_log_mel_matches_the_torch_frontend(config: FeatureConfig) -> None:
     waveform = np.random.default_rng(0).uniform(-0.5, 0.5, config.clip_samples).astype(np.float32)
     waveform[: config.clip_samples // 3] = 0
-    ours = log_mel(waveform, config)
+    from_numpy = log_mel(waveform, config)
     frontend = Frontend(config, torch.float64)
-    theirs = frontend(torch.from_numpy(waveform[None].astype(np.float64)), "log_mel")[0].T
-    np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-3)
+    from_torch = frontend(torch.from_numpy(waveform[None].astype(np.float64)), "log_mel")[0].T
+    np.testing.assert_allclose(from_numpy, from_torch.numpy(), atol=1e-3)
 
 
-def test_any_length_has_frames() -> None:
+def test_any_length_gives_frames() -> None:
     config = FeatureConfig()
     assert log_mel(np.zeros(1, np.float32), config).shape == (1, 40)
     assert log_mel(np.zeros(5 * 16_000, np.float32), config).shape == (313, 40)

@@ -1,4 +1,4 @@
-"""The labels CSV: every accepted spelling reads the same, every bad row is named."""
+"""The labels CSV: all accepted headers and dialects, and all bad rows reported."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def test_every_dialect_reads_the_same(
     assert second.start_seconds is second.end_seconds is None
 
 
-def test_a_row_is_named_by_its_first_line(csv_path: Path) -> None:
+def test_row_is_reported_by_its_first_line(csv_path: Path) -> None:
     write(csv_path, '\nfilename,label,note\n\na.wav,x,"two\nlines"\nb.wav,,\n"c\n.wav",,\n')
     assert [clip.line for clip in read_labels(csv_path).clips] == [4]
     assert problems(csv_path) == [(6, "label", ""), (7, "label", "")]
@@ -82,16 +82,16 @@ def test_labels_are_read_verbatim(csv_path: Path, label: str) -> None:
     "ordered",
     [["2", "10"], ["b2", "b10"], ["0", "00", "7", "a"], ["take 9a", "take 9b", "take 10a"]],
 )
-def test_labels_are_in_natural_order(ordered: list[str]) -> None:
+def test_labels_are_sorted_in_natural_order(ordered: list[str]) -> None:
     assert sort_labels([*reversed(ordered), *ordered]) == ordered
 
 
-def test_names_are_relative_to_the_csv_or_the_audio_folder_or_absolute(csv_path: Path) -> None:
+def test_filenames_are_relative_to_the_csv_or_audio_folder_or_absolute(csv_path: Path) -> None:
     write(csv_path, "filename,label\nsub/a.wav,x\n/elsewhere/b.wav,y\n")
     beside = [clip.path for clip in read_labels(csv_path).clips]
     assert beside == [csv_path.parent / "sub/a.wav", Path("/elsewhere/b.wav")]
     audio = csv_path.parent / "audio"
-    with pytest.raises(LabelsError, match="audio is no folder"):
+    with pytest.raises(LabelsError, match="audio is not a folder"):
         read_labels(csv_path, audio)
     audio.mkdir()
     moved = [clip.path for clip in read_labels(csv_path, audio).clips]
@@ -101,8 +101,8 @@ def test_names_are_relative_to_the_csv_or_the_audio_folder_or_absolute(csv_path:
 BAD_ROWS = [
     ("a.wav,,,,", "label", "", "is empty"),
     (",x,,,", "filename", "", "is empty"),
-    ("a.wav,x,train,0,1,stray", "6", "stray", "6 cells where the header has 5"),
-    ("a.wav,x", "3", "x", "2 cells where the header has 5"),
+    ("a.wav,x,train,0,1,stray", "6", "stray", "6 cells, the header has 5"),
+    ("a.wav,x", "3", "x", "2 cells, the header has 5"),
     ("a.wav,x,dev,0,1", "split", "dev", "train, val, test"),
     ("a.wav,x,dev,0,1", "split", "dev", "train, val, test"),
     ("a.wav,x,train,one,2", "start", "one", "number of seconds"),
@@ -120,7 +120,7 @@ HEADER = "filename,label,split,start,end\ngood.wav,x,train,0,1\n"
 
 
 @pytest.mark.parametrize(("row", "column", "value", "reason"), BAD_ROWS)
-def test_a_bad_row_is_named_by_line_column_and_value(
+def test_bad_row_is_reported_by_line_column_and_value(
     csv_path: Path, row: str, column: str, value: str, reason: str
 ) -> None:
     write(csv_path, f"{HEADER}{row}\nlast.wav,y,val,,\n")
@@ -132,7 +132,7 @@ def test_a_bad_row_is_named_by_line_column_and_value(
     assert problem.filename == row.split(",", maxsplit=1)[0]
 
 
-def test_all_bad_rows_are_reported_not_the_first(csv_path: Path) -> None:
+def test_all_bad_rows_are_reported(csv_path: Path) -> None:
     write(csv_path, HEADER + "\n".join(row for row, *_ in BAD_ROWS))
     expected = [(line, column, value) for line, (_, column, value, _) in enumerate(BAD_ROWS, 3)]
     assert problems(csv_path) == expected
@@ -143,11 +143,11 @@ def test_empty_split_counts_as_no_split(csv_path: Path) -> None:
     assert [clip.split for clip in read_labels(csv_path).clips] == ["", "test"]
 
 
-def test_one_file_may_hold_many_clips(csv_path: Path) -> None:
+def test_one_file_may_have_many_clips(csv_path: Path) -> None:
     write(csv_path, "file,label,start,end\na.wav,x,0,1\na.wav,y,1,2\na.wav,z,,\n./a.wav,z,,\n")
     assert len(read_labels(csv_path).clips) == 3
     assert read_labels(csv_path).problems == (
-        RowProblem(5, "./a.wav", "filename", "./a.wav", "repeats line 4; keep one row a clip"),
+        RowProblem(5, "./a.wav", "filename", "./a.wav", "repeats line 4; keep one row per clip"),
     )
 
 
@@ -162,27 +162,25 @@ def test_one_file_may_hold_many_clips(csv_path: Path) -> None:
         (b"filename,text\na.wav,7\n", "one of label, digit, class, class_label is needed"),
         (b"filename,label,label\na.wav,7,7\n", "'label' twice"),
         (b"filename,label,start\na.wav,7,0\n", "only one of the columns start and end"),
-        (b'filename,label\n"a.wav,7\nb.wav,8\n', "mend the quotes"),
-        (b'filename,label\n"a"b.wav,7\n', "line 2.*mend the quotes"),
+        (b'filename,label\n"a.wav,7\nb.wav,8\n', "fix the quotes"),
+        (b'filename,label\n"a"b.wav,7\n', "line 2.*fix the quotes"),
         (b"filename,label\nd\xe9j\xe0.wav,7\n", r"not UTF-8 text \(byte 16\)"),
         (b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00", "NUL bytes"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "not UTF-8"),
     ],
 )
-def test_a_file_that_is_no_labels_csv_is_refused(
-    csv_path: Path, content: bytes, message: str
-) -> None:
+def test_other_file_is_refused(csv_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(LabelsError, match=message):
         read_labels(write(csv_path, content))
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "."])
-def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, name: str) -> None:
+def test_unreadable_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(LabelsError, match=f"cannot read {tmp_path}"):
         read_labels(tmp_path / name)
 
 
-def test_the_real_recordings_read(fsdd: Path) -> None:
+def test_real_recordings_are_read(fsdd: Path) -> None:
     plain = read_labels(fsdd / "labels.csv", fsdd / "recordings").clips
     full = read_labels(fsdd / "labels_full.csv", fsdd / "recordings").clips
     assert len(plain) == len(full) == 3000

@@ -1,4 +1,4 @@
-"""Clips with several labels, from a cell of the CSV to the parts of a dataset."""
+"""Multi-label clips, from the CSV to splits, folds and datasets."""
 
 from collections import Counter
 from pathlib import Path
@@ -21,11 +21,11 @@ from tests.fixtures.synthetic_audio import noise, wav
 def read(tmp_path: Path, *cells: str) -> tuple[list[str], tuple[RowProblem, ...]]:
     rows = [f'{n}.wav,"{cell}"' for n, cell in enumerate(cells)]
     (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]), "utf-8")
-    found = read_labels(tmp_path / "labels.csv")
-    return [clip.label for clip in found.clips], found.problems
+    labelled = read_labels(tmp_path / "labels.csv")
+    return [clip.label for clip in labelled.clips], labelled.problems
 
 
-def test_a_cell_may_hold_several_labels_in_any_order(tmp_path: Path) -> None:
+def test_cell_may_hold_several_labels_in_any_order(tmp_path: Path) -> None:
     labels, problems = read(tmp_path, "rain|dog", " b10 | b9 |a", "dog", "dog|rain")
     assert (labels, problems) == (["dog|rain", "a|b9|b10", "dog", "dog|rain"], ())
     assert distinct_labels(labels) == ["a", "b9", "b10", "dog", "rain"]
@@ -38,8 +38,8 @@ def test_a_cell_may_hold_several_labels_in_any_order(tmp_path: Path) -> None:
         ("|", "is empty"),
         ("dog||rain", "is empty"),
         ("dog| |rain", "is empty"),
-        ("rain|dog|rain", "'rain' is there twice"),
-        ("dog |dog", "'dog' is there twice"),
+        ("rain|dog|rain", "'rain' is listed twice"),
+        ("dog |dog", "'dog' is listed twice"),
         ("dog|" + "x" * 201, "at most 200 characters"),
         ("|".join(f"label {n}" for n in range(300)), "all of a clip at most 2000"),
         ("dog|\x07", "printable"),
@@ -75,9 +75,9 @@ def test_every_label_keeps_its_share_of_each_part(mode: SplitMode) -> None:
     splits = assign_splits(clips_of(labels, 30), mode)
     whole = Counter(part for label in labels for part in split_labels(label))
     for split, share in (("train", 0.72), ("val", 0.08), ("test", 0.2)):
-        mine = [label for label, s in zip(labels, splits, strict=True) if s == split]
-        counts = Counter(part for label in mine for part in split_labels(label))
-        assert len(mine) == pytest.approx(share * 600, rel=0.2)
+        in_split = [label for label, s in zip(labels, splits, strict=True) if s == split]
+        counts = Counter(part for label in in_split for part in split_labels(label))
+        assert len(in_split) == pytest.approx(share * 600, rel=0.2)
         for label, n in whole.items():
             assert counts[label] == pytest.approx(share * n, rel=0.35, abs=2), (split, label)
     assert splits == assign_splits(clips_of(labels, 30), mode)
@@ -91,7 +91,7 @@ def test_rare_labels_stay_in_training() -> None:
     assert rarest_labels(["a|rare", "a", "a", "odd|a", "odd"]) == ["rare", "a", "a", "odd", "odd"]
 
 
-def test_a_label_of_one_clip_is_named_and_one_label_of_all_is_refused() -> None:
+def test_label_with_a_single_clip_or_a_single_label_is_refused() -> None:
     with pytest.raises(SplitError, match=r"'c' \(line 4, 4.wav\)"):
         assign_splits(clips_of(["a", "b", "a", "b", "a|c"]), "random")
     with pytest.raises(SplitError, match="all clips have the label 'a'"):
@@ -99,19 +99,19 @@ def test_a_label_of_one_clip_is_named_and_one_label_of_all_is_refused() -> None:
 
 
 @pytest.mark.parametrize("n_folds", [None, 3])
-def test_folds_test_every_clip_once_and_learn_every_label(n_folds: int | None) -> None:
+def test_folds_test_every_clip_once_and_train_on_every_label(n_folds: int | None) -> None:
     labels = np.random.default_rng(2).choice(LABELS, 120).tolist()
     speakers = [f"s{n % 6}" for n in range(120)]
     folds = speaker_folds(labels, speakers, n_folds)
     assert [sum(f.splits[i] == "test" for f in folds) for i in range(120)] == [1] * 120
     for fold in folds:
-        sides: dict[str, set[str]] = {"train": set(), "val": set(), "test": set()}
+        by_split: dict[str, set[str]] = {"train": set(), "val": set(), "test": set()}
         for label, split in zip(labels, fold.splits, strict=True):
-            sides[split].update(split_labels(label))
-        assert sides["train"] == sides["val"] == {"a", "b", "c"}
+            by_split[split].update(split_labels(label))
+        assert by_split["train"] == by_split["val"] == {"a", "b", "c"}
 
 
-def test_a_dataset_knows_which_labels_each_clip_has(tmp_path: Path) -> None:
+def test_dataset_has_a_label_matrix(tmp_path: Path) -> None:
     texts = ["b9|b10", "b10", "a", "a|b9"] * 6
     for n in range(len(texts)):
         (tmp_path / f"{n}.wav").write_bytes(wav(noise(0.3, 0.1, n)))
@@ -129,7 +129,9 @@ def test_a_dataset_knows_which_labels_each_clip_has(tmp_path: Path) -> None:
         [1, 1, 0],
     ]
     assert dataset.is_multi_label
-    with pytest.raises(DatasetError, match=r"12 clips of .* several labels \('b9\|b10'"):
+    with pytest.raises(
+        DatasetError, match=r"12 clips of .* several labels \(the first is 'b9\|b10'"
+    ):
         _ = dataset.targets
     report = check_labels(csv_path, None, lambda done, total: None)
     assert report.by_label == {"a": 12, "b9": 12, "b10": 12}

@@ -1,4 +1,4 @@
-"""Real sound from espeak-ng: properties of the waveforms, and what it refuses to speak."""
+"""espeak-ng: properties of the waveforms, and refused texts and voices."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def synthesizer() -> Iterator[Synthesizer]:
 
 
 def fundamental_hz(waveform: NDArray[np.float32], sample_rate_hz: int) -> float:
-    """Median over the loud frames of the lag that the autocorrelation likes best, 60 to 400 Hz."""
+    """Median over the loud frames of the autocorrelation peak between 60 and 400 Hz."""
     frames = np.lib.stride_tricks.sliding_window_view(waveform, 1024)[::256]
     level = np.sqrt(np.mean(frames**2, axis=1))
     spectrum = np.fft.rfft(frames[level > level.max() / 2], 4096)
@@ -48,7 +48,7 @@ def test_every_accent_gives_audible_finite_speech(synthesizer: Synthesizer, lang
     assert 0.2 < waveform.size / synthesizer.sample_rate_hz < 1.5
 
 
-def test_every_variant_sounds_and_no_two_sound_the_same(synthesizer: Synthesizer) -> None:
+def test_every_variant_sounds_different(synthesizer: Synthesizer) -> None:
     sounds = {
         synthesizer.synthesize("six", Voice("en-gb", v)).tobytes()
         for v in (*FEMALE_VARIANTS, *MALE_VARIANTS)
@@ -65,7 +65,7 @@ def test_speech_depends_on_text_and_voice_alone(synthesizer: Synthesizer, varian
 
 
 def test_breath_noise_does_not_depend_on_the_time(synthesizer: Synthesizer) -> None:
-    """espeak-ng seeds its noise with the time in seconds: speak until the second has changed."""
+    """espeak-ng seeds its noise with the time in seconds: repeat until the second changes."""
     breathy, second = Voice("en-us", "victor"), int(time.time())
     expected = synthesizer.synthesize("six", breathy)
     while int(time.time()) == second:
@@ -88,10 +88,9 @@ def test_higher_rate_shortens_speech(synthesizer: Synthesizer) -> None:
     assert fast.size < 0.75 * slow.size
 
 
-def test_silence_is_cut_to_the_margin(synthesizer: Synthesizer) -> None:
-    waveform = synthesizer.synthesize(
-        "pat, - ", Voice("en-us", rate_wpm=80)
-    )  # half a second of pauses
+def test_silence_is_trimmed_to_the_margin(synthesizer: Synthesizer) -> None:
+    slow = Voice("en-us", rate_wpm=80)
+    waveform = synthesizer.synthesize("pat, - ", slow)  # half a second of pauses
     loud = np.flatnonzero(np.abs(waveform) > 1e-3)
     margin = round(0.02 * synthesizer.sample_rate_hz)
     assert loud[0] <= margin
@@ -101,10 +100,10 @@ def test_silence_is_cut_to_the_margin(synthesizer: Synthesizer) -> None:
 @pytest.mark.parametrize(
     "text", ["", "  ", "###", "😀", "_", "٧", "日本", "привет", "half\0cut", "\u0007"]
 )
-def test_an_unspeakable_text_is_refused_by_name(synthesizer: Synthesizer, text: str) -> None:
-    with pytest.raises(SynthesisError) as refusal:
+def test_unspeakable_text_is_refused_by_name(synthesizer: Synthesizer, text: str) -> None:
+    with pytest.raises(SynthesisError) as error:
         synthesizer.synthesize(text, PLAIN)
-    assert repr(text) in str(refusal.value) or "empty" in str(refusal.value)
+    assert repr(text) in str(error.value) or "empty" in str(error.value)
 
 
 def test_other_languages_read_their_own_script(synthesizer: Synthesizer) -> None:
@@ -115,7 +114,7 @@ def test_other_languages_read_their_own_script(synthesizer: Synthesizer) -> None
     ("voice", "named"),
     [(Voice("en-xx"), "en-gb-scotland"), (Voice("en-us", "nobody"), "f3"), (Voice("../en"), "en")],
 )
-def test_an_unknown_voice_is_refused_with_the_known_ones(
+def test_unknown_voice_error_lists_the_known_ones(
     synthesizer: Synthesizer, voice: Voice, named: str
 ) -> None:
     with pytest.raises(SynthesisError, match=rf"accepted: .*\b{named}\b"):
@@ -126,7 +125,7 @@ def test_an_unknown_voice_is_refused_with_the_known_ones(
     ("settings", "field"),
     [((20, 50, 50), "rate_wpm"), ((175, 100, 50), "pitch"), ((175, 50, -1), "pitch_range")],
 )
-def test_a_voice_out_of_range_is_refused(settings: tuple[int, int, int], field: str) -> None:
+def test_voice_out_of_range_is_refused(settings: tuple[int, int, int], field: str) -> None:
     with pytest.raises(SynthesisError, match=f"^{field} is .*; accepted"):
         Voice("en-us", "", *settings)
 
@@ -150,7 +149,7 @@ def test_instances_and_threads_do_not_disturb_each_other(synthesizer: Synthesize
 
 
 def run_python(code: str, **environment: str) -> str:
-    """Run ``code`` in a fresh interpreter that stays silent on stderr; what it printed."""
+    """The stdout of ``code`` in a fresh interpreter; its stderr must be empty."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=REPOSITORY,
@@ -165,7 +164,7 @@ def run_python(code: str, **environment: str) -> str:
 
 SPEAK = """
 from earful.data.synthesis.espeak import *
-with Synthesiser() as s: print(s.speak('six', Voice('en-us')).sum())
+with Synthesizer() as s: print(s.synthesize('six', Voice('en-us')).sum())
 """
 
 
@@ -175,7 +174,7 @@ def test_long_data_and_temp_paths_work(tmp_path: Path) -> None:
     (deep / package.name).mkdir(parents=True)
     for name in ("__init__.py", Path(espeakng_loader.get_library_path()).name):
         shutil.copy(package / name, deep / package.name)
-    shutil.copytree(  # hard links: the files themselves lie deep, and nothing is copied
+    shutil.copytree(  # hard links: real files at a long path, without copying
         package / "espeak-ng-data", deep / package.name / "espeak-ng-data", copy_function=link
     )
     printed = run_python(SPEAK, PYTHONPATH=str(deep), TMPDIR=str(deep))
@@ -193,24 +192,24 @@ def test_forked_process_can_synthesize_and_does_not_disturb_the_parent() -> None
     code = """
 import os, sys
 from earful.data.synthesis.espeak import *
-s = Synthesiser()
+s = Synthesizer()
 child = os.fork()
-said = s.speak('six', Voice('en-us')).sum()
+total = s.synthesize('six', Voice('en-us')).sum()
 if child == 0:
     sys.exit(0)  # runs the finalizers
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-assert s.speak('six', Voice('en-us')).sum() == said
-print(said)
+assert s.synthesize('six', Voice('en-us')).sum() == total
+print(total)
 """
     assert run_python(code) == run_python(SPEAK)
 
 
-def test_a_missing_loader_names_the_install_command() -> None:
+def test_missing_loader_error_names_the_install_command() -> None:
     code = """
 import sys
 sys.modules['espeakng_loader'] = None
 from earful.data.synthesis.espeak import *
-try: Synthesiser()
+try: Synthesizer()
 except SynthesisError as error: print(error)
 """
     assert "uv sync --inexact --extra synth" in run_python(code)

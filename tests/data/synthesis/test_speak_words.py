@@ -1,4 +1,4 @@
-"""Synthetic clips: distinct speakers, a reproducible folder, and nothing left behind."""
+"""Synthetic clips: distinct speakers, reproducible output, nothing left behind on errors."""
 
 import csv
 import hashlib
@@ -35,7 +35,7 @@ def write(words: list[str], out: Path, seed: int = 3) -> Path:
     )
 
 
-def test_drawn_speakers_are_distinct_reproducible_and_half_women() -> None:
+def test_drawn_speakers_are_distinct_reproducible_and_half_female() -> None:
     voices = draw_voices(60, seed=1)
     assert voices == draw_voices(60, seed=1)
     assert voices != draw_voices(60, seed=2)
@@ -52,7 +52,7 @@ def test_all_speakers_can_be_drawn_and_no_more() -> None:
             draw_voices(n, seed=0)
 
 
-def test_the_csv_lists_every_word_by_every_speaker(tmp_path: Path) -> None:
+def test_csv_lists_every_word_by_every_speaker(tmp_path: Path) -> None:
     progress_calls: list[tuple[int, int]] = []
     path = write_synthetic_clips(
         ["on/off", "zéro=zero", "!=bang", "7=seven"],
@@ -87,7 +87,7 @@ def test_label_text_does_not_change_the_speech(tmp_path: Path) -> None:
     assert spoken[0] == spoken[1]
 
 
-def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         write(["six", "vision"], tmp_path / name, seed)
     assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
@@ -114,7 +114,7 @@ def test_refused_words_leave_nothing_behind(tmp_path: Path, words: list[str], na
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     def interrupt(done: int, _total: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
@@ -133,13 +133,13 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_foreign_folder_is_refused_and_unchanged(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("filename,label\n")  # of real recordings, say
+    (tmp_path / "labels.csv").write_text("filename,label\n")  # as of real recordings
     with pytest.raises(OutputError, match=r"synthesis\.json is missing"):
         write(["one"], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
 
 
-def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+def test_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     assert write(["one"], tmp_path / "out").is_file()
 
@@ -151,7 +151,7 @@ def test_earlier_clips_are_replaced_atomically(tmp_path: Path) -> None:
     assert digest(tmp_path / "out") == digest(tmp_path / "fresh")
 
 
-def test_the_csv_reads_as_labels(tmp_path: Path) -> None:
+def test_csv_is_a_valid_labels_csv(tmp_path: Path) -> None:
     clips = read_labels(write(["six", "0=zero"], tmp_path / "out")).clips
     assert {clip.label for clip in clips} == {"six", "0"}
     assert all(clip.path.is_file() and clip.speaker for clip in clips)

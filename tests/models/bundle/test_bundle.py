@@ -1,4 +1,4 @@
-"""The model file: what it says of itself comes back, and whatever is wrong with it is named."""
+"""The model file: metadata round-trips, and every defect is refused with its name."""
 
 import base64
 import dataclasses
@@ -21,14 +21,23 @@ from earful.models.registry.find_model import find_model
 FEATURES = dataclasses.replace(FeatureConfig.for_rate(8_000), clip_seconds=0.25)
 WAVEFORM = np.linspace(-20_000, 20_000, FEATURES.clip_samples).astype(np.int16)
 KEYS = (
-    "schema_version", "labels", "features", "feature_kind", "architecture", "training_data_hash",
-    "metrics", "created", "temperature", "rejection_threshold", "score_kind",
+    "schema_version",
+    "labels",
+    "features",
+    "feature_kind",
+    "architecture",
+    "training_data_hash",
+    "metrics",
+    "created",
+    "temperature",
+    "rejection_threshold",
+    "score_kind",
     "golden",
-)  # fmt: skip
+)
 
 
 def probabilities(waveform: np.ndarray) -> np.ndarray:
-    """What the graph below computes: the softmax of the first three samples."""
+    """The softmax of the first three samples, which the graph below computes."""
     powers = np.exp(waveform[:3])
     return powers / powers.sum()
 
@@ -56,7 +65,7 @@ def graph(
     embedding: str = "embedding",
     outputs: int = 3,
 ) -> onnx.ModelProto:
-    """The smallest graph with the inputs and outputs of the contract."""
+    """The smallest graph with the inputs and outputs of a model file."""
     numbers = [
         helper.make_tensor(name, TensorProto.INT64, [1], [value])
         for name, value in (("first", 0), ("last", outputs), ("axis", 1))
@@ -65,20 +74,23 @@ def graph(
         helper.make_node("Slice", [source, "first", "last", "axis"], [embedding]),
         helper.make_node("Softmax", [embedding], ["probabilities"], axis=1),
     ]
-    floats = TensorProto.FLOAT
-    built = helper.make_graph(
-        nodes, "tiny",
-        [helper.make_tensor_value_info(source, floats, [batch, samples])],
-        [helper.make_tensor_value_info("probabilities", floats, [batch, outputs]),
-         helper.make_tensor_value_info(embedding, floats, [batch, outputs])],
-        numbers,
-    )  # fmt: skip
-    return helper.make_model(built, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+    def value_info(name: str, size: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, size])
+
+    tiny_graph = helper.make_graph(
+        nodes,
+        "tiny",
+        inputs=[value_info(source, samples)],
+        outputs=[value_info("probabilities", outputs), value_info(embedding, outputs)],
+        initializer=numbers,
+    )
+    return helper.make_model(tiny_graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    """Write a model file with METADATA, some of its properties replaced (None: left out)."""
+    """Write a model file with METADATA, some properties replaced (None: removed)."""
 
     def to_file(changes: dict[str, Any] | None = None, **graph_changes: Any) -> Path:
         model = graph(**graph_changes)
@@ -95,15 +107,14 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 def test_metadata_round_trips_through_the_model_file(write: Callable[..., Path]) -> None:
     bundle = open_bundle(write())
-    found = bundle.metadata
-    np.testing.assert_array_equal(found.golden.waveform, WAVEFORM)
-    same = dataclasses.replace(found, golden=METADATA.golden)
-    assert same == METADATA
-    assert found.golden.probabilities == METADATA.golden.probabilities
+    metadata = bundle.metadata
+    np.testing.assert_array_equal(metadata.golden.waveform, WAVEFORM)
+    assert dataclasses.replace(metadata, golden=METADATA.golden) == METADATA
+    assert metadata.golden.probabilities == METADATA.golden.probabilities
     assert bundle.provider == "CPUExecutionProvider"
 
 
-def test_every_value_is_json_under_the_keys_of_the_contract() -> None:
+def test_every_value_is_json_under_its_key() -> None:
     props = METADATA.to_props()
     assert set(props) == {f"earful.{key}" for key in KEYS}
     assert all(json.loads(value) is not None for value in props.values())
@@ -116,64 +127,74 @@ def test_a_missing_key_is_named(write: Callable[..., Path], key: str) -> None:
 
 
 GOLDEN = json.loads(METADATA.to_props()["earful.golden"])
-MALFORMED: list[tuple[str, Any]] = [
-    ("schema_version", 1), ("schema_version", "1"), ("schema_version", None),
-    ("labels", []), ("labels", "abc"), ("labels", [1, 2, 3]), ("labels", ["a", "b", "a"]),
-    ("features", {}), ("features", []), ("features", FEATURES.to_dict() | {"n_mels": 0}),
-    ("features", FEATURES.to_dict() | {"colour": 1}),
-    ("features", FEATURES.to_dict() | {"n_fft": "512"}),
-    ("features", FEATURES.to_dict() | {"clip_seconds": 10**400}), ("temperature", 10**400),
-    ("feature_kind", "chroma"), ("feature_kind", 1), ("feature_kind", ["mfcc"]),
-    ("architecture", "cnn"), ("architecture", {}), ("architecture", {"name": 1}),
-    ("training_data_hash", 7), ("training_data_hash", None),
-    ("metrics", []), ("metrics", None),
-    ("created", None), ("created", 2026),
-    ("temperature", 0), ("temperature", -1), ("temperature", float("nan")), ("temperature", "1"),
-    ("temperature", float("inf")), ("temperature", None), ("temperature", True),
-    ("rejection_threshold", -0.1), ("rejection_threshold", 1.1), ("rejection_threshold", True),
-    ("rejection_threshold", "0"), ("rejection_threshold", float("nan")),
-    ("score_kind", None), ("score_kind", "tanh"), ("score_kind", ["softmax"]), ("score_kind", 1),
-    ("golden", None), ("golden", {}), ("golden", [1]),
-    ("golden", GOLDEN | {"probabilities": [10**400]}),
-    ("golden", GOLDEN | {"waveform_int16_base64": "*"}),
-    ("golden", GOLDEN | {"waveform_int16_base64": 5}),
-    ("golden", GOLDEN | {"waveform_int16_base64": base64.b64encode(b"abc").decode()}),
-    ("golden", GOLDEN | {"probabilities": ["a"]}), ("golden", GOLDEN | {"probabilities": None}),
-]  # fmt: skip
+FEATURE_VALUES = FEATURES.to_dict()
+ODD_BYTES = base64.b64encode(b"abc").decode()  # no whole number of 16-bit samples
+NAN, INFINITY, HUGE = float("nan"), float("inf"), 10**400
+MALFORMED: dict[str, list[Any]] = {
+    "schema_version": [1, "1", None],
+    "labels": [[], "abc", [1, 2, 3], ["a", "b", "a"]],
+    "features": [
+        {},
+        [],
+        FEATURE_VALUES | {"n_mels": 0},
+        FEATURE_VALUES | {"colour": 1},
+        FEATURE_VALUES | {"n_fft": "512"},
+        FEATURE_VALUES | {"clip_seconds": HUGE},
+    ],
+    "feature_kind": ["chroma", 1, ["mfcc"]],
+    "architecture": ["cnn", {}, {"name": 1}],
+    "training_data_hash": [7, None],
+    "metrics": [[], None],
+    "created": [None, 2026],
+    "temperature": [0, -1, NAN, "1", INFINITY, None, True, HUGE],
+    "rejection_threshold": [-0.1, 1.1, True, "0", NAN],
+    "score_kind": [None, "tanh", ["softmax"], 1],
+    "golden": [
+        None,
+        {},
+        [1],
+        GOLDEN | {"probabilities": [HUGE]},
+        GOLDEN | {"probabilities": ["a"]},
+        GOLDEN | {"probabilities": None},
+        GOLDEN | {"waveform_int16_base64": "*"},
+        GOLDEN | {"waveform_int16_base64": 5},
+        GOLDEN | {"waveform_int16_base64": ODD_BYTES},
+    ],
+}
 
 
-@pytest.mark.parametrize(("key", "value"), MALFORMED)
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in MALFORMED.items() for value in values]
+)
 def test_a_malformed_value_is_refused_and_its_key_named(key: str, value: Any) -> None:
     props = METADATA.to_props() | {f"earful.{key}": json.dumps(value)}
     with pytest.raises(ModelError, match=rf"malformed metadata earful\.{key}: .+"):
         parse_metadata(props, Path("model.onnx"))
 
 
-def test_previous_schema_without_scores_is_read_as_softmax() -> None:
-    """Files of it, the shipped model among them, are read; none of a later one may leave it out."""
+def test_older_files_are_refused_with_the_command_that_exports_again() -> None:
+    """Of an older schema, and of the former name: its keys had another prefix."""
     props = METADATA.to_props()
-    del props["earful.score_kind"]
-    read = parse_metadata(props | {"earful.schema_version": "2"}, Path("model.onnx"))
-    assert read == dataclasses.replace(METADATA, golden=read.golden)
-    assert (
-        parse_metadata(
-            METADATA.to_props() | {"earful.score_kind": '"sigmoid"'}, Path("model.onnx")
-        ).score_kind
-        == "sigmoid"
-    )
+    older = {key: value for key, value in props.items() if key != "earful.score_kind"}
+    former = {key.replace("earful.", "another."): value for key, value in props.items()}
+    for old in (older | {"earful.schema_version": "2"}, former, {}):
+        with pytest.raises(ModelError, match=r"earful export RUN --out model\.onnx"):
+            parse_metadata(old, Path("model.onnx"))
+    with pytest.raises(ModelError, match=r"reads schema 4, found 3; .*earful export RUN"):
+        parse_metadata(props | {"earful.schema_version": "3"}, Path("model.onnx"))
 
 
-def test_labels_of_a_sigmoid_model_hold_no_separator() -> None:
-    """``a|b`` in an answer are two labels; of a softmax model they were one, and are that still."""
+def test_labels_of_a_sigmoid_model_contain_no_separator() -> None:
+    """In a multi-label prediction ``a|b`` is two labels; in a softmax model it is one."""
     props = METADATA.to_props() | {"earful.labels": '["a|b", "c", "d"]'}
     assert parse_metadata(props, Path("model.onnx")).labels[0] == "a|b"
-    with pytest.raises(ModelError, match="says several labels at once"):
+    with pytest.raises(ModelError, match="is a multi-label model, whose labels cannot contain"):
         parse_metadata(props | {"earful.score_kind": '"sigmoid"'}, Path("model.onnx"))
 
 
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("text", ["", "{", "\x00", "yes", "[" * 100_000])
-def test_a_value_that_is_no_json_is_refused_and_its_key_named(key: str, text: str) -> None:
+def test_a_value_that_is_not_json_is_refused_and_its_key_named(key: str, text: str) -> None:
     props = METADATA.to_props() | {f"earful.{key}": text}
     with pytest.raises(ModelError, match=rf"malformed metadata earful\.{key}: .+"):
         parse_metadata(props, Path("model.onnx"))
@@ -186,7 +207,7 @@ def test_a_value_that_is_no_json_is_refused_and_its_key_named(key: str, text: st
         ({"probabilities": [float("nan")] * 3}, "does not reproduce its golden example"),
         ({"probabilities": [1.0]}, "golden probabilities"),
         ({"probabilities": []}, "golden probabilities"),
-        ({"waveform_int16_base64": ""}, "golden waveform of the wrong length"),
+        ({"waveform_int16_base64": ""}, "golden waveform of 0 samples, expected"),
     ],
 )
 def test_golden_example_mismatch_is_refused(
@@ -199,10 +220,10 @@ def test_golden_example_mismatch_is_refused(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"source": "input"}, "has inputs .*'input'.*wanted .*'waveform'"),
-        ({"samples": 1999}, r"\[1999\].*wanted .*\[2000\]"),
+        ({"source": "input"}, "has inputs .*'input'.*expected .*'waveform'"),
+        ({"samples": 1999}, r"\[1999\].*expected .*\[2000\]"),
         ({"embedding": "features"}, "outputs .*'features'"),
-        ({"batch": 1}, "batches of one size"),
+        ({"batch": 1}, "fixed batch size"),
         ({"outputs": 2}, "3 labels"),
     ],
 )
@@ -216,14 +237,14 @@ def test_graph_contradicting_its_metadata_is_refused(
 @pytest.mark.parametrize(
     "content", [b"", b"RIFF....WAVE", b"\x89PNG\r\n\x1a\n", bytes(1000), b"\x08\x09\x12\x04"]
 )
-def test_what_is_no_onnx_file_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_content_other_than_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="is no usable ONNX model"):
+    with pytest.raises(ModelError, match="is not a usable ONNX model"):
         open_bundle(path)
 
 
-def test_a_file_cut_short_anywhere_is_refused(write: Callable[..., Path]) -> None:
+def test_a_truncated_file_is_refused(write: Callable[..., Path]) -> None:
     whole = write().read_bytes()
     for length in range(0, len(whole), len(whole) // 23):
         path = write()

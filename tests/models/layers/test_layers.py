@@ -1,4 +1,4 @@
-"""Layers by name do what their names say: statistics of norms, values of activations, refusals."""
+"""Layers by name: statistics of norms, values of activations, refusal of unknown names."""
 
 from typing import get_args
 
@@ -16,7 +16,7 @@ from earful.models.layers.blocks import (
 )
 
 CHANNELS = 2 * GROUPS
-# What a norm's mean and variance are over, of (batch, groups, channels of a group, positions).
+# Axes of a norm's statistics in (batch, groups, channels of a group, positions).
 NORMALISED_AXES = {"batch": (0, 3), "layer": (1, 2, 3), "instance": (3,), "group": (2, 3)}
 
 
@@ -58,10 +58,10 @@ def test_single_vector_is_normalised_by_running_statistics() -> None:
         norm.train()(torch.randn(64, 3) * 2 + 1)
     alone = torch.tensor([[1.0, 3.0, -1.0]])
     before = norm.running_mean.clone()
-    found = norm.train()(alone)
-    torch.testing.assert_close(found, norm.eval()(alone))
+    normalised = norm.train()(alone)
+    torch.testing.assert_close(normalised, norm.eval()(alone))
     torch.testing.assert_close(norm.running_mean, before)
-    torch.testing.assert_close(found, torch.tensor([[0.0, 1.0, -1.0]]), atol=0.3, rtol=0)
+    torch.testing.assert_close(normalised, torch.tensor([[0.0, 1.0, -1.0]]), atol=0.3, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_single_vector_is_normalised_by_running_statistics() -> None:
         ("tanh", -0.9640, 0.9640),
     ],
 )
-def test_an_activation_of_minus_2_and_2(name: str, below: float, above: float) -> None:
-    found = activation(name)(torch.tensor([-2.0, 2.0])).detach()
-    torch.testing.assert_close(found, torch.tensor([below, above]), atol=1e-4, rtol=0)
+def test_activation_values_at_minus_2_and_2(name: str, below: float, above: float) -> None:
+    outputs = activation(name)(torch.tensor([-2.0, 2.0])).detach()
+    torch.testing.assert_close(outputs, torch.tensor([below, above]), atol=1e-4, rtol=0)
 
 
 def test_unknown_names_are_refused_with_the_choices() -> None:

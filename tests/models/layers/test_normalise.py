@@ -1,4 +1,4 @@
-"""What surrounds a network: normalisation with the training set's numbers, softmax, calibration."""
+"""Modules around a network: normalisation by training statistics, softmax, sigmoid, calibration."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def waveforms(batch: int = 3) -> torch.Tensor:
     return 0.1 * torch.randn(batch, FEATURES.clip_samples, generator=generator)
 
 
-def test_normalising_by_the_features_own_statistics_gives_mean_0_and_deviation_1() -> None:
+def test_normalising_by_the_features_own_statistics_gives_mean_0_and_std_1() -> None:
     x = raw_features()
     mean, std = x.mean((0, 2)), x.std((0, 2), correction=0)
     y = NormalisedNetwork(network(), mean, std).normalise(x)
@@ -52,7 +52,7 @@ def test_constant_bin_is_not_amplified() -> None:
     assert float(y.max()) == pytest.approx(0.5 / MIN_STD)
 
 
-def test_the_statistics_are_saved_with_the_weights() -> None:
+def test_statistics_are_saved_with_the_weights() -> None:
     mean, std = torch.arange(40.0), torch.arange(40.0) + 1
     saved = NormalisedNetwork(network(), mean, std).state_dict()
     fresh = NormalisedNetwork(network(), torch.zeros(40), torch.ones(40))
@@ -88,10 +88,11 @@ def test_temperature_divides_the_logits(temperature: float) -> None:
         FEATURES, "mfcc", classifier, temperature=temperature, score_kind="softmax"
     ).eval()
     with torch.inference_mode():
-        expected, found = plain(waveforms())[0], scaled(waveforms())[0]
-    ratio = torch.log(expected[:, :1] / expected)  # differences of the logits
-    torch.testing.assert_close(torch.log(found[:, :1] / found) * temperature, ratio)
-    torch.testing.assert_close(found.sum(dim=1), torch.ones(3))
+        expected, probabilities = plain(waveforms())[0], scaled(waveforms())[0]
+    expected_differences = torch.log(expected[:, :1] / expected)  # differences of the logits
+    differences = torch.log(probabilities[:, :1] / probabilities) * temperature
+    torch.testing.assert_close(differences, expected_differences)
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(3))
 
 
 def test_sigmoid_scores_are_independent_per_label() -> None:

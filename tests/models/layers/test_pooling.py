@@ -1,4 +1,4 @@
-"""Pooled features are the functionals that they say, and deltas are librosa's."""
+"""Pooled features equal numpy's statistics, and deltas equal librosa's."""
 
 import librosa
 import numpy as np
@@ -7,7 +7,7 @@ import torch
 from earful.models.layers.pooling import deltas, pooled_functionals, pooled_size
 
 
-def test_deltas_are_those_of_librosa() -> None:
+def test_deltas_equal_those_of_librosa() -> None:
     features = np.random.default_rng(1).standard_normal((2, 7, 30)).astype(np.float32)
     expected = librosa.feature.delta(features, width=5, mode="nearest")
     np.testing.assert_allclose(deltas(torch.from_numpy(features)), expected, atol=1e-5)
@@ -20,10 +20,10 @@ def test_delta_of_a_ramp_is_its_slope() -> None:
 
 def test_pooled_features_are_five_functionals_of_each_bin() -> None:
     features = torch.randn(3, 4, 20, generator=torch.Generator().manual_seed(1))
-    found = pooled_functionals(features).reshape(3, 5, 4).numpy()
+    pooled = pooled_functionals(features).reshape(3, 5, 4).numpy()
     x = features.numpy()
     expected = [x.mean(2), x.std(2), x.min(2), x.max(2), deltas(features).numpy().std(2)]
-    np.testing.assert_allclose(found, np.stack(expected, axis=1), atol=1e-5)
+    np.testing.assert_allclose(pooled, np.stack(expected, axis=1), atol=1e-5)
     assert pooled_functionals(features).shape == (3, pooled_size(4))
 
 

@@ -1,4 +1,4 @@
-"""The digit model that ships: small, its own card beside it, and right about real recordings."""
+"""The shipped digit model: small, documented by a card, and accurate on real recordings."""
 
 import csv
 from pathlib import Path
@@ -32,27 +32,27 @@ def official_test(fsdd: Path) -> list[tuple[str, bytes]]:
 def test_shipped_model_is_accurate_on_the_official_test_set(
     classifier: Classifier, fsdd: Path
 ) -> None:
-    """Measured: 299 of 300. Other machines round differently, so a few more may go wrong."""
+    """Measured: 299 of 300. Other machines round differently, so a few more may be wrong."""
     clips = official_test(fsdd)
     waveforms = [classifier.decode(blob).waveform for _, blob in clips]
-    right = [
+    correct = [
         prediction.label == label
         for prediction, (label, _) in zip(classifier.classify(waveforms), clips, strict=True)
     ]
-    assert len(right) == 300
-    assert sum(right) >= 297
+    assert len(correct) == 300
+    assert sum(correct) >= 297
 
 
 def test_digit_is_found_anywhere_in_two_seconds_of_noise(
     classifier: Classifier, fsdd: Path
 ) -> None:
-    """Measured: 299 of 300 in hiss 60 dB below full scale; tested on every third."""
+    """Measured: 299 of 300 in white noise 60 dB below full scale; every third is tested."""
     rng = np.random.default_rng(0)
-    right = []
+    correct = []
     for label, blob in official_test(fsdd)[::3]:
         word = classifier.decode(blob).waveform[:16_000]
         recording = (1e-3 * rng.standard_normal(16_000)).astype(np.float32)
         start = rng.integers(0, 16_001 - len(word))
         recording[start : start + len(word)] += word
-        right.append(classifier.classify([recording])[0].label == label)
-    assert sum(right) >= 0.97 * len(right)
+        correct.append(classifier.classify([recording])[0].label == label)
+    assert sum(correct) >= 0.97 * len(correct)

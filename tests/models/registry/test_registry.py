@@ -1,4 +1,4 @@
-"""The registry: versions never change, aliases move whole, and a kill leaves the old or the new."""
+"""The registry: versions are immutable, and changes are atomic even when a process is killed."""
 
 import json
 import random
@@ -48,26 +48,32 @@ def log_entries(registry: Registry) -> list[tuple[str, int]]:
     return [(event.action, event.version) for event in events]
 
 
-def test_the_first_version_serves_and_later_ones_wait_to_be_promoted(registry: Registry) -> None:
+def test_first_version_becomes_champion_and_later_ones_are_promoted(registry: Registry) -> None:
     fill(registry, 2)
     assert registry.names() == ["digits"]
     assert registry.aliases("digits").aliases == {"champion": 1}
     registry.set_challenger("digits", 2)
     assert registry.version("digits", "challenger").number == 2
     assert registry.promote("digits", reason="better").number == 2
-    assert registry.aliases("digits").aliases == {"champion": 2}, "it is challenger no more"
+    assert registry.aliases("digits").aliases == {"champion": 2}, (
+        "a promoted version is no longer challenger"
+    )
     assert registry.rollback("digits").number == 1
-    with pytest.raises(RegistryError, match="no champion before"):
+    with pytest.raises(RegistryError, match="no previous champion"):
         registry.rollback("digits")
     assert log_entries(registry) == [
-        ("register", 1), ("promote", 1), ("register", 2), ("challenge", 2), ("promote", 2),
+        ("register", 1),
+        ("promote", 1),
+        ("register", 2),
+        ("challenge", 2),
+        ("promote", 2),
         ("rollback", 1),
-    ]  # fmt: skip
+    ]
     assert registry.events("digits")[4].reason == "better"
     assert registry.events("digits")[4].previous_version == 1
 
 
-def test_rolling_back_goes_back_step_by_step(registry: Registry) -> None:
+def test_repeated_rollbacks_go_back_step_by_step(registry: Registry) -> None:
     fill(registry, 3)
     registry.promote("digits", 2)
     registry.promote("digits", 3)
@@ -82,11 +88,11 @@ def test_pruning_keeps_the_champion_and_its_rollback_target(registry: Registry) 
     registry.prune("digits", 1)
     assert [version.number for version in registry.versions("digits")] == [2, 4, 6]
     assert registry.rollback("digits").number == 2
-    with pytest.raises(RegistryError, match="no champion before"):
+    with pytest.raises(RegistryError, match="no previous champion"):
         registry.rollback("digits")  # version 1 was pruned
     fill(registry, 1)
     registry.prune("digits", 0)
-    assert registry.register("digits", FILES).number == 8, "no number is given twice"
+    assert registry.register("digits", FILES).number == 8, "numbers are never reused"
 
 
 def test_missing_entries_are_named_with_the_existing_ones(registry: Registry) -> None:
@@ -97,11 +103,11 @@ def test_missing_entries_are_named_with_the_existing_ones(registry: Registry) ->
         registry.promote("digits", 7)
     with pytest.raises(RegistryError, match="has no challenger"):
         registry.promote("digits")
-    with pytest.raises(RegistryError, match="is champion already"):
+    with pytest.raises(RegistryError, match="is already champion"):
         registry.promote("digits", 1)
-    with pytest.raises(RegistryError, match=r"'newest' is no version"):
+    with pytest.raises(RegistryError, match=r"'newest' is not a version"):
         registry.version("digits", "newest")
-    with pytest.raises(RegistryError, match="cannot be the name"):
+    with pytest.raises(RegistryError, match="cannot be a model name"):
         registry.register("../escape", FILES)
     with pytest.raises(RegistryError, match=r"without card\.md"):
         registry.read("digits", registry.version("digits"), "card.md")
@@ -112,7 +118,9 @@ def test_second_of_two_concurrent_changes_must_retry(registry: Registry) -> None
     fill(registry, 2)
     with (
         storage.open_storage(registry.root).lock("digits/.lock"),
-        pytest.raises(RegistryError, match=r"another change of the registry .* try again"),
+        pytest.raises(
+            RegistryError, match=r"another process is changing the registry .* try again"
+        ),
     ):
         registry.promote("digits", 2)
     assert registry.aliases("digits").champion == 1
@@ -136,7 +144,7 @@ def test_many_promotions_at_once_leave_a_log_without_gaps(local: Registry) -> No
     for thread in threads:
         thread.join()
     assert done
-    assert all("another change" in reason for reason in refused)
+    assert all("another process is changing" in reason for reason in refused)
     promoted = [number for action, number in log_entries(local) if action == "promote"]
     assert sorted(promoted) == sorted([1, *done])
     assert local.aliases("digits").champion == promoted[-1]
@@ -151,21 +159,26 @@ def test_stale_lock_of_a_killed_process_is_taken_over(
     fsspec.filesystem("memory").pipe_file(f"{root}/digits/.lock", b'{"since": 0}')
     assert registry.promote("digits", 2).number == 2
     fsspec.filesystem("memory").pipe_file(f"{root}/digits/.lock", b"not json")
-    with pytest.raises(RegistryError, match="another change"):
+    with pytest.raises(RegistryError, match="another process is changing"):
         registry.rollback("digits")
 
 
 @pytest.mark.parametrize(
     ("file", "content"),
     [
-        ("aliases.json", b""), ("aliases.json", b"[]"), ("aliases.json", b'{"schema_version": 9}'),
-        ("aliases.json", b'{"schema_version": 1, "aliases": {"champion": "two"}}'),
-        ("aliases.json", b'{"schema_version": 1, "aliases": {"king": 1}, "previous_champions": []}'),
-        ("aliases.json", b"[" * 100_000), ("events.jsonl", b"{}\n"), ("events.jsonl", b"\xff\n"),
-        ("versions/2/manifest.json", b"{"), ("versions/2/manifest.json", b'{"schema_version": 1}'),
+        ("aliases.json", b""),
+        ("aliases.json", b"[]"),
+        ("aliases.json", b'{"schema_version": 9}'),
+        ("aliases.json", b'{"schema_version": 2, "aliases": {"champion": "two"}}'),
+        ("aliases.json", b'{"schema_version": 2, "aliases": {"x": 1}, "previous_champions": []}'),
+        ("aliases.json", b"[" * 100_000),
+        ("events.jsonl", b"{}\n"),
+        ("events.jsonl", b"\xff\n"),
+        ("versions/2/manifest.json", b"{"),
+        ("versions/2/manifest.json", b'{"schema_version": 2}'),
         ("versions/2/model.onnx", b"another model"),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_file_is_named_and_nothing_changes(
     local: Registry, file: str, content: bytes
 ) -> None:
@@ -207,15 +220,13 @@ def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(local: Registry) -
             process.wait(moments.uniform(0.01, 0.3))
         except subprocess.TimeoutExpired:
             process.kill()
-        assert process.wait() == -9, "it ended by itself: it found a state that it cannot use"
+        assert process.wait() == -9, "it ended by itself: it read a state that it cannot use"
         process.stdout.close()
         champion = local.version("digits")
         local.read("digits", champion, "model.onnx")
-        found = log_entries(local)
-        assert (
-            champion.number == [n for action, n in found if action in {"promote", "rollback"}][-1]
-        )
-    local.register("digits", FILES)  # and the next change tidies up
+        moves = [n for action, n in log_entries(local) if action in {"promote", "rollback"}]
+        assert champion.number == moves[-1]
+    local.register("digits", FILES)  # the next change deletes what killed processes left
     assert not [p for p in (Path(local.root) / "digits" / "versions").iterdir() if p.name[0] == "."]
     registered = {n for action, n in log_entries(local) if action == "register"}
     assert {version.number for version in local.versions("digits")} <= registered
@@ -232,9 +243,9 @@ def test_source_follows_its_alias_and_reports_a_missing_one(local: Registry) -> 
     assert open_source("digits@1", local.root).resolve().number == 1
     assert open_source("digits@1", local.root).resolve().name == "digits"
     (Path(local.root) / "digits" / "aliases.json").write_text("{")
-    gone = source.change_tag()
-    assert isinstance(gone, ModelMissing)
-    assert "damaged" in gone.reason
+    missing = source.change_tag()
+    assert isinstance(missing, ModelMissing)
+    assert "damaged" in missing.reason
 
 
 def test_a_version_in_a_store_is_copied_once_and_checked(registry: Registry) -> None:

@@ -1,4 +1,4 @@
-"""Real runs of the command, in processes of their own."""
+"""Runs the command in subprocesses."""
 
 import csv
 import os
@@ -16,20 +16,20 @@ COMMAND = [sys.executable, "-m", "earful.training.cli"]
 
 @pytest.fixture
 def many_files(tmp_path: Path) -> Path:
-    """A folder of 300 files, of which every hundredth is broken."""
+    """A folder of 300 files; three of them are broken."""
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(300):
         label = list(PITCHES_HZ)[number % 3]
-        sound = tone(label) + noise(0.4, 0.01, seed=number)
-        blob = b"RIFF" if number % 100 == 50 else wav(sound)
+        waveform = tone(label) + noise(0.4, 0.01, seed=number)
+        blob = b"RIFF" if number % 100 == 50 else wav(waveform)
         (folder / f"{number:04}.wav").write_bytes(blob)
     return folder
 
 
 @pytest.fixture
 def process() -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Run the command to its end in a process of its own."""
+    """Run the command in a subprocess and check its exit code."""
 
     def run(
         *arguments: object,
@@ -38,9 +38,14 @@ def process() -> Callable[..., "subprocess.CompletedProcess[str]"]:
         **named: object,
     ) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
-            [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False,
-            timeout=200, env=os.environ | (environment or {}), **named,  # type: ignore[call-overload]
-        )  # fmt: skip
+            [*COMMAND, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+            env=os.environ | (environment or {}),
+            **named,  # type: ignore[call-overload]
+        )
         assert "Traceback" not in done.stderr
         assert done.returncode == code, done.stderr
         return done
@@ -49,6 +54,6 @@ def process() -> Callable[..., "subprocess.CompletedProcess[str]"]:
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV of results."""
+    """The rows of a results CSV."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

@@ -1,4 +1,4 @@
-"""Each format is read back by a reader that is not ours."""
+"""The output formats, each read back by a third-party library."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def field_recordings(tmp_path: Path) -> Path:
-    """Recordings of a day: two calls, silence, two of one name, and one that is broken."""
+    """Two calls in one recording, silence, equal file names in two folders, and a broken file."""
     folder = tmp_path / "field"
     for name in ("a", "b"):
         (folder / name).mkdir(parents=True)
@@ -82,18 +82,9 @@ def test_raven_tables(
     state.write_text(json.dumps(killed), encoding="utf-8")  # as after a kill at the last rename
     classify(process, model, field_recordings, "--out", out, "--format", "raven")
     (out / "note.txt").write_text("mine", encoding="utf-8")
-    again = [
-        "classify",
-        field_recordings,
-        "--model",
-        model,
-        "--out",
-        out,
-        "--format",
-        "raven",
-        "--restart",
-    ]
-    assert "added or changed since" in process(*again, code=2).stderr
+    options = ["--model", model, "--out", out, "--format", "raven", "--restart"]
+    refused = process("classify", field_recordings, *options, code=2)
+    assert "added or changed since" in refused.stderr
     assert (out / "note.txt").exists()
 
 
@@ -109,9 +100,8 @@ def test_parquet_csv_and_json_lines_hold_the_same(
     for other in frames[1:]:
         pd.testing.assert_frame_equal(frames[0], other, check_dtype=False)
     schema = parquet.read_schema(tmp_path / "r.parquet")
-    assert [str(kind) for kind in schema.types[:5]] == [
-        "string", "double", "double", "string", "double"
-    ]  # fmt: skip
+    text, number = "string", "double"
+    assert [str(kind) for kind in schema.types[:5]] == [text, number, number, text, number]
 
 
 def read_json(path: Path) -> pd.DataFrame:
@@ -162,12 +152,12 @@ def test_names_that_are_too_long_with_a_suffix_are_shortened(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("out", "given", "message"),
+    ("out", "requested", "message"),
     [("r.xls", None, "found 'r.xls'"), ("r.csv", "xls", "formats are"), (None, "raven", "--out")],
 )
-def test_unknown_formats_are_refused(out: str | None, given: str | None, message: str) -> None:
+def test_unknown_formats_are_refused(out: str | None, requested: str | None, message: str) -> None:
     with pytest.raises(EarfulError, match=message):
-        output_format(None if out is None else Path(out), given)
+        output_format(None if out is None else Path(out), requested)
 
 
 def test_foreign_output_paths_are_left_alone(
@@ -175,7 +165,10 @@ def test_foreign_output_paths_are_left_alone(
 ) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "index.csv").write_text("mine", encoding="utf-8")
-    for place, message in (("taken", "is no earlier result"), ("field/a/day.wav", "is no folder")):
+    for place, message in (
+        ("taken", "does not hold earlier results"),
+        ("field/a/day.wav", "is not a folder"),
+    ):
         arguments = ["--out", tmp_path / place, "--format", "raven", "--model", model]
         refused = process("classify", field_recordings, *arguments, "--restart", code=2)
         assert message in refused.stderr

@@ -1,4 +1,4 @@
-"""All that a user may name as input, well or badly."""
+"""Inputs of ``classify``: files, folders, globs, lists, URLs, standard input, and bad ones."""
 
 import contextlib
 import functools
@@ -22,8 +22,8 @@ Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def names(*paths: object, audio_dir: Path | None = None) -> list[str]:
-    found = find_inputs([str(path) for path in paths], audio_dir)
-    return [Path(each.location).name for each in found]
+    sources = find_inputs([str(path) for path in paths], audio_dir)
+    return [Path(source.location).name for source in sources]
 
 
 def test_globs(tones: Path) -> None:
@@ -34,9 +34,8 @@ def test_globs(tones: Path) -> None:
     assert names(tones / "**" / "[a-l]*.wav") == ["high.wav", "low.wav", "d.wav"]
     assert names(tones / "s*") == ["d.wav"]
     (tones / "sub" / "loop").symlink_to(tones, target_is_directory=True)
-    assert names(tones / "**" / "*.wav") == [
-        "high.wav", "low.wav", "mid.wav", "odd[1].wav", "d.wav"
-    ]  # fmt: skip
+    everything = ["high.wav", "low.wav", "mid.wav", "odd[1].wav", "d.wav"]
+    assert names(tones / "**" / "*.wav") == everything
     assert names(tones / "**") == names(tones / "**" / "*.wav")
     assert names(tones / "**" / "sub" / "?.wav") == ["d.wav"]
     assert names(tones / "**" / "none*") == []
@@ -47,9 +46,10 @@ def test_a_list_of_names_is_relative_to_itself_or_to_the_audio_folder(
     tones: Path, tmp_path: Path
 ) -> None:
     (tones / "list.txt").write_bytes(b"low.wav\r\n\n  \nmid.wav\n")
-    found = list(find_inputs([str(tones / "list.txt")]))
-    assert [each.location for each in found] == [str(tones / "low.wav"), str(tones / "mid.wav")]
-    assert all(each.n_bytes > 0 for each in found)
+    sources = list(find_inputs([str(tones / "list.txt")]))
+    expected = [str(tones / "low.wav"), str(tones / "mid.wav")]
+    assert [source.location for source in sources] == expected
+    assert all(source.n_bytes > 0 for source in sources)
     (tones / "bom.txt").write_bytes(b"\xef\xbb\xbflow.wav")
     assert names(tones / "bom.txt") == ["low.wav"]
     (tmp_path / "nul.lst").write_bytes(os.fsencode(tones) + b"/new\nline.wav\0low.wav\0")
@@ -66,12 +66,12 @@ def test_csv_input_gives_segments_and_expected_labels(
     )
     out = tmp_path / "r.csv"
     process("classify", tones / "labels.csv", "--model", model, "--out", out, code=1)
-    found = rows(out)
-    assert [row["expected"] for row in found] == ["low", "mid", "", "x", ""]
-    assert [row["label"] for row in found[:2]] == ["low", "low"]
-    assert (found[2]["start"], found[2]["end"]) == ("0.500", "1.250")
-    assert found[3]["error"].startswith("bad_segment: ")
-    assert found[4]["error"].startswith("bad_row: line 6")
+    written = rows(out)
+    assert [row["expected"] for row in written] == ["low", "mid", "", "x", ""]
+    assert [row["label"] for row in written[:2]] == ["low", "low"]
+    assert (written[2]["start"], written[2]["end"]) == ("0.500", "1.250")
+    assert written[3]["error"].startswith("bad_segment: ")
+    assert written[4]["error"].startswith("bad_row: line 6")
 
 
 def test_standard_input_is_a_list_or_audio(process: Process, model: Path, tones: Path) -> None:
@@ -106,9 +106,9 @@ def test_folder_without_audio_among_other_inputs_gives_a_row(
 def test_segment_of_an_hours_long_recording_is_classified(
     process: Process, model: Path, tmp_path: Path
 ) -> None:
-    sound = np.zeros(3700 * RATE_HZ, np.float32)
-    sound[3650 * RATE_HZ :][: 4 * RATE_HZ // 10] = tone("high")
-    (tmp_path / "long.wav").write_bytes(wav(sound))
+    waveform = np.zeros(3700 * RATE_HZ, np.float32)
+    waveform[3650 * RATE_HZ :][: 4 * RATE_HZ // 10] = tone("high")
+    (tmp_path / "long.wav").write_bytes(wav(waveform))
     (tmp_path / "l.csv").write_text("file,start,end\nlong.wav,3650,3650.4\nlong.wav,3650,4000\n")
     out = tmp_path / "r.csv"
     process("classify", tmp_path / "l.csv", "--model", model, "--out", out, code=1)
@@ -130,10 +130,10 @@ def test_more_names_than_fit_into_memory_come_in_the_same_order(
         (tmp_path / name).touch()
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "c.wav").touch()
-    few = [each.location for each in find_inputs([str(tmp_path)])]
+    in_memory = [source.location for source in find_inputs([str(tmp_path)])]
     monkeypatch.setattr(inputs, "_SORTED_IN_MEMORY", 3)
-    assert [each.location for each in find_inputs([str(tmp_path)])] == few
-    assert len(few) == 9
+    assert [source.location for source in find_inputs([str(tmp_path)])] == in_memory
+    assert len(in_memory) == 9
 
 
 def test_symlink_loops_and_dangling_links_are_handled(
@@ -154,7 +154,7 @@ def test_symlink_loops_and_dangling_links_are_handled(
         ("none.txt", None, "cannot read"),
         ("a.csv", "name,label\n", "is needed for the filename"),
         ("a.csv", "\xff\xfe", "UTF-8"),
-        ("a.csv", 'file\n"a.wav\n', "no CSV"),
+        ("a.csv", 'file\n"a.wav\n', "is not a CSV"),
     ],
 )
 def test_unreadable_lists_are_refused(
@@ -168,7 +168,7 @@ def test_unreadable_lists_are_refused(
 
 @contextlib.contextmanager
 def file_server(folder: Path) -> Iterator[str]:
-    """A web server of a folder's files; its address."""
+    """A web server for the files of a folder; its address."""
 
     class SilentHandler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *arguments: object) -> None: ...
@@ -207,9 +207,8 @@ def test_urls_are_classified(process: Process, model: Path, tones: Path, tmp_pat
 def test_folder_at_a_url_is_listed(tones: Path) -> None:
     (tones / "sub").mkdir()
     (tones / "sub" / "d.wav").write_bytes(wav(tone("low")))
-    found = list(find_inputs([f"file://{tones}"]))
-    assert [Path(each.location).name for each in found] == [
-        "high.wav", "low.wav", "mid.wav", "d.wav"
-    ]  # fmt: skip
-    assert all(each.location.startswith("file:///") and each.n_bytes > 0 for each in found)
+    sources = list(find_inputs([f"file://{tones}"]))
+    found_names = [Path(source.location).name for source in sources]
+    assert found_names == ["high.wav", "low.wav", "mid.wav", "d.wav"]
+    assert all(s.location.startswith("file:///") and s.n_bytes > 0 for s in sources)
     assert names(f"file://{tones}/m*.wav") == ["mid.wav"]

@@ -1,4 +1,4 @@
-"""The report of a batch tells what its results hold, alone and to a browser."""
+"""The HTML report of batch results: figures, self-contained page, formats, errors."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typer.testing import Result
 from earful.data.errors import EarfulError
 from earful.service.batch.results import read_results
 from earful.service.batch.rows import ResultRow
-from earful.training.reports.results_report import gather, write_results_report
+from earful.training.reports.results_report import summarise_results, write_results_report
 from tests.fixtures.synthetic_audio import noise, tone, wav
 
 Earful = Callable[..., Result]
@@ -19,7 +19,7 @@ HEADER = "filename,start,end,label,score,status,error,expected\n"
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """Six rows: sure and unsure, right and wrong, one that failed and one without a hit."""
+    """Six rows: certain and uncertain, correct and incorrect, one failed, one without a hit."""
     (tmp_path / "low.wav").write_bytes(wav(tone("low")))
     (tmp_path / "<b>.wav").write_bytes(wav(noise(9.0, 0.1)))
     path = tmp_path / "r.csv"
@@ -36,15 +36,15 @@ def results(tmp_path: Path) -> Path:
 
 
 def test_report_figures_match_the_rows(results: Path) -> None:
-    found = gather(read_results(results), clips=2)
-    assert (found.rows, found.files) == (6, 6)
-    assert found.labels == {"low": 1, "mid": 2, "high": 1, "(no hit)": 1}
-    assert found.errors == {"empty_audio": 1}
-    assert (found.labelled, found.right) == (4, 2)
-    assert [row.filename for row in found.least_certain] == ["gone.wav", "<b>.wav"]
-    assert [row.label for row in found.surest_mistakes] == ["high", "mid"]
-    assert sum(found.bins) == 4
-    assert found.bins[-1] == found.bins[6] == 1
+    summary = summarise_results(read_results(results), clips=2)
+    assert (summary.rows, summary.files) == (6, 6)
+    assert summary.labels == {"low": 1, "mid": 2, "high": 1, "(no hit)": 1}
+    assert summary.errors == {"empty_audio": 1}
+    assert (summary.labelled, summary.correct) == (4, 2)
+    assert [row.filename for row in summary.least_confident] == ["gone.wav", "<b>.wav"]
+    assert [row.label for row in summary.most_confident_errors] == ["high", "mid"]
+    assert sum(summary.bins) == 4
+    assert summary.bins[-1] == summary.bins[6] == 1
 
 
 def test_page_is_self_contained_and_escapes_names(results: Path) -> None:
@@ -56,7 +56,7 @@ def test_page_is_self_contained_and_escapes_names(results: Path) -> None:
     assert "&lt;b&gt;.wav" in page
     assert page.count("data:audio/wav") == page.count("data:image/png") == 3
     assert "cannot be played: no such file" in page
-    assert "is not all in the audio" in page
+    assert "is not entirely inside the audio" in page
     assert "50.0 %" in page
     assert "empty_audio" in page
 
@@ -86,12 +86,12 @@ def test_every_results_format_can_be_reported(
         ("none.csv", None, "cannot read"),
         ("r.xls", "", "results are .csv"),
         ("r.csv", "a,b\n1,2\n", "has no column filename"),
-        ("r.csv", HEADER, "holds no row"),
-        ("r.csv", HEADER + "a.wav,0,1,low,high,ok,,\n", "no result of"),
-        ("r.csv", HEADER + "a.wav,0,1,low,nan,ok,,\n", "no result of"),
-        ("r.jsonl", "[1]\n", "no result of"),
-        ("r.jsonl", "{\n", "no result of"),
-        ("r.parquet", "PAR1", "no result of"),
+        ("r.csv", HEADER, "has no rows"),
+        ("r.csv", HEADER + "a.wav,0,1,low,high,ok,,\n", "not a result of"),
+        ("r.csv", HEADER + "a.wav,0,1,low,nan,ok,,\n", "not a result of"),
+        ("r.jsonl", "[1]\n", "not a result of"),
+        ("r.jsonl", "{\n", "not a result of"),
+        ("r.parquet", "PAR1", "not a result of"),
     ],
 )
 def test_files_without_results_are_refused(
@@ -106,6 +106,6 @@ def test_files_without_results_are_refused(
 
 def test_large_results_keep_only_displayed_rows_in_memory() -> None:
     rows = (ResultRow(f"{n}.wav", 0, 1, "a", (n % 1000) / 1000, expected="b") for n in range(5000))
-    found = gather(rows, clips=3)
-    assert [row.filename for row in found.least_certain] == ["0.wav", "1000.wav", "2000.wav"]
-    assert [row.score for row in found.surest_mistakes] == [0.999] * 3
+    summary = summarise_results(rows, clips=3)
+    assert [row.filename for row in summary.least_confident] == ["0.wav", "1000.wav", "2000.wav"]
+    assert [row.score for row in summary.most_confident_errors] == [0.999] * 3

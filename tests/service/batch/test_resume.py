@@ -1,4 +1,4 @@
-"""Runs that are killed, changed, or repeated: nothing is lost, and nothing is done twice."""
+"""Killed, changed and repeated runs: nothing is lost, and nothing is done twice."""
 
 import fcntl
 import json
@@ -23,10 +23,10 @@ def test_run_killed_at_random_moments_gives_the_same_results(
     process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
     whole, out = tmp_path / "whole.csv", tmp_path / "killed.csv"
-    # The same files again and again, so that there is something to kill.
+    # The same files several times, so that a run takes long enough to be killed.
     arguments = ["classify", *[many_files] * 12, "--model", model]
     process(*arguments, "--out", whole, code=1)
-    wanted = whole.read_bytes()
+    expected = whole.read_bytes()
     moments = random.Random(5)
     killed, before, longest = 0, 0, 0
     while killed < KILLS:
@@ -38,28 +38,28 @@ def test_run_killed_at_random_moments_gives_the_same_results(
             running.wait(moments.uniform(0.3, 1.8))
         except subprocess.TimeoutExpired:
             killed += 1
-        # On a busy machine none may have finished a shard: every third kill waits for one more.
+        # On a busy machine no chunk may be finished yet: every third kill waits for another one.
         while killed % 3 == 0 and running.poll() is None:
             if len(list(finished.glob("*.jsonl"))) > before:
                 break
             time.sleep(0.01)
         running.kill()
         running.wait()
-        if out.exists():  # finished, or killed after its last rename: begin anew
-            assert out.read_bytes() == wanted
+        if out.exists():  # finished, or killed after its last rename: start over
+            assert out.read_bytes() == expected
             out.unlink()
         parts = len(list((tmp_path / "killed.csv.job" / "parts").glob("*.jsonl")))
         longest = max(longest, parts)
         before = parts
-    assert longest > 1, "no kill came after a shard was finished: the test tests nothing"
+    assert longest > 1, "no run was killed after it had finished a chunk: nothing was tested"
     done = process(*arguments, "--out", out, code=1)
-    assert out.read_bytes() == wanted
+    assert out.read_bytes() == expected
     assert before == 0 or "finished before" in done.stderr
     assert list(tmp_path.rglob(".*")) == []
     assert sorted(p.name for p in (tmp_path / "killed.csv.job").iterdir()) == ["job.json", "lock"]
 
 
-def test_a_finished_run_is_not_repeated_and_answers_as_before(
+def test_a_finished_run_is_not_repeated_and_reports_the_same(
     process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "r.csv"
@@ -70,7 +70,7 @@ def test_a_finished_run_is_not_repeated_and_answers_as_before(
     again = process(*arguments, code=1)
     assert "nothing to do: 297 of 300 files classified, 3 failed" in again.stderr
     assert out.stat().st_mtime_ns == written
-    out.unlink()  # results that are gone are made again
+    out.unlink()  # deleted results are written again
     assert "nothing to do" not in process(*arguments, code=1).stderr
     assert len(rows(out)) == 300
 
@@ -107,12 +107,12 @@ def test_changed_inputs_are_refused_until_a_restart(
     (tones / "more.wav").unlink()
     assert "nothing to do" in process(*arguments).stderr
     (tones / "low.wav").write_bytes(wav(tone("high")))
-    assert "but others or changed" in process(*arguments, code=2).stderr
+    assert "but not the same or changed" in process(*arguments, code=2).stderr
     process(*arguments, "--restart")
     assert [row["label"] for row in rows(out)] == ["high", "high", "mid"]
 
 
-def test_results_that_somebody_has_edited_are_not_overwritten(
+def test_edited_results_are_not_overwritten(
     process: Process, model: Path, tones: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "r.csv"
@@ -149,9 +149,10 @@ def test_results_cannot_overwrite_their_inputs(process: Process, model: Path, to
     assert "is one of the inputs" in failed.stderr
     process("classify", labels, "--model", model, "--out", tones / "r.csv")
     failed = process("report", tones / "r.csv", "--out", tones / "r.csv", code=2)
-    assert "holds the results" in failed.stderr
-    failed = process("classify", labels, "--model", model, "--out", "/dev/stdout", "--format", "csv",
-                   code=2)  # fmt: skip
+    assert "is the results file" in failed.stderr
+    failed = process(
+        "classify", labels, "--model", model, "--out", "/dev/stdout", "--format", "csv", code=2
+    )
     assert "is a device" in failed.stderr
     assert labels.read_text("utf-8").startswith("file,label")
 
@@ -164,7 +165,7 @@ def test_second_run_on_the_same_results_is_refused(
     process(*arguments)
     with (tmp_path / "r.csv.job" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "another run works in" in process(*arguments, code=2).stderr
+        assert "another run uses" in process(*arguments, code=2).stderr
     process(*arguments)
 
 
@@ -175,14 +176,14 @@ def test_damaged_job_state_is_reported_and_can_be_restarted(
     arguments = ["classify", tones, "--model", model, "--out", out]
     process(*arguments)
     (tmp_path / "r.csv.job" / "job.json").write_text("{", encoding="utf-8")
-    assert "--restart begins anew" in process(*arguments, code=2).stderr
+    assert "start over with --restart" in process(*arguments, code=2).stderr
     process(*arguments, "--restart")
 
 
-def test_a_full_disk_keeps_what_is_finished(
+def test_a_full_disk_keeps_finished_chunks(
     process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
-    """The system lets no file grow beyond a limit, and refuses the write as a full disk does."""
+    """A limit on the file size makes writes fail as on a full disk."""
     out, whole, long = tmp_path / "r.csv", tmp_path / "whole.csv", tmp_path / "long.wav"
     long.write_bytes(wav(noise(600, 0.1)))
     arguments = ["classify", many_files, long, "--model", model, "--windows"]
@@ -192,7 +193,7 @@ def test_a_full_disk_keeps_what_is_finished(
 
     full = process(*arguments, "--out", out, code=2, preexec_fn=limit)
     assert "cannot write" in full.stderr
-    assert "the same command goes on" in full.stderr
+    assert "run the same command again" in full.stderr
     assert not out.exists()
     assert list((tmp_path / "r.csv.job" / "parts").iterdir())
     done = process(*arguments, "--out", out, code=1)
@@ -204,14 +205,14 @@ def test_a_full_disk_keeps_what_is_finished(
 def test_the_number_of_workers_changes_no_row(
     process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
-    found = []
+    results = []
     for workers in (1, 3):
         out = tmp_path / f"{workers}.jsonl"
         arguments = ["classify", many_files, "--model", model, "--windows", "--workers", workers]
         process(*arguments, "--out", out, code=1)
-        found.append(out.read_bytes())
-    assert found[0] == found[1]
-    assert len(found[0].splitlines()) == 300
+        results.append(out.read_bytes())
+    assert results[0] == results[1]
+    assert len(results[0].splitlines()) == 300
 
 
 def test_run_interrupted_by_ctrl_c_resumes(

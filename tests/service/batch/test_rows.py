@@ -1,4 +1,4 @@
-"""Windows to rows: hops, hits, merging, and what a late error takes back."""
+"""Windows to rows: hops, hits, merging, and rows discarded after a late error."""
 
 import io
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from earful.service.batch.chunks import RunStats, write_rows
 from earful.service.batch.classify_inputs import ClassifyOptions, InputEnd, classify_inputs
 from earful.service.batch.inputs import Input
 from earful.service.batch.rows import ResultRow, printable
-from earful.service.batch.shards import RunStats, write_rows
 from earful.service.classifier import Classifier
 from tests.fixtures.synthetic_audio import noise, overlay_at, tone, wav
 
@@ -36,8 +36,8 @@ def test_adjacent_hits_of_one_label_merge_with_the_higher_score() -> None:
 def test_merged_hits_cover_the_same_time_as_single_windows(
     classifier: Classifier, tmp_path: Path
 ) -> None:
-    sound = overlay_at(tone("low"), 1.0, overlay_at(tone("high"), 4.0, noise(6.0, 0.001)))
-    (tmp_path / "a.wav").write_bytes(wav(sound))
+    waveform = overlay_at(tone("low"), 1.0, overlay_at(tone("high"), 4.0, noise(6.0, 0.001)))
+    (tmp_path / "a.wav").write_bytes(wav(waveform))
 
     def rows(**options: object) -> list[ResultRow]:
         items = classify_inputs(
@@ -59,16 +59,9 @@ def test_merged_hits_cover_the_same_time_as_single_windows(
 
 def test_hop_sets_the_window_spacing(earful: Earful, model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(noise(3.2, 0.1)))
-    arguments = [
-        "classify",
-        tmp_path / "a.wav",
-        "--model",
-        model,
-        "--windows",
-        "--hop-seconds",
-        "1",
-    ]
-    starts = [line.split(",")[1] for line in earful(*arguments).stdout.splitlines()[1:]]
+    options = ["--model", model, "--windows", "--hop-seconds", "1"]
+    done = earful("classify", tmp_path / "a.wav", *options)
+    starts = [line.split(",")[1] for line in done.stdout.splitlines()[1:]]
     assert starts == ["0.000", "1.000", "2.000", "2.200"]
 
 
@@ -92,11 +85,13 @@ def test_window_options_require_windows(
 def test_late_decode_error_discards_earlier_rows_of_the_file(n_rows: int) -> None:
     good, bad = Input("good.wav"), Input("bad.wav")
     items = [
-        row(0.0, "a", 0.9, "good.wav"), InputEnd(good, 1.0),
+        row(0.0, "a", 0.9, "good.wav"),
+        InputEnd(good, 1.0),
         *[row(float(n), "a", 0.9, "bad.wav") for n in range(n_rows)],
         InputEnd(bad, 0.0, "truncated: the file became shorter"),
-        row(0.0, "b", 0.9, "good.wav"), InputEnd(good, 1.0),
-    ]  # fmt: skip
+        row(0.0, "b", 0.9, "good.wav"),
+        InputEnd(good, 1.0),
+    ]
     file = io.StringIO()
     assert write_rows(file, items) == RunStats(3, 2.0, {"truncated": 1})
     first, second, third = (ResultRow.from_json_line(line) for line in file.getvalue().splitlines())

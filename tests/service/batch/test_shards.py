@@ -1,4 +1,4 @@
-"""A run in pieces, and on Ray, gives the rows of a run as a whole."""
+"""A run split into shards, or on Ray, gives the same rows as a single local run."""
 
 import subprocess
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from earful.data.errors import EarfulError
+from earful.service.batch.chunks import InputChunk
 from earful.service.batch.scheduler import ShardSpec, find_shard
-from earful.service.batch.shards import InputChunk
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -61,58 +61,56 @@ def test_mismatched_shards_are_refused(
         "give the name of a .csv file"
         in process("merge", first, second, "--out", tmp_path / "m.parquet", code=2).stderr
     )
-    assert "of 2 pieces 1 is missing" in merge_error(first)
-    assert "is of another run" in merge_error(first, other)
+    assert "missing shards of 2: 1;" in merge_error(first)
+    assert "is from another run" in merge_error(first, other)
     assert "no such file" in merge_error(first, tmp_path / "none.csv")
     link = tmp_path / "twice.csv"
     link.symlink_to(first)
     Path(f"{link}.job").symlink_to(f"{first}.job", target_is_directory=True)
-    assert "are the same piece" in merge_error(first, link)
+    assert "are the same shard" in merge_error(first, link)
     (tmp_path / "a-00001-of-00002.csv.job" / "job.json").unlink()
     assert "is missing beside it" in merge_error(first, second)
     first.write_text("edited", encoding="utf-8")
     assert "was changed after it was written" in merge_error(first, other)
 
 
+def slurm(task_id: int, count: int, **more: int) -> dict[str, str]:
+    """Slurm's environment of an array task."""
+    values = {"id": task_id, "count": count, **more}
+    return {f"SLURM_ARRAY_TASK_{name.upper()}": str(value) for name, value in values.items()}
+
+
+AWS_TASK = {"AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "3"}
+POD = {"JOB_COMPLETION_INDEX": "3"}
+
+
 @pytest.mark.parametrize(
-    ("environment", "index", "count", "found"),
+    ("environment", "index", "count", "expected"),
     [
         ({}, None, None, (0, 1, "")),
         ({}, 2, 5, (2, 5, "")),
-        (
-            {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "4",
-             "SLURM_ARRAY_TASK_MIN": "5"},
-            None, None, (2, 4, "SLURM_ARRAY_TASK_ID"),
-        ),
-        (
-            {"AWS_BATCH_JOB_ARRAY_INDEX": "0", "AWS_BATCH_JOB_ARRAY_SIZE": "3"},
-            None, None, (0, 3, "AWS_BATCH_JOB_ARRAY_INDEX"),
-        ),
-        ({"JOB_COMPLETION_INDEX": "3"}, None, 8, (3, 8, "JOB_COMPLETION_INDEX")),
-        (
-            {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "1",
-             "SLURM_ARRAY_TASK_MIN": "3"},
-            None, 10, (3, 10, "SLURM_ARRAY_TASK_ID"),
-        ),
-        (
-            {"SLURM_ARRAY_TASK_ID": "4", "SLURM_ARRAY_TASK_COUNT": "3",
-             "SLURM_ARRAY_TASK_MIN": "0", "SLURM_ARRAY_TASK_STEP": "2"},
-            None, None, (2, 3, "SLURM_ARRAY_TASK_ID"),
-        ),
-        ({"JOB_COMPLETION_INDEX": "3"}, None, 1, (0, 1, "")),
-        ({"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "9"}, None, 1, (0, 1, "")),
+        (slurm(7, 4, min=5), None, None, (2, 4, "SLURM_ARRAY_TASK_ID")),
+        (AWS_TASK, None, None, (0, 3, "AWS_BATCH_JOB_ARRAY_INDEX")),
+        (POD, None, 8, (3, 8, "JOB_COMPLETION_INDEX")),
+        (slurm(3, 1, min=3), None, 10, (3, 10, "SLURM_ARRAY_TASK_ID")),
+        (slurm(4, 3, min=0, step=2), None, None, (2, 3, "SLURM_ARRAY_TASK_ID")),
+        (POD, None, 1, (0, 1, "")),
+        (slurm(7, 9), None, 1, (0, 1, "")),
     ],
-)  # fmt: skip
+)
 def test_scheduler_variables_select_the_shard(
-    environment: dict[str, str], index: int | None, count: int | None, found: tuple[int, int, str]
+    environment: dict[str, str],
+    index: int | None,
+    count: int | None,
+    expected: tuple[int, int, str],
 ) -> None:
     shard_spec, variable = find_shard(index, count, environment)
-    assert (shard_spec.index, shard_spec.count, variable) == found
+    assert (shard_spec.index, shard_spec.count, variable) == expected
 
 
 @pytest.mark.parametrize(
     ("index", "count", "message"),
-    [(3, 3, "out of range"), (1, None, "Give --num-shards"), (None, 4, "needs --shard-index")],
+    [(3, 3, "out of range"), (1, None, "give --num-shards"), (None, 4, "needs --shard-index")],
 )
 def test_invalid_shard_numbers_are_refused(
     index: int | None, count: int | None, message: str
@@ -122,7 +120,7 @@ def test_invalid_shard_numbers_are_refused(
 
 
 def test_pod_index_without_a_shard_count_is_refused() -> None:
-    with pytest.raises(EarfulError, match="by JOB_COMPLETION_INDEX"):
+    with pytest.raises(EarfulError, match="from JOB_COMPLETION_INDEX"):
         find_shard(None, None, {"JOB_COMPLETION_INDEX": "3"})
 
 
@@ -142,12 +140,13 @@ def test_ray_gives_the_same_rows(
 ) -> None:
     local, on_ray = tmp_path / "local.jsonl", tmp_path / "ray.jsonl"
     arguments = ["--engine", "ray", "--out", on_ray]
-    # Named from where the command is given, which is not where Ray's processes are.
+    # Relative to the working folder of the command, which Ray's processes do not share.
     done = process(
         "classify", many_files.name, "--model", model, *arguments, code=1, cwd=many_files.parent
     )
-    process("classify", many_files.name, "--model", model, "--out", local, code=1,
-            cwd=many_files.parent)  # fmt: skip
+    process(
+        "classify", many_files.name, "--model", model, "--out", local, code=1, cwd=many_files.parent
+    )
     assert "297 of 300 files classified, 3 failed" in done.stderr
     assert on_ray.read_bytes() == local.read_bytes()
 

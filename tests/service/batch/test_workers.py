@@ -1,4 +1,4 @@
-"""A decoder that dies takes nothing with it but the file it dies of."""
+"""Worker processes: a crashing or hanging decoder costs only the file that caused it."""
 
 import hashlib
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from earful.service.batch.chunks import RunStats, part_path, write_inputs
 from earful.service.batch.classify_inputs import ClassifyOptions
 from earful.service.batch.errors import BatchError
 from earful.service.batch.inputs import find_inputs
-from earful.service.batch.shards import RunStats, part_path, write_inputs
 from earful.service.batch.worker import Worker, WorkerConfig
 from tests.fixtures.synthetic_audio import noise, wav
 from tests.service.batch.conftest import COMMAND, rows
@@ -23,7 +23,7 @@ CRASHING = Path(__file__).parents[2] / "fixtures" / "crashing"
 FLAC = b"fLaC" + bytes(100)
 
 
-def test_a_file_that_crashes_its_decoder_is_quarantined_and_the_rest_goes_on(
+def test_a_file_that_crashes_its_decoder_is_quarantined_and_the_rest_is_classified(
     process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "r.csv"
@@ -41,13 +41,13 @@ def test_a_file_that_crashes_its_decoder_is_quarantined_and_the_rest_goes_on(
     assert len(rows(out)) == 302
 
 
-def test_a_decoder_that_hangs_is_ended(
+def test_a_decoder_that_hangs_is_killed(
     model: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tones / "a.flac").write_bytes(FLAC + b"HANGS")
     monkeypatch.setenv("PYTHONPATH", f"{CRASHING}:{Path.cwd()}")
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
-    stats = run_first_shard(
+    stats = run_single_chunk(
         WorkerConfig(tmp_path, model, sha256, ClassifyOptions(), stall_seconds=3), tones
     )
     assert stats == RunStats(4, stats.seconds, {"timed_out": 1})
@@ -55,7 +55,7 @@ def test_a_decoder_that_hangs_is_ended(
 
 def test_model_replaced_during_a_run_stops_it(model: Path, tones: Path, tmp_path: Path) -> None:
     with pytest.raises(BatchError, match="was replaced during the run"):
-        run_first_shard(WorkerConfig(tmp_path, model, "0" * 64, ClassifyOptions()), tones)
+        run_single_chunk(WorkerConfig(tmp_path, model, "0" * 64, ClassifyOptions()), tones)
 
 
 def test_a_worker_killed_from_outside_costs_no_file(
@@ -66,7 +66,7 @@ def test_a_worker_killed_from_outside_costs_no_file(
     out = tmp_path / "r.csv"
     killed = []
     with subprocess.Popen([*COMMAND, *map(str, arguments), "--out", str(out)]) as running:
-        for seconds in (0.0, 1.2):  # while it starts, and while it works
+        for seconds in (0.0, 1.2):  # while it starts, and while it classifies
             while not (workers := workers_of(running.pid)) and running.poll() is None:
                 time.sleep(0.01)
             time.sleep(seconds)
@@ -75,9 +75,9 @@ def test_a_worker_killed_from_outside_costs_no_file(
             killed += workers
     assert len(killed) >= 2
     assert running.returncode == 0
-    found = rows(out)
-    assert {row["status"] for row in found} == {"ok"}
-    assert len(found) == 2 * (4 * 2400 - 3)
+    written = rows(out)
+    assert {row["status"] for row in written} == {"ok"}
+    assert len(written) == 2 * (4 * 2400 - 3)
 
 
 def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) 
         time.sleep(0.05)
 
 
-def run_first_shard(config: WorkerConfig, folder: Path) -> RunStats:
-    """The tally of a folder's first shard, by a worker."""
+def run_single_chunk(config: WorkerConfig, folder: Path) -> RunStats:
+    """Classify the only chunk of a folder with a worker."""
     [chunk] = write_inputs(config.folder, find_inputs([str(folder)])).chunks
     worker = Worker(config)
     try:
@@ -109,8 +109,8 @@ def run_first_shard(config: WorkerConfig, folder: Path) -> RunStats:
 
 
 def workers_of(pid: int) -> list[int]:
-    """The processes that a run has started to decode."""
-    found = []
+    """The worker processes of a run."""
+    pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
@@ -118,5 +118,5 @@ def workers_of(pid: int) -> list[int]:
         except (OSError, IndexError):
             continue
         if parent == pid and b"spawn_main" in command:
-            found.append(int(entry.name))
-    return found
+            pids.append(int(entry.name))
+    return pids

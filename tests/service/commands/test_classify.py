@@ -195,7 +195,7 @@ def refused_cases(model: Path, tones: Path) -> dict[str, tuple[list[Any], str]]:
         "no suffix": ([tones, "--model", model, "--out", tones / "r"], r"\.csv or \.jsonl"),
         "nothing": ([tones / "empty", "--model", model], "no audio file"),
         "no model": ([tones, "--model", tones / "none.onnx"], "no model file"),
-        "bad model": ([tones, "--model", tones / "low.wav"], "no usable ONNX model"),
+        "bad model": ([tones, "--model", tones / "low.wav"], "not a usable ONNX model"),
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The deployment files agree with the service, as far as that can be seen without an engine."""
+"""The deployment files match the service; checked without Docker or Kubernetes."""
 
 import re
 import subprocess
@@ -24,8 +24,8 @@ KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
 
 
 def of_kind(kind: str) -> Any:
-    [found] = [entry for entry in KUBERNETES if entry["kind"] == kind]
-    return found
+    [entry] = [entry for entry in KUBERNETES if entry["kind"] == kind]
+    return entry
 
 
 POD = of_kind("Deployment")["spec"]["template"]["spec"]
@@ -44,7 +44,8 @@ def test_deployment_uses_existing_commands_and_flags(arguments: list[str]) -> No
 
 
 def test_environment_variables_are_known_settings() -> None:
-    assert POD["enableServiceLinks"] is False  # EARFUL_PORT of the Service is none
+    # Service links would set EARFUL_PORT, which is not a setting.
+    assert POD["enableServiceLinks"] is False
     assert {entry["name"] for entry in CONTAINER["env"]} <= SETTINGS
     for service in COMPOSE["services"].values():
         assert set(service["environment"]) <= SETTINGS
@@ -73,7 +74,7 @@ def test_containers_run_with_least_privilege() -> None:
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 
-def test_the_autoscaler_and_the_budget_are_for_this_deployment() -> None:
+def test_autoscaler_and_disruption_budget_select_the_deployment() -> None:
     name = of_kind("Deployment")["metadata"]["name"]
     assert of_kind("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"] == name
     labels = of_kind("Deployment")["spec"]["template"]["metadata"]["labels"]
@@ -81,7 +82,7 @@ def test_the_autoscaler_and_the_budget_are_for_this_deployment() -> None:
     assert of_kind("Service")["spec"]["selector"] == labels
 
 
-def test_the_batch_job_does_every_shard_and_its_pods_have_few_rights() -> None:
+def test_batch_job_runs_every_shard_with_least_privilege() -> None:
     [job] = yaml.safe_load_all((DEPLOY / "batch-job.yaml").read_text())
     assert (job["kind"], job["spec"]["completionMode"]) == ("Job", "Indexed")
     pod = job["spec"]["template"]["spec"]
@@ -89,19 +90,18 @@ def test_the_batch_job_does_every_shard_and_its_pods_have_few_rights() -> None:
     [script] = container["args"]
     count = job["spec"]["completions"]
     assert f"--num-shards {count} " in script
-    words = script.split()
-    options = {word for word in words if word.startswith("--")}
-    known = {parameter for p in command_options("classify") for parameter in p}
-    assert options <= known
-    for code, ends in ((0, 0), (1, 0), (2, 2), (137, 137)):
+    used = {word for word in script.split() if word.startswith("--")}
+    known = {option for options in command_options("classify") for option in options}
+    assert used <= known
+    for code, expected in ((0, 0), (1, 0), (2, 2), (137, 137)):
         stub = f"earful() {{ return {code}; }}; {script}"
-        assert subprocess.run(["sh", "-c", stub], check=False).returncode == ends
+        assert subprocess.run(["sh", "-c", stub], check=False).returncode == expected
     environment = {"JOB_COMPLETION_INDEX": str(count - 1)}
     shard_spec, variable = find_shard(None, count, environment)
     assert (shard_spec.index, variable) == (count - 1, "JOB_COMPLETION_INDEX")
-    comment = (DEPLOY / "batch-job.yaml").read_text()
+    text = (DEPLOY / "batch-job.yaml").read_text()
     assert str(shard_spec.output_path(Path("/results/results.csv"))).endswith(f"-of-{count:05}.csv")
-    assert f"results-*-of-{count:05}.csv" in comment
+    assert f"results-*-of-{count:05}.csv" in text
     mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert {"/recordings", "/results"} <= mounted
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -110,8 +110,9 @@ def test_the_batch_job_does_every_shard_and_its_pods_have_few_rights() -> None:
 
 
 def command_options(name: str) -> list[list[str]]:
-    command: Any = typer.main.get_command(build_app())
-    return [parameter.opts for parameter in command.commands[name].params]
+    group: Any = typer.main.get_command(build_app())
+    command = group.get_command(typer.Context(group), name)
+    return [parameter.opts for parameter in command.params]
 
 
 def test_alerts_use_existing_metrics() -> None:
@@ -121,11 +122,10 @@ def test_alerts_use_existing_metrics() -> None:
     metrics.reloads.labels("done").inc()
     metrics.model_info.labels("a", "b", "c", "d").set(1)
     known = set(re.findall(r"^(earful_\w+)", metrics.text().decode(), re.MULTILINE))
-    text = (DEPLOY / "alerts.yaml").read_text()
-    named = {name for rule in yaml.safe_load(text)["groups"][0]["rules"]
-             for name in re.findall(r"earful_\w+", rule["expr"])}  # fmt: skip
-    assert named
-    assert named <= known
+    rules = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())["groups"][0]["rules"]
+    used = {name for rule in rules for name in re.findall(r"earful_\w+", rule["expr"])}
+    assert used
+    assert used <= known
 
 
 def test_compose_build_targets_are_dockerfile_stages() -> None:

@@ -1,8 +1,7 @@
-"""A database of each kind, a folder of audio, and recordings to speak of."""
+"""Empty SQLite and PostgreSQL databases, a recordings folder, and functions that fill them."""
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,10 @@ from earful.service.feedback.recording_rows import store_recordings
 from earful.service.feedback.records import FeedbackAnnotation, StoredRecording
 from tests.fixtures.postgres import postgres, postgres_bin_folder
 
-# (sha256 of a recording by its name)
-Annotate = Callable[..., int]
-
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """The URL of a PostgreSQL server, up to the database's name."""
+    """The URL of a PostgreSQL server, without a database name."""
     if postgres_bin_folder() is None:
         pytest.skip("needs PostgreSQL (Debian: apt install postgresql)")
     with postgres() as url:
@@ -42,11 +38,11 @@ def new_postgres(postgres_url: str, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A place where nothing is yet, of each kind."""
+    """The URL of an empty database: SQLite and PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/feedback.db"
-    found: str = request.getfixturevalue("new_postgres")
-    return found
+    postgres_database: str = request.getfixturevalue("new_postgres")
+    return postgres_database
 
 
 @pytest.fixture
@@ -58,9 +54,9 @@ def database(url: str) -> Iterator[FeedbackDatabase]:
 
 @pytest.fixture
 def recording_store(database: FeedbackDatabase, tmp_path: Path) -> RecordingStore:
-    folder = RecordingStore(tmp_path / "audio")
-    folder.prepare("the owner")
-    return folder
+    store = RecordingStore(tmp_path / "audio")
+    store.prepare("the owner")
+    return store
 
 
 def sha256_of_name(name: str) -> str:
@@ -70,10 +66,9 @@ def sha256_of_name(name: str) -> str:
 def annotate(
     database: FeedbackDatabase, name: str, label: str | None, annotator: str, **more: str
 ) -> int:
-    """Somebody says what is right of the recording with a name; the id of the row."""
-    return add_annotation_in_transaction(
-        database, FeedbackAnnotation(sha256_of_name(name), label, annotator, **more)
-    ).id  # type: ignore[arg-type]
+    """Annotate the recording with this name; the id of the row."""
+    annotation = FeedbackAnnotation(sha256_of_name(name), label, annotator, **more)  # type: ignore[arg-type]
+    return add_annotation_in_transaction(database, annotation).id
 
 
 def save_clip(
@@ -83,12 +78,20 @@ def save_clip(
     predicted: str = "mid",
     margin: float = 0.5,
 ) -> Path:
-    """Keep a recording whose bytes are its name; its file."""
+    """Save a recording whose bytes are its name; its file."""
     clip = StoredRecording(
-        sha256_of_name(name), "wav", len(name), 0.4, predicted, 0.9, margin, "tones", "1"
+        sha256=sha256_of_name(name),
+        suffix="wav",
+        n_bytes=len(name),
+        seconds=0.4,
+        predicted_label=predicted,
+        score=0.9,
+        margin=margin,
+        model_name="tones",
+        model_version="1",
     )
     with database.write_transaction() as connection:
         store_recordings(
-            connection, database, recording_store, {clip.sha256: (replace(clip), name.encode())}
+            connection, database, recording_store, {clip.sha256: (clip, name.encode())}
         )
     return recording_store.path(clip.sha256, "wav")

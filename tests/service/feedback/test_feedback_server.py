@@ -1,4 +1,4 @@
-"""Feedback to real server processes: a thousand at once, kills, restarts, and the command line."""
+"""Feedback with real server processes: concurrent requests, kills, restarts, the commands."""
 
 import asyncio
 import json
@@ -37,19 +37,19 @@ FEEDBACK_ROUTE = "/v1/feedback"
 
 def prediction_id(server: RunningServer) -> str:
     with server.client() as client:
-        answer = client.post("/v1/classify", content=wav(tone("mid")))
-    found: str = answer.json()["results"][0]["prediction_id"]
-    return found
+        response = client.post("/v1/classify", content=wav(tone("mid")))
+    identifier: str = response.json()["results"][0]["prediction_id"]
+    return identifier
 
 
 async def post_a_thousand(server: RunningServer, about: str) -> list[tuple[int, Any]]:
-    """(status, JSON) of requests that are under way at the same time, each of somebody else."""
+    """(status, JSON) of concurrent requests, each by another annotator."""
     port = int(server.url.rpartition(":")[2])
-    room = asyncio.Semaphore(CONNECTIONS)
+    free_connections = asyncio.Semaphore(CONNECTIONS)
 
     async def post(annotator: str) -> tuple[int, Any]:
         body = json.dumps({"prediction_id": about, "label": "low", "annotator": annotator})
-        async with room:
+        async with free_connections:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(f"{HEAD}Content-Length: {len(body)}\r\n\r\n{body}".encode())
             head, _, content = (await reader.read()).partition(b"\r\n\r\n")
@@ -74,34 +74,34 @@ def test_thousand_concurrent_posts_survive_a_kill(
 ) -> None:
     options = ("--workers", workers, "--feedback", url)
     with running_server(tmp_path, model, *options) as server:
-        answers = asyncio.run(post_a_thousand(server, prediction_id(server)))
+        responses = asyncio.run(post_a_thousand(server, prediction_id(server)))
         kill(server)
-    assert {status for status, _ in answers} == {201}
+    assert {status for status, _ in responses} == {201}
     database = open_database(DatabaseAddress.parse(url), create=False)
     with database.read_transaction() as connection:
         rows = connection.execute(annotations_table.select()).all()
     database.close()
     assert {row.annotator for row in rows} == {f"p{n}" for n in range(COUNT)}
-    assert {row.id for row in rows} == {answer["id"] for _, answer in answers}
+    assert {row.id for row in rows} == {body["id"] for _, body in responses}
     assert PASSWORD not in server.log.read_text()
 
 
 def test_acknowledged_feedback_survives_a_kill(model: Path, tmp_path: Path) -> None:
-    path, answered = tmp_path / "feedback.db", []
+    path, acknowledged = tmp_path / "feedback.db", []
     with running_server(tmp_path, model, "--feedback", f"sqlite:///{path}") as server:
         about, enough = prediction_id(server), threading.Event()
 
         def post(worker: int) -> None:
             with server.client() as client:
                 for n in range(10_000):
-                    given = {"prediction_id": about, "label": "low", "annotator": f"{worker}-{n}"}
+                    body = {"prediction_id": about, "label": "low", "annotator": f"{worker}-{n}"}
                     try:
-                        answer = client.post(FEEDBACK_ROUTE, json=given)
+                        response = client.post(FEEDBACK_ROUTE, json=body)
                     except httpx.TransportError:
                         return
-                    assert answer.status_code == 201
-                    answered.append(given["annotator"])
-                    if len(answered) > 100:
+                    assert response.status_code == 201
+                    acknowledged.append(body["annotator"])
+                    if len(acknowledged) > 100:
                         enough.set()
 
         threads = [threading.Thread(target=post, args=(worker,)) for worker in range(4)]
@@ -112,18 +112,18 @@ def test_acknowledged_feedback_survives_a_kill(model: Path, tmp_path: Path) -> N
         for thread in threads:
             thread.join()
     with sqlite3.connect(path) as connection:
-        there = {
+        stored = {
             annotator
             for (annotator,) in connection.execute("SELECT annotator FROM earful_annotations")
         }
     connection.close()
-    assert set(answered) <= there
-    # Ids that were given before the kill are known after it.
+    assert set(acknowledged) <= stored
+    # Prediction ids from before the kill stay valid.
     with running_server(tmp_path, model, "--feedback", f"sqlite:///{path}") as server:
         assert prediction_id(server) == about
         with server.client() as client:
-            given = {"prediction_id": about, "label": "low", "annotator": answered[0]}
-            assert client.post(FEEDBACK_ROUTE, json=given).status_code == 200
+            body = {"prediction_id": about, "label": "low", "annotator": acknowledged[0]}
+            assert client.post(FEEDBACK_ROUTE, json=body).status_code == 200
 
 
 def test_lost_postgresql_connection_gives_503_and_recovers(
@@ -146,14 +146,14 @@ def test_lost_postgresql_connection_gives_503_and_recovers(
         running_server(tmp_path, model, EARFUL_FEEDBACK_URL=new_postgres) as server,
         server.client() as client,
     ):
-        given = {"prediction_id": prediction_id(server), "label": "low", "annotator": "anna"}
-        assert client.post(FEEDBACK_ROUTE, json=given).status_code == 201
+        body = {"prediction_id": prediction_id(server), "label": "low", "annotator": "anna"}
+        assert client.post(FEEDBACK_ROUTE, json=body).status_code == 201
         close(True)
-        answer = client.post(FEEDBACK_ROUTE, json=given | {"label": "mid"})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "feedback_unavailable")
-        assert prediction_id(server) == given["prediction_id"]
+        failed = client.post(FEEDBACK_ROUTE, json=body | {"label": "mid"})
+        assert (failed.status_code, failed.json()["error"]["code"]) == (503, "feedback_unavailable")
+        assert prediction_id(server) == body["prediction_id"]
         close(False)
-        assert client.post(FEEDBACK_ROUTE, json=given | {"label": "mid"}).status_code == 201
+        assert client.post(FEEDBACK_ROUTE, json=body | {"label": "mid"}).status_code == 201
     admin.dispose()
     log = server.log.read_text()
     assert PASSWORD not in log
@@ -164,9 +164,9 @@ def test_lost_postgresql_connection_gives_503_and_recovers(
     ("options", "reason"),
     [
         (("--feedback", "postgresql://me:secret@127.0.0.1:1/db"), "cannot use postgresql://"),
-        (("--feedback", "mysql://me:secret@h/db"), "kind 'mysql'"),
+        (("--feedback", "mysql://me:secret@h/db"), "scheme 'mysql'"),
         (("--feedback", "sqlite:////proc/none/f.db", "--workers", 2), "cannot write"),
-        (("--feedback", "off", "--save-recordings", "all"), "nothing could be kept"),
+        (("--feedback", "off", "--save-recordings", "all"), "nothing could be saved"),
     ],
 )
 def test_unusable_database_url_is_a_one_line_error(
@@ -191,18 +191,16 @@ def test_feedback_commands_show_export_delete_and_clean(
     for annotator in ("anna", "bob"):
         add_annotation_in_transaction(database, annotation("a", annotator))
     database.close()
-    assert "labels given: 2" in earful("feedback", "list", *place).stdout
+    assert "annotations: 2" in earful("feedback", "list", *place).stdout
     assert '"rows": 2' in earful("feedback", "list", "--json", *place).stdout
     exported = earful("feedback", "export", "--annotator", "anna", *place)
     assert '"annotator": "anna"' in exported.stdout
     assert "bob" not in exported.stdout
     snapshot = earful("feedback", "export", "--labels", tmp_path / "snapshot", *place)
-    assert "1 left out: its audio is not kept" in snapshot.stderr
+    assert "1 left out: audio not saved" in snapshot.stderr
     assert earful("feedback", "export", *place).exit_code == 2
-    asked = earful(
-        "feedback", "delete", "--annotator", "anna", *place
-    )  # nobody answers the question
-    assert asked.exit_code == 1
+    unconfirmed = earful("feedback", "delete", "--annotator", "anna", *place)
+    assert unconfirmed.exit_code == 1
     done = earful("feedback", "delete", "--annotator", "anna", "--yes", *place)
     assert "deleted 1 labels and 0 recordings" in done.stdout
     with pytest.raises(EarfulError, match="nothing is kept under"):

@@ -1,4 +1,4 @@
-"""The HTTP service in this process: uploads of every form, and every refusal by its code."""
+"""``/v1/classify`` in this process: every kind of upload, and every error by its code."""
 
 import gzip
 import struct
@@ -94,7 +94,7 @@ def test_windows_of_a_long_recording_are_returned(client: Client) -> None:
     assert result["seconds"] == 2.3
 
 
-def test_a_bad_file_harms_none_of_its_neighbours(client: Client) -> None:
+def test_a_bad_file_does_not_affect_the_others(client: Client) -> None:
     files = [("a.wav", GOOD), ("b.wav", PNG), ("c.wav", b""), ("d.wav", wav(tone("low")))]
     answer = client.post(URL, **upload(*files))
     assert answer.status_code == 200
@@ -118,10 +118,10 @@ BAD_AUDIO: list[tuple[str, bytes, int, str]] = [
     ("noise", np.random.default_rng(0).bytes(5000), 415, "unsupported_format"),
     ("PNG named .wav", PNG, 415, "unsupported_format"),
     ("HTML", b"<html>" * 50, 415, "unsupported_format"),
-    ("a bare header", b"RIFF\x00\x00\x00\x00WAVE", 415, "unsupported_format"),
+    ("a header only", b"RIFF\x00\x00\x00\x00WAVE", 415, "unsupported_format"),
     ("no bytes", b"", 422, "empty_audio"),
     ("no samples", wav_header(n_bytes=0), 422, "empty_audio"),
-    ("cut", GOOD[:-100], 422, "truncated"),
+    ("cut off", GOOD[:-100], 422, "truncated"),
     ("too long", wav_header(n_bytes=2 * 5 * RATE_HZ + 200), 413, "too_long"),
     ("too large", wav_header(n_bytes=210_000), 413, "too_large"),
     ("NaN", wav(NAN, subtype="FLOAT"), 422, "not_finite"),
@@ -154,7 +154,7 @@ def assert_error(answer: Any, status: int, code: str) -> None:
 
 
 async def endless() -> AsyncIterator[bytes]:
-    """More than any limit, without a length in the header."""
+    """A body beyond every limit, without a content length."""
     yield b"--x\r\ncontent-disposition: form-data; name=file; filename=a\r\n\r\n"
     for _ in range(100):
         yield bytes(100_000)
@@ -167,24 +167,38 @@ def form_named(filename: bytes) -> dict[str, Any]:
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 BAD_REQUESTS: dict[str, tuple[Callable[[], dict[str, Any]], int, str]] = {
-    "a form of a web page": (lambda: {"data": {"a": "b"}, "files": {}, "headers": {}}, 415,
-                            "unsupported_format"),
+    "a form of a web page": (
+        lambda: {"data": {"a": "b"}, "files": {}, "headers": {}},
+        415,
+        "unsupported_format",
+    ),
     "a field and no file": (lambda: {"files": {"file": (None, "text")}}, 400, "no_file"),
-    "garbage for a form": (lambda: {"content": b"\x00garbage" * 9, "headers": FORM}, 400,
-                           "malformed_request"),
+    "garbage for a form": (
+        lambda: {"content": b"\x00garbage" * 9, "headers": FORM},
+        400,
+        "malformed_request",
+    ),
     "a form that ends early": (
-        lambda: {"content": b"--x\r\ncontent-disp", "headers": FORM}, 400, "malformed_request"),
-    "no boundary": (lambda: {"content": GOOD, "headers": {"content-type": "multipart/form-data"}},
-                    400, "malformed_request"),
+        lambda: {"content": b"--x\r\ncontent-disp", "headers": FORM},
+        400,
+        "malformed_request",
+    ),
+    "no boundary": (
+        lambda: {"content": GOOD, "headers": {"content-type": "multipart/form-data"}},
+        400,
+        "malformed_request",
+    ),
     "an empty form": (lambda: {"content": b"", "headers": FORM}, 400, "no_file"),
     "too many files": (lambda: upload(*[("a.wav", b"")] * 9), 413, "too_many_files"),
     "too large a form": (lambda: upload(*[("a.wav", bytes(150_000))] * 3), 413, "too_large"),
     "an endless form": (lambda: {"content": endless(), "headers": FORM}, 413, "too_large"),
     "an endless body": (lambda: {"content": endless()}, 413, "too_large"),
     "compressed": (
-        lambda: {"content": gzip.compress(GOOD), "headers": {"content-encoding": "gzip"}}, 400,
-        "malformed_request"),
-}  # fmt: skip
+        lambda: {"content": gzip.compress(GOOD), "headers": {"content-encoding": "gzip"}},
+        400,
+        "malformed_request",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BAD_REQUESTS)
@@ -264,4 +278,4 @@ def test_openapi_document_is_valid_and_describes_the_upload(client: Client) -> N
     assert set(body) == {"multipart/form-data", "audio/*"}
     page = client.get("/docs")
     assert page.status_code == 200
-    assert "http" not in page.text.replace("http://test", "")  # nothing from another place
+    assert "http" not in page.text.replace("http://test", "")  # no third-party requests

@@ -1,9 +1,8 @@
-"""Feedback over HTTP, in this process: what is taken, what is refused, and who may ask what."""
+"""The feedback routes in this process: submit, review, privacy, access, and every refusal."""
 
 import json
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,13 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 from earful.service.core.settings import Settings
-from earful.service.feedback.errors import FeedbackError
 from earful.service.server.app import create_app
-from tests.fixtures.synthetic_audio import PITCHES_HZ, noise, tone, wav
+from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, wav
 from tests.service.conftest import Client
 
 GOOD = wav(tone("mid"))
 FEEDBACK_ROUTE = "/v1/feedback"
-# The folder of a service, and requests to it.
+# (folder of a service, client of it)
 StartedService = tuple[Path, Client]
 
 
@@ -27,8 +25,8 @@ StartedService = tuple[Path, Client]
 def saving_service(
     model: Path, open_client: Callable[..., Client], tmp_path_factory: pytest.TempPathFactory
 ) -> StartedService:
-    """A service that keeps the audio that comes with feedback."""
-    folder = tmp_path_factory.mktemp("keeping")
+    """A service that saves the recordings sent with feedback."""
+    folder = tmp_path_factory.mktemp("saving")
     return folder, open_client(**options(model, folder, save_recordings="feedback"))
 
 
@@ -107,41 +105,72 @@ def test_idempotency_key_deduplicates_and_cannot_be_reused(
 
 
 VALID_FEEDBACK = {"label": "low", "annotator": "anna"}
+INVALID_JSON: dict[str, tuple[dict[str, Any], int, str]] = {
+    "another label": ({"label": "hgih"}, 422, "unknown_label"),
+    "neither prediction nor file": ({"prediction_id": None}, 400, "malformed_request"),
+    "no annotator": ({"annotator": "  "}, 400, "malformed_request"),
+    "an empty label": ({"label": ""}, 400, "malformed_request"),
+    "a label with a control character": (
+        {"label": "a\x00b", "new_label": True},
+        400,
+        "malformed_request",
+    ),
+    "a long label": ({"label": "a" * 201, "new_label": True}, 400, "malformed_request"),
+    "a long comment": ({"comment": "a" * 2001}, 400, "malformed_request"),
+    "an unknown field": ({"lable": "low"}, 400, "malformed_request"),
+    "a number for a label": ({"label": 7}, 400, "malformed_request"),
+}
+LONE_SURROGATE = rb'{"label": "\ud800", "annotator": "a"}'
+ONE_FILE = {"file": ("a", GOOD)}
 INVALID_FEEDBACK: dict[str, tuple[dict[str, Any], int, str]] = {
-    "another label": ({"json": VALID_FEEDBACK | {"label": "hgih"}}, 422, "unknown_label"),
-    "a label and nothing else": ({"json": VALID_FEEDBACK | {"prediction_id": None}}, 400,
-                                 "malformed_request"),
-    "nobody": ({"json": VALID_FEEDBACK | {"annotator": "  "}}, 400, "malformed_request"),
+    name: ({"json": VALID_FEEDBACK | changes}, status, code)
+    for name, (changes, status, code) in INVALID_JSON.items()
+} | {
     "no label": ({"json": {"annotator": "anna"}}, 400, "malformed_request"),
-    "an empty label": ({"json": VALID_FEEDBACK | {"label": ""}}, 400, "malformed_request"),
-    "a label with a control character": ({"json": VALID_FEEDBACK | {"label": "a\x00b", "new_label": True}},
-                                         400, "malformed_request"),
-    "a long label": ({"json": VALID_FEEDBACK | {"label": "a" * 201, "new_label": True}}, 400,
-                     "malformed_request"),
-    "a long comment": ({"json": VALID_FEEDBACK | {"comment": "a" * 2001}}, 400, "malformed_request"),
-    "an unknown field": ({"json": VALID_FEEDBACK | {"lable": "low"}}, 400, "malformed_request"),
-    "a number for a label": ({"json": VALID_FEEDBACK | {"label": 7}}, 400, "malformed_request"),
-    "half a character": ({"content": rb'{"label": "\ud800", "annotator": "a"}'}, 400,
-                         "malformed_request"),
+    "half a character": ({"content": LONE_SURROGATE}, 400, "malformed_request"),
     "a deep nest": ({"content": b"[" * 9000}, 400, "malformed_request"),
     "no JSON": ({"content": b"{"}, 400, "malformed_request"),
     "too much JSON": ({"content": b" " * 20_000}, 413, "too_large"),
-    "JSON that says it is text": ({"content": json.dumps(VALID_FEEDBACK).encode(),
-                                   "headers": {"content-type": "text/plain"}}, 400,
-                                  "malformed_request"),
-    "two files": ({"data": VALID_FEEDBACK, "files": [("file", ("a", GOOD))] * 2}, 413, "too_many_files"),
-    "bad audio": ({"data": VALID_FEEDBACK, "files": {"file": ("a", b"nonsense")}}, 415,
-                  "unsupported_format"),
+    "JSON that says it is text": (
+        {
+            "content": json.dumps(VALID_FEEDBACK).encode(),
+            "headers": {"content-type": "text/plain"},
+        },
+        400,
+        "malformed_request",
+    ),
+    "two files": (
+        {"data": VALID_FEEDBACK, "files": [("file", ("a", GOOD))] * 2},
+        413,
+        "too_many_files",
+    ),
+    "bad audio": (
+        {"data": VALID_FEEDBACK, "files": {"file": ("a", b"nonsense")}},
+        415,
+        "unsupported_format",
+    ),
     "no audio": ({"data": VALID_FEEDBACK, "files": {"file": ("a", b"")}}, 422, "empty_audio"),
-    "many fields": ({"data": {f"f{n}": "x" for n in range(30)},
-                     "files": {"file": ("a", GOOD)}}, 400, "malformed_request"),
-    "a long field": ({"data": VALID_FEEDBACK | {"comment": "x" * 17_000}, "files": {"file": ("a", GOOD)}},
-                     413, "too_large"),
-    "a field that is no UTF-8": ({"data": VALID_FEEDBACK | {"comment": b"\xff"},
-                                  "files": {"file": ("a", GOOD)}}, 400, "malformed_request"),
-    "a page from elsewhere": ({"json": VALID_FEEDBACK, "headers": {"sec-fetch-site": "cross-site"}}, 403,
-                              "forbidden"),
-}  # fmt: skip
+    "many fields": (
+        {"data": {f"f{n}": "x" for n in range(30)}, "files": ONE_FILE},
+        400,
+        "malformed_request",
+    ),
+    "a long field": (
+        {"data": VALID_FEEDBACK | {"comment": "x" * 17_000}, "files": ONE_FILE},
+        413,
+        "too_large",
+    ),
+    "a field that is not UTF-8": (
+        {"data": VALID_FEEDBACK | {"comment": b"\xff"}, "files": ONE_FILE},
+        400,
+        "malformed_request",
+    ),
+    "a page of another site": (
+        {"json": VALID_FEEDBACK, "headers": {"sec-fetch-site": "cross-site"}},
+        403,
+        "forbidden",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", INVALID_FEEDBACK)
@@ -159,9 +188,9 @@ def test_invalid_feedback_is_refused_with_its_code(
 
 def count_rows(folder: Path) -> int:
     connection = sqlite3.connect(folder / "feedback.db")
-    found: int = connection.execute("SELECT count(*) FROM earful_annotations").fetchone()[0]
+    count: int = connection.execute("SELECT count(*) FROM earful_annotations").fetchone()[0]
     connection.close()
-    return found
+    return count
 
 
 def test_forged_or_mismatched_prediction_ids_are_refused(saving_service: StartedService) -> None:
@@ -255,22 +284,22 @@ def test_subject_data_can_be_exported_and_erased(saving_service: StartedService)
     form = {"label": "mid", "annotator": "x", "speaker": "ünï/köd e"}
     sha256 = client.post(FEEDBACK_ROUTE, data=form, files={"file": ("x", sound)}).json()["sha256"]
     url = "/v1/feedback/subjects/ünï/köd e"
-    found = client.get(url).json()
-    assert [(row["label"], row["sha256"]) for row in found["annotations"]] == [("mid", sha256)]
-    assert client.get(found["recordings"][0]["audio"]).content == sound
-    gone = client.request("DELETE", url)
-    assert gone.json() == {"annotations": 1, "recordings": 1, "bytes": len(sound)}
+    exported = client.get(url).json()
+    assert [(row["label"], row["sha256"]) for row in exported["annotations"]] == [("mid", sha256)]
+    assert client.get(exported["recordings"][0]["audio"]).content == sound
+    erased = client.request("DELETE", url)
+    assert erased.json() == {"annotations": 1, "recordings": 1, "bytes": len(sound)}
     assert client.get(url).json()["annotations"] == []
     assert not list((folder / "audio").glob(f"*/{sha256}.*"))
 
 
-def test_each_route_asks_for_the_key_of_its_scope(
+def test_each_route_requires_the_key_of_its_scope(
     model: Path, tmp_path: Path, portal: BlockingPortal
 ) -> None:
     keys = {scope: scope[0] * 20 for scope in ("classify", "feedback", "admin")}
     entries = ",".join(f"{scope}:{key}" for scope, key in keys.items())
     app = create_app(Settings(**options(model, tmp_path, api_keys=entries)))
-    asked = [
+    routes = [
         ("POST", FEEDBACK_ROUTE, "feedback"),
         ("GET", "/v1/review?annotator=a", "feedback"),
         ("GET", "/v1/review/audio/" + "0" * 64, "feedback"),
@@ -279,101 +308,12 @@ def test_each_route_asks_for_the_key_of_its_scope(
     ]
     with portal.wrap_async_context_manager(app.service.open()):
         client = Client(app, portal)
-        for method, path, scope in asked:
+        for method, path, scope in routes:
             assert status_and_code(client.request(method, path)) == (401, "unauthorized")
             for other, key in keys.items():
                 answer = client.request(method, path, headers={"x-api-key": key})
                 assert (answer.status_code == 403) == (other != scope), (method, path, other)
         assert client.get("/v1/feedback/status").json()["feedback"]
-
-
-def test_without_feedback_no_prediction_ids_are_signed_and_routes_say_so(client: Client) -> None:
-    assert "prediction_id" not in classify(client)
-    assert client.get("/v1/feedback/status").json() == {"feedback": False, "save_recordings": "off"}
-    assert status_and_code(post_feedback(client, **VALID_FEEDBACK)) == (404, "feedback_off")
-    assert status_and_code(client.get("/v1/review?annotator=a")) == (404, "feedback_off")
-    assert status_and_code(client.request("DELETE", "/v1/feedback/subjects/a")) == (
-        404,
-        "feedback_off",
-    )
-
-
-@pytest.mark.parametrize(("policy", "kept"), [("uncertain", 1), ("all", 2), ("off", 0)])
-def test_recordings_are_saved_according_to_the_policy(
-    rejecting_model: Path, tmp_path: Path, portal: BlockingPortal, policy: str, kept: int
-) -> None:
-    app = create_app(Settings(**options(rejecting_model, tmp_path, save_recordings=policy)))
-    hiss = wav(noise(1.0, 0.1))
-    with portal.wrap_async_context_manager(app.service.open()):
-        client = Client(app, portal)
-        sure, unsure = classify(client, CONFIDENT_WAV), classify(client, hiss)
-    if policy == "uncertain":
-        assert sure["score"] > 0.9999 > unsure["score"]
-    files = [path.read_bytes() for path in (tmp_path / "audio").glob("??/*.wav")]
-    assert len(files) == kept
-    assert policy == "off" or hiss in files
-
-
-CONFIDENT_WAV = wav(tone("high", 0.5))
-
-
-def test_unusable_database_stops_the_start_only_when_set_explicitly(
-    model: Path, tmp_path: Path, portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "artifacts").write_bytes(b"in the way")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("EARFUL_FEEDBACK_URL", raising=False)
-    app = create_app(Settings(model=model))
-    with portal.wrap_async_context_manager(app.service.open()):
-        assert Client(app, portal).get("/v1/feedback/status").json()["feedback"] is False
-    for asked in ({"feedback_url": "sqlite:///artifacts/f.db"}, {"save_recordings": "all"}):
-        with (
-            pytest.raises(FeedbackError, match="cannot write"),
-            portal.wrap_async_context_manager(
-                create_app(Settings(model=model, **asked)).service.open()
-            ),
-        ):
-            pass
-    with pytest.raises(ValueError, match="nothing could be kept"):
-        Settings(model=model, feedback_url="off", save_recordings="all")
-
-
-def test_locked_database_gives_503_while_classification_continues(
-    model: Path, tmp_path: Path, portal: BlockingPortal
-) -> None:
-    app = create_app(Settings(**options(model, tmp_path, deadline_seconds=0.7)))
-    with portal.wrap_async_context_manager(app.service.open()):
-        client = Client(app, portal)
-        result = classify(client)
-        assert (
-            post_feedback(
-                client, prediction_id=result["prediction_id"], **VALID_FEEDBACK
-            ).status_code
-            == 201
-        )
-        other = sqlite3.connect(tmp_path / "feedback.db")
-        other.execute("BEGIN IMMEDIATE")
-        with ThreadPoolExecutor(8) as pool:
-            waiting = [
-                pool.submit(
-                    post_feedback,
-                    client,
-                    prediction_id=result["prediction_id"],
-                    label="mid",
-                    annotator=w,
-                )
-                for w in "abcdefgh"
-            ]
-            assert classify(client)["prediction_id"] == result["prediction_id"]
-            answers = [future.result() for future in waiting]
-        assert {status_and_code(answer) for answer in answers} == {(503, "feedback_unavailable")}
-        assert {answer.headers["retry-after"] for answer in answers} == {"1"}
-        other.rollback()
-        other.close()
-        again = post_feedback(
-            client, prediction_id=result["prediction_id"], label="mid", annotator="a"
-        )
-        assert again.status_code in (200, 201)
 
 
 def test_openapi_documents_the_feedback_routes(client: Client) -> None:

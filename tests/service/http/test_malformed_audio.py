@@ -1,4 +1,4 @@
-"""Every broken or hostile file, through HTTP and the command line: its code, and no harm done."""
+"""Every malformed file through HTTP and the command line: its code, and no effect on others."""
 
 import csv
 from collections.abc import Callable
@@ -19,7 +19,7 @@ GOOD = wav(tone("high"))
 
 @pytest.fixture(scope="module")
 def client(open_client: Callable[..., Any], model: Path) -> Any:
-    """A service with the limits that it has when nobody sets any."""
+    """A service with its default limits."""
     return open_client(model=model)
 
 
@@ -43,7 +43,7 @@ def test_malformed_files_in_one_command_get_their_codes(
     folder.mkdir()
     expected: dict[str, str] = {}
     for n, (_, (content, code)) in enumerate(MALFORMED_AUDIO.items()):
-        # The limits of one's own files are wider: an hour, and a gigabyte.
+        # Local files have wider limits: an hour, and a gigabyte.
         if code != "too_long":
             (folder / f"{n:03}-bad.wav").write_bytes(content)
             expected[f"{n:03}-bad.wav"] = code or ""
@@ -53,10 +53,8 @@ def test_malformed_files_in_one_command_get_their_codes(
     done = earful("classify", folder, "--model", model, "--out", out)
     assert done.exit_code == 1
     rows = list(csv.DictReader(out.read_text().splitlines()))
-    found = {}
-    for row in rows:
-        found[Path(row["filename"]).name] = row["error"].partition(":")[0]
-    assert found == expected
+    codes = {Path(row["filename"]).name: row["error"].partition(":")[0] for row in rows}
+    assert codes == expected
     good = [row["label"] for row in rows if "good" in row["filename"]]
     assert set(good) == {"high"}
 

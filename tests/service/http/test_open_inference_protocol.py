@@ -1,4 +1,4 @@
-"""``/v2``: metadata, readiness and inference as the Open Inference Protocol says."""
+"""``/v2``: metadata, readiness and inference of the Open Inference Protocol."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The loop closed: a correction, a retraining, and a better model in the same service."""
+"""``/v1/retrain``: corrections, a retraining, and the new model in the same service."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ ADMIN = {"Authorization": "Bearer admin-admin-admin"}
 
 
 def new_label_wav(n: int) -> bytes:
-    """A tone that the model has never heard, a little other each time."""
+    """A tone of a new label, slightly different for each ``n``."""
     time = np.arange(RATE_HZ // 2) / RATE_HZ
     sound = 0.3 * np.sin(2 * np.pi * (PITCH_HZ + 10 * n) * time) * np.hanning(len(time))
     return wav(sound.astype(np.float32))
@@ -30,12 +30,13 @@ def new_label_wav(n: int) -> bytes:
 
 @pytest.fixture
 def registry(trained: tuple[Path, Path], tmp_path: Path) -> Registry:
-    """A registry with the tones and the data that they were learnt from."""
+    """A registry with the model of the tones and its training data."""
     _, run = trained
     command = [
-        *EARFUL, "models", "register", "tones", str(run), "--data", str(run.parent / "dataset"),
-        "--registry", str(tmp_path / "registry"),
-    ]  # fmt: skip
+        *(*EARFUL, "models", "register", "tones", str(run)),
+        *("--data", str(run.parent / "dataset")),
+        *("--registry", str(tmp_path / "registry")),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return Registry(str(tmp_path / "registry"))
 
@@ -45,12 +46,15 @@ def test_corrections_retrain_a_model_that_the_same_service_reloads(
     registry: Registry, tmp_path: Path
 ) -> None:
     settings = {
-        **KEYS, "EARFUL_REGISTRY": registry.root, "EARFUL_RETRAIN_DIR": str(tmp_path / "work"),
-        "OMP_NUM_THREADS": "1", "EARFUL_RECORDINGS_DIR": str(tmp_path / "audio"),
-    }  # fmt: skip
-    kept = ["--feedback", f"sqlite:///{tmp_path}/feedback.db", "--save-recordings", "feedback"]
+        **KEYS,
+        "EARFUL_REGISTRY": registry.root,
+        "EARFUL_RETRAIN_DIR": str(tmp_path / "work"),
+        "EARFUL_RECORDINGS_DIR": str(tmp_path / "audio"),
+        "OMP_NUM_THREADS": "1",
+    }
+    options = ["--feedback", f"sqlite:///{tmp_path}/feedback.db", "--save-recordings", "feedback"]
     with (
-        running_server(tmp_path, Path("tones"), *kept, **settings) as server,
+        running_server(tmp_path, Path("tones"), *options, **settings) as server,
         server.client() as client,
     ):
         for n in range(20):
@@ -67,9 +71,9 @@ def test_corrections_retrain_a_model_that_the_same_service_reloads(
         assert (twice.status_code, twice.json()["error"]["code"]) == (409, "already_running")
 
         def state() -> str:
-            found = client.get("/v1/retrain", headers=ADMIN).json()
-            assert found["state"] in {"running", "done"}, found
-            return str(found["state"])
+            status = client.get("/v1/retrain", headers=ADMIN).json()
+            assert status["state"] in {"running", "done"}, status
+            return str(status["state"])
 
         wait_until(lambda: state() == "done", seconds=200)
         assert client.get("/v1/retrain", headers=ADMIN).json()["message"] == (
@@ -77,7 +81,7 @@ def test_corrections_retrain_a_model_that_the_same_service_reloads(
         ), json.loads(registry.read("tones", registry.version("tones", 2), "gate.json"))
         wait_until(lambda: client.get("/readyz").json()["model"]["release"] == "2")
         classified = client.post("/v1/classify", content=new_label_wav(50), headers={**ADMIN})
-        assert classified.status_code == 403, "the admin's key is for administration alone"
+        assert classified.status_code == 403, "the admin key has the scope admin only"
 
 
 def test_retraining_is_refused_when_a_plain_file_is_served(client: Client) -> None:
@@ -109,13 +113,12 @@ def test_killed_retraining_is_reported(
     work = RetrainFolder(tmp_path / "work" / "tones")
     with work.locked():
         work.write_status("train", 3, 10)
-        found = client.get("/v1/retrain").json()
-        assert (found["state"], found["stage"], found["done"], found["total"]) == (
-            "running", "train", 3, 10,
-        )  # fmt: skip
+        status = client.get("/v1/retrain").json()
+        assert (status["state"], status["stage"]) == ("running", "train")
+        assert (status["done"], status["total"]) == (3, 10)
     assert client.get("/v1/retrain").json()["state"] == "killed"
     for damage in ("{", '{"state": "running"}', "[]"):
         (work.folder / "status.json").write_text(damage)
-        found = client.get("/v1/retrain").json()
-        assert found["state"] == "failed"
-        assert "is damaged" in found["message"]
+        status = client.get("/v1/retrain").json()
+        assert status["state"] == "failed"
+        assert "is damaged" in status["message"]

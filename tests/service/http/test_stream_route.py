@@ -1,4 +1,4 @@
-"""``WS /v1/stream`` of a server really started, with a real client."""
+"""``WS /v1/stream`` of a server in its own process, with a real client."""
 
 import contextlib
 import json
@@ -34,9 +34,9 @@ def open_stream(server: RunningServer) -> ClientConnection:
 
 
 def exchange(socket: ClientConnection, *messages: Any) -> list[dict[str, Any]]:
-    """Send dicts as text and arrays as frames, then read until the server closes."""
+    """Send dicts as text and bytes as frames, then read until the server closes."""
     replies = []
-    with contextlib.suppress(ConnectionClosed):  # it may close before all is said
+    with contextlib.suppress(ConnectionClosed):  # it may close before all messages are sent
         for message in messages:
             socket.send(json.dumps(message) if isinstance(message, dict) else message)
     try:
@@ -50,7 +50,7 @@ def pcm(samples: Any) -> bytes:
     return bytes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def test_words_become_events_and_hops_results(server: RunningServer) -> None:
+def test_sounds_give_events_and_hops_give_results(server: RunningServer) -> None:
     sound = overlay_at(tone("high"), 1.8, overlay_at(tone("low"), 0.5, noise(3.0, 1e-4)))
     frames = [pcm(sound[start : start + 320]) for start in range(0, len(sound), 320)]
     with open_stream(server) as socket:
@@ -64,12 +64,12 @@ def test_words_become_events_and_hops_results(server: RunningServer) -> None:
     assert [event["start"] for event in events] == pytest.approx([0.5, 1.8], abs=0.05)
     assert {score["label"] for score in events[0]["scores"]} == set(PITCHES_HZ)
     results = [message for message in replies if message["type"] == "result"]
-    assert len(results) == 40  # three seconds and a clip of silence, a hop each
+    assert len(results) == 40  # one per hop of three seconds and a clip of silence
     assert results[0]["label"] is None
     assert {"low", "high"} <= {result["label"] for result in results}
 
 
-def test_float_frames_and_other_options(server: RunningServer) -> None:
+def test_float_frames_and_another_hop_are_accepted(server: RunningServer) -> None:
     sound = overlay_at(tone("mid"), 0.5, noise(1.5, 1e-4))
     opening = OPENING | {"encoding": "pcm_f32le", "hop_seconds": 0.25}
     with open_stream(server) as socket:
@@ -128,7 +128,7 @@ def test_streams_above_the_limit_are_refused(server: RunningServer) -> None:
         assert exchange(again, OPENING, {"type": "end"})[-1]["type"] == "end"
 
 
-def test_a_stream_needs_a_key_where_there_are_keys(model: Path, tmp_path: Path) -> None:
+def test_a_stream_needs_a_key_if_keys_are_configured(model: Path, tmp_path: Path) -> None:
     with running_server(tmp_path, model, EARFUL_API_KEYS=f"classify:{KEY}") as server:
         with open_stream(server) as socket:
             assert exchange(socket, OPENING)[-1]["error"]["code"] == "unauthorized"
@@ -139,12 +139,12 @@ def test_a_stream_needs_a_key_where_there_are_keys(model: Path, tmp_path: Path) 
 
 
 def test_readme_client_receives_the_events(server: RunningServer, tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    found = re.search(r"```python\n(import json\n.*?)```", readme, re.DOTALL)
-    assert found is not None
-    client = found[1].replace("ws://127.0.0.1:8000", server.url.replace("http", "ws"))
-    assert client != found[1]
-    path = tmp_path / "said.wav"
+    readme = (Path(__file__).parents[3] / "service" / "README.md").read_text()
+    match = re.search(r"```python\n(import json\n.*?)```", readme, re.DOTALL)
+    assert match is not None
+    client = match[1].replace("ws://127.0.0.1:8000", server.url.replace("http", "ws"))
+    assert client != match[1]
+    path = tmp_path / "recording.wav"
     path.write_bytes(
         wav(overlay_at(tone("high"), 1.8, overlay_at(tone("low"), 0.5, noise(3.0, 1e-4))))
     )
@@ -152,5 +152,6 @@ def test_readme_client_receives_the_events(server: RunningServer, tmp_path: Path
         [sys.executable, "-c", client, str(path)], capture_output=True, text=True, check=True
     )
     assert re.findall(r"^([\d.]+) s: (\w+) ", done.stdout, re.MULTILINE) == [
-        ("0.50", "low"), ("1.80", "high"),
-    ]  # fmt: skip
+        ("0.50", "low"),
+        ("1.80", "high"),
+    ]

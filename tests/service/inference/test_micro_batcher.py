@@ -1,4 +1,4 @@
-"""The micro-batcher with a real model: same answers, bounded, fair, each failing alone."""
+"""The micro-batcher with a real model: equal results, bounded, fair, and failures stay alone."""
 
 import asyncio
 import io
@@ -84,9 +84,10 @@ def test_long_recording_gets_all_windows_without_blocking_others(classifier: Cla
         assert order == ["short"] * 5 + ["long"]
         assert isinstance(answer, Prediction)
         assert len(answer.windows) == len(expected.windows)
-        found = np.stack([window.scores for window in answer.windows])
         np.testing.assert_allclose(
-            found, np.stack([window.scores for window in expected.windows]), atol=1e-6
+            np.stack([window.scores for window in answer.windows]),
+            np.stack([window.scores for window in expected.windows]),
+            atol=1e-6,
         )
 
     run(test)
@@ -129,11 +130,11 @@ def test_work_of_a_disconnected_client_is_dropped(classifier: Classifier) -> Non
     async def test() -> None:
         async with running_batcher() as batcher:
 
-            async def gone() -> None:
+            async def disconnected() -> None:
                 return
 
             with pytest.raises(RequestError) as refused:
-                await batcher.submit([noise(500, 0.1)], classifier, deadline_in(), gone)
+                await batcher.submit([noise(500, 0.1)], classifier, deadline_in(), disconnected)
             assert refused.value.code == "client_disconnected"
             assert batcher.depth == 0
 
@@ -161,8 +162,8 @@ def test_internal_error_fails_one_file_and_the_thread_survives(
 ) -> None:
     async def test() -> None:
         async with running_batcher() as batcher:
-            nothing = np.zeros((2, 2, 2), np.float32)  # which decoding never gives
-            answers = await batcher.submit([nothing], classifier, deadline_in())
+            invalid = np.zeros((2, 2, 2), np.float32)  # decoding never returns three axes
+            answers = await batcher.submit([invalid], classifier, deadline_in())
             assert isinstance(answers[0], RequestError)
             [answer] = await batcher.submit([tone("low")], classifier, deadline_in())
             assert label(answer) == "low"
@@ -192,26 +193,26 @@ def flac_tone(name: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def failing_classifier(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Classifier:
-    """The same model, but its graph cannot compute a batch that holds a sample above 0.9."""
+    """The same model, but its graph fails on a batch with a sample above 0.9."""
     proto = onnx.load(model)
     graph = proto.graph
     for node in graph.node:
         for n, name in enumerate(node.output):
             if name == "probabilities":
                 node.output[n] = "plain"
-    one = helper.make_tensor("touchy_one", TensorProto.FLOAT, [1], [1.0])
-    limit = helper.make_tensor("touchy_limit", TensorProto.FLOAT, [], [0.9])
+    one = helper.make_tensor("failing_one", TensorProto.FLOAT, [1], [1.0])
+    limit = helper.make_tensor("failing_limit", TensorProto.FLOAT, [], [0.9])
     graph.initializer.extend([one, limit])
     graph.node.extend(
         [
-            helper.make_node("ReduceMax", ["waveform"], ["touchy_peak"], keepdims=0),
-            helper.make_node("Greater", ["touchy_peak", "touchy_limit"], ["touchy_loud"]),
-            helper.make_node("Cast", ["touchy_loud"], ["touchy_index"], to=TensorProto.INT64),
-            helper.make_node("Gather", ["touchy_one", "touchy_index"], ["touchy_factor"]),
-            helper.make_node("Mul", ["plain", "touchy_factor"], ["probabilities"]),
+            helper.make_node("ReduceMax", ["waveform"], ["failing_peak"], keepdims=0),
+            helper.make_node("Greater", ["failing_peak", "failing_limit"], ["failing_loud"]),
+            helper.make_node("Cast", ["failing_loud"], ["failing_index"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["failing_one", "failing_index"], ["failing_factor"]),
+            helper.make_node("Mul", ["plain", "failing_factor"], ["probabilities"]),
         ]
     )
-    path = tmp_path_factory.mktemp("touchy") / "touchy.onnx"
+    path = tmp_path_factory.mktemp("failing") / "failing.onnx"
     onnx.save(proto, path)
     return Classifier.open(path)
 

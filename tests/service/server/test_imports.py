@@ -1,4 +1,4 @@
-"""Serving loads no training package and reports to nobody."""
+"""Serving loads no training package and sends no telemetry."""
 
 import json
 import os
@@ -21,7 +21,7 @@ NEVER_WHILE_SERVING = {
     "ray",
     "pyarrow",
     "fsspec",
-    # With a database of feedback that is ready it waits for the first label.
+    # Loaded with the first label, if the feedback database exists.
     "sqlalchemy",
 }
 
@@ -38,7 +38,7 @@ from earful.service.core.settings import Settings
 
 model, clip = Path(sys.argv[1]), Path(sys.argv[2])
 cli.build_app()
-row, _ = hear(Classifier.open(model), [Input(str(clip))], Options())
+row, _ = classify_inputs(Classifier.open(model), [Input(str(clip))], ClassifyOptions())
 
 import asyncio, httpx
 
@@ -70,7 +70,7 @@ def test_serving_loads_no_training_package(model: Path, tones: Path, tmp_path: P
 
 
 def test_serving_sends_no_telemetry(model: Path, tones: Path, tmp_path: Path) -> None:
-    """ONNX Runtime's telemetry, where it is on, begins with a device identifier in HOME."""
+    """ONNX Runtime's telemetry would write a device identifier into HOME."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("ORT_", "XDG_"))}
     command = [sys.executable, "-c", SERVING, str(model), str(tones / "high.wav")]
     environment |= {"HOME": str(tmp_path / "home")}

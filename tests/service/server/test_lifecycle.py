@@ -1,4 +1,4 @@
-"""A server's life: ready when warm, reloads without a lost request, drains when told to end."""
+"""A server's life: ready when warm, reloads without losing a request, drains on SIGTERM."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def other_version(model: Path, path: Path) -> Path:
 
 
 class UploadThreads:
-    """Threads that upload tones all the time and keep what comes back."""
+    """Threads that upload tones repeatedly and keep the responses."""
 
     def __init__(self, server: RunningServer, count: int = 3) -> None:
         self._server, self._stop = server, threading.Event()
@@ -75,7 +75,7 @@ def wait_until(condition: Any, seconds: float = 20) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_new_file_takes_over_and_no_request_is_lost(
+def test_a_replaced_file_is_reloaded_without_losing_a_request(
     model: Path, tmp_path: Path, workers: int
 ) -> None:
     served = Path(shutil.copy(model, tmp_path / "served.onnx"))
@@ -85,7 +85,7 @@ def test_a_new_file_takes_over_and_no_request_is_lost(
             wait_until(lambda: len(upload_threads.answers) > 20)
             new.replace(served)
             wait_until(lambda: len(set(upload_threads.versions())) == 2)
-            time.sleep(2)  # the other worker looks at its own time
+            time.sleep(2)  # the other worker checks at its own times
         assert {answer.status_code for _, answer in upload_threads.answers} == {200}
         for label, answer in upload_threads.answers:
             assert answer.json()["results"][0]["label"] == label
@@ -168,7 +168,7 @@ def test_sigterm_drains_open_requests_and_exits(model: Path, tmp_path: Path, wor
 def test_metrics_sum_over_all_workers(model: Path, tmp_path: Path) -> None:
     with running_server(tmp_path, model, "--workers", 2) as server:
         for _ in range(20):
-            with server.client() as client:  # a connection each, so that both workers have some
+            with server.client() as client:  # one connection each, so that both workers get some
                 client.post(CLASSIFY, content=wav(tone("mid")))
                 client.post(CLASSIFY, content=b"nonsense")
         with server.client() as client:
@@ -208,14 +208,16 @@ def test_named_pipe_in_place_of_the_model_does_not_block(model: Path, tmp_path: 
         os.mkfifo(tmp_path / "pipe")
         (tmp_path / "pipe").replace(served)
         wait_until(
-            lambda: "no regular file" in client.get("/readyz").json().get("reload_failed", "")
+            lambda: (
+                "no longer a regular file" in client.get("/readyz").json().get("reload_failed", "")
+            )
         )
         new = other_version(model, tmp_path / "new.onnx")
         new.replace(served)
         wait_until(lambda: client.get("/readyz").json()["model"]["created"].startswith("2030"))
 
 
-def test_gauges_of_a_worker_that_died_are_forgotten(model: Path, tmp_path: Path) -> None:
+def test_gauges_of_a_dead_worker_are_dropped(model: Path, tmp_path: Path) -> None:
     with running_server(tmp_path, model, "--workers", 2) as server, server.client() as client:
 
         def open_streams() -> set[str]:
@@ -232,9 +234,9 @@ def test_gauges_of_a_worker_that_died_are_forgotten(model: Path, tmp_path: Path)
 
 
 def children(pid: int) -> list[int]:
-    """Worker processes of a server, without the process that tracks their semaphores."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(p) for p in found if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    """Worker processes of a server, without multiprocessing's resource tracker."""
+    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(p) for p in pids if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
 
 
 def is_ready(client: httpx.Client) -> bool:

@@ -1,4 +1,4 @@
-"""``earful serve`` as a process of its own, on a real socket."""
+"""``earful serve`` in its own process, on a real socket."""
 
 import signal
 import socket
@@ -22,7 +22,7 @@ def test_server_answers_an_upload_and_stops_on_a_signal(
 
 def assert_stops_on_signal(server: subprocess.Popen[str], number: signal.Signals) -> None:
     url = listening_url(server)
-    # A connection made before the model is loaded waits for it: the socket listens already.
+    # The socket already listens: a connection made before the model is loaded waits for it.
     with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
         assert client.get("/readyz").status_code == 200
         files = [("file", (f"{label}.wav", wav(tone(label)))) for label in PITCHES_HZ]
@@ -37,7 +37,7 @@ def assert_stops_on_signal(server: subprocess.Popen[str], number: signal.Signals
 
 
 def startup_error(*arguments: object) -> str:
-    """The one sentence of a server that does not start."""
+    """The one-sentence error of a server that does not start."""
     with serve(*arguments) as process:
         try:
             stdout, stderr = process.communicate(timeout=30)
@@ -58,7 +58,7 @@ def test_a_port_in_use_is_refused_in_one_sentence(model: Path) -> None:
     assert "in use" in message
 
 
-def test_a_host_that_is_none_is_refused_in_one_sentence(model: Path) -> None:
+def test_an_invalid_host_is_refused_in_one_sentence(model: Path) -> None:
     assert "--host" in startup_error("--model", model, "--host", "a" * 80)
 
 
@@ -66,10 +66,10 @@ def test_a_missing_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
     assert "no model file" in startup_error("--model", tmp_path / "none.onnx")
 
 
-def test_a_file_that_is_no_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(wav(tone("mid")))
-    assert "no usable ONNX model" in startup_error("--model", path)
+    assert "not a usable ONNX model" in startup_error("--model", path)
 
 
 def test_environment_sets_the_model_and_bad_values_are_reported(

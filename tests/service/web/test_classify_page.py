@@ -1,4 +1,4 @@
-"""The page in a real browser, with a real server and a microphone that plays a file."""
+"""The main page in a real browser, with a real server and a fake microphone that plays a file."""
 
 import csv
 import shutil
@@ -19,6 +19,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt install chromium)"),
 ]
+# (label, start in seconds) of the tones in the microphone's audio.
 SPOKEN = [("low", 1.0), ("high", 2.4), ("mid", 3.6)]
 
 
@@ -33,7 +34,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     microphone_audio = noise(5.5, 1e-4)
     for label, start in SPOKEN:
         microphone_audio = overlay_at(tone(label), start, microphone_audio)
-    microphone = tmp_path_factory.mktemp("microphone") / "heard.wav"
+    microphone = tmp_path_factory.mktemp("microphone") / "microphone.wav"
     soundfile.write(microphone, microphone_audio, RATE_HZ)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(
@@ -51,22 +52,22 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, server: RunningServer) -> Iterator[Page]:
-    """The page, opened; a fault in it, or a request to anywhere else, fails the test."""
+    """The page, opened; a script error or a request to another host fails the test."""
     context = browser.new_context(
         permissions=["microphone"], viewport={"width": 1000, "height": 800}
     )
     opened = context.new_page()
-    faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
     opened.on(
         "request",
-        lambda r: None if r.url.startswith((server.url, "blob:")) else faults.append(r.url),
+        lambda r: None if r.url.startswith((server.url, "blob:")) else errors.append(r.url),
     )
     opened.goto(server.url)
     expect(opened.locator("#model")).to_contain_text("tones · cnn · version")
     yield opened
     context.close()
-    assert faults == []
+    assert errors == []
 
 
 def file(name: str, label: str = "mid") -> dict[str, object]:
@@ -77,16 +78,16 @@ def choose(page: Page, *files: dict[str, object]) -> None:
     page.set_input_files("#files", list(files))  # type: ignore[arg-type]
 
 
-def test_one_file_shows_its_label_scores_and_pictures(page: Page) -> None:
+def test_one_file_shows_its_label_scores_and_plots(page: Page) -> None:
     choose(page, file("a.wav", "high"))
     expect(page.locator("tr.row td.label")).to_have_text("high")
     expect(page.locator(".scores li")).to_have_count(3)
     expect(page.locator(".scores li").first).to_contain_text("high")
-    for picture in (".wave", ".mel"):
-        colours = page.locator(picture).evaluate(
+    for plot in (".wave", ".mel"):
+        n_values = page.locator(plot).evaluate(
             "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
         )
-        assert colours > 3
+        assert n_values > 3
     expect(page.locator("#status")).to_have_text("1 file classified.")
 
 
@@ -94,11 +95,11 @@ def test_dropped_files_are_classified(page: Page) -> None:
     content = list(wav(tone("low")))
     page.evaluate(
         """bytes => {
-            const given = new DataTransfer();
+            const dropped = new DataTransfer();
             for (const name of ['x.wav', 'y.wav'])
-                given.items.add(new File([new Uint8Array(bytes)], name, {type: 'audio/wav'}));
+                dropped.items.add(new File([new Uint8Array(bytes)], name, {type: 'audio/wav'}));
             document.getElementById('drop').dispatchEvent(
-                new DragEvent('drop', {dataTransfer: given, bubbles: true, cancelable: true}));
+                new DragEvent('drop', {dataTransfer: dropped, bubbles: true, cancelable: true}));
         }""",
         content,
     )
@@ -125,7 +126,7 @@ def test_many_files_with_a_bad_one_are_listed_and_exported_as_csv(
     assert "not audio" in table[21]["error"]
 
 
-def test_a_correction_is_kept_and_can_be_downloaded(page: Page, tmp_path: Path) -> None:
+def test_a_correction_is_stored_and_can_be_downloaded(page: Page, tmp_path: Path) -> None:
     choose(page, file("a.wav"), file("b.wav"))
     page.get_by_label("Correct label of b.wav").select_option("low")
     page.reload()
@@ -136,16 +137,16 @@ def test_a_correction_is_kept_and_can_be_downloaded(page: Page, tmp_path: Path) 
     assert path.read_text() == "filename,label\nb.wav,low\n"
 
 
-def test_all_of_it_can_be_done_with_the_keyboard(page: Page) -> None:
+def test_every_control_can_be_reached_by_keyboard(page: Page) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "files"
     choose(page, file("a.wav"), file("b.wav"))
     expect(page.locator("tr.row")).to_have_count(2)
-    seen = set()
+    focused = set()
     for _ in range(14):
         page.keyboard.press("Tab")
-        seen.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
-    assert {"record", "live", "csv", "clear", "open", "correct-label"} <= seen
+        focused.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
+    assert {"record", "live", "csv", "clear", "open", "correct-label"} <= focused
     page.locator(".open").first.focus()
     page.keyboard.press("Enter")
     expect(page.locator(".scores li")).to_have_count(3)
@@ -169,15 +170,14 @@ def test_a_recording_is_classified(page: Page) -> None:
 @pytest.mark.parametrize("width", [360, 1000])
 def test_layout_fits_at_any_width(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 740})
-    choose(page, file("a-rather-long-name-of-a-recording-that-somebody-made.wav"))
+    choose(page, file("a-rather-long-file-name-of-a-recording-made-somewhere.wav"))
     expect(page.locator(".scores li")).to_have_count(3)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_content_security_policy_forbids_foreign_resources(server: RunningServer) -> None:
     with server.client() as client:
-        answer = client.get("/")
-        policy = answer.headers["content-security-policy"]
+        policy = client.get("/").headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert "http" not in policy

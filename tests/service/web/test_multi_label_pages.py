@@ -1,4 +1,4 @@
-"""The pages with a model that says several labels: people can give several, too."""
+"""The pages with a multi-label model: annotators can give several labels."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,11 +23,10 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def server(chords: Chords, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    folder = tmp_path_factory.mktemp("sets")
-    with running_server(
-        folder, chords.model, "--feedback", f"sqlite:///{folder}/f.db", "--save-recordings", "feedback",
-        EARFUL_RECORDINGS_DIR=str(folder / "audio"),
-    ) as started:  # fmt: skip
+    folder = tmp_path_factory.mktemp("multi_label")
+    options = ("--feedback", f"sqlite:///{folder}/f.db", "--save-recordings", "feedback")
+    environment = {"EARFUL_RECORDINGS_DIR": str(folder / "audio")}
+    with running_server(folder, chords.model, *options, **environment) as started:
         yield started
 
 
@@ -35,11 +34,11 @@ def server(chords: Chords, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 390, "height": 800})
     opened = context.new_page()
-    faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened
     context.close()
-    assert faults == []
+    assert errors == []
 
 
 def labels_given_by(server: RunningServer, annotator: str) -> list[str]:
@@ -54,16 +53,16 @@ def test_several_labels_are_ticked_and_reviewed(page: Page, server: RunningServe
     page.goto(server.url)
     page.locator("summary", has_text="Your name").click()
     page.fill("#annotator", "corrector")
-    sound = wav(chord(("low", "mid")))
-    page.set_input_files("#files", [{"name": "a.wav", "mimeType": "audio/wav", "buffer": sound}])
+    blob = wav(chord(("low", "mid")))
+    page.set_input_files("#files", [{"name": "a.wav", "mimeType": "audio/wav", "buffer": blob}])
     expect(page.locator("td.label")).to_have_text("low|mid")
     expect(page.locator("ul.scores li")).to_have_count(3)
     choice = page.get_by_role("group", name="Correct label of a.wav")
     choice.locator("summary").click()
     choice.get_by_label("high").check()
-    expect(page.locator("#status")).to_contain_text("Sent: a.wav is high ")
+    expect(page.locator("#status")).to_contain_text("Correction sent: a.wav is high ")
     choice.get_by_label("mid").check()
-    expect(page.locator("#status")).to_contain_text("Sent: a.wav is high|mid ")
+    expect(page.locator("#status")).to_contain_text("Correction sent: a.wav is high|mid ")
     expect(choice.locator("summary")).to_have_text("high|mid")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert labels_given_by(server, "corrector") == ["high", "high|mid"]

@@ -1,4 +1,4 @@
-"""Feedback in a real browser: the main page's correction and the review page, by keyboard."""
+"""Feedback in a real browser: corrections on the main page, and the review page by keyboard."""
 
 import shutil
 from collections.abc import Iterator
@@ -22,41 +22,42 @@ KEY = "f" * 20
 
 @pytest.fixture(scope="module")
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A service that keeps everything, with one clip of each pitch and noise, and one label."""
+    """A service with a saved and labelled clip of each pitch and of noise."""
     folder = tmp_path_factory.mktemp("review")
-    with running_server(
-        folder, model, "--feedback", f"sqlite:///{folder}/f.db", "--save-recordings", "feedback",
-        EARFUL_RECORDINGS_DIR=str(folder / "audio"), EARFUL_API_KEYS=f"classify:{KEY},feedback:{KEY}",
-    ) as started:  # fmt: skip
-        sounds = [tone(label) for label in PITCHES_HZ] + [noise(1.0, 0.1)]
+    options = ("--feedback", f"sqlite:///{folder}/f.db", "--save-recordings", "feedback")
+    environment = {
+        "EARFUL_RECORDINGS_DIR": str(folder / "audio"),
+        "EARFUL_API_KEYS": f"classify:{KEY},feedback:{KEY}",
+    }
+    with running_server(folder, model, *options, **environment) as started:
+        waveforms = [tone(label) for label in PITCHES_HZ] + [noise(1.0, 0.1)]
         with started.client() as client:
-            for number, sound in enumerate(sounds):
+            for number, waveform in enumerate(waveforms):
                 data = {"label": "low", "annotator": HOSTILE, "source": "api"}
                 if number == 0:
                     data |= {"label": HOSTILE, "new_label": "true"}
-                answer = client.post(
-                    "/v1/feedback", data=data, files={"file": ("x.wav", wav(sound))},
-                    headers={"x-api-key": KEY},
-                )  # fmt: skip
-                assert answer.status_code == 201
+                files = {"file": ("x.wav", wav(waveform))}
+                headers = {"x-api-key": KEY}
+                response = client.post("/v1/feedback", data=data, files=files, headers=headers)
+                assert response.status_code == 201
         yield started
 
 
 @pytest.fixture
 def page(browser: Browser, server: RunningServer) -> Iterator[Page]:
-    """A page of a narrow window; a fault in it, or a request to elsewhere, fails the test."""
+    """A narrow page; a script error, a dialog or a request to another host fails the test."""
     context = browser.new_context(viewport={"width": 390, "height": 800})
     opened = context.new_page()
-    faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("dialog", lambda dialog: faults.append(dialog.message))
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("dialog", lambda dialog: errors.append(dialog.message))
     opened.on(
         "request",
-        lambda r: None if r.url.startswith((server.url, "blob:")) else faults.append(r.url),
+        lambda r: None if r.url.startswith((server.url, "blob:")) else errors.append(r.url),
     )
     yield opened
     context.close()
-    assert faults == []
+    assert errors == []
 
 
 def start_review(page: Page, server: RunningServer, annotator: str) -> None:
@@ -75,14 +76,14 @@ def test_clips_are_labelled_skipped_and_undone_by_keyboard(
     expect(page.locator("#count")).to_have_text("0 of 4 clips labelled by you")
     expect(page.locator("#labels button")).to_have_text(["1high", "2low", "3mid", f"4{HOSTILE}"])
     expect(page.locator("#reason")).to_have_text("labels disagree")
-    for picture in ("#wave", "#mel"):
-        expect(page.locator(picture)).to_be_visible()
+    for plot in ("#wave", "#mel"):
+        expect(page.locator(plot)).to_be_visible()
     page.wait_for_selector("#player[src^='blob:']")
     first = page.locator("#predicted").inner_text()
     page.keyboard.press("1")
     expect(page.locator("#status")).to_have_text("Labelled: high")
     expect(page.locator("#count")).to_have_text("1 of 4 clips labelled by you")
-    page.keyboard.press("Enter")  # as heard
+    page.keyboard.press("Enter")  # accept the prediction
     expect(page.locator("#count")).to_have_text("2 of 4 clips labelled by you")
     page.keyboard.press("Backspace")
     page.keyboard.press("Backspace")
@@ -100,17 +101,17 @@ def test_clips_are_labelled_skipped_and_undone_by_keyboard(
     page.get_by_role("button", name="New label: hum").click()
     expect(page.locator("#count")).to_have_text("2 of 4 clips labelled by you")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    start_review(page, server, "keyboard")  # what was labelled is not offered again
+    start_review(page, server, "keyboard")  # labelled clips are not offered again
     expect(page.locator("#count")).to_have_text("2 of 4 clips labelled by you")
 
 
 def test_missing_api_key_is_reported(page: Page, server: RunningServer) -> None:
     page.goto(f"{server.url}/review")
     page.get_by_role("button", name="Start").click()
-    expect(page.locator("#status")).to_contain_text("a key is needed")
+    expect(page.locator("#status")).to_contain_text("an API key is required")
 
 
-def test_correction_is_sent_to_the_server_or_kept_in_the_browser_without_a_key(
+def test_correction_is_sent_to_the_server_or_stored_in_the_browser_without_a_key(
     page: Page, server: RunningServer
 ) -> None:
     page.goto(server.url)
@@ -123,11 +124,11 @@ def test_correction_is_sent_to_the_server_or_kept_in_the_browser_without_a_key(
     choice = page.get_by_label("Correct label of a.wav")
     expect(page.locator("#feedback-note")).to_contain_text("together with the recording")
     choice.select_option("low")
-    expect(page.locator("#status")).to_have_text("Sent: a.wav is low (recording saved).")
+    expect(page.locator("#status")).to_have_text("Correction sent: a.wav is low (recording saved).")
     choice.select_option("")
-    expect(page.locator("#status")).to_have_text("Undone: a.wav.")
+    expect(page.locator("#status")).to_have_text("Correction withdrawn: a.wav.")
     expect(page.locator("#corrections")).to_be_hidden()
     page.fill("#key", "wrong")
     choice.select_option("high")
-    expect(page.locator("#status")).to_contain_text("stays in this browser")
+    expect(page.locator("#status")).to_contain_text("is stored in this browser")
     expect(page.locator("#corrections")).to_have_text("Download 1 correction")

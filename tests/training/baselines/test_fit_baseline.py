@@ -1,4 +1,4 @@
-"""A baseline leaves a run as training does: resumed, exported, served, or refused with a reason."""
+"""Fitted baselines: their runs are resumed, exported and served; unsuitable input is refused."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -82,20 +82,24 @@ def test_metrics_are_recorded_and_the_tones_are_learned(
     assert (multiply_adds(result.network.network, 40, 32) == 0) == majority
 
 
-def test_its_checkpoint_holds_tensors_and_gives_the_network_back(
+def test_checkpoint_rebuilds_the_network(
     short_tones: Dataset, fitted: tuple[Path, FitResult]
 ) -> None:
     run, result = fitted
-    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)  # which unpickles nothing but tensors
+    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)  # unpickles only tensors
     assert checkpoint.calibration is not None
     assert load_checkpoint(run / LAST_CHECKPOINT).history == checkpoint.history
-    again = replace(result, network=rebuild_network(checkpoint))
-    found, expected = predict_probabilities(short_tones, again, "test"), predict_probabilities(short_tones, result, "test")
-    np.testing.assert_array_equal(found, expected)
+    rebuilt = replace(result, network=rebuild_network(checkpoint))
+    np.testing.assert_array_equal(
+        predict_probabilities(short_tones, rebuilt, "test"),
+        predict_probabilities(short_tones, result, "test"),
+    )
 
 
-def test_it_is_exported_with_the_front_end_and_served(short_tones: Dataset, tmp_path: Path) -> None:
-    """The one whose graph is the longest; ``tests/training/export/test_export_networks.py`` has all."""
+def test_baseline_is_exported_with_the_front_end_and_served(
+    short_tones: Dataset, tmp_path: Path
+) -> None:
+    """With the largest graph; ``tests/training/export/test_export_networks.py`` has the others."""
     name = "gmm-hmm"
     result = fit_baseline(short_tones, tmp_path / "run", small(name))
     exported = export(tmp_path / "run", tmp_path / "model.onnx")
@@ -103,12 +107,12 @@ def test_it_is_exported_with_the_front_end_and_served(short_tones: Dataset, tmp_
     classifier = Classifier.open(exported.path)
     assert classifier.metadata.architecture["name"] == name
     rows = short_tones.rows("test")
-    found = classifier.run(np.ascontiguousarray(short_tones.array("waveforms")[rows]))
-    guesses = predict_probabilities(short_tones, result, "test").argmax(1)
-    assert found.argmax(1).tolist() == guesses.tolist()
+    scores = classifier.run(np.ascontiguousarray(short_tones.array("waveforms")[rows]))
+    predicted = predict_probabilities(short_tones, result, "test").argmax(1)
+    assert scores.argmax(1).tolist() == predicted.tolist()
 
 
-def test_a_finished_run_is_resumed_as_it_is_and_never_overwritten(
+def test_finished_run_is_resumed_unchanged_and_never_overwritten(
     short_tones: Dataset, tmp_path: Path
 ) -> None:
     records: list[EpochRecord] = []
@@ -145,20 +149,19 @@ def test_seed_determines_the_fit(short_tones: Dataset, tmp_path: Path, name: str
 
 def test_an_option_changes_the_fit(short_tones: Dataset, tmp_path: Path) -> None:
     config = default_config("random-forest")
-    few = fit_baseline(short_tones, tmp_path / "few", replace(config, options={"trees": 2}))
-    shallow = replace(config, options={"trees": 2, "depth": 1})
-    flat = fit_baseline(short_tones, tmp_path / "flat", shallow)
-    sizes = [parameter_count(result.network.network) for result in (few, flat)]
-    assert sizes[0] > sizes[1]
+    deep, shallow = (
+        fit_baseline(short_tones, tmp_path / name, replace(config, options=options))
+        for name, options in (("deep", {"trees": 2}), ("shallow", {"trees": 2, "depth": 1}))
+    )
+    assert parameter_count(deep.network.network) > parameter_count(shallow.network.network)
 
 
-def test_extra_and_oversampled_clips_are_fitted(
-    short_tones: Dataset, tmp_path: Path
-) -> None:
+def test_extra_and_oversampled_clips_are_fitted(short_tones: Dataset, tmp_path: Path) -> None:
     majority = small("majority")
     low = short_tones.targets == 1
     oversampled = replace(short_tones, oversample_counts=np.where(low, 3, 1))
-    shares = predict_probabilities(oversampled, fit_baseline(oversampled, tmp_path / "often", majority), "val")[0]
+    result = fit_baseline(oversampled, tmp_path / "oversampled", majority)
+    shares = predict_probabilities(oversampled, result, "val")[0]
     in_train = short_tones.targets[short_tones.rows("train")]
     counts = np.bincount(in_train) * np.array([1, 3, 1])
     np.testing.assert_allclose(shares, counts / counts.sum(), atol=1e-6)
@@ -184,9 +187,9 @@ def test_label_with_many_clips_is_subsampled(short_tones: Dataset) -> None:
     clips = stored_features(short_tones, small("majority"), "train", CPU)
     drawn = select_label(clips, 2, 4, np.random.default_rng(1))
     assert label_indices(drawn).tolist() == [2] * 4
-    everything = select_label(clips, 2, 1000, np.random.default_rng(1))
-    assert len(everything.sampler) == np.bincount(label_indices(clips))[2]
-    ((features, targets),) = everything.sequential_batches()
+    all_clips = select_label(clips, 2, 1000, np.random.default_rng(1))
+    assert len(all_clips.sampler) == np.bincount(label_indices(clips))[2]
+    ((features, targets),) = all_clips.sequential_batches()
     rows = short_tones.rows("train")
     expected = short_tones.array("mfcc")[rows[short_tones.targets[rows] == 2]]
     np.testing.assert_array_equal(features, expected)
@@ -196,7 +199,7 @@ def test_label_with_many_clips_is_subsampled(short_tones: Dataset) -> None:
 def test_embeddings_are_standardised_as_in_the_fitted_network(
     short_tones: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each by the mean and deviation of the training clips, which are summed in parts."""
+    """By mean and standard deviation of the training clips, which are summed in chunks."""
     monkeypatch.setattr(fitted_module, "_FIT_CHUNK_CLIPS", 7)
     config = small("logistic")
     clips = stored_features(short_tones, config, "train", CPU)
@@ -205,21 +208,21 @@ def test_embeddings_are_standardised_as_in_the_fitted_network(
     network = build_network("logistic", frontend.bins("mfcc"), frontend.frames, 3, {})
     assert isinstance(network, PooledBaseline)
     model = NormalisedNetwork(network, *feature_statistics(clips, seed=1))
-    found = fit_embeddings(model, network, clips)
-    torch.testing.assert_close(found, network.embed(model.normalise(features)))
+    embeddings = fit_embeddings(model, network, clips)
+    torch.testing.assert_close(embeddings, network.embed(model.normalise(features)))
     values = pooled_functionals(model.normalise(features)).double()
     expected = (values - values.mean(0)) / values.std(0, correction=0).clamp_min(1e-2)
-    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(embeddings.double(), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("svm", {"learning_rate": 0.1}, "svm is fitted .* it has no learning_rate; it heeds model"),
+        ("svm", {"learning_rate": 0.1}, "svm is fitted, .* it has no learning_rate;.* uses model"),
         ("logistic", {"augment": True, "mixup": 0.5}, "it has no augment, mixup"),
         ("random-forest", {"optimizer": "sgd"}, "random-forest .* no optimizer"),
         ("majority", {"loss": "bce"}, "no loss"),
-        ("gmm-hmm", {"features": "log_mel"}, "gmm-hmm reads mfcc"),
+        ("gmm-hmm", {"features": "log_mel"}, "gmm-hmm needs mfcc, found log_mel"),
         ("gmm-hmm", {"options": {"states": 33}}, "33 states of 3 Gaussians are too many"),
         ("svm", {"options": {"depth": 3}}, "svm has no option depth; it has c, gamma"),
         ("majority", {"options": {"c": 3}}, "majority has no option c; it has none"),
@@ -236,22 +239,25 @@ def test_unsuitable_data_is_refused(
     short_tones: Dataset, other_tones: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, clips = small("svm"), short_tones.clips
-    nothing = replace(short_tones, clips=clips.assign(split="val"))
-    assert_refused(tmp_path, "no clip in its train part", nothing, config)
-    unmeasured = replace(short_tones, clips=clips.assign(split="train"))
-    assert_refused(tmp_path, "no clip in its val part", unmeasured, config)
+    no_train = replace(short_tones, clips=clips.assign(split="val"))
+    assert_refused(tmp_path, "no clip in its train part", no_train, config)
+    no_val = replace(short_tones, clips=clips.assign(split="train"))
+    assert_refused(tmp_path, "no clip in its val part", no_val, config)
     low = clips["label"] == "low"
-    lacking = replace(short_tones, clips=clips.assign(split=clips["split"].where(~low, "test")))
-    assert_refused(tmp_path, "has no clip of low", lacking, config)
+    no_low = replace(short_tones, clips=clips.assign(split=clips["split"].where(~low, "test")))
+    assert_refused(tmp_path, "has no clip of low", no_low, config)
     negatives = replace(
         short_tones, labels=("a", "b", "c"), clips=clips.assign(sha256="another", speaker="x")
     )
-    assert_refused(tmp_path, "leave --negatives away", short_tones, config, AuxiliaryData(negatives=negatives))
-    assert_refused(tmp_path, "other features than", short_tones, config, AuxiliaryData(extra=other_tones))
+    with_negatives = AuxiliaryData(negatives=negatives)
+    assert_refused(tmp_path, "leave out --negatives", short_tones, config, with_negatives)
+    with_extra = AuxiliaryData(extra=other_tones)
+    assert_refused(tmp_path, "other features than", short_tones, config, with_extra)
     large_config = replace(config, model="gmm-hmm", options={"mixtures": 1000})
     assert_refused(tmp_path, "8 states of 1000 Gaussians are too many", short_tones, large_config)
     monkeypatch.setattr(svm_module, "MAX_CLIPS", 10)
-    assert_refused(tmp_path, r"at most 10.* take logistic, random-forest or mlp", short_tones, config)
+    message = r"at most 10.* use logistic, random-forest or mlp"
+    assert_refused(tmp_path, message, short_tones, config)
 
 
 @pytest.mark.parametrize("name", FITTED_NETWORKS)
@@ -260,19 +266,25 @@ def test_clips_with_several_labels_are_refused(
 ) -> None:
     label_matrix = short_tones.label_matrix.copy()
     label_matrix[4] = True
-    several = replace(
-        short_tones, folder=tmp_path / "several", label_matrix=label_matrix,
+    multi_label = replace(
+        short_tones,
+        folder=tmp_path / "multi",
+        label_matrix=label_matrix,
         clips=short_tones.clips.assign(sha256="another"),
-    )  # fmt: skip
-    message = rf"1 clips of .*several have several labels .* {name}, unlike .* is for clips"
-    assert_refused(tmp_path, message, several, small(name))
-    assert_refused(tmp_path, message, short_tones, small(name), AuxiliaryData(extra=several))
+    )
+    message = rf"1 clips of .*multi have several labels .* {name}, unlike .* is for clips"
+    assert_refused(tmp_path, message, multi_label, small(name))
+    assert_refused(tmp_path, message, short_tones, small(name), AuxiliaryData(extra=multi_label))
 
 
 def assert_refused(
-    folder: Path, message: str, dataset: Dataset, config: TrainConfig, auxiliary: AuxiliaryData = NO_AUXILIARY_DATA
+    folder: Path,
+    message: str,
+    dataset: Dataset,
+    config: TrainConfig,
+    auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
 ) -> None:
-    """It is refused before anything is fitted, and before anything is written."""
+    """The input is refused before anything is fitted or written."""
     with pytest.raises(EarfulError, match=message):
         check_baseline(dataset, auxiliary, config)
     with pytest.raises(EarfulError, match=message):

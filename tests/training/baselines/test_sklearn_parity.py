@@ -1,4 +1,4 @@
-"""The modules answer as scikit-learn and hmmlearn do, which fitted them."""
+"""The fitted networks compute what scikit-learn and hmmlearn do."""
 
 from itertools import pairwise
 
@@ -29,9 +29,9 @@ FloatArray = NDArray[np.float32]
 
 
 def clusters(n_labels: int, step: float = 0.0) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Embeddings (clips, size) around a middle for each label, and the labels.
+    """Embeddings (clips, size) around a centre for each label, and the labels.
 
-    Values are multiples of ``step`` where there is one.
+    Values are multiples of ``step`` unless it is 0.
     """
     generator = np.random.default_rng(n_labels)
     targets = np.arange(CLIPS) % n_labels
@@ -41,7 +41,7 @@ def clusters(n_labels: int, step: float = 0.0) -> tuple[FloatArray, NDArray[np.i
 
 
 def network_probabilities(name: str, network: Network, x: FloatArray) -> NDArray[np.float32]:
-    """Probabilities (clips, labels) of embeddings, by a network that was saved and loaded."""
+    """Probabilities (clips, labels) of embeddings, from a copy of the network's saved state."""
     n_labels = len(network.head(torch.from_numpy(x[:1]))[0])
     loaded = build_network(name, BINS, FRAMES, n_labels, {})
     loaded.load_state_dict(network.state_dict())
@@ -56,7 +56,9 @@ def test_logistic_regression_gives_the_same_probabilities(n_labels: int) -> None
     network = build_network("logistic", BINS, FRAMES, n_labels, {})
     assert isinstance(network, Logistic)
     logistic.load_fitted(network, fitted)
-    np.testing.assert_allclose(network_probabilities("logistic", network, x), fitted.predict_proba(x), atol=1e-5)
+    np.testing.assert_allclose(
+        network_probabilities("logistic", network, x), fitted.predict_proba(x), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("n_labels", [2, 3, 5])
@@ -67,17 +69,17 @@ def test_svm_decisions_and_nearly_all_predictions_match(n_labels: int) -> None:
     assert isinstance(network, Svm)
     svm.load_fitted(network, fitted)
     new = np.random.default_rng(9).standard_normal((300, SIZE)).astype(np.float32)
-    found = network.head.decisions(torch.from_numpy(new)).numpy()
-    # Of two labels scikit-learn has the second above 0, of more the first of each pair.
+    decisions = network.head.decisions(torch.from_numpy(new)).numpy()
+    # With two labels scikit-learn's decision is positive for the second, with more for the first.
     expected = fitted.decision_function(new)
     expected = -expected[:, None] if n_labels == 2 else expected
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    agreed = (network_probabilities("svm", network, new).argmax(1) == fitted.predict(new)).mean()
-    assert agreed == 1 if n_labels == 2 else agreed > 0.95
+    np.testing.assert_allclose(decisions, expected, atol=1e-5)
+    agreement = (network_probabilities("svm", network, new).argmax(1) == fitted.predict(new)).mean()
+    assert agreement == 1 if n_labels == 2 else agreement > 0.95
 
 
 def away_from_thresholds(x: FloatArray) -> FloatArray:
-    """They are halfway between two multiples of the step, on a multiple of half of it that is."""
+    """``x`` moved away from thresholds, which lie at multiples of half the step."""
     assert STEP / 4 > RAMP
     return x + np.float32(STEP / 4)
 
@@ -91,8 +93,8 @@ def test_a_forest_gives_the_same_probabilities_away_from_its_thresholds(
     fitted = RandomForestClassifier(30, max_depth=depth, random_state=1).fit(x, targets)
     network = forest(fitted, n_labels)
     x = away_from_thresholds(x)
-    found = network.head.probabilities(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(found, fitted.predict_proba(x), atol=1e-6)
+    probabilities = network.head.probabilities(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(probabilities, fitted.predict_proba(x), atol=1e-6)
     assert (network_probabilities("random-forest", network, x).argmax(1) == fitted.predict(x)).all()
 
 
@@ -101,8 +103,8 @@ def test_single_leaf_tree_still_votes() -> None:
     fitted = RandomForestClassifier(40, random_state=1).fit(x[:3], targets[:3])
     x = away_from_thresholds(x)
     assert any(tree.tree_.node_count == 1 for tree in fitted.estimators_)
-    found = forest(fitted, 2).head.probabilities(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(found, fitted.predict_proba(x), atol=1e-6)
+    probabilities = forest(fitted, 2).head.probabilities(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(probabilities, fitted.predict_proba(x), atol=1e-6)
 
 
 def test_scores_change_smoothly_at_forest_thresholds() -> None:
@@ -111,12 +113,12 @@ def test_scores_change_smoothly_at_forest_thresholds() -> None:
     root = fitted.estimators_[0].tree_
     edge = x[:1].copy()
     edge[0, root.feature[0]] = root.threshold[0]
-    beside = [edge + shift for shift in (-1e-5, 0, 1e-5)]
-    jump = fitted.predict_proba(beside[2]) - fitted.predict_proba(beside[0])
+    inputs = [edge + shift for shift in (-1e-5, 0, 1e-5)]
+    jump = fitted.predict_proba(inputs[2]) - fitted.predict_proba(inputs[0])
     assert np.abs(jump).max() > 0.05
     head = forest(fitted, 3).head
-    found = [head.probabilities(torch.from_numpy(x.astype(np.float32))) for x in beside]
-    for before, after in pairwise(found):
+    probabilities = [head.probabilities(torch.from_numpy(x.astype(np.float32))) for x in inputs]
+    for before, after in pairwise(probabilities):
         assert float((after - before).abs().max()) < 0.005
 
 
@@ -131,8 +133,8 @@ def test_likelihoods_of_a_gmm_hmm_are_those_of_hmmlearn() -> None:
     generator = np.random.default_rng(4)
     clips = generator.standard_normal((2, 20, FRAMES, 2 * BINS)).cumsum(axis=2)
     hmms = [fit_label_model(clips[label], states=3, mixtures=2, seed=1) for label in range(2)]
-    for word in hmms:  # it is left to right: nothing goes back, and nothing is skipped
-        assert (np.triu(word.transmat_) - np.triu(word.transmat_, 2) == word.transmat_).all()
+    for hmm in hmms:  # left to right: no way back, and no state is skipped
+        assert (np.triu(hmm.transmat_) - np.triu(hmm.transmat_, 2) == hmm.transmat_).all()
     assert_matches_hmmlearn(hmms, clips.reshape(-1, FRAMES, 2 * BINS), states=3, mixtures=2)
 
 
@@ -141,19 +143,21 @@ def test_likelihoods_match_for_fully_connected_states() -> None:
     clips = generator.standard_normal((2, 15, FRAMES, 2 * BINS))
     hmms = []
     for label in range(2):
-        word = GMMHMM(4, 1, random_state=1, n_iter=2)
-        hmms.append(word.fit(clips[label].reshape(-1, 2 * BINS), [FRAMES] * 15))
+        hmm = GMMHMM(4, 1, random_state=1, n_iter=2)
+        hmms.append(hmm.fit(clips[label].reshape(-1, 2 * BINS), [FRAMES] * 15))
     assert_matches_hmmlearn(hmms, clips.reshape(-1, FRAMES, 2 * BINS), states=4, mixtures=1)
 
 
-def assert_matches_hmmlearn(hmms: list[GMMHMM], clips: NDArray[np.float64], states: int, mixtures: int) -> None:
+def assert_matches_hmmlearn(
+    hmms: list[GMMHMM], clips: NDArray[np.float64], states: int, mixtures: int
+) -> None:
     options = {"states": states, "mixtures": mixtures}
     network = build_network("gmm-hmm", BINS, FRAMES, len(hmms), options)
     assert isinstance(network, GmmHmm)
     gmm_hmm.load_fitted(network, hmms)
-    expected = np.array([[word.score(clip) for word in hmms] for clip in clips])
-    found = network.hmms(torch.from_numpy(clips).float())
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+    expected = np.array([[hmm.score(clip) for hmm in hmms] for clip in clips])
+    log_likelihoods = network.hmms(torch.from_numpy(clips).float())
+    np.testing.assert_allclose(log_likelihoods, expected, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 30.0, 1000.0])
@@ -166,9 +170,9 @@ def test_a_gmm_hmm_stays_finite_however_unlikely_a_clip_is(level: float) -> None
     gmm_hmm.load_fitted(network, hmms)
     x = torch.from_numpy(level * generator.standard_normal((3, BINS, FRAMES))).float()
     assert torch.isfinite(network(x)).all()
-    torch.testing.assert_close(network.embed(x), ACOUSTIC_SCALE * likelihoods(network, x))
+    torch.testing.assert_close(network.embed(x), ACOUSTIC_SCALE * log_likelihoods(network, x))
 
 
-def likelihoods(network: GmmHmm, x: Tensor) -> Tensor:
-    found: Tensor = network.hmms(network.standardiser(network.with_deltas(x)))
-    return found
+def log_likelihoods(network: GmmHmm, x: Tensor) -> Tensor:
+    values: Tensor = network.hmms(network.standardiser(network.with_deltas(x)))
+    return values

@@ -54,18 +54,18 @@ def faulty_csv(clean_csv: Path) -> Path:
 def test_clean_dataset_needs_no_attention(clean_csv: Path) -> None:
     done = check(clean_csv)
     assert done.exit_code == 0
-    assert done.stdout.endswith("no problem found\n")
+    assert done.stdout.endswith("no problems found\n")
     assert "30 rows, 30 usable, 3 labels" in done.stdout
-    assert "30 clips judged by the others" in done.stdout
+    assert "labels of 30 clips checked" in done.stdout
 
 
 def test_every_problem_is_reported_with_its_line(faulty_csv: Path) -> None:
     done = check(faulty_csv)
     assert done.exit_code == 1
     for message in (
-        "line 5, low3.wav: called 'high', sounds like 'low'",
+        "line 5, low3.wav: labelled 'high', likely 'low'",
         "line 32, <b>x\\x1b[31m=1.wav: digital silence",
-        "line 33, slip.wav: 'hihg' (1 clip) is nearly 'high' (11 clips)",
+        "line 33, slip.wav: 'hihg' (1 clip) is similar to 'high' (11 clips)",
         "line 34, low1.wav: column label, value '': the label is empty",
         "line 35, gone.wav: no such file",
     ):
@@ -81,23 +81,23 @@ def test_json_report_matches_the_text_report(faulty_csv: Path) -> None:
     assert [p["code"] for p in found["problems"]] == ["single_clip_label", "bad_row", "not_found"]
     assert {p["line"] for p in found["problems"]} == {33, 34, 35}
     assert {(f["code"], f["line"]) for f in found["findings"]} == {
-        ("wrong_label", 5), ("silent", 32), ("label_typo", 33), ("single_clip_label", 33),
+        ("label_error", 5), ("silent", 32), ("label_typo", 33), ("single_clip_label", 33),
         ("bad_row", 34), ("not_found", 35),
     }  # fmt: skip
-    suspect = next(f for f in found["findings"] if f["code"] == "wrong_label")
+    suspect = next(f for f in found["findings"] if f["code"] == "label_error")
     assert (suspect["label"], suspect["suggested"], suspect["severity"]) == (
         "high", "low", "warning",
     )  # fmt: skip
     assert 0.5 < suspect["confidence"] <= 1
     assert suspect["advice"]
-    assert found["wrong_labels"]["clips"] == 31
+    assert found["label_errors"]["clips"] == 31
 
 
 def test_label_error_search_can_be_switched_off(faulty_csv: Path) -> None:
     found = json.loads(check(faulty_csv, "--json", "--no-wrong-labels").stdout)
-    assert "wrong_label" not in {f["code"] for f in found["findings"]}
-    assert found["wrong_labels"]["share"] is None
-    assert "--no-wrong-labels" in found["wrong_labels"]["reason"]
+    assert "label_error" not in {f["code"] for f in found["findings"]}
+    assert found["label_errors"]["error_rate"] is None
+    assert "--no-wrong-labels" in found["label_errors"]["reason"]
 
 
 def test_page_is_self_contained_and_escapes_names(faulty_csv: Path) -> None:
@@ -128,11 +128,11 @@ def test_suggestions_are_labels_to_review(faulty_csv: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--suggestions", "labels.csv"], "holds the labels"),
+        (["--suggestions", "labels.csv"], "is the labels CSV"),
         (["--html", "low1.wav"], "ends in .html, found low1.wav"),
         (["--suggestions", "low1.wav"], "ends in .csv, found low1.wav"),
         (["--html", "low1.wav/a.html"], "cannot write"),
-        (["--audio-dir", "nowhere"], "is no folder"),
+        (["--audio-dir", "nowhere"], "is not a folder"),
     ],
 )
 def test_bad_usage_is_reported_and_nothing_is_written(

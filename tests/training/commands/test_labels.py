@@ -38,7 +38,9 @@ def task(audio: str, label: str, **more: Any) -> dict[str, Any]:
     return {"data": {"audio": audio}, "annotations": [{"result": result, **more}]}
 
 
-def test_from_names_to_label_studio_and_back_through_a_merge(run_labels: RunLabels, folder: Path) -> None:
+def test_from_names_to_label_studio_and_back_through_a_merge(
+    run_labels: RunLabels, folder: Path
+) -> None:
     pattern = ["--pattern", "{label}_{speaker}_{n}.wav"]
     imported = run_labels("import", folder, *pattern, "--out", folder / "l.csv")
     assert imported.stdout == ""
@@ -74,7 +76,7 @@ def test_regions_on_files_that_are_gone_change_nothing(run_labels: RunLabels, fo
     assert sorted(folder.iterdir()) == before
     assert out.read_text("utf-8") == "mine"
     left = run_labels("import", export, "--out", out, "--skip-bad", "--replace", code=1)
-    assert "1 could not be used and were left out" in left.stderr
+    assert "1 unusable and skipped" in left.stderr
     assert "task 1: no 'gone.wav' in" in left.stderr
     assert [clip.label for clip in read_labels(out).clips] == ["y"]
 
@@ -83,17 +85,17 @@ def test_regions_on_files_that_are_gone_change_nothing(run_labels: RunLabels, fo
     ("arguments", "message"),
     [
         (["import", "e.json", "--out", "e.json"], "is one of the inputs"),
-        (["import", "none.json", "--out", "l.csv"], "there is no"),
-        (["import", "e.json", "--out", "l.csv", "--audio-dir", "none"], "is no folder"),
+        (["import", "none.json", "--out", "l.csv"], "does not exist"),
+        (["import", "e.json", "--out", "l.csv", "--audio-dir", "none"], "is not a folder"),
         (["import", ".", "--format", "pattern", "--out", "l.csv"], "give the pattern"),
-        (["import", "e.json", "--format", "folders", "--out", "l.csv"], "is no folder"),
+        (["import", "e.json", "--format", "folders", "--out", "l.csv"], "is not a folder"),
         (
             ["import", "empty.json", "--format", "label-studio", "--out", "l.csv"],
-            "no label is left",
+            "there is no usable label",
         ),
         (["merge", "b.csv", "--out", "b.csv"], "is one of the inputs"),
-        (["merge", "b.csv", "--out", "t.csv"], "is there already"),
-        (["export", "b.csv", "--format", "audacity", "--out", "."], "is there already"),
+        (["merge", "b.csv", "--out", "t.csv"], "already exists"),
+        (["export", "b.csv", "--format", "audacity", "--out", "."], "already exists"),
     ],
 )
 def test_invalid_command_gives_one_error_and_no_file(

@@ -1,4 +1,4 @@
-"""Labels that were made wrong are found, and others are left alone."""
+"""Flipped labels are found; correct labels are not."""
 
 from pathlib import Path
 
@@ -10,19 +10,19 @@ from earful.data.dataset.reader import ClipAudio, read_clips
 from earful.data.labels.labels_csv import Clip, read_labels
 from earful.data.labels.multilabel import sort_labels
 from earful.training.data_quality import label_errors
-from earful.training.data_quality.measure_clip import Sound, measure
-from earful.training.data_quality.run_checks import find_wrong_labels
+from earful.training.data_quality.measure_clip import ClipMeasurement, measure_clip
+from earful.training.data_quality.run_checks import find_label_errors
 from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, tone
 
-Pictures = NDArray[np.float16]
+Thumbnails = NDArray[np.float16]
 
 
 def ignore_progress(done: int, total: int) -> None:
-    """Hears of no progress."""
+    """A progress callback that does nothing."""
 
 
-def tones(per_label: int, seed: int = 0) -> list[Sound]:
-    """Pitches in noise, of different lengths and levels."""
+def tones(per_label: int, seed: int = 0) -> list[ClipMeasurement]:
+    """Tones in noise, of different durations and levels."""
     generator = np.random.default_rng(seed)
     sounds = []
     for label in PITCHES_HZ:
@@ -31,44 +31,55 @@ def tones(per_label: int, seed: int = 0) -> list[Sound]:
             word = tone(label, seconds, float(generator.uniform(0.1, 0.5)))
             mixed = word + noise(seconds, 0.01, len(sounds))[: len(word)]
             clip = Clip(len(sounds) + 2, f"{label}{n}.wav", Path("x"), label)
-            sounds.append(measure(clip, ClipAudio(mixed, "", RATE_HZ)))
+            sounds.append(measure_clip(clip, ClipAudio(mixed, "", RATE_HZ)))
     return sounds
 
 
 @pytest.fixture(scope="module")
-def pictures() -> Pictures:
-    return np.stack([sound.picture for sound in tones(20)])
+def thumbnails() -> Thumbnails:
+    return np.stack([sound.thumbnail for sound in tones(20)])
 
 
 TRUE_LABELS = np.repeat(np.arange(3), 20)
 
 
-def test_flipped_labels_are_found_with_the_correct_ones(pictures: Pictures) -> None:
+def test_flipped_labels_are_found_with_the_correct_ones(thumbnails: Thumbnails) -> None:
     given = TRUE_LABELS.copy()
     flipped = [3, 25, 47]
     given[flipped] = (TRUE_LABELS[flipped] + 1) % 3
-    found = label_errors.judge(pictures, given, 3, ignore_progress)
-    assert list(np.flatnonzero(found.wrong > label_errors.SUSPECT)) == flipped
-    assert list(found.heard[flipped]) == list(TRUE_LABELS[flipped])
-    assert 0.01 < found.share < 0.1
+    found = label_errors.estimate_label_errors(thumbnails, given, 3, ignore_progress)
+    assert (
+        list(np.flatnonzero(found.error_probability > label_errors.ERROR_PROBABILITY_THRESHOLD))
+        == flipped
+    )
+    assert list(found.suggested[flipped]) == list(TRUE_LABELS[flipped])
+    assert 0.01 < found.error_rate < 0.1
 
 
-def test_correct_labels_are_not_listed(pictures: Pictures) -> None:
-    assert label_errors.judge(pictures, TRUE_LABELS, 3, ignore_progress).wrong.max() < label_errors.SUSPECT
+def test_correct_labels_are_not_listed(thumbnails: Thumbnails) -> None:
+    assert (
+        label_errors.estimate_label_errors(
+            thumbnails, TRUE_LABELS, 3, ignore_progress
+        ).error_probability.max()
+        < label_errors.ERROR_PROBABILITY_THRESHOLD
+    )
 
 
-def test_random_labels_flag_no_clip(pictures: Pictures) -> None:
+def test_random_labels_flag_no_clip(thumbnails: Thumbnails) -> None:
     shuffled = np.random.default_rng(1).permutation(TRUE_LABELS)
     assert (
-        label_errors.judge(pictures, shuffled, 3, ignore_progress).wrong > label_errors.SUSPECT
+        label_errors.estimate_label_errors(
+            thumbnails, shuffled, 3, ignore_progress
+        ).error_probability
+        > label_errors.ERROR_PROBABILITY_THRESHOLD
     ).mean() < 0.1
 
 
-def test_closed_form_leave_one_out_matches_refitting(pictures: Pictures) -> None:
-    kernel = label_errors.similarities(pictures)
+def test_closed_form_leave_one_out_matches_refitting(thumbnails: Thumbnails) -> None:
+    kernel = label_errors.gaussian_kernel(thumbnails)
     trusted = np.ones(60, bool)
     trusted[[5, 30]] = False
-    scores = label_errors.left_out_scores(kernel, TRUE_LABELS, 3, trusted)
+    scores = label_errors.leave_one_out_scores(kernel, TRUE_LABELS, 3, trusted)
     targets = np.eye(3)[TRUE_LABELS] - 1 / 3
     for clip in (0, 5, 42):
         others = np.flatnonzero(trusted & (np.arange(60) != clip))
@@ -78,51 +89,61 @@ def test_closed_form_leave_one_out_matches_refitting(pictures: Pictures) -> None
 
 
 def test_large_dataset_is_checked_in_parts(
-    pictures: Pictures,
+    thumbnails: Thumbnails,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(label_errors, "PART_CLIPS", 32)
+    monkeypatch.setattr(label_errors, "MAX_BLOCK_CLIPS", 32)
     given = TRUE_LABELS.copy()
     given[7] = 2
     progress_calls: list[tuple[int, int]] = []
-    found = label_errors.judge(pictures, given, 3, lambda *at: progress_calls.append(at))
-    assert list(np.flatnonzero(found.wrong > label_errors.SUSPECT)) == [7]
+    found = label_errors.estimate_label_errors(
+        thumbnails, given, 3, lambda *at: progress_calls.append(at)
+    )
+    assert list(
+        np.flatnonzero(found.error_probability > label_errors.ERROR_PROBABILITY_THRESHOLD)
+    ) == [7]
     assert progress_calls == [(n, 6) for n in range(7)]
 
 
 def test_identical_sounding_clips_flag_no_clip() -> None:
     same = np.zeros((12, 2, 960), np.float16)
     assert (
-        label_errors.judge(same, np.repeat([0, 1], 6), 2, ignore_progress).wrong.max() < label_errors.SUSPECT
+        label_errors.estimate_label_errors(
+            same, np.repeat([0, 1], 6), 2, ignore_progress
+        ).error_probability.max()
+        < label_errors.ERROR_PROBABILITY_THRESHOLD
     )
 
 
 def test_too_few_clips_are_skipped_with_a_note() -> None:
-    findings, judged = find_wrong_labels(tones(4), {}, ignore_progress)
-    assert (judged.clips, judged.share) == (0, None)
-    assert "5 clips or more" in judged.reason
-    assert [f.code for f in findings] == ["not_judged"] * 3
+    findings, summary = find_label_errors(tones(4), {}, ignore_progress)
+    assert (summary.clips, summary.error_rate) == (0, None)
+    assert "5 clips or more" in summary.reason
+    assert [f.code for f in findings] == ["not_checked"] * 3
     assert "'low' has 4 clips" in findings[0].message
 
 
 def test_misspelt_label_is_checked_as_its_corrected_label() -> None:
     sounds = tones(8)
     object.__setattr__(sounds[0].clip, "label", "Low")
-    findings, judged = find_wrong_labels(sounds, {"Low": "low"}, ignore_progress)
-    assert (findings, judged.clips) == ([], 24)
+    findings, summary = find_label_errors(sounds, {"Low": "low"}, ignore_progress)
+    assert (findings, summary.clips) == ([], 24)
 
 
 @pytest.mark.slow
 def test_most_flipped_digits_are_found_and_little_else(fsdd: Path) -> None:
     clips = read_labels(fsdd / "labels_full.csv", fsdd / "recordings").clips[::4]
-    sounds = [measure(c, a) for c, a in read_clips(clips, None) if isinstance(a, ClipAudio)]
+    sounds = [measure_clip(c, a) for c, a in read_clips(clips, None) if isinstance(a, ClipAudio)]
     labels = sort_labels(sound.clip.label for sound in sounds)
     true_labels = np.array([labels.index(sound.clip.label) for sound in sounds])
     given, generator = true_labels.copy(), np.random.default_rng(11)
     flipped = generator.choice(len(true_labels), len(true_labels) // 20, replace=False)
     given[flipped] = (given[flipped] + generator.integers(1, 10, len(flipped))) % 10
     listed = (
-        label_errors.judge(np.stack([s.picture for s in sounds]), given, 10, ignore_progress).wrong > 0.5
+        label_errors.estimate_label_errors(
+            np.stack([s.thumbnail for s in sounds]), given, 10, ignore_progress
+        ).error_probability
+        > 0.5
     )
     hits = int(listed[flipped].sum())
     assert hits >= 0.9 * len(flipped)

@@ -1,4 +1,4 @@
-"""One table of all networks: trained, sized, timed, and gone on with where it was stopped."""
+"""``compare`` trains, measures and times every candidate, resumes, and refuses bad input."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ from earful.training.evaluation.candidates import comparison_table
 from earful.training.evaluation.comparison import compare
 
 SHORT = {"epochs": 1, "batch_size": 16}
-# One that is trained by steps, with a setting of its own, and one that is fitted.
+# A network with a setting of its own, and a baseline that is fitted in one go.
 NETWORKS = ["cnn:norm=batch", "logistic"]
 
 
@@ -24,8 +24,11 @@ def test_each_network_gets_a_row_with_all_datasets(
     rows = compare([tones, other_tones], NETWORKS, tmp_path, overrides=SHORT)
     assert [row.model for row in rows] == NETWORKS
     for row in rows:
-        assert [found.dataset for found in row.accuracies] == ["tones (random)", "dataset (random)"]
-        assert all(0 <= found.accuracy <= 1 and found.clips == 12 for found in row.accuracies)
+        assert [result.dataset for result in row.accuracies] == [
+            "tones (random)",
+            "dataset (random)",
+        ]
+        assert all(0 <= result.accuracy <= 1 and result.clips == 12 for result in row.accuracies)
         assert row.latency_ms > 0 < row.multiply_adds
     lines = comparison_table(rows).splitlines()
     assert len(lines) == 2 + len(NETWORKS)
@@ -41,17 +44,15 @@ def test_each_network_gets_a_row_with_all_datasets(
     assert label_tuples == {tones.labels}
 
 
-def test_what_cannot_be_compared_is_refused_before_any_training(
-    tones: Dataset, tmp_path: Path
-) -> None:
-    untested = replace(tones, clips=tones.clips.assign(split="train"))
+def test_invalid_comparison_is_refused_before_any_training(tones: Dataset, tmp_path: Path) -> None:
+    without_test = replace(tones, clips=tones.clips.assign(split="train"))
     with pytest.raises(TrainingError, match="two datasets are called tones"):
         compare([tones, tones], ["cnn"], tmp_path, overrides=SHORT)
-    with pytest.raises(TrainingError, match="nothing back to test on"):
-        compare([untested], ["cnn"], tmp_path, overrides=SHORT)
-    with pytest.raises(EarfulError, match="no network is called 'vgg'"):
+    with pytest.raises(TrainingError, match="has no test clips"):
+        compare([without_test], ["cnn"], tmp_path, overrides=SHORT)
+    with pytest.raises(EarfulError, match="there is no network 'vgg'"):
         compare([tones], ["vgg"], tmp_path, overrides=SHORT)
-    with pytest.raises(EarfulError, match="autoencoder names no labels"):
+    with pytest.raises(EarfulError, match="autoencoder is not a classifier"):
         compare([tones], ["cnn", "autoencoder"], tmp_path, overrides=SHORT)
     with pytest.raises(EarfulError, match="no setting is called 'trees'"):
         compare([tones], ["cnn:trees=3"], tmp_path, overrides=SHORT)
@@ -62,15 +63,17 @@ def test_what_cannot_be_compared_is_refused_before_any_training(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_untrainable_candidate_is_left_out_everywhere_and_reported(
+def test_untrainable_candidate_is_skipped_and_reported(
     tones: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = tones.label_matrix.copy()
-    both[tones.rows("train")[0]] = True
-    several = replace(tones, label_matrix=both)
-    monkeypatch.setattr("earful.training.evaluation.comparison.CLASSIFIER_NETWORKS", ("logistic", "mlp"))
+    label_matrix = tones.label_matrix.copy()
+    label_matrix[tones.rows("train")[0]] = True
+    multi_label = replace(tones, label_matrix=label_matrix)
+    monkeypatch.setattr(
+        "earful.training.evaluation.comparison.CLASSIFIER_NETWORKS", ("logistic", "mlp")
+    )
     messages: list[str] = []
-    rows = compare([several], None, tmp_path, overrides=SHORT, on_skipped=messages.append)
+    rows = compare([multi_label], None, tmp_path, overrides=SHORT, on_skipped=messages.append)
     assert [row.model for row in rows] == ["mlp"]
     assert len(messages) == 1
-    assert messages[0].startswith("logistic is left out: 1 clips of")
+    assert messages[0].startswith("logistic is skipped: 1 clips of")

@@ -1,4 +1,4 @@
-"""Every voice is tested once and never trained on; extra clips are trained on and never tested."""
+"""Every speaker is tested once while held out; extra clips are used for training only."""
 
 import json
 from dataclasses import replace
@@ -29,21 +29,21 @@ def test_each_clip_is_tested_once_with_its_speaker_held_out(n_folds: int | None)
     tested = np.array([[split == "test" for split in fold.splits] for fold in folds])
     assert (tested.sum(axis=0) == 1).all()
     for fold in folds:
-        sides = {
-            part: {s for s, split in zip(SPEAKERS, fold.splits, strict=True) if split in part}
-            for part in (("test",), ("train", "val"))
+        speakers = {
+            splits: {s for s, split in zip(SPEAKERS, fold.splits, strict=True) if split in splits}
+            for splits in (("test",), ("train", "val"))
         }
-        assert sides["test",].isdisjoint(sides["train", "val"])
+        assert speakers["test",].isdisjoint(speakers["train", "val"])
         assert {"train", "val", "test"} == set(fold.splits)
 
 
-def test_clips_without_a_speaker_are_trained_on_when_one_is_left_out() -> None:
+def test_clips_without_a_speaker_are_never_test_clips() -> None:
     folds = speaker_folds(LABELS, ["", *SPEAKERS[1:]], None)
     assert all(fold.splits[0] != "test" for fold in folds)
 
 
 @pytest.mark.parametrize(
-    ("labels", "speakers", "n_folds", "words"),
+    ("labels", "speakers", "n_folds", "message"),
     [
         (LABELS, ["only"] * 24, None, "only"),
         (LABELS, [""] * 24, None, "none"),
@@ -53,29 +53,27 @@ def test_clips_without_a_speaker_are_trained_on_when_one_is_left_out() -> None:
     ],
 )
 def test_impossible_folds_are_refused(
-    labels: list[str], speakers: list[str], n_folds: int | None, words: str
+    labels: list[str], speakers: list[str], n_folds: int | None, message: str
 ) -> None:
-    with pytest.raises(SplitError, match=words):
+    with pytest.raises(SplitError, match=message):
         speaker_folds(labels, speakers, n_folds)
 
 
 def test_all_folds_are_trained_reported_and_resumed(
     tones: Dataset, other_tones: Dataset, tmp_path: Path
 ) -> None:
-    found = cross_validate(tones, tmp_path, QUICK, auxiliary=AuxiliaryData(extra=other_tones))
-    assert [fold.name for fold in found.folds] == ["speaker0", "speaker1", "speaker2", "speaker3"]
-    assert sum(fold.clips for fold in found.folds) == 60
-    assert found.minimum.accuracy <= found.mean <= 1
+    result = cross_validate(tones, tmp_path, QUICK, auxiliary=AuxiliaryData(extra=other_tones))
+    assert [fold.name for fold in result.folds] == ["speaker0", "speaker1", "speaker2", "speaker3"]
+    assert sum(fold.clips for fold in result.folds) == 60
+    assert result.minimum.accuracy <= result.mean <= 1
     written = json.loads((tmp_path / "crossval.json").read_text())
-    assert written["mean"] == found.mean
+    assert written["mean"] == result.mean
     again = cross_validate(tones, tmp_path, QUICK, auxiliary=AuxiliaryData(extra=other_tones))
-    assert again == found
-    assert "mean" in found.text()
+    assert again == result
+    assert "mean" in result.text()
 
 
-def test_finished_folds_of_another_split_are_not_reused(
-    tones: Dataset, tmp_path: Path
-) -> None:
+def test_finished_folds_of_another_split_are_not_reused(tones: Dataset, tmp_path: Path) -> None:
     quick = replace(QUICK, epochs=1)
     cross_validate(tones, tmp_path, quick, n_folds=2)
     with pytest.raises(TrainingError, match="the dataset's content"):
@@ -84,12 +82,14 @@ def test_finished_folds_of_another_split_are_not_reused(
 
 def test_tested_speaker_in_auxiliary_data_is_refused(tones: Dataset, tmp_path: Path) -> None:
     again = replace(tones, clips=tones.clips.assign(sha256="other take"))
-    with pytest.raises(TrainingError, match="has clips of speaker0, who must not be heard"):
+    with pytest.raises(TrainingError, match="has clips of the test speakers speaker0 of"):
         cross_validate(tones, tmp_path, QUICK, auxiliary=AuxiliaryData(extra=again))
     assert not list(tmp_path.iterdir())
 
 
-def test_extra_clips_must_fit(tones: Dataset, other_tones: Dataset, tmp_path: Path) -> None:
+def test_extra_clips_need_the_same_labels_and_features(
+    tones: Dataset, other_tones: Dataset, tmp_path: Path
+) -> None:
     with pytest.raises(TrainingError, match="labels"):
         fit(
             tones,
@@ -99,7 +99,12 @@ def test_extra_clips_must_fit(tones: Dataset, other_tones: Dataset, tmp_path: Pa
         )
     features = replace(tones.features, n_mels=20, n_mfcc=20)
     with pytest.raises(TrainingError, match="--sample-rate"):
-        fit(tones, tmp_path, QUICK, auxiliary=AuxiliaryData(extra=replace(other_tones, features=features)))
+        fit(
+            tones,
+            tmp_path,
+            QUICK,
+            auxiliary=AuxiliaryData(extra=replace(other_tones, features=features)),
+        )
 
 
 def test_test_clips_are_refused_as_extra_clips(tones: Dataset, tmp_path: Path) -> None:
@@ -108,7 +113,7 @@ def test_test_clips_are_refused_as_extra_clips(tones: Dataset, tmp_path: Path) -
 
 
 def test_augmented_training_resumes_to_the_same_weights(tones: Dataset, tmp_path: Path) -> None:
-    """With a running average, mixup and a schedule: all of it follows from (seed, epoch, step)."""
+    """With EMA, mixup and a schedule: all of it depends only on (seed, epoch, step)."""
 
     def stop_after_first(record: EpochRecord) -> None:
         if record.epoch == 1:

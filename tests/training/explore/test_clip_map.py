@@ -1,4 +1,4 @@
-"""The map of a set of tones: wrong labels stand out, names do no harm, bad input writes nothing."""
+"""The map of a dataset of tones: label errors stand out, names are escaped, input is checked."""
 
 import base64
 import csv
@@ -24,11 +24,11 @@ from earful.data.labels.labels_csv import read_labels
 from earful.models.registry.find_model import SHIPPED_MODEL
 from earful.training.cli import build_app
 from earful.training.config.train_config import TrainConfig
-from earful.training.explore.clip_map import choose_shown, draw_map
-from earful.training.explore.embedding_sources import Sources
-from earful.training.explore.map_page import harmless_json
+from earful.training.explore.clip_map import build_map, sample_clips
+from earful.training.explore.embedding_sources import EmbeddingSources
+from earful.training.explore.map_page import script_safe_json
 from earful.training.explore.neighbours import Outliers
-from earful.training.reports.clip_media import link, picture
+from earful.training.reports.clip_media import encode_spectrogram, file_link
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, save_checkpoint
 from tests.fixtures.synthetic_audio import RATE_HZ, noise, one_torch_thread, overlay_at, tone
@@ -37,7 +37,10 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="needs chromium (Debian: apt install chromium)"
 )
-HOSTILE_LABEL, HOSTILE_SPEAKER = "<img src=x onerror=hacked=1>", "</script><script>hacked=1</script>"
+HOSTILE_LABEL, HOSTILE_SPEAKER = (
+    "<img src=x onerror=hacked=1>",
+    "</script><script>hacked=1</script>",
+)
 LABELS = {"low": "low", "mid": HOSTILE_LABEL, "high": "'\"&\\"}
 # Clips 3 and 20 have the label of another pitch.
 WRONG = {3: LABELS["high"], 20: LABELS["low"]}
@@ -46,16 +49,15 @@ CLIPS_PER_LABEL = 15
 
 
 def earful(*arguments: object) -> Result:
-    """A command in this process; errors of ours are raised, as ``main`` would see them."""
+    """Run a command in this process; errors are raised."""
     with one_torch_thread():
-        return CliRunner().invoke(
-            build_app(), [str(a) for a in arguments], catch_exceptions=False
-        )  # fmt: skip
+        words = [str(argument) for argument in arguments]
+        return CliRunner().invoke(build_app(), words, catch_exceptions=False)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the dataset ``tones`` and the recordings that it was made of."""
+    """A folder with the dataset ``tones`` and its recordings."""
     home = tmp_path_factory.mktemp("map")
     (home / "wav").mkdir()
     generator = np.random.default_rng(5)
@@ -82,7 +84,7 @@ def tones(home: Path) -> Dataset:
 
 @pytest.fixture(scope="module")
 def run(home: Path, tones: Dataset) -> Path:
-    """A classifier's run, on the wrong labels too."""
+    """A classification run, trained with the label errors."""
     config = TrainConfig(epochs=12, batch_size=8, learning_rate=3e-3)
     with one_torch_thread():
         train_run(tones, home / "cnn", config)
@@ -91,10 +93,10 @@ def run(home: Path, tones: Dataset) -> Path:
 
 @pytest.fixture(scope="module")
 def page_file(home: Path, run: Path) -> Path:
-    """The page, with its points beside it."""
+    """The map, and its points.csv in the same folder."""
     out = home / "drawn" / "map.html"
-    done = earful("map", home / "tones", "--out", out, "--run", run, "--points",
-                   out.with_name("points.csv"), "--colour", "error")  # fmt: skip
+    outputs = ("--out", out, "--points", out.with_name("points.csv"))
+    done = earful("map", home / "tones", *outputs, "--run", run, "--color-by", "error")
     assert done.stdout.startswith(f"{out}: 45 clips")
     return out
 
@@ -107,11 +109,11 @@ def test_wrong_labels_are_the_top_outliers_in_both_embeddings(page_file: Path) -
     for kind in ("autoencoder", "classifier"):
         scores = np.array([float(row[f"{kind}_disagreement"]) for row in rows])
         assert set(np.argsort(-scores)[:2]) == set(WRONG), kind
-        assert rows[3][f"{kind}_neighbours_say"] == LABELS["low"]
-        places = np.array([[float(row[f"{kind}_{axis}"]) for axis in "xy"] for row in rows])
-        assert np.isfinite(places).all()
-        assert (places.std(axis=0) > 0).all()
-    assert {row["answer"] for row in rows} <= set(LABELS.values())
+        assert rows[3][f"{kind}_suggested"] == LABELS["low"]
+        coordinates = np.array([[float(row[f"{kind}_{axis}"]) for axis in "xy"] for row in rows])
+        assert np.isfinite(coordinates).all()
+        assert (coordinates.std(axis=0) > 0).all()
+    assert {row["predicted"] for row in rows} <= set(LABELS.values())
 
 
 def test_autoencoder_is_reused_while_clips_and_seed_are_unchanged(
@@ -121,7 +123,8 @@ def test_autoencoder_is_reused_while_clips_and_seed_are_unchanged(
     encoder_folder = tmp_path / "map.autoencoder"
     shutil.copytree(page_file.with_name("map.autoencoder"), encoder_folder)
     before = (encoder_folder / BEST_CHECKPOINT).stat().st_mtime_ns
-    arguments = ("map", home / "tones", "--out", out, "--by", "autoencoder", "--reduce", "pca")
+    options = ("--embedding", "autoencoder", "--reduce", "pca")
+    arguments = ("map", home / "tones", "--out", out, *options)
     first = json.loads(earful(*arguments, "--json").stdout)
     assert (encoder_folder / BEST_CHECKPOINT).stat().st_mtime_ns == before
     assert list(first["embeddings"]) == ["autoencoder"]
@@ -137,37 +140,39 @@ def test_autoencoder_is_reused_while_clips_and_seed_are_unchanged(
 
 def test_sample_keeps_the_top_outliers_and_says_so(home: Path, run: Path) -> None:
     out = home / "sample.html"
-    done = earful("map", home / "tones", "--out", out, "--run", run, "--by", "classifier",
-                   "--most", "20", "--audio-mb", "0", "--json")  # fmt: skip
+    options = ("--embedding", "classifier", "--max-clips", "20", "--audio-mb", "0", "--json")
+    done = earful("map", home / "tones", "--out", out, "--run", run, *options)
     found = json.loads(done.stdout)
     assert (found["clips"], found["shown"]) == (45, 20)
     assert [n for n in WRONG if found["points"][n]["classifier_x"] is None] == []
     assert sum(point["classifier_x"] is None for point in found["points"]) == 25
     assert "20 of 45 clips are shown" in done.stderr
-    assert "20 cannot be heard" in done.stderr
+    assert "20 have no audio" in done.stderr
     zeros = np.zeros(1000)
     far = Outliers(np.arange(1000) / 1000, zeros.astype(np.int64), zeros + 1)
-    shown = choose_shown(1000, [far], 300, seed=1)
+    shown = sample_clips(1000, [far], 300, seed=1)
     assert len(shown) == 300
-    assert set(range(850, 1000)) <= set(shown.tolist())  # as many as there are of the other kind
+    assert set(range(850, 1000)) <= set(
+        shown.tolist()
+    )  # the top half of the outliers by disagreement
 
 
-def test_links_lead_to_the_files_whatever_their_names(home: Path, tones: Dataset) -> None:
+def test_links_to_files_are_escaped(home: Path, tones: Dataset) -> None:
     out = home / "pages" / "map.html"
-    found = [link(tones, row, out, home / "wav") for row in range(45)]
+    found = [file_link(tones, row, out, home / "wav") for row in range(45)]
     assert found[0] == "./../wav/%3Cb%20onclick%3Dx%3E.wav"
     assert found[2] == "./../wav/javascript%3Aalert%281%29.wav"
     assert found[5] == "./../wav/%23%3F%25.wav"
     assert found[7] == "./../wav/low7.wav"
-    assert link(tones, 0, out, home) == ""
-    stretch = replace(tones, clips=tones.clips.assign(start=0.5, end=1.25))
-    assert link(stretch, 7, out, home / "wav") == "./../wav/low7.wav#t=0.5,1.25"
+    assert file_link(tones, 0, out, home) == ""
+    segments = replace(tones, clips=tones.clips.assign(start=0.5, end=1.25))
+    assert file_link(segments, 7, out, home / "wav") == "./../wav/low7.wav#t=0.5,1.25"
 
 
 def test_image_has_its_stated_size_and_is_brightest_at_the_loudest_cell() -> None:
     sound = np.full((50, 200), -120.0, np.float32)
     sound[10:15, 100:110] = -20.0
-    blob = base64.b64decode(picture(sound))
+    blob = base64.b64decode(encode_spectrogram(sound))
     rows, columns = blob[0], blob[1]
     assert (rows, columns) == (40, 64)
     cells = np.frombuffer(blob[2:], np.uint8)
@@ -178,14 +183,16 @@ def test_image_has_its_stated_size_and_is_brightest_at_the_loudest_cell() -> Non
 
 
 def test_json_in_a_page_cannot_close_the_script() -> None:
-    text = harmless_json([HOSTILE_SPEAKER, "\u2028", "&amp;", "<!--"])
+    text = script_safe_json([HOSTILE_SPEAKER, "\u2028", "&amp;", "<!--"])
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == [HOSTILE_SPEAKER, "\u2028", "&amp;", "<!--"]
 
 
 def change_run(run: Path, to: Path, **changes: object) -> Path:
     to.mkdir()
-    save_checkpoint(to / BEST_CHECKPOINT, replace(load_checkpoint(run / BEST_CHECKPOINT), **changes))
+    save_checkpoint(
+        to / BEST_CHECKPOINT, replace(load_checkpoint(run / BEST_CHECKPOINT), **changes)
+    )
     return to
 
 
@@ -193,47 +200,55 @@ def test_unmappable_input_is_reported_and_nothing_is_written(
     home: Path, tones: Dataset, run: Path, tmp_path: Path
 ) -> None:
     other = replace(tones.features, n_mels=32, n_mfcc=32)
-    damaged = load_checkpoint(run / BEST_CHECKPOINT).weights | {"network.head.weight": torch.zeros(2, 2)}
+    damaged = load_checkpoint(run / BEST_CHECKPOINT).weights | {
+        "network.head.weight": torch.zeros(2, 2)
+    }
     runs = {
         "features": change_run(run, tmp_path / "features", features=other),
         "labels": change_run(run, tmp_path / "labels", labels=("x", "y", "z")),
         "weights": change_run(run, tmp_path / "weights", weights=damaged),
     }
-    given = set(tmp_path.iterdir())
+    existing = set(tmp_path.iterdir())
     dataset, out = home / "tones", ("--out", tmp_path / "map.html")
     refused = [
-        ((tmp_path, *out), "is no dataset"),
+        ((tmp_path, *out), "is not a dataset"),
         ((dataset, *out, "--run", tmp_path), "holds no finished run"),
         ((dataset, *out, "--run", runs["features"]), "other features"),
-        ((dataset, *out, "--run", runs["labels"]), "knows none of the labels"),
+        ((dataset, *out, "--run", runs["labels"]), "has none of the labels"),
         ((dataset, *out, "--run", runs["weights"]), "damaged"),
-        ((dataset, *out, "--run", run, "--by", "autoencoder"), "give --by classifier"),
-        ((dataset, *out, "--model", SHIPPED_MODEL), r"knows none of the labels.*it has 0, 1"),
-        ((dataset, *out, "--model", SHIPPED_MODEL, "--by", "autoencoder"), "does not show"),
-        ((dataset, *out, "--model", home / "labels.csv"), "no usable ONNX model"),
+        (
+            (dataset, *out, "--run", run, "--embedding", "autoencoder"),
+            "give --embedding classifier",
+        ),
+        ((dataset, *out, "--model", SHIPPED_MODEL), r"has none of the labels.*it has 0, 1"),
+        (
+            (dataset, *out, "--model", SHIPPED_MODEL, "--embedding", "autoencoder"),
+            "excludes --model",
+        ),
+        ((dataset, *out, "--model", home / "labels.csv"), "not a usable ONNX model"),
         ((dataset, *out, "--model", home / "none.onnx"), "no model file"),
-        ((dataset, *out, "--by", "classifier"), r"train one with `earful train"),
-        ((dataset, *out, "--colour", "error"), "needs a classifier's answers"),
+        ((dataset, *out, "--embedding", "classifier"), r"train one with `earful train"),
+        ((dataset, *out, "--color-by", "error"), "needs the predictions of a classifier"),
         ((dataset, "--out", tmp_path), "is a folder"),
-        ((dataset, *out, "--audio-dir", home / "none"), "is no folder"),
+        ((dataset, *out, "--audio-dir", home / "none"), "is not a folder"),
         ((dataset, *out, "--points", tmp_path / "map.html"), "another --points"),
     ]
     for arguments, message in refused:
         with pytest.raises(EarfulError, match=message):
             earful("map", *arguments)
-        assert set(tmp_path.iterdir()) == given, arguments
+        assert set(tmp_path.iterdir()) == existing, arguments
     few = replace(tones, clips=tones.clips.head(2), label_matrix=tones.label_matrix[:2])
     with pytest.raises(EarfulError, match="has 2 clips; a map needs 3"):
-        draw_map(few, Sources(tmp_path / "kept"))
+        build_map(few, EmbeddingSources(tmp_path / "autoencoder"))
     numbers = replace(tones, clips=tones.clips.assign(seconds="long"))
     with pytest.raises(EarfulError, match="damaged"):
-        draw_map(numbers, Sources(tmp_path / "kept"))
+        build_map(numbers, EmbeddingSources(tmp_path / "autoencoder"))
 
 
 def test_model_with_other_features_names_the_prepare_options(home: Path, tmp_path: Path) -> None:
     labelled = read_labels(home / "labels.csv", home / "wav")
     prepare(labelled, tmp_path / "d", features=FeatureConfig.for_rate(16_000), split="column")
-    with pytest.raises(EarfulError, match=r"hears 1 s at 8000 Hz .* --sample-rate 8000"):
+    with pytest.raises(EarfulError, match=r"takes clips of 1 s at 8000 Hz.* --sample-rate 8000"):
         earful("map", tmp_path / "d", "--out", tmp_path / "m.html", "--model", SHIPPED_MODEL)
 
 
@@ -242,24 +257,24 @@ def test_model_with_other_features_names_the_prepare_options(home: Path, tmp_pat
 
 @pytest.fixture
 def page(browser: Browser, page_file: Path) -> Iterator[Page]:
-    """The page from its file; a fault in it, or a request to anywhere else, fails the test."""
+    """The open page; script errors and network requests fail the test."""
     context = browser.new_context(viewport={"width": 1000, "height": 800})
     opened = context.new_page()
-    faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
     opened.on(
-        "request", lambda r: None if r.url.startswith(("file:", "data:")) else faults.append(r.url)
+        "request", lambda r: None if r.url.startswith(("file:", "data:")) else errors.append(r.url)
     )
     opened.goto(page_file.as_uri())
     yield opened
     assert opened.evaluate("window.hacked") is None
     context.close()
-    assert faults == []
+    assert errors == []
 
 
 def count_colours(page: Page) -> int:
-    """How many solid colours there are on the map, in areas of some size."""
+    """Number of solid colours on the map that cover more than 60 pixels."""
     count: int = page.locator("#plot").evaluate(
         """canvas => {
             const g = canvas.getContext("2d"), counts = new Map();
@@ -273,7 +288,7 @@ def count_colours(page: Page) -> int:
 
 
 def point(page: Page, n: int) -> tuple[float, float]:
-    """Where a clip is on the screen."""
+    """Screen position of a clip."""
     x, y = page.evaluate(f"plot.toScreen(points.x[{n}], points.y[{n}])")
     box = page.locator("#plot").bounding_box()
     assert box is not None
@@ -282,15 +297,15 @@ def point(page: Page, n: int) -> tuple[float, float]:
 
 @pytest.mark.browser
 @needs_chromium
-def test_the_page_shows_filters_colours_and_plays(page: Page) -> None:
-    expect(page.locator("#legend button")).to_have_count(3)  # all, right, wrong
+def test_page_filters_colours_and_plays(page: Page) -> None:
+    expect(page.locator("#legend button")).to_have_count(3)  # all, correct, incorrect
     expect(page.locator("#gesture")).to_be_visible()
     by_error = count_colours(page)
     page.select_option("#colour", "label")
     expect(page.locator("#legend button span")).to_have_text(sorted(LABELS.values(), key=str))
     assert count_colours(page) == by_error + 1 == 3
 
-    page.mouse.move(*point(page, 0))  # a name that would be a tag
+    page.mouse.move(*point(page, 0))  # a filename with markup
     expect(page.locator("#tip")).to_contain_text(f"low · {HOSTILE_SPEAKER}0 · <b onclick=x>.wav")
     expect(page.locator("#c-label")).to_have_text("low")
     expect(page.locator("#facts")).to_contain_text("<b onclick=x>.wav")
@@ -327,7 +342,7 @@ def test_page_lists_outliers_switches_views_and_is_usable_by_keyboard(page: Page
     page.get_by_role("button", name="classifier").click()
     assert page.evaluate("points.x.slice()") != autoencoder
     page.select_option("#order", "distance")
-    expect(page.locator("#order-note")).to_contain_text("far from all")
+    expect(page.locator("#order-note")).to_contain_text("far from their neighbours")
 
     page.locator("#plot").focus()
     seen = {chosen}
@@ -347,7 +362,7 @@ def test_page_lists_outliers_switches_views_and_is_usable_by_keyboard(page: Page
     page.mouse.wheel(0, -400)
     page.wait_for_function("plot.toScreen(1, 0)[0] - plot.toScreen(0, 0)[0] > 900")
     after = page.evaluate("plot.toScreen(points.x[30], points.y[30])")
-    np.testing.assert_allclose(after, before, atol=1.5)  # what is under the pointer stays
+    np.testing.assert_allclose(after, before, atol=1.5)  # the point under the pointer stays
     for width in (390, 1000):
         page.set_viewport_size({"width": width, "height": 740})
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,4 +1,4 @@
-"""Neighbours, their labels, and what does not belong: on points whose answer is plain."""
+"""Neighbours, purity and outliers of point sets with known answers."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from earful.training.explore.neighbours import find_neighbours, find_outliers, p
 GENERATOR = np.random.default_rng(3)
 
 
-def blobs(n_each: int = 30) -> tuple[np.ndarray, np.ndarray]:
-    """Three far groups (clips, 5) and their labels (clips,)."""
+def clusters(n_each: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    """Three distant clusters (clips, 5) and their labels (clips,)."""
     centres = np.repeat(np.eye(5)[:3] * 50, n_each, axis=0)
     return centres + GENERATOR.standard_normal((3 * n_each, 5)), np.repeat(np.arange(3), n_each)
 
@@ -19,13 +19,13 @@ def test_neighbours_are_the_nearest_others() -> None:
     found = find_neighbours(vectors, 6)
     distances = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
     np.fill_diagonal(distances, np.inf)
-    np.testing.assert_array_equal(found.positions, np.argsort(distances, axis=1)[:, :6])
+    np.testing.assert_array_equal(found.indices, np.argsort(distances, axis=1)[:, :6])
     np.testing.assert_allclose(found.distances, np.sort(distances, axis=1)[:, :6], rtol=1e-6)
     assert find_neighbours(vectors[:3], 6).k == 2
 
 
-def test_wrong_labels_disagree_with_their_neighbours_and_the_others_do_not() -> None:
-    vectors, labels = blobs()
+def test_only_wrong_labels_disagree_with_their_neighbours() -> None:
+    vectors, labels = clusters()
     near = find_neighbours(vectors)
     assert purity(near, labels) == 1.0
     given = labels.copy()
@@ -37,18 +37,18 @@ def test_wrong_labels_disagree_with_their_neighbours_and_the_others_do_not() -> 
     others = np.delete(np.arange(90), [4, 40])
     assert found.disagreement[others].max() < 0
     assert (found.suggested[others] == given[others]).all()
-    assert {4, 40} < set(found.foremost(3))
+    assert {4, 40} < set(found.top(3))
 
 
-def test_a_near_neighbour_counts_more_than_a_far_one_and_a_copy_most() -> None:
-    line = np.array([[0.0], [0.0], [5.0], [6.0]])  # the first two are copies of one recording
+def test_nearer_neighbours_have_more_weight_and_copies_most() -> None:
+    line = np.array([[0.0], [0.0], [5.0], [6.0]])  # the first two are copies
     found = find_outliers(find_neighbours(line, 3), np.array([0, 1, 0, 0]), 2)
     assert found.disagreement[0] > 0
     assert found.suggested[0] == 1
 
 
 def test_isolated_clip_is_found_by_its_distance() -> None:
-    vectors, labels = blobs()
+    vectors, labels = clusters()
     vectors[7] += 30
     found = find_outliers(find_neighbours(vectors), labels, 3)
     assert found.distance.argmax() == 7
@@ -70,4 +70,4 @@ def test_whitening_decorrelates_and_equalises_variance() -> None:
     few = whitened(mixed[:20].astype(np.float32))
     spread = (few.T @ few / len(few)).diagonal()
     assert spread.max() < 1
-    assert spread.max() / spread.min() > 1.5  # what varied little by chance is not blown up
+    assert spread.max() / spread.min() > 1.5  # small variances of few points are not amplified

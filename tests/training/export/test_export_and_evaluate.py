@@ -1,4 +1,4 @@
-"""The exported file equals PyTorch, and evaluating it tells the truth about each clip."""
+"""The exported file equals PyTorch, and its evaluation counts every clip."""
 
 import json
 from pathlib import Path
@@ -21,8 +21,12 @@ from earful.training.plots.plots import plot_confusion
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, rebuild_network
 
-NETWORKS = [("cnn", "mfcc", {}), ("cnn", "log_mel", {}), ("crnn", "log_mel", {}),
-            ("crnn", "mfcc", {"recurrent": "lstm"})]  # fmt: skip
+NETWORKS = [
+    ("cnn", "mfcc", {}),
+    ("cnn", "log_mel", {}),
+    ("crnn", "log_mel", {}),
+    ("crnn", "mfcc", {"recurrent": "lstm"}),
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +52,19 @@ def test_onnx_equals_pytorch_at_any_batch_size(
     assert exported.max_difference <= 1e-4
     session = open_bundle(exported.path).session
     checkpoint = load_checkpoint(tmp_path / "run" / BEST_CHECKPOINT)
-    whole = WaveformClassifier(
-        checkpoint.features, config.features, rebuild_network(checkpoint),
+    classifier = WaveformClassifier(
+        checkpoint.features,
+        config.features,
+        rebuild_network(checkpoint),
         exported.metadata.temperature,
         "softmax",
-    ).eval()  # fmt: skip
+    ).eval()
     waveforms = np.array(tones.array("waveforms")[:5])
     for batch in (waveforms[:1], waveforms):
-        found = session.run(["probabilities"], {"waveform": batch})[0]
+        probabilities = session.run(["probabilities"], {"waveform": batch})[0]
         with torch.inference_mode():
-            expected, _ = whole(torch.from_numpy(batch))
-        np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
+            expected, _ = classifier(torch.from_numpy(batch))
+        np.testing.assert_allclose(probabilities, expected.numpy(), atol=1e-4)
 
 
 def test_the_file_has_no_sidecar_and_no_fourier_operator(model: Path) -> None:
@@ -67,7 +73,7 @@ def test_the_file_has_no_sidecar_and_no_fourier_operator(model: Path) -> None:
     assert [path.name for path in model.parent.iterdir()] == ["model.onnx"]
 
 
-def test_the_metadata_says_what_was_trained(model: Path, tones: Dataset) -> None:
+def test_metadata_describes_the_trained_model(model: Path, tones: Dataset) -> None:
     metadata = open_bundle(model).metadata
     assert metadata.labels == ("high", "low", "mid")
     assert metadata.features == tones.features
@@ -112,17 +118,24 @@ def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_evaluation_counts_every_clip(model: Path, tones_csv: Path) -> None:
-    found = evaluate_model(model, tones_csv)
-    metrics = found.metrics
+    evaluation = evaluate_model(model, tones_csv)
+    metrics = evaluation.metrics
     assert metrics.clips == 60 == sum(map(sum, metrics.confusion))
     assert metrics.accuracy >= 0.9
     low, high = metrics.accuracy_ci95
     assert low < metrics.accuracy <= high <= 1.0
     assert sum(row["clips"] for row in metrics.per_speaker.values()) == 60
-    assert list(found.to_dict()) == [
-        "clips", "accuracy", "accuracy_ci95", "macro_f1", "per_label", "per_speaker", "confusion",
-        "labels", "failed",
-    ]  # fmt: skip
+    assert list(evaluation.to_dict()) == [
+        "clips",
+        "accuracy",
+        "accuracy_ci95",
+        "macro_f1",
+        "per_label",
+        "per_speaker",
+        "confusion",
+        "labels",
+        "failed",
+    ]
 
 
 def test_evaluation_uses_the_test_rows_when_there_are_any(
@@ -131,9 +144,9 @@ def test_evaluation_uses_the_test_rows_when_there_are_any(
     rows = [f"{tones_csv.parent}/low_{n}.wav,low,{'test' if n < 3 else 'train'}" for n in range(9)]
     csv_path = tmp_path / "labels.csv"
     csv_path.write_text("\n".join(["filename,label,split", *rows]))
-    found = evaluate_model(model, csv_path)
-    assert found.metrics.clips == 3
-    assert "3 of 9 rows" in found.notes[0]
+    evaluation = evaluate_model(model, csv_path)
+    assert evaluation.metrics.clips == 3
+    assert "3 of 9 rows" in evaluation.notes[0]
     assert evaluate_model(model, csv_path, split="all").metrics.clips == 9
 
 
@@ -141,13 +154,18 @@ def test_bad_rows_files_and_labels_are_listed_and_the_rest_is_evaluated(
     model: Path, tones_csv: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    rows = [f"{tones_csv.parent}/low_1.wav,low", "missing.wav,low", "broken.wav,mid",
-            f"{tones_csv.parent}/low_2.wav,loud", f"{tones_csv.parent}/low_3.wav,"]  # fmt: skip
+    rows = [
+        f"{tones_csv.parent}/low_1.wav,low",
+        "missing.wav,low",
+        "broken.wav,mid",
+        f"{tones_csv.parent}/low_2.wav,loud",
+        f"{tones_csv.parent}/low_3.wav,",
+    ]
     csv_path = tmp_path / "labels.csv"
     csv_path.write_text("\n".join(["filename,label", *rows]))
-    found = evaluate_model(model, csv_path)
-    assert found.metrics.clips == 1
-    codes = {clip.line: clip.code for clip in found.failed}
+    evaluation = evaluate_model(model, csv_path)
+    assert evaluation.metrics.clips == 1
+    codes = {clip.line: clip.code for clip in evaluation.failed}
     assert codes == {3: "not_found", 4: "unsupported_format", 5: "unknown_label", 6: "bad_row"}
 
 
@@ -163,10 +181,10 @@ def test_evaluation_without_any_known_label_is_an_error(
 def test_the_evaluation_report_is_json_and_a_picture(
     model: Path, tones_csv: Path, tmp_path: Path
 ) -> None:
-    found = evaluate_model(model, tones_csv)
-    write_evaluation(found, tmp_path / "report")
+    evaluation = evaluate_model(model, tones_csv)
+    write_evaluation(evaluation, tmp_path / "report")
     written = json.loads((tmp_path / "report" / "evaluation.json").read_text())
-    assert written["accuracy"] == found.metrics.accuracy
+    assert written["accuracy"] == evaluation.metrics.accuracy
     assert 0 <= written["confidence"]["calibration_error"] <= 1
     assert "noise_test" not in written
     for name in ("confusion.png", "coverage.png"):
@@ -185,34 +203,25 @@ def test_noise_test_reports_accuracy_per_kind_and_snr(
     hiss = np.random.default_rng(0).normal(0, 0.1, 4_000)
     (tmp_path / "noise").mkdir()
     soundfile.write(tmp_path / "noise" / "hiss.wav", hiss, 16_000)
-    found = evaluate_model(model, tones_csv, noise_test=True, noise_dir=tmp_path / "noise")
-    assert {p.kind for p in found.noise_test} == {
-        "white",
-        "pink",
-        "brown",
-        "hum",
-        "impulses",
-        "babble",
-        "recorded",
-    }
-    assert all(point.clips == 60 for point in found.noise_test)
-    white = [p.accuracy for p in found.noise_test if p.kind == "white"]
+    evaluation = evaluate_model(model, tones_csv, noise_test=True, noise_dir=tmp_path / "noise")
+    kinds = {"white", "pink", "brown", "hum", "impulses", "babble", "recorded"}
+    assert {point.kind for point in evaluation.noise_test} == kinds
+    assert all(point.clips == 60 for point in evaluation.noise_test)
+    white = [p.accuracy for p in evaluation.noise_test if p.kind == "white"]
     assert white[0] > white[-1]  # 20 dB against 0 dB
-    assert (
-        found.noise_test
-        == evaluate_model(model, tones_csv, noise_test=True, noise_dir=tmp_path / "noise").noise_test
-    )
-    assert "recorded" in found.text()
-    assert 0 <= found.confidence.rejection_rates["recorded noise"] <= 1
-    assert found.to_dict()["noise_test"][0]["kind"] == "white"
-    write_evaluation(found, tmp_path / "report")
+    again = evaluate_model(model, tones_csv, noise_test=True, noise_dir=tmp_path / "noise")
+    assert again.noise_test == evaluation.noise_test
+    assert "recorded" in evaluation.text()
+    assert 0 <= evaluation.confidence.rejection_rates["recorded noise"] <= 1
+    assert evaluation.to_dict()["noise_test"][0]["kind"] == "white"
+    write_evaluation(evaluation, tmp_path / "report")
     assert (tmp_path / "report" / "noise.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
     ("content", "words"), [(b"no sound", "broken.wav cannot be used"), (None, "is silent")]
 )
-def test_noise_that_cannot_be_used_is_named(
+def test_unusable_noise_file_is_named(
     content: bytes | None, words: str, model: Path, tones_csv: Path, tmp_path: Path
 ) -> None:
     if content is None:
@@ -227,25 +236,25 @@ def test_babble_of_one_speaker_is_refused(model: Path, tones_csv: Path, tmp_path
     rows = [f"{tones_csv.parent}/low_{n}.wav,low,alone" for n in range(3)]
     csv_path = tmp_path / "labels.csv"
     csv_path.write_text("\n".join(["filename,label,speaker", *rows]))
-    with pytest.raises(EarfulError, match="one speaker only"):
+    with pytest.raises(EarfulError, match="found one speaker"):
         evaluate_model(model, csv_path, noise_test=True)
 
 
 def test_negatives_are_evaluated_and_must_be_out_of_vocabulary(
     model: Path, tones_csv: Path, tmp_path: Path
 ) -> None:
-    csv_path = tmp_path / "others.csv"
+    csv_path = tmp_path / "negatives.csv"
     csv_path.write_text(f"filename,label\n{tones_csv.parent}/low_1.wav,gong\n")
-    found = evaluate_model(model, tones_csv, negatives_csv=csv_path)
-    assert found.confidence.rejection_rates["out-of-vocabulary words"] in (0.0, 1.0)
-    assert "out-of-vocabulary words" in found.text()
+    evaluation = evaluate_model(model, tones_csv, negatives_csv=csv_path)
+    assert evaluation.confidence.rejection_rates["out-of-vocabulary words"] in (0.0, 1.0)
+    assert "out-of-vocabulary words" in evaluation.text()
     with pytest.raises(EarfulError, match="'low', which the model knows"):
         evaluate_model(model, tones_csv, negatives_csv=tones_csv)
 
 
 def test_by_speaker_and_by_label_list_them_all(model: Path, tones_csv: Path) -> None:
-    found = evaluate_model(model, tones_csv)
-    by_speaker, by_label = found.text("speaker"), found.text("label")
+    evaluation = evaluate_model(model, tones_csv)
+    by_speaker, by_label = evaluation.text("speaker"), evaluation.text("label")
     for name in ("speaker0", "speaker3", "4 speakers: mean", "minimum"):
         assert name in by_speaker
     for label in ("low", "mid", "high"):
@@ -253,11 +262,11 @@ def test_by_speaker_and_by_label_list_them_all(model: Path, tones_csv: Path) -> 
     assert "speaker0" not in by_label
 
 
-def test_replacing_a_model_is_all_or_nothing(run: Path, tmp_path: Path) -> None:
-    taken = tmp_path / "model.onnx"
-    taken.mkdir()
+def test_folder_as_output_is_refused(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model.onnx"
+    folder.mkdir()
     with pytest.raises(EarfulError, match="folder"):
-        export(run, taken)
+        export(run, folder)
 
 
 def test_temperature_does_not_change_the_predicted_label(run: Path) -> None:
@@ -267,8 +276,7 @@ def test_temperature_does_not_change_the_predicted_label(run: Path) -> None:
     parts = (checkpoint.features, "mfcc", network)
     models = [WaveformClassifier(*parts, t, "softmax").eval() for t in (1.0, 2.0)]
     with torch.inference_mode():
-        plain, cooled = (model(waveform)[0] for model in models)
-    assert torch.equal(plain.argmax(1), cooled.argmax(1))
-    torch.testing.assert_close(
-        torch.softmax(torch.log(plain) / 2, dim=1), cooled, atol=1e-5, rtol=1e-4
-    )
+        uncalibrated, calibrated = (model(waveform)[0] for model in models)
+    assert torch.equal(uncalibrated.argmax(1), calibrated.argmax(1))
+    expected = torch.softmax(torch.log(uncalibrated) / 2, dim=1)
+    torch.testing.assert_close(expected, calibrated, atol=1e-5, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""Learning curves name the loss that was learnt from and show every value of it."""
+"""Learning curves name the training loss and show all its values."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_the_axis_names_the_loss(loss: Loss, accuracy: float | None, name: str) 
     ("losses", "scale"),
     [([1.0, 0.1], "log"), ([1.0, 0.1, 0.0], "symlog"), ([0.0], "linear"), ([0.0, 0.0], "linear")],
 )
-def test_a_loss_of_exactly_zero_is_drawn_without_a_warning(
+def test_loss_of_exactly_zero_is_plotted_without_a_warning(
     losses: list[float], scale: str, tmp_path: Path
 ) -> None:
     plot_learning_curves(history(losses), TrainConfig(loss="bce"), tmp_path / "c.png")
@@ -49,9 +49,7 @@ def test_a_loss_of_exactly_zero_is_drawn_without_a_warning(
 @pytest.mark.parametrize(
     ("augment", "clips"), [(True, "validation, augmented"), (False, "validation")]
 )
-def test_validation_loss_on_augmented_clips_is_labelled_as_such(
-    augment: bool, clips: str
-) -> None:
+def test_validation_loss_on_augmented_clips_is_labelled_as_such(augment: bool, clips: str) -> None:
     panels = learning_curves(history([1.0, 0.5]), TrainConfig(augment=augment)).axes
     legends = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in panels]
     assert [legend[1] for legend in legends] == [clips, "validation"]

@@ -1,4 +1,4 @@
-"""The demo on one's own data: every step, and nothing replaced before the data was read."""
+"""The demo: every step runs, and nothing is replaced before the data has been read."""
 
 from pathlib import Path
 
@@ -26,10 +26,10 @@ def test_demo_writes_a_model_and_prints_each_step(
     for command in ("prepare", "train", "export", "evaluate", "classify"):
         assert f"$ earful {command} " in output
     assert "accuracy" in output
-    run_demo(tones_csv, None, tmp_path / "demo")  # once more, into the same folder
+    run_demo(tones_csv, None, tmp_path / "demo")  # again, into the same folder
 
 
-def test_a_csv_that_cannot_be_read_leaves_the_earlier_demo(tones_csv: Path, tmp_path: Path) -> None:
+def test_unreadable_csv_leaves_the_earlier_demo(tones_csv: Path, tmp_path: Path) -> None:
     model = run_demo(tones_csv, None, tmp_path / "demo")
     with pytest.raises(EarfulError, match=r"missing\.csv"):
         run_demo(tmp_path / "missing.csv", None, tmp_path / "demo")
@@ -44,7 +44,7 @@ def test_a_csv_that_cannot_be_read_leaves_the_earlier_demo(tones_csv: Path, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
-def test_a_file_of_many_clips_is_not_classified_as_one(
+def test_file_with_several_clips_is_not_classified_as_one(
     tones_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = tones_csv.read_text().splitlines()

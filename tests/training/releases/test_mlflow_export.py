@@ -1,4 +1,4 @@
-"""The registry at an MLflow server: a real one, with its SQLite store."""
+"""Export to a real MLflow server with a SQLite store."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from tests.fixtures.ports import free_port
 mlflow = pytest.importorskip("mlflow")
 pytestmark = [
     pytest.mark.slow,
-    # MLflow and what it brings warn of their own futures.
+    # MLflow and its dependencies warn of deprecations.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]
 
@@ -28,15 +28,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("mlflow")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts"),
-        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-    ]  # fmt: skip
-    quiet = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, "-m", "mlflow", "server"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
     with (
         (folder / "log").open("wb") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=quiet) as process,
+        subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment) as process,
     ):
         try:
             for _ in range(600):
@@ -72,9 +71,7 @@ def test_versions_and_aliases_are_copied_once(server: str, tmp_path: Path) -> No
     assert Path(copy).read_bytes() == b"two"
 
 
-def test_a_server_that_is_not_there_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreachable_server_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     registry = Registry(str(tmp_path / "registry"))
     registry.register("digits", {"model.onnx": b"one"})

@@ -1,4 +1,4 @@
-"""A registry whose champion has learnt three tones, and new clips to teach it."""
+"""A registry with a champion trained on three tones, and new clips to retrain it with."""
 
 import shutil
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tests.fixtures.synthetic_audio import RATE_HZ, train_tones
 
 @pytest.fixture(scope="session")
 def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the champion's registry; its clips stay where they are."""
+    """A folder with the champion's registry and clips."""
     folder = tmp_path_factory.mktemp("champion")
     _, run = train_tones(folder)
     register(Registry(str(folder / "registry")), "tones", run, data=folder / "dataset")
@@ -24,14 +24,14 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def registry(champion: Path, tmp_path: Path) -> Registry:
-    """A copy of the registry, to be changed."""
+    """A copy of the registry for one test."""
     shutil.copytree(champion / "registry", tmp_path / "registry")
     return Registry(str(tmp_path / "registry"))
 
 
 @pytest.fixture
 def new_clips(tmp_path: Path) -> Callable[..., Path]:
-    """``new_clips({label: pitch_hz}, count)`` writes tones and their labels CSV, and gives it."""
+    """``new_clips({label: pitch_hz}, count)`` writes tones and returns their labels CSV."""
 
     def write(
         pitches_hz: dict[str, float], count: int = 8, name: str = "new", **columns: str

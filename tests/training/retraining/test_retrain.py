@@ -1,4 +1,4 @@
-"""From new labels to a new version: promoted, kept, refused, killed, and given again."""
+"""Retraining end to end: promoted, kept as challenger, refused, killed and repeated."""
 
 import json
 import random
@@ -20,34 +20,37 @@ from earful.models.registry.source import open_source
 from earful.service.classifier import Classifier
 from earful.service.core.retrain_lock import RetrainFolder, RetrainFolderError
 from earful.training.config.train_config import TrainingError, default_config
-from earful.training.releases.manifest import DataRow, from_csv, to_csv
+from earful.training.releases.manifest import ManifestRow, from_csv, to_csv
 from earful.training.releases.register import register
-from earful.training.retraining.plan import Options, Plan
-from earful.training.retraining.retrain import Outcome, Request, plan_retraining, retrain
+from earful.training.retraining.plan import Plan, RetrainOptions
+from earful.training.retraining.retrain import RetrainJob, RetrainOutcome, plan_retraining, retrain
 from earful.training.runs.train_run import train_run
 from tests.fixtures.server import EARFUL
 from tests.fixtures.synthetic_audio import RATE_HZ, one_torch_thread, tone
 
 NewClips = Callable[..., Path]
-Run = Callable[..., Outcome]
+Run = Callable[..., RetrainOutcome]
 pytestmark = pytest.mark.slow
 KILLS = 3
 
 
 @pytest.fixture
 def run(registry: Registry, tmp_path: Path) -> Run:
-    """``run(labels_csv, add_labels=True, ...)`` retrains the tones, and gives what came of it."""
+    """``run(labels_csv, add_labels=True, ...)`` retrains the tones and returns the outcome."""
 
-    def start(labels_csv: Path | None, *, promote: bool = True, **options: object) -> Outcome:
+    def start(
+        labels_csv: Path | None, *, promote: bool = True, **options: object
+    ) -> RetrainOutcome:
         labelled = (
             LabelledClips((), (), frozenset()) if labels_csv is None else read_labels(labels_csv)
         )
-        wanted = replace(Options(epochs=8), **options)  # type: ignore[arg-type]
+        retrain_options = replace(RetrainOptions(epochs=8), **options)  # type: ignore[arg-type]
         work = tmp_path / "work"
         with one_torch_thread():
-            return retrain(
-                Request(registry, "tones", labelled, "new.csv", wanted, work, promote=promote)
+            job = RetrainJob(
+                registry, "tones", labelled, "new.csv", retrain_options, work, promote=promote
             )
+            return retrain(job)
 
     return start
 
@@ -75,37 +78,40 @@ def test_new_label_is_trained_promoted_and_served_and_rerunning_changes_nothing(
 ) -> None:
     labels = new_clips({"top": 3000.0}, 20)
     outcome = run(labels, add_labels=True, epochs=12)
-    assert outcome.verdict is not None
-    assert outcome.promoted, outcome.verdict.failures()
-    new_label = [check for check in outcome.verdict.checks if check.kind == "new label"]
+    assert outcome.gate_result is not None
+    assert outcome.promoted, outcome.gate_result.failures()
+    new_label = [check for check in outcome.gate_result.checks if check.kind == "new label"]
     assert [(check.name, check.clips, check.candidate) for check in new_label] == [("top", 4, 1.0)]
-    found = Classifier.open(open_source("tones", registry.root).resolve().path)
-    assert found.labels == ("high", "low", "mid", "top")
-    assert found.classify_file(labels.parent / "top3.wav").label == "top"
+    classifier = Classifier.open(open_source("tones", registry.root).resolve().path)
+    assert classifier.labels == ("high", "low", "mid", "top")
+    assert classifier.classify_file(labels.parent / "top3.wav").label == "top"
     soundfile.write(tmp_path / "low.wav", tone("low"), RATE_HZ)
-    assert found.classify_file(tmp_path / "low.wav").label == "low", "the others are not lost"
-    assert list((tmp_path / "work" / "tones").iterdir()), "the lock and the status stay"
+    assert classifier.classify_file(tmp_path / "low.wav").label == "low", (
+        "the other labels still work"
+    )
+    assert list((tmp_path / "work" / "tones").iterdir()), "lock and status are kept"
     assert not [p for p in (tmp_path / "work" / "tones").iterdir() if p.is_dir()]
 
     before = contents(registry)
     again = run(labels, add_labels=True, epochs=12)
     assert again.version is not None
-    assert (again.version.number, again.verdict) == (2, None)
+    assert (again.version.number, again.gate_result) == (2, None)
     other = run(labels, add_labels=True, epochs=3)
-    assert "nothing new to learn" in other.note
+    assert "nothing to train" in other.note
     assert contents(registry) == before
 
     registry.rollback("tones")
     undone = run(labels, add_labels=True, epochs=12)
     assert (undone.version and undone.version.number, undone.promoted) == (2, False)
-    assert registry.version("tones").number == 1, "what an operator took back stays back"
+    assert registry.version("tones").number == 1, (
+        "a rollback is not undone by repeating the request"
+    )
     registry.promote("tones", 2)
 
-    gone = run(None, remove_labels=("top",))
-    assert gone.promoted
-    assert Classifier.open(open_source("tones", registry.root).resolve().path).labels == (
-        "high", "low", "mid",
-    )  # fmt: skip
+    without_top = run(None, remove_labels=("top",))
+    assert without_top.promoted
+    served = Classifier.open(open_source("tones", registry.root).resolve().path)
+    assert served.labels == ("high", "low", "mid")
     assert registry.rollback("tones").number == 2
 
 
@@ -113,10 +119,10 @@ def test_worse_candidate_becomes_challenger_with_reasons(
     run: Run, registry: Registry, new_clips: NewClips
 ) -> None:
     labels = new_clips({"low": 250.0})
-    outcome = run(labels, from_scratch=True, epochs=1)  # it has hardly learnt anything
-    assert outcome.verdict is not None
+    outcome = run(labels, from_scratch=True, epochs=1)  # too short to learn
+    assert outcome.gate_result is not None
     assert not outcome.promoted
-    assert outcome.verdict.failures()
+    assert outcome.gate_result.failures()
     assert registry.aliases("tones").aliases == {"champion": 1, "challenger": 2}
     gate = json.loads(registry.read("tones", registry.version("tones", 2), "gate.json"))
     assert not gate["passed"]
@@ -126,12 +132,12 @@ def test_worse_candidate_becomes_challenger_with_reasons(
     assert (again.version and again.version.number, again.promoted) == (2, False)
 
 
-def test_a_candidate_can_be_kept_as_challenger(
+def test_candidate_is_challenger_without_promotion(
     run: Run, registry: Registry, new_clips: NewClips
 ) -> None:
     outcome = run(new_clips({"low": 260.0}), promote=False)
-    assert outcome.verdict is not None
-    assert outcome.verdict.passed
+    assert outcome.gate_result is not None
+    assert outcome.gate_result.passed
     assert registry.aliases("tones").aliases == {"champion": 1, "challenger": 2}
     assert registry.promote("tones").number == 2
 
@@ -140,31 +146,31 @@ def test_unusable_input_is_refused_and_the_registry_unchanged(
     run: Run, registry: Registry, new_clips: NewClips, champion: Path, tmp_path: Path
 ) -> None:
     before = contents(registry)
-    with pytest.raises(TrainingError, match="does not know: 'top'"):
+    with pytest.raises(TrainingError, match="unknown labels: 'top'"):
         run(new_clips({"top": 3000.0}))
-    # A copy of a test clip under another name and in another container.
+    # A copy of a test clip with another name and file format.
     rows = (champion / "dataset" / "test.csv").read_text().splitlines()
     path, label = rows[1].split(",")[:2]
     samples, rate_hz = soundfile.read(path, dtype="int16")
     soundfile.write(tmp_path / "copy.flac", samples, rate_hz)
     (tmp_path / "leak.csv").write_text(f"filename,label\ncopy.flac,{label}\n")
-    with pytest.raises(TrainingError, match="the frozen test set holds"):
+    with pytest.raises(TrainingError, match="its audio is in the frozen test set"):
         run(tmp_path / "leak.csv")
-    with RetrainFolder(tmp_path / "work" / "tones").locked(), pytest.raises(RetrainFolderError, match="another retr"):
+    with (
+        RetrainFolder(tmp_path / "work" / "tones").locked(),
+        pytest.raises(RetrainFolderError, match="another retr"),
+    ):
         run(new_clips({"low": 250.0}, name="more"))
+    labels = read_labels(tmp_path / "leak.csv")
     with pytest.raises(RegistryError, match=r"no model 'other' \(there are: tones\)"):
-        retrain(
-            Request(
-                registry, "other", read_labels(tmp_path / "leak.csv"), "", Options(), tmp_path / "w"
-            )
-        )
+        retrain(RetrainJob(registry, "other", labels, "", RetrainOptions(), tmp_path / "w"))
     assert contents(registry) == before
     (Path(registry.root) / "tones" / "aliases.json").unlink()
     with pytest.raises(RegistryError, match="has no champion"):
         run(tmp_path / "leak.csv")
 
 
-def test_a_changed_file_of_the_base_is_noticed(
+def test_changed_file_of_the_base_is_refused(
     champion: Path, new_clips: NewClips, tmp_path: Path
 ) -> None:
     shutil.copytree(champion / "clips", tmp_path / "clips")
@@ -180,41 +186,39 @@ def test_a_changed_file_of_the_base_is_noticed(
     registry.register("tones", {**files, "data.csv": moved})
     path = next((tmp_path / "clips").glob("low*.wav"))
     soundfile.write(path, tone("mid"), RATE_HZ)
-    request = Request(
-        registry, "tones", read_labels(new_clips({"low": 250.0})), "", Options(), tmp_path / "work"
-    )
-    with pytest.raises(TrainingError, match=f"not as they were .*{path.name}"):
-        retrain(request)
+    labels = read_labels(new_clips({"low": 250.0}))
+    job = RetrainJob(registry, "tones", labels, "", RetrainOptions(), tmp_path / "work")
+    with pytest.raises(TrainingError, match=f"have changed since .*{path.name}"):
+        retrain(job)
 
 
 def test_deleted_feedback_recordings_are_skipped_unless_a_label_would_vanish(
     champion: Path, new_clips: NewClips, tmp_path: Path
 ) -> None:
-    kept = Registry(str(champion / "registry"))
-    version = kept.version("tones")
-    files = {name: kept.read("tones", version, name) for name in version.files}
+    original = Registry(str(champion / "registry"))
+    version = original.version("tones")
+    files = {name: original.read("tones", version, name) for name in version.files}
     rows = from_csv(files["data.csv"], "here")
     trained = [row for row in rows if row.label == "low"]
     labelled = read_labels(new_clips({"mid": 700.0}, 2))
 
-    def planned(name: str, gone: list[DataRow], **options: object) -> Plan | None:
-        lost = [
-            replace(row, path=tmp_path / "gone.wav", source="feedback") if row in gone else row
+    def planned(name: str, deleted: list[ManifestRow], **options: object) -> Plan | None:
+        with_deleted = [
+            replace(row, path=tmp_path / "gone.wav", source="feedback") if row in deleted else row
             for row in rows
         ]
         registry = Registry(str(tmp_path / name))
-        registry.register("tones", {**files, "data.csv": to_csv(lost)})
-        wanted = Options(**options)  # type: ignore[arg-type]
-        return plan_retraining(
-            Request(registry, "tones", labelled, "new.csv", wanted, tmp_path / "work")
-        )[1]
+        registry.register("tones", {**files, "data.csv": to_csv(with_deleted)})
+        retrain_options = RetrainOptions(**options)  # type: ignore[arg-type]
+        job = RetrainJob(registry, "tones", labelled, "new.csv", retrain_options, tmp_path / "work")
+        return plan_retraining(job)[1]
 
     some = planned("some", [row for row in trained if row.split == "train"][:2])
     assert some is not None
-    assert (some.forgotten, some.added, len(some.rows)) == (2, 2, len(rows))
-    with pytest.raises(TrainingError, match="no recording of 'low' is kept any more"):
+    assert (some.deleted_feedback, some.added, len(some.rows)) == (2, 2, len(rows))
+    with pytest.raises(TrainingError, match="all recordings of 'low' are missing"):
         planned("all", trained)
-    without = planned("wanted", trained, remove_labels=("low",))
+    without = planned("removed", trained, remove_labels=("low",))
     assert without is not None
     assert without.labels == ("high", "mid")
 
@@ -226,7 +230,7 @@ def test_version_without_run_or_data_names_what_is_missing(
     version = registry.version("tones")
     files = {n: registry.read("tones", version, n) for n in version.files if n != CHECKPOINT_FILE}
     registry.register("tones", files, alias="champion")
-    with pytest.raises(TrainingError, match="--from-scratch begins with fresh ones"):
+    with pytest.raises(TrainingError, match="no checkpoint to continue from; use --from-scratch"):
         run(labels)
     assert run(labels, from_scratch=True, epochs=25).promoted
     register(registry, "tones", champion / "tones.onnx", alias="champion")
@@ -234,14 +238,14 @@ def test_version_without_run_or_data_names_what_is_missing(
         run(labels)
 
 
-def test_killed_at_random_moments_it_ends_with_one_new_version(
+def test_run_killed_at_random_moments_registers_one_version(
     registry: Registry, new_clips: NewClips, tmp_path: Path
 ) -> None:
     labels = new_clips({"low": 260.0, "mid": 690.0}, 10)
     command = [
-        *EARFUL, "retrain", "tones", "--new", str(labels), "--registry", registry.root,
-        "--work", str(tmp_path / "work"), "--epochs", "4",
-    ]  # fmt: skip
+        *(*EARFUL, "retrain", "tones", "--epochs", "4"),
+        *("--new", str(labels), "--registry", registry.root, "--work", str(tmp_path / "work")),
+    ]
     moments = random.Random(1)
     for _ in range(KILLS):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""What a run shows of itself: lines that stay, and on a terminal a panel that does not."""
+"""Progress of a run: printed lines, and a transient panel on a terminal."""
 
 import io
 from dataclasses import replace
@@ -27,7 +27,7 @@ class Terminal(io.StringIO):
 
 
 def run(progress: TrainingProgress) -> None:
-    """Three epochs; a layer is dead from the second on."""
+    """Report three epochs; most units of a layer are dead from the second on."""
     for epoch in (1, 2, 3):
         for done in range(1, 5):
             progress.on_batch(epoch, done, 4)
@@ -35,27 +35,26 @@ def run(progress: TrainingProgress) -> None:
         progress.on_epoch(record(epoch, 1 / epoch, layers))
 
 
-def rendered(shown: LivePanel, width: int = 100) -> str:
+def rendered(panel: LivePanel, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(shown)
+    console.print(panel)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return text
 
 
-def test_a_log_gets_a_line_an_epoch_and_each_warning_once(
+def test_log_has_a_line_per_epoch_and_each_warning_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with training_progress(3) as progress:
         run(progress)
     lines = capsys.readouterr().err.splitlines()
-    assert [line[:11] for line in lines if line.startswith("epoch")] == [
-        "epoch   1/3", "epoch   2/3", "epoch   3/3",
-    ]  # fmt: skip
+    epoch_lines = [line[:11] for line in lines if line.startswith("epoch")]
+    assert epoch_lines == ["epoch   1/3", "epoch   2/3", "epoch   3/3"]
     assert [line for line in lines if "warning" in line] == [lines[2]]
     assert "75 % of the units of blocks.1 are dead" in lines[2]
 
 
-def test_a_terminal_keeps_the_same_lines_once_the_panel_is_gone(
+def test_terminal_keeps_the_same_lines_after_the_panel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = Terminal()
@@ -68,35 +67,35 @@ def test_a_terminal_keeps_the_same_lines_once_the_panel_is_gone(
     for epoch in (1, 2, 3):
         assert written.count(f"epoch   {epoch}/3  loss") == 1
     assert written.count("warning: 75 %") == 1
-    assert written.endswith("\x1b[1A\x1b[2K")  # the panel's last line was wiped
+    assert written.endswith("\x1b[1A\x1b[2K")  # the panel's last line was erased
 
 
 def test_panel_always_shows_the_latest_epochs_and_the_best() -> None:
-    shown = LivePanel(epochs=9)
+    panel = LivePanel(epochs=9)
     for epoch in HISTORY:
-        shown.on_epoch(epoch)
-    rows = [line for line in rendered(shown).splitlines() if "62.5 %" in line]
+        panel.on_epoch(epoch)
+    rows = [line for line in rendered(panel).splitlines() if "62.5 %" in line]
     assert [line.split()[1] for line in rows] == ["2", "4", "5", "6", "7"]
     assert [("best" in line) for line in rows] == [True, False, False, False, False]
-    assert "▁" in rendered(shown)
+    assert "▁" in rendered(panel)
 
 
-def test_the_panel_counts_clips_and_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_panel_shows_clips_per_second_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([10.0, 12.0])
     monkeypatch.setattr("time.monotonic", lambda: next(now))
-    shown = LivePanel(epochs=3, batch_size=64)
-    shown.on_batch(1, 10, 100)
-    rendered(shown)
-    shown.on_batch(1, 30, 100)
-    text = rendered(shown)
+    panel = LivePanel(epochs=3, batch_size=64)
+    panel.on_batch(1, 10, 100)
+    rendered(panel)
+    panel.on_batch(1, 30, 100)
+    text = rendered(panel)
     assert "640 clips/s" in text  # 20 batches of 64 in two seconds
     assert "0:27 left" in text  # 270 batches at ten a second
 
 
-def test_a_narrow_terminal_keeps_what_matters() -> None:
-    shown = LivePanel(epochs=9, batch_size=64)
-    shown.on_epoch(replace(HISTORY[0], layers=DEAD))
-    text = rendered(shown, width=50)
+def test_narrow_terminal_shows_validation_columns_only() -> None:
+    panel = LivePanel(epochs=9, batch_size=64)
+    panel.on_epoch(replace(HISTORY[0], layers=DEAD))
+    text = rendered(panel, width=50)
     assert "0.9000" in text
     assert "1.8000" not in text
     assert "…" not in text
@@ -105,10 +104,10 @@ def test_a_narrow_terminal_keeps_what_matters() -> None:
 
 
 def test_the_next_run_of_several_begins_with_an_empty_table() -> None:
-    shown = LivePanel(epochs=9)
+    panel = LivePanel(epochs=9)
     for epoch in [*HISTORY, record(1, 0.33)]:
-        shown.on_epoch(epoch)
-    assert shown.history == [record(1, 0.33)]
+        panel.on_epoch(epoch)
+    assert panel.history == [record(1, 0.33)]
 
 
 @pytest.mark.parametrize("n", [1, 2, 39, 40, 41, 500])

@@ -1,4 +1,4 @@
-"""Several processes do what one does, also when one of them is killed on the way."""
+"""Several processes give the result of one, also when one of them is killed and restarted."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from earful.training.trainer.trainer import fit
 from tests.fixtures.synthetic_audio import one_torch_thread
 
 BINARIES = Path(sys.executable).parent
-# Dropout, batch statistics, augmentation and a running average: all that shards have of their own.
+# Everything that has per-shard state: dropout, batch statistics, augmentation, a moving average.
 TWO_SHARD_CONFIG = replace(default_config("tcresnet"), epochs=3, batch_size=16, shards=2)
 
 
@@ -30,7 +30,7 @@ def children_of(process: int) -> Iterator[int]:
         try:
             fields = status.read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it ended meanwhile
+            continue  # the process ended meanwhile
         if int(fields[1]) == process:
             yield int(status.parent.name)
 
@@ -39,18 +39,20 @@ def children_of(process: int) -> Iterator[int]:
 def test_distributed_run_with_a_killed_process_equals_a_single_process_run(
     tones: Dataset, tmp_path: Path
 ) -> None:
-    with one_torch_thread():  # as each of the two has: sums of several threads round otherwise
+    with one_torch_thread():  # as in each of the two: with more threads sums round differently
         alone = fit(tones, tmp_path / "alone", TWO_SHARD_CONFIG)
-    command = [
-        str(BINARIES / "torchrun"), "--nproc-per-node", "2", "--max-restarts", "1",
-        "--standalone", "--monitor-interval", "0.2", "--no-python",
-        str(BINARIES / "earful"), "train", str(tones.folder), "--out", str(tmp_path / "two"),
-        "--model", "tcresnet", "--epochs", "3", "--batch-size", "16", "--device", "cpu", "--resume",
-    ]  # fmt: skip
+    torchrun = [str(BINARIES / "torchrun"), "--nproc-per-node", "2", "--max-restarts", "1"]
+    torchrun += ["--standalone", "--monitor-interval", "0.2", "--no-python"]
+    train = [str(BINARIES / "earful"), "train", str(tones.folder), "--out", str(tmp_path / "two")]
+    train += ["--model", "tcresnet", "--epochs", "3", "--batch-size", "16", "--device", "cpu"]
     run = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        [*torchrun, *train, "--resume"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
-    )  # fmt: skip
+    )
     assert run.stderr is not None
     try:
         for line in run.stderr:
@@ -63,41 +65,47 @@ def test_distributed_run_with_a_killed_process_equals_a_single_process_run(
             os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode == 0, errors
     assert "Traceback" not in errors
-    assert errors.count("epoch   3/3") == 1  # only one process speaks
+    assert errors.count("epoch   3/3") == 1  # only process 0 prints
     assert output.count("test accuracy") == 1
     last = load_checkpoint(tmp_path / "two" / LAST_CHECKPOINT)
-    for found, expected in zip(last.history, alone.checkpoint.history, strict=True):
-        assert found.loss == pytest.approx(expected.loss, abs=1e-4)
-        assert found.val_loss == pytest.approx(expected.val_loss, abs=1e-4)
-    weights = load_checkpoint(tmp_path / "alone" / BEST_CHECKPOINT).weights
-    for name, expected in weights.items():
+    for record, expected in zip(last.history, alone.checkpoint.history, strict=True):
+        assert record.loss == pytest.approx(expected.loss, abs=1e-4)
+        assert record.val_loss == pytest.approx(expected.val_loss, abs=1e-4)
+    weights = load_checkpoint(tmp_path / "two" / BEST_CHECKPOINT).weights
+    expected_weights = load_checkpoint(tmp_path / "alone" / BEST_CHECKPOINT).weights
+    for name, expected in expected_weights.items():
         if not expected.is_floating_point():
-            continue  # how many forward passes there were, which nothing depends on
-        found = load_checkpoint(tmp_path / "two" / BEST_CHECKPOINT).weights[name]
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+            continue  # the number of forward passes, which nothing depends on
+        torch.testing.assert_close(weights[name], expected, atol=1e-4, rtol=1e-3)
 
 
 def start_process(rank: int, port: int, train: list[str]) -> subprocess.Popen[str]:
-    """What torchrun would start, without torchrun."""
+    """Start a process as torchrun would."""
     torchrun_environment = {
-        "TORCHELASTIC_RUN_ID": "team", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-        "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        "TORCHELASTIC_RUN_ID": "two",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "OMP_NUM_THREADS": "1",
+    }
     return subprocess.Popen(
-        [str(BINARIES / "earful"), "train", *train], env={**os.environ, **torchrun_environment},
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [str(BINARIES / "earful"), "train", *train],
+        env={**os.environ, **torchrun_environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.mark.slow
 def test_surviving_process_reports_that_its_peer_was_killed(tones: Dataset, tmp_path: Path) -> None:
-    """Not under torchrun, which may end it before it can speak."""
+    """Not under torchrun, which may end the process before it reports."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    train = [
-        str(tones.folder), "--out", str(tmp_path / "two"), "--model", "tcresnet",
-        "--epochs", "200", "--batch-size", "16", "--device", "cpu",
-    ]  # fmt: skip
+    train = [str(tones.folder), "--out", str(tmp_path / "two"), "--model", "tcresnet"]
+    train += ["--epochs", "200", "--batch-size", "16", "--device", "cpu"]
     with start_process(0, port, train) as first, start_process(1, port, train) as second:
         assert first.stderr is not None
         try:
@@ -110,35 +118,41 @@ def test_surviving_process_reports_that_its_peer_was_killed(tones: Dataset, tmp_
             first.kill()
             second.kill()
     assert first.returncode == 2
-    assert "process 0 cannot go on with the others" in errors
-    assert "start them again with --resume" in errors
+    assert "process 0 lost the other processes" in errors
+    assert "restart all of them with --resume" in errors
     assert "Traceback" not in errors
 
 
-def test_shards_are_dealt_evenly_or_not_at_all() -> None:
-    assert [list(DistributedContext(rank, 3).shard_range(6)) for rank in range(3)] == [[0, 1], [2, 3], [4, 5]]
-    with pytest.raises(TrainingError, match="4 shards of a batch cannot be dealt to 3 processes"):
+def test_shards_are_divided_evenly_or_refused() -> None:
+    assert [list(DistributedContext(rank, 3).shard_range(6)) for rank in range(3)] == [
+        [0, 1],
+        [2, 3],
+        [4, 5],
+    ]
+    message = "4 shards of a batch cannot be divided evenly among 3 processes"
+    with pytest.raises(TrainingError, match=message):
         DistributedContext(0, 3).shard_range(4)
 
 
 def test_without_torchrun_there_is_one_process() -> None:
     dist_context = detect_distributed()
-    assert (dist_context.rank, dist_context.world_size, dist_context.is_main_process) == (0, 1, True)
+    assert (dist_context.rank, dist_context.world_size) == (0, 1)
+    assert dist_context.is_main_process
     assert float(dist_context.total(torch.tensor(3.0))) == 3.0
 
 
 def test_shards_change_the_statistics_and_not_the_clips(tones: Dataset, tmp_path: Path) -> None:
-    """The classic network without dropout has nothing of its own in a shard."""
+    """The classic network without dropout has no per-shard state."""
     plain = replace(default_config("cnn"), epochs=2, batch_size=16, options={"dropout": 0.0})
     whole = fit(tones, tmp_path / "whole", plain).checkpoint.history
-    cut = fit(tones, tmp_path / "cut", replace(plain, shards=4)).checkpoint.history
-    for one, four in zip(whole, cut, strict=True):
+    sharded = fit(tones, tmp_path / "sharded", replace(plain, shards=4)).checkpoint.history
+    for one, four in zip(whole, sharded, strict=True):
         assert four.loss == pytest.approx(one.loss, abs=1e-5)
         assert four.val_loss == pytest.approx(one.val_loss, abs=1e-5)
 
 
 def test_more_shards_than_clips_are_refused(tones: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="cannot be cut into 64 shards"):
+    with pytest.raises(TrainingError, match="cannot be split into 64 shards"):
         fit(tones, tmp_path, replace(TWO_SHARD_CONFIG, batch_size=64, shards=64))
-    with pytest.raises(TrainingError, match="a batch of 16 clips cannot be cut"):
+    with pytest.raises(TrainingError, match="a batch of 16 clips cannot be split"):
         replace(TWO_SHARD_CONFIG, shards=17)

@@ -1,4 +1,4 @@
-"""Dead units and vanishing gradients are seen, and looking changes nothing."""
+"""Dead units and vanishing gradients are detected, and measuring changes nothing."""
 
 import copy
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from earful.models.networks.zoo import build_network
-from earful.training.trainer.layer_health import LayerHealth, measure_layer_health, layer_warnings
+from earful.training.trainer.layer_health import LayerHealth, layer_warnings, measure_layer_health
 
 FEATURES = torch.randn(16, 40, 63, generator=torch.Generator().manual_seed(0))
 
@@ -24,8 +24,8 @@ def deep(activation: type[nn.Module], layers: int = 12) -> nn.Sequential:
 
 
 def layer_health(network: nn.Module) -> dict[str, LayerHealth]:
-    found = measure_layer_health(network, FEATURES, lambda x: network(x).square().mean())
-    return {layer.name: layer for layer in found}
+    layers = measure_layer_health(network, FEATURES, lambda x: network(x).square().mean())
+    return {layer.name: layer for layer in layers}
 
 
 def test_units_with_constant_output_are_dead() -> None:
@@ -34,9 +34,9 @@ def test_units_with_constant_output_are_dead() -> None:
     network(features)
     with torch.no_grad():
         network[0].bias[:6] = -1e3
-    found = measure_layer_health(network, features, lambda x: network(x).square().mean())
-    assert {layer.name: layer.dead_share for layer in found}["1"] == 0.75
-    assert any("75 % of the units of 1 are dead" in text for text in layer_warnings(found))
+    layers = measure_layer_health(network, features, lambda x: network(x).square().mean())
+    assert {layer.name: layer.dead_share for layer in layers}["1"] == 0.75
+    assert any("75 % of the units of 1 are dead" in text for text in layer_warnings(layers))
 
 
 def test_saturated_units_are_dead() -> None:
@@ -49,17 +49,17 @@ def test_saturated_units_are_dead() -> None:
 def test_gradients_vanish_in_a_deep_network_of_sigmoids_and_not_with_relu() -> None:
     weak = layer_warnings(list(layer_health(deep(nn.Sigmoid)).values()))
     assert any("vanish" in text and " 1," in text for text in weak)
-    sound = layer_health(deep(nn.ELU, layers=2))
-    assert not layer_warnings(list(sound.values()))
-    assert all(layer.gradient_rms for layer in sound.values() if layer.gradient_rms is not None)
+    healthy = layer_health(deep(nn.ELU, layers=2))
+    assert not layer_warnings(list(healthy.values()))
+    assert all(layer.gradient_rms for layer in healthy.values() if layer.gradient_rms is not None)
 
 
-def test_examining_layers_does_not_change_the_network() -> None:
+def test_measuring_layers_does_not_change_the_network() -> None:
     network = build_network("crnn", 40, 63, 3, {})
     network.train()
     before, random = copy.deepcopy(network.state_dict()), torch.get_rng_state()
-    found = layer_health(network)
-    assert {"blocks.0", "recurrent", "head"} <= set(found)
+    health = layer_health(network)
+    assert {"blocks.0", "recurrent", "head"} <= set(health)
     assert network.training
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())

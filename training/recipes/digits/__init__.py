@@ -1,1 +1,1 @@
-"""The digit model that ships."""
+"""The training of the shipped digit model."""

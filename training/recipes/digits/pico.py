@@ -1,6 +1,6 @@
-"""The six voices of SVOX Pico, each the model of one real speaker, a woman.
+"""The six voices of SVOX Pico, each built from one female speaker.
 
-The package ttspico (Apache 2.0) compiles the engine and brings the voices.
+The package ttspico (Apache 2.0) compiles the engine and includes the voices.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,14 +13,14 @@ from earful.data.errors import EarfulError
 from earful.training.recipes.digits.spoken_word import (
     ACCENTS,
     ENGLISH,
-    SEED,
     REPETITIONS,
+    SEED,
     LabelsCsvRow,
     write_word,
 )
 
 RATE_HZ = 16_000
-# French alone needs other spellings here than espeak-ng does to sound something like English.
+# Only French needs another spelling than with espeak-ng to sound like English.
 PICO_VOICES = {
     "en-US": ENGLISH,
     "en-GB": ENGLISH,
@@ -32,7 +32,7 @@ PICO_VOICES = {
 
 
 class PicoEngine(Protocol):
-    """What is used of ttspico's ``TtsEngine``; rate and pitch are in percent."""
+    """The used part of ttspico's ``TtsEngine``; rate and pitch are in percent."""
 
     rate: int
     pitch: int
@@ -42,25 +42,26 @@ class PicoEngine(Protocol):
 
 
 def pico_engines() -> Mapping[str, PicoEngine]:
-    """An engine a voice.
+    """An engine for each voice.
 
     Raises:
         EarfulError: the package is missing.
     """
     try:
-        import ttspico  # noqa: PLC0415 - only for who makes the shipped model
+        import ttspico  # noqa: PLC0415 - optional: needed only to train the shipped model
     except ImportError as error:
         raise EarfulError(
-            "the package ttspico is missing: uv run --with ttspico python -m training.recipes.digits.train_digits ..."
+            "the package ttspico is missing; run: uv run --with ttspico "
+            "python -m earful.training.recipes.digits.train_digits ..."
         ) from error
-    # Beside lib/pythonX.Y/site-packages. The package looks in sys.prefix alone, which with
-    # ``uv run --with`` is another place.
+    # They are beside lib/pythonX.Y/site-packages. The package looks only in sys.prefix, which is
+    # another folder with ``uv run --with``.
     languages = Path(ttspico.__file__).parents[3] / "languages"
     return {voice: ttspico.TtsEngine(voice, str(languages)) for voice in PICO_VOICES}
 
 
 def synthesize_with_pico(engines: Mapping[str, PicoEngine], folder: Path) -> Iterator[LabelsCsvRow]:
-    """Rows of clips in ``folder``/pico, at drawn tempos and pitches, by speakers of drawn sizes."""
+    """Write clips to ``folder``/pico at random tempo, pitch and speaker size; yield their rows."""
     rng = np.random.default_rng(SEED)
     for voice, engine in engines.items():
         for repetition in range(REPETITIONS):
@@ -71,6 +72,6 @@ def synthesize_with_pico(engines: Mapping[str, PicoEngine], folder: Path) -> Ite
                 pcm = np.frombuffer(engine.speak(word), "<i2")
                 samples = pcm.astype(np.float32) / np.float32(32_768)
                 name = f"pico/{voice}-{repetition:02d}-{digit}.wav"
-                # Played faster, a voice is that of a smaller person.
+                # A higher rate shifts pitch and formants up, as of a smaller speaker.
                 write_word(samples, round(RATE_HZ * size), folder / name)
                 yield name, str(digit), f"pico-{voice}"

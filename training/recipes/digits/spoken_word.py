@@ -1,4 +1,4 @@
-"""What all engines of ``training.recipes.digits.voices`` share: the words, and a word cut out of its silence."""
+"""Shared by all engines of ``training.recipes.digits.voices``: the words, and writing a word."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ LabelsCsvRow = tuple[str, str, str]  # file name, label, speaker
 SEED = 42
 RATE_HZ = 8_000
 ENGLISH = "zero one two three four five six seven eight nine"
-# How speakers of other languages would spell the English digits for themselves.
+# The English digits in the spelling of other languages, for voices with a foreign accent.
 ACCENTS = {
     "fr-fr": "ziro ouane tou sri fôr faïve sixe sévène eïte naïne",
     "fr-be": "ziro ouane tou zri fôr faïve sixe sévène eïte naïne",
@@ -40,20 +40,20 @@ ACCENTS = {
     "id": "ziro wan tu tri for faif siks seven eit nain",
     "ca": "zirou uan tu tri for faiv sics seven eit nain",
 }
-REPETITIONS = 24  # of a voice that is one real speaker
-# What is softer than this share of the peak, before and after the word, is cut off.
+REPETITIONS = 24  # of each word by a voice that is built from one speaker
+# Leading and trailing samples below this share of the peak are trimmed.
 _SILENCE_SHARE = 0.02
 
 
 def write_word(samples: Waveform, rate_hz: int, out: Path) -> None:
-    """One word without the silence around it, at ``RATE_HZ``.
+    """Write one word as a WAV file at ``RATE_HZ``, trimmed to 20 ms of silence around it.
 
     Raises:
-        EarfulError: there is nothing but silence.
+        EarfulError: the samples are silent.
     """
     peak = np.abs(samples).max(initial=0)
     if peak == 0:
-        raise EarfulError(f"{out.name}: the voice said nothing")
+        raise EarfulError(f"{out.name}: the voice synthesized only silence; check its installation")
     audible = np.flatnonzero(np.abs(samples) > _SILENCE_SHARE * peak)
     margin = rate_hz // 50
     word = samples[max(0, audible[0] - margin) : audible[-1] + margin]

@@ -1,12 +1,12 @@
-"""Voices that speak the English digits for the shipped model: espeak-ng, flite, festival and Pico.
+"""Synthetic English digits for the shipped model, with espeak-ng, flite, festival and Pico.
 
-They differ in what they are made of. espeak-ng computes speech by rules, in any accent and voice;
-its voices of other languages read the digits in their own spelling, which is how a foreign accent
-sounds. flite, festival and Pico (``training.recipes.digits.pico``) join or imitate the recordings of one real
-speaker each; festival and Pico have speakers of other languages too.
+espeak-ng is rule-based, with many voices and accents; its voices of other languages read the digits
+in their own spelling, which gives a foreign accent. The voices of flite, festival and Pico
+(``training.recipes.digits.pico``) are each built from recordings of one speaker; festival and Pico
+have speakers of other languages too.
 
-Debian: ``apt install flite festival`` and the packages in ``FESTIVAL_VOICES``; Pico is the package
-ttspico of Python.
+Debian: ``apt install flite festival`` and the packages in ``FESTIVAL_VOICES``; Pico is the Python
+package ttspico.
 """
 
 import csv
@@ -29,22 +29,22 @@ from earful.training.recipes.digits.spoken_word import (
     ACCENTS,
     ENGLISH,
     RATE_HZ,
-    SEED,
     REPETITIONS,
+    SEED,
     LabelsCsvRow,
     write_word,
 )
 
 ENGLISH_VOICES, ENGLISH_REPETITIONS = 300, 2
 ACCENT_VOICES, ACCENT_REPETITIONS = 30, 1
-# flite's voices with the pitch in hertz that each speaks at.
+# flite's voices and their mean pitch in Hz.
 FLITE_VOICES = {"kal16": 105, "awb": 125, "rms": 100, "slt": 175, "kal": 105}
-MARKER = "voices.txt"  # a folder of real recordings has a labels.csv too
+MARKER = "voices.txt"  # only folders with it are replaced
 
 
 @dataclass(frozen=True)
 class FestivalVoice:
-    """A voice of festival, its Debian package, and the digits as its language spells them."""
+    """A voice of festival, its Debian package, and the digits in its language's spelling."""
 
     name: str
     package: str
@@ -54,7 +54,7 @@ class FestivalVoice:
 
 _CZECH = "zírou van tů srí fór fajv siks sevn ejt najn"
 _FINNISH = "siirou uan tuu srii foor faiv siks seven eit nain"
-# The Italian ones are left out: festival crashes on some of their words, not always on the same.
+# Without the Italian voices: festival crashes at random on some of their words.
 FESTIVAL_VOICES = (
     FestivalVoice("kal_diphone", "festvox-kallpc16k", ENGLISH),
     FestivalVoice("ked_diphone", "festvox-kdlpc16k", ENGLISH),
@@ -71,10 +71,10 @@ FESTIVAL_VOICES = (
 
 
 def write_voices(out: Path) -> Path:
-    """All synthetic clips into the folder ``out``, with one labels CSV, whose path is returned.
+    """Write all synthetic clips and their labels CSV to the folder ``out``; return the CSV's path.
 
     Raises:
-        EarfulError: an engine or a voice is missing, or cannot speak a word.
+        EarfulError: an engine or a voice is missing, or fails on a word.
     """
     for program in ("flite", "festival"):
         if shutil.which(program) is None:
@@ -85,10 +85,12 @@ def write_voices(out: Path) -> Path:
     pico = pico_engines()
     with staged_folder(out, MARKER) as folder:
         (folder / MARKER).write_text(
-            "Made by training.recipes.digits.voices, which replaces this folder.\n"
+            "Written by training.recipes.digits.voices, which replaces this folder.\n"
         )
         rows: list[LabelsCsvRow] = [("filename", "label", "speaker")]
-        rows += _espeak(folder, "english", ENGLISH, ENGLISH_ACCENTS, ENGLISH_VOICES, ENGLISH_REPETITIONS)
+        rows += _espeak(
+            folder, "english", ENGLISH, ENGLISH_ACCENTS, ENGLISH_VOICES, ENGLISH_REPETITIONS
+        )
         for language, words in ACCENTS.items():
             rows += _espeak(folder, language, words, (language,), ACCENT_VOICES, ACCENT_REPETITIONS)
         for engine in ("flite", "festival", "pico"):
@@ -104,28 +106,32 @@ def write_voices(out: Path) -> Path:
 def _espeak(
     folder: Path, name: str, words: str, languages: Sequence[str], voices: int, repetitions: int
 ) -> Iterator[LabelsCsvRow]:
-    """Rows of clips that espeak-ng speaks in these languages."""
+    """Write clips of espeak-ng in these languages; yield their rows."""
     texts = [f"{digit}={word}" for digit, word in enumerate(words.split())]
     labels_csv = write_synthetic_clips(
-        texts, folder / name, voices=voices, repetitions=repetitions, seed=SEED, sample_rate_hz=RATE_HZ,
+        texts,
+        folder / name,
+        voices=voices,
+        repetitions=repetitions,
+        seed=SEED,
+        sample_rate_hz=RATE_HZ,
         languages=languages,
-    )  # fmt: skip
+    )
     for clip in read_labels(labels_csv).clips:
         yield f"{name}/{clip.filename}", clip.label, clip.speaker
 
 
 def _flite(folder: Path) -> Iterator[LabelsCsvRow]:
-    """Rows of clips that flite speaks, at drawn tempos and pitches."""
+    """Write clips of flite at random tempo and pitch; yield their rows."""
     rng = np.random.default_rng(SEED)
     for voice, pitch_hz in FLITE_VOICES.items():
         for repetition in range(REPETITIONS):
-            stretch, hertz = rng.uniform(0.7, 1.5), pitch_hz * rng.uniform(0.75, 1.4)
-            settings = (
-                "--setf", f"duration_stretch={stretch}", "--setf", f"int_f0_target_mean={hertz}",
-            )  # fmt: skip
+            stretch, mean_hz = rng.uniform(0.7, 1.5), pitch_hz * rng.uniform(0.75, 1.4)
+            tempo = ("--setf", f"duration_stretch={stretch}")
+            pitch = ("--setf", f"int_f0_target_mean={mean_hz}")
             for digit, word in enumerate(ENGLISH.split()):
                 with tempfile.NamedTemporaryFile(suffix=".wav") as wav_file:
-                    _run("flite", "-voice", voice, *settings, "-t", word, "-o", wav_file.name)
+                    _run("flite", "-voice", voice, *tempo, *pitch, "-t", word, "-o", wav_file.name)
                     samples, rate_hz = soundfile.read(wav_file.name, dtype="float32")
                 name = f"flite/{voice}-{repetition:02d}-{digit}.wav"
                 write_word(samples, rate_hz, folder / name)
@@ -133,9 +139,9 @@ def _flite(folder: Path) -> Iterator[LabelsCsvRow]:
 
 
 def _festival(folder: Path) -> Iterator[LabelsCsvRow]:
-    """Rows of clips that festival speaks, by speakers of drawn sizes.
+    """Write clips of festival at random tempo and speaker size; yield their rows.
 
-    The tempo is drawn too; the two HTS voices keep their own.
+    The two HTS voices have a fixed tempo.
     """
     rng = np.random.default_rng(SEED)
     for voice in FESTIVAL_VOICES:
@@ -146,13 +152,13 @@ def _festival(folder: Path) -> Iterator[LabelsCsvRow]:
                 for digit in range(10):
                     samples, rate_hz = soundfile.read(f"{wav_folder}/{digit}.wav", dtype="float32")
                     name = f"festival/{voice.name}-{repetition:02d}-{digit}.wav"
-                    # Played faster, a voice is that of a smaller person.
+                    # A higher rate shifts pitch and formants up, as of a smaller speaker.
                     write_word(samples, round(rate_hz * size), folder / name)
                     yield name, str(digit), f"festival-{voice.name}"
 
 
 def _synthesize_with_festival(voice: FestivalVoice, stretch: float, out: Path) -> None:
-    """The ten digits as ``out``/DIGIT.wav."""
+    """Write the ten digits as ``out``/DIGIT.wav."""
     lines = [f"(voice_{voice.name})", f"(Parameter.set 'Duration_Stretch {stretch:.3f})"]
     for digit, word in enumerate(voice.words.split()):
         utterance = f'(utt.synth (Utterance Text "{word}"))'
@@ -164,5 +170,5 @@ def _synthesize_with_festival(voice: FestivalVoice, stretch: float, out: Path) -
 def _run(*command: str) -> None:
     process = subprocess.run(command, check=False, capture_output=True)  # noqa: S603
     if process.returncode != 0:
-        error_lines = process.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
-        raise EarfulError(f"{' '.join(command)} ended with {process.returncode} and said: {error_lines[-1]}")
+        lines = process.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise EarfulError(f"{' '.join(command)} failed with code {process.returncode}: {lines[-1]}")

@@ -1,1 +1,1 @@
-"""A training run as one HTML page. May import all of data, models, service and training."""
+"""HTML report of a training run. May import all of data, models, service and training."""

@@ -1,4 +1,4 @@
-"""Line charts as SVG that takes its colours from the page, so that light and dark both fit."""
+"""Line charts as SVG; colours come from the page's CSS, so light and dark mode both work."""
 
 import math
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ from html import escape
 
 from markupsafe import Markup
 
-# Of the drawing in its own units; on a page about as many pixels.
+# In SVG user units, about one pixel each on the page.
 _WIDTH, _HEIGHT = 320, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 18, 10, 34
-# Colours of the page (run.html); more lines begin again.
+# Line colours in run.html; further lines repeat them.
 COLORS = 8
 
 
 @dataclass(frozen=True)
-class Line:
-    """A curve; ``points`` are drawn as they come. ``dashed`` and ``dots`` say how."""
+class ChartLine:
+    """A curve through ``points`` (x, y), in order."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -25,8 +25,8 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Axes:
-    """What the axes show. ``y`` in percent has fractions; ``mark`` is a vertical line's place."""
+class ChartAxes:
+    """Axes of a chart. Percent axes take fractions; ``mark`` is the x of a vertical line."""
 
     title: str
     x: str
@@ -39,35 +39,35 @@ class Axes:
     mark_name: str = ""
 
 
-def chart(axes: Axes, lines: Sequence[Line]) -> Markup:
-    """A figure with its legend; empty where there is nothing to draw."""
-    shown = [
-        Line(
+def draw_chart(axes: ChartAxes, lines: Sequence[ChartLine]) -> Markup:
+    """A chart as HTML figure with legend; empty without drawable points."""
+    drawable = [
+        ChartLine(
             line.name, [p for p in line.points if _drawable(p[1], axes.log)], line.dashed, line.dots
         )
         for line in lines
     ]
-    points = [point for line in shown for point in line.points]
+    points = [point for line in drawable for point in line.points]
     if not points:
         return Markup("")
     scale = _Scale(axes, points)
-    parts = [*_grid(axes, scale), *_mark(axes, scale)]
-    for n, line in enumerate(shown):
-        parts += _curve(line, n % COLORS, scale)
+    parts = [*_draw_grid(axes, scale), *_draw_mark(axes, scale)]
+    for n, line in enumerate(drawable):
+        parts += _draw_curve(line, n % COLORS, scale)
     label = escape(f"{axes.title} over {axes.x}")
     svg = (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
         f"{''.join(parts)}</svg>"
     )
-    keys = "".join(
+    legend = "".join(
         f'<span><i class="c{n % COLORS}"></i>{escape(line.name)}</span>'
-        for n, line in enumerate(shown)
+        for n, line in enumerate(drawable)
         if line.points and line.name
     )
-    keys += f'<span><i class="mark"></i>{escape(axes.mark_name)}</span>' if axes.mark_name else ""
+    legend += f'<span><i class="mark"></i>{escape(axes.mark_name)}</span>' if axes.mark_name else ""
     return Markup(  # noqa: S704 - all text in it is escaped above
         f"<figure><figcaption>{escape(axes.title)}</figcaption>{svg}"
-        f'<div class="keys">{keys}</div></figure>'
+        f'<div class="keys">{legend}</div></figure>'
     )
 
 
@@ -76,17 +76,17 @@ def _drawable(y: float, log: bool) -> bool:
 
 
 class _Scale:
-    """From values to places in the drawing."""
+    """Maps values to SVG coordinates."""
 
-    def __init__(self, axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    def __init__(self, axes: ChartAxes, points: Sequence[tuple[float, float]]) -> None:
         self.log = axes.log
         xs, ys = [p[0] for p in points], [p[1] for p in points]
         self.x_low, self.x_high = axes.x_range or (min(xs), max(xs))
         low, high = axes.y_range or (min(ys), max(ys))
         if axes.log:
             low, high = math.log10(low), math.log10(high)
-        spare = 0.0 if axes.y_range else 0.05 * (high - low) or 0.05 * abs(high) or 0.5
-        self.y_low, self.y_high = low - spare, high + spare
+        padding = 0.0 if axes.y_range else 0.05 * (high - low) or 0.05 * abs(high) or 0.5
+        self.y_low, self.y_high = low - padding, high + padding
         if self.x_high == self.x_low:
             self.x_low, self.x_high = self.x_low - 1, self.x_high + 1
 
@@ -95,8 +95,8 @@ class _Scale:
         return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
-        place = math.log10(value) if self.log else value
-        share = (place - self.y_low) / (self.y_high - self.y_low)
+        position = math.log10(value) if self.log else value
+        share = (position - self.y_low) / (self.y_high - self.y_low)
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
     def y_ticks(self) -> list[float]:
@@ -112,11 +112,11 @@ class _Scale:
         return decades
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers from low to high: steps of 1, 2 or 5 times a power of ten."""
+def ticks(low: float, high: float, max_ticks: int = 6) -> list[float]:
+    """Tick values from low to high, in steps of 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
-    rough = (high - low) / most
+    rough = (high - low) / max_ticks
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
@@ -124,18 +124,18 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [float(f"{n * step:.12g}") for n in range(first, last + 1)]
 
 
-def _grid(axes: Axes, scale: _Scale) -> list[str]:
+def _draw_grid(axes: ChartAxes, scale: _Scale) -> list[str]:
     left, right, bottom = _LEFT, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
     parts = []
     for value in scale.y_ticks():
         y = scale.y(value)
         parts.append(f'<path class="grid" d="M{left} {y:.1f}H{right}"/>')
-        text = _number(value, axes.percent)
+        text = _format_number(value, axes.percent)
         parts.append(f'<text x="{left - 5}" y="{y + 3.5:.1f}" text-anchor="end">{text}</text>')
     for value in ticks(scale.x_low, scale.x_high):
         if axes.x == "epoch" and value != round(value):
             continue
-        text = _number(value, axes.x_percent)
+        text = _format_number(value, axes.x_percent)
         parts.append(
             f'<text x="{scale.x(value):.1f}" y="{bottom + 14}" text-anchor="middle">{text}</text>'
         )
@@ -146,28 +146,28 @@ def _grid(axes: Axes, scale: _Scale) -> list[str]:
     return [*parts, f'<path class="axis" d="M{left} {bottom}H{right}"/>']
 
 
-def _mark(axes: Axes, scale: _Scale) -> list[str]:
+def _draw_mark(axes: ChartAxes, scale: _Scale) -> list[str]:
     if axes.mark is None:
         return []
     x = scale.x(axes.mark)
     return [f'<path class="mark" d="M{x:.1f} {_TOP}V{_HEIGHT - _BOTTOM}"/>']
 
 
-def _curve(line: Line, colour: int, scale: _Scale) -> list[str]:
-    places = [(scale.x(x), scale.y(y)) for x, y in line.points]
-    if not places:
+def _draw_curve(line: ChartLine, color: int, scale: _Scale) -> list[str]:
+    coordinates = [(scale.x(x), scale.y(y)) for x, y in line.points]
+    if not coordinates:
         return []
     title = f"<title>{escape(line.name)}</title>"
-    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in coordinates)
     dashed = " dashed" if line.dashed else ""
-    parts = [f'<path class="line c{colour}{dashed}" d="M{path}">{title}</path>']
-    if line.dots or len(places) == 1:
+    parts = [f'<path class="line c{color}{dashed}" d="M{path}">{title}</path>']
+    if line.dots or len(coordinates) == 1:
         parts += [
-            f'<circle class="dot c{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3">{title}</circle>'
-            for x, y in places
+            f'<circle class="dot c{color}" cx="{x:.1f}" cy="{y:.1f}" r="3">{title}</circle>'
+            for x, y in coordinates
         ]
     return parts
 
 
-def _number(value: float, percent: bool) -> str:
+def _format_number(value: float, percent: bool) -> str:
     return f"{100 * value:g} %" if percent else f"{value:g}"

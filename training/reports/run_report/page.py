@@ -1,4 +1,4 @@
-"""The page of a run: what is known of it, drawn and written into one file."""
+"""Collect the facts of a run and write its HTML report."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,175 +8,188 @@ from typing import Any
 from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.models.networks.zoo import zoo_entry, parameter_count
+from earful.models.networks.zoo import parameter_count, zoo_entry
 from earful.training.evaluation.confidence import ConfidenceReport
 from earful.training.metrics.classification import wilson_interval
-from earful.training.reports.html_clips import templates
+from earful.training.reports.html_clips import html_templates
 from earful.training.reports.run_report import drawings
 from earful.training.reports.run_report.predictions import (
-    Answer,
-    Noise,
-    answers,
-    in_noise,
-    measured,
-    sureness,
-    worst,
+    ClipPrediction,
+    NoiseResults,
+    measure_confidence,
+    measure_in_noise,
+    measure_validation,
+    predict_split,
+    select_clips,
 )
-from earful.training.reports.run_report.read_run import Run, find_dataset, read_run
+from earful.training.reports.run_report.read_run import TrainingRun, find_dataset, read_run
 from earful.training.trainer.checkpoint import rebuild_network
 
-PAGE = "report.html"
-# Of more labels the confusions are listed, and not drawn as a table.
-_MOST_COLUMNS = 30
-_LISTED = 30
+RUN_REPORT_FILENAME = "report.html"
+# With more labels the most frequent confusions are listed instead of the matrix.
+_MAX_CONFUSION_LABELS = 30
+_MAX_LISTED_CONFUSIONS = 30
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the page is to hold.
+class RunReportOptions:
+    """Contents of the report.
 
-    ``clips`` of each kind are shown, with sounds and pictures of ``most_bytes`` in all.
+    dataset          the dataset the run was trained on; None: the one recorded in metrics.json
+    clips            clips in each of the sections of errors and of least confident predictions
+    max_media_bytes  total size of the embedded audio and spectrograms
     """
 
     dataset: Path | None = None
     clips: int = 24
-    most_bytes: int = 8_000_000
-    noise: bool = True
+    max_media_bytes: int = 8_000_000
+    noise_test: bool = True
     progress: Callable[[int, int], None] = lambda done, total: None
 
 
 @dataclass
-class Shown:
-    """All that the template fills in beside the run; ``notes`` say what is missing and why."""
+class RunReportContext:
+    """Values for the template besides the run; ``notes`` say what is missing and why."""
 
-    part: str = ""
-    found: dict[str, Any] | None = None
+    split_name: str = ""
+    metrics: dict[str, Any] | None = None
     validation: dict[str, Any] | None = None
     split_mode: str = ""
     dataset: str = ""
-    mistakes: list[Answer] = field(default_factory=list)
-    unsure: list[Answer] = field(default_factory=list)
-    sureness: ConfidenceReport | None = None
-    noise: Noise | None = None
+    mistakes: list[ClipPrediction] = field(default_factory=list)
+    least_confident: list[ClipPrediction] = field(default_factory=list)
+    confidence: ConfidenceReport | None = None
+    noise: NoiseResults | None = None
     notes: list[str] = field(default_factory=list)
 
 
-def write_run_report(folder: Path, out: Path, wanted: Wanted) -> list[str]:
-    """Write the page of a run; the notes that it begins with.
+def write_run_report(folder: Path, out: Path, options: RunReportOptions) -> list[str]:
+    """Write the report of a run and return its notes.
 
     Raises:
         TrainingError: the folder holds no run, or a damaged one.
-        RunReportError: ``wanted.dataset`` is not what the run was trained on.
+        RunReportError: ``options.dataset`` is not what the run was trained on.
         OutputError: ``out`` cannot be written.
     """
     run = read_run(folder)
-    shown = _gather(run, wanted)
+    context = _collect_context(run, options)
     best = run.best
     page = (
-        templates()
+        html_templates()
         .get_template("run.html")
         .render(
             run=run,
             config=best.config,
             parameters=parameter_count(rebuild_network(best).network),
             seconds=sum(record.seconds for record in run.history),
-            shown=shown,
+            context=context,
             settings=run.settings(),
-            curves=drawings.curves(run),
-            layers=drawings.layers(run),
-            health=drawings.health(run),
-            speakers=_speakers(shown.found),
-            confusion=_confusion(shown.found),
-            confused=_confused(shown.found),
-            reliability=drawings.reliability(shown.sureness, best.score_kind),
-            coverage=drawings.coverage(shown.sureness),
-            noise=drawings.noise(shown.noise),
+            curves=drawings.learning_curve_charts(run),
+            layers=drawings.layer_charts(run),
+            health=drawings.layer_health_summary(run),
+            speakers=_speaker_rows(context.metrics),
+            confusion=_confusion_rows(context.metrics),
+            top_confusions=_top_confusions(context.metrics),
+            reliability=drawings.reliability_chart(context.confidence, best.score_kind),
+            coverage=drawings.coverage_chart(context.confidence),
+            noise=drawings.noise_chart(context.noise),
         )
     )
     with staged_file(out) as staging:
         staging.write_text(page, encoding="utf-8")
-    return shown.notes
+    return context.notes
 
 
-def _gather(run: Run, wanted: Wanted) -> Shown:
-    """The figures of metrics.json, and what only the clips themselves can tell."""
-    shown = Shown()
-    dataset, why = find_dataset(run, wanted.dataset)
+def _collect_context(run: TrainingRun, options: RunReportOptions) -> RunReportContext:
+    """The metrics of metrics.json, and predictions on the clips where the dataset is found."""
+    context = RunReportContext()
+    dataset, reason = find_dataset(run, options.dataset)
     if dataset is None:
-        shown.notes.append(f"Without clips: {why}.")
+        context.notes.append(f"No clips are shown: {reason}.")
     else:
-        shown.dataset, shown.split_mode = str(dataset.folder), dataset.split_mode
+        context.dataset, context.split_mode = str(dataset.folder), dataset.split_mode
     if run.metrics is not None:
-        shown.validation = run.metrics["validation"]
-        shown.found = run.metrics["test"] or shown.validation
-        shown.part = "test" if run.metrics["test"] else "validation"
-        shown.split_mode = run.metrics["split_mode"]
+        context.validation = run.metrics["validation"]
+        context.metrics = run.metrics["test"] or context.validation
+        context.split_name = "test" if run.metrics["test"] else "validation"
+        context.split_mode = run.metrics["split_mode"]
     else:
-        shown.notes.append(
+        context.notes.append(
             f"This run is not finished: {len(run.history)} of at most {run.best.config.epochs} "
-            "epochs so far. `earful train DATASET --out RUN --resume` goes on. The test part is "
-            "not looked at before the end; figures are of the validation part."
+            "epochs. Continue it with `earful train DATASET --out RUN --resume`. Metrics are "
+            "those of the validation split; the test split is not used before the run is finished."
         )
         if dataset is not None:
-            shown.validation = shown.found = measured(run, dataset)
-            shown.part = "validation"
-    if dataset is not None and shown.found is not None:
-        _hear_clips(run, dataset, shown, wanted)
-    return shown
+            context.validation = context.metrics = measure_validation(run, dataset)
+            context.split_name = "validation"
+    if dataset is not None and context.metrics is not None:
+        _add_clips(run, dataset, context, options)
+    return context
 
 
-def _hear_clips(run: Run, dataset: Dataset, shown: Shown, wanted: Wanted) -> None:
+def _add_clips(
+    run: TrainingRun, dataset: Dataset, context: RunReportContext, options: RunReportOptions
+) -> None:
     if zoo_entry(run.best.config.model).task != "classification":
         return
-    split = "test" if shown.part == "test" else "val"
-    found = answers(run, dataset, split)
-    told = (shown.found or {})["accuracy"]
-    if abs(found.accuracy - told) > 0.5 / len(found.rows):
-        shown.notes.append(
-            f"The clips are answered otherwise than when the run ended: "
-            f"{100 * found.accuracy:.2f} % right now, {100 * told:.2f} % in metrics.json."
+    split = "test" if context.split_name == "test" else "val"
+    predictions = predict_split(run, dataset, split)
+    recorded_accuracy = (context.metrics or {})["accuracy"]
+    if abs(predictions.accuracy - recorded_accuracy) > 0.5 / len(predictions.rows):
+        context.notes.append(
+            f"Predictions differ from those at the end of the run: accuracy is "
+            f"{100 * predictions.accuracy:.2f} % now, {100 * recorded_accuracy:.2f} % in "
+            "metrics.json."
         )
-    shown.mistakes, shown.unsure = worst(found, dataset, wanted.clips, wanted.most_bytes)
+    context.mistakes, context.least_confident = select_clips(
+        predictions, dataset, options.clips, options.max_media_bytes
+    )
     if run.best.calibration is not None:
-        shown.sureness = sureness(found, run.best.calibration.threshold)
-    if wanted.noise:
+        context.confidence = measure_confidence(predictions, run.best.calibration.threshold)
+    if options.noise_test:
         try:
-            shown.noise = in_noise(run, dataset, split, wanted.progress)
-        except EarfulError as error:  # the page is worth having without it
-            shown.notes.append(f"Not tried in noise: {error}.")
+            context.noise = measure_in_noise(run, dataset, split, options.progress)
+        except EarfulError as error:  # the report is useful without it
+            context.notes.append(f"Noise test skipped: {error}.")
 
 
-def _speakers(found: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Speakers from the worst on, with the interval of their accuracy."""
+def _speaker_rows(metrics: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Speakers by ascending accuracy, with its 95 % interval (Wilson)."""
     rows = []
-    for name, row in (found or {}).get("per_speaker", {}).items():
+    for name, row in (metrics or {}).get("per_speaker", {}).items():
         low, high = wilson_interval(round(row["accuracy"] * row["clips"]), int(row["clips"]))
         rows.append({"name": name, "low": low, "high": high, **row})
     return sorted(rows, key=lambda row: (row["accuracy"], -row["clips"]))
 
 
-def _confusion(found: dict[str, Any] | None) -> list[tuple[str, list[tuple[str, int, float]]]]:
-    """Rows of the table: the true label, and (label, clips, share of its clips) across."""
-    if not found or len(found.get("labels", ())) > _MOST_COLUMNS or "confusion" not in found:
+def _confusion_rows(
+    metrics: dict[str, Any] | None,
+) -> list[tuple[str, list[tuple[str, int, float]]]]:
+    """Rows of the confusion table: true label, then (predicted label, clips, share of the row)."""
+    if (
+        not metrics
+        or len(metrics.get("labels", ())) > _MAX_CONFUSION_LABELS
+        or "confusion" not in metrics
+    ):
         return []
-    labels = found["labels"]
-    held = [int(found["per_label"][label]["clips"]) for label in labels]
+    labels = metrics["labels"]
+    clip_counts = [int(metrics["per_label"][label]["clips"]) for label in labels]
     return [
-        (true, [(said, n, n / clips) for said, n in zip(labels, row, strict=True)])
-        for true, row, clips in zip(labels, found["confusion"], held, strict=True)
+        (expected, [(predicted, n, n / clips) for predicted, n in zip(labels, row, strict=True)])
+        for expected, row, clips in zip(labels, metrics["confusion"], clip_counts, strict=True)
         if clips
     ]
 
 
-def _confused(found: dict[str, Any] | None) -> list[tuple[int, str, str]]:
-    """The commonest mistakes: (clips, the label that they have, what was said in its place)."""
-    if not found or "confusion" not in found:
+def _top_confusions(metrics: dict[str, Any] | None) -> list[tuple[int, str, str]]:
+    """The most frequent confusions: (clips, true label, predicted label)."""
+    if not metrics or "confusion" not in metrics:
         return []
-    labels = found["labels"]
+    labels = metrics["labels"]
     pairs = [
-        (n, true, said)
-        for true, row in zip(labels, found["confusion"], strict=True)
-        for said, n in zip(labels, row, strict=True)
-        if n and true != said
+        (n, expected, predicted)
+        for expected, row in zip(labels, metrics["confusion"], strict=True)
+        for predicted, n in zip(labels, row, strict=True)
+        if n and expected != predicted
     ]
-    return sorted(pairs, key=lambda pair: -pair[0])[:_LISTED]
+    return sorted(pairs, key=lambda pair: -pair[0])[:_MAX_LISTED_CONFUSIONS]

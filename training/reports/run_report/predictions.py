@@ -1,4 +1,4 @@
-"""What a run's best epoch says of each clip of one part: the mistakes, how sure, and in noise."""
+"""Predictions of a run's best epoch on one split: errors, confidence, noise robustness."""
 
 import tempfile
 from collections.abc import Callable
@@ -16,171 +16,213 @@ from earful.models.bundle.decision import ScoreKind, predicted_label_mask
 from earful.models.networks.zoo import zoo_entry
 from earful.service.classifier import Classifier
 from earful.training.evaluation.confidence import ConfidenceReport, compute_confidence
-from earful.training.evaluation.noise_robustness import NoisePoint, LabelledWaveform, measure_noise_robustness
+from earful.training.evaluation.noise_robustness import (
+    LabelledWaveform,
+    NoisePoint,
+    measure_noise_robustness,
+)
 from earful.training.export.export import export
 from earful.training.loaders.loader import stored_features
 from earful.training.metrics.calibration import to_scores
-from earful.training.reports.clip_media import heard
-from earful.training.reports.html_clips import Shown, show_waveform
-from earful.training.reports.run_report.read_run import Run
+from earful.training.reports.clip_media import clip_waveform
+from earful.training.reports.html_clips import ClipMedia, waveform_media
+from earful.training.reports.run_report.read_run import TrainingRun
 from earful.training.runs.run_metrics import measure_reconstruction, measure_split
 from earful.training.trainer.checkpoint import rebuild_network
 from earful.training.trainer.objectives import predict_logits
 from earful.training.trainer.trainer import FitResult
 
-# Of more clips a sample is disturbed: 30 kinds and levels of noise take seconds, not minutes.
-NOISE_CLIPS = 300
+# Larger splits are sampled: each clip is classified with 30 noise types and levels.
+MAX_NOISE_CLIPS = 300
 _SEED = 42
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A clip with its labels, true and said, how sure that answer is, and its sound."""
+class ClipPrediction:
+    """A clip with its true and predicted label, the confidence and its media."""
 
     filename: str
     speaker: str
     label: str
-    said: str
+    predicted: str
     score: float
-    shown: Shown
+    media: ClipMedia
 
 
 @dataclass(frozen=True)
-class Answers:
-    """All clips of one part: which labels they hold, which were said, and the calibrated scores.
+class SplitPredictions:
+    """Predictions on all clips of one split, with calibrated scores.
 
-    ``rows`` is (clips,); ``held``, ``said`` and ``scores`` are (clips, labels).
+    ``rows`` is (clips,); ``expected``, ``predicted`` and ``scores`` are (clips, labels).
     """
 
     split: str
-    kind: ScoreKind
+    score_kind: ScoreKind
     rows: NDArray[np.int64]
-    held: NDArray[np.bool_]
-    said: NDArray[np.bool_]
+    expected: NDArray[np.bool_]
+    predicted: NDArray[np.bool_]
     scores: NDArray[np.float64]
 
     @property
-    def right(self) -> NDArray[np.bool_]:
-        """Clips (clips,) of which all labels were said and no other."""
-        return np.asarray((self.held == self.said).all(axis=1))
+    def correct(self) -> NDArray[np.bool_]:
+        """Which clips (clips,) have exactly their labels predicted."""
+        return np.asarray((self.expected == self.predicted).all(axis=1))
 
     @property
-    def sure(self) -> NDArray[np.float64]:
-        """How sure each answer (clips,) is as a whole: the smallest score of what was said."""
-        return np.asarray(np.where(self.said, self.scores, np.inf).min(axis=1))
+    def confidence(self) -> NDArray[np.float64]:
+        """Confidence (clips,): the lowest score among the predicted labels."""
+        return np.asarray(np.where(self.predicted, self.scores, np.inf).min(axis=1))
 
     @property
     def accuracy(self) -> float:
-        return float(self.right.mean())
+        return float(self.correct.mean())
 
 
 @dataclass(frozen=True)
-class Noise:
-    """Accuracies in noise, and that of the same clips without."""
+class NoiseResults:
+    """Accuracies with noise, and the accuracy of the same clips without."""
 
     points: list[NoisePoint]
-    clean: float
+    clean_accuracy: float
     clips: int
-    of: int
+    total_clips: int
 
     @property
     def rows(self) -> list[tuple[str, list[NoisePoint]]]:
-        """The points of each kind, as the sweep has them."""
+        """The points of each noise type, in the order of the test."""
         kinds = dict.fromkeys(point.kind for point in self.points)
         return [(kind, [p for p in self.points if p.kind == kind]) for kind in kinds]
 
 
-def measured(run: Run, dataset: Dataset) -> dict[str, Any]:
-    """Figures of the best epoch so far on the validation part, as metrics.json will have them."""
+def measure_validation(run: TrainingRun, dataset: Dataset) -> dict[str, Any]:
+    """Validation metrics of the best epoch so far, in the form of metrics.json."""
     result = FitResult(rebuild_network(run.best), run.best, "cpu", 0)
-    classifies = zoo_entry(run.best.config.model).task == "classification"
-    measure = measure_split if classifies else measure_reconstruction
+    is_classifier = zoo_entry(run.best.config.model).task == "classification"
+    measure = measure_split if is_classifier else measure_reconstruction
     return measure(dataset, result, "val").to_dict()
 
 
-def answers(run: Run, dataset: Dataset, split: str) -> Answers:
-    """What the best epoch says of the clips of one part."""
+def predict_split(run: TrainingRun, dataset: Dataset, split: str) -> SplitPredictions:
+    """Classify the clips of one split with the best epoch."""
     batches = stored_features(dataset, run.best.config, split, torch.device("cpu"))
-    logits, held = predict_logits(rebuild_network(run.best), batches)
-    kind, calibration = run.best.score_kind, run.best.calibration
+    logits, expected = predict_logits(rebuild_network(run.best), batches)
+    score_kind, calibration = run.best.score_kind, run.best.calibration
     temperature = calibration.temperature if calibration else 1.0
-    scores = np.asarray(to_scores(logits.astype(np.float64), kind, temperature), np.float64)
-    return Answers(split, kind, dataset.rows(split), held, predicted_label_mask(scores, kind), scores)
-
-
-def sureness(found: Answers, threshold: float) -> ConfidenceReport:
-    """Reliability and coverage of answers, and what ``threshold`` holds back."""
-    return compute_confidence(found.scores, found.held, found.right.tolist(), found.kind, threshold)
-
-
-def worst(
-    found: Answers, dataset: Dataset, clips: int, most_bytes: int
-) -> tuple[list[Answer], list[Answer]]:
-    """The surest mistakes and the least sure of the other clips, ``clips`` of each.
-
-    Sounds and pictures are put in while they fit into ``most_bytes``, mistakes first.
-    """
-    right, order = found.right, np.argsort(-found.sure, kind="stable").tolist()
-    mistakes = [i for i in order if not right[i]][:clips]
-    shown = set(mistakes)
-    unsure = [i for i in order[::-1] if i not in shown][:clips]
-    player, sure = _Player(dataset, most_bytes), found.sure
-    return (
-        [_answer(found, dataset, i, sure[i], player) for i in mistakes],
-        [_answer(found, dataset, i, sure[i], player) for i in unsure],
+    scores = np.asarray(to_scores(logits.astype(np.float64), score_kind, temperature), np.float64)
+    return SplitPredictions(
+        split=split,
+        score_kind=score_kind,
+        rows=dataset.rows(split),
+        expected=expected,
+        predicted=predicted_label_mask(scores, score_kind),
+        scores=scores,
     )
 
 
-def in_noise(run: Run, dataset: Dataset, split: str, progress: Callable[[int, int], None]) -> Noise:
-    """The run's exported model in made noise, as ``earful evaluate --noise`` measures it.
+def measure_confidence(predictions: SplitPredictions, threshold: float) -> ConfidenceReport:
+    """Calibration and coverage of the predictions, and the operating point at ``threshold``."""
+    return compute_confidence(
+        predictions.scores,
+        predictions.expected,
+        predictions.correct.tolist(),
+        predictions.score_kind,
+        threshold,
+    )
+
+
+def select_clips(
+    predictions: SplitPredictions, dataset: Dataset, clips: int, max_media_bytes: int
+) -> tuple[list[ClipPrediction], list[ClipPrediction]]:
+    """The most confident errors and the least confident other clips, ``clips`` of each.
+
+    Media are added while they fit into ``max_media_bytes``, errors first.
+    """
+    correct, confidence = predictions.correct, predictions.confidence
+    order = np.argsort(-confidence, kind="stable").tolist()
+    mistakes = [i for i in order if not correct[i]][:clips]
+    mistake_set = set(mistakes)
+    least_confident = [i for i in order[::-1] if i not in mistake_set][:clips]
+    media_budget = _MediaBudget(dataset, max_media_bytes)
+
+    def clip_predictions(indices: list[int]) -> list[ClipPrediction]:
+        return [
+            _clip_prediction(predictions, dataset, i, confidence[i], media_budget) for i in indices
+        ]
+
+    return clip_predictions(mistakes), clip_predictions(least_confident)
+
+
+def measure_in_noise(
+    run: TrainingRun, dataset: Dataset, split: str, progress: Callable[[int, int], None]
+) -> NoiseResults:
+    """Accuracy of the exported model with synthetic noise, as in ``earful evaluate --noise-test``.
 
     Raises:
         ExportError: the run cannot be exported.
-        NoiseError: there is one speaker only, and no babble can be made.
+        NoiseError: babble needs clips of two speakers or more.
     """
     rows = dataset.rows(split)
-    of = len(rows)
-    if of > NOISE_CLIPS:
-        rows = np.sort(np.random.default_rng(_SEED).choice(rows, NOISE_CLIPS, replace=False))
+    total_clips = len(rows)
+    if total_clips > MAX_NOISE_CLIPS:
+        rows = np.sort(np.random.default_rng(_SEED).choice(rows, MAX_NOISE_CLIPS, replace=False))
     waveforms, clips = dataset.array("waveforms"), dataset.clips
-    spoken = [
+    labelled_waveforms = [
         LabelledWaveform(
-            np.array(heard(waveforms, dataset, int(row))), clips["label"].iloc[row],
-            clips["speaker"].iloc[row],
+            waveform=np.array(clip_waveform(waveforms, dataset, int(row))),
+            label=clips["label"].iloc[row],
+            speaker=clips["speaker"].iloc[row],
         )
         for row in rows
-    ]  # fmt: skip
+    ]
     with tempfile.TemporaryDirectory() as folder:
         classifier = Classifier.open(export(run.folder, Path(folder) / "model.onnx").path)
-        told = classifier.classify_stream(clip.waveform for clip in spoken)
-        right = [normalise_label(a.label) == s.label for a, s in zip(told, spoken, strict=True)]
-        points = measure_noise_robustness(classifier, spoken, progress=progress)
-    return Noise(points, float(np.mean(right)), len(rows), of)
+        results = classifier.classify_stream(clip.waveform for clip in labelled_waveforms)
+        correct = [
+            normalise_label(result.label) == clip.label
+            for result, clip in zip(results, labelled_waveforms, strict=True)
+        ]
+        points = measure_noise_robustness(classifier, labelled_waveforms, progress=progress)
+    return NoiseResults(points, float(np.mean(correct)), len(rows), total_clips)
 
 
-class _Player:
-    """Sounds and pictures of clips; once the page holds enough, pictures alone, then neither."""
+class _MediaBudget:
+    """Media of clips up to a total size; beyond it spectrograms only, then nothing."""
 
-    def __init__(self, dataset: Dataset, most_bytes: int) -> None:
-        self._dataset, self._left = dataset, most_bytes
+    def __init__(self, dataset: Dataset, max_media_bytes: int) -> None:
+        self._dataset, self._bytes_left = dataset, max_media_bytes
         self._waveforms = dataset.array("waveforms")
 
-    def show(self, row: int) -> Shown:
-        sound = heard(self._waveforms, self._dataset, row)
-        whole = show_waveform(sound, self._dataset.features.sample_rate_hz)
-        silent = replace(whole, audio="", missing="no sound: the page holds enough (--audio-mb)")
-        for shown in (whole, silent):
-            size = len(shown.audio) + len(shown.picture)
-            if size <= self._left:
-                self._left -= size
-                return shown
-        return Shown(missing="no sound and no picture: the page holds enough (--audio-mb)")
+    def load(self, row: int) -> ClipMedia:
+        waveform = clip_waveform(self._waveforms, self._dataset, row)
+        full = waveform_media(waveform, self._dataset.features.sample_rate_hz)
+        without_audio = replace(
+            full, audio="", missing="no audio: size limit of the page reached (--audio-mb)"
+        )
+        for media in (full, without_audio):
+            size = len(media.audio) + len(media.spectrogram)
+            if size <= self._bytes_left:
+                self._bytes_left -= size
+                return media
+        return ClipMedia(
+            missing="no audio or spectrogram: size limit of the page reached (--audio-mb)"
+        )
 
 
-def _answer(found: Answers, dataset: Dataset, i: int, sure: float, player: _Player) -> Answer:
-    row = int(found.rows[i])
+def _clip_prediction(
+    predictions: SplitPredictions,
+    dataset: Dataset,
+    i: int,
+    confidence: float,
+    media_budget: _MediaBudget,
+) -> ClipPrediction:
+    row = int(predictions.rows[i])
     clip = dataset.clips.iloc[row]
-    said = join_labels(dataset.labels[n] for n in np.flatnonzero(found.said[i]))
-    return Answer(
-        clip["filename"], clip["speaker"], clip["label"], said, float(sure), player.show(row)
+    predicted = join_labels(dataset.labels[n] for n in np.flatnonzero(predictions.predicted[i]))
+    return ClipPrediction(
+        filename=clip["filename"],
+        speaker=clip["speaker"],
+        label=clip["label"],
+        predicted=predicted,
+        score=float(confidence),
+        media=media_budget.load(row),
     )

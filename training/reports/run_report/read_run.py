@@ -1,4 +1,4 @@
-"""What a run folder tells of itself: settings, curves and figures, finished or not."""
+"""Read a run folder: settings, learning curves and metrics, finished or not."""
 
 import dataclasses
 import json
@@ -18,8 +18,8 @@ from earful.training.trainer.checkpoint import (
     load_checkpoint,
 )
 
-# What metrics.json calls the folder of the dataset that was trained on.
-DATASET = "dataset"
+# Key of the dataset folder in metrics.json.
+DATASET_KEY = "dataset"
 
 
 class RunReportError(EarfulError):
@@ -28,7 +28,7 @@ class RunReportError(EarfulError):
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of the run and what its network has without being told; ``changed`` where other."""
+    """A setting of the run and the default of its network."""
 
     name: str
     value: str
@@ -40,8 +40,8 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run folder: its best epoch, all epochs so far, and metrics.json once it is finished."""
+class TrainingRun:
+    """A run: its best epoch, all epochs so far, and metrics.json once it is finished."""
 
     folder: Path
     best: Checkpoint
@@ -58,19 +58,21 @@ class Run:
         return [
             Setting(
                 field.name,
-                _shown(getattr(config, field.name)),
-                _shown(getattr(default, field.name)),
+                _format_value(getattr(config, field.name)),
+                _format_value(getattr(default, field.name)),
             )
             for field in dataclasses.fields(TrainConfig)
         ]
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is one that ``earful train`` writes."""
-    return path.is_dir() and any((path / name).is_file() for name in (BEST_CHECKPOINT, LAST_CHECKPOINT))
+    """Whether a folder is a run of ``earful train``."""
+    return path.is_dir() and any(
+        (path / name).is_file() for name in (BEST_CHECKPOINT, LAST_CHECKPOINT)
+    )
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> TrainingRun:
     """Read a run folder.
 
     Raises:
@@ -80,64 +82,66 @@ def read_run(folder: Path) -> Run:
     best = load_checkpoint(folder / BEST_CHECKPOINT)
     last = folder / LAST_CHECKPOINT
     history = load_checkpoint(last).history if last.is_file() else best.history
-    metrics = _metrics(folder / METRICS_FILENAME)
+    metrics = _read_metrics(folder / METRICS_FILENAME)
     if metrics is not None and metrics["epochs"] != len(history):
-        metrics = None  # the run went on since, and has not come to its end again
-    return Run(folder, best, history, metrics)
+        metrics = None  # the run was continued since and is not finished again
+    return TrainingRun(folder, best, history, metrics)
 
 
-def find_dataset(run: Run, given: Path | None) -> tuple[Dataset | None, str]:
-    """The dataset that the run was trained on, or None and why its clips cannot be shown.
+def find_dataset(run: TrainingRun, requested: Path | None) -> tuple[Dataset | None, str]:
+    """The dataset the run was trained on, or None and the reason why it is not available.
 
     Raises:
-        DatasetError: ``given`` holds no dataset.
-        RunReportError: ``given`` holds another one.
+        DatasetError: ``requested`` holds no dataset.
+        RunReportError: ``requested`` holds a different dataset.
     """
-    stored = (run.metrics or {}).get(DATASET)
-    folder = given or (Path(stored) if stored else None)
+    recorded = (run.metrics or {}).get(DATASET_KEY)
+    folder = requested or (Path(recorded) if recorded else None)
     if folder is None:
-        return None, "give --dataset DIR (that of `earful train`) to see and hear clips"
+        return None, "give the dataset of `earful train` with --dataset DIR"
     try:
         dataset = open_dataset(folder)
     except DatasetError as error:
-        if given is not None:
+        if requested is not None:
             raise
-        return None, f"{error}; --dataset names it where it has moved"
-    difference = _difference(run.best.dataset_hash, dataset)
+        return None, f"{error}; if it has moved, give its folder with --dataset"
+    difference = _describe_difference(run.best.dataset_hash, dataset)
     if not difference:
         return dataset, ""
-    if given is not None:
-        raise RunReportError(f"{folder} is not what {run.folder} was trained on: {difference}")
-    return None, f"{folder} is not what the run was trained on: {difference}"
+    if requested is not None:
+        raise RunReportError(
+            f"{folder} is not the dataset {run.folder} was trained on: {difference}"
+        )
+    return None, f"{folder} is not the dataset the run was trained on: {difference}"
 
 
-def _difference(trained_on: str, dataset: Dataset) -> str:
-    own = trained_on.partition("+")[0]  # after it those of the company
-    if own == dataset.content_hash:
+def _describe_difference(trained_on: str, dataset: Dataset) -> str:
+    own_hash = trained_on.partition("+")[0]  # the hashes of auxiliary data follow
+    if own_hash == dataset.content_hash:
         return ""
-    if own.startswith(f"{dataset.content_hash}/"):
-        return "its clips are the same, and they were split in another way for this run"
+    if own_hash.startswith(f"{dataset.content_hash}/"):
+        return "it has the same clips, but the run used a different split"
     return (
-        f"content hash {own[:12]} was trained on, {dataset.content_hash[:12]} is there "
-        "(prepared again from other clips, labels, splits or features)"
+        f"content hash {own_hash[:12]} was used, found {dataset.content_hash[:12]} "
+        "(prepared from other clips, labels, splits or features)"
     )
 
 
-def _metrics(path: Path) -> dict[str, Any] | None:
+def _read_metrics(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text("utf-8"))
-        if not {"epochs", "validation", "test", "split_mode", "parameters"} <= set(found):
-            raise ValueError("keys are missing")
+        metrics = json.loads(path.read_text("utf-8"))
+        if not {"epochs", "validation", "test", "split_mode", "parameters"} <= set(metrics):
+            raise ValueError("missing keys")
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
         raise RunReportError(
             f"{path} is damaged ({error}); `earful train --resume` writes it again"
         ) from error
-    return dict(found)
+    return dict(metrics)
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {item}" for name, item in value.items()) or "none"
     if isinstance(value, bool):

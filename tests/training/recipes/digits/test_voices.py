@@ -1,4 +1,4 @@
-"""The voices of the shipped model: words are trimmed alike, and a missing engine is named."""
+"""The synthetic voices of the shipped model: words are trimmed, missing engines reported."""
 
 import shutil
 import sys
@@ -11,7 +11,13 @@ import soundfile
 from earful.data.errors import EarfulError
 from earful.training.recipes.digits import voices
 from earful.training.recipes.digits.pico import PICO_VOICES, pico_engines, synthesize_with_pico
-from earful.training.recipes.digits.spoken_word import ACCENTS, ENGLISH, RATE_HZ, REPETITIONS, write_word
+from earful.training.recipes.digits.spoken_word import (
+    ACCENTS,
+    ENGLISH,
+    RATE_HZ,
+    REPETITIONS,
+    write_word,
+)
 from earful.training.recipes.digits.voices import FESTIVAL_VOICES
 
 
@@ -23,7 +29,7 @@ def test_every_accent_has_ten_distinct_words() -> None:
         voice.words.encode(voice.encoding)
 
 
-def test_a_word_is_cut_out_of_its_silence_and_resampled(tmp_path: Path) -> None:
+def test_word_is_trimmed_and_resampled(tmp_path: Path) -> None:
     rate_hz = 16_000
     samples = np.zeros(rate_hz, np.float32)
     samples[4_000:12_000] = 0.5 * np.sin(np.arange(8_000) * 0.3)
@@ -34,11 +40,11 @@ def test_a_word_is_cut_out_of_its_silence_and_resampled(tmp_path: Path) -> None:
 
 
 def test_silent_voice_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(EarfulError, match=r"word\.wav: the voice said nothing"):
+    with pytest.raises(EarfulError, match=r"word\.wav: the voice synthesized only silence"):
         write_word(np.zeros(100, np.float32), RATE_HZ, tmp_path / "word.wav")
 
 
-def test_a_missing_engine_is_named_before_anything_is_written(
+def test_missing_engine_is_reported_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -48,7 +54,7 @@ def test_a_missing_engine_is_named_before_anything_is_written(
 
 
 def test_output_of_a_failing_engine_is_quoted() -> None:
-    with pytest.raises(EarfulError, match=r"^sh -c .* ended with 3 and said: no such voice$"):
+    with pytest.raises(EarfulError, match=r"^sh -c .* failed with code 3: no such voice$"):
         voices._run("sh", "-c", "echo no such voice >&2; exit 3")
 
 
@@ -56,19 +62,19 @@ def test_output_of_a_failing_engine_is_quoted() -> None:
     shutil.which("festival") is None or not Path("/usr/share/festival/voices/english").is_dir(),
     reason="needs festival and festvox-kdlpc16k",
 )
-def test_festival_speaks_the_ten_digits_in_a_given_tempo(tmp_path: Path) -> None:
+def test_festival_synthesizes_the_ten_digits_at_a_given_tempo(tmp_path: Path) -> None:
     (ked,) = (voice for voice in FESTIVAL_VOICES if "ked" in voice.name)
     seconds = []
     for stretch in (0.7, 1.4):
         folder = tmp_path / str(stretch)
         folder.mkdir()
         voices._synthesize_with_festival(ked, stretch, folder)
-        spoken = [soundfile.info(folder / f"{digit}.wav") for digit in range(10)]
-        seconds.append(sum(info.duration for info in spoken))
+        infos = [soundfile.info(folder / f"{digit}.wav") for digit in range(10)]
+        seconds.append(sum(info.duration for info in infos))
     assert seconds[1] > 1.3 * seconds[0]
 
 
-def test_pico_speaks_the_ten_digits_of_every_voice_and_take(tmp_path: Path) -> None:
+def test_pico_synthesizes_the_ten_digits_in_every_repetition(tmp_path: Path) -> None:
     pytest.importorskip("ttspico", reason="needs ttspico: uv run --with ttspico pytest")
     (tmp_path / "pico").mkdir()
     voice, engine = next(iter(pico_engines().items()))
@@ -81,5 +87,6 @@ def test_pico_speaks_the_ten_digits_of_every_voice_and_take(tmp_path: Path) -> N
 
 def test_missing_ttspico_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ttspico", None)
-    with pytest.raises(EarfulError, match=r"uv run --with ttspico python -m training\.digits"):
+    command = r"uv run --with ttspico python -m earful\.training\.recipes\.digits\.train_digits"
+    with pytest.raises(EarfulError, match=command):
         pico_engines()

@@ -1,4 +1,4 @@
-// The page around the scatter: what is coloured, shown, chosen and heard.
+// The page around the scatter plot: colouring, filters, selection and audio.
 
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
@@ -6,18 +6,18 @@ const sounds = JSON.parse($("sounds").textContent);
 const count = data.file.length;
 const GRID = 10000;
 const OUTLIERS_AT_ONCE = 50;
-const VERDICT = { true: "right", false: "wrong", null: "not judged" };
+const VERDICT = { true: "correct", false: "incorrect", null: "unknown label" };
 const names = data.file.map((name) => name.toLowerCase());
-const state = { view: 0, colour: data.colour, groups: new Set(), chosen: -1, pinned: false, listed: OUTLIERS_AT_ONCE };
+const state = { view: 0, colour: data.colorBy, groups: new Set(), chosen: -1, pinned: false, listed: OUTLIERS_AT_ONCE };
 const points = { x: [], y: [], style: new Int16Array(count), shown: new Uint8Array(count), current: -1 };
 let groups = [], groupOf = new Int32Array(count);
 
 const plot = makePlot($("plot"), () => points, {
   hover(i, px, py) {
-    tell(i, px, py);
+    showTip(i, px, py);
     if (i < 0 || i === state.chosen) return;
     if (!state.pinned) choose(i, $("sound").checked);
-    else if ($("sound").checked) hear(i);
+    else if ($("sound").checked) playClip(i);
   },
   pick(i) {
     state.pinned = i >= 0;
@@ -26,24 +26,24 @@ const plot = makePlot($("plot"), () => points, {
 });
 
 function element(tag, text, attributes = {}) {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
+  const node = document.createElement(tag);
+  if (text !== undefined) node.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
 }
 
-// --- what is coloured and shown ---
+// --- colouring and filters ---
 
 function valueOf(i) {
-  if (state.colour === "error") return VERDICT[data.right[i]];
+  if (state.colour === "error") return VERDICT[data.correct[i]];
   return data[state.colour][i] || "(none)";
 }
 
-/** Groups of the colouring, in the order of labels or else of names; too many share one mark. */
+/** Recompute the groups of the colouring; beyond STYLES groups the smallest share one mark. */
 function regroup() {
   const counts = new Map();
   for (let i = 0; i < count; i++) counts.set(valueOf(i), (counts.get(valueOf(i)) ?? 0) + 1);
-  const order = state.colour === "label" ? data.labels : state.colour === "error" ? ["right", "wrong", "not judged"]
+  const order = state.colour === "label" ? data.labels : state.colour === "error" ? ["correct", "incorrect", "unknown label"]
     : state.colour === "split" ? ["train", "val", "test"] : [...counts.keys()].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
   let present = order.filter((name) => counts.has(name));
   let rest = new Set();
@@ -112,9 +112,9 @@ function showView(n) {
   if (state.chosen >= 0) describe(state.chosen);
 }
 
-// --- the clip that is chosen ---
+// --- the selected clip ---
 
-function tell(i, px, py) {
+function showTip(i, px, py) {
   const tip = $("tip");
   tip.hidden = i < 0;
   if (i < 0) return;
@@ -127,7 +127,7 @@ function tell(i, px, py) {
 function choose(i, play) {
   state.chosen = points.current = i;
   describe(i);
-  if (play) hear(i);
+  if (play) playClip(i);
   plot.redraw();
 }
 
@@ -136,22 +136,22 @@ function describe(i) {
   $("none").hidden = true;
   $("chosen").hidden = false;
   $("c-label").textContent = data.label[i];
-  const wrong = data.right && data.right[i] === false;
-  $("c-verdict").textContent = wrong ? `the model says ${data.answer[i]}` : "";
+  const wrong = data.correct && data.correct[i] === false;
+  $("c-verdict").textContent = wrong ? `the model predicts ${data.predicted[i]}` : "";
   $("c-verdict").className = wrong ? "bad" : "";
   const rows = [
     ["file", data.file[i]], ["speaker", data.speaker[i]], ["split", data.split[i]], ["length", `${data.seconds[i]} s`],
-    ["model", data.answer ? `${data.answer[i]}, ${data.score[i].toFixed(3)}` : ""],
-    ["neighbours", `${view.disagreement[i] > 0 ? "say" : "agree:"} ${view.suggested[i]} (${view.disagreement[i].toFixed(2)})`],
-    ["distance", `${view.distance[i].toFixed(2)} times the usual`],
+    ["model", data.predicted ? `${data.predicted[i]}, ${data.score[i].toFixed(3)}` : ""],
+    ["neighbours", `${view.disagreement[i] > 0 ? "suggest" : "agree:"} ${view.suggested[i]} (${view.disagreement[i].toFixed(2)})`],
+    ["distance", `${view.distance[i].toFixed(2)} times the median`],
   ];
   $("facts").replaceChildren(...rows.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
-  drawSpectrogram(data.picture[i]);
+  drawSpectrogram(data.spectrogram[i]);
   prepare(i);
   for (const button of document.querySelectorAll("#outliers button")) button.setAttribute("aria-current", button.clip === i);
 }
 
-/** Shades of 4 bits after a byte of rows and one of columns, up the bands and on in time. */
+/** Draw a packed spectrogram: a byte of rows, one of columns, then 4 bits per cell by column. */
 function drawSpectrogram(packed) {
   const bytes = atob(packed), rows = bytes.charCodeAt(0), columns = bytes.charCodeAt(1);
   const small = document.createElement("canvas");
@@ -174,21 +174,21 @@ function shade(share) {
   return stops[at].map((from, n) => Math.round(from + (stops[at + 1][n] - from) * part));
 }
 
-// --- sound ---
+// --- audio ---
 
 function prepare(i) {
   const player = $("player");
   $("silent").hidden = Boolean(sounds[i]);
   player.hidden = !sounds[i];
-  $("silent").textContent = "The sound of this clip is not in the page; see the notes.";
+  $("silent").textContent = "This clip has no audio; see the notes.";
   if (!sounds[i]) { player.removeAttribute("src"); player.load(); }
   else if (player.getAttribute("src") !== sounds[i]) player.src = sounds[i];
 }
 
-async function hear(i) {
+async function playClip(i) {
   if (!sounds[i]) return;
-  const player = i === state.chosen ? $("player") : (hear.other ??= new Audio());
-  for (const one of [$("player"), hear.other]) if (one && one !== player) one.pause();
+  const player = i === state.chosen ? $("player") : (playClip.preview ??= new Audio());
+  for (const other of [$("player"), playClip.preview]) if (other && other !== player) other.pause();
   if (player.getAttribute("src") !== sounds[i]) player.src = sounds[i];
   try {
     player.currentTime = 0;
@@ -197,7 +197,7 @@ async function hear(i) {
   } catch (error) {
     if (error.name === "NotAllowedError") $("gesture").hidden = false;
     else if (error.name === "NotSupportedError" && i === state.chosen) {
-      $("silent").textContent = "The file of this clip is not where it was, or this browser cannot play it.";
+      $("silent").textContent = "The file of this clip was moved, or this browser cannot play it.";
       $("silent").hidden = false;
     }
   }
@@ -208,11 +208,11 @@ async function hear(i) {
 function listOutliers() {
   const view = data.views[state.view], by = $("order").value, scores = view[by];
   const least = by === "disagreement" ? 0 : 1;
-  const found = [...scores.keys()].filter((i) => points.shown[i] && scores[i] > least).sort((a, b) => scores[b] - scores[a]);
+  const outliers = [...scores.keys()].filter((i) => points.shown[i] && scores[i] > least).sort((a, b) => scores[b] - scores[a]);
   $("order-note").textContent = by === "disagreement"
-    ? `${found.length} clips whose neighbours have another label: wrong labels, or clips that sound like others.`
-    : "Clips far from all others: noise, cut words, other voices.";
-  $("outliers").replaceChildren(...found.slice(0, state.listed).map((i) => {
+    ? `${outliers.length} clips whose neighbours have another label: wrong or ambiguous labels.`
+    : "Clips far from their neighbours: noise, cut words, unusual voices.";
+  $("outliers").replaceChildren(...outliers.slice(0, state.listed).map((i) => {
     const item = element("li"), button = element("button");
     button.clip = i;
     button.append(
@@ -223,7 +223,7 @@ function listOutliers() {
     item.append(button);
     return item;
   }));
-  $("more").hidden = found.length <= state.listed;
+  $("more").hidden = outliers.length <= state.listed;
 }
 
 // --- controls ---
@@ -235,16 +235,16 @@ $("plot").addEventListener("keydown", (event) => {
     const next = plot.towards(state.chosen, ...ARROWS[event.key]);
     state.pinned = true;
     if (next >= 0) { choose(next, $("sound").checked); plot.reveal(next); }
-  } else if (event.key === "Enter" || event.key === " ") { if (state.chosen >= 0) hear(state.chosen); }
+  } else if (event.key === "Enter" || event.key === " ") { if (state.chosen >= 0) playClip(state.chosen); }
   else if (event.key === "+" || event.key === "=") plot.zoom(1.4);
   else if (event.key === "-") plot.zoom(1 / 1.4);
   else if (event.key === "0") plot.fit();
-  else if (event.key === "Escape") letGo();
+  else if (event.key === "Escape") deselect();
   else return;
   event.preventDefault();
 });
 
-function letGo() {
+function deselect() {
   Object.assign(state, { chosen: -1, pinned: false });
   points.current = -1;
   $("player").pause();
@@ -274,7 +274,7 @@ for (const kind of ["pointerdown", "keydown"]) {
 }
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawLegend);
 
-$("by-error").disabled = !data.right;
+$("by-error").disabled = !data.correct;
 $("colour").value = state.colour;
 data.views.forEach((view, n) => {
   const button = element("button", view.kind, { "aria-pressed": n === 0, title: `${view.source}, ${view.dimensions} dimensions` });

@@ -1,19 +1,19 @@
 "use strict";
-// The scatter: draws points, pans and zooms, and says which point is under the pointer.
+// The scatter plot: draws points, pans and zooms, finds the point under the pointer.
 
-// Okabe and Ito, "Color Universal Design" (2008), without yellow, which vanishes on white; the last
-// is the ink. Seven colours and five shapes meet again only after 35 groups.
+// Okabe and Ito, "Color Universal Design" (2008), without yellow, which is invisible on white; the
+// last is the text colour. Seven colours and five shapes give 35 distinct marks.
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "ink"];
 const SHAPES = ["circle", "square", "triangle", "diamond", "cross"];
 const STYLES = COLOURS.length * SHAPES.length;
 const HIT_PIXELS = 14;
-const MOST_ZOOM = 60;
+const MAX_ZOOM = 60;
 
 function ink() {
   return getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
 }
 
-/** Draw the mark of a group (-1: one of the many others) around (x, y). */
+/** Draw the mark of a style (-1: grey) around (x, y). */
 function drawMark(g, style, x, y, r) {
   const colour = style < 0 ? "#8b929c" : COLOURS[style % COLOURS.length];
   g.fillStyle = colour === "ink" ? g.inkColour : colour;
@@ -29,14 +29,14 @@ function drawMark(g, style, x, y, r) {
 }
 
 /**
- * A scatter on a canvas. points() gives {x, y, style, shown, current}: coordinates of 0 to 1, a
- * style a point, which of them are shown, and the one that is marked. on.hover and on.pick hear the
- * index of a point (or -1) and where the pointer is.
+ * A scatter plot on a canvas. points() returns {x, y, style, shown, current}: coordinates from 0 to
+ * 1, style and visibility of each point, and the index of the highlighted one. on.hover and on.pick
+ * are called with the index of a point (or -1) and the pointer position.
  */
 function makePlot(canvas, points, on) {
   const g = canvas.getContext("2d");
-  const view = { scale: 1, x: 0.5, y: 0.5 }; // zoom, and the middle of what is seen
-  const held = new Map(); // pointers that are down
+  const view = { scale: 1, x: 0.5, y: 0.5 }; // zoom and centre
+  const held = new Map(); // position of each pressed pointer
   let moved = false, spread = 0, asked = false;
 
   const size = () => [canvas.clientWidth, canvas.clientHeight];
@@ -81,7 +81,7 @@ function makePlot(canvas, points, on) {
     asked = true;
   }
 
-  /** The point that is nearest to a place on the screen, or -1 when none is near enough. */
+  /** The point nearest to a screen position, or -1 if none is near enough. */
   function nearest(px, py, within = HIT_PIXELS) {
     const { x, y, shown } = points();
     let best = -1, least = within * within;
@@ -94,7 +94,7 @@ function makePlot(canvas, points, on) {
     return best;
   }
 
-  /** The next point from one in a direction: near, and rather ahead than aside. */
+  /** The next point from one in a direction; sideways distance costs double. */
   function towards(from, dx, dy) {
     const { x, y, shown } = points();
     if (from < 0) return nearest(canvas.clientWidth / 2, canvas.clientHeight / 2, Infinity);
@@ -111,9 +111,9 @@ function makePlot(canvas, points, on) {
 
   function zoom(factor, px = canvas.clientWidth / 2, py = canvas.clientHeight / 2) {
     const before = unit();
-    view.scale = Math.max(0.5, Math.min(MOST_ZOOM, view.scale * factor));
+    view.scale = Math.max(0.5, Math.min(MAX_ZOOM, view.scale * factor));
     const [width, height] = size();
-    view.x += (px - width / 2) * (1 / before - 1 / unit()); // what is under the pointer stays there
+    view.x += (px - width / 2) * (1 / before - 1 / unit()); // the point under the pointer stays fixed
     view.y += (py - height / 2) * (1 / before - 1 / unit());
     redraw();
   }

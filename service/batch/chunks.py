@@ -1,0 +1,254 @@
+"""Splits the inputs of a run into chunks, and keeps the rows of finished chunks.
+
+``inputs.jsonl`` in the job folder lists all inputs; a chunk is a range of its lines. The rows of a
+chunk are written to a temporary file that is renamed when the chunk is finished, so that a killed
+run loses only unfinished chunks.
+
+Chunks depend on the list of inputs alone, and a batch never spans two chunks. So every row is the
+same to the last digit whichever engine, worker or machine computes it.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any
+
+from earful.data.atomic_write import staged_file
+from earful.service.batch.classify_inputs import ClassifyOptions, InputEnd, OnRead, classify_inputs
+from earful.service.batch.inputs import STANDARD_INPUT, Input
+from earful.service.batch.rows import ResultRow
+from earful.service.classifier import Classifier
+
+INPUTS_FILE, PARTS_FOLDER, DOWNLOADS_FOLDER = "inputs.jsonl", "parts", "downloads"
+# (up to chunk number, inputs per chunk): chunks grow, so that few files spread over all cores and
+# many files make few chunks.
+FIRST_CHUNK_SIZE = 8
+_CHUNK_SIZES = ((16, FIRST_CHUNK_SIZE), (48, 32), (80, 128), (144, 512))
+_MAX_CHUNK_SIZE = 1024
+_MAX_CHUNK_BYTES = 16 << 20
+_MAX_BUFFERED_LINES = 1000
+_STATS_BYTES = 4096
+_INPUT_FIELDS = tuple(field.name for field in dataclasses.fields(Input))
+
+
+@dataclass(frozen=True)
+class InputChunk:
+    """A range of the inputs.
+
+    number  of the chunk, from 0
+    first   index of its first input
+    count   number of inputs
+    offset  byte offset of its first line in ``inputs.jsonl``
+    """
+
+    number: int
+    first: int
+    count: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class RunStats:
+    """Statistics of classified inputs: number, seconds of audio, and failures by error code.
+
+    ``labelled`` counts inputs with one row whose list gives the correct label; of these,
+    ``correct`` have it.
+    """
+
+    inputs: int = 0
+    seconds: float = 0.0
+    failed: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    labelled: int = 0
+    correct: int = 0
+
+    @property
+    def n_failed(self) -> int:
+        return sum(self.failed.values())
+
+    def __add__(self, other: "RunStats") -> "RunStats":
+        failed = Counter(self.failed) + Counter(other.failed)
+        return RunStats(
+            self.inputs + other.inputs,
+            self.seconds + other.seconds,
+            dict(failed),
+            self.labelled + other.labelled,
+            self.correct + other.correct,
+        )
+
+
+# Each chunk when it is finished.
+FinishedChunks = Generator[tuple[InputChunk, RunStats], None, None]
+
+
+@dataclass(frozen=True)
+class InputManifest:
+    """The inputs of a run as written to ``inputs.jsonl``.
+
+    fingerprint  count and hash of the inputs
+    expected     whether any input has a correct label
+    read_once    whether the input is audio on standard input, which cannot be read again
+    """
+
+    fingerprint: dict[str, Any]
+    chunks: tuple[InputChunk, ...]
+    expected: bool
+    read_once: bool
+
+
+def write_inputs(folder: Path, inputs: Iterable[Input]) -> InputManifest:
+    """Write every input into the folder, and split them into chunks."""
+    digest, expected, read_once, planner = hashlib.sha256(), False, False, _ChunkPlanner()
+    with staged_file(folder / INPUTS_FILE) as staging, staging.open("wb") as file:
+        for source in inputs:
+            line = json.dumps([getattr(source, name) for name in _INPUT_FIELDS]).encode() + b"\n"
+            digest.update(line)
+            file.write(line)
+            planner.add(len(line), source.n_bytes)
+            expected = expected or bool(source.expected)
+            read_once = source.location == STANDARD_INPUT
+    fingerprint = {"count": planner.count, "sha256": digest.hexdigest()}
+    return InputManifest(fingerprint, planner.chunks(), expected, read_once)
+
+
+class _ChunkPlanner:
+    """Splits a stream of inputs into chunks, limited by number of inputs and by bytes of audio."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._chunks: list[InputChunk] = []
+        self._first = self._offset = self._position = self._n_bytes = 0
+
+    def add(self, line_bytes: int, n_bytes: int) -> None:
+        self.count += 1
+        self._position += line_bytes
+        self._n_bytes += max(0, n_bytes)
+        number = len(self._chunks)
+        max_count = next(
+            (size for before, size in _CHUNK_SIZES if number < before), _MAX_CHUNK_SIZE
+        )
+        if self.count - self._first >= max_count or self._n_bytes >= _MAX_CHUNK_BYTES:
+            self._close()
+
+    def chunks(self) -> tuple[InputChunk, ...]:
+        if self.count > self._first:
+            self._close()
+        return tuple(self._chunks)
+
+    def _close(self) -> None:
+        number, count = len(self._chunks), self.count - self._first
+        self._chunks.append(InputChunk(number, self._first, count, self._offset))
+        self._first, self._offset, self._n_bytes = self.count, self._position, 0
+
+
+def read_inputs(folder: Path, chunk: InputChunk) -> list[Input]:
+    """The inputs of one chunk."""
+    with (folder / INPUTS_FILE).open("rb") as file:
+        file.seek(chunk.offset)
+        return [Input(*json.loads(line)) for line in islice(file, chunk.count)]
+
+
+def part_path(folder: Path, chunk: InputChunk) -> Path:
+    """The file with the rows of a finished chunk."""
+    return folder / PARTS_FOLDER / f"{chunk.number:08}.jsonl"
+
+
+def classify_chunk(
+    folder: Path,
+    chunk: InputChunk,
+    classifier: Classifier,
+    options: ClassifyOptions,
+    quarantined: Mapping[int, str] = MappingProxyType({}),
+    on_read: OnRead = lambda source, seconds: None,
+) -> RunStats:
+    """Classify one chunk and write its rows.
+
+    ``quarantined`` gives the problem of inputs that are not read, by their position in the chunk.
+
+    Raises:
+        InferenceError: the model fails.
+        OutputError: the rows cannot be written.
+    """
+    inputs = [
+        dataclasses.replace(source, problem=quarantined.get(position, source.problem))
+        for position, source in enumerate(read_inputs(folder, chunk))
+    ]
+    with (
+        staged_file(part_path(folder, chunk)) as staging,
+        staging.open("w+", encoding="ascii") as file,
+    ):
+        stats = write_rows(file, classify_inputs(classifier, inputs, options, on_read))
+        if options.windows:  # a window need not have the label of the clip
+            stats = dataclasses.replace(stats, labelled=0, correct=0)
+        file.write(json.dumps(dataclasses.asdict(stats)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return stats
+
+
+def write_rows(file: IO[str], items: Iterable[ResultRow | InputEnd]) -> RunStats:
+    """Write rows as lines of JSON; an input that fails late has all its rows replaced by an error.
+
+    The buffered lines of a very long input are written before its end.
+    """
+    inputs, seconds, failed = 0, 0.0, Counter[str]()
+    labelled, correct = 0, 0
+    n_rows, last_row = 0, ResultRow("")  # of the current input, as are the lines
+    lines: list[str] = []
+    start_offset: int | None = None
+    for item in items:
+        if isinstance(item, ResultRow):
+            n_rows, last_row = n_rows + 1, item
+            lines.append(item.to_json_line())
+            if len(lines) >= _MAX_BUFFERED_LINES:
+                start_offset = file.tell() if start_offset is None else start_offset
+                file.writelines(lines)
+                lines.clear()
+            continue
+        inputs += 1
+        seconds += item.seconds
+        if item.problem:
+            if start_offset is not None:
+                file.seek(start_offset)
+                file.truncate()
+            lines = [item.error_row().to_json_line()]
+            failed[item.problem.partition(":")[0]] += 1
+        elif n_rows == 1 and last_row.expected:
+            labelled += 1
+            correct += last_row.is_correct
+        file.writelines(lines)
+        lines.clear()
+        start_offset, n_rows = None, 0
+    return RunStats(inputs, round(seconds, 3), dict(failed), labelled, correct)
+
+
+def is_finished(folder: Path, chunk: InputChunk) -> bool:
+    """Whether all rows of a chunk have been written."""
+    try:
+        with part_path(folder, chunk).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _STATS_BYTES))
+            last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+        return bool(json.loads(last)["inputs"] == chunk.count)
+    except (OSError, ValueError, TypeError, KeyError):  # missing or damaged
+        return False
+
+
+def read_part(path: Path) -> Iterator[ResultRow | RunStats]:
+    """Yield the rows of a finished chunk, then its statistics."""
+    with path.open(encoding="ascii") as file:
+        for line in file:
+            yield RunStats(**json.loads(line)) if line[0] == "{" else ResultRow.from_json_line(line)
+
+
+def cleanup(folder: Path) -> None:
+    """Remove the files that a finished run no longer needs."""
+    for name in (PARTS_FOLDER, DOWNLOADS_FOLDER):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / INPUTS_FILE).unlink(missing_ok=True)

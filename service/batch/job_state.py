@@ -1,0 +1,107 @@
+"""The state of a run on disk, so that a run that was killed can continue.
+
+A job folder beside the results holds:
+
+    job.json      settings that affect results, the hash of the inputs, and whether the run is done
+    inputs.jsonl  every input, in order
+    parts/        the rows of each finished chunk
+    lock          locked while a run uses the folder
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from earful.data.atomic_write import staged_file
+from earful.service.batch.chunks import PARTS_FOLDER
+from earful.service.batch.errors import BatchError
+
+SCHEMA_VERSION = 3
+STATE_FILE, LOCK_FILE = "job.json", "lock"
+
+
+@dataclass(frozen=True)
+class JobState:
+    """The content of job.json.
+
+    settings         all settings that affect rows
+    inputs           count and hash of the inputs
+    stats            statistics of a finished run
+    results          fingerprint of the results of a finished run
+    pending_results  fingerprint of the results, saved before they are moved to --out: a run that
+                     is killed during the move recognises them
+    """
+
+    settings: dict[str, Any]
+    inputs: dict[str, Any]
+    stats: dict[str, Any] | None = None
+    results: dict[str, Any] | None = None
+    pending_results: dict[str, Any] | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    @classmethod
+    def load(cls, folder: Path) -> "JobState | None":
+        """Load the state of a job folder; None when it has none.
+
+        Raises:
+            BatchError: the state cannot be read.
+        """
+        path = folder / STATE_FILE
+        try:
+            values = json.loads(path.read_text("utf-8"))
+            if values["schema_version"] != SCHEMA_VERSION:
+                raise ValueError(f"schema {values['schema_version']}")
+            return cls(**values)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise BatchError(
+                f"{path} is damaged or from another version ({error}); start over with --restart"
+            ) from error
+
+    def save(self, folder: Path) -> None:
+        with staged_file(folder / STATE_FILE) as staging:
+            text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
+            staging.write_text(text + "\n", "utf-8")
+
+    def differences(self, other: "JobState", ignoring: str = "") -> list[str]:
+        """Readable differences to another state in settings (except ``ignoring``) and inputs."""
+        mine, theirs = self.settings, other.settings
+        changes = [
+            f"{name} {mine.get(name)} -> {theirs.get(name)}"
+            for name in sorted(mine.keys() | theirs.keys())
+            if name != ignoring and mine.get(name) != theirs.get(name)
+        ]
+        if self.inputs != other.inputs:
+            before, now = (f"{state.inputs['count']:,}" for state in (self, other))
+            changes.append(
+                f"the inputs (still {now} files, but not the same or changed)"
+                if before == now
+                else f"the inputs ({before} -> {now})"
+            )
+        return changes
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Create and lock a job folder. The lock ends with the process, also when it is killed.
+
+    Raises:
+        BatchError: another run uses the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BatchError(
+                f"another run uses {folder}; wait for it, or give another --out"
+            ) from error
+        for temporary in [*folder.glob(".*"), *(folder / PARTS_FOLDER).glob(".*")]:
+            temporary.unlink()  # left by a killed run
+        yield

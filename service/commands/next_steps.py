@@ -1,0 +1,63 @@
+"""What a command says at its end, on stderr: the next commands, and what an interruption keeps."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import typer
+
+from earful.service.commands.options import EXIT_INTERRUPTED
+
+# Lines fit a terminal of 80 columns, indented.
+_WIDTH, _INDENT = 80, "  "
+# Continues a line in a shell.
+_BREAK = " \\"
+
+
+def print_next(*commands: Sequence[object]) -> None:
+    """Print commands to copy, each given by its words after ``earful``."""
+    typer.echo("next:", err=True)
+    for command in commands:
+        typer.echo(format_command(command), err=True)
+
+
+def print_choices(*choices: tuple[str, Sequence[object]]) -> None:
+    """Print purposes, each with its command, as results on stdout."""
+    for purpose, command in choices:
+        typer.echo(f"{format_command(command)}\n      {purpose}")
+
+
+def format_command(words: Sequence[object]) -> str:
+    """An indented command line, broken before flags where it is longer than 80 columns."""
+    lines, line = [], f"{_INDENT}earful"
+    for part in _with_values(words):
+        if len(line) + 1 + len(part) + len(_BREAK) > _WIDTH and line.strip() != "earful":
+            lines.append(line + _BREAK)
+            line = f"{_INDENT * 2}{part}"
+        else:
+            line = f"{line} {part}"
+    return "\n".join([*lines, line])
+
+
+def _with_values(words: Sequence[object]) -> list[str]:
+    """The words, quoted for a shell; a flag and its value stay together."""
+    parts: list[str] = []
+    for word in map(str, words):
+        quoted = shlex.quote(word)
+        if parts and parts[-1].startswith("--") and " " not in parts[-1] and word[:2] != "--":
+            parts[-1] += f" {quoted}"
+        else:
+            parts.append(quoted)
+    return parts
+
+
+@contextmanager
+def keep_on_interrupt(message: str, *commands: Sequence[object]) -> Iterator[None]:
+    """On Ctrl-C say what is kept and how to continue, and exit with 130."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        typer.echo(f"interrupted: {message}", err=True)
+        if commands:
+            print_next(*commands)
+        raise typer.Exit(EXIT_INTERRUPTED) from error

@@ -1,0 +1,92 @@
+"""``earful.evaluate``: a released model on labelled recordings."""
+
+import os
+from pathlib import Path
+
+from earful.data.dataset.dataset import (
+    ALL_CLIPS_FILENAME,
+    MANIFEST_FILENAME,
+    TEST_CLIPS_FILENAME,
+)
+from earful.models.registry.catalogue import DEFAULT_REGISTRY
+from earful.models.registry.find_model import find_model
+from earful.training.evaluation.evaluator import (
+    Evaluation,
+    EvaluationError,
+    Split,
+    evaluate_model,
+    write_evaluation,
+)
+from earful.training.runs.progress import work_progress
+
+
+def evaluate(
+    model: str | os.PathLike[str],
+    labels: str | os.PathLike[str],
+    *,
+    audio_dir: str | os.PathLike[str] | None = None,
+    split: Split | None = None,
+    noise_test: bool = False,
+    noise_dir: str | os.PathLike[str] | None = None,
+    negatives: str | os.PathLike[str] | None = None,
+    registry: str = DEFAULT_REGISTRY,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Measure a model file on labelled recordings, through the code that classifies and serves.
+
+    Args:
+        model: an ONNX file, or NAME, NAME@VERSION or NAME@ALIAS of the registry.
+        labels: a labels CSV, or a dataset folder, whose test clips are used.
+        audio_dir: folder of relative file names; the folder of the CSV by default.
+        split: rows to use; by default the test rows if a split column has any, else all.
+        noise_test: measure also in noise of several kinds, at 20 to 0 dB.
+        noise_dir: folder of recorded noise for the noise test.
+        negatives: labels CSV of clips of none of the model's labels, which should score low.
+        registry: folder or URL of released models.
+        out: folder for a report: evaluation.json, confusion.png, coverage.png.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        LabelsError: a CSV cannot be read.
+        ModelError: the model cannot be used.
+        EvaluationError: there is no clip to evaluate on.
+        NoiseError: noise that cannot be read.
+        OutputError: ``out`` cannot be written.
+    """
+    with work_progress("evaluate", show=progress) as on_progress:
+        result = evaluate_model(
+            find_model(os.fspath(model), registry),
+            find_labels(Path(labels), split),
+            _path(audio_dir),
+            split=split,
+            noise_test=noise_test,
+            noise_dir=_path(noise_dir),
+            negatives_csv=_path(negatives),
+            progress=on_progress,
+        )
+    if out is not None:
+        write_evaluation(result, Path(out))
+    return result
+
+
+def find_labels(labels: Path, split: Split | None) -> Path:
+    """The labels CSV itself, or that of a dataset folder.
+
+    Raises:
+        EvaluationError: the dataset holds back no test clips.
+    """
+    if not (labels / MANIFEST_FILENAME).is_file():
+        return labels
+    if split not in (None, "test"):
+        return labels / ALL_CLIPS_FILENAME
+    if not (labels / TEST_CLIPS_FILENAME).is_file():
+        raise EvaluationError(
+            f"{labels} holds back no test clips; give a labels CSV of clips that the model was "
+            "not trained on, or --split val"
+        )
+    return labels / TEST_CLIPS_FILENAME
+
+
+def _path(path: str | os.PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)

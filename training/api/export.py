@@ -1,0 +1,23 @@
+"""``earful.export``: a run to one ONNX file."""
+
+import os
+from pathlib import Path
+
+from earful.training.export.export import ExportResult
+from earful.training.export.export import export as export_run
+
+
+def export(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> ExportResult:
+    """Write the best epoch of a run as one ONNX file, checked against PyTorch.
+
+    Args:
+        run: folder made by ``train``.
+        out: ONNX file to write, only if ONNX Runtime and PyTorch agree within 1e-4.
+
+    Raises:
+        TrainingError: the folder holds no usable checkpoint.
+        ExportError: ONNX Runtime and PyTorch differ.
+        OutputError: ``out`` cannot be written.
+        EarfulError: the network is not a classifier.
+    """
+    return export_run(Path(run), Path(out))

@@ -1,0 +1,175 @@
+"""``earful.prepare``: labels and audio files to a dataset."""
+
+import dataclasses
+import os
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from earful.data.annotations.folders import FORMAT as FOLDERS
+from earful.data.annotations.folders import read_folders
+from earful.data.annotations.read_sources import detect_format
+from earful.data.atomic_write import OutputError
+from earful.data.dataset.dataset import ALL_CLIPS_FILENAME, MANIFEST_FILENAME
+from earful.data.dataset.prepare import PrepareResult, most_common_sample_rate
+from earful.data.dataset.prepare import prepare as write_dataset
+from earful.data.dataset.ray_prepare import measure_on_ray
+from earful.data.dataset.reader import measure_clips
+from earful.data.errors import EarfulError
+from earful.data.features.config import FeatureConfig
+from earful.data.labels.labels_csv import Clip, LabelledClips, LabelsError, read_labels
+from earful.data.labels.splits import SplitMode
+from earful.training.runs.progress import work_progress
+
+
+def prepare(
+    labels: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    audio_dir: str | os.PathLike[str] | None = None,
+    skip_bad: bool = False,
+    replace: bool = False,
+    split: SplitMode | None = None,
+    sample_rate: int | None = None,
+    clip_seconds: float = 1.0,
+    n_fft: int | None = None,
+    win_length: int | None = None,
+    hop_length: int | None = None,
+    n_mels: int | None = None,
+    n_mfcc: int | None = None,
+    f_min: float | None = None,
+    f_max: float | None = None,
+    int16: bool = False,
+    engine: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
+    progress: bool = False,
+) -> PrepareResult:
+    """Decode labelled clips, split them and write waveforms, MFCC and log-mel tensors.
+
+    Args:
+        labels: a labels CSV, or a folder that has a folder of recordings for each label.
+        out: dataset folder to write, complete or not at all.
+        audio_dir: folder of relative file names; the folder of the CSV by default.
+        skip_bad: leave out rows and files that cannot be used; they are in ``skipped``.
+        replace: replace a dataset that ``out`` holds.
+        split: how train, validation and test parts are chosen; by default the most honest way
+            that the columns allow (column, speaker, random).
+        sample_rate: Hz; by default the most common one of the files, at most 16000.
+        clip_seconds: seconds of audio that the network sees at once.
+        n_fft: samples per transform; 32 ms by default.
+        win_length: samples per window; ``n_fft`` by default.
+        hop_length: samples between windows; half of ``win_length`` by default.
+        n_mels: number of mel bands.
+        n_mfcc: number of cepstral coefficients.
+        f_min: lower edge of the first mel band in Hz.
+        f_max: upper edge of the last mel band in Hz.
+        int16: store waveforms as 16-bit integers, in half the space.
+        engine: decode in this process, or on Ray.
+        ray_address: address of a running Ray cluster; Ray on this machine by default.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        LabelsError: the labels cannot be read.
+        DatasetError: rows or files cannot be used, and ``skip_bad`` is false; all are listed.
+        SplitError: the clips cannot be split this way.
+        FeatureError: inconsistent feature settings.
+        OutputError: ``out`` holds a dataset and ``replace`` is false, or cannot be written.
+    """
+    out = Path(out)
+    if not replace and (out / MANIFEST_FILENAME).is_file():
+        raise OutputError(
+            f"{out} holds a dataset; replace it with --replace, or give another --out"
+        )
+    labelled = read_clips(Path(labels), None if audio_dir is None else Path(audio_dir))
+    overrides = {
+        "n_fft": n_fft,
+        "win_length": win_length,
+        "hop_length": hop_length,
+        "n_mels": n_mels,
+        "n_mfcc": n_mfcc,
+        "f_min_hz": f_min,
+        "f_max_hz": f_max,
+    }
+    features = build_features(
+        most_common_sample_rate(labelled.clips) if sample_rate is None else sample_rate,
+        clip_seconds,
+        {name: value for name, value in overrides.items() if value is not None},
+    )
+    measure = partial(measure_on_ray, address=ray_address) if engine == "ray" else measure_clips
+    with work_progress("prepare", show=progress) as on_progress:
+        return write_dataset(
+            labelled,
+            out,
+            features=features,
+            split=split,
+            skip_bad=skip_bad,
+            int16=int16,
+            measure=measure,
+            progress=on_progress,
+        )
+
+
+def read_clips(labels: Path, audio_dir: Path | None) -> LabelledClips:
+    """The clips of a labels CSV, or of a folder with a folder for each label.
+
+    Raises:
+        LabelsError: the CSV cannot be read, or the folder is none of label folders.
+    """
+    if not labels.is_dir():
+        return read_labels(labels, audio_dir)
+    if (labels / MANIFEST_FILENAME).is_file():
+        raise LabelsError(f"{labels} is a dataset already; train on it: earful train {labels}")
+    if (labels / ALL_CLIPS_FILENAME).is_file():
+        raise LabelsError(
+            f"{labels} is a folder with a labels CSV; give that: {labels / ALL_CLIPS_FILENAME}"
+        )
+    if audio_dir is not None:
+        raise LabelsError(f"--audio-dir is for a labels CSV; {labels} is a folder")
+    return _read_label_folders(labels)
+
+
+def _read_label_folders(folder: Path) -> LabelledClips:
+    """One clip per recording; its label is the folder below ``folder`` that holds it."""
+    advice = f"`earful labels import {folder} --out labels.csv` reads other layouts"
+    try:
+        file_format = detect_format(folder)
+    except EarfulError as error:
+        raise LabelsError(
+            f"{folder} has no folder of recordings for each label; {advice}"
+        ) from error
+    if file_format != FOLDERS:
+        raise LabelsError(f"{folder} holds labels of another tool ({file_format}); {advice}")
+    collected = read_folders(folder)
+    if collected.problems:
+        raise LabelsError(f"{collected.problems[0]}; {advice}")
+    loose = [problem for problem in collected.skipped if problem.code == "no_folder"]
+    if loose:
+        raise LabelsError(
+            f"{len(loose)} recordings lie in {folder} itself, in no folder of a label (the first: "
+            f"{loose[0].location}); move them to one, or {advice}"
+        )
+    clips = tuple(
+        Clip(0, str(item.path.relative_to(folder)), item.path, item.label)
+        for item in collected.annotations
+    )
+    return LabelledClips(clips, (), frozenset({"filename", "label"}))
+
+
+def build_features(
+    rate_hz: int, clip_seconds: float, overrides: dict[str, int | float]
+) -> FeatureConfig:
+    """The defaults at this rate with overrides; window, hop and MFCC follow what they depend on.
+
+    Raises:
+        EarfulError: a rate or a length that is not above 0, or inconsistent features.
+    """
+    if rate_hz < 1 or not clip_seconds > 0:
+        raise EarfulError("--sample-rate and --clip-seconds must be above 0")
+    defaults = FeatureConfig.for_rate(rate_hz, clip_seconds)
+    if "n_fft" in overrides:
+        overrides.setdefault("win_length", overrides["n_fft"])
+    if "win_length" in overrides:
+        overrides.setdefault("hop_length", max(1, int(overrides["win_length"]) // 2))
+    if "n_mels" in overrides:
+        overrides.setdefault("n_mfcc", min(defaults.n_mfcc, overrides["n_mels"]))
+    return dataclasses.replace(defaults, **overrides)  # type: ignore[arg-type]

@@ -1,0 +1,149 @@
+"""``earful.train``: a dataset to a run."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from earful.data.dataset.dataset import Dataset, open_dataset
+from earful.models.bundle.device import Device
+from earful.models.networks.zoo import zoo_entry
+from earful.training.config.overrides import (
+    SettingValue,
+    apply_overrides,
+    check_setting,
+)
+from earful.training.config.train_config import TrainConfig, default_config
+from earful.training.loaders.auxiliary_data import open_auxiliary_data
+from earful.training.runs.progress import training_progress
+from earful.training.runs.train_run import adapt_to_dataset, find_resume_config, train_run
+from earful.training.trainer.distributed import DistributedContext, detect_distributed
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run.
+
+    run      folder of the checkpoints, metrics.json and plots
+    config   all settings
+    metrics  the content of metrics.json; empty in all processes but the first
+    """
+
+    run: Path
+    config: TrainConfig
+    metrics: dict[str, Any]
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs so far."""
+        return int(self.metrics["epochs"])
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of the lowest validation loss, which is exported."""
+        return int(self.metrics["best_epoch"])
+
+    @property
+    def accuracy(self) -> float | None:
+        """Accuracy (0 to 1) on the test clips, or the validation clips where there are none.
+
+        None for a network that is not a classifier.
+        """
+        accuracy = (self.metrics["test"] or self.metrics["validation"]).get("accuracy")
+        return None if accuracy is None else float(accuracy)
+
+    @property
+    def still_improving(self) -> bool:
+        """Whether the last of all requested epochs is the best, so that more may help."""
+        return (
+            not zoo_entry(self.config.model).fitted
+            and self.best_epoch == self.epochs == self.config.epochs
+        )
+
+
+def train(
+    dataset: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    model: str | None = None,
+    epochs: int | None = None,
+    device: Device = "auto",
+    resume: bool = False,
+    extra: str | os.PathLike[str] | None = None,
+    negatives: str | os.PathLike[str] | None = None,
+    checkpoint_mirror: str | None = None,
+    tensorboard: bool = False,
+    progress: bool = False,
+    **settings: SettingValue,
+) -> TrainResult:
+    """Train a network on a dataset.
+
+    Args:
+        dataset: folder made by ``prepare``.
+        out: run folder to write: checkpoints, metrics.json, learning curves, confusion matrix.
+        model: a network or a baseline; "cnn" by default, with ``resume`` that of the run.
+        epochs: maximal number of epochs; by default that which suits the network.
+        device: "cpu", "cuda", or "auto" for CUDA if there is one.
+        resume: continue the run in ``out``, if there is one, with its settings.
+        extra: dataset folder of further training clips.
+        negatives: dataset folder of clips that have none of the labels.
+        checkpoint_mirror: a second folder or URL for checkpoints.
+        tensorboard: write TensorBoard logs into ``out``.
+        progress: show epochs on stderr.
+        settings: fields of ``TrainConfig`` and options of the network by name, such as
+            ``learning_rate=0.002``, ``augment=True`` or ``dropout=0.3``.
+
+    Raises:
+        DatasetError: a folder holds no dataset.
+        TrainingError: an unknown setting, a run in ``out`` without ``resume``, a run of other
+            settings or data with it, nothing to train on, or training diverges.
+        EarfulError: an unknown network, or an option that it does not have.
+    """
+    out = Path(out)
+    dist_context, opened = detect_distributed(), open_dataset(Path(dataset))
+    auxiliary = open_auxiliary_data(_path(extra), _path(negatives))
+    overrides = dict(settings)
+    overrides |= {} if model is None else {"model": model}
+    overrides |= {} if epochs is None else {"epochs": epochs}
+    config = _config(
+        overrides,
+        find_resume_config(out, checkpoint_mirror) if resume else None,
+        opened,
+        dist_context,
+    )
+    show = progress and dist_context.is_main_process
+    with training_progress(config.epochs, config.batch_size, show=show) as callbacks:
+        metrics = train_run(
+            opened,
+            out,
+            config,
+            auxiliary=auxiliary,
+            device=device,
+            resume=resume,
+            progress=callbacks,
+            checkpoint_mirror=checkpoint_mirror,
+            dist_context=dist_context,
+            tensorboard=tensorboard,
+        )
+    return TrainResult(out, config, metrics)
+
+
+def _config(
+    overrides: dict[str, SettingValue],
+    resumed: TrainConfig | None,
+    dataset: Dataset,
+    dist_context: DistributedContext,
+) -> TrainConfig:
+    """The defaults of the network, or the settings of the resumed run, with overrides."""
+    base = resumed or default_config(str(overrides.get("model", TrainConfig.model)))
+    model = str(overrides.get("model", base.model))
+    for name, value in overrides.items():
+        check_setting(model, name, value)
+    config = apply_overrides(base, overrides)
+    if resumed is not None:
+        return config
+    return adapt_to_dataset(config, overrides, dataset, dist_context.world_size)
+
+
+def _path(path: str | os.PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,35 @@
+"""The champion that a retraining starts from, with its data."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from earful.models.registry.records import CHAMPION, DATA_FILE, MODEL_FILE, Version
+from earful.models.registry.registry import Registry
+from earful.training.config.train_config import TrainingError
+from earful.training.releases.manifest import ManifestRow, from_csv
+
+
+@dataclass(frozen=True)
+class BaseVersion:
+    """The champion: version, model file and data."""
+
+    version: Version
+    model: Path
+    rows: list[ManifestRow]
+
+
+def open_base(registry: Registry, name: str) -> BaseVersion:
+    """Read the champion of a model.
+
+    Raises:
+        RegistryError: there is no champion, or it is damaged.
+        TrainingError: it was registered without its data.
+    """
+    version = registry.version(name, CHAMPION)
+    if DATA_FILE not in version.files:
+        raise TrainingError(
+            f"version {version.number} of {name} was registered without its data; register it "
+            f"with `earful models register {name} RUN --data DATASET --promote`"
+        )
+    rows = from_csv(registry.read(name, version, DATA_FILE), f"version {version.number} of {name}")
+    return BaseVersion(version, registry.local_copy(name, version, MODEL_FILE), rows)

@@ -12,7 +12,8 @@ class CheckLinks(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         """Raise where a link is missing or is no folder."""
         package = Path(self.root) / ".src" / "earful"
-        missing = [n for n in ("data", "models", "service", "training") if not (package / n).is_dir()]
+        layers = ("data", "models", "service", "training")
+        missing = [layer for layer in layers if not (package / layer).is_dir()]
         if missing:
             raise RuntimeError(
                 f".src/earful/{missing[0]} is no link to a folder: this clone was made without "

@@ -36,7 +36,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-
 # What the extra ``train`` installs.
 _TRAINING_PACKAGES = frozenset(
     {
@@ -90,4 +89,7 @@ def did_you_mean_path(path: Path) -> str:
     except OSError:
         return ""
     [nearest, *_] = [*difflib.get_close_matches(missing.name, names, n=1), ""]
-    return f" (did you mean {str(missing.parent / nearest)!r}?)" if nearest else ""
+    if not nearest:
+        return ""
+    meant = missing.parent / nearest / path.relative_to(missing)
+    return f" (did you mean {str(meant)!r}?)" if os.path.lexists(meant) else ""

@@ -21,7 +21,8 @@ for module in pkgutil.walk_packages(earful.__path__, "earful."):
 files = {}
 for name, module in list(sys.modules.items()):
     path = getattr(module, "__file__", None)
-    if path and os.path.realpath(path).startswith(sys.argv[1]):
+    folder = os.path.relpath(os.path.realpath(path), sys.argv[1]).split(os.sep)[0] if path else ""
+    if folder in ("data", "models", "service", "training", ".src"):
         files.setdefault(os.path.realpath(path), []).append(name)
 print(len(files), [names for names in files.values() if len(names) > 1])
 print([n for n in sys.modules if n.split(".")[0] in ("data", "models", "service", "training")])
@@ -70,7 +71,9 @@ def test_folders_of_the_users_own_are_never_imported(crowded: Path) -> None:
     )
     assert done.stdout == "3\n"
     command = Path(sys.executable).with_name("earful")
-    helped = subprocess.run([command, "classify", "--help"], cwd=crowded, capture_output=True)
+    helped = subprocess.run(
+        [command, "classify", "--help"], cwd=crowded, capture_output=True, check=False
+    )
     assert helped.returncode == 0
 
 

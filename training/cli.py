@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from earful.data.errors import EarfulError, did_you_mean, missing_package_error
+from earful.service.commands.next_steps import print_message
 from earful.service.commands.options import EXIT_INTERRUPTED, EXIT_NOTHING_DONE
 
 _SERVICE, _TRAINING = "earful.service.commands", "earful.training.commands"
@@ -181,7 +182,7 @@ def _earful(
 
 
 def _exit_with_error(message: str) -> NoReturn:
-    typer.echo(f"earful: {message}", err=True)
+    print_message(f"earful: {message}")
     sys.exit(EXIT_NOTHING_DONE)
 
 

@@ -37,6 +37,8 @@ def read_blocks(path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
     Raises:
         AudioError: with a code of ``data.audio.decode``; for damaged files after some blocks.
     """
+    if "\0" in str(path):
+        raise AudioError("not_found", "not a valid file name; check for a NUL character")
     try:
         with path.open("rb") as file:
             yield from _resample_stream(file, path, sample_rate_hz)

@@ -119,7 +119,8 @@ class Model:
         """The embedding (dim,) of the source; of a long one, that of its best window."""
         waveform = self._waveform(source, sample_rate)
         best_start = self._classifier.starts(waveform)[-1]
-        return self._classifier.embed_windows([(waveform, best_start)])[0]
+        embeddings = self._classifier.embed_windows([(waveform, best_start)])
+        return np.asarray(embeddings[0])
 
     def _waveform(self, source: Source, sample_rate: int | None) -> Waveform:
         """The source as (samples,) float32 at the model's rate."""
@@ -159,7 +160,7 @@ def _from_array(source: Any, sample_rate: Any, to_hz: int) -> Waveform:
             f"an array is (samples,) or (samples, channels), found shape {samples.shape}; "
             "transpose (channels, samples)"
         )
-    rate_hz = int(sample_rate)
+    rate_hz = int(float(sample_rate))
     channels = samples.shape[1] if samples.ndim == 2 else 1
     check_header(rate_hz, channels, len(samples), _ARRAY_LIMITS)
     waveform = _to_mono(samples)

@@ -4,13 +4,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from earful.service.batch.chunks import InputChunk
 from earful.service.batch.errors import BatchError
 
 
-class _ArrayVariables(NamedTuple):
+@dataclass(frozen=True)
+class _ArrayVariables:
     """Environment variables of an array task: task number, task count, first number, step."""
 
     index: str

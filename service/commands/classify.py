@@ -12,7 +12,7 @@ import typer
 
 from earful.data.errors import did_you_mean_path
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
-from earful.service.commands.next_steps import keep_on_interrupt, print_next
+from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
     ClassifyDeviceOption,
@@ -157,7 +157,7 @@ def _suggest_paths(paths: list[str]) -> None:
     for path in paths:
         hint = "" if "://" in path or path == "-" else did_you_mean_path(Path(path))
         if hint and not glob.has_magic(path):
-            typer.echo(f"note: there is no {path}{hint}", err=True)
+            print_message(f"note: there is no {path}{hint}")
 
 
 def _check_windows(

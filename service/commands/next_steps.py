@@ -1,6 +1,8 @@
-"""What a command says at its end, on stderr: the next commands, and what an interruption keeps."""
+"""Messages of commands on stderr: notes, the next commands, and what an interruption keeps."""
 
 import shlex
+import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,6 +14,19 @@ from earful.service.commands.options import EXIT_INTERRUPTED
 _WIDTH, _INDENT = 80, "  "
 # Continues a line in a shell.
 _BREAK = " \\"
+
+
+def print_message(text: str) -> None:
+    """Print a message on stderr; on a terminal wrapped to 80 columns, else each line as it is."""
+    typer.echo(wrap(text) if sys.stderr.isatty() else text, err=True)
+
+
+def wrap(text: str) -> str:
+    """Lines of at most 80 columns, broken at spaces; continuation lines are indented."""
+    wrapper = textwrap.TextWrapper(
+        _WIDTH, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(wrapper.fill(line) for line in text.splitlines())
 
 
 def print_next(*commands: Sequence[object]) -> None:
@@ -57,7 +72,12 @@ def keep_on_interrupt(message: str, *commands: Sequence[object]) -> Iterator[Non
     try:
         yield
     except KeyboardInterrupt as error:
-        typer.echo(f"interrupted: {message}", err=True)
-        if commands:
-            print_next(*commands)
-        raise typer.Exit(EXIT_INTERRUPTED) from error
+        raise interrupted(message, *commands) from error
+
+
+def interrupted(message: str, *commands: Sequence[object]) -> typer.Exit:
+    """Print what is kept and how to continue; returns what ends the command with 130."""
+    print_message(f"interrupted: {message}")
+    if commands:
+        print_next(*commands)
+    return typer.Exit(EXIT_INTERRUPTED)

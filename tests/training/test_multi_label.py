@@ -156,7 +156,7 @@ def test_single_label_comparisons_refuse_label_sets(chords: Chords, tmp_path: Pa
         lambda: embed_with_model(dataset, chords.model),
         lambda: embed_with_run(dataset, chords.run),
     ):
-        with pytest.raises(EarfulError, match="several labels at once"):
+        with pytest.raises(EarfulError, match=r"is a multi-label (model|run)"):
             embed()
 
 
@@ -187,7 +187,7 @@ def test_retraining_refuses_multi_label_models(chords: Chords, tmp_path: Path) -
     with pytest.raises(EarfulError, match="is a multi-label model, and retraining"):
         plan_retraining(job)
     card = registry.read("chords", registry.version("chords", "champion"), "card.md").decode()
-    assert "scores: several labels at once" in card
+    assert "scores: multi-label, temperature" in card
 
 
 def test_new_multi_label_clips_are_skipped_and_named_in_retraining(chords: Chords) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from earful.service.commands.next_steps import keep_on_interrupt, print_next
+from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next
 from earful.training.commands.options import (
     DeviceOption,
     ExtraOption,
@@ -70,7 +70,7 @@ def compare(
             auxiliary=open_auxiliary_data(extra, negatives),
             device=device,
             on_run=on_run,
-            on_skipped=lambda reason: typer.echo(f"note: {reason}", err=True),
+            on_skipped=lambda reason: print_message(f"note: {reason}"),
         )
     typer.echo(
         json.dumps([dataclasses.asdict(row) for row in rows], indent=2)

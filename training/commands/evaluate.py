@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
-from earful.service.commands.next_steps import print_next
+from earful.service.commands.next_steps import print_message, print_next
 from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
 from earful.training.commands.options import AudioDirOption, JsonOption
 
@@ -66,7 +66,7 @@ def evaluate(
         progress=True,
     )
     for note in result.notes:
-        typer.echo(note, err=True)
+        print_message(note)
     typer.echo(
         json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if as_json else result.text(by)
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from earful.service.commands.next_steps import print_next
+from earful.service.commands.next_steps import print_message, print_next
 
 
 def export(
@@ -19,7 +19,7 @@ def export(
     exported = export_run(run, out)
     dataset = _dataset_of(run)
     if not exported.finished:
-        typer.echo(f"note: {run} was stopped before its last epoch; continue it with:", err=True)
+        print_message(f"note: {run} was stopped before its last epoch; continue it with:")
         typer.echo(f"  earful train {dataset} --out {run} --resume", err=True)
     typer.echo(
         f"{exported.path}: {exported.size_bytes / 1e6:.2f} MB, "

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from earful.service.commands.next_steps import print_message
 from earful.training.commands.options import DatasetArgument, DeviceOption, JsonOption
 
 
@@ -91,7 +92,7 @@ def map_clips(
     if points is not None:
         write_points_csv(clip_map, points)
     for note in filter(None, [*clip_map.notes, stats.audio_note()]):
-        typer.echo(f"note: {note}", err=True)
+        print_message(f"note: {note}")
     if as_json:
         typer.echo(json.dumps(clip_map.to_dict(), ensure_ascii=False))
         return

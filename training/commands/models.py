@@ -10,7 +10,7 @@ from earful.data.errors import EarfulError, did_you_mean_path
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.records import CHALLENGER
 from earful.models.registry.registry import Registry
-from earful.service.commands.next_steps import print_next
+from earful.service.commands.next_steps import print_message, print_next
 from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
 from earful.training.commands.options import JsonOption
 
@@ -128,7 +128,7 @@ def register(
             err=True,
         )
     if data is None:
-        typer.echo("note: without --data it cannot be retrained", err=True)
+        print_message("note: without --data it cannot be retrained")
     role = ", ".join(model_registry.aliases(name).names_of(version.number)) or "no alias"
     typer.echo(f"{name}@{version.number} ({role}) in {registry}")
     place = () if registry == DEFAULT_REGISTRY else ("--registry", registry)
@@ -153,7 +153,7 @@ def promote(
     model_registry = Registry(registry)
     promoted = model_registry.promote(name, version, reason)
     for failure in gate_failures(model_registry, name, promoted):
-        typer.echo(f"note: the gate had not promoted it: {failure}", err=True)
+        print_message(f"note: the gate had not promoted it: {failure}")
     typer.echo(f"{name}@{promoted.number} is champion")
 
 

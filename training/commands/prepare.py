@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earful.service.commands.next_steps import keep_on_interrupt, print_next
+from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
     EngineOption,
@@ -133,4 +133,4 @@ def _print_prepared(prepared: "PrepareResult") -> None:
         f"MFCC {features.n_mfcc} x {features.frames}, log-mel {features.n_mels} x {features.frames}"
     )
     for note in prepared.notes():
-        typer.echo(f"note: {note}", err=True)
+        print_message(f"note: {note}")

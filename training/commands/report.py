@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from earful.data.errors import EarfulError, did_you_mean_path
+from earful.service.commands.next_steps import print_message
 
 
 def report(
@@ -74,7 +75,7 @@ def report(
                 dataset, clips, round(audio_mb * 1e6), noise_test, on_progress
             )
             for note in write_run_report(path, html_out, options):
-                typer.echo(f"note: {note}", err=True)
+                print_message(f"note: {note}")
         typer.echo(
             f"{html_out}: {html_out.stat().st_size / 1e6:.1f} MB; open it in a browser", err=True
         )

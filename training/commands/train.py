@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earful.service.commands.next_steps import format_command, keep_on_interrupt, print_next
+from earful.service.commands.next_steps import format_command, interrupted, print_next
 from earful.training.commands import train_options as flags
 from earful.training.commands.options import (
     DatasetArgument,
@@ -127,7 +127,7 @@ def train(
 
     settings = _read_settings(flag_values, out, setting or [])
     resume_command = _resume_command(dataset, out, extra, negatives, checkpoint_mirror)
-    with keep_on_interrupt(f"{out} keeps all finished epochs", resume_command):
+    try:
         result = train_network(
             dataset,
             out,
@@ -141,6 +141,8 @@ def train(
             progress=True,
             **settings,
         )
+    except KeyboardInterrupt as error:
+        raise _interrupted(out, resume_command) from error
     if result.metrics:  # the first of several processes
         _print_run(result, dataset, resume_command)
 
@@ -168,6 +170,14 @@ def _read_settings(params: Mapping[str, Any], out: Path, texts: list[str]) -> di
     if twice:
         raise TrainingError(f"{', '.join(twice)} is given twice: by its flag and by --set")
     return settings | given
+
+
+def _interrupted(out: Path, resume_command: list[object]) -> typer.Exit:
+    from earful.training.trainer.checkpoint import LAST_CHECKPOINT
+
+    if not (out / LAST_CHECKPOINT).is_file():
+        return interrupted("no epoch was finished, so nothing is kept")
+    return interrupted(f"{out} keeps all finished epochs", resume_command)
 
 
 def _resume_command(

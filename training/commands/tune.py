@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from earful.data.errors import EarfulError
-from earful.service.commands.next_steps import keep_on_interrupt, print_next
+from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next
 from earful.training.commands.options import (
     DatasetArgument,
     DeviceOption,
@@ -99,7 +99,7 @@ def tune(
     base = adapt_to_dataset(base, {}, full_dataset, processes=1)
     space, base = build_space(base, search or [], setting or [])
     view, note = hold_out_speakers(full_dataset)
-    typer.echo(f"note: {note}", err=True)
+    print_message(f"note: {note}")
     for name_, dimension in space.dimensions.items():
         typer.echo(f"  {name_} {dimension}", err=True)
     search_config = SearchConfig(

@@ -47,14 +47,14 @@ class ConfidenceReport:
         return asdict(self)
 
     def text(self) -> str:
-        """Calibration and rejection in two lines."""
+        """Calibration and rejection, in lines of at most 80 columns."""
         shares = [f"{100 * share:.1f} % of {kind}" for kind, share in self.rejection_rates.items()]
         return (
             f"scores: calibration error {100 * self.calibration_error:.1f} %\n"
             f"with --reject (threshold {self.operating_point.threshold:.2f}): "
             f"{100 * self.operating_point.coverage:.1f} % accepted, "
-            f"{100 * self.operating_point.accuracy:.2f} % of these correct; "
-            f"rejected: {', '.join(shares)}"
+            f"{100 * self.operating_point.accuracy:.2f} % of these correct\n"
+            f"  rejected: {', '.join(shares)}"
         )
 
 

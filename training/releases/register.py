@@ -97,7 +97,7 @@ def model_card(
     """A model card (Mitchell et al., arXiv:1810.03993) as Markdown: model, data, metrics."""
     metadata = bundle.metadata
     features = metadata.features
-    multi_label_text = "several labels at once, " if metadata.score_kind == "sigmoid" else ""
+    multi_label_text = "multi-label, " if metadata.score_kind == "sigmoid" else ""
     lines = [
         "# Model card",
         "",

@@ -87,6 +87,7 @@ def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) 
         [*COMMAND, *map(str, arguments), "--out", str(tmp_path / "r.csv")]
     ) as running:
         while not (workers := workers_of(running.pid)):
+            assert running.poll() is None, "the run ended without workers"
             time.sleep(0.05)
         time.sleep(1)
         running.kill()

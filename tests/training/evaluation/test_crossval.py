@@ -49,7 +49,12 @@ def test_clips_without_a_speaker_are_never_test_clips() -> None:
         (LABELS, [""] * 24, None, "none"),
         (LABELS, SPEAKERS, 5, "5 speakers"),
         (["c"] * 6 + LABELS[6:], SPEAKERS, None, "'c'"),
-        (list("abcdefghijkl") * 2, [f"s{i}" for i in range(24)], 5, "as many clips of a label"),
+        (
+            list("abcdefghijkl") * 2,
+            [f"s{i}" for i in range(24)],
+            5,
+            "need a label with 5 clips or more",
+        ),
     ],
 )
 def test_impossible_folds_are_refused(

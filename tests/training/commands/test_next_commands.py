@@ -1,0 +1,185 @@
+"""Every command says what it wrote and what comes next, and that does work."""
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from earful.data.errors import EarfulError
+from tests.training.commands.conftest import Home, RunCommand
+
+
+def next_commands(stderr: str) -> list[list[str]]:
+    """The words of the commands below ``next:``, without ``earful``."""
+    text = stderr.partition("next:\n")[2].replace("\\\n", " ")
+    return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("  earful ")]
+
+
+def commands_in(text: str) -> list[list[str]]:
+    lines = text.replace("\\\n", " ").splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.startswith("  earful ")]
+
+
+def test_each_step_names_the_next_one(home: Home) -> None:
+    run, model, dataset = str(home.run), str(home.model), str(home.dataset)
+    steps = {name: next_commands(result.stderr) for name, result in home.results.items()}
+    assert steps["prepare"] == [["train", dataset, "--out", "RUN"]]
+    assert steps["train"] == [["export", run, "--out", "model.onnx"], ["report", run]]
+    assert steps["export"] == [["evaluate", model, dataset], ["serve", "--model", model]]
+    assert steps["evaluate"] == [
+        ["serve", "--model", model], ["classify", "FOLDER", "--model", model],
+    ]  # fmt: skip
+
+
+def test_results_are_on_stdout_and_fit_80_columns_but_for_paths(home: Home) -> None:
+    folder = str(home.dataset.parent)
+    for name, result in home.results.items():
+        assert result.stdout.strip(), name
+        assert "next:" not in result.stdout
+        for line in result.stdout.replace(folder, "").splitlines():
+            assert len(line) <= 80, line
+    epochs = [line for line in home.results["train"].stderr.splitlines() if line[:5] == "epoch"]
+    assert len(epochs) == 2
+    assert max(map(len, epochs)) <= 76  # room for epochs of minutes
+    assert home.results["prepare"].stdout.splitlines()[1].endswith("12 test (random split)")
+    report = home.dataset.parent / "report"
+    assert f"{report}: confusion.png, coverage.png, evaluation.json" in (
+        home.results["evaluate"].stderr
+    )
+
+
+def test_more_epochs_are_suggested_where_the_last_is_the_best_and_the_command_works(
+    home: Home, earful: RunCommand, tmp_path: Path
+) -> None:
+    dataset, run = home.dataset, tmp_path / "run"
+    slow = ("--learning-rate", 1e-4, "--batch-size", 16, "--set", "dropout=0", "--model", "mlp")
+    result = earful("train", dataset, "--out", run, "--epochs", 2, "--device", "cpu", *slow)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["best_epoch"] == metrics["epochs"] == 2
+    assert "still improving at the last epoch; more epochs may help:" in result.stderr
+    [more, *_] = commands_in(result.stderr)
+    assert more == ["train", str(dataset), "--out", str(run), "--resume", "--epochs", "4"]
+    longer = earful(*more)
+    assert longer.exit_code == 0
+    assert "best epoch" in longer.stdout
+    assert "of 4, " in longer.stdout
+
+
+def test_more_epochs_need_a_new_run_where_the_schedule_depends_on_their_number(
+    home: Home, earful: RunCommand, tmp_path: Path
+) -> None:
+    arguments = ("--epochs", 2, "--set", "schedule=cosine", "--device", "cpu")
+    result = earful("train", home.dataset, "--out", tmp_path / "run", *arguments)
+    assert "a new run with --epochs 4 may be better" in result.stderr
+    assert "--resume" not in result.stderr
+
+
+def test_a_fitted_baseline_is_not_told_to_train_longer(
+    home: Home, earful: RunCommand, tmp_path: Path
+) -> None:
+    result = earful("train", home.dataset, "--out", tmp_path / "run", "--model", "majority")
+    assert result.exit_code == 0
+    assert "epochs" not in result.stderr
+
+
+def test_ctrl_c_keeps_the_epochs_and_names_the_command_that_continues(
+    home: Home, earful: RunCommand, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "earful.training.cli", "train", str(home.dataset)]
+    command += ["--out", str(run), "--epochs", "1000", "--patience", "1000", "--device", "cpu"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch   2/"):
+                break
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+        assert process.stdout.read() == ""
+        assert process.wait() == 130
+    assert f"interrupted: {run} keeps all finished epochs\n" in told
+    assert "Traceback" not in told
+    [resume] = next_commands(told)
+    assert resume == ["train", str(home.dataset), "--out", str(run), "--resume"]
+    resumed = earful(*resume, "--epochs", 3, "--patience", 1000)
+    assert resumed.exit_code == 0
+    assert re.search(r"^epoch +\d+/3 ", resumed.stderr, re.MULTILINE) or "of 3" in resumed.stdout
+
+
+def test_a_list_with_labels_is_scored_and_its_report_comes_next(
+    home: Home, earful: RunCommand, tmp_path: Path
+) -> None:
+    test_csv, out = home.dataset / "test.csv", tmp_path / "results.csv"
+    accuracy = json.loads((home.dataset.parent / "report" / "evaluation.json").read_text())
+    expected = f"accuracy {100 * accuracy['accuracy']:.2f} %: "
+    plain = earful("classify", test_csv, "--model", home.model)
+    assert expected in plain.stderr
+    assert plain.stderr.rstrip().endswith("of 12 labelled clips")
+    written = earful("classify", test_csv, "--model", home.model, "--out", out)
+    assert expected in written.stderr
+    assert next_commands(written.stderr) == [["report", str(out)]]
+    again = earful("classify", test_csv, "--model", home.model, "--out", out)
+    assert "nothing to do" in again.stderr
+    assert expected in again.stderr
+    by_window = earful("classify", test_csv, "--model", home.model, "--windows")
+    assert "accuracy" not in by_window.stderr
+
+
+def test_no_labels_no_accuracy(home: Home, earful: RunCommand) -> None:
+    clips = sorted(home.labels.parent.glob("low_*.wav"))[:2]
+    assert earful("classify", *clips, "--model", home.model).stderr == ""
+
+
+def test_a_dataset_and_a_run_are_never_overwritten_silently(
+    home: Home, earful: RunCommand, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in home.run.iterdir()}
+    again = earful("train", home.dataset, "--out", home.run, "--epochs", 1)
+    assert isinstance(again.exception, EarfulError)
+    assert "holds a run; " in str(again.exception)
+    assert "--resume" in str(again.exception)
+    assert {path: path.read_bytes() for path in home.run.iterdir()} == before
+    dataset = tmp_path / "dataset"
+    assert earful("prepare", home.labels, "--out", dataset).exit_code == 0
+    again = earful("prepare", home.labels, "--out", dataset)
+    assert "holds a dataset; replace it with --replace" in str(again.exception)
+    assert earful("prepare", home.labels, "--out", dataset, "--replace").exit_code == 0
+
+
+def test_what_was_meant_is_done_or_named(home: Home, earful: RunCommand) -> None:
+    report = home.dataset.parent / "report"
+    for arguments, message in (
+        (("evaluate", home.run, home.dataset), f"export it first: `earful export {home.run} "),
+        (("serve", "--model", home.run), f"export it first: `earful export {home.run} --out"),
+        (("classify", "x.wav", "--model", home.dataset), "is a dataset, not a model file; train"),
+        (("report", report), f"{report} is a report of `earful evaluate` already: open confusion"),
+        (("report", report / "evaluation.json"), "is a report of `earful evaluate` already"),
+        (("check", home.labels.parent), f"`earful labels import {home.labels.parent} --out"),
+        (("prepare", home.labels.parent, "--out", "d"), f"give that: {home.labels}"),
+    ):
+        result = earful(*arguments)
+        assert isinstance(result.exception, EarfulError), arguments
+        assert message in str(result.exception), arguments
+
+
+@pytest.mark.parametrize("name", ["synth", "labels"])
+def test_helpers_lead_to_prepare(earful: RunCommand, home: Home, tmp_path: Path, name: str) -> None:
+    if name == "synth":
+        result = earful(
+            "synth", "--words", "yes,no", "--out", tmp_path / "v", "--voices", 2,
+            "--repetitions", 1,
+        )  # fmt: skip
+        expected = ["prepare", str(tmp_path / "v" / "labels.csv"), "--out", "DATASET"]
+    else:
+        result = earful("labels", "merge", home.labels, "--out", tmp_path / "all.csv")
+        expected = ["check", str(tmp_path / "all.csv")]
+    assert result.exit_code == 0, result.output
+    assert next_commands(result.stderr) == [expected]

@@ -71,6 +71,12 @@ class Prediction:
     best: Window
     windows: tuple[Window, ...]
 
+    def __repr__(self) -> str:
+        return (
+            f"Prediction(label={self.label!r}, score={self.score:.4f}, seconds={self.seconds:.3f}, "
+            f"windows={len(self.windows)})"
+        )
+
     @property
     def label(self) -> str:
         return self.best.label

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
 
 # Only tests of feedback keep any, each in a place of its own.
 os.environ.setdefault("EARFUL_FEEDBACK_URL", "off")
+# Commands print the next ones as they were started themselves; here without `uv run`.
+os.environ.pop("UV", None)
 # Nothing reports to anybody, also where a test imports a client itself.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+# A suite that is started in the background ignores Ctrl-C, and so would the processes it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 RECORDINGS = Path(__file__).parents[2] / "shared"
 
 

@@ -4,7 +4,7 @@ Blocks of 8, 16 and 32 filters of 3 x 3 with stride 2, batch normalisation and G
 by eight, and a linear layer gives the embedding. The decoder is the mirror image, with transposed
 convolutions. Clips that sound alike have similar embeddings. After "Reducing the Dimensionality of
 Data with Neural Networks" (Hinton and Salakhutdinov, Science 313, 2006), convolutional as in
-"Stacked Convolutional Auto-Encoders" (Masci et al., ICANN 2011). With 40 bands and 63 frames:
+"Stacked Convolutional Auto-Encoders" (Masci et al., ICANN 2011). With 40 bins and 63 frames:
 177,009 parameters, 1.0 million multiply-adds.
 """
 

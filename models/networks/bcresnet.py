@@ -4,7 +4,7 @@
 1). A block convolves over frequency, averages over the bins, convolves over time, which is cheap
 without bins, and adds the result to every bin. Batch statistics are kept for each of up to five
 sub-bands (SubSpectralNorm, arXiv:2103.13620). ``width`` multiplies the channels: the paper has 1,
-1.5, 2, 3, 6 and 8. With ten labels, 40 bands and 63 frames:
+1.5, 2, 3, 6 and 8. With ten labels, 40 bins and 63 frames:
 
 width  parameters  multiply-adds
 1           9,166    1.5 million

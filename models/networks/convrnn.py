@@ -6,7 +6,7 @@ GRU) reads their order; the mean of its outputs over time is the embedding. Afte
 ("Deep Convolutional and LSTM Recurrent Neural Networks for Multimodal Wearable Activity
 Recognition", Ordóñez and Roggen, Sensors 16(1):115, 2016), with its 64 filters of five steps;
 DeepConvLSTM has four convolutions, each over one sensor channel and without pooling, and uses the
-last output. With ten labels, 40 bands and 63 frames: 67,466 parameters, 1.9 million multiply-adds.
+last output. With ten labels, 40 bins and 63 frames: 67,466 parameters, 1.9 million multiply-adds.
 """
 
 from dataclasses import dataclass

@@ -195,7 +195,7 @@ class _BatchRun:
             "reject": request.reject,
             **asdict(self._options),
             "format": request.format_name,
-            "laid out from": str(_common_folder(request.paths))
+            "common folder": str(_common_folder(request.paths))
             if request.format_name in FOLDER_FORMATS
             else "",
             "earful": version("earful"),

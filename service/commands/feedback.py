@@ -12,7 +12,9 @@ from earful.data.errors import EarfulError
 from earful.service.commands.next_steps import print_next
 from earful.service.core.defaults import (
     DEFAULT_FEEDBACK_URL,
+    DEFAULT_MAX_RECORDINGS_BYTES,
     DEFAULT_RECORDINGS_FOLDER,
+    DEFAULT_RETENTION_DAYS,
     FEEDBACK_OFF,
 )
 from earful.service.feedback.database_url import DatabaseAddress
@@ -26,7 +28,6 @@ DatabaseOption = Annotated[
         "--feedback",
         metavar="URL",
         envvar="EARFUL_FEEDBACK_URL",
-        show_default=DEFAULT_FEEDBACK_URL,
         help="Database of feedback.",
     ),
 ]
@@ -53,8 +54,8 @@ def list_feedback(
     from earful.service.feedback.stats import compute_stats, format_stats
 
     with opened_database(feedback) as database:
-        found = compute_stats(database)
-    typer.echo(json.dumps(found.as_json()) if as_json else format_stats(found))
+        stats = compute_stats(database)
+    typer.echo(json.dumps(stats.as_json()) if as_json else format_stats(stats))
 
 
 @feedback_app.command()
@@ -77,8 +78,8 @@ def export(
     recording_store = RecordingStore(saved_recordings)
     with opened_database(feedback) as database:
         if labels is None:
-            found = export_subject_data(database, str(annotator))
-            typer.echo(json.dumps(found.as_json(str(annotator), recording_store.name), indent=1))
+            subject = export_subject_data(database, str(annotator))
+            typer.echo(json.dumps(subject.as_json(str(annotator), recording_store.name), indent=1))
             return
         snapshot = write_snapshot(database, recording_store, labels)
     typer.echo(f"{snapshot.path}: {snapshot.clips} labelled clips", err=True)
@@ -97,17 +98,15 @@ def delete(
     feedback: DatabaseOption = DEFAULT_FEEDBACK_URL,
     saved_recordings: SavedRecordingsOption = DEFAULT_RECORDINGS_FOLDER,
 ) -> None:
-    """Delete a person's labels, and recordings that they speak in or alone labelled."""
+    """Delete a person's labels and voice recordings, and recordings only they labelled."""
     from earful.service.feedback.audio_files import RecordingStore
     from earful.service.feedback.privacy import erase_subject, export_subject_data
 
     with opened_database(feedback) as database:
-        found = export_subject_data(database, annotator)
-        if not found.annotations:
-            raise EarfulError(
-                f"nothing is kept under {annotator!r}; upper and lower case differ in keys"
-            )
-        counted = f"{len(found.annotations)} labels and up to {len(found.clips)} recordings"
+        subject = export_subject_data(database, annotator)
+        if not subject.annotations:
+            raise EarfulError(f"nothing is stored under {annotator!r}; keys are case-sensitive")
+        counted = f"{len(subject.annotations)} labels and up to {len(subject.clips)} recordings"
         if not yes:
             typer.confirm(f"{counted}: delete them?", abort=True, err=True)
         deleted = erase_subject(database, RecordingStore(saved_recordings), annotator)
@@ -123,7 +122,7 @@ def clean(
         typer.Option(
             min=0, envvar="EARFUL_RETENTION_DAYS", help="Delete what is older; 0 is no limit."
         ),
-    ] = 365.0,
+    ] = DEFAULT_RETENTION_DAYS,
     max_recordings_bytes: Annotated[
         int,
         typer.Option(
@@ -131,7 +130,7 @@ def clean(
             envvar="EARFUL_MAX_RECORDINGS_BYTES",
             help="Delete the oldest beyond this; 0 is no limit.",
         ),
-    ] = 10_000_000_000,
+    ] = DEFAULT_MAX_RECORDINGS_BYTES,
     feedback: DatabaseOption = DEFAULT_FEEDBACK_URL,
     saved_recordings: SavedRecordingsOption = DEFAULT_RECORDINGS_FOLDER,
 ) -> None:

@@ -1,5 +1,6 @@
 """Messages of commands on stderr: notes, the next commands, and what an interruption keeps."""
 
+import os
 import shlex
 import sys
 import textwrap
@@ -14,6 +15,11 @@ from earful.service.commands.options import EXIT_INTERRUPTED
 _WIDTH, _INDENT = 80, "  "
 # Continues a line in a shell.
 _BREAK = " \\"
+
+
+def program() -> str:
+    """How this command was started, so that the commands it prints work when copied."""
+    return "uv run earful" if "UV" in os.environ else "earful"  # `uv run` sets it
 
 
 def print_message(text: str) -> None:
@@ -44,9 +50,10 @@ def print_choices(*choices: tuple[str, Sequence[object]]) -> None:
 
 def format_command(words: Sequence[object]) -> str:
     """An indented command line, broken before flags where it is longer than 80 columns."""
-    lines, line = [], f"{_INDENT}earful"
+    start = f"{_INDENT}{program()}"
+    lines, line = [], start
     for part in _with_values(words):
-        if len(line) + 1 + len(part) + len(_BREAK) > _WIDTH and line.strip() != "earful":
+        if len(line) + 1 + len(part) + len(_BREAK) > _WIDTH and line != start:
             lines.append(line + _BREAK)
             line = f"{_INDENT * 2}{part}"
         else:

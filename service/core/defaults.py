@@ -5,4 +5,6 @@ from pathlib import Path
 DEFAULT_FEEDBACK_URL = "sqlite:///artifacts/feedback/feedback.db"
 FEEDBACK_OFF = "off"
 DEFAULT_RECORDINGS_FOLDER = Path("artifacts/feedback/audio")
+DEFAULT_RETENTION_DAYS = 365.0
+DEFAULT_MAX_RECORDINGS_BYTES = 10_000_000_000
 DEFAULT_RETRAIN_FOLDER = Path("artifacts/retrain")

@@ -16,7 +16,9 @@ from earful.models.registry.source import ModelSource, open_source
 from earful.service.core.auth import ApiKeys
 from earful.service.core.defaults import (
     DEFAULT_FEEDBACK_URL,
+    DEFAULT_MAX_RECORDINGS_BYTES,
     DEFAULT_RECORDINGS_FOLDER,
+    DEFAULT_RETENTION_DAYS,
     DEFAULT_RETRAIN_FOLDER,
     FEEDBACK_OFF,
 )
@@ -85,13 +87,13 @@ class Settings(BaseSettings):
         DEFAULT_RECORDINGS_FOLDER, description="folder of saved recordings"
     )
     retention_days: float = Field(
-        365.0,
+        DEFAULT_RETENTION_DAYS,
         ge=0,
         allow_inf_nan=False,
         description="of recordings and labels; 0 keeps them for ever",
     )
     max_recordings_bytes: int = Field(
-        10_000_000_000,
+        DEFAULT_MAX_RECORDINGS_BYTES,
         ge=0,
         description="of all saved recordings; the oldest are deleted; 0 is no limit",
     )

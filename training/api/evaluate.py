@@ -36,7 +36,7 @@ def evaluate(
     """Measure a model file on labelled recordings, through the code that classifies and serves.
 
     Args:
-        model: an ONNX file, or NAME, NAME@VERSION or NAME@ALIAS of the registry.
+        model: an ONNX file, or NAME, NAME@NUMBER or NAME@ALIAS of the registry.
         labels: a labels CSV, or a dataset folder, whose test clips are used.
         audio_dir: folder of relative file names; the folder of the CSV by default.
         split: rows to use; by default the test rows if a split column has any, else all.

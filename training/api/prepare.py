@@ -59,10 +59,10 @@ def prepare(
         n_fft: samples per transform; 32 ms by default.
         win_length: samples per window; ``n_fft`` by default.
         hop_length: samples between windows; half of ``win_length`` by default.
-        n_mels: number of mel bands.
+        n_mels: number of mel bins.
         n_mfcc: number of cepstral coefficients.
-        f_min: lower edge of the first mel band in Hz.
-        f_max: upper edge of the last mel band in Hz.
+        f_min: lower edge of the first mel bin in Hz.
+        f_max: upper edge of the last mel bin in Hz.
         int16: store waveforms as 16-bit integers, in half the space.
         engine: decode in this process, or on Ray.
         ray_address: address of a running Ray cluster; Ray on this machine by default.
@@ -80,7 +80,7 @@ def prepare(
         raise OutputError(
             f"{out} holds a dataset; replace it with --replace, or give another --out"
         )
-    labelled = read_clips(Path(labels), None if audio_dir is None else Path(audio_dir))
+    labelled = read_labelled_clips(Path(labels), None if audio_dir is None else Path(audio_dir))
     overrides = {
         "n_fft": n_fft,
         "win_length": win_length,
@@ -109,7 +109,7 @@ def prepare(
         )
 
 
-def read_clips(labels: Path, audio_dir: Path | None) -> LabelledClips:
+def read_labelled_clips(labels: Path, audio_dir: Path | None) -> LabelledClips:
     """The clips of a labels CSV, or of a folder with a folder for each label.
 
     Raises:
@@ -166,6 +166,7 @@ def build_features(
     if rate_hz < 1 or not clip_seconds > 0:
         raise EarfulError("--sample-rate and --clip-seconds must be above 0")
     defaults = FeatureConfig.for_rate(rate_hz, clip_seconds)
+    overrides = dict(overrides)
     if "n_fft" in overrides:
         overrides.setdefault("win_length", overrides["n_fft"])
     if "win_length" in overrides:

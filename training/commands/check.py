@@ -48,7 +48,7 @@ def check(
     check_outputs(labels, html=html, suggestions=suggestions)
     with work_progress("check") as on_progress:
         measured = measure_dataset(labels, audio_dir, on_progress)
-    with work_progress("compare") as on_progress:
+    with work_progress("label errors") as on_progress:
         quality = run_checks(measured, wrong_labels=wrong_labels, progress=on_progress)
     if html is not None:
         from earful.training.data_quality.html_report import write_quality_page

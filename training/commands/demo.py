@@ -37,7 +37,7 @@ def demo(
     utterances = WORDS if words is None else tuple(word.strip() for word in words.split(","))
     if len(utterances) < 2:
         raise EarfulError("--words needs two words or more to tell apart, comma-separated")
-    with keep_on_interrupt(f"an earlier demo in {out} is as it was"):
+    with keep_on_interrupt(f"an earlier demo in {out} is unchanged"):
         model = run_demo(data, audio_dir, out, utterances)
     if run_server:
         from earful.service.server.server import run_server as serve_model

@@ -52,14 +52,14 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show a model with its log, or a version with its card."""
-    from earful.training.releases.version_text import format_model, format_version, model_info
+    from earful.training.releases.version_text import format_model, format_version, model_json
 
     model_registry = Registry(registry)
     model, _, version_or_alias = name.partition("@")
     if as_json:
         typer.echo(
             json.dumps(
-                model_info(model_registry, model, version_or_alias), indent=2, ensure_ascii=False
+                model_json(model_registry, model, version_or_alias), indent=2, ensure_ascii=False
             )
         )
         return
@@ -123,8 +123,8 @@ def register(
     )
     if trained_with_negatives(model_registry, name, version):
         typer.echo(
-            "note: it was trained with --negatives, which retraining does not use; evaluate "
-            "--negatives tells whether --reject still works then",
+            "note: it was trained with --negatives, which retraining does not use; check --reject "
+            "afterwards with `earful evaluate --negatives`",
             err=True,
         )
     if data is None:
@@ -141,9 +141,7 @@ def register(
 @models_app.command()
 def promote(
     name: NameArgument,
-    version: Annotated[
-        str, typer.Argument(help="Number of the version. (default: the challenger)")
-    ] = CHALLENGER,
+    version: Annotated[str, typer.Argument(help="Number or alias of the version.")] = CHALLENGER,
     reason: ReasonOption = "",
     registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:

@@ -66,7 +66,7 @@ def prepare(
         ),
     ] = None,
     n_mels: Annotated[
-        int | None, typer.Option(help="Number of mel bands.", rich_help_panel=_FEATURES_PANEL)
+        int | None, typer.Option(help="Number of mel bins.", rich_help_panel=_FEATURES_PANEL)
     ] = None,
     n_mfcc: Annotated[
         int | None,
@@ -75,14 +75,12 @@ def prepare(
     f_min: Annotated[
         float | None,
         typer.Option(
-            help="Lower edge of the first mel band in Hz.", rich_help_panel=_FEATURES_PANEL
+            help="Lower edge of the first mel bin in Hz.", rich_help_panel=_FEATURES_PANEL
         ),
     ] = None,
     f_max: Annotated[
         float | None,
-        typer.Option(
-            help="Upper edge of the last mel band in Hz.", rich_help_panel=_FEATURES_PANEL
-        ),
+        typer.Option(help="Upper edge of the last mel bin in Hz.", rich_help_panel=_FEATURES_PANEL),
     ] = None,
     int16: Annotated[
         bool,

@@ -51,7 +51,7 @@ def tune(
     ] = "accuracy",
     pruner: Annotated[
         Literal["median", "hyperband", "none"],
-        typer.Option(help="How hopeless trials are stopped early."),
+        typer.Option(help="Rule that stops unpromising trials early."),
     ] = "median",
     study: Annotated[
         str | None,
@@ -100,8 +100,8 @@ def tune(
     space, base = build_space(base, search or [], setting or [])
     view, note = hold_out_speakers(full_dataset)
     print_message(f"note: {note}")
-    for name_, dimension in space.dimensions.items():
-        typer.echo(f"  {name_} {dimension}", err=True)
+    for setting_name, dimension in space.dimensions.items():
+        typer.echo(f"  {setting_name} {dimension}", err=True)
     search_config = SearchConfig(
         view,
         out,
@@ -146,7 +146,7 @@ def _require_optuna() -> Iterator[None]:
         if error.name != "optuna":
             raise
         raise EarfulError(
-            "a search needs optuna; install it with: uv sync --inexact --extra train --extra tune"
+            "a search needs optuna; install it with: uv sync --inexact --extra tune"
         ) from error
 
 

@@ -13,7 +13,7 @@ from earful.data.dataset.dataset import TEST_CLIPS_FILENAME
 from earful.data.labels.labels_csv import Clip, read_labels
 from earful.data.synthesis.speak_words import write_synthetic_clips
 from earful.service.classifier import Classifier
-from earful.service.commands.next_steps import print_choices
+from earful.service.commands.next_steps import print_choices, program
 from earful.training.api.evaluate import evaluate
 from earful.training.api.export import export
 from earful.training.api.prepare import prepare
@@ -123,8 +123,8 @@ def _synthesize(printer: _StepPrinter, words: Sequence[str], out: Path) -> Path:
     n_clips = len(words) * VOICES * REPETITIONS
     title = f"No recordings given: {VOICES} synthetic voices speak {word_list} ({n_clips} clips)"
     command = (
-        f"earful synth --words {','.join(words)} --voices {VOICES} --repetitions {REPETITIONS} "
-        f"--sample-rate {SAMPLE_RATE_HZ} --out {out}"
+        f"{program()} synth --words {','.join(words)} --voices {VOICES} "
+        f"--repetitions {REPETITIONS} --sample-rate {SAMPLE_RATE_HZ} --out {out}"
     )
     with (
         printer.run_step(title, command),
@@ -143,7 +143,7 @@ def _synthesize(printer: _StepPrinter, words: Sequence[str], out: Path) -> Path:
 
 def _prepare(printer: _StepPrinter, labels_csv: Path, audio_dir: Path | None, out: Path) -> None:
     audio_flag = f" --audio-dir {audio_dir}" if audio_dir else ""
-    command = f"earful prepare {labels_csv}{audio_flag} --out {out / 'dataset'}"
+    command = f"{program()} prepare {labels_csv}{audio_flag} --out {out / 'dataset'}"
     with printer.run_step("Decode, check, split, and compute MFCC and log-mel tensors", command):
         prepared = prepare(
             labels_csv, out / "dataset", audio_dir=audio_dir, replace=True, progress=True
@@ -159,7 +159,7 @@ def _prepare(printer: _StepPrinter, labels_csv: Path, audio_dir: Path | None, ou
 
 def _train(printer: _StepPrinter, out: Path) -> None:
     flags = f"--epochs {EPOCHS} --patience {PATIENCE}"
-    command = f"earful train {out / 'dataset'} --out {out / 'run'} {flags}"
+    command = f"{program()} train {out / 'dataset'} --out {out / 'run'} {flags}"
     with printer.run_step("Train the four-block CNN on MFCC", command):
         metrics = train(
             out / "dataset",
@@ -181,7 +181,7 @@ def _export(printer: _StepPrinter, out: Path) -> Path:
     model = out / "model.onnx"
     with printer.run_step(
         "Export one ONNX file: waveform in, probabilities out",
-        f"earful export {out / 'run'} --out {model}",
+        f"{program()} export {out / 'run'} --out {model}",
     ):
         exported = export(out / "run", model)
         typer.echo(
@@ -194,7 +194,7 @@ def _export(printer: _StepPrinter, out: Path) -> Path:
 def _evaluate(printer: _StepPrinter, model: Path, test_csv: Path) -> None:
     with printer.run_step(
         "Evaluate the file on the test clips, as a user would",
-        f"earful evaluate {model} {test_csv}",
+        f"{program()} evaluate {model} {test_csv}",
     ):
         text = evaluate(model, test_csv).text()
         typer.echo("\n".join(f"   {line}" for line in text.splitlines()))
@@ -205,7 +205,7 @@ def _classify(printer: _StepPrinter, model: Path, clip: Clip) -> None:
     display_path = clip.path.relative_to(here) if clip.path.is_relative_to(here) else clip.path
     with printer.run_step(
         f"Classify a file (it holds {clip.label!r})",
-        f"earful classify {display_path} --model {model}",
+        f"{program()} classify {display_path} --model {model}",
     ):
         for label, score in Classifier.open(model).classify_file(clip.path).ranked()[:3]:
             typer.echo(f"   {label}  {100 * score:5.1f} %")

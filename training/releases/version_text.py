@@ -78,7 +78,7 @@ def format_version(registry: Registry, name: str, version_or_alias: str) -> str:
     return "\n".join([head, "", card, f"files in {folder} (sha256):", *files])
 
 
-def model_info(registry: Registry, name: str, version_or_alias: str) -> dict[str, Any]:
+def model_json(registry: Registry, name: str, version_or_alias: str) -> dict[str, Any]:
     """JSON values of a version, or of a model with its versions, aliases and log."""
     if version_or_alias:
         version = registry.version(name, version_or_alias)

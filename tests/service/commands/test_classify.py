@@ -130,7 +130,7 @@ def make_awkward(folder: Path) -> dict[str, str]:
     (folder / "dir.wav").mkdir()
     (folder / "sub" / "deeper" / "UPPER.WAV").write_bytes(good)
     (folder / "dir.wav" / "inside.wav").write_bytes(good)
-    (folder / "new\nline,\"quoted\".wav").write_bytes(good)  # fmt: skip
+    (folder / 'new\nline,"quoted".wav').write_bytes(good)
     Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.wav")).write_bytes(good)
     (folder / "nothing.wav").write_bytes(b"")
     (folder / "cut.wav").write_bytes(good[:-100])
@@ -141,11 +141,17 @@ def make_awkward(folder: Path) -> dict[str, str]:
     (folder / "link.wav").symlink_to(folder / "dir.wav" / "inside.wav")
     os.mkfifo(folder / "pipe.wav")
     return {
-        "UPPER.WAV": "mid", "inside.wav": "mid", "new\nline,\"quoted\".wav": "mid",
-        "caf\\xe9.wav": "mid", "link.wav": "mid", "nothing.wav": "empty_audio",
-        "cut.wav": "truncated", "picture.wav": "unsupported_format", "dangling.wav": "not_found",
+        "UPPER.WAV": "mid",
+        "inside.wav": "mid",
+        'new\nline,"quoted".wav': "mid",
+        "caf\\xe9.wav": "mid",
+        "link.wav": "mid",
+        "nothing.wav": "empty_audio",
+        "cut.wav": "truncated",
+        "picture.wav": "unsupported_format",
+        "dangling.wav": "not_found",
         "pipe.wav": "not_found",
-    }  # fmt: skip
+    }
 
 
 def test_every_input_gives_exactly_one_row(earful: Earful, model: Path, tmp_path: Path) -> None:
@@ -196,7 +202,7 @@ def refused_cases(model: Path, tones: Path) -> dict[str, tuple[list[Any], str]]:
         "nothing": ([tones / "empty", "--model", model], "no audio file"),
         "no model": ([tones, "--model", tones / "none.onnx"], "no model file"),
         "bad model": ([tones, "--model", tones / "low.wav"], "not a usable ONNX model"),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("name", ["suffix", "no suffix", "nothing", "no model", "bad model"])

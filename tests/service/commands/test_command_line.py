@@ -21,8 +21,18 @@ sys.meta_path.insert(0, Blocker())
 from earful.training.cli import main
 main()
 """
-TRAINING_ONLY = ("torch", "torchaudio", "librosa", "pandas", "scipy", "sklearn", "onnx",
-                 "onnxscript", "matplotlib", "tensorboard")  # fmt: skip
+TRAINING_ONLY = (
+    "torch",
+    "torchaudio",
+    "librosa",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "onnx",
+    "onnxscript",
+    "matplotlib",
+    "tensorboard",
+)
 
 
 def earful(*arguments: object, blocked: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -84,9 +94,13 @@ def test_closed_pipe_is_silent(model: Path, tones: Path, folders: int) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["train", "dataset", "--out", "run"], ["prepare", "l.csv", "--out", "d"],
-     ["export", "run", "--out", "m.onnx"], ["demo", "--out", "artifacts/none"]],
-)  # fmt: skip
+    [
+        ["train", "dataset", "--out", "run"],
+        ["prepare", "l.csv", "--out", "d"],
+        ["export", "run", "--out", "m.onnx"],
+        ["demo", "--out", "artifacts/none"],
+    ],
+)
 def test_training_commands_without_their_packages_name_the_install_command(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,7 +203,7 @@ def test_feedback_commands_show_export_delete_and_clean(
     assert unconfirmed.exit_code == 1
     done = earful("feedback", "delete", "--annotator", "anna", "--yes", *place)
     assert "deleted 1 labels and 0 recordings" in done.stdout
-    with pytest.raises(EarfulError, match="nothing is kept under"):
+    with pytest.raises(EarfulError, match="nothing is stored under"):
         earful_raising(earful, "delete", "--annotator", "anna", "--yes", *place)
     cleaned = earful("feedback", "clean", *place, "--saved-recordings", tmp_path / "none")
     assert cleaned.stdout.startswith("deleted 0 recordings")

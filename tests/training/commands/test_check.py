@@ -81,13 +81,19 @@ def test_json_report_matches_the_text_report(faulty_csv: Path) -> None:
     assert [p["code"] for p in found["problems"]] == ["single_clip_label", "bad_row", "not_found"]
     assert {p["line"] for p in found["problems"]} == {33, 34, 35}
     assert {(f["code"], f["line"]) for f in found["findings"]} == {
-        ("label_error", 5), ("silent", 32), ("label_typo", 33), ("single_clip_label", 33),
-        ("bad_row", 34), ("not_found", 35),
-    }  # fmt: skip
+        ("label_error", 5),
+        ("silent", 32),
+        ("label_typo", 33),
+        ("single_clip_label", 33),
+        ("bad_row", 34),
+        ("not_found", 35),
+    }
     suspect = next(f for f in found["findings"] if f["code"] == "label_error")
     assert (suspect["label"], suspect["suggested"], suspect["severity"]) == (
-        "high", "low", "warning",
-    )  # fmt: skip
+        "high",
+        "low",
+        "warning",
+    )
     assert 0.5 < suspect["confidence"] <= 1
     assert suspect["advice"]
     assert found["label_errors"]["clips"] == 31
@@ -119,8 +125,9 @@ def test_suggestions_are_labels_to_review(faulty_csv: Path, tmp_path: Path) -> N
     with out.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(r["filename"], r["label"], r["suggested"], r["line"]) for r in rows] == [
-        ("low3.wav", "high", "low", "5"), ("slip.wav", "hihg", "high", "33"),
-    ]  # fmt: skip
+        ("low3.wav", "high", "low", "5"),
+        ("slip.wav", "hihg", "high", "33"),
+    ]
     assert float(rows[0]["confidence"]) > 0.5
     assert [clip.label for clip in read_labels(out).clips] == ["high", "hihg"]
 

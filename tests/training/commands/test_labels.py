@@ -70,9 +70,10 @@ def test_regions_on_files_that_are_gone_change_nothing(run_labels: RunLabels, fo
     for more in ([], ["--replace"]):
         with pytest.raises(EarfulError, match=r"(?s)nothing was written.*--skip-bad.*gone.wav"):
             CliRunner().invoke(
-                build_app(), ["labels", "import", str(export), "--out", str(out), *more],
+                build_app(),
+                ["labels", "import", str(export), "--out", str(out), *more],
                 catch_exceptions=False,
-            )  # fmt: skip
+            )
     assert sorted(folder.iterdir()) == before
     assert out.read_text("utf-8") == "mine"
     left = run_labels("import", export, "--out", out, "--skip-bad", "--replace", code=1)

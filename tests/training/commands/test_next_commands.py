@@ -32,8 +32,9 @@ def test_each_step_names_the_next_one(home: Home) -> None:
     assert steps["train"] == [["export", run, "--out", "model.onnx"], ["report", run]]
     assert steps["export"] == [["evaluate", model, dataset], ["serve", "--model", model]]
     assert steps["evaluate"] == [
-        ["serve", "--model", model], ["classify", "FOLDER", "--model", model],
-    ]  # fmt: skip
+        ["serve", "--model", model],
+        ["classify", "FOLDER", "--model", model],
+    ]
 
 
 def test_results_are_on_stdout_and_fit_80_columns_but_for_paths(home: Home) -> None:
@@ -102,12 +103,12 @@ def test_ctrl_c_keeps_the_epochs_and_names_the_command_that_continues(
             if line.startswith("epoch   2/"):
                 break
         process.send_signal(signal.SIGINT)
-        told = process.stderr.read()
+        messages = process.stderr.read()
         assert process.stdout.read() == ""
         assert process.wait() == 130
-    assert f"interrupted: {run} keeps all finished epochs\n" in told
-    assert "Traceback" not in told
-    [resume] = next_commands(told)
+    assert f"interrupted: {run} keeps all finished epochs\n" in messages
+    assert "Traceback" not in messages
+    [resume] = next_commands(messages)
     assert resume == ["train", str(home.dataset), "--out", str(run), "--resume"]
     resumed = earful(*resume, "--epochs", 3, "--patience", 1000)
     assert resumed.exit_code == 0
@@ -174,9 +175,16 @@ def test_what_was_meant_is_done_or_named(home: Home, earful: RunCommand) -> None
 def test_helpers_lead_to_prepare(earful: RunCommand, home: Home, tmp_path: Path, name: str) -> None:
     if name == "synth":
         result = earful(
-            "synth", "--words", "yes,no", "--out", tmp_path / "v", "--voices", 2,
-            "--repetitions", 1,
-        )  # fmt: skip
+            "synth",
+            "--words",
+            "yes,no",
+            "--out",
+            tmp_path / "v",
+            "--voices",
+            2,
+            "--repetitions",
+            1,
+        )
         expected = ["prepare", str(tmp_path / "v" / "labels.csv"), "--out", "DATASET"]
     else:
         result = earful("labels", "merge", home.labels, "--out", tmp_path / "all.csv")

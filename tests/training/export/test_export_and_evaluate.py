@@ -248,7 +248,7 @@ def test_negatives_are_evaluated_and_must_be_out_of_vocabulary(
     evaluation = evaluate_model(model, tones_csv, negatives_csv=csv_path)
     assert evaluation.confidence.rejection_rates["out-of-vocabulary words"] in (0.0, 1.0)
     assert "out-of-vocabulary words" in evaluation.text()
-    with pytest.raises(EarfulError, match="'low', which the model knows"):
+    with pytest.raises(EarfulError, match="'low', a label of the model"):
         evaluate_model(model, tones_csv, negatives_csv=tones_csv)
 
 

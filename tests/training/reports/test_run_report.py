@@ -24,10 +24,10 @@ from earful.training.reports.run_report.chart import ChartAxes, ChartLine, draw_
 from earful.training.reports.run_report.drawings import layer_health_summary
 from earful.training.reports.run_report.page import RunReportOptions, write_run_report
 from earful.training.reports.run_report.predictions import (
-    measure_confidence,
     measure_in_noise,
     predict_split,
     select_clips,
+    split_confidence,
 )
 from earful.training.reports.run_report.read_run import (
     RunReportError,
@@ -229,7 +229,7 @@ def test_multi_label_predictions_match_the_metrics_of_the_run(
     noise = measure_in_noise(read, dataset, "test", lambda done, total: None)
     assert noise.clean_accuracy == predictions.accuracy
     assert read.best.calibration is not None
-    confidence = measure_confidence(predictions, read.best.calibration.threshold)
+    confidence = split_confidence(predictions, read.best.calibration.threshold)
     assert sum(bin_.clips for bin_ in confidence.bins) == predictions.scores.size
     assert confidence.curve[0].accuracy == predictions.accuracy
 

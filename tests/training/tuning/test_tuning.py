@@ -413,4 +413,4 @@ def test_without_optuna_the_install_command_is_named(
     for name in [name for name in sys.modules if name.startswith("earful.training.tuning.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "optuna", None)
-    assert "uv sync --inexact --extra train --extra tune" in str(tune("--trials", "1").exception)
+    assert "uv sync --inexact --extra tune" in str(tune("--trials", "1").exception)

@@ -16,11 +16,11 @@ from earful.training.reports.run_report import drawings
 from earful.training.reports.run_report.predictions import (
     ClipPrediction,
     NoiseResults,
-    measure_confidence,
     measure_in_noise,
     measure_validation,
     predict_split,
     select_clips,
+    split_confidence,
 )
 from earful.training.reports.run_report.read_run import TrainingRun, find_dataset, read_run
 from earful.training.trainer.checkpoint import rebuild_network
@@ -145,7 +145,7 @@ def _add_clips(
         predictions, dataset, options.clips, options.max_media_bytes
     )
     if run.best.calibration is not None:
-        context.confidence = measure_confidence(predictions, run.best.calibration.threshold)
+        context.confidence = split_confidence(predictions, run.best.calibration.threshold)
     if options.noise_test:
         try:
             context.noise = measure_in_noise(run, dataset, split, options.progress)

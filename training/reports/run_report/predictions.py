@@ -119,7 +119,7 @@ def predict_split(run: TrainingRun, dataset: Dataset, split: str) -> SplitPredic
     )
 
 
-def measure_confidence(predictions: SplitPredictions, threshold: float) -> ConfidenceReport:
+def split_confidence(predictions: SplitPredictions, threshold: float) -> ConfidenceReport:
     """Calibration and coverage of the predictions, and the operating point at ``threshold``."""
     return compute_confidence(
         predictions.scores,

@@ -72,7 +72,7 @@ def models_loaded(server: RunningServer) -> int:
     return server.log.read_text().count('"model_serving"')
 
 
-def wait_until(condition: Any, seconds: float = 20) -> None:
+def wait_until(condition: Any, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -88,10 +88,10 @@ def test_a_replaced_file_is_reloaded_without_losing_a_request(
     with running_server(tmp_path, served, "--workers", workers) as server:
         with UploadThreads(server) as upload_threads, server.client() as client:
             wait_until(lambda: len(upload_threads.answers) > 20)
-            wait_until(lambda: models_loaded(server) == workers)
+            wait_until(lambda: models_loaded(server) >= workers)
             new.replace(served)
             wait_until(lambda: len(set(upload_threads.versions())) == 2)
-            wait_until(lambda: models_loaded(server) == 2 * workers)
+            wait_until(lambda: models_loaded(server) >= 2 * workers)
             seen = len(upload_threads.answers)
             wait_until(lambda: len(upload_threads.answers) > seen + 20)
         assert {answer.status_code for _, answer in upload_threads.answers} == {200}
@@ -114,12 +114,12 @@ def test_alias_change_is_followed_without_losing_a_request(model: Path, tmp_path
     with running_server(tmp_path, name, "--registry", registry.root, "--workers", 2) as server:
         with UploadThreads(server) as upload_threads:
             wait_until(lambda: len(upload_threads.answers) > 20)
-            wait_until(lambda: models_loaded(server) == 2)
+            wait_until(lambda: models_loaded(server) >= 2)
             registry.promote("tones", 2)
-            wait_until(lambda: models_loaded(server) == 4)
+            wait_until(lambda: models_loaded(server) >= 4)
             wait_until(lambda: upload_threads.releases()[-20:] == ["2"] * 20)
             registry.rollback("tones")
-            wait_until(lambda: models_loaded(server) == 6)
+            wait_until(lambda: models_loaded(server) >= 6)
             wait_until(lambda: upload_threads.releases()[-20:] == ["1"] * 20)
         assert {answer.status_code for _, answer in upload_threads.answers} == {200}
         for label, answer in upload_threads.answers:

@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 
 from earful.data.errors import EarfulError
 
-FeatureKind = Literal["mfcc", "log_mel"]
-FEATURE_KINDS: tuple[FeatureKind, ...] = ("mfcc", "log_mel")
+# What a network takes: MFCC or log-mel as prepared, the log-mel of the speech encoder
+# (``data.features.encoder_config``), or the waveform, for encoders that are a file of the user's.
+FeatureKind = Literal["mfcc", "log_mel", "encoder", "waveform"]
+FEATURE_KINDS: tuple[FeatureKind, ...] = ("mfcc", "log_mel", "encoder", "waveform")
+# Kinds that ``prepare`` writes; the others are computed from waveforms as they are read.
+PREPARED_KINDS: tuple[FeatureKind, ...] = ("mfcc", "log_mel")
 
 # Slaney's mel scale (Auditory Toolbox, 1998; librosa htk=False): linear below 1 kHz, then
 # logarithmic with 27 steps per factor of 6.4.
@@ -122,10 +126,6 @@ class FeatureConfig:
     def frames(self) -> int:
         """Frames of a clip: frames are centred, so one more than the hops that fit."""
         return 1 + self.clip_samples // self.hop_length
-
-    def bins(self, kind: FeatureKind) -> int:
-        """Rows of a feature matrix (bins, frames) of this kind."""
-        return self.n_mfcc if kind == "mfcc" else self.n_mels
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -22,3 +22,7 @@ class Network(nn.Module, ABC):
         """Logits (batch, labels) of a classifier; features (batch, bins, frames) otherwise."""
         output: Tensor = self.head(self.embed(features))
         return output
+
+    def rate_scales(self) -> dict[nn.Module, float]:
+        """Modules that are trained at another learning rate, relative to that of the rest."""
+        return {}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from earful.data.features.config import FeatureConfig, FeatureKind
-from earful.data.features.frontend import Frontend
+from earful.data.features.extractor import FeatureExtractor
 from earful.models.bundle.decision import ScoreKind
 from earful.models.layers.base import Network
 
@@ -53,17 +53,20 @@ class WaveformClassifier(nn.Module):
         score_kind: ScoreKind,
     ) -> None:
         super().__init__()
-        self.frontend = Frontend(features)
-        self.feature_kind: FeatureKind = feature_kind
+        self.extractor = FeatureExtractor(features, feature_kind)
         self.classifier = classifier
         self.temperature = temperature
         self.score_kind: ScoreKind = score_kind
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (batch, labels) and embedding (batch, dim)."""
-        features = self.frontend(waveform, self.feature_kind)
-        network = self.classifier.network
-        embedding = network.embed(self.classifier.normalise(features))
-        logits = network.head(embedding) / self.temperature
+        embedding = self.classifier.network.embed(
+            self.classifier.normalise(self.extractor(waveform))
+        )
+        return self.to_probabilities(embedding), embedding
+
+    def to_probabilities(self, embedding: Tensor) -> Tensor:
+        """Probabilities (batch, labels) of embeddings (batch, dim)."""
+        logits = self.classifier.network.head(embedding) / self.temperature
         is_multi_label = self.score_kind == "sigmoid"
-        return torch.sigmoid(logits) if is_multi_label else torch.softmax(logits, dim=1), embedding
+        return torch.sigmoid(logits) if is_multi_label else torch.softmax(logits, dim=1)

@@ -37,6 +37,14 @@ def pooled_functionals(features: Tensor) -> Tensor:
     )
 
 
+def mean_std_max(vectors: Tensor) -> Tensor:
+    """Mean, standard deviation and maximum over time (batch, 3 * dim) of (batch, dim, frames).
+
+    Of the functionals above, these three are enough for the vectors of a pretrained encoder.
+    """
+    return torch.cat([vectors.mean(dim=2), _std(vectors), vectors.amax(dim=2)], dim=1)
+
+
 def deltas(features: Tensor) -> Tensor:
     """The slope (batch, bins, frames) of each bin over time, by linear regression on five frames.
 

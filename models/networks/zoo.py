@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from earful.data.errors import EarfulError, did_you_mean
+from earful.data.features.config import PREPARED_KINDS, FeatureKind
 from earful.models.layers.base import Network
 from earful.models.networks.autoencoder import Autoencoder, AutoencoderConfig
 from earful.models.networks.baselines.fitted import FittedModule
@@ -18,6 +19,13 @@ from earful.models.networks.bcresnet import BcResNet, BcResNetConfig
 from earful.models.networks.cnn import Cnn, CnnConfig
 from earful.models.networks.convrnn import ConvRnn, ConvRnnConfig
 from earful.models.networks.crnn import Crnn, CrnnConfig
+from earful.models.networks.encoder import (
+    SPEECH,
+    EncoderConfig,
+    FinetunedConfig,
+    FinetunedEncoder,
+    FrozenEncoder,
+)
 from earful.models.networks.mlp import Mlp, MlpConfig
 from earful.models.networks.tcresnet import TcResNet, TcResNetConfig
 
@@ -29,13 +37,15 @@ class ZooEntry:
     """A network, its config dataclass, and its task: classify, or reconstruct its input.
 
     Networks with ``fitted`` are not trained by gradient descent but fitted by
-    ``training.baselines``.
+    ``training.baselines``. ``own_input``: it takes the input of a pretrained encoder, not MFCC or
+    log-mel.
     """
 
     network: Callable[[int, int, int, Any], Network]
     config: type
     task: NetworkTask = "classification"
     fitted: bool = False
+    own_input: bool = False
 
 
 ZOO: dict[str, ZooEntry] = {
@@ -43,6 +53,8 @@ ZOO: dict[str, ZooEntry] = {
     "crnn": ZooEntry(Crnn, CrnnConfig),
     "bcresnet": ZooEntry(BcResNet, BcResNetConfig),
     "tcresnet": ZooEntry(TcResNet, TcResNetConfig),
+    "encoder": ZooEntry(FrozenEncoder, EncoderConfig, fitted=True, own_input=True),
+    "encoder-finetuned": ZooEntry(FinetunedEncoder, FinetunedConfig, own_input=True),
     "convrnn": ZooEntry(ConvRnn, ConvRnnConfig),
     "mlp": ZooEntry(Mlp, MlpConfig),
     "majority": ZooEntry(Majority, MajorityConfig, fitted=True),
@@ -69,6 +81,17 @@ def zoo_entry(name: str) -> ZooEntry:
             f"there is no network {name!r}{did_you_mean(name, ZOO)}; choose from {', '.join(ZOO)}"
         )
     return ZOO[name]
+
+
+def input_kinds(name: str, options: Mapping[str, Any]) -> tuple[FeatureKind, ...]:
+    """The kinds of features that a network can take; one for an encoder.
+
+    Raises:
+        EarfulError: there is no network of this name.
+    """
+    if not zoo_entry(name).own_input:
+        return PREPARED_KINDS
+    return ("encoder",) if options.get("encoder", SPEECH) == SPEECH else ("waveform",)
 
 
 def require_classifier(name: str) -> None:

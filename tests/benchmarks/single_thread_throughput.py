@@ -149,7 +149,7 @@ def random_model(folder: Path) -> Path:
         score_kind="softmax",
         golden=GoldenExample(golden.waveform, tuple(probabilities)),
     )
-    graph = onnx.load_from_string(to_onnx(model))
+    graph = to_onnx(model)
     onnx.helper.set_model_props(graph, metadata.to_props())
     path = folder / "random.onnx"
     onnx.save(graph, path)

@@ -7,13 +7,14 @@ from typing import Any
 
 from earful.data.dataset.dataset import Dataset, open_dataset
 from earful.models.bundle.device import Device
+from earful.models.networks.encoder import SPEECH
 from earful.models.networks.zoo import zoo_entry
 from earful.training.config.overrides import (
     SettingValue,
     apply_overrides,
     check_setting,
 )
-from earful.training.config.train_config import TrainConfig, default_config
+from earful.training.config.train_config import TrainConfig, TrainingError, default_config
 from earful.training.loaders.auxiliary_data import open_auxiliary_data
 from earful.training.runs.progress import training_progress
 from earful.training.runs.train_run import adapt_to_dataset, find_resume_config, train_run
@@ -66,6 +67,8 @@ def train(
     out: str | os.PathLike[str],
     *,
     model: str | None = None,
+    encoder: str | os.PathLike[str] | None = None,
+    unfreeze: bool = False,
     epochs: int | None = None,
     device: Device = "auto",
     resume: bool = False,
@@ -82,6 +85,9 @@ def train(
         dataset: folder made by ``prepare``.
         out: run folder to write: checkpoints, metrics.json, learning curves, confusion matrix.
         model: a network or a baseline; "cnn" by default, with ``resume`` that of the run.
+        encoder: "speech", or an ONNX file with waveforms as input and frames of features as
+            output: a linear head on it is fitted ("encoder" as ``model``).
+        unfreeze: train the speech encoder further ("encoder-finetuned" as ``model``).
         epochs: maximal number of epochs; by default that which suits the network.
         device: "cpu", "cuda", or "auto" for CUDA if there is one.
         resume: continue the run in ``out``, if there is one, with its settings.
@@ -102,8 +108,7 @@ def train(
     out = Path(out)
     dist_context, opened = detect_distributed(), open_dataset(Path(dataset))
     auxiliary = open_auxiliary_data(_path(extra), _path(negatives))
-    overrides = dict(settings)
-    overrides |= {} if model is None else {"model": model}
+    overrides = dict(settings) | choose_encoder(model, encoder, unfreeze=unfreeze)
     overrides |= {} if epochs is None else {"epochs": epochs}
     config = _config(
         overrides,
@@ -126,6 +131,31 @@ def train(
             tensorboard=tensorboard,
         )
     return TrainResult(out, config, metrics)
+
+
+def choose_encoder(
+    model: str | None, encoder: str | os.PathLike[str] | None, *, unfreeze: bool
+) -> dict[str, SettingValue]:
+    """The settings that ``model``, ``encoder`` and ``unfreeze`` stand for together.
+
+    Raises:
+        TrainingError: they contradict each other.
+    """
+    if encoder is None and not unfreeze:
+        return {} if model is None else {"model": model}
+    name = "encoder-finetuned" if unfreeze else "encoder"
+    if model not in (None, "encoder", name):
+        raise TrainingError(
+            f"--encoder and --unfreeze are for --model encoder, found --model {model}"
+        )
+    if encoder is None or os.fspath(encoder) == SPEECH:
+        return {"model": name}
+    if unfreeze:
+        raise TrainingError(
+            f"only the speech encoder can be trained further, not the file {encoder}; leave out "
+            "--unfreeze, or give --encoder speech"
+        )
+    return {"model": name, "encoder": os.fspath(encoder)}
 
 
 def _config(

@@ -2,35 +2,40 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
+from torch import Tensor
 
 from earful.data.dataset.dataset import Dataset
+from earful.data.features.encoder_config import feature_shape
 from earful.models.bundle.device import Device
 from earful.models.layers.base import Network
 from earful.models.layers.normalise import NormalisedNetwork
+from earful.models.networks.encoder import EncoderConfig, FrozenEncoder
 from earful.models.networks.zoo import build_network
+from earful.training.baselines.encoder import check_encoder_rate, fit_encoder_head, pooled_vectors
 from earful.training.baselines.gmm_hmm import check_gmm_hmm, fit_gmm_hmm
 from earful.training.baselines.logistic import fit_logistic
 from earful.training.baselines.majority import fit_majority
-from earful.training.baselines.pooled_clips import CPU, label_indices
+from earful.training.baselines.pooled_clips import CPU
 from earful.training.baselines.random_forest import fit_random_forest
 from earful.training.baselines.svm import check_svm, fit_svm
-from earful.training.config.train_config import TrainConfig, TrainingError, default_config
+from earful.training.config.train_config import Loss, TrainConfig, TrainingError, default_config
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.loaders.class_weights import label_counts
 from earful.training.loaders.loader import (
     StoredFeatures,
     build_targets_and_sampler,
     stored_features,
+    stored_vectors,
 )
-from earful.training.metrics.calibration import calibrate
+from earful.training.metrics.calibration import calibrate, score_kind_for_loss
 from earful.training.trainer.checkpoint import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
@@ -40,13 +45,31 @@ from earful.training.trainer.checkpoint import (
     rebuild_network,
 )
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
-from earful.training.trainer.setup import choose_device, feature_statistics, find_resume_checkpoint
+from earful.training.trainer.losses import comparison_loss, correct_predictions, has_label
+from earful.training.trainer.setup import (
+    check_settings,
+    choose_device,
+    feature_statistics,
+    find_resume_checkpoint,
+)
 from earful.training.trainer.trainer import FitResult
 
-Outputs = tuple[NDArray[np.float32], NDArray[np.int64]]  # logits (clips, labels), targets (clips,)
+Outputs = tuple[Tensor, Tensor]  # logits and targets, both (clips, labels)
 
 # Fields of TrainConfig that a baseline uses; the others are about gradient training.
 USED_FIELDS = ("model", "features", "seed", "options")
+# Fitted networks that learn from negatives and from clips with several labels (``loss`` bce) too.
+FLEXIBLE_TARGETS = ("encoder",)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A fitted model and its outputs on training and validation clips."""
+
+    model: NormalisedNetwork
+    train: Outputs
+    val: Outputs
+
 
 _FITTERS: Mapping[str, Callable[[Any, NormalisedNetwork, StoredFeatures, TrainConfig], None]] = {
     "majority": fit_majority,
@@ -71,6 +94,7 @@ def fit_baseline(
     device: Device = "auto",
     resume: bool = False,
     checkpoint_mirror: str | None = None,
+    on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
 ) -> FitResult:
     """Fit ``config.model`` to the dataset's training clips, into the folder ``run``.
@@ -93,31 +117,26 @@ def fit_baseline(
         checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
         return FitResult(rebuild_network(checkpoint), checkpoint, "cpu", 1)
     store.require_no_run()
-    train = stored_features(dataset, config, "train", CPU, auxiliary)
-    val = stored_features(dataset, config, "val", CPU)
     started_at = time.perf_counter()
-    model = _fit_network(dataset, train, config)
-    seconds = time.perf_counter() - started_at
-    logits, targets = _logits(model, val), label_indices(val)
-    record = _epoch_record(
-        (_logits(model, train), label_indices(train)), (logits, targets), seconds
-    )
-    label_matrix = np.eye(len(dataset.labels), dtype=np.bool_)[targets]
+    fitted = _fit(dataset, auxiliary, config, on_batch)
+    record = _epoch_record(fitted, config, time.perf_counter() - started_at)
+    logits, targets = fitted.val
+    kind = score_kind_for_loss(config.loss)
     checkpoint = Checkpoint(
         config=config,
         features=dataset.features,
         labels=dataset.labels,
         dataset_hash=data_hash,
-        weights=dict(model.state_dict()),
+        weights=dict(fitted.model.state_dict()),
         raw_weights={},
         optimizer={},
         history=(record,),
-        calibration=calibrate(logits, label_matrix, "softmax"),
+        calibration=calibrate(logits.numpy(), (targets > 0.5).numpy(), kind),
     )
     store.save(BEST_CHECKPOINT, checkpoint)
     store.save(LAST_CHECKPOINT, replace(checkpoint, calibration=None))
     on_epoch(record)
-    return FitResult(model, checkpoint, "cpu", 0)
+    return FitResult(fitted.model, checkpoint, "cpu", 0)
 
 
 def check_baseline(dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConfig) -> None:
@@ -131,7 +150,20 @@ def check_baseline(dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConf
         EarfulError: an option that the model does not have, or features too small for it.
     """
     require_used_fields(config)
-    _build_network(dataset, config)
+    network = _build_network(dataset, config)
+    if isinstance(network, FrozenEncoder):
+        check_encoder_rate(network, dataset)
+    if config.model in FLEXIBLE_TARGETS:
+        check_settings(dataset, config, CPU)
+    else:
+        _require_labels(dataset, auxiliary, config)
+    counts = _label_counts(dataset, auxiliary, config)
+    if config.model in _CHECKS:
+        _CHECKS[config.model](dataset, counts, config)
+
+
+def _require_labels(dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConfig) -> None:
+    """Refuse clips with several labels, and clips without one."""
     requirement = f"{config.model}, unlike the networks that are trained by gradient descent,"
     dataset.require_single_label(requirement)
     if auxiliary.extra is not None:
@@ -142,9 +174,6 @@ def check_baseline(dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConf
             "networks trained by gradient descent can; leave out --negatives, or use another "
             "--model"
         )
-    counts = _label_counts(dataset, auxiliary, config)
-    if config.model in _CHECKS:
-        _CHECKS[config.model](dataset, counts, config)
 
 
 def require_used_fields(config: TrainConfig) -> None:
@@ -155,13 +184,12 @@ def require_used_fields(config: TrainConfig) -> None:
     """
     changed = config.to_dict()
     defaults = default_config(config.model).to_dict()
-    unused = [
-        name for name in changed if name not in USED_FIELDS and changed[name] != defaults[name]
-    ]
+    used = USED_FIELDS + (("loss",) if config.model in FLEXIBLE_TARGETS else ())
+    unused = [name for name in changed if name not in used and changed[name] != defaults[name]]
     if unused:
         raise TrainingError(
             f"{config.model} is fitted, not trained by gradient descent: it has no "
-            f"{', '.join(unused)}; leave them out, it uses {', '.join(USED_FIELDS)}"
+            f"{', '.join(unused)}; leave them out, it uses {', '.join(used)}"
         )
 
 
@@ -183,30 +211,62 @@ def _label_counts(
 
 
 def _build_network(dataset: Dataset, config: TrainConfig) -> Network:
-    bins = dataset.features.bins(config.features)
-    return build_network(
-        config.model, bins, dataset.features.frames, len(dataset.labels), config.options
-    )
+    bins, frames = feature_shape(dataset.features, config.features)
+    return build_network(config.model, bins, frames, len(dataset.labels), config.options)
 
 
-def _fit_network(dataset: Dataset, train: StoredFeatures, config: TrainConfig) -> NormalisedNetwork:
+def _fit(
+    dataset: Dataset,
+    auxiliary: AuxiliaryData,
+    config: TrainConfig,
+    on_batch: Callable[[int, int, int], None],
+) -> _Fitted:
     network = _build_network(dataset, config)
-    model = NormalisedNetwork(network, *feature_statistics(train, config.seed)).eval()
+    if isinstance(network, FrozenEncoder):
+        return _fit_encoder(network, dataset, auxiliary, config, on_batch)
+    train = stored_features(dataset, config, "train", CPU, auxiliary)
+    val = stored_features(dataset, config, "val", CPU)
+    model = NormalisedNetwork(network, *feature_statistics(train, config)).eval()
     with torch.inference_mode():
         _FITTERS[config.model](network, model, train, config)
-    return model
+        return _Fitted(model, _outputs(model, train), _outputs(model, val))
 
 
-def _logits(model: NormalisedNetwork, clips: StoredFeatures) -> NDArray[np.float32]:
-    """Logits (clips, labels), in the order of the sampler's rows."""
+def _fit_encoder(
+    network: FrozenEncoder,
+    dataset: Dataset,
+    auxiliary: AuxiliaryData,
+    config: TrainConfig,
+    on_batch: Callable[[int, int, int], None],
+) -> _Fitted:
+    def vectors_of(part: Dataset) -> NDArray[np.float32]:
+        return pooled_vectors(part, network, config.features, partial(on_batch, 1))
+
+    options = EncoderConfig(**config.options)
+    network.eval()
+    train = stored_vectors(dataset, config, "train", vectors_of, auxiliary)
+    val = stored_vectors(dataset, config, "val", vectors_of)
     with torch.inference_mode():
-        logits = torch.cat([model(features) for features, _ in clips.sequential_batches()])
-    return logits.numpy()
+        fit_encoder_head(network, train, options.c, config.loss)
+
+        def logits(vectors: Tensor) -> Tensor:
+            scores: Tensor = network.head(network.standardiser(vectors))
+            return scores
+
+        model = NormalisedNetwork(network, torch.zeros(1), torch.ones(1)).eval()
+        return _Fitted(model, _outputs(logits, train), _outputs(logits, val))
 
 
-def _epoch_record(train: Outputs, val: Outputs, seconds: float) -> EpochRecord:
-    loss, accuracy = _loss_and_accuracy(*train)
-    val_loss, val_accuracy = _loss_and_accuracy(*val)
+def _outputs(logits: Callable[[Tensor], Tensor], clips: StoredFeatures) -> Outputs:
+    """Logits and targets, in the order of the sampler's rows."""
+    pairs = [(logits(features), targets) for features, targets in clips.sequential_batches()]
+    scores, targets = zip(*pairs, strict=True)
+    return torch.cat(scores), torch.cat(targets)
+
+
+def _epoch_record(fitted: _Fitted, config: TrainConfig, seconds: float) -> EpochRecord:
+    loss, accuracy = _loss_and_accuracy(*fitted.train, config.loss)
+    val_loss, val_accuracy = _loss_and_accuracy(*fitted.val, config.loss)
     return EpochRecord(
         epoch=1,
         loss=loss,
@@ -218,9 +278,8 @@ def _epoch_record(train: Outputs, val: Outputs, seconds: float) -> EpochRecord:
     )
 
 
-def _loss_and_accuracy(
-    logits: NDArray[np.float32], targets: NDArray[np.int64]
-) -> tuple[float, float]:
-    """Cross-entropy in nats, and accuracy."""
-    loss = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))
-    return float(loss), float((logits.argmax(1) == targets).mean())
+def _loss_and_accuracy(logits: Tensor, targets: Tensor, loss: Loss) -> tuple[float, float]:
+    """The validation loss in nats, and the accuracy of the clips that have a label."""
+    labelled = has_label(targets, loss)
+    correct = correct_predictions(logits, targets, loss)[labelled]
+    return float(comparison_loss(logits, targets, loss)), float(correct.double().mean())

@@ -103,6 +103,8 @@ def train(
     mixup: flags.MixupOption = None,
     noise_only: flags.NoiseOnlyOption = None,
     oversample: flags.OversampleOption = None,
+    encoder: flags.EncoderOption = None,
+    unfreeze: flags.UnfreezeOption = False,
     dropout: flags.DropoutOption = None,
     norm: flags.NormOption = None,
     activation: flags.ActivationOption = None,
@@ -139,6 +141,8 @@ def train(
             checkpoint_mirror=checkpoint_mirror,
             tensorboard=tensorboard,
             progress=True,
+            encoder=encoder,
+            unfreeze=unfreeze,
             **settings,
         )
     except KeyboardInterrupt as error:

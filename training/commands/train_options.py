@@ -143,6 +143,22 @@ OversampleOption = Annotated[
     int | None,
     _option(_DATA, "Times that an epoch reads the clips of DATASET; extra ones once. (default: 1)"),
 ]
+EncoderOption = Annotated[
+    str | None,
+    _option(
+        _NETWORK,
+        "Pretrained encoder under a linear head: speech, or an ONNX file (waveform in, frames of "
+        "features out). Implies --model encoder.",
+    ),
+]
+UnfreezeOption = Annotated[
+    bool,
+    _option(
+        _NETWORK,
+        "Train the speech encoder further, on augmented clips: --model encoder-finetuned.",
+        "--unfreeze",
+    ),
+]
 DropoutOption = Annotated[float | None, _option(_NETWORK, "Dropout probability.")]
 NormOption = Annotated[
     str | None,

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from earful.data.errors import did_you_mean
-from earful.models.networks.zoo import ZOO, check_options, zoo_entry
+from earful.models.networks.encoder import pin_encoder_file
+from earful.models.networks.zoo import ZOO, check_options, input_kinds, zoo_entry
 from earful.training.config.train_config import DEFAULT_LEARNING_RATES, TrainConfig, TrainingError
 
 SettingValue = str | int | float | bool
@@ -27,10 +28,13 @@ def apply_overrides(base: TrainConfig, values: Mapping[str, SettingValue]) -> Tr
     chosen = config_values.get("optimizer", base.optimizer)
     if chosen != base.optimizer and "learning_rate" not in config_values:
         config_values["learning_rate"] = DEFAULT_LEARNING_RATES.get(chosen, base.learning_rate)
-    options = {name: value for name, value in values.items() if name not in fields}
-    config = dataclasses.replace(base, **config_values, options={**base.options, **options})
-    check_options(config.model, config.options)
-    return config
+    model = config_values.get("model", base.model)
+    given = {name: value for name, value in values.items() if name not in fields}
+    options = pin_encoder_file({**base.options, **given})
+    check_options(model, options)
+    if zoo_entry(model).own_input and "features" not in config_values:
+        [config_values["features"]] = input_kinds(model, options)
+    return dataclasses.replace(base, **config_values, options=options)
 
 
 def parse_settings(

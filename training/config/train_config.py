@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from earful.data.augmentation.pipeline import NO_AUGMENTATION, STRONG_AUGMENTATION, AugmentConfig
 from earful.data.errors import EarfulError
 from earful.data.features.config import FEATURE_KINDS, FeatureKind
-from earful.models.networks.zoo import zoo_entry
+from earful.models.networks.zoo import input_kinds, zoo_entry
 
 
 class TrainingError(EarfulError):
@@ -157,6 +157,12 @@ class TrainConfig:
 
     def _check_combinations(self) -> None:
         """Refuse settings that exclude each other."""
+        kinds = input_kinds(self.model, self.options)
+        if self.features not in kinds:
+            raise TrainingError(
+                f"{self.model} takes the features {' or '.join(kinds)}, found {self.features!r}; "
+                "leave out --features"
+            )
         if self.augment_strength != "default" and not self.augment:
             raise TrainingError(
                 f"augment_strength {self.augment_strength} has no effect without augmentation, "
@@ -211,6 +217,16 @@ _ROBUST = TrainConfig(
     grad_clip=5.0,
     noise_only=0.02,
 )
+_FINETUNED = dataclasses.replace(
+    _ROBUST,
+    model="encoder-finetuned",
+    features="encoder",
+    epochs=14,
+    patience=14,
+    learning_rate=4e-3,
+    weight_decay=0.01,
+    label_smoothing=0.1,
+)
 _FITTED = dataclasses.replace(_CLASSIC, epochs=1, patience=1)
 # Epochs: when the network stops improving on three thousand clips; within five minutes on two cores
 # for the classic networks.
@@ -219,6 +235,8 @@ _DEFAULTS = {
     "crnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=30),
     "bcresnet": _ROBUST,
     "tcresnet": _ROBUST,
+    "encoder": dataclasses.replace(_FITTED, model="encoder", features="encoder"),
+    "encoder-finetuned": _FINETUNED,
     "convrnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=30),
     "mlp": dataclasses.replace(_CLASSIC, epochs=60),
     "majority": _FITTED,

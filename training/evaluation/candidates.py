@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from earful.data.dataset.dataset import Dataset
+from earful.data.features.encoder_config import feature_shape
 from earful.models.networks.zoo import build_network, require_classifier, zoo_entry
 from earful.training.baselines.fit import check_baseline
 from earful.training.config.overrides import SettingValue, apply_overrides, parse_settings
@@ -78,7 +79,7 @@ class Candidate:
         """
         if zoo_entry(self.model).fitted:
             check_baseline(dataset, auxiliary, config)
-        bins, frames = dataset.features.bins(config.features), dataset.features.frames
+        bins, frames = feature_shape(dataset.features, config.features)
         build_network(self.model, bins, frames, len(dataset.labels), config.options)
 
 

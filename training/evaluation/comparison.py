@@ -12,6 +12,7 @@ import numpy as np
 from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
+from earful.data.features.encoder_config import feature_shape
 from earful.models.bundle.device import Device
 from earful.models.networks.flops import multiply_adds
 from earful.models.networks.zoo import CLASSIFIER_NETWORKS, parameter_count
@@ -155,9 +156,7 @@ def _comparison_row(
         model=candidate.text,
         features=config.features,
         parameters=parameter_count(network),
-        multiply_adds=multiply_adds(
-            network, first.features.bins(config.features), first.features.frames
-        ),
+        multiply_adds=multiply_adds(network, *feature_shape(first.features, config.features)),
         latency_ms=median_latency_ms(Classifier.open(out / file)),
         training_seconds=float(np.mean([result["training_seconds"] for result in results])),
         file=str(file),

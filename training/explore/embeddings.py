@@ -21,8 +21,7 @@ from earful.models.networks.zoo import zoo_entry
 from earful.service.classifier import MAX_BATCH, Classifier
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
 from earful.training.explore.neighbours import whitened
-from earful.training.loaders.loader import EVALUATION_BATCH
-from earful.training.loaders.storage import ClipSource, read_sequentially
+from earful.training.loaders.loader import read_features
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import (
@@ -144,10 +143,9 @@ def embed_with_run(dataset: Dataset, run: Path) -> Embedding:
             f"the checkpoint {run / BEST_CHECKPOINT} is damaged; train again"
         ) from error
     every_clip = np.arange(len(dataset.clips))
-    clips = ClipSource(dataset.array(checkpoint.config.features), every_clip)
     outputs, vectors_by_batch = [], []
     with torch.inference_mode():
-        for features in read_sequentially(clips, EVALUATION_BATCH):
+        for features in read_features(dataset, checkpoint.config.features, every_clip):
             embedding = model.network.embed(model.normalise(features))
             vectors_by_batch.append(embedding.numpy())
             if kind == "classifier":

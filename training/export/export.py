@@ -12,13 +12,18 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from earful.data.atomic_write import staged_file
 from earful.data.errors import EarfulError
 from earful.models.bundle.bundle import open_bundle, open_session
 from earful.models.bundle.metadata import GoldenExample, ModelMetadata
 from earful.models.layers.normalise import WaveformClassifier
+from earful.models.layers.onnx_encoder import OnnxEncoder
+from earful.models.layers.pooling import mean_std_max
+from earful.models.networks.encoder import FrozenEncoder
 from earful.models.networks.zoo import require_classifier
+from earful.training.export.merge_encoder import merge_encoder
 from earful.training.metrics.calibration import Calibration
 from earful.training.trainer.checkpoint import (
     BEST_CHECKPOINT,
@@ -70,10 +75,9 @@ def export(run: Path, out: Path) -> ExportResult:
         temperature=_calibration(run, checkpoint).temperature,
         score_kind=checkpoint.score_kind,
     ).eval()
-    graph = to_onnx(model)
-    max_difference = check_parity(model, graph, out)
+    model_proto = to_onnx(model)
+    max_difference = check_parity(model, model_proto.SerializeToString(), out)
     metadata = _metadata(run, checkpoint, model)
-    model_proto = onnx.load_from_string(graph)
     onnx.helper.set_model_props(model_proto, metadata.to_props())
     model_proto.producer_name = "earful"
     with staged_file(out) as staging:
@@ -84,9 +88,51 @@ def export(run: Path, out: Path) -> ExportResult:
     return ExportResult(out, size, max_difference, metadata, finished)
 
 
-def to_onnx(model: WaveformClassifier) -> bytes:
-    """The serialized ONNX graph: ``waveform`` to ``probabilities`` and ``embedding``."""
-    example = torch.zeros(_EXAMPLE_BATCH, model.frontend.config.clip_samples)
+def to_onnx(model: WaveformClassifier) -> onnx.ModelProto:
+    """The ONNX graph: ``waveform`` to ``probabilities`` and ``embedding``.
+
+    Raises:
+        EarfulError: an encoder file cannot be put into one graph with its head.
+        ExportError: the exporter of torch fails.
+    """
+    example = torch.zeros(_EXAMPLE_BATCH, model.extractor.config.clip_samples)
+    network = model.classifier.network
+    encoder = network.encoder if isinstance(network, FrozenEncoder) else None
+    if not (isinstance(network, FrozenEncoder) and isinstance(encoder, OnnxEncoder)):
+        return _without_traces(_trace(model, example, "waveform"))
+    vectors = encoder(example.unsqueeze(1)).transpose(1, 2).contiguous()
+    head = _trace(_VectorClassifier(model, network), vectors, "vectors")
+    return _without_traces(merge_encoder(encoder, head, OPSET))
+
+
+class _VectorClassifier(nn.Module):
+    """The rest of the graph after an encoder file: vectors (batch, frames, dim) to the outputs."""
+
+    def __init__(self, model: WaveformClassifier, network: FrozenEncoder) -> None:
+        super().__init__()
+        self.model = model
+        self.standardiser = network.standardiser
+
+    def forward(self, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        embedding = self.standardiser(mean_std_max(vectors.transpose(1, 2)))
+        return self.model.to_probabilities(embedding), embedding
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without the lines and paths of the source that the exporter notes at each node."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        del value.metadata_props[:]
+    for function in model.functions:
+        for node in function.node:
+            del node.metadata_props[:]
+    del model.graph.metadata_props[:]
+    return model
+
+
+def _trace(model: nn.Module, example: torch.Tensor, input_name: str) -> onnx.ModelProto:
     with warnings.catch_warnings():
         # The exporter's dependencies warn of deprecations; the parity check verifies its result.
         warnings.simplefilter("ignore")
@@ -97,14 +143,14 @@ def to_onnx(model: WaveformClassifier) -> bytes:
             dynamo=True,
             verbose=False,
             opset_version=OPSET,
-            input_names=["waveform"],
+            input_names=[input_name],
             output_names=["probabilities", "embedding"],
             dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
         )
     if program is None:
         raise ExportError("the ONNX exporter of torch returned no program; nothing was written")
-    graph: bytes = program.model_proto.SerializeToString()
-    return graph
+    traced: onnx.ModelProto = program.model_proto
+    return traced
 
 
 def check_parity(model: WaveformClassifier, graph: bytes, out: Path) -> float:
@@ -118,7 +164,7 @@ def check_parity(model: WaveformClassifier, graph: bytes, out: Path) -> float:
     session = open_session(graph, "cpu", out)
     max_difference = 0.0
     for batch in PARITY_BATCHES:
-        waveforms = _test_waveforms(batch, model.frontend.config.clip_samples)
+        waveforms = _test_waveforms(batch, model.extractor.config.clip_samples)
         with torch.inference_mode():
             expected, embedding = (t.numpy() for t in model(torch.from_numpy(waveforms)))
         onnx_probabilities, onnx_embedding = session.run(
@@ -174,7 +220,7 @@ def _calibration(run: Path, checkpoint: Checkpoint) -> Calibration:
 
 
 def _golden_example(model: WaveformClassifier) -> GoldenExample:
-    waveform = _test_waveforms(1, model.frontend.config.clip_samples)[0]
+    waveform = _test_waveforms(1, model.extractor.config.clip_samples)[0]
     golden = GoldenExample((waveform * 32767).astype(np.int16), ())
     with torch.inference_mode():
         probabilities, _ = model(torch.from_numpy(golden.input()))

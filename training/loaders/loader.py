@@ -4,9 +4,9 @@ Both yield raw features (clips, bins, frames) and targets (clips, labels) on the
 The seed determines order and augmentation (``training.loaders.sampler``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,13 +21,20 @@ from earful.data.augmentation.pipeline import (
     mixup,
 )
 from earful.data.dataset.dataset import Dataset
-from earful.data.features.config import FeatureKind
-from earful.data.features.frontend import Frontend
+from earful.data.features.config import PREPARED_KINDS, FeatureKind
+from earful.data.features.extractor import FeatureExtractor
 from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.loaders.class_weights import sampling_weights
 from earful.training.loaders.sampler import NO_LABEL, BatchPlan, BatchShard, EpochSampler, Targets
-from earful.training.loaders.storage import ClipArray, ClipSource, InMemory, open_clips
+from earful.training.loaders.storage import (
+    ClipArray,
+    ClipSource,
+    ComputedFeatures,
+    InMemory,
+    open_clips,
+    read_sequentially,
+)
 
 EVALUATION_BATCH = 256
 # Augmented copies of each validation clip: enough for a stable validation loss and calibration on a
@@ -51,7 +58,7 @@ class BatchLoader(Protocol):
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """Precomputed features (clips, bins, frames) of one split."""
+    """Features (clips, bins, frames) of one split, without augmentation."""
 
     features: ClipArray
     targets: Targets
@@ -79,14 +86,13 @@ class AugmentedWaveforms:
     waveforms: ClipArray
     targets: Targets
     sampler: EpochSampler
-    frontend: Frontend
-    kind: FeatureKind
+    extractor: FeatureExtractor
     augment_config: AugmentConfig
     noise_only: float = 0.0
 
     @torch.no_grad()
     def batch_shards(self, plan: BatchPlan) -> Iterator[BatchShard]:
-        device = self.frontend.runs.device
+        device = self.targets.values.device
         generators = {
             shard: torch.Generator(device).manual_seed(plan.shard_seed(shard))
             for shard in plan.own_shards
@@ -96,7 +102,7 @@ class AugmentedWaveforms:
             yield BatchShard(shard, features, targets, share, is_last)
 
     def _augment(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        config = self.frontend.config
+        config = self.extractor.config
         babble_rows = torch.randint(
             len(self.waveforms), rows.shape, generator=generator, device=generator.device
         )
@@ -110,13 +116,12 @@ class AugmentedWaveforms:
         x = augment_waveforms(clean, babble, self.augment_config, config.sample_rate_hz, generator)
         x, targets = mixup(x, self.targets.gather(rows), self.augment_config.p_mixup, generator)
         x, targets = self._replace_with_background(x, targets, babble, generator)
-        log_mel = augment_log_mel(
-            self.frontend.log_mel(x),
-            self.augment_config,
-            config.frames / config.clip_seconds,
-            generator,
-        )
-        return (self.frontend.mfcc(log_mel) if self.kind == "mfcc" else log_mel), targets
+        spectrogram = self.extractor.spectrogram(x)
+        if frames_per_second := self.extractor.frames_per_second:
+            spectrogram = augment_log_mel(
+                spectrogram, self.augment_config, frames_per_second, generator
+            )
+        return self.extractor.finish(spectrogram), targets
 
     def _replace_with_background(
         self, x: Tensor, targets: Tensor, babble: Tensor, generator: torch.Generator
@@ -129,7 +134,7 @@ class AugmentedWaveforms:
         if not len(rows):
             return x, targets
         background = synthetic_background(
-            x[rows], babble, self.frontend.config.sample_rate_hz, generator
+            x[rows], babble, self.extractor.config.sample_rate_hz, generator
         )
         no_label_value = self.targets.no_label_value
         return x.index_copy(0, rows, background), targets.index_fill(0, rows, no_label_value)
@@ -142,14 +147,51 @@ def stored_features(
     device: torch.device,
     auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
 ) -> StoredFeatures:
-    """One split of a dataset as prepared, followed by the auxiliary clips.
+    """One split of a dataset without augmentation, followed by the auxiliary clips.
 
     Raises:
         TrainingError: the split has no clip, or the auxiliary data does not fit the dataset.
     """
-    sources = _sources(dataset, auxiliary, config.features, split)
+    is_prepared = config.features in PREPARED_KINDS
+    array = config.features if is_prepared else "waveforms"
+    clips = open_clips(_sources(dataset, auxiliary, split, lambda part: part.array(array)), device)
+    if not is_prepared:
+        extractor = FeatureExtractor(dataset.features, config.features).to(device)
+        clips = ComputedFeatures(clips, extractor)
     targets, sampler = build_targets_and_sampler(dataset, auxiliary, config, split, device)
-    return StoredFeatures(open_clips(sources, device), targets, sampler)
+    return StoredFeatures(clips, targets, sampler)
+
+
+def stored_vectors(
+    dataset: Dataset,
+    config: TrainConfig,
+    split: str,
+    vectors_of: Callable[[Dataset], NDArray[np.float32]],
+    auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
+) -> StoredFeatures:
+    """As ``stored_features`` on the CPU, with vectors (clips, size) in the place of features.
+
+    ``vectors_of`` gives those of all clips of a dataset.
+
+    Raises:
+        TrainingError: the split has no clip, or the auxiliary data does not fit the dataset.
+    """
+    cpu = torch.device("cpu")
+    targets, sampler = build_targets_and_sampler(dataset, auxiliary, config, split, cpu)
+    clips = open_clips(_sources(dataset, auxiliary, split, vectors_of), cpu)
+    return StoredFeatures(clips, targets, sampler)
+
+
+def read_features(dataset: Dataset, kind: FeatureKind, rows: NDArray[np.int64]) -> Iterator[Tensor]:
+    """Batches of the features (batch, bins, frames) of these clips on the CPU, in order."""
+    if kind in PREPARED_KINDS:
+        yield from read_sequentially(ClipSource(dataset.array(kind), rows), EVALUATION_BATCH)
+        return
+    extractor = FeatureExtractor(dataset.features, kind)
+    for waveforms in read_sequentially(
+        ClipSource(dataset.array("waveforms"), rows), EVALUATION_BATCH
+    ):
+        yield extractor(waveforms)
 
 
 def augmented_features(
@@ -189,14 +231,13 @@ def augmented_waveforms(
     Raises:
         TrainingError: the split has no clip, or the auxiliary data does not fit the dataset.
     """
-    sources = _sources(dataset, auxiliary, "waveforms", split)
+    sources = _sources(dataset, auxiliary, split, lambda part: part.array("waveforms"))
     targets, sampler = build_targets_and_sampler(dataset, auxiliary, config, split, device)
     return AugmentedWaveforms(
         waveforms=open_clips(sources, device),
         targets=targets,
         sampler=sampler,
-        frontend=Frontend(dataset.features).to(device),
-        kind=config.features,
+        extractor=FeatureExtractor(dataset.features, config.features).to(device),
         augment_config=config.augment_config(),
         noise_only=config.noise_only if auxiliary.negatives else 0.0,
     )
@@ -231,15 +272,18 @@ def build_targets_and_sampler(
 
 
 def _sources(
-    dataset: Dataset, auxiliary: AuxiliaryData, array: str, split: str
+    dataset: Dataset,
+    auxiliary: AuxiliaryData,
+    split: str,
+    array_of: Callable[[Dataset], NDArray[Any]],
 ) -> list[ClipSource]:
     """The arrays and rows of a split, followed by those of the auxiliary data."""
     auxiliary_datasets = [
         part for part in (auxiliary.extra, auxiliary.negatives) if part is not None
     ]
     return [
-        ClipSource(dataset.array(array), _rows(dataset, split)),
-        *(ClipSource(part.array(array), _all_rows(part)) for part in auxiliary_datasets),
+        ClipSource(array_of(dataset), _rows(dataset, split)),
+        *(ClipSource(array_of(part), _all_rows(part)) for part in auxiliary_datasets),
     ]
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earful.data.audio.pcm import INT16_FULL_SCALE, as_float
+from earful.data.features.extractor import FeatureExtractor
 
 IndexArray = NDArray[np.int64]
 # Larger arrays stay on disk: on a CPU, reading from the page cache costs little.
@@ -62,6 +63,22 @@ class InMemory:
 
     def gather(self, rows: Tensor) -> Tensor:
         return _to_float32(self.values[rows.to(self.values.device)])
+
+
+@dataclass(frozen=True)
+class ComputedFeatures:
+    """Features that are computed from waveforms (clips, samples) as they are read."""
+
+    waveforms: ClipArray
+    extractor: FeatureExtractor
+
+    def __len__(self) -> int:
+        return len(self.waveforms)
+
+    @torch.no_grad()
+    def gather(self, rows: Tensor) -> Tensor:
+        features: Tensor = self.extractor(self.waveforms.gather(rows))
+        return features
 
 
 class MemoryMapped:

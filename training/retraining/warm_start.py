@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from earful.data.dataset.dataset import Dataset
-from earful.models.layers.normalise import NormalisedNetwork
+from earful.data.features.encoder_config import feature_shape
 from earful.models.networks.zoo import build_network
 from earful.training.config.train_config import TrainConfig
 from earful.training.trainer.checkpoint import Checkpoint
@@ -42,16 +42,11 @@ def warm_start(checkpoint: Checkpoint, labels: Sequence[str], seed: int) -> Chec
 
     Rows of new labels are freshly initialised, rows of removed labels dropped.
     """
-    bins = checkpoint.features.bins(checkpoint.config.features)
+    config = checkpoint.config
+    bins, frames = feature_shape(checkpoint.features, config.features)
     torch.manual_seed(seed)
-    network = build_network(
-        checkpoint.config.model,
-        bins,
-        checkpoint.features.frames,
-        len(labels),
-        checkpoint.config.options,
-    )
-    fresh_weights = NormalisedNetwork(network, torch.zeros(bins), torch.ones(bins)).state_dict()
+    network = build_network(config.model, bins, frames, len(labels), config.options)
+    fresh_weights = {f"network.{name}": values for name, values in network.state_dict().items()}
     position = {label: i for i, label in enumerate(checkpoint.labels)}
     pairs = [(i, position[label]) for i, label in enumerate(labels) if label in position]
     target_rows = torch.tensor([i for i, _ in pairs], dtype=torch.long)

@@ -14,8 +14,7 @@ from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.decision import predicted_label_mask
 from earful.models.networks.autoencoder import centred
 from earful.models.networks.zoo import parameter_count, zoo_entry
-from earful.training.loaders.loader import EVALUATION_BATCH
-from earful.training.loaders.storage import ClipSource, read_sequentially
+from earful.training.loaders.loader import read_features
 from earful.training.metrics.calibration import to_scores
 from earful.training.metrics.classification import ClassificationMetrics, compute_metrics
 from earful.training.metrics.multilabel import compute_multi_label_metrics
@@ -117,6 +116,5 @@ def measure_reconstruction(
 
 
 def _batches(dataset: Dataset, result: FitResult, split: str) -> Iterator[torch.Tensor]:
-    """The stored features (batch, bins, frames) of one split, in order."""
-    features = dataset.array(result.checkpoint.config.features)
-    return read_sequentially(ClipSource(features, dataset.rows(split)), EVALUATION_BATCH)
+    """The features (batch, bins, frames) of one split, in order."""
+    return read_features(dataset, result.checkpoint.config.features, dataset.rows(split))

@@ -8,7 +8,7 @@ from typing import Any
 from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.device import Device
 from earful.models.networks.zoo import zoo_entry
-from earful.training.baselines.fit import fit_baseline
+from earful.training.baselines.fit import FLEXIBLE_TARGETS, fit_baseline
 from earful.training.config.train_config import TrainConfig
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.runs.event_log import EventLog
@@ -43,9 +43,11 @@ def adapt_to_dataset(
 
     Multi-label data needs the loss ``bce``; a batch has a shard per process.
     """
-    if zoo_entry(base.model).fitted:
+    defaults: dict[str, Any] = {}
+    if not zoo_entry(base.model).fitted:
+        defaults["shards"] = processes
+    elif base.model not in FLEXIBLE_TARGETS:
         return base
-    defaults: dict[str, Any] = {"shards": processes}
     if dataset.is_multi_label:
         defaults["loss"] = "bce"
     return replace(base, **{k: v for k, v in defaults.items() if k not in overrides})
@@ -87,6 +89,7 @@ def train_run(
             device=device,
             resume=resume,
             checkpoint_mirror=checkpoint_mirror,
+            on_batch=callbacks.on_batch,
             on_epoch=callbacks.on_epoch,
         )
     else:

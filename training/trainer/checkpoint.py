@@ -11,7 +11,8 @@ import torch
 
 from earful.data.atomic_write import staged_file
 from earful.data.errors import did_you_mean_path
-from earful.data.features.config import FeatureConfig, FeatureKind
+from earful.data.features.config import FeatureConfig
+from earful.data.features.encoder_config import feature_shape
 from earful.models.bundle.decision import ScoreKind
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.models.networks.zoo import build_network
@@ -158,15 +159,10 @@ def _from_dict(values: dict[str, Any]) -> Checkpoint:
 
 def rebuild_network(checkpoint: Checkpoint) -> NormalisedNetwork:
     """The network of a checkpoint, in evaluation mode."""
-    kind: FeatureKind = checkpoint.config.features
-    bins = checkpoint.features.bins(kind)
-    network = build_network(
-        checkpoint.config.model,
-        bins,
-        checkpoint.features.frames,
-        len(checkpoint.labels),
-        checkpoint.config.options,
-    )
-    normalised = NormalisedNetwork(network, torch.zeros(bins), torch.ones(bins))
+    config = checkpoint.config
+    bins, frames = feature_shape(checkpoint.features, config.features)
+    network = build_network(config.model, bins, frames, len(checkpoint.labels), config.options)
+    mean = torch.zeros_like(checkpoint.weights["mean"])
+    normalised = NormalisedNetwork(network, mean, torch.ones_like(mean))
     normalised.load_state_dict(checkpoint.weights)
     return normalised.eval()

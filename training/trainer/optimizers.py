@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
+from earful.models.layers.normalise import NormalisedNetwork
 from earful.training.config.train_config import Optimizer, TrainConfig, TrainingError
 
 # L-BFGS keeps a history of ten pairs of vectors of this length.
@@ -25,8 +25,11 @@ LBFGS_MAX_PARAMETERS = 250_000
 _LBFGS = {"history_size": 10, "max_iter": 20, "line_search_fn": "strong_wolfe"}
 
 
-def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimizer of ``config`` for all weights of a network.
+RATE_SCALE = "rate_scale"  # of a parameter group, relative to the learning rate of the run
+
+
+def build_optimizer(network: NormalisedNetwork, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimizer of ``config`` for all weights of a network, grouped by their rate scale.
 
     Raises:
         TrainingError: L-BFGS with a network that is too large, or with an unsupported setting.
@@ -36,8 +39,19 @@ def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Opti
         _check_lbfgs(sum(p.numel() for p in weights), config)
         return torch.optim.LBFGS(weights, lr=config.learning_rate, **_LBFGS)  # type: ignore[arg-type]
     return _CONSTRUCTORS[config.optimizer](
-        weights, lr=config.learning_rate, weight_decay=config.weight_decay, **_momentum(config)
+        _parameter_groups(network),
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        **_momentum(config),
     )
+
+
+def _parameter_groups(network: NormalisedNetwork) -> list[dict[str, Any]]:
+    scales = network.network.rate_scales()
+    scaled = {id(weights) for module in scales for weights in module.parameters()}
+    rest = [weights for weights in network.parameters() if id(weights) not in scaled]
+    groups = [(rest, 1.0), *((list(module.parameters()), s) for module, s in scales.items())]
+    return [{"params": weights, RATE_SCALE: scale} for weights, scale in groups]
 
 
 _CONSTRUCTORS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {

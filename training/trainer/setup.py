@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from earful.data.dataset.dataset import Dataset
+from earful.data.features.config import PREPARED_KINDS
+from earful.data.features.encoder_config import feature_shape
 from earful.models.bundle.device import Device
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.models.networks.zoo import build_network
@@ -127,22 +129,25 @@ def initial_checkpoint(
     dataset: Dataset, train: BatchLoader, data_hash: str, config: TrainConfig
 ) -> Checkpoint:
     """The checkpoint before the first epoch: a new network with random weights."""
-    bins = dataset.features.bins(config.features)
+    bins, frames = feature_shape(dataset.features, config.features)
     torch.manual_seed(config.seed)
-    network = build_network(
-        config.model, bins, dataset.features.frames, len(dataset.labels), config.options
-    )
-    mean, std = feature_statistics(train, config.seed)
+    network = build_network(config.model, bins, frames, len(dataset.labels), config.options)
+    mean, std = feature_statistics(train, config)
     weights = NormalisedNetwork(network, mean, std).state_dict()
     return Checkpoint(
         config, dataset.features, dataset.labels, data_hash, dict(weights), {}, {}, ()
     )
 
 
-def feature_statistics(batches: BatchLoader, seed: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (bins,) of the features of at most 20,000 training clips."""
+def feature_statistics(batches: BatchLoader, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (bins,) of the features of at most 20,000 training clips.
+
+    0 and 1 for the input of an encoder, whose weights were trained on one scale.
+    """
+    if config.features not in PREPARED_KINDS:
+        return torch.zeros(1), torch.ones(1)
     total, squares, count, clips = torch.zeros(()), torch.zeros(()), 0, 0
-    for batch in batches.batch_shards(BatchPlan(EVALUATION_BATCH, seed)):
+    for batch in batches.batch_shards(BatchPlan(EVALUATION_BATCH, config.seed)):
         features = batch.features.double()
         total = total.to(features) + features.sum(dim=(0, 2))
         squares = squares.to(features) + features.square().sum(dim=(0, 2))

@@ -25,7 +25,7 @@ from earful.training.trainer.loss_module import (
 )
 from earful.training.trainer.lr_schedules import learning_rate
 from earful.training.trainer.objectives import BatchResult, objective_for
-from earful.training.trainer.optimizers import build_optimizer
+from earful.training.trainer.optimizers import RATE_SCALE, build_optimizer
 from earful.training.trainer.shard_state import (
     ShardState,
     random_state,
@@ -163,7 +163,7 @@ class TrainStep:
 
     def _begin_step(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(RATE_SCALE, 1.0)
         self.optimizer.zero_grad(set_to_none=True)
 
     def _backward(self, batch_shard: BatchShard) -> BatchResult:

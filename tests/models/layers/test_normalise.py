@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from earful.data.features.config import FEATURE_KINDS, FeatureConfig, FeatureKind
+from earful.data.features.config import PREPARED_KINDS, FeatureConfig, FeatureKind
+from earful.data.features.encoder_config import feature_shape
 from earful.data.features.frontend import Frontend
 from earful.models.layers.base import Network
 from earful.models.layers.normalise import (
@@ -19,7 +20,7 @@ N_LABELS = 4
 
 def network(kind: FeatureKind = "mfcc") -> Network:
     torch.manual_seed(3)
-    return build_network("cnn", FEATURES.bins(kind), FEATURES.frames, N_LABELS, {}).eval()
+    return build_network("cnn", *feature_shape(FEATURES, kind), N_LABELS, {}).eval()
 
 
 def raw_features(batch: int = 6) -> torch.Tensor:
@@ -61,11 +62,11 @@ def test_statistics_are_saved_with_the_weights() -> None:
     torch.testing.assert_close(fresh.std, std.reshape(-1, 1))
 
 
-@pytest.mark.parametrize("kind", FEATURE_KINDS)
+@pytest.mark.parametrize("kind", PREPARED_KINDS)
 def test_a_waveform_goes_through_front_end_normalisation_network_and_softmax(
     kind: FeatureKind,
 ) -> None:
-    bins = FEATURES.bins(kind)
+    bins = feature_shape(FEATURES, kind)[0]
     classifier = NormalisedNetwork(network(kind), torch.full((bins,), -40.0), torch.ones(bins) * 9)
     whole = WaveformClassifier(
         FEATURES, kind, classifier, temperature=1.0, score_kind="softmax"
@@ -100,5 +101,5 @@ def test_sigmoid_scores_are_independent_per_label() -> None:
     whole = WaveformClassifier(FEATURES, "mfcc", classifier, 2.0, "sigmoid").eval()
     with torch.inference_mode():
         probabilities, _ = whole(waveforms())
-        logits = classifier(whole.frontend(waveforms(), "mfcc"))
+        logits = classifier(whole.extractor(waveforms()))
     torch.testing.assert_close(probabilities, 1 / (1 + torch.exp(-logits / 2)))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from earful.data.dataset.dataset import Dataset
+from earful.data.features.encoder_config import feature_shape
 from earful.models.bundle.bundle import open_session
 from earful.models.layers.base import Network
 from earful.models.layers.blocks import Activation, Normalisation, activation, normalisation
@@ -71,7 +72,7 @@ def combined_network(
 ) -> CombinedNetwork:
     torch.manual_seed(1)
     config = short_tones.features
-    size = (config.bins("mfcc"), config.frames, len(short_tones.labels))
+    size = (*feature_shape(config, "mfcc"), len(short_tones.labels))
     parts: dict[str, nn.Module] = {"layers": AllLayers(size[0])}
     for number, (name, options) in enumerate(NETWORKS):
         parts[f"{name}{number}"] = with_running_statistics(

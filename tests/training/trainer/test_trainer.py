@@ -169,7 +169,7 @@ def test_early_stopping_keeps_the_best_epoch(tones: Dataset, tmp_path: Path) -> 
 
 def test_statistics_are_those_of_the_training_clips(tones: Dataset) -> None:
     batches = stored_features(tones, SHORT, "train", torch.device("cpu"))
-    mean, std = feature_statistics(batches, seed=0)
+    mean, std = feature_statistics(batches, default_config("cnn"))
     training = torch.from_numpy(tones.array("mfcc")[tones.rows("train")]).double()
     torch.testing.assert_close(mean.double(), training.mean(dim=(0, 2)), rtol=1e-5, atol=1e-4)
     expected = training.transpose(0, 1).flatten(1).std(dim=1, correction=0)

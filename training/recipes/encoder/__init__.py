@@ -1,0 +1,1 @@
+"""The pretrained weights of the speech encoder."""

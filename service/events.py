@@ -185,12 +185,11 @@ class EventDetector:
         """
         event_offset, previous_offset = window.event_offset, self._previous_offset
         self._previous_offset = event_offset
-        if event_offset is None or scores is None or abs(event_offset) > CENTRED_FRACTION:
-            if event_offset is None:
-                self._recent_scores.clear()
-            return None
-        if previous_offset is None or previous_offset - event_offset < 0:
+        # Sounds move towards the start of the window: one that is further from it is another one.
+        if event_offset is None or previous_offset is None or event_offset > previous_offset:
             self._recent_scores.clear()
+        if event_offset is None or scores is None or abs(event_offset) > CENTRED_FRACTION:
+            return None
         self._recent_scores.append(scores)
         passes_middle = previous_offset is not None and previous_offset > 0 >= event_offset
         earliest_start = self._last_start + self._options.min_gap_seconds

@@ -88,6 +88,15 @@ def test_of_two_sounds_in_a_window_the_more_central_is_kept(classifier: Classifi
     assert min(event.scores.max() for event in events) > 0.9
 
 
+def test_scores_of_one_sound_do_not_count_for_the_next(classifier: Classifier) -> None:
+    for gap_seconds in (0.5, 0.7, 0.9):
+        low = overlay_at(tone("low"), 0.5, noise(3.0, 1e-4))
+        _, events = detect_events(classifier, overlay_at(tone("high"), 0.9 + gap_seconds, low))
+        assert labels(classifier, events) == ["low", "high"]
+        low_score = float(events[1].scores[classifier.labels.index("low")])
+        assert low_score < 0.05
+
+
 def test_other_rates_are_resampled(classifier: Classifier) -> None:
     sound = resample(sentence(), RATE_HZ, 44_100)
     options = StreamOptions(sample_rate_hz=44_100)

@@ -112,7 +112,7 @@ def without_copies(
             f"{len(leaked)} negatives are labelled clips of this evaluation as well (the first: "
             f"{leaked[0].location}); leave them out of one of the two"
         )
-    notes = [f"note: {n_copies} negatives are copies of others and count once"] if n_copies else []
+    notes = [f"note: copies of other negatives, which count once: {n_copies}"] if n_copies else []
     return list(kept.values()), notes
 
 

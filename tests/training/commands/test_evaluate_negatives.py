@@ -148,7 +148,7 @@ def test_too_few_hours_are_noted_and_the_api_does_the_same(
     both = evaluate(model, spoken_digits, negatives=[talk, str(talk)])
     assert both.false_accepts is not None
     assert both.false_accepts.hours == result.false_accepts.hours
-    assert "1 negatives are copies of others" in both.notes[-1]
+    assert "copies of other negatives, which count once: 1" in both.notes[-1]
 
 
 def test_an_unreachable_rate_names_the_lowest_and_its_loss(
@@ -188,7 +188,7 @@ def test_unreadable_negatives_are_listed_and_the_rest_is_measured(
     assert len(failed) == 2
     assert "gone.wav: no such file" in failed[0] + failed[1]
     assert "b.wav: not audio" in failed[0] + failed[1]
-    assert "1 negatives are copies of others" in result.stderr
+    assert "copies of other negatives, which count once: 1" in result.stderr
 
 
 def test_bad_negatives_are_refused_in_one_sentence(

@@ -210,7 +210,7 @@ def test_copies_count_once_and_labelled_clips_are_refused(tmp_path: Path, record
     found, _ = find_negatives([tmp_path, recording], metadata)
     kept, notes = without_copies(found, LabelledFiles())
     assert [Path(source.location).name for source in kept] == ["a.wav", "clicks.wav"]
-    assert "1 negatives are copies" in notes[0]
+    assert "which count once: 1" in notes[0]
     sha256 = hashlib.sha256((tmp_path / "a.wav").read_bytes()).hexdigest()
     labelled = LabelledFiles()
     labelled.add(sha256, Clip(2, "x.wav", tmp_path / "x.wav", "7"))

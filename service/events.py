@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from earful.data.audio.decode import Waveform
 from earful.models.bundle.decision import DECISION_THRESHOLD
+from earful.models.bundle.metadata import ModelMetadata
 from earful.service.classifier import MAX_BATCH, Classifier
 
 # Length of the blocks whose power is measured, and how far back the noise floor is estimated.
@@ -40,15 +41,15 @@ class StreamOptions:
     """Options of event detection in a stream.
 
     sample_rate_hz   rate of the incoming audio
+    min_score        lowest averaged score of an event (``default_min_score``: the model's own)
     hop_seconds      distance between windows
-    min_score        lowest averaged score of an event
     min_gap_seconds  shortest distance between the starts of two events
     smoothing_hops   number of windows over which scores are averaged
     """
 
     sample_rate_hz: int
+    min_score: float
     hop_seconds: float = 0.1
-    min_score: float = 0.5
     min_gap_seconds: float = 0.3
     smoothing_hops: int = 3
 
@@ -185,12 +186,11 @@ class EventDetector:
         """
         event_offset, previous_offset = window.event_offset, self._previous_offset
         self._previous_offset = event_offset
-        if event_offset is None or scores is None or abs(event_offset) > CENTRED_FRACTION:
-            if event_offset is None:
-                self._recent_scores.clear()
-            return None
-        if previous_offset is None or previous_offset - event_offset < 0:
+        # Sounds move towards the start of the window: one that is further from it is another one.
+        if event_offset is None or previous_offset is None or event_offset > previous_offset:
             self._recent_scores.clear()
+        if event_offset is None or scores is None or abs(event_offset) > CENTRED_FRACTION:
+            return None
         self._recent_scores.append(scores)
         passes_middle = previous_offset is not None and previous_offset > 0 >= event_offset
         earliest_start = self._last_start + self._options.min_gap_seconds
@@ -213,12 +213,42 @@ class Event:
     score: float
 
 
+def default_min_score(metadata: ModelMetadata) -> float:
+    """The lowest score of an event: the model's rejection threshold.
+
+    A multi-label model predicts labels that are likelier than not, so also at least that.
+    """
+    if metadata.score_kind == "sigmoid":
+        return max(DECISION_THRESHOLD, metadata.rejection_threshold)
+    return metadata.rejection_threshold
+
+
 def detect_events(
-    classifier: Classifier, blocks: Iterable[Waveform], *, min_score: float = 0.5
+    classifier: Classifier, blocks: Iterable[Waveform], *, min_score: float | None = None
 ) -> Iterator[Event]:
-    """Events of a recording given in blocks (samples,) at the model's rate, in order of time."""
+    """Events of a recording given in blocks (samples,) at the model's rate, in order of time.
+
+    Without ``min_score`` they score at least the model's rejection threshold.
+    """
+    if min_score is None:
+        min_score = default_min_score(classifier.metadata)
+    decision_threshold = max(DECISION_THRESHOLD, min_score)
+    options = StreamOptions(classifier.sample_rate_hz, min_score)
+    for event in stream_events(classifier, blocks, options):
+        label, score = classifier.decide(event.scores, decision_threshold)
+        yield Event(
+            start=round(max(0.0, event.start_seconds), 3),
+            end=round(event.end_seconds, 3),
+            label=label,
+            score=score,
+        )
+
+
+def stream_events(
+    classifier: Classifier, blocks: Iterable[Waveform], options: StreamOptions
+) -> Iterator[StreamEvent]:
+    """Events of a recording given in blocks (samples,) at the model's rate, with all scores."""
     rate_hz, clip_samples = classifier.sample_rate_hz, classifier.clip_samples
-    options = StreamOptions(rate_hz, min_score=min_score)
     windower, detector = StreamWindower(options, rate_hz, clip_samples), EventDetector(options)
     # Lets the last sound pass the middle of a window.
     silence = np.zeros(clip_samples, np.float32)
@@ -234,22 +264,14 @@ def detect_events(
 
 def _classify_windows(
     classifier: Classifier, detector: EventDetector, windows: list[StreamWindow]
-) -> Iterator[Event]:
+) -> Iterator[StreamEvent]:
     """Classify the windows that hold a sound in one batch, then yield their events in order."""
     loud = [(window.waveform, 0) for window in windows if window.event_offset is not None]
     scores = iter(classifier.run_windows(loud) if loud else ())
     for window in windows:
         event = detector.update(window, None if window.event_offset is None else next(scores))
-        if event is None:
-            continue
-        decision_threshold = max(DECISION_THRESHOLD, detector.min_score)
-        label, score = classifier.decide(event.scores, decision_threshold)
-        yield Event(
-            start=round(max(0.0, event.start_seconds), 3),
-            end=round(event.end_seconds, 3),
-            label=label,
-            score=score,
-        )
+        if event is not None:
+            yield event
 
 
 def _block_powers(window: Waveform, block_samples: int) -> NDArray[np.float64]:

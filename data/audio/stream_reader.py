@@ -100,26 +100,43 @@ def read_segment(
     Raises:
         AudioError: ``bad_segment`` if it is outside the audio, and what reading raises.
     """
+    parts = segment_blocks(blocks(), sample_rate_hz, start_seconds, end_seconds)
+    return np.concatenate(list(parts))
+
+
+def segment_blocks(
+    blocks: Iterable[Waveform], sample_rate_hz: int, start_seconds: float, end_seconds: float
+) -> Iterator[Waveform]:
+    """``read_segment`` in non-empty blocks (samples,), for segments of any length.
+
+    Raises:
+        AudioError: ``bad_segment``, after some blocks, and what reading raises.
+    """
     first, last = (round(t * sample_rate_hz) for t in (start_seconds, end_seconds))
-    segment = _collect_samples(blocks(), first, last - first)
-    if len(segment) == 0 or len(segment) < last - first - round(0.01 * sample_rate_hz):
+    n_read = 0
+    for part in _slice_blocks(blocks, first, last - first):
+        n_read += len(part)
+        yield part
+    if n_read == 0 or n_read < last - first - round(0.01 * sample_rate_hz):
         raise AudioError(
             "bad_segment",
             f"{start_seconds:g} to {end_seconds:g} s is not entirely inside the audio",
         )
-    return segment
 
 
-def _collect_samples(blocks: Iterator[Waveform], start: int, samples: int) -> Waveform:
-    parts, position = [], 0
+def _collect_samples(blocks: Iterable[Waveform], start: int, samples: int) -> Waveform:
+    return np.concatenate([*_slice_blocks(blocks, start, samples), np.zeros(0, np.float32)])
+
+
+def _slice_blocks(blocks: Iterable[Waveform], start: int, samples: int) -> Iterator[Waveform]:
+    position = 0
     for block in blocks:
         part = block[max(0, start - position) : max(0, start + samples - position)]
         if len(part):  # an empty view would keep its block in memory
-            parts.append(part)
+            yield part
         position += len(block)
         if position >= start + samples:
             break
-    return np.concatenate([*parts, np.zeros(0, np.float32)])
 
 
 def _rechunk(chunks: Iterable[Waveform], block: int) -> Iterator[Waveform]:

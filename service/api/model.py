@@ -105,11 +105,12 @@ class Model:
         source: Source,
         sample_rate: int | None = None,
         *,
-        min_score: float = 0.5,
+        min_score: float | None = None,
     ) -> list[Event]:
         """The sounds in the source that score at least ``min_score``, in order of time.
 
-        A file given by its path may be of any length.
+        Without ``min_score`` they score at least the model's rejection threshold. A file given by
+        its path may be of any length.
         """
         return list(
             detect_events(self._classifier, self._blocks(source, sample_rate), min_score=min_score)

@@ -20,7 +20,7 @@ from earful.service.events import (
 from tests.fixtures.synthetic_audio import RATE_HZ, noise, overlay_at, tone
 
 SOUNDS = [("low", 0.5), ("high", 1.6), ("mid", 2.9), ("high", 4.0)]
-OPTIONS = StreamOptions(sample_rate_hz=RATE_HZ)
+OPTIONS = StreamOptions(sample_rate_hz=RATE_HZ, min_score=0.5)
 
 
 def sentence(level: float = 1e-4) -> Waveform:
@@ -88,9 +88,18 @@ def test_of_two_sounds_in_a_window_the_more_central_is_kept(classifier: Classifi
     assert min(event.scores.max() for event in events) > 0.9
 
 
+def test_scores_of_one_sound_do_not_count_for_the_next(classifier: Classifier) -> None:
+    for gap_seconds in (0.5, 0.7, 0.9):
+        low = overlay_at(tone("low"), 0.5, noise(3.0, 1e-4))
+        _, events = detect_events(classifier, overlay_at(tone("high"), 0.9 + gap_seconds, low))
+        assert labels(classifier, events) == ["low", "high"]
+        low_score = float(events[1].scores[classifier.labels.index("low")])
+        assert low_score < 0.05
+
+
 def test_other_rates_are_resampled(classifier: Classifier) -> None:
     sound = resample(sentence(), RATE_HZ, 44_100)
-    options = StreamOptions(sample_rate_hz=44_100)
+    options = StreamOptions(sample_rate_hz=44_100, min_score=0.5)
     _, events = detect_events(classifier, sound, options, chunk_samples=1_764)
     assert labels(classifier, events) == [label for label, _ in SOUNDS]
 
@@ -107,7 +116,7 @@ def test_sounds_above_background_noise_are_detected(classifier: Classifier) -> N
 
 
 def test_minimum_gap_and_score_suppress_events(classifier: Classifier) -> None:
-    options = StreamOptions(sample_rate_hz=RATE_HZ, min_gap_seconds=2.0)
+    options = StreamOptions(sample_rate_hz=RATE_HZ, min_score=0.5, min_gap_seconds=2.0)
     _, events = detect_events(classifier, sentence(), options)
     assert labels(classifier, events) == ["low", "mid"]
     options = StreamOptions(sample_rate_hz=RATE_HZ, min_score=1.1)

@@ -1,5 +1,6 @@
 """Datasets small enough to train on in seconds: tones of three pitches, with noise."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,27 @@ from earful.data.dataset.dataset import Dataset, open_dataset
 from earful.data.dataset.prepare import prepare
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import read_labels
+from earful.data.synthesis.speak_words import write_synthetic_clips
 
 PITCHES_HZ = {"low": 220.0, "mid": 523.0, "high": 1244.0}
 CLIPS_PER_LABEL = 20
 RATE_HZ = 8_000
+DIGIT_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+OTHER_WORDS = [
+    "yes",
+    "no",
+    "stop",
+    "go",
+    "left",
+    "right",
+    "up",
+    "down",
+    "window",
+    "garden",
+    "monday",
+    "fire",
+    "water",
+]
 
 
 def write_tones(folder: Path, seed: int = 7, speaker: str = "speaker") -> Path:
@@ -63,3 +81,23 @@ def other_tones(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def prepare_tones(csv_path: Path, folder: Path) -> Dataset:
     prepare(read_labels(csv_path), folder, features=FeatureConfig.for_rate(RATE_HZ), split="random")
     return open_dataset(folder)
+
+
+@pytest.fixture(scope="session")
+def spoken_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A labels CSV of digits by four synthetic voices."""
+    words = [f"{n}={word}" for n, word in enumerate(DIGIT_WORDS)]
+    return speak(words, tmp_path_factory.mktemp("digits") / "spoken")
+
+
+@pytest.fixture(scope="session")
+def spoken_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A labels CSV of words that are no digits, by four synthetic voices."""
+    return speak(OTHER_WORDS, tmp_path_factory.mktemp("words") / "spoken")
+
+
+def speak(words: Sequence[str], folder: Path) -> Path:
+    pytest.importorskip("espeakng_loader", reason="needs the extra synth")
+    return write_synthetic_clips(
+        words, folder, voices=4, repetitions=1, seed=5, sample_rate_hz=RATE_HZ
+    )

@@ -1,6 +1,7 @@
 """``earful.evaluate``: a released model on labelled recordings."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from earful.data.dataset.dataset import (
@@ -17,7 +18,13 @@ from earful.training.evaluation.evaluator import (
     evaluate_model,
     write_evaluation,
 )
+from earful.training.export.rejection_threshold import (
+    check_writable_model,
+    write_rejection_threshold,
+)
 from earful.training.runs.progress import work_progress
+
+StrPath = str | os.PathLike[str]
 
 
 def evaluate(
@@ -28,7 +35,8 @@ def evaluate(
     split: Split | None = None,
     noise_test: bool = False,
     noise_dir: str | os.PathLike[str] | None = None,
-    negatives: str | os.PathLike[str] | None = None,
+    negatives: StrPath | Sequence[StrPath] | None = None,
+    false_accepts_per_hour: float | None = None,
     registry: str = DEFAULT_REGISTRY,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
@@ -42,9 +50,12 @@ def evaluate(
         split: rows to use; by default the test rows if a split column has any, else all.
         noise_test: measure also in noise of several kinds, at 20 to 0 dB.
         noise_dir: folder of recorded noise for the noise test.
-        negatives: labels CSV of clips of none of the model's labels, which should score low.
+        negatives: other sound, which holds none of the model's labels: one path or several, each a
+            sound file of any length, a folder, a labels CSV or a dataset. Measures false accepts.
+        false_accepts_per_hour: write the lowest threshold with at most this rate over the
+            negatives into the model file, which must not be one of the registry.
         registry: folder or URL of released models.
-        out: folder for a report: evaluation.json, confusion.png, coverage.png.
+        out: folder for a report: evaluation.json and pictures.
         progress: show a progress bar on stderr.
 
     Raises:
@@ -52,8 +63,13 @@ def evaluate(
         ModelError: the model cannot be used.
         EvaluationError: there is no clip to evaluate on.
         NoiseError: noise that cannot be read.
+        FalseAcceptError: negatives that cannot be used, or no threshold gives the wanted rate.
+        ExportError: the threshold cannot be written into the model.
         OutputError: ``out`` cannot be written.
     """
+    paths = [negatives] if isinstance(negatives, str | os.PathLike) else list(negatives or ())
+    if false_accepts_per_hour is not None:
+        check_writable_model(os.fspath(model))
     with work_progress("evaluate", show=progress) as on_progress:
         result = evaluate_model(
             find_model(os.fspath(model), registry),
@@ -62,9 +78,12 @@ def evaluate(
             split=split,
             noise_test=noise_test,
             noise_dir=_path(noise_dir),
-            negatives_csv=_path(negatives),
+            negatives=[Path(path) for path in paths],
+            false_accepts_per_hour=false_accepts_per_hour,
             progress=on_progress,
         )
+    if result.false_accepts is not None and result.false_accepts.chosen is not None:
+        write_rejection_threshold(result.model, result.false_accepts.at_threshold.threshold)
     if out is not None:
         write_evaluation(result, Path(out))
     return result

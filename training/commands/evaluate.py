@@ -41,9 +41,18 @@ def evaluate(
         typer.Option(metavar="DIR", help="Recorded noise to add to the noise test."),
     ] = None,
     negatives: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            metavar="LABELS.csv", help="Clips of none of the labels: does --reject reject them?"
+            metavar="PATH",
+            help="Other sound, without the labels, to count false accepts in: a file, a folder, a "
+            "labels CSV or a dataset; can be repeated.",
+        ),
+    ] = None,
+    false_accepts_per_hour: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="Write the lowest threshold with at most N false accepts an hour into MODEL.",
         ),
     ] = None,
     registry: RegistryOption = DEFAULT_REGISTRY,
@@ -61,6 +70,7 @@ def evaluate(
         noise_test=noise_test,
         noise_dir=noise_dir,
         negatives=negatives,
+        false_accepts_per_hour=false_accepts_per_hour,
         registry=registry,
         out=out,
         progress=True,
@@ -72,6 +82,9 @@ def evaluate(
     )
     if out is not None:
         typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}", err=True)
-    print_next(("serve", "--model", model), ("classify", "FOLDER", "--model", model))
+    reject = ("--reject",) if false_accepts_per_hour is not None else ()
+    print_next(
+        ("serve", "--model", model, *reject), ("classify", "FOLDER", "--model", model, *reject)
+    )
     if result.failed:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -20,6 +20,7 @@ from earful.training.metrics.calibration import (
     at_threshold,
     calibration_error,
     coverage_curve,
+    format_threshold,
     reliability,
     scores_with_correctness,
 )
@@ -35,6 +36,7 @@ class ConfidenceReport:
     bins             reliability bins of the calibration error
     operating_point  coverage and accuracy at the model's rejection threshold
     rejection_rates  share of clips without any label that score below the threshold, by type
+    other_clips, other_clips_rejected  negatives, and those that score below the threshold
     """
 
     calibration_error: float
@@ -42,6 +44,8 @@ class ConfidenceReport:
     operating_point: CoveragePoint
     curve: tuple[CoveragePoint, ...]
     rejection_rates: dict[str, float] = field(default_factory=dict)
+    other_clips: int = 0
+    other_clips_rejected: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,13 +53,19 @@ class ConfidenceReport:
     def text(self) -> str:
         """Calibration and rejection, in lines of at most 80 columns."""
         shares = [f"{100 * share:.1f} % of {kind}" for kind, share in self.rejection_rates.items()]
-        return (
-            f"scores: calibration error {100 * self.calibration_error:.1f} %\n"
-            f"with --reject (threshold {self.operating_point.threshold:.2f}): "
+        lines = [
+            f"scores: calibration error {100 * self.calibration_error:.1f} %",
+            f"with --reject (threshold {format_threshold(self.operating_point.threshold)}): "
             f"{100 * self.operating_point.coverage:.1f} % accepted, "
-            f"{100 * self.operating_point.accuracy:.2f} % of these correct\n"
-            f"  rejected: {', '.join(shares)}"
-        )
+            f"{100 * self.operating_point.accuracy:.2f} % of these correct",
+            f"  rejected: {', '.join(shares)}",
+        ]
+        if self.other_clips:
+            lines.append(
+                f"  of {self.other_clips} other clips {self.other_clips_rejected} are rejected "
+                f"({100 * self.other_clips_rejected / self.other_clips:.1f} %)"
+            )
+        return "\n".join(lines)
 
 
 def compute_confidence(
@@ -86,26 +96,32 @@ def measure_confidence(
     label_matrix: NDArray[np.bool_],
     correct: Sequence[bool],
     speech: Sequence[Waveform],
-    negatives: Sequence[Waveform],
     recordings: Sequence[Waveform] = (),
+    *,
+    threshold: float,
+    other_scores: NDArray[np.float32],
 ) -> ConfidenceReport:
     """``compute_confidence`` of a model, and its rejection rates on clips without a label.
 
-    ``speech`` is a sample of the evaluated clips, mixed to babble; ``negatives`` are
-    out-of-vocabulary clips, ``recordings`` recorded noise. Synthetic background may be part of
-    training; recordings are the harder test.
+    ``speech`` is a sample of the evaluated clips, mixed to babble; ``recordings`` are recorded
+    noise, ``other_scores`` (clips,) the best scores of negatives. Synthetic background may be part
+    of training; the others are the harder test.
     """
-    threshold, kind = classifier.metadata.rejection_threshold, classifier.metadata.score_kind
+    kind = classifier.metadata.score_kind
     rejection_rates = {
         BACKGROUND_NAME: _share_rejected(
             classifier, _synthetic_backgrounds(classifier, speech), threshold
         )
     }
-    for name, waveforms in (("out-of-vocabulary words", negatives), ("recorded noise", recordings)):
-        if waveforms:
-            rejection_rates[name] = _share_rejected(classifier, waveforms, threshold)
+    if recordings:
+        rejection_rates["recorded noise"] = _share_rejected(classifier, recordings, threshold)
     report = compute_confidence(scores.astype(np.float64), label_matrix, correct, kind, threshold)
-    return replace(report, rejection_rates=rejection_rates)
+    return replace(
+        report,
+        rejection_rates=rejection_rates,
+        other_clips=len(other_scores),
+        other_clips_rejected=int(np.count_nonzero(other_scores < threshold)),
+    )
 
 
 def _synthetic_backgrounds(classifier: Classifier, speech: Sequence[Waveform]) -> list[Waveform]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,13 @@ from earful.training.evaluation.confidence import (
     ConfidenceReport,
     measure_confidence,
 )
+from earful.training.evaluation.false_accept_report import (
+    FalseAcceptReport,
+    LabelledScores,
+    check_wanted_rate,
+    measure_rejection,
+)
+from earful.training.evaluation.negatives import LabelledFiles, find_negatives
 from earful.training.evaluation.noise_robustness import (
     LabelledWaveform,
     NoisePoint,
@@ -30,7 +37,7 @@ from earful.training.evaluation.noise_robustness import (
     noise_table,
     read_noise_recordings,
 )
-from earful.training.evaluation.plots import plot_coverage, plot_noise
+from earful.training.evaluation.plots import plot_coverage, plot_false_accepts, plot_noise
 from earful.training.metrics.classification import ClassificationMetrics, compute_metrics
 from earful.training.metrics.multilabel import compute_multi_label_metrics
 from earful.training.plots.plots import plot_confusion
@@ -54,10 +61,13 @@ class Evaluation:
     model: Path
     confidence: ConfidenceReport
     noise_test: tuple[NoisePoint, ...] = ()
+    false_accepts: FalseAcceptReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The object of ``earful evaluate --json``; ``noise_test`` only with ``--noise-test``."""
+        """The object of ``earful evaluate --json``; some keys only with the flag of their name."""
         result = {**self.metrics.to_dict(), "failed": [vars(clip) for clip in self.failed]}
+        if self.false_accepts is not None:
+            result["false_accepts"] = self.false_accepts.to_dict()
         if self.noise_test:
             result["noise_test"] = [vars(point) for point in self.noise_test]
         return result
@@ -76,10 +86,9 @@ class Evaluation:
             for count, true, predicted in _confusions(metrics)
         ]
         lines.append(self.confidence.text())
+        lines += [self.false_accepts.text()] if self.false_accepts is not None else []
         lines += [noise_table(self.noise_test)] if self.noise_test else []
-        lines += [
-            f"failed: line {f.line}, {f.filename}: {f.message} [{f.code}]" for f in self.failed
-        ]
+        lines += [f"failed: {clip}" for clip in self.failed]
         return "\n".join(lines)
 
 
@@ -91,43 +100,59 @@ def evaluate_model(
     split: Split | None = None,
     noise_test: bool = False,
     noise_dir: Path | None = None,
-    negatives_csv: Path | None = None,
+    negatives: Sequence[Path] = (),
+    false_accepts_per_hour: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Evaluate a model on the rows of a CSV.
 
     Bad rows and unusable audio are listed in ``failed``.
 
-    split          rows to use; None: the test rows of a split column, or all rows without any
-    noise_test     also measure accuracy over noise types and levels
-    noise_dir      recorded noise, for the noise test and the rejection rate
-    negatives_csv  out-of-vocabulary clips, which should score low
+    split       rows to use; None: the test rows of a split column, or all rows without any
+    noise_test  also measure accuracy over noise types and levels
+    noise_dir   recorded noise, for the noise test and the rejection rate
+    negatives   other sound (``training.evaluation.negatives``), for the false accepts per hour
+    false_accepts_per_hour  choose the lowest threshold with this rate instead of the model's
 
     Raises:
         LabelsError: the CSV cannot be read.
+        FalseAcceptError: negatives cannot be used, or no threshold gives the rate.
         ModelError: the model cannot be used.
         EvaluationError: no usable row, or none with a label of the model.
         NoiseError: noise cannot be read, or babble cannot be mixed.
     """
+    if false_accepts_per_hour is not None:
+        check_wanted_rate(false_accepts_per_hour, has_negatives=bool(negatives))
     classifier = Classifier.open(model)
     recordings = read_noise_recordings(noise_dir, classifier.sample_rate_hz) if noise_dir else []
-    negatives = _read_negatives(negatives_csv, classifier) if negatives_csv else []
+    sources, notes = find_negatives(negatives, classifier.metadata)
     labelled = read_labels(labels_csv, audio_dir)
     run_noise_test = noise_test or bool(recordings)
-    clips, notes = _choose_rows(labelled, split)
+    clips, split_notes = _choose_rows(labelled, split)
     known, unknown = _split_by_known_label(clips, classifier)
     classified = _classify_clips(
         classifier, known, keep_all_waveforms=run_noise_test, progress=progress
     )
+    notes = [*split_notes, *notes]
     metrics, correct = _measure(classified.predictions, classifier, notes)
+    scores = np.stack([prediction.best.scores for _, prediction in classified.predictions])
+    rejection = measure_rejection(
+        classifier,
+        sources,
+        classified.files,
+        LabelledScores(scores.max(axis=1)[correct], len(scores)),
+        false_accepts_per_hour,
+        progress=progress,
+    )
     confidence = measure_confidence(
         classifier,
-        np.stack([prediction.best.scores for _, prediction in classified.predictions]),
+        scores,
         build_label_matrix([clip.label for clip, _ in classified.predictions], classifier.labels),
         correct,
         [clip.waveform for clip in classified.kept_clips],
-        negatives,
         recordings,
+        threshold=rejection.threshold,
+        other_scores=rejection.other_scores,
     )
     points = (
         measure_noise_robustness(classifier, classified.kept_clips, recordings, progress=progress)
@@ -135,8 +160,15 @@ def evaluate_model(
         else []
     )
     bad_rows = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
-    failed = (*bad_rows, *unknown, *classified.failed)
-    return Evaluation(metrics, failed, tuple(notes), model, confidence, tuple(points))
+    return Evaluation(
+        metrics=metrics,
+        failed=(*bad_rows, *unknown, *classified.failed, *rejection.failed),
+        notes=(*notes, *rejection.notes),
+        model=model,
+        confidence=confidence,
+        noise_test=tuple(points),
+        false_accepts=rejection.false_accepts,
+    )
 
 
 def _measure(
@@ -166,11 +198,12 @@ def _measure(
 
 @dataclass(frozen=True)
 class _ClassifiedClips:
-    """Clips with their predictions, clips that failed, and waveforms kept for noise tests."""
+    """Clips with their predictions, those that failed, files, and waveforms for noise tests."""
 
-    predictions: list[tuple[Clip, Prediction]]
-    failed: list[ClipProblem]
-    kept_clips: list[LabelledWaveform]
+    predictions: list[tuple[Clip, Prediction]] = field(default_factory=list)
+    failed: list[ClipProblem] = field(default_factory=list)
+    files: LabelledFiles = field(default_factory=LabelledFiles)
+    kept_clips: list[LabelledWaveform] = field(default_factory=list)
 
 
 def _classify_clips(
@@ -185,7 +218,7 @@ def _classify_clips(
     Raises:
         EvaluationError: no clip can be read.
     """
-    classified = _ClassifiedClips([], [], [])
+    classified = _ClassifiedClips()
     size = classifier.metadata.features.clip_samples
 
     def waveforms() -> Iterator[Waveform | AudioError]:
@@ -193,6 +226,7 @@ def _classify_clips(
             if isinstance(audio, AudioError):
                 yield audio
                 continue
+            classified.files.add(audio.sha256, clip)
             if keep_all_waveforms or len(classified.kept_clips) < N_BACKGROUNDS:
                 kept = audio.waveform if keep_all_waveforms else loudest_clip(audio.waveform, size)
                 classified.kept_clips.append(LabelledWaveform(kept, clip.label, clip.speaker))
@@ -213,7 +247,7 @@ def _classify_clips(
 
 
 def write_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """Write evaluation.json, confusion.png, coverage.png and, after a noise test, noise.png."""
+    """Write evaluation.json, confusion.png, coverage.png and, if measured, the others."""
     metrics = evaluation.metrics
     with staged_folder(out, REPORT) as folder:
         text = json.dumps(evaluation.report(), indent=2, ensure_ascii=False) + "\n"
@@ -221,32 +255,11 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
         title = f"{evaluation.model.name}, {metrics.clips} clips, {100 * metrics.accuracy:.2f} %"
         plot_confusion(metrics.confusion, metrics.labels, title, folder / "confusion.png")
         plot_coverage(evaluation.confidence, title, folder / "coverage.png")
+        if evaluation.false_accepts is not None:
+            false_accepts = folder / "false_accepts.png"
+            plot_false_accepts(evaluation.false_accepts, evaluation.model.name, false_accepts)
         if evaluation.noise_test:
             plot_noise(evaluation.noise_test, metrics.accuracy, title, folder / "noise.png")
-
-
-def _read_negatives(csv_path: Path, classifier: Classifier) -> list[Waveform]:
-    """Waveforms of out-of-vocabulary clips.
-
-    Raises:
-        EvaluationError: a clip has a label of the model or cannot be read, or there are none.
-    """
-    labelled = read_labels(csv_path)
-    for clip in labelled.clips:
-        for label in split_labels(clip.label):
-            if label in classifier.labels:
-                raise EvaluationError(
-                    f"line {clip.line} of {csv_path} has {label!r}, a label of the model; "
-                    "--negatives takes out-of-vocabulary clips only"
-                )
-    waveforms = []
-    for clip, audio in read_clips(labelled.clips, classifier.sample_rate_hz):
-        if isinstance(audio, AudioError):
-            raise EvaluationError(f"{clip.filename} of {csv_path} cannot be read: {audio}")
-        waveforms.append(audio.waveform)
-    if not waveforms:
-        raise EvaluationError(f"{csv_path} has no usable row")
-    return waveforms
 
 
 def _choose_rows(labelled: LabelledClips, split: Split | None) -> tuple[Sequence[Clip], list[str]]:

@@ -181,6 +181,14 @@ def rejection_threshold(scores: FloatArray, correct: NDArray[np.bool_]) -> float
     return min(MAX_REJECTION_THRESHOLD, float(np.quantile(scores[correct], 1 - KEPT_CORRECT_SHARE)))
 
 
+def format_threshold(threshold: float) -> str:
+    """A threshold with two digits of its distance to 1, where scores of a sure model lie."""
+    for digits in range(2, 7):
+        if 1 - threshold >= 10.0 ** (1 - digits):
+            return f"{threshold:.{digits}f}"
+    return f"{threshold:.7f}"
+
+
 def coverage_curve(scores: FloatArray, correct: Sequence[bool]) -> list[CoveragePoint]:
     """Accuracy over coverage, from all clips to the most confident; one point per score."""
     order = np.argsort(-scores, kind="stable")

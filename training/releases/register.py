@@ -23,6 +23,7 @@ from earful.training.config.train_config import TrainingError
 from earful.training.evaluation.evaluator import evaluate_model
 from earful.training.export.export import export
 from earful.training.loaders.auxiliary_data import AuxiliaryData
+from earful.training.metrics.calibration import format_threshold
 from earful.training.releases.manifest import ManifestRow, rows_of_dataset, to_csv
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT
 
@@ -108,7 +109,7 @@ def model_card(
         f"- labels: {', '.join(metadata.labels)}",
         f"- created: {metadata.created}; sha256 {bundle.sha256}",
         f"- scores: {multi_label_text}temperature {metadata.temperature:.3f}, `unknown` below "
-        f"{metadata.rejection_threshold:.2f} with `--reject`",
+        f"{format_threshold(metadata.rejection_threshold)} with `--reject`",
         "",
         "## Data",
         "",

@@ -132,7 +132,7 @@ def _model_settings(bundle: Bundle) -> dict[str, Any]:
         **metadata.features.to_dict(),
         "score_kind": metadata.score_kind,
         "temperature": round(metadata.temperature, 3),
-        "rejection threshold": round(metadata.rejection_threshold, 3),
+        "rejection threshold": round(metadata.rejection_threshold, 6),
     }
 
 

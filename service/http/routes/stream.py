@@ -26,6 +26,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE, Waveform
 from earful.models.bundle.decision import DECISION_THRESHOLD
+from earful.models.bundle.metadata import ModelMetadata
 from earful.service.classifier import Prediction, rank
 from earful.service.core.errors import COUNTED_PER_FILE, RequestError, to_json
 from earful.service.core.request_log import log, new_request_id
@@ -36,6 +37,7 @@ from earful.service.events import (
     StreamOptions,
     StreamWindow,
     StreamWindower,
+    default_min_score,
 )
 from earful.service.http.app_state import SCORE_DIGITS, Service, label_scores
 from earful.service.inference.hot_reload import LoadedModel
@@ -56,8 +58,13 @@ _CLOSE_REFUSED, _CLOSE_LATER = 1008, 1013
 
 @dataclass(frozen=True)
 class _Handshake:
-    options: StreamOptions
+    """The checked fields of ``StreamOptions`` that the client has set, and the encoding."""
+
+    fields: dict[str, Any]
     encoding: str
+
+    def options(self, metadata: ModelMetadata) -> StreamOptions:
+        return StreamOptions(**{"min_score": default_min_score(metadata)} | self.fields)
 
 
 def add_stream_route(app: FastAPI, service: Service) -> None:
@@ -91,7 +98,8 @@ def add_stream_route(app: FastAPI, service: Service) -> None:
 async def _serve(socket: WebSocket, service: Service, log_fields: dict[str, Any]) -> None:
     handshake = _parse_handshake(await _receive(socket, HANDSHAKE_SECONDS), service, socket)
     loaded_model = service.loaded_model()
-    if handshake.options.hop_seconds > loaded_model.classifier.metadata.features.clip_seconds:
+    options = handshake.options(loaded_model.classifier.metadata)
+    if options.hop_seconds > loaded_model.classifier.metadata.features.clip_seconds:
         raise _malformed("hop_seconds is longer than the model's clip: audio would be skipped")
     if service.open_streams >= service.settings.max_streams:
         raise RequestError(
@@ -101,7 +109,7 @@ async def _serve(socket: WebSocket, service: Service, log_fields: dict[str, Any]
     service.open_streams += 1
     service.metrics.streams.inc()
     try:
-        await _run_stream(socket, service, loaded_model, handshake, log_fields)
+        await _run_stream(socket, service, loaded_model, options, handshake.encoding, log_fields)
     finally:
         service.open_streams -= 1
         service.metrics.streams.dec()
@@ -111,7 +119,8 @@ async def _run_stream(
     socket: WebSocket,
     service: Service,
     loaded_model: LoadedModel,
-    handshake: _Handshake,
+    options: StreamOptions,
+    encoding: str,
     log_fields: dict[str, Any],
 ) -> None:
     features = loaded_model.classifier.metadata.features
@@ -121,11 +130,11 @@ async def _run_stream(
             "type": "ready",
             "model": loaded_model.info,
             "labels": list(loaded_model.classifier.labels),
-            "options": dataclasses.asdict(handshake.options) | {"encoding": handshake.encoding},
+            "options": dataclasses.asdict(options) | {"encoding": encoding},
         },
     )
-    windows = StreamWindower(handshake.options, features.sample_rate_hz, features.clip_samples)
-    detector = EventDetector(handshake.options)
+    windows = StreamWindower(options, features.sample_rate_hz, features.clip_samples)
+    detector = EventDetector(options)
     received = 0
     while True:
         message = await _receive(socket, IDLE_SECONDS)
@@ -133,18 +142,18 @@ async def _run_stream(
             if _json_object(message).get("type") != "end":
                 raise _malformed('text after the first message can only be {"type": "end"}')
             break
-        samples = _decode_frame(message, handshake.encoding)
+        samples = _decode_frame(message, encoding)
         received += len(samples)
-        log_fields["seconds"] = round(received / handshake.options.sample_rate_hz, 3)
+        log_fields["seconds"] = round(received / options.sample_rate_hz, 3)
         for window in windows.feed(samples):
             log_fields["events"] += await _send_window(
                 socket, service, loaded_model, detector, window
             )
     # Lets the last sound pass the middle of a window.
-    silence = np.zeros(round(handshake.options.sample_rate_hz * features.clip_seconds), np.float32)
+    silence = np.zeros(round(options.sample_rate_hz * features.clip_seconds), np.float32)
     for window in windows.feed(silence):
         log_fields["events"] += await _send_window(socket, service, loaded_model, detector, window)
-    seconds = received / handshake.options.sample_rate_hz
+    seconds = received / options.sample_rate_hz
     await _send(socket, {"type": "end", "seconds": round(seconds, 6)})
     await socket.close()
 
@@ -263,7 +272,7 @@ def _parse_handshake(first: str | bytes, service: Service, socket: WebSocket) ->
             raise _malformed(
                 f"{name} must be {kind} from {low_limit} to {high_limit}, found {value!r:.100}"
             )
-    return _Handshake(StreamOptions(**values), encoding)
+    return _Handshake(values, encoding)
 
 
 def _decode_frame(frame: bytes, encoding: str) -> Waveform:

@@ -236,6 +236,19 @@ def test_minimum_score_drops_events(opened: Model) -> None:
     assert opened.events(sound, RATE_HZ, min_score=1.1) == []
 
 
+def test_events_reach_the_rejection_threshold_of_the_model(
+    opened: Model, rejecting_model: Path
+) -> None:
+    strict, sound = load(rejecting_model), recording()
+    scores = [event.score for event in opened.events(sound, RATE_HZ, min_score=0.0)]
+    assert strict.events(sound, RATE_HZ, min_score=0.0) == opened.events(
+        sound, RATE_HZ, min_score=0.0
+    )
+    assert min(scores) < 0.9999
+    expected = [score for score in scores if score >= np.float32(0.9999)]
+    assert [event.score for event in strict.events(sound, RATE_HZ)] == expected
+
+
 def test_array_may_be_longer_than_the_limit_of_files(opened: Model) -> None:
     sound = np.zeros(3_700 * RATE_HZ, np.int16)
     sound[-RATE_HZ:-4_800] = int16(tone("mid"))

@@ -14,6 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from earful.service.classifier import Classifier
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone, wav
 
@@ -50,7 +51,9 @@ def pcm(samples: Any) -> bytes:
     return bytes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def test_sounds_give_events_and_hops_give_results(server: RunningServer) -> None:
+def test_sounds_give_events_and_hops_give_results(
+    server: RunningServer, classifier: Classifier
+) -> None:
     sound = overlay_at(tone("high"), 1.8, overlay_at(tone("low"), 0.5, noise(3.0, 1e-4)))
     frames = [pcm(sound[start : start + 320]) for start in range(0, len(sound), 320)]
     with open_stream(server) as socket:
@@ -58,6 +61,7 @@ def test_sounds_give_events_and_hops_give_results(server: RunningServer) -> None
     assert replies[0]["type"] == "ready"
     assert set(replies[0]["labels"]) == set(PITCHES_HZ)
     assert replies[0]["options"]["hop_seconds"] == 0.1
+    assert replies[0]["options"]["min_score"] == classifier.metadata.rejection_threshold
     assert replies[-1] == {"type": "end", "seconds": 3.0}
     events = [message for message in replies if message["type"] == "event"]
     assert [event["label"] for event in events] == ["low", "high"]
@@ -67,6 +71,12 @@ def test_sounds_give_events_and_hops_give_results(server: RunningServer) -> None
     assert len(results) == 40  # one per hop of three seconds and a clip of silence
     assert results[0]["label"] is None
     assert {"low", "high"} <= {result["label"] for result in results}
+
+
+def test_a_client_may_set_another_minimum_score(server: RunningServer) -> None:
+    with open_stream(server) as socket:
+        replies = exchange(socket, OPENING | {"min_score": 0.25}, {"type": "end"})
+    assert replies[0]["options"]["min_score"] == 0.25
 
 
 def test_float_frames_and_another_hop_are_accepted(server: RunningServer) -> None:

@@ -241,15 +241,20 @@ def test_babble_of_one_speaker_is_refused(model: Path, tones_csv: Path, tmp_path
 
 
 def test_negatives_are_evaluated_and_must_be_out_of_vocabulary(
-    model: Path, tones_csv: Path, tmp_path: Path
+    model: Path, tones_csv: Path, other_tones: Dataset, tmp_path: Path
 ) -> None:
     csv_path = tmp_path / "negatives.csv"
     csv_path.write_text(f"filename,label\n{tones_csv.parent}/low_1.wav,gong\n")
-    evaluation = evaluate_model(model, tones_csv, negatives_csv=csv_path)
-    assert evaluation.confidence.rejection_rates["out-of-vocabulary words"] in (0.0, 1.0)
-    assert "out-of-vocabulary words" in evaluation.text()
-    with pytest.raises(EarfulError, match="'low', a label of the model"):
-        evaluate_model(model, tones_csv, negatives_csv=tones_csv)
+    with pytest.raises(EarfulError, match="1 negatives are labelled clips of this evaluation"):
+        evaluate_model(model, tones_csv, negatives=[csv_path])
+    # A folder has no labels, so its files count as other sound.
+    evaluation = evaluate_model(model, tones_csv, negatives=[other_tones.folder.parent / "wav"])
+    assert evaluation.confidence.other_clips == 60
+    assert "of 60 other clips " in evaluation.text()
+    with pytest.raises(EarfulError, match=r"60 clips of the model's labels \(20 x 'low'"):
+        evaluate_model(model, tones_csv, negatives=[tones_csv])
+    with pytest.raises(EarfulError, match=r"60 clips of the model's labels"):
+        evaluate_model(model, tones_csv, negatives=[other_tones.folder])
 
 
 def test_by_speaker_and_by_label_list_them_all(model: Path, tones_csv: Path) -> None:

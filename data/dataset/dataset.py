@@ -12,7 +12,7 @@ skipped.csv     line, filename, code, message of skipped clips (only with --skip
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ class Dataset:
 
     ``clips`` has a row per clip with the columns of clips.csv. ``label_matrix`` (clips, labels) is
     True for the labels of a clip. ``oversample_counts`` (clips,) is how often an epoch reads each
-    training clip; None means once.
+    training clip; None means once. With ``fits_validation`` validation clips are training clips
+    too: of a network that was chosen and calibrated on folds of both.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class Dataset:
     clips: pd.DataFrame
     label_matrix: NDArray[np.bool_]
     oversample_counts: NDArray[np.int64] | None = None
+    fits_validation: bool = False
 
     @property
     def is_multi_label(self) -> bool:
@@ -117,7 +119,12 @@ class Dataset:
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Positions (rows,) of the clips of one split."""
-        return np.flatnonzero((self.clips["split"] == split).to_numpy())
+        splits = ("train", "val") if split == "train" and self.fits_validation else (split,)
+        return np.flatnonzero(self.clips["split"].isin(splits).to_numpy())
+
+    def with_validation_fitted(self) -> "Dataset":
+        """The dataset with its validation clips as training clips too."""
+        return replace(self, fits_validation=True, content_hash=f"{self.content_hash}+val")
 
 
 def open_dataset(folder: Path) -> Dataset:

@@ -1,11 +1,13 @@
 """``earful.train``: a dataset to a run."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from earful.data.dataset.dataset import Dataset, open_dataset
+from earful.data.features.config import FeatureKind
 from earful.models.bundle.device import Device
 from earful.models.networks.encoder import SPEECH
 from earful.models.networks.zoo import zoo_entry
@@ -15,9 +17,17 @@ from earful.training.config.overrides import (
     check_setting,
 )
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
-from earful.training.loaders.auxiliary_data import open_auxiliary_data
+from earful.training.contest.contest import Contest, hold_contest, was_in_folds, write_contest
+from earful.training.contest.settings import (
+    AUTO,
+    EPOCH_SETTINGS,
+    check_contest_settings,
+    contest_overrides,
+)
+from earful.training.loaders.auxiliary_data import AuxiliaryData, open_auxiliary_data
 from earful.training.runs.progress import training_progress
 from earful.training.runs.train_run import adapt_to_dataset, find_resume_config, train_run
+from earful.training.trainer.checkpoint_mirror import CheckpointStore
 from earful.training.trainer.distributed import DistributedContext, detect_distributed
 
 
@@ -28,11 +38,13 @@ class TrainResult:
     run      folder of the checkpoints, metrics.json and plots
     config   all settings
     metrics  the content of metrics.json; empty in all processes but the first
+    contest  what was tried, where ``model`` was "auto"
     """
 
     run: Path
     config: TrainConfig
     metrics: dict[str, Any]
+    contest: Contest | None = None
 
     @property
     def epochs(self) -> int:
@@ -84,7 +96,8 @@ def train(
     Args:
         dataset: folder made by ``prepare``.
         out: run folder to write: checkpoints, metrics.json, learning curves, confusion matrix.
-        model: a network or a baseline; "cnn" by default, with ``resume`` that of the run.
+        model: a network or a baseline, or "auto" (the default): a short contest between what fits
+            the data, whose winner is trained; with ``resume`` that of the run.
         encoder: "speech", or an ONNX file with waveforms as input and frames of features as
             output: a linear head on it is fitted ("encoder" as ``model``).
         unfreeze: train the speech encoder further ("encoder-finetuned" as ``model``).
@@ -110,12 +123,16 @@ def train(
     auxiliary = open_auxiliary_data(_path(extra), _path(negatives))
     overrides = dict(settings) | choose_encoder(model, encoder, unfreeze=unfreeze)
     overrides |= {} if epochs is None else {"epochs": epochs}
-    config = _config(
-        overrides,
-        find_resume_config(out, checkpoint_mirror) if resume else None,
-        opened,
-        dist_context,
-    )
+    resumed = find_resume_config(out, checkpoint_mirror) if resume else None
+    contest = None
+    if resumed is None and overrides.get("model", AUTO) == AUTO:
+        CheckpointStore.open(out, checkpoint_mirror).require_no_run()
+        contest = _hold_contest(opened, auxiliary, overrides, device, dist_context, show=progress)
+        overrides = contest_overrides(contest, overrides)
+    overrides = {name: v for name, v in overrides.items() if (name, v) != ("model", AUTO)}
+    if (contest is not None and contest.logits is not None) or (resumed and was_in_folds(out)):
+        opened = opened.with_validation_fitted()
+    config = _config(overrides, resumed, opened, dist_context)
     show = progress and dist_context.is_main_process
     with training_progress(config.epochs, config.batch_size, show=show) as callbacks:
         metrics = train_run(
@@ -129,8 +146,53 @@ def train(
             checkpoint_mirror=checkpoint_mirror,
             dist_context=dist_context,
             tensorboard=tensorboard,
+            held_out=None if contest is None else contest.logits,
         )
-    return TrainResult(out, config, metrics)
+    if contest is not None:
+        write_contest(contest, out)
+    return TrainResult(out, config, metrics, contest)
+
+
+def _hold_contest(
+    dataset: Dataset,
+    auxiliary: AuxiliaryData,
+    overrides: Mapping[str, SettingValue],
+    device: Device,
+    dist_context: DistributedContext,
+    *,
+    show: bool,
+) -> Contest:
+    """The contest of ``--model auto``, with its progress on stderr.
+
+    Raises:
+        TrainingError: a setting of one network was given, or several processes were started.
+    """
+    check_contest_settings(overrides)
+    if dist_context.world_size > 1:
+        raise TrainingError(
+            "--model auto chooses a network in one process; start several with its name as --model"
+        )
+    with training_progress(1, show=show) as callbacks:
+        contest = hold_contest(
+            dataset,
+            auxiliary,
+            seed=int(overrides.get("seed", TrainConfig.seed)),
+            features=cast("FeatureKind | None", overrides.get("features")),
+            device=device,
+            on_contender=lambda name, number, count: callbacks.on_note(
+                f"contest {number} of {count}: {name}"
+            ),
+            on_note=callbacks.on_note,
+        )
+        winner = contest.winner.model
+        unused = [name for name in EPOCH_SETTINGS if name in overrides]
+        if unused and zoo_entry(winner).fitted:
+            callbacks.on_note(
+                f"note: {winner} is fitted, not trained in epochs; without effect: "
+                f"{', '.join(unused)}"
+            )
+        callbacks.on_note(f"{winner} is trained in full")
+    return contest
 
 
 def choose_encoder(

@@ -52,7 +52,7 @@ from earful.training.trainer.setup import (
     feature_statistics,
     find_resume_checkpoint,
 )
-from earful.training.trainer.trainer import FitResult
+from earful.training.trainer.trainer import FitResult, HeldOutLogits
 
 Outputs = tuple[Tensor, Tensor]  # logits and targets, both (clips, labels)
 
@@ -94,13 +94,15 @@ def fit_baseline(
     device: Device = "auto",
     resume: bool = False,
     checkpoint_mirror: str | None = None,
+    held_out: HeldOutLogits | None = None,
     on_batch: Callable[[int, int, int], None] = lambda epoch, done, total: None,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
 ) -> FitResult:
     """Fit ``config.model`` to the dataset's training clips, into the folder ``run``.
 
-    It is fitted on the CPU, in one epoch. A finished run that is resumed stays as it is. The other
-    arguments are those of ``training.trainer.trainer.fit``.
+    It is fitted on the CPU, in one epoch. A finished run that is resumed stays as it is.
+    ``held_out`` calibrates and measures it in the place of the validation clips, where it is fitted
+    to those too. The other arguments are those of ``training.trainer.trainer.fit``.
 
     Raises:
         TrainingError: ``run`` holds a run and ``resume`` is false, the run to resume has other data
@@ -119,6 +121,8 @@ def fit_baseline(
     store.require_no_run()
     started_at = time.perf_counter()
     fitted = _fit(dataset, auxiliary, config, on_batch)
+    if held_out is not None:
+        fitted = replace(fitted, val=_held_out_outputs(dataset, held_out))
     record = _epoch_record(fitted, config, time.perf_counter() - started_at)
     logits, targets = fitted.val
     kind = score_kind_for_loss(config.loss)
@@ -136,7 +140,7 @@ def fit_baseline(
     store.save(BEST_CHECKPOINT, checkpoint)
     store.save(LAST_CHECKPOINT, replace(checkpoint, calibration=None))
     on_epoch(record)
-    return FitResult(fitted.model, checkpoint, "cpu", 0)
+    return FitResult(fitted.model, checkpoint, "cpu", 0, held_out)
 
 
 def check_baseline(dataset: Dataset, auxiliary: AuxiliaryData, config: TrainConfig) -> None:
@@ -262,6 +266,11 @@ def _outputs(logits: Callable[[Tensor], Tensor], clips: StoredFeatures) -> Outpu
     pairs = [(logits(features), targets) for features, targets in clips.sequential_batches()]
     scores, targets = zip(*pairs, strict=True)
     return torch.cat(scores), torch.cat(targets)
+
+
+def _held_out_outputs(dataset: Dataset, held_out: HeldOutLogits) -> Outputs:
+    targets = torch.from_numpy(dataset.label_matrix[held_out.rows]).float()
+    return torch.from_numpy(held_out.logits), targets
 
 
 def _epoch_record(fitted: _Fitted, config: TrainConfig, seconds: float) -> EpochRecord:

@@ -64,7 +64,8 @@ def train(
     model: Annotated[
         str | None,
         typer.Option(
-            help="A network, a baseline or autoencoder; a wrong name lists them. (default: cnn)"
+            help="A network, a baseline or autoencoder; a wrong name lists them; auto: a short "
+            "contest chooses. (default: auto)"
         ),
     ] = None,
     features: flags.FeaturesOption = None,
@@ -157,8 +158,10 @@ def _read_settings(params: Mapping[str, Any], out: Path, texts: list[str]) -> di
     Raises:
         TrainingError: an unknown setting, a value that it cannot have, or one given twice.
     """
+    from earful.training.api.train import choose_encoder
     from earful.training.config.overrides import parse_settings
     from earful.training.config.train_config import TrainConfig, TrainingError
+    from earful.training.contest.settings import AUTO
     from earful.training.runs.train_run import find_resume_config
 
     settings = {name: params[name] for name in _SETTINGS if params[name] is not None}
@@ -168,7 +171,10 @@ def _read_settings(params: Mapping[str, Any], out: Path, texts: list[str]) -> di
     if not texts:
         return settings
     resumed = find_resume_config(out, params["checkpoint_mirror"]) if params["resume"] else None
-    model = settings.get("model") or (resumed or TrainConfig()).model
+    chosen = choose_encoder(settings.get("model"), params["encoder"], unfreeze=params["unfreeze"])
+    model = str(chosen.get("model") or (resumed or TrainConfig()).model)
+    if model == AUTO:
+        model = TrainConfig().model
     given = parse_settings(model, texts, "--set", ("model", "epochs"))
     twice = sorted(set(given) & set(settings))
     if twice:
@@ -203,6 +209,9 @@ def _resume_command(
 
 
 def _print_run(result: "TrainResult", dataset: Path, resume_command: list[object]) -> None:
+    if result.contest is not None:
+        typer.echo(result.contest.table())
+        typer.echo(result.contest.reason())
     for line in run_summary(result.metrics, result.run):
         typer.echo(line)
     sys.stdout.flush()

@@ -1,5 +1,6 @@
 """``earful demo``: every step from labels to a classified file, with its command."""
 
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,10 +88,11 @@ def _run_steps(
     words: Sequence[str],
 ) -> Path:
     printer = _StepPrinter()
+    own_data = labels_csv is not None
     if labels_csv is None:
         labels_csv = _synthesize(printer, words, out / "voices")
     _prepare(printer, labels_csv, audio_dir, out)
-    _train(printer, out)
+    _train(printer, out, None if own_data else MODEL)
     model = _export(printer, out)
     test_csv = out / "dataset" / TEST_CLIPS_FILENAME
     if test_csv.is_file():
@@ -157,24 +159,36 @@ def _prepare(printer: _StepPrinter, labels_csv: Path, audio_dir: Path | None, ou
             typer.echo(f"   note: {note}")
 
 
-def _train(printer: _StepPrinter, out: Path) -> None:
-    flags = f"--epochs {EPOCHS} --patience {PATIENCE}"
-    command = f"{program()} train {out / 'dataset'} --out {out / 'run'} {flags}"
-    with printer.run_step("Train the four-block CNN on MFCC", command):
-        metrics = train(
-            out / "dataset",
-            out / "run",
-            model=MODEL,
-            epochs=EPOCHS,
-            patience=PATIENCE,
-            progress=True,
-        ).metrics
+def _train(printer: _StepPrinter, out: Path, model: str | None) -> None:
+    """Train ``model`` for a few epochs; without one, the winner of a contest in full."""
+    command = f"{program()} train {out / 'dataset'} --out {out / 'run'}"
+    if model is not None:
+        command += f" --model {model} --epochs {EPOCHS} --patience {PATIENCE}"
+    title = "Train the four-block CNN on MFCC" if model else "Choose a network, and train it"
+    with printer.run_step(title, command):
+        result = (
+            train(out / "dataset", out / "run", progress=True)
+            if model is None
+            else train(
+                out / "dataset",
+                out / "run",
+                model=model,
+                epochs=EPOCHS,
+                patience=PATIENCE,
+                progress=True,
+            )
+        )
+        metrics = result.metrics
+        if result.contest is not None:
+            typer.echo(
+                textwrap.indent(f"{result.contest.table()}\n{result.contest.reason()}", "   ")
+            )
         typer.echo(
             f"   {metrics['parameters']:,} parameters, best epoch {metrics['best_epoch']} of "
             f"{metrics['epochs']}, validation accuracy "
             f"{100 * metrics['validation']['accuracy']:.1f} %"
         )
-        typer.echo(f"   curves and confusion matrix: {out / 'run'}/*.png")
+        typer.echo(f"   pictures: {out / 'run'}/*.png")
 
 
 def _export(printer: _StepPrinter, out: Path) -> Path:

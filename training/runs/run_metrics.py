@@ -83,10 +83,14 @@ def write_report(dataset: Dataset, run: Path, result: FitResult) -> dict[str, An
 
 
 def measure_split(dataset: Dataset, result: FitResult, split: str) -> ClassificationMetrics:
-    """Metrics of the best epoch's network on the stored features of one split."""
-    rows = dataset.rows(split)
-    with torch.inference_mode():
-        logits = torch.cat([result.network(x) for x in _batches(dataset, result, split)]).numpy()
+    """Metrics of the best epoch's network on the clips of one split, without augmentation."""
+    if split == "val" and result.held_out is not None:
+        rows, logits = result.held_out.rows, result.held_out.logits
+    else:
+        rows = dataset.rows(split)
+        with torch.inference_mode():
+            batches = _batches(dataset, result, split)
+            logits = torch.cat([result.network(x) for x in batches]).numpy()
     clips, kind = dataset.clips.iloc[rows], result.checkpoint.score_kind
     speakers, scores = clips["speaker"].tolist(), to_scores(logits, kind)
     # Softmax keeps the order of the logits.

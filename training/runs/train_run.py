@@ -1,5 +1,6 @@
 """A training run: training, then the report, in one folder."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,14 @@ from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.run_metrics import write_report
 from earful.training.trainer.checkpoint import (
     LAST_CHECKPOINT,
+    METRICS_FILENAME,
     Checkpoint,
     EpochRecord,
     load_checkpoint,
 )
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
 from earful.training.trainer.distributed import DistributedContext
-from earful.training.trainer.trainer import fit
+from earful.training.trainer.trainer import HeldOutLogits, fit
 
 
 def find_resume_config(out: Path, checkpoint_mirror: str | None = None) -> TrainConfig | None:
@@ -66,10 +68,12 @@ def train_run(
     checkpoint_mirror: str | None = None,
     dist_context: DistributedContext | None = None,
     tensorboard: bool = False,
+    held_out: HeldOutLogits | None = None,
 ) -> dict[str, Any]:
     """Train into ``out`` and evaluate the best epoch; arguments are those of ``trainer.fit``.
 
-    ``tensorboard`` writes a TensorBoard log into ``out``. Returns the content of metrics.json;
+    ``tensorboard`` writes a TensorBoard log into ``out``. ``held_out`` is that of
+    ``fit_baseline``. Returns the content of metrics.json;
     processes other than process 0 write nothing and return an empty dict.
 
     Raises:
@@ -89,9 +93,12 @@ def train_run(
             device=device,
             resume=resume,
             checkpoint_mirror=checkpoint_mirror,
+            held_out=held_out,
             on_batch=callbacks.on_batch,
             on_epoch=callbacks.on_epoch,
         )
+        if result.resumed_after and (out / METRICS_FILENAME).is_file():  # nothing has changed
+            return dict(json.loads((out / METRICS_FILENAME).read_text("utf-8")))
     else:
         result = fit(
             dataset,

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.device import Device
@@ -52,16 +54,29 @@ from earful.training.trainer.train_step import (
 
 
 @dataclass(frozen=True)
+class HeldOutLogits:
+    """Logits (rows, labels) of clips, by networks that were not fitted to them.
+
+    ``rows`` (rows,) are positions in the dataset.
+    """
+
+    rows: NDArray[np.int64]
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class FitResult:
     """The best epoch's network (on the CPU, in evaluation mode) and its checkpoint.
 
-    ``resumed_after`` is the number of epochs before this call, 0 for a new run.
+    ``resumed_after`` is the number of epochs before this call, 0 for a new run. ``held_out`` is
+    there where the network was fitted to the validation clips too: it is measured on these instead.
     """
 
     network: NormalisedNetwork
     checkpoint: Checkpoint
     device: str
     resumed_after: int
+    held_out: HeldOutLogits | None = None
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def home(tones_csv: Path, earful: RunCommand, tmp_path_factory: pytest.TempPathF
     quick = ("--epochs", 2, "--batch-size", 16, "--device", "cpu")
     results = {
         "prepare": earful("prepare", tones_csv, "--out", dataset, "--split", "random"),
-        "train": earful("train", dataset, "--out", run, *quick),
+        "train": earful("train", dataset, "--out", run, "--model", "cnn", *quick),
         "export": earful("export", run, "--out", model),
         "evaluate": earful("evaluate", model, dataset, "--out", folder / "report"),
     }

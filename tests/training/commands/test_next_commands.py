@@ -74,7 +74,7 @@ def test_more_epochs_are_suggested_where_the_last_is_the_best_and_the_command_wo
 def test_more_epochs_need_a_new_run_where_the_schedule_depends_on_their_number(
     home: Home, earful: RunCommand, tmp_path: Path
 ) -> None:
-    arguments = ("--epochs", 2, "--set", "schedule=cosine", "--device", "cpu")
+    arguments = ("--model", "cnn", "--epochs", 2, "--set", "schedule=cosine", "--device", "cpu")
     result = earful("train", home.dataset, "--out", tmp_path / "run", *arguments)
     assert "a new run with --epochs 4 may be better" in result.stderr
     assert "--resume" not in result.stderr
@@ -93,7 +93,18 @@ def test_ctrl_c_keeps_the_epochs_and_names_the_command_that_continues(
 ) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "earful.training.cli", "train", str(home.dataset)]
-    command += ["--out", str(run), "--epochs", "1000", "--patience", "1000", "--device", "cpu"]
+    command += [
+        "--out",
+        str(run),
+        "--model",
+        "cnn",
+        "--epochs",
+        "1000",
+        "--patience",
+        "1000",
+        "--device",
+        "cpu",
+    ]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -93,15 +93,14 @@ def test_set_takes_settings_and_options_of_the_network(
     home: Home, earful: RunCommand, tmp_path: Path
 ) -> None:
     values = ("--set", "learning-rate=0.002", "--set", "dropout=0.1", "--set", "epochs=2")
-    refused = earful("train", home.dataset, "--out", tmp_path / "run", *values)
+    train = ("train", home.dataset, "--model", "cnn", "--out")
+    refused = earful(*train, tmp_path / "run", *values)
     assert "no setting is called 'epochs'" in str(refused.exception)
-    done = earful("train", home.dataset, "--out", tmp_path / "run", "--epochs", 1, *values[:4])
+    done = earful(*train, tmp_path / "run", "--epochs", 1, *values[:4])
     assert done.exit_code == 0, done.exception
     config = json.loads((tmp_path / "run" / "metrics.json").read_text())["config"]
     assert (config["learning_rate"], config["options"]) == (0.002, {"dropout": 0.1})
-    twice = earful(
-        "train", home.dataset, "--out", tmp_path / "r", "--learning-rate", 1, *values[:2]
-    )
+    twice = earful(*train, tmp_path / "r", "--learning-rate", 1, *values[:2])
     assert "learning_rate is given twice: by its flag and by --set" in str(twice.exception)
 
 

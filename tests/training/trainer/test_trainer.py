@@ -141,7 +141,7 @@ def test_interrupted_and_resumed_run_equals_an_uninterrupted_one(
 def test_a_killed_process_resumes_to_the_same_weights(tones: Dataset, tmp_path: Path) -> None:
     """SIGKILL in the middle of an epoch, through the real command line."""
     command = [sys.executable, "-m", "earful.training.cli", "train"]
-    flags = ["--epochs", "6", "--batch-size", "4", "--device", "cpu"]
+    flags = ["--model", "cnn", "--epochs", "6", "--batch-size", "4", "--device", "cpu"]
 
     def arguments(out: str) -> list[str]:
         return [*command, str(tones.folder), "--out", str(tmp_path / out)]

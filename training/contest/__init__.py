@@ -1,0 +1,1 @@
+"""``--model auto``: a short contest between the networks that fit the data."""

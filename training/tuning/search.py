@@ -23,6 +23,8 @@ from earful.data.atomic_write import OutputError
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
 from earful.models.bundle.device import Device
+from earful.models.networks.zoo import zoo_entry
+from earful.training.baselines.fit import fit_baseline
 from earful.training.config.overrides import apply_overrides
 from earful.training.config.train_config import TrainConfig
 from earful.training.runs.progress import TrainingProgress
@@ -220,7 +222,8 @@ def _train_trial(
     search_config: SearchConfig, trial: Trial, folder: Path, monitor: _TrialMonitor
 ) -> None:
     config = apply_overrides(search_config.base, search_config.space.suggest(trial))
-    fit(
+    train = fit_baseline if zoo_entry(config.model).fitted else fit
+    train(
         search_config.dataset,
         folder,
         config,

@@ -116,26 +116,34 @@ _NETWORK_DIMENSIONS: dict[str, dict[str, NumericRange | Choices]] = {
     "crnn": {"recurrent": Choices(("gru", "lstm")), "hidden": Choices((32, 64, 128))},
     "bcresnet": {"width": Choices((0.5, 1.0, 1.5, 2.0))},
     "tcresnet": {"width": Choices((40, 56, 80))},
+    "encoder": {"c": NumericRange(1e-4, 1.0, log=True)},
+    "encoder-finetuned": {"encoder_rate": NumericRange(0.05, 1.0, log=True)},
 }
+# Fitted networks with a setting worth a search.
+_FITTED = ("encoder",)
 
 
 def default_space(model: str) -> SearchSpace:
     """The default search space of a network."""
     options = dict(_NETWORK_DIMENSIONS.get(model, {}))
+    if model in _FITTED:
+        return SearchSpace(options)
     if "dropout" in option_types(model):
         options["dropout"] = _DROPOUT_RANGE
     return SearchSpace({**_COMMON_DIMENSIONS, **options})
 
 
 def require_network(model: str) -> None:
-    """Check that a model is a network trained in epochs.
+    """Check that a model is a network with settings to search.
 
     Raises:
         TuneError: it is a baseline fitted in one go.
         EarfulError: there is no such model.
     """
-    if zoo_entry(model).fitted:
-        networks = ", ".join(name for name in CLASSIFIER_NETWORKS if name not in FITTED_NETWORKS)
+    if zoo_entry(model).fitted and model not in _FITTED:
+        networks = ", ".join(
+            name for name in CLASSIFIER_NETWORKS if name not in FITTED_NETWORKS or name in _FITTED
+        )
         raise TuneError(
             f"{model} is a baseline that is fitted in one go, without learning rate or epochs; "
             f"give --model one of {networks}"

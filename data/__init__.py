@@ -2,6 +2,6 @@
 
 May import the standard library and third-party packages, and nothing else of this project.
 ``errors``, ``atomic_write``, ``audio``, ``annotations``, ``features.config``,
-``features.numpy_log_mel``, ``labels.labels_csv`` and ``labels.multilabel`` are used while serving
-and never import torch, torchaudio, librosa, pandas or scikit-learn.
+``labels.labels_csv`` and ``labels.multilabel`` are used while serving and never import torch,
+torchaudio, librosa, pandas or scikit-learn; nor does ``features.numpy_log_mel``, for ``check``.
 """

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+import torchaudio.functional
 from torch import Generator, Tensor
 
 from earful.data.augmentation.sampling import (
@@ -90,9 +91,19 @@ def _sample_per_clip(
 
 
 def mix_at_snr(waveforms: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
-    """Waveforms plus noise (batch, samples) at an SNR (batch, 1) in dB."""
-    gain = speech_rms(waveforms) / (rms(noise) + _EPSILON) * decibels_to_factor(-snr_db)
-    return waveforms + noise * gain
+    """Waveforms plus noise (batch, samples) at an SNR (batch, 1) in dB.
+
+    The level of a waveform is its ``speech_rms``. Silent noise changes nothing.
+    """
+    # torchaudio's SNR is of the whole clip, and pauses around the word lower its level.
+    pauses_db = _level_db(rms(waveforms)) - _level_db(speech_rms(waveforms))
+    mixed = torchaudio.functional.add_noise(waveforms, noise, (snr_db + pauses_db).squeeze(1))
+    return torch.where(rms(noise) > 0, mixed, waveforms)
+
+
+def _level_db(amplitude: Tensor) -> Tensor:
+    level: Tensor = torchaudio.functional.amplitude_to_DB(amplitude, 20.0, _EPSILON, 0.0)
+    return level
 
 
 def rms(waveforms: Tensor) -> Tensor:

@@ -1,15 +1,22 @@
 """Augmentation of log-mel features: vocal tract warp, time warp, SpecAugment masks.
 
 Pure functions of features (batch, n_mels, frames) and a ``torch.Generator`` on their device.
-Parameters are drawn per clip.
+Parameters are drawn per clip. torchaudio's ``phase_vocoder`` takes one rate a call and is no
+replacement for ``warp_time``: 78 times as long for 64 clips, and on spectra before the mel filters.
 """
 
 import math
 
 import torch
 from torch import Generator, Tensor
+from torchaudio.functional import mask_along_axis_iid
 
-from earful.data.augmentation.sampling import FloatRange, log_uniform, uniform
+from earful.data.augmentation.sampling import (
+    FloatRange,
+    log_uniform,
+    seeded_global_generator,
+    uniform,
+)
 
 
 def warp_vocal_tract(
@@ -69,12 +76,10 @@ def spec_augment(
     (batch, n_mels, frames).
     """
     batch, n_mels, frames = features.shape
-    masked = torch.zeros_like(features, dtype=torch.bool)
-    for size, max_width, axis in ((n_mels, max_mask_bins, 1), (frames, max_mask_frames, 2)):
-        position = torch.arange(size, device=features.device)
-        for _ in range(masks_per_axis):
-            width = uniform(batch, (0, max_width), features, generator)
-            start = uniform(batch, (0, 1), features, generator) * (size - width)
-            covered = (position >= start) & (position < start + width)  # (batch, size)
-            masked = masked | covered.unsqueeze(3 - axis)
-    return torch.where(masked, features.mean(dim=(1, 2), keepdim=True), features)
+    keep_bins, keep_frames = torch.ones(batch, n_mels, 1), torch.ones(batch, 1, frames)
+    with seeded_global_generator(generator):
+        for _ in range(masks_per_axis):  # torchaudio's widths are below its parameter
+            keep_bins = mask_along_axis_iid(keep_bins, max_mask_bins + 1, 0.0, axis=1)
+            keep_frames = mask_along_axis_iid(keep_frames, max_mask_frames + 1, 0.0, axis=2)
+    kept = (keep_bins * keep_frames > 0).to(features.device)
+    return torch.where(kept, features, features.mean(dim=(1, 2), keepdim=True))

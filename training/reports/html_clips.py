@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import librosa
 import numpy as np
 import soundfile
 from jinja2 import Environment, PackageLoader, select_autoescape
@@ -19,6 +20,8 @@ from earful.data.audio.stream_reader import loudest_window, read_blocks, read_se
 # Longer clips are cut; all are resampled.
 MAX_MEDIA_SECONDS = 5.0
 MEDIA_RATE_HZ = 16_000
+# Spectrograms: window, least hop, size in pixels, dynamic range.
+_N_FFT, _MIN_HOP, _WIDTH, _HEIGHT, _RANGE_DB = 256, 64, 256, 96, 70.0
 
 
 @dataclass(frozen=True)
@@ -82,17 +85,15 @@ def _wav_uri(waveform: Waveform, rate_hz: int) -> str:
 
 def _spectrogram_uri(waveform: Waveform, rate_hz: int, source_rate_hz: int) -> str:
     """A spectrogram as PNG, in decibels, up to the Nyquist frequency of the source."""
-    figure = Figure(figsize=(3.2, 1.2), dpi=80)
+    figure = Figure(figsize=(_WIDTH / 80, _HEIGHT / 80), dpi=80)
     axes: Any = figure.add_axes((0, 0, 1, 1))
+    hop = max(_MIN_HOP, len(waveform) // _WIDTH)  # more columns than pixels only take time
+    source_bins = slice(None, max(2, _N_FFT // 2 * source_rate_hz // rate_hz))
+    padded = np.pad(waveform, (0, max(0, _N_FFT - len(waveform))))
+    magnitude = np.abs(librosa.stft(padded, n_fft=_N_FFT, hop_length=hop))[source_bins]
+    decibels = librosa.amplitude_to_db(magnitude, ref=np.max, top_db=_RANGE_DB)
+    librosa.display.specshow(decibels, ax=axes, cmap="magma", vmin=-_RANGE_DB, vmax=0)
     axes.set_axis_off()
-    padded = np.pad(waveform, (0, max(0, 512 - len(waveform))))
-    blocks = np.lib.stride_tricks.sliding_window_view(padded, 512)[::128] * np.hanning(512)
-    source_bins = slice(None, max(2, 256 * source_rate_hz // rate_hz))
-    decibels = 20 * np.log10(np.abs(np.fft.rfft(blocks)).T[source_bins] + 1e-6)
-    loudest = decibels.max()
-    axes.imshow(
-        decibels, origin="lower", aspect="auto", cmap="magma", vmin=loudest - 70, vmax=loudest
-    )
     buffer = io.BytesIO()
     canvas: Any = FigureCanvasAgg(figure)
     canvas.print_png(buffer)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import scipy.signal
 import torch
 from torch import Generator, Tensor
 
@@ -110,6 +111,35 @@ def test_speed_moves_pitch_and_length_together(factor: float) -> None:
     assert int(sounding[-1] - sounding[0]) == pytest.approx(RATE_HZ / 2 / factor, rel=0.01)
 
 
+@pytest.mark.parametrize("factor", [0.92, 1.0, 1.07, 1.1])
+def test_speed_resamples_about_the_middle_of_the_clip(factor: float) -> None:
+    """Within -50 dB of a tone of the other pitch, and within a sample of its phase."""
+    inner = slice(RATE_HZ // 4, -RATE_HZ // 4)  # the edges of a clip that got shorter are silent
+    time = torch.arange(RATE_HZ) - RATE_HZ // 2
+    radians = 2 * torch.pi * 700 / RATE_HZ * time
+    tone = torch.sin(radians).repeat(BATCH, 1)
+    out = waveform.change_speed(tone, (factor, factor), generator())[0, inner]
+    basis = torch.stack([torch.sin(factor * radians), torch.cos(factor * radians)])[:, inner]
+    fit = torch.linalg.lstsq(basis.T, out[:, None]).solution[:, 0]
+    assert float((out - fit @ basis).abs().max()) < 3e-3
+    assert abs(float(torch.atan2(fit[1], fit[0]))) <= 2 * np.pi * 700 * factor / RATE_HZ
+
+
+def test_faster_speech_does_not_alias() -> None:
+    """3.7 kHz becomes 4.6 kHz, which 8 kHz cannot hold: it is removed, not folded to 3.4 kHz."""
+    tone = tones(3_700.0)
+    out = waveform.change_speed(tone, (1.25, 1.25), generator())
+    assert float(out.square().sum()) < 0.01 * float(tone.square().sum())
+
+
+def test_each_clip_has_its_own_speed() -> None:
+    clips = tones().repeat(20, 1)
+    out = waveform.change_speed(clips, (0.8, 1.25), generator())
+    pitches = [peak_hz(clip) for clip in out]
+    assert len({round(hz / 10) for hz in pitches}) > 20
+    assert all(795 <= hz <= 1_255 for hz in pitches)
+
+
 def test_gain_is_in_decibels() -> None:
     out = waveform.change_gain(tones(), (-20.0, -20.0), generator())
     torch.testing.assert_close(out, tones() * 0.1)
@@ -122,6 +152,14 @@ def test_noise_is_mixed_at_the_snr_of_the_non_silent_part(snr_db: float) -> None
     added = noise.mix_at_snr(clean, hiss, torch.full((BATCH, 1), snr_db)) - clean
     measured = 20 * torch.log10(noise.speech_rms(clean) / noise.rms(added))
     torch.testing.assert_close(measured, torch.full((BATCH, 1), snr_db), atol=0.05, rtol=0)
+
+
+def test_silent_noise_and_silent_clips_are_mixed_without_nan() -> None:
+    clean, silence = tones(), torch.zeros(BATCH, RATE_HZ)
+    snr_db = torch.full((BATCH, 1), 10.0)
+    assert torch.equal(noise.mix_at_snr(clean, silence, snr_db), clean)
+    assert torch.equal(noise.mix_at_snr(silence, clean, snr_db), silence)
+    assert torch.equal(noise.mix_at_snr(silence, silence, snr_db), silence)
 
 
 def test_speech_rms_ignores_silence() -> None:
@@ -154,6 +192,31 @@ def test_band_limits_attenuate_frequencies_outside() -> None:
     assert float(power[:, :20].mean()) < 0.05 * float(power[:, 800:1200].mean())
 
 
+def test_band_limits_pass_1_khz_and_reduce_3900_hz() -> None:
+    """The upper limit is uniform from 1.4 to 4 kHz: below 3.76 kHz in 91 % of the clips."""
+    time = torch.arange(RATE_HZ) / RATE_HZ
+
+    def gains_db(hz: float) -> Tensor:
+        tone = torch.sin(2 * torch.pi * hz * time).repeat(400, 1)
+        passed = waveform.limit_band(tone, RATE_HZ, generator())
+        return 20 * torch.log10(noise.rms(passed) / noise.rms(tone))
+
+    assert float(gains_db(1_000.0).min()) > -0.1
+    assert float((gains_db(3_900.0) < -20).float().mean()) == pytest.approx(0.91, abs=0.03)
+
+
+def test_reverberation_is_the_convolution_with_the_response_to_a_click() -> None:
+    click = torch.zeros(BATCH, RATE_HZ)
+    click[:, 0] = 1.0
+    speech = torch.randn(BATCH, RATE_HZ, generator=generator(9))
+    response, out = (
+        waveform.reverberate(x, (0.1, 0.3), RATE_HZ, generator(5)) for x in (click, speech)
+    )
+    full = scipy.signal.fftconvolve(speech.double().numpy(), response.double().numpy(), axes=1)
+    np.testing.assert_allclose(out.numpy(), full[:, :RATE_HZ], rtol=0, atol=1e-4)
+    assert float(response[:, round(0.3 * RATE_HZ) + 1 :].abs().max()) < 1e-5
+
+
 def test_reverberation_lengthens_the_sound_and_keeps_its_start() -> None:
     click = torch.zeros(BATCH, RATE_HZ)
     click[:, 1000] = 1.0
@@ -175,9 +238,23 @@ def test_impulses_replace_their_share_of_the_samples() -> None:
     assert float(replaced.float().mean()) == pytest.approx(0.2, abs=0.01)
 
 
-def test_mu_law_codec_has_few_levels() -> None:
-    coded = waveform.code_mu_law(tones(), generator())
-    assert all(len(clip.unique()) <= 257 for clip in coded)
+def test_mu_law_codec_has_4_to_8_bits_of_g_711() -> None:
+    """The error is at most half a step of the companded signal, as a formula of its own says."""
+    compressed = torch.linspace(-1, 1, RATE_HZ)
+    ramp = compressed.sign() * (256 ** compressed.abs() - 1) / 255
+    coded = waveform.code_mu_law(ramp.repeat(200, 1), generator())
+    clip_by_levels = {len(clip.unique()): clip for clip in coded}
+    assert sorted(clip_by_levels) == [17, 33, 65, 129, 256]
+    for levels, clip in clip_by_levels.items():
+        error = (companded(clip) - compressed).abs().max()
+        step_codes = 256 // (levels - 1)
+        assert float(error) <= (step_codes / 2 + 0.5) * 2 / 255 + 1e-5
+        assert float(clip.abs().max()) <= 1 + 1e-6
+    assert float(waveform.code_mu_law(torch.zeros(200, 8), generator()).abs().max()) < 1e-4
+
+
+def companded(x: Tensor) -> Tensor:
+    return x.sign() * torch.log(1 + 255 * x.abs()) / np.log(256)
 
 
 def test_vocal_tract_warp_moves_a_mel_bin() -> None:
@@ -221,6 +298,34 @@ def test_spec_augment_fills_whole_bands_and_frames_with_the_mean() -> None:
     assert 0 < float(changed.float().mean()) < 0.9
     mean = features.mean(dim=(1, 2), keepdim=True).expand_as(features)
     assert torch.equal(out[changed], mean[changed])
+
+
+def test_spec_augment_masks_have_at_most_the_given_width() -> None:
+    features = torch.randn(300, 40, 63, generator=generator())
+    out = spectrogram.spec_augment(features, 6, 10, 1, generator())
+    changed = (out != features).numpy()
+    for bins, frames in ((clip.all(axis=1), clip.all(axis=0)) for clip in changed):
+        assert bins.sum() <= 6
+        assert frames.sum() <= 10
+        assert (np.diff(np.flatnonzero(bins)) == 1).all()
+        assert (np.diff(np.flatnonzero(frames)) == 1).all()
+    widths = changed.all(axis=2).sum(axis=1)
+    assert {int(width) for width in widths} == set(range(7))
+    assert torch.equal(spectrogram.spec_augment(features, 0, 0, 2, generator()), features)
+
+
+def test_masks_neither_depend_on_the_global_generator_nor_change_it() -> None:
+    features = torch.randn(BATCH, 40, 63, generator=generator())
+
+    def masked(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        out = spectrogram.spec_augment(features, 6, 10, 1, generator())
+        drawn_after = torch.rand(3)
+        torch.manual_seed(seed)
+        assert torch.equal(drawn_after, torch.rand(3))
+        return out
+
+    assert torch.equal(masked(1), masked(2))
 
 
 def test_mixup_mixes_targets_as_it_mixes_waveforms() -> None:

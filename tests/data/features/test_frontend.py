@@ -4,6 +4,7 @@ import librosa
 import numpy as np
 import pytest
 import torch
+import torchaudio.functional
 from numpy.typing import NDArray
 
 from earful.data.features.config import PREPARED_KINDS, FeatureConfig, FeatureKind, mel_filters
@@ -112,6 +113,13 @@ def test_float32_features_match_librosa_for_noise_and_speech(
     config: FeatureConfig, name: str
 ) -> None:
     assert_matches_librosa(signals(config)[name], config, torch.float32)
+
+
+@pytest.mark.parametrize(("n_mfcc", "n_mels"), [(1, 1), (13, 40), (40, 40), (20, 128)])
+def test_dct_matches_that_of_torchaudio_in_float32(n_mfcc: int, n_mels: int) -> None:
+    config = FeatureConfig(n_fft=2_048, win_length=2_048, n_mels=n_mels, n_mfcc=n_mfcc)
+    expected = torchaudio.functional.create_dct(n_mfcc, n_mels, norm="ortho").T
+    torch.testing.assert_close(Frontend(config).dct, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("config", GRID[:4], ids=str)

@@ -385,7 +385,13 @@ def test_network_without_labels_and_missing_device_are_refused(
     assert not (tmp_path / STUDY_FILENAME).exists()
 
 
-@pytest.mark.parametrize("model", FITTED_NETWORKS)
+def test_the_penalty_of_the_frozen_encoder_is_searched(tune: RunTune, tmp_path: Path) -> None:
+    assert tune("--model", "encoder", "--trials", "2").exit_code == 0
+    best = json.loads((tmp_path / "t" / "best.json").read_text())
+    assert 1e-4 <= best["config"]["options"]["c"] <= 1.0
+
+
+@pytest.mark.parametrize("model", [name for name in FITTED_NETWORKS if name != "encoder"])
 def test_fitted_baseline_is_refused_before_anything_else(
     tune: RunTune, tmp_path: Path, model: str
 ) -> None:

@@ -3,6 +3,8 @@
 import dataclasses
 import io
 import pickle
+import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,7 +12,7 @@ from typing import Any, Self
 import torch
 
 from earful.data.atomic_write import staged_file
-from earful.data.errors import did_you_mean_path
+from earful.data.errors import EarfulError, did_you_mean_path
 from earful.data.features.config import FeatureConfig, FeatureKind
 from earful.models.bundle.decision import ScoreKind
 from earful.models.layers.normalise import NormalisedNetwork
@@ -122,14 +124,15 @@ def read_checkpoint_bytes(content: bytes, location: str) -> Checkpoint:
         TrainingError: it is damaged, or has another schema version.
     """
     try:
-        values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that are no checkpoint
+            values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         version = dict(values).get("schema_version")
         if version == SCHEMA_VERSION:
             return _from_dict(values)
     except _DAMAGED as error:
-        reason = (str(error).splitlines() or ["it ends early"])[0]
         raise TrainingError(
-            f"the checkpoint {location} is damaged: {reason}; {_RETRAIN}"
+            f"{location} is damaged, or no checkpoint of `earful train`; {_RETRAIN}"
         ) from error
     found = "no schema version" if version is None else f"schema version {version!r}"
     raise TrainingError(
@@ -138,7 +141,21 @@ def read_checkpoint_bytes(content: bytes, location: str) -> Checkpoint:
     )
 
 
-_DAMAGED = (EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError)
+# What torch and its unpickler raise for bytes of something else, tried with random bytes.
+_DAMAGED = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    EarfulError,
+    pickle.UnpicklingError,
+    struct.error,
+)
 _RETRAIN = "train again into another folder: `earful train DATASET --out RUN`"
 
 
@@ -157,7 +174,11 @@ def _from_dict(values: dict[str, Any]) -> Checkpoint:
 
 
 def rebuild_network(checkpoint: Checkpoint) -> NormalisedNetwork:
-    """The network of a checkpoint, in evaluation mode."""
+    """The network of a checkpoint, in evaluation mode.
+
+    Raises:
+        TrainingError: its weights do not fit its network.
+    """
     kind: FeatureKind = checkpoint.config.features
     bins = checkpoint.features.bins(kind)
     network = build_network(
@@ -168,5 +189,10 @@ def rebuild_network(checkpoint: Checkpoint) -> NormalisedNetwork:
         checkpoint.config.options,
     )
     normalised = NormalisedNetwork(network, torch.zeros(bins), torch.ones(bins))
-    normalised.load_state_dict(checkpoint.weights)
+    try:
+        normalised.load_state_dict(checkpoint.weights)
+    except RuntimeError as error:  # other names or shapes
+        raise TrainingError(
+            f"the checkpoint is damaged: its weights do not fit its network; {_RETRAIN}"
+        ) from error
     return normalised.eval()

@@ -7,6 +7,7 @@ from earful.data.dataset.dataset import (
     ALL_CLIPS_FILENAME,
     MANIFEST_FILENAME,
     TEST_CLIPS_FILENAME,
+    open_dataset,
 )
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
@@ -49,6 +50,7 @@ def evaluate(
 
     Raises:
         LabelsError: a CSV cannot be read.
+        DatasetError: a dataset has another schema, or is damaged.
         ModelError: the model cannot be used.
         EvaluationError: there is no clip to evaluate on.
         NoiseError: noise that cannot be read.
@@ -74,10 +76,12 @@ def find_labels(labels: Path, split: Split | None) -> Path:
     """The labels CSV itself, or that of a dataset folder.
 
     Raises:
-        EvaluationError: the dataset holds back no test clips.
+        DatasetError: the dataset has another schema, or is damaged.
+        EvaluationError: it holds back no test clips.
     """
     if not (labels / MANIFEST_FILENAME).is_file():
         return labels
+    open_dataset(labels)  # refuses another schema
     if split not in (None, "test"):
         return labels / ALL_CLIPS_FILENAME
     if not (labels / TEST_CLIPS_FILENAME).is_file():

@@ -15,10 +15,11 @@ from earful.data.dataset.prepare import PrepareResult, most_common_sample_rate
 from earful.data.dataset.prepare import prepare as write_dataset
 from earful.data.dataset.ray_prepare import measure_on_ray
 from earful.data.dataset.reader import measure_clips
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, command
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import Clip, LabelledClips, LabelsError, read_labels
 from earful.data.labels.splits import SplitMode
+from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 from earful.training.runs.progress import work_progress
 
 
@@ -117,12 +118,9 @@ def read_labelled_clips(labels: Path, audio_dir: Path | None) -> LabelledClips:
     """
     if not labels.is_dir():
         return read_labels(labels, audio_dir)
-    if (labels / MANIFEST_FILENAME).is_file():
-        raise LabelsError(f"{labels} is a dataset already; train on it: earful train {labels}")
-    if (labels / ALL_CLIPS_FILENAME).is_file():
-        raise LabelsError(
-            f"{labels} is a folder with a labels CSV; give that: {labels / ALL_CLIPS_FILENAME}"
-        )
+    found_instead = describe_own_folder(labels)
+    if found_instead or (labels / ALL_CLIPS_FILENAME).is_file():
+        raise LabelsError(found_instead or describe_wrong_path(labels))
     if audio_dir is not None:
         raise LabelsError(f"--audio-dir is for a labels CSV; {labels} is a folder")
     return _read_label_folders(labels)
@@ -130,13 +128,9 @@ def read_labelled_clips(labels: Path, audio_dir: Path | None) -> LabelledClips:
 
 def _read_label_folders(folder: Path) -> LabelledClips:
     """One clip per recording; its label is the folder below ``folder`` that holds it."""
-    advice = f"`earful labels import {folder} --out labels.csv` reads other layouts"
-    try:
-        file_format = detect_format(folder)
-    except EarfulError as error:
-        raise LabelsError(
-            f"{folder} has no folder of recordings for each label; {advice}"
-        ) from error
+    import_command = command("labels", "import", folder, "--out", "labels.csv")
+    advice = f"{import_command} reads other layouts"
+    file_format = detect_format(folder)
     if file_format != FOLDERS:
         raise LabelsError(f"{folder} holds labels of another tool ({file_format}); {advice}")
     collected = read_folders(folder)

@@ -12,6 +12,7 @@ import pytest
 
 import earful
 from earful.data.errors import EarfulError
+from earful.models.registry.find_model import SHIPPED_MODEL
 from earful.training.cli import COMMANDS
 from tests.service.commands.test_command_line import TRAINING_ONLY
 from tests.training.conftest import PITCHES_HZ, RATE_HZ
@@ -106,9 +107,9 @@ def test_a_wrong_setting_is_refused_before_anything_is_written(
 def by_label(tones_csv: Path, folder: Path) -> Path:
     """The tones in a folder for each label."""
     for label in PITCHES_HZ:
-        (folder / label / "day one").mkdir(parents=True)
+        (folder / label).mkdir(parents=True)
         for path in tones_csv.parent.glob(f"{label}_*.wav"):
-            shutil.copy(path, folder / label / "day one" / path.name)
+            shutil.copy(path, folder / label / path.name)
     return folder
 
 
@@ -127,23 +128,33 @@ def test_other_folders_are_refused_with_the_right_command(
     home: Path, tones_csv: Path, tmp_path: Path
 ) -> None:
     clips = by_label(tones_csv, tmp_path / "clips")
-    shutil.copy(clips / "low" / "day one" / "low_1.wav", clips / "loose.wav")
+    shutil.copy(clips / "low" / "low_1.wav", clips / "loose.wav")
     tracks = tmp_path / "tracks"
     tracks.mkdir()
     (tracks / "a.txt").write_text("0.0\t0.4\tlow\n")
     (tmp_path / "empty").mkdir()
+    deep = by_label(tones_csv, tmp_path / "deep" / "train").parent
     for folder, message in (
         (tones_csv.parent, rf"give that: {tones_csv}"),
-        (home / "dataset", "is a dataset already; train on it: earful train"),
+        (home / "dataset", "is a dataset; train on it: `earful train"),
+        (deep, rf"60 recordings of {deep} lie in folders of folders"),
         (clips, rf"1 recordings lie in .* \(the first: {clips}/loose\.wav\)"),
         (tracks, rf"another tool \(audacity\); `earful labels import {tracks} --out"),
-        (tmp_path / "empty", "has no folder of recordings for each label; `earful labels import"),
+        (tmp_path / "empty", "is an empty folder; label recordings in a CSV"),
     ):
         with pytest.raises(EarfulError, match=message):
             earful.prepare(folder, tmp_path / "dataset")
     with pytest.raises(EarfulError, match="--audio-dir is for a labels CSV"):
         earful.prepare(by_label(tones_csv, tmp_path / "more"), tmp_path / "d", audio_dir=clips)
     assert not (tmp_path / "dataset").exists()
+
+
+def test_a_dataset_of_an_older_schema_is_not_evaluated(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "dataset", tmp_path / "dataset")
+    manifest = tmp_path / "dataset" / "dataset.json"
+    manifest.write_text(manifest.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    with pytest.raises(EarfulError, match="has dataset schema 1, this version reads 2"):
+        earful.evaluate(SHIPPED_MODEL, tmp_path / "dataset")
 
 
 def test_public_names_are_listed_documented_and_loaded_when_used() -> None:

@@ -47,7 +47,9 @@ def test_results_are_on_stdout_and_fit_80_columns_but_for_paths(home: Home) -> N
     epochs = [line for line in home.results["train"].stderr.splitlines() if line[:5] == "epoch"]
     assert len(epochs) == 2
     assert max(map(len, epochs)) <= 76  # room for epochs of minutes
-    assert home.results["prepare"].stdout.splitlines()[1].endswith("12 test (random split)")
+    _, labels, parts, _ = home.results["prepare"].stdout.splitlines()
+    assert labels == "labels: high, low, mid"
+    assert parts.endswith("12 test (random split)")
     report = home.dataset.parent / "report"
     assert f"{report}: confusion.png, coverage.png, evaluation.json" in (
         home.results["evaluate"].stderr
@@ -163,12 +165,22 @@ def test_what_was_meant_is_done_or_named(home: Home, earful: RunCommand) -> None
         (("classify", "x.wav", "--model", home.dataset), "is a dataset, not a model file; train"),
         (("report", report), f"{report} is a report of `earful evaluate` already: open confusion"),
         (("report", report / "evaluation.json"), "is a report of `earful evaluate` already"),
-        (("check", home.labels.parent), f"`earful labels import {home.labels.parent} --out"),
+        (("check", home.labels.parent), f"give that: {home.labels}"),
+        (("check", home.dataset), f"is a dataset; train on it: `earful train {home.dataset} --out"),
+        (("labels", "import", home.run, "--out", "l"), f"{home.run} is a run; export it: `earful"),
         (("prepare", home.labels.parent, "--out", "d"), f"give that: {home.labels}"),
     ):
         result = earful(*arguments)
         assert isinstance(result.exception, EarfulError), arguments
         assert message in str(result.exception), arguments
+
+
+def test_prepare_lists_at_most_ten_labels(home: Home, earful: RunCommand, tmp_path: Path) -> None:
+    clips = sorted(home.labels.parent.glob("*.wav"))
+    rows = [f"{clip},l{number % 13}" for number, clip in enumerate(clips)]
+    (tmp_path / "labels.csv").write_text("\n".join(["filename,label", *rows]), encoding="utf-8")
+    lines = earful("prepare", tmp_path / "labels.csv", "--out", tmp_path / "d").stdout.splitlines()
+    assert lines[1] == "labels: l0, l1, l2, l3, l4, l5, l6, l7, l8, l9 and 3 more"
 
 
 @pytest.mark.parametrize("name", ["synth", "labels"])

@@ -163,11 +163,12 @@ def require_path(name: str, value: object) -> Path:
     """A text or path-like value as a path.
 
     Raises:
-        UsageError: it is none, or empty.
+        UsageError: it is none, is empty or has a NUL.
     """
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+    text = os.fsdecode(value) if isinstance(value, str | os.PathLike) else ""
+    if not text or "\0" in text:
         raise UsageError(f"{name} is a path, found {value!r}")
-    return Path(os.fsdecode(value))
+    return Path(text)
 
 
 def optional_path(name: str, value: object) -> Path | None:

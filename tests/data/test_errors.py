@@ -93,7 +93,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
         require_number("n", 1.5, whole=True)
 
 
-@pytest.mark.parametrize("value", [None, 5, "", b"a", ["a"]])
+@pytest.mark.parametrize("value", [None, 5, "", b"a", ["a"], "a\0b"])
 def test_a_path_is_checked(value: Any) -> None:
     with pytest.raises(UsageError, match=r"^out is a path, found "):
         require_path("out", value)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import get_args
 
 from earful.data.dataset.dataset import (
     ALL_CLIPS_FILENAME,
@@ -9,6 +10,7 @@ from earful.data.dataset.dataset import (
     TEST_CLIPS_FILENAME,
     open_dataset,
 )
+from earful.data.errors import optional_path, require_choice, require_path
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
 from earful.training.evaluation.evaluator import (
@@ -49,6 +51,7 @@ def evaluate(
         progress: show a progress bar on stderr.
 
     Raises:
+        UsageError: an argument of a wrong type, or none of the choices.
         LabelsError: a CSV cannot be read.
         DatasetError: a dataset has another schema, or is damaged.
         ModelError: the model cannot be used.
@@ -56,19 +59,23 @@ def evaluate(
         NoiseError: noise that cannot be read.
         OutputError: ``out`` cannot be written.
     """
+    if split is not None:
+        require_choice("split", split, get_args(Split))
+    require_path("registry", registry)
+    out = optional_path("out", out)
     with work_progress("evaluate", show=progress) as on_progress:
         result = evaluate_model(
-            find_model(os.fspath(model), registry),
-            find_labels(Path(labels), split),
-            _path(audio_dir),
+            find_model(str(require_path("model", model)), registry),
+            find_labels(require_path("labels", labels), split),
+            optional_path("audio_dir", audio_dir),
             split=split,
             noise_test=noise_test,
-            noise_dir=_path(noise_dir),
-            negatives_csv=_path(negatives),
+            noise_dir=optional_path("noise_dir", noise_dir),
+            negatives_csv=optional_path("negatives", negatives),
             progress=on_progress,
         )
     if out is not None:
-        write_evaluation(result, Path(out))
+        write_evaluation(result, out)
     return result
 
 
@@ -90,7 +97,3 @@ def find_labels(labels: Path, split: Split | None) -> Path:
             "not trained on, or --split val"
         )
     return labels / TEST_CLIPS_FILENAME
-
-
-def _path(path: str | os.PathLike[str] | None) -> Path | None:
-    return None if path is None else Path(path)

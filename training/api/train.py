@@ -3,9 +3,10 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from earful.data.dataset.dataset import Dataset, open_dataset
+from earful.data.errors import optional_path, require_choice, require_path
 from earful.models.bundle.device import Device
 from earful.models.networks.zoo import zoo_entry
 from earful.training.config.overrides import (
@@ -94,14 +95,19 @@ def train(
             ``learning_rate=0.002``, ``augment=True`` or ``dropout=0.3``.
 
     Raises:
+        UsageError: an argument of a wrong type, or none of the choices.
         DatasetError: a folder holds no dataset.
         TrainingError: an unknown setting, a run in ``out`` without ``resume``, a run of other
             settings or data with it, nothing to train on, or training diverges.
         EarfulError: an unknown network, or an option that it does not have.
     """
-    out = Path(out)
-    dist_context, opened = detect_distributed(), open_dataset(Path(dataset))
-    auxiliary = open_auxiliary_data(_path(extra), _path(negatives))
+    dataset, out = require_path("dataset", dataset), require_path("out", out)
+    optional_path("checkpoint_mirror", checkpoint_mirror)
+    require_choice("device", device, get_args(Device))
+    dist_context, opened = detect_distributed(), open_dataset(dataset)
+    auxiliary = open_auxiliary_data(
+        optional_path("extra", extra), optional_path("negatives", negatives)
+    )
     overrides = dict(settings)
     overrides |= {} if model is None else {"model": model}
     overrides |= {} if epochs is None else {"epochs": epochs}
@@ -143,7 +149,3 @@ def _config(
     if resumed is not None:
         return config
     return adapt_to_dataset(config, overrides, dataset, dist_context.world_size)
-
-
-def _path(path: str | os.PathLike[str] | None) -> Path | None:
-    return None if path is None else Path(path)

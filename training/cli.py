@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+import earful
 from earful.data.errors import EarfulError, did_you_mean, missing_package_error
 from earful.service.commands.next_steps import print_message
 from earful.service.commands.options import EXIT_INTERRUPTED, EXIT_NOTHING_DONE
@@ -158,9 +159,7 @@ def main() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version  # noqa: PLC0415 - it takes 20 ms
-
-        typer.echo(f"earful {version('earful')}")
+        typer.echo(f"earful {earful.__version__}")
         raise typer.Exit
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from earful.data.dataset.dataset import Dataset, open_dataset
+from earful.data.atomic_write import require_own_folder
+from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
 from earful.data.errors import optional_path, require_choice, require_path
 from earful.models.bundle.device import Device
 from earful.models.networks.zoo import zoo_entry
@@ -18,6 +19,7 @@ from earful.training.config.train_config import TrainConfig, default_config
 from earful.training.loaders.auxiliary_data import open_auxiliary_data
 from earful.training.runs.progress import training_progress
 from earful.training.runs.train_run import adapt_to_dataset, find_resume_config, train_run
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT
 from earful.training.trainer.distributed import DistributedContext, detect_distributed
 
 
@@ -99,10 +101,13 @@ def train(
         DatasetError: a folder holds no dataset.
         TrainingError: an unknown setting, a run in ``out`` without ``resume``, a run of other
             settings or data with it, nothing to train on, or training diverges.
+        OutputError: ``out`` is a folder of other files.
         EarfulError: an unknown network, or an option that it does not have.
     """
     dataset, out = require_path("dataset", dataset), require_path("out", out)
     optional_path("checkpoint_mirror", checkpoint_mirror)
+    if not (out / MANIFEST_FILENAME).is_file():  # a dataset is refused by its name below
+        require_own_folder(out, (LAST_CHECKPOINT, BEST_CHECKPOINT), "run")
     require_choice("device", device, get_args(Device))
     dist_context, opened = detect_distributed(), open_dataset(dataset)
     auxiliary = open_auxiliary_data(

@@ -28,7 +28,7 @@ def demo(
     ] = False,
 ) -> None:
     """Prepare, train, export, evaluate and classify, in about a minute."""
-    from earful.training.recipes.demo import WORDS, run_demo
+    from earful.training.recipes.demo import MARKER, WORDS, run_demo
 
     if words is not None and data is not None:
         raise EarfulError(
@@ -37,7 +37,9 @@ def demo(
     utterances = WORDS if words is None else tuple(word.strip() for word in words.split(","))
     if len(utterances) < 2:
         raise EarfulError("--words needs two words or more to tell apart, comma-separated")
-    with keep_on_interrupt(f"an earlier demo in {out} is unchanged"):
+    had_demo = (out / MARKER).is_file()
+    kept = f"the earlier demo in {out} is unchanged" if had_demo else "nothing was kept"
+    with keep_on_interrupt(kept):
         model = run_demo(data, audio_dir, out, utterances)
     if run_server:
         from earful.service.server.server import run_server as serve_model

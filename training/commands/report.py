@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from earful.data.errors import EarfulError, did_you_mean_path
-from earful.service.commands.next_steps import print_message
+from earful.service.commands.next_steps import keep_on_interrupt, print_message
 
 
 def report(
@@ -70,7 +70,7 @@ def report(
         if audio_dir is not None:
             raise typer.BadParameter("--audio-dir is for results; a run has --dataset")
         html_out = out or path / RUN_REPORT_FILENAME
-        with work_progress("noise") as on_progress:
+        with keep_on_interrupt("nothing was written"), work_progress("noise") as on_progress:
             options = RunReportOptions(
                 dataset, clips, round(audio_mb * 1e6), noise_test, on_progress
             )
@@ -106,7 +106,8 @@ def _refuse_evaluation(path: Path) -> None:
 def _report_results(results: Path, out: Path, clips: int, audio_dir: Path | None) -> None:
     from earful.training.reports.results_report import write_results_report
 
-    summary = write_results_report(results, out, clips=clips, audio_dir=audio_dir)
+    with keep_on_interrupt("nothing was written"):
+        summary = write_results_report(results, out, clips=clips, audio_dir=audio_dir)
     typer.echo(
         f"{out}: {summary.rows:,} rows of {summary.files:,} files; open it in a browser", err=True
     )

@@ -10,7 +10,7 @@ import typer
 from earful.data.errors import EarfulError
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.service.commands.feedback import DatabaseOption
-from earful.service.commands.next_steps import keep_on_interrupt, print_next
+from earful.service.commands.next_steps import keep_on_interrupt, kept_if_any, print_next
 from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
 from earful.service.core.defaults import (
     DEFAULT_FEEDBACK_URL,
@@ -129,7 +129,7 @@ def retrain(
         _, plan, _ = plan_retraining(job)
         outcome = RetrainOutcome(plan, note="dry run: nothing was changed")
     else:
-        with keep_on_interrupt(f"{work} keeps the finished part; the same command continues"):
+        with keep_on_interrupt(kept_if_any(work, "*/*", "the finished part")):
             outcome = run_retraining(job)
     typer.echo(
         json.dumps(_outcome_dict(name, outcome), indent=2)

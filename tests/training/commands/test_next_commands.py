@@ -1,6 +1,7 @@
 """Every command says what it wrote and what comes next, and that does work."""
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -117,6 +118,56 @@ def test_ctrl_c_keeps_the_epochs_and_names_the_command_that_continues(
     assert re.search(r"^epoch +\d+/3 ", resumed.stderr, re.MULTILINE) or "of 3" in resumed.stdout
 
 
+LONG = ("--epochs", "9999", "--device", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("command", "until", "kept"),
+    [
+        (("demo",), "1. No recordings", "nothing was kept"),
+        (("crossval", "DATASET", "--out", "cv", *LONG), "epoch ", "keeps finished epochs; the s"),
+        (
+            ("compare", "DATASET", "--out", "c", "--models", "mlp", *LONG),
+            "epoch ",
+            "keeps finished",
+        ),
+    ],
+)
+def test_ctrl_c_says_what_is_kept(
+    home: Home, tmp_path: Path, command: tuple[str, ...], until: str, kept: str
+) -> None:
+    words = [str(home.dataset) if word == "DATASET" else word for word in command]
+    with subprocess.Popen(
+        [sys.executable, "-m", "earful", *words, "--out", "new"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any(until in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        messages = process.stdout.read()
+        assert process.wait() == 130
+    assert "Traceback" not in messages
+    [interrupted] = [line for line in messages.splitlines() if line.startswith("interrupted: ")]
+    assert kept in interrupted
+
+
+def test_synth_keeps_files_that_were_added(home: Home, earful: RunCommand, tmp_path: Path) -> None:
+    command = ("synth", "--words", "yes,no", "--out", tmp_path, "--voices", 2, "--repetitions", 1)
+    assert earful(*command).exit_code == 0
+    assert earful(*command).exit_code == 0
+    (tmp_path / "clips" / "mine.wav").touch()
+    added = earful(*command)
+    assert "other files (clips/mine.wav), which would be deleted" in str(added.exception)
+    unknown = earful(*command[:4], tmp_path / "new", "--languages", "fr-fri")
+    assert "does not speak 'fr-fri' (did you mean 'fr-fr'?); it speaks af, " in str(
+        unknown.exception
+    )
+
+
 def test_a_list_with_labels_is_scored_and_its_report_comes_next(
     home: Home, earful: RunCommand, tmp_path: Path
 ) -> None:
@@ -155,6 +206,17 @@ def test_a_dataset_and_a_run_are_never_overwritten_silently(
     again = earful("prepare", home.labels, "--out", dataset)
     assert "holds a dataset; replace it with --replace" in str(again.exception)
     assert earful("prepare", home.labels, "--out", dataset, "--replace").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["train", "compare", "crossval", "tune"])
+def test_a_folder_of_other_files_is_not_trained_into(
+    home: Home, earful: RunCommand, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    result = earful(name, home.dataset, "--out", tmp_path)
+    assert isinstance(result.exception, EarfulError)
+    assert f"{tmp_path} is not empty and holds no " in str(result.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_what_was_meant_is_done_or_named(home: Home, earful: RunCommand) -> None:

@@ -12,8 +12,9 @@ from typing import Any, Self
 import torch
 
 from earful.data.atomic_write import staged_file
-from earful.data.errors import EarfulError, did_you_mean_path
+from earful.data.errors import EarfulError, command, did_you_mean_path
 from earful.data.features.config import FeatureConfig, FeatureKind
+from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 from earful.models.bundle.decision import ScoreKind
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.models.networks.zoo import build_network
@@ -106,15 +107,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
         TrainingError: it is missing, damaged, or has another schema version.
     """
     if not path.is_file():
-        raise TrainingError(
-            f"{path.parent} holds no finished run{did_you_mean_path(path.parent)}: {path.name} is "
-            f"missing; start one with `earful train DATASET --out {path.parent}`"
-        )
+        raise _no_checkpoint(path)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror}") from error
     return read_checkpoint_bytes(content, str(path))
+
+
+def _no_checkpoint(path: Path) -> TrainingError:
+    run = path.parent
+    found_instead = describe_wrong_path(run) if run.is_file() else describe_own_folder(run)
+    if found_instead and not (run / LAST_CHECKPOINT).is_file():
+        return TrainingError(found_instead)
+    is_taken = run.is_file() or (run.is_dir() and any(run.iterdir()))
+    advice = command("train", "DATASET", "--out", "RUN" if is_taken else run)
+    return TrainingError(
+        f"{run} holds no finished run{did_you_mean_path(run)}: {path.name} is missing; give the "
+        f"folder of a run, or start one: {advice}"
+    )
 
 
 def read_checkpoint_bytes(content: bytes, location: str) -> Checkpoint:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,9 +126,9 @@ LONG = ("--epochs", "9999", "--device", "cpu")
     ("command", "until", "kept"),
     [
         (("demo",), "1. No recordings", "nothing was kept"),
-        (("crossval", "DATASET", "--out", "cv", *LONG), "epoch ", "keeps finished epochs; the s"),
+        (("crossval", "DATASET", "--set", "patience=9999", *LONG), "epoch ", "keeps finished epoc"),
         (
-            ("compare", "DATASET", "--out", "c", "--models", "mlp", *LONG),
+            ("compare", "DATASET", "--models", "cnn:patience=9999", *LONG),
             "epoch ",
             "keeps finished",
         ),
@@ -217,6 +218,72 @@ def test_a_folder_of_other_files_is_not_trained_into(
     assert isinstance(result.exception, EarfulError)
     assert f"{tmp_path} is not empty and holds no " in str(result.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_what_is_no_run_is_named_by_export_and_report(
+    home: Home, earful: RunCommand, tmp_path: Path
+) -> None:
+    home_of, out = home.dataset.parent, tmp_path / "m.onnx"
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.md").touch()
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "evaluation.json").touch()
+    for name, path, message in (
+        ("export", home.dataset, f"^{home.dataset} is a dataset; train on it: `earful train "),
+        ("export", home.model, f"^{home.model} is a model file; use it: `earful classify "),
+        ("export", home.run / "best.pt", f"export the run: `earful export {home.run} --out"),
+        ("export", tmp_path / "notes", "or start one: `earful train DATASET --out RUN`$"),
+        (
+            "export",
+            tmp_path / "new run",
+            "start one: `earful train DATASET --out '.*new run'`$",
+        ),
+        ("report", home.dataset, f"^{home.dataset} is a dataset; "),
+        ("report", home.model, f"^{home.model} is a model file; "),
+        ("report", home.run / "best.pt", f"give its folder: `earful report {home.run}`$"),
+        ("report", home.run / "metrics.json", f"give its folder: `earful report {home.run}`$"),
+        (
+            "report",
+            tmp_path / "notes",
+            "notes holds no checkpoint of a run; give the folder",
+        ),
+        (
+            "report",
+            tmp_path / "x.csv",
+            "classify`: the file has no column filename.*; write one",
+        ),
+        ("report", tmp_path / "evaluation", "already: open evaluation.json in it"),
+    ):
+        result = earful(name, path, *(("--out", out) if name == "export" else ()))
+        assert isinstance(result.exception, EarfulError), (name, path)
+        assert re.search(message, str(result.exception)), str(result.exception)
+    assert not out.exists()
+    assert sorted(path.name for path in home_of.iterdir()) == [
+        "dataset", "model.onnx", "report", "run",
+    ]  # fmt: skip
+
+
+def test_an_interrupted_run_knows_its_dataset(
+    home: Home, earful: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home.dataset.parent)
+    run = tmp_path / "my run"
+    shutil.copytree(home.run, run)
+    (run / "metrics.json").unlink()
+    exported = earful("export", run, "--out", tmp_path / "m.onnx")
+    assert commands_in(exported.stderr)[0] == ["train", "dataset", "--out", str(run), "--resume"]
+    assert ["evaluate", str(tmp_path / "m.onnx"), "dataset"] in next_commands(exported.stderr)
+    reported = earful("report", run, "--no-noise-test")
+    assert f"Continue it with `earful train dataset --out '{run}' --resume`" in reported.stderr
+    assert "No clips are shown" not in reported.stderr
+    for content in ("junk", "[1]", "{}", '{"epochs": 2, "validation": 1}'):
+        (run / "metrics.json").write_text(content)
+        for command in (("export", run, "--out", tmp_path / "m.onnx"), ("report", run)):
+            damaged = str(earful(*command).exception)
+            assert damaged.endswith(
+                f"write it again: `earful train dataset --out '{run}' --resume`"
+            )
 
 
 def test_what_was_meant_is_done_or_named(home: Home, earful: RunCommand) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, command
 from earful.models.networks.zoo import parameter_count, zoo_entry
 from earful.training.evaluation.confidence import ConfidenceReport
 from earful.training.metrics.classification import wilson_interval
@@ -23,6 +23,7 @@ from earful.training.reports.run_report.predictions import (
     split_confidence,
 )
 from earful.training.reports.run_report.read_run import TrainingRun, find_dataset, read_run
+from earful.training.runs.run_dataset import resume_words
 from earful.training.trainer.checkpoint import rebuild_network
 
 RUN_REPORT_FILENAME = "report.html"
@@ -116,7 +117,7 @@ def _collect_context(run: TrainingRun, options: RunReportOptions) -> RunReportCo
     else:
         context.notes.append(
             f"This run is not finished: {len(run.history)} of at most {run.best.config.epochs} "
-            "epochs. Continue it with `earful train DATASET --out RUN --resume`. Metrics are "
+            f"epochs. Continue it with {command(*resume_words(run.folder))}. Metrics are "
             "those of the validation split; the test split is not used before the run is finished."
         )
         if dataset is not None:

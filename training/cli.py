@@ -89,6 +89,8 @@ class LazyCommands(TyperGroup):
         command.name, command.rich_help_panel = cmd_name, _PANEL_OF[cmd_name]
         for each in (command, *subcommands):
             _hide_flag_types(each)
+            # The terminal wraps paragraphs; the line ends of the docstring would wrap them twice.
+            each.help = re.sub(r"(?<!\n)\n(?!\n)", " ", each.help or "")
         return command
 
     def invoke(self, ctx: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from earful.data.errors import EarfulError
+from earful.data.errors import UsageError
 from earful.service.commands.next_steps import keep_on_interrupt, kept_if_any, print_next
 from earful.training.commands.options import (
     DatasetArgument,
@@ -50,7 +50,7 @@ def crossval(
 
     require_own_folder(out, ("crossval.json", "fold*/last.pt"), "cross-validation")
     if folds != "speaker" and not (folds.isdecimal() and int(folds) > 1):
-        raise EarfulError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
+        raise UsageError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
     overrides: dict[str, SettingValue] = (
         {} if zoo_entry(model).fitted else {"oversample": oversample}
     )

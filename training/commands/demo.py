@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from earful.data.errors import EarfulError
+from earful.data.errors import UsageError
 from earful.service.commands.next_steps import keep_on_interrupt
 from earful.training.commands.options import AudioDirOption
 
@@ -31,12 +31,12 @@ def demo(
     from earful.training.recipes.demo import MARKER, WORDS, run_demo
 
     if words is not None and data is not None:
-        raise EarfulError(
+        raise UsageError(
             "--data trains on recordings and --words on synthetic voices; give one of them"
         )
     utterances = WORDS if words is None else tuple(word.strip() for word in words.split(","))
     if len(utterances) < 2:
-        raise EarfulError("--words needs two words or more to tell apart, comma-separated")
+        raise UsageError("--words needs two words or more to tell apart, comma-separated")
     had_demo = (out / MARKER).is_file()
     kept = f"the earlier demo in {out} is unchanged" if had_demo else "nothing was kept"
     with keep_on_interrupt(kept):

@@ -101,7 +101,8 @@ def find_dataset(run: TrainingRun, requested: Path | None) -> tuple[Dataset | No
         DatasetError: ``requested`` holds no dataset.
         RunReportError: ``requested`` holds a different dataset.
     """
-    folder = requested or read_run_dataset(run.folder)
+    recorded = (run.metrics or {}).get("dataset")
+    folder = requested or (Path(recorded) if recorded else read_run_dataset(run.folder))
     if folder is None:
         return None, "give the dataset of `earful train` with --dataset DIR"
     try:

@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from earful.data.errors import EarfulError
@@ -86,6 +86,24 @@ def staged_file(target: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # renamed already, or never created
             staging.unlink()
+
+
+def require_own_folder(folder: Path, markers: Sequence[str], result: str) -> None:
+    """Refuse a folder of other files, for output that is added to what a folder holds.
+
+    ``markers`` are glob patterns of an earlier ``result``. Hidden files do not count.
+
+    Raises:
+        OutputError: the folder is not empty and matches no marker.
+    """
+    if not folder.is_dir() or any(any(folder.glob(marker)) for marker in markers):
+        return
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if names:
+        raise OutputError(
+            f"{folder} is not empty and holds no {result} (it has {names[0]}); give a new folder "
+            "as --out"
+        )
 
 
 def _prepare_target(target: Path, marker: str) -> Path:

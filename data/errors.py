@@ -2,6 +2,7 @@
 
     EarfulError
     ├── MissingPackageError data.errors                           an extra that is not installed
+    ├── UsageError          data.errors                           arguments or flags that do not fit
     ├── LabelsError         data.labels.labels_csv                an unusable labels CSV
     ├── AnnotationError     data.annotations.annotation           unusable labels of another tool
     ├── AudioError          data.audio.decode                     an unusable file, with a code
@@ -33,8 +34,11 @@ exits with 2; the HTTP service maps the code of ``AudioError`` to a status.
 """
 
 import difflib
+import math
+import numbers
 import os
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 # What the extra ``train`` installs.
@@ -60,6 +64,10 @@ class EarfulError(Exception):
     """A problem with the user's input; the message is written for the user."""
 
 
+class UsageError(EarfulError, ValueError):
+    """An argument or flag of a wrong type or value, or several that exclude each other."""
+
+
 class MissingPackageError(EarfulError, ImportError):
     """A package of an extra that is not installed; the message names the install command."""
 
@@ -74,10 +82,30 @@ def missing_package_error(error: ModuleNotFoundError) -> MissingPackageError | N
     )
 
 
+# What people write for a choice that is spelled quite differently.
+_SYNONYMS = {"gpu": "cuda", "lr": "learning_rate"}
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """`` (did you mean 'cnn'?)`` for the choice closest to ``name``; empty if none is close."""
-    [nearest, *_] = [*difflib.get_close_matches(name, choices, n=1), ""]
+    """`` (did you mean 'cnn'?)`` for the choice closest to ``name``; empty if none is close.
+
+    Case is ignored, and a hyphen is an underscore.
+    """
+    nearest = _nearest(name, choices)
     return f" (did you mean {nearest!r}?)" if nearest else ""
+
+
+def _nearest(name: str, choices: Iterable[str]) -> str:
+    by_key = {_key(choice): choice for choice in choices}
+    key = _key(name)
+    if _SYNONYMS.get(key) in by_key:
+        return by_key[_SYNONYMS[key]]
+    [nearest, *_] = [*difflib.get_close_matches(key, by_key, n=1), ""]
+    return by_key[nearest] if nearest else ""
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("-", "_")
 
 
 def did_you_mean_path(path: Path) -> str:
@@ -89,8 +117,61 @@ def did_you_mean_path(path: Path) -> str:
         names = [entry.name for entry in missing.parent.iterdir()]
     except OSError:
         return ""
-    [nearest, *_] = [*difflib.get_close_matches(missing.name, names, n=1), ""]
+    nearest = _nearest(missing.name, names)
     if not nearest:
         return ""
     meant = missing.parent / nearest / path.relative_to(missing)
     return f" (did you mean {str(meant)!r}?)" if os.path.lexists(meant) else ""
+
+
+def command(*words: object) -> str:
+    """A command for a message, in backquotes; its words are quoted for a shell."""
+    return f"`{shlex.join(('earful', *map(str, words)))}`"
+
+
+def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse a value that is none of the choices.
+
+    Raises:
+        UsageError: it is none; the message lists them.
+    """
+    if not isinstance(value, str) or value not in choices:
+        hint = did_you_mean(value, choices) if isinstance(value, str) else ""
+        raise UsageError(f"{name} is {' or '.join(map(repr, choices))}, found {value!r}{hint}")
+
+
+def require_number(
+    name: str, value: object, low: float = -math.inf, high: float = math.inf, *, whole: bool = False
+) -> None:
+    """Refuse a value that is no finite number, not whole if ``whole``, or out of [low, high].
+
+    Raises:
+        UsageError: it is none; the message has the range.
+    """
+    kinds = numbers.Integral if whole else numbers.Real
+    if not (
+        not isinstance(value, bool)
+        and isinstance(value, kinds)
+        and low <= float(value) <= high
+        and math.isfinite(value)
+    ):
+        kind = "a whole number" if whole else "a number"
+        bounds = f" from {low:g} to {high:g}" if math.isfinite(low) else ""
+        raise UsageError(f"{name} is {kind}{bounds}, found {value!r}")
+
+
+def require_path(name: str, value: object) -> Path:
+    """A text or path-like value as a path.
+
+    Raises:
+        UsageError: it is none, is empty or has a NUL.
+    """
+    text = os.fsdecode(value) if isinstance(value, str | os.PathLike) else ""
+    if not text or "\0" in text:
+        raise UsageError(f"{name} is a path, found {value!r}")
+    return Path(text)
+
+
+def optional_path(name: str, value: object) -> Path | None:
+    """``require_path`` for an argument that may be None."""
+    return None if value is None else require_path(name, value)

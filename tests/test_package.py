@@ -1,5 +1,6 @@
 """One import package: nothing else of ours is importable, whatever folders lie around."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,19 @@ def test_importing_earful_loads_neither_torch_nor_onnxruntime_nor_numpy(tmp_path
     assert python(code, cwd=tmp_path) == "[]\n"
 
 
+def test_version_is_that_of_the_command_and_of_the_module_run_as_a_program(tmp_path: Path) -> None:
+    version = python("import earful; print(earful.__version__)", cwd=tmp_path).strip()
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    for program in (
+        [sys.executable, "-m", "earful"],
+        [str(Path(sys.executable).with_name("earful"))],
+    ):
+        done = subprocess.run(
+            [*program, "--version"], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        assert done.stdout == f"earful {version}\n"
+
+
 @pytest.fixture
 def crowded(tmp_path: Path) -> Path:
     """A working folder with packages of the user's own that have our folders' names."""
@@ -86,7 +100,12 @@ def test_the_wheel_holds_earful_alone(tmp_path: Path) -> None:
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"earful", "earful-0.1.0.dist-info"}
-    for needed in ("service/web/index.html", "models/pretrained/digits.onnx", "py.typed"):
+    for needed in (
+        "service/web/index.html",
+        "models/pretrained/digits.onnx",
+        "py.typed",
+        "__main__.py",
+    ):
         assert f"earful/{needed}" in names
     assert len(names) == len(set(names))
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+import earful
 from earful.data.errors import EarfulError, did_you_mean, missing_package_error
 from earful.service.commands.next_steps import print_message
 from earful.service.commands.options import EXIT_INTERRUPTED, EXIT_NOTHING_DONE
@@ -88,6 +89,8 @@ class LazyCommands(TyperGroup):
         command.name, command.rich_help_panel = cmd_name, _PANEL_OF[cmd_name]
         for each in (command, *subcommands):
             _hide_flag_types(each)
+            # The terminal wraps paragraphs; the line ends of the docstring would wrap them twice.
+            each.help = re.sub(r"(?<!\n)\n(?!\n)", " ", each.help or "")
         return command
 
     def invoke(self, ctx: Any) -> Any:
@@ -158,9 +161,7 @@ def main() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version  # noqa: PLC0415 - it takes 20 ms
-
-        typer.echo(f"earful {version('earful')}")
+        typer.echo(f"earful {earful.__version__}")
         raise typer.Exit
 
 

@@ -31,6 +31,7 @@ if not os.path.isdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "d
     )
 
 if TYPE_CHECKING:
+    __version__: str
     from earful.data.audio.decode import AudioError
     from earful.data.dataset.prepare import PrepareResult
     from earful.data.errors import EarfulError
@@ -80,6 +81,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # it takes 20 ms
+
+        return version("earful")
     if name not in _MODULES:
         raise AttributeError("module 'earful' has no attribute %r" % name)
     import importlib
@@ -93,4 +98,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+    return sorted([*globals(), *_MODULES, "__version__"])

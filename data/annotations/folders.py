@@ -18,6 +18,7 @@ from earful.data.annotations.annotation import (
     Provenance,
 )
 from earful.data.audio.containers import AUDIO_SUFFIXES
+from earful.data.labels.wrong_path import pattern_command
 
 FORMAT = "folders"
 # Written into exported folders: a labels CSV of their content, with provenance.
@@ -59,13 +60,15 @@ def read_folders(source: Path) -> AnnotationSet:
     """Read the recordings in each folder of ``source``; does not follow links to folders.
 
     Raises:
-        AnnotationError: ``source`` contains no folder.
+        AnnotationError: ``source`` contains no folder, or recordings in folders of folders, where
+            it is not clear which are labels.
     """
     collected = AnnotationSet()
     provenance = Provenance(f"{FORMAT}:{source.name}")
     names = [entry.name for entry in _entries(source) if entry.is_dir(follow_symlinks=False)]
     if not names:
         raise AnnotationError(f"{source} contains no folder; it needs one folder per label")
+    deep: list[Path] = []
     for path in walk(source):
         if path == source / INDEX_FILENAME:
             continue
@@ -77,9 +80,17 @@ def read_folders(source: Path) -> AnnotationSet:
             collected.skipped.append(
                 Problem(str(path), "no_folder", "is not in the folder of a label")
             )
+        elif path.parent.parent != source:
+            deep.append(path)
         else:
-            label = label_from_folder(path.relative_to(source).parts[0])
+            label = label_from_folder(path.parent.name)
             collected.add(Annotation(str(path), path, label, provenance=provenance))
+    if deep:
+        raise AnnotationError(
+            f"{len(deep)} recordings of {source} lie in folders of folders (the first: {deep[0]}), "
+            "and labels are the folders of one level; say which level it is: "
+            f"{pattern_command(source, deep[0].relative_to(source))}"
+        )
     return collected
 
 

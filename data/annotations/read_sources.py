@@ -16,7 +16,9 @@ from earful.data.annotations.conflicts import raise_on_conflicts, resolve
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.tracks import read_text
 from earful.data.audio.decode import AudioError
+from earful.data.errors import command, did_you_mean_path
 from earful.data.labels.labels_csv import COLUMN_NAMES
+from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 
 IMPORT_FORMATS: tuple[ImportFormat, ...] = get_args(ImportFormat)
 # A segment this much shorter than its recording is the whole: tracks round to microseconds.
@@ -48,11 +50,15 @@ def read_sources(sources: Sequence[Path], options: ImportOptions) -> AnnotationS
         AnnotationError: a source cannot be used; conflicts under ``error``.
     """
     if options.audio_dir is not None and not options.audio_dir.is_dir():
-        raise AnnotationError(f"{options.audio_dir} is not a folder; give the folder of the audio")
+        hint = did_you_mean_path(options.audio_dir)
+        raise AnnotationError(
+            f"{options.audio_dir} is not a folder{hint}; give the folder of the audio"
+        )
     collected = AnnotationSet()
     for source in sources:
         if not source.exists():
-            raise AnnotationError(f"{source} does not exist; give a file or a folder")
+            hint = did_you_mean_path(source)
+            raise AnnotationError(f"{source} does not exist{hint}; give a file or a folder")
         collected.extend(_read(source, options))
     resolved = resolve(collected.annotations, _segment_key, options.rule)
     raise_on_conflicts(resolved.conflicting)
@@ -126,7 +132,13 @@ def detect_format(source: Path, pattern: str | None = None) -> ImportFormat:
     """
     if pattern is not None:
         return "pattern"
+    own_folder = describe_own_folder(source) if source.is_dir() else ""
+    if own_folder:
+        raise AnnotationError(own_folder)
     formats = _formats_in_folder(source) if source.is_dir() else _formats_of_file(source)
+    found_instead = "" if formats else describe_wrong_path(source, importing=True)
+    if found_instead:
+        raise AnnotationError(found_instead)
     if len(formats) != 1:
         candidates = f" (it may be {' or '.join(sorted(formats))})" if formats else ""
         raise AnnotationError(
@@ -163,7 +175,8 @@ def _formats_of_file(source: Path) -> set[ImportFormat]:
     names = {name.strip(' "') for name in first.replace("\t", ",").replace(";", ",").split(",")}
     if names & set(COLUMN_NAMES["filename"]) and names & set(COLUMN_NAMES["label"]):
         raise AnnotationError(
-            f"{source} is already a labels CSV; use it directly, or with `earful labels merge`"
+            f"{source} is already a labels CSV; check it: {command('check', source)}, or merge it: "
+            f"{command('labels', 'merge', source, 'LABELS.csv', '--out', 'MERGED.csv')}"
         )
     return {"label-studio-csv"} if {"id", "annotation_id"} <= names else set()
 

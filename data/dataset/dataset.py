@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earful.data.audio.pcm import as_float
-from earful.data.errors import EarfulError, did_you_mean_path
+from earful.data.errors import EarfulError, command, did_you_mean_path
 from earful.data.features.config import FeatureConfig, FeatureError, FeatureKind
 from earful.data.labels.multilabel import split_labels
 
@@ -188,10 +188,16 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if version != SCHEMA_VERSION:
         raise DatasetError(
             f"{folder} has dataset schema {version!r}, this version reads {SCHEMA_VERSION}; "
-            f"prepare it again: earful prepare LABELS.csv --out {folder} --replace"
+            f"prepare it again: {_prepare(folder)}"
         )
     return dict(manifest)
 
 
 def _damaged(folder: Path, reason: str) -> DatasetError:
-    return DatasetError(f"the dataset {folder} is damaged: {reason}; prepare it again")
+    return DatasetError(
+        f"the dataset {folder} is damaged: {reason}; prepare it again: {_prepare(folder)}"
+    )
+
+
+def _prepare(folder: Path) -> str:
+    return command("prepare", "LABELS.csv", "--out", folder, "--replace")

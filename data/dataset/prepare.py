@@ -52,10 +52,11 @@ class PrepareResult:
     cropped_clips: int
     shared_speakers: tuple[str, ...]
     leaked_test_clips: int
+    column_notes: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """Notes for the user to read before training, a sentence each."""
-        messages: list[str] = []
+        messages = list(self.column_notes)
         if self.shared_speakers:
             messages.append(
                 f"{len(self.shared_speakers)} speakers are in the test part and outside it: test "
@@ -140,6 +141,7 @@ def prepare(
         cropped_clips=sum(m.seconds > config.clip_seconds for m in measured_clips),
         shared_speakers=tuple(sorted(shared_speakers(kept, splits))),
         leaked_test_clips=_count_leaked_test_clips(measured_clips, splits),
+        column_notes=labelled.notes,
     )
 
 

@@ -28,6 +28,7 @@ class CheckReport:
     shortest_seconds: float
     longest_seconds: float
     problems: tuple[ClipProblem, ...]
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "problems": [vars(problem) for problem in self.problems]}
@@ -41,6 +42,7 @@ class CheckReport:
             "sample rates: " + ", ".join(f"{r} Hz {n}" for r, n in self.by_sample_rate_hz.items()),
             f"{self.total_seconds:.1f} s in total, {self.shortest_seconds:.2f} to "
             f"{self.longest_seconds:.2f} s each",
+            *(f"note: {note}" for note in self.notes),
         ]
 
 
@@ -84,6 +86,7 @@ def check_labels(
         problems=tuple(
             sorted([*problems, *_single_clip_labels(labelled, labels)], key=lambda p: p.line)
         ),
+        notes=labelled.notes,
     )
 
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earful.data.audio.decode import AudioError
-from earful.data.errors import EarfulError, did_you_mean_path
+from earful.data.errors import EarfulError, did_you_mean, did_you_mean_path
 from earful.data.labels.multilabel import find_label_problem, normalise_label
+from earful.data.labels.wrong_path import describe_wrong_path
 
 if TYPE_CHECKING:
     import _csv
@@ -110,30 +111,37 @@ class Clip:
 
 @dataclass(frozen=True)
 class LabelledClips:
-    """A CSV's good rows, the problems of its bad rows, and the columns it has."""
+    """A CSV's good rows, the problems of its bad rows, the columns it has, and notes on others."""
 
     clips: tuple[Clip, ...]
     problems: tuple[RowProblem, ...]
     columns: frozenset[str]
+    notes: tuple[str, ...] = ()
 
 
 def stream_rows(csv_path: Path, audio_dir: Path | None = None) -> Iterator[Clip | RowProblem]:
     """Read a CSV row by row, in constant memory; labels may be missing.
 
     Raises:
-        LabelsError: the file is missing, is not UTF-8 text or lacks the filename column.
+        LabelsError: the file is missing, is not UTF-8 text, lacks the filename column, or has no
+            rows.
     """
     try:
         with csv_path.open(encoding="utf-8-sig", newline="") as file:
             delimiter = _delimiter(file.readline(1 << 16))
             file.seek(0)
             rows = _with_line_numbers(csv.reader(file, delimiter=delimiter, strict=True))
-            _, header = next(rows, (0, [""]))
+            _, header = next(rows, (0, []))
+            if not header:
+                raise LabelsError(_empty_message(csv_path))
             columns = _match_columns(header, csv_path, required=("filename",))
+            line = 0
             for line, cells in rows:
                 yield _read_row(
                     line, cells, len(header), columns, audio_dir or csv_path.parent, ("filename",)
                 )
+            if not line:
+                raise LabelsError(_no_rows_message(csv_path))
     except (UnicodeDecodeError, csv.Error) as error:
         raise LabelsError(
             f"{csv_path} is not a CSV in UTF-8: {error}; save it as CSV UTF-8"
@@ -151,7 +159,8 @@ def read_labels(csv_path: Path, audio_dir: Path | None = None) -> LabelledClips:
     """
     if audio_dir is not None and not audio_dir.is_dir():
         raise LabelsError(
-            f"{audio_dir} is not a folder; give the folder of the audio files as --audio-dir"
+            f"{audio_dir} is not a folder{did_you_mean_path(audio_dir)}; give the folder of the "
+            "audio files as --audio-dir"
         )
     header, rows = read_rows(csv_path)
     columns = _match_columns(header, csv_path)
@@ -171,8 +180,17 @@ def read_labels(csv_path: Path, audio_dir: Path | None = None) -> LabelledClips:
         first_line[key] = line
         clips.append(clip)
     if not clips and not problems:
-        raise LabelsError(f"{csv_path} has a header and no rows; add a row per clip")
-    return LabelledClips(tuple(clips), tuple(problems), frozenset(columns))
+        raise LabelsError(_no_rows_message(csv_path))
+    notes = tuple(_misnamed_columns(header))
+    return LabelledClips(tuple(clips), tuple(problems), frozenset(columns), notes)
+
+
+def _no_rows_message(csv_path: Path) -> str:
+    return f"{csv_path} has a header and no rows; add a row per clip"
+
+
+def _empty_message(csv_path: Path) -> str:
+    return f"{csv_path} is empty; its first line must name the columns, such as filename,label"
 
 
 def read_rows(csv_path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -190,24 +208,20 @@ def read_rows(csv_path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     except csv.Error as error:
         raise LabelsError(f"{csv_path}, line {reader.line_num}: {error}; fix the quotes") from error
     if not rows:
-        raise LabelsError(
-            f"{csv_path} is empty; its first line must name the columns, such as filename,label"
-        )
+        raise LabelsError(_empty_message(csv_path))
     (_, header), *body = rows
     return header, body
 
 
 def _read_text(csv_path: Path) -> str:
+    found_instead = describe_wrong_path(csv_path)
+    if found_instead:
+        raise LabelsError(found_instead)
     try:
         text = csv_path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LabelsError(
             f"{csv_path} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8"
-        ) from error
-    except IsADirectoryError as error:
-        raise LabelsError(
-            f"cannot read {csv_path}: it is a folder; write a labels CSV of it with "
-            f"`earful labels import {csv_path} --out labels.csv`"
         ) from error
     except OSError as error:
         hint = did_you_mean_path(csv_path)
@@ -249,12 +263,22 @@ def _match_columns(
             raise LabelsError(
                 f"{csv_path} has the columns {', '.join(repr(h) for h in header)}; "
                 f"one of {', '.join(COLUMN_NAMES[column])} is needed for the {column}"
+                + "".join(f"; {note}" for note in _misnamed_columns(header))
             )
     if ("start" in columns) != ("end" in columns):
         raise LabelsError(
             f"{csv_path} has only one of the columns start and end; give both or none"
         )
     return columns
+
+
+def _misnamed_columns(header: Sequence[str]) -> Iterator[str]:
+    """A note for each column whose name is nearly one that is read."""
+    known = [name for accepted in COLUMN_NAMES.values() for name in accepted]
+    for name in header:
+        hint = "" if name.strip().lower() in known else did_you_mean(name.strip(), known)
+        if hint:
+            yield f"the column {name.strip()!r} is not read{hint}"
 
 
 def _read_row(

@@ -28,7 +28,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, did_you_mean
 
 # speak_lib.h
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -141,15 +141,28 @@ class Synthesizer:
         margin = round(_MARGIN_SECONDS * self.sample_rate_hz)
         return waveform[max(0, loud[0] - margin) : loud[-1] + 1 + margin]
 
+    def require_language(self, language: str) -> None:
+        """Refuse a language that espeak-ng does not speak.
+
+        Raises:
+            SynthesisError: it does not; the message lists all.
+        """
+        if language not in self._languages:
+            hint = did_you_mean(language, self._languages)
+            raise SynthesisError(
+                f"espeak-ng does not speak {language!r}{hint}; it speaks "
+                f"{', '.join(sorted(self._languages))}"
+            )
+
     def _identifier(self, voice: Voice) -> str:
         """The voice's file name; espeak-ng would ignore an unknown variant."""
-        for kind, value, known in (
-            ("language", voice.language, set(self._languages)),
-            ("variant", voice.variant, self._variants),
-        ):
-            if value not in known:
-                accepted = ", ".join(sorted(known - {""}))
-                raise SynthesisError(f"Unknown {kind} {value!r}; accepted: {accepted}.")
+        self.require_language(voice.language)
+        if voice.variant not in self._variants:
+            accepted = ", ".join(sorted(self._variants - {""}))
+            hint = did_you_mean(voice.variant, self._variants - {""})
+            raise SynthesisError(
+                f"espeak-ng has no variant {voice.variant!r}{hint}; it has {accepted}"
+            )
         identifier = self._languages[voice.language]
         return f"{identifier}+{voice.variant}" if voice.variant else identifier
 

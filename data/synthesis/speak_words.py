@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earful.data.atomic_write import staged_folder
+from earful.data.atomic_write import OutputError, staged_folder
 from earful.data.audio.decode import resample
 from earful.data.labels.multilabel import SEPARATOR, find_label_problem, has_multiple_labels
 from earful.data.synthesis.espeak import SynthesisError, Synthesizer, Voice
@@ -157,6 +157,10 @@ def write_synthetic_clips(
         OutputError: ``out`` has other content, or cannot be written.
     """
     texts = _texts_by_label(words)
+    _require_own_folder(out)
+    with Synthesizer() as synthesizer:
+        for language in languages:
+            synthesizer.require_language(language)
     speakers = draw_voices(voices, seed, languages)
     if repetitions < 1:
         raise SynthesisError(f"{repetitions} repetitions requested; accepted: 1 or more.")
@@ -189,6 +193,24 @@ def write_synthetic_clips(
                 json.dumps(synthesis, ensure_ascii=False) + "\n", "utf-8"
             )
     return out / LABELS_CSV
+
+
+def _require_own_folder(out: Path) -> None:
+    """Refuse to replace earlier clips to which other files were added.
+
+    Raises:
+        OutputError: there are other files.
+    """
+    if not (out / MARKER_FILENAME).is_file():
+        return  # staged_folder refuses it, unless it is empty
+    own = re.compile(rf"{LABELS_CSV}|{MARKER_FILENAME}|clips|clips/\d+-.*-\d+-\d+\.wav")
+    names = (path.relative_to(out).as_posix() for path in sorted(out.rglob("*")))
+    added = [name for name in names if not own.fullmatch(name)]
+    if added:
+        raise OutputError(
+            f"{out} holds synthetic clips and other files ({added[0]}), which would be deleted; "
+            "move them, or give another --out"
+        )
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from earful.data.errors import command
 from earful.models.bundle.device import Device
 from earful.models.bundle.metadata import ModelError, ModelMetadata, parse_metadata
-from earful.models.bundle.runtime import ORT_ERRORS, onnxruntime
+from earful.models.bundle.runtime import INVALID_PROTOBUF, ORT_ERRORS, onnxruntime
 
 # Other machines round differently: the export check allows 1e-4 on the same machine.
 GOLDEN_TOLERANCE = 1e-3
@@ -80,17 +81,24 @@ def open_session(model: bytes, device: Device, path: Path) -> onnxruntime.Infere
     try:
         return onnxruntime.InferenceSession(model, options, providers=providers)
     except ORT_ERRORS as error:
-        reason = str(error).splitlines()[0][:300]
-        raise ModelError(f"{path} is not a usable ONNX model: {reason}") from error
+        # What the parser of protobuf says is of no use; a newer opset, say, is.
+        known = isinstance(error, INVALID_PROTOBUF) or path.suffix != ".onnx"
+        reason = "" if known else f": {str(error).splitlines()[0][:300]}"
+        raise ModelError(
+            f"{path} is not a usable ONNX model{reason}; it may be damaged or another file: export "
+            f"it again: {_export(path)}"
+        ) from error
+
+
+def _export(path: Path) -> str:
+    return command("export", "RUN", "--out", path if path.suffix == ".onnx" else "model.onnx")
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise ModelError(
-            f"no model file {path}; export one with `earful export RUN --out {path}`"
-        ) from error
+        raise ModelError(f"no model file {path}; export one: {_export(path)}") from error
     except OSError as error:
         raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
 
@@ -144,5 +152,6 @@ def _check_golden(bundle: Bundle) -> None:
     if not drift <= GOLDEN_TOLERANCE:  # NaN is drift too
         raise ModelError(
             f"{bundle.path} does not reproduce its golden example (off by {drift:.2g}, allowed is "
-            f"{GOLDEN_TOLERANCE:g}); the file is damaged, or this onnxruntime is faulty"
+            f"{GOLDEN_TOLERANCE:g}); the file is damaged, or this onnxruntime is faulty: export it "
+            f"again: {_export(bundle.path)}"
         )

@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, command
 from earful.data.features.config import FEATURE_KINDS, FeatureConfig
 from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels
 from earful.models.bundle.decision import SCORE_KINDS, ScoreKind
@@ -96,14 +96,9 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
     """Parse the metadata from ``metadata_props``.
 
     Raises:
-        ModelError: a key is missing or malformed; the message names it.
+        ModelError: it is of another schema, or a key is missing or malformed; the message names it.
     """
-    missing = [KEY_PREFIX + key for key in _PARSERS if KEY_PREFIX + key not in props]
-    if missing:
-        raise ModelError(
-            f"{path} lacks the metadata {', '.join(missing)}; this version of Earful did not "
-            "export it: export its run again with `earful export RUN --out model.onnx`"
-        )
+    _check_version(props, path)
     values: dict[str, Any] = {}
     for key, parse in _PARSERS.items():
         try:
@@ -113,7 +108,6 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
             raise ModelError(
                 f"{path} has malformed metadata {KEY_PREFIX}{key}: {reason}"
             ) from error
-    del values["schema_version"]
     if values["score_kind"] == "sigmoid" and any(map(has_multiple_labels, values["labels"])):
         raise ModelError(
             f"{path} is a multi-label model, whose labels cannot contain {SEPARATOR!r}; found "
@@ -122,13 +116,23 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
     return ModelMetadata(**values)
 
 
-def _schema_version(value: Any) -> int:
-    if value != SCHEMA_VERSION:
-        raise ValueError(
-            f"this version reads schema {SCHEMA_VERSION}, found {value!r}; export the run again "
-            "with `earful export RUN --out model.onnx`"
-        )
-    return SCHEMA_VERSION
+def _check_version(props: dict[str, str], path: Path) -> None:
+    """Refuse a file of another schema, or without the keys of this one."""
+    keys = [KEY_PREFIX + key for key in ("schema_version", *_PARSERS)]
+    missing = [key for key in keys if key not in props]
+    version = props.get(keys[0], "")
+    if missing == keys:
+        reason = "it has no metadata of Earful"
+    elif version and version != str(SCHEMA_VERSION):
+        reason = f"this version reads schema {SCHEMA_VERSION}, found {version[:20]!r}"
+    elif missing or not version:
+        reason = f"it lacks the metadata {', '.join(missing) or keys[0]}"
+    else:
+        return
+    raise ModelError(
+        f"{path} was not written by this version of Earful: {reason}; export its run again: "
+        f"{command('export', 'RUN', '--out', 'model.onnx')}"
+    )
 
 
 def _labels(value: Any) -> tuple[str, ...]:
@@ -189,7 +193,6 @@ def _golden(value: Any) -> GoldenExample:
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
-    "schema_version": _schema_version,
     "labels": _labels,
     "features": FeatureConfig.from_dict,
     "feature_kind": _feature_kind,

@@ -11,9 +11,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
-__all__ = ["ORT_ERRORS", "onnxruntime"]
+__all__ = ["INVALID_PROTOBUF", "ORT_ERRORS", "onnxruntime"]
 
 _STATE = onnxruntime.capi.onnxruntime_pybind11_state
+INVALID_PROTOBUF = _STATE.InvalidProtobuf
 # What a session raises: some kinds derive from RuntimeError, others directly from Exception.
 ORT_ERRORS = (
     RuntimeError,

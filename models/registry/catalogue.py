@@ -175,7 +175,8 @@ class RegistryReader:
             return int(version_or_alias)
         if version_or_alias not in ALIAS_NAMES:
             raise RegistryError(
-                f"{version_or_alias!r} is not a version of {name}; use a number, {CHAMPION} or "
+                f"{version_or_alias!r} is not a version of {name}"
+                f"{did_you_mean(version_or_alias, ALIAS_NAMES)}; use a number, {CHAMPION} or "
                 f"{CHALLENGER}"
             )
         return self.aliases(name).aliases.get(version_or_alias)

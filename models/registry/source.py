@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from earful.data.errors import did_you_mean_path
+from earful.data.errors import command, did_you_mean_path
 from earful.models.bundle.metadata import ModelError
 from earful.models.registry.catalogue import is_model_name
 from earful.models.registry.errors import RegistryError
@@ -117,12 +117,12 @@ def _refuse_folder(folder: Path) -> None:
     if _is_file(folder / "best.pt"):
         raise ModelError(
             f"{folder} is a run, not a model file; export it first: "
-            f"`earful export {folder} --out model.onnx`"
+            f"{command('export', folder, '--out', 'model.onnx')}"
         )
     if _is_file(folder / "dataset.json"):
         raise ModelError(
             f"{folder} is a dataset, not a model file; train and export one: "
-            f"`earful train {folder} --out RUN`"
+            f"{command('train', folder, '--out', 'RUN')}"
         )
 
 

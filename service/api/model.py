@@ -5,7 +5,7 @@ import numbers
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from earful.data.audio.decode import (
     resample,
 )
 from earful.data.audio.stream_reader import read_blocks
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, require_choice, require_number, require_path
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.device import Device
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
@@ -55,10 +55,14 @@ def load(
         device: "cpu", "cuda", or "auto" for CUDA if it is usable and the CPU otherwise.
 
     Raises:
+        UsageError: an argument of a wrong type, or ``device`` is none of the choices.
         EarfulError: there is no such model, it is damaged, or ``device`` is "cuda" and CUDA is not
             usable.
     """
-    path = find_model(None if model is None else os.fspath(model), registry)
+    require_choice("device", device, get_args(Device))
+    name = None if model is None else str(require_path("model", model))
+    require_path("registry", registry)
+    path = find_model(name, registry)
     return Model(Classifier(open_bundle(path, device)))
 
 
@@ -111,7 +115,12 @@ class Model:
 
         Without ``min_score`` they score at least the model's rejection threshold. A file given by
         its path may be of any length.
+
+        Raises:
+            UsageError: ``min_score`` is no number from 0 to 1.
         """
+        if min_score is not None:
+            require_number("min_score", min_score, 0, 1)
         return list(
             detect_events(self._classifier, self._blocks(source, sample_rate), min_score=min_score)
         )
@@ -125,6 +134,8 @@ class Model:
 
     def _waveform(self, source: Source, sample_rate: int | None) -> Waveform:
         """The source as (samples,) float32 at the model's rate."""
+        if isinstance(source, str) and not source:
+            raise _wrong_source("an empty text")
         if not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
             return _from_array(source, sample_rate, self.sample_rate)
         if sample_rate is not None:
@@ -134,7 +145,7 @@ class Model:
 
     def _blocks(self, source: Source, sample_rate: int | None) -> Iterator[Waveform]:
         """The waveform in blocks; a file given by its path is never decoded as a whole."""
-        if isinstance(source, str | os.PathLike) and sample_rate is None:
+        if isinstance(source, str | os.PathLike) and source and sample_rate is None:
             yield from read_blocks(Path(source), self.sample_rate)
             return
         waveform = self._waveform(source, sample_rate)
@@ -144,12 +155,7 @@ class Model:
 
 def _from_array(source: Any, sample_rate: Any, to_hz: int) -> Waveform:
     """An array of numbers as (samples,) float32 at ``to_hz``."""
-    try:
-        samples = np.asarray(source)
-    except (TypeError, ValueError) as error:  # nested lists of different lengths
-        raise _wrong_type(source) from error
-    if samples.dtype.kind not in "iuf":
-        raise _wrong_type(source)
+    samples = _as_array(source)
     if sample_rate is None:
         raise SourceError("an array needs its rate in Hz: classify(waveform, sample_rate=16_000)")
     if not isinstance(sample_rate, numbers.Real) or not float(sample_rate).is_integer():
@@ -169,10 +175,26 @@ def _from_array(source: Any, sample_rate: Any, to_hz: int) -> Waveform:
     return resample(waveform, rate_hz, to_hz)
 
 
-def _wrong_type(source: Any) -> SourceError:
-    kind = type(source).__name__
+def _as_array(source: Any) -> NDArray[Any]:
+    """An array, a tensor or a sequence of numbers as an array."""
+    if isinstance(source, numbers.Number):
+        raise _wrong_source(type(source).__name__)
+    try:
+        samples = np.asarray(source)
+    except RuntimeError as error:  # a tensor that requires gradients says what to do
+        raise SourceError(str(error).splitlines()[0]) from error
+    except (TypeError, ValueError) as error:  # nested lists of different lengths
+        raise _wrong_source(type(source).__name__) from error
+    if samples.dtype.kind not in "iuf":
+        is_array = isinstance(source, np.ndarray) or samples.dtype.kind in "bc"
+        of_type = f" of {samples.dtype.name}" if is_array else ""
+        raise _wrong_source(type(source).__name__ + of_type)
+    return samples
+
+
+def _wrong_source(found: str) -> SourceError:
     return SourceError(
-        f"a source is a path, the bytes of an audio file, or an array of numbers; found {kind}"
+        f"a source is a path, the bytes of an audio file, or an array of numbers; found {found}"
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from earful.data.errors import command
 from earful.service.batch.errors import BatchError
 from earful.service.batch.formats import FILE_SUFFIXES, import_pyarrow
 from earful.service.batch.rows import COLUMNS, ResultRow
@@ -30,7 +31,17 @@ def read_results(path: Path) -> Iterator[ResultRow]:
     except OSError as error:
         raise BatchError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, TypeError, KeyError, csv.Error) as error:
-        raise BatchError(f"{path} {_NOT_RESULTS}: {type(error).__name__}: {error}") from error
+        raise BatchError(
+            f"{path} {_NOT_RESULTS}: {_reason(error)}; write one: "
+            f"{command('classify', 'FOLDER', '--out', 'results.csv')}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"a row has no {error}"
+    # Subclasses are of JSON and Arrow, whose texts are about their own formats.
+    return str(error) if type(error) is ValueError else "it cannot be read in this format"
 
 
 def _read_csv(path: Path) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from earful.data.errors import did_you_mean_path
+from earful.data.errors import UsageError, did_you_mean_path
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next
 from earful.service.commands.options import (
@@ -112,11 +112,11 @@ def classify(
     _check_windows(windows, hop_seconds, min_score, merge_windows)
     check_engine(engine, ray_address)
     if ray_address and out is None:
-        raise typer.BadParameter("--ray-address needs --out, on a file system all machines see")
+        raise UsageError("--ray-address needs --out, on a file system all machines see")
     format_name = output_format(out, format_name)
     sharded = shard_index is not None or num_shards is not None
     if sharded and out is None:
-        raise typer.BadParameter("--num-shards needs --out, for the results of this shard")
+        raise UsageError("--num-shards needs --out, for the results of this shard")
     shard_spec, variable = (
         (ShardSpec(0, 1), "") if out is None else find_shard(shard_index, num_shards)
     )
@@ -165,11 +165,11 @@ def _check_windows(
 ) -> None:
     """Refuse options of --windows without it, and a hop that is out of range."""
     if not windows and (hop_seconds is not None or min_score or merge_windows):
-        raise typer.BadParameter(
+        raise UsageError(
             "--hop-seconds, --min-score and --merge choose among windows; add --windows"
         )
     if hop_seconds is not None and not MIN_HOP_SECONDS <= hop_seconds <= MAX_HOP_SECONDS:
-        raise typer.BadParameter(
+        raise UsageError(
             f"--hop-seconds is from {MIN_HOP_SECONDS:g} to {MAX_HOP_SECONDS:g} s, found "
             f"{hop_seconds:g}"
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, UsageError
 from earful.service.commands.next_steps import print_next
 from earful.service.core.defaults import (
     DEFAULT_FEEDBACK_URL,
@@ -34,16 +34,18 @@ DatabaseOption = Annotated[
 SavedRecordingsOption = Annotated[
     Path, typer.Option(envvar="EARFUL_RECORDINGS_DIR", help="Folder of saved recordings.")
 ]
-AnnotatorOption = Annotated[
-    str | None,
-    typer.Option("--annotator", metavar="KEY", help="Key of a person who labelled or speaks."),
-]
+_ANNOTATOR = typer.Option(
+    "--annotator", metavar="KEY", help="Key of a person who labelled or speaks."
+)
+AnnotatorOption = Annotated[str | None, _ANNOTATOR]
 FeedbackJsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout.")
 ]
 
 
-feedback_app = typer.Typer(help="List, export and delete the feedback of users.")
+feedback_app = typer.Typer(
+    no_args_is_help=True, help="List, export and delete the feedback of users."
+)
 
 
 @feedback_app.command("list")
@@ -74,7 +76,7 @@ def export(
     from earful.service.feedback.privacy import export_subject_data
 
     if (annotator is None) == (labels is None):
-        raise typer.BadParameter("give --annotator KEY or --labels FOLDER")
+        raise UsageError("give --annotator KEY or --labels FOLDER")
     recording_store = RecordingStore(saved_recordings)
     with opened_database(feedback) as database:
         if labels is None:
@@ -90,10 +92,7 @@ def export(
 
 @feedback_app.command()
 def delete(
-    annotator: Annotated[
-        str,
-        typer.Option("--annotator", metavar="KEY", help="Key of a person who labelled or speaks."),
-    ],
+    annotator: Annotated[str, _ANNOTATOR],
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     feedback: DatabaseOption = DEFAULT_FEEDBACK_URL,
     saved_recordings: SavedRecordingsOption = DEFAULT_RECORDINGS_FOLDER,

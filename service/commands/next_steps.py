@@ -4,8 +4,9 @@ import os
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
@@ -74,12 +75,24 @@ def _with_values(words: Sequence[object]) -> list[str]:
 
 
 @contextmanager
-def keep_on_interrupt(message: str, *commands: Sequence[object]) -> Iterator[None]:
-    """On Ctrl-C say what is kept and how to continue, and exit with 130."""
+def keep_on_interrupt(
+    message: str | Callable[[], str], *commands: Sequence[object]
+) -> Iterator[None]:
+    """On Ctrl-C say what is kept, as it is then, and how to continue, and exit with 130."""
     try:
         yield
     except KeyboardInterrupt as error:
-        raise interrupted(message, *commands) from error
+        text = message if isinstance(message, str) else message()
+        raise interrupted(text, *commands) from error
+
+
+def kept_if_any(folder: Path, pattern: str, kept: str) -> Callable[[], str]:
+    """For ``keep_on_interrupt``: ``folder`` keeps something, if a file matches the pattern then."""
+    return lambda: (
+        f"{folder} keeps {kept}; the same command continues"
+        if any(folder.glob(pattern))
+        else "nothing was finished, so nothing is kept"
+    )
 
 
 def interrupted(message: str, *commands: Sequence[object]) -> typer.Exit:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from earful.data.errors import UsageError
 from earful.models.bundle.device import Device
 
 EXIT_SOME_FAILED = 1
@@ -45,4 +46,4 @@ ServeDeviceOption = Annotated[Device, typer.Option(help=_DEVICE_HELP, envvar="EA
 def check_engine(engine: Engine, ray_address: str | None) -> None:
     """Refuse an address without the engine that uses it."""
     if ray_address and engine != "ray":
-        raise typer.BadParameter("--ray-address goes with --engine ray")
+        raise UsageError("--ray-address goes with --engine ray")

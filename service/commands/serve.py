@@ -39,7 +39,10 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve a model over HTTP, with a web page at / and the API described at /docs."""
+    """Serve a model over HTTP, with a web page at / and the API described at /docs.
+
+    Ctrl-C or SIGTERM stops it when running requests are answered, with exit code 0.
+    """
     from earful.service.server.server import run_server
 
     run_server(

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 import uvicorn
@@ -53,7 +53,7 @@ def run_server(
     feedback: str | None = None,
     save_recordings: str | None = None,
 ) -> None:
-    """Serve with ``workers`` processes until interrupted.
+    """Serve with ``workers`` processes until a signal stops it; then exits with 0.
 
     Raises:
         ModelError: the model cannot be used.
@@ -62,7 +62,7 @@ def run_server(
     """
     # Uvicorn raises the signal again after shutdown; stopping on a signal is a success.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, _exit_stopped)
     model_summary = _check_model(find_model(model, registry), device)
     overrides = {"feedback_url": feedback, "save_recordings": save_recordings}
     settings = read_settings(
@@ -81,11 +81,16 @@ def run_server(
     typer.echo(f"try: curl -F file=@clip.wav {url}/v1/classify, or open {url}", err=True)
     if workers > 1:
         _serve_with_workers(settings, listener, workers)
-        return
+        _exit_stopped()
     server = uvicorn.Server(_config(lambda: _app(settings)))
     server.run(sockets=[listener])
     if not server.started:
         raise ServerError("the service did not start; the reason is logged above")
+
+
+def _exit_stopped(*_: object) -> NoReturn:
+    typer.echo("stopped serving", err=True)
+    sys.exit(0)
 
 
 def worker_app() -> "Dispatcher":

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.atomic_write import OutputError, replaced_folder, staged_file, staged_folder
+from earful.data.atomic_write import (
+    OutputError,
+    replaced_folder,
+    require_own_folder,
+    staged_file,
+    staged_folder,
+)
 
 MARKER = "marker.json"
 
@@ -176,3 +182,17 @@ def test_file_is_not_written_over_a_folder_or_below_a_file(tmp_path: Path) -> No
         pass
     with pytest.raises(OutputError, match="cannot write"), staged_file(tmp_path / "file" / "a"):
         pass
+
+
+def test_only_a_folder_of_our_own_is_added_to(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    require_own_folder(folder, ("*/last.pt",), "run")
+    folder.mkdir()
+    (folder / ".DS_Store").touch()
+    require_own_folder(folder, ("*/last.pt",), "run")
+    (folder / "notes.txt").touch()
+    with pytest.raises(OutputError, match=r"not empty and holds no run \(it has notes\.txt\)"):
+        require_own_folder(folder, ("*/last.pt",), "run")
+    (folder / "fold1").mkdir()
+    (folder / "fold1" / "last.pt").touch()
+    require_own_folder(folder, ("*/last.pt",), "run")

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from earful.data.dataset.dataset import (
     ALL_CLIPS_FILENAME,
     MANIFEST_FILENAME,
     TEST_CLIPS_FILENAME,
+    open_dataset,
 )
+from earful.data.errors import optional_path, require_choice, require_path
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
 from earful.training.evaluation.evaluator import (
@@ -59,7 +62,9 @@ def evaluate(
         progress: show a progress bar on stderr.
 
     Raises:
+        UsageError: an argument of a wrong type, or none of the choices.
         LabelsError: a CSV cannot be read.
+        DatasetError: a dataset has another schema, or is damaged.
         ModelError: the model cannot be used.
         EvaluationError: there is no clip to evaluate on.
         NoiseError: noise that cannot be read.
@@ -67,25 +72,30 @@ def evaluate(
         ExportError: the threshold cannot be written into the model.
         OutputError: ``out`` cannot be written.
     """
-    paths = [negatives] if isinstance(negatives, str | os.PathLike) else list(negatives or ())
+    if split is not None:
+        require_choice("split", split, get_args(Split))
+    require_path("registry", registry)
+    out = optional_path("out", out)
+    given = [negatives] if isinstance(negatives, str | os.PathLike) else list(negatives or ())
+    paths = [require_path("negatives", path) for path in given]
     if false_accepts_per_hour is not None:
-        check_writable_model(os.fspath(model))
+        check_writable_model(str(require_path("model", model)))
     with work_progress("evaluate", show=progress) as on_progress:
         result = evaluate_model(
-            find_model(os.fspath(model), registry),
-            find_labels(Path(labels), split),
-            _path(audio_dir),
+            find_model(str(require_path("model", model)), registry),
+            find_labels(require_path("labels", labels), split),
+            optional_path("audio_dir", audio_dir),
             split=split,
             noise_test=noise_test,
-            noise_dir=_path(noise_dir),
-            negatives=[Path(path) for path in paths],
+            noise_dir=optional_path("noise_dir", noise_dir),
+            negatives=paths,
             false_accepts_per_hour=false_accepts_per_hour,
             progress=on_progress,
         )
     if result.false_accepts is not None and result.false_accepts.chosen is not None:
         write_rejection_threshold(result.model, result.false_accepts.at_threshold.threshold)
     if out is not None:
-        write_evaluation(result, Path(out))
+        write_evaluation(result, out)
     return result
 
 
@@ -93,10 +103,12 @@ def find_labels(labels: Path, split: Split | None) -> Path:
     """The labels CSV itself, or that of a dataset folder.
 
     Raises:
-        EvaluationError: the dataset holds back no test clips.
+        DatasetError: the dataset has another schema, or is damaged.
+        EvaluationError: it holds back no test clips.
     """
     if not (labels / MANIFEST_FILENAME).is_file():
         return labels
+    open_dataset(labels)  # refuses another schema
     if split not in (None, "test"):
         return labels / ALL_CLIPS_FILENAME
     if not (labels / TEST_CLIPS_FILENAME).is_file():
@@ -105,7 +117,3 @@ def find_labels(labels: Path, split: Split | None) -> Path:
             "not trained on, or --split val"
         )
     return labels / TEST_CLIPS_FILENAME
-
-
-def _path(path: str | os.PathLike[str] | None) -> Path | None:
-    return None if path is None else Path(path)

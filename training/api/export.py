@@ -1,8 +1,8 @@
 """``earful.export``: a run to one ONNX file."""
 
 import os
-from pathlib import Path
 
+from earful.data.errors import require_path
 from earful.training.export.export import ExportResult
 from earful.training.export.export import export as export_run
 
@@ -15,9 +15,10 @@ def export(run: str | os.PathLike[str], out: str | os.PathLike[str]) -> ExportRe
         out: ONNX file to write, only if ONNX Runtime and PyTorch agree within 1e-4.
 
     Raises:
+        UsageError: an argument that is no path.
         TrainingError: the folder holds no usable checkpoint.
         ExportError: ONNX Runtime and PyTorch differ.
         OutputError: ``out`` cannot be written.
         EarfulError: the network is not a classifier.
     """
-    return export_run(Path(run), Path(out))
+    return export_run(require_path("run", run), require_path("out", out))

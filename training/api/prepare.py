@@ -4,7 +4,7 @@ import dataclasses
 import os
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from earful.data.annotations.folders import FORMAT as FOLDERS
 from earful.data.annotations.folders import read_folders
@@ -15,11 +15,22 @@ from earful.data.dataset.prepare import PrepareResult, most_common_sample_rate
 from earful.data.dataset.prepare import prepare as write_dataset
 from earful.data.dataset.ray_prepare import measure_on_ray
 from earful.data.dataset.reader import measure_clips
-from earful.data.errors import EarfulError
+from earful.data.errors import (
+    UsageError,
+    command,
+    optional_path,
+    require_choice,
+    require_number,
+    require_path,
+)
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import Clip, LabelledClips, LabelsError, read_labels
 from earful.data.labels.splits import SplitMode
+from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 from earful.training.runs.progress import work_progress
+
+# Of speech and of sounds; the features of lower rates have too few bins.
+MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 192_000
 
 
 def prepare(
@@ -69,18 +80,26 @@ def prepare(
         progress: show a progress bar on stderr.
 
     Raises:
+        UsageError: an argument of a wrong type, out of its range or none of the choices.
         LabelsError: the labels cannot be read.
         DatasetError: rows or files cannot be used, and ``skip_bad`` is false; all are listed.
         SplitError: the clips cannot be split this way.
         FeatureError: inconsistent feature settings.
         OutputError: ``out`` holds a dataset and ``replace`` is false, or cannot be written.
     """
-    out = Path(out)
+    labels, out = require_path("labels", labels), require_path("out", out)
+    audio_dir = optional_path("audio_dir", audio_dir)
+    if split is not None:
+        require_choice("split", split, get_args(SplitMode))
+    require_choice("engine", engine, ("local", "ray"))
+    require_number("clip_seconds", clip_seconds)
+    if sample_rate is not None:
+        require_number("sample_rate", sample_rate, MIN_RATE_HZ, MAX_RATE_HZ, whole=True)
     if not replace and (out / MANIFEST_FILENAME).is_file():
         raise OutputError(
             f"{out} holds a dataset; replace it with --replace, or give another --out"
         )
-    labelled = read_labelled_clips(Path(labels), None if audio_dir is None else Path(audio_dir))
+    labelled = read_labelled_clips(labels, audio_dir)
     overrides = {
         "n_fft": n_fft,
         "win_length": win_length,
@@ -91,9 +110,9 @@ def prepare(
         "f_max_hz": f_max,
     }
     features = build_features(
-        most_common_sample_rate(labelled.clips) if sample_rate is None else sample_rate,
+        most_common_sample_rate(labelled.clips) if sample_rate is None else int(sample_rate),
         clip_seconds,
-        {name: value for name, value in overrides.items() if value is not None},
+        {name: _feature(name, value) for name, value in overrides.items() if value is not None},
     )
     measure = partial(measure_on_ray, address=ray_address) if engine == "ray" else measure_clips
     with work_progress("prepare", show=progress) as on_progress:
@@ -109,6 +128,13 @@ def prepare(
         )
 
 
+def _feature(name: str, value: float) -> int | float:
+    """A number of samples or bins, or a frequency in hertz, as the type of its field."""
+    whole = not name.endswith("_hz")
+    require_number(name.removesuffix("_hz"), value, whole=whole)
+    return int(value) if whole else float(value)
+
+
 def read_labelled_clips(labels: Path, audio_dir: Path | None) -> LabelledClips:
     """The clips of a labels CSV, or of a folder with a folder for each label.
 
@@ -117,12 +143,9 @@ def read_labelled_clips(labels: Path, audio_dir: Path | None) -> LabelledClips:
     """
     if not labels.is_dir():
         return read_labels(labels, audio_dir)
-    if (labels / MANIFEST_FILENAME).is_file():
-        raise LabelsError(f"{labels} is a dataset already; train on it: earful train {labels}")
-    if (labels / ALL_CLIPS_FILENAME).is_file():
-        raise LabelsError(
-            f"{labels} is a folder with a labels CSV; give that: {labels / ALL_CLIPS_FILENAME}"
-        )
+    found_instead = describe_own_folder(labels)
+    if found_instead or (labels / ALL_CLIPS_FILENAME).is_file():
+        raise LabelsError(found_instead or describe_wrong_path(labels))
     if audio_dir is not None:
         raise LabelsError(f"--audio-dir is for a labels CSV; {labels} is a folder")
     return _read_label_folders(labels)
@@ -130,13 +153,9 @@ def read_labelled_clips(labels: Path, audio_dir: Path | None) -> LabelledClips:
 
 def _read_label_folders(folder: Path) -> LabelledClips:
     """One clip per recording; its label is the folder below ``folder`` that holds it."""
-    advice = f"`earful labels import {folder} --out labels.csv` reads other layouts"
-    try:
-        file_format = detect_format(folder)
-    except EarfulError as error:
-        raise LabelsError(
-            f"{folder} has no folder of recordings for each label; {advice}"
-        ) from error
+    import_command = command("labels", "import", folder, "--out", "labels.csv")
+    advice = f"{import_command} reads other layouts"
+    file_format = detect_format(folder)
     if file_format != FOLDERS:
         raise LabelsError(f"{folder} holds labels of another tool ({file_format}); {advice}")
     collected = read_folders(folder)
@@ -161,10 +180,11 @@ def build_features(
     """The defaults at this rate with overrides; window, hop and MFCC follow what they depend on.
 
     Raises:
-        EarfulError: a rate or a length that is not above 0, or inconsistent features.
+        UsageError: a rate or a length that is not above 0.
+        FeatureError: inconsistent features.
     """
     if rate_hz < 1 or not clip_seconds > 0:
-        raise EarfulError("--sample-rate and --clip-seconds must be above 0")
+        raise UsageError("--sample-rate and --clip-seconds must be above 0")
     defaults = FeatureConfig.for_rate(rate_hz, clip_seconds)
     overrides = dict(overrides)
     if "n_fft" in overrides:

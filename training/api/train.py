@@ -4,9 +4,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
-from earful.data.dataset.dataset import Dataset, open_dataset
+from earful.data.atomic_write import require_own_folder
+from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
+from earful.data.errors import optional_path, require_choice, require_path
 from earful.data.features.config import FeatureKind
 from earful.models.bundle.device import Device
 from earful.models.networks.encoder import SPEECH
@@ -27,6 +29,7 @@ from earful.training.contest.settings import (
 from earful.training.loaders.auxiliary_data import AuxiliaryData, open_auxiliary_data
 from earful.training.runs.progress import training_progress
 from earful.training.runs.train_run import adapt_to_dataset, find_resume_config, train_run
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
 from earful.training.trainer.distributed import DistributedContext, detect_distributed
 
@@ -113,14 +116,22 @@ def train(
             ``learning_rate=0.002``, ``augment=True`` or ``dropout=0.3``.
 
     Raises:
+        UsageError: an argument of a wrong type, or none of the choices.
         DatasetError: a folder holds no dataset.
         TrainingError: an unknown setting, a run in ``out`` without ``resume``, a run of other
             settings or data with it, nothing to train on, or training diverges.
+        OutputError: ``out`` is a folder of other files.
         EarfulError: an unknown network, or an option that it does not have.
     """
-    out = Path(out)
-    dist_context, opened = detect_distributed(), open_dataset(Path(dataset))
-    auxiliary = open_auxiliary_data(_path(extra), _path(negatives))
+    dataset, out = require_path("dataset", dataset), require_path("out", out)
+    optional_path("checkpoint_mirror", checkpoint_mirror)
+    if not (out / MANIFEST_FILENAME).is_file():  # a dataset is refused by its name below
+        require_own_folder(out, (LAST_CHECKPOINT, BEST_CHECKPOINT), "run")
+    require_choice("device", device, get_args(Device))
+    dist_context, opened = detect_distributed(), open_dataset(dataset)
+    auxiliary = open_auxiliary_data(
+        optional_path("extra", extra), optional_path("negatives", negatives)
+    )
     overrides = dict(settings) | choose_encoder(model, encoder, unfreeze=unfreeze)
     overrides |= {} if epochs is None else {"epochs": epochs}
     resumed = find_resume_config(out, checkpoint_mirror) if resume else None
@@ -235,7 +246,3 @@ def _config(
     if resumed is not None:
         return config
     return adapt_to_dataset(config, overrides, dataset, dist_context.world_size)
-
-
-def _path(path: str | os.PathLike[str] | None) -> Path | None:
-    return None if path is None else Path(path)

@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
-from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next
+from earful.service.commands.next_steps import (
+    keep_on_interrupt,
+    kept_if_any,
+    print_message,
+    print_next,
+)
 from earful.training.commands.options import (
     DeviceOption,
     ExtraOption,
@@ -46,12 +51,14 @@ def compare(
     """
     import dataclasses
 
+    from earful.data.atomic_write import require_own_folder
     from earful.data.dataset.dataset import open_dataset
     from earful.training.evaluation.candidates import comparison_table
     from earful.training.evaluation.comparison import compare as compare_networks
     from earful.training.loaders.auxiliary_data import open_auxiliary_data
     from earful.training.runs.progress import TrainingProgress, format_epoch
 
+    require_own_folder(out, ("compare.json", "*/*/last.pt"), "comparison")
     networks = None if models is None else [name.strip() for name in models.split(",")]
     overrides = {name: v for name, v in (("epochs", epochs), ("seed", seed)) if v is not None}
 
@@ -61,7 +68,7 @@ def compare(
             on_epoch=lambda record: typer.echo(format_epoch(record, of_epochs), err=True)
         )
 
-    with keep_on_interrupt(f"{out} keeps finished runs; the same command continues"):
+    with keep_on_interrupt(kept_if_any(out, "*/*/last.pt", "finished epochs")):
         rows = compare_networks(
             [open_dataset(folder) for folder in datasets],
             networks,

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from earful.data.errors import EarfulError
-from earful.service.commands.next_steps import keep_on_interrupt, print_next
+from earful.data.errors import UsageError
+from earful.service.commands.next_steps import keep_on_interrupt, kept_if_any, print_next
 from earful.training.commands.options import (
     DatasetArgument,
     DeviceOption,
@@ -38,6 +38,7 @@ def crossval(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a network on speakers it was not trained on, by one training per fold of speakers."""
+    from earful.data.atomic_write import require_own_folder
     from earful.data.dataset.dataset import open_dataset
     from earful.models.networks.zoo import zoo_entry
     from earful.training.config.overrides import SettingValue, apply_overrides, parse_settings
@@ -47,8 +48,9 @@ def crossval(
     from earful.training.runs.progress import TrainingProgress, training_progress
     from earful.training.runs.train_run import adapt_to_dataset
 
+    require_own_folder(out, ("crossval.json", "fold*/last.pt"), "cross-validation")
     if folds != "speaker" and not (folds.isdecimal() and int(folds) > 1):
-        raise EarfulError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
+        raise UsageError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
     overrides: dict[str, SettingValue] = (
         {} if zoo_entry(model).fitted else {"oversample": oversample}
     )
@@ -59,7 +61,7 @@ def crossval(
     config = adapt_to_dataset(
         apply_overrides(default_config(model), overrides), overrides, opened, processes=1
     )
-    kept = f"{out} keeps finished folds; the same command continues"
+    kept = kept_if_any(out, "fold*/last.pt", "finished epochs")
     with keep_on_interrupt(kept), training_progress(config.epochs) as progress:
 
         def on_fold(name: str, number: int, count: int) -> TrainingProgress:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from earful.data.errors import EarfulError
+from earful.data.errors import UsageError
 from earful.service.commands.next_steps import keep_on_interrupt
 from earful.training.commands.options import AudioDirOption
 
@@ -28,16 +28,18 @@ def demo(
     ] = False,
 ) -> None:
     """Prepare, train, export, evaluate and classify, in about a minute."""
-    from earful.training.recipes.demo import WORDS, run_demo
+    from earful.training.recipes.demo import MARKER, WORDS, run_demo
 
     if words is not None and data is not None:
-        raise EarfulError(
+        raise UsageError(
             "--data trains on recordings and --words on synthetic voices; give one of them"
         )
     utterances = WORDS if words is None else tuple(word.strip() for word in words.split(","))
     if len(utterances) < 2:
-        raise EarfulError("--words needs two words or more to tell apart, comma-separated")
-    with keep_on_interrupt(f"an earlier demo in {out} is unchanged"):
+        raise UsageError("--words needs two words or more to tell apart, comma-separated")
+    had_demo = (out / MARKER).is_file()
+    kept = f"the earlier demo in {out} is unchanged" if had_demo else "nothing was kept"
+    with keep_on_interrupt(kept):
         model = run_demo(data, audio_dir, out, utterances)
     if run_server:
         from earful.service.server.server import run_server as serve_model

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
-from earful.service.commands.next_steps import print_message, print_next
+from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next
 from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
 from earful.training.commands.options import AudioDirOption, JsonOption
 
@@ -62,19 +62,20 @@ def evaluate(
     """Measure a model file on labelled recordings, through the code that serves it."""
     from earful.training.api.evaluate import evaluate as evaluate_labels
 
-    result = evaluate_labels(
-        model,
-        labels,
-        audio_dir=audio_dir,
-        split=split,
-        noise_test=noise_test,
-        noise_dir=noise_dir,
-        negatives=negatives,
-        false_accepts_per_hour=false_accepts_per_hour,
-        registry=registry,
-        out=out,
-        progress=True,
-    )
+    with keep_on_interrupt("nothing was written"):
+        result = evaluate_labels(
+            model,
+            labels,
+            audio_dir=audio_dir,
+            split=split,
+            noise_test=noise_test,
+            noise_dir=noise_dir,
+            negatives=negatives,
+            false_accepts_per_hour=false_accepts_per_hour,
+            registry=registry,
+            out=out,
+            progress=True,
+        )
     for note in result.notes:
         print_message(note)
     typer.echo(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earful.data.annotations.choices import ConflictRule, ExportFormat, ImportFormat
+from earful.data.errors import UsageError
 from earful.service.commands.next_steps import print_next
 from earful.service.commands.options import EXIT_SOME_FAILED
 from earful.training.commands.options import (
@@ -101,9 +102,9 @@ def export(
     from earful.data.annotations.table import read_table, require_distinct_output
 
     if predictions and file_format != "label-studio":
-        raise typer.BadParameter("--predictions goes with --format label-studio")
+        raise UsageError("--predictions goes with --format label-studio")
     if hard_links and file_format != "folders":
-        raise typer.BadParameter("--hard-links goes with --format folders")
+        raise UsageError("--hard-links goes with --format folders")
     require_distinct_output(out, [labels_csv])
     folder = audio_dir or labels_csv.parent
     import_command: tuple[object, ...] = ("labels", "import", out, "--out", "LABELS.csv")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from earful.data.errors import EarfulError
+from earful.data.errors import UsageError
 from earful.service.commands.next_steps import print_next
 from earful.training.commands.options import (
     DatasetArgument,
@@ -44,7 +44,7 @@ def lr_find(
     from earful.training.trainer.lr_finder import find_learning_rate as find
 
     if out.suffix != ".png":
-        raise EarfulError(f"--out is a .png file, found {out}")
+        raise UsageError(f"--out is a .png file, found {out}")
     overrides = parse_settings(model, setting or [], "--set", ("model", "learning_rate", "epochs"))
     opened, auxiliary = open_dataset(dataset), open_auxiliary_data(extra, negatives)
     config = adapt_to_dataset(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from earful.data.errors import EarfulError, did_you_mean_path
+from earful.data.errors import EarfulError, UsageError, command, did_you_mean_path
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.records import CHALLENGER
 from earful.models.registry.registry import Registry
@@ -114,7 +114,8 @@ def register(
 
     if not source.exists():
         raise EarfulError(
-            f"there is no run or model file {source}{did_you_mean_path(source)}; train one first"
+            f"there is no run or model file {source}{did_you_mean_path(source)}; give the folder "
+            "of `earful train --out`, or the file of `earful export --out`"
         )
     model_registry = Registry(registry)
     alias = CHAMPION if promote_it else None
@@ -148,6 +149,10 @@ def promote(
     """Make a version champion; services that serve the name load it within two seconds."""
     from earful.training.retraining.idempotency import gate_failures
 
+    if "@" in name:
+        model, _, wanted = name.partition("@")
+        right = command("models", "promote", model, wanted)
+        raise UsageError(f"the version is a word of its own: {right}")
     model_registry = Registry(registry)
     promoted = model_registry.promote(name, version, reason)
     for failure in gate_failures(model_registry, name, promoted):

@@ -1,11 +1,12 @@
 """``earful prepare``: labels and audio files to a dataset."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next
+from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next, wrap
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
     EngineOption,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from earful.data.dataset.prepare import PrepareResult
 
 _FEATURES_PANEL = "Features"
+MAX_LISTED_LABELS = 10
 
 
 def prepare(
@@ -125,6 +127,7 @@ def _print_prepared(prepared: "PrepareResult") -> None:
     parts = ", ".join(f"{prepared.by_split.get(s, 0)} {s}" for s in ("train", "val", "test"))
     features = prepared.features
     typer.echo(f"{prepared.folder}: {prepared.clips} clips, {len(prepared.labels)} labels")
+    typer.echo(wrap(f"labels: {_list_labels(prepared.labels)}"))
     typer.echo(f"{parts} ({prepared.split_mode} split)")
     typer.echo(
         f"{features.sample_rate_hz} Hz, {features.clip_seconds:g} s, "
@@ -132,3 +135,8 @@ def _print_prepared(prepared: "PrepareResult") -> None:
     )
     for note in prepared.notes():
         print_message(f"note: {note}")
+
+
+def _list_labels(labels: Sequence[str]) -> str:
+    more = len(labels) - MAX_LISTED_LABELS
+    return ", ".join(labels[:MAX_LISTED_LABELS]) + (f" and {more} more" if more > 0 else "")

@@ -5,8 +5,12 @@ from typing import Annotated
 
 import typer
 
-from earful.data.errors import EarfulError, did_you_mean_path
-from earful.service.commands.next_steps import print_message
+from earful.data.errors import EarfulError, UsageError, command, did_you_mean_path
+from earful.service.commands.next_steps import keep_on_interrupt, print_message
+
+_ACCEPTED = (
+    "give the folder of a run (`earful train --out`) or a file of results (`earful classify --out`)"
+)
 
 
 def report(
@@ -59,18 +63,15 @@ def report(
     from earful.training.reports.run_report.read_run import is_run
 
     if not path.exists():
-        raise EarfulError(
-            f"there is no {path}{did_you_mean_path(path)}; give the folder of a run (`earful train "
-            "--out`) or a file of results (`earful classify --out`)"
-        )
+        raise EarfulError(f"there is no {path}{did_you_mean_path(path)}; {_ACCEPTED}")
     _refuse_evaluation(path)
     if is_run(path):
         from earful.training.runs.progress import work_progress
 
         if audio_dir is not None:
-            raise typer.BadParameter("--audio-dir is for results; a run has --dataset")
+            raise UsageError("--audio-dir is for results; a run has --dataset")
         html_out = out or path / RUN_REPORT_FILENAME
-        with work_progress("noise") as on_progress:
+        with keep_on_interrupt("nothing was written"), work_progress("noise") as on_progress:
             options = RunReportOptions(
                 dataset, clips, round(audio_mb * 1e6), noise_test, on_progress
             )
@@ -80,13 +81,9 @@ def report(
             f"{html_out}: {html_out.stat().st_size / 1e6:.1f} MB; open it in a browser", err=True
         )
         return
-    if path.is_dir():
-        raise EarfulError(
-            f"{path} is no run of `earful train` (it has no best.pt), and results of `earful "
-            "classify` are a file"
-        )
+    _refuse_other(path)
     if dataset is not None:
-        raise typer.BadParameter("--dataset is for a run; results have --audio-dir")
+        raise UsageError("--dataset is for a run; results have --audio-dir")
     _report_results(path, out or path.with_suffix(".html"), clips, audio_dir)
 
 
@@ -98,15 +95,36 @@ def _refuse_evaluation(path: Path) -> None:
     if (folder / REPORT).is_file():
         plots = ", ".join(sorted(plot.name for plot in folder.glob("*.png")))
         raise EarfulError(
-            f"{folder} is a report of `earful evaluate` already: open {plots} in it; for a page "
-            "with clips, `earful report RUN` or `earful report RESULTS`"
+            f"{folder} is a report of `earful evaluate` already: open {plots or REPORT} in it; for "
+            "a page with clips, `earful report RUN` or `earful report RESULTS`"
         )
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse what is neither a run nor a file that may hold results, by what it is."""
+    from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
+    from earful.service.batch.formats import FILE_SUFFIXES
+    from earful.training.reports.run_report.read_run import is_run
+
+    if path.is_dir():
+        found = describe_own_folder(path) or f"{path} holds no checkpoint of a run"
+        raise EarfulError(f"{found}; {_ACCEPTED}")
+    if path.suffix.lower() in FILE_SUFFIXES:
+        return
+    if is_run(path.parent):
+        raise EarfulError(
+            f"{path} is a file of a run; give its folder: {command('report', path.parent)}"
+        )
+    is_json = path.suffix == ".json" and path.name != "dataset.json"
+    found = "" if is_json else describe_wrong_path(path)
+    raise EarfulError(f"{found or f'{path} is another file'}; {_ACCEPTED}")
 
 
 def _report_results(results: Path, out: Path, clips: int, audio_dir: Path | None) -> None:
     from earful.training.reports.results_report import write_results_report
 
-    summary = write_results_report(results, out, clips=clips, audio_dir=audio_dir)
+    with keep_on_interrupt("nothing was written"):
+        summary = write_results_report(results, out, clips=clips, audio_dir=audio_dir)
     typer.echo(
         f"{out}: {summary.rows:,} rows of {summary.files:,} files; open it in a browser", err=True
     )

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earful.data.errors import EarfulError
+from earful.data.errors import UsageError
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
-from earful.service.commands.feedback import DatabaseOption
-from earful.service.commands.next_steps import keep_on_interrupt, print_next
+from earful.service.commands.feedback import DatabaseOption, SavedRecordingsOption
+from earful.service.commands.next_steps import keep_on_interrupt, kept_if_any, print_next
 from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
 from earful.service.core.defaults import (
     DEFAULT_FEEDBACK_URL,
@@ -35,10 +35,7 @@ def retrain(
         typer.Option("--from-feedback", help="Train on the feedback of users of the service."),
     ] = False,
     feedback: DatabaseOption = DEFAULT_FEEDBACK_URL,
-    saved_recordings: Annotated[
-        Path,
-        typer.Option(envvar="EARFUL_RECORDINGS_DIR", help="Folder of the service's recordings."),
-    ] = DEFAULT_RECORDINGS_FOLDER,
+    saved_recordings: SavedRecordingsOption = DEFAULT_RECORDINGS_FOLDER,
     add_labels: Annotated[bool, typer.Option("--add-labels", help="Accept new labels.")] = False,
     remove_labels: Annotated[
         str | None, typer.Option(help="Labels to remove, comma-separated.")
@@ -94,11 +91,11 @@ def retrain(
         label.strip() for label in (remove_labels or "").split(",") if label.strip()
     )
     if new is None and not labels_to_remove and not from_feedback:
-        raise EarfulError(
+        raise UsageError(
             "nothing to retrain with; give --new LABELS.csv, --from-feedback or --remove-labels"
         )
     if new is not None and from_feedback:
-        raise EarfulError("give --new or --from-feedback, not both")
+        raise UsageError("give --new or --from-feedback, not both")
     options = RetrainOptions(
         add_labels,
         labels_to_remove,
@@ -129,7 +126,7 @@ def retrain(
         _, plan, _ = plan_retraining(job)
         outcome = RetrainOutcome(plan, note="dry run: nothing was changed")
     else:
-        with keep_on_interrupt(f"{work} keeps the finished part; the same command continues"):
+        with keep_on_interrupt(kept_if_any(work, "*/*", "the finished part")):
             outcome = run_retraining(job)
     typer.echo(
         json.dumps(_outcome_dict(name, outcome), indent=2)

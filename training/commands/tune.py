@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from earful.data.errors import EarfulError
-from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next
+from earful.service.commands.next_steps import (
+    keep_on_interrupt,
+    kept_if_any,
+    print_message,
+    print_next,
+)
 from earful.training.commands.options import (
     DatasetArgument,
     DeviceOption,
@@ -84,11 +89,13 @@ def tune(
 
     import dataclasses
 
+    from earful.data.atomic_write import require_own_folder
     from earful.data.dataset.dataset import open_dataset
     from earful.models.networks.zoo import require_classifier
     from earful.training.config.train_config import default_config
     from earful.training.runs.train_run import adapt_to_dataset
 
+    require_own_folder(out, ("study.db", "trials", "trials.csv"), "search")
     require_classifier(model)
     require_network(model)
     base = dataclasses.replace(default_config(model), seed=seed)
@@ -116,7 +123,7 @@ def tune(
         on_finished=_print_trial,
         on_stale=_print_stale_trials,
     )
-    with keep_on_interrupt(f"{out} keeps finished trials; the same command continues"):
+    with keep_on_interrupt(kept_if_any(out, "trials/*", "finished trials")):
         finished_study = run_search(search_config, trials)
     result = collect_results(search_config, finished_study, note, dataset)
     write_results(result, finished_study, out)
@@ -129,7 +136,7 @@ def tune(
         from earful.training.runs.train_run import train_run
 
         run = out / BEST_RUN_FOLDER
-        kept = f"{run} keeps finished epochs; the same command continues"
+        kept = kept_if_any(run, "last.pt", "finished epochs")
         with keep_on_interrupt(kept), training_progress(base.epochs) as progress:
             train_run(
                 full_dataset, run, result.config, device=device, resume=True, progress=progress

@@ -46,10 +46,14 @@ def parse_settings(
         TrainingError: an unknown or disallowed name, or a value that the setting cannot have.
     """
     types = setting_types(model, disallowed)
-    return {
-        name: parse_value(name, text, setting_type(name, types))
-        for name, text in parse_pairs(texts, flag, "NAME=VALUE")
-    }
+    pairs = parse_pairs(texts, flag, "NAME=VALUE")
+    for name, _ in pairs:
+        if name in disallowed:
+            own_flag = "--" + name.replace("_", "-")
+            raise TrainingError(
+                f"{name} is not for {flag}; use the flag {own_flag} of the command, if it has one"
+            )
+    return {name: parse_value(name, text, setting_type(name, types)) for name, text in pairs}
 
 
 def option_types(model: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earful.data.dataset.dataset import Dataset
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, command
 from earful.models.bundle.device import Device
 from earful.models.registry.find_model import SHIPPED_MODEL
 from earful.service.classifier import Classifier
@@ -115,7 +115,8 @@ def _classifier_embedding(
         return embed_with_model(dataset, SHIPPED_MODEL)
     notes.append(
         "no classifier is shown: the shipped digit model has a different input or other labels; "
-        f"train one with `earful train {dataset.folder} --out RUN` and give it with --run RUN"
+        f"train one with {command('train', dataset.folder, '--out', 'RUN')} and give it with "
+        "--run RUN"
     )
     return None
 

@@ -136,12 +136,7 @@ def embed_with_run(dataset: Dataset, run: Path) -> Embedding:
     checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
     check_run(dataset, run, checkpoint)
     kind = embedding_kind(checkpoint)
-    try:
-        model = rebuild_network(checkpoint)
-    except RuntimeError as error:  # mismatched shapes
-        raise TrainingError(
-            f"the checkpoint {run / BEST_CHECKPOINT} is damaged; train again"
-        ) from error
+    model = rebuild_network(checkpoint)
     every_clip = np.arange(len(dataset.clips))
     outputs, vectors_by_batch = [], []
     with torch.inference_mode():

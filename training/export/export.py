@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from earful.data.atomic_write import staged_file
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, command
 from earful.models.bundle.bundle import open_bundle, open_session
 from earful.models.bundle.metadata import GoldenExample, ModelMetadata
 from earful.models.layers.normalise import WaveformClassifier
@@ -25,6 +25,7 @@ from earful.models.networks.encoder import FrozenEncoder
 from earful.models.networks.zoo import require_classifier
 from earful.training.export.merge_encoder import merge_encoder
 from earful.training.metrics.calibration import Calibration
+from earful.training.runs.run_dataset import read_run_dataset, resume_words
 from earful.training.trainer.checkpoint import (
     BEST_CHECKPOINT,
     METRICS_FILENAME,
@@ -214,7 +215,7 @@ def _calibration(run: Path, checkpoint: Checkpoint) -> Calibration:
     if checkpoint.calibration is None:
         raise ExportError(
             f"{run / BEST_CHECKPOINT} has no calibration; train again into another folder: "
-            "`earful train DATASET --out RUN`"
+            f"{command('train', read_run_dataset(run) or 'DATASET', '--out', 'RUN')}"
         )
     return checkpoint.calibration
 
@@ -244,6 +245,5 @@ def _read_run_metrics(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
         return {}
     except (ValueError, KeyError, TypeError) as error:
         raise ExportError(
-            f"{run / METRICS_FILENAME} is damaged ({error!r}); write it again with "
-            f"`earful train DATASET --out {run} --resume`"
+            f"{run / METRICS_FILENAME} is damaged; write it again: {command(*resume_words(run))}"
         ) from error

@@ -14,6 +14,7 @@ from earful.training.config.train_config import TrainConfig
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.runs.event_log import EventLog
 from earful.training.runs.progress import TrainingProgress
+from earful.training.runs.run_dataset import write_run_dataset
 from earful.training.runs.run_metrics import write_report
 from earful.training.trainer.checkpoint import (
     LAST_CHECKPOINT,
@@ -81,6 +82,10 @@ def train_run(
     """
     callbacks = progress or TrainingProgress()
     is_main_process = dist_context is None or dist_context.is_main_process
+    if is_main_process:
+        callbacks = replace(
+            callbacks, on_epoch=_call_both(_record_dataset(out, dataset), callbacks.on_epoch)
+        )
     if tensorboard and is_main_process:
         log = EventLog(out)
         callbacks = replace(callbacks, on_epoch=_call_both(callbacks.on_epoch, log.on_epoch))
@@ -118,6 +123,11 @@ def train_run(
     if tensorboard and is_main_process:
         log.finish(dataset)
     return metrics
+
+
+def _record_dataset(run: Path, dataset: Dataset) -> Callable[[EpochRecord], None]:
+    """After each epoch: the folder of a resumed run's dataset may have changed."""
+    return lambda record: write_run_dataset(run, dataset)
 
 
 def _call_both(

@@ -3,6 +3,8 @@
 import dataclasses
 import io
 import pickle
+import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,9 +12,10 @@ from typing import Any, Self
 import torch
 
 from earful.data.atomic_write import staged_file
-from earful.data.errors import did_you_mean_path
+from earful.data.errors import EarfulError, command, did_you_mean_path
 from earful.data.features.config import FeatureConfig
 from earful.data.features.encoder_config import feature_shape
+from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 from earful.models.bundle.decision import ScoreKind
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.models.networks.zoo import build_network
@@ -105,15 +108,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
         TrainingError: it is missing, damaged, or has another schema version.
     """
     if not path.is_file():
-        raise TrainingError(
-            f"{path.parent} holds no finished run{did_you_mean_path(path.parent)}: {path.name} is "
-            f"missing; start one with `earful train DATASET --out {path.parent}`"
-        )
+        raise _no_checkpoint(path)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror}") from error
     return read_checkpoint_bytes(content, str(path))
+
+
+def _no_checkpoint(path: Path) -> TrainingError:
+    run = path.parent
+    found_instead = describe_wrong_path(run) if run.is_file() else describe_own_folder(run)
+    if found_instead and not (run / LAST_CHECKPOINT).is_file():
+        return TrainingError(found_instead)
+    is_taken = run.is_file() or (run.is_dir() and any(run.iterdir()))
+    advice = command("train", "DATASET", "--out", "RUN" if is_taken else run)
+    return TrainingError(
+        f"{run} holds no finished run{did_you_mean_path(run)}: {path.name} is missing; give the "
+        f"folder of a run, or start one: {advice}"
+    )
 
 
 def read_checkpoint_bytes(content: bytes, location: str) -> Checkpoint:
@@ -123,14 +136,15 @@ def read_checkpoint_bytes(content: bytes, location: str) -> Checkpoint:
         TrainingError: it is damaged, or has another schema version.
     """
     try:
-        values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that are no checkpoint
+            values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         version = dict(values).get("schema_version")
         if version == SCHEMA_VERSION:
             return _from_dict(values)
     except _DAMAGED as error:
-        reason = (str(error).splitlines() or ["it ends early"])[0]
         raise TrainingError(
-            f"the checkpoint {location} is damaged: {reason}; {_RETRAIN}"
+            f"{location} is damaged, or no checkpoint of `earful train`; {_RETRAIN}"
         ) from error
     found = "no schema version" if version is None else f"schema version {version!r}"
     raise TrainingError(
@@ -139,7 +153,21 @@ def read_checkpoint_bytes(content: bytes, location: str) -> Checkpoint:
     )
 
 
-_DAMAGED = (EOFError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError)
+# What torch and its unpickler raise for bytes of something else, tried with random bytes.
+_DAMAGED = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    EarfulError,
+    pickle.UnpicklingError,
+    struct.error,
+)
 _RETRAIN = "train again into another folder: `earful train DATASET --out RUN`"
 
 
@@ -158,11 +186,20 @@ def _from_dict(values: dict[str, Any]) -> Checkpoint:
 
 
 def rebuild_network(checkpoint: Checkpoint) -> NormalisedNetwork:
-    """The network of a checkpoint, in evaluation mode."""
+    """The network of a checkpoint, in evaluation mode.
+
+    Raises:
+        TrainingError: its weights do not fit its network.
+    """
     config = checkpoint.config
     bins, frames = feature_shape(checkpoint.features, config.features)
     network = build_network(config.model, bins, frames, len(checkpoint.labels), config.options)
-    mean = torch.zeros_like(checkpoint.weights["mean"])
-    normalised = NormalisedNetwork(network, mean, torch.ones_like(mean))
-    normalised.load_state_dict(checkpoint.weights)
+    try:
+        mean = torch.zeros_like(checkpoint.weights["mean"])
+        normalised = NormalisedNetwork(network, mean, torch.ones_like(mean))
+        normalised.load_state_dict(checkpoint.weights)
+    except (KeyError, RuntimeError) as error:  # other names or shapes
+        raise TrainingError(
+            f"the checkpoint is damaged: its weights do not fit its network; {_RETRAIN}"
+        ) from error
     return normalised.eval()

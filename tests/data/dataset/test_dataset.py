@@ -60,7 +60,7 @@ def test_other_schema_version_is_refused(folder: Path, version: object) -> None:
     change(folder, schema_version=version)
     with pytest.raises(
         DatasetError,
-        match=f"schema {version!r}, this version reads 2; prepare it again: earful prepare",
+        match=f"schema {version!r}, this version reads 2; prepare it again: `earful prepare",
     ):
         open_dataset(folder)
 

@@ -174,10 +174,9 @@ def test_other_file_is_refused(csv_path: Path, content: bytes, message: str) -> 
         read_labels(write(csv_path, content))
 
 
-@pytest.mark.parametrize("name", ["missing.csv", "."])
-def test_unreadable_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
+def test_unreadable_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(LabelsError, match=f"cannot read {tmp_path}"):
-        read_labels(tmp_path / name)
+        read_labels(tmp_path / "missing.csv")
 
 
 def test_real_recordings_are_read(fsdd: Path) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from earful.data.audio.decode import AudioError, Waveform, resample
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, UsageError
 from earful.models.registry.registry import Registry
 from earful.service.api.model import Model, SourceError, load
 from earful.service.classifier import Classifier, Prediction
@@ -171,6 +172,47 @@ def test_a_source_of_another_kind_is_refused(opened: Model, source: Any) -> None
         opened.classify(source)
 
 
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        (5, "int"),
+        (0.5, "float"),
+        ("", "an empty text"),
+        ([True, False], "list of bool"),
+        (np.zeros(8, np.complex64), "ndarray of complex64"),
+        (np.array([0.1, "a"], object), "ndarray of object"),
+        (np.zeros(8, bool), "ndarray of bool"),
+        (["low"], "list"),
+        (None, "NoneType"),
+    ],
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_what_was_found_instead_of_a_source_is_named(
+    opened: Model, source: Any, found: str, method: str
+) -> None:
+    for sample_rate in (None, RATE_HZ):
+        with pytest.raises(SourceError, match=f"or an array of numbers; found {found}$"):
+            getattr(opened, method)(source, sample_rate)
+
+
+def test_a_tensor_is_an_array_unless_it_requires_gradients(opened: Model) -> None:
+    tensor = torch.from_numpy(tone("high"))
+    assert opened.classify(tensor, RATE_HZ).label == "high"
+    with pytest.raises(SourceError, match=r"tensor\.detach\(\)\.numpy\(\)"):
+        opened.classify(tensor.requires_grad_(), RATE_HZ)
+
+
+def test_load_refuses_arguments_of_another_kind(model: Path) -> None:
+    for arguments, message in (
+        ({"model": 5}, "model is a path, found 5"),
+        ({"model": ""}, "model is a path, found ''"),
+        ({"device": "gpu"}, r"device is .*, found 'gpu' \(did you mean 'cuda'\?\)"),
+        ({"registry": None}, "registry is a path, found None"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            load(**{"model": model, **arguments})  # type: ignore[arg-type]
+
+
 def test_a_scalar_and_a_cube_are_refused(opened: Model) -> None:
     for shape in ((), (4, 4, 4)):
         with pytest.raises(SourceError, match="an array is"):
@@ -233,7 +275,9 @@ def test_minimum_score_drops_events(opened: Model) -> None:
     limit = float(np.median(scores))
     kept = [event.score for event in opened.events(sound, RATE_HZ, min_score=limit)]
     assert kept == [score for score in scores if score >= limit]
-    assert opened.events(sound, RATE_HZ, min_score=1.1) == []
+    for wrong in (1.1, -0.1, "a", None, True, float("nan")):
+        with pytest.raises(UsageError, match=r"^min_score is a number from 0 to 1, found "):
+            opened.events(sound, RATE_HZ, min_score=wrong)  # type: ignore[arg-type]
 
 
 def test_events_reach_the_rejection_threshold_of_the_model(

@@ -1,6 +1,7 @@
 """Messages at the end of commands: commands to copy, in lines that fit a terminal."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 import typer
@@ -8,6 +9,7 @@ import typer
 from earful.service.commands.next_steps import (
     format_command,
     keep_on_interrupt,
+    kept_if_any,
     print_next,
     wrap,
 )
@@ -60,3 +62,19 @@ def test_an_interruption_ends_with_130_and_the_command_to_continue(
     with keep_on_interrupt("nothing is kept"):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_an_interruption_says_what_is_kept_by_then(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = kept_if_any(tmp_path, "*/last.pt", "finished epochs")
+    with pytest.raises(typer.Exit), keep_on_interrupt(kept):
+        raise KeyboardInterrupt
+    (tmp_path / "fold1").mkdir()
+    (tmp_path / "fold1" / "last.pt").touch()
+    with pytest.raises(typer.Exit), keep_on_interrupt(kept):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err.splitlines() == [
+        "interrupted: nothing was finished, so nothing is kept",
+        f"interrupted: {tmp_path} keeps finished epochs; the same command continues",
+    ]

@@ -176,6 +176,17 @@ def test_sigterm_drains_open_requests_and_exits(model: Path, tmp_path: Path, wor
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_stops_it_with_a_line_and_exit_code_0(
+    model: Path, tmp_path: Path, workers: int
+) -> None:
+    quick = {"EARFUL_DRAIN_SECONDS": "0"}
+    with running_server(tmp_path, model, "--workers", workers, **quick) as server:
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(60) == 0
+    assert server.log.read_text().endswith("stopped serving\n")
+
+
 def test_metrics_sum_over_all_workers(model: Path, tmp_path: Path) -> None:
     with running_server(tmp_path, model, "--workers", 2) as server:
         for _ in range(20):

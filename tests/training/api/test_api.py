@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import earful
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, UsageError
+from earful.models.registry.find_model import SHIPPED_MODEL
 from earful.training.cli import COMMANDS
 from tests.service.commands.test_command_line import TRAINING_ONLY
 from tests.training.conftest import PITCHES_HZ, RATE_HZ
@@ -107,12 +109,64 @@ def test_a_wrong_setting_is_refused_before_anything_is_written(
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "speakr"}, r"split is .*, found 'speakr' \(did you mean 'speaker'\?\)"),
+        ({"engine": "rai"}, r"engine is 'local' or 'ray', found 'rai' \(did you mean 'ray'\?\)"),
+        ({"clip_seconds": "1"}, "clip_seconds is a number, found '1'"),
+        ({"sample_rate": 100}, "sample_rate is a whole number from 4000 to 192000, found 100"),
+        ({"sample_rate": 8000.5}, "sample_rate is a whole number from 4000 to 192000"),
+        ({"n_fft": "256"}, "n_fft is a whole number, found '256'"),
+        ({"f_max": [1]}, r"f_max is a number, found \[1\]"),
+        ({"labels": None}, "labels is a path, found None"),
+        ({"out": 5}, "out is a path, found 5"),
+        ({"audio_dir": 5}, "audio_dir is a path, found 5"),
+    ],
+)
+def test_prepare_refuses_wrong_arguments_in_one_sentence(
+    tones_csv: Path, tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=f"^{message}"):
+        earful.prepare(**{"labels": tones_csv, "out": tmp_path / "d", **arguments})
+    assert not any(tmp_path.iterdir())
+
+
+def test_numbers_of_numpy_are_accepted(tones_csv: Path, tmp_path: Path) -> None:
+    numbers: Any = {"sample_rate": np.int32(8_000), "n_mels": np.int64(20), "f_min": np.float32(50)}
+    features = earful.prepare(tones_csv, tmp_path / "d", **numbers).features
+    assert (features.sample_rate_hz, features.n_mels, features.f_min_hz) == (8_000, 20, 50)
+
+
+def test_other_functions_refuse_wrong_arguments_in_one_sentence(home: Path, tmp_path: Path) -> None:
+    dataset, run = home / "dataset", tmp_path / "run"
+    calls: list[tuple[Any, dict[str, Any], str]] = [
+        (earful.train, {"dataset": dataset, "out": run, "device": "gpu"}, r".*mean 'cuda'\?"),
+        (earful.train, {"dataset": None, "out": run}, "dataset is a path"),
+        (earful.train, {"dataset": dataset, "out": run, "extra": 5}, "extra is a path"),
+        (earful.export, {"run": 5, "out": "m.onnx"}, "run is a path"),
+        (earful.export, {"run": run, "out": None}, "out is a path"),
+        (
+            earful.evaluate,
+            {"model": SHIPPED_MODEL, "labels": dataset, "split": "tst"},
+            r"split is .* or 'all', found 'tst' \(did you mean 'test'\?\)",
+        ),
+        (earful.evaluate, {"model": None, "labels": dataset}, "model is a path"),
+        (earful.evaluate, {"model": SHIPPED_MODEL, "labels": 5}, "labels is a path"),
+        (earful.evaluate, {"model": SHIPPED_MODEL, "labels": dataset, "out": 5}, "out is a path"),
+    ]
+    for function, arguments, message in calls:
+        with pytest.raises(UsageError, match=f"^{message}"):
+            function(**arguments)
+    assert not any(tmp_path.iterdir())
+
+
 def by_label(tones_csv: Path, folder: Path) -> Path:
     """The tones in a folder for each label."""
     for label in PITCHES_HZ:
-        (folder / label / "day one").mkdir(parents=True)
+        (folder / label).mkdir(parents=True)
         for path in tones_csv.parent.glob(f"{label}_*.wav"):
-            shutil.copy(path, folder / label / "day one" / path.name)
+            shutil.copy(path, folder / label / path.name)
     return folder
 
 
@@ -131,23 +185,33 @@ def test_other_folders_are_refused_with_the_right_command(
     home: Path, tones_csv: Path, tmp_path: Path
 ) -> None:
     clips = by_label(tones_csv, tmp_path / "clips")
-    shutil.copy(clips / "low" / "day one" / "low_1.wav", clips / "loose.wav")
+    shutil.copy(clips / "low" / "low_1.wav", clips / "loose.wav")
     tracks = tmp_path / "tracks"
     tracks.mkdir()
     (tracks / "a.txt").write_text("0.0\t0.4\tlow\n")
     (tmp_path / "empty").mkdir()
+    deep = by_label(tones_csv, tmp_path / "deep" / "train").parent
     for folder, message in (
         (tones_csv.parent, rf"give that: {tones_csv}"),
-        (home / "dataset", "is a dataset already; train on it: earful train"),
+        (home / "dataset", "is a dataset; train on it: `earful train"),
+        (deep, rf"60 recordings of {deep} lie in folders of folders"),
         (clips, rf"1 recordings lie in .* \(the first: {clips}/loose\.wav\)"),
         (tracks, rf"another tool \(audacity\); `earful labels import {tracks} --out"),
-        (tmp_path / "empty", "has no folder of recordings for each label; `earful labels import"),
+        (tmp_path / "empty", "is an empty folder; label recordings in a CSV"),
     ):
         with pytest.raises(EarfulError, match=message):
             earful.prepare(folder, tmp_path / "dataset")
     with pytest.raises(EarfulError, match="--audio-dir is for a labels CSV"):
         earful.prepare(by_label(tones_csv, tmp_path / "more"), tmp_path / "d", audio_dir=clips)
     assert not (tmp_path / "dataset").exists()
+
+
+def test_a_dataset_of_an_older_schema_is_not_evaluated(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "dataset", tmp_path / "dataset")
+    manifest = tmp_path / "dataset" / "dataset.json"
+    manifest.write_text(manifest.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    with pytest.raises(EarfulError, match="has dataset schema 1, this version reads 2"):
+        earful.evaluate(SHIPPED_MODEL, tmp_path / "dataset")
 
 
 def test_public_names_are_listed_documented_and_loaded_when_used() -> None:

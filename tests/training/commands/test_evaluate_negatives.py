@@ -209,7 +209,7 @@ def test_bad_negatives_are_refused_in_one_sentence(
     for path, words in (
         (tmp_path / "empty", "empty has no sound file"),
         (tmp_path / "text", "text has no sound file"),
-        (tmp_path / "no rows.csv", "rows.csv has no row"),
+        (tmp_path / "no rows.csv", "has a header and no rows"),
         (tmp_path / "emty", f"(did you mean '{tmp_path / 'empty'}'?)"),
         (tmp_path / "broken.wav", "none of 1 negatives can be read"),
         (tmp_path / "silence.wav", "silent throughout"),

@@ -1,8 +1,10 @@
 """Every command says what it wrote and what comes next, and that does work."""
 
 import json
+import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,7 +49,9 @@ def test_results_are_on_stdout_and_fit_80_columns_but_for_paths(home: Home) -> N
     epochs = [line for line in home.results["train"].stderr.splitlines() if line[:5] == "epoch"]
     assert len(epochs) == 2
     assert max(map(len, epochs)) <= 76  # room for epochs of minutes
-    assert home.results["prepare"].stdout.splitlines()[1].endswith("12 test (random split)")
+    _, labels, parts, _ = home.results["prepare"].stdout.splitlines()
+    assert labels == "labels: high, low, mid"
+    assert parts.endswith("12 test (random split)")
     report = home.dataset.parent / "report"
     assert f"{report}: confusion.png, coverage.png, evaluation.json" in (
         home.results["evaluate"].stderr
@@ -126,6 +130,56 @@ def test_ctrl_c_keeps_the_epochs_and_names_the_command_that_continues(
     assert re.search(r"^epoch +\d+/3 ", resumed.stderr, re.MULTILINE) or "of 3" in resumed.stdout
 
 
+LONG = ("--epochs", "9999", "--device", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("command", "until", "kept"),
+    [
+        (("demo",), "1. No recordings", "nothing was kept"),
+        (("crossval", "DATASET", "--set", "patience=9999", *LONG), "epoch ", "keeps finished epoc"),
+        (
+            ("compare", "DATASET", "--models", "cnn:patience=9999", *LONG),
+            "epoch ",
+            "keeps finished",
+        ),
+    ],
+)
+def test_ctrl_c_says_what_is_kept(
+    home: Home, tmp_path: Path, command: tuple[str, ...], until: str, kept: str
+) -> None:
+    words = [str(home.dataset) if word == "DATASET" else word for word in command]
+    with subprocess.Popen(
+        [sys.executable, "-m", "earful", *words, "--out", "new"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any(until in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        messages = process.stdout.read()
+        assert process.wait() == 130
+    assert "Traceback" not in messages
+    [interrupted] = [line for line in messages.splitlines() if line.startswith("interrupted: ")]
+    assert kept in interrupted
+
+
+def test_synth_keeps_files_that_were_added(home: Home, earful: RunCommand, tmp_path: Path) -> None:
+    command = ("synth", "--words", "yes,no", "--out", tmp_path, "--voices", 2, "--repetitions", 1)
+    assert earful(*command).exit_code == 0
+    assert earful(*command).exit_code == 0
+    (tmp_path / "clips" / "mine.wav").touch()
+    added = earful(*command)
+    assert "other files (clips/mine.wav), which would be deleted" in str(added.exception)
+    unknown = earful(*command[:4], tmp_path / "new", "--languages", "fr-fri")
+    assert "does not speak 'fr-fri' (did you mean 'fr-fr'?); it speaks af, " in str(
+        unknown.exception
+    )
+
+
 def test_a_list_with_labels_is_scored_and_its_report_comes_next(
     home: Home, earful: RunCommand, tmp_path: Path
 ) -> None:
@@ -166,6 +220,83 @@ def test_a_dataset_and_a_run_are_never_overwritten_silently(
     assert earful("prepare", home.labels, "--out", dataset, "--replace").exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["train", "compare", "crossval", "tune"])
+def test_a_folder_of_other_files_is_not_trained_into(
+    home: Home, earful: RunCommand, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    result = earful(name, home.dataset, "--out", tmp_path)
+    assert isinstance(result.exception, EarfulError)
+    assert f"{tmp_path} is not empty and holds no " in str(result.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_what_is_no_run_is_named_by_export_and_report(
+    home: Home, earful: RunCommand, tmp_path: Path
+) -> None:
+    home_of, out = home.dataset.parent, tmp_path / "m.onnx"
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.md").touch()
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "evaluation.json").touch()
+    for name, path, message in (
+        ("export", home.dataset, f"^{home.dataset} is a dataset; train on it: `earful train "),
+        ("export", home.model, f"^{home.model} is a model file; use it: `earful classify "),
+        ("export", home.run / "best.pt", f"export the run: `earful export {home.run} --out"),
+        ("export", tmp_path / "notes", "or start one: `earful train DATASET --out RUN`$"),
+        (
+            "export",
+            tmp_path / "new run",
+            "start one: `earful train DATASET --out '.*new run'`$",
+        ),
+        ("report", home.dataset, f"^{home.dataset} is a dataset; "),
+        ("report", home.model, f"^{home.model} is a model file; "),
+        ("report", home.run / "best.pt", f"give its folder: `earful report {home.run}`$"),
+        ("report", home.run / "metrics.json", f"give its folder: `earful report {home.run}`$"),
+        (
+            "report",
+            tmp_path / "notes",
+            "notes holds no checkpoint of a run; give the folder",
+        ),
+        (
+            "report",
+            tmp_path / "x.csv",
+            "classify`: the file has no column filename.*; write one",
+        ),
+        ("report", tmp_path / "evaluation", "already: open evaluation.json in it"),
+    ):
+        result = earful(name, path, *(("--out", out) if name == "export" else ()))
+        assert isinstance(result.exception, EarfulError), (name, path)
+        assert re.search(message, str(result.exception)), str(result.exception)
+    assert not out.exists()
+    assert sorted(path.name for path in home_of.iterdir()) == [
+        "dataset", "model.onnx", "report", "run",
+    ]  # fmt: skip
+
+
+def test_an_interrupted_run_knows_its_dataset(
+    home: Home, earful: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home.dataset.parent)
+    run = tmp_path / "my run"
+    shutil.copytree(home.run, run)
+    (run / "metrics.json").unlink()
+    exported = earful("export", run, "--out", tmp_path / "m.onnx")
+    assert commands_in(exported.stderr)[0] == ["train", "dataset", "--out", str(run), "--resume"]
+    assert ["evaluate", str(tmp_path / "m.onnx"), "dataset"] in next_commands(exported.stderr)
+    reported = earful("report", run, "--no-noise-test")
+    assert f"Continue it with `earful train dataset --out '{run}' --resume`" in reported.stderr
+    assert "No clips are shown" not in reported.stderr
+    for content in ("junk", "[1]", "{}", '{"epochs": 2, "validation": 1}'):
+        (run / "metrics.json").write_text(content)
+        for command in (("export", run, "--out", tmp_path / "m.onnx"), ("report", run)):
+            damaged = str(earful(*command).exception)
+            assert damaged.endswith(
+                f"write it again: `earful train dataset --out '{run}' --resume`"
+            )
+
+
 def test_what_was_meant_is_done_or_named(home: Home, earful: RunCommand) -> None:
     report = home.dataset.parent / "report"
     for arguments, message in (
@@ -174,12 +305,22 @@ def test_what_was_meant_is_done_or_named(home: Home, earful: RunCommand) -> None
         (("classify", "x.wav", "--model", home.dataset), "is a dataset, not a model file; train"),
         (("report", report), f"{report} is a report of `earful evaluate` already: open confusion"),
         (("report", report / "evaluation.json"), "is a report of `earful evaluate` already"),
-        (("check", home.labels.parent), f"`earful labels import {home.labels.parent} --out"),
+        (("check", home.labels.parent), f"give that: {home.labels}"),
+        (("check", home.dataset), f"is a dataset; train on it: `earful train {home.dataset} --out"),
+        (("labels", "import", home.run, "--out", "l"), f"{home.run} is a run; export it: `earful"),
         (("prepare", home.labels.parent, "--out", "d"), f"give that: {home.labels}"),
     ):
         result = earful(*arguments)
         assert isinstance(result.exception, EarfulError), arguments
         assert message in str(result.exception), arguments
+
+
+def test_prepare_lists_at_most_ten_labels(home: Home, earful: RunCommand, tmp_path: Path) -> None:
+    clips = sorted(home.labels.parent.glob("*.wav"))
+    rows = [f"{clip},l{number % 13}" for number, clip in enumerate(clips)]
+    (tmp_path / "labels.csv").write_text("\n".join(["filename,label", *rows]), encoding="utf-8")
+    lines = earful("prepare", tmp_path / "labels.csv", "--out", tmp_path / "d").stdout.splitlines()
+    assert lines[1] == "labels: l0, l1, l2, l3, l4, l5, l6, l7, l8, l9 and 3 more"
 
 
 @pytest.mark.parametrize("name", ["synth", "labels"])

@@ -1,7 +1,9 @@
 """A mistyped word gets the nearest right one; and one way to set a value."""
 
 import json
+import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,8 @@ from tests.training.commands.conftest import Home, RunCommand
         (("labels", "improt", "x"), "'import'"),
         (("labels", "export", "x", "--out", "y", "--format", "audacty"), "mean 'audacity'?"),
         (("evaluate", "m", "d", "--split", "tset"), "(did you mean 'test'?)"),
+        (("train", "d", "--out", "r", "--device", "gpu"), "(did you mean 'cuda'?)"),
+        (("train", "d", "--out", "r", "--resum"), "--resume"),
     ],
 )
 def test_mistyped_commands_flags_and_choices(
@@ -40,6 +44,9 @@ def test_mistyped_networks_settings_and_paths(
     for arguments, nearest in (
         (("train", dataset, *out, "--model", "crn"), "'crn' (did you mean 'crnn'?)"),
         (("crossval", dataset, *out, "--model", "tcresnt"), "(did you mean 'tcresnet'?)"),
+        (("train", dataset, *out, "--model", "CRNN"), "'CRNN' (did you mean 'crnn'?)"),
+        (("compare", dataset, *out, "--models", "cn"), "'cn' (did you mean 'cnn'?)"),
+        (("train", dataset, *out, "--set", "lr=0.1"), "'lr' (did you mean 'learning_rate'?)"),
         (("train", dataset, *out, "--set", "droput=0.1"), "(did you mean 'dropout'?)"),
         (("crossval", dataset, *out, "--set", "mixpu=0.1"), "(did you mean 'mixup'?)"),
         (("tune", dataset, *out, "--set", "optimiser=sgd"), "(did you mean 'optimizer'?)"),
@@ -70,6 +77,33 @@ def test_a_mistyped_model_of_the_registry(home: Home, earful: RunCommand, tmp_pa
         assert "has no model 'tonse' (did you mean 'tones'?)" in str(wrong.exception)
 
 
+def test_a_version_is_a_word_of_its_own_and_its_alias_may_be_mistyped(
+    home: Home, earful: RunCommand, tmp_path: Path
+) -> None:
+    registry = ("--registry", tmp_path / "registry")
+    assert earful("models", "register", "foo", home.model, *registry).exit_code == 0
+    joined = earful("models", "promote", "foo@9", *registry)
+    assert str(joined.exception).endswith("a word of its own: `earful models promote foo 9`")
+    served = earful("classify", "x.wav", "--model", "foo@champio", *registry)
+    assert "is not a version of foo (did you mean 'champion'?)" in str(served.exception)
+    missing = earful("models", "register", "foo", tmp_path / "nope", *registry)
+    assert "give the folder of `earful train --out`" in str(missing.exception)
+
+
+@pytest.mark.parametrize("name", ["tune", "report", "map"])
+def test_paragraphs_of_the_help_are_wrapped_once(earful: RunCommand, name: str) -> None:
+    description = earful(name, "--help").stdout.partition("╭")[0]
+    lines = [line.strip() for line in re.split(r"\n\s*\n", description.rstrip())[-1].splitlines()]
+    assert len(lines) > 1
+    for line, following in pairwise(lines):  # a line ends where the next word would not fit
+        assert len(line) + 1 + len(following.split()[0]) > 76, line
+
+
+def test_a_group_without_a_command_shows_its_help(earful: RunCommand) -> None:
+    for group in ("feedback", "labels", "models"):
+        assert "Commands" in earful(group).output, group
+
+
 def test_a_mistyped_input_of_classify(home: Home, earful: RunCommand) -> None:
     folder = home.labels.parent
     result = earful("classify", folder.with_name(folder.name[:-1] + "x") / "low_1.wav")
@@ -95,7 +129,7 @@ def test_set_takes_settings_and_options_of_the_network(
     values = ("--set", "learning-rate=0.002", "--set", "dropout=0.1", "--set", "epochs=2")
     train = ("train", home.dataset, "--model", "cnn", "--out")
     refused = earful(*train, tmp_path / "run", *values)
-    assert "no setting is called 'epochs'" in str(refused.exception)
+    assert "epochs is not for --set; use the flag --epochs" in str(refused.exception)
     done = earful(*train, tmp_path / "run", "--epochs", 1, *values[:4])
     assert done.exit_code == 0, done.exception
     config = json.loads((tmp_path / "run" / "metrics.json").read_text())["config"]

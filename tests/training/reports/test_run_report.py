@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from earful.data.dataset.dataset import Dataset, open_dataset
+from earful.data.errors import UsageError
 from earful.training.cli import build_app
 from earful.training.config.train_config import TrainConfig
 from earful.training.metrics.calibration import calibration_error, reliability
@@ -35,6 +36,7 @@ from earful.training.reports.run_report.read_run import (
     find_dataset,
     read_run,
 )
+from earful.training.runs.run_dataset import RUN_DATASET_FILENAME
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import EpochRecord
 from earful.training.trainer.layer_health import LayerHealth
@@ -275,11 +277,12 @@ def test_continued_run_counts_as_unfinished(tones: Dataset, tmp_path: Path) -> N
 
 
 def test_report_without_the_dataset_has_metrics_but_no_clips(run: Path, tmp_path: Path) -> None:
-    """The dataset is unknown only if metrics.json does not record it."""
+    """The dataset is unknown only if neither metrics.json nor the run's own file records it."""
     bare = shutil.copytree(run, tmp_path / "bare")
     metrics = json.loads((bare / "metrics.json").read_text())
     metrics.pop("dataset", None)
     (bare / "metrics.json").write_text(json.dumps(metrics))
+    (bare / RUN_DATASET_FILENAME).unlink()
     notes = write_run_report(bare, tmp_path / "r.html", RunReportOptions())
     assert "--dataset" in notes[0]
     text = (tmp_path / "r.html").read_text()
@@ -336,12 +339,12 @@ def test_command_distinguishes_runs_results_and_other_files(
     assert done.exit_code == 0
     assert "r.html: " in done.stderr
     assert "Noise robustness" not in (tmp_path / "r.html").read_text()
-    assert "no run of `earful train`" in str(earful(tmp_path).exception)
+    assert "holds no checkpoint of a run" in str(earful(tmp_path).exception)
     results = tmp_path / "r.csv"
     results.write_text("filename,start,end,label,score,status,error\na.wav,0,1,low,0.9,ok,\n")
     assert "1 rows of 1 files" in earful(results).stderr
-    assert earful(results, "--dataset", tones.folder).exit_code == 2
-    assert earful(run, "--audio-dir", tmp_path).exit_code == 2
+    assert isinstance(earful(results, "--dataset", tones.folder).exception, UsageError)
+    assert isinstance(earful(run, "--audio-dir", tmp_path).exception, UsageError)
 
 
 # --- charts and bins ---

@@ -1,5 +1,6 @@
 """Training learns, stops early, resumes to the same weights, and refuses invalid input."""
 
+import io
 import json
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,6 +27,7 @@ from earful.training.trainer.checkpoint import (
     LAST_CHECKPOINT,
     EpochRecord,
     load_checkpoint,
+    read_checkpoint_bytes,
     rebuild_network,
     save_checkpoint,
 )
@@ -215,11 +218,32 @@ def test_non_finite_loss_stops_the_run_and_keeps_the_checkpoint(
     assert (tmp_path / BEST_CHECKPOINT).read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", b"PK\x03\x04"])
+# Bytes for which the unpickler raises what it raises for no good checkpoint.
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", b"PK\x03\x04", b"junk", b"a"])
 def test_damaged_checkpoint_is_reported(tones: Dataset, tmp_path: Path, damage: bytes) -> None:
     (tmp_path / LAST_CHECKPOINT).write_bytes(damage)
-    with pytest.raises(TrainingError, match="damaged"):
+    with pytest.raises(TrainingError, match=r"^\S+ is damaged, or no checkpoint of `earful"):
         fit(tones, tmp_path, SHORT, resume=True)
+
+
+def test_random_bytes_are_no_checkpoint() -> None:
+    generator = np.random.default_rng(0)
+    good = io.BytesIO()
+    torch.save({"schema_version": 5}, good, _use_new_zipfile_serialization=False)
+    for _ in range(500):
+        changed = np.frombuffer(good.getvalue(), np.uint8).copy()
+        changed[generator.integers(0, len(changed), 3)] = generator.integers(0, 256, 3)
+        for content in (generator.bytes(40), changed.tobytes()):
+            with pytest.raises(TrainingError):
+                read_checkpoint_bytes(content, "last.pt")
+
+
+def test_weights_of_another_network_are_reported(tones: Dataset, tmp_path: Path) -> None:
+    fit(tones, tmp_path, replace(SHORT, epochs=1))
+    checkpoint = load_checkpoint(tmp_path / BEST_CHECKPOINT)
+    checkpoint.weights["network.head.bias"] = torch.zeros(1)
+    with pytest.raises(TrainingError, match="its weights do not fit its network; train again"):
+        rebuild_network(checkpoint)
 
 
 # Settings and weights had other keys in schema 4.

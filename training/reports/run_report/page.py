@@ -7,7 +7,8 @@ from typing import Any
 
 from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, command
+from earful.data.features.encoder_config import feature_shape
 from earful.models.networks.zoo import parameter_count, zoo_entry
 from earful.training.evaluation.confidence import ConfidenceReport
 from earful.training.metrics.classification import wilson_interval
@@ -23,6 +24,7 @@ from earful.training.reports.run_report.predictions import (
     split_confidence,
 )
 from earful.training.reports.run_report.read_run import TrainingRun, find_dataset, read_run
+from earful.training.runs.run_dataset import resume_words
 from earful.training.trainer.checkpoint import rebuild_network
 
 RUN_REPORT_FILENAME = "report.html"
@@ -80,6 +82,7 @@ def write_run_report(folder: Path, out: Path, options: RunReportOptions) -> list
         .render(
             run=run,
             config=best.config,
+            feature_shape=feature_shape(best.features, best.config.features),
             parameters=parameter_count(rebuild_network(best).network),
             seconds=sum(record.seconds for record in run.history),
             context=context,
@@ -116,7 +119,7 @@ def _collect_context(run: TrainingRun, options: RunReportOptions) -> RunReportCo
     else:
         context.notes.append(
             f"This run is not finished: {len(run.history)} of at most {run.best.config.epochs} "
-            "epochs. Continue it with `earful train DATASET --out RUN --resume`. Metrics are "
+            f"epochs. Continue it with {command(*resume_words(run.folder))}. Metrics are "
             "those of the validation split; the test split is not used before the run is finished."
         )
         if dataset is not None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from earful.data.dataset.dataset import Dataset, DatasetError, open_dataset
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, command
 from earful.training.config.train_config import TrainConfig, default_config
+from earful.training.runs.run_dataset import read_run_dataset, resume_words
 from earful.training.trainer.checkpoint import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
@@ -18,8 +19,13 @@ from earful.training.trainer.checkpoint import (
     load_checkpoint,
 )
 
-# Key of the dataset folder in metrics.json.
-DATASET_KEY = "dataset"
+_METRICS_KEYS: dict[str, Any] = {
+    "epochs": int,
+    "validation": dict,
+    "test": dict | None,
+    "split_mode": str,
+    "parameters": int,
+}
 
 
 class RunReportError(EarfulError):
@@ -95,8 +101,8 @@ def find_dataset(run: TrainingRun, requested: Path | None) -> tuple[Dataset | No
         DatasetError: ``requested`` holds no dataset.
         RunReportError: ``requested`` holds a different dataset.
     """
-    recorded = (run.metrics or {}).get(DATASET_KEY)
-    folder = requested or (Path(recorded) if recorded else None)
+    recorded = (run.metrics or {}).get("dataset")
+    folder = requested or (Path(recorded) if recorded else read_run_dataset(run.folder))
     if folder is None:
         return None, "give the dataset of `earful train` with --dataset DIR"
     try:
@@ -129,16 +135,17 @@ def _describe_difference(trained_on: str, dataset: Dataset) -> str:
 
 def _read_metrics(path: Path) -> dict[str, Any] | None:
     try:
-        metrics = json.loads(path.read_text("utf-8"))
-        if not {"epochs", "validation", "test", "split_mode", "parameters"} <= set(metrics):
-            raise ValueError("missing keys")
+        metrics = dict(json.loads(path.read_text("utf-8")))
+        for key, kinds in _METRICS_KEYS.items():
+            if not isinstance(metrics[key], kinds):
+                raise TypeError(key)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunReportError(
-            f"{path} is damaged ({error}); `earful train --resume` writes it again"
+            f"{path} is damaged; write it again: {command(*resume_words(path.parent))}"
         ) from error
-    return dict(metrics)
+    return metrics
 
 
 def _format_value(value: object) -> str:

@@ -1,0 +1,37 @@
+"""The dataset of a run, kept beside its checkpoints: metrics.json comes only at the end."""
+
+import json
+from pathlib import Path
+
+from earful.data.atomic_write import staged_file
+from earful.data.dataset.dataset import Dataset
+from earful.training.trainer.checkpoint import METRICS_FILENAME
+
+RUN_DATASET_FILENAME = "trained_on.json"
+
+
+def write_run_dataset(run: Path, dataset: Dataset) -> None:
+    """Record the folder of the dataset that a run is trained on."""
+    with staged_file(run / RUN_DATASET_FILENAME) as staging:
+        staging.write_text(json.dumps({"dataset": str(dataset.folder.resolve())}) + "\n", "utf-8")
+
+
+def read_run_dataset(run: Path) -> Path | None:
+    """The dataset folder of a run, relative below the working folder; None if it is not known."""
+    folder = _read(run / RUN_DATASET_FILENAME) or _read(run / METRICS_FILENAME)
+    if folder is None:
+        return None
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def _read(path: Path) -> Path | None:
+    try:
+        return Path(json.loads(path.read_text("utf-8"))["dataset"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def resume_words(run: Path) -> tuple[object, ...]:
+    """The command that continues a run, by its words after ``earful``."""
+    return ("train", read_run_dataset(run) or "DATASET", "--out", run, "--resume")

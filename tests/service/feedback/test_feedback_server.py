@@ -198,7 +198,8 @@ def test_feedback_commands_show_export_delete_and_clean(
     assert "bob" not in exported.stdout
     snapshot = earful("feedback", "export", "--labels", tmp_path / "snapshot", *place)
     assert "1 left out: audio not saved" in snapshot.stderr
-    assert earful("feedback", "export", *place).exit_code == 2
+    neither = earful("feedback", "export", *place)
+    assert "give --annotator KEY or --labels FOLDER" in str(neither.exception)
     unconfirmed = earful("feedback", "delete", "--annotator", "anna", *place)
     assert unconfirmed.exit_code == 1
     done = earful("feedback", "delete", "--annotator", "anna", "--yes", *place)

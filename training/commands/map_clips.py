@@ -23,8 +23,8 @@ def map_clips(
         typer.Option(metavar="RUN", help="Run whose embedding is used."),
     ] = None,
     embedding: Annotated[
-        Literal["autoencoder", "classifier"] | None,
-        typer.Option(help="Show only this embedding. (default: both)"),
+        Literal["encoder", "autoencoder", "classifier"] | None,
+        typer.Option(help="Show only this embedding. (default: encoder and classifier)"),
     ] = None,
     color_by: Annotated[
         Literal["label", "speaker", "split", "error"],
@@ -55,16 +55,16 @@ def map_clips(
 ) -> None:
     """Draw the clips of a dataset on a map: clusters, outliers and likely label errors.
 
-    An autoencoder is trained on the clips and kept beside the map; a classifier comes from --model
+    The speech encoder places clips by their sound; clips below 7,600 Hz are placed by an
+    autoencoder, which is trained on them and kept beside the map. A classifier comes from --model
     or --run, or is the shipped digit model if the labels are its own.
     """
     from earful.data.dataset.dataset import open_dataset
     from earful.training.explore.clip_map import build_map, write_points_csv
     from earful.training.explore.embedding_sources import EmbeddingSources
-    from earful.training.explore.embeddings import autoencoder_epochs
     from earful.training.explore.map_page import check_map_outputs, summary_lines, write_map_page
     from earful.training.reports.clip_media import MapAudioOptions
-    from earful.training.runs.progress import TrainingProgress, work_progress
+    from earful.training.runs.progress import work_progress
 
     opened = open_dataset(dataset)
     check_map_outputs(out, points, audio_dir)
@@ -75,8 +75,7 @@ def map_clips(
         only=embedding,
         needs_predictions=color_by == "error",
     )
-    epochs = autoencoder_epochs(len(opened.clips))
-    with work_progress("autoencoder") as on_progress:
+    with work_progress("embedding") as on_progress:
         clip_map = build_map(
             opened,
             sources,
@@ -84,7 +83,7 @@ def map_clips(
             max_clips=max_clips,
             seed=seed,
             device=device,
-            progress=TrainingProgress(on_epoch=lambda record: on_progress(record.epoch, epochs)),
+            on_progress=on_progress,
         )
     stats = write_map_page(
         clip_map, out, color_by, MapAudioOptions(round(audio_mb * 1e6), audio_dir)

@@ -20,7 +20,7 @@ from earful.models.bundle.device import Device
 from earful.training.explore.embedding_sources import EmbeddingSources, find_embeddings
 from earful.training.explore.embeddings import Embedding
 from earful.training.explore.neighbours import Outliers, find_neighbours, find_outliers, purity
-from earful.training.runs.progress import TrainingProgress
+from earful.training.explore.unlabelled import OnProgress
 
 Reduction = Literal["tsne", "pca"]
 MIN_CLIPS = 3
@@ -99,7 +99,7 @@ def build_map(
     max_clips: int = 10_000,
     seed: int = 42,
     device: Device = "auto",
-    progress: TrainingProgress | None = None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> ClipMap:
     """Embed all clips, score them by their neighbours, and project up to ``max_clips`` of them.
 
@@ -107,11 +107,10 @@ def build_map(
         DatasetError: fewer than three clips, clips with several labels, or a damaged dataset.
         TrainingError: the run is damaged or does not fit the dataset, or there is no embedding.
         ModelError: the model is damaged or does not fit the dataset.
+        FeatureError: only the encoder is asked for, and the sample rate is too low for it.
     """
     _require_mappable(dataset)
-    embeddings, notes = find_embeddings(
-        dataset, sources, seed, device, progress or TrainingProgress()
-    )
+    embeddings, notes = find_embeddings(dataset, sources, seed, device, on_progress)
     n_labels = len(dataset.labels)
     neighbours = [find_neighbours(embedding.comparable) for embedding in embeddings]
     outliers = [

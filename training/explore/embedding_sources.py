@@ -1,10 +1,12 @@
-"""Choose the embeddings of a map: a given model or run, the shipped model, an autoencoder."""
+"""Choose the embeddings of a map: one without labels and, where there is one, a classifier's."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError, command
+from earful.data.features.config import FeatureError
+from earful.data.features.encoder_config import encoder_features
 from earful.models.bundle.device import Device
 from earful.models.registry.find_model import SHIPPED_MODEL
 from earful.service.classifier import Classifier
@@ -17,9 +19,8 @@ from earful.training.explore.embeddings import (
     embed_with_model,
     embed_with_run,
     embedding_kind,
-    train_autoencoder,
 )
-from earful.training.runs.progress import TrainingProgress
+from earful.training.explore.unlabelled import OnProgress, embed_with_encoder, train_autoencoder
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint
 
 
@@ -28,7 +29,8 @@ class EmbeddingSources:
     """Where embeddings come from.
 
     autoencoder_folder  run folder of the autoencoder trained for the map
-    only                restrict the map to this embedding; None: both
+    only                restrict the map to this embedding; None: the encoder's (an autoencoder's
+                        where it cannot be used) and a classifier's
     needs_predictions   whether a classifier is required
     """
 
@@ -44,44 +46,65 @@ def find_embeddings(
     sources: EmbeddingSources,
     seed: int,
     device: Device,
-    progress: TrainingProgress,
+    on_progress: OnProgress,
 ) -> tuple[list[Embedding], list[str]]:
     """The embeddings to show, and notes for the user.
 
-    A given model or run is checked before the autoencoder is trained.
+    A given model or run is checked before anything is trained.
 
     Raises:
+        FeatureError: ``only`` is the encoder, and the sample rate is too low for it.
         TrainingError: the run does not fit, the options contradict, or there is no embedding.
         ModelError: the model does not fit.
     """
     run_kind = _check_run(dataset, sources)
     notes: list[str] = []
-    embeddings: dict[EmbeddingKind, Embedding] = {}
-    if sources.only != "autoencoder":
+    classifier: Embedding | None = None
+    if sources.only in (None, "classifier"):
         classifier = _classifier_embedding(dataset, sources, run_kind, notes)
-        if classifier is not None:
-            embeddings["classifier"] = classifier
-    if sources.needs_predictions and not embeddings:
+    if sources.needs_predictions and classifier is None:
         raise TrainingError(
             "--color-by error needs the predictions of a classifier; "
-            + (notes[0] if notes else "remove --embedding autoencoder")
+            + (notes[0] if notes else f"remove --embedding {sources.only}")
         )
-    if sources.only != "classifier":
-        embeddings["autoencoder"] = (
-            embed_with_run(dataset, sources.run)
-            if run_kind == "autoencoder" and sources.run is not None
-            else train_autoencoder(dataset, sources.autoencoder_folder, seed, device, progress)
-        )
-    if not embeddings:
+    if sources.only == "classifier" and classifier is None:
         raise TrainingError(f"{notes[0]}; or remove --embedding classifier")
-    return [embeddings[kind] for kind in ("autoencoder", "classifier") if kind in embeddings], notes
+    embeddings: list[Embedding] = []
+    match _unsupervised_kind(dataset, sources, run_kind, notes):
+        case "encoder":
+            embeddings.append(embed_with_encoder(dataset, on_progress))
+        case "autoencoder" if run_kind == "autoencoder" and sources.run is not None:
+            embeddings.append(embed_with_run(dataset, sources.run))
+        case "autoencoder":
+            folder = sources.autoencoder_folder
+            embeddings.append(train_autoencoder(dataset, folder, seed, device, on_progress))
+    return [*embeddings, *filter(None, [classifier])], notes
+
+
+def _unsupervised_kind(
+    dataset: Dataset, sources: EmbeddingSources, run_kind: EmbeddingKind | None, notes: list[str]
+) -> EmbeddingKind | None:
+    """The embedding without labels: encoder, autoencoder, or None where only a classifier is shown.
+
+    A given run of an autoencoder goes before the encoder.
+    """
+    if sources.only is not None:
+        return None if sources.only == "classifier" else sources.only
+    if run_kind == "autoencoder":
+        return "autoencoder"
+    try:
+        encoder_features(dataset.features)
+    except FeatureError as error:
+        notes.append(f"an autoencoder is shown instead of the speech encoder: {error}")
+        return "autoencoder"
+    return "encoder"
 
 
 def _check_run(dataset: Dataset, sources: EmbeddingSources) -> EmbeddingKind | None:
     """Check the given run and return its kind of embedding; None without a run."""
-    if sources.model is not None and sources.only == "autoencoder":
+    if sources.model is not None and sources.only in ("encoder", "autoencoder"):
         raise TrainingError(
-            f"--embedding autoencoder excludes --model {sources.model}; remove one of them"
+            f"--embedding {sources.only} excludes --model {sources.model}; remove one of them"
         )
     if sources.run is None:
         return None

@@ -1,10 +1,9 @@
-"""Embeddings of all clips of a dataset: of a released model, a run, or an autoencoder.
+"""Embeddings of all clips of a dataset, those of a released model or of a run.
 
 Clips are read in batches from memory maps; only the embeddings are held in memory.
 """
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,35 +11,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from earful.data.atomic_write import staged_folder
 from earful.data.dataset.dataset import Dataset
 from earful.data.features.config import FeatureConfig
-from earful.models.bundle.device import Device
 from earful.models.bundle.metadata import ModelError
 from earful.models.networks.zoo import zoo_entry
 from earful.service.classifier import MAX_BATCH, Classifier
-from earful.training.config.train_config import TrainConfig, TrainingError, default_config
-from earful.training.explore.neighbours import whitened
+from earful.training.config.train_config import TrainingError
+from earful.training.explore.neighbours import unit_length, whitened
 from earful.training.loaders.loader import read_features
-from earful.training.runs.progress import TrainingProgress
-from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import (
     BEST_CHECKPOINT,
-    METRICS_FILENAME,
     Checkpoint,
     load_checkpoint,
     rebuild_network,
 )
 
-EmbeddingKind = Literal["autoencoder", "classifier"]
-# Enough to place similar clips together; half a minute for three thousand clips. Small datasets get
-# more epochs, since an epoch of them is a few steps.
-_MIN_EPOCHS, _MAX_EPOCHS = 8, 60
-_TARGET_CLIPS_SEEN = 24_000
-# More clips do not improve the autoencoder and cost time and memory.
-MAX_TRAINING_CLIPS = 20_000
-_VALIDATION_STRIDE = 10
-
+EmbeddingKind = Literal["encoder", "autoencoder", "classifier"]
 Vectors = NDArray[np.float32]
 
 
@@ -62,7 +48,7 @@ class ClassifierPredictions:
 
 @dataclass(frozen=True)
 class Embedding:
-    """Vectors (clips, dim) of all clips; ``source`` is the model file or run."""
+    """Vectors (clips, dim) of all clips; ``source`` is the model file, run or encoder."""
 
     kind: EmbeddingKind
     source: str
@@ -72,7 +58,13 @@ class Embedding:
     @property
     def comparable(self) -> Vectors:
         """Vectors (clips, dim) to compare by Euclidean distance."""
-        return whitened(self.vectors) if self.kind == "autoencoder" else self.vectors
+        match self.kind:
+            case "encoder":
+                return unit_length(self.vectors)
+            case "autoencoder":
+                return whitened(self.vectors)
+            case "classifier":
+                return self.vectors
 
 
 def embed_with_model(dataset: Dataset, model: Path) -> Embedding:
@@ -184,56 +176,6 @@ def check_run(dataset: Dataset, run: Path, checkpoint: Checkpoint) -> None:
             f"{_abbreviate_labels(checkpoint.labels)}, the dataset has "
             f"{_abbreviate_labels(dataset.labels)}; give another --run"
         )
-
-
-def train_autoencoder(
-    dataset: Dataset, run_folder: Path, seed: int, device: Device, progress: TrainingProgress
-) -> Embedding:
-    """Embed all clips with an autoencoder trained on them for a few epochs.
-
-    The run in ``run_folder`` is reused while dataset and seed are unchanged.
-
-    Raises:
-        TrainingError: training fails.
-        OutputError: ``run_folder`` holds something else or cannot be written.
-    """
-    epochs = autoencoder_epochs(len(dataset.clips))
-    config = replace(default_config("autoencoder"), epochs=epochs, patience=epochs, seed=seed)
-    view = _training_view(dataset, seed)
-    if not _is_cached(run_folder, view, config):
-        with staged_folder(run_folder, METRICS_FILENAME) as folder:
-            train_run(view, folder, config, device=device, progress=progress)
-    return embed_with_run(dataset, run_folder)
-
-
-def autoencoder_epochs(n_clips: int) -> int:
-    """Number of epochs the autoencoder of a map is trained for."""
-    return min(_MAX_EPOCHS, max(_MIN_EPOCHS, _TARGET_CLIPS_SEEN // max(1, n_clips)))
-
-
-def _training_view(dataset: Dataset, seed: int) -> Dataset:
-    """The dataset with a new split; test clips are included, since no labels are learnt."""
-    order = np.random.default_rng(seed).permutation(len(dataset.clips))
-    splits = np.full(len(order), "test", object)
-    splits[order[:MAX_TRAINING_CLIPS]] = "train"
-    splits[order[:MAX_TRAINING_CLIPS:_VALIDATION_STRIDE]] = "val"
-    digest = hashlib.sha256(",".join(splits).encode()).hexdigest()[:12]
-    return replace(
-        dataset,
-        clips=dataset.clips.assign(split=splits),
-        split_mode="map",
-        content_hash=f"{dataset.content_hash}/map:{digest}",
-    )
-
-
-def _is_cached(run_folder: Path, view: Dataset, config: TrainConfig) -> bool:
-    if not (run_folder / METRICS_FILENAME).is_file():
-        return False
-    try:
-        cached = load_checkpoint(run_folder / BEST_CHECKPOINT)
-    except TrainingError:  # damaged: trained again
-        return False
-    return cached.dataset_hash == view.content_hash and cached.config == config
 
 
 def _classifier_predictions(

@@ -65,6 +65,13 @@ def whitened(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(scaled, np.float32)
 
 
+def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors (clips, dim) scaled to length 1, so that distances compare directions only."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: NDArray[np.float32] = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+    return scaled
+
+
 def find_neighbours(vectors: NDArray[np.floating], k: int = DEFAULT_NEIGHBOURS) -> Neighbours:
     """The nearest neighbours of (clips, dim) by Euclidean distance; at most ``clips - 1``."""
     k = min(k, len(vectors) - 1)

@@ -106,7 +106,7 @@ def test_wrong_labels_are_the_top_outliers_in_both_embeddings(page_file: Path) -
         rows = list(csv.DictReader(file))
     assert len(rows) == 45
     assert {rows[n]["filename"] for n in NAMES} == set(NAMES.values())
-    for kind in ("autoencoder", "classifier"):
+    for kind in ("encoder", "classifier"):
         scores = np.array([float(row[f"{kind}_disagreement"]) for row in rows])
         assert set(np.argsort(-scores)[:2]) == set(WRONG), kind
         assert rows[3][f"{kind}_suggested"] == LABELS["low"]
@@ -114,17 +114,49 @@ def test_wrong_labels_are_the_top_outliers_in_both_embeddings(page_file: Path) -
         assert np.isfinite(coordinates).all()
         assert (coordinates.std(axis=0) > 0).all()
     assert {row["predicted"] for row in rows} <= set(LABELS.values())
+    assert not page_file.with_name("map.autoencoder").exists()
+
+
+def test_encoder_gives_way_where_the_sample_rate_is_too_low(home: Path, tmp_path: Path) -> None:
+    clips = read_labels(home / "labels.csv", home / "wav")
+    prepare(clips, tmp_path / "low", features=FeatureConfig.for_rate(4_000), split="column")
+    arguments = ("map", tmp_path / "low", "--out", tmp_path / "map.html", "--reduce", "pca")
+    with pytest.raises(EarfulError, match=r"needs clips of 7600 Hz or more, found 4000"):
+        earful(*arguments, "--embedding", "encoder")
+    done = earful(*arguments, "--json")
+    assert list(json.loads(done.stdout)["embeddings"]) == ["autoencoder"]
+    assert "an autoencoder is shown instead of the speech encoder" in done.stderr
+    assert done.stderr.count("7600 Hz") == 1
+
+
+def test_encoder_embedding_is_standardised_and_a_given_autoencoder_goes_before_it(
+    tones: Dataset, run: Path, tmp_path: Path
+) -> None:
+    sources = EmbeddingSources(tmp_path / "autoencoder", only="encoder")
+    clip_map = build_map(tones, sources, reduction="pca")
+    (view,) = clip_map.views
+    vectors = view.embedding.vectors
+    assert vectors.shape == (45, 288)
+    np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(vectors.std(axis=0), 1, atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(view.embedding.comparable, axis=1), 1, atol=1e-5)
+    assert view.purity > 0.8
+    trained = replace(sources, only="autoencoder")
+    build_map(tones, trained, reduction="pca")
+    given = EmbeddingSources(tmp_path / "other", run=tmp_path / "autoencoder")
+    kinds = [view.embedding.kind for view in build_map(tones, given, reduction="pca").views]
+    assert kinds == ["autoencoder"]
 
 
 def test_autoencoder_is_reused_while_clips_and_seed_are_unchanged(
-    home: Path, page_file: Path, tmp_path: Path
+    home: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "map.html"
     encoder_folder = tmp_path / "map.autoencoder"
-    shutil.copytree(page_file.with_name("map.autoencoder"), encoder_folder)
-    before = (encoder_folder / BEST_CHECKPOINT).stat().st_mtime_ns
     options = ("--embedding", "autoencoder", "--reduce", "pca")
     arguments = ("map", home / "tones", "--out", out, *options)
+    earful(*arguments)
+    before = (encoder_folder / BEST_CHECKPOINT).stat().st_mtime_ns
     first = json.loads(earful(*arguments, "--json").stdout)
     assert (encoder_folder / BEST_CHECKPOINT).stat().st_mtime_ns == before
     assert list(first["embeddings"]) == ["autoencoder"]
@@ -219,6 +251,12 @@ def test_unmappable_input_is_reported_and_nothing_is_written(
         (
             (dataset, *out, "--run", run, "--embedding", "autoencoder"),
             "give --embedding classifier",
+        ),
+        ((dataset, *out, "--run", run, "--embedding", "encoder"), "give --embedding classifier"),
+        ((dataset, *out, "--model", SHIPPED_MODEL, "--embedding", "encoder"), "excludes --model"),
+        (
+            (dataset, *out, "--embedding", "encoder", "--color-by", "error"),
+            "remove --embedding encoder",
         ),
         ((dataset, *out, "--model", SHIPPED_MODEL), r"has none of the labels.*it has 0, 1"),
         (
@@ -338,9 +376,9 @@ def test_page_lists_outliers_switches_views_and_is_usable_by_keyboard(page: Page
     page.wait_for_function("!document.getElementById('player').paused")
     chosen = page.locator("#facts dd").first.inner_text()
     assert chosen in {"low3.wav", "mid20.wav"}
-    autoencoder = page.evaluate("points.x.slice()")
+    encoder = page.evaluate("points.x.slice()")
     page.get_by_role("button", name="classifier").click()
-    assert page.evaluate("points.x.slice()") != autoencoder
+    assert page.evaluate("points.x.slice()") != encoder
     page.select_option("#order", "distance")
     expect(page.locator("#order-note")).to_contain_text("far from their neighbours")
 

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from earful.training.explore.neighbours import find_neighbours, find_outliers, purity, whitened
+from earful.training.explore.neighbours import (
+    find_neighbours,
+    find_outliers,
+    purity,
+    unit_length,
+    whitened,
+)
 
 GENERATOR = np.random.default_rng(3)
 
@@ -71,3 +77,8 @@ def test_whitening_decorrelates_and_equalises_variance() -> None:
     spread = (few.T @ few / len(few)).diagonal()
     assert spread.max() < 1
     assert spread.max() / spread.min() > 1.5  # small variances of few points are not amplified
+
+
+def test_unit_length_keeps_directions_and_a_vector_of_zeros() -> None:
+    vectors = np.array([[3, 4], [0.6, 0.8], [0, 0]], np.float32)
+    np.testing.assert_allclose(unit_length(vectors), [[0.6, 0.8], [0.6, 0.8], [0, 0]])

@@ -124,7 +124,7 @@ class Dataset:
 
     def with_validation_fitted(self) -> "Dataset":
         """The dataset with its validation clips as training clips too."""
-        return replace(self, fits_validation=True, content_hash=f"{self.content_hash}+val")
+        return replace(self, fits_validation=True)
 
 
 def open_dataset(folder: Path) -> Dataset:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -27,9 +27,9 @@ from earful.training.contest.settings import (
     contest_overrides,
 )
 from earful.training.loaders.auxiliary_data import AuxiliaryData, open_auxiliary_data
-from earful.training.runs.progress import training_progress
+from earful.training.runs.progress import TrainingProgress, training_progress
 from earful.training.runs.train_run import adapt_to_dataset, find_resume_config, train_run
-from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, EpochRecord
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
 from earful.training.trainer.distributed import DistributedContext, detect_distributed
 
@@ -146,6 +146,7 @@ def train(
     config = _config(overrides, resumed, opened, dist_context)
     show = progress and dist_context.is_main_process
     with training_progress(config.epochs, config.batch_size, show=show) as callbacks:
+        progress_of_run = _keep_contest(callbacks, contest, out) if contest else callbacks
         metrics = train_run(
             opened,
             out,
@@ -153,15 +154,24 @@ def train(
             auxiliary=auxiliary,
             device=device,
             resume=resume,
-            progress=callbacks,
+            progress=progress_of_run,
             checkpoint_mirror=checkpoint_mirror,
             dist_context=dist_context,
             tensorboard=tensorboard,
             held_out=None if contest is None else contest.logits,
         )
-    if contest is not None:
-        write_contest(contest, out)
     return TrainResult(out, config, metrics, contest)
+
+
+def _keep_contest(callbacks: TrainingProgress, contest: Contest, out: Path) -> TrainingProgress:
+    """Write the contest with the first epoch, before which the run folder is not ours."""
+
+    def on_epoch(record: EpochRecord) -> None:
+        if record.epoch == 1:
+            write_contest(contest, out)
+        callbacks.on_epoch(record)
+
+    return replace(callbacks, on_epoch=on_epoch)
 
 
 def _hold_contest(

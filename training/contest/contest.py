@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from earful.data.atomic_write import staged_file
@@ -44,6 +45,7 @@ from earful.training.trainer.trainer import FitResult, HeldOutLogits, fit
 CONTEST_FILENAME = "contest.json"
 MIN_VALIDATION_CLIPS, MIN_VALIDATION_CLIPS_PER_LABEL = 30, 5
 MAX_FOLDS = 5
+MAX_P_VALUE = 0.05
 UNUSED = "unused"  # the split of clips that a view of a dataset leaves out
 
 
@@ -61,14 +63,16 @@ class ContestRow:
 class Contest:
     """The result: rows from the best to the worst.
 
-    ``held_out`` says on which clips, ``left_out`` who did not take part and why. ``logits`` are
-    those of the winner where the contest was held in folds.
+    ``held_out`` says on which clips, ``left_out`` who did not take part and why. ``p_value`` is of
+    the winner against the second by McNemar's exact test on the same clips. ``logits`` are those of
+    the winner where the contest was held in folds.
     """
 
     rows: tuple[ContestRow, ...]
     clips: int
     held_out: str
     left_out: tuple[str, ...]
+    p_value: float = 1.0
     logits: HeldOutLogits | None = None
 
     @property
@@ -97,8 +101,10 @@ class Contest:
         if lead == 0:
             return f"{best.model} is as good as {second.model} on these clips and the cheaper one"
         clips = f"{lead} clip" if lead == 1 else f"{lead} clips"
-        sure = "" if lead > 2 * self.clips**0.5 / 3 else "; the difference may be chance"
-        return f"{best.model} is best: it predicts {clips} more correctly than {second.model}{sure}"
+        chance = "; the difference may be chance" if self.p_value > MAX_P_VALUE else ""
+        return (
+            f"{best.model} is best: it predicts {clips} more correctly than {second.model}{chance}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -109,6 +115,15 @@ class Contest:
             "reason": self.reason(),
             "in_folds": self.logits is not None,
         }
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A network's row, its logits, and whether each held-out clip is predicted correctly."""
+
+    row: ContestRow
+    held_out: HeldOutLogits
+    correct: NDArray[np.bool_]
 
 
 def hold_contest(
@@ -137,7 +152,7 @@ def hold_contest(
             f"no network fits this data ({'; '.join(contenders.left_out)}); give --model"
         )
     views = _folds(dataset) if in_folds else [_limited(dataset)]
-    measured: list[tuple[ContestRow, HeldOutLogits]] = []
+    measured: list[_Measured] = []
     failures: list[str] = []
     for number, contender in enumerate(contenders.networks, 1):
         on_contender(contender.model, number, len(contenders.networks))
@@ -148,13 +163,14 @@ def hold_contest(
             on_note(f"note: {contender.model} does not take part: {error}")
     if not measured:
         raise TrainingError(f"no network could be trained ({'; '.join(failures)}); give --model")
-    measured.sort(key=lambda entry: -entry[0].accuracy)  # stable: of equals the cheaper is first
-    held_out = measured[0][1]
+    measured.sort(key=lambda entry: -entry.row.accuracy)  # stable: of equals the cheaper is first
+    held_out = measured[0].held_out
     return Contest(
-        rows=tuple(row for row, _ in measured),
+        rows=tuple(entry.row for entry in measured),
         clips=len(held_out.rows),
         held_out=_describe(dataset, views, len(held_out.rows), in_folds=in_folds),
         left_out=(*contenders.left_out, *failures),
+        p_value=_mcnemar(*(entry.correct for entry in measured[:2])) if measured[1:] else 1.0,
         logits=held_out if in_folds else None,
     )
 
@@ -182,7 +198,7 @@ def write_contest(contest: Contest, run: Path) -> None:
 
 def _measure(
     contender: Contender, views: Sequence[Dataset], auxiliary: AuxiliaryData, device: Device
-) -> tuple[ContestRow, HeldOutLogits]:
+) -> _Measured:
     started = time.perf_counter()
     outputs = [_train_and_predict(contender, view, auxiliary, device) for view in views]
     seconds = time.perf_counter() - started
@@ -190,14 +206,26 @@ def _measure(
     rows = np.concatenate([part.rows for part in outputs])
     kind = score_kind_for_loss(contender.config.loss)
     predicted = predicted_label_mask(to_scores(logits, kind), kind)
-    correct = int((predicted == views[0].label_matrix[rows]).all(axis=1).sum())
+    correct = (predicted == views[0].label_matrix[rows]).all(axis=1)
+    n_correct = int(correct.sum())
     row = ContestRow(
         contender.model,
-        correct / len(logits),
-        wilson_interval(correct, len(logits)),
+        n_correct / len(logits),
+        wilson_interval(n_correct, len(logits)),
         round(seconds, 1),
     )
-    return row, HeldOutLogits(rows, logits)
+    return _Measured(row, HeldOutLogits(rows, logits), correct)
+
+
+def _mcnemar(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """P-value that two networks are equally good, from the clips that only one predicts correctly.
+
+    McNemar's exact test (Psychometrika 12, 1947).
+    """
+    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
+    if only_one + only_other == 0:
+        return 1.0
+    return float(binomtest(only_one, only_one + only_other).pvalue)
 
 
 def _train_and_predict(

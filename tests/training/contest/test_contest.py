@@ -12,8 +12,15 @@ import earful
 from earful.data.dataset.dataset import Dataset
 from earful.training.config.train_config import TrainingError
 from earful.training.contest.contenders import choose_contenders
-from earful.training.contest.contest import Contest, ContestRow, hold_contest, needs_folds
+from earful.training.contest.contest import (
+    Contest,
+    ContestRow,
+    _mcnemar,
+    hold_contest,
+    needs_folds,
+)
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
+from earful.training.runs import train_run as train_run_module
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint
 
 
@@ -91,7 +98,7 @@ def test_the_winner_is_fitted_to_all_clips_and_measured_on_folds(
     assert validation["clips"] == result.contest.clips
     assert validation["accuracy"] == pytest.approx(result.contest.winner.accuracy)
     checkpoint = load_checkpoint(tmp_path / "run" / BEST_CHECKPOINT)
-    assert checkpoint.dataset_hash.endswith("+val")
+    assert checkpoint.dataset_hash == tones.content_hash  # as registering and reports compare it
     contest = json.loads((tmp_path / "run" / "contest.json").read_text())
     assert [row["model"] for row in contest["rows"]] == [r.model for r in result.contest.rows]
     before = (tmp_path / "run" / "metrics.json").read_bytes()
@@ -112,14 +119,36 @@ def test_a_label_with_one_clip_is_named(tones: Dataset) -> None:
         hold_contest(replace(tones, clips=clips), NO_AUXILIARY_DATA, seed=1)
 
 
+def test_the_p_value_is_that_of_mcnemar() -> None:
+    one = np.array([True] * 12 + [False] * 3 + [True] * 20)
+    other = np.array([False] * 12 + [True] * 3 + [True] * 20)
+    assert _mcnemar(one, other) == pytest.approx(0.03515625)  # 12 against 3, both sides
+    assert _mcnemar(one, one) == 1.0
+
+
+def test_the_contest_is_kept_with_the_first_epoch(
+    tones: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted run still says why its network was chosen."""
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_run_module, "write_report", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        earful.train(tones.folder, tmp_path / "run")
+    assert (tmp_path / "run" / "contest.json").is_file()
+
+
 def test_the_reason_names_the_lead_and_when_it_may_be_chance() -> None:
-    def reason(*correct: int) -> str:
+    def reason(*correct: int, p_value: float = 0.01) -> str:
         rows = tuple(
             ContestRow(f"net{n}", value / 100, (0.0, 1.0), 1.0) for n, value in enumerate(correct)
         )
-        return Contest(rows, 100, "100 clips", ()).reason()
+        return Contest(rows, 100, "100 clips", (), p_value).reason()
 
     assert reason(90, 60) == "net0 is best: it predicts 30 clips more correctly than net1"
-    assert reason(61, 60).endswith("1 clip more correctly than net1; the difference may be chance")
+    unsure = reason(61, 60, p_value=0.4)
+    assert unsure.endswith("1 clip more correctly than net1; the difference may be chance")
     assert reason(60, 60) == "net0 is as good as net1 on these clips and the cheaper one"
     assert reason(60) == "net0 is the only network that fits this data"

@@ -48,9 +48,10 @@ def test_run_killed_at_random_moments_gives_the_same_results(
         if out.exists():  # finished, or killed after its last rename: start over
             assert out.read_bytes() == expected
             out.unlink()
-        parts = len(list((tmp_path / "killed.csv.job" / "parts").glob("*.jsonl")))
-        longest = max(longest, parts)
-        before = parts
+            before = 0
+            continue
+        before = len(list((tmp_path / "killed.csv.job" / "parts").glob("*.jsonl")))
+        longest = max(longest, before)
     assert longest > 1, "no run was killed after it had finished a chunk: nothing was tested"
     done = process(*arguments, "--out", out, code=1)
     assert out.read_bytes() == expected

@@ -312,14 +312,14 @@ def page(browser: Browser, page_file: Path) -> Iterator[Page]:
 
 
 def count_colours(page: Page) -> int:
-    """Number of solid colours on the map that cover more than 60 pixels."""
+    """Number of solid colours on the map that cover more than 130 pixels, as overlapping points do not."""
     count: int = page.locator("#plot").evaluate(
         """canvas => {
             const g = canvas.getContext("2d"), counts = new Map();
             const { buffer } = g.getImageData(0, 0, canvas.width, canvas.height).data;
             for (const pixel of new Uint32Array(buffer))
                 if (pixel >>> 24 > 180) counts.set(pixel, (counts.get(pixel) ?? 0) + 1);
-            return [...counts.values()].filter(count => count > 60).length;
+            return [...counts.values()].filter(count => count > 130).length;
         }"""
     )
     return count

@@ -101,7 +101,13 @@ def test_autoencoder_is_trained_and_resumed_and_has_no_accuracy(
     )
     assert metrics["test"]["explained_variance"] < 1
     written = {path.name for path in (tmp_path / "whole").iterdir()}
-    assert written == {"best.pt", "last.pt", "curves.png", "metrics.json"}
+    assert written == {
+        "best.pt",
+        "last.pt",
+        "curves.png",
+        "metrics.json",
+        "trained_on.json",
+    }
     assert load_checkpoint(tmp_path / "whole" / BEST_CHECKPOINT).calibration is None
     resumed = tmp_path / "resumed"
     with pytest.raises(KeyboardInterrupt):

@@ -312,7 +312,7 @@ def page(browser: Browser, page_file: Path) -> Iterator[Page]:
 
 
 def count_colours(page: Page) -> int:
-    """Number of solid colours on the map that cover more than 130 pixels, as overlapping points do not."""
+    """Number of solid colours on the map that cover more pixels than where two points overlap."""
     count: int = page.locator("#plot").evaluate(
         """canvas => {
             const g = canvas.getContext("2d"), counts = new Map();

@@ -114,6 +114,9 @@ function showView(n) {
 
 // --- the selected clip ---
 
+// A tip placed in a wide window would widen the page of a narrow one.
+addEventListener("resize", () => { $("tip").hidden = true; });
+
 function showTip(i, px, py) {
   const tip = $("tip");
   tip.hidden = i < 0;

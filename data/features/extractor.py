@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from earful.data.audio.pcm import INT16_FULL_SCALE
 from earful.data.features.config import FeatureConfig, FeatureKind
 from earful.data.features.encoder_config import (
     ENCODER_RATE_HZ,
@@ -11,7 +12,6 @@ from earful.data.features.encoder_config import (
 )
 from earful.data.features.frontend import Frontend
 
-INT16_FULL_SCALE = 32_768.0
 DYNAMIC_RANGE_DB = 80.0
 
 

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from earful.data.atomic_write import staged_file
@@ -39,7 +38,7 @@ from earful.training.contest.contenders import (
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.loaders.loader import read_features
 from earful.training.metrics.calibration import score_kind_for_loss, to_scores
-from earful.training.metrics.classification import wilson_interval
+from earful.training.metrics.classification import paired_p_value, wilson_interval
 from earful.training.trainer.trainer import FitResult, HeldOutLogits, fit
 
 CONTEST_FILENAME = "contest.json"
@@ -64,7 +63,7 @@ class Contest:
     """The result: rows from the best to the worst.
 
     ``held_out`` says on which clips, ``left_out`` who did not take part and why. ``p_value`` is of
-    the winner against the second by McNemar's exact test on the same clips. ``logits`` are those of
+    the winner's lead over the second, by the paired test on the same clips. ``logits`` are those of
     the winner where the contest was held in folds.
     """
 
@@ -170,7 +169,7 @@ def hold_contest(
         clips=len(held_out.rows),
         held_out=_describe(dataset, views, len(held_out.rows), in_folds=in_folds),
         left_out=(*contenders.left_out, *failures),
-        p_value=_mcnemar(*(entry.correct for entry in measured[:2])) if measured[1:] else 1.0,
+        p_value=_lead_p_value(*(entry.correct for entry in measured[:2])),
         logits=held_out if in_folds else None,
     )
 
@@ -217,15 +216,11 @@ def _measure(
     return _Measured(row, HeldOutLogits(rows, logits), correct)
 
 
-def _mcnemar(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """P-value that two networks are equally good, from the clips that only one predicts correctly.
-
-    McNemar's exact test (Psychometrika 12, 1947).
-    """
-    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
-    if only_one + only_other == 0:
+def _lead_p_value(best: NDArray[np.bool_], second: NDArray[np.bool_] | None = None) -> float:
+    """P-value of the winner's lead, from the clips that only one of the two predicts correctly."""
+    if second is None:
         return 1.0
-    return float(binomtest(only_one, only_one + only_other).pvalue)
+    return paired_p_value(int((best & ~second).sum()), int((second & ~best).sum()))
 
 
 def _train_and_predict(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 FloatArray = NDArray[np.float64]
@@ -135,6 +136,13 @@ def compute_metrics(
         confusion=confusion.tolist(),
         labels=tuple(labels),
     )
+
+
+def paired_p_value(lost: int, won: int) -> float:
+    """One-sided exact McNemar test: P(X >= lost) for X ~ Binomial(lost + won, 1/2)."""
+    if lost + won == 0:
+        return 1.0
+    return float(binomtest(lost, lost + won, 0.5, alternative="greater").pvalue)
 
 
 def wilson_interval(n_correct: int, total: int) -> tuple[float, float]:

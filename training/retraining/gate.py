@@ -10,13 +10,12 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from scipy.stats import binomtest
-
 from earful.data.audio.decode import AudioError
 from earful.data.dataset.reader import read_clips
 from earful.data.labels.labels_csv import Clip
 from earful.service.classifier import Classifier
 from earful.training.config.train_config import TrainingError
+from earful.training.metrics.classification import paired_p_value
 
 # Significance level of the paired test.
 SIGNIFICANCE = 0.05
@@ -210,13 +209,6 @@ def _check_new_label(
         passed=passed,
         reason="" if passed else reason,
     )
-
-
-def paired_p_value(lost: int, won: int) -> float:
-    """One-sided exact McNemar test: P(X >= lost) for X ~ Binomial(lost + won, 1/2)."""
-    if lost + won == 0:
-        return 1.0
-    return float(binomtest(lost, lost + won, 0.5, alternative="greater").pvalue)
 
 
 def _group_name(kind: GateCheckKind, name: str) -> str:

@@ -6,11 +6,11 @@ import pytest
 
 from earful.data.labels.labels_csv import Clip
 from earful.training.config.train_config import TrainingError
+from earful.training.metrics.classification import paired_p_value
 from earful.training.retraining.gate import (
     GateResult,
     PairedPrediction,
     evaluate_gate,
-    paired_p_value,
 )
 
 

@@ -86,6 +86,27 @@ NO_AUGMENTATION = AugmentConfig(
 # For noisy places: more and louder background noise, more of it babble.
 STRONG_AUGMENTATION = AugmentConfig(p_noise=0.75, snr_db=(-5.0, 20.0), babble_share=0.6)
 
+# For words by many real speakers: no distortion of the word itself (cut edges, another tempo within
+# the word, peaks, codec), but wide differences of speed, level, band and place.
+MILD_AUGMENTATION = AugmentConfig(
+    speed=(0.87, 1.15),
+    p_trim_edges=0.0,
+    shift_seconds=0.19,
+    gain_db=(-30.0, 0.0),
+    p_equalise=0.2,
+    p_band_limit=0.33,
+    p_reverberate=0.1,
+    p_noise=0.7,
+    snr_db=(3.0, 30.0),
+    babble_share=0.5,
+    p_codec=0.0,
+    p_clipping=0.0,
+    tempo=(1.0, 1.0),
+    tempo_bend=0.0,
+    frequency_mask_bins=5,
+    time_mask_seconds=0.22,
+)
+
 
 def augment_waveforms(
     waveforms: Tensor,

@@ -89,6 +89,7 @@ def train(
     resume: bool = False,
     extra: str | os.PathLike[str] | None = None,
     negatives: str | os.PathLike[str] | None = None,
+    teacher: str | os.PathLike[str] | None = None,
     checkpoint_mirror: str | None = None,
     tensorboard: bool = False,
     progress: bool = False,
@@ -109,6 +110,7 @@ def train(
         resume: continue the run in ``out``, if there is one, with its settings.
         extra: dataset folder of further training clips.
         negatives: dataset folder of clips that have none of the labels.
+        teacher: a model file, or a name in the registry: the network learns its answers.
         checkpoint_mirror: a second folder or URL for checkpoints.
         tensorboard: write TensorBoard logs into ``out``.
         progress: show epochs on stderr.
@@ -130,7 +132,9 @@ def train(
     require_choice("device", device, get_args(Device))
     dist_context, opened = detect_distributed(), open_dataset(dataset)
     auxiliary = open_auxiliary_data(
-        optional_path("extra", extra), optional_path("negatives", negatives)
+        optional_path("extra", extra),
+        optional_path("negatives", negatives),
+        None if teacher is None else str(require_path("teacher", teacher)),
     )
     overrides = dict(settings) | choose_encoder(model, encoder, unfreeze=unfreeze)
     overrides |= {} if epochs is None else {"epochs": epochs}
@@ -189,6 +193,11 @@ def _hold_contest(
         TrainingError: a setting of one network was given, or several processes were started.
     """
     check_contest_settings(overrides)
+    if auxiliary.teacher is not None:
+        raise TrainingError(
+            "--teacher is for one network that learns from another; give its name as --model, such "
+            "as --model tcresnet"
+        )
     if dist_context.world_size > 1:
         raise TrainingError(
             "--model auto chooses a network in one process; start several with its name as --model"

@@ -80,6 +80,7 @@ def train(
     setting: SettingOption = None,
     extra: ExtraOption = None,
     negatives: NegativesOption = None,
+    teacher: flags.TeacherOption = None,
     device: DeviceOption = "auto",
     tensorboard: Annotated[
         bool,
@@ -129,7 +130,7 @@ def train(
     from earful.training.api.train import train as train_network
 
     settings = _read_settings(flag_values, out, setting or [])
-    resume_command = _resume_command(dataset, out, extra, negatives, checkpoint_mirror)
+    resume_command = _resume_command(dataset, out, extra, negatives, teacher, checkpoint_mirror)
     try:
         result = train_network(
             dataset,
@@ -139,6 +140,7 @@ def train(
             resume=resume,
             extra=extra,
             negatives=negatives,
+            teacher=teacher,
             checkpoint_mirror=checkpoint_mirror,
             tensorboard=tensorboard,
             progress=True,
@@ -195,12 +197,14 @@ def _resume_command(
     out: Path,
     extra: Path | None,
     negatives: Path | None,
+    teacher: str | None,
     checkpoint_mirror: str | None,
 ) -> list[object]:
     command: list[object] = ["train", dataset, "--out", out, "--resume"]
     optional = (
         ("--extra", extra),
         ("--negatives", negatives),
+        ("--teacher", teacher),
         ("--checkpoint-mirror", checkpoint_mirror),
     )
     for flag, value in optional:

@@ -143,6 +143,12 @@ OversampleOption = Annotated[
     int | None,
     _option(_DATA, "Times that an epoch reads the clips of DATASET; extra ones once. (default: 1)"),
 ]
+TeacherOption = Annotated[
+    str | None,
+    _option(
+        _DATA, "A model (file or registry name) whose answers the network learns.", "--teacher"
+    ),
+]
 EncoderOption = Annotated[
     str | None,
     _option(

@@ -5,7 +5,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from earful.data.augmentation.pipeline import NO_AUGMENTATION, STRONG_AUGMENTATION, AugmentConfig
+from earful.data.augmentation.pipeline import (
+    MILD_AUGMENTATION,
+    NO_AUGMENTATION,
+    STRONG_AUGMENTATION,
+    AugmentConfig,
+)
 from earful.data.errors import EarfulError
 from earful.data.features.config import FEATURE_KINDS, FeatureKind
 from earful.models.networks.zoo import input_kinds, zoo_entry
@@ -24,7 +29,7 @@ Schedule = Literal["constant", "step", "cosine", "one-cycle", "plateau"]
 Loss = Literal["cross-entropy", "focal", "bce"]
 Balance = Literal["none", "weights", "sampling"]
 Precision = Literal["float32", "bfloat16"]
-AugmentStrength = Literal["default", "strong"]
+AugmentStrength = Literal["mild", "default", "strong"]
 # Schedules whose learning rates depend on the number of epochs.
 LENGTH_DEPENDENT_SCHEDULES = ("cosine", "one-cycle")
 
@@ -36,6 +41,11 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "loss": get_args(Loss),
     "balance": get_args(Balance),
     "precision": get_args(Precision),
+}
+_AUGMENTATIONS: dict[AugmentStrength, AugmentConfig] = {
+    "mild": MILD_AUGMENTATION,
+    "default": AugmentConfig(),
+    "strong": STRONG_AUGMENTATION,
 }
 _POSITIVE_FIELDS = (
     "epochs",
@@ -70,7 +80,8 @@ class TrainConfig:
 
     oversample        times an epoch reads each clip of the dataset; auxiliary clips are read once
     augment           augment the waveforms anew each epoch (``data.augmentation.pipeline``)
-    augment_strength  ``strong`` has louder backgrounds, for noisy places; it needs more epochs
+    augment_strength  ``strong`` has louder backgrounds, for noisy places; it needs more epochs.
+                      ``mild`` leaves the word itself as it is, for clips of many real speakers
     noise_only        with negatives: the share of clips that is replaced by background noise
                       without a label (outlier exposure, arXiv:1812.04606)
     mixup             chance that a clip is mixed with another (arXiv:1710.09412)
@@ -182,8 +193,7 @@ class TrainConfig:
         """The augmentation of training clips."""
         if not self.augment:
             return dataclasses.replace(NO_AUGMENTATION, p_mixup=self.mixup)
-        base = STRONG_AUGMENTATION if self.augment_strength == "strong" else AugmentConfig()
-        return dataclasses.replace(base, p_mixup=self.mixup)
+        return dataclasses.replace(_AUGMENTATIONS[self.augment_strength], p_mixup=self.mixup)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -1,10 +1,11 @@
-"""Auxiliary training data: extra clips of the dataset's labels, and negatives without a label."""
+"""What else training learns from: extra clips, negatives without a label, and a teacher."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from earful.data.dataset.dataset import Dataset, open_dataset
-from earful.training.config.train_config import TrainingError
+from earful.training.config.train_config import TrainConfig, TrainingError
+from earful.training.loaders.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -12,10 +13,12 @@ class AuxiliaryData:
     """``extra`` has clips of the dataset's labels, ``negatives`` out-of-vocabulary clips.
 
     The target of a negative is uniform over all labels; with binary cross-entropy it is 0 for each.
+    ``teacher`` is a model whose answers are learned.
     """
 
     extra: Dataset | None = None
     negatives: Dataset | None = None
+    teacher: Teacher | None = None
 
     def content_hash(self, dataset: Dataset) -> str:
         """A hash of the dataset and its auxiliary data."""
@@ -24,7 +27,18 @@ class AuxiliaryData:
             parts.append(self.extra.content_hash)
         if self.negatives is not None:
             parts.append(f"negatives:{self.negatives.content_hash}")
+        if self.teacher is not None:
+            parts.append(f"teacher:{self.teacher.sha256}")
         return "+".join(parts)
+
+    def check_teacher(self, dataset: Dataset, config: TrainConfig) -> None:
+        """Check that the network can learn from the teacher, if there is one.
+
+        Raises:
+            TrainingError: it cannot.
+        """
+        if self.teacher is not None:
+            self.teacher.check(dataset, config)
 
     def check(self, dataset: Dataset) -> None:
         """Check that the auxiliary data fits the dataset and has none of its held-out clips.
@@ -60,14 +74,19 @@ NO_AUXILIARY_DATA = AuxiliaryData()
 _SPEAKER_DISJOINT_MODES = ("speaker", "crossval")
 
 
-def open_auxiliary_data(extra: Path | None, negatives: Path | None) -> AuxiliaryData:
-    """Open the dataset folders of the auxiliary data.
+def open_auxiliary_data(
+    extra: Path | None, negatives: Path | None, teacher: str | None = None
+) -> AuxiliaryData:
+    """Open the dataset folders, and the file or registry name of the teacher.
 
     Raises:
         DatasetError: a folder holds no dataset.
+        ModelError: the teacher is missing or damaged.
     """
     return AuxiliaryData(
-        open_dataset(extra) if extra else None, open_dataset(negatives) if negatives else None
+        open_dataset(extra) if extra else None,
+        open_dataset(negatives) if negatives else None,
+        Teacher.open(teacher) if teacher else None,
     )
 
 

@@ -35,6 +35,7 @@ from earful.training.loaders.storage import (
     open_clips,
     read_sequentially,
 )
+from earful.training.loaders.teacher import Teacher
 
 EVALUATION_BATCH = 256
 # Augmented copies of each validation clip: enough for a stable validation loss and calibration on a
@@ -80,7 +81,8 @@ class StoredFeatures:
 class AugmentedWaveforms:
     """Waveforms (clips, samples), augmented anew each time they are read.
 
-    The share ``noise_only`` of the clips is replaced by synthetic background.
+    The share ``noise_only`` of the clips is replaced by synthetic background. With a teacher, its
+    answers for ``labels`` are most of the targets.
     """
 
     waveforms: ClipArray
@@ -89,6 +91,8 @@ class AugmentedWaveforms:
     extractor: FeatureExtractor
     augment_config: AugmentConfig
     noise_only: float = 0.0
+    teacher: Teacher | None = None
+    labels: tuple[str, ...] = ()
 
     @torch.no_grad()
     def batch_shards(self, plan: BatchPlan) -> Iterator[BatchShard]:
@@ -116,6 +120,8 @@ class AugmentedWaveforms:
         x = augment_waveforms(clean, babble, self.augment_config, config.sample_rate_hz, generator)
         x, targets = mixup(x, self.targets.gather(rows), self.augment_config.p_mixup, generator)
         x, targets = self._replace_with_background(x, targets, babble, generator)
+        if self.teacher is not None:
+            targets = self.teacher.teach(x, targets, self.labels)
         spectrogram = self.extractor.spectrogram(x)
         if frames_per_second := self.extractor.frames_per_second:
             spectrogram = augment_log_mel(
@@ -240,6 +246,8 @@ def augmented_waveforms(
         extractor=FeatureExtractor(dataset.features, config.features).to(device),
         augment_config=config.augment_config(),
         noise_only=config.noise_only if auxiliary.negatives else 0.0,
+        teacher=auxiliary.teacher,
+        labels=dataset.labels,
     )
 
 

@@ -80,6 +80,7 @@ def train_run(
     Raises:
         TrainingError: the run cannot start or continue.
     """
+    auxiliary.check_teacher(dataset, config)
     callbacks = progress or TrainingProgress()
     is_main_process = dist_context is None or dist_context.is_main_process
     if is_main_process:

@@ -1,11 +1,10 @@
-"""Finds a released model: a file, a registry version, or the model shipped with the package."""
+"""Finds a released model: a file, a registry version, or a model shipped with the package."""
 
 from pathlib import Path
 
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
+from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.models.registry.source import FileSource, ModelSource, open_source
-
-SHIPPED_MODEL = Path(__file__).parents[1] / "pretrained" / "digits.onnx"
 
 
 def find_source(model: str | None, registry: str = DEFAULT_REGISTRY) -> ModelSource:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from earful.data.errors import command, did_you_mean_path
+from earful.data.errors import command, did_you_mean, did_you_mean_path
 from earful.models.bundle.metadata import ModelError
 from earful.models.registry.catalogue import is_model_name
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CHAMPION, MODEL_FILE
 from earful.models.registry.registry import Registry
+from earful.models.registry.shipped import SHIPPED_MODELS
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class RegistrySource:
 
 
 def open_source(model: str, registry: str) -> ModelSource:
-    """The source for a file name, NAME, NAME@ALIAS or NAME@NUMBER.
+    """The source for a file name, NAME, NAME@ALIAS or NAME@NUMBER, or a shipped model's name.
 
     Raises:
         ModelError: there is neither such a file nor such a version in the registry.
@@ -104,10 +105,12 @@ def open_source(model: str, registry: str) -> ModelSource:
         )
     try:
         source = RegistrySource(Registry(registry), name, version_or_alias or CHAMPION)
+        if model in SHIPPED_MODELS and model not in source.registry.names():
+            return FileSource(SHIPPED_MODELS[model])
         source.registry.version(name, source.version_or_alias)
     except RegistryError as error:
         _refuse_folder(Path(model))
-        hint = did_you_mean_path(Path(model))
+        hint = did_you_mean_path(Path(model)) or did_you_mean(model, SHIPPED_MODELS)
         raise ModelError(f"no model file {model}{hint}, and {error}") from error
     return source
 

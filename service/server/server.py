@@ -20,7 +20,8 @@ from earful.data.errors import EarfulError
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.device import Device
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
-from earful.models.registry.find_model import SHIPPED_MODEL, find_model
+from earful.models.registry.find_model import find_model
+from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.core.metrics import MULTIPROCESS_DIR_VARIABLE
 from earful.service.core.request_log import LOGGER, JsonFormatter
 from earful.service.core.settings import MAX_FRAME_BYTES, Settings

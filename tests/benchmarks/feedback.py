@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from earful.models.registry.find_model import SHIPPED_MODEL
+from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.core.settings import Settings
 from earful.service.feedback.annotations import add_annotation_in_transaction
 from earful.service.feedback.database import open_database

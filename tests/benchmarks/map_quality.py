@@ -32,7 +32,7 @@ from earful.data.dataset.prepare import prepare
 from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.splits import SplitMode
 from earful.models.networks.autoencoder import centred
-from earful.models.registry.find_model import SHIPPED_MODEL
+from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.training.config.train_config import default_config
 from earful.training.explore.clip_map import project_embedding
 from earful.training.explore.embeddings import (

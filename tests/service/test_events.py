@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from earful.data.audio.decode import Waveform, resample
-from earful.models.registry.find_model import SHIPPED_MODEL
+from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.classifier import Classifier
 from earful.service.events import (
     EventDetector,

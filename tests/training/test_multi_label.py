@@ -14,8 +14,8 @@ from earful.data.dataset.prepare import prepare
 from earful.data.errors import EarfulError
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import LabelledClips, read_labels
-from earful.models.registry.find_model import SHIPPED_MODEL
 from earful.models.registry.registry import Registry
+from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.training.data_quality.run_checks import measure_dataset, run_checks
 from earful.training.evaluation.evaluator import evaluate_model, write_evaluation
 from earful.training.explore.clip_map import build_map

@@ -8,7 +8,7 @@ from earful.data.errors import EarfulError, command
 from earful.data.features.config import FeatureError
 from earful.data.features.encoder_config import encoder_features
 from earful.models.bundle.device import Device
-from earful.models.registry.find_model import SHIPPED_MODEL
+from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.classifier import Classifier
 from earful.training.config.train_config import TrainingError
 from earful.training.explore.embeddings import (

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from earful.models.registry.find_model import SHIPPED_MODEL, find_model
+from earful.models.registry.find_model import find_model
+from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.classifier import Classifier
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import earful
 from earful.data.errors import EarfulError, UsageError
-from earful.models.registry.find_model import SHIPPED_MODEL
+from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.training.cli import COMMANDS
 from tests.service.commands.test_command_line import TRAINING_ONLY
 from tests.training.conftest import PITCHES_HZ, RATE_HZ

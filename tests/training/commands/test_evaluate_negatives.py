@@ -10,7 +10,7 @@ import soundfile
 
 from earful.data.errors import EarfulError
 from earful.models.bundle.bundle import open_bundle
-from earful.models.registry.find_model import SHIPPED_MODEL
+from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.api.model import load
 from earful.training.api.evaluate import evaluate
 from tests.conftest import RECORDINGS

@@ -12,7 +12,7 @@ from scipy.stats import poisson
 from earful.data.audio.decode import Waveform
 from earful.data.audio.stream_reader import read_blocks
 from earful.data.labels.labels_csv import Clip
-from earful.models.registry.find_model import SHIPPED_MODEL
+from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.batch.inputs import find_inputs
 from earful.service.classifier import Classifier
 from earful.service.events import StreamOptions, detect_events

@@ -21,7 +21,7 @@ from earful.data.dataset.prepare import prepare
 from earful.data.errors import EarfulError
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import read_labels
-from earful.models.registry.find_model import SHIPPED_MODEL
+from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.training.cli import build_app
 from earful.training.config.train_config import TrainConfig
 from earful.training.explore.clip_map import build_map, sample_clips

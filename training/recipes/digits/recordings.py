@@ -28,7 +28,7 @@ VALIDATION_PARTS = 10
 HELD_OUT_WORD_PARTS, HELD_OUT_NOISE_PARTS = 5, 4
 # Of these VOICES has a tenth of the clips of the others. They are read more often, so that a kind
 # of microphone does not tell that a digit is none of them.
-RARE_DIGITS, RARE_REPEATS = ("6", "7", "9"), 5
+RARE_DIGITS, RARE_REPEATS = ("6", "7", "9"), 4
 _NO_LICENCE = "none stated"
 _LICENCE_COLUMN = "licence"
 

@@ -30,9 +30,7 @@ def teacher(tones: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Teacher
     return Teacher.open(str(export(run, run.parent / "teacher.onnx").path))
 
 
-def test_targets_are_its_answers_and_a_share_of_the_label(
-    tones: Dataset, teacher: Teacher
-) -> None:
+def test_targets_are_its_answers_and_a_share_of_the_label(tones: Dataset, teacher: Teacher) -> None:
     rows = tones.rows("val")
     clips = np.asarray(tones.waveforms(rows))
     order = tuple(reversed(tones.labels))

@@ -3,7 +3,7 @@
     uv run --with ttspico python -m earful.training.recipes.digits.train_digits \\
         --fsdd FSDD --voices VOICES --out OUT
 
-OUT/digits.onnx is the speech encoder (``models.networks.encoder``), fine-tuned three times, with
+OUT/digits.onnx is the speech encoder (``models.networks.encoder``), fine-tuned four times, with
 the mean of the weights; OUT/digits-small.onnx is a ``tcresnet`` that learns its answers. Both learn
 recordings of 1,474 people (``training.recipes.digits.recordings``) and synthetic voices
 (``training.recipes.digits.voices``), and that other words and noise are no digit. The official test
@@ -28,7 +28,7 @@ from earful.data.labels.labels_csv import LabelledClips, read_labels
 from earful.data.labels.splits import SplitMode
 from earful.data.synthesis.speak_words import write_synthetic_clips
 from earful.service.classifier import Classifier
-from earful.training.config.train_config import TrainConfig, default_config
+from earful.training.config.train_config import AugmentStrength, TrainConfig, default_config
 from earful.training.export.export import export
 from earful.training.export.rejection_threshold import write_rejection_threshold
 from earful.training.loaders.auxiliary_data import AuxiliaryData
@@ -57,8 +57,13 @@ DIGITS = replace(
     noise_only=0.03,
     precision="bfloat16",
 )
-# Seed and relative rate of the encoder of the runs whose weights are averaged.
-RUNS = ((42, 0.1), (43, 0.15), (44, 0.2))
+# The runs whose weights are averaged: seed, relative rate of the encoder, strength of augmentation.
+RUNS: tuple[tuple[int, float, AugmentStrength], ...] = (
+    (42, 0.1, "mild"),
+    (43, 0.15, "mild"),
+    (44, 0.2, "mild"),
+    (45, 0.15, "strong"),
+)
 SMALL = replace(
     default_config("tcresnet"),
     epochs=18,
@@ -106,8 +111,10 @@ def _train_digits(dataset: Dataset, auxiliary: AuxiliaryData, out: Path) -> Path
     loader = training_loader(dataset, auxiliary, DIGITS, torch.device("cpu"))
     start = initial_checkpoint(dataset, loader, auxiliary.content_hash(dataset), DIGITS)
     runs = []
-    for seed, rate in RUNS:
-        config = replace(DIGITS, seed=seed, options={"encoder_rate": rate})
+    for seed, rate, strength in RUNS:
+        config = replace(
+            DIGITS, seed=seed, augment_strength=strength, options={"encoder_rate": rate}
+        )
         runs.append(_train(dataset, config, auxiliary, out / f"digits-{seed}", start))
     average_runs(runs, dataset, out / "digits")
     return _export(dataset, out / "digits")

@@ -103,6 +103,7 @@ def test_the_wheel_holds_earful_alone(tmp_path: Path) -> None:
     for needed in (
         "service/web/index.html",
         "models/pretrained/digits.onnx",
+        "models/pretrained/digits-small.onnx",
         "py.typed",
         "__main__.py",
     ):

@@ -1,4 +1,4 @@
-"""The shipped digit model: small, documented by a card, and accurate on real recordings."""
+"""The shipped digit models: small, documented by cards, and accurate on real recordings."""
 
 import csv
 from pathlib import Path
@@ -7,21 +7,26 @@ import numpy as np
 import pytest
 
 from earful.models.registry.find_model import find_model
-from earful.models.registry.shipped import SHIPPED_MODEL
+from earful.models.registry.shipped import SHIPPED_MODEL, SHIPPED_MODELS
 from earful.service.classifier import Classifier
 
 
-@pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    return Classifier.open(find_model(None))
+@pytest.fixture(scope="module", params=SHIPPED_MODELS)
+def classifier(request: pytest.FixtureRequest) -> Classifier:
+    return Classifier.open(find_model(request.param))
 
 
-def test_shipped_model_is_small_and_has_a_card(classifier: Classifier) -> None:
-    assert SHIPPED_MODEL.stat().st_size <= 2_000_000
+def test_shipped_models_are_small_and_have_a_card(classifier: Classifier) -> None:
+    path = classifier.bundle.path
+    assert path.stat().st_size <= 2_300_000
     assert classifier.labels == tuple("0123456789")
-    card = SHIPPED_MODEL.with_suffix(".md").read_text(encoding="utf-8")
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
     for word in ("earful.training.recipes.digits.train_digits", "CC BY-SA 4.0", "Limits"):
         assert word in card
+
+
+def test_the_default_is_the_most_accurate(tmp_path: Path) -> None:
+    assert find_model(None) == SHIPPED_MODEL == find_model("digits", str(tmp_path))
 
 
 def official_test(fsdd: Path) -> list[tuple[str, bytes]]:

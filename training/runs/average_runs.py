@@ -41,7 +41,7 @@ def average_runs(runs: Sequence[Path], dataset: Dataset, out: Path) -> dict[str,
     checkpoints = [load_checkpoint(run / BEST_CHECKPOINT) for run in runs]
     best = min(checkpoints, key=lambda checkpoint: checkpoint.best.val_loss)
     for run, checkpoint in zip(runs, checkpoints, strict=True):
-        if _shape(checkpoint) != _shape(best):
+        if _shape(checkpoint) != _shape(checkpoints[0]):
             raise TrainingError(
                 f"{run} has another network or other labels than {runs[0]}; average runs of one "
                 "configuration"

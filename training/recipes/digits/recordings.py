@@ -4,8 +4,8 @@ FSDD: a folder with ``recordings`` and ``labels_full.csv`` (filename, label, spe
 VOICES: a folder with ``digits``, ``words`` (other words) and ``noises``; each has a ``labels.csv``
 with the columns filename, label, speaker and licence.
 
-All clips of a person are in one part. What is left out of training measures the models on
-strangers.
+Nothing is trained on of the people whose digits are the validation part. Of the people whose other
+words are left out, some digits are.
 """
 
 import csv
@@ -25,6 +25,7 @@ FSDD_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 # One stranger in ten chooses the epoch and calibrates the scores.
 VALIDATION_PARTS = 10
 # One speaker of other words in five, and one noise in four, are left out to count false accepts.
+# A part of five holds that part of ten, so no word by a validation speaker is trained on.
 HELD_OUT_WORD_PARTS, HELD_OUT_NOISE_PARTS = 5, 4
 # Of these VOICES has a tenth of the clips of the others. They are read more often, so that a kind
 # of microphone does not tell that a digit is none of them.

@@ -32,6 +32,7 @@ def test_validation_speakers_are_strangers(fsdd: Path) -> None:
     parts = {split: tuple(c for c in clips if c.split == split) for split in ("train", "val")}
     assert not speakers(parts["train"]) & speakers(parts["val"])
     assert not set(FSDD_SPEAKERS) & speakers(parts["val"])
+    assert not speakers(read_negatives(VOICES).train.clips) & speakers(parts["val"])
     assert len(parts["val"]) > 300
     assert {c.label for c in parts["val"]} == set("0123456789")
     assert sum(c.split == "test" for c in clips) == 300

@@ -65,7 +65,11 @@ def speed(folder: Path, model: Path, n_files: int) -> None:
     files = make_files(folder, n_files)
     loop = librosa_loop(files)
     print(f"two processes of librosa.load + MFCC: {loop:,.0f} files/s")
-    for name, path in (("four-block CNN", model), ("shipped model", find_model(None))):
+    for name, path in (
+        ("four-block CNN", model),
+        ("digits", find_model("digits")),
+        ("digits-small", find_model("digits-small")),
+    ):
         seconds, _ = classify(files, path, folder / "speed.csv", "--restart")
         rate, network = n_files / seconds, network_rate(path)
         print(

@@ -22,6 +22,11 @@ from earful.models.networks.baselines.fitted import FittedModule, Standardiser
 from earful.models.networks.baselines.logistic import Linear
 
 SPEECH = "speech"
+# In the metadata of every model file that holds these weights; models/pretrained/NOTICE says more.
+SPEECH_SOURCE = {
+    "source": "speech_embedding 1 by Google (tfhub google/speech_embedding, arXiv:2002.01322)",
+    "licence": "Apache-2.0",
+}
 N_FUNCTIONALS = 3  # mean, standard deviation, maximum
 
 
@@ -80,6 +85,12 @@ def pin_encoder_file(options: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in options.items() if name != "encoder_sha256"}
     path = Path(str(encoder)).resolve()
     return {**options, "encoder": str(path), "encoder_sha256": file_sha256(read_encoder(path))}
+
+
+def pretrained_source(model: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Source and licence of the pretrained weights in a network; empty where there are none."""
+    is_speech = options.get("encoder", SPEECH) == SPEECH
+    return SPEECH_SOURCE if model in ("encoder", "encoder-finetuned") and is_speech else {}
 
 
 class FrozenEncoder(Network):

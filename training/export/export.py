@@ -21,8 +21,9 @@ from earful.models.bundle.metadata import GoldenExample, ModelMetadata
 from earful.models.layers.normalise import WaveformClassifier
 from earful.models.layers.onnx_encoder import OnnxEncoder
 from earful.models.layers.pooling import mean_std_max
-from earful.models.networks.encoder import FrozenEncoder
+from earful.models.networks.encoder import FrozenEncoder, pretrained_source
 from earful.models.networks.zoo import require_classifier
+from earful.training.config.train_config import TrainConfig
 from earful.training.export.merge_encoder import merge_encoder
 from earful.training.metrics.calibration import Calibration
 from earful.training.runs.run_dataset import read_run_dataset, resume_words
@@ -200,7 +201,7 @@ def _metadata(run: Path, checkpoint: Checkpoint, model: WaveformClassifier) -> M
         labels=checkpoint.labels,
         features=checkpoint.features,
         feature_kind=checkpoint.config.features,
-        architecture={"name": checkpoint.config.model, "options": checkpoint.config.options},
+        architecture=_architecture(checkpoint.config),
         training_data_hash=checkpoint.dataset_hash,
         metrics=_read_run_metrics(run, checkpoint),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -209,6 +210,13 @@ def _metadata(run: Path, checkpoint: Checkpoint, model: WaveformClassifier) -> M
         score_kind=model.score_kind,
         golden=_golden_example(model),
     )
+
+
+def _architecture(config: TrainConfig) -> dict[str, Any]:
+    architecture: dict[str, Any] = {"name": config.model, "options": config.options}
+    if pretrained := pretrained_source(config.model, config.options):
+        architecture["pretrained"] = pretrained
+    return architecture
 
 
 def _calibration(run: Path, checkpoint: Checkpoint) -> Calibration:

@@ -105,6 +105,7 @@ def model_card(
         *([note, ""] if note else []),
         f"- network: `{metadata.architecture['name']}` on {metadata.feature_kind}, "
         f"{bundle.path.stat().st_size / 1e6:.2f} MB",
+        *_pretrained_lines(metadata.architecture.get("pretrained")),
         f"- input: {features.clip_seconds:g} s at {features.sample_rate_hz} Hz",
         f"- labels: {', '.join(metadata.labels)}",
         f"- created: {metadata.created}; sha256 {bundle.sha256}",
@@ -120,6 +121,12 @@ def model_card(
         *_metric_lines(metrics),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _pretrained_lines(pretrained: dict[str, str] | None) -> list[str]:
+    if pretrained is None:
+        return []
+    return [f"- pretrained weights: {pretrained['source']}, licence {pretrained['licence']}"]
 
 
 def _data_lines(rows: Sequence[ManifestRow], data_hash: str) -> list[str]:

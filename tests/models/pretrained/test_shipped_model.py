@@ -25,6 +25,11 @@ def test_shipped_models_are_small_and_have_a_card(classifier: Classifier) -> Non
         assert word in card
 
 
+def test_the_file_says_whose_weights_it_holds() -> None:
+    architecture = Classifier.open(SHIPPED_MODEL).metadata.architecture
+    assert architecture["pretrained"]["licence"] == "Apache-2.0"
+
+
 def test_the_default_is_the_most_accurate(tmp_path: Path) -> None:
     assert find_model(None) == SHIPPED_MODEL == find_model("digits", str(tmp_path))
 

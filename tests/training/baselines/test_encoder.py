@@ -95,6 +95,7 @@ def test_an_encoder_file_and_its_head_become_one_model(dataset: Dataset, tmp_pat
     assert result.checkpoint.history[0].val_accuracy == 1.0
     exported = export(tmp_path / "run", tmp_path / "model.onnx")
     assert exported.max_difference <= 1e-4
+    assert "pretrained" not in exported.metadata.architecture
     path.unlink()  # the model needs it no more
     classifier = Classifier.open(exported.path)
     rows = dataset.rows("test")

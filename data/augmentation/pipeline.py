@@ -86,8 +86,8 @@ NO_AUGMENTATION = AugmentConfig(
 # For noisy places: more and louder background noise, more of it babble.
 STRONG_AUGMENTATION = AugmentConfig(p_noise=0.75, snr_db=(-5.0, 20.0), babble_share=0.6)
 
-# For words by many real speakers: no distortion of the word itself (cut edges, another tempo within
-# the word, peaks, codec), but wide differences of speed, level, band and place.
+# For words by many real speakers: no codec, clipping, cut edges or change of tempo, but wider
+# differences of speed, level, band, place and noise than the default.
 MILD_AUGMENTATION = AugmentConfig(
     speed=(0.87, 1.15),
     p_trim_edges=0.0,

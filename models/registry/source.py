@@ -106,6 +106,7 @@ def open_source(model: str, registry: str) -> ModelSource:
     try:
         source = RegistrySource(Registry(registry), name, version_or_alias or CHAMPION)
         if model in SHIPPED_MODELS and model not in source.registry.names():
+            _refuse_folder(Path(model))
             return FileSource(SHIPPED_MODELS[model])
         source.registry.version(name, source.version_or_alias)
     except RegistryError as error:

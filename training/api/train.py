@@ -195,8 +195,8 @@ def _hold_contest(
     check_contest_settings(overrides)
     if auxiliary.teacher is not None:
         raise TrainingError(
-            "--teacher is for one network that learns from another; give its name as --model, such "
-            "as --model tcresnet"
+            "--model auto cannot have a --teacher; name the network that learns, such as --model "
+            "tcresnet"
         )
     if dist_context.world_size > 1:
         raise TrainingError(

@@ -125,8 +125,12 @@ AugmentOption = Annotated[
     ),
 ]
 AugmentStrengthOption = Annotated[
-    Literal["default", "strong"] | None,
-    _option(_DATA, "Level of the background in augmented clips. (default: default)"),
+    Literal["mild", "default", "strong"] | None,
+    _option(
+        _DATA,
+        "How augmented clips differ: mild (no codec, clipping, cut edges or change of tempo), "
+        "default, strong (louder background). (default: default)",
+    ),
 ]
 MixupOption = Annotated[
     float | None, _option(_DATA, "Probability that a clip is mixed with another. (default: 0)")

@@ -81,7 +81,8 @@ class TrainConfig:
     oversample        times an epoch reads each clip of the dataset; auxiliary clips are read once
     augment           augment the waveforms anew each epoch (``data.augmentation.pipeline``)
     augment_strength  ``strong`` has louder backgrounds, for noisy places; it needs more epochs.
-                      ``mild`` leaves the word itself as it is, for clips of many real speakers
+                      ``mild`` has no codec, clipping, cut edges or change of tempo, for clips of
+                      many real speakers
     noise_only        with negatives: the share of clips that is replaced by background noise
                       without a label (outlier exposure, arXiv:1812.04606)
     mixup             chance that a clip is mixed with another (arXiv:1710.09412)

@@ -58,11 +58,14 @@ class Teacher:
                 trained with augmentation.
         """
         path, metadata = self.bundle.path, self.bundle.metadata
-        if zoo_entry(config.model).fitted or not config.augment:
+        entry = zoo_entry(config.model)
+        if entry.task != "classification":
+            raise TrainingError(f"{config.model} learns no labels, so it cannot have a teacher")
+        if entry.fitted or not config.augment:
             raise TrainingError(
                 f"a teacher answers augmented clips, and {config.model} is trained without them; "
                 "give another --model, such as tcresnet"
-                + ("" if zoo_entry(config.model).fitted else ", or --augment")
+                + ("" if entry.fitted else ", or --augment")
             )
         if set(metadata.labels) != set(dataset.labels):
             missing = sorted(set(dataset.labels) - set(metadata.labels))
@@ -70,7 +73,7 @@ class Teacher:
             raise TrainingError(
                 f"the teacher {path} has other labels than {dataset.folder}: "
                 f"{_named('it lacks', missing)}{'; ' if missing and more else ''}"
-                f"{_named('it has', more)}. Give a model of the same labels as --teacher"
+                f"{_named('it has', more)}; give a model of the same labels as --teacher"
             )
         if metadata.score_kind != score_kind_for_loss(config.loss):
             raise TrainingError(

@@ -1,4 +1,4 @@
-"""The mean of the weights of several runs that started from the same weights.
+"""The mean of the weights of several runs that started from the same weights: to be exported.
 
 Runs of other seeds and rates end near each other, and the mean of their weights is right about as
 often as the mean of their answers, at the cost of one network ("model soups", Wortsman et al.,
@@ -16,10 +16,10 @@ from torch import Tensor
 from earful.data.dataset.dataset import Dataset
 from earful.training.config.train_config import TrainingError
 from earful.training.loaders.loader import stored_features
+from earful.training.runs.run_dataset import write_run_dataset
 from earful.training.runs.run_metrics import write_report
 from earful.training.trainer.checkpoint import (
     BEST_CHECKPOINT,
-    LAST_CHECKPOINT,
     Checkpoint,
     load_checkpoint,
     rebuild_network,
@@ -33,18 +33,19 @@ from earful.training.trainer.trainer import FitResult
 def average_runs(runs: Sequence[Path], dataset: Dataset, out: Path) -> dict[str, Any]:
     """Write a run whose weights are the mean of the best epochs of ``runs``, calibrated anew.
 
-    Its history is that of the run with the lowest validation loss. Returns its metrics.json.
+    Its settings and history are those of the run with the lowest validation loss. It cannot be
+    resumed. Returns its metrics.json.
 
     Raises:
-        TrainingError: a run has no usable checkpoint, or their networks or labels differ.
+        TrainingError: a run has no usable checkpoint, or their networks, labels or data differ.
     """
     checkpoints = [load_checkpoint(run / BEST_CHECKPOINT) for run in runs]
     best = min(checkpoints, key=lambda checkpoint: checkpoint.best.val_loss)
     for run, checkpoint in zip(runs, checkpoints, strict=True):
-        if _shape(checkpoint) != _shape(checkpoints[0]):
+        if _kind(checkpoint) != _kind(checkpoints[0]):
             raise TrainingError(
-                f"{run} has another network or other labels than {runs[0]}; average runs of one "
-                "configuration"
+                f"{run} has another network, other labels or other data than {runs[0]}; average "
+                "runs of one configuration"
             )
     weights = _mean([checkpoint.weights for checkpoint in checkpoints])
     averaged = replace(best, weights=weights, raw_weights={}, optimizer={}, calibration=None)
@@ -56,14 +57,14 @@ def average_runs(runs: Sequence[Path], dataset: Dataset, out: Path) -> dict[str,
     )
     averaged = replace(averaged, calibration=calibration)
     out.mkdir(parents=True, exist_ok=True)
-    for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
-        save_checkpoint(out / name, averaged)
+    save_checkpoint(out / BEST_CHECKPOINT, averaged)
+    write_run_dataset(out, dataset)
     return write_report(dataset, out, FitResult(network, averaged, "cpu", 0))
 
 
-def _shape(checkpoint: Checkpoint) -> tuple[object, ...]:
+def _kind(checkpoint: Checkpoint) -> tuple[object, ...]:
     sizes = {name: tuple(tensor.shape) for name, tensor in checkpoint.weights.items()}
-    return checkpoint.config.model, checkpoint.labels, checkpoint.features, sizes
+    return checkpoint.config.model, checkpoint.labels, checkpoint.dataset_hash, sizes
 
 
 def _mean(weights: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

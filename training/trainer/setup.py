@@ -116,13 +116,24 @@ def find_resume_checkpoint(run: Path, config: TrainConfig, data_hash: str) -> Ch
         config = replace(config, shards=checkpoint.config.shards)
     changed = config.differences(checkpoint.config)
     if checkpoint.dataset_hash != data_hash:
-        changed.append("the dataset's content")
+        changed.append(_changed_data(checkpoint.dataset_hash, data_hash))
     if changed:
         raise TrainingError(
             f"{run} was trained with other settings ({'; '.join(changed)}); "
             "resume with the same ones, or give another --out"
         )
     return replace(checkpoint, config=config)
+
+
+def _changed_data(old_hash: str, new_hash: str) -> str:
+    """What differs between two hashes of ``AuxiliaryData.content_hash``."""
+    old, _, old_teacher = old_hash.partition("+teacher:")
+    new, _, new_teacher = new_hash.partition("+teacher:")
+    if old != new:
+        return "the dataset's content"
+    if not new_teacher:
+        return "it had a --teacher"
+    return "another --teacher" if old_teacher else "it had no --teacher"
 
 
 def initial_checkpoint(

@@ -83,5 +83,5 @@ def test_a_teacher_that_does_not_fit_is_refused(
             teacher.check(dataset, config)
     with pytest.raises(TrainingError, match="it lacks 'high', 'low', 'mid'; it has '0', '1'"):
         Teacher.open(str(SHIPPED_MODEL)).check(tones, QUICK)
-    with pytest.raises(TrainingError, match="give its name as --model"):
+    with pytest.raises(TrainingError, match="name the network that learns"):
         train(tones.folder, tones.folder.parent / "never", teacher=teacher.bundle.path)

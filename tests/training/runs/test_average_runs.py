@@ -1,4 +1,4 @@
-"""The mean of several runs is a run: exported and resumed as any other."""
+"""The mean of several runs is exported as any other run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +35,6 @@ def test_weights_are_the_mean_and_calibrated_anew(tones: Dataset, tmp_path: Path
 def test_runs_of_other_networks_are_refused(tones: Dataset, tmp_path: Path) -> None:
     train_run(tones, tmp_path / "a", QUICK)
     train_run(tones, tmp_path / "b", replace(QUICK, options={"width": 24}))
-    with pytest.raises(TrainingError, match="b has another network or other labels"):
+    with pytest.raises(TrainingError, match="b has another network, other labels"):
         average_runs([tmp_path / "a", tmp_path / "b"], tones, tmp_path / "mean")
     assert not (tmp_path / "mean").exists()

@@ -1,8 +1,8 @@
 """The recordings of real people and of noise that the shipped digit models are made from.
 
 FSDD: a folder with ``recordings`` and ``labels_full.csv`` (filename, label, speaker, split).
-VOICES: a folder with ``digits``, ``words`` (other words) and ``noises``; each has a ``labels.csv``
-with the columns filename, label, speaker and licence.
+VOICES: a folder with ``digits``, ``words`` (other words), ``noises`` and ``digits_dev``, which only
+chooses the threshold; each has a ``labels.csv`` with the columns filename, label, speaker, licence.
 
 Nothing is trained on of the people whose digits are the validation part. Of the people whose other
 words are left out, some digits are.
@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from earful.data.atomic_write import staged_file
+from earful.data.audio.decode import decode, read_file
 from earful.data.dataset.dataset import Dataset
-from earful.data.labels.labels_csv import Clip, LabelledClips, read_labels, read_rows
+from earful.data.labels.labels_csv import Clip, LabelledClips, LabelsError, read_labels, read_rows
 
 FSDD_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 # One stranger in ten chooses the epoch and calibrates the scores.
@@ -49,8 +49,8 @@ def read_digits(fsdd: Path, voices: Path) -> LabelledClips:
     Raises:
         LabelsError: a CSV cannot be read.
     """
-    official = read_labels(fsdd / "labels_full.csv", fsdd / "recordings").clips
-    strangers = read_labels(voices / "digits" / "labels.csv").clips
+    official = read_all(fsdd / "labels_full.csv", fsdd / "recordings")
+    strangers = read_all(voices / "digits" / "labels.csv")
     return _labelled(*official, *(replace(clip, split=_split(clip)) for clip in strangers))
 
 
@@ -64,24 +64,39 @@ def repeat_rare_digits(digits: Dataset) -> Dataset:
 def read_negatives(voices: Path) -> Negatives:
     """Clips with the labels ``word`` and ``noise``; noises are cut into seconds.
 
-    Noises without a stated licence are not trained on.
+    Noises without a stated licence are not trained on. What is left out has no noise of a kind that
+    is trained on: the same recording may be there under two names.
 
     Raises:
         LabelsError: a CSV cannot be read.
+        AudioError: a noise cannot be read.
     """
-    words = read_labels(voices / "words" / "labels.csv").clips
+    words = read_all(voices / "words" / "labels.csv")
     held_out_words = tuple(clip for clip in words if _part(clip, HELD_OUT_WORD_PARTS) == 0)
-    noises = read_labels(voices / "noises" / "labels.csv").clips
+    noises = read_all(voices / "noises" / "labels.csv")
     licensed = _with_licence(voices / "noises" / "labels.csv", noises)
     trained_noises = [clip for i, clip in enumerate(licensed) if (i + 1) % HELD_OUT_NOISE_PARTS]
+    trained_kinds = {clip.label for clip in trained_noises}
     return Negatives(
         train=_labelled(
             *(replace(clip, label="word") for clip in words if clip not in held_out_words),
             *(second for clip in trained_noises for second in _seconds(clip)),
         ),
         held_out_words=held_out_words,
-        held_out_noises=tuple(clip for clip in noises if clip not in trained_noises),
+        held_out_noises=tuple(clip for clip in noises if clip.label not in trained_kinds),
     )
+
+
+def read_all(labels_csv: Path, audio_dir: Path | None = None) -> tuple[Clip, ...]:
+    """The clips of a CSV that has no bad row.
+
+    Raises:
+        LabelsError: the CSV cannot be read, or a row is bad.
+    """
+    labelled = read_labels(labels_csv, audio_dir)
+    if labelled.problems:
+        raise LabelsError(f"{labels_csv}, {labelled.problems[0]}")
+    return labelled.clips
 
 
 def write_list(clips: Iterable[Clip], path: Path) -> None:
@@ -107,6 +122,10 @@ def _part(clip: Clip, parts: int) -> int:
 
 def _with_licence(labels_csv: Path, clips: Iterable[Clip]) -> list[Clip]:
     header, rows = read_rows(labels_csv)
+    if _LICENCE_COLUMN not in header:
+        raise LabelsError(
+            f"{labels_csv} has no column {_LICENCE_COLUMN!r}; noises are trained on only with one"
+        )
     column = header.index(_LICENCE_COLUMN)
     unlicensed = {line for line, cells in rows if cells[column] == _NO_LICENCE}
     return [clip for clip in clips if clip.line not in unlicensed]
@@ -114,7 +133,7 @@ def _with_licence(labels_csv: Path, clips: Iterable[Clip]) -> list[Clip]:
 
 def _seconds(clip: Clip) -> list[Clip]:
     """The whole seconds of a noise, a clip each."""
-    seconds = int(soundfile.info(clip.path).duration)
+    seconds = int(decode(read_file(clip.path), None).seconds)
     return [
         replace(clip, label="noise", start_seconds=float(start), end_seconds=float(start + 1))
         for start in range(seconds)

@@ -36,6 +36,7 @@ from earful.training.export.rejection_threshold import write_rejection_threshold
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.loaders.teacher import Teacher
 from earful.training.recipes.digits.recordings import (
+    read_all,
     read_digits,
     read_negatives,
     repeat_rare_digits,
@@ -46,11 +47,11 @@ from earful.training.recipes.digits.voices import write_voices
 from earful.training.runs.average_runs import average_runs
 from earful.training.runs.progress import training_progress
 from earful.training.runs.train_run import train_run
-from earful.training.trainer.checkpoint import Checkpoint
+from earful.training.trainer.checkpoint import METRICS_FILENAME, Checkpoint
 from earful.training.trainer.setup import initial_checkpoint, training_loader
 
 # A dataset and the rows of some of its clips.
-Clips = tuple[Dataset, NDArray[np.int64]]
+Strangers = tuple[Dataset, NDArray[np.int64]]
 # Chosen by accuracy on recordings that nothing was trained on (models/pretrained/digits.md).
 DIGITS = replace(
     default_config("encoder-finetuned"),
@@ -90,23 +91,42 @@ NEGATIVE_VOICES = 40
 
 def main(
     fsdd: Annotated[Path, typer.Option(help="Folder with recordings/ and labels_full.csv.")],
-    voices: Annotated[Path, typer.Option(help="Folder with digits/, words/ and noises/.")],
+    voices: Annotated[
+        Path, typer.Option(help="Folder with digits/, words/, noises/ and digits_dev/.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for clips, datasets, runs and models.")],
 ) -> None:
     """Train and export the shipped digit models into OUT, or resume an interrupted run there.
 
     Synthetic clips and datasets are not written again: remove their folders after a change.
     """
+    _check_folders(fsdd, voices)
     recorded, negatives = _recorded_digits(fsdd, voices, out), _negatives(voices, out)
-    some, every = (_synthetic_digits(out, share) for share in (SYNTHETIC_SHARE, 1))
+    third, all_synthetic = (_synthetic_digits(out, share) for share in (SYNTHETIC_SHARE, 1))
     accents = _dataset(read_labels(voices / "digits_dev" / "labels.csv"), out / "accents", "random")
     # Speakers of India choose the threshold only: they are never trained on.
     strangers = (recorded, recorded.rows("val")), (accents, np.arange(len(accents.clips)))
-    _train_digits(recorded, AuxiliaryData(some, negatives), out / "digits")
+    _train_digits(recorded, AuxiliaryData(third, negatives), out / "digits")
     digits = _export(out / "digits", strangers)
-    taught = AuxiliaryData(every, negatives, Teacher.open(str(digits)))
+    taught = AuxiliaryData(all_synthetic, negatives, Teacher.open(str(digits)))
     _train(recorded, SMALL, taught, out / "digits-small")
     _export(out / "digits-small", strangers)
+
+
+def _check_folders(fsdd: Path, voices: Path) -> None:
+    """Before the synthesis of ten minutes.
+
+    Raises:
+        EarfulError: a labels CSV is missing.
+    """
+    needed = [fsdd / "labels_full.csv"]
+    needed += [voices / name / "labels.csv" for name in ("digits", "words", "noises", "digits_dev")]
+    for labels_csv in needed:
+        if not labels_csv.is_file():
+            raise EarfulError(
+                f"there is no {labels_csv}; training/recipes/digits/recordings.py says what the "
+                "folders hold"
+            )
 
 
 def _train_digits(dataset: Dataset, auxiliary: AuxiliaryData, run: Path) -> None:
@@ -117,7 +137,8 @@ def _train_digits(dataset: Dataset, auxiliary: AuxiliaryData, run: Path) -> None
     for seed, rate in RUNS:
         config = replace(DIGITS, seed=seed, options={"encoder_rate": rate})
         runs.append(_train(dataset, config, auxiliary, run.with_name(f"{run.name}-{seed}"), start))
-    average_runs(runs, dataset, run)
+    if not (run / METRICS_FILENAME).is_file():  # written last
+        average_runs(runs, dataset, run)
 
 
 def _train(
@@ -141,7 +162,7 @@ def _train(
     return run
 
 
-def _export(run: Path, strangers: Sequence[Clips]) -> Path:
+def _export(run: Path, strangers: Sequence[Strangers]) -> Path:
     """Export a run as a file beside it, with the rejection threshold for ``strangers``."""
     exported = export(run, run.parent / f"{run.name}.onnx")
     threshold = _rejection_threshold(exported.path, strangers)
@@ -159,7 +180,7 @@ def _percent(part: dict[str, float]) -> str:
     return f"{100 * part['accuracy']:.2f} % ({part['clips']} clips)"
 
 
-def _rejection_threshold(model: Path, strangers: Sequence[Clips]) -> float:
+def _rejection_threshold(model: Path, strangers: Sequence[Strangers]) -> float:
     """The threshold that loses ``LOST_SHARE`` of the correctly predicted clips."""
     classifier, found = Classifier.open(model), []
     for dataset, rows in strangers:
@@ -188,7 +209,7 @@ def _negatives(voices: Path, out: Path) -> Dataset:
             seed=SEED,
             sample_rate_hz=RATE_HZ,
         )
-    words = tuple(replace(clip, label="word") for clip in read_labels(synthetic_csv).clips)
+    words = tuple(replace(clip, label="word") for clip in read_all(synthetic_csv))
     both = replace(recorded.train, clips=recorded.train.clips + words)
     return _dataset(both, out / "negatives" / "dataset", "random")
 

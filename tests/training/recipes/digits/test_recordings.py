@@ -42,7 +42,10 @@ def test_held_out_words_and_noises_are_by_others() -> None:
     negatives = read_negatives(VOICES)
     trained = speakers(negatives.train.clips)
     assert not trained & speakers(negatives.held_out_words)
-    assert not trained & speakers(negatives.held_out_noises)
+    kinds = {clip.path.name.rpartition("_")[0] for clip in negatives.train.clips}
+    held_out = [clip.path.name.rpartition("_")[0] for clip in negatives.held_out_noises]
+    assert held_out  # one recording is there under two names of the same kind
+    assert not kinds & set(held_out)
     assert {clip.label for clip in negatives.train.clips} == {"word", "noise"}
     unlicensed = [clip for clip in negatives.train.clips if "bg_noise" in clip.filename]
     assert not unlicensed

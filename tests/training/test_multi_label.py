@@ -16,7 +16,8 @@ from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import LabelledClips, read_labels
 from earful.models.registry.registry import Registry
 from earful.models.registry.shipped import SHIPPED_MODEL
-from earful.training.data_quality.run_checks import measure_dataset, run_checks
+from earful.training.data_quality.measure_dataset import measure_dataset
+from earful.training.data_quality.run_checks import run_checks
 from earful.training.evaluation.evaluator import evaluate_model, write_evaluation
 from earful.training.explore.clip_map import build_map
 from earful.training.explore.embedding_sources import EmbeddingSources

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from earful.service.commands.next_steps import print_next
+from earful.service.commands.next_steps import print_message, print_next
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
 )
@@ -37,7 +37,8 @@ def check(
     ] = None,
 ) -> None:
     """Check a labels CSV and its files for broken, duplicate, leaking and mislabelled clips."""
-    from earful.training.data_quality.run_checks import measure_dataset, run_checks
+    from earful.training.data_quality.measure_dataset import measure_dataset
+    from earful.training.data_quality.run_checks import run_checks
     from earful.training.data_quality.text_report import (
         check_outputs,
         format_report,
@@ -47,7 +48,9 @@ def check(
 
     check_outputs(labels, html=html, suggestions=suggestions)
     with work_progress("check") as on_progress:
-        measured = measure_dataset(labels, audio_dir, on_progress)
+        measured = measure_dataset(labels, audio_dir, on_progress, encode=wrong_labels)
+    if measured.encoder_missing:
+        print_message(measured.encoder_missing)
     with work_progress("label errors") as on_progress:
         quality = run_checks(measured, wrong_labels=wrong_labels, progress=on_progress)
     if html is not None:

@@ -5,23 +5,27 @@ clip give an estimate of the joint distribution of given and true labels. Three 
 the paper, each by its results on flipped labels (``tests/benchmarks/label_errors.py`` compares with
 the paper's counting):
 
-- The classifier is kernel ridge regression on thumbnails (``data_quality.measure_clip``).
-  Leave-one-out predictions have a closed form (Rasmussen and Williams, 2006, section 5.4.2), so
-  every clip is predicted from all others, including its own speaker's, with one matrix inverse.
+- The classifier is kernel ridge regression, which predicts every clip from all others, including
+  its own speaker's (``data_quality.leave_one_out``).
 - The joint is fitted by expectation-maximisation instead of counting over thresholds: counting
   takes the confusions of an uncertain classifier for label errors.
 - Suspected clips are excluded and the others fitted again, so wrong labels are not learnt from.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-Float32Array = NDArray[np.float32]
-LabelIndices = NDArray[np.intp]
-BoolArray = NDArray[np.bool_]
+from earful.training.data_quality.leave_one_out import (
+    BoolArray,
+    Float32Array,
+    LabelIndices,
+    comparison_kernel,
+    encoder_helps,
+    leave_one_out_scores,
+)
 
 # Labels with fewer clips are not checked.
 MIN_CLIPS_PER_LABEL = 5
@@ -30,11 +34,9 @@ ERROR_PROBABILITY_THRESHOLD = 0.5
 # Inverting a matrix is cubic: larger datasets are checked in random blocks of this size.
 MAX_BLOCK_CLIPS = 4_000
 CLEANING_ROUNDS = 3
+# Enough to tell whether the encoder's vectors lower the accuracy.
+_CHOICE_CLIPS = 1_000
 
-# Chosen by leave-one-out accuracy on FSDD and the keywords with 5 % of the labels flipped (seeds 0
-# and 1); half or twice of each changes it by less than a point.
-_KERNEL_WIDTH = 1.5
-_RIDGE = 0.05
 # Prior: 1 % of the labels are wrong, with the weight of 200 clips; the wrong label is uniform over
 # the others, with the weight of three times the mean clips of a label (at least 300).
 _PRIOR_ERRORS, _PRIOR_CLIPS = 2.0, 200.0
@@ -56,22 +58,35 @@ class LabelErrorEstimate:
     error_probability  probability that the given label is wrong
     suggested          code of the most likely other label
     error_rate         estimated share of wrong labels
+    used_encoder       whether clips were compared by encoder vectors too
     """
 
     error_probability: NDArray[np.float64]
     suggested: LabelIndices
     error_rate: float
+    used_encoder: bool = False
 
 
 def estimate_label_errors(
     thumbnails: NDArray[np.float16],
+    encoder_vectors: Float32Array | None,
     label_codes: LabelIndices,
     n_labels: int,
     progress: ProgressCallback,
 ) -> LabelErrorEstimate:
-    """Check ``label_codes`` (clips,) of two or more labels by thumbnails (clips, views, values)."""
+    """Check ``label_codes`` (clips,) of two or more labels.
+
+    Clips are compared by thumbnails (clips, views, values), and by encoder vectors (clips, values)
+    where there are any and they help.
+    """
     n_blocks = -(-len(label_codes) // MAX_BLOCK_CLIPS)
-    blocks = np.array_split(np.random.default_rng(0).permutation(len(label_codes)), n_blocks)
+    order = np.random.default_rng(0).permutation(len(label_codes))
+    blocks = np.array_split(order, n_blocks)
+    sample = order[:_CHOICE_CLIPS]
+    if encoder_vectors is not None and not encoder_helps(
+        thumbnails[sample], encoder_vectors[sample], label_codes[sample], n_labels
+    ):
+        encoder_vectors = None
     scores = np.zeros((len(label_codes), n_labels), np.float32)
     trusted: BoolArray = np.ones(len(label_codes), bool)
     kernel: Float32Array | None = None
@@ -79,53 +94,15 @@ def estimate_label_errors(
         for done, block in enumerate(blocks):
             progress(number * n_blocks + done, CLEANING_ROUNDS * n_blocks)
             if kernel is None or n_blocks > 1:  # a single block has the same kernel in every round
-                kernel = gaussian_kernel(thumbnails[block])
+                vectors = None if encoder_vectors is None else encoder_vectors[block]
+                kernel = comparison_kernel(thumbnails[block], vectors)
             scores[block] = leave_one_out_scores(
                 kernel, label_codes[block], n_labels, trusted[block]
             )
         estimate = fit_noise_model(scores, label_codes)
         trusted = estimate.error_probability < ERROR_PROBABILITY_THRESHOLD
     progress(CLEANING_ROUNDS * n_blocks, CLEANING_ROUNDS * n_blocks)
-    return estimate
-
-
-def gaussian_kernel(thumbnails: NDArray[np.float16]) -> Float32Array:
-    """Gaussian kernel (clips, clips) of thumbnails (clips, views, values).
-
-    Views have equal weight; the median squared distance gives exp(-1.5).
-    """
-    centred = thumbnails.astype(np.float32)
-    centred -= centred.mean(axis=0)
-    energy = np.sqrt(np.square(centred).sum(axis=2).mean(axis=0))  # (views,)
-    flat = (centred / np.maximum(energy, 1e-6)[:, None]).reshape(len(thumbnails), -1)
-    norms = np.square(flat).sum(axis=1)
-    distances = norms[:, None] + norms - 2 * flat @ flat.T
-    np.maximum(distances, 0, out=distances)
-    scale = float(np.median(distances))
-    distances *= -_KERNEL_WIDTH / max(scale, 1e-6)
-    kernel: Float32Array = np.exp(distances, out=distances)
-    return kernel
-
-
-def leave_one_out_scores(
-    kernel: Float32Array, label_codes: LabelIndices, n_labels: int, trusted: BoolArray
-) -> Float32Array:
-    """Ridge regression scores (clips, labels) of each clip from the other trusted clips.
-
-    Leave-one-out prediction: y_i - a_i / (K + lambda I)^-1_ii, with a = (K + lambda I)^-1 y.
-    """
-    targets = np.full((len(label_codes), n_labels), -1 / n_labels, np.float32)
-    targets[np.arange(len(label_codes)), label_codes] += 1
-    trusted_rows, untrusted_rows = np.flatnonzero(trusted), np.flatnonzero(~trusted)
-    inverse = np.linalg.inv(
-        kernel[np.ix_(trusted_rows, trusted_rows)]
-        + _RIDGE * np.eye(len(trusted_rows), dtype=np.float32)
-    )
-    weights = inverse @ targets[trusted_rows]
-    scores = np.empty_like(targets)
-    scores[trusted_rows] = targets[trusted_rows] - weights / np.diag(inverse)[:, None]
-    scores[untrusted_rows] = kernel[np.ix_(untrusted_rows, trusted_rows)] @ weights
-    return scores
+    return replace(estimate, used_encoder=encoder_vectors is not None)
 
 
 def fit_noise_model(scores: Float32Array, label_codes: LabelIndices) -> LabelErrorEstimate:

@@ -52,6 +52,7 @@ class ClipMeasurement:
     clipped_share  share of samples at the extreme value
     audio_hash     identifies the audio (``data.audio.fingerprint``)
     thumbnail      (2, THUMBNAIL_FRAMES * n_mels), input of ``label_errors``
+    encoder_vector (288,), input of ``label_errors``; None where clips are not encoded
     """
 
     clip: Clip
@@ -62,6 +63,7 @@ class ClipMeasurement:
     clipped_share: float
     audio_hash: str
     thumbnail: Thumbnail
+    encoder_vector: NDArray[np.float32] | None = None
 
 
 def measure_clip(clip: Clip, audio: ClipAudio) -> ClipMeasurement:
@@ -97,6 +99,12 @@ def clipped_share(waveform: Waveform) -> float:
     return float(runs[runs >= _MIN_CLIPPED_RUN].sum() / len(waveform))
 
 
+def limit_length(waveform: Waveform) -> Waveform:
+    """The loudest MAX_THUMBNAIL_SECONDS of (samples,) at 16 kHz; a shorter clip as it is."""
+    max_samples = round(MAX_THUMBNAIL_SECONDS * THUMBNAIL_FEATURES.sample_rate_hz)
+    return waveform if len(waveform) <= max_samples else loudest_clip(waveform, max_samples)
+
+
 def log_mel_thumbnail(waveform: Waveform) -> Thumbnail:
     """Log-mel of (samples,) at 16 kHz as (2, THUMBNAIL_FRAMES * n_mels), whatever length and level.
 
@@ -104,9 +112,7 @@ def log_mel_thumbnail(waveform: Waveform) -> Thumbnail:
     that span on either side. Both are resampled to THUMBNAIL_FRAMES frames, limited to 60 dB below
     the maximum, and given in units of 10 dB with zero mean.
     """
-    max_samples = round(MAX_THUMBNAIL_SECONDS * THUMBNAIL_FEATURES.sample_rate_hz)
-    excerpt = waveform if len(waveform) <= max_samples else loudest_clip(waveform, max_samples)
-    decibels = log_mel(excerpt, THUMBNAIL_FEATURES)
+    decibels = log_mel(limit_length(waveform), THUMBNAIL_FEATURES)
     loudness = 10 * np.log10((10 ** (decibels / 10)).sum(axis=1))
     # Not librosa.effects.trim: see data.features.numpy_log_mel.
     active = np.flatnonzero(loudness > loudness.max() - _ACTIVE_DB)

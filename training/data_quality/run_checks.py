@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from earful.data.dataset.reader import ClipAudio
-from earful.data.dataset.validate import CheckReport, check_labels
+from earful.data.dataset.validate import CheckReport
 from earful.data.labels.labels_csv import Clip
 from earful.data.labels.multilabel import has_multiple_labels, sort_labels
 from earful.training.data_quality import label_errors
@@ -28,7 +27,8 @@ from earful.training.data_quality.finding import (
     make_finding,
 )
 from earful.training.data_quality.label_checks import check_balance, check_label_names
-from earful.training.data_quality.measure_clip import ClipMeasurement, measure_clip
+from earful.training.data_quality.measure_clip import ClipMeasurement
+from earful.training.data_quality.measure_dataset import MeasuredDataset
 
 ProgressCallback = Callable[[int, int], None]
 
@@ -37,12 +37,14 @@ ProgressCallback = Callable[[int, int], None]
 class LabelErrorSummary:
     """Number of clips checked for label errors, and their estimated error rate.
 
-    ``error_rate`` is None where no clips were checked; ``reason`` says why.
+    ``error_rate`` is None where no clips were checked; ``reason`` says why. ``compared_by`` is
+    ``spectrum`` or ``spectrum and speech encoder``.
     """
 
     clips: int
     error_rate: float | None
     reason: str = ""
+    compared_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,31 +75,6 @@ class DataQualityReport:
             "findings": [finding.to_dict() for finding in self.findings],
             "label_errors": vars(self.label_errors),
         }
-
-
-@dataclass(frozen=True)
-class MeasuredDataset:
-    """Counts of a labels CSV and measurements of its usable clips, without audio."""
-
-    report: CheckReport
-    measurements: tuple[ClipMeasurement, ...]
-
-
-def measure_dataset(
-    labels_csv: Path, audio_dir: Path | None, progress: ProgressCallback
-) -> MeasuredDataset:
-    """Read all rows, decode and measure all clips of a CSV; audio is not kept.
-
-    Raises:
-        LabelsError: the CSV cannot be read.
-    """
-    measurements: list[ClipMeasurement] = []
-
-    def on_clip(clip: Clip, audio: ClipAudio) -> None:
-        measurements.append(measure_clip(clip, audio))
-
-    report = check_labels(labels_csv, audio_dir, progress, on_clip)
-    return MeasuredDataset(report, tuple(measurements))
 
 
 def run_checks(
@@ -162,6 +139,7 @@ def find_label_errors(
     ]
     estimate = label_errors.estimate_label_errors(
         thumbnails=np.stack([measurement.thumbnail for measurement, _ in checked]),
+        encoder_vectors=stack_encoder_vectors([measurement for measurement, _ in checked]),
         label_codes=np.array([label_code for _, label_code in checked]),
         n_labels=len(labels),
         progress=progress,
@@ -173,7 +151,19 @@ def find_label_errors(
         )
         if probability > label_errors.ERROR_PROBABILITY_THRESHOLD
     ]
-    return [*suspects, *notes], LabelErrorSummary(len(checked), round(estimate.error_rate, 4))
+    summary = LabelErrorSummary(
+        clips=len(checked),
+        error_rate=round(estimate.error_rate, 4),
+        compared_by="spectrum and speech encoder" if estimate.used_encoder else "spectrum",
+    )
+    return [*suspects, *notes], summary
+
+
+def stack_encoder_vectors(measurements: Sequence[ClipMeasurement]) -> NDArray[np.float32] | None:
+    """Encoder vectors (clips, 288); None unless every clip has one."""
+    vectors = [measurement.encoder_vector for measurement in measurements]
+    found = [vector for vector in vectors if vector is not None]
+    return np.stack(found) if vectors and len(found) == len(vectors) else None
 
 
 def _label_not_checked(label: str, n_clips: int) -> Finding:

@@ -37,7 +37,8 @@ def format_report(quality: DataQualityReport, max_listed: int = MAX_LISTED) -> s
     return "\n".join([*map(printable, lines), "", format_totals(quality)])
 
 
-# With fewer clips, confidence is low: of 400 clips a sixth of the errors is missed, of 72 all.
+# With fewer clips, confidence is low: by the spectrum alone, of 400 clips a sixth of the errors is
+# missed, of 72 all.
 FEW_CHECKED_CLIPS = 400
 
 
@@ -47,8 +48,8 @@ def label_error_sentence(quality: DataQualityReport) -> str:
     if summary.error_rate is None:
         return f"labels were not checked for errors: {summary.reason}"
     sentence = (
-        f"labels of {summary.clips} clips checked: an estimated {100 * summary.error_rate:.1f} % "
-        "are wrong"
+        f"labels of {summary.clips} clips checked by {summary.compared_by}: an estimated "
+        f"{100 * summary.error_rate:.1f} % are wrong"
     )
     if summary.clips < FEW_CHECKED_CLIPS:
         sentence += "; with so few clips many errors are missed, see also `earful map`"

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +58,7 @@ def test_clean_dataset_needs_no_attention(clean_csv: Path) -> None:
     assert done.exit_code == 0
     assert done.stdout.endswith("no problems found\n")
     assert "30 rows, 30 usable, 3 labels" in done.stdout
-    assert "labels of 30 clips checked" in done.stdout
+    assert "labels of 30 clips checked by spectrum and speech encoder: an" in done.stdout
 
 
 def test_every_problem_is_reported_with_its_line(faulty_csv: Path) -> None:
@@ -97,6 +99,7 @@ def test_json_report_matches_the_text_report(faulty_csv: Path) -> None:
     assert 0.5 < suspect["confidence"] <= 1
     assert suspect["advice"]
     assert found["label_errors"]["clips"] == 31
+    assert found["label_errors"]["compared_by"] == "spectrum and speech encoder"
 
 
 def test_label_error_search_can_be_switched_off(faulty_csv: Path) -> None:
@@ -104,6 +107,31 @@ def test_label_error_search_can_be_switched_off(faulty_csv: Path) -> None:
     assert "label_error" not in {f["code"] for f in found["findings"]}
     assert found["label_errors"]["error_rate"] is None
     assert "--no-wrong-labels" in found["label_errors"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "prelude", "message"),
+    [
+        ("--wrong-labels", "sys.modules['torch'] = None", "needs torch; install it with: uv sync"),
+        ("--no-wrong-labels", "", ""),
+    ],
+)
+def test_check_runs_without_torch(faulty_csv: Path, flag: str, prelude: str, message: str) -> None:
+    program = (
+        f"import sys; {prelude}\n"
+        "from earful.training.cli import build_app\n"
+        f"build_app()(['check', {str(faulty_csv)!r}, {flag!r}, '--json'], standalone_mode=False)\n"
+        "sys.exit(bool(sys.modules.get('torch')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert message in done.stderr
+    found = json.loads(done.stdout)
+    by_spectrum = flag == "--wrong-labels"
+    assert found["label_errors"]["compared_by"] == ("spectrum" if by_spectrum else "")
+    assert ("label_error" in {f["code"] for f in found["findings"]}) == by_spectrum
 
 
 def test_page_is_self_contained_and_escapes_names(faulty_csv: Path) -> None:

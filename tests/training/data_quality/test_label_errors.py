@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from earful.data.audio.decode import resample
 from earful.data.dataset.reader import ClipAudio, read_clips
 from earful.data.labels.labels_csv import Clip, read_labels
 from earful.data.labels.multilabel import sort_labels
 from earful.training.data_quality import label_errors
+from earful.training.data_quality.encoder_vectors import ClipEncoder
+from earful.training.data_quality.leave_one_out import comparison_kernel, leave_one_out_scores
 from earful.training.data_quality.measure_clip import ClipMeasurement, measure_clip
 from earful.training.data_quality.run_checks import find_label_errors
 from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, tone
@@ -47,7 +50,7 @@ def test_flipped_labels_are_found_with_the_correct_ones(thumbnails: Thumbnails) 
     given = TRUE_LABELS.copy()
     flipped = [3, 25, 47]
     given[flipped] = (TRUE_LABELS[flipped] + 1) % 3
-    found = label_errors.estimate_label_errors(thumbnails, given, 3, ignore_progress)
+    found = label_errors.estimate_label_errors(thumbnails, None, given, 3, ignore_progress)
     assert (
         list(np.flatnonzero(found.error_probability > label_errors.ERROR_PROBABILITY_THRESHOLD))
         == flipped
@@ -59,7 +62,7 @@ def test_flipped_labels_are_found_with_the_correct_ones(thumbnails: Thumbnails) 
 def test_correct_labels_are_not_listed(thumbnails: Thumbnails) -> None:
     assert (
         label_errors.estimate_label_errors(
-            thumbnails, TRUE_LABELS, 3, ignore_progress
+            thumbnails, None, TRUE_LABELS, 3, ignore_progress
         ).error_probability.max()
         < label_errors.ERROR_PROBABILITY_THRESHOLD
     )
@@ -69,17 +72,17 @@ def test_random_labels_flag_no_clip(thumbnails: Thumbnails) -> None:
     shuffled = np.random.default_rng(1).permutation(TRUE_LABELS)
     assert (
         label_errors.estimate_label_errors(
-            thumbnails, shuffled, 3, ignore_progress
+            thumbnails, None, shuffled, 3, ignore_progress
         ).error_probability
         > label_errors.ERROR_PROBABILITY_THRESHOLD
     ).mean() < 0.1
 
 
 def test_closed_form_leave_one_out_matches_refitting(thumbnails: Thumbnails) -> None:
-    kernel = label_errors.gaussian_kernel(thumbnails)
+    kernel = comparison_kernel(thumbnails, None)
     trusted = np.ones(60, bool)
     trusted[[5, 30]] = False
-    scores = label_errors.leave_one_out_scores(kernel, TRUE_LABELS, 3, trusted)
+    scores = leave_one_out_scores(kernel, TRUE_LABELS, 3, trusted)
     targets = np.eye(3)[TRUE_LABELS] - 1 / 3
     for clip in (0, 5, 42):
         others = np.flatnonzero(trusted & (np.arange(60) != clip))
@@ -97,7 +100,7 @@ def test_large_dataset_is_checked_in_parts(
     given[7] = 2
     progress_calls: list[tuple[int, int]] = []
     found = label_errors.estimate_label_errors(
-        thumbnails, given, 3, lambda *at: progress_calls.append(at)
+        thumbnails, None, given, 3, lambda *at: progress_calls.append(at)
     )
     assert list(
         np.flatnonzero(found.error_probability > label_errors.ERROR_PROBABILITY_THRESHOLD)
@@ -109,7 +112,7 @@ def test_identical_sounding_clips_flag_no_clip() -> None:
     same = np.zeros((12, 2, 960), np.float16)
     assert (
         label_errors.estimate_label_errors(
-            same, np.repeat([0, 1], 6), 2, ignore_progress
+            same, None, np.repeat([0, 1], 6), 2, ignore_progress
         ).error_probability.max()
         < label_errors.ERROR_PROBABILITY_THRESHOLD
     )
@@ -130,21 +133,66 @@ def test_misspelt_label_is_checked_as_its_corrected_label() -> None:
     assert (findings, summary.clips) == ([], 24)
 
 
+def vectors_of(codes: NDArray[np.intp], spread: float) -> NDArray[np.float32]:
+    """Vectors (clips, 20) around a centre for each label."""
+    generator = np.random.default_rng(2)
+    centres = generator.standard_normal((codes.max() + 1, 20))
+    return np.float32(centres[codes] + spread * generator.standard_normal((len(codes), 20)))
+
+
+@pytest.mark.parametrize("max_block_clips", [4_000, 32])
+def test_encoder_vectors_find_what_thumbnails_do_not_show(
+    monkeypatch: pytest.MonkeyPatch, max_block_clips: int
+) -> None:
+    monkeypatch.setattr(label_errors, "MAX_BLOCK_CLIPS", max_block_clips)
+    noise_only = np.random.default_rng(3).standard_normal((60, 2, 40)).astype(np.float16)
+    given = TRUE_LABELS.copy()
+    given[[3, 25]] = [2, 0]
+    vectors = vectors_of(TRUE_LABELS, 0.3)
+    found = label_errors.estimate_label_errors(noise_only, vectors, given, 3, ignore_progress)
+    assert found.used_encoder
+    assert list(np.flatnonzero(found.error_probability > 0.5)) == [3, 25]
+    assert list(found.suggested[[3, 25]]) == [0, 1]
+
+
+def test_encoder_vectors_that_lower_the_accuracy_are_not_used() -> None:
+    thumbnails = vectors_of(TRUE_LABELS, 1.5).reshape(60, 2, 10).astype(np.float16)
+    of_other_labels = vectors_of(np.arange(60) % 3, 0.01)
+    found = label_errors.estimate_label_errors(
+        thumbnails, of_other_labels, TRUE_LABELS, 3, ignore_progress
+    )
+    alone = label_errors.estimate_label_errors(thumbnails, None, TRUE_LABELS, 3, ignore_progress)
+    assert not found.used_encoder
+    np.testing.assert_array_equal(found.error_probability, alone.error_probability)
+
+
 @pytest.mark.slow
-def test_most_flipped_digits_are_found_and_little_else(fsdd: Path) -> None:
+@pytest.mark.parametrize(
+    ("encoded", "recall", "precision"), [(False, 0.9, 0.8), (True, 0.95, 0.95)]
+)
+def test_most_flipped_digits_are_found_and_little_else(
+    fsdd: Path, encoded: bool, recall: float, precision: float
+) -> None:
     clips = read_labels(fsdd / "labels_full.csv", fsdd / "recordings").clips[::4]
-    sounds = [measure_clip(c, a) for c, a in read_clips(clips, None) if isinstance(a, ClipAudio)]
+    read = [(c, a) for c, a in read_clips(clips, None) if isinstance(a, ClipAudio)]
+    sounds = [measure_clip(clip, audio) for clip, audio in read]
+    encoder = ClipEncoder()
+    for _, audio in read if encoded else ():
+        encoder.add(resample(audio.waveform, audio.source_rate_hz, 16_000))
     labels = sort_labels(sound.clip.label for sound in sounds)
     true_labels = np.array([labels.index(sound.clip.label) for sound in sounds])
     given, generator = true_labels.copy(), np.random.default_rng(11)
     flipped = generator.choice(len(true_labels), len(true_labels) // 20, replace=False)
     given[flipped] = (given[flipped] + generator.integers(1, 10, len(flipped))) % 10
-    listed = (
-        label_errors.estimate_label_errors(
-            np.stack([s.thumbnail for s in sounds]), given, 10, ignore_progress
-        ).error_probability
-        > 0.5
+    found = label_errors.estimate_label_errors(
+        np.stack([s.thumbnail for s in sounds]),
+        np.stack(encoder.vectors()) if encoded else None,
+        given,
+        10,
+        ignore_progress,
     )
+    listed = found.error_probability > 0.5
     hits = int(listed[flipped].sum())
-    assert hits >= 0.9 * len(flipped)
-    assert hits >= 0.8 * listed.sum()
+    assert found.used_encoder == encoded
+    assert hits >= recall * len(flipped)
+    assert hits >= precision * listed.sum()

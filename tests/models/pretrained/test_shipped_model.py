@@ -30,7 +30,7 @@ def test_the_file_says_whose_weights_it_holds() -> None:
     assert architecture["pretrained"]["licence"] == "Apache-2.0"
 
 
-def test_the_default_is_the_most_accurate(tmp_path: Path) -> None:
+def test_no_model_and_its_name_are_the_default(tmp_path: Path) -> None:
     assert find_model(None) == SHIPPED_MODEL == find_model("digits", str(tmp_path))
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from earful.models.bundle.metadata import ModelError
 from earful.models.registry import storage
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.registry import Registry
+from earful.models.registry.shipped import SHIPPED_MODELS
 from earful.models.registry.source import ModelMissing, RegistrySource, open_source
 
 FILES = {"model.onnx": b"a model", "metrics.json": b'{"accuracy": 0.9}'}
@@ -246,6 +248,25 @@ def test_source_follows_its_alias_and_reports_a_missing_one(local: Registry) -> 
     missing = source.change_tag()
     assert isinstance(missing, ModelMissing)
     assert "damaged" in missing.reason
+
+
+def test_a_registered_model_goes_before_a_shipped_one_of_its_name(local: Registry) -> None:
+    assert open_source("digits", local.root).resolve().path == SHIPPED_MODELS["digits"]
+    fill(local, 1)
+    assert open_source("digits", local.root).resolve().number == 1
+    assert open_source("digits-small", local.root).resolve().path == SHIPPED_MODELS["digits-small"]
+    with pytest.raises(ModelError, match=r"did you mean 'digits-small'\?"):
+        open_source("digits-smal", local.root)
+
+
+def test_a_run_in_a_folder_of_a_shipped_name_is_refused(
+    local: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("digits-small").mkdir()
+    Path("digits-small", "best.pt").touch()
+    with pytest.raises(ModelError, match="digits-small is a run, not a model file"):
+        open_source("digits-small", local.root)
 
 
 def test_a_version_in_a_store_is_copied_once_and_checked(registry: Registry) -> None:

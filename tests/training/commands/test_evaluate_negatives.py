@@ -106,7 +106,7 @@ def test_the_threshold_of_a_rate_goes_into_the_model_and_into_its_events(
 ) -> None:
     hours = soundfile.info(talk).duration / 3600
     before = load(model)
-    wanted = round(len(before.events(talk)) / hours / 3)
+    wanted = round(len(before.events(talk)) / hours / 2)
     model.chmod(0o640)
     command = ("evaluate", model, spoken_digits, "--negatives", talk)
     result = earful(*command, "--false-accepts-per-hour", wanted)

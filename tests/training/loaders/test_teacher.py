@@ -1,5 +1,6 @@
 """A teacher: its answers are the targets, and one that does not fit is refused with the reason."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from earful.service.classifier import Classifier
 from earful.training.api.train import train
 from earful.training.config.train_config import TrainingError, default_config
 from earful.training.export.export import export
+from earful.training.export.rejection_threshold import write_rejection_threshold
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.loaders.loader import augmented_waveforms
 from earful.training.loaders.sampler import BatchPlan
@@ -25,9 +27,12 @@ QUICK = replace(default_config("tcresnet"), epochs=1, batch_size=16, options={"w
 
 @pytest.fixture(scope="module")
 def teacher(tones: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Teacher:
-    run = tmp_path_factory.mktemp("teacher") / "run"
-    train_run(tones, run, default_config("logistic"))
-    return Teacher.open(str(export(run, run.parent / "teacher.onnx").path))
+    return fit_teacher(tones, tmp_path_factory.mktemp("teacher"), c=0.1)
+
+
+def fit_teacher(tones: Dataset, folder: Path, c: float) -> Teacher:
+    train_run(tones, folder / "run", replace(default_config("logistic"), options={"c": c}))
+    return Teacher.open(str(export(folder / "run", folder / "teacher.onnx").path))
 
 
 def test_targets_are_its_answers_and_a_share_of_the_label(tones: Dataset, teacher: Teacher) -> None:
@@ -42,31 +47,40 @@ def test_targets_are_its_answers_and_a_share_of_the_label(tones: Dataset, teache
 
 
 def test_it_answers_the_augmented_clip(tones: Dataset, teacher: Teacher) -> None:
-    config = replace(QUICK, augment_strength="strong", mixup=0.0)
     plan = BatchPlan(64, seed=1)
 
-    def read(auxiliary: AuxiliaryData) -> tuple[torch.Tensor, torch.Tensor]:
+    def read(auxiliary: AuxiliaryData, *, augment: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        config = replace(QUICK, augment=augment, mixup=0.0)
         batches = list(augmented_waveforms(tones, auxiliary, config, CPU).batch_shards(plan))
         return (
             torch.cat([batch.features for batch in batches]),
             torch.cat([batch.targets for batch in batches]),
         )
 
-    features, taught = read(AuxiliaryData(teacher=teacher))
-    plain_features, labels = read(AuxiliaryData())
+    features, taught = read(AuxiliaryData(teacher=teacher), augment=True)
+    plain_features, labels = read(AuxiliaryData(), augment=True)
     torch.testing.assert_close(features, plain_features)
     torch.testing.assert_close(taught.sum(1), torch.ones(len(taught)))
-    assert (taught != labels).any(1).all()
+    _, taught_of_clean = read(AuxiliaryData(teacher=teacher), augment=False)
+    _, labels_of_clean = read(AuxiliaryData(), augment=False)
+    assert torch.equal(labels, labels_of_clean)  # the same clips in the same order
+    assert (taught - taught_of_clean).abs().amax(1).median() > 0.01
 
 
 def test_a_run_resumes_with_its_teacher_only(
     tones: Dataset, teacher: Teacher, tmp_path: Path
 ) -> None:
-    train_run(tones, tmp_path / "run", QUICK, auxiliary=AuxiliaryData(teacher=teacher))
-    again = replace(QUICK, epochs=1)
-    train_run(tones, tmp_path / "run", again, auxiliary=AuxiliaryData(teacher=teacher), resume=True)
-    with pytest.raises(TrainingError, match="the dataset's content"):
-        train_run(tones, tmp_path / "run", again, resume=True)
+    run, taught = tmp_path / "run", AuxiliaryData(teacher=teacher)
+    train_run(tones, run, QUICK, auxiliary=taught)
+    rewritten = shutil.copy(teacher.bundle.path, tmp_path / "rewritten.onnx")
+    write_rejection_threshold(rewritten, 0.123)
+    same_answers = AuxiliaryData(teacher=Teacher.open(str(rewritten)))
+    train_run(tones, run, QUICK, auxiliary=same_answers, resume=True)
+    with pytest.raises(TrainingError, match="it had a --teacher"):
+        train_run(tones, run, QUICK, resume=True)
+    other = AuxiliaryData(teacher=fit_teacher(tones, tmp_path / "other", c=10.0))
+    with pytest.raises(TrainingError, match="another --teacher"):
+        train_run(tones, run, QUICK, auxiliary=other, resume=True)
 
 
 def test_a_teacher_that_does_not_fit_is_refused(

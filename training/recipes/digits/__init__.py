@@ -1,1 +1,1 @@
-"""The training of the shipped digit model."""
+"""The training of the shipped digit models."""

@@ -19,6 +19,7 @@
     ├── RunReportError      training.reports.run_report.read_run  a run without a report
     ├── ExportError         training.export.export                an export that differs
     ├── EvaluationError     training.evaluation.evaluator         nothing to evaluate on
+    ├── EventsError         training.evaluation.labelled_events   unusable labelled events
     ├── FalseAcceptError    training.evaluation.false_accepts     unusable negatives
     ├── NoiseError          training.evaluation.noise_robustness  unusable noise for a noise test
     ├── SourceError         service.api.model                     not a path, bytes or an array

@@ -38,11 +38,12 @@ if TYPE_CHECKING:
     from earful.service.api.model import Model, load
     from earful.service.classifier import Prediction
     from earful.service.events import Event
-    from earful.training.api.evaluate import evaluate
+    from earful.training.api.evaluate import evaluate, evaluate_events
     from earful.training.api.export import export
     from earful.training.api.prepare import prepare
     from earful.training.api.train import TrainResult, train
     from earful.training.evaluation.evaluator import Evaluation
+    from earful.training.evaluation.event_evaluation import EventEvaluation
     from earful.training.export.export import ExportResult
 
 # The module of each public name, imported when the name is first used.
@@ -51,12 +52,14 @@ _MODULES = {
     "EarfulError": "earful.data.errors",
     "Evaluation": "earful.training.evaluation.evaluator",
     "Event": "earful.service.events",
+    "EventEvaluation": "earful.training.evaluation.event_evaluation",
     "ExportResult": "earful.training.export.export",
     "Model": "earful.service.api.model",
     "Prediction": "earful.service.classifier",
     "PrepareResult": "earful.data.dataset.prepare",
     "TrainResult": "earful.training.api.train",
     "evaluate": "earful.training.api.evaluate",
+    "evaluate_events": "earful.training.api.evaluate",
     "export": "earful.training.api.export",
     "load": "earful.service.api.model",
     "prepare": "earful.training.api.prepare",
@@ -67,12 +70,14 @@ __all__ = [
     "EarfulError",
     "Evaluation",
     "Event",
+    "EventEvaluation",
     "ExportResult",
     "Model",
     "Prediction",
     "PrepareResult",
     "TrainResult",
     "evaluate",
+    "evaluate_events",
     "export",
     "load",
     "prepare",

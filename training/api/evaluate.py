@@ -1,4 +1,4 @@
-"""``earful.evaluate``: a released model on labelled recordings."""
+"""``earful.evaluate`` and ``evaluate_events``: a released model on labelled recordings."""
 
 import os
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from earful.data.dataset.dataset import (
     TEST_CLIPS_FILENAME,
     open_dataset,
 )
-from earful.data.errors import optional_path, require_choice, require_path
+from earful.data.errors import optional_path, require_choice, require_number, require_path
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
 from earful.training.evaluation.evaluator import (
@@ -21,6 +21,12 @@ from earful.training.evaluation.evaluator import (
     evaluate_model,
     write_evaluation,
 )
+from earful.training.evaluation.event_evaluation import (
+    EventEvaluation,
+    evaluate_recordings,
+    write_event_evaluation,
+)
+from earful.training.evaluation.event_metrics import COLLAR_SECONDS
 from earful.training.export.rejection_threshold import (
     check_writable_model,
     write_rejection_threshold,
@@ -96,6 +102,54 @@ def evaluate(
         write_rejection_threshold(result.model, result.false_accepts.at_threshold.threshold)
     if out is not None:
         write_evaluation(result, out)
+    return result
+
+
+def evaluate_events(
+    model: StrPath,
+    events: StrPath,
+    *,
+    audio_dir: StrPath | None = None,
+    collar_seconds: float = COLLAR_SECONDS,
+    registry: str = DEFAULT_REGISTRY,
+    out: StrPath | None = None,
+    progress: bool = False,
+) -> EventEvaluation:
+    """Measure the event detector with a model file on recordings whose events are labelled.
+
+    Args:
+        model: an ONNX file, or NAME, NAME@NUMBER or NAME@ALIAS of the registry.
+        events: a labels CSV whose rows are events (start, end) of recordings, an Audacity label
+            track, or a folder of tracks.
+        audio_dir: folder of the recordings; that of the labels by default.
+        collar_seconds: how far the start of a found event may be off, 0.001 to 60 seconds. Its end
+            may be off as far, or by a fifth of the true event's length.
+        registry: folder or URL of released models.
+        out: folder for a report: evaluation.json.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        UsageError: an argument of a wrong type or range.
+        EventsError: there are no events to evaluate on.
+        LabelsError: a CSV cannot be read.
+        AnnotationError: a label track cannot be read.
+        ModelError: the model cannot be used.
+        EvaluationError: no recording can be read.
+        OutputError: ``out`` cannot be written.
+    """
+    require_number("collar_seconds", collar_seconds, 0.001, 60)
+    require_path("registry", registry)
+    out = optional_path("out", out)
+    with work_progress("evaluate", show=progress) as on_progress:
+        result = evaluate_recordings(
+            find_model(str(require_path("model", model)), registry),
+            require_path("events", events),
+            optional_path("audio_dir", audio_dir),
+            collar_seconds=collar_seconds,
+            progress=on_progress,
+        )
+    if out is not None:
+        write_event_evaluation(result, out)
     return result
 
 

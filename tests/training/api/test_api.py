@@ -235,6 +235,9 @@ def test_functions_have_the_arguments_of_their_commands(name: str) -> None:
     if name == "train":  # settings are keywords
         assert {"optimizer", "learning_rate", "dropout"} < missing
         missing -= set(module._SETTINGS)
+    if name == "evaluate":  # recordings with events have a function of their own
+        assert {"collar_seconds"} < set(inspect.signature(earful.evaluate_events).parameters)
+        missing -= {"events", "collar"}
     assert missing == set()
     for parameter in set(command) & set(function):
         default = command[parameter].default

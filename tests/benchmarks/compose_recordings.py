@@ -98,7 +98,7 @@ def other_words(data: Path, path: Path) -> LongRecording:
     held_out = labelled(data / "voices/words", SOUND_RATE_HZ, is_held_out)
     clips = held_out.draw(200, seed=5)
     waveform, _ = join(clips, SOUND_RATE_HZ, (0.1, 0.5), seed=5)
-    return write(path, waveform, [], SOUND_RATE_HZ)
+    return LongRecording(write(path, waveform, [], SOUND_RATE_HZ).path, (), borders=False)
 
 
 def noisy_keywords(data: Path, path: Path) -> LongRecording:

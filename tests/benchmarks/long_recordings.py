@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 
 from earful.data.audio.stream_reader import read_blocks
+from earful.data.labels.splits import SplitMode
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.classifier import Classifier
 from earful.service.events import detect_events
@@ -121,7 +122,7 @@ def train_keywords(data: Path, folder: Path, network: str) -> Path:
     source = data / "keywords"
     rows = [row for row in read_rows(source / "labels.csv") if not is_held_out(row)]
     cells = [[str(source.resolve() / r["filename"]), r["label"], r["speaker"]] for r in rows]
-    return train_model(folder / f"keywords-{network}", cells, network)
+    return train_model(folder / f"keywords-{network}", cells, network, "speaker")
 
 
 def train_sounds(data: Path, folder: Path) -> Path:
@@ -135,10 +136,12 @@ def train_sounds(data: Path, folder: Path) -> Path:
             path = pieces / f"{label}-{start}.wav"
             soundfile.write(path, sound[start : start + SOUND_RATE_HZ], SOUND_RATE_HZ)
             cells.append([str(path.resolve()), label, ""])
-    return train_model(folder / "sounds-encoder", cells, "encoder")
+    return train_model(folder / "sounds-encoder", cells, "encoder", "random")
 
 
-def train_model(folder: Path, rows: Sequence[Sequence[str]], network: str) -> Path:
+def train_model(
+    folder: Path, rows: Sequence[Sequence[str]], network: str, split: SplitMode
+) -> Path:
     """The model file of a run on rows of filename, label and speaker, trained once."""
     out = folder / "model.onnx"
     if out.is_file():
@@ -151,7 +154,7 @@ def train_model(folder: Path, rows: Sequence[Sequence[str]], network: str) -> Pa
     labels_csv = folder / "labels.csv"
     with labels_csv.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["filename", "label", "speaker"], *rows])
-    prepare(labels_csv, folder / "dataset", skip_bad=True, replace=True)
+    prepare(labels_csv, folder / "dataset", skip_bad=True, replace=True, split=split)
     run = train(folder / "dataset", folder / "run", model=network, resume=False)
     return export(run.run, out).path
 

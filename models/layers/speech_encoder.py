@@ -2,7 +2,7 @@
 
 The network of Google's ``speech_embedding`` (Lin et al., arXiv:2002.01322, section 2.1), laid out
 as one fully convolutional pass: nothing pads in time and the strides multiply to eight frames, so
-the pass over a clip equals the network on windows of 76 frames every eight. 328,137 parameters.
+the pass over a clip equals the network on windows of 76 frames every eight. 328,128 parameters.
 """
 
 from io import BytesIO

@@ -4,7 +4,8 @@
         --synthetic artifacts/digits/synthetic/clips/labels.csv --out artifacts/loso
 
 Each fold learns the other five speakers, the digits of VOICES and a third of the synthetic digits,
-which ``training.recipes.digits.train_digits`` writes. Finished folds stay: an interrupted command
+which ``training.recipes.digits.train_digits`` writes: a run of its network, shorter and without
+negatives, not the mean of several runs. Finished folds stay: an interrupted command
 goes on where it stopped.
 """
 
@@ -14,14 +15,10 @@ from typing import Annotated
 
 import typer
 
-from earful.data.dataset.dataset import Dataset, open_dataset
-from earful.data.dataset.prepare import prepare
-from earful.data.features.config import FeatureConfig
-from earful.data.labels.labels_csv import LabelledClips, read_labels
-from earful.data.labels.splits import SplitMode
+from earful.data.labels.labels_csv import read_labels
 from earful.training.evaluation.crossval import cross_validate
 from earful.training.loaders.auxiliary_data import AuxiliaryData
-from earful.training.recipes.digits.spoken_word import RATE_HZ
+from earful.training.recipes.digits.recordings import prepare_once, read_all
 from earful.training.recipes.digits.train_digits import DIGITS, SYNTHETIC_SHARE
 from earful.training.runs.progress import TrainingProgress, training_progress
 
@@ -37,10 +34,10 @@ def main(
     """Print the accuracy of each fold, the mean and the least."""
     official = read_labels(fsdd / "labels_full.csv", fsdd / "recordings")
     people = read_labels(voices / "digits" / "labels.csv")
-    spoken = read_labels(synthetic).clips[::SYNTHETIC_SHARE]
+    spoken = read_all(synthetic)[::SYNTHETIC_SHARE]
     more = replace(people, clips=people.clips + spoken)
-    dataset = _dataset(official, out / "fsdd", "speaker")
-    auxiliary = AuxiliaryData(extra=_dataset(more, out / "more", "random"))
+    dataset = prepare_once(official, out / "fsdd", "speaker")
+    auxiliary = AuxiliaryData(extra=prepare_once(more, out / "more", "random"))
     with training_progress(CONFIG.epochs) as progress:
         result = cross_validate(
             dataset,
@@ -55,12 +52,6 @@ def main(
 def _announce(name: str, progress: TrainingProgress) -> TrainingProgress:
     typer.echo(f"without {name}", err=True)
     return progress
-
-
-def _dataset(clips: LabelledClips, out: Path, split: SplitMode) -> Dataset:
-    if not (out / "dataset.json").is_file():
-        prepare(clips, out, features=FeatureConfig.for_rate(RATE_HZ), split=split)
-    return open_dataset(out)
 
 
 if __name__ == "__main__":

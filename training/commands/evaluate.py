@@ -111,7 +111,11 @@ class _ClipFlags:
         Raises:
             UsageError: one is given.
         """
-        given = [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value]
+        given = [
+            f"--{name.replace('_', '-')}"
+            for name, value in vars(self).items()
+            if value is not None and value is not False
+        ]
         given += ["--by speaker"] if by == "speaker" else []
         if given:
             raise UsageError(

@@ -147,6 +147,7 @@ def test_what_cannot_be_used_is_listed_and_the_rest_is_measured(
         ("", "a.csv", ("--collar", 0), "collar_seconds is a number from 0.001 to 60"),
         ("", "a.csv", ("--split", "test", "--noise-test"), "--split, --noise-test measures clips"),
         ("", "a.csv", ("--by", "speaker"), "--by speaker measures clips"),
+        ("", "a.csv", ("--false-accepts-per-hour", 0), "--false-accepts-per-hour measures clips"),
         ("", "a.csv", ("--audio-dir", "nowhere"), "nowhere is not a folder"),
     ],
 )

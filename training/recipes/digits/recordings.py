@@ -18,8 +18,12 @@ import numpy as np
 
 from earful.data.atomic_write import staged_file
 from earful.data.audio.decode import decode, read_file
-from earful.data.dataset.dataset import Dataset
+from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
+from earful.data.dataset.prepare import prepare
+from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import Clip, LabelledClips, LabelsError, read_labels, read_rows
+from earful.data.labels.splits import SplitMode
+from earful.training.recipes.digits.spoken_word import RATE_HZ
 
 FSDD_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 # One stranger in ten chooses the epoch and calibrates the scores.
@@ -97,6 +101,13 @@ def read_all(labels_csv: Path, audio_dir: Path | None = None) -> tuple[Clip, ...
     if labelled.problems:
         raise LabelsError(f"{labels_csv}, {labelled.problems[0]}")
     return labelled.clips
+
+
+def prepare_once(clips: LabelledClips, out: Path, split: SplitMode) -> Dataset:
+    """The dataset of the clips at the rate of the digit models; not written again."""
+    if not (out / MANIFEST_FILENAME).is_file():
+        prepare(clips, out, features=FeatureConfig.for_rate(RATE_HZ), split=split)
+    return open_dataset(out)
 
 
 def write_list(clips: Iterable[Clip], path: Path) -> None:

@@ -22,12 +22,9 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from earful.data.dataset.dataset import Dataset, open_dataset
-from earful.data.dataset.prepare import prepare
+from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.data.features.config import FeatureConfig
-from earful.data.labels.labels_csv import LabelledClips, read_labels
-from earful.data.labels.splits import SplitMode
+from earful.data.labels.labels_csv import read_labels
 from earful.data.synthesis.speak_words import write_synthetic_clips
 from earful.service.classifier import Classifier
 from earful.training.config.train_config import TrainConfig, default_config
@@ -36,6 +33,7 @@ from earful.training.export.rejection_threshold import write_rejection_threshold
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.loaders.teacher import Teacher
 from earful.training.recipes.digits.recordings import (
+    prepare_once,
     read_all,
     read_digits,
     read_negatives,
@@ -103,7 +101,9 @@ def main(
     _check_folders(fsdd, voices)
     recorded, negatives = _recorded_digits(fsdd, voices, out), _negatives(voices, out)
     third, all_synthetic = (_synthetic_digits(out, share) for share in (SYNTHETIC_SHARE, 1))
-    accents = _dataset(read_labels(voices / "digits_dev" / "labels.csv"), out / "accents", "random")
+    accents = prepare_once(
+        read_labels(voices / "digits_dev" / "labels.csv"), out / "accents", "random"
+    )
     # Speakers of India choose the threshold only: they are never trained on.
     strangers = (recorded, recorded.rows("val")), (accents, np.arange(len(accents.clips)))
     _train_digits(recorded, AuxiliaryData(third, negatives), out / "digits")
@@ -190,7 +190,7 @@ def _rejection_threshold(model: Path, strangers: Sequence[Strangers]) -> float:
 
 
 def _recorded_digits(fsdd: Path, voices: Path, out: Path) -> Dataset:
-    return repeat_rare_digits(_dataset(read_digits(fsdd, voices), out / "recordings", "column"))
+    return repeat_rare_digits(prepare_once(read_digits(fsdd, voices), out / "recordings", "column"))
 
 
 def _negatives(voices: Path, out: Path) -> Dataset:
@@ -211,7 +211,7 @@ def _negatives(voices: Path, out: Path) -> Dataset:
         )
     words = tuple(replace(clip, label="word") for clip in read_all(synthetic_csv))
     both = replace(recorded.train, clips=recorded.train.clips + words)
-    return _dataset(both, out / "negatives" / "dataset", "random")
+    return prepare_once(both, out / "negatives" / "dataset", "random")
 
 
 def _synthetic_digits(out: Path, share: int) -> Dataset:
@@ -227,15 +227,7 @@ def _synthetic_digits(out: Path, share: int) -> Dataset:
     clips = read_labels(labels_csv)
     drawn = np.random.default_rng(SEED).permutation(len(clips.clips))[::share]
     some = tuple(clips.clips[i] for i in sorted(drawn.tolist()))
-    return _dataset(replace(clips, clips=some), out / "synthetic" / f"one-in-{share}", "random")
-
-
-def _dataset(clips: LabelledClips, out: Path, split: SplitMode) -> Dataset:
-    """The dataset of the clips; written only once."""
-    if not (out / "dataset.json").is_file():
-        typer.echo(f"preparing {out}", err=True)
-        prepare(clips, out, features=FeatureConfig.for_rate(RATE_HZ), split=split)
-    return open_dataset(out)
+    return prepare_once(replace(clips, clips=some), out / "synthetic" / f"one-in-{share}", "random")
 
 
 if __name__ == "__main__":

@@ -142,6 +142,7 @@ def test_ray_gives_the_same_rows(
     process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
     local, on_ray = tmp_path / "local.jsonl", tmp_path / "ray.jsonl"
+    (many_files / "0123-day.wav").write_bytes(wav(day()))
     arguments = ["--engine", "ray", "--out", on_ray]
     # Relative to the working folder of the command, which Ray's processes do not share.
     done = process(
@@ -150,7 +151,7 @@ def test_ray_gives_the_same_rows(
     process(
         "classify", many_files.name, "--model", model, "--out", local, code=1, cwd=many_files.parent
     )
-    assert "297 of 300 files classified, 3 failed" in done.stderr
+    assert "298 of 301 files classified, 3 failed" in done.stderr
     assert on_ray.read_bytes() == local.read_bytes()
 
 

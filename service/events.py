@@ -9,14 +9,15 @@ minimum gap suppresses events that follow too soon.
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
 from earful.data.audio.decode import Waveform
+from earful.data.labels.multilabel import SEPARATOR
 from earful.models.bundle.decision import DECISION_THRESHOLD
 from earful.models.bundle.metadata import ModelMetadata
 from earful.service.classifier import MAX_BATCH, Classifier
@@ -34,6 +35,8 @@ PAUSE_BLOCKS = 7
 MARGIN_BLOCKS = 3
 # A sound is centred if its offset from the middle is at most this fraction of the window.
 CENTRED_FRACTION = 0.15
+# Labels that mean that nothing happens; what has one of them is no event.
+BACKGROUND_LABELS = ("silence", "noise", "background", "_background_noise_")
 
 
 @dataclass(frozen=True)
@@ -205,12 +208,16 @@ class EventDetector:
 
 @dataclass(frozen=True)
 class Event:
-    """A detected sound: start and end in seconds of the recording, label, and score (0 to 1)."""
+    """A detected sound: start and end in seconds of the recording, label, and score (0 to 1).
+
+    ``scores`` (labels,) are those of all labels, in the model's order.
+    """
 
     start: float
     end: float
     label: str
     score: float
+    scores: NDArray[np.float32] = field(repr=False, compare=False)
 
 
 def default_min_score(metadata: ModelMetadata) -> float:
@@ -224,23 +231,43 @@ def default_min_score(metadata: ModelMetadata) -> float:
 
 
 def detect_events(
-    classifier: Classifier, blocks: Iterable[Waveform], *, min_score: float | None = None
+    classifier: Classifier,
+    blocks: Iterable[Waveform],
+    *,
+    min_score: float | None = None,
+    background: Collection[str] = BACKGROUND_LABELS,
 ) -> Iterator[Event]:
     """Events of a recording given in blocks (samples,) at the model's rate, in order of time.
 
-    Without ``min_score`` they score at least the model's rejection threshold.
+    Without ``min_score`` they score at least the model's rejection threshold. Sounds with a label
+    of ``background`` (compared without case) are no events.
     """
     if min_score is None:
         min_score = default_min_score(classifier.metadata)
     decision_threshold = max(DECISION_THRESHOLD, min_score)
     options = StreamOptions(classifier.sample_rate_hz, min_score)
-    for event in stream_events(classifier, blocks, options):
-        label, score = classifier.decide(event.scores, decision_threshold)
+    ignored = {name.casefold() for name in background}
+    n_samples = 0
+
+    def counted() -> Iterator[Waveform]:
+        nonlocal n_samples
+        for block in blocks:
+            n_samples += len(block)
+            yield block
+
+    for event in stream_events(classifier, counted(), options):
+        predicted = classifier.predicted_labels(event.scores, decision_threshold)
+        kept = [(label, score) for label, score in predicted if label.casefold() not in ignored]
+        if not kept:
+            continue
+        labels, scores = zip(*kept, strict=True)
         yield Event(
             start=round(max(0.0, event.start_seconds), 3),
-            end=round(event.end_seconds, 3),
-            label=label,
-            score=score,
+            # The last block of a sound may reach beyond the end of the recording.
+            end=round(min(event.end_seconds, n_samples / classifier.sample_rate_hz), 3),
+            label=SEPARATOR.join(labels),
+            score=min(scores),
+            scores=event.scores,
         )
 
 

@@ -73,7 +73,10 @@ def walk_commands(
     context = typer.Context(command)
     options = [*command.params, command.get_help_option(context)]
     names = {
-        name for option in options if option for name in (*option.opts, *option.secondary_opts)
+        name
+        for option in options
+        if option and not option.hidden
+        for name in (*option.opts, *option.secondary_opts)
     }
     yield path, frozenset(name for name in names if name.startswith("--"))
     for name in getattr(command, "list_commands", lambda _: [])(context):

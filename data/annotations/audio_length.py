@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from earful.data.audio.decode import FILE_LIMITS, AudioError, open_libsndfile
+from earful.data.audio.decode import FILE_LIMITS, AudioError, check_complete, open_libsndfile
 
 _HEAD_BYTES = 32
 _UNKNOWN_FRAMES = 1 << 62
@@ -20,7 +20,8 @@ def read_duration_and_rate(path: Path) -> tuple[float, int]:
             head, n_bytes = file.read(_HEAD_BYTES), os.fstat(file.fileno()).st_size
     except OSError as error:
         raise AudioError("unreadable", f"cannot be read: {error.strerror}") from error
-    with open_libsndfile(os.fsencode(path), head, n_bytes, FILE_LIMITS) as sound:
+    with open_libsndfile(os.fsencode(path), head, FILE_LIMITS) as sound:
+        check_complete(head, n_bytes)
         frames, rate_hz = int(sound.frames), int(sound.samplerate)
     if not 0 < frames < _UNKNOWN_FRAMES:
         raise AudioError("empty_audio", "its header has no length; save it again")

@@ -47,7 +47,8 @@ Waveform = NDArray[np.float32]
 
 # Float audio may slightly exceed full scale (1.0); a hundred times more means other units.
 MAX_SAMPLE_MAGNITUDE = 100.0
-_BLOCK_SAMPLES = 1 << 18
+# Of a damaged file a block without its damaged end is lost: they are short.
+_BLOCK_SAMPLES = 1 << 16
 _NOT_REGULAR = "not a regular file; give an audio file"
 
 
@@ -193,16 +194,17 @@ def _decode_native(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
 
 
 def _decode_with_libsndfile(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
-    with open_libsndfile(_SeekableBytes(blob), blob[:32], len(blob), limits) as file:
+    with open_libsndfile(_SeekableBytes(blob), blob[:32], limits) as file:
+        check_complete(blob[:32], len(blob))
         blocks = list(mono_blocks(file, limits))
         return np.concatenate([*blocks, np.zeros(0, np.float32)]), file.samplerate
 
 
 @contextlib.contextmanager
 def open_libsndfile(
-    source: BinaryIO | bytes, head: bytes, n_bytes: int, limits: AudioLimits
+    source: BinaryIO | bytes, head: bytes, limits: AudioLimits
 ) -> Iterator[soundfile.SoundFile]:
-    """Open audio of ``n_bytes`` that starts with ``head``: a binary file, or an encoded path.
+    """Open audio that starts with ``head``: a binary file, or an encoded path.
 
     Errors of libsndfile inside the block are translated too.
 
@@ -214,17 +216,13 @@ def open_libsndfile(
     try:
         with soundfile.SoundFile(source) as file:
             check_header(file.samplerate, file.channels, file.frames, limits)
-            if declared_bytes(head) > n_bytes:
-                raise AudioError(
-                    "truncated",
-                    f"the header declares {declared_bytes(head)} bytes, the file has {n_bytes}",
-                )
             yield file
     # The soundfile binding raises some codec errors as plain Python errors.
     except (soundfile.SoundFileError, ValueError, TypeError, RuntimeError, OverflowError) as error:
         reason = str(error).removeprefix("Error opening ").split(": ", 1)[-1].rstrip(".")
-        # libFLAC's message for a file that is truncated or damaged after its header.
-        if "lost sync" in reason:
+        # The messages for FLAC that is truncated or damaged after its header: of libFLAC, and of
+        # libsndfile where a block had some samples before the damage.
+        if "lost sync" in reason or "psf_fseek" in reason:
             raise AudioError(
                 "truncated", "truncated or damaged: the samples end too early"
             ) from error
@@ -255,6 +253,15 @@ def mono_blocks(file: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Wave
         yield average_channels(block)
 
 
+def check_complete(head: bytes, n_bytes: int) -> None:
+    """Raise ``truncated`` if the header ``head`` of a file of ``n_bytes`` declares more of them."""
+    if declared_bytes(head) > n_bytes:
+        raise AudioError(
+            "truncated",
+            f"the header declares {declared_bytes(head)} bytes, the file has {n_bytes}",
+        )
+
+
 def check_bytes(n_bytes: int, limits: AudioLimits) -> None:
     if n_bytes > limits.max_bytes:
         raise AudioError("too_large", f"{n_bytes} bytes; at most {limits.max_bytes} are accepted")
@@ -263,6 +270,11 @@ def check_bytes(n_bytes: int, limits: AudioLimits) -> None:
 def check_wav(wav: PlainWav, limits: AudioLimits) -> None:
     """Raise ``AudioError`` for a WAV whose header exceeds the limits, or that is truncated."""
     check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
+    check_wav_complete(wav)
+
+
+def check_wav_complete(wav: PlainWav) -> None:
+    """Raise ``truncated`` if the header declares more samples than the file holds."""
     if wav.truncated:
         raise AudioError(
             "truncated",

@@ -1,6 +1,7 @@
 """Read a recording of any length block by block, in constant memory.
 
-The concatenated blocks equal what ``data.audio.decode.decode`` returns for the whole file.
+The concatenated blocks equal what ``data.audio.decode.decode`` returns for the whole file. Of a
+truncated or damaged file come the blocks that can be read, then the error.
 """
 
 import contextlib
@@ -11,13 +12,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import soundfile
 
 from earful.data.audio.decode import (
     AudioError,
     AudioLimits,
     Waveform,
+    check_complete,
+    check_header,
     check_samples,
-    check_wav,
+    check_wav_complete,
     mono_blocks,
     open_libsndfile,
 )
@@ -193,11 +197,18 @@ def _open_native(file: BinaryIO, path: Path) -> Iterator[tuple[Iterator[Waveform
         raise AudioError("empty_audio", "the file is empty (0 bytes)")
     wav = parse_wav(head, n_bytes)
     if wav is not None:
-        check_wav(wav, NO_LIMITS)
+        check_header(wav.sample_rate_hz, wav.channels, wav.frames, NO_LIMITS)
         yield _wav_blocks(file, wav), wav.sample_rate_hz
         return
-    with open_libsndfile(os.fsencode(path), head[:32], n_bytes, NO_LIMITS) as decoder:
-        yield mono_blocks(decoder, NO_LIMITS), decoder.samplerate
+    with open_libsndfile(os.fsencode(path), head[:32], NO_LIMITS) as decoder:
+        yield _libsndfile_blocks(decoder, head[:32], n_bytes), decoder.samplerate
+
+
+def _libsndfile_blocks(
+    decoder: soundfile.SoundFile, head: bytes, n_bytes: int
+) -> Iterator[Waveform]:
+    yield from mono_blocks(decoder, NO_LIMITS)
+    check_complete(head, n_bytes)
 
 
 def _wav_blocks(file: BinaryIO, wav: PlainWav) -> Iterator[Waveform]:
@@ -210,3 +221,4 @@ def _wav_blocks(file: BinaryIO, wav: PlainWav) -> Iterator[Waveform]:
             raise AudioError("truncated", "the file was truncated while it was read")
         remaining -= len(chunk)
         yield read_mono(replace(wav, data=memoryview(chunk)))
+    check_wav_complete(wav)

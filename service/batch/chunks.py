@@ -22,8 +22,10 @@ from types import MappingProxyType
 from typing import IO, Any
 
 from earful.data.atomic_write import staged_file
-from earful.service.batch.classify_inputs import ClassifyOptions, InputEnd, OnRead, classify_inputs
+from earful.service.batch.classify_inputs import classify_inputs
+from earful.service.batch.input_reader import OnRead
 from earful.service.batch.inputs import STANDARD_INPUT, Input
+from earful.service.batch.items import ClassifyOptions, InputEnd
 from earful.service.batch.rows import ResultRow
 from earful.service.classifier import Classifier
 
@@ -185,7 +187,7 @@ def classify_chunk(
         staging.open("w+", encoding="ascii") as file,
     ):
         stats = write_rows(file, classify_inputs(classifier, inputs, options, on_read))
-        if options.windows:  # a window need not have the label of the clip
+        if options.mode in ("events", "windows"):  # they need not have the label of the clip
             stats = dataclasses.replace(stats, labelled=0, correct=0)
         file.write(json.dumps(dataclasses.asdict(stats)) + "\n")
         file.flush()
@@ -196,7 +198,8 @@ def classify_chunk(
 def write_rows(file: IO[str], items: Iterable[ResultRow | InputEnd]) -> RunStats:
     """Write rows as lines of JSON; an input that fails late has all its rows replaced by an error.
 
-    The buffered lines of a very long input are written before its end.
+    An input that ``keeps_rows`` has the error after them. The buffered lines of a very long input
+    are written before its end.
     """
     inputs, seconds, failed = 0, 0.0, Counter[str]()
     labelled, correct = 0, 0
@@ -215,10 +218,12 @@ def write_rows(file: IO[str], items: Iterable[ResultRow | InputEnd]) -> RunStats
         inputs += 1
         seconds += item.seconds
         if item.problem:
-            if start_offset is not None:
-                file.seek(start_offset)
-                file.truncate()
-            lines = [item.error_row().to_json_line()]
+            if not item.keeps_rows:
+                lines.clear()
+                if start_offset is not None:
+                    file.seek(start_offset)
+                    file.truncate()
+            lines.append(item.error_row().to_json_line())
             failed[item.problem.partition(":")[0]] += 1
         elif n_rows == 1 and last_row.expected:
             labelled += 1

@@ -21,7 +21,7 @@ from earful.data.atomic_write import staged_file
 from earful.service.batch.chunks import PARTS_FOLDER
 from earful.service.batch.errors import BatchError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 STATE_FILE, LOCK_FILE = "job.json", "lock"
 
 

@@ -1,7 +1,7 @@
 """One row of the results, and its form as a line of JSON in a chunk's part file."""
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from earful.data.labels.multilabel import normalise_label
@@ -14,9 +14,10 @@ SCORE_DIGITS = 6
 class ResultRow:
     """One row: times in seconds, ``scores`` best first; a failed input has an error only.
 
-    ``label`` has the best score; it is ``unknown`` where the classifier rejects, and empty where no
-    window scored high enough. A multi-label model gives all its labels, ``dog|rain``, with the
-    smallest of their scores as ``score``. ``expected`` is the correct label from the input list.
+    ``label`` has the best score; it is ``unknown`` where the classifier rejects, and empty where
+    there is no event, or no window scored high enough. A multi-label model gives all its labels,
+    ``dog|rain``, with the smallest of their scores as ``score``. ``expected`` is the correct label
+    from the input list.
     """
 
     filename: str
@@ -36,21 +37,6 @@ class ResultRow:
     def is_correct(self) -> bool:
         """Whether the row has the expected label, or all expected labels and no other."""
         return normalise_label(self.expected) == normalise_label(self.label)
-
-    def continues_into(self, later: "ResultRow") -> bool:
-        """Whether a later row overlaps or touches this one, with the same file and label."""
-        if self.end is None or later.start is None:
-            return False
-        return (
-            self.label == later.label
-            and self.filename == later.filename
-            and later.start <= self.end
-        )
-
-    def merge_with(self, later: "ResultRow") -> "ResultRow":
-        """One row over the time of both, with the scores of the better one."""
-        best = max(self, later, key=lambda row: row.score or 0.0)
-        return replace(best, start=self.start, end=later.end)
 
     def to_json_line(self) -> str:
         """A line of JSON for ``from_json_line``: a list of the fields in order."""

@@ -30,7 +30,6 @@ from earful.service.batch.chunks import (
     read_part,
     write_inputs,
 )
-from earful.service.batch.classify_inputs import ClassifyOptions
 from earful.service.batch.errors import BatchError
 from earful.service.batch.formats import (
     FOLDER_FORMATS,
@@ -40,6 +39,7 @@ from earful.service.batch.formats import (
     text_writer,
 )
 from earful.service.batch.inputs import Input, find_inputs, is_folder
+from earful.service.batch.items import ClassifyOptions
 from earful.service.batch.job_state import JobState
 from earful.service.batch.output_folder import (
     check_output,
@@ -51,6 +51,7 @@ from earful.service.batch.output_folder import (
 from earful.service.batch.scheduler import ShardSpec
 from earful.service.batch.worker import WorkerConfig
 from earful.service.classifier import Classifier
+from earful.service.events import BACKGROUND_LABELS
 
 if TYPE_CHECKING:
     from earful.service.batch.engines import LocalEngine
@@ -124,6 +125,7 @@ class _BatchRun:
         if self.out is not None:
             check_output(self.out, request.format_name, request.paths)
         self._classifier = Classifier.open(request.model, request.device, reject=request.reject)
+        _check_background(request.options.background, self._classifier.labels)
         top_k = min(request.options.top_k, len(self._classifier.labels))
         self._options = replace(request.options, top_k=top_k)
         self._config = WorkerConfig(
@@ -194,6 +196,7 @@ class _BatchRun:
             "provider": self._classifier.bundle.provider,
             "reject": request.reject,
             **asdict(self._options),
+            "background": list(self._options.background),  # as job.json gives it back
             "format": request.format_name,
             "common folder": str(_common_folder(request.paths))
             if request.format_name in FOLDER_FORMATS
@@ -323,6 +326,17 @@ class _BatchRun:
                 f"cannot write {target}: {error.strerror or error}; finished work is kept: run the "
                 "same command again to continue"
             ) from error
+
+
+def _check_background(names: Sequence[str], labels: Sequence[str]) -> None:
+    """Refuse names, other than the usual ones, that are no label of the model."""
+    known = {label.casefold() for label in labels}
+    unknown = [name for name in names if name and name.casefold() not in known]
+    if unknown and names != BACKGROUND_LABELS:
+        raise BatchError(
+            f"--background {unknown[0]} is no label of the model; its labels are "
+            f"{', '.join(labels)}"
+        )
 
 
 def _common_folder(paths: Sequence[str]) -> Path:

@@ -23,9 +23,9 @@ from earful.data.atomic_write import OutputError
 from earful.data.errors import EarfulError
 from earful.models.bundle.device import Device
 from earful.service.batch.chunks import DOWNLOADS_FOLDER, InputChunk, RunStats, classify_chunk
-from earful.service.batch.classify_inputs import ClassifyOptions
 from earful.service.batch.errors import BatchError
 from earful.service.batch.inputs import Input
+from earful.service.batch.items import ClassifyOptions
 from earful.service.classifier import Classifier
 
 # Not fork: a child must inherit no ONNX Runtime session or lock (onnxruntime issues 9800, 31961).

@@ -5,8 +5,9 @@ import glob
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -25,9 +26,19 @@ from earful.service.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from earful.service.batch.items import ClassifyOptions
     from earful.service.batch.run import BatchProgress
 
+# As ``service.batch.items.Mode``, which is imported when the command runs.
+Mode = Literal["file", "events", "windows"]
 MIN_HOP_SECONDS, MAX_HOP_SECONDS = 0.001, 3600.0
+
+
+def _refuse_replaced_flag(is_given: bool) -> None:
+    if is_given:
+        raise UsageError(
+            "--windows is --mode windows; --merge is --mode events, the default for long recordings"
+        )
 
 
 def classify(
@@ -55,9 +66,13 @@ def classify(
         ),
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Labels per row.")] = 1,
-    windows: Annotated[
-        bool, typer.Option("--windows", help="One row per window of a long recording.")
-    ] = False,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(
+            help="A row per file, event or window. (default: per event of a recording longer than "
+            "1.5 clips, per file otherwise and in lists with labels)"
+        ),
+    ] = None,
     hop_seconds: Annotated[
         float | None,
         typer.Option(
@@ -65,10 +80,25 @@ def classify(
         ),
     ] = None,
     min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Leave out windows that score lower.")
-    ] = 0.0,
-    merge_windows: Annotated[
-        bool, typer.Option("--merge", help="Merge neighbouring windows of one label to one row.")
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Leave out events and windows that score lower. (default: for events the model's "
+            "rejection threshold, for windows 0)",
+        ),
+    ] = None,
+    background: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Label that is no event; repeat it for several. (default: silence, noise, "
+            "background, _background_noise_)",
+        ),
+    ] = None,
+    _replaced_flag: Annotated[
+        bool,
+        typer.Option("--windows", "--merge", hidden=True, callback=_refuse_replaced_flag),
     ] = False,
     reject: RejectOption = False,
     audio_dir: Annotated[
@@ -100,16 +130,17 @@ def classify(
 ) -> None:
     """Classify files, folders and lists: a row for every input, also for those that fail.
 
+    A recording longer than 1.5 clips gives a row per event.
+
     With --out an interrupted run is continued by the same command.
     """
     from earful.models.registry.find_model import find_model
-    from earful.service.batch.classify_inputs import ClassifyOptions
     from earful.service.batch.formats import output_format
     from earful.service.batch.run import BatchRequest, run
     from earful.service.batch.scheduler import ShardSpec, find_shard
     from earful.service.batch.summary import format_summary
 
-    _check_windows(windows, hop_seconds, min_score, merge_windows)
+    options = _options(mode, hop_seconds, min_score, background, top_k)
     check_engine(engine, ray_address)
     if ray_address and out is None:
         raise UsageError("--ray-address needs --out, on a file system all machines see")
@@ -128,7 +159,7 @@ def classify(
         model=find_model(model, registry),
         out=out,
         format_name=format_name,
-        options=ClassifyOptions(windows, hop_seconds, min_score, merge_windows, top_k),
+        options=options,
         reject=reject,
         device=device,
         audio_dir=audio_dir,
@@ -160,19 +191,29 @@ def _suggest_paths(paths: list[str]) -> None:
             print_message(f"note: there is no {path}{hint}")
 
 
-def _check_windows(
-    windows: bool, hop_seconds: float | None, min_score: float, merge_windows: bool
-) -> None:
-    """Refuse options of --windows without it, and a hop that is out of range."""
-    if not windows and (hop_seconds is not None or min_score or merge_windows):
-        raise UsageError(
-            "--hop-seconds, --min-score and --merge choose among windows; add --windows"
-        )
+def _options(
+    mode: Mode | None,
+    hop_seconds: float | None,
+    min_score: float | None,
+    background: list[str] | None,
+    top_k: int,
+) -> "ClassifyOptions":
+    """The options; refuses those that the mode does not use, and a hop that is out of range."""
+    from earful.service.batch.items import ClassifyOptions
+
+    if hop_seconds is not None and mode != "windows":
+        raise UsageError("--hop-seconds is the distance between windows; add --mode windows")
+    if min_score is not None and mode == "file":
+        raise UsageError("--min-score is for events and windows; leave out --mode file")
+    if background is not None and mode in ("file", "windows"):
+        raise UsageError(f"--background is for events; leave out --mode {mode}")
     if hop_seconds is not None and not MIN_HOP_SECONDS <= hop_seconds <= MAX_HOP_SECONDS:
         raise UsageError(
             f"--hop-seconds is from {MIN_HOP_SECONDS:g} to {MAX_HOP_SECONDS:g} s, found "
             f"{hop_seconds:g}"
         )
+    options = ClassifyOptions(mode, hop_seconds, min_score, top_k=top_k)
+    return options if background is None else replace(options, background=tuple(background))
 
 
 @contextlib.contextmanager

@@ -90,12 +90,16 @@ def memory(folder: Path, model: Path, n_files: int) -> None:
 
 def long(folder: Path, model: Path, n_files: int) -> None:
     path = folder / "ten-hours.wav"
-    noise = np.random.default_rng(0).integers(-900, 900, 60 * RATE_HZ, np.int16)
+    generator = np.random.default_rng(0)
+    noise = generator.integers(-90, 90, 60 * RATE_HZ, np.int16)
+    # A sound of 0.4 s every 1.5 s, so that there are events to find.
+    for start in range(0, len(noise), round(1.5 * RATE_HZ)):
+        noise[start : start + round(0.4 * RATE_HZ)] *= 50
     with soundfile.SoundFile(path, "w", RATE_HZ, 1, "PCM_16") as file:
         for _ in range(600):
             file.write(noise)
-    for options in ([], ["--windows"]):
-        out = folder / f"long{len(options)}.csv"
+    for options in (["--mode", "file"], ["--mode", "windows"], ["--mode", "events"]):
+        out = folder / f"long-{options[1]}.csv"
         seconds, peak = classify(path, model, out, *options)
         with out.open("rb") as file:
             rows = sum(1 for _ in file) - 1

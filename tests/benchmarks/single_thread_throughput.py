@@ -32,8 +32,9 @@ from earful.models.bundle.bundle import open_bundle, open_session
 from earful.models.bundle.metadata import GoldenExample, ModelMetadata
 from earful.models.layers.normalise import NormalisedNetwork, WaveformClassifier
 from earful.models.networks.zoo import build_network
-from earful.service.batch.classify_inputs import ClassifyOptions, classify_inputs
+from earful.service.batch.classify_inputs import classify_inputs
 from earful.service.batch.inputs import Input
+from earful.service.batch.items import ClassifyOptions
 from earful.service.batch.rows import ResultRow
 from earful.service.classifier import Classifier
 from earful.training.export.export import to_onnx

@@ -173,8 +173,8 @@ def test_windows_list_only_labels_above_the_minimum_score(
         chord(("low", "mid"), 0.6), 0.2, overlay_at(tone("low", 0.6), 1.2, noise(2.2, 1e-4))
     )
     (tmp_path / "day.wav").write_bytes(wav(sound))
-    command = (tmp_path / "day.wav", "--model", chords.model, "--windows", "--merge")
-    text = classify_csv(earful, *command, "--min-score", 0.9)
+    command = (tmp_path / "day.wav", "--model", chords.model)
+    text = classify_csv(earful, *command, "--mode", "windows", "--min-score", 0.9)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["label"] for row in rows][:1] == ["low|mid"]
     assert [row["label"] for row in rows][-1:] == ["low"]
@@ -182,7 +182,9 @@ def test_windows_list_only_labels_above_the_minimum_score(
     tracks = tmp_path / "tracks"
     classify_csv(earful, *command, "--out", tracks, "--format", "audacity")
     [track] = tracks.rglob("*.txt")
-    assert "low|mid" in track.read_text()
+    assert [line.split("\t")[2] for line in track.read_text().splitlines()] == ["low|mid", "low"]
+    text = classify_csv(earful, *command, "--background", "MID")
+    assert [row["label"] for row in csv.DictReader(io.StringIO(text))] == ["low", "low"]
 
 
 def test_events_of_a_stream_have_all_labels(chords: Chords, tmp_path: Path) -> None:

@@ -109,6 +109,21 @@ def test_broken_recordings_give_the_same_error_codes_when_chunked(tmp_path: Path
         assert streamed.value.code == whole.value.code == code
 
 
+@pytest.mark.parametrize("form", ["wav", "flac", "aiff"])
+def test_the_audio_of_a_truncated_file_comes_before_the_error(tmp_path: Path, form: str) -> None:
+    sound = np.tile(SOUND, 3)
+    soundfile.write(tmp_path / f"a.{form}", sound, RATE_HZ, format=form.upper())
+    blob = (tmp_path / f"a.{form}").read_bytes()
+    (tmp_path / f"a.{form}").write_bytes(blob[: len(blob) * 3 // 4])
+    blocks: list[NDArray[np.float32]] = []
+    with pytest.raises(AudioError) as error:
+        blocks.extend(read_blocks(tmp_path / f"a.{form}", RATE_HZ))
+    assert error.value.code == "truncated"
+    read = np.concatenate(blocks)
+    assert len(read) > len(sound) / 3
+    np.testing.assert_allclose(read, sound[: len(read)], atol=2e-4)
+
+
 def test_file_truncated_while_it_is_read_is_an_error(
     tmp_path: Path, write_wav: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,9 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.synthetic_audio import PITCHES_HZ, noise, tone, wav
+from tests.fixtures.synthetic_audio import PITCHES_HZ, Waveform, noise, overlay_at, tone, wav
 
 COMMAND = [sys.executable, "-m", "earful.training.cli"]
+# Label, and first and last second of each sound of ``day``.
+DAY_SOUNDS = [("low", 0.5, 0.9), ("high", 2.0, 2.4), ("mid", 3.1, 3.5), ("high", 5.0, 5.4)]
+
+
+def day(seconds: float = 6.5) -> Waveform:
+    """A long recording with four sounds."""
+    whole = noise(seconds, 1e-4)
+    for label, start, _ in DAY_SOUNDS:
+        whole = overlay_at(tone(label), start, whole)
+    return whole
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from earful.service.batch.results import read_results
 from earful.service.batch.rows import ResultRow
 from earful.training.reports.results_report import summarise_results, write_results_report
 from tests.fixtures.synthetic_audio import noise, tone, wav
+from tests.service.batch.conftest import day
 
 Earful = Callable[..., Result]
 HEADER = "filename,start,end,label,score,status,error,expected\n"
@@ -78,6 +79,24 @@ def test_every_results_format_can_be_reported(
     assert second.label == "mid"
     assert third.error.startswith("empty_audio: ")
     assert "50.0 %" in out.with_suffix(".html").read_text("utf-8")
+
+
+def test_events_of_long_recordings_are_reported_and_played(
+    earful: Earful, model: Path, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "recordings", tmp_path / "r.csv"
+    folder.mkdir()
+    (folder / "day.wav").write_bytes(wav(day()))
+    (folder / "cut.wav").write_bytes(wav(day())[:-8000])
+    (folder / "quiet.wav").write_bytes(wav(noise(5.0, 0.01)))
+    earful("classify", folder, "--model", model, "--out", out)
+    summary = write_results_report(out, out.with_suffix(".html"))
+    assert (summary.rows, summary.files) == (10, 3)
+    assert summary.labels == {"low": 2, "high": 4, "mid": 2, "(no hit)": 1}
+    assert summary.errors == {"truncated": 1}
+    assert summary.labelled == 0
+    page = out.with_suffix(".html").read_text("utf-8")
+    assert page.count("data:audio/wav") == 8
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.synthetic_audio import noise, tone, wav
-from tests.service.batch.conftest import COMMAND, rows
+from tests.service.batch.conftest import COMMAND, DAY_SOUNDS, day, rows
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 KILLS = 20
@@ -23,6 +23,7 @@ def test_run_killed_at_random_moments_gives_the_same_results(
     process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
     whole, out = tmp_path / "whole.csv", tmp_path / "killed.csv"
+    (many_files / "0100-day.wav").write_bytes(wav(day()))  # gives several rows
     # The same files several times, so that a run takes long enough to be killed.
     arguments = ["classify", *[many_files] * 12, "--model", model]
     process(*arguments, "--out", whole, code=1)
@@ -79,7 +80,7 @@ def test_a_finished_run_is_not_repeated_and_reports_the_same(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--top-k", "2", "--windows"], "top_k 1 -> 2; windows False -> True"),
+        (["--top-k", "2", "--mode", "windows"], "mode None -> windows; top_k 1 -> 2"),
     ],
 )
 def test_other_settings_are_refused_until_a_restart(
@@ -187,7 +188,7 @@ def test_a_full_disk_keeps_finished_chunks(
     """A limit on the file size makes writes fail as on a full disk."""
     out, whole, long = tmp_path / "r.csv", tmp_path / "whole.csv", tmp_path / "long.wav"
     long.write_bytes(wav(noise(600, 0.1)))
-    arguments = ["classify", many_files, long, "--model", model, "--windows"]
+    arguments = ["classify", many_files, long, "--model", model, "--mode", "windows"]
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
@@ -206,14 +207,16 @@ def test_a_full_disk_keeps_finished_chunks(
 def test_the_number_of_workers_changes_no_row(
     process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
+    for number in (20, 250):
+        (many_files / f"{number:04}-day.wav").write_bytes(wav(day()))
     results = []
     for workers in (1, 3):
         out = tmp_path / f"{workers}.jsonl"
-        arguments = ["classify", many_files, "--model", model, "--windows", "--workers", workers]
+        arguments = ["classify", many_files, "--model", model, "--workers", workers]
         process(*arguments, "--out", out, code=1)
         results.append(out.read_bytes())
     assert results[0] == results[1]
-    assert len(results[0].splitlines()) == 300
+    assert len(results[0].splitlines()) == 300 + 2 * len(DAY_SOUNDS)
 
 
 def test_run_interrupted_by_ctrl_c_resumes(

@@ -1,4 +1,4 @@
-"""Windows to rows: hops, hits, merging, and rows discarded after a late error."""
+"""Windows to rows: hops, hits, and rows discarded after a late error."""
 
 import io
 from collections.abc import Callable
@@ -9,8 +9,9 @@ from typer.testing import Result
 
 from earful.data.errors import UsageError
 from earful.service.batch.chunks import RunStats, write_rows
-from earful.service.batch.classify_inputs import ClassifyOptions, InputEnd, classify_inputs
+from earful.service.batch.classify_inputs import classify_inputs
 from earful.service.batch.inputs import Input
+from earful.service.batch.items import ClassifyOptions, InputEnd
 from earful.service.batch.rows import ResultRow, printable
 from earful.service.classifier import Classifier
 from tests.fixtures.synthetic_audio import noise, overlay_at, tone, wav
@@ -22,45 +23,26 @@ def row(start: float, label: str, score: float, name: str = "a.wav") -> ResultRo
     return ResultRow(name, start, start + 1.0, label, score, ((label, score),))
 
 
-def test_adjacent_hits_of_one_label_merge_with_the_higher_score() -> None:
-    first, second = row(0.0, "a", 0.8), row(0.25, "a", 0.9)
-    assert first.continues_into(second)
-    merged = first.merge_with(second)
-    assert (merged.start, merged.end, merged.scores) == (0.0, 1.25, (("a", 0.9),))
-    assert merged.merge_with(row(1.0, "a", 0.5)).scores == (("a", 0.9),)
-    assert first.continues_into(row(1.0, "a", 0.5))
-    assert not first.continues_into(row(1.01, "a", 0.5))
-    assert not first.continues_into(row(0.25, "b", 0.9))
-    assert not first.continues_into(row(0.25, "a", 0.9, name="b.wav"))
-
-
-def test_merged_hits_cover_the_same_time_as_single_windows(
-    classifier: Classifier, tmp_path: Path
-) -> None:
+def test_min_score_leaves_out_windows(classifier: Classifier, tmp_path: Path) -> None:
     waveform = overlay_at(tone("low"), 1.0, overlay_at(tone("high"), 4.0, noise(6.0, 0.001)))
     (tmp_path / "a.wav").write_bytes(wav(waveform))
 
-    def rows(**options: object) -> list[ResultRow]:
-        items = classify_inputs(
-            classifier, [Input(str(tmp_path / "a.wav"))], ClassifyOptions(True, **options)
-        )  # type: ignore[arg-type]
+    def rows(min_score: float) -> list[ResultRow]:
+        options = ClassifyOptions("windows", min_score=min_score)
+        items = classify_inputs(classifier, [Input(str(tmp_path / "a.wav"))], options)
         return [item for item in items if isinstance(item, ResultRow)]
 
-    single, merged = rows(min_score=0.6), rows(min_score=0.6, merge=True)
-    assert 1 < len(merged) < len(single)
-    assert max(r.score or 0 for r in single) == max(r.score or 0 for r in merged)
-    for hit in single:
-        assert any(
-            m.label == hit.label and m.start <= hit.start and hit.end <= m.end  # type: ignore[operator]
-            for m in merged
-        )
-    nothing = rows(min_score=1.1)
+    every, hits = rows(0.0), rows(0.6)
+    assert len(every) == 21
+    assert hits == [row for row in every if row.scores[0][1] >= 0.6]
+    assert 0 < len(hits) < len(every)
+    nothing = rows(1.1)
     assert [(r.label, r.scores, r.end) for r in nothing] == [("", (), 6.0)]
 
 
 def test_hop_sets_the_window_spacing(earful: Earful, model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(noise(3.2, 0.1)))
-    options = ["--model", model, "--windows", "--hop-seconds", "1"]
+    options = ["--model", model, "--mode", "windows", "--hop-seconds", "1"]
     done = earful("classify", tmp_path / "a.wav", *options)
     starts = [line.split(",")[1] for line in done.stdout.splitlines()[1:]]
     assert starts == ["0.000", "1.000", "2.000", "2.200"]
@@ -68,18 +50,9 @@ def test_hop_sets_the_window_spacing(earful: Earful, model: Path, tmp_path: Path
 
 @pytest.mark.parametrize("hop", ["0", "nan", "inf", "1e-9", "1e9"])
 def test_invalid_hop_is_refused(earful: Earful, model: Path, tones: Path, hop: str) -> None:
-    done = earful("classify", tones, "--model", model, "--windows", "--hop-seconds", hop)
+    done = earful("classify", tones, "--model", model, "--mode", "windows", "--hop-seconds", hop)
     assert isinstance(done.exception, UsageError)
     assert "--hop-seconds is from 0.001 to 3600 s" in str(done.exception)
-
-
-@pytest.mark.parametrize("option", [["--hop-seconds", "1"], ["--min-score", "0.5"], ["--merge"]])
-def test_window_options_require_windows(
-    earful: Earful, model: Path, tones: Path, option: list[str]
-) -> None:
-    done = earful("classify", tones, "--model", model, *option)
-    assert isinstance(done.exception, UsageError)
-    assert "add --windows" in str(done.exception)
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 999, 1000, 2500])
@@ -98,6 +71,18 @@ def test_late_decode_error_discards_earlier_rows_of_the_file(n_rows: int) -> Non
     first, second, third = (ResultRow.from_json_line(line) for line in file.getvalue().splitlines())
     assert (first.label, third.label) == ("a", "b")
     assert second.error == "truncated: the file became shorter"
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 999, 1000, 2500])
+def test_events_before_a_late_error_are_kept(n_rows: int) -> None:
+    bad = Input("bad.wav", expected="a")
+    events = [row(float(n), "a", 0.9, "bad.wav") for n in range(n_rows)]
+    file = io.StringIO()
+    end = InputEnd(bad, 7.0, "truncated: the file became shorter", keeps_rows=True)
+    assert write_rows(file, [*events, end]) == RunStats(1, 7.0, {"truncated": 1})
+    *kept, failed = (ResultRow.from_json_line(line) for line in file.getvalue().splitlines())
+    assert kept == events
+    assert failed.error == "truncated: the file became shorter"
 
 
 def test_rows_are_the_same_after_a_line_of_json() -> None:

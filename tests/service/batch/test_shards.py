@@ -9,6 +9,8 @@ import pytest
 from earful.data.errors import EarfulError
 from earful.service.batch.chunks import InputChunk
 from earful.service.batch.scheduler import ShardSpec, find_shard
+from tests.fixtures.synthetic_audio import wav
+from tests.service.batch.conftest import day
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -18,6 +20,7 @@ def test_merged_shards_equal_a_single_run(
     process: Process, model: Path, many_files: Path, tmp_path: Path, suffix: str
 ) -> None:
     whole, out, merged = (tmp_path / f"{name}.{suffix}" for name in ("whole", "out", "joined"))
+    (many_files / "0123-day.wav").write_bytes(wav(day()))
     arguments = ["classify", many_files, "--model", model, "--top-k", 2]
     process(*arguments, "--out", whole, code=1)
     shard_files = []
@@ -25,7 +28,7 @@ def test_merged_shards_equal_a_single_run(
         process(*arguments, "--out", out, "--shard-index", index, "--num-shards", 3, code=1)
         shard_files.append(tmp_path / f"out-{index:05}-of-00003.{suffix}")
     merged_run = process("merge", *shard_files, "--out", merged, code=1)
-    assert "297 of 300 files classified" in merged_run.stderr
+    assert "298 of 301 files classified" in merged_run.stderr
     assert read(merged) == read(whole)
 
 
@@ -139,6 +142,7 @@ def test_ray_gives_the_same_rows(
     process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
     local, on_ray = tmp_path / "local.jsonl", tmp_path / "ray.jsonl"
+    (many_files / "0123-day.wav").write_bytes(wav(day()))
     arguments = ["--engine", "ray", "--out", on_ray]
     # Relative to the working folder of the command, which Ray's processes do not share.
     done = process(
@@ -147,7 +151,7 @@ def test_ray_gives_the_same_rows(
     process(
         "classify", many_files.name, "--model", model, "--out", local, code=1, cwd=many_files.parent
     )
-    assert "297 of 300 files classified, 3 failed" in done.stderr
+    assert "298 of 301 files classified, 3 failed" in done.stderr
     assert on_ray.read_bytes() == local.read_bytes()
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from earful.service.batch.chunks import RunStats, part_path, write_inputs
-from earful.service.batch.classify_inputs import ClassifyOptions
 from earful.service.batch.errors import BatchError
 from earful.service.batch.inputs import find_inputs
+from earful.service.batch.items import ClassifyOptions
 from earful.service.batch.worker import Worker, WorkerConfig
 from tests.fixtures.synthetic_audio import noise, wav
 from tests.service.batch.conftest import COMMAND, rows
@@ -62,8 +62,8 @@ def test_a_worker_killed_from_outside_costs_no_file(
     process: Process, model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "a.wav").write_bytes(wav(noise(40 * 60, 0.1)))
-    copies = 6  # more than fast machines classify in the seconds below
-    arguments = ["classify", *[tmp_path / "a.wav"] * copies, "--model", model, "--windows"]
+    copies = [tmp_path / "a.wav"] * 6  # more than fast machines classify in the seconds below
+    arguments = ["classify", *copies, "--model", model, "--mode", "windows"]
     out = tmp_path / "r.csv"
     killed: list[int] = []
     workers: list[int] = []
@@ -88,7 +88,7 @@ def test_a_worker_killed_from_outside_costs_no_file(
 
 def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(noise(60 * 60, 0.1)))
-    arguments = ["classify", *[tmp_path / "a.wav"] * 9, "--model", model, "--windows"]
+    arguments = ["classify", *[tmp_path / "a.wav"] * 9, "--model", model, "--mode", "windows"]
     with subprocess.Popen(
         [*COMMAND, *map(str, arguments), "--out", str(tmp_path / "r.csv")]
     ) as running:

@@ -105,7 +105,7 @@ def test_windows_give_a_row_each_in_order_of_time(
     (tmp_path / "long.wav").write_bytes(wav(recording))
     (tmp_path / "short.wav").write_bytes(wav(tone("mid")))
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    done = earful("classify", tmp_path, "--model", model, "--windows")
+    done = earful("classify", tmp_path, "--model", model, "--mode", "windows")
     assert done.exit_code == 1
     failed, *long, short = rows(done.stdout)
     assert failed["status"] == "error"

@@ -30,8 +30,9 @@ import json, sys
 from pathlib import Path
 from earful.service.server import app, server
 from earful.training import cli
-from earful.service.batch.classify_inputs import ClassifyOptions, classify_inputs
+from earful.service.batch.classify_inputs import classify_inputs
 from earful.service.batch.inputs import Input
+from earful.service.batch.items import ClassifyOptions
 import earful.service.batch.run
 from earful.service.classifier import Classifier
 from earful.service.core.settings import Settings

@@ -195,7 +195,7 @@ def test_a_list_with_labels_is_scored_and_its_report_comes_next(
     again = earful("classify", test_csv, "--model", home.model, "--out", out)
     assert "nothing to do" in again.stderr
     assert expected in again.stderr
-    by_window = earful("classify", test_csv, "--model", home.model, "--windows")
+    by_window = earful("classify", test_csv, "--model", home.model, "--mode", "windows")
     assert "accuracy" not in by_window.stderr
 
 

@@ -1,0 +1,187 @@
+"""Cuts the audio of inputs into windows, or finds its events."""
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Literal
+
+import numpy as np
+
+from earful.data.audio.decode import AudioError, Waveform
+from earful.data.audio.stream_reader import loudest_window, stream_windows
+from earful.data.audio.windows import loudest_start, window_starts
+from earful.service.batch.input_reader import Blocks, InputReader, OnRead
+from earful.service.batch.inputs import Input
+from earful.service.batch.rows import ResultRow, printable
+from earful.service.classifier import WINDOW_HOP_FRACTION, Classifier
+from earful.service.events import BACKGROUND_LABELS, Event, detect_events
+
+Mode = Literal["file", "events", "windows"]
+# Without a mode, a recording of more clips than this is split into events.
+MAX_FILE_CLIPS = 1.5
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """How a recording becomes rows.
+
+    mode         ``file``: one row (its loudest clip); ``events``: one row per event; ``windows``:
+                 one row per window. None: events for a recording longer than ``MAX_FILE_CLIPS``
+                 clips without an expected label, one row for others
+    hop_seconds  distance between windows; a quarter of a clip when None
+    min_score    leave out windows whose best score is lower (0 when None), and events (the model's
+                 rejection threshold when None); a multi-label model also leaves out each label
+                 below it
+    background   labels that are no event, compared without case
+    top_k        number of labels with their scores in a row
+    """
+
+    mode: Mode | None = None
+    hop_seconds: float | None = None
+    min_score: float | None = None
+    background: tuple[str, ...] = BACKGROUND_LABELS
+    top_k: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class InputEnd:
+    """The end of an input: its length in seconds, or its problem as ``code: message``.
+
+    A problem may appear late in a file. The rows that the input has given so far are then invalid,
+    unless ``keeps_rows``: events before the problem are complete.
+    """
+
+    source: Input
+    seconds: float = 0.0
+    problem: str = ""
+    keeps_rows: bool = False
+
+    def error_row(self) -> ResultRow:
+        """The row of an input with a problem."""
+        name, problem = printable(self.source.location), printable(self.problem)
+        return ResultRow(name, error=problem, expected=self.source.expected)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioWindow:
+    """A window of an input: its times in seconds, and its samples (samples,)."""
+
+    start: float
+    end: float
+    clip: Waveform
+
+
+# A window or an event of an input, or its end.
+Item = tuple[Input, AudioWindow | Event] | InputEnd
+
+
+class ItemReader:
+    """Reads inputs, and cuts them into windows or finds their events."""
+
+    def __init__(self, classifier: Classifier, options: ClassifyOptions, on_read: OnRead) -> None:
+        config = classifier.metadata.features
+        self._classifier, self._options, self._on_read = classifier, options, on_read
+        self._rate_hz, self._clip_samples = config.sample_rate_hz, config.clip_samples
+        hop_seconds = options.hop_seconds or config.clip_seconds * WINDOW_HOP_FRACTION
+        self._hop_samples = max(1, round(hop_seconds * self._rate_hz))
+        self._max_file_samples = int(MAX_FILE_CLIPS * self._clip_samples)
+        self._inputs = InputReader(self._rate_hz, on_read)
+
+    def items(self, inputs: Iterable[Input]) -> Iterator[Item]:
+        """The windows or events of each input in order, followed by its end."""
+        for source in inputs:
+            self._on_read(source, 0.0)
+            if source.problem:
+                yield InputEnd(source, problem=source.problem)
+                continue
+            try:
+                end = yield from self._read(source)
+            except AudioError as error:
+                end = InputEnd(source, problem=_problem(error))
+            yield end
+
+    def _read(self, source: Input) -> Generator[Item, None, InputEnd]:
+        mode = self._options.mode or ("file" if source.expected else None)
+        with self._inputs.open(source, damaged=mode in (None, "events")) as opened:
+            mode, audio = (mode, opened) if mode else self._mode_by_length(opened)
+            if mode == "events":
+                return (yield from self._events(source, audio))
+            read = self._file if mode == "file" else self._windows
+            return InputEnd(source, (yield from read(source, audio)) / self._rate_hz)
+
+    def _mode_by_length(self, audio: Waveform | Blocks) -> tuple[Mode, Waveform | Blocks]:
+        """``events`` for long audio, ``file`` for short one, and the audio for one pass."""
+        if isinstance(audio, np.ndarray):
+            return ("events" if len(audio) > self._max_file_samples else "file"), audio
+        blocks, first, n_samples = audio(), list[Waveform](), 0
+        for block in blocks:
+            first.append(block)
+            n_samples += len(block)
+            if n_samples > self._max_file_samples:
+                return "events", lambda: chain(first, blocks)
+        return "file", np.concatenate(first)
+
+    def _events(self, source: Input, audio: Waveform | Blocks) -> Generator[Item, None, InputEnd]:
+        """Yield the events of an input, also of one that ends with an error."""
+        blocks = _Readable([audio] if isinstance(audio, np.ndarray) else audio())
+        offset = source.start_seconds or 0.0
+        options = self._options
+        for event in detect_events(
+            self._classifier, blocks, min_score=options.min_score, background=options.background
+        ):
+            yield source, replace(event, start=offset + event.start, end=offset + event.end)
+        seconds, error = blocks.n_samples / self._rate_hz, blocks.error
+        if error is None:
+            return InputEnd(source, seconds)
+        # A segment that is not in the recording is a mistake in the list, and none of it is right.
+        return InputEnd(source, seconds, _problem(error), keeps_rows=error.code != "bad_segment")
+
+    def _file(self, source: Input, audio: Waveform | Blocks) -> Generator[Item, None, int]:
+        """Yield the loudest clip of an input, with the times of all of it; return its samples."""
+        size, offset = self._clip_samples, source.start_seconds or 0.0
+        if not isinstance(audio, np.ndarray):
+            _, clip, total = loudest_window(audio, size)
+        else:
+            total = len(audio)
+            start = loudest_start(audio, size) if total > size else 0
+            clip = audio[start : start + size]
+            if len(clip) < total:
+                clip = clip.copy()  # a view would keep the whole waveform in memory
+        yield source, AudioWindow(offset, offset + total / self._rate_hz, clip)
+        return total
+
+    def _windows(self, source: Input, audio: Waveform | Blocks) -> Generator[Item, None, int]:
+        """Yield all windows of an input; return its samples."""
+        size, hop, end = self._clip_samples, self._hop_samples, 0
+        offset, rate = source.start_seconds or 0.0, self._rate_hz
+        windows: Iterable[tuple[int, Waveform]]
+        if isinstance(audio, np.ndarray):
+            starts = window_starts(len(audio), size, hop).tolist()
+            windows = ((first, audio[first : first + size]) for first in starts)
+        else:
+            windows = stream_windows(audio(), size, hop)
+        for first, clip in windows:
+            end = first + len(clip)
+            yield source, AudioWindow(offset + first / rate, offset + end / rate, clip)
+        return end
+
+
+class _Readable:
+    """Blocks up to an error, which is kept: events before it are complete. Counts samples."""
+
+    def __init__(self, blocks: Iterable[Waveform]) -> None:
+        self._blocks = blocks
+        self.n_samples = 0
+        self.error: AudioError | None = None
+
+    def __iter__(self) -> Iterator[Waveform]:
+        try:
+            for block in self._blocks:
+                self.n_samples += len(block)
+                yield block
+        except AudioError as error:
+            self.error = error
+
+
+def _problem(error: AudioError) -> str:
+    return f"{error.code}: {error}"

@@ -73,6 +73,11 @@ class Event:
     scores: NDArray[np.float32] = field(repr=False, compare=False)
 
 
+def is_background(label: str, background: Collection[str] = BACKGROUND_LABELS) -> bool:
+    """Whether sounds of a label are no events: background, or what a model has rejected."""
+    return label.casefold() in {name.casefold() for name in (*background, *_REJECTED_LABELS)}
+
+
 def default_min_score(metadata: ModelMetadata) -> float:
     """The lowest score of an event: the model's rejection threshold.
 
@@ -260,10 +265,11 @@ def _min_scores(classifier: Classifier, options: EventOptions) -> NDArray[np.flo
         raise ValueError(
             f"no label of the model: {', '.join(unknown)}; labels: {', '.join(classifier.labels)}"
         )
-    ignored = {name.casefold() for name in (*options.background, *_REJECTED_LABELS)}
     return np.array(
         [
-            np.inf if label.casefold() in ignored else options.label_min_scores.get(label, lowest)
+            np.inf
+            if is_background(label, options.background)
+            else options.label_min_scores.get(label, lowest)
             for label in classifier.labels
         ],
         np.float32,

@@ -88,5 +88,5 @@ def test_what_is_kept_does_not_grow_with_the_recording() -> None:
     for second in range(120):
         sound = overlay_at(tone("mid"), 0.2, noise(1.0, 0.003, seed=second))
         list(windower.feed(sound))
-        kept = windower._samples.nbytes  # noqa: SLF001 - what this test is about
+        kept = windower._samples.nbytes
         assert kept < 10 * CLIP_SAMPLES * 4

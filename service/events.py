@@ -4,7 +4,7 @@
 and the classifier scores them. A single sound is an event of the label that its windows score
 highest on average. Continuous sound is an event from where a label begins to where it ends or
 another begins, if that lasts. Scores below the model's threshold, and labels that mean background,
-give no event. Files, uploads, batches and streams use this detector, and get the same events.
+give no event. Files, batches and streams use this detector, and get the same events.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,12 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.audio.decode import Waveform
-from earful.data.audio.sound_windows import (
-    CONTINUOUS_HOP_FRACTION,
-    ContinuousWindow,
-    SoundWindower,
-    SoundWindows,
-)
+from earful.data.audio.sound_windows import ContinuousWindow, SoundWindower, SoundWindows
+from earful.data.errors import UsageError
 from earful.data.labels.multilabel import SEPARATOR
 from earful.models.bundle.decision import DECISION_THRESHOLD, predicted_label_mask
 from earful.models.bundle.label_spans import (
@@ -101,6 +97,7 @@ def detect_events(
     ``score_windows`` scores windows in place of ``classifier.run_windows``.
 
     Raises:
+        UsageError: an option is for a label that the model does not have.
         InferenceError: the model fails.
     """
     detector = EventDetector(classifier, options)
@@ -144,6 +141,9 @@ class EventDetector:
     """Finds the events of one recording, for callers that score the windows themselves.
 
     ``feed`` and ``end_of_audio`` give windows; ``add`` takes their scores in the same order.
+
+    Raises:
+        UsageError: an option is for a label that the model does not have.
     """
 
     def __init__(self, classifier: Classifier, options: EventOptions) -> None:
@@ -152,8 +152,7 @@ class EventDetector:
         self._windower = SoundWindower(rate_hz, clip_samples, _offsets(clip_samples, options))
         self._score_kind = classifier.metadata.score_kind
         self._min_scores = _min_scores(classifier, options)
-        hop = max(1, round(clip_samples * CONTINUOUS_HOP_FRACTION))
-        self._spans: LabelSpans[Event] = LabelSpans(clip_samples, hop)
+        self._spans: LabelSpans[Event] = LabelSpans(clip_samples, self._windower.hop_samples)
         self._n_samples, self._last_start = 0, -np.inf
         self._waiting: list[Event] = []
 
@@ -251,20 +250,35 @@ def _offsets(clip_samples: int, options: EventOptions) -> list[int]:
     return [round(offset) for offset in np.linspace(-widest, widest, options.n_windows)]
 
 
+def check_labels(options: EventOptions, labels: Sequence[str]) -> None:
+    """Refuse options for what is no label of the model; the usual background need not be one.
+
+    Raises:
+        UsageError: names the first such option.
+    """
+    if isinstance(options.background, str):
+        raise UsageError("background is a list of labels, found one text")
+    known = {label.casefold() for label in labels}
+    named = [name for name in options.background if name]  # an empty one stands for none
+    unknown = [f"background {name}" for name in named if name.casefold() not in known]
+    if options.background == BACKGROUND_LABELS:
+        unknown = []
+    scores = options.label_min_scores.items()
+    unknown += [f"min-score {label}={score:g}" for label, score in scores if label not in labels]
+    if unknown:
+        raise UsageError(f"{unknown[0]} names no label of the model, which has {', '.join(labels)}")
+
+
 def _min_scores(classifier: Classifier, options: EventOptions) -> NDArray[np.float32]:
     """The lowest score (labels,) of an event of each label; more than 1 for those without events.
 
     Raises:
-        ValueError: a score is given for a label that the model does not have.
+        UsageError: an option is for a label that the model does not have.
     """
+    check_labels(options, classifier.labels)
     lowest = options.min_score
     if lowest is None:
         lowest = default_min_score(classifier.metadata)
-    unknown = sorted(set(options.label_min_scores) - set(classifier.labels))
-    if unknown:
-        raise ValueError(
-            f"no label of the model: {', '.join(unknown)}; labels: {', '.join(classifier.labels)}"
-        )
     return np.array(
         [
             np.inf

@@ -62,13 +62,14 @@ class SoundWindower:
     """Cuts one recording into windows.
 
     ``offsets`` (samples) are the distances of a sound's windows from the one in its middle.
+    Windows of continuous sound begin every ``hop_samples``.
     """
 
     def __init__(self, sample_rate_hz: int, clip_samples: int, offsets: Sequence[int]) -> None:
         self._finder = SoundFinder(sample_rate_hz, clip_samples / sample_rate_hz)
         self._frame = self._finder.frame_samples
         self._clip, self._offsets = clip_samples, tuple(offsets)
-        self._hop = max(1, round(clip_samples * CONTINUOUS_HOP_FRACTION))
+        self.hop_samples = max(1, round(clip_samples * CONTINUOUS_HOP_FRACTION))
         self._max_sound_frames = int(MAX_SOUND_CLIPS * clip_samples / self._frame)
         # Of both kept arrays the first element is this sample, and its frame.
         self._kept_from = 0
@@ -133,7 +134,7 @@ class SoundWindower:
         while True:
             sound_ready = self._waiting[0][0] if self._waiting else None
             continuous_end = self._next_continuous + self._clip
-            continuous_ready = continuous_end + self._hop  # how the sound goes on is known
+            continuous_ready = continuous_end + self.hop_samples  # how the sound goes on is known
             if sound_ready is not None and sound_ready <= continuous_ready:
                 if sound_ready > decided and not final:
                     return
@@ -141,7 +142,7 @@ class SoundWindower:
                 yield SoundWindows(start, end, self._goes_on(end), self._sound_clips(start, end))
             elif continuous_ready <= decided or (final and continuous_end <= decided):
                 window = self._continuous_window(self._next_continuous)
-                self._next_continuous += self._hop
+                self._next_continuous += self.hop_samples
                 if window is not None:
                     yield window
             elif not (final and self._waiting):
@@ -197,7 +198,7 @@ class SoundWindower:
         first, last = start // self._frame, (start + self._clip) // self._frame
         if not self._continuous[first - kept_frames : last - kept_frames].all():
             return None
-        clip_frames, hop_frames = self._clip // self._frame, self._hop // self._frame
+        clip_frames, hop_frames = self._clip // self._frame, self.hop_samples // self._frame
         before = self._continuous[max(0, first - clip_frames - kept_frames) : first - kept_frames]
         after = self._continuous[last - kept_frames : last - kept_frames + hop_frames]
         n_after = _run_length(after)
@@ -206,7 +207,7 @@ class SoundWindower:
             start=start,
             clips=self._cut(start, start + self._clip)[None],
             stretch_start=(first - _run_length(before[::-1])) * self._frame,
-            stretch_end=start + self._clip + self._hop
+            stretch_end=start + self._clip + self.hop_samples
             if goes_on
             else (last + n_after) * self._frame,
         )

@@ -19,6 +19,9 @@ MIN_CLIPS, MIN_SHOWN_SHARE = 2.0, 0.5
 MIN_STRETCH_SHARE = 0.6
 # Windows without the label, one after another, that do not end it.
 MAX_GAP_WINDOWS = 4
+# A label that holds for longer is several spans, so that memory has an end: an hour of windows half
+# a second apart.
+MAX_WINDOWS = 7200
 
 SoundT = TypeVar("SoundT")
 
@@ -89,6 +92,9 @@ class LabelSpans(Generic[SoundT]):
         """The spans that have ended before this window."""
         yield from self._end_before(window.start + self._clip)
         for label in window.labels:
+            span = self._open.get(label)
+            if span is not None and len(span.windows) == MAX_WINDOWS:
+                yield self._cut(span, self._middle(window) - self._hop // 2)
             if label not in self._open:
                 self._open[label] = LabelSpan(label, self._start(window))
             self._open[label].windows.append(window)
@@ -130,6 +136,12 @@ class LabelSpans(Generic[SoundT]):
         for span in ended:
             del self._open[span.label]
         yield from ended
+
+    def _cut(self, span: LabelSpan[SoundT], end: int) -> LabelSpan[SoundT]:
+        """End a span that goes on, and begin its next part where it ends."""
+        span.end, span.lasts = end, self._lasts(span)
+        self._open[span.label] = LabelSpan(span.label, end)
+        return span
 
     def _start(self, window: LabelledWindow) -> int:
         if self._open:  # of which none ended more than a gap ago

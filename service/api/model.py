@@ -119,7 +119,8 @@ class Model:
         be of any length.
 
         Raises:
-            UsageError: ``min_score`` is no number from 0 to 1.
+            UsageError: ``min_score`` is no number from 0 to 1, or ``background`` has what is no
+                label of the model.
         """
         if min_score is not None:
             require_number("min_score", min_score, 0, 1)

@@ -44,6 +44,13 @@ class ClassifyOptions:
     background: tuple[str, ...] = BACKGROUND_LABELS
     top_k: int = 1
 
+    def for_events(self) -> EventOptions:
+        return EventOptions(
+            min_score=self.min_score,
+            label_min_scores=dict(self.label_min_scores),
+            background=self.background,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class InputEnd:
@@ -127,13 +134,7 @@ class ItemReader:
         """Yield the events of an input, also of one that ends with an error."""
         blocks = _Readable([audio] if isinstance(audio, np.ndarray) else audio())
         offset = source.start_seconds or 0.0
-        options = self._options
-        event_options = EventOptions(
-            min_score=options.min_score,
-            label_min_scores=dict(options.label_min_scores),
-            background=options.background,
-        )
-        for event in detect_events(self._classifier, blocks, event_options):
+        for event in detect_events(self._classifier, blocks, self._options.for_events()):
             yield source, replace(event, start=offset + event.start, end=offset + event.end)
         seconds, error = blocks.n_samples / self._rate_hz, blocks.error
         if error is None:

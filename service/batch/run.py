@@ -51,7 +51,7 @@ from earful.service.batch.output_folder import (
 from earful.service.batch.scheduler import ShardSpec
 from earful.service.batch.worker import WorkerConfig
 from earful.service.classifier import Classifier
-from earful.service.events import BACKGROUND_LABELS
+from earful.service.events import check_labels
 
 if TYPE_CHECKING:
     from earful.service.batch.engines import LocalEngine
@@ -125,7 +125,7 @@ class _BatchRun:
         if self.out is not None:
             check_output(self.out, request.format_name, request.paths)
         self._classifier = Classifier.open(request.model, request.device, reject=request.reject)
-        _check_labels(request.options, self._classifier.labels)
+        check_labels(request.options.for_events(), self._classifier.labels)
         top_k = min(request.options.top_k, len(self._classifier.labels))
         self._options = replace(request.options, top_k=top_k)
         self._config = WorkerConfig(
@@ -328,19 +328,6 @@ class _BatchRun:
                 f"cannot write {target}: {error.strerror or error}; finished work is kept: run the "
                 "same command again to continue"
             ) from error
-
-
-def _check_labels(options: ClassifyOptions, labels: Sequence[str]) -> None:
-    """Refuse background, other than the usual one, and scores of what is no label of the model."""
-    known = {label.casefold() for label in labels}
-    background = [name for name in options.background if name and name.casefold() not in known]
-    unknown = [f"--background {name}" for name in background]
-    if options.background == BACKGROUND_LABELS:
-        unknown = []
-    scored = dict(options.label_min_scores)
-    unknown += [f"--min-score {name}={scored[name]:g}" for name in scored if name not in labels]
-    if unknown:
-        raise BatchError(f"{unknown[0]} names no label of the model, which has {', '.join(labels)}")
 
 
 def _common_folder(paths: Sequence[str]) -> Path:

@@ -1,12 +1,15 @@
 """Sounds in a recording: one event each, at its time, for any size of chunks."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from earful.data.audio.decode import Waveform
+from earful.data.errors import UsageError
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.classifier import Classifier
 from earful.service.events import Event, EventOptions, detect_events
@@ -151,10 +154,22 @@ def test_background_labels_give_no_events(classifier: Classifier) -> None:
     assert labels(found) == ["low", "mid"]
 
 
+def test_windows_may_be_scored_elsewhere(classifier: Classifier) -> None:
+    asked = []
+
+    def score(windows: Sequence[tuple[Waveform, int]]) -> NDArray[np.float32]:
+        asked.append(len(windows))
+        return classifier.run_windows(windows)
+
+    events = list(detect_events(classifier, [sentence()], OPTIONS, score_windows=score))
+    assert labels(events) == [label for label, _ in SOUNDS]
+    assert sum(asked) == OPTIONS.n_windows * len(SOUNDS)
+
+
 def test_labels_may_have_scores_of_their_own(classifier: Classifier) -> None:
     found = find(classifier, sentence(), EventOptions(0.5, label_min_scores={"high": 1.0}))
     assert labels(found) == ["low", "mid"]
-    with pytest.raises(ValueError, match="no label of the model: hihg"):
+    with pytest.raises(UsageError, match="hihg=1 names no label of the model, which has "):
         find(classifier, sentence(), EventOptions(label_min_scores={"hihg": 1.0}))
 
 

@@ -40,6 +40,7 @@ from earful.service.events import (
 )
 from earful.service.http.app_state import SCORE_DIGITS, Service, label_scores
 from earful.service.inference.hot_reload import LoadedModel
+from earful.service.inference.job_queue import InferenceOutcome
 
 ENCODINGS = {"pcm_s16le": ("<i2", 1 / 32768), "pcm_f32le": ("<f4", 1.0)}
 IDLE_SECONDS = 30.0
@@ -230,11 +231,13 @@ class _Stream:
                     raise
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            predictions = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
-            for outcome in outcomes:
-                if not isinstance(outcome, Prediction):
-                    raise RequestError(outcome.code, str(outcome))
-            return predictions
+            return [_prediction(outcome) for outcome in outcomes]
+
+
+def _prediction(outcome: InferenceOutcome) -> Prediction:
+    if not isinstance(outcome, Prediction):
+        raise RequestError(outcome.code, str(outcome))
+    return outcome
 
 
 def _times(start: float, end: float) -> dict[str, float]:

@@ -269,6 +269,16 @@ def test_short_sounds_and_silence(opened: Model) -> None:
     assert opened.events(np.zeros(1, np.float32), RATE_HZ) == []
 
 
+def test_labels_of_the_background_are_no_events(opened: Model) -> None:
+    sound = overlay_at(tone("high"), 1.8, overlay_at(tone("low"), 0.5, noise(3.0, 1e-4)))
+    kept = opened.events(sound, RATE_HZ, background=["low"])
+    assert [event.label for event in kept] == ["high"]
+    with pytest.raises(UsageError, match="background lwo names no label of the model"):
+        opened.events(sound, RATE_HZ, background=["lwo"])
+    with pytest.raises(UsageError, match="background is a list of labels"):
+        opened.events(sound, RATE_HZ, background="low")
+
+
 def test_minimum_score_drops_events(opened: Model) -> None:
     sound = recording()
     scores = [event.score for event in opened.events(sound, RATE_HZ, min_score=0.0)]

@@ -214,7 +214,9 @@ class EventDetector:
 
     def _decided(self) -> Iterator[Event]:
         """The waiting events before which no other can begin, in order of their starts."""
-        undecided_from = self._spans.undecided_from
+        if not self._waiting:
+            return
+        undecided_from = self._spans.undecided_from(self._is_wanted)
         self._waiting.sort(key=lambda event: event.start)
         while self._waiting and self._waiting[0].start * self._rate_hz <= undecided_from:
             yield self._waiting.pop(0)
@@ -222,11 +224,14 @@ class EventDetector:
     def _events(self, spans: Iterable[LabelSpan[Event]]) -> Iterator[Event]:
         """One event for a label that lasts, otherwise those of its single sounds."""
         for span in spans:
-            if span.lasts and span.scores[span.label] >= self._min_scores[span.label]:
+            if span.lasts and self._is_wanted(span):
                 yield self._event(span.start, span.end, [span.label], span.scores)
             else:
                 for sound in span.sounds:
                     yield from sound.found
+
+    def _is_wanted(self, span: LabelSpan[Event]) -> bool:
+        return bool(span.scores[span.label] >= self._min_scores[span.label])
 
     def _likely(self, scores: NDArray[np.float32]) -> NDArray[np.intp]:
         """Positions of the labels that scores (labels,) have."""

@@ -6,7 +6,7 @@ that interrupt it, as a gust interrupts the rain, are part of it.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -116,11 +116,17 @@ class LabelSpans(Generic[SoundT]):
         """The spans that last until the end of the recording."""
         yield from self._end_before(None)
 
-    @property
-    def undecided_from(self) -> float:
-        """The earliest start of a label of which it is not known yet whether it lasts."""
-        undecided = (span.start for span in self._open.values() if not self._lasts(span))
-        return min(undecided, default=math.inf)
+    def undecided_from(self, is_wanted: Callable[[LabelSpan[SoundT]], bool]) -> float:
+        """The earliest start of a label that does not last yet, or is not wanted so far.
+
+        Its single sounds may still count by themselves.
+        """
+        starts = (
+            span.start
+            for span in self._open.values()
+            if not (self._lasts(span) and is_wanted(span))
+        )
+        return min(starts, default=math.inf)
 
     def _end_before(self, sample: int | None) -> Iterator[LabelSpan[SoundT]]:
         """End the spans that have not been shown for too long before a sample; None: all."""

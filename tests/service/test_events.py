@@ -102,6 +102,13 @@ def test_sounds_are_found_in_noise(classifier: Classifier, level: float) -> None
         assert event.start == pytest.approx(start, abs=0.08)
 
 
+def test_events_in_noise_are_in_order_of_time(classifier: Classifier) -> None:
+    """Of a label that comes again, it is known later whether it lasts than of those between."""
+    sound = np.concatenate([sentence(0.03), noise(6, 0.03)])
+    events = find(classifier, sound, EventOptions(min_score=0.9))
+    assert labels(events) == [label for label, _ in SOUNDS]
+
+
 def test_sounds_without_a_pause_are_split_where_the_label_changes(classifier: Classifier) -> None:
     sound = np.concatenate([held("low", 6), held("high", 5), held("mid", 7), held("low", 4)])
     events = find(classifier, sound.astype(np.float32))

@@ -83,10 +83,11 @@ def test_a_single_sound_alone_is_complete_at_once() -> None:
 def test_a_sound_that_goes_on_waits_for_what_follows() -> None:
     spans: LabelSpans[str] = LabelSpans(CLIP, HOP)
     assert list(spans.add_sound(sound(30, 60, 1, goes_on=True))) == []
-    assert spans.undecided_from == 30
+    assert spans.undecided_from(lambda span: True) == 30
     for n in range(1, 8):
         assert list(spans.add_window(window(HOP * n, 1))) == []
-    assert spans.undecided_from == np.inf
+    assert spans.undecided_from(lambda span: True) == np.inf
+    assert spans.undecided_from(lambda span: False) == 30
     [span] = spans.finish()
     assert (span.lasts, span.start) == (True, 30)
 

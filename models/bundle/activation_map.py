@@ -25,7 +25,7 @@ class MapAxis:
         low = np.floor(places).astype(int)
         high = np.minimum(low + 1, values.shape[-1] - 1)
         share = (places - low).astype(np.float32)
-        return values[..., low] * (1 - share) + values[..., high] * share
+        return np.asarray(values[..., low] * (1 - share) + values[..., high] * share, np.float32)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The class activation map of an exported model: its nodes, kept apart from the graph."""
 
+from typing import cast
+
 import onnx
 import torch
 from torch import nn
@@ -12,7 +14,10 @@ MAP = "activation_map"
 
 
 class MapClassifier(nn.Module):
-    """Waveforms (batch, clip_samples) to probabilities, embedding and map, traced as one graph."""
+    """Waveforms (batch, clip_samples) to probabilities, embedding and map, traced as one graph.
+
+    Only of a model whose network is a ``PooledNetwork``.
+    """
 
     def __init__(self, model: WaveformClassifier) -> None:
         super().__init__()
@@ -21,8 +26,7 @@ class MapClassifier(nn.Module):
     def forward(self, waveform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The third is (batch, labels, rows, frames), as of ``PooledNetwork.class_map``."""
         classifier = self.model.classifier
-        network = classifier.network
-        assert isinstance(network, PooledNetwork)
+        network = cast("PooledNetwork", classifier.network)
         feature_map = network.feature_map(classifier.normalise(self.model.extractor(waveform)))
         embedding = network.pool(feature_map)
         probabilities = self.model.to_probabilities(embedding)
@@ -38,7 +42,7 @@ def split_map(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.GraphProto]
     outputs = [value for value in graph.output if value.name != MAP]
     rest.output.extend(value for value in graph.output if value.name == MAP)
     needed = {value.name for value in outputs}
-    nodes = []
+    nodes: list[onnx.NodeProto] = []
     for node in reversed(graph.node):
         if needed.isdisjoint(node.output):
             rest.node.insert(0, node)
@@ -63,13 +67,12 @@ def split_map(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.GraphProto]
 
 def activation_map_info(model: WaveformClassifier, graph: onnx.GraphProto) -> ActivationMapInfo:
     """The metadata of the map that ``graph`` computes."""
-    network, config = model.classifier.network, model.extractor.config
-    assert isinstance(network, PooledNetwork)
+    config = model.extractor.config
     frame_seconds = config.hop_length / config.sample_rate_hz  # frames are centred on their hops
-    frames = network.axes.frames
+    axes = cast("PooledNetwork", model.classifier.network).axes
     return ActivationMapInfo(
         tensor=MAP,
         graph=graph.SerializeToString(),
-        seconds=MapAxis(frames.first * frame_seconds, frames.step * frame_seconds),
-        bins=network.axes.bins if model.extractor.kind == "log_mel" else None,
+        seconds=MapAxis(axes.frames.first * frame_seconds, axes.frames.step * frame_seconds),
+        bins=axes.bins if model.extractor.kind == "log_mel" else None,
     )

@@ -18,8 +18,8 @@ from earful.data.atomic_write import staged_file
 from earful.data.errors import EarfulError, command
 from earful.models.bundle.activation_map import ActivationMapInfo
 from earful.models.bundle.bundle import open_bundle, open_session
-from earful.models.bundle.metadata import GoldenExample, ModelMetadata
 from earful.models.bundle.map_session import MapSession
+from earful.models.bundle.metadata import GoldenExample, ModelMetadata
 from earful.models.layers.base import PooledNetwork
 from earful.models.layers.normalise import WaveformClassifier
 from earful.models.layers.onnx_encoder import OnnxEncoder
@@ -182,7 +182,7 @@ def check_parity(
         ExportError: the difference exceeds 1e-4.
     """
     session = open_session(graph, "cpu", out)
-    map_session = map_info and MapSession(graph, map_info, "cpu", out)
+    map_session = None if map_info is None else MapSession(graph, map_info, "cpu", out)
     torch_model = model if map_session is None else MapClassifier(model)
     max_difference = 0.0
     for batch in PARITY_BATCHES:

@@ -57,7 +57,7 @@ class PooledNetwork(Network):
         return self.pool(self.feature_map(features))
 
     def class_map(self, feature_map: Tensor) -> Tensor:
-        """Class activation maps (batch, labels, rows, frames): the logits are their mean and a bias.
+        """Class activation maps (batch, labels, rows, frames): logits are their mean and a bias.
 
         The bias is the same for all clips.
         """

@@ -81,6 +81,7 @@ def test_the_map_in_the_file_averages_to_the_logits(
     classifier = located[name]
     clips = np.stack([clip_with_tone(label, 0.4) for label in ("low", "mid", "high")])
     maps = classifier.activation_maps(clips)
+    assert maps is not None
     checkpoint = load_checkpoint(runs[name] / BEST_CHECKPOINT)
     logits = maps.mean(axis=(2, 3)) + checkpoint.weights["network.head.bias"].numpy()
     scaled = torch.from_numpy(logits / classifier.metadata.temperature)
@@ -141,9 +142,11 @@ def test_a_map_of_several_rows_runs_from_low_to_high_frequencies(
     assert found.values.shape == (ROWS, COLUMNS)
     # Row 0 is below the first of the map's rows, whose middle is bin 15; the last is above bin 79.
     info, high = model.metadata.activation_map, model.labels.index("high")
+    maps = model.activation_maps(clip[None])
     assert info is not None
+    assert maps is not None
     times = (np.arange(COLUMNS) + 0.5) / COLUMNS
-    exact = info.seconds.resample(model.activation_maps(clip[None])[0, high], times)
+    exact = info.seconds.resample(maps[0, high], times)
     assert exact.shape == (5, COLUMNS)
     np.testing.assert_allclose(found.values[[0, -1]], exact[[0, -1]], rtol=1e-4, atol=1e-5)
     edges = found.row_edges_hz

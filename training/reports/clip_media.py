@@ -62,12 +62,12 @@ def crop_to_clip(
 ) -> NDArray[np.float32]:
     """Crop (n_mels, frames) to the clip, without the zero padding around it."""
     features = dataset.features
-    start, end = _clip_range(dataset, seconds)
+    start, end = clip_range(dataset, seconds)
     first, last = start // features.hop_length, -(-end // features.hop_length)
     return log_mel[:, first : max(first + 1, last)]
 
 
-def _clip_range(dataset: Dataset, seconds: float) -> tuple[int, int]:
+def clip_range(dataset: Dataset, seconds: float) -> tuple[int, int]:
     """Start and end sample of a clip of this length in its stored window (see ``pad_to_clip``)."""
     size = dataset.features.clip_samples
     clip_samples = min(size, max(1, round(seconds * dataset.features.sample_rate_hz)))
@@ -104,7 +104,7 @@ def clip_audio_urls(
 
 def clip_waveform(waveforms: NDArray[Any], dataset: Dataset, row: int) -> Waveform:
     """A stored clip (samples,) without its zero padding."""
-    start, end = _clip_range(dataset, float(dataset.clips["seconds"].iloc[row]))
+    start, end = clip_range(dataset, float(dataset.clips["seconds"].iloc[row]))
     return as_float(waveforms[row, start:end])
 
 

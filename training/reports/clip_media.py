@@ -115,18 +115,24 @@ def _flac_uri(waveform: Waveform, dataset: Dataset) -> str:
     return f"data:audio/flac;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def path_link(path: Path, span: tuple[float, float] | None, out: Path) -> str:
+    """As ``file_link``, to a file and a time range in seconds."""
+    try:
+        path = path.resolve()
+        if not path.is_file():
+            return ""
+    except (OSError, ValueError):  # not a valid filename
+        return ""
+    relative = os.path.relpath(path, out.resolve().parent)
+    times = "" if span is None else f"#t={span[0]:g},{span[1]:g}"
+    return f"./{quote(relative)}{times}"
+
+
 def file_link(dataset: Dataset, row: int, out: Path, audio_dir: Path) -> str:
     """Link to a clip's file relative to the page, with its time range; empty without a file.
 
     The link starts with a dot and is percent-encoded, so no filename is read as a URL scheme.
     """
     clip = dataset.clips.iloc[row]
-    try:
-        path = (audio_dir / clip["filename"]).resolve()
-        if not path.is_file():
-            return ""
-    except (OSError, ValueError):  # not a valid filename
-        return ""
-    relative = os.path.relpath(path, out.resolve().parent)
-    times = "" if math.isnan(clip["end"]) else f"#t={clip['start']:g},{clip['end']:g}"
-    return f"./{quote(relative)}{times}"
+    span = None if math.isnan(clip["end"]) else (float(clip["start"]), float(clip["end"]))
+    return path_link(audio_dir / clip["filename"], span, out)

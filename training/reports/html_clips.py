@@ -35,12 +35,31 @@ class ClipMedia:
 
 def html_templates() -> Environment:
     """The jinja templates of the HTML reports, with autoescaping."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("earful.training.reports"),
         autoescape=select_autoescape(),
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"clock": clock_time, "figure": short_figure}
+    return environment
+
+
+def clock_time(seconds: float) -> str:
+    """Seconds as ``4.50 s``, ``2:04.5`` or ``1:02:03``."""
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{int(minutes)}:{rest:04.1f}"
+    return f"{int(minutes // 60)}:{int(minutes % 60):02}:{int(rest):02}"
+
+
+def short_figure(value: float) -> str:
+    """A figure of two digits or more: ``0.42``, ``4.2``, ``42``, ``1,234``."""
+    if value >= 10 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def load_clip_media(path: Path, time_span: tuple[float, float] | None = None) -> ClipMedia:

@@ -6,8 +6,8 @@ const DISPLAY_MAX_HZ = 8000; // of drawLogMel
 const SHADE = 0.82; // over the parts where the model did not listen
 
 const METHODS = {
-  activation: "Bright: what spoke for this label. The curve adds up to its score.",
-  occlusion: "Bright: what the score needs. Found by silencing each part in turn.",
+  activation: "Bright: what adds to the score of this label.",
+  occlusion: "Bright: without it the score falls. Found by silencing each part in turn.",
 };
 
 /**
@@ -60,7 +60,7 @@ export function addActivationButton(canvas, file, seconds) {
   button.setAttribute("aria-pressed", "false");
   note.className = "note";
   note.setAttribute("role", "status");
-  canvas.after(button, note);
+  canvas.parentElement.append(button, note);
   const plain = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   let map = null;
   button.onclick = async () => {

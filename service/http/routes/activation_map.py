@@ -26,10 +26,11 @@ from earful.service.http.schemas import (
     ErrorResponse,
     openapi_responses,
 )
+from earful.service.http.uploads import UPLOAD_NAME, RequestBody
 from earful.service.inference.activation_map import ActivationMap, locate_label, to_rows
 
 # Longer recordings are for /v1/classify: a map is of one clip.
-MAX_MAP_SECONDS = 60.0
+MAX_MAP_SECONDS, MAX_MAP_BYTES = 60.0, 20_000_000
 MAX_WAITING = 16
 
 
@@ -38,6 +39,7 @@ def add_activation_map_route(app: FastAPI, service: Service) -> None:
     limits = replace(
         service.settings.audio_limits(),
         max_seconds=min(service.settings.max_seconds, MAX_MAP_SECONDS),
+        max_bytes=min(service.settings.max_upload_bytes, MAX_MAP_BYTES),
     )
 
     @app.post(
@@ -57,10 +59,7 @@ def add_activation_map_route(app: FastAPI, service: Service) -> None:
         classifier = loaded_model.classifier
         _check_query(request, label, classifier)
         with service.upload_budget.open_body(request, deadline) as body:
-            files = await body.files()
-            if len(files) > 1:
-                raise RequestError("too_many_files", "a map is of one file; send one")
-            [(name, blob)] = files
+            name, blob = await _only_file(body, limits.max_bytes)
 
             def compute() -> ActivationMap:
                 return locate_label(classifier, classifier.decode(blob, limits).waveform, label)
@@ -71,6 +70,18 @@ def add_activation_map_route(app: FastAPI, service: Service) -> None:
                 except (InferenceError, ModelError) as error:
                     raise RequestError("inference_failed", "the model has no map of it") from error
         return json_response({"model": loaded_model.info, "filename": name, **_to_json(located)})
+
+
+async def _only_file(body: RequestBody, max_bytes: int) -> tuple[str, bytes]:
+    """(filename, bytes) of the one file of a form, or of the raw body."""
+    if not body.is_form:
+        return UPLOAD_NAME, await body.read_all(max_bytes)
+    files, _ = await body.form()
+    if not files:
+        raise RequestError("no_file", "the form holds no file; send one in the field 'file'")
+    if len(files) > 1:
+        raise RequestError("too_many_files", "a map is of one file; send one")
+    return files[0]
 
 
 class _Queue:

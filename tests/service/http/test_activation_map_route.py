@@ -53,6 +53,13 @@ def test_bad_requests_have_their_code(
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
+def test_a_form_without_a_file_or_with_a_large_one_is_refused(client: Client) -> None:
+    answer = client.post(URL, files={"label": (None, "7")})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "no_file")
+    answer = client.post(URL, files={"file": ("a.wav", bytes(200_001))})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+
+
 def test_two_files_are_too_many(client: Client) -> None:
     answer = client.post(URL, files=[("file", ("a.wav", GOOD)), ("file", ("b.wav", GOOD))])
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_many_files")

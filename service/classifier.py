@@ -4,6 +4,7 @@ The only place that runs a released model: the command line, HTTP, batches and t
 use it.
 """
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from earful.data.labels.multilabel import SEPARATOR
 from earful.models.bundle.bundle import Bundle, open_bundle
 from earful.models.bundle.decision import DECISION_THRESHOLD, predicted_label_mask
 from earful.models.bundle.device import Device
+from earful.models.bundle.map_session import MapSession
 from earful.models.bundle.metadata import ModelMetadata
 from earful.models.bundle.runtime import ORT_ERRORS
 
@@ -120,6 +122,8 @@ class Classifier:
         self._is_multi_label = bundle.metadata.score_kind == "sigmoid"
         self._config = bundle.metadata.features
         self._hop_samples = max(1, round(self._config.clip_samples * WINDOW_HOP_FRACTION))
+        self._map_session: MapSession | None = None
+        self._map_lock = threading.Lock()
 
     @classmethod
     def open(cls, model: Path, device: Device = "cpu", *, reject: bool = False) -> Self:
@@ -223,8 +227,25 @@ class Classifier:
         clips = pad_to_clips([w[start : start + size] for w, start in windows], size)
         return self.embed(clips)[1]
 
+    def activation_maps(self, clips: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Class activation maps (batch, labels, rows, columns) of clips (batch, clip_samples).
+
+        None if the model file holds none. The first call opens a session for them.
+
+        Raises:
+            ModelError: the map in the metadata does not fit the graph.
+        """
+        bundle, info = self.bundle, self.metadata.activation_map
+        if info is None:
+            return None
+        with self._map_lock:
+            if self._map_session is None:
+                device: Device = "cpu" if bundle.provider.startswith("CPU") else "cuda"
+                self._map_session = MapSession(bundle.content, info, device, bundle.path)
+        return self._map_session.run(clips)
+
     def _run(self, outputs: list[str], clips: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """The only call of the session."""
+        """The only call of the session (that of the maps is another one)."""
         try:
             values: list[NDArray[np.float32]] = self.bundle.session.run(
                 outputs, {"waveform": clips}

@@ -167,14 +167,19 @@ def mel_filters(config: FeatureConfig) -> Matrix:
     # In numpy because serving checks a model's configuration without librosa. For training too:
     # torchaudio.functional.melscale_fbanks rounds half of an odd rate, at 11,025 Hz 0.014 dB off.
     bins_hz = np.linspace(0, config.sample_rate_hz / 2, 1 + config.n_fft // 2)
-    low, high = _hz_to_mel(config.f_min_hz), _hz_to_mel(config.f_max_hz)
-    edges_hz = _mel_to_hz(np.linspace(low, high, config.n_mels + 2))
+    edges_hz = mel_bin_hz(config, np.arange(-1.0, config.n_mels + 1))
     ramps = edges_hz[:, None] - bins_hz[None, :]
     widths = np.diff(edges_hz)[:, None]
     rising, falling = -ramps[:-2] / widths[:-1], ramps[2:] / widths[1:]
     triangles = np.maximum(0.0, np.minimum(rising, falling))
     area_norm: Matrix = 2.0 / (edges_hz[2:] - edges_hz[:-2])
     return triangles * area_norm[:, None]
+
+
+def mel_bin_hz(config: FeatureConfig, bins: Matrix) -> Matrix:
+    """The centre in hertz of mel bins, which may be fractions: of bin 0 the lowest filter's."""
+    low, high = _hz_to_mel(config.f_min_hz), _hz_to_mel(config.f_max_hz)
+    return _mel_to_hz(low + (high - low) * (bins + 1) / (config.n_mels + 1))
 
 
 def folded_dft(config: FeatureConfig, used_bins: NDArray[np.intp]) -> tuple[Matrix, Matrix]:

@@ -5,7 +5,7 @@ Input ``waveform`` float32 (batch, samples); outputs ``probabilities`` (batch, l
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,17 @@ GOLDEN_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened model: session, metadata, SHA-256 of the file and execution provider in use."""
+    """An opened model: session, metadata, SHA-256 of the file and execution provider in use.
+
+    ``content`` is the file's bytes if its activation map may be asked for, else empty.
+    """
 
     session: onnxruntime.InferenceSession
     metadata: ModelMetadata
     path: Path
     sha256: str
     provider: str
+    content: bytes = field(repr=False)
 
 
 def open_bundle(path: Path, device: Device = "cpu") -> Bundle:
@@ -54,6 +58,7 @@ def open_bundle(path: Path, device: Device = "cpu") -> Bundle:
         path=path,
         sha256=hashlib.sha256(blob).hexdigest(),
         provider=provider,
+        content=b"" if metadata.activation_map is None else blob,
     )
     _check_golden(bundle)
     return bundle

@@ -1,7 +1,7 @@
 """Metadata of a released model, stored in the ``metadata_props`` of its ONNX file.
 
 JSON values under the keys ``earful.*``. A missing or malformed key is an error: a default would be
-a guess about the model.
+a guess about the model. Only ``activation_map`` may be missing: not every network has one.
 """
 
 import base64
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from earful.data.errors import EarfulError, command
 from earful.data.features.config import FEATURE_KINDS, FeatureConfig
 from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels
+from earful.models.bundle.activation_map import ActivationMapInfo
 from earful.models.bundle.decision import SCORE_KINDS, ScoreKind
 
 SCHEMA_VERSION = 4
 KEY_PREFIX = "earful."
+_ACTIVATION_MAP = "activation_map"
 
 
 class ModelError(EarfulError):
@@ -62,6 +64,7 @@ class ModelMetadata:
     rejection_threshold: float
     score_kind: ScoreKind
     golden: GoldenExample
+    activation_map: ActivationMapInfo | None = None
 
     def to_props(self) -> dict[str, str]:
         """The ``metadata_props`` of the ONNX file: JSON text by key."""
@@ -83,6 +86,8 @@ class ModelMetadata:
                 "probabilities": list(self.golden.probabilities),
             },
         }
+        if self.activation_map is not None:
+            values[_ACTIVATION_MAP] = self.activation_map.to_dict()
         return {
             KEY_PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()
         }
@@ -100,7 +105,9 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
     """
     _check_version(props, path)
     values: dict[str, Any] = {}
-    for key, parse in _PARSERS.items():
+    optional = {_ACTIVATION_MAP: ActivationMapInfo.from_dict}
+    present = {key: parse for key, parse in optional.items() if KEY_PREFIX + key in props}
+    for key, parse in (_PARSERS | present).items():
         try:
             values[key] = parse(json.loads(props[KEY_PREFIX + key]))
         except _MALFORMED as error:

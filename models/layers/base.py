@@ -3,6 +3,9 @@
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
+from torch.nn import functional
+
+from earful.models.bundle.activation_map import MapAxes
 
 
 class Network(nn.Module, ABC):
@@ -26,3 +29,41 @@ class Network(nn.Module, ABC):
     def rate_scales(self) -> dict[nn.Module, float]:
         """Modules that are trained at another learning rate, relative to that of the rest."""
         return {}
+
+
+class PooledNetwork(Network):
+    """A classifier whose logits are means over the positions of a feature map, plus a bias.
+
+    So each position has its exact share in each logit, and the shares of all positions are the
+    class activation map: "Learning Deep Features for Discriminative Localization" (Zhou et al.,
+    arXiv:1512.04150, equation 2).
+    """
+
+    axes: MapAxes
+
+    @abstractmethod
+    def feature_map(self, features: Tensor) -> Tensor:
+        """The feature map (batch, channels, rows, frames) of features (batch, bins, frames)."""
+
+    def pool(self, feature_map: Tensor) -> Tensor:
+        """The embedding (batch, dim): the mean over rows and frames."""
+        return feature_map.mean(dim=(2, 3))
+
+    def shares(self, feature_map: Tensor) -> Tensor:
+        """What each position adds to the embedding: (batch, dim, rows, frames) with that mean."""
+        return feature_map
+
+    def embed(self, features: Tensor) -> Tensor:
+        return self.pool(self.feature_map(features))
+
+    def class_map(self, feature_map: Tensor) -> Tensor:
+        """Class activation maps (batch, labels, rows, frames): logits are their mean and a bias.
+
+        The bias is the same for all clips.
+        """
+        weight, shares = self.head_weight(), self.shares(feature_map)
+        return functional.linear(shares.movedim(1, -1), weight).movedim(-1, 1)
+
+    def head_weight(self) -> Tensor:
+        """Weights (labels, dim) of the logits on ``shares``."""
+        return self.head.get_parameter("weight")

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from earful.data.errors import EarfulError
-from earful.models.layers.base import Network
+from earful.models.bundle.activation_map import MapAxes, MapAxis
+from earful.models.layers.base import PooledNetwork
 
 STEM_CHANNELS, HEAD_CHANNELS = 16, 32
 SUB_BANDS = 5
@@ -57,12 +58,15 @@ class BcResNetConfig:
             raise EarfulError(f"bcresnet width must be from 0.25 to 16, found {self.width}")
 
 
-class BcResNet(Network):
+class BcResNet(PooledNetwork):
     """Features (batch, bins, frames) to logits (batch, labels); embeddings of 32 * width values.
 
     Raises:
         EarfulError: fewer than 33 bins or 5 frames.
     """
+
+    # Three halvings of the bins, then a convolution that drops two rows on either side.
+    axes = MapAxes(bins=MapAxis(16, 8), frames=MapAxis(0, 1))
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: BcResNetConfig) -> None:
         super().__init__()
@@ -104,12 +108,11 @@ class BcResNet(Network):
         )
         self.head = nn.Linear(dim, n_labels)
 
-    def embed(self, features: Tensor) -> Tensor:
+    def feature_map(self, features: Tensor) -> Tensor:
         x = self.stem(features.unsqueeze(1))  # (batch, 16 * width, ceil(bins / 2), frames)
         x = self.blocks(x)  # (batch, 20 * width, ceil(bins / 8), frames)
-        x = self.last(x)  # (batch, 32 * width, ceil(bins / 8) - 4, frames)
-        embedding: Tensor = x.mean(dim=(2, 3))
-        return embedding
+        located: Tensor = self.last(x)  # (batch, 32 * width, ceil(bins / 8) - 4, frames)
+        return located
 
 
 class _Block(nn.Module):

@@ -12,7 +12,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from earful.data.errors import EarfulError
-from earful.models.layers.base import Network
+from earful.models.bundle.activation_map import MapAxes, MapAxis
+from earful.models.layers.base import PooledNetwork
 from earful.models.layers.blocks import (
     Activation,
     Normalisation,
@@ -33,13 +34,16 @@ class CnnConfig:
     activation: Activation = "relu"
 
 
-class Cnn(Network):
+class Cnn(PooledNetwork):
     """Features (batch, bins, frames) to logits (batch, labels); the embedding has 128 values.
 
     Raises:
         EarfulError: features smaller than 31 x 31, which four poolings reduce to nothing, or an
             invalid option.
     """
+
+    # Nothing is padded: a block of stride s before it shifts the centre by s and doubles the step.
+    axes = MapAxes(bins=MapAxis(15, 16), frames=MapAxis(15, 16))
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: CnnConfig) -> None:
         super().__init__()
@@ -56,13 +60,11 @@ class Cnn(Network):
         self.blocks = nn.Sequential(*layers)
         self.head = nn.Linear(FILTERS[-1], n_labels)
 
-    def embed(self, features: Tensor) -> Tensor:
+    def feature_map(self, features: Tensor) -> Tensor:
         x = features.unsqueeze(1)  # (batch, 1, bins, frames)
-        x = self.blocks(
-            x
-        )  # (batch, 128, bins / 16 - 1, frames / 16 - 1), rounded: 1 x 3 of 40 x 63
-        pooled: Tensor = x.mean(dim=(2, 3))
-        return pooled
+        # (batch, 128, bins / 16 - 1, frames / 16 - 1), rounded: 1 x 3 of 40 x 63
+        located: Tensor = self.blocks(x)
+        return located
 
 
 def _size_after_blocks(size: int) -> int:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from earful.data.errors import EarfulError
-from earful.models.layers.base import Network
+from earful.models.bundle.activation_map import MapAxes, MapAxis
+from earful.models.layers.base import PooledNetwork
 
 STEM_CHANNELS = (16, 24)
 KERNEL_FRAMES = 9
@@ -38,7 +39,7 @@ class TcResNetConfig:
     dropout: float = 0.3
 
 
-class TcResNet(Network):
+class TcResNet(PooledNetwork):
     """Features (batch, bins, frames) to logits (batch, labels).
 
     The embedding has as many values as the last residual block has channels.
@@ -70,6 +71,7 @@ class TcResNet(Network):
             nn.ReLU(),
         )
         widths = pairwise((config.width, *config.channels))
+        self.axes = MapAxes(bins=None, frames=MapAxis(0, 2 ** len(config.channels)))
         self.blocks = nn.Sequential(
             *(_Block(in_channels, out_channels) for in_channels, out_channels in widths)
         )
@@ -77,12 +79,23 @@ class TcResNet(Network):
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.channels[-1], n_labels)
 
-    def embed(self, features: Tensor) -> Tensor:
+    def feature_map(self, features: Tensor) -> Tensor:
+        """(batch, channels, frames): the bins are channels."""
         x = self.stem(_two_views(features))  # (batch, 24, ceil(bins / 4), frames)
         x = self.bottleneck(x.flatten(1, 2))  # (batch, width, frames)
-        x = self.blocks(x)  # (batch, channels, ceil(frames / 8))
-        weights = torch.softmax(self.attention(x), dim=2)  # (batch, 1, ceil(frames / 8))
-        return cast("Tensor", self.dropout((x * weights).sum(dim=2)))
+        return cast("Tensor", self.blocks(x))  # (batch, channels, ceil(frames / 8))
+
+    def pool(self, feature_map: Tensor) -> Tensor:
+        weighted = feature_map * self._attention_weights(feature_map)
+        return cast("Tensor", self.dropout(weighted.sum(dim=2)))
+
+    def shares(self, feature_map: Tensor) -> Tensor:
+        weighted = feature_map * self._attention_weights(feature_map)
+        return (weighted * feature_map.shape[2]).unsqueeze(2)
+
+    def _attention_weights(self, feature_map: Tensor) -> Tensor:
+        """(batch, 1, ceil(frames / 8)) with a sum of 1."""
+        return torch.softmax(self.attention(feature_map), dim=2)
 
 
 class _Block(nn.Module):

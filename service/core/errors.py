@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 STATUS_BY_CODE = {
     "malformed_request": 400,
+    "unknown_parameter": 400,
     "no_file": 400,
     "unauthorized": 401,
     "forbidden": 403,

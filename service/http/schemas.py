@@ -74,6 +74,29 @@ class ClassifyResponse(BaseModel):
     results: list[FileResult]
 
 
+class ActivationMapResponse(BaseModel):
+    """Where the model listened for ``label``, from ``start`` to ``end``."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model: ModelInfo
+    filename: str
+    label: str = Field(examples=["7"])
+    score: float = Field(ge=0, le=1)
+    method: Literal["activation", "occlusion"] = Field(
+        description="`activation`: what each part added to the label's logit; `occlusion`: what "
+        "silencing the part takes from its log-odds"
+    )
+    start: float = Field(description="seconds")
+    end: float = Field(description="seconds")
+    row_edges_hz: list[float] = Field(
+        description="bounds of the rows; empty where one row is of all frequencies"
+    )
+    map: list[list[float]] = Field(
+        description="rows from the lowest frequency up; their columns are equal parts of the time"
+    )
+
+
 class HealthResponse(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 

@@ -19,6 +19,7 @@ from earful.service.core.errors import RequestError, error_response, json_respon
 from earful.service.core.settings import Settings
 from earful.service.http.app_state import Service, file_result
 from earful.service.http.dispatch import Dispatcher, Handler
+from earful.service.http.routes.activation_map import add_activation_map_route
 from earful.service.http.routes.feedback import add_feedback_routes
 from earful.service.http.routes.hf import add_hf_route
 from earful.service.http.routes.oip import add_oip_routes
@@ -56,6 +57,7 @@ def create_app(settings: Settings) -> Dispatcher:
     _add_health_routes(app, service)
     dispatcher.fast_routes["POST", "/v1/classify"] = _add_classify_route(app, service)
     dispatcher.fast_routes["POST", "/hf"] = add_hf_route(app, service)
+    add_activation_map_route(app, service)
     add_oip_routes(app, service)
     add_label_studio_routes(app, service)
     add_stream_route(app, service)

@@ -1,5 +1,6 @@
 // The main page: classifies files and recordings, shows the results in a table, and listens live.
 import { downloadCsv, escapeFormula } from "./csv.js";
+import { addActivationButton } from "./activation.js";
 import { decode, drawLogMel, drawWaveform } from "./sound.js";
 import { createLabelInput, splitLabels } from "./labels.js";
 import { listenLive, record } from "./recording.js";
@@ -160,6 +161,7 @@ async function drawPlots(file, detail) {
     const wave = detail.querySelector(".wave"), mel = detail.querySelector(".mel");
     drawWaveform(wave, samples);
     drawLogMel(mel, samples);
+    addActivationButton(mel, file, samples.length / 16_000);
     wave.setAttribute("aria-label", `Waveform of ${file.name}`);
     mel.setAttribute("aria-label", `Log-mel spectrogram of ${file.name}`);
   } else {

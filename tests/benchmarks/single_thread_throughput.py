@@ -150,7 +150,7 @@ def random_model(folder: Path) -> Path:
         score_kind="softmax",
         golden=GoldenExample(golden.waveform, tuple(probabilities)),
     )
-    graph = to_onnx(model)
+    graph = to_onnx(model)[0]
     onnx.helper.set_model_props(graph, metadata.to_props())
     path = folder / "random.onnx"
     onnx.save(graph, path)

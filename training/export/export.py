@@ -16,14 +16,23 @@ from torch import nn
 
 from earful.data.atomic_write import staged_file
 from earful.data.errors import EarfulError, command
+from earful.models.bundle.activation_map import ActivationMapInfo
 from earful.models.bundle.bundle import open_bundle, open_session
+from earful.models.bundle.map_session import MapSession
 from earful.models.bundle.metadata import GoldenExample, ModelMetadata
+from earful.models.layers.base import PooledNetwork
 from earful.models.layers.normalise import WaveformClassifier
 from earful.models.layers.onnx_encoder import OnnxEncoder
 from earful.models.layers.pooling import mean_std_max
 from earful.models.networks.encoder import FrozenEncoder, pretrained_source
 from earful.models.networks.zoo import require_classifier
 from earful.training.config.train_config import TrainConfig
+from earful.training.export.activation_map import (
+    MAP,
+    MapClassifier,
+    activation_map_info,
+    split_map,
+)
 from earful.training.export.merge_encoder import merge_encoder
 from earful.training.metrics.calibration import Calibration
 from earful.training.runs.run_dataset import read_run_dataset, resume_words
@@ -38,6 +47,7 @@ from earful.training.trainer.checkpoint import (
 PARITY_BATCHES = (1, 3, 17)
 PARITY_TOLERANCE = 1e-4
 OPSET = 18
+_OUTPUTS = ["probabilities", "embedding"]
 _EXAMPLE_BATCH = 2  # with 1 the exporter makes the batch size a constant
 
 
@@ -77,9 +87,10 @@ def export(run: Path, out: Path) -> ExportResult:
         temperature=_calibration(run, checkpoint).temperature,
         score_kind=checkpoint.score_kind,
     ).eval()
-    model_proto = to_onnx(model)
-    max_difference = check_parity(model, model_proto.SerializeToString(), out)
-    metadata = _metadata(run, checkpoint, model)
+    model_proto, map_graph = to_onnx(model)
+    map_info = activation_map_info(model, map_graph) if map_graph is not None else None
+    max_difference = check_parity(model, model_proto.SerializeToString(), out, map_info)
+    metadata = _metadata(run, checkpoint, model, map_info)
     onnx.helper.set_model_props(model_proto, metadata.to_props())
     model_proto.producer_name = "earful"
     with staged_file(out) as staging:
@@ -90,8 +101,11 @@ def export(run: Path, out: Path) -> ExportResult:
     return ExportResult(out, size, max_difference, metadata, finished)
 
 
-def to_onnx(model: WaveformClassifier) -> onnx.ModelProto:
+def to_onnx(model: WaveformClassifier) -> tuple[onnx.ModelProto, onnx.GraphProto | None]:
     """The ONNX graph: ``waveform`` to ``probabilities`` and ``embedding``.
+
+    Second, the nodes that it lacks to compute the class activation map; None if there is no exact
+    one for this network.
 
     Raises:
         EarfulError: an encoder file cannot be put into one graph with its head.
@@ -99,12 +113,14 @@ def to_onnx(model: WaveformClassifier) -> onnx.ModelProto:
     """
     example = torch.zeros(_EXAMPLE_BATCH, model.extractor.config.clip_samples)
     network = model.classifier.network
+    if isinstance(network, PooledNetwork):
+        return split_map(_without_traces(_trace(MapClassifier(model), example, "waveform")))
     encoder = network.encoder if isinstance(network, FrozenEncoder) else None
     if not (isinstance(network, FrozenEncoder) and isinstance(encoder, OnnxEncoder)):
-        return _without_traces(_trace(model, example, "waveform"))
+        return _without_traces(_trace(model, example, "waveform")), None
     vectors = encoder(example.unsqueeze(1)).transpose(1, 2).contiguous()
     head = _trace(_VectorClassifier(model, network), vectors, "vectors")
-    return _without_traces(merge_encoder(encoder, head, OPSET))
+    return _without_traces(merge_encoder(encoder, head, OPSET)), None
 
 
 class _VectorClassifier(nn.Module):
@@ -146,7 +162,7 @@ def _trace(model: nn.Module, example: torch.Tensor, input_name: str) -> onnx.Mod
             verbose=False,
             opset_version=OPSET,
             input_names=[input_name],
-            output_names=["probabilities", "embedding"],
+            output_names=_OUTPUTS if not isinstance(model, MapClassifier) else [*_OUTPUTS, MAP],
             dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
         )
     if program is None:
@@ -155,28 +171,28 @@ def _trace(model: nn.Module, example: torch.Tensor, input_name: str) -> onnx.Mod
     return traced
 
 
-def check_parity(model: WaveformClassifier, graph: bytes, out: Path) -> float:
+def check_parity(
+    model: WaveformClassifier, graph: bytes, out: Path, map_info: ActivationMapInfo | None = None
+) -> float:
     """The largest difference of the outputs over random batches of 1, 3 and 17.
 
-    Embeddings are compared relative to their largest value, if that is above 1.
+    Embeddings and activation maps are compared relative to their largest value, if that is above 1.
 
     Raises:
         ExportError: the difference exceeds 1e-4.
     """
     session = open_session(graph, "cpu", out)
+    map_session = None if map_info is None else MapSession(graph, map_info, "cpu", out)
+    torch_model = model if map_session is None else MapClassifier(model)
     max_difference = 0.0
     for batch in PARITY_BATCHES:
         waveforms = _test_waveforms(batch, model.extractor.config.clip_samples)
         with torch.inference_mode():
-            expected, embedding = (t.numpy() for t in model(torch.from_numpy(waveforms)))
-        onnx_probabilities, onnx_embedding = session.run(
-            ["probabilities", "embedding"], {"waveform": waveforms}
-        )
-        scale = max(1.0, float(np.abs(embedding).max()))
-        difference = max(
-            float(np.abs(onnx_probabilities - expected).max()),
-            float(np.abs(onnx_embedding - embedding).max()) / scale,
-        )
+            expected = [tensor.numpy() for tensor in torch_model(torch.from_numpy(waveforms))]
+        found = session.run(_OUTPUTS, {"waveform": waveforms})
+        if map_session is not None:
+            found.append(map_session.run(waveforms))
+        difference = max(map(_difference, found, expected))
         if not difference <= PARITY_TOLERANCE:
             raise ExportError(
                 f"ONNX Runtime and PyTorch differ by {difference:.2g} at batch {batch} (at most "
@@ -185,6 +201,11 @@ def check_parity(model: WaveformClassifier, graph: bytes, out: Path) -> float:
             )
         max_difference = max(max_difference, difference)
     return max_difference
+
+
+def _difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """The largest difference, relative to the largest value if that is above 1."""
+    return float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
 
 
 def _test_waveforms(batch: int, samples: int) -> NDArray[np.float32]:
@@ -196,7 +217,12 @@ def _test_waveforms(batch: int, samples: int) -> NDArray[np.float32]:
     return np.clip(waveforms, -1, 1).astype(np.float32)
 
 
-def _metadata(run: Path, checkpoint: Checkpoint, model: WaveformClassifier) -> ModelMetadata:
+def _metadata(
+    run: Path,
+    checkpoint: Checkpoint,
+    model: WaveformClassifier,
+    map_info: ActivationMapInfo | None,
+) -> ModelMetadata:
     return ModelMetadata(
         labels=checkpoint.labels,
         features=checkpoint.features,
@@ -209,6 +235,7 @@ def _metadata(run: Path, checkpoint: Checkpoint, model: WaveformClassifier) -> M
         rejection_threshold=_calibration(run, checkpoint).threshold,
         score_kind=model.score_kind,
         golden=_golden_example(model),
+        activation_map=map_info,
     )
 
 

@@ -62,12 +62,12 @@ def crop_to_clip(
 ) -> NDArray[np.float32]:
     """Crop (n_mels, frames) to the clip, without the zero padding around it."""
     features = dataset.features
-    start, end = _clip_range(dataset, seconds)
+    start, end = clip_range(dataset, seconds)
     first, last = start // features.hop_length, -(-end // features.hop_length)
     return log_mel[:, first : max(first + 1, last)]
 
 
-def _clip_range(dataset: Dataset, seconds: float) -> tuple[int, int]:
+def clip_range(dataset: Dataset, seconds: float) -> tuple[int, int]:
     """Start and end sample of a clip of this length in its stored window (see ``pad_to_clip``)."""
     size = dataset.features.clip_samples
     clip_samples = min(size, max(1, round(seconds * dataset.features.sample_rate_hz)))
@@ -104,7 +104,7 @@ def clip_audio_urls(
 
 def clip_waveform(waveforms: NDArray[Any], dataset: Dataset, row: int) -> Waveform:
     """A stored clip (samples,) without its zero padding."""
-    start, end = _clip_range(dataset, float(dataset.clips["seconds"].iloc[row]))
+    start, end = clip_range(dataset, float(dataset.clips["seconds"].iloc[row]))
     return as_float(waveforms[row, start:end])
 
 
@@ -115,18 +115,24 @@ def _flac_uri(waveform: Waveform, dataset: Dataset) -> str:
     return f"data:audio/flac;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def path_link(path: Path, span: tuple[float, float] | None, out: Path) -> str:
+    """As ``file_link``, to a file and a time range in seconds."""
+    try:
+        path = path.resolve()
+        if not path.is_file():
+            return ""
+    except (OSError, ValueError):  # not a valid filename
+        return ""
+    relative = os.path.relpath(path, out.resolve().parent)
+    times = "" if span is None else f"#t={span[0]:g},{span[1]:g}"
+    return f"./{quote(relative)}{times}"
+
+
 def file_link(dataset: Dataset, row: int, out: Path, audio_dir: Path) -> str:
     """Link to a clip's file relative to the page, with its time range; empty without a file.
 
     The link starts with a dot and is percent-encoded, so no filename is read as a URL scheme.
     """
     clip = dataset.clips.iloc[row]
-    try:
-        path = (audio_dir / clip["filename"]).resolve()
-        if not path.is_file():
-            return ""
-    except (OSError, ValueError):  # not a valid filename
-        return ""
-    relative = os.path.relpath(path, out.resolve().parent)
-    times = "" if math.isnan(clip["end"]) else f"#t={clip['start']:g},{clip['end']:g}"
-    return f"./{quote(relative)}{times}"
+    span = None if math.isnan(clip["end"]) else (float(clip["start"]), float(clip["end"]))
+    return path_link(audio_dir / clip["filename"], span, out)

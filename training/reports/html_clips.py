@@ -35,12 +35,31 @@ class ClipMedia:
 
 def html_templates() -> Environment:
     """The jinja templates of the HTML reports, with autoescaping."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("earful.training.reports"),
         autoescape=select_autoescape(),
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"clock": clock_time, "figure": short_figure}
+    return environment
+
+
+def clock_time(seconds: float) -> str:
+    """Seconds as ``4.50 s``, ``2:04.5`` or ``1:02:03``."""
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{int(minutes)}:{rest:04.1f}"
+    return f"{int(minutes // 60)}:{int(minutes % 60):02}:{int(rest):02}"
+
+
+def short_figure(value: float) -> str:
+    """A figure of two digits or more: ``0.42``, ``4.2``, ``42``, ``1,234``."""
+    if value >= 10 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def load_clip_media(path: Path, time_span: tuple[float, float] | None = None) -> ClipMedia:
@@ -50,14 +69,14 @@ def load_clip_media(path: Path, time_span: tuple[float, float] | None = None) ->
     except AudioError as error:
         return ClipMedia(missing=f"cannot be played: {error}")
     return ClipMedia(
-        _wav_uri(waveform, MEDIA_RATE_HZ),
+        wav_uri(waveform, MEDIA_RATE_HZ),
         _spectrogram_uri(waveform, MEDIA_RATE_HZ, _source_rate_hz(path)),
     )
 
 
 def waveform_media(waveform: Waveform, rate_hz: int) -> ClipMedia:
     """Media of a decoded waveform (samples,)."""
-    return ClipMedia(_wav_uri(waveform, rate_hz), _spectrogram_uri(waveform, rate_hz, rate_hz))
+    return ClipMedia(wav_uri(waveform, rate_hz), _spectrogram_uri(waveform, rate_hz, rate_hz))
 
 
 def _read_audio(path: Path, time_span: tuple[float, float] | None) -> Waveform:
@@ -77,10 +96,18 @@ def _source_rate_hz(path: Path) -> int:
         return MEDIA_RATE_HZ
 
 
-def _wav_uri(waveform: Waveform, rate_hz: int) -> str:
+def wav_uri(waveform: Waveform, rate_hz: int) -> str:
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(waveform, -1, 1), rate_hz, format="WAV", subtype="PCM_16")
     return f"data:audio/wav;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def figure_uri(figure: Figure) -> str:
+    """A figure as PNG."""
+    buffer = io.BytesIO()
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(buffer)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _spectrogram_uri(waveform: Waveform, rate_hz: int, source_rate_hz: int) -> str:
@@ -94,7 +121,4 @@ def _spectrogram_uri(waveform: Waveform, rate_hz: int, source_rate_hz: int) -> s
     decibels = librosa.amplitude_to_db(magnitude, ref=np.max, top_db=_RANGE_DB)
     librosa.display.specshow(decibels, ax=axes, cmap="magma", vmin=-_RANGE_DB, vmax=0)
     axes.set_axis_off()
-    buffer = io.BytesIO()
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.print_png(buffer)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return figure_uri(figure)

@@ -96,7 +96,93 @@ def test_events_of_long_recordings_are_reported_and_played(
     assert summary.errors == {"truncated": 1}
     assert summary.labelled == 0
     page = out.with_suffix(".html").read_text("utf-8")
-    assert page.count("data:audio/wav") == 8
+    assert page[page.index("<h2>Least confident") :].count("data:audio/wav") == 8
+    heard = page[page.index("<h2>To hear") : page.index("<h2>Least confident")]
+    assert heard.count("data:audio/wav") == 7  # at most three of each label
+    assert 'href="./recordings/day.wav#t=' in heard
+    assert summary.recordings is not None
+    assert [recording.rows for recording in summary.recordings.listed] == [4, 4, 0]
+
+
+def event_rows(filename: str, *events: tuple[float, str], expected: str = "") -> list[ResultRow]:
+    return [
+        ResultRow(filename, start, start + 0.5, label, 0.9, expected=expected)
+        for start, label in events
+    ]
+
+
+def test_events_per_hour_follow_the_time_of_day_in_the_names() -> None:
+    """Two recordings of an hour each, of which only the last rows tell the length."""
+    rows = [
+        *event_rows("A_20240510_053000.wav", (0, "owl"), (1799, "owl"), (1800, "owl")),
+        ResultRow("A_20240510_053000.wav", 3599.5, 3600, "fox", 0.8),
+        ResultRow("B_20240511_233000.wav", 0, 3600),  # over midnight, without an event
+    ]
+    recordings = summarise_results(rows, clips=2).recordings
+    assert recordings is not None
+    assert (recordings.files, recordings.rows, recordings.unmeasured) == (2, 4, 2)
+    assert not recordings.are_windows
+    assert recordings.by_time.table() is None
+    table = recordings.by_day.table()
+    assert table is not None
+    hours = {column: n for column, n in zip(table.columns, table.hours, strict=True) if n}
+    assert hours == {"00": 0.5, "05": 0.5, "06": 0.5, "23": 0.5}
+    owl, fox = table.rows
+    assert (owl.label, owl.count, owl.rate) == ("owl", 3, 1.5)
+    assert [owl.cells[hour].rate for hour in (0, 4, 5, 6)] == [0, None, 4, 2]
+    assert (fox.cells[6].count, fox.cells[6].share) == (1, 1)
+
+
+def test_without_a_start_time_events_are_over_the_recordings_own_time(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(wav(noise(90.0, 0.01)))
+    rows = event_rows("x.wav", (1, "owl"), (70, "owl"))
+    recordings = summarise_results(rows, 2, tmp_path).recordings
+    assert recordings is not None
+    assert (recordings.unmeasured, recordings.seconds) == (0, 90)
+    table = recordings.by_time.table()
+    assert table is not None
+    assert table.columns == ("0:00", "0:01")
+    assert [cell.rate for cell in table.rows[0].cells] == [60, 120]
+
+
+def test_short_clips_are_no_long_recordings() -> None:
+    rows = [ResultRow(f"{n}.wav", 0, 1, "a", 0.9) for n in range(5)]
+    assert summarise_results(rows, 2).recordings is None
+
+
+def test_windows_are_not_called_events(tmp_path: Path) -> None:
+    results = tmp_path / "r.csv"
+    lines = [f"x.wav,{n / 4:.3f},{n / 4 + 1:.3f},low,0.9,ok,,\n" for n in range(9)]
+    results.write_text(HEADER + "".join(lines), encoding="utf-8")
+    summary = write_results_report(results, tmp_path / "r.html")
+    assert summary.recordings is not None
+    assert summary.recordings.are_windows
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert "Windows over time" in page
+    assert "Events over" not in page
+
+
+def test_a_label_of_a_file_with_several_rows_is_not_counted_for_each_row(tmp_path: Path) -> None:
+    """As from a labelled list with ``--mode events``."""
+    rows = [
+        *event_rows("a.wav", (1, "owl"), (3, "fox"), (5, "fox"), expected="owl"),
+        *event_rows("b.wav", (1, "fox"), (3, "fox"), expected="owl"),
+        *event_rows("c.wav", (2, "owl"), expected="owl"),
+        ResultRow("d.wav", 0, 9, expected="owl"),
+    ]
+    summary = summarise_results(rows, clips=2)
+    assert (summary.labelled, summary.correct, len(summary.confusion)) == (0, 0, 0)
+    assert (summary.labelled_files, summary.found_files) == (4, 2)
+    assert summary.most_confident_errors == []
+
+
+def test_parts_of_a_file_with_labels_of_their_own_count_each() -> None:
+    rows = [
+        ResultRow("a.wav", 0, 1, "owl", 0.9, expected="owl"),
+        ResultRow("a.wav", 1, 2, "owl", 0.9, expected="fox"),
+    ]
+    summary = summarise_results(rows, clips=2)
+    assert (summary.labelled, summary.correct, summary.labelled_files) == (2, 1, 0)
 
 
 @pytest.mark.parametrize(

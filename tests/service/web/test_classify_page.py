@@ -183,3 +183,27 @@ def test_content_security_policy_forbids_foreign_resources(server: RunningServer
         assert "http" not in policy
         assert client.get("/web/%2e%2e%2fapp.py").status_code == 404
         assert np.all([client.get(f"/web/{n}").status_code == 200 for n in ("app.js", "style.css")])
+
+
+def test_the_page_shows_where_the_model_listened_and_hides_it_again(page: Page) -> None:
+    """A tone in the second half of a second: there the spectrogram stays bright, by the map."""
+    sound = overlay_at(tone("high", 0.3), 0.65, noise(1.0, 0.002))
+    choose(page, {"name": "late.wav", "mimeType": "audio/wav", "buffer": wav(sound)})
+    brightness = """([from, to]) => {
+        const c = document.querySelector('.mel'), w = c.width * (to - from);
+        const data = c.getContext('2d').getImageData(c.width * from, 0, w, c.height).data;
+        let sum = 0;
+        for (let i = 0; i < data.length; i += 4) sum += data[i] + data[i + 1] + data[i + 2];
+        return sum / data.length;
+    }"""
+    button = page.get_by_role("button", name="Where the model listened")
+    expect(button).to_be_visible()
+    plain = [page.evaluate(brightness, half) for half in ([0, 0.5], [0.5, 1])]
+    button.click()
+    expect(page.locator("figure .note")).to_contain_text("“high”")
+    mapped = [page.evaluate(brightness, half) for half in ([0, 0.5], [0.5, 1])]
+    assert mapped[0] / plain[0] < mapped[1] / plain[1]
+    expect(button).to_have_attribute("aria-pressed", "true")
+    button.click()
+    expect(page.locator("figure .note")).to_have_text("")
+    assert [page.evaluate(brightness, half) for half in ([0, 0.5], [0.5, 1])] == plain

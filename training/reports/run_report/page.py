@@ -14,9 +14,13 @@ from earful.training.evaluation.confidence import ConfidenceReport
 from earful.training.metrics.classification import wilson_interval
 from earful.training.reports.html_clips import html_templates
 from earful.training.reports.run_report import drawings
+from earful.training.reports.run_report.activation_maps import ActivationMapper
+from earful.training.reports.run_report.filters import LayerFilters, report_filters
+from earful.training.reports.run_report.map_pictures import MappedClips, map_clips
 from earful.training.reports.run_report.predictions import (
     ClipPrediction,
     NoiseResults,
+    SplitPredictions,
     measure_in_noise,
     measure_validation,
     predict_split,
@@ -58,6 +62,9 @@ class RunReportContext:
     validation: dict[str, Any] | None = None
     split_mode: str = ""
     dataset: str = ""
+    mapped: MappedClips | None = None
+    unmapped: str = ""
+    filters: list[LayerFilters] = field(default_factory=list)
     mistakes: list[ClipPrediction] = field(default_factory=list)
     least_confident: list[ClipPrediction] = field(default_factory=list)
     confidence: ConfidenceReport | None = None
@@ -144,8 +151,11 @@ def _add_clips(
             f"{100 * predictions.accuracy:.2f} % now, {100 * recorded_accuracy:.2f} % in "
             "metrics.json."
         )
+    _add_maps_and_filters(run, dataset, predictions, context, options)
+    used = context.mapped.media_bytes if context.mapped else 0
+    used += sum(layer.media_bytes for layer in context.filters)
     context.mistakes, context.least_confident = select_clips(
-        predictions, dataset, options.clips, options.max_media_bytes
+        predictions, dataset, options.clips, options.max_media_bytes - used
     )
     if run.best.calibration is not None:
         context.confidence = split_confidence(predictions, run.best.calibration.threshold)
@@ -154,6 +164,25 @@ def _add_clips(
             context.noise = measure_in_noise(run, dataset, split, options.progress)
         except EarfulError as error:  # the report is useful without it
             context.notes.append(f"Noise test skipped: {error}.")
+
+
+def _add_maps_and_filters(
+    run: TrainingRun,
+    dataset: Dataset,
+    predictions: SplitPredictions,
+    context: RunReportContext,
+    options: RunReportOptions,
+) -> None:
+    """Each may take a quarter of the media."""
+    max_bytes = options.max_media_bytes // 4
+    mapper = ActivationMapper(run.best, dataset)
+    context.mapped = map_clips(mapper, predictions, dataset, options.clips, max_bytes)
+    if context.mapped is None:
+        context.unmapped = (
+            f"There is no map of {run.best.config.model}: it is fitted, not trained by gradients."
+        )
+    if options.clips:
+        context.filters = report_filters(run.best, dataset, predictions.rows, max_bytes)
 
 
 def _speaker_rows(metrics: dict[str, Any] | None) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ STATUS_BY_CODE = {
     "unsupported_format": 415,
     "unknown_label": 422,
     "recording_mismatch": 422,
+    "upgrade_required": 426,
     "queue_full": 429,
     "client_disconnected": 499,  # never read; nginx's code for a client that disconnected
     "internal_error": 500,

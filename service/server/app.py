@@ -17,14 +17,17 @@ from fastapi_offline import FastAPIOffline
 
 from earful.service.core.errors import RequestError, error_response, json_response
 from earful.service.core.settings import Settings
+from earful.service.http.api_docs import DESCRIPTION, TAGS, group_routes
 from earful.service.http.app_state import Service, file_result
 from earful.service.http.dispatch import Dispatcher, Handler
 from earful.service.http.routes.feedback import add_feedback_routes
 from earful.service.http.routes.hf import add_hf_route
+from earful.service.http.routes.model import add_model_route
 from earful.service.http.routes.oip import add_oip_routes
 from earful.service.http.routes.page import add_page_routes
 from earful.service.http.routes.retrain import add_retrain_routes
 from earful.service.http.routes.stream import add_stream_route
+from earful.service.http.routes.stream_docs import add_stream_docs
 from earful.service.http.schemas import (
     UPLOAD_BODY,
     ClassifyResponse,
@@ -50,7 +53,12 @@ def create_app(settings: Settings) -> Dispatcher:
 
     # FastAPI's own /docs loads its scripts from the internet, hence the offline one.
     app = FastAPIOffline(
-        title="Earful", lifespan=lifespan, version="1", summary="Classifies speech and audio."
+        title="Earful",
+        lifespan=lifespan,
+        version="1",
+        summary="Classifies speech and audio.",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
     )
     dispatcher = Dispatcher(app, service)
     _add_health_routes(app, service)
@@ -59,9 +67,12 @@ def create_app(settings: Settings) -> Dispatcher:
     add_oip_routes(app, service)
     add_label_studio_routes(app, service)
     add_stream_route(app, service)
+    add_stream_docs(app)
     add_feedback_routes(app, service)
     add_retrain_routes(app, service)
+    add_model_route(app, service)
     add_page_routes(app)
+    group_routes(app)
     return dispatcher
 
 

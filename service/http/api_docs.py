@@ -4,7 +4,6 @@ A route belongs to the group with the longest prefix of its path.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -44,17 +43,21 @@ GROUPS = (
     ),
     RouteGroup("Operation", "Health and metrics.", ("/livez", "/readyz", "/metrics")),
 )
-TAGS: list[dict[str, Any]] = [
-    {"name": group.name, "description": group.description} for group in GROUPS
-]
 
 
 def group_routes(app: FastAPI) -> None:
     """Tag every documented route with its group; call it after all routes are added."""
+    used = set()
     for route in app.routes:
         group = group_of(route.path) if isinstance(route, APIRoute) else None
-        if isinstance(route, APIRoute) and group is not None:
+        if isinstance(route, APIRoute) and route.include_in_schema and group is not None:
             route.tags = [group]
+            used.add(group)
+    app.openapi_tags = [
+        {"name": group.name, "description": group.description}
+        for group in GROUPS
+        if group.name in used
+    ]
 
 
 def group_of(path: str) -> str | None:

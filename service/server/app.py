@@ -17,7 +17,7 @@ from fastapi_offline import FastAPIOffline
 
 from earful.service.core.errors import RequestError, error_response, json_response
 from earful.service.core.settings import Settings
-from earful.service.http.api_docs import DESCRIPTION, TAGS, group_routes
+from earful.service.http.api_docs import DESCRIPTION, group_routes
 from earful.service.http.app_state import Service, file_result
 from earful.service.http.dispatch import Dispatcher, Handler
 from earful.service.http.routes.feedback import add_feedback_routes
@@ -58,7 +58,6 @@ def create_app(settings: Settings) -> Dispatcher:
         version="1",
         summary="Classifies speech and audio.",
         description=DESCRIPTION,
-        openapi_tags=TAGS,
     )
     dispatcher = Dispatcher(app, service)
     _add_health_routes(app, service)

@@ -7,6 +7,7 @@ import { timeText } from "./timeline/time_text.js";
 import { Timeline } from "./timeline/timeline.js";
 
 const MAX_SCORES_SHOWN = 8; // more if a multi-label model predicts more
+const MAX_EVENTS_NAMED = 5; // in the table; of more, the number
 const CLIPS_OF_A_LONG_RECORDING = 1.5;
 const $ = (id) => document.getElementById(id);
 const results = []; // {file, id, prediction, row, detail, url, timeline}
@@ -20,7 +21,7 @@ export function addResult(file, prediction, corrections, showStatus) {
   const result = { file, id, prediction, row, corrections };
   open.onclick = () => toggle(result, open.getAttribute("aria-expanded") !== "true");
   if (prediction.error) showError(row, prediction.error.message);
-  else if (isLong(prediction)) showEventCount(row, prediction);
+  else if (isLong(prediction)) showEvents(row, prediction);
   else showLabel(result, showStatus);
   results.push(result);
   $("rows").append(row);
@@ -41,9 +42,10 @@ function showError(row, message) {
   reason.colSpan = 4;
 }
 
-function showEventCount(row, { events, seconds }) {
-  const count = events.length === 1 ? "1 event" : `${events.length || "no"} events`;
-  row.querySelector(".label").textContent = count;
+function showEvents(row, { events, seconds }) {
+  const few = 0 < events.length && events.length <= MAX_EVENTS_NAMED;
+  row.querySelector(".label").textContent = few
+    ? events.map(({ label }) => label).join(" · ") : `${events.length || "no"} events`;
   row.querySelector(".label").colSpan = 2;
   row.querySelector(".score").remove();
   row.querySelector(".seconds").textContent = timeText(seconds);

@@ -54,7 +54,7 @@ export class Timeline {
   }
 
   addControls() {
-    const zoom = (factor) => { this.view.zoom(factor); this.redraw(); };
+    const zoom = (factor) => { this.view.zoom(factor, this.zoomCenter()); this.redraw(); };
     this.find(".zoom-in").onclick = () => zoom(ZOOM_STEP);
     this.find(".zoom-out").onclick = () => zoom(1 / ZOOM_STEP);
     this.find(".zoom-all").onclick = () => zoom(0);
@@ -77,6 +77,13 @@ export class Timeline {
       event.preventDefault();
       action();
     });
+  }
+
+  /** What stays in place when zooming: the selected event if it is in view, else the middle. */
+  zoomCenter() {
+    const event = this.events[this.selected], { view } = this;
+    const inView = event && event.end > view.start && event.start < view.end;
+    return inView ? (event.start + event.end) / 2 : (view.start + view.end) / 2;
   }
 
   async open(seconds) {

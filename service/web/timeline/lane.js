@@ -71,6 +71,7 @@ export class Lane {
     // A label may reach beyond its block, up to the next one.
     const room = Math.max(width, view.toPixels(next) - left - 2);
     name.style.maxWidth = `${Math.min(room, view.width)}px`;
+    name.classList.toggle("centered", label.length * PIXELS_PER_LETTER <= width + LEAST_BLOCK_PIXELS);
     name.hidden = room < PIXELS_PER_LETTER;
     block.setAttribute("aria-selected", String(isSelected));
     block.classList.toggle("corrected", label !== this.events[index].label);

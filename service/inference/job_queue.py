@@ -14,6 +14,15 @@ from earful.service.classifier import MAX_BATCH, Classifier, Prediction
 from earful.service.core.errors import RequestError
 from earful.service.core.request_log import log
 
+
+class LongWaveform(AudioError):  # noqa: N818 - names the state
+    """A file that is longer than its job allows: decoded to (samples,), not classified."""
+
+    def __init__(self, waveform: Waveform) -> None:
+        super().__init__("too_long", f"{len(waveform)} samples are too many for one answer")
+        self.waveform = waveform
+
+
 InferenceOutcome = Prediction | AudioError | RequestError
 # Smaller WAV files are decoded on the inference thread: faster than handing them to another one.
 INLINE_DECODE_BYTES = 1 << 17
@@ -21,18 +30,32 @@ INLINE_DECODE_BYTES = 1 << 17
 
 @dataclass(eq=False)
 class InferenceJob:
-    """One file in the queue; the inference thread fills in the results, ``outcome`` last."""
+    """One file in the queue; the inference thread fills in the results, ``outcome`` last.
+
+    Without ``windows`` only the best window is run. ``max_samples`` limits the decoded length.
+    """
 
     source: bytes | Waveform
     classifier: Classifier
     future: "asyncio.Future[InferenceOutcome]"
     enqueued_at: float
+    windows: bool = True
+    max_samples: int | None = None
     cancelled: bool = False
     has_started: bool = False
     waveform: Waveform | None = None
     starts: Sequence[int] = ()
     scores: list[NDArray[np.float32]] = field(default_factory=list)
     outcome: InferenceOutcome | None = None
+
+    def set_waveform(self, waveform: Waveform) -> None:
+        """Store the decoded audio, with the windows to run; a too long one is the outcome."""
+        if self.max_samples is not None and len(waveform) > self.max_samples:
+            self.outcome = LongWaveform(waveform)
+            return
+        self.waveform = waveform
+        starts = self.classifier.starts(waveform)
+        self.starts = starts if self.windows else starts[-1:]
 
     @property
     def windows_done(self) -> int:

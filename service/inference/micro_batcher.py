@@ -2,7 +2,8 @@
 
 One inference thread decodes small files and runs the model. When idle it starts at once; files that
 arrive while it runs form the next batch, so batches grow with the load and no request waits for a
-batch to fill. A long recording gets a few windows per batch, so it does not block the others.
+batch to fill. A long file gets a few windows per batch, so it does not block the others; windows
+of long recordings (``long_recordings``) run in between.
 
     event loop        submit -> queue .................................. future <- deliver
     inference thread             `-> decode -> batch of windows -> run -----'
@@ -25,6 +26,7 @@ from earful.service.classifier import MAX_BATCH, Classifier, InferenceError
 from earful.service.core.errors import RequestError
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
+from earful.service.inference.background_windows import BackgroundWindows
 from earful.service.inference.job_queue import (
     InferenceJob,
     InferenceOutcome,
@@ -69,6 +71,7 @@ class MicroBatcher:
         self._closing = False
         self._incoming: deque[InferenceJob] = deque()
         self._wake = threading.Condition()
+        self.background = BackgroundWindows(self._wake, metrics)
         self._stopped = False
         self._seconds_per_file, self._busy_seconds = 0.001, 0.0  # for Retry-After
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, "decode")
@@ -125,11 +128,15 @@ class MicroBatcher:
         classifier: Classifier,
         deadline: float,
         disconnected: Callable[[], Awaitable[None]] | None = None,
+        *,
+        windows: bool = True,
+        max_samples: int | None = None,
     ) -> list[InferenceOutcome]:
         """A prediction or error for each file or waveform (samples,), all from the same model.
 
         ``deadline`` is a time of ``time.monotonic``. When ``disconnected`` returns, the client has
-        left and nothing more is computed for it.
+        left and nothing more is computed for it. Without ``windows`` only the best window of each
+        is run. One longer than ``max_samples`` is a ``LongWaveform``.
 
         Raises:
             RequestError: ``queue_full``, ``draining``, ``deadline_passed`` or
@@ -138,7 +145,8 @@ class MicroBatcher:
         self.check_capacity(len(sources))
         now = time.monotonic()
         jobs = [
-            InferenceJob(source, classifier, self._loop.create_future(), now) for source in sources
+            InferenceJob(source, classifier, self._loop.create_future(), now, windows, max_samples)
+            for source in sources
         ]
         pending_request = _PendingRequest(jobs, deadline, disconnected)
         self._pending_requests.add(pending_request)
@@ -201,8 +209,13 @@ class MicroBatcher:
     def _run_loop(self) -> None:
         active: deque[InferenceJob] = deque()
         while self._wait_for_jobs(active):
-            started = time.monotonic()
             selected = select_jobs(active)
+            # An equal share: as many windows as there are files.
+            self.background.step(max(1, len(selected)) if selected else MAX_BATCH)
+            if not selected:
+                active.clear()  # all are cancelled
+                continue
+            started = time.monotonic()
             try:
                 self._step(selected)
             except Exception as exception:  # noqa: BLE001 - without this thread no request is answered
@@ -213,13 +226,13 @@ class MicroBatcher:
             self._deliver_finished(active, selected)
 
     def _wait_for_jobs(self, active: deque[InferenceJob]) -> bool:
-        """Move new jobs to ``active``, waiting while there are none; False when stopped."""
+        """Move new jobs to ``active``, waiting while there is no work; False when stopped."""
         with self._wake:
-            while not self._incoming and not active and not self._stopped:
+            while not (self._incoming or active or self.background or self._stopped):
                 self._wake.wait()
             active.extend(self._incoming)
             self._incoming.clear()
-        return bool(active)
+        return bool(active or self.background)
 
     def _step(self, selected: Sequence[InferenceJob]) -> None:
         """Decode new jobs, and run one batch of the jobs' windows."""
@@ -256,11 +269,11 @@ class MicroBatcher:
         started = time.monotonic()
         try:
             if isinstance(job.source, bytes):
-                job.waveform = job.classifier.decode(job.source, self._limits).waveform
+                waveform = job.classifier.decode(job.source, self._limits).waveform
                 self._metrics.decode_seconds.observe(time.monotonic() - started)
             else:
-                job.waveform = job.source
-            job.starts = job.classifier.starts(job.waveform)
+                waveform = job.source
+            job.set_waveform(waveform)
         except AudioError as error:
             job.outcome = error
         except Exception as exception:  # noqa: BLE001 - a decoder's bug fails that file only

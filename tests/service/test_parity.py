@@ -52,7 +52,9 @@ def test_pytorch_onnx_cli_and_http_agree(
     np.testing.assert_allclose(prediction.best.scores, expected, atol=TOLERANCE)
 
     labels = bundle.metadata.labels
-    table = earful("classify", path, "--model", model, "--top-k", len(labels)).stdout
+    table = earful(
+        "classify", path, "--model", model, "--mode", "file", "--top-k", len(labels)
+    ).stdout
     [row] = csv.DictReader(io.StringIO(table))
     in_cli = {row["label"]: row["score"]}
     in_cli |= {row[f"label_{k}"]: row[f"score_{k}"] for k in range(2, len(labels) + 1)}

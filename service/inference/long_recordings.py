@@ -43,7 +43,7 @@ from earful.service.core.errors import RequestError
 from earful.service.core.request_log import log
 from earful.service.core.settings import MAX_WHOLE_SECONDS, Settings
 from earful.service.core.spooled_file import SpooledFile
-from earful.service.events import BACKGROUND_LABELS, Event, default_min_score, detect_events
+from earful.service.events import Event, default_min_score, detect_events, is_background
 from earful.service.inference.background_windows import BackgroundWindows, Cancelled
 from earful.service.inference.job_queue import InferenceOutcome, inference_failed_error
 
@@ -313,7 +313,7 @@ def whole_event(classifier: Classifier, prediction: Prediction) -> tuple[Event, 
     if not prediction.top_score >= min_score:
         return ()
     predicted = classifier.predicted_labels(scores, max(DECISION_THRESHOLD, min_score))
-    kept = [pair for pair in predicted if pair[0].casefold() not in BACKGROUND_LABELS]
+    kept = [pair for pair in predicted if not is_background(pair[0])]
     if not kept:
         return ()
     labels, label_scores = zip(*kept, strict=True)

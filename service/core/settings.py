@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     max_sample_rate_hz: int = Field(192_000, gt=0)
     max_queue: int = Field(128, gt=0, description="files in progress per worker; more get 429")
     max_long_recordings: int = Field(
-        2, gt=0, description="recordings over a minute decoded at once per worker; others wait"
+        1, gt=0, description="recordings over a minute read at once per worker; others wait"
     )
     max_streams: int = Field(32, ge=0, description="open streams per worker")
     deadline_seconds: float = Field(

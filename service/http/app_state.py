@@ -37,7 +37,7 @@ class Service:
             settings.model_source(), settings.device, settings.reject, self.metrics
         )
         self.batcher = MicroBatcher(settings.memory_limits(), settings.max_queue, self.metrics)
-        self.long_recordings = LongRecordings(settings, self.batcher.background)
+        self.long_recordings = LongRecordings(settings, self.batcher)
         self.upload_budget = UploadBudget(settings)
         self.feedback: FeedbackService | None = None
         self.draining = False

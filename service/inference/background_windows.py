@@ -15,7 +15,7 @@ from earful.service.classifier import MAX_BATCH, Classifier, InferenceError
 from earful.service.core.metrics import ServiceMetrics
 
 # A short file that arrives waits for at most one run of about this long, or of one window.
-_RUN_SECONDS = 0.001
+_RUN_SECONDS = 0.0006
 # Weight of the newest value in the running mean of seconds per window.
 _SMOOTHING = 0.2
 _CANCEL_CHECK_SECONDS = 1.0

@@ -26,6 +26,7 @@ class LongWaveform(AudioError):  # noqa: N818 - names the state
 InferenceOutcome = Prediction | AudioError | RequestError
 # Smaller WAV files are decoded on the inference thread: faster than handing them to another one.
 INLINE_DECODE_BYTES = 1 << 17
+_MAX_CPU_BATCH = 16
 
 
 @dataclass(eq=False)
@@ -62,6 +63,12 @@ class InferenceJob:
         return sum(map(len, self.scores))
 
 
+def max_batch(classifier: Classifier) -> int:
+    """Windows in a batch: on a CPU larger ones are not faster, and double a worker's memory."""
+    on_cpu = classifier.bundle.provider == "CPUExecutionProvider"
+    return _MAX_CPU_BATCH if on_cpu else MAX_BATCH
+
+
 def decodes_inline(source: bytes | Waveform) -> bool:
     """Whether the inference thread decodes it."""
     return not isinstance(source, bytes) or (
@@ -72,7 +79,10 @@ def decodes_inline(source: bytes | Waveform) -> bool:
 def select_jobs(active: Sequence[InferenceJob]) -> list[InferenceJob]:
     """The next jobs: up to a batch of those that use the same model as the first one."""
     pending = [job for job in active if not job.cancelled]
-    return [job for job in pending if job.classifier is pending[0].classifier][:MAX_BATCH]
+    if not pending:
+        return []
+    classifier = pending[0].classifier
+    return [job for job in pending if job.classifier is classifier][: max_batch(classifier)]
 
 
 def next_windows(job: InferenceJob, max_windows: int) -> list[tuple[Waveform, int]]:

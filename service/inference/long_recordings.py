@@ -46,13 +46,16 @@ from earful.service.core.spooled_file import SpooledFile
 from earful.service.events import Event, default_min_score, detect_events, is_background
 from earful.service.inference.background_windows import BackgroundWindows, Cancelled
 from earful.service.inference.job_queue import InferenceOutcome, inference_failed_error
+from earful.service.inference.micro_batcher import MicroBatcher
 
 # Threads for recordings of up to a minute; the number of others is a setting.
 _SHORT_THREADS = 2
 # While recordings are searched, other threads get the interpreter sooner.
 _SWITCH_SECONDS = 0.0001
-# Long blocks would hold the interpreter, and delay a cancellation.
 _BLOCK_SECONDS = 4.0
+# While short files are served, the thread works for fractions of a millisecond and sleeps between
+# them: the system wakes a thread behind one that goes on only after some milliseconds.
+_BUSY_BLOCK_SECONDS, _BUSY_SLEEP_SECONDS = 0.25, 0.0005
 
 # What is read: decoded samples, the bytes of a file, or a temporary file.
 Source = Waveform | bytes | SpooledFile
@@ -72,12 +75,12 @@ class RecordingOutcome:
 class LongRecordings:
     """Classifies the long recordings of a service."""
 
-    def __init__(self, settings: Settings, background: BackgroundWindows) -> None:
+    def __init__(self, settings: Settings, batcher: MicroBatcher) -> None:
         self._limits, self._max_queue = settings.audio_limits(), settings.max_queue
         self._seconds_per_audio_second = settings.deadline_per_audio_second
         self._short_threads = ThreadPoolExecutor(_SHORT_THREADS, "recording")
         self._long_threads = ThreadPoolExecutor(settings.max_long_recordings, "long-recording")
-        self._background = background
+        self._batcher = batcher
         self._cancels: set[threading.Event] = set()
         self._switch_seconds = sys.getswitchinterval()
         self._refused = False
@@ -97,7 +100,7 @@ class LongRecordings:
             raise RequestError(
                 "queue_full", "too many long recordings; try again in 10 s", {"Retry-After": "10"}
             )
-        recording = _Recording(source, classifier.sample_rate_hz, self._limits)
+        recording = _Recording(source, classifier.sample_rate_hz, self._limits, self._batcher)
         cancelled = threading.Event()
         self._cancels.add(cancelled)
         sys.setswitchinterval(_SWITCH_SECONDS)
@@ -130,7 +133,7 @@ class LongRecordings:
         if is_long and self._refused:
             raise _draining()
         deadline += self._seconds_per_audio_second * (seconds or self._limits.max_seconds)
-        analysis = _Analysis(recording, classifier, self._background, cancelled)
+        analysis = _Analysis(recording, classifier, self._batcher.background, cancelled)
         threads = self._long_threads if is_long else self._short_threads
         async with asyncio.timeout(deadline - time.monotonic()):
             return await asyncio.get_running_loop().run_in_executor(
@@ -162,8 +165,11 @@ class LongRecordings:
 class _Recording:
     """Passes over a recording in blocks (samples,) at ``sample_rate_hz``; used on one thread."""
 
-    def __init__(self, source: Source, sample_rate_hz: int, limits: AudioLimits) -> None:
+    def __init__(
+        self, source: Source, sample_rate_hz: int, limits: AudioLimits, batcher: MicroBatcher
+    ) -> None:
         self._source, self._rate_hz, self._limits = source, sample_rate_hz, limits
+        self._batcher = batcher
 
     def seconds(self) -> float | None:
         """The length by the header, None if it does not have it.
@@ -177,7 +183,7 @@ class _Recording:
             return header_seconds(file, self._limits)
 
     def blocks(self) -> Iterator[Waveform]:
-        """Non-empty blocks of up to ``_BLOCK_SECONDS``.
+        """Non-empty blocks, short enough to be cancelled soon.
 
         Raises:
             AudioError: with a code of ``data.audio.decode``; for damaged files after some blocks.
@@ -196,8 +202,15 @@ class _Recording:
         return source.reopen()
 
     def _cut(self, block: Waveform) -> Iterator[Waveform]:
-        size = round(_BLOCK_SECONDS * self._rate_hz)
-        yield from (block[start : start + size] for start in range(0, len(block), size))
+        """The block in pieces, with a rest after each while short files are served."""
+        while len(block):
+            is_busy = self._batcher.is_busy
+            seconds = _BUSY_BLOCK_SECONDS if is_busy else _BLOCK_SECONDS
+            size = max(1, round(seconds * self._rate_hz))
+            yield block[:size]
+            block = block[size:]
+            if is_busy:
+                time.sleep(_BUSY_SLEEP_SECONDS)
 
 
 class _Readable:

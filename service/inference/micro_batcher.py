@@ -33,6 +33,7 @@ from earful.service.inference.job_queue import (
     add_scores,
     decodes_inline,
     inference_failed_error,
+    max_batch,
     next_windows,
     select_jobs,
 )
@@ -40,6 +41,7 @@ from earful.service.inference.job_queue import (
 DECODE_THREADS = 2
 # How often pending requests are checked for passed deadlines and disconnected clients.
 EXPIRY_CHECK_SECONDS = 0.05
+_BUSY_SECONDS = 0.1
 # Weight of the newest value in the running mean of seconds per file.
 _SMOOTHING = 0.05
 
@@ -67,6 +69,7 @@ class MicroBatcher:
     def __init__(self, limits: AudioLimits, max_queue: int, metrics: ServiceMetrics) -> None:
         self._limits, self._max_queue, self._metrics = limits, max_queue, metrics
         self._pending_requests: set[_PendingRequest] = set()
+        self._submitted_at = -_BUSY_SECONDS
         self._depth = 0
         self._closing = False
         self._incoming: deque[InferenceJob] = deque()
@@ -99,6 +102,11 @@ class MicroBatcher:
     def alive(self) -> bool:
         """Whether the inference thread is alive."""
         return self._thread.is_alive()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether files were submitted a moment ago."""
+        return time.monotonic() - self._submitted_at < _BUSY_SECONDS
 
     @property
     def depth(self) -> int:
@@ -143,7 +151,7 @@ class MicroBatcher:
                 ``client_disconnected``.
         """
         self.check_capacity(len(sources))
-        now = time.monotonic()
+        self._submitted_at = now = time.monotonic()
         jobs = [
             InferenceJob(source, classifier, self._loop.create_future(), now, windows, max_samples)
             for source in sources
@@ -210,20 +218,23 @@ class MicroBatcher:
         active: deque[InferenceJob] = deque()
         while self._wait_for_jobs(active):
             selected = select_jobs(active)
-            # An equal share: as many windows as there are files.
-            self.background.step(max(1, len(selected)) if selected else MAX_BATCH)
-            if not selected:
+            if selected:
+                self._run_selected(active, selected)
+            else:
                 active.clear()  # all are cancelled
-                continue
-            started = time.monotonic()
-            try:
-                self._step(selected)
-            except Exception as exception:  # noqa: BLE001 - without this thread no request is answered
-                log(logging.ERROR, "unexpected_error", {"where": "inference"}, exception)
-                for job in selected:
-                    job.outcome = job.outcome or inference_failed_error()
-            self._busy_seconds += time.monotonic() - started
-            self._deliver_finished(active, selected)
+            # An equal share: one window, as a short file has.
+            self.background.step(1 if selected else MAX_BATCH)
+
+    def _run_selected(self, active: deque[InferenceJob], selected: Sequence[InferenceJob]) -> None:
+        started = time.monotonic()
+        try:
+            self._step(selected)
+        except Exception as exception:  # noqa: BLE001 - without this thread no request is answered
+            log(logging.ERROR, "unexpected_error", {"where": "inference"}, exception)
+            for job in selected:
+                job.outcome = job.outcome or inference_failed_error()
+        self._busy_seconds += time.monotonic() - started
+        self._deliver_finished(active, selected)
 
     def _wait_for_jobs(self, active: deque[InferenceJob]) -> bool:
         """Move new jobs to ``active``, waiting while there is no work; False when stopped."""
@@ -282,7 +293,7 @@ class MicroBatcher:
 
     def _run_batch(self, selected: Sequence[InferenceJob]) -> None:
         """Run the next windows of the jobs, an equal share of the batch for each."""
-        max_windows = max(1, MAX_BATCH // len(selected))
+        max_windows = max(1, max_batch(selected[0].classifier) // len(selected))
         parts = [(job, next_windows(job, max_windows)) for job in selected]
         try:
             scores = self._run([window for _, windows in parts for window in windows], selected[0])

@@ -27,7 +27,11 @@ class RouteGroup:
 
 
 GROUPS = (
-    RouteGroup("Classify", "Files to labels and events.", ("/v1/classify", "/v1/model")),
+    RouteGroup(
+        "Classify",
+        "Files to labels and events.",
+        ("/v1/classify", "/v1/model", "/v1/activation-map"),
+    ),
     RouteGroup("Jobs", "Many or long files: upload now, fetch results later.", ("/v1/jobs",)),
     RouteGroup("Stream", "Live audio to events, over a WebSocket.", ("/v1/stream",)),
     RouteGroup("Feedback", "Correct labels of predictions.", ("/v1/feedback",)),

@@ -6,7 +6,7 @@ const UNKNOWN_SIZE = 0xffffffff; // of files that were written as a stream, or o
 /** Float samples to 16-bit integers. */
 export function toPcm16(samples) {
   const pcm = new Int16Array(samples.length);
-  for (let i = 0; i < samples.length; i++) pcm[i] = Math.max(-1, Math.min(1, samples[i])) * 32767;
+  for (let i = 0; i < samples.length; i++) pcm[i] = Math.max(-32768, Math.min(32767, Math.round(samples[i] * 32768)));
   return pcm;
 }
 

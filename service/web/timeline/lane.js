@@ -87,7 +87,9 @@ export class Lane {
     block.setAttribute("aria-posinset", index + 1);
     block.dataset.index = index;
     block.append(document.createElement("span"));
-    this.lane.append(block);
+    // In order of time, also for a screen reader that reads on.
+    const later = Math.min(...[...this.blocks.keys()].filter((other) => other > index));
+    this.lane.insertBefore(block, this.blocks.get(later) ?? null);
     this.blocks.set(index, block);
     return block;
   }

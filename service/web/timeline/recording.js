@@ -2,7 +2,8 @@
 import { DISPLAY_RATE_HZ, decode } from "../sound.js";
 import { Peaks } from "./peaks.js";
 
-// Other formats than WAV are decoded as a whole, at first at the file's own rate: about 20 MB a minute.
+// What the worker cannot read in pieces is decoded as a whole, at first at the file's own rate and with
+// all its channels: about 20 MB a minute.
 const MAX_DECODED_SECONDS = 1800;
 
 /**

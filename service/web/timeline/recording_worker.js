@@ -4,7 +4,9 @@
 //   in   {mel: {id, from, to, columns}}       out  {mel: {id, values}}; null if another one was asked for, or
 //                                                 the file has gone
 //   in   {cut: {id, from, to}}                out  {cut: {id, blob}}
+import { openFlac } from "../flac.js";
 import { N_MELS, createLogMel } from "../log_mel.js";
+import { openMp3 } from "../mp3.js";
 import { openWav, writeWav } from "../wav.js";
 import { PEAK_SECONDS, peakPairs } from "./peaks.js";
 
@@ -26,7 +28,9 @@ self.onmessage = async ({ data: { open: content, mel, cut } }) => {
 };
 
 async function open({ file, samples, rateHz }) {
-  recording = file ? await openWav(file) : inMemory(samples, rateHz);
+  recording = file
+    ? (await openWav(file)) ?? (await openFlac(file)) ?? (await openMp3(file))
+    : inMemory(samples, rateHz);
   if (!recording) return postMessage({ opened: null });
   logMel = createLogMel(recording.rateHz);
   postMessage({ opened: { rateHz: recording.rateHz, length: recording.length } });

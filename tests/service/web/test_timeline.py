@@ -15,6 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
+from earful.data.audio.decode import resample
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone
 
@@ -345,6 +346,51 @@ def test_the_timeline_fits_a_phone_in_light_and_dark(
     assert (int(brightness) < 128) == (scheme == "dark")
     context.close()
     assert errors == []
+
+
+@pytest.mark.parametrize(
+    ("suffix", "rate_hz", "channels", "tolerance"),
+    [
+        ("flac", 8_000, 1, 0),
+        ("flac", 44_100, 2, 2),
+        ("mp3", 8_000, 1, 300),
+        ("mp3", 44_100, 2, 300),
+    ],
+)
+def test_compressed_recordings_are_read_in_pieces_and_cut_at_the_right_place(
+    page: Page,
+    server: RunningServer,
+    tmp_path: Path,
+    suffix: str,
+    rate_hz: int,
+    channels: int,
+    tolerance: int,
+) -> None:
+    """``tolerance`` in steps of 16 bits, from what the server decodes of the same stretch."""
+    sound = resample(long_recording(TONES, 50).astype(np.float32) / 32768, RATE_HZ, rate_hz)
+    path = tmp_path / f"meeting.{suffix}"
+    soundfile.write(path, np.stack([sound] * channels, axis=1), rate_hz)
+    annotator = f"{suffix}-{rate_hz}"
+    page.evaluate("delete window.OfflineAudioContext")  # decodes recordings as a whole
+    page.locator("summary", has_text="Your name").click()
+    page.fill("#annotator", annotator)
+    classify(page, path)
+    wait_until(lambda: is_drawn(page, ".plot.mel canvas"))
+    page.locator(".lane").focus()
+    page.keyboard.press("End")
+    page.get_by_label("Correct label of event 12").select_option("low")
+    expect(page.locator(".event-status")).to_contain_text("is low (recording saved)")
+    with server.client() as client:
+        events = client.post("/v1/classify", content=path.read_bytes()).json()["results"][0][
+            "events"
+        ]
+        [annotation] = stored(server, annotator)["annotations"]
+        saved = client.get(f"/v1/review/audio/{annotation['sha256']}").content
+    stretch, stretch_rate_hz = soundfile.read(io.BytesIO(saved), dtype="int16")
+    assert stretch_rate_hz == rate_hz
+    whole = soundfile.read(path, dtype="int16", always_2d=True)[0].mean(axis=1)
+    start, end = (round(events[11][edge] * rate_hz) for edge in ("start", "end"))
+    assert np.abs(stretch - whole[start:end]).max() <= tolerance
 
 
 def test_a_format_that_the_browser_cannot_read_has_a_timeline_without_plots(

@@ -4,7 +4,7 @@ import { downloadCsv } from "./csv.js";
 import { annotator, setAnnotator } from "./feedback.js";
 import { watchModel } from "./model_panel.js";
 import { listenLive, record } from "./recording.js";
-import { addResult, clearResults, resultRows, toggle } from "./results.js";
+import { addResult, clearResults, hasTimeline, resultRows, toggle } from "./results.js";
 import { classifyFiles, splitIntoBatches } from "./upload.js";
 
 const MODEL_POLL_MS = 15_000;
@@ -72,7 +72,7 @@ function showOutcome(added, total) {
   const failed = added.filter(({ prediction }) => prediction.error).length;
   if (failed) showStatus(`${failed} of ${total} files could not be read; see the table.`, true);
   else showStatus(`${total} ${total === 1 ? "file" : "files"} classified.`);
-  if (total === 1 && !failed) toggle(added[0], true);
+  if (total === 1 && (!failed || hasTimeline(added[0].prediction))) toggle(added[0], true);
 }
 
 // --- corrections ---

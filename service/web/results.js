@@ -20,8 +20,8 @@ export function addResult(file, prediction, corrections, showStatus) {
   const id = `${file.name}/${file.size}/${file.lastModified}`; // a name alone is not unique
   const result = { file, id, prediction, row, corrections };
   open.onclick = () => toggle(result, open.getAttribute("aria-expanded") !== "true");
-  if (prediction.error) showError(row, prediction.error.message);
-  else if (isLong(prediction)) showEvents(row, prediction);
+  if (prediction.error) showError(row, prediction);
+  else if (hasTimeline(prediction)) showEvents(row, prediction);
   else showLabel(result, showStatus);
   results.push(result);
   $("rows").append(row);
@@ -30,13 +30,15 @@ export function addResult(file, prediction, corrections, showStatus) {
   return result;
 }
 
-function isLong({ events, seconds }) {
+/** Whether a file has a timeline: a long recording, or a damaged one with events before the damage. */
+export function hasTimeline({ events, seconds, error }) {
+  if (error) return Boolean(events?.length);
   return Array.isArray(events) && seconds > CLIPS_OF_A_LONG_RECORDING * (model?.clip_seconds ?? 0);
 }
 
-function showError(row, message) {
-  const reason = row.querySelector(".label");
-  reason.textContent = message;
+function showError(row, { error, events }) {
+  const reason = row.querySelector(".label"), count = events?.length ?? 0;
+  reason.textContent = error.message + (count ? ` (${count} ${count === 1 ? "event" : "events"} before)` : "");
   reason.classList.add("failed");
   while (reason.nextElementSibling) reason.nextElementSibling.remove();
   reason.colSpan = 4;
@@ -68,7 +70,7 @@ function showLabel(result, showStatus) {
     });
 }
 
-const labelsOf = ({ scores }) => sortLabels(model?.labels ?? scores.map(({ label }) => label));
+const labelsOf = ({ scores }) => sortLabels(model?.labels ?? (scores ?? []).map(({ label }) => label));
 const isMultiLabel = () => model?.score_kind === "sigmoid";
 
 /** Show or hide what is behind a row. */
@@ -82,7 +84,7 @@ export function toggle(result, show) {
 function createDetail(result) {
   const { file, prediction, row } = result;
   result.url = URL.createObjectURL(file);
-  const isTimeline = !prediction.error && isLong(prediction);
+  const isTimeline = hasTimeline(prediction);
   const detail = $(isTimeline ? "long-detail" : "detail").content.cloneNode(true).querySelector("tr");
   row.after(detail);
   if (isTimeline) result.timeline = createTimeline(result, detail);
@@ -100,8 +102,9 @@ function createTimeline({ file, id, url, prediction, corrections }, detail) {
       return blob && new File([blob], `${base}_${start.toFixed(3)}-${end.toFixed(3)}.wav`, { type: "audio/wav" });
     }),
   });
+  const { events, seconds = events.at(-1).end } = prediction; // of a damaged one up to the damage
   return new Timeline(detail.querySelector(".timeline"), {
-    file, url, prediction,
+    file, url, events, seconds,
     model: { labels: labelsOf(prediction), multiLabel: isMultiLabel(), rateHz: model?.sample_rate_hz ?? 0 },
     corrections: {
       labelOf: (event) => corrections.labelOf(target(event)),

@@ -40,7 +40,7 @@ export class Overview {
     const { strip, view } = this, percent = (time) => `${(100 * time) / view.seconds}%`;
     if (this.dirty) this.drawPicture(recording);
     const shown = strip.querySelector(".shown");
-    shown.style.left = percent(view.start);
+    shown.style.left = `min(${percent(view.start)}, 100% - 6px)`;
     shown.style.width = percent(view.span);
     strip.setAttribute("aria-valuemax", Math.max(0, view.seconds - view.span).toFixed(1));
     strip.setAttribute("aria-valuenow", view.start.toFixed(1));

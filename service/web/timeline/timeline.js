@@ -22,9 +22,9 @@ export class Timeline {
    * Fills a copy of the template `#timeline`. `model` has labels, multiLabel and rateHz;
    * `corrections` has labelOf(event) and submit(event, label, cut), which gives {text, bad}.
    */
-  constructor(root, { file, url, prediction, model, corrections }) {
-    Object.assign(this, { root, file, model, corrections, events: prediction.events });
-    this.view = new View(prediction.seconds);
+  constructor(root, { file, url, events, seconds, model, corrections }) {
+    Object.assign(this, { root, file, model, corrections, events });
+    this.view = new View(seconds);
     this.selected = -1;
     this.time = 0;
     const audio = this.find("audio");
@@ -42,7 +42,7 @@ export class Timeline {
     this.addControls();
     this.resizes = new ResizeObserver(() => this.resize());
     this.resizes.observe(this.find(".plots"));
-    this.open(prediction.seconds);
+    this.open(seconds);
   }
 
   find(selector) {
@@ -54,7 +54,7 @@ export class Timeline {
   }
 
   addControls() {
-    const zoom = (factor) => { this.view.zoom(factor, this.zoomCenter()); this.redraw(); };
+    const zoom = (factor) => this.zoom(factor);
     this.find(".zoom-in").onclick = () => zoom(ZOOM_STEP);
     this.find(".zoom-out").onclick = () => zoom(1 / ZOOM_STEP);
     this.find(".zoom-all").onclick = () => zoom(0);
@@ -79,11 +79,13 @@ export class Timeline {
     });
   }
 
-  /** What stays in place when zooming: the selected event if it is in view, else the middle. */
-  zoomCenter() {
+  /** The selected event stays in place if it is in view, else the middle does. */
+  zoom(factor) {
     const event = this.events[this.selected], { view } = this;
     const inView = event && event.end > view.start && event.start < view.end;
-    return inView ? (event.start + event.end) / 2 : (view.start + view.end) / 2;
+    view.zoom(factor, inView ? (event.start + event.end) / 2 : undefined);
+    if (inView) view.reveal(event.start, event.end);
+    this.redraw();
   }
 
   async open(seconds) {

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from earful.data.audio.decode import resample
+from earful.models.registry.shipped import SHIPPED_MODEL
+from tests.benchmarks.compose_recordings import join, official_test, write
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone
 
@@ -267,10 +269,10 @@ def event_times(page: Page, recording: Path, index: int) -> tuple[float, float]:
     return float(row["start"]), float(row["end"])
 
 
-def download_events(page: Page, path: Path) -> list[dict[str, str]]:
+def download_events(page: Page, path: Path, name: str = "meeting.wav") -> list[dict[str, str]]:
     with page.expect_download() as download:
         page.get_by_role("button", name="Events CSV").click()
-    assert download.value.suggested_filename == "meeting.wav.events.csv"
+    assert download.value.suggested_filename == f"{name}.events.csv"
     download.value.save_as(path)
     return list(csv.DictReader(path.read_text().splitlines()))
 
@@ -407,6 +409,39 @@ def test_a_format_that_the_browser_cannot_read_has_a_timeline_without_plots(
     expect(page.locator(".event-label")).to_have_text(TONES[0][0])
     page.get_by_label("Correct label of event 1").select_option("mid")
     expect(page.locator(".event-status")).to_contain_text("stored in this browser")
+
+
+def test_real_digits_are_blocks_at_their_times(
+    browser: Browser, fsdd: Path, tmp_path: Path
+) -> None:
+    clips = official_test(fsdd.parent).draw(30, seed=4)
+    digits = write(tmp_path / "digits.wav", *join(clips, 8_000, (0.4, 2), seed=4), 8_000).events
+    options = ("--feedback", "off")
+    with running_server(tmp_path, SHIPPED_MODEL, *options) as server:
+        page = browser.new_page(viewport={"width": 1000, "height": 900})
+        page.goto(server.url)
+        classify(page, tmp_path / "digits.wav", events=30)
+        page.get_by_role("button", name="Show the whole recording").click()
+        overview = page.locator(".overview")
+        expect(overview).to_have_attribute("aria-valuetext", re.compile("^0:00 to 0:5"))
+        blocks = page.locator(".lane [role=option]")
+        expect(blocks).to_have_text([event.label for event in digits])
+        rows = download_events(page, tmp_path / "events.csv", "digits.wav")
+        middles = [(float(row["start"]) + float(row["end"])) / 2 for row in rows]
+        expected = [(event.start_seconds + event.end_seconds) / 2 for event in digits]
+        np.testing.assert_allclose(middles, expected, atol=TOLERANCE_SECONDS)
+        page.close()
+
+
+def test_a_damaged_recording_has_the_events_before_the_damage(
+    page: Page, recording: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "cut.wav"
+    path.write_bytes(recording.read_bytes()[: 44 + 2 * RATE_HZ * 20])
+    page.set_input_files("#files", path)
+    expect(page.locator("td.label")).to_contain_text("(5 events before)")
+    expect(page.locator(".lane [role=option]")).to_have_count(5)
+    wait_until(lambda: is_drawn(page, ".plot.wave canvas"))
 
 
 def test_a_recording_without_events_has_a_timeline(page: Page, tmp_path: Path) -> None:

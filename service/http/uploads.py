@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -18,13 +17,18 @@ from starlette.types import Message
 from earful.service.core.errors import RequestError
 from earful.service.core.settings import SPOOL_BYTES, Settings
 from earful.service.core.spooled_file import SpooledFile
+from earful.service.http.multipart_form import (
+    MAX_FIELD_BYTES,
+    MAX_FIELDS,
+    UPLOAD_NAME,
+    Form,
+    FormFile,
+    field_text,
+    printable_name,
+)
 
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks
+__all__ = ["UPLOAD_NAME", "Content", "RequestBody", "UploadBudget"]
 
-UPLOAD_NAME = "audio"  # for files without a name
-# Limits on the text fields of a form, for routes that read them.
-MAX_FIELDS, MAX_FIELD_BYTES = 16, 16_384
 # The bytes of a file, or the temporary file that holds them.
 Content = bytes | SpooledFile
 
@@ -148,7 +152,9 @@ class RequestBody:
         """
         form = await self._form(with_fields=True, spool=False)
         files = [(file.name, bytes(file.buffer)) for file in form.files]
-        return files, {_printable(name): _text(name, value) for name, value in form.fields.items()}
+        return files, {
+            printable_name(name): field_text(name, value) for name, value in form.fields.items()
+        }
 
     async def read_all(self, max_bytes: int) -> bytes:
         """The raw bytes of the body.
@@ -164,14 +170,14 @@ class RequestBody:
         """The body as one file."""
         max_bytes = self._settings.max_upload_bytes
         self._check_headers(max_bytes)
-        file = _FormFile(UPLOAD_NAME, max_bytes)
+        file = FormFile(UPLOAD_NAME, max_bytes)
         async for chunk in self._chunks(max_bytes):
             file.buffer += chunk
             if len(file.buffer) > SPOOL_BYTES:
                 await self._spool(file)
         return await self._finished(file)
 
-    async def _form(self, with_fields: bool, spool: bool) -> "_Form":
+    async def _form(self, with_fields: bool, spool: bool) -> Form:
         max_bytes = (
             self._settings.max_request_bytes
             if spool
@@ -185,7 +191,7 @@ class RequestBody:
         boundary = options.get(b"boundary", b"")
         if not boundary:
             raise RequestError("malformed_request", "the form's content type names no boundary")
-        form = _Form(self._settings, with_fields)
+        form = Form(self._settings, with_fields)
         try:
             parser = MultipartParser(boundary, form.callbacks())
             async for chunk in self._chunks(max_bytes):
@@ -200,7 +206,7 @@ class RequestBody:
             raise RequestError("malformed_request", "the form ends before its closing boundary")
         return form
 
-    async def _spool(self, file: "_FormFile") -> None:
+    async def _spool(self, file: "FormFile") -> None:
         """Move the buffered bytes of a file to its temporary file."""
         chunk, file.buffer = file.buffer, bytearray()
         self._budget.check_spool(len(chunk), files=file.spooled is None)
@@ -214,7 +220,7 @@ class RequestBody:
             self.spooled.append(file.spooled)
         await asyncio.to_thread(file.spooled.append, chunk)
 
-    async def _finished(self, file: "_FormFile") -> Content:
+    async def _finished(self, file: "FormFile") -> Content:
         if file.spooled is None:
             return bytes(file.buffer)
         if file.buffer:
@@ -266,112 +272,6 @@ class RequestBody:
     def _extra_seconds(self) -> float:
         """How much longer a large body may take than a small one, for what has arrived of it."""
         return self.n_spooled / self._settings.min_upload_bytes_per_second
-
-
-class _FormFile:
-    """A file that arrives: its bytes in a buffer, after those in a temporary file if it is large.
-
-    A file of more than ``max_bytes`` is cut just above: it fails, the other files do not.
-    """
-
-    __slots__ = ("buffer", "max_bytes", "name", "spooled")
-
-    def __init__(self, name: str, max_bytes: int) -> None:
-        self.name, self.max_bytes = name, max_bytes
-        self.buffer = bytearray()
-        self.spooled: SpooledFile | None = None
-
-    @property
-    def n_bytes(self) -> int:
-        return len(self.buffer) + (0 if self.spooled is None else self.spooled.n_bytes)
-
-
-class _Form:
-    """Collects the files of a form from the parser, and its text fields if ``with_fields``."""
-
-    def __init__(self, settings: Settings, with_fields: bool) -> None:
-        self._settings, self._with_fields = settings, with_fields
-        self._max_file_bytes = (
-            settings.memory_limits().max_bytes if with_fields else settings.max_upload_bytes
-        )
-        self._parts = 0
-        self._header: dict[bytes, bytes] = {}
-        self._name, self._value = b"", b""
-        self._part: _FormFile | None = None
-        self.files: list[_FormFile] = []
-        self.large: list[_FormFile] = []  # files with a buffer of more than SPOOL_BYTES
-        self.fields: dict[bytes, bytearray] = {}
-        self.is_complete = False
-
-    def callbacks(self) -> "MultipartCallbacks":
-        return {
-            "on_part_begin": self._on_part_begin,
-            "on_header_field": self._on_field,
-            "on_header_value": self._on_value,
-            "on_header_end": self._on_header_end,
-            "on_headers_finished": self._on_headers,
-            "on_part_data": self._on_data,
-            "on_end": self._on_end,
-        }
-
-    def _on_part_begin(self) -> None:
-        self._parts += 1
-        if self._parts > self._settings.max_files:
-            raise RequestError(
-                "too_many_files",
-                f"more than {self._settings.max_files} parts in one form; split it into several",
-            )
-        self._header, self._part = {}, None
-
-    def _on_field(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def _on_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        self._header[self._name.lower()] = self._value
-        self._name, self._value = b"", b""
-
-    def _on_headers(self) -> None:
-        _, options = parse_options_header(self._header.get(b"content-disposition", b""))
-        if b"filename" in options:
-            name = _printable(options[b"filename"])
-            self._part = _FormFile(name, self._max_file_bytes)
-            self.files.append(self._part)
-        elif self._with_fields:
-            name_bytes = options.get(b"name", b"")
-            if name_bytes in self.fields or len(self.fields) == MAX_FIELDS:
-                raise RequestError(
-                    "malformed_request", f"more than {MAX_FIELDS} fields, or a field twice"
-                )
-            self._part = _FormFile("", MAX_FIELD_BYTES)
-            self.fields[name_bytes] = self._part.buffer
-
-    def _on_data(self, data: bytes, start: int, end: int) -> None:
-        part = self._part
-        if part is None or part.n_bytes > part.max_bytes:
-            return
-        part.buffer += memoryview(data)[start:end]
-        if len(part.buffer) > SPOOL_BYTES and part not in self.large:
-            self.large.append(part)
-
-    def _on_end(self) -> None:
-        self.is_complete = True
-
-
-def _printable(filename: bytes) -> str:
-    return filename.decode("utf-8", "replace") or UPLOAD_NAME
-
-
-def _text(name: bytes, value: bytearray) -> str:
-    if len(value) > MAX_FIELD_BYTES:
-        raise RequestError("too_large", f"a field has more than {MAX_FIELD_BYTES} bytes")
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError as error:
-        field_name = _printable(name)[:40]
-        raise RequestError("malformed_request", f"the field {field_name!r} is not UTF-8") from error
 
 
 def _too_large(max_bytes: int) -> RequestError:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
 
@@ -20,6 +20,7 @@ from earful.service.core.settings import Settings
 from earful.service.http.api_docs import DESCRIPTION, group_routes
 from earful.service.http.app_state import Service
 from earful.service.http.dispatch import Dispatcher
+from earful.service.http.query_parameters import refuse_unknown_parameters
 from earful.service.http.routes.classify import add_classify_route
 from earful.service.http.routes.feedback import add_feedback_routes
 from earful.service.http.routes.hf import add_hf_route
@@ -53,6 +54,7 @@ def create_app(settings: Settings) -> Dispatcher:
         version="1",
         summary="Classifies speech and audio.",
         description=DESCRIPTION,
+        dependencies=[Depends(refuse_unknown_parameters)],
     )
     dispatcher = Dispatcher(app, service)
     _add_health_routes(app, service)

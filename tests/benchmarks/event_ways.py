@@ -32,17 +32,6 @@ def by_command(model: Path, recording: Path) -> list[SoundEvent]:
     return [SoundEvent(float(r["start"]), float(r["end"]), r["label"]) for r in rows if r["label"]]
 
 
-def by_upload(model: Path, recording: Path) -> list[SoundEvent]:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        running_server(Path(folder), model) as server,
-        server.client() as client,
-    ):
-        response = client.post("/v1/classify", content=recording.read_bytes(), timeout=600)
-    [result] = response.raise_for_status().json()["results"]
-    return [SoundEvent(e["start"], e["end"], e["label"]) for e in result["events"]]
-
-
 def by_stream(model: Path, recording: Path) -> list[SoundEvent]:
     with tempfile.TemporaryDirectory() as folder, running_server(Path(folder), model) as server:
         return stream_file(server.url, recording)
@@ -69,6 +58,5 @@ def stream_file(server_url: str, recording: Path) -> list[SoundEvent]:
 WAYS: dict[str, Way] = {
     "python": by_python,
     "command": by_command,
-    "upload": by_upload,
     "stream": by_stream,
 }

@@ -1,6 +1,6 @@
 """What was said when: events found in long recordings, by every way in.
 
-    uv run python -m tests.benchmarks.long_recordings --data ../shared [RECORDING ...]
+    uv run --group dev python -m tests.benchmarks.long_recordings --data ../shared [RECORDING ...]
 
 Recall and precision are by hits: the middle of a found event lies within a true one of the same
 label, one to one. Borders are the medians of these events' errors. F1 is by a collar of 200 ms, as

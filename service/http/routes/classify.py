@@ -22,6 +22,7 @@ from earful.service.classifier import MAX_FILE_CLIPS, Classifier, Prediction
 from earful.service.core.errors import RequestError, error_response, json_response
 from earful.service.events import Event
 from earful.service.http.app_state import Service, disconnect_waiter, file_result
+from earful.service.http.query_parameters import check_known
 from earful.service.http.schemas import (
     CLASSIFY_PARAMETERS,
     UPLOAD_BODY,
@@ -32,7 +33,7 @@ from earful.service.http.schemas import (
 from earful.service.http.uploads import Content
 from earful.service.inference.hot_reload import LoadedModel
 from earful.service.inference.job_queue import InferenceOutcome, LongWaveform
-from earful.service.inference.long_recordings import RecordingOutcome, Source, whole_event
+from earful.service.inference.recording_analysis import RecordingOutcome, Source, whole_event
 
 T = TypeVar("T")
 # Of a file with such an error nothing can be read, so it has no events either.
@@ -57,11 +58,7 @@ class ClassifyParameters:
         if not query:
             return cls()
         for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-            if name not in _PARSERS:
-                raise RequestError(
-                    "unknown_parameter",
-                    f"unknown parameter {name[:80]!r}; accepted are {' and '.join(_PARSERS)}",
-                )
+            check_known([name], _PARSERS)
             if name in values:
                 raise RequestError("malformed_request", f"{name} is given twice")
             values[name] = _PARSERS[name](name, value)

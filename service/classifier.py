@@ -35,6 +35,8 @@ from earful.models.bundle.runtime import ORT_ERRORS
 # Neighbouring windows of a long recording overlap by three quarters, so that every sound shorter
 # than three quarters of a clip lies entirely in one of them.
 WINDOW_HOP_FRACTION = 0.25
+# A recording of at most this many clips has one answer; a longer one is split into events.
+MAX_FILE_CLIPS = 1.5
 # Windows per session.run: more are not faster on a CPU and need more memory.
 MAX_BATCH = 32
 # With ``reject``, the label of clips that score below the model's rejection threshold.

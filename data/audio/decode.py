@@ -49,6 +49,8 @@ Waveform = NDArray[np.float32]
 MAX_SAMPLE_MAGNITUDE = 100.0
 # Of a damaged file a block without its damaged end is lost: they are short.
 _BLOCK_SAMPLES = 1 << 16
+# libsndfile reports 2**63 - 1 for an unknown length.
+UNKNOWN_FRAMES = 1 << 62
 _NOT_REGULAR = "not a regular file; give an audio file"
 
 
@@ -194,7 +196,7 @@ def _decode_native(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
 
 
 def _decode_with_libsndfile(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
-    with open_libsndfile(_SeekableBytes(blob), blob[:32], limits) as file:
+    with open_libsndfile(SeekableBytes(blob), blob[:32], limits) as file:
         check_complete(blob[:32], len(blob))
         blocks = list(mono_blocks(file, limits))
         return np.concatenate([*blocks, np.zeros(0, np.float32)]), file.samplerate
@@ -202,9 +204,11 @@ def _decode_with_libsndfile(blob: bytes, limits: AudioLimits) -> tuple[Waveform,
 
 @contextlib.contextmanager
 def open_libsndfile(
-    source: BinaryIO | bytes, head: bytes, limits: AudioLimits
+    source: BinaryIO | bytes | int, head: bytes, limits: AudioLimits
 ) -> Iterator[soundfile.SoundFile]:
-    """Open audio that starts with ``head``: a binary file, or an encoded path.
+    """Open audio that starts with ``head``: a binary file, an encoded path, or a descriptor.
+
+    A descriptor is read from its position on, and stays open.
 
     Errors of libsndfile inside the block are translated too.
 
@@ -214,7 +218,7 @@ def open_libsndfile(
     if not is_accepted(head):
         raise AudioError("unsupported_format", f"not audio; accepted are {ACCEPTED_FORMATS}")
     try:
-        with soundfile.SoundFile(source) as file:
+        with soundfile.SoundFile(source, closefd=not isinstance(source, int)) as file:
             check_header(file.samplerate, file.channels, file.frames, limits)
             yield file
     # The soundfile binding raises some codec errors as plain Python errors.
@@ -229,7 +233,7 @@ def open_libsndfile(
         raise AudioError("unsupported_format", f"does not decode: {reason}") from error
 
 
-class _SeekableBytes(io.BytesIO):
+class SeekableBytes(io.BytesIO):
     """Ignores seeks before the start, which broken headers cause.
 
     The soundfile binding would print an exception raised here with a traceback, then ignore it.
@@ -293,8 +297,8 @@ def check_header(rate_hz: int, channels: int, frames: int, limits: AudioLimits) 
         raise AudioError(
             "too_many_channels", f"{channels} channels; at most {limits.max_channels} are accepted"
         )
-    # libsndfile reports 2**63 - 1 for an unknown length: then the decoded blocks are counted.
-    if frames < 1 << 62 and frames > limits.max_seconds * rate_hz:
+    # Without a known length, the decoded blocks are counted.
+    if frames < UNKNOWN_FRAMES and frames > limits.max_seconds * rate_hz:
         raise AudioError(
             "too_long", f"{frames / rate_hz:.1f} s; at most {limits.max_seconds:g} s are accepted"
         )

@@ -5,6 +5,7 @@ truncated or damaged file come the blocks that can be read, then the error.
 """
 
 import contextlib
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -13,8 +14,10 @@ from typing import BinaryIO
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from earful.data.audio.decode import (
+    UNKNOWN_FRAMES,
     AudioError,
     AudioLimits,
     Waveform,
@@ -26,26 +29,62 @@ from earful.data.audio.decode import (
     open_libsndfile,
 )
 from earful.data.audio.wav import PlainWav, parse_wav, read_mono
-from earful.data.audio.windows import block_loudness, loudest_start_of_blocks, loudness_block
+from earful.data.audio.windows import (
+    block_loudness,
+    loudest_start_of_blocks,
+    loudness_block,
+    loudness_weights,
+)
 
 # Local files that are streamed may be of any length and size.
 NO_LIMITS = AudioLimits(max_bytes=1 << 62, max_seconds=float("inf"))
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 17
 # A WAV whose header is longer than this is read by libsndfile.
 _HEAD_BYTES = 1 << 20
 
 
-def read_blocks(path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
+def read_blocks(
+    source: Path | BinaryIO, sample_rate_hz: int, limits: AudioLimits = NO_LIMITS
+) -> Iterator[Waveform]:
     """Non-empty blocks (samples,) float32 of a file, mono at ``sample_rate_hz``.
+
+    An open file is read from its start, and stays open.
 
     Raises:
         AudioError: with a code of ``data.audio.decode``; for damaged files after some blocks.
     """
-    if "\0" in str(path):
+    with _opened(source) as file:
+        yield from _resample_stream(file, sample_rate_hz, limits)
+
+
+def header_seconds(source: Path | BinaryIO, limits: AudioLimits = NO_LIMITS) -> float | None:
+    """The length of a file by its header, in seconds; None if the header does not have it.
+
+    Raises:
+        AudioError: the header is unusable, or beyond the limits.
+    """
+    with _opened(source) as file:
+        head, n_bytes = _read_head(file)
+        wav = parse_wav(head, n_bytes)
+        if wav is not None:
+            check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
+            return wav.frames / wav.sample_rate_hz
+        with open_libsndfile(_libsndfile_source(file), head[:32], limits) as decoder:
+            known = decoder.frames < UNKNOWN_FRAMES
+            return decoder.frames / decoder.samplerate if known else None
+
+
+@contextlib.contextmanager
+def _opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+    if isinstance(source, Path) and "\0" in str(source):
         raise AudioError("not_found", "not a valid file name; check for a NUL character")
     try:
-        with path.open("rb") as file:
-            yield from _resample_stream(file, path, sample_rate_hz)
+        if isinstance(source, Path):
+            with source.open("rb") as file:
+                yield file
+        else:
+            source.seek(0)
+            yield source
     except FileNotFoundError as error:
         raise AudioError("not_found", "no such file; it may have been moved or deleted") from error
     except OSError as error:
@@ -91,6 +130,66 @@ def loudest_window(
         else 0
     )
     return start, _collect_samples(blocks(), start, clip_samples), total
+
+
+class LoudestWindow:
+    """Finds the window of ``loudest_window`` while a recording is read once, for other uses too."""
+
+    def __init__(self, clip_samples: int) -> None:
+        self._clip_samples, self._block = clip_samples, loudness_block(clip_samples)
+        self._n_weights = clip_samples // self._block
+        self._loudness: list[NDArray[np.float64]] = []
+        self._rest = self._recent = np.zeros(0, np.float32)
+        self._recent_loudness = np.zeros(0, np.float64)
+        self._previous: float | None = None
+        self._n_samples = 0  # measured, without the rest
+        self._best_loudness, self._best_start = -1.0, 0
+        self._best_clip = self._rest
+
+    def feed(self, samples: Waveform) -> None:
+        """Measure the next samples (samples,)."""
+        joined = np.concatenate([self._rest, samples])
+        whole = len(joined) // self._block * self._block
+        self._rest = joined[whole:].copy()
+        if whole:
+            self._measure(joined[:whole])
+
+    def finish(self) -> tuple[int, Waveform | None]:
+        """(first sample, samples) of the window; the samples are None where another pass is needed.
+
+        That is so for equally loud windows, of which the middle one counts, and at the very end.
+        """
+        n_samples = self._n_samples + len(self._rest)
+        if len(self._rest):
+            self._measure(self._rest)
+        loudness = np.concatenate(self._loudness)
+        start = loudest_start_of_blocks(loudness, n_samples, self._clip_samples)
+        is_kept = start == self._best_start and len(self._best_clip) == self._clip_samples
+        return start, self._best_clip if is_kept else None
+
+    def _measure(self, blocks: Waveform) -> None:
+        """Measure whole blocks, and keep the samples of the loudest window so far."""
+        previous = float(blocks[0]) if self._previous is None else self._previous
+        loudness = block_loudness(blocks, previous, self._block)
+        self._previous = float(blocks[-1])
+        self._loudness.append(loudness)
+        self._n_samples += len(blocks)
+        recent = np.concatenate([self._recent, blocks])
+        recent_loudness = np.concatenate([self._recent_loudness, loudness])
+        if len(recent_loudness) >= self._n_weights:
+            weighted = np.convolve(
+                recent_loudness, loudness_weights(self._clip_samples), mode="valid"
+            )
+            best = int(weighted.argmax())
+            if weighted[best] > self._best_loudness:
+                start = best * self._block
+                self._best_loudness = float(weighted[best])
+                self._best_start = self._n_samples - len(recent) + start
+                self._best_clip = recent[start : start + self._clip_samples].copy()
+        # The next windows start in the last clip.
+        kept_blocks = self._n_weights - 1
+        self._recent_loudness = recent_loudness[max(0, len(recent_loudness) - kept_blocks) :]
+        self._recent = recent[max(0, len(recent) - kept_blocks * self._block) :].copy()
 
 
 def read_segment(
@@ -156,8 +255,10 @@ def _rechunk(chunks: Iterable[Waveform], block: int) -> Iterator[Waveform]:
         yield rest
 
 
-def _resample_stream(file: BinaryIO, path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
-    with _open_native(file, path) as (blocks, rate_hz):
+def _resample_stream(
+    file: BinaryIO, sample_rate_hz: int, limits: AudioLimits
+) -> Iterator[Waveform]:
+    with _open_native(file, limits) as (blocks, rate_hz):
         checked = _check_blocks(blocks)
         if rate_hz == sample_rate_hz:
             yield from checked
@@ -189,25 +290,43 @@ def _check_blocks(blocks: Iterator[Waveform]) -> Iterator[Waveform]:
 
 
 @contextlib.contextmanager
-def _open_native(file: BinaryIO, path: Path) -> Iterator[tuple[Iterator[Waveform], int]]:
+def _open_native(file: BinaryIO, limits: AudioLimits) -> Iterator[tuple[Iterator[Waveform], int]]:
     """Mono blocks (samples,) at the file's own rate, and that rate."""
-    n_bytes = os.fstat(file.fileno()).st_size
+    head, n_bytes = _read_head(file)
+    wav = parse_wav(head, n_bytes)
+    if wav is not None:
+        check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
+        yield _wav_blocks(file, wav), wav.sample_rate_hz
+        return
+    with open_libsndfile(_libsndfile_source(file), head[:32], limits) as decoder:
+        yield _libsndfile_blocks(decoder, head[:32], n_bytes, limits), decoder.samplerate
+
+
+def _read_head(file: BinaryIO) -> tuple[bytes, int]:
+    """The first bytes of a file, and its length in bytes."""
+    n_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
     head = file.read(_HEAD_BYTES)
     if not head:
         raise AudioError("empty_audio", "the file is empty (0 bytes)")
-    wav = parse_wav(head, n_bytes)
-    if wav is not None:
-        check_header(wav.sample_rate_hz, wav.channels, wav.frames, NO_LIMITS)
-        yield _wav_blocks(file, wav), wav.sample_rate_hz
-        return
-    with open_libsndfile(os.fsencode(path), head[:32], NO_LIMITS) as decoder:
-        yield _libsndfile_blocks(decoder, head[:32], n_bytes), decoder.samplerate
+    return head, n_bytes
+
+
+def _libsndfile_source(file: BinaryIO) -> BinaryIO | int:
+    """What libsndfile reads: the descriptor, as calls back into Python would be slow."""
+    try:
+        descriptor = file.fileno()
+    except io.UnsupportedOperation:  # in memory
+        file.seek(0)
+        return file
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _libsndfile_blocks(
-    decoder: soundfile.SoundFile, head: bytes, n_bytes: int
+    decoder: soundfile.SoundFile, head: bytes, n_bytes: int, limits: AudioLimits
 ) -> Iterator[Waveform]:
-    yield from mono_blocks(decoder, NO_LIMITS)
+    yield from mono_blocks(decoder, limits)
     check_complete(head, n_bytes)
 
 

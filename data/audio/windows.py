@@ -55,6 +55,14 @@ def loudness_block(clip_samples: int) -> int:
     return max(1, clip_samples // 64)
 
 
+def loudness_weights(clip_samples: int) -> NDArray[np.float64]:
+    """Hann window (blocks,) over the blocks of a clip, without its zeros."""
+    weights: NDArray[np.float64] = np.hanning(clip_samples // loudness_block(clip_samples) + 2)[
+        1:-1
+    ]
+    return weights
+
+
 def block_loudness(waveform: Waveform, previous: float, block: int) -> NDArray[np.float64]:
     """Loudness (blocks,) of each block of (samples,); ``previous`` is the sample before the first.
 
@@ -74,8 +82,7 @@ def loudest_start_of_blocks(
 ) -> int:
     """``loudest_start`` of a recording of ``n_samples``, from its ``block_loudness`` (blocks,)."""
     block = loudness_block(clip_samples)
-    weights = np.hanning(clip_samples // block + 2)[1:-1]
-    weighted = np.convolve(loudness, weights, mode="valid")
+    weighted = np.convolve(loudness, loudness_weights(clip_samples), mode="valid")
     best = np.flatnonzero(weighted >= weighted.max() * (1 - 1e-9))
     return min(int(best[len(best) // 2]) * block, n_samples - clip_samples)
 

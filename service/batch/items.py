@@ -13,12 +13,10 @@ from earful.data.audio.windows import loudest_start, window_starts
 from earful.service.batch.input_reader import Blocks, InputReader, OnRead
 from earful.service.batch.inputs import Input
 from earful.service.batch.rows import ResultRow, printable
-from earful.service.classifier import WINDOW_HOP_FRACTION, Classifier
+from earful.service.classifier import MAX_FILE_CLIPS, WINDOW_HOP_FRACTION, Classifier
 from earful.service.events import BACKGROUND_LABELS, Event, EventOptions, detect_events
 
 Mode = Literal["file", "events", "windows"]
-# Without a mode, a recording of more clips than this is split into events.
-MAX_FILE_CLIPS = 1.5
 
 
 @dataclass(frozen=True)

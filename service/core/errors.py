@@ -33,6 +33,7 @@ STATUS_BY_CODE = {
     "unsupported_format": 415,
     "unknown_label": 422,
     "recording_mismatch": 422,
+    "upgrade_required": 426,
     "queue_full": 429,
     "client_disconnected": 499,  # never read; nginx's code for a client that disconnected
     "internal_error": 500,
@@ -42,6 +43,7 @@ STATUS_BY_CODE = {
     "draining": 503,
     "feedback_unavailable": 503,
     "deadline_passed": 504,
+    "disk_full": 507,
 }
 UNUSABLE_AUDIO_STATUS = 422
 # Codes that ``Service.classify`` counts for each file.
@@ -90,8 +92,8 @@ def error_response(
     headers: Mapping[str, str] | None = None,
     results: Sequence[Mapping[str, Any]] = (),
 ) -> Response:
-    """An error response; if several files all failed, ``results`` lists the error of each."""
+    """An error response; ``results`` has the error of each of several files, and any events."""
     content: dict[str, Any] = {"error": {"code": code, "message": message}}
-    if len(results) > 1:
+    if len(results) > 1 or any("events" in result for result in results):
         content["results"] = list(results)
     return json_response(content, status or http_status(code), headers)

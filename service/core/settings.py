@@ -2,6 +2,7 @@
 
 import os
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -27,6 +28,12 @@ from earful.service.core.defaults import (
 _COMMAND = (str(Path(sysconfig.get_path("scripts")) / "earful"),)
 # Of a stream's frame; uvicorn refuses larger ones before they are read.
 MAX_FRAME_BYTES = 1 << 20
+# Requests in progress at shutdown get this long.
+SHUTDOWN_TIMEOUT_SECONDS = 20
+# Larger uploads are kept in temporary files.
+SPOOL_BYTES = 1 << 20
+# Of audio that is held and decoded in memory as a whole.
+MAX_WHOLE_BYTES, MAX_WHOLE_SECONDS = 10_000_000, 60.0
 SaveRecordings = Literal["off", "feedback", "uncertain", "all"]
 
 
@@ -45,17 +52,31 @@ class Settings(BaseSettings):
     )
     device: Device = "cpu"
     reject: bool = Field(False, description="label clips below the model's threshold `unknown`")
-    max_upload_bytes: int = Field(10_000_000, gt=0)
-    max_request_bytes: int = Field(50_000_000, gt=0, description="of all files of one request")
-    max_bytes_in_flight: int = Field(200_000_000, gt=0, description="of all requests of a worker")
+    max_upload_bytes: int = Field(200_000_000, gt=0)
+    max_request_bytes: int = Field(400_000_000, gt=0, description="of all files of one request")
+    max_bytes_in_flight: int = Field(
+        200_000_000, gt=0, description="of all requests of a worker, in memory"
+    )
+    max_spool_bytes: int = Field(
+        1_000_000_000, gt=0, description="of a worker's large uploads, in temporary files"
+    )
     max_files: int = Field(64, gt=0, description="files of one request")
-    max_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
+    max_seconds: float = Field(3600.0, gt=0, allow_inf_nan=False)
     max_channels: int = Field(8, gt=0)
     max_sample_rate_hz: int = Field(192_000, gt=0)
     max_queue: int = Field(128, gt=0, description="files in progress per worker; more get 429")
+    max_long_recordings: int = Field(
+        1, gt=0, description="recordings over a minute read at once per worker; others wait"
+    )
     max_streams: int = Field(32, ge=0, description="open streams per worker")
     deadline_seconds: float = Field(
         15.0, gt=0, allow_inf_nan=False, description="from request to response; then 504"
+    )
+    deadline_per_audio_second: float = Field(
+        0.5, ge=0, allow_inf_nan=False, description="added for each second of long recordings"
+    )
+    min_upload_bytes_per_second: int = Field(
+        50_000, gt=0, description="of large uploads; slower ones get 408"
     )
     drain_seconds: float = Field(
         2.0,
@@ -107,7 +128,17 @@ class Settings(BaseSettings):
         """
         return open_source(self.model, self.registry)
 
+    def memory_limits(self) -> AudioLimits:
+        """The limits on audio that is held in memory as a whole."""
+        limits = self.audio_limits()
+        return replace(
+            limits,
+            max_bytes=min(limits.max_bytes, MAX_WHOLE_BYTES),
+            max_seconds=min(limits.max_seconds, MAX_WHOLE_SECONDS),
+        )
+
     def audio_limits(self) -> AudioLimits:
+        """The limits on audio that is decoded block by block."""
         return AudioLimits(
             max_bytes=self.max_upload_bytes,
             max_seconds=self.max_seconds,
@@ -181,12 +212,19 @@ class Settings(BaseSettings):
                 f"EARFUL_MAX_FILES ({self.max_files}) is more than EARFUL_MAX_QUEUE "
                 f"({self.max_queue}), so such a request could never run; change one of them"
             )
-        if self.max_request_bytes > self.max_bytes_in_flight:
-            raise ValueError(
-                f"EARFUL_MAX_REQUEST_BYTES ({self.max_request_bytes}) is more than "
-                f"EARFUL_MAX_BYTES_IN_FLIGHT ({self.max_bytes_in_flight}), so such a request could "
-                "never run; change one of them"
-            )
+        # The most that a request holds in memory: files that are just not spooled.
+        in_memory = min(self.max_request_bytes, self.max_files * SPOOL_BYTES)
+        request, spool = self.max_request_bytes, self.max_spool_bytes
+        for low, n_low, high, n_high in (
+            ("MAX_UPLOAD_BYTES", self.max_upload_bytes, "MAX_REQUEST_BYTES", request),
+            ("MAX_REQUEST_BYTES", request, "MAX_SPOOL_BYTES", spool),
+            ("MAX_REQUEST_BYTES", in_memory, "MAX_BYTES_IN_FLIGHT", self.max_bytes_in_flight),
+        ):
+            if n_low > n_high:
+                raise ValueError(
+                    f"EARFUL_{low} ({n_low}) is more than EARFUL_{high} ({n_high}), so such a "
+                    "request could never run; change one of them"
+                )
         return self
 
 

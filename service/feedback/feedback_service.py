@@ -18,7 +18,8 @@ from earful.service.classifier import Prediction
 from earful.service.core.errors import RequestError
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
-from earful.service.core.settings import Settings
+from earful.service.core.settings import MAX_WHOLE_BYTES, MAX_WHOLE_SECONDS, Settings
+from earful.service.core.spooled_file import SpooledFile
 from earful.service.feedback.audio_files import RecordingStore
 from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.errors import FeedbackError
@@ -92,24 +93,38 @@ class FeedbackService:
     async def add_prediction_ids(
         self,
         results: Sequence[dict[str, Any]],
-        blobs: Sequence[bytes],
+        contents: Sequence[bytes | SpooledFile],
         outcomes: Sequence[InferenceOutcome],
         loaded_model: LoadedModel,
     ) -> None:
         """Add a ``prediction_id`` to each result; queue recordings that the policy saves."""
-        sha256_digests = await self._digests(blobs)
+        sha256_digests = await self._digests(contents)
         name, version = loaded_model.info["name"], loaded_model.info["version"]
-        for result, blob, digest, outcome in zip(
-            results, blobs, sha256_digests, outcomes, strict=True
+        for result, content, digest, outcome in zip(
+            results, contents, sha256_digests, outcomes, strict=True
         ):
             if isinstance(outcome, Prediction):
                 result["prediction_id"] = self.ids.sign(
                     digest, outcome.label, outcome.score, name, version
                 )
                 if self._recording_writer is not None and self._should_save(outcome, loaded_model):
-                    self._recording_writer.enqueue(
-                        to_stored_recording(digest.hex(), blob, outcome, loaded_model), blob
-                    )
+                    await self._save(self._recording_writer, content, digest, outcome, loaded_model)
+
+    async def _save(
+        self,
+        writer: RecordingWriter,
+        content: bytes | SpooledFile,
+        digest: bytes,
+        outcome: Prediction,
+        loaded_model: LoadedModel,
+    ) -> None:
+        """Queue a recording to be saved; a long or large one is not saved."""
+        n_bytes = len(content) if isinstance(content, bytes) else content.n_bytes
+        if outcome.seconds > MAX_WHOLE_SECONDS or n_bytes > MAX_WHOLE_BYTES:
+            self._metrics.recordings_saved.labels("too_long").inc()
+            return
+        blob = content if isinstance(content, bytes) else await asyncio.to_thread(content.read)
+        writer.enqueue(to_stored_recording(digest.hex(), blob, outcome, loaded_model), blob)
 
     async def submit_feedback(
         self,
@@ -193,10 +208,15 @@ class FeedbackService:
         margin = score_margin(outcome.best.scores, metadata.score_kind)
         return outcome.top_score < metadata.rejection_threshold or margin < UNCERTAIN_MARGIN
 
-    async def _digests(self, blobs: Sequence[bytes]) -> list[bytes]:
-        if sum(map(len, blobs)) <= INLINE_DECODE_BYTES:
-            return [hashlib.sha256(blob).digest() for blob in blobs]
-        return await asyncio.to_thread(lambda: [hashlib.sha256(blob).digest() for blob in blobs])
+    async def _digests(self, contents: Sequence[bytes | SpooledFile]) -> list[bytes]:
+        def digests() -> list[bytes]:
+            return [
+                hashlib.sha256(content).digest() if isinstance(content, bytes) else content.digest
+                for content in contents
+            ]
+
+        n_bytes = sum(len(content) for content in contents if isinstance(content, bytes))
+        return digests() if n_bytes <= INLINE_DECODE_BYTES else await asyncio.to_thread(digests)
 
     async def run(self, query: "Callable[[FeedbackDatabase], T]", deadline: float) -> T:
         """Run ``query`` with the database on a thread.

@@ -3,22 +3,24 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from earful.data.audio.decode import Waveform
-from earful.service.classifier import Prediction
+from earful.service.classifier import Prediction, Window
 from earful.service.core.auth import ApiKeys, Scope
 from earful.service.core.errors import RequestError
 from earful.service.core.metrics import ServiceMetrics
-from earful.service.core.settings import Settings
+from earful.service.core.settings import SHUTDOWN_TIMEOUT_SECONDS, Settings
+from earful.service.events import Event
 from earful.service.feedback.feedback_service import FeedbackService, open_feedback_service
 from earful.service.http.uploads import UploadBudget
 from earful.service.inference.hot_reload import LoadedModel, ModelReloader
 from earful.service.inference.job_queue import InferenceOutcome
+from earful.service.inference.long_recordings import LongRecordings
 from earful.service.inference.micro_batcher import MicroBatcher
 
 SCORE_DIGITS = 6
@@ -34,7 +36,8 @@ class Service:
         self.model_reloader = ModelReloader(
             settings.model_source(), settings.device, settings.reject, self.metrics
         )
-        self.batcher = MicroBatcher(settings.audio_limits(), settings.max_queue, self.metrics)
+        self.batcher = MicroBatcher(settings.memory_limits(), settings.max_queue, self.metrics)
+        self.long_recordings = LongRecordings(settings, self.batcher)
         self.upload_budget = UploadBudget(settings)
         self.feedback: FeedbackService | None = None
         self.draining = False
@@ -57,10 +60,18 @@ class Service:
         finally:
             self.draining = True
             watcher.cancel()
+            self.long_recordings.close()
             await self.batcher.stop()
             if self.feedback is not None:
                 await self.feedback.close()
             self.model_reloader.current = None
+
+    def drain_long_recordings(self, wait_seconds: float) -> None:
+        """Accept no more of them, and end those that would not end before the shutdown."""
+        self.long_recordings.refuse()
+        asyncio.get_running_loop().call_later(
+            wait_seconds + 0.75 * SHUTDOWN_TIMEOUT_SECONDS, self.long_recordings.stop
+        )
 
     def loaded_model(self) -> LoadedModel:
         """The served model.
@@ -113,35 +124,61 @@ class Service:
             RequestError: ``queue_full``, ``draining``, ``deadline_passed`` or
                 ``client_disconnected``.
         """
-        disconnected = None if request is None else _disconnect_waiter(request)
+        disconnected = None if request is None else disconnect_waiter(request)
         outcomes = await self.batcher.submit(
             sources, loaded_model.classifier, deadline, disconnected
         )
+        self.count_rejected(outcomes)
+        return outcomes
+
+    def count_rejected(self, outcomes: Iterable[InferenceOutcome]) -> None:
+        """Count the files that have no prediction in the metrics."""
         for outcome in outcomes:
             if not isinstance(outcome, Prediction):
                 self.metrics.rejected.labels(outcome.code).inc()
-        return outcomes
 
 
-def file_result(filename: str, outcome: InferenceOutcome) -> dict[str, Any]:
-    """The result of one file as JSON: its prediction or its error."""
+def file_result(
+    filename: str,
+    outcome: InferenceOutcome,
+    events: Sequence[Event] | None = None,
+    *,
+    windows: bool = False,
+    top_k: int | None = None,
+) -> dict[str, Any]:
+    """The result of one file as JSON: its prediction or its error, and its events."""
+    listed = {} if events is None else {"events": [_event_json(event) for event in events]}
     if not isinstance(outcome, Prediction):
-        return {"filename": filename, "error": {"code": outcome.code, "message": str(outcome)}}
-    return {
+        error = {"code": outcome.code, "message": str(outcome)}
+        return {"filename": filename, "error": error, **listed}
+    result = {
         "filename": filename,
         "seconds": round(outcome.seconds, 6),
         "label": outcome.label,
         "score": round(outcome.score, SCORE_DIGITS),
-        "scores": label_scores(outcome.ranked()),
-        "windows": [
-            {
-                "start": round(window.start_seconds, 6),
-                "end": round(window.end_seconds, 6),
-                "label": window.label,
-                "score": round(window.score, SCORE_DIGITS),
-            }
-            for window in outcome.windows
-        ],
+        "scores": label_scores(outcome.ranked()[:top_k]),
+        **listed,
+    }
+    if windows:
+        result["windows"] = [_window_json(window) for window in outcome.windows]
+    return result
+
+
+def _event_json(event: Event) -> dict[str, Any]:
+    return {
+        "start": event.start,
+        "end": event.end,
+        "label": event.label,
+        "score": round(event.score, SCORE_DIGITS),
+    }
+
+
+def _window_json(window: Window) -> dict[str, Any]:
+    return {
+        "start": round(window.start_seconds, 6),
+        "end": round(window.end_seconds, 6),
+        "label": window.label,
+        "score": round(window.score, SCORE_DIGITS),
     }
 
 
@@ -150,7 +187,9 @@ def label_scores(ranked: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
     return [{"label": label, "score": round(score, SCORE_DIGITS)} for label, score in ranked]
 
 
-def _disconnect_waiter(request: Request) -> Callable[[], Awaitable[None]]:
+def disconnect_waiter(request: Request) -> Callable[[], Awaitable[None]]:
+    """A function that returns when the client of a request, whose body is read, disconnects."""
+
     async def disconnected() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass

@@ -11,7 +11,7 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorResponse(BaseModel):
-    """The error; if several files all failed, ``results`` lists the error of each."""
+    """The error; ``results`` has the error of each of several files that all failed, and events."""
 
     error: ErrorDetail
     results: "list[FileResult] | None" = None
@@ -54,15 +54,28 @@ class WindowResult(Score):
     end: float = Field(description="seconds")
 
 
+class EventResult(Score):
+    start: float = Field(description="seconds", examples=[1.24])
+    end: float = Field(description="seconds", examples=[1.66])
+
+
 class FileResult(BaseModel):
-    """One file: its prediction or its error."""
+    """One file: its prediction, that of its loudest clip, and its events; or its error.
+
+    A recording that is cut off has its error and the events before it.
+    """
 
     filename: str = Field(examples=["seven.wav"])
     seconds: float | None = Field(None, examples=[0.43])
     label: str | None = Field(None, examples=["7"])
     score: float | None = Field(None, examples=[0.98])
     scores: list[Score] | None = None
-    windows: list[WindowResult] | None = None
+    events: list[EventResult] | None = Field(
+        None,
+        description="the sounds that score at least the model's threshold, in order of time; a "
+        "recording of at most 1.5 clips is one event as a whole, or none",
+    )
+    windows: list[WindowResult] | None = Field(None, description="with ?windows=true")
     prediction_id: str | None = Field(None, description="for POST /v1/feedback, if feedback is on")
     error: ErrorDetail | None = None
 
@@ -141,6 +154,7 @@ _ERROR_DESCRIPTIONS = {
     500: "the model failed",
     503: "not ready",
     504: "not finished before the deadline",
+    507: "no room for a large upload",
 }
 
 
@@ -156,6 +170,23 @@ def openapi_responses(
 
 
 _BINARY = {"type": "string", "format": "binary"}
+# Query parameters of the classify route, which parses them itself.
+CLASSIFY_PARAMETERS: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "windows",
+            "in": "query",
+            "description": "also the windows of each recording, a quarter of a clip apart",
+            "schema": {"type": "boolean", "default": False},
+        },
+        {
+            "name": "top_k",
+            "in": "query",
+            "description": "number of `scores`; all by default",
+            "schema": {"type": "integer", "minimum": 1},
+        },
+    ]
+}
 # For routes that read the body themselves, which FastAPI cannot document.
 UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {

@@ -1,14 +1,13 @@
 """Reads the files of a request: a multipart form with one or many, or the raw bytes of one.
 
-Files are read into memory. Limits on a file, a request, all requests together, and time are checked
-on the header and again while the body arrives.
+Small files are read into memory, large ones into temporary files. Limits on a file, a request, all
+requests together, and time are checked on the header and again while the body arrives.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -16,31 +15,44 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.types import Message
 
 from earful.service.core.errors import RequestError
-from earful.service.core.settings import Settings
+from earful.service.core.settings import SPOOL_BYTES, Settings
+from earful.service.core.spooled_file import SpooledFile
+from earful.service.http.multipart_form import (
+    MAX_FIELD_BYTES,
+    MAX_FIELDS,
+    UPLOAD_NAME,
+    Form,
+    FormFile,
+    field_text,
+    printable_name,
+)
 
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks
+__all__ = ["UPLOAD_NAME", "Content", "RequestBody", "UploadBudget"]
 
-UPLOAD_NAME = "audio"  # for files without a name
-# Limits on the text fields of a form, for routes that read them.
-MAX_FIELDS, MAX_FIELD_BYTES = 16, 16_384
+# The bytes of a file, or the temporary file that holds them.
+Content = bytes | SpooledFile
 
 
 class UploadBudget:
-    """Opens request bodies; ``bytes_held`` is the total of all requests in progress."""
+    """Opens request bodies, and counts what all requests in progress hold.
+
+    ``bytes_held`` are in memory, ``bytes_spooled`` in ``files_spooled`` temporary files.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.bytes_held = 0
+        self.bytes_held = self.bytes_spooled = self.files_spooled = 0
 
     @contextmanager
     def open_body(self, request: Request, deadline: float) -> Iterator["RequestBody"]:
-        """The body of a request; its bytes count until the context ends."""
+        """The body of a request; its bytes count, and its files exist, until the context ends."""
         body = RequestBody(request, self._settings, self, deadline)
         try:
             yield body
         finally:
-            self.bytes_held -= body.n_received
+            self.bytes_held -= body.n_received - body.n_spooled
+            if body.spooled:
+                body.close_spooled()
 
     @contextmanager
     def reserved(self, n_bytes: int) -> Iterator[None]:
@@ -67,6 +79,23 @@ class UploadBudget:
             )
         self.bytes_held += n_bytes
 
+    def check_spool(self, n_bytes: int, files: int = 0) -> None:
+        """Check that this many more bytes and files fit on the disk.
+
+        Raises:
+            RequestError: ``queue_full``.
+        """
+        settings = self._settings
+        if (
+            self.bytes_spooled + n_bytes > settings.max_spool_bytes
+            or self.files_spooled + files > settings.max_queue
+        ):
+            raise RequestError(
+                "queue_full",
+                "too many large uploads at once; try again in 10 s",
+                {"Retry-After": "10"},
+            )
+
 
 class RequestBody:
     """The body of one request; it must arrive by ``deadline``, a time of ``time.monotonic``."""
@@ -77,22 +106,31 @@ class RequestBody:
         self._request, self._settings = request, settings
         self._budget, self._deadline = upload_budget, deadline
         self._headers: dict[bytes, bytes] = dict(request.scope["headers"])
-        self.n_received = 0
+        self.n_received = self.n_spooled = 0
+        self.spooled: list[SpooledFile] = []
 
-    async def files(self) -> list[tuple[str, bytes]]:
-        """(filename, bytes) of every file of a multipart request, or of the raw body.
+    async def files(self) -> list[tuple[str, Content]]:
+        """(filename, content) of every file of a multipart request, or of the raw body.
 
         Raises:
-            RequestError: the request is malformed, too large or too slow, or has no file.
+            RequestError: the request is malformed, too large or too slow, or has no file; or there
+                is no room for it.
         """
         if not self.is_form:
-            return [(UPLOAD_NAME, await self.read_all(self._settings.max_upload_bytes))]
-        form = await self._form(with_fields=False)
+            return [(UPLOAD_NAME, await self._raw_file())]
+        form = await self._form(with_fields=False, spool=True)
         if not form.files:
             raise RequestError(
                 "no_file", "the form holds no file; send one or more in the field 'file'"
             )
-        return [(name, bytes(content)) for name, content in form.files]
+        return [(file.name, await self._finished(file)) for file in form.files]
+
+    def close_spooled(self) -> None:
+        """Delete the temporary files."""
+        self._budget.bytes_spooled -= self.n_spooled
+        self._budget.files_spooled -= len(self.spooled)
+        for file in self.spooled:
+            file.close()
 
     @property
     def is_form(self) -> bool:
@@ -112,9 +150,11 @@ class RequestBody:
             RequestError: as from ``files``; or fields are too many, too long, repeated or not
                 UTF-8.
         """
-        form = await self._form(with_fields=True)
-        files = [(name, bytes(content)) for name, content in form.files]
-        return files, {_printable(name): _text(name, value) for name, value in form.fields.items()}
+        form = await self._form(with_fields=True, spool=False)
+        files = [(file.name, bytes(file.buffer)) for file in form.files]
+        return files, {
+            printable_name(name): field_text(name, value) for name, value in form.fields.items()
+        }
 
     async def read_all(self, max_bytes: int) -> bytes:
         """The raw bytes of the body.
@@ -126,29 +166,80 @@ class RequestBody:
         chunks = [chunk async for chunk in self._chunks(max_bytes)]
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def _form(self, with_fields: bool) -> "_Form":
-        self._check_headers(self._settings.max_request_bytes)
+    async def _raw_file(self) -> Content:
+        """The body as one file."""
+        max_bytes = self._settings.max_upload_bytes
+        self._check_headers(max_bytes)
+        file = FormFile(UPLOAD_NAME, max_bytes)
+        async for chunk in self._chunks(max_bytes):
+            file.buffer += chunk
+            if len(file.buffer) > SPOOL_BYTES:
+                await self._spool(file)
+        return await self._finished(file)
+
+    async def _form(self, with_fields: bool, spool: bool) -> Form:
+        max_bytes = (
+            self._settings.max_request_bytes
+            if spool
+            else min(
+                self._settings.max_request_bytes,
+                self._settings.memory_limits().max_bytes + 2 * MAX_FIELDS * MAX_FIELD_BYTES,
+            )
+        )
+        self._check_headers(max_bytes)
         _, options = parse_options_header(self._headers.get(b"content-type", b""))
         boundary = options.get(b"boundary", b"")
         if not boundary:
             raise RequestError("malformed_request", "the form's content type names no boundary")
-        form = _Form(self._settings, with_fields)
+        form = Form(self._settings, with_fields)
         try:
             parser = MultipartParser(boundary, form.callbacks())
-            async for chunk in self._chunks(self._settings.max_request_bytes):
+            async for chunk in self._chunks(max_bytes):
                 parser.write(chunk)
+                if spool and form.large:
+                    for file in form.large:
+                        await self._spool(file)
+                    form.large.clear()
         except FormParserError as error:
             raise RequestError("malformed_request", f"the form cannot be read: {error}") from error
         if self.n_received and not form.is_complete:
             raise RequestError("malformed_request", "the form ends before its closing boundary")
         return form
 
+    async def _spool(self, file: "FormFile") -> None:
+        """Move the buffered bytes of a file to its temporary file."""
+        chunk, file.buffer = file.buffer, bytearray()
+        self._budget.check_spool(len(chunk), files=file.spooled is None)
+        # Counted first: while the thread writes, other requests start.
+        self._budget.bytes_spooled += len(chunk)
+        self._budget.bytes_held -= len(chunk)
+        self.n_spooled += len(chunk)
+        if file.spooled is None:
+            file.spooled = SpooledFile()
+            self._budget.files_spooled += 1
+            self.spooled.append(file.spooled)
+        await asyncio.to_thread(file.spooled.append, chunk)
+
+    async def _finished(self, file: "FormFile") -> Content:
+        if file.spooled is None:
+            return bytes(file.buffer)
+        if file.buffer:
+            await self._spool(file)
+        return file.spooled
+
     def _check_headers(self, max_bytes: int) -> None:
         if self._headers.get(b"content-encoding", b"identity") != b"identity":
             raise RequestError("malformed_request", "compressed bodies are not accepted")
         declared = self._headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > max_bytes:
+        if not declared.isdigit():
+            return
+        n_bytes = int(declared)
+        if n_bytes > max_bytes:
             raise _too_large(max_bytes)
+        # Refused now rather than after most of it was sent.
+        in_memory = (self._settings.max_files if self.is_form else 1) * SPOOL_BYTES
+        if n_bytes > in_memory:
+            self._budget.check_spool(n_bytes - in_memory, files=1)
 
     async def _chunks(self, max_bytes: int) -> AsyncIterator[bytes]:
         more = True
@@ -167,95 +258,20 @@ class RequestBody:
 
     async def _receive(self) -> Message:
         try:
-            async with asyncio.timeout(self._deadline - time.monotonic()):
+            async with asyncio.timeout(self._deadline + self._extra_seconds() - time.monotonic()):
                 return await self._request.receive()
         except TimeoutError as error:
+            rate = self._settings.min_upload_bytes_per_second
             raise RequestError(
                 "too_slow",
-                f"the body did not arrive within {self._settings.deadline_seconds:g} s",
+                f"the body did not arrive within {self._settings.deadline_seconds:g} s, or at "
+                f"{rate} bytes/s if it is large",
                 {"Connection": "close"},
             ) from error
 
-
-class _Form:
-    """Collects the files of a form from the parser, and its text fields if ``with_fields``."""
-
-    def __init__(self, settings: Settings, with_fields: bool) -> None:
-        self._settings, self._with_fields = settings, with_fields
-        self._parts = 0
-        self._header: dict[bytes, bytes] = {}
-        self._name, self._value = b"", b""
-        self._content: bytearray | None = None
-        self._max_bytes = 0
-        self.files: list[tuple[str, bytearray]] = []
-        self.fields: dict[bytes, bytearray] = {}
-        self.is_complete = False
-
-    def callbacks(self) -> "MultipartCallbacks":
-        return {
-            "on_part_begin": self._on_part_begin,
-            "on_header_field": self._on_field,
-            "on_header_value": self._on_value,
-            "on_header_end": self._on_header_end,
-            "on_headers_finished": self._on_headers,
-            "on_part_data": self._on_data,
-            "on_end": self._on_end,
-        }
-
-    def _on_part_begin(self) -> None:
-        self._parts += 1
-        if self._parts > self._settings.max_files:
-            raise RequestError(
-                "too_many_files",
-                f"more than {self._settings.max_files} parts in one form; split it into several",
-            )
-        self._header, self._content = {}, None
-
-    def _on_field(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def _on_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        self._header[self._name.lower()] = self._value
-        self._name, self._value = b"", b""
-
-    def _on_headers(self) -> None:
-        _, options = parse_options_header(self._header.get(b"content-disposition", b""))
-        if b"filename" in options:
-            self._content, self._max_bytes = bytearray(), self._settings.max_upload_bytes
-            self.files.append((_printable(options[b"filename"]), self._content))
-        elif self._with_fields:
-            self._content, self._max_bytes = bytearray(), MAX_FIELD_BYTES
-            name = options.get(b"name", b"")
-            if name in self.fields or len(self.fields) == MAX_FIELDS:
-                raise RequestError(
-                    "malformed_request", f"more than {MAX_FIELDS} fields, or a field twice"
-                )
-            self.fields[name] = self._content
-
-    def _on_data(self, data: bytes, start: int, end: int) -> None:
-        # A file that is too large is cut just above the limit: it fails, the other files do not.
-        if self._content is not None and len(self._content) <= self._max_bytes:
-            self._content += memoryview(data)[start:end]
-
-    def _on_end(self) -> None:
-        self.is_complete = True
-
-
-def _printable(filename: bytes) -> str:
-    return filename.decode("utf-8", "replace") or UPLOAD_NAME
-
-
-def _text(name: bytes, value: bytearray) -> str:
-    if len(value) > MAX_FIELD_BYTES:
-        raise RequestError("too_large", f"a field has more than {MAX_FIELD_BYTES} bytes")
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError as error:
-        field_name = _printable(name)[:40]
-        raise RequestError("malformed_request", f"the field {field_name!r} is not UTF-8") from error
+    def _extra_seconds(self) -> float:
+        """How much longer a large body may take than a small one, for what has arrived of it."""
+        return self.n_spooled / self._settings.min_upload_bytes_per_second
 
 
 def _too_large(max_bytes: int) -> RequestError:

@@ -22,6 +22,7 @@ from earful.models.registry.source import ModelMissing, ModelSource, ResolvedMod
 from earful.service.classifier import Classifier
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
+from earful.service.inference.job_queue import max_batch
 
 POLL_SECONDS = 1.0
 
@@ -100,7 +101,8 @@ class ModelReloader:
     def _load_model(self) -> LoadedModel:
         resolved = self.source.resolve()
         classifier = Classifier.open(resolved.path, self._device, reject=self._reject)
-        for batch in (1, 2, 8, 32):  # allocates memory for all batch sizes before the first request
+        # Allocates memory for all batch sizes before the first request.
+        for batch in (1, 2, 8, max_batch(classifier)):
             golden = classifier.metadata.golden.input()
             classifier.run(golden.repeat(batch, axis=0))
         return LoadedModel(classifier, model_info(classifier, resolved))

@@ -14,19 +14,34 @@ from earful.service.classifier import MAX_BATCH, Classifier, Prediction
 from earful.service.core.errors import RequestError
 from earful.service.core.request_log import log
 
+
+class LongWaveform(AudioError):  # noqa: N818 - names the state
+    """A file that is longer than its job allows: decoded to (samples,), not classified."""
+
+    def __init__(self, waveform: Waveform) -> None:
+        super().__init__("too_long", f"{len(waveform)} samples are too many for one answer")
+        self.waveform = waveform
+
+
 InferenceOutcome = Prediction | AudioError | RequestError
 # Smaller WAV files are decoded on the inference thread: faster than handing them to another one.
 INLINE_DECODE_BYTES = 1 << 17
+_MAX_CPU_BATCH = 16
 
 
 @dataclass(eq=False)
 class InferenceJob:
-    """One file in the queue; the inference thread fills in the results, ``outcome`` last."""
+    """One file in the queue; the inference thread fills in the results, ``outcome`` last.
+
+    Without ``windows`` only the best window is run. ``max_samples`` limits the decoded length.
+    """
 
     source: bytes | Waveform
     classifier: Classifier
     future: "asyncio.Future[InferenceOutcome]"
     enqueued_at: float
+    windows: bool = True
+    max_samples: int | None = None
     cancelled: bool = False
     has_started: bool = False
     waveform: Waveform | None = None
@@ -34,9 +49,24 @@ class InferenceJob:
     scores: list[NDArray[np.float32]] = field(default_factory=list)
     outcome: InferenceOutcome | None = None
 
+    def set_waveform(self, waveform: Waveform) -> None:
+        """Store the decoded audio, with the windows to run; a too long one is the outcome."""
+        if self.max_samples is not None and len(waveform) > self.max_samples:
+            self.outcome = LongWaveform(waveform)
+            return
+        self.waveform = waveform
+        starts = self.classifier.starts(waveform)
+        self.starts = starts if self.windows else starts[-1:]
+
     @property
     def windows_done(self) -> int:
         return sum(map(len, self.scores))
+
+
+def max_batch(classifier: Classifier) -> int:
+    """Windows in a batch: on a CPU larger ones are not faster, and double a worker's memory."""
+    on_cpu = classifier.bundle.provider == "CPUExecutionProvider"
+    return _MAX_CPU_BATCH if on_cpu else MAX_BATCH
 
 
 def decodes_inline(source: bytes | Waveform) -> bool:
@@ -49,7 +79,10 @@ def decodes_inline(source: bytes | Waveform) -> bool:
 def select_jobs(active: Sequence[InferenceJob]) -> list[InferenceJob]:
     """The next jobs: up to a batch of those that use the same model as the first one."""
     pending = [job for job in active if not job.cancelled]
-    return [job for job in pending if job.classifier is pending[0].classifier][:MAX_BATCH]
+    if not pending:
+        return []
+    classifier = pending[0].classifier
+    return [job for job in pending if job.classifier is classifier][: max_batch(classifier)]
 
 
 def next_windows(job: InferenceJob, max_windows: int) -> list[tuple[Waveform, int]]:

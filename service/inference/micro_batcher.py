@@ -2,7 +2,8 @@
 
 One inference thread decodes small files and runs the model. When idle it starts at once; files that
 arrive while it runs form the next batch, so batches grow with the load and no request waits for a
-batch to fill. A long recording gets a few windows per batch, so it does not block the others.
+batch to fill. A long file gets a few windows per batch, so it does not block the others; windows
+of long recordings (``long_recordings``) run in between.
 
     event loop        submit -> queue .................................. future <- deliver
     inference thread             `-> decode -> batch of windows -> run -----'
@@ -25,12 +26,14 @@ from earful.service.classifier import MAX_BATCH, Classifier, InferenceError
 from earful.service.core.errors import RequestError
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
+from earful.service.inference.background_windows import BackgroundWindows
 from earful.service.inference.job_queue import (
     InferenceJob,
     InferenceOutcome,
     add_scores,
     decodes_inline,
     inference_failed_error,
+    max_batch,
     next_windows,
     select_jobs,
 )
@@ -38,6 +41,7 @@ from earful.service.inference.job_queue import (
 DECODE_THREADS = 2
 # How often pending requests are checked for passed deadlines and disconnected clients.
 EXPIRY_CHECK_SECONDS = 0.05
+_BUSY_SECONDS = 0.1
 # Weight of the newest value in the running mean of seconds per file.
 _SMOOTHING = 0.05
 
@@ -65,10 +69,12 @@ class MicroBatcher:
     def __init__(self, limits: AudioLimits, max_queue: int, metrics: ServiceMetrics) -> None:
         self._limits, self._max_queue, self._metrics = limits, max_queue, metrics
         self._pending_requests: set[_PendingRequest] = set()
+        self._submitted_at = -_BUSY_SECONDS
         self._depth = 0
         self._closing = False
         self._incoming: deque[InferenceJob] = deque()
         self._wake = threading.Condition()
+        self.background = BackgroundWindows(self._wake, metrics)
         self._stopped = False
         self._seconds_per_file, self._busy_seconds = 0.001, 0.0  # for Retry-After
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, "decode")
@@ -98,6 +104,11 @@ class MicroBatcher:
         return self._thread.is_alive()
 
     @property
+    def is_busy(self) -> bool:
+        """Whether files were submitted a moment ago."""
+        return time.monotonic() - self._submitted_at < _BUSY_SECONDS
+
+    @property
     def depth(self) -> int:
         """Files queued or in progress."""
         return self._depth
@@ -125,20 +136,25 @@ class MicroBatcher:
         classifier: Classifier,
         deadline: float,
         disconnected: Callable[[], Awaitable[None]] | None = None,
+        *,
+        windows: bool = True,
+        max_samples: int | None = None,
     ) -> list[InferenceOutcome]:
         """A prediction or error for each file or waveform (samples,), all from the same model.
 
         ``deadline`` is a time of ``time.monotonic``. When ``disconnected`` returns, the client has
-        left and nothing more is computed for it.
+        left and nothing more is computed for it. Without ``windows`` only the best window of each
+        is run. One longer than ``max_samples`` is a ``LongWaveform``.
 
         Raises:
             RequestError: ``queue_full``, ``draining``, ``deadline_passed`` or
                 ``client_disconnected``.
         """
         self.check_capacity(len(sources))
-        now = time.monotonic()
+        self._submitted_at = now = time.monotonic()
         jobs = [
-            InferenceJob(source, classifier, self._loop.create_future(), now) for source in sources
+            InferenceJob(source, classifier, self._loop.create_future(), now, windows, max_samples)
+            for source in sources
         ]
         pending_request = _PendingRequest(jobs, deadline, disconnected)
         self._pending_requests.add(pending_request)
@@ -201,25 +217,33 @@ class MicroBatcher:
     def _run_loop(self) -> None:
         active: deque[InferenceJob] = deque()
         while self._wait_for_jobs(active):
-            started = time.monotonic()
             selected = select_jobs(active)
-            try:
-                self._step(selected)
-            except Exception as exception:  # noqa: BLE001 - without this thread no request is answered
-                log(logging.ERROR, "unexpected_error", {"where": "inference"}, exception)
-                for job in selected:
-                    job.outcome = job.outcome or inference_failed_error()
-            self._busy_seconds += time.monotonic() - started
-            self._deliver_finished(active, selected)
+            if selected:
+                self._run_selected(active, selected)
+            else:
+                active.clear()  # all are cancelled
+            # An equal share: one window, as a short file has.
+            self.background.step(1 if selected else MAX_BATCH)
+
+    def _run_selected(self, active: deque[InferenceJob], selected: Sequence[InferenceJob]) -> None:
+        started = time.monotonic()
+        try:
+            self._step(selected)
+        except Exception as exception:  # noqa: BLE001 - without this thread no request is answered
+            log(logging.ERROR, "unexpected_error", {"where": "inference"}, exception)
+            for job in selected:
+                job.outcome = job.outcome or inference_failed_error()
+        self._busy_seconds += time.monotonic() - started
+        self._deliver_finished(active, selected)
 
     def _wait_for_jobs(self, active: deque[InferenceJob]) -> bool:
-        """Move new jobs to ``active``, waiting while there are none; False when stopped."""
+        """Move new jobs to ``active``, waiting while there is no work; False when stopped."""
         with self._wake:
-            while not self._incoming and not active and not self._stopped:
+            while not (self._incoming or active or self.background or self._stopped):
                 self._wake.wait()
             active.extend(self._incoming)
             self._incoming.clear()
-        return bool(active)
+        return bool(active or self.background)
 
     def _step(self, selected: Sequence[InferenceJob]) -> None:
         """Decode new jobs, and run one batch of the jobs' windows."""
@@ -256,11 +280,11 @@ class MicroBatcher:
         started = time.monotonic()
         try:
             if isinstance(job.source, bytes):
-                job.waveform = job.classifier.decode(job.source, self._limits).waveform
+                waveform = job.classifier.decode(job.source, self._limits).waveform
                 self._metrics.decode_seconds.observe(time.monotonic() - started)
             else:
-                job.waveform = job.source
-            job.starts = job.classifier.starts(job.waveform)
+                waveform = job.source
+            job.set_waveform(waveform)
         except AudioError as error:
             job.outcome = error
         except Exception as exception:  # noqa: BLE001 - a decoder's bug fails that file only
@@ -269,7 +293,7 @@ class MicroBatcher:
 
     def _run_batch(self, selected: Sequence[InferenceJob]) -> None:
         """Run the next windows of the jobs, an equal share of the batch for each."""
-        max_windows = max(1, MAX_BATCH // len(selected))
+        max_windows = max(1, max_batch(selected[0].classifier) // len(selected))
         parts = [(job, next_windows(job, max_windows)) for job in selected]
         try:
             scores = self._run([window for _, windows in parts for window in windows], selected[0])

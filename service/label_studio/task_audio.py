@@ -36,7 +36,7 @@ class TaskAudio:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._limits = settings.audio_limits()
+        self._limits = settings.memory_limits()
         url = settings.label_studio_url
         self._server = None if url is None else urlsplit(url.rstrip("/"))
         self._threads = ThreadPoolExecutor(_MAX_DOWNLOADS, "label-studio")

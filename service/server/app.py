@@ -11,27 +11,26 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI
 from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
 
-from earful.service.core.errors import RequestError, error_response, json_response
+from earful.service.core.errors import RequestError
 from earful.service.core.settings import Settings
-from earful.service.http.app_state import Service, file_result
-from earful.service.http.dispatch import Dispatcher, Handler
+from earful.service.http.api_docs import DESCRIPTION, group_routes
+from earful.service.http.app_state import Service
+from earful.service.http.dispatch import Dispatcher
+from earful.service.http.query_parameters import refuse_unknown_parameters
 from earful.service.http.routes.activation_map import add_activation_map_route
+from earful.service.http.routes.classify import add_classify_route
 from earful.service.http.routes.feedback import add_feedback_routes
 from earful.service.http.routes.hf import add_hf_route
+from earful.service.http.routes.model import add_model_route
 from earful.service.http.routes.oip import add_oip_routes
 from earful.service.http.routes.page import add_page_routes
 from earful.service.http.routes.retrain import add_retrain_routes
 from earful.service.http.routes.stream import add_stream_route
-from earful.service.http.schemas import (
-    UPLOAD_BODY,
-    ClassifyResponse,
-    ErrorResponse,
-    openapi_responses,
-)
+from earful.service.http.routes.stream_docs import add_stream_docs
 from earful.service.label_studio.routes import add_label_studio_routes
 
 
@@ -51,19 +50,27 @@ def create_app(settings: Settings) -> Dispatcher:
 
     # FastAPI's own /docs loads its scripts from the internet, hence the offline one.
     app = FastAPIOffline(
-        title="Earful", lifespan=lifespan, version="1", summary="Classifies speech and audio."
+        title="Earful",
+        lifespan=lifespan,
+        version="1",
+        summary="Classifies speech and audio.",
+        description=DESCRIPTION,
+        dependencies=[Depends(refuse_unknown_parameters)],
     )
     dispatcher = Dispatcher(app, service)
     _add_health_routes(app, service)
-    dispatcher.fast_routes["POST", "/v1/classify"] = _add_classify_route(app, service)
+    dispatcher.fast_routes["POST", "/v1/classify"] = add_classify_route(app, service)
     dispatcher.fast_routes["POST", "/hf"] = add_hf_route(app, service)
     add_activation_map_route(app, service)
     add_oip_routes(app, service)
     add_label_studio_routes(app, service)
     add_stream_route(app, service)
+    add_stream_docs(app)
     add_feedback_routes(app, service)
     add_retrain_routes(app, service)
+    add_model_route(app, service)
     add_page_routes(app)
+    group_routes(app)
     return dispatcher
 
 
@@ -90,38 +97,6 @@ def _add_health_routes(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-def _add_classify_route(app: FastAPI, service: Service) -> Handler:
-    @app.post(
-        "/v1/classify",
-        summary="Classify one file or many",
-        openapi_extra=UPLOAD_BODY,
-        responses=openapi_responses(ClassifyResponse, ErrorResponse),
-    )
-    async def classify(request: Request) -> Response:
-        deadline = service.deadline()
-        loaded_model = service.admit(request.headers, "classify")
-        with service.upload_budget.open_body(request, deadline) as body:
-            files = await body.files()
-            blobs = [blob for _, blob in files]
-            outcomes = await service.classify(blobs, loaded_model, deadline, request)
-            results = [
-                file_result(name, outcome)
-                for (name, _), outcome in zip(files, outcomes, strict=True)
-            ]
-            if service.feedback is not None:
-                await service.feedback.add_prediction_ids(results, blobs, outcomes, loaded_model)
-        if all("error" in result for result in results):
-            first = results[0]["error"]
-            return error_response(first["code"], first["message"], results=results)
-        request.state.request_log.log_fields = {
-            "files": len(results),
-            "model": loaded_model.info["version"],
-        }
-        return json_response({"model": loaded_model.info, "results": results})
-
-    return classify
-
-
 @contextlib.contextmanager
 def _drain_on_sigterm(service: Service) -> Iterator[None]:
     """On SIGTERM, report "not ready" for ``drain_seconds`` before the server shuts down.
@@ -139,6 +114,7 @@ def _drain_on_sigterm(service: Service) -> Iterator[None]:
     def drain(number: int, frame: Any) -> None:
         wait_seconds = 0.0 if service.draining else service.settings.drain_seconds
         service.draining = True
+        loop.call_soon_threadsafe(service.drain_long_recordings, wait_seconds)
         loop.call_soon_threadsafe(loop.call_later, wait_seconds, close, number, frame)
 
     signal.signal(signal.SIGTERM, drain)

@@ -24,7 +24,7 @@ from earful.models.registry.find_model import find_model
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.core.metrics import MULTIPROCESS_DIR_VARIABLE
 from earful.service.core.request_log import LOGGER, JsonFormatter
-from earful.service.core.settings import MAX_FRAME_BYTES, Settings
+from earful.service.core.settings import MAX_FRAME_BYTES, SHUTDOWN_TIMEOUT_SECONDS, Settings
 from earful.service.feedback.startup import check_feedback_database
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 # The inference thread and the event loop hand over to each other many times a second.
 SWITCH_SECONDS = 0.0005
-# Requests in progress at shutdown get this long.
-SHUTDOWN_TIMEOUT_SECONDS = 20
 # A worker that does not respond to its parent for this long is replaced.
 _HEALTH_SECONDS = 10
 

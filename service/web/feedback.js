@@ -52,3 +52,11 @@ export function sendFeedback(key, annotation, file = null) {
   form.append("file", file, file.name);
   return requestJson("v1/feedback", { method: "POST", headers: authHeaders(key), body: form });
 }
+
+/** The result of a clip that is classified only to have its prediction_id. */
+export async function classifyClip(key, file) {
+  const form = new FormData();
+  form.append("file", file, file.name);
+  const { results } = await requestJson("v1/classify", { method: "POST", headers: authHeaders(key), body: form });
+  return results[0];
+}

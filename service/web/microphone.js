@@ -1,5 +1,5 @@
 // Access to the microphone, and its live stream to the server.
-import { toPcm16 } from "./sound.js";
+import { toPcm16 } from "./wav.js";
 
 export const CHUNK_SECONDS = 0.04; // as in tap.js
 

@@ -1,6 +1,6 @@
 // The buttons "Record" and "Listen live".
 import { CHUNK_SECONDS, listen, openMicrophone } from "./microphone.js";
-import { writeWav } from "./sound.js";
+import { writeWav } from "./wav.js";
 
 const MAX_RECORDING_SECONDS = 30;
 const MAX_EVENTS_SHOWN = 200;

@@ -17,6 +17,7 @@ let labels = [];
 let keys = new Map(); // key -> label
 let multiLabel = false; // a key selects one of several labels, and Enter submits them
 const selected = new Set();
+let settings = { feedback: false, save_recordings: "off" };
 let counts = { remaining: 0, labelled: 0 };
 let shown = 0; // counts displayed clips, so that a clip that loads late is not drawn over the next one
 let busy = false; // a label is being sent: ignore keys until the next clip is shown
@@ -67,7 +68,7 @@ async function show() {
   filter();
   if (!clip) {
     $("player").pause();
-    showStatus(queue.length ? "All clips done. Start again to see skipped clips." : "No clips to label.");
+    showStatus(queue.length ? "All clips done. Start again to see skipped clips." : whyEmpty());
     return;
   }
   const { prediction } = clip;
@@ -77,6 +78,20 @@ async function show() {
   selected.clear();
   renderSelection();
   await showRecording(clip);
+}
+
+const SAVED_CLIPS = {
+  feedback: "It saves those that are sent with a correct label, as the main page does.",
+  uncertain: "It saves those that the model is unsure of, and those sent with a correct label.",
+  all: "It saves all that are classified.",
+};
+
+/** Why there is no clip to label. */
+function whyEmpty() {
+  if (!settings.feedback) return "Feedback is off on this server: start it with --feedback URL (EARFUL_FEEDBACK_URL).";
+  if (counts.labelled) return `Nothing is waiting: you have labelled all ${counts.labelled} clips.`;
+  if (settings.save_recordings !== "off") return `Nothing is waiting: this server has no recordings yet. ${SAVED_CLIPS[settings.save_recordings]}`;
+  return "This server saves no recordings, so no new ones come here: start it with --save-recordings feedback (EARFUL_SAVE_RECORDINGS).";
 }
 
 async function showRecording(clip) {
@@ -316,6 +331,5 @@ $("start-form").onsubmit = (event) => {
 };
 $("annotator").value = annotator();
 $("key").value = sessionStorage.getItem("earful.key") ?? "";
-const { feedback, save_recordings } = await feedbackStatus();
-if (!feedback) showStatus("Feedback is off on this server; start it with --feedback URL.", true);
-else if (save_recordings === "off") showStatus("This server saves no new recordings; start it with --save-recordings to label more.");
+settings = await feedbackStatus();
+if (settings.save_recordings === "off") showStatus(whyEmpty(), !settings.feedback);

@@ -158,6 +158,7 @@ def main(minutes: float = 10.0) -> None:
         trained, _ = train_tones(folder / "model")
         model = Path(shutil.copy(trained, folder / "served.onnx"))
         settings = {"EARFUL_DEADLINE_SECONDS": "3", "EARFUL_LOG_LEVEL": "error"}
+        settings["EARFUL_MAX_SECONDS"] = "60"  # as the malformed files expect
         with running_server(folder, model, **settings) as server:
             load = Load(server, model, 60 * minutes)
             asyncio.run(load.run())

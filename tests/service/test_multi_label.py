@@ -72,8 +72,8 @@ def test_label_joins_all_scores_from_one_half_and_score_is_their_minimum(
     assert result["label"] == "low|mid"
     assert result["score"] == min(scores["low"], scores["mid"]) >= 0.5 > scores["high"]
     assert sum(scores.values()) > 1.5
-    [window] = result["windows"]
-    assert (window["label"], window["score"]) == (result["label"], result["score"])
+    [event] = result["events"]
+    assert (event["label"], event["score"]) == (result["label"], result["score"])
     prediction = classifier.classify([LOW_AND_MID])[0]
     assert prediction.label == "low|mid"
     assert prediction.top_score == max(dict(prediction.ranked()).values()) >= prediction.score

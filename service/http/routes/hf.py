@@ -55,14 +55,13 @@ def add_hf_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitabl
     async def hf(request: Request) -> Response:
         deadline = service.deadline()
         loaded_model = service.admit(request.headers, "classify")
+        max_bytes = service.settings.memory_limits().max_bytes
         with service.upload_budget.open_body(request, deadline) as body:
             if request.headers.get("content-type", "").lower().startswith("application/json"):
-                text = await body.read_all(
-                    _MAX_JSON_OVERHEAD_BYTES + service.settings.max_upload_bytes * 4 // 3
-                )
+                text = await body.read_all(_MAX_JSON_OVERHEAD_BYTES + max_bytes * 4 // 3)
                 blob, parameters = await run_in_threadpool(_parse, text)
             else:
-                blob = await body.read_all(service.settings.max_upload_bytes)
+                blob = await body.read_all(max_bytes)
                 parameters = HfParameters()
             [outcome] = await service.classify([blob], loaded_model, deadline, request)
         if not isinstance(outcome, Prediction):

@@ -12,6 +12,7 @@ _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".ogg": "audio/ogg",
 }
 # Nothing from other origins, nothing inline; audio players read blobs that the page creates.
 _HEADERS = {
@@ -28,7 +29,11 @@ _HEADERS = {
 
 
 def add_page_routes(app: FastAPI) -> None:
-    files = {path.name: path for path in sorted(_WEB.iterdir()) if path.suffix in _MEDIA_TYPES}
+    files = {
+        path.relative_to(_WEB).as_posix(): path
+        for path in sorted(_WEB.rglob("*"))
+        if path.suffix in _MEDIA_TYPES
+    }
 
     @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
@@ -40,8 +45,8 @@ def add_page_routes(app: FastAPI) -> None:
     async def review() -> Response:
         return _file(files["review.html"])
 
-    @app.head("/web/{name}", include_in_schema=False)
-    @app.get("/web/{name}", include_in_schema=False)
+    @app.head("/web/{name:path}", include_in_schema=False)
+    @app.get("/web/{name:path}", include_in_schema=False)
     async def web_file(name: str) -> Response:
         if name not in files:
             raise HTTPException(404, "no such file")

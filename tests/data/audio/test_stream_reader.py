@@ -1,5 +1,6 @@
 """Streaming a recording equals decoding it whole, bit for bit."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 
 from earful.data.audio import decode as decode_module
 from earful.data.audio import stream_reader
-from earful.data.audio.decode import AudioError, decode, extract_segment
+from earful.data.audio.decode import AudioError, AudioLimits, decode, extract_segment
 from earful.data.audio.stream_reader import (
+    LoudestWindow,
+    header_seconds,
     loudest_window,
     read_blocks,
     read_segment,
@@ -160,3 +163,46 @@ def test_audio_too_short_to_resample_keeps_one_sample(write_wav: Callable[..., P
     whole = decode(path.read_bytes(), RATE_HZ).waveform
     np.testing.assert_array_equal(np.concatenate(list(read_blocks(path, RATE_HZ))), whole)
     assert len(whole) == 1
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
+def test_open_files_and_bytes_are_read_as_their_path(tmp_path: Path, form: str) -> None:
+    path = write(tmp_path, form, 44_100, 1, None)
+    expected = np.concatenate(list(read_blocks(path, RATE_HZ)))
+    with path.open("rb") as file:
+        file.seek(100)
+        for source in (file, io.BytesIO(path.read_bytes())):
+            blocks = list(read_blocks(source, RATE_HZ))
+            np.testing.assert_array_equal(np.concatenate(blocks), expected)
+            assert header_seconds(source) == pytest.approx(len(SOUND) / 44_100)
+            assert not source.closed
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG"])
+def test_length_beyond_the_limit_is_told_from_the_header(tmp_path: Path, form: str) -> None:
+    path, limits = write(tmp_path, form, 8_000, 1, None), AudioLimits(max_seconds=11)
+    for read in (
+        lambda: header_seconds(path, limits),
+        lambda: next(read_blocks(path, 8_000, limits)),
+    ):
+        with pytest.raises(AudioError) as caught:
+            read()
+        assert caught.value.code == "too_long"
+
+
+@pytest.mark.parametrize("clip", [640, 777, 8_000])
+@pytest.mark.parametrize("kind", ["sounds", "silence", "rising"])
+def test_loudest_window_in_one_pass_is_that_of_the_whole(clip: int, kind: str) -> None:
+    sound = {
+        "sounds": SOUND,
+        "silence": np.zeros_like(SOUND),
+        "rising": SOUND * np.linspace(0, 1, len(SOUND), dtype=np.float32) ** 4,
+    }[kind]
+    loudest = LoudestWindow(clip)
+    for start in range(0, len(sound), 5_003):
+        loudest.feed(sound[start : start + 5_003])
+    start, samples = loudest.finish()
+    assert start == loudest_start(sound, clip)
+    if samples is not None:
+        np.testing.assert_array_equal(samples, sound[start : start + clip])
+    assert (samples is None) == (kind == "silence")

@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 
 from earful.service.batch.scheduler import find_shard
 from earful.service.core.metrics import ServiceMetrics
-from earful.service.core.settings import Settings
-from earful.service.server.server import SHUTDOWN_TIMEOUT_SECONDS
+from earful.service.core.settings import SHUTDOWN_TIMEOUT_SECONDS, Settings
 from earful.training.cli import build_app
 
 ROOT = Path(__file__).parents[3]

@@ -42,8 +42,8 @@ def test_one_file_in_a_form_is_classified(client: Client) -> None:
     assert result["scores"][0] == {"label": "mid", "score": result["score"]}
     assert {entry["label"] for entry in result["scores"]} == set(PITCHES_HZ)
     assert sum(entry["score"] for entry in result["scores"]) == pytest.approx(1, abs=1e-5)
-    [window] = result["windows"]
-    assert window == {"start": 0, "end": 0.4, "label": "mid", "score": result["score"]}
+    assert result["events"] == [{"start": 0, "end": 0.4, "label": "mid", "score": result["score"]}]
+    assert "windows" not in result
 
 
 def test_rejection_returns_unknown_and_keeps_the_scores(
@@ -52,8 +52,9 @@ def test_rejection_returns_unknown_and_keeps_the_scores(
     app = create_app(Settings(model=rejecting_model, reject=True))
     with portal.wrap_async_context_manager(app.service.open()):
         hiss = upload(("hiss.wav", wav(noise(1.0, 0.1))))
-        [result] = Client(app, portal).post(URL, **hiss).json()["results"]
+        [result] = Client(app, portal).post(URL + "?windows=true", **hiss).json()["results"]
     assert result["label"] == "unknown" == result["windows"][0]["label"]
+    assert result["events"] == []
     assert result["scores"][0]["label"] in PITCHES_HZ
     assert result["score"] == result["scores"][0]["score"]
 
@@ -86,7 +87,7 @@ def test_raw_body_is_one_file_for_any_content_type(
 
 def test_windows_of_a_long_recording_are_returned(client: Client) -> None:
     recording = overlay_at(tone("high"), 1.3, overlay_at(tone("low"), 0.3, noise(2.3, 0.001)))
-    [result] = client.post(URL, content=wav(recording)).json()["results"]
+    [result] = client.post(URL + "?windows=true", content=wav(recording)).json()["results"]
     windows = [(w["start"], w["end"]) for w in result["windows"]]
     assert windows[0] == (0, 1)
     assert windows[-1] == (1.3, 2.3)

@@ -19,8 +19,8 @@ GOOD = wav(tone("high"))
 
 @pytest.fixture(scope="module")
 def client(open_client: Callable[..., Any], model: Path) -> Any:
-    """A service with its default limits."""
-    return open_client(model=model)
+    """A service with its default limits but that on length."""
+    return open_client(model=model, max_seconds=60)
 
 
 @pytest.mark.parametrize("name", MALFORMED_AUDIO)

@@ -98,3 +98,21 @@ def test_required_but_missing_keys_are_refused(model: Path, tmp_path: Path) -> N
             _, stderr = process.communicate(timeout=30)
         assert process.returncode == 2
         assert "none is given" in stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"EARFUL_MAX_UPLOAD_BYTES": "500000000"}, ("MAX_UPLOAD_BYTES", "MAX_REQUEST_BYTES")),
+        ({"EARFUL_MAX_SPOOL_BYTES": "300000000"}, ("MAX_REQUEST_BYTES", "MAX_SPOOL_BYTES")),
+        ({"EARFUL_MAX_BYTES_IN_FLIGHT": "9000000"}, ("MAX_REQUEST_BYTES", "MAX_BYTES_IN_FLIGHT")),
+    ],
+)
+def test_limits_that_contradict_each_other_are_refused(
+    model: Path, variables: dict[str, str], named: tuple[str, str]
+) -> None:
+    with serve("--model", model, "--port", 0, **variables) as process:
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert len(stderr.splitlines()) == 1
+    assert all(name in stderr for name in named)

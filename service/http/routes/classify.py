@@ -1,0 +1,229 @@
+"""``POST /v1/classify``: files to labels and events.
+
+bytes         -> micro-batcher -> prediction                       up to 1.5 clips
+                        |  longer, or damaged
+                        v
+SpooledFile   -> long recordings -> prediction and events          read block by block
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+from earful.data.audio.containers import is_accepted, strip_id3_tag
+from earful.data.audio.decode import AudioError
+from earful.service.classifier import MAX_FILE_CLIPS, Classifier, Prediction
+from earful.service.core.errors import RequestError, error_response, json_response
+from earful.service.events import Event
+from earful.service.http.app_state import Service, disconnect_waiter, file_result
+from earful.service.http.query_parameters import check_known
+from earful.service.http.schemas import (
+    CLASSIFY_PARAMETERS,
+    UPLOAD_BODY,
+    ClassifyResponse,
+    ErrorResponse,
+    openapi_responses,
+)
+from earful.service.http.uploads import Content
+from earful.service.inference.hot_reload import LoadedModel
+from earful.service.inference.job_queue import InferenceOutcome, LongWaveform
+from earful.service.inference.recording_analysis import RecordingOutcome, Source, whole_event
+
+T = TypeVar("T")
+# Of a file with such an error nothing can be read, so it has no events either.
+_UNREADABLE = ("empty_audio", "bad_sample_rate", "too_many_channels", "too_large")
+
+
+@dataclass(frozen=True)
+class ClassifyParameters:
+    """Query parameters: whether results have windows, and how many scores."""
+
+    windows: bool = False
+    top_k: int | None = None
+
+    @classmethod
+    def parse(cls, query: bytes) -> "ClassifyParameters":
+        """Parameters of a query string.
+
+        Raises:
+            RequestError: ``unknown_parameter`` or ``malformed_request``.
+        """
+        values: dict[str, Any] = {}
+        if not query:
+            return cls()
+        for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+            check_known([name], _PARSERS)
+            if name in values:
+                raise RequestError("malformed_request", f"{name} is given twice")
+            values[name] = _PARSERS[name](name, value)
+        return cls(**values)
+
+
+def add_classify_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[Response]]:
+    """Add the route and return its handler, which ``Dispatcher`` calls directly."""
+
+    @app.post(
+        "/v1/classify",
+        summary="Classify one file or many",
+        openapi_extra=UPLOAD_BODY | CLASSIFY_PARAMETERS,
+        responses=openapi_responses(ClassifyResponse, ErrorResponse),
+    )
+    async def classify(request: Request) -> Response:
+        deadline = service.deadline()
+        loaded_model = service.admit(request.headers, "classify")
+        parameters = ClassifyParameters.parse(request.scope["query_string"])
+        with service.upload_budget.open_body(request, deadline) as body:
+            files = await body.files()
+            if body.spooled:  # they took their time to arrive
+                deadline = service.deadline()
+            contents = [content for _, content in files]
+            classified = await _Classification(
+                service, loaded_model, deadline, request, parameters.windows
+            ).classify(contents)
+            service.count_rejected(recording.outcome for recording in classified)
+            results = [
+                file_result(
+                    name,
+                    recording.outcome,
+                    _events(recording, loaded_model.classifier),
+                    windows=parameters.windows,
+                    top_k=parameters.top_k,
+                )
+                for (name, _), recording in zip(files, classified, strict=True)
+            ]
+            if service.feedback is not None:
+                outcomes = [recording.outcome for recording in classified]
+                await service.feedback.add_prediction_ids(results, contents, outcomes, loaded_model)
+        if all("error" in result for result in results):
+            first = results[0]["error"]
+            return error_response(first["code"], first["message"], results=results)
+        request.state.request_log.log_fields = {
+            "files": len(results),
+            "model": loaded_model.info["version"],
+        }
+        return json_response({"model": loaded_model.info, "results": results})
+
+    return classify
+
+
+@dataclass(frozen=True)
+class _Classification:
+    """The classification of the files of one request."""
+
+    service: Service
+    loaded_model: LoadedModel
+    deadline: float
+    request: Request
+    windows: bool
+
+    async def classify(self, contents: Sequence[Content]) -> list[RecordingOutcome]:
+        """The outcome of each file: short ones through the micro-batcher, others block by block.
+
+        Raises:
+            RequestError: the request cannot be answered.
+        """
+        blobs = [content for content in contents if isinstance(content, bytes)]
+        short = iter(await self._classify_short(blobs) if blobs else ())
+        sources = [
+            _long_source(content, next(short)) if isinstance(content, bytes) else content
+            for content in contents
+        ]
+        long = iter(
+            await self._classify_long([s for s in sources if not isinstance(s, RecordingOutcome)])
+        )
+        return [s if isinstance(s, RecordingOutcome) else next(long) for s in sources]
+
+    async def _classify_short(self, blobs: Sequence[bytes]) -> list[InferenceOutcome]:
+        classifier = self.loaded_model.classifier
+        return await self.service.batcher.submit(
+            blobs,
+            classifier,
+            self.deadline,
+            disconnect_waiter(self.request),
+            windows=self.windows,
+            max_samples=int(MAX_FILE_CLIPS * classifier.clip_samples),
+        )
+
+    async def _classify_long(self, sources: Sequence[Source]) -> list[RecordingOutcome]:
+        if not sources:
+            return []
+        classifier, long_recordings = self.loaded_model.classifier, self.service.long_recordings
+        return await _unless_disconnected(
+            self.request,
+            [
+                long_recordings.classify(source, classifier, self.deadline, windows=self.windows)
+                for source in sources
+            ],
+        )
+
+
+def _events(recording: RecordingOutcome, classifier: Classifier) -> Sequence[Event] | None:
+    """The events of a recording; one of up to ``MAX_FILE_CLIPS`` is one event or none."""
+    if recording.events is None and isinstance(recording.outcome, Prediction):
+        return whole_event(classifier, recording.outcome)
+    return recording.events
+
+
+def _long_source(blob: bytes, outcome: InferenceOutcome) -> Source | RecordingOutcome:
+    """The outcome of a file in memory, or what the long recordings read of it.
+
+    That is so for a file that is longer than it may be here, or damaged: it may have events before
+    the damage.
+    """
+    if isinstance(outcome, LongWaveform):
+        return outcome.waveform
+    readable = (
+        isinstance(outcome, AudioError)
+        and outcome.code not in _UNREADABLE
+        and is_accepted(strip_id3_tag(blob))
+    )
+    return blob if readable else RecordingOutcome(outcome, None)
+
+
+async def _unless_disconnected(request: Request, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of ``work``, which is cancelled when one of it fails or the client disconnects.
+
+    Raises:
+        RequestError: ``client_disconnected``.
+    """
+    results = asyncio.gather(*work)
+    waiters: list[asyncio.Future[Any]] = [
+        results,
+        asyncio.ensure_future(disconnect_waiter(request)()),
+    ]
+    try:
+        await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        if not results.done():
+            raise RequestError("client_disconnected", "the client disconnected")
+        return await results
+    finally:
+        for waiter in waiters:
+            waiter.cancel()
+
+
+def _parse_flag(name: str, value: str) -> bool:
+    if value not in ("true", "false"):
+        raise RequestError(
+            "malformed_request", f"{name} must be true or false, found {value[:80]!r}"
+        )
+    return value == "true"
+
+
+def _parse_count(name: str, value: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", value) or int(value) == 0:
+        raise RequestError(
+            "malformed_request", f"{name} must be a whole number from 1 on, found {value[:80]!r}"
+        )
+    return int(value)
+
+
+_PARSERS: dict[str, Callable[[str, str], bool | int]] = {
+    "windows": _parse_flag,
+    "top_k": _parse_count,
+}

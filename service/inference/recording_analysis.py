@@ -1,0 +1,239 @@
+"""Reads a recording block by block on a thread: its label, its events, its windows."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earful.data.audio.containers import strip_id3_tag
+from earful.data.audio.decode import AudioError, AudioLimits, SeekableBytes, Waveform, check_bytes
+from earful.data.audio.stream_reader import (
+    LoudestWindow,
+    header_seconds,
+    loudest_window,
+    read_blocks,
+    stream_windows,
+)
+from earful.data.labels.multilabel import SEPARATOR
+from earful.models.bundle.decision import DECISION_THRESHOLD
+from earful.service.classifier import (
+    MAX_BATCH,
+    MAX_FILE_CLIPS,
+    WINDOW_HOP_FRACTION,
+    Classifier,
+    InferenceError,
+    Prediction,
+    Window,
+)
+from earful.service.core.errors import RequestError
+from earful.service.core.request_log import log
+from earful.service.core.spooled_file import SpooledFile
+from earful.service.events import Event, default_min_score, detect_events, is_background
+from earful.service.inference.background_windows import BackgroundWindows, Cancelled
+from earful.service.inference.job_queue import InferenceOutcome, inference_failed_error
+from earful.service.inference.micro_batcher import MicroBatcher
+
+_BLOCK_SECONDS = 4.0
+# While short files are served, the thread works for fractions of a millisecond and sleeps between
+# them: the system wakes a thread behind one that goes on only after some milliseconds.
+_BUSY_BLOCK_SECONDS, _BUSY_SLEEP_SECONDS = 0.25, 0.0005
+
+# What is read: decoded samples, the bytes of a file, or a temporary file.
+Source = Waveform | bytes | SpooledFile
+
+
+@dataclass(frozen=True)
+class RecordingOutcome:
+    """A prediction with events, or an error with the events before it.
+
+    ``events`` is None for a recording of at most ``MAX_FILE_CLIPS``, which is not searched.
+    """
+
+    outcome: InferenceOutcome
+    events: tuple[Event, ...] | None
+
+
+class Recording:
+    """Passes over a recording in blocks (samples,) at ``sample_rate_hz``; used on one thread."""
+
+    def __init__(
+        self, source: Source, sample_rate_hz: int, limits: AudioLimits, batcher: MicroBatcher
+    ) -> None:
+        self._source, self._rate_hz, self._limits = source, sample_rate_hz, limits
+        self._batcher = batcher
+
+    def seconds(self) -> float | None:
+        """The length by the header, None if it does not have it.
+
+        Raises:
+            AudioError: the header is unusable, or beyond the limits.
+        """
+        if isinstance(self._source, np.ndarray):
+            return len(self._source) / self._rate_hz
+        with self._open(self._source) as file:
+            return header_seconds(file, self._limits)
+
+    def blocks(self) -> Iterator[Waveform]:
+        """Non-empty blocks, short enough to be cancelled soon.
+
+        Raises:
+            AudioError: with a code of ``data.audio.decode``; for damaged files after some blocks.
+        """
+        if isinstance(self._source, np.ndarray):
+            yield from self._cut(self._source)
+            return
+        with self._open(self._source) as file:
+            for block in read_blocks(file, self._rate_hz, self._limits):
+                yield from self._cut(block)
+
+    def _open(self, source: bytes | SpooledFile) -> BinaryIO:
+        if isinstance(source, bytes):
+            return SeekableBytes(strip_id3_tag(source))
+        check_bytes(source.n_bytes, self._limits)
+        return source.reopen()
+
+    def _cut(self, block: Waveform) -> Iterator[Waveform]:
+        """The block in pieces, with a rest after each while short files are served."""
+        while len(block):
+            is_busy = self._batcher.is_busy
+            seconds = _BUSY_BLOCK_SECONDS if is_busy else _BLOCK_SECONDS
+            size = max(1, round(seconds * self._rate_hz))
+            yield block[:size]
+            block = block[size:]
+            if is_busy:
+                time.sleep(_BUSY_SLEEP_SECONDS)
+
+
+class _Readable:
+    """Blocks up to an error, which is kept: events before it are complete. Counts samples."""
+
+    def __init__(self, blocks: Iterator[Waveform], cancelled: threading.Event) -> None:
+        self._blocks, self._cancelled = blocks, cancelled
+        self.n_samples = 0
+        self.error: AudioError | None = None
+
+    def __iter__(self) -> Iterator[Waveform]:
+        try:
+            for block in self._blocks:
+                if self._cancelled.is_set():
+                    raise Cancelled
+                self.n_samples += len(block)
+                yield block
+        except AudioError as error:
+            self.error = error
+
+
+class Analysis:
+    """Classifies one recording, on a thread."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        classifier: Classifier,
+        background: BackgroundWindows,
+        cancelled: threading.Event,
+    ) -> None:
+        self._recording, self._classifier, self._cancelled = recording, classifier, cancelled
+        self._run_windows = partial(background.run, classifier, cancelled)
+
+    def outcome(self, windows: bool) -> RecordingOutcome:
+        """The outcome of the recording; its prediction has all windows only with ``windows``."""
+        try:
+            return self._read(windows)
+        except AudioError as error:
+            return RecordingOutcome(error, None)
+        except InferenceError as error:
+            log(logging.ERROR, "batch_failed", {"reason": str(error), "files": 1})
+        except (Cancelled, RequestError):
+            raise
+        except Exception as exception:  # noqa: BLE001 - a decoder's bug fails that file only
+            log(logging.ERROR, "unexpected_error", {"where": "recording"}, exception)
+        return RecordingOutcome(inference_failed_error(), None)
+
+    def _read(self, windows: bool) -> RecordingOutcome:
+        audio = _Readable(self._recording.blocks(), self._cancelled)
+        blocks, first = iter(audio), list[Waveform]()
+        for block in blocks:
+            first.append(block)
+            if audio.n_samples > MAX_FILE_CLIPS * self._classifier.clip_samples:
+                return self._read_long(audio, chain(first, blocks), windows)
+        if audio.error is not None:
+            raise audio.error
+        return RecordingOutcome(self._short_prediction(np.concatenate(first), windows), None)
+
+    def _read_long(
+        self, audio: _Readable, blocks: Iterator[Waveform], windows: bool
+    ) -> RecordingOutcome:
+        loudest = LoudestWindow(self._classifier.clip_samples)
+
+        def measured() -> Iterator[Waveform]:
+            for block in blocks:
+                loudest.feed(block)
+                yield block
+
+        events = tuple(detect_events(self._classifier, measured(), score_windows=self._run_windows))
+        if audio.error is not None:
+            refused = audio.error.code in ("too_long", "too_large")
+            return RecordingOutcome(audio.error, None if refused else events)
+        start, clip = loudest.finish()
+        if clip is None:
+            _, clip, _ = loudest_window(self._recording.blocks, self._classifier.clip_samples)
+        best = self._window(start, clip, self._run_windows([(clip, 0)])[0])
+        prediction = Prediction(
+            seconds=audio.n_samples / self._classifier.sample_rate_hz,
+            labels=self._classifier.labels,
+            best=best,
+            windows=tuple(self._all_windows()) if windows else (best,),
+        )
+        return RecordingOutcome(prediction, events)
+
+    def _short_prediction(self, waveform: Waveform, windows: bool) -> Prediction:
+        starts = self._classifier.starts(waveform)
+        starts = starts if windows else starts[-1:]
+        scores = self._run_windows([(waveform, start) for start in starts])
+        return self._classifier.make_prediction(waveform, starts, scores)
+
+    def _all_windows(self) -> Iterator[Window]:
+        size = self._classifier.clip_samples
+        hop = max(1, round(size * WINDOW_HOP_FRACTION))
+        windows = stream_windows(self._recording.blocks(), size, hop)
+        for batch in _batched(windows, MAX_BATCH):
+            scores = self._run_windows([(clip, 0) for _, clip in batch])
+            for (start, clip), window_scores in zip(batch, scores, strict=True):
+                yield self._window(start, clip, window_scores)
+
+    def _window(self, start: int, clip: Waveform, scores: NDArray[np.float32]) -> Window:
+        rate = self._classifier.sample_rate_hz
+        label, score = self._classifier.decide(scores)
+        return Window(start / rate, (start + len(clip)) / rate, label, score, scores)
+
+
+def whole_event(classifier: Classifier, prediction: Prediction) -> tuple[Event, ...]:
+    """The event of a short recording, which is not searched for it: from its start to its end.
+
+    None if it scores below the model's threshold, or has a label of the background.
+    """
+    scores, min_score = prediction.best.scores, default_min_score(classifier.metadata)
+    if not prediction.top_score >= min_score:
+        return ()
+    predicted = classifier.predicted_labels(scores, max(DECISION_THRESHOLD, min_score))
+    kept = [pair for pair in predicted if not is_background(pair[0])]
+    if not kept:
+        return ()
+    labels, label_scores = zip(*kept, strict=True)
+    end = round(prediction.seconds, 6)
+    return (Event(0.0, end, SEPARATOR.join(labels), min(label_scores), scores),)
+
+
+def _batched(
+    windows: Iterator[tuple[int, Waveform]], size: int
+) -> Iterator[list[tuple[int, Waveform]]]:
+    while batch := list(islice(windows, size)):
+        yield batch

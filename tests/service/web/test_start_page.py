@@ -1,0 +1,123 @@
+"""What the start page says before a file is chosen, uploads, the samples, and an empty review."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from earful.models.registry.shipped import SHIPPED_MODEL
+from tests.fixtures.server import RunningServer, running_server
+from tests.fixtures.synthetic_audio import tone, wav
+from tests.service.web.make_samples import DIGITS
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        shutil.which("chromium") is None and shutil.which("chromium-browser") is None,
+        reason="needs chromium (Debian: apt install chromium)",
+    ),
+]
+# A file that takes five seconds to send over the slowed connection.
+SLOW_BYTES_PER_SECOND, SLOW_FILE_BYTES = 200_000, 1_000_000
+Opened = Callable[..., AbstractContextManager[Page]]
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Opened:
+    """``with opened(server) as page``: the page of a server; a script error fails the test."""
+
+    @contextmanager
+    def open_page(server: RunningServer, path: str = "/") -> Iterator[Page]:
+        context = browser.new_context(viewport={"width": 1000, "height": 900})
+        page, errors = context.new_page(), list[str]()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(server.url + path)
+        yield page
+        context.close()
+        assert errors == []
+
+    return open_page
+
+
+def test_digits_are_known_and_the_samples_can_be_tried(opened: Opened, tmp_path: Path) -> None:
+    with running_server(tmp_path, SHIPPED_MODEL) as server, opened(server) as page:
+        expect(page.locator("#knows")).to_contain_text("Knows 10 labels, in clips of 1 s.")
+        expect(page.locator("#labels-known li")).to_have_text([str(n) for n in range(10)])
+        page.get_by_role("button", name="Sixteen digits").click()
+        expect(page.locator("td.label")).to_have_text("16 events")
+        page.get_by_role("button", name="Show the whole recording").click()
+        blocks = page.locator(".lane [role=option]")
+        expect(blocks).to_have_text([str(digit) for digit in DIGITS])
+        page.get_by_role("button", name="One digit").click()
+        expect(page.locator("td.label").nth(1)).to_have_text("7")
+
+
+def test_another_model_says_what_it_knows_and_has_no_samples(
+    opened: Opened, model: Path, tmp_path: Path
+) -> None:
+    with running_server(tmp_path, model) as server, opened(server) as page:
+        expect(page.locator("#labels-known li")).to_have_text(["high", "low", "mid"])
+        expect(page.locator("#samples")).to_be_hidden()
+        expect(page.locator("#review-link")).to_be_hidden()  # nothing is saved
+
+
+def test_an_upload_shows_its_progress_and_can_be_cancelled(
+    opened: Opened, model: Path, tmp_path: Path
+) -> None:
+    big = {"name": "big.wav", "mimeType": "audio/wav", "buffer": bytes(SLOW_FILE_BYTES)}
+    small = {"name": "a.wav", "mimeType": "audio/wav", "buffer": wav(tone("low"))}
+    with running_server(tmp_path, model) as server, opened(server) as page:
+        expect(page.locator("#knows")).to_be_visible()
+        connection = page.context.new_cdp_session(page)
+        conditions = {"offline": False, "latency": 0, "downloadThroughput": -1}
+        speed = {"uploadThroughput": SLOW_BYTES_PER_SECOND}
+        connection.send("Network.enable")
+        connection.send("Network.emulateNetworkConditions", conditions | speed)
+        page.set_input_files("#files", [big])  # type: ignore[list-item]
+        expect(page.locator("#status")).to_have_text("Sending …")
+        expect(page.locator("#sent")).to_be_visible()
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#status")).to_have_text("Cancelled: 0 of 1 files classified.")
+        expect(page.locator("#upload")).to_be_hidden()
+        page.set_input_files("#files", [small])  # type: ignore[list-item]
+        expect(page.locator("td.label")).to_have_text("low")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--feedback", "off"), "start it with --feedback URL (EARFUL_FEEDBACK_URL)"),
+        ((), "start it with --save-recordings feedback (EARFUL_SAVE_RECORDINGS)"),
+        (("--save-recordings", "feedback"), "saves those that are sent with a correct label"),
+    ],
+)
+def test_an_empty_review_says_why(
+    opened: Opened, model: Path, tmp_path: Path, options: tuple[str, ...], reason: str
+) -> None:
+    database = () if "--feedback" in options else ("--feedback", f"sqlite:///{tmp_path}/f.db")
+    environment = {"EARFUL_RECORDINGS_DIR": str(tmp_path / "audio")}
+    with running_server(tmp_path, model, *options, *database, **environment) as server:
+        with opened(server) as page:
+            expect(page.locator("#knows")).to_be_visible()
+            expect(page.locator("#review-link")).to_be_visible(
+                visible="--save-recordings" in options
+            )
+        with opened(server, "/review") as page:
+            if "--save-recordings" in options:
+                page.get_by_role("button", name="Start").click()
+            expect(page.locator("#status")).to_contain_text(reason)
+
+
+def test_docs_show_routes_in_groups_and_the_websocket(
+    opened: Opened, model: Path, tmp_path: Path
+) -> None:
+    with running_server(tmp_path, model) as server, opened(server, "/docs") as page:
+        groups = page.locator(".opblock-tag-section h3")
+        expect(groups.filter(has_text="Stream")).to_contain_text("over a WebSocket")
+        assert groups.first.inner_text().startswith("Classify")
+        page.locator("#operations-Stream-explain_v1_stream_get, [id*=v1_stream]").first.click()
+        expect(page.locator(".opblock-description")).to_contain_text("pcm_s16le")

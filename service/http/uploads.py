@@ -258,7 +258,8 @@ class RequestBody:
 
     async def _receive(self) -> Message:
         try:
-            async with asyncio.timeout(self._deadline + self._extra_seconds() - time.monotonic()):
+            deadline = self._deadline + self._extra_seconds() if self.n_spooled else self._deadline
+            async with asyncio.timeout(deadline - time.monotonic()):
                 return await self._request.receive()
         except TimeoutError as error:
             rate = self._settings.min_upload_bytes_per_second

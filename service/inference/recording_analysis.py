@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, islice
 from typing import BinaryIO
 
@@ -22,7 +22,6 @@ from earful.data.audio.stream_reader import (
     stream_windows,
 )
 from earful.data.labels.multilabel import SEPARATOR
-from earful.models.bundle.decision import DECISION_THRESHOLD
 from earful.service.classifier import (
     MAX_BATCH,
     MAX_FILE_CLIPS,
@@ -220,16 +219,19 @@ def whole_event(classifier: Classifier, prediction: Prediction) -> tuple[Event, 
 
     None if it scores below the model's threshold, or has a label of the background.
     """
-    scores, min_score = prediction.best.scores, default_min_score(classifier.metadata)
-    if not prediction.top_score >= min_score:
+    best, min_score = prediction.best, default_min_score(classifier.metadata)
+    label, score = best.label, best.score
+    if classifier.is_multi_label:
+        predicted = classifier.predicted_labels(best.scores, min_score)
+        kept = [pair for pair in predicted if not _is_background(pair[0])]
+        label, score = SEPARATOR.join(n for n, _ in kept), min((s for _, s in kept), default=0.0)
+    # With rejection too: above the threshold, the label is the one that scores highest.
+    if not label or not score >= min_score or _is_background(label):
         return ()
-    predicted = classifier.predicted_labels(scores, max(DECISION_THRESHOLD, min_score))
-    kept = [pair for pair in predicted if not is_background(pair[0])]
-    if not kept:
-        return ()
-    labels, label_scores = zip(*kept, strict=True)
-    end = round(prediction.seconds, 6)
-    return (Event(0.0, end, SEPARATOR.join(labels), min(label_scores), scores),)
+    return (Event(0.0, round(prediction.seconds, 6), label, score, best.scores),)
+
+
+_is_background = lru_cache(maxsize=1024)(is_background)
 
 
 def _batched(

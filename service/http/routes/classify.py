@@ -54,15 +54,18 @@ class ClassifyParameters:
         Raises:
             RequestError: ``unknown_parameter`` or ``malformed_request``.
         """
-        values: dict[str, Any] = {}
         if not query:
-            return cls()
+            return _DEFAULTS
+        values: dict[str, Any] = {}
         for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
             check_known([name], _PARSERS)
             if name in values:
                 raise RequestError("malformed_request", f"{name} is given twice")
             values[name] = _PARSERS[name](name, value)
         return cls(**values)
+
+
+_DEFAULTS = ClassifyParameters()
 
 
 def add_classify_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[Response]]:
@@ -112,7 +115,7 @@ def add_classify_route(app: FastAPI, service: Service) -> Callable[[Request], Aw
     return classify
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class _Classification:
     """The classification of the files of one request."""
 
@@ -129,7 +132,10 @@ class _Classification:
             RequestError: the request cannot be answered.
         """
         blobs = [content for content in contents if isinstance(content, bytes)]
-        short = iter(await self._classify_short(blobs) if blobs else ())
+        answers = await self._classify_short(blobs) if blobs else []
+        if len(answers) == len(contents) and all(isinstance(a, Prediction) for a in answers):
+            return [RecordingOutcome(answer, None) for answer in answers]
+        short = iter(answers)
         sources = [
             _long_source(content, next(short)) if isinstance(content, bytes) else content
             for content in contents

@@ -9,7 +9,7 @@ minimum gap suppresses events that follow too soon.
 
 import itertools
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +37,8 @@ MARGIN_BLOCKS = 3
 CENTRED_FRACTION = 0.15
 # Labels that mean that nothing happens; what has one of them is no event.
 BACKGROUND_LABELS = ("silence", "noise", "background", "_background_noise_")
+# Scores (windows, labels) of windows, each a waveform and its first sample.
+ScoreWindows = Callable[[Sequence[tuple[Waveform, int]]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -236,11 +238,13 @@ def detect_events(
     *,
     min_score: float | None = None,
     background: Collection[str] = BACKGROUND_LABELS,
+    score_windows: ScoreWindows | None = None,
 ) -> Iterator[Event]:
     """Events of a recording given in blocks (samples,) at the model's rate, in order of time.
 
     Without ``min_score`` they score at least the model's rejection threshold. Sounds with a label
-    of ``background`` (compared without case) are no events.
+    of ``background`` (compared without case) are no events. ``score_windows`` scores the windows,
+    by default ``classifier.run_windows``.
     """
     if min_score is None:
         min_score = default_min_score(classifier.metadata)
@@ -255,7 +259,7 @@ def detect_events(
             n_samples += len(block)
             yield block
 
-    for event in stream_events(classifier, counted(), options):
+    for event in stream_events(classifier, counted(), options, score_windows):
         predicted = classifier.predicted_labels(event.scores, decision_threshold)
         kept = [(label, score) for label, score in predicted if label.casefold() not in ignored]
         if not kept:
@@ -272,10 +276,14 @@ def detect_events(
 
 
 def stream_events(
-    classifier: Classifier, blocks: Iterable[Waveform], options: StreamOptions
+    classifier: Classifier,
+    blocks: Iterable[Waveform],
+    options: StreamOptions,
+    score_windows: ScoreWindows | None = None,
 ) -> Iterator[StreamEvent]:
     """Events of a recording given in blocks (samples,) at the model's rate, with all scores."""
     rate_hz, clip_samples = classifier.sample_rate_hz, classifier.clip_samples
+    score_windows = score_windows or classifier.run_windows
     windower, detector = StreamWindower(options, rate_hz, clip_samples), EventDetector(options)
     # Lets the last sound pass the middle of a window.
     silence = np.zeros(clip_samples, np.float32)
@@ -284,17 +292,17 @@ def stream_events(
         for window in windower.feed(block):
             pending.append(window)
             if len(pending) == MAX_BATCH:
-                yield from _classify_windows(classifier, detector, pending)
+                yield from _classify_windows(score_windows, detector, pending)
                 pending = []
-    yield from _classify_windows(classifier, detector, pending)
+    yield from _classify_windows(score_windows, detector, pending)
 
 
 def _classify_windows(
-    classifier: Classifier, detector: EventDetector, windows: list[StreamWindow]
+    score_windows: ScoreWindows, detector: EventDetector, windows: list[StreamWindow]
 ) -> Iterator[StreamEvent]:
     """Classify the windows that hold a sound in one batch, then yield their events in order."""
     loud = [(window.waveform, 0) for window in windows if window.event_offset is not None]
-    scores = iter(classifier.run_windows(loud) if loud else ())
+    scores = iter(score_windows(loud) if loud else ())
     for window in windows:
         event = detector.update(window, None if window.event_offset is None else next(scores))
         if event is not None:

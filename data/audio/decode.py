@@ -47,6 +47,8 @@ Waveform = NDArray[np.float32]
 
 # Float audio may slightly exceed full scale (1.0); a hundred times more means other units.
 MAX_SAMPLE_MAGNITUDE = 100.0
+# libsndfile reports 2**63 - 1 frames for an unknown length.
+UNKNOWN_FRAMES = 1 << 62
 # Of a damaged file a block without its damaged end is lost: they are short.
 _BLOCK_SAMPLES = 1 << 16
 _NOT_REGULAR = "not a regular file; give an audio file"
@@ -293,8 +295,8 @@ def check_header(rate_hz: int, channels: int, frames: int, limits: AudioLimits) 
         raise AudioError(
             "too_many_channels", f"{channels} channels; at most {limits.max_channels} are accepted"
         )
-    # libsndfile reports 2**63 - 1 for an unknown length: then the decoded blocks are counted.
-    if frames < 1 << 62 and frames > limits.max_seconds * rate_hz:
+    # Of an unknown length the decoded blocks are counted.
+    if frames < UNKNOWN_FRAMES and frames > limits.max_seconds * rate_hz:
         raise AudioError(
             "too_long", f"{frames / rate_hz:.1f} s; at most {limits.max_seconds:g} s are accepted"
         )

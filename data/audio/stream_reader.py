@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 
 from earful.data.audio.decode import (
+    UNKNOWN_FRAMES,
     AudioError,
     AudioLimits,
     Waveform,
@@ -50,6 +51,30 @@ def read_blocks(path: Path, sample_rate_hz: int) -> Iterator[Waveform]:
         raise AudioError("not_found", "no such file; it may have been moved or deleted") from error
     except OSError as error:
         raise AudioError("unreadable", f"cannot be read: {error.strerror}") from error
+
+
+def declared_seconds(path: Path) -> float | None:
+    """Length of a recording by its header, which may be wrong; None if it does not say.
+
+    Raises:
+        AudioError: as from ``read_blocks``, before the first block.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            wav = parse_wav(head, os.fstat(file.fileno()).st_size)
+    except FileNotFoundError as error:
+        raise AudioError("not_found", "no such file; it may have been moved or deleted") from error
+    except OSError as error:
+        raise AudioError("unreadable", f"cannot be read: {error.strerror}") from error
+    if not head:
+        raise AudioError("empty_audio", "the file is empty (0 bytes)")
+    if wav is not None:
+        check_header(wav.sample_rate_hz, wav.channels, wav.frames, NO_LIMITS)
+        return wav.frames / wav.sample_rate_hz
+    with open_libsndfile(os.fsencode(path), head[:32], NO_LIMITS) as decoder:
+        is_known = decoder.frames < UNKNOWN_FRAMES
+        return decoder.frames / decoder.samplerate if is_known else None
 
 
 def stream_windows(

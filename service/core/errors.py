@@ -16,11 +16,13 @@ from starlette.responses import Response
 STATUS_BY_CODE = {
     "malformed_request": 400,
     "no_file": 400,
+    "unknown_parameter": 400,
     "unauthorized": 401,
     "forbidden": 403,
     "feedback_off": 404,
     "unknown_prediction": 404,
     "recording_not_found": 404,
+    "job_not_found": 404,
     "too_slow": 408,
     "no_registry": 409,
     "already_running": 409,
@@ -40,6 +42,9 @@ STATUS_BY_CODE = {
     "not_ready": 503,
     "draining": 503,
     "feedback_unavailable": 503,
+    "jobs_off": 503,
+    "jobs_unavailable": 503,
+    "storage_full": 503,
     "deadline_passed": 504,
 }
 UNUSABLE_AUDIO_STATUS = 422

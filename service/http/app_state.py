@@ -20,6 +20,9 @@ from earful.service.http.uploads import UploadBudget
 from earful.service.inference.hot_reload import LoadedModel, ModelReloader
 from earful.service.inference.job_queue import InferenceOutcome
 from earful.service.inference.micro_batcher import MicroBatcher
+from earful.service.jobs.job_service import JobService
+from earful.service.jobs.runner_context import RunnerContext
+from earful.service.jobs.startup import open_job_service
 
 SCORE_DIGITS = 6
 
@@ -37,6 +40,7 @@ class Service:
         self.batcher = MicroBatcher(settings.audio_limits(), settings.max_queue, self.metrics)
         self.upload_budget = UploadBudget(settings)
         self.feedback: FeedbackService | None = None
+        self.jobs: JobService | None = None
         self.draining = False
         self.open_streams = 0
 
@@ -47,20 +51,38 @@ class Service:
         Raises:
             ModelError: the model cannot be used.
             FeedbackError: the configured feedback database cannot be used.
+            JobsError: the configured folder of jobs cannot be used.
         """
         await self.model_reloader.load()
         self.feedback = await open_feedback_service(self.settings, self.metrics)
+        self.jobs = await asyncio.to_thread(open_job_service, self.settings, self.feedback)
         self.batcher.start()
+        if self.jobs is not None:
+            self.jobs.start(self._runner_context(self.jobs), self.settings.jobs_per_worker)
         watcher = asyncio.create_task(self.model_reloader.watch())
         try:
             yield
         finally:
             self.draining = True
             watcher.cancel()
+            if self.jobs is not None:
+                await self.jobs.close()
             await self.batcher.stop()
             if self.feedback is not None:
                 await self.feedback.close()
             self.model_reloader.current = None
+
+    def _runner_context(self, jobs: JobService) -> RunnerContext:
+        return RunnerContext(
+            folder=jobs.folder,
+            database=jobs.database,
+            loaded_model=self.loaded_model,
+            score_windows=self.batcher.score_background,
+            is_draining=lambda: self.draining,
+            max_seconds=self.settings.max_job_seconds,
+            retention=jobs.limits.retention,
+            metrics=self.metrics,
+        )
 
     def loaded_model(self) -> LoadedModel:
         """The served model.

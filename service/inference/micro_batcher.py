@@ -3,6 +3,7 @@
 One inference thread decodes small files and runs the model. When idle it starts at once; files that
 arrive while it runs form the next batch, so batches grow with the load and no request waits for a
 batch to fill. A long recording gets a few windows per batch, so it does not block the others.
+Windows of jobs run while no file waits.
 
     event loop        submit -> queue .................................. future <- deliver
     inference thread             `-> decode -> batch of windows -> run -----'
@@ -14,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,11 @@ from earful.service.classifier import MAX_BATCH, Classifier, InferenceError
 from earful.service.core.errors import RequestError
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
+from earful.service.inference.background import (
+    BackgroundQueue,
+    BackgroundWindows,
+    stopped_error,
+)
 from earful.service.inference.job_queue import (
     InferenceJob,
     InferenceOutcome,
@@ -68,6 +74,7 @@ class MicroBatcher:
         self._depth = 0
         self._closing = False
         self._incoming: deque[InferenceJob] = deque()
+        self._background = BackgroundQueue()
         self._wake = threading.Condition()
         self._stopped = False
         self._seconds_per_file, self._busy_seconds = 0.001, 0.0  # for Retry-After
@@ -163,6 +170,24 @@ class MicroBatcher:
                 raise RequestError(outcome.code, str(outcome))
         return outcomes
 
+    def score_background(
+        self, windows: Sequence[tuple[Waveform, int]], classifier: Classifier
+    ) -> "Future[NDArray[np.float32]]":
+        """Scores (windows, labels) of one window or more; files go first. For any thread.
+
+        The future may fail with an ``InferenceError``, also for scores that are not finite.
+
+        Raises:
+            RequestError: ``draining`` once the service has stopped, also by the future.
+        """
+        background = BackgroundWindows(windows, classifier)
+        with self._wake:
+            if self._stopped:
+                raise stopped_error()
+            self._background.append(background)
+            self._wake.notify()
+        return background.future
+
     def _add_depth(self, change: int) -> None:
         self._depth += change
         self._metrics.queue_depth.inc(change)
@@ -201,6 +226,10 @@ class MicroBatcher:
     def _run_loop(self) -> None:
         active: deque[InferenceJob] = deque()
         while self._wait_for_jobs(active):
+            if self._background.is_due(files_wait=bool(active)):
+                self._background.run_batch()
+            if not active:
+                continue
             started = time.monotonic()
             selected = select_jobs(active)
             try:
@@ -215,11 +244,13 @@ class MicroBatcher:
     def _wait_for_jobs(self, active: deque[InferenceJob]) -> bool:
         """Move new jobs to ``active``, waiting while there are none; False when stopped."""
         with self._wake:
-            while not self._incoming and not active and not self._stopped:
+            while not (self._incoming or active or self._background or self._stopped):
                 self._wake.wait()
             active.extend(self._incoming)
             self._incoming.clear()
-        return bool(active)
+            if self._stopped:
+                self._background.cancel_all()
+            return bool(active or self._background)
 
     def _step(self, selected: Sequence[InferenceJob]) -> None:
         """Decode new jobs, and run one batch of the jobs' windows."""

@@ -21,6 +21,7 @@ from earful.service.http.app_state import Service, file_result
 from earful.service.http.dispatch import Dispatcher, Handler
 from earful.service.http.routes.feedback import add_feedback_routes
 from earful.service.http.routes.hf import add_hf_route
+from earful.service.http.routes.jobs import add_job_routes
 from earful.service.http.routes.oip import add_oip_routes
 from earful.service.http.routes.page import add_page_routes
 from earful.service.http.routes.retrain import add_retrain_routes
@@ -61,6 +62,7 @@ def create_app(settings: Settings) -> Dispatcher:
     add_stream_route(app, service)
     add_feedback_routes(app, service)
     add_retrain_routes(app, service)
+    add_job_routes(app, service)
     add_page_routes(app)
     return dispatcher
 

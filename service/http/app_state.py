@@ -78,6 +78,7 @@ class Service:
             database=jobs.database,
             loaded_model=self.loaded_model,
             score_windows=self.batcher.score_background,
+            wait_for_gap=self.batcher.wait_for_gap,
             is_draining=lambda: self.draining,
             max_seconds=self.settings.max_job_seconds,
             retention=jobs.limits.retention,

@@ -5,6 +5,7 @@ still get a turn from time to time, so that they end.
 """
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from earful.service.core.request_log import log
 
 # A batch takes about this long: what a file may have to wait.
 BATCH_SECONDS = 0.001
+# A response is sent, and the next request of its client read, in about this time.
+GAP_SECONDS = 0.003
 # While files keep coming, a batch runs this often.
 TURN_SECONDS = 0.05
 
@@ -34,6 +37,37 @@ class BackgroundWindows:
     future: "Future[NDArray[np.float32]]" = field(default_factory=Future)
     scores: list[NDArray[np.float32]] = field(default_factory=list)
     n_done: int = 0
+
+
+class TrafficGap:
+    """Lets a thread that computes for a job step aside while files are in progress.
+
+    Python runs one thread at a time: one that cuts windows holds up those that answer requests.
+    """
+
+    def __init__(self) -> None:
+        self._idle = threading.Event()
+        self._idle.set()
+        self._idle_since = 0.0
+
+    def set_busy(self, busy: bool) -> None:
+        """Whether files are in progress."""
+        if busy:
+            self._idle.clear()
+        else:
+            self._idle_since = time.monotonic()
+            self._idle.set()
+
+    def wait(self) -> None:
+        """Return when no file has been in progress for ``GAP_SECONDS``, or after a turn's time."""
+        end = time.monotonic() + TURN_SECONDS
+        while (now := time.monotonic()) < end:
+            if not self._idle.wait(end - now):
+                return
+            quiet_seconds = time.monotonic() - self._idle_since
+            if quiet_seconds >= GAP_SECONDS:
+                return
+            time.sleep(GAP_SECONDS - quiet_seconds)  # the response is being sent
 
 
 class BackgroundQueue:

@@ -29,6 +29,7 @@ from earful.service.core.request_log import log
 from earful.service.inference.background import (
     BackgroundQueue,
     BackgroundWindows,
+    TrafficGap,
     stopped_error,
 )
 from earful.service.inference.job_queue import (
@@ -75,6 +76,7 @@ class MicroBatcher:
         self._closing = False
         self._incoming: deque[InferenceJob] = deque()
         self._background = BackgroundQueue()
+        self._gap = TrafficGap()
         self._wake = threading.Condition()
         self._stopped = False
         self._seconds_per_file, self._busy_seconds = 0.001, 0.0  # for Retry-After
@@ -188,8 +190,13 @@ class MicroBatcher:
             self._wake.notify()
         return background.future
 
+    def wait_for_gap(self) -> None:
+        """Block for a moment while files are in progress, so that computing does not delay them."""
+        self._gap.wait()
+
     def _add_depth(self, change: int) -> None:
         self._depth += change
+        self._gap.set_busy(self._depth > 0)
         self._metrics.queue_depth.inc(change)
 
     def _enqueue(self, jobs: Sequence[InferenceJob]) -> None:

@@ -44,11 +44,13 @@ class Recording:
         path: Path,
         classifier: Classifier,
         score_windows: SubmitWindows,
+        wait_for_gap: Callable[[], None],
         max_seconds: float,
         on_progress: Callable[[], None],
     ) -> None:
         self._path, self._classifier = path, classifier
         self._score_windows, self._on_progress = score_windows, on_progress
+        self._wait_for_gap = wait_for_gap
         self._max_samples = int(max_seconds * classifier.sample_rate_hz)
         self._max_label_samples = int(MAX_LABEL_CLIPS * classifier.clip_samples)
         self._first: list[Waveform] = []
@@ -79,14 +81,15 @@ class Recording:
         )
 
     def _blocks(self) -> Iterator[Waveform]:
-        """Blocks (samples,) up to an error, no longer than a clip, so that stopping is quick."""
-        size = self._classifier.clip_samples
+        """Blocks (samples,) up to an error, so short that requests can be answered in between."""
+        size = self._classifier.clip_samples // 2
         try:
             self._check_length(recording_seconds(self._path) or 0.0)
             for block in read_blocks(self._path, self._classifier.sample_rate_hz):
                 for first in range(0, len(block), size):
                     piece = block[first : first + size]
                     self._count(piece)
+                    self._wait_for_gap()
                     yield piece
                 self._on_progress()
         except AudioError as error:

@@ -125,6 +125,7 @@ class JobRunner:
             self._folder.path(job.id, file.position),
             classifier,
             lambda windows: self._context.score_windows(windows, classifier),
+            self._context.wait_for_gap,
             self._context.max_seconds,
             lambda: run.write_if_due(recording.seconds_done),
         )

@@ -29,6 +29,7 @@ class RunnerContext:
     score_windows: Callable[
         [Sequence[tuple[Waveform, int]], Classifier], "Future[NDArray[np.float32]]"
     ]
+    wait_for_gap: Callable[[], None]
     is_draining: Callable[[], bool]
     max_seconds: float
     retention: timedelta

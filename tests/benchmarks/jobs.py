@@ -70,7 +70,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=ROOT / "models/pretrained/digits.onnx")
     parser.add_argument("--minutes", type=int, default=60)
-    parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--connections", type=int, default=1)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -84,19 +85,20 @@ def main() -> None:
 def measure(server: RunningServer, client: httpx.Client, options: argparse.Namespace) -> None:
     pid = server.process.pid
     latencies(server, 2, options.connections)
-    print(f"memory before: {memory_mb(pid, 'VmRSS')} MB")
+    print(f"memory before: {memory_mb(pid, 'VmRSS')} MB, at most {memory_mb(pid, 'VmHWM')} MB")
     recording = hour_of_words(options.minutes)
-    ratios = []
-    for turn in range(3):
-        idle = show("without a job", latencies(server, options.seconds, options.connections))
+    idle, busy, speeds = list[float](), list[float](), list[float]()
+    for _ in range(options.turns):  # in turns, as other programs change the times too
+        idle += latencies(server, options.seconds, options.connections)
         path = client.post("/v1/jobs", content=recording).headers["location"]
-        busy = show("while one runs", latencies(server, options.seconds, options.connections))
+        busy += latencies(server, options.seconds, options.connections)
         job = client.get(path).json()
         assert job["status"] == "running", "the job has ended: give more --minutes"
-        print(f"  progress {job['progress']['seconds_done'] / options.seconds:.0f} x real time")
-        ratios.append(busy / idle)
+        speeds.append(job["progress"]["seconds_done"] / options.seconds)
         client.request("DELETE", path)
-    print(f"p99 ratio: {np.median(ratios):.2f} (median of {len(ratios)})")
+    idle_p99, busy_p99 = show("without a job", idle), show("while one runs", busy)
+    print(f"p99 ratio: {busy_p99 / idle_p99:.2f}; the job at {np.median(speeds):.0f} x real time")
+    print(f"memory: {memory_mb(pid, 'VmRSS')} MB, at most {memory_mb(pid, 'VmHWM')} MB")
     path = client.post("/v1/jobs", content=recording).headers["location"]
     started = time.monotonic()
     while client.get(path).json()["status"] not in ("done", "failed"):

@@ -50,6 +50,7 @@ def run_one(
         database=lambda: database,
         loaded_model=lambda: LoadedModel(classifier, {"name": "tones", "version": "1"}),
         score_windows=score,
+        wait_for_gap=lambda: None,
         is_draining=lambda: False,
         max_seconds=3600,
         retention=HOUR,

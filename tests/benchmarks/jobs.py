@@ -57,7 +57,7 @@ def latencies(server: RunningServer, seconds: float, connections: int) -> list[f
 
 def memory_mb(pid: int, name: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) // 1000
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) // 1024
 
 
 def show(name: str, found: list[float]) -> float:

@@ -3,7 +3,7 @@
 import math
 import numbers
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,7 +26,7 @@ from earful.models.bundle.device import Device
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
 from earful.service.classifier import Classifier, Prediction
-from earful.service.events import Event, detect_events
+from earful.service.events import BACKGROUND_LABELS, Event, EventOptions, detect_events
 
 # A path, the bytes of an audio file, or samples.
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[Any]
@@ -110,20 +110,21 @@ class Model:
         sample_rate: int | None = None,
         *,
         min_score: float | None = None,
+        background: Collection[str] = BACKGROUND_LABELS,
     ) -> list[Event]:
         """The sounds in the source that score at least ``min_score``, in order of time.
 
-        Without ``min_score`` they score at least the model's rejection threshold. A file given by
-        its path may be of any length.
+        Without ``min_score`` they score at least the model's rejection threshold. Sounds with a
+        label of ``background`` (compared without case) are no events. A file given by its path may
+        be of any length.
 
         Raises:
             UsageError: ``min_score`` is no number from 0 to 1.
         """
         if min_score is not None:
             require_number("min_score", min_score, 0, 1)
-        return list(
-            detect_events(self._classifier, self._blocks(source, sample_rate), min_score=min_score)
-        )
+        options = EventOptions(min_score=min_score, background=background)
+        return list(detect_events(self._classifier, self._blocks(source, sample_rate), options))
 
     def embed(self, source: Source, sample_rate: int | None = None) -> NDArray[np.float32]:
         """The embedding (dim,) of the source; of a long one, that of its best window."""

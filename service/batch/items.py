@@ -14,7 +14,7 @@ from earful.service.batch.input_reader import Blocks, InputReader, OnRead
 from earful.service.batch.inputs import Input
 from earful.service.batch.rows import ResultRow, printable
 from earful.service.classifier import WINDOW_HOP_FRACTION, Classifier
-from earful.service.events import BACKGROUND_LABELS, Event, detect_events
+from earful.service.events import BACKGROUND_LABELS, Event, EventOptions, detect_events
 
 Mode = Literal["file", "events", "windows"]
 # Without a mode, a recording of more clips than this is split into events.
@@ -25,20 +25,22 @@ MAX_FILE_CLIPS = 1.5
 class ClassifyOptions:
     """How a recording becomes rows.
 
-    mode         ``file``: one row (its loudest clip); ``events``: one row per event; ``windows``:
-                 one row per window. None: events for a recording longer than ``MAX_FILE_CLIPS``
-                 clips without an expected label, one row for others
-    hop_seconds  distance between windows; a quarter of a clip when None
-    min_score    leave out windows whose best score is lower (0 when None), and events (the model's
-                 rejection threshold when None); a multi-label model also leaves out each label
-                 below it
-    background   labels that are no event, compared without case
-    top_k        number of labels with their scores in a row
+    mode              ``file``: one row (its loudest clip); ``events``: one row per event;
+                      ``windows``: one row per window. None: events for a recording longer than
+                      ``MAX_FILE_CLIPS`` clips without an expected label, one row for others
+    hop_seconds       distance between windows; a quarter of a clip when None
+    min_score         leave out windows whose best score is lower (0 when None), and events (the
+                      model's rejection threshold when None); a multi-label model also leaves out
+                      each label below it
+    label_min_scores  the same for events of single labels
+    background        labels that are no event, compared without case
+    top_k             number of labels with their scores in a row
     """
 
     mode: Mode | None = None
     hop_seconds: float | None = None
     min_score: float | None = None
+    label_min_scores: tuple[tuple[str, float], ...] = ()
     background: tuple[str, ...] = BACKGROUND_LABELS
     top_k: int = 1
 
@@ -126,9 +128,12 @@ class ItemReader:
         blocks = _Readable([audio] if isinstance(audio, np.ndarray) else audio())
         offset = source.start_seconds or 0.0
         options = self._options
-        for event in detect_events(
-            self._classifier, blocks, min_score=options.min_score, background=options.background
-        ):
+        event_options = EventOptions(
+            min_score=options.min_score,
+            label_min_scores=dict(options.label_min_scores),
+            background=options.background,
+        )
+        for event in detect_events(self._classifier, blocks, event_options):
             yield source, replace(event, start=offset + event.start, end=offset + event.end)
         seconds, error = blocks.n_samples / self._rate_hz, blocks.error
         if error is None:

@@ -125,7 +125,7 @@ class _BatchRun:
         if self.out is not None:
             check_output(self.out, request.format_name, request.paths)
         self._classifier = Classifier.open(request.model, request.device, reject=request.reject)
-        _check_background(request.options.background, self._classifier.labels)
+        _check_labels(request.options, self._classifier.labels)
         top_k = min(request.options.top_k, len(self._classifier.labels))
         self._options = replace(request.options, top_k=top_k)
         self._config = WorkerConfig(
@@ -196,7 +196,9 @@ class _BatchRun:
             "provider": self._classifier.bundle.provider,
             "reject": request.reject,
             **asdict(self._options),
-            "background": list(self._options.background),  # as job.json gives it back
+            # As job.json gives them back.
+            "background": list(self._options.background),
+            "label_min_scores": [list(pair) for pair in self._options.label_min_scores],
             "format": request.format_name,
             "common folder": str(_common_folder(request.paths))
             if request.format_name in FOLDER_FORMATS
@@ -328,15 +330,17 @@ class _BatchRun:
             ) from error
 
 
-def _check_background(names: Sequence[str], labels: Sequence[str]) -> None:
-    """Refuse names, other than the usual ones, that are no label of the model."""
+def _check_labels(options: ClassifyOptions, labels: Sequence[str]) -> None:
+    """Refuse background, other than the usual one, and scores of what is no label of the model."""
     known = {label.casefold() for label in labels}
-    unknown = [name for name in names if name and name.casefold() not in known]
-    if unknown and names != BACKGROUND_LABELS:
-        raise BatchError(
-            f"--background {unknown[0]} is no label of the model; its labels are "
-            f"{', '.join(labels)}"
-        )
+    background = [name for name in options.background if name and name.casefold() not in known]
+    unknown = [f"--background {name}" for name in background]
+    if options.background == BACKGROUND_LABELS:
+        unknown = []
+    scored = dict(options.label_min_scores)
+    unknown += [f"--min-score {name}={scored[name]:g}" for name in scored if name not in labels]
+    if unknown:
+        raise BatchError(f"{unknown[0]} names no label of the model, which has {', '.join(labels)}")
 
 
 def _common_folder(paths: Sequence[str]) -> Path:

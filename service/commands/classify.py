@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -80,12 +81,12 @@ def classify(
         ),
     ] = None,
     min_score: Annotated[
-        float | None,
+        list[str] | None,
         typer.Option(
-            min=0,
-            max=1,
-            help="Leave out events and windows that score lower. (default: for events the model's "
-            "rejection threshold, for windows 0)",
+            metavar="SCORE",
+            help="Leave out events and windows that score lower, 0 to 1; LABEL=SCORE, also "
+            "repeated, for events of one label. (default: for events the model's rejection "
+            "threshold, for windows 0)",
         ),
     ] = None,
     background: Annotated[
@@ -194,7 +195,7 @@ def _suggest_paths(paths: list[str]) -> None:
 def _options(
     mode: Mode | None,
     hop_seconds: float | None,
-    min_score: float | None,
+    min_score: list[str] | None,
     background: list[str] | None,
     top_k: int,
 ) -> "ClassifyOptions":
@@ -212,8 +213,32 @@ def _options(
             f"--hop-seconds is from {MIN_HOP_SECONDS:g} to {MAX_HOP_SECONDS:g} s, found "
             f"{hop_seconds:g}"
         )
-    options = ClassifyOptions(mode, hop_seconds, min_score, top_k=top_k)
+    lowest, by_label = _min_scores(min_score or [])
+    if by_label and mode == "windows":
+        raise UsageError("--min-score LABEL=SCORE is for events; leave out --mode windows")
+    options = ClassifyOptions(mode, hop_seconds, lowest, by_label, top_k=top_k)
     return options if background is None else replace(options, background=tuple(background))
+
+
+def _min_scores(texts: list[str]) -> tuple[float | None, tuple[tuple[str, float], ...]]:
+    """The score for all labels, and those for single ones, of SCORE and LABEL=SCORE."""
+    lowest: float | None = None
+    by_label: dict[str, float] = {}
+    for text in texts:
+        label, equals, number = text.rpartition("=")
+        try:
+            score = float(number)
+        except ValueError:
+            score = math.nan
+        if not 0 <= score <= 1 or (equals and not label):
+            raise UsageError(f"--min-score is SCORE or LABEL=SCORE, 0 to 1, found {text!r}")
+        if label in by_label or (not equals and lowest is not None):
+            raise UsageError(f"--min-score {text}: that score is given twice")
+        if equals:
+            by_label[label] = score
+        else:
+            lowest = score
+    return lowest, tuple(sorted(by_label.items()))
 
 
 @contextlib.contextmanager

@@ -10,18 +10,16 @@ measured. Recordings, label tracks and the models of keywords and sounds are kep
 
 import argparse
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from earful.data.audio.stream_reader import read_blocks
 from earful.data.labels.splits import SplitMode
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.classifier import Classifier
-from earful.service.events import detect_events
 from earful.training.evaluation.event_metrics import (
     EventCounts,
     SoundEvent,
@@ -40,18 +38,7 @@ from tests.benchmarks.compose_recordings import (
     is_held_out,
     read_rows,
 )
-
-# Finds the events of a recording with a model file.
-Way = Callable[[Path, Path], list[SoundEvent]]
-
-
-def by_detector(model: Path, recording: Path) -> list[SoundEvent]:
-    classifier = Classifier.open(model)
-    blocks = read_blocks(recording, classifier.sample_rate_hz)
-    return [SoundEvent(e.start, e.end, e.label) for e in detect_events(classifier, blocks)]
-
-
-WAYS: dict[str, Way] = {"detector": by_detector}
+from tests.benchmarks.event_ways import WAYS
 
 
 def main() -> None:

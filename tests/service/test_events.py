@@ -1,26 +1,19 @@
-"""Sounds in a stream: one event each, at its time, for any size of chunks."""
+"""Sounds in a recording: one event each, at its time, for any size of chunks."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from earful.data.audio.decode import Waveform, resample
+from earful.data.audio.decode import Waveform
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.classifier import Classifier
-from earful.service.events import (
-    EventDetector,
-    StreamEvent,
-    StreamOptions,
-    StreamWindow,
-    StreamWindower,
-)
-from tests.fixtures.synthetic_audio import RATE_HZ, noise, overlay_at, tone
+from earful.service.events import Event, EventOptions, detect_events
+from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone
 
 SOUNDS = [("low", 0.5), ("high", 1.6), ("mid", 2.9), ("high", 4.0)]
-OPTIONS = StreamOptions(sample_rate_hz=RATE_HZ, min_score=0.5)
+OPTIONS = EventOptions(min_score=0.5)
 
 
 def sentence(level: float = 1e-4) -> Waveform:
@@ -30,101 +23,148 @@ def sentence(level: float = 1e-4) -> Waveform:
     return whole
 
 
-def detect_events(
+def find(
     classifier: Classifier,
     sound: Waveform,
-    options: StreamOptions = OPTIONS,
+    options: EventOptions = OPTIONS,
     chunk_samples: int = 800,
-) -> tuple[list[StreamWindow], list[StreamEvent]]:
-    """All windows and events of a sound that arrives in chunks of ``chunk_samples``."""
-    features = classifier.metadata.features
-    windows = StreamWindower(options, features.sample_rate_hz, features.clip_samples)
-    detector = EventDetector(options)
-    stream_windows, events = [], []
-    tail = np.zeros(round(options.sample_rate_hz * features.clip_seconds), np.float32)
-    for start in range(0, len(sound) + len(tail), chunk_samples):
-        for window in windows.feed(np.concatenate([sound, tail])[start : start + chunk_samples]):
-            stream_windows.append(window)
-            scores = None
-            if window.event_offset is not None:
-                scores = classifier.classify([window.waveform])[0].best.scores
-            event = detector.update(window, scores)
-            events += [event] if event else []
-    return stream_windows, events
+) -> list[Event]:
+    """The events of a sound that arrives in chunks of ``chunk_samples``."""
+    starts = range(0, len(sound), chunk_samples)
+    return list(
+        detect_events(classifier, (sound[at : at + chunk_samples] for at in starts), options)
+    )
 
 
-def labels(classifier: Classifier, events: Sequence[StreamEvent]) -> list[str]:
-    return [classifier.labels[int(event.scores.argmax())] for event in events]
+def labels(events: list[Event]) -> list[str]:
+    return [event.label for event in events]
+
+
+def held(label: str, seconds: float) -> Waveform:
+    """A sound as loud from its beginning to its end: a pitch with noise."""
+    time = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    phase = 2 * np.pi * PITCHES_HZ[label] * time
+    pitch = 0.3 * (np.sin(phase) + 0.3 * np.sin(2 * phase))
+    return pitch.astype(np.float32) + noise(seconds, 0.01)
 
 
 @pytest.mark.parametrize("chunk_samples", [37, 800, 100_000])
 def test_each_sound_is_one_event_at_its_time(classifier: Classifier, chunk_samples: int) -> None:
-    stream_windows, events = detect_events(classifier, sentence(), chunk_samples=chunk_samples)
-    assert labels(classifier, events) == [label for label, _ in SOUNDS]
+    events = find(classifier, sentence(), chunk_samples=chunk_samples)
+    assert labels(events) == [label for label, _ in SOUNDS]
     for event, (_, start) in zip(events, SOUNDS, strict=True):
-        assert event.start_seconds == pytest.approx(start, abs=0.05)
-        assert event.end_seconds == pytest.approx(start + 0.4, abs=0.05)
-    ends = [window.end_seconds for window in stream_windows]
-    np.testing.assert_allclose(np.diff(ends), 0.1, atol=1e-6)
-    assert ends[0] == pytest.approx(0.1)
+        assert event.start == pytest.approx(start, abs=0.04)
+        assert event.end == pytest.approx(start + 0.4, abs=0.04)
 
 
-def test_window_holds_the_samples_of_its_times(classifier: Classifier) -> None:
-    sound = sentence()
-    stream_windows, _ = detect_events(classifier, sound, chunk_samples=123)
-    for window in stream_windows[10:50]:
-        first = round(window.start_seconds * RATE_HZ)
-        original = sound[first : first + len(window.waveform)]
-        kept = window.waveform != 0
-        np.testing.assert_array_equal(window.waveform[kept], original[kept])
-        if window.event_offset is not None:
-            assert kept.any()
+def test_chunks_of_any_size_give_the_same_events(classifier: Classifier) -> None:
+    generator = np.random.default_rng(1)
+    parts = [sentence(0.003), sentence(0.003), held("low", 4.2), held("high", 3.7), noise(2, 0.003)]
+    sound = np.concatenate(parts).astype(np.float32)
+    whole = list(detect_events(classifier, [sound], OPTIONS))
+    assert len(whole) == 10
+    for _ in range(5):
+        cuts = np.sort(generator.integers(0, len(sound), 200))
+        pieces = [piece for piece in np.split(sound, cuts) if len(piece)]
+        again = list(detect_events(classifier, pieces, OPTIONS))
+        assert [(e.start, e.end, e.label) for e in again] == [
+            (e.start, e.end, e.label) for e in whole
+        ]
+        np.testing.assert_allclose([e.score for e in again], [e.score for e in whole], atol=1e-5)
 
 
-def test_of_two_sounds_in_a_window_the_more_central_is_kept(classifier: Classifier) -> None:
-    sound = overlay_at(tone("high", 0.3), 1.0, overlay_at(tone("low", 0.3), 0.5, noise(2.0, 1e-4)))
-    _, events = detect_events(classifier, sound)
-    assert labels(classifier, events) == ["low", "high"]
-    assert min(event.scores.max() for event in events) > 0.9
+@pytest.mark.parametrize("pause_seconds", [0.15, 0.3])
+def test_a_second_sound_soon_after_is_an_event_of_its_own(
+    classifier: Classifier, pause_seconds: float
+) -> None:
+    low = overlay_at(tone("low", 0.3), 0.5, noise(2.5, 1e-4))
+    events = find(classifier, overlay_at(tone("high", 0.3), 0.8 + pause_seconds, low))
+    assert labels(events) == ["low", "high"]
+    assert min(event.score for event in events) > 0.9
 
 
 def test_scores_of_one_sound_do_not_count_for_the_next(classifier: Classifier) -> None:
     for gap_seconds in (0.5, 0.7, 0.9):
         low = overlay_at(tone("low"), 0.5, noise(3.0, 1e-4))
-        _, events = detect_events(classifier, overlay_at(tone("high"), 0.9 + gap_seconds, low))
-        assert labels(classifier, events) == ["low", "high"]
-        low_score = float(events[1].scores[classifier.labels.index("low")])
-        assert low_score < 0.05
+        events = find(classifier, overlay_at(tone("high"), 0.9 + gap_seconds, low))
+        assert labels(events) == ["low", "high"]
+        assert float(events[1].scores[classifier.labels.index("low")]) < 0.05
 
 
-def test_other_rates_are_resampled(classifier: Classifier) -> None:
-    sound = resample(sentence(), RATE_HZ, 44_100)
-    options = StreamOptions(sample_rate_hz=44_100, min_score=0.5)
-    _, events = detect_events(classifier, sound, options, chunk_samples=1_764)
-    assert labels(classifier, events) == [label for label, _ in SOUNDS]
+@pytest.mark.parametrize("level", [0.003, 0.03])
+def test_sounds_are_found_in_noise(classifier: Classifier, level: float) -> None:
+    events = find(classifier, sentence(level))
+    assert labels(events) == [label for label, _ in SOUNDS]
+    for event, (_, start) in zip(events, SOUNDS, strict=True):
+        assert event.start == pytest.approx(start, abs=0.08)
 
 
-def test_background_and_silence_give_no_events(classifier: Classifier) -> None:
-    for sound in (np.zeros(3 * RATE_HZ, np.float32), noise(4, 0.02)):
-        _, events = detect_events(classifier, sound)
-        assert events == []
+def test_sounds_without_a_pause_are_split_where_the_label_changes(classifier: Classifier) -> None:
+    sound = np.concatenate([held("low", 6), held("high", 5), held("mid", 7), held("low", 4)])
+    events = find(classifier, sound.astype(np.float32))
+    assert labels(events) == ["low", "high", "mid", "low"]
+    borders = [0.0, 6.0, 11.0, 18.0, 22.0]
+    half_a_clip = classifier.metadata.features.clip_seconds / 2
+    assert [e.start for e in events] == pytest.approx(borders[:-1], abs=half_a_clip)
+    assert [e.end for e in events] == pytest.approx(borders[1:], abs=half_a_clip)
 
 
-def test_sounds_above_background_noise_are_detected(classifier: Classifier) -> None:
-    _, events = detect_events(classifier, sentence(level=0.01))
-    assert labels(classifier, events) == [label for label, _ in SOUNDS]
+def test_a_long_sound_between_pauses_is_one_event(classifier: Classifier) -> None:
+    events = find(classifier, overlay_at(held("mid", 2.4), 3.0, noise(8, 1e-4)))
+    assert labels(events) == ["mid"]
+    assert events[0].start == pytest.approx(3.0, abs=0.3)
+    assert events[0].end == pytest.approx(5.4, abs=0.3)
+
+
+def test_what_is_far_quieter_than_the_sounds_is_background(classifier: Classifier) -> None:
+    hiss = noise(40, 0.002)  # which the model would call "high"
+    assert labels(find(classifier, overlay_at(tone("low"), 1.0, hiss))) == ["low"]
+
+
+def test_silence_gives_no_events(classifier: Classifier) -> None:
+    assert find(classifier, np.zeros(3 * RATE_HZ, np.float32)) == []
+    assert find(classifier, np.zeros(1, np.float32)) == []
+    assert find(classifier, np.zeros(0, np.float32)) == []
+
+
+def test_a_single_word_without_pauses_is_an_event(classifier: Classifier) -> None:
+    [event] = find(classifier, tone("mid", 0.4))
+    assert event.label == "mid"
+    assert (event.start, event.end) == (0.0, 0.4)
+
+
+def test_a_recording_may_begin_and_end_within_a_sound(classifier: Classifier) -> None:
+    sound = overlay_at(tone("high", 0.4), 2.8, overlay_at(tone("low", 0.4), 0, noise(3.2, 1e-4)))
+    events = find(classifier, sound[400:-400])
+    assert labels(events) == ["low", "high"]
+    assert events[0].start == pytest.approx(0, abs=0.03)
+    assert events[1].end == pytest.approx(3.1, abs=0.03)
+
+
+def test_clipped_audio_gives_its_events(classifier: Classifier) -> None:
+    clipped = np.clip(8 * sentence(0.003), -1, 1).astype(np.float32)
+    assert labels(find(classifier, clipped)) == [label for label, _ in SOUNDS]
+
+
+def test_background_labels_give_no_events(classifier: Classifier) -> None:
+    found = find(classifier, sentence(), EventOptions(min_score=0.5, background=("HIGH",)))
+    assert labels(found) == ["low", "mid"]
+
+
+def test_labels_may_have_scores_of_their_own(classifier: Classifier) -> None:
+    found = find(classifier, sentence(), EventOptions(0.5, label_min_scores={"high": 1.0}))
+    assert labels(found) == ["low", "mid"]
+    with pytest.raises(ValueError, match="no label of the model: hihg"):
+        find(classifier, sentence(), EventOptions(label_min_scores={"hihg": 1.0}))
 
 
 def test_minimum_gap_and_score_suppress_events(classifier: Classifier) -> None:
-    options = StreamOptions(sample_rate_hz=RATE_HZ, min_score=0.5, min_gap_seconds=2.0)
-    _, events = detect_events(classifier, sentence(), options)
-    assert labels(classifier, events) == ["low", "mid"]
-    options = StreamOptions(sample_rate_hz=RATE_HZ, min_score=1.1)
-    assert detect_events(classifier, sentence(), options)[1] == []
+    found = find(classifier, sentence(), EventOptions(min_score=0.5, min_gap_seconds=2.0))
+    assert labels(found) == ["low", "mid"]
+    assert find(classifier, sentence(), EventOptions(min_score=1.1)) == []
 
 
 def test_real_digits_in_a_row_are_one_event_each(fsdd: Path) -> None:
-    """A word with uneven energy may be missed; none may give two events."""
     classifier = Classifier.open(SHIPPED_MODEL)
     parts, starts, at = [], [], 0
     for n, digit in enumerate("31746520819427065831"):
@@ -133,12 +173,6 @@ def test_real_digits_in_a_row_are_one_event_each(fsdd: Path) -> None:
         parts += [np.zeros(3_000), word]
         starts.append((digit, (at + 3_000) / RATE_HZ))
         at += 3_000 + len(word)
-    _, events = detect_events(classifier, np.concatenate(parts).astype(np.float32))
-    detected = list(zip(labels(classifier, events), [e.start_seconds for e in events], strict=True))
-    correct = 0
-    for digit, start in starts:
-        near = [label for label, time in detected if abs(time - start) < 0.25]
-        assert len(near) <= 1
-        correct += near == [digit]
-    assert correct >= 17
-    assert len(detected) <= 20
+    events = list(detect_events(classifier, [np.concatenate(parts).astype(np.float32)]))
+    assert labels(events) == [digit for digit, _ in starts]
+    assert [event.start for event in events] == pytest.approx([at for _, at in starts], abs=0.15)

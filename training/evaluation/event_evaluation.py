@@ -13,7 +13,7 @@ from earful.data.audio.stream_reader import read_blocks
 from earful.data.labels.labels_csv import ClipProblem
 from earful.data.labels.multilabel import sort_labels, split_labels
 from earful.service.classifier import Classifier
-from earful.service.events import detect_events
+from earful.service.events import detect_events, is_background
 from earful.training.evaluation.evaluator import REPORT, EvaluationError
 from earful.training.evaluation.event_metrics import (
     COLLAR_SECONDS,
@@ -45,6 +45,7 @@ class EventEvaluation:
     recordings  number of recordings that could be read, and ``hours`` their length
     per_label   counts by label, of events within the collar
     hits        counts of all labels, of events whose middle lies within the true one
+    background  number of rows with a label of which sounds are no events, as ``silence``
     failed      labels and recordings that could not be used
     """
 
@@ -54,6 +55,7 @@ class EventEvaluation:
     collar_seconds: float
     per_label: dict[str, EventCounts]
     hits: EventCounts
+    background: int
     failed: tuple[ClipProblem, ...]
 
     @property
@@ -72,6 +74,7 @@ class EventEvaluation:
             "per_label": {
                 label: counts.to_dict(self.hours) for label, counts in self.per_label.items()
             },
+            "background": self.background,
             "failed": [vars(problem) for problem in self.failed],
         }
 
@@ -97,6 +100,8 @@ class EventEvaluation:
         lines += [f"  label {label}: {_shares(counts)}" for label, counts in shown]
         if len(shown) < len(rows):
             lines.append(f"  ... and {len(rows) - len(shown)} labels more (--by label)")
+        if self.background:
+            lines.append(f"left out: {self.background} rows whose label means background")
         if self.failed:
             lines.append(format_list([f"failed: {problem}" for problem in self.failed]))
         return "\n".join(lines)
@@ -131,6 +136,7 @@ def evaluate_recordings(
         else:
             true, problems = _usable_events(recording, seconds, classifier.labels)
             failed += problems
+            sums.background += sum(is_background(e.event.label) for e in recording.events)
             sums.add(true, found, seconds)
         progress(done, len(labelled.recordings))
     if not sums.recordings:
@@ -144,6 +150,7 @@ def evaluate_recordings(
         collar_seconds=collar_seconds,
         per_label={label: sums.counts["collar"][label] for label in sums.labels()},
         hits=total_counts(sums.counts["hits"]),
+        background=sums.background,
         failed=tuple(failed),
     )
 
@@ -156,6 +163,7 @@ class _Sums:
     counts: dict[str, dict[str, EventCounts]] = field(default_factory=dict)
     recordings: int = 0
     seconds: float = 0.0
+    background: int = 0
 
     def add(self, true: Sequence[SoundEvent], found: Sequence[SoundEvent], seconds: float) -> None:
         self.recordings += 1
@@ -187,10 +195,12 @@ def _find_events(classifier: Classifier, path: Path) -> tuple[list[SoundEvent], 
 def _usable_events(
     recording: LabelledRecording, seconds: float, labels: Sequence[str]
 ) -> tuple[list[SoundEvent], list[ClipProblem]]:
-    """The true events that the model could find, and the problems of the others."""
+    """The true events that the model could find, and the problems of others than background."""
     usable: list[SoundEvent] = []
     problems: list[ClipProblem] = []
     for true in recording.events:
+        if is_background(true.event.label):
+            continue
         code, message = _find_problem(true, seconds, labels)
         if code:
             problems.append(ClipProblem(true.line, recording.filename, code, message))

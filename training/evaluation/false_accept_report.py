@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from earful.data.labels.labels_csv import ClipProblem
 from earful.service.batch.inputs import Input
 from earful.service.classifier import Classifier
-from earful.service.events import StreamOptions
+from earful.service.events import EventOptions
 from earful.training.evaluation.false_accepts import (
     TABLE_RATES_PER_HOUR,
     FalseAcceptError,
@@ -178,7 +178,7 @@ def measure_rejection(
         hours=streamed.seconds / 3600,
         found_scores=labelled.found,
         n_labelled=labelled.n_clips,
-        min_gap_seconds=StreamOptions.min_gap_seconds,
+        min_gap_seconds=EventOptions.min_gap_seconds,
     )
     chosen = None if wanted_per_hour is None else _choose(points, wanted_per_hour)
     report = _report(points, streamed, classifier, chosen)

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.audio.decode import AudioError, Waveform
+from earful.data.audio.sounds import SILENCE_POWER
 from earful.data.audio.stream_reader import read_blocks, segment_blocks
 from earful.data.dataset.reader import read_clips
 from earful.data.labels.labels_csv import Clip, ClipProblem
 from earful.service.batch.inputs import Input
 from earful.service.classifier import MAX_BATCH, Classifier
-from earful.service.events import SILENCE_POWER, StreamOptions, stream_events
+from earful.service.events import EventOptions, detect_events
 from earful.training.evaluation.false_accepts import FalseAcceptError, SoundScores
 
 MAX_CLIP_SECONDS = 10.0
@@ -117,10 +118,10 @@ def _find_sounds(classifier: Classifier, blocks: Iterable[Waveform]) -> _Stream:
             peak = max(peak, float(np.abs(block).max()))
             yield block
 
-    options = StreamOptions(classifier.sample_rate_hz, 0.0, min_gap_seconds=-math.inf)
+    options = EventOptions(min_score=0.0, min_gap_seconds=-math.inf)
     events = [
-        (event.start_seconds, event.scores.max(), event.scores.argmax())
-        for event in stream_events(classifier, counted(), options)
+        (event.start, event.scores.max(), event.scores.argmax())
+        for event in detect_events(classifier, counted(), options)
     ]
     starts, scores, labels = zip(*events, strict=True) if events else ((), (), ())
     sounds = SoundScores(

@@ -17,6 +17,7 @@ import dataclasses
 import json
 import logging
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,18 +26,16 @@ from fastapi import FastAPI
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE, Waveform
-from earful.models.bundle.decision import DECISION_THRESHOLD
-from earful.models.bundle.metadata import ModelMetadata
+from earful.data.audio.hop_windows import HopWindow, HopWindower, StreamResampler
 from earful.service.classifier import Prediction, rank
 from earful.service.core.errors import COUNTED_PER_FILE, RequestError, to_json
 from earful.service.core.request_log import log, new_request_id
 from earful.service.core.settings import MAX_FRAME_BYTES
 from earful.service.events import (
+    Event,
     EventDetector,
-    StreamEvent,
-    StreamOptions,
-    StreamWindow,
-    StreamWindower,
+    EventOptions,
+    PendingEvent,
     default_min_score,
 )
 from earful.service.http.app_state import SCORE_DIGITS, Service, label_scores
@@ -57,14 +56,30 @@ _CLOSE_REFUSED, _CLOSE_LATER = 1008, 1013
 
 
 @dataclass(frozen=True)
-class _Handshake:
-    """The checked fields of ``StreamOptions`` that the client has set, and the encoding."""
+class StreamOptions:
+    """What a client may set.
 
-    fields: dict[str, Any]
-    encoding: str
+    sample_rate_hz   rate of the audio
+    encoding         of a sample, one of ``ENCODINGS``
+    hop_seconds      time between results
+    min_score        lowest score of an event; None: the model's own
+    min_gap_seconds  shortest distance between the starts of two events
+    smoothing_hops   windows of a sound, over which the scores of its event are averaged
+    """
 
-    def options(self, metadata: ModelMetadata) -> StreamOptions:
-        return StreamOptions(**{"min_score": default_min_score(metadata)} | self.fields)
+    sample_rate_hz: int
+    encoding: str = "pcm_s16le"
+    hop_seconds: float = 0.1
+    min_score: float | None = None
+    min_gap_seconds: float = EventOptions.min_gap_seconds
+    smoothing_hops: int = EventOptions.n_windows
+
+    def for_events(self) -> EventOptions:
+        return EventOptions(
+            min_score=self.min_score,
+            min_gap_seconds=self.min_gap_seconds,
+            n_windows=self.smoothing_hops,
+        )
 
 
 def add_stream_route(app: FastAPI, service: Service) -> None:
@@ -96,10 +111,12 @@ def add_stream_route(app: FastAPI, service: Service) -> None:
 
 
 async def _serve(socket: WebSocket, service: Service, log_fields: dict[str, Any]) -> None:
-    handshake = _parse_handshake(await _receive(socket, HANDSHAKE_SECONDS), service, socket)
+    options = _parse_handshake(await _receive(socket, HANDSHAKE_SECONDS), service, socket)
     loaded_model = service.loaded_model()
-    options = handshake.options(loaded_model.classifier.metadata)
-    if options.hop_seconds > loaded_model.classifier.metadata.features.clip_seconds:
+    metadata = loaded_model.classifier.metadata
+    if options.min_score is None:
+        options = dataclasses.replace(options, min_score=default_min_score(metadata))
+    if options.hop_seconds > metadata.features.clip_seconds:
         raise _malformed("hop_seconds is longer than the model's clip: audio would be skipped")
     if service.open_streams >= service.settings.max_streams:
         raise RequestError(
@@ -109,110 +126,115 @@ async def _serve(socket: WebSocket, service: Service, log_fields: dict[str, Any]
     service.open_streams += 1
     service.metrics.streams.inc()
     try:
-        await _run_stream(socket, service, loaded_model, options, handshake.encoding, log_fields)
+        await _Stream(socket, service, loaded_model, options, log_fields).run()
     finally:
         service.open_streams -= 1
         service.metrics.streams.dec()
 
 
-async def _run_stream(
-    socket: WebSocket,
-    service: Service,
-    loaded_model: LoadedModel,
-    options: StreamOptions,
-    encoding: str,
-    log_fields: dict[str, Any],
-) -> None:
-    features = loaded_model.classifier.metadata.features
-    await _send(
-        socket,
-        {
-            "type": "ready",
-            "model": loaded_model.info,
-            "labels": list(loaded_model.classifier.labels),
-            "options": dataclasses.asdict(options) | {"encoding": encoding},
-        },
-    )
-    windows = StreamWindower(options, features.sample_rate_hz, features.clip_samples)
-    detector = EventDetector(options)
-    received = 0
-    while True:
-        message = await _receive(socket, IDLE_SECONDS)
-        if isinstance(message, str):
-            if _json_object(message).get("type") != "end":
-                raise _malformed('text after the first message can only be {"type": "end"}')
-            break
-        samples = _decode_frame(message, encoding)
-        received += len(samples)
-        log_fields["seconds"] = round(received / options.sample_rate_hz, 3)
-        for window in windows.feed(samples):
-            log_fields["events"] += await _send_window(
-                socket, service, loaded_model, detector, window
-            )
-    # Lets the last sound pass the middle of a window.
-    silence = np.zeros(round(options.sample_rate_hz * features.clip_seconds), np.float32)
-    for window in windows.feed(silence):
-        log_fields["events"] += await _send_window(socket, service, loaded_model, detector, window)
-    seconds = received / options.sample_rate_hz
-    await _send(socket, {"type": "end", "seconds": round(seconds, 6)})
-    await socket.close()
+class _Stream:
+    """One stream, from the ready message to its end."""
 
+    def __init__(
+        self,
+        socket: WebSocket,
+        service: Service,
+        loaded_model: LoadedModel,
+        options: StreamOptions,
+        log_fields: dict[str, Any],
+    ) -> None:
+        classifier = loaded_model.classifier
+        rate_hz, clip_samples = classifier.sample_rate_hz, classifier.clip_samples
+        self._socket, self._service, self._model = socket, service, loaded_model
+        self._options, self._log_fields = options, log_fields
+        self._resampler = StreamResampler(options.sample_rate_hz, rate_hz)
+        self._windower = HopWindower(rate_hz, clip_samples, options.hop_seconds)
+        self._detector = EventDetector(classifier, options.for_events())
 
-async def _send_window(
-    socket: WebSocket,
-    service: Service,
-    loaded_model: LoadedModel,
-    detector: EventDetector,
-    window: StreamWindow,
-) -> int:
-    """Send the result of one window, and its event if there is one; returns the event count."""
-    await asyncio.sleep(0)  # a frame may hold many windows: let other requests run
-    prediction = (
-        await _classify(service, loaded_model, window) if window.event_offset is not None else None
-    )
-    result: dict[str, Any] = {"type": "result", **_times(window.start_seconds, window.end_seconds)}
-    result["label"] = prediction.label if prediction else None
-    result["score"] = round(prediction.score, SCORE_DIGITS) if prediction else 0.0
-    await _send(socket, result)
-    event = detector.update(window, prediction.best.scores if prediction else None)
-    if event is None:
-        return 0
-    service.metrics.events.inc()
-    await _send(socket, _event_message(event, loaded_model, detector.min_score))
-    return 1
+    async def run(self) -> None:
+        await _send(
+            self._socket,
+            {
+                "type": "ready",
+                "model": self._model.info,
+                "labels": list(self._model.classifier.labels),
+                "options": dataclasses.asdict(self._options),
+            },
+        )
+        received = 0
+        while (samples := await self._next_samples()) is not None:
+            received += len(samples)
+            self._log_fields["seconds"] = round(received / self._options.sample_rate_hz, 3)
+            await self._add(self._resampler.feed(samples))
+        await self._add(self._resampler.feed(np.zeros(0, np.float32), last=True))
+        await self._score(self._detector.end_of_audio())
+        await self._send_events(self._detector.finish())
+        seconds = received / self._options.sample_rate_hz
+        await _send(self._socket, {"type": "end", "seconds": round(seconds, 6)})
+        await self._socket.close()
 
+    async def _next_samples(self) -> Waveform | None:
+        """The samples of the next frame; None at the end."""
+        message = await _receive(self._socket, IDLE_SECONDS)
+        if isinstance(message, bytes):
+            return _decode_frame(message, self._options.encoding)
+        if _json_object(message).get("type") != "end":
+            raise _malformed('text after the first message can only be {"type": "end"}')
+        return None
 
-async def _classify(
-    service: Service, loaded_model: LoadedModel, window: StreamWindow
-) -> Prediction:
-    """Classify a window, waiting for room in the queue, so that load does not end a stream."""
-    deadline = service.deadline()
-    while True:
-        try:
-            [outcome] = await service.classify([window.waveform], loaded_model, deadline)
-        except RequestError as error:
-            if error.code != "queue_full" or time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(_RETRY_SECONDS)
-            continue
-        if not isinstance(outcome, Prediction):
-            raise RequestError(outcome.code, str(outcome))
-        return outcome
+    async def _add(self, samples: Waveform) -> None:
+        """Send the results and events that these samples at the model's rate decide."""
+        for window in self._windower.feed(samples):
+            await self._send_result(window)
+        await self._score(self._detector.feed(samples))
 
+    async def _send_result(self, window: HopWindow) -> None:
+        await asyncio.sleep(0)  # a frame may hold many windows: let other requests run
+        label, score = None, 0.0
+        if not window.is_quiet:
+            [prediction] = await self._classify([window.waveform])
+            label, score = prediction.label, prediction.score
+        times = _times(window.start_seconds, window.end_seconds)
+        result = {"type": "result", **times, "label": label, "score": round(score, SCORE_DIGITS)}
+        await _send(self._socket, result)
 
-def _event_message(
-    event: StreamEvent, loaded_model: LoadedModel, min_score: float
-) -> dict[str, Any]:
-    """The message of an event; its labels score at least ``min_score``."""
-    ranked = rank(loaded_model.classifier.labels, event.scores)
-    label, score = loaded_model.classifier.decide(event.scores, max(DECISION_THRESHOLD, min_score))
-    return {
-        "type": "event",
-        **_times(event.start_seconds, event.end_seconds),
-        "label": label,
-        "score": round(score, SCORE_DIGITS),
-        "scores": label_scores(ranked),
-    }
+    async def _score(self, pending: Iterable[PendingEvent]) -> None:
+        """Score the windows of events, and send the events that they decide."""
+        for event in pending:
+            predictions = await self._classify(list(event.clips))
+            scores = np.stack([prediction.best.scores for prediction in predictions])
+            await self._send_events(self._detector.add(event, scores))
+
+    async def _send_events(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._service.metrics.events.inc()
+            self._log_fields["events"] += 1
+            ranked = rank(self._model.classifier.labels, event.scores)
+            message = {
+                "type": "event",
+                **_times(event.start, event.end),
+                "label": event.label,
+                "score": round(event.score, SCORE_DIGITS),
+                "scores": label_scores(ranked),
+            }
+            await _send(self._socket, message)
+
+    async def _classify(self, windows: Sequence[Waveform]) -> list[Prediction]:
+        """Classify windows, waiting for room in the queue, so that load does not end a stream."""
+        deadline = self._service.deadline()
+        while True:
+            try:
+                outcomes = await self._service.classify(windows, self._model, deadline)
+            except RequestError as error:
+                if error.code != "queue_full" or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            predictions = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+            for outcome in outcomes:
+                if not isinstance(outcome, Prediction):
+                    raise RequestError(outcome.code, str(outcome))
+            return predictions
 
 
 def _times(start: float, end: float) -> dict[str, float]:
@@ -235,7 +257,7 @@ async def _receive(socket: WebSocket, timeout_seconds: float) -> str | bytes:
     return text if text is not None else bytes(frame or b"")
 
 
-def _parse_handshake(first: str | bytes, service: Service, socket: WebSocket) -> _Handshake:
+def _parse_handshake(first: str | bytes, service: Service, socket: WebSocket) -> StreamOptions:
     if isinstance(first, bytes):
         raise _malformed('the first message must be text: {"sample_rate_hz": ..., "encoding": ...}')
     values = _json_object(first)
@@ -244,14 +266,14 @@ def _parse_handshake(first: str | bytes, service: Service, socket: WebSocket) ->
         service.keys.check(socket.headers, "classify")
     else:
         service.keys.check_key(str(key), "classify")
-    encoding = values.pop("encoding", "pcm_s16le")
+    encoding = values.get("encoding", StreamOptions.encoding)
     if not isinstance(encoding, str) or encoding not in ENCODINGS:
         raise _malformed(f"encoding must be one of {', '.join(ENCODINGS)}, found {encoding!r:.100}")
     known = {field.name for field in dataclasses.fields(StreamOptions)}
     unknown = sorted(set(values) - known)
     if unknown:
         raise _malformed(
-            f"unknown option {', '.join(unknown)[:200]}; accepted are encoding, api_key, "
+            f"unknown option {', '.join(unknown)[:200]}; accepted are api_key, "
             f"{', '.join(sorted(known))}"
         )
     rate_hz = values.get("sample_rate_hz")
@@ -272,7 +294,7 @@ def _parse_handshake(first: str | bytes, service: Service, socket: WebSocket) ->
             raise _malformed(
                 f"{name} must be {kind} from {low_limit} to {high_limit}, found {value!r:.100}"
             )
-    return _Handshake(values, encoding)
+    return StreamOptions(**values)
 
 
 def _decode_frame(frame: bytes, encoding: str) -> Waveform:

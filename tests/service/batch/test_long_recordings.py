@@ -184,8 +184,22 @@ def test_background_labels_give_no_event(
     assert labels("--background", "HIGH") == ["Noise", "mid"]
     assert labels("--background", "mid", "--background", "noise") == ["high", "high"]
     assert labels("--background", "") == ["Noise", "high", "mid", "high"]
-    with pytest.raises(EarfulError, match=r"--background hihg is no label of the model; .* high"):
+    with pytest.raises(
+        EarfulError, match=r"--background hihg names no label of the model, .* high"
+    ):
         labels("--background", "hihg")
+
+
+def test_labels_may_have_scores_of_their_own(classify: Classify, folder: Path) -> None:
+    def labels(*options: object) -> list[str]:
+        return [row["label"] for row in classify(folder / "day.wav", *options)]
+
+    everything = labels("--min-score", "0")
+    assert "high" in everything
+    without = [label for label in everything if label != "high"]
+    assert labels("--min-score", "0", "--min-score", "high=1") == without
+    with pytest.raises(EarfulError, match=r"--min-score hihg=1 names no label of the model"):
+        labels("--min-score", "hihg=1")
 
 
 def cut(folder: Path, form: str, seconds: float = 30.0) -> Path:

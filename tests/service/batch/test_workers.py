@@ -83,7 +83,7 @@ def test_a_worker_killed_from_outside_costs_no_file(
     assert running.returncode == 0
     written = rows(out)
     assert {row["status"] for row in written} == {"ok"}
-    assert len(written) == copies * (4 * 2400 - 3)
+    assert len(written) == len(copies) * (4 * 2400 - 3)
 
 
 def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) -> None:

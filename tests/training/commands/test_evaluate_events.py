@@ -84,6 +84,15 @@ def load_events(path: Path) -> list[SoundEvent]:
     return [SoundEvent(event.start, event.end, event.label) for event in events]
 
 
+def test_rows_of_background_are_no_events(earful: RunCommand, talk: Path, tmp_path: Path) -> None:
+    rows = (talk / "events.csv").read_text() + "talk.wav,Silence,0,0.6\ntalk.wav,noise,0.1,0.5\n"
+    (tmp_path / "events.csv").write_text(rows)
+    command = ("evaluate", SHIPPED_MODEL, tmp_path / "events.csv", "--events", "--audio-dir", talk)
+    assert "left out: 2 rows whose label means background" in earful(*command).stdout
+    measured = json.loads(earful(*command, "--json").stdout)
+    assert (measured["background"], measured["overall"]["true"]) == (2, 20)
+
+
 def test_the_collar_decides_what_matches(earful: RunCommand, talk: Path) -> None:
     command = ("evaluate", SHIPPED_MODEL, talk / "talk.txt", "--events", "--json")
     counts = [

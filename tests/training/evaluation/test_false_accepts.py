@@ -15,7 +15,7 @@ from earful.data.labels.labels_csv import Clip
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.batch.inputs import find_inputs
 from earful.service.classifier import Classifier
-from earful.service.events import StreamOptions, detect_events
+from earful.service.events import EventOptions, detect_events
 from earful.training.evaluation.false_accepts import (
     FalseAcceptError,
     OperatingPoints,
@@ -31,7 +31,7 @@ from earful.training.evaluation.stream_negatives import (
 )
 from tests.training.conftest import RATE_HZ
 
-GAP_SECONDS = StreamOptions.min_gap_seconds
+GAP_SECONDS = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,9 @@ def test_false_accepts_are_the_events_of_the_detector(
         blocks = read_blocks(recording, RATE_HZ)
         expected = [
             (event.start, event.label, event.score)
-            for event in detect_events(classifier, blocks, min_score=threshold)
+            for event in detect_events(
+                classifier, blocks, EventOptions(threshold, min_gap_seconds=GAP_SECONDS)
+            )
         ]
         kept = sounds.events(threshold, GAP_SECONDS)
         assert [

@@ -22,13 +22,23 @@ from tests.service.jobs.conftest import (
     wait_for_events,
     wait_for_job,
 )
-from tests.service.server.test_lifecycle import children, is_ready, other_version
+from tests.service.server.test_lifecycle import (
+    UploadThreads,
+    children,
+    is_ready,
+    other_version,
+)
 
 SHORT = wav(tone("mid"))
 
 
 def environment(tmp_path: Path, **more: str) -> dict[str, str]:
     return {"EARFUL_JOBS_DIR": str(tmp_path / "jobs"), "EARFUL_FEEDBACK_URL": "off"} | more
+
+
+def busy(server: RunningServer) -> UploadThreads:
+    """While short uploads keep coming, a job goes on slowly: tests can see it run."""
+    return UploadThreads(server, count=1)
 
 
 def events_of(job: dict[str, Any]) -> list[list[dict[str, Any]]]:
@@ -42,8 +52,9 @@ def test_whole_life_of_a_job(
         running_server(tmp_path, model, **environment(tmp_path)) as server,
         server.client() as client,
     ):
-        path = submit(client, SHORT, b"not audio", recording)
-        running = wait_for_events(client, path)
+        with busy(server):
+            path = submit(client, SHORT, b"not audio", recording)
+            running = wait_for(lambda: with_events(client.get(path).json(), 2))
         job = wait_for_job(client, path, "done", "failed")
         metrics = client.get("/metrics").text
         version = client.get("/readyz").json()["model"]
@@ -84,12 +95,13 @@ def test_deleting_stops_a_waiting_and_a_running_job(
         running_server(tmp_path, model, **environment(tmp_path)) as server,
         server.client() as client,
     ):
-        running, waiting = submit(client, recording), submit(client, recording)
-        wait_for_events(client, running)
-        assert client.get(waiting).json()["status"] == "waiting"
-        for path in (waiting, running):
-            assert client.request("DELETE", path).status_code == 204
-            assert client.get(path).status_code == 404
+        with busy(server):
+            running, waiting = submit(client, recording), submit(client, recording)
+            wait_for_events(client, running)
+            assert client.get(waiting).json()["status"] == "waiting"
+            for path in (waiting, running):
+                assert client.request("DELETE", path).status_code == 204
+                assert client.get(path).status_code == 404
         assert uploads(tmp_path / "jobs") == []
         wait_for_job(client, submit(client, SHORT), "done")
         metrics = client.get("/metrics").text
@@ -102,9 +114,9 @@ def test_job_continues_after_the_service_is_killed(
 ) -> None:
     settings = environment(tmp_path)
     with running_server(tmp_path, model, **settings) as server, server.client() as client:
-        path = submit(client, SHORT, recording)
-        before = wait_for_events(client, path)
-        before = wait_for(lambda: is_in_second_file(client.get(path).json()))
+        with busy(server):
+            path = submit(client, SHORT, recording)
+            before = wait_for(lambda: with_events(client.get(path).json(), 1))
         server.process.kill()
         server.process.wait(30)
     # The first file is done and its upload is gone: it cannot be run again.
@@ -116,8 +128,9 @@ def test_job_continues_after_the_service_is_killed(
     assert uploads(tmp_path / "jobs") == []
 
 
-def is_in_second_file(job: dict[str, Any]) -> dict[str, Any] | None:
-    return job if job["results"][1]["events"] else None
+def with_events(job: dict[str, Any], position: int) -> dict[str, Any] | None:
+    """The running job, if the file at this position has events."""
+    return job if job["results"][position]["events"] else None
 
 
 def test_sigterm_stops_a_job_at_once_and_the_next_start_continues(
@@ -125,10 +138,11 @@ def test_sigterm_stops_a_job_at_once_and_the_next_start_continues(
 ) -> None:
     settings = environment(tmp_path, EARFUL_DRAIN_SECONDS="1")
     with running_server(tmp_path, model, **settings) as server, server.client() as client:
-        path = submit(client, recording)
-        wait_for_events(client, path)
-        server.process.send_signal(signal.SIGTERM)
-        wait_for_job(client, path, "waiting")
+        with busy(server):
+            path = submit(client, recording)
+            wait_for_events(client, path)
+            server.process.send_signal(signal.SIGTERM)
+            wait_for_job(client, path, "waiting")
         client.close()
         assert server.process.wait(30) == 0
     assert "Traceback" not in server.log.read_text()
@@ -144,7 +158,7 @@ def test_another_worker_takes_up_the_job_of_a_killed_one(
     settings = environment(tmp_path)
     with running_server(tmp_path, model, "--workers", 2, **settings) as server:
         with server.client() as client:
-            path = submit(client, recording, recording)
+            path = submit(client, *[recording] * 5)
             wait_for_events(client, path)
             [worker] = readers_of(server, tmp_path / "jobs")
         os.kill(worker, signal.SIGKILL)
@@ -153,7 +167,7 @@ def test_another_worker_takes_up_the_job_of_a_killed_one(
             wait_for(lambda: is_ready(client))
             job = wait_for_job(client, path, "done", "failed")
             metrics = client.get("/metrics").text
-    assert events_of(job) == [expected_events, expected_events]
+    assert events_of(job) == [expected_events] * 5
     assert "earful_jobs_running 0.0" in metrics
     assert 'earful_jobs_finished_total{outcome="done"} 1.0' in metrics
 
@@ -182,7 +196,7 @@ def test_two_workers_run_two_jobs_and_both_serve_every_job(
 ) -> None:
     with running_server(tmp_path, model, "--workers", 2, **environment(tmp_path)) as server:
         with server.client() as client:
-            paths = [submit(client, recording) for _ in range(2)]
+            paths = [submit(client, *[recording] * 3) for _ in range(2)]
             wait_for(lambda: len(readers_of(server, tmp_path / "jobs")) == 2)
         for _ in range(6):  # new connections, so that both workers answer
             with server.client() as client:
@@ -190,7 +204,7 @@ def test_two_workers_run_two_jobs_and_both_serve_every_job(
         with server.client() as client:
             for path in paths:
                 job = wait_for_job(client, path, "done", "failed")
-                assert events_of(job) == [expected_events]
+                assert events_of(job) == [expected_events] * 3
     assert "job_lost" not in server.log.read_text()
 
 
@@ -203,11 +217,12 @@ def test_file_is_answered_by_the_model_it_started_with(
         running_server(tmp_path, served, **environment(tmp_path)) as server,
         server.client() as client,
     ):
-        path = submit(client, recording, SHORT)
-        wait_for_events(client, path)
-        newer.replace(served)
-        new = wait_for(lambda: is_new(client.get("/readyz").json()["model"]))
-        running = client.get(path).json()
+        with busy(server):
+            path = submit(client, recording, SHORT)
+            wait_for_events(client, path)
+            newer.replace(served)
+            new = wait_for(lambda: is_new(client.get("/readyz").json()["model"]))
+            running = client.get(path).json()
         job = wait_for_job(client, path, "done")
     assert running["results"][0]["status"] == "running"
     assert [result["model"]["created"][:4] == "2030" for result in job["results"]] == [False, True]
@@ -309,6 +324,7 @@ def test_replicas_with_folders_of_their_own_share_the_results(
         running_server(folders[1], model, **second_settings) as second_server,
         first_server.client() as first,
         second_server.client() as second,
+        busy(first_server),
     ):
         running, waiting = submit(first, recording), submit(first, recording)
         wait_for_events(second, running)

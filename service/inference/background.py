@@ -24,8 +24,9 @@ from earful.service.core.request_log import log
 BATCH_SECONDS = 0.001
 # A response is sent, and the next request of its client read, in about this time.
 GAP_SECONDS = 0.003
-# While files keep coming, a batch runs this often.
-TURN_SECONDS = 0.05
+# While files keep coming, jobs get a turn of this length this often: few enough turns that one
+# request in a hundred waits for one.
+TURN_SECONDS, TURN_EVERY_SECONDS = 0.008, 0.25
 
 
 @dataclass(eq=False)
@@ -48,7 +49,7 @@ class TrafficGap:
     def __init__(self) -> None:
         self._idle = threading.Event()
         self._idle.set()
-        self._idle_since = 0.0
+        self._idle_since = self._turn_end = 0.0
 
     def set_busy(self, busy: bool) -> None:
         """Whether files are in progress."""
@@ -59,15 +60,18 @@ class TrafficGap:
             self._idle.set()
 
     def wait(self) -> None:
-        """Return when no file has been in progress for ``GAP_SECONDS``, or after a turn's time."""
-        end = time.monotonic() + TURN_SECONDS
+        """Return when no file has been in progress for ``GAP_SECONDS``, or when it is a turn."""
+        if time.monotonic() < self._turn_end:
+            return
+        end = time.monotonic() + TURN_EVERY_SECONDS
         while (now := time.monotonic()) < end:
             if not self._idle.wait(end - now):
-                return
+                break
             quiet_seconds = time.monotonic() - self._idle_since
             if quiet_seconds >= GAP_SECONDS:
                 return
             time.sleep(GAP_SECONDS - quiet_seconds)  # the response is being sent
+        self._turn_end = time.monotonic() + TURN_SECONDS
 
 
 class BackgroundQueue:
@@ -90,10 +94,17 @@ class BackgroundQueue:
 
     def is_due(self, files_wait: bool) -> bool:
         """Whether a batch should run now."""
-        waited = time.monotonic() - self._last_turn >= TURN_SECONDS
+        waited = time.monotonic() - self._last_turn >= TURN_EVERY_SECONDS
         return bool(self._queue) and (waited or not files_wait)
 
-    def run_batch(self) -> None:
+    def run_turn(self, files_wait: bool) -> None:
+        """Run one batch; while files wait, as many as fit into a turn, which comes rarely then."""
+        end = time.monotonic() + (TURN_SECONDS if files_wait else 0.0)
+        self._run_batch()
+        while self._queue and time.monotonic() < end:
+            self._run_batch()
+
+    def _run_batch(self) -> None:
         """Run the next few windows of the call that waits longest."""
         background = self._queue[0]
         first = background.n_done

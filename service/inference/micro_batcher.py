@@ -233,8 +233,9 @@ class MicroBatcher:
     def _run_loop(self) -> None:
         active: deque[InferenceJob] = deque()
         while self._wait_for_jobs(active):
-            if self._background.is_due(files_wait=bool(active)):
-                self._background.run_batch()
+            files_wait = bool(active)
+            if self._background.is_due(files_wait):
+                self._background.run_turn(files_wait)
             if not active:
                 continue
             started = time.monotonic()

@@ -1,6 +1,6 @@
 """What a job costs others: short uploads with and without one, memory of the worker, speed.
 
-python tests/benchmarks/jobs.py [--model MODEL] [--minutes 60] [--seconds 30]
+python tests/benchmarks/jobs.py [--model MODEL] [--minutes 20] [--seconds 3] [--turns 6]
 """
 
 import argparse
@@ -22,7 +22,7 @@ from tests.fixtures.synthetic_audio import noise, tone, wav
 ROOT = Path(__file__).parents[2]
 
 
-def hour_of_words(minutes: int) -> bytes:
+def recording_of(minutes: int) -> bytes:
     """A recording with a sound every second."""
     rng = np.random.default_rng(0)
     seconds = []
@@ -69,9 +69,9 @@ def show(name: str, found: list[float]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=ROOT / "models/pretrained/digits.onnx")
-    parser.add_argument("--minutes", type=int, default=60)
-    parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--turns", type=int, default=8)
+    parser.add_argument("--minutes", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--turns", type=int, default=6)
     parser.add_argument("--connections", type=int, default=1)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -86,7 +86,7 @@ def measure(server: RunningServer, client: httpx.Client, options: argparse.Names
     pid = server.process.pid
     latencies(server, 2, options.connections)
     print(f"memory before: {memory_mb(pid, 'VmRSS')} MB, at most {memory_mb(pid, 'VmHWM')} MB")
-    recording = hour_of_words(options.minutes)
+    recording = recording_of(options.minutes)
     idle, busy, speeds = list[float](), list[float](), list[float]()
     for _ in range(options.turns):  # in turns, as other programs change the times too
         idle += latencies(server, options.seconds, options.connections)

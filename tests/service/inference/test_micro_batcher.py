@@ -15,7 +15,7 @@ import soundfile
 from onnx import TensorProto, helper
 
 from earful.data.audio.decode import AudioError, AudioLimits
-from earful.service.classifier import Classifier, Prediction
+from earful.service.classifier import Classifier, InferenceError, Prediction
 from earful.service.core.errors import RequestError
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.inference.job_queue import InferenceOutcome
@@ -228,5 +228,70 @@ def test_failing_input_does_not_fail_its_batch(failing_classifier: Classifier) -
         assert isinstance(refused, RequestError)
         assert refused.code == "inference_failed"
         assert [label(answer) for answer in answers] == ["mid"] * 5
+
+    run(test)
+
+
+def test_background_windows_get_the_scores_of_the_model(classifier: Classifier) -> None:
+    windows = [(noise(3, 0.1, n), 100 * n) for n in range(40)]
+
+    async def test() -> None:
+        async with running_batcher() as batcher:
+            futures = [batcher.score_background(windows, classifier) for _ in range(2)]
+            for future in futures:
+                scores = await asyncio.wrap_future(future)
+                np.testing.assert_allclose(scores, classifier.run_windows(windows), atol=1e-6)
+
+    run(test)
+
+
+def test_files_go_before_background_windows_and_those_still_end(classifier: Classifier) -> None:
+    windows = [(noise(1, 0.1, n), 0) for n in range(32)]
+
+    async def test() -> None:
+        async with running_batcher() as batcher:
+            background = [batcher.score_background(windows, classifier) for _ in range(200)]
+            [answer] = await batcher.submit([tone("mid")], classifier, deadline_in())
+            assert label(answer) == "mid"
+            assert not background[-1].done()
+            assert batcher.depth == 0  # windows take no place in the queue of files
+            keep_busy = asyncio.create_task(submit_forever(batcher, classifier))
+            await asyncio.wrap_future(background[0])
+            keep_busy.cancel()
+
+    run(test)
+
+
+async def submit_forever(batcher: MicroBatcher, classifier: Classifier) -> None:
+    while True:
+        await batcher.submit([noise(5, 0.1)] * 20, classifier, deadline_in())
+
+
+def test_background_windows_that_wait_fail_when_it_stops(classifier: Classifier) -> None:
+    windows = [(noise(1, 0.1, n), 0) for n in range(32)]
+
+    async def test() -> None:
+        async with running_batcher() as batcher:
+            waiting = [batcher.score_background(windows, classifier) for _ in range(500)]
+        with pytest.raises(RequestError, match="shutting down"):
+            waiting[-1].result(0)
+        with pytest.raises(RequestError, match="shutting down"):
+            batcher.score_background(windows, classifier)
+
+    run(test)
+
+
+def test_model_that_fails_on_background_windows_fails_only_these(
+    classifier: Classifier,
+) -> None:
+    broken = [(np.full(classifier.clip_samples, np.nan, np.float32), 0)]
+
+    async def test() -> None:
+        async with running_batcher() as batcher:
+            failing = batcher.score_background(broken, classifier)
+            with pytest.raises(InferenceError, match="not finite"):
+                await asyncio.wrap_future(failing)
+            good = batcher.score_background([(tone("low"), 0)], classifier)
+            assert (await asyncio.wrap_future(good)).shape == (1, 3)
 
     run(test)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Only tests of feedback keep any, each in a place of its own.
 os.environ.setdefault("EARFUL_FEEDBACK_URL", "off")
+os.environ.setdefault("EARFUL_JOBS_DIR", "off")
 # Commands print the next ones as they were started themselves; here without `uv run`.
 os.environ.pop("UV", None)
 # Nothing reports to anybody, also where a test imports a client itself.

@@ -53,6 +53,15 @@ class ApiKeys:
         if self.digests:
             self.check_key(_presented_key(headers), scope)
 
+    def owner(self, headers: Mapping[str, str]) -> str:
+        """Whose request this is: a digest of its key, not the one that keys are compared by.
+
+        Empty if no keys are configured.
+        """
+        if not self.digests:
+            return ""
+        return hashlib.sha256(b"owner:" + _digest(_presented_key(headers))).hexdigest()
+
     def check_key(self, key: str, scope: Scope) -> None:
         """Check that a key is valid for a scope; without configured keys every key is.
 

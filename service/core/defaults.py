@@ -8,3 +8,5 @@ DEFAULT_RECORDINGS_FOLDER = Path("artifacts/feedback/audio")
 DEFAULT_RETENTION_DAYS = 365.0
 DEFAULT_MAX_RECORDINGS_BYTES = 10_000_000_000
 DEFAULT_RETRAIN_FOLDER = Path("artifacts/retrain")
+DEFAULT_JOBS_FOLDER = Path("artifacts/jobs")
+JOBS_OFF = "off"

@@ -22,6 +22,7 @@ STATUS_BY_CODE = {
     "feedback_off": 404,
     "unknown_prediction": 404,
     "recording_not_found": 404,
+    "job_not_found": 404,
     "too_slow": 408,
     "no_registry": 409,
     "already_running": 409,
@@ -42,6 +43,8 @@ STATUS_BY_CODE = {
     "not_ready": 503,
     "draining": 503,
     "feedback_unavailable": 503,
+    "jobs_off": 503,
+    "jobs_unavailable": 503,
     "deadline_passed": 504,
     "disk_full": 507,
 }

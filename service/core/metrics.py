@@ -88,6 +88,19 @@ class ServiceMetrics:
             registry=registry,
         )
 
+        self.jobs_waiting = Gauge(
+            "earful_jobs_waiting",
+            "Jobs that wait for a worker",
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self.jobs_running = Gauge(
+            "earful_jobs_running", "Jobs that run", registry=registry, multiprocess_mode="livesum"
+        )
+        self.jobs_finished = Counter(
+            "earful_jobs_finished", "Jobs that ended, by outcome", ["outcome"], registry=registry
+        )
+
     def text(self) -> bytes:
         """The metrics of all worker processes in Prometheus' text format."""
         if MULTIPROCESS_DIR_VARIABLE not in os.environ:

@@ -17,11 +17,13 @@ from earful.models.registry.source import ModelSource, open_source
 from earful.service.core.auth import ApiKeys
 from earful.service.core.defaults import (
     DEFAULT_FEEDBACK_URL,
+    DEFAULT_JOBS_FOLDER,
     DEFAULT_MAX_RECORDINGS_BYTES,
     DEFAULT_RECORDINGS_FOLDER,
     DEFAULT_RETENTION_DAYS,
     DEFAULT_RETRAIN_FOLDER,
     FEEDBACK_OFF,
+    JOBS_OFF,
 )
 
 # The command installed next to this interpreter.
@@ -118,6 +120,21 @@ class Settings(BaseSettings):
         ge=0,
         description="of all saved recordings; the oldest are deleted; 0 is no limit",
     )
+    jobs_dir: Path | None = Field(
+        None, description="folder of the uploads of jobs, or `off`; by default artifacts/jobs"
+    )
+    max_job_upload_bytes: int = Field(2_000_000_000, gt=0, description="of a file of a job")
+    max_job_seconds: float = Field(
+        86_400.0, gt=0, allow_inf_nan=False, description="of a file of a job"
+    )
+    max_jobs_bytes: int = Field(
+        20_000_000_000, gt=0, description="of the uploads of all unfinished jobs; more get 429"
+    )
+    max_jobs: int = Field(1_000, gt=0, description="unfinished jobs and kept results; more get 429")
+    jobs_per_worker: int = Field(1, gt=0, le=16, description="jobs that a worker runs at a time")
+    job_retention_hours: float = Field(
+        24.0, gt=0, allow_inf_nan=False, description="after its end a job is deleted"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def model_source(self) -> ModelSource:
@@ -146,6 +163,14 @@ class Settings(BaseSettings):
             max_sample_rate_hz=self.max_sample_rate_hz,
         )
 
+    def job_audio_limits(self) -> AudioLimits:
+        """The limits on audio of jobs."""
+        return replace(
+            self.audio_limits(),
+            max_bytes=self.max_job_upload_bytes,
+            max_seconds=self.max_job_seconds,
+        )
+
     def database_url(self) -> str | None:
         """The URL of the feedback database, which may hold a password; None if feedback is off."""
         url = (
@@ -154,6 +179,11 @@ class Settings(BaseSettings):
             else self.feedback_url.get_secret_value()
         )
         return None if url == FEEDBACK_OFF else url
+
+    def jobs_folder(self) -> Path | None:
+        """The folder of the uploads of jobs; None if jobs are off."""
+        folder = DEFAULT_JOBS_FOLDER if self.jobs_dir is None else self.jobs_dir
+        return None if folder == Path(JOBS_OFF) else folder
 
     @property
     def wants_feedback(self) -> bool:

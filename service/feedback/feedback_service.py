@@ -228,7 +228,7 @@ class FeedbackService:
             RequestError: ``feedback_unavailable``.
         """
         future = asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: query(self._get_database())
+            self._threads, lambda: query(self.get_database())
         )
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
@@ -251,7 +251,12 @@ class FeedbackService:
 
     # The methods below run on threads.
 
-    def _get_database(self) -> "FeedbackDatabase":
+    def get_database(self) -> "FeedbackDatabase":
+        """The database, opened when it is first needed; blocks.
+
+        Raises:
+            FeedbackError: it cannot be used.
+        """
         from earful.service.feedback.database import open_database
 
         with self._open_lock:
@@ -262,7 +267,7 @@ class FeedbackService:
     def _store_recordings(self, recordings: RecordingBatch) -> None:
         from earful.service.feedback.recording_rows import store_recordings
 
-        database = self._get_database()
+        database = self.get_database()
         with database.write_transaction() as connection:
             store_recordings(connection, database, self.recording_store, recordings, durable=False)
 
@@ -270,7 +275,7 @@ class FeedbackService:
         from earful.service.feedback.recording_rows import delete_orphan_files
         from earful.service.feedback.retention import apply_retention
 
-        database, now = self._get_database(), time.time()
+        database, now = self.get_database(), time.time()
         if database.claim_turn("retention", now, 0.9 * RETENTION_INTERVAL_SECONDS):
             cleaned = apply_retention(database, self.recording_store, self._limits)
             if cleaned:

@@ -22,6 +22,9 @@ from earful.service.inference.hot_reload import LoadedModel, ModelReloader
 from earful.service.inference.job_queue import InferenceOutcome
 from earful.service.inference.long_recordings import LongRecordings
 from earful.service.inference.micro_batcher import MicroBatcher
+from earful.service.jobs.job_service import JobService
+from earful.service.jobs.runner_context import RunnerContext
+from earful.service.jobs.startup import open_job_service
 
 SCORE_DIGITS = 6
 
@@ -40,6 +43,7 @@ class Service:
         self.long_recordings = LongRecordings(settings, self.batcher)
         self.upload_budget = UploadBudget(settings)
         self.feedback: FeedbackService | None = None
+        self.jobs: JobService | None = None
         self.draining = False
         self.open_streams = 0
 
@@ -50,10 +54,14 @@ class Service:
         Raises:
             ModelError: the model cannot be used.
             FeedbackError: the configured feedback database cannot be used.
+            JobsError: the configured folder of jobs cannot be used.
         """
         await self.model_reloader.load()
         self.feedback = await open_feedback_service(self.settings, self.metrics)
+        self.jobs = await asyncio.to_thread(open_job_service, self.settings, self.feedback)
         self.batcher.start()
+        if self.jobs is not None:
+            self.jobs.start(self._runner_context(self.jobs), self.settings.jobs_per_worker)
         watcher = asyncio.create_task(self.model_reloader.watch())
         try:
             yield
@@ -61,6 +69,8 @@ class Service:
             self.draining = True
             watcher.cancel()
             self.long_recordings.close()
+            if self.jobs is not None:  # before the batcher, whose scores they wait for
+                await self.jobs.close()
             await self.batcher.stop()
             if self.feedback is not None:
                 await self.feedback.close()
@@ -71,6 +81,19 @@ class Service:
         self.long_recordings.refuse()
         asyncio.get_running_loop().call_later(
             wait_seconds + 0.75 * SHUTDOWN_TIMEOUT_SECONDS, self.long_recordings.stop
+        )
+
+    def _runner_context(self, jobs: JobService) -> RunnerContext:
+        return RunnerContext(
+            folder=jobs.folder,
+            database=jobs.database,
+            loaded_model=self.loaded_model,
+            score_windows=self.batcher.background.run,
+            is_busy=lambda: self.batcher.is_busy,
+            is_draining=lambda: self.draining,
+            audio_limits=self.settings.job_audio_limits(),
+            retention=jobs.limits.retention,
+            metrics=self.metrics,
         )
 
     def loaded_model(self) -> LoadedModel:

@@ -1,9 +1,13 @@
-"""Windows of long recordings: run by the inference thread in between the batches of short files."""
+"""Windows of long recordings: run by the inference thread in between the batches of short files.
 
+Recordings that wait for an answer and those of jobs take turns.
+"""
+
+import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,16 +17,14 @@ from earful.data.audio.decode import Waveform
 from earful.data.errors import EarfulError
 from earful.service.classifier import MAX_BATCH, Classifier, InferenceError
 from earful.service.core.metrics import ServiceMetrics
+from earful.service.core.request_log import log
 
 # A short file that arrives waits for at most one run of about this long, or of one window.
 _RUN_SECONDS = 0.0006
 # Weight of the newest value in the running mean of seconds per window.
 _SMOOTHING = 0.2
-_CANCEL_CHECK_SECONDS = 1.0
-
-
-class Cancelled(Exception):  # noqa: N818 - not an error
-    """Nobody waits for the recording any more."""
+# ``check`` is called this often while windows wait.
+CHECK_SECONDS = 0.5
 
 
 @dataclass(eq=False)
@@ -30,8 +32,8 @@ class _BackgroundJob:
     """Windows of a recording; the inference thread sets ``scores`` or ``error``, then ``done``."""
 
     classifier: Classifier
-    cancelled: threading.Event
     windows: Sequence[tuple[Waveform, int]]
+    abandoned: bool = False
     scores: list[NDArray[np.float32]] = field(default_factory=list)
     error: Exception | None = None
     done: threading.Event = field(default_factory=threading.Event)
@@ -55,22 +57,25 @@ class BackgroundWindows:
     def run(
         self,
         classifier: Classifier,
-        cancelled: threading.Event,
+        check: Callable[[], None],
         windows: Sequence[tuple[Waveform, int]],
     ) -> NDArray[np.float32]:
         """Scores (windows, labels) of windows, each a waveform and its first sample; blocks.
 
+        ``check`` is called from time to time; what it raises ends the wait.
+
         Raises:
-            Cancelled: ``cancelled`` was set.
             InferenceError: the model fails.
         """
-        job = _BackgroundJob(classifier, cancelled, windows)
+        job = _BackgroundJob(classifier, windows)
         with self._wake:
             self._jobs.append(job)
             self._wake.notify()
-        while not job.done.wait(_CANCEL_CHECK_SECONDS):
-            if cancelled.is_set():
-                raise Cancelled
+        try:
+            while not job.done.wait(CHECK_SECONDS):
+                check()
+        finally:
+            job.abandoned = True
         if job.error is not None:
             raise job.error
         return np.concatenate(job.scores)
@@ -80,12 +85,15 @@ class BackgroundWindows:
         if not self._jobs:
             return
         job = self._jobs.popleft()
+        if job.abandoned:
+            return
         try:
-            if job.cancelled.is_set():
-                raise Cancelled
             self._run_some(job, max_windows)
-        except (Cancelled, EarfulError) as error:
+        except EarfulError as error:
             job.error = error
+        except Exception as exception:  # noqa: BLE001 - without its thread no request is answered
+            log(logging.ERROR, "unexpected_error", {"where": "inference"}, exception)
+            job.error = InferenceError("the model failed")
         if job.error is None and job.windows_done < len(job.windows):
             self._jobs.append(job)
         else:

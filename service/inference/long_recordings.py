@@ -14,14 +14,9 @@ from earful.data.audio.decode import AudioError
 from earful.service.classifier import Classifier
 from earful.service.core.errors import RequestError
 from earful.service.core.settings import MAX_WHOLE_SECONDS, Settings
-from earful.service.inference.background_windows import Cancelled
 from earful.service.inference.micro_batcher import MicroBatcher
-from earful.service.inference.recording_analysis import (
-    Analysis,
-    Recording,
-    RecordingOutcome,
-    Source,
-)
+from earful.service.inference.recording import Recording, Source
+from earful.service.inference.recording_analysis import Analysis, Cancelled, RecordingOutcome
 
 # Threads for recordings of up to a minute; the number of others is a setting.
 _SHORT_THREADS = 2
@@ -57,7 +52,9 @@ class LongRecordings:
             raise RequestError(
                 "queue_full", "too many long recordings; try again in 10 s", {"Retry-After": "10"}
             )
-        recording = Recording(source, classifier.sample_rate_hz, self._limits, self._batcher)
+        recording = Recording(
+            source, classifier.sample_rate_hz, self._limits, lambda: self._batcher.is_busy
+        )
         cancelled = threading.Event()
         self._cancels.add(cancelled)
         sys.setswitchinterval(_SWITCH_SECONDS)

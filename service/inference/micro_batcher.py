@@ -3,7 +3,7 @@
 One inference thread decodes small files and runs the model. When idle it starts at once; files that
 arrive while it runs form the next batch, so batches grow with the load and no request waits for a
 batch to fill. A long file gets a few windows per batch, so it does not block the others; windows
-of long recordings (``long_recordings``) run in between.
+of long recordings and of jobs (``background_windows``) run in between.
 
     event loop        submit -> queue .................................. future <- deliver
     inference thread             `-> decode -> batch of windows -> run -----'

@@ -2,25 +2,16 @@
 
 import logging
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import chain, islice
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.audio.containers import strip_id3_tag
-from earful.data.audio.decode import AudioError, AudioLimits, SeekableBytes, Waveform, check_bytes
-from earful.data.audio.stream_reader import (
-    LoudestWindow,
-    header_seconds,
-    loudest_window,
-    read_blocks,
-    stream_windows,
-)
+from earful.data.audio.decode import AudioError, Waveform
+from earful.data.audio.stream_reader import LoudestWindow, loudest_window, stream_windows
 from earful.data.labels.multilabel import SEPARATOR
 from earful.service.classifier import (
     MAX_BATCH,
@@ -33,19 +24,10 @@ from earful.service.classifier import (
 )
 from earful.service.core.errors import RequestError
 from earful.service.core.request_log import log
-from earful.service.core.spooled_file import SpooledFile
 from earful.service.events import Event, default_min_score, detect_events, is_background
-from earful.service.inference.background_windows import BackgroundWindows, Cancelled
+from earful.service.inference.background_windows import BackgroundWindows
 from earful.service.inference.job_queue import InferenceOutcome, inference_failed_error
-from earful.service.inference.micro_batcher import MicroBatcher
-
-_BLOCK_SECONDS = 4.0
-# While short files are served, the thread works for fractions of a millisecond and sleeps between
-# them: the system wakes a thread behind one that goes on only after some milliseconds.
-_BUSY_BLOCK_SECONDS, _BUSY_SLEEP_SECONDS = 0.25, 0.0005
-
-# What is read: decoded samples, the bytes of a file, or a temporary file.
-Source = Waveform | bytes | SpooledFile
+from earful.service.inference.recording import Recording
 
 
 @dataclass(frozen=True)
@@ -59,70 +41,22 @@ class RecordingOutcome:
     events: tuple[Event, ...] | None
 
 
-class Recording:
-    """Passes over a recording in blocks (samples,) at ``sample_rate_hz``; used on one thread."""
-
-    def __init__(
-        self, source: Source, sample_rate_hz: int, limits: AudioLimits, batcher: MicroBatcher
-    ) -> None:
-        self._source, self._rate_hz, self._limits = source, sample_rate_hz, limits
-        self._batcher = batcher
-
-    def seconds(self) -> float | None:
-        """The length by the header, None if it does not have it.
-
-        Raises:
-            AudioError: the header is unusable, or beyond the limits.
-        """
-        if isinstance(self._source, np.ndarray):
-            return len(self._source) / self._rate_hz
-        with self._open(self._source) as file:
-            return header_seconds(file, self._limits)
-
-    def blocks(self) -> Iterator[Waveform]:
-        """Non-empty blocks, short enough to be cancelled soon.
-
-        Raises:
-            AudioError: with a code of ``data.audio.decode``; for damaged files after some blocks.
-        """
-        if isinstance(self._source, np.ndarray):
-            yield from self._cut(self._source)
-            return
-        with self._open(self._source) as file:
-            for block in read_blocks(file, self._rate_hz, self._limits):
-                yield from self._cut(block)
-
-    def _open(self, source: bytes | SpooledFile) -> BinaryIO:
-        if isinstance(source, bytes):
-            return SeekableBytes(strip_id3_tag(source))
-        check_bytes(source.n_bytes, self._limits)
-        return source.reopen()
-
-    def _cut(self, block: Waveform) -> Iterator[Waveform]:
-        """The block in pieces, with a rest after each while short files are served."""
-        while len(block):
-            is_busy = self._batcher.is_busy
-            seconds = _BUSY_BLOCK_SECONDS if is_busy else _BLOCK_SECONDS
-            size = max(1, round(seconds * self._rate_hz))
-            yield block[:size]
-            block = block[size:]
-            if is_busy:
-                time.sleep(_BUSY_SLEEP_SECONDS)
+class Cancelled(Exception):  # noqa: N818 - not an error
+    """Nobody waits for the recording any more."""
 
 
 class _Readable:
     """Blocks up to an error, which is kept: events before it are complete. Counts samples."""
 
-    def __init__(self, blocks: Iterator[Waveform], cancelled: threading.Event) -> None:
-        self._blocks, self._cancelled = blocks, cancelled
+    def __init__(self, blocks: Iterator[Waveform], check: Callable[[], None]) -> None:
+        self._blocks, self._check = blocks, check
         self.n_samples = 0
         self.error: AudioError | None = None
 
     def __iter__(self) -> Iterator[Waveform]:
         try:
             for block in self._blocks:
-                if self._cancelled.is_set():
-                    raise Cancelled
+                self._check()
                 self.n_samples += len(block)
                 yield block
         except AudioError as error:
@@ -140,7 +74,7 @@ class Analysis:
         cancelled: threading.Event,
     ) -> None:
         self._recording, self._classifier, self._cancelled = recording, classifier, cancelled
-        self._run_windows = partial(background.run, classifier, cancelled)
+        self._run_windows = partial(background.run, classifier, self._check)
 
     def outcome(self, windows: bool) -> RecordingOutcome:
         """The outcome of the recording; its prediction has all windows only with ``windows``."""
@@ -156,8 +90,12 @@ class Analysis:
             log(logging.ERROR, "unexpected_error", {"where": "recording"}, exception)
         return RecordingOutcome(inference_failed_error(), None)
 
+    def _check(self) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled
+
     def _read(self, windows: bool) -> RecordingOutcome:
-        audio = _Readable(self._recording.blocks(), self._cancelled)
+        audio = _Readable(self._recording.blocks(), self._check)
         blocks, first = iter(audio), list[Waveform]()
         for block in blocks:
             first.append(block)

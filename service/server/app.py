@@ -25,6 +25,7 @@ from earful.service.http.routes.activation_map import add_activation_map_route
 from earful.service.http.routes.classify import add_classify_route
 from earful.service.http.routes.feedback import add_feedback_routes
 from earful.service.http.routes.hf import add_hf_route
+from earful.service.http.routes.jobs import add_job_routes
 from earful.service.http.routes.model import add_model_route
 from earful.service.http.routes.oip import add_oip_routes
 from earful.service.http.routes.page import add_page_routes
@@ -69,6 +70,7 @@ def create_app(settings: Settings) -> Dispatcher:
     add_feedback_routes(app, service)
     add_retrain_routes(app, service)
     add_model_route(app, service)
+    add_job_routes(app, service)
     add_page_routes(app)
     group_routes(app)
     return dispatcher

@@ -26,6 +26,7 @@ from earful.service.core.metrics import MULTIPROCESS_DIR_VARIABLE
 from earful.service.core.request_log import LOGGER, JsonFormatter
 from earful.service.core.settings import MAX_FRAME_BYTES, SHUTDOWN_TIMEOUT_SECONDS, Settings
 from earful.service.feedback.startup import check_feedback_database
+from earful.service.jobs.job_folder import check_jobs_folder
 
 if TYPE_CHECKING:
     from earful.service.http.dispatch import Dispatcher
@@ -58,6 +59,7 @@ def run_server(
         ModelError: the model cannot be used.
         ServerError: the address is not available, or a setting is invalid.
         FeedbackError: the configured feedback database cannot be used.
+        JobsError: the configured folder of jobs cannot be used.
     """
     # Uvicorn raises the signal again after shutdown; stopping on a signal is a success.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -72,6 +74,7 @@ def run_server(
         **{name: value for name, value in overrides.items() if value is not None},
     )
     check_feedback_database(settings)
+    check_jobs_folder(settings)
     listener = _bind_socket(host, port)
     address = listener.getsockname()
     display_host = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]

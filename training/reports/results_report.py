@@ -25,7 +25,7 @@ from earful.training.reports.html_clips import (
     html_templates,
     load_clip_media,
 )
-from earful.training.reports.recordings import LongRecordings
+from earful.training.reports.recording_rows import RecordingRows
 
 SCORE_BINS = 20
 # Example files listed for each error code.
@@ -55,7 +55,7 @@ class ResultsSummary:
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
     labelled_files: int = 0
     found_files: int = 0
-    recordings: LongRecordings | None = None
+    recordings: RecordingRows | None = None
     least_confident: list[ResultRow] = field(default_factory=list)
     most_confident_errors: list[ResultRow] = field(default_factory=list)
 
@@ -132,7 +132,7 @@ def summarise_results(
     Headers of long recordings are read where their files are there, in ``folder``.
     """
     summary = ResultsSummary()
-    recordings, labelled = LongRecordings(folder), _LabelledFiles()
+    recordings, labelled = RecordingRows(folder), _LabelledFiles()
     least_confident: list[tuple[float, int, ResultRow]] = []
     errors: list[tuple[float, int, ResultRow]] = []
     last_filename = None

@@ -33,7 +33,8 @@ from earful.service.http.schemas import (
 from earful.service.http.uploads import Content
 from earful.service.inference.hot_reload import LoadedModel
 from earful.service.inference.job_queue import InferenceOutcome, LongWaveform
-from earful.service.inference.recording_analysis import RecordingOutcome, Source, whole_event
+from earful.service.inference.recording import Source
+from earful.service.inference.recording_analysis import RecordingOutcome, whole_event
 
 T = TypeVar("T")
 # Of a file with such an error nothing can be read, so it has no events either.

@@ -5,6 +5,7 @@ import io
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import soundfile
 from onnx import TensorProto, helper
 
 from earful.data.audio.decode import AudioError, AudioLimits
-from earful.service.classifier import Classifier, Prediction
+from earful.service.classifier import Classifier, InferenceError, Prediction
 from earful.service.core.errors import RequestError
 from earful.service.core.metrics import ServiceMetrics
+from earful.service.inference import background_windows
 from earful.service.inference.job_queue import InferenceOutcome
 from earful.service.inference.micro_batcher import MicroBatcher
 from tests.fixtures.synthetic_audio import PITCHES_HZ, noise, tone, wav
@@ -228,5 +230,92 @@ def test_failing_input_does_not_fail_its_batch(failing_classifier: Classifier) -
         assert isinstance(refused, RequestError)
         assert refused.code == "inference_failed"
         assert [label(answer) for answer in answers] == ["mid"] * 5
+
+    run(test)
+
+
+def test_background_windows_get_the_scores_of_the_model(classifier: Classifier) -> None:
+    windows = [(noise(3, 0.1, n), 100 * n) for n in range(40)]
+
+    async def test() -> None:
+        async with running_batcher() as batcher:
+            runs = [
+                asyncio.to_thread(batcher.background.run, classifier, no_check, windows)
+                for _ in range(2)
+            ]
+            for scores in await asyncio.gather(*runs):
+                np.testing.assert_allclose(scores, classifier.run_windows(windows), atol=1e-6)
+
+    run(test)
+
+
+def test_files_do_not_wait_for_background_windows_and_those_still_end(
+    classifier: Classifier,
+) -> None:
+    windows = [(noise(1, 0.1, n), 0) for n in range(6400)]
+
+    async def test() -> None:
+        async with running_batcher() as batcher:
+            background = asyncio.create_task(
+                asyncio.to_thread(batcher.background.run, classifier, no_check, windows)
+            )
+            [answer] = await batcher.submit([tone("mid")], classifier, deadline_in())
+            assert label(answer) == "mid"
+            assert not background.done()
+            assert batcher.depth == 0  # windows take no place in the queue of files
+            # Several, so that there is always a file that waits.
+            loads = [asyncio.create_task(submit_forever(batcher, classifier)) for _ in range(3)]
+            await asyncio.to_thread(batcher.background.run, classifier, no_check, windows[:2])
+            await background
+            for load in loads:
+                load.cancel()
+
+    run(test)
+
+
+async def submit_forever(batcher: MicroBatcher, classifier: Classifier) -> None:
+    while True:
+        await batcher.submit([noise(5, 0.1)] * 20, classifier, deadline_in())
+
+
+def no_check() -> None:
+    """Wait for ever."""
+
+
+class Left(Exception):  # noqa: N818 - not an error
+    """The caller does not want to wait."""
+
+
+def leave() -> None:
+    raise Left
+
+
+def test_background_windows_of_a_caller_that_leaves_are_dropped(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background_windows, "CHECK_SECONDS", 0.0)
+    windows = [(noise(1, 0.1, n), 0) for n in range(3200)]
+
+    async def test() -> None:
+        async with running_batcher() as batcher:
+            with pytest.raises(Left):
+                await asyncio.to_thread(batcher.background.run, classifier, leave, windows)
+            await asyncio.to_thread(batcher.background.run, classifier, no_check, windows[:1])
+            assert len(batcher.background) == 0
+
+    run(test)
+
+
+def test_model_that_fails_on_background_windows_fails_only_these(
+    classifier: Classifier,
+) -> None:
+    broken = [(np.full(classifier.clip_samples, np.nan, np.float32), 0)]
+
+    async def test() -> None:
+        async with running_batcher() as batcher:
+            score = partial(asyncio.to_thread, batcher.background.run, classifier, no_check)
+            with pytest.raises(InferenceError, match="not finite"):
+                await score(broken)
+            assert (await score([(tone("low"), 0)])).shape == (1, 3)
 
     run(test)

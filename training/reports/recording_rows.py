@@ -20,7 +20,7 @@ _OVERLAP_SECONDS = 0.001
 
 
 @dataclass
-class Recording:
+class ListedRecording:
     """One long recording; ``is_measured`` is whether its file was there to tell its length."""
 
     filename: str
@@ -31,7 +31,7 @@ class Recording:
 
 
 @dataclass
-class LongRecordings:
+class RecordingRows:
     """Rates of events, and the rows to hear, of the long recordings among the results.
 
     ``by_day`` has those whose start is known, ``by_time`` the others.
@@ -40,14 +40,14 @@ class LongRecordings:
     folder: Path
     by_day: EventRates = field(default_factory=lambda: EventRates(of_day=True))
     by_time: EventRates = field(default_factory=lambda: EventRates(of_day=False))
-    listed: list[Recording] = field(default_factory=list)
+    listed: list[ListedRecording] = field(default_factory=list)
     files: int = 0
     rows: int = 0
     seconds: float = 0.0
     unmeasured: int = 0
     overlaps: int = 0
     _examples: dict[str, list[tuple[float, int, ResultRow]]] = field(default_factory=dict)
-    _current: Recording | None = None
+    _current: ListedRecording | None = None
     _pending: ResultRow | None = None
     _last_end: float = 0.0
 
@@ -102,16 +102,16 @@ class LongRecordings:
         ][:max_rows]
         yield from sorted(chosen, key=lambda row: (row.label, -(row.score or 0)))
 
-    def _open(self, filename: str) -> Recording:
+    def _open(self, filename: str) -> ListedRecording:
         path = self.folder / filename
         try:
             seconds = float(soundfile.info(path).duration)
         except (soundfile.SoundFileError, OSError, ValueError):
             seconds = 0.0
         self._last_end = 0.0
-        return Recording(filename, recording_start(path), seconds, seconds > 0)
+        return ListedRecording(filename, recording_start(path), seconds, seconds > 0)
 
-    def _count(self, row: ResultRow, recording: Recording) -> None:
+    def _count(self, row: ResultRow, recording: ListedRecording) -> None:
         start, end = row.start or 0.0, row.end or 0.0
         if row.label:
             rates = self.by_time if recording.recorded_at is None else self.by_day

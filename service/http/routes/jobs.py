@@ -1,0 +1,141 @@
+"""``/v1/jobs``: long recordings are uploaded now, and their events fetched as they are found."""
+
+import asyncio
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+from earful.service.core.errors import RequestError
+from earful.service.http.app_state import Service
+from earful.service.http.job_schemas import JobResponse, job_json
+from earful.service.http.routes.admission import check_same_site
+from earful.service.http.schemas import UPLOAD_BODY, ErrorResponse, openapi_responses
+from earful.service.http.spooled_body import SpooledBody
+from earful.service.jobs.job_service import JobService
+from earful.service.jobs.request_errors import as_request_error
+from earful.service.jobs.spool import Spool
+from earful.service.jobs.upload import Upload
+
+# A body whose length is not declared is counted in steps of this size.
+RESERVE_BYTES = 8_000_000
+# While a slow body arrives, its job is kept alive this often.
+_KEEP_ALIVE_SECONDS = 20.0
+_JOB_PATH = "/v1/jobs/{job_id}"
+
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorResponse, "description": "no such job, or that of another key"}
+}
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    429: {"model": ErrorResponse, "description": "too many jobs or bytes; see Retry-After"},
+    503: {"model": ErrorResponse, "description": "jobs are off, or the disk is full"},
+}
+
+
+def add_job_routes(app: FastAPI, service: Service) -> None:
+    """Add the routes; all need the scope ``classify``, and the key that the job was made with."""
+
+    @app.post(
+        "/v1/jobs",
+        summary="Classify long recordings: upload them, and ask for their events later",
+        status_code=202,
+        openapi_extra=UPLOAD_BODY,
+        responses=openapi_responses(JobResponse, ErrorResponse, status=202) | _REFUSED,
+    )
+    async def submit(request: Request) -> Response:
+        jobs = _admit(service, request)
+        service.loaded_model()
+        owner = service.keys.owner(request.headers)
+        body = SpooledBody(request, service.settings)
+        body.check_headers()
+        async with jobs.upload(owner, body.declared_bytes, service.deadline()) as upload:
+            await _receive(service, body, upload)
+        request.state.request_log.log_fields |= {
+            "job": upload.id[:8],
+            "bytes": body.n_received,
+        }
+        response = await _job_response(service, jobs, upload.id, owner, status=202)
+        response.headers["location"] = _JOB_PATH.format(job_id=upload.id)
+        return response
+
+    @app.get(
+        _JOB_PATH,
+        summary="State, progress and results of a job",
+        responses=openapi_responses(JobResponse, ErrorResponse) | _NOT_FOUND,
+    )
+    async def read(request: Request, job_id: str) -> Response:
+        _hide_id(request, job_id)
+        jobs = _admit(service, request)
+        return await _job_response(service, jobs, job_id, service.keys.owner(request.headers))
+
+    @app.delete(
+        _JOB_PATH,
+        summary="Stop a job, and delete its uploads and results",
+        status_code=204,
+        response_class=Response,
+        responses={
+            status: response
+            for status, response in (
+                openapi_responses(ErrorResponse, ErrorResponse) | _NOT_FOUND
+            ).items()
+            if status != 200
+        },
+    )
+    async def delete(request: Request, job_id: str) -> Response:
+        _hide_id(request, job_id)
+        jobs = _admit(service, request)
+        await jobs.delete(job_id, service.keys.owner(request.headers), service.deadline())
+        return Response(status_code=204)
+
+
+def _admit(service: Service, request: Request) -> JobService:
+    """Check that a request may use jobs.
+
+    Raises:
+        RequestError: ``unauthorized``, ``forbidden``, ``jobs_off`` or ``unknown_parameter``.
+    """
+    service.keys.check(request.headers, "classify")
+    check_same_site(request)
+    if service.jobs is None:
+        raise RequestError("jobs_off", "jobs are off; set EARFUL_JOBS_DIR to a folder")
+    for name in request.query_params:
+        raise RequestError("unknown_parameter", f"unknown parameter {name[:40]!r}; none is known")
+    return service.jobs
+
+
+def _hide_id(request: Request, job_id: str) -> None:
+    """Log the start of the id: without keys, who knows all of it can read the results."""
+    request.state.request_log.log_fields |= {"path": _JOB_PATH, "job": job_id[:8]}
+
+
+async def _receive(service: Service, body: SpooledBody, upload: Upload) -> None:
+    """Write the files of a request to disk, and let the job wait."""
+    n_reserved, kept_alive = body.declared_bytes, asyncio.get_running_loop().time()
+
+    async def before_piece(n_received: int) -> None:
+        nonlocal n_reserved, kept_alive
+        now = asyncio.get_running_loop().time()
+        if n_received > n_reserved:
+            n_reserved = n_received + RESERVE_BYTES
+        elif now - kept_alive < _KEEP_ALIVE_SECONDS:
+            return
+        await upload.reserve(n_reserved, service.deadline())
+        kept_alive = now
+
+    try:
+        spool = await asyncio.to_thread(Spool, upload.folder.incoming(upload.id))
+        try:
+            await body.write_to(spool, before_piece)
+        finally:
+            spool.close()
+        await upload.finish(spool.uploads, service.deadline())
+    except OSError as error:
+        raise as_request_error(error) from error
+
+
+async def _job_response(
+    service: Service, jobs: JobService, job_id: str, owner: str, status: int = 200
+) -> Response:
+    job = await jobs.find(job_id, owner, service.deadline())
+    content = await asyncio.to_thread(job_json, job)
+    return Response(content, status, media_type="application/json")

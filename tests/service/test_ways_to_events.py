@@ -1,0 +1,28 @@
+"""The same recording has the same events, whichever way it reaches the detector."""
+
+from pathlib import Path
+
+import pytest
+
+from earful.models.registry.shipped import SHIPPED_MODEL
+from earful.training.evaluation.event_metrics import SoundEvent
+from tests.benchmarks.compose_recordings import compose_all
+from tests.benchmarks.event_ways import WAYS, by_python
+
+
+@pytest.fixture(scope="module")
+def recording(fsdd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits in white noise."""
+    [composed] = compose_all(fsdd.parent, tmp_path_factory.mktemp("recordings"), ["noisy-digits"])
+    return composed.path
+
+
+@pytest.fixture(scope="module")
+def events(recording: Path) -> list[SoundEvent]:
+    return by_python(SHIPPED_MODEL, recording)
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "python"])
+def test_events_are_those_of_python(recording: Path, events: list[SoundEvent], way: str) -> None:
+    assert len(events) > 100
+    assert WAYS[way](SHIPPED_MODEL, recording) == events

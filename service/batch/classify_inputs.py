@@ -11,8 +11,9 @@ from earful.models.bundle.decision import DECISION_THRESHOLD
 from earful.service.batch.input_reader import OnRead
 from earful.service.batch.inputs import Input
 from earful.service.batch.items import AudioWindow, ClassifyOptions, InputEnd, Item, ItemReader
-from earful.service.batch.rows import SCORE_DIGITS, ResultRow, printable
+from earful.service.batch.rows import ResultRow, printable
 from earful.service.classifier import MAX_BATCH, Classifier, rank
+from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.events import Event
 
 # Items that wait for the batch of the windows before them.

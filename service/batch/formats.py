@@ -17,7 +17,8 @@ from earful.data.annotations.audacity import track_line
 from earful.data.annotations.raven import selection_line
 from earful.data.annotations.tracks import track_path
 from earful.service.batch.errors import BatchError
-from earful.service.batch.rows import COLUMNS, SCORE_DIGITS, ResultRow
+from earful.service.batch.rows import COLUMNS, ResultRow
+from earful.service.core.defaults import SCORE_DIGITS
 
 FILE_SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 FOLDER_FORMATS = (audacity.FORMAT, raven.FORMAT)

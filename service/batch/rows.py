@@ -7,7 +7,6 @@ from typing import Any
 from earful.data.labels.multilabel import normalise_label
 
 COLUMNS = ("filename", "start", "end", "label", "score", "status", "error")
-SCORE_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)

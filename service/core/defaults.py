@@ -1,4 +1,4 @@
-"""Default locations that settings and commands share; importing it loads nothing else."""
+"""Defaults and constants that settings, commands and results share; it loads nothing else."""
 
 from pathlib import Path
 
@@ -10,3 +10,4 @@ DEFAULT_MAX_RECORDINGS_BYTES = 10_000_000_000
 DEFAULT_RETRAIN_FOLDER = Path("artifacts/retrain")
 DEFAULT_JOBS_FOLDER = Path("artifacts/jobs")
 JOBS_OFF = "off"
+SCORE_DIGITS = 6  # decimals of a score in responses and tables

@@ -62,6 +62,13 @@ class RequestError(Exception):
         super().__init__(message)
 
 
+def too_large(max_bytes: int) -> RequestError:
+    """The error of a body, or of a file that its request fails for."""
+    return RequestError(
+        "too_large", f"at most {max_bytes} bytes are accepted", {"Connection": "close"}
+    )
+
+
 # Non-ASCII is escaped, so that a lone surrogate from a request can be echoed.
 to_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 

@@ -1,17 +1,13 @@
 """A large upload in a temporary file, so that memory does not grow with it."""
 
-import errno
 import hashlib
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import BinaryIO
 
+from earful.service.core.disk import disk_errors, write_all
 from earful.service.core.errors import RequestError
-
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class SpooledFile:
@@ -21,7 +17,7 @@ class SpooledFile:
     """
 
     def __init__(self) -> None:
-        with _disk_errors():
+        with disk_errors():
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by close
         self._sha256 = hashlib.sha256()
         self._lock = threading.Lock()  # a request may end while a thread still writes
@@ -38,13 +34,11 @@ class SpooledFile:
         Raises:
             RequestError: ``disk_full``.
         """
-        with self._lock, _disk_errors():
+        with self._lock, disk_errors():
             if self._file.closed:
                 return
             self._sha256.update(chunk)
-            rest = memoryview(chunk)
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            write_all(self._file, chunk)
             self.n_bytes += len(chunk)
 
     def reopen(self) -> BinaryIO:
@@ -66,16 +60,3 @@ class SpooledFile:
     def close(self) -> None:
         with self._lock:
             self._file.close()
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL_DISK:
-            raise
-        raise RequestError(
-            "disk_full",
-            f"the service has no room for this upload in {tempfile.gettempdir()}; try again later",
-        ) from error

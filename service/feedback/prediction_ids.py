@@ -12,10 +12,11 @@ import hmac
 import struct
 from dataclasses import dataclass
 
+from earful.service.core.defaults import SCORE_DIGITS
+
 KEY_BYTES = 32
 _VERSION = 1
 _HEAD = struct.Struct(">B32sdHHH")
-SCORE_DIGITS = 6  # as in responses
 _MAC_BYTES = 16  # HMAC-SHA256 truncated to 128 bits (RFC 2104 section 5)
 # A label has up to 200 characters and a model name 255 bytes, so a valid id is shorter.
 _MAX_CHARACTERS = 2_000

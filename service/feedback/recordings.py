@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from earful.models.bundle.decision import DECISION_THRESHOLD, ScoreKind
 from earful.service.classifier import Prediction
+from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
 from earful.service.feedback.audio_files import suffix_of
 from earful.service.feedback.errors import FeedbackError
-from earful.service.feedback.prediction_ids import SCORE_DIGITS
 from earful.service.feedback.records import StoredRecording
 from earful.service.inference.hot_reload import LoadedModel
 

@@ -10,14 +10,17 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from earful.data.audio.decode import Waveform
-from earful.service.classifier import Prediction, Window
+from earful.service.classifier import Prediction
 from earful.service.core.auth import ApiKeys, Scope
+from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.errors import RequestError
 from earful.service.core.metrics import ServiceMetrics
+from earful.service.core.result_json import event_json, label_scores, window_json
 from earful.service.core.settings import SHUTDOWN_TIMEOUT_SECONDS, Settings
 from earful.service.events import Event
 from earful.service.feedback.feedback_service import FeedbackService, open_feedback_service
-from earful.service.http.uploads import UploadBudget
+from earful.service.http.request_body import RequestBody
+from earful.service.http.upload_budget import UploadBudget
 from earful.service.inference.hot_reload import LoadedModel, ModelReloader
 from earful.service.inference.job_queue import InferenceOutcome
 from earful.service.inference.long_recordings import LongRecordings
@@ -25,8 +28,6 @@ from earful.service.inference.micro_batcher import MicroBatcher
 from earful.service.jobs.job_service import JobService
 from earful.service.jobs.runner_context import RunnerContext
 from earful.service.jobs.startup import open_job_service
-
-SCORE_DIGITS = 6
 
 
 class Service:
@@ -132,6 +133,10 @@ class Service:
         """The deadline of a request that starts now, as a time of ``time.monotonic``."""
         return time.monotonic() + self.settings.deadline_seconds
 
+    def open_body(self, request: Request, deadline: float) -> RequestBody:
+        """The body of a request, as a context; it must arrive by ``deadline``."""
+        return RequestBody(request, self.settings, self.upload_budget, deadline)
+
     async def classify(
         self,
         sources: Sequence[bytes | Waveform],
@@ -170,7 +175,7 @@ def file_result(
     top_k: int | None = None,
 ) -> dict[str, Any]:
     """The result of one file as JSON: its prediction or its error, and its events."""
-    listed = {} if events is None else {"events": [_event_json(event) for event in events]}
+    listed = {} if events is None else {"events": [event_json(event) for event in events]}
     if not isinstance(outcome, Prediction):
         error = {"code": outcome.code, "message": str(outcome)}
         return {"filename": filename, "error": error, **listed}
@@ -183,31 +188,8 @@ def file_result(
         **listed,
     }
     if windows:
-        result["windows"] = [_window_json(window) for window in outcome.windows]
+        result["windows"] = [window_json(window) for window in outcome.windows]
     return result
-
-
-def _event_json(event: Event) -> dict[str, Any]:
-    return {
-        "start": event.start,
-        "end": event.end,
-        "label": event.label,
-        "score": round(event.score, SCORE_DIGITS),
-    }
-
-
-def _window_json(window: Window) -> dict[str, Any]:
-    return {
-        "start": round(window.start_seconds, 6),
-        "end": round(window.end_seconds, 6),
-        "label": window.label,
-        "score": round(window.score, SCORE_DIGITS),
-    }
-
-
-def label_scores(ranked: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
-    """Labels with their scores as JSON."""
-    return [{"label": label, "score": round(score, SCORE_DIGITS)} for label, score in ranked]
 
 
 def disconnect_waiter(request: Request) -> Callable[[], Awaitable[None]]:

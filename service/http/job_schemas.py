@@ -6,15 +6,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from earful.service.core.errors import to_json
-from earful.service.http.schemas import ErrorDetail, ModelInfo, Score
+from earful.service.http.schemas import ErrorDetail, EventResult, ModelInfo
 from earful.service.jobs.records import FileView, JobView
 
 State = Literal["waiting", "running", "done", "failed"]
-
-
-class JobEvent(Score):
-    start: float = Field(description="seconds")
-    end: float = Field(description="seconds")
 
 
 class JobProgress(BaseModel):
@@ -37,7 +32,7 @@ class JobFileResult(BaseModel):
     seconds: float | None = Field(None, examples=[3600.0])
     label: str | None = Field(None, description="of a file of at most 1.5 clips")
     score: float | None = Field(None, ge=0, le=1)
-    events: list[JobEvent]
+    events: list[EventResult]
     model: ModelInfo | None = Field(None, description="the model that answers this file")
     error: ErrorDetail | None = None
 

@@ -1,75 +1,133 @@
-"""The parts of a multipart form, collected from the parser's callbacks."""
+"""The files and text fields of a body, collected while it arrives."""
 
-from typing import TYPE_CHECKING
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
 
-from python_multipart.multipart import parse_options_header
-
+from earful.service.core.arriving_file import ArrivingFile
 from earful.service.core.errors import RequestError
-from earful.service.core.settings import SPOOL_BYTES, Settings
-from earful.service.core.spooled_file import SpooledFile
-
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks
+from earful.service.core.settings import SPOOL_BYTES
 
 UPLOAD_NAME = "audio"  # for files without a name
 # Limits on the text fields of a form, for routes that read them.
 MAX_FIELDS, MAX_FIELD_BYTES = 16, 16_384
 
 
-class FormFile:
-    """A file that arrives: its bytes in a buffer, after those in a temporary file if it is large.
+class Parts:
+    """The files of a body; ``ready`` are those that a sink may write.
 
-    A file of more than ``max_bytes`` is cut just above: it fails, the other files do not.
+    That are large ones, and with ``store_all`` each one at its end.
     """
 
-    __slots__ = ("buffer", "max_bytes", "name", "spooled")
+    def __init__(self, max_file_bytes: int, store_all: bool) -> None:
+        self._max_file_bytes, self._store_all = max_file_bytes, store_all
+        self.files: list[ArrivingFile] = []
+        self.ready: list[ArrivingFile] = []
 
-    def __init__(self, name: str, max_bytes: int) -> None:
-        self.name, self.max_bytes = name, max_bytes
-        self.buffer = bytearray()
-        self.spooled: SpooledFile | None = None
+    def _begin(self, name: str) -> ArrivingFile:
+        file = ArrivingFile(name, self._max_file_bytes)
+        self.files.append(file)
+        return file
 
-    @property
-    def n_bytes(self) -> int:
-        return len(self.buffer) + (0 if self.spooled is None else self.spooled.n_bytes)
+    def _add(self, file: ArrivingFile, data: bytes | memoryview) -> None:
+        buffer = file.buffer
+        if file.n_stored + len(buffer) > file.max_bytes:
+            return
+        buffer += data
+        if len(buffer) > SPOOL_BYTES or file.n_bytes > file.max_bytes:
+            self._mark_ready(file)
+
+    def _end(self, file: ArrivingFile) -> None:
+        file.is_complete = True
+        if file.n_stored or self._store_all:
+            self._mark_ready(file)
+
+    def _mark_ready(self, file: ArrivingFile) -> None:
+        if not self.ready or self.ready[-1] is not file:
+            self.ready.append(file)
 
 
-class Form:
-    """Collects the files of a form from the parser, and its text fields if ``with_fields``."""
+class RawBody(Parts):
+    """A body that is one file."""
 
-    def __init__(self, settings: Settings, with_fields: bool) -> None:
-        self._settings, self._with_fields = settings, with_fields
-        self._max_file_bytes = (
-            settings.memory_limits().max_bytes if with_fields else settings.max_upload_bytes
-        )
-        self._parts = 0
+    def __init__(self, max_file_bytes: int, store_all: bool) -> None:
+        super().__init__(max_file_bytes, store_all)
+        self._file = self._begin(UPLOAD_NAME)
+
+    def feed(self, chunk: bytes) -> None:
+        """Collect the next bytes of the body."""
+        self._add(self._file, chunk)
+
+    def finish(self) -> None:
+        """The body has ended."""
+        self._end(self._file)
+
+
+class Form(Parts):
+    """A multipart form of files, and of text fields if ``with_fields``."""
+
+    def __init__(
+        self,
+        boundary: bytes,
+        max_parts: int,
+        max_file_bytes: int,
+        *,
+        with_fields: bool = False,
+        store_all: bool = False,
+    ) -> None:
+        super().__init__(max_file_bytes, store_all)
+        self._max_parts, self._with_fields = max_parts, with_fields
+        self._n_parts = 0
         self._header: dict[bytes, bytes] = {}
         self._name, self._value = b"", b""
-        self._part: FormFile | None = None
-        self.files: list[FormFile] = []
-        self.large: list[FormFile] = []  # files with a buffer of more than SPOOL_BYTES
+        self._part: ArrivingFile | None = None
+        self._is_empty, self._is_complete = True, False
         self.fields: dict[bytes, bytearray] = {}
-        self.is_complete = False
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._on_part_begin,
+                    "on_header_field": self._on_field,
+                    "on_header_value": self._on_value,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers,
+                    "on_part_data": self._on_data,
+                    "on_end": self._on_end,
+                },
+            )
+        except FormParserError as error:
+            raise _malformed(error) from error
 
-    def callbacks(self) -> "MultipartCallbacks":
-        return {
-            "on_part_begin": self._on_part_begin,
-            "on_header_field": self._on_field,
-            "on_header_value": self._on_value,
-            "on_header_end": self._on_header_end,
-            "on_headers_finished": self._on_headers,
-            "on_part_data": self._on_data,
-            "on_end": self._on_end,
-        }
+    def feed(self, chunk: bytes) -> None:
+        """Collect the next bytes of the body.
+
+        Raises:
+            RequestError: ``malformed_request``, ``too_many_files``.
+        """
+        self._is_empty = False
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise _malformed(error) from error
+
+    def finish(self) -> None:
+        """The body has ended.
+
+        Raises:
+            RequestError: ``malformed_request``: the form has not.
+        """
+        if not self._is_empty and not self._is_complete:
+            raise RequestError("malformed_request", "the form ends before its closing boundary")
 
     def _on_part_begin(self) -> None:
-        self._parts += 1
-        if self._parts > self._settings.max_files:
+        self._n_parts += 1
+        if self._n_parts > self._max_parts:
             raise RequestError(
                 "too_many_files",
-                f"more than {self._settings.max_files} parts in one form; split it into several",
+                f"more than {self._max_parts} parts in one form; split it into several",
             )
-        self._header, self._part = {}, None
+        self._end_part()
+        self._header = {}
 
     def _on_field(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
@@ -84,28 +142,28 @@ class Form:
     def _on_headers(self) -> None:
         _, options = parse_options_header(self._header.get(b"content-disposition", b""))
         if b"filename" in options:
-            name = printable_name(options[b"filename"])
-            self._part = FormFile(name, self._max_file_bytes)
-            self.files.append(self._part)
+            self._part = self._begin(printable_name(options[b"filename"]))
         elif self._with_fields:
             name_bytes = options.get(b"name", b"")
             if name_bytes in self.fields or len(self.fields) == MAX_FIELDS:
                 raise RequestError(
                     "malformed_request", f"more than {MAX_FIELDS} fields, or a field twice"
                 )
-            self._part = FormFile("", MAX_FIELD_BYTES)
+            self._part = ArrivingFile("", MAX_FIELD_BYTES)
             self.fields[name_bytes] = self._part.buffer
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
-        part = self._part
-        if part is None or part.n_bytes > part.max_bytes:
-            return
-        part.buffer += memoryview(data)[start:end]
-        if len(part.buffer) > SPOOL_BYTES and part not in self.large:
-            self.large.append(part)
+        if self._part is not None:
+            self._add(self._part, memoryview(data)[start:end])
 
     def _on_end(self) -> None:
-        self.is_complete = True
+        self._end_part()
+        self._is_complete = True
+
+    def _end_part(self) -> None:
+        if self._part is not None:
+            self._end(self._part)
+            self._part = None
 
 
 def printable_name(filename: bytes) -> str:
@@ -120,3 +178,7 @@ def field_text(name: bytes, value: bytearray) -> str:
     except UnicodeDecodeError as error:
         field_name = printable_name(name)[:40]
         raise RequestError("malformed_request", f"the field {field_name!r} is not UTF-8") from error
+
+
+def _malformed(error: FormParserError) -> RequestError:
+    return RequestError("malformed_request", f"the form cannot be read: {error}")

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from earful.data.audio.containers import strip_id3_tag
-from earful.data.audio.decode import AudioLimits, SeekableBytes, Waveform, check_bytes
+from earful.data.audio.decode import AudioError, AudioLimits, SeekableBytes, Waveform, check_bytes
 from earful.data.audio.stream_reader import header_seconds, read_blocks
 from earful.service.core.spooled_file import SpooledFile
 
@@ -79,3 +79,24 @@ class Recording:
             block = block[size:]
             if is_busy:
                 time.sleep(_BUSY_SLEEP_SECONDS)
+
+
+class ReadableBlocks:
+    """Blocks up to an error, which is kept: events before it are complete. Counts samples.
+
+    ``check`` is called before each block; what it raises ends the pass.
+    """
+
+    def __init__(self, blocks: Iterator[Waveform], check: Callable[[], None]) -> None:
+        self._blocks, self._check = blocks, check
+        self.n_samples = 0
+        self.error: AudioError | None = None
+
+    def __iter__(self) -> Iterator[Waveform]:
+        try:
+            for block in self._blocks:
+                self._check()
+                self.n_samples += len(block)
+                yield block
+        except AudioError as error:
+            self.error = error

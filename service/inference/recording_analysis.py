@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import chain, islice
@@ -27,7 +27,7 @@ from earful.service.core.request_log import log
 from earful.service.events import Event, default_min_score, detect_events, is_background
 from earful.service.inference.background_windows import BackgroundWindows
 from earful.service.inference.job_queue import InferenceOutcome, inference_failed_error
-from earful.service.inference.recording import Recording
+from earful.service.inference.recording import ReadableBlocks, Recording
 
 
 @dataclass(frozen=True)
@@ -43,24 +43,6 @@ class RecordingOutcome:
 
 class Cancelled(Exception):  # noqa: N818 - not an error
     """Nobody waits for the recording any more."""
-
-
-class _Readable:
-    """Blocks up to an error, which is kept: events before it are complete. Counts samples."""
-
-    def __init__(self, blocks: Iterator[Waveform], check: Callable[[], None]) -> None:
-        self._blocks, self._check = blocks, check
-        self.n_samples = 0
-        self.error: AudioError | None = None
-
-    def __iter__(self) -> Iterator[Waveform]:
-        try:
-            for block in self._blocks:
-                self._check()
-                self.n_samples += len(block)
-                yield block
-        except AudioError as error:
-            self.error = error
 
 
 class Analysis:
@@ -95,7 +77,7 @@ class Analysis:
             raise Cancelled
 
     def _read(self, windows: bool) -> RecordingOutcome:
-        audio = _Readable(self._recording.blocks(), self._check)
+        audio = ReadableBlocks(self._recording.blocks(), self._check)
         blocks, first = iter(audio), list[Waveform]()
         for block in blocks:
             first.append(block)
@@ -106,7 +88,7 @@ class Analysis:
         return RecordingOutcome(self._short_prediction(np.concatenate(first), windows), None)
 
     def _read_long(
-        self, audio: _Readable, blocks: Iterator[Waveform], windows: bool
+        self, audio: ReadableBlocks, blocks: Iterator[Waveform], windows: bool
     ) -> RecordingOutcome:
         loudest = LoudestWindow(self._classifier.clip_samples)
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from earful.service.core.disk import disk_full
 from earful.service.core.errors import RequestError
 from earful.service.core.request_log import log
 from earful.service.feedback.database_url import DatabaseAddress
@@ -21,7 +22,7 @@ from earful.service.jobs.background_thread import BackgroundThread
 from earful.service.jobs.errors import JobLost, JobsError, JobsFull
 from earful.service.jobs.job_folder import JobFolder
 from earful.service.jobs.records import JobLimits, JobView
-from earful.service.jobs.request_errors import disk_full, not_found, unavailable
+from earful.service.jobs.request_errors import not_found, unavailable
 from earful.service.jobs.runner_context import RunnerContext
 from earful.service.jobs.upload import Upload
 

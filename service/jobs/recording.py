@@ -8,12 +8,10 @@ import numpy as np
 from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.stream_reader import header_seconds
 from earful.service.classifier import MAX_FILE_CLIPS, Classifier
-from earful.service.core.errors import to_json
+from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.events import Event, ScoreWindows, detect_events
-from earful.service.inference.recording import Recording
+from earful.service.inference.recording import ReadableBlocks, Recording
 from earful.service.jobs.records import FileOutcome
-
-_SCORE_DIGITS = 6
 
 
 def recording_seconds(path: Path) -> float | None:
@@ -27,7 +25,7 @@ def recording_seconds(path: Path) -> float | None:
 class JobRecording:
     """One pass over a recording; ``seconds_done`` and ``outcome`` tell how far it has come.
 
-    ``on_progress`` is called after each block. What it raises ends the pass.
+    ``on_progress`` is called before each block. What it raises ends the pass.
     """
 
     def __init__(
@@ -38,15 +36,14 @@ class JobRecording:
         on_progress: Callable[[], None],
     ) -> None:
         self._recording, self._classifier = recording, classifier
-        self._score_windows, self._on_progress = score_windows, on_progress
+        self._score_windows = score_windows
         self._max_label_samples = int(MAX_FILE_CLIPS * classifier.clip_samples)
         self._first: list[Waveform] = []  # of a recording with a label of its own, all blocks
-        self._n_samples = 0
-        self._error: AudioError | None = None
+        self._audio = ReadableBlocks(self._checked_blocks(), on_progress)
 
     @property
     def seconds_done(self) -> float:
-        return self._n_samples / self._classifier.sample_rate_hz
+        return self._audio.n_samples / self._classifier.sample_rate_hz
 
     def events(self) -> Iterator[Event]:
         """The events in order, also those before an error, which ``outcome`` tells."""
@@ -54,45 +51,28 @@ class JobRecording:
 
     def outcome(self) -> FileOutcome:
         """How the recording ended, when ``events`` is exhausted."""
-        if self._error is not None:
-            code, message = self._error.code, str(self._error)
+        if (error := self._audio.error) is not None:
+            code, message = error.code, str(error)
             return FileOutcome(self.seconds_done or None, error_code=code, error_message=message)
-        if self._n_samples > self._max_label_samples:
+        if self._audio.n_samples > self._max_label_samples:
             return FileOutcome(self.seconds_done)
         waveform = np.concatenate(self._first)
         starts = self._classifier.starts(waveform)
         scores = self._score_windows([(waveform, start) for start in starts])
         prediction = self._classifier.make_prediction(waveform, starts, scores)
         return FileOutcome(
-            self.seconds_done, prediction.label, round(prediction.score, _SCORE_DIGITS)
+            self.seconds_done, prediction.label, round(prediction.score, SCORE_DIGITS)
         )
 
     def _blocks(self) -> Iterator[Waveform]:
-        """Blocks (samples,) up to an error, which is kept."""
-        try:
-            self._recording.seconds()  # a header that tells of an error does so at once
-            for block in self._recording.blocks():
-                self._count(block)
-                yield block
-                self._on_progress()
-        except AudioError as error:
-            self._error = error
+        """Blocks (samples,) up to an error."""
+        for block in self._audio:
+            if self._audio.n_samples <= self._max_label_samples:
+                self._first.append(block.copy())
+            else:
+                self._first.clear()
+            yield block
 
-    def _count(self, block: Waveform) -> None:
-        self._n_samples += len(block)
-        if self._n_samples <= self._max_label_samples:
-            self._first.append(block.copy())
-        else:
-            self._first.clear()
-
-
-def event_json(event: Event) -> str:
-    """An event of the responses."""
-    return to_json(
-        {
-            "start": event.start,
-            "end": event.end,
-            "label": event.label,
-            "score": round(event.score, _SCORE_DIGITS),
-        }
-    )
+    def _checked_blocks(self) -> Iterator[Waveform]:
+        self._recording.seconds()  # a header that tells of an error does so at once
+        yield from self._recording.blocks()

@@ -1,26 +1,23 @@
 """Errors of requests about jobs."""
 
-import errno
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from earful.service.core.disk import disk_errors
 from earful.service.core.errors import RequestError
 from earful.service.core.request_log import log
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-
-def as_request_error(error: OSError) -> RequestError:
-    """The error of a request whose files could not be written."""
-    if error.errno in _DISK_FULL:
-        return disk_full()
-    log(logging.ERROR, "jobs_unavailable", {"reason": str(error)})
-    return unavailable("the upload could not be written")
-
-
-def disk_full() -> RequestError:
-    return RequestError(
-        "disk_full", "the disk for uploads is full; try again later", {"Retry-After": "60"}
-    )
+@contextmanager
+def upload_errors() -> Iterator[None]:
+    """Turn what fails while an upload is written into ``disk_full`` or ``jobs_unavailable``."""
+    try:
+        with disk_errors():
+            yield
+    except OSError as error:
+        log(logging.ERROR, "jobs_unavailable", {"reason": str(error)})
+        raise unavailable("the upload could not be written") from error
 
 
 def not_found() -> RequestError:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from earful.service.classifier import Classifier, InferenceError
 from earful.service.core.errors import to_json
 from earful.service.core.request_log import log
+from earful.service.core.result_json import event_json
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.errors import DatabaseUnavailable
 from earful.service.inference.recording import Recording
@@ -32,7 +33,7 @@ from earful.service.jobs.leases import (
     set_seconds,
     write_progress,
 )
-from earful.service.jobs.recording import JobRecording, event_json, recording_seconds
+from earful.service.jobs.recording import JobRecording, recording_seconds
 from earful.service.jobs.records import ClaimedFile, ClaimedJob, FileOutcome
 from earful.service.jobs.runner_context import RunnerContext
 
@@ -136,7 +137,7 @@ class JobRunner:
         )
         try:
             for event in recording.events():
-                run.events.append(event_json(event))
+                run.events.append(to_json(event_json(event)))
             return recording.outcome()
         except InferenceError as error:
             log(logging.ERROR, "batch_failed", {"reason": str(error), "job": job.id[:8]})

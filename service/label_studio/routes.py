@@ -19,9 +19,10 @@ from starlette.concurrency import run_in_threadpool
 from earful.data.annotations.annotation import printable_text
 from earful.data.audio.decode import AudioError
 from earful.service.classifier import Prediction
+from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.errors import RequestError, json_response
 from earful.service.core.request_log import log
-from earful.service.http.app_state import SCORE_DIGITS, Service
+from earful.service.http.app_state import Service
 from earful.service.http.routes.admission import check_same_site
 from earful.service.http.schemas import (
     ErrorResponse,
@@ -187,7 +188,7 @@ def _result(
 
 
 async def _json(service: Service, request: Request, deadline: float) -> dict[str, Any]:
-    with service.upload_budget.open_body(request, deadline) as body:
+    with service.open_body(request, deadline) as body:
         text = await body.read_all(min(MAX_JSON_BYTES, service.settings.max_request_bytes))
         return await run_in_threadpool(_parse, text)
 

@@ -18,15 +18,17 @@ from starlette.concurrency import run_in_threadpool
 
 from earful.models.bundle.metadata import ModelError
 from earful.service.classifier import Classifier, InferenceError
+from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.errors import RequestError, json_response
-from earful.service.http.app_state import SCORE_DIGITS, Service
+from earful.service.http.app_state import Service
+from earful.service.http.multipart_form import UPLOAD_NAME
+from earful.service.http.request_body import RequestBody
 from earful.service.http.schemas import (
     UPLOAD_BODY,
     ActivationMapResponse,
     ErrorResponse,
     openapi_responses,
 )
-from earful.service.http.uploads import UPLOAD_NAME, RequestBody
 from earful.service.inference.activation_map import ActivationMap, locate_label, to_rows
 
 # Longer recordings are for /v1/classify: a map is of one clip.
@@ -58,7 +60,7 @@ def add_activation_map_route(app: FastAPI, service: Service) -> None:
         loaded_model = service.admit(request.headers, "classify")
         classifier = loaded_model.classifier
         _check_query(request, label, classifier)
-        with service.upload_budget.open_body(request, deadline) as body:
+        with service.open_body(request, deadline) as body:
             name, blob = await _only_file(body, limits.max_bytes)
 
             def compute() -> ActivationMap:

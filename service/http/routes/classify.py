@@ -30,7 +30,7 @@ from earful.service.http.schemas import (
     ErrorResponse,
     openapi_responses,
 )
-from earful.service.http.uploads import Content
+from earful.service.http.upload_budget import Content
 from earful.service.inference.hot_reload import LoadedModel
 from earful.service.inference.job_queue import InferenceOutcome, LongWaveform
 from earful.service.inference.recording import Source
@@ -82,9 +82,9 @@ def add_classify_route(app: FastAPI, service: Service) -> Callable[[Request], Aw
         deadline = service.deadline()
         loaded_model = service.admit(request.headers, "classify")
         parameters = ClassifyParameters.parse(request.scope["query_string"])
-        with service.upload_budget.open_body(request, deadline) as body:
+        with service.open_body(request, deadline) as body:
             files = await body.files()
-            if body.spooled:  # they took their time to arrive
+            if body.temporary_files:  # they took their time to arrive
                 deadline = service.deadline()
             contents = [content for _, content in files]
             classified = await _Classification(

@@ -7,11 +7,12 @@ from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from earful.data.labels.multilabel import distinct_labels, sort_labels
+from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.errors import RequestError, json_response
 from earful.service.feedback.audio_files import MEDIA_TYPES
 from earful.service.feedback.feedback_service import FeedbackService
 from earful.service.feedback.records import ReviewItem
-from earful.service.http.app_state import SCORE_DIGITS, Service
+from earful.service.http.app_state import Service
 from earful.service.http.routes.admission import feedback_responses, require_feedback
 from earful.service.http.routes.feedback_bodies import (
     MAX_KEY_CHARACTERS,

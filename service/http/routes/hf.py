@@ -20,8 +20,9 @@ from starlette.concurrency import run_in_threadpool
 
 from earful.models.bundle.decision import ScoreKind
 from earful.service.classifier import Prediction
+from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.errors import RequestError, json_response
-from earful.service.http.app_state import SCORE_DIGITS, Service
+from earful.service.http.app_state import Service
 from earful.service.http.schemas import HfLabelScore, PlainErrorResponse, openapi_responses
 
 # The default of the pipeline in transformers.
@@ -56,7 +57,7 @@ def add_hf_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitabl
         deadline = service.deadline()
         loaded_model = service.admit(request.headers, "classify")
         max_bytes = service.settings.memory_limits().max_bytes
-        with service.upload_budget.open_body(request, deadline) as body:
+        with service.open_body(request, deadline) as body:
             if request.headers.get("content-type", "").lower().startswith("application/json"):
                 text = await body.read_all(_MAX_JSON_OVERHEAD_BYTES + max_bytes * 4 // 3)
                 blob, parameters = await run_in_threadpool(_parse, text)

@@ -9,18 +9,13 @@ from fastapi.responses import Response
 from earful.service.core.errors import RequestError
 from earful.service.http.app_state import Service
 from earful.service.http.job_schemas import JobResponse, job_json
+from earful.service.http.request_body import RequestBody
 from earful.service.http.routes.admission import check_same_site
 from earful.service.http.schemas import UPLOAD_BODY, ErrorResponse, openapi_responses
-from earful.service.http.spooled_body import SpooledBody
 from earful.service.jobs.job_service import JobService
-from earful.service.jobs.request_errors import as_request_error
+from earful.service.jobs.request_errors import upload_errors
 from earful.service.jobs.spool import Spool
-from earful.service.jobs.upload import Upload
 
-# A body whose length is not declared is counted in steps of this size.
-RESERVE_BYTES = 8_000_000
-# While a slow body arrives, its job is kept alive this often.
-_KEEP_ALIVE_SECONDS = 20.0
 _JOB_PATH = "/v1/jobs/{job_id}"
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {
@@ -28,7 +23,7 @@ _NOT_FOUND: dict[int | str, dict[str, Any]] = {
 }
 _REFUSED: dict[int | str, dict[str, Any]] = {
     429: {"model": ErrorResponse, "description": "too many jobs or bytes; see Retry-After"},
-    503: {"model": ErrorResponse, "description": "jobs are off, or the disk is full"},
+    503: {"model": ErrorResponse, "description": "jobs are off or unavailable"},
 }
 
 
@@ -46,16 +41,14 @@ def add_job_routes(app: FastAPI, service: Service) -> None:
         jobs = _admit(service, request)
         service.loaded_model()
         owner = service.keys.owner(request.headers)
-        body = SpooledBody(request, service.settings)
-        body.check_headers()
-        async with jobs.upload(owner, body.declared_bytes, service.deadline()) as upload:
-            await _receive(service, body, upload)
+        with service.open_body(request, service.deadline()) as body:
+            upload_id = await _receive(service, jobs, owner, body)
         request.state.request_log.log_fields |= {
-            "job": upload.id[:8],
+            "job": upload_id[:8],
             "bytes": body.n_received,
         }
-        response = await _job_response(service, jobs, upload.id, owner, status=202)
-        response.headers["location"] = _JOB_PATH.format(job_id=upload.id)
+        response = await _job_response(service, jobs, upload_id, owner, status=202)
+        response.headers["location"] = _JOB_PATH.format(job_id=upload_id)
         return response
 
     @app.get(
@@ -108,29 +101,23 @@ def _hide_id(request: Request, job_id: str) -> None:
     request.state.request_log.log_fields |= {"path": _JOB_PATH, "job": job_id[:8]}
 
 
-async def _receive(service: Service, body: SpooledBody, upload: Upload) -> None:
-    """Write the files of a request to disk, and let the job wait."""
-    n_reserved, kept_alive = body.declared_bytes, asyncio.get_running_loop().time()
-
-    async def before_piece(n_received: int) -> None:
-        nonlocal n_reserved, kept_alive
-        now = asyncio.get_running_loop().time()
-        if n_received > n_reserved:
-            n_reserved = n_received + RESERVE_BYTES
-        elif now - kept_alive < _KEEP_ALIVE_SECONDS:
-            return
-        await upload.reserve(n_reserved, service.deadline())
-        kept_alive = now
-
-    try:
-        spool = await asyncio.to_thread(Spool, upload.folder.incoming(upload.id))
-        try:
-            await body.write_to(spool, before_piece)
-        finally:
-            spool.close()
-        await upload.finish(spool.uploads, service.deadline())
-    except OSError as error:
-        raise as_request_error(error) from error
+async def _receive(service: Service, jobs: JobService, owner: str, body: RequestBody) -> str:
+    """Write the files of a request to disk, and let the job wait; its id."""
+    settings = service.settings
+    max_file_bytes = settings.max_job_upload_bytes
+    max_bytes = settings.max_jobs_bytes
+    if not body.is_form:
+        max_bytes = min(max_bytes, max_file_bytes)
+    body.check_headers(max_bytes)
+    async with jobs.upload(owner, body.declared_bytes, service.deadline()) as upload:
+        spool = Spool(upload, body.declared_bytes, service.deadline)
+        with upload_errors():
+            try:
+                await body.write_to(spool, max_bytes, max_file_bytes)
+            finally:
+                spool.close()
+            await upload.finish(spool.uploads, service.deadline())
+    return upload.id
 
 
 async def _job_response(

@@ -110,7 +110,7 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
     async def infer(request: Request) -> Response:
         deadline = service.deadline()
         loaded_model = _require_named_model(request, service.admit(request.headers, "classify"))
-        with service.upload_budget.open_body(request, deadline) as body:
+        with service.open_body(request, deadline) as body:
             max_clips = service.settings.max_files
             samples = loaded_model.classifier.metadata.features.clip_samples
             blob = await body.read_all(_MAX_JSON_BYTES + max_clips * samples * 4)

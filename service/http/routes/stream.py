@@ -28,8 +28,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE, Waveform
 from earful.data.audio.hop_windows import HopWindow, HopWindower, StreamResampler
 from earful.service.classifier import Prediction, rank
+from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.errors import COUNTED_PER_FILE, RequestError, to_json
 from earful.service.core.request_log import log, new_request_id
+from earful.service.core.result_json import label_scores
 from earful.service.core.settings import MAX_FRAME_BYTES
 from earful.service.events import (
     Event,
@@ -38,7 +40,7 @@ from earful.service.events import (
     PendingEvent,
     default_min_score,
 )
-from earful.service.http.app_state import SCORE_DIGITS, Service, label_scores
+from earful.service.http.app_state import Service
 from earful.service.inference.hot_reload import LoadedModel
 from earful.service.inference.job_queue import InferenceOutcome
 

@@ -20,6 +20,7 @@ from earful.service.feedback.records import (
     StoredRecording,
 )
 from earful.service.http.app_state import Service
+from earful.service.http.request_body import RequestBody
 from earful.service.http.routes.admission import feedback_responses, require_feedback
 from earful.service.http.routes.feedback_bodies import (
     MAX_KEY_CHARACTERS,
@@ -28,7 +29,6 @@ from earful.service.http.routes.feedback_bodies import (
     FeedbackStatusResponse,
 )
 from earful.service.http.schemas import ErrorResponse
-from earful.service.http.uploads import RequestBody
 
 MAX_JSON_BYTES = 16_384
 RecordingWithBytes = tuple[StoredRecording, bytes]
@@ -59,7 +59,7 @@ def add_submit_routes(app: FastAPI, service: Service) -> None:
     async def submit(request: Request) -> Response:
         deadline = service.deadline()
         feedback_service = require_feedback(service, request, "feedback")
-        with service.upload_budget.open_body(request, deadline) as body:
+        with service.open_body(request, deadline) as body:
             payload, blob = await _read(body)
             annotation, recording = await _to_annotation(
                 service, feedback_service, request, payload, blob, deadline

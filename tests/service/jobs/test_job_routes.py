@@ -222,15 +222,17 @@ def test_body_without_a_length_is_counted_as_it_arrives(
     open_jobs: Callable[..., Client], tmp_path: Path
 ) -> None:
     client = open_jobs(max_jobs_bytes=20_000_000)
+    client.app.service.draining = True  # jobs wait
 
     async def endless(n_pieces: int) -> Any:
         for _ in range(n_pieces):
             yield bytes(1_000_000)
 
     assert client.post(JOBS, content=endless(8)).status_code == 202
-    refused = client.post(JOBS, content=endless(30))
+    kept = uploads(tmp_path / "jobs")
+    refused = client.post(JOBS, content=endless(15))
     assert status_and_code(refused) == (429, "queue_full")
-    wait_for(lambda: not uploads(tmp_path / "jobs"))
+    wait_for(lambda: uploads(tmp_path / "jobs") == kept)
 
 
 def test_openapi_documents_the_routes(open_jobs: Callable[..., Client]) -> None:

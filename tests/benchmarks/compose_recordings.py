@@ -81,7 +81,18 @@ def close_digits(data: Path, path: Path) -> LongRecording:
 
 
 def noisy_digits(data: Path, path: Path) -> LongRecording:
+    """The noise is below the words' mean power; the quiet words are below the noise."""
     clips = official_test(data).draw(160, seed=1)
+    return in_white_noise(clips, path)
+
+
+def noisy_even_digits(data: Path, path: Path) -> LongRecording:
+    """All words are equally loud, so each is as far above the noise."""
+    clips = official_test(data).draw(160, seed=1)
+    return in_white_noise([(label, at_level(clip)) for label, clip in clips], path)
+
+
+def in_white_noise(clips: Sequence[tuple[str, Waveform]], path: Path) -> LongRecording:
     waveform, events = join(clips, 8_000, (0.4, 2.5), seed=1)
     noise = np.random.default_rng(3).standard_normal(len(waveform)).astype(np.float32)
     return write(path, waveform + at_snr(noise, clips), events, 8_000)
@@ -138,6 +149,7 @@ RECORDINGS: dict[str, Callable[[Path, Path], LongRecording]] = {
     "spaced-digits": spaced_digits,
     "close-digits": close_digits,
     "noisy-digits": noisy_digits,
+    "noisy-even-digits": noisy_even_digits,
     "strangers": strangers,
     "other-words": other_words,
     "noisy-keywords": noisy_keywords,
@@ -204,6 +216,12 @@ def join(
     joined = np.concatenate(parts)
     room = ROOM_LEVEL * generator.standard_normal(len(joined)).astype(np.float32)
     return joined + room, events
+
+
+def at_level(clip: Waveform) -> Waveform:
+    """A clip (samples,) with a root mean square of 0.1."""
+    levelled: Waveform = (0.1 * clip / np.sqrt(np.mean(clip**2))).astype(np.float32)
+    return levelled
 
 
 def at_snr(noise: Waveform, clips: Sequence[tuple[str, Waveform]]) -> Waveform:

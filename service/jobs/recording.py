@@ -11,6 +11,7 @@ from earful.service.classifier import MAX_FILE_CLIPS, Classifier
 from earful.service.core.errors import to_json
 from earful.service.events import Event, ScoreWindows, detect_events
 from earful.service.inference.recording import Recording
+from earful.service.inference.recording_analysis import short_prediction
 from earful.service.jobs.records import FileOutcome
 
 _SCORE_DIGITS = 6
@@ -60,9 +61,9 @@ class JobRecording:
         if self._n_samples > self._max_label_samples:
             return FileOutcome(self.seconds_done)
         waveform = np.concatenate(self._first)
-        starts = self._classifier.starts(waveform)
-        scores = self._score_windows([(waveform, start) for start in starts])
-        prediction = self._classifier.make_prediction(waveform, starts, scores)
+        prediction = short_prediction(
+            self._classifier, waveform, self._score_windows, windows=False
+        )
         return FileOutcome(
             self.seconds_done, prediction.label, round(prediction.score, _SCORE_DIGITS)
         )

@@ -19,7 +19,7 @@ def as_request_error(error: OSError) -> RequestError:
 
 def disk_full() -> RequestError:
     return RequestError(
-        "disk_full", "the disk for uploads is full; try again later", {"Retry-After": "60"}
+        "disk_full", "the disk for jobs is full; try again later", {"Retry-After": "60"}
     )
 
 

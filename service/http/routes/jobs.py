@@ -28,7 +28,8 @@ _NOT_FOUND: dict[int | str, dict[str, Any]] = {
 }
 _REFUSED: dict[int | str, dict[str, Any]] = {
     429: {"model": ErrorResponse, "description": "too many jobs or bytes; see Retry-After"},
-    503: {"model": ErrorResponse, "description": "jobs are off, or the disk is full"},
+    503: {"model": ErrorResponse, "description": "jobs are off, or their database is unavailable"},
+    507: {"model": ErrorResponse, "description": "the disk for jobs is full"},
 }
 
 

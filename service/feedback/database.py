@@ -6,6 +6,7 @@ transaction is rolled back.
 """
 
 import secrets
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,7 +29,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from earful.service.feedback.database_url import DatabaseAddress
-from earful.service.feedback.errors import DatabaseUnavailable, FeedbackError
+from earful.service.feedback.errors import DatabaseFull, DatabaseUnavailable, FeedbackError
 from earful.service.feedback.prediction_ids import KEY_BYTES
 from earful.service.feedback.schema import META_TABLE, SCHEMA_VERSION, check_schema
 from earful.service.feedback.sqlite import (
@@ -45,6 +46,8 @@ CONNECTIONS = 4
 # PostgreSQL advisory lock while the tables are created: an arbitrary number.
 _SCHEMA_LOCK = 0x6561_7273
 _STATEMENT_SECONDS = 10
+# PostgreSQL's code of an error, appendix A of its manual.
+_DISK_FULL = "53100"
 
 
 class FeedbackDatabase:
@@ -133,7 +136,8 @@ class FeedbackDatabase:
         except PoolTimeoutError as error:
             raise DatabaseUnavailable("all connections to the database are in use") from error
         except DBAPIError as error:
-            raise DatabaseUnavailable(_error_text(error)) from error
+            failure = DatabaseFull if _is_full(error) else DatabaseUnavailable
+            raise failure(_error_text(error)) from error
 
 
 def open_database(address: DatabaseAddress, *, create: bool = True) -> FeedbackDatabase:
@@ -222,6 +226,11 @@ def _set_timeouts(connection: Any, _record: object) -> None:
     connection.execute(f"SET statement_timeout = '{_STATEMENT_SECONDS}s'")
     connection.execute(f"SET lock_timeout = '{round(BUSY_SECONDS)}s'")
     connection.commit()
+
+
+def _is_full(error: DBAPIError) -> bool:
+    sqlite_code = getattr(error.orig, "sqlite_errorcode", None)
+    return sqlite_code == sqlite3.SQLITE_FULL or getattr(error.orig, "sqlstate", None) == _DISK_FULL
 
 
 def _error_text(error: DBAPIError) -> str:

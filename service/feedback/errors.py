@@ -1,7 +1,8 @@
 """Errors of the feedback database.
 
 FeedbackError            the database or the recordings folder cannot be used; shown to the operator
-└── DatabaseUnavailable  one call failed: locked, unreachable, disk full; can be tried again
+└── DatabaseUnavailable  one call failed: locked, unreachable; can be tried again
+    └── DatabaseFull     its disk is full
 """
 
 from earful.data.errors import EarfulError
@@ -13,3 +14,7 @@ class FeedbackError(EarfulError):
 
 class DatabaseUnavailable(FeedbackError):  # noqa: N818 - names a temporary state
     """A database call failed; nothing was stored."""
+
+
+class DatabaseFull(DatabaseUnavailable):
+    """The disk of the database is full; nothing was stored."""

@@ -24,7 +24,13 @@ from earful.service.classifier import (
 )
 from earful.service.core.errors import RequestError
 from earful.service.core.request_log import log
-from earful.service.events import Event, default_min_score, detect_events, is_background
+from earful.service.events import (
+    Event,
+    ScoreWindows,
+    default_min_score,
+    detect_events,
+    is_background,
+)
 from earful.service.inference.background_windows import BackgroundWindows
 from earful.service.inference.job_queue import InferenceOutcome, inference_failed_error
 from earful.service.inference.recording import ReadableBlocks, Recording
@@ -85,7 +91,11 @@ class Analysis:
                 return self._read_long(audio, chain(first, blocks), windows)
         if audio.error is not None:
             raise audio.error
-        return RecordingOutcome(self._short_prediction(np.concatenate(first), windows), None)
+        waveform = np.concatenate(first)
+        prediction = short_prediction(
+            self._classifier, waveform, self._run_windows, windows=windows
+        )
+        return RecordingOutcome(prediction, None)
 
     def _read_long(
         self, audio: ReadableBlocks, blocks: Iterator[Waveform], windows: bool
@@ -113,12 +123,6 @@ class Analysis:
         )
         return RecordingOutcome(prediction, events)
 
-    def _short_prediction(self, waveform: Waveform, windows: bool) -> Prediction:
-        starts = self._classifier.starts(waveform)
-        starts = starts if windows else starts[-1:]
-        scores = self._run_windows([(waveform, start) for start in starts])
-        return self._classifier.make_prediction(waveform, starts, scores)
-
     def _all_windows(self) -> Iterator[Window]:
         size = self._classifier.clip_samples
         hop = max(1, round(size * WINDOW_HOP_FRACTION))
@@ -134,10 +138,20 @@ class Analysis:
         return Window(start / rate, (start + len(clip)) / rate, label, score, scores)
 
 
-def whole_event(classifier: Classifier, prediction: Prediction) -> tuple[Event, ...]:
-    """The event of a short recording, which is not searched for it: from its start to its end.
+def short_prediction(
+    classifier: Classifier, waveform: Waveform, score_windows: ScoreWindows, *, windows: bool
+) -> Prediction:
+    """The prediction of (samples,) up to ``MAX_FILE_CLIPS``, with all windows or only the best."""
+    starts = classifier.starts(waveform)
+    starts = starts if windows else starts[-1:]
+    scores = score_windows([(waveform, start) for start in starts])
+    return classifier.make_prediction(waveform, starts, scores)
 
-    None if it scores below the model's threshold, or has a label of the background.
+
+def whole_event(classifier: Classifier, prediction: Prediction) -> tuple[Event, ...]:
+    """A short recording as an event, which it is not searched for: from its start to its end.
+
+    Empty if it scores below the model's threshold, or has a label of the background.
     """
     best, min_score = prediction.best, default_min_score(classifier.metadata)
     label, score = best.label, best.score

@@ -17,7 +17,7 @@ from earful.service.core.disk import disk_full
 from earful.service.core.errors import RequestError
 from earful.service.core.request_log import log
 from earful.service.feedback.database_url import DatabaseAddress
-from earful.service.feedback.errors import FeedbackError
+from earful.service.feedback.errors import DatabaseFull, FeedbackError
 from earful.service.jobs.background_thread import BackgroundThread
 from earful.service.jobs.errors import JobLost, JobsError, JobsFull
 from earful.service.jobs.job_folder import JobFolder
@@ -131,7 +131,7 @@ class JobService:
         """Run ``query`` with the database on a thread.
 
         Raises:
-            RequestError: ``queue_full`` or ``jobs_unavailable``.
+            RequestError: ``queue_full``, ``disk_full`` or ``jobs_unavailable``.
         """
         future = asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: query(self.database())
@@ -147,6 +147,8 @@ class JobService:
             ) from error
         except JobLost as error:
             raise RequestError("too_slow", str(error), {"Connection": "close"}) from error
+        except DatabaseFull as error:
+            raise disk_full() from error
         except (FeedbackError, JobsError) as error:
             log(logging.ERROR, "jobs_unavailable", {"reason": str(error)})
             raise unavailable("the database of jobs is busy or unreachable") from error

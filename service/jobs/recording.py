@@ -1,16 +1,18 @@
 """Finds the events of one recording of a job, block by block."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.stream_reader import header_seconds
-from earful.service.classifier import MAX_FILE_CLIPS, Classifier
+from earful.service.classifier import MAX_FILE_CLIPS, Classifier, Prediction
 from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.events import Event, ScoreWindows, detect_events
 from earful.service.inference.recording import ReadableBlocks, Recording
+from earful.service.inference.recording_analysis import short_prediction, whole_event
 from earful.service.jobs.records import FileOutcome
 
 
@@ -37,41 +39,41 @@ class JobRecording:
     ) -> None:
         self._recording, self._classifier = recording, classifier
         self._score_windows = score_windows
-        self._max_label_samples = int(MAX_FILE_CLIPS * classifier.clip_samples)
-        self._first: list[Waveform] = []  # of a recording with a label of its own, all blocks
         self._audio = ReadableBlocks(self._checked_blocks(), on_progress)
+        self._prediction: Prediction | None = None  # of a recording with a label of its own
 
     @property
     def seconds_done(self) -> float:
         return self._audio.n_samples / self._classifier.sample_rate_hz
 
     def events(self) -> Iterator[Event]:
-        """The events in order, also those before an error, which ``outcome`` tells."""
-        return detect_events(self._classifier, self._blocks(), score_windows=self._score_windows)
+        """The events in order, also those before an error, which ``outcome`` tells.
+
+        A recording of up to ``MAX_FILE_CLIPS`` is one event or none, as in an upload.
+        """
+        blocks, first = iter(self._audio), list[Waveform]()
+        for block in blocks:
+            first.append(block.copy())
+            if self._audio.n_samples > MAX_FILE_CLIPS * self._classifier.clip_samples:
+                rest = chain(first, blocks)
+                yield from detect_events(self._classifier, rest, score_windows=self._score_windows)
+                return
+        if self._audio.error is None:
+            waveform = np.concatenate(first)
+            self._prediction = short_prediction(
+                self._classifier, waveform, self._score_windows, windows=False
+            )
+            yield from whole_event(self._classifier, self._prediction)
 
     def outcome(self) -> FileOutcome:
         """How the recording ended, when ``events`` is exhausted."""
         if (error := self._audio.error) is not None:
             code, message = error.code, str(error)
             return FileOutcome(self.seconds_done or None, error_code=code, error_message=message)
-        if self._audio.n_samples > self._max_label_samples:
+        if self._prediction is None:
             return FileOutcome(self.seconds_done)
-        waveform = np.concatenate(self._first)
-        starts = self._classifier.starts(waveform)
-        scores = self._score_windows([(waveform, start) for start in starts])
-        prediction = self._classifier.make_prediction(waveform, starts, scores)
-        return FileOutcome(
-            self.seconds_done, prediction.label, round(prediction.score, SCORE_DIGITS)
-        )
-
-    def _blocks(self) -> Iterator[Waveform]:
-        """Blocks (samples,) up to an error."""
-        for block in self._audio:
-            if self._audio.n_samples <= self._max_label_samples:
-                self._first.append(block.copy())
-            else:
-                self._first.clear()
-            yield block
+        score = round(self._prediction.score, SCORE_DIGITS)
+        return FileOutcome(self.seconds_done, self._prediction.label, score)
 
     def _checked_blocks(self) -> Iterator[Waveform]:
         self._recording.seconds()  # a header that tells of an error does so at once

@@ -57,6 +57,7 @@ def create_app(settings: Settings) -> Dispatcher:
         summary="Classifies speech and audio.",
         description=DESCRIPTION,
         dependencies=[Depends(refuse_unknown_parameters)],
+        swagger_ui_parameters={"defaultModelsExpandDepth": 0},  # schemas folded: routes first
     )
     dispatcher = Dispatcher(app, service)
     _add_health_routes(app, service)

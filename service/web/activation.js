@@ -1,8 +1,7 @@
 // Where the model listened: a map from the server, drawn over a spectrogram.
-import { authHeaders } from "./feedback.js";
+import { authHeaders, requestJson } from "./feedback.js";
+import { TOP_HZ, toMel } from "./log_mel.js";
 
-const HTK_MEL = (hz) => 2595 * Math.log10(1 + hz / 700);
-const DISPLAY_MAX_HZ = 8000; // of drawLogMel
 const SHADE = 0.82; // over the parts where the model did not listen
 
 const METHODS = {
@@ -35,7 +34,7 @@ export function drawActivationMap(canvas, map, seconds) {
 /** Pixel rows from the bottom up; one row is as tall as the picture. */
 function rowEdges(map, height) {
   if (!map.row_edges_hz.length) return [height, 0];
-  const edges = map.row_edges_hz.map((hz) => Math.round(height * (1 - HTK_MEL(hz) / HTK_MEL(DISPLAY_MAX_HZ))));
+  const edges = map.row_edges_hz.map((hz) => Math.round(height * (1 - toMel(hz) / toMel(TOP_HZ))));
   edges[0] = height;
   edges[edges.length - 1] = 0;
   return edges;
@@ -73,7 +72,7 @@ export function addActivationButton(canvas, file, seconds) {
     try {
       map ??= await requestMap(file);
       drawActivationMap(canvas, map, seconds);
-      note.textContent = `“${map.label}”, ${(100 * map.score).toFixed(1)} %. ${METHODS[map.method]}`;
+      note.textContent = describeMap(map);
     } catch (error) {
       button.setAttribute("aria-pressed", "false");
       note.textContent = `No map: ${error.message}`;
@@ -83,13 +82,12 @@ export function addActivationButton(canvas, file, seconds) {
   };
 }
 
-async function requestMap(file) {
-  const key = document.getElementById("key").value;
-  const form = new FormData();
-  form.append("file", file, file.name);
-  const response = await fetch("v1/activation-map", { method: "POST", body: form, headers: authHeaders(key) })
-    .catch(() => { throw new Error("the server does not respond"); });
-  const body = await response.json().catch(() => null);
-  if (response.ok) return body;
-  throw new Error(body?.error?.message ?? `the server responded with status ${response.status}`);
+/** The map of a clip; of `label`, or of the one with the highest score. */
+export function requestMap(clip, label = null) {
+  const form = new FormData(), key = document.getElementById("key").value;
+  form.append("file", clip, clip.name ?? "clip.wav");
+  const query = label === null ? "" : `?${new URLSearchParams({ label })}`;
+  return requestJson(`v1/activation-map${query}`, { method: "POST", body: form, headers: authHeaders(key) });
 }
+
+export const describeMap = ({ label, score, method }) => `“${label}”, ${(100 * score).toFixed(1)} %. ${METHODS[method]}`;

@@ -70,8 +70,9 @@ function showProgress(part, number, total) {
 
 function showOutcome(added, total) {
   const failed = added.filter(({ prediction }) => prediction.error).length;
-  if (failed) showStatus(`${failed} of ${total} files could not be read; see the table.`, true);
-  else showStatus(`${total} ${total === 1 ? "file" : "files"} classified.`);
+  const files = total === 1 ? "file" : "files";
+  if (failed) showStatus(`Errors in ${failed} of ${total} ${files}; see the table.`, true);
+  else showStatus(`${total} ${files} classified.`);
   if (total === 1 && (!failed || hasTimeline(added[0].prediction))) toggle(added[0], true);
 }
 

@@ -2,8 +2,9 @@
 
 export const N_MELS = 48;
 const FRAME_SECONDS = 0.032;
-const TOP_HZ = 8000;
+export const TOP_HZ = 8000;
 const RANGE_DB = 70;
+const LEAST_TOP_DB = -30; // brightest of a recording that is silent throughout: its silence stays dark
 
 /** For a rate: {nFft, column}; `column` gives the N_MELS powers in dB of nFft samples. */
 export function createLogMel(rateHz) {
@@ -24,16 +25,19 @@ export function createLogMel(rateHz) {
   return { nFft, column };
 }
 
+/** Mel of a frequency, as HTK has it. */
+export const toMel = (hz) => 2595 * Math.log10(1 + hz / 700);
+
 /**
  * A canvas of (columns, N_MELS) pixels, low mel bins at the bottom: a range of 70 dB below `topDb`
  * from dark to bright.
  */
 export function heatCanvas(values, topDb) {
-  const width = values.length / N_MELS;
+  const width = values.length / N_MELS, bottomDb = Math.max(topDb, LEAST_TOP_DB) - RANGE_DB;
   const image = new ImageData(width, N_MELS);
   for (let x = 0; x < width; x++) {
     for (let bin = 0; bin < N_MELS; bin++) {
-      const fraction = (values[x * N_MELS + bin] - topDb + RANGE_DB) / RANGE_DB;
+      const fraction = (values[x * N_MELS + bin] - bottomDb) / RANGE_DB;
       const color = PALETTE[Math.max(0, Math.min(255, Math.round(255 * fraction)))];
       image.data.set(color, 4 * ((N_MELS - 1 - bin) * width + x));
     }
@@ -51,7 +55,7 @@ const PALETTE = Array.from({ length: 256 }, (_, i) => {
 });
 
 function melFilters(rateHz, nFft) {
-  const toMel = (hz) => 2595 * Math.log10(1 + hz / 700), toHz = (mel) => 700 * (10 ** (mel / 2595) - 1);
+  const toHz = (mel) => 700 * (10 ** (mel / 2595) - 1);
   const top = toMel(Math.min(TOP_HZ, rateHz / 2));
   const edges = Array.from({ length: N_MELS + 2 }, (_, i) => (toHz((top * i) / (N_MELS + 1)) * nFft) / rateHz);
   return Array.from({ length: N_MELS }, (_, band) => {

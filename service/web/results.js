@@ -3,7 +3,7 @@ import { addActivationButton } from "./activation.js";
 import { escapeFormula } from "./csv.js";
 import { createLabelInput, sortLabels, splitLabels } from "./labels.js";
 import { model } from "./model_panel.js";
-import { decode, drawLogMel, drawWaveform } from "./sound.js";
+import { DISPLAY_RATE_HZ, decode, drawLogMel, drawWaveform } from "./sound.js";
 import { timeText } from "./timeline/time_text.js";
 import { Timeline } from "./timeline/timeline.js";
 
@@ -136,7 +136,7 @@ async function drawPlots(file, detail) {
     const wave = detail.querySelector(".wave"), mel = detail.querySelector(".mel");
     drawWaveform(wave, samples);
     drawLogMel(mel, samples);
-    addActivationButton(mel, file, samples.length / 16_000);
+    addActivationButton(mel, file, samples.length / DISPLAY_RATE_HZ);
     wave.setAttribute("aria-label", `Waveform of ${file.name}`);
     mel.setAttribute("aria-label", `Log-mel spectrogram of ${file.name}`);
   } else {

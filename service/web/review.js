@@ -123,6 +123,7 @@ async function showRecording(clip) {
 
 function showCounts() {
   const total = counts.remaining + counts.labelled;
+  $("progress-panel").hidden = false;
   $("progress").max = Math.max(1, total);
   $("progress").value = counts.labelled;
   $("count").textContent = `${counts.labelled} of ${total} clips labelled by you`;

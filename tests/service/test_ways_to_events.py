@@ -7,7 +7,7 @@ import pytest
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.training.evaluation.event_metrics import SoundEvent
 from tests.benchmarks.compose_recordings import compose_all
-from tests.benchmarks.event_ways import WAYS, by_python
+from tests.benchmarks.event_ways import WAYS, by_job, by_python, by_upload
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +26,10 @@ def events(recording: Path) -> list[SoundEvent]:
 def test_events_are_those_of_python(recording: Path, events: list[SoundEvent], way: str) -> None:
     assert len(events) > 100
     assert WAYS[way](SHIPPED_MODEL, recording) == events
+
+
+def test_short_recording_is_one_event_by_upload_and_by_job(fsdd: Path) -> None:
+    clip = fsdd / "recordings" / "7_theo_3.wav"
+    [event] = by_upload(SHIPPED_MODEL, clip)
+    assert (event.start_seconds, event.label) == (0.0, "7")
+    assert by_job(SHIPPED_MODEL, clip) == [event]

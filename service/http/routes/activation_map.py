@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
@@ -31,18 +30,11 @@ from earful.service.http.schemas import (
 )
 from earful.service.inference.activation_map import ActivationMap, locate_label, to_rows
 
-# Longer recordings are for /v1/classify: a map is of one clip.
-MAX_MAP_SECONDS, MAX_MAP_BYTES = 60.0, 20_000_000
 MAX_WAITING = 16
 
 
 def add_activation_map_route(app: FastAPI, service: Service) -> None:
-    queue = _Queue()
-    limits = replace(
-        service.settings.audio_limits(),
-        max_seconds=min(service.settings.max_seconds, MAX_MAP_SECONDS),
-        max_bytes=min(service.settings.max_upload_bytes, MAX_MAP_BYTES),
-    )
+    queue, limits = _Queue(), service.settings.memory_limits()
 
     @app.post(
         "/v1/activation-map",
@@ -59,7 +51,7 @@ def add_activation_map_route(app: FastAPI, service: Service) -> None:
         deadline = service.deadline()
         loaded_model = service.admit(request.headers, "classify")
         classifier = loaded_model.classifier
-        _check_query(request, label, classifier)
+        _check_label(label, classifier)
         with service.open_body(request, deadline) as body:
             name, blob = await _only_file(body, limits.max_bytes)
 
@@ -118,12 +110,7 @@ class _Queue:
             self._lock.release()
 
 
-def _check_query(request: Request, label: str | None, classifier: Classifier) -> None:
-    unknown = sorted(set(request.query_params) - {"label"})
-    if unknown:
-        raise RequestError(
-            "unknown_parameter", f"unknown parameter {', '.join(unknown)[:80]}; accepted is label"
-        )
+def _check_label(label: str | None, classifier: Classifier) -> None:
     if label is not None and label not in classifier.labels:
         raise RequestError(
             "unknown_label",

@@ -178,10 +178,10 @@ def _events(recording: RecordingOutcome, classifier: Classifier) -> Sequence[Eve
 
 
 def _long_source(blob: bytes, outcome: InferenceOutcome) -> Source | RecordingOutcome:
-    """The outcome of a file in memory, or what the long recordings read of it.
+    """The outcome of a file in memory, or what is read again block by block.
 
-    That is so for a file that is longer than it may be here, or damaged: it may have events before
-    the damage.
+    That is a file that is longer than ``MAX_FILE_CLIPS``, or damaged: it may have events before the
+    damage.
     """
     if isinstance(outcome, LongWaveform):
         return outcome.waveform

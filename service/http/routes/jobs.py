@@ -23,7 +23,8 @@ _NOT_FOUND: dict[int | str, dict[str, Any]] = {
 }
 _REFUSED: dict[int | str, dict[str, Any]] = {
     429: {"model": ErrorResponse, "description": "too many jobs or bytes; see Retry-After"},
-    503: {"model": ErrorResponse, "description": "jobs are off or unavailable"},
+    503: {"model": ErrorResponse, "description": "jobs are off, or their database is unavailable"},
+    507: {"model": ErrorResponse, "description": "the disk for jobs is full"},
 }
 
 
@@ -85,14 +86,12 @@ def _admit(service: Service, request: Request) -> JobService:
     """Check that a request may use jobs.
 
     Raises:
-        RequestError: ``unauthorized``, ``forbidden``, ``jobs_off`` or ``unknown_parameter``.
+        RequestError: ``unauthorized``, ``forbidden`` or ``jobs_off``.
     """
     service.keys.check(request.headers, "classify")
     check_same_site(request)
     if service.jobs is None:
         raise RequestError("jobs_off", "jobs are off; set EARFUL_JOBS_DIR to a folder")
-    for name in request.query_params:
-        raise RequestError("unknown_parameter", f"unknown parameter {name[:40]!r}; none is known")
     return service.jobs
 
 

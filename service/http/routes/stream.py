@@ -1,88 +1,42 @@
 """``WS /v1/stream``: PCM in, a result per hop and an event per sound out.
 
-    client  {"sample_rate_hz": 16000, "encoding": "pcm_s16le"}             first, as text
-    server  {"type": "ready", "model": {...}, "labels": [...], "options": {...}}
-    client  mono PCM frames of any size                                    binary, repeatedly
-    server  {"type": "result", "start", "end", "label", "score"}           each hop
-    server  {"type": "event", "start", "end", "label", "score", "scores"}  each event
-    client  {"type": "end"}                                                or closes the socket
-    server  {"type": "end", "seconds"}
-
-Times are seconds from the first sample. A quiet window has the label null. An error is sent as
-``{"type": "error", "error": {"code", "message"}}``, and the server closes the socket.
+``stream_docs`` lists the messages; ``stream_input`` checks and decodes those of the client.
 """
 
 import asyncio
 import dataclasses
-import json
 import logging
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from fastapi import FastAPI
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE, Waveform
+from earful.data.audio.decode import Waveform
 from earful.data.audio.hop_windows import HopWindow, HopWindower, StreamResampler
 from earful.service.classifier import Prediction, rank
 from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.errors import COUNTED_PER_FILE, RequestError, to_json
 from earful.service.core.request_log import log, new_request_id
 from earful.service.core.result_json import label_scores
-from earful.service.core.settings import MAX_FRAME_BYTES
-from earful.service.events import (
-    Event,
-    EventDetector,
-    EventOptions,
-    PendingEvent,
-    default_min_score,
-)
+from earful.service.events import Event, EventDetector, PendingEvent, default_min_score
 from earful.service.http.app_state import Service
+from earful.service.http.routes.stream_input import (
+    StreamOptions,
+    decode_message,
+    malformed,
+    parse_first_message,
+    parse_options,
+)
 from earful.service.inference.hot_reload import LoadedModel
 from earful.service.inference.job_queue import InferenceOutcome
 
-ENCODINGS = {"pcm_s16le": ("<i2", 1 / 32768), "pcm_f32le": ("<f4", 1.0)}
-IDLE_SECONDS = 30.0
+HANDSHAKE_SECONDS, IDLE_SECONDS = 5.0, 30.0
 _RETRY_SECONDS = 0.05
-HANDSHAKE_SECONDS = 5.0
-_LIMITS = {
-    "hop_seconds": (0.02, 1.0),
-    "min_score": (0.0, 1.0),
-    "min_gap_seconds": (0.0, 60.0),
-    "smoothing_hops": (1, 100),
-}
 # WebSocket close codes: policy violation, and try again later (RFC 6455, IANA registry).
 _CLOSE_REFUSED, _CLOSE_LATER = 1008, 1013
-
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """What a client may set.
-
-    sample_rate_hz   rate of the audio
-    encoding         of a sample, one of ``ENCODINGS``
-    hop_seconds      time between results
-    min_score        lowest score of an event; None: the model's own
-    min_gap_seconds  shortest distance between the starts of two events
-    smoothing_hops   windows of a sound, over which the scores of its event are averaged
-    """
-
-    sample_rate_hz: int
-    encoding: str = "pcm_s16le"
-    hop_seconds: float = 0.1
-    min_score: float | None = None
-    min_gap_seconds: float = EventOptions.min_gap_seconds
-    smoothing_hops: int = EventOptions.n_windows
-
-    def for_events(self) -> EventOptions:
-        return EventOptions(
-            min_score=self.min_score,
-            min_gap_seconds=self.min_gap_seconds,
-            n_windows=self.smoothing_hops,
-        )
 
 
 def add_stream_route(app: FastAPI, service: Service) -> None:
@@ -114,13 +68,13 @@ def add_stream_route(app: FastAPI, service: Service) -> None:
 
 
 async def _serve(socket: WebSocket, service: Service, log_fields: dict[str, Any]) -> None:
-    options = _parse_handshake(await _receive(socket, HANDSHAKE_SECONDS), service, socket)
+    options = await _handshake(socket, service)
     loaded_model = service.loaded_model()
     metadata = loaded_model.classifier.metadata
     if options.min_score is None:
         options = dataclasses.replace(options, min_score=default_min_score(metadata))
     if options.hop_seconds > metadata.features.clip_seconds:
-        raise _malformed("hop_seconds is longer than the model's clip: audio would be skipped")
+        raise malformed("hop_seconds is longer than the model's clip: audio would be skipped")
     if service.open_streams >= service.settings.max_streams:
         raise RequestError(
             "queue_full",
@@ -133,6 +87,15 @@ async def _serve(socket: WebSocket, service: Service, log_fields: dict[str, Any]
     finally:
         service.open_streams -= 1
         service.metrics.streams.dec()
+
+
+async def _handshake(socket: WebSocket, service: Service) -> StreamOptions:
+    key, values = parse_first_message(await _receive(socket, HANDSHAKE_SECONDS))
+    if key is None:
+        service.keys.check(socket.headers, "classify")
+    else:
+        service.keys.check_key(key, "classify")
+    return parse_options(values, service.settings.audio_limits())
 
 
 class _Stream:
@@ -179,11 +142,7 @@ class _Stream:
     async def _next_samples(self) -> Waveform | None:
         """The samples of the next frame; None at the end."""
         message = await _receive(self._socket, IDLE_SECONDS)
-        if isinstance(message, bytes):
-            return _decode_frame(message, self._options.encoding)
-        if _json_object(message).get("type") != "end":
-            raise _malformed('text after the first message can only be {"type": "end"}')
-        return None
+        return decode_message(message, self._options.encoding)
 
     async def _add(self, samples: Waveform) -> None:
         """Send the results and events that these samples at the model's rate decide."""
@@ -260,79 +219,6 @@ async def _receive(socket: WebSocket, timeout_seconds: float) -> str | bytes:
         raise WebSocketDisconnect(message.get("code", 1000))
     text, frame = message.get("text"), message.get("bytes")
     return text if text is not None else bytes(frame or b"")
-
-
-def _parse_handshake(first: str | bytes, service: Service, socket: WebSocket) -> StreamOptions:
-    if isinstance(first, bytes):
-        raise _malformed('the first message must be text: {"sample_rate_hz": ..., "encoding": ...}')
-    values = _json_object(first)
-    key = values.pop("api_key", None)
-    if key is None:
-        service.keys.check(socket.headers, "classify")
-    else:
-        service.keys.check_key(str(key), "classify")
-    encoding = values.get("encoding", StreamOptions.encoding)
-    if not isinstance(encoding, str) or encoding not in ENCODINGS:
-        raise _malformed(f"encoding must be one of {', '.join(ENCODINGS)}, found {encoding!r:.100}")
-    known = {field.name for field in dataclasses.fields(StreamOptions)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise _malformed(
-            f"unknown option {', '.join(unknown)[:200]}; accepted are api_key, "
-            f"{', '.join(sorted(known))}"
-        )
-    rate_hz = values.get("sample_rate_hz")
-    audio_limits = service.settings.audio_limits()
-    low, high = audio_limits.min_sample_rate_hz, audio_limits.max_sample_rate_hz
-    if type(rate_hz) is not int or not low <= rate_hz <= high:
-        raise RequestError(
-            "bad_sample_rate", f"sample_rate_hz must be a whole number from {low} to {high}"
-        )
-    for name, (low_limit, high_limit) in _LIMITS.items():
-        value = values.get(name, low_limit)
-        is_integer = name == "smoothing_hops"
-        if (
-            type(value) not in ((int,) if is_integer else (int, float))
-            or not low_limit <= value <= high_limit
-        ):
-            kind = "a whole number" if is_integer else "a number"
-            raise _malformed(
-                f"{name} must be {kind} from {low_limit} to {high_limit}, found {value!r:.100}"
-            )
-    return StreamOptions(**values)
-
-
-def _decode_frame(frame: bytes, encoding: str) -> Waveform:
-    """A frame as float32 (samples,)."""
-    if len(frame) > MAX_FRAME_BYTES:
-        raise RequestError("too_large", f"a frame has at most {MAX_FRAME_BYTES} bytes")
-    kind, scale = ENCODINGS[encoding]
-    width = np.dtype(kind).itemsize
-    if len(frame) % width:
-        raise _malformed(
-            f"a frame of {len(frame)} bytes is no multiple of the {width} bytes of a sample"
-        )
-    samples = np.frombuffer(frame, kind).astype(np.float32) * np.float32(scale)
-    peak = np.abs(samples).max(initial=0)
-    if not np.isfinite(peak):
-        raise RequestError("not_finite", "samples must be finite")
-    if peak > MAX_SAMPLE_MAGNITUDE:
-        raise RequestError("out_of_range", f"samples reach {peak:.3g}, full scale is 1.0")
-    return samples
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _malformed("text messages are JSON objects") from error
-    if not isinstance(message, dict):
-        raise _malformed("text messages are JSON objects")
-    return message
-
-
-def _malformed(message: str) -> RequestError:
-    return RequestError("malformed_request", message)
 
 
 async def _send_error(socket: WebSocket, error: RequestError) -> None:

@@ -1,12 +1,17 @@
 // Below a timeline: the selected event, its correct label, and steps to its neighbours.
 import { createLabelInput } from "../labels.js";
+import { EventMap } from "./event_map.js";
 import { timeText } from "./time_text.js";
 
 export class EventPanel {
-  /** `on` has the callbacks step(by), play() and correct(index, label), which gives {text, bad}. */
+  /**
+   * `on` has the callbacks step(by), play(), correct(index, label), which gives {text, bad}, and
+   * cut(event), which gives a promise of its WAV file, or of null.
+   */
   constructor(root, events, { labels, multiLabel, correctionOf }, on) {
     Object.assign(this, { root, events, labels, multiLabel, correctionOf, on });
     this.index = -1;
+    this.map = new EventMap(root.querySelector(".event-map"), labels, on.cut);
     root.querySelector(".previous").onclick = () => on.step(-1);
     root.querySelector(".next").onclick = () => on.step(1);
     root.querySelector(".play").onclick = () => on.play();
@@ -26,6 +31,7 @@ export class EventPanel {
       (correct) => this.submit(index, correct), this.correctionOf(index));
     this.say("");
     this.root.hidden = false;
+    this.map.show(this.events[index]);
   }
 
   async submit(index, correct) {

@@ -55,7 +55,7 @@ export async function openRecording(file, seconds, rateHz, onPeaks) {
     rateHz: info.rateHz,
     /** The log-mel powers of a stretch in `columns` parts; null if a later call replaced this one. */
     mel: (start, end, columns) => ask("mel", { from: toSample(start), to: toSample(end), columns }),
-    /** A WAV file of a stretch. */
+    /** A WAV file of a stretch; null if the file has gone. */
     cut: (start, end) => ask("cut", { from: toSample(start), to: Math.min(info.length, toSample(end)) }),
     close: () => worker.terminate(),
   };

@@ -3,7 +3,7 @@
 //   in   {open: {file} | {samples, rateHz}}   out  {opened: {rateHz, length} | null}, then {peaks} until {done}
 //   in   {mel: {id, from, to, columns}}       out  {mel: {id, values}}; null if another one was asked for, or
 //                                                 the file has gone
-//   in   {cut: {id, from, to}}                out  {cut: {id, blob}}
+//   in   {cut: {id, from, to}}                out  {cut: {id, blob}}; null if the file has gone
 import { openFlac } from "../flac.js";
 import { N_MELS, createLogMel } from "../log_mel.js";
 import { openMp3 } from "../mp3.js";
@@ -23,7 +23,7 @@ self.onmessage = async ({ data: { open: content, mel, cut } }) => {
   }
   if (cut) {
     const { id, from, to } = cut;
-    postMessage({ cut: { id, blob: await recording.cut(from, to) } });
+    postMessage({ cut: { id, blob: await recording.cut(from, to).catch(() => null) } });
   }
 };
 
@@ -48,7 +48,7 @@ function inMemory(samples, rateHz) {
     rateHz,
     length: samples.length,
     read: (from, to) => samples.subarray(Math.max(0, from), Math.min(samples.length, to)),
-    cut: (from, to) => writeWav(samples.subarray(from, to), rateHz),
+    cut: async (from, to) => writeWav(samples.subarray(from, to), rateHz),
   };
 }
 

@@ -36,7 +36,7 @@ export class Timeline {
     this.lane = new Lane(laneElement, this.events, hueOf, (index) => this.labelOf(index));
     this.panel = new EventPanel(this.find(".event-panel"), this.events,
       { labels: model.labels, multiLabel: model.multiLabel, correctionOf: (index) => corrections.labelOf(this.events[index]) },
-      { step: (by) => this.step(by), play: () => this.playEvent(), correct: (index, label) => this.correct(index, label) });
+      { step: (by) => this.step(by), play: () => this.playEvent(), correct: (index, label) => this.correct(index, label), cut: (event) => this.cut(event) });
     this.overview = new Overview(this.find(".overview"), this.view, this.events, hueOf, () => this.redraw());
     this.find(".legend").append(...legend(this.events, model.labels));
     this.addControls();
@@ -180,10 +180,15 @@ export class Timeline {
 
   async correct(index, label) {
     const event = this.events[index];
-    const outcome = await this.corrections.submit(event, label, () => this.recording?.cut(event.start, event.end) ?? null);
+    const outcome = await this.corrections.submit(event, label, () => this.cut(event));
     this.overview.dirty = true;
     this.redraw();
     return outcome;
+  }
+
+  /** A promise of the WAV file of an event, or of null. */
+  async cut({ start, end }) {
+    return this.recording?.cut(start, end) ?? null;
   }
 
   close() {

@@ -13,6 +13,7 @@ from earful.service.feedback.database import FeedbackDatabase, open_database
 from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.recording_rows import store_recordings
 from earful.service.feedback.records import FeedbackAnnotation, StoredRecording
+from earful.service.feedback.tables import meta
 from tests.fixtures.postgres import postgres, postgres_bin_folder
 
 
@@ -61,6 +62,13 @@ def recording_store(database: FeedbackDatabase, tmp_path: Path) -> RecordingStor
 
 def sha256_of_name(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
+
+
+def fill_disk(database: FeedbackDatabase) -> None:
+    """Write more than there is room for."""
+    with database.write_transaction() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")  # the least: as large as it is
+        connection.execute(meta.insert(), [{"name": "large", "value": "x" * 1_000_000}])
 
 
 def annotate(

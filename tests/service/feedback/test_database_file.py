@@ -7,8 +7,8 @@ import pytest
 
 from earful.service.feedback.database import open_database
 from earful.service.feedback.database_url import DatabaseAddress
-from earful.service.feedback.errors import DatabaseUnavailable, FeedbackError
-from tests.service.feedback.conftest import annotate
+from earful.service.feedback.errors import DatabaseFull, DatabaseUnavailable, FeedbackError
+from tests.service.feedback.conftest import annotate, fill_disk
 
 
 def test_locked_or_missing_file_is_reported_within_seconds(
@@ -27,6 +27,13 @@ def test_locked_or_missing_file_is_reported_within_seconds(
     path.rename(tmp_path / "moved.db")
     with pytest.raises(DatabaseUnavailable, match="deleted or replaced"):
         annotate(database, "b", "low", "anna")
+    database.close()
+
+
+def test_a_full_disk_has_an_error_of_its_own(tmp_path: Path) -> None:
+    database = open_database(DatabaseAddress.parse(f"sqlite:///{tmp_path}/f.db"))
+    with pytest.raises(DatabaseFull, match="full"):
+        fill_disk(database)
     database.close()
 
 

@@ -26,6 +26,7 @@ SCHEMATHESIS_CHECKS = (
 
 @pytest.fixture(scope="module")
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A service with jobs: without them, their routes end in a 503."""
     folder = tmp_path_factory.mktemp("clients")
     with running_server(folder, model, EARFUL_JOBS_DIR=str(folder / "jobs")) as started:
         yield started

@@ -1,5 +1,6 @@
 """The routes of jobs in this process: keys, bounds, malformed uploads, jobs that are off."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ import httpx
 import pytest
 from anyio.from_thread import BlockingPortal
 
+from earful.service.core.errors import RequestError
 from earful.service.core.settings import Settings
 from earful.service.jobs.errors import JobsError
 from earful.service.server.app import create_app
 from tests.fixtures.synthetic_audio import tone, wav
 from tests.service.conftest import Client
+from tests.service.feedback.conftest import fill_disk
 from tests.service.jobs.conftest import JOBS, uploads, wait_for
 
 SHORT = wav(tone("low"))
@@ -233,6 +236,16 @@ def test_body_without_a_length_is_counted_as_it_arrives(
     refused = client.post(JOBS, content=endless(15))
     assert status_and_code(refused) == (429, "queue_full")
     wait_for(lambda: uploads(tmp_path / "jobs") == kept)
+
+
+def test_full_disk_of_the_database_is_told(
+    open_jobs: Callable[..., Client], portal: BlockingPortal
+) -> None:
+    jobs = open_jobs(feedback_url="off").app.service.jobs
+    assert jobs is not None
+    with pytest.raises(RequestError) as refused:
+        portal.call(jobs.run, fill_disk, time.monotonic() + 60)
+    assert (refused.value.code, refused.value.headers) == ("disk_full", {"Retry-After": "60"})
 
 
 def test_openapi_documents_the_routes(open_jobs: Callable[..., Client]) -> None:

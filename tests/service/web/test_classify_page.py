@@ -115,7 +115,7 @@ def test_many_files_with_a_bad_one_are_listed_and_exported_as_csv(
     rows = page.locator("tr.row")
     expect(rows).to_have_count(22)
     expect(rows.locator("td.label").nth(21)).to_contain_text("not audio")
-    expect(page.locator("#status")).to_contain_text("1 of 22 files could not be read")
+    expect(page.locator("#status")).to_contain_text("Errors in 1 of 22 files")
     with page.expect_download() as download:
         page.click("#csv")
     path = tmp_path / "table.csv"

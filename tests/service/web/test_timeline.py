@@ -19,7 +19,7 @@ from earful.data.audio.decode import resample
 from earful.models.registry.shipped import SHIPPED_MODEL
 from tests.benchmarks.compose_recordings import join, official_test, write
 from tests.fixtures.server import RunningServer, running_server
-from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone
+from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone, wav
 
 pytestmark = [
     pytest.mark.browser,
@@ -330,6 +330,36 @@ def test_events_are_downloaded_as_csv_and_audacity_labels(
     ]
 
 
+def test_a_correction_of_a_file_that_has_gone_is_kept_in_the_browser(
+    page: Page, tmp_path: Path
+) -> None:
+    """The browser reads the stretch when it is corrected, and refuses a file that has changed."""
+    path = tmp_path / "meeting.flac"
+    soundfile.write(path, long_recording(TONES, 50), RATE_HZ)
+    classify(page, path)
+    wait_until(lambda: is_drawn(page, ".plot.mel canvas"))
+    path.unlink()
+    page.locator(".lane").focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_label("Correct label of event 1").select_option("high")
+    expect(page.locator(".event-status")).to_contain_text("is stored in this browser")
+
+
+def test_the_map_of_an_event_follows_the_selection(page: Page, recording: Path) -> None:
+    classify(page, recording)
+    page.locator(".lane").focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("Where the model listened").click()
+    note = page.locator(".event-map .note")
+    for label, _ in TONES[:3]:
+        expect(note).to_contain_text(f"“{label}”")
+        expect(page.locator(".event-map canvas")).to_be_visible()
+        assert is_drawn(page, ".event-map canvas")
+        page.get_by_role("button", name="Next event").click()
+    page.get_by_text("Where the model listened").click()
+    expect(note).to_be_hidden()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_timeline_fits_a_phone_in_light_and_dark(
     browser: Browser, server: RunningServer, recording: Path, scheme: str
@@ -339,9 +369,19 @@ def test_the_timeline_fits_a_phone_in_light_and_dark(
     context = browser.new_context(viewport=size, color_scheme=scheme, has_touch=True)  # type: ignore[arg-type]
     page = open_page(context.new_page(), server, errors)
     classify(page, recording)
+    others = [
+        ("a-short-clip.wav", wav(tone("mid", TONE_SECONDS))),
+        ("no-audio.wav", b"no audio" * 99),
+    ]
+    files = [{"name": n, "mimeType": "audio/wav", "buffer": content} for n, content in others]
+    page.set_input_files("#files", files)
+    expect(page.locator("td.failed")).to_contain_text("not audio")
+    page.get_by_role("button", name="a-short-clip.wav").click()
+    expect(page.get_by_role("button", name="Where the model listened")).to_be_visible()
     page.locator(".lane [role=option]").first.tap()
     expect(page.locator(".event-label")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.locator(".scroll").evaluate("e => e.scrollWidth - e.clientWidth") == 0
     for name in ("Zoom in", "Play event", "Events CSV"):
         expect(page.get_by_role("button", name=name)).to_be_visible()
     brightness = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g)[0]")
@@ -454,6 +494,18 @@ def test_a_recording_without_events_has_a_timeline(page: Page, tmp_path: Path) -
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     expect(page.locator(".event-panel")).to_be_hidden()
+
+
+def test_silence_is_dark(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "silent.wav"
+    soundfile.write(path, np.zeros(20 * RATE_HZ), RATE_HZ)
+    page.set_input_files("#files", path)
+    expect(page.locator("td.label")).to_have_text("no events")
+    drawn = "c => c.getContext('2d').getImageData(5, 5, 1, 1).data[3]"
+    canvas = page.locator(".plot.mel canvas")
+    wait_until(lambda: canvas.evaluate(drawn) == 255)
+    color = canvas.evaluate("c => [...c.getContext('2d').getImageData(5, 5, 1, 1).data]")
+    assert max(color[:3]) < 60
 
 
 def test_an_hour_keeps_the_page_small_and_responsive(

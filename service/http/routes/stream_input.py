@@ -1,0 +1,137 @@
+"""What a client of ``WS /v1/stream`` sends: a first message with options, then frames, then an end.
+
+Whatever is wrong is a ``RequestError``: ``malformed_request`` unless stated otherwise.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE, AudioLimits, Waveform
+from earful.service.core.errors import RequestError
+from earful.service.core.settings import MAX_FRAME_BYTES
+from earful.service.events import EventOptions
+
+# Of each encoding the type of a sample, and the factor that makes full scale 1.
+_ENCODINGS = {"pcm_s16le": ("<i2", 1 / 32768), "pcm_f32le": ("<f4", 1.0)}
+_RANGES = {
+    "hop_seconds": (0.02, 1.0),
+    "min_score": (0.0, 1.0),
+    "min_gap_seconds": (0.0, 60.0),
+    "smoothing_hops": (1, 100),
+}
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What a client may set.
+
+    sample_rate_hz   rate of the audio
+    encoding         of a sample, ``pcm_s16le`` or ``pcm_f32le``
+    hop_seconds      time between results
+    min_score        lowest score of an event; None: the model's own
+    min_gap_seconds  shortest distance between the starts of two events
+    smoothing_hops   windows of a sound, over which the scores of its event are averaged
+    """
+
+    sample_rate_hz: int
+    encoding: str = "pcm_s16le"
+    hop_seconds: float = 0.1
+    min_score: float | None = None
+    min_gap_seconds: float = EventOptions.min_gap_seconds
+    smoothing_hops: int = EventOptions.n_windows
+
+    def for_events(self) -> EventOptions:
+        return EventOptions(
+            min_score=self.min_score,
+            min_gap_seconds=self.min_gap_seconds,
+            n_windows=self.smoothing_hops,
+        )
+
+
+def parse_first_message(message: str | bytes) -> tuple[str | None, dict[str, Any]]:
+    """The API key, if there is one, and the options, not checked yet."""
+    if isinstance(message, bytes):
+        raise malformed('the first message must be text: {"sample_rate_hz": ..., "encoding": ...}')
+    values = _json_object(message)
+    key = values.pop("api_key", None)
+    return None if key is None else str(key), values
+
+
+def parse_options(values: dict[str, Any], limits: AudioLimits) -> StreamOptions:
+    """The options of a first message; a rate beyond the limits is a ``bad_sample_rate``."""
+    encoding = values.get("encoding", StreamOptions.encoding)
+    if not isinstance(encoding, str) or encoding not in _ENCODINGS:
+        raise malformed(f"encoding must be one of {', '.join(_ENCODINGS)}, found {encoding!r:.100}")
+    known = sorted(field.name for field in dataclasses.fields(StreamOptions))
+    if unknown := sorted(set(values) - set(known)):
+        raise malformed(
+            f"unknown option {', '.join(unknown)[:200]}; accepted are api_key, {', '.join(known)}"
+        )
+    rate_hz = values.get("sample_rate_hz")
+    low, high = limits.min_sample_rate_hz, limits.max_sample_rate_hz
+    if type(rate_hz) is not int or not low <= rate_hz <= high:
+        raise RequestError(
+            "bad_sample_rate", f"sample_rate_hz must be a whole number from {low} to {high}"
+        )
+    for name in _RANGES:
+        if name in values:
+            _check_number(name, values[name])
+    return StreamOptions(**values)
+
+
+def decode_message(message: str | bytes, encoding: str) -> Waveform | None:
+    """The samples (samples,) of a frame as float32; None for the message that ends the stream.
+
+    Frames may also be ``too_large``, ``not_finite`` or ``out_of_range``.
+    """
+    if isinstance(message, bytes):
+        return _decode_frame(message, encoding)
+    if _json_object(message).get("type") != "end":
+        raise malformed('text after the first message can only be {"type": "end"}')
+    return None
+
+
+def malformed(message: str) -> RequestError:
+    return RequestError("malformed_request", message)
+
+
+def _check_number(name: str, value: Any) -> None:
+    low, high = _RANGES[name]
+    is_integer = name == "smoothing_hops"
+    # Not with isinstance, to which true is an int.
+    is_number = type(value) in ((int,) if is_integer else (int, float))
+    if not is_number or not low <= value <= high:
+        kind = "a whole number" if is_integer else "a number"
+        raise malformed(f"{name} must be {kind} from {low} to {high}, found {value!r:.100}")
+
+
+def _decode_frame(frame: bytes, encoding: str) -> Waveform:
+    if len(frame) > MAX_FRAME_BYTES:
+        raise RequestError("too_large", f"a frame has at most {MAX_FRAME_BYTES} bytes")
+    kind, scale = _ENCODINGS[encoding]
+    width = np.dtype(kind).itemsize
+    if len(frame) % width:
+        raise malformed(
+            f"a frame of {len(frame)} bytes is no multiple of the {width} bytes of a sample"
+        )
+    samples = np.frombuffer(frame, kind).astype(np.float32) * np.float32(scale)
+    peak = np.abs(samples).max(initial=0)
+    if not np.isfinite(peak):
+        raise RequestError("not_finite", "samples must be finite")
+    if peak > MAX_SAMPLE_MAGNITUDE:
+        raise RequestError("out_of_range", f"samples reach {peak:.3g}, full scale is 1.0")
+    return samples
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise malformed("text messages are JSON objects") from error
+    if not isinstance(message, dict):
+        raise malformed("text messages are JSON objects")
+    return message

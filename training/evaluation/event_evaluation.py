@@ -81,8 +81,9 @@ class EventEvaluation:
     def text(self, *, all_labels: bool = False) -> str:
         """All figures, labels by ascending F1, and failures; lines of at most 80 columns."""
         overall, collar_ms = self.overall, 1000 * self.collar_seconds
+        recordings = "1 recording" if self.recordings == 1 else f"{self.recordings} recordings"
         lines = [
-            f"{overall.true} events in {self.recordings} recordings of {self.hours:.3g} hours, "
+            f"{overall.true} events in {recordings} of {self.hours:.3g} hours, "
             f"{overall.found} found",
             f"tolerance: starts {collar_ms:.0f} ms; ends {collar_ms:.0f} ms or "
             f"{100 * LENGTH_SHARE:.0f} % of the length",

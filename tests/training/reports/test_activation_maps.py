@@ -172,3 +172,15 @@ def test_a_fitted_baseline_says_that_it_has_no_map(tones: Dataset, tmp_path: Pat
     text = (tmp_path / "r.html").read_text()
     assert "There is no map of majority" in text
     assert "<h2>Filters" not in text
+
+
+def test_pictures_of_filters_are_buttons_that_play(tones: Dataset, tmp_path: Path) -> None:
+    """A player of the browser is too narrow here for its button."""
+    config = replace(CONFIG, model="cnn", features="mfcc", epochs=1)
+    train_run(tones, tmp_path / "run", config)
+    options = RunReportOptions(tones.folder, noise_test=False)
+    write_run_report(tmp_path / "run", tmp_path / "r.html", options)
+    page = (tmp_path / "r.html").read_text()
+    filters = page.split("<h2>Filters")[1].split("<h2>")[0]
+    assert filters.count("<audio ") == filters.count('<button class="play"') > EXAMPLES
+    assert "<audio controls" not in filters

@@ -36,14 +36,13 @@ class _Pass:
 class FilterOutputs:
     """Runs a network over clips and measures one of its convolutions.
 
-    A filter is measured after the normalisation that follows it.
+    A filter is measured after the normalisation of its output, if there is one.
     """
 
     def __init__(self, network: NormalisedNetwork, extractor: FeatureExtractor) -> None:
         self._network, self._extractor = network, extractor
         modules = network.network.named_modules()
-        self._leaves = [(name, module) for name, module in modules if not any(module.children())]
-        self.convolutions = [name for name, module in self._leaves if _has_filters(module)]
+        self.convolutions = [name for name, module in modules if _has_filters(module)]
 
     def peaks(self, waveforms: NDArray[np.float32], name: str) -> NDArray[np.float32]:
         """The highest output of each filter (clips, filters) over clips (clips, clip_samples)."""
@@ -56,12 +55,6 @@ class FilterOutputs:
         [gradient] = torch.autograd.grad(found.output[0, number].max(), found.image)
         return self._middle(gradient[0].abs(), found.spectrogram.shape[2]), found.spectrogram
 
-    def _measured_module(self, name: str) -> nn.Module:
-        """The normalisation after a convolution, or the convolution itself."""
-        place = [leaf for leaf, _ in self._leaves].index(name)
-        _, following = self._leaves[min(place + 1, len(self._leaves) - 1)]
-        return following if isinstance(following, _NORMS) else self._leaves[place][1]
-
     def _run(self, waveforms: NDArray[np.float32], name: str, *, gradient: bool) -> _Pass:
         seen: dict[str, Tensor] = {}
 
@@ -69,13 +62,19 @@ class FilterOutputs:
             seen["image"] = inputs[0]
 
         def keep_output(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            seen["output"] = output.clone()  # an activation may work in place
+            seen["convolved"], seen["output"] = output, output.clone()  # some work in place
 
-        first = self._network.network.get_submodule(self.convolutions[0])
+        def keep_normalised(_module: nn.Module, inputs: Any, output: Tensor) -> None:
+            if inputs[0] is seen.get("convolved"):
+                seen["output"] = output.clone()
+
+        modules = dict(self._network.network.named_modules())
         hooks = [
-            first.register_forward_pre_hook(keep_input),
-            self._measured_module(name).register_forward_hook(keep_output),
+            modules[self.convolutions[0]].register_forward_pre_hook(keep_input),
+            modules[name].register_forward_hook(keep_output),
         ]
+        norms = [module for module in modules.values() if isinstance(module, _NORMS)]
+        hooks += [norm.register_forward_hook(keep_normalised) for norm in norms]
         try:
             with torch.set_grad_enabled(gradient):
                 spectrogram = self._extractor.spectrogram(torch.from_numpy(waveforms))

@@ -18,12 +18,7 @@ from earful.data.audio.sound_windows import ContinuousWindow, SoundWindower, Sou
 from earful.data.errors import UsageError
 from earful.data.labels.multilabel import SEPARATOR
 from earful.models.bundle.decision import DECISION_THRESHOLD, predicted_label_mask
-from earful.models.bundle.label_spans import (
-    LabelledSound,
-    LabelledWindow,
-    LabelSpan,
-    LabelSpans,
-)
+from earful.models.bundle.label_spans import LabelSpan, LabelSpans
 from earful.models.bundle.metadata import ModelMetadata
 from earful.service.classifier import MAX_BATCH, UNKNOWN_LABEL, Classifier
 
@@ -168,7 +163,8 @@ class EventDetector:
     def add(self, pending: PendingEvent, scores: NDArray[np.float32]) -> Iterator[Event]:
         """The events that the scores (windows, labels) of the next windows decide."""
         if isinstance(pending, ContinuousWindow):
-            spans = self._add_window(pending, scores[0])
+            labels = self._likely(scores[0]).tolist()
+            spans = self._spans.add_window(pending, scores[0], labels)
         else:
             spans = self._add_sound(pending, scores.mean(axis=0, dtype=np.float32))
         self._waiting += self._events(spans)
@@ -179,38 +175,17 @@ class EventDetector:
         self._waiting += self._events(self._spans.finish())
         return self._decided()
 
-    def _add_window(
-        self, window: ContinuousWindow, scores: NDArray[np.float32]
-    ) -> Iterator[LabelSpan[Event]]:
-        return self._spans.add_window(
-            LabelledWindow(
-                start=window.start,
-                stretch_start=window.stretch_start,
-                stretch_end=window.stretch_end,
-                scores=scores,
-                labels=self._likely(scores).tolist(),
-            )
-        )
-
     def _add_sound(
         self, sound: SoundWindows, scores: NDArray[np.float32]
     ) -> Iterator[LabelSpan[Event]]:
         likely = self._likely(scores)
         accepted = likely[scores[likely] >= self._min_scores[likely]].tolist()
         earliest_start = self._last_start + self._options.min_gap_seconds * self._rate_hz
-        found = []
+        events = []
         if accepted and sound.start >= earliest_start:
             self._last_start = sound.start
-            found = [self._event(sound.start, sound.end, accepted, scores)]
-        return self._spans.add_sound(
-            LabelledSound(
-                start=sound.start,
-                end=sound.end,
-                labels=accepted or likely.tolist(),
-                goes_on=sound.goes_on,
-                found=found,
-            )
-        )
+            events = [self._event(sound.start, sound.end, accepted, scores)]
+        return self._spans.add_sound(sound, accepted or likely.tolist(), events)
 
     def _decided(self) -> Iterator[Event]:
         """The waiting events before which no other can begin, in order of their starts."""
@@ -227,8 +202,7 @@ class EventDetector:
             if span.lasts and self._is_wanted(span):
                 yield self._event(span.start, span.end, [span.label], span.scores)
             else:
-                for sound in span.sounds:
-                    yield from sound.found
+                yield from span.events
 
     def _is_wanted(self, span: LabelSpan[Event]) -> bool:
         return bool(span.scores[span.label] >= self._min_scores[span.label])

@@ -12,8 +12,9 @@ from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.stream_reader import read_blocks
 from earful.data.labels.labels_csv import ClipProblem
 from earful.data.labels.multilabel import sort_labels, split_labels
+from earful.models.bundle.event_options import is_background
 from earful.service.classifier import Classifier
-from earful.service.events import detect_events, is_background
+from earful.service.events import detect_events
 from earful.training.evaluation.evaluator import REPORT, EvaluationError
 from earful.training.evaluation.event_metrics import (
     COLLAR_SECONDS,

@@ -27,17 +27,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE, Waveform
 from earful.data.audio.hop_windows import HopWindow, HopWindower, StreamResampler
+from earful.models.bundle.event_options import EventOptions, default_min_score
 from earful.service.classifier import Prediction, rank
 from earful.service.core.errors import COUNTED_PER_FILE, RequestError, to_json
 from earful.service.core.request_log import log, new_request_id
 from earful.service.core.settings import MAX_FRAME_BYTES
-from earful.service.events import (
-    Event,
-    EventDetector,
-    EventOptions,
-    PendingEvent,
-    default_min_score,
-)
+from earful.service.events import Event, EventDetector, PendingEvent
 from earful.service.http.app_state import SCORE_DIGITS, Service, label_scores
 from earful.service.inference.hot_reload import LoadedModel
 from earful.service.inference.job_queue import InferenceOutcome

@@ -26,7 +26,11 @@ from earful.data.audio.windows import loudest_start, pad_to_clips, window_starts
 from earful.data.errors import EarfulError
 from earful.data.labels.multilabel import SEPARATOR
 from earful.models.bundle.bundle import Bundle, open_bundle
-from earful.models.bundle.decision import DECISION_THRESHOLD, predicted_label_mask
+from earful.models.bundle.decision import (
+    DECISION_THRESHOLD,
+    UNKNOWN_LABEL,
+    predicted_label_mask,
+)
 from earful.models.bundle.device import Device
 from earful.models.bundle.map_session import MapSession
 from earful.models.bundle.metadata import ModelMetadata
@@ -39,8 +43,6 @@ WINDOW_HOP_FRACTION = 0.25
 MAX_FILE_CLIPS = 1.5
 # Windows per session.run: more are not faster on a CPU and need more memory.
 MAX_BATCH = 32
-# With ``reject``, the label of clips that score below the model's rejection threshold.
-UNKNOWN_LABEL = "unknown"
 
 
 class InferenceError(EarfulError):

@@ -7,7 +7,7 @@ another begins, if that lasts. Scores below the model's threshold, and labels th
 give no event. Files, batches and streams use this detector, and get the same events.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,44 +15,18 @@ from numpy.typing import NDArray
 
 from earful.data.audio.decode import Waveform
 from earful.data.audio.sound_windows import ContinuousWindow, SoundWindower, SoundWindows
-from earful.data.errors import UsageError
 from earful.data.labels.multilabel import SEPARATOR
-from earful.models.bundle.decision import DECISION_THRESHOLD, predicted_label_mask
-from earful.models.bundle.label_spans import (
-    LabelledSound,
-    LabelledWindow,
-    LabelSpan,
-    LabelSpans,
-)
-from earful.models.bundle.metadata import ModelMetadata
-from earful.service.classifier import MAX_BATCH, UNKNOWN_LABEL, Classifier
+from earful.models.bundle.decision import predicted_label_mask
+from earful.models.bundle.event_options import EventOptions, min_scores
+from earful.models.bundle.label_spans import LabelSpan, LabelSpans
+from earful.service.classifier import MAX_BATCH, Classifier
 
-# Labels that mean that nothing was heard, compared without case.
-BACKGROUND_LABELS = ("silence", "noise", "background", "_background_noise_")
-# Labels that mean that something else was heard, as a rejected clip is labelled.
-_REJECTED_LABELS = (UNKNOWN_LABEL, f"_{UNKNOWN_LABEL}_")
 # The windows of a sound lie this share of a clip before and after the one in its middle.
 _WIDEST_OFFSET = 0.1
+# Windows that wait for their scores.
+PendingEvent = SoundWindows | ContinuousWindow
 # Scores (windows, labels) of windows, each a waveform and its first sample.
 ScoreWindows = Callable[[Sequence[tuple[Waveform, int]]], NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class EventOptions:
-    """Which events are wanted; the defaults suit any model.
-
-    min_score         lowest score of an event; None: the model's rejection threshold
-    label_min_scores  the same for single labels
-    background        labels that are no event, compared without case
-    min_gap_seconds   shortest distance between the starts of two single sounds
-    n_windows         windows of a single sound, over which its scores are averaged
-    """
-
-    min_score: float | None = None
-    label_min_scores: Mapping[str, float] = field(default_factory=dict)
-    background: Collection[str] = BACKGROUND_LABELS
-    min_gap_seconds: float = 0.0
-    n_windows: int = 3
 
 
 @dataclass(frozen=True)
@@ -69,38 +43,24 @@ class Event:
     scores: NDArray[np.float32] = field(repr=False, compare=False)
 
 
-def is_background(label: str, background: Collection[str] = BACKGROUND_LABELS) -> bool:
-    """Whether sounds of a label are no events: background, or what a model has rejected."""
-    return label.casefold() in {name.casefold() for name in (*background, *_REJECTED_LABELS)}
-
-
-def default_min_score(metadata: ModelMetadata) -> float:
-    """The lowest score of an event: the model's rejection threshold.
-
-    A multi-label model predicts labels that are likelier than not, so also at least that.
-    """
-    if metadata.score_kind == "sigmoid":
-        return max(DECISION_THRESHOLD, metadata.rejection_threshold)
-    return metadata.rejection_threshold
-
-
 def detect_events(
     classifier: Classifier,
     blocks: Iterable[Waveform],
-    options: EventOptions = EventOptions(),
+    options: EventOptions | None = None,
     *,
     score_windows: ScoreWindows | None = None,
 ) -> Iterator[Event]:
-    """Events of a recording given in blocks (samples,) at the model's rate, in order of time.
+    """Events of a recording given in blocks (samples,) at the model's rate.
 
-    An event of continuous sound comes when it has ended, so after those within it.
+    They come in order of their starts; one of continuous sound when it has ended, so after those
+    within it.
     ``score_windows`` scores windows in place of ``classifier.run_windows``.
 
     Raises:
         UsageError: an option is for a label that the model does not have.
         InferenceError: the model fails.
     """
-    detector = EventDetector(classifier, options)
+    detector = EventDetector(classifier, options or EventOptions())
     score_windows = score_windows or classifier.run_windows
     pending: list[PendingEvent] = []
     for event in _pending_events(detector, blocks):
@@ -110,9 +70,6 @@ def detect_events(
             pending = []
     yield from _score(detector, pending, score_windows)
     yield from detector.finish()
-
-
-PendingEvent = SoundWindows | ContinuousWindow
 
 
 def _pending_events(
@@ -151,7 +108,7 @@ class EventDetector:
         self._classifier, self._options, self._rate_hz = classifier, options, rate_hz
         self._windower = SoundWindower(rate_hz, clip_samples, _offsets(clip_samples, options))
         self._score_kind = classifier.metadata.score_kind
-        self._min_scores = _min_scores(classifier, options)
+        self._min_scores = min_scores(options, classifier.metadata)
         self._spans: LabelSpans[Event] = LabelSpans(clip_samples, self._windower.hop_samples)
         self._n_samples, self._last_start = 0, -np.inf
         self._waiting: list[Event] = []
@@ -168,7 +125,8 @@ class EventDetector:
     def add(self, pending: PendingEvent, scores: NDArray[np.float32]) -> Iterator[Event]:
         """The events that the scores (windows, labels) of the next windows decide."""
         if isinstance(pending, ContinuousWindow):
-            spans = self._add_window(pending, scores[0])
+            labels = self._likely(scores[0]).tolist()
+            spans = self._spans.add_window(pending, scores[0], labels)
         else:
             spans = self._add_sound(pending, scores.mean(axis=0, dtype=np.float32))
         self._waiting += self._events(spans)
@@ -179,38 +137,17 @@ class EventDetector:
         self._waiting += self._events(self._spans.finish())
         return self._decided()
 
-    def _add_window(
-        self, window: ContinuousWindow, scores: NDArray[np.float32]
-    ) -> Iterator[LabelSpan[Event]]:
-        return self._spans.add_window(
-            LabelledWindow(
-                start=window.start,
-                stretch_start=window.stretch_start,
-                stretch_end=window.stretch_end,
-                scores=scores,
-                labels=self._likely(scores).tolist(),
-            )
-        )
-
     def _add_sound(
         self, sound: SoundWindows, scores: NDArray[np.float32]
     ) -> Iterator[LabelSpan[Event]]:
         likely = self._likely(scores)
         accepted = likely[scores[likely] >= self._min_scores[likely]].tolist()
         earliest_start = self._last_start + self._options.min_gap_seconds * self._rate_hz
-        found = []
+        events = []
         if accepted and sound.start >= earliest_start:
             self._last_start = sound.start
-            found = [self._event(sound.start, sound.end, accepted, scores)]
-        return self._spans.add_sound(
-            LabelledSound(
-                start=sound.start,
-                end=sound.end,
-                labels=accepted or likely.tolist(),
-                goes_on=sound.goes_on,
-                found=found,
-            )
-        )
+            events = [self._event(sound.start, sound.end, accepted, scores)]
+        return self._spans.add_sound(sound, accepted or likely.tolist(), events)
 
     def _decided(self) -> Iterator[Event]:
         """The waiting events before which no other can begin, in order of their starts."""
@@ -227,8 +164,7 @@ class EventDetector:
             if span.lasts and self._is_wanted(span):
                 yield self._event(span.start, span.end, [span.label], span.scores)
             else:
-                for sound in span.sounds:
-                    yield from sound.found
+                yield from span.events
 
     def _is_wanted(self, span: LabelSpan[Event]) -> bool:
         return bool(span.scores[span.label] >= self._min_scores[span.label])
@@ -253,43 +189,3 @@ def _offsets(clip_samples: int, options: EventOptions) -> list[int]:
     """Distances in samples of a sound's windows from the one in its middle, a few, both ways."""
     widest = _WIDEST_OFFSET * clip_samples if options.n_windows > 1 else 0.0
     return [round(offset) for offset in np.linspace(-widest, widest, options.n_windows)]
-
-
-def check_labels(options: EventOptions, labels: Sequence[str]) -> None:
-    """Refuse options for what is no label of the model; the usual background need not be one.
-
-    Raises:
-        UsageError: names the first such option.
-    """
-    if isinstance(options.background, str):
-        raise UsageError("background is a list of labels, found one text")
-    known = {label.casefold() for label in labels}
-    named = [name for name in options.background if name]  # an empty one stands for none
-    unknown = [f"background {name}" for name in named if name.casefold() not in known]
-    if options.background == BACKGROUND_LABELS:
-        unknown = []
-    scores = options.label_min_scores.items()
-    unknown += [f"min-score {label}={score:g}" for label, score in scores if label not in labels]
-    if unknown:
-        raise UsageError(f"{unknown[0]} names no label of the model, which has {', '.join(labels)}")
-
-
-def _min_scores(classifier: Classifier, options: EventOptions) -> NDArray[np.float32]:
-    """The lowest score (labels,) of an event of each label; more than 1 for those without events.
-
-    Raises:
-        UsageError: an option is for a label that the model does not have.
-    """
-    check_labels(options, classifier.labels)
-    lowest = options.min_score
-    if lowest is None:
-        lowest = default_min_score(classifier.metadata)
-    return np.array(
-        [
-            np.inf
-            if is_background(label, options.background)
-            else options.label_min_scores.get(label, lowest)
-            for label in classifier.labels
-        ],
-        np.float32,
-    )

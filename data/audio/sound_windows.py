@@ -9,15 +9,14 @@ half a clip apart. The windows do not depend on the chunks in which the recordin
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.audio.decode import Waveform
+from earful.data.audio.runs import longest_run, padded, run_length
 from earful.data.audio.sounds import Frames, Sound, SoundFinder
 
-_T = TypeVar("_T", bound=np.generic)
 # Longer sounds are continuous.
 MAX_SOUND_CLIPS = 1.5
 # Continuous windows overlap by half.
@@ -78,6 +77,10 @@ class SoundWindower:
         self._n_samples = self._n_frames = self._n_sounds = self._next_continuous = 0
         self._waiting: list[tuple[int, int, int]] = []  # heap of (ready at, start, end) of sounds
 
+    @property
+    def _kept_frame(self) -> int:
+        return self._kept_from // self._frame
+
     def feed(self, samples: Waveform) -> Iterator[SoundWindows | ContinuousWindow]:
         """The windows that these samples (n,) decide, in the order of their ends."""
         for first in range(0, len(samples), _MAX_FED_SAMPLES):
@@ -119,8 +122,8 @@ class SoundWindower:
 
     def _await(self, sound: Sound) -> None:
         """Ask about a sound as soon as all of its windows have been read."""
-        first = max(0, sound.first - _MARGIN_FRAMES - self._kept_from // self._frame)
-        last = sound.last + _MARGIN_FRAMES - self._kept_from // self._frame
+        first = max(0, sound.first - _MARGIN_FRAMES - self._kept_frame)
+        last = sound.last + _MARGIN_FRAMES - self._kept_frame
         self._continuous[first:last] = False
         start, end = sound.first * self._frame, min(sound.last * self._frame, self._n_samples)
         last_sample = (start + end) // 2 + max(self._offsets, default=0) + self._clip // 2
@@ -151,7 +154,7 @@ class SoundWindower:
                 self._next_continuous = self._n_samples  # only sounds are left
 
     def _goes_on(self, end: int) -> bool:
-        first = -(-end // self._frame) + _MARGIN_FRAMES - self._kept_from // self._frame
+        first = -(-end // self._frame) + _MARGIN_FRAMES - self._kept_frame
         following = self._loud[first : first + self._finder.pause_frames - _MARGIN_FRAMES]
         return len(following) > 0 and bool(following.all())
 
@@ -165,7 +168,7 @@ class SoundWindower:
         window = self._cut(begin, begin + self._clip)
         foreign = self._foreign(begin, start, end)
         if foreign.any():
-            background = _longest_run(~foreign & ~self._span(begin, start, end))
+            background = longest_run(~foreign & ~self._span(begin, start, end))
             fill = window[background]
             if len(fill) < _MIN_FILL_FRAMES * self._frame:
                 window[foreign] = 0
@@ -177,7 +180,7 @@ class SoundWindower:
         """Which samples (clip_samples,) of a window belong to other sounds."""
         first = begin // self._frame - _MARGIN_FRAMES
         n_frames = self._clip // self._frame + 2 * _MARGIN_FRAMES + 2
-        active = _padded(self._active, first - self._kept_from // self._frame, n_frames)
+        active = padded(self._active, first - self._kept_frame, n_frames)
         own_first, own_last = start // self._frame - first, -(-end // self._frame) - first
         active[max(0, own_first) : max(0, own_last)] = False
         wide = np.convolve(active, np.ones(2 * _MARGIN_FRAMES + 1), "same") > 0
@@ -194,26 +197,27 @@ class SoundWindower:
 
     def _continuous_window(self, start: int) -> ContinuousWindow | None:
         """The window that begins at a sample; None if it is not all continuous sound."""
-        kept_frames = self._kept_from // self._frame
         first, last = start // self._frame, (start + self._clip) // self._frame
-        if not self._continuous[first - kept_frames : last - kept_frames].all():
+        if not self._is_continuous(first, last).all():
             return None
         clip_frames, hop_frames = self._clip // self._frame, self.hop_samples // self._frame
-        before = self._continuous[max(0, first - clip_frames - kept_frames) : first - kept_frames]
-        after = self._continuous[last - kept_frames : last - kept_frames + hop_frames]
-        n_after = _run_length(after)
+        n_before = run_length(self._is_continuous(first - clip_frames, first)[::-1])
+        n_after = run_length(self._is_continuous(last, last + hop_frames))
         goes_on = n_after == hop_frames
+        stretch_end = start + self._clip + self.hop_samples
         return ContinuousWindow(
             start=start,
             clips=self._cut(start, start + self._clip)[None],
-            stretch_start=(first - _run_length(before[::-1])) * self._frame,
-            stretch_end=start + self._clip + self.hop_samples
-            if goes_on
-            else (last + n_after) * self._frame,
+            stretch_start=(first - n_before) * self._frame,
+            stretch_end=stretch_end if goes_on else (last + n_after) * self._frame,
         )
 
+    def _is_continuous(self, first: int, last: int) -> NDArray[np.bool_]:
+        """Which frames from ``first`` to before ``last`` are, of those that are kept."""
+        return self._continuous[max(0, first - self._kept_frame) : last - self._kept_frame]
+
     def _cut(self, begin: int, end: int) -> Waveform:
-        return _padded(self._samples, begin - self._kept_from, end - begin)
+        return padded(self._samples, begin - self._kept_from, end - begin)
 
     def _forget(self) -> None:
         """Drop what no further window can hold."""
@@ -226,32 +230,8 @@ class SoundWindower:
             needed.append(open_sound.first * self._frame - reach)
         keep = max(self._kept_from, min(needed) // self._frame * self._frame)
         self._samples = self._samples[keep - self._kept_from :].copy()
-        dropped_frames = (keep - self._kept_from) // self._frame
+        dropped_frames = keep // self._frame - self._kept_frame
         self._active = self._active[dropped_frames:].copy()
         self._loud = self._loud[dropped_frames:].copy()
         self._continuous = self._continuous[dropped_frames:].copy()
         self._kept_from = keep
-
-
-def _padded(values: NDArray[_T], first: int, length: int) -> NDArray[_T]:
-    """A copy of ``length`` values from position ``first``, zeros where there are none."""
-    padded = np.zeros(length, values.dtype)
-    found = values[max(0, first) : max(0, first + length)]
-    begin = max(0, -first)
-    padded[begin : begin + len(found)] = found
-    return padded
-
-
-def _run_length(values: NDArray[np.bool_]) -> int:
-    """How many of the first values are true."""
-    return int(values.argmin()) if not values.all() else len(values)
-
-
-def _longest_run(values: NDArray[np.bool_]) -> slice:
-    """The longest run of true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], values.astype(np.int8), [0]])))
-    starts, ends = edges[::2], edges[1::2]
-    if not len(starts):
-        return slice(0, 0)
-    longest = int((ends - starts).argmax())
-    return slice(int(starts[longest]), int(ends[longest]))

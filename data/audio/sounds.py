@@ -138,31 +138,32 @@ class SoundFinder:
         end = known if final else known - known % _STEP_FRAMES
         if not final and end < self._floor_frames:
             end = 0
-        active, strong, loud = ([np.zeros(0, bool)] for _ in range(3))
         if not self._next_frame:
             self._loudest = self._smoothed[: self._floor_frames].sum(axis=1).max(initial=0.0)
+        steps = [np.zeros((3, 0), bool)]
         while self._next_frame < end:
-            stop = min(end, self._next_frame + _STEP_FRAMES)
-            now = self._smoothed[
-                self._next_frame - self._smoothed_before : stop - self._smoothed_before
-            ]
-            ratio = np.clip(now / self._noise_floor(stop), 1.0, _MAX_RATIO)
-            score = (ratio - np.log(ratio) - 1).mean(axis=1)
-            active.append(score > _MIN_SCORE)
-            strong.append(score > _MIN_STRONG_SCORE)
-            powers = now.sum(axis=1)
-            self._loudest = max(self._loudest * _DECAY_PER_STEP, powers.max(initial=0.0))
-            loud.append(powers > max(SILENCE_POWER, _SILENCE_RATIO * self._loudest))
-            self._next_frame = stop
+            steps.append(self._decide_step(min(end, self._next_frame + _STEP_FRAMES)))
         surplus = self._next_frame - self._smoothed_before - self._floor_frames
         if surplus > 0 and end > self._floor_frames:
             self._smoothed = self._smoothed[surplus:]
             self._smoothed_before += surplus
-        is_active = np.concatenate(active)
-        sounds = self._segmenter.update(is_active, np.concatenate(strong))
+        active, strong, loud = np.concatenate(steps, axis=1)
+        sounds = self._segmenter.update(active, strong)
         if final:
             sounds += self._segmenter.close()
-        return Frames(is_active, np.concatenate(loud), sounds)
+        return Frames(active, loud, sounds)
+
+    def _decide_step(self, stop: int) -> NDArray[np.bool_]:
+        """Whether the next frames are active, strong and loud (3, frames), before ``stop``."""
+        first = self._next_frame - self._smoothed_before
+        now = self._smoothed[first : stop - self._smoothed_before]
+        ratio = np.clip(now / self._noise_floor(stop), 1.0, _MAX_RATIO)
+        score = (ratio - np.log(ratio) - 1).mean(axis=1)
+        powers = now.sum(axis=1)
+        self._loudest = max(self._loudest * _DECAY_PER_STEP, powers.max(initial=0.0))
+        self._next_frame = stop
+        is_loud = powers > max(SILENCE_POWER, _SILENCE_RATIO * self._loudest)
+        return np.stack([score > _MIN_SCORE, score > _MIN_STRONG_SCORE, is_loud])
 
     def _noise_floor(self, stop: int) -> NDArray[np.float64]:
         """The power of the noise in each band (bands,), for a step that ends before ``stop``."""
@@ -229,7 +230,6 @@ def _bands(
     lowest_hz = min(_LOWEST_HZ, nyquist_hz / 4)
     low, high = (2595 * np.log10(1 + hz / 700) for hz in (lowest_hz, nyquist_hz))
     edges_hz = 700 * (10 ** (np.linspace(low, high, _BANDS + 1) / 2595) - 1)
-    bins = np.unique(np.ceil(edges_hz * window_samples / sample_rate_hz).astype(np.intp))
-    bins = np.minimum(bins, window_samples // 2)
-    bins = np.unique(bins)
+    bins = np.ceil(edges_hz * window_samples / sample_rate_hz).astype(np.intp)
+    bins = np.unique(np.minimum(bins, window_samples // 2))
     return bins, np.diff(bins).astype(np.float64)

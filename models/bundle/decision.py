@@ -11,6 +11,8 @@ ScoreKind = Literal["softmax", "sigmoid"]
 SCORE_KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
 # A sigmoid model predicts every label that is likelier than not.
 DECISION_THRESHOLD = 0.5
+# The label of clips that are rejected: they score below the model's rejection threshold.
+UNKNOWN_LABEL = "unknown"
 
 
 def predicted_label_mask(

@@ -6,12 +6,14 @@ that interrupt it, as a gust interrupts the rain, are part of it.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from earful.data.audio.sound_windows import ContinuousWindow, SoundWindows
 
 # A label lasts if it holds for this many clips, of which windows show this share, ...
 MIN_CLIPS, MIN_SHOWN_SHARE = 2.0, 0.5
@@ -23,62 +25,44 @@ MAX_GAP_WINDOWS = 4
 # a second apart.
 MAX_WINDOWS = 7200
 
-SoundT = TypeVar("SoundT")
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledWindow:
-    """A window: its first sample, its scores (labels,), and the positions of its labels.
-
-    ``stretch_start`` and ``stretch_end`` (samples) are where the sound around it begins and ends,
-    at most a clip before and a hop after the window.
-    """
-
-    start: int
-    stretch_start: int
-    stretch_end: int
-    scores: NDArray[np.float32]
-    labels: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledSound(Generic[SoundT]):
-    """A single sound: first and last sample, and the positions of its labels.
-
-    ``goes_on`` is whether continuous sound follows without a pause. ``found`` is what the sound is
-    if it is no part of a label that lasts.
-    """
-
-    start: int
-    end: int
-    labels: Sequence[int]
-    goes_on: bool
-    found: Sequence[SoundT]
+EventT = TypeVar("EventT")
 
 
 @dataclass
-class LabelSpan(Generic[SoundT]):
-    """A label that holds from sample ``start`` to ``end``, with the windows and sounds of it.
+class LabelSpan(Generic[EventT]):
+    """A label that holds from sample ``start`` to ``end``.
 
-    ``lasts`` is whether it holds for longer than a moment.
+    Of its windows it has the first, the last, and the scores (labels,) of all; of its single sounds
+    the end of the last, and the events that they are if the label does not last.
     """
 
     label: int
     start: int
     end: int = 0
-    windows: list[LabelledWindow] = field(default_factory=list)
-    sounds: list[LabelledSound[SoundT]] = field(default_factory=list)
+    first: ContinuousWindow | None = None
+    last: ContinuousWindow | None = None
+    window_scores: list[NDArray[np.float32]] = field(default_factory=list)
+    sounds_end: int = 0
+    events: list[EventT] = field(default_factory=list)
     lasts: bool = False
 
     @property
     def scores(self) -> NDArray[np.float32]:
         """The median scores (labels,) of the windows, so that those at a border count less."""
-        scores = np.stack([window.scores for window in self.windows])
-        median: NDArray[np.float32] = np.median(scores, axis=0)
+        median: NDArray[np.float32] = np.median(np.stack(self.window_scores), axis=0)
         return median
 
+    def add_window(self, window: ContinuousWindow, scores: NDArray[np.float32]) -> None:
+        self.first = self.first or window
+        self.last = window
+        self.window_scores.append(scores)
 
-class LabelSpans(Generic[SoundT]):
+    def add_sound(self, sound: SoundWindows, events: Iterable[EventT]) -> None:
+        self.sounds_end = sound.end
+        self.events += events
+
+
+class LabelSpans(Generic[EventT]):
     """Collects the windows and sounds of one recording, in the order of their ends.
 
     Windows have ``clip_samples`` and begin every ``hop_samples``.
@@ -86,37 +70,46 @@ class LabelSpans(Generic[SoundT]):
 
     def __init__(self, clip_samples: int, hop_samples: int) -> None:
         self._clip, self._hop = clip_samples, hop_samples
-        self._open: dict[int, LabelSpan[SoundT]] = {}
+        self._open: dict[int, LabelSpan[EventT]] = {}
 
-    def add_window(self, window: LabelledWindow) -> Iterator[LabelSpan[SoundT]]:
-        """The spans that have ended before this window."""
+    def add_window(
+        self, window: ContinuousWindow, scores: NDArray[np.float32], labels: Iterable[int]
+    ) -> Iterator[LabelSpan[EventT]]:
+        """The spans that have ended before a window with these scores (labels,) and labels."""
         yield from self._end_before(window.start + self._clip)
-        for label in window.labels:
+        for label in labels:
             span = self._open.get(label)
-            if span is not None and len(span.windows) == MAX_WINDOWS:
+            if span is not None and len(span.window_scores) == MAX_WINDOWS:
                 yield self._cut(span, self._middle(window) - self._hop // 2)
             if label not in self._open:
                 self._open[label] = LabelSpan(label, self._start(window))
-            self._open[label].windows.append(window)
+            self._open[label].add_window(window, scores)
 
-    def add_sound(self, sound: LabelledSound[SoundT]) -> Iterator[LabelSpan[SoundT]]:
-        """The spans that have ended before this sound; its own is the last if it has ended too."""
+    def add_sound(
+        self, sound: SoundWindows, labels: Sequence[int], events: Sequence[EventT]
+    ) -> Iterator[LabelSpan[EventT]]:
+        """The spans that have ended before this sound; its own is the last if it has ended too.
+
+        ``labels`` begin with the best; ``events`` are what it is if it is no part of a label that
+        lasts.
+        """
         yield from self._end_before(sound.start)
-        open_labels = [label for label in sound.labels if label in self._open]
-        if open_labels:
-            self._open[open_labels[0]].sounds.append(sound)
+        span = next((self._open[label] for label in labels if label in self._open), None)
+        if span is not None:
+            span.add_sound(sound, events)
             return
-        span = LabelSpan(sound.labels[0], sound.start, sound.end, sounds=[sound])
+        span = LabelSpan(labels[0], sound.start, sound.end)
+        span.add_sound(sound, events)
         if sound.goes_on:
             self._open[span.label] = span
         else:
             yield span
 
-    def finish(self) -> Iterator[LabelSpan[SoundT]]:
+    def finish(self) -> Iterator[LabelSpan[EventT]]:
         """The spans that last until the end of the recording."""
         yield from self._end_before(None)
 
-    def undecided_from(self, is_wanted: Callable[[LabelSpan[SoundT]], bool]) -> float:
+    def undecided_from(self, is_wanted: Callable[[LabelSpan[EventT]], bool]) -> float:
         """The earliest start of a label that does not last yet, or is not wanted so far.
 
         Its single sounds may still count by themselves.
@@ -128,7 +121,7 @@ class LabelSpans(Generic[SoundT]):
         )
         return min(starts, default=math.inf)
 
-    def _end_before(self, sample: int | None) -> Iterator[LabelSpan[SoundT]]:
+    def _end_before(self, sample: int | None) -> Iterator[LabelSpan[EventT]]:
         """End the spans that have not been shown for too long before a sample; None: all."""
         gap = (MAX_GAP_WINDOWS + 1) * self._hop
         ended = [
@@ -143,13 +136,13 @@ class LabelSpans(Generic[SoundT]):
             del self._open[span.label]
         yield from ended
 
-    def _cut(self, span: LabelSpan[SoundT], end: int) -> LabelSpan[SoundT]:
+    def _cut(self, span: LabelSpan[EventT], end: int) -> LabelSpan[EventT]:
         """End a span that goes on, and begin its next part where it ends."""
         span.end, span.lasts = end, self._lasts(span)
         self._open[span.label] = LabelSpan(span.label, end)
         return span
 
-    def _start(self, window: LabelledWindow) -> int:
+    def _start(self, window: ContinuousWindow) -> int:
         if self._open:  # of which none ended more than a gap ago
             shown_until = max(self._shown_until(span) for span in self._open.values())
             return (shown_until + self._middle(window)) // 2
@@ -157,35 +150,32 @@ class LabelSpans(Generic[SoundT]):
             return window.stretch_start
         return self._middle(window) - self._hop // 2
 
-    def _end(self, span: LabelSpan[SoundT]) -> int:
-        shown_until = self._shown_until(span)
-        if not span.windows or self._middle(span.windows[-1]) < shown_until:  # a sound is the last
+    def _end(self, span: LabelSpan[EventT]) -> int:
+        shown_until, last = self._shown_until(span), span.last
+        if last is None or self._middle(last) < shown_until:  # a sound is the last
             return shown_until
         starts = [other.start for other in self._open.values() if other.start > shown_until]
         if starts:
             return min(starts)
-        last = span.windows[-1]
         if last.stretch_end - last.start - self._clip < self._hop:  # the last window of its sound
             return last.stretch_end
         return shown_until + self._hop // 2
 
-    def _middle(self, window: LabelledWindow) -> int:
+    def _middle(self, window: ContinuousWindow) -> int:
         return window.start + self._clip // 2
 
-    def _shown_until(self, span: LabelSpan[SoundT]) -> int:
-        ends = [self._middle(window) for window in span.windows[-1:]]
-        return max(ends + [sound.end for sound in span.sounds[-1:]])
+    def _shown_until(self, span: LabelSpan[EventT]) -> int:
+        return max(span.sounds_end, self._middle(span.last) if span.last else 0)
 
-    def _last_sample(self, span: LabelSpan[SoundT]) -> int:
-        ends = [window.start + self._clip for window in span.windows[-1:]]
-        return max(ends + [sound.end for sound in span.sounds[-1:]])
+    def _last_sample(self, span: LabelSpan[EventT]) -> int:
+        return max(span.sounds_end, span.last.start + self._clip if span.last else 0)
 
-    def _lasts(self, span: LabelSpan[SoundT]) -> bool:
-        if not span.windows:
+    def _lasts(self, span: LabelSpan[EventT]) -> bool:
+        first, last = span.first, span.last
+        if first is None or last is None:
             return False
-        first, last = span.windows[0], span.windows[-1]
         n_samples = last.start + self._clip - first.start
-        n_shown = len(span.windows) * self._hop
+        n_shown = len(span.window_scores) * self._hop
         if n_samples >= MIN_CLIPS * self._clip and n_shown >= MIN_SHOWN_SHARE * n_samples:
             return True
         return n_samples >= MIN_STRETCH_SHARE * (last.stretch_end - first.stretch_start)

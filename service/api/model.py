@@ -23,10 +23,11 @@ from earful.data.audio.stream_reader import read_blocks
 from earful.data.errors import EarfulError, require_choice, require_number, require_path
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.device import Device
+from earful.models.bundle.event_options import BACKGROUND_LABELS, EventOptions
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
 from earful.service.classifier import Classifier, Prediction
-from earful.service.events import BACKGROUND_LABELS, Event, EventOptions, detect_events
+from earful.service.events import Event, detect_events
 
 # A path, the bytes of an audio file, or samples.
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[Any]

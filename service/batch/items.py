@@ -10,11 +10,12 @@ import numpy as np
 from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.stream_reader import loudest_window, stream_windows
 from earful.data.audio.windows import loudest_start, window_starts
+from earful.models.bundle.event_options import BACKGROUND_LABELS, EventOptions
 from earful.service.batch.input_reader import Blocks, InputReader, OnRead
 from earful.service.batch.inputs import Input
 from earful.service.batch.rows import ResultRow, printable
 from earful.service.classifier import MAX_FILE_CLIPS, WINDOW_HOP_FRACTION, Classifier
-from earful.service.events import BACKGROUND_LABELS, Event, EventOptions, detect_events
+from earful.service.events import Event, detect_events
 
 Mode = Literal["file", "events", "windows"]
 

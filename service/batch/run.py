@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from earful.data.atomic_write import OutputError
 from earful.data.audio.containers import AUDIO_SUFFIXES
 from earful.models.bundle.device import Device
+from earful.models.bundle.event_options import check_labels
 from earful.models.bundle.runtime import onnxruntime
 from earful.service.batch.chunks import (
     FIRST_CHUNK_SIZE,
@@ -51,7 +52,6 @@ from earful.service.batch.output_folder import (
 from earful.service.batch.scheduler import ShardSpec
 from earful.service.batch.worker import WorkerConfig
 from earful.service.classifier import Classifier
-from earful.service.events import check_labels
 
 if TYPE_CHECKING:
     from earful.service.batch.engines import LocalEngine

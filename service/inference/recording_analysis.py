@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.stream_reader import LoudestWindow, loudest_window, stream_windows
 from earful.data.labels.multilabel import SEPARATOR
+from earful.models.bundle.event_options import default_min_score, is_background
 from earful.service.classifier import (
     MAX_BATCH,
     MAX_FILE_CLIPS,
@@ -24,13 +25,7 @@ from earful.service.classifier import (
 )
 from earful.service.core.errors import RequestError
 from earful.service.core.request_log import log
-from earful.service.events import (
-    Event,
-    ScoreWindows,
-    default_min_score,
-    detect_events,
-    is_background,
-)
+from earful.service.events import Event, ScoreWindows, detect_events
 from earful.service.inference.background_windows import BackgroundWindows
 from earful.service.inference.job_queue import InferenceOutcome, inference_failed_error
 from earful.service.inference.recording import ReadableBlocks, Recording

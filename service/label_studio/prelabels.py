@@ -6,7 +6,8 @@ from typing import Any
 
 from earful.data.annotations.annotation import TIME_DIGITS
 from earful.data.annotations.label_studio import choice_result, region_result
-from earful.service.classifier import UNKNOWN_LABEL, Classifier, Prediction, Window
+from earful.models.bundle.decision import UNKNOWN_LABEL
+from earful.service.classifier import Classifier, Prediction, Window
 from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.request_log import new_request_id
 from earful.service.label_studio.label_config import Control

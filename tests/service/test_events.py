@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from earful.data.audio.decode import Waveform
 from earful.data.errors import UsageError
+from earful.models.bundle.event_options import EventOptions
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.classifier import Classifier
-from earful.service.events import Event, EventOptions, detect_events
+from earful.service.events import Event, detect_events
 from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone
 
 SOUNDS = [("low", 0.5), ("high", 1.6), ("mid", 2.9), ("high", 4.0)]

@@ -25,7 +25,8 @@ from earful.training.explore.embeddings import embed_with_model, embed_with_run
 from earful.training.export.export import export
 from earful.training.metrics.multilabel import compute_multi_label_metrics, multi_label_confusion
 from earful.training.releases.register import register
-from earful.training.reports.results_report import summarise_results, write_results_report
+from earful.training.reports.results_report import write_results_report
+from earful.training.reports.results_summary import summarise_results
 from earful.training.retraining.plan import RetrainOptions, read_new_clips
 from earful.training.retraining.retrain import RetrainJob, plan_retraining
 from earful.training.runs.run_metrics import measure_split

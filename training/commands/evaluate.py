@@ -136,7 +136,10 @@ def _evaluate_clips(
 ) -> bool:
     """Whether some rows failed."""
     from earful.training.api.evaluate import evaluate as evaluate_labels
+    from earful.training.evaluation.labelled_events import is_label_track
 
+    if labels.is_file() and is_label_track(labels):
+        raise UsageError(f"{labels} is an Audacity label track of events; add --events")
     with keep_on_interrupt("nothing was written"):
         result = evaluate_labels(
             model,

@@ -52,8 +52,9 @@ def report(
 ) -> None:
     """Write a run, or results of classify, as one HTML file that works offline.
 
-    Run: learning curves, layers, confusions, speakers, worst clips, calibration, noise. Results:
-    counts, scores, clips of low confidence, failures.
+    Run: learning curves, layers, confusions, speakers, calibration, noise, where the network
+    listened, filters, worst clips. Results: events an hour over time, and to hear; counts, scores,
+    clips of low confidence, failures.
     """
     from earful.training.reports.run_report.page import (
         RUN_REPORT_FILENAME,

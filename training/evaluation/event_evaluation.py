@@ -12,8 +12,9 @@ from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.stream_reader import read_blocks
 from earful.data.labels.labels_csv import ClipProblem
 from earful.data.labels.multilabel import sort_labels, split_labels
+from earful.models.bundle.event_options import is_background
 from earful.service.classifier import Classifier
-from earful.service.events import detect_events, is_background
+from earful.service.events import detect_events
 from earful.training.evaluation.evaluator import REPORT, EvaluationError
 from earful.training.evaluation.event_metrics import (
     COLLAR_SECONDS,
@@ -81,8 +82,9 @@ class EventEvaluation:
     def text(self, *, all_labels: bool = False) -> str:
         """All figures, labels by ascending F1, and failures; lines of at most 80 columns."""
         overall, collar_ms = self.overall, 1000 * self.collar_seconds
+        recordings = "1 recording" if self.recordings == 1 else f"{self.recordings} recordings"
         lines = [
-            f"{overall.true} events in {self.recordings} recordings of {self.hours:.3g} hours, "
+            f"{overall.true} events in {recordings} of {self.hours:.3g} hours, "
             f"{overall.found} found",
             f"tolerance: starts {collar_ms:.0f} ms; ends {collar_ms:.0f} ms or "
             f"{100 * LENGTH_SHARE:.0f} % of the length",

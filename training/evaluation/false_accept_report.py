@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.labels.labels_csv import ClipProblem
+from earful.models.bundle.event_options import EventOptions
 from earful.service.batch.inputs import Input
 from earful.service.classifier import Classifier
-from earful.service.events import EventOptions
 from earful.training.evaluation.false_accepts import (
     TABLE_RATES_PER_HOUR,
     FalseAcceptError,

@@ -84,11 +84,19 @@ def read_labelled_recordings(source: Path, audio_dir: Path | None = None) -> Lab
     return LabelledRecordings(recordings, tuple(failed))
 
 
+def is_label_track(source: Path) -> bool:
+    """Whether a file is an Audacity label track with events."""
+    return source.suffix.lower() == SUFFIX and looks_like_track(_first_line(source))
+
+
+def _first_line(source: Path) -> str:
+    return next((line for line in text_lines(source) if line.strip()), "")
+
+
 def _is_track(source: Path) -> bool:
     if source.suffix.lower() != SUFFIX:
         return False
-    first = next((line for line in text_lines(source) if line.strip()), "")
-    if first and not looks_like_track(first):
+    if _first_line(source) and not is_label_track(source):
         raise EventsError(
             f"{source} is no Audacity label track: its lines have start, end (seconds) and label "
             "with tabs between them; a labels CSV ends in .csv"

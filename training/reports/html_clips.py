@@ -96,6 +96,14 @@ def _source_rate_hz(path: Path) -> int:
         return MEDIA_RATE_HZ
 
 
+def file_seconds(path: Path) -> float:
+    """The length of a recording by its header; 0 if it cannot be read."""
+    try:
+        return float(soundfile.info(path).duration)
+    except (soundfile.SoundFileError, OSError, ValueError):
+        return 0.0
+
+
 def wav_uri(waveform: Waveform, rate_hz: int) -> str:
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(waveform, -1, 1), rate_hz, format="WAV", subtype="PCM_16")

@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import soundfile
-
 from earful.data.audio.start_time import recording_start
 from earful.data.labels.multilabel import split_labels
 from earful.service.batch.rows import ResultRow
 from earful.training.reports.event_rates import EventRates
+from earful.training.reports.html_clips import file_seconds
 
 # Rows kept to be heard of each label, and recordings that are listed.
 EXAMPLES_PER_LABEL, MAX_LISTED = 3, 50
+# Files with one row whose length is looked up: a million short clips would take minutes.
+MAX_HEADERS = 10_000
+# Such a row is part of a recording that lasts so much longer; decoders differ by less.
+_REST_SECONDS = 0.1
 # Windows overlap; events follow each other.
 _OVERLAP_SECONDS = 0.001
 
@@ -47,9 +50,11 @@ class RecordingRows:
     unmeasured: int = 0
     overlaps: int = 0
     _examples: dict[str, list[tuple[float, int, ResultRow]]] = field(default_factory=dict)
+    _filename: str | None = None
+    _first: ResultRow | None = None  # at 0: that of a short clip, unless there is more
     _current: ListedRecording | None = None
-    _pending: ResultRow | None = None
     _last_end: float = 0.0
+    _headers: int = 0
 
     @property
     def are_windows(self) -> bool:
@@ -58,33 +63,27 @@ class RecordingRows:
 
     def add(self, row: ResultRow) -> None:
         """Take a row; the rows of a file follow each other."""
-        previous = self._current.filename if self._current else None
-        if self._pending is not None:
-            previous = self._pending.filename
-        if row.filename != previous:
+        if row.filename != self._filename:
             self.finish()
+            self._filename = row.filename
         if row.error or row.start is None or row.end is None:
             return
-        is_one_clip = row.start == 0 and row.label
-        if self._current is None and self._pending is None and is_one_clip:
-            self._pending = row  # the only row of a short clip, unless another one follows
+        if self._current is None and self._first is None and row.start == 0 and row.label:
+            self._first = row
             return
-        if self._current is None:
-            self._current = self._open(row.filename)
-        pending, self._pending = self._pending, None
-        for each in (pending, row):
-            if each is not None:
-                self._count(each, self._current)
+        recording = self._current or self._begin(row.filename)
+        self._count(row, recording)
 
     def finish(self) -> None:
         """The last row of a recording has been taken."""
-        recording, self._current, self._pending = self._current, None, None
+        if self._first is not None and self._is_part(self._first):
+            self._begin(self._first.filename)
+        recording, self._current, self._first = self._current, None, None
         if recording is None:
             return
         if not recording.is_measured:
             recording.seconds = self._last_end
-        rates = self.by_time if recording.recorded_at is None else self.by_day
-        rates.add_recording(recording.seconds, recording.recorded_at)
+        self._rates(recording).add_recording(recording.seconds, recording.recorded_at)
         self.files += 1
         self.seconds += recording.seconds
         self.unmeasured += not recording.is_measured
@@ -102,26 +101,40 @@ class RecordingRows:
         ][:max_rows]
         yield from sorted(chosen, key=lambda row: (row.label, -(row.score or 0)))
 
-    def _open(self, filename: str) -> ListedRecording:
+    def _begin(self, filename: str) -> ListedRecording:
+        """A long recording, with the row at its start that might have been a short clip."""
         path = self.folder / filename
-        try:
-            seconds = float(soundfile.info(path).duration)
-        except (soundfile.SoundFileError, OSError, ValueError):
-            seconds = 0.0
-        self._last_end = 0.0
-        return ListedRecording(filename, recording_start(path), seconds, seconds > 0)
+        seconds = file_seconds(path)
+        recording = ListedRecording(filename, recording_start(path), seconds, seconds > 0)
+        self._current, self._last_end = recording, 0.0
+        first, self._first = self._first, None
+        if first is not None:
+            self._count(first, recording)
+        return recording
+
+    def _is_part(self, row: ResultRow) -> bool:
+        """Whether the only row of a file, which begins at 0, ends before the file does."""
+        self._headers += 1
+        if self._headers > MAX_HEADERS:
+            return False
+        return file_seconds(self.folder / row.filename) > (row.end or 0.0) + _REST_SECONDS
 
     def _count(self, row: ResultRow, recording: ListedRecording) -> None:
         start, end = row.start or 0.0, row.end or 0.0
         if row.label:
-            rates = self.by_time if recording.recorded_at is None else self.by_day
             for label in split_labels(row.label):
-                rates.add_event(label, start, recording.recorded_at)
+                self._rates(recording).add_event(label, start, recording.recorded_at)
             recording.rows += 1
             self.rows += 1
             self.overlaps += start < self._last_end - _OVERLAP_SECONDS
-            kept = self._examples.setdefault(row.label, [])
-            heapq.heappush(kept, (row.score or 0.0, -self.rows, row))
-            if len(kept) > EXAMPLES_PER_LABEL:
-                heapq.heappop(kept)
+            self._keep_example(row)
         self._last_end = max(self._last_end, end)
+
+    def _rates(self, recording: ListedRecording) -> EventRates:
+        return self.by_time if recording.recorded_at is None else self.by_day
+
+    def _keep_example(self, row: ResultRow) -> None:
+        kept = self._examples.setdefault(row.label, [])
+        heapq.heappush(kept, (row.score or 0.0, -self.rows, row))
+        if len(kept) > EXAMPLES_PER_LABEL:
+            heapq.heappop(kept)

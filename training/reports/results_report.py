@@ -1,19 +1,11 @@
-"""HTML report of the results of ``classify``: one self-contained file.
+"""HTML report of the results of ``classify``: one self-contained file."""
 
-Results are streamed in one pass, so memory does not grow with the number of rows.
-"""
-
-import heapq
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
-
 from earful.data.atomic_write import staged_file
-from earful.data.labels.multilabel import sort_labels, split_labels
+from earful.data.labels.multilabel import sort_labels
 from earful.service.batch.errors import BatchError
 from earful.service.batch.results import read_results
 from earful.service.batch.rows import ResultRow
@@ -22,42 +14,14 @@ from earful.training.reports.clip_media import path_link
 from earful.training.reports.html_clips import (
     MAX_MEDIA_SECONDS,
     ClipMedia,
+    file_seconds,
     html_templates,
     load_clip_media,
 )
-from earful.training.reports.recording_rows import RecordingRows
+from earful.training.reports.results_summary import ResultsSummary, summarise_results
 
-SCORE_BINS = 20
-# Example files listed for each error code.
-_MAX_EXAMPLES = 10
 # Around the stretch of an event, which is played for at least so long.
 MARGIN_SECONDS, _MIN_STRETCH_SECONDS = 0.25, 1.0
-
-
-@dataclass
-class ResultsSummary:
-    """Counts and example rows of a results file.
-
-    ``labelled`` rows have an expected label; ``correct`` ones are predicted with exactly their
-    labels. ``confusion`` counts (expected, predicted) labels: each correct label of a row, and each
-    pair of a missed and a wrongly predicted one. Where a file has several rows and one expected
-    label, these say nothing: ``labelled_files`` are counted, and those with a row of that label.
-    """
-
-    rows: int = 0
-    files: int = 0
-    labelled: int = 0
-    correct: int = 0
-    labels: Counter[str] = field(default_factory=Counter)
-    bins: list[int] = field(default_factory=lambda: [0] * SCORE_BINS)
-    errors: Counter[str] = field(default_factory=Counter)
-    error_examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
-    labelled_files: int = 0
-    found_files: int = 0
-    recordings: RecordingRows | None = None
-    least_confident: list[ResultRow] = field(default_factory=list)
-    most_confident_errors: list[ResultRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -92,129 +56,34 @@ def write_results_report(
     summary = summarise_results(read_results(results), clips, folder)
     if not summary.rows:
         raise BatchError(f"{results} has no rows; run `earful classify` first")
-    recordings = summary.recordings
-    page = (
-        html_templates()
-        .get_template("results.html")
-        .render(
-            name=results.name,
-            summary=summary,
-            max_count=max([*summary.labels.values(), 1]),
-            labels=sorted(summary.labels.items(), key=lambda item: (-item[1], item[0])),
-            highest_bin=max([*summary.bins, 1]),
-            accuracy=_accuracy(summary),
-            confusion=_confusion_table(summary),
-            errors=summary.errors.most_common(),
-            recordings=recordings,
-            rates=[rates.table() for rates in (recordings.by_day, recordings.by_time)]
-            if recordings
-            else [],
-            heard=[
-                load_row_media(row, folder, out)
-                for row in (recordings.examples(clips) if recordings else ())
-            ],
-            least_confident=[load_row_media(row, folder, out) for row in summary.least_confident],
-            most_confident_errors=[
-                load_row_media(row, folder, out) for row in summary.most_confident_errors
-            ],
-        )
-    )
+    page = _page(results.name, summary, clips, folder, out)
     with staged_file(out) as staging:
         staging.write_text(page, encoding="utf-8")
     return summary
 
 
-def summarise_results(
-    rows: Iterable[ResultRow], clips: int, folder: Path = Path()
-) -> ResultsSummary:
-    """Summarise rows; keep the ``clips`` least confident ones and most confident errors.
+def _page(name: str, summary: ResultsSummary, clips: int, folder: Path, out: Path) -> str:
+    def with_media(rows: Iterable[ResultRow]) -> list[RowWithMedia]:
+        return [load_row_media(row, folder, out) for row in rows]
 
-    Headers of long recordings are read where their files are there, in ``folder``.
-    """
-    summary = ResultsSummary()
-    recordings, labelled = RecordingRows(folder), _LabelledFiles()
-    least_confident: list[tuple[float, int, ResultRow]] = []
-    errors: list[tuple[float, int, ResultRow]] = []
-    last_filename = None
-    for number, row in enumerate(rows):
-        summary.rows += 1
-        summary.files += row.filename != last_filename
-        last_filename = row.filename
-        recordings.add(row)
-        labelled.add(row)
-        if row.error:
-            _count_error(summary, row)
-            continue
-        if row.score is None:
-            summary.labels["(no hit)"] += 1
-            continue
-        score = row.score
-        summary.labels.update(split_labels(row.label))
-        summary.bins[min(int(score * SCORE_BINS), SCORE_BINS - 1)] += 1
-        _keep_highest(least_confident, (-score, -number, row), clips)
-        if row.expected:
-            _count_labelled(summary, row)
-            if not row.is_correct:
-                _keep_highest(errors, (score, -number, row), clips)
-    recordings.finish()
-    labelled.finish()
-    summary.recordings = recordings if recordings.files else None
-    summary.least_confident = [row for _, _, row in sorted(least_confident, reverse=True)]
-    summary.most_confident_errors = [row for _, _, row in sorted(errors, reverse=True)]
-    if labelled.has_several_rows_a_file:
-        summary.labelled = summary.correct = 0
-        summary.confusion.clear()
-        summary.most_confident_errors = []
-        summary.labelled_files, summary.found_files = labelled.files, labelled.found
-    return summary
-
-
-@dataclass
-class _LabelledFiles:
-    """Files with an expected label, and those of them with a row that has it.
-
-    Rows of a list that names parts of files have expected labels of their own: a file with two
-    different ones shows that, and every row is then an answer.
-    """
-
-    files: int = 0
-    found: int = 0
-    _several_rows: bool = False
-    _parts: bool = False
-    _filename: str | None = None
-    _expected: str = ""
-    _labels: set[str] = field(default_factory=set)
-    _rows: int = 0
-
-    @property
-    def has_several_rows_a_file(self) -> bool:
-        return self._several_rows and not self._parts
-
-    def add(self, row: ResultRow) -> None:
-        if row.filename != self._filename:
-            self.finish()
-            self._filename, self._expected, self._rows = row.filename, row.expected, 0
-            self._labels = set()
-        self._parts |= row.expected != self._expected
-        if not row.error:
-            self._rows += 1
-            self._labels.update(split_labels(row.label))
-
-    def finish(self) -> None:
-        if not self._expected:
-            return
-        self.files += 1
-        self.found += set(split_labels(self._expected)) <= self._labels
-        self._several_rows |= self._rows > 1
-        self._expected = ""
-
-
-def _count_labelled(summary: ResultsSummary, row: ResultRow) -> None:
-    expected, predicted = set(split_labels(row.expected)), set(split_labels(row.label))
-    summary.labelled += 1
-    summary.correct += expected == predicted
-    summary.confusion.update((label, label) for label in expected & predicted)
-    summary.confusion.update(product(expected - predicted, predicted - expected))
+    recordings = summary.recordings
+    rates = (recordings.by_day.table(), recordings.by_time.table()) if recordings else ()
+    template = html_templates().get_template("results.html")
+    return template.render(
+        name=name,
+        summary=summary,
+        max_count=max([*summary.labels.values(), 1]),
+        labels=sorted(summary.labels.items(), key=lambda item: (-item[1], item[0])),
+        highest_bin=max([*summary.bins, 1]),
+        accuracy=_accuracy(summary),
+        confusion=_confusion_table(summary),
+        errors=summary.errors.most_common(),
+        recordings=recordings,
+        rates=rates,
+        heard=with_media(recordings.examples(clips) if recordings else ()),
+        least_confident=with_media(summary.least_confident),
+        most_confident_errors=with_media(summary.most_confident_errors),
+    )
 
 
 def load_row_media(row: ResultRow, folder: Path, out: Path) -> RowWithMedia:
@@ -223,39 +92,15 @@ def load_row_media(row: ResultRow, folder: Path, out: Path) -> RowWithMedia:
     A short stretch of a longer recording is played with what is around it, and linked.
     """
     path = folder / row.filename
-    start, end = row.start or 0.0, row.end or MAX_MEDIA_SECONDS
-    if row.end is None or (start == 0.0 and end > MAX_MEDIA_SECONDS):
-        return RowWithMedia(row, row.score or 0.0, load_clip_media(path, None))
+    start, end, score = row.start or 0.0, row.end, row.score or 0.0
+    if end is None or (start == 0.0 and end > MAX_MEDIA_SECONDS):
+        return RowWithMedia(row, score, load_clip_media(path, None))
     margin = max(MARGIN_SECONDS, (_MIN_STRETCH_SECONDS - (end - start)) / 2)
-    seconds = _seconds(path)
+    seconds = file_seconds(path)
     span = (max(0.0, start - margin), min(max(end, seconds), end + margin))
     is_part = (start > 0 or end < seconds) and end <= seconds
     link = path_link(path, (start, end), out) if is_part else ""
-    return RowWithMedia(row, row.score or 0.0, load_clip_media(path, span), link)
-
-
-def _seconds(path: Path) -> float:
-    try:
-        return float(soundfile.info(path).duration)
-    except (soundfile.SoundFileError, OSError, ValueError):
-        return 0.0
-
-
-def _keep_highest(
-    heap: list[tuple[float, int, ResultRow]], item: tuple[float, int, ResultRow], max_items: int
-) -> None:
-    if len(heap) < max_items:
-        heapq.heappush(heap, item)
-    elif max_items:
-        heapq.heappushpop(heap, item)
-
-
-def _count_error(summary: ResultsSummary, row: ResultRow) -> None:
-    code, _, message = row.error.partition(": ")
-    summary.errors[code] += 1
-    examples = summary.error_examples.setdefault(code, [])
-    if len(examples) < _MAX_EXAMPLES:
-        examples.append((row.filename, message))
+    return RowWithMedia(row, score, load_clip_media(path, span), link)
 
 
 def _accuracy(summary: ResultsSummary) -> dict[str, float] | None:

@@ -16,12 +16,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from earful.data.audio.decode import Waveform
 from earful.data.audio.hop_windows import HopWindow, HopWindower, StreamResampler
+from earful.models.bundle.event_options import default_min_score
 from earful.service.classifier import Prediction, rank
 from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.errors import COUNTED_PER_FILE, RequestError, to_json
 from earful.service.core.request_log import log, new_request_id
 from earful.service.core.result_json import label_scores
-from earful.service.events import Event, EventDetector, PendingEvent, default_min_score
+from earful.service.events import Event, EventDetector, PendingEvent
 from earful.service.http.app_state import Service
 from earful.service.http.routes.stream_input import (
     StreamOptions,

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE, AudioLimits, Waveform
+from earful.models.bundle.event_options import EventOptions
 from earful.service.core.errors import RequestError
 from earful.service.core.settings import MAX_FRAME_BYTES
-from earful.service.events import EventOptions
 
 # Of each encoding the type of a sample, and the factor that makes full scale 1.
 _ENCODINGS = {"pcm_s16le": ("<i2", 1 / 32768), "pcm_f32le": ("<f4", 1.0)}

@@ -10,7 +10,8 @@ from typer.testing import Result
 from earful.data.errors import EarfulError
 from earful.service.batch.results import read_results
 from earful.service.batch.rows import ResultRow
-from earful.training.reports.results_report import summarise_results, write_results_report
+from earful.training.reports.results_report import write_results_report
+from earful.training.reports.results_summary import summarise_results
 from tests.fixtures.synthetic_audio import noise, tone, wav
 from tests.service.batch.conftest import day
 
@@ -39,7 +40,7 @@ def results(tmp_path: Path) -> Path:
 def test_report_figures_match_the_rows(results: Path) -> None:
     summary = summarise_results(read_results(results), clips=2)
     assert (summary.rows, summary.files) == (6, 6)
-    assert summary.labels == {"low": 1, "mid": 2, "high": 1, "(no hit)": 1}
+    assert summary.labels == {"low": 1, "mid": 2, "high": 1, "(no label)": 1}
     assert summary.errors == {"empty_audio": 1}
     assert (summary.labelled, summary.correct) == (4, 2)
     assert [row.filename for row in summary.least_confident] == ["gone.wav", "<b>.wav"]
@@ -92,7 +93,7 @@ def test_events_of_long_recordings_are_reported_and_played(
     earful("classify", folder, "--model", model, "--out", out)
     summary = write_results_report(out, out.with_suffix(".html"))
     assert (summary.rows, summary.files) == (10, 3)
-    assert summary.labels == {"low": 2, "high": 4, "mid": 2, "(no hit)": 1}
+    assert summary.labels == {"low": 2, "high": 4, "mid": 2, "(no label)": 1}
     assert summary.errors == {"truncated": 1}
     assert summary.labelled == 0
     page = out.with_suffix(".html").read_text("utf-8")
@@ -148,6 +149,24 @@ def test_without_a_start_time_events_are_over_the_recordings_own_time(tmp_path: 
 def test_short_clips_are_no_long_recordings() -> None:
     rows = [ResultRow(f"{n}.wav", 0, 1, "a", 0.9) for n in range(5)]
     assert summarise_results(rows, 2).recordings is None
+
+
+def test_a_long_recording_may_have_one_event_at_its_start(tmp_path: Path) -> None:
+    (tmp_path / "long.wav").write_bytes(wav(noise(20.0, 0.01)))
+    (tmp_path / "clip.wav").write_bytes(wav(noise(0.5, 0.01)))
+    rows = [*event_rows("clip.wav", (0, "owl")), *event_rows("long.wav", (0, "owl"))]
+    recordings = summarise_results(rows, 2, tmp_path).recordings
+    assert recordings is not None
+    assert [(each.filename, each.rows) for each in recordings.listed] == [("long.wav", 1)]
+
+
+def test_without_the_files_the_report_lists_no_events_to_hear(tmp_path: Path) -> None:
+    results = tmp_path / "r.csv"
+    results.write_text(HEADER + "x.wav,3.000,4.000,low,0.9,ok,,\n", encoding="utf-8")
+    write_results_report(results, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert "1 recording was not found" in page
+    assert "To hear" not in page
 
 
 def test_windows_are_not_called_events(tmp_path: Path) -> None:

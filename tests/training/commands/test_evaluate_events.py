@@ -73,7 +73,7 @@ def test_events_of_a_csv_and_of_a_track_are_matched_with_those_of_the_detector(
     assert measured["hits"]["matched"] >= overall["matched"]
 
     text = earful(*command, "--by", "label").stdout
-    assert f"20 events in 1 recordings of {hours:.3g} hours, {len(found)} found" in text
+    assert f"20 events in 1 recording of {hours:.3g} hours, {len(found)} found" in text
     assert "tolerance: starts 200 ms; ends 200 ms or 20 % of the length" in text
     assert text.count("  label ") == len(measured["per_label"])
     assert max(map(len, text.splitlines())) <= 80
@@ -175,9 +175,13 @@ def test_refuses(
     assert result.stdout == ""
 
 
-def test_a_collar_without_events_and_a_missing_file_are_refused(
-    earful: RunCommand, talk: Path
+def test_tracks_and_collars_without_the_flag_and_a_missing_file_are_refused(
+    earful: RunCommand, talk: Path, tmp_path: Path
 ) -> None:
+    track = tmp_path / "talk.txt"
+    track.write_text("1.0\t1.5\t7\n")
+    result = earful("evaluate", SHIPPED_MODEL, track)
+    assert "is an Audacity label track of events; add --events" in str(result.exception)
     result = earful("evaluate", SHIPPED_MODEL, talk / "events.csv", "--collar", 0.1)
     assert "give --events as well" in str(result.exception)
     result = earful("evaluate", SHIPPED_MODEL, talk / "event.csv", "--events")

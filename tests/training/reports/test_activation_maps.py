@@ -172,3 +172,29 @@ def test_a_fitted_baseline_says_that_it_has_no_map(tones: Dataset, tmp_path: Pat
     text = (tmp_path / "r.html").read_text()
     assert "There is no map of majority" in text
     assert "<h2>Filters" not in text
+
+
+def test_filters_of_the_speech_encoder_are_those_of_its_convolutions(
+    tones: Dataset, tmp_path: Path
+) -> None:
+    """The normalisation that follows its last one is that of the pooled statistics."""
+    train_run(tones, tmp_path / "run", replace(default_config("encoder-finetuned"), epochs=1))
+    checkpoint = read_run(tmp_path / "run").best
+    layers = report_filters(checkpoint, tones, np.arange(30), 10**9)
+    assert [layer.name for layer in layers] == ["encoder.layers.0", "encoder.layers.43"]
+    weights = checkpoint.weights
+    for layer in layers:
+        assert layer.total == len(weights[f"network.{layer.name}.weight"])
+        assert all(example.end_seconds <= 1 for each in layer.filters for example in each.examples)
+
+
+def test_pictures_of_filters_are_buttons_that_play(tones: Dataset, tmp_path: Path) -> None:
+    """A player of the browser is too narrow here for its button."""
+    config = replace(CONFIG, model="cnn", features="mfcc", epochs=1)
+    train_run(tones, tmp_path / "run", config)
+    options = RunReportOptions(tones.folder, noise_test=False)
+    write_run_report(tmp_path / "run", tmp_path / "r.html", options)
+    page = (tmp_path / "r.html").read_text()
+    filters = page.split("<h2>Filters")[1].split("<h2>")[0]
+    assert filters.count("<audio ") == filters.count('<button class="play"') > EXAMPLES
+    assert "<audio controls" not in filters

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earful.data.dataset.dataset import Dataset
-from earful.data.features.encoder_config import encoder_features, padding_samples
 from earful.data.features.extractor import FeatureExtractor
 from earful.models.layers.base import PooledNetwork
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.models.networks.zoo import zoo_entry
 from earful.training.reports.clip_media import clip_range
+from earful.training.reports.run_report.front_end import FrontEnd
 from earful.training.trainer.checkpoint import Checkpoint, rebuild_network
 
 MapMethod = Literal["activation", "gradients"]
@@ -48,6 +48,7 @@ class ActivationMapper:
         self._dataset = dataset
         self._network: NormalisedNetwork = rebuild_network(checkpoint)
         self._extractor = FeatureExtractor(checkpoint.features, checkpoint.config.features)
+        self._front_end = FrontEnd(self._extractor, dataset.features)
         entry = zoo_entry(checkpoint.config.model)
         self.method: MapMethod | None = None
         if isinstance(self._network.network, PooledNetwork):
@@ -66,10 +67,7 @@ class ActivationMapper:
         else:
             values = self._integrated_gradients(features, label)
         recorded = self._recorded_frames(row, spectrogram.shape[2])
-        decibels = spectrogram[0, :, recorded].numpy()
-        if self._extractor.kind == "encoder":
-            decibels = 10 * decibels  # its front end gives dB / 10
-        return LabelMap(values[:, recorded], decibels)
+        return LabelMap(values[:, recorded], self._front_end.decibels(spectrogram)[:, recorded])
 
     def _exact(self, network: PooledNetwork, features: Tensor, label: int) -> NDArray[np.float32]:
         """(bins or 1, frames): the shares of the positions, interpolated between them."""
@@ -94,12 +92,7 @@ class ActivationMapper:
 
     def _recorded_frames(self, row: int, frames: int) -> slice:
         """The frames of the clip without the silence that pads it, here and in the front end."""
-        config = self._dataset.features
         start, end = clip_range(self._dataset, float(self._dataset.clips["seconds"].iloc[row]))
-        if self._extractor.kind == "encoder":
-            padding = padding_samples(config)
-            start, end, hop = start + padding, end + padding, encoder_features(config).hop_length
-        else:
-            hop = config.hop_length
-        first = start // hop
-        return slice(first, max(first + 1, min(frames, -(-end // hop))))
+        hop, padding = self._front_end.hop_length, self._front_end.padding
+        first = (start + padding) // hop
+        return slice(first, max(first + 1, min(frames, -(-(end + padding) // hop))))

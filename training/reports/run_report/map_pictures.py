@@ -1,10 +1,8 @@
 """Clips for the report with pictures of where the network listened, correct and incorrect ones."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from earful.data.dataset.dataset import Dataset
 from earful.data.labels.multilabel import join_labels
@@ -15,10 +13,11 @@ from earful.training.reports.run_report.activation_maps import (
     LabelMap,
     MapMethod,
 )
+from earful.training.reports.run_report.front_end import draw_spectrogram
 from earful.training.reports.run_report.predictions import SplitPredictions
 
 MAX_CLIPS = 12  # of the correct ones, and of the incorrect ones
-_WIDTH, _HEIGHT, _DPI, _RANGE_DB = 320, 128, 80, 70.0
+_WIDTH, _HEIGHT = 320, 128
 # Over the parts of the spectrogram where the network did not listen.
 _SHADE = 0.82
 
@@ -132,20 +131,9 @@ def _map_clip(
 
 def draw_map(label_map: LabelMap) -> str:
     """A PNG: the spectrogram, shaded where the network did not listen, and the curve over time."""
-    figure = Figure(figsize=(_WIDTH / _DPI, _HEIGHT / _DPI), dpi=_DPI)
-    axes: Any = figure.add_axes((0, 0, 1, 1))
-    whole = (0, 1, 0, 1)
-    decibels = label_map.spectrogram
-    top = float(decibels.max())
-    axes.imshow(
-        decibels,
-        origin="lower",
-        aspect="auto",
-        extent=whole,
-        cmap="magma",
-        vmin=top - _RANGE_DB,
-        vmax=top,
-    )
+    decibels, whole = label_map.spectrogram, (0, 1, 0, 1)
+    figure, axes = draw_spectrogram(decibels, _WIDTH, _HEIGHT, float(decibels.max()))
+    axes.images[0].set_extent(whole)
     positive = np.maximum(label_map.values, 0)
     # One bin at one frame may stand out: what is in the highest twentieth is as bright.
     brightest = max(float(np.quantile(positive, 0.95)), 1e-9)
@@ -156,5 +144,4 @@ def draw_map(label_map: LabelMap) -> str:
     times = (np.arange(len(curve)) + 0.5) / len(curve)
     axes.plot(times, 0.02 + 0.9 * curve / max(curve.max(), 1e-9), color="white", linewidth=1.5)
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.set_axis_off()
     return figure_uri(figure)

@@ -28,6 +28,7 @@
     ├── RetrainFolderError  service.core.retrain_lock             another retraining is running
     ├── MlflowError         training.releases.mlflow_export       no answer from the MLflow server
     ├── FeedbackError       service.feedback.errors               an unusable feedback database
+    ├── JobsError           service.jobs.errors                   an unusable folder of jobs
     └── ServerError         service.server.server                 the server cannot start
 
 Each message says what was found, what is accepted and what to do. The command line prints it and

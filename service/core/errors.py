@@ -49,7 +49,7 @@ STATUS_BY_CODE = {
     "disk_full": 507,
 }
 UNUSABLE_AUDIO_STATUS = 422
-# Codes that ``Service.classify`` counts for each file.
+# Codes that ``Service.count_rejected`` counts for each file.
 COUNTED_PER_FILE = ("inference_failed",)
 
 

@@ -5,7 +5,6 @@ batches of short files. Recordings of up to a minute do not wait for longer ones
 """
 
 import asyncio
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +19,8 @@ from earful.service.inference.recording_analysis import Analysis, Cancelled, Rec
 
 # Threads for recordings of up to a minute; the number of others is a setting.
 _SHORT_THREADS = 2
-# While recordings are searched, other threads get the interpreter sooner.
-_SWITCH_SECONDS = 0.0001
+# While short files are served, its reader rests this long per quarter of a second of audio.
+_REST_SECONDS = 0.002
 
 
 class LongRecordings:
@@ -34,7 +33,6 @@ class LongRecordings:
         self._long_threads = ThreadPoolExecutor(settings.max_long_recordings, "long-recording")
         self._batcher = batcher
         self._cancels: set[threading.Event] = set()
-        self._switch_seconds = sys.getswitchinterval()
         self._refused = False
 
     async def classify(
@@ -53,11 +51,14 @@ class LongRecordings:
                 "queue_full", "too many long recordings; try again in 10 s", {"Retry-After": "10"}
             )
         recording = Recording(
-            source, classifier.sample_rate_hz, self._limits, lambda: self._batcher.is_busy
+            source,
+            classifier.sample_rate_hz,
+            self._limits,
+            lambda: self._batcher.is_busy,
+            _REST_SECONDS,
         )
         cancelled = threading.Event()
         self._cancels.add(cancelled)
-        sys.setswitchinterval(_SWITCH_SECONDS)
         try:
             return await self._classify(recording, classifier, deadline, windows, cancelled)
         except AudioError as error:
@@ -71,8 +72,6 @@ class LongRecordings:
         finally:
             cancelled.set()
             self._cancels.discard(cancelled)
-            if not self._cancels:
-                sys.setswitchinterval(self._switch_seconds)
 
     async def _classify(
         self,

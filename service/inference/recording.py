@@ -1,6 +1,8 @@
 """A recording of any length, read in blocks so short that requests can be answered in between."""
 
 import contextlib
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,16 +16,44 @@ from earful.data.audio.stream_reader import header_seconds, read_blocks
 from earful.service.core.spooled_file import SpooledFile
 
 _BLOCK_SECONDS = 4.0
-# While short files are served, the thread works for fractions of a millisecond and sleeps between
+# While short files are served, the thread works for fractions of a millisecond and rests between
 # them: the system wakes a thread behind one that goes on only after some milliseconds.
-_BUSY_BLOCK_SECONDS, _BUSY_SLEEP_SECONDS = 0.25, 0.0005
+_BUSY_BLOCK_SECONDS = 0.25
+# While recordings are read, other threads get the interpreter sooner.
+_SWITCH_SECONDS = 0.0001
 
 # What is read: decoded samples, the bytes of a file, a temporary file, or a file on disk.
 Source = Waveform | bytes | SpooledFile | Path
 
 
+class _QuickSwitching:
+    """Lets other threads get the interpreter sooner while anybody is within the context."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users, self._usual_seconds = 0, sys.getswitchinterval()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            sys.setswitchinterval(_SWITCH_SECONDS)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                sys.setswitchinterval(self._usual_seconds)
+
+
+_quick_switching = _QuickSwitching()
+
+
 class Recording:
-    """Passes over a recording in blocks (samples,) at ``sample_rate_hz``; used on one thread."""
+    """Passes over a recording in blocks (samples,) at ``sample_rate_hz``; used on one thread.
+
+    While ``is_busy`` says that short files are served, it rests for ``rest_seconds`` after each
+    quarter of a second of audio.
+    """
 
     def __init__(
         self,
@@ -31,9 +61,10 @@ class Recording:
         sample_rate_hz: int,
         limits: AudioLimits,
         is_busy: Callable[[], bool],
+        rest_seconds: float,
     ) -> None:
         self._source, self._rate_hz, self._limits = source, sample_rate_hz, limits
-        self._is_busy = is_busy
+        self._is_busy, self._rest_seconds = is_busy, rest_seconds
 
     def seconds(self) -> float | None:
         """The length by the header, None if it does not have it.
@@ -52,12 +83,13 @@ class Recording:
         Raises:
             AudioError: with a code of ``data.audio.decode``; for damaged files after some blocks.
         """
-        if isinstance(self._source, np.ndarray):
-            yield from self._cut(self._source)
-            return
-        with self._open(self._source) as file:
-            for block in read_blocks(file, self._rate_hz, self._limits):
-                yield from self._cut(block)
+        with _quick_switching:
+            if isinstance(self._source, np.ndarray):
+                yield from self._cut(self._source)
+                return
+            with self._open(self._source) as file:
+                for block in read_blocks(file, self._rate_hz, self._limits):
+                    yield from self._cut(block)
 
     def _open(
         self, source: bytes | SpooledFile | Path
@@ -78,7 +110,7 @@ class Recording:
             yield block[:size]
             block = block[size:]
             if is_busy:
-                time.sleep(_BUSY_SLEEP_SECONDS)
+                time.sleep(self._rest_seconds)
 
 
 class ReadableBlocks:
@@ -100,3 +132,12 @@ class ReadableBlocks:
                 yield block
         except AudioError as error:
             self.error = error
+
+    def first(self, max_samples: float) -> list[Waveform]:
+        """The first blocks: all, or until they have more than ``max_samples``."""
+        blocks = []
+        for block in self:
+            blocks.append(block)
+            if self.n_samples > max_samples:
+                break
+        return blocks

@@ -2,9 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain, islice
 
 import numpy as np
@@ -79,21 +79,19 @@ class Analysis:
 
     def _read(self, windows: bool) -> RecordingOutcome:
         audio = ReadableBlocks(self._recording.blocks(), self._check)
-        blocks, first = iter(audio), list[Waveform]()
-        for block in blocks:
-            first.append(block)
-            if audio.n_samples > MAX_FILE_CLIPS * self._classifier.clip_samples:
-                return self._read_long(audio, chain(first, blocks), windows)
+        max_samples = MAX_FILE_CLIPS * self._classifier.clip_samples
+        first = audio.first(max_samples)
+        if audio.n_samples > max_samples:
+            return self._read_long(audio, chain(first, audio), windows)
         if audio.error is not None:
             raise audio.error
-        waveform = np.concatenate(first)
         prediction = short_prediction(
-            self._classifier, waveform, self._run_windows, windows=windows
+            self._classifier, np.concatenate(first), self._run_windows, windows=windows
         )
         return RecordingOutcome(prediction, None)
 
     def _read_long(
-        self, audio: ReadableBlocks, blocks: Iterator[Waveform], windows: bool
+        self, audio: ReadableBlocks, blocks: Iterable[Waveform], windows: bool
     ) -> RecordingOutcome:
         loudest = LoudestWindow(self._classifier.clip_samples)
 
@@ -152,15 +150,12 @@ def whole_event(classifier: Classifier, prediction: Prediction) -> tuple[Event, 
     label, score = best.label, best.score
     if classifier.is_multi_label:
         predicted = classifier.predicted_labels(best.scores, min_score)
-        kept = [pair for pair in predicted if not _is_background(pair[0])]
+        kept = [pair for pair in predicted if not is_background(pair[0])]
         label, score = SEPARATOR.join(n for n, _ in kept), min((s for _, s in kept), default=0.0)
     # With rejection too: above the threshold, the label is the one that scores highest.
-    if not label or not score >= min_score or _is_background(label):
+    if not label or not score >= min_score or is_background(label):
         return ()
     return (Event(0.0, round(prediction.seconds, 6), label, score, best.scores),)
-
-
-_is_background = lru_cache(maxsize=1024)(is_background)
 
 
 def _batched(

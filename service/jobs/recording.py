@@ -51,19 +51,16 @@ class JobRecording:
 
         A recording of up to ``MAX_FILE_CLIPS`` is one event or none, as in an upload.
         """
-        blocks, first = iter(self._audio), list[Waveform]()
-        for block in blocks:
-            first.append(block.copy())
-            if self._audio.n_samples > MAX_FILE_CLIPS * self._classifier.clip_samples:
-                rest = chain(first, blocks)
-                yield from detect_events(self._classifier, rest, score_windows=self._score_windows)
-                return
-        if self._audio.error is None:
+        classifier, score_windows = self._classifier, self._score_windows
+        max_samples = MAX_FILE_CLIPS * classifier.clip_samples
+        first = self._audio.first(max_samples)
+        if self._audio.n_samples > max_samples:
+            blocks = chain(first, self._audio)
+            yield from detect_events(classifier, blocks, score_windows=score_windows)
+        elif self._audio.error is None:
             waveform = np.concatenate(first)
-            self._prediction = short_prediction(
-                self._classifier, waveform, self._score_windows, windows=False
-            )
-            yield from whole_event(self._classifier, self._prediction)
+            self._prediction = short_prediction(classifier, waveform, score_windows, windows=False)
+            yield from whole_event(classifier, self._prediction)
 
     def outcome(self) -> FileOutcome:
         """How the recording ended, when ``events`` is exhausted."""

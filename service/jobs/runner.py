@@ -41,6 +41,9 @@ T = TypeVar("T")
 # Progress and events are written this often, which also renews the lease.
 WRITE_SECONDS = 1.0
 MAX_ATTEMPTS = 3
+# While short files are served, a job rests this long per quarter of a second of audio: nobody waits
+# for it, and only few short files meet one of its windows.
+REST_SECONDS = 0.02
 _DATABASE_RETRY_SECONDS = 1.0
 
 
@@ -130,7 +133,7 @@ class JobRunner:
         context = self._context
         path, rate_hz = self._folder.path(job.id, file.position), classifier.sample_rate_hz
         recording = JobRecording(
-            Recording(path, rate_hz, context.audio_limits, context.is_busy),
+            Recording(path, rate_hz, context.audio_limits, context.is_busy, REST_SECONDS),
             classifier,
             partial(context.score_windows, classifier, write_if_due),
             write_if_due,

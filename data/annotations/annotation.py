@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from earful.data.errors import EarfulError
-from earful.data.labels.labels_csv import MAX_REPORTED_PROBLEMS, SPLITS
+from earful.data.labels.clip import MAX_REPORTED_PROBLEMS, SPLITS
 from earful.data.labels.multilabel import MAX_LABEL_CHARACTERS, find_label_problem, normalise_label
 
 # Times are rounded to the microsecond, as Audacity and Raven write them.

@@ -16,13 +16,13 @@ from earful.data.annotations.annotation import (
     Problem,
     absolute_path,
 )
-from earful.data.annotations.audio_length import read_duration_and_rate
 from earful.data.annotations.choices import ExportFormat
 from earful.data.annotations.folders import INDEX_FILENAME
 from earful.data.annotations.summary import raise_on_problems
 from earful.data.annotations.table import require_new_output, write_rows
 from earful.data.annotations.tracks import track_path
 from earful.data.atomic_write import staged_file, staged_folder
+from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.containers import AUDIO_SUFFIXES
 from earful.data.audio.decode import AudioError
 from earful.data.labels.multilabel import has_multiple_labels

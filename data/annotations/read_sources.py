@@ -10,14 +10,14 @@ from earful.data.annotations import audacity, folders, patterns, raven
 from earful.data.annotations import label_studio as studio
 from earful.data.annotations import label_studio_flat as flat
 from earful.data.annotations.annotation import Annotation, AnnotationError, AnnotationSet
-from earful.data.annotations.audio_length import read_duration_and_rate
 from earful.data.annotations.choices import ConflictRule, ImportFormat
 from earful.data.annotations.conflicts import raise_on_conflicts, resolve
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.tracks import read_text
+from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.decode import AudioError
 from earful.data.errors import command, did_you_mean_path
-from earful.data.labels.labels_csv import COLUMN_NAMES
+from earful.data.labels.columns import COLUMN_NAMES
 from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 
 IMPORT_FORMATS: tuple[ImportFormat, ...] = get_args(ImportFormat)

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from earful.data.annotations.annotation import AnnotationError, AnnotationSet, format_list
-from earful.data.labels.labels_csv import MAX_REPORTED_PROBLEMS
+from earful.data.labels.clip import MAX_REPORTED_PROBLEMS
 from earful.data.labels.multilabel import sort_labels
 
 

@@ -21,7 +21,10 @@ from earful.data.annotations.annotation import (
     printable_text,
 )
 from earful.data.atomic_write import OutputError, staged_file
-from earful.data.labels.labels_csv import COLUMN_NAMES, read_labels, read_rows
+from earful.data.labels.columns import COLUMN_NAMES
+from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import read_labels
+from earful.data.labels.table_file import read_rows
 
 PROVENANCE_COLUMNS = ("source", "annotator", "annotated_at", "annotation_id")
 
@@ -32,7 +35,7 @@ def read_table(labels_csv: Path, audio_dir: Path | None = None) -> AnnotationSet
     Raises:
         LabelsError: the CSV itself cannot be used.
     """
-    labelled = read_labels(labels_csv, audio_dir)
+    labelled = read_labels(labels_csv, CsvOptions(audio_dir))
     provenance, unknown_columns = _read_provenance(labels_csv)
     collected = AnnotationSet(notes=unknown_columns)
     collected.problems = [

@@ -23,7 +23,7 @@ from earful.data.dataset.dataset import (
 from earful.data.dataset.reader import MeasuredClip, measure_clips, read_clips
 from earful.data.dataset.writer import TensorWriter
 from earful.data.features.config import FeatureConfig
-from earful.data.labels.labels_csv import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips
+from earful.data.labels.clip import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips
 from earful.data.labels.multilabel import distinct_labels, split_labels
 from earful.data.labels.splits import SplitMode, assign_splits, default_split_mode, shared_speakers
 

@@ -14,7 +14,7 @@ from earful.data.audio.decode import AudioError
 from earful.data.dataset.reader import MeasuredClip, measure_clips
 from earful.data.errors import EarfulError
 from earful.data.features.config import FeatureConfig
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 
 # No usage statistics, no progress bars of Ray's own. Set before Ray starts.
 _RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}

@@ -18,7 +18,7 @@ from earful.data.audio.decode import (
 )
 from earful.data.audio.windows import loudest_clip
 from earful.data.features.config import FeatureConfig
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 
 SILENCE_DBFS = -100.0
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from earful.data.audio.decode import AudioError
 from earful.data.dataset.reader import ClipAudio, read_clips
-from earful.data.labels.labels_csv import Clip, ClipProblem, LabelledClips, read_labels
+from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
+from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.multilabel import sort_labels, split_labels
 
 ClipCallback = Callable[[Clip, ClipAudio], None]
@@ -60,7 +62,7 @@ def check_labels(
     Raises:
         LabelsError: the CSV itself cannot be read.
     """
-    labelled = read_labels(labels_csv, audio_dir)
+    labelled = read_labels(labels_csv, CsvOptions(audio_dir))
     problems = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
     rates: Counter[int] = Counter()
     seconds: list[float] = []

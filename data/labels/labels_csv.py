@@ -13,127 +13,44 @@ Other columns are ignored.
 """
 
 import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from earful.data.audio.decode import AudioError
-from earful.data.errors import EarfulError, did_you_mean, did_you_mean_path
+from earful.data.errors import did_you_mean, did_you_mean_path
+from earful.data.labels.clip import SPLITS, Clip, LabelledClips, RowProblem
+from earful.data.labels.columns import COLUMN_NAMES
+from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.multilabel import find_label_problem, normalise_label
-from earful.data.labels.wrong_path import describe_wrong_path
+from earful.data.labels.table_file import (
+    LabelsError,
+    empty_message,
+    find_delimiter,
+    no_rows_message,
+    read_rows,
+    with_line_numbers,
+)
 
-if TYPE_CHECKING:
-    import _csv
-
-COLUMN_NAMES = {
-    "filename": ("filename", "file", "path", "file_name"),
-    "label": ("label", "digit", "class", "class_label"),
-    "speaker": ("speaker", "group", "speaker_id"),
-    "split": ("split",),
-    "start": ("start",),
-    "end": ("end",),
-}
 REQUIRED_COLUMNS = ("filename", "label")
-SPLITS = ("train", "val", "test")
-MAX_REPORTED_PROBLEMS = 50
 
 
-@dataclass(frozen=True)
-class RowProblem:
-    """A bad row: its line, file name, the column, the value found, and the reason."""
-
-    line: int
-    filename: str
-    column: str
-    value: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"line {self.line}, column {self.column}, value {self.value!r}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class ClipProblem:
-    """A row without a usable clip: its line, file name, a stable code and the reason.
-
-    The code is ``bad_row`` for an error in the CSV, else one of ``data.audio.decode``.
-    """
-
-    line: int
-    filename: str
-    code: str
-    message: str
-
-    @classmethod
-    def from_row_problem(cls, problem: RowProblem) -> "ClipProblem":
-        message = f"column {problem.column}, value {problem.value!r}: {problem.reason}"
-        return cls(problem.line, problem.filename, "bad_row", message)
-
-    @classmethod
-    def from_audio_error(cls, clip: "Clip", error: AudioError) -> "ClipProblem":
-        return cls(clip.line, clip.filename, error.code, str(error))
-
-    def __str__(self) -> str:
-        line = f"line {self.line}" if self.line else ""  # a folder has no lines
-        location = ", ".join(part for part in (line, self.filename) if part)
-        return f"{location}: {self.message} [{self.code}]"
-
-
-class LabelsError(EarfulError):
-    """The CSV itself cannot be used; bad rows are ``RowProblem`` instead."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A labelled file, or a labelled segment of one.
-
-    ``line`` is its line in the CSV, ``filename`` the text in the CSV, ``path`` the resolved file.
-    ``label`` may name several labels (``data.labels.multilabel``). ``speaker`` and ``split`` are
-    empty if unknown; ``start_seconds`` and ``end_seconds`` are None for the whole file.
-    """
-
-    line: int
-    filename: str
-    path: Path
-    label: str
-    speaker: str = ""
-    split: str = ""
-    start_seconds: float | None = None
-    end_seconds: float | None = None
-
-    @property
-    def location(self) -> str:
-        return f"line {self.line}, {self.filename}"
-
-
-@dataclass(frozen=True)
-class LabelledClips:
-    """A CSV's good rows, the problems of its bad rows, the columns it has, and notes on others."""
-
-    clips: tuple[Clip, ...]
-    problems: tuple[RowProblem, ...]
-    columns: frozenset[str]
-    notes: tuple[str, ...] = ()
-
-
-def stream_rows(csv_path: Path, audio_dir: Path | None = None) -> Iterator[Clip | RowProblem]:
+def stream_rows(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> Iterator[Clip | RowProblem]:
     """Read a CSV row by row, in constant memory; labels may be missing.
 
     Raises:
         LabelsError: the file is missing, is not UTF-8 text, lacks the filename column, or has no
             rows.
     """
+    audio_dir = options.audio_dir
     try:
         with csv_path.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = _delimiter(file.readline(1 << 16))
+            delimiter = find_delimiter(file.readline(1 << 16))
             file.seek(0)
-            rows = _with_line_numbers(csv.reader(file, delimiter=delimiter, strict=True))
+            rows = with_line_numbers(csv.reader(file, delimiter=delimiter, strict=True))
             _, header = next(rows, (0, []))
             if not header:
-                raise LabelsError(_empty_message(csv_path))
+                raise LabelsError(empty_message(csv_path))
             columns = _match_columns(header, csv_path, required=("filename",))
             line = 0
             for line, cells in rows:
@@ -141,7 +58,7 @@ def stream_rows(csv_path: Path, audio_dir: Path | None = None) -> Iterator[Clip 
                     line, cells, len(header), columns, audio_dir or csv_path.parent, ("filename",)
                 )
             if not line:
-                raise LabelsError(_no_rows_message(csv_path))
+                raise LabelsError(no_rows_message(csv_path))
     except (UnicodeDecodeError, csv.Error) as error:
         raise LabelsError(
             f"{csv_path} is not a CSV in UTF-8: {error}; save it as CSV UTF-8"
@@ -150,13 +67,14 @@ def stream_rows(csv_path: Path, audio_dir: Path | None = None) -> Iterator[Clip 
         raise LabelsError(f"cannot read {csv_path}: {error.strerror}") from error
 
 
-def read_labels(csv_path: Path, audio_dir: Path | None = None) -> LabelledClips:
+def read_labels(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> LabelledClips:
     """Read and check a labels CSV; audio files are not opened.
 
     Raises:
         LabelsError: the file is missing, is not UTF-8 text, lacks a required column or has no rows,
             or ``audio_dir`` is not a folder. Bad rows do not raise: they are in ``problems``.
     """
+    audio_dir = options.audio_dir
     if audio_dir is not None and not audio_dir.is_dir():
         raise LabelsError(
             f"{audio_dir} is not a folder{did_you_mean_path(audio_dir)}; give the folder of the "
@@ -180,69 +98,9 @@ def read_labels(csv_path: Path, audio_dir: Path | None = None) -> LabelledClips:
         first_line[key] = line
         clips.append(clip)
     if not clips and not problems:
-        raise LabelsError(_no_rows_message(csv_path))
+        raise LabelsError(no_rows_message(csv_path))
     notes = tuple(_misnamed_columns(header))
     return LabelledClips(tuple(clips), tuple(problems), frozenset(columns), notes)
-
-
-def _no_rows_message(csv_path: Path) -> str:
-    return f"{csv_path} has a header and no rows; add a row per clip"
-
-
-def _empty_message(csv_path: Path) -> str:
-    return f"{csv_path} is empty; its first line must name the columns, such as filename,label"
-
-
-def read_rows(csv_path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header cells, and (line number, cells) of every row that is not blank.
-
-    Raises:
-        LabelsError: the file is missing, or is not a CSV in UTF-8.
-    """
-    text = _read_text(csv_path)
-    # CSV line ends only: str.splitlines would also split at a form feed or U+2028.
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=_delimiter(text), strict=True)
-    try:
-        rows = list(_with_line_numbers(reader))
-    except csv.Error as error:
-        raise LabelsError(f"{csv_path}, line {reader.line_num}: {error}; fix the quotes") from error
-    if not rows:
-        raise LabelsError(_empty_message(csv_path))
-    (_, header), *body = rows
-    return header, body
-
-
-def _read_text(csv_path: Path) -> str:
-    found_instead = describe_wrong_path(csv_path)
-    if found_instead:
-        raise LabelsError(found_instead)
-    try:
-        text = csv_path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise LabelsError(
-            f"{csv_path} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8"
-        ) from error
-    except OSError as error:
-        hint = did_you_mean_path(csv_path)
-        raise LabelsError(f"cannot read {csv_path}: {error.strerror}{hint}") from error
-    if "\0" in text:
-        raise LabelsError(f"{csv_path} contains NUL bytes and is not a CSV; save it as CSV UTF-8")
-    return text
-
-
-def _delimiter(text: str) -> str:
-    """Comma, semicolon or tab: the most frequent in the header line."""
-    header = next((line for line in text.splitlines() if line.strip()), "")
-    return max(",;\t", key=header.count)
-
-
-def _with_line_numbers(reader: "_csv.Reader") -> Iterator[tuple[int, list[str]]]:
-    start = 1
-    for cells in reader:
-        if any(cell.strip() for cell in cells):
-            yield start, cells
-        start = reader.line_num + 1  # a quoted cell may span lines; report the first
 
 
 def _match_columns(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from earful.data.errors import EarfulError
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 from earful.data.labels.multilabel import distinct_labels, has_multiple_labels, split_labels
 from earful.data.labels.stratify import draw_stratified, rarest_labels
 

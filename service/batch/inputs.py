@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from earful.data.audio.containers import AUDIO_SUFFIXES, is_accepted
-from earful.data.labels.labels_csv import RowProblem, stream_rows
+from earful.data.labels.clip import RowProblem
+from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import stream_rows
 from earful.service.batch.errors import BatchError
 from earful.service.batch.remote import find_remote, is_remote
 
@@ -126,7 +128,7 @@ def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _from_csv(path: Path, audio_dir: Path | None) -> Iterator[Input]:
-    for row in stream_rows(path, audio_dir):
+    for row in stream_rows(path, CsvOptions(audio_dir)):
         if isinstance(row, RowProblem):
             yield Input(row.filename or f"{path}:{row.line}", problem=f"bad_row: {row}")
             continue

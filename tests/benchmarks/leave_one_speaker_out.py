@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from earful.data.labels.csv_options import CsvOptions
 from earful.data.labels.labels_csv import read_labels
 from earful.training.evaluation.crossval import cross_validate
 from earful.training.loaders.auxiliary_data import AuxiliaryData
@@ -32,7 +33,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for datasets and folds.")],
 ) -> None:
     """Print the accuracy of each fold, the mean and the least."""
-    official = read_labels(fsdd / "labels_full.csv", fsdd / "recordings")
+    official = read_labels(fsdd / "labels_full.csv", CsvOptions(fsdd / "recordings"))
     people = read_labels(voices / "digits" / "labels.csv")
     spoken = read_all(synthetic)[::SYNTHETIC_SHARE]
     more = replace(people, clips=people.clips + spoken)

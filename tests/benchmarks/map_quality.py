@@ -29,6 +29,7 @@ from sklearn.decomposition import PCA
 
 from earful.data.dataset.dataset import Dataset, build_label_matrix, open_dataset
 from earful.data.dataset.prepare import prepare
+from earful.data.labels.csv_options import CsvOptions
 from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.splits import SplitMode
 from earful.models.networks.autoencoder import centred
@@ -68,7 +69,7 @@ def main() -> None:
 
 def report(name: str, data: Path, folder: Path, titles: list[str], epochs: int) -> None:
     csv, audio_dir, split = DATASETS[name]
-    labelled = read_labels(data / csv, data / audio_dir if audio_dir else None)
+    labelled = read_labels(data / csv, CsvOptions(data / audio_dir if audio_dir else None))
     prepare(labelled, folder / name, split=split)
     dataset = open_dataset(folder / name)
     wrong, rows = with_wrong_labels(dataset)

@@ -13,7 +13,8 @@ from earful.data.dataset.dataset import DatasetError, open_dataset
 from earful.data.dataset.prepare import prepare
 from earful.data.errors import EarfulError
 from earful.data.features.config import FeatureConfig
-from earful.data.labels.labels_csv import LabelledClips, read_labels
+from earful.data.labels.clip import LabelledClips
+from earful.data.labels.labels_csv import read_labels
 from earful.models.registry.registry import Registry
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.training.data_quality.measure_dataset import measure_dataset

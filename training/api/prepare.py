@@ -24,8 +24,11 @@ from earful.data.errors import (
     require_path,
 )
 from earful.data.features.config import FeatureConfig
-from earful.data.labels.labels_csv import Clip, LabelledClips, LabelsError, read_labels
+from earful.data.labels.clip import Clip, LabelledClips
+from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.splits import SplitMode
+from earful.data.labels.table_file import LabelsError
 from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 from earful.training.runs.progress import work_progress
 
@@ -142,7 +145,7 @@ def read_labelled_clips(labels: Path, audio_dir: Path | None) -> LabelledClips:
         LabelsError: the CSV cannot be read, or the folder is none of label folders.
     """
     if not labels.is_dir():
-        return read_labels(labels, audio_dir)
+        return read_labels(labels, CsvOptions(audio_dir))
     found_instead = describe_own_folder(labels)
     if found_instead or (labels / ALL_CLIPS_FILENAME).is_file():
         raise LabelsError(found_instead or describe_wrong_path(labels))

@@ -20,7 +20,7 @@ from earful.service.core.defaults import (
 from earful.training.commands.options import AudioDirOption, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
-    from earful.data.labels.labels_csv import LabelledClips
+    from earful.data.labels.clip import LabelledClips
     from earful.training.retraining.retrain import RetrainOutcome
 
 
@@ -140,15 +140,18 @@ def retrain(
 
 
 def _read_csv_labels(new: Path | None, audio_dir: Path | None) -> "tuple[LabelledClips, str]":
-    from earful.data.labels.labels_csv import LabelledClips, read_labels
+    from earful.data.labels.clip import LabelledClips
+    from earful.data.labels.csv_options import CsvOptions
+    from earful.data.labels.labels_csv import read_labels
 
     if new is None:
         return LabelledClips((), (), frozenset()), "labels removed"
-    return read_labels(new, audio_dir), new.name
+    return read_labels(new, CsvOptions(audio_dir)), new.name
 
 
 def _read_feedback_labels(url: str, saved_recordings: Path) -> "tuple[LabelledClips, str]":
-    from earful.data.labels.labels_csv import LabelledClips, read_labels
+    from earful.data.labels.clip import LabelledClips
+    from earful.data.labels.labels_csv import read_labels
     from earful.service.commands.feedback import opened_database
     from earful.service.feedback.audio_files import RecordingStore
     from earful.service.feedback.export import SOURCE, write_snapshot

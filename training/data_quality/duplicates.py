@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from earful.data.labels.labels_csv import SPLITS, Clip
+from earful.data.labels.clip import SPLITS, Clip
 from earful.training.data_quality.file_checks import is_silent
 from earful.training.data_quality.finding import Finding, format_clip_count, make_finding
 from earful.training.data_quality.measure_clip import ClipMeasurement

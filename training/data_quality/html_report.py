@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earful.data.atomic_write import staged_file
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 from earful.training.data_quality.finding import Finding, FindingKind, Severity, group_by_kind
 from earful.training.data_quality.run_checks import DataQualityReport
 from earful.training.data_quality.text_report import label_error_sentence

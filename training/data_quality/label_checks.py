@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 from earful.data.labels.multilabel import join_labels, split_labels
 from earful.training.data_quality.finding import Finding, format_clip_count, make_finding
 

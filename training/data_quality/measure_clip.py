@@ -12,7 +12,7 @@ from earful.data.audio.windows import loudest_clip
 from earful.data.dataset.reader import ClipAudio
 from earful.data.features.config import FeatureConfig
 from earful.data.features.numpy_log_mel import log_mel
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 
 # Speech and most other labelled sounds are mainly below 8 kHz.
 THUMBNAIL_FEATURES = FeatureConfig(

@@ -9,7 +9,7 @@ from earful.data.audio.decode import resample
 from earful.data.dataset.reader import ClipAudio
 from earful.data.dataset.validate import CheckReport, check_labels
 from earful.data.errors import missing_package_error
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 from earful.training.data_quality.measure_clip import (
     THUMBNAIL_FEATURES,
     ClipMeasurement,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.dataset.validate import CheckReport
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 from earful.data.labels.multilabel import has_multiple_labels, sort_labels
 from earful.training.data_quality import label_errors
 from earful.training.data_quality.duplicates import (

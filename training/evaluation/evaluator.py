@@ -14,7 +14,9 @@ from earful.data.audio.windows import loudest_clip
 from earful.data.dataset.dataset import build_label_matrix
 from earful.data.dataset.reader import read_clips
 from earful.data.errors import EarfulError
-from earful.data.labels.labels_csv import Clip, ClipProblem, LabelledClips, read_labels
+from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
+from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.multilabel import has_multiple_labels, split_labels
 from earful.models.bundle.decision import predicted_label_mask
 from earful.service.classifier import Classifier, Prediction, classify_or_error
@@ -126,7 +128,7 @@ def evaluate_model(
     classifier = Classifier.open(model)
     recordings = read_noise_recordings(noise_dir, classifier.sample_rate_hz) if noise_dir else []
     sources, notes = find_negatives(negatives, classifier.metadata)
-    labelled = read_labels(labels_csv, audio_dir)
+    labelled = read_labels(labels_csv, CsvOptions(audio_dir))
     run_noise_test = noise_test or bool(recordings)
     clips, split_notes = _choose_rows(labelled, split)
     known, unknown = _split_by_known_label(clips, classifier)

@@ -10,7 +10,7 @@ from earful.data.annotations.annotation import format_list
 from earful.data.atomic_write import staged_folder
 from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.stream_reader import read_blocks
-from earful.data.labels.labels_csv import ClipProblem
+from earful.data.labels.clip import ClipProblem
 from earful.data.labels.multilabel import sort_labels, split_labels
 from earful.models.bundle.event_options import is_background
 from earful.service.classifier import Classifier

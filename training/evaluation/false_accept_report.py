@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.labels.labels_csv import ClipProblem
+from earful.data.labels.clip import ClipProblem
 from earful.models.bundle.event_options import EventOptions
 from earful.service.batch.inputs import Input
 from earful.service.classifier import Classifier

@@ -13,7 +13,10 @@ from earful.data.annotations.annotation import Problem
 from earful.data.annotations.audacity import SUFFIX, looks_like_track, read_tracks
 from earful.data.annotations.tracks import AudioFolder, text_lines
 from earful.data.errors import EarfulError, did_you_mean_path
-from earful.data.labels.labels_csv import Clip, ClipProblem, LabelsError, RowProblem, stream_rows
+from earful.data.labels.clip import Clip, ClipProblem, RowProblem
+from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import stream_rows
+from earful.data.labels.table_file import LabelsError
 from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 from earful.training.evaluation.event_metrics import SoundEvent
 
@@ -134,7 +137,7 @@ def _csv_rows(source: Path, audio_dir: Path | None, failed: list[ClipProblem]) -
     found_instead = describe_wrong_path(source)
     if found_instead:
         raise LabelsError(found_instead)
-    for row in stream_rows(source, audio_dir):
+    for row in stream_rows(source, CsvOptions(audio_dir)):
         problem = row if isinstance(row, RowProblem) else _find_problem(row)
         if problem is not None:
             failed.append(ClipProblem.from_row_problem(problem))

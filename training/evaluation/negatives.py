@@ -12,7 +12,7 @@ from pathlib import Path
 
 from earful.data.dataset.dataset import ALL_CLIPS_FILENAME, MANIFEST_FILENAME, open_dataset
 from earful.data.errors import did_you_mean_path
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 from earful.data.labels.multilabel import split_labels
 from earful.models.bundle.metadata import ModelMetadata
 from earful.service.batch.inputs import CSV_SUFFIXES, Input, find_inputs

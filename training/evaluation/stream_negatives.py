@@ -17,7 +17,7 @@ from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.sounds import SILENCE_POWER
 from earful.data.audio.stream_reader import read_blocks, segment_blocks
 from earful.data.dataset.reader import read_clips
-from earful.data.labels.labels_csv import Clip, ClipProblem
+from earful.data.labels.clip import Clip, ClipProblem
 from earful.models.bundle.event_options import EventOptions
 from earful.service.batch.inputs import Input
 from earful.service.classifier import MAX_BATCH, Classifier

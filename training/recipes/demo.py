@@ -11,7 +11,9 @@ import typer
 
 from earful.data.atomic_write import OutputError, replaced_folder
 from earful.data.dataset.dataset import TEST_CLIPS_FILENAME
-from earful.data.labels.labels_csv import Clip, read_labels
+from earful.data.labels.clip import Clip
+from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import read_labels
 from earful.data.synthesis.speak_words import write_synthetic_clips
 from earful.service.classifier import Classifier
 from earful.service.commands.next_steps import print_choices, program
@@ -117,7 +119,7 @@ def _check_own_labels(labels_csv: Path, audio_dir: Path | None, out: Path) -> No
             raise OutputError(
                 f"{place} is inside {out}, which the demo replaces; give another --out"
             )
-    read_labels(labels_csv, audio_dir)
+    read_labels(labels_csv, CsvOptions(audio_dir))
 
 
 def _synthesize(printer: _StepPrinter, words: Sequence[str], out: Path) -> Path:

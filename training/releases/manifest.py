@@ -16,7 +16,8 @@ from typing import Self
 from earful.data.audio.fingerprint import audio_hash
 from earful.data.audio.pcm import as_float
 from earful.data.dataset.dataset import ALL_CLIPS_FILENAME, Dataset
-from earful.data.labels.labels_csv import Clip, read_labels
+from earful.data.labels.clip import Clip
+from earful.data.labels.labels_csv import read_labels
 from earful.training.config.train_config import TrainingError
 
 COLUMNS = (

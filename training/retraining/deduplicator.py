@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from earful.data.labels.labels_csv import Clip, ClipProblem
+from earful.data.labels.clip import Clip, ClipProblem
 from earful.training.releases.manifest import ManifestRow
 
 TimeSpan = tuple[float, float]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from earful.data.audio.decode import AudioError
 from earful.data.dataset.reader import read_clips
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 from earful.service.classifier import Classifier
 from earful.training.config.train_config import TrainingError
 from earful.training.metrics.classification import paired_p_value

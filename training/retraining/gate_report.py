@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 from earful.models.registry.records import Version
 from earful.training.metrics.classification import wilson_interval
 from earful.training.reports.html_clips import ClipMedia, html_templates, load_clip_media

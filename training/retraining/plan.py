@@ -18,7 +18,7 @@ from earful.data.audio.decode import AudioError
 from earful.data.audio.fingerprint import audio_hash
 from earful.data.dataset.reader import measure_clips
 from earful.data.features.config import FeatureConfig
-from earful.data.labels.labels_csv import ClipProblem, LabelledClips
+from earful.data.labels.clip import ClipProblem, LabelledClips
 from earful.data.labels.multilabel import has_multiple_labels, sort_labels
 from earful.training.config.train_config import TrainingError
 from earful.training.releases.manifest import ManifestRow

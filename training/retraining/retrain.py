@@ -13,7 +13,7 @@ from pathlib import Path
 
 from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
 from earful.data.dataset.prepare import prepare
-from earful.data.labels.labels_csv import Clip, LabelledClips
+from earful.data.labels.clip import Clip, LabelledClips
 from earful.data.labels.multilabel import sort_labels
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.device import Device

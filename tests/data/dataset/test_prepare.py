@@ -15,6 +15,7 @@ from earful.data.atomic_write import OutputError
 from earful.data.dataset.dataset import CLIP_COLUMNS, DatasetError, open_dataset
 from earful.data.dataset.prepare import PrepareResult, prepare
 from earful.data.features.config import FeatureConfig
+from earful.data.labels.csv_options import CsvOptions
 from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.splits import SplitError
 
@@ -41,7 +42,7 @@ def rows(tmp_path: Path, write_wav: Callable[..., Path]) -> list[str]:
 def run(tmp_path: Path, lines: list[str], **options: object) -> PrepareResult:
     path = tmp_path / "labels.csv"
     path.write_text("\n".join(lines), encoding="utf-8")
-    labelled = read_labels(path, tmp_path / "audio")
+    labelled = read_labels(path, CsvOptions(tmp_path / "audio"))
     return prepare(labelled, tmp_path / "out" / "dataset", **options)  # type: ignore[arg-type]
 
 
@@ -53,7 +54,7 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_features_of_real_recordings_match_librosa(fsdd: Path, tmp_path: Path) -> None:
     lines = (fsdd / "labels_full.csv").read_text("utf-8").splitlines()
     (tmp_path / "labels.csv").write_text("\n".join([lines[0], *lines[1::25]]))
-    labelled = read_labels(tmp_path / "labels.csv", fsdd / "recordings")
+    labelled = read_labels(tmp_path / "labels.csv", CsvOptions(fsdd / "recordings"))
     prepare(labelled, tmp_path / "out", split="random")
     opened = open_dataset(tmp_path / "out")
     config = opened.features

@@ -9,7 +9,8 @@ import pytest
 
 from earful.data.dataset.reader import ClipAudio
 from earful.data.dataset.validate import CheckReport, check_labels
-from earful.data.labels.labels_csv import Clip, LabelsError
+from earful.data.labels.clip import Clip
+from earful.data.labels.table_file import LabelsError
 
 
 def check(tmp_path: Path, lines: list[str], audio_dir: Path | None = None) -> CheckReport:

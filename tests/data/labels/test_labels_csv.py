@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.labels.labels_csv import Clip, LabelsError, RowProblem, read_labels
+from earful.data.labels.clip import Clip, RowProblem
+from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.multilabel import sort_labels
+from earful.data.labels.table_file import LabelsError
 
 
 @pytest.fixture
@@ -92,9 +95,9 @@ def test_filenames_are_relative_to_the_csv_or_audio_folder_or_absolute(csv_path:
     assert beside == [csv_path.parent / "sub/a.wav", Path("/elsewhere/b.wav")]
     audio = csv_path.parent / "audio"
     with pytest.raises(LabelsError, match="audio is not a folder"):
-        read_labels(csv_path, audio)
+        read_labels(csv_path, CsvOptions(audio))
     audio.mkdir()
-    moved = [clip.path for clip in read_labels(csv_path, audio).clips]
+    moved = [clip.path for clip in read_labels(csv_path, CsvOptions(audio)).clips]
     assert moved == [audio / "sub/a.wav", Path("/elsewhere/b.wav")]
 
 
@@ -180,8 +183,8 @@ def test_unreadable_file_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_real_recordings_are_read(fsdd: Path) -> None:
-    plain = read_labels(fsdd / "labels.csv", fsdd / "recordings").clips
-    full = read_labels(fsdd / "labels_full.csv", fsdd / "recordings").clips
+    plain = read_labels(fsdd / "labels.csv", CsvOptions(fsdd / "recordings")).clips
+    full = read_labels(fsdd / "labels_full.csv", CsvOptions(fsdd / "recordings")).clips
     assert len(plain) == len(full) == 3000
     assert sort_labels(clip.label for clip in full) == [str(digit) for digit in range(10)]
     assert len({clip.speaker for clip in full}) == 6

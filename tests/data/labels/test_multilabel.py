@@ -9,8 +9,9 @@ import pytest
 from earful.data.dataset.dataset import DatasetError, open_dataset
 from earful.data.dataset.prepare import prepare
 from earful.data.dataset.validate import check_labels
+from earful.data.labels.clip import Clip, RowProblem
 from earful.data.labels.folds import speaker_folds
-from earful.data.labels.labels_csv import Clip, RowProblem, read_labels
+from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.multilabel import distinct_labels, normalise_label, split_labels
 from earful.data.labels.splits import SplitError, SplitMode, assign_splits
 from earful.data.labels.stratify import draw_stratified, rarest_labels

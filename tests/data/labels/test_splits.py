@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from earful.data.labels.labels_csv import Clip, read_labels
+from earful.data.labels.clip import Clip
+from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.splits import (
     SplitError,
     SplitMode,
@@ -52,7 +54,7 @@ def test_random_split_matches_scikit_learn(labels: int, repetitions: int) -> Non
 
 
 def test_real_recordings_split_as_scikit_learn_splits_them(fsdd: Path) -> None:
-    dataset = read_labels(fsdd / "labels.csv", fsdd / "recordings").clips
+    dataset = read_labels(fsdd / "labels.csv", CsvOptions(fsdd / "recordings")).clips
     splits = assign_splits(dataset, "random")
     train, test = train_test_split(
         range(3000), test_size=0.2, random_state=42, stratify=[c.label for c in dataset]
@@ -86,7 +88,7 @@ def test_speaker_split_keeps_each_speaker_in_one_part(
 
 
 def test_real_speakers_are_kept_apart(fsdd: Path) -> None:
-    dataset = [*read_labels(fsdd / "labels_full.csv", fsdd / "recordings").clips]
+    dataset = [*read_labels(fsdd / "labels_full.csv", CsvOptions(fsdd / "recordings")).clips]
     splits = assign_splits(dataset, "speaker")
     split_speakers = by_split(dataset, splits, "speaker")
     assert {part: len(names) for part, names in split_speakers.items()} == {

@@ -8,7 +8,8 @@ import pytest
 from earful.data.annotations.annotation import AnnotationError
 from earful.data.annotations.folders import read_folders
 from earful.data.annotations.read_sources import ImportOptions, detect_format, read_sources
-from earful.data.labels.labels_csv import LabelsError, read_labels, stream_rows
+from earful.data.labels.labels_csv import read_labels, stream_rows
+from earful.data.labels.table_file import LabelsError
 from earful.data.labels.wrong_path import describe_wrong_path
 from tests.fixtures.synthetic_audio import tone, wav
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from earful.data.dataset.reader import ClipAudio
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 from earful.training.data_quality.duplicates import (
     check_duplicates,
     check_speakers,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 from earful.training.data_quality.label_checks import (
     canonical_form,
     check_balance,

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from earful.data.audio.decode import resample
 from earful.data.dataset.reader import ClipAudio, read_clips
-from earful.data.labels.labels_csv import Clip, read_labels
+from earful.data.labels.clip import Clip
+from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.multilabel import sort_labels
 from earful.training.data_quality import label_errors
 from earful.training.data_quality.encoder_vectors import ClipEncoder
@@ -173,7 +175,7 @@ def test_encoder_vectors_that_lower_the_accuracy_are_not_used() -> None:
 def test_most_flipped_digits_are_found_and_little_else(
     fsdd: Path, encoded: bool, recall: float, precision: float
 ) -> None:
-    clips = read_labels(fsdd / "labels_full.csv", fsdd / "recordings").clips[::4]
+    clips = read_labels(fsdd / "labels_full.csv", CsvOptions(fsdd / "recordings")).clips[::4]
     read = [(c, a) for c, a in read_clips(clips, None) if isinstance(a, ClipAudio)]
     sounds = [measure_clip(clip, audio) for clip, audio in read]
     encoder = ClipEncoder()

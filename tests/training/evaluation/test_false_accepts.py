@@ -11,7 +11,7 @@ from scipy.stats import poisson
 
 from earful.data.audio.decode import Waveform
 from earful.data.audio.stream_reader import read_blocks
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 from earful.models.bundle.event_options import EventOptions
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.batch.inputs import find_inputs

@@ -20,6 +20,7 @@ from earful.data.dataset.dataset import Dataset, open_dataset
 from earful.data.dataset.prepare import prepare
 from earful.data.errors import EarfulError
 from earful.data.features.config import FeatureConfig
+from earful.data.labels.csv_options import CsvOptions
 from earful.data.labels.labels_csv import read_labels
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.training.cli import build_app
@@ -72,7 +73,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             soundfile.write(home / "wav" / name, whole, RATE_HZ, format="WAV")
             split = ("train", "train", "val", "train", "test")[n % 5]
             writer.writerow((name, WRONG.get(n, LABELS[pitch]), f"{HOSTILE_SPEAKER}{n % 3}", split))
-    labelled = read_labels(home / "labels.csv", home / "wav")
+    labelled = read_labels(home / "labels.csv", CsvOptions(home / "wav"))
     prepare(labelled, home / "tones", features=FeatureConfig.for_rate(RATE_HZ), split="column")
     return home
 
@@ -118,7 +119,7 @@ def test_wrong_labels_are_the_top_outliers_in_both_embeddings(page_file: Path) -
 
 
 def test_encoder_gives_way_where_the_sample_rate_is_too_low(home: Path, tmp_path: Path) -> None:
-    clips = read_labels(home / "labels.csv", home / "wav")
+    clips = read_labels(home / "labels.csv", CsvOptions(home / "wav"))
     prepare(clips, tmp_path / "low", features=FeatureConfig.for_rate(4_000), split="column")
     arguments = ("map", tmp_path / "low", "--out", tmp_path / "map.html", "--reduce", "pca")
     with pytest.raises(EarfulError, match=r"needs clips of 7600 Hz or more, found 4000"):
@@ -284,7 +285,7 @@ def test_unmappable_input_is_reported_and_nothing_is_written(
 
 
 def test_model_with_other_features_names_the_prepare_options(home: Path, tmp_path: Path) -> None:
-    labelled = read_labels(home / "labels.csv", home / "wav")
+    labelled = read_labels(home / "labels.csv", CsvOptions(home / "wav"))
     prepare(labelled, tmp_path / "d", features=FeatureConfig.for_rate(16_000), split="column")
     with pytest.raises(EarfulError, match=r"takes clips of 1 s at 8000 Hz.* --sample-rate 8000"):
         earful("map", tmp_path / "d", "--out", tmp_path / "m.html", "--model", SHIPPED_MODEL)

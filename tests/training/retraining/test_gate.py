@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 from earful.training.config.train_config import TrainingError
 from earful.training.metrics.classification import paired_p_value
 from earful.training.retraining.gate import (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.labels.labels_csv import Clip
+from earful.data.labels.clip import Clip
 from earful.training.config.train_config import TrainingError
 from earful.training.releases.manifest import ManifestRow, from_csv, to_csv
 from earful.training.retraining.plan import HashedClip, Plan, RetrainOptions, make_plan

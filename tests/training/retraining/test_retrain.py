@@ -12,7 +12,8 @@ import pytest
 import soundfile
 
 from earful.data.dataset.dataset import open_dataset
-from earful.data.labels.labels_csv import LabelledClips, read_labels
+from earful.data.labels.clip import LabelledClips
+from earful.data.labels.labels_csv import read_labels
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CHECKPOINT_FILE
 from earful.models.registry.registry import Registry

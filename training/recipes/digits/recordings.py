@@ -21,8 +21,11 @@ from earful.data.audio.decode import decode, read_file
 from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
 from earful.data.dataset.prepare import prepare
 from earful.data.features.config import FeatureConfig
-from earful.data.labels.labels_csv import Clip, LabelledClips, LabelsError, read_labels, read_rows
+from earful.data.labels.clip import Clip, LabelledClips
+from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.splits import SplitMode
+from earful.data.labels.table_file import LabelsError, read_rows
 from earful.training.recipes.digits.spoken_word import RATE_HZ
 
 FSDD_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -97,7 +100,7 @@ def read_all(labels_csv: Path, audio_dir: Path | None = None) -> tuple[Clip, ...
     Raises:
         LabelsError: the CSV cannot be read, or a row is bad.
     """
-    labelled = read_labels(labels_csv, audio_dir)
+    labelled = read_labels(labels_csv, CsvOptions(audio_dir))
     if labelled.problems:
         raise LabelsError(f"{labels_csv}, {labelled.problems[0]}")
     return labelled.clips

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.labels.labels_csv import Clip, read_labels
+from earful.data.labels.clip import Clip
+from earful.data.labels.labels_csv import read_labels
 from earful.training.recipes.digits.recordings import (
     FSDD_SPEAKERS,
     read_digits,

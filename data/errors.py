@@ -3,7 +3,7 @@
     EarfulError
     ├── MissingPackageError data.errors                           an extra that is not installed
     ├── UsageError          data.errors                           arguments or flags that do not fit
-    ├── LabelsError         data.labels.table_file                an unusable labels CSV
+    ├── LabelsError         data.labels.text_file                 an unusable labels CSV
     ├── AnnotationError     data.annotations.annotation           unusable labels of another tool
     ├── AudioError          data.audio.decode                     an unusable file, with a code
     ├── FeatureError        data.features.config                  an inconsistent FeatureConfig

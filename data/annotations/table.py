@@ -23,8 +23,7 @@ from earful.data.annotations.annotation import (
 from earful.data.atomic_write import OutputError, staged_file
 from earful.data.labels.columns import COLUMN_NAMES
 from earful.data.labels.csv_options import CsvOptions
-from earful.data.labels.labels_csv import read_labels
-from earful.data.labels.table_file import read_rows
+from earful.data.labels.labels_csv import read_labels, read_rows
 
 PROVENANCE_COLUMNS = ("source", "annotator", "annotated_at", "annotation_id")
 

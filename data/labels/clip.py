@@ -30,7 +30,8 @@ class Clip:
     ``line`` is its line in the CSV, ``filename`` the text in the CSV, ``path`` the resolved file.
     ``label`` may name several labels (``data.labels.multilabel``). ``speaker``, ``split`` and
     ``fold`` are empty if unknown; ``start_seconds`` and ``end_seconds`` are None for the whole
-    file.
+    file. ``end_tolerance_seconds`` is how far the end may lie beyond the file, of which
+    the clip then has the rest: rounding, or for the last of several windows the length of one.
     """
 
     line: int
@@ -42,6 +43,7 @@ class Clip:
     start_seconds: float | None = None
     end_seconds: float | None = None
     fold: str = ""
+    end_tolerance_seconds: float = 0.01
 
     @property
     def location(self) -> str:

@@ -1,205 +1,367 @@
-"""The labels CSV: one row per clip, read strictly, all bad rows reported at once.
+"""The labels CSV: one row per clip; all bad rows are reported at once.
 
-Comma, semicolon or tab; UTF-8 with or without a byte order mark. Columns, in any order and case:
+Comma, semicolon or tab; UTF-8, UTF-16 or Windows-1252. Columns, in any order and case:
 
     filename   also file, path, file_name      absolute, or relative to the CSV or the audio folder
     label      also digit, class, class_label  a string; ``a7`` and ``7`` are different labels;
                                                ``dog|rain`` are two labels of one clip
     speaker    also group, speaker_id          optional
+    fold       of cross-validation             optional
     split      train, val or test              optional
     start end  seconds inside a longer file    optional, both together
 
-Other columns are ignored.
+Names of the field's datasets are understood too (``columns``), and ``CsvOptions.columns`` names
+others. What is read under another name, and what looks like one of these and is not read, is in the
+notes.
 """
 
-import csv
+import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
-from earful.data.errors import did_you_mean, did_you_mean_path
+from earful.data.errors import did_you_mean_path
 from earful.data.labels.clip import SPLITS, Clip, LabelledClips, RowProblem
-from earful.data.labels.columns import COLUMN_NAMES
-from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
+from earful.data.labels.columns import Columns, count_known, find_columns
+from earful.data.labels.csv_options import PLAIN_CSV, REQUIRED_ROLES, CsvOptions, check_columns
+from earful.data.labels.find_files import count_existing, find_files
+from earful.data.labels.label_cells import (
+    check_separator,
+    find_list_note,
+    find_separator_note,
+    read_label_cell,
+)
 from earful.data.labels.multilabel import find_label_problem, normalise_label
+from earful.data.labels.split_words import normalise_splits
 from earful.data.labels.table_file import (
-    LabelsError,
-    empty_message,
-    find_delimiter,
+    Table,
+    TableRow,
     no_rows_message,
-    read_rows,
-    with_line_numbers,
+    open_table,
+)
+from earful.data.labels.text_file import LabelsError
+from earful.data.labels.time_columns import TimeUnit
+from earful.data.labels.times import (
+    FileLengths,
+    Span,
+    find_unit,
+    find_window,
+    is_window,
+    parse_time,
 )
 
-REQUIRED_COLUMNS = ("filename", "label")
+# Enough rows to choose columns by; the rest is read one by one.
+_FIRST_ROWS = 200
+T = TypeVar("T")
+_URL_SCHEMES = ("http://", "https://", "s3://", "gs://", "hf://")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row by roles, before its file is looked for; times in the unit of their columns."""
+
+    line: int
+    filename: str
+    label: str
+    speaker: str
+    fold: str
+    split: str
+    start: float | None
+    end: float | None
 
 
 def stream_rows(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> Iterator[Clip | RowProblem]:
     """Read a CSV row by row, in constant memory; labels may be missing.
 
+    Files are not looked for elsewhere, and times are seconds unless their columns say otherwise.
+
     Raises:
-        LabelsError: the file is missing, is not UTF-8 text, lacks the filename column, or has no
-            rows.
+        LabelsError: the file is missing, is no text, lacks the filename column, or has no rows.
     """
-    audio_dir = options.audio_dir
-    try:
-        with csv_path.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = find_delimiter(file.readline(1 << 16))
-            file.seek(0)
-            rows = with_line_numbers(csv.reader(file, delimiter=delimiter, strict=True))
-            _, header = next(rows, (0, []))
-            if not header:
-                raise LabelsError(empty_message(csv_path))
-            columns = _match_columns(header, csv_path, required=("filename",))
-            line = 0
-            for line, cells in rows:
-                yield _read_row(
-                    line, cells, len(header), columns, audio_dir or csv_path.parent, ("filename",)
-                )
-            if not line:
-                raise LabelsError(no_rows_message(csv_path))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise LabelsError(
-            f"{csv_path} is not a CSV in UTF-8: {error}; save it as CSV UTF-8"
-        ) from error
-    except OSError as error:
-        raise LabelsError(f"cannot read {csv_path}: {error.strerror}") from error
+    _check_options(options)
+    folder = options.audio_dir or csv_path.parent
+    with open_table(csv_path, count_known) as table:
+        first, rows = _peek(table.rows)
+        columns = _find_columns(table, first, options, ("filename",))
+        splits = _split_words(first, columns)
+        if not first:
+            raise LabelsError(no_rows_message(csv_path))
+        read = (_read_row(row, table, columns, options, splits, ("filename",)) for row in rows)
+        head, everything = _peek(read)
+        lengths = FileLengths()
+        unit, _ = _find_unit(head, columns, lambda row: folder / row.filename, lengths)
+        for row in everything:
+            if isinstance(row, _Row):
+                yield _to_clip(row, folder / row.filename, unit, lengths)
+            else:
+                yield row
 
 
 def read_labels(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> LabelledClips:
-    """Read and check a labels CSV; audio files are not opened.
+    """Read and check a labels CSV; of audio files at most the headers of some are read.
 
     Raises:
-        LabelsError: the file is missing, is not UTF-8 text, lacks a required column or has no rows,
-            or ``audio_dir`` is not a folder. Bad rows do not raise: they are in ``problems``.
+        LabelsError: the file is missing, is no text, lacks a required column or has no rows, its
+            times belong to other recordings, or ``audio_dir`` is not a folder. Bad rows do not
+            raise: they are in ``problems``.
+        UsageError: the options name no columns or no separator.
     """
-    audio_dir = options.audio_dir
+    _check_options(options)
+    _check_audio_dir(options.audio_dir)
+    with open_table(csv_path, count_known) as table:
+        first, rows = _peek(table.rows)
+        columns = _find_columns(table, first, options, REQUIRED_ROLES)
+        table_rows = list(rows)
+        splits = _split_words(table_rows, columns)
+        read = [
+            _read_row(row, table, columns, options, splits, REQUIRED_ROLES) for row in table_rows
+        ]
+        if not read:
+            raise LabelsError(no_rows_message(csv_path))
+        cells = [columns.value("label", row.cells) for row in table_rows if not row.problem]
+        notes = [*table.notes, *columns.notes, find_list_note(cells)]
+    problems = [row for row in read if isinstance(row, RowProblem)]
+    good = [row for row in read if isinstance(row, _Row)]
+    clips, file_notes = _find_clips(good, columns, csv_path, options)
+    kept, repeated = _without_repeats(clips)
+    separator_note = "" if options.label_separator else _separator_note(good)
+    return LabelledClips(
+        tuple(kept),
+        tuple(sorted([*problems, *repeated], key=lambda problem: problem.line)),
+        frozenset(columns.names),
+        tuple(note for note in (*notes, *file_notes, separator_note) if note),
+        tuple(columns.names.items()),
+    )
+
+
+def read_rows(csv_path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The names in the header, and (line, cells) of every row, for columns of other meanings.
+
+    Raises:
+        LabelsError: as ``read_labels``.
+    """
+    with open_table(csv_path, count_known) as table:
+        return table.header, [(row.line, row.cells) for row in table.rows]
+
+
+def _check_options(options: CsvOptions) -> None:
+    check_columns(options.columns)
+    check_separator(options.label_separator)
+
+
+def _check_audio_dir(audio_dir: Path | None) -> None:
     if audio_dir is not None and not audio_dir.is_dir():
         raise LabelsError(
             f"{audio_dir} is not a folder{did_you_mean_path(audio_dir)}; give the folder of the "
             "audio files as --audio-dir"
         )
-    header, rows = read_rows(csv_path)
-    columns = _match_columns(header, csv_path)
-    clips: list[Clip] = []
-    problems: list[RowProblem] = []
-    first_line: dict[tuple[Path, float | None, float | None], int] = {}
-    for line, cells in rows:
-        clip = _read_row(line, cells, len(header), columns, audio_dir or csv_path.parent)
-        if isinstance(clip, RowProblem):
-            problems.append(clip)
-            continue
-        key = (clip.path, clip.start_seconds, clip.end_seconds)
-        if key in first_line:
-            reason = f"repeats line {first_line[key]}; keep one row per clip"
-            problems.append(RowProblem(line, clip.filename, "filename", clip.filename, reason))
-            continue
-        first_line[key] = line
-        clips.append(clip)
-    if not clips and not problems:
-        raise LabelsError(no_rows_message(csv_path))
-    notes = tuple(_misnamed_columns(header))
-    return LabelledClips(tuple(clips), tuple(problems), frozenset(columns), notes)
 
 
-def _match_columns(
-    header: list[str], csv_path: Path, required: Sequence[str] = REQUIRED_COLUMNS
-) -> dict[str, int]:
-    """Map each known column present to its position in the file."""
-    names = [name.strip().lower() for name in header]
-    columns: dict[str, int] = {}
-    for column, accepted in COLUMN_NAMES.items():
-        matches = [name for name in accepted if name in names]
-        positions = [i for i, name in enumerate(names) if name in accepted]
-        if len(positions) > 1 and len(set(matches)) == 1:
-            raise LabelsError(f"{csv_path} has the column {matches[0]!r} twice; keep one")
-        if matches:
-            columns[column] = names.index(matches[0])
-    for column in required:
-        if column not in columns:
-            raise LabelsError(
-                f"{csv_path} has the columns {', '.join(repr(h) for h in header)}; "
-                f"one of {', '.join(COLUMN_NAMES[column])} is needed for the {column}"
-                + "".join(f"; {note}" for note in _misnamed_columns(header))
-            )
-    if ("start" in columns) != ("end" in columns):
-        raise LabelsError(
-            f"{csv_path} has only one of the columns start and end; give both or none"
-        )
-    return columns
+def _peek(rows: Iterator[T]) -> tuple[list[T], Iterator[T]]:
+    """The first rows, and all of them."""
+    first = list(itertools.islice(rows, _FIRST_ROWS))
+    return first, itertools.chain(first, rows)
 
 
-def _misnamed_columns(header: Sequence[str]) -> Iterator[str]:
-    """A note for each column whose name is nearly one that is read."""
-    known = [name for accepted in COLUMN_NAMES.values() for name in accepted]
-    for name in header:
-        hint = "" if name.strip().lower() in known else did_you_mean(name.strip(), known)
-        if hint:
-            yield f"the column {name.strip()!r} is not read{hint}"
+def _find_columns(
+    table: Table, first: Sequence[TableRow], options: CsvOptions, required: Sequence[str]
+) -> Columns:
+    folder = options.audio_dir or table.path.parent
+    return find_columns(
+        table.header,
+        [row.cells for row in first],
+        table.path,
+        options.columns,
+        lambda names: count_existing(names, folder),
+        required,
+    )
+
+
+def _split_words(rows: Iterable[TableRow], columns: Columns) -> dict[str, str]:
+    position = columns.positions.get("split")
+    if position is None:
+        return {}
+    words = {row.cells[position].strip() for row in rows if position < len(row.cells)}
+    return normalise_splits(words)
 
 
 def _read_row(
-    line: int,
-    cells: list[str],
-    width: int,
-    columns: dict[str, int],
-    folder: Path,
-    required: Sequence[str] = REQUIRED_COLUMNS,
-) -> Clip | RowProblem:
-    if len(cells) != width:
-        column = f"{len(cells)}" if len(cells) > width else f"{len(cells) + 1}"
-        reason = f"the row has {len(cells)} cells, the header has {width}"
-        position = columns["filename"]
-        filename = cells[position].strip() if position < len(cells) else ""
-        return RowProblem(line, filename, column, cells[-1], reason)
-    values = {column: cells[position].strip() for column, position in columns.items()}
-    problem = _check_values(line, values, required)
-    if problem is not None:
-        return problem
-    clip = Clip(
-        line=line,
-        filename=values["filename"],
-        path=folder / values["filename"],
-        label=normalise_label(values.get("label", "")),
-        speaker=values.get("speaker", ""),
-        split=values.get("split", "").lower(),
+    row: TableRow,
+    table: Table,
+    columns: Columns,
+    options: CsvOptions,
+    splits: dict[str, str],
+    required: Sequence[str],
+) -> _Row | RowProblem:
+    if row.problem or len(row.cells) != len(table.header):
+        return _broken_row(row, columns, len(table.header))
+    texts = {role: columns.value(role, row.cells) for role in columns.positions}
+    label = read_label_cell(texts.get("label", ""), options.label_separator)
+    problem = _check_texts(row.line, texts, label, splits, required)
+    times = problem or _read_times(row, columns, texts["filename"])
+    if isinstance(times, RowProblem):
+        return times
+    return _Row(
+        line=row.line,
+        filename=texts["filename"],
+        label=normalise_label(label),
+        speaker=texts.get("speaker", ""),
+        fold=_read_fold(texts.get("fold", "")),
+        split=splits.get(texts.get("split", ""), ""),
+        start=times[0],
+        end=times[1],
     )
-    return _with_times(clip, values)
 
 
-def _check_values(line: int, values: dict[str, str], required: Sequence[str]) -> RowProblem | None:
-    filename = values["filename"]
-    for column in required:
-        if not values[column]:
-            return RowProblem(line, filename, column, "", f"the {column} is empty")
-    label = values.get("label", "")
+def _check_texts(
+    line: int,
+    texts: Mapping[str, str],
+    label: str,
+    splits: Mapping[str, str],
+    required: Sequence[str],
+) -> RowProblem | None:
+    filename, split = texts["filename"], texts.get("split", "")
+    for role in required:
+        if not texts[role]:
+            return RowProblem(line, filename, role, "", f"the {role} is empty")
+    if "label" in required and filename.lower().startswith(_URL_SCHEMES):
+        reason = "is an address; download the file and name the copy"
+        return RowProblem(line, filename, "filename", filename, reason)
     if label and (problem := find_label_problem(label)) is not None:
         return RowProblem(line, filename, "label", label[:40], problem)
-    split = values.get("split", "")
-    if split and split.lower() not in SPLITS:
+    if split and split not in splits:
         reason = f"a split is one of {', '.join(SPLITS)}, or empty"
         return RowProblem(line, filename, "split", split, reason)
     return None
 
 
-def _with_times(clip: Clip, values: dict[str, str]) -> Clip | RowProblem:
-    texts = (values.get("start", ""), values.get("end", ""))
-    if texts == ("", ""):
-        return clip
+def _broken_row(row: TableRow, columns: Columns, width: int) -> RowProblem:
+    cells, position = row.cells, columns.positions["filename"]
+    filename = cells[position].strip().split("\n")[0] if position < len(cells) else ""
+    if row.problem:
+        longest = max(cells, key=lambda cell: cell.count("\n"))
+        return RowProblem(row.line, filename, _cell_name(longest, cells), longest[:40], row.problem)
+    column = str(len(cells) if len(cells) > width else len(cells) + 1)
+    reason = f"the row has {len(cells)} cells, the header has {width}"
+    return RowProblem(row.line, filename, column, cells[-1], reason)
+
+
+def _cell_name(cell: str, cells: Sequence[str]) -> str:
+    return str(list(cells).index(cell) + 1)
+
+
+def _read_fold(text: str) -> str:
+    """A fold's name; of numbers that a program wrote as 1.0, the whole number."""
+    return text.removesuffix(".0") if text.removesuffix(".0").isdecimal() else text
+
+
+def _read_times(
+    row: TableRow, columns: Columns, filename: str
+) -> tuple[float | None, float | None] | RowProblem:
+    if columns.times is None:
+        return None, None
+    texts = {role: row.cells[position].strip() for role, position in columns.times.items()}
+    if not any(texts.values()):
+        return None, None
     times: list[float] = []
-    for column, text in zip(("start", "end"), texts, strict=True):
+    for (role, text), unit in zip(texts.items(), columns.times.units(), strict=True):
+        reason = "a time is a number of seconds, such as 1.25"
         try:
-            seconds = float(text)
+            times.append(parse_time(text) * (1e-3 if unit == "ms" else 1))
         except ValueError:
-            reason = "a time is a number of seconds, such as 1.25"
-            return RowProblem(clip.line, clip.filename, column, text, reason)
-        if not math.isfinite(seconds) or seconds < 0:
+            return RowProblem(row.line, filename, role, text, reason)
+        if not math.isfinite(times[-1]) or times[-1] < 0:
             reason = "a time is a finite number of seconds, 0 or more"
-            return RowProblem(clip.line, clip.filename, column, text, reason)
-        times.append(seconds)
-    start, end = times
+            return RowProblem(row.line, filename, role, text, reason)
+    start, last = times
+    end = start + last if "duration" in texts else last
     if end <= start:
-        reason = f"must be later than the start, {start:g} s"
-        return RowProblem(clip.line, clip.filename, "end", texts[1], reason)
-    return replace(clip, start_seconds=start, end_seconds=end)
+        role = "duration" if "duration" in texts else "end"
+        reason = f"must be later than the start, {start:g}" if role == "end" else "must be above 0"
+        return RowProblem(row.line, filename, role, texts[role], reason)
+    return start, end
+
+
+def _find_unit(
+    rows: Iterable[_Row | RowProblem],
+    columns: Columns,
+    path_of: Callable[[_Row], Path],
+    lengths: FileLengths,
+) -> tuple[TimeUnit, str]:
+    """The unit of the times of rows, and a note if their numbers say it."""
+    if columns.times is None:
+        return "s", ""
+    spans = [
+        Span(row.line, path_of(row), row.start, row.end)
+        for row in rows
+        if isinstance(row, _Row) and row.start is not None and row.end is not None
+    ]
+    return find_unit(columns.times.unit, spans, lengths)
+
+
+def _to_clip(row: _Row, path: Path, unit: TimeUnit, lengths: FileLengths) -> Clip:
+    start, end = (
+        None if time is None else lengths.to_seconds(time, unit, path)
+        for time in (row.start, row.end)
+    )
+    return Clip(
+        line=row.line,
+        filename=row.filename,
+        path=path,
+        label=row.label,
+        speaker=row.speaker,
+        split=row.split,
+        fold=row.fold,
+        start_seconds=start,
+        end_seconds=end,
+    )
+
+
+def _find_clips(
+    rows: Sequence[_Row], columns: Columns, csv_path: Path, options: CsvOptions
+) -> tuple[list[Clip], list[str]]:
+    """The clip of each row, with its file and with times in seconds; and notes on both."""
+    folder, given = options.audio_dir or csv_path.parent, options.audio_dir is not None
+    found = find_files([row.filename for row in rows], folder, search_beside=not given)
+    lengths = FileLengths()
+    unit, note = _find_unit(rows, columns, lambda row: found.paths[row.filename], lengths)
+    clips = [_to_clip(row, found.paths[row.filename], unit, lengths) for row in rows]
+    return _with_tolerance(clips), [*found.notes, note]
+
+
+def _with_tolerance(clips: Sequence[Clip]) -> list[Clip]:
+    """Windows of one length may overhang: the last one reaches beyond the end of its file."""
+    timed = [
+        (clip.start_seconds, clip.end_seconds)
+        for clip in clips
+        if clip.start_seconds is not None and clip.end_seconds is not None
+    ]
+    window = find_window(timed)
+    return [
+        replace(clip, end_tolerance_seconds=window)
+        if window and is_window(clip.start_seconds, clip.end_seconds, window)
+        else clip
+        for clip in clips
+    ]
+
+
+def _without_repeats(clips: Iterable[Clip]) -> tuple[list[Clip], list[RowProblem]]:
+    """The clips whose file and times are new, and a problem for each row that repeats one."""
+    first_line: dict[tuple[Path, float | None, float | None], int] = {}
+    kept: list[Clip] = []
+    repeated: list[RowProblem] = []
+    for clip in clips:
+        key = (clip.path, clip.start_seconds, clip.end_seconds)
+        if key in first_line:
+            reason = f"repeats line {first_line[key]}; keep one row per clip"
+            repeated.append(RowProblem(clip.line, clip.filename, "filename", clip.filename, reason))
+            continue
+        first_line[key] = clip.line
+        kept.append(clip)
+    return kept, repeated
+
+
+def _separator_note(rows: Sequence[_Row]) -> str:
+    return find_separator_note([(row.line, row.label) for row in rows])

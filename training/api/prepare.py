@@ -28,7 +28,7 @@ from earful.data.labels.clip import Clip, LabelledClips
 from earful.data.labels.csv_options import CsvOptions
 from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.splits import SplitMode
-from earful.data.labels.table_file import LabelsError
+from earful.data.labels.text_file import LabelsError
 from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 from earful.training.runs.progress import work_progress
 

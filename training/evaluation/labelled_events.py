@@ -16,7 +16,7 @@ from earful.data.errors import EarfulError, did_you_mean_path
 from earful.data.labels.clip import Clip, ClipProblem, RowProblem
 from earful.data.labels.csv_options import CsvOptions
 from earful.data.labels.labels_csv import stream_rows
-from earful.data.labels.table_file import LabelsError
+from earful.data.labels.text_file import LabelsError
 from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 from earful.training.evaluation.event_metrics import SoundEvent
 

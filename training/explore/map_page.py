@@ -16,7 +16,7 @@ import numpy as np
 from markupsafe import Markup
 
 from earful.data.atomic_write import OutputError, staged_file
-from earful.data.labels.table_file import LabelsError
+from earful.data.labels.text_file import LabelsError
 from earful.training.explore.clip_map import TOP_OUTLIERS, ClipMap, MapView
 from earful.training.reports.clip_media import (
     MapAudioOptions,

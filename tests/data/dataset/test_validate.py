@@ -10,7 +10,7 @@ import pytest
 from earful.data.dataset.reader import ClipAudio
 from earful.data.dataset.validate import CheckReport, check_labels
 from earful.data.labels.clip import Clip
-from earful.data.labels.table_file import LabelsError
+from earful.data.labels.text_file import LabelsError
 
 
 def check(tmp_path: Path, lines: list[str], audio_dir: Path | None = None) -> CheckReport:
@@ -58,7 +58,7 @@ def test_every_problem_is_reported_by_line(tmp_path: Path, good_rows: list[str])
         "text.wav,2,ann,test",
         "cut.wav,10,ann,test",
         "e.wav,,ann,test",
-        "f.wav,2,ann,dev",
+        "f.wav,2,ann,third",
         "a.wav,10,ann,train",
         "./b.wav,once,ann",
     ]
@@ -122,12 +122,16 @@ def test_report_is_json(tmp_path: Path, good_rows: list[str]) -> None:
     assert stored["problems"][0].keys() == {"line", "filename", "code", "message"}
 
 
-def test_files_are_found_in_the_audio_folder(tmp_path: Path, good_rows: list[str]) -> None:
-    (tmp_path / "audio").mkdir()
+def test_files_are_found_in_the_audio_folder(
+    tmp_path: Path, good_rows: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
     for path in tmp_path.glob("*.wav"):
-        path.rename(tmp_path / "audio" / path.name)
-    assert check(tmp_path, good_rows).usable == 0
-    assert check(tmp_path, good_rows, tmp_path / "audio").usable == 4
+        path.rename(elsewhere / path.name)
+    report = check(tmp_path, good_rows)
+    assert report.usable == 0
+    assert "4 of 4 files are not in" in report.notes[0]
+    assert check(tmp_path, good_rows, elsewhere).usable == 4
 
 
 def test_no_usable_clip_still_gives_a_report(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from earful.data.annotations.annotation import AnnotationError
 from earful.data.annotations.folders import read_folders
 from earful.data.annotations.read_sources import ImportOptions, detect_format, read_sources
 from earful.data.labels.labels_csv import read_labels, stream_rows
-from earful.data.labels.table_file import LabelsError
+from earful.data.labels.text_file import LabelsError
 from earful.data.labels.wrong_path import describe_wrong_path
 from tests.fixtures.synthetic_audio import tone, wav
 
@@ -113,9 +113,12 @@ def test_a_csv_without_rows_lists_nothing(tmp_path: Path) -> None:
 def test_a_column_that_is_nearly_named_right_is_not_ignored_silently(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("filename,label,Speakers,length\na.wav,a,ann,1\n", encoding="utf-8")
+    (tmp_path / "a.wav").touch()
     assert read_labels(path).notes == (
         "the column 'Speakers' is not read (did you mean 'speaker'?)",
     )
-    path.write_text("filename,labels\na.wav,a\n", encoding="utf-8")
-    with pytest.raises(LabelsError, match=r"needed for the label; the column 'labels' is not read"):
+    path.write_text("filename,lable\na.wav,a\n", encoding="utf-8")
+    with pytest.raises(
+        LabelsError, match="the column .lable. is not read"
+    ):
         read_labels(path)

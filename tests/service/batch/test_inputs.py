@@ -153,8 +153,8 @@ def test_symlink_loops_and_dangling_links_are_handled(
         ("none.csv", None, "cannot read"),
         ("none.txt", None, "cannot read"),
         ("a.csv", "name,label\n", "is needed for the filename"),
-        ("a.csv", "\xff\xfe", "UTF-8"),
-        ("a.csv", 'file\n"a.wav\n', "is not a CSV"),
+        ("a.csv", "\x81\xfe", "UTF-8"),
+        ("a.csv", 'file\n"a.wav\n', "fix the quotes"),
     ],
 )
 def test_unreadable_lists_are_refused(

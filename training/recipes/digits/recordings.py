@@ -23,9 +23,9 @@ from earful.data.dataset.prepare import prepare
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.clip import Clip, LabelledClips
 from earful.data.labels.csv_options import CsvOptions
-from earful.data.labels.labels_csv import read_labels
+from earful.data.labels.labels_csv import read_labels, read_rows
 from earful.data.labels.splits import SplitMode
-from earful.data.labels.table_file import LabelsError, read_rows
+from earful.data.labels.text_file import LabelsError
 from earful.training.recipes.digits.spoken_word import RATE_HZ
 
 FSDD_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")

@@ -1,0 +1,221 @@
+"""Find the files of a CSV whose names were written on another system, or without their folders.
+
+A name that is there as it stands is taken. For the others the folder is searched once, and a file
+is taken where it is certain, and said:
+
+    a\\b.wav, A/b.WAV, other Unicode forms   the same name
+    b.wav, b, b.mp3                         the one file with that name, or that stem, below
+    C:\\data\\a\\b.wav, /home/ann/data/a/b.wav  the end of a path of another machine
+
+Not certain, and named only: two files for one name, one file for two names, another folder in place
+of the one that is named.
+"""
+
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from earful.data.audio.containers import AUDIO_SUFFIXES
+from earful.data.audio.system_files import is_system_name
+
+# Beside a CSV, where datasets keep their recordings.
+CUSTOMARY_FOLDERS = ("audio", "recordings", "clips", "wavs", "wav", "sounds", "data")
+_DRIVE = re.compile(r"^[A-Za-z]:")
+_MAX_FILES = 2_000_000
+
+Parts = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """The path of each name, and notes on those that lie elsewhere or are not found."""
+
+    paths: Mapping[str, Path]
+    missing: frozenset[str]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Match:
+    """A file for a name: what of the name and of its path is not shared, and how they differ."""
+
+    path: str
+    dropped: Parts
+    added: Parts
+    difference: str
+
+
+def count_existing(names: Sequence[str], folder: Path) -> int:
+    """How many names are files of a folder as they stand."""
+    return sum(_exists(folder / name) for name in names if name)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long a name, or no name of a file
+        return False
+
+
+def find_files(names: Sequence[str], folder: Path, *, search_beside: bool) -> FoundFiles:
+    """Each distinct name with its path; a missing one with the path that it names.
+
+    With ``search_beside`` the folder was not given by the user, and customary ones beside it are
+    searched too if none of the names is in it.
+    """
+    distinct = dict.fromkeys(names)
+    missing = [name for name in distinct if not _exists(folder / name)]
+    paths = {name: folder / name for name in distinct}
+    if not missing:
+        return FoundFiles(paths, frozenset(), ())
+    for root in _roots(folder, search_beside=search_beside and len(missing) == len(distinct)):
+        index = _Index(root)
+        matches = _certain(index.match_all(missing))
+        if matches:
+            paths |= {name: root / match.path for name, match in matches.items()}
+            left = frozenset(missing) - matches.keys()
+            notes = [*_describe_matches(matches, root), *_describe_missing(left, distinct, index)]
+            return FoundFiles(paths, left, tuple(notes))
+    left = frozenset(missing)
+    return FoundFiles(paths, left, tuple(_describe_missing(left, distinct, _Index(folder))))
+
+
+def _roots(folder: Path, *, search_beside: bool) -> Iterator[Path]:
+    yield folder
+    if search_beside:
+        parent = folder.absolute().parent
+        yield from (parent / name for name in CUSTOMARY_FOLDERS if (parent / name).is_dir())
+
+
+class _Index:
+    """The recordings below a folder, by their last name and by their stem."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for relative in _walk(root):
+            name = _key(relative.rpartition("/")[2])
+            self._by_name[name].append(relative)
+            self._by_stem[_stem(name)].append(relative)
+
+    def match_all(self, names: Sequence[str]) -> dict[str, _Match | str]:
+        """The match of each name, or why there is none that is certain; others are left out."""
+        found = {name: self._match(name) for name in names}
+        return {name: match for name, match in found.items() if match is not None}
+
+    def _match(self, name: str) -> _Match | str | None:
+        parts = _split(name)
+        if not parts or ".." in parts:
+            return None
+        last = _key(parts[-1])
+        paths = self._by_name.get(last) or self._by_stem.get(_stem(last), [])
+        if not paths:
+            return None
+        shared = {path: _n_shared(parts, _split(path)) for path in paths}
+        most = max(shared.values())
+        best = [path for path, n in shared.items() if n == most]
+        if len(best) > 1:
+            return f"{len(best)} files have that name (the first: {best[0]})"
+        return _build_match(name, parts, best[0], most)
+
+
+def _build_match(name: str, parts: Parts, path: str, n_shared: int) -> _Match | str:
+    own = _split(path)
+    dropped, added = parts[: len(parts) - n_shared], own[: len(own) - n_shared]
+    if dropped and added and n_shared < 2:
+        return f"there is {path}, in another folder"
+    return _Match(path, dropped, added, _difference(name, parts, own, n_shared))
+
+
+def _difference(name: str, parts: Parts, own: Parts, n_shared: int) -> str:
+    if len(parts) > n_shared:
+        return "at the end of a path of another machine"
+    if len(own) > n_shared:
+        return "in folders below"
+    if _stem(parts[-1]) == parts[-1] or _key(parts[-1]) != _key(own[-1]):
+        return "with another suffix"
+    if "\\" in name:
+        return "with slashes of this system"
+    nfc = [tuple(unicodedata.normalize("NFC", part) for part in names) for names in (parts, own)]
+    return "in another Unicode form" if nfc[0] == nfc[1] else "in capital or small letters"
+
+
+def _certain(matches: Mapping[str, _Match | str]) -> dict[str, _Match]:
+    """Matches of one name each, those of another machine's paths only if all paths move alike."""
+    found = {name: match for name, match in matches.items() if isinstance(match, _Match)}
+    names_of = Counter(match.path for match in found.values())
+    moved = {(match.dropped, match.added) for match in found.values() if match.dropped}
+    return {
+        name: match
+        for name, match in found.items()
+        if names_of[match.path] == 1 and (not match.dropped or len(moved) == 1)
+    }
+
+
+def _describe_matches(matches: Mapping[str, _Match], root: Path) -> Iterator[str]:
+    kinds = Counter(match.difference for match in matches.values())
+    for kind, count in kinds.items():
+        name, match = next((n, m) for n, m in matches.items() if m.difference == kind)
+        names = "1 file is" if count == 1 else f"{count} files are"
+        yield f"{names} found {kind} (the first: {name!r} is {root / match.path})"
+
+
+def _describe_missing(
+    missing: frozenset[str], names: Mapping[str, None], index: _Index
+) -> Iterator[str]:
+    if not missing:
+        return
+    first = next(name for name in names if name in missing)
+    why = index.match_all([first]).get(first)
+    if isinstance(why, _Match):
+        why = f"{why.path} would be a file for several names, or its folder another one"
+    hint = f": {why}" if why else ""
+    yield (
+        f"{len(missing)} of {len(names)} files are not in {index.root} (the first: {first!r}"
+        f"{hint}); --audio-dir names the folder, --columns filename=NAME another column"
+    )
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Recordings below a folder, relative to it with ``/``; links to folders are not followed."""
+    count = 0
+    for parent, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not is_system_name(name))
+        prefix = os.path.relpath(parent, root).replace(os.sep, "/") + "/"
+        for name in names:
+            if Path(name).suffix.lower() in AUDIO_SUFFIXES and not is_system_name(name):
+                count += 1
+                if count > _MAX_FILES:
+                    return
+                yield (prefix + name).removeprefix("./")
+
+
+def _split(name: str) -> Parts:
+    """The parts of a path of any system, without a drive or a root."""
+    path = _DRIVE.sub("", name.removeprefix("file://").replace("\\", "/"))
+    return tuple(part for part in path.split("/") if part not in ("", "."))
+
+
+def _key(text: str) -> str:
+    """Equal for names that differ in case or in their Unicode form."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _stem(name: str) -> str:
+    suffix = Path(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in AUDIO_SUFFIXES else name
+
+
+def _n_shared(parts: Parts, own: Parts) -> int:
+    """How many parts at the end of two paths are the same; the last one, by its stem, is."""
+    shared = 1
+    for one, other in zip(reversed(parts[:-1]), reversed(own[:-1]), strict=False):
+        if _key(one) != _key(other):
+            break
+        shared += 1
+    return shared

@@ -1,0 +1,155 @@
+"""Times of clips inside their files: read from cells, in seconds, milliseconds or samples.
+
+The names of the columns say the unit, or the numbers do: times that lie beyond most of their files
+as seconds, and within them as milliseconds or as samples, are those. Times that fit no unit are
+refused with the reason: most likely they belong to the recordings from which the files were cut.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mode
+
+from earful.data.audio.audio_length import read_duration_and_rate
+from earful.data.audio.decode import AudioError
+from earful.data.labels.text_file import LabelsError
+from earful.data.labels.time_columns import TimeUnit
+
+# Enough files to tell the unit by; they are spread over the table.
+_PROBES = 50
+_MIN_ROWS = 3
+# Of windows whose length is the same but for rounding.
+_SAME_SECONDS = 1e-3
+ROUNDING_SECONDS = 0.01
+_CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
+_UNIT_NAMES = {"ms": "milliseconds", "samples": "samples"}
+WHOLE_FILES = "--columns start=,end="
+
+
+@dataclass(frozen=True)
+class Span:
+    """The times of a row, in the unit of its table."""
+
+    line: int
+    path: Path
+    start: float
+    end: float
+
+
+class FileLengths:
+    """The seconds and the rate in the headers of files, each read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[float, int] | None] = {}
+
+    def find(self, path: Path) -> tuple[float, int] | None:
+        """(seconds, rate in Hz); None for a file that cannot be read, which its reader reports."""
+        if path not in self._known:
+            try:
+                self._known[path] = read_duration_and_rate(path)
+            except AudioError:
+                self._known[path] = None
+        return self._known[path]
+
+    def to_seconds(self, time: float, unit: TimeUnit, path: Path) -> float:
+        """A time of a file in seconds."""
+        if unit == "samples":
+            length = self.find(path)
+            return time / length[1] if length else 0.0
+        return time * 1e-3 if unit == "ms" else time
+
+    def is_inside(self, span: Span, unit: TimeUnit) -> bool | None:
+        """Whether a span lies in its file, or at least begins there as the last of its windows.
+
+        None if the file cannot be read.
+        """
+        length = self.find(span.path)
+        if length is None:
+            return None
+        start, end = (self.to_seconds(time, unit, span.path) for time in (span.start, span.end))
+        if end <= length[0] + ROUNDING_SECONDS:
+            return True
+        return start < length[0] and end - start < length[0]
+
+
+def parse_time(text: str) -> float:
+    """A number of seconds (or another unit), also with a decimal comma, or ``1:02:03.5``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    number = text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
+    clock = _CLOCK.match(number)
+    if clock is None:
+        return float(number)
+    hours, minutes, seconds = clock.groups()
+    return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds)
+
+
+def find_window(spans: Iterable[tuple[float, float]]) -> float | None:
+    """The seconds of more than half of the clips: windows of one length."""
+    lengths = [round((end - start) / _SAME_SECONDS) for start, end in spans]
+    if not lengths:
+        return None
+    usual = mode(lengths)
+    return usual * _SAME_SECONDS if 2 * lengths.count(usual) > len(lengths) else None
+
+
+def is_window(
+    start_seconds: float | None, end_seconds: float | None, window_seconds: float
+) -> bool:
+    """Whether a clip has the length of the table's windows."""
+    if start_seconds is None or end_seconds is None:
+        return False
+    return abs(end_seconds - start_seconds - window_seconds) <= 2 * _SAME_SECONDS
+
+
+def find_unit(unit: TimeUnit, spans: Sequence[Span], lengths: FileLengths) -> tuple[TimeUnit, str]:
+    """The unit of times, and a note if the numbers say that it is not seconds.
+
+    ``unit`` is what the names of the columns say, if anything.
+
+    Raises:
+        LabelsError: most times lie beyond their files in every unit.
+    """
+    probes = _spread(spans)
+    share = _share_inside(probes, unit or "s", lengths)
+    if share is None or len(spans) < _MIN_ROWS or share > 0.5:
+        return unit or "s", ""
+    whole = all(time.is_integer() for span in spans for time in (span.start, span.end))
+    for other in ("ms", "samples") if whole and not unit else ():
+        if (_share_inside(probes, other, lengths) or 0) > 0.9:
+            return other, (
+                f"times are read as {_UNIT_NAMES[other]}: as seconds, most of them are beyond "
+                f"their files; {WHOLE_FILES} takes whole files"
+            )
+    raise LabelsError(_beyond_message(spans, unit or "s", lengths))
+
+
+def _spread(spans: Sequence[Span]) -> Sequence[Span]:
+    """The last span of some of the files, which are spread over the table."""
+    last: dict[Path, Span] = {}
+    for span in spans:
+        if span.path not in last or span.end > last[span.path].end:
+            last[span.path] = span
+    return list(last.values())[:: max(1, len(last) // _PROBES)]
+
+
+def _share_inside(spans: Sequence[Span], unit: TimeUnit, lengths: FileLengths) -> float | None:
+    """The share of spans that lie in their files; None if no file can be read."""
+    inside = [known for span in spans if (known := lengths.is_inside(span, unit)) is not None]
+    return sum(inside) / len(inside) if inside else None
+
+
+def _beyond_message(spans: Sequence[Span], unit: TimeUnit, lengths: FileLengths) -> str:
+    beyond = [span for span in spans if lengths.is_inside(span, unit) is False]
+    first = beyond[0]
+    end = lengths.to_seconds(first.end, unit, first.path)
+    length = lengths.find(first.path)
+    return (
+        f"{len(beyond)} of {len(spans)} rows end beyond their file (the first: line {first.line} "
+        f"ends at {end:g} s, {first.path.name} at {length[0] if length else 0:.3g} s): start and "
+        "end are likely times of another recording, from which these files were cut; "
+        f"{WHOLE_FILES} takes the whole files"
+    )

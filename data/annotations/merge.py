@@ -10,6 +10,7 @@ from earful.data.annotations.conflicts import raise_on_conflicts, resolve
 from earful.data.annotations.table import read_table
 from earful.data.audio.decode import AudioError, decode, read_file
 from earful.data.audio.fingerprint import audio_hash
+from earful.data.labels.csv_options import CsvOptions
 
 # One rate for all files, so that copies have equal hashes; high enough to distinguish speech.
 _RATE_HZ = 16_000
@@ -20,7 +21,7 @@ AudioKey = tuple[str, float | None, float | None]
 
 def merge_tables(
     tables: Sequence[Path],
-    audio_dir: Path | None,
+    options: CsvOptions,
     rule: ConflictRule,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> AnnotationSet:
@@ -34,7 +35,7 @@ def merge_tables(
     """
     collected = AnnotationSet()
     for table in tables:
-        collected.extend(read_table(table, audio_dir))
+        collected.extend(read_table(table, options))
     keys = _AudioKeys()
     usable: list[Annotation] = []
     key_by_id: dict[int, AudioKey] = {}

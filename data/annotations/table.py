@@ -22,19 +22,19 @@ from earful.data.annotations.annotation import (
 )
 from earful.data.atomic_write import OutputError, staged_file
 from earful.data.labels.columns import COLUMN_NAMES
-from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.labels_csv import read_labels, read_rows
 
 PROVENANCE_COLUMNS = ("source", "annotator", "annotated_at", "annotation_id")
 
 
-def read_table(labels_csv: Path, audio_dir: Path | None = None) -> AnnotationSet:
+def read_table(labels_csv: Path, options: CsvOptions = PLAIN_CSV) -> AnnotationSet:
     """Read a labels CSV; rows without a source have this file as their source.
 
     Raises:
         LabelsError: the CSV itself cannot be used.
     """
-    labelled = read_labels(labels_csv, CsvOptions(audio_dir))
+    labelled = read_labels(labels_csv, options)
     provenance, unknown_columns = _read_provenance(labels_csv)
     collected = AnnotationSet(notes=unknown_columns)
     collected.problems = [

@@ -50,7 +50,7 @@ class CheckReport:
 
 def check_labels(
     labels_csv: Path,
-    audio_dir: Path | None,
+    options: CsvOptions,
     progress: Callable[[int, int], None],
     on_clip: ClipCallback = lambda clip, audio: None,
 ) -> CheckReport:
@@ -62,7 +62,7 @@ def check_labels(
     Raises:
         LabelsError: the CSV itself cannot be read.
     """
-    labelled = read_labels(labels_csv, CsvOptions(audio_dir))
+    labelled = read_labels(labels_csv, options)
     problems = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
     rates: Counter[int] = Counter()
     seconds: list[float] = []

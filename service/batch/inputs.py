@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from earful.data.audio.containers import AUDIO_SUFFIXES, is_accepted
 from earful.data.labels.clip import RowProblem
-from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.labels_csv import stream_rows
 from earful.service.batch.errors import BatchError
 from earful.service.batch.remote import find_remote, is_remote
@@ -52,14 +52,14 @@ class Input:
     problem: str = ""
 
 
-def find_inputs(paths: Sequence[str], audio_dir: Path | None = None) -> Iterator[Input]:
+def find_inputs(paths: Sequence[str], options: CsvOptions = PLAIN_CSV) -> Iterator[Input]:
     """Yield every input under the paths, in the order given; files of a folder sorted by name.
 
     A path is a file, a folder (searched recursively for audio suffixes; links to folders are not
     followed, because they may form a loop), a glob, a URL, a CSV with a column of file names, a
     text file with one name per line, or ``-``: such a list, or audio, on standard input. Relative
-    names in a list are relative to ``audio_dir``, or to the folder of the list; names on standard
-    input are relative to the working folder.
+    names in a list are relative to ``options.audio_dir``, or to the folder of the list; names on
+    standard input are relative to the working folder.
 
     Raises:
         LabelsError: a CSV cannot be read.
@@ -67,7 +67,7 @@ def find_inputs(paths: Sequence[str], audio_dir: Path | None = None) -> Iterator
     """
     for path in paths:
         empty = True
-        for source in _expand(path, audio_dir):
+        for source in _expand(path, options):
             if source.location == STANDARD_INPUT and len(paths) > 1:
                 raise BatchError(
                     "audio on standard input is classified alone; leave out the other inputs"
@@ -78,9 +78,9 @@ def find_inputs(paths: Sequence[str], audio_dir: Path | None = None) -> Iterator
             yield Input(path, problem="not_found: no audio file here")
 
 
-def _expand(path: str, audio_dir: Path | None) -> Iterator[Input]:
+def _expand(path: str, options: CsvOptions) -> Iterator[Input]:
     if path == STANDARD_INPUT:
-        return _from_stdin(audio_dir)
+        return _from_stdin(options)
     if is_remote(path):
         return _from_url(path)
     if is_folder(path):
@@ -88,7 +88,7 @@ def _expand(path: str, audio_dir: Path | None) -> Iterator[Input]:
     suffix = os.path.splitext(path)[1].lower()
     if suffix in (*CSV_SUFFIXES, *LIST_SUFFIXES):
         read = _from_csv if suffix in CSV_SUFFIXES else _from_list_file
-        return read(Path(path), audio_dir)
+        return read(Path(path), options)
     is_glob = glob.has_magic(path) and not os.path.lexists(path)
     return _from_glob(path) if is_glob else iter([Input(path)])
 
@@ -127,8 +127,8 @@ def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
     )
 
 
-def _from_csv(path: Path, audio_dir: Path | None) -> Iterator[Input]:
-    for row in stream_rows(path, CsvOptions(audio_dir)):
+def _from_csv(path: Path, options: CsvOptions) -> Iterator[Input]:
+    for row in stream_rows(path, options):
         if isinstance(row, RowProblem):
             yield Input(row.filename or f"{path}:{row.line}", problem=f"bad_row: {row}")
             continue
@@ -136,20 +136,20 @@ def _from_csv(path: Path, audio_dir: Path | None) -> Iterator[Input]:
         yield Input(location, row.start_seconds, row.end_seconds, row.label)
 
 
-def _from_list_file(path: Path, audio_dir: Path | None) -> Iterator[Input]:
+def _from_list_file(path: Path, options: CsvOptions) -> Iterator[Input]:
     try:
         with path.open("rb") as file:
-            yield from _from_names(file, audio_dir or path.parent)
+            yield from _from_names(file, options.audio_dir or path.parent)
     except OSError as error:
         raise BatchError(f"cannot read the list {path}: {error.strerror}") from error
 
 
-def _from_stdin(audio_dir: Path | None) -> Iterator[Input]:
+def _from_stdin(options: CsvOptions) -> Iterator[Input]:
     # A stream without peek (io.BytesIO, say) is read as a list.
     buffered = sys.stdin.buffer
     if isinstance(buffered, io.BufferedReader) and is_accepted(buffered.peek(32)[:32]):
         return iter([Input(STANDARD_INPUT)])
-    return _from_names(sys.stdin.buffer, audio_dir or Path())
+    return _from_names(sys.stdin.buffer, options.audio_dir or Path())
 
 
 def _from_names(file: BinaryIO, folder: Path) -> Iterator[Input]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from earful.data.atomic_write import OutputError
 from earful.data.audio.containers import AUDIO_SUFFIXES
+from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.models.bundle.device import Device
 from earful.models.bundle.event_options import check_labels
 from earful.models.bundle.runtime import onnxruntime
@@ -70,7 +71,7 @@ class BatchRequest:
     options: ClassifyOptions = field(default_factory=ClassifyOptions)
     reject: bool = False
     device: Device = "cpu"
-    audio_dir: Path | None = None
+    csv_options: CsvOptions = PLAIN_CSV
     shard_spec: ShardSpec = field(default_factory=lambda: ShardSpec(0, 1))
     restart: bool = False
     workers: int | None = None
@@ -211,7 +212,7 @@ class _BatchRun:
     def _write_manifest(self, folder: Path, *, start_workers: bool) -> InputManifest:
         """List all inputs; ``start_workers`` starts local workers while inputs are listed."""
         request = self._request
-        inputs = find_inputs(request.paths, request.audio_dir)
+        inputs = find_inputs(request.paths, request.csv_options)
         if start_workers and request.engine == "local":
             inputs = self._starting_workers(inputs)
         manifest = write_inputs(folder, inputs)

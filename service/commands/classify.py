@@ -18,12 +18,14 @@ from earful.service.commands.next_steps import keep_on_interrupt, print_message,
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
     ClassifyDeviceOption,
+    ColumnsOption,
     EngineOption,
     ModelOption,
     RayAddressOption,
     RegistryOption,
     RejectOption,
     check_engine,
+    csv_options,
 )
 
 if TYPE_CHECKING:
@@ -108,6 +110,7 @@ def classify(
             metavar="DIR", help="Folder of relative names in a list. (default: that of the list)"
         ),
     ] = None,
+    columns: ColumnsOption = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, max=1024, help="Number of processes. (default: one per core)"),
@@ -163,7 +166,7 @@ def classify(
         options=options,
         reject=reject,
         device=device,
-        audio_dir=audio_dir,
+        csv_options=csv_options(audio_dir, columns, ""),
         shard_spec=shard_spec,
         restart=restart,
         workers=workers,

@@ -1,10 +1,12 @@
 """Options and exit codes that several commands share."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from earful.data.errors import UsageError
+from earful.data.labels.csv_options import CsvOptions, parse_columns
 from earful.models.bundle.device import Device
 
 EXIT_SOME_FAILED = 1
@@ -15,6 +17,23 @@ Engine = Literal["local", "ray"]
 EngineOption = Annotated[Engine, typer.Option(help="Compute on this machine, or on Ray.")]
 RayAddressOption = Annotated[
     str | None, typer.Option(help="Address of a running Ray cluster. (default: this machine)")
+]
+
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--columns",
+        metavar="ROLE=COLUMN,...",
+        help="Columns of the CSV by name, such as label=category,filename=path; start=,end= leaves "
+        "columns aside. Repeatable. (default: by usual names)",
+    ),
+]
+LabelSeparatorOption = Annotated[
+    str,
+    typer.Option(
+        metavar="TEXT",
+        help="What stands between several labels of one cell, such as ','. (default: only |)",
+    ),
 ]
 
 _MODEL_HELP = (
@@ -47,3 +66,14 @@ def check_engine(engine: Engine, ray_address: str | None) -> None:
     """Refuse an address without the engine that uses it."""
     if ray_address and engine != "ray":
         raise UsageError("--ray-address goes with --engine ray")
+
+
+def csv_options(
+    audio_dir: Path | None, columns: list[str] | None, label_separator: str
+) -> CsvOptions:
+    """What the flags say about a labels CSV.
+
+    Raises:
+        UsageError: ``--columns`` is not as it must be.
+    """
+    return CsvOptions(audio_dir, parse_columns(columns or []), label_separator)

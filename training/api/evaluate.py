@@ -1,7 +1,7 @@
 """``earful.evaluate`` and ``evaluate_events``: a released model on labelled recordings."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +12,7 @@ from earful.data.dataset.dataset import (
     open_dataset,
 )
 from earful.data.errors import optional_path, require_choice, require_number, require_path
+from earful.data.labels.csv_options import CsvOptions
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
 from earful.training.evaluation.evaluator import (
@@ -41,6 +42,8 @@ def evaluate(
     labels: str | os.PathLike[str],
     *,
     audio_dir: str | os.PathLike[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    label_separator: str = "",
     split: Split | None = None,
     noise_test: bool = False,
     noise_dir: str | os.PathLike[str] | None = None,
@@ -56,6 +59,8 @@ def evaluate(
         model: an ONNX file, or NAME, NAME@NUMBER or NAME@ALIAS of the registry.
         labels: a labels CSV, or a dataset folder, whose test clips are used.
         audio_dir: folder of relative file names; the folder of the CSV by default.
+        columns: columns of the CSV by role, such as ``{"label": "category"}``.
+        label_separator: what stands between several labels of one cell, beside ``|``.
         split: rows to use; by default the test rows if a split column has any, else all.
         noise_test: measure also in noise of several kinds, at 20 to 0 dB.
         noise_dir: folder of recorded noise for the noise test.
@@ -90,7 +95,7 @@ def evaluate(
         result = evaluate_model(
             find_model(str(require_path("model", model)), registry),
             find_labels(require_path("labels", labels), split),
-            optional_path("audio_dir", audio_dir),
+            CsvOptions(optional_path("audio_dir", audio_dir), columns or {}, label_separator),
             split=split,
             noise_test=noise_test,
             noise_dir=optional_path("noise_dir", noise_dir),
@@ -110,6 +115,8 @@ def evaluate_events(
     events: StrPath,
     *,
     audio_dir: StrPath | None = None,
+    columns: Mapping[str, str] | None = None,
+    label_separator: str = "",
     collar_seconds: float = COLLAR_SECONDS,
     registry: str = DEFAULT_REGISTRY,
     out: StrPath | None = None,
@@ -122,6 +129,8 @@ def evaluate_events(
         events: a labels CSV whose rows are events (start, end) of recordings, an Audacity label
             track, or a folder of tracks.
         audio_dir: folder of the recordings; that of the labels by default.
+        columns: columns of the CSV by role, such as ``{"start": "onset"}``.
+        label_separator: what stands between several labels of one cell, beside ``|``.
         collar_seconds: how far the start of a found event may be off, 0.001 to 60 seconds. Its end
             may be off as far, or by a fifth of the true event's length.
         registry: folder or URL of released models.
@@ -144,7 +153,7 @@ def evaluate_events(
         result = evaluate_recordings(
             find_model(str(require_path("model", model)), registry),
             require_path("events", events),
-            optional_path("audio_dir", audio_dir),
+            CsvOptions(optional_path("audio_dir", audio_dir), columns or {}, label_separator),
             collar_seconds=collar_seconds,
             progress=on_progress,
         )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
@@ -41,6 +42,8 @@ def prepare(
     out: str | os.PathLike[str],
     *,
     audio_dir: str | os.PathLike[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    label_separator: str = "",
     skip_bad: bool = False,
     replace: bool = False,
     split: SplitMode | None = None,
@@ -64,6 +67,9 @@ def prepare(
         labels: a labels CSV, or a folder that has a folder of recordings for each label.
         out: dataset folder to write, complete or not at all.
         audio_dir: folder of relative file names; the folder of the CSV by default.
+        columns: columns of the CSV by role, such as ``{"label": "category"}``; an empty name leaves
+            a role aside; by default usual names.
+        label_separator: what stands between several labels of one cell, beside ``|``.
         skip_bad: leave out rows and files that cannot be used; they are in ``skipped``.
         replace: replace a dataset that ``out`` holds.
         split: how train, validation and test parts are chosen; by default the most honest way
@@ -102,7 +108,7 @@ def prepare(
         raise OutputError(
             f"{out} holds a dataset; replace it with --replace, or give another --out"
         )
-    labelled = read_labelled_clips(labels, audio_dir)
+    labelled = read_labelled_clips(labels, CsvOptions(audio_dir, columns or {}, label_separator))
     overrides = {
         "n_fft": n_fft,
         "win_length": win_length,
@@ -138,18 +144,18 @@ def _feature(name: str, value: float) -> int | float:
     return int(value) if whole else float(value)
 
 
-def read_labelled_clips(labels: Path, audio_dir: Path | None) -> LabelledClips:
+def read_labelled_clips(labels: Path, options: CsvOptions) -> LabelledClips:
     """The clips of a labels CSV, or of a folder with a folder for each label.
 
     Raises:
         LabelsError: the CSV cannot be read, or the folder is none of label folders.
     """
     if not labels.is_dir():
-        return read_labels(labels, CsvOptions(audio_dir))
+        return read_labels(labels, options)
     found_instead = describe_own_folder(labels)
     if found_instead or (labels / ALL_CLIPS_FILENAME).is_file():
         raise LabelsError(found_instead or describe_wrong_path(labels))
-    if audio_dir is not None:
+    if options.audio_dir is not None:
         raise LabelsError(f"--audio-dir is for a labels CSV; {labels} is a folder")
     return _read_label_folders(labels)
 

@@ -9,6 +9,9 @@ import typer
 from earful.service.commands.next_steps import print_message, print_next
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
+    ColumnsOption,
+    LabelSeparatorOption,
+    csv_options,
 )
 from earful.training.commands.options import AudioDirOption, JsonOption, LabelsArgument
 
@@ -16,6 +19,8 @@ from earful.training.commands.options import AudioDirOption, JsonOption, LabelsA
 def check(
     labels: LabelsArgument,
     audio_dir: AudioDirOption = None,
+    columns: ColumnsOption = None,
+    label_separator: LabelSeparatorOption = "",
     wrong_labels: Annotated[
         bool,
         typer.Option(
@@ -46,9 +51,10 @@ def check(
     )
     from earful.training.runs.progress import work_progress
 
+    options = csv_options(audio_dir, columns, label_separator)
     check_outputs(labels, html=html, suggestions=suggestions)
     with work_progress("check") as on_progress:
-        measured = measure_dataset(labels, audio_dir, on_progress, encode=wrong_labels)
+        measured = measure_dataset(labels, options, on_progress, encode=wrong_labels)
     if measured.encoder_missing:
         print_message(measured.encoder_missing)
     with work_progress("label errors") as on_progress:

@@ -8,9 +8,16 @@ from typing import Annotated, Any, Literal
 import typer
 
 from earful.data.errors import UsageError
+from earful.data.labels.csv_options import CsvOptions
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next
-from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
+from earful.service.commands.options import (
+    EXIT_SOME_FAILED,
+    ColumnsOption,
+    LabelSeparatorOption,
+    RegistryOption,
+    csv_options,
+)
 from earful.training.commands.options import AudioDirOption, JsonOption
 
 Split = Literal["test", "val", "train", "all"]
@@ -30,6 +37,8 @@ def evaluate(
         ),
     ],
     audio_dir: AudioDirOption = None,
+    columns: ColumnsOption = None,
+    label_separator: LabelSeparatorOption = "",
     split: Annotated[
         Split | None,
         typer.Option(help="Rows to use, by the split column. (default: test, if there are any)"),
@@ -80,13 +89,14 @@ def evaluate(
 ) -> None:
     """Measure a model file on labelled recordings, through the code that serves it."""
     flags = _ClipFlags(split, noise_test, noise_dir, negatives, false_accepts_per_hour)
+    options = csv_options(audio_dir, columns, label_separator)
     if events:
         flags.refuse(by)
-        failed = _evaluate_events(model, labels, audio_dir, collar, by, registry, as_json, out)
+        failed = _evaluate_events(model, labels, options, collar, by, registry, as_json, out)
     elif collar is not None:
         raise UsageError("--collar is for the borders of events; give --events as well")
     else:
-        failed = _evaluate_clips(model, labels, audio_dir, flags, by, registry, as_json, out)
+        failed = _evaluate_clips(model, labels, options, flags, by, registry, as_json, out)
     reject = ("--reject",) if false_accepts_per_hour is not None else ()
     print_next(
         ("serve", "--model", model, *reject), ("classify", "FOLDER", "--model", model, *reject)
@@ -127,7 +137,7 @@ class _ClipFlags:
 def _evaluate_clips(
     model: str,
     labels: Path,
-    audio_dir: Path | None,
+    options: CsvOptions,
     flags: _ClipFlags,
     by: Breakdown | None,
     registry: str,
@@ -144,7 +154,7 @@ def _evaluate_clips(
         result = evaluate_labels(
             model,
             labels,
-            audio_dir=audio_dir,
+            **vars(options),
             **vars(flags),
             registry=registry,
             out=out,
@@ -159,7 +169,7 @@ def _evaluate_clips(
 def _evaluate_events(
     model: str,
     source: Path,
-    audio_dir: Path | None,
+    options: CsvOptions,
     collar: float | None,
     by: Breakdown | None,
     registry: str,
@@ -174,7 +184,7 @@ def _evaluate_events(
         result = evaluate_events(
             model,
             source,
-            audio_dir=audio_dir,
+            **vars(options),
             collar_seconds=COLLAR_SECONDS if collar is None else collar,
             registry=registry,
             out=out,

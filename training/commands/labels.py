@@ -9,7 +9,12 @@ import typer
 from earful.data.annotations.choices import ConflictRule, ExportFormat, ImportFormat
 from earful.data.errors import UsageError
 from earful.service.commands.next_steps import print_next
-from earful.service.commands.options import EXIT_SOME_FAILED
+from earful.service.commands.options import (
+    EXIT_SOME_FAILED,
+    ColumnsOption,
+    LabelSeparatorOption,
+    csv_options,
+)
 from earful.training.commands.options import (
     AudioDirOption,
     JsonOption,
@@ -83,6 +88,8 @@ def export(
     file_format: Annotated[ExportFormat, typer.Option("--format", help="Format to write.")],
     out: Annotated[Path, typer.Option(help="File for Label Studio, folder for the others.")],
     audio_dir: AudioDirOption = None,
+    columns: ColumnsOption = None,
+    label_separator: LabelSeparatorOption = "",
     predictions: Annotated[
         bool,
         typer.Option(
@@ -109,7 +116,7 @@ def export(
     folder = audio_dir or labels_csv.parent
     import_command: tuple[object, ...] = ("labels", "import", out, "--out", "LABELS.csv")
     written = export_labels(
-        read_table(labels_csv, audio_dir),
+        read_table(labels_csv, csv_options(audio_dir, columns, label_separator)),
         file_format,
         out,
         folder=folder,
@@ -145,6 +152,8 @@ def merge(
     ],
     out: OutCsvOption,
     audio_dir: AudioDirOption = None,
+    columns: ColumnsOption = None,
+    label_separator: LabelSeparatorOption = "",
     resolve: ResolveOption = "latest",
     skip_bad: SkipOption = False,
     replace: ReplaceOption = False,
@@ -156,9 +165,10 @@ def merge(
     from earful.data.annotations.table import require_distinct_output, write_table
     from earful.training.runs.progress import work_progress
 
+    options = csv_options(audio_dir, columns, label_separator)
     require_distinct_output(out, tables)
     with work_progress("listen") as on_progress:
-        collected = merge_tables(tables, audio_dir, resolve, on_progress)
+        collected = merge_tables(tables, options, resolve, on_progress)
     raise_on_problems(collected, skip_bad=skip_bad)
     write_table(collected.annotations, out, replace=replace)
     _print_result(collected, out, as_json=as_json, next_command=("check", out))

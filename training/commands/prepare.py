@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from earful.data.labels.csv_options import parse_columns
 from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next, wrap
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
+    ColumnsOption,
     EngineOption,
+    LabelSeparatorOption,
     RayAddressOption,
     check_engine,
 )
@@ -32,6 +35,8 @@ def prepare(
     ],
     out: Annotated[Path, typer.Option(metavar="DATASET", help="Dataset folder to write.")],
     audio_dir: AudioDirOption = None,
+    columns: ColumnsOption = None,
+    label_separator: LabelSeparatorOption = "",
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out bad rows and files, and list them.")
     ] = False,
@@ -100,6 +105,8 @@ def prepare(
             labels,
             out,
             audio_dir=audio_dir,
+            columns=parse_columns(columns or []),
+            label_separator=label_separator,
             skip_bad=skip_bad,
             replace=replace,
             split=split,

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earful.data.errors import UsageError
+from earful.data.labels.csv_options import CsvOptions
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.service.commands.feedback import DatabaseOption, SavedRecordingsOption
 from earful.service.commands.next_steps import keep_on_interrupt, kept_if_any, print_next
-from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
+from earful.service.commands.options import (
+    EXIT_SOME_FAILED,
+    ColumnsOption,
+    LabelSeparatorOption,
+    RegistryOption,
+    csv_options,
+)
 from earful.service.core.defaults import (
     DEFAULT_FEEDBACK_URL,
     DEFAULT_RECORDINGS_FOLDER,
@@ -30,6 +37,8 @@ def retrain(
         Path | None, typer.Option("--new", metavar="LABELS.csv", help="Newly labelled clips.")
     ] = None,
     audio_dir: AudioDirOption = None,
+    columns: ColumnsOption = None,
+    label_separator: LabelSeparatorOption = "",
     from_feedback: Annotated[
         bool,
         typer.Option("--from-feedback", help="Train on the feedback of users of the service."),
@@ -109,7 +118,7 @@ def retrain(
     if from_feedback:
         labelled, source = _read_feedback_labels(feedback, saved_recordings)
     else:
-        labelled, source = _read_csv_labels(new, audio_dir)
+        labelled, source = _read_csv_labels(new, csv_options(audio_dir, columns, label_separator))
     job = RetrainJob(
         Registry(registry),
         name,
@@ -139,14 +148,13 @@ def retrain(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _read_csv_labels(new: Path | None, audio_dir: Path | None) -> "tuple[LabelledClips, str]":
+def _read_csv_labels(new: Path | None, options: CsvOptions) -> "tuple[LabelledClips, str]":
     from earful.data.labels.clip import LabelledClips
-    from earful.data.labels.csv_options import CsvOptions
     from earful.data.labels.labels_csv import read_labels
 
     if new is None:
         return LabelledClips((), (), frozenset()), "labels removed"
-    return read_labels(new, CsvOptions(audio_dir)), new.name
+    return read_labels(new, options), new.name
 
 
 def _read_feedback_labels(url: str, saved_recordings: Path) -> "tuple[LabelledClips, str]":

@@ -10,6 +10,7 @@ from earful.data.dataset.reader import ClipAudio
 from earful.data.dataset.validate import CheckReport, check_labels
 from earful.data.errors import missing_package_error
 from earful.data.labels.clip import Clip
+from earful.data.labels.csv_options import CsvOptions
 from earful.training.data_quality.measure_clip import (
     THUMBNAIL_FEATURES,
     ClipMeasurement,
@@ -35,7 +36,7 @@ class MeasuredDataset:
 
 
 def measure_dataset(
-    labels_csv: Path, audio_dir: Path | None, progress: ProgressCallback, *, encode: bool = True
+    labels_csv: Path, options: CsvOptions, progress: ProgressCallback, *, encode: bool = True
 ) -> MeasuredDataset:
     """Read all rows, decode and measure all clips of a CSV; audio is not kept.
 
@@ -53,7 +54,7 @@ def measure_dataset(
             rate_hz = THUMBNAIL_FEATURES.sample_rate_hz
             encoder.add(resample(audio.waveform, audio.source_rate_hz, rate_hz))
 
-    report = check_labels(labels_csv, audio_dir, progress, on_clip)
+    report = check_labels(labels_csv, options, progress, on_clip)
     if encoder is not None:
         measurements = [
             replace(measurement, encoder_vector=vector)

@@ -15,7 +15,7 @@ from earful.data.dataset.dataset import build_label_matrix
 from earful.data.dataset.reader import read_clips
 from earful.data.errors import EarfulError
 from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
-from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.multilabel import has_multiple_labels, split_labels
 from earful.models.bundle.decision import predicted_label_mask
@@ -97,7 +97,7 @@ class Evaluation:
 def evaluate_model(
     model: Path,
     labels_csv: Path,
-    audio_dir: Path | None = None,
+    options: CsvOptions = PLAIN_CSV,
     *,
     split: Split | None = None,
     noise_test: bool = False,
@@ -128,7 +128,7 @@ def evaluate_model(
     classifier = Classifier.open(model)
     recordings = read_noise_recordings(noise_dir, classifier.sample_rate_hz) if noise_dir else []
     sources, notes = find_negatives(negatives, classifier.metadata)
-    labelled = read_labels(labels_csv, CsvOptions(audio_dir))
+    labelled = read_labels(labels_csv, options)
     run_noise_test = noise_test or bool(recordings)
     clips, split_notes = _choose_rows(labelled, split)
     known, unknown = _split_by_known_label(clips, classifier)

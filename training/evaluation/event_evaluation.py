@@ -11,6 +11,7 @@ from earful.data.atomic_write import staged_folder
 from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.stream_reader import read_blocks
 from earful.data.labels.clip import ClipProblem
+from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.multilabel import sort_labels, split_labels
 from earful.models.bundle.event_options import is_background
 from earful.service.classifier import Classifier
@@ -112,7 +113,7 @@ class EventEvaluation:
 def evaluate_recordings(
     model: Path,
     source: Path,
-    audio_dir: Path | None = None,
+    options: CsvOptions = PLAIN_CSV,
     *,
     collar_seconds: float = COLLAR_SECONDS,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -127,7 +128,7 @@ def evaluate_recordings(
         EvaluationError: no recording can be read.
     """
     classifier = Classifier.open(model)
-    labelled = read_labelled_recordings(source, audio_dir)
+    labelled = read_labelled_recordings(source, options)
     sums = _Sums({"collar": within_collar(collar_seconds), "hits": middle_within})
     failed = list(labelled.failed)
     for done, recording in enumerate(labelled.recordings, 1):

@@ -14,7 +14,7 @@ from earful.data.annotations.audacity import SUFFIX, looks_like_track, read_trac
 from earful.data.annotations.tracks import AudioFolder, text_lines
 from earful.data.errors import EarfulError, did_you_mean_path
 from earful.data.labels.clip import Clip, ClipProblem, RowProblem
-from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.labels_csv import stream_rows
 from earful.data.labels.text_file import LabelsError
 from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
@@ -54,11 +54,11 @@ class LabelledRecordings:
 _Row = tuple[str, Path, TrueEvent | None]
 
 
-def read_labelled_recordings(source: Path, audio_dir: Path | None = None) -> LabelledRecordings:
+def read_labelled_recordings(source: Path, options: CsvOptions = PLAIN_CSV) -> LabelledRecordings:
     """Read a labels CSV, a label track, or all label tracks in a folder.
 
     Raises:
-        EventsError: the source or ``audio_dir`` does not exist, or no event in it can be used.
+        EventsError: the source or the audio folder does not exist, or no event in it can be used.
         LabelsError: a CSV cannot be read.
         AnnotationError: a label track cannot be read.
     """
@@ -67,6 +67,7 @@ def read_labelled_recordings(source: Path, audio_dir: Path | None = None) -> Lab
             f"there is no {source}{did_you_mean_path(source)}; events are a labels CSV with start "
             "and end, or an Audacity label track"
         )
+    audio_dir = options.audio_dir
     if audio_dir is not None and not audio_dir.is_dir():
         raise EventsError(
             f"{audio_dir} is not a folder{did_you_mean_path(audio_dir)}; give the folder of the "
@@ -76,7 +77,7 @@ def read_labelled_recordings(source: Path, audio_dir: Path | None = None) -> Lab
     rows = _track_rows if source.is_dir() or _is_track(source) else _csv_rows
     events: dict[str, list[TrueEvent]] = {}
     files: dict[str, tuple[str, Path]] = {}
-    for filename, path, event in rows(source, audio_dir, failed):
+    for filename, path, event in rows(source, options, failed):
         key = os.path.realpath(path)
         files.setdefault(key, (filename, path))
         events.setdefault(key, []).extend([] if event is None else [event])
@@ -107,12 +108,12 @@ def _is_track(source: Path) -> bool:
     return True
 
 
-def _track_rows(source: Path, audio_dir: Path | None, failed: list[ClipProblem]) -> Iterator[_Row]:
+def _track_rows(source: Path, options: CsvOptions, failed: list[ClipProblem]) -> Iterator[_Row]:
     own_folder = describe_own_folder(source) if source.is_dir() else ""
     if own_folder:
         raise EventsError(own_folder)
-    tracks = read_tracks(source, audio_dir)
-    audio = AudioFolder(source, audio_dir)
+    tracks = read_tracks(source, options.audio_dir)
+    audio = AudioFolder(source, options.audio_dir)
     for annotation in tracks.annotations:
         start, end = annotation.start_seconds or 0.0, annotation.end_seconds or 0.0
         event = TrueEvent(SoundEvent(start, end, annotation.label))
@@ -133,11 +134,11 @@ def _failed(problem: Problem) -> ClipProblem:
     return ClipProblem(0, problem.location, problem.code, problem.message)
 
 
-def _csv_rows(source: Path, audio_dir: Path | None, failed: list[ClipProblem]) -> Iterator[_Row]:
+def _csv_rows(source: Path, options: CsvOptions, failed: list[ClipProblem]) -> Iterator[_Row]:
     found_instead = describe_wrong_path(source)
     if found_instead:
         raise LabelsError(found_instead)
-    for row in stream_rows(source, CsvOptions(audio_dir)):
+    for row in stream_rows(source, options):
         problem = row if isinstance(row, RowProblem) else _find_problem(row)
         if problem is not None:
             failed.append(ClipProblem.from_row_problem(problem))

@@ -9,6 +9,7 @@ import soundfile
 from earful.data.annotations.annotation import AnnotationError, AnnotationSet
 from earful.data.annotations.conflicts import ConflictRule
 from earful.data.annotations.merge import merge_tables
+from earful.data.labels.csv_options import PLAIN_CSV
 from tests.fixtures.synthetic_audio import RATE_HZ, noise, tone
 
 
@@ -31,7 +32,7 @@ def table(folder: Path, name: str, *rows: str, columns: str = "") -> Path:
 
 
 def merge(*tables: Path, rule: ConflictRule = "latest") -> AnnotationSet:
-    return merge_tables(tables, None, rule)
+    return merge_tables(tables, PLAIN_CSV, rule)
 
 
 def file_labels(found: AnnotationSet) -> list[tuple[str, str]]:

@@ -118,7 +118,5 @@ def test_a_column_that_is_nearly_named_right_is_not_ignored_silently(tmp_path: P
         "the column 'Speakers' is not read (did you mean 'speaker'?)",
     )
     path.write_text("filename,lable\na.wav,a\n", encoding="utf-8")
-    with pytest.raises(
-        LabelsError, match="the column .lable. is not read"
-    ):
+    with pytest.raises(LabelsError, match=r"the column .lable. is not read"):
         read_labels(path)

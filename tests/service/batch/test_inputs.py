@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from earful.data.errors import EarfulError
+from earful.data.labels.csv_options import CsvOptions
 from earful.service.batch import inputs
 from earful.service.batch.inputs import find_inputs
 from tests.fixtures.synthetic_audio import RATE_HZ, noise, tone, wav
@@ -22,7 +23,7 @@ Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def names(*paths: object, audio_dir: Path | None = None) -> list[str]:
-    sources = find_inputs([str(path) for path in paths], audio_dir)
+    sources = find_inputs([str(path) for path in paths], CsvOptions(audio_dir))
     return [Path(source.location).name for source in sources]
 
 

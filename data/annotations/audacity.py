@@ -49,6 +49,7 @@ def read_tracks(source: Path, audio_dir: Path | None) -> AnnotationSet:
             collected.skipped.append(Problem(str(track), "no_events", "a track without labels"))
         else:
             _read_lines(track, lines, path, collected)
+    collected.notes += audio.notes
     return collected
 
 

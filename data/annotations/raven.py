@@ -102,6 +102,7 @@ def read_tables(
             collected.problems.append(problem)
         else:
             _read_rows(table, audio, collected)
+    collected.notes += audio.notes
     return collected
 
 

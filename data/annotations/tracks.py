@@ -98,6 +98,8 @@ class AudioFolder:
         self._tracks = source if source.is_dir() else source.parent
         self.folder = audio_dir or self._tracks
         self._stems: dict[Path, dict[str, list[str]]] = {}
+        # On recordings that were taken though their tracks are named otherwise.
+        self.notes: list[str] = []
 
     def find_for_track(self, track: Path, suffix: str) -> Path | Problem:
         """The recording whose name or stem is the track's name, or the problem."""
@@ -116,15 +118,30 @@ class AudioFolder:
         if len(names) == 1:
             return folder / names[0]
         if not names:
-            reason = (
-                f"no recording {name!r} in {folder}; give the folder of the audio as --audio-dir"
-            )
-            return Problem(str(track), "missing_file", reason)
+            return self._only_recording(track, folder) or self._missing(track, name, suffix, folder)
         reason = (
             f"may belong to {', '.join(names)}; rename the track after one of them, as in "
             f"{names[0]}{suffix}"
         )
         return Problem(str(track), "ambiguous", reason)
+
+    def _only_recording(self, track: Path, folder: Path) -> Path | None:
+        """The only recording beside the only track (Audacity proposes a name of its own)."""
+        recordings = [name for names in self._recordings(folder).values() for name in names]
+        tracks = [path for path in track.parent.glob(f"*{track.suffix}") if path.is_file()]
+        if len(recordings) != 1 or len(tracks) != 1:
+            return None
+        self.notes.append(f"{track.name} is taken for {recordings[0]}, the only recording there")
+        return folder / recordings[0]
+
+    def _missing(self, track: Path, name: str, suffix: str, folder: Path) -> Problem:
+        recordings = sorted(name for names in self._recordings(folder).values() for name in names)
+        if recordings:
+            renamed = Path(recordings[0]).stem + suffix
+            advice = f"rename the track after its recording, such as {renamed}"
+        else:
+            advice = "give the folder of the audio as --audio-dir"
+        return Problem(str(track), "missing_file", f"no recording {name!r} in {folder}; {advice}")
 
     def _recordings(self, folder: Path) -> dict[str, list[str]]:
         """The names of the audio files in a folder by stem."""

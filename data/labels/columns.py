@@ -119,8 +119,7 @@ def find_columns(
     positions = {
         role: position
         for role in _SIMPLE_ROLES
-        if role not in asked
-        and (position := _choose(role, _candidates(role, names), rows, count_files)) is not None
+        if role not in asked and (position := _choose(role, names, rows, count_files)) is not None
     }
     for role, name in asked.items():
         if name and role in _SIMPLE_ROLES:
@@ -135,34 +134,25 @@ def find_columns(
     return Columns(positions, times, read, tuple(_notes(header, names, read, asked)))
 
 
-def _candidates(role: str, names: Sequence[str]) -> list[int]:
-    return [names.index(name) for name in usual_names(role) if name in names]
-
-
 def _choose(
     role: str,
-    candidates: Sequence[int],
+    names: Sequence[str],
     rows: Sequence[Sequence[str]],
     count_files: Callable[[Sequence[str]], int],
 ) -> int | None:
-    """The first candidate; of file names that of which the most exist, of splits a true one."""
+    """The position of the first usual name; of file names that of which the most exist.
+
+    A column that is not called ``split`` is one only if its values are words for splits.
+    """
+    candidates = [names.index(name) for name in usual_names(role) if name in names]
+    values = {i: [row[i].strip() for row in rows if i < len(row)] for i in candidates}
     if role == "filename" and len(candidates) > 1:
-        texts = [[row[i].strip() for row in rows if i < len(row)] for i in candidates]
-        counts = [count_files(column) for column in texts]
-        return candidates[counts.index(max(counts))]
+        counts = {i: count_files(values[i]) for i in candidates}
+        return max(candidates, key=counts.__getitem__)  # the first of those with the most
     if role == "split":
-        values = {i: {row[i].strip() for row in rows if i < len(row)} - {""} for i in candidates}
         own = COLUMN_NAMES["split"]
-        true = [
-            i for i in candidates if _is_first(role, i, candidates, own) or _are_splits(values[i])
-        ]
-        return true[0] if true else None
+        candidates = [i for i in candidates if names[i] in own or _are_splits({*values[i]} - {""})]
     return candidates[0] if candidates else None
-
-
-def _is_first(role: str, position: int, candidates: Sequence[int], own: Sequence[str]) -> bool:
-    """Whether a position is that of our own name, whose wrong values are errors."""
-    return bool(own) and position == candidates[0] and role == own[0]
 
 
 def _are_splits(values: set[str]) -> bool:

@@ -134,15 +134,15 @@ def _build_match(name: str, parts: Parts, path: str, n_shared: int) -> _Match | 
 
 def _difference(name: str, parts: Parts, own: Parts, n_shared: int) -> str:
     if len(parts) > n_shared:
-        return "at the end of a path of another machine"
+        return "by the path of another machine"
     if len(own) > n_shared:
-        return "in folders below"
+        return "by the folders that they leave out"
     if _stem(parts[-1]) == parts[-1] or _key(parts[-1]) != _key(own[-1]):
-        return "with another suffix"
+        return "by their suffix"
     if "\\" in name:
-        return "with slashes of this system"
+        return "by their slashes"
     nfc = [tuple(unicodedata.normalize("NFC", part) for part in names) for names in (parts, own)]
-    return "in another Unicode form" if nfc[0] == nfc[1] else "in capital or small letters"
+    return "by their Unicode form" if nfc[0] == nfc[1] else "by capital letters"
 
 
 def _certain(matches: Mapping[str, _Match | str]) -> dict[str, _Match]:
@@ -161,8 +161,8 @@ def _describe_matches(matches: Mapping[str, _Match], root: Path) -> Iterator[str
     kinds = Counter(match.difference for match in matches.values())
     for kind, count in kinds.items():
         name, match = next((n, m) for n, m in matches.items() if m.difference == kind)
-        names = "1 file is" if count == 1 else f"{count} files are"
-        yield f"{names} found {kind} (the first: {name!r} is {root / match.path})"
+        names = "1 name differs" if count == 1 else f"{count} names differ"
+        yield f"{names} from the files taken {kind} (the first: {name!r} is {root / match.path})"
 
 
 def _describe_missing(

@@ -42,7 +42,7 @@ def read_label_cell(cell: str, separator: str) -> str:
 def list_items(cell: str) -> list[str] | None:
     """The items of a JSON or Python list, in quotation marks or several; None for other text."""
     text = cell.strip()
-    if not _LIST.match(text) or not ("'" in text or '"' in text or text.count(",")):
+    if not _LIST.match(text) or not (text == "[]" or any(mark in text for mark in "'\",")):
         return None
     try:
         value = json.loads(text)

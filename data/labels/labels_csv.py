@@ -124,7 +124,10 @@ def read_labels(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> LabelledClip
         notes = [*table.notes, *columns.notes, find_list_note(cells)]
     problems = [row for row in read if isinstance(row, RowProblem)]
     good = [row for row in read if isinstance(row, _Row)]
-    clips, file_notes = _find_clips(good, columns, csv_path, options)
+    try:
+        clips, file_notes = _find_clips(good, columns, csv_path, options)
+    except LabelsError as error:  # of times, which other columns may explain
+        raise LabelsError("\n".join([str(error), *filter(None, notes)])) from error
     kept, repeated = _without_repeats(clips)
     separator_note = "" if options.label_separator else _separator_note(good)
     return LabelledClips(
@@ -224,7 +227,7 @@ def _check_texts(
 ) -> RowProblem | None:
     filename, split = texts["filename"], texts.get("split", "")
     for role in required:
-        if not texts[role]:
+        if not (label if role == "label" else texts[role]):
             return RowProblem(line, filename, role, "", f"the {role} is empty")
     if "label" in required and filename.lower().startswith(_URL_SCHEMES):
         reason = "is an address; download the file and name the copy"

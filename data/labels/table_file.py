@@ -79,7 +79,7 @@ def _read_header(path: Path, file: TextIO, count_known: CountKnown) -> Table:
     lines = _bounded(path, file)
     first, delimiter, comments, text = 1, "", [], ""
     for number, line in enumerate(lines, 1):
-        first, text = number, line.strip("\r\n")
+        first, text = number, line.strip("\r\n").lstrip("\ufeff")
         separator = _SEP_LINE.match(text) if number == 1 else None
         if separator:
             delimiter = separator[1]

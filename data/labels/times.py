@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mode
+from statistics import median, mode
 
 from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.decode import AudioError
@@ -18,11 +18,13 @@ from earful.data.labels.time_columns import TimeUnit
 
 # Enough files to tell the unit by; they are spread over the table.
 _PROBES = 50
-_MIN_ROWS = 3
+_MIN_ROWS = 2
 # Of windows whose length is the same but for rounding.
 _SAME_SECONDS = 1e-3
 ROUNDING_SECONDS = 0.01
 _CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
+# Of a usual clip in each unit: 20 ms, at 8 kHz.
+_LEAST: dict[TimeUnit, float] = {"ms": 20, "samples": 160}
 _UNIT_NAMES = {"ms": "milliseconds", "samples": "samples"}
 WHOLE_FILES = "--columns start=,end="
 
@@ -113,13 +115,12 @@ def find_unit(unit: TimeUnit, spans: Sequence[Span], lengths: FileLengths) -> tu
     Raises:
         LabelsError: most times lie beyond their files in every unit.
     """
-    probes = _spread(spans)
-    share = _share_inside(probes, unit or "s", lengths)
+    some = spans[:: max(1, len(spans) // _PROBES)]
+    share = _share_inside(some, unit or "s", lengths)
     if share is None or len(spans) < _MIN_ROWS or share > 0.5:
         return unit or "s", ""
-    whole = all(time.is_integer() for span in spans for time in (span.start, span.end))
-    for other in ("ms", "samples") if whole and not unit else ():
-        if (_share_inside(probes, other, lengths) or 0) > 0.9:
+    for other in () if unit else _units_of_numbers(spans):
+        if (_share_inside(_last_of_files(spans), other, lengths) or 0) > 0.9:
             return other, (
                 f"times are read as {_UNIT_NAMES[other]}: as seconds, most of them are beyond "
                 f"their files; {WHOLE_FILES} takes whole files"
@@ -127,8 +128,15 @@ def find_unit(unit: TimeUnit, spans: Sequence[Span], lengths: FileLengths) -> tu
     raise LabelsError(_beyond_message(spans, unit or "s", lengths))
 
 
-def _spread(spans: Sequence[Span]) -> Sequence[Span]:
-    """The last span of some of the files, which are spread over the table."""
+def _units_of_numbers(spans: Sequence[Span]) -> Sequence[TimeUnit]:
+    """The units that whole numbers may have: most clips of sounds last 20 ms or more."""
+    whole = all(time.is_integer() for span in spans for time in (span.start, span.end))
+    usual = median(span.end - span.start for span in spans)
+    return [unit for unit, least in _LEAST.items() if whole and usual >= least]
+
+
+def _last_of_files(spans: Sequence[Span]) -> Sequence[Span]:
+    """The last span of each of some files, which are spread over the table."""
     last: dict[Path, Span] = {}
     for span in spans:
         if span.path not in last or span.end > last[span.path].end:

@@ -68,8 +68,8 @@ def find_files(names: Sequence[str], folder: Path, *, search_beside: bool) -> Fo
     searched too if none of the names is in it.
     """
     distinct = dict.fromkeys(names)
-    missing = [name for name in distinct if not _exists(folder / name)]
     paths = {name: folder / name for name in distinct}
+    missing = [name for name, path in paths.items() if not _exists(path)]
     if not missing:
         return FoundFiles(paths, frozenset(), ())
     for root in _roots(folder, search_beside=search_beside and len(missing) == len(distinct)):
@@ -92,16 +92,19 @@ def _roots(folder: Path, *, search_beside: bool) -> Iterator[Path]:
 
 
 class _Index:
-    """The recordings below a folder, by their last name and by their stem."""
+    """The recordings below a folder, by the end of their path: the last two parts, or one."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._by_name: dict[str, list[str]] = defaultdict(list)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._by_end: dict[Parts, list[_Recording]] = defaultdict(list)
         for relative in _walk(root):
-            name = _key(relative.rpartition("/")[2])
-            self._by_name[name].append(relative)
-            self._by_stem[_stem(name)].append(relative)
+            parts = _split(relative)
+            recording = _Recording(relative, parts, _keys(parts))
+            last = recording.keys[-1]
+            names = {last, _stem(last)}
+            ends = {(name,) for name in names} | {(*recording.keys[-2:-1], name) for name in names}
+            for end in ends:
+                self._by_end[end].append(recording)
 
     def match_all(self, names: Sequence[str]) -> dict[str, _Match | str]:
         """The match of each name, or why there is none that is certain; others are left out."""
@@ -112,24 +115,40 @@ class _Index:
         parts = _split(name)
         if not parts or ".." in parts:
             return None
-        last = _key(parts[-1])
-        paths = self._by_name.get(last) or self._by_stem.get(_stem(last), [])
-        if not paths:
+        keys = _keys(parts)
+        recordings = self._find(keys)
+        if not recordings:
             return None
-        shared = {path: _n_shared(parts, _split(path)) for path in paths}
-        most = max(shared.values())
-        best = [path for path, n in shared.items() if n == most]
+        shared = [_n_shared(keys, recording.keys) for recording in recordings]
+        best = [r for r, n in zip(recordings, shared, strict=True) if n == max(shared)]
         if len(best) > 1:
-            return f"{len(best)} files have that name (the first: {best[0]})"
-        return _build_match(name, parts, best[0], most)
+            return f"{len(best)} files have that name (the first: {best[0].path})"
+        return _build_match(name, parts, best[0], max(shared))
+
+    def _find(self, keys: Parts) -> list["_Recording"]:
+        """Recordings with the last name of a path, or else with its stem; in its folder if any."""
+        for last in (keys[-1], _stem(keys[-1])):
+            for end in ((*keys[-2:-1], last), (last,)):
+                if end in self._by_end:
+                    return self._by_end[end]
+        return []
 
 
-def _build_match(name: str, parts: Parts, path: str, n_shared: int) -> _Match | str:
-    own = _split(path)
+@dataclass(frozen=True)
+class _Recording:
+    """A recording's path below the folder, its parts, and their keys."""
+
+    path: str
+    parts: Parts
+    keys: Parts
+
+
+def _build_match(name: str, parts: Parts, recording: _Recording, n_shared: int) -> _Match | str:
+    own = recording.parts
     dropped, added = parts[: len(parts) - n_shared], own[: len(own) - n_shared]
     if dropped and added and n_shared < 2:
-        return f"there is {path}, in another folder"
-    return _Match(path, dropped, added, _difference(name, parts, own, n_shared))
+        return f"there is {recording.path}, in another folder"
+    return _Match(recording.path, dropped, added, _difference(name, parts, own, n_shared))
 
 
 def _difference(name: str, parts: Parts, own: Parts, n_shared: int) -> str:
@@ -211,11 +230,15 @@ def _stem(name: str) -> str:
     return name.removesuffix(suffix) if suffix.lower() in AUDIO_SUFFIXES else name
 
 
-def _n_shared(parts: Parts, own: Parts) -> int:
+def _keys(parts: Parts) -> Parts:
+    return tuple(map(_key, parts))
+
+
+def _n_shared(keys: Parts, own: Parts) -> int:
     """How many parts at the end of two paths are the same; the last one, by its stem, is."""
     shared = 1
-    for one, other in zip(reversed(parts[:-1]), reversed(own[:-1]), strict=False):
-        if _key(one) != _key(other):
+    for one, other in zip(reversed(keys[:-1]), reversed(own[:-1]), strict=False):
+        if one != other:
             break
         shared += 1
     return shared

@@ -202,7 +202,6 @@ def detect_container(blob: bytes) -> str:
 
 def _voc_declared_bytes(head: bytes) -> int:
     """The end of the first block, which holds the samples of most files."""
-    start, size = struct.unpack_from("<H", head, 20)[0], 0
-    if len(head) >= start + 4 and head[start] in (1, 9):
-        size = int.from_bytes(head[start + 1 : start + 4], "little")
-    return start + 4 + size
+    start = int.from_bytes(head[20:22], "little")
+    has_samples = head[start : start + 1] in (b"\x01", b"\x09")
+    return start + 4 + int.from_bytes(head[start + 1 : start + 4], "little") if has_samples else 0

@@ -39,6 +39,7 @@ _CODECS = frozenset(
         *("pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_mulaw", "pcm_alaw", "pcm_s8"),
     }
 )
+_Errors = tuple[type[Exception], ...]
 # Frames of a codec are short: they are joined.
 _BLOCK_SAMPLES = 1 << 16
 # An encoder pads its last frame; more samples beyond the header's length are sound.
@@ -57,7 +58,7 @@ class MediaSound:
     frames: int | None
     _decoded: Iterator["AudioFrame"]
     _limits: AudioLimits
-    _errors: tuple[type[Exception], ...]
+    _errors: _Errors
     _is_exact: bool
     _n_samples: int = 0
     _padding: list[Waveform] = field(default_factory=list)
@@ -73,16 +74,15 @@ class MediaSound:
             for frame in self._decoded:
                 pending += self._without_padding(self._mono(frame))
                 if sum(map(len, pending)) >= _BLOCK_SAMPLES:
-                    yield np.concatenate(pending)
+                    yield from _joined(pending)
                     pending = []
-        except (AudioError, *self._errors) as error:
-            if pending:
-                yield np.concatenate(pending)
-            if isinstance(error, AudioError):
-                raise
+        except AudioError:
+            yield from _joined(pending)
+            raise
+        except self._errors as error:
+            yield from _joined(pending)
             raise AudioError("truncated", "truncated or damaged: it does not decode") from error
-        if pending:
-            yield np.concatenate(pending)
+        yield from _joined(pending)
 
     def _mono(self, frame: "AudioFrame") -> Waveform:
         """The samples of a frame, checked against the limits."""
@@ -116,6 +116,11 @@ class MediaSound:
         return kept + self._padding
 
 
+def _joined(blocks: list[Waveform]) -> Iterator[Waveform]:
+    if blocks:
+        yield np.concatenate(blocks)
+
+
 @contextlib.contextmanager
 def open_media(
     file: BinaryIO, media: MediaFormat, n_bytes: int, limits: AudioLimits
@@ -145,6 +150,7 @@ def _open_container(file: BinaryIO, media: MediaFormat) -> "InputContainer":
 
     return av.open(
         file,
+        "r",
         format=media.demuxer,
         container_options={
             "protocol_whitelist": "none",
@@ -164,7 +170,7 @@ def _open_sound(
     container: "InputContainer",
     media: MediaFormat,
     limits: AudioLimits,
-    errors: tuple[type[Exception], ...],
+    errors: _Errors,
 ) -> MediaSound:
     if not container.streams.audio:
         what = "a video without sound" if container.streams.video else "it holds no sound"
@@ -219,7 +225,7 @@ def _to_float(samples: "np.ndarray[Any, Any]", sample_format: str) -> Waveform:
     return floats if scale == 1.0 else (floats - np.float32(zero)) * np.float32(scale)
 
 
-def _ffmpeg_errors(media: MediaFormat) -> tuple[type[Exception], ...]:
+def _ffmpeg_errors(media: MediaFormat) -> _Errors:
     """What PyAV raises for a damaged file.
 
     Raises:

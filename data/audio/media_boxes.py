@@ -79,7 +79,7 @@ def _segment_end(file: BinaryIO, n_bytes: int) -> Iterator[int]:
 
 
 def _vint(head: bytes, position: int) -> tuple[int, int]:
-    """(value, next position) of a number with its length in its first byte (RFC 8794); 0: unknown."""
+    """(value, next position) of a number by RFC 8794, section 4; a value of 0 is unknown."""
     first = head[position] if position < len(head) else 0
     n_bytes = 9 - first.bit_length()
     number = head[position : position + n_bytes]

@@ -1,8 +1,8 @@
 """The formats of phones, browsers and Windows, which PyAV reads: detected by their content.
 
-Sources: ISO/IEC 14496-12 section 4.3 (``ftyp``) and Apple's "QuickTime File Format" (2016); RFC 8794
-(EBML) and RFC 9559 (Matroska); RFC 4867 section 5 (AMR); Microsoft, "Advanced Systems Format"
-1.2 (2004); ISO/IEC 14496-3 section 1.A.2 (ADTS); Apple, "Core Audio Format" (CAF with a codec).
+Sources: ISO/IEC 14496-12 section 4.3 (``ftyp``) and Apple's "QuickTime File Format" (2016);
+RFC 8794 (EBML) and RFC 9559 (Matroska); RFC 4867 section 5 (AMR); Microsoft, "Advanced Systems
+Format" 1.2 (2004); ISO/IEC 14496-3 section 1.A.2 (ADTS); Apple, "Core Audio Format" 1.0 (2011).
 """
 
 from dataclasses import dataclass
@@ -45,17 +45,9 @@ def media_format(head: bytes) -> MediaFormat | None:
     head = after_id3_tag(head)
     if head[4:8] == b"ftyp":
         return _by_brand(head[8:12])
-    if head[4:8] in _OLD_MOV_BOXES and _is_box_size(head):
-        return _MOV
     if head[:4] == EBML_ID:
         return _WEBM if b"webm" in head[:_DOCTYPE_BYTES] else _MATROSKA
-    if head.startswith((b"#!AMR\n", b"#!AMR-WB\n")):
-        return _AMR
-    if head[:16] == ASF_HEADER_GUID:
-        return _ASF
-    if head[:4] == b"caff" and len(head) >= 32 and head[28:32] not in _PLAIN_CAF_CODECS:
-        return _CAF
-    return _ADTS if _is_adts(head) else None
+    return next((media for media, has_signature in _SIGNATURES if has_signature(head)), None)
 
 
 def _by_brand(brand: bytes) -> MediaFormat:
@@ -66,8 +58,22 @@ def _by_brand(brand: bytes) -> MediaFormat:
     return _3GP if brand[:2] == b"3g" else _MP4
 
 
-def _is_box_size(head: bytes) -> bool:
-    """Whether the first four bytes are a plausible length of a box."""
+def _is_amr(head: bytes) -> bool:
+    return head.startswith((b"#!AMR\n", b"#!AMR-WB\n"))
+
+
+def _is_asf(head: bytes) -> bool:
+    return head[:16] == ASF_HEADER_GUID
+
+
+def _is_caf_with_codec(head: bytes) -> bool:
+    return head[:4] == b"caff" and len(head) >= 32 and head[28:32] not in _PLAIN_CAF_CODECS
+
+
+def _is_old_mov(head: bytes) -> bool:
+    """Whether the first box is one of MOV, of a plausible length."""
+    if head[4:8] not in _OLD_MOV_BOXES:
+        return False
     size = int.from_bytes(head[:4], "big")
     is_large = head[4:8] in (b"moov", b"mdat")  # 1: its length follows in 64 bits
     return size == 1 or 8 <= size < (1 << 31 if is_large else _MAX_FIRST_BOX_BYTES)
@@ -81,3 +87,12 @@ def _is_adts(head: bytes) -> bool:
     next_frame = head[n_bytes : n_bytes + 2]
     follows = len(next_frame) < 2 or (next_frame[0] == 0xFF and next_frame[1] & 0xF6 == 0xF0)
     return (head[2] >> 2 & 15) < 13 and n_bytes >= 7 and follows
+
+
+_SIGNATURES = (
+    (_MOV, _is_old_mov),
+    (_AMR, _is_amr),
+    (_ASF, _is_asf),
+    (_CAF, _is_caf_with_codec),
+    (_ADTS, _is_adts),
+)

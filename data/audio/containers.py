@@ -54,6 +54,8 @@ _OTHERS = {
     b"PK\x03\x04": "a ZIP archive; unpack it",
     b"\x1f\x8b": "a gzip archive; unpack it",
     b"data:": "a data URL; decode the base64 after the comma",
+    b"{": "JSON",
+    b"UklGR": "a WAV in base64; decode it",
     b"version https://git-lfs": "a pointer of Git LFS; get the file: git lfs pull",
     b"\x89PNG": "a picture",
     b"\xff\xd8\xff": "a picture",

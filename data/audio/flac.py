@@ -26,7 +26,7 @@ _NO_END = "truncated or damaged: the last frame of the FLAC is not complete"
 
 def has_unknown_length(head: bytes) -> bool:
     """Whether ``head`` starts a FLAC whose number of samples is 0: unknown."""
-    if head[:4] != b"fLaC" or len(head) < _STREAMINFO_BYTES or head[4] & 0x7F:
+    if head[:4] != b"fLaC" or len(head) < _STREAMINFO_BYTES or head[5:8] != b"\0\0\x22":
         return False
     return head[21] & 0x0F == 0 and not any(head[22:26])
 

@@ -16,24 +16,24 @@ COPY pyproject.toml uv.lock ./
 # onnxruntime (group cpu) takes the place of onnxruntime-gpu; the two overwrite each other and are
 # never installed together.
 FROM source AS cpu
-RUN uv sync --locked --no-default-groups --extra postgres --group cpu --no-install-package onnxruntime-gpu --no-install-project
+RUN uv sync --locked --no-default-groups --extra postgres --extra media --group cpu --no-install-package onnxruntime-gpu --no-install-project
 COPY README.md LICENSE ./
 COPY .src .src
 COPY data data
 COPY models models
 COPY service service
 COPY training training
-RUN uv sync --locked --no-default-groups --extra postgres --group cpu --no-install-package onnxruntime-gpu --no-editable
+RUN uv sync --locked --no-default-groups --extra postgres --extra media --group cpu --no-install-package onnxruntime-gpu --no-editable
 
 FROM source AS cuda
-RUN uv sync --locked --no-default-groups --extra postgres --extra cuda --no-install-project
+RUN uv sync --locked --no-default-groups --extra postgres --extra media --extra cuda --no-install-project
 COPY README.md LICENSE ./
 COPY .src .src
 COPY data data
 COPY models models
 COPY service service
 COPY training training
-RUN uv sync --locked --no-default-groups --extra postgres --extra cuda --no-editable
+RUN uv sync --locked --no-default-groups --extra postgres --extra media --extra cuda --no-editable
 
 FROM ${VARIANT} AS build
 

@@ -5,7 +5,7 @@
     ├── UsageError          data.errors                           arguments or flags that do not fit
     ├── LabelsError         data.labels.text_file                 an unusable labels CSV
     ├── AnnotationError     data.annotations.annotation           unusable labels of another tool
-    ├── AudioError          data.audio.decode                     an unusable file, with a code
+    ├── AudioError          data.audio.limits                     an unusable file, with a code
     ├── FeatureError        data.features.config                  an inconsistent FeatureConfig
     ├── SplitError          data.labels.splits                    no split can be drawn
     ├── DatasetError        data.dataset.dataset                  a missing or damaged dataset

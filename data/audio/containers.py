@@ -1,11 +1,17 @@
 """Audio containers: detection by content, and the file length that the header declares.
 
 Sources: RIFF and RF64 (EBU Tech 3306), AIFF (Apple, 1989), Sun AU (audio.h), Sony
-Wave64 (2003).
+Wave64 (2003), Creative Voice (the Sound Blaster SDK, 1991), IRCAM (sfheader.h of BICSF).
 """
 
 import struct
 
+from earful.data.audio.id3 import after_id3_tag
+from earful.data.audio.media_formats import media_format
+from earful.data.audio.sphere import SPHERE_MAGIC, sphere_declared_bytes
+
+# As much of a file as tells its format and what its header declares.
+HEAD_BYTES = 1 << 13
 # Leading bytes of the containers passed to libsndfile. It supports some twenty more, rarely used
 # and with a history of memory errors; without this check it would try them all.
 _MAGIC = {
@@ -21,28 +27,96 @@ _MAGIC = {
     b"ID3\x02": "MP3",
     b"ID3\x03": "MP3",
     b"ID3\x04": "MP3",
+    SPHERE_MAGIC[:4]: "SPH",
+    b"Crea": "VOC",
+    # The kind of machine that wrote it (VAX, Sun, MIPS, NeXT) in either byte order.
+    **{bytes((0x64, 0xA3, kind, 0)): "IRCAM" for kind in range(1, 5)},
+    **{bytes((0, kind, 0xA3, 0x64)): "IRCAM" for kind in range(1, 5)},
 }
-# For searching folders; the format of a file is detected from its content.
+# Formats that nothing here reads, by their leading bytes: an error names them.
+_OTHERS = {
+    b"ajkg": "Shorten",
+    b"MAC ": "Monkey's Audio",
+    b"wvpk": "WavPack",
+    b"TTA1": "True Audio",
+    b"MPCK": "Musepack",
+    b"MP+": "Musepack",
+    b"DSD ": "DSD",
+    b"2BIT": "AVR",
+    b" paf": "Ensoniq PARIS",
+    b"fap ": "Ensoniq PARIS",
+    b"MThd": "MIDI, notes without sound",
+    b"FLV\x01": "Flash video",
+    b"#!SILK": "SILK",
+    b"\x02#!SILK": "SILK of WeChat",
+    b"#EXTM3U": "a playlist; give the recording itself",
+    b"ffconcat": "a list of files; give the recording itself",
+    b"PK\x03\x04": "a ZIP archive; unpack it",
+    b"\x1f\x8b": "a gzip archive; unpack it",
+    b"data:": "a data URL; decode the base64 after the comma",
+    b"{": "JSON",
+    b"UklGR": "a WAV in base64; decode it",
+    b"version https://git-lfs": "a pointer of Git LFS; get the file: git lfs pull",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"%PDF": "PDF",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+}
+# For searching folders, where every sound counts: what is not read is reported. The format of a
+# file is detected from its content.
 AUDIO_SUFFIXES = frozenset(
     {
+        ".3g2",
+        ".3gp",
+        ".3gpp",
+        ".aac",
+        ".ac3",
+        ".adts",
         ".aif",
         ".aifc",
         ".aiff",
+        ".amr",
+        ".ape",
+        ".asf",
         ".au",
+        ".awb",
         ".caf",
+        ".dsf",
         ".flac",
+        ".m4a",
+        ".m4b",
+        ".m4v",
+        ".mka",
+        ".mkv",
+        ".mov",
         ".mp3",
+        ".mp4",
+        ".mpc",
+        ".nist",
         ".oga",
         ".ogg",
         ".opus",
         ".rf64",
+        ".sf",
         ".snd",
+        ".sph",
+        ".spx",
+        ".tta",
+        ".voc",
         ".w64",
         ".wav",
         ".wave",
+        ".weba",
+        ".webm",
+        ".wma",
+        ".wv",
     }
 )
-ACCEPTED_FORMATS = "WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, AU, CAF or W64"
+ACCEPTED_FORMATS = (
+    "WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, AU, CAF, W64, NIST SPHERE, VOC, IRCAM, and with the "
+    "extra `media` M4A, MP4, MOV, WebM, Matroska, 3GP, AMR, AAC or WMA"
+)
 # Position and layout of the file length. RIFF and AIFF exclude 8 header bytes, which some writers
 # wrongly include: a file shorter by 8 bytes passes.
 _LENGTH_FIELDS = {
@@ -63,31 +137,40 @@ def is_placeholder(size: int) -> bool:
     return 0x7FFFF000 <= size <= 0x80000000 or size >= 0xFFFFF000
 
 
-def is_accepted(blob: bytes) -> bool:
-    """Whether ``blob`` starts with the signature of an accepted container."""
+def is_accepted(head: bytes) -> bool:
+    """Whether ``head`` starts with the signature of an accepted container."""
+    return is_native(head) or media_format(head) is not None
+
+
+def is_native(head: bytes) -> bool:
+    """Whether libsndfile is asked to read a file that starts with ``head``."""
     # MP3 has no magic number: a frame starts with 11 set bits, then layer III and a valid rate.
     mpeg_frame = (
-        len(blob) > 3
-        and blob[0] == 0xFF
-        and blob[1] & 0xE6 == 0xE2
-        and blob[2] & 0xF0 not in (0x00, 0xF0)
-        and blob[2] & 0x0C != 0x0C
+        len(head) > 3
+        and head[0] == 0xFF
+        and head[1] & 0xE6 == 0xE2
+        and head[2] & 0xF0 not in (0x00, 0xF0)
+        and head[2] & 0x0C != 0x0C
     )
-    return blob[:4] in _MAGIC or mpeg_frame
+    return head[:4] in _MAGIC or mpeg_frame
+
+
+def describe_other(head: bytes) -> str:
+    """What a file that is not accepted is by its first bytes; empty if that is not known."""
+    if head[:4] == b"RIFF" and head[8:12] != b"WAVE":
+        return {b"AVI ": "AVI video", b"WEBP": "a picture"}.get(head[8:12], "")
+    return next((name for magic, name in _OTHERS.items() if head.startswith(magic)), "")
 
 
 def strip_id3_tag(blob: bytes) -> bytes:
     """``blob`` without an ID3v2 tag before a WAV header, where it is invalid.
 
     libsndfile skips the tag too, but then drops samples of the same length at the end.
-    Source: ID3v2.4 section 3.1; its length has seven bits per byte.
     """
-    if blob[:3] != b"ID3" or len(blob) < 10:
+    if blob[:3] != b"ID3":
         return blob
-    size = sum(
-        (byte & 0x7F) << shift for byte, shift in zip(blob[6:10], (21, 14, 7, 0), strict=True)
-    )
-    return blob[10 + size :] if blob[10 + size : 14 + size] == b"RIFF" else blob
+    rest = after_id3_tag(blob)
+    return rest if rest[:4] == b"RIFF" else blob
 
 
 def declared_bytes(blob: bytes) -> int:
@@ -97,6 +180,10 @@ def declared_bytes(blob: bytes) -> int:
     """
     if len(blob) < 28:
         return 0
+    if blob.startswith(SPHERE_MAGIC):
+        return sphere_declared_bytes(blob)
+    if blob[:4] == b"Crea":
+        return _voc_declared_bytes(blob)
     if blob[:4] == b".snd":
         start, size = struct.unpack_from(">II", blob, 4)
         return 0 if is_placeholder(size) else int(start + size)
@@ -110,5 +197,13 @@ def declared_bytes(blob: bytes) -> int:
 
 
 def detect_container(blob: bytes) -> str:
-    """The name of an accepted container by its content: WAV, FLAC, Ogg, MP3, ..."""
-    return _MAGIC.get(strip_id3_tag(blob)[:4], "MP3")
+    """The name of an accepted container by its content: WAV, FLAC, Ogg, MP3, M4A, ..."""
+    media = media_format(blob)
+    return media.suffix.upper() if media else _MAGIC.get(strip_id3_tag(blob)[:4], "MP3")
+
+
+def _voc_declared_bytes(head: bytes) -> int:
+    """The end of the first block, which holds the samples of most files."""
+    start = int.from_bytes(head[20:22], "little")
+    has_samples = head[start : start + 1] in (b"\x01", b"\x09")
+    return start + 4 + int.from_bytes(head[start + 1 : start + 4], "little") if has_samples else 0

@@ -20,60 +20,46 @@ Input is not trusted: the container is detected by content, and limits are check
 before decoding and again while decoding.
 """
 
-import contextlib
 import errno
-import io
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-import soundfile
-from numpy.typing import NDArray
 
-from earful.data.audio.containers import (
-    ACCEPTED_FORMATS,
-    declared_bytes,
-    is_accepted,
-    strip_id3_tag,
+from earful.data.audio.containers import HEAD_BYTES, strip_id3_tag
+from earful.data.audio.encoded import open_encoded
+from earful.data.audio.libsndfile import SeekableBytes
+from earful.data.audio.limits import (
+    FILE_LIMITS,
+    MAX_SAMPLE_MAGNITUDE,
+    AudioError,
+    AudioLimits,
+    Waveform,
+    check_bytes,
+    check_complete,
+    check_header,
+    check_samples,
 )
-from earful.data.audio.wav import PlainWav, average_channels, parse_wav, read_mono
-from earful.data.errors import EarfulError
+from earful.data.audio.wav import PlainWav, parse_wav, read_mono
 
-Waveform = NDArray[np.float32]
-
-# Float audio may slightly exceed full scale (1.0); a hundred times more means other units.
-MAX_SAMPLE_MAGNITUDE = 100.0
-# Of a damaged file a block without its damaged end is lost: they are short.
-_BLOCK_SAMPLES = 1 << 16
-# libsndfile reports 2**63 - 1 for an unknown length.
-UNKNOWN_FRAMES = 1 << 62
+__all__ = [
+    "FILE_LIMITS",
+    "MAX_SAMPLE_MAGNITUDE",
+    "AudioError",
+    "AudioLimits",
+    "Decoded",
+    "Waveform",
+    "check_bytes",
+    "check_wav",
+    "check_wav_complete",
+    "decode",
+    "extract_segment",
+    "read_file",
+    "resample",
+]
 _NOT_REGULAR = "not a regular file; give an audio file"
-
-
-class AudioError(EarfulError):
-    """Unusable audio; ``code`` is stable, the message is for the user."""
-
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        super().__init__(message)
-
-
-@dataclass(frozen=True)
-class AudioLimits:
-    """Limits on accepted audio; the defaults suit local files, a service sets tighter ones."""
-
-    max_bytes: int = 1 << 30
-    max_seconds: float = 3600.0
-    min_sample_rate_hz: int = 4_000
-    max_sample_rate_hz: int = 192_000
-    max_channels: int = 8
-
-
-FILE_LIMITS = AudioLimits()
 
 
 @dataclass(frozen=True)
@@ -184,7 +170,7 @@ def _decode_native(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
     """Mono samples (samples,) and the file's own rate."""
     wav = parse_wav(blob)
     if wav is None:
-        samples, rate = _decode_with_libsndfile(blob, limits)
+        samples, rate = _decode_encoded(blob, limits)
     else:
         check_wav(wav, limits)
         samples, rate = read_mono(wav), wav.sample_rate_hz
@@ -195,80 +181,11 @@ def _decode_native(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
     return samples, rate
 
 
-def _decode_with_libsndfile(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
-    with open_libsndfile(SeekableBytes(blob), blob[:32], limits) as file:
-        check_complete(blob[:32], len(blob))
-        blocks = list(mono_blocks(file, limits))
-        return np.concatenate([*blocks, np.zeros(0, np.float32)]), file.samplerate
-
-
-@contextlib.contextmanager
-def open_libsndfile(
-    source: BinaryIO | bytes | int, head: bytes, limits: AudioLimits
-) -> Iterator[soundfile.SoundFile]:
-    """Open audio that starts with ``head``: a binary file, an encoded path, or a descriptor.
-
-    A descriptor is read from its position on, and stays open.
-
-    Errors of libsndfile inside the block are translated too.
-
-    Raises:
-        AudioError: with one of the codes of this module.
-    """
-    if not is_accepted(head):
-        raise AudioError("unsupported_format", f"not audio; accepted are {ACCEPTED_FORMATS}")
-    try:
-        with soundfile.SoundFile(source, closefd=not isinstance(source, int)) as file:
-            check_header(file.samplerate, file.channels, file.frames, limits)
-            yield file
-    # The soundfile binding raises some codec errors as plain Python errors.
-    except (soundfile.SoundFileError, ValueError, TypeError, RuntimeError, OverflowError) as error:
-        reason = str(error).removeprefix("Error opening ").split(": ", 1)[-1].rstrip(".")
-        # The messages for FLAC that is truncated or damaged after its header: of libFLAC, and of
-        # libsndfile where a block had some samples before the damage.
-        if "lost sync" in reason or "psf_fseek" in reason:
-            raise AudioError(
-                "truncated", "truncated or damaged: the samples end too early"
-            ) from error
-        raise AudioError("unsupported_format", f"does not decode: {reason}") from error
-
-
-class SeekableBytes(io.BytesIO):
-    """Ignores seeks before the start, which broken headers cause.
-
-    The soundfile binding would print an exception raised here with a traceback, then ignore it.
-    """
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        try:
-            return super().seek(offset, whence)
-        except (ValueError, OverflowError):
-            return self.tell()
-
-
-def mono_blocks(file: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Waveform]:
-    """Blocks (frames,) of channel means; ``too_long`` if the file exceeds what its header says."""
-    frames_left = limits.max_seconds * file.samplerate
-    block_frames = max(1, _BLOCK_SAMPLES // file.channels)
-    while len(block := file.read(block_frames, dtype="float32", always_2d=True)):
-        frames_left -= len(block)
-        if frames_left < 0:
-            raise AudioError("too_long", f"longer than {limits.max_seconds:g} s")
-        yield average_channels(block)
-
-
-def check_complete(head: bytes, n_bytes: int) -> None:
-    """Raise ``truncated`` if the header ``head`` of a file of ``n_bytes`` declares more of them."""
-    if declared_bytes(head) > n_bytes:
-        raise AudioError(
-            "truncated",
-            f"the header declares {declared_bytes(head)} bytes, the file has {n_bytes}",
-        )
-
-
-def check_bytes(n_bytes: int, limits: AudioLimits) -> None:
-    if n_bytes > limits.max_bytes:
-        raise AudioError("too_large", f"{n_bytes} bytes; at most {limits.max_bytes} are accepted")
+def _decode_encoded(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
+    head = blob[:HEAD_BYTES]
+    with open_encoded(SeekableBytes(blob), head, len(blob), limits) as encoded:
+        check_complete(head, len(blob))
+        return np.concatenate([*encoded.blocks, np.zeros(0, np.float32)]), encoded.sample_rate_hz
 
 
 def check_wav(wav: PlainWav, limits: AudioLimits) -> None:
@@ -283,34 +200,4 @@ def check_wav_complete(wav: PlainWav) -> None:
         raise AudioError(
             "truncated",
             f"the header declares {wav.declared_bytes} bytes of audio, the file has {wav.n_bytes}",
-        )
-
-
-def check_header(rate_hz: int, channels: int, frames: int, limits: AudioLimits) -> None:
-    if not limits.min_sample_rate_hz <= rate_hz <= limits.max_sample_rate_hz:
-        raise AudioError(
-            "bad_sample_rate",
-            f"the sample rate is {rate_hz} Hz; accepted are "
-            f"{limits.min_sample_rate_hz} to {limits.max_sample_rate_hz} Hz",
-        )
-    if channels > limits.max_channels:
-        raise AudioError(
-            "too_many_channels", f"{channels} channels; at most {limits.max_channels} are accepted"
-        )
-    # Without a known length, the decoded blocks are counted.
-    if frames < UNKNOWN_FRAMES and frames > limits.max_seconds * rate_hz:
-        raise AudioError(
-            "too_long", f"{frames / rate_hz:.1f} s; at most {limits.max_seconds:g} s are accepted"
-        )
-
-
-def check_samples(samples: Waveform) -> None:
-    """Raise ``AudioError`` for samples (samples,), at least one, that are not finite audio."""
-    peak = float(max(samples.max(), -samples.min()))  # NaN stays NaN, infinity infinite
-    if not np.isfinite(peak):
-        raise AudioError("not_finite", "contains NaN or infinite samples; write the file again")
-    if peak > MAX_SAMPLE_MAGNITUDE:
-        raise AudioError(
-            "out_of_range",
-            f"samples reach {peak:.3g}, full scale is 1.0; scale them to -1 .. 1",
         )

@@ -5,7 +5,6 @@ truncated or damaged file come the blocks that can be read, then the error.
 """
 
 import contextlib
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -13,20 +12,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
-from earful.data.audio.decode import (
-    UNKNOWN_FRAMES,
+from earful.data.audio.containers import HEAD_BYTES
+from earful.data.audio.decode import check_wav_complete
+from earful.data.audio.encoded import Encoded, open_encoded
+from earful.data.audio.limits import (
     AudioError,
     AudioLimits,
     Waveform,
     check_complete,
     check_header,
     check_samples,
-    check_wav_complete,
-    mono_blocks,
-    open_libsndfile,
 )
 from earful.data.audio.wav import PlainWav, parse_wav, read_mono
 from earful.data.audio.windows import (
@@ -69,9 +66,8 @@ def header_seconds(source: Path | BinaryIO, limits: AudioLimits = NO_LIMITS) -> 
         if wav is not None:
             check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
             return wav.frames / wav.sample_rate_hz
-        with open_libsndfile(_libsndfile_source(file), head[:32], limits) as decoder:
-            known = decoder.frames < UNKNOWN_FRAMES
-            return decoder.frames / decoder.samplerate if known else None
+        with open_encoded(file, head, n_bytes, limits) as encoded:
+            return None if encoded.frames is None else encoded.frames / encoded.sample_rate_hz
 
 
 @contextlib.contextmanager
@@ -298,8 +294,8 @@ def _open_native(file: BinaryIO, limits: AudioLimits) -> Iterator[tuple[Iterator
         check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
         yield _wav_blocks(file, wav), wav.sample_rate_hz
         return
-    with open_libsndfile(_libsndfile_source(file), head[:32], limits) as decoder:
-        yield _libsndfile_blocks(decoder, head[:32], n_bytes, limits), decoder.samplerate
+    with open_encoded(file, head, n_bytes, limits) as encoded:
+        yield _encoded_blocks(encoded, head[:HEAD_BYTES], n_bytes), encoded.sample_rate_hz
 
 
 def _read_head(file: BinaryIO) -> tuple[bytes, int]:
@@ -312,21 +308,8 @@ def _read_head(file: BinaryIO) -> tuple[bytes, int]:
     return head, n_bytes
 
 
-def _libsndfile_source(file: BinaryIO) -> BinaryIO | int:
-    """What libsndfile reads: the descriptor, as calls back into Python would be slow."""
-    try:
-        descriptor = file.fileno()
-    except io.UnsupportedOperation:  # in memory
-        file.seek(0)
-        return file
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
-
-
-def _libsndfile_blocks(
-    decoder: soundfile.SoundFile, head: bytes, n_bytes: int, limits: AudioLimits
-) -> Iterator[Waveform]:
-    yield from mono_blocks(decoder, limits)
+def _encoded_blocks(encoded: Encoded, head: bytes, n_bytes: int) -> Iterator[Waveform]:
+    yield from encoded.blocks
     check_complete(head, n_bytes)
 
 

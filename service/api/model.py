@@ -10,14 +10,13 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.audio.decode import (
+from earful.data.audio.decode import read_file, resample
+from earful.data.audio.limits import (
     AudioError,
     AudioLimits,
     Waveform,
     check_header,
     check_samples,
-    read_file,
-    resample,
 )
 from earful.data.audio.stream_reader import read_blocks
 from earful.data.errors import EarfulError, require_choice, require_number, require_path

@@ -25,6 +25,18 @@ MEDIA_TYPES = {
     "flac": "audio/flac",
     "ogg": "audio/ogg",
     "mp3": "audio/mpeg",
+    "sph": "audio/x-nist",
+    "voc": "audio/x-voc",
+    "ircam": "audio/x-ircam",
+    "m4a": "audio/mp4",
+    "mp4": "audio/mp4",
+    "mov": "video/quicktime",
+    "3gp": "audio/3gpp",
+    "webm": "audio/webm",
+    "mkv": "audio/x-matroska",
+    "amr": "audio/amr",
+    "aac": "audio/aac",
+    "wma": "audio/x-ms-wma",
 }
 # A younger file without a row may still get one; an older one was left by a killed process.
 ORPHAN_AGE_SECONDS = 3_600

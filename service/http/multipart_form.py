@@ -1,15 +1,21 @@
 """The files and text fields of a body, collected while it arrives."""
 
+import re
+from urllib.parse import unquote
+
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from earful.service.core.arriving_file import ArrivingFile
 from earful.service.core.errors import RequestError
 from earful.service.core.settings import SPOOL_BYTES
+from earful.service.http.text_bodies import TEXT_HEAD_BYTES, refuse_text
 
 UPLOAD_NAME = "audio"  # for files without a name
 # Limits on the text fields of a form, for routes that read them.
 MAX_FIELDS, MAX_FIELD_BYTES = 16, 16_384
+# RFC 5987, section 3.2. RFC 7578 forbids it in forms, and clients write it.
+_EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*\"?([\w-]+)'[\w-]*'([^;\s\"]*)", re.IGNORECASE)
 
 
 class Parts:
@@ -52,13 +58,28 @@ class RawBody(Parts):
     def __init__(self, max_file_bytes: int, store_all: bool) -> None:
         super().__init__(max_file_bytes, store_all)
         self._file = self._begin(UPLOAD_NAME)
+        self._head = b""
 
     def feed(self, chunk: bytes) -> None:
-        """Collect the next bytes of the body."""
+        """Collect the next bytes of the body.
+
+        Raises:
+            RequestError: ``unsupported_format``, the body is text.
+        """
+        if len(self._head) < TEXT_HEAD_BYTES:
+            self._head += chunk[: TEXT_HEAD_BYTES - len(self._head)]
+            if len(self._head) == TEXT_HEAD_BYTES:
+                refuse_text(self._head)
         self._add(self._file, chunk)
 
     def finish(self) -> None:
-        """The body has ended."""
+        """The body has ended.
+
+        Raises:
+            RequestError: ``unsupported_format``, the body is text.
+        """
+        if len(self._head) < TEXT_HEAD_BYTES:
+            refuse_text(self._head)
         self._end(self._file)
 
 
@@ -140,9 +161,11 @@ class Form(Parts):
         self._name, self._value = b"", b""
 
     def _on_headers(self) -> None:
-        _, options = parse_options_header(self._header.get(b"content-disposition", b""))
-        if b"filename" in options:
-            self._part = self._begin(printable_name(options[b"filename"]))
+        disposition = self._header.get(b"content-disposition", b"")
+        _, options = parse_options_header(disposition)
+        filename = options.get(b"filename", _extended_filename(disposition))
+        if filename is not None:
+            self._part = self._begin(printable_name(filename))
         elif self._with_fields:
             name_bytes = options.get(b"name", b"")
             if name_bytes in self.fields or len(self.fields) == MAX_FIELDS:
@@ -164,6 +187,18 @@ class Form(Parts):
         if self._part is not None:
             self._end(self._part)
             self._part = None
+
+
+def _extended_filename(disposition: bytes) -> bytes | None:
+    """The name in ``filename*`` as UTF-8, empty in an unknown encoding; None without one."""
+    found = _EXTENDED_NAME.search(disposition)
+    if found is None:
+        return None
+    try:
+        name = unquote(found[2].decode("latin-1"), found[1].decode("ascii"), "replace")
+    except LookupError:
+        return b""
+    return name.encode("utf-8", "replace")
 
 
 def printable_name(filename: bytes) -> str:

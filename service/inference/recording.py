@@ -11,7 +11,8 @@ from typing import BinaryIO
 import numpy as np
 
 from earful.data.audio.containers import strip_id3_tag
-from earful.data.audio.decode import AudioError, AudioLimits, SeekableBytes, Waveform, check_bytes
+from earful.data.audio.libsndfile import SeekableBytes
+from earful.data.audio.limits import AudioError, AudioLimits, Waveform, check_bytes
 from earful.data.audio.stream_reader import header_seconds, read_blocks
 from earful.service.core.spooled_file import SpooledFile
 

@@ -11,6 +11,7 @@ from earful.training.evaluation.confidence import ConfidenceReport
 from earful.training.evaluation.false_accept_report import FalseAcceptReport, format_rate
 from earful.training.evaluation.noise_robustness import NoisePoint
 from earful.training.metrics.calibration import format_threshold
+from earful.training.plots.long_text import TITLE_CHARACTERS, wrap
 from earful.training.plots.plots import TRAINING_COLOR, VALIDATION_COLOR, save_figure
 
 
@@ -30,7 +31,7 @@ def plot_coverage(confidence: ConfidenceReport, title: str, path: Path) -> None:
     lowest = min(0.9, *(p.accuracy for p in curve))
     axes.set(xlabel="coverage", ylabel="accuracy of accepted clips")
     axes.set(xlim=(0, 1.01), ylim=(lowest - 0.01, 1.005))
-    axes.set_title(title, parse_math=False)
+    axes.set_title(wrap(title, TITLE_CHARACTERS), parse_math=False)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(alpha=0.3)
@@ -47,7 +48,7 @@ def plot_noise(points: Sequence[NoisePoint], clean: float, title: str, path: Pat
         axes.plot(*zip(*line, strict=True), marker="o", label=kind)
     axes.axhline(clean, color="0.4", linestyle=":", label="clean")
     axes.set(xlabel="SNR (dB)", ylabel="accuracy", ylim=(0, 1.02))
-    axes.set_title(title, parse_math=False)
+    axes.set_title(wrap(title, TITLE_CHARACTERS), parse_math=False)
     axes.invert_xaxis()
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(alpha=0.3)
@@ -86,7 +87,7 @@ def plot_false_accepts(report: FalseAcceptReport, title: str, path: Path) -> Non
         ylabel="labelled clips missed",
     )
     axes.set(xlim=(0, 1.3 * highest), ylim=(0, 1.02))
-    axes.set_title(title, parse_math=False)
+    axes.set_title(wrap(title, TITLE_CHARACTERS), parse_math=False)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(alpha=0.3)
     axes.legend(loc="upper right")

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from earful.data.atomic_write import staged_file
 from earful.training.config.train_config import Loss, TrainConfig
+from earful.training.plots.long_text import TITLE_CHARACTERS, fonts, quiet_drawing, wrap
 from earful.training.trainer.checkpoint import EpochRecord
 from earful.training.trainer.lr_finder import LearningRateCurve
 
@@ -24,6 +25,9 @@ _LOSSES: dict[Loss, str] = {
     "bce": "binary cross-entropy, sum over labels (nats)",
 }
 _MAX_ANNOTATED_CELLS = 20 * 20
+# Of text of 10 points.
+_LINE_INCHES, _CHARACTER_INCHES = 0.18, 0.085
+_MAX_MATRIX_INCHES = 16.0
 
 
 def plot_learning_curves(history: Sequence[EpochRecord], config: TrainConfig, path: Path) -> None:
@@ -83,20 +87,30 @@ def plot_confusion(
     """Write a confusion matrix as PNG: rows are true labels, shaded by the share of their clips."""
     counts = np.asarray(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side_inches = min(16.0, max(4.5, 0.5 * len(labels) + 2))
+    names = [wrap(label) for label in labels]
+    n_lines = max(name.count("\n") + 1 for name in names)
+    cell_inches = min(max(0.5, n_lines * _LINE_INCHES), _MAX_MATRIX_INCHES / len(labels))
+    n_characters = max(len(line) for name in names for line in name.split("\n"))
+    side_inches = max(4.5, cell_inches * len(labels) + 1.5 + _CHARACTER_INCHES * n_characters)
     figure = Figure(figsize=(side_inches, side_inches), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(title, parse_math=False)  # labels and file names may contain "$"
-    rotation = 45 if max(map(len, labels)) > 2 else 0
-    axes.set_xticks(range(len(labels)), labels, rotation=rotation, parse_math=False)
-    axes.set_yticks(range(len(labels)), labels, parse_math=False)
+    figure.suptitle(wrap(title, round(side_inches / _CHARACTER_INCHES)), parse_math=False)
+    # Labels and file names may contain "$".
+    style: Any = {
+        "parse_math": False,
+        "fontfamily": fonts(),
+        "fontsize": max(4.0, min(10.0, 72 * cell_inches / (1.25 * n_lines))),
+    }
+    rotation = 90 if n_lines > 1 else 45 if n_characters > 2 else 0
+    axes.set_xticks(range(len(labels)), names, rotation=rotation, **style)
+    axes.set_yticks(range(len(labels)), names, **style)
     if counts.size <= _MAX_ANNOTATED_CELLS:
         for row, column in zip(*np.nonzero(counts), strict=True):
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
-    save_figure(figure, path)
+    save_figure(figure, path, grow=True)
 
 
 def plot_learning_rates(curve: LearningRateCurve, title: str, path: Path) -> None:
@@ -109,14 +123,15 @@ def plot_learning_rates(curve: LearningRateCurve, title: str, path: Path) -> Non
     axes.axvline(curve.suggested, color=VALIDATION_COLOR, linestyle=":", label=label)
     y_max = 1.5 * max(curve.smoothed[:10])
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(0, y_max))
-    axes.set_title(title, parse_math=False)
+    axes.set_title(wrap(title, TITLE_CHARACTERS), parse_math=False)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
     save_figure(figure, path)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically."""
+def save_figure(figure: Figure, path: Path, *, grow: bool = False) -> None:
+    """Write a figure as PNG, atomically; with ``grow`` as large as what is drawn in it."""
+    bbox_inches = "tight" if grow else None
     FigureCanvasAgg(figure)
-    with staged_file(path) as staging:
-        figure.savefig(staging, format="png", dpi=120)
+    with staged_file(path) as staging, quiet_drawing():
+        figure.savefig(staging, format="png", dpi=120, bbox_inches=bbox_inches)

@@ -14,12 +14,15 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.stream_reader import loudest_window, read_blocks, read_segment
+from earful.training.plots.long_text import middle_ellipsis, quiet_drawing
 
 # Longer clips are cut; all are resampled.
 MAX_MEDIA_SECONDS = 5.0
 MEDIA_RATE_HZ = 16_000
+_COLUMN_CHARACTERS = 20
 # Spectrograms: window, least hop, size in pixels, dynamic range.
 _N_FFT, _MIN_HOP, _WIDTH, _HEIGHT, _RANGE_DB = 256, 64, 256, 96, 70.0
 
@@ -41,8 +44,13 @@ def html_templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"clock": clock_time, "figure": short_figure}
+    environment.filters |= {"clock": clock_time, "figure": short_figure, "short": _short_label}
     return environment
+
+
+def _short_label(label: str) -> str:
+    """A label for the head of a column; its whole name is the title of the cell."""
+    return middle_ellipsis(label, _COLUMN_CHARACTERS)
 
 
 def clock_time(seconds: float) -> str:
@@ -91,16 +99,16 @@ def _read_audio(path: Path, time_span: tuple[float, float] | None) -> Waveform:
 
 def _source_rate_hz(path: Path) -> int:
     try:
-        return int(soundfile.info(path).samplerate)
-    except soundfile.SoundFileError:
+        return read_duration_and_rate(path)[1]
+    except AudioError:
         return MEDIA_RATE_HZ
 
 
 def file_seconds(path: Path) -> float:
     """The length of a recording by its header; 0 if it cannot be read."""
     try:
-        return float(soundfile.info(path).duration)
-    except (soundfile.SoundFileError, OSError, ValueError):
+        return read_duration_and_rate(path)[0]
+    except (AudioError, ValueError):  # a NUL in the name
         return 0.0
 
 
@@ -114,7 +122,8 @@ def figure_uri(figure: Figure) -> str:
     """A figure as PNG."""
     buffer = io.BytesIO()
     canvas: Any = FigureCanvasAgg(figure)
-    canvas.print_png(buffer)
+    with quiet_drawing():
+        canvas.print_png(buffer)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -20,7 +20,11 @@ def encode(container: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "container", ["WAV", "WAVEX", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64", "RF64"]
+    "container",
+    [
+        *("WAV", "WAVEX", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64", "RF64"),
+        *("NIST", "VOC", "IRCAM"),
+    ],
 )
 def test_accepted_containers_are_recognised_and_never_overstate_their_length(
     container: str,
@@ -30,7 +34,7 @@ def test_accepted_containers_are_recognised_and_never_overstate_their_length(
     assert declared_bytes(blob) <= len(blob)
 
 
-@pytest.mark.parametrize("container", ["VOC", "PAF", "NIST", "SVX", "IRCAM", "AVR"])
+@pytest.mark.parametrize("container", ["PAF", "SVX", "AVR"])
 def test_rare_containers_are_not_accepted(container: str) -> None:
     # SVX is an IFF file, as AIFF is; libsndfile distinguishes them.
     assert is_accepted(encode(container)) == (container == "SVX")

@@ -9,8 +9,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from earful.data.audio import decode as decode_module
-from earful.data.audio import stream_reader
+from earful.data.audio import libsndfile, stream_reader
 from earful.data.audio.decode import AudioError, AudioLimits, decode, extract_segment
 from earful.data.audio.stream_reader import (
     LoudestWindow,
@@ -57,7 +56,7 @@ def test_chunked_reading_equals_reading_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(stream_reader, "_BLOCK_BYTES", 4096)
-    monkeypatch.setattr(decode_module, "_BLOCK_SAMPLES", 4096)
+    monkeypatch.setattr(libsndfile, "_BLOCK_SAMPLES", 4096)
     path = write(tmp_path, form, rate_hz, channels, subtype)
     whole = decode(path.read_bytes(), RATE_HZ).waveform
     blocks = list(read_blocks(path, RATE_HZ))

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.fixtures.media_files import MEDIA_KINDS, encode_media
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import RATE_HZ, noise, overlay_at, tone, wav
 
@@ -91,19 +93,34 @@ def test_one_file_shows_its_label_scores_and_plots(page: Page) -> None:
     expect(page.locator("#status")).to_have_text("1 file classified.")
 
 
-def test_dropped_files_are_classified(page: Page) -> None:
-    content = list(wav(tone("low")))
+def drop(page: Page, files: dict[str, bytes]) -> None:
+    """Drop files (content by name) on the page; a phone says no type of its own."""
     page.evaluate(
-        """bytes => {
+        """files => {
             const dropped = new DataTransfer();
-            for (const name of ['x.wav', 'y.wav'])
-                dropped.items.add(new File([new Uint8Array(bytes)], name, {type: 'audio/wav'}));
+            for (const [name, bytes] of Object.entries(files))
+                dropped.items.add(new File([new Uint8Array(bytes)], name));
             document.getElementById('drop').dispatchEvent(
                 new DragEvent('drop', {dataTransfer: dropped, bubbles: true, cancelable: true}));
         }""",
-        content,
+        {name: list(content) for name, content in files.items()},
     )
+
+
+def test_dropped_files_are_classified(page: Page) -> None:
+    drop(page, {"x.wav": wav(tone("low")), "y.wav": wav(tone("low"))})
     expect(page.locator("tr.row td.label")).to_have_text(["low", "low"])
+
+
+@pytest.mark.parametrize("name", ["a.m4a", "a.webm", "a.amr"])
+def test_dropped_recording_of_a_phone_is_classified(page: Page, name: str) -> None:
+    samples = soxr.resample(tone("high"), RATE_HZ, MEDIA_KINDS[name].rate_hz)
+    drop(page, {name: encode_media(name, samples)})
+    expect(page.locator("tr.row td.label")).to_have_text("high")
+    expect(page.locator("#status")).to_have_text("1 file classified.")
+    suffixes = page.locator("#files").get_attribute("accept")
+    assert suffixes is not None
+    assert Path(name).suffix in suffixes.split(",")
 
 
 def test_many_files_with_a_bad_one_are_listed_and_exported_as_csv(

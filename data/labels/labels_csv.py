@@ -51,7 +51,7 @@ def stream_rows(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> Iterator[Cli
             _, header = next(rows, (0, []))
             if not header:
                 raise LabelsError(empty_message(csv_path))
-            columns = _match_columns(header, csv_path, required=("filename",))
+            columns = _match_columns(header, csv_path, options, required=("filename",))
             line = 0
             for line, cells in rows:
                 yield _read_row(
@@ -81,7 +81,9 @@ def read_labels(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> LabelledClip
             "audio files as --audio-dir"
         )
     header, rows = read_rows(csv_path)
-    columns = _match_columns(header, csv_path)
+    columns = _match_columns(header, csv_path, options)
+    if options.label_separator and "label" in columns:
+        rows = [(line, _split_label(cells, columns["label"], options)) for line, cells in rows]
     clips: list[Clip] = []
     problems: list[RowProblem] = []
     first_line: dict[tuple[Path, float | None, float | None], int] = {}
@@ -103,13 +105,33 @@ def read_labels(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> LabelledClip
     return LabelledClips(tuple(clips), tuple(problems), frozenset(columns), notes)
 
 
+def _split_label(cells: list[str], position: int, options: CsvOptions) -> list[str]:
+    """The cells with the labels of one cell joined by ``|``."""
+    if position >= len(cells):
+        return cells
+    labels = (part.strip() for part in cells[position].split(options.label_separator))
+    return [*cells[:position], "|".join(filter(None, labels)), *cells[position + 1 :]]
+
+
 def _match_columns(
-    header: list[str], csv_path: Path, required: Sequence[str] = REQUIRED_COLUMNS
+    header: list[str],
+    csv_path: Path,
+    options: CsvOptions,
+    required: Sequence[str] = REQUIRED_COLUMNS,
 ) -> dict[str, int]:
     """Map each known column present to its position in the file."""
     names = [name.strip().lower() for name in header]
     columns: dict[str, int] = {}
+    for column, name in options.columns.items():
+        if name and name.lower() not in names:
+            raise LabelsError(
+                f"{csv_path} has no column {name!r} for the {column}; it has {', '.join(header)}"
+            )
+        if name:
+            columns[column] = names.index(name.lower())
     for column, accepted in COLUMN_NAMES.items():
+        if column in options.columns:
+            continue
         matches = [name for name in accepted if name in names]
         positions = [i for i, name in enumerate(names) if name in accepted]
         if len(positions) > 1 and len(set(matches)) == 1:
@@ -164,6 +186,7 @@ def _read_row(
         label=normalise_label(values.get("label", "")),
         speaker=values.get("speaker", ""),
         split=values.get("split", "").lower(),
+        fold=values.get("fold", ""),
     )
     return _with_times(clip, values)
 

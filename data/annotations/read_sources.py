@@ -12,6 +12,7 @@ from earful.data.annotations import label_studio_flat as flat
 from earful.data.annotations.annotation import Annotation, AnnotationError, AnnotationSet
 from earful.data.annotations.choices import ConflictRule, ImportFormat
 from earful.data.annotations.conflicts import raise_on_conflicts, resolve
+from earful.data.annotations.folder_files import is_audio, walk
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.tracks import read_text
 from earful.data.audio.audio_length import read_duration_and_rate
@@ -150,11 +151,11 @@ def detect_format(source: Path, pattern: str | None = None) -> ImportFormat:
 
 def _formats_in_folder(source: Path) -> set[ImportFormat]:
     formats: set[ImportFormat] = set()
-    for path in folders.walk(source):
+    for path in walk(source):
         suffix = path.suffix.lower()
         if suffix in (".json", ".txt"):
             formats |= _formats_of_file(path)
-        elif folders.is_audio(path) and path.parent != source:
+        elif is_audio(path) and path.parent != source:
             formats.add("folders")
     # Tracks are stored beside their recordings: then folder names are not labels.
     tracks = formats & {"audacity", "raven"}

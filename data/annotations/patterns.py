@@ -2,7 +2,8 @@
 
 A field matches one or more characters, ``{n}`` digits only. ``{label}``, ``{speaker}``,
 ``{split}`` and ``{fold}`` are used, other fields are ignored. A pattern with a slash matches the
-path below the folder, else the file name. A name that matches in several ways is a problem, not a guess.
+path below the folder, else the file name. A name that matches in several ways is a problem, not a
+guess.
 """
 
 import re

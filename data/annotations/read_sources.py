@@ -35,6 +35,7 @@ class ImportOptions:
     pattern        a pattern of file names
     label_columns  the columns, fields or controls that are labels, if ambiguous
     rule           how to resolve conflicting labels
+    read_known     reads a source of a layout that is known besides; None: it is not
     """
 
     file_format: ImportFormat | None = None
@@ -42,6 +43,7 @@ class ImportOptions:
     pattern: str | None = None
     label_columns: tuple[str, ...] = ()
     rule: ConflictRule = "latest"
+    read_known: Callable[[Path], AnnotationSet | None] = lambda source: None
 
 
 def read_sources(sources: Sequence[Path], options: ImportOptions) -> AnnotationSet:
@@ -75,6 +77,10 @@ def _segment_key(annotation: Annotation) -> tuple[str, float | None, float | Non
 
 
 def _read(source: Path, options: ImportOptions) -> AnnotationSet:
+    if options.file_format is None and options.pattern is None:
+        known = options.read_known(source)
+        if known is not None:
+            return known
     file_format = options.file_format or detect_format(source, options.pattern)
     audio_dir, columns = options.audio_dir, options.label_columns
     rule = options.rule

@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.multilabel import sort_labels
 from earful.training.data_quality import label_errors
 from earful.training.data_quality.duplicates import drop_ambiguous_duplicates
@@ -44,7 +46,9 @@ def main() -> None:
         if not csv.is_file():
             sys.exit(f"no {csv}; give the folder of the recordings with --data")
         started = time.process_time()
-        measured = measure_dataset(csv, audio_dir, ignore_progress, encode=not arguments.spectrum)
+        measured = measure_dataset(
+            read_labels(csv, CsvOptions(audio_dir)), ignore_progress, encode=not arguments.spectrum
+        )
         sounds = drop_ambiguous_duplicates(measured.measurements)
         seconds = time.process_time() - started
         print(f"{name}: {len(sounds):,} clips measured in {seconds:.1f} s of processor time")

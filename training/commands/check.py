@@ -10,12 +10,18 @@ from earful.service.commands.next_steps import print_message, print_next
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
 )
-from earful.training.commands.options import AudioDirOption, JsonOption, LabelsArgument
+from earful.training.commands.options import (
+    AudioDirOption,
+    JsonOption,
+    LabelsOrFolderArgument,
+    PatternOption,
+)
 
 
 def check(
-    labels: LabelsArgument,
+    labels: LabelsOrFolderArgument,
     audio_dir: AudioDirOption = None,
+    pattern: PatternOption = None,
     wrong_labels: Annotated[
         bool,
         typer.Option(
@@ -36,7 +42,9 @@ def check(
         typer.Option(metavar="FILE.csv", help="CSV of suggested corrections to write."),
     ] = None,
 ) -> None:
-    """Check a labels CSV and its files for broken, duplicate, leaking and mislabelled clips."""
+    """Check labels and their files for broken, duplicate, leaking and mislabelled clips."""
+    from earful.data.datasets.read_labelled import read_labelled_clips
+    from earful.data.labels.csv_options import CsvOptions
     from earful.training.data_quality.measure_dataset import measure_dataset
     from earful.training.data_quality.run_checks import run_checks
     from earful.training.data_quality.text_report import (
@@ -47,8 +55,9 @@ def check(
     from earful.training.runs.progress import work_progress
 
     check_outputs(labels, html=html, suggestions=suggestions)
+    labelled = read_labelled_clips(labels, CsvOptions(audio_dir), pattern or "")
     with work_progress("check") as on_progress:
-        measured = measure_dataset(labels, audio_dir, on_progress, encode=wrong_labels)
+        measured = measure_dataset(labelled, on_progress, encode=wrong_labels)
     if measured.encoder_missing:
         print_message(measured.encoder_missing)
     with work_progress("label errors") as on_progress:

@@ -13,7 +13,13 @@ from earful.service.commands.options import (
     RayAddressOption,
     check_engine,
 )
-from earful.training.commands.options import AudioDirOption, ReplaceOption, SplitOption
+from earful.training.commands.options import (
+    AudioDirOption,
+    LabelsOrFolderArgument,
+    PatternOption,
+    ReplaceOption,
+    SplitOption,
+)
 
 if TYPE_CHECKING:
     from earful.data.dataset.prepare import PrepareResult
@@ -23,15 +29,10 @@ MAX_LISTED_LABELS = 10
 
 
 def prepare(
-    labels: Annotated[
-        Path,
-        typer.Argument(
-            metavar="LABELS.csv|FOLDER",
-            help="Labels CSV, or a folder that has a folder of recordings for each label.",
-        ),
-    ],
+    labels: LabelsOrFolderArgument,
     out: Annotated[Path, typer.Option(metavar="DATASET", help="Dataset folder to write.")],
     audio_dir: AudioDirOption = None,
+    pattern: PatternOption = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out bad rows and files, and list them.")
     ] = False,
@@ -100,6 +101,7 @@ def prepare(
             labels,
             out,
             audio_dir=audio_dir,
+            pattern=pattern,
             skip_bad=skip_bad,
             replace=replace,
             split=split,

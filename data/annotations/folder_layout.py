@@ -4,7 +4,6 @@ A level is never guessed. Where it is not clear, the error says with which patte
 read.
 """
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,13 +123,21 @@ def _guess_pattern(folders: Collection[tuple[str, ...]], top: int) -> str:
     fields = [field if field not in fields[:level] else "*" for level, field in enumerate(fields)]
     if not candidates:
         return _pattern(*fields, name="{label}_{*}")
-    *_, label = candidates
-    repeats = Counter(inner for inner in {names[label - 1 : label + 1] for names in folders})
-    distinct = {pair[-1] for pair in repeats}
-    if len(candidates) > 1 and len(distinct) == len(repeats) > len(levels[label - 1]):
-        label = candidates[-2]  # no name is in two outer folders: those are the labels
+    label = candidates[-1]
+    if len(candidates) > 1 and _is_unique(folders, label):
+        label = candidates[-2]
     fields[label] = "label"
     return _pattern(*fields)
+
+
+def _is_unique(folders: Collection[tuple[str, ...]], level: int) -> bool:
+    """Whether no name of a level is in two outer folders, and some outer folder has several.
+
+    Labels are in every outer folder, names of sessions in one.
+    """
+    pairs = {(names[:level], names[level]) for names in folders}
+    outer = {pair[0] for pair in pairs}
+    return len({pair[1] for pair in pairs}) == len(pairs) > len(outer)
 
 
 def _mixed_depths(source: Path, folders: Collection[tuple[str, ...]]) -> str:

@@ -45,5 +45,6 @@ BIRDCLEF = KnownDataset(
     licence="CC by recording (Xeno-canto), mostly BY-NC-SA",
     link="https://www.kaggle.com/competitions?searchQuery=birdclef",
     tables=(_TABLE,),
+    columns=("primary_label", "filename"),
     audio_dirs=_FOLDERS,
 )

@@ -7,6 +7,7 @@ The label is ``locale`` where several languages lie side by side, ``sentence`` w
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ def _read(root: Path, options: CsvOptions, table: str) -> LabelledClips:
 def _parts(folder: Path, table: str) -> Iterator[tuple[str, str]]:
     """The tables to read and their splits: the three parts, or ``validated.tsv`` without them."""
     if table:
-        yield table, _PARTS.get(table, "")
+        yield table, ""  # a part that is read alone is split anew
     elif (folder / "train.tsv").is_file():
         yield from ((name, split) for name, split in _PARTS.items() if (folder / name).is_file())
     else:
@@ -59,12 +60,12 @@ def _default_label(folders: list[Path], parts: list[tuple[Path, str, str]]) -> s
     if len(folders) > 1:
         return "locale"
     folder, name, _ = parts[0]
-    words: set[str] = set()
+    words: Counter[str] = Counter()
     for row in _rows(folder / name):
-        words.add(row.get("sentence") or "")
+        words[row.get("sentence") or ""] += 1
         if len(words) > _MAX_WORDS:
             return "gender"
-    return "sentence"
+    return "sentence" if words.total() >= 2 * len(words) else "gender"
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, str]]:
@@ -101,5 +102,6 @@ COMMON_VOICE = KnownDataset(
     licence="CC0 1.0",
     link="https://commonvoice.mozilla.org/datasets",
     tables=(*_PARTS, _VALIDATED),
+    columns=("client_id", "path", "sentence"),
     audio_dirs=("clips",),
 )

@@ -25,5 +25,6 @@ ESC50 = KnownDataset(
     licence="CC BY-NC 3.0",
     link="https://github.com/karolpiczak/ESC-50",
     tables=("meta/esc50.csv", "esc50.csv"),
+    columns=("filename", "fold", "category"),
     audio_dirs=("audio", "audio/audio"),
 )

@@ -48,5 +48,6 @@ FSD50K = KnownDataset(
     licence="CC BY 4.0; clips CC0 to CC BY-NC",
     link="https://zenodo.org/records/4060432",
     tables=(_DEV, _EVAL),
+    columns=("fname", "labels"),
     audio_dirs=("FSD50K.dev_audio", "FSD50K.eval_audio"),
 )

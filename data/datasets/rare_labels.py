@@ -10,15 +10,16 @@ _MAX_NAMES = 5
 
 
 def without_rare_labels(labelled: LabelledClips) -> LabelledClips:
-    """The clips without labels of a single clip or, with splits, without a training clip.
+    """The clips without labels of a single clip or, with a training part, of none in it.
 
     They are counted in a note.
     """
     counts = Counter(label for clip in labelled.clips for label in split_labels(clip.label))
+    has_train = any(clip.split == "train" for clip in labelled.clips)
     trained = {
         label
         for clip in labelled.clips
-        if clip.split in ("", "train")
+        if not has_train or clip.split == "train"
         for label in split_labels(clip.label)
     }
     rare = sorted(label for label, count in counts.items() if count < 2 or label not in trained)

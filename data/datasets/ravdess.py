@@ -35,4 +35,5 @@ RAVDESS = KnownDataset(
     evaluation="none; by actor",
     licence="CC BY-NC-SA 4.0",
     link="https://zenodo.org/records/1188976",
+    audio_dirs=("Actor_[0-2][0-9]",),
 )

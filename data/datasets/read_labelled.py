@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from earful.data.annotations.annotation import Annotation, AnnotationSet, Problem, Provenance
-from earful.data.annotations.folder_files import name_files
+from earful.data.annotations.folder_files import list_files, name_files
 from earful.data.annotations.folders import FORMAT as FOLDERS
 from earful.data.annotations.folders import read_folders
 from earful.data.annotations.patterns import read_pattern
@@ -106,6 +106,9 @@ def _read_pattern(source: Path, options: CsvOptions, pattern: str) -> LabelledCl
 
 def _read_folders(source: Path) -> LabelledClips:
     """One clip per recording; its label is a folder that holds it."""
+    files = list_files(source)
+    if not files.recordings and files.passed_over:
+        raise LabelsError(f"{source} holds no recording; {files.notes()[0]}")
     import_command = command("labels", "import", source, "--out", _LABELS_CSV)
     advice = f"{import_command} reads other layouts"
     file_format = detect_format(source)

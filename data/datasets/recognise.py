@@ -96,7 +96,7 @@ def _recognise_above(source: Path) -> RecognisedDataset | None:
     absolute = source.absolute()
     for root in absolute.parents[:_LEVELS_UP]:
         dataset = _dataset_at(root)
-        if dataset is not None:
+        if dataset is not None and dataset.holds(absolute.relative_to(root)):
             return RecognisedDataset(dataset, root, within=absolute)
     return None
 

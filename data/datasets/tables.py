@@ -57,7 +57,9 @@ class Tables:
         Raises:
             LabelsError: a table cannot be read.
         """
-        wanted = [item for item in self.tables if not table or item.path == table]
+        # A part of the split that is read alone is to be split anew.
+        alone = [replace(item, split="") for item in self.tables if item.path == table]
+        wanted = alone or list(self.tables)
         present = [item for item in wanted if (root / item.path).is_file()]
         missing = [item.path for item in wanted if item not in present]
         if self.first_only:

@@ -54,5 +54,6 @@ TAU_URBAN = KnownDataset(
     licence="its own, for research, non-commercial",
     link="https://zenodo.org/records/3819968",
     tables=(_TABLE,),
+    columns=("filename", "scene_label"),
     audio_dirs=("audio",),
 )

@@ -35,5 +35,6 @@ URBANSOUND8K = KnownDataset(
     licence="CC BY-NC 3.0",
     link="https://urbansounddataset.weebly.com/urbansound8k.html",
     tables=("metadata/UrbanSound8K.csv", "UrbanSound8K.csv"),
-    audio_dirs=("audio",),
+    columns=("slice_file_name", "fsID", "fold", "class"),
+    audio_dirs=("audio", "fold*"),
 )

@@ -295,7 +295,8 @@ def test_birdclef_leaves_species_of_one_recording_out(unpack: Unpack) -> None:
 
 
 def test_birdclef_of_2021_has_the_species_in_the_folder_alone(tmp_path: Path) -> None:
-    names = [f"{label}/XC{n}.ogg" for label in ("acafly", "amecro") for n in range(3)]
+    species = enumerate(("acafly", "amecro"))
+    names = [f"{label}/XC{i}{n}.ogg" for i, label in species for n in range(3)]
     fill(tmp_path / "train_short_audio", names)
     write(
         tmp_path / "train_metadata.csv",

@@ -154,6 +154,8 @@ def test_one_table_of_several_is_read_alone(tmp_path: Path) -> None:
     LAYOUTS["FSD50K"](tmp_path)
     labelled = read_labelled_clips(tmp_path / "FSD50K.ground_truth" / "dev.csv")
     assert {clip.split for clip in labelled.clips} == {"train", "val"}
+    labelled = read_labelled_clips(tmp_path / "FSD50K.ground_truth" / "eval.csv")
+    assert {clip.split for clip in labelled.clips} == {""}  # to be split anew
 
 
 def test_a_table_with_the_audio_folder_of_its_dataset_is_recognised(tmp_path: Path) -> None:
@@ -198,7 +200,7 @@ def test_labels_of_a_dataset_are_imported_with_folds_and_origin(tmp_path: Path) 
 MISLEADING = {
     "one label": (
         ("cats/1.wav", "cats/2.wav"),
-        "lie in one folder, 'cats', and training needs two",
+        "lie in one folder, 'cats', and training",
     ),
     "one folder in another": (("a/b/1.wav",), "lie in one folder, 'b'"),
     "folds": (("fold1/1.wav", "fold2/1.wav"), "are folds (fold1, fold2), not labels"),
@@ -206,7 +208,7 @@ MISLEADING = {
     "parts": (("part1/1.wav", "part2/1.wav"), "are folds (part1, part2)"),
     "a fold and another": (
         ("fold1/1.wav", "fold2/1.wav", "extra/1.wav"),
-        "are folds (extra, fold1",
+        "are folds (extra, ",
     ),
     "actors": (("Actor_01/1.wav", "Actor_02/1.wav"), "are speakers (Actor_01, Actor_02)"),
     "speakers": (("spk01/1.wav", "spk02/1.wav"), "are speakers (spk01, spk02)"),
@@ -215,7 +217,7 @@ MISLEADING = {
     "patients": (("patient-1/1.wav", "patient-2/1.wav"), "are speakers (patient-1,"),
     "speakers of LibriSpeech": (
         ("84/1.wav", "174/1.wav", "251/1.wav"),
-        "are numbers (174, 251, 84)",
+        "are numbers (174, 251, ",
     ),
     "numbers with zeros": (("01/1.wav", "02/1.wav"), "are numbers (01, 02)"),
     "hashes": (("0a1b2c3d/1.wav", "ffee00112/1.wav"), "are ids (0a1b2c3d, ffee00112)"),
@@ -252,7 +254,7 @@ MISLEADING = {
     "several depths": (("a/1.wav", "b/c/1.wav"), "lie at several depths"),
     "loose beside folders": (("1.wav", "a/1.wav", "b/1.wav"), "1 recordings lie in"),
     "loose": (("1.wav", "2.wav"), "holds recordings without labels; write a CSV"),
-    "hidden alone": (("a/._1.wav", "b/._1.wav"), "holds"),
+    "hidden alone": (("a/._1.wav", "b/._1.wav"), "holds no recording; 2 hidden and system files"),
     "background alone": (("_background_noise_/1.wav",), "contains no folder"),
 }
 
@@ -352,3 +354,17 @@ def test_a_folder_with_a_labels_csv_names_it(tmp_path: Path) -> None:
     write(tmp_path / "labels.csv", "filename,label", "a/1.wav,a")
     with pytest.raises(LabelsError, match="is a folder with a labels CSV; give that"):
         read_labelled_clips(tmp_path)
+
+
+def test_ones_own_clips_beside_train_tsv_are_no_common_voice(tmp_path: Path) -> None:
+    fill(tmp_path, ["clips/1.wav", "clips/2.wav"])
+    write(tmp_path / "train.tsv", "filename\tlabel", "clips/1.wav\ta", "clips/2.wav\tb")
+    labelled = read_labelled_clips(tmp_path / "train.tsv")
+    assert [clip.label for clip in labelled.clips] == ["a", "b"]
+    assert labelled.notes == ()
+
+
+def test_a_folder_beside_a_dataset_is_no_part_of_it(tmp_path: Path) -> None:
+    ravdess(tmp_path)
+    fill(tmp_path, ["mine/yes/1.wav", "mine/no/1.wav"])
+    assert {clip.label for clip in read_labelled_clips(tmp_path / "mine").clips} == {"yes", "no"}

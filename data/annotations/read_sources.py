@@ -45,6 +45,11 @@ class ImportOptions:
     rule: ConflictRule = "latest"
     read_known: Callable[[Path], AnnotationSet | None] = lambda source: None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing says how the sources are to be read."""
+        return not (self.file_format or self.audio_dir or self.pattern or self.label_columns)
+
 
 def read_sources(sources: Sequence[Path], options: ImportOptions) -> AnnotationSet:
     """The labels of all sources, each recording or segment once.
@@ -77,10 +82,9 @@ def _segment_key(annotation: Annotation) -> tuple[str, float | None, float | Non
 
 
 def _read(source: Path, options: ImportOptions) -> AnnotationSet:
-    if options.file_format is None and options.pattern is None:
-        known = options.read_known(source)
-        if known is not None:
-            return known
+    known = options.read_known(source) if options.is_plain else None
+    if known is not None:
+        return known
     file_format = options.file_format or detect_format(source, options.pattern)
     audio_dir, columns = options.audio_dir, options.label_columns
     rule = options.rule

@@ -25,7 +25,7 @@ def _read(root: Path, options: CsvOptions, _table: str) -> LabelledClips:
     refuse_columns(root, options)
     files = list_files(root)
     matched = [path for path in files.recordings if path.parent == root and _match(path)]
-    others = [path for path in files.recordings if path not in set(matched)]
+    others = sorted(set(files.recordings) - set(matched))
     splits = _read_splits(root)
     used = [path for path in matched if not splits or path.stem in splits]
     cycles = [cycle for path in used for cycle in _cycles(path, splits.get(path.stem, ""))]

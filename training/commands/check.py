@@ -74,6 +74,7 @@ def check(
     typer.echo(
         json.dumps(result, indent=2, ensure_ascii=False) if as_json else format_report(quality)
     )
-    print_next(("prepare", labels, "--out", "DATASET"))
+    options = ("--pattern", pattern) if pattern else ()
+    print_next(("prepare", labels, *options, "--out", "DATASET"))
     if quality.needs_attention:
         raise typer.Exit(EXIT_SOME_FAILED)

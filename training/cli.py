@@ -26,6 +26,7 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
         "classify": (f"{_SERVICE}.classify", "classify"),
     },
     "Your own data": {
+        "datasets": (f"{_TRAINING}.datasets", "datasets"),
         "check": (f"{_TRAINING}.check", "check"),
         "prepare": (f"{_TRAINING}.prepare", "prepare"),
         "train": (f"{_TRAINING}.train", "train"),

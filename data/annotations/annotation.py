@@ -61,6 +61,7 @@ class Annotation:
     end_seconds: float | None = None
     speaker: str = ""
     split: str = ""
+    fold: str = ""
     provenance: Provenance = field(default_factory=Provenance)
     ground_truth: bool = False
 
@@ -141,21 +142,22 @@ class AnnotationSet:
 def validate_annotation(annotation: Annotation) -> Annotation | Problem:
     """The annotation with trimmed texts and times rounded to the microsecond, or its problem."""
     label, speaker = annotation.label.strip(), annotation.speaker.strip()
-    split = annotation.split.strip().lower()
+    split, fold = annotation.split.strip().lower(), annotation.fold.strip()
     if (name_problem := _find_name_problem(annotation.path)) is not None:
         return Problem(annotation.location, "bad_name", name_problem)
     if not label:
         return Problem(annotation.location, "no_label", "the label is empty")
     if (problem := find_label_problem(label)) is not None:
         return Problem(annotation.location, "bad_label", f"{problem}: {label[:40]!r}")
-    if len(speaker) > MAX_LABEL_CHARACTERS or not speaker.isprintable():
-        reason = f"a speaker is printable and at most {MAX_LABEL_CHARACTERS} characters long"
-        return Problem(annotation.location, "bad_speaker", f"{reason}: {speaker[:40]!r}")
+    for name, text in (("speaker", speaker), ("fold", fold)):
+        if len(text) > MAX_LABEL_CHARACTERS or not text.isprintable():
+            reason = f"a {name} is printable and at most {MAX_LABEL_CHARACTERS} characters long"
+            return Problem(annotation.location, f"bad_{name}", f"{reason}: {text[:40]!r}")
     if split and split not in SPLITS:
         reason = f"a split is one of {', '.join(SPLITS)}, found {split[:40]!r}"
         return Problem(annotation.location, "bad_split", reason)
-    trimmed = replace(annotation, label=normalise_label(label), speaker=speaker, split=split)
-    return _with_times(trimmed)
+    label = normalise_label(label)
+    return _with_times(replace(annotation, label=label, speaker=speaker, split=split, fold=fold))
 
 
 def _find_name_problem(path: Path) -> str | None:

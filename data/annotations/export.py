@@ -17,6 +17,7 @@ from earful.data.annotations.annotation import (
     absolute_path,
 )
 from earful.data.annotations.choices import ExportFormat
+from earful.data.annotations.folder_files import is_audio
 from earful.data.annotations.folders import INDEX_FILENAME
 from earful.data.annotations.summary import raise_on_problems
 from earful.data.annotations.table import require_new_output, write_rows
@@ -178,7 +179,7 @@ def _find_copy_problem(annotation: Annotation) -> Problem | None:
             "label-studio, audacity or raven"
         )
         return Problem(annotation.location, "multiple_labels", reason)
-    if not folders.is_audio(annotation.path):
+    if not is_audio(annotation.path):
         reason = f"{annotation.path.name!r} has no audio suffix and could not be imported again"
         return Problem(annotation.location, "not_audio", reason)
     try:

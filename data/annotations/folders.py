@@ -1,12 +1,12 @@
-"""One folder of recordings per label: ``seven/ann_3.wav``.
+"""One folder of recordings per label: ``seven/ann_3.wav``, or ``train/seven/ann_3.wav``.
 
 Characters of a label that are not allowed in a folder name are percent-encoded, as in a URL, and
 decoded on reading.
 """
 
-import os
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -17,8 +17,9 @@ from earful.data.annotations.annotation import (
     Problem,
     Provenance,
 )
-from earful.data.audio.containers import AUDIO_SUFFIXES
-from earful.data.labels.wrong_path import pattern_command
+from earful.data.annotations.folder_files import FolderFiles, list_files
+from earful.data.annotations.folder_layout import find_layout
+from earful.data.annotations.folder_names import BACKGROUND_FOLDER
 
 FORMAT = "folders"
 # Written into exported folders: a labels CSV of their content, with provenance.
@@ -56,60 +57,67 @@ def _is_encoded(name: str) -> bool:
         return False
 
 
-def read_folders(source: Path) -> AnnotationSet:
-    """Read the recordings in each folder of ``source``; does not follow links to folders.
+def read_folders(source: Path, *, several_labels: bool = False) -> AnnotationSet:
+    """Read the recordings in the folders of ``source``; does not follow links to folders.
+
+    A folder for each label, or a folder for each split with a folder for each label inside.
+    ``several_labels`` refuses a single label.
 
     Raises:
-        AnnotationError: ``source`` contains no folder, or recordings in folders of folders, where
-            it is not clear which are labels.
+        AnnotationError: ``source`` contains no folder, or it is not clear which are labels.
     """
-    collected = AnnotationSet()
-    provenance = Provenance(f"{FORMAT}:{source.name}")
-    names = [entry.name for entry in _entries(source) if entry.is_dir(follow_symlinks=False)]
-    if not names:
-        raise AnnotationError(f"{source} contains no folder; it needs one folder per label")
-    deep: list[Path] = []
-    for path in walk(source):
-        if path == source / INDEX_FILENAME:
-            continue
-        if not is_audio(path):
+    files = list_files(source)
+    collected = AnnotationSet(notes=files.notes())
+    for path in files.others:
+        if path != source / INDEX_FILENAME:
             collected.skipped.append(
                 Problem(str(path), "not_audio", "not an audio file by its suffix")
             )
-        elif path.parent == source:
-            collected.skipped.append(
-                Problem(str(path), "no_folder", "is not in the folder of a label")
+    labelled = [path for path in _without_background(files, collected) if path.parent != source]
+    if not labelled:
+        raise AnnotationError(f"{source} contains no folder; it needs one folder per label")
+    folders = {_folders(path, source) for path in labelled}
+    layout = find_layout(source, folders, several_labels=several_labels)
+    collected.notes += layout.notes
+    for path in labelled:
+        names = _folders(path, source)
+        collected.add(
+            Annotation(
+                str(path),
+                path,
+                label_from_folder(names[layout.label_level]),
+                split=layout.splits[names[layout.label_level - 1]] if layout.splits else "",
+                provenance=Provenance(f"{FORMAT}:{source.name}"),
             )
-        elif path.parent.parent != source:
-            deep.append(path)
-        else:
-            label = label_from_folder(path.parent.name)
-            collected.add(Annotation(str(path), path, label, provenance=provenance))
-    if deep:
-        raise AnnotationError(
-            f"{len(deep)} recordings of {source} lie in folders of folders (the first: {deep[0]}), "
-            "and labels are the folders of one level; say which level it is: "
-            f"{pattern_command(source, deep[0].relative_to(source))}"
         )
     return collected
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder, sorted by name; does not follow links to folders."""
-    for entry in _entries(folder):
-        if entry.is_dir(follow_symlinks=False):
-            yield from walk(Path(entry.path))
-        elif entry.is_file():
-            yield Path(entry.path)
+def _without_background(files: FolderFiles, collected: AnnotationSet) -> list[Path]:
+    """The recordings but those of background, and a report on those in no folder."""
+    kept: list[Path] = []
+    background: list[Path] = []
+    for path in files.recordings:
+        is_background = BACKGROUND_FOLDER in _folders(path, files.folder)
+        (background if is_background else kept).append(path)
+        if path.parent == files.folder:
+            collected.skipped.append(
+                Problem(str(path), "no_folder", "is not in the folder of a label")
+            )
+    collected.notes += background_notes(background)
+    return kept
 
 
-def is_audio(path: Path) -> bool:
-    return path.suffix.lower() in AUDIO_SUFFIXES
+def background_notes(recordings: Sequence[Path]) -> list[str]:
+    """A note on recordings of ``_background_noise_``: they are no label, and what they serve."""
+    if not recordings:
+        return []
+    folder = recordings[0].parent
+    return [
+        f"{len(recordings)} recordings of {folder.name} are background, not a label, and are left "
+        f"out; they serve `earful evaluate --noise-test --noise-dir {shlex.quote(str(folder))}`"
+    ]
 
 
-def _entries(folder: Path) -> list["os.DirEntry[str]"]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise AnnotationError(f"cannot read {folder}: {error.strerror}") from error
+def _folders(path: Path, source: Path) -> tuple[str, ...]:
+    return path.relative_to(source).parts[:-1]

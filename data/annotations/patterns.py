@@ -1,8 +1,9 @@
 """Labels in file names: ``{label}_{speaker}_{n}.wav``.
 
-A field matches one or more characters, ``{n}`` digits only. ``{label}``, ``{speaker}`` and
-``{split}`` are used, other fields are ignored. A pattern with a slash matches the path below the
-folder, else the file name. A name that matches in several ways is a problem, not a guess.
+A field matches one or more characters, ``{n}`` digits only. ``{label}``, ``{speaker}``,
+``{split}`` and ``{fold}`` are used, other fields are ignored. A pattern with a slash matches the
+path below the folder, else the file name. A name that matches in several ways is a problem, not a
+guess.
 """
 
 import re
@@ -18,10 +19,13 @@ from earful.data.annotations.annotation import (
     Problem,
     Provenance,
 )
-from earful.data.annotations.folders import is_audio, walk
+from earful.data.annotations.folder_files import is_audio, list_files
+from earful.data.annotations.folder_names import BACKGROUND_FOLDER
+from earful.data.annotations.folders import background_notes
+from earful.data.labels.split_words import normalise_splits
 
 FORMAT = "pattern"
-KEPT_FIELDS = ("label", "speaker", "split")
+KEPT_FIELDS = ("label", "speaker", "split", "fold")
 NUMBER_FIELD = "n"
 FieldValues = tuple[tuple[str, str], ...]
 _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*|\*)\}")
@@ -96,29 +100,52 @@ def read_pattern(source: Path, pattern: str) -> AnnotationSet:
     parsed = Pattern.parse(pattern)
     collected = AnnotationSet()
     folder = source if source.is_dir() else source.parent
-    for path in walk(source) if source.is_dir() else [source]:
-        if not is_audio(path):
-            collected.skipped.append(
-                Problem(str(path), "not_audio", "not an audio file by its suffix")
-            )
-            continue
+    matched: list[tuple[Path, dict[str, str]]] = []
+    background: list[Path] = []
+    for path in _recordings(source, collected):
         name = path.relative_to(folder).as_posix() if "/" in pattern else path.name
         parses = parsed.parses(name)
-        if len(parses) == 1:
-            fields = {"speaker": "", "split": "", **parses[0]}
-            collected.add(
-                Annotation(
-                    location=str(path),
-                    path=path,
-                    label=fields["label"],
-                    speaker=fields["speaker"],
-                    split=fields["split"],
-                    provenance=Provenance(f"{FORMAT}:{pattern}"),
-                )
-            )
-        else:
+        if len(parses) != 1:
             collected.problems.append(_parse_problem(path, pattern, parses))
+        elif parses[0]["label"] == BACKGROUND_FOLDER:
+            background.append(path)
+        else:
+            matched.append((path, parses[0]))
+    collected.notes += background_notes(background)
+    for annotation in _annotations(matched, Provenance(f"{FORMAT}:{pattern}")):
+        collected.add(annotation)
     return collected
+
+
+def _annotations(
+    matched: Sequence[tuple[Path, dict[str, str]]], provenance: Provenance
+) -> Iterator[Annotation]:
+    """The matched recordings; ``training``, ``dev``, ... are normalised, given all of them."""
+    splits = normalise_splits({fields.get("split", "") for _, fields in matched})
+    for path, fields in matched:
+        split = fields.get("split", "")
+        yield Annotation(
+            location=str(path),
+            path=path,
+            label=fields["label"],
+            speaker=fields.get("speaker", ""),
+            split=splits.get(split, split),  # an unknown word is a problem when it is added
+            fold=fields.get("fold", ""),
+            provenance=provenance,
+        )
+
+
+def _recordings(source: Path, collected: AnnotationSet) -> list[Path]:
+    """The recordings of a folder or a file; ``collected`` gets a report on other files."""
+    if not source.is_dir():
+        recordings, others = ([source], []) if is_audio(source) else ([], [source])
+    else:
+        files = list_files(source)
+        recordings, others = list(files.recordings), list(files.others)
+        collected.notes += files.notes()
+    reason = "not an audio file by its suffix"
+    collected.skipped += [Problem(str(path), "not_audio", reason) for path in others]
+    return recordings
 
 
 def _parse_problem(path: Path, pattern: str, parses: Sequence[dict[str, str]]) -> Problem:

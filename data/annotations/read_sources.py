@@ -12,6 +12,7 @@ from earful.data.annotations import label_studio_flat as flat
 from earful.data.annotations.annotation import Annotation, AnnotationError, AnnotationSet
 from earful.data.annotations.choices import ConflictRule, ImportFormat
 from earful.data.annotations.conflicts import raise_on_conflicts, resolve
+from earful.data.annotations.folder_files import is_audio, walk
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.tracks import read_text
 from earful.data.audio.audio_length import read_duration_and_rate
@@ -34,6 +35,7 @@ class ImportOptions:
     pattern        a pattern of file names
     label_columns  the columns, fields or controls that are labels, if ambiguous
     rule           how to resolve conflicting labels
+    read_known     reads a source of a layout that is known besides; None: it is not
     """
 
     file_format: ImportFormat | None = None
@@ -41,6 +43,12 @@ class ImportOptions:
     pattern: str | None = None
     label_columns: tuple[str, ...] = ()
     rule: ConflictRule = "latest"
+    read_known: Callable[[Path], AnnotationSet | None] = lambda source: None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing says how the sources are to be read."""
+        return not (self.file_format or self.audio_dir or self.pattern or self.label_columns)
 
 
 def read_sources(sources: Sequence[Path], options: ImportOptions) -> AnnotationSet:
@@ -74,6 +82,9 @@ def _segment_key(annotation: Annotation) -> tuple[str, float | None, float | Non
 
 
 def _read(source: Path, options: ImportOptions) -> AnnotationSet:
+    known = options.read_known(source) if options.is_plain else None
+    if known is not None:
+        return known
     file_format = options.file_format or detect_format(source, options.pattern)
     audio_dir, columns = options.audio_dir, options.label_columns
     rule = options.rule
@@ -150,11 +161,11 @@ def detect_format(source: Path, pattern: str | None = None) -> ImportFormat:
 
 def _formats_in_folder(source: Path) -> set[ImportFormat]:
     formats: set[ImportFormat] = set()
-    for path in folders.walk(source):
+    for path in walk(source):
         suffix = path.suffix.lower()
         if suffix in (".json", ".txt"):
             formats |= _formats_of_file(path)
-        elif folders.is_audio(path) and path.parent != source:
+        elif is_audio(path) and path.parent != source:
             formats.add("folders")
     # Tracks are stored beside their recordings: then folder names are not labels.
     tracks = formats & {"audacity", "raven"}

@@ -60,6 +60,7 @@ def read_table(labels_csv: Path, options: CsvOptions = PLAIN_CSV) -> AnnotationS
                 end_seconds=clip.end_seconds,
                 speaker=clip.speaker,
                 split=clip.split,
+                fold=clip.fold,
                 provenance=provenance[clip.line],
             )
         )
@@ -105,6 +106,7 @@ def write_rows(annotations: Sequence[Annotation], file: Path, folder: Path) -> N
     columns = ["filename", "label"]
     columns += ["speaker"] if any(a.speaker for a in annotations) else []
     columns += ["split"] if any(a.split for a in annotations) else []
+    columns += ["fold"] if any(a.fold for a in annotations) else []
     columns += ["start", "end"] if any(not a.is_whole_recording for a in annotations) else []
     with file.open("w", encoding="utf-8", newline="") as opened:
         # Line ends of RFC 4180, so that the writer quotes a carriage return in a name.
@@ -121,6 +123,7 @@ def _values(annotation: Annotation, folder: Path) -> dict[str, str]:
         "label": annotation.label,
         "speaker": annotation.speaker,
         "split": annotation.split,
+        "fold": annotation.fold,
         "start": format_seconds(annotation.start_seconds),
         "end": format_seconds(annotation.end_seconds),
         **vars(annotation.provenance),

@@ -1,16 +1,13 @@
-"""Validation of a labels CSV and all its audio files."""
+"""Validation of labelled clips and all their audio files."""
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from earful.data.audio.decode import AudioError
 from earful.data.dataset.reader import ClipAudio, read_clips
 from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
-from earful.data.labels.csv_options import CsvOptions
-from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.multilabel import sort_labels, split_labels
 
 ClipCallback = Callable[[Clip, ClipAudio], None]
@@ -18,7 +15,7 @@ ClipCallback = Callable[[Clip, ClipAudio], None]
 
 @dataclass(frozen=True)
 class CheckReport:
-    """Counts of a labels CSV and all its problems; durations in seconds."""
+    """Counts of labelled clips and all their problems; durations in seconds."""
 
     rows: int
     usable: int
@@ -49,20 +46,15 @@ class CheckReport:
 
 
 def check_labels(
-    labels_csv: Path,
-    options: CsvOptions,
+    labelled: LabelledClips,
     progress: Callable[[int, int], None],
     on_clip: ClipCallback = lambda clip, audio: None,
 ) -> CheckReport:
-    """Read the CSV and decode all its audio files.
+    """Decode the audio of all clips.
 
     ``on_clip`` is called with each usable clip and its audio at the file's own rate; the audio is
     not kept here. ``progress`` is called with (clips done, total).
-
-    Raises:
-        LabelsError: the CSV itself cannot be read.
     """
-    labelled = read_labels(labels_csv, options)
     problems = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
     rates: Counter[int] = Counter()
     seconds: list[float] = []

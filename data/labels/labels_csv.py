@@ -36,7 +36,7 @@ from earful.data.labels.label_cells import (
 from earful.data.labels.multilabel import find_label_problem, normalise_label
 from earful.data.labels.split_words import normalise_splits
 from earful.data.labels.table_file import (
-    Table,
+    OpenTable,
     TableRow,
     no_rows_message,
     open_table,
@@ -169,7 +169,7 @@ def _peek(rows: Iterator[T]) -> tuple[list[T], Iterator[T]]:
 
 
 def _find_columns(
-    table: Table, first: Sequence[TableRow], options: CsvOptions, required: Sequence[str]
+    table: OpenTable, first: Sequence[TableRow], options: CsvOptions, required: Sequence[str]
 ) -> Columns:
     folder = options.audio_dir or table.path.parent
     return find_columns(
@@ -192,7 +192,7 @@ def _split_words(rows: Iterable[TableRow], columns: Columns) -> dict[str, str]:
 
 def _read_row(
     row: TableRow,
-    table: Table,
+    table: OpenTable,
     columns: Columns,
     options: CsvOptions,
     splits: dict[str, str],

@@ -9,12 +9,12 @@ _TEST = frozenset({"test", "testing", "tst", "te", "holdout"})
 # evaluation set; Hugging Face and LibriSpeech validate on dev.
 _DEVELOPMENT = frozenset({"dev", "devel", "development"})
 _EVALUATION = frozenset({"eval", "evaluation", "evaluate"})
-_WORDS = _TRAIN | _VAL | _TEST | _DEVELOPMENT | _EVALUATION
+SPLIT_WORDS = _TRAIN | _VAL | _TEST | _DEVELOPMENT | _EVALUATION
 
 
 def is_split_word(text: str) -> bool:
     """Whether a text is a word for a part, in any case."""
-    return text.strip().lower() in _WORDS
+    return text.strip().lower() in SPLIT_WORDS
 
 
 def normalise_splits(words: Iterable[str]) -> dict[str, str]:

@@ -35,7 +35,7 @@ class TableRow:
 
 
 @dataclass
-class Table:
+class OpenTable:
     """An open table: its column names, its rows in order, and notes on how it is read.
 
     Notes may grow while rows are read.
@@ -49,7 +49,7 @@ class Table:
 
 
 @contextlib.contextmanager
-def open_table(path: Path, count_known: CountKnown) -> Iterator[Table]:
+def open_table(path: Path, count_known: CountKnown) -> Iterator[OpenTable]:
     """Open a table, whose rows are read one by one, in constant memory.
 
     Raises:
@@ -74,7 +74,7 @@ def no_rows_message(path: Path) -> str:
     return f"{path} has a header and no rows; add a row per clip"
 
 
-def _read_header(path: Path, file: TextIO, count_known: CountKnown) -> Table:
+def _read_header(path: Path, file: TextIO, count_known: CountKnown) -> OpenTable:
     """Pass over what comes before the header, and find the delimiter by it."""
     lines = _bounded(path, file)
     first, delimiter, comments, text = 1, "", [], ""
@@ -97,7 +97,7 @@ def _read_header(path: Path, file: TextIO, count_known: CountKnown) -> Table:
     names = commented or text
     delimiter = delimiter or find_delimiter(names, count_known)
     header = next(_split_rows(iter([names]), path, delimiter, first)).cells
-    table = Table(path, [name.strip() for name in header], delimiter, iter(()))
+    table = OpenTable(path, [name.strip() for name in header], delimiter, iter(()))
     table.rows = _read_rows(table, rest, first if commented else first + 1)
     passed_over = len(comments) - bool(commented)
     if passed_over:
@@ -131,7 +131,7 @@ def _names(line: str, delimiter: str) -> list[str]:
     return [cell.strip().strip('"') for cell in line.split(delimiter)]
 
 
-def _read_rows(table: Table, lines: Iterator[str], first: int) -> Iterator[TableRow]:
+def _read_rows(table: OpenTable, lines: Iterator[str], first: int) -> Iterator[TableRow]:
     """The rows that are not blank and no comments, without empty cells after the last column."""
     width = len(table.header)
     comments = 0

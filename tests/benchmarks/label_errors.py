@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.multilabel import sort_labels
 from earful.training.data_quality import label_errors
 from earful.training.data_quality.duplicates import drop_ambiguous_duplicates
@@ -46,7 +47,7 @@ def main() -> None:
             sys.exit(f"no {csv}; give the folder of the recordings with --data")
         started = time.process_time()
         measured = measure_dataset(
-            csv, CsvOptions(audio_dir), ignore_progress, encode=not arguments.spectrum
+            read_labels(csv, CsvOptions(audio_dir)), ignore_progress, encode=not arguments.spectrum
         )
         sounds = drop_ambiguous_duplicates(measured.measurements)
         seconds = time.process_time() - started

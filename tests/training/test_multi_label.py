@@ -171,7 +171,8 @@ def test_label_error_search_skips_multi_label_data_with_a_note(
     rows[1:3] = [row.replace(",high,", ",high|midd,") for row in rows[1:3]]
     (tmp_path / "l.csv").write_text("\n".join(rows) + "\n")
     measured_clips = measure_dataset(
-        tmp_path / "l.csv", CsvOptions(chords.labels_csv.parent), lambda done, total: None
+        read_labels(tmp_path / "l.csv", CsvOptions(chords.labels_csv.parent)),
+        lambda done, total: None,
     )
     checks = run_checks(measured_clips, wrong_labels=True, progress=lambda done, total: None)
     assert checks.label_errors.error_rate is None

@@ -4,33 +4,25 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Literal, get_args
 
-from earful.data.annotations.folders import FORMAT as FOLDERS
-from earful.data.annotations.folders import read_folders
-from earful.data.annotations.read_sources import detect_format
 from earful.data.atomic_write import OutputError
-from earful.data.dataset.dataset import ALL_CLIPS_FILENAME, MANIFEST_FILENAME
+from earful.data.dataset.dataset import MANIFEST_FILENAME
 from earful.data.dataset.prepare import PrepareResult, most_common_sample_rate
 from earful.data.dataset.prepare import prepare as write_dataset
 from earful.data.dataset.ray_prepare import measure_on_ray
 from earful.data.dataset.reader import measure_clips
+from earful.data.datasets.read_labelled import read_labelled_clips
 from earful.data.errors import (
     UsageError,
-    command,
     optional_path,
     require_choice,
     require_number,
     require_path,
 )
 from earful.data.features.config import FeatureConfig
-from earful.data.labels.clip import Clip, LabelledClips
 from earful.data.labels.csv_options import CsvOptions
-from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.splits import SplitMode
-from earful.data.labels.text_file import LabelsError
-from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 from earful.training.runs.progress import work_progress
 
 # Of speech and of sounds; the features of lower rates have too few bins.
@@ -44,6 +36,7 @@ def prepare(
     audio_dir: str | os.PathLike[str] | None = None,
     columns: Mapping[str, str] | None = None,
     label_separator: str = "",
+    pattern: str | None = None,
     skip_bad: bool = False,
     replace: bool = False,
     split: SplitMode | None = None,
@@ -64,12 +57,14 @@ def prepare(
     """Decode labelled clips, split them and write waveforms, MFCC and log-mel tensors.
 
     Args:
-        labels: a labels CSV, or a folder that has a folder of recordings for each label.
+        labels: a labels CSV, a folder that has a folder of recordings for each label (or for each
+            split, with a folder for each label inside), or a public dataset as it is unpacked.
         out: dataset folder to write, complete or not at all.
         audio_dir: folder of relative file names; the folder of the CSV by default.
         columns: columns of the CSV by role, such as ``{"label": "category"}``; an empty name leaves
             a role aside; by default usual names.
         label_separator: what stands between several labels of one cell, beside ``|``.
+        pattern: where labels are in the file names of a folder: ``{label}_{speaker}_{n}.wav``.
         skip_bad: leave out rows and files that cannot be used; they are in ``skipped``.
         replace: replace a dataset that ``out`` holds.
         split: how train, validation and test parts are chosen; by default the most honest way
@@ -91,6 +86,7 @@ def prepare(
     Raises:
         UsageError: an argument of a wrong type, out of its range or none of the choices.
         LabelsError: the labels cannot be read.
+        AnnotationError: the folders are no labels, or the pattern cannot be used.
         DatasetError: rows or files cannot be used, and ``skip_bad`` is false; all are listed.
         SplitError: the clips cannot be split this way.
         FeatureError: inconsistent feature settings.
@@ -108,7 +104,8 @@ def prepare(
         raise OutputError(
             f"{out} holds a dataset; replace it with --replace, or give another --out"
         )
-    labelled = read_labelled_clips(labels, CsvOptions(audio_dir, columns or {}, label_separator))
+    options = CsvOptions(audio_dir, columns or {}, label_separator)
+    labelled = read_labelled_clips(labels, options, pattern or "")
     overrides = {
         "n_fft": n_fft,
         "win_length": win_length,
@@ -142,45 +139,6 @@ def _feature(name: str, value: float) -> int | float:
     whole = not name.endswith("_hz")
     require_number(name.removesuffix("_hz"), value, whole=whole)
     return int(value) if whole else float(value)
-
-
-def read_labelled_clips(labels: Path, options: CsvOptions) -> LabelledClips:
-    """The clips of a labels CSV, or of a folder with a folder for each label.
-
-    Raises:
-        LabelsError: the CSV cannot be read, or the folder is none of label folders.
-    """
-    if not labels.is_dir():
-        return read_labels(labels, options)
-    found_instead = describe_own_folder(labels)
-    if found_instead or (labels / ALL_CLIPS_FILENAME).is_file():
-        raise LabelsError(found_instead or describe_wrong_path(labels))
-    if options.audio_dir is not None:
-        raise LabelsError(f"--audio-dir is for a labels CSV; {labels} is a folder")
-    return _read_label_folders(labels)
-
-
-def _read_label_folders(folder: Path) -> LabelledClips:
-    """One clip per recording; its label is the folder below ``folder`` that holds it."""
-    import_command = command("labels", "import", folder, "--out", "labels.csv")
-    advice = f"{import_command} reads other layouts"
-    file_format = detect_format(folder)
-    if file_format != FOLDERS:
-        raise LabelsError(f"{folder} holds labels of another tool ({file_format}); {advice}")
-    collected = read_folders(folder)
-    if collected.problems:
-        raise LabelsError(f"{collected.problems[0]}; {advice}")
-    loose = [problem for problem in collected.skipped if problem.code == "no_folder"]
-    if loose:
-        raise LabelsError(
-            f"{len(loose)} recordings lie in {folder} itself, in no folder of a label (the first: "
-            f"{loose[0].location}); move them to one, or {advice}"
-        )
-    clips = tuple(
-        Clip(0, str(item.path.relative_to(folder)), item.path, item.label)
-        for item in collected.annotations
-    )
-    return LabelledClips(clips, (), frozenset({"filename", "label"}))
 
 
 def build_features(

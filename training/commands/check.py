@@ -13,14 +13,20 @@ from earful.service.commands.options import (
     LabelSeparatorOption,
     csv_options,
 )
-from earful.training.commands.options import AudioDirOption, JsonOption, LabelsArgument
+from earful.training.commands.options import (
+    AudioDirOption,
+    JsonOption,
+    LabelsOrFolderArgument,
+    PatternOption,
+)
 
 
 def check(
-    labels: LabelsArgument,
+    labels: LabelsOrFolderArgument,
     audio_dir: AudioDirOption = None,
     columns: ColumnsOption = None,
     label_separator: LabelSeparatorOption = "",
+    pattern: PatternOption = None,
     wrong_labels: Annotated[
         bool,
         typer.Option(
@@ -41,7 +47,8 @@ def check(
         typer.Option(metavar="FILE.csv", help="CSV of suggested corrections to write."),
     ] = None,
 ) -> None:
-    """Check a labels CSV and its files for broken, duplicate, leaking and mislabelled clips."""
+    """Check labels and their files for broken, duplicate, leaking and mislabelled clips."""
+    from earful.data.datasets.read_labelled import read_labelled_clips
     from earful.training.data_quality.measure_dataset import measure_dataset
     from earful.training.data_quality.run_checks import run_checks
     from earful.training.data_quality.text_report import (
@@ -53,8 +60,9 @@ def check(
 
     options = csv_options(audio_dir, columns, label_separator)
     check_outputs(labels, html=html, suggestions=suggestions)
+    labelled = read_labelled_clips(labels, options, pattern or "")
     with work_progress("check") as on_progress:
-        measured = measure_dataset(labels, options, on_progress, encode=wrong_labels)
+        measured = measure_dataset(labelled, on_progress, encode=wrong_labels)
     if measured.encoder_missing:
         print_message(measured.encoder_missing)
     with work_progress("label errors") as on_progress:
@@ -71,6 +79,9 @@ def check(
     typer.echo(
         json.dumps(result, indent=2, ensure_ascii=False) if as_json else format_report(quality)
     )
-    print_next(("prepare", labels, "--out", "DATASET"))
+    given = [("--audio-dir", audio_dir), ("--pattern", pattern)]
+    given += [("--label-separator", label_separator), *(("--columns", c) for c in columns or [])]
+    flags = [word for flag, value in given if value for word in (flag, value)]
+    print_next(("prepare", labels, *flags, "--out", "DATASET"))
     if quality.needs_attention:
         raise typer.Exit(EXIT_SOME_FAILED)

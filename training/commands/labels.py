@@ -71,11 +71,13 @@ def import_labels(
     from earful.data.annotations.read_sources import ImportOptions, read_sources
     from earful.data.annotations.summary import raise_on_problems
     from earful.data.annotations.table import require_distinct_output, write_table
+    from earful.data.datasets.read_labelled import read_known_annotations
 
     require_distinct_output(out, sources)
     columns = tuple(label_column or ())
     collected = read_sources(
-        sources, ImportOptions(file_format, audio_dir, pattern, columns, resolve)
+        sources,
+        ImportOptions(file_format, audio_dir, pattern, columns, resolve, read_known_annotations),
     )
     raise_on_problems(collected, skip_bad=skip_bad)
     write_table(collected.annotations, out, replace=replace)

@@ -15,6 +15,20 @@ AudioDirOption = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of relative file names. (default: that of the CSV)"),
 ]
+LabelsOrFolderArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="LABELS.csv|FOLDER",
+        help="Labels CSV, a folder that has a folder of recordings for each label, or a public "
+        "dataset as it is unpacked (earful datasets).",
+    ),
+]
+PatternOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a folder whose labels are in the file names: such as '{label}_{speaker}_{n}.wav'."
+    ),
+]
 SplitOption = Annotated[
     Literal["random", "speaker", "column"] | None,
     typer.Option(

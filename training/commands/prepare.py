@@ -16,7 +16,13 @@ from earful.service.commands.options import (
     RayAddressOption,
     check_engine,
 )
-from earful.training.commands.options import AudioDirOption, ReplaceOption, SplitOption
+from earful.training.commands.options import (
+    AudioDirOption,
+    LabelsOrFolderArgument,
+    PatternOption,
+    ReplaceOption,
+    SplitOption,
+)
 
 if TYPE_CHECKING:
     from earful.data.dataset.prepare import PrepareResult
@@ -26,17 +32,12 @@ MAX_LISTED_LABELS = 10
 
 
 def prepare(
-    labels: Annotated[
-        Path,
-        typer.Argument(
-            metavar="LABELS.csv|FOLDER",
-            help="Labels CSV, or a folder that has a folder of recordings for each label.",
-        ),
-    ],
+    labels: LabelsOrFolderArgument,
     out: Annotated[Path, typer.Option(metavar="DATASET", help="Dataset folder to write.")],
     audio_dir: AudioDirOption = None,
     columns: ColumnsOption = None,
     label_separator: LabelSeparatorOption = "",
+    pattern: PatternOption = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out bad rows and files, and list them.")
     ] = False,
@@ -107,6 +108,7 @@ def prepare(
             audio_dir=audio_dir,
             columns=parse_columns(columns or []),
             label_separator=label_separator,
+            pattern=pattern,
             skip_bad=skip_bad,
             replace=replace,
             split=split,

@@ -1,16 +1,14 @@
-"""Decode and measure all clips of a labels CSV, once."""
+"""Decode and measure labelled clips, once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from earful.data.audio.decode import resample
 from earful.data.dataset.reader import ClipAudio
 from earful.data.dataset.validate import CheckReport, check_labels
 from earful.data.errors import missing_package_error
-from earful.data.labels.clip import Clip
-from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.clip import Clip, LabelledClips
 from earful.training.data_quality.measure_clip import (
     THUMBNAIL_FEATURES,
     ClipMeasurement,
@@ -25,7 +23,7 @@ ProgressCallback = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class MeasuredDataset:
-    """Counts of a labels CSV and measurements of its usable clips, without audio.
+    """Counts of labelled clips and measurements of the usable ones, without audio.
 
     ``encoder_missing`` says why there are no encoder vectors in an install without torch.
     """
@@ -36,14 +34,11 @@ class MeasuredDataset:
 
 
 def measure_dataset(
-    labels_csv: Path, options: CsvOptions, progress: ProgressCallback, *, encode: bool = True
+    labelled: LabelledClips, progress: ProgressCallback, *, encode: bool = True
 ) -> MeasuredDataset:
-    """Read all rows, decode and measure all clips of a CSV; audio is not kept.
+    """Decode and measure all clips; audio is not kept.
 
     With ``encode``, each clip gets the vector of the speech encoder, if torch is installed.
-
-    Raises:
-        LabelsError: the CSV cannot be read.
     """
     measurements: list[ClipMeasurement] = []
     encoder, encoder_missing = _load_encoder() if encode else (None, "")
@@ -54,7 +49,7 @@ def measure_dataset(
             rate_hz = THUMBNAIL_FEATURES.sample_rate_hz
             encoder.add(resample(audio.waveform, audio.source_rate_hz, rate_hz))
 
-    report = check_labels(labels_csv, options, progress, on_clip)
+    report = check_labels(labelled, progress, on_clip)
     if encoder is not None:
         measurements = [
             replace(measurement, encoder_vector=vector)

@@ -10,13 +10,16 @@ import pytest
 from earful.data.dataset.reader import ClipAudio
 from earful.data.dataset.validate import CheckReport, check_labels
 from earful.data.labels.clip import Clip
-from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
+from earful.data.labels.csv_options import CsvOptions
+from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.text_file import LabelsError
 
 
 def check(tmp_path: Path, lines: list[str], audio_dir: Path | None = None) -> CheckReport:
     (tmp_path / "labels.csv").write_text("\n".join(lines))
-    return check_labels(tmp_path / "labels.csv", CsvOptions(audio_dir), lambda done, total: None)
+    return check_labels(
+        read_labels(tmp_path / "labels.csv", CsvOptions(audio_dir)), lambda done, total: None
+    )
 
 
 @pytest.fixture
@@ -99,7 +102,7 @@ def test_progress_is_reported_for_every_file(tmp_path: Path, good_rows: list[str
     (tmp_path / "labels.csv").write_text("\n".join(good_rows))
     calls: list[tuple[int, int]] = []
     check_labels(
-        tmp_path / "labels.csv", PLAIN_CSV, lambda done, total: calls.append((done, total))
+        read_labels(tmp_path / "labels.csv"), lambda done, total: calls.append((done, total))
     )
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
@@ -113,7 +116,7 @@ def test_usable_clips_are_passed_on_at_their_native_rate(
     def on_clip(clip: Clip, audio: ClipAudio) -> None:
         calls.append((clip.line, len(audio.waveform), audio.source_rate_hz))
 
-    check_labels(tmp_path / "labels.csv", PLAIN_CSV, lambda done, total: None, on_clip)
+    check_labels(read_labels(tmp_path / "labels.csv"), lambda done, total: None, on_clip)
     assert calls == [(2, 4_000, 8_000), (3, 8_000, 8_000), (4, 16_000, 8_000), (5, 16_000, 16_000)]
 
 

@@ -10,7 +10,6 @@ from earful.data.dataset.dataset import DatasetError, open_dataset
 from earful.data.dataset.prepare import prepare
 from earful.data.dataset.validate import check_labels
 from earful.data.labels.clip import Clip, RowProblem
-from earful.data.labels.csv_options import PLAIN_CSV
 from earful.data.labels.folds import speaker_folds
 from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.multilabel import distinct_labels, normalise_label, split_labels
@@ -135,7 +134,7 @@ def test_dataset_has_a_label_matrix(tmp_path: Path) -> None:
         DatasetError, match=r"12 clips of .* several labels \(the first is 'b9\|b10'"
     ):
         _ = dataset.targets
-    report = check_labels(csv_path, PLAIN_CSV, lambda done, total: None)
+    report = check_labels(read_labels(csv_path), lambda done, total: None)
     assert report.by_label == {"a": 12, "b9": 12, "b10": 12}
     assert not report.problems
 

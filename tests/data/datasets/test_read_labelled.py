@@ -108,9 +108,9 @@ def test_names_that_do_not_match_a_pattern_are_problems_to_skip(tmp_path: Path) 
 
 
 def test_an_unknown_split_word_of_a_pattern_is_a_problem(tmp_path: Path) -> None:
-    fill(tmp_path, ["train/a_1.wav", "holdout/b_1.wav"])
+    fill(tmp_path, ["train/a_1.wav", "third/b_1.wav"])
     [problem] = read_labelled_clips(tmp_path, pattern="{split}/{label}_{n}.wav").problems
-    assert "found 'holdout'" in problem.reason
+    assert "found 'third'" in problem.reason
 
 
 @pytest.mark.parametrize("folder", ["audio", "audio/fold3", "metadata"])

@@ -31,4 +31,6 @@ _COUNTED = (b"sample_count", b"channel_count", b"sample_n_bytes")
 
 
 def _fields(head: bytes) -> dict[bytes, bytes]:
+    if not head.startswith(SPHERE_MAGIC):
+        return {}
     return dict(_FIELD.findall(head.partition(b"\nend_head")[0]))

@@ -22,9 +22,10 @@ from earful.data.dataset.dataset import (
 )
 from earful.data.dataset.reader import MeasuredClip, measure_clips, read_clips
 from earful.data.dataset.writer import TensorWriter
+from earful.data.errors import command
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.clip import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips
-from earful.data.labels.multilabel import distinct_labels, split_labels
+from earful.data.labels.multilabel import distinct_labels, sort_labels, split_labels
 from earful.data.labels.splits import SplitMode, assign_splits, default_split_mode, shared_speakers
 
 MAX_DEFAULT_RATE_HZ = 16_000
@@ -53,10 +54,11 @@ class PrepareResult:
     shared_speakers: tuple[str, ...]
     leaked_test_clips: int
     column_notes: tuple[str, ...] = ()
+    folds: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """Notes for the user to read before training, a sentence each."""
-        messages = list(self.column_notes)
+        messages = [*self.column_notes, *self._fold_notes()]
         if self.shared_speakers:
             messages.append(
                 f"{len(self.shared_speakers)} speakers are in the test part and outside it: test "
@@ -69,8 +71,8 @@ class PrepareResult:
             )
         elif self.split_mode == "random":
             messages.append(
-                "a random split puts clips of one speaker into several parts; add a speaker column "
-                "to measure the accuracy on new speakers"
+                "a random split puts clips that belong together (of one speaker, device or place) "
+                "into several parts; a speaker or group column keeps them apart"
             )
         if self.leaked_test_clips:
             messages.append(
@@ -84,6 +86,18 @@ class PrepareResult:
             )
         messages += [f"skipped {clip}" for clip in self.skipped]
         return messages
+
+    def _fold_notes(self) -> list[str]:
+        if not self.folds or self.split_mode == "column":
+            return []
+        if self.split_mode != "fold":
+            return [f"the {len(self.folds)} folds of the clips are not used (--split fold)"]
+        validation = f", fold {self.folds[-2]} for validation" if len(self.folds) > 2 else ""
+        every_fold = command("crossval", self.folder, "--folds", "column", "--out", "FOLDS")
+        return [
+            f"fold {self.folds[-1]} of {len(self.folds)} is held back for testing{validation}; to "
+            f"test on each fold in turn, as published results do: {every_fold}"
+        ]
 
 
 def prepare(
@@ -129,7 +143,7 @@ def prepare(
             raise DatasetError(_skipped_message(skipped, skip_bad=skip_bad))
         splits = assign_splits(kept, mode)
         _write_tables(folder, kept, measured_clips, splits, skipped)
-        _write_manifest(folder, kept, measured_clips, splits, config, mode)
+        _write_manifest(folder, kept, measured_clips, splits, config, mode, labelled.column_names)
     return PrepareResult(
         folder=out,
         clips=len(kept),
@@ -142,6 +156,7 @@ def prepare(
         shared_speakers=tuple(sorted(shared_speakers(kept, splits))),
         leaked_test_clips=_count_leaked_test_clips(measured_clips, splits),
         column_notes=labelled.notes,
+        folds=tuple(sort_labels(clip.fold for clip in kept if clip.fold)),
     )
 
 
@@ -168,7 +183,7 @@ def _write_tables(
         for i, (clip, measured, split) in enumerate(
             zip(clips, measured_clips, splits, strict=True)
         ):
-            labelling = [clip.filename, clip.label, clip.speaker, split]
+            labelling = [clip.filename, clip.label, clip.speaker, clip.fold, split]
             audio = [f"{measured.seconds:.6f}", measured.sha256]
             levels = [f"{measured.peak_dbfs:.2f}", f"{measured.rms_dbfs:.2f}"]
             times = [_format_optional(clip.start_seconds), _format_optional(clip.end_seconds)]
@@ -188,10 +203,11 @@ def _write_labels_csv(path: Path, clips: Sequence[tuple[Clip, str]]) -> None:
     """Write clips and their splits as a labels CSV with absolute paths."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("filename", "label", "speaker", "split", "start", "end"))
+        writer.writerow(("filename", "label", "speaker", "fold", "split", "start", "end"))
         for clip, split in clips:
             times = [_format_optional(clip.start_seconds), _format_optional(clip.end_seconds)]
-            writer.writerow([clip.path.resolve(), clip.label, clip.speaker, split, *times])
+            labelling = [clip.label, clip.speaker, clip.fold, split]
+            writer.writerow([clip.path.resolve(), *labelling, *times])
 
 
 def _format_optional(seconds: float | None) -> str:
@@ -205,12 +221,14 @@ def _write_manifest(
     splits: Sequence[str],
     config: FeatureConfig,
     mode: SplitMode,
+    columns: Sequence[tuple[str, str]],
 ) -> None:
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "labels": distinct_labels(clip.label for clip in clips),
         "features": config.to_dict(),
         "split_mode": mode,
+        "columns": dict(columns),
         "counts": {
             "clips": len(clips),
             "by_split": dict(sorted(Counter(splits).items())),
@@ -232,17 +250,16 @@ def _content_hash(
     splits: Sequence[str],
     config: FeatureConfig,
 ) -> str:
-    """SHA-256 of all that determines the dataset: audio, times, labels, split, FeatureConfig."""
+    """SHA-256 of all that determines the dataset: audio, times, labels, split, FeatureConfig.
+
+    Folds count where there are any.
+    """
     digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    has_folds = any(clip.fold for clip in clips)
     for clip, measured, split in zip(clips, measured_clips, splits, strict=True):
-        row = (
-            measured.sha256,
-            clip.start_seconds,
-            clip.end_seconds,
-            clip.label,
-            clip.speaker,
-            split,
-        )
+        times = (clip.start_seconds, clip.end_seconds)
+        fold = (clip.fold,) if has_folds else ()
+        row = (measured.sha256, *times, clip.label, clip.speaker, split, *fold)
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()
 

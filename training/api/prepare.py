@@ -67,7 +67,7 @@ def prepare(
         skip_bad: leave out rows and files that cannot be used; they are in ``skipped``.
         replace: replace a dataset that ``out`` holds.
         split: how train, validation and test parts are chosen; by default the most honest way
-            that the columns allow (column, speaker, random).
+            that the columns allow (column, fold, speaker, random).
         sample_rate: Hz; by default the most common one of the files, at most 16000.
         clip_seconds: seconds of audio that the network sees at once.
         n_fft: samples per transform; 32 ms by default.

@@ -16,10 +16,10 @@ AudioDirOption = Annotated[
     typer.Option(metavar="DIR", help="Folder of relative file names. (default: that of the CSV)"),
 ]
 SplitOption = Annotated[
-    Literal["random", "speaker", "column"] | None,
+    Literal["random", "speaker", "fold", "column"] | None,
     typer.Option(
-        help="How test clips are chosen. (default: column, else speaker, else random, as the "
-        "columns allow)"
+        help="How test clips are chosen. (default: column, else fold, else speaker, else random, "
+        "as the columns allow)"
     ),
 ]
 ExtraOption = Annotated[

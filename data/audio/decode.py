@@ -49,6 +49,8 @@ Waveform = NDArray[np.float32]
 MAX_SAMPLE_MAGNITUDE = 100.0
 # Of a damaged file a block without its damaged end is lost: they are short.
 _BLOCK_SAMPLES = 1 << 16
+# How far the end of a segment may lie behind that of its file: the rounding of labelling tools.
+END_TOLERANCE_SECONDS = 0.01
 # libsndfile reports 2**63 - 1 for an unknown length.
 UNKNOWN_FRAMES = 1 << 62
 _NOT_REGULAR = "not a regular file; give an audio file"
@@ -147,16 +149,21 @@ def decode(blob: bytes, sample_rate_hz: int | None, limits: AudioLimits = FILE_L
 
 
 def extract_segment(
-    decoded: Decoded, start_seconds: float | None, end_seconds: float | None
+    decoded: Decoded,
+    start_seconds: float | None,
+    end_seconds: float | None,
+    end_tolerance_seconds: float = END_TOLERANCE_SECONDS,
 ) -> Waveform:
     """The samples (samples,) between two times; all of them if either is None.
 
+    An end at most ``end_tolerance_seconds`` behind that of the audio is that of the audio.
+
     Raises:
-        AudioError: ``bad_segment`` if the segment is outside the audio (10 ms are tolerated).
+        AudioError: ``bad_segment`` if the segment is outside the audio.
     """
     if start_seconds is None or end_seconds is None:
         return decoded.waveform
-    if end_seconds > decoded.seconds + 0.01:
+    if end_seconds > decoded.seconds + end_tolerance_seconds:
         raise AudioError(
             "bad_segment", f"ends at {end_seconds:g} s, the audio at {decoded.seconds:.3f} s"
         )

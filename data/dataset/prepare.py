@@ -20,6 +20,7 @@ from earful.data.dataset.dataset import (
     TEST_CLIPS_FILENAME,
     DatasetError,
 )
+from earful.data.dataset.late_ends import LateEnd, describe_late_ends, find_late_end
 from earful.data.dataset.reader import MeasuredClip, measure_clips, read_clips
 from earful.data.dataset.writer import TensorWriter
 from earful.data.errors import command
@@ -55,10 +56,11 @@ class PrepareResult:
     leaked_test_clips: int
     column_notes: tuple[str, ...] = ()
     folds: tuple[str, ...] = ()
+    late_ends: tuple[LateEnd, ...] = ()
 
     def notes(self) -> list[str]:
         """Notes for the user to read before training, a sentence each."""
-        messages = [*self.column_notes, *self._fold_notes()]
+        messages = [*self.column_notes, *describe_late_ends(self.late_ends), *self._fold_notes()]
         if self.shared_speakers:
             messages.append(
                 f"{len(self.shared_speakers)} speakers are in the test part and outside it: test "
@@ -130,12 +132,15 @@ def prepare(
     with staged_folder(out, MANIFEST_FILENAME) as folder:
         kept: list[Clip] = []
         measured_clips: list[MeasuredClip] = []
+        late: list[LateEnd] = []
         with TensorWriter(folder, config, int16=int16) as writer:
             for done, (clip, measured) in enumerate(measure(clips, config), 1):
                 if isinstance(measured, AudioError):
                     skipped.append(ClipProblem.from_audio_error(clip, measured))
                 else:
-                    kept.append(clip)
+                    end = find_late_end(clip, measured.seconds)
+                    late += [] if end is None else [end]
+                    kept.append(clip if end is None else end.used_clip)
                     measured_clips.append(replace(measured, window=NO_WINDOW))
                     writer.add(measured.window)
                 progress(done, len(clips))
@@ -156,6 +161,7 @@ def prepare(
         shared_speakers=tuple(sorted(shared_speakers(kept, splits))),
         leaked_test_clips=_count_leaked_test_clips(measured_clips, splits),
         column_notes=labelled.notes,
+        late_ends=tuple(late),
         folds=tuple(sort_labels(clip.fold for clip in kept if clip.fold)),
     )
 

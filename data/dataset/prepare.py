@@ -12,6 +12,8 @@ import numpy as np
 
 from earful.data.atomic_write import staged_folder
 from earful.data.audio.decode import AudioError
+from earful.data.dataset.clip_length import fits
+from earful.data.dataset.clip_plan import ClipPlan, plan_clips
 from earful.data.dataset.dataset import (
     ALL_CLIPS_FILENAME,
     CLIP_COLUMNS,
@@ -21,16 +23,15 @@ from earful.data.dataset.dataset import (
     DatasetError,
 )
 from earful.data.dataset.late_ends import LateEnd, describe_late_ends, find_late_end
-from earful.data.dataset.reader import MeasuredClip, measure_clips, read_clips
+from earful.data.dataset.reader import MeasuredClip, measure_clips
 from earful.data.dataset.writer import TensorWriter
 from earful.data.errors import command
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.clip import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips
 from earful.data.labels.multilabel import distinct_labels, sort_labels, split_labels
+from earful.data.labels.recording_splits import assign_recording_splits
 from earful.data.labels.splits import SplitMode, assign_splits, default_split_mode, shared_speakers
 
-MAX_DEFAULT_RATE_HZ = 16_000
-_RATE_PROBES = 50
 # Replaces the window of a clip once it is written, so that memory does not grow.
 NO_WINDOW = np.zeros(0, np.float32)
 
@@ -57,10 +58,12 @@ class PrepareResult:
     column_notes: tuple[str, ...] = ()
     folds: tuple[str, ...] = ()
     late_ends: tuple[LateEnd, ...] = ()
+    length_note: str = ""
 
     def notes(self) -> list[str]:
         """Notes for the user to read before training, a sentence each."""
-        messages = [*self.column_notes, *describe_late_ends(self.late_ends), *self._fold_notes()]
+        messages = [*self.column_notes, *([self.length_note] if self.length_note else [])]
+        messages += [*describe_late_ends(self.late_ends), *self._fold_notes()]
         if self.shared_speakers:
             messages.append(
                 f"{len(self.shared_speakers)} speakers are in the test part and outside it: test "
@@ -106,6 +109,7 @@ def prepare(
     labelled: LabelledClips,
     out: Path,
     *,
+    plan: ClipPlan | None = None,
     features: FeatureConfig | None = None,
     split: SplitMode | None = None,
     skip_bad: bool = False,
@@ -115,19 +119,23 @@ def prepare(
 ) -> PrepareResult:
     """Write the dataset ``out``, complete or not at all.
 
-    ``features`` defaults to ``FeatureConfig.for_rate`` of the most common sample rate, at most
-    16 kHz; ``split`` to the strictest mode that the columns allow. ``int16`` stores waveforms as
-    16-bit integers, in half the space. ``measure`` decodes the clips in order, in this process or
-    on a cluster (``data.dataset.ray_prepare``). ``progress`` is called with (clips done, total).
+    ``plan`` and ``features`` are chosen from the files by default; with ``features`` alone the
+    clips stay as they are. ``split`` defaults to the strictest mode that the columns allow.
+    ``int16`` stores waveforms as 16-bit integers, in half the space. ``measure`` decodes the clips
+    in order, in this process or on a cluster (``data.dataset.ray_prepare``). ``progress`` is called
+    with (clips done, total).
 
     Raises:
         DatasetError: bad rows or unusable audio, all listed, unless ``skip_bad``.
         SplitError: no usable split.
         OutputError: ``out`` is taken by something else, or cannot be written.
     """
-    clips = labelled.clips
+    if plan is None:
+        wanted = (features.clip_seconds, features.sample_rate_hz) if features else ()
+        plan = plan_clips(labelled.clips, *wanted)
+    clips = plan.clips
     mode = split or default_split_mode(labelled.columns)
-    config = features or FeatureConfig.for_rate(most_common_sample_rate(clips))
+    config = features or FeatureConfig.for_rate(plan.sample_rate_hz, plan.clip_seconds)
     skipped = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
     with staged_folder(out, MANIFEST_FILENAME) as folder:
         kept: list[Clip] = []
@@ -144,9 +152,10 @@ def prepare(
                     measured_clips.append(replace(measured, window=NO_WINDOW))
                     writer.add(measured.window)
                 progress(done, len(clips))
+        skipped = list(dict.fromkeys(skipped))  # all windows of a broken file fail alike
         if skipped and not (skip_bad and kept):
             raise DatasetError(_skipped_message(skipped, skip_bad=skip_bad))
-        splits = assign_splits(kept, mode)
+        splits = (assign_recording_splits if plan.windowed else assign_splits)(kept, mode)
         _write_tables(folder, kept, measured_clips, splits, skipped)
         _write_manifest(folder, kept, measured_clips, splits, config, mode, labelled.column_names)
     return PrepareResult(
@@ -157,23 +166,14 @@ def prepare(
         split_mode=mode,
         features=config,
         skipped=tuple(skipped),
-        cropped_clips=sum(m.seconds > config.clip_seconds for m in measured_clips),
+        cropped_clips=sum(not fits(m.seconds, config.clip_seconds) for m in measured_clips),
         shared_speakers=tuple(sorted(shared_speakers(kept, splits))),
         leaked_test_clips=_count_leaked_test_clips(measured_clips, splits),
         column_notes=labelled.notes,
+        length_note=plan.reason,
         late_ends=tuple(late),
         folds=tuple(sort_labels(clip.fold for clip in kept if clip.fold)),
     )
-
-
-def most_common_sample_rate(clips: Sequence[Clip]) -> int:
-    """The most common sample rate of a sample of the clips, at most 16 kHz."""
-    step = max(1, len(clips) // _RATE_PROBES)
-    probes = [audio for _, audio in read_clips(clips[::step], MAX_DEFAULT_RATE_HZ)]
-    rates = Counter(a.source_rate_hz for a in probes if not isinstance(a, AudioError))
-    if not rates:
-        return MAX_DEFAULT_RATE_HZ  # all files failed; the caller reports each
-    return min(rates.most_common(1)[0][0], MAX_DEFAULT_RATE_HZ)
 
 
 def _write_tables(

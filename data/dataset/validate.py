@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from earful.data.audio.decode import AudioError
+from earful.data.dataset.clip_plan import plan_clips
 from earful.data.dataset.late_ends import LateEnd, describe_late_ends, find_late_end
 from earful.data.dataset.reader import ClipAudio, read_clips
 from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
@@ -91,7 +92,11 @@ def check_labels(
         problems=tuple(
             sorted([*problems, *_single_clip_labels(labelled, labels)], key=lambda p: p.line)
         ),
-        notes=(*labelled.notes, *describe_late_ends([end for end in late if end is not None])),
+        notes=(
+            *labelled.notes,
+            *describe_late_ends([end for end in late if end is not None]),
+            *([f"prepare would write {plan_clips(labelled.clips).reason}"] if seconds else []),
+        ),
     )
 
 

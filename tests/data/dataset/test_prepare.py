@@ -22,6 +22,7 @@ from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.splits import SplitError
 
 RATE_HZ = 8_000
+FEATURES = FeatureConfig.for_rate(RATE_HZ)
 
 
 def tone(pitch_hz: float, seconds: float, seed: int = 0) -> np.ndarray:
@@ -45,6 +46,7 @@ def run(tmp_path: Path, lines: list[str], **options: object) -> PrepareResult:
     path = tmp_path / "labels.csv"
     path.write_text("\n".join(lines), encoding="utf-8")
     labelled = read_labels(path, CsvOptions(tmp_path / "audio"))
+    options = {"features": FEATURES, **options}
     return prepare(labelled, tmp_path / "out" / "dataset", **options)  # type: ignore[arg-type]
 
 
@@ -193,10 +195,10 @@ def test_default_rate_is_the_most_common_one_up_to_16_khz(
 ) -> None:
     for n in range(12):
         write_wav(f"audio/{n}.wav", tone(500, 1.0), 11_025 if n < 7 else 44_100)
-    assert run(tmp_path, rows).features.sample_rate_hz == 11_025
+    assert run(tmp_path, rows, features=None).features.sample_rate_hz == 11_025
     for n in range(12):
         write_wav(f"audio/{n}.wav", tone(500, 1.0), 44_100)
-    assert run(tmp_path, rows).features.sample_rate_hz == 16_000
+    assert run(tmp_path, rows, features=None).features.sample_rate_hz == 16_000
 
 
 @pytest.fixture
@@ -303,7 +305,7 @@ def with_folds(tmp_path: Path, lines: list[str], folds: list[str]) -> LabelledCl
 def test_folds_are_kept_decide_the_split_and_are_said(tmp_path: Path, rows: list[str]) -> None:
     folds = [str(n // 4 + 9) for n in range(12)]
     out = tmp_path / "out"
-    prepared = prepare(with_folds(tmp_path, rows, folds), out)
+    prepared = prepare(with_folds(tmp_path, rows, folds), out, features=FEATURES)
     opened = open_dataset(out)
     assert opened.clips["fold"].tolist() == folds
     assert opened.clips["split"].tolist() == ["train"] * 4 + ["val"] * 4 + ["test"] * 4
@@ -312,14 +314,14 @@ def test_folds_are_kept_decide_the_split_and_are_said(tmp_path: Path, rows: list
     [note] = [note for note in prepared.notes() if "fold" in note]
     assert "fold 11 of 3 is held back for testing, fold 10 for validation" in note
     assert f"crossval {out} --folds column" in note
-    unused = prepare(with_folds(tmp_path, rows, folds), out, split="speaker")
+    unused = prepare(with_folds(tmp_path, rows, folds), out, features=FEATURES, split="speaker")
     assert "the 3 folds of the clips are not used (--split fold)" in unused.notes()
 
 
 def test_content_hash_depends_on_folds_where_there_are_any(tmp_path: Path, rows: list[str]) -> None:
     def content_hash(folds: list[str]) -> str:
         out = tmp_path / "out"
-        prepare(with_folds(tmp_path, rows, folds), out, split="speaker")
+        prepare(with_folds(tmp_path, rows, folds), out, features=FEATURES, split="speaker")
         return open_dataset(out).content_hash
 
     assert content_hash(["1", "2"] * 6) != content_hash(["2", "1"] * 6)

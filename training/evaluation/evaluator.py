@@ -41,6 +41,7 @@ from earful.training.evaluation.noise_robustness import (
     read_noise_recordings,
 )
 from earful.training.evaluation.plots import plot_coverage, plot_false_accepts, plot_noise
+from earful.training.evaluation.recording_votes import recording_notes
 from earful.training.metrics.classification import ClassificationMetrics, compute_metrics
 from earful.training.metrics.multilabel import compute_multi_label_metrics
 from earful.training.plots.plots import plot_confusion
@@ -137,7 +138,8 @@ def evaluate_model(
         classifier, known, keep_all_waveforms=run_noise_test, progress=progress
     )
     late_notes = [f"note: {text}" for text in describe_late_ends(classified.late_ends)]
-    notes = [*split_notes, *late_notes, *notes]
+    window_notes = recording_notes(classified.predictions, classifier)
+    notes = [*split_notes, *late_notes, *window_notes, *notes]
     metrics, correct = _measure(classified.predictions, classifier, notes)
     scores = np.stack([prediction.best.scores for _, prediction in classified.predictions])
     rejection = measure_rejection(

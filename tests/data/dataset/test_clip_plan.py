@@ -144,7 +144,7 @@ def test_a_recording_of_several_labels_is_not_torn_apart() -> None:
 def test_a_label_of_one_recording_is_refused(write_clips: WriteClips, tmp_path: Path) -> None:
     clips = write_clips([20.0] * 9)
     lonely = [Clip(2, "0.wav", clips[0].path, "once"), *clips[1:]]
-    with pytest.raises(SplitError, match="single clip.*'once'"):
+    with pytest.raises(SplitError, match=r"single clip.*'once'"):
         prepare(labelled(lonely), tmp_path / "out", split="random")
 
 

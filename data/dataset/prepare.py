@@ -283,5 +283,9 @@ def _skipped_message(skipped: Sequence[ClipProblem], *, skip_bad: bool) -> str:
     if len(skipped) > len(listed):
         listed.append(f"  and {len(skipped) - len(listed)} more (earful check lists them all)")
     rows = "row" if len(skipped) == 1 else "rows"
-    advice = "no usable row is left" if skip_bad else "fix them, or skip them with --skip-bad"
+    advice = (
+        "no usable row is left"
+        if skip_bad
+        else "fix them, or skip them with `earful prepare --skip-bad`"
+    )
     return "\n".join([f"{len(skipped)} {rows} cannot be used; {advice}:", *listed])

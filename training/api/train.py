@@ -1,4 +1,4 @@
-"""``earful.train``: a dataset to a run."""
+"""``earful.train``: a dataset, or labels that are prepared first, to a run."""
 
 import os
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from earful.data.features.config import FeatureKind
 from earful.models.bundle.device import Device
 from earful.models.networks.encoder import SPEECH
 from earful.models.networks.zoo import zoo_entry
+from earful.training.api.prepare_for_training import find_dataset
 from earful.training.config.overrides import (
     SettingValue,
     apply_overrides,
@@ -27,7 +28,7 @@ from earful.training.contest.settings import (
     contest_overrides,
 )
 from earful.training.loaders.auxiliary_data import AuxiliaryData, open_auxiliary_data
-from earful.training.runs.progress import TrainingProgress, training_progress
+from earful.training.runs.progress import TrainingProgress, note_printer, training_progress
 from earful.training.runs.train_run import adapt_to_dataset, find_resume_config, train_run
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, EpochRecord
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
@@ -41,12 +42,14 @@ class TrainResult:
     run      folder of the checkpoints, metrics.json and plots
     config   all settings
     metrics  the content of metrics.json; empty in all processes but the first
+    dataset  folder of the dataset, also where labels were given
     contest  what was tried, where ``model`` was "auto"
     """
 
     run: Path
     config: TrainConfig
     metrics: dict[str, Any]
+    dataset: Path
     contest: Contest | None = None
 
     @property
@@ -98,7 +101,8 @@ def train(
     """Train a network on a dataset.
 
     Args:
-        dataset: folder made by ``prepare``.
+        dataset: folder made by ``prepare``; or labels (a CSV, or a folder with a folder of
+            recordings for each label), which are prepared beside the run, as RUN-dataset.
         out: run folder to write: checkpoints, metrics.json, learning curves, confusion matrix.
         model: a network or a baseline, or "auto" (the default): a short contest between what fits
             the data, whose winner is trained; with ``resume`` that of the run.
@@ -119,7 +123,9 @@ def train(
 
     Raises:
         UsageError: an argument of a wrong type, or none of the choices.
-        DatasetError: a folder holds no dataset.
+        DatasetError: a folder holds no dataset, or labelled files cannot be used.
+        LabelsError: ``dataset`` is neither a dataset nor labels.
+        SplitError: labels whose clips cannot be split.
         TrainingError: an unknown setting, a run in ``out`` without ``resume``, a run of other
             settings or data with it, nothing to train on, or training diverges.
         OutputError: ``out`` is a folder of other files.
@@ -130,14 +136,25 @@ def train(
     if not (out / MANIFEST_FILENAME).is_file():  # a dataset is refused by its name below
         require_own_folder(out, (LAST_CHECKPOINT, BEST_CHECKPOINT), "run")
     require_choice("device", device, get_args(Device))
-    dist_context, opened = detect_distributed(), open_dataset(dataset)
+    dist_context = detect_distributed()
+    overrides = dict(settings) | choose_encoder(model, encoder, unfreeze=unfreeze)
+    overrides |= {} if epochs is None else {"epochs": epochs}
+    if not (dataset / MANIFEST_FILENAME).is_file():
+        _check_before_preparing(out, overrides, checkpoint_mirror, resume=resume)
+        dataset = find_dataset(
+            dataset,
+            out,
+            has_run=(out / LAST_CHECKPOINT).is_file(),
+            processes=dist_context.world_size,
+            on_note=note_printer(show=progress),
+            progress=progress,
+        )
+    opened = open_dataset(dataset)
     auxiliary = open_auxiliary_data(
         optional_path("extra", extra),
         optional_path("negatives", negatives),
         None if teacher is None else str(require_path("teacher", teacher)),
     )
-    overrides = dict(settings) | choose_encoder(model, encoder, unfreeze=unfreeze)
-    overrides |= {} if epochs is None else {"epochs": epochs}
     resumed = find_resume_config(out, checkpoint_mirror) if resume else None
     contest = None
     if resumed is None and overrides.get("model", AUTO) == AUTO:
@@ -164,7 +181,26 @@ def train(
             tensorboard=tensorboard,
             held_out=None if contest is None else contest.logits,
         )
-    return TrainResult(out, config, metrics, contest)
+    return TrainResult(out, config, metrics, dataset, contest)
+
+
+def _check_before_preparing(
+    out: Path,
+    overrides: Mapping[str, SettingValue],
+    checkpoint_mirror: str | None,
+    *,
+    resume: bool,
+) -> None:
+    """Refuse what can be refused before minutes of preparing.
+
+    Raises:
+        TrainingError: ``out`` holds a run without ``resume``, or a setting is unknown or wrong.
+        EarfulError: an unknown network.
+    """
+    if not resume:
+        CheckpointStore.open(out, checkpoint_mirror).require_no_run()
+        if overrides.get("model", AUTO) != AUTO:
+            _requested_config(overrides, None)
 
 
 def _keep_contest(callbacks: TrainingProgress, contest: Contest, out: Path) -> TrainingProgress:
@@ -250,18 +286,25 @@ def choose_encoder(
     return {"model": name, "encoder": os.fspath(encoder)}
 
 
-def _config(
-    overrides: dict[str, SettingValue],
-    resumed: TrainConfig | None,
-    dataset: Dataset,
-    dist_context: DistributedContext,
+def _requested_config(
+    overrides: Mapping[str, SettingValue], resumed: TrainConfig | None
 ) -> TrainConfig:
     """The defaults of the network, or the settings of the resumed run, with overrides."""
     base = resumed or default_config(str(overrides.get("model", TrainConfig.model)))
     model = str(overrides.get("model", base.model))
     for name, value in overrides.items():
         check_setting(model, name, value)
-    config = apply_overrides(base, overrides)
+    return apply_overrides(base, overrides)
+
+
+def _config(
+    overrides: dict[str, SettingValue],
+    resumed: TrainConfig | None,
+    dataset: Dataset,
+    dist_context: DistributedContext,
+) -> TrainConfig:
+    """What was asked for, adapted to the dataset unless a run is resumed."""
+    config = _requested_config(overrides, resumed)
     if resumed is not None:
         return config
     return adapt_to_dataset(config, overrides, dataset, dist_context.world_size)

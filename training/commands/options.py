@@ -11,6 +11,13 @@ LabelsArgument = Annotated[Path, typer.Argument(metavar="LABELS.csv", help="Labe
 DatasetArgument = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Folder made by `earful prepare`.")
 ]
+TrainingDataArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATASET|LABELS.csv|FOLDER",
+        help="Folder made by `earful prepare`, or labels, which are prepared as RUN-dataset.",
+    ),
+]
 AudioDirOption = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of relative file names. (default: that of the CSV)"),

@@ -2,17 +2,17 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from earful.data.atomic_write import require_own_folder
 from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
 from earful.data.errors import optional_path, require_choice, require_path
-from earful.data.features.config import FeatureKind
 from earful.models.bundle.device import Device
 from earful.models.networks.encoder import SPEECH
 from earful.models.networks.zoo import zoo_entry
+from earful.training.api.contest import hold_contest_with_progress, keep_contest
 from earful.training.api.prepare_for_training import find_dataset
 from earful.training.config.overrides import (
     SettingValue,
@@ -20,17 +20,15 @@ from earful.training.config.overrides import (
     check_setting,
 )
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
-from earful.training.contest.contest import Contest, hold_contest, was_in_folds, write_contest
+from earful.training.contest.contest import Contest, was_in_folds
 from earful.training.contest.settings import (
     AUTO,
-    EPOCH_SETTINGS,
-    check_contest_settings,
     contest_overrides,
 )
-from earful.training.loaders.auxiliary_data import AuxiliaryData, open_auxiliary_data
-from earful.training.runs.progress import TrainingProgress, note_printer, training_progress
+from earful.training.loaders.auxiliary_data import open_auxiliary_data
+from earful.training.runs.progress import note_printer, training_progress
 from earful.training.runs.train_run import adapt_to_dataset, find_resume_config, train_run
-from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, EpochRecord
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
 from earful.training.trainer.distributed import DistributedContext, detect_distributed
 
@@ -159,7 +157,9 @@ def train(
     contest = None
     if resumed is None and overrides.get("model", AUTO) == AUTO:
         CheckpointStore.open(out, checkpoint_mirror).require_no_run()
-        contest = _hold_contest(opened, auxiliary, overrides, device, dist_context, show=progress)
+        contest = hold_contest_with_progress(
+            opened, auxiliary, overrides, device, dist_context, show=progress
+        )
         overrides = contest_overrides(contest, overrides)
     overrides = {name: v for name, v in overrides.items() if (name, v) != ("model", AUTO)}
     if (contest is not None and contest.logits is not None) or (resumed and was_in_folds(out)):
@@ -167,7 +167,7 @@ def train(
     config = _config(overrides, resumed, opened, dist_context)
     show = progress and dist_context.is_main_process
     with training_progress(config.epochs, config.batch_size, show=show) as callbacks:
-        progress_of_run = _keep_contest(callbacks, contest, out) if contest else callbacks
+        progress_of_run = keep_contest(callbacks, contest, out) if contest else callbacks
         metrics = train_run(
             opened,
             out,
@@ -201,64 +201,6 @@ def _check_before_preparing(
         CheckpointStore.open(out, checkpoint_mirror).require_no_run()
         if overrides.get("model", AUTO) != AUTO:
             _requested_config(overrides, None)
-
-
-def _keep_contest(callbacks: TrainingProgress, contest: Contest, out: Path) -> TrainingProgress:
-    """Write the contest with the first epoch, before which the run folder is not ours."""
-
-    def on_epoch(record: EpochRecord) -> None:
-        if record.epoch == 1:
-            write_contest(contest, out)
-        callbacks.on_epoch(record)
-
-    return replace(callbacks, on_epoch=on_epoch)
-
-
-def _hold_contest(
-    dataset: Dataset,
-    auxiliary: AuxiliaryData,
-    overrides: Mapping[str, SettingValue],
-    device: Device,
-    dist_context: DistributedContext,
-    *,
-    show: bool,
-) -> Contest:
-    """The contest of ``--model auto``, with its progress on stderr.
-
-    Raises:
-        TrainingError: a setting of one network was given, or several processes were started.
-    """
-    check_contest_settings(overrides)
-    if auxiliary.teacher is not None:
-        raise TrainingError(
-            "--model auto cannot have a --teacher; name the network that learns, such as --model "
-            "tcresnet"
-        )
-    if dist_context.world_size > 1:
-        raise TrainingError(
-            "--model auto chooses a network in one process; start several with its name as --model"
-        )
-    with training_progress(1, show=show) as callbacks:
-        contest = hold_contest(
-            dataset,
-            auxiliary,
-            seed=int(overrides.get("seed", TrainConfig.seed)),
-            features=cast("FeatureKind | None", overrides.get("features")),
-            device=device,
-            on_contender=lambda name, number, count: callbacks.on_note(
-                f"contest {number} of {count}: {name}"
-            ),
-            on_note=callbacks.on_note,
-        )
-        winner = contest.winner.model
-        unused = [name for name in EPOCH_SETTINGS if name in overrides]
-        if unused and zoo_entry(winner).fitted:
-            callbacks.on_note(
-                f"note: {winner} is fitted, not trained in epochs; without effect: "
-                f"{', '.join(unused)}"
-            )
-        callbacks.on_note(f"{winner} is trained in full")
-    return contest
 
 
 def choose_encoder(

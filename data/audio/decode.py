@@ -45,6 +45,7 @@ from earful.data.audio.limits import (
 from earful.data.audio.wav import PlainWav, parse_wav, read_mono
 
 __all__ = [
+    "END_TOLERANCE_SECONDS",
     "FILE_LIMITS",
     "MAX_SAMPLE_MAGNITUDE",
     "AudioError",
@@ -59,6 +60,8 @@ __all__ = [
     "read_file",
     "resample",
 ]
+# How far the end of a segment may lie behind that of its file: the rounding of labelling tools.
+END_TOLERANCE_SECONDS = 0.01
 _NOT_REGULAR = "not a regular file; give an audio file"
 
 
@@ -133,16 +136,21 @@ def decode(blob: bytes, sample_rate_hz: int | None, limits: AudioLimits = FILE_L
 
 
 def extract_segment(
-    decoded: Decoded, start_seconds: float | None, end_seconds: float | None
+    decoded: Decoded,
+    start_seconds: float | None,
+    end_seconds: float | None,
+    end_tolerance_seconds: float = END_TOLERANCE_SECONDS,
 ) -> Waveform:
     """The samples (samples,) between two times; all of them if either is None.
 
+    An end at most ``end_tolerance_seconds`` behind that of the audio is that of the audio.
+
     Raises:
-        AudioError: ``bad_segment`` if the segment is outside the audio (10 ms are tolerated).
+        AudioError: ``bad_segment`` if the segment is outside the audio.
     """
     if start_seconds is None or end_seconds is None:
         return decoded.waveform
-    if end_seconds > decoded.seconds + 0.01:
+    if end_seconds > decoded.seconds + end_tolerance_seconds:
         raise AudioError(
             "bad_segment", f"ends at {end_seconds:g} s, the audio at {decoded.seconds:.3f} s"
         )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.audio.containers import HEAD_BYTES
-from earful.data.audio.decode import check_wav_complete
+from earful.data.audio.decode import END_TOLERANCE_SECONDS, check_wav_complete
 from earful.data.audio.encoded import Encoded, open_encoded
 from earful.data.audio.limits import (
     AudioError,
@@ -193,18 +193,24 @@ def read_segment(
     sample_rate_hz: int,
     start_seconds: float,
     end_seconds: float,
+    end_tolerance_seconds: float = END_TOLERANCE_SECONDS,
 ) -> Waveform:
     """``data.audio.decode.extract_segment`` (samples,) of a stream, read only up to its end.
 
     Raises:
         AudioError: ``bad_segment`` if it is outside the audio, and what reading raises.
     """
-    parts = segment_blocks(blocks(), sample_rate_hz, start_seconds, end_seconds)
+    times = (start_seconds, end_seconds, end_tolerance_seconds)
+    parts = segment_blocks(blocks(), sample_rate_hz, *times)
     return np.concatenate(list(parts))
 
 
 def segment_blocks(
-    blocks: Iterable[Waveform], sample_rate_hz: int, start_seconds: float, end_seconds: float
+    blocks: Iterable[Waveform],
+    sample_rate_hz: int,
+    start_seconds: float,
+    end_seconds: float,
+    end_tolerance_seconds: float = END_TOLERANCE_SECONDS,
 ) -> Iterator[Waveform]:
     """``read_segment`` in non-empty blocks (samples,), for segments of any length.
 
@@ -216,7 +222,7 @@ def segment_blocks(
     for part in _slice_blocks(blocks, first, last - first):
         n_read += len(part)
         yield part
-    if n_read == 0 or n_read < last - first - round(0.01 * sample_rate_hz):
+    if n_read == 0 or n_read < last - first - round(end_tolerance_seconds * sample_rate_hz):
         raise AudioError(
             "bad_segment",
             f"{start_seconds:g} to {end_seconds:g} s is not entirely inside the audio",

@@ -1,8 +1,9 @@
 """A prepared dataset on disk, written by ``prepare`` and read by training.
 
-dataset.json    schema version, labels, FeatureConfig, counts, split mode, content hash
-clips.csv       id, filename, label, speaker, split, seconds, sha256, peak_dbfs, rms_dbfs, start,
-                end
+dataset.json    schema version, labels, FeatureConfig, counts, split mode, content hash, and the
+                columns of the CSV that were read
+clips.csv       id, filename, label, speaker, fold, split, seconds, sha256, peak_dbfs, rms_dbfs,
+                start, end
 waveforms.npy   (clips, samples) float32, or int16 (``prepare --int16``)
 mfcc.npy        (clips, n_mfcc, frames) float32
 log_mel.npy     (clips, n_mels, frames) float32
@@ -25,7 +26,7 @@ from earful.data.errors import EarfulError, command, did_you_mean_path
 from earful.data.features.config import FeatureConfig, FeatureError, FeatureKind
 from earful.data.labels.multilabel import split_labels
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST_FILENAME = "dataset.json"
 ALL_CLIPS_FILENAME = "labels.csv"
 TEST_CLIPS_FILENAME = "test.csv"
@@ -34,6 +35,7 @@ CLIP_COLUMNS = (
     "filename",
     "label",
     "speaker",
+    "fold",
     "split",
     "seconds",
     "sha256",
@@ -139,7 +141,7 @@ def open_dataset(folder: Path) -> Dataset:
         labels = tuple(str(label) for label in manifest["labels"])
         clips = pd.read_csv(
             folder / "clips.csv",
-            dtype={"label": str, "speaker": str, "filename": str},
+            dtype=dict.fromkeys(("label", "speaker", "fold", "filename"), str),
             keep_default_na=False,
             na_values={"start": [""], "end": [""]},
         )

@@ -1,8 +1,5 @@
 """Labels and audio to a dataset of tensors, clip by clip, in constant memory."""
 
-import csv
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,23 +9,20 @@ import numpy as np
 
 from earful.data.atomic_write import staged_folder
 from earful.data.audio.decode import AudioError
-from earful.data.dataset.dataset import (
-    ALL_CLIPS_FILENAME,
-    CLIP_COLUMNS,
-    MANIFEST_FILENAME,
-    SCHEMA_VERSION,
-    TEST_CLIPS_FILENAME,
-    DatasetError,
-)
-from earful.data.dataset.reader import MeasuredClip, measure_clips, read_clips
+from earful.data.dataset.clip_length import fits
+from earful.data.dataset.clip_plan import ClipPlan, plan_clips
+from earful.data.dataset.dataset import MANIFEST_FILENAME, DatasetError
+from earful.data.dataset.late_ends import LateEnd, describe_late_ends, find_late_end
+from earful.data.dataset.reader import MeasuredClip, measure_clips
+from earful.data.dataset.tables import write_manifest, write_tables
 from earful.data.dataset.writer import TensorWriter
+from earful.data.errors import command
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.clip import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips
-from earful.data.labels.multilabel import distinct_labels, split_labels
+from earful.data.labels.multilabel import distinct_labels, sort_labels
+from earful.data.labels.recording_splits import assign_recording_splits
 from earful.data.labels.splits import SplitMode, assign_splits, default_split_mode, shared_speakers
 
-MAX_DEFAULT_RATE_HZ = 16_000
-_RATE_PROBES = 50
 # Replaces the window of a clip once it is written, so that memory does not grow.
 NO_WINDOW = np.zeros(0, np.float32)
 
@@ -53,10 +47,14 @@ class PrepareResult:
     shared_speakers: tuple[str, ...]
     leaked_test_clips: int
     column_notes: tuple[str, ...] = ()
+    folds: tuple[str, ...] = ()
+    late_ends: tuple[LateEnd, ...] = ()
+    length_note: str = ""
 
     def notes(self) -> list[str]:
         """Notes for the user to read before training, a sentence each."""
-        messages = list(self.column_notes)
+        messages = [*self.column_notes, *([self.length_note] if self.length_note else [])]
+        messages += [*describe_late_ends(self.late_ends), *self._fold_notes()]
         if self.shared_speakers:
             messages.append(
                 f"{len(self.shared_speakers)} speakers are in the test part and outside it: test "
@@ -69,8 +67,8 @@ class PrepareResult:
             )
         elif self.split_mode == "random":
             messages.append(
-                "a random split puts clips of one speaker into several parts; add a speaker column "
-                "to measure the accuracy on new speakers"
+                "a random split puts clips that belong together (of one speaker, device or place) "
+                "into several parts; a speaker or group column keeps them apart"
             )
         if self.leaked_test_clips:
             messages.append(
@@ -85,11 +83,24 @@ class PrepareResult:
         messages += [f"skipped {clip}" for clip in self.skipped]
         return messages
 
+    def _fold_notes(self) -> list[str]:
+        if not self.folds or self.split_mode == "column":
+            return []
+        if self.split_mode != "fold":
+            return [f"the {len(self.folds)} folds of the clips are not used (--split fold)"]
+        validation = f", fold {self.folds[-2]} for validation" if len(self.folds) > 2 else ""
+        every_fold = command("crossval", self.folder, "--folds", "column", "--out", "FOLDS")
+        return [
+            f"fold {self.folds[-1]} of {len(self.folds)} is held back for testing{validation}; to "
+            f"test on each fold in turn, as published results do: {every_fold}"
+        ]
+
 
 def prepare(
     labelled: LabelledClips,
     out: Path,
     *,
+    plan: ClipPlan | None = None,
     features: FeatureConfig | None = None,
     split: SplitMode | None = None,
     skip_bad: bool = False,
@@ -99,37 +110,45 @@ def prepare(
 ) -> PrepareResult:
     """Write the dataset ``out``, complete or not at all.
 
-    ``features`` defaults to ``FeatureConfig.for_rate`` of the most common sample rate, at most
-    16 kHz; ``split`` to the strictest mode that the columns allow. ``int16`` stores waveforms as
-    16-bit integers, in half the space. ``measure`` decodes the clips in order, in this process or
-    on a cluster (``data.dataset.ray_prepare``). ``progress`` is called with (clips done, total).
+    ``plan`` and ``features`` are chosen from the files by default; with ``features`` alone the
+    clips stay as they are. ``split`` defaults to the strictest mode that the columns allow.
+    ``int16`` stores waveforms as 16-bit integers, in half the space. ``measure`` decodes the clips
+    in order, in this process or on a cluster (``data.dataset.ray_prepare``). ``progress`` is called
+    with (clips done, total).
 
     Raises:
         DatasetError: bad rows or unusable audio, all listed, unless ``skip_bad``.
         SplitError: no usable split.
         OutputError: ``out`` is taken by something else, or cannot be written.
     """
-    clips = labelled.clips
+    if plan is None:
+        wanted = (features.clip_seconds, features.sample_rate_hz) if features else ()
+        plan = plan_clips(labelled.clips, *wanted)
+    clips = plan.clips
     mode = split or default_split_mode(labelled.columns)
-    config = features or FeatureConfig.for_rate(most_common_sample_rate(clips))
+    config = features or FeatureConfig.for_rate(plan.sample_rate_hz, plan.clip_seconds)
     skipped = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
     with staged_folder(out, MANIFEST_FILENAME) as folder:
         kept: list[Clip] = []
         measured_clips: list[MeasuredClip] = []
+        late: list[LateEnd] = []
         with TensorWriter(folder, config, int16=int16) as writer:
             for done, (clip, measured) in enumerate(measure(clips, config), 1):
                 if isinstance(measured, AudioError):
                     skipped.append(ClipProblem.from_audio_error(clip, measured))
                 else:
-                    kept.append(clip)
+                    end = find_late_end(clip, measured.seconds)
+                    late += [] if end is None else [end]
+                    kept.append(clip if end is None else end.used_clip)
                     measured_clips.append(replace(measured, window=NO_WINDOW))
                     writer.add(measured.window)
                 progress(done, len(clips))
+        skipped = list(dict.fromkeys(skipped))  # all windows of a broken file fail alike
         if skipped and not (skip_bad and kept):
             raise DatasetError(_skipped_message(skipped, skip_bad=skip_bad))
-        splits = assign_splits(kept, mode)
-        _write_tables(folder, kept, measured_clips, splits, skipped)
-        _write_manifest(folder, kept, measured_clips, splits, config, mode)
+        splits = (assign_recording_splits if plan.windowed else assign_splits)(kept, mode)
+        write_tables(folder, kept, measured_clips, splits, skipped)
+        write_manifest(folder, kept, measured_clips, splits, config, mode, labelled.column_names)
     return PrepareResult(
         folder=out,
         clips=len(kept),
@@ -138,113 +157,14 @@ def prepare(
         split_mode=mode,
         features=config,
         skipped=tuple(skipped),
-        cropped_clips=sum(m.seconds > config.clip_seconds for m in measured_clips),
+        cropped_clips=sum(not fits(m.seconds, config.clip_seconds) for m in measured_clips),
         shared_speakers=tuple(sorted(shared_speakers(kept, splits))),
         leaked_test_clips=_count_leaked_test_clips(measured_clips, splits),
         column_notes=labelled.notes,
+        length_note=plan.reason,
+        late_ends=tuple(late),
+        folds=tuple(sort_labels(clip.fold for clip in kept if clip.fold)),
     )
-
-
-def most_common_sample_rate(clips: Sequence[Clip]) -> int:
-    """The most common sample rate of a sample of the clips, at most 16 kHz."""
-    step = max(1, len(clips) // _RATE_PROBES)
-    probes = [audio for _, audio in read_clips(clips[::step], MAX_DEFAULT_RATE_HZ)]
-    rates = Counter(a.source_rate_hz for a in probes if not isinstance(a, AudioError))
-    if not rates:
-        return MAX_DEFAULT_RATE_HZ  # all files failed; the caller reports each
-    return min(rates.most_common(1)[0][0], MAX_DEFAULT_RATE_HZ)
-
-
-def _write_tables(
-    folder: Path,
-    clips: Sequence[Clip],
-    measured_clips: Sequence[MeasuredClip],
-    splits: Sequence[str],
-    skipped: Sequence[ClipProblem],
-) -> None:
-    with (folder / "clips.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(CLIP_COLUMNS)
-        for i, (clip, measured, split) in enumerate(
-            zip(clips, measured_clips, splits, strict=True)
-        ):
-            labelling = [clip.filename, clip.label, clip.speaker, split]
-            audio = [f"{measured.seconds:.6f}", measured.sha256]
-            levels = [f"{measured.peak_dbfs:.2f}", f"{measured.rms_dbfs:.2f}"]
-            times = [_format_optional(clip.start_seconds), _format_optional(clip.end_seconds)]
-            writer.writerow([i, *labelling, *audio, *levels, *times])
-    _write_labels_csv(folder / ALL_CLIPS_FILENAME, list(zip(clips, splits, strict=True)))
-    test_rows = [pair for pair in zip(clips, splits, strict=True) if pair[1] == "test"]
-    if test_rows:
-        _write_labels_csv(folder / TEST_CLIPS_FILENAME, test_rows)
-    if skipped:
-        with (folder / "skipped.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("line", "filename", "code", "message"))
-            writer.writerows((s.line, s.filename, s.code, s.message) for s in skipped)
-
-
-def _write_labels_csv(path: Path, clips: Sequence[tuple[Clip, str]]) -> None:
-    """Write clips and their splits as a labels CSV with absolute paths."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("filename", "label", "speaker", "split", "start", "end"))
-        for clip, split in clips:
-            times = [_format_optional(clip.start_seconds), _format_optional(clip.end_seconds)]
-            writer.writerow([clip.path.resolve(), clip.label, clip.speaker, split, *times])
-
-
-def _format_optional(seconds: float | None) -> str:
-    return "" if seconds is None else repr(seconds)
-
-
-def _write_manifest(
-    folder: Path,
-    clips: Sequence[Clip],
-    measured_clips: Sequence[MeasuredClip],
-    splits: Sequence[str],
-    config: FeatureConfig,
-    mode: SplitMode,
-) -> None:
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "labels": distinct_labels(clip.label for clip in clips),
-        "features": config.to_dict(),
-        "split_mode": mode,
-        "counts": {
-            "clips": len(clips),
-            "by_split": dict(sorted(Counter(splits).items())),
-            "by_label": dict(sorted(_clips_by_label(clips).items())),
-        },
-        "content_hash": _content_hash(clips, measured_clips, splits, config),
-    }
-    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    (folder / MANIFEST_FILENAME).write_text(text, encoding="utf-8")
-
-
-def _clips_by_label(clips: Sequence[Clip]) -> Counter[str]:
-    return Counter(label for clip in clips for label in split_labels(clip.label))
-
-
-def _content_hash(
-    clips: Sequence[Clip],
-    measured_clips: Sequence[MeasuredClip],
-    splits: Sequence[str],
-    config: FeatureConfig,
-) -> str:
-    """SHA-256 of all that determines the dataset: audio, times, labels, split, FeatureConfig."""
-    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
-    for clip, measured, split in zip(clips, measured_clips, splits, strict=True):
-        row = (
-            measured.sha256,
-            clip.start_seconds,
-            clip.end_seconds,
-            clip.label,
-            clip.speaker,
-            split,
-        )
-        digest.update(json.dumps(row).encode())
-    return digest.hexdigest()
 
 
 def _count_leaked_test_clips(measured_clips: Sequence[MeasuredClip], splits: Sequence[str]) -> int:
@@ -260,5 +180,9 @@ def _skipped_message(skipped: Sequence[ClipProblem], *, skip_bad: bool) -> str:
     if len(skipped) > len(listed):
         listed.append(f"  and {len(skipped) - len(listed)} more (earful check lists them all)")
     rows = "row" if len(skipped) == 1 else "rows"
-    advice = "no usable row is left" if skip_bad else "fix them, or skip them with --skip-bad"
+    advice = (
+        "no usable row is left"
+        if skip_bad
+        else "fix them, or skip them with `earful prepare --skip-bad`"
+    )
     return "\n".join([f"{len(skipped)} {rows} cannot be used; {advice}:", *listed])

@@ -109,14 +109,23 @@ def measure_on_ray(
 
 
 def _serialise_clip(clip: Clip) -> list[Any]:
-    return [str(clip.path.absolute()), clip.start_seconds, clip.end_seconds]
+    times = (clip.start_seconds, clip.end_seconds, clip.end_tolerance_seconds)
+    return [str(clip.path.absolute()), *times]
 
 
 def _measure_chunk(chunk: dict[str, Any], features: FeatureConfig) -> list[dict[str, Any]]:
     """On a worker: a row per clip; failed clips have a code and a message."""
     clips = [
-        Clip(line=0, filename=path, path=Path(path), label="", start_seconds=start, end_seconds=end)
-        for path, start, end in chunk["clips"]
+        Clip(
+            line=0,
+            filename=path,
+            path=Path(path),
+            label="",
+            start_seconds=start,
+            end_seconds=end,
+            end_tolerance_seconds=tolerance,
+        )
+        for path, start, end, tolerance in chunk["clips"]
     ]
     rows = []
     for _, measured in measure_clips(clips, features):

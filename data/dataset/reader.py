@@ -77,7 +77,8 @@ def _decode_file(path: Path, sample_rate_hz: int | None) -> tuple[Decoded, str] 
 
 def _extract_clip(clip: Clip, decoded: Decoded, sha256: str) -> ClipAudio | AudioError:
     try:
-        waveform = extract_segment(decoded, clip.start_seconds, clip.end_seconds)
+        times = (clip.start_seconds, clip.end_seconds, clip.end_tolerance_seconds)
+        waveform = extract_segment(decoded, *times)
     except AudioError as error:
         return error
     if len(waveform) < len(decoded.waveform):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from earful.data.audio.decode import AudioError
+from earful.data.dataset.clip_plan import plan_clips
+from earful.data.dataset.late_ends import LateEnd, describe_late_ends, find_late_end
 from earful.data.dataset.reader import ClipAudio, read_clips
 from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
 from earful.data.labels.multilabel import sort_labels, split_labels
@@ -58,11 +60,13 @@ def check_labels(
     problems = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
     rates: Counter[int] = Counter()
     seconds: list[float] = []
+    late: list[LateEnd | None] = []
     for done, (clip, audio) in enumerate(read_clips(labelled.clips, None), 1):
         if isinstance(audio, AudioError):
             problems.append(ClipProblem.from_audio_error(clip, audio))
         else:
             seconds.append(len(audio.waveform) / audio.source_rate_hz)
+            late.append(find_late_end(clip, seconds[-1]))
             rates[audio.source_rate_hz] += 1
             on_clip(clip, audio)
         progress(done, len(labelled.clips))
@@ -80,7 +84,11 @@ def check_labels(
         problems=tuple(
             sorted([*problems, *_single_clip_labels(labelled, labels)], key=lambda p: p.line)
         ),
-        notes=labelled.notes,
+        notes=(
+            *labelled.notes,
+            *describe_late_ends([end for end in late if end is not None]),
+            *([f"prepare would write {plan_clips(labelled.clips).reason}"] if seconds else []),
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.audio.decode import AudioError
+from earful.data.audio.decode import END_TOLERANCE_SECONDS, AudioError
 
 SPLITS = ("train", "val", "test")
 MAX_REPORTED_PROBLEMS = 50
@@ -30,8 +30,8 @@ class Clip:
     ``line`` is its line in the CSV, ``filename`` the text in the CSV, ``path`` the resolved file.
     ``label`` may name several labels (``data.labels.multilabel``). ``speaker``, ``split`` and
     ``fold`` are empty if unknown; ``start_seconds`` and ``end_seconds`` are None for the whole
-    file. ``end_tolerance_seconds`` is how far the end may lie beyond the file, of which
-    the clip then has the rest: rounding, or for the last of several windows the length of one.
+    file. ``end_tolerance_seconds`` is how far the end may lie behind that of the file, which is
+    then used up to its end: a last window of a table of windows may be only partly inside.
     """
 
     line: int
@@ -43,7 +43,7 @@ class Clip:
     start_seconds: float | None = None
     end_seconds: float | None = None
     fold: str = ""
-    end_tolerance_seconds: float = 0.01
+    end_tolerance_seconds: float = END_TOLERANCE_SECONDS
 
     @property
     def location(self) -> str:

@@ -1,4 +1,4 @@
-"""Cross-validation folds by speaker: no speaker is in both the training and the test part."""
+"""Cross-validation folds: of speakers, who are in one part each, or those of the fold column."""
 
 import warnings
 from collections import Counter, defaultdict
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from earful.data.labels.multilabel import distinct_labels, has_multiple_labels, split_labels
-from earful.data.labels.splits import SEED, VALIDATION_FRACTION, SplitError
+from earful.data.labels.splits import SEED, VALIDATION_FRACTION, SplitError, find_folds
 from earful.data.labels.stratify import draw_stratified, rarest_labels
 
 IndexArray = NDArray[np.int64]
@@ -49,6 +49,27 @@ def speaker_folds(
     return [_build_fold(name, test, labels) for name, test in parts]
 
 
+def column_folds(
+    labels: Sequence[str], folds: Sequence[str], locations: Sequence[str]
+) -> list[Fold]:
+    """A fold for each of the dataset's own, with its clips as the test part.
+
+    The validation part is the fold before, the last one for the first, so that clips that belong
+    together stay together; of two folds it is a random tenth of the other.
+
+    Raises:
+        SplitError: a clip has no fold, there are fewer than two, or a label has no training clips.
+    """
+    names = find_folds(folds, locations)
+    of_clip = np.asarray(folds, dtype=object)
+    built = []
+    for number, name in enumerate(names):
+        test = np.flatnonzero(of_clip == name)
+        val = np.flatnonzero(of_clip == names[number - 1]) if len(names) > 2 else None
+        built.append(_build_fold(name, test, labels, val))
+    return built
+
+
 def _leave_one_out(
     known: Sequence[str], speakers: Sequence[str]
 ) -> Iterator[tuple[str, IndexArray]]:
@@ -76,12 +97,18 @@ def _speaker_group_folds(
         yield f"fold{number}", test
 
 
-def _build_fold(name: str, test: IndexArray, labels: Sequence[str]) -> Fold:
+def _build_fold(
+    name: str, test: IndexArray, labels: Sequence[str], val: IndexArray | None = None
+) -> Fold:
+    """The fold with these test and validation clips; ``val`` None draws a tenth of the rest."""
     splits = np.full(len(labels), "train", dtype=object)
     splits[test] = "test"
+    if val is not None:
+        splits[val] = "val"
     rest = np.flatnonzero(splits == "train")
     _check_labels(name, labels, rest, test)
-    splits[_draw_validation(name, labels, rest)] = "val"
+    if val is None:
+        splits[_draw_validation(name, labels, rest)] = "val"
     return Fold(name, tuple(splits))
 
 
@@ -118,5 +145,5 @@ def _check_labels(name: str, labels: Sequence[str], rest: IndexArray, test: Inde
     if missing:
         raise SplitError(
             f"fold {name!r}: no other clip of {', '.join(map(repr, missing))} to train on; "
-            "add clips by other speakers, or use fewer folds"
+            "add clips of them to other folds, or use fewer folds"
         )

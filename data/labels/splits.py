@@ -2,6 +2,8 @@
 
     random    scikit-learn's ``train_test_split(test_size=0.2, random_state=42)``, stratified
     speaker   no speaker in two parts (each clip without a speaker counts as a speaker of its own)
+    fold      the last fold of the fold column is the test part, of three or more the one before it
+              the validation part
     column    the split column of the CSV
 
 Validation clips come out of the training part: whole speakers if the test speakers have no other
@@ -21,10 +23,15 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from earful.data.errors import EarfulError
 from earful.data.labels.clip import Clip
-from earful.data.labels.multilabel import distinct_labels, has_multiple_labels, split_labels
+from earful.data.labels.multilabel import (
+    distinct_labels,
+    has_multiple_labels,
+    sort_labels,
+    split_labels,
+)
 from earful.data.labels.stratify import draw_stratified, rarest_labels
 
-SplitMode = Literal["random", "speaker", "column"]
+SplitMode = Literal["random", "speaker", "fold", "column"]
 SEED = 42
 TEST_FRACTION = 0.2
 VALIDATION_FRACTION = 0.1
@@ -40,6 +47,8 @@ def default_split_mode(columns: frozenset[str]) -> SplitMode:
     """The strictest mode that a CSV's columns allow."""
     if "split" in columns:
         return "column"
+    if "fold" in columns:
+        return "fold"
     return "speaker" if "speaker" in columns else "random"
 
 
@@ -47,12 +56,14 @@ def assign_splits(clips: Sequence[Clip], mode: SplitMode, seed: int = SEED) -> l
     """``train``, ``val`` or ``test`` for every clip; deterministic for a given seed.
 
     Raises:
-        SplitError: a label with a single clip, a single speaker, an empty split column, or a label
-            without training clips.
+        SplitError: a label with a single clip, a single speaker, an empty split or fold column, or
+            a label without training clips.
     """
     _check_labels(clips)
     if mode == "column":
         splits = _from_column(clips)
+    elif mode == "fold":
+        splits = _from_folds(clips)
     else:
         pool = np.arange(len(clips))
         draw = _draw_random if mode == "random" else _draw_speakers
@@ -74,6 +85,38 @@ def shared_speakers(clips: Sequence[Clip], splits: Sequence[str]) -> set[str]:
         if clip.speaker:
             by_part[split == "test"].add(clip.speaker)
     return by_part[True] & by_part[False]
+
+
+def find_folds(folds: Sequence[str], locations: Sequence[str]) -> list[str]:
+    """The distinct folds of clips in natural order; ``locations`` name the clips in errors.
+
+    Raises:
+        SplitError: a clip has no fold, or there are fewer than two.
+    """
+    without = [place for fold, place in zip(folds, locations, strict=True) if not fold]
+    if len(without) == len(folds):
+        raise SplitError(
+            "the clips have no folds; name the column that holds them: earful prepare --columns "
+            "fold=COLUMN"
+        )
+    if without:
+        raise SplitError(
+            f"{len(without)} of {len(folds)} clips have no fold (the first: {without[0]}); fill "
+            "the fold column"
+        )
+    names = sort_labels(folds)
+    if len(names) < 2:
+        raise SplitError(f"all clips are of the fold {names[0]!r}; at least two folds are needed")
+    return names
+
+
+def _from_folds(clips: Sequence[Clip]) -> list[str]:
+    names = find_folds([clip.fold for clip in clips], [clip.location for clip in clips])
+    parts = dict.fromkeys(names, "train")
+    if len(names) > 2:
+        parts[names[-2]] = "val"
+    parts[names[-1]] = "test"
+    return [parts[clip.fold] for clip in clips]
 
 
 def _check_labels(clips: Sequence[Clip]) -> None:
@@ -209,5 +252,5 @@ def _check_training_labels(clips: Sequence[Clip], splits: Sequence[str]) -> None
     if untrained:
         raise SplitError(
             f"labels with no clip in the training part: {', '.join(map(repr, untrained))}. "
-            "Add clips by other speakers, or use another --split"
+            "Add clips of them, or use another --split"
         )

@@ -97,13 +97,13 @@ class InputReader:
 
     def _segment(self, source: Input, start: float, end: float) -> Waveform | Blocks:
         """A segment of a file. A short file is decoded once for consecutive segments."""
-        whole = self._whole_file(source)
+        whole, tolerance = self._whole_file(source), source.end_tolerance_seconds
         if whole is not None:
-            return extract_segment(whole, start, end)
+            return extract_segment(whole, start, end, tolerance)
         file_blocks = self._blocks(source, Path(source.location))
         if end - start <= IN_MEMORY_LIMITS.max_seconds:
-            return read_segment(file_blocks, self._rate_hz, start, end)
-        return lambda: segment_blocks(file_blocks(), self._rate_hz, start, end)
+            return read_segment(file_blocks, self._rate_hz, start, end, tolerance)
+        return lambda: segment_blocks(file_blocks(), self._rate_hz, start, end, tolerance)
 
     def _whole_file(self, source: Input) -> Decoded | None:
         """The decoded file, or None when it is too long for memory."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from earful.data.audio.containers import AUDIO_SUFFIXES, is_accepted
+from earful.data.audio.decode import END_TOLERANCE_SECONDS
 from earful.data.labels.clip import RowProblem
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.labels_csv import stream_rows
@@ -41,6 +42,7 @@ class Input:
     n_bytes     file size; -1 when unknown
     change_tag  modification time or ETag: with ``n_bytes``, tells whether a file has changed
     problem     ``code: message`` of an input that cannot be read
+    end_tolerance_seconds  how far the end may lie behind that of the recording
     """
 
     location: str
@@ -50,6 +52,7 @@ class Input:
     n_bytes: int = -1
     change_tag: str = ""
     problem: str = ""
+    end_tolerance_seconds: float = END_TOLERANCE_SECONDS
 
 
 def find_inputs(paths: Sequence[str], options: CsvOptions = PLAIN_CSV) -> Iterator[Input]:
@@ -133,7 +136,13 @@ def _from_csv(path: Path, options: CsvOptions) -> Iterator[Input]:
             yield Input(row.filename or f"{path}:{row.line}", problem=f"bad_row: {row}")
             continue
         location = row.filename if is_remote(row.filename) else str(row.path)
-        yield Input(location, row.start_seconds, row.end_seconds, row.label)
+        yield Input(
+            location,
+            row.start_seconds,
+            row.end_seconds,
+            row.label,
+            end_tolerance_seconds=row.end_tolerance_seconds,
+        )
 
 
 def _from_list_file(path: Path, options: CsvOptions) -> Iterator[Input]:

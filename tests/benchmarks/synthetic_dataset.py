@@ -53,7 +53,7 @@ def make_dataset(
         for n in range(total):
             split = "train" if n < n_clips else "val"
             name, speaker, sha256 = f"recordings/{n}.wav", f"speaker{n % 999}", f"{n:064x}"
-            rows.writerow([n, name, n % n_labels, speaker, split, 1, sha256, 0, 0, "", ""])
+            rows.writerow([n, name, n % n_labels, speaker, "", split, 1, sha256, 0, 0, "", ""])
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "labels": [str(n) for n in range(n_labels)],

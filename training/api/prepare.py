@@ -7,8 +7,9 @@ from functools import partial
 from typing import Literal, get_args
 
 from earful.data.atomic_write import OutputError
+from earful.data.dataset.clip_plan import plan_clips
 from earful.data.dataset.dataset import MANIFEST_FILENAME
-from earful.data.dataset.prepare import PrepareResult, most_common_sample_rate
+from earful.data.dataset.prepare import PrepareResult
 from earful.data.dataset.prepare import prepare as write_dataset
 from earful.data.dataset.ray_prepare import measure_on_ray
 from earful.data.dataset.reader import measure_clips
@@ -41,7 +42,7 @@ def prepare(
     replace: bool = False,
     split: SplitMode | None = None,
     sample_rate: int | None = None,
-    clip_seconds: float = 1.0,
+    clip_seconds: float | None = None,
     n_fft: int | None = None,
     win_length: int | None = None,
     hop_length: int | None = None,
@@ -68,9 +69,12 @@ def prepare(
         skip_bad: leave out rows and files that cannot be used; they are in ``skipped``.
         replace: replace a dataset that ``out`` holds.
         split: how train, validation and test parts are chosen; by default the most honest way
-            that the columns allow (column, speaker, random).
-        sample_rate: Hz; by default the most common one of the files, at most 16000.
-        clip_seconds: seconds of audio that the network sees at once.
+            that the columns allow (column, fold, speaker, random).
+        sample_rate: Hz; by default the most common one of the files, at most 16000, and 8000
+            where they hold no more.
+        clip_seconds: seconds of audio that the network sees at once; longer clips are cropped. By
+            default a round length that holds 95 % of the recordings, or, where that is above 10,
+            windows of 5 s of the long ones.
         n_fft: samples per transform; 32 ms by default.
         win_length: samples per window; ``n_fft`` by default.
         hop_length: samples between windows; half of ``win_length`` by default.
@@ -97,7 +101,8 @@ def prepare(
     if split is not None:
         require_choice("split", split, get_args(SplitMode))
     require_choice("engine", engine, ("local", "ray"))
-    require_number("clip_seconds", clip_seconds)
+    if clip_seconds is not None:
+        require_number("clip_seconds", clip_seconds)
     if sample_rate is not None:
         require_number("sample_rate", sample_rate, MIN_RATE_HZ, MAX_RATE_HZ, whole=True)
     if not replace and (out / MANIFEST_FILENAME).is_file():
@@ -115,9 +120,11 @@ def prepare(
         "f_min_hz": f_min,
         "f_max_hz": f_max,
     }
+    rate = None if sample_rate is None else int(sample_rate)
+    plan = plan_clips(labelled.clips, clip_seconds, rate)
     features = build_features(
-        most_common_sample_rate(labelled.clips) if sample_rate is None else int(sample_rate),
-        clip_seconds,
+        plan.sample_rate_hz,
+        plan.clip_seconds,
         {name: _feature(name, value) for name, value in overrides.items() if value is not None},
     )
     measure = partial(measure_on_ray, address=ray_address) if engine == "ray" else measure_clips
@@ -125,6 +132,7 @@ def prepare(
         return write_dataset(
             labelled,
             out,
+            plan=plan,
             features=features,
             split=split,
             skip_bad=skip_bad,

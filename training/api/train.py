@@ -1,35 +1,34 @@
-"""``earful.train``: a dataset to a run."""
+"""``earful.train``: a dataset, or labels that are prepared first, to a run."""
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from earful.data.atomic_write import require_own_folder
 from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
 from earful.data.errors import optional_path, require_choice, require_path
-from earful.data.features.config import FeatureKind
 from earful.models.bundle.device import Device
 from earful.models.networks.encoder import SPEECH
 from earful.models.networks.zoo import zoo_entry
+from earful.training.api.contest import hold_contest_with_progress, keep_contest
+from earful.training.api.prepare_for_training import find_dataset
 from earful.training.config.overrides import (
     SettingValue,
     apply_overrides,
     check_setting,
 )
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
-from earful.training.contest.contest import Contest, hold_contest, was_in_folds, write_contest
+from earful.training.contest.contest import Contest, was_in_folds
 from earful.training.contest.settings import (
     AUTO,
-    EPOCH_SETTINGS,
-    check_contest_settings,
     contest_overrides,
 )
-from earful.training.loaders.auxiliary_data import AuxiliaryData, open_auxiliary_data
-from earful.training.runs.progress import TrainingProgress, training_progress
+from earful.training.loaders.auxiliary_data import open_auxiliary_data
+from earful.training.runs.progress import note_printer, training_progress
 from earful.training.runs.train_run import adapt_to_dataset, find_resume_config, train_run
-from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, EpochRecord
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
 from earful.training.trainer.distributed import DistributedContext, detect_distributed
 
@@ -41,12 +40,14 @@ class TrainResult:
     run      folder of the checkpoints, metrics.json and plots
     config   all settings
     metrics  the content of metrics.json; empty in all processes but the first
+    dataset  folder of the dataset, also where labels were given
     contest  what was tried, where ``model`` was "auto"
     """
 
     run: Path
     config: TrainConfig
     metrics: dict[str, Any]
+    dataset: Path
     contest: Contest | None = None
 
     @property
@@ -98,7 +99,8 @@ def train(
     """Train a network on a dataset.
 
     Args:
-        dataset: folder made by ``prepare``.
+        dataset: folder made by ``prepare``; or labels (a CSV, or a folder with a folder of
+            recordings for each label), which are prepared beside the run, as RUN-dataset.
         out: run folder to write: checkpoints, metrics.json, learning curves, confusion matrix.
         model: a network or a baseline, or "auto" (the default): a short contest between what fits
             the data, whose winner is trained; with ``resume`` that of the run.
@@ -119,7 +121,9 @@ def train(
 
     Raises:
         UsageError: an argument of a wrong type, or none of the choices.
-        DatasetError: a folder holds no dataset.
+        DatasetError: a folder holds no dataset, or labelled files cannot be used.
+        LabelsError: ``dataset`` is neither a dataset nor labels.
+        SplitError: labels whose clips cannot be split.
         TrainingError: an unknown setting, a run in ``out`` without ``resume``, a run of other
             settings or data with it, nothing to train on, or training diverges.
         OutputError: ``out`` is a folder of other files.
@@ -130,19 +134,32 @@ def train(
     if not (out / MANIFEST_FILENAME).is_file():  # a dataset is refused by its name below
         require_own_folder(out, (LAST_CHECKPOINT, BEST_CHECKPOINT), "run")
     require_choice("device", device, get_args(Device))
-    dist_context, opened = detect_distributed(), open_dataset(dataset)
+    dist_context = detect_distributed()
+    overrides = dict(settings) | choose_encoder(model, encoder, unfreeze=unfreeze)
+    overrides |= {} if epochs is None else {"epochs": epochs}
+    if not (dataset / MANIFEST_FILENAME).is_file():
+        _check_before_preparing(out, overrides, checkpoint_mirror, resume=resume)
+        dataset = find_dataset(
+            dataset,
+            out,
+            has_run=(out / LAST_CHECKPOINT).is_file(),
+            processes=dist_context.world_size,
+            on_note=note_printer(show=progress),
+            progress=progress,
+        )
+    opened = open_dataset(dataset)
     auxiliary = open_auxiliary_data(
         optional_path("extra", extra),
         optional_path("negatives", negatives),
         None if teacher is None else str(require_path("teacher", teacher)),
     )
-    overrides = dict(settings) | choose_encoder(model, encoder, unfreeze=unfreeze)
-    overrides |= {} if epochs is None else {"epochs": epochs}
     resumed = find_resume_config(out, checkpoint_mirror) if resume else None
     contest = None
     if resumed is None and overrides.get("model", AUTO) == AUTO:
         CheckpointStore.open(out, checkpoint_mirror).require_no_run()
-        contest = _hold_contest(opened, auxiliary, overrides, device, dist_context, show=progress)
+        contest = hold_contest_with_progress(
+            opened, auxiliary, overrides, device, dist_context, show=progress
+        )
         overrides = contest_overrides(contest, overrides)
     overrides = {name: v for name, v in overrides.items() if (name, v) != ("model", AUTO)}
     if (contest is not None and contest.logits is not None) or (resumed and was_in_folds(out)):
@@ -150,7 +167,7 @@ def train(
     config = _config(overrides, resumed, opened, dist_context)
     show = progress and dist_context.is_main_process
     with training_progress(config.epochs, config.batch_size, show=show) as callbacks:
-        progress_of_run = _keep_contest(callbacks, contest, out) if contest else callbacks
+        progress_of_run = keep_contest(callbacks, contest, out) if contest else callbacks
         metrics = train_run(
             opened,
             out,
@@ -164,65 +181,26 @@ def train(
             tensorboard=tensorboard,
             held_out=None if contest is None else contest.logits,
         )
-    return TrainResult(out, config, metrics, contest)
+    return TrainResult(out, config, metrics, dataset, contest)
 
 
-def _keep_contest(callbacks: TrainingProgress, contest: Contest, out: Path) -> TrainingProgress:
-    """Write the contest with the first epoch, before which the run folder is not ours."""
-
-    def on_epoch(record: EpochRecord) -> None:
-        if record.epoch == 1:
-            write_contest(contest, out)
-        callbacks.on_epoch(record)
-
-    return replace(callbacks, on_epoch=on_epoch)
-
-
-def _hold_contest(
-    dataset: Dataset,
-    auxiliary: AuxiliaryData,
+def _check_before_preparing(
+    out: Path,
     overrides: Mapping[str, SettingValue],
-    device: Device,
-    dist_context: DistributedContext,
+    checkpoint_mirror: str | None,
     *,
-    show: bool,
-) -> Contest:
-    """The contest of ``--model auto``, with its progress on stderr.
+    resume: bool,
+) -> None:
+    """Refuse what can be refused before minutes of preparing.
 
     Raises:
-        TrainingError: a setting of one network was given, or several processes were started.
+        TrainingError: ``out`` holds a run without ``resume``, or a setting is unknown or wrong.
+        EarfulError: an unknown network.
     """
-    check_contest_settings(overrides)
-    if auxiliary.teacher is not None:
-        raise TrainingError(
-            "--model auto cannot have a --teacher; name the network that learns, such as --model "
-            "tcresnet"
-        )
-    if dist_context.world_size > 1:
-        raise TrainingError(
-            "--model auto chooses a network in one process; start several with its name as --model"
-        )
-    with training_progress(1, show=show) as callbacks:
-        contest = hold_contest(
-            dataset,
-            auxiliary,
-            seed=int(overrides.get("seed", TrainConfig.seed)),
-            features=cast("FeatureKind | None", overrides.get("features")),
-            device=device,
-            on_contender=lambda name, number, count: callbacks.on_note(
-                f"contest {number} of {count}: {name}"
-            ),
-            on_note=callbacks.on_note,
-        )
-        winner = contest.winner.model
-        unused = [name for name in EPOCH_SETTINGS if name in overrides]
-        if unused and zoo_entry(winner).fitted:
-            callbacks.on_note(
-                f"note: {winner} is fitted, not trained in epochs; without effect: "
-                f"{', '.join(unused)}"
-            )
-        callbacks.on_note(f"{winner} is trained in full")
-    return contest
+    if not resume:
+        CheckpointStore.open(out, checkpoint_mirror).require_no_run()
+        if overrides.get("model", AUTO) != AUTO:
+            _requested_config(overrides, None)
 
 
 def choose_encoder(
@@ -250,18 +228,25 @@ def choose_encoder(
     return {"model": name, "encoder": os.fspath(encoder)}
 
 
-def _config(
-    overrides: dict[str, SettingValue],
-    resumed: TrainConfig | None,
-    dataset: Dataset,
-    dist_context: DistributedContext,
+def _requested_config(
+    overrides: Mapping[str, SettingValue], resumed: TrainConfig | None
 ) -> TrainConfig:
     """The defaults of the network, or the settings of the resumed run, with overrides."""
     base = resumed or default_config(str(overrides.get("model", TrainConfig.model)))
     model = str(overrides.get("model", base.model))
     for name, value in overrides.items():
         check_setting(model, name, value)
-    config = apply_overrides(base, overrides)
+    return apply_overrides(base, overrides)
+
+
+def _config(
+    overrides: dict[str, SettingValue],
+    resumed: TrainConfig | None,
+    dataset: Dataset,
+    dist_context: DistributedContext,
+) -> TrainConfig:
+    """What was asked for, adapted to the dataset unless a run is resumed."""
+    config = _requested_config(overrides, resumed)
     if resumed is not None:
         return config
     return adapt_to_dataset(config, overrides, dataset, dist_context.world_size)

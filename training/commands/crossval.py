@@ -1,8 +1,8 @@
-"""``earful crossval``: one training per fold of speakers."""
+"""``earful crossval``: one training per fold of speakers, or of the dataset."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from earful.training.commands.options import (
     SettingOption,
 )
 
+if TYPE_CHECKING:
+    from earful.training.evaluation.crossval import FoldChoice
+
 
 def crossval(
     dataset: DatasetArgument,
@@ -24,7 +27,10 @@ def crossval(
         Path, typer.Option(metavar="DIR", help="Folder for one run per fold; finished runs stay.")
     ],
     folds: Annotated[
-        str, typer.Option(help="speaker: leave one out; or a number of groups of speakers.")
+        str,
+        typer.Option(
+            help="speaker: leave one out; a number of groups of speakers; column: the dataset's own"
+        ),
     ] = "speaker",
     model: Annotated[str, typer.Option(help="A network or a baseline, as in train.")] = "cnn",
     epochs: Annotated[int | None, typer.Option(help="Maximal number of epochs per fold.")] = None,
@@ -37,7 +43,7 @@ def crossval(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a network on speakers it was not trained on, by one training per fold of speakers."""
+    """Measure a network on speakers or folds it was not trained on, by one training per fold."""
     from earful.data.atomic_write import require_own_folder
     from earful.data.dataset.dataset import open_dataset
     from earful.models.networks.zoo import zoo_entry
@@ -49,8 +55,7 @@ def crossval(
     from earful.training.runs.train_run import adapt_to_dataset
 
     require_own_folder(out, ("crossval.json", "fold*/last.pt"), "cross-validation")
-    if folds != "speaker" and not (folds.isdecimal() and int(folds) > 1):
-        raise UsageError(f"--folds is speaker or a number of 2 or more, found {folds!r}")
+    by = _parse_folds(folds)
     overrides: dict[str, SettingValue] = (
         {} if zoo_entry(model).fitted else {"oversample": oversample}
     )
@@ -72,7 +77,7 @@ def crossval(
             opened,
             out,
             config,
-            n_folds=None if folds == "speaker" else int(folds),
+            folds=by,
             auxiliary=auxiliary,
             device=device,
             on_fold=on_fold,
@@ -80,3 +85,18 @@ def crossval(
     typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else result.text())
     typer.echo(f"one run per fold in {out}", err=True)
     print_next(("train", dataset, "--out", "RUN", "--model", model))
+
+
+def _parse_folds(text: str) -> "FoldChoice":
+    """What ``--folds`` says.
+
+    Raises:
+        UsageError: none of its choices.
+    """
+    if text == "speaker":
+        return "speaker"
+    if text == "column":
+        return "column"
+    if text.isdecimal() and int(text) > 1:
+        return int(text)
+    raise UsageError(f"--folds is speaker, column or a number of 2 or more, found {text!r}")

@@ -11,6 +11,13 @@ LabelsArgument = Annotated[Path, typer.Argument(metavar="LABELS.csv", help="Labe
 DatasetArgument = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Folder made by `earful prepare`.")
 ]
+TrainingDataArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATASET|LABELS.csv|FOLDER",
+        help="Folder made by `earful prepare`, or labels, which are prepared as RUN-dataset.",
+    ),
+]
 AudioDirOption = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of relative file names. (default: that of the CSV)"),
@@ -30,10 +37,10 @@ PatternOption = Annotated[
     ),
 ]
 SplitOption = Annotated[
-    Literal["random", "speaker", "column"] | None,
+    Literal["random", "speaker", "fold", "column"] | None,
     typer.Option(
-        help="How test clips are chosen. (default: column, else speaker, else random, as the "
-        "columns allow)"
+        help="How test clips are chosen. (default: column, else fold, else speaker, else random, "
+        "as the columns allow)"
     ),
 ]
 ExtraOption = Annotated[

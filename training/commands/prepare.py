@@ -44,14 +44,19 @@ def prepare(
     replace: ReplaceOption = False,
     split: SplitOption = None,
     clip_seconds: Annotated[
-        float, typer.Option(help="Seconds of audio that the network sees at once.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            help="Seconds of audio that the network sees at once. (default: what holds 95 % of the "
+            "recordings, at most 10; of longer ones windows of 5)"
+        ),
+    ] = None,
     sample_rate: Annotated[
         int | None,
         typer.Option(
             min=4000,
             max=192000,
-            help="Hz. (default: the most common one of the files, at most 16000)",
+            help="Hz. (default: the most common one of the files, at most 16000; 8000 where they "
+            "hold no more)",
         ),
     ] = None,
     n_fft: Annotated[

@@ -1,4 +1,4 @@
-"""``earful train``: a dataset to a run."""
+"""``earful train``: a dataset, or labels that are prepared first, to a run."""
 
 import sys
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ import typer
 from earful.service.commands.next_steps import format_command, interrupted, print_next
 from earful.training.commands import train_options as flags
 from earful.training.commands.options import (
-    DatasetArgument,
     DeviceOption,
     ExtraOption,
     NegativesOption,
     SettingOption,
+    TrainingDataArgument,
 )
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ _SETTINGS = (
 
 
 def train(
-    dataset: DatasetArgument,
+    dataset: TrainingDataArgument,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
     model: Annotated[
         str | None,
@@ -151,7 +151,7 @@ def train(
     except KeyboardInterrupt as error:
         raise _interrupted(out, resume_command) from error
     if result.metrics:  # the first of several processes
-        _print_run(result, dataset, resume_command)
+        _print_run(result, resume_command)
 
 
 def _read_settings(params: Mapping[str, Any], out: Path, texts: list[str]) -> dict[str, Any]:
@@ -212,7 +212,7 @@ def _resume_command(
     return command
 
 
-def _print_run(result: "TrainResult", dataset: Path, resume_command: list[object]) -> None:
+def _print_run(result: "TrainResult", resume_command: list[object]) -> None:
     if result.contest is not None:
         typer.echo(result.contest.table())
         typer.echo(result.contest.reason())
@@ -222,7 +222,7 @@ def _print_run(result: "TrainResult", dataset: Path, resume_command: list[object
     if result.still_improving and result.epochs > 1:
         _print_more_epochs(result, resume_command)
     if result.accuracy is None:
-        print_next(("map", dataset, "--run", result.run))
+        print_next(("map", result.dataset, "--run", result.run))
     else:
         print_next(("export", result.run, "--out", "model.onnx"), ("report", result.run))
 

@@ -283,15 +283,18 @@ def _folds(dataset: Dataset) -> list[Dataset]:
 def _groups(
     dataset: Dataset, rows: NDArray[np.int64], labels: Sequence[str], n_folds: int
 ) -> list[str]:
-    """The speaker of each clip, where every label has enough of them; else each clip alone."""
+    """Of each clip its speaker, where every label has enough; else its recording, else itself."""
     speakers = dataset.clips["speaker"].iloc[rows].tolist()
     alone = [str(row) for row in rows]
-    named = [speaker or f"\0{clip}" for speaker, clip in zip(speakers, alone, strict=True)]
-    per_label = [
-        len({s for s, of in zip(named, labels, strict=True) if of == label})
-        for label in set(labels)
-    ]
-    return named if min(per_label) >= n_folds else alone
+    first_of: dict[str, str] = {}
+    hashes = dataset.clips["sha256"].iloc[rows].tolist()
+    recordings = [first_of.setdefault(sha, clip) for sha, clip in zip(hashes, alone, strict=True)]
+    named = [speaker or f"\0{clip}" for speaker, clip in zip(speakers, recordings, strict=True)]
+    for groups in (named, recordings):
+        per_label = Counter(label for _, label in set(zip(groups, labels, strict=True)))
+        if min(per_label.values()) >= n_folds:
+            return groups
+    return alone
 
 
 def _describe(dataset: Dataset, views: Sequence[Dataset], n_clips: int, *, in_folds: bool) -> str:

@@ -74,4 +74,5 @@ def _group(
 def _clip_media(clip: Clip) -> ClipMedia:
     if clip.start_seconds is None or clip.end_seconds is None:
         return load_clip_media(clip.path)
-    return load_clip_media(clip.path, (clip.start_seconds, clip.end_seconds))
+    times = (clip.start_seconds, clip.end_seconds)
+    return load_clip_media(clip.path, times, clip.end_tolerance_seconds)

@@ -1,17 +1,17 @@
-"""Cross-validation over speakers: accuracy on speakers a network was not trained on."""
+"""Cross-validation: accuracy on speakers, or folds, that a network was not trained on."""
 
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset
-from earful.data.labels.folds import Fold, speaker_folds
+from earful.data.labels.folds import Fold, column_folds, speaker_folds
 from earful.models.bundle.device import Device
 from earful.models.networks.zoo import require_classifier
 from earful.training.config.train_config import TrainConfig
@@ -21,11 +21,13 @@ from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
 
 RESULT_FILENAME = "crossval.json"
+# One speaker a fold, the folds of the dataset, or a number of groups of speakers.
+FoldChoice = Literal["speaker", "column"] | int
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """Accuracy on the held-out speakers of one fold, with its 95 % interval (Wilson)."""
+    """Accuracy on the held-out clips of one fold, with its 95 % interval (Wilson)."""
 
     name: str
     clips: int
@@ -45,12 +47,18 @@ class CrossValidation:
         return float(np.mean([fold.accuracy for fold in self.folds]))
 
     @property
+    def std(self) -> float:
+        """Standard deviation of the folds' accuracies, as papers print it behind the mean."""
+        return float(np.std([fold.accuracy for fold in self.folds]))
+
+    @property
     def minimum(self) -> FoldResult:
         return min(self.folds, key=lambda fold: fold.accuracy)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "mean": self.mean,
+            "std": self.std,
             "minimum": self.minimum.accuracy,
             "accuracy_ci95": list(self.accuracy_ci95),
             "folds": [vars(fold) for fold in self.folds],
@@ -65,8 +73,9 @@ class CrossValidation:
             for f in self.folds
         ]
         lines.append(
-            f"mean {100 * self.mean:.2f} %, minimum {100 * self.minimum.accuracy:.2f} % "
-            f"({self.minimum.name}), 95 % interval of all clips {low:.1f} to {high:.1f}"
+            f"mean {100 * self.mean:.2f} % (standard deviation {100 * self.std:.2f}), minimum "
+            f"{100 * self.minimum.accuracy:.2f} % ({self.minimum.name}), 95 % interval of all "
+            f"clips {low:.1f} to {high:.1f}"
         )
         return "\n".join(lines)
 
@@ -76,7 +85,7 @@ def cross_validate(
     out: Path,
     config: TrainConfig,
     *,
-    n_folds: int | None = None,
+    folds: FoldChoice = "speaker",
     auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
     device: Device = "auto",
     on_fold: Callable[[str, int, int], TrainingProgress] = lambda name, n, m: TrainingProgress(),
@@ -88,22 +97,21 @@ def cross_validate(
 
     Raises:
         EarfulError: the network is not a classifier.
-        SplitError: the speakers cannot be divided into folds.
+        SplitError: the speakers cannot be divided into folds, or a clip has no fold.
         TrainingError: a fold cannot be trained, or ``out`` holds runs with other settings.
     """
     require_classifier(config.model)
-    labels, speakers = dataset.clips["label"].tolist(), dataset.clips["speaker"].tolist()
-    folds = speaker_folds(labels, speakers, n_folds)
+    built = _build_folds(dataset, folds)
     results: list[FoldResult] = []
-    for number, fold in enumerate(folds, 1):
+    for number, fold in enumerate(built, 1):
         metrics = train_run(
-            _with_fold_split(dataset, fold),
+            _with_fold_split(dataset, fold, "fold" if folds == "column" else "crossval"),
             out / f"fold{number}",
             config,
             auxiliary=auxiliary,
             device=device,
             resume=True,
-            progress=on_fold(fold.name, number, len(folds)),
+            progress=on_fold(fold.name, number, len(built)),
         )
         results.append(_fold_result(fold.name, metrics["test"]))
     n_correct = sum(round(result.accuracy * result.clips) for result in results)
@@ -112,6 +120,15 @@ def cross_validate(
     with staged_file(out / RESULT_FILENAME) as staging:
         staging.write_text(json.dumps(cross_validation.to_dict(), indent=2) + "\n", "utf-8")
     return cross_validation
+
+
+def _build_folds(dataset: Dataset, folds: FoldChoice) -> list[Fold]:
+    clips = dataset.clips
+    labels = clips["label"].tolist()
+    if folds == "column":
+        return column_folds(labels, clips["fold"].tolist(), clips["filename"].tolist())
+    n_folds = None if folds == "speaker" else int(folds)
+    return speaker_folds(labels, clips["speaker"].tolist(), n_folds)
 
 
 def _fold_result(name: str, test_metrics: dict[str, Any]) -> FoldResult:
@@ -123,12 +140,12 @@ def _fold_result(name: str, test_metrics: dict[str, Any]) -> FoldResult:
     )
 
 
-def _with_fold_split(dataset: Dataset, fold: Fold) -> Dataset:
+def _with_fold_split(dataset: Dataset, fold: Fold, split_mode: str) -> Dataset:
     """The dataset with the split of a fold, which becomes part of its content hash."""
     split_hash = hashlib.sha256(",".join(fold.splits).encode()).hexdigest()[:12]
     return replace(
         dataset,
         clips=dataset.clips.assign(split=list(fold.splits)),
         content_hash=f"{dataset.content_hash}/{fold.name}:{split_hash}",
-        split_mode="crossval",
+        split_mode=split_mode,
     )

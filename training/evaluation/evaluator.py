@@ -12,6 +12,7 @@ from earful.data.atomic_write import staged_folder
 from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.windows import loudest_clip
 from earful.data.dataset.dataset import build_label_matrix
+from earful.data.dataset.late_ends import LateEnd, describe_late_ends, find_late_end
 from earful.data.dataset.reader import read_clips
 from earful.data.errors import EarfulError
 from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
@@ -40,6 +41,7 @@ from earful.training.evaluation.noise_robustness import (
     read_noise_recordings,
 )
 from earful.training.evaluation.plots import plot_coverage, plot_false_accepts, plot_noise
+from earful.training.evaluation.recording_votes import recording_notes
 from earful.training.metrics.classification import ClassificationMetrics, compute_metrics
 from earful.training.metrics.multilabel import compute_multi_label_metrics
 from earful.training.plots.plots import plot_confusion
@@ -135,7 +137,9 @@ def evaluate_model(
     classified = _classify_clips(
         classifier, known, keep_all_waveforms=run_noise_test, progress=progress
     )
-    notes = [*split_notes, *notes]
+    late_notes = [f"note: {text}" for text in describe_late_ends(classified.late_ends)]
+    window_notes = recording_notes(classified.predictions, classifier)
+    notes = [*split_notes, *late_notes, *window_notes, *notes]
     metrics, correct = _measure(classified.predictions, classifier, notes)
     scores = np.stack([prediction.best.scores for _, prediction in classified.predictions])
     rejection = measure_rejection(
@@ -206,6 +210,7 @@ class _ClassifiedClips:
     failed: list[ClipProblem] = field(default_factory=list)
     files: LabelledFiles = field(default_factory=LabelledFiles)
     kept_clips: list[LabelledWaveform] = field(default_factory=list)
+    late_ends: list[LateEnd] = field(default_factory=list)
 
 
 def _classify_clips(
@@ -229,6 +234,8 @@ def _classify_clips(
                 yield audio
                 continue
             classified.files.add(audio.sha256, clip)
+            late = find_late_end(clip, len(audio.waveform) / classifier.sample_rate_hz)
+            classified.late_ends.extend([] if late is None else [late])
             if keep_all_waveforms or len(classified.kept_clips) < N_BACKGROUNDS:
                 kept = audio.waveform if keep_all_waveforms else loudest_clip(audio.waveform, size)
                 classified.kept_clips.append(LabelledWaveform(kept, clip.label, clip.speaker))

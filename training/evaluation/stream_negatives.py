@@ -168,7 +168,15 @@ def _read_clips(
             segments.append(source)
     # Consecutive segments of one file decode it once.
     clips = [
-        Clip(0, s.location, Path(s.location), "", "", "", s.start_seconds, s.end_seconds)
+        Clip(
+            0,
+            s.location,
+            Path(s.location),
+            "",
+            start_seconds=s.start_seconds,
+            end_seconds=s.end_seconds,
+            end_tolerance_seconds=s.end_tolerance_seconds,
+        )
         for s in segments
     ]
     for source, (_, audio) in zip(segments, read_clips(clips, rate_hz), strict=True):
@@ -204,7 +212,8 @@ def _long_blocks(source: Input, rate_hz: int) -> Iterator[Waveform]:
     blocks = read_blocks(Path(source.location), rate_hz)
     if source.start_seconds is None or source.end_seconds is None:
         return blocks
-    return segment_blocks(blocks, rate_hz, source.start_seconds, source.end_seconds)
+    times = (source.start_seconds, source.end_seconds, source.end_tolerance_seconds)
+    return segment_blocks(blocks, rate_hz, *times)
 
 
 def _check_streams(streams: Sequence[_Stream], failed: Sequence[ClipProblem]) -> None:

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from earful.data.audio.audio_length import read_duration_and_rate
-from earful.data.audio.decode import AudioError, Waveform
+from earful.data.audio.decode import END_TOLERANCE_SECONDS, AudioError, Waveform
 from earful.data.audio.stream_reader import loudest_window, read_blocks, read_segment
 from earful.training.plots.long_text import middle_ellipsis, quiet_drawing
 
@@ -70,10 +70,14 @@ def short_figure(value: float) -> str:
     return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
-def load_clip_media(path: Path, time_span: tuple[float, float] | None = None) -> ClipMedia:
+def load_clip_media(
+    path: Path,
+    time_span: tuple[float, float] | None = None,
+    end_tolerance_seconds: float = END_TOLERANCE_SECONDS,
+) -> ClipMedia:
     """The start of a time span (seconds) of a file; without a span, the loudest five seconds."""
     try:
-        waveform = _read_audio(path, time_span)
+        waveform = _read_audio(path, time_span, end_tolerance_seconds)
     except AudioError as error:
         return ClipMedia(missing=f"cannot be played: {error}")
     return ClipMedia(
@@ -87,14 +91,17 @@ def waveform_media(waveform: Waveform, rate_hz: int) -> ClipMedia:
     return ClipMedia(wav_uri(waveform, rate_hz), _spectrogram_uri(waveform, rate_hz, rate_hz))
 
 
-def _read_audio(path: Path, time_span: tuple[float, float] | None) -> Waveform:
+def _read_audio(
+    path: Path, time_span: tuple[float, float] | None, end_tolerance_seconds: float
+) -> Waveform:
     def blocks() -> Iterator[Waveform]:
         return read_blocks(path, MEDIA_RATE_HZ)
 
     if time_span is None:
         return loudest_window(blocks, round(MAX_MEDIA_SECONDS * MEDIA_RATE_HZ))[1]
     start, end = time_span
-    return read_segment(blocks, MEDIA_RATE_HZ, start, min(end, start + MAX_MEDIA_SECONDS))
+    end = min(end, start + MAX_MEDIA_SECONDS)
+    return read_segment(blocks, MEDIA_RATE_HZ, start, end, end_tolerance_seconds)
 
 
 def _source_rate_hz(path: Path) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 
 from earful.data.audio.decode import AudioError
 from earful.data.audio.fingerprint import audio_hash
+from earful.data.dataset.late_ends import up_to_end
 from earful.data.dataset.reader import measure_clips
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.clip import ClipProblem, LabelledClips
@@ -153,7 +154,11 @@ def read_new_clips(
         if isinstance(measured, AudioError):
             problems.append(ClipProblem.from_audio_error(clip, measured))
         else:
-            hashed_clips.append(HashedClip(clip, measured.sha256, audio_hash(measured.window)))
+            hashed_clips.append(
+                HashedClip(
+                    up_to_end(clip, measured.seconds), measured.sha256, audio_hash(measured.window)
+                )
+            )
     return hashed_clips, problems
 
 

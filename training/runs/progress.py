@@ -121,6 +121,11 @@ def work_progress(description: str, *, show: bool = True) -> Iterator[Callable[[
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def note_printer(*, show: bool) -> Callable[[str], None]:
+    """Prints a message for the user in a line; without ``show`` nothing."""
+    return _echo if show else lambda note: None
+
+
 def _echo(line: str) -> None:
     typer.echo(line, err=True)
 

@@ -55,12 +55,12 @@ def test_missing_dataset_error_names_the_prepare_command(tmp_path: Path, name: s
         open_dataset(tmp_path / name)
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, "2", None])
+@pytest.mark.parametrize("version", [0, 1, 2, 4, "3", None])
 def test_other_schema_version_is_refused(folder: Path, version: object) -> None:
     change(folder, schema_version=version)
     with pytest.raises(
         DatasetError,
-        match=f"schema {version!r}, this version reads 2; prepare it again: `earful prepare",
+        match=f"schema {version!r}, this version reads 3; prepare it again: `earful prepare",
     ):
         open_dataset(folder)
 

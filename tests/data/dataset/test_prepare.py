@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import librosa
@@ -15,11 +16,13 @@ from earful.data.atomic_write import OutputError
 from earful.data.dataset.dataset import CLIP_COLUMNS, DatasetError, open_dataset
 from earful.data.dataset.prepare import PrepareResult, prepare
 from earful.data.features.config import FeatureConfig
+from earful.data.labels.clip import LabelledClips
 from earful.data.labels.csv_options import CsvOptions
 from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.splits import SplitError
 
 RATE_HZ = 8_000
+FEATURES = FeatureConfig.for_rate(RATE_HZ)
 
 
 def tone(pitch_hz: float, seconds: float, seed: int = 0) -> np.ndarray:
@@ -43,6 +46,7 @@ def run(tmp_path: Path, lines: list[str], **options: object) -> PrepareResult:
     path = tmp_path / "labels.csv"
     path.write_text("\n".join(lines), encoding="utf-8")
     labelled = read_labels(path, CsvOptions(tmp_path / "audio"))
+    options = {"features": FEATURES, **options}
     return prepare(labelled, tmp_path / "out" / "dataset", **options)  # type: ignore[arg-type]
 
 
@@ -108,10 +112,11 @@ def test_manifest_matches_the_returned_summary(tmp_path: Path, rows: list[str]) 
     manifest = json.loads((prepared.folder / "dataset.json").read_text("utf-8"))
     assert manifest.pop("content_hash").isalnum()
     assert manifest == {
-        "schema_version": 2,
+        "schema_version": 3,
         "labels": ["high", "low"],
         "features": FeatureConfig.for_rate(RATE_HZ).to_dict(),
         "split_mode": "speaker",
+        "columns": {},
         "counts": {
             "clips": 12,
             "by_split": prepared.by_split,
@@ -190,10 +195,10 @@ def test_default_rate_is_the_most_common_one_up_to_16_khz(
 ) -> None:
     for n in range(12):
         write_wav(f"audio/{n}.wav", tone(500, 1.0), 11_025 if n < 7 else 44_100)
-    assert run(tmp_path, rows).features.sample_rate_hz == 11_025
+    assert run(tmp_path, rows, features=None).features.sample_rate_hz == 11_025
     for n in range(12):
         write_wav(f"audio/{n}.wav", tone(500, 1.0), 44_100)
-    assert run(tmp_path, rows).features.sample_rate_hz == 16_000
+    assert run(tmp_path, rows, features=None).features.sample_rate_hz == 16_000
 
 
 @pytest.fixture
@@ -285,3 +290,39 @@ def test_missing_test_split_is_reported(tmp_path: Path, rows: list[str]) -> None
     untested = run(tmp_path, [f"{rows[0]},split", *parts], split="column")
     assert any("there is no test part" in note for note in untested.notes())
     assert not any("there is no test part" in note for note in run(tmp_path, rows).notes())
+
+
+def with_folds(tmp_path: Path, lines: list[str], folds: list[str]) -> LabelledClips:
+    """The clips of CSV lines with a fold each."""
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    labelled = read_labels(path, CsvOptions(tmp_path / "audio"))
+    clips = tuple(replace(c, fold=f) for c, f in zip(labelled.clips, folds, strict=True))
+    names = (("label", "category"), ("fold", "fold"))
+    return replace(labelled, clips=clips, columns=labelled.columns | {"fold"}, column_names=names)
+
+
+def test_folds_are_kept_decide_the_split_and_are_said(tmp_path: Path, rows: list[str]) -> None:
+    folds = [str(n // 4 + 9) for n in range(12)]
+    out = tmp_path / "out"
+    prepared = prepare(with_folds(tmp_path, rows, folds), out, features=FEATURES)
+    opened = open_dataset(out)
+    assert opened.clips["fold"].tolist() == folds
+    assert opened.clips["split"].tolist() == ["train"] * 4 + ["val"] * 4 + ["test"] * 4
+    assert {row["fold"] for row in table(out / "test.csv")} == {"11"}
+    assert json.loads((out / "dataset.json").read_text())["columns"]["label"] == "category"
+    [note] = [note for note in prepared.notes() if "fold" in note]
+    assert "fold 11 of 3 is held back for testing, fold 10 for validation" in note
+    assert f"crossval {out} --folds column" in note
+    unused = prepare(with_folds(tmp_path, rows, folds), out, features=FEATURES, split="speaker")
+    assert "the 3 folds of the clips are not used (--split fold)" in unused.notes()
+
+
+def test_content_hash_depends_on_folds_where_there_are_any(tmp_path: Path, rows: list[str]) -> None:
+    def content_hash(folds: list[str]) -> str:
+        out = tmp_path / "out"
+        prepare(with_folds(tmp_path, rows, folds), out, features=FEATURES, split="speaker")
+        return open_dataset(out).content_hash
+
+    assert content_hash(["1", "2"] * 6) != content_hash(["2", "1"] * 6)
+    assert content_hash([""] * 12) == open_dataset(run(tmp_path, rows).folder).content_hash

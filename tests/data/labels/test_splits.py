@@ -198,7 +198,12 @@ def test_impossible_split_is_refused(dataset: list[Clip], mode: SplitMode, messa
 
 @pytest.mark.parametrize(
     ("columns", "mode"),
-    [({"label"}, "random"), ({"speaker"}, "speaker"), ({"speaker", "split"}, "column")],
+    [
+        ({"label"}, "random"),
+        ({"speaker"}, "speaker"),
+        ({"speaker", "fold"}, "fold"),
+        ({"speaker", "fold", "split"}, "column"),
+    ],
 )
 def test_default_mode_is_the_strictest_the_columns_allow(columns: set[str], mode: str) -> None:
     assert default_split_mode(frozenset(columns)) == mode

@@ -209,8 +209,8 @@ def test_other_folders_are_refused_with_the_right_command(
 def test_a_dataset_of_an_older_schema_is_not_evaluated(home: Path, tmp_path: Path) -> None:
     shutil.copytree(home / "dataset", tmp_path / "dataset")
     manifest = tmp_path / "dataset" / "dataset.json"
-    manifest.write_text(manifest.read_text().replace('"schema_version": 2', '"schema_version": 1'))
-    with pytest.raises(EarfulError, match="has dataset schema 1, this version reads 2"):
+    manifest.write_text(manifest.read_text().replace('"schema_version": 3', '"schema_version": 1'))
+    with pytest.raises(EarfulError, match="has dataset schema 1, this version reads 3"):
         earful.evaluate(SHIPPED_MODEL, tmp_path / "dataset")
 
 

@@ -15,6 +15,7 @@ from earful.training.contest.contenders import choose_contenders
 from earful.training.contest.contest import (
     Contest,
     ContestRow,
+    _folds,
     _lead_p_value,
     hold_contest,
     needs_folds,
@@ -151,3 +152,12 @@ def test_the_reason_names_the_lead_and_when_it_may_be_chance() -> None:
     assert unsure.endswith("1 clip more correctly than net1; the difference may be chance")
     assert reason(60, 60) == "net0 is as good as net1 on these clips and the cheaper one"
     assert reason(60) == "net0 is the only network that fits this data"
+
+
+def test_windows_of_a_recording_are_held_out_together(tones: Dataset) -> None:
+    recordings = [f"recording {n // 4}" for n in range(60)]
+    clips = tones.clips.assign(sha256=recordings, speaker="")
+    for view in _folds(replace(tones, clips=clips)):
+        used = view.clips[view.clips["split"].isin(("train", "val"))]
+        assert (used.groupby("sha256")["split"].nunique() == 1).all()
+        assert set(used["split"]) == {"train", "val"}

@@ -78,11 +78,28 @@ def test_all_folds_are_trained_reported_and_resumed(
     assert "mean" in result.text()
 
 
+def test_the_datasets_own_folds_are_tested_in_turn(tones: Dataset, tmp_path: Path) -> None:
+    folds = [str(8 + n % 3) for n in range(60)]
+    own = replace(tones, clips=tones.clips.assign(fold=folds))
+    result = cross_validate(own, tmp_path, replace(QUICK, epochs=1), folds="column")
+    assert [(fold.name, fold.clips) for fold in result.folds] == [("8", 20), ("9", 20), ("10", 20)]
+    accuracies = [fold.accuracy for fold in result.folds]
+    assert result.std == pytest.approx(np.std(accuracies))
+    assert f"(standard deviation {100 * result.std:.2f})" in result.text()
+    assert json.loads((tmp_path / "fold1" / "metrics.json").read_text())["split_mode"] == "fold"
+
+
+def test_a_dataset_without_folds_is_refused(tones: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(SplitError, match="the clips have no folds; name the column"):
+        cross_validate(tones, tmp_path, QUICK, folds="column")
+    assert not list(tmp_path.iterdir())
+
+
 def test_finished_folds_of_another_split_are_not_reused(tones: Dataset, tmp_path: Path) -> None:
     quick = replace(QUICK, epochs=1)
-    cross_validate(tones, tmp_path, quick, n_folds=2)
+    cross_validate(tones, tmp_path, quick, folds=2)
     with pytest.raises(TrainingError, match="the dataset's content"):
-        cross_validate(tones, tmp_path, quick, n_folds=4)
+        cross_validate(tones, tmp_path, quick, folds=4)
 
 
 def test_tested_speaker_in_auxiliary_data_is_refused(tones: Dataset, tmp_path: Path) -> None:

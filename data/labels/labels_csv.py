@@ -54,6 +54,7 @@ from earful.data.labels.times import (
 
 # Enough rows to choose columns by; the rest is read one by one.
 _FIRST_ROWS = 200
+_WINDOWS_PER_FILE = 1.2
 T = TypeVar("T")
 _URL_SCHEMES = ("http://", "https://", "s3://", "gs://", "hf://")
 
@@ -335,16 +336,21 @@ def _find_clips(
 
 
 def _with_tolerance(clips: Sequence[Clip]) -> list[Clip]:
-    """Windows of one length may overhang: the last one reaches beyond the end of its file."""
+    """Windows of one length may overhang: the last one reaches beyond the end of its file.
+
+    Only where files have several: one clip of each file is a cut-out, with times of its source.
+    """
     timed = [
         (clip.start_seconds, clip.end_seconds)
         for clip in clips
         if clip.start_seconds is not None and clip.end_seconds is not None
     ]
     window = find_window(timed)
+    if window is None or len(timed) < _WINDOWS_PER_FILE * len({clip.path for clip in clips}):
+        return list(clips)
     return [
         replace(clip, end_tolerance_seconds=window)
-        if window and is_window(clip.start_seconds, clip.end_seconds, window)
+        if is_window(clip.start_seconds, clip.end_seconds, window)
         else clip
         for clip in clips
     ]

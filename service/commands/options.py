@@ -77,3 +77,12 @@ def csv_options(
         UsageError: ``--columns`` is not as it must be.
     """
     return CsvOptions(audio_dir, parse_columns(columns or []), label_separator)
+
+
+def csv_flags(
+    audio_dir: Path | None, columns: list[str] | None, label_separator: str
+) -> list[object]:
+    """The flags of ``csv_options`` that were given, for the next command that reads the CSV."""
+    given = [("--audio-dir", audio_dir), ("--label-separator", label_separator)]
+    given += [("--columns", text) for text in columns or []]
+    return [word for flag, value in given if value for word in (flag, value)]

@@ -10,7 +10,7 @@ from earful.data.dataset.dataset import MANIFEST_FILENAME, DatasetError
 from earful.data.datasets.read_labelled import read_labelled_clips
 from earful.data.errors import command
 from earful.data.labels.clip import Clip, LabelledClips
-from earful.data.labels.csv_options import PLAIN_CSV
+from earful.data.labels.csv_options import CsvOptions
 from earful.training.api.prepare import prepare
 from earful.training.config.train_config import TrainingError
 
@@ -20,6 +20,7 @@ SOURCE_FILENAME = "source.json"
 
 def find_dataset(
     source: Path,
+    options: CsvOptions,
     out: Path,
     *,
     has_run: bool,
@@ -40,7 +41,7 @@ def find_dataset(
     """
     if (source / MANIFEST_FILENAME).is_file() or not source.exists():
         return source  # opening it says what is missing
-    labelled = read_labelled_clips(source, PLAIN_CSV)
+    labelled = read_labelled_clips(source, options)
     if processes > 1:
         raise TrainingError(
             f"several processes need a prepared dataset, and {source} is none; prepare it first: "
@@ -59,7 +60,16 @@ def find_dataset(
         )
     changed = " again, as it has changed" if earlier is not None else ""
     on_note(f"{source} is prepared{changed}: the dataset is {dataset}")
-    for note in prepare(source, dataset, replace=True, progress=progress).notes():
+    prepared = prepare(
+        source,
+        dataset,
+        audio_dir=options.audio_dir,
+        columns=options.columns,
+        label_separator=options.label_separator,
+        replace=True,
+        progress=progress,
+    )
+    for note in prepared.notes():
         on_note(f"note: {note}")
     with staged_file(dataset / SOURCE_FILENAME) as staging:
         staging.write_text(json.dumps(record, indent=2) + "\n", "utf-8")

@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 from earful.data.atomic_write import require_own_folder
 from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
-from earful.data.errors import optional_path, require_choice, require_path
+from earful.data.errors import UsageError, optional_path, require_choice, require_path
+from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.models.bundle.device import Device
 from earful.models.networks.encoder import SPEECH
 from earful.models.networks.zoo import zoo_entry
@@ -83,6 +84,9 @@ def train(
     out: str | os.PathLike[str],
     *,
     model: str | None = None,
+    audio_dir: str | os.PathLike[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    label_separator: str = "",
     encoder: str | os.PathLike[str] | None = None,
     unfreeze: bool = False,
     epochs: int | None = None,
@@ -104,6 +108,9 @@ def train(
         out: run folder to write: checkpoints, metrics.json, learning curves, confusion matrix.
         model: a network or a baseline, or "auto" (the default): a short contest between what fits
             the data, whose winner is trained; with ``resume`` that of the run.
+        audio_dir: folder of relative file names of a labels CSV; that of the CSV by default.
+        columns: columns of a labels CSV by role, such as ``{"label": "category"}``.
+        label_separator: what stands between several labels of one cell, beside ``|``.
         encoder: "speech", or an ONNX file with waveforms as input and frames of features as
             output: a linear head on it is fitted ("encoder" as ``model``).
         unfreeze: train the speech encoder further ("encoder-finetuned" as ``model``).
@@ -137,10 +144,14 @@ def train(
     dist_context = detect_distributed()
     overrides = dict(settings) | choose_encoder(model, encoder, unfreeze=unfreeze)
     overrides |= {} if epochs is None else {"epochs": epochs}
-    if not (dataset / MANIFEST_FILENAME).is_file():
+    options = CsvOptions(optional_path("audio_dir", audio_dir), columns or {}, label_separator)
+    if (dataset / MANIFEST_FILENAME).is_file():
+        _refuse_csv_options(dataset, options)
+    else:
         _check_before_preparing(out, overrides, checkpoint_mirror, resume=resume)
         dataset = find_dataset(
             dataset,
+            options,
             out,
             has_run=(out / LAST_CHECKPOINT).is_file(),
             processes=dist_context.world_size,
@@ -182,6 +193,14 @@ def train(
             held_out=None if contest is None else contest.logits,
         )
     return TrainResult(out, config, metrics, dataset, contest)
+
+
+def _refuse_csv_options(dataset: Path, options: CsvOptions) -> None:
+    if options != PLAIN_CSV:
+        raise UsageError(
+            f"--audio-dir, --columns and --label-separator are for a labels CSV; {dataset} is a "
+            "prepared dataset"
+        )
 
 
 def _check_before_preparing(

@@ -11,6 +11,7 @@ from earful.service.commands.options import (
     EXIT_SOME_FAILED,
     ColumnsOption,
     LabelSeparatorOption,
+    csv_flags,
     csv_options,
 )
 from earful.training.commands.options import (
@@ -79,9 +80,8 @@ def check(
     typer.echo(
         json.dumps(result, indent=2, ensure_ascii=False) if as_json else format_report(quality)
     )
-    given = [("--audio-dir", audio_dir), ("--pattern", pattern)]
-    given += [("--label-separator", label_separator), *(("--columns", c) for c in columns or [])]
-    flags = [word for flag, value in given if value for word in (flag, value)]
+    flags = csv_flags(audio_dir, columns, label_separator)
+    flags += ["--pattern", pattern] if pattern else []
     print_next(("prepare", labels, *flags, "--out", "DATASET"))
     if quality.needs_attention:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from earful.service.commands.next_steps import format_command, interrupted, print_next
+from earful.service.commands.options import (
+    ColumnsOption,
+    LabelSeparatorOption,
+    csv_flags,
+    csv_options,
+)
 from earful.training.commands import train_options as flags
 from earful.training.commands.options import (
+    AudioDirOption,
     DeviceOption,
     ExtraOption,
     NegativesOption,
@@ -105,6 +112,9 @@ def train(
     mixup: flags.MixupOption = None,
     noise_only: flags.NoiseOnlyOption = None,
     oversample: flags.OversampleOption = None,
+    audio_dir: AudioDirOption = None,
+    columns: ColumnsOption = None,
+    label_separator: LabelSeparatorOption = "",
     encoder: flags.EncoderOption = None,
     unfreeze: flags.UnfreezeOption = False,
     dropout: flags.DropoutOption = None,
@@ -130,11 +140,14 @@ def train(
     from earful.training.api.train import train as train_network
 
     settings = _read_settings(flag_values, out, setting or [])
+    labelling = csv_options(audio_dir, columns, label_separator)
     resume_command = _resume_command(dataset, out, extra, negatives, teacher, checkpoint_mirror)
+    resume_command += csv_flags(audio_dir, columns, label_separator)
     try:
         result = train_network(
             dataset,
             out,
+            **vars(labelling),
             epochs=epochs,
             device=device,
             resume=resume,

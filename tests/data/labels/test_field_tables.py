@@ -362,6 +362,13 @@ def test_the_last_of_several_windows_may_overhang_but_a_wrong_end_may_not(tmp_pa
     assert [clip.end_tolerance_seconds for clip in labelled.clips] == [3.0, 3.0, 3.0, 0.01]
 
 
+def test_cut_outs_of_longer_recordings_are_no_windows(tmp_path: Path) -> None:
+    make_files(tmp_path, "a.wav", "b.wav", "c.wav", seconds=4)
+    rows = "a.wav,x,0.5,4.5\nb.wav,y,0,4\nc.wav,z,0,4\n"
+    labelled = read(tmp_path, "filename,label,start,end\n" + rows)
+    assert [clip.end_tolerance_seconds for clip in labelled.clips] == [0.01] * 3
+
+
 MULTI_LABEL_CELLS = [
     ("['dog', 'rain']", "dog|rain"),
     ('["rain", "dog"]', "dog|rain"),

@@ -190,11 +190,12 @@ def test_other_folders_are_refused_with_the_right_command(
     tracks.mkdir()
     (tracks / "a.txt").write_text("0.0\t0.4\tlow\n")
     (tmp_path / "empty").mkdir()
-    deep = by_label(tones_csv, tmp_path / "deep" / "train").parent
+    deep = by_label(tones_csv, tmp_path / "deep" / "fold1").parent
+    by_label(tones_csv, deep / "fold2")
     for folder, message in (
         (tones_csv.parent, rf"give that: {tones_csv}"),
         (home / "dataset", "is a dataset; train on it: `earful train"),
-        (deep, rf"60 recordings of {deep} lie in folders of folders"),
+        (deep, rf"the recordings of {deep} lie in folders of folders"),
         (clips, rf"1 recordings lie in .* \(the first: {clips}/loose\.wav\)"),
         (tracks, rf"another tool \(audacity\); `earful labels import {tracks} --out"),
         (tmp_path / "empty", "is an empty folder; label recordings in a CSV"),

@@ -28,7 +28,8 @@ def test_every_recording_of_a_folder_has_a_row(
     out = tmp_path / "results.csv"
     result = earful("classify", str(folder), "--model", str(model), "--out", str(out))
     assert result.exit_code == 1
-    rows = {Path(row["filename"]).name: row for row in csv.DictReader(out.open(encoding="utf-8"))}
+    lines = out.read_text(encoding="utf-8").splitlines()
+    rows = {Path(row["filename"]).name: row for row in csv.DictReader(lines)}
     assert set(rows) == {*MEDIA_KINDS, "b.wav", "c.wv"}
     assert {row["label"] for name, row in rows.items() if name != "c.wv"} == {"low"}
     assert "WavPack" in rows["c.wv"]["error"]

@@ -117,7 +117,7 @@ def find_unit(unit: TimeUnit, spans: Sequence[Span], lengths: FileLengths) -> tu
     """
     some = spans[:: max(1, len(spans) // _PROBES)]
     share = _share_inside(some, unit or "s", lengths)
-    if share is None or len(spans) < _MIN_ROWS or share > 0.5:
+    if share is None or len(spans) < _MIN_ROWS or share >= 0.5:
         return unit or "s", ""
     for other in () if unit else _units_of_numbers(spans):
         if (_share_inside(_last_of_files(spans), other, lengths) or 0) > 0.9:

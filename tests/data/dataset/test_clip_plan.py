@@ -13,6 +13,7 @@ from earful.data.dataset.dataset import DatasetError, open_dataset
 from earful.data.dataset.prepare import prepare
 from earful.data.dataset.validate import check_labels
 from earful.data.labels.clip import Clip, LabelledClips
+from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.recording_splits import assign_recording_splits
 from earful.data.labels.splits import SplitError
 
@@ -160,7 +161,7 @@ def test_a_broken_long_recording_is_listed_once(write_clips: WriteClips, tmp_pat
 def test_check_says_what_prepare_would_choose(write_clips: WriteClips, tmp_path: Path) -> None:
     rows = [f"{clip.filename},{clip.label}" for clip in write_clips([4.0] * 4)]
     (tmp_path / "labels.csv").write_text("\n".join(["filename,label", *rows]))
-    report = check_labels(tmp_path / "labels.csv", None, lambda done, total: None)
+    report = check_labels(read_labels(tmp_path / "labels.csv"), lambda done, total: None)
     assert report.notes == (
         "prepare would write clips of 4 s at 8000 Hz: all recordings fit (median 4.0 s); files are "
         "8000 Hz",

@@ -116,7 +116,7 @@ def test_manifest_matches_the_returned_summary(tmp_path: Path, rows: list[str]) 
         "labels": ["high", "low"],
         "features": FeatureConfig.for_rate(RATE_HZ).to_dict(),
         "split_mode": "speaker",
-        "columns": {},
+        "columns": {"filename": "filename", "label": "label", "speaker": "speaker"},
         "counts": {
             "clips": 12,
             "by_split": prepared.by_split,

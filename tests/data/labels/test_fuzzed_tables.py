@@ -2,17 +2,18 @@
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from earful.data.errors import EarfulError
 from earful.data.labels.labels_csv import read_labels, stream_rows
 from earful.data.labels.multilabel import find_label_problem
 from earful.data.labels.text_file import LabelsError
 
+Read = TypeVar("Read")
 # Pieces that tables are made of, and that readers stumble over.
 PIECES = st.sampled_from(
     [
@@ -25,7 +26,9 @@ JUNK = st.lists(PIECES | st.text(max_size=5), max_size=60).map("".join)
 HEADERS = st.sampled_from(["", "filename,label\n", "file;class;start;end\n", "path\tlabel\tfold\n"])
 # Labels that are neither empty nor lists of labels, and names that are no addresses.
 CELLS = st.text(
-    st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters="|[]/\\:#\ufeff"),
+    st.characters(
+        codec="utf-8", exclude_categories=("C", "Z"), exclude_characters="|[]/\\:#\ufeff"
+    ),
     min_size=1,
     max_size=12,
 ).filter(lambda text: find_label_problem(text) is None)
@@ -36,6 +39,14 @@ fuzz = settings(
 )
 
 
+def read_or_refuse(read: Callable[[], Read]) -> Read | None:
+    """What is read; None if it is refused with a sentence. Any other error fails the test."""
+    try:
+        return read()
+    except LabelsError:
+        return None
+
+
 @fuzz
 @given(header=HEADERS, body=JUNK, encoding=st.sampled_from(["utf-8", "utf-16", "cp1252"]))
 def test_any_text_is_read_or_refused_with_a_sentence(
@@ -43,10 +54,8 @@ def test_any_text_is_read_or_refused_with_a_sentence(
 ) -> None:
     path = tmp_path / "labels.csv"
     path.write_bytes((header + body).encode(encoding, "replace"))
-    try:
-        labelled = read_labels(path)
-    except EarfulError as error:
-        assert str(path) in str(error) or "end beyond" in str(error)
+    labelled = read_or_refuse(lambda: read_labels(path))
+    if labelled is None:
         return
     n_lines = len((header + body).replace("\r\n", "\n").replace("\r", "\n").split("\n"))
     assert 1 <= len(labelled.clips) + len(labelled.problems) < n_lines
@@ -59,10 +68,8 @@ def test_any_text_is_read_or_refused_with_a_sentence(
 def test_any_bytes_are_read_or_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "labels.csv"
     path.write_bytes(content)
-    for reader in (read_labels, lambda csv_path: list(stream_rows(csv_path))):
-        with pytest.raises(LabelsError):
-            reader(path)
-            raise LabelsError("read")
+    read_or_refuse(lambda: read_labels(path))
+    read_or_refuse(lambda: list(stream_rows(path)))
 
 
 @fuzz

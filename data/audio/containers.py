@@ -55,14 +55,33 @@ _OTHERS = {
     b"\x1f\x8b": "a gzip archive; unpack it",
     b"data:": "a data URL; decode the base64 after the comma",
     b"{": "JSON",
+    b"[": "JSON",
+    b"\xff\xfd": "MPEG layer II",
+    b"\x0b\x77": "AC-3",
+    b"ADIF": "AAC in ADIF",
+    b"\x56\xe0": "AAC in LOAS",
+    b"\x56\xe1": "AAC in LOAS",
+    b"\x00\x00\x01\xba": "MPEG video",
+    b"G@": "an MPEG transport stream",
+    b".RMF": "RealMedia",
+    b".ra\xfd": "RealAudio",
+    b"OFR ": "OptimFROG",
+    b"FRM8": "DSD",
+    b"\x02dss": "DSS of a dictation machine",
+    b"\x03ds2": "DSS Pro of a dictation machine",
+    b"#!EVRC": "EVRC",
+    b"#!AMR_MC": "AMR of several channels",
+    b"Rar!": "a RAR archive; unpack it",
+    b"7z\xbc\xaf": "a 7z archive; unpack it",
+    b"GIF8": "a picture",
     b"UklGR": "a WAV in base64; decode it",
     b"version https://git-lfs": "a pointer of Git LFS; get the file: git lfs pull",
     b"\x89PNG": "a picture",
     b"\xff\xd8\xff": "a picture",
     b"%PDF": "PDF",
-    b"<!DOCTYPE": "a web page",
-    b"<html": "a web page",
+    b"<": "a web page or XML",
 }
+_START_BYTES = 64
 # For searching folders, where every sound counts: what is not read is reported. The format of a
 # file is detected from its content.
 AUDIO_SUFFIXES = frozenset(
@@ -158,8 +177,9 @@ def is_native(head: bytes) -> bool:
 def describe_other(head: bytes) -> str:
     """What a file that is not accepted is by its first bytes; empty if that is not known."""
     if head[:4] == b"RIFF" and head[8:12] != b"WAVE":
-        return {b"AVI ": "AVI video", b"WEBP": "a picture"}.get(head[8:12], "")
-    return next((name for magic, name in _OTHERS.items() if head.startswith(magic)), "")
+        return {b"AVI ": "AVI video", b"WEBP": "a picture", b"QLCM": "QCP"}.get(head[8:12], "")
+    start = head[:_START_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()  # of a text
+    return next((name for magic, name in _OTHERS.items() if start.startswith(magic)), "")
 
 
 def strip_id3_tag(blob: bytes) -> bytes:

@@ -128,8 +128,6 @@ def decode(blob: bytes, sample_rate_hz: int | None, limits: AudioLimits = FILE_L
         AudioError: with one of the codes of this module.
     """
     check_bytes(len(blob), limits)
-    if not blob:
-        raise AudioError("empty_audio", "the file is empty (0 bytes)")
     samples, rate = _decode_native(strip_id3_tag(blob), limits)
     rate_out = rate if sample_rate_hz is None else sample_rate_hz
     return Decoded(resample(samples, rate, rate_out), rate_out, rate)

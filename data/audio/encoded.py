@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from earful.data.audio.flac import has_unknown_length, with_length
 from earful.data.audio.libsndfile import mono_blocks, open_libsndfile
-from earful.data.audio.limits import UNKNOWN_FRAMES, AudioLimits, Waveform
+from earful.data.audio.limits import UNKNOWN_FRAMES, AudioError, AudioLimits, Waveform
 from earful.data.audio.media_formats import MediaFormat, media_format
 
 
@@ -40,7 +40,7 @@ def open_encoded(
     opened = (
         _open_native(file, head, n_bytes, limits)
         if media is None
-        else _open_media(file, media, n_bytes, limits)
+        else _open_media(file, media, head, n_bytes, limits)
     )
     with opened as encoded:
         yield encoded
@@ -60,8 +60,13 @@ def _open_native(
 
 @contextlib.contextmanager
 def _open_media(
-    file: BinaryIO, media: MediaFormat, n_bytes: int, limits: AudioLimits
+    file: BinaryIO, media: MediaFormat, head: bytes, n_bytes: int, limits: AudioLimits
 ) -> Iterator[Encoded]:
+    # FFmpeg skips the tag before AAC alone, and positions in an M4A count from its start.
+    if media.demuxer != "aac" and head[:3] == b"ID3":
+        raise AudioError(
+            "unsupported_format", f"{media.name} behind an ID3 tag; remove the tag, or convert it"
+        )
     # Only these files need it.
     from earful.data.audio.media import open_media
 

@@ -7,7 +7,12 @@ from typing import BinaryIO
 
 import soundfile
 
-from earful.data.audio.containers import ACCEPTED_FORMATS, describe_other, is_native
+from earful.data.audio.containers import (
+    ACCEPTED_FORMATS,
+    describe_other,
+    detect_container,
+    is_native,
+)
 from earful.data.audio.limits import AudioError, AudioLimits, Waveform, check_header
 from earful.data.audio.sphere import sphere_compression
 from earful.data.audio.wav import average_channels
@@ -43,7 +48,10 @@ def open_libsndfile(
             raise AudioError(
                 "truncated", "truncated or damaged: the samples end too early"
             ) from error
-        raise AudioError("unsupported_format", f"does not decode: {reason}") from error
+        raise AudioError(
+            "unsupported_format",
+            f"{detect_container(head)} that does not decode: {reason}; convert it to 16-bit WAV",
+        ) from error
 
 
 class SeekableBytes(io.BytesIO):
@@ -71,8 +79,10 @@ def mono_blocks(file: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Wave
 
 
 def _check_accepted(head: bytes) -> None:
-    if not is_native(head):
-        name = describe_other(head)
+    if not head:
+        raise AudioError("empty_audio", "the file is empty (0 bytes)")
+    name = describe_other(head)
+    if name or not is_native(head):
         raise AudioError(
             "unsupported_format", f"{name or 'not audio'}; accepted are {ACCEPTED_FORMATS}"
         )

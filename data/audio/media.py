@@ -8,8 +8,9 @@ sound is decoded.
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -44,7 +45,14 @@ _Errors = tuple[type[Exception], ...]
 _BLOCK_SAMPLES = 1 << 16
 # An encoder pads its last frame; more samples beyond the header's length are sound.
 _MAX_PADDING = 4096
-_ZERO_AND_SCALE = {"u8": (128.0, 2.0**-7), "s16": (0.0, 2.0**-15), "s32": (0.0, 2.0**-31)}
+# By FFmpeg's name of the format: the type of a sample, its zero, and the scale to 1.0.
+_SAMPLES = {
+    "u8": (np.uint8, 128.0, 2.0**-7),
+    "s16": (np.int16, 0.0, 2.0**-15),
+    "s32": (np.int32, 0.0, 2.0**-31),
+    "flt": (np.float32, 0.0, 1.0),
+    "dbl": (np.float64, 0.0, 1.0),
+}
 
 
 @dataclass
@@ -70,12 +78,15 @@ class MediaSound:
             AudioError: ``truncated``, or beyond the limits.
         """
         pending: list[Waveform] = []
+        n_pending = 0  # frames may have a single sample: they are not counted again
         try:
             for frame in self._decoded:
-                pending += self._without_padding(self._mono(frame))
-                if sum(map(len, pending)) >= _BLOCK_SAMPLES:
+                kept = self._without_padding(self._mono(frame))
+                pending += kept
+                n_pending += sum(map(len, kept))
+                if n_pending >= _BLOCK_SAMPLES:
                     yield from _joined(pending)
-                    pending = []
+                    pending, n_pending = [], 0
         except AudioError:
             yield from _joined(pending)
             raise
@@ -97,9 +108,7 @@ class MediaSound:
         self._n_samples += frame.samples
         if self._n_samples > self._limits.max_seconds * self.sample_rate_hz:
             raise AudioError("too_long", f"longer than {self._limits.max_seconds:g} s")
-        samples = frame.to_ndarray()  # (channels, samples), or (1, samples * channels)
-        samples = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
-        return average_channels(_to_float(samples, frame.format.name.removesuffix("p")))
+        return average_channels(_to_float(frame, channels))
 
     def _without_padding(self, samples: Waveform) -> list[Waveform]:
         """The samples up to the end by the header; those beyond it once they are no padding."""
@@ -210,17 +219,28 @@ def _header_frames(
     Of Matroska and WMA it is the length of the file, to a millisecond and some.
     """
     if media.demuxer == "mov":
-        if not stream.duration or stream.time_base is None:
-            return None
-        return round(stream.duration * stream.time_base * rate_hz)
-    if media.demuxer not in ("matroska", "asf") or not container.duration:
+        duration, time_base = stream.duration, stream.time_base
+    else:
+        is_in_header = media.demuxer in ("matroska", "asf")
+        duration, time_base = container.duration if is_in_header else None, Fraction(1, 1_000_000)
+    # A damaged header may say that it is negative.
+    if duration is None or duration <= 0 or time_base is None:
         return None
-    return round(container.duration * rate_hz / 1_000_000)
+    return round(duration * time_base * rate_hz)
 
 
-def _to_float(samples: "np.ndarray[Any, Any]", sample_format: str) -> Waveform:
-    """Samples of one of FFmpeg's formats as float32, full scale 1.0."""
-    zero, scale = _ZERO_AND_SCALE.get(sample_format, (0.0, 1.0))
+def _to_float(frame: "AudioFrame", channels: int) -> Waveform:
+    """The samples of a frame as float32 (samples, channels), full scale 1.0."""
+    dtype, zero, scale = _SAMPLES[frame.format.name.removesuffix("p")]
+    if frame.format.is_planar:
+        # Not PyAV's own array: it takes what follows eight planes for a ninth, and reads there.
+        planes = frame.planes[:channels]
+        samples = np.stack(
+            [np.frombuffer(bytes(plane), dtype, frame.samples) for plane in planes], 1
+        )
+    else:
+        packed = np.frombuffer(bytes(frame.planes[0]), dtype, frame.samples * channels)
+        samples = packed.reshape(-1, channels)
     floats: Waveform = samples.astype(np.float32)
     return floats if scale == 1.0 else (floats - np.float32(zero)) * np.float32(scale)
 

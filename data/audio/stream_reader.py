@@ -308,10 +308,7 @@ def _read_head(file: BinaryIO) -> tuple[bytes, int]:
     """The first bytes of a file, and its length in bytes."""
     n_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
-    head = file.read(_HEAD_BYTES)
-    if not head:
-        raise AudioError("empty_audio", "the file is empty (0 bytes)")
-    return head, n_bytes
+    return file.read(_HEAD_BYTES), n_bytes
 
 
 def _encoded_blocks(encoded: Encoded, head: bytes, n_bytes: int) -> Iterator[Waveform]:

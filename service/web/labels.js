@@ -5,6 +5,12 @@ export const SEPARATOR = "|"; // between the labels of a multi-label clip
 /** The labels of a clip, from their joined form. */
 export const splitLabels = (text) => text.split(SEPARATOR);
 
+/** Show a label of any length: where there is no room for it, its end is an ellipsis, and a tooltip has it whole. */
+export function showName(element, label) {
+  element.textContent = element.title = label;
+  element.classList.add("name");
+}
+
 /** Labels in the order in which people look for them: 2 before 10. */
 export const sortLabels = (labels) => [...labels].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
 
@@ -23,8 +29,11 @@ export function createLabelInput(cell, title, labels, multiLabel, onChange, labe
 function createSelect(labels, onChange, chosen) {
   const select = document.createElement("select");
   select.append(new Option("correct?", ""), ...labels.map((label) => new Option(label, label)));
-  select.value = chosen;
-  select.onchange = () => onChange(select.value);
+  select.value = select.title = chosen;
+  select.onchange = () => {
+    select.title = select.value;
+    onChange(select.value);
+  };
   return select;
 }
 

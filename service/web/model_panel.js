@@ -1,6 +1,6 @@
 // What the served model knows: its labels, clip length and version; and samples to try on it.
 import { requestJson } from "./feedback.js";
-import { sortLabels } from "./labels.js";
+import { showName, sortLabels } from "./labels.js";
 
 const MAX_LABELS_SHOWN = 24;
 const DIGITS = "0 1 2 3 4 5 6 7 8 9";
@@ -49,9 +49,9 @@ function showKnowledge(classify) {
   $("knowledge").hidden = false;
 }
 
-function item(text) {
+function item(label) {
   const element = document.createElement("li");
-  element.textContent = text;
+  if (label) showName(element, label);
   return element;
 }
 

@@ -1,4 +1,5 @@
 // The buttons "Record" and "Listen live".
+import { showName } from "./labels.js";
 import { CHUNK_SECONDS, listen, openMicrophone } from "./microphone.js";
 import { writeWav } from "./wav.js";
 
@@ -63,7 +64,7 @@ export async function listenLive(apiKey, showStatus) {
       chunk: (chunk) => drawLevel(canvas, context, chunk),
       ready: () => showStatus("Listening …"),
       result: ({ label, score }) => {
-        $("now").textContent = label ?? "…";
+        showName($("now"), label ?? "…");
         $("now-score").value = score;
       },
       event: addEvent,
@@ -83,7 +84,7 @@ export async function listenLive(apiKey, showStatus) {
 
 function addEvent({ label, score, start }) {
   const item = document.createElement("li"), name = document.createElement("b"), note = document.createElement("small");
-  name.textContent = label;
+  showName(name, label);
   note.textContent = ` ${(100 * score).toFixed(0)} % at ${start.toFixed(1)} s`;
   item.append(name, note);
   $("events").append(item);

@@ -1,7 +1,7 @@
 // The table of results: a row for each file, which opens to its plots, scores or timeline.
 import { addActivationButton } from "./activation.js";
 import { escapeFormula } from "./csv.js";
-import { createLabelInput, sortLabels, splitLabels } from "./labels.js";
+import { createLabelInput, showName, sortLabels, splitLabels } from "./labels.js";
 import { model } from "./model_panel.js";
 import { DISPLAY_RATE_HZ, decode, drawLogMel, drawWaveform } from "./sound.js";
 import { timeText } from "./timeline/time_text.js";
@@ -56,7 +56,9 @@ function showEvents(row, { events, seconds }) {
 
 function showLabel(result, showStatus) {
   const { file, id, prediction, row, corrections } = result;
-  row.querySelector(".label").textContent = prediction.label;
+  const name = document.createElement("span");
+  showName(name, prediction.label);
+  row.querySelector(".label").append(name);
   row.querySelector(".score").textContent = `${(100 * prediction.score).toFixed(1)} %`;
   row.querySelector(".seconds").textContent = prediction.seconds.toFixed(2);
   const target = {
@@ -119,7 +121,7 @@ function showClip(detail, { file, prediction, url }) {
   detail.querySelector(".scores").append(...(prediction.scores ?? []).slice(0, shown).map(({ label, score }) => {
     const item = document.createElement("li");
     const name = document.createElement("span"), bar = document.createElement("meter"), value = document.createElement("span");
-    name.textContent = label;
+    showName(name, label);
     bar.value = score;
     bar.setAttribute("aria-label", label);
     value.textContent = `${(100 * score).toFixed(1)} %`;

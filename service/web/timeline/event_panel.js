@@ -1,5 +1,5 @@
 // Below a timeline: the selected event, its correct label, and steps to its neighbours.
-import { createLabelInput } from "../labels.js";
+import { createLabelInput, showName } from "../labels.js";
 import { EventMap } from "./event_map.js";
 import { timeText } from "./time_text.js";
 
@@ -22,7 +22,7 @@ export class EventPanel {
     this.index = index;
     const { start, end, label, score } = this.events[index];
     const $ = (name) => this.root.querySelector(name);
-    $(".event-label").textContent = label;
+    showName($(".event-label"), label);
     $(".event-facts").textContent =
       `${(100 * score).toFixed(1)} % · ${timeText(start, 2)} to ${timeText(end, 2)} · event ${index + 1} of ${this.events.length}`;
     $(".previous").disabled = index === 0;

@@ -75,6 +75,7 @@ export class Lane {
     name.hidden = room < PIXELS_PER_LETTER;
     block.setAttribute("aria-selected", String(isSelected));
     block.classList.toggle("corrected", label !== this.events[index].label);
+    block.title = label;
     block.setAttribute("aria-label", this.describe(index, label));
   }
 

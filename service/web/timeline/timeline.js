@@ -1,6 +1,7 @@
 // The timeline of a long recording: what was said when, to see, hear, correct and download.
 import { downloadCsv, downloadText } from "../csv.js";
 import { audacityTrack, eventRows } from "../event_files.js";
+import { showName } from "../labels.js";
 import { drawAxis, drawPeaks, labelHue } from "./draw.js";
 import { EventPanel } from "./event_panel.js";
 import { addGestures } from "./gestures.js";
@@ -207,7 +208,7 @@ function legend(events, labels) {
   return frequent.map(([label, count]) => {
     const item = document.createElement("li"), name = document.createElement("b");
     item.style.setProperty("--hue", labelHue(label, labels));
-    name.textContent = label;
+    showName(name, label);
     item.append(name, ` × ${count}`);
     return item;
   });

@@ -14,7 +14,13 @@ from earful.data.audio.containers import AUDIO_SUFFIXES, detect_container, is_ac
 from earful.data.audio.decode import AudioError, AudioLimits, decode
 from earful.data.audio.media_formats import media_format
 from earful.data.audio.stream_reader import header_seconds, read_blocks
-from tests.fixtures.media_files import MEDIA_KINDS, encode_media, encode_video, tone_at
+from tests.fixtures.media_files import (
+    MEDIA_KINDS,
+    encode_channels,
+    encode_media,
+    encode_video,
+    tone_at,
+)
 
 ALL_KINDS = pytest.mark.parametrize("name", MEDIA_KINDS)
 # They say their length, so a part of one is told from the whole.
@@ -224,6 +230,38 @@ def test_limits_hold(media: dict[str, bytes], name: str, limits: AudioLimits, co
     assert error_of(media[name], limits).code == code
 
 
+@pytest.mark.parametrize(
+    ("muxer", "encoder", "channels"),
+    [
+        *(("ipod", "aac", channels) for channels in (1, 2, 6, 8)),
+        *(("mov", "pcm_s16le", channels) for channels in (1, 2, 8)),
+        ("matroska", "flac", 8),
+    ],
+)
+def test_channels_of_a_recording_are_averaged(muxer: str, encoder: str, channels: int) -> None:
+    mono = tone_at(48_000)
+    left_alone = np.vstack([mono, np.zeros((channels - 1, len(mono)))])
+    waveform = decode(encode_channels(muxer, encoder, 48_000, left_alone), None).waveform
+    np.testing.assert_allclose(waveform[4_000:70_000], mono[4_000:70_000] / channels, atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["a.m4a", "a.webm", "a.amr", "a.wma"])
+def test_tag_before_a_recording_is_said(media: dict[str, bytes], name: str, tmp_path: Path) -> None:
+    blob = b"ID3\x04\x00\x00\x00\x00\x00\x14" + bytes(20) + media[name]
+    assert "behind an ID3 tag; remove the tag" in str(error_of(blob))
+    (tmp_path / name).write_bytes(blob)
+    with pytest.raises(AudioError, match="behind an ID3 tag"):
+        list(read_blocks(tmp_path / name, 16_000))
+
+
+def test_negative_length_of_a_header_is_none(media: dict[str, bytes], tmp_path: Path) -> None:
+    at = media["a.mkv"].index(b"\x44\x89\x88") + 3
+    blob = media["a.mkv"][:at] + struct.pack(">d", -5_000.0) + media["a.mkv"][at + 8 :]
+    (tmp_path / "a.mkv").write_bytes(blob)
+    assert header_seconds(tmp_path / "a.mkv") is None
+    assert read_duration_and_rate(tmp_path / "a.mkv") == (1.5, 16_000)
+
+
 def test_length_beyond_the_header_is_counted_while_decoding(media: dict[str, bytes]) -> None:
     duration = b"\x44\x89\x88"  # of Matroska, with its length of eight bytes
     at = media["a.mkv"].index(duration) + len(duration)
@@ -262,7 +300,8 @@ def test_mov_that_refers_to_another_file_is_refused(
         (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "a playlist"),
         (b"ffconcat version 1.0\nfile '/etc/passwd'\n", "a list of files"),
         (b"v=0\no=- 0 0 IN IP4 127.0.0.1\n", "not audio"),
-        (b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"/>', "not audio"),
+        (b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"/>', "a web page or XML"),
+        (b"\xef\xbb\xbf#EXTM3U\nfile:///etc/passwd\n", "a playlist"),
     ],
 )
 def test_what_names_other_files_is_no_audio(text: bytes, says: str) -> None:

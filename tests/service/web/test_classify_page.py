@@ -1,11 +1,13 @@
 """The main page in a real browser, with a real server and a fake microphone that plays a file."""
 
 import csv
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 import soxr
@@ -21,6 +23,11 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt install chromium)"),
 ]
+LONG_NAMES = {
+    "low": "Domestic animals, pets (barking, near the microphone), recorded at night in the rain",
+    "mid": "Electric_guitar_" + "distorted_" * 10,
+    "high": "Siren of an ambulance that passes slowly",
+}
 # (label, start in seconds) of the tones in the microphone's audio.
 SPOKEN = [("low", 1.0), ("high", 2.4), ("mid", 3.6)]
 
@@ -190,6 +197,46 @@ def test_layout_fits_at_any_width(page: Page, width: int) -> None:
     choose(page, file("a-rather-long-file-name-of-a-recording-made-somewhere.wav"))
     expect(page.locator(".scores li")).to_have_count(3)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.fixture(scope="module")
+def long_names(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The same model with label names of 40 to 120 characters."""
+    graph = onnx.load(model)
+    for prop in graph.metadata_props:
+        if prop.key == "earful.labels":
+            prop.value = json.dumps([LONG_NAMES[label] for label in json.loads(prop.value)])
+    folder = tmp_path_factory.mktemp("long")
+    onnx.save(graph, folder / "tones.onnx")
+    with running_server(folder, folder / "tones.onnx") as started:
+        yield started
+
+
+@pytest.mark.parametrize("width", [360, 1000])
+def test_long_label_names_are_shortened_and_whole_in_a_tooltip(
+    browser: Browser, long_names: RunningServer, width: int
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 740})
+    page.goto(long_names.url)
+    long = overlay_at(tone("low"), 1.0, overlay_at(tone("mid"), 3.0, noise(6.0, 1e-4)))
+    choose(page, file("a.wav", "high"))
+    expect(page.locator("td.label")).to_have_text(LONG_NAMES["high"])
+    choose(page, {"name": "b.wav", "mimeType": "audio/wav", "buffer": wav(long)})
+    expect(page.locator(".lane [role=option]")).to_have_count(2)
+    page.locator(".lane").focus()
+    page.keyboard.press("ArrowRight")
+    shown = page.locator("td.label .name, .scores .name, .legend .name, .event-label, .event")
+    expect(shown).to_have_count(1 + 3 + 2 + 1 + 2)
+    for name in shown.all():
+        assert name.get_attribute("title") in LONG_NAMES.values()
+    # Nothing is wider than the page or its part of it, and no name takes more than four lines.
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for name in page.locator(".name, .event-choice, select").all():
+        box = name.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= width
+        assert box["height"] <= 120
+    page.close()
 
 
 def test_content_security_policy_forbids_foreign_resources(server: RunningServer) -> None:

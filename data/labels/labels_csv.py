@@ -24,7 +24,8 @@ from typing import TypeVar
 
 from earful.data.errors import did_you_mean_path
 from earful.data.labels.clip import SPLITS, Clip, LabelledClips, RowProblem
-from earful.data.labels.columns import Columns, count_known, find_columns
+from earful.data.labels.column_names import count_known
+from earful.data.labels.columns import Columns, find_columns
 from earful.data.labels.csv_options import PLAIN_CSV, REQUIRED_ROLES, CsvOptions, check_columns
 from earful.data.labels.find_files import count_existing, find_files
 from earful.data.labels.label_cells import (

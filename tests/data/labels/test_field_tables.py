@@ -132,6 +132,16 @@ def test_wrong_columns_are_refused(tmp_path: Path, columns: str, message: str) -
         read(tmp_path, "filename,target,category\na.wav,0,dog\nb.wav,1,cat\n", columns)
 
 
+@pytest.mark.parametrize(
+    "columns", ['label="class, coarse"', 'filename=f , label = "class, coarse"']
+)
+def test_a_column_with_a_comma_in_its_name_is_given_in_quotation_marks(
+    tmp_path: Path, columns: str
+) -> None:
+    text = 'f,filename,"class, coarse"\na.wav,a.wav,dog\nb.wav,b.wav,cat\n'
+    assert pairs(read(tmp_path, text, columns)) == A_DOG_B_CAT
+
+
 def test_the_file_name_column_whose_files_exist_is_taken(tmp_path: Path) -> None:
     make_files(tmp_path, "clips/x/a.wav", "clips/y/b.wav")
     labelled = read(
@@ -180,6 +190,26 @@ BROKEN_TABLES = {
         "filename,label,start,end\na.wav,dog,0,5,1,5\nb.wav,cat,0,1\n",
         ["line 2.*has 6 cells, the header has 4"],
         [("b.wav", "cat")],
+    ),
+    "an address of a file server": (
+        "filename,label\nftp://host/a.wav,dog\nb.wav,cat\n",
+        ["is an address; download the file"],
+        [("b.wav", "cat")],
+    ),
+    "a row between other marks": (
+        "filename;label\na.wav,dog\nb.wav;cat\n",
+        ["has 1 cell, the header has 2; separate its cells as in the header, not by ','"],
+        [("b.wav", "cat")],
+    ),
+    "a clip with two labels in two rows": (
+        "filename,label\na.wav,dog\na.wav,bark\n",
+        [r"repeats line 2 with another label; .* for both labels with 'bark\|dog'"],
+        [("a.wav", "dog")],
+    ),
+    "a clip twice": (
+        "filename,label\na.wav,dog\na.wav,dog\n",
+        ["repeats line 2; keep one row per clip"],
+        [("a.wav", "dog")],
     ),
     "an address": (
         "filename,label\nhttps://host/a.wav,dog\nb.wav,cat\n",
@@ -330,6 +360,19 @@ def test_words_for_splits_are_understood(
     rows = [f"{i}.wav,x,{word}" for i, word in enumerate(words)]
     labelled = read(tmp_path, "\n".join(["filename,label,split", *rows]))
     assert [clip.split for clip in labelled.clips] == splits
+
+
+def test_words_for_empty_cells_are_empty_and_those_of_labels_are_pointed_out(
+    tmp_path: Path,
+) -> None:
+    rows = "a.wav,dog,NA,nan,NaN,NA,NA\nb.wav,nan,ann,1,train,0,1\n"
+    labelled = read(tmp_path, "filename,label,speaker,fold,split,start,end\n" + rows)
+    first, second = labelled.clips
+    assert (first.speaker, first.fold, first.split, first.start_seconds) == ("", "", "", None)
+    assert (second.speaker, second.fold, second.split, second.end_seconds) == (
+        "ann", "1", "train", 1,
+    )  # fmt: skip
+    assert "1 of 2 labels are 'nan', which programs write for an empty cell" in labelled.notes[0]
 
 
 def times(labelled: LabelledClips) -> list[tuple[float | None, float | None]]:
@@ -487,8 +530,8 @@ def test_files_under_names_of_other_systems_are_found_and_said(
         (["a.wav"], ["x/a.wav", "y/a.wav"], "2 files have that name"),
         (["x/a.wav", "y/a.wav"], ["z/a.wav"], "there is z/a.wav, in another folder"),
         (["train/a.wav"], ["test/a.wav"], "there is test/a.wav, in another folder"),
-        (["a.wav", "A.wav"], ["x/a.wav"], "would be a file for several names"),
-        (["/p/a.wav", "/q/b.wav"], ["a.wav", "b.wav"], "would be a file for several names"),
+        (["a.wav", "A.wav"], ["x/a.wav"], "has that name, but so may several"),
+        (["/p/a.wav", "/q/b.wav"], ["a.wav", "b.wav"], "has that name, but so may several"),
         (["gone.wav"], ["a.wav"], "the first: 'gone.wav')"),
         (["../a.wav"], ["a.wav"], "the first: '../a.wav')"),
         (["._a.wav"], ["x/._a.wav"], "the first: '._a.wav')"),
@@ -514,7 +557,7 @@ def test_recordings_beside_the_folder_of_the_csv_are_found(tmp_path: Path, custo
         write(tmp_path, "filename,label\na.wav,dog\nb.wav,cat\n", "meta/labels.csv")
     )
     assert all(clip.path.is_file() for clip in labelled.clips)
-    assert "2 names differ from the files taken" in labelled.notes[0]
+    assert "2 names differ from the files taken by the folder beside" in labelled.notes[0]
 
 
 def test_names_that_are_there_are_never_moved(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from earful.data.annotations.label_studio_tasks import (
     collect,
 )
 from earful.data.annotations.tracks import read_text
-from earful.data.labels.columns import COLUMN_NAMES
+from earful.data.labels.column_names import COLUMN_NAMES
 
 FORMAT_MIN, FORMAT_CSV = "label-studio-min", "label-studio-csv"
 # Fields that Label Studio or our export adds to a row; none is a label.

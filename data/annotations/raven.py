@@ -21,7 +21,7 @@ from earful.data.annotations.annotation import (
 )
 from earful.data.annotations.resolve_paths import locate_all
 from earful.data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
-from earful.data.labels.columns import COLUMN_NAMES
+from earful.data.labels.column_names import COLUMN_NAMES
 
 SUFFIX = ".selections.txt"
 FORMAT = "raven"

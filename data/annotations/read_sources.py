@@ -18,7 +18,7 @@ from earful.data.annotations.tracks import read_text
 from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.decode import AudioError
 from earful.data.errors import command, did_you_mean_path
-from earful.data.labels.columns import COLUMN_NAMES
+from earful.data.labels.column_names import COLUMN_NAMES
 from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 
 IMPORT_FORMATS: tuple[ImportFormat, ...] = get_args(ImportFormat)

@@ -45,12 +45,13 @@ def raise_on_problems(collected: AnnotationSet, *, skip_bad: bool) -> None:
         AnnotationError: with all problems.
     """
     problems = collected.problems
+    notes = "".join(f"\nnote: {note}" for note in collected.notes)
     if problems and not skip_bad:
         raise AnnotationError(
             f"{len(problems)} labels cannot be used and nothing was written; fix them, or skip "
-            f"them with --skip-bad:\n{format_list(problems)}"
+            f"them with --skip-bad:\n{format_list(problems)}{notes}"
         )
     if not collected.annotations:
         details = format_list(problems or collected.skipped)
         message = f"there is no usable label and nothing was written{':' * bool(details)}"
-        raise AnnotationError(f"{message}\n{details}".strip())
+        raise AnnotationError(f"{message}\n{details}".strip() + notes)

@@ -7,7 +7,7 @@ read by programs.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from earful.data.annotations.annotation import (
@@ -21,7 +21,6 @@ from earful.data.annotations.annotation import (
     printable_text,
 )
 from earful.data.atomic_write import OutputError, staged_file
-from earful.data.labels.columns import COLUMN_NAMES
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.labels_csv import read_labels, read_rows
 
@@ -35,8 +34,9 @@ def read_table(labels_csv: Path, options: CsvOptions = PLAIN_CSV) -> AnnotationS
         LabelsError: the CSV itself cannot be used.
     """
     labelled = read_labels(labels_csv, options)
-    provenance, unknown_columns = _read_provenance(labels_csv)
-    collected = AnnotationSet(notes=unknown_columns)
+    provenance, unknown_columns = _read_provenance(labels_csv, dict(labelled.column_names).values())
+    notes = [f"{labels_csv}: {note}" for note in labelled.notes]
+    collected = AnnotationSet(notes=[*notes, *unknown_columns])
     collected.problems = [
         Problem(
             f"{labels_csv}, line {p.line}",
@@ -67,13 +67,13 @@ def read_table(labels_csv: Path, options: CsvOptions = PLAIN_CSV) -> AnnotationS
     return collected
 
 
-def _read_provenance(labels_csv: Path) -> tuple[dict[int, Provenance], list[str]]:
-    """The provenance by line, and a note on unknown columns."""
+def _read_provenance(
+    labels_csv: Path, columns_read: Iterable[str]
+) -> tuple[dict[int, Provenance], list[str]]:
+    """The provenance by line, and a note on columns that are not read."""
     header, rows = read_rows(labels_csv)
     names = [name.strip().lower() for name in header]
-    known = {name for accepted in COLUMN_NAMES.values() for name in accepted} | set(
-        PROVENANCE_COLUMNS
-    )
+    known = {*PROVENANCE_COLUMNS, *(name.lower() for name in columns_read)}
     unknown_columns = [
         name for name in header if name.strip() and name.strip().lower() not in known
     ]

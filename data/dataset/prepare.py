@@ -145,7 +145,7 @@ def prepare(
                 progress(done, len(clips))
         skipped = list(dict.fromkeys(skipped))  # all windows of a broken file fail alike
         if skipped and not (skip_bad and kept):
-            raise DatasetError(_skipped_message(skipped, skip_bad=skip_bad))
+            raise DatasetError(_skipped_message(skipped, labelled.notes, skip_bad=skip_bad))
         splits = (assign_recording_splits if plan.windowed else assign_splits)(kept, mode)
         write_tables(folder, kept, measured_clips, splits, skipped)
         write_manifest(folder, kept, measured_clips, splits, config, mode, labelled.column_names)
@@ -175,7 +175,9 @@ def _count_leaked_test_clips(measured_clips: Sequence[MeasuredClip], splits: Seq
     )
 
 
-def _skipped_message(skipped: Sequence[ClipProblem], *, skip_bad: bool) -> str:
+def _skipped_message(
+    skipped: Sequence[ClipProblem], notes: Sequence[str], *, skip_bad: bool
+) -> str:
     listed = [f"  {clip}" for clip in skipped[:MAX_REPORTED_PROBLEMS]]
     if len(skipped) > len(listed):
         listed.append(f"  and {len(skipped) - len(listed)} more (earful check lists them all)")
@@ -185,4 +187,5 @@ def _skipped_message(skipped: Sequence[ClipProblem], *, skip_bad: bool) -> str:
         if skip_bad
         else "fix them, or skip them with `earful prepare --skip-bad`"
     )
-    return "\n".join([f"{len(skipped)} {rows} cannot be used; {advice}:", *listed])
+    told = [f"note: {note}" for note in dict.fromkeys(notes)]  # how the labels were understood
+    return "\n".join([f"{len(skipped)} {rows} cannot be used; {advice}:", *listed, *told])

@@ -1,5 +1,6 @@
 """How a labels CSV is to be read: what the user says about its columns."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,16 +29,21 @@ class CsvOptions:
 
 
 PLAIN_CSV = CsvOptions()
+# What stands between commas that are not in quotation marks.
+_ITEM = re.compile(r'(?:[^,"]|"[^"]*"|")+')
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 def parse_columns(texts: Sequence[str]) -> dict[str, str]:
     """The columns by role of ``--columns label=category,start=,end=``; may be given several times.
 
+    A name with a comma stands in quotation marks: ``label="class, coarse"``.
+
     Raises:
         UsageError: not ROLE=NAME, an unknown role, a role twice, or a required one left aside.
     """
     columns: dict[str, str] = {}
-    for item in (item for text in texts for item in text.split(",") if item.strip()):
+    for item in (item for text in texts for item in _ITEM.findall(text) if item.strip()):
         role, equals, name = (part.strip() for part in item.partition("="))
         role = role.lower()
         if not equals:
@@ -46,7 +52,7 @@ def parse_columns(texts: Sequence[str]) -> dict[str, str]:
             )
         if role in columns:
             raise UsageError(f"--columns names the {role} twice; give it once")
-        columns[role] = name
+        columns[role] = name[1:-1] if _QUOTED.fullmatch(name) else name
     check_columns(columns)
     return columns
 

@@ -6,10 +6,13 @@ from pathlib import Path
 from earful.data.errors import did_you_mean
 from earful.data.labels.text_file import LabelsError
 
+_BETWEEN_WORDS = str.maketrans({"-": " ", "_": " ", "(": " (", "[": " ["})
+
 
 def normalise_name(name: str) -> str:
     """A column name as it is looked up: small letters, words joined by ``_``."""
-    return "_".join(name.strip().strip("#").lower().replace("-", " ").replace("_", " ").split())
+    text = name.strip().strip("#").lower().translate(_BETWEEN_WORDS)
+    return "_".join(text.split())
 
 
 def find_named(header: Sequence[str], name: str, path: Path, role: str) -> int:

@@ -10,6 +10,8 @@ from earful.data.labels.multilabel import SEPARATOR
 
 # Between several labels of a cell, where many datasets have them.
 _SUSPECTS = (",", ";", "/")
+# What pandas and R write for an empty cell.
+EMPTY_WORDS = frozenset({"nan", "NaN", "NA", "N/A", "#N/A", "<NA>", "NULL", "null", "None"})
 _LIST = re.compile(r"^\[.*\]$", re.DOTALL)
 _LIST_ITEM = re.compile(r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,'"]+))\s*(?:,|$)""")
 
@@ -89,6 +91,17 @@ def find_list_note(cells: Sequence[str]) -> str:
     return (
         f"{len(lists)} of {len(cells)} label cells are lists (the first: {lists[0][:60]!r}); each "
         "item is a label"
+    )
+
+
+def find_empty_word_note(cells: Sequence[str]) -> str:
+    """A note on labels that programs write for an empty cell; else empty."""
+    words = [cell for cell in cells if cell in EMPTY_WORDS]
+    if not words:
+        return ""
+    return (
+        f"{len(words)} of {len(cells)} labels are {words[0]!r}, which programs write for an empty "
+        "cell, and are read as a label; remove those rows if they have none"
     )
 
 

@@ -17,25 +17,36 @@ notes.
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from earful.data.audio.decode import END_TOLERANCE_SECONDS
 from earful.data.errors import did_you_mean_path
 from earful.data.labels.clip import SPLITS, Clip, LabelledClips, RowProblem
-from earful.data.labels.columns import Columns, count_known, find_columns
+from earful.data.labels.column_names import count_known
+from earful.data.labels.columns import Columns, find_columns
 from earful.data.labels.csv_options import PLAIN_CSV, REQUIRED_ROLES, CsvOptions, check_columns
 from earful.data.labels.find_files import count_existing, find_files
 from earful.data.labels.label_cells import (
+    EMPTY_WORDS,
     check_separator,
+    find_empty_word_note,
     find_list_note,
     find_separator_note,
     read_label_cell,
 )
-from earful.data.labels.multilabel import find_label_problem, normalise_label
+from earful.data.labels.multilabel import (
+    find_label_problem,
+    join_labels,
+    normalise_label,
+    split_labels,
+)
 from earful.data.labels.split_words import normalise_splits
 from earful.data.labels.table_file import (
+    DELIMITERS,
     OpenTable,
     TableRow,
     no_rows_message,
@@ -55,8 +66,12 @@ from earful.data.labels.times import (
 # Enough rows to choose columns by; the rest is read one by one.
 _FIRST_ROWS = 200
 _WINDOWS_PER_FILE = 1.2
+_OPTIONAL_ROLES = ("speaker", "fold", "split")
 T = TypeVar("T")
-_URL_SCHEMES = ("http://", "https://", "s3://", "gs://", "hf://")
+# Start and end; None for a whole file.
+Seconds = tuple[float | None, float | None]
+# An address of any kind but that of a file of this machine.
+_ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,8 @@ def stream_rows(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> Iterator[Cli
         unit, _ = _find_unit(head, columns, lambda row: folder / row.filename, lengths)
         for row in everything:
             if isinstance(row, _Row):
-                yield _to_clip(row, folder / row.filename, unit, lengths)
+                path = folder / row.filename
+                yield _to_clip(row, path, _seconds(row, path, unit, lengths))
             else:
                 yield row
 
@@ -122,7 +138,7 @@ def read_labels(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> LabelledClip
         if not read:
             raise LabelsError(no_rows_message(csv_path))
         cells = [columns.value("label", row.cells) for row in table_rows if not row.problem]
-        notes = [*table.notes, *columns.notes, find_list_note(cells)]
+        notes = [*table.notes, *columns.notes, find_list_note(cells), find_empty_word_note(cells)]
     problems = [row for row in read if isinstance(row, RowProblem)]
     good = [row for row in read if isinstance(row, _Row)]
     try:
@@ -201,7 +217,8 @@ def _read_row(
 ) -> _Row | RowProblem:
     if row.problem or len(row.cells) != len(table.header):
         return _broken_row(row, columns, len(table.header))
-    texts = {role: columns.value(role, row.cells) for role in columns.positions}
+    texts = {role: row.cells[position].strip() for role, position in columns.positions.items()}
+    texts |= {role: "" for role in _OPTIONAL_ROLES if texts.get(role) in EMPTY_WORDS}
     label = read_label_cell(texts.get("label", ""), options.label_separator)
     problem = _check_texts(row.line, texts, label, splits, required)
     times = problem or _read_times(row, columns, texts["filename"])
@@ -230,7 +247,7 @@ def _check_texts(
     for role in required:
         if not (label if role == "label" else texts[role]):
             return RowProblem(line, filename, role, "", f"the {role} is empty")
-    if "label" in required and filename.lower().startswith(_URL_SCHEMES):
+    if "label" in required and "://" in filename and _ADDRESS.match(filename):
         reason = "is an address; download the file and name the copy"
         return RowProblem(line, filename, "filename", filename, reason)
     if label and (problem := find_label_problem(label)) is not None:
@@ -248,8 +265,15 @@ def _broken_row(row: TableRow, columns: Columns, width: int) -> RowProblem:
         longest = max(cells, key=lambda cell: cell.count("\n"))
         return RowProblem(row.line, filename, _cell_name(longest, cells), longest[:40], row.problem)
     column = str(len(cells) if len(cells) > width else len(cells) + 1)
-    reason = f"the row has {len(cells)} cells, the header has {width}"
+    count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+    reason = f"the row has {count}, the header has {width}{_other_delimiter(cells, width)}"
     return RowProblem(row.line, filename, column, cells[-1], reason)
+
+
+def _other_delimiter(cells: Sequence[str], width: int) -> str:
+    """A hint at a mark that would split a row of one cell as the header is split; else empty."""
+    found = [mark for mark in DELIMITERS if len(cells) == 1 < width == cells[0].count(mark) + 1]
+    return f"; separate its cells as in the header, not by {found[0]!r}" if found else ""
 
 
 def _cell_name(cell: str, cells: Sequence[str]) -> str:
@@ -267,7 +291,7 @@ def _read_times(
     if columns.times is None:
         return None, None
     texts = {role: row.cells[position].strip() for role, position in columns.times.items()}
-    if not any(texts.values()):
+    if all(not text or text in EMPTY_WORDS for text in texts.values()):
         return None, None
     times: list[float] = []
     for (role, text), unit in zip(texts.items(), columns.times.units(), strict=True):
@@ -277,7 +301,7 @@ def _read_times(
         except ValueError:
             return RowProblem(row.line, filename, role, text, reason)
         if not math.isfinite(times[-1]) or times[-1] < 0:
-            reason = "a time is a finite number of seconds, 0 or more"
+            reason = "a time is a finite number of seconds, 0 or more; whole files have none"
             return RowProblem(row.line, filename, role, text, reason)
     start, last = times
     end = start + last if "duration" in texts else last
@@ -305,11 +329,16 @@ def _find_unit(
     return find_unit(columns.times.unit, spans, lengths)
 
 
-def _to_clip(row: _Row, path: Path, unit: TimeUnit, lengths: FileLengths) -> Clip:
-    start, end = (
-        None if time is None else lengths.to_seconds(time, unit, path)
-        for time in (row.start, row.end)
-    )
+def _seconds(row: _Row, path: Path, unit: TimeUnit, lengths: FileLengths) -> Seconds:
+    if row.start is None or row.end is None:
+        return None, None
+    return lengths.to_seconds(row.start, unit, path), lengths.to_seconds(row.end, unit, path)
+
+
+def _to_clip(row: _Row, path: Path, times: Seconds, window: float | None = None) -> Clip:
+    """The clip of a row; one as long as ``window`` may overhang by that much."""
+    start, end = times
+    overhang = window if window and is_window(start, end, window) else END_TOLERANCE_SECONDS
     return Clip(
         line=row.line,
         filename=row.filename,
@@ -320,6 +349,7 @@ def _to_clip(row: _Row, path: Path, unit: TimeUnit, lengths: FileLengths) -> Cli
         fold=row.fold,
         start_seconds=start,
         end_seconds=end,
+        end_tolerance_seconds=overhang,
     )
 
 
@@ -331,45 +361,46 @@ def _find_clips(
     found = find_files([row.filename for row in rows], folder, search_beside=not given)
     lengths = FileLengths()
     unit, note = _find_unit(rows, columns, lambda row: found.paths[row.filename], lengths)
-    clips = [_to_clip(row, found.paths[row.filename], unit, lengths) for row in rows]
-    return _with_tolerance(clips), [*found.notes, note]
+    paths = [found.paths[row.filename] for row in rows]
+    times = [_seconds(row, path, unit, lengths) for row, path in zip(rows, paths, strict=True)]
+    window = _overhanging_window(times, len(found.paths))
+    clips = [_to_clip(*parts, window) for parts in zip(rows, paths, times, strict=True)]
+    return clips, [*found.notes, note]
 
 
-def _with_tolerance(clips: Sequence[Clip]) -> list[Clip]:
-    """Windows of one length may overhang: the last one reaches beyond the end of its file.
+def _overhanging_window(times: Sequence[Seconds], n_files: int) -> float | None:
+    """The length of windows of one length, of which the last may reach beyond the end of its file.
 
     Only where files have several: one clip of each file is a cut-out, with times of its source.
     """
-    timed = [
-        (clip.start_seconds, clip.end_seconds)
-        for clip in clips
-        if clip.start_seconds is not None and clip.end_seconds is not None
-    ]
-    window = find_window(timed)
-    if window is None or len(timed) < _WINDOWS_PER_FILE * len({clip.path for clip in clips}):
-        return list(clips)
-    return [
-        replace(clip, end_tolerance_seconds=window)
-        if is_window(clip.start_seconds, clip.end_seconds, window)
-        else clip
-        for clip in clips
-    ]
+    timed = [(start, end) for start, end in times if start is not None and end is not None]
+    return find_window(timed) if len(timed) >= _WINDOWS_PER_FILE * n_files else None
 
 
 def _without_repeats(clips: Iterable[Clip]) -> tuple[list[Clip], list[RowProblem]]:
     """The clips whose file and times are new, and a problem for each row that repeats one."""
-    first_line: dict[tuple[Path, float | None, float | None], int] = {}
+    first: dict[tuple[str, float | None, float | None], Clip] = {}
     kept: list[Clip] = []
     repeated: list[RowProblem] = []
     for clip in clips:
-        key = (clip.path, clip.start_seconds, clip.end_seconds)
-        if key in first_line:
-            reason = f"repeats line {first_line[key]}; keep one row per clip"
-            repeated.append(RowProblem(clip.line, clip.filename, "filename", clip.filename, reason))
+        key = (str(clip.path), clip.start_seconds, clip.end_seconds)
+        earlier = first.setdefault(key, clip)
+        if earlier is clip:
+            kept.append(clip)
             continue
-        first_line[key] = clip.line
-        kept.append(clip)
+        reason = _describe_repeat(clip, earlier)
+        repeated.append(RowProblem(clip.line, clip.filename, "filename", clip.filename, reason))
     return kept, repeated
+
+
+def _describe_repeat(clip: Clip, earlier: Clip) -> str:
+    if clip.label == earlier.label:
+        return f"repeats line {earlier.line}; keep one row per clip"
+    both = join_labels([*split_labels(earlier.label), *split_labels(clip.label)])
+    return (
+        f"repeats line {earlier.line} with another label; keep one row per clip, for both labels "
+        f"with {both!r}"
+    )
 
 
 def _separator_note(rows: Sequence[_Row]) -> str:

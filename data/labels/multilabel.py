@@ -52,6 +52,8 @@ def distinct_labels(texts: Iterable[str]) -> list[str]:
 
 def find_label_problem(label: str) -> str | None:
     """Why a non-empty label text is invalid; None if it is valid."""
+    if SEPARATOR not in label and len(label) <= MAX_LABEL_CHARACTERS and label.isprintable():
+        return None  # nearly all
     parts = split_labels(label)
     too_long = len(label) > MAX_CELL_CHARACTERS or max(map(len, parts)) > MAX_LABEL_CHARACTERS
     if too_long or not label.isprintable():

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
+from earful.data.labels.other_text import describe_other_text
 from earful.data.labels.text_file import LabelsError, find_encoding
 
 DELIMITERS = ",;\t|"
@@ -95,6 +96,9 @@ def _read_header(path: Path, file: TextIO, count_known: CountKnown) -> OpenTable
         )
     rest = chain([text] if text else [], lines) if commented else lines
     names = commented or text
+    other_text = describe_other_text(names)
+    if other_text:
+        raise LabelsError(f"{path} {other_text}")
     delimiter = delimiter or find_delimiter(names, count_known)
     header = next(_split_rows(iter([names]), path, delimiter, first)).cells
     table = OpenTable(path, [name.strip() for name in header], delimiter, iter(()))
@@ -182,6 +186,7 @@ def _split_quoted(
 ) -> Iterator[TableRow]:
     blanks = re.compile(_BLANKS_AROUND_QUOTES.format(re.escape(delimiter)))
     cleaned = (blanks.sub(r"\1\2", line) if '" ' in line else line for line in lines)
+    csv.field_size_limit(_MAX_LINE_CHARACTERS)  # of the whole process, which reads less otherwise
     reader = csv.reader(cleaned, delimiter=delimiter, strict=True, skipinitialspace=True)
     read = 0
     while True:

@@ -12,15 +12,17 @@ from earful.data.labels.text_file import LabelsError
 TimeUnit = Literal["", "s", "ms", "samples"]
 _PAIRS = (
     ("start", "end"), ("begin", "end"), ("onset", "offset"), ("start", "stop"), ("begin", "stop"),
-    ("tmin", "tmax"), ("xmin", "xmax"), ("min_t", "max_t"),
+    ("tmin", "tmax"), ("xmin", "xmax"), ("min_t", "max_t"), ("t0", "t1"), ("from", "to"),
+    ("startzeit", "endzeit"), ("beginn", "ende"), ("début", "fin"), ("inicio", "fin"),
 )  # fmt: skip
 # Of NeMo's manifests the offset is the start.
 _STARTS_WITH_DURATION = ("start", "begin", "onset", "offset")
 _DURATIONS = ("duration", "dur", "length", "segment_duration")
 _UNITS: tuple[tuple[str, TimeUnit], ...] = (
     ("", ""), ("_s", "s"), ("_sec", "s"), ("_secs", "s"), ("_second", "s"), ("_seconds", "s"),
-    ("_(s)", "s"), ("_[s]", "s"), ("_(sec)", "s"),
+    ("_(s)", "s"), ("_[s]", "s"), ("_(sec)", "s"), ("_(seconds)", "s"),
     ("_ms", "ms"), ("_msec", "ms"), ("_millis", "ms"), ("_milliseconds", "ms"), ("_(ms)", "ms"),
+    ("_[ms]", "ms"),
     ("_sample", "samples"), ("_samples", "samples"),
 )  # fmt: skip
 
@@ -70,10 +72,13 @@ _STEMS = tuple(dict.fromkeys(stem for pair in _PAIRS for stem in pair))
 _TIME_NAMES = {name: unit for stem in _STEMS for name, unit in _spellings(stem)}
 _DURATION_NAMES = {stem + suffix: unit for stem in _DURATIONS for suffix, unit in _UNITS}
 
+# Of names such as `clip_start` or `start_frame`, which are named where they are not read.
+_TIME_WORDS = frozenset({"start", "end", "stop", "begin", "onset", "offset"})
+
 
 def is_time_name(name: str) -> bool:
-    """Whether a normalised column name is that of a start or an end."""
-    return name in _TIME_NAMES
+    """Whether a normalised column name is that of a start or an end, or looks like one."""
+    return name in _TIME_NAMES or not _TIME_WORDS.isdisjoint(name.split("_"))
 
 
 def find_time_columns(

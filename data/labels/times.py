@@ -6,10 +6,11 @@ refused with the reason: most likely they belong to the recordings from which th
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median, mode
+from statistics import median
 
 from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.decode import AudioError
@@ -94,8 +95,8 @@ def find_window(spans: Iterable[tuple[float, float]]) -> float | None:
     lengths = [round((end - start) / _SAME_SECONDS) for start, end in spans]
     if not lengths:
         return None
-    usual = mode(lengths)
-    return usual * _SAME_SECONDS if 2 * lengths.count(usual) > len(lengths) else None
+    [(usual, count)] = Counter(lengths).most_common(1)
+    return usual * _SAME_SECONDS if 2 * count > len(lengths) else None
 
 
 def is_window(

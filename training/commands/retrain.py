@@ -11,7 +11,12 @@ from earful.data.errors import UsageError
 from earful.data.labels.csv_options import CsvOptions
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.service.commands.feedback import DatabaseOption, SavedRecordingsOption
-from earful.service.commands.next_steps import keep_on_interrupt, kept_if_any, print_next
+from earful.service.commands.next_steps import (
+    keep_on_interrupt,
+    kept_if_any,
+    print_message,
+    print_next,
+)
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
     ColumnsOption,
@@ -154,7 +159,10 @@ def _read_csv_labels(new: Path | None, options: CsvOptions) -> "tuple[LabelledCl
 
     if new is None:
         return LabelledClips((), (), frozenset()), "labels removed"
-    return read_labels(new, options), new.name
+    labelled = read_labels(new, options)
+    for note in labelled.notes:
+        print_message(f"note: {note}")
+    return labelled, new.name
 
 
 def _read_feedback_labels(url: str, saved_recordings: Path) -> "tuple[LabelledClips, str]":

@@ -139,7 +139,8 @@ def evaluate_model(
     )
     late_notes = [f"note: {text}" for text in describe_late_ends(classified.late_ends)]
     window_notes = recording_notes(classified.predictions, classifier)
-    notes = [*split_notes, *late_notes, *window_notes, *notes]
+    csv_notes = [f"note: {text}" for text in labelled.notes]
+    notes = [*csv_notes, *split_notes, *late_notes, *window_notes, *notes]
     metrics, correct = _measure(classified.predictions, classifier, notes)
     scores = np.stack([prediction.best.scores for _, prediction in classified.predictions])
     rejection = measure_rejection(

@@ -9,6 +9,7 @@ import soundfile
 from earful.data.annotations.annotation import AnnotationError, AnnotationSet
 from earful.data.annotations.conflicts import ConflictRule
 from earful.data.annotations.merge import merge_tables
+from earful.data.annotations.summary import raise_on_problems
 from earful.data.labels.csv_options import PLAIN_CSV
 from tests.fixtures.synthetic_audio import RATE_HZ, noise, tone
 
@@ -101,7 +102,20 @@ def test_unusable_rows_are_listed_and_the_rest_is_merged(folder: Path) -> None:
         "missing_file",
         "unsupported_format",
     ]
-    assert found.notes == [f"{folder / 'base' / 'l.csv'}: ignored columns: mood"]
+    base = folder / "base" / "l.csv"
+    assert found.notes[-1] == f"{base}: ignored columns: mood"
+    assert found.notes[0].startswith(f"{base}: 1 of 3 files are not in {base.parent}")
+    with pytest.raises(AnnotationError, match=r"nothing was written(?s:.*)note: .*1 of 3 files"):
+        raise_on_problems(found, skip_bad=False)
+
+
+def test_columns_read_under_other_names_are_said_and_are_not_ignored(folder: Path) -> None:
+    csv_path = folder / "base" / "l.csv"
+    csv_path.write_text("filename,category,mood\na.wav,x,1\nb.wav,y,2\n")
+    assert merge(csv_path).notes == [
+        f"{csv_path}: read: filename from 'filename', label from 'category'",
+        f"{csv_path}: ignored columns: mood",
+    ]
 
 
 def test_same_audio_in_two_splits_is_reported(folder: Path) -> None:

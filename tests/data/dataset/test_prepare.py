@@ -228,6 +228,7 @@ def test_bad_files_are_all_listed_and_nothing_is_written(
     ):
         assert f"line {line}, {name}: " in str(error.value)
         assert f"[{code}]" in str(error.value)
+    assert str(error.value).count("note: 1 of 15 files are not in") == 1
     assert [*(tmp_path / "out").iterdir()] == []
 
 

@@ -59,6 +59,7 @@ SAME_TWO_CLIPS = {
     "quoted cells in a TSV": 'filename\tlabel\n"a.wav"\t"dog"\nb.wav\tcat\n',
     "a tab in a quoted cell": 'filename\tlabel\tnote\na.wav\tdog\t"x\ty"\nb.wav\tcat\tz\n',
     "capital letters": "FileName,LABEL\na.wav,dog\nb.wav,cat\n",
+    "a long cell": f"filename,label,text\na.wav,dog,{'x' * 300_000}\nb.wav,cat,y\n",
     "hyphens in names": "File-Name,Class-Label\na.wav,dog\nb.wav,cat\n",
 }
 
@@ -131,6 +132,16 @@ def test_wrong_columns_are_refused(tmp_path: Path, columns: str, message: str) -
         read(tmp_path, "filename,target,category\na.wav,0,dog\nb.wav,1,cat\n", columns)
 
 
+@pytest.mark.parametrize(
+    "columns", ['label="class, coarse"', 'filename=f , label = "class, coarse"']
+)
+def test_a_column_with_a_comma_in_its_name_is_given_in_quotation_marks(
+    tmp_path: Path, columns: str
+) -> None:
+    text = 'f,filename,"class, coarse"\na.wav,a.wav,dog\nb.wav,b.wav,cat\n'
+    assert pairs(read(tmp_path, text, columns)) == A_DOG_B_CAT
+
+
 def test_the_file_name_column_whose_files_exist_is_taken(tmp_path: Path) -> None:
     make_files(tmp_path, "clips/x/a.wav", "clips/y/b.wav")
     labelled = read(
@@ -180,6 +191,26 @@ BROKEN_TABLES = {
         ["line 2.*has 6 cells, the header has 4"],
         [("b.wav", "cat")],
     ),
+    "an address of a file server": (
+        "filename,label\nftp://host/a.wav,dog\nb.wav,cat\n",
+        ["is an address; download the file"],
+        [("b.wav", "cat")],
+    ),
+    "a row between other marks": (
+        "filename;label\na.wav,dog\nb.wav;cat\n",
+        ["has 1 cell, the header has 2; separate its cells as in the header, not by ','"],
+        [("b.wav", "cat")],
+    ),
+    "a clip with two labels in two rows": (
+        "filename,label\na.wav,dog\na.wav,bark\n",
+        [r"repeats line 2 with another label; .* for both labels with 'bark\|dog'"],
+        [("a.wav", "dog")],
+    ),
+    "a clip twice": (
+        "filename,label\na.wav,dog\na.wav,dog\n",
+        ["repeats line 2; keep one row per clip"],
+        [("a.wav", "dog")],
+    ),
     "an address": (
         "filename,label\nhttps://host/a.wav,dog\nb.wav,cat\n",
         ["is an address; download the file"],
@@ -226,10 +257,6 @@ def test_broken_rows_are_named_and_the_others_are_read(
 
 
 REFUSED_TABLES = {
-    "no names of columns": (
-        b"a.wav,dog\nb.wav,cat\n",
-        "has the columns 'a.wav', 'dog'.*add a first line",
-    ),
     "comments alone": (b"# a\n# b\n", "is empty"),
     "a quotation mark that is never closed": (
         b'filename,label\na.wav,"dog\nb.wav,cat\n',
@@ -253,6 +280,11 @@ REFUSED_TABLES = {
         b"filename,label,start\na.wav,x,1\n",
         "only one of the columns start and end",
     ),
+    "JSON lines": (b'{"audio_filepath": "a.wav", "command": "yes"}\n', "holds JSON; write"),
+    "a list of JSON": (b'[\n  {"file": "a.wav"}\n]\n', "holds JSON; write"),
+    "a web page": (b"\n<!DOCTYPE html>\n<html>404</html>\n", "is a web page"),
+    "a pointer": (b"version https://git-lfs.github.com/spec/v1\nsize 1\n", "`git lfs pull`"),
+    "R's write.table": (b'"filename" "label"\n"1" "a.wav" "dog"\n', "has blanks between its cells"),
     "half of UTF-16": ("filename,label\na.wav,dog\n".encode("utf-16")[:-1], "not text in UTF-16"),
     "one endless line": (b"filename,label," + b"x" * (1 << 21), "a line of"),
 }  # fmt: skip
@@ -261,10 +293,46 @@ REFUSED_TABLES = {
 @pytest.mark.parametrize(("content", "message"), REFUSED_TABLES.values(), ids=REFUSED_TABLES)
 def test_other_tables_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     for reader in (read_labels, lambda path: list(stream_rows(path))):
-        if message.startswith("has the columns") and reader is not read_labels:
-            continue
         with pytest.raises(LabelsError, match=message):
             reader(write(tmp_path, content))
+
+
+# Tables without a column of names or of labels, and the sentence with the next step.
+MISSING_COLUMNS = {
+    "a.wav,dog\nb.wav,cat\n": "first line of .* is a row, 'a.wav', 'dog'; .* filename,label, with",
+    "dog|a.wav|x\ncat|b.wav|y\n": "is a row, 'dog', 'a.wav', 'x'; .* label,filename,more, with",
+    "utt1 a.wav\nutt2 b.wav\n": "is 'utt1 a.wav', with blanks between its cells; put commas",
+    "0.0\t1.5\tdog\n1.5\t2.5\tcat\n": "read a label track with `earful labels import",
+    "My data 2024\nfilename,label\na.wav,dog\n": "'filename', 'label', come after it; remove",
+    "Datei;Art\na.wav;Hund\n": "--columns filename=Datei$",
+    "filename,dog,cat\na.wav,1,0\nb.wav,0,1\n": "if 'dog', 'cat', ... are labels of 0 and 1",
+    "filename,lable\na.wav,dog\n": "--columns label=NAME; the column 'lable' is not read .*'label'",
+    "filename,gender\na.wav,dog\n": "--columns label=NAME$",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), MISSING_COLUMNS.items())
+def test_a_table_without_names_or_labels_is_told_what_to_do(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(LabelsError, match=message):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind"),
+    [("clip_start,clip_end", "time"), ("start_frame,x", "time"), ("is_test,x", "split")],
+)
+def test_what_looks_like_a_time_or_a_split_is_never_passed_over_silently(
+    tmp_path: Path, columns: str, kind: str
+) -> None:
+    labelled = read(tmp_path, f"filename,label,{columns}\na.wav,dog,1,2\nb.wav,cat,1,2\n")
+    assert f"not read: '{columns.split(',', maxsplit=1)[0]}' (like a {kind})" in labelled.notes[0]
+
+
+def test_a_column_that_another_one_was_asked_for_is_no_news(tmp_path: Path) -> None:
+    labelled = read(tmp_path, "filename,label,target\na.wav,dog,1\nb.wav,cat,2\n", "label=target")
+    assert labelled.notes[0].startswith("2 of 2 files are not in")
 
 
 def test_windows_1252_is_read_and_said(tmp_path: Path) -> None:
@@ -294,6 +362,19 @@ def test_words_for_splits_are_understood(
     assert [clip.split for clip in labelled.clips] == splits
 
 
+def test_words_for_empty_cells_are_empty_and_those_of_labels_are_pointed_out(
+    tmp_path: Path,
+) -> None:
+    rows = "a.wav,dog,NA,nan,NaN,NA,NA\nb.wav,nan,ann,1,train,0,1\n"
+    labelled = read(tmp_path, "filename,label,speaker,fold,split,start,end\n" + rows)
+    first, second = labelled.clips
+    assert (first.speaker, first.fold, first.split, first.start_seconds) == ("", "", "", None)
+    assert (second.speaker, second.fold, second.split, second.end_seconds) == (
+        "ann", "1", "train", 1,
+    )  # fmt: skip
+    assert "1 of 2 labels are 'nan', which programs write for an empty cell" in labelled.notes[0]
+
+
 def times(labelled: LabelledClips) -> list[tuple[float | None, float | None]]:
     return [(clip.start_seconds, clip.end_seconds) for clip in labelled.clips]
 
@@ -312,6 +393,10 @@ TIME_COLUMNS = [
     ("offset,duration", "1,1.5"),
     ("onset,duration_ms", "1,1500"),
     ("tmin,tmax", "1,2.5"),
+    ("start(s),end(s)", "1,2.5"),
+    ("Start [ms],End [ms]", "1000,2500"),
+    ("from,to", "1,2.5"),
+    ("Startzeit,Endzeit", "1,2.5"),
     ("start,end", '"1,0","2,5"'),
     ("start,end", "0:01,0:02.5"),
     ("start,end", "1000,2500"),  # milliseconds by their numbers
@@ -445,8 +530,8 @@ def test_files_under_names_of_other_systems_are_found_and_said(
         (["a.wav"], ["x/a.wav", "y/a.wav"], "2 files have that name"),
         (["x/a.wav", "y/a.wav"], ["z/a.wav"], "there is z/a.wav, in another folder"),
         (["train/a.wav"], ["test/a.wav"], "there is test/a.wav, in another folder"),
-        (["a.wav", "A.wav"], ["x/a.wav"], "would be a file for several names"),
-        (["/p/a.wav", "/q/b.wav"], ["a.wav", "b.wav"], "would be a file for several names"),
+        (["a.wav", "A.wav"], ["x/a.wav"], "has that name, but so may several"),
+        (["/p/a.wav", "/q/b.wav"], ["a.wav", "b.wav"], "has that name, but so may several"),
         (["gone.wav"], ["a.wav"], "the first: 'gone.wav')"),
         (["../a.wav"], ["a.wav"], "the first: '../a.wav')"),
         (["._a.wav"], ["x/._a.wav"], "the first: '._a.wav')"),
@@ -472,7 +557,7 @@ def test_recordings_beside_the_folder_of_the_csv_are_found(tmp_path: Path, custo
         write(tmp_path, "filename,label\na.wav,dog\nb.wav,cat\n", "meta/labels.csv")
     )
     assert all(clip.path.is_file() for clip in labelled.clips)
-    assert "2 names differ from the files taken" in labelled.notes[0]
+    assert "2 names differ from the files taken by the folder beside" in labelled.notes[0]
 
 
 def test_names_that_are_there_are_never_moved(tmp_path: Path) -> None:

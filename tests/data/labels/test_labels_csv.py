@@ -160,7 +160,7 @@ def test_one_file_may_have_many_clips(csv_path: Path) -> None:
         (b"\n \n", "is empty"),
         (b"filename,label\n", "a header and no rows"),
         (b"filename,label\n\n,\n", "a header and no rows"),
-        (b"a.wav,7\nb.wav,8\n", "one of filename, file, path, file_name is needed"),
+        (b"a.wav,7\nb.wav,8\n", "is a row, .* add a first line"),
         (b"filename,text\na.wav,7\n", "one of label, digit, class, class_label is needed"),
         (b"filename,label,label\na.wav,7,7\n", "'label' twice"),
         (b"filename,label,start\na.wav,7,0\n", "only one of the columns start and end"),

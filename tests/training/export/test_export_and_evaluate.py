@@ -167,6 +167,7 @@ def test_bad_rows_files_and_labels_are_listed_and_the_rest_is_evaluated(
     assert evaluation.metrics.clips == 1
     codes = {clip.line: clip.code for clip in evaluation.failed}
     assert codes == {3: "not_found", 4: "unsupported_format", 5: "unknown_label", 6: "bad_row"}
+    assert "note: 1 of 4 files are not in" in evaluation.notes[0]
 
 
 def test_evaluation_without_any_known_label_is_an_error(

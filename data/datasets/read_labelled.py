@@ -107,8 +107,8 @@ def _read_pattern(source: Path, options: CsvOptions, pattern: str) -> LabelledCl
 def _read_folders(source: Path) -> LabelledClips:
     """One clip per recording; its label is a folder that holds it."""
     files = list_files(source)
-    if not files.recordings and files.passed_over:
-        raise LabelsError(f"{source} holds no recording; {files.notes()[0]}")
+    if not files.recordings and files.notes():
+        raise LabelsError(f"{source} holds no recording; {'; '.join(files.notes())}")
     import_command = command("labels", "import", source, "--out", _LABELS_CSV)
     advice = f"{import_command} reads other layouts"
     file_format = detect_format(source)

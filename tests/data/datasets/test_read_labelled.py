@@ -29,6 +29,27 @@ def test_a_folder_of_label_folders_is_read(tmp_path: Path) -> None:
     assert labelled.notes == ()
 
 
+def test_links_and_empty_folders_are_not_dropped_in_silence(tmp_path: Path) -> None:
+    fill(tmp_path / "tree", ["no/1.wav", "yes/1.wav"])
+    (tmp_path / "tree" / "maybe" / "later").mkdir(parents=True)
+    (tmp_path / "tree" / "bird").symlink_to(tmp_path / "elsewhere")
+    fill(tmp_path, ["elsewhere/1.wav"])
+    (tmp_path / "tree" / "no" / "2.wav").symlink_to(tmp_path / "nowhere.wav")
+    assert read_labelled_clips(tmp_path / "tree").notes == (
+        "2 links to folders or missing files are not followed, such as bird",
+        "1 folder without files is no label: maybe/later",
+    )
+
+
+def test_a_folder_of_links_alone_is_not_called_empty(tmp_path: Path) -> None:
+    fill(tmp_path, ["cat/1.wav", "dog/1.wav"])
+    (tmp_path / "links").mkdir()
+    for label in ("cat", "dog"):
+        (tmp_path / "links" / label).symlink_to(tmp_path / label)
+    with pytest.raises(LabelsError, match=r"holds no recording; 2 links .* are not followed"):
+        read_labelled_clips(tmp_path / "links")
+
+
 @pytest.mark.parametrize(
     ("words", "splits"),
     [

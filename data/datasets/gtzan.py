@@ -2,7 +2,8 @@
 
 jazz.00054.wav is broken in the archive of Kaggle, and whole in the original one. There is no
 official split; clips of one artist and copies of clips are known (Sturm, arXiv:1306.1461), so
-figures of random splits are too high.
+figures of random splits are too high. Neither its page nor its card on Hugging Face names a
+licence; copies that say MIT are of other people.
 """
 
 import re

@@ -1,53 +1,61 @@
-"""The files below a folder: recordings, other files, and those that systems leave behind.
+"""The files below a folder: recordings, other files, and what is not read, which is counted.
 
-Names with a leading dot (``._a.wav`` of macOS, ``.DS_Store``) and the folders and files that
-systems write are passed over, and counted.
+Passed over are hidden files (``._a.wav`` of macOS), those that systems write, and links to folders.
 """
 
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from earful.data.annotations.annotation import AnnotationError
 from earful.data.audio.containers import AUDIO_SUFFIXES
+from earful.data.audio.system_files import is_system_name
 
-# macOS archives, Windows, Synology, Linux file systems.
-_SYSTEM_NAMES = frozenset(
-    {
-        "__macosx",
-        "thumbs.db",
-        "ehthumbs.db",
-        "desktop.ini",
-        "$recycle.bin",
-        "system volume information",
-        "@eadir",
-        "lost+found",
-    }
-)
+_Kind = Literal["file", "passed over", "link", "empty"]
 
 
 @dataclass(frozen=True)
 class FolderFiles:
-    """The files below ``folder``, each kind sorted by path.
+    """What lies below ``folder``, each kind sorted by path.
 
-    ``passed_over`` are hidden files and those of systems, also all below hidden folders.
+    ``passed_over`` are hidden files and those of systems, also all below hidden folders; ``links``
+    are those to folders and to files that are not there; ``empty`` are folders without any entry.
     """
 
     folder: Path
     recordings: tuple[Path, ...]
     others: tuple[Path, ...]
     passed_over: tuple[Path, ...]
+    links: tuple[Path, ...] = ()
+    empty: tuple[Path, ...] = ()
 
     def notes(self) -> list[str]:
-        """A sentence for the files passed over; none without them."""
-        if not self.passed_over:
-            return []
-        first = self.passed_over[0].relative_to(self.folder).as_posix()
-        count = len(self.passed_over)
-        if count == 1:
-            return [f"1 hidden or system file is passed over: {first}"]
-        return [f"{count} hidden and system files are passed over, such as {first}"]
+        """A sentence for each kind of what is not read."""
+        kinds = (
+            (
+                self.passed_over,
+                "hidden or system file is",
+                "hidden and system files are",
+                "passed over",
+            ),
+            (
+                self.links,
+                "link to a folder or a missing file is",
+                "links to folders or missing files are",
+                "not followed",
+            ),
+            (self.empty, "folder without files is", "folders without files are", "no label"),
+        )
+        return [_note(paths, self.folder, *words) for paths, *words in kinds if paths]
+
+
+def _note(paths: Sequence[Path], folder: Path, one: str, many: str, what: str) -> str:
+    first = paths[0].relative_to(folder).as_posix()
+    if len(paths) == 1:
+        return f"1 {one} {what}: {first}"
+    return f"{len(paths)} {many} {what}, such as {first}"
 
 
 def list_files(folder: Path) -> FolderFiles:
@@ -56,30 +64,28 @@ def list_files(folder: Path) -> FolderFiles:
     Raises:
         AnnotationError: a folder cannot be read.
     """
-    recordings: list[Path] = []
-    others: list[Path] = []
-    passed_over: list[Path] = []
-    for path, is_hidden in _walk(folder, hidden=False):
-        if is_hidden:
-            passed_over.append(path)
-        else:
-            (recordings if is_audio(path) else others).append(path)
-    return FolderFiles(folder, tuple(recordings), tuple(others), tuple(passed_over))
+    found: dict[_Kind, list[Path]] = {"file": [], "passed over": [], "link": [], "empty": []}
+    for path, kind in _walk(folder):
+        found[kind].append(path)
+    files = found["file"]
+    return FolderFiles(
+        folder,
+        recordings=tuple(path for path in files if is_audio(path)),
+        others=tuple(path for path in files if not is_audio(path)),
+        passed_over=tuple(found["passed over"]),
+        links=tuple(found["link"]),
+        empty=tuple(found["empty"]),
+    )
 
 
 def walk(folder: Path) -> Iterator[Path]:
     """The files below a folder, sorted by name, without those that ``list_files`` passes over."""
-    return (path for path, is_hidden in _walk(folder, hidden=False) if not is_hidden)
+    return (path for path, kind in _walk(folder) if kind == "file")
 
 
 def is_audio(path: Path) -> bool:
     """Whether the suffix is that of a recording."""
     return path.suffix.lower() in AUDIO_SUFFIXES
-
-
-def is_system_name(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or written by a system."""
-    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
 def name_files(paths: Sequence[Path], folder: Path, most: int = 3) -> str:
@@ -88,14 +94,19 @@ def name_files(paths: Sequence[Path], folder: Path, most: int = 3) -> str:
     return names + (f" and {len(paths) - most} more" if len(paths) > most else "")
 
 
-def _walk(folder: Path, *, hidden: bool) -> Iterator[tuple[Path, bool]]:
-    """Each file, and whether its name or one of its folders' below ``folder`` is hidden."""
+def _walk(folder: Path, *, hidden: bool = False) -> Iterator[tuple[Path, _Kind]]:
+    """Each file, link and empty folder below ``folder``; ``hidden`` says that of all below it."""
     for entry in _entries(folder):
-        is_hidden = hidden or is_system_name(entry.name)
+        path, is_hidden = Path(entry.path), hidden or is_system_name(entry.name)
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), hidden=is_hidden)
+            below = list(_walk(path, hidden=is_hidden))
+            yield from below
+            if not below and not is_hidden:
+                yield path, "empty"
         elif entry.is_file():
-            yield Path(entry.path), is_hidden
+            yield path, "passed over" if is_hidden else "file"
+        elif entry.is_symlink() and not is_hidden:
+            yield path, "link"
 
 
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:

@@ -4,6 +4,7 @@ A level is never guessed. Where it is not clear, the error says with which patte
 read.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,11 +144,12 @@ def _is_unique(folders: Collection[tuple[str, ...]], level: int) -> bool:
 def _mixed_depths(source: Path, folders: Collection[tuple[str, ...]]) -> str:
     shallow = min(folders, key=lambda names: (len(names), names))
     deep = max(folders, key=len)
-    pattern = _pattern(*["*"] * (len(deep) - 1), "label")
+    depth = Counter(map(len, folders)).most_common(1)[0][0]
+    pattern = _pattern(*["*"] * (depth - 1), "label")
     return (
         f"the recordings of {source} lie at several depths ({source.joinpath(*shallow)} and "
         f"{source.joinpath(*deep)}), and it is not clear which folders are labels; move them to "
-        f"one depth, or read one: {_suggest(source, pattern)} --skip-bad"
+        f"one depth, or read one: {_suggest(source, pattern, '--skip-bad')}"
     )
 
 
@@ -155,8 +157,8 @@ def _pattern(*fields: str, name: str = "{*}") -> str:
     return "/".join([*(f"{{{field}}}" for field in fields), name])
 
 
-def _suggest(source: Path, pattern: str) -> str:
-    return command("prepare", source, "--pattern", pattern, "--out", "DATASET")
+def _suggest(source: Path, pattern: str, *flags: str) -> str:
+    return command("prepare", source, "--pattern", pattern, "--out", "DATASET", *flags)
 
 
 def _list(names: Collection[str]) -> str:

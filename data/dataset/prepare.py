@@ -88,11 +88,11 @@ class PrepareResult:
             return []
         if self.split_mode != "fold":
             return [f"the {len(self.folds)} folds of the clips are not used (--split fold)"]
-        validation = f", fold {self.folds[-2]} for validation" if len(self.folds) > 2 else ""
+        validation = f", {self.folds[-2]!r} for validation" if len(self.folds) > 2 else ""
         every_fold = command("crossval", self.folder, "--folds", "column", "--out", "FOLDS")
         return [
-            f"fold {self.folds[-1]} of {len(self.folds)} is held back for testing{validation}; to "
-            f"test on each fold in turn, as published results do: {every_fold}"
+            f"of {len(self.folds)} folds, {self.folds[-1]!r} is held back for testing{validation}; "
+            f"to test on each fold in turn, as published results do: {every_fold}"
         ]
 
 

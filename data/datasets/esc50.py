@@ -1,7 +1,8 @@
 """ESC-50: ``meta/esc50.csv`` beside ``audio/``.
 
 Source: README of github.com/karolpiczak/ESC-50. Clips cut from one Freesound recording are in one
-fold. Archives of Kaggle have the table at the top and ``audio/audio/``.
+fold. Its LICENSE is CC BY-NC 3.0; the subset ESC-10 is CC BY 3.0. Archives of Kaggle have the table
+at the top and ``audio/audio/``.
 """
 
 from earful.data.datasets.known_dataset import KnownDataset

@@ -2,7 +2,8 @@
 
 jazz.00054.wav is broken in the archive of Kaggle, and whole in the original one. There is no
 official split; clips of one artist and copies of clips are known (Sturm, arXiv:1306.1461), so
-figures of random splits are too high.
+figures of random splits are too high. Neither its page nor its card on Hugging Face names a
+licence; copies that say MIT are of other people.
 """
 
 import re
@@ -17,6 +18,7 @@ from earful.data.labels.csv_options import CsvOptions
 
 _RATE_HZ = 22_050
 _BROKEN = "jazz.00054.wav"
+_PLACES = (("genres_original/*/*", "wav"), ("genres/*/*", "wav"), ("genres/*/*", "au"))
 _NAMES = FileNames(
     re.compile(r"(?:genres_original|genres)/(?P<label>[a-z]+)/[a-z]+\.[0-9]{5}\.(?:wav|au)")
 )
@@ -47,7 +49,7 @@ def _problem(path: Path) -> str:
 GTZAN = KnownDataset(
     name="GTZAN",
     contents="1,000 clips of 10 genres of music, 30 s",
-    marks=("genres_original/*/*.[0-9][0-9][0-9][0-9][0-9].wav|genres/*/*.[0-9][0-9][0-9]*.*",),
+    marks=("|".join(f"{folder}.[0-9][0-9][0-9][0-9][0-9].{suffix}" for folder, suffix in _PLACES),),
     read=_read,
     labels_from="label from the folders",
     evaluation="none",

@@ -1,6 +1,7 @@
 """Labelled clips from a labels CSV, a folder, file names or a public dataset: the one way in."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from earful.data.annotations.annotation import Annotation, AnnotationSet, Problem, Provenance
@@ -43,7 +44,8 @@ def read_labelled_clips(
     if source.is_dir() and options.audio_dir is not None:
         raise LabelsError(f"--audio-dir is for a labels CSV; {source} is a folder")
     if recognised is not None:
-        return read_recognised(recognised, options)
+        labelled = read_recognised(recognised, options)
+        return replace(labelled, notes=(*labelled.notes, *_outside_notes(source, recognised.root)))
     if not source.is_dir():
         return read_labels(source, options)
     if options.columns:
@@ -52,6 +54,17 @@ def read_labelled_clips(
             "folders' names"
         )
     return _read_folders(source)
+
+
+def _outside_notes(source: Path, root: Path) -> list[str]:
+    """A note on recordings of the folder that are beside a dataset below it."""
+    if source == root or not root.is_relative_to(source):
+        return []
+    outside = [path for path in list_files(source).recordings if not path.is_relative_to(root)]
+    if not outside:
+        return []
+    names = name_files(outside, source)
+    return [f"recordings outside {root} are not read ({len(outside)}): {names}"]
 
 
 def read_known_annotations(source: Path) -> AnnotationSet | None:
@@ -107,8 +120,8 @@ def _read_pattern(source: Path, options: CsvOptions, pattern: str) -> LabelledCl
 def _read_folders(source: Path) -> LabelledClips:
     """One clip per recording; its label is a folder that holds it."""
     files = list_files(source)
-    if not files.recordings and files.passed_over:
-        raise LabelsError(f"{source} holds no recording; {files.notes()[0]}")
+    if not files.recordings and files.notes():
+        raise LabelsError(f"{source} holds no recording; {'; '.join(files.notes())}")
     import_command = command("labels", "import", source, "--out", _LABELS_CSV)
     advice = f"{import_command} reads other layouts"
     file_format = detect_format(source)

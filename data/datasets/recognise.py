@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from earful.data.annotations.folder_files import is_system_name
+from earful.data.audio.system_files import is_system_name
 from earful.data.datasets.catalogue import DATASETS
 from earful.data.datasets.known_dataset import KnownDataset
 from earful.data.labels.clip import LabelledClips

@@ -268,8 +268,7 @@ def _folds(dataset: Dataset) -> list[Dataset]:
             f"the label {rarest!r} has a single clip outside the test part, so no network can be "
             "measured on it; add clips of it, or give --model (encoder is made for few clips)"
         )
-    n_folds = min(MAX_FOLDS, fewest)
-    groups = _groups(dataset, rows, labels, n_folds)
+    groups, n_folds = _groups(dataset, rows, labels, min(MAX_FOLDS, fewest))
     splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=0)
     views = []
     for _, held_out in splitter.split(rows, labels, groups):
@@ -282,19 +281,26 @@ def _folds(dataset: Dataset) -> list[Dataset]:
 
 def _groups(
     dataset: Dataset, rows: NDArray[np.int64], labels: Sequence[str], n_folds: int
-) -> list[str]:
-    """Of each clip its speaker, where every label has enough; else its recording, else itself."""
+) -> tuple[list[str], int]:
+    """Of each clip its speaker, where every label has enough; else its recording, in fewer folds.
+
+    Where all clips of a label are of one recording, each clip is by itself.
+    """
     speakers = dataset.clips["speaker"].iloc[rows].tolist()
     alone = [str(row) for row in rows]
     first_of: dict[str, str] = {}
     hashes = dataset.clips["sha256"].iloc[rows].tolist()
     recordings = [first_of.setdefault(sha, clip) for sha, clip in zip(hashes, alone, strict=True)]
     named = [speaker or f"\0{clip}" for speaker, clip in zip(speakers, recordings, strict=True)]
-    for groups in (named, recordings):
-        per_label = Counter(label for _, label in set(zip(groups, labels, strict=True)))
-        if min(per_label.values()) >= n_folds:
-            return groups
-    return alone
+    if _fewest_groups(named, labels) >= n_folds:
+        return named, n_folds
+    fewest = _fewest_groups(recordings, labels)
+    return (recordings, min(n_folds, fewest)) if fewest > 1 else (alone, n_folds)
+
+
+def _fewest_groups(groups: Sequence[str], labels: Sequence[str]) -> int:
+    """How many groups the label in the fewest of them is in."""
+    return min(Counter(label for _, label in set(zip(groups, labels, strict=True))).values())
 
 
 def _describe(dataset: Dataset, views: Sequence[Dataset], n_clips: int, *, in_folds: bool) -> str:

@@ -124,11 +124,12 @@ def cross_validate(
 
 def _build_folds(dataset: Dataset, folds: FoldChoice) -> list[Fold]:
     clips = dataset.clips
-    labels = clips["label"].tolist()
+    labels, recordings = clips["label"].tolist(), clips["sha256"].tolist()
     if folds == "column":
-        return column_folds(labels, clips["fold"].tolist(), clips["filename"].tolist())
+        locations = clips["filename"].tolist()
+        return column_folds(labels, clips["fold"].tolist(), locations, recordings)
     n_folds = None if folds == "speaker" else int(folds)
-    return speaker_folds(labels, clips["speaker"].tolist(), n_folds)
+    return speaker_folds(labels, clips["speaker"].tolist(), n_folds, recordings)
 
 
 def _fold_result(name: str, test_metrics: dict[str, Any]) -> FoldResult:

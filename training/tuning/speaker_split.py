@@ -41,6 +41,7 @@ def hold_out_speakers(dataset: Dataset) -> tuple[Dataset, str]:
             dataset.clips["label"].to_numpy()[pool].tolist(),
             speakers[pool].tolist(),
             min(_MAX_FOLDS, len(all_speakers)),
+            dataset.clips["sha256"].to_numpy()[pool].tolist(),
         )
     except SplitError as error:
         reason = f"no speakers can be held out ({error})"

@@ -313,7 +313,7 @@ def test_folds_are_kept_decide_the_split_and_are_said(tmp_path: Path, rows: list
     assert {row["fold"] for row in table(out / "test.csv")} == {"11"}
     assert json.loads((out / "dataset.json").read_text())["columns"]["label"] == "category"
     [note] = [note for note in prepared.notes() if "fold" in note]
-    assert "fold 11 of 3 is held back for testing, fold 10 for validation" in note
+    assert "of 3 folds, '11' is held back for testing, '10' for validation" in note
     assert f"crossval {out} --folds column" in note
     unused = prepare(with_folds(tmp_path, rows, folds), out, features=FEATURES, split="speaker")
     assert "the 3 folds of the clips are not used (--split fold)" in unused.notes()

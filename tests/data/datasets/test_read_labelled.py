@@ -29,6 +29,45 @@ def test_a_folder_of_label_folders_is_read(tmp_path: Path) -> None:
     assert labelled.notes == ()
 
 
+def test_links_and_empty_folders_are_not_dropped_in_silence(tmp_path: Path) -> None:
+    fill(tmp_path / "tree", ["no/1.wav", "yes/1.wav"])
+    (tmp_path / "tree" / "maybe" / "later").mkdir(parents=True)
+    (tmp_path / "tree" / "bird").symlink_to(tmp_path / "elsewhere")
+    fill(tmp_path, ["elsewhere/1.wav"])
+    (tmp_path / "tree" / "no" / "2.wav").symlink_to(tmp_path / "nowhere.wav")
+    assert read_labelled_clips(tmp_path / "tree").notes == (
+        "2 links to folders or missing files are not followed, such as bird",
+        "1 folder without files is no label: maybe/later",
+    )
+
+
+def test_recordings_beside_a_dataset_are_counted(tmp_path: Path) -> None:
+    esc50(tmp_path / "ESC-50")
+    fill(tmp_path, ["mine/yes/1.wav", "mine/no/1.wav"])
+    note = read_labelled_clips(tmp_path).notes[-1]
+    assert note.endswith("are not read (2): mine/no/1.wav, mine/yes/1.wav")
+
+
+def test_numbered_files_of_genres_are_labels_and_not_gtzan(tmp_path: Path) -> None:
+    fill(tmp_path, [f"genres/{label}/x.123{n}.wav" for label in ("pop", "rock") for n in "12"])
+    assert {clip.label for clip in read_labelled_clips(tmp_path).clips} == {"pop", "rock"}
+
+
+def test_the_pattern_for_several_depths_is_that_of_the_most_folders(tmp_path: Path) -> None:
+    fill(tmp_path, ["cat/1.wav", "dog/1.wav", "extra/deep/1.wav"])
+    with pytest.raises(AnnotationError, match=r"'\{label\}/\{\*\}' --out DATASET --skip-bad`$"):
+        read_labelled_clips(tmp_path)
+
+
+def test_a_folder_of_links_alone_is_not_called_empty(tmp_path: Path) -> None:
+    fill(tmp_path, ["cat/1.wav", "dog/1.wav"])
+    (tmp_path / "links").mkdir()
+    for label in ("cat", "dog"):
+        (tmp_path / "links" / label).symlink_to(tmp_path / label)
+    with pytest.raises(LabelsError, match=r"holds no recording; 2 links .* are not followed"):
+        read_labelled_clips(tmp_path / "links")
+
+
 @pytest.mark.parametrize(
     ("words", "splits"),
     [

@@ -37,6 +37,17 @@ def test_each_clip_is_tested_once_with_its_speaker_held_out(n_folds: int | None)
         assert {"train", "val", "test"} == set(fold.splits)
 
 
+@pytest.mark.parametrize("n_folds", [None, 2])
+def test_windows_of_a_recording_are_in_one_part(n_folds: int | None) -> None:
+    """Of speakers of several recordings, and of a recording without a speaker."""
+    labels = [label for label in "ab" for _ in range(48)]
+    recordings = [f"r{i // 4}" for i in range(96)]
+    speakers = ["" if i < 8 else f"s{i // 4 % 4}" for i in range(96)]
+    for fold in speaker_folds(labels, speakers, n_folds, recordings):
+        assert len(set(zip(recordings, fold.splits, strict=True))) == 24
+        assert set(fold.splits) == {"train", "val", "test"}
+
+
 def test_clips_without_a_speaker_are_never_test_clips() -> None:
     folds = speaker_folds(LABELS, ["", *SPEAKERS[1:]], None)
     assert all(fold.splits[0] != "test" for fold in folds)

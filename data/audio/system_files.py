@@ -1,7 +1,16 @@
 """Files and folders that systems write beside recordings; they are no recordings."""
 
 _NAMES = frozenset(
-    {"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"}
+    {
+        "__macosx",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "@eadir",
+    }
 )
 
 

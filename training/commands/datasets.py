@@ -1,11 +1,18 @@
 """``earful datasets``: the public datasets that are known by their layout."""
 
 import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
-from earful.service.commands.next_steps import print_next, wrap
+from earful.service.commands.next_steps import print_next
 from earful.training.commands.options import JsonOption
+
+if TYPE_CHECKING:
+    from earful.data.datasets.known_dataset import KnownDataset
+
+_WIDTH = 100
 
 
 def datasets(as_json: JsonOption = False) -> None:
@@ -27,14 +34,19 @@ def datasets(as_json: JsonOption = False) -> None:
         ]
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    for dataset in DATASETS:
-        typer.echo(f"{dataset.name}: {dataset.contents}")
-        for title, text in (
-            ("known by", dataset.layout),
-            ("labels", dataset.labels_from),
-            ("evaluation", dataset.evaluation),
-            ("licence", dataset.licence),
-            ("link", dataset.link),
-        ):
-            typer.echo(wrap(f"  {title:<11}{text}"))
+    _print_table(DATASETS)
+    typer.echo("--json adds the layouts, where labels come from, and the links", err=True)
     print_next(("prepare", "FOLDER", "--out", "DATASET"))
+
+
+def _print_table(datasets: Sequence["KnownDataset"]) -> None:
+    """A line or two for each dataset, of at most 100 characters."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "dataset", "holds", "results are compared by", "licence", box=None, pad_edge=False
+    )
+    for dataset in datasets:
+        table.add_row(dataset.name, dataset.contents, dataset.evaluation, dataset.licence)
+    Console(width=_WIDTH, highlight=False, markup=False, soft_wrap=False).print(table)

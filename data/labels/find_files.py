@@ -194,7 +194,7 @@ def _describe_missing(
     first = next(name for name in names if name in missing)
     why = index.match_all([first]).get(first)
     if isinstance(why, _Match):
-        why = f"{why.path} has that name, but so may several, or its folder is another one"
+        why = f"{why.path} has that name, but other rows name it too, or its folder differs"
     hint = f": {why}" if why else ""
     advice = "; --audio-dir names the folder, --columns filename=NAME another column"
     yield (

@@ -13,7 +13,11 @@ _SUSPECTS = (",", ";", "/")
 # What pandas and R write for an empty cell.
 EMPTY_WORDS = frozenset({"nan", "NaN", "NA", "N/A", "#N/A", "<NA>", "NULL", "null", "None"})
 _LIST = re.compile(r"^\[.*\]$", re.DOTALL)
-_LIST_ITEM = re.compile(r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,'"]+))\s*(?:,|$)""")
+# Commas end an item; NumPy writes blanks alone.
+_LIST_ITEM = re.compile(
+    r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,'"]+))"""
+    r"""(?:\s*(?:,|$)|\s+(?=['"]))"""
+)
 
 
 def check_separator(separator: str) -> None:

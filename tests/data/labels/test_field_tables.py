@@ -459,6 +459,7 @@ MULTI_LABEL_CELLS = [
     ('["rain", "dog"]', "dog|rain"),
     ("[dog, rain]", "dog|rain"),
     ("[1, 2]", "1|2"),
+    ("['dog' 'rain']", "dog|rain"),  # of NumPy
     ("[1]", "[1]"),
     ("(dog, rain)", "(dog, rain)"),
     ("['it''s', 'x']", "['it''s', 'x']"),
@@ -530,8 +531,8 @@ def test_files_under_names_of_other_systems_are_found_and_said(
         (["a.wav"], ["x/a.wav", "y/a.wav"], "2 files have that name"),
         (["x/a.wav", "y/a.wav"], ["z/a.wav"], "there is z/a.wav, in another folder"),
         (["train/a.wav"], ["test/a.wav"], "there is test/a.wav, in another folder"),
-        (["a.wav", "A.wav"], ["x/a.wav"], "has that name, but so may several"),
-        (["/p/a.wav", "/q/b.wav"], ["a.wav", "b.wav"], "has that name, but so may several"),
+        (["a.wav", "A.wav"], ["x/a.wav"], "has that name, but other rows name it too"),
+        (["/p/a.wav", "/q/b.wav"], ["a.wav", "b.wav"], "has that name, but other rows name it too"),
         (["gone.wav"], ["a.wav"], "the first: 'gone.wav')"),
         (["../a.wav"], ["a.wav"], "the first: '../a.wav')"),
         (["._a.wav"], ["x/._a.wav"], "the first: '._a.wav')"),

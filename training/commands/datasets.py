@@ -44,9 +44,14 @@ def _print_table(datasets: Sequence["KnownDataset"]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        "dataset", "holds", "results are compared by", "licence", box=None, pad_edge=False
-    )
+    table = Table(box=None, pad_edge=False)
+    table.add_column("dataset", no_wrap=True)
+    for title in ("holds", "results are compared by", "licence"):
+        table.add_column(title, overflow="fold")
     for dataset in datasets:
         table.add_row(dataset.name, dataset.contents, dataset.evaluation, dataset.licence)
-    Console(width=_WIDTH, highlight=False, markup=False, soft_wrap=False).print(table)
+    console = Console(width=_WIDTH, highlight=False, markup=False)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        typer.echo(line.rstrip())

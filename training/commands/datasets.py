@@ -46,7 +46,7 @@ def _print_table(datasets: Sequence["KnownDataset"]) -> None:
 
     table = Table(box=None, pad_edge=False)
     table.add_column("dataset", no_wrap=True)
-    for title in ("holds", "results are compared by", "licence"):
+    for title in ("holds", "evaluation", "licence"):
         table.add_column(title, overflow="fold")
     for dataset in datasets:
         table.add_row(dataset.name, dataset.contents, dataset.evaluation, dataset.licence)

@@ -27,7 +27,7 @@ def run() -> Run:
 
 def test_all_datasets_are_listed_in_a_table(run: Run) -> None:
     lines = run("datasets").stdout.splitlines()
-    assert lines[0].split() == ["dataset", "holds", "results", "are", "compared", "by", "licence"]
+    assert lines[0].split() == ["dataset", "holds", "evaluation", "licence"]
     first_words = {line.split("  ")[0].strip() for line in lines}
     assert {dataset.name for dataset in DATASETS} <= first_words
     assert max(map(len, lines)) <= 100

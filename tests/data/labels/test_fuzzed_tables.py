@@ -35,6 +35,8 @@ CELLS = st.text(
 fuzz = settings(
     max_examples=200,
     deadline=None,
+    derandomize=True,  # the same tables each time; a longer search is by hand
+    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

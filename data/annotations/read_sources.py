@@ -161,12 +161,18 @@ def detect_format(source: Path, pattern: str | None = None) -> ImportFormat:
 
 def _formats_in_folder(source: Path) -> set[ImportFormat]:
     formats: set[ImportFormat] = set()
+    unreadable: list[AnnotationError] = []
     for path in walk(source):
         suffix = path.suffix.lower()
         if suffix in (".json", ".txt"):
-            formats |= _formats_of_file(path)
+            try:
+                formats |= _formats_of_file(path)
+            except AnnotationError as error:
+                unreadable.append(error)
         elif is_audio(path) and path.parent != source:
             formats.add("folders")
+    if unreadable and not formats:
+        raise unreadable[0]
     # Tracks are stored beside their recordings: then folder names are not labels.
     tracks = formats & {"audacity", "raven"}
     return tracks or formats
@@ -193,10 +199,13 @@ def _formats_of_file(source: Path) -> set[ImportFormat]:
 
 
 def _formats_of_json(source: Path) -> set[ImportFormat]:
-    kinds: set[ImportFormat] = set()
-    for _, value in read_objects(source):
-        kinds.add("label-studio" if _is_task(value) else "label-studio-min")
-    return kinds
+    """Formats of Label Studio; none for one object of another kind, such as an ``info.json``."""
+    values = [value for _, value in read_objects(source)]
+    kinds: set[ImportFormat] = {
+        "label-studio" if _is_task(value) else "label-studio-min" for value in values
+    }
+    is_other = len(values) == 1 and not _is_task(values[0]) and "id" not in values[0]
+    return set() if is_other else kinds
 
 
 def _is_task(value: object) -> bool:

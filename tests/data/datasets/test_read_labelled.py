@@ -407,3 +407,21 @@ def test_a_folder_beside_a_dataset_is_no_part_of_it(tmp_path: Path) -> None:
     ravdess(tmp_path)
     fill(tmp_path, ["mine/yes/1.wav", "mine/no/1.wav"])
     assert {clip.label for clip in read_labelled_clips(tmp_path / "mine").clips} == {"yes", "no"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("info.json", '{"licence": "CC0", "n": 4}'),
+        ("info.json", "not JSON"),
+        ("config.json", '["a", "b"]'),
+        ("README.txt", "A dataset of two words."),
+    ],
+)
+def test_a_file_about_the_dataset_is_no_export_of_labels(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    fill(tmp_path, ["on/1.wav", "on/2.wav", "off/1.wav", "off/2.wav"])
+    (tmp_path / name).write_text(text)
+    labelled = read_labelled_clips(tmp_path)
+    assert sorted({clip.label for clip in labelled.clips}) == ["off", "on"]

@@ -32,7 +32,7 @@ if not os.path.isdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "d
 
 if TYPE_CHECKING:
     __version__: str
-    from earful.data.audio.decode import AudioError
+    from earful.data.audio.limits import AudioError
     from earful.data.dataset.prepare import PrepareResult
     from earful.data.errors import EarfulError
     from earful.service.api.model import Model, load
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 # The module of each public name, imported when the name is first used.
 _MODULES = {
-    "AudioError": "earful.data.audio.decode",
+    "AudioError": "earful.data.audio.limits",
     "EarfulError": "earful.data.errors",
     "Evaluation": "earful.training.evaluation.evaluator",
     "Event": "earful.service.events",

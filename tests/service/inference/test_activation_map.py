@@ -119,7 +119,7 @@ def test_a_tone_in_one_half_of_the_clip_has_most_of_the_map(
     assert len(columns) == COLUMNS
     half = slice(0, COLUMNS // 2) if start < 0.5 else slice(COLUMNS // 2, COLUMNS)
     # Of a map that knows nothing, a half. 1 of 3 columns of the cnn is the middle one, and what
-    # bcresnet learns differs between processors, by how they round: 0.69 on one, above 0.7 on others.
+    # bcresnet learns differs between processors, by how they round (0.69 on one).
     least = {"cnn": 0.55, "bcresnet": 0.62}.get(name, 0.7)
     assert columns[half].sum() > least * columns.sum()
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +96,16 @@ class PrepareResult:
         ]
 
 
+@dataclass
+class _WrittenClips:
+    """Clips whose tensors are written, with their measures; late ends; and clips that failed."""
+
+    clips: list[Clip] = field(default_factory=list)
+    measured: list[MeasuredClip] = field(default_factory=list)
+    late: list[LateEnd] = field(default_factory=list)
+    failed: list[ClipProblem] = field(default_factory=list)
+
+
 def prepare(
     labelled: LabelledClips,
     out: Path,
@@ -124,26 +134,15 @@ def prepare(
     if plan is None:
         wanted = (features.clip_seconds, features.sample_rate_hz) if features else ()
         plan = plan_clips(labelled.clips, *wanted)
-    clips = plan.clips
     mode = split or default_split_mode(labelled.columns)
     config = features or FeatureConfig.for_rate(plan.sample_rate_hz, plan.clip_seconds)
-    skipped = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
     with staged_folder(out, MANIFEST_FILENAME) as folder:
-        kept: list[Clip] = []
-        measured_clips: list[MeasuredClip] = []
-        late: list[LateEnd] = []
         with TensorWriter(folder, config, int16=int16) as writer:
-            for done, (clip, measured) in enumerate(measure(clips, config), 1):
-                if isinstance(measured, AudioError):
-                    skipped.append(ClipProblem.from_audio_error(clip, measured))
-                else:
-                    end = find_late_end(clip, measured.seconds)
-                    late += [] if end is None else [end]
-                    kept.append(clip if end is None else end.used_clip)
-                    measured_clips.append(replace(measured, window=NO_WINDOW))
-                    writer.add(measured.window)
-                progress(done, len(clips))
-        skipped = list(dict.fromkeys(skipped))  # all windows of a broken file fail alike
+            written = _write_clips(writer, measure(plan.clips, config), len(plan.clips), progress)
+        kept, measured_clips = written.clips, written.measured
+        bad_rows = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
+        # All windows of a broken file fail alike.
+        skipped = list(dict.fromkeys([*bad_rows, *written.failed]))
         if skipped and not (skip_bad and kept):
             raise DatasetError(_skipped_message(skipped, labelled.notes, skip_bad=skip_bad))
         splits = (assign_recording_splits if plan.windowed else assign_splits)(kept, mode)
@@ -162,9 +161,29 @@ def prepare(
         leaked_test_clips=_count_leaked_test_clips(measured_clips, splits),
         column_notes=labelled.notes,
         length_note=plan.reason,
-        late_ends=tuple(late),
+        late_ends=tuple(written.late),
         folds=tuple(sort_labels(clip.fold for clip in kept if clip.fold)),
     )
+
+
+def _write_clips(
+    writer: TensorWriter,
+    measured_clips: Iterator[tuple[Clip, MeasuredClip | AudioError]],
+    n_clips: int,
+    progress: ProgressCallback,
+) -> _WrittenClips:
+    written = _WrittenClips()
+    for done, (clip, measured) in enumerate(measured_clips, 1):
+        if isinstance(measured, AudioError):
+            written.failed.append(ClipProblem.from_audio_error(clip, measured))
+        else:
+            end = find_late_end(clip, measured.seconds)
+            written.late += [] if end is None else [end]
+            written.clips.append(clip if end is None else end.used_clip)
+            written.measured.append(replace(measured, window=NO_WINDOW))
+            writer.add(measured.window)
+        progress(done, n_clips)
+    return written
 
 
 def _count_leaked_test_clips(measured_clips: Sequence[MeasuredClip], splits: Sequence[str]) -> int:

@@ -186,7 +186,8 @@ def _split_quoted(
 ) -> Iterator[TableRow]:
     blanks = re.compile(_BLANKS_AROUND_QUOTES.format(re.escape(delimiter)))
     cleaned = (blanks.sub(r"\1\2", line) if '" ' in line else line for line in lines)
-    csv.field_size_limit(_MAX_LINE_CHARACTERS)  # of the whole process, which reads less otherwise
+    # Of the whole process: never lowered, as others may read longer cells meanwhile.
+    csv.field_size_limit(max(csv.field_size_limit(), _MAX_LINE_CHARACTERS))
     reader = csv.reader(cleaned, delimiter=delimiter, strict=True, skipinitialspace=True)
     read = 0
     while True:

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from earful.data.audio.containers import AUDIO_SUFFIXES
+from earful.data.audio.system_files import is_system_name
 from earful.data.errors import command
 
 # In a run folder (training.trainer.checkpoint) and a dataset (data.dataset.dataset).
 _CHECKPOINTS = ("best.pt", "last.pt")
 _MANIFEST, _LABELS_CSV = "dataset.json", "labels.csv"
-_SPLITS = frozenset({"train", "val", "test"})
 # Of exports and tracks of annotation tools.
 _TOOL_SUFFIXES = frozenset({".csv", ".json", ".tsv", ".txt"})
 # Enough to know a folder by; a large one is not searched to its end.
@@ -39,19 +39,6 @@ def describe_own_folder(folder: Path) -> str:
     return ""
 
 
-def pattern_command(folder: Path, relative: Path) -> str:
-    """The command that reads labels from folder names, for a recording below folders of folders.
-
-    The innermost folder is taken for the label, and the outermost for the split if it is called so.
-    """
-    *outer, _label, _name = relative.parts
-    fields = ["{*}"] * len(outer)
-    if outer and outer[0] in _SPLITS:
-        fields[0] = "{split}"
-    pattern = "/".join([*fields, "{label}", "{*}" + relative.suffix])
-    return command("labels", "import", folder, "--pattern", pattern, "--out", _LABELS_CSV)
-
-
 def _describe_folder(folder: Path, *, importing: bool) -> str:
     if (folder / _LABELS_CSV).is_file():
         return f"{folder} is a folder with a labels CSV; give that: {folder / _LABELS_CSV}"
@@ -66,23 +53,17 @@ def _describe_folder(folder: Path, *, importing: bool) -> str:
             f"{folder} {held}; label recordings in a CSV with the columns filename and label, or "
             "put them in a folder for each label, for `earful prepare FOLDER`"
         )
-    deepest = max(recordings, key=lambda path: len(path.parts))
-    if len(deepest.parts) == 1:
+    if all(len(path.parts) == 1 for path in recordings):
         flags = ("--pattern", "{label}_{n}.wav", "--out", _LABELS_CSV)
         return (
             f"{folder} holds recordings without labels; write a CSV with the columns filename and "
             "label, move them to a folder for each label, or read labels from their names: "
             f"{command('labels', 'import', folder, *flags)}"
         )
-    if len(deepest.parts) > 2:
-        return (
-            f"{folder} holds recordings in folders of folders; say which of them are labels: "
-            f"{pattern_command(folder, deepest)}"
-        )
     return (
-        f"{folder} has a folder of recordings for each label; prepare it: "
+        f"{folder} holds recordings in folders; prepare it: "
         f"{command('prepare', folder, '--out', 'DATASET')}, or write a labels CSV of it: "
-        f"{import_command}"
+        f"{import_command}; where it is not clear which folders are labels, they say so"
     )
 
 
@@ -111,12 +92,13 @@ def _export(run: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The first files below a folder, relative to it; links to folders are not followed."""
+    """The first files below a folder, relative to it, but hidden ones and those of systems."""
     n_files = 0
     for parent, folders, names in os.walk(folder):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not is_system_name(name))
         for name in sorted(names):
             if n_files == _MAX_FILES:
                 return
-            n_files += 1
-            yield (Path(parent) / name).relative_to(folder)
+            if not is_system_name(name):
+                n_files += 1
+                yield (Path(parent) / name).relative_to(folder)

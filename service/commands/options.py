@@ -79,10 +79,16 @@ def csv_options(
     return CsvOptions(audio_dir, parse_columns(columns or []), label_separator)
 
 
-def csv_flags(
-    audio_dir: Path | None, columns: list[str] | None, label_separator: str
-) -> list[object]:
-    """The flags of ``csv_options`` that were given, for the next command that reads the CSV."""
-    given = [("--audio-dir", audio_dir), ("--label-separator", label_separator)]
-    given += [("--columns", text) for text in columns or []]
+def csv_flags(options: CsvOptions) -> list[object]:
+    """The flags that give these options, for the next command that reads the CSV."""
+    columns = [f"{role}={_quote(name)}" for role, name in options.columns.items()]
+    given = (
+        ("--audio-dir", options.audio_dir),
+        ("--columns", ",".join(columns)),
+        ("--label-separator", options.label_separator),
+    )
     return [word for flag, value in given if value for word in (flag, value)]
+
+
+def _quote(name: str) -> str:
+    return f'"{name}"' if "," in name else name

@@ -80,7 +80,7 @@ def check(
     typer.echo(
         json.dumps(result, indent=2, ensure_ascii=False) if as_json else format_report(quality)
     )
-    flags = csv_flags(audio_dir, columns, label_separator)
+    flags = csv_flags(options)
     flags += ["--pattern", pattern] if pattern else []
     print_next(("prepare", labels, *flags, "--out", "DATASET"))
     if quality.needs_attention:

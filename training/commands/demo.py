@@ -7,6 +7,11 @@ import typer
 
 from earful.data.errors import UsageError
 from earful.service.commands.next_steps import keep_on_interrupt
+from earful.service.commands.options import (
+    ColumnsOption,
+    LabelSeparatorOption,
+    csv_options,
+)
 from earful.training.commands.options import AudioDirOption
 
 
@@ -20,6 +25,8 @@ def demo(
         typer.Option(help="Your own words, comma-separated, spoken by synthetic voices."),
     ] = None,
     audio_dir: AudioDirOption = None,
+    columns: ColumnsOption = None,
+    label_separator: LabelSeparatorOption = "",
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for all files of the demo.")
     ] = Path("artifacts/demo"),
@@ -34,13 +41,14 @@ def demo(
         raise UsageError(
             "--data trains on recordings and --words on synthetic voices; give one of them"
         )
+    options = csv_options(audio_dir, columns, label_separator)
     utterances = WORDS if words is None else tuple(word.strip() for word in words.split(","))
     if len(utterances) < 2:
         raise UsageError("--words needs two words or more to tell apart, comma-separated")
     had_demo = (out / MARKER).is_file()
     kept = f"the earlier demo in {out} is unchanged" if had_demo else "nothing was kept"
     with keep_on_interrupt(kept):
-        model = run_demo(data, audio_dir, out, utterances)
+        model = run_demo(data, options, out, utterances)
     if run_server:
         from earful.service.server.server import run_server as serve_model
 

@@ -142,7 +142,7 @@ def train(
     settings = _read_settings(flag_values, out, setting or [])
     labelling = csv_options(audio_dir, columns, label_separator)
     resume_command = _resume_command(dataset, out, extra, negatives, teacher, checkpoint_mirror)
-    resume_command += csv_flags(audio_dir, columns, label_separator)
+    resume_command += csv_flags(labelling)
     try:
         result = train_network(
             dataset,

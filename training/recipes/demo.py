@@ -1,5 +1,6 @@
 """``earful demo``: every step from labels to a classified file, with its command."""
 
+import shlex
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
@@ -11,12 +12,14 @@ import typer
 
 from earful.data.atomic_write import OutputError, replaced_folder
 from earful.data.dataset.dataset import TEST_CLIPS_FILENAME
+from earful.data.datasets.read_labelled import read_labelled_clips
 from earful.data.labels.clip import Clip
 from earful.data.labels.csv_options import CsvOptions
 from earful.data.labels.labels_csv import read_labels
 from earful.data.synthesis.speak_words import write_synthetic_clips
 from earful.service.classifier import Classifier
 from earful.service.commands.next_steps import print_choices, program
+from earful.service.commands.options import csv_flags
 from earful.training.api.evaluate import evaluate
 from earful.training.api.export import export
 from earful.training.api.prepare import prepare
@@ -58,21 +61,22 @@ class _StepPrinter:
 
 
 def run_demo(
-    labels_csv: Path | None, audio_dir: Path | None, out: Path, words: Sequence[str] = WORDS
+    labels_csv: Path | None, options: CsvOptions, out: Path, words: Sequence[str] = WORDS
 ) -> Path:
     """Run every step into ``out``, replacing an earlier demo; returns the model file.
 
-    Without ``labels_csv`` synthetic voices speak ``words``; no recording is needed.
+    ``labels_csv`` may be a folder of labelled recordings. Without it synthetic voices speak
+    ``words``, and no recording is needed.
 
     Raises:
         EarfulError: a step fails.
     """
     started = time.perf_counter()
     if labels_csv is not None:
-        _check_own_labels(labels_csv, audio_dir, out)
+        _check_own_labels(labels_csv, options, out)
     with replaced_folder(out, MARKER):
         (out / MARKER).write_text("Made by `earful demo`, which replaces this folder.\n", "utf-8")
-        model = _run_steps(labels_csv, audio_dir, out, words)
+        model = _run_steps(labels_csv, options, out, words)
     typer.echo(f"\nDone in {time.perf_counter() - started:.0f} s. All files are in {out}. Next:")
     print_choices(
         ("classify your files", ("classify", "FOLDER", "--model", model, "--out", "results.csv")),
@@ -85,7 +89,7 @@ def run_demo(
 
 def _run_steps(
     labels_csv: Path | None,
-    audio_dir: Path | None,
+    options: CsvOptions,
     out: Path,
     words: Sequence[str],
 ) -> Path:
@@ -93,7 +97,7 @@ def _run_steps(
     own_data = labels_csv is not None
     if labels_csv is None:
         labels_csv = _synthesize(printer, words, out / "voices")
-    _prepare(printer, labels_csv, audio_dir, out)
+    _prepare(printer, labels_csv, options, out)
     _train(printer, out, None if own_data else MODEL)
     model = _export(printer, out)
     test_csv = out / "dataset" / TEST_CLIPS_FILENAME
@@ -107,19 +111,19 @@ def _run_steps(
     return model
 
 
-def _check_own_labels(labels_csv: Path, audio_dir: Path | None, out: Path) -> None:
-    """Check the user's CSV before anything is replaced.
+def _check_own_labels(labels_csv: Path, options: CsvOptions, out: Path) -> None:
+    """Check the user's labels before anything is replaced.
 
     Raises:
         LabelsError: it cannot be read.
         OutputError: it, or the audio, lies in the folder that the demo replaces.
     """
-    for place in (labels_csv, audio_dir or labels_csv):
+    for place in (labels_csv, options.audio_dir or labels_csv):
         if place.resolve().is_relative_to(out.resolve()):
             raise OutputError(
                 f"{place} is inside {out}, which the demo replaces; give another --out"
             )
-    read_labels(labels_csv, CsvOptions(audio_dir))
+    read_labelled_clips(labels_csv, options)
 
 
 def _synthesize(printer: _StepPrinter, words: Sequence[str], out: Path) -> Path:
@@ -145,12 +149,13 @@ def _synthesize(printer: _StepPrinter, words: Sequence[str], out: Path) -> Path:
         )
 
 
-def _prepare(printer: _StepPrinter, labels_csv: Path, audio_dir: Path | None, out: Path) -> None:
-    audio_flag = f" --audio-dir {audio_dir}" if audio_dir else ""
-    command = f"{program()} prepare {labels_csv}{audio_flag} --out {out / 'dataset'}"
+def _prepare(printer: _StepPrinter, labels_csv: Path, options: CsvOptions, out: Path) -> None:
+    flags = csv_flags(options)
+    command = f"{program()} {shlex.join(map(str, ('prepare', labels_csv, *flags)))}"
+    command += f" --out {out / 'dataset'}"
     with printer.run_step("Decode, check, split, and compute MFCC and log-mel tensors", command):
         prepared = prepare(
-            labels_csv, out / "dataset", audio_dir=audio_dir, replace=True, progress=True
+            labels_csv, out / "dataset", **vars(options), replace=True, progress=True
         )
         parts = ", ".join(f"{prepared.by_split.get(s, 0)} {s}" for s in ("train", "val", "test"))
         typer.echo(

@@ -28,10 +28,17 @@ KINDS = {
     "dataset": (("dataset.json", "labels.csv"), "is a dataset; train on it: `earful train "),
     "run": (("best.pt", "metrics.json"), "is a run; export it: `earful export "),
     "own csv": (("labels.csv", "a.wav"), "is a folder with a labels CSV; give that: "),
-    "by label": (("a/1.wav", "b/2.wav"), "has a folder of recordings for each label; prepare it"),
-    "deep": (("train/a/1.wav", "test/a/2.wav"), "holds recordings in folders of folders; say"),
+    "by label": (
+        ("a/1.wav", "b/2.wav"),
+        "holds recordings in folders; prepare it: `",
+    ),
+    "deep": (
+        ("train/a/1.wav", "test/a/2.wav"),
+        "holds recordings in folders; prepare it: `",
+    ),
     "flat": (("1.wav", "2.wav"), "holds recordings without labels; write a CSV with the columns"),
     "tracks": (("1.wav", "1.txt"), "may hold labels of another tool; read them: `earful labels im"),
+    "hidden": (("._1.wav", "__MACOSX/a/1.wav"), "is an empty folder; label recordings in a CSV"),
     "empty": ((), "is an empty folder; label recordings in a CSV with the columns filename and"),
     "others": (("a.md",), "holds no recording; label recordings in a CSV with the columns"),
 }
@@ -96,11 +103,6 @@ def test_labels_in_folders_of_folders_are_refused_with_a_pattern_that_reads_them
         ("b", "fold1"),
         ("a", "fold2"),
     ]
-
-
-def test_outer_folders_that_are_no_splits_are_ignored_by_the_pattern(tmp_path: Path) -> None:
-    folder = fill(tmp_path / "deep", "day one/ann/a/1.wav")
-    assert "--pattern '{*}/{*}/{label}/{*}.wav'" in describe_wrong_path(folder)
 
 
 def test_a_csv_without_rows_lists_nothing(tmp_path: Path) -> None:

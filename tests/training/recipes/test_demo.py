@@ -6,6 +6,7 @@ import pytest
 import typer.testing
 
 from earful.data.errors import EarfulError
+from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.service.classifier import Classifier
 from earful.training.cli import build_app
 from earful.training.recipes import demo
@@ -20,26 +21,26 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_demo_writes_a_model_and_prints_each_step(
     tones_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = run_demo(tones_csv, None, tmp_path / "demo")
+    model = run_demo(tones_csv, PLAIN_CSV, tmp_path / "demo")
     output = capsys.readouterr().out
     assert model.is_file()
     for command in ("prepare", "train", "export", "evaluate", "classify"):
         assert f"$ earful {command} " in output
     assert "accuracy" in output
-    run_demo(tones_csv, None, tmp_path / "demo")  # again, into the same folder
+    run_demo(tones_csv, PLAIN_CSV, tmp_path / "demo")  # again, into the same folder
 
 
 def test_unreadable_csv_leaves_the_earlier_demo(tones_csv: Path, tmp_path: Path) -> None:
-    model = run_demo(tones_csv, None, tmp_path / "demo")
+    model = run_demo(tones_csv, PLAIN_CSV, tmp_path / "demo")
     with pytest.raises(EarfulError, match=r"missing\.csv"):
-        run_demo(tmp_path / "missing.csv", None, tmp_path / "demo")
+        run_demo(tmp_path / "missing.csv", PLAIN_CSV, tmp_path / "demo")
     inside = tmp_path / "demo" / "dataset" / "test.csv"
     with pytest.raises(EarfulError, match="inside"):
-        run_demo(inside, None, tmp_path / "demo")
+        run_demo(inside, PLAIN_CSV, tmp_path / "demo")
     with pytest.raises(EarfulError, match="inside"):
-        run_demo(tones_csv, tmp_path / "demo" / "voices", tmp_path / "demo")
+        run_demo(tones_csv, CsvOptions(tmp_path / "demo" / "voices"), tmp_path / "demo")
     with pytest.raises(EarfulError, match="'!!!'"):
-        run_demo(None, None, tmp_path / "demo", ("lights", "!!!"))
+        run_demo(None, PLAIN_CSV, tmp_path / "demo", ("lights", "!!!"))
     assert model.is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
@@ -51,7 +52,7 @@ def test_file_with_several_clips_is_not_classified_as_one(
     timed = [f"{rows[0]},start,end", *(f"{row},0.0,0.4" for row in rows[1:])]
     csv_path = tmp_path / "labels.csv"
     csv_path.write_text("\n".join(timed))
-    run_demo(csv_path, tones_csv.parent, tmp_path / "demo")
+    run_demo(csv_path, CsvOptions(tones_csv.parent), tmp_path / "demo")
     output = capsys.readouterr().out
     assert "Classify a file" not in output
     assert "Evaluate the file" in output
@@ -67,7 +68,7 @@ def test_split_column_without_test_rows_is_reported(
     ]
     csv_path = tmp_path / "labels.csv"
     csv_path.write_text("\n".join(lines))
-    run_demo(csv_path, tones_csv.parent, tmp_path / "demo")
+    run_demo(csv_path, CsvOptions(tones_csv.parent), tmp_path / "demo")
     assert "nothing is evaluated" in capsys.readouterr().out
 
 
@@ -75,7 +76,7 @@ def test_demo_synthesizes_custom_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "VOICES", 8)
-    model = run_demo(None, None, tmp_path / "demo", ("lights", "stop=halt"))
+    model = run_demo(None, PLAIN_CSV, tmp_path / "demo", ("lights", "stop=halt"))
     assert Classifier.open(model).labels == ("lights", "stop")
     output = capsys.readouterr().out
     assert "8 synthetic voices speak lights, halt" in output

@@ -3,10 +3,13 @@
 #   docker build -t earful:cuda --build-arg VARIANT=cuda .  with ONNX Runtime's CUDA libraries
 #   docker run -p 8000:8000 -v $PWD/model.onnx:/models/model.onnx:ro \
 #              -e EARFUL_MODEL=/models/model.onnx earful
+# The base image by its digest, so that a build next month is the same (service/deploy/SECURITY.md):
+#   docker build --build-arg BASE_IMAGE=python:3.11-slim@sha256:... -t earful .
 ARG PYTHON_VERSION=3.11
+ARG BASE_IMAGE=python:${PYTHON_VERSION}-slim
 ARG VARIANT=cpu
 
-FROM python:${PYTHON_VERSION}-slim AS source
+FROM ${BASE_IMAGE} AS source
 RUN pip install --no-cache-dir "uv>=0.8"
 ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PROJECT_ENVIRONMENT=/opt/earful
 WORKDIR /src
@@ -37,7 +40,7 @@ RUN uv sync --locked --no-default-groups --extra postgres --extra media --extra 
 
 FROM ${VARIANT} AS build
 
-FROM python:${PYTHON_VERSION}-slim
+FROM ${BASE_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home earful
 COPY --from=build /opt/earful /opt/earful
 # PYTHONSAFEPATH: a folder named data or models in the working directory must not be imported.

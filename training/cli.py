@@ -12,11 +12,14 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
 
 import earful
 from earful.data.errors import EarfulError, did_you_mean, missing_package_error
+from earful.data.text.printable import printable
 from earful.service.commands.next_steps import print_message
 from earful.service.commands.options import EXIT_INTERRUPTED, EXIT_NOTHING_DONE
+from earful.service.core.echo import echo, escape_undecodable_names
 
 _SERVICE, _TRAINING = "earful.service.commands", "earful.training.commands"
 # In the order of ``earful --help``: panel, and the module and function (or group) of each command.
@@ -98,11 +101,11 @@ class LazyCommands(TyperGroup):
         """Run the command; suggest the nearest choice for a mistyped value."""
         try:
             return super().invoke(ctx)
-        except typer.BadParameter as error:
-            error.message = _with_suggestion(error.message)
+        except TyperException as error:
+            error.message = printable(_with_suggestion(error.message), keep="\n")
             raise
         except KeyboardInterrupt as error:
-            typer.echo("interrupted", err=True)
+            echo("interrupted", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from error
 
 
@@ -147,6 +150,7 @@ def main() -> None:
     # Spinning threads of torch halve the speed on a busy machine. The OpenMP library reads this
     # when it is loaded, so it is set before any import of torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    escape_undecodable_names()
     try:
         build_app()(prog_name="earful")
     except EarfulError as error:
@@ -162,7 +166,7 @@ def main() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"earful {earful.__version__}")
+        echo(f"earful {earful.__version__}")
         raise typer.Exit
 
 

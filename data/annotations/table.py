@@ -23,6 +23,7 @@ from earful.data.annotations.annotation import (
 from earful.data.atomic_write import OutputError, staged_file
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.labels_csv import read_labels, read_rows
+from earful.data.text.formula_cells import mark_formulas
 
 PROVENANCE_COLUMNS = ("source", "annotator", "annotated_at", "annotation_id")
 
@@ -89,8 +90,12 @@ def _read_provenance(
     return provenance, notes
 
 
-def write_table(annotations: Sequence[Annotation], out: Path, *, replace: bool = False) -> None:
+def write_table(
+    annotations: Sequence[Annotation], out: Path, *, replace: bool = False, mark: bool = True
+) -> None:
     """Write a labels CSV atomically; recordings below its folder have relative paths.
+
+    ``mark`` puts an apostrophe before cells that a spreadsheet would run as formulas.
 
     Raises:
         AnnotationError: a file name cannot be written to a CSV.
@@ -98,10 +103,12 @@ def write_table(annotations: Sequence[Annotation], out: Path, *, replace: bool =
     """
     require_new_output(out, replace=replace)
     with staged_file(out) as staging:
-        write_rows(annotations, staging, out.resolve().parent)
+        write_rows(annotations, staging, out.resolve().parent, mark=mark)
 
 
-def write_rows(annotations: Sequence[Annotation], file: Path, folder: Path) -> None:
+def write_rows(
+    annotations: Sequence[Annotation], file: Path, folder: Path, *, mark: bool = True
+) -> None:
     """Write a labels CSV with paths relative to ``folder``."""
     columns = ["filename", "label"]
     columns += ["speaker"] if any(a.speaker for a in annotations) else []
@@ -114,7 +121,8 @@ def write_rows(annotations: Sequence[Annotation], file: Path, folder: Path) -> N
         writer.writerow([*columns, *PROVENANCE_COLUMNS])
         for annotation in annotations:
             values = _values(annotation, folder)
-            writer.writerow([values[name] for name in (*columns, *PROVENANCE_COLUMNS)])
+            cells = [values[name] for name in (*columns, *PROVENANCE_COLUMNS)]
+            writer.writerow(mark_formulas(cells) if mark else cells)
 
 
 def _values(annotation: Annotation, folder: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import TextIO
 
 from earful.data.labels.other_text import describe_other_text
 from earful.data.labels.text_file import LabelsError, find_encoding
+from earful.data.text.formula_cells import unmark_formula
 
 DELIMITERS = ",;\t|"
 # How many of the names in a header are known ones: it finds the delimiter and the header.
@@ -170,7 +171,7 @@ def _split_by_tab(lines: Iterator[str], first: int, width: int) -> Iterator[Tabl
             with contextlib.suppress(csv.Error):
                 quoted = next(csv.reader([text], delimiter="\t", strict=True))
                 cells = quoted if len(quoted) == width else cells
-        yield TableRow(number, [_unquote(cell) for cell in cells])
+        yield TableRow(number, [unmark_formula(_unquote(cell)) for cell in cells])
 
 
 def _unquote(cell: str) -> str:
@@ -202,6 +203,7 @@ def _split_quoted(
             return
         n_lines = reader.line_num - read
         suspicious = n_lines > 1 and width and _has_swallowed_rows(cells, delimiter, width)
+        cells = [unmark_formula(cell) for cell in cells]
         yield TableRow(first + read, cells, _swallowed_message(n_lines) if suspicious else "")
         read = reader.line_num
 

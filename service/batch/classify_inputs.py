@@ -11,7 +11,7 @@ from earful.models.bundle.decision import DECISION_THRESHOLD
 from earful.service.batch.input_reader import OnRead
 from earful.service.batch.inputs import Input
 from earful.service.batch.items import AudioWindow, ClassifyOptions, InputEnd, Item, ItemReader
-from earful.service.batch.rows import ResultRow, printable
+from earful.service.batch.rows import ResultRow, utf8_name
 from earful.service.classifier import MAX_BATCH, Classifier, rank
 from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.events import Event
@@ -95,7 +95,7 @@ class _RowBuilder:
             label, score = self._classifier.decide(scores, self._decision_threshold)
         self._has_rows = True
         yield ResultRow(
-            filename=printable(source.location),
+            filename=utf8_name(source.location),
             start=round(found.start, 6),
             end=round(found.end, 6),
             label=label,
@@ -109,7 +109,7 @@ class _RowBuilder:
         if not self._has_rows and not end.problem:
             start = end.source.start_seconds or 0.0
             yield ResultRow(
-                filename=printable(end.source.location),
+                filename=utf8_name(end.source.location),
                 start=start,
                 end=round(start + end.seconds, 6),
                 expected=end.source.expected,

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 from earful.data.annotations import audacity, raven
 from earful.data.annotations.audacity import track_line
 from earful.data.annotations.raven import selection_line
 from earful.data.annotations.tracks import track_path
+from earful.data.text.formula_cells import mark_formulas
 from earful.service.batch.errors import BatchError
 from earful.service.batch.rows import COLUMNS, ResultRow
 from earful.service.core.defaults import SCORE_DIGITS
@@ -26,6 +27,12 @@ FORMATS = (*FILE_SUFFIXES.values(), *FOLDER_FORMATS)
 # In a folder of tracks or tables: all rows, including those of inputs that could not be read.
 INDEX_FILENAME = "index.csv"
 _PARQUET_ROWS = 10_000
+
+
+class TextSink(Protocol):
+    """A text file, or what writes like one."""
+
+    def write(self, text: str, /) -> int: ...
 
 
 class RowWriter(Protocol):
@@ -60,6 +67,7 @@ class RowLayout:
     """How rows are written.
 
     format_name    one of ``FORMATS``
+    mark_formulas  whether cells of CSV that a spreadsheet would run get an apostrophe
     top_k          number of labels with scores in a row
     multi_label    whether ``label`` may hold several labels, so that label_1 is needed too
     expected       whether to write the last column ``expected``, the correct label
@@ -68,6 +76,7 @@ class RowLayout:
     """
 
     format_name: str
+    mark_formulas: bool = True
     top_k: int = 1
     multi_label: bool = False
     expected: bool = False
@@ -94,7 +103,7 @@ def open_writer(target: Path, layout: RowLayout) -> Iterator[RowWriter]:
         yield text_writer(file, layout)
 
 
-def text_writer(file: TextIO, layout: RowLayout) -> RowWriter:
+def text_writer(file: TextSink, layout: RowLayout) -> RowWriter:
     """A writer of CSV or JSON Lines to an open file."""
     return CsvWriter(file, layout) if layout.format_name == "csv" else JsonLinesWriter(file, layout)
 
@@ -105,11 +114,11 @@ class CsvWriter:
     For a multi-label model they start with label_1, the best single label.
     """
 
-    def __init__(self, file: TextIO, layout: RowLayout) -> None:
+    def __init__(self, file: TextSink, layout: RowLayout) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
         # csv.writer does not quote a carriage return, but every reader ends a row at one.
         self._quoted_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        self._expected = layout.expected
+        self._expected, self._mark_formulas = layout.expected, layout.mark_formulas
         # Ranks, from 0, of the labels that get columns of their own.
         self._ranks = range(0 if layout.multi_label and layout.top_k > 1 else 1, layout.top_k)
         extra = [f"{name}_{k + 1}" for k in self._ranks for name in ("label", "score")]
@@ -129,13 +138,13 @@ class CsvWriter:
             cells.append(row.expected)
         has_carriage_return = any("\r" in text for text in (row.filename, row.error, row.expected))
         writer = self._quoted_writer if has_carriage_return else self._writer
-        writer.writerow(cells)
+        writer.writerow(mark_formulas(cells) if self._mark_formulas else cells)
 
 
 class JsonLinesWriter:
     """One JSON object per line, keyed by column; ``top_k`` above 1 adds the list ``scores``."""
 
-    def __init__(self, file: TextIO, layout: RowLayout) -> None:
+    def __init__(self, file: TextSink, layout: RowLayout) -> None:
         self._file = file
         self._top_k, self._expected = layout.top_k, layout.expected
 

@@ -13,7 +13,7 @@ from earful.data.audio.windows import loudest_start, window_starts
 from earful.models.bundle.event_options import BACKGROUND_LABELS, EventOptions
 from earful.service.batch.input_reader import Blocks, InputReader, OnRead
 from earful.service.batch.inputs import Input
-from earful.service.batch.rows import ResultRow, printable
+from earful.service.batch.rows import ResultRow, utf8_name
 from earful.service.classifier import MAX_FILE_CLIPS, WINDOW_HOP_FRACTION, Classifier
 from earful.service.events import Event, detect_events
 
@@ -66,7 +66,7 @@ class InputEnd:
 
     def error_row(self) -> ResultRow:
         """The row of an input with a problem."""
-        name, problem = printable(self.source.location), printable(self.problem)
+        name, problem = utf8_name(self.source.location), utf8_name(self.problem)
         return ResultRow(name, error=problem, expected=self.source.expected)
 
 

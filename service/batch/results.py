@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from earful.data.errors import command
+from earful.data.text.formula_cells import unmark_formula
 from earful.service.batch.errors import BatchError
 from earful.service.batch.formats import FILE_SUFFIXES, import_pyarrow
 from earful.service.batch.rows import COLUMNS, ResultRow
@@ -50,7 +51,8 @@ def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
             raise ValueError(f"the file has no column {', '.join(missing)}")
-        yield from reader
+        for values in reader:
+            yield {name: unmark_formula(text or "") for name, text in values.items()}
 
 
 def _read_json_lines(path: Path) -> Iterator[dict[str, Any]]:

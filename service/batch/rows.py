@@ -51,7 +51,7 @@ class ResultRow:
 _FIELDS = tuple(field.name for field in fields(ResultRow))
 
 
-def printable(name: str) -> str:
+def utf8_name(name: str) -> str:
     """A file name as text; bytes that are not UTF-8 become ``\\xNN``."""
     if name.isascii():
         return name

@@ -1,7 +1,6 @@
 """A batch run: list the inputs, resume an earlier run, classify the chunks, write the results."""
 
 import contextlib
-import io
 import os
 import shutil
 import sys
@@ -53,6 +52,7 @@ from earful.service.batch.output_folder import (
 from earful.service.batch.scheduler import ShardSpec
 from earful.service.batch.worker import WorkerConfig
 from earful.service.classifier import Classifier
+from earful.service.core.echo import ResultStream
 
 if TYPE_CHECKING:
     from earful.service.batch.engines import LocalEngine
@@ -68,6 +68,7 @@ class BatchRequest:
     model: Path
     out: Path | None
     format_name: str
+    mark_formulas: bool = True
     options: ClassifyOptions = field(default_factory=ClassifyOptions)
     reject: bool = False
     device: Device = "cpu"
@@ -201,6 +202,7 @@ class _BatchRun:
             "background": list(self._options.background),
             "label_min_scores": [list(pair) for pair in self._options.label_min_scores],
             "format": request.format_name,
+            "mark formulas": request.mark_formulas,
             "common folder": str(_common_folder(request.paths))
             if request.format_name in FOLDER_FORMATS
             else "",
@@ -250,6 +252,7 @@ class _BatchRun:
         self._progress.on_start(total, n_already_done)
         layout = RowLayout(
             format_name=self._request.format_name,
+            mark_formulas=self._request.mark_formulas,
             top_k=self._options.top_k,
             multi_label=self._classifier.is_multi_label,
             expected=manifest.expected,
@@ -314,9 +317,7 @@ class _BatchRun:
     @contextlib.contextmanager
     def _writer(self, folder: Path, layout: RowLayout) -> Iterator[RowWriter]:
         if self.out is None:
-            if isinstance(sys.stdout, io.TextIOWrapper):  # names may not fit the encoding
-                sys.stdout.reconfigure(errors="backslashreplace")
-            yield text_writer(sys.stdout, layout)
+            yield text_writer(ResultStream(sys.stdout), layout)
             sys.stdout.flush()  # here, where Typer still handles a closed pipe (`| head`)
             return
         target = folder / _RESULTS

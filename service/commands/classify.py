@@ -21,12 +21,14 @@ from earful.service.commands.options import (
     ColumnsOption,
     EngineOption,
     ModelOption,
+    NoEscapeOption,
     RayAddressOption,
     RegistryOption,
     RejectOption,
     check_engine,
     csv_options,
 )
+from earful.service.core.echo import echo
 
 if TYPE_CHECKING:
     from earful.service.batch.items import ClassifyOptions
@@ -111,6 +113,7 @@ def classify(
         ),
     ] = None,
     columns: ColumnsOption = None,
+    no_escape: NoEscapeOption = False,
     workers: Annotated[
         int | None,
         typer.Option(min=1, max=1024, help="Number of processes. (default: one per core)"),
@@ -157,12 +160,13 @@ def classify(
     )
     if not shard_spec.is_whole:
         source_note = f" (by {variable})" if variable else ""
-        typer.echo(f"shard {shard_spec.index} of {shard_spec.count}{source_note}", err=True)
+        echo(f"shard {shard_spec.index} of {shard_spec.count}{source_note}", err=True)
     request = BatchRequest(
         paths=tuple(paths),
         model=find_model(model, registry),
         out=out,
         format_name=format_name,
+        mark_formulas=not no_escape,
         options=options,
         reject=reject,
         device=device,
@@ -180,7 +184,7 @@ def classify(
     with keep_on_interrupt(kept), _progress() as progress, _exit_on_sigterm():
         outcome = run(request, progress)
     if out is not None or outcome.stats.failed or outcome.stats.labelled:
-        typer.echo(format_summary(outcome), err=True)
+        echo(format_summary(outcome), err=True)
     if out is not None and shard_spec.is_whole and out.is_file():
         print_next(("report", out))
     if outcome.stats.failed:

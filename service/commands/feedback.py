@@ -10,6 +10,7 @@ import typer
 
 from earful.data.errors import EarfulError, UsageError
 from earful.service.commands.next_steps import print_next
+from earful.service.commands.options import NoEscapeOption
 from earful.service.core.defaults import (
     DEFAULT_FEEDBACK_URL,
     DEFAULT_MAX_RECORDINGS_BYTES,
@@ -17,6 +18,7 @@ from earful.service.core.defaults import (
     DEFAULT_RETENTION_DAYS,
     FEEDBACK_OFF,
 )
+from earful.service.core.echo import echo
 from earful.service.feedback.database_url import DatabaseAddress
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def list_feedback(
 
     with opened_database(feedback) as database:
         stats = compute_stats(database)
-    typer.echo(json.dumps(stats.as_json()) if as_json else format_stats(stats))
+    echo(json.dumps(stats.as_json()) if as_json else format_stats(stats))
 
 
 @feedback_app.command()
@@ -67,6 +69,7 @@ def export(
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder for labels.csv and all labelled recordings."),
     ] = None,
+    no_escape: NoEscapeOption = False,
     feedback: DatabaseOption = DEFAULT_FEEDBACK_URL,
     saved_recordings: SavedRecordingsOption = DEFAULT_RECORDINGS_FOLDER,
 ) -> None:
@@ -81,12 +84,12 @@ def export(
     with opened_database(feedback) as database:
         if labels is None:
             subject = export_subject_data(database, str(annotator))
-            typer.echo(json.dumps(subject.as_json(str(annotator), recording_store.name), indent=1))
+            echo(json.dumps(subject.as_json(str(annotator), recording_store.name), indent=1))
             return
-        snapshot = write_snapshot(database, recording_store, labels)
-    typer.echo(f"{snapshot.path}: {snapshot.clips} labelled clips", err=True)
+        snapshot = write_snapshot(database, recording_store, labels, mark=not no_escape)
+    echo(f"{snapshot.path}: {snapshot.clips} labelled clips", err=True)
     for reason, count in snapshot.reasons.items():
-        typer.echo(f"{count} left out: {reason}", err=True)
+        echo(f"{count} left out: {reason}", err=True)
     print_next(("retrain", "NAME", "--new", snapshot.path))
 
 
@@ -109,9 +112,7 @@ def delete(
         if not yes:
             typer.confirm(f"{counted}: delete them?", abort=True, err=True)
         deleted = erase_subject(database, RecordingStore(saved_recordings), annotator)
-    typer.echo(
-        f"deleted {deleted.rows} labels and {deleted.clips} recordings ({deleted.n_bytes} bytes)"
-    )
+    echo(f"deleted {deleted.rows} labels and {deleted.clips} recordings ({deleted.n_bytes} bytes)")
 
 
 @feedback_app.command()
@@ -148,7 +149,7 @@ def clean(
             delete_orphan_files(database, recording_store),
             delete_missing_rows(database, recording_store),
         )
-    typer.echo(
+    echo(
         f"deleted {cleaned.expired} recordings and {cleaned.labels} labels by age, "
         f"{cleaned.evicted} recordings for space ({cleaned.n_bytes} bytes); "
         f"{orphans} files without an entry, {missing} entries without a file"

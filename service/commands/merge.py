@@ -7,6 +7,7 @@ import typer
 
 from earful.service.commands.next_steps import print_next
 from earful.service.commands.options import EXIT_SOME_FAILED
+from earful.service.core.echo import echo
 
 
 def merge(
@@ -20,7 +21,7 @@ def merge(
     from earful.service.batch.summary import format_counts
 
     stats = merge_results(shard_results, out)
-    typer.echo(f"{format_counts(stats)}\nresults in {out}", err=True)
+    echo(f"{format_counts(stats)}\nresults in {out}", err=True)
     print_next(("report", out))
     if stats.failed:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 from earful.service.commands.options import EXIT_INTERRUPTED
+from earful.service.core.echo import echo
 
 # Lines fit a terminal of 80 columns, indented.
 _WIDTH, _INDENT = 80, "  "
@@ -25,7 +26,7 @@ def program() -> str:
 
 def print_message(text: str) -> None:
     """Print a message on stderr; on a terminal wrapped to 80 columns, else each line as it is."""
-    typer.echo(wrap(text) if sys.stderr.isatty() else text, err=True)
+    echo(wrap(text) if sys.stderr.isatty() else text, err=True)
 
 
 def wrap(text: str) -> str:
@@ -38,15 +39,15 @@ def wrap(text: str) -> str:
 
 def print_next(*commands: Sequence[object]) -> None:
     """Print commands to copy, each given by its words after ``earful``."""
-    typer.echo("next:", err=True)
+    echo("next:", err=True)
     for command in commands:
-        typer.echo(format_command(command), err=True)
+        echo(format_command(command), err=True)
 
 
 def print_choices(*choices: tuple[str, Sequence[object]]) -> None:
     """Print purposes, each with its command, as results on stdout."""
     for purpose, command in choices:
-        typer.echo(f"{format_command(command)}\n      {purpose}")
+        echo(f"{format_command(command)}\n      {purpose}")
 
 
 def format_command(words: Sequence[object]) -> str:

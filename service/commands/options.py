@@ -36,6 +36,14 @@ LabelSeparatorOption = Annotated[
     ),
 ]
 
+NoEscapeOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-escape",
+        help="Leave out the apostrophe before names that a spreadsheet would run as formulas.",
+    ),
+]
+
 _MODEL_HELP = (
     "Model file, or NAME, NAME@NUMBER or NAME@ALIAS in the registry. (default: the shipped model)"
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earful.data.atomic_write import staged_folder
+from earful.data.text.formula_cells import mark_formulas
 from earful.service.feedback.audio_files import RecordingStore
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.majority import ResolvedLabel, resolved_labels
@@ -44,12 +45,17 @@ class Snapshot:
 
 
 def write_snapshot(
-    database: FeedbackDatabase, recording_store: RecordingStore, folder: Path
+    database: FeedbackDatabase,
+    recording_store: RecordingStore,
+    folder: Path,
+    *,
+    mark: bool = True,
 ) -> Snapshot:
     """Write ``labels.csv`` with all labelled clips whose audio is saved, and ``skipped.csv``.
 
     The folder is written atomically and replaces an earlier snapshot. The rows refer to the files
-    in the recordings folder, so that audio deleted there is not kept in a copy.
+    in the recordings folder, so that audio deleted there is not kept in a copy. ``mark`` puts an
+    apostrophe before cells that a spreadsheet would run as formulas.
 
     Raises:
         DatabaseUnavailable: the database cannot be read.
@@ -57,9 +63,9 @@ def write_snapshot(
     """
     rows, skipped = _split_usable(database, recording_store)
     with staged_folder(folder, LABELS_FILE) as staging:
-        _write(staging / LABELS_FILE, _COLUMNS, rows)
+        _write(staging / LABELS_FILE, _COLUMNS, rows, mark=mark)
         skipped_rows = ((entry.sha256, entry.label, entry.reason) for entry in skipped)
-        _write(staging / SKIPPED_FILE, ("sha256", "label", "reason"), skipped_rows)
+        _write(staging / SKIPPED_FILE, ("sha256", "label", "reason"), skipped_rows, mark=mark)
     return Snapshot(folder.absolute() / LABELS_FILE, len(rows), tuple(skipped))
 
 
@@ -88,28 +94,21 @@ def _split_usable(
 
 
 def _csv_row(entry: ResolvedLabel, path: Path) -> Sequence[str]:
-    annotators = escape_formula("; ".join(entry.annotators))
     return [
         str(path),
         entry.label,
         entry.speaker,
         SOURCE,
-        annotators,
+        "; ".join(entry.annotators),
         entry.created_at,
         entry.sha256,
     ]
 
 
-def escape_formula(text: str) -> str:
-    """Prefix text that a spreadsheet would run as a formula with an apostrophe.
-
-    Only for cells that people read: labels and speakers must stay unchanged.
-    """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _write(
+    path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], *, mark: bool
+) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(rows)
+        writer.writerows(map(mark_formulas, rows) if mark else rows)

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
 import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
@@ -22,6 +21,7 @@ from earful.models.bundle.device import Device
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
 from earful.models.registry.shipped import SHIPPED_MODEL
+from earful.service.core.echo import echo
 from earful.service.core.metrics import MULTIPROCESS_DIR_VARIABLE
 from earful.service.core.request_log import LOGGER, JsonFormatter
 from earful.service.core.settings import MAX_FRAME_BYTES, SHUTDOWN_TIMEOUT_SECONDS, Settings
@@ -79,8 +79,8 @@ def run_server(
     address = listener.getsockname()
     display_host = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
     url = f"http://{display_host}:{address[1]}"
-    typer.echo(f"serving {model_summary} at {url}", err=True)
-    typer.echo(f"try: curl -F file=@clip.wav {url}/v1/classify, or open {url}", err=True)
+    echo(f"serving {model_summary} at {url}", err=True)
+    echo(f"try: curl -F file=@clip.wav {url}/v1/classify, or open {url}", err=True)
     if workers > 1:
         _serve_with_workers(settings, listener, workers)
         _exit_stopped()
@@ -91,7 +91,7 @@ def run_server(
 
 
 def _exit_stopped(*_: object) -> NoReturn:
-    typer.echo("stopped serving", err=True)
+    echo("stopped serving", err=True)
     sys.exit(0)
 
 

@@ -1,11 +1,18 @@
 // Files to save, CSV files among them.
 
-/** For a table that people open: prefix a cell that a spreadsheet would run as a formula. */
-export const escapeFormula = (value) => String(value ?? "").replace(/^[=+\-@\t\r]/, "'$&");
+// As data/text/formula_cells.py, whose readers remove the apostrophe.
+const FORMULA = /^'*[=+\-@\t\r\n＝＋－＠]/;
+const NUMBER = /^(-|[+-](\d+\.?\d*|\.\d+)(e[+-]?\d+)?)$/i;
+
+/** A cell with an apostrophe before what a spreadsheet would run as a formula. */
+function markFormula(value) {
+  const text = String(value ?? "");
+  return FORMULA.test(text) && !NUMBER.test(text) ? `'${text}` : text;
+}
 
 /** Offer rows of cells as a CSV file to save. */
 export function downloadCsv(name, rows) {
-  const text = rows.map((row) => row.map(quote).join(",")).join("\n") + "\n";
+  const text = rows.map((row) => row.map((cell) => quote(markFormula(cell))).join(",")).join("\n") + "\n";
   downloadText(name, text, "text/csv");
 }
 
@@ -18,7 +25,6 @@ export function downloadText(name, text, type = "text/plain") {
   URL.revokeObjectURL(link.href);
 }
 
-function quote(value) {
-  const text = String(value ?? "");
+function quote(text) {
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -1,6 +1,5 @@
 // The table of results: a row for each file, which opens to its plots, scores or timeline.
 import { addActivationButton } from "./activation.js";
-import { escapeFormula } from "./csv.js";
 import { createLabelInput, showName, sortLabels, splitLabels } from "./labels.js";
 import { model } from "./model_panel.js";
 import { DISPLAY_RATE_HZ, decode, drawLogMel, drawWaveform } from "./sound.js";
@@ -151,7 +150,7 @@ export const resultRows = () => [
   ["filename", "label", "score", "seconds", "error", "correct_label"],
   ...results.map(({ file, id, prediction, corrections }) => [
     file.name, prediction.label, prediction.score, prediction.seconds, prediction.error?.message, corrections.labelOf({ id }),
-  ].map(escapeFormula)),
+  ]),
 ];
 
 /** Forget all results. */

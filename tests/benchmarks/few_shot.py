@@ -21,6 +21,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from earful.data.dataset.dataset import Dataset, open_dataset
 from earful.models.networks.zoo import zoo_entry
+from earful.service.core.echo import echo
 from earful.training.baselines.fit import fit_baseline
 from earful.training.config.train_config import default_config
 from earful.training.trainer.trainer import fit
@@ -50,8 +51,8 @@ def main(
 def print_table(
     title: str, dataset: Dataset, task: Task, draws: int, networks: tuple[str, ...]
 ) -> None:
-    typer.echo(f"\n| {title} | {' | '.join(str(size or 'all') for size in SIZES)} |")
-    typer.echo("|---" * (len(SIZES) + 1) + "|")
+    echo(f"\n| {title} | {' | '.join(str(size or 'all') for size in SIZES)} |")
+    echo("|---" * (len(SIZES) + 1) + "|")
     for model in networks:
         cells = []
         for size in SIZES:
@@ -59,7 +60,7 @@ def print_table(
             cells.append(
                 "" if skipped else f"{100 * mean_accuracy(dataset, task, model, size, draws):.1f}"
             )
-        typer.echo(f"| `{model}` | {' | '.join(cells)} |")
+        echo(f"| `{model}` | {' | '.join(cells)} |")
 
 
 def mean_accuracy(dataset: Dataset, task: Task, model: str, size: int | None, draws: int) -> float:

@@ -17,6 +17,7 @@ import typer
 
 from earful.data.labels.csv_options import CsvOptions
 from earful.data.labels.labels_csv import read_labels
+from earful.service.core.echo import echo
 from earful.training.evaluation.crossval import cross_validate
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.recipes.digits.recordings import prepare_once, read_all
@@ -47,11 +48,11 @@ def main(
             auxiliary=auxiliary,
             on_fold=lambda name, number, folds: _announce(name, progress),
         )
-    typer.echo(result.text())
+    echo(result.text())
 
 
 def _announce(name: str, progress: TrainingProgress) -> TrainingProgress:
-    typer.echo(f"without {name}", err=True)
+    echo(f"without {name}", err=True)
     return progress
 
 

@@ -11,9 +11,11 @@ from earful.service.commands.options import (
     EXIT_SOME_FAILED,
     ColumnsOption,
     LabelSeparatorOption,
+    NoEscapeOption,
     csv_flags,
     csv_options,
 )
+from earful.service.core.echo import echo
 from earful.training.commands.options import (
     AudioDirOption,
     JsonOption,
@@ -47,6 +49,7 @@ def check(
         Path | None,
         typer.Option(metavar="FILE.csv", help="CSV of suggested corrections to write."),
     ] = None,
+    no_escape: NoEscapeOption = False,
 ) -> None:
     """Check labels and their files for broken, duplicate, leaking and mislabelled clips."""
     from earful.data.datasets.read_labelled import read_labelled_clips
@@ -72,14 +75,12 @@ def check(
         from earful.training.data_quality.html_report import write_quality_page
 
         write_quality_page(quality, labels, html, clips=clips)
-        typer.echo(f"report in {html}", err=True)
+        echo(f"report in {html}", err=True)
     if suggestions is not None:
-        n_suggestions = write_suggestions(quality, suggestions)
-        typer.echo(f"{suggestions}: {n_suggestions} labels to review", err=True)
+        n_suggestions = write_suggestions(quality, suggestions, mark=not no_escape)
+        echo(f"{suggestions}: {n_suggestions} labels to review", err=True)
     result = quality.to_dict()
-    typer.echo(
-        json.dumps(result, indent=2, ensure_ascii=False) if as_json else format_report(quality)
-    )
+    echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else format_report(quality))
     flags = csv_flags(options)
     flags += ["--pattern", pattern] if pattern else []
     print_next(("prepare", labels, *flags, "--out", "DATASET"))

@@ -12,6 +12,7 @@ from earful.service.commands.next_steps import (
     print_message,
     print_next,
 )
+from earful.service.core.echo import echo
 from earful.training.commands.options import (
     DeviceOption,
     ExtraOption,
@@ -63,9 +64,9 @@ def compare(
     overrides = {name: v for name, v in (("epochs", epochs), ("seed", seed)) if v is not None}
 
     def on_run(name: str, number: int, count: int, of_epochs: int) -> TrainingProgress:
-        typer.echo(f"run {number} of {count}: {name}", err=True)
+        echo(f"run {number} of {count}: {name}", err=True)
         return TrainingProgress(
-            on_epoch=lambda record: typer.echo(format_epoch(record, of_epochs), err=True)
+            on_epoch=lambda record: echo(format_epoch(record, of_epochs), err=True)
         )
 
     with keep_on_interrupt(kept_if_any(out, "*/*/last.pt", "finished epochs")):
@@ -79,11 +80,11 @@ def compare(
             on_run=on_run,
             on_skipped=lambda reason: print_message(f"note: {reason}"),
         )
-    typer.echo(
+    echo(
         json.dumps([dataclasses.asdict(row) for row in rows], indent=2)
         if as_json
         else comparison_table(rows)
     )
-    typer.echo(f"all runs, model files and a plot in {out}", err=True)
+    echo(f"all runs, model files and a plot in {out}", err=True)
     best = max(rows, key=lambda row: row.accuracies[0].accuracy)
     print_next(("serve", "--model", out / best.file))

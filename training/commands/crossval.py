@@ -8,6 +8,7 @@ import typer
 
 from earful.data.errors import UsageError
 from earful.service.commands.next_steps import keep_on_interrupt, kept_if_any, print_next
+from earful.service.core.echo import echo
 from earful.training.commands.options import (
     DatasetArgument,
     DeviceOption,
@@ -82,8 +83,8 @@ def crossval(
             device=device,
             on_fold=on_fold,
         )
-    typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else result.text())
-    typer.echo(f"one run per fold in {out}", err=True)
+    echo(json.dumps(result.to_dict(), indent=2) if as_json else result.text())
+    echo(f"one run per fold in {out}", err=True)
     print_next(("train", dataset, "--out", "RUN", "--model", model))
 
 

@@ -4,9 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import typer
-
 from earful.service.commands.next_steps import print_next
+from earful.service.core.echo import echo
 from earful.training.commands.options import JsonOption
 
 if TYPE_CHECKING:
@@ -32,10 +31,10 @@ def datasets(as_json: JsonOption = False) -> None:
             }
             for dataset in DATASETS
         ]
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     _print_table(DATASETS)
-    typer.echo("--json adds the layouts, where labels come from, and the links", err=True)
+    echo("--json adds the layouts, where labels come from, and the links", err=True)
     print_next(("prepare", "FOLDER", "--out", "DATASET"))
 
 
@@ -54,4 +53,4 @@ def _print_table(datasets: Sequence["KnownDataset"]) -> None:
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
-        typer.echo(line.rstrip())
+        echo(line.rstrip())

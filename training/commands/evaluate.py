@@ -18,6 +18,7 @@ from earful.service.commands.options import (
     RegistryOption,
     csv_options,
 )
+from earful.service.core.echo import echo
 from earful.training.commands.options import AudioDirOption, JsonOption
 
 Split = Literal["test", "val", "train", "all"]
@@ -198,6 +199,6 @@ def _evaluate_events(
 def _print(result: dict[str, Any] | str, out: Path | None) -> None:
     """Print a text, or an object as JSON, and the files of the report."""
     is_text = isinstance(result, str)
-    typer.echo(result if is_text else json.dumps(result, indent=2, ensure_ascii=False))
+    echo(result if is_text else json.dumps(result, indent=2, ensure_ascii=False))
     if out is not None:
-        typer.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}", err=True)
+        echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}", err=True)

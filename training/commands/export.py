@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from earful.service.commands.next_steps import format_command, print_message, print_next
+from earful.service.core.echo import echo
 
 
 def export(
@@ -19,10 +20,10 @@ def export(
     exported = export_run(run, out)
     if not exported.finished:
         print_message(f"note: {run} was stopped before its last epoch; continue it with:")
-        typer.echo(format_command(resume_words(run)), err=True)
-    typer.echo(
+        echo(format_command(resume_words(run)), err=True)
+    echo(
         f"{exported.path}: {exported.size_bytes / 1e6:.2f} MB, "
         f"{len(exported.metadata.labels)} labels"
     )
-    typer.echo(f"ONNX Runtime and PyTorch agree within {exported.max_difference:.1e}")
+    echo(f"ONNX Runtime and PyTorch agree within {exported.max_difference:.1e}")
     print_next(("evaluate", out, read_run_dataset(run) or "DATASET"), ("serve", "--model", out))

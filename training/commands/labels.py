@@ -13,8 +13,10 @@ from earful.service.commands.options import (
     EXIT_SOME_FAILED,
     ColumnsOption,
     LabelSeparatorOption,
+    NoEscapeOption,
     csv_options,
 )
+from earful.service.core.echo import echo
 from earful.training.commands.options import (
     AudioDirOption,
     JsonOption,
@@ -65,6 +67,7 @@ def import_labels(
     resolve: ResolveOption = "latest",
     skip_bad: SkipOption = False,
     replace: ReplaceOption = False,
+    no_escape: NoEscapeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read labels of other tools and write a labels CSV that names their sources."""
@@ -80,7 +83,7 @@ def import_labels(
         ImportOptions(file_format, audio_dir, pattern, columns, resolve, read_known_annotations),
     )
     raise_on_problems(collected, skip_bad=skip_bad)
-    write_table(collected.annotations, out, replace=replace)
+    write_table(collected.annotations, out, replace=replace, mark=not no_escape)
     _print_result(collected, out, as_json=as_json, next_command=("check", out))
 
 
@@ -159,6 +162,7 @@ def merge(
     resolve: ResolveOption = "latest",
     skip_bad: SkipOption = False,
     replace: ReplaceOption = False,
+    no_escape: NoEscapeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Merge labels CSVs; recordings of the same audio become one row."""
@@ -172,7 +176,7 @@ def merge(
     with work_progress("listen") as on_progress:
         collected = merge_tables(tables, options, resolve, on_progress)
     raise_on_problems(collected, skip_bad=skip_bad)
-    write_table(collected.annotations, out, replace=replace)
+    write_table(collected.annotations, out, replace=replace, mark=not no_escape)
     _print_result(collected, out, as_json=as_json, next_command=("check", out))
 
 
@@ -183,10 +187,10 @@ def _print_result(
     from earful.data.annotations.summary import format_summary, summary_dict
 
     if as_json:
-        typer.echo(json.dumps(summary_dict(collected), indent=2))
+        echo(json.dumps(summary_dict(collected), indent=2))
     else:
-        typer.echo(format_summary(collected), err=True)
-    typer.echo(f"{out}: {len(collected.annotations)} labels", err=True)
+        echo(format_summary(collected), err=True)
+    echo(f"{out}: {len(collected.annotations)} labels", err=True)
     print_next(next_command)
     if collected.problems:
         raise typer.Exit(EXIT_SOME_FAILED)

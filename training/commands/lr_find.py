@@ -8,6 +8,7 @@ import typer
 
 from earful.data.errors import UsageError
 from earful.service.commands.next_steps import print_next
+from earful.service.core.echo import echo
 from earful.training.commands.options import (
     DatasetArgument,
     DeviceOption,
@@ -56,9 +57,9 @@ def lr_find(
         )
     plot_learning_rates(result, f"{model}, {config.optimizer}, batches of {config.batch_size}", out)
     if as_json:
-        typer.echo(json.dumps(result.to_dict(), indent=2))
+        echo(json.dumps(result.to_dict(), indent=2))
     else:
-        typer.echo(f"the loss falls fastest at {result.suggested:g}; start there or somewhat lower")
-    typer.echo(f"plot in {out}", err=True)
+        echo(f"the loss falls fastest at {result.suggested:g}; start there or somewhat lower")
+    echo(f"plot in {out}", err=True)
     rate = f"{result.suggested:g}"
     print_next(("train", dataset, "--out", "RUN", "--model", model, "--learning-rate", rate))

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from earful.service.commands.next_steps import print_message
+from earful.service.commands.options import NoEscapeOption
+from earful.service.core.echo import echo
 from earful.training.commands.options import DatasetArgument, DeviceOption, JsonOption
 
 
@@ -47,6 +49,7 @@ def map_clips(
         Path | None,
         typer.Option(metavar="FILE.csv", help="CSV of coordinates and outlier scores to write."),
     ] = None,
+    no_escape: NoEscapeOption = False,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Seed of sample, autoencoder and projection.")
     ] = 42,
@@ -89,13 +92,13 @@ def map_clips(
         clip_map, out, color_by, MapAudioOptions(round(audio_mb * 1e6), audio_dir)
     )
     if points is not None:
-        write_points_csv(clip_map, points)
+        write_points_csv(clip_map, points, mark=not no_escape)
     for note in filter(None, [*clip_map.notes, stats.audio_note()]):
         print_message(f"note: {note}")
     if as_json:
-        typer.echo(json.dumps(clip_map.to_dict(), ensure_ascii=False))
+        echo(json.dumps(clip_map.to_dict(), ensure_ascii=False))
         return
-    typer.echo(f"{out}: {len(clip_map.shown):,} clips, {stats.size_bytes / 1e6:.1f} MB")
-    typer.echo("open it in a browser", err=True)
+    echo(f"{out}: {len(clip_map.shown):,} clips, {stats.size_bytes / 1e6:.1f} MB")
+    echo("open it in a browser", err=True)
     for line in summary_lines(clip_map):
-        typer.echo(line)
+        echo(line)

@@ -12,6 +12,7 @@ from earful.models.registry.records import CHALLENGER
 from earful.models.registry.registry import Registry
 from earful.service.commands.next_steps import print_message, print_next
 from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
+from earful.service.core.echo import echo
 from earful.training.commands.options import JsonOption
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
@@ -33,11 +34,11 @@ def list_models(registry: RegistryOption = DEFAULT_REGISTRY, as_json: JsonOption
     model_registry = Registry(registry)
     rows = [row for name in model_registry.names() for row in version_rows(model_registry, name)]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        echo(json.dumps(rows, indent=2))
     elif rows:
-        typer.echo(format_versions(rows))
+        echo(format_versions(rows))
     else:
-        typer.echo(
+        echo(
             f"{registry} holds no model; put one there with `earful models register NAME RUN`",
             err=True,
         )
@@ -57,13 +58,13 @@ def show(
     model_registry = Registry(registry)
     model, _, version_or_alias = name.partition("@")
     if as_json:
-        typer.echo(
+        echo(
             json.dumps(
                 model_json(model_registry, model, version_or_alias), indent=2, ensure_ascii=False
             )
         )
         return
-    typer.echo(
+    echo(
         format_version(model_registry, model, version_or_alias)
         if version_or_alias
         else format_model(model_registry, model)
@@ -81,7 +82,7 @@ def diff(
     from earful.training.releases.version_diff import diff_versions
 
     difference = diff_versions(Registry(registry), first, second)
-    typer.echo(
+    echo(
         json.dumps(difference.to_dict(), indent=2, ensure_ascii=False)
         if as_json
         else difference.text()
@@ -123,7 +124,7 @@ def register(
         model_registry, name, source, data=data, extra=extra, note=note, alias=alias
     )
     if trained_with_negatives(model_registry, name, version):
-        typer.echo(
+        echo(
             "note: it was trained with --negatives, which retraining does not use; check --reject "
             "afterwards with `earful evaluate --negatives`",
             err=True,
@@ -131,7 +132,7 @@ def register(
     if data is None:
         print_message("note: without --data it cannot be retrained")
     role = ", ".join(model_registry.aliases(name).names_of(version.number)) or "no alias"
-    typer.echo(f"{name}@{version.number} ({role}) in {registry}")
+    echo(f"{name}@{version.number} ({role}) in {registry}")
     place = () if registry == DEFAULT_REGISTRY else ("--registry", registry)
     if CHAMPION in role:
         print_next(("serve", "--model", name, *place))
@@ -157,7 +158,7 @@ def promote(
     promoted = model_registry.promote(name, version, reason)
     for failure in gate_failures(model_registry, name, promoted):
         print_message(f"note: the gate had not promoted it: {failure}")
-    typer.echo(f"{name}@{promoted.number} is champion")
+    echo(f"{name}@{promoted.number} is champion")
 
 
 @models_app.command()
@@ -166,7 +167,7 @@ def rollback(
 ) -> None:
     """Make the previous champion the champion again."""
     restored = Registry(registry).rollback(name, reason)
-    typer.echo(f"{name}@{restored.number} is champion again")
+    echo(f"{name}@{restored.number} is champion again")
 
 
 @models_app.command()
@@ -183,7 +184,7 @@ def prune(
     removed = model_registry.prunable(name, keep) if dry_run else model_registry.prune(name, keep)
     verb = "would delete" if dry_run else "deleted"
     numbers = ", ".join(f"{name}@{version.number}" for version in removed)
-    typer.echo(f"{verb} {numbers}" if removed else "nothing to delete")
+    echo(f"{verb} {numbers}" if removed else "nothing to delete")
 
 
 @models_app.command("mlflow")
@@ -209,4 +210,4 @@ def to_mlflow(
         for version, mlflow_version in exported.sent.items()
     )
     aliases = ", ".join(f"{alias} is version {n}" for alias, n in exported.aliases.items())
-    typer.echo(f"sent {sent or 'nothing: the server has all versions'}; {aliases}")
+    echo(f"sent {sent or 'nothing: the server has all versions'}; {aliases}")

@@ -16,6 +16,7 @@ from earful.service.commands.options import (
     RayAddressOption,
     check_engine,
 )
+from earful.service.core.echo import echo
 from earful.training.commands.options import (
     AudioDirOption,
     LabelsOrFolderArgument,
@@ -140,10 +141,10 @@ def prepare(
 def _print_prepared(prepared: "PrepareResult") -> None:
     parts = ", ".join(f"{prepared.by_split.get(s, 0)} {s}" for s in ("train", "val", "test"))
     features = prepared.features
-    typer.echo(f"{prepared.folder}: {prepared.clips} clips, {len(prepared.labels)} labels")
-    typer.echo(wrap(f"labels: {_list_labels(prepared.labels)}"))
-    typer.echo(f"{parts} ({prepared.split_mode} split)")
-    typer.echo(
+    echo(f"{prepared.folder}: {prepared.clips} clips, {len(prepared.labels)} labels")
+    echo(wrap(f"labels: {_list_labels(prepared.labels)}"))
+    echo(f"{parts} ({prepared.split_mode} split)")
+    echo(
         f"{features.sample_rate_hz} Hz, {features.clip_seconds:g} s, "
         f"MFCC {features.n_mfcc} x {features.frames}, log-mel {features.n_mels} x {features.frames}"
     )

@@ -7,6 +7,7 @@ import typer
 
 from earful.data.errors import EarfulError, UsageError, command, did_you_mean_path
 from earful.service.commands.next_steps import keep_on_interrupt, print_message
+from earful.service.core.echo import echo
 
 _ACCEPTED = (
     "give the folder of a run (`earful train --out`) or a file of results (`earful classify --out`)"
@@ -78,9 +79,7 @@ def report(
             )
             for note in write_run_report(path, html_out, options):
                 print_message(f"note: {note}")
-        typer.echo(
-            f"{html_out}: {html_out.stat().st_size / 1e6:.1f} MB; open it in a browser", err=True
-        )
+        echo(f"{html_out}: {html_out.stat().st_size / 1e6:.1f} MB; open it in a browser", err=True)
         return
     _refuse_other(path)
     if dataset is not None:
@@ -126,6 +125,4 @@ def _report_results(results: Path, out: Path, clips: int, audio_dir: Path | None
 
     with keep_on_interrupt("nothing was written"):
         summary = write_results_report(results, out, clips=clips, audio_dir=audio_dir)
-    typer.echo(
-        f"{out}: {summary.rows:,} rows of {summary.files:,} files; open it in a browser", err=True
-    )
+    echo(f"{out}: {summary.rows:,} rows of {summary.files:,} files; open it in a browser", err=True)

@@ -29,6 +29,7 @@ from earful.service.core.defaults import (
     DEFAULT_RECORDINGS_FOLDER,
     DEFAULT_RETRAIN_FOLDER,
 )
+from earful.service.core.echo import echo
 from earful.training.commands.options import AudioDirOption, DeviceOption, JsonOption
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def retrain(
         work,
         promote=not no_promote,
         device=device,
-        on_stage=lambda stage: typer.echo(stage, err=True),
+        on_stage=lambda stage: echo(stage, err=True),
         progress=training_progress,
     )
     if dry_run:
@@ -142,7 +143,7 @@ def retrain(
     else:
         with keep_on_interrupt(kept_if_any(work, "*/*", "the finished part")):
             outcome = run_retraining(job)
-    typer.echo(
+    echo(
         json.dumps(_outcome_dict(name, outcome), indent=2)
         if as_json
         else _format_outcome(name, outcome)
@@ -177,7 +178,7 @@ def _read_feedback_labels(url: str, saved_recordings: Path) -> "tuple[LabelledCl
             database, RecordingStore(saved_recordings), Path(folder) / "snapshot"
         )
         for reason, count in snapshot.reasons.items():
-            typer.echo(f"{count} labelled recordings left out: {reason}", err=True)
+            echo(f"{count} labelled recordings left out: {reason}", err=True)
         if not snapshot.clips:
             return LabelledClips((), (), frozenset()), SOURCE
         return read_labels(snapshot.path), SOURCE

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from earful.service.commands.next_steps import keep_on_interrupt, print_next
+from earful.service.core.echo import echo
 
 
 def synth(
@@ -43,5 +44,5 @@ def synth(
             languages=accents,
             progress=on_progress,
         )
-    typer.echo(f"{labels_csv}: {len(utterances)} words, {voices} voices, {repetitions} clips each")
+    echo(f"{labels_csv}: {len(utterances)} words, {voices} voices, {repetitions} clips each")
     print_next(("prepare", labels_csv, "--out", "DATASET"))

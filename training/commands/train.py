@@ -14,6 +14,7 @@ from earful.service.commands.options import (
     csv_flags,
     csv_options,
 )
+from earful.service.core.echo import echo
 from earful.training.commands import train_options as flags
 from earful.training.commands.options import (
     AudioDirOption,
@@ -227,10 +228,10 @@ def _resume_command(
 
 def _print_run(result: "TrainResult", resume_command: list[object]) -> None:
     if result.contest is not None:
-        typer.echo(result.contest.table())
-        typer.echo(result.contest.reason())
+        echo(result.contest.table())
+        echo(result.contest.reason())
     for line in run_summary(result.metrics, result.run):
-        typer.echo(line)
+        echo(line)
     sys.stdout.flush()
     if result.still_improving and result.epochs > 1:
         _print_more_epochs(result, resume_command)
@@ -245,12 +246,10 @@ def _print_more_epochs(result: "TrainResult", resume_command: list[object]) -> N
 
     more = 2 * result.epochs
     if result.config.schedule in LENGTH_DEPENDENT_SCHEDULES:
-        typer.echo(
-            f"the last epoch is the best: a new run with --epochs {more} may be better", err=True
-        )
+        echo(f"the last epoch is the best: a new run with --epochs {more} may be better", err=True)
         return
-    typer.echo("still improving at the last epoch; more epochs may help:", err=True)
-    typer.echo(format_command([*resume_command, "--epochs", more]), err=True)
+    echo("still improving at the last epoch; more epochs may help:", err=True)
+    echo(format_command([*resume_command, "--epochs", more]), err=True)
 
 
 def run_summary(metrics: Mapping[str, Any], run: Path) -> list[str]:

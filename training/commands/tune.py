@@ -16,6 +16,7 @@ from earful.service.commands.next_steps import (
     print_message,
     print_next,
 )
+from earful.service.core.echo import echo
 from earful.training.commands.options import (
     DatasetArgument,
     DeviceOption,
@@ -108,7 +109,7 @@ def tune(
     view, note = hold_out_speakers(full_dataset)
     print_message(f"note: {note}")
     for setting_name, dimension in space.dimensions.items():
-        typer.echo(f"  {setting_name} {dimension}", err=True)
+        echo(f"  {setting_name} {dimension}", err=True)
     search_config = SearchConfig(
         view,
         out,
@@ -127,10 +128,8 @@ def tune(
         finished_study = run_search(search_config, trials)
     result = collect_results(search_config, finished_study, note, dataset)
     write_results(result, finished_study, out)
-    typer.echo(
-        json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if as_json else result.text()
-    )
-    typer.echo(f"trials, best settings and a plot in {out}", err=True)
+    echo(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if as_json else result.text())
+    echo(f"trials, best settings and a plot in {out}", err=True)
     if retrain and result.config is not None:
         from earful.training.runs.progress import training_progress
         from earful.training.runs.train_run import train_run
@@ -141,7 +140,7 @@ def tune(
             train_run(
                 full_dataset, run, result.config, device=device, resume=True, progress=progress
             )
-        typer.echo(f"{run}: the best settings, trained on the whole dataset", err=True)
+        echo(f"{run}: the best settings, trained on the whole dataset", err=True)
         print_next(("export", run, "--out", "model.onnx"))
 
 
@@ -172,9 +171,9 @@ def _trial_bars(epochs: int) -> "Callable[[int, int], AbstractContextManager[Tra
 def _print_trial(trial: "FrozenTrial", done: int, total: int) -> None:
     from earful.training.tuning.findings import TrialResult
 
-    typer.echo(f"{done} of {total}: {TrialResult.from_trial(trial).format_line()}", err=True)
+    echo(f"{done} of {total}: {TrialResult.from_trial(trial).format_line()}", err=True)
 
 
 def _print_stale_trials(numbers: list[int]) -> None:
     listed = ", ".join(map(str, numbers))
-    typer.echo(f"trial {listed} was left unfinished by a process that has ended", err=True)
+    echo(f"trial {listed} was left unfinished by a process that has ended", err=True)

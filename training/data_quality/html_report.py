@@ -8,7 +8,8 @@ from earful.data.labels.clip import Clip
 from earful.training.data_quality.finding import Finding, FindingKind, Severity, group_by_kind
 from earful.training.data_quality.run_checks import DataQualityReport
 from earful.training.data_quality.text_report import label_error_sentence
-from earful.training.reports.html_clips import ClipMedia, html_templates, load_clip_media
+from earful.training.reports.html_clips import ClipMedia, load_clip_media
+from earful.training.reports.html_page import render_page
 
 # Listed findings of a kind, besides those with a player.
 _MAX_LISTED = 500
@@ -38,20 +39,17 @@ def write_quality_page(
         OutputError: ``out`` cannot be written.
     """
     report = quality.report
-    page = (
-        html_templates()
-        .get_template("check.html")
-        .render(
-            name=labels_csv.name,
-            report=report,
-            counts=quality.counts(),
-            label_errors=label_error_sentence(quality),
-            max_count=max([*report.by_label.values(), 1]),
-            groups=[
-                _group(severity, kind, findings, quality.clips, clips)
-                for severity, kind, findings in group_by_kind(quality.findings)
-            ],
-        )
+    page = render_page(
+        "check.html",
+        name=labels_csv.name,
+        report=report,
+        counts=quality.counts(),
+        label_errors=label_error_sentence(quality),
+        max_count=max([*report.by_label.values(), 1]),
+        groups=[
+            _group(severity, kind, findings, quality.clips, clips)
+            for severity, kind, findings in group_by_kind(quality.findings)
+        ],
     )
     with staged_file(out) as staging:
         staging.write_text(page, encoding="utf-8")

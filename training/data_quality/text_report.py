@@ -4,6 +4,8 @@ import csv
 from pathlib import Path
 
 from earful.data.atomic_write import OutputError, staged_file
+from earful.data.text.formula_cells import mark_formulas
+from earful.data.text.printable import printable
 from earful.training.data_quality.finding import Finding, group_by_kind
 from earful.training.data_quality.run_checks import DataQualityReport
 
@@ -65,7 +67,7 @@ def format_totals(quality: DataQualityReport) -> str:
     return totals if quality.needs_attention else f"no problems found ({totals})"
 
 
-def write_suggestions(quality: DataQualityReport, path: Path) -> int:
+def write_suggestions(quality: DataQualityReport, path: Path, *, mark: bool = True) -> int:
     """Write the clips with a suggested label as CSV; returns their number.
 
     Columns: ``filename, label, suggested, confidence, line, code``. To apply corrections, listen,
@@ -84,13 +86,10 @@ def write_suggestions(quality: DataQualityReport, path: Path) -> int:
         for finding in rows:
             confidence = "" if finding.confidence is None else f"{finding.confidence:.4f}"
             label_columns = (finding.label, finding.suggested, confidence)
-            writer.writerow([finding.filename, *label_columns, finding.line, finding.code])
+            texts = [finding.filename, *label_columns]
+            cells = mark_formulas(texts) if mark else texts
+            writer.writerow([*cells, finding.line, finding.code])
     return len(rows)
-
-
-def printable(line: str) -> str:
-    """Escape control characters, so that file names cannot send terminal sequences."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def _format_finding(finding: Finding) -> str:

@@ -16,6 +16,7 @@ from sklearn.manifold import TSNE
 
 from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset, DatasetError
+from earful.data.text.formula_cells import mark_formula
 from earful.models.bundle.device import Device
 from earful.training.explore.embedding_sources import EmbeddingSources, find_embeddings
 from earful.training.explore.embeddings import Embedding
@@ -182,7 +183,7 @@ def project_embedding(
     return coordinates
 
 
-def write_points_csv(clip_map: ClipMap, path: Path) -> None:
+def write_points_csv(clip_map: ClipMap, path: Path, *, mark: bool = True) -> None:
     """Write ``ClipMap.rows`` as CSV, numbers with six significant digits.
 
     Raises:
@@ -192,7 +193,9 @@ def write_points_csv(clip_map: ClipMap, path: Path) -> None:
     with staged_file(path) as staging, staging.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows({name: _format_cell(value) for name, value in row.items()} for row in rows)
+        for row in rows:
+            cells = {name: _format_cell(value) for name, value in row.items()}
+            writer.writerow({n: mark_formula(c) for n, c in cells.items()} if mark else cells)
 
 
 def _require_mappable(dataset: Dataset) -> None:

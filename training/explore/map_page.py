@@ -4,8 +4,6 @@ Data is embedded as JSON escaped so that it cannot close a ``<script>``. The pag
 text only, and its content security policy allows only its own script and style.
 """
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,11 +22,10 @@ from earful.training.reports.clip_media import (
     crop_to_clip,
     encode_spectrogram,
 )
-from earful.training.reports.html_clips import html_templates
+from earful.training.reports.html_page import render_page
 
 ColorBy = Literal["label", "speaker", "split", "error"]
 _GRID_SIZE = 10_000  # coordinates are whole numbers from 0 to this
-_TEMPLATE_FOLDER = Path(__file__).parents[1] / "reports" / "templates" / "map"
 
 
 @dataclass(frozen=True)
@@ -69,24 +66,15 @@ def write_map_page(
     embedded, linked = (sum(s.startswith(kind) for s in audio_urls) for kind in ("data:", "."))
     stats = PageStats(0, embedded, linked, len(audio_urls) - embedded - linked)
     notes = [*clip_map.notes, *filter(None, [stats.audio_note()])]
-    style = (_TEMPLATE_FOLDER / "style.css").read_text("utf-8")
-    script = "\n".join(
-        (_TEMPLATE_FOLDER / name).read_text("utf-8") for name in ("plot.js", "page.js")
-    )
-    page = (
-        html_templates()
-        .get_template("map/page.html")
-        .render(
-            name=clip_map.dataset.folder.resolve().name,
-            clip_map=clip_map,
-            speakers=len(set(clip_map.dataset.clips["speaker"]) - {""}),
-            notes=notes,
-            style=Markup(style),  # noqa: S704 - our own file
-            script=Markup(script),  # noqa: S704 - our own files
-            policy=_content_security_policy(style, script),
-            data=script_safe_json(_page_data(clip_map, color_by)),
-            sounds=script_safe_json(audio_urls),
-        )
+    page = render_page(
+        "map/page.html",
+        linked_audio=True,
+        name=clip_map.dataset.folder.resolve().name,
+        clip_map=clip_map,
+        speakers=len(set(clip_map.dataset.clips["speaker"]) - {""}),
+        notes=notes,
+        data=script_safe_json(_page_data(clip_map, color_by)),
+        sounds=script_safe_json(audio_urls),
     )
     with staged_file(out) as staging:
         staging.write_text(page, encoding="utf-8")
@@ -100,19 +88,6 @@ def script_safe_json(value: Any) -> Markup:
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)  # noqa: S704 - escaped above
-
-
-def _content_security_policy(style: str, script: str) -> str:
-    """Policy that allows the page's own script and style, and audio."""
-
-    def hash_source(text: str) -> str:
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        return f"'sha256-{digest}'"
-
-    return (
-        f"default-src 'none'; script-src {hash_source(script)}; style-src {hash_source(style)}; "
-        "media-src data: file: 'self'; base-uri 'none'; form-action 'none'"
-    )
 
 
 def _page_data(clip_map: ClipMap, color_by: ColorBy) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
 from earful.data.atomic_write import OutputError, replaced_folder
 from earful.data.dataset.dataset import TEST_CLIPS_FILENAME
 from earful.data.datasets.read_labelled import read_labelled_clips
@@ -20,6 +18,7 @@ from earful.data.synthesis.speak_words import write_synthetic_clips
 from earful.service.classifier import Classifier
 from earful.service.commands.next_steps import print_choices, program
 from earful.service.commands.options import csv_flags
+from earful.service.core.echo import echo
 from earful.training.api.evaluate import evaluate
 from earful.training.api.export import export
 from earful.training.api.prepare import prepare
@@ -54,10 +53,10 @@ class _StepPrinter:
     @contextmanager
     def run_step(self, title: str, command: str) -> Iterator[None]:
         self.step += 1
-        typer.echo(f"\n{self.step}. {title}\n   $ {command}")
+        echo(f"\n{self.step}. {title}\n   $ {command}")
         started = time.perf_counter()
         yield
-        typer.echo(f"   {time.perf_counter() - started:.1f} s")
+        echo(f"   {time.perf_counter() - started:.1f} s")
 
 
 def run_demo(
@@ -77,7 +76,7 @@ def run_demo(
     with replaced_folder(out, MARKER):
         (out / MARKER).write_text("Made by `earful demo`, which replaces this folder.\n", "utf-8")
         model = _run_steps(labels_csv, options, out, words)
-    typer.echo(f"\nDone in {time.perf_counter() - started:.0f} s. All files are in {out}. Next:")
+    echo(f"\nDone in {time.perf_counter() - started:.0f} s. All files are in {out}. Next:")
     print_choices(
         ("classify your files", ("classify", "FOLDER", "--model", model, "--out", "results.csv")),
         ("open a web page and an HTTP API", ("serve", "--model", model)),
@@ -107,7 +106,7 @@ def _run_steps(
         if whole_files:  # a file of several clips has no single label
             _classify(printer, model, whole_files[0])
     else:
-        typer.echo("\nThe split column has no test clips, so nothing is evaluated.")
+        echo("\nThe split column has no test clips, so nothing is evaluated.")
     return model
 
 
@@ -158,12 +157,12 @@ def _prepare(printer: _StepPrinter, labels_csv: Path, options: CsvOptions, out: 
             labels_csv, out / "dataset", **vars(options), replace=True, progress=True
         )
         parts = ", ".join(f"{prepared.by_split.get(s, 0)} {s}" for s in ("train", "val", "test"))
-        typer.echo(
+        echo(
             f"   {prepared.clips} clips, {len(prepared.labels)} labels; {parts} "
             f"({prepared.split_mode} split)"
         )
         for note in prepared.notes():
-            typer.echo(f"   note: {note}")
+            echo(f"   note: {note}")
 
 
 def _train(printer: _StepPrinter, out: Path, model: str | None) -> None:
@@ -187,15 +186,13 @@ def _train(printer: _StepPrinter, out: Path, model: str | None) -> None:
         )
         metrics = result.metrics
         if result.contest is not None:
-            typer.echo(
-                textwrap.indent(f"{result.contest.table()}\n{result.contest.reason()}", "   ")
-            )
-        typer.echo(
+            echo(textwrap.indent(f"{result.contest.table()}\n{result.contest.reason()}", "   "))
+        echo(
             f"   {metrics['parameters']:,} parameters, best epoch {metrics['best_epoch']} of "
             f"{metrics['epochs']}, validation accuracy "
             f"{100 * metrics['validation']['accuracy']:.1f} %"
         )
-        typer.echo(f"   pictures: {out / 'run'}/*.png")
+        echo(f"   pictures: {out / 'run'}/*.png")
 
 
 def _export(printer: _StepPrinter, out: Path) -> Path:
@@ -205,7 +202,7 @@ def _export(printer: _StepPrinter, out: Path) -> Path:
         f"{program()} export {out / 'run'} --out {model}",
     ):
         exported = export(out / "run", model)
-        typer.echo(
+        echo(
             f"   {exported.size_bytes / 1e3:.0f} kB, equal to PyTorch within "
             f"{exported.max_difference:.0e}"
         )
@@ -218,7 +215,7 @@ def _evaluate(printer: _StepPrinter, model: Path, test_csv: Path) -> None:
         f"{program()} evaluate {model} {test_csv}",
     ):
         text = evaluate(model, test_csv).text()
-        typer.echo("\n".join(f"   {line}" for line in text.splitlines()))
+        echo("\n".join(f"   {line}" for line in text.splitlines()))
 
 
 def _classify(printer: _StepPrinter, model: Path, clip: Clip) -> None:
@@ -229,4 +226,4 @@ def _classify(printer: _StepPrinter, model: Path, clip: Clip) -> None:
         f"{program()} classify {display_path} --model {model}",
     ):
         for label, score in Classifier.open(model).classify_file(clip.path).ranked()[:3]:
-            typer.echo(f"   {label}  {100 * score:5.1f} %")
+            echo(f"   {label}  {100 * score:5.1f} %")

@@ -10,19 +10,17 @@ from typing import Any
 import librosa
 import numpy as np
 import soundfile
-from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.decode import END_TOLERANCE_SECONDS, AudioError, Waveform
 from earful.data.audio.stream_reader import loudest_window, read_blocks, read_segment
-from earful.training.plots.long_text import middle_ellipsis, quiet_drawing
+from earful.training.plots.long_text import quiet_drawing
 
 # Longer clips are cut; all are resampled.
 MAX_MEDIA_SECONDS = 5.0
 MEDIA_RATE_HZ = 16_000
-_COLUMN_CHARACTERS = 20
 # Spectrograms: window, least hop, size in pixels, dynamic range.
 _N_FFT, _MIN_HOP, _WIDTH, _HEIGHT, _RANGE_DB = 256, 64, 256, 96, 70.0
 
@@ -34,40 +32,6 @@ class ClipMedia:
     audio: str = ""
     spectrogram: str = ""
     missing: str = ""
-
-
-def html_templates() -> Environment:
-    """The jinja templates of the HTML reports, with autoescaping."""
-    environment = Environment(
-        loader=PackageLoader("earful.training.reports"),
-        autoescape=select_autoescape(),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"clock": clock_time, "figure": short_figure, "short": _short_label}
-    return environment
-
-
-def _short_label(label: str) -> str:
-    """A label for the head of a column; its whole name is the title of the cell."""
-    return middle_ellipsis(label, _COLUMN_CHARACTERS)
-
-
-def clock_time(seconds: float) -> str:
-    """Seconds as ``4.50 s``, ``2:04.5`` or ``1:02:03``."""
-    if seconds < 60:
-        return f"{seconds:.2f} s"
-    minutes, rest = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{int(minutes)}:{rest:04.1f}"
-    return f"{int(minutes // 60)}:{int(minutes % 60):02}:{int(rest):02}"
-
-
-def short_figure(value: float) -> str:
-    """A figure of two digits or more: ``0.42``, ``4.2``, ``42``, ``1,234``."""
-    if value >= 10 or value == 0:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def load_clip_media(

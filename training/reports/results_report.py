@@ -15,9 +15,9 @@ from earful.training.reports.html_clips import (
     MAX_MEDIA_SECONDS,
     ClipMedia,
     file_seconds,
-    html_templates,
     load_clip_media,
 )
+from earful.training.reports.html_page import render_page
 from earful.training.reports.results_summary import ResultsSummary, summarise_results
 
 # Around the stretch of an event, which is played for at least so long.
@@ -68,8 +68,8 @@ def _page(name: str, summary: ResultsSummary, clips: int, folder: Path, out: Pat
 
     recordings = summary.recordings
     rates = (recordings.by_day.table(), recordings.by_time.table()) if recordings else ()
-    template = html_templates().get_template("results.html")
-    return template.render(
+    return render_page(
+        "results.html",
         name=name,
         summary=summary,
         max_count=max([*summary.labels.values(), 1]),

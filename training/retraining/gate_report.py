@@ -8,7 +8,8 @@ from pathlib import Path
 from earful.data.labels.clip import Clip
 from earful.models.registry.records import Version
 from earful.training.metrics.classification import wilson_interval
-from earful.training.reports.html_clips import ClipMedia, html_templates, load_clip_media
+from earful.training.reports.html_clips import ClipMedia, load_clip_media
+from earful.training.reports.html_page import render_page
 from earful.training.retraining.gate import GateCheck, GateResult, PairedPrediction
 from earful.training.retraining.plan import Plan
 
@@ -68,8 +69,8 @@ def render_report(
     lost = [pair for pair in comparable if pair.champion == pair.clip.label != pair.candidate]
     won = [pair for pair in comparable if pair.candidate == pair.clip.label != pair.champion]
     rows = [GateReportRow.from_check(check) for check in gate_result.checks]
-    template = html_templates().get_template("retrain.html")
-    return template.render(
+    return render_page(
+        "retrain.html",
         name=name,
         base=base,
         plan=plan,

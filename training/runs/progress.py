@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from earful.service.core.echo import echo
 
 if TYPE_CHECKING:  # torch, which the commands that only show a bar do without
     from earful.training.trainer.checkpoint import EpochRecord
@@ -127,7 +128,7 @@ def note_printer(*, show: bool) -> Callable[[str], None]:
 
 
 def _echo(line: str) -> None:
-    typer.echo(line, err=True)
+    echo(line, err=True)
 
 
 def _stderr() -> Console:

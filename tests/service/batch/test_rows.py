@@ -12,7 +12,7 @@ from earful.service.batch.chunks import RunStats, write_rows
 from earful.service.batch.classify_inputs import classify_inputs
 from earful.service.batch.inputs import Input
 from earful.service.batch.items import ClassifyOptions, InputEnd
-from earful.service.batch.rows import ResultRow, printable
+from earful.service.batch.rows import ResultRow, utf8_name
 from earful.service.classifier import Classifier
 from tests.fixtures.synthetic_audio import noise, overlay_at, tone, wav
 
@@ -94,5 +94,5 @@ def test_rows_are_the_same_after_a_line_of_json() -> None:
 
 
 def test_undecodable_names_can_be_written() -> None:
-    assert printable("caf\udce9.wav") == "caf\\xe9.wav"
-    assert printable("café.wav") == "café.wav"
+    assert utf8_name("caf\udce9.wav") == "caf\\xe9.wav"
+    assert utf8_name("café.wav") == "café.wav"

@@ -66,7 +66,7 @@ def test_every_problem_is_reported_with_its_line(faulty_csv: Path) -> None:
     assert done.exit_code == 1
     for message in (
         "line 5, low3.wav: labelled 'high', likely 'low'",
-        "line 32, <b>x\\x1b[31m=1.wav: digital silence",
+        "line 32, <b>x\\u001b[31m=1.wav: digital silence",
         "line 33, slip.wav: 'hihg' (1 clip) is similar to 'high' (11 clips)",
         "line 34, low1.wav: column label, value '': the label is empty",
         "line 35, gone.wav: no such file",

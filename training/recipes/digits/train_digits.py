@@ -27,6 +27,7 @@ from earful.data.errors import EarfulError
 from earful.data.labels.labels_csv import read_labels
 from earful.data.synthesis.speak_words import write_synthetic_clips
 from earful.service.classifier import Classifier
+from earful.service.core.echo import echo
 from earful.training.config.train_config import TrainConfig, default_config
 from earful.training.export.export import export
 from earful.training.export.rejection_threshold import write_rejection_threshold
@@ -148,7 +149,7 @@ def _train(
     run: Path,
     start: Checkpoint | None = None,
 ) -> Path:
-    typer.echo(f"training {run}", err=True)
+    echo(f"training {run}", err=True)
     with training_progress(config.epochs) as progress:
         train_run(
             dataset,
@@ -168,7 +169,7 @@ def _export(run: Path, strangers: Sequence[Strangers]) -> Path:
     threshold = _rejection_threshold(exported.path, strangers)
     write_rejection_threshold(exported.path, threshold)
     metrics = exported.metadata.metrics
-    typer.echo(
+    echo(
         f"{exported.path}: {exported.size_bytes / 1e6:.2f} MB, rejects scores below "
         f"{threshold:.3f}; {_percent(metrics['validation'])} of strangers' digits, "
         f"{_percent(metrics['test'])} of the official test recordings"
@@ -200,7 +201,7 @@ def _negatives(voices: Path, out: Path) -> Dataset:
     write_list(recorded.held_out_noises, out / "held-out-noises.csv")
     synthetic_csv = out / "negatives" / "clips" / "labels.csv"
     if not synthetic_csv.is_file():
-        typer.echo(f"writing synthetic words to {synthetic_csv.parent}", err=True)
+        echo(f"writing synthetic words to {synthetic_csv.parent}", err=True)
         write_synthetic_clips(
             NEGATIVE_WORDS.split(),
             synthetic_csv.parent,
@@ -222,7 +223,7 @@ def _synthetic_digits(out: Path, share: int) -> Dataset:
     """
     labels_csv = out / "synthetic" / "clips" / "labels.csv"
     if not labels_csv.is_file():
-        typer.echo(f"writing synthetic digits to {labels_csv.parent}", err=True)
+        echo(f"writing synthetic digits to {labels_csv.parent}", err=True)
         write_voices(labels_csv.parent)
     clips = read_labels(labels_csv)
     drawn = np.random.default_rng(SEED).permutation(len(clips.clips))[::share]
@@ -234,5 +235,5 @@ if __name__ == "__main__":
     try:
         typer.run(main)
     except EarfulError as error:
-        typer.echo(f"training.recipes.digits.train_digits: {error}", err=True)
+        echo(f"training.recipes.digits.train_digits: {error}", err=True)
         sys.exit(2)

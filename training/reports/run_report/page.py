@@ -12,7 +12,7 @@ from earful.data.features.encoder_config import feature_shape
 from earful.models.networks.zoo import parameter_count, zoo_entry
 from earful.training.evaluation.confidence import ConfidenceReport
 from earful.training.metrics.classification import wilson_interval
-from earful.training.reports.html_clips import html_templates
+from earful.training.reports.html_page import render_page
 from earful.training.reports.run_report import drawings
 from earful.training.reports.run_report.activation_maps import ActivationMapper
 from earful.training.reports.run_report.filters import LayerFilters, report_filters
@@ -83,27 +83,24 @@ def write_run_report(folder: Path, out: Path, options: RunReportOptions) -> list
     run = read_run(folder)
     context = _collect_context(run, options)
     best = run.best
-    page = (
-        html_templates()
-        .get_template("run.html")
-        .render(
-            run=run,
-            config=best.config,
-            feature_shape=feature_shape(best.features, best.config.features),
-            parameters=parameter_count(rebuild_network(best).network),
-            seconds=sum(record.seconds for record in run.history),
-            context=context,
-            settings=run.settings(),
-            curves=drawings.learning_curve_charts(run),
-            layers=drawings.layer_charts(run),
-            health=drawings.layer_health_summary(run),
-            speakers=_speaker_rows(context.metrics),
-            confusion=_confusion_rows(context.metrics),
-            top_confusions=_top_confusions(context.metrics),
-            reliability=drawings.reliability_chart(context.confidence, best.score_kind),
-            coverage=drawings.coverage_chart(context.confidence),
-            noise=drawings.noise_chart(context.noise),
-        )
+    page = render_page(
+        "run.html",
+        run=run,
+        config=best.config,
+        feature_shape=feature_shape(best.features, best.config.features),
+        parameters=parameter_count(rebuild_network(best).network),
+        seconds=sum(record.seconds for record in run.history),
+        context=context,
+        settings=run.settings(),
+        curves=drawings.learning_curve_charts(run),
+        layers=drawings.layer_charts(run),
+        health=drawings.layer_health_summary(run),
+        speakers=_speaker_rows(context.metrics),
+        confusion=_confusion_rows(context.metrics),
+        top_confusions=_top_confusions(context.metrics),
+        reliability=drawings.reliability_chart(context.confidence, best.score_kind),
+        coverage=drawings.coverage_chart(context.confidence),
+        noise=drawings.noise_chart(context.noise),
     )
     with staged_file(out) as staging:
         staging.write_text(page, encoding="utf-8")

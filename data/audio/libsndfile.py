@@ -13,6 +13,7 @@ from earful.data.audio.containers import (
     detect_container,
     is_native,
 )
+from earful.data.audio.id3 import has_too_many_tags
 from earful.data.audio.limits import AudioError, AudioLimits, Waveform, check_header
 from earful.data.audio.sphere import sphere_compression
 from earful.data.audio.wav import average_channels
@@ -81,6 +82,8 @@ def mono_blocks(file: soundfile.SoundFile, limits: AudioLimits) -> Iterator[Wave
 def _check_accepted(head: bytes) -> None:
     if not head:
         raise AudioError("empty_audio", "the file is empty (0 bytes)")
+    if has_too_many_tags(head):
+        raise AudioError("unsupported_format", "a long row of ID3 tags; remove them")
     name = describe_other(head)
     if name or not is_native(head):
         raise AudioError(

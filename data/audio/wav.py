@@ -21,6 +21,10 @@ WAVE_FORMAT_EXTENSIBLE = 0xFFFE
 _SUBTYPE_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 
 
+# Chunks before the samples; writers make a dozen at most, and millions take seconds to skip.
+_MAX_CHUNKS = 1_000
+
+
 @dataclass(frozen=True)
 class PlainWav:
     """A parsed header and the position of the samples.
@@ -62,7 +66,9 @@ def parse_wav(blob: bytes, file_bytes: int | None = None) -> PlainWav | None:
     if len(blob) < 12 or blob[:4] != b"RIFF" or blob[8:12] != b"WAVE":
         return None
     position, fmt = 12, None
-    while position + 8 <= len(blob):
+    for _ in range(_MAX_CHUNKS):
+        if position + 8 > len(blob):
+            break
         name, size = struct.unpack_from("<4sI", blob, position)
         position += 8
         if name == b"fmt " and fmt is None:

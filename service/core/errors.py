@@ -36,6 +36,7 @@ STATUS_BY_CODE = {
     "recording_mismatch": 422,
     "upgrade_required": 426,
     "queue_full": 429,
+    "headers_too_large": 431,
     "client_disconnected": 499,  # never read; nginx's code for a client that disconnected
     "internal_error": 500,
     "inference_failed": 500,
@@ -43,6 +44,7 @@ STATUS_BY_CODE = {
     "not_ready": 503,
     "draining": 503,
     "feedback_unavailable": 503,
+    "too_many_connections": 503,
     "jobs_off": 503,
     "jobs_unavailable": 503,
     "deadline_passed": 504,

@@ -86,6 +86,22 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="after SIGTERM, how long /readyz gives 503 before the server closes",
     )
+    max_connections: int = Field(
+        1_000, gt=0, description="open per worker; idle ones are closed for more, then they get 503"
+    )
+    max_header_bytes: int = Field(
+        32_768, ge=4_096, description="of a request's line and headers; larger ones get 431"
+    )
+    max_headers: int = Field(100, ge=16, le=120, description="of a request; more get 431")
+    header_seconds: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="for a request's line and headers; then 408"
+    )
+    keep_alive_seconds: int = Field(
+        5, gt=0, description="between two requests; then the connection is closed"
+    )
+    write_stall_seconds: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="a client may not read its response"
+    )
     api_keys: SecretStr = Field(
         SecretStr(""), description="SCOPE:KEY,... with the scopes classify, feedback and admin"
     )

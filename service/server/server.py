@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # The inference thread and the event loop hand over to each other many times a second.
 SWITCH_SECONDS = 0.0005
+_PROTOCOLS = "earful.service.server"
 # A worker that does not respond to its parent for this long is replaced.
 _HEALTH_SECONDS = 10
 
@@ -84,7 +85,7 @@ def run_server(
     if workers > 1:
         _serve_with_workers(settings, listener, workers)
         _exit_stopped()
-    server = uvicorn.Server(_config(lambda: _app(settings)))
+    server = uvicorn.Server(_config(lambda: _app(settings), settings))
     server.run(sockets=[listener])
     if not server.started:
         raise ServerError("the service did not start; the reason is logged above")
@@ -129,7 +130,7 @@ def _serve_with_workers(settings: Settings, listener: socket.socket, workers: in
     if settings.feedback_url is not None:
         os.environ["EARFUL_FEEDBACK_URL"] = settings.feedback_url.get_secret_value()
     with _shared_metrics():
-        config = _config("earful.service.server.server:worker_app", workers=workers)
+        config = _config("earful.service.server.server:worker_app", settings, workers)
         Multiprocess(config, sockets=[listener]).run()
 
 
@@ -144,11 +145,15 @@ def _shared_metrics() -> Iterator[None]:
             del os.environ[MULTIPROCESS_DIR_VARIABLE]
 
 
-def _config(app: Any, workers: int = 1) -> uvicorn.Config:
+def _config(app: Any, settings: Settings, workers: int = 1) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=True,
         workers=workers,
+        # By name: the parent of several workers starts without them.
+        http=f"{_PROTOCOLS}.http_protocol:LimitedHttpProtocol",
+        ws=f"{_PROTOCOLS}.stream_protocol:LimitedStreamProtocol",
+        timeout_keep_alive=settings.keep_alive_seconds,
         log_config=None,
         log_level="warning",
         access_log=False,

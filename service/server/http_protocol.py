@@ -10,11 +10,11 @@ Uvicorn parses and answers. Bytes are counted for each piece received, not for e
 
 import asyncio
 import logging
+import re
 from itertools import chain
 from typing import Any
 
 import httptools
-from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -24,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from earful.service.core.errors import RequestError, error_response
+from earful.service.core.host_names import parse_host
 from earful.service.core.request_log import log
 from earful.service.server.connection_limits import ConnectionLimits, WriteWatch
 
@@ -138,7 +139,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._in_head, self._in_pieces, self._head_begun = True, True, False
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
@@ -151,10 +152,20 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._fail(_too_many_headers(settings.max_headers))
         if len(self.url) > MAX_LINE_BYTES:
             self._fail(_TARGET_TOO_LONG)
+        if not self.url.startswith(b"/"):
+            self._check_target()
         if len(self.pipeline) >= MAX_QUEUED_REQUESTS:
             self._fail(_QUEUE_FULL)
         if self.parser.should_upgrade():
             self._check_upgrade()
+
+    def _check_target(self) -> None:
+        """A target that names a host, as for a proxy, must name that of the header."""
+        _, _, rest = self.url.partition(b"://")
+        host = re.split(rb"[/?#]", rest, maxsplit=1)[0]
+        named = [value.strip() for name, value in self.headers if name == b"host"]
+        if parse_host(host) is None or [parse_host(host)] != [parse_host(n) for n in named]:
+            self._fail(_OTHER_TARGET)
 
     def _check_upgrade(self) -> None:
         """Refuse what the WebSocket's own parser would refuse without a response."""
@@ -245,6 +256,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 _INVALID = RequestError("malformed_request", "this is not a valid HTTP request")
 _TOO_MANY = RequestError("too_many_connections", "too many connections are open; try again later")
 _QUEUE_FULL = RequestError("queue_full", "too many requests wait on this connection")
+_OTHER_TARGET = RequestError(
+    "malformed_request", "the request's target must be a path, or name the host of its Host header"
+)
 _TARGET_TOO_LONG = RequestError(
     "headers_too_large", f"the request's URL has at most {MAX_LINE_BYTES} bytes"
 )

@@ -88,6 +88,11 @@ class ServiceMetrics:
             ["reason"],
             registry=registry,
         )
+        self.file_limit_reached = Counter(
+            "earful_file_limit_reached",
+            "Checks, two a second, that found no file descriptor left",
+            registry=registry,
+        )
         self.events = Counter("earful_stream_events", "Events in streams", registry=registry)
         self.feedback = Counter("earful_feedback", "Labels submitted", registry=registry)
         self.recordings_saved = Counter(

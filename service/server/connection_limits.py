@@ -12,6 +12,7 @@ from typing import Protocol
 
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.settings import Settings
+from earful.service.server.file_limit import FileLimitWatch, raise_file_limit
 
 SWEEP_SECONDS = 0.5
 # Of the idle connections, the share that is closed to make room: a search for each new one would
@@ -43,6 +44,7 @@ class ConnectionLimits:
     def __init__(self, settings: Settings, metrics: ServiceMetrics) -> None:
         self.settings, self.metrics = settings, metrics
         self.connections: Collection[Connection] = ()
+        self._file_limit = FileLimitWatch(metrics)
         self.now = 0.0
         self.draining = False
         self.activity_numbers = itertools.count()
@@ -71,6 +73,7 @@ class ConnectionLimits:
             timer = loop.call_later(SWEEP_SECONDS, sweep)
             self._sweep(loop.time())
 
+        raise_file_limit(self.settings.max_connections)
         sweep()
         try:
             yield
@@ -79,6 +82,7 @@ class ConnectionLimits:
 
     def _sweep(self, now: float) -> None:
         self.now = now
+        self._file_limit.check(now)
         self.metrics.connections.set(len(self.connections))
         for connection in list(self.connections):
             connection.check_time(now)

@@ -1,9 +1,11 @@
 """Clients that send too much, too slowly or too often, on a real socket."""
 
 import re
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -181,6 +183,25 @@ def test_idle_connections_are_closed_for_new_ones(server: RunningServer) -> None
             stack.enter_context(open_socket(server.url))
         assert_serves(server)
     assert closed_connections(server, "idle") > before
+
+
+def test_running_out_of_files_is_reported_and_passes(tmp_path: Path) -> None:
+    with running_server(tmp_path, MODEL) as server:
+        pid = server.process.pid
+        n_files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (n_files + 8, hard))
+        with ExitStack() as stack:
+            for _ in range(30):
+                stack.enter_context(open_socket(server.url))
+            end = time.monotonic() + 30
+            while '"file_limit_reached"' not in server.log.read_text():
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        assert_serves(server)
+        with server.client() as client:
+            assert "earful_file_limit_reached_total 0.0" not in client.get("/metrics").text
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_more_connections_than_allowed_get_503(server: RunningServer) -> None:

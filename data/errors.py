@@ -29,7 +29,7 @@
     ├── MlflowError         training.releases.mlflow_export       no answer from the MLflow server
     ├── FeedbackError       service.feedback.errors               an unusable feedback database
     ├── JobsError           service.jobs.errors                   an unusable folder of jobs
-    └── ServerError         service.server.server                 the server cannot start
+    └── ServerError         service.server.listening_socket       the server cannot start
 
 Each message says what was found, what is accepted and what to do. The command line prints it and
 exits with 2; the HTTP service maps the code of ``AudioError`` to a status.

@@ -79,6 +79,20 @@ class ServiceMetrics:
         self.streams = Gauge(
             "earful_streams", "Open streams", registry=registry, multiprocess_mode="livesum"
         )
+        self.connections = Gauge(
+            "earful_connections", "Open connections", registry=registry, multiprocess_mode="livesum"
+        )
+        self.connections_closed = Counter(
+            "earful_connections_closed",
+            "Connections that a limit ended, by reason",
+            ["reason"],
+            registry=registry,
+        )
+        self.file_limit_reached = Counter(
+            "earful_file_limit_reached",
+            "Checks, two a second, that found no file descriptor left",
+            registry=registry,
+        )
         self.events = Counter("earful_stream_events", "Events in streams", registry=registry)
         self.feedback = Counter("earful_feedback", "Labels submitted", registry=registry)
         self.recordings_saved = Counter(

@@ -25,6 +25,7 @@ from earful.service.core.defaults import (
     FEEDBACK_OFF,
     JOBS_OFF,
 )
+from earful.service.core.host_names import AllowedHosts
 
 # The command installed next to this interpreter.
 _COMMAND = (str(Path(sysconfig.get_path("scripts")) / "earful"),)
@@ -86,8 +87,27 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="after SIGTERM, how long /readyz gives 503 before the server closes",
     )
-    api_keys: SecretStr = Field(
-        SecretStr(""), description="SCOPE:KEY,... with the scopes classify, feedback and admin"
+    max_connections: int = Field(
+        1_000, gt=0, description="open per worker; idle ones are closed for more, then they get 503"
+    )
+    max_header_bytes: int = Field(
+        32_768, ge=4_096, description="of a request's line and headers; larger ones get 431"
+    )
+    max_headers: int = Field(100, ge=16, le=120, description="of a request; more get 431")
+    header_seconds: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="for a request's line and headers; then 408"
+    )
+    keep_alive_seconds: int = Field(
+        5, gt=0, description="between two requests; then the connection is closed"
+    )
+    write_stall_seconds: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="a client may not read its response"
+    )
+    allowed_hosts: str = Field(
+        "", description="names that requests may be for: NAME,*.NAME, or * for any"
+    )
+    api_keys: SecretStr | None = Field(
+        None, description="SCOPE:KEY,... with the scopes classify, feedback and admin"
     )
     api_keys_file: Path | None = Field(None, description="a file with SCOPE:KEY on each line")
     label_studio_root: Path | None = Field(
@@ -185,6 +205,14 @@ class Settings(BaseSettings):
         folder = DEFAULT_JOBS_FOLDER if self.jobs_dir is None else self.jobs_dir
         return None if folder == Path(JOBS_OFF) else folder
 
+    def hosts(self) -> AllowedHosts:
+        """The names that requests may be for.
+
+        Raises:
+            ValueError: an entry is not a name.
+        """
+        return AllowedHosts(self.allowed_hosts)
+
     @property
     def wants_feedback(self) -> bool:
         """Whether feedback was explicitly configured, so that an unusable database is an error."""
@@ -196,12 +224,19 @@ class Settings(BaseSettings):
         Raises:
             ValueError: an entry does not have the form SCOPE:KEY, or the file cannot be read.
         """
-        listed_keys = self.api_keys.get_secret_value()
-        entries = listed_keys.split(",")
+        listed_keys = None if self.api_keys is None else self.api_keys.get_secret_value()
+        if listed_keys is not None and not listed_keys.strip(" ,"):
+            raise ValueError(
+                "EARFUL_API_KEYS is empty, which would let everyone in; write SCOPE:KEY, or unset "
+                "the variable for a service without keys"
+            )
+        entries = listed_keys.split(",") if listed_keys else []
         if self.api_keys_file is not None:
             # Every worker reads it, and a pipe can be read only once.
             if not self.api_keys_file.is_file():
-                raise ValueError(f"{self.api_keys_file} is not a regular file")
+                raise ValueError(
+                    f"EARFUL_API_KEYS_FILE ({self.api_keys_file}) is not a regular file"
+                )
             try:
                 lines = self.api_keys_file.read_text("utf-8").splitlines()
             except (OSError, UnicodeError) as error:
@@ -209,8 +244,10 @@ class Settings(BaseSettings):
                 raise ValueError(f"cannot read {self.api_keys_file}: {reason}") from error
             entries += [line for line in lines if not line.lstrip().startswith("#")]
         keys = ApiKeys.parse(entry for entry in entries if entry.strip())
-        if not keys.digests and (listed_keys or self.api_keys_file):
-            raise ValueError("API keys are configured but none is given; write SCOPE:KEY")
+        if not keys.digests and self.api_keys_file is not None:
+            raise ValueError(
+                f"EARFUL_API_KEYS_FILE ({self.api_keys_file}) holds no key; write SCOPE:KEY lines"
+            )
         return keys
 
     @model_validator(mode="after")
@@ -232,6 +269,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
         self.keys()
+        self.hosts()
         if self.save_recordings != "off" and self.database_url() is None:
             raise ValueError(
                 f"EARFUL_SAVE_RECORDINGS is {self.save_recordings!r} but feedback is off: nothing "

@@ -24,6 +24,7 @@ from earful.service.core.errors import (
 )
 from earful.service.core.request_log import UNMATCHED_ROUTE, RequestLog, log
 from earful.service.http.app_state import Service
+from earful.service.http.request_source import check_source
 
 Handler = Callable[[Request], Awaitable[Response]]
 # Clients of these routes expect {"error": "a sentence"}.
@@ -35,6 +36,7 @@ class Dispatcher:
 
     def __init__(self, app: FastAPI, service: Service) -> None:
         self.app, self.service = app, service
+        self._allowed_hosts = service.settings.hosts()
         self.fast_routes: dict[tuple[str, str], Handler] = {}
         app.add_exception_handler(RequestError, self._handle_error)
         app.add_exception_handler(AudioError, self._handle_error)
@@ -44,12 +46,16 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self._open_stream(scope, receive, send)
             return
         request_log = RequestLog(scope, send)
         handler = self.fast_routes.get((scope["method"], scope["path"]))
         try:
-            if handler is None:
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                response = await self._handle_error(Request(scope, receive), refusal)
+                await response(scope, receive, request_log.send)
+            elif handler is None:
                 await self.app(scope, receive, request_log.send)
             else:
                 response = await self._call_handler(handler, Request(scope, receive))
@@ -57,6 +63,21 @@ class Dispatcher:
         finally:
             route = getattr(scope.get("route"), "path", UNMATCHED_ROUTE)
             request_log.finish(scope["path"] if handler else route, self.service.metrics)
+
+    async def _open_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope) if scope["type"] == "websocket" else None
+        if refusal is None:
+            await self.app(scope, receive, send)
+            return
+        self.service.metrics.rejected.labels(refusal.code).inc()
+        await error_response(refusal.code, str(refusal))(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> RequestError | None:
+        try:
+            check_source(scope, self._allowed_hosts)
+        except RequestError as error:
+            return error
+        return None
 
     async def _call_handler(self, handler: Handler, request: Request) -> Response:
         try:

@@ -23,7 +23,6 @@ from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.errors import RequestError, json_response
 from earful.service.core.request_log import log
 from earful.service.http.app_state import Service
-from earful.service.http.routes.admission import check_same_site
 from earful.service.http.schemas import (
     ErrorResponse,
     HealthResponse,
@@ -109,7 +108,6 @@ def add_label_studio_routes(app: FastAPI, service: Service) -> None:
     async def webhook(request: Request) -> Response:
         deadline = service.deadline()
         service.keys.check(request.headers, "feedback")
-        check_same_site(request)
         event = _event(await _json(service, request, deadline))
         reason = await store_annotation(service, audio, event, request, deadline)
         log_fields = {

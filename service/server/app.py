@@ -33,6 +33,7 @@ from earful.service.http.routes.retrain import add_retrain_routes
 from earful.service.http.routes.stream import add_stream_route
 from earful.service.http.routes.stream_docs import add_stream_docs
 from earful.service.label_studio.routes import add_label_studio_routes
+from earful.service.server.connection_limits import ConnectionLimits
 
 
 def create_app(settings: Settings) -> Dispatcher:
@@ -44,10 +45,11 @@ def create_app(settings: Settings) -> Dispatcher:
     service = Service(settings)
 
     @contextlib.asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with service.open():
-            with _drain_on_sigterm(service):
-                yield
+    async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, ConnectionLimits]]:
+        limits = ConnectionLimits(settings, service.metrics)
+        async with service.open(), limits.enforce():
+            with _drain_on_sigterm(service, limits):
+                yield {"connection_limits": limits}  # the state that protocols receive
 
     # FastAPI's own /docs loads its scripts from the internet, hence the offline one.
     app = FastAPIOffline(
@@ -101,7 +103,7 @@ def _add_health_routes(app: FastAPI, service: Service) -> None:
 
 
 @contextlib.contextmanager
-def _drain_on_sigterm(service: Service) -> Iterator[None]:
+def _drain_on_sigterm(service: Service, limits: ConnectionLimits) -> Iterator[None]:
     """On SIGTERM, report "not ready" for ``drain_seconds`` before the server shuts down.
 
     Load balancers need that time to send requests elsewhere. SIGINT and a second SIGTERM shut down
@@ -116,7 +118,7 @@ def _drain_on_sigterm(service: Service) -> Iterator[None]:
 
     def drain(number: int, frame: Any) -> None:
         wait_seconds = 0.0 if service.draining else service.settings.drain_seconds
-        service.draining = True
+        service.draining = limits.draining = True
         loop.call_soon_threadsafe(service.drain_long_recordings, wait_seconds)
         loop.call_soon_threadsafe(loop.call_later, wait_seconds, close, number, frame)
 

@@ -13,32 +13,31 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import uvicorn
 from pydantic import ValidationError
-from uvicorn.supervisors import Multiprocess
 
-from earful.data.errors import EarfulError
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.device import Device
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.core.echo import echo
+from earful.service.core.host_names import SETTING as ALLOWED_HOSTS_SETTING
+from earful.service.core.host_names import parse_host
 from earful.service.core.metrics import MULTIPROCESS_DIR_VARIABLE
 from earful.service.core.request_log import LOGGER, JsonFormatter
 from earful.service.core.settings import MAX_FRAME_BYTES, SHUTDOWN_TIMEOUT_SECONDS, Settings
 from earful.service.feedback.startup import check_feedback_database
 from earful.service.jobs.job_folder import check_jobs_folder
+from earful.service.server.graceful_server import GracefulServer, GracefulWorkers
+from earful.service.server.listening_socket import ServerError, bind_socket
 
 if TYPE_CHECKING:
     from earful.service.http.dispatch import Dispatcher
 
 # The inference thread and the event loop hand over to each other many times a second.
 SWITCH_SECONDS = 0.0005
+_PROTOCOLS = "earful.service.server"
 # A worker that does not respond to its parent for this long is replaced.
 _HEALTH_SECONDS = 10
-
-
-class ServerError(EarfulError):
-    """The server cannot start."""
 
 
 def run_server(
@@ -65,7 +64,11 @@ def run_server(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _exit_stopped)
     model_summary = _check_model(find_model(model, registry), device)
-    overrides = {"feedback_url": feedback, "save_recordings": save_recordings}
+    overrides = {
+        "feedback_url": feedback,
+        "save_recordings": save_recordings,
+        "allowed_hosts": _with_own_name(host),
+    }
     settings = read_settings(
         model=str(SHIPPED_MODEL) if model is None else model,
         registry=registry,
@@ -75,7 +78,7 @@ def run_server(
     )
     check_feedback_database(settings)
     check_jobs_folder(settings)
-    listener = _bind_socket(host, port)
+    listener = bind_socket(host, port)
     address = listener.getsockname()
     display_host = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
     url = f"http://{display_host}:{address[1]}"
@@ -84,10 +87,18 @@ def run_server(
     if workers > 1:
         _serve_with_workers(settings, listener, workers)
         _exit_stopped()
-    server = uvicorn.Server(_config(lambda: _app(settings)))
+    server = GracefulServer(_config(lambda: _app(settings), settings))
     server.run(sockets=[listener])
     if not server.started:
         raise ServerError("the service did not start; the reason is logged above")
+
+
+def _with_own_name(host: str) -> str | None:
+    """The allowed hosts with the name that the server listens on; None if that is an address."""
+    parsed = parse_host(host.encode("ascii", "replace"))
+    if parsed is None or parsed.is_address:
+        return None
+    return f"{os.environ.get(ALLOWED_HOSTS_SETTING, '')},{host}"
 
 
 def _exit_stopped(*_: object) -> NoReturn:
@@ -125,12 +136,13 @@ def _serve_with_workers(settings: Settings, listener: socket.socket, workers: in
         "EARFUL_DEVICE": settings.device,
         "EARFUL_REJECT": str(settings.reject),
         "EARFUL_SAVE_RECORDINGS": settings.save_recordings,
+        "EARFUL_ALLOWED_HOSTS": settings.allowed_hosts,
     }
     if settings.feedback_url is not None:
         os.environ["EARFUL_FEEDBACK_URL"] = settings.feedback_url.get_secret_value()
     with _shared_metrics():
-        config = _config("earful.service.server.server:worker_app", workers=workers)
-        Multiprocess(config, sockets=[listener]).run()
+        config = _config("earful.service.server.server:worker_app", settings, workers)
+        GracefulWorkers(config, listener, settings.drain_seconds).run()
 
 
 @contextmanager
@@ -144,11 +156,15 @@ def _shared_metrics() -> Iterator[None]:
             del os.environ[MULTIPROCESS_DIR_VARIABLE]
 
 
-def _config(app: Any, workers: int = 1) -> uvicorn.Config:
+def _config(app: Any, settings: Settings, workers: int = 1) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=True,
         workers=workers,
+        # By name: the parent of several workers starts without them.
+        http=f"{_PROTOCOLS}.http_protocol:LimitedHttpProtocol",
+        ws=f"{_PROTOCOLS}.stream_protocol:LimitedStreamProtocol",
+        timeout_keep_alive=settings.keep_alive_seconds,
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -187,26 +203,3 @@ def _validation_message(error: Any) -> str:
     if not error["loc"]:  # about several settings, or about keys, which are not shown
         return str(error["msg"]).removeprefix("Value error, ")
     return f"EARFUL_{str(error['loc'][0]).upper()} is {error['input']!r}: {error['msg']}"
-
-
-def _bind_socket(host: str, port: int) -> socket.socket:
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # too long a label of a host name is a UnicodeError
-        raise _bind_error(host, port, error) from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen()  # fails too if another server started at the same moment
-    except OSError as error:
-        listener.close()
-        raise _bind_error(host, port, error) from error
-    return listener
-
-
-def _bind_error(host: str, port: int, error: Exception) -> ServerError:
-    reason = getattr(error, "strerror", None) or error
-    return ServerError(
-        f"cannot listen on {host}, port {port}: {reason}; give another --host or --port"
-    )

@@ -16,24 +16,12 @@ def require_feedback(service: Service, request: Request, scope: Scope) -> Feedba
     """Check that a request may use feedback, and return the feedback service.
 
     Raises:
-        RequestError: ``unauthorized`` or ``forbidden`` (no key of the scope, or a cross-site
-            request), or ``feedback_off``.
+        RequestError: ``unauthorized`` or ``forbidden`` (no key of the scope), or ``feedback_off``.
     """
     service.keys.check(request.headers, scope)
-    check_same_site(request)
     if service.feedback is None:
         raise RequestError("feedback_off", "feedback is off; start the service with --feedback URL")
     return service.feedback
-
-
-def check_same_site(request: Request) -> None:
-    """Refuse requests that a browser sends for a page of another site.
-
-    Raises:
-        RequestError: ``forbidden``.
-    """
-    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise RequestError("forbidden", "pages of other sites may not send this request")
 
 
 def feedback_responses(

@@ -10,7 +10,6 @@ from earful.service.core.errors import RequestError
 from earful.service.http.app_state import Service
 from earful.service.http.job_schemas import JobResponse, job_json
 from earful.service.http.request_body import RequestBody
-from earful.service.http.routes.admission import check_same_site
 from earful.service.http.schemas import UPLOAD_BODY, ErrorResponse, openapi_responses
 from earful.service.jobs.job_service import JobService
 from earful.service.jobs.request_errors import upload_errors
@@ -89,7 +88,6 @@ def _admit(service: Service, request: Request) -> JobService:
         RequestError: ``unauthorized``, ``forbidden`` or ``jobs_off``.
     """
     service.keys.check(request.headers, "classify")
-    check_same_site(request)
     if service.jobs is None:
         raise RequestError("jobs_off", "jobs are off; set EARFUL_JOBS_DIR to a folder")
     return service.jobs

@@ -73,12 +73,12 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
         responses=openapi_responses(RetrainResponse, ErrorResponse, status=202) | _REFUSED,
     )
     async def start(request: Request, options: RetrainRequestBody | None = None) -> dict[str, Any]:
-        # A page of another site can send a form without permission, but not JSON.
-        if (
-            options is not None
-            and request.headers.get("content-type", "").partition(";")[0] != "application/json"
-        ):
-            raise RequestError("malformed_request", "send JSON (Content-Type: application/json)")
+        # A page of another site can send an empty body or a form without permission, but not JSON.
+        content_type = request.headers.get("content-type", "").partition(";")[0]
+        if content_type.strip().lower() != "application/json":
+            raise RequestError(
+                "malformed_request", "send JSON, as {} (Content-Type: application/json)"
+            )
         require_feedback(service, request, "admin")
         retrain_folder = _retrain_folder(service)
         await run_in_threadpool(_start, service, retrain_folder, options or RetrainRequestBody())

@@ -29,7 +29,7 @@ from tests.service.server.test_lifecycle import children
 
 COUNT, CONNECTIONS = 1000, 200
 HEAD = (
-    "POST /v1/feedback HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    "POST /v1/feedback HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     "Content-Type: application/json\r\n"
 )
 FEEDBACK_ROUTE = "/v1/feedback"

@@ -279,4 +279,4 @@ def test_openapi_document_is_valid_and_describes_the_upload(client: Client) -> N
     assert set(body) == {"multipart/form-data", "audio/*"}
     page = client.get("/docs")
     assert page.status_code == 200
-    assert "http" not in page.text.replace("http://test", "")  # no third-party requests
+    assert "http" not in page.text.replace("http://localhost", "")  # no third-party requests

@@ -291,7 +291,7 @@ def start_upload(server: RunningServer, n_declared: int) -> socket.socket:
     """A connection that has sent the head of an upload."""
     connection = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])))
     connection.sendall(
-        f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Length: {n_declared}\r\n\r\n".encode()
+        f"POST {URL} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {n_declared}\r\n\r\n".encode()
     )
     connection.settimeout(30)
     return connection

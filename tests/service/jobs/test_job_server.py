@@ -246,7 +246,7 @@ def test_job_is_deleted_when_it_is_older_than_it_is_kept(model: Path, tmp_path: 
 def send_half(server: RunningServer, n_bytes: int) -> socket.socket:
     """Send the start of a job of ``n_bytes``, half of them."""
     connection = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])))
-    head = f"POST {JOBS} HTTP/1.1\r\nHost: x\r\nContent-Length: {n_bytes}\r\n\r\n"
+    head = f"POST {JOBS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {n_bytes}\r\n\r\n"
     connection.sendall(head.encode() + bytes(n_bytes // 2))
     return connection
 

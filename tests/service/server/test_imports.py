@@ -47,7 +47,7 @@ async def serve():
     app_ = app.create_app(Settings(model=model))
     async with app_.service.open():
         transport = httpx.ASGITransport(app_)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return (await client.post("/v1/classify", content=clip.read_bytes())).json()
 
 answer = asyncio.run(serve())

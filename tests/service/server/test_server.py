@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fixtures.server import listening_url, serve
+from tests.fixtures.server import listening_url, running_server, serve
 from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, wav
 
 
@@ -93,11 +93,42 @@ def test_mistyped_variable_is_reported(model: Path, monkeypatch: pytest.MonkeyPa
 def test_required_but_missing_keys_are_refused(model: Path, tmp_path: Path) -> None:
     empty = tmp_path / "keys"
     empty.write_text("\n \n")
-    for variables in ({"EARFUL_API_KEYS_FILE": str(empty)}, {"EARFUL_API_KEYS": " , "}):
-        with serve("--model", model, "--port", 0, **variables) as process:
+    for name, value in (
+        ("EARFUL_API_KEYS_FILE", str(empty)),
+        ("EARFUL_API_KEYS_FILE", ""),
+        ("EARFUL_API_KEYS", " , "),
+        ("EARFUL_API_KEYS", ""),
+    ):
+        with serve("--model", model, "--port", 0, **{name: value}) as process:
             _, stderr = process.communicate(timeout=30)
         assert process.returncode == 2
-        assert "none is given" in stderr
+        assert len(stderr.splitlines()) == 1
+        assert name in stderr
+
+
+@pytest.mark.parametrize("listed", ["http://earful.test", "earful.test:80", "ear ful", "*.*.test"])
+def test_allowed_hosts_that_are_no_names_are_refused(model: Path, listed: str) -> None:
+    with serve("--model", model, "--port", 0, EARFUL_ALLOWED_HOSTS=listed) as process:
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert len(stderr.splitlines()) == 1
+    assert "EARFUL_ALLOWED_HOSTS" in stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_name_to_listen_on_is_answered(model: Path, tmp_path: Path, workers: int) -> None:
+    own_name = socket.gethostname()
+    if socket.gethostbyname(own_name) != "127.0.0.1":
+        own_name = "localhost"
+    arguments = ("--host", own_name, "--workers", workers)
+    settings = {"EARFUL_ALLOWED_HOSTS": "earful.test"}
+    with (
+        running_server(tmp_path, model, *arguments, **settings) as server,
+        server.client() as client,
+    ):
+        for name in (own_name, "earful.test"):
+            assert client.get("/livez", headers={"Host": name}).status_code == 200
+        assert client.get("/livez", headers={"Host": "other.test"}).status_code == 421
 
 
 @pytest.mark.parametrize(

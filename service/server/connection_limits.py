@@ -1,0 +1,111 @@
+"""Limits on the connections of a worker: how many there are, and how long one may be silent.
+
+One sweep over all connections costs less than a timer for each request. Its clock is the time of
+the last sweep, so that a request reads no clock; times are off by at most ``SWEEP_SECONDS``.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Collection
+from typing import Protocol
+
+from earful.service.core.metrics import ServiceMetrics
+from earful.service.core.settings import Settings
+from earful.service.server.file_limit import FileLimitWatch, raise_file_limit
+
+SWEEP_SECONDS = 0.5
+# Of the idle connections, the share that is closed to make room: a search for each new one would
+# cost more than serving it.
+_CLOSED_SHARE = 8
+# A client that reads its response takes at least this much in ``write_stall_seconds``.
+_MIN_WRITTEN_BYTES = 16_384
+
+
+class Connection(Protocol):
+    """A connection of any protocol."""
+
+    def check_time(self, now: float) -> None:
+        """End the connection if a time limit has passed at ``now``."""
+
+    def idle_order(self) -> int | None:
+        """The number that it took at its last activity; None while a request is in progress."""
+
+    def close_idle(self) -> None:
+        """Close a connection without a request in progress."""
+
+
+class ConnectionLimits:
+    """The limits of one worker; ``connections`` are those that its server has open.
+
+    ``draining`` is set before the shutdown: connections then end with their next response.
+    """
+
+    def __init__(self, settings: Settings, metrics: ServiceMetrics) -> None:
+        self.settings, self.metrics = settings, metrics
+        self.connections: Collection[Connection] = ()
+        self._file_limit = FileLimitWatch(metrics)
+        self.now = 0.0
+        self.draining = False
+        self.activity_numbers = itertools.count()
+        # Connections that were closed for others, and are in ``connections`` until their end.
+        self.n_closing = 0
+
+    def has_room(self) -> bool:
+        """Whether one more connection may be opened; closes idle ones for it."""
+        max_connections = self.settings.max_connections
+        if len(self.connections) - self.n_closing < max_connections:
+            return True
+        self._close_idle(1 + max_connections // _CLOSED_SHARE)
+        return len(self.connections) - self.n_closing < max_connections
+
+    def count_closed(self, reason: str) -> None:
+        self.metrics.connections_closed.labels(reason).inc()
+
+    @contextlib.asynccontextmanager
+    async def enforce(self) -> AsyncIterator[None]:
+        """Enforce the time limits while the context is open."""
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+
+        def sweep() -> None:
+            nonlocal timer
+            timer = loop.call_later(SWEEP_SECONDS, sweep)
+            self._sweep(loop.time())
+
+        raise_file_limit(self.settings.max_connections)
+        sweep()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _sweep(self, now: float) -> None:
+        self.now = now
+        self._file_limit.check(now)
+        self.metrics.connections.set(len(self.connections))
+        for connection in list(self.connections):
+            connection.check_time(now)
+
+    def _close_idle(self, n_connections: int) -> None:
+        """Close those that are idle for the longest time."""
+        numbered = [(connection.idle_order(), connection) for connection in self.connections]
+        idle = {number: connection for number, connection in numbered if number is not None}
+        for number in sorted(idle)[:n_connections]:
+            self.n_closing += 1
+            self.count_closed("idle")
+            idle[number].close_idle()
+
+
+class WriteWatch:
+    """Tells whether a client has stopped to read: the bytes that wait for it do not get fewer."""
+
+    def __init__(self) -> None:
+        self._n_waiting, self._since = 0, 0.0
+
+    def is_stalled(self, transport: asyncio.Transport, now: float, max_seconds: float) -> bool:
+        n_waiting = transport.get_write_buffer_size()
+        if n_waiting and self._n_waiting - _MIN_WRITTEN_BYTES < n_waiting <= self._n_waiting:
+            return now - self._since > max_seconds
+        self._n_waiting, self._since = n_waiting, now
+        return False

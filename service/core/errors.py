@@ -36,6 +36,7 @@ STATUS_BY_CODE = {
     "recording_mismatch": 422,
     "upgrade_required": 426,
     "queue_full": 429,
+    "too_many_labels": 429,
     "client_disconnected": 499,  # never read; nginx's code for a client that disconnected
     "internal_error": 500,
     "inference_failed": 500,

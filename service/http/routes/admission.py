@@ -1,5 +1,6 @@
 """Access checks of the feedback routes, and their common responses."""
 
+import ipaddress
 from typing import Any
 
 from fastapi import Request
@@ -34,6 +35,25 @@ def check_same_site(request: Request) -> None:
     """
     if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise RequestError("forbidden", "pages of other sites may not send this request")
+
+
+def sender_of(service: Service, feedback_service: FeedbackService, request: Request) -> str:
+    """A pseudonym of who sends a request: of its key, without keys of its client's address."""
+    owner = service.keys.owner(request.headers)
+    return feedback_service.ids.pseudonym(owner or _network(request))
+
+
+def _network(request: Request) -> str:
+    """The client's address; of IPv6 its network, as one sender has 2**64 addresses in it."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:  # a Unix socket has none
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    mapped = address.ipv4_mapped
+    return str(mapped or ipaddress.ip_network((int(address), 64), strict=False))
 
 
 def feedback_responses(

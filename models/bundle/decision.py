@@ -13,6 +13,13 @@ SCORE_KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
 DECISION_THRESHOLD = 0.5
 # The label of clips that are rejected: they score below the model's rejection threshold.
 UNKNOWN_LABEL = "unknown"
+# Its other spelling is that of Google's Speech Commands (arXiv:1804.03209).
+_REJECTION_NAMES = frozenset((UNKNOWN_LABEL, f"_{UNKNOWN_LABEL}_"))
+
+
+def names_rejection(label: str) -> bool:
+    """Whether a label is the answer for rejected clips in any case, so no class of sounds."""
+    return label.casefold() in _REJECTION_NAMES
 
 
 def predicted_label_mask(

@@ -7,13 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.errors import UsageError
-from earful.models.bundle.decision import DECISION_THRESHOLD, UNKNOWN_LABEL
+from earful.models.bundle.decision import DECISION_THRESHOLD, names_rejection
 from earful.models.bundle.metadata import ModelMetadata
 
 # Labels that mean that nothing was heard, compared without case.
 BACKGROUND_LABELS = ("silence", "noise", "background", "_background_noise_")
-# Labels that mean that something else was heard, as a rejected clip is labelled.
-_REJECTED_LABELS = (UNKNOWN_LABEL, f"_{UNKNOWN_LABEL}_")
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class EventOptions:
 
 def is_background(label: str, background: Collection[str] = BACKGROUND_LABELS) -> bool:
     """Whether sounds of a label are no events: background, or what a model has rejected."""
-    return label.casefold() in {name.casefold() for name in (*background, *_REJECTED_LABELS)}
+    return names_rejection(label) or label.casefold() in {name.casefold() for name in background}
 
 
 def default_min_score(metadata: ModelMetadata) -> float:

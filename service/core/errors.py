@@ -38,6 +38,7 @@ STATUS_BY_CODE = {
     "recording_mismatch": 422,
     "upgrade_required": 426,
     "queue_full": 429,
+    "too_many_labels": 429,
     "headers_too_large": 431,
     "client_disconnected": 499,  # never read; nginx's code for a client that disconnected
     "internal_error": 500,

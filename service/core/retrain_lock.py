@@ -20,6 +20,7 @@ from typing import IO, Literal
 from earful.data.atomic_write import staged_file
 from earful.data.errors import EarfulError
 from earful.models.registry.records import utc_now
+from earful.service.core.label_changes import MAX_LISTED_CHANGES, LabelChange
 
 LOCK_FILE, STATUS_FILE, _START_LOCK_FILE = "lock", "status.json", "starting"
 
@@ -33,8 +34,21 @@ class RetrainFolderError(EarfulError):
 
 
 @dataclass(frozen=True)
+class RetrainResult:
+    """The version that a retraining registered or found, and the gate's reasons against it."""
+
+    number: int | None
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RetrainStatus:
-    """Progress of a retraining: ``done`` of ``total`` steps of its ``stage``."""
+    """Progress of a retraining: ``done`` of ``total`` steps of its ``stage``.
+
+    changed, kept                numbers of labels that it changes, and of curated ones it keeps
+    changed_labels, kept_labels  the first of them
+    result                       of one that has ended; its version is None if none was registered
+    """
 
     state: RetrainState
     stage: str
@@ -43,6 +57,28 @@ class RetrainStatus:
     message: str
     started: str
     pid: int
+    changed: int = 0
+    kept: int = 0
+    changed_labels: tuple[LabelChange, ...] = ()
+    kept_labels: tuple[LabelChange, ...] = ()
+    result: RetrainResult | None = None
+
+    @classmethod
+    def from_json(cls, text: str) -> "RetrainStatus":
+        """Parse the content of the file.
+
+        Raises:
+            ValueError, TypeError, KeyError: it is damaged.
+        """
+        values = json.loads(text)
+        for name in ("changed_labels", "kept_labels"):
+            values[name] = tuple(LabelChange(**change) for change in values.get(name, ()))
+        result = values.get("result")
+        if result is not None:
+            values["result"] = RetrainResult(result["number"], tuple(result["reasons"]))
+        status = cls(**values)
+        datetime.datetime.fromisoformat(status.started)
+        return status
 
 
 class RetrainFolder:
@@ -51,6 +87,8 @@ class RetrainFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._started = utc_now()
+        self._changed: tuple[LabelChange, ...] = ()
+        self._kept: tuple[LabelChange, ...] = ()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -92,12 +130,10 @@ class RetrainFolder:
         """
         path = self.folder / STATUS_FILE
         try:
-            status = RetrainStatus(**json.loads(path.read_text("utf-8")))
-            datetime.datetime.fromisoformat(status.started)
-            return status
+            return RetrainStatus.from_json(path.read_text("utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise RetrainFolderError(f"{path} is damaged: {error}; remove it") from error
 
     def run_folder(self, name: str) -> Path:
@@ -109,6 +145,10 @@ class RetrainFolder:
         folder.mkdir(exist_ok=True)
         return folder
 
+    def set_changes(self, changed: tuple[LabelChange, ...], kept: tuple[LabelChange, ...]) -> None:
+        """Have every status from now on say what the retraining changes and keeps."""
+        self._changed, self._kept = changed, kept
+
     def write_status(
         self,
         stage: str,
@@ -116,6 +156,7 @@ class RetrainFolder:
         total: int = 0,
         state: RetrainState = "running",
         message: str = "",
+        result: RetrainResult | None = None,
     ) -> None:
         """Write the status."""
         status = RetrainStatus(
@@ -126,6 +167,11 @@ class RetrainFolder:
             message=message,
             started=self._started,
             pid=os.getpid(),
+            changed=len(self._changed),
+            kept=len(self._kept),
+            changed_labels=self._changed[:MAX_LISTED_CHANGES],
+            kept_labels=self._kept[:MAX_LISTED_CHANGES],
+            result=result,
         )
         with staged_file(self.folder / STATUS_FILE) as staging:
             staging.write_text(json.dumps(asdict(status)) + "\n", "utf-8")

@@ -129,6 +129,12 @@ class Settings(BaseSettings):
     recordings_dir: Path = Field(
         DEFAULT_RECORDINGS_FOLDER, description="folder of saved recordings"
     )
+    max_labels_per_hour: int = Field(
+        1_000,
+        ge=0,
+        description="of feedback of one sender (a key, without keys an address); more get 429; 0 "
+        "is no limit",
+    )
     retention_days: float = Field(
         DEFAULT_RETENTION_DAYS,
         ge=0,

@@ -1,21 +1,34 @@
 """Adds annotations. Rows are never changed: an annotator's last row about a recording counts."""
 
+import math
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from earful.service.feedback.database import FeedbackDatabase
-from earful.service.feedback.records import FeedbackAnnotation, IdempotencyKeyReused, SubmitResult
+from earful.service.feedback.records import (
+    FeedbackAnnotation,
+    IdempotencyKeyReused,
+    SubmitResult,
+    TooManyLabels,
+)
 from earful.service.feedback.tables import annotations_table, recordings_table, timestamp
 
+_RATE_WINDOW = timedelta(hours=1)
 
-def add_annotation(connection: Connection, annotation: FeedbackAnnotation) -> SubmitResult:
+
+def add_annotation(
+    connection: Connection, annotation: FeedbackAnnotation, max_per_hour: int = 0
+) -> SubmitResult:
     """Store an annotation in a transaction of ``database.write_transaction(annotator)``.
 
     A repeated annotation, or one with the same ``idempotency_key``, is stored once.
+    ``max_per_hour`` is the most that one sender may add; 0 is no limit.
 
     Raises:
         IdempotencyKeyReused: the key was used before, with another annotation.
+        TooManyLabels: the sender has added as many in the last hour.
     """
     saved = connection.execute(
         select(recordings_table.c.sha256).where(recordings_table.c.sha256 == annotation.sha256)
@@ -24,6 +37,8 @@ def add_annotation(connection: Connection, annotation: FeedbackAnnotation) -> Su
     duplicate_id = _find_duplicate(connection, annotation)
     if duplicate_id is not None:
         return SubmitResult(duplicate_id, annotation.sha256, True, recording_saved)
+    if max_per_hour and annotation.sender:
+        _check_rate(connection, annotation.sender, max_per_hour)
     added = connection.execute(
         annotations_table.insert()
         .values(**_column_values(annotation))
@@ -43,6 +58,21 @@ def add_annotation_in_transaction(
     """
     with database.write_transaction(annotation.annotator) as connection:
         return add_annotation(connection, annotation)
+
+
+def _check_rate(connection: Connection, sender: str, max_per_hour: int) -> None:
+    created_at = annotations_table.c.created_at
+    # Of the last ``max_per_hour`` the oldest: when it is an hour old, there is room for one more.
+    of_sender = select(created_at).where(annotations_table.c.sender == sender)
+    oldest = connection.scalar(
+        of_sender.order_by(created_at.desc()).offset(max_per_hour - 1).limit(1)
+    )
+    if oldest is None:
+        return
+    wait = datetime.fromisoformat(oldest) + _RATE_WINDOW - datetime.now(UTC)
+    # More than the window means that the clock was set back: that locks nobody out.
+    if timedelta(0) < wait <= _RATE_WINDOW:
+        raise TooManyLabels(math.ceil(wait.total_seconds()))
 
 
 def _find_duplicate(connection: Connection, annotation: FeedbackAnnotation) -> int | None:
@@ -85,4 +115,5 @@ def _column_values(annotation: FeedbackAnnotation) -> dict[str, Any]:
         "model_version": prediction.model_version if prediction else "",
         "idempotency_key": annotation.idempotency_key,
         "created_at": timestamp(),
+        "sender": annotation.sender,
     }

@@ -23,10 +23,12 @@ from sqlalchemy import (
     inspect,
     make_url,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.schema import CreateColumn
 
 from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.errors import DatabaseFull, DatabaseUnavailable, FeedbackError
@@ -40,7 +42,7 @@ from earful.service.feedback.sqlite import (
     file_identity,
     inspect_file,
 )
-from earful.service.feedback.tables import meta, metadata
+from earful.service.feedback.tables import SENDER_INDEX, annotations_table, meta, metadata
 
 CONNECTIONS = 4
 # PostgreSQL advisory lock while the tables are created: an arbitrary number.
@@ -159,6 +161,8 @@ def open_database(address: DatabaseAddress, *, create: bool = True) -> FeedbackD
         check_schema(address, tables, meta_rows, create)
         if not meta_rows:
             _create_tables(database, address)
+        elif meta_rows["schema_version"] != str(SCHEMA_VERSION):
+            _add_senders(database)
     except DatabaseUnavailable as error:
         engine.dispose()
         raise FeedbackError(f"cannot use {address}: {error}") from error
@@ -180,6 +184,23 @@ def _create_tables(database: FeedbackDatabase, address: DatabaseAddress) -> None
                 meta.insert(), [{"name": name, "value": rows[name]} for name in rows]
             )
         check_schema(address, {META_TABLE}, _read_meta(connection), create=False)
+
+
+def _add_senders(database: FeedbackDatabase) -> None:
+    """Bring schema version 2 to 3 once, also when several processes start together.
+
+    Programs that still have it open go on: their rows have no sender.
+    """
+    version = meta.update().where(meta.c.name == "schema_version")
+    with database.write_transaction() as connection:
+        if not database.sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+        if _read_meta(connection)["schema_version"] == str(SCHEMA_VERSION):
+            return
+        column = CreateColumn(annotations_table.c.sender).compile(dialect=connection.dialect)
+        connection.execute(text(f"ALTER TABLE {annotations_table.name} ADD COLUMN {column}"))
+        SENDER_INDEX.create(connection)
+        connection.execute(version.values(value=str(SCHEMA_VERSION)))
 
 
 def _read_meta(connection: Connection) -> dict[str, str]:

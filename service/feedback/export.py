@@ -6,11 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from earful.data.annotations.annotation import printable_text
 from earful.data.atomic_write import staged_folder
 from earful.data.text.formula_cells import mark_formulas
 from earful.service.feedback.audio_files import RecordingStore
 from earful.service.feedback.database import FeedbackDatabase
-from earful.service.feedback.majority import ResolvedLabel, resolved_labels
+from earful.service.feedback.majority import (
+    EVERY_VOTE,
+    ResolvedLabel,
+    VoteRules,
+    resolved_labels,
+)
 from earful.service.feedback.recording_rows import find_recordings
 
 LABELS_FILE, SKIPPED_FILE = "labels.csv", "skipped.csv"
@@ -19,11 +25,20 @@ _COLUMNS = ("filename", "label", "speaker", "source", "annotator", "annotated_at
 DISPUTED = "annotators disagree"
 NOT_SAVED = "audio not saved"
 MISSING = "audio file missing or truncated"
+UNUSABLE = "not a label: too long, not printable, or the name of a rejected clip"
+
+
+@dataclass(frozen=True)
+class FeedbackRecording:
+    """A recording that can be trained on, and its label."""
+
+    path: Path
+    resolved: ResolvedLabel
 
 
 @dataclass(frozen=True)
 class SkippedRecording:
-    """A labelled recording that is left out of a snapshot, and why."""
+    """A label of a recording that is left out, and why."""
 
     sha256: str
     label: str
@@ -40,8 +55,13 @@ class Snapshot:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Number of recordings left out, by reason."""
-        return dict(Counter(entry.reason for entry in self.skipped))
+        """Number of labels left out, by reason."""
+        return count_reasons(self.skipped)
+
+
+def count_reasons(skipped: Iterable[SkippedRecording]) -> dict[str, int]:
+    """Number of labels left out, by reason."""
+    return dict(Counter(entry.reason for entry in skipped))
 
 
 def write_snapshot(
@@ -61,7 +81,8 @@ def write_snapshot(
         DatabaseUnavailable: the database cannot be read.
         OutputError: the folder holds something else or cannot be written.
     """
-    rows, skipped = _split_usable(database, recording_store)
+    usable, skipped = find_usable(database, recording_store)
+    rows = [_csv_row(recording) for recording in usable]
     with staged_folder(folder, LABELS_FILE) as staging:
         _write(staging / LABELS_FILE, _COLUMNS, rows, mark=mark)
         skipped_rows = ((entry.sha256, entry.label, entry.reason) for entry in skipped)
@@ -69,19 +90,30 @@ def write_snapshot(
     return Snapshot(folder.absolute() / LABELS_FILE, len(rows), tuple(skipped))
 
 
-def _split_usable(
-    database: FeedbackDatabase, recording_store: RecordingStore
-) -> tuple[list[Sequence[str]], list[SkippedRecording]]:
-    resolved = resolved_labels(database)
+def find_usable(
+    database: FeedbackDatabase, recording_store: RecordingStore, rules: VoteRules = EVERY_VOTE
+) -> tuple[list[FeedbackRecording], list[SkippedRecording]]:
+    """The recordings to train on, sorted by SHA-256, and the labels left out.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be read.
+    """
+    resolved = resolved_labels(database, rules)
     with database.read_transaction() as connection:
         recordings = {
             row.sha256: row for row in find_recordings(connection, (r.sha256 for r in resolved))
         }
-    rows: list[Sequence[str]] = []
+    usable: list[FeedbackRecording] = []
     skipped: list[SkippedRecording] = []
     for entry in resolved:
         row = recordings.get(entry.sha256)
         path = recording_store.path(entry.sha256, row.suffix) if row else None
+        skipped += [
+            SkippedRecording(entry.sha256, printable_text(label), UNUSABLE)
+            for label in entry.unusable
+        ]
+        if not entry.annotators:
+            continue
         if entry.is_tie:
             skipped.append(SkippedRecording(entry.sha256, "", DISPUTED))
         elif row is None or path is None:
@@ -89,13 +121,14 @@ def _split_usable(
         elif not path.is_file() or path.stat().st_size != row.n_bytes:
             skipped.append(SkippedRecording(entry.sha256, entry.label, MISSING))
         else:
-            rows.append(_csv_row(entry, path))
-    return rows, skipped
+            usable.append(FeedbackRecording(path, entry))
+    return usable, skipped
 
 
-def _csv_row(entry: ResolvedLabel, path: Path) -> Sequence[str]:
+def _csv_row(recording: FeedbackRecording) -> Sequence[str]:
+    entry = recording.resolved
     return [
-        str(path),
+        str(recording.path),
         entry.label,
         entry.speaker,
         SOURCE,

@@ -37,6 +37,7 @@ from earful.service.feedback.records import (
     StoredRecording,
     SubjectData,
     SubmitResult,
+    TooManyLabels,
 )
 from earful.service.feedback.startup import open_database_and_ids
 from earful.service.inference.hot_reload import LoadedModel
@@ -135,16 +136,17 @@ class FeedbackService:
         """Store an annotation, and its recording unless ``save_recordings`` is ``off``.
 
         Raises:
-            RequestError: ``feedback_unavailable``.
+            RequestError: ``feedback_unavailable``, or ``too_many_labels`` of one sender.
             IdempotencyKeyReused: the key was used before, with another annotation.
         """
+        max_per_hour = self._settings.max_labels_per_hour
 
         def query(database: "FeedbackDatabase") -> SubmitResult:
             from earful.service.feedback.annotations import add_annotation
             from earful.service.feedback.recording_rows import store_recordings
 
             with database.write_transaction(annotation.annotator) as connection:
-                result = add_annotation(connection, annotation)
+                result = add_annotation(connection, annotation, max_per_hour)
                 if recording is None or self.save_policy == "off":
                     return result
                 store_recordings(
@@ -152,7 +154,15 @@ class FeedbackService:
                 )
                 return replace(result, recording_saved=True)
 
-        result = await self.run(query, deadline)
+        try:
+            result = await self.run(query, deadline)
+        except TooManyLabels as error:
+            raise RequestError(
+                "too_many_labels",
+                f"one sender (a key, without keys an address) may give {max_per_hour} labels an "
+                f"hour (EARFUL_MAX_LABELS_PER_HOUR); wait {error.retry_seconds} s",
+                {"Retry-After": str(error.retry_seconds)},
+            ) from error
         if not result.duplicate:
             self._metrics.feedback.inc()
         return result

@@ -48,6 +48,10 @@ class PredictionIds:
         """Identifies the key without revealing it."""
         return hmac.digest(self._key, b"fingerprint", "sha256").hex()[:16]
 
+    def pseudonym(self, text: str) -> str:
+        """A name for a key or an address, which nobody without this key finds again; 16 hex."""
+        return hmac.digest(self._key, b"sender:" + text.encode(), "sha256").hex()[:16]
+
     def sign(
         self, digest: bytes, label: str, score: float, model_name: str, model_version: str
     ) -> str:

@@ -24,7 +24,7 @@ def export_subject_data(database: FeedbackDatabase, key: str) -> SubjectData:
         rows = [dict(row) for row in connection.execute(query).mappings()]
         recordings = find_recordings(connection, (row["sha256"] for row in rows))
     for row in rows:
-        del row["idempotency_key"]
+        del row["idempotency_key"], row["sender"]
     return SubjectData(tuple(rows), tuple(row._asdict() for row in recordings))
 
 

@@ -40,6 +40,7 @@ class FeedbackAnnotation:
     source           ``api``, ``page``, ``review`` or a tool's name
     prediction       the prediction that was corrected or confirmed, if known
     idempotency_key  the client's name for the request: a repeated one is stored once
+    sender           ``PredictionIds.pseudonym`` of the key or the address that it came from
     """
 
     sha256: str
@@ -50,6 +51,7 @@ class FeedbackAnnotation:
     source: str = "api"
     prediction: PredictionRecord | None = None
     idempotency_key: str | None = None
+    sender: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,14 @@ class SubmitResult:
 
 class IdempotencyKeyReused(ValueError):  # noqa: N818 - names the state
     """The idempotency key was used before, with another annotation."""
+
+
+class TooManyLabels(ValueError):  # noqa: N818 - names the state
+    """The sender has given as many labels as it may; it may again after ``retry_seconds``."""
+
+    def __init__(self, retry_seconds: int) -> None:
+        self.retry_seconds = retry_seconds
+        super().__init__(f"too many labels of one sender; wait {retry_seconds} s")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.errors import FeedbackError
 from earful.service.feedback.sqlite import ensure_writable_file, inspect_file
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+# Brought to this version when the database is opened: 2 has no senders.
+OLDER_VERSIONS = ("2",)
 META_TABLE = "earful_meta"
 
 
@@ -22,7 +24,8 @@ def check_schema(
     """
     if meta:
         version = meta.get("schema_version", "")
-        if version != str(SCHEMA_VERSION) or "prediction_key" not in meta:
+        known = (*OLDER_VERSIONS, str(SCHEMA_VERSION))
+        if version not in known or "prediction_key" not in meta:
             raise FeedbackError(
                 f"{address} has schema version {version[:20]!r}, this program needs "
                 f"{SCHEMA_VERSION}; use the program version that created it, or another database"

@@ -5,7 +5,8 @@ earful_meta         name and value: schema version, key of the prediction ids, t
 earful_recordings   one row per saved recording, with its latest prediction
 earful_annotations  one row per annotation, deleted only by retention and on request. Of one
                     annotator's rows about one recording the last counts; a last row without a label
-                    withdraws the annotation.
+                    withdraws the annotation. ``sender`` is a pseudonym of the key or the address
+                    that the request came from, empty if unknown.
 """
 
 from datetime import UTC, datetime
@@ -65,9 +66,14 @@ annotations_table = Table(
     Column("model_version", Text, nullable=False),
     Column("idempotency_key", Text),
     Column("created_at", Text, nullable=False, index=True),
+    Column("sender", Text, nullable=False, server_default=""),
     Index("ix_earful_annotations_current", "sha256", "annotator", "id"),
     UniqueConstraint("annotator", "idempotency_key"),
     sqlite_autoincrement=True,  # never reuse the id of a deleted row
+)
+# Also added to databases of schema version 2.
+SENDER_INDEX = Index(
+    "ix_earful_annotations_sender", annotations_table.c.sender, annotations_table.c.created_at
 )
 
 

@@ -19,6 +19,7 @@ from earful.service.core.errors import RequestError
 from earful.service.feedback.audio_files import sha256_of
 from earful.service.feedback.records import FeedbackAnnotation
 from earful.service.http.app_state import Service
+from earful.service.http.routes.admission import sender_of
 from earful.service.http.routes.submit_feedback import classify_recording
 from earful.service.label_studio.label_config import Control, parse_label_config
 from earful.service.label_studio.task_audio import TaskAudio
@@ -55,7 +56,12 @@ async def store_annotation(
             sha256 = await run_in_threadpool(sha256_of, blob)
             clip = await classify_recording(service, request, sha256, blob, deadline)
             feedback_annotation = FeedbackAnnotation(
-                sha256, label, _annotator(event), source=SOURCE, prediction=clip.prediction
+                sha256,
+                label,
+                _annotator(event),
+                source=SOURCE,
+                prediction=clip.prediction,
+                sender=sender_of(service, feedback_service, request),
             )
             await feedback_service.submit_feedback(feedback_annotation, (clip, blob), deadline)
     except (RequestError, AudioError) as error:

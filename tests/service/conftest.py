@@ -52,13 +52,16 @@ def rejecting_model(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 class Client:
     """Requests to an app in this process, each awaited on an event loop in another thread."""
 
-    def __init__(self, app: Dispatcher, portal: BlockingPortal) -> None:
+    def __init__(self, app: Dispatcher, portal: BlockingPortal, address: str = "127.0.0.1") -> None:
         self.app = app
         self._portal = portal
+        self._client = (address, 123)
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            transport = httpx.ASGITransport(
+                self.app, raise_app_exceptions=False, client=self._client
+            )
             async with httpx.AsyncClient(
                 transport=transport, base_url="http://localhost"
             ) as client:

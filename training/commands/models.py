@@ -96,7 +96,8 @@ def register(
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="DATASET", help="Dataset that it was trained on, needed to retrain it."
+            metavar="DATASET",
+            help="Dataset that it was trained on, needed to retrain it. (default: that of the run)",
         ),
     ] = None,
     extra: Annotated[
@@ -108,10 +109,10 @@ def register(
     ] = False,
     registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
-    """Register a run, or a model file, as a new version."""
+    """Register a run with its dataset, or a model file, as a new version."""
     from earful.models.registry.records import CHAMPION
-    from earful.training.releases.register import register as register_version
-    from earful.training.releases.register import trained_with_negatives
+    from earful.training.releases.register import register_with_data, trained_with_negatives
+    from earful.training.releases.run_data import retraining_obstacle
 
     if not source.exists():
         raise EarfulError(
@@ -120,17 +121,22 @@ def register(
         )
     model_registry = Registry(registry)
     alias = CHAMPION if promote_it else None
-    version = register_version(
+    registered = register_with_data(
         model_registry, name, source, data=data, extra=extra, note=note, alias=alias
     )
+    version = registered.version
     if trained_with_negatives(model_registry, name, version):
         echo(
             "note: it was trained with --negatives, which retraining does not use; check --reject "
             "afterwards with `earful evaluate --negatives`",
             err=True,
         )
-    if data is None:
-        print_message("note: without --data it cannot be retrained")
+    if registered.data is not None:
+        print_message(f"with the data of {registered.data}")
+    if registered.reason:
+        print_message(f"note: {registered.reason}")
+    if obstacle := retraining_obstacle(model_registry, name, version):
+        print_message(f"note: {obstacle}")
     role = ", ".join(model_registry.aliases(name).names_of(version.number)) or "no alias"
     echo(f"{name}@{version.number} ({role}) in {registry}")
     place = () if registry == DEFAULT_REGISTRY else ("--registry", registry)

@@ -1,7 +1,8 @@
 """``earful retrain``: train the champion with new labels, and promote the result if it passes."""
 
 import json
-import tempfile
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from earful.service.commands.next_steps import (
     kept_if_any,
     print_message,
     print_next,
+    program,
 )
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
@@ -34,6 +36,7 @@ from earful.training.commands.options import AudioDirOption, DeviceOption, JsonO
 
 if TYPE_CHECKING:
     from earful.data.labels.clip import LabelledClips
+    from earful.training.retraining.feedback_labels import FeedbackLabels
     from earful.training.retraining.retrain import RetrainOutcome
 
 
@@ -51,6 +54,14 @@ def retrain(
     ] = False,
     feedback: DatabaseOption = DEFAULT_FEEDBACK_URL,
     saved_recordings: SavedRecordingsOption = DEFAULT_RECORDINGS_FOLDER,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Annotator whose feedback may overrule curated labels, or `all`. Repeatable. "
+            "(default: two annotators of different senders who agree)",
+        ),
+    ] = None,
     add_labels: Annotated[bool, typer.Option("--add-labels", help="Accept new labels.")] = False,
     remove_labels: Annotated[
         str | None, typer.Option(help="Labels to remove, comma-separated.")
@@ -97,6 +108,8 @@ def retrain(
     The same command continues after a stop. Exit code 1: not promoted, or rows were left out.
     """
     from earful.models.registry.registry import Registry
+    from earful.service.feedback.export import SOURCE
+    from earful.training.retraining.base import champion_labels
     from earful.training.retraining.plan import RetrainOptions
     from earful.training.retraining.retrain import RetrainJob, RetrainOutcome, plan_retraining
     from earful.training.retraining.retrain import retrain as run_retraining
@@ -111,6 +124,8 @@ def retrain(
         )
     if new is not None and from_feedback:
         raise UsageError("give --new or --from-feedback, not both")
+    if trust and not from_feedback:
+        raise UsageError("--trust names annotators of feedback; it goes with --from-feedback")
     options = RetrainOptions(
         add_labels,
         labels_to_remove,
@@ -121,34 +136,38 @@ def retrain(
         margin,
         min_new_label_accuracy,
     )
+    model_registry = Registry(registry)
     if from_feedback:
-        labelled, source = _read_feedback_labels(feedback, saved_recordings)
+        known_labels = champion_labels(model_registry, name)
+        read = _read_feedback_labels(feedback, saved_recordings, trust or [], known_labels)
+        labelled, source, origins = read.labels, SOURCE, read.origins
     else:
         labelled, source = _read_csv_labels(new, csv_options(audio_dir, columns, label_separator))
+        origins = None
     job = RetrainJob(
-        Registry(registry),
+        model_registry,
         name,
         labelled,
         source,
         options,
         work,
+        origins,
         promote=not no_promote,
         device=device,
         on_stage=lambda stage: echo(stage, err=True),
         progress=training_progress,
     )
     if dry_run:
-        _, plan, _ = plan_retraining(job)
-        outcome = RetrainOutcome(plan, note="dry run: nothing was changed")
+        planned = plan_retraining(job)
+        note = "dry run: nothing was changed"
+        outcome = RetrainOutcome(planned.plan, note=note, kept_labels=planned.kept_labels)
     else:
         with keep_on_interrupt(kept_if_any(work, "*/*", "the finished part")):
             outcome = run_retraining(job)
     echo(
-        json.dumps(_outcome_dict(name, outcome), indent=2)
-        if as_json
-        else _format_outcome(name, outcome)
+        json.dumps(_outcome_dict(name, outcome), indent=2) if as_json else _format_outcome(outcome)
     )
-    _print_next(name, outcome)
+    _print_next(outcome, () if registry == DEFAULT_REGISTRY else ("--registry", registry))
     not_promoted = outcome.version is not None and not outcome.promoted and not no_promote
     if not_promoted or (outcome.plan is not None and outcome.plan.problems):
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -166,48 +185,59 @@ def _read_csv_labels(new: Path | None, options: CsvOptions) -> "tuple[LabelledCl
     return labelled, new.name
 
 
-def _read_feedback_labels(url: str, saved_recordings: Path) -> "tuple[LabelledClips, str]":
-    from earful.data.labels.clip import LabelledClips
-    from earful.data.labels.labels_csv import read_labels
+def _read_feedback_labels(
+    url: str, saved_recordings: Path, trust: list[str], known_labels: tuple[str, ...]
+) -> "FeedbackLabels":
     from earful.service.commands.feedback import opened_database
     from earful.service.feedback.audio_files import RecordingStore
-    from earful.service.feedback.export import SOURCE, write_snapshot
+    from earful.training.retraining.feedback_labels import read_feedback
 
-    with opened_database(url) as database, tempfile.TemporaryDirectory() as folder:
-        snapshot = write_snapshot(
-            database, RecordingStore(saved_recordings), Path(folder) / "snapshot"
-        )
-        for reason, count in snapshot.reasons.items():
-            echo(f"{count} labelled recordings left out: {reason}", err=True)
-        if not snapshot.clips:
-            return LabelledClips((), (), frozenset()), SOURCE
-        return read_labels(snapshot.path), SOURCE
+    with opened_database(url) as database:
+        read = read_feedback(database, RecordingStore(saved_recordings), trust, known_labels)
+    for reason, count in read.left_out.items():
+        print_message(f"{count} labels of recordings left out: {reason}")
+    return read
 
 
 def _outcome_dict(name: str, outcome: "RetrainOutcome") -> dict[str, object]:
-    version = outcome.version
+    version, standing = outcome.version, outcome.standing
     return {
         "name": name,
         "version": version.number if version else None,
         "parent": version.parent if version else None,
         "promoted": outcome.promoted,
+        "role": standing.role if standing else None,
+        "next": _promote_command(outcome),
         "note": outcome.note,
+        "reasons": list(outcome.reasons),
+        "kept_labels": [asdict(change) for change in outcome.kept_labels],
         "plan": outcome.plan.to_dict() if outcome.plan else None,
         "gate": outcome.gate_result.to_dict() if outcome.gate_result else None,
     }
 
 
-def _print_next(name: str, outcome: "RetrainOutcome") -> None:
-    if outcome.version is None:
+def _promote_command(outcome: "RetrainOutcome") -> str:
+    """The command that promotes the version; empty if it is champion, or deleted."""
+    words = outcome.standing.promote if outcome.standing else ()
+    return f"{program()} {shlex.join(words)}" if words else ""
+
+
+def _print_next(outcome: "RetrainOutcome", place: tuple[str, ...]) -> None:
+    if outcome.standing is None:
         return
-    commands: list[tuple[object, ...]] = [("models", "show", f"{name}@{outcome.version.number}")]
-    if not outcome.promoted:
-        commands.append(("models", "promote", name, outcome.version.number))
+    standing = outcome.standing
+    commands: list[tuple[object, ...]] = []
+    if standing.role != "deleted":
+        commands.append(("models", "show", f"{standing.name}@{standing.number}", *place))
+    if standing.promote:
+        commands.append(standing.promote)
     print_next(*commands)
 
 
-def _format_outcome(name: str, outcome: "RetrainOutcome") -> str:
-    lines = [outcome.plan.text()] if outcome.plan else []
+def _format_outcome(outcome: "RetrainOutcome") -> str:
+    from earful.service.core.label_changes import list_kept
+
+    lines = [outcome.plan.text()] if outcome.plan else list_kept(outcome.kept_labels)
     if outcome.gate_result:
         overall = outcome.gate_result.overall
         before, after = 100 * (overall.champion or 0), 100 * overall.candidate
@@ -215,8 +245,10 @@ def _format_outcome(name: str, outcome: "RetrainOutcome") -> str:
             f"frozen test set, {overall.clips} clips: champion {before:.2f} %, candidate "
             f"{after:.2f} % ({overall.lost} lost, {overall.won} won, p {overall.p_value:.3f})"
         )
-    lines += [f"not promoted: {reason}" for reason in outcome.reasons]
-    if outcome.version:
-        role = "champion" if outcome.promoted else "challenger"
-        lines.append(f"{name}@{outcome.version.number} is {role}")
+    if not outcome.promoted:
+        lines += [f"not promoted: {reason}" for reason in outcome.reasons]
+    if outcome.standing:
+        lines.append(str(outcome.standing))
+    if command := _promote_command(outcome):
+        lines.append(f"promote it anyway: {command}")
     return "\n".join([*lines, *([outcome.note] if outcome.note else [])])

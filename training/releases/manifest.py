@@ -3,7 +3,7 @@
 filename, label, speaker, split, start, end   as in any labels CSV; paths are absolute
 sha256      hash of the file
 audio_hash  hash of the clip's audio (``data.audio.fingerprint``); equal for copies of the file
-source      origin of the row, as "dataset NAME"
+source      origin of the row, as "dataset NAME" or "dataset NAME, corrected by feedback"
 """
 
 import csv
@@ -20,6 +20,7 @@ from earful.data.labels.clip import Clip
 from earful.data.labels.labels_csv import read_labels
 from earful.training.config.train_config import TrainingError
 
+_CORRECTED_BY = ", corrected by "
 COLUMNS = (
     "filename",
     "label",
@@ -63,9 +64,15 @@ class ManifestRow:
             source=source,
         )
 
+    @property
+    def origin(self) -> str:
+        """Where the file comes from, whoever corrected its label."""
+        return self.source.partition(_CORRECTED_BY)[0]
+
     def with_label(self, label: str, source: str) -> "ManifestRow":
-        """The same clip with another label."""
-        return replace(self, label=label, source=source)
+        """The same clip with another label; its file is still that of its own source."""
+        named = source if self.origin == source else f"{self.origin}{_CORRECTED_BY}{source}"
+        return replace(self, label=label, source=named)
 
 
 def rows_of_dataset(

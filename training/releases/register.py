@@ -4,11 +4,12 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earful.data.dataset.dataset import Dataset, open_dataset
-from earful.data.errors import EarfulError
+from earful.data.dataset.dataset import Dataset, DatasetError, open_dataset
+from earful.data.labels.text_file import LabelsError
 from earful.models.bundle.bundle import Bundle, open_bundle
 from earful.models.registry.records import (
     CARD_FILE,
@@ -20,11 +21,12 @@ from earful.models.registry.records import (
 )
 from earful.models.registry.registry import Registry
 from earful.training.config.train_config import TrainingError
-from earful.training.evaluation.evaluator import evaluate_model
+from earful.training.evaluation.evaluator import EvaluationError, evaluate_model
 from earful.training.export.export import export
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.metrics.calibration import format_threshold
 from earful.training.releases.manifest import ManifestRow, rows_of_dataset, to_csv
+from earful.training.releases.run_data import RunData, find_run_data
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT
 
 # Part of the training data hash if there were negatives (``training.loaders.auxiliary_data``).
@@ -62,6 +64,46 @@ def register(
         metrics = _evaluate_test_rows(model, rows, Path(folder)) or bundle.metadata.metrics
         files = version_files(model, metrics, rows, note, checkpoint=checkpoint)
     return registry.register(name, files, note=note, alias=alias)
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A new version, the dataset that it was registered with, or why it has none."""
+
+    version: Version
+    data: Path | None
+    reason: str = ""
+
+
+def register_with_data(
+    registry: Registry,
+    name: str,
+    source: Path,
+    *,
+    data: Path | None = None,
+    extra: Path | None = None,
+    note: str = "",
+    alias: str | None = None,
+) -> RegisteredVersion:
+    """``register`` with the run's own dataset if none is named and it can be used.
+
+    Raises:
+        EarfulError: as ``register``.
+    """
+    found = RunData(data) if data is not None else find_run_data(source)
+    reason = found.reason
+    if found.folder is not None:
+        try:
+            version = register(
+                registry, name, source, data=found.folder, extra=extra, note=note, alias=alias
+            )
+            return RegisteredVersion(version, found.folder)
+        except (DatasetError, LabelsError, TrainingError, EvaluationError) as error:
+            if data is not None or extra is not None:
+                raise
+            reason = f"{found.folder}, the dataset of the run, cannot be used: {error}"
+    version = register(registry, name, source, extra=extra, note=note, alias=alias)
+    return RegisteredVersion(version, None, reason)
 
 
 def trained_with_negatives(registry: Registry, name: str, version: Version) -> bool:
@@ -192,7 +234,7 @@ def _evaluate_test_rows(model: Path, rows: Sequence[ManifestRow], folder: Path) 
     test_csv.write_bytes(to_csv(test))
     evaluation = evaluate_model(model, test_csv, split="all")
     if evaluation.failed:
-        raise EarfulError(
+        raise EvaluationError(
             f"{len(evaluation.failed)} clips of the test set cannot be read, the first is "
             f"{evaluation.failed[0]}; restore the files, or prepare the dataset again"
         )

@@ -8,12 +8,13 @@ from typing import Any
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CARD_FILE, METRICS_FILE, Version
 from earful.models.registry.registry import Registry
+from earful.training.releases.run_data import retraining_obstacle, retraining_state
 
 _MAX_EVENTS = 10
 
 
 def version_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
-    """A row per version: name, number, aliases, created, parent, accuracy and note, or an error."""
+    """A row per version: what ``models list`` shows of it, or an error."""
     return [_version_row(registry, name, number) for number in registry.numbers(name)]
 
 
@@ -27,6 +28,7 @@ def _version_row(registry: Registry, name: str, number: int) -> dict[str, Any]:
             "created": version.created,
             "parent": version.parent,
             "accuracy": _accuracy(registry, name, version),
+            "retrain": retraining_state(version),
             "note": version.note,
         }
     except RegistryError as error:
@@ -35,15 +37,16 @@ def _version_row(registry: Registry, name: str, number: int) -> dict[str, Any]:
 
 def format_versions(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as a text table; damaged versions are marked."""
-    cells = [("version", "alias", "created (UTC)", "test accuracy", "note")]
+    cells = [("version", "alias", "created (UTC)", "test accuracy", "retrain", "note")]
     for row in rows:
         name = f"{row['name']}@{row['version']}"
         if "error" in row:
-            cells.append((name, "DAMAGED", "", "", row["error"]))
+            cells.append((name, "DAMAGED", "", "", "", row["error"]))
             continue
         created = row["created"][:16].replace("T", " ")
         aliases = ", ".join(row["aliases"]) or "-"
-        cells.append((name, aliases, created, _format_percent(row["accuracy"]), row["note"]))
+        accuracy = _format_percent(row["accuracy"])
+        cells.append((name, aliases, created, accuracy, row["retrain"], row["note"]))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -75,7 +78,9 @@ def format_version(registry: Registry, name: str, version_or_alias: str) -> str:
     files = [f"  {digest}  {file}" for file, digest in sorted(version.files.items())]
     head = f"{name}@{version.number} ({aliases}), {version.created} by {version.created_by}{parent}"
     folder = f"{registry.root}/{name}/versions/{version.number}"
-    return "\n".join([head, "", card, f"files in {folder} (sha256):", *files])
+    obstacle = retraining_obstacle(registry, name, version)
+    retraining = f"retraining: {obstacle or 'earful retrain ' + name}"
+    return "\n".join([head, "", card, retraining, f"files in {folder} (sha256):", *files])
 
 
 def model_json(registry: Registry, name: str, version_or_alias: str) -> dict[str, Any]:
@@ -83,7 +88,13 @@ def model_json(registry: Registry, name: str, version_or_alias: str) -> dict[str
     if version_or_alias:
         version = registry.version(name, version_or_alias)
         aliases = registry.aliases(name).names_of(version.number)
-        return {"name": name, **dataclasses.asdict(version), "aliases": aliases}
+        return {
+            "name": name,
+            **dataclasses.asdict(version),
+            "aliases": aliases,
+            "retrain": retraining_state(version),
+            "retraining_obstacle": retraining_obstacle(registry, name, version),
+        }
     return {
         "name": name,
         "versions": version_rows(registry, name),

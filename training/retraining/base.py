@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from earful.models.bundle.bundle import open_bundle
 from earful.models.registry.records import CHAMPION, DATA_FILE, MODEL_FILE, Version
 from earful.models.registry.registry import Registry
 from earful.training.config.train_config import TrainingError
@@ -16,6 +17,16 @@ class BaseVersion:
     version: Version
     model: Path
     rows: list[ManifestRow]
+
+
+def champion_labels(registry: Registry, name: str) -> tuple[str, ...]:
+    """The labels of a model's champion.
+
+    Raises:
+        RegistryError: there is no champion, or it is damaged.
+    """
+    version = registry.version(name, CHAMPION)
+    return open_bundle(registry.local_copy(name, version, MODEL_FILE)).metadata.labels
 
 
 def open_base(registry: Registry, name: str) -> BaseVersion:

@@ -28,7 +28,7 @@ def candidate_files(
 
     ``folder`` is the work folder of the retraining, ``base`` the champion it is compared with.
     """
-    private = {row.path for row in plan.rows if row.source == FEEDBACK}
+    private = {row.path for row in plan.rows if row.origin == FEEDBACK}
     model_files = version_files(
         folder / MODEL_FILE,
         candidate_metrics(predictions).to_dict(),

@@ -2,21 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from earful.data.labels.clip import Clip, ClipProblem
 from earful.training.releases.manifest import ManifestRow
+from earful.training.retraining.corrections import HashedClip
 
 TimeSpan = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class HashedClip:
-    """A new clip with the hashes of its file and of its audio."""
-
-    clip: Clip
-    sha256: str
-    audio_hash: str
 
 
 class Deduplicator:
@@ -35,7 +26,7 @@ class Deduplicator:
         self._first_clips: dict[str, Clip] = {}
         self._conflicts: set[str] = set()
         self.added: dict[str, ManifestRow] = {}
-        self.corrections: dict[str, str] = {}
+        self.corrections: dict[str, HashedClip] = {}
         self.problems: list[ClipProblem] = []
         self.duplicates = 0
 
@@ -77,7 +68,7 @@ class Deduplicator:
             elif known.label == clip.label:
                 self.duplicates += 1
             else:
-                self.corrections[hashed.audio_hash] = clip.label
+                self.corrections[hashed.audio_hash] = hashed
         elif known.label == clip.label and (clip.split == "test" or known.source == self._source):
             self.duplicates += 1  # a held-out clip of an earlier retraining
         else:

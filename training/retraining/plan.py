@@ -10,6 +10,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,16 @@ from earful.data.dataset.reader import measure_clips
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.clip import ClipProblem, LabelledClips
 from earful.data.labels.multilabel import has_multiple_labels, sort_labels
+from earful.service.core.label_changes import LabelChange, list_changes, list_kept
 from earful.training.config.train_config import TrainingError
 from earful.training.releases.manifest import ManifestRow
-from earful.training.retraining.deduplicator import Deduplicator, HashedClip
+from earful.training.retraining.corrections import (
+    HashedClip,
+    LabelOrigin,
+    changed_rows,
+    csv_origin,
+)
+from earful.training.retraining.deduplicator import Deduplicator
 
 # Held-out shares of a new label whose clips have no split.
 NEW_LABEL_TEST_SHARE, NEW_LABEL_VALIDATION_SHARE = 0.2, 0.1
@@ -50,12 +58,20 @@ class RetrainOptions:
 
 
 def hash_request(hashed_clips: Sequence[HashedClip], options: RetrainOptions) -> str:
-    """Hash of clips and options, which identifies a repeated request."""
+    """Hash of clips and options, which identifies a repeated request.
+
+    Not part of it is what makes no difference to the model: where the clips lie, the order of
+    clips and labels, and ``skip_bad``, without which bad rows only stop the same retraining.
+    """
     clips = sorted(
-        (clip.audio_hash, clip.clip.label, clip.clip.speaker, clip.clip.split)
-        for clip in hashed_clips
+        {
+            (clip.audio_hash, clip.clip.label, clip.clip.speaker, clip.clip.split)
+            for clip in hashed_clips
+        }
     )
-    request = [clips, dataclasses.asdict(options)]
+    values = dataclasses.asdict(options) | {"remove_labels": sorted(set(options.remove_labels))}
+    del values["skip_bad"]
+    request = [clips, values]
     return hashlib.sha256(json.dumps(request).encode()).hexdigest()
 
 
@@ -69,6 +85,8 @@ class Plan:
     speakers_in_test_set  speakers of added training clips who are also in the test set
     deleted_feedback      clips of earlier feedback whose recordings were deleted
     leaked_clips          training clips of the base that have the audio of a test clip
+    changed_labels        clips of the base that get another label
+    kept_labels           clips of the base that keep their curated label (``corrections``)
     """
 
     rows: tuple[ManifestRow, ...]
@@ -84,6 +102,8 @@ class Plan:
     by_split: Mapping[str, int] = field(default_factory=dict)
     deleted_feedback: int = 0
     leaked_clips: int = 0
+    changed_labels: tuple[LabelChange, ...] = ()
+    kept_labels: tuple[LabelChange, ...] = ()
 
     @property
     def has_changes(self) -> bool:
@@ -107,6 +127,8 @@ class Plan:
             "labels": list(self.labels),
             "new_labels": list(self.new_labels),
             "removed_labels": list(self.removed_labels),
+            "changed_labels": [dataclasses.asdict(change) for change in self.changed_labels],
+            "kept_labels": [dataclasses.asdict(change) for change in self.kept_labels],
             "skipped": [vars(problem) for problem in self.problems],
         }
 
@@ -117,6 +139,8 @@ class Plan:
             f"{self.added} clips to add, {self.corrected} labels to correct, {self.removed} clips "
             f"to remove, {self.duplicates} duplicates; {len(self.rows)} clips in total ({parts})"
         ]
+        lines += list_changes("changed", self.changed_labels)
+        lines += list_kept(self.kept_labels)
         if self.new_labels:
             lines.append(f"new labels: {', '.join(self.new_labels)}")
         if self.removed_labels:
@@ -134,9 +158,15 @@ class Plan:
 
 
 def read_new_clips(
-    labelled: LabelledClips, features: FeatureConfig
+    labelled: LabelledClips,
+    features: FeatureConfig,
+    source: str,
+    origins: Mapping[Path, LabelOrigin] | None = None,
 ) -> tuple[list[HashedClip], list[ClipProblem]]:
-    """Hash the usable clips, at the model's sample rate; list the problems of the others."""
+    """Hash the usable clips, at the model's sample rate; list the problems of the others.
+
+    ``origins`` has those of labels from feedback, by file; others are of the labels CSV ``source``.
+    """
     problems = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
     problems += [
         ClipProblem(
@@ -156,7 +186,10 @@ def read_new_clips(
         else:
             hashed_clips.append(
                 HashedClip(
-                    up_to_end(clip, measured.seconds), measured.sha256, audio_hash(measured.window)
+                    up_to_end(clip, measured.seconds),
+                    measured.sha256,
+                    audio_hash(measured.window),
+                    (origins or {}).get(clip.path) or csv_origin(source, clip),
                 )
             )
     return hashed_clips, problems
@@ -195,7 +228,7 @@ def make_plan(
     added = _assign_splits(deduplicator.added, known_labels)
     corrections = deduplicator.corrections
     corrected_base = [
-        row.with_label(corrections[row.audio_hash], source)
+        row.with_label(corrections[row.audio_hash].clip.label, source)
         if row.audio_hash in corrections
         else row
         for row in usable
@@ -211,6 +244,7 @@ def make_plan(
         duplicates=deduplicator.duplicates,
         removed=len(base) - len(remaining),
         leaked_clips=len(remaining) - len(usable),
+        changed_labels=changed_rows(usable, corrections),
         new_labels=tuple(sort_labels({row.label for row in rows} - known_labels)),
         removed_labels=options.remove_labels,
         problems=tuple(rejected),

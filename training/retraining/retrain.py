@@ -6,7 +6,7 @@ only in the last stage, by one rename.
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,14 +26,17 @@ from earful.models.registry.records import (
     Version,
 )
 from earful.models.registry.registry import Registry
+from earful.models.registry.standing import VersionStanding, read_standing
 from earful.service.classifier import Classifier
-from earful.service.core.retrain_lock import RetrainFolder
+from earful.service.core.label_changes import LabelChange
+from earful.service.core.retrain_lock import RetrainFolder, RetrainResult
 from earful.service.feedback.export import SOURCE as FEEDBACK
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
 from earful.training.export.export import export
 from earful.training.releases.manifest import ManifestRow, to_csv
 from earful.training.retraining.base import BaseVersion, open_base
 from earful.training.retraining.candidate import candidate_files, version_note
+from earful.training.retraining.corrections import LabelOrigin, split_overruling
 from earful.training.retraining.gate import (
     GateResult,
     PairedPrediction,
@@ -64,8 +67,9 @@ _ALREADY_DONE = "already registered by the same request"
 class RetrainJob:
     """New labels for a model of the registry, and how to retrain it.
 
-    ``source`` names the labels in the data of the new version; ``on_stage`` is called with the name
-    of each stage, ``progress`` with the number of epochs.
+    ``source`` names the labels in the data of the new version, ``origins`` (by file) who gave those
+    of feedback; ``on_stage`` is called with the name of each stage, ``progress`` with the number of
+    epochs.
     """
 
     registry: Registry
@@ -74,6 +78,7 @@ class RetrainJob:
     source: str
     options: RetrainOptions
     work: Path
+    origins: Mapping[Path, LabelOrigin] | None = None
     promote: bool = True
     device: Device = "auto"
     on_stage: Callable[[str], None] = lambda stage: None
@@ -86,24 +91,47 @@ class RetrainJob:
 class RetrainOutcome:
     """Result of a retraining; ``version`` is None if there was nothing to train.
 
-    ``reasons`` are the failed checks of the gate.
+    plan      None if the champion was made by this request
+    standing  what the version is in the registry when the retraining ends
+    reasons   the failed checks of the gate
     """
 
     plan: Plan | None
     version: Version | None = None
     gate_result: GateResult | None = None
-    promoted: bool = False
+    standing: VersionStanding | None = None
     note: str = ""
     reasons: tuple[str, ...] = ()
+    kept_labels: tuple[LabelChange, ...] = ()
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the version is the champion."""
+        return self.standing is not None and self.standing.role == CHAMPION
 
 
 def _is_available(row: ManifestRow) -> bool:
     """Recordings of feedback may be deleted: on request, or when their retention ends."""
-    return row.source != FEEDBACK or row.path.is_file()
+    return row.origin != FEEDBACK or row.path.is_file()
 
 
-def plan_retraining(job: RetrainJob) -> tuple[BaseVersion, Plan | None, str]:
-    """The champion, the plan (None if the champion has this request already), the request hash.
+@dataclass(frozen=True)
+class PlannedRetraining:
+    """The champion with its data, and what a request would change.
+
+    plan          None if the champion was made by this request
+    request_hash  identifies the request
+    kept_labels   curated labels that the request would change and may not
+    """
+
+    base: BaseVersion
+    plan: Plan | None
+    request_hash: str
+    kept_labels: tuple[LabelChange, ...]
+
+
+def plan_retraining(job: RetrainJob) -> PlannedRetraining:
+    """Plan a retraining; nothing is written.
 
     Raises:
         EarfulError: the registry, the labels or the options cannot be used.
@@ -116,10 +144,12 @@ def plan_retraining(job: RetrainJob) -> tuple[BaseVersion, Plan | None, str]:
             "the labels with `earful labels merge`, prepare and train a new run (--loss bce), and "
             "register it"
         )
-    hashed_clips, problems = read_new_clips(job.labels, metadata.features)
+    new_clips, problems = read_new_clips(job.labels, metadata.features, job.source, job.origins)
+    remaining_rows = [row for row in base.rows if row.label not in job.options.remove_labels]
+    hashed_clips, kept_labels = split_overruling(remaining_rows, new_clips)
     request_hash = hash_request(hashed_clips, job.options)[:16]
     if base.version.request_hash == request_hash:
-        return base, None, request_hash
+        return PlannedRetraining(base, None, request_hash, kept_labels)
     available = [row for row in base.rows if _is_available(row)]
     _require_labels_available(base, available, job)
     # Labels whose recordings were all deleted are already removed.
@@ -127,7 +157,8 @@ def plan_retraining(job: RetrainJob) -> tuple[BaseVersion, Plan | None, str]:
     remaining = tuple(label for label in job.options.remove_labels if label not in removed_labels)
     options = replace(job.options, remove_labels=remaining)
     plan = make_plan(available, hashed_clips, problems, options, job.source)
-    return base, replace(plan, deleted_feedback=len(base.rows) - len(available)), request_hash
+    plan = replace(plan, deleted_feedback=len(base.rows) - len(available), kept_labels=kept_labels)
+    return PlannedRetraining(base, plan, request_hash, kept_labels)
 
 
 def _require_labels_available(
@@ -160,7 +191,7 @@ def retrain(job: RetrainJob) -> RetrainOutcome:
             message = str(error) or type(error).__name__
             work.write_status("", state="failed", message=message)
             raise
-        work.write_status("", state="done", message=_format_outcome(outcome))
+        work.write_status("", state="done", message=outcome.note, result=_result(outcome))
         return outcome
 
 
@@ -170,21 +201,17 @@ def _retrain(job: RetrainJob, work: RetrainFolder) -> RetrainOutcome:
         job.on_stage(name)
 
     stage("plan")
-    base, plan, request_hash = plan_retraining(job)
+    planned = plan_retraining(job)
+    base, plan, request_hash = planned.base, planned.plan, planned.request_hash
+    work.set_changes(plan.changed_labels if plan else (), planned.kept_labels)
     if plan is None:
-        return RetrainOutcome(None, base.version, promoted=True, note=_ALREADY_DONE)
+        return _outcome(job, None, base.version, note=_ALREADY_DONE, kept=planned.kept_labels)
     if not plan.has_changes:
-        return RetrainOutcome(plan, note="nothing to train: the champion has all of this data")
+        return RetrainOutcome(plan, note=_nothing_to_train(plan), kept_labels=plan.kept_labels)
     existing = find_existing(job.registry, job.name, request_hash, base.version)
     if existing is not None:
         restore_alias(job.registry, job.name, existing, base.version, promote=job.promote)
-        return RetrainOutcome(
-            plan,
-            existing,
-            promoted=_is_champion(job, existing),
-            note=_ALREADY_DONE,
-            reasons=gate_failures(job.registry, job.name, existing),
-        )
+        return _outcome(job, plan, existing, note=_ALREADY_DONE, kept=plan.kept_labels)
     rows_hash = hashlib.sha256(to_csv(plan.rows)).hexdigest()
     folder = work.run_folder(f"{request_hash}-{base.version.number}-{rows_hash[:16]}")
     stage("prepare")
@@ -215,12 +242,37 @@ def _retrain(job: RetrainJob, work: RetrainFolder) -> RetrainOutcome:
         expected_champion=base.version.number,
     )
     shutil.rmtree(folder)
-    reasons = tuple(gate_result.failures())
-    return RetrainOutcome(plan, version, gate_result, _is_champion(job, version), reasons=reasons)
+    return _outcome(job, plan, version, gate_result, kept=plan.kept_labels)
 
 
-def _is_champion(job: RetrainJob, version: Version) -> bool:
-    return job.registry.aliases(job.name).champion == version.number
+def _outcome(
+    job: RetrainJob,
+    plan: Plan | None,
+    version: Version,
+    gate_result: GateResult | None = None,
+    *,
+    note: str = "",
+    kept: tuple[LabelChange, ...] = (),
+) -> RetrainOutcome:
+    """The outcome with what the version is now; others may have moved aliases meanwhile."""
+    return RetrainOutcome(
+        plan,
+        version,
+        gate_result,
+        read_standing(job.registry, job.name, version.number),
+        note,
+        gate_failures(job.registry, job.name, version),
+        kept,
+    )
+
+
+def _nothing_to_train(plan: Plan) -> str:
+    if plan.kept_labels:
+        return (
+            f"nothing to train: {len(plan.kept_labels)} curated labels are kept, and the champion "
+            "has all other data"
+        )
+    return "nothing to train: the champion has all of this data"
 
 
 def _prepare_dataset(folder: Path, plan: Plan, base: BaseVersion) -> Dataset:
@@ -327,8 +379,6 @@ def _predict_test_set(base: BaseVersion, candidate: Path, plan: Plan) -> list[Pa
     return predict_pairs(Classifier.open(base.model), Classifier.open(candidate), _clips(test))
 
 
-def _format_outcome(outcome: RetrainOutcome) -> str:
-    if outcome.version is None:
-        return outcome.note
-    role = "champion" if outcome.promoted else "challenger"
-    return "; ".join([f"version {outcome.version.number} is {role}", *outcome.reasons])
+def _result(outcome: RetrainOutcome) -> RetrainResult:
+    number = None if outcome.version is None else outcome.version.number
+    return RetrainResult(number, outcome.reasons)

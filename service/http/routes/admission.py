@@ -1,5 +1,6 @@
 """Access checks of the feedback routes, and their common responses."""
 
+import ipaddress
 from typing import Any
 
 from fastapi import Request
@@ -22,6 +23,25 @@ def require_feedback(service: Service, request: Request, scope: Scope) -> Feedba
     if service.feedback is None:
         raise RequestError("feedback_off", "feedback is off; start the service with --feedback URL")
     return service.feedback
+
+
+def sender_of(service: Service, feedback_service: FeedbackService, request: Request) -> str:
+    """A pseudonym of who sends a request: of its key, without keys of its client's address."""
+    owner = service.keys.owner(request.headers)
+    return feedback_service.ids.pseudonym(owner or _network(request))
+
+
+def _network(request: Request) -> str:
+    """The client's address; of IPv6 its network, as one sender has 2**64 addresses in it."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:  # a Unix socket has none
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    mapped = address.ipv4_mapped
+    return str(mapped or ipaddress.ip_network((int(address), 64), strict=False))
 
 
 def feedback_responses(

@@ -7,26 +7,32 @@ in the registry that the service follows, and the service reloads a new champion
 import datetime
 import importlib.util
 import os
+import shlex
 import subprocess
 import threading
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CHAMPION
+from earful.models.registry.registry import Registry
 from earful.models.registry.source import RegistrySource
+from earful.models.registry.standing import read_standing
 from earful.service.core.errors import RequestError
 from earful.service.core.retrain_lock import RetrainFolder, RetrainFolderError, RetrainStatus
 from earful.service.http.app_state import Service
 from earful.service.http.routes.admission import require_feedback
+from earful.service.http.routes.feedback_bodies import AnnotatorText
 from earful.service.http.schemas import ErrorResponse, openapi_responses
 
 _LOG, _START = "log.txt", "start"
 # A process that does not hold the lock by then has failed.
 _STARTING_SECONDS = 60.0
+_MAX_TRUSTED = 100
 
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
@@ -48,6 +54,24 @@ class RetrainRequestBody(BaseModel):
     no_promote: bool = Field(False, description="never promote; register the version as challenger")
     skip_bad: bool = Field(True, description="skip unusable recordings and list them")
     epochs: int | None = Field(None, ge=1, le=10_000)
+    trust: tuple[AnnotatorText, ...] = Field(
+        (),
+        max_length=_MAX_TRUSTED,
+        description="annotators whose labels may overrule curated ones, or `all`; without them two "
+        "annotators of different senders must agree",
+        examples=[["anna"]],
+    )
+
+
+class ChangedLabel(BaseModel):
+    """A clip of the model's data whose label the feedback contradicts."""
+
+    filename: str
+    start: float | None = Field(description="seconds in the file; null for all of it")
+    end: float | None
+    old: str
+    new: str
+    by: str = Field(examples=["anna, bob"], description="annotators who gave the new label")
 
 
 class RetrainResponse(BaseModel):
@@ -61,6 +85,15 @@ class RetrainResponse(BaseModel):
     message: str = ""
     started: str | None = None
     pid: int | None = None
+    version: int | None = Field(None, description="that it registered, or found as its own")
+    role: Literal["champion", "challenger", "none", "deleted"] | None = Field(
+        None, description="what the version is in the registry now"
+    )
+    next: str = Field("", description="the command that promotes the version, if it is no champion")
+    changed: int = Field(0, description="labels of the model's data that it changes")
+    changed_labels: list[ChangedLabel] = Field([], description="the first 20 of them")
+    kept: int = Field(0, description="curated labels that it keeps, as too few contradict them")
+    kept_labels: list[ChangedLabel] = Field([], description="the first 20 of them")
 
 
 def add_retrain_routes(app: FastAPI, service: Service) -> None:
@@ -82,7 +115,7 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
         require_feedback(service, request, "admin")
         retrain_folder = _retrain_folder(service)
         await run_in_threadpool(_start, service, retrain_folder, options or RetrainRequestBody())
-        return await run_in_threadpool(_status_json, retrain_folder)
+        return await run_in_threadpool(_status_json, service, retrain_folder)
 
     @app.get(
         "/v1/retrain",
@@ -91,7 +124,7 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
     )
     async def read_status(request: Request) -> dict[str, Any]:
         service.keys.check(request.headers, "admin")
-        return await run_in_threadpool(_status_json, _retrain_folder(service))
+        return await run_in_threadpool(_status_json, service, _retrain_folder(service))
 
 
 def _retrain_folder(service: Service) -> RetrainFolder:
@@ -129,7 +162,7 @@ def _spawn(
         "EARFUL_RECORDINGS_DIR": str(settings.recordings_dir),
     }
     with (retrain_folder.folder / _LOG).open("wb") as log:
-        return subprocess.Popen(  # noqa: S603 - no argument comes from the request as it is
+        return subprocess.Popen(  # noqa: S603 - of the request's texts, only values of --trust
             [*settings.command, *_arguments(service, retrain_folder, options)],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -180,10 +213,11 @@ def _arguments(
         values["--epochs"] = str(options.epochs)
     arguments = ["retrain", retrain_folder.folder.name, "--from-feedback"]
     arguments += [part for flag_and_value in values.items() for part in flag_and_value]
+    arguments += [f"--trust={name}" for name in options.trust]  # a name may look like a flag
     return arguments + [flag for flag, is_set in flags.items() if is_set]
 
 
-def _status_json(retrain_folder: RetrainFolder) -> dict[str, Any]:
+def _status_json(service: Service, retrain_folder: RetrainFolder) -> dict[str, Any]:
     name = retrain_folder.folder.name
     try:
         status = retrain_folder.status()
@@ -192,6 +226,26 @@ def _status_json(retrain_folder: RetrainFolder) -> dict[str, Any]:
     if status is None:
         return {"name": name, "state": "idle"}
     content = {"name": name, **asdict(status)}
+    del content["result"]
     if status.state == "running" and not (_is_starting(status) or retrain_folder.is_running()):
         content["state"] = "killed"
+    if status.result is not None and status.result.number is not None:
+        content |= _result_json(service, name, status.result.number, status.result.reasons)
     return content
+
+
+def _result_json(
+    service: Service, name: str, number: int, reasons: tuple[str, ...]
+) -> dict[str, Any]:
+    """What the version is now: since the retraining ended it may have been promoted or pruned."""
+    try:
+        standing = read_standing(Registry(service.settings.registry), name, number)
+    except RegistryError as error:
+        return {"version": number, "message": str(error)}
+    against = () if standing.role == "champion" else reasons
+    return {
+        "version": number,
+        "role": standing.role,
+        "next": shlex.join(("earful", *standing.promote)) if standing.promote else "",
+        "message": "; ".join([f"version {number} is {standing.text}", *against]),
+    }

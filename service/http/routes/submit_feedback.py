@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from earful.data.labels.multilabel import has_multiple_labels, split_labels
+from earful.models.bundle.decision import names_rejection
 from earful.service.classifier import Classifier, Prediction
 from earful.service.core.errors import RequestError, json_response, validation_message
 from earful.service.feedback.audio_files import sha256_of
@@ -21,7 +22,11 @@ from earful.service.feedback.records import (
 )
 from earful.service.http.app_state import Service
 from earful.service.http.request_body import RequestBody
-from earful.service.http.routes.admission import feedback_responses, require_feedback
+from earful.service.http.routes.admission import (
+    feedback_responses,
+    require_feedback,
+    sender_of,
+)
 from earful.service.http.routes.feedback_bodies import (
     MAX_KEY_CHARACTERS,
     FeedbackRequest,
@@ -135,6 +140,7 @@ async def _to_annotation(
         source=payload.source,
         prediction=prediction,
         idempotency_key=_idempotency_key(request),
+        sender=sender_of(service, feedback_service, request),
     )
     return annotation, recording
 
@@ -190,6 +196,12 @@ def _check_label(label: str, classifier: Classifier, *, new: bool) -> None:
             "the one that fits best",
         )
     for part in split_labels(label):
+        if part not in classifier.labels and names_rejection(part):
+            raise RequestError(
+                "unknown_label",
+                f"{part!r} is the answer for recordings that are none of the model's labels, and "
+                "no label itself; send null, or the label that the sound has",
+            )
         if part not in classifier.labels and not new:
             raise RequestError("unknown_label", _unknown_label(part, classifier.labels))
 

@@ -120,6 +120,29 @@ INVALID_JSON: dict[str, tuple[dict[str, Any], int, str]] = {
     "an unknown field": ({"lable": "low"}, 400, "malformed_request"),
     "a number for a label": ({"label": 7}, 400, "malformed_request"),
 }
+for hostile, status in (
+    ("unknown", 422),
+    ("_unknown_", 422),
+    (" Unknown ", 422),
+    ("low|mid", 422),
+    ("a" * 10_000, 400),
+    ("low\u202e", 400),
+    ("\u200b", 400),
+    ("\u3000 ", 400),
+    ("lo\x1b[31mw", 400),
+    ("lo\nw", 400),
+):
+    INVALID_JSON[f"the label {hostile[:12]!r}"] = (
+        {"label": hostile, "new_label": True},
+        status,
+        "unknown_label" if status == 422 else "malformed_request",
+    )
+for annotator in ("an\x1b]0;na", "an\u202ena", "\u200b", "a" * 201):
+    INVALID_JSON[f"the annotator {annotator[:12]!r}"] = (
+        {"annotator": annotator},
+        400,
+        "malformed_request",
+    )
 LONE_SURROGATE = rb'{"label": "\ud800", "annotator": "a"}'
 ONE_FILE = {"file": ("a", GOOD)}
 INVALID_FEEDBACK: dict[str, tuple[dict[str, Any], int, str]] = {
@@ -314,6 +337,42 @@ def test_each_route_requires_the_key_of_its_scope(
                 answer = client.request(method, path, headers={"x-api-key": key})
                 assert (answer.status_code == 403) == (other != scope), (method, path, other)
         assert client.get("/v1/feedback/status").json()["feedback"]
+
+
+def test_a_flood_of_labels_by_one_sender_is_bounded(
+    model: Path, open_client: Callable[..., Client], tmp_path: Path
+) -> None:
+    client = open_client(**options(model, tmp_path, max_labels_per_hour=3))
+    about = {"prediction_id": classify(client)["prediction_id"], "label": "low"}
+    for n in range(3):
+        assert post_feedback(client, **about, annotator=f"name{n}").status_code == 201
+    refused = post_feedback(client, **about, annotator="name3")
+    assert status_and_code(refused) == (429, "too_many_labels")
+    assert 0 < int(refused.headers["retry-after"]) <= 3600
+    assert "EARFUL_MAX_LABELS_PER_HOUR" in refused.json()["error"]["message"]
+    assert count_rows(tmp_path) == 3
+    assert post_feedback(client, **about, annotator="name1").status_code == 200, "a repetition"
+
+
+def test_senders_are_told_apart_by_key_or_network(
+    model: Path, portal: BlockingPortal, tmp_path: Path
+) -> None:
+    app = create_app(Settings(**options(model, tmp_path)))
+    with portal.wrap_async_context_manager(app.service.open()):
+        about: dict[str, Any] = {}
+        for n, address in enumerate(
+            ("10.0.0.1", "::ffff:10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:db8::2:0:0:1")
+        ):
+            client = Client(app, portal, address=address)
+            about = about or {"prediction_id": classify(client)["prediction_id"], "label": "low"}
+            assert post_feedback(client, **about, annotator=f"name{n}").status_code == 201
+    connection = sqlite3.connect(tmp_path / "feedback.db")
+    rows = connection.execute("SELECT sender FROM earful_annotations ORDER BY id")
+    senders = [sender for (sender,) in rows]
+    connection.close()
+    assert senders[0] == senders[1]
+    assert senders[3] == senders[4], "one network of IPv6"
+    assert len(set(senders)) == 3
 
 
 def test_openapi_documents_the_feedback_routes(client: Client) -> None:

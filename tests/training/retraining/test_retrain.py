@@ -212,7 +212,7 @@ def test_deleted_feedback_recordings_are_skipped_unless_a_label_would_vanish(
         registry.register("tones", {**files, "data.csv": to_csv(with_deleted)})
         retrain_options = RetrainOptions(**options)  # type: ignore[arg-type]
         job = RetrainJob(registry, "tones", labelled, "new.csv", retrain_options, tmp_path / "work")
-        return plan_retraining(job)[1]
+        return plan_retraining(job).plan
 
     some = planned("some", [row for row in trained if row.split == "train"][:2])
     assert some is not None

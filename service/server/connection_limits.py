@@ -43,6 +43,7 @@ class ConnectionLimits:
 
     def __init__(self, settings: Settings, metrics: ServiceMetrics) -> None:
         self.settings, self.metrics = settings, metrics
+        self.max_header_bytes, self.max_headers = settings.max_header_bytes, settings.max_headers
         self.connections: Collection[Connection] = ()
         self._file_limit = FileLimitWatch(metrics)
         self.now = 0.0

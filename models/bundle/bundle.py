@@ -13,7 +13,7 @@ import numpy as np
 
 from earful.data.errors import command
 from earful.models.bundle.device import Device
-from earful.models.bundle.metadata import ModelError, ModelMetadata, parse_metadata
+from earful.models.bundle.metadata import ModelError, ModelMetadata, ModelUnreadable, parse_metadata
 from earful.models.bundle.runtime import INVALID_PROTOBUF, ORT_ERRORS, onnxruntime
 
 # Other machines round differently: the export check allows 1e-4 on the same machine.
@@ -103,9 +103,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise ModelError(f"no model file {path}; export one: {_export(path)}") from error
+        raise ModelUnreadable(f"no model file {path}; export one: {_export(path)}") from error
     except OSError as error:
-        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
+        raise ModelUnreadable(f"cannot read the model {path}: {error.strerror}") from error
 
 
 def _providers(device: Device) -> list[Any]:

@@ -30,6 +30,10 @@ class ModelError(EarfulError):
     """A model file that is missing, damaged, of another schema or contradicts its metadata."""
 
 
+class ModelUnreadable(ModelError):  # noqa: N818 - names the state
+    """A model file that could not be read, which may be temporary."""
+
+
 @dataclass(frozen=True)
 class GoldenExample:
     """A waveform (samples,) and the probabilities (labels,) that the model gave for it at export.

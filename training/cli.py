@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import earful
 from earful.data.errors import EarfulError, did_you_mean, missing_package_error
+from earful.models.bundle.call_watcher import guard_process, interrupt_on_signals
 from earful.service.commands.next_steps import print_message
 from earful.service.commands.options import EXIT_INTERRUPTED, EXIT_NOTHING_DONE
 
@@ -147,6 +148,8 @@ def main() -> None:
     # Spinning threads of torch halve the speed on a busy machine. The OpenMP library reads this
     # when it is loaded, so it is set before any import of torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    guard_process(lambda reason: print_message(f"earful: {reason}"), EXIT_NOTHING_DONE)
+    interrupt_on_signals()
     try:
         build_app()(prog_name="earful")
     except EarfulError as error:

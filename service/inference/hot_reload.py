@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from earful.models.bundle.device import Device
 from earful.models.bundle.metadata import ModelError, ModelUnreadable
+from earful.models.bundle.trial import try_model
 from earful.models.registry.source import ModelMissing, ModelSource, ResolvedModel
 from earful.service.classifier import Classifier, InferenceError
 from earful.service.core.background import BackgroundTask
@@ -26,6 +27,7 @@ from earful.service.core.request_log import log
 from earful.service.inference.job_queue import max_batch
 
 POLL_SECONDS = 1.0
+_WARM_UP_BATCHES = (1, 2, 8)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class ModelReloader:
             Exception: the model could not be read, which may be temporary.
         """
         try:
-            loaded_model = await run_in_threadpool(self._load_model)
+            loaded_model = await run_in_threadpool(self._try_and_load)
         except Exception as error:
             self._keep_current(str(error) or type(error).__name__)
             unusable = isinstance(error, ModelError | InferenceError)
@@ -95,6 +97,11 @@ class ModelReloader:
         self._metrics.reloads.labels("done").inc()
         self._activate(loaded_model)
         await run_in_threadpool(_release_memory)
+
+    def _try_and_load(self) -> LoadedModel:
+        """Load a model that others may have changed; a hostile one ends a child process only."""
+        try_model(self.source.resolve().path, _WARM_UP_BATCHES)
+        return self._load_model()
 
     def _keep_current(self, reason: str) -> None:
         """Keep serving the current model, and report the reason once."""
@@ -113,7 +120,7 @@ class ModelReloader:
         resolved = self.source.resolve()
         classifier = Classifier.open(resolved.path, self._device, reject=self._reject)
         # Allocates memory for all batch sizes before the first request.
-        for batch in (1, 2, 8, max_batch(classifier)):
+        for batch in (*_WARM_UP_BATCHES, max_batch(classifier)):
             golden = classifier.metadata.golden.input()
             classifier.run(golden.repeat(batch, axis=0))
         return LoadedModel(classifier, model_info(classifier, resolved))

@@ -18,12 +18,13 @@ from uvicorn.supervisors import Multiprocess
 
 from earful.data.errors import EarfulError
 from earful.models.bundle.bundle import open_bundle
+from earful.models.bundle.call_watcher import guard_process
 from earful.models.bundle.device import Device
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.core.metrics import MULTIPROCESS_DIR_VARIABLE
-from earful.service.core.request_log import LOGGER, JsonFormatter
+from earful.service.core.request_log import LOGGER, JsonFormatter, log
 from earful.service.core.settings import MAX_FRAME_BYTES, SHUTDOWN_TIMEOUT_SECONDS, Settings
 from earful.service.feedback.startup import check_feedback_database
 from earful.service.jobs.job_folder import check_jobs_folder
@@ -109,6 +110,8 @@ def _app(settings: Settings) -> "Dispatcher":
     from earful.service.server.app import create_app  # noqa: PLC0415
 
     sys.setswitchinterval(SWITCH_SECONDS)
+    # The inference thread cannot be freed of a model that does not end: a new process can serve.
+    guard_process(lambda reason: log(logging.CRITICAL, "model_stuck", {"reason": reason}), 1)
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     for logger in (LOGGER, logging.getLogger("uvicorn")):

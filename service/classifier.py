@@ -34,7 +34,9 @@ from earful.models.bundle.decision import (
 from earful.models.bundle.device import Device
 from earful.models.bundle.map_session import MapSession
 from earful.models.bundle.metadata import ModelMetadata
+from earful.models.bundle.output_checks import find_embedding_problem, find_score_problem
 from earful.models.bundle.runtime import ORT_ERRORS
+from earful.models.bundle.session_calls import run_session
 
 # Neighbouring windows of a long recording overlap by three quarters, so that every sound shorter
 # than three quarters of a clip lies entirely in one of them.
@@ -212,7 +214,8 @@ class Classifier:
         """Probabilities (batch, labels) of clips (batch, clip_samples).
 
         Raises:
-            InferenceError: the graph cannot compute them.
+            InferenceError: the graph cannot compute them, or they are no probabilities.
+            ModelTimeout: it takes too long.
         """
         return self._run(["probabilities"], clips)[0]
 
@@ -249,14 +252,18 @@ class Classifier:
         return self._map_session.run(clips)
 
     def _run(self, outputs: list[str], clips: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """The only call of the session (that of the maps is another one)."""
+        """The only call of the session (that of the maps is another one); checks what it gives."""
+        path = self.bundle.path
         try:
-            values: list[NDArray[np.float32]] = self.bundle.session.run(
-                outputs, {"waveform": clips}
-            )
+            values = run_session(self.bundle.session, outputs, {"waveform": clips}, path)
         except ORT_ERRORS as error:
             reason = str(error).splitlines()[0][:300]
-            raise InferenceError(f"{self.bundle.path} failed on a batch: {reason}") from error
+            raise InferenceError(f"{path} failed on a batch: {reason}") from error
+        problem = find_score_problem(values[0], (len(clips), len(self.labels)), self.metadata)
+        if problem is None and len(values) > 1:
+            problem = find_embedding_problem(values[1], len(clips))
+        if problem is not None:
+            raise InferenceError(f"{path} failed on a batch: {problem}")
         return values
 
     def make_prediction(

@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 import earful
 from earful.data.errors import EarfulError, did_you_mean, missing_package_error
 from earful.data.text.printable import printable
+from earful.models.bundle.call_watcher import guard_process, interrupt_on_signals
 from earful.service.commands.next_steps import print_message
 from earful.service.commands.options import EXIT_INTERRUPTED, EXIT_NOTHING_DONE
 from earful.service.core.echo import echo, escape_undecodable_names
@@ -151,6 +152,8 @@ def main() -> None:
     # when it is loaded, so it is set before any import of torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     escape_undecodable_names()
+    guard_process(lambda reason: print_message(f"earful: {reason}"), EXIT_NOTHING_DONE)
+    interrupt_on_signals()
     try:
         build_app()(prog_name="earful")
     except EarfulError as error:

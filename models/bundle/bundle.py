@@ -5,6 +5,7 @@ Input ``waveform`` float32 (batch, samples); outputs ``probabilities`` (batch, l
 """
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ import numpy as np
 
 from earful.data.errors import command
 from earful.models.bundle.device import Device
-from earful.models.bundle.metadata import ModelError, ModelMetadata, parse_metadata
+from earful.models.bundle.metadata import ModelError, ModelMetadata, ModelUnreadable, parse_metadata
+from earful.models.bundle.model_file import NotAModelFile, read_model_file
 from earful.models.bundle.runtime import INVALID_PROTOBUF, ORT_ERRORS, onnxruntime
+from earful.models.bundle.session_calls import create_session, run_session
 
+_EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 # Other machines round differently: the export check allows 1e-4 on the same machine.
 GOLDEN_TOLERANCE = 1e-3
 
@@ -72,6 +76,7 @@ def open_session(model: bytes, device: Device, path: Path) -> onnxruntime.Infere
 
     Raises:
         ModelError: ``model`` is not a usable ONNX model; ``path`` is only named in the message.
+        ModelTimeout: it takes too long to open.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -80,11 +85,13 @@ def open_session(model: bytes, device: Device, path: Path) -> onnxruntime.Infere
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # A model file is one file; without this, one could read any file below the working folder.
+    options.add_session_config_entry(_EXTERNAL_FOLDER, os.devnull)
     # 3: errors only. open_bundle reports a failed CUDA start in one sentence.
     options.log_severity_level = 3
     providers = _providers(device)
     try:
-        return onnxruntime.InferenceSession(model, options, providers=providers)
+        return create_session(model, options, providers, path)
     except ORT_ERRORS as error:
         # What the parser of protobuf says is of no use; a newer opset, say, is.
         known = isinstance(error, INVALID_PROTOBUF) or path.suffix != ".onnx"
@@ -101,11 +108,13 @@ def _export(path: Path) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_model_file(path)
+    except NotAModelFile as error:
+        raise ModelError(f"{path} is not a model file: {error.strerror}") from error
     except FileNotFoundError as error:
-        raise ModelError(f"no model file {path}; export one: {_export(path)}") from error
+        raise ModelUnreadable(f"no model file {path}; export one: {_export(path)}") from error
     except OSError as error:
-        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
+        raise ModelUnreadable(f"cannot read the model {path}: {error.strerror}") from error
 
 
 def _providers(device: Device) -> list[Any]:
@@ -149,11 +158,18 @@ def _check_golden(bundle: Bundle) -> None:
             f"{len(bundle.metadata.labels)} labels"
         )
     try:
-        probabilities = bundle.session.run(["probabilities"], {"waveform": golden.input()})[0][0]
+        [probabilities] = run_session(
+            bundle.session, ["probabilities"], {"waveform": golden.input()}, bundle.path
+        )
     except ORT_ERRORS as error:
         reason = str(error).splitlines()[0][:300]
         raise ModelError(f"{bundle.path} fails to run: {reason}") from error
-    drift = float(np.abs(probabilities - np.array(golden.probabilities)).max())
+    if probabilities.shape != (1, len(golden.probabilities)):
+        raise ModelError(
+            f"{bundle.path} gives scores of shape {probabilities.shape} for its golden example; "
+            f"expected {(1, len(golden.probabilities))}"
+        )
+    drift = float(np.abs(probabilities[0] - np.array(golden.probabilities)).max())
     if not drift <= GOLDEN_TOLERANCE:  # NaN is drift too
         raise ModelError(
             f"{bundle.path} does not reproduce its golden example (off by {drift:.2g}, allowed is "

@@ -15,6 +15,7 @@ from earful.models.bundle.bundle import open_session
 from earful.models.bundle.device import Device
 from earful.models.bundle.metadata import ModelError
 from earful.models.bundle.runtime import ORT_ERRORS
+from earful.models.bundle.session_calls import run_session
 
 # The number of the field ModelProto.graph in onnx.proto, and the wire type of messages.
 _GRAPH, _LENGTH_DELIMITED = 7, 2
@@ -40,11 +41,16 @@ class MapSession:
             ModelError: the graph cannot compute them.
         """
         try:
-            maps = self._session.run([self.info.tensor], {"waveform": clips})[0]
+            [maps] = run_session(self._session, [self.info.tensor], {"waveform": clips}, self._path)
         except ORT_ERRORS as error:
             reason = str(error).splitlines()[0][:300]
             raise ModelError(f"{self._path} fails to compute its map: {reason}") from error
-        return np.asarray(maps, np.float32)
+        maps = np.asarray(maps, np.float32)
+        if maps.ndim != 4 or len(maps) != len(clips) or not np.isfinite(maps).all():
+            raise ModelError(
+                f"{self._path} gives a map of shape {maps.shape}, or values not finite"
+            )
+        return maps
 
 
 def _with_graph(model: bytes, graph: bytes) -> bytes:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from earful.data.errors import EarfulError, command
 from earful.data.features.config import FEATURE_KINDS, FeatureConfig
-from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels
+from earful.data.labels.multilabel import SEPARATOR, find_label_problem, has_multiple_labels
 from earful.models.bundle.activation_map import ActivationMapInfo
 from earful.models.bundle.decision import SCORE_KINDS, ScoreKind
 
@@ -28,6 +28,10 @@ _ACTIVATION_MAP = "activation_map"
 
 class ModelError(EarfulError):
     """A model file that is missing, damaged, of another schema or contradicts its metadata."""
+
+
+class ModelUnreadable(ModelError):  # noqa: N818 - names the state
+    """A model file that could not be read, which may be temporary."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,11 @@ def _check_version(props: dict[str, str], path: Path) -> None:
 def _labels(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(x, str) for x in value):
         raise TypeError(f"expected a list of strings, found {value!r}")
+    for label in value:
+        has_text = label and label.strip() == label
+        problem = find_label_problem(label) if has_text else "a label has text, and no space around"
+        if problem is not None:
+            raise ValueError(f"{problem}; found {label[:50]!r}")
     if len(set(value)) < len(value):
         raise ValueError(f"expected distinct labels, found {value!r}")
     return tuple(value)

@@ -16,14 +16,13 @@ __all__ = ["INVALID_PROTOBUF", "ORT_ERRORS", "onnxruntime"]
 _STATE = onnxruntime.capi.onnxruntime_pybind11_state
 INVALID_PROTOBUF = _STATE.InvalidProtobuf
 # What a session raises: some kinds derive from RuntimeError, others directly from Exception.
-ORT_ERRORS = (
+ORT_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     ValueError,
-    _STATE.Fail,
-    _STATE.EPFail,
-    _STATE.InvalidArgument,
-    _STATE.InvalidGraph,
-    _STATE.InvalidProtobuf,
-    _STATE.NotImplemented,
-    _STATE.RuntimeException,
+    MemoryError,
+    *(
+        kind
+        for kind in vars(_STATE).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ),
 )

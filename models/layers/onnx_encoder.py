@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from earful.data.errors import EarfulError, did_you_mean_path
 from earful.models.bundle.bundle import open_session
+from earful.models.bundle.model_file import read_model_file
 from earful.models.bundle.runtime import ORT_ERRORS
+from earful.models.bundle.session_calls import run_session
 
 # The rate that an encoder takes where its metadata does not say: that of nearly all speech models.
 DEFAULT_RATE_HZ = 16_000
@@ -66,7 +68,8 @@ class OnnxEncoder(nn.Module):
         self, waveforms: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]"
     ) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
         try:
-            vectors = self._session.run([self.output_name], {self.input_name: waveforms})[0]
+            inputs = {self.input_name: waveforms}
+            vectors = run_session(self._session, [self.output_name], inputs, self.path)[0]
         except ORT_ERRORS as error:
             reason = str(error).splitlines()[0][:200]
             raise EarfulError(
@@ -98,7 +101,7 @@ def read_encoder(path: Path) -> bytes:
         EarfulError: it is missing or cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_model_file(path)
     except FileNotFoundError as error:
         raise EarfulError(
             f"no encoder file {path}{did_you_mean_path(path)}; give an ONNX file, or "

@@ -175,7 +175,7 @@ def classify_chunk(
     ``quarantined`` gives the problem of inputs that are not read, by their position in the chunk.
 
     Raises:
-        InferenceError: the model fails.
+        ModelTimeout: the model does not end.
         OutputError: the rows cannot be written.
     """
     inputs = [

@@ -1,6 +1,7 @@
 """Inputs to result rows: windows are classified in batches that span several inputs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from earful.service.batch.input_reader import OnRead
 from earful.service.batch.inputs import Input
 from earful.service.batch.items import AudioWindow, ClassifyOptions, InputEnd, Item, ItemReader
 from earful.service.batch.rows import ResultRow, utf8_name
-from earful.service.classifier import MAX_BATCH, Classifier, rank
+from earful.service.classifier import MAX_BATCH, Classifier, InferenceError, rank
 from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.events import Event
 
@@ -29,10 +30,11 @@ def classify_inputs(
     """Yield the rows of each input in order, followed by its ``InputEnd``.
 
     ``on_read`` is called before an input is read, and repeatedly while a long one is read, with the
-    seconds read since the last call.
+    seconds read since the last call. An input on which the model fails has the problem
+    ``inference_failed``.
 
     Raises:
-        InferenceError: the model fails.
+        ModelTimeout: the model does not end.
     """
     rows = _RowBuilder(classifier, options)
     for item, scores in _with_scores(
@@ -51,14 +53,22 @@ def _with_scores(
     """Each item in order, with its scores (labels,). Batches of windows span several inputs."""
     no_scores, size = np.zeros(0, np.float32), classifier.metadata.features.clip_samples
 
+    problem = ""  # of the current input
+
     def score() -> Iterator[tuple[Item, NDArray[np.float32]]]:
-        window_scores = iter(classifier.run(pad_to_clips(clips, size)) if clips else ())
+        nonlocal problem
+        window_scores = iter(_run_each(classifier, pad_to_clips(clips, size)) if clips else ())
         for item in pending:
             if isinstance(item, InputEnd):
-                yield item, no_scores
+                yield _with_problem(item, problem), no_scores
+                problem = ""
+                continue
+            found = item[1]
+            scores = found.scores if isinstance(found, Event) else next(window_scores)
+            if isinstance(scores, InferenceError):
+                problem = problem or f"inference_failed: {scores}"
             else:
-                found = item[1]
-                yield item, found.scores if isinstance(found, Event) else next(window_scores)
+                yield item, scores
         pending.clear()
         clips.clear()
 
@@ -71,6 +81,23 @@ def _with_scores(
         if len(clips) == MAX_BATCH or len(pending) == _MAX_PENDING:
             yield from score()
     yield from score()
+
+
+def _with_problem(end: InputEnd, problem: str) -> InputEnd:
+    """The end of an input, whose rows do not count if the model has failed on one of them."""
+    return replace(end, problem=problem, keeps_rows=False) if problem else end
+
+
+def _run_each(
+    classifier: Classifier, clips: NDArray[np.float32]
+) -> Sequence[NDArray[np.float32] | InferenceError]:
+    """Scores (labels,) of each clip; if the model fails on a batch, the errors of single clips."""
+    try:
+        return list(classifier.run(clips))
+    except InferenceError as error:
+        if len(clips) == 1:
+            return [error]
+    return [_run_each(classifier, clips[i : i + 1])[0] for i in range(len(clips))]
 
 
 class _RowBuilder:

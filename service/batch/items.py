@@ -14,7 +14,12 @@ from earful.models.bundle.event_options import BACKGROUND_LABELS, EventOptions
 from earful.service.batch.input_reader import Blocks, InputReader, OnRead
 from earful.service.batch.inputs import Input
 from earful.service.batch.rows import ResultRow, utf8_name
-from earful.service.classifier import MAX_FILE_CLIPS, WINDOW_HOP_FRACTION, Classifier
+from earful.service.classifier import (
+    MAX_FILE_CLIPS,
+    WINDOW_HOP_FRACTION,
+    Classifier,
+    InferenceError,
+)
 from earful.service.events import Event, detect_events
 
 Mode = Literal["file", "events", "windows"]
@@ -106,6 +111,8 @@ class ItemReader:
                 end = yield from self._read(source)
             except AudioError as error:
                 end = InputEnd(source, problem=_problem(error))
+            except InferenceError as error:
+                end = InputEnd(source, problem=f"inference_failed: {error}")
             yield end
 
     def _read(self, source: Input) -> Generator[Item, None, InputEnd]:

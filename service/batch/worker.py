@@ -21,6 +21,7 @@ from typing import Any
 
 from earful.data.atomic_write import OutputError
 from earful.data.errors import EarfulError
+from earful.models.bundle.call_watcher import guard_process
 from earful.models.bundle.device import Device
 from earful.service.batch.chunks import DOWNLOADS_FOLDER, InputChunk, RunStats, classify_chunk
 from earful.service.batch.errors import BatchError
@@ -37,6 +38,8 @@ _MAX_START_CRASHES = 3
 # A block of audio is read in moments, so a worker without progress for this long is stuck.
 STALL_SECONDS = 300.0
 _POLL_SECONDS = 1.0
+# Of a worker whose model does not end; EX_SOFTWARE of sysexits.h.
+_STUCK_EXIT_CODE = 70
 # A process stuck in a system call (on a network drive, say) may never end.
 _JOIN_TIMEOUT_SECONDS = 10.0
 
@@ -152,9 +155,12 @@ class Worker:
             reply = self._wait_for_reply(pipe)
         except (EOFError, OSError):  # the process died
             process.join(_JOIN_TIMEOUT_SECONDS)
-            result = _exit_reason(process.exitcode)
+            exit_code = process.exitcode
             self._close()
-            return result
+            if exit_code == _STUCK_EXIT_CODE:  # the next input would be no better
+                reason = f"{self._config.model} does not finish a batch; use another model"
+                raise BatchError(reason) from None
+            return _exit_reason(exit_code)
         if reply is None:
             self._close()
             return f"no progress for {self._config.stall_seconds:g} s"
@@ -183,6 +189,7 @@ class Worker:
 def _worker_main(pipe: Connection, config: WorkerConfig, shared: Sequence[int]) -> None:
     """Entry point of a worker process: receives chunks, sends statistics or an error message."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    guard_process(lambda reason: None, _STUCK_EXIT_CODE)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     # C decoders write warnings about damaged files straight to stderr, into the progress bar.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -76,6 +76,19 @@ class ServiceMetrics:
             ["outcome"],
             registry=registry,
         )
+        self.background_failures = Counter(
+            "earful_background_failures",
+            "Failed steps of background threads and tasks; each is tried again",
+            ["task"],
+            registry=registry,
+        )
+        self.background_failing = Gauge(
+            "earful_background_failing",
+            "Background threads and tasks whose last step failed",
+            ["task"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.streams = Gauge(
             "earful_streams", "Open streams", registry=registry, multiprocess_mode="livesum"
         )

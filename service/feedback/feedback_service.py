@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from earful.service.classifier import Prediction
+from earful.service.core.background import BackgroundTask
 from earful.service.core.errors import RequestError
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
@@ -68,7 +69,9 @@ class FeedbackService:
         self._open_lock = threading.Lock()
         self._database: FeedbackDatabase | None = None
         self._threads = ThreadPoolExecutor(_THREADS, "feedback")
-        self._retention_task: asyncio.Task[None] | None = None
+        self._retention = BackgroundTask(
+            "feedback_retention", self._apply_retention, metrics, RETENTION_INTERVAL_SECONDS
+        )
         self._recording_writer: RecordingWriter | None = None
 
     def open(self) -> None:
@@ -83,12 +86,11 @@ class FeedbackService:
 
     def start(self) -> None:
         """Start the periodic retention; call on the event loop."""
-        self._retention_task = asyncio.get_running_loop().create_task(self._retention_loop())
+        self._retention.start()
 
     async def close(self) -> None:
         """Store everything that is queued, then close."""
-        if self._retention_task is not None:
-            self._retention_task.cancel()
+        self._retention.stop()
         await asyncio.get_running_loop().run_in_executor(None, self._shut_down)
 
     async def add_prediction_ids(
@@ -249,15 +251,8 @@ class FeedbackService:
             log(logging.ERROR, "feedback_unavailable", {"reason": str(error)})
             raise _unavailable("the feedback database is busy or unreachable") from error
 
-    async def _retention_loop(self) -> None:
-        while True:
-            await asyncio.sleep(RETENTION_INTERVAL_SECONDS)
-            try:
-                await asyncio.get_running_loop().run_in_executor(
-                    self._threads, self._apply_retention_once
-                )
-            except (FeedbackError, OSError) as error:
-                log(logging.ERROR, "feedback_clean_failed", {"reason": str(error)})
+    async def _apply_retention(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._apply_retention_once)
 
     # The methods below run on threads.
 

@@ -1,6 +1,5 @@
 """Saves recordings in the background: requests do not wait for the disk, memory is limited."""
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -10,11 +9,10 @@ from numpy.typing import NDArray
 
 from earful.models.bundle.decision import DECISION_THRESHOLD, ScoreKind
 from earful.service.classifier import Prediction
+from earful.service.core.background import BackgroundThread
 from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.metrics import ServiceMetrics
-from earful.service.core.request_log import log
 from earful.service.feedback.audio_files import suffix_of
-from earful.service.feedback.errors import FeedbackError
 from earful.service.feedback.records import StoredRecording
 from earful.service.inference.hot_reload import LoadedModel
 
@@ -33,7 +31,7 @@ class RecordingWriter:
         self._queued_bytes = 0
         self._wake = threading.Condition()
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="recording-writer", daemon=True)
+        self._thread = BackgroundThread("recording_writer", self._write_next, metrics)
         self._thread.start()
 
     def enqueue(self, clip: StoredRecording, blob: bytes) -> None:
@@ -53,18 +51,20 @@ class RecordingWriter:
             self._wake.notify()
         self._thread.join()
 
-    def _run(self) -> None:
-        while batch := self._next_batch():
-            try:
-                self._write({clip.sha256: (clip, blob) for clip, blob in batch})
-                self._metrics.recordings_saved.labels("saved").inc(len(batch))
-            except Exception as error:  # noqa: BLE001 - the thread must survive for later batches
-                self._metrics.recordings_saved.labels("failed").inc(len(batch))
-                exception = None if isinstance(error, FeedbackError) else error
-                log_fields = {"clips": len(batch), "reason": str(error)}
-                log(logging.ERROR, "recordings_not_saved", log_fields, exception)
+    def _write_next(self, thread: BackgroundThread) -> bool:
+        """Write the next recordings; those of a batch that fails are lost, and counted."""
+        batch, outcome = self._next_batch(), "failed"
+        if not batch:
+            thread.stop()
+            return False
+        try:
+            self._write({clip.sha256: (clip, blob) for clip, blob in batch})
+            outcome = "saved"
+        finally:
+            self._metrics.recordings_saved.labels(outcome).inc(len(batch))
             with self._wake:
                 self._queued_bytes -= sum(len(blob) for _, blob in batch)
+        return True
 
     def _next_batch(self) -> list[tuple[StoredRecording, bytes]]:
         """Wait for the next recordings; empty after ``stop`` when all are written."""

@@ -63,12 +63,12 @@ class Service:
         self.batcher.start()
         if self.jobs is not None:
             self.jobs.start(self._runner_context(self.jobs), self.settings.jobs_per_worker)
-        watcher = asyncio.create_task(self.model_reloader.watch())
+        self.model_reloader.watcher.start()
         try:
             yield
         finally:
             self.draining = True
-            watcher.cancel()
+            self.model_reloader.watcher.stop()
             self.long_recordings.close()
             if self.jobs is not None:  # before the batcher, whose scores they wait for
                 await self.jobs.close()

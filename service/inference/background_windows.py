@@ -49,6 +49,7 @@ class BackgroundWindows:
     def __init__(self, wake: threading.Condition, metrics: ServiceMetrics) -> None:
         self._wake, self._metrics = wake, metrics
         self._jobs: deque[_BackgroundJob] = deque()
+        self._current: _BackgroundJob | None = None
         self._seconds_per_window = _RUN_SECONDS
 
     def __len__(self) -> int:
@@ -84,7 +85,7 @@ class BackgroundWindows:
         """Run the next windows of the recording whose turn it is; on the inference thread."""
         if not self._jobs:
             return
-        job = self._jobs.popleft()
+        job = self._current = self._jobs.popleft()
         if job.abandoned:
             return
         try:
@@ -97,6 +98,13 @@ class BackgroundWindows:
         if job.error is None and job.windows_done < len(job.windows):
             self._jobs.append(job)
         else:
+            job.done.set()
+
+    def fail_current(self) -> None:
+        """Fail the windows that were run when the inference thread failed."""
+        job = self._current
+        if job is not None and not job.done.is_set() and job not in self._jobs:
+            job.error = InferenceError("the model failed")
             job.done.set()
 
     def _run_some(self, job: _BackgroundJob, max_windows: int) -> None:

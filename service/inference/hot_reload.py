@@ -3,7 +3,8 @@
 A change is a rewritten file or a moved alias of the registry. The new model is opened, checked
 against its golden example and warmed up while the old one serves; then it takes over. If it fails,
 the old model keeps serving and ``reload_error`` says why. Requests that started with the old model
-finish with it.
+finish with it. While the place of the model cannot be read at all, ``watcher.health.reason`` says
+why: the model that serves is kept, and reading is tried again.
 """
 
 import asyncio
@@ -15,16 +16,18 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from earful.data.errors import EarfulError
 from earful.models.bundle.device import Device
-from earful.models.registry.errors import RegistryError
+from earful.models.bundle.metadata import ModelError, ModelUnreadable
+from earful.models.bundle.trial import try_model
 from earful.models.registry.source import ModelMissing, ModelSource, ResolvedModel
-from earful.service.classifier import Classifier
+from earful.service.classifier import Classifier, InferenceError
+from earful.service.core.background import BackgroundTask
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
 from earful.service.inference.job_queue import max_batch
 
 POLL_SECONDS = 1.0
+_WARM_UP_BATCHES = (1, 2, 8)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class ModelReloader:
         self.source, self._device, self._reject = source, device, reject
         self._metrics = metrics
         self._change_tag: Hashable = None
+        self.watcher = BackgroundTask("model_watcher", self._check, metrics, POLL_SECONDS)
         self.current: LoadedModel | None = None
         self.reload_error: str | None = None
 
@@ -56,34 +60,48 @@ class ModelReloader:
         self._change_tag = await run_in_threadpool(self.source.change_tag)
         self._activate(await run_in_threadpool(self._load_model))
 
-    async def watch(self) -> None:
-        """Reload the model whenever it changes; never returns."""
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
-            change_tag = await run_in_threadpool(self.source.change_tag)
-            # A file that is still being written differs at a second look; it is loaded once stable.
-            if change_tag != self._change_tag and change_tag == await self._stable_tag():
-                self._change_tag = change_tag
-                if isinstance(change_tag, ModelMissing):
-                    self._keep_current(change_tag.reason)
-                else:
-                    await self._reload()
+    async def _check(self) -> None:
+        """Reload the model if it has changed.
+
+        Raises:
+            Exception: any that the store of the model gives; the watcher tries again.
+        """
+        change_tag = await run_in_threadpool(self.source.change_tag)
+        # A file that is still being written differs at a second look; it is loaded once stable.
+        if change_tag == self._change_tag or change_tag != await self._stable_tag():
+            return
+        if isinstance(change_tag, ModelMissing):
+            self._keep_current(change_tag.reason)
+        else:
+            await self._reload()
+        self._change_tag = change_tag
 
     async def _stable_tag(self) -> Hashable:
         await asyncio.sleep(POLL_SECONDS / 4)
         return await run_in_threadpool(self.source.change_tag)
 
     async def _reload(self) -> None:
+        """Load the model as it is now; of one that is unusable the current one is kept.
+
+        Raises:
+            Exception: the model could not be read, which may be temporary.
+        """
         try:
-            loaded_model = await run_in_threadpool(self._load_model)
-        except (EarfulError, OSError, MemoryError) as error:
-            self._keep_current(str(error))
-            if isinstance(error, RegistryError):  # may be temporary: try again
-                self._change_tag = None
-            return
+            loaded_model = await run_in_threadpool(self._try_and_load)
+        except Exception as error:
+            self._keep_current(str(error) or type(error).__name__)
+            unusable = isinstance(error, ModelError | InferenceError)
+            if unusable and not isinstance(error, ModelUnreadable):
+                return  # the same file would fail again
+            raise
         self._metrics.reloads.labels("done").inc()
         self._activate(loaded_model)
         await run_in_threadpool(_release_memory)
+
+    def _try_and_load(self) -> LoadedModel:
+        """Load a model that others may have changed; a hostile one ends a child process only."""
+        try_model(self.source.resolve().path, _WARM_UP_BATCHES)
+        return self._load_model()
 
     def _keep_current(self, reason: str) -> None:
         """Keep serving the current model, and report the reason once."""
@@ -102,7 +120,7 @@ class ModelReloader:
         resolved = self.source.resolve()
         classifier = Classifier.open(resolved.path, self._device, reject=self._reject)
         # Allocates memory for all batch sizes before the first request.
-        for batch in (1, 2, 8, max_batch(classifier)):
+        for batch in (*_WARM_UP_BATCHES, max_batch(classifier)):
             golden = classifier.metadata.golden.input()
             classifier.run(golden.repeat(batch, axis=0))
         return LoadedModel(classifier, model_info(classifier, resolved))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from earful.data.audio.decode import AudioError, AudioLimits, Waveform
 from earful.service.classifier import MAX_BATCH, Classifier, InferenceError
+from earful.service.core.background import BackgroundTask, BackgroundThread
 from earful.service.core.errors import RequestError
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
@@ -78,12 +79,18 @@ class MicroBatcher:
         self._stopped = False
         self._seconds_per_file, self._busy_seconds = 0.001, 0.0  # for Retry-After
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, "decode")
-        self._thread = threading.Thread(target=self._run_loop, name="inference", daemon=True)
+        self._active: deque[InferenceJob] = deque()  # of the inference thread
+        self._thread = BackgroundThread(
+            "inference", self._run_next, metrics, recover=self._fail_unfinished
+        )
+        self._expiry = BackgroundTask(
+            "request_expiry", self._expire_requests, metrics, EXPIRY_CHECK_SECONDS
+        )
 
     def start(self) -> None:
         """Start the inference thread; call it on the event loop that ``submit`` is called on."""
         self._loop = asyncio.get_running_loop()
-        self._expiry_task = self._loop.create_task(self._expire_requests())
+        self._expiry.start()
         self._thread.start()
 
     async def stop(self) -> None:
@@ -95,13 +102,13 @@ class MicroBatcher:
             self._stopped = True
             self._wake.notify()
         await self._loop.run_in_executor(None, self._thread.join)
-        self._expiry_task.cancel()
+        self._expiry.stop()
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
     @property
     def alive(self) -> bool:
         """Whether the inference thread is alive."""
-        return self._thread.is_alive()
+        return self._thread.is_alive
 
     @property
     def is_busy(self) -> bool:
@@ -194,36 +201,47 @@ class MicroBatcher:
         return decoding
 
     async def _expire_requests(self) -> None:
-        """Cancel requests that pass their deadline or whose clients disconnect; never returns."""
-        while True:
-            await asyncio.sleep(EXPIRY_CHECK_SECONDS)
-            now = time.monotonic()
-            for pending_request in list(self._pending_requests):
-                if now > pending_request.deadline:
-                    pending_request.cancel(
-                        "deadline_passed",
-                        "not finished before the deadline; send fewer or shorter files",
-                    )
-                elif (
-                    pending_request.disconnected is not None
-                    and pending_request.disconnect_watcher is None
-                ):
-                    pending_request.disconnect_watcher = self._loop.create_task(
-                        _cancel_on_disconnect(pending_request, pending_request.disconnected)
-                    )
+        """Cancel requests that pass their deadline or whose clients disconnect."""
+        now = time.monotonic()
+        for pending_request in list(self._pending_requests):
+            if now > pending_request.deadline:
+                pending_request.cancel(
+                    "deadline_passed",
+                    "not finished before the deadline; send fewer or shorter files",
+                )
+            elif (
+                pending_request.disconnected is not None
+                and pending_request.disconnect_watcher is None
+            ):
+                pending_request.disconnect_watcher = self._loop.create_task(
+                    _cancel_on_disconnect(pending_request, pending_request.disconnected)
+                )
 
     # From here on: methods of the inference thread.
 
-    def _run_loop(self) -> None:
-        active: deque[InferenceJob] = deque()
-        while self._wait_for_jobs(active):
-            selected = select_jobs(active)
-            if selected:
-                self._run_selected(active, selected)
-            else:
-                active.clear()  # all are cancelled
-            # An equal share: one window, as a short file has.
-            self.background.step(1 if selected else MAX_BATCH)
+    def _run_next(self, thread: BackgroundThread) -> bool:
+        """Run one batch of files, and one of background windows."""
+        active = self._active
+        if not self._wait_for_jobs(active):
+            thread.stop()
+            return False
+        selected = select_jobs(active)
+        if selected:
+            self._run_selected(active, selected)
+        else:
+            active.clear()  # all are cancelled
+        # An equal share: one window, as a short file has.
+        self.background.step(1 if selected else MAX_BATCH)
+        return True
+
+    def _fail_unfinished(self) -> None:
+        """Fail the files that were in progress when the thread failed: their state is unknown."""
+        failed = list(self._active)
+        self._active.clear()
+        for job in failed:
+            job.outcome = job.outcome or inference_failed_error()
+        self._loop.call_soon_threadsafe(_set_results, failed)
+        self.background.fail_current()
 
     def _run_selected(self, active: deque[InferenceJob], selected: Sequence[InferenceJob]) -> None:
         started = time.monotonic()

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from earful.service.core.background import BackgroundThread
 from earful.service.core.disk import disk_full
 from earful.service.core.errors import RequestError
 from earful.service.core.request_log import log
 from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.errors import DatabaseFull, FeedbackError
-from earful.service.jobs.background_thread import BackgroundThread
 from earful.service.jobs.errors import JobLost, JobsError, JobsFull
 from earful.service.jobs.job_folder import JobFolder
 from earful.service.jobs.records import JobLimits, JobView
@@ -51,15 +51,17 @@ class JobService:
         self._database: FeedbackDatabase | None = None
         self._threads = ThreadPoolExecutor(_THREADS, "jobs")
         self._runner_threads: list[BackgroundThread] = []
-        every_seconds = min(CLEAN_SECONDS, limits.retention.total_seconds() / 2)
-        self._cleaner = BackgroundThread("jobs_clean", self._clean, every_seconds, every_seconds)
+        self._cleaners: list[BackgroundThread] = []
 
     def start(self, context: RunnerContext, n_runners: int) -> None:
         """Run jobs, ``n_runners`` at a time, and clean up from time to time."""
-        self._context = context
+        self._context, metrics = context, context.metrics
         self._runner_threads = [
-            BackgroundThread("jobs_run", self._run_next, POLL_SECONDS) for _ in range(n_runners)
+            BackgroundThread("jobs_run", self._run_next, metrics, POLL_SECONDS)
+            for _ in range(n_runners)
         ]
+        seconds = min(CLEAN_SECONDS, self.limits.retention.total_seconds() / 2)
+        self._cleaners = [BackgroundThread("jobs_clean", self._clean, metrics, seconds, seconds)]
         for thread in self._background():
             thread.start()
 
@@ -203,7 +205,7 @@ class JobService:
         return False
 
     def _background(self) -> list[BackgroundThread]:
-        return [self._cleaner, *self._runner_threads]
+        return [*self._cleaners, *self._runner_threads]
 
     def _shut_down(self) -> None:
         for thread in self._background():

@@ -13,13 +13,13 @@ from functools import partial
 from typing import TypeVar
 
 from earful.service.classifier import Classifier, InferenceError
+from earful.service.core.background import BackgroundThread
 from earful.service.core.errors import to_json
 from earful.service.core.request_log import log
 from earful.service.core.result_json import event_json
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.errors import DatabaseUnavailable
 from earful.service.inference.recording import Recording
-from earful.service.jobs.background_thread import BackgroundThread
 from earful.service.jobs.cleaning import remove_deleted
 from earful.service.jobs.errors import JobLost
 from earful.service.jobs.leases import (

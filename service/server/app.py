@@ -90,11 +90,16 @@ def _add_health_routes(app: FastAPI, service: Service) -> None:
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="A model is loaded and warm")
     async def readyz() -> dict[str, Any]:
-        model, reload_error = service.ready().info, service.model_reloader.reload_error
+        model, reloader = service.ready().info, service.model_reloader
+        problems = {
+            "reload_failed": reloader.reload_error,
+            # Not a reason to send requests elsewhere: the model that is loaded serves.
+            "following_stopped": reloader.watcher.health.reason,
+        }
         return {
             "status": "ready",
             "model": model,
-            **({"reload_failed": reload_error} if reload_error else {}),
+            **{key: reason for key, reason in problems.items() if reason},
         }
 
     @app.get("/metrics", summary="Prometheus metrics", response_class=Response)

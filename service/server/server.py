@@ -15,6 +15,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from earful.models.bundle.bundle import open_bundle
+from earful.models.bundle.call_watcher import guard_process
 from earful.models.bundle.device import Device
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
@@ -23,7 +24,7 @@ from earful.service.core.echo import echo
 from earful.service.core.host_names import SETTING as ALLOWED_HOSTS_SETTING
 from earful.service.core.host_names import parse_host
 from earful.service.core.metrics import MULTIPROCESS_DIR_VARIABLE
-from earful.service.core.request_log import LOGGER, JsonFormatter
+from earful.service.core.request_log import LOGGER, JsonFormatter, log
 from earful.service.core.settings import MAX_FRAME_BYTES, SHUTDOWN_TIMEOUT_SECONDS, Settings
 from earful.service.feedback.startup import check_feedback_database
 from earful.service.jobs.job_folder import check_jobs_folder
@@ -120,6 +121,8 @@ def _app(settings: Settings) -> "Dispatcher":
     from earful.service.server.app import create_app  # noqa: PLC0415
 
     sys.setswitchinterval(SWITCH_SECONDS)
+    # The inference thread cannot be freed of a model that does not end: a new process can serve.
+    guard_process(lambda reason: log(logging.CRITICAL, "model_stuck", {"reason": reason}), 1)
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     for logger in (LOGGER, logging.getLogger("uvicorn")):

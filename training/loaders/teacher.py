@@ -18,6 +18,7 @@ from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.bundle import Bundle, open_bundle
 from earful.models.bundle.device import Device
 from earful.models.bundle.runtime import ORT_ERRORS
+from earful.models.bundle.session_calls import run_session
 from earful.models.networks.zoo import zoo_entry
 from earful.models.registry.find_model import find_model
 from earful.training.config.train_config import TrainConfig, TrainingError
@@ -97,7 +98,9 @@ class Teacher:
         """
         clips = np.ascontiguousarray(waveforms.cpu().numpy(), np.float32)
         try:
-            (probabilities,) = self.bundle.session.run(["probabilities"], {"waveform": clips})
+            (probabilities,) = run_session(
+                self.bundle.session, ["probabilities"], {"waveform": clips}, self.bundle.path
+            )
         except ORT_ERRORS as error:
             reason = str(error).splitlines()[0][:300]
             raise TrainingError(f"the teacher {self.bundle.path} failed: {reason}") from error

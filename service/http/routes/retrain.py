@@ -9,7 +9,6 @@ import importlib.util
 import os
 import shlex
 import subprocess
-import threading
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from earful.models.registry.records import CHAMPION
 from earful.models.registry.registry import Registry
 from earful.models.registry.source import RegistrySource
 from earful.models.registry.standing import read_standing
+from earful.service.core.background import BackgroundThread
 from earful.service.core.errors import RequestError
 from earful.service.core.retrain_lock import RetrainFolder, RetrainFolderError, RetrainStatus
 from earful.service.http.app_state import Service
@@ -149,7 +149,13 @@ def _start(service: Service, retrain_folder: RetrainFolder, options: RetrainRequ
             raise RequestError("already_running", "a retraining is running; see GET /v1/retrain")
         retrain_folder.write_status(_START)
         process = _spawn(service, retrain_folder, options)
-    threading.Thread(target=_record_exit, args=[process, retrain_folder], daemon=True).start()
+
+    def record_exit(thread: BackgroundThread) -> bool:
+        _record_exit(process, retrain_folder)
+        thread.stop()
+        return False
+
+    BackgroundThread("retrain_exit", record_exit, service.metrics).start()
 
 
 def _spawn(

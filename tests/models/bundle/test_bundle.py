@@ -266,7 +266,7 @@ def test_a_truncated_file_is_refused(write: Callable[..., Path]) -> None:
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model file"):
         open_bundle(tmp_path / "none.onnx")
-    with pytest.raises(ModelError, match="cannot read the model"):
+    with pytest.raises(ModelError, match="is not a model file: it is a folder"):
         open_bundle(tmp_path)
 
 

@@ -1,21 +1,18 @@
 """The runner alone: files that end workers, failing models, errors of its thread."""
 
-import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from earful.data.audio.decode import AudioLimits, Waveform
 from earful.service.classifier import Classifier, InferenceError
+from earful.service.core.background import BackgroundThread
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.inference.hot_reload import LoadedModel
-from earful.service.jobs.background_thread import BackgroundThread
 from earful.service.jobs.job_folder import JobFolder
 from earful.service.jobs.leases import begin_file, begin_measuring, claim_job
 from earful.service.jobs.records import JobView
@@ -54,7 +51,7 @@ def run_one(
         retention=HOUR,
         metrics=ServiceMetrics(),
     )
-    thread = BackgroundThread("jobs_run", lambda _: False, 1.0)
+    thread = BackgroundThread("jobs_run", lambda _: False, ServiceMetrics(), 1.0)
     assert JobRunner(context, thread).run_next() is True
     assert claim_job(database, folder.identity) is None
     return view(database, "job")
@@ -110,38 +107,3 @@ def test_upload_that_is_missing_is_the_error_of_the_file(
     folder.remove_file("job", 0)
     [file] = run_one(database, folder, classifier).files
     assert (file.state, file.error_code) == ("failed", "not_found")
-
-
-@pytest.mark.parametrize("error", [ValueError("a bug"), OSError("no disk")])
-def test_thread_goes_on_after_errors(error: Exception) -> None:
-    calls, enough = [], threading.Event()
-
-    def step(thread: BackgroundThread) -> bool:
-        calls.append(1)
-        if len(calls) == 1:
-            raise error
-        enough.set()
-        return False
-
-    thread = BackgroundThread("test", step, 0.01)
-    thread.start()
-    assert enough.wait(30)
-    thread.stop()
-    thread.join()
-
-
-def test_step_that_has_more_to_do_is_repeated_at_once(tmp_path: Path) -> None:
-    calls, enough = [], threading.Event()
-
-    def step(thread: BackgroundThread) -> bool:
-        calls.append(1)
-        if len(calls) == 3:
-            enough.set()
-        return len(calls) < 3
-
-    thread = BackgroundThread("test", step, 3600)
-    thread.start()
-    assert enough.wait(30)
-    thread.stop()
-    thread.join()
-    assert len(calls) == 3

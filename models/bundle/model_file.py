@@ -1,0 +1,42 @@
+"""Reads a model file into memory: a regular file of a size that a model can have."""
+
+import os
+import stat
+from pathlib import Path
+
+# The limit of a message of protobuf, of which an ONNX file is one.
+MAX_MODEL_BYTES = 2**31 - 1
+
+
+class NotAModelFile(OSError):  # noqa: N818 - names the state
+    """A device, pipe or folder, or a file too large for a model; ``strerror`` says which."""
+
+
+def read_model_file(path: Path) -> bytes:
+    """The content of a model file. What is no regular file is not opened: it may never end.
+
+    Raises:
+        OSError: it cannot be read.
+        NotAModelFile: it is no regular file, or larger than ``MAX_MODEL_BYTES``.
+    """
+    # Without O_NONBLOCK, opening a pipe that replaced the file since would wait for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotAModelFile(0, f"it is {_kind(status.st_mode)}, not a file", str(path))
+        if status.st_size > MAX_MODEL_BYTES:
+            raise NotAModelFile(0, f"it is larger than {MAX_MODEL_BYTES:,} bytes", str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(status.st_size + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > status.st_size:  # it grows, or is a file of /proc
+        raise NotAModelFile(0, "it grew while it was read", str(path))
+    return content
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"

@@ -1,0 +1,114 @@
+"""Tries a model file in a process of its own, before a process that others rely on opens it.
+
+A graph may loop for ever in one node, take all memory or crash the runtime. Only a child process
+can be ended without its parent. It takes about a second, which a reload while serving can spare and
+a command cannot: a command watches itself (``models.bundle.call_watcher``).
+"""
+
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from earful.models.bundle.bundle import open_bundle
+from earful.models.bundle.call_watcher import guard_process
+from earful.models.bundle.metadata import ModelError, ModelUnreadable
+from earful.models.bundle.runtime import ORT_ERRORS
+from earful.models.bundle.session_calls import run_session
+
+# More than the limit of a call, after which the child ends by itself with a better message.
+TRIAL_SECONDS = 90.0
+_REFUSED, _UNREADABLE = 2, 3
+# Of the memory that is free now: the rest stays for those who serve.
+_MEMORY_SHARE = 0.75
+
+
+def try_model(path: Path, batches: Sequence[int]) -> None:
+    """Open a model on the CPU, and run its golden example in batches of these sizes.
+
+    Raises:
+        ModelError: it cannot be used.
+        ModelUnreadable: it cannot be read, which may be temporary.
+    """
+    command = [sys.executable, "-P", "-m", __name__, str(path), *map(str, batches)]
+    try:
+        result = subprocess.run(  # noqa: S603 - no shell; the path is an argument
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=TRIAL_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(
+            f"{path} was not opened within {TRIAL_SECONDS:g} s in a process of its own"
+        ) from error
+    if result.returncode == 0:
+        return
+    reason = result.stdout.decode("utf-8", "replace").strip()
+    if result.returncode == _UNREADABLE:
+        raise ModelUnreadable(reason)
+    if result.returncode == _REFUSED:
+        raise ModelError(reason)
+    raise ModelError(f"{path} ended the process that tried it ({_exit_reason(result.returncode)})")
+
+
+def _exit_reason(exit_code: int) -> str:
+    if exit_code < 0:
+        return signal.Signals(-exit_code).name
+    return f"exit code {exit_code}"
+
+
+def _main(path: Path, batches: Sequence[int]) -> None:
+    """Entry point of the child process."""
+    guard_process(_report, _REFUSED)
+    _limit_memory()
+    try:
+        bundle = open_bundle(path)
+        for batch in batches:
+            clips = bundle.metadata.golden.input().repeat(batch, axis=0)
+            run_session(bundle.session, ["probabilities", "embedding"], {"waveform": clips}, path)
+    except ModelUnreadable as error:
+        _report(str(error))
+        sys.exit(_UNREADABLE)
+    except ModelError as error:
+        _report(str(error))
+        sys.exit(_REFUSED)
+    except ORT_ERRORS as error:
+        _report(f"{path} fails to run: {str(error).splitlines()[0][:300]}")
+        sys.exit(_REFUSED)
+
+
+def _report(reason: str) -> None:
+    """Send the reason to the parent."""
+    sys.stdout.write(reason)
+    sys.stdout.flush()
+
+
+def _limit_memory() -> None:
+    """Refuse allocations that the machine cannot give, where Linux would kill some process."""
+    try:
+        meminfo = Path("/proc/meminfo").read_text("ascii")
+        [available] = [line for line in meminfo.splitlines() if line.startswith("MemAvailable")]
+        limit = int(_MEMORY_SHARE * 1024 * int(available.split()[1]))
+        limit = min([limit, *_container_limits()])
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
+    except (OSError, ValueError):  # another system: without a limit
+        return
+
+
+def _container_limits() -> list[int]:
+    """What remains of the memory of the container; empty without a limit."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((folder / name).read_text() for name in ("memory.max", "memory.current"))
+        return [int(_MEMORY_SHARE * (int(limit) - int(used)))]
+    except (OSError, ValueError):
+        return []
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), [int(batch) for batch in sys.argv[2:]])

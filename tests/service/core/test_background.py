@@ -1,0 +1,125 @@
+"""Threads and tasks that repeat a step go on after every kind of end but ``stop``."""
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from earful.service.core.background import (
+    MAX_BACKOFF_SECONDS,
+    BackgroundHealth,
+    BackgroundTask,
+    BackgroundThread,
+)
+from earful.service.core.metrics import ServiceMetrics
+from earful.service.core.request_log import LOGGER, JsonFormatter
+
+FAILED = 'earful_background_failures_total{task="test"}'
+FAILING = 'earful_background_failing{task="test"}'
+
+
+@pytest.fixture
+def metrics() -> ServiceMetrics:
+    return ServiceMetrics()
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), OSError("no disk"), SystemExit(1)])
+def test_a_thread_goes_on_after_errors(error: BaseException, metrics: ServiceMetrics) -> None:
+    calls, recovered, enough = [], [], threading.Event()
+
+    def step(_: BackgroundThread) -> bool:
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        enough.set()
+        return False
+
+    thread = BackgroundThread("test", step, metrics, 0.01, recover=lambda: recovered.append(1))
+    thread.start()
+    assert enough.wait(30)
+    thread.stop()
+    thread.join()
+    assert recovered == [1]
+    assert value(metrics, FAILED) == 1
+    assert value(metrics, FAILING) == 0
+
+
+def test_a_step_that_has_more_to_do_is_repeated_at_once(metrics: ServiceMetrics) -> None:
+    calls, enough = [], threading.Event()
+
+    def step(_: BackgroundThread) -> bool:
+        calls.append(1)
+        if len(calls) == 3:
+            enough.set()
+        return len(calls) < 3
+
+    thread = BackgroundThread("test", step, metrics, 3600)
+    thread.start()
+    assert enough.wait(30)
+    thread.stop()
+    thread.join()
+    assert len(calls) == 3
+
+
+def test_a_task_goes_on_after_errors_and_after_a_cancellation(metrics: ServiceMetrics) -> None:
+    calls = []
+
+    async def step() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyError("of a bug")
+
+    async def test() -> None:
+        task = BackgroundTask("test", step, metrics, 0.01)
+        task.start()
+        await wait_until(lambda: len(calls) >= 2)
+        [running] = [t for t in asyncio.all_tasks() if t.get_name() == "test"]
+        running.cancel()
+        await wait_until(lambda: value(metrics, FAILED) == 2)
+        await wait_until(lambda: task.health.reason is None)
+        task.stop()
+        n_calls = len(calls)
+        await asyncio.sleep(0)
+        assert not [t for t in asyncio.all_tasks() if t.get_name() == "test"]
+        assert len(calls) == n_calls
+
+    asyncio.run(test())
+
+
+def test_an_error_that_lasts_is_counted_each_time_and_logged_once(
+    metrics: ServiceMetrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    LOGGER.propagate = True  # a server, which another test may have built, turns it off
+    health = BackgroundHealth("test", metrics)
+    with caplog.at_level(logging.INFO, "earful"):
+        for _ in range(40):
+            try:
+                raise ValueError("garbage")
+            except ValueError as error:
+                health.failed(error)
+        assert value(metrics, FAILED) == 40
+        assert value(metrics, FAILING) == 1
+        assert health.wait_seconds(60) == MAX_BACKOFF_SECONDS < 10
+        health.succeeded()
+    assert value(metrics, FAILING) == 0
+    assert health.wait_seconds(60) == 60
+    failed, recovered = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    assert (failed["event"], failed["task"]) == ("background_task_failed", "test")
+    assert "ValueError: garbage" in failed["traceback"]
+    assert recovered["event"] == "background_task_recovered"
+
+
+def value(metrics: ServiceMetrics, series: str) -> float:
+    [line] = [x for x in metrics.text().decode().splitlines() if x.startswith(series + " ")]
+    return float(line.rsplit(" ", 1)[1])
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)

@@ -1,9 +1,11 @@
 """The ``earful`` command line: the module of each command, and how errors end.
 
 Results go to stdout, progress and messages to stderr. Exit codes: 0 done; 1 done, but some inputs
-failed and were reported; 2 nothing done, with one clear sentence; 130 interrupted.
+failed and were reported; 2 nothing done, with one clear sentence; 130 interrupted; 141 nobody
+reads stdout any more, as after ``| head``.
 """
 
+import contextlib
 import importlib
 import os
 import re
@@ -14,9 +16,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import earful
-from earful.data.errors import EarfulError, did_you_mean, missing_package_error
+from earful.data.errors import did_you_mean
+from earful.service.commands.failures import describe_failure
 from earful.service.commands.next_steps import print_message
-from earful.service.commands.options import EXIT_INTERRUPTED, EXIT_NOTHING_DONE
+from earful.service.commands.options import EXIT_INTERRUPTED, EXIT_NOTHING_DONE, EXIT_READER_GONE
+from earful.service.commands.standard_output import checked_stdout
 
 _SERVICE, _TRAINING = "earful.service.commands", "earful.training.commands"
 # In the order of ``earful --help``: panel, and the module and function (or group) of each command.
@@ -101,6 +105,8 @@ class LazyCommands(TyperGroup):
         except typer.BadParameter as error:
             error.message = _with_suggestion(error.message)
             raise
+        except BrokenPipeError as error:  # `earful ... | head`: Typer would end with 1
+            raise typer.Exit(EXIT_READER_GONE) from error
         except KeyboardInterrupt as error:
             typer.echo("interrupted", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from error
@@ -148,16 +154,12 @@ def main() -> None:
     # when it is loaded, so it is set before any import of torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        build_app()(prog_name="earful")
-    except EarfulError as error:
-        _exit_with_error(str(error))
-    except ModuleNotFoundError as error:
-        missing = missing_package_error(error)
-        if missing is None:
-            raise
-        _exit_with_error(str(missing))
-    except OSError as error:
-        _exit_with_error(f"cannot use {error.filename or 'a file'}: {error.strerror or error}")
+        with checked_stdout():
+            build_app()(prog_name="earful")
+    except BrokenPipeError:
+        sys.exit(EXIT_READER_GONE)
+    except Exception as error:  # noqa: BLE001 - the entry of the process: no traceback leaves it
+        _exit_with_error(describe_failure(error))
 
 
 def _show_version(wanted: bool) -> None:
@@ -184,7 +186,8 @@ def _earful(
 
 
 def _exit_with_error(message: str) -> NoReturn:
-    print_message(f"earful: {message}")
+    with contextlib.suppress(OSError):  # stderr may be on the full disk as well
+        print_message(f"earful: {message}")
     sys.exit(EXIT_NOTHING_DONE)
 
 

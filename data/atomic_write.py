@@ -1,6 +1,7 @@
 """Atomic writes: write to a temporary sibling, then rename, so nothing is left half written."""
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -8,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, describe_os_error
 
 _BACKUP_NAME = "replaced"
 
@@ -53,8 +54,9 @@ def replaced_folder(target: Path, marker: str) -> Iterator[None]:
         target = _prepare_target(target, marker)
         backup = _move_to_backup(target)
     try:
-        target.mkdir()
-        yield
+        with _translate_os_errors(target):
+            target.mkdir()
+            yield
     except BaseException:  # Ctrl-C too
         shutil.rmtree(target, ignore_errors=True)
         _restore_backup(backup, target)
@@ -158,7 +160,17 @@ def _umask() -> int:
 
 @contextlib.contextmanager
 def _translate_os_errors(target: Path) -> Iterator[None]:
+    """Raise an ``OutputError`` that names the target, and another file that failed if there is one.
+
+    The temporary file or folder beside the target is not named: it is gone when the user looks.
+    """
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        failed = error.filename if isinstance(error.filename, str) else ""
+        hidden = str(target.parent / f".{target.name}.")
+        other = f"{failed}: " if failed and not failed.startswith((str(target), hidden)) else ""
+        reason = describe_os_error(error)
+        if error.errno == errno.ENOENT and not target.parent.is_dir():
+            other, reason = "", f"{reason}; the folder {target.parent} is gone"
+        raise OutputError(f"cannot write {target}: {other}{reason}") from error

@@ -36,6 +36,7 @@ exits with 2; the HTTP service maps the code of ``AudioError`` to a status.
 """
 
 import difflib
+import errno
 import math
 import numbers
 import os
@@ -82,6 +83,23 @@ def missing_package_error(error: ModuleNotFoundError) -> MissingPackageError | N
     return MissingPackageError(
         f"this needs {package}; install it with: uv sync --inexact --extra train"
     )
+
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OS_ADVICE = {
+    **dict.fromkeys(FULL_DISK, "free space there, or write to another disk"),
+    errno.EROFS: "write to another disk",
+    errno.ENAMETOOLONG: "use shorter names, or fewer folders within each other",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENOMEM: "free memory, or raise its limit",
+}
+
+
+def describe_os_error(error: OSError) -> str:
+    """The reason of a failed call of the system and, where that helps, what to do."""
+    reason = error.strerror or str(error) or type(error).__name__
+    advice = _OS_ADVICE.get(error.errno or 0)
+    return f"{reason}; {advice}" if advice else reason
 
 
 # What people write for a choice that is spelled quite differently.

@@ -1,9 +1,11 @@
 """The ``earful`` command line: the module of each command, and how errors end.
 
 Results go to stdout, progress and messages to stderr. Exit codes: 0 done; 1 done, but some inputs
-failed and were reported; 2 nothing done, with one clear sentence; 130 interrupted.
+failed and were reported; 2 nothing done, with one clear sentence; 130 interrupted; 141 nobody
+reads stdout any more, as after ``| head``.
 """
 
+import contextlib
 import importlib
 import os
 import re
@@ -15,11 +17,13 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 import earful
-from earful.data.errors import EarfulError, did_you_mean, missing_package_error
+from earful.data.errors import did_you_mean
 from earful.data.text.printable import printable
 from earful.models.bundle.call_watcher import guard_process, interrupt_on_signals
+from earful.service.commands.failures import describe_failure
 from earful.service.commands.next_steps import print_message
-from earful.service.commands.options import EXIT_INTERRUPTED, EXIT_NOTHING_DONE
+from earful.service.commands.options import EXIT_INTERRUPTED, EXIT_NOTHING_DONE, EXIT_READER_GONE
+from earful.service.commands.standard_output import checked_stdout
 from earful.service.core.echo import echo, escape_undecodable_names
 
 _SERVICE, _TRAINING = "earful.service.commands", "earful.training.commands"
@@ -105,6 +109,8 @@ class LazyCommands(TyperGroup):
         except TyperException as error:
             error.message = printable(_with_suggestion(error.message), keep="\n")
             raise
+        except BrokenPipeError as error:  # `earful ... | head`: Typer would end with 1
+            raise typer.Exit(EXIT_READER_GONE) from error
         except KeyboardInterrupt as error:
             echo("interrupted", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from error
@@ -155,16 +161,12 @@ def main() -> None:
     guard_process(lambda reason: print_message(f"earful: {reason}"), EXIT_NOTHING_DONE)
     interrupt_on_signals()
     try:
-        build_app()(prog_name="earful")
-    except EarfulError as error:
-        _exit_with_error(str(error))
-    except ModuleNotFoundError as error:
-        missing = missing_package_error(error)
-        if missing is None:
-            raise
-        _exit_with_error(str(missing))
-    except OSError as error:
-        _exit_with_error(f"cannot use {error.filename or 'a file'}: {error.strerror or error}")
+        with checked_stdout():
+            build_app()(prog_name="earful")
+    except BrokenPipeError:
+        sys.exit(EXIT_READER_GONE)
+    except Exception as error:  # noqa: BLE001 - the entry of the process: no traceback leaves it
+        _exit_with_error(describe_failure(error))
 
 
 def _show_version(wanted: bool) -> None:
@@ -191,7 +193,8 @@ def _earful(
 
 
 def _exit_with_error(message: str) -> NoReturn:
-    print_message(f"earful: {message}")
+    with contextlib.suppress(OSError):  # stderr may be on the full disk as well
+        print_message(f"earful: {message}")
     sys.exit(EXIT_NOTHING_DONE)
 
 

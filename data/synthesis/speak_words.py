@@ -5,6 +5,7 @@ words with its labels CSV.
 """
 
 import csv
+import io
 import json
 import re
 import unicodedata
@@ -262,7 +263,9 @@ def _slug(label: str) -> str:
 
 def _write_pcm16(path: Path, waveform: NDArray[np.float32], sample_rate_hz: int) -> None:
     pcm = np.round(np.clip(waveform, -1, 32767 / 32768) * 32768).astype(np.int16)
-    soundfile.write(path, pcm, sample_rate_hz, subtype="PCM_16")
+    buffer = io.BytesIO()  # libsndfile would say "System error" of a full disk
+    soundfile.write(buffer, pcm, sample_rate_hz, format="WAV", subtype="PCM_16")
+    path.write_bytes(buffer.getbuffer())
 
 
 def _write_labels(path: Path, plan: Sequence[_PlannedClip]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 
+from earful.data.atomic_write import OutputError
 from earful.service.commands.options import EXIT_INTERRUPTED
 from earful.service.core.echo import echo
 
@@ -79,9 +80,16 @@ def _with_values(words: Sequence[object]) -> list[str]:
 def keep_on_interrupt(
     message: str | Callable[[], str], *commands: Sequence[object]
 ) -> Iterator[None]:
-    """On Ctrl-C say what is kept, as it is then, and how to continue, and exit with 130."""
+    """On Ctrl-C say what is kept, as it is then, and how to continue, and exit with 130.
+
+    A ``message`` that depends on what is kept is printed too when the disk or the memory is full.
+    """
     try:
         yield
+    except (OutputError, OSError, MemoryError):
+        if callable(message):
+            print_message(message())
+        raise
     except KeyboardInterrupt as error:
         text = message if isinstance(message, str) else message()
         raise interrupted(text, *commands) from error

@@ -12,6 +12,8 @@ from earful.models.bundle.device import Device
 EXIT_SOME_FAILED = 1
 EXIT_NOTHING_DONE = 2
 EXIT_INTERRUPTED = 130
+# 128 + SIGPIPE, as of tools that the signal ends.
+EXIT_READER_GONE = 141
 
 Engine = Literal["local", "ray"]
 EngineOption = Annotated[Engine, typer.Option(help="Compute on this machine, or on Ray.")]

@@ -1,13 +1,11 @@
 """Writes to a disk that may be full."""
 
-import errno
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from earful.data.errors import FULL_DISK
 from earful.service.core.errors import RequestError
-
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_all(file: io.FileIO, data: bytes | bytearray) -> None:
@@ -27,7 +25,7 @@ def disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL_DISK:
+        if error.errno not in FULL_DISK:
             raise
         raise disk_full() from error
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from earful.data.atomic_write import OutputError
 from earful.service.commands.next_steps import format_command, interrupted, print_next
 from earful.service.commands.options import (
     ColumnsOption,
@@ -164,6 +165,9 @@ def train(
         )
     except KeyboardInterrupt as error:
         raise _interrupted(out, resume_command) from error
+    except (OutputError, OSError, MemoryError):
+        _print_kept(out, resume_command)
+        raise
     if result.metrics:  # the first of several processes
         _print_run(result, resume_command)
 
@@ -204,6 +208,15 @@ def _interrupted(out: Path, resume_command: list[object]) -> typer.Exit:
     if not (out / LAST_CHECKPOINT).is_file():
         return interrupted("no epoch was finished, so nothing is kept")
     return interrupted(f"{out} keeps all finished epochs", resume_command)
+
+
+def _print_kept(out: Path, resume_command: list[object]) -> None:
+    """After an error of the disk or the memory: how to continue, if an epoch was finished."""
+    from earful.training.trainer.checkpoint import LAST_CHECKPOINT
+
+    if (out / LAST_CHECKPOINT).is_file():
+        echo(f"{out} keeps all finished epochs; once there is room, continue with:", err=True)
+        echo(format_command(resume_command), err=True)
 
 
 def _resume_command(

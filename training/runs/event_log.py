@@ -4,6 +4,7 @@
 imported after the first epoch.
 """
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,7 @@ class EventLog:
     def _open(self, record: EpochRecord) -> "SummaryWriter":
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - see above
 
+        threading.excepthook = _print_unless_raised_again
         has_log = any(self._folder.glob("events.out.tfevents.*"))
         self._writer = SummaryWriter(
             str(self._folder), purge_step=record.epoch if has_log else None, flush_secs=30
@@ -86,6 +88,12 @@ class EventLog:
         waveform = np.clip(dataset.waveforms(np.array([row])), -1, 1)
         rate_hz = dataset.features.sample_rate_hz
         writer.add_audio(f"clips/{name}", waveform, self._last_epoch, sample_rate=rate_hz)
+
+
+def _print_unless_raised_again(args: threading.ExceptHookArgs) -> None:
+    """Print exceptions of threads, but not of TensorBoard's: its next call raises the same one."""
+    if type(args.thread).__name__ != "_AsyncWriterThread":
+        threading.__excepthook__(args)
 
 
 def scalars(record: EpochRecord) -> dict[str, float]:

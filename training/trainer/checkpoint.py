@@ -84,7 +84,11 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint atomically; an earlier one stays until the new one is complete."""
+    """Write a checkpoint atomically; an earlier one stays until the new one is complete.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     values = {
         "schema_version": SCHEMA_VERSION,
         "config": checkpoint.config.to_dict(),
@@ -97,8 +101,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "history": [dataclasses.asdict(record) for record in checkpoint.history],
         "calibration": checkpoint.calibration and checkpoint.calibration.to_dict(),
     }
+    # To a buffer first: on a full disk torch.save raises a RuntimeError about its own archive.
+    content = io.BytesIO()
+    torch.save(values, content)
     with staged_file(path) as staging:
-        torch.save(values, staging)
+        staging.write_bytes(content.getbuffer())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -157,7 +157,9 @@ def test_unknown_label_requires_add_labels() -> None:
     assert result.labels == ("no", "yes")
     two = [new_clip("g", "maybe"), new_clip("h", "maybe", 3)]
     assert plan(*two, add_labels=True).labels == ("maybe", "no", "yes")
-    with pytest.raises(TrainingError, match=r"'maybe' would have 1 clips, too few .*corrected by new\.csv"):
+    with pytest.raises(
+        TrainingError, match=r"'maybe' would have 1 clips, too few .*corrected by new\.csv"
+    ):
         plan(new_clip("a", "maybe"), add_labels=True)  # relabels the only clip
 
 

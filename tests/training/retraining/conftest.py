@@ -2,15 +2,22 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from earful.data.labels.clip import LabelledClips
+from earful.data.labels.labels_csv import read_labels
 from earful.models.registry.registry import Registry
 from earful.training.releases.register import register
-from tests.fixtures.synthetic_audio import RATE_HZ, train_tones
+from earful.training.retraining.plan import RetrainOptions
+from earful.training.retraining.retrain import RetrainJob, RetrainOutcome, retrain
+from tests.fixtures.synthetic_audio import RATE_HZ, one_torch_thread, train_tones
+
+Run = Callable[..., RetrainOutcome]
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +58,24 @@ def new_clips(tmp_path: Path) -> Callable[..., Path]:
         return folder / "labels.csv"
 
     return write
+
+
+@pytest.fixture
+def run(registry: Registry, tmp_path: Path) -> Run:
+    """``run(labels_csv, add_labels=True, ...)`` retrains the tones and returns the outcome."""
+
+    def start(
+        labels_csv: Path | None, *, promote: bool = True, **options: object
+    ) -> RetrainOutcome:
+        labelled = (
+            LabelledClips((), (), frozenset()) if labels_csv is None else read_labels(labels_csv)
+        )
+        retrain_options = replace(RetrainOptions(epochs=8), **options)  # type: ignore[arg-type]
+        work = tmp_path / "work"
+        with one_torch_thread():
+            job = RetrainJob(
+                registry, "tones", labelled, "new.csv", retrain_options, work, promote=promote
+            )
+            return retrain(job)
+
+    return start

@@ -12,7 +12,6 @@ import pytest
 import soundfile
 
 from earful.data.dataset.dataset import open_dataset
-from earful.data.labels.clip import LabelledClips
 from earful.data.labels.labels_csv import read_labels
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CHECKPOINT_FILE
@@ -24,36 +23,15 @@ from earful.training.config.train_config import TrainingError, default_config
 from earful.training.releases.manifest import ManifestRow, from_csv, to_csv
 from earful.training.releases.register import register
 from earful.training.retraining.plan import Plan, RetrainOptions
-from earful.training.retraining.retrain import RetrainJob, RetrainOutcome, plan_retraining, retrain
+from earful.training.retraining.retrain import RetrainJob, plan_retraining, retrain
 from earful.training.runs.train_run import train_run
 from tests.fixtures.server import EARFUL
-from tests.fixtures.synthetic_audio import RATE_HZ, one_torch_thread, tone
+from tests.fixtures.synthetic_audio import RATE_HZ, tone
+from tests.training.retraining.conftest import Run
 
 NewClips = Callable[..., Path]
-Run = Callable[..., RetrainOutcome]
 pytestmark = pytest.mark.slow
 KILLS = 3
-
-
-@pytest.fixture
-def run(registry: Registry, tmp_path: Path) -> Run:
-    """``run(labels_csv, add_labels=True, ...)`` retrains the tones and returns the outcome."""
-
-    def start(
-        labels_csv: Path | None, *, promote: bool = True, **options: object
-    ) -> RetrainOutcome:
-        labelled = (
-            LabelledClips((), (), frozenset()) if labels_csv is None else read_labels(labels_csv)
-        )
-        retrain_options = replace(RetrainOptions(epochs=8), **options)  # type: ignore[arg-type]
-        work = tmp_path / "work"
-        with one_torch_thread():
-            job = RetrainJob(
-                registry, "tones", labelled, "new.csv", retrain_options, work, promote=promote
-            )
-            return retrain(job)
-
-    return start
 
 
 def test_fitted_baseline_is_refitted_to_old_and_new_clips(

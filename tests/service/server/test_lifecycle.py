@@ -36,8 +36,10 @@ def other_version(model: Path, path: Path) -> Path:
 class UploadThreads:
     """Threads that upload tones repeatedly and keep the responses."""
 
-    def __init__(self, server: RunningServer, count: int = 3) -> None:
-        self._server, self._stop = server, threading.Event()
+    def __init__(
+        self, server: RunningServer, count: int = 3, headers: dict[str, str] | None = None
+    ) -> None:
+        self._server, self._stop, self._headers = server, threading.Event(), headers or {}
         self.answers: list[tuple[str, httpx.Response]] = []
         self._threads = [
             threading.Thread(target=self._upload_repeatedly, args=(n,)) for n in range(count)
@@ -57,7 +59,7 @@ class UploadThreads:
         label = list(PITCHES_HZ)[number % 3]
         with self._server.client() as client:
             while not self._stop.is_set():
-                answer = client.post(CLASSIFY, content=wav(tone(label)))
+                answer = client.post(CLASSIFY, content=wav(tone(label)), headers=self._headers)
                 self.answers.append((label, answer))
 
     def releases(self) -> list[str]:

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from earful.models.registry.records import DATA_FILE
 from earful.models.registry.registry import Registry
 from earful.service.core.retrain_lock import RetrainFolder
+from earful.training.releases.manifest import from_csv
 from tests.fixtures.server import EARFUL, running_server
 from tests.fixtures.synthetic_audio import RATE_HZ, wav
 from tests.service.conftest import Client
@@ -91,6 +93,71 @@ def test_corrections_retrain_a_model_that_the_same_service_reloads_under_load(
         assert classified.status_code == 403, "the admin key has the scope admin only"
     assert {answer.status_code for _, answer in upload_threads.answers} == {200}
     assert set(upload_threads.releases()) == {"1", "2"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_corrections_by_name_are_listed_and_are_one_retraining_by_http_and_by_command(
+    registry: Registry, tmp_path: Path
+) -> None:
+    rows = from_csv(registry.read("tones", registry.version("tones"), DATA_FILE), "here")
+    files = [row.path for row in rows if (row.label, row.split) == ("low", "train")][:3]
+    given = dict(zip(files, ("anna", "bob", "mallory"), strict=True))
+    place = ["--registry", registry.root, "--work", str(tmp_path / "work")]
+    feedback = ["--feedback", f"sqlite:///{tmp_path}/feedback.db"]
+    settings = {
+        "EARFUL_REGISTRY": registry.root,
+        "EARFUL_RETRAIN_DIR": str(tmp_path / "work"),
+        "EARFUL_RECORDINGS_DIR": str(tmp_path / "audio"),
+        "OMP_NUM_THREADS": "1",
+    }
+    save = ["--save-recordings", "feedback"]
+    with (
+        running_server(tmp_path, Path("tones"), *feedback, *save, **settings) as server,
+        server.client() as client,
+    ):
+        for path, annotator in given.items():
+            form = {"label": "mid", "annotator": annotator}
+            sent = {"file": path.read_bytes()}
+            assert client.post("/v1/feedback", data=form, files=sent).status_code == 201
+        body = {"trust": ["bob", "anna"], "no_promote": True, "epochs": 1}
+        assert client.post("/v1/retrain", json=body).status_code == 202
+        wait_until(lambda: client.get("/v1/retrain").json()["state"] == "done", seconds=300)
+        status = client.get("/v1/retrain").json()
+        changed = {(c["filename"], c["old"], c["new"], c["by"]) for c in status["changed_labels"]}
+        assert changed == {(str(p), "low", "mid", given[p]) for p in files[:2]}
+        assert (status["changed"], status["kept"]) == (2, 1)
+        assert [change["by"] for change in status["kept_labels"]] == ["mallory"]
+        assert (status["version"], status["role"]) == (2, "challenger")
+        assert status["next"] == f"earful models promote tones 2 --registry {registry.root}"
+        assert status["message"].startswith("version 2 is challenger")
+        report = registry.read("tones", registry.version("tones", 2), "report.html").decode()
+        for path in files[:2]:
+            cells = f"<td>{path}</td><td>low</td><td>mid</td><td>{given[path]}</td>"
+            assert cells in report
+        assert f"<td>{files[2]}</td><td>low</td><td>mid</td><td>mallory</td>" in report
+
+        command = [*EARFUL, "retrain", "tones", "--from-feedback", *feedback, *place, "--epochs"]
+        command += ["1", "--no-promote", "--trust", "anna", "--trust", "bob"]
+        command += ["--saved-recordings", str(tmp_path / "audio")]
+        again = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert again.returncode == 0, again.stderr
+        assert "already registered by the same request" in again.stdout
+        assert registry.numbers("tones") == [1, 2]
+
+        registry.promote("tones", 2)
+        now = client.get("/v1/retrain").json()
+        assert (now["role"], now["next"]) == ("champion", "")
+        assert now["message"] == "version 2 is champion"
+        registry.rollback("tones")
+        assert client.get("/v1/retrain").json()["role"] == "none"
+
+
+@pytest.mark.parametrize("trust", [[""], ["a\u202eb"], ["x" * 201], ["a"] * 101, "anna"])
+def test_impossible_names_to_trust_are_refused(client: Client, trust: object) -> None:
+    answer = client.post("/v1/retrain", json={"trust": trust})
+    assert answer.status_code == 400
+    assert "trust" in answer.json()["error"]["message"]
 
 
 def test_retraining_is_refused_when_a_plain_file_is_served(client: Client) -> None:

@@ -1,23 +1,27 @@
 """A registry with a champion trained on three tones, and new clips to retrain it with."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner, Result
 
+from earful.data.errors import EarfulError
 from earful.data.labels.clip import LabelledClips
 from earful.data.labels.labels_csv import read_labels
 from earful.models.registry.registry import Registry
+from earful.training.cli import build_app
 from earful.training.releases.register import register
 from earful.training.retraining.plan import RetrainOptions
 from earful.training.retraining.retrain import RetrainJob, RetrainOutcome, retrain
 from tests.fixtures.synthetic_audio import RATE_HZ, one_torch_thread, train_tones
 
 Run = Callable[..., RetrainOutcome]
+Command = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +83,21 @@ def run(registry: Registry, tmp_path: Path) -> Run:
             return retrain(job)
 
     return start
+
+
+@pytest.fixture
+def command(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Command]:
+    """Run a command on the registry in this process; an error of ours is in ``exception``."""
+    monkeypatch.setenv("EARFUL_REGISTRY", registry.root)
+    monkeypatch.setenv("EARFUL_RETRAIN_DIR", str(tmp_path / "work"))
+
+    def run_command(*words: object) -> Result:
+        result = CliRunner().invoke(build_app(), [str(word) for word in words])
+        if not isinstance(result.exception, SystemExit | EarfulError | None):
+            raise result.exception
+        return result
+
+    with one_torch_thread():
+        yield run_command

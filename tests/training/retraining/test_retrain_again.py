@@ -2,18 +2,19 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from earful.models.registry.registry import Registry
-from tests.fixtures.server import EARFUL
-from tests.training.retraining.conftest import Run
+from tests.training.retraining.conftest import Command, Run
+from tests.training.retraining.killed_retraining import STAGES
 
 NewClips = Callable[..., Path]
 pytestmark = pytest.mark.slow
-STAGES = ("plan", "prepare", "train", "export", "compare", "publish")
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_request_given_again_says_what_its_version_is_by_then(
@@ -46,45 +47,39 @@ def test_a_request_given_again_says_what_its_version_is_by_then(
 
 
 def test_not_promoted_names_the_command_that_promotes_anyway(
-    registry: Registry, new_clips: NewClips, tmp_path: Path
+    registry: Registry, new_clips: NewClips, command: Command
 ) -> None:
-    words = [*EARFUL, "retrain", "tones", "--new", str(new_clips({"low": 250.0}))]
-    words += ["--registry", registry.root, "--work", str(tmp_path / "work")]
-    words += ["--from-scratch", "--epochs", "1"]  # too short to learn
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    command = f"models promote tones 2 --registry {registry.root}"
+    # Too short to learn.
+    words = ("retrain", "tones", "--new", new_clips({"low": 250.0}), "--from-scratch")
+    retrain = (*words, "--epochs", 1)
+    done = command(*retrain)
+    assert done.exit_code == 1, done.output
+    promote = f"models promote tones 2 --registry {registry.root}"
     [line] = [line for line in done.stdout.splitlines() if line.startswith("promote it anyway:")]
-    assert line.endswith(f" {command}")
+    assert line.endswith(f" {promote}")
     assert "not promoted: " in done.stdout
-    again = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
+    again = command(*retrain, "--json")
     content = json.loads(again.stdout)
-    assert (again.returncode, content["role"], content["promoted"]) == (1, "challenger", False)
-    assert content["next"].endswith(f" {command}")
+    assert (again.exit_code, content["role"], content["promoted"]) == (1, "challenger", False)
+    assert content["next"].endswith(f" {promote}")
     assert content["reasons"]
-    subprocess.run([*EARFUL, *command.split(" ")], check=True, capture_output=True)
-    promoted = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert promoted.returncode == 0
+    assert command("models", "promote", "tones", 2).exit_code == 0
+    promoted = command(*retrain)
+    assert promoted.exit_code == 0, promoted.output
     assert "tones@2 is champion" in promoted.stdout
     assert "not promoted" not in promoted.stdout
 
 
+@pytest.mark.timeout(600)
 def test_a_retraining_killed_after_each_stage_goes_on_and_registers_one_version(
     registry: Registry, new_clips: NewClips, tmp_path: Path
 ) -> None:
-    words = [*EARFUL, "retrain", "tones", "--new", str(new_clips({"low": 260.0, "mid": 690.0}, 4))]
-    words += ["--registry", registry.root, "--work", str(tmp_path / "work"), "--epochs", "2"]
-    for stage in STAGES:
-        with subprocess.Popen(
-            [*words, "--no-promote"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stderr is not None
-            lines = (line.strip() for line in process.stderr)
-            assert stage in lines, "every stage starts again, or was done before"
-            process.kill()
-        assert registry.version("tones").number == 1
-    done = subprocess.run([*words, "--no-promote"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "epoch" not in done.stderr, "its epochs were done"
-    assert [version.number for version in registry.versions("tones")] == [1, 2]
+    labels = new_clips({"low": 260.0, "mid": 690.0}, 4)
+    module = "tests.training.retraining.killed_retraining"
+    words = [sys.executable, "-m", module, registry.root, str(labels), str(tmp_path / "work")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    *killed, outcome, end = done.stdout.splitlines()
+    assert killed == [f"{stage} True [1]" for stage in STAGES], done.stderr
+    assert (outcome, end) == ("done tones@2 is challenger", "end False [1, 2]")
     assert registry.aliases("tones").aliases == {"champion": 1, "challenger": 2}
+    assert not [path for path in (tmp_path / "work" / "tones").iterdir() if path.is_dir()]

@@ -168,7 +168,7 @@ INVALID_FEEDBACK: dict[str, tuple[dict[str, Any], int, str]] = {
     "a page of another site": (
         {"json": VALID_FEEDBACK, "headers": {"sec-fetch-site": "cross-site"}},
         403,
-        "forbidden",
+        "bad_origin",
     ),
 }
 

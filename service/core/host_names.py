@@ -50,6 +50,11 @@ def parse_host(value: bytes) -> Host | None:
     return None if host.name.startswith("[") and not host.is_address else host
 
 
+def is_name(text: str) -> bool:
+    """Whether a text is the name of a host, in lower case, and not an address."""
+    return bool(_NAME.fullmatch(text)) and not Host(text, None).is_address
+
+
 class AllowedHosts:
     """The names of a list ``NAME,*.NAME,*``.
 

@@ -22,7 +22,7 @@ from earful.models.registry.find_model import find_model
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.core.echo import echo
 from earful.service.core.host_names import SETTING as ALLOWED_HOSTS_SETTING
-from earful.service.core.host_names import parse_host
+from earful.service.core.host_names import is_name
 from earful.service.core.metrics import MULTIPROCESS_DIR_VARIABLE
 from earful.service.core.request_log import LOGGER, JsonFormatter, log
 from earful.service.core.settings import MAX_FRAME_BYTES, SHUTDOWN_TIMEOUT_SECONDS, Settings
@@ -95,9 +95,8 @@ def run_server(
 
 
 def _with_own_name(host: str) -> str | None:
-    """The allowed hosts with the name that the server listens on; None if that is an address."""
-    parsed = parse_host(host.encode("ascii", "replace"))
-    if parsed is None or parsed.is_address:
+    """The allowed hosts with the name to listen on; None if it is an address or invalid."""
+    if not is_name(host.lower()):
         return None
     return f"{os.environ.get(ALLOWED_HOSTS_SETTING, '')},{host}"
 

@@ -196,7 +196,7 @@ def test_other_refusals(open_jobs: Callable[..., Client]) -> None:
     compressed = client.post(JOBS, content=SHORT, headers={"content-encoding": "gzip"})
     assert status_and_code(compressed) == (400, "malformed_request")
     cross_site = client.post(JOBS, content=SHORT, headers={"sec-fetch-site": "cross-site"})
-    assert status_and_code(cross_site) == (403, "forbidden")
+    assert status_and_code(cross_site) == (403, "bad_origin")
     assert status_and_code(client.get(f"{JOBS}/unknown")) == (404, "job_not_found")
 
 

@@ -48,6 +48,7 @@ def registry(trained: tuple[Path, Path], tmp_path: Path) -> Registry:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_corrections_retrain_a_model_that_the_same_service_reloads_under_load(
     registry: Registry, tmp_path: Path
 ) -> None:
@@ -63,7 +64,7 @@ def test_corrections_retrain_a_model_that_the_same_service_reloads_under_load(
     with (
         running_server(tmp_path, Path("tones"), *options, **settings) as server,
         server.client() as client,
-        UploadThreads(server, count=2, headers=CLASSIFY) as upload_threads,
+        UploadThreads(server, count=2, headers=CLASSIFY, pause_seconds=0.1) as upload_threads,
     ):
         for n in range(20):
             form = {"label": NEW_LABEL, "annotator": "anna", "new_label": "true"}
@@ -83,7 +84,7 @@ def test_corrections_retrain_a_model_that_the_same_service_reloads_under_load(
             assert status["state"] in {"running", "done"}, status
             return str(status["state"])
 
-        wait_until(lambda: state() == "done", seconds=200)
+        wait_until(lambda: state() == "done", seconds=400)
         assert client.get("/v1/retrain", headers=ADMIN).json()["message"] == (
             "version 2 is champion"
         ), json.loads(registry.read("tones", registry.version("tones", 2), "gate.json"))

@@ -37,9 +37,14 @@ class UploadThreads:
     """Threads that upload tones repeatedly and keep the responses."""
 
     def __init__(
-        self, server: RunningServer, count: int = 3, headers: dict[str, str] | None = None
+        self,
+        server: RunningServer,
+        count: int = 3,
+        headers: dict[str, str] | None = None,
+        pause_seconds: float = 0.0,
     ) -> None:
         self._server, self._stop, self._headers = server, threading.Event(), headers or {}
+        self._pause_seconds = pause_seconds
         self.answers: list[tuple[str, httpx.Response]] = []
         self._threads = [
             threading.Thread(target=self._upload_repeatedly, args=(n,)) for n in range(count)
@@ -58,7 +63,7 @@ class UploadThreads:
     def _upload_repeatedly(self, number: int) -> None:
         label = list(PITCHES_HZ)[number % 3]
         with self._server.client() as client:
-            while not self._stop.is_set():
+            while not self._stop.wait(self._pause_seconds):
                 answer = client.post(CLASSIFY, content=wav(tone(label)), headers=self._headers)
                 self.answers.append((label, answer))
 

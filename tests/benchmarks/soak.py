@@ -75,7 +75,8 @@ class Load:
             try:
                 await send()
             except (httpx.TransportError, OSError, EOFError) as error:
-                if any(kill > began - 0.1 for kill in self.kills):
+                # A killed worker takes a moment to end where the machine is busy.
+                if any(kill > began - 1.0 for kill in self.kills):
                     self.statuses[f"{kind}, cut", 0] += 1
                 else:
                     self.wrong.append(f"{kind}: no response: {error!r}")

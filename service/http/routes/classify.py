@@ -212,6 +212,7 @@ async def _unless_disconnected(request: Request, work: Sequence[Coroutine[Any, A
     finally:
         for waiter in waiters:
             waiter.cancel()
+        await asyncio.gather(*waiters, return_exceptions=True)  # else asyncio logs a traceback
 
 
 def _parse_flag(name: str, value: str) -> bool:

@@ -10,10 +10,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+T = TypeVar("T")
 # The time that a call has to stop after it was asked to, and after a signal.
 STOP_SECONDS, SIGNAL_SECONDS = 10.0, 2.0
 CHECK_SECONDS = 0.1
@@ -45,12 +46,14 @@ class CallWatcher:
         self._thread: threading.Thread | None = None
         self.end_process: Callable[[str, int | None], None] | None = None
 
-    @contextmanager
-    def watched(self, what: str, seconds: float, cancel: Callable[[], None]) -> Iterator[None]:
-        """Cancel what the context does when it takes longer.
+    def run(
+        self, what: str, seconds: float, cancel: Callable[[], None], work: Callable[[], T]
+    ) -> T:
+        """The result of ``work``, which ``cancel`` makes raise an error.
 
         Raises:
             TimeoutError: it took longer, or a signal came; the message is for people.
+            Exception: what ``work`` raises.
         """
         call = _Call(what, seconds, cancel, time.monotonic() + seconds)
         with self._wake:
@@ -61,7 +64,7 @@ class CallWatcher:
             if len(self._calls) == 1:
                 self._wake.notify()
         try:
-            yield
+            return work()
         except Exception as error:
             if call.is_cancelled:
                 raise TimeoutError(call.message()) from error

@@ -1,6 +1,6 @@
 """Checks what a model gives: a graph may be right on its golden example and wrong on other input.
 
-Called for every batch, so each check is a few reductions (8 us for a batch of 32 by 12).
+Called for every batch, so each check is a few reductions.
 """
 
 import numpy as np
@@ -20,16 +20,16 @@ def find_score_problem(
         return f"it gave scores of shape {scores.shape}, expected {shape}"
     if not scores.size:
         return None
-    # A comparison with NaN is false.
-    if not (np.minimum.reduce(scores, None) >= 0 and np.maximum.reduce(scores, None) < np.inf):
+    if not np.minimum.reduce(scores, None) >= 0:  # NaN is not
         return "it gave scores below 0 or not finite"
     if metadata.score_kind == "sigmoid":
         largest = np.maximum.reduce(scores, None)
         return None if largest <= 1 + _TOLERANCE else f"it gave the score {largest:.3g}, above 1"
     sums = np.add.reduce(scores, 1)
-    if np.minimum.reduce(sums) < 1 - _TOLERANCE or np.maximum.reduce(sums) > 1 + _TOLERANCE:
-        return f"its scores for a clip have the sum {sums[np.abs(sums - 1).argmax()]:.3g}, not 1"
-    return None
+    worst = sums[0] if len(sums) == 1 else sums[np.abs(sums - 1).argmax()]
+    if abs(float(worst) - 1) <= _TOLERANCE:
+        return None
+    return f"its scores for a clip have the sum {worst:.3g}, not 1"
 
 
 def find_embedding_problem(embedding: NDArray[np.float32], batch: int) -> str | None:

@@ -7,10 +7,9 @@ within one node, nor while it folds constants: then the process ends
 slower.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from earful.models.bundle.call_watcher import CALLS
 from earful.models.bundle.metadata import ModelError
 from earful.models.bundle.runtime import onnxruntime
 
+T = TypeVar("T")
 # Opening the largest shipped model takes 0.1 s, a batch of it 0.03 s. Less than the time after
 # which a batch run takes a worker for stuck in a decoder (``service.batch.worker``).
 OPEN_SECONDS, RUN_SECONDS = 60.0, 120.0
@@ -44,8 +44,10 @@ def create_session(
     def cancel() -> None:
         options.set_load_cancellation_flag(True)
 
-    with _limited(path, OPEN_SECONDS, cancel):
+    def create() -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(model, options, providers=providers)
+
+    return _limited(path, OPEN_SECONDS, cancel, create)
 
 
 def run_session(
@@ -65,15 +67,15 @@ def run_session(
     def cancel() -> None:
         options.terminate = True
 
-    with _limited(path, RUN_SECONDS, cancel):
+    def run() -> list[NDArray[np.float32]]:
         values: list[NDArray[np.float32]] = session.run(outputs, inputs, options)
         return values
 
+    return _limited(path, RUN_SECONDS, cancel, run)
 
-@contextmanager
-def _limited(path: Path, seconds: float, cancel: Callable[[], None]) -> Iterator[None]:
+
+def _limited(path: Path, seconds: float, cancel: Callable[[], None], work: Callable[[], T]) -> T:
     try:
-        with CALLS.watched(str(path), seconds, cancel):
-            yield
+        return CALLS.run(str(path), seconds, cancel, work)
     except TimeoutError as error:
         raise ModelTimeout(str(error)) from error

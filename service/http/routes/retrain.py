@@ -25,8 +25,9 @@ from earful.service.http.routes.admission import require_feedback
 from earful.service.http.schemas import ErrorResponse, openapi_responses
 
 _LOG, _START = "log.txt", "start"
-# A process that does not hold the lock by then has failed.
-_STARTING_SECONDS = 60.0
+# A process that does not hold the lock by then has failed; `_record_exit` reports one that ends
+# earlier. On a machine that serves under load, importing torch has taken over a minute.
+_STARTING_SECONDS = 300.0
 
 
 _REFUSED: dict[int | str, dict[str, Any]] = {

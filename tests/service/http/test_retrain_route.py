@@ -13,10 +13,14 @@ from earful.service.core.retrain_lock import RetrainFolder
 from tests.fixtures.server import EARFUL, running_server
 from tests.fixtures.synthetic_audio import RATE_HZ, wav
 from tests.service.conftest import Client
-from tests.service.server.test_lifecycle import wait_until
+from tests.service.server.test_lifecycle import UploadThreads, wait_until
 
 NEW_LABEL, PITCH_HZ = "top", 3000.0
-KEYS = {"EARFUL_API_KEYS": "feedback:feedback-feedback,admin:admin-admin-admin"}
+KEYS = {
+    "EARFUL_API_KEYS": "feedback:feedback-feedback,admin:admin-admin-admin,"
+    "classify:classify-classify"
+}
+CLASSIFY = {"Authorization": "Bearer classify-classify"}
 FEEDBACK = {"Authorization": "Bearer feedback-feedback"}
 ADMIN = {"Authorization": "Bearer admin-admin-admin"}
 
@@ -42,9 +46,11 @@ def registry(trained: tuple[Path, Path], tmp_path: Path) -> Registry:
 
 
 @pytest.mark.slow
-def test_corrections_retrain_a_model_that_the_same_service_reloads(
+@pytest.mark.timeout(600)
+def test_corrections_retrain_a_model_that_the_same_service_reloads_under_load(
     registry: Registry, tmp_path: Path
 ) -> None:
+    """No request is lost meanwhile, and each names the version that answered it."""
     settings = {
         **KEYS,
         "EARFUL_REGISTRY": registry.root,
@@ -56,6 +62,7 @@ def test_corrections_retrain_a_model_that_the_same_service_reloads(
     with (
         running_server(tmp_path, Path("tones"), *options, **settings) as server,
         server.client() as client,
+        UploadThreads(server, count=2, headers=CLASSIFY, pause_seconds=0.1) as upload_threads,
     ):
         for n in range(20):
             form = {"label": NEW_LABEL, "annotator": "anna", "new_label": "true"}
@@ -75,13 +82,16 @@ def test_corrections_retrain_a_model_that_the_same_service_reloads(
             assert status["state"] in {"running", "done"}, status
             return str(status["state"])
 
-        wait_until(lambda: state() == "done", seconds=200)
+        wait_until(lambda: state() == "done", seconds=400)
         assert client.get("/v1/retrain", headers=ADMIN).json()["message"] == (
             "version 2 is champion"
         ), json.loads(registry.read("tones", registry.version("tones", 2), "gate.json"))
         wait_until(lambda: client.get("/readyz").json()["model"]["release"] == "2")
+        wait_until(lambda: upload_threads.releases()[-1] == "2")
         classified = client.post("/v1/classify", content=new_label_wav(50), headers={**ADMIN})
         assert classified.status_code == 403, "the admin key has the scope admin only"
+    assert {answer.status_code for _, answer in upload_threads.answers} == {200}
+    assert set(upload_threads.releases()) == {"1", "2"}
 
 
 def test_retraining_is_refused_when_a_plain_file_is_served(client: Client) -> None:

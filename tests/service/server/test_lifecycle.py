@@ -36,8 +36,15 @@ def other_version(model: Path, path: Path) -> Path:
 class UploadThreads:
     """Threads that upload tones repeatedly and keep the responses."""
 
-    def __init__(self, server: RunningServer, count: int = 3) -> None:
-        self._server, self._stop = server, threading.Event()
+    def __init__(
+        self,
+        server: RunningServer,
+        count: int = 3,
+        headers: dict[str, str] | None = None,
+        pause_seconds: float = 0.0,
+    ) -> None:
+        self._server, self._stop, self._headers = server, threading.Event(), headers or {}
+        self._pause_seconds = pause_seconds
         self.answers: list[tuple[str, httpx.Response]] = []
         self._threads = [
             threading.Thread(target=self._upload_repeatedly, args=(n,)) for n in range(count)
@@ -56,8 +63,8 @@ class UploadThreads:
     def _upload_repeatedly(self, number: int) -> None:
         label = list(PITCHES_HZ)[number % 3]
         with self._server.client() as client:
-            while not self._stop.is_set():
-                answer = client.post(CLASSIFY, content=wav(tone(label)))
+            while not self._stop.wait(self._pause_seconds):
+                answer = client.post(CLASSIFY, content=wav(tone(label)), headers=self._headers)
                 self.answers.append((label, answer))
 
     def releases(self) -> list[str]:

@@ -52,8 +52,9 @@ def ray_session(address: str | None) -> Iterator[Any]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {error}") from error
+    except Exception as error:  # Ray's node raises plain ones, say on a busy machine
+        reason = " ".join(str(error).split())[:300]
+        raise ClusterError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True

@@ -30,8 +30,8 @@ from earful.service.http.routes.feedback_bodies import AnnotatorText
 from earful.service.http.schemas import ErrorResponse, openapi_responses
 
 _LOG, _START = "log.txt", "start"
-# A process that does not hold the lock by then has failed; one that ends earlier is reported at
-# once by `_record_exit`. On a machine that serves under load, importing torch has taken over a minute.
+# A process that does not hold the lock by then has failed; `_record_exit` reports one that ends
+# earlier. On a machine that serves under load, importing torch has taken over a minute.
 _STARTING_SECONDS = 300.0
 _MAX_TRUSTED = 100
 

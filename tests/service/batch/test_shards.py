@@ -169,7 +169,9 @@ def test_a_killed_ray_worker_costs_no_row(model: Path, many_files: Path, tmp_pat
     ) as process:
         killed = kill_ray_worker(process)
         _, errors = process.communicate(timeout=200)
-    assert killed
+    if "Ray cluster at this machine" in errors:
+        pytest.skip(f"Ray does not start here: {errors}")
+    assert killed, errors
     assert process.returncode == 1, errors
     assert "298 of 301 files classified, 3 failed" in errors
     assert len({row["filename"] for row in rows(out)}) == 301

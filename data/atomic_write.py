@@ -167,10 +167,12 @@ def _translate_os_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        failed = error.filename if isinstance(error.filename, str) else ""
-        hidden = str(target.parent / f".{target.name}.")
-        other = f"{failed}: " if failed and not failed.startswith((str(target), hidden)) else ""
         reason = describe_os_error(error)
         if error.errno == errno.ENOENT and not target.parent.is_dir():
-            other, reason = "", f"{reason}; the folder {target.parent} is gone"
+            raise OutputError(
+                f"cannot write {target}: {reason}; the folder {target.parent} is gone"
+            ) from error
+        failed = Path(error.filename) if isinstance(error.filename, str) else target
+        is_own = any(part.startswith((target.name, f".{target.name}.")) for part in failed.parts)
+        other = "" if is_own else f"{failed}: "
         raise OutputError(f"cannot write {target}: {other}{reason}") from error

@@ -3,6 +3,7 @@
 Passed over are hidden files (``._a.wav`` of macOS), those that systems write, and links to folders.
 """
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -94,24 +95,55 @@ def name_files(paths: Sequence[Path], folder: Path, most: int = 3) -> str:
     return names + (f" and {len(paths) - most} more" if len(paths) > most else "")
 
 
-def _walk(folder: Path, *, hidden: bool = False) -> Iterator[tuple[Path, _Kind]]:
-    """Each file, link and empty folder below ``folder``; ``hidden`` says that of all below it."""
-    for entry in _entries(folder):
-        path, is_hidden = Path(entry.path), hidden or is_system_name(entry.name)
+@dataclass
+class _OpenFolder:
+    """A folder whose entries are being read; ``is_empty`` while none is found in or below it."""
+
+    path: Path
+    hidden: bool
+    entries: Iterator["os.DirEntry[str]"]
+    is_empty: bool = True
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, _Kind]]:
+    """Each file, link and empty folder below ``folder``; of a hidden folder all is hidden.
+
+    A stack and no recursion: folders may lie within each other deeper than Python's calls may.
+    """
+    stack = [_OpenFolder(folder, False, _entries(folder))]
+    while stack:
+        current = stack[-1]
+        entry = next(current.entries, None)
+        if entry is None:
+            stack.pop()
+            if stack and current.is_empty and not current.hidden:
+                current.is_empty = False
+                yield current.path, "empty"
+            if stack and not current.is_empty:
+                stack[-1].is_empty = False
+            continue
+        path, hidden = Path(entry.path), current.hidden or is_system_name(entry.name)
         if entry.is_dir(follow_symlinks=False):
-            below = list(_walk(path, hidden=is_hidden))
-            yield from below
-            if not below and not is_hidden:
-                yield path, "empty"
-        elif entry.is_file():
-            yield path, "passed over" if is_hidden else "file"
-        elif entry.is_symlink() and not is_hidden:
-            yield path, "link"
+            stack.append(_OpenFolder(path, hidden, _entries(path)))
+        elif (kind := _kind_of(entry, hidden=hidden)) is not None:
+            current.is_empty = False
+            yield path, kind
 
 
-def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+def _kind_of(entry: "os.DirEntry[str]", *, hidden: bool) -> _Kind | None:
+    if entry.is_file():
+        return "passed over" if hidden else "file"
+    return "link" if entry.is_symlink() and not hidden else None
+
+
+def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            return iter(sorted(entries, key=lambda entry: entry.name))
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise AnnotationError(
+                f"{str(folder)[:60]}... has folders within each other that are too deep: a path "
+                "has at most 4,096 characters; move them up, or leave them out"
+            ) from error
         raise AnnotationError(f"cannot read {folder}: {error.strerror}") from error

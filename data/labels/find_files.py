@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earful.data.audio.containers import AUDIO_SUFFIXES
-from earful.data.audio.system_files import is_system_name
+from earful.data.audio.system_files import is_system_name, walk_folders
 
 # Beside a CSV, where datasets keep their recordings.
 CUSTOMARY_FOLDERS = ("audio", "recordings", "clips", "wavs", "wav", "sounds", "data")
@@ -206,7 +206,7 @@ def _describe_missing(
 def _walk(root: Path) -> Iterator[str]:
     """Recordings below a folder, relative to it with ``/``; links to folders are not followed."""
     count = 0
-    for parent, folders, names in os.walk(root):
+    for parent, folders, names in walk_folders(root):
         folders[:] = sorted(name for name in folders if not is_system_name(name))
         prefix = os.path.relpath(parent, root).replace(os.sep, "/") + "/"
         for name in names:

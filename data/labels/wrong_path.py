@@ -1,11 +1,10 @@
 """What lies at a path that a command does not take, and the command that does: for its error."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from earful.data.audio.containers import AUDIO_SUFFIXES
-from earful.data.audio.system_files import is_system_name
+from earful.data.audio.system_files import is_system_name, walk_folders
 from earful.data.errors import command
 
 # In a run folder (training.trainer.checkpoint) and a dataset (data.dataset.dataset).
@@ -94,7 +93,7 @@ def _export(run: Path) -> str:
 def _files(folder: Path) -> Iterator[Path]:
     """The first files below a folder, relative to it, but hidden ones and those of systems."""
     n_files = 0
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in walk_folders(folder):
         folders[:] = sorted(name for name in folders if not is_system_name(name))
         for name in sorted(names):
             if n_files == _MAX_FILES:

@@ -181,7 +181,23 @@ def _split_names(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _search_folder(folder: str) -> Iterator[Input]:
-    """Depth first. Skips names with a leading dot: macOS writes metadata to files like ._a.wav."""
+    """Depth first. Skips names with a leading dot: macOS writes metadata to files like ._a.wav.
+
+    A stack and no recursion: folders may lie within each other deeper than Python's calls may.
+    """
+    stack = [_list_folder(folder)]
+    while stack:
+        found = next(stack[-1], None)
+        if found is None:
+            stack.pop()
+        elif isinstance(found, Input):
+            yield found
+        else:
+            stack.append(_list_folder(found))
+
+
+def _list_folder(folder: str) -> Iterator[Input | str]:
+    """The audio files of a folder, and the paths of its folders; one that cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             names = _sort_names(
@@ -189,13 +205,9 @@ def _search_folder(folder: str) -> Iterator[Input]:
             )
             for name, nested in names:
                 path = os.path.join(folder, name)
-                if nested:
-                    yield from _search_folder(path)
-                else:
-                    yield Input(path)
+                yield path if nested else Input(path)
     except OSError as error:
-        problem = f"unreadable: cannot list the folder: {error.strerror}"
-        yield Input(folder, problem=problem)
+        yield Input(folder, problem=f"unreadable: cannot list the folder: {error.strerror}")
 
 
 def _folder_or_audio(entry: "os.DirEntry[str]") -> tuple[str, bool] | None:

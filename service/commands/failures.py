@@ -1,9 +1,11 @@
 """What a command says of an exception that ends it: one sentence, never a traceback."""
 
 import contextlib
+import errno
 import os
 import tempfile
 import traceback
+from pathlib import Path
 
 from earful.data.errors import (
     EarfulError,
@@ -19,6 +21,7 @@ _OUT_OF_MEMORY = (
     "bad allocation",
     "failed to allocate memory",
     "not enough memory",
+    "can't start new thread",
     "failed to map segment",
 )
 _MEMORY_MESSAGE = (
@@ -36,7 +39,7 @@ def describe_failure(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and (missing := missing_package_error(error)):
         return str(missing)
     if isinstance(error, OSError):
-        return f"cannot use {_file_of(error)}: {describe_os_error(error)}"
+        return _describe_system(error)
     if isinstance(error, RecursionError):
         return "the input is nested too deeply: folders or brackets within each other"
     return _describe_fault(error)
@@ -51,6 +54,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(words in text for words in _OUT_OF_MEMORY) or (
         cause is not None and is_out_of_memory(cause)
     )
+
+
+def _describe_system(error: OSError) -> str:
+    if error.filename is None and error.errno == errno.ENOENT and _working_folder_gone():
+        return "the working folder is gone; change to another one (cd)"
+    return f"cannot use {_file_of(error)}: {describe_os_error(error)}"
+
+
+def _working_folder_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _file_of(error: OSError) -> str:

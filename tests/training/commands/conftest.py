@@ -24,17 +24,17 @@ class Home:
     results: dict[str, Result]
 
 
+def run_earful(*arguments: object) -> Result:
+    """Run a command in this process; an error of ours is in ``exception``."""
+    result = CliRunner().invoke(build_app(), [str(argument) for argument in arguments])
+    if not isinstance(result.exception, SystemExit | EarfulError | None):
+        raise result.exception
+    return result
+
+
 @pytest.fixture(scope="session")
 def earful() -> RunCommand:
-    """Run a command in this process; an error of ours is in ``exception``."""
-
-    def run(*arguments: object) -> Result:
-        result = CliRunner().invoke(build_app(), [str(argument) for argument in arguments])
-        if not isinstance(result.exception, SystemExit | EarfulError | None):
-            raise result.exception
-        return result
-
-    return run
+    return run_earful
 
 
 @pytest.fixture(scope="session")

@@ -29,8 +29,9 @@ from earful.training.metrics.multilabel import compute_multi_label_metrics, mult
 from earful.training.releases.register import register
 from earful.training.reports.results_report import write_results_report
 from earful.training.reports.results_summary import summarise_results
+from earful.training.retraining.job import RetrainJob
 from earful.training.retraining.plan import RetrainOptions, read_new_clips
-from earful.training.retraining.retrain import RetrainJob, plan_retraining
+from earful.training.retraining.plan_retraining import plan_retraining
 from earful.training.runs.run_metrics import measure_split
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, rebuild_network
 from earful.training.trainer.trainer import FitResult

@@ -37,7 +37,7 @@ from earful.training.commands.options import AudioDirOption, DeviceOption, JsonO
 if TYPE_CHECKING:
     from earful.data.labels.clip import LabelledClips
     from earful.training.retraining.feedback_labels import FeedbackLabels
-    from earful.training.retraining.retrain import RetrainOutcome
+    from earful.training.retraining.job import RetrainOutcome
 
 
 def retrain(
@@ -110,8 +110,9 @@ def retrain(
     from earful.models.registry.registry import Registry
     from earful.service.feedback.export import SOURCE
     from earful.training.retraining.base import champion_labels
+    from earful.training.retraining.job import RetrainJob, RetrainOutcome
     from earful.training.retraining.plan import RetrainOptions
-    from earful.training.retraining.retrain import RetrainJob, RetrainOutcome, plan_retraining
+    from earful.training.retraining.plan_retraining import plan_retraining
     from earful.training.retraining.retrain import retrain as run_retraining
     from earful.training.runs.progress import training_progress
 

@@ -16,8 +16,9 @@ from earful.data.labels.labels_csv import read_labels
 from earful.models.registry.registry import Registry
 from earful.training.cli import build_app
 from earful.training.releases.register import register
+from earful.training.retraining.job import RetrainJob, RetrainOutcome
 from earful.training.retraining.plan import RetrainOptions
-from earful.training.retraining.retrain import RetrainJob, RetrainOutcome, retrain
+from earful.training.retraining.retrain import retrain
 from tests.fixtures.synthetic_audio import RATE_HZ, one_torch_thread, train_tones
 
 Run = Callable[..., RetrainOutcome]

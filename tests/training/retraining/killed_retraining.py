@@ -15,8 +15,9 @@ import torch
 
 from earful.data.labels.labels_csv import read_labels
 from earful.models.registry.registry import Registry
+from earful.training.retraining.job import RetrainJob
 from earful.training.retraining.plan import RetrainOptions
-from earful.training.retraining.retrain import RetrainJob, retrain
+from earful.training.retraining.retrain import retrain
 
 STAGES = ("plan", "prepare", "train", "export", "compare", "publish")
 

@@ -22,8 +22,10 @@ from earful.service.core.retrain_lock import RetrainFolder, RetrainFolderError
 from earful.training.config.train_config import TrainingError, default_config
 from earful.training.releases.manifest import ManifestRow, from_csv, to_csv
 from earful.training.releases.register import register
+from earful.training.retraining.job import RetrainJob
 from earful.training.retraining.plan import Plan, RetrainOptions
-from earful.training.retraining.retrain import RetrainJob, plan_retraining, retrain
+from earful.training.retraining.plan_retraining import plan_retraining
+from earful.training.retraining.retrain import retrain
 from earful.training.runs.train_run import train_run
 from tests.fixtures.server import EARFUL
 from tests.fixtures.synthetic_audio import RATE_HZ, tone

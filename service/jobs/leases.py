@@ -2,7 +2,8 @@
 
 A job is run under a lease that each write renews. A worker that ends without giving it back leaves
 a lease that lapses, and the job is claimed by another one. Each write checks that the lease is
-still the writer's: one that was only slow writes nothing more.
+still the writer's: one that was only slow writes nothing more. So a clock that jumps ahead, which
+ends leases too early, costs a job its time and never writes results twice.
 """
 
 import secrets
@@ -24,6 +25,9 @@ from earful.service.jobs.tables import (
 )
 
 LEASE = timedelta(seconds=10)
+# A lease that ends later than this was given before the clock was set back: nobody renews it, or
+# its worker learns at its next write that it is lost. More than clocks of machines differ.
+_LATEST_END = LEASE + timedelta(minutes=1)
 
 
 def claim_job(database: FeedbackDatabase, folder: str) -> ClaimedJob | None:
@@ -37,7 +41,8 @@ def claim_job(database: FeedbackDatabase, folder: str) -> ClaimedJob | None:
         .where(
             jobs_table.c.folder == folder,
             jobs_table.c.state.in_(("waiting", "running")),
-            jobs_table.c.lease_until < timestamp(now),
+            (jobs_table.c.lease_until < timestamp(now))
+            | (jobs_table.c.lease_until > timestamp(now + _LATEST_END)),
             jobs_table.c.expires_at > timestamp(now),
         )
         .order_by(jobs_table.c.created_at)

@@ -126,6 +126,18 @@ def test_lapsed_lease_is_taken_over_and_the_first_worker_writes_nothing_more(
     assert begin_file(database, second, 1, "{}") == 2
 
 
+def test_a_job_does_not_wait_for_a_clock_that_was_set_back(
+    database: FeedbackDatabase, folder: JobFolder
+) -> None:
+    add_job(database, folder, "job")
+    first = claim(database, folder)
+    set_columns(database, "job", lease_until=ago(hours=-5))  # given when the clock was ahead
+    second = claim(database, folder)
+    with pytest.raises(JobLost):
+        begin_file(database, first, 0, "{}")
+    assert begin_file(database, second, 0, "{}") == 1
+
+
 def test_job_that_is_given_back_is_claimed_at_once_and_not_counted_as_an_attempt(
     database: FeedbackDatabase, folder: JobFolder
 ) -> None:

@@ -205,7 +205,10 @@ def translate_errors(storage: str | Path) -> Iterator[None]:
             "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         ) from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        cause: BaseException = error
+        if isinstance(error, optuna.exceptions.StorageInternalError):  # its text is general
+            cause = error.__cause__ or error
+        reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
         raise TuneError(
             f"the study in {_format_storage(storage)} cannot be used: {reason}"
         ) from error

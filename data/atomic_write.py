@@ -1,24 +1,17 @@
-"""Atomic writes: write to a temporary sibling, then rename, so nothing is left half written.
-
-A killed process leaves its siblings. Each is locked (``flock``) as long as its process lives, so
-that the next one to write the same target deletes those that nobody holds.
-"""
+"""Atomic writes: write to a temporary sibling, then rename, so nothing is left half written."""
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from earful.data.errors import EarfulError, describe_os_error
 
 _BACKUP_NAME = "replaced"
-# Within the names of temporary siblings, and of no other file.
-_MARK, _BACKUP_MARK = ".earful-", ".earful-old-"
 
 
 class OutputError(EarfulError):
@@ -38,7 +31,7 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
     """
     with _translate_os_errors(target):
         target = _prepare_target(target, marker)
-        staging, lock = _make_sibling(target, lambda: _make_folder(target, _MARK))
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         with _translate_os_errors(target):
             yield staging
@@ -46,7 +39,6 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
             swap_folder(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-        os.close(lock)
 
 
 @contextlib.contextmanager
@@ -60,7 +52,7 @@ def replaced_folder(target: Path, marker: str) -> Iterator[None]:
     """
     with _translate_os_errors(target):
         target = _prepare_target(target, marker)
-        backup, lock = _move_to_backup(target)
+        backup = _move_to_backup(target)
     try:
         with _translate_os_errors(target):
             target.mkdir()
@@ -69,10 +61,7 @@ def replaced_folder(target: Path, marker: str) -> Iterator[None]:
         shutil.rmtree(target, ignore_errors=True)
         _restore_backup(backup, target)
         raise
-    else:
-        shutil.rmtree(backup, ignore_errors=True)
-    finally:
-        os.close(lock)
+    shutil.rmtree(backup, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -86,20 +75,19 @@ def staged_file(target: Path) -> Iterator[Path]:
     """
     with _translate_os_errors(target):
         target = target.resolve()
-        if target.is_dir():
-            raise OutputError(f"{target} is a folder; give the name of a file")
-        if target.exists() and not target.is_file():
-            raise OutputError(f"{target} is not a regular file; give another name")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging, lock = _make_sibling(target, lambda: _make_file(target))
+    staging = target.parent / f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
         with _translate_os_errors(target):
+            if target.is_dir():
+                raise OutputError(f"{target} is a folder; give the name of a file")
+            if target.exists() and not target.is_file():
+                raise OutputError(f"{target} is not a regular file; give another name")
+            target.parent.mkdir(parents=True, exist_ok=True)
             yield staging
             staging.replace(target)
     finally:
-        with contextlib.suppress(OSError):  # renamed already
+        with contextlib.suppress(OSError):  # renamed already, or never created
             staging.unlink()
-        os.close(lock)
 
 
 def require_own_folder(folder: Path, markers: Sequence[str], result: str) -> None:
@@ -123,8 +111,6 @@ def require_own_folder(folder: Path, markers: Sequence[str], result: str) -> Non
 def _prepare_target(target: Path, marker: str) -> Path:
     """Resolve and check ``target``; create its parent."""
     target = target.resolve()
-    with _locked_parent(target):
-        _delete_abandoned(target)
     if target.exists() and not _replaceable(target, marker):
         raise OutputError(
             f"{target} exists and is not an earlier result ({marker} is missing); give another name"
@@ -139,109 +125,31 @@ def _replaceable(target: Path, marker: str) -> bool:
 
 def swap_folder(staging: Path, target: Path) -> None:
     """Replace ``target`` with the folder ``staging``; the old folder is deleted last."""
-    backup, lock = _move_to_backup(target)
+    backup = _move_to_backup(target)
     try:
         staging.rename(target)
     except OSError:
         _restore_backup(backup, target)
         raise
-    else:
-        shutil.rmtree(backup, ignore_errors=True)
-    finally:
-        os.close(lock)
+    shutil.rmtree(backup, ignore_errors=True)
 
 
-def _move_to_backup(target: Path) -> tuple[Path, int]:
-    """Move ``target``, if it exists, into a new sibling folder; that, and its lock."""
-    backup, lock = _make_sibling(target, lambda: _make_folder(target, _BACKUP_MARK))
+def _move_to_backup(target: Path) -> Path:
+    """Move ``target``, if it exists, into a new sibling folder."""
+    backup = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
     try:
         if target.exists():
             target.rename(backup / _BACKUP_NAME)
     except OSError:
         backup.rmdir()
-        os.close(lock)
         raise
-    return backup, lock
+    return backup
 
 
 def _restore_backup(backup: Path, target: Path) -> None:
-    """Move the earlier target back, and delete the backup, but not if that fails."""
     if (backup / _BACKUP_NAME).exists():
         (backup / _BACKUP_NAME).rename(target)
     shutil.rmtree(backup, ignore_errors=True)
-
-
-def _make_folder(target: Path, mark: str) -> Path:
-    return Path(tempfile.mkdtemp(prefix=f".{target.name}{mark}", dir=target.parent))
-
-
-def _make_file(target: Path) -> Path:
-    """An empty file, so that it can be locked."""
-    path = target.parent / f".{target.name}{_MARK}{secrets.token_hex(4)}"
-    path.touch(exist_ok=False)
-    return path
-
-
-def _make_sibling(target: Path, make: Callable[[], Path]) -> tuple[Path, int]:
-    """Delete what killed processes left beside ``target``; make a sibling and lock it.
-
-    The lock is a descriptor to close.
-    """
-    with _locked_parent(target):
-        _delete_abandoned(target)
-        path = make()
-        descriptor = os.open(path, os.O_RDONLY)
-        _try_lock(descriptor)
-        return path, descriptor
-
-
-@contextlib.contextmanager
-def _locked_parent(target: Path) -> Iterator[None]:
-    """Keep other processes from deleting a sibling that is made and not yet locked."""
-    try:
-        descriptor = os.open(target.parent, os.O_RDONLY)
-    except OSError:  # not there yet, or not readable
-        yield
-        return
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _delete_abandoned(target: Path) -> None:
-    """Delete siblings that no process holds; a target that was moved into one is put back."""
-    prefix = f".{target.name}{_MARK}"
-    with contextlib.suppress(OSError):  # it costs disk and nothing else
-        with os.scandir(target.parent) as entries:
-            siblings = [Path(entry.path) for entry in entries if entry.name.startswith(prefix)]
-        for path in siblings:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                if _try_lock(descriptor):
-                    _delete_sibling(path, target)
-            finally:
-                os.close(descriptor)
-
-
-def _delete_sibling(path: Path, target: Path) -> None:
-    if not path.is_dir():
-        path.unlink()
-    elif target.exists():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        _restore_backup(path, target)
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Whether the lock was free, and is held now."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held, or the file system has no locks
-        return False
-    return True
 
 
 def _umask() -> int:
@@ -265,8 +173,6 @@ def _translate_os_errors(target: Path) -> Iterator[None]:
                 f"cannot write {target}: {reason}; the folder {target.parent} is gone"
             ) from error
         failed = Path(error.filename) if isinstance(error.filename, str) else target
-        is_own = any(
-            part.startswith((target.name, f".{target.name}{_MARK}")) for part in failed.parts
-        )
+        is_own = any(part.startswith((target.name, f".{target.name}.")) for part in failed.parts)
         other = "" if is_own else f"{failed}: "
         raise OutputError(f"cannot write {target}: {other}{reason}") from error

@@ -2,10 +2,7 @@
 
 import errno
 import os
-import signal
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -126,63 +123,6 @@ def test_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     fill(tmp_path / "out")
     assert names(tmp_path / "out") == [MARKER]
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from earful.data import atomic_write
-target, place = Path(sys.argv[1]), sys.argv[2]
-kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-if place == "backup":
-    Path.rename, rename = kill, Path.rename
-    atomic_write._move_to_backup = lambda target: (
-        rename(target, atomic_write._make_folder(target, ".earful-old-") / "replaced") and kill()
-    )
-if place == "file":
-    with atomic_write.staged_file(target) as path:
-        path.write_text("half")
-        kill()
-with atomic_write.staged_folder(target, "marker.json") as folder:
-    (folder / "marker.json").write_text("half")
-    if place == "folder":
-        kill()
-"""
-
-
-@pytest.mark.parametrize("place", ["folder", "file", "backup"])
-def test_what_a_killed_process_left_is_deleted_by_the_next(tmp_path: Path, place: str) -> None:
-    target = tmp_path / "out"
-    others = [f".out.{'x' * 8}", ".out.old.20240101", ".out2.earful-abcdefgh"]
-    for name in others:  # the user's own, and what is of another target
-        (tmp_path / name).mkdir()
-    if place == "backup":
-        fill(target, "old")
-    command = [sys.executable, "-c", KILLED, str(target), place]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert len(names(tmp_path)) > len(others)
-    assert not target.exists()
-    if place == "file":
-        with staged_file(target) as path:
-            path.write_text("new")
-        assert target.read_text() == "new"
-    else:
-        with pytest.raises(ValueError, match="stop"):
-            fail(target, ValueError("stop"))
-        assert target.exists() == (place == "backup")  # the earlier one is back
-        fill(target)
-        assert (target / MARKER).read_text() == "new"
-    assert names(tmp_path) == sorted([*others, "out"])
-
-
-def test_what_another_writer_is_about_to_finish_stays(tmp_path: Path) -> None:
-    target = tmp_path / "out"
-    with staged_folder(target, MARKER) as first:
-        (first / MARKER).write_text("first")
-        fill(target, "second")
-        assert first.is_dir()
-    assert (target / MARKER).read_text() == "first"
-    assert names(tmp_path) == ["out"]
 
 
 def test_foreign_target_is_refused_before_writing(tmp_path: Path) -> None:

@@ -1,10 +1,6 @@
 """A run split into shards, or on Ray, gives the same rows as a single local run."""
 
-import contextlib
-import os
-import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +10,7 @@ from earful.data.errors import EarfulError
 from earful.service.batch.chunks import InputChunk
 from earful.service.batch.scheduler import ShardSpec, find_shard
 from tests.fixtures.synthetic_audio import wav
-from tests.service.batch.conftest import COMMAND, day, rows
+from tests.service.batch.conftest import day
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -157,38 +153,6 @@ def test_ray_gives_the_same_rows(
     )
     assert "298 of 301 files classified, 3 failed" in done.stderr
     assert on_ray.read_bytes() == local.read_bytes()
-
-
-@pytest.mark.slow
-def test_a_killed_ray_worker_costs_no_row(model: Path, many_files: Path, tmp_path: Path) -> None:
-    out = tmp_path / "ray.csv"
-    (many_files / "0123-day.wav").write_bytes(wav(day()))  # so that it lasts
-    command = [*COMMAND, "classify", many_files, "--model", model, "--engine", "ray", "--out", out]
-    with subprocess.Popen(
-        [*map(str, command), "--workers", "2"], stderr=subprocess.PIPE, text=True
-    ) as process:
-        killed = kill_ray_worker(process)
-        _, errors = process.communicate(timeout=200)
-    if "Ray cluster at this machine" in errors:
-        pytest.skip(f"Ray does not start here: {errors}")
-    assert killed, errors
-    assert process.returncode == 1, errors
-    assert "298 of 301 files classified, 3 failed" in errors
-    assert len({row["filename"] for row in rows(out)}) == 301
-
-
-def kill_ray_worker(command: "subprocess.Popen[str]") -> bool:
-    """Kill one worker that Ray has started for a command; False if there was none in time."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end and command.poll() is None:
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                is_worker = (folder / "cmdline").read_bytes().startswith(b"ray::MapWorker")
-                if is_worker and command.pid in ancestors(int(folder.name)):
-                    os.kill(int(folder.name), signal.SIGKILL)
-                    return True
-        time.sleep(0.1)
-    return False
 
 
 def ancestors(pid: int) -> list[int]:

@@ -155,14 +155,6 @@ def test_ray_gives_the_same_rows(
     assert on_ray.read_bytes() == local.read_bytes()
 
 
-def ancestors(pid: int) -> list[int]:
-    found = []
-    while pid > 1:
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        found.append(pid)
-    return found
-
-
 def test_missing_ray_cluster_is_an_error(process: Process, model: Path, tones: Path) -> None:
     arguments = ["--engine", "ray", "--ray-address", "127.0.0.1:1", "--out", tones / "r.csv"]
     failed = process("classify", tones, "--model", model, *arguments, code=2)

@@ -68,7 +68,7 @@ def run_server(
     overrides = {
         "feedback_url": feedback,
         "save_recordings": save_recordings,
-        "allowed_hosts": _with_own_name(host),
+        "allowed_hosts": with_own_name(host),
     }
     settings = read_settings(
         model=str(SHIPPED_MODEL) if model is None else model,
@@ -94,7 +94,7 @@ def run_server(
         raise ServerError("the service did not start; the reason is logged above")
 
 
-def _with_own_name(host: str) -> str | None:
+def with_own_name(host: str) -> str | None:
     """The allowed hosts with the name to listen on; None if it is an address or invalid."""
     if not is_name(host.lower()):
         return None

@@ -8,7 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fixtures.server import listening_url, running_server, serve
+from earful.service.core.host_names import AllowedHosts
+from earful.service.server.server import with_own_name
+from tests.fixtures.server import listening_url, serve
 from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, wav
 
 
@@ -115,20 +117,13 @@ def test_allowed_hosts_that_are_no_names_are_refused(model: Path, listed: str) -
     assert "EARFUL_ALLOWED_HOSTS" in stderr
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_name_to_listen_on_is_answered(model: Path, tmp_path: Path, workers: int) -> None:
-    own_name = socket.gethostname()
-    if socket.gethostbyname(own_name) != "127.0.0.1":
-        own_name = "localhost"
-    arguments = ("--host", own_name, "--workers", workers)
-    settings = {"EARFUL_ALLOWED_HOSTS": "earful.test"}
-    with (
-        running_server(tmp_path, model, *arguments, **settings) as server,
-        server.client() as client,
-    ):
-        for name in (own_name, "earful.test"):
-            assert client.get("/livez", headers={"Host": name}).status_code == 200
-        assert client.get("/livez", headers={"Host": "other.test"}).status_code == 421
+def test_the_name_to_listen_on_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EARFUL_ALLOWED_HOSTS", "earful.test")
+    allowed = AllowedHosts(with_own_name("Box7") or "")
+    assert allowed.lists("box7")
+    assert allowed.lists("earful.test")
+    for address_or_invalid in ("127.0.0.1", "10.0.0.7", "::", "", "a" * 80, "a b"):
+        assert with_own_name(address_or_invalid) is None
 
 
 @pytest.mark.parametrize(

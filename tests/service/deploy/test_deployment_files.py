@@ -119,6 +119,7 @@ def test_alerts_use_existing_metrics() -> None:
     metrics.requests.labels("/", 200).inc()
     metrics.request_seconds.labels("/").observe(1)
     metrics.reloads.labels("done").inc()
+    metrics.background_failing.labels("model_watcher").set(0)
     metrics.model_info.labels("a", "b", "c", "d").set(1)
     known = set(re.findall(r"^(earful_\w+)", metrics.text().decode(), re.MULTILINE))
     rules = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())["groups"][0]["rules"]

@@ -266,9 +266,9 @@ def test_files_do_not_wait_for_background_windows_and_those_still_end(
             # Several, so that there is always a file that waits.
             loads = [asyncio.create_task(submit_forever(batcher, classifier)) for _ in range(3)]
             await asyncio.to_thread(batcher.background.run, classifier, no_check, windows[:2])
-            await background
             for load in loads:
                 load.cancel()
+            await background
 
     run(test)
 

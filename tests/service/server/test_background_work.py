@@ -130,6 +130,11 @@ def test_a_cancelled_task_is_back(
     wait_until(lambda: failures(service_client, name) > before)
     wait_until(lambda: failing(service_client, name) == 0)
 
+    async def running() -> set[str]:
+        return {task.get_name() for task in asyncio.all_tasks()}
+
+    assert name in portal.call(running)
+
 
 def test_files_in_progress_fail_when_the_inference_thread_does(
     service_client: Client, monkeypatch: pytest.MonkeyPatch

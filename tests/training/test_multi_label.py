@@ -199,7 +199,7 @@ def test_retraining_refuses_multi_label_models(chords: Chords, tmp_path: Path) -
 def test_new_multi_label_clips_are_skipped_and_named_in_retraining(chords: Chords) -> None:
     labelled = read_labels(chords.labels_csv)
     few = LabelledClips(labelled.clips[40:56], (), labelled.columns)
-    new_clips, problems = read_new_clips(few, FeatureConfig.for_rate(8_000))
+    new_clips, problems = read_new_clips(few, FeatureConfig.for_rate(8_000), "new.csv")
     assert {new_clip.clip.label for new_clip in new_clips} == {"high"}
     assert {problem.code for problem in problems} == {"multiple_labels"}
     assert len(new_clips) + len(problems) == 16

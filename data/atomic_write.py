@@ -1,17 +1,30 @@
-"""Atomic writes: write to a temporary sibling, then rename, so nothing is left half written."""
+"""Atomic writes: write beside the target, then rename, so nothing is left half written.
+
+Each write has a working folder beside its target:
+
+    .NAME.earful-XXXXXXXX/lock      locked as long as the writing process lives
+                          new       becomes the target
+                          replaced  the earlier target, until the new one is in its place
+
+A killed process leaves its working folder; the next write in the same place deletes it.
+"""
 
 import contextlib
 import errno
-import os
-import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from earful.data.errors import EarfulError, describe_os_error
 
-_BACKUP_NAME = "replaced"
+_MARK = ".earful-"
+_LOCK, _NEW, _REPLACED = "lock", "new", "replaced"
+# A folder that is made has no lock yet for some microseconds.
+_YOUNGEST_ABANDONED_SECONDS = 1.0
 
 
 class OutputError(EarfulError):
@@ -20,7 +33,7 @@ class OutputError(EarfulError):
 
 @contextlib.contextmanager
 def staged_folder(target: Path, marker: str) -> Iterator[Path]:
-    """A temporary sibling folder that becomes ``target`` when the block ends without an error.
+    """A temporary folder that becomes ``target`` when the block ends without an error.
 
     A ``target`` that is an empty folder, or contains the file ``marker`` (an earlier result of the
     same kind), is replaced; anything else is refused before the block runs. Symbolic links are
@@ -31,14 +44,10 @@ def staged_folder(target: Path, marker: str) -> Iterator[Path]:
     """
     with _translate_os_errors(target):
         target = _prepare_target(target, marker)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        with _translate_os_errors(target):
-            yield staging
-            staging.chmod(0o777 & ~_umask())  # mkdtemp creates it with mode 700
-            swap_folder(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        with _working_folder(target) as folder:
+            (folder / _NEW).mkdir()
+            yield folder / _NEW
+            _swap(folder / _NEW, target, folder)
 
 
 @contextlib.contextmanager
@@ -52,21 +61,19 @@ def replaced_folder(target: Path, marker: str) -> Iterator[None]:
     """
     with _translate_os_errors(target):
         target = _prepare_target(target, marker)
-        backup = _move_to_backup(target)
-    try:
-        with _translate_os_errors(target):
-            target.mkdir()
-            yield
-    except BaseException:  # Ctrl-C too
-        shutil.rmtree(target, ignore_errors=True)
-        _restore_backup(backup, target)
-        raise
-    shutil.rmtree(backup, ignore_errors=True)
+        with _working_folder(target) as folder:
+            _move_away(target, folder)
+            try:
+                target.mkdir()
+                yield
+            except BaseException:  # Ctrl-C too
+                shutil.rmtree(target, ignore_errors=True)
+                raise
 
 
 @contextlib.contextmanager
 def staged_file(target: Path) -> Iterator[Path]:
-    """A temporary sibling file name that becomes ``target`` when the block ends without an error.
+    """A temporary file name that becomes ``target`` when the block ends without an error.
 
     Symbolic links are followed: the file they point to is replaced.
 
@@ -75,19 +82,20 @@ def staged_file(target: Path) -> Iterator[Path]:
     """
     with _translate_os_errors(target):
         target = target.resolve()
-    staging = target.parent / f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
-    try:
-        with _translate_os_errors(target):
-            if target.is_dir():
-                raise OutputError(f"{target} is a folder; give the name of a file")
-            if target.exists() and not target.is_file():
-                raise OutputError(f"{target} is not a regular file; give another name")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            yield staging
-            staging.replace(target)
-    finally:
-        with contextlib.suppress(OSError):  # renamed already, or never created
-            staging.unlink()
+        if target.is_dir():
+            raise OutputError(f"{target} is a folder; give the name of a file")
+        if target.exists() and not target.is_file():
+            raise OutputError(f"{target} is not a regular file; give another name")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _working_folder(target) as folder:
+            yield folder / _NEW
+            (folder / _NEW).replace(target)
+
+
+def swap_folder(staging: Path, target: Path) -> None:
+    """Replace ``target`` with the folder ``staging``; the old folder is deleted last."""
+    with _working_folder(target) as folder:
+        _swap(staging, target, folder)
 
 
 def require_own_folder(folder: Path, markers: Sequence[str], result: str) -> None:
@@ -123,39 +131,57 @@ def _replaceable(target: Path, marker: str) -> bool:
     return target.is_dir() and ((target / marker).is_file() or not any(target.iterdir()))
 
 
-def swap_folder(staging: Path, target: Path) -> None:
-    """Replace ``target`` with the folder ``staging``; the old folder is deleted last."""
-    backup = _move_to_backup(target)
+def _swap(new: Path, target: Path, folder: Path) -> None:
+    _move_away(target, folder)
+    new.rename(target)
+
+
+def _move_away(target: Path, folder: Path) -> None:
+    """Move ``target``, if it exists, into its working folder."""
+    if target.exists():
+        target.rename(folder / _REPLACED)
+
+
+@contextlib.contextmanager
+def _working_folder(target: Path) -> Iterator[Path]:
+    """A new locked folder beside ``target``; deletes those that killed processes left there.
+
+    A target that was moved into it, and not replaced, is moved back at the end.
+    """
+    _delete_abandoned(target.parent)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}{_MARK}", dir=target.parent))
+    lock = FileLock(folder / _LOCK)
     try:
-        staging.rename(target)
-    except OSError:
-        _restore_backup(backup, target)
-        raise
-    shutil.rmtree(backup, ignore_errors=True)
+        # Without locks (some network file systems) a killed process's folder stays.
+        with contextlib.suppress(OSError, NotImplementedError):
+            lock.acquire()
+        yield folder
+    finally:
+        lock.release()
+        _delete_working_folder(folder, target)
 
 
-def _move_to_backup(target: Path) -> Path:
-    """Move ``target``, if it exists, into a new sibling folder."""
-    backup = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    try:
-        if target.exists():
-            target.rename(backup / _BACKUP_NAME)
-    except OSError:
-        backup.rmdir()
-        raise
-    return backup
+def _delete_working_folder(folder: Path, target: Path) -> None:
+    if (folder / _REPLACED).exists() and not target.exists():
+        (folder / _REPLACED).rename(target)  # an error here keeps the folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
-def _restore_backup(backup: Path, target: Path) -> None:
-    if (backup / _BACKUP_NAME).exists():
-        (backup / _BACKUP_NAME).rename(target)
-    shutil.rmtree(backup, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _delete_abandoned(parent: Path) -> None:
+    """Delete working folders that no process holds, of whatever target in ``parent``."""
+    oldest_kept = time.time() - _YOUNGEST_ABANDONED_SECONDS
+    for folder in parent.glob(f".*{_MARK}*"):
+        # What cannot be looked at or deleted costs space and nothing else.
+        with contextlib.suppress(OSError, NotImplementedError, Timeout):
+            if folder.stat().st_mtime >= oldest_kept:
+                continue
+            if not (folder / _LOCK).exists():
+                folder.rmdir()  # killed before the lock, or after its deletion
+                continue
+            with FileLock(folder / _LOCK, blocking=False):
+                pass
+            target_name = folder.name[1 : folder.name.rindex(_MARK)]
+            _delete_working_folder(folder, parent / target_name)
 
 
 @contextlib.contextmanager
@@ -173,6 +199,8 @@ def _translate_os_errors(target: Path) -> Iterator[None]:
                 f"cannot write {target}: {reason}; the folder {target.parent} is gone"
             ) from error
         failed = Path(error.filename) if isinstance(error.filename, str) else target
-        is_own = any(part.startswith((target.name, f".{target.name}.")) for part in failed.parts)
+        is_own = any(
+            part.startswith((target.name, f".{target.name}{_MARK}")) for part in failed.parts
+        )
         other = "" if is_own else f"{failed}: "
         raise OutputError(f"cannot write {target}: {other}{reason}") from error

@@ -2,7 +2,11 @@
 
 import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -44,7 +48,9 @@ def test_folder_appears_only_when_complete(tmp_path: Path) -> None:
     with staged_folder(target, MARKER) as folder:
         (folder / MARKER).write_text("x")
         assert not target.exists()
-        assert folder.parent == target.parent  # on the same file system, so a rename suffices
+        assert (
+            folder.parent.parent == target.parent
+        )  # on the same file system, so a rename suffices
     assert names(target) == [MARKER]
     assert names(target.parent) == ["out"]
 
@@ -123,6 +129,66 @@ def test_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     fill(tmp_path / "out")
     assert names(tmp_path / "out") == [MARKER]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from earful.data import atomic_write
+target, place = Path(sys.argv[1]), sys.argv[2]
+kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+if place == "file":
+    with atomic_write.staged_file(target) as path:
+        path.write_text("half")
+        kill()
+with atomic_write.staged_folder(target, "marker.json") as folder:
+    (folder / "marker.json").write_text("half")
+    if place == "folder":
+        kill()
+    move_away = atomic_write._move_away
+    atomic_write._move_away = lambda *paths: (move_away(*paths), kill())
+"""
+
+
+@pytest.mark.parametrize("place", ["folder", "file", "swap"])
+def test_what_a_killed_process_left_is_deleted_by_the_next(tmp_path: Path, place: str) -> None:
+    target = tmp_path / "out"
+    others = [".out.abcdefgh", ".out.old.20240101", ".out.earful-abcdefgh"]
+    for name in others:  # the user's own
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "note.txt").write_text("mine")
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / ".out.earful-killed01").mkdir()  # before it had a lock
+    os.utime(tmp_path / ".out.earful-killed01", (0, 0))
+    if place == "swap":
+        fill(target, "old")
+    command = [sys.executable, "-c", KILLED, str(target), place]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    [left] = set(names(tmp_path)) - {*others, "out"}
+    long_ago = time.time() - 60
+    os.utime(tmp_path / left, (long_ago, long_ago))
+    if place == "file":
+        with staged_file(target) as path:
+            path.write_text("new")
+        assert target.read_text() == "new"
+    else:
+        with pytest.raises(ValueError, match="stop"):
+            fail(target, ValueError("stop"))
+        assert target.exists() == (place == "swap")  # the earlier one is back
+        fill(target)
+        assert (target / MARKER).read_text() == "new"
+    assert names(tmp_path) == sorted([*others, "out"])
+
+
+def test_what_another_writer_is_about_to_finish_stays(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with staged_folder(target, MARKER) as first:
+        (first / MARKER).write_text("first")
+        os.utime(first.parent, (0, 0))
+        fill(target, "second")
+        assert first.is_dir()
+    assert (target / MARKER).read_text() == "first"
+    assert names(tmp_path) == ["out"]
 
 
 def test_foreign_target_is_refused_before_writing(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ import earful
 from earful.data.errors import did_you_mean
 from earful.data.text.printable import printable
 from earful.models.bundle.call_watcher import guard_process, interrupt_on_signals
-from earful.service.commands.failures import describe_failure
 from earful.service.commands.next_steps import print_message
 from earful.service.commands.options import EXIT_INTERRUPTED, EXIT_NOTHING_DONE, EXIT_READER_GONE
 from earful.service.commands.standard_output import checked_stdout
 from earful.service.core.echo import echo, escape_undecodable_names
+from earful.service.core.failures import describe_failure
 
 _SERVICE, _TRAINING = "earful.service.commands", "earful.training.commands"
 # In the order of ``earful --help``: panel, and the module and function (or group) of each command.

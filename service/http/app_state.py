@@ -31,7 +31,10 @@ from earful.service.jobs.startup import open_job_service
 
 
 class Service:
-    """One service; ``open`` it on the event loop. ``draining`` is set while it shuts down."""
+    """One service; ``open`` it on the event loop.
+
+    ``draining`` is set while it shuts down, ``start_failure`` to a sentence if it did not open.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -46,6 +49,7 @@ class Service:
         self.feedback: FeedbackService | None = None
         self.jobs: JobService | None = None
         self.draining = False
+        self.start_failure: str | None = None
         self.open_streams = 0
 
     @contextlib.asynccontextmanager

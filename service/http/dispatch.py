@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from earful.data.audio.decode import AudioError
 from earful.service.core.errors import (
@@ -45,7 +45,10 @@ class Dispatcher:
         app.add_exception_handler(Exception, self._handle_unexpected)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, self._without_traceback(send))
+            return
+        if scope["type"] == "websocket":
             await self._open_stream(scope, receive, send)
             return
         request_log = RequestLog(scope, send)
@@ -65,12 +68,22 @@ class Dispatcher:
             request_log.finish(scope["path"] if handler else route, self.service.metrics)
 
     async def _open_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = self._refusal(scope) if scope["type"] == "websocket" else None
+        refusal = self._refusal(scope)
         if refusal is None:
             await self.app(scope, receive, send)
             return
         self.service.metrics.rejected.labels(refusal.code).inc()
         await error_response(refusal.code, str(refusal))(scope, receive, send)
+
+    def _without_traceback(self, send: Send) -> Send:
+        """The server logs what it is sent: the sentence of a failed start, not its traceback."""
+
+        async def send_sentence(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed" and self.service.start_failure:
+                message["message"] = self.service.start_failure
+            await send(message)
+
+        return send_sentence
 
     def _refusal(self, scope: Scope) -> RequestError | None:
         try:

@@ -16,6 +16,7 @@ from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
 
 from earful.service.core.errors import RequestError
+from earful.service.core.failures import describe_failure
 from earful.service.core.settings import Settings
 from earful.service.http.api_docs import DESCRIPTION, group_routes
 from earful.service.http.app_state import Service
@@ -47,7 +48,13 @@ def create_app(settings: Settings) -> Dispatcher:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, ConnectionLimits]]:
         limits = ConnectionLimits(settings, service.metrics)
-        async with service.open(), limits.enforce():
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(service.open())
+                await stack.enter_async_context(limits.enforce())
+            except Exception as error:  # the entry of the service: it ends, and says why
+                service.start_failure = describe_failure(error)
+                raise
             with _drain_on_sigterm(service, limits):
                 yield {"connection_limits": limits}  # the state that protocols receive
 

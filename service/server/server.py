@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import uvicorn
 from pydantic import ValidationError
+from uvicorn.config import STARTUP_FAILURE
 
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.call_watcher import guard_process
@@ -89,9 +90,12 @@ def run_server(
         _serve_with_workers(settings, listener, workers)
         _exit_stopped()
     server = GracefulServer(_config(lambda: _app(settings), settings))
-    server.run(sockets=[listener])
-    if not server.started:
-        raise ServerError("the service did not start; the reason is logged above")
+    try:
+        server.run(sockets=[listener])
+    except SystemExit as request:
+        if request.code != STARTUP_FAILURE:
+            raise
+        raise ServerError("the service did not start; the reason is logged above") from None
 
 
 def with_own_name(host: str) -> str | None:

@@ -32,10 +32,10 @@ _MEMORY_MESSAGE = (
 
 def describe_failure(error: Exception) -> str:
     """The sentence for an exception; the traceback of a fault of ours is kept in a file."""
+    if is_out_of_memory(error):  # before what was made of it, such as "not a usable model"
+        return _MEMORY_MESSAGE
     if isinstance(error, EarfulError):
         return str(error)
-    if is_out_of_memory(error):
-        return _MEMORY_MESSAGE
     if isinstance(error, ModuleNotFoundError) and (missing := missing_package_error(error)):
         return str(missing)
     if isinstance(error, OSError):
@@ -49,7 +49,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory could not be had, as the exception or one that caused it says."""
     if isinstance(error, MemoryError):
         return True
-    text = str(error).lower()
+    # The sentences of our own errors contain file names, which can be any words.
+    text = "" if isinstance(error, EarfulError) else str(error).lower()
     cause = error.__cause__ or error.__context__
     return any(words in text for words in _OUT_OF_MEMORY) or (
         cause is not None and is_out_of_memory(cause)

@@ -35,7 +35,7 @@ from earful.models.bundle.device import Device
 from earful.models.bundle.map_session import MapSession
 from earful.models.bundle.metadata import ModelMetadata
 from earful.models.bundle.output_checks import find_embedding_problem, find_score_problem
-from earful.models.bundle.runtime import ORT_ERRORS
+from earful.models.bundle.runtime import ORT_ERRORS, error_line
 from earful.models.bundle.session_calls import run_session
 
 # Neighbouring windows of a long recording overlap by three quarters, so that every sound shorter
@@ -257,8 +257,7 @@ class Classifier:
         try:
             values = run_session(self.bundle.session, outputs, {"waveform": clips}, path)
         except ORT_ERRORS as error:
-            reason = str(error).splitlines()[0][:300]
-            raise InferenceError(f"{path} failed on a batch: {reason}") from error
+            raise InferenceError(f"{path} failed on a batch: {error_line(error)}") from error
         problem = find_score_problem(values[0], (len(clips), len(self.labels)), self.metadata)
         if problem is None and len(values) > 1:
             problem = find_embedding_problem(values[1], len(clips))

@@ -16,7 +16,7 @@ from earful.data.errors import command
 from earful.models.bundle.device import Device
 from earful.models.bundle.metadata import ModelError, ModelMetadata, ModelUnreadable, parse_metadata
 from earful.models.bundle.model_file import NotAModelFile, read_model_file
-from earful.models.bundle.runtime import INVALID_PROTOBUF, ORT_ERRORS, onnxruntime
+from earful.models.bundle.runtime import INVALID_PROTOBUF, ORT_ERRORS, error_line, onnxruntime
 from earful.models.bundle.session_calls import create_session, run_session
 
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
@@ -95,7 +95,7 @@ def open_session(model: bytes, device: Device, path: Path) -> onnxruntime.Infere
     except ORT_ERRORS as error:
         # What the parser of protobuf says is of no use; a newer opset, say, is.
         known = isinstance(error, INVALID_PROTOBUF) or path.suffix != ".onnx"
-        reason = "" if known else f": {str(error).splitlines()[0][:300]}"
+        reason = "" if known else f": {error_line(error)}"
         raise ModelError(
             f"{path} is not a usable ONNX model{reason}; it may be damaged or another file: export "
             f"it again: {_export(path)}"
@@ -162,8 +162,7 @@ def _check_golden(bundle: Bundle) -> None:
             bundle.session, ["probabilities"], {"waveform": golden.input()}, bundle.path
         )
     except ORT_ERRORS as error:
-        reason = str(error).splitlines()[0][:300]
-        raise ModelError(f"{bundle.path} fails to run: {reason}") from error
+        raise ModelError(f"{bundle.path} fails to run: {error_line(error)}") from error
     if probabilities.shape != (1, len(golden.probabilities)):
         raise ModelError(
             f"{bundle.path} gives scores of shape {probabilities.shape} for its golden example; "

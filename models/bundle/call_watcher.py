@@ -112,8 +112,10 @@ def guard_process(report: Callable[[str], None], exit_code: int) -> None:
     """
 
     def end_process(message: str, signal_number: int | None) -> None:
-        report(message)
-        os._exit(exit_code if signal_number is None else 128 + signal_number)
+        try:
+            report(message)
+        finally:  # nobody may read what is reported
+            os._exit(exit_code if signal_number is None else 128 + signal_number)
 
     CALLS.end_process = end_process
 

@@ -14,7 +14,7 @@ from earful.models.bundle.activation_map import ActivationMapInfo
 from earful.models.bundle.bundle import open_session
 from earful.models.bundle.device import Device
 from earful.models.bundle.metadata import ModelError
-from earful.models.bundle.runtime import ORT_ERRORS
+from earful.models.bundle.runtime import ORT_ERRORS, error_line
 from earful.models.bundle.session_calls import run_session
 
 # The number of the field ModelProto.graph in onnx.proto, and the wire type of messages.
@@ -43,8 +43,9 @@ class MapSession:
         try:
             [maps] = run_session(self._session, [self.info.tensor], {"waveform": clips}, self._path)
         except ORT_ERRORS as error:
-            reason = str(error).splitlines()[0][:300]
-            raise ModelError(f"{self._path} fails to compute its map: {reason}") from error
+            raise ModelError(
+                f"{self._path} fails to compute its map: {error_line(error)}"
+            ) from error
         maps = np.asarray(maps, np.float32)
         if maps.ndim != 4 or len(maps) != len(clips) or not np.isfinite(maps).all():
             raise ModelError(

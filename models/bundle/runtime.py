@@ -11,7 +11,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
-__all__ = ["INVALID_PROTOBUF", "ORT_ERRORS", "onnxruntime"]
+__all__ = ["INVALID_PROTOBUF", "ORT_ERRORS", "error_line", "onnxruntime"]
 
 _STATE = onnxruntime.capi.onnxruntime_pybind11_state
 INVALID_PROTOBUF = _STATE.InvalidProtobuf
@@ -26,3 +26,9 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
         if isinstance(kind, type) and issubclass(kind, Exception)
     ),
 )
+
+
+def error_line(error: BaseException) -> str:
+    """The first line of an error's text, or the error's name: a MemoryError may have no text."""
+    lines = str(error).splitlines()
+    return lines[0][:300] if lines else type(error).__name__

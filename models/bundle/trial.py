@@ -15,10 +15,10 @@ from pathlib import Path
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.call_watcher import guard_process
 from earful.models.bundle.metadata import ModelError, ModelUnreadable
-from earful.models.bundle.runtime import ORT_ERRORS
+from earful.models.bundle.runtime import ORT_ERRORS, error_line
 from earful.models.bundle.session_calls import run_session
 
-# More than the limit of a call, after which the child ends by itself with a better message.
+# More than the limit of opening, after which the child ends by itself with a better message.
 TRIAL_SECONDS = 90.0
 _REFUSED, _UNREADABLE = 2, 3
 # Of the memory that is free now: the rest stays for those who serve.
@@ -78,7 +78,7 @@ def _main(path: Path, batches: Sequence[int]) -> None:
         _report(str(error))
         sys.exit(_REFUSED)
     except ORT_ERRORS as error:
-        _report(f"{path} fails to run: {str(error).splitlines()[0][:300]}")
+        _report(f"{path} fails to run: {error_line(error)}")
         sys.exit(_REFUSED)
 
 
@@ -95,7 +95,10 @@ def _limit_memory() -> None:
         [available] = [line for line in meminfo.splitlines() if line.startswith("MemAvailable")]
         limit = int(_MEMORY_SHARE * 1024 * int(available.split()[1]))
         limit = min([limit, *_container_limits()])
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
     except (OSError, ValueError):  # another system: without a limit
         return
 

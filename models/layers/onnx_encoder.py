@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from earful.data.errors import EarfulError, did_you_mean_path
 from earful.models.bundle.bundle import open_session
 from earful.models.bundle.model_file import read_model_file
-from earful.models.bundle.runtime import ORT_ERRORS
+from earful.models.bundle.runtime import ORT_ERRORS, error_line
 from earful.models.bundle.session_calls import run_session
 
 # The rate that an encoder takes where its metadata does not say: that of nearly all speech models.
@@ -71,7 +71,7 @@ class OnnxEncoder(nn.Module):
             inputs = {self.input_name: waveforms}
             vectors = run_session(self._session, [self.output_name], inputs, self.path)[0]
         except ORT_ERRORS as error:
-            reason = str(error).splitlines()[0][:200]
+            reason = error_line(error)[:200]
             raise EarfulError(
                 f"{self.path} fails on clips of {waveforms.shape[1]} samples; it takes "
                 f"{self.rate_hz} Hz: prepare with --sample-rate {self.rate_hz} ({reason})"

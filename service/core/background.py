@@ -118,8 +118,10 @@ class BackgroundThread:
         while not self.is_stopped:
             try:
                 if has_failed:
-                    self._recover()
-                    self.wait_stopped(self.health.wait_seconds(0.0))
+                    try:
+                        self._recover()
+                    finally:  # also when it fails: the thread would use a whole core
+                        self.wait_stopped(self.health.wait_seconds(0.0))
                     has_failed = False
                 self._repeat()
             except BaseException as error:  # noqa: BLE001 - the entry of a thread, which must not end

@@ -7,11 +7,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from earful.data.errors import (
-    EarfulError,
-    describe_os_error,
-    missing_package_error,
-)
+from earful.data.errors import EarfulError, describe_os_error, missing_package_error
 
 # What torch, ONNX Runtime and other C++ libraries write when memory cannot be had.
 _OUT_OF_MEMORY = (

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from earful.data.text.printable import printable
+
 # Listed in a terminal and in GET /v1/retrain; JSON and the report have all.
 MAX_LISTED_CHANGES = 20
 
@@ -26,12 +28,12 @@ class LabelChange:
     @property
     def clip(self) -> str:
         """The file, and the stretch of it, as one printable line."""
-        name = _printable(self.filename)
+        name = printable(self.filename)
         return name if self.start is None else f"{name} from {self.start:g} to {self.end:g} s"
 
     def text(self) -> str:
         """The change as one printable line."""
-        return _printable(f"{self.clip}: {self.old} -> {self.new}, by {self.by}")
+        return printable(f"{self.clip}: {self.old} -> {self.new}, by {self.by}")
 
 
 def list_changes(title: str, changes: Sequence[LabelChange]) -> list[str]:
@@ -47,8 +49,3 @@ def list_kept(changes: Sequence[LabelChange]) -> list[str]:
         return []
     hint = "one voice does not overrule a curated label; accept it with --trust NAME"
     return [*list_changes("kept as curated", changes), hint]
-
-
-def _printable(text: str) -> str:
-    """Without line ends and control characters, as file names are not trusted."""
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -95,7 +95,8 @@ def _resolve(rows: Sequence[Any], rules: VoteRules) -> ResolvedLabel:
     """Resolve the rows of one recording, oldest first."""
     usable = [row for row in rows if rules.is_usable(row.label)]
     # Names are free: without this, three invented ones would outvote a trusted annotator.
-    counted = [row for row in usable if row.annotator in rules.trust] or usable
+    named = rules.trust - {TRUST_ALL}  # somebody may call themselves so
+    counted = [row for row in usable if row.annotator in named] or usable
     label, is_tie = _majority(counted)
     agreeing = [row for row in counted if row.label == label]
     speakers = [row.speaker for row in agreeing if row.speaker]
@@ -108,7 +109,7 @@ def _resolve(rows: Sequence[Any], rules: VoteRules) -> ResolvedLabel:
         n_votes=len(agreeing),
         is_tie=is_tie,
         is_trusted=_is_trusted(agreeing, rules),
-        unusable=tuple(row.label for row in rows if row not in usable),
+        unusable=tuple(row.label for row in rows if not rules.is_usable(row.label)),
         predicted_label=rows[-1].predicted_label,
         model_version=rows[-1].model_version,
         created_at=rows[-1].created_at,

@@ -85,9 +85,10 @@ class BackgroundWindows:
         """Run the next windows of the recording whose turn it is; on the inference thread."""
         if not self._jobs:
             return
-        job = self._current = self._jobs.popleft()
+        job = self._jobs.popleft()
         if job.abandoned:
             return
+        self._current = job
         try:
             self._run_some(job, max_windows)
         except EarfulError as error:
@@ -99,6 +100,7 @@ class BackgroundWindows:
             self._jobs.append(job)
         else:
             job.done.set()
+        self._current = None  # else it would keep its recording, and a model that was replaced
 
     def fail_current(self) -> None:
         """Fail the windows that were run when the inference thread failed."""
@@ -106,6 +108,7 @@ class BackgroundWindows:
         if job is not None and not job.done.is_set() and job not in self._jobs:
             job.error = InferenceError("the model failed")
             job.done.set()
+        self._current = None
 
     def _run_some(self, job: _BackgroundJob, max_windows: int) -> None:
         size = min(max_windows, max(1, int(_RUN_SECONDS / self._seconds_per_window)))

@@ -93,6 +93,9 @@ class ModelReloader:
             unusable = isinstance(error, ModelError | InferenceError)
             if unusable and not isinstance(error, ModelUnreadable):
                 return  # the same file would fail again
+            # Loaded again even if the store goes back to the model that serves: that clears the
+            # error.
+            self._change_tag = None
             raise
         self._metrics.reloads.labels("done").inc()
         self._activate(loaded_model)

@@ -208,7 +208,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._fail(_too_many_bytes(MAX_LINE_BYTES))
         is_get = self.parser.get_method() == b"GET" and self.parser.get_http_version() == "1.1"
         has_body = any(n in _BODY_HEADERS for n, _ in self.headers)
-        if self._should_upgrade() and (has_body or not is_get):
+        # Behind a request without a response, which would be written into the stream.
+        if self._should_upgrade() and (has_body or not is_get or not self._is_answered()):
             self._fail(_INVALID)
 
     def _fail(self, error: RequestError) -> None:

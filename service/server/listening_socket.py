@@ -5,6 +5,7 @@ accepted when the socket is closed. So new ones are ignored first; the client as
 second, and is then refused, or reaches the server that has taken over the port.
 """
 
+import contextlib
 import ctypes
 import socket
 import struct
@@ -56,14 +57,16 @@ def bind_socket(host: str, port: int) -> socket.socket:
 def ignore_new_connections(listener: socket.socket) -> None:
     """Ignore new connections, for all processes that share the socket; others can be accepted.
 
-    On Linux alone; elsewhere a connection of the last moment may be reset.
+    On Linux alone; elsewhere, and in a sandbox without packet filters, a connection of the last
+    moment may be reset.
     """
     if sys.platform != "linux":
         return
     program = b"".join(struct.pack("=HBBI", *instruction) for instruction in _IGNORE_SYN)
     buffer = ctypes.create_string_buffer(program)
     option = struct.pack("@HP", len(_IGNORE_SYN), ctypes.addressof(buffer))
-    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
+    with contextlib.suppress(OSError):  # a shutdown goes on without it
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
 
 def _bind_error(host: str, port: int, error: Exception) -> ServerError:

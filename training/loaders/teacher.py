@@ -17,7 +17,7 @@ from torch import Tensor
 from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.bundle import Bundle, open_bundle
 from earful.models.bundle.device import Device
-from earful.models.bundle.runtime import ORT_ERRORS
+from earful.models.bundle.runtime import ORT_ERRORS, error_line
 from earful.models.bundle.session_calls import run_session
 from earful.models.networks.zoo import zoo_entry
 from earful.models.registry.find_model import find_model
@@ -102,7 +102,7 @@ class Teacher:
                 self.bundle.session, ["probabilities"], {"waveform": clips}, self.bundle.path
             )
         except ORT_ERRORS as error:
-            reason = str(error).splitlines()[0][:300]
+            reason = error_line(error)
             raise TrainingError(f"the teacher {self.bundle.path} failed: {reason}") from error
         own_labels = self.bundle.metadata.labels
         order = [own_labels.index(label) for label in labels]

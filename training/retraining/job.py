@@ -7,21 +7,13 @@ from pathlib import Path
 
 from earful.data.labels.clip import LabelledClips
 from earful.models.bundle.device import Device
-from earful.models.registry.records import (
-    CHAMPION,
-    Version,
-)
+from earful.models.registry.records import CHAMPION, Version
 from earful.models.registry.registry import Registry
 from earful.models.registry.standing import VersionStanding
 from earful.service.core.label_changes import LabelChange
 from earful.training.retraining.corrections import LabelOrigin
-from earful.training.retraining.gate import (
-    GateResult,
-)
-from earful.training.retraining.plan import (
-    Plan,
-    RetrainOptions,
-)
+from earful.training.retraining.gate import GateResult
+from earful.training.retraining.plan import Plan, RetrainOptions
 from earful.training.runs.progress import TrainingProgress
 
 

@@ -25,12 +25,7 @@ from earful.data.labels.multilabel import has_multiple_labels, sort_labels
 from earful.service.core.label_changes import LabelChange, list_changes, list_kept
 from earful.training.config.train_config import TrainingError
 from earful.training.releases.manifest import ManifestRow
-from earful.training.retraining.corrections import (
-    HashedClip,
-    LabelOrigin,
-    changed_rows,
-    csv_origin,
-)
+from earful.training.retraining.corrections import HashedClip, LabelOrigin, changed_rows, csv_origin
 from earful.training.retraining.deduplicator import Deduplicator
 
 # Held-out shares of a new label whose clips have no split.

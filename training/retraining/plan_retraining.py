@@ -12,12 +12,7 @@ from earful.training.releases.manifest import ManifestRow
 from earful.training.retraining.base import BaseVersion, open_base
 from earful.training.retraining.corrections import split_overruling
 from earful.training.retraining.job import RetrainJob
-from earful.training.retraining.plan import (
-    Plan,
-    hash_request,
-    make_plan,
-    read_new_clips,
-)
+from earful.training.retraining.plan import Plan, hash_request, make_plan, read_new_clips
 
 
 def _is_available(row: ManifestRow) -> bool:

@@ -8,12 +8,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from earful.models.registry.records import (
-    CHALLENGER,
-    CHAMPION,
-    MODEL_FILE,
-    Version,
-)
+from earful.models.registry.records import CHALLENGER, CHAMPION, MODEL_FILE, Version
 from earful.models.registry.standing import read_standing
 from earful.service.classifier import Classifier
 from earful.service.core.label_changes import LabelChange
@@ -30,9 +25,7 @@ from earful.training.retraining.gate import (
 )
 from earful.training.retraining.idempotency import find_existing, gate_failures, restore_alias
 from earful.training.retraining.job import RetrainJob, RetrainOutcome
-from earful.training.retraining.plan import (
-    Plan,
-)
+from earful.training.retraining.plan import Plan
 from earful.training.retraining.plan_retraining import plan_retraining
 from earful.training.retraining.train_candidate import prepare_candidate, to_clips, train_candidate
 

@@ -9,26 +9,17 @@ from earful.data.dataset.prepare import prepare
 from earful.data.labels.clip import Clip, LabelledClips
 from earful.models.bundle.bundle import open_bundle
 from earful.models.networks.zoo import zoo_entry
-from earful.models.registry.records import (
-    CHECKPOINT_FILE,
-)
+from earful.models.registry.records import CHECKPOINT_FILE
 from earful.service.core.retrain_lock import RetrainFolder
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
 from earful.training.releases.manifest import ManifestRow, to_csv
 from earful.training.retraining.base import BaseVersion
 from earful.training.retraining.job import RetrainJob
-from earful.training.retraining.plan import (
-    Plan,
-    RetrainOptions,
-)
+from earful.training.retraining.plan import Plan, RetrainOptions
 from earful.training.retraining.warm_start import oversample_new, warm_config, warm_start
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
-from earful.training.trainer.checkpoint import (
-    Checkpoint,
-    EpochRecord,
-    load_checkpoint,
-)
+from earful.training.trainer.checkpoint import Checkpoint, EpochRecord, load_checkpoint
 
 
 def prepare_candidate(folder: Path, plan: Plan, base: BaseVersion) -> Dataset:

@@ -149,7 +149,11 @@ def _start(service: Service, retrain_folder: RetrainFolder, options: RetrainRequ
         if retrain_folder.is_running() or _is_starting(_status(retrain_folder)):
             raise RequestError("already_running", "a retraining is running; see GET /v1/retrain")
         retrain_folder.write_status(_START)
-        process = _spawn(service, retrain_folder, options)
+        try:
+            process = _spawn(service, retrain_folder, options)
+        except OSError as error:  # else the next one is refused for `_STARTING_SECONDS`
+            retrain_folder.write_status(_START, state="failed", message=str(error))
+            raise
 
     def record_exit(thread: BackgroundThread) -> bool:
         _record_exit(process, retrain_folder)
@@ -192,7 +196,7 @@ def _is_starting(status: RetrainStatus | None) -> bool:
     if status is None or status.state != "running" or status.stage != _START:
         return False
     age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(status.started)
-    return age.total_seconds() < _STARTING_SECONDS
+    return abs(age.total_seconds()) < _STARTING_SECONDS  # the clock may have been set back
 
 
 def _record_exit(process: "subprocess.Popen[bytes]", retrain_folder: RetrainFolder) -> None:

@@ -1,6 +1,8 @@
 """Model files that do harm are refused when they are opened, each in a sentence."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +14,7 @@ import pytest
 from earful.models.bundle import session_calls, trial
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.metadata import ModelError, ModelUnreadable
+from earful.models.bundle.runtime import error_line
 from earful.models.bundle.session_calls import ModelTimeout, run_session
 from earful.models.bundle.trial import try_model
 from earful.models.registry.shipped import SHIPPED_MODELS
@@ -121,6 +124,24 @@ def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
         open_bundle(large)
     with pytest.raises(ModelUnreadable, match="no model file"):
         open_bundle(tmp_path / "missing.onnx")
+
+
+def test_a_stuck_process_ends_also_if_nobody_reads_why() -> None:
+    script = """
+from earful.models.bundle.call_watcher import CALLS, guard_process
+
+def report(reason):
+    raise BrokenPipeError
+
+guard_process(report, 3)
+CALLS.end_process("stuck", None)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 3
+
+
+def test_errors_without_a_text_have_a_name() -> None:
+    assert error_line(MemoryError()) == "MemoryError"
+    assert error_line(RuntimeError("the first\nthe second")) == "the first"
 
 
 def test_a_trial_is_a_sentence_whatever_the_model_does(

@@ -48,6 +48,39 @@ def test_a_thread_goes_on_after_errors(error: BaseException, metrics: ServiceMet
     assert value(metrics, FAILING) == 0
 
 
+class UnhurriedThread(BackgroundThread):
+    """Notes how long it would wait, and does not."""
+
+    waits: list[float]
+
+    def wait_stopped(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        return super().wait_stopped(0)
+
+
+def test_a_thread_waits_also_when_it_cannot_recover(metrics: ServiceMetrics) -> None:
+    errors = [ValueError("step"), OSError("recover"), OSError("recover again")]
+    enough = threading.Event()
+
+    def recover() -> None:
+        if errors:
+            raise errors.pop(0)
+
+    def step(thread: BackgroundThread) -> bool:
+        recover()
+        enough.set()
+        thread.stop()
+        return False
+
+    thread = UnhurriedThread("test", step, metrics, recover=recover)
+    thread.waits = []
+    thread.start()
+    assert enough.wait(30)
+    thread.join()
+    assert thread.waits == [0.0, 0.25, 0.5, 1.0]
+    assert value(metrics, FAILED) == 3
+
+
 def test_a_step_that_has_more_to_do_is_repeated_at_once(metrics: ServiceMetrics) -> None:
     calls, enough = [], threading.Event()
 

@@ -61,6 +61,13 @@ def test_invented_names_outvote_no_trusted_annotator(database: FeedbackDatabase)
     assert (trusted.label, trusted.is_trusted, trusted.annotators) == ("low", True, ("anna",))
 
 
+def test_the_name_of_everyone_is_nobodys_privilege(database: FeedbackDatabase) -> None:
+    for annotator, label in (("anna", "low"), ("bob", "low"), ("all", "high")):
+        annotate(database, "a", label, annotator, sender="s1")
+    resolved = resolve(database, "all")
+    assert (resolved.label, resolved.is_trusted) == ("low", True)
+
+
 def test_hostile_labels_of_older_programs_are_left_out_and_counted(
     database: FeedbackDatabase, recording_store: RecordingStore
 ) -> None:

@@ -180,6 +180,26 @@ def test_unknown_options_are_refused(client: Client) -> None:
     assert "epoch" in answer.json()["error"]["message"]
 
 
+def test_a_command_that_cannot_be_started_is_reported(
+    open_client: Callable[..., Client], model: Path, tmp_path: Path
+) -> None:
+    registry = Registry(str(tmp_path / "registry"))
+    registry.register("tones", {"model.onnx": model.read_bytes()})
+    client = open_client(
+        model="tones",
+        registry=registry.root,
+        retrain_dir=tmp_path / "work",
+        feedback_url=f"sqlite:///{tmp_path}/feedback.db",
+        command=[str(tmp_path / "missing")],
+    )
+    for _ in range(2):  # the second is not refused as the first one's successor
+        answer = client.post("/v1/retrain", json={})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+        status = client.get("/v1/retrain").json()
+        assert status["state"] == "failed"
+        assert "missing" in status["message"]
+
+
 def test_killed_retraining_is_reported(
     open_client: Callable[..., Client], model: Path, tmp_path: Path
 ) -> None:

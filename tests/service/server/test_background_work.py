@@ -23,7 +23,7 @@ MODEL = SHIPPED_MODELS["digits-small"]
 CLASSIFY = "/v1/classify"
 THREADS = ("inference", "recording_writer", "jobs_run", "jobs_clean")
 TASKS = ("model_watcher", "request_expiry", "feedback_retention")
-# What ends is back within this many seconds; twice that on a busy machine.
+# What ends is back within ten seconds; twice that on a busy machine.
 BACK_SECONDS = 20.0
 
 

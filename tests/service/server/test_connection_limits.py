@@ -176,6 +176,13 @@ def test_an_error_behind_a_request_does_not_take_its_place(server: RunningServer
     assert response.ended == "closed"
 
 
+def test_no_stream_is_opened_behind_a_request_without_a_response(server: RunningServer) -> None:
+    stream = b"GET /v1/stream HTTP/1.1\r\n" + HOST + UPGRADE + b"\r\n"
+    response = send_raw(server.url, GET + b"\r\n" + stream)
+    assert response.statuses == [200]
+    assert response.ended == "closed"
+
+
 def test_idle_connections_are_closed_for_new_ones(server: RunningServer) -> None:
     before = closed_connections(server, "idle")
     with ExitStack() as stack:

@@ -132,13 +132,20 @@ class Classifier:
         self._map_lock = threading.Lock()
 
     @classmethod
-    def open(cls, model: Path, device: Device = "cpu", *, reject: bool = False) -> Self:
-        """Open a model file.
+    def open(
+        cls,
+        model: Path,
+        device: Device = "cpu",
+        *,
+        reject: bool = False,
+        sha256: str | None = None,
+    ) -> Self:
+        """Open a model file; with ``sha256`` only the one that has this hash.
 
         Raises:
             ModelError: the file is missing or damaged, or does not reproduce its golden example.
         """
-        return cls(open_bundle(model, device), reject=reject)
+        return cls(open_bundle(model, device, sha256=sha256), reject=reject)
 
     @property
     def metadata(self) -> ModelMetadata:

@@ -39,14 +39,20 @@ class Bundle:
     content: bytes = field(repr=False)
 
 
-def open_bundle(path: Path, device: Device = "cpu") -> Bundle:
+def open_bundle(path: Path, device: Device = "cpu", *, sha256: str | None = None) -> Bundle:
     """Open a model file and check that it reproduces its golden example.
 
+    With ``sha256`` only a file with that hash is opened.
+
     Raises:
+        ModelUnreadable: the file cannot be read, or has another hash.
         ModelError: the file is missing, is not an ONNX model, lacks metadata or does not reproduce
             its golden example; or ``device`` is "cuda" and CUDA is not usable.
     """
     blob = _read(path)
+    found_sha256 = hashlib.sha256(blob).hexdigest()
+    if sha256 not in (None, found_sha256):
+        raise ModelUnreadable(f"{path} has changed while it was tried")
     session = open_session(blob, device, path)
     provider = session.get_providers()[0]
     if device == "cuda" and provider != "CUDAExecutionProvider":
@@ -60,7 +66,7 @@ def open_bundle(path: Path, device: Device = "cpu") -> Bundle:
         session=session,
         metadata=metadata,
         path=path,
-        sha256=hashlib.sha256(blob).hexdigest(),
+        sha256=found_sha256,
         provider=provider,
         content=b"" if metadata.activation_map is None else blob,
     )

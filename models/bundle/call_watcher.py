@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
 # The time that a call has to stop after it was asked to, and after a signal.
@@ -28,9 +28,11 @@ class _Call:
     limit_seconds: float
     cancel: Callable[[], None]
     deadline: float
-    is_cancelled: bool = False
+    why_cancelled: Literal["", "deadline", "signal"] = ""
 
     def message(self) -> str:
+        if self.why_cancelled == "signal":
+            return f"{self.what} was stopped by a signal"
         return (
             f"{self.what} was stopped: it did not finish one step within {self.limit_seconds:g} s; "
             "it may loop for ever, so use another model"
@@ -45,6 +47,8 @@ class CallWatcher:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self.end_process: Callable[[str, int | None], None] | None = None
+        if hasattr(os, "register_at_fork"):  # the calls of the parent are not the child's
+            os.register_at_fork(after_in_child=self._calls.clear)
 
     def run(
         self, what: str, seconds: float, cancel: Callable[[], None], work: Callable[[], T]
@@ -66,7 +70,7 @@ class CallWatcher:
         try:
             return work()
         except Exception as error:
-            if call.is_cancelled:
+            if call.why_cancelled:
                 raise TimeoutError(call.message()) from error
             raise
         finally:
@@ -75,7 +79,7 @@ class CallWatcher:
     def interrupt(self, signal_number: int) -> None:
         """Cancel all calls, so that Python's handler of a signal can run; ends a stuck process."""
         for call in tuple(self._calls):
-            self._cancel(call)
+            self._cancel(call, "signal")
         end = time.monotonic() + SIGNAL_SECONDS
         cancelled = set(self._calls)
         while cancelled & self._calls and time.monotonic() < end:
@@ -93,12 +97,12 @@ class CallWatcher:
             now = time.monotonic()
             for call in tuple(self._calls):
                 if now > call.deadline:
-                    self._cancel(call)
+                    self._cancel(call, "deadline")
                 if now > call.deadline + STOP_SECONDS and self.end_process is not None:
                     self.end_process(call.message(), None)
 
-    def _cancel(self, call: _Call) -> None:
-        call.is_cancelled = True
+    def _cancel(self, call: _Call, why: Literal["deadline", "signal"]) -> None:
+        call.why_cancelled = call.why_cancelled or why
         call.cancel()
 
 

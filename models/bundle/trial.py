@@ -25,8 +25,10 @@ _REFUSED, _UNREADABLE = 2, 3
 _MEMORY_SHARE = 0.75
 
 
-def try_model(path: Path, batches: Sequence[int]) -> None:
+def try_model(path: Path, batches: Sequence[int]) -> str:
     """Open a model on the CPU, and run its golden example in batches of these sizes.
+
+    The result is the SHA-256 of the file that was tried: what is opened next may be another one.
 
     Raises:
         ModelError: it cannot be used.
@@ -47,7 +49,7 @@ def try_model(path: Path, batches: Sequence[int]) -> None:
             f"{path} was not opened within {TRIAL_SECONDS:g} s in a process of its own"
         ) from error
     if result.returncode == 0:
-        return
+        return result.stdout.decode("ascii")
     reason = result.stdout.decode("utf-8", "replace").strip()
     if result.returncode == _UNREADABLE:
         raise ModelUnreadable(reason)
@@ -80,11 +82,12 @@ def _main(path: Path, batches: Sequence[int]) -> None:
     except ORT_ERRORS as error:
         _report(f"{path} fails to run: {error_line(error)}")
         sys.exit(_REFUSED)
+    _report(bundle.sha256)
 
 
-def _report(reason: str) -> None:
-    """Send the reason to the parent."""
-    sys.stdout.write(reason)
+def _report(text: str) -> None:
+    """Send the SHA-256, or the reason of a refusal, to the parent."""
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 

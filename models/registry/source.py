@@ -35,7 +35,11 @@ class ModelSource(Protocol):
     """Where a model comes from; it may change at any time."""
 
     def change_tag(self) -> Hashable:
-        """A value that changes when the model changes; ``ModelMissing`` while there is none."""
+        """A value that changes when the model changes; ``ModelMissing`` while there is none.
+
+        Raises:
+            OSError: the place of the model cannot be read.
+        """
         ...
 
     def resolve(self) -> ResolvedModel:
@@ -57,7 +61,7 @@ class FileSource:
         missing = ModelMissing(f"{self.path} is no longer a regular file")
         try:
             status = self.path.stat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return missing
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would block
             return missing

@@ -82,6 +82,7 @@ class BackgroundThread:
         self.health = BackgroundHealth(name, metrics)
         self._wake = threading.Event()
         self._stopped = threading.Event()
+        self._is_finishing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -102,6 +103,11 @@ class BackgroundThread:
     def stop(self) -> None:
         """Let the thread end after its step."""
         self._stopped.set()
+        self.finish()
+
+    def finish(self) -> None:
+        """Do the rest of the work without waiting: after an error too."""
+        self._is_finishing.set()
         self._wake.set()
 
     def join(self) -> None:
@@ -112,6 +118,10 @@ class BackgroundThread:
         """Wait, but not longer than until the thread is to stop; whether it is."""
         return self._stopped.wait(seconds)
 
+    def back_off(self, seconds: float) -> None:
+        """Wait, but not longer than until the thread is to finish or stop."""
+        self._is_finishing.wait(seconds)
+
     def _run(self) -> None:
         self.wait_stopped(self._delay)
         has_failed = False
@@ -121,7 +131,7 @@ class BackgroundThread:
                     try:
                         self._recover()
                     finally:  # also when it fails: the thread would use a whole core
-                        self.wait_stopped(self.health.wait_seconds(0.0))
+                        self.back_off(self.health.wait_seconds(0.0))
                     has_failed = False
                 self._repeat()
             except BaseException as error:  # noqa: BLE001 - the entry of a thread, which must not end

@@ -1,6 +1,7 @@
 """Exports feedback as a labels CSV for training."""
 
 import csv
+import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -118,11 +119,20 @@ def find_usable(
             skipped.append(SkippedRecording(entry.sha256, "", DISPUTED))
         elif row is None or path is None:
             skipped.append(SkippedRecording(entry.sha256, entry.label, NOT_SAVED))
-        elif not path.is_file() or path.stat().st_size != row.n_bytes:
+        elif not _has_size(path, row.n_bytes):
             skipped.append(SkippedRecording(entry.sha256, entry.label, MISSING))
         else:
             usable.append(FeedbackRecording(path, entry))
     return usable, skipped
+
+
+def _has_size(path: Path, n_bytes: int) -> bool:
+    """Whether this is a file of that size; it may be deleted at any time."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == n_bytes
 
 
 def _csv_row(recording: FeedbackRecording) -> Sequence[str]:

@@ -49,6 +49,7 @@ class RecordingWriter:
         with self._wake:
             self._stopped = True
             self._wake.notify()
+        self._thread.finish()
         self._thread.join()
 
     def _write_next(self, thread: BackgroundThread) -> bool:

@@ -58,7 +58,8 @@ class ModelReloader:
             ModelError: it cannot be used.
         """
         self._change_tag = await run_in_threadpool(self.source.change_tag)
-        self._activate(await run_in_threadpool(self._load_model))
+        resolved = await run_in_threadpool(self.source.resolve)
+        self._activate(await run_in_threadpool(self._load_model, resolved))
 
     async def _check(self) -> None:
         """Reload the model if it has changed.
@@ -103,8 +104,9 @@ class ModelReloader:
 
     def _try_and_load(self) -> LoadedModel:
         """Load a model that others may have changed; a hostile one ends a child process only."""
-        try_model(self.source.resolve().path, _WARM_UP_BATCHES)
-        return self._load_model()
+        resolved = self.source.resolve()
+        sha256 = try_model(resolved.path, _WARM_UP_BATCHES)
+        return self._load_model(resolved, sha256)
 
     def _keep_current(self, reason: str) -> None:
         """Keep serving the current model, and report the reason once."""
@@ -119,9 +121,10 @@ class ModelReloader:
             {"reason": reason, "still_serving": current_version},
         )
 
-    def _load_model(self) -> LoadedModel:
-        resolved = self.source.resolve()
-        classifier = Classifier.open(resolved.path, self._device, reject=self._reject)
+    def _load_model(self, resolved: ResolvedModel, sha256: str | None = None) -> LoadedModel:
+        classifier = Classifier.open(
+            resolved.path, self._device, reject=self._reject, sha256=sha256
+        )
         # Allocates memory for all batch sizes before the first request.
         for batch in (*_WARM_UP_BATCHES, max_batch(classifier)):
             golden = classifier.metadata.golden.input()

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.audio.decode import AudioError, AudioLimits, Waveform
+from earful.models.bundle.session_calls import ModelTimeout
 from earful.service.classifier import MAX_BATCH, Classifier, InferenceError
 from earful.service.core.background import BackgroundTask, BackgroundThread
 from earful.service.core.errors import RequestError
@@ -78,6 +79,8 @@ class MicroBatcher:
         self.background = BackgroundWindows(self._wake, metrics)
         self._stopped = False
         self._seconds_per_file, self._busy_seconds = 0.001, 0.0  # for Retry-After
+        # Set while the last batch of the model did not end; ``/readyz`` shows it.
+        self.timeout_reason: str | None = None
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, "decode")
         self._active: deque[InferenceJob] = deque()  # of the inference thread
         self._thread = BackgroundThread(
@@ -101,6 +104,7 @@ class MicroBatcher:
         with self._wake:
             self._stopped = True
             self._wake.notify()
+        self._thread.finish()
         await self._loop.run_in_executor(None, self._thread.join)
         self._expiry.stop()
         self._decoders.shutdown(wait=False, cancel_futures=True)
@@ -247,6 +251,12 @@ class MicroBatcher:
         started = time.monotonic()
         try:
             self._step(selected)
+            self.timeout_reason = None
+        except ModelTimeout as timeout:  # the same windows would take as long again
+            self.timeout_reason = str(timeout)
+            log(logging.ERROR, "model_timeout", {"reason": str(timeout), "files": len(selected)})
+            for job in selected:
+                job.outcome = job.outcome or inference_failed_error()
         except Exception as exception:  # noqa: BLE001 - without this thread no request is answered
             log(logging.ERROR, "unexpected_error", {"where": "inference"}, exception)
             for job in selected:

@@ -102,6 +102,7 @@ def _add_health_routes(app: FastAPI, service: Service) -> None:
             "reload_failed": reloader.reload_error,
             # Not a reason to send requests elsewhere: the model that is loaded serves.
             "following_stopped": reloader.watcher.health.reason,
+            "model_timeout": service.batcher.timeout_reason,
         }
         return {
             "status": "ready",

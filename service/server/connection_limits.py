@@ -1,7 +1,7 @@
 """Limits on the connections of a worker: how many there are, and how long one may be silent.
 
-One sweep over all connections costs less than a timer for each request. Its clock is the time of
-the last sweep, so that a request reads no clock; times are off by at most ``SWEEP_SECONDS``.
+One sweep over all connections costs less than a timer for each request. Each moves the clock
+``now`` on, so that a request reads no clock; times are off by at most ``SWEEP_SECONDS``.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ from earful.service.core.settings import Settings
 from earful.service.server.file_limit import FileLimitWatch, raise_file_limit
 
 SWEEP_SECONDS = 0.5
+# A process that was suspended, or kept from its event loop, does not blame its clients for it.
+_MAX_STEP_SECONDS = 2 * SWEEP_SECONDS
 # Of the idle connections, the share that is closed to make room: a search for each new one would
 # cost more than serving it.
 _CLOSED_SHARE = 8
@@ -68,11 +70,14 @@ class ConnectionLimits:
         """Enforce the time limits while the context is open."""
         loop = asyncio.get_running_loop()
         timer: asyncio.TimerHandle
+        swept_at = loop.time()
 
         def sweep() -> None:
-            nonlocal timer
+            nonlocal timer, swept_at
             timer = loop.call_later(SWEEP_SECONDS, sweep)
-            self._sweep(loop.time())
+            now = loop.time()
+            seconds, swept_at = now - swept_at, now
+            self._sweep(seconds)
 
         raise_file_limit(self.settings.max_connections)
         sweep()
@@ -81,12 +86,13 @@ class ConnectionLimits:
         finally:
             timer.cancel()
 
-    def _sweep(self, now: float) -> None:
-        self.now = now
-        self._file_limit.check(now)
+    def _sweep(self, seconds: float) -> None:
+        """Check all connections, ``seconds`` after the last time."""
+        self.now += min(seconds, _MAX_STEP_SECONDS)
+        self._file_limit.check(self.now)
         self.metrics.connections.set(len(self.connections))
         for connection in list(self.connections):
-            connection.check_time(now)
+            connection.check_time(self.now)
 
     def _close_idle(self, n_connections: int) -> None:
         """Close those that are idle for the longest time."""

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import Result
 
 import earful
+from earful.models.bundle import session_calls
 from earful.models.registry.shipped import SHIPPED_MODELS
 from earful.service.classifier import Classifier, InferenceError
 from tests.fixtures.hostile_models import (
@@ -103,6 +104,17 @@ def test_http_answers_500_for_the_file_alone(
     alone = client.post("/v1/classify", content=LOUD)
     assert (alone.status_code, alone.json()["error"]["code"]) == (500, "inference_failed")
     assert client.post("/v1/classify", content=QUIET).status_code == 200
+
+
+def test_a_model_that_does_not_end_is_reported_until_it_does(
+    tmp_path: Path, open_client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = loops_on(other_input_only=True, depth=2)
+    client = open_client(model=hostile_model(MODEL, tmp_path / "endless.onnx", change))
+    monkeypatch.setattr(session_calls, "RUN_SECONDS", 0.5)
+    alone = client.post("/v1/classify", content=LOUD)
+    assert (alone.status_code, alone.json()["error"]["code"]) == (500, "inference_failed")
+    assert "did not finish" in client.get("/readyz").json()["model_timeout"]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ Every stage writes its output atomically, so an interrupted command resumes; the
 only in the last stage, by one rename.
 """
 
+import contextlib
 import hashlib
 import shutil
 from pathlib import Path
 
+from earful.data.errors import EarfulError
 from earful.models.registry.records import CHALLENGER, CHAMPION, MODEL_FILE, Version
 from earful.models.registry.standing import read_standing
 from earful.service.classifier import Classifier
@@ -45,7 +47,8 @@ def retrain(job: RetrainJob) -> RetrainOutcome:
             outcome = _retrain(job, work)
         except BaseException as error:
             message = str(error) or type(error).__name__
-            work.write_status("", state="failed", message=message)
+            with contextlib.suppress(EarfulError):  # the full disk that ended the retraining, say
+                work.write_status("", state="failed", message=message)
             raise
         work.write_status("", state="done", message=outcome.note, result=_result(outcome))
         return outcome
@@ -125,8 +128,8 @@ def _outcome(
 def _nothing_to_train(plan: Plan) -> str:
     if plan.kept_labels:
         return (
-            f"nothing to train: {len(plan.kept_labels)} curated labels are kept, and the champion "
-            "has all other data"
+            f"nothing to train: curated labels are kept ({len(plan.kept_labels)}), and the "
+            "champion has all other data"
         )
     return "nothing to train: the champion has all of this data"
 

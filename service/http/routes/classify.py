@@ -194,7 +194,7 @@ def _long_source(blob: bytes, outcome: InferenceOutcome) -> Source | RecordingOu
 
 
 async def _unless_disconnected(request: Request, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of ``work``, which is cancelled when one of it fails or the client disconnects.
+    """The results of ``work``, which is cancelled when the client disconnects.
 
     Raises:
         RequestError: ``client_disconnected``.

@@ -204,10 +204,17 @@ def _record_exit(process: "subprocess.Popen[bytes]", retrain_folder: RetrainFold
     process.wait()
     status = _status(retrain_folder)
     if status is not None and status.stage == _START:
-        lines = (retrain_folder.folder / _LOG).read_text("utf-8", "replace").splitlines()
+        lines = _log_lines(retrain_folder)
         retrain_folder.write_status(
             _START, state="failed", message=lines[-1] if lines else "it was killed"
         )
+
+
+def _log_lines(retrain_folder: RetrainFolder) -> list[str]:
+    try:
+        return (retrain_folder.folder / _LOG).read_text("utf-8", "replace").splitlines()
+    except OSError:  # it was deleted, say
+        return []
 
 
 def _arguments(

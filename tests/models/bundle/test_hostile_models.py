@@ -1,6 +1,8 @@
 """Model files that do harm are refused when they are opened, each in a sentence."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +15,7 @@ import pytest
 
 from earful.models.bundle import session_calls, trial
 from earful.models.bundle.bundle import open_bundle
+from earful.models.bundle.call_watcher import CallWatcher
 from earful.models.bundle.metadata import ModelError, ModelUnreadable
 from earful.models.bundle.runtime import error_line
 from earful.models.bundle.session_calls import ModelTimeout, run_session
@@ -137,6 +140,35 @@ guard_process(report, 3)
 CALLS.end_process("stuck", None)
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 3
+
+
+def test_a_call_that_a_signal_stops_says_so() -> None:
+    watcher, started, cancelled = CallWatcher(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        started.set()
+        cancelled.wait(60)
+        raise RuntimeError("terminated")
+
+    def signalled() -> None:
+        started.wait(60)
+        watcher.interrupt(signal.SIGTERM)
+
+    thread = threading.Thread(target=signalled)
+    thread.start()
+    with pytest.raises(TimeoutError, match="model was stopped by a signal"):
+        watcher.run("model", 60.0, cancelled.set, work)
+    thread.join()
+
+
+def test_what_was_tried_is_what_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    shutil.copy(MODEL, path)
+    tried = try_model(path, [1])
+    assert open_bundle(path, sha256=tried).sha256 == tried
+    path.write_bytes(MODEL.with_name("digits.onnx").read_bytes())
+    with pytest.raises(ModelUnreadable, match="has changed while it was tried"):
+        open_bundle(path, sha256=tried)
 
 
 def test_errors_without_a_text_have_a_name() -> None:

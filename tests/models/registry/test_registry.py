@@ -17,7 +17,7 @@ from earful.models.registry import storage
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.registry import Registry
 from earful.models.registry.shipped import SHIPPED_MODELS
-from earful.models.registry.source import ModelMissing, RegistrySource, open_source
+from earful.models.registry.source import FileSource, ModelMissing, RegistrySource, open_source
 
 FILES = {"model.onnx": b"a model", "metrics.json": b'{"accuracy": 0.9}'}
 KILLS = 12
@@ -281,3 +281,11 @@ def test_version_files_are_read_only(local: Registry) -> None:
     model = Path(local.root) / "digits" / "versions" / "1" / "model.onnx"
     assert model.stat().st_mode & 0o222 == 0
     assert json.loads((model.parent / "manifest.json").read_text())["parent"] is None
+
+
+def test_a_file_that_cannot_be_looked_at_is_not_taken_for_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    assert isinstance(FileSource(path).change_tag(), ModelMissing)
+    path.symlink_to(path)
+    with pytest.raises(OSError, match="symbolic links"):
+        FileSource(path).change_tag()

@@ -53,9 +53,8 @@ class UnhurriedThread(BackgroundThread):
 
     waits: list[float]
 
-    def wait_stopped(self, seconds: float) -> bool:
+    def back_off(self, seconds: float) -> None:
         self.waits.append(seconds)
-        return super().wait_stopped(0)
 
 
 def test_a_thread_waits_also_when_it_cannot_recover(metrics: ServiceMetrics) -> None:
@@ -77,8 +76,25 @@ def test_a_thread_waits_also_when_it_cannot_recover(metrics: ServiceMetrics) -> 
     thread.start()
     assert enough.wait(30)
     thread.join()
-    assert thread.waits == [0.0, 0.25, 0.5, 1.0]
+    assert thread.waits == [0.25, 0.5, 1.0]
     assert value(metrics, FAILED) == 3
+
+
+@pytest.mark.timeout(60)
+def test_a_thread_that_finishes_waits_no_more(metrics: ServiceMetrics) -> None:
+    work = list(range(20))  # with the back-off it would take a minute and a half
+
+    def step(thread: BackgroundThread) -> bool:
+        if not work:
+            thread.stop()
+            return False
+        raise OSError(f"no {work.pop()}")
+
+    thread = BackgroundThread("test", step, metrics)
+    thread.start()
+    thread.finish()
+    thread.join()
+    assert not work
 
 
 def test_a_step_that_has_more_to_do_is_repeated_at_once(metrics: ServiceMetrics) -> None:

@@ -1,7 +1,9 @@
 """Clients that send too much, too slowly or too often, on a real socket."""
 
+import os
 import re
 import resource
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -124,6 +126,17 @@ def test_a_head_must_be_complete_in_time(server: RunningServer) -> None:
         assert response.status == 408
         assert response.error["code"] == "too_slow"
     assert closed_connections(server, "slow_headers") >= 1
+
+
+def test_a_pause_of_the_server_is_not_blamed_on_its_clients(server: RunningServer) -> None:
+    with open_socket(server.url) as connection:
+        connection.sendall(GET)
+        exchange(connection, b"X: a\r\n", seconds=0.2)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        time.sleep(3)  # the pause itself: twice the limit
+        os.kill(server.process.pid, signal.SIGCONT)
+        exchange(connection, b"X: a\r\n", seconds=0.2)  # a sweep is overdue
+        assert exchange(connection, b"\r\n", seconds=30).status == 200
 
 
 @pytest.mark.parametrize(

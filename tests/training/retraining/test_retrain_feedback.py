@@ -76,7 +76,7 @@ def test_only_kept_corrections_leave_nothing_to_train_and_the_note_says_why(
     feedback.give(file.read_bytes(), "mid", "mallory", "s1")
     done = retrain(command, feedback)
     assert done.exit_code == 0, done.output
-    assert "nothing to train: 1 curated labels are kept" in done.stdout
+    assert "nothing to train: curated labels are kept (1)" in done.stdout
     assert f"kept as curated: {file}: low -> mid, by mallory" in done.stdout
     assert [version.number for version in registry.versions("tones")] == [1]
 

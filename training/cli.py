@@ -22,7 +22,7 @@ from earful.data.text.printable import printable
 from earful.models.bundle.call_watcher import guard_process, interrupt_on_signals
 from earful.service.commands.next_steps import print_message
 from earful.service.commands.options import EXIT_INTERRUPTED, EXIT_NOTHING_DONE, EXIT_READER_GONE
-from earful.service.commands.standard_output import checked_stdout
+from earful.service.commands.standard_output import checked_stdout, open_closed_streams
 from earful.service.core.echo import echo, escape_undecodable_names
 from earful.service.core.failures import describe_failure
 
@@ -157,6 +157,7 @@ def main() -> None:
     # Spinning threads of torch halve the speed on a busy machine. The OpenMP library reads this
     # when it is loaded, so it is set before any import of torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    open_closed_streams()
     escape_undecodable_names()
     guard_process(lambda reason: print_message(f"earful: {reason}"), EXIT_NOTHING_DONE)
     interrupt_on_signals()

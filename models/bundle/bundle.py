@@ -15,7 +15,7 @@ import numpy as np
 from earful.data.errors import command
 from earful.models.bundle.device import Device
 from earful.models.bundle.metadata import ModelError, ModelMetadata, ModelUnreadable, parse_metadata
-from earful.models.bundle.model_file import NotAModelFile, read_model_file
+from earful.models.bundle.regular_file import NotRegularFile, read_regular_file
 from earful.models.bundle.runtime import INVALID_PROTOBUF, ORT_ERRORS, error_line, onnxruntime
 from earful.models.bundle.session_calls import create_session, run_session
 
@@ -93,8 +93,8 @@ def open_session(model: bytes, device: Device, path: Path) -> onnxruntime.Infere
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     # A model file is one file; without this, one could read any file below the working folder.
     options.add_session_config_entry(_EXTERNAL_FOLDER, os.devnull)
-    # 3: errors only. open_bundle reports a failed CUDA start in one sentence.
-    options.log_severity_level = 3
+    # 4: nothing. Errors are raised as well, and a log would print names of the file's nodes.
+    options.log_severity_level = 4
     providers = _providers(device)
     try:
         return create_session(model, options, providers, path)
@@ -114,8 +114,8 @@ def _export(path: Path) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_model_file(path)
-    except NotAModelFile as error:
+        return read_regular_file(path)
+    except NotRegularFile as error:
         raise ModelError(f"{path} is not a model file: {error.strerror}") from error
     except FileNotFoundError as error:
         raise ModelUnreadable(f"no model file {path}; export one: {_export(path)}") from error

@@ -63,6 +63,7 @@ def run_session(
         Exception: one of ``ORT_ERRORS``.
     """
     options = onnxruntime.RunOptions()
+    options.log_severity_level = 4  # errors are raised; a log would print names of the file's nodes
 
     def cancel() -> None:
         options.terminate = True

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from earful.data.errors import EarfulError, did_you_mean_path
 from earful.models.bundle.bundle import open_session
-from earful.models.bundle.model_file import read_model_file
+from earful.models.bundle.regular_file import read_regular_file
 from earful.models.bundle.runtime import ORT_ERRORS, error_line
 from earful.models.bundle.session_calls import run_session
 
@@ -101,7 +101,7 @@ def read_encoder(path: Path) -> bytes:
         EarfulError: it is missing or cannot be read.
     """
     try:
-        return read_model_file(path)
+        return read_regular_file(path)
     except FileNotFoundError as error:
         raise EarfulError(
             f"no encoder file {path}{did_you_mean_path(path)}; give an ONNX file, or "

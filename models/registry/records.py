@@ -117,7 +117,9 @@ def parse_aliases(content: bytes, path: str) -> Aliases:
             raise ValueError(f"{unknown[0]!r} is not an alias; use one of {', '.join(ALIAS_NAMES)}")
         previous_champions = tuple(_positive_int(number) for number in values["previous_champions"])
         return Aliases(aliases, previous_champions, _event(values["event"]))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except KeyError as error:
+        raise damaged_error(path, f"it has no {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
         raise damaged_error(path, str(error)) from error
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from earful.data.atomic_write import staged_file
+from earful.models.bundle.regular_file import read_regular_file
 from earful.models.registry.errors import RegistryError
 
 MANIFEST_FILE = "manifest.json"
@@ -91,7 +92,7 @@ class LocalStorage:
 
     def read(self, path: str) -> bytes:
         with _as_registry_error(f"{self.root}/{path}"):
-            return (self._root / path).read_bytes()
+            return read_regular_file(self._root / path)
 
     def write(self, path: str, content: bytes) -> None:
         with staged_file(self._root / path) as staging:

@@ -11,6 +11,21 @@ from earful.data.atomic_write import OutputError
 from earful.data.errors import describe_os_error
 
 
+def open_closed_streams() -> None:
+    """Open what the caller has closed (``>&-``), before another file takes its number.
+
+    Writes to stdout fail as they would; messages go nowhere.
+    """
+    for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest free number
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
 @contextmanager
 def checked_stdout() -> Iterator[None]:
     """Name stdout in the errors of its writes, and write all of it before the block ends.

@@ -10,6 +10,8 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TypeVar
 
 from earful.data.errors import EarfulError
 from earful.service.core.metrics import ServiceMetrics
@@ -18,8 +20,33 @@ from earful.service.core.request_log import log
 # After errors in a row the next attempt comes after 0.25, 0.5, 1, ... seconds, at most this many:
 # what ended comes back within ten seconds.
 FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.25, 5.0
+# Loading a large model takes less.
+HANGING_SECONDS = 30.0
 # More doublings than that exceed the largest float.
 _MAX_DOUBLINGS = 10
+
+
+T = TypeVar("T")
+
+
+async def call_in_daemon_thread(work: Callable[[], T]) -> T:
+    """The result of ``work`` in a thread of its own.
+
+    One that never returns does not keep the process from ending, as the usual threads of asyncio
+    would.
+    """
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - the entry of a thread; the caller gets it
+            outcome.set_exception(error)
+
+    awaited = asyncio.wrap_future(outcome)
+    outcome.set_running_or_notify_cancel()  # a caller that leaves does not cancel the thread
+    threading.Thread(target=run, daemon=True).start()
+    return await awaited
 
 
 class BackgroundHealth:
@@ -175,14 +202,20 @@ class BackgroundTask:
             self._task.cancel()
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.health.wait_seconds(self._interval))
+            # A step that hangs, on a store that does not respond, goes on and is reported.
+            hanging = TimeoutError(f"no end within {HANGING_SECONDS:g} s")
+            report = loop.call_later(HANGING_SECONDS, self.health.failed, hanging)
             try:
                 await self._step()
             except Exception as error:  # noqa: BLE001 - the entry of a task, which must not end
                 self.health.failed(error)
             else:
                 self.health.succeeded()
+            finally:
+                report.cancel()
 
     def _start_anew(self, ended: "asyncio.Task[None]") -> None:
         """Called when the task ends, which only a cancellation can cause."""

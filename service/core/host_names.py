@@ -44,7 +44,7 @@ def parse_host(value: bytes) -> Host | None:
     if match is None:
         return None
     port = int(match[2]) if match[2] else None
-    host = Host(match[1].decode().lower(), port)
+    host = Host(match[1].decode().lower().removesuffix("."), port)  # "localhost." is absolute
     if port is not None and not 0 < port < 65_536:
         return None
     return None if host.name.startswith("[") and not host.is_address else host

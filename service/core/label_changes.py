@@ -47,5 +47,5 @@ def list_kept(changes: Sequence[LabelChange]) -> list[str]:
     """``list_changes`` of curated labels that are kept, with the way to change them."""
     if not changes:
         return []
-    hint = "one voice does not overrule a curated label; accept it with --trust NAME"
+    hint = "one sender does not overrule a curated label; accept it with --trust NAME"
     return [*list_changes("kept as curated", changes), hint]

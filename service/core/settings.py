@@ -248,13 +248,14 @@ class Settings(BaseSettings):
             except (OSError, UnicodeError) as error:
                 reason = getattr(error, "strerror", None) or "not UTF-8"
                 raise ValueError(f"cannot read {self.api_keys_file}: {reason}") from error
-            entries += [line for line in lines if not line.lstrip().startswith("#")]
-        keys = ApiKeys.parse(entry for entry in entries if entry.strip())
-        if not keys.digests and self.api_keys_file is not None:
-            raise ValueError(
-                f"EARFUL_API_KEYS_FILE ({self.api_keys_file}) holds no key; write SCOPE:KEY lines"
-            )
-        return keys
+            lines = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+            if not lines:
+                raise ValueError(
+                    f"EARFUL_API_KEYS_FILE ({self.api_keys_file}) holds no key; write SCOPE:KEY "
+                    "lines"
+                )
+            entries += lines
+        return ApiKeys.parse(entry for entry in entries if entry.strip())
 
     @model_validator(mode="after")
     def _check_label_studio(self) -> Self:

@@ -28,6 +28,9 @@ from earful.service.http.multipart_form import (
 )
 from earful.service.http.upload_budget import Content, TemporaryFiles, UploadBudget
 
+# Of a body of JSON that carries no audio.
+MAX_JSON_BYTES = 16_384
+
 
 class RequestBody:
     """The body of one request; it must arrive by ``deadline``, a time of ``time.monotonic``.

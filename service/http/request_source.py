@@ -17,7 +17,7 @@ from earful.service.core.host_names import SETTING, AllowedHosts, Host, parse_ho
 
 _READS = ("GET", "HEAD", "OPTIONS")
 # Reads of what people have sent; others are public, or protected by the browser's own rules.
-_PRIVATE_PATHS = ("/v1/feedback", "/v1/review", "/v1/jobs")
+_PRIVATE_PATHS = ("/v1/feedback", "/v1/review", "/v1/jobs", "/v1/retrain")
 _OWN_SITE = (b"same-origin", b"none")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 

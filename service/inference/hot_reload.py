@@ -14,14 +14,12 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
-
 from earful.models.bundle.device import Device
 from earful.models.bundle.metadata import ModelError, ModelUnreadable
 from earful.models.bundle.trial import try_model
 from earful.models.registry.source import ModelMissing, ModelSource, ResolvedModel
 from earful.service.classifier import Classifier, InferenceError
-from earful.service.core.background import BackgroundTask
+from earful.service.core.background import BackgroundTask, call_in_daemon_thread
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
 from earful.service.inference.job_queue import max_batch
@@ -57,9 +55,9 @@ class ModelReloader:
         Raises:
             ModelError: it cannot be used.
         """
-        self._change_tag = await run_in_threadpool(self.source.change_tag)
-        resolved = await run_in_threadpool(self.source.resolve)
-        self._activate(await run_in_threadpool(self._load_model, resolved))
+        self._change_tag = await call_in_daemon_thread(self.source.change_tag)
+        resolved = await call_in_daemon_thread(self.source.resolve)
+        self._activate(await call_in_daemon_thread(lambda: self._load_model(resolved)))
 
     async def _check(self) -> None:
         """Reload the model if it has changed.
@@ -67,7 +65,7 @@ class ModelReloader:
         Raises:
             Exception: any that the store of the model gives; the watcher tries again.
         """
-        change_tag = await run_in_threadpool(self.source.change_tag)
+        change_tag = await call_in_daemon_thread(self.source.change_tag)
         # A file that is still being written differs at a second look; it is loaded once stable.
         if change_tag == self._change_tag or change_tag != await self._stable_tag():
             return
@@ -79,7 +77,7 @@ class ModelReloader:
 
     async def _stable_tag(self) -> Hashable:
         await asyncio.sleep(POLL_SECONDS / 4)
-        return await run_in_threadpool(self.source.change_tag)
+        return await call_in_daemon_thread(self.source.change_tag)
 
     async def _reload(self) -> None:
         """Load the model as it is now; of one that is unusable the current one is kept.
@@ -88,7 +86,7 @@ class ModelReloader:
             Exception: the model could not be read, which may be temporary.
         """
         try:
-            loaded_model = await run_in_threadpool(self._try_and_load)
+            loaded_model = await call_in_daemon_thread(self._try_and_load)
         except Exception as error:
             self._keep_current(str(error) or type(error).__name__)
             unusable = isinstance(error, ModelError | InferenceError)
@@ -100,7 +98,7 @@ class ModelReloader:
             raise
         self._metrics.reloads.labels("done").inc()
         self._activate(loaded_model)
-        await run_in_threadpool(_release_memory)
+        await call_in_daemon_thread(_release_memory)
 
     def _try_and_load(self) -> LoadedModel:
         """Load a model that others may have changed; a hostile one ends a child process only."""

@@ -31,7 +31,10 @@ class Connection(Protocol):
         """End the connection if a time limit has passed at ``now``."""
 
     def idle_order(self) -> int | None:
-        """The number that it took at its last activity; None while a request is in progress."""
+        """The number that it took at its last activity; None while a request is in progress.
+
+        One whose client has stopped to send counts as idle.
+        """
 
     def close_idle(self) -> None:
         """Close a connection without a request in progress."""

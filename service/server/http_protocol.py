@@ -32,6 +32,8 @@ from earful.service.server.connection_limits import ConnectionLimits, WriteWatch
 MAX_LINE_BYTES = 8_192
 # Requests that wait for the response of the one before them.
 MAX_QUEUED_REQUESTS = 32
+# A body that pauses for longer is no reason to refuse others when there is no room.
+STALLED_BODY_SECONDS = 1.0
 # After a refusal, what is still received is discarded: a close would discard the response.
 _LINGER_SECONDS, _LINGER_BYTES = 1.0, 1 << 20
 _BODY_HEADERS = (b"content-length", b"transfer-encoding")
@@ -56,6 +58,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         "_n_overhead",
         "_n_piece",
         "_order",
+        "_received_at",
         "_refusal",
         "_running",
         "_since",
@@ -74,6 +77,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._limits.connections = server_state.connections
         self._writes = WriteWatch()
         self._since, self._order = self._limits.now, next(self._limits.activity_numbers)
+        self._received_at = self._since
         # Between two requests the head of the next one is awaited.
         self._in_head, self._head_begun, self._is_split_head = True, False, False
         # Heads and chunked bodies are parsed in pieces: what is too large is not parsed to its end.
@@ -145,7 +149,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._check_head()
         super().on_headers_complete()
         self._in_head, self._in_pieces, self._made_progress = False, False, True
-        self._since = self._limits.now
+        self._since = self._received_at = self._limits.now
         if not upgrades:
             self.headers = []  # of trailers, which are not the request's headers
             if self._limits.draining:
@@ -155,7 +159,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._in_pieces = self._made_progress = True
 
     def on_body(self, body: bytes) -> None:
-        self._made_progress = True
+        self._made_progress, self._received_at = True, self._limits.now
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -231,11 +235,17 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def idle_order(self) -> int | None:
         is_open = not (self._is_closing_for_others or self.transport.is_closing())
-        return self._order if is_open and self._is_answered() else None
+        return self._order if is_open and (self._is_answered() or self._awaits_body()) else None
 
     def close_idle(self) -> None:
         self._is_closing_for_others = True
         self.transport.close()
+
+    def _awaits_body(self) -> bool:
+        """Whether nothing has come for a moment of the body of the only request."""
+        cycle = self.cycle
+        is_waiting = cycle.more_body and not (self.pipeline or cycle.response_started)
+        return is_waiting and self._limits.now - self._received_at > STALLED_BODY_SECONDS
 
     def _is_answered(self) -> bool:
         """Whether there is a response to every request whose head is complete."""

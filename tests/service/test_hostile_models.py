@@ -19,6 +19,7 @@ from earful.models.bundle import session_calls
 from earful.models.registry.shipped import SHIPPED_MODELS
 from earful.service.classifier import Classifier, InferenceError
 from tests.fixtures.hostile_models import (
+    allocates_terabytes,
     folds_for_ever,
     hostile_model,
     loops_on,
@@ -104,6 +105,24 @@ def test_http_answers_500_for_the_file_alone(
     alone = client.post("/v1/classify", content=LOUD)
     assert (alone.status_code, alone.json()["error"]["code"]) == (500, "inference_failed")
     assert client.post("/v1/classify", content=QUIET).status_code == 200
+
+
+def test_names_of_a_models_nodes_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    def change(proto: onnx.ModelProto) -> None:
+        allocates_terabytes(proto)
+        for node in proto.graph.node:
+            node.name = f"\x1b]0;PWNED\x07{node.name}"
+
+    path = hostile_model(MODEL, tmp_path / "large.onnx", change)
+    (tmp_path / "a.wav").write_bytes(LOUD)
+    command = [sys.executable, "-m", "earful.training.cli", "classify", tmp_path / "a.wav"]
+    result = subprocess.run(
+        [*command, "--model", path], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert "large.onnx" in result.stderr
+    assert "\x1b" not in result.stderr
+    assert "onnxruntime:" not in result.stderr  # of its own log
 
 
 def test_a_model_that_does_not_end_is_reported_until_it_does(

@@ -230,8 +230,6 @@ def _print_next(outcome: "RetrainOutcome", place: tuple[str, ...]) -> None:
     commands: list[tuple[object, ...]] = []
     if standing.role != "deleted":
         commands.append(("models", "show", f"{standing.name}@{standing.number}", *place))
-    if standing.promote:
-        commands.append(standing.promote)
     print_next(*commands)
 
 

@@ -54,6 +54,8 @@ def _content_security_policy(style: str, script: str, *, linked_audio: bool) -> 
 
 
 def _hash_source(text: str) -> str:
+    if not text:
+        return "'none'"
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return f"'sha256-{digest}'"
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from fastapi import FastAPI, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from earful.models.registry.errors import RegistryError
@@ -22,9 +22,10 @@ from earful.models.registry.registry import Registry
 from earful.models.registry.source import RegistrySource
 from earful.models.registry.standing import read_standing
 from earful.service.core.background import BackgroundThread
-from earful.service.core.errors import RequestError
+from earful.service.core.errors import RequestError, validation_message
 from earful.service.core.retrain_lock import RetrainFolder, RetrainFolderError, RetrainStatus
 from earful.service.http.app_state import Service
+from earful.service.http.request_body import MAX_JSON_BYTES, RequestBody
 from earful.service.http.routes.admission import require_feedback
 from earful.service.http.routes.feedback_bodies import AnnotatorText
 from earful.service.http.schemas import ErrorResponse, openapi_responses
@@ -55,13 +56,20 @@ class RetrainRequestBody(BaseModel):
     no_promote: bool = Field(False, description="never promote; register the version as challenger")
     skip_bad: bool = Field(True, description="skip unusable recordings and list them")
     epochs: int | None = Field(None, ge=1, le=10_000)
-    trust: tuple[AnnotatorText, ...] = Field(
-        (),
+    trust: list[AnnotatorText] = Field(
+        [],
         max_length=_MAX_TRUSTED,
         description="annotators whose labels may overrule curated ones, or `all`; without them two "
         "annotators of different senders must agree",
         examples=[["anna"]],
     )
+
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "content": {"application/json": {"schema": RetrainRequestBody.model_json_schema()}}
+    }
+}
 
 
 class ChangedLabel(BaseModel):
@@ -104,18 +112,16 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
         "/v1/retrain",
         summary="Retrain with the feedback",
         status_code=202,
+        openapi_extra=_BODY,
         responses=openapi_responses(RetrainResponse, ErrorResponse, status=202) | _REFUSED,
     )
-    async def start(request: Request, options: RetrainRequestBody | None = None) -> dict[str, Any]:
-        # A page of another site can send an empty body or a form without permission, but not JSON.
-        content_type = request.headers.get("content-type", "").partition(";")[0]
-        if content_type.strip().lower() != "application/json":
-            raise RequestError(
-                "malformed_request", "send JSON, as {} (Content-Type: application/json)"
-            )
+    async def start(request: Request) -> dict[str, Any]:
+        service.keys.check(request.headers, "admin")
+        with service.open_body(request, service.deadline()) as body:
+            options = await _read_options(body)
         require_feedback(service, request, "admin")
         retrain_folder = _retrain_folder(service)
-        await run_in_threadpool(_start, service, retrain_folder, options or RetrainRequestBody())
+        await run_in_threadpool(_start, service, retrain_folder, options)
         return await run_in_threadpool(_status_json, service, retrain_folder)
 
     @app.get(
@@ -126,6 +132,16 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
     async def read_status(request: Request) -> dict[str, Any]:
         service.keys.check(request.headers, "admin")
         return await run_in_threadpool(_status_json, service, _retrain_folder(service))
+
+
+async def _read_options(body: RequestBody) -> RetrainRequestBody:
+    # A page of another site can send an empty body or a form without permission, but not JSON.
+    if not body.is_json:
+        raise RequestError("malformed_request", "send JSON, as {} (Content-Type: application/json)")
+    try:
+        return RetrainRequestBody.model_validate_json(await body.read_all(MAX_JSON_BYTES) or b"{}")
+    except ValidationError as error:
+        raise RequestError("malformed_request", validation_message(error.errors())) from error
 
 
 def _retrain_folder(service: Service) -> RetrainFolder:

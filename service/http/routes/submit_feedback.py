@@ -21,7 +21,7 @@ from earful.service.feedback.records import (
     StoredRecording,
 )
 from earful.service.http.app_state import Service
-from earful.service.http.request_body import RequestBody
+from earful.service.http.request_body import MAX_JSON_BYTES, RequestBody
 from earful.service.http.routes.admission import (
     feedback_responses,
     require_feedback,
@@ -35,7 +35,6 @@ from earful.service.http.routes.feedback_bodies import (
 )
 from earful.service.http.schemas import ErrorResponse
 
-MAX_JSON_BYTES = 16_384
 RecordingWithBytes = tuple[StoredRecording, bytes]
 
 

@@ -3,12 +3,15 @@
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
+from earful.service.core import background
 from earful.service.core.background import (
     MAX_BACKOFF_SECONDS,
     BackgroundHealth,
@@ -137,6 +140,51 @@ def test_a_task_goes_on_after_errors_and_after_a_cancellation(metrics: ServiceMe
         assert len(calls) == n_calls
 
     asyncio.run(test())
+
+
+def test_a_step_that_hangs_is_reported_until_it_ends(
+    metrics: ServiceMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "HANGING_SECONDS", 0.01)
+
+    async def test() -> None:
+        answers = asyncio.Event()
+
+        async def step() -> None:
+            await answers.wait()
+
+        task = BackgroundTask("test", step, metrics, 0.0)
+        task.start()
+        await wait_until(lambda: task.health.reason == "no end within 0.01 s")
+        assert value(metrics, FAILING) == 1
+        answers.set()
+        await wait_until(lambda: task.health.reason is None)
+        task.stop()
+
+    asyncio.run(test())
+
+
+def test_a_call_that_never_returns_does_not_keep_the_process() -> None:
+    script = """
+import asyncio, threading
+from earful.service.core.background import call_in_daemon_thread
+
+async def test():
+    assert await call_in_daemon_thread(lambda: 3) == 3
+    hanging = asyncio.ensure_future(call_in_daemon_thread(threading.Event().wait))
+    await asyncio.sleep(0)
+    hanging.cancel()
+    try:
+        await call_in_daemon_thread(lambda: 1 / 0)
+    except ZeroDivisionError:
+        print("raised")
+
+asyncio.run(test())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (ended.stdout, ended.stderr) == ("raised\n", "")
 
 
 def test_an_error_that_lasts_is_counted_each_time_and_logged_once(

@@ -1,6 +1,7 @@
 """The reloader on a registry, one check at a time."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,20 @@ from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CHAMPION
 from earful.models.registry.registry import Registry
 from earful.models.registry.shipped import SHIPPED_MODELS
-from earful.models.registry.source import RegistrySource
+from earful.models.registry.source import ModelMissing, RegistrySource
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.inference.hot_reload import ModelReloader
+
+
+def test_a_pipe_in_the_place_of_the_aliases_is_refused_at_once(tmp_path: Path) -> None:
+    registry = Registry(str(tmp_path))
+    registry.register("words", {"model.onnx": SHIPPED_MODELS["digits-small"].read_bytes()})
+    aliases = tmp_path / "words" / "aliases.json"
+    aliases.unlink()
+    os.mkfifo(aliases)
+    tag = RegistrySource(registry, "words").change_tag()
+    assert isinstance(tag, ModelMissing)
+    assert "it is a pipe, not a file" in tag.reason
 
 
 def test_an_error_of_a_version_ends_when_the_alias_goes_back(tmp_path: Path) -> None:

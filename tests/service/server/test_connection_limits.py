@@ -6,6 +6,7 @@ import resource
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from earful.models.registry.shipped import SHIPPED_MODEL
 from tests.fixtures.raw_http import (
     HOST,
     UPGRADE,
+    RawResponse,
     exchange,
     open_socket,
     resident_bytes,
@@ -33,6 +35,8 @@ LIMITS = {
     "EARFUL_KEEP_ALIVE_SECONDS": "1",
     "EARFUL_WRITE_STALL_SECONDS": "1.5",
     "EARFUL_DEADLINE_SECONDS": "3",
+    "EARFUL_MAX_UPLOAD_BYTES": "4000000",
+    "EARFUL_MAX_REQUEST_BYTES": "8000000",
     "EARFUL_MAX_CONNECTIONS": str(MAX_CONNECTIONS),
 }
 
@@ -203,6 +207,56 @@ def test_idle_connections_are_closed_for_new_ones(server: RunningServer) -> None
             stack.enter_context(open_socket(server.url))
         assert_serves(server)
     assert closed_connections(server, "idle") > before
+
+
+def test_uploads_that_have_stopped_make_room_for_others(server: RunningServer) -> None:
+    upload = b"POST /v1/classify HTTP/1.1\r\n" + HOST + b"Content-Length: 9\r\n"
+    with ExitStack() as stack:
+        for _ in range(MAX_CONNECTIONS):
+            connection = stack.enter_context(open_socket(server.url))
+            connection.sendall(upload + b"Expect: 100-continue\r\n\r\n")
+            assert connection.recv(99).startswith(b"HTTP/1.1 100")  # its body is awaited
+        end = time.monotonic() + 2  # less than the deadline of the uploads
+        while send_raw(server.url, GET + b"Connection: close\r\n\r\n").status == 503:
+            assert time.monotonic() < end
+
+
+def test_no_route_takes_an_endless_or_a_slow_body(server: RunningServer) -> None:
+    with server.client() as client:
+        paths = client.get("/openapi.json").json()["paths"]
+    routes = [(m.upper(), p) for p, methods in paths.items() for m in methods if m != "get"]
+    assert ("POST", "/v1/retrain") in routes
+    with ThreadPoolExecutor(len(routes)) as pool:
+        for send in (send_endless_body, send_slow_body):
+            answers = pool.map(lambda route, send=send: send(server.url, *route), routes)
+            for route, answer in zip(routes, answers, strict=True):
+                assert answer.ended != "open", (send.__name__, route)
+                assert not answer.data or 400 <= answer.status < 504, (send.__name__, route)
+    assert_serves(server)
+
+
+def send_endless_body(url: str, method: str, path: str) -> RawResponse:
+    head = f"{method} {path} HTTP/1.1\r\n".encode() + HOST
+    head += b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
+    with open_socket(url) as connection:
+        response = exchange(connection, head, seconds=0.1)
+        for _ in range(100):
+            if response.ended != "open":
+                break
+            response = exchange(connection, chunk, seconds=0.1)
+        return response
+
+
+def send_slow_body(url: str, method: str, path: str) -> RawResponse:
+    head = f"{method} {path} HTTP/1.1\r\n".encode() + HOST
+    head += b"Content-Type: application/json\r\nContent-Length: 999\r\n\r\n{"
+    with open_socket(url) as connection:
+        response = exchange(connection, head, seconds=0.2)
+        end = time.monotonic() + 30
+        while response.ended == "open" and time.monotonic() < end:
+            response = exchange(connection, b" ", seconds=0.2)
+        return response
 
 
 def test_running_out_of_files_is_reported_and_passes(tmp_path: Path) -> None:

@@ -113,6 +113,23 @@ def test_stdout_on_a_full_disk_is_a_sentence() -> None:
         assert both.returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("--version >&-", 2, "earful: cannot write the output (stdout): Bad file descriptor"),
+        ("--help >&-", 2, "earful: cannot write the output (stdout): Bad file descriptor"),
+        ("classify - <&-", 2, "earful: no audio file under -"),
+        ("models list --registry nowhere 2>&-", 0, ""),
+        ("classify nowhere.wav <&- >&- 2>&-", 2, ""),
+    ],
+)
+def test_closed_streams_are_a_sentence(words: str, code: int, message: str) -> None:
+    command = ["sh", "-c", f'"$0" -m earful.training.cli {words}', sys.executable]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (code, False), ended.stderr
+    assert ended.stderr.startswith(message)
+
+
 def test_a_reader_that_ends_is_no_error() -> None:
     with subprocess.Popen(
         [*EARFUL, "datasets", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -1,38 +1,38 @@
-"""Reads a model file into memory: a regular file of a size that a model can have."""
+"""Reads a file into memory that must be a regular one, and no larger than a model can be."""
 
 import os
 import stat
 from pathlib import Path
 
 # The limit of a message of protobuf, of which an ONNX file is one.
-MAX_MODEL_BYTES = 2**31 - 1
+MAX_BYTES = 2**31 - 1
 
 
-class NotAModelFile(OSError):  # noqa: N818 - names the state
-    """A device, pipe or folder, or a file too large for a model; ``strerror`` says which."""
+class NotRegularFile(OSError):  # noqa: N818 - names the state
+    """A device, pipe or folder, or too large a file; ``strerror`` says which."""
 
 
-def read_model_file(path: Path) -> bytes:
-    """The content of a model file. What is no regular file is not opened: it may never end.
+def read_regular_file(path: Path) -> bytes:
+    """The content of a file. Of what is no regular file nothing is read: it may never end.
 
     Raises:
         OSError: it cannot be read.
-        NotAModelFile: it is no regular file, or larger than ``MAX_MODEL_BYTES``.
+        NotRegularFile: it is no regular file, or larger than ``MAX_BYTES``.
     """
     # Without O_NONBLOCK, opening a pipe that replaced the file since would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise NotAModelFile(0, f"it is {_kind(status.st_mode)}, not a file", str(path))
-        if status.st_size > MAX_MODEL_BYTES:
-            raise NotAModelFile(0, f"it is larger than {MAX_MODEL_BYTES:,} bytes", str(path))
+            raise NotRegularFile(0, f"it is {_kind(status.st_mode)}, not a file", str(path))
+        if status.st_size > MAX_BYTES:
+            raise NotRegularFile(0, f"it is larger than {MAX_BYTES:,} bytes", str(path))
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(status.st_size + 1)
     finally:
         os.close(descriptor)
     if len(content) > status.st_size:  # it grows, or is a file of /proc
-        raise NotAModelFile(0, "it grew while it was read", str(path))
+        raise NotRegularFile(0, "it grew while it was read", str(path))
     return content
 
 

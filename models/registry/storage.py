@@ -256,8 +256,5 @@ def _write_synced(path: Path, content: bytes) -> None:
 
 def _remove_stale_files(folder: Path) -> None:
     """Delete what killed writers left; the caller holds the lock, so nobody is writing."""
-    if folder.is_dir():
-        for entry in folder.glob(".*"):
-            shutil.rmtree(entry, ignore_errors=True)
-        for entry in folder.parent.glob(".*.json*"):  # staged files that were never renamed
-            entry.unlink()
+    for entry in folder.glob(".*"):
+        shutil.rmtree(entry, ignore_errors=True)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from earful.data.atomic_write import staged_file
-from earful.service.batch.chunks import PARTS_FOLDER
 from earful.service.batch.errors import BatchError
 
 SCHEMA_VERSION = 4
@@ -102,6 +101,4 @@ def lock_folder(folder: Path) -> Iterator[None]:
             raise BatchError(
                 f"another run uses {folder}; wait for it, or give another --out"
             ) from error
-        for temporary in [*folder.glob(".*"), *(folder / PARTS_FOLDER).glob(".*")]:
-            temporary.unlink()  # left by a killed run
         yield

@@ -139,7 +139,7 @@ class RetrainFolder:
     def run_folder(self, name: str) -> Path:
         """The folder of one request; folders of other requests are deleted."""
         folder = self.folder / name
-        for other in self.folder.iterdir():
+        for other in self.folder.glob("[!.]*"):  # hidden ones are of writes in progress
             if other.is_dir() and other != folder:
                 shutil.rmtree(other)
         folder.mkdir(exist_ok=True)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 # The inference thread and the event loop hand over to each other many times a second.
 SWITCH_SECONDS = 0.0005
+_NOT_STARTED = "the service did not start; the reason is logged above"
 _PROTOCOLS = "earful.service.server"
 # A worker that does not respond to its parent for this long is replaced.
 _HEALTH_SECONDS = 10
@@ -87,15 +88,16 @@ def run_server(
     echo(f"serving {model_summary} at {url}", err=True)
     echo(f"try: curl -F file=@clip.wav {url}/v1/classify, or open {url}", err=True)
     if workers > 1:
-        _serve_with_workers(settings, listener, workers)
-        _exit_stopped()
+        if _serve_with_workers(settings, listener, workers):
+            _exit_stopped()
+        raise ServerError(_NOT_STARTED)
     server = GracefulServer(_config(lambda: _app(settings), settings))
     try:
         server.run(sockets=[listener])
     except SystemExit as request:
         if request.code != STARTUP_FAILURE:
             raise
-        raise ServerError("the service did not start; the reason is logged above") from None
+        raise ServerError(_NOT_STARTED) from None
 
 
 def with_own_name(host: str) -> str | None:
@@ -135,7 +137,8 @@ def _app(settings: Settings) -> "Dispatcher":
     return create_app(settings)
 
 
-def _serve_with_workers(settings: Settings, listener: socket.socket, workers: int) -> None:
+def _serve_with_workers(settings: Settings, listener: socket.socket, workers: int) -> bool:
+    """Serve until a signal stops it; whether it has started."""
     os.environ |= {
         "EARFUL_MODEL": settings.model,
         "EARFUL_REGISTRY": settings.registry,
@@ -148,7 +151,9 @@ def _serve_with_workers(settings: Settings, listener: socket.socket, workers: in
         os.environ["EARFUL_FEEDBACK_URL"] = settings.feedback_url.get_secret_value()
     with _shared_metrics():
         config = _config("earful.service.server.server:worker_app", settings, workers)
-        GracefulWorkers(config, listener, settings.drain_seconds).run()
+        parent = GracefulWorkers(config, listener, settings.drain_seconds)
+        parent.run()
+    return not parent.has_failed
 
 
 @contextmanager

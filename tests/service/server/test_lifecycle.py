@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -273,3 +275,38 @@ def is_ready(client: httpx.Client) -> bool:
         return client.get("/readyz").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_a_worker_that_cannot_start_does_not_end_the_others(model: Path, tmp_path: Path) -> None:
+    served = Path(shutil.copy(model, tmp_path / "served.onnx"))
+    with running_server(tmp_path, served, "--workers", 2) as server:
+        wait_until(lambda: server.log.read_text().count('"model_serving"') == 2)
+        served.write_bytes(b"half a model")
+        victim = children(server.process.pid)[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: "Application startup failed" in server.log.read_text())
+        with server.client() as client:
+            assert client.post("/v1/classify", content=wav(tone("mid"))).status_code == 200
+        Path(shutil.copy(model, tmp_path / "whole.onnx")).replace(served)
+        wait_until(lambda: len(set(children(server.process.pid)) - {victim}) == 2)
+    assert server.process.returncode == 0
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_service_that_cannot_start_ends_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    script = 'cd gone && rmdir ../gone && exec "$0" -m earful.training.cli serve --port 0'
+    environment = {name: text for name, text in os.environ.items() if "EARFUL" not in name}
+    ended = subprocess.run(
+        ["sh", "-c", script, sys.executable],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "the working folder is gone" in ended.stderr
+    assert "the service did not start" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -11,6 +11,7 @@ status is a 5xx other than 503 and 504, a killed worker is not replaced, or memo
 
 import asyncio
 import itertools
+import math
 import os
 import random
 import shutil
@@ -79,7 +80,8 @@ class Load:
                 if any(kill > began - 1.0 for kill in self.kills):
                     self.statuses[f"{kind}, cut", 0] += 1
                 else:
-                    self.wrong.append(f"{kind}: no response: {error!r}")
+                    since = began - max(self.kills, default=math.nan)
+                    self.wrong.append(f"{kind}: no response {since:.1f} s after a kill: {error!r}")
 
     def _time_left(self) -> bool:
         return time.monotonic() < self._end

@@ -30,13 +30,12 @@ def run_with_memory(limit_mb: int, words: list[object]) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["classify", "prepare", "train", "serve"])
+@pytest.mark.parametrize("command", ["classify", "prepare", "train"])
 def test_too_little_memory_is_a_sentence(home: Home, tmp_path: Path, command: str) -> None:
     words: dict[str, list[object]] = {
         "classify": [home.labels.parent, "--model", home.model, "--out", tmp_path / "results.csv"],
         "prepare": [home.labels, "--out", tmp_path / "dataset", "--split", "random"],
         "train": [home.dataset, "--out", tmp_path / "run", "--model", "cnn", "--epochs", 1],
-        "serve": ["--model", home.model, "--port", "none"],  # ends before it serves
     }
     n_sentences = 0
     for limit_mb in LIMITS_MB:

@@ -43,6 +43,7 @@ from earful.data.audio.limits import (
     check_samples,
 )
 from earful.data.audio.wav import PlainWav, parse_wav, read_mono
+from earful.data.system.files import READ_BYTES
 
 __all__ = [
     "END_TOLERANCE_SECONDS",
@@ -86,8 +87,7 @@ def read_file(path: Path | str, limits: AudioLimits = FILE_LIMITS) -> bytes:
     """
     try:
         # System calls, as a buffered file makes twice as many, which counts for 100,000 files.
-        # O_NONBLOCK: opening a named pipe does not wait for its writer.
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.open(path, READ_BYTES)
         try:
             return _read_regular(file, limits)
         finally:

@@ -15,6 +15,7 @@ from earful.data.dataset.reader import MeasuredClip, measure_clips
 from earful.data.errors import EarfulError
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.clip import Clip
+from earful.data.system.processes import n_usable_cores
 
 # No usage statistics, no progress bars of Ray's own. Set before Ray starts.
 _RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
@@ -48,7 +49,7 @@ def ray_session(address: str | None) -> Iterator[Any]:
             # "local", as Ray would otherwise connect to RAY_ADDRESS.
             address=address or "local",
             include_dashboard=False if address is None else None,
-            num_cpus=len(os.sched_getaffinity(0)) if address is None else None,
+            num_cpus=n_usable_cores() if address is None else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )

@@ -17,7 +17,6 @@ import tempfile
 import threading
 import unicodedata
 import weakref
-from _ctypes import dlclose
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.errors import EarfulError, did_you_mean
+from earful.data.system.libraries import link_or_copy, unload
 
 # speak_lib.h
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -103,7 +103,7 @@ class Synthesizer:
         self._library = self._folder / library.name
         shutil.copyfile(library, self._library)
         # espeak-ng truncates its data path to 160 characters (N_PATH_HOME); the link is short.
-        (self._folder / "espeak-ng-data").symlink_to(voices, target_is_directory=True)
+        link_or_copy(voices, self._folder / "espeak-ng-data")
         self._languages = _languages(voices / "lang")
         self._variants = {"", *(path.name for path in (voices / "voices" / "!v").iterdir())}
         self._lock = threading.Lock()
@@ -186,7 +186,7 @@ class Synthesizer:
                 library.espeak_Terminate()
         finally:
             # Unloading is the only way to reset the C globals.
-            dlclose(library._handle)  # noqa: SLF001 - ctypes has no public attribute
+            unload(library)
 
 
 def _find_espeak() -> tuple[Path, Path]:
@@ -202,7 +202,8 @@ def _find_espeak() -> tuple[Path, Path]:
 
 def _short_temporary_folder() -> Path:
     folder = tempfile.gettempdir()
-    parent = folder if len(os.fsencode(folder)) < 80 else "/tmp"  # noqa: S108 - mkdtemp is safe
+    is_short = len(os.fsencode(folder)) < 80 or os.name == "nt"
+    parent = folder if is_short else "/tmp"  # noqa: S108 - mkdtemp is safe
     return Path(tempfile.mkdtemp(prefix="earful-espeak-", dir=parent))
 
 

@@ -8,6 +8,7 @@ in the processes of the command (``guard_process``); in a notebook the call goes
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ T = TypeVar("T")
 # The time that a call has to stop after it was asked to, and after a signal.
 STOP_SECONDS, SIGNAL_SECONDS = 10.0, 2.0
 CHECK_SECONDS = 0.1
+_WAKE_UP: list[socket.socket] = []
 
 
 @dataclass(eq=False)
@@ -130,14 +132,15 @@ def interrupt_on_signals() -> None:
     Python runs a signal's handler on the main thread after the call that it is in, which may never
     end. A thread sees the signal at once and interrupts the call, and then the handler runs.
     """
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    reader, writer = socket.socketpair()  # Windows takes no pipe
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    _WAKE_UP.append(writer)  # which would be closed with its last reference
     threading.Thread(target=_watch_signals, args=[reader], name="signals", daemon=True).start()
 
 
-def _watch_signals(reader: int) -> None:
+def _watch_signals(reader: socket.socket) -> None:
     while True:
-        for number in os.read(reader, 1):
+        for number in reader.recv(1):
             if number in (signal.SIGINT, signal.SIGTERM):
                 CALLS.interrupt(number)

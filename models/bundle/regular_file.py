@@ -4,6 +4,8 @@ import os
 import stat
 from pathlib import Path
 
+from earful.data.system.files import READ_BYTES
+
 # The limit of a message of protobuf, of which an ONNX file is one.
 MAX_BYTES = 2**31 - 1
 
@@ -19,8 +21,7 @@ def read_regular_file(path: Path) -> bytes:
         OSError: it cannot be read.
         NotRegularFile: it is no regular file, or larger than ``MAX_BYTES``.
     """
-    # Without O_NONBLOCK, opening a pipe that replaced the file since would wait for its writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, READ_BYTES)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -5,13 +5,13 @@ can be ended without its parent. It takes about a second, which a reload while s
 a command cannot: a command watches itself (``models.bundle.call_watcher``).
 """
 
-import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from earful.data.system.limits import limit_memory_to_available
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.call_watcher import guard_process
 from earful.models.bundle.metadata import ModelError, ModelUnreadable
@@ -21,8 +21,6 @@ from earful.models.bundle.session_calls import run_session
 # More than the limit of opening, after which the child ends by itself with a better message.
 TRIAL_SECONDS = 90.0
 _REFUSED, _UNREADABLE = 2, 3
-# Of the memory that is free now: the rest stays for those who serve.
-_MEMORY_SHARE = 0.75
 
 
 def try_model(path: Path, batches: Sequence[int]) -> str:
@@ -67,7 +65,7 @@ def _exit_reason(exit_code: int) -> str:
 def _main(path: Path, batches: Sequence[int]) -> None:
     """Entry point of the child process."""
     guard_process(_report, _REFUSED)
-    _limit_memory()
+    limit_memory_to_available()
     try:
         bundle = open_bundle(path)
         for batch in batches:
@@ -89,31 +87,6 @@ def _report(text: str) -> None:
     """Send the SHA-256, or the reason of a refusal, to the parent."""
     sys.stdout.write(text)
     sys.stdout.flush()
-
-
-def _limit_memory() -> None:
-    """Refuse allocations that the machine cannot give, where Linux would kill some process."""
-    try:
-        meminfo = Path("/proc/meminfo").read_text("ascii")
-        [available] = [line for line in meminfo.splitlines() if line.startswith("MemAvailable")]
-        limit = int(_MEMORY_SHARE * 1024 * int(available.split()[1]))
-        limit = min([limit, *_container_limits()])
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        if hard != resource.RLIM_INFINITY:
-            limit = min(limit, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-    except (OSError, ValueError):  # another system: without a limit
-        return
-
-
-def _container_limits() -> list[int]:
-    """What remains of the memory of the container; empty without a limit."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((folder / name).read_text() for name in ("memory.max", "memory.current"))
-        return [int(_MEMORY_SHARE * (int(limit) - int(used)))]
-    except (OSError, ValueError):
-        return []
 
 
 if __name__ == "__main__":

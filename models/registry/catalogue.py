@@ -1,6 +1,5 @@
 """Reads a registry: versions, aliases and events; files are checked against their manifests."""
 
-import os
 import re
 import stat
 import tempfile
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from earful.data.atomic_write import staged_file
 from earful.data.errors import did_you_mean
+from earful.data.system.processes import is_own_folder, user_id
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import (
     ALIAS_NAMES,
@@ -213,9 +213,9 @@ def is_model_name(name: str) -> bool:
 
 def _cache_folder() -> Path:
     """A folder for cached copies that no other user can write to."""
-    cache = Path(tempfile.gettempdir()) / f"earful-{os.getuid()}"
+    cache = Path(tempfile.gettempdir()) / f"earful-{user_id()}"
     cache.mkdir(mode=0o700, exist_ok=True)
     status = cache.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+    if not (stat.S_ISDIR(status.st_mode) and is_own_folder(status)):
         raise RegistryError(f"other users can write to {cache}; set TMPDIR to a folder of your own")
     return cache

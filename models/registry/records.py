@@ -2,15 +2,14 @@
 
 import dataclasses
 import datetime
-import getpass
 import hashlib
 import json
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from earful.data.system.processes import user_name
 from earful.models.registry.errors import RegistryError
 
 SCHEMA_VERSION = 2
@@ -159,11 +158,7 @@ def utc_now() -> str:
 
 def user_at_host() -> str:
     """User and host name, as recorded in events."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in many containers
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    return f"{user_name()}@{socket.gethostname()}"
 
 
 def sha256(content: bytes) -> str:

@@ -5,7 +5,6 @@ that one process at a time holds the lock.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -16,6 +15,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
 
 from earful.data.atomic_write import staged_file
 from earful.models.bundle.regular_file import read_regular_file
@@ -137,13 +138,15 @@ class LocalStorage:
         lock_path = self._root / path
         with _as_registry_error(str(lock_path)):
             lock_path.parent.mkdir(parents=True, exist_ok=True)
-            file = lock_path.open("a")
-        with file:
+            lock = FileLock(lock_path)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                lock.acquire(blocking=False)
+            except Timeout:
                 raise _lock_held_error(self.root) from None
+        try:
             yield
+        finally:
+            lock.release()
 
 
 class RemoteStorage:

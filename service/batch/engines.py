@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from earful.data.dataset.ray_prepare import iterate_rows, ray_session
+from earful.data.system.processes import n_usable_cores
 from earful.service.batch.chunks import FIRST_CHUNK_SIZE, FinishedChunks, InputChunk, RunStats
 from earful.service.batch.errors import BatchError
 from earful.service.batch.worker import Worker, WorkerConfig
@@ -23,7 +24,7 @@ _MAX_CUDA_WORKERS = 4
 
 def default_workers(provider: str) -> int:
     """One worker per CPU core; on a GPU at most ``_MAX_CUDA_WORKERS``."""
-    cores = len(os.sched_getaffinity(0))
+    cores = n_usable_cores()
     return cores if provider == "CPUExecutionProvider" else min(cores, _MAX_CUDA_WORKERS)
 
 

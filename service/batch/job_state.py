@@ -10,12 +10,13 @@ A job folder beside the results holds:
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from earful.data.atomic_write import staged_file
 from earful.service.batch.errors import BatchError
@@ -94,11 +95,14 @@ def lock_folder(folder: Path) -> Iterator[None]:
         BatchError: another run uses the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK_FILE).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BatchError(
-                f"another run uses {folder}; wait for it, or give another --out"
-            ) from error
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise BatchError(
+            f"another run uses {folder}; wait for it, or give another --out"
+        ) from error
+    try:
         yield
+    finally:
+        lock.release()

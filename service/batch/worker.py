@@ -84,7 +84,7 @@ class Worker:
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
         self._process: Any = None
-        self._pipe: Connection | None = None
+        self._pipe: Any = None  # a Connection; on Windows of another class
         self._shared: Any = _CONTEXT.RawArray("q", 3)
         self._stopped = False
         self._close_lock = threading.Lock()

@@ -1,14 +1,22 @@
 """Writes to a disk that may be full."""
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from earful.data.errors import FULL_DISK
 from earful.service.core.errors import RequestError
 
 
-def write_all(file: io.FileIO, data: bytes | bytearray) -> None:
+class UnbufferedFile(Protocol):
+    """A file that was opened without a buffer."""
+
+    def write(self, data: memoryview, /) -> int:
+        """Write at most all of ``data``; returns how many bytes it wrote."""
+        ...
+
+
+def write_all(file: UnbufferedFile, data: bytes | bytearray) -> None:
     """Append to an unbuffered file.
 
     Raises:

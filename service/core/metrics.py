@@ -17,6 +17,7 @@ from prometheus_client import (
     multiprocess,
 )
 
+from earful.data.system.processes import is_alive
 from earful.service.classifier import MAX_BATCH
 
 # A file takes less than a millisecond; deadlines are tens of seconds.
@@ -145,5 +146,5 @@ def _forget_dead_workers(folder: Path) -> None:
     """Drop the gauges of ended workers, which would stay for ever; their counters are kept."""
     for path in folder.glob("gauge_live*.db"):
         match = re.search(r"_(\d+)\.db$", path.name)
-        if match and not Path(f"/proc/{match[1]}").exists():
+        if match and not is_alive(int(match[1])):
             multiprocess.mark_process_dead(int(match[1]))  # type: ignore[no-untyped-call]

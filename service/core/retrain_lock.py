@@ -7,15 +7,15 @@ WORK/NAME/HASH/        finished steps of one retraining request: labels.csv, dat
 
 import contextlib
 import datetime
-import fcntl
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
+
+from filelock import FileLock, Timeout
 
 from earful.data.atomic_write import staged_file
 from earful.data.errors import EarfulError
@@ -25,8 +25,8 @@ from earful.service.core.label_changes import MAX_LISTED_CHANGES, LabelChange
 LOCK_FILE, STATUS_FILE, _START_LOCK_FILE = "lock", "status.json", "starting"
 
 RetrainState = Literal["running", "done", "failed"]
-# ``is_running`` holds the lock for an instant, so a run that starts then tries again.
-_TRIES, _TRY_SECONDS = 10, 0.02
+# ``is_running`` holds the lock for an instant, so a run that starts then waits for it.
+_LOOKING_SECONDS = 0.2
 
 
 class RetrainFolderError(EarfulError):
@@ -98,29 +98,35 @@ class RetrainFolder:
             RetrainFolderError: another retraining holds it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK_FILE).open("a") as file:
-            if not _try_lock(file):
-                raise RetrainFolderError(
-                    f"another retraining is running in {self.folder}; see {STATUS_FILE} there. "
-                    "Wait until it ends, or stop it: the next one continues from its finished steps"
-                )
+        lock = FileLock(self.folder / LOCK_FILE)
+        try:
+            lock.acquire(timeout=_LOOKING_SECONDS)
+        except Timeout:
+            raise RetrainFolderError(
+                f"another retraining is running in {self.folder}; see {STATUS_FILE} there. "
+                "Wait until it ends, or stop it: the next one continues from its finished steps"
+            ) from None
+        try:
             yield
+        finally:
+            lock.release()
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
         """Let only one worker of a service at a time check and start a retraining."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / _START_LOCK_FILE).open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with FileLock(self.folder / _START_LOCK_FILE):
             yield
 
     def is_running(self) -> bool:
         """Whether a retraining is running."""
-        try:
-            with (self.folder / LOCK_FILE).open("a") as file:
-                return not _try_lock(file, tries=1)
-        except FileNotFoundError:
+        if not self.folder.is_dir():
             return False
+        try:
+            with FileLock(self.folder / LOCK_FILE, blocking=False):
+                return False
+        except Timeout:
+            return True
 
     def status(self) -> RetrainStatus | None:
         """The status of the last retraining; None if there was none.
@@ -175,14 +181,3 @@ class RetrainFolder:
         )
         with staged_file(self.folder / STATUS_FILE) as staging:
             staging.write_text(json.dumps(asdict(status)) + "\n", "utf-8")
-
-
-def _try_lock(file: IO[str], tries: int = _TRIES) -> bool:
-    for _ in range(tries):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_TRY_SECONDS)
-        else:
-            return True
-    return False

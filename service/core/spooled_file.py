@@ -6,6 +6,7 @@ import tempfile
 import threading
 from typing import BinaryIO
 
+from earful.data.system.files import read_at
 from earful.service.core.disk import disk_errors, write_all
 from earful.service.core.errors import RequestError
 
@@ -52,7 +53,7 @@ class SpooledFile:
         """All bytes."""
         parts: list[bytes] = []
         n_read = 0
-        while part := os.pread(self._file.fileno(), self.n_bytes - n_read, n_read):
+        while part := read_at(self._file.fileno(), self.n_bytes - n_read, n_read):
             parts.append(part)
             n_read += len(part)
         return b"".join(parts)

@@ -2,9 +2,9 @@
 
 import logging
 import os
-import resource
 from pathlib import Path
 
+from earful.data.system.limits import max_open_files, raise_open_files
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
 
@@ -15,11 +15,7 @@ _LOG_SECONDS = 60.0
 
 def raise_file_limit(max_connections: int) -> None:
     """Allow this process the files that its connections need, as far as the system lets it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max_connections + _OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+    raise_open_files(max_connections + _OTHER_FILES)
 
 
 class FileLimitWatch:
@@ -36,6 +32,5 @@ class FileLimitWatch:
             self._metrics.file_limit_reached.inc()
             if now - self._logged_at > _LOG_SECONDS:
                 self._logged_at = now
-                limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-                fields = {"reason": error.strerror, "limit": limit}
+                fields = {"reason": error.strerror, "limit": max_open_files()}
                 log(logging.ERROR, "file_limit_reached", fields)

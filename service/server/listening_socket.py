@@ -60,13 +60,12 @@ def ignore_new_connections(listener: socket.socket) -> None:
     On Linux alone; elsewhere, and in a sandbox without packet filters, a connection of the last
     moment may be reset.
     """
-    if sys.platform != "linux":
-        return
-    program = b"".join(struct.pack("=HBBI", *instruction) for instruction in _IGNORE_SYN)
-    buffer = ctypes.create_string_buffer(program)
-    option = struct.pack("@HP", len(_IGNORE_SYN), ctypes.addressof(buffer))
-    with contextlib.suppress(OSError):  # a shutdown goes on without it
-        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
+    if sys.platform == "linux":
+        program = b"".join(struct.pack("=HBBI", *instruction) for instruction in _IGNORE_SYN)
+        buffer = ctypes.create_string_buffer(program)
+        option = struct.pack("@HP", len(_IGNORE_SYN), ctypes.addressof(buffer))
+        with contextlib.suppress(OSError):  # a shutdown goes on without it
+            listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
 
 def _bind_error(host: str, port: int, error: Exception) -> ServerError:

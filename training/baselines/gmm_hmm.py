@@ -1,10 +1,11 @@
 """``gmm-hmm``: a left-to-right ``GMMHMM`` of hmmlearn for each label."""
 
+import importlib.util
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from hmmlearn.hmm import GMMHMM
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from torch import Tensor
@@ -12,12 +13,15 @@ from torch import Tensor
 from earful.data.dataset.dataset import Dataset
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.models.networks.baselines.gmm_hmm import LOG_ZERO, GmmHmm, GmmHmmConfig
-from earful.training.baselines.left_right import FloatArray, fit_label_model
 from earful.training.baselines.majority import log_prior
 from earful.training.baselines.pooled_clips import select_label
 from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.loaders.loader import StoredFeatures
 
+if TYPE_CHECKING:
+    from hmmlearn.hmm import GMMHMM
+
+FloatArray = NDArray[np.float64]
 # hmmlearn takes about 5 ms per clip and iteration. On FSDD twice as many clips do not help.
 MAX_CLIPS_PER_LABEL = 200
 # Below this it is faster without processes, which take two seconds to start.
@@ -28,9 +32,14 @@ def check_gmm_hmm(dataset: Dataset, counts: NDArray[np.int64], config: TrainConf
     """Check that it can be fitted to ``counts`` (labels,) training clips of each label.
 
     Raises:
-        TrainingError: the features are not MFCC, or a label has fewer frames per state than
-            Gaussians.
+        TrainingError: hmmlearn is not installed, the features are not MFCC, or a label has fewer
+            frames per state than Gaussians.
     """
+    if importlib.util.find_spec("hmmlearn") is None:
+        raise TrainingError(
+            "gmm-hmm needs hmmlearn, which comes with the extra train up to Python 3.13; use one "
+            "of these, or another model"
+        )
     options, n_frames = GmmHmmConfig(**config.options), dataset.features.frames
     if config.features != "mfcc":
         raise TrainingError(
@@ -49,6 +58,9 @@ def fit_gmm_hmm(
     network: GmmHmm, model: NormalisedNetwork, clips: StoredFeatures, config: TrainConfig
 ) -> None:
     """Fit a model per label, in parallel processes for many clips."""
+    # hmmlearn is not there on every Python (``check_gmm_hmm``).
+    from earful.training.baselines.left_right import fit_label_model  # noqa: PLC0415
+
     options = GmmHmmConfig(**config.options)
     generator = np.random.default_rng(config.seed)
     clips_per_label = [
@@ -68,7 +80,7 @@ def fit_gmm_hmm(
     load_fitted(network, hmms)
 
 
-def load_fitted(network: GmmHmm, hmms: Sequence[GMMHMM]) -> None:
+def load_fitted(network: GmmHmm, hmms: "Sequence[GMMHMM]") -> None:
     """Copy the parameters of fitted models, one for each label, into the network."""
     network.hmms.set_fitted_buffers(
         log_start=_log([hmm.startprob_ for hmm in hmms]),

@@ -5,6 +5,7 @@ memory does not grow with the dataset.
 """
 
 import mmap
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -162,5 +163,5 @@ def _to_float32(samples: Tensor) -> Tensor:
 def _release_pages(array: NDArray[Any]) -> None:
     """Release a memory map's resident pages; the page cache keeps them while there is room."""
     owner: object = array.base
-    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+    if isinstance(owner, mmap.mmap) and sys.platform != "win32" and hasattr(owner, "madvise"):
         owner.madvise(mmap.MADV_DONTNEED)

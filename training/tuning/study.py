@@ -6,7 +6,6 @@ after an hour without heartbeat from other hosts.
 """
 
 import contextlib
-import fcntl
 import json
 import socket
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock, Timeout
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.engine import make_url
@@ -114,16 +114,11 @@ def trial_lock(trial: Trial, folder: Path) -> Iterator[None]:
     """Lock a trial for this process, with a lock file in the trial's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / "lock").absolute()
-    with lock.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(lock):
         trial.set_user_attr(_LOCK_KEY, str(lock))
         trial.set_user_attr(_HOST_KEY, socket.gethostname())
         record_heartbeat(trial)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                lock.unlink()
+        yield
 
 
 def record_heartbeat(trial: Trial) -> None:
@@ -157,14 +152,13 @@ def _is_stale(trial: FrozenTrial) -> bool:
 
 
 def _is_unlocked(lock: Path) -> bool:
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    if not lock.exists():
         return True
-    except BlockingIOError:
+    try:
+        with FileLock(lock, blocking=False):
+            return True
+    except Timeout:
         return False
-    return True
 
 
 def _describe_changes(before: dict[str, Any], now: dict[str, Any]) -> str:

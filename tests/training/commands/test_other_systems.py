@@ -1,0 +1,73 @@
+"""It starts and works on a system that gives less than Linux (``tests.fixtures.without_posix``)."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.fixtures.server import logged_url
+from tests.fixtures.without_posix import take_away
+from tests.training.commands.conftest import Home
+
+ROOT = Path(__file__).parents[3]
+WITHOUT_POSIX = [sys.executable, "-P", str(ROOT / "tests" / "fixtures" / "without_posix.py")]
+IMPORT_ALL = f"""
+import importlib, pkgutil, sys
+sys.path.insert(0, {str(ROOT)!r})
+from tests.fixtures.without_posix import {take_away.__name__}
+take_away()
+import earful
+for module in pkgutil.walk_packages(earful.__path__, "earful."):
+    if not module.name.startswith("earful.training.recipes.digits."):
+        importlib.import_module(module.name)
+"""
+
+
+def run(*words: object, cwd: Path) -> str:
+    command = [*WITHOUT_POSIX, "earful.training.cli", *map(str, words)]
+    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.slow
+def test_every_module_can_be_imported(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", IMPORT_ALL]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.slow
+def test_the_way_from_clips_to_a_service(home: Home, tmp_path: Path) -> None:
+    run("prepare", home.labels, "--out", "dataset", "--split", "random", cwd=tmp_path)
+    settings = ("--model", "mlp", "--epochs", 1, "--device", "cpu")
+    run("train", "dataset", "--out", "run", *settings, cwd=tmp_path)
+    run("export", "run", "--out", "model.onnx", cwd=tmp_path)
+    words = (home.labels.parent, "--model", "model.onnx", "--out", "results.csv", "--workers", 2)
+    run("classify", *words, cwd=tmp_path)
+    assert len((tmp_path / "results.csv").read_text().splitlines()) > 10
+    run("models", "register", "tones", "model.onnx", "--promote", cwd=tmp_path)
+    assert_serves(tmp_path, next(home.labels.parent.glob("*.wav")))
+
+
+def assert_serves(folder: Path, clip: Path) -> None:
+    log = folder / "server.log"
+    words = ["earful.training.cli", "serve", "--model", "tones", "--port", "0"]
+    with (
+        log.open("wb") as file,
+        subprocess.Popen([*WITHOUT_POSIX, *words], cwd=folder, stderr=file) as process,
+    ):
+        try:
+            url = logged_url(log, process)
+            transport = httpx.HTTPTransport(retries=20)
+            with httpx.Client(base_url=url, transport=transport, timeout=60) as client:
+                answer = client.post("/v1/classify", content=clip.read_bytes())
+                assert answer.status_code == 200, answer.text
+                assert json.loads(answer.text)["results"][0]["label"]
+        finally:
+            process.terminate()
+            process.wait(30)
+    assert "Traceback" not in log.read_text()

@@ -22,6 +22,8 @@ from earful.models.bundle.session_calls import create_session, run_session
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 # Other machines round differently: the export check allows 1e-4 on the same machine.
 GOLDEN_TOLERANCE = 1e-3
+# An activation that another machine rounds to the next of its 256 steps moves more.
+INT8_GOLDEN_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -175,9 +177,11 @@ def _check_golden(bundle: Bundle) -> None:
             f"expected {(1, len(golden.probabilities))}"
         )
     drift = float(np.abs(probabilities[0] - np.array(golden.probabilities)).max())
-    if not drift <= GOLDEN_TOLERANCE:  # NaN is drift too
+    is_int8 = bundle.metadata.quantization is not None
+    tolerance = INT8_GOLDEN_TOLERANCE if is_int8 else GOLDEN_TOLERANCE
+    if not drift <= tolerance:  # NaN is drift too
         raise ModelError(
             f"{bundle.path} does not reproduce its golden example (off by {drift:.2g}, allowed is "
-            f"{GOLDEN_TOLERANCE:g}); the file is damaged, or this onnxruntime is faulty: export it "
+            f"{tolerance:g}); the file is damaged, or this onnxruntime is faulty: export it "
             f"again: {_export(bundle.path)}"
         )

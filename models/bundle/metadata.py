@@ -1,7 +1,8 @@
 """Metadata of a released model, stored in the ``metadata_props`` of its ONNX file.
 
 JSON values under the keys ``earful.*``. A missing or malformed key is an error: a default would be
-a guess about the model. Only ``activation_map`` may be missing: not every network has one.
+a guess about the model. Only ``activation_map`` and ``quantization`` may be missing: not every
+network has a map, and a model without quantisation is of float32.
 """
 
 import base64
@@ -20,10 +21,11 @@ from earful.data.features.config import FEATURE_KINDS, FeatureConfig
 from earful.data.labels.multilabel import SEPARATOR, find_label_problem, has_multiple_labels
 from earful.models.bundle.activation_map import ActivationMapInfo
 from earful.models.bundle.decision import SCORE_KINDS, ScoreKind
+from earful.models.bundle.quantization import Quantization
 
 SCHEMA_VERSION = 4
 KEY_PREFIX = "earful."
-_ACTIVATION_MAP = "activation_map"
+_ACTIVATION_MAP, _QUANTIZATION = "activation_map", "quantization"
 
 
 class ModelError(EarfulError):
@@ -69,6 +71,7 @@ class ModelMetadata:
     score_kind: ScoreKind
     golden: GoldenExample
     activation_map: ActivationMapInfo | None = None
+    quantization: Quantization | None = None
 
     def to_props(self) -> dict[str, str]:
         """The ``metadata_props`` of the ONNX file: JSON text by key."""
@@ -92,6 +95,8 @@ class ModelMetadata:
         }
         if self.activation_map is not None:
             values[_ACTIVATION_MAP] = self.activation_map.to_dict()
+        if self.quantization is not None:
+            values[_QUANTIZATION] = self.quantization.to_dict()
         return {
             KEY_PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()
         }
@@ -109,7 +114,10 @@ def parse_metadata(props: dict[str, str], path: Path) -> ModelMetadata:
     """
     _check_version(props, path)
     values: dict[str, Any] = {}
-    optional = {_ACTIVATION_MAP: ActivationMapInfo.from_dict}
+    optional: dict[str, Callable[[Any], Any]] = {
+        _ACTIVATION_MAP: ActivationMapInfo.from_dict,
+        _QUANTIZATION: Quantization.from_dict,
+    }
     present = {key: parse for key, parse in optional.items() if KEY_PREFIX + key in props}
     for key, parse in (_PARSERS | present).items():
         try:

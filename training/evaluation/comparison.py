@@ -1,7 +1,6 @@
 """``earful compare``: train, test, export and time networks on the same datasets."""
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +24,7 @@ from earful.training.evaluation.candidates import (
     comparison_table,
     plot_comparison,
 )
+from earful.training.evaluation.latency import median_latency_ms
 from earful.training.export.export import export
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.runs.progress import TrainingProgress
@@ -32,7 +32,6 @@ from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, rebuild_network
 
 RESULT_FILENAME, TABLE_FILENAME, PLOT_FILENAME = "compare.json", "compare.md", "compare.png"
-_WARM_UP_RUNS, _TIMED_RUNS = 20, 200
 
 
 def compare(
@@ -174,15 +173,3 @@ def _dataset_accuracy(dataset: Dataset, test_metrics: dict[str, Any]) -> Dataset
         accuracy=test_metrics["accuracy"],
         accuracy_ci95=tuple(test_metrics["accuracy_ci95"]),
     )
-
-
-def median_latency_ms(classifier: Classifier) -> float:
-    """Median latency of one clip at a time on one thread, waveform to probabilities."""
-    clip = classifier.metadata.golden.input()
-    seconds = []
-    for number in range(_WARM_UP_RUNS + _TIMED_RUNS):
-        started = time.perf_counter()
-        classifier.run(clip)
-        if number >= _WARM_UP_RUNS:
-            seconds.append(time.perf_counter() - started)
-    return 1000 * float(np.median(seconds))

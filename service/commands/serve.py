@@ -20,6 +20,16 @@ def serve(
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Number of processes; best is one per core.")
     ] = 1,
+    wyoming: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Also serve the labels as wake words for Home Assistant, on this port "
+            "(Wyoming protocol; 0 is any free one).",
+        ),
+    ] = None,
     registry: RegistryOption = DEFAULT_REGISTRY,
     reject: ServeRejectOption = False,
     device: ServeDeviceOption = "cpu",
@@ -53,6 +63,7 @@ def serve(
         registry=registry,
         reject=reject,
         workers=workers,
+        wyoming_port=wyoming,
         feedback=feedback,
         save_recordings=save_recordings,
     )

@@ -7,6 +7,7 @@ audio is a client error, never a 500.
 import asyncio
 import contextlib
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -37,8 +38,10 @@ from earful.service.label_studio.routes import add_label_studio_routes
 from earful.service.server.connection_limits import ConnectionLimits
 
 
-def create_app(settings: Settings) -> Dispatcher:
+def create_app(settings: Settings, wyoming: socket.socket | None = None) -> Dispatcher:
     """The service for one model, which is loaded when the service starts.
+
+    On the socket ``wyoming`` it serves wake words as well.
 
     Raises:
         ModelError: at start, when the model cannot be used.
@@ -52,6 +55,8 @@ def create_app(settings: Settings) -> Dispatcher:
             try:
                 await stack.enter_async_context(service.open())
                 await stack.enter_async_context(limits.enforce())
+                if wyoming is not None:
+                    await stack.enter_async_context(_serve_wake_words(service, wyoming))
             except Exception as error:  # the entry of the service: it ends, and says why
                 service.start_failure = describe_failure(error)
                 raise
@@ -84,6 +89,14 @@ def create_app(settings: Settings) -> Dispatcher:
     add_page_routes(app)
     group_routes(app)
     return dispatcher
+
+
+def _serve_wake_words(
+    service: Service, listener: socket.socket
+) -> contextlib.AbstractAsyncContextManager[None]:
+    from earful.service.wyoming.server import serve_wyoming  # noqa: PLC0415 - of an extra
+
+    return serve_wyoming(service, listener)
 
 
 def _add_health_routes(app: FastAPI, service: Service) -> None:

@@ -1,5 +1,6 @@
 """Runs the app in one or several processes, with settings of environment and command line."""
 
+import importlib.util
 import logging
 import os
 import signal
@@ -52,6 +53,7 @@ def run_server(
     registry: str = DEFAULT_REGISTRY,
     reject: bool = False,
     workers: int = 1,
+    wyoming_port: int | None = None,
     feedback: str | None = None,
     save_recordings: str | None = None,
 ) -> None:
@@ -79,25 +81,44 @@ def run_server(
         reject=reject,
         **{name: value for name, value in overrides.items() if value is not None},
     )
+    _check_wyoming(wyoming_port, workers)
     check_feedback_database(settings)
     check_jobs_folder(settings)
     listener = bind_socket(host, port)
-    address = listener.getsockname()
-    display_host = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
-    url = f"http://{display_host}:{address[1]}"
+    wyoming = None if wyoming_port is None else bind_socket(host, wyoming_port)
+    url = f"http://{_display_address(listener)}"
     echo(f"serving {model_summary} at {url}", err=True)
+    if wyoming is not None:
+        echo(f"wake words at tcp://{_display_address(wyoming)} (Wyoming)", err=True)
     echo(f"try: curl -F file=@clip.wav {url}/v1/classify, or open {url}", err=True)
     if workers > 1:
         if _serve_with_workers(settings, listener, workers):
             _exit_stopped()
         raise ServerError(_NOT_STARTED)
-    server = GracefulServer(_config(lambda: _app(settings), settings))
+    server = GracefulServer(_config(lambda: _app(settings, wyoming), settings))
     try:
         server.run(sockets=[listener])
     except SystemExit as request:
         if request.code != STARTUP_FAILURE:
             raise
         raise ServerError(_NOT_STARTED) from None
+
+
+def _check_wyoming(port: int | None, workers: int) -> None:
+    if port is None:
+        return
+    if workers > 1:
+        raise ServerError("--wyoming needs --workers 1: satellites keep their connections")
+    if importlib.util.find_spec("wyoming") is None:
+        raise ServerError(
+            "--wyoming needs the package wyoming; install it with: "
+            "uv sync --inexact --extra wyoming"
+        )
+
+
+def _display_address(listener: socket.socket) -> str:
+    host, port, *_ = listener.getsockname()
+    return f"[{host}]:{port}" if listener.family == socket.AF_INET6 else f"{host}:{port}"
 
 
 def with_own_name(host: str) -> str | None:
@@ -118,7 +139,7 @@ def worker_app() -> "Dispatcher":
     return _app(Settings())
 
 
-def _app(settings: Settings) -> "Dispatcher":
+def _app(settings: Settings, wyoming: socket.socket | None = None) -> "Dispatcher":
     """The app, created in the serving process: sessions and threads do not survive a fork.
 
     The parent of several workers does not call this, and starts in half the time without FastAPI.
@@ -134,7 +155,7 @@ def _app(settings: Settings) -> "Dispatcher":
         logger.handlers = [handler]
         logger.propagate = False
     LOGGER.setLevel(settings.log_level.upper())
-    return create_app(settings)
+    return create_app(settings, wyoming)
 
 
 def _serve_with_workers(settings: Settings, listener: socket.socket, workers: int) -> bool:

@@ -6,8 +6,7 @@
 import asyncio
 import dataclasses
 import logging
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from earful.data.audio.decode import Waveform
 from earful.data.audio.hop_windows import HopWindow, HopWindower, StreamResampler
 from earful.models.bundle.event_options import default_min_score
-from earful.service.classifier import Prediction, rank
+from earful.service.classifier import rank
 from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.errors import COUNTED_PER_FILE, RequestError, to_json
 from earful.service.core.request_log import log, new_request_id
 from earful.service.core.result_json import label_scores
-from earful.service.events import Event, EventDetector, PendingEvent
+from earful.service.events import Event
 from earful.service.http.app_state import Service
 from earful.service.http.routes.stream_input import (
     StreamOptions,
@@ -31,11 +30,10 @@ from earful.service.http.routes.stream_input import (
     parse_first_message,
     parse_options,
 )
+from earful.service.http.stream_events import StreamEvents
 from earful.service.inference.hot_reload import LoadedModel
-from earful.service.inference.job_queue import InferenceOutcome
 
 HANDSHAKE_SECONDS, IDLE_SECONDS = 5.0, 30.0
-_RETRY_SECONDS = 0.05
 # WebSocket close codes: policy violation, and try again later (RFC 6455, IANA registry).
 _CLOSE_REFUSED, _CLOSE_LATER = 1008, 1013
 
@@ -116,7 +114,7 @@ class _Stream:
         self._options, self._log_fields = options, log_fields
         self._resampler = StreamResampler(options.sample_rate_hz, rate_hz)
         self._windower = HopWindower(rate_hz, clip_samples, options.hop_seconds)
-        self._detector = EventDetector(classifier, options.for_events())
+        self._events = StreamEvents(service, loaded_model, options.for_events())
 
     async def run(self) -> None:
         await _send(
@@ -134,8 +132,7 @@ class _Stream:
             self._log_fields["seconds"] = round(received / self._options.sample_rate_hz, 3)
             await self._add(self._resampler.feed(samples))
         await self._add(self._resampler.feed(np.zeros(0, np.float32), last=True))
-        await self._score(self._detector.end_of_audio())
-        await self._send_events(self._detector.finish())
+        await self._send_events(self._events.finish())
         seconds = received / self._options.sample_rate_hz
         await _send(self._socket, {"type": "end", "seconds": round(seconds, 6)})
         await self._socket.close()
@@ -149,28 +146,20 @@ class _Stream:
         """Send the results and events that these samples at the model's rate decide."""
         for window in self._windower.feed(samples):
             await self._send_result(window)
-        await self._score(self._detector.feed(samples))
+        await self._send_events(self._events.feed(samples))
 
     async def _send_result(self, window: HopWindow) -> None:
         await asyncio.sleep(0)  # a frame may hold many windows: let other requests run
         label, score = None, 0.0
         if not window.is_quiet:
-            [prediction] = await self._classify([window.waveform])
+            [prediction] = await self._events.classify([window.waveform])
             label, score = prediction.label, prediction.score
         times = _times(window.start_seconds, window.end_seconds)
         result = {"type": "result", **times, "label": label, "score": round(score, SCORE_DIGITS)}
         await _send(self._socket, result)
 
-    async def _score(self, pending: Iterable[PendingEvent]) -> None:
-        """Score the windows of events, and send the events that they decide."""
-        for event in pending:
-            predictions = await self._classify(list(event.clips))
-            scores = np.stack([prediction.best.scores for prediction in predictions])
-            await self._send_events(self._detector.add(event, scores))
-
-    async def _send_events(self, events: Iterable[Event]) -> None:
-        for event in events:
-            self._service.metrics.events.inc()
+    async def _send_events(self, events: AsyncIterator[Event]) -> None:
+        async for event in events:
             self._log_fields["events"] += 1
             ranked = rank(self._model.classifier.labels, event.scores)
             message = {
@@ -181,25 +170,6 @@ class _Stream:
                 "scores": label_scores(ranked),
             }
             await _send(self._socket, message)
-
-    async def _classify(self, windows: Sequence[Waveform]) -> list[Prediction]:
-        """Classify windows, waiting for room in the queue, so that load does not end a stream."""
-        deadline = self._service.deadline()
-        while True:
-            try:
-                outcomes = await self._service.classify(windows, self._model, deadline)
-            except RequestError as error:
-                if error.code != "queue_full" or time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            return [_prediction(outcome) for outcome in outcomes]
-
-
-def _prediction(outcome: InferenceOutcome) -> Prediction:
-    if not isinstance(outcome, Prediction):
-        raise RequestError(outcome.code, str(outcome))
-    return outcome
 
 
 def _times(start: float, end: float) -> dict[str, float]:

@@ -1,0 +1,1 @@
+"""Wake words for home automation, over the Wyoming protocol."""

@@ -24,9 +24,9 @@ from earful.training.evaluation.candidates import (
     comparison_table,
     plot_comparison,
 )
-from earful.training.evaluation.latency import median_latency_ms
 from earful.training.export.export import export
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
+from earful.training.metrics.latency import median_latency_ms
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, rebuild_network

@@ -20,10 +20,10 @@ from earful.models.bundle.metadata import GoldenExample, ModelMetadata
 from earful.models.bundle.quantization import Quantization
 from earful.models.bundle.session_calls import run_session
 from earful.service.classifier import Classifier
-from earful.training.evaluation.latency import median_latency_ms
 from earful.training.export.export import export
 from earful.training.export.quantize_graph import QuantizationError, quantize_graph
 from earful.training.metrics.classification import paired_p_value
+from earful.training.metrics.latency import median_latency_ms
 from earful.training.runs.run_dataset import read_run_dataset
 
 # More change neither the ranges nor the accuracy.

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from earful.service.classifier import Classifier
-from earful.training.evaluation.comparison import median_latency_ms
+from earful.training.metrics.latency import median_latency_ms
 
 ROUNDS = 9
 

@@ -1,0 +1,84 @@
+// The page's side of the worker that runs the model.
+import { decode } from "../sound.js";
+import { AudioError, checkSeconds } from "./audio_limits.js";
+
+// What the worker cannot read in pieces is decoded as a whole, at first at the file's own rate and with
+// all its channels: about 20 MB a minute.
+const MAX_DECODED_SECONDS = 1800;
+
+export class Engine {
+  /** Open the model that model.json in the folder `base` describes; throws an Error if it cannot run here. */
+  static async open(base) {
+    const response = await fetch(new URL("model.json", base)).catch(() => null);
+    if (!response?.ok) throw new Error("the file model.json does not load");
+    const engine = new Engine(await response.json());
+    await engine.ask("open", { model: engine.model, base: String(base) });
+    return engine;
+  }
+
+  constructor(model) {
+    this.model = model;
+    this.waiting = new Map(); // id of a request -> {resolve, reject, progress}
+    this.nextId = 1;
+    this.onLive = () => {};
+    this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+    this.worker.onmessage = ({ data }) => this.receive(data);
+    this.worker.onerror = (event) => this.fail(event.message || "this browser is too old: it has no module workers");
+  }
+
+  receive({ id, ok, error, progress, live }) {
+    if (live) return this.onLive(live);
+    const request = this.waiting.get(id);
+    if (progress !== undefined) return request?.progress(progress);
+    this.waiting.delete(id);
+    if (error?.code === "AbortError") request.reject(new DOMException(error.message, "AbortError"));
+    else if (error) request.reject(new AudioError(error.code, error.message));
+    else request.resolve(ok);
+  }
+
+  fail(message) {
+    for (const { reject } of this.waiting.values()) reject(new Error(message));
+    this.waiting.clear();
+  }
+
+  ask(kind, request = {}, { progress = () => {}, moved = [] } = {}) {
+    return new Promise((resolve, reject) => {
+      this.waiting.set(this.nextId, { resolve, reject, progress });
+      this.worker.postMessage({ ...request, kind, id: this.nextId++ }, moved);
+    });
+  }
+
+  /** The prediction for a file; throws an AudioError, or an AbortError after `cancel`. */
+  async classify(file, reject, progress) {
+    const prediction = await this.ask("classify", { file, reject }, { progress });
+    if (prediction) return prediction;
+    checkSeconds(await playerSeconds(file), MAX_DECODED_SECONDS);
+    const samples = await decode(await file.arrayBuffer(), this.model.sample_rate_hz);
+    if (!samples) {
+      throw new AudioError("unsupported_format",
+        "this browser cannot decode it: not audio, damaged, or a format it does not know; WAV works in every browser");
+    }
+    if (!samples.length) throw new AudioError("empty_audio", "the file has a header and no samples");
+    checkSeconds(samples.length / this.model.sample_rate_hz, MAX_DECODED_SECONDS);
+    return this.ask("classify", { samples, reject }, { progress, moved: [samples.buffer] });
+  }
+
+  cancel() {
+    this.worker.postMessage({ kind: "cancel" });
+  }
+}
+
+/** The length that the browser's player finds in a file, without decoding it; 0 if it finds none. */
+function playerSeconds(file) {
+  return new Promise((resolve) => {
+    const audio = new Audio(), url = URL.createObjectURL(file);
+    const done = (seconds) => {
+      URL.revokeObjectURL(url);
+      resolve(Number.isFinite(seconds) ? seconds : 0);
+    };
+    audio.onloadedmetadata = () => done(audio.duration);
+    audio.onerror = () => done(0);
+    audio.preload = "metadata";
+    audio.src = url;
+  });
+}

@@ -1,5 +1,6 @@
 // WAV files: write samples as one, and read one in pieces, so that an hour never is in memory.
 
+const MAX_CHUNKS = 1000; // before the samples; writers make a dozen at most
 const PCM = 1, FLOAT = 3, EXTENSIBLE = 0xfffe;
 
 /** Float samples to 16-bit integers. */
@@ -50,10 +51,10 @@ async function findChunks(file) {
   const head = await bytes(0, 12);
   if (head.byteLength < 12 || !["RIFF", "RF64"].includes(text(head, 0)) || text(head, 8) !== "WAVE") return null;
   let format = null;
-  for (let position = 12; position + 8 <= file.size;) {
+  for (let position = 12, count = 0; position + 8 <= file.size && count < MAX_CHUNKS; count++) {
     const chunk = await bytes(position, 8);
     const name = text(chunk, 0), size = chunk.getUint32(4, true);
-    if (name === "fmt ") format = new Uint8Array((await bytes(position + 8, size)).buffer);
+    if (name === "fmt " && !format) format = new Uint8Array((await bytes(position + 8, size)).buffer);
     if (name === "data") {
       const rest = file.size - position - 8;
       const isStreamed = isPlaceholder(size) || (size === 0 && head.getUint32(4, true) !== file.size - 8);
@@ -75,7 +76,7 @@ function parseFormat(bytes) {
   const kind = tag === EXTENSIBLE && bytes.length >= 26 ? view.getUint16(24, true) : tag;
   const decode = DECODERS[`${kind}/${bits}`];
   const channels = view.getUint16(2, true), rateHz = view.getUint32(4, true);
-  if (!decode || !channels || !rateHz || view.getUint16(12, true) !== (channels * bits) / 8) return null;
+  if (!decode || !channels || view.getUint16(12, true) !== (channels * bits) / 8) return null;
   return { channels, rateHz, decode, frameBytes: (channels * bits) / 8 };
 }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earful.data.errors import EarfulError, describe_os_error
+from earful.models.bundle.regular_file import read_regular_file
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 # Of the package's archive, in base64 as `npm view onnxruntime-web@1.30.0 dist.integrity` prints it.
@@ -56,12 +57,12 @@ def read_web_runtime(package: Path | None) -> WebRuntime:
 
 def _read(package: Path) -> bytes:
     try:
-        if package.is_file() and package.stat().st_size > _MAX_ARCHIVE_BYTES:
+        n_bytes = package.stat().st_size
+        if n_bytes > _MAX_ARCHIVE_BYTES:
             raise WebRuntimeError(
-                f"{package} has {package.stat().st_size} bytes, more than {PACKAGE} {VERSION}; "
-                f"{_HOW_TO_GET_IT}"
+                f"{package} has {n_bytes:,} bytes, more than {PACKAGE} {VERSION}; {_HOW_TO_GET_IT}"
             )
-        return package.read_bytes()
+        return read_regular_file(package)
     except OSError as error:
         raise WebRuntimeError(
             f"cannot read {package}: {describe_os_error(error)}; {_HOW_TO_GET_IT}"

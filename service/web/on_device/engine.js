@@ -1,10 +1,6 @@
 // The page's side of the worker that runs the model.
-import { decode } from "../sound.js";
-import { AudioError, checkSeconds } from "./audio_limits.js";
-
-// What the worker cannot read in pieces is decoded as a whole, at first at the file's own rate and with
-// all its channels: about 20 MB a minute.
-const MAX_DECODED_SECONDS = 1800;
+import { AudioError } from "./audio_limits.js";
+import { decodeFile } from "./decode_file.js";
 
 export class Engine {
   /** Open the model that model.json in the folder `base` describes; throws an Error if it cannot run here. */
@@ -52,33 +48,11 @@ export class Engine {
   async classify(file, reject, progress) {
     const prediction = await this.ask("classify", { file, reject }, { progress });
     if (prediction) return prediction;
-    checkSeconds(await playerSeconds(file), MAX_DECODED_SECONDS);
-    const samples = await decode(await file.arrayBuffer(), this.model.sample_rate_hz);
-    if (!samples) {
-      throw new AudioError("unsupported_format",
-        "this browser cannot decode it: not audio, damaged, or a format it does not know; WAV works in every browser");
-    }
-    if (!samples.length) throw new AudioError("empty_audio", "the file has a header and no samples");
-    checkSeconds(samples.length / this.model.sample_rate_hz, MAX_DECODED_SECONDS);
-    return this.ask("classify", { samples, reject }, { progress, moved: [samples.buffer] });
+    const { samples, rateHz } = await decodeFile(file);
+    return this.ask("classify", { samples, rateHz, reject }, { progress, moved: [samples.buffer] });
   }
 
   cancel() {
     this.worker.postMessage({ kind: "cancel" });
   }
-}
-
-/** The length that the browser's player finds in a file, without decoding it; 0 if it finds none. */
-function playerSeconds(file) {
-  return new Promise((resolve) => {
-    const audio = new Audio(), url = URL.createObjectURL(file);
-    const done = (seconds) => {
-      URL.revokeObjectURL(url);
-      resolve(Number.isFinite(seconds) ? seconds : 0);
-    };
-    audio.onloadedmetadata = () => done(audio.duration);
-    audio.onerror = () => done(0);
-    audio.preload = "metadata";
-    audio.src = url;
-  });
 }

@@ -5,7 +5,7 @@ import { decodeFile } from "./decode_file.js";
 export class Engine {
   /** Open the model that model.json in the folder `base` describes; throws an Error if it cannot run here. */
   static async open(base) {
-    const response = await fetch(new URL("model.json", base)).catch(() => null);
+    const response = await fetch(new URL("model.json", base), { cache: "no-cache" }).catch(() => null);
     if (!response?.ok) throw new Error("the file model.json does not load");
     const engine = new Engine(await response.json());
     await engine.ask("open", { model: engine.model, base: String(base) });

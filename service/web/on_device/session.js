@@ -18,7 +18,7 @@ export async function openSession(model, base) {
 }
 
 async function download(url) {
-  const response = await fetch(url).catch(() => null);
+  const response = await fetch(url, { cache: "no-cache" }).catch(() => null); // never that of an earlier export
   if (!response?.ok) throw new Error(`the file ${url.pathname} does not load (${response?.status ?? "no response"})`);
   return response.arrayBuffer();
 }

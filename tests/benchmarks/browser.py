@@ -2,9 +2,9 @@
 
 uv run --group dev python -m tests.benchmarks.browser --web-runtime FILE.tgz [MODEL ...]
 
-FILE.tgz is what `npm pack` of the version in training/export/web_runtime.py fetches; --data DATA has the
-folders fsdd (8 kHz) and keywords (16 kHz). Each model is served from the disk by a plain static
-server; the browser has one thread for it.
+FILE.tgz is what `npm pack` of the version in training/export/web_runtime.py fetches; with --data
+DATA, its folders fsdd (8 kHz) and keywords (16 kHz) are compared. Each model is served from the
+disk by a plain static server; the browser has one thread for it.
 """
 
 import base64

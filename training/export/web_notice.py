@@ -41,23 +41,35 @@ model.onnx, model.json
 
 The model {name!r}. Its licence, and those of what it was trained on, are for whoever trained it to
 name. {shipped}
-"""
+{weights}"""
 _SHIPPED = (
-    "Those of digits and digits-small, which come with Earful, are in its\n"
-    "models/pretrained/NOTICE: Apache License 2.0, with weights by Google (speech_embedding)."
+    "digits and digits-small, which come with Earful, are under CC BY-SA\n"
+    "4.0, https://creativecommons.org/licenses/by-sa/4.0/: models/pretrained/digits.md and\n"
+    "digits-small.md of Earful name the recordings they were trained on."
 )
 
 
-def notice(name: str, files: Mapping[str, bytes]) -> str:
-    """The text, with the SHA-256 of all files."""
+def notice(name: str, pretrained: object, files: Mapping[str, bytes]) -> str:
+    """The text, with the SHA-256 of all files.
+
+    ``pretrained`` is what the model's metadata says of pretrained weights in it, if anything.
+    """
     hashes = [f"{hashlib.sha256(files[path]).hexdigest()}  {path}\n" for path in sorted(files)]
     return "\n".join(
         [
             _PAGE.format(version=version("earful")),
-            _MODEL.format(name=name, shipped=_SHIPPED),
+            _MODEL.format(name=name, shipped=_SHIPPED, weights=_weights(pretrained)),
             _RUNTIME.format(package=PACKAGE, version=VERSION, sha512=SHA512),
             _MIT,
             "SHA-256 of the files, to check with `sha256sum --check`:\n",
             "".join(hashes),
         ]
     )
+
+
+def _weights(pretrained: object) -> str:
+    """A paragraph on weights that the model did not learn here; empty if there are none."""
+    if not isinstance(pretrained, dict) or not pretrained:
+        return ""
+    facts = "\n".join(f"  {key}: {value}" for key, value in pretrained.items())
+    return f"\nIt holds pretrained weights, changed by further training or not:\n{facts}\n"

@@ -67,7 +67,8 @@ def _site_files(bundle: Bundle, name: str, model: bytes, runtime: WebRuntime) ->
         **{f"runtime/{file}": content for file, content in runtime.files.items()},
         **page_files(),
     }
-    files["NOTICE.txt"] = notice(name, files).encode()
+    pretrained = bundle.metadata.architecture.get("pretrained")
+    files["NOTICE.txt"] = notice(name, pretrained, files).encode()
     return {**files, "service_worker.js": _service_worker(files)}
 
 

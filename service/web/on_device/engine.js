@@ -5,15 +5,16 @@ import { decodeFile } from "./decode_file.js";
 export class Engine {
   /** Open the model that model.json in the folder `base` describes; throws an Error if it cannot run here. */
   static async open(base) {
+    const engine = new Engine(); // whose worker loads at the same time
     const response = await fetch(new URL("model.json", base), { cache: "no-cache" }).catch(() => null);
     if (!response?.ok) throw new Error("the file model.json does not load");
-    const engine = new Engine(await response.json());
+    engine.model = await response.json();
     await engine.ask("open", { model: engine.model, base: String(base) });
     return engine;
   }
 
-  constructor(model) {
-    this.model = model;
+  constructor() {
+    this.model = null;
     this.waiting = new Map(); // id of a request -> {resolve, reject, progress}
     this.nextId = 1;
     this.onLive = () => {};

@@ -7,8 +7,7 @@ export async function openSession(model, base) {
   if (typeof WebAssembly !== "object") {
     throw new Error("this browser has no WebAssembly, or it is switched off; use another browser, or allow it");
   }
-  const content = await download(new URL(model.file, base));
-  const ort = await import(new URL(model.runtime.script, base));
+  const [content, ort] = await Promise.all([download(new URL(model.file, base)), import(new URL(model.runtime.script, base))]);
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmPaths = { wasm: new URL(model.runtime.wasm, base).href };
   const session = await ort.InferenceSession.create(new Uint8Array(content), { executionProviders: ["wasm"] });

@@ -14,7 +14,7 @@ export class Engine {
   }
 
   constructor() {
-    this.model = null;
+    this.model = this.failure = null;
     this.waiting = new Map(); // id of a request -> {resolve, reject, progress}
     this.nextId = 1;
     this.onLive = () => {};
@@ -34,12 +34,14 @@ export class Engine {
   }
 
   fail(message) {
-    for (const { reject } of this.waiting.values()) reject(new Error(message));
+    this.failure = new Error(message);
+    for (const { reject } of this.waiting.values()) reject(this.failure);
     this.waiting.clear();
   }
 
   ask(kind, request = {}, { progress = () => {}, moved = [] } = {}) {
     return new Promise((resolve, reject) => {
+      if (this.failure) return reject(this.failure);
       this.waiting.set(this.nextId, { resolve, reject, progress });
       this.worker.postMessage({ ...request, kind, id: this.nextId++ }, moved);
     });

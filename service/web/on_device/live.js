@@ -18,7 +18,7 @@ export async function listen(engine, reject, on) {
     if (closed) return;
     on.chunk(chunk);
     behind += 1;
-    if (behind * CHUNK_SECONDS > MAX_BEHIND_SECONDS) return close("this device is too slow for this model");
+    if (behind * CHUNK_SECONDS > MAX_BEHIND_SECONDS) return close("this device is too slow for this model, or busy with a file");
     await engine.ask("feed", { chunk }, { moved: [chunk.buffer] }).catch(({ message }) => close(message));
     behind -= 1;
   };

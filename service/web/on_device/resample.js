@@ -41,13 +41,13 @@ export class Resampler {
 
   /** The samples up to number `end`. */
   compute(end) {
-    const resampled = new Float32Array(Math.max(0, end - this.given));
+    const resampled = new Float32Array(Math.max(0, end - this.given)), { samples } = this;
     for (let i = 0; i < resampled.length; i++, this.given++) {
       const place = this.given * this.down, whole = Math.floor(place / this.up);
       const weights = this.weights(place % this.up);
       const first = whole - this.half + 1 - this.origin;
       let sum = 0;
-      for (let k = 0; k < weights.length; k++) sum += weights[k] * this.samples[first + k];
+      for (let k = 0; k < weights.length; k++) sum += weights[k] * samples[first + k];
       resampled[i] = sum;
     }
     const keep = Math.max(this.origin, Math.floor((this.given * this.down) / this.up) - this.half);

@@ -23,6 +23,7 @@ self.addEventListener("fetch", (event) => {
 });
 
 async function answer(request) {
-  const cache = await caches.open(CACHE);
-  return (await cache.match(request, { ignoreSearch: true })) ?? fetch(request);
+  const cache = await caches.open(CACHE), address = request.url.replace(/[?#].*$/, "");
+  const isPage = address === new URL("index.html", self.registration.scope).href;
+  return (await cache.match(isPage ? "./" : address)) ?? fetch(request);
 }

@@ -271,7 +271,7 @@ def test_the_site_works_without_a_network_once_it_was_opened(
         opened = visit(context, url)
         ready(opened)
         opened.page.evaluate("async () => { await navigator.serviceWorker.ready; }")
-    opened.page.reload()
+    opened.page.goto(f"{opened.url}index.html?from=a-link")
     page = ready(opened)
     page.set_input_files("#files", synthetic[0])
     expect(page.locator("#status")).to_have_text("1 file classified.")

@@ -9,8 +9,9 @@ from earful.training.export.web_runtime import PACKAGE, SHA512, VERSION
 _RUNTIME = """\
 runtime/
 
-The files of ONNX Runtime Web are taken unchanged from the npm package {package} {version}, whose
+The files of ONNX Runtime Web are those of the npm package {package} {version}, whose
 archive has the SHA-512 (base64) {sha512}.
+They are unchanged; the script has another name than there.
 Copyright (c) Microsoft Corporation. Licence: MIT, below. What it contains of others, with their
 licences, is in ThirdPartyNotices.txt of https://github.com/microsoft/onnxruntime at v{version}.
 """

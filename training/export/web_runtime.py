@@ -16,8 +16,13 @@ from earful.models.bundle.regular_file import read_regular_file
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 # Of the package's archive, in base64 as `npm view onnxruntime-web@1.30.0 dist.integrity` prints it.
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-# The build for WebAssembly alone, without those for graphics cards.
-SCRIPT, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
+# The build for WebAssembly alone, without those for graphics cards. Names in the site: not every
+# host knows that a file with the suffix .mjs is JavaScript.
+SCRIPT, WASM = "ort.wasm.bundle.min.js", "ort-wasm-simd-threaded.wasm"
+_MEMBERS = {
+    SCRIPT: "package/dist/ort.wasm.bundle.min.mjs",
+    WASM: "package/dist/ort-wasm-simd-threaded.wasm",
+}
 _HOW_TO_GET_IT = (
     f"get it with `npm pack {PACKAGE}@{VERSION}` and give the file: "
     f"--web-runtime {PACKAGE}-{VERSION}.tgz"
@@ -32,7 +37,7 @@ class WebRuntimeError(EarfulError):
 
 @dataclass(frozen=True)
 class WebRuntime:
-    """The files of ONNX Runtime Web that a page needs, by name."""
+    """The files of ONNX Runtime Web that a page needs, by their names in the site."""
 
     files: dict[str, bytes]
 
@@ -52,7 +57,7 @@ def read_web_runtime(package: Path | None) -> WebRuntime:
             f"{package} is not {PACKAGE} {VERSION}: its SHA-512 is {found[:16]}…, that of the "
             f"package {SHA512[:16]}…; {_HOW_TO_GET_IT}"
         )
-    return WebRuntime(_members(package, (SCRIPT, WASM)))
+    return WebRuntime(_members(package))
 
 
 def _read(package: Path) -> bytes:
@@ -69,11 +74,11 @@ def _read(package: Path) -> bytes:
         ) from error
 
 
-def _members(package: Path, names: tuple[str, ...]) -> dict[str, bytes]:
-    """The contents of some files; nothing is unpacked to the disk, so no path in it is followed."""
+def _members(package: Path) -> dict[str, bytes]:
+    """The contents of the files; nothing is unpacked to the disk, so no path in it is followed."""
     try:
         with tarfile.open(package, "r:gz") as archive:
-            return {name: _member(archive, f"package/dist/{name}") for name in names}
+            return {name: _member(archive, path) for name, path in _MEMBERS.items()}
     except (tarfile.TarError, OSError, EOFError, KeyError) as error:
         raise WebRuntimeError(f"{package} is damaged: {error}; {_HOW_TO_GET_IT}") from error
 

@@ -175,7 +175,8 @@ def tgz(members: dict[str, bytes], *, link: str | None = None) -> bytes:
     return buffer.getvalue()
 
 
-GOOD = {f"package/dist/{SCRIPT}": b"script", f"package/dist/{WASM}": b"wasm"}
+SCRIPT_MEMBER, WASM_MEMBER = web_runtime._MEMBERS[SCRIPT], web_runtime._MEMBERS[WASM]
+GOOD = {SCRIPT_MEMBER: b"script", WASM_MEMBER: b"wasm"}
 Pin = Callable[[bytes], Path]
 
 
@@ -205,9 +206,9 @@ def test_only_the_two_files_are_read_whatever_else_is_in_the_package(pin: Pin) -
         b"not a tar file",
         gzip.compress(b"not a tar file"),
         tgz(GOOD)[:80],
-        tgz({f"package/dist/{SCRIPT}": b"script"}),
-        tgz({f"package/dist/{SCRIPT}": b"script"}, link=f"package/dist/{WASM}"),
-        tgz(GOOD | {f"package/dist/{WASM}": bytes(1 << 26)}),
+        tgz({SCRIPT_MEMBER: b"script"}),
+        tgz({SCRIPT_MEMBER: b"script"}, link=WASM_MEMBER),
+        tgz(GOOD | {WASM_MEMBER: bytes(1 << 26)}),
     ],
     ids=["empty", "text", "gzip of a text", "cut", "a file missing", "a link", "a bomb"],
 )

@@ -102,6 +102,7 @@ def test_the_wheel_holds_earful_alone(tmp_path: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"earful", "earful-0.1.0.dist-info"}
     for needed in (
         "service/web/index.html",
+        "service/web/on_device/worker.js",
         "models/pretrained/digits.onnx",
         "models/pretrained/digits-small.onnx",
         "py.typed",

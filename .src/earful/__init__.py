@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from earful.training.evaluation.evaluator import Evaluation
     from earful.training.evaluation.event_evaluation import EventEvaluation
     from earful.training.export.export import ExportResult
+    from earful.training.export.web_site import SiteResult
 
 # The module of each public name, imported when the name is first used.
 _MODULES = {
@@ -57,6 +58,7 @@ _MODULES = {
     "Model": "earful.service.api.model",
     "Prediction": "earful.service.classifier",
     "PrepareResult": "earful.data.dataset.prepare",
+    "SiteResult": "earful.training.export.web_site",
     "TrainResult": "earful.training.api.train",
     "evaluate": "earful.training.api.evaluate",
     "evaluate_events": "earful.training.api.evaluate",
@@ -75,6 +77,7 @@ __all__ = [
     "Model",
     "Prediction",
     "PrepareResult",
+    "SiteResult",
     "TrainResult",
     "evaluate",
     "evaluate_events",

@@ -1,15 +1,17 @@
 // The main page: classifies files, recordings and samples, and listens live.
-import { Corrections } from "./corrections.js";
 import { downloadCsv } from "./csv.js";
 import { annotator, setAnnotator } from "./feedback.js";
+import { watchFiles } from "./file_input.js";
 import { watchModel } from "./model_panel.js";
 import { listenLive, record } from "./recording.js";
 import { addResult, clearResults, hasTimeline, resultRows, toggle } from "./results.js";
+import { SentCorrections } from "./sent_corrections.js";
+import { listen } from "./server_stream.js";
 import { classifyFiles, splitIntoBatches } from "./upload.js";
 
 const MODEL_POLL_MS = 15_000;
 const $ = (id) => document.getElementById(id);
-const corrections = new Corrections(() => $("key").value, showCorrections);
+const corrections = new SentCorrections(() => $("key").value, showCorrections);
 let cancelled = null; // the AbortController of the upload in progress
 
 function showStatus(text, bad = false) {
@@ -104,26 +106,9 @@ function showCorrections() {
 
 // --- events of the page ---
 
-$("files").onchange = async ({ target }) => {
-  const files = [...target.files];
-  target.value = ""; // otherwise choosing the same file again is no change
-  if (files.length) await classify(files);
-};
-const drop = $("drop");
-for (const name of ["dragenter", "dragover"]) {
-  drop.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
-}
-drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-// Without this, a file dropped beside the field would replace the page.
-window.addEventListener("dragover", (event) => event.preventDefault());
-window.addEventListener("drop", async (event) => {
-  event.preventDefault();
-  drop.classList.remove("over");
-  const files = [...event.dataTransfer.files];
-  if (files.length) await classify(files);
-});
+watchFiles(classify);
 $("record").onclick = () => record(classify, showStatus);
-$("live").onclick = () => listenLive($("key").value, showStatus);
+$("live").onclick = () => listenLive((on) => listen($("key").value, on), showStatus);
 $("cancel").onclick = () => cancelled?.abort();
 $("key-form").onsubmit = (event) => event.preventDefault();
 $("key").value = sessionStorage.getItem("earful.key") ?? "";

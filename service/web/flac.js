@@ -15,7 +15,7 @@ export async function openFlac(file) {
   const total = (packed & 15 ? 0 : view.getUint32(14)) || null;
   const start = await skipMetadata(file);
   const offsets = await findFrames(file, start);
-  return openFrames(file, {
+  const recording = await openFrames(file, {
     config: {
       codec: "flac", sampleRate: view.getUint32(10) >>> 12, numberOfChannels: ((packed >> 9) & 7) + 1,
       description: lastBlock(head),
@@ -25,6 +25,7 @@ export async function openFlac(file) {
     skipped: 0,
     length: total ?? (offsets.length - 1) * most,
   });
+  return recording && { ...recording, truncated: total !== null && (offsets.length - 1) * most < total };
 }
 
 /** The head of the file with the mark that no other block follows. */

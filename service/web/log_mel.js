@@ -1,4 +1,5 @@
 // Log-mel spectrograms for display only; the model computes its own features.
+import { createFft } from "./fft.js";
 
 export const N_MELS = 48;
 const FRAME_SECONDS = 0.032;
@@ -67,30 +68,4 @@ function melFilters(rateHz, nFft) {
     }
     return filter.length ? filter : [[Math.round(middle), 1]];
   });
-}
-
-/** A fast Fourier transform of n points, in place, radix 2. */
-function createFft(n) {
-  const cosines = Float64Array.from({ length: n / 2 }, (_, k) => Math.cos((-2 * Math.PI * k) / n));
-  const sines = Float64Array.from({ length: n / 2 }, (_, k) => Math.sin((-2 * Math.PI * k) / n));
-  return (real, imaginary) => {
-    for (let i = 1, j = 0; i < n; i++) {
-      let bit = n >> 1;
-      for (; j & bit; bit >>= 1) j ^= bit;
-      j ^= bit;
-      if (i < j) [real[i], real[j]] = [real[j], real[i]];
-    }
-    for (let size = 2; size <= n; size <<= 1) {
-      const step = n / size;
-      for (let start = 0; start < n; start += size) {
-        for (let k = 0; k < size / 2; k++) {
-          const c = cosines[k * step], s = sines[k * step];
-          const a = start + k, b = a + size / 2;
-          const re = real[b] * c - imaginary[b] * s, im = real[b] * s + imaginary[b] * c;
-          real[b] = real[a] - re; imaginary[b] = imaginary[a] - im;
-          real[a] += re; imaginary[a] += im;
-        }
-      }
-    }
-  };
 }

@@ -1,6 +1,6 @@
 // The buttons "Record" and "Listen live".
 import { showName } from "./labels.js";
-import { CHUNK_SECONDS, listen, openMicrophone } from "./microphone.js";
+import { CHUNK_SECONDS, openMicrophone } from "./microphone.js";
 import { writeWav } from "./wav.js";
 
 const MAX_RECORDING_SECONDS = 30;
@@ -23,7 +23,7 @@ export async function record(classify, showStatus) {
       // Only once per second: a screen reader reads every change aloud.
       if (Math.floor(seconds) > Math.floor(before)) showStatus(`Recording: ${Math.floor(seconds)} s …`);
       if (seconds > MAX_RECORDING_SECONDS) stopRecording?.();
-    });
+    }, () => stopRecording?.());
   } catch (error) {
     return showStatus(`Cannot use the microphone: ${error.message}`, true);
   } finally {
@@ -51,8 +51,12 @@ function concatenate(chunks) {
 
 let stopListening = null;
 
-/** Start streaming the microphone and show the detected events, or stop. */
-export async function listenLive(apiKey, showStatus) {
+/**
+ * Start streaming the microphone and show the detected events, or stop. `listen(on)` starts it and gives a
+ * function that stops it; it calls on.chunk(samples), on.ready(), on.result and on.event with what was
+ * predicted, and on.closed(reason).
+ */
+export async function listenLive(listen, showStatus) {
   if (stopListening) return stopListening();
   $("live-panel").hidden = false;
   $("events").replaceChildren();
@@ -60,7 +64,7 @@ export async function listenLive(apiKey, showStatus) {
   context.clearRect(0, 0, canvas.width, canvas.height);
   $("live").disabled = true;
   try {
-    stopListening = await listen(apiKey, {
+    stopListening = await listen({
       chunk: (chunk) => drawLevel(canvas, context, chunk),
       ready: () => showStatus("Listening …"),
       result: ({ label, score }) => {
@@ -80,6 +84,12 @@ export async function listenLive(apiKey, showStatus) {
   } finally {
     $("live").disabled = false;
   }
+}
+
+/** Stop what is listened to or recorded, since the page cannot go on; a recording is classified so far. */
+export function interrupt(reason) {
+  stopRecording?.();
+  stopListening?.(reason);
 }
 
 function addEvent({ label, score, start }) {

@@ -1,7 +1,7 @@
 // The table of results: a row for each file, which opens to its plots, scores or timeline.
-import { addActivationButton } from "./activation.js";
+import { addActivationButton } from "./activation_map.js";
 import { createLabelInput, showName, sortLabels, splitLabels } from "./labels.js";
-import { model } from "./model_panel.js";
+import { model } from "./shown_model.js";
 import { DISPLAY_RATE_HZ, decode, drawLogMel, drawWaveform } from "./sound.js";
 import { timeText } from "./timeline/time_text.js";
 import { Timeline } from "./timeline/timeline.js";
@@ -107,7 +107,7 @@ function createTimeline({ file, id, url, prediction, corrections }, detail) {
   const { events, seconds = events.at(-1).end } = prediction; // of a damaged one up to the damage
   return new Timeline(detail.querySelector(".timeline"), {
     file, url, events, seconds,
-    model: { labels: labelsOf(prediction), multiLabel: isMultiLabel(), rateHz: model?.sample_rate_hz ?? 0 },
+    model: { labels: labelsOf(prediction), multiLabel: isMultiLabel(), rateHz: model?.sample_rate_hz ?? 0, requestMap: model?.requestMap },
     corrections: {
       labelOf: (event) => corrections.labelOf(target(event)),
       submit: (event, label, cut) => corrections.submit(target(event, cut), label),
@@ -137,7 +137,7 @@ async function drawPlots(file, detail) {
     const wave = detail.querySelector(".wave"), mel = detail.querySelector(".mel");
     drawWaveform(wave, samples);
     drawLogMel(mel, samples);
-    addActivationButton(mel, file, samples.length / DISPLAY_RATE_HZ);
+    if (model?.requestMap) addActivationButton(mel, file, samples.length / DISPLAY_RATE_HZ, model.requestMap);
     wave.setAttribute("aria-label", `Waveform of ${file.name}`);
     mel.setAttribute("aria-label", `Log-mel spectrogram of ${file.name}`);
   } else {

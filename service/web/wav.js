@@ -1,7 +1,7 @@
 // WAV files: write samples as one, and read one in pieces, so that an hour never is in memory.
 
+const MAX_CHUNKS = 1000; // before the samples; writers make a dozen at most
 const PCM = 1, FLOAT = 3, EXTENSIBLE = 0xfffe;
-const UNKNOWN_SIZE = 0xffffffff; // of files that were written as a stream, or of more than 4 GB
 
 /** Float samples to 16-bit integers. */
 export function toPcm16(samples) {
@@ -20,7 +20,7 @@ export function writeWav(samples, rateHz) {
 }
 
 /**
- * A recording {rateHz, length, read, cut} of a WAV file; null for any other file.
+ * A recording {rateHz, length, channels, truncated, read, cut} of a WAV file; null for any other file.
  * `read(from, to)` gives mono Float32 samples, `cut(from, to)` a WAV file of exactly these samples,
  * with all channels and bits. Positions are in samples.
  */
@@ -35,6 +35,8 @@ export async function openWav(file) {
   return {
     rateHz,
     length,
+    channels,
+    truncated: chunks.truncated,
     read: async (from, to) => mixDown(decode(await slice(from, to).arrayBuffer()), channels),
     cut: async (from, to) => {
       const part = slice(from, to);
@@ -49,19 +51,23 @@ async function findChunks(file) {
   const head = await bytes(0, 12);
   if (head.byteLength < 12 || !["RIFF", "RF64"].includes(text(head, 0)) || text(head, 8) !== "WAVE") return null;
   let format = null;
-  for (let position = 12; position + 8 <= file.size;) {
+  for (let position = 12, count = 0; position + 8 <= file.size && count < MAX_CHUNKS; count++) {
     const chunk = await bytes(position, 8);
     const name = text(chunk, 0), size = chunk.getUint32(4, true);
-    if (name === "fmt ") format = new Uint8Array((await bytes(position + 8, size)).buffer);
+    if (name === "fmt " && !format) format = new Uint8Array((await bytes(position + 8, size)).buffer);
     if (name === "data") {
       const rest = file.size - position - 8;
-      const dataBytes = size === UNKNOWN_SIZE || size === 0 ? rest : Math.min(size, rest);
-      return format && { format, dataStart: position + 8, dataBytes };
+      const isStreamed = isPlaceholder(size) || (size === 0 && head.getUint32(4, true) !== file.size - 8);
+      const dataBytes = isStreamed ? rest : Math.min(size, rest);
+      return format && { format, dataStart: position + 8, dataBytes, truncated: !isStreamed && rest < size };
     }
     position += 8 + size + (size % 2);
   }
   return null;
 }
+
+/** Whether a size stands for an unknown length, as in files that are written as a stream or have 4 GB. */
+const isPlaceholder = (size) => (size >= 0x7ffff000 && size <= 0x80000000) || size >= 0xfffff000;
 
 function parseFormat(bytes) {
   if (bytes.length < 16) return null;
@@ -70,7 +76,7 @@ function parseFormat(bytes) {
   const kind = tag === EXTENSIBLE && bytes.length >= 26 ? view.getUint16(24, true) : tag;
   const decode = DECODERS[`${kind}/${bits}`];
   const channels = view.getUint16(2, true), rateHz = view.getUint32(4, true);
-  if (!decode || !channels || !rateHz) return null;
+  if (!decode || !channels || view.getUint16(12, true) !== (channels * bits) / 8) return null;
   return { channels, rateHz, decode, frameBytes: (channels * bits) / 8 };
 }
 

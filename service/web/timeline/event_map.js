@@ -1,14 +1,14 @@
 // Where the model listened in the selected event: its own spectrogram, with the map over it.
-import { describeMap, drawActivationMap, requestMap } from "../activation.js";
+import { describeMap, drawActivationMap } from "../activation_map.js";
 import { DISPLAY_RATE_HZ, decode, drawLogMel } from "../sound.js";
 
 export class EventMap {
   /**
    * `details` is opened and closed by people; `labels` are the model's; `cut(event)` gives a promise of
-   * the event's WAV file, or of null.
+   * the event's WAV file, or of null; `requestMap(clip, label)` of its map.
    */
-  constructor(details, labels, cut) {
-    Object.assign(this, { details, labels, cut });
+  constructor(details, labels, cut, requestMap) {
+    Object.assign(this, { details, labels, cut, requestMap });
     this.event = this.drawn = null;
     details.ontoggle = () => this.show(this.event);
   }
@@ -34,7 +34,7 @@ export class EventMap {
     const samples = clip && await decode(await clip.arrayBuffer());
     if (!samples?.length) throw new Error("this browser cannot cut the recording");
     // Of several labels, that with the highest score.
-    const map = await requestMap(clip, this.labels.includes(event.label) ? event.label : null);
+    const map = await this.requestMap(clip, this.labels.includes(event.label) ? event.label : null);
     if (event !== this.event) return;
     const canvas = this.details.querySelector("canvas");
     drawLogMel(canvas, samples);

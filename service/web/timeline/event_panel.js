@@ -8,10 +8,12 @@ export class EventPanel {
    * `on` has the callbacks step(by), play(), correct(index, label), which gives {text, bad}, and
    * cut(event), which gives a promise of its WAV file, or of null.
    */
-  constructor(root, events, { labels, multiLabel, correctionOf }, on) {
+  constructor(root, events, { labels, multiLabel, requestMap, correctionOf }, on) {
     Object.assign(this, { root, events, labels, multiLabel, correctionOf, on });
     this.index = -1;
-    this.map = new EventMap(root.querySelector(".event-map"), labels, on.cut);
+    const map = root.querySelector(".event-map");
+    if (requestMap) this.map = new EventMap(map, labels, on.cut, requestMap);
+    else map.remove();
     root.querySelector(".previous").onclick = () => on.step(-1);
     root.querySelector(".next").onclick = () => on.step(1);
     root.querySelector(".play").onclick = () => on.play();
@@ -31,7 +33,7 @@ export class EventPanel {
       (correct) => this.submit(index, correct), this.correctionOf(index));
     this.say("");
     this.root.hidden = false;
-    this.map.show(this.events[index]);
+    this.map?.show(this.events[index]);
   }
 
   async submit(index, correct) {

@@ -20,7 +20,7 @@ let timelines = 0; // for ids
 
 export class Timeline {
   /**
-   * Fills a copy of the template `#timeline`. `model` has labels, multiLabel and rateHz;
+   * Fills a copy of the template `#timeline`. `model` has labels, multiLabel, rateHz and, perhaps, requestMap;
    * `corrections` has labelOf(event) and submit(event, label, cut), which gives {text, bad}.
    */
   constructor(root, { file, url, events, seconds, model, corrections }) {
@@ -36,7 +36,7 @@ export class Timeline {
     laneElement.id = `lane-${timelines++}`;
     this.lane = new Lane(laneElement, this.events, hueOf, (index) => this.labelOf(index));
     this.panel = new EventPanel(this.find(".event-panel"), this.events,
-      { labels: model.labels, multiLabel: model.multiLabel, correctionOf: (index) => corrections.labelOf(this.events[index]) },
+      { ...model, correctionOf: (index) => corrections.labelOf(this.events[index]) },
       { step: (by) => this.step(by), play: () => this.playEvent(), correct: (index, label) => this.correct(index, label), cut: (event) => this.cut(event) });
     this.overview = new Overview(this.find(".overview"), this.view, this.events, hueOf, () => this.redraw());
     this.find(".legend").append(...legend(this.events, model.labels));

@@ -147,6 +147,16 @@ def test_other_functions_refuse_wrong_arguments_in_one_sentence(home: Path, tmp_
         (earful.export, {"run": 5, "out": "m.onnx"}, "run is a path"),
         (earful.export, {"run": run, "out": None}, "out is a path"),
         (
+            earful.export,
+            {"run": run, "out": "m.onnx", "target": "wasm"},
+            "target is 'onnx' or 'web'",
+        ),
+        (
+            earful.export,
+            {"run": run, "out": "m", "web_runtime": "x"},
+            "web_runtime is for the target",
+        ),
+        (
             earful.evaluate,
             {"model": SHIPPED_MODEL, "labels": dataset, "split": "tst"},
             r"split is .* or 'all', found 'tst' \(did you mean 'test'\?\)",

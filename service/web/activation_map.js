@@ -1,5 +1,4 @@
-// Where the model listened: a map from the server, drawn over a spectrogram.
-import { authHeaders, requestJson } from "./feedback.js";
+// Where the model listened: a map, drawn over a spectrogram.
 import { TOP_HZ, toMel } from "./log_mel.js";
 
 const SHADE = 0.82; // over the parts where the model did not listen
@@ -50,8 +49,8 @@ function drawCurve(g, map, left, step, height) {
   g.stroke();
 }
 
-/** Add a button under the spectrogram of `file` that shows and hides the map. */
-export function addActivationButton(canvas, file, seconds) {
+/** Add a button under the spectrogram of `file` that shows and hides the map that `requestMap(file)` gives. */
+export function addActivationButton(canvas, file, seconds, requestMap) {
   const button = document.createElement("button"), note = document.createElement("p");
   button.type = "button";
   button.className = "where";
@@ -80,14 +79,6 @@ export function addActivationButton(canvas, file, seconds) {
     button.disabled = false;
     button.focus();
   };
-}
-
-/** The map of a clip; of `label`, or of the one with the highest score. */
-export function requestMap(clip, label = null) {
-  const form = new FormData(), key = document.getElementById("key").value;
-  form.append("file", clip, clip.name ?? "clip.wav");
-  const query = label === null ? "" : `?${new URLSearchParams({ label })}`;
-  return requestJson(`v1/activation-map${query}`, { method: "POST", body: form, headers: authHeaders(key) });
 }
 
 export const describeMap = ({ label, score, method }) => `“${label}”, ${(100 * score).toFixed(1)} %. ${METHODS[method]}`;

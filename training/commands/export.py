@@ -65,9 +65,7 @@ def export(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DATASET", help="With --int8: the run's dataset, if it was moved."
-        ),
+        typer.Option(metavar="DATASET", help="With --int8: the run's dataset, if it was moved."),
     ] = None,
 ) -> None:
     """Write the best epoch of a run as one ONNX file, checked against PyTorch, or as a web page."""
@@ -107,8 +105,30 @@ def _write_model(run: Path, out: Path) -> None:
         f"{len(exported.metadata.labels)} labels"
     )
     echo(f"ONNX Runtime and PyTorch agree within {exported.max_difference:.1e}")
-<<<<<<< HEAD
-    print_next(("evaluate", out, read_run_dataset(run) or "DATASET"), ("serve", "--model", out))
+
+
+def _export_site(source: Path, out: Path, package: Path | None) -> None:
+    from earful.models.registry.find_model import find_model
+    from earful.training.export.web_runtime import read_web_runtime
+    from earful.training.export.web_site import write_site
+
+    runtime = read_web_runtime(package)
+    if not source.is_dir():
+        _report_site(write_site(find_model(str(source)), source.stem, out, runtime))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.onnx"
+        _write_model(source, model)
+        _report_site(write_site(model, source.resolve().name, out, runtime))
+
+
+def _report_site(site: "SiteResult") -> None:
+    echo(f"{site.path}: {site.size_bytes / 1e6:.1f} MB, {site.n_labels} labels")
+    print_message("put the folder on any web server; to try it here:")
+    echo(
+        f"  python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(site.path))}",
+        err=True,
+    )
 
 
 def _export_int8(run: Path, out: Path, data: Path | None, max_lost_points: float | None) -> None:
@@ -136,29 +156,3 @@ def _export_int8(run: Path, out: Path, data: Path | None, max_lost_points: float
             f"model: {format_command(('export', run, '--out', 'model.onnx'))}"
         )
     print_next(("evaluate", out, data or "DATASET"), ("serve", "--model", out))
-=======
-
-
-def _export_site(source: Path, out: Path, package: Path | None) -> None:
-    from earful.models.registry.find_model import find_model
-    from earful.training.export.web_runtime import read_web_runtime
-    from earful.training.export.web_site import write_site
-
-    runtime = read_web_runtime(package)
-    if not source.is_dir():
-        _report_site(write_site(find_model(str(source)), source.stem, out, runtime))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "model.onnx"
-        _write_model(source, model)
-        _report_site(write_site(model, source.resolve().name, out, runtime))
-
-
-def _report_site(site: "SiteResult") -> None:
-    echo(f"{site.path}: {site.size_bytes / 1e6:.1f} MB, {site.n_labels} labels")
-    print_message("put the folder on any web server; to try it here:")
-    echo(
-        f"  python -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(site.path))}",
-        err=True,
-    )
->>>>>>> web

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page
 from earful.data.audio.decode import AudioError, Waveform, decode, resample
 from earful.data.audio.sound_windows import ContinuousWindow, SoundWindower
 from earful.data.audio.wav import parse_wav
-from earful.data.audio.windows import loudest_clip
+from earful.data.audio.windows import loudest_clip, loudest_start
 from earful.models.registry.shipped import SHIPPED_MODELS
 from earful.service.classifier import Classifier
 from earful.service.events import detect_events
@@ -151,6 +151,13 @@ def test_the_loudest_clip_is_the_same(n: int, clip: int, call: Call) -> None:
             samples=waveform, clip=clip,
         )  # fmt: skip
         np.testing.assert_array_equal(np.float32(found), loudest_clip(waveform, clip))
+
+
+def test_of_equally_loud_places_the_same_one_is_taken(call: Call) -> None:
+    steady = np.resize(np.random.default_rng(1).standard_normal(125), 40_000).astype(np.float32)
+    for waveform in (steady, np.zeros(40_000, np.float32)):
+        found = call("windows.js", "return m.loudestStart(a.samples, 8000);", samples=waveform)
+        assert found == loudest_start(waveform, 8_000) > 0
 
 
 def classify_in_page(page: Page, call: Call, classifier: Classifier, waveform: Waveform) -> Any:

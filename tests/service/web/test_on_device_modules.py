@@ -239,10 +239,10 @@ def test_events_of_the_same_scores_are_the_same(seed: int, call: Call, digits: C
 
 
 def lasting_scores(start: int, n_clips: int, seed: int) -> NDArray[np.float32]:
-    """Scores (clips, 10) of a window: a label for each two seconds or so, with exceptions."""
+    """Scores (clips, 10) of a window: a label for some seconds, with exceptions."""
     generator = np.random.default_rng([seed, start])
     scores = generator.uniform(0, 0.05, (n_clips, 10))
-    label = start // 18_000 % 3 if generator.uniform() < 0.7 else int(generator.integers(10))
+    label = start // 22_000 % 3 if generator.uniform() < 0.75 else int(generator.integers(10))
     scores[:, label] = generator.uniform(0.6, 1.0, n_clips)
     return scores.astype(np.float32)
 

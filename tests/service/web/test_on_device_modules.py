@@ -18,9 +18,10 @@ from earful.data.audio.decode import AudioError, Waveform, decode, resample
 from earful.data.audio.sound_windows import ContinuousWindow, SoundWindower
 from earful.data.audio.wav import parse_wav
 from earful.data.audio.windows import loudest_clip, loudest_start
+from earful.models.bundle.event_options import EventOptions
 from earful.models.registry.shipped import SHIPPED_MODELS
 from earful.service.classifier import Classifier
-from earful.service.events import detect_events
+from earful.service.events import EventDetector, detect_events
 from earful.training.export.web_site import model_json
 from tests.fixtures.chords import Chords
 from tests.fixtures.malformed_audio import MALFORMED_AUDIO
@@ -206,6 +207,44 @@ def spoken_digits(seconds: float) -> Waveform:
     blob = (WEB / "samples" / "digits.ogg").read_bytes()
     samples = decode(blob, 8_000).waveform[3_000:]
     return np.resize(samples, round(seconds * 8_000))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_events_of_the_same_scores_are_the_same(seed: int, call: Call, digits: Classifier) -> None:
+    """Labels that last for seconds and are now and then another one, or below the threshold."""
+    recording = np.concatenate([scene(8_000, 1.0, seed), scene(8_000, 1.0, seed + 100)])
+    detector = EventDetector(digits, EventOptions())
+    windows = [*detector.feed(recording), *detector.end_of_audio()]
+    scores = [lasting_scores(window.start, len(window.clips), seed) for window in windows]
+    pairs = zip(windows, scores, strict=True)
+    events = [event for window, score in pairs for event in detector.add(window, score)]
+    events += detector.finish()
+    found = call(
+        "events.js",
+        """
+        const d = new m.EventDetector(a.model);
+        const windows = [...d.feed(a.samples), ...d.endOfAudio()];
+        const events = windows.flatMap(
+          (window, i) => d.add(window, a.scores[i].map((row) => Float32Array.from(row))));
+        return [...events, ...d.finish()];
+        """,
+        model=model_json(digits.bundle, "digits"),
+        samples=recording,
+        scores=[score.tolist() for score in scores],
+    )
+    assert any(event.end - event.start > 2 for event in events)
+    assert [(e["start"], e["end"], e["label"], e["score"]) for e in found] == [
+        (e.start, e.end, e.label, pytest.approx(e.score)) for e in events
+    ]
+
+
+def lasting_scores(start: int, n_clips: int, seed: int) -> NDArray[np.float32]:
+    """Scores (clips, 10) of a window: a label for some seconds, with exceptions."""
+    generator = np.random.default_rng([seed, start])
+    scores = generator.uniform(0, 0.05, (n_clips, 10))
+    label = start // 22_000 % 3 if generator.uniform() < 0.75 else int(generator.integers(10))
+    scores[:, label] = generator.uniform(0.6, 1.0, n_clips)
+    return scores.astype(np.float32)
 
 
 @pytest.mark.slow

@@ -25,7 +25,18 @@ SYSTEMS = {
 }
 PLATFORM_NAMES = {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}
 # What people install (README, training/README.md); the test tools are for Linux.
-EXTRAS = ["train", "synth", "media", "parquet", "remote", "postgres", "mlflow", "tune", "cluster"]
+EXTRAS = [
+    "train",
+    "synth",
+    "media",
+    "parquet",
+    "remote",
+    "postgres",
+    "mlflow",
+    "tune",
+    "cluster",
+    "wyoming",
+]
 
 
 def exported(extras: list[str]) -> list[Requirement]:

@@ -153,6 +153,11 @@ def _check_graph(
         )
 
 
+def golden_tolerance(metadata: ModelMetadata) -> float:
+    """How far another machine's probabilities may be from those of the golden example."""
+    return GOLDEN_TOLERANCE if metadata.quantization is None else INT8_GOLDEN_TOLERANCE
+
+
 def _check_golden(bundle: Bundle) -> None:
     golden = bundle.metadata.golden
     if len(golden.waveform) != bundle.metadata.features.clip_samples:
@@ -177,8 +182,7 @@ def _check_golden(bundle: Bundle) -> None:
             f"expected {(1, len(golden.probabilities))}"
         )
     drift = float(np.abs(probabilities[0] - np.array(golden.probabilities)).max())
-    is_int8 = bundle.metadata.quantization is not None
-    tolerance = INT8_GOLDEN_TOLERANCE if is_int8 else GOLDEN_TOLERANCE
+    tolerance = golden_tolerance(bundle.metadata)
     if not drift <= tolerance:  # NaN is drift too
         raise ModelError(
             f"{bundle.path} does not reproduce its golden example (off by {drift:.2g}, allowed is "

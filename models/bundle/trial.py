@@ -32,7 +32,7 @@ def try_model(path: Path, batches: Sequence[int]) -> str:
         ModelError: it cannot be used.
         ModelUnreadable: it cannot be read, which may be temporary.
     """
-    command = [sys.executable, "-P", "-m", __name__, str(path), *map(str, batches)]
+    command = [sys.executable, "-P", "-X", "utf8", "-m", __name__, str(path), *map(str, batches)]
     try:
         result = subprocess.run(  # noqa: S603 - no shell; the path is an argument
             command,

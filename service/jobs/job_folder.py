@@ -116,7 +116,9 @@ def check_jobs_folder(settings: Settings) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make names in a folder durable."""
+    """Make names in a folder durable; Windows opens no folder, and does so itself."""
+    if os.name == "nt":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -48,6 +48,8 @@ class GracefulWorkers(Multiprocess):
         Uvicorn's own ends all workers when one cannot start. Here that is so only before one has
         served: later what fails is new, and may pass.
         """
+        if self.should_exit.is_set():
+            return
         for process in list(self.processes):
             if self._is_alive(process):
                 continue

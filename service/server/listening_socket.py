@@ -45,7 +45,9 @@ def bind_socket(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:  # too long a label of a host name is a UnicodeError
         raise _bind_error(host, port, error) from error
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On Windows SO_REUSEADDR would let a second server take the port as well.
+        option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+        listener.setsockopt(socket.SOL_SOCKET, option, 1)
         listener.bind(address)
         listener.listen()  # fails too if another server started at the same moment
     except OSError as error:

@@ -12,19 +12,20 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator
+from typing import TypeVar
 
 import numpy as np
 from wyoming.audio import AudioChunk, AudioFormat, AudioStart, AudioStop
 from wyoming.error import Error
 from wyoming.event import Event as Message
-from wyoming.event import async_read_event, async_write_event
+from wyoming.event import Eventable, async_read_event, async_write_event
 from wyoming.info import Describe
 from wyoming.ping import Ping, Pong
-from wyoming.wake import Detect, NotDetected
+from wyoming.wake import Detect, Detection, NotDetected
 
 from earful.data.audio.hop_windows import StreamResampler
 from earful.models.bundle.event_options import EventOptions, default_min_score
-from earful.service.core.errors import RequestError
+from earful.service.core.errors import COUNTED_PER_FILE, RequestError
 from earful.service.core.request_log import log
 from earful.service.events import Event
 from earful.service.http.app_state import Service
@@ -33,12 +34,16 @@ from earful.service.wyoming.limited_reader import LimitedReader
 from earful.service.wyoming.wake_words import (
     check_format,
     describe,
-    to_detection,
+    to_detections,
     to_waveform,
     wanted_labels,
 )
 
+T = TypeVar("T", bound=Eventable)
+F = TypeVar("F", AudioStart, AudioChunk)
 _MAX_HEAD_BYTES = 65_536
+# A satellite reads what it is told; one that does not is disconnected.
+_WRITE_SECONDS = 10.0
 # What a message of another version or of no version gives while it is parsed.
 _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
@@ -47,6 +52,7 @@ _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 async def serve_wyoming(service: Service, listener: socket.socket) -> AsyncIterator[None]:
     """Serve on a bound socket while the context is open."""
     tasks: set[asyncio.Task[None]] = set()
+    places = _Places(service.settings.max_streams)
     loop = asyncio.get_running_loop()
 
     def accept() -> asyncio.StreamReaderProtocol:
@@ -55,10 +61,10 @@ async def serve_wyoming(service: Service, listener: socket.socket) -> AsyncItera
 
     def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Those that only ask for the labels count too.
-        if len(tasks) >= 2 * service.settings.max_streams:
+        if len(tasks) >= 2 * places.n_free_at_first:
             writer.close()
             return
-        task = loop.create_task(_serve(service, reader, writer))
+        task = loop.create_task(_serve(service, places, reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
@@ -72,24 +78,51 @@ async def serve_wyoming(service: Service, listener: socket.socket) -> AsyncItera
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+class _Places:
+    """The streams that may be open at once; those of the WebSocket, which may need a key, count
+    for themselves."""
+
+    def __init__(self, n_places: int) -> None:
+        self.n_free_at_first = self.n_free = n_places
+
+
 async def _serve(
-    service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    service: Service,
+    places: _Places,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
 ) -> None:
-    connection = _Connection(service, writer)
+    connection = _Connection(service, places, writer)
     try:
         while (message := await _read(reader)) is not None:
             await connection.handle(message)
     except RequestError as error:
-        service.metrics.rejected.labels(error.code).inc()
-        with contextlib.suppress(ConnectionError):
-            await async_write_event(Error(text=str(error), code=error.code).event(), writer)
-    except (ConnectionError, asyncio.IncompleteReadError):
+        if error.code not in COUNTED_PER_FILE:
+            service.metrics.rejected.labels(error.code).inc()
+        with contextlib.suppress(OSError):
+            await _write(writer, Error(text=str(error), code=error.code).event())
+    except (OSError, asyncio.IncompleteReadError):
         pass  # the satellite is gone
     except Exception as exception:  # noqa: BLE001 - the entry of a connection
         log(logging.ERROR, "unexpected_error", {"where": "wyoming"}, exception)
     finally:
         connection.end_stream()
+        await _close(writer)
+
+
+async def _write(writer: asyncio.StreamWriter, message: Message) -> None:
+    async with asyncio.timeout(_WRITE_SECONDS):
+        await async_write_event(message, writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close a connection, also if what was written is never read."""
+    try:
         writer.close()
+        async with asyncio.timeout(_WRITE_SECONDS):
+            await writer.wait_closed()
+    except OSError:  # too slow, or gone
+        writer.transport.abort()
 
 
 async def _read(reader: asyncio.StreamReader) -> Message | None:
@@ -102,47 +135,44 @@ async def _read(reader: asyncio.StreamReader) -> Message | None:
 class _Connection:
     """One satellite: what it waits for, and its stream."""
 
-    def __init__(self, service: Service, writer: asyncio.StreamWriter) -> None:
-        self._service, self._writer = service, writer
+    def __init__(self, service: Service, places: _Places, writer: asyncio.StreamWriter) -> None:
+        self._service, self._places, self._writer = service, places, writer
         self._names: list[str] | None = None
         self._stream: _Stream | None = None
 
     async def handle(self, message: Message) -> None:
         """Answer a message; of a kind that is not known, nothing happens, as the protocol asks."""
-        try:
-            if Describe.is_type(message.type):
-                await self._send(describe(self._service.loaded_model()).event())
-            elif Ping.is_type(message.type):
-                await self._send(Pong(text=Ping.from_event(message).text).event())
-            elif Detect.is_type(message.type):
-                self._names = Detect.from_event(message).names
-            elif AudioStart.is_type(message.type):
-                self._start_stream(AudioStart.from_event(message))
-            elif AudioChunk.is_type(message.type):
-                await self._add(AudioChunk.from_event(message))
-            elif AudioStop.is_type(message.type):
-                await self._stop()
-        except _MALFORMED as error:
-            raise RequestError(
-                "malformed_request", f"a message {message.type!r:.40} lacks what it needs: {error}"
-            ) from error
+        if Describe.is_type(message.type):
+            await self._send(describe(self._service.loaded_model()).event())
+        elif Ping.is_type(message.type):
+            await self._send(Pong(text=_parse(Ping, message).text).event())
+        elif Detect.is_type(message.type):
+            self._names = _parse_names(message)
+        elif AudioStart.is_type(message.type):
+            self._start_stream(_parse_format(AudioStart, message))
+        elif AudioChunk.is_type(message.type):
+            await self._add(_parse_format(AudioChunk, message))
+        elif AudioStop.is_type(message.type):
+            await self._stop()
 
     def end_stream(self) -> None:
         """Give back the place of the stream."""
         if self._stream is not None:
             self._stream = None
-            self._service.open_streams -= 1
+            self._places.n_free += 1
             self._service.metrics.streams.dec()
 
     def _start_stream(self, audio: AudioFormat) -> "_Stream":
         self.end_stream()
         service = self._service
         check_format(audio, service.settings.audio_limits())
-        if service.open_streams >= service.settings.max_streams:
-            raise RequestError("queue_full", f"{service.open_streams} streams are open, the most")
+        if self._places.n_free == 0:
+            raise RequestError(
+                "queue_full", f"{self._places.n_free_at_first} streams are open, the most"
+            )
         stream = _Stream(service, audio, self._names)
         self._stream = stream
-        service.open_streams += 1
+        self._places.n_free -= 1
         service.metrics.streams.inc()
         return stream
 
@@ -159,12 +189,43 @@ class _Connection:
             await self._send(NotDetected().event())
         self.end_stream()
 
-    async def _tell(self, events: AsyncIterator[Event]) -> None:
-        async for event in events:
-            await self._send(to_detection(event).event())
+    async def _tell(self, detections: AsyncIterator[Detection]) -> None:
+        async for detection in detections:
+            await self._send(detection.event())
 
     async def _send(self, message: Message) -> None:
-        await async_write_event(message, self._writer)
+        await _write(self._writer, message)
+
+
+def _parse(kind: type[T], message: Message) -> T:
+    """A message as its class.
+
+    Raises:
+        RequestError: it lacks a value.
+    """
+    try:
+        return kind.from_event(message)  # type: ignore[return-value]
+    except _MALFORMED as error:
+        raise RequestError(
+            "malformed_request", f"a message {message.type!r:.40} lacks what it needs: {error}"
+        ) from error
+
+
+def _parse_format(kind: type[F], message: Message) -> F:
+    """A message with the format of audio, which is checked to be of numbers."""
+    audio = _parse(kind, message)
+    if not all(type(value) is int for value in (audio.rate, audio.width, audio.channels)):
+        raise RequestError("malformed_request", "rate, width and channels must be whole numbers")
+    return audio
+
+
+def _parse_names(message: Message) -> list[str] | None:
+    names = _parse(Detect, message).names
+    if names is not None and not (
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+    ):
+        raise RequestError("malformed_request", "the names to detect must be a list of texts")
+    return names
 
 
 class _Stream:
@@ -187,20 +248,20 @@ class _Stream:
                 "malformed_request", "the format of the audio changed; send audio-stop before"
             )
 
-    def feed(self, audio: bytes) -> AsyncIterator[Event]:
-        """The wanted events that the next samples decide."""
+    def feed(self, audio: bytes) -> AsyncIterator[Detection]:
+        """The wanted labels that the next samples decide."""
         samples = to_waveform(audio, self._audio.channels)
         return self._choose(self._events.feed(self._resampler.feed(samples)))
 
-    async def finish(self) -> AsyncIterator[Event]:
-        """The wanted events that the end decides."""
+    async def finish(self) -> AsyncIterator[Detection]:
+        """The wanted labels that the end decides."""
         rest = self._resampler.feed(np.zeros(0, np.float32), last=True)
         for events in (self._events.feed(rest), self._events.finish()):
-            async for event in self._choose(events):
-                yield event
+            async for detection in self._choose(events):
+                yield detection
 
-    async def _choose(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    async def _choose(self, events: AsyncIterator[Event]) -> AsyncIterator[Detection]:
         async for event in events:
-            if event.label in self._wanted:
+            for detection in to_detections(event, self._wanted):
                 self.has_detected = True
-                yield event
+                yield detection

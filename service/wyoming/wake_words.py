@@ -8,6 +8,7 @@ from wyoming.info import Attribution, Info, WakeModel, WakeProgram
 from wyoming.wake import Detection
 
 from earful.data.audio.decode import AudioLimits, Waveform
+from earful.data.labels.multilabel import split_labels
 from earful.service.core.errors import RequestError
 from earful.service.events import Event
 from earful.service.inference.hot_reload import LoadedModel
@@ -57,9 +58,10 @@ def wanted_labels(names: Sequence[str] | None, labels: Sequence[str]) -> frozens
     return frozenset(names or labels)
 
 
-def to_detection(event: Event) -> Detection:
-    """The message for an event; its time is that of its end, in milliseconds."""
-    return Detection(name=event.label, timestamp=round(1000 * event.end))
+def to_detections(event: Event, wanted: frozenset[str]) -> list[Detection]:
+    """A message for each wanted label of an event, with the time of its end in milliseconds."""
+    names = [name for name in split_labels(event.label) if name in wanted]
+    return [Detection(name=name, timestamp=round(1000 * event.end)) for name in names]
 
 
 def check_format(audio: AudioFormat, limits: AudioLimits) -> None:

@@ -133,6 +133,7 @@ def _report_site(site: "SiteResult") -> None:
 
 def _export_int8(run: Path, out: Path, data: Path | None, max_lost_points: float | None) -> None:
     from earful.training.export.int8 import MAX_LOST_POINTS, export_int8
+    from earful.training.runs.run_dataset import read_run_dataset
 
     limit = MAX_LOST_POINTS if max_lost_points is None else max_lost_points
     exported = export_int8(run, out, data, limit)
@@ -155,4 +156,5 @@ def _export_int8(run: Path, out: Path, data: Path | None, max_lost_points: float
             "note: INT8 is no faster here; processors with VNNI gain. For speed, serve the float "
             f"model: {format_command(('export', run, '--out', 'model.onnx'))}"
         )
-    print_next(("evaluate", out, data or "DATASET"), ("serve", "--model", out))
+    dataset = data or read_run_dataset(run) or "DATASET"
+    print_next(("evaluate", out, dataset), ("serve", "--model", out))

@@ -60,6 +60,10 @@ def export_int8(
             another one or has no clips to calibrate or to check with.
         ExportError, TrainingError, OutputError: as from ``export``.
     """
+    if not 0 <= max_lost_points <= 100:  # NaN is refused too
+        raise QuantizationError(
+            f"the points of accuracy to lose must be from 0 to 100, found {max_lost_points}"
+        )
     with tempfile.TemporaryDirectory(prefix="earful-") as name:
         float_file, int8_file = Path(name) / "float.onnx", Path(name) / "int8.onnx"
         metadata = export(run, float_file).metadata
@@ -151,12 +155,14 @@ def _check_loss(quantization: Quantization, max_lost_points: float) -> None:
     found, clips = quantization, quantization.clips
     lost_points = 100 * (found.float_accuracy - found.accuracy)
     p_value = paired_p_value(found.lost, found.won)
-    if lost_points > max_lost_points or p_value < _SIGNIFICANCE:
+    is_significant = p_value < _SIGNIFICANCE
+    if lost_points > max_lost_points or is_significant:
+        advice = "" if is_significant else ", or allow more with --max-lost-points"
         raise QuantizationError(
             f"INT8 loses {lost_points:.2f} points of accuracy on {clips} validation clips "
             f"({100 * found.float_accuracy:.2f} to {100 * found.accuracy:.2f} %, {found.lost} "
             f"lost, {found.won} won, p {p_value:.3f}); nothing was written. Export without "
-            "--int8, or allow more with --max-lost-points"
+            f"--int8{advice}"
         )
 
 

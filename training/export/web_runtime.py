@@ -6,6 +6,7 @@ hash, and the two files that a page needs are read from it.
 
 import base64
 import hashlib
+import io
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def read_web_runtime(package: Path | None) -> WebRuntime:
             f"{package} is not {PACKAGE} {VERSION}: its SHA-512 is {found[:16]}…, that of the "
             f"package {SHA512[:16]}…; {_HOW_TO_GET_IT}"
         )
-    return WebRuntime(_members(package))
+    return WebRuntime(_members(content, package))
 
 
 def _read(package: Path) -> bytes:
@@ -74,10 +75,10 @@ def _read(package: Path) -> bytes:
         ) from error
 
 
-def _members(package: Path) -> dict[str, bytes]:
+def _members(content: bytes, package: Path) -> dict[str, bytes]:
     """The contents of the files; nothing is unpacked to the disk, so no path in it is followed."""
     try:
-        with tarfile.open(package, "r:gz") as archive:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
             return {name: _member(archive, path) for name, path in _MEMBERS.items()}
     except (tarfile.TarError, OSError, EOFError, KeyError) as error:
         raise WebRuntimeError(f"{package} is damaged: {error}; {_HOW_TO_GET_IT}") from error

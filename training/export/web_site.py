@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from earful.data.atomic_write import staged_folder
-from earful.models.bundle.bundle import Bundle, open_bundle
+from earful.models.bundle.bundle import Bundle, golden_tolerance, open_bundle
 from earful.models.bundle.event_options import EventOptions, min_scores
 from earful.models.bundle.metadata import ModelError
 from earful.models.bundle.regular_file import read_regular_file
@@ -96,6 +96,7 @@ def model_json(bundle: Bundle, name: str) -> dict[str, Any]:
                 golden.waveform.astype("<i2").tobytes()
             ).decode(),
             "probabilities": list(golden.probabilities),
+            "tolerance": golden_tolerance(metadata),
         },
         "runtime": {
             "version": VERSION,

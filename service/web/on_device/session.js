@@ -1,7 +1,5 @@
 // The model in ONNX Runtime Web: one thread, so that no header of the server is needed.
 
-const GOLDEN_TOLERANCE = 1e-3; // as models/bundle/bundle.py: other machines round differently
-
 /** A function from clips (Float32Arrays) to a promise of one Float32Array of scores a clip. */
 export async function openSession(model, base) {
   if (typeof WebAssembly !== "object") {
@@ -39,7 +37,7 @@ async function checkGolden({ golden, clip_samples }, run) {
   const clip = Float32Array.from({ length: clip_samples }, (_, i) => view.getInt16(2 * i, true) / 32768);
   const [scores] = await run([clip]);
   const drift = Math.max(...golden.probabilities.map((expected, i) => Math.abs(expected - scores[i])));
-  if (!(drift <= GOLDEN_TOLERANCE)) {
+  if (!(drift <= golden.tolerance)) {
     throw new Error(`the model does not reproduce its golden example here (off by ${drift.toPrecision(2)}); export it again`);
   }
 }

@@ -20,6 +20,8 @@ from wyoming.ping import Ping, Pong
 from wyoming.wake import Detect, Detection, NotDetected
 
 from earful.data.audio.decode import Waveform
+from earful.service.events import Event as WindowEvent
+from earful.service.wyoming.wake_words import to_detections
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import RATE_HZ, tone
 
@@ -119,6 +121,12 @@ def test_a_wake_word_is_told_while_the_audio_goes_on(server: RunningServer) -> N
     asyncio.run(test())
 
 
+def test_each_wanted_label_of_several_at_once_is_told() -> None:
+    event = WindowEvent(0.5, 1.25, "dog|siren", 0.9, np.ones(3, np.float32))
+    detections = to_detections(event, frozenset({"siren", "cat"}))
+    assert [(found.name, found.timestamp) for found in detections] == [("siren", 1250)]
+
+
 @pytest.mark.parametrize(
     ("messages", "reason"),
     [
@@ -128,6 +136,8 @@ def test_a_wake_word_is_told_while_the_audio_goes_on(server: RunningServer) -> N
         ([AudioStart(8000, 2, 1).event(), AudioChunk(16_000, 2, 1, b"ab").event()], "changed"),
         ([AudioChunk(8000, 2, 1, b"abc").event()], "within a sample"),
         ([Event("audio-chunk", {}, b"ab")], "lacks what it needs"),
+        ([Event("audio-start", {"rate": "8", "width": 2, "channels": 1})], "whole numbers"),
+        ([Event("detect", {"names": "low"})], "a list of texts"),
     ],
 )
 def test_what_cannot_be_served_is_an_error(

@@ -84,6 +84,7 @@ def test_a_disk_that_vanishes_is_no_traceback(name: str, content: Path, tmp_path
             "missing",
             "unable to open",
             "readonly",
+            "has no model",
         )
 
 

@@ -6,8 +6,8 @@ import { showKnowledge } from "../knowledge.js";
 import { interrupt, listenLive, record } from "../recording.js";
 import { addResult, clearResults, hasTimeline, resultRows, toggle } from "../results.js";
 import { setModel } from "../shown_model.js";
-import { Engine } from "./engine.js";
 import { listen } from "./live.js";
+import { opening } from "./opening.js";
 
 const $ = (id) => document.getElementById(id);
 const corrections = new Corrections(showCorrections);
@@ -20,7 +20,7 @@ function showStatus(text, bad = false) {
 
 async function openModel() {
   try {
-    engine = await Engine.open(new URL(".", document.baseURI));
+    engine = await opening;
   } catch (error) {
     $("model").textContent = "Cannot classify here";
     return showStatus(`The model cannot run in this browser: ${error.message}`, true);

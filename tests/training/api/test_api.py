@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import earful
 from earful.data.errors import EarfulError, UsageError
 from earful.models.registry.shipped import SHIPPED_MODEL
-from earful.training.cli import COMMANDS
+from earful.training.cli import COMMANDS, build_app
+from tests.fixtures.web_runtime import web_runtime_package
 from tests.service.commands.test_command_line import TRAINING_ONLY
 from tests.training.conftest import PITCHES_HZ, RATE_HZ
 
@@ -52,6 +55,23 @@ def test_labels_become_an_evaluated_model(home: Path) -> None:
         earful.train(home / "dataset", home / "run", **QUICK)
     longer = earful.train(home / "dataset", home / "run", resume=True, epochs=3)
     assert (longer.epochs, longer.config.batch_size) == (3, 16)
+
+
+def test_a_run_becomes_a_site_by_the_function_and_by_the_command(
+    home: Path, tmp_path: Path
+) -> None:
+    package = web_runtime_package()
+    earful.train(home / "dataset", tmp_path / "three tones", model="cnn", **QUICK)
+    site = earful.export(tmp_path / "three tones", tmp_path / "site", "web", package)
+    assert isinstance(site, earful.SiteResult)
+    assert (site.path, site.n_labels) == (tmp_path / "site", 3)
+    words = ["export", tmp_path / "three tones", "--out", tmp_path / "again", "--target", "web"]
+    done = CliRunner().invoke(build_app(), [*map(str, words), "--web-runtime", str(package)])
+    assert done.exit_code == 0, done.output
+    for folder in ("site", "again"):
+        described = json.loads((tmp_path / folder / "model.json").read_text("utf-8"))
+        assert described["name"] == "three tones"
+        assert described["labels"] == ["high", "low", "mid"]
 
 
 def test_a_dataset_is_only_replaced_on_request(home: Path, tones_csv: Path) -> None:

@@ -18,6 +18,8 @@
     ├── TuneError           training.tuning.space                 a search cannot continue
     ├── RunReportError      training.reports.run_report.read_run  a run without a report
     ├── ExportError         training.export.export                an export that differs
+    ├── QuantizationError   training.export.quantize_graph        INT8 impossible, or less accurate
+    ├── WebRuntimeError     training.export.web_runtime           not the package of the browser
     ├── EvaluationError     training.evaluation.evaluator         nothing to evaluate on
     ├── EventsError         training.evaluation.labelled_events   unusable labelled events
     ├── FalseAcceptError    training.evaluation.false_accepts     unusable negatives

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from earful.training.evaluation.evaluator import Evaluation
     from earful.training.evaluation.event_evaluation import EventEvaluation
     from earful.training.export.export import ExportResult
+    from earful.training.export.int8 import Int8Export
     from earful.training.export.web_site import SiteResult
 
 # The module of each public name, imported when the name is first used.
@@ -55,6 +56,7 @@ _MODULES = {
     "Event": "earful.service.events",
     "EventEvaluation": "earful.training.evaluation.event_evaluation",
     "ExportResult": "earful.training.export.export",
+    "Int8Export": "earful.training.export.int8",
     "Model": "earful.service.api.model",
     "Prediction": "earful.service.classifier",
     "PrepareResult": "earful.data.dataset.prepare",
@@ -74,6 +76,7 @@ __all__ = [
     "Event",
     "EventEvaluation",
     "ExportResult",
+    "Int8Export",
     "Model",
     "Prediction",
     "PrepareResult",

@@ -5,8 +5,10 @@ Each write has a working folder beside its target:
     .NAME.earful-XXXXXXXX/lock      locked as long as the writing process lives
                           new       becomes the target
                           replaced  the earlier target, until the new one is in its place
+                          earlier   the earlier target, while a new one is written in place
 
-A killed process leaves its working folder; the next write in the same place deletes it.
+A killed process leaves its working folder; the next write in the same place deletes it, but not
+an earlier target whose successor is unfinished.
 """
 
 import contextlib
@@ -22,7 +24,8 @@ from filelock import FileLock, Timeout
 from earful.data.errors import EarfulError, describe_os_error
 
 _MARK = ".earful-"
-_LOCK, _NEW, _REPLACED = "lock", "new", "replaced"
+_LOCK, _NEW = "lock", "new"
+_REPLACED, _EARLIER = "replaced", "earlier"
 # A folder that is made has no lock yet for some microseconds.
 _YOUNGEST_ABANDONED_SECONDS = 1.0
 
@@ -62,7 +65,7 @@ def replaced_folder(target: Path, marker: str) -> Iterator[None]:
     with _translate_os_errors(target):
         target = _prepare_target(target, marker)
         with _working_folder(target) as folder:
-            _move_away(target, folder)
+            _move_away(target, folder / _EARLIER)
             try:
                 target.mkdir()
                 yield
@@ -132,14 +135,14 @@ def _replaceable(target: Path, marker: str) -> bool:
 
 
 def _swap(new: Path, target: Path, folder: Path) -> None:
-    _move_away(target, folder)
+    _move_away(target, folder / _REPLACED)
     new.rename(target)
 
 
-def _move_away(target: Path, folder: Path) -> None:
-    """Move ``target``, if it exists, into its working folder."""
+def _move_away(target: Path, place: Path) -> None:
+    """Move ``target``, if it exists, to its place in the working folder."""
     if target.exists():
-        target.rename(folder / _REPLACED)
+        target.rename(place)
 
 
 @contextlib.contextmanager
@@ -162,8 +165,9 @@ def _working_folder(target: Path) -> Iterator[Path]:
 
 
 def _delete_working_folder(folder: Path, target: Path) -> None:
-    if (folder / _REPLACED).exists() and not target.exists():
-        (folder / _REPLACED).rename(target)  # an error here keeps the folder
+    for moved in (folder / _REPLACED, folder / _EARLIER):
+        if moved.exists() and not target.exists():
+            moved.rename(target)  # an error here keeps the folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -180,8 +184,9 @@ def _delete_abandoned(parent: Path) -> None:
                 continue
             with FileLock(folder / _LOCK, blocking=False):
                 pass
-            target_name = folder.name[1 : folder.name.rindex(_MARK)]
-            _delete_working_folder(folder, parent / target_name)
+            target = parent / folder.name[1 : folder.name.rindex(_MARK)]
+            if not ((folder / _EARLIER).exists() and target.exists()):
+                _delete_working_folder(folder, target)
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ async def serve_wyoming(service: Service, listener: socket.socket) -> AsyncItera
 
     def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Those that only ask for the labels count too.
-        if len(tasks) >= 2 * places.n_free_at_first:
+        if len(tasks) >= 2 * places.n_places:
             writer.close()
             return
         task = loop.create_task(_serve(service, places, reader, writer))
@@ -79,11 +79,13 @@ async def serve_wyoming(service: Service, listener: socket.socket) -> AsyncItera
 
 
 class _Places:
-    """The streams that may be open at once; those of the WebSocket, which may need a key, count
-    for themselves."""
+    """The streams that satellites may have open at once.
+
+    Those of the WebSocket, which may need a key, count for themselves.
+    """
 
     def __init__(self, n_places: int) -> None:
-        self.n_free_at_first = self.n_free = n_places
+        self.n_places = self.n_free = n_places
 
 
 async def _serve(
@@ -167,9 +169,7 @@ class _Connection:
         service = self._service
         check_format(audio, service.settings.audio_limits())
         if self._places.n_free == 0:
-            raise RequestError(
-                "queue_full", f"{self._places.n_free_at_first} streams are open, the most"
-            )
+            raise RequestError("queue_full", f"{self._places.n_places} streams are open, the most")
         stream = _Stream(service, audio, self._names)
         self._stream = stream
         self._places.n_free -= 1

@@ -180,6 +180,29 @@ def test_what_a_killed_process_left_is_deleted_by_the_next(tmp_path: Path, place
     assert names(tmp_path) == sorted([*others, "out"])
 
 
+def test_an_earlier_result_outlives_a_killed_successor_that_was_written_in_place(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / "out"
+    fill(target, "old")
+    script = """
+import os, signal, sys
+from pathlib import Path
+from earful.data.atomic_write import replaced_folder
+with replaced_folder(Path(sys.argv[1]), "marker.json"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", script, str(target)], check=False)
+    [left] = tmp_path.glob(".out.earful-*")
+    os.utime(left, (0, 0))
+    fill(tmp_path / "other")
+    assert (left / "earlier" / MARKER).read_text() == "old"
+    target.rmdir()  # the user gives up the unfinished one
+    fill(tmp_path / "other")
+    assert (target / MARKER).read_text() == "old"
+    assert names(tmp_path) == ["other", "out"]
+
+
 def test_what_another_writer_is_about_to_finish_stays(tmp_path: Path) -> None:
     target = tmp_path / "out"
     with staged_folder(target, MARKER) as first:

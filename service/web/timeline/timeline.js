@@ -43,7 +43,7 @@ export class Timeline {
     this.addControls();
     this.resizes = new ResizeObserver(() => this.resize());
     this.resizes.observe(this.find(".plots"));
-    this.open(seconds);
+    this.opened = this.open(seconds);
   }
 
   find(selector) {
@@ -94,6 +94,7 @@ export class Timeline {
       this.overview.dirty = true;
       this.redraw();
     });
+    if (this.closed) return this.close();
     if (!this.recording) {
       for (const plot of this.root.querySelectorAll(".signal")) plot.remove();
       this.find(".unreadable").textContent = UNREADABLE;
@@ -187,12 +188,14 @@ export class Timeline {
     return outcome;
   }
 
-  /** A promise of the WAV file of an event, or of null. */
+  /** A promise of the WAV file of an event, or of null; while the recording opens, it waits. */
   async cut({ start, end }) {
+    await this.opened;
     return this.recording?.cut(start, end) ?? null;
   }
 
   close() {
+    this.closed = true;
     this.player.stop();
     this.resizes.disconnect();
     this.recording?.close();

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 
 from earful.data.audio.decode import resample
 from earful.models.registry.shipped import SHIPPED_MODEL
@@ -358,6 +358,20 @@ def test_the_map_of_an_event_follows_the_selection(page: Page, recording: Path) 
         page.get_by_role("button", name="Next event").click()
     page.get_by_text("Where the model listened").click()
     expect(note).to_be_hidden()
+
+
+def test_the_map_waits_for_a_recording_that_opens_slowly(page: Page, recording: Path) -> None:
+    held: list[Route] = []
+    page.route("**/recording_worker.js", lambda route: held.append(route))  # noqa: PLW0108
+    classify(page, recording)
+    page.locator(".lane").focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("Where the model listened").click()
+    note = page.locator(".event-map .note")
+    expect(note).to_have_text("…")
+    [worker] = held
+    worker.continue_()
+    expect(note).to_contain_text(f"“{TONES[0][0]}”")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -278,6 +278,37 @@ def test_the_site_works_without_a_network_once_it_was_opened(
     context.close()
 
 
+# Whether the browser has another build, once it has looked for one, and the builds that it keeps.
+UPDATE = """async () => {
+  const registration = await navigator.serviceWorker.ready;
+  await registration.update();
+  while (registration.installing) await new Promise((resolve) => { setTimeout(resolve, 20); });
+  return [Boolean(registration.waiting), (await caches.keys()).length];
+}"""
+
+
+def test_half_an_upload_does_not_replace_the_build_that_is_kept(
+    browser: Browser, broken: Path
+) -> None:
+    site = broken / SUBFOLDER
+    context = browser.new_context()
+    with serve_folder(broken) as url:
+        page = ready(visit(context, url))
+        assert page.evaluate(UPDATE) == [False, 1]
+        write_site(SHIPPED_MODEL, "second", site, read_web_runtime(web_runtime_package()))
+        whole = (site / "model.onnx").read_bytes()
+        (site / "model.onnx").write_bytes(whole[:-1000])
+        assert page.evaluate(UPDATE) == [False, 1]
+        page.reload()
+        expect(page.locator("#model")).to_contain_text("digits ·", timeout=60_000)
+        (site / "model.onnx").write_bytes(whole)
+        assert page.evaluate(UPDATE) == [True, 2]
+        page.close()
+        page = ready(visit(context, url))
+        expect(page.locator("#model")).to_contain_text("second ·")
+    context.close()
+
+
 def test_live_audio_gives_events_and_stops(page: Page) -> None:
     page.get_by_role("button", name="Listen live").click()
     expect(page.locator("#status")).to_have_text("Listening …")

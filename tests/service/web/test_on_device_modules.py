@@ -317,7 +317,7 @@ READ = """
     const file = new File([a.bytes], "a.wav");
     try {
       const read = await m.readAudio(file, a.rateHz, async () => {});
-      const samples = read ?? (await decodeFile(file)).samples;
+      const samples = read ?? (await decodeFile(file, new AbortController().signal)).samples;
       return { length: samples.length, samples: Array.from(samples.subarray(0, 10_000)) };
     } catch (error) {
       return { code: error.code, message: error.message };

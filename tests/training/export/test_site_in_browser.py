@@ -31,7 +31,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt install chromium)"),
 ]
-SAMPLES = Path(__file__).parents[3] / "service" / "web" / "samples"
+WEB = Path(__file__).parents[3] / "service" / "web"
+SAMPLES = WEB / "samples"
 N_RECORDINGS = 20
 TOLERANCE = 1e-3
 FAKE_DEVICE, FAKE_UI = "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
@@ -357,6 +358,17 @@ def test_a_long_classification_can_be_cancelled(page: Page, tmp_path: Path) -> N
     expect(page.locator("td.label")).to_have_text("7")
 
 
+def test_a_file_that_the_browser_decodes_can_be_cancelled(page: Page) -> None:
+    page.evaluate("""() => {
+      OfflineAudioContext.prototype.decodeAudioData = () => new Promise(() => {});
+    }""")
+    page.get_by_role("button", name="One digit").click()
+    expect(page.locator("#status")).to_have_text("Classifying …")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#status")).to_have_text("Cancelled: 0 of 1 file classified.")
+    expect(page.locator("tr.row")).to_have_count(0)
+
+
 def test_the_page_fits_a_phone(browser: Browser, host: str, tmp_path: Path) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 800})
     page = ready(visit(context, host))
@@ -433,6 +445,10 @@ def test_a_model_that_is_missing_or_wrong_is_told(browser: Browser, broken: Path
         page = visit(browser.new_context(), url).page
         told = page.locator("#status")
         expect(told).to_contain_text("does not reproduce its golden example", timeout=60_000)
+        (site / "web" / "on_device" / "session.js").unlink()
+        page.reload()
+        expect(told).to_contain_text("a file of the site is missing or does not load")
+        shutil.copytree(WEB, site / "web", dirs_exist_ok=True)
         (site / "model.onnx").unlink()
         page.reload()
         expect(told).to_contain_text("model.onnx does not load (404)")

@@ -11,7 +11,7 @@ import { opening } from "./opening.js";
 
 const $ = (id) => document.getElementById(id);
 const corrections = new Corrections(showCorrections);
-let engine, cancelled = false;
+let engine, failure = "", cancelled = false;
 
 function showStatus(text, bad = false) {
   if ($("status").textContent !== text) $("status").textContent = text; // a screen reader reads every change aloud
@@ -23,7 +23,8 @@ async function openModel() {
     engine = await opening;
   } catch (error) {
     $("model").textContent = "Cannot classify here";
-    return showStatus(`The model cannot run in this browser: ${error.message}`, true);
+    failure = `The model cannot run in this browser: ${error.message}`;
+    return showStatus(failure, true);
   }
   const { model } = engine;
   setModel(model);
@@ -43,15 +44,16 @@ function keepForOffline() {
 
 // --- files ---
 
-let queue = Promise.resolve();
-/** Classify files, after those that were given before. */
+let queue = openModel();
+/** Classify files, after those that were given before and once the model is open. */
 function classify(files) {
+  if (!engine) showStatus("The files wait for the model …");
   queue = queue.then(() => classifyNow(files));
   return queue;
 }
 
 async function classifyNow(files) {
-  if (!engine) return;
+  if (!engine) return showStatus(failure, true);
   cancelled = false;
   $("upload").hidden = false;
   const added = [];
@@ -118,4 +120,3 @@ $("clear").onclick = () => {
 };
 $("from-file").remove(); // scripts run
 showCorrections();
-openModel();

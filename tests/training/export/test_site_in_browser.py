@@ -39,8 +39,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt install chromium)"),
 ]
-WEB = Path(__file__).parents[3] / "service" / "web"
-SAMPLES = WEB / "samples"
+SAMPLES = Path(__file__).parents[3] / "service" / "web" / "samples"
 N_RECORDINGS = 20
 TOLERANCE = 1e-3
 FAKE_DEVICE, FAKE_UI = "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
@@ -547,13 +546,17 @@ def test_a_model_that_is_missing_or_wrong_is_told(browser: Browser, broken: Path
         page = visit(browser.new_context(), url).page
         told = page.locator("#status")
         expect(told).to_contain_text("does not reproduce its golden example", timeout=60_000)
-        (site / "web" / "on_device" / "session.js").unlink()
-        page.reload()
-        expect(told).to_contain_text("a file of the site is missing or does not load")
-        shutil.copytree(WEB, site / "web", dirs_exist_ok=True)
         (site / "model.onnx").unlink()
         page.reload()
         expect(told).to_contain_text("model.onnx does not load (404)")
         (site / "model.json").unlink()
         page.reload()
         expect(told).to_contain_text("model.json does not load")
+
+
+def test_a_missing_module_of_the_worker_is_told(browser: Browser, broken: Path) -> None:
+    (broken / SUBFOLDER / "web" / "on_device" / "session.js").unlink()
+    with serve_folder(broken) as url:
+        page = visit(browser.new_context(), url).page
+        told = page.locator("#status")
+        expect(told).to_contain_text("a file of the site is missing or does not load")

@@ -1,32 +1,21 @@
 // The main page: classifies files, recordings and samples, and listens live.
-import { downloadCsv } from "./csv.js";
 import { annotator, setAnnotator } from "./feedback.js";
-import { watchFiles } from "./file_input.js";
 import { watchModel } from "./model_panel.js";
-import { listenLive, record } from "./recording.js";
-import { addResult, clearResults, hasTimeline, resultRows, toggle } from "./results.js";
+import { connect, inTurn, showCorrections, showOutcome, showStatus } from "./page.js";
+import { listenLive } from "./recording.js";
+import { addResult } from "./results.js";
 import { SentCorrections } from "./sent_corrections.js";
 import { listen } from "./server_stream.js";
 import { classifyFiles, splitIntoBatches } from "./upload.js";
 
 const MODEL_POLL_MS = 15_000;
 const $ = (id) => document.getElementById(id);
-const corrections = new SentCorrections(() => $("key").value, showCorrections);
+const corrections = new SentCorrections(() => $("key").value, () => showCorrections(corrections));
 let cancelled = null; // the AbortController of the upload in progress
-
-function showStatus(text, bad = false) {
-  $("status").textContent = text;
-  $("status").classList.toggle("bad", bad);
-}
 
 // --- files ---
 
-let queue = Promise.resolve();
-/** Classify files, after those that were given before. */
-function classify(files) {
-  queue = queue.then(() => classifyNow(files));
-  return queue;
-}
+const classify = inTurn(classifyNow);
 
 async function classifyNow(files) {
   cancelled = new AbortController();
@@ -66,16 +55,7 @@ function showProgress(part, number, total) {
   if (part < 1) $("sent").value = part;
   else $("sent").removeAttribute("value");
   const which = total === 1 ? "" : ` ${number} of ${total}`;
-  const text = part < 1 ? `Sending${which} …` : `Classifying${which} …`;
-  if ($("status").textContent !== text) showStatus(text); // a screen reader reads every change aloud
-}
-
-function showOutcome(added, total) {
-  const failed = added.filter(({ prediction }) => prediction.error).length;
-  const files = total === 1 ? "file" : "files";
-  if (failed) showStatus(`Errors in ${failed} of ${total} ${files}; see the table.`, true);
-  else showStatus(`${total} ${files} classified.`);
-  if (total === 1 && (!failed || hasTimeline(added[0].prediction))) toggle(added[0], true);
+  showStatus(part < 1 ? `Sending${which} …` : `Classifying${which} …`);
 }
 
 // --- corrections ---
@@ -97,35 +77,18 @@ async function showFeedbackSettings() {
     : "Corrections are sent to this server together with the recording, which it saves as training data. Of a long recording it gets the corrected stretch alone.";
 }
 
-function showCorrections() {
-  const count = corrections.stored().length;
-  $("corrections").hidden = $("delete-corrections").hidden = count === 0;
-  $("corrections").textContent = `Download ${count} ${count === 1 ? "correction" : "corrections"}`;
-  if (count) $("results-panel").hidden = false;
-}
-
 // --- events of the page ---
 
-watchFiles(classify);
-$("record").onclick = () => record(classify, showStatus);
+connect(classify, corrections);
 $("live").onclick = () => listenLive((on) => listen($("key").value, on), showStatus);
 $("cancel").onclick = () => cancelled?.abort();
 $("key-form").onsubmit = (event) => event.preventDefault();
 $("key").value = sessionStorage.getItem("earful.key") ?? "";
 $("key").onchange = ({ target }) => sessionStorage.setItem("earful.key", target.value);
-$("csv").onclick = () => downloadCsv("earful.csv", resultRows());
-$("corrections").onclick = () => corrections.download();
-$("delete-corrections").onclick = () => corrections.delete();
-$("clear").onclick = () => {
-  clearResults();
-  $("results-panel").hidden = corrections.stored().length === 0;
-  showStatus("");
-};
 $("annotator-form").onsubmit = (event) => event.preventDefault();
 $("annotator").value = annotator();
 $("annotator").onchange = ({ target }) => { target.value = setAnnotator(target.value); };
 $("origin").textContent = document.baseURI.replace(/[?#].*$/, "");
-showCorrections();
 showFeedbackSettings();
 watchModel(classify);
 setInterval(() => watchModel(classify), MODEL_POLL_MS);

@@ -2,7 +2,8 @@
 // whole file, or of a stretch of one.
 import { downloadCsv } from "./csv.js";
 
-const STORAGE_KEY = "earful.corrections";
+// Pages of one host share its storage: each folder has a key, that of the host itself without a path.
+const STORAGE_KEY = `earful.corrections${new URL(".", document.baseURI).pathname.slice(0, -1)}`;
 
 export class Corrections {
   /** `changed` is called when those in this browser have changed. */

@@ -1,7 +1,7 @@
 // Access to the microphone.
 
 export const CHUNK_SECONDS = 0.04; // as in tap.js
-export const MICROPHONE_LOST = "the microphone was unplugged, or its permission was taken back";
+const MICROPHONE_LOST = "the microphone was unplugged, or its permission was taken back";
 
 const PROBLEMS = {
   NotAllowedError: "permission was denied; allow it in the browser's settings of this site",
@@ -10,15 +10,15 @@ const PROBLEMS = {
 };
 
 /**
- * Open the microphone; `onChunk` gets Float32Arrays at `rateHz` until `close`. `onLost` is called when it
- * is unplugged or the permission is taken back.
+ * Open the microphone; `onChunk` gets Float32Arrays at `rateHz` until `close`. `onLost` gets a
+ * reason when it is unplugged or the permission is taken back.
  */
 export async function openMicrophone(onChunk, onLost) {
   if (!navigator.mediaDevices) throw new Error("browsers allow it only over https or on localhost");
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },
   }).catch((error) => { throw new Error(PROBLEMS[error.name] ?? error.message); });
-  stream.getAudioTracks()[0].onended = onLost;
+  const [track] = stream.getAudioTracks();
   const context = new AudioContext();
   const close = async () => {
     stream.getTracks().forEach((track) => track.stop());
@@ -34,6 +34,11 @@ export async function openMicrophone(onChunk, onLost) {
   tap.port.onmessage = ({ data }) => onChunk(data);
   context.createMediaStreamSource(stream).connect(tap);
   await context.resume();
+  if (track.readyState === "ended") {
+    await close();
+    throw new Error(MICROPHONE_LOST);
+  }
+  track.onended = () => onLost(MICROPHONE_LOST);
   return {
     rateHz: context.sampleRate,
     close,

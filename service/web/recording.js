@@ -8,11 +8,13 @@ const MAX_EVENTS_SHOWN = 200;
 const $ = (id) => document.getElementById(id);
 
 let stopRecording = null;
+let interruption = null; // the last one, {reason}
 
 /** Start recording, or stop and pass the recording to `classify` as a list of one file. */
 export async function record(classify, showStatus) {
   if (stopRecording) return stopRecording();
   const chunks = [];
+  const before = interruption;
   let seconds = 0, microphone;
   $("record").disabled = true; // until the user has answered the permission prompt
   try {
@@ -23,19 +25,24 @@ export async function record(classify, showStatus) {
       // Only once per second: a screen reader reads every change aloud.
       if (Math.floor(seconds) > Math.floor(before)) showStatus(`Recording: ${Math.floor(seconds)} s …`);
       if (seconds > MAX_RECORDING_SECONDS) stopRecording?.();
-    }, () => stopRecording?.());
+    }, (reason) => stopRecording?.(reason));
+    if (interruption !== before) {
+      await microphone.close();
+      throw new Error(interruption.reason);
+    }
   } catch (error) {
     return showStatus(`Cannot use the microphone: ${error.message}`, true);
   } finally {
     $("record").disabled = false;
   }
   setPressed("record", true, "Stop and classify");
-  stopRecording = async () => {
+  stopRecording = async (reason = "") => {
     stopRecording = null;
     setPressed("record", false, "Record");
     await microphone.close();
     const name = `recording-${new Date().toISOString().slice(11, 19).replaceAll(":", "")}.wav`;
     await classify([new File([writeWav(concatenate(chunks), microphone.rateHz)], name, { type: "audio/wav" })]);
+    if (reason) showStatus(`The recording ended early: ${reason}`, true);
   };
 }
 
@@ -53,8 +60,8 @@ let stopListening = null;
 
 /**
  * Start streaming the microphone and show the detected events, or stop. `listen(on)` starts it and gives a
- * function that stops it; it calls on.chunk(samples), on.ready(), on.result and on.event with what was
- * predicted, and on.closed(reason).
+ * function that stops it, with a reason or none; it calls on.chunk(samples), on.ready(), on.result and
+ * on.event with what was predicted, and on.closed(reason), perhaps before it has started.
  */
 export async function listenLive(listen, showStatus) {
   if (stopListening) return stopListening();
@@ -63,8 +70,10 @@ export async function listenLive(listen, showStatus) {
   const canvas = $("level"), context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
   $("live").disabled = true;
+  const before = interruption;
+  let closed = false;
   try {
-    stopListening = await listen({
+    const stop = await listen({
       chunk: (chunk) => drawLevel(canvas, context, chunk),
       ready: () => showStatus("Listening …"),
       result: ({ label, score }) => {
@@ -73,12 +82,16 @@ export async function listenLive(listen, showStatus) {
       },
       event: addEvent,
       closed: (reason) => {
+        closed = true;
         stopListening = null;
         setPressed("live", false, "Listen live");
         showStatus(reason ? `The stream ended: ${reason}` : "Stopped listening.", Boolean(reason));
       },
     });
+    if (closed) return;
+    stopListening = stop;
     setPressed("live", true, "Stop listening");
+    if (interruption !== before) await stop(interruption.reason);
   } catch (error) {
     showStatus(`Cannot use the microphone: ${error.message}`, true);
   } finally {
@@ -86,9 +99,13 @@ export async function listenLive(listen, showStatus) {
   }
 }
 
-/** Stop what is listened to or recorded, since the page cannot go on; a recording is classified so far. */
+/**
+ * Stop what is listened to or recorded, or will be once the microphone opens, since the page cannot go on;
+ * a recording is classified so far.
+ */
 export function interrupt(reason) {
-  stopRecording?.();
+  interruption = { reason };
+  stopRecording?.(reason);
   stopListening?.(reason);
 }
 

@@ -1,5 +1,5 @@
 // The live stream of the microphone to the server.
-import { MICROPHONE_LOST, openMicrophone } from "./microphone.js";
+import { openMicrophone } from "./microphone.js";
 import { toPcm16 } from "./wav.js";
 
 /**
@@ -13,9 +13,9 @@ export async function listen(key, on) {
     on.chunk(chunk);
     if (socket?.readyState === WebSocket.OPEN && ready) socket.send(toPcm16(chunk));
     else chunks.push(chunk);
-  }, () => {
-    reason = MICROPHONE_LOST;
-    socket?.close();
+  }, (lost) => {
+    reason = lost;
+    socket.close();
   });
   const url = new URL("v1/stream", document.baseURI);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";

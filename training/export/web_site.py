@@ -108,12 +108,14 @@ def model_json(bundle: Bundle, name: str) -> dict[str, Any]:
 
 def _service_worker(files: Mapping[str, bytes]) -> bytes:
     """Keeps all files in the browser; its text changes with them, by which a browser sees that."""
-    build = hashlib.sha256()
-    for path, content in sorted(files.items()):
-        build.update(hashlib.sha256(path.encode()).digest() + hashlib.sha256(content).digest())
     # The page is kept under the folder's own address, to which some hosts redirect index.html.
-    names = ["./" if path == "index.html" else path for path in sorted(files)]
-    head = f'const BUILD = "{build.hexdigest()[:_BUILD_DIGITS]}", FILES = {json.dumps(names)};\n'
+    hashes = {
+        "./" if path == "index.html" else path: hashlib.sha256(content).hexdigest()
+        for path, content in sorted(files.items())
+    }
+    listed = json.dumps(hashes)
+    build = hashlib.sha256(listed.encode()).hexdigest()[:_BUILD_DIGITS]
+    head = f'const BUILD = "{build}", HASHES = {listed};\n'
     return head.encode() + (ON_DEVICE / "service_worker.js").read_bytes()
 
 

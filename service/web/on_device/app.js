@@ -1,29 +1,24 @@
 // The page of a static site: classifies files, recordings and samples on this device, and listens live.
 import { Corrections } from "../corrections.js";
-import { downloadCsv } from "../csv.js";
-import { watchFiles } from "../file_input.js";
 import { showKnowledge } from "../knowledge.js";
-import { interrupt, listenLive, record } from "../recording.js";
-import { addResult, clearResults, hasTimeline, resultRows, toggle } from "../results.js";
+import { connect, inTurn, showCorrections, showOutcome, showStatus } from "../page.js";
+import { interrupt, listenLive } from "../recording.js";
+import { addResult } from "../results.js";
 import { setModel } from "../shown_model.js";
 import { listen } from "./live.js";
 import { opening } from "./opening.js";
 
 const $ = (id) => document.getElementById(id);
-const corrections = new Corrections(showCorrections);
-let engine, cancelled = false;
-
-function showStatus(text, bad = false) {
-  if ($("status").textContent !== text) $("status").textContent = text; // a screen reader reads every change aloud
-  $("status").classList.toggle("bad", bad);
-}
+const corrections = new Corrections(() => showCorrections(corrections));
+let engine, failure = "", cancelled = false;
 
 async function openModel() {
   try {
     engine = await opening;
   } catch (error) {
     $("model").textContent = "Cannot classify here";
-    return showStatus(`The model cannot run in this browser: ${error.message}`, true);
+    failure = `The model cannot run in this browser: ${error.message}`;
+    return showStatus(failure, true);
   }
   const { model } = engine;
   setModel(model);
@@ -43,15 +38,15 @@ function keepForOffline() {
 
 // --- files ---
 
-let queue = Promise.resolve();
-/** Classify files, after those that were given before. */
+const classifyInTurn = inTurn(classifyNow, openModel());
+
 function classify(files) {
-  queue = queue.then(() => classifyNow(files));
-  return queue;
+  if (!engine) showStatus("The files wait for the model …");
+  return classifyInTurn(files);
 }
 
 async function classifyNow(files) {
-  if (!engine) return;
+  if (!engine) return showStatus(failure, true);
   cancelled = false;
   $("upload").hidden = false;
   const added = [];
@@ -59,7 +54,7 @@ async function classifyNow(files) {
     if (!cancelled) added.push(await classifyFile(file, added.length + 1, files.length));
   }
   $("upload").hidden = true;
-  showOutcome(added.filter(Boolean), files.length);
+  showOutcome(added.filter(Boolean), files.length, cancelled);
 }
 
 /** The result in the table; null if it was cancelled. */
@@ -79,26 +74,9 @@ function showProgress(part, number, total) {
   showStatus(`Classifying${total === 1 ? "" : ` ${number} of ${total}`} …`);
 }
 
-function showOutcome(added, total) {
-  const failed = added.filter(({ prediction }) => prediction.error).length;
-  const files = total === 1 ? "file" : "files";
-  if (cancelled) showStatus(`Cancelled: ${added.length} of ${total} ${files} classified.`);
-  else if (failed) showStatus(`Errors in ${failed} of ${total} ${files}; see the table.`, true);
-  else showStatus(`${total} ${files} classified.`);
-  if (total === 1 && added.length && (!failed || hasTimeline(added[0].prediction))) toggle(added[0], true);
-}
-
-function showCorrections() {
-  const count = corrections.stored().length;
-  $("corrections").hidden = $("delete-corrections").hidden = count === 0;
-  $("corrections").textContent = `Download ${count} ${count === 1 ? "correction" : "corrections"}`;
-  if (count) $("results-panel").hidden = false;
-}
-
 // --- events of the page ---
 
-watchFiles(classify);
-$("record").onclick = () => record(classify, showStatus);
+connect(classify, corrections);
 $("live").onclick = () => listenLive((on) => listen(engine, $("reject").checked, on), showStatus);
 $("cancel").onclick = () => {
   cancelled = true;
@@ -108,14 +86,4 @@ $("cancel").onclick = () => {
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "hidden") interrupt("the page was hidden, or the device went to sleep. Start again.");
 });
-$("csv").onclick = () => downloadCsv("earful.csv", resultRows());
-$("corrections").onclick = () => corrections.download();
-$("delete-corrections").onclick = () => corrections.delete();
-$("clear").onclick = () => {
-  clearResults();
-  $("results-panel").hidden = corrections.stored().length === 0;
-  showStatus("");
-};
 $("from-file").remove(); // scripts run
-showCorrections();
-openModel();

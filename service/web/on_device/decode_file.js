@@ -1,36 +1,80 @@
 // Decodes a file with the browser's own decoder, for what read_audio.js cannot read.
 import { decode } from "../sound.js";
-import { AudioError, checkSeconds } from "./audio_limits.js";
+import { AudioError } from "./audio_limits.js";
 import { codedRate } from "./coded_rate.js";
 
 // It is decoded as a whole, at first at the file's own rate and with all its channels: about 20 MB a minute.
 const MAX_DECODED_SECONDS = 1800;
+const MAX_BYTES_OF_UNKNOWN_LENGTH = 4_000_000; // half an hour at 18 kbit/s, which is little for speech
+// A browser may answer never, or for another tab's sake late.
+const PLAYER_TIMEOUT_MS = 15_000, DECODER_TIMEOUT_MS = 120_000;
+const ADVICE = "cut it, or write it as WAV, which is read in pieces";
 
-/** {samples, rateHz} of a file, mono; throws an AudioError. */
-export async function decodeFile(file) {
-  checkSeconds(await playerSeconds(file), MAX_DECODED_SECONDS);
+/** {samples, rateHz} of a file, mono; throws an AudioError, or the reason of `signal`. */
+export async function decodeFile(file, signal) {
+  checkLength(file, await within(PLAYER_TIMEOUT_MS, playerSeconds(file), signal));
   const rateHz = await codedRate(file);
-  const samples = await decode(await file.arrayBuffer(), rateHz);
+  const samples = await within(DECODER_TIMEOUT_MS, decode(await file.arrayBuffer(), rateHz), signal);
+  if (samples === undefined) {
+    throw new AudioError("unsupported_format", `this browser's decoder has not answered in ${DECODER_TIMEOUT_MS / 1000} s; ${ADVICE}`);
+  }
   if (!samples) {
     throw new AudioError("unsupported_format",
       "this browser cannot decode it: not audio, damaged, or a format it does not know; WAV works in every browser");
   }
   if (!samples.length) throw new AudioError("empty_audio", "the file has a header and no samples");
-  checkSeconds(samples.length / rateHz, MAX_DECODED_SECONDS);
+  checkLength(file, samples.length / rateHz);
   return { samples, rateHz };
 }
 
-/** The length that the browser's player finds in a file, without decoding it; 0 if it finds none. */
-function playerSeconds(file) {
-  return new Promise((resolve) => {
-    const audio = new Audio(), url = URL.createObjectURL(file);
-    const done = (seconds) => {
-      URL.revokeObjectURL(url);
-      resolve(Number.isFinite(seconds) ? seconds : 0);
-    };
-    audio.onloadedmetadata = () => done(audio.duration);
-    audio.onerror = () => done(0);
-    audio.preload = "metadata";
-    audio.src = url;
-  });
+function checkLength({ size }, seconds) {
+  if (seconds > MAX_DECODED_SECONDS) {
+    throw new AudioError("too_long", `${seconds.toFixed(1)} s; this browser decodes at most ${MAX_DECODED_SECONDS} s of this format at once: ${ADVICE}`);
+  }
+  if (seconds === undefined && size > MAX_BYTES_OF_UNKNOWN_LENGTH) {
+    throw new AudioError("too_large", `this browser cannot tell how long it is; of such files at most `
+      + `${MAX_BYTES_OF_UNKNOWN_LENGTH} bytes are accepted, and it has ${size}: ${ADVICE}`);
+  }
 }
+
+/** What a promise gives; undefined if it takes longer. The browser goes on, but nobody waits for it. */
+async function within(timeoutMs, promise, signal) {
+  let timer, cancel;
+  const ended = new Promise((resolve, reject) => {
+    timer = setTimeout(resolve, timeoutMs);
+    cancel = () => reject(signal.reason);
+  });
+  signal.addEventListener("abort", cancel);
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([promise, ended]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", cancel);
+  }
+}
+
+/** The length that the browser's player finds in a file, without decoding it; undefined if it finds none. */
+async function playerSeconds(file) {
+  const audio = new Audio(), url = URL.createObjectURL(file);
+  audio.preload = "metadata";
+  audio.src = url;
+  try {
+    await happens(audio, "loadedmetadata");
+    if (audio.duration === Infinity) { // as of what a browser has recorded: it knows once it has seen the end
+      audio.currentTime = Number.MAX_SAFE_INTEGER;
+      await happens(audio, "durationchange");
+    }
+    return Number.isFinite(audio.duration) ? audio.duration : undefined;
+  } catch {
+    return undefined; // the decoder says what it is
+  } finally {
+    audio.removeAttribute("src");
+    URL.revokeObjectURL(url);
+  }
+}
+
+const happens = (audio, name) => new Promise((resolve, reject) => {
+  audio.addEventListener(name, resolve, { once: true });
+  audio.addEventListener("error", reject, { once: true });
+});

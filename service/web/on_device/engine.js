@@ -2,6 +2,10 @@
 import { AudioError } from "./audio_limits.js";
 import { decodeFile } from "./decode_file.js";
 
+// A browser gives no reason.
+const NOT_STARTED = "worker.js does not start: a file of the site is missing or does not load, or this browser is too old"
+  + " (it needs module workers)";
+
 export class Engine {
   /** Open the model that model.json in the folder `base` describes; throws an Error if it cannot run here. */
   static async open(base) {
@@ -18,9 +22,10 @@ export class Engine {
     this.waiting = new Map(); // id of a request -> {resolve, reject, progress}
     this.nextId = 1;
     this.onLive = () => {};
+    this.cancelled = new AbortController(); // of what is classified now
     this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data }) => this.receive(data);
-    this.worker.onerror = (event) => this.fail(event.message || "this browser is too old: it has no module workers");
+    this.worker.onerror = (event) => this.fail(event.message || NOT_STARTED);
   }
 
   receive({ id, ok, error, progress, live }) {
@@ -49,13 +54,16 @@ export class Engine {
 
   /** The prediction for a file; throws an AudioError, or an AbortError after `cancel`. */
   async classify(file, reject, progress) {
+    const { signal } = this.cancelled;
     const prediction = await this.ask("classify", { file, reject }, { progress });
     if (prediction) return prediction;
-    const { samples, rateHz } = await decodeFile(file);
+    const { samples, rateHz } = await decodeFile(file, signal);
     return this.ask("classify", { samples, rateHz, reject }, { progress, moved: [samples.buffer] });
   }
 
   cancel() {
+    this.cancelled.abort();
+    this.cancelled = new AbortController();
     this.worker.postMessage({ kind: "cancel" });
   }
 }

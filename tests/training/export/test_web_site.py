@@ -123,13 +123,16 @@ def test_the_notice_has_versions_licences_and_the_hash_of_every_other_file(site:
 def test_the_service_worker_keeps_every_file_and_changes_with_them(
     site: Path, tmp_path: Path
 ) -> None:
-    def head(folder: Path) -> tuple[str, list[str]]:
+    def head(folder: Path) -> tuple[str, dict[str, str]]:
         line = (folder / "service_worker.js").read_text("utf-8").splitlines()[0]
-        build, files = re.fullmatch(r'const BUILD = "(\w+)", FILES = (\[.*\]);', line).groups()  # type: ignore[union-attr]
-        return build, json.loads(files)
+        build, hashes = re.fullmatch(r'const BUILD = "(\w+)", HASHES = (\{.*\});', line).groups()  # type: ignore[union-attr]
+        return build, json.loads(hashes)
 
-    build, files = head(site)
-    assert set(files) == names_in(site) - {"service_worker.js", "index.html"} | {"./"}
+    build, hashes = head(site)
+    assert set(hashes) == names_in(site) - {"service_worker.js", "index.html"} | {"./"}
+    for name, digest in hashes.items():
+        content = (site / ("index.html" if name == "./" else name)).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest
     write_site(MODEL, "digits-small", tmp_path / "again", RUNTIME)
     assert head(tmp_path / "again")[0] == build
     write_site(MODEL, "another name", tmp_path / "again", RUNTIME)

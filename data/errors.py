@@ -19,6 +19,7 @@
     ├── RunReportError      training.reports.run_report.read_run  a run without a report
     ├── ExportError         training.export.export                an export that differs
     ├── QuantizationError   training.export.quantize_graph        INT8 impossible, or less accurate
+    ├── TfliteError         training.export.tflite.tflite_error   no TFLite, or other scores
     ├── WebRuntimeError     training.export.web_runtime           not the package of the browser
     ├── EvaluationError     training.evaluation.evaluator         nothing to evaluate on
     ├── EventsError         training.evaluation.labelled_events   unusable labelled events

@@ -167,6 +167,7 @@ class SubSpectralNorm(nn.Module):
 
     def __init__(self, channels: int, rows: int) -> None:
         super().__init__()
+        self.rows = rows
         self.sub_bands = max(n for n in range(1, SUB_BANDS + 1) if rows % n == 0)
         self.norm = nn.BatchNorm2d(channels * self.sub_bands)
 
@@ -175,6 +176,16 @@ class SubSpectralNorm(nn.Module):
         split = (-1, channels * self.sub_bands, rows // self.sub_bands, frames)
         normalised: Tensor = self.norm(x.reshape(split))
         return normalised.reshape(-1, channels, rows, frames)
+
+    def row_scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """In evaluation the norm is ``x * scale + shift``, (channels, rows) each."""
+        norm = self.norm
+        mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+        scale = norm.weight.detach() / (variance + norm.eps).sqrt()
+        shift = norm.bias.detach() - mean * scale
+        rows = self.rows // self.sub_bands
+        by_row = (t.reshape(-1, self.sub_bands).repeat_interleave(rows, 1) for t in (scale, shift))
+        return next(by_row), next(by_row)
 
 
 def _depthwise(

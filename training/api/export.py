@@ -1,19 +1,19 @@
-"""``earful.export``: a run to one ONNX file, or to a site that classifies in the browser."""
+"""``earful.export``: a run to one ONNX file, to a site for browsers, or for small devices."""
 
 import os
 import tempfile
 from pathlib import Path
 from typing import Literal, overload
 
-from earful.data.errors import UsageError, optional_path, require_choice, require_path
+from earful.data.errors import optional_path, require_choice, require_path
 from earful.models.registry.find_model import find_model
 from earful.training.export.export import ExportResult
 from earful.training.export.export import export as export_run
+from earful.training.export.export_options import TARGETS, check_export_options
 from earful.training.export.int8 import MAX_LOST_POINTS, Int8Export, export_int8
+from earful.training.export.tflite.export_tflite import TfliteExport, export_tflite
 from earful.training.export.web_runtime import read_web_runtime
 from earful.training.export.web_site import SiteResult, write_site
-
-TARGETS = ("onnx", "web")
 
 
 @overload
@@ -43,31 +43,49 @@ def export(
 ) -> SiteResult: ...
 
 
+@overload
 def export(
     run: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    target: Literal["onnx", "web"] = "onnx",
+    target: Literal["tflite"],
+    *,
+    int8: bool = False,
+    max_lost_points: float | None = None,
+    data: str | os.PathLike[str] | None = None,
+    features_outside: bool = False,
+) -> TfliteExport: ...
+
+
+def export(
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    target: Literal["onnx", "web", "tflite"] = "onnx",
     web_runtime: str | os.PathLike[str] | None = None,
     int8: bool = False,
     max_lost_points: float | None = None,
     data: str | os.PathLike[str] | None = None,
-) -> ExportResult | SiteResult | Int8Export:
-    """Write the best epoch of a run as one ONNX file, checked against PyTorch, or as a web page.
+    features_outside: bool = False,
+) -> ExportResult | SiteResult | Int8Export | TfliteExport:
+    """Write the best epoch of a run as a model file, checked against PyTorch, or as a web page.
 
     Args:
         run: folder made by ``train``; for the target ``web`` also a model file or name.
-        out: ONNX file to write, only if ONNX Runtime and PyTorch agree within 1e-4; for the target
-            ``web`` the folder of the site.
-        target: ``onnx``, or ``web`` for a static site that classifies in the browser.
+        out: file to write, only if it scores as PyTorch does, within 1e-4; for the target ``web``
+            the folder of the site.
+        target: ``onnx``, ``web`` for a static site that classifies in the browser, or ``tflite``
+            for phones and microcontrollers.
         web_runtime: for the target ``web`` the package that ``npm pack onnxruntime-web`` fetches.
-        int8: for the target ``onnx`` INT8 weights and activations, if the model stays accurate.
+        int8: INT8 weights and activations, if the model stays accurate.
         max_lost_points: percentage points of validation accuracy that INT8 may lose, 0.5 if None.
-        data: for INT8 the run's dataset, if it was moved.
+        data: for INT8 and the target ``tflite`` the run's dataset, if it was moved.
+        features_outside: for the target ``tflite`` a model that takes features, with C headers
+            beside it of what computing them needs.
 
     Raises:
         UsageError: an argument that is no path, or no target.
         TrainingError: the folder holds no usable checkpoint.
         ExportError: ONNX Runtime and PyTorch differ.
+        TfliteError: the converter is not installed, or refuses the network.
         QuantizationError: INT8 is not possible, or loses too much.
         ModelError: the model file is missing or damaged.
         WebRuntimeError: ``web_runtime`` is missing, or another package.
@@ -76,18 +94,28 @@ def export(
     """
     source, folder = require_path("run", run), require_path("out", out)
     require_choice("target", target, TARGETS)
-    if not int8 and (data is not None or max_lost_points is not None):
-        raise UsageError("data and max_lost_points are for int8=True; leave them out, or set it")
-    if int8 and target != "onnx":
-        raise UsageError("int8 writes a model file: leave out the target, then give it that file")
+    options = {
+        "web_runtime": web_runtime,
+        "int8": int8,
+        "max_lost_points": max_lost_points,
+        "data": data,
+        "features_outside": features_outside,
+    }
+    check_export_options(target, options)
     if target == "web":
         return _export_site(source, folder, optional_path("web_runtime", web_runtime))
-    if web_runtime is not None:
-        raise UsageError("web_runtime is for the target 'web'; leave it out, or change the target")
-    if int8:
-        limit = MAX_LOST_POINTS if max_lost_points is None else max_lost_points
-        return export_int8(source, folder, optional_path("data", data), limit)
-    return export_run(source, folder)
+    limit = MAX_LOST_POINTS if max_lost_points is None else max_lost_points
+    dataset = optional_path("data", data)
+    if target == "tflite":
+        return export_tflite(
+            source,
+            folder,
+            int8=int8,
+            features_outside=features_outside,
+            dataset=dataset,
+            max_lost_points=limit,
+        )
+    return export_int8(source, folder, dataset, limit) if int8 else export_run(source, folder)
 
 
 def _export_site(source: Path, out: Path, package: Path | None) -> SiteResult:

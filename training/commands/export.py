@@ -1,4 +1,4 @@
-"""``earful export``: a run as one ONNX file, or as a site that classifies in a browser."""
+"""``earful export``: a run as one ONNX file, as a site for browsers, or for small devices."""
 
 import shlex
 import tempfile
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earful.data.errors import UsageError
 from earful.service.commands.next_steps import format_command, print_message, print_next
 from earful.service.core.echo import echo
+from earful.training.export.export_options import check_export_options
 
 if TYPE_CHECKING:
+    from earful.models.bundle.quantization import Quantization
     from earful.training.export.web_site import SiteResult
 
 
@@ -21,6 +22,7 @@ class Target(StrEnum):
 
     ONNX = "onnx"
     WEB = "web"
+    TFLITE = "tflite"
 
 
 def export(
@@ -33,13 +35,14 @@ def export(
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            metavar="MODEL.onnx|SITE", help="ONNX file to write; with --target web a folder."
-        ),
+        typer.Option(metavar="MODEL|SITE", help="File to write; with --target web a folder."),
     ],
     target: Annotated[
         Target,
-        typer.Option(help="onnx: a model file. web: a static site that classifies in the browser."),
+        typer.Option(
+            help="onnx: a model file. web: a static site that classifies in the browser. "
+            "tflite: a file for phones and microcontrollers."
+        ),
     ] = Target.ONNX,
     web_runtime: Annotated[
         Path | None,
@@ -65,20 +68,33 @@ def export(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DATASET", help="With --int8: the run's dataset, if it was moved."),
+        typer.Option(
+            metavar="DATASET",
+            help="With --int8 and --target tflite: the run's dataset, if it was moved.",
+        ),
     ] = None,
+    features_outside: Annotated[
+        bool,
+        typer.Option(
+            "--features-outside",
+            help="With --target tflite: the model takes features, and C headers are written with "
+            "all that computing them needs.",
+        ),
+    ] = False,
 ) -> None:
-    """Write the best epoch of a run as one ONNX file, checked against PyTorch, or as a web page."""
-    if not int8 and (data is not None or max_lost_points is not None):
-        raise UsageError("--data and --max-lost-points are for --int8; leave them out, or add it")
-    if target is not Target.WEB and web_runtime is not None:
-        raise UsageError("--web-runtime is for --target web; leave it out, or add the target")
-    if target is Target.WEB and int8:
-        raise UsageError(
-            "--int8 writes a model file; write it first, then give that file with --target web"
-        )
+    """Write the best epoch of a run as a model file, checked against PyTorch, or as a web page."""
+    options = {
+        "web_runtime": web_runtime,
+        "int8": int8,
+        "max_lost_points": max_lost_points,
+        "data": data,
+        "features_outside": features_outside,
+    }
+    check_export_options(target, options, lambda name: f"--{name.replace('_', '-')}")
     if target is Target.WEB:
         _export_site(run, out, web_runtime)
+    elif target is Target.TFLITE:
+        _export_tflite(run, out, data, max_lost_points, int8=int8, outside=features_outside)
     elif int8:
         _export_int8(run, out, data, max_lost_points)
     else:
@@ -94,17 +110,22 @@ def _export_model(run: Path, out: Path) -> None:
 
 def _write_model(run: Path, out: Path) -> None:
     from earful.training.api.export import export as export_run
-    from earful.training.runs.run_dataset import resume_words
 
     exported = export_run(run, out)
-    if not exported.finished:
-        print_message(f"note: {run} was stopped before its last epoch; continue it with:")
-        echo(format_command(resume_words(run)), err=True)
+    _note_unfinished(run, exported.finished)
     echo(
         f"{exported.path}: {exported.size_bytes / 1e6:.2f} MB, "
         f"{len(exported.metadata.labels)} labels"
     )
     echo(f"ONNX Runtime and PyTorch agree within {exported.max_difference:.1e}")
+
+
+def _note_unfinished(run: Path, finished: bool) -> None:
+    from earful.training.runs.run_dataset import resume_words
+
+    if not finished:
+        print_message(f"note: {run} was stopped before its last epoch; continue it with:")
+        echo(format_command(resume_words(run)), err=True)
 
 
 def _export_site(source: Path, out: Path, package: Path | None) -> None:
@@ -137,7 +158,6 @@ def _export_int8(run: Path, out: Path, data: Path | None, max_lost_points: float
 
     limit = MAX_LOST_POINTS if max_lost_points is None else max_lost_points
     exported = export_int8(run, out, data, limit)
-    found = exported.quantization
     echo(
         f"{out}: INT8, {exported.size_bytes / 1e6:.2f} MB (float "
         f"{exported.float_size_bytes / 1e6:.2f} MB), {len(exported.metadata.labels)} labels"
@@ -146,11 +166,7 @@ def _export_int8(run: Path, out: Path, data: Path | None, max_lost_points: float
         f"{exported.latency_ms:.2f} ms a clip on one thread of this machine (float "
         f"{exported.float_latency_ms:.2f} ms)"
     )
-    echo(
-        f"validation accuracy {100 * found.accuracy:.2f} % (float "
-        f"{100 * found.float_accuracy:.2f} %) of {found.clips} clips: {found.lost} lost, "
-        f"{found.won} won"
-    )
+    _report_loss(exported.quantization)
     if exported.latency_ms >= exported.float_latency_ms:
         print_message(
             "note: INT8 is no faster here; processors with VNNI gain. For speed, serve the float "
@@ -158,3 +174,53 @@ def _export_int8(run: Path, out: Path, data: Path | None, max_lost_points: float
         )
     dataset = data or read_run_dataset(run) or "DATASET"
     print_next(("evaluate", out, dataset), ("serve", "--model", out))
+
+
+def _export_tflite(
+    run: Path,
+    out: Path,
+    data: Path | None,
+    max_lost_points: float | None,
+    *,
+    int8: bool,
+    outside: bool,
+) -> None:
+    from earful.training.export.int8 import MAX_LOST_POINTS
+    from earful.training.export.tflite.export_tflite import export_tflite
+
+    print_message("converting, which takes up to a minute")
+    exported = export_tflite(
+        run,
+        out,
+        int8=int8,
+        features_outside=outside,
+        dataset=data,
+        max_lost_points=MAX_LOST_POINTS if max_lost_points is None else max_lost_points,
+    )
+    _note_unfinished(run, exported.finished)
+    takes = "features" if outside else "a waveform"
+    echo(
+        f"{out}: TFLite{' INT8' * int8}, {exported.size_bytes / 1e3:.1f} kB, takes {takes}, "
+        f"{len(exported.metadata.labels)} labels"
+    )
+    for header in exported.headers:
+        echo(f"{header}: {header.stat().st_size / 1e3:.1f} kB")
+    if exported.arena_bytes is None:
+        echo("TFLite Micro lacks an operation of it")
+    else:
+        echo(f"TFLite Micro needs an arena of {exported.arena_bytes / 1e3:.1f} kB beside it")
+    counts = sorted(exported.operations.items(), key=lambda item: -item[1])
+    echo(f"operations: {', '.join(f'{name} {count}' for name, count in counts)}")
+    echo(f"{exported.latency_ms:.2f} ms a clip in LiteRT on one thread of this machine")
+    if exported.metadata.quantization is not None:
+        _report_loss(exported.metadata.quantization)
+    else:
+        echo(f"LiteRT and ONNX Runtime agree within {exported.max_difference:.1e}")
+
+
+def _report_loss(found: "Quantization") -> None:
+    echo(
+        f"validation accuracy {100 * found.accuracy:.2f} % (float "
+        f"{100 * found.float_accuracy:.2f} %) of {found.clips} clips: {found.lost} lost, "
+        f"{found.won} won"
+    )

@@ -78,15 +78,7 @@ def export(run: Path, out: Path) -> ExportResult:
         ExportError: PyTorch and ONNX Runtime differ by more than 1e-4.
         OutputError: ``out`` cannot be written.
     """
-    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
-    require_classifier(checkpoint.config.model)
-    model = WaveformClassifier(
-        checkpoint.features,
-        checkpoint.config.features,
-        rebuild_network(checkpoint),
-        temperature=_calibration(run, checkpoint).temperature,
-        score_kind=checkpoint.score_kind,
-    ).eval()
+    checkpoint, model = load_best_epoch(run)
     model_proto, map_graph = to_onnx(model)
     map_info = activation_map_info(model, map_graph) if map_graph is not None else None
     max_difference = check_parity(model, model_proto.SerializeToString(), out, map_info)
@@ -99,6 +91,26 @@ def export(run: Path, out: Path) -> ExportResult:
         size = staging.stat().st_size
     finished = (run / METRICS_FILENAME).is_file()  # written at the end of training
     return ExportResult(out, size, max_difference, metadata, finished)
+
+
+def load_best_epoch(run: Path) -> tuple[Checkpoint, WaveformClassifier]:
+    """The best epoch of a run, as its checkpoint and as the model that is exported.
+
+    Raises:
+        TrainingError: the run has no usable checkpoint.
+        EarfulError: the network is not a classifier.
+        ExportError: the checkpoint has no calibration.
+    """
+    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
+    require_classifier(checkpoint.config.model)
+    model = WaveformClassifier(
+        checkpoint.features,
+        checkpoint.config.features,
+        rebuild_network(checkpoint),
+        temperature=_calibration(run, checkpoint).temperature,
+        score_kind=checkpoint.score_kind,
+    )
+    return checkpoint, model.eval()
 
 
 def to_onnx(model: WaveformClassifier) -> tuple[onnx.ModelProto, onnx.GraphProto | None]:

@@ -67,11 +67,11 @@ def export_int8(
     with tempfile.TemporaryDirectory(prefix="earful-") as name:
         float_file, int8_file = Path(name) / "float.onnx", Path(name) / "int8.onnx"
         metadata = export(run, float_file).metadata
-        data = _open_dataset(run, dataset, metadata)
-        calibration = _calibration_rows(data)
+        data = open_training_data(run, dataset, metadata)
+        calibration = calibration_rows(data)
         quantize_graph(onnx.load(float_file), data.waveforms(calibration), int8_file)
         quantization = _compare(float_file, int8_file, data, metadata, len(calibration))
-        _check_loss(quantization, max_lost_points)
+        check_loss(quantization, max_lost_points)
         metadata = _write(int8_file, out, metadata, quantization)
         float_model, model = Classifier.open(float_file), Classifier.open(out)
         return Int8Export(
@@ -85,7 +85,8 @@ def export_int8(
         )
 
 
-def _open_dataset(run: Path, folder: Path | None, metadata: ModelMetadata) -> Dataset:
+def open_training_data(run: Path, folder: Path | None, metadata: ModelMetadata) -> Dataset:
+    """The dataset that a run was trained on; None: the folder that the run names."""
     folder = folder or read_run_dataset(run)
     if folder is None or not folder.is_dir():
         raise QuantizationError(
@@ -101,7 +102,7 @@ def _open_dataset(run: Path, folder: Path | None, metadata: ModelMetadata) -> Da
     return dataset
 
 
-def _calibration_rows(dataset: Dataset) -> NDArray[np.int64]:
+def calibration_rows(dataset: Dataset) -> NDArray[np.int64]:
     """Rows of training clips, spread evenly over those of each label."""
     rows = dataset.rows("train")
     labels = dataset.label_matrix[rows]
@@ -116,19 +117,32 @@ def _calibration_rows(dataset: Dataset) -> NDArray[np.int64]:
     return by_label[np.linspace(0, len(rows) - 1, n_rows).astype(np.int64)]
 
 
-def _compare(
-    float_file: Path, int8_file: Path, dataset: Dataset, metadata: ModelMetadata, n_calibration: int
-) -> Quantization:
+def validation_rows(dataset: Dataset) -> NDArray[np.int64]:
+    """Rows of the validation clips, which no export is without."""
     rows = dataset.rows("val")
     if len(rows) == 0:
         raise QuantizationError(
             "the dataset has no validation clips to check the INT8 model with; prepare it with a "
             "split that has some"
         )
+    return rows
+
+
+def _compare(
+    float_file: Path, int8_file: Path, dataset: Dataset, metadata: ModelMetadata, n_calibration: int
+) -> Quantization:
+    rows = validation_rows(dataset)
     before, after = (_correct(file, dataset, rows, metadata) for file in (float_file, int8_file))
+    return describe_loss(before, after, n_calibration)
+
+
+def describe_loss(
+    before: NDArray[np.bool_], after: NDArray[np.bool_], n_calibration: int
+) -> Quantization:
+    """What INT8 costs: which validation clips (clips,) are correct before and after it."""
     return Quantization(
         calibration_clips=n_calibration,
-        clips=len(rows),
+        clips=len(before),
         accuracy=float(after.mean()),
         float_accuracy=float(before.mean()),
         lost=int((before & ~after).sum()),
@@ -151,7 +165,8 @@ def _correct(
     return np.concatenate(correct)
 
 
-def _check_loss(quantization: Quantization, max_lost_points: float) -> None:
+def check_loss(quantization: Quantization, max_lost_points: float) -> None:
+    """Refuse INT8 that loses more than so many percentage points, or significantly many clips."""
     found, clips = quantization, quantization.clips
     lost_points = 100 * (found.float_accuracy - found.accuracy)
     p_value = paired_p_value(found.lost, found.won)

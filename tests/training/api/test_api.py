@@ -169,12 +169,12 @@ def test_other_functions_refuse_wrong_arguments_in_one_sentence(home: Path, tmp_
         (
             earful.export,
             {"run": run, "out": "m.onnx", "target": "wasm"},
-            "target is 'onnx' or 'web'",
+            "target is 'onnx', 'web' or 'tflite'",
         ),
         (
             earful.export,
             {"run": run, "out": "m", "web_runtime": "x"},
-            "web_runtime is for the target",
+            "web_runtime is for target web",
         ),
         (
             earful.evaluate,

@@ -11,7 +11,7 @@ from earful.data.dataset.dataset import open_dataset
 from earful.models.bundle.bundle import open_bundle
 from earful.service.classifier import Classifier
 from earful.training.export import int8
-from earful.training.export.int8 import _calibration_rows, _check_loss
+from earful.training.export.int8 import calibration_rows, check_loss
 from earful.training.export.quantize_graph import QuantizationError
 from tests.training.commands.conftest import Home, RunCommand
 
@@ -70,11 +70,11 @@ def test_a_loss_counts_in_points_and_by_the_paired_test(int8_model: Path) -> Non
     fair = dataclasses.replace(
         quantization, clips=1000, accuracy=0.990, float_accuracy=0.994, lost=5, won=1
     )
-    _check_loss(fair, 0.5)
+    check_loss(fair, 0.5)
     with pytest.raises(QuantizationError, match=r"loses 0\.60 points .* allow more"):
-        _check_loss(dataclasses.replace(fair, float_accuracy=0.996), 0.5)
+        check_loss(dataclasses.replace(fair, float_accuracy=0.996), 0.5)
     with pytest.raises(QuantizationError, match=r"10 lost, 1 won"):
-        _check_loss(dataclasses.replace(fair, lost=10), 0.5)
+        check_loss(dataclasses.replace(fair, lost=10), 0.5)
 
 
 def test_data_that_do_not_fit_are_refused(home: Home, earful: RunCommand, tmp_path: Path) -> None:
@@ -84,9 +84,9 @@ def test_data_that_do_not_fit_are_refused(home: Home, earful: RunCommand, tmp_pa
     matrix = dataset.label_matrix.copy()
     matrix[:, 0] = False
     with pytest.raises(QuantizationError, match=f"no training clip of '{dataset.labels[0]}'"):
-        _calibration_rows(dataclasses.replace(dataset, label_matrix=matrix))
+        calibration_rows(dataclasses.replace(dataset, label_matrix=matrix))
     without = earful("export", home.run, "--out", tmp_path / "m", "--data", home.dataset)
-    assert "are for --int8" in str(without.exception)
+    assert "--data is for --int8 and --target tflite" in str(without.exception)
 
 
 def test_a_network_without_layers_to_quantise_is_refused(

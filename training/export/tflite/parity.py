@@ -1,0 +1,65 @@
+"""Whether a TFLite file scores as the ONNX file of the same run does, on real clips."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earful.data.dataset.dataset import Dataset
+from earful.models.bundle.decision import predicted_label_mask
+from earful.service.classifier import Classifier
+from earful.training.export.export import PARITY_TOLERANCE
+from earful.training.export.int8 import validation_rows
+from earful.training.export.tflite.convert import NETWORKS_THAT_CONVERT
+from earful.training.export.tflite.graphs import ExportGraph
+from earful.training.export.tflite.tflite_error import TfliteError
+from earful.training.export.tflite.tflite_model import TfliteModel
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Both models on the validation clips: which are correct (clips,), and how scores differ."""
+
+    onnx_correct: NDArray[np.bool_]
+    tflite_correct: NDArray[np.bool_]
+    max_difference: float
+
+
+def compare(
+    onnx_model: Classifier, tflite_model: TfliteModel, graph: ExportGraph, dataset: Dataset
+) -> Parity:
+    """Run both models on the validation clips of a dataset.
+
+    Raises:
+        QuantizationError: it has none.
+    """
+    rows = validation_rows(dataset)
+    score_kind = onnx_model.metadata.score_kind
+    correct: tuple[list[NDArray[np.bool_]], ...] = ([], [])
+    max_difference = 0.0
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
+        waveforms = dataset.waveforms(batch)
+        both = onnx_model.run(waveforms), tflite_model.scores(graph.inputs(waveforms))
+        max_difference = max(max_difference, float(np.abs(both[0] - both[1]).max()))
+        for found, scores in zip(correct, both, strict=True):
+            predicted = predicted_label_mask(scores, score_kind)
+            found.append((predicted == dataset.label_matrix[batch]).all(axis=1))
+    return Parity(np.concatenate(correct[0]), np.concatenate(correct[1]), max_difference)
+
+
+def check_parity(parity: Parity) -> None:
+    """Refuse a float32 model whose scores differ from those of the ONNX file.
+
+    Raises:
+        TfliteError: by more than 1e-4.
+    """
+    if not parity.max_difference <= PARITY_TOLERANCE:
+        raise TfliteError(
+            f"LiteRT and ONNX Runtime differ by {parity.max_difference:.2g} on "
+            f"{len(parity.onnx_correct)} validation clips (at most {PARITY_TOLERANCE:g} is "
+            "allowed); nothing was written. Check the version of litert-torch against uv.lock, or "
+            f"train another network: {', '.join(NETWORKS_THAT_CONVERT)}"
+        )

@@ -94,17 +94,22 @@ def _export_model(run: Path, out: Path) -> None:
 
 def _write_model(run: Path, out: Path) -> None:
     from earful.training.api.export import export as export_run
-    from earful.training.runs.run_dataset import resume_words
 
     exported = export_run(run, out)
     if not exported.finished:
-        print_message(f"note: {run} was stopped before its last epoch; continue it with:")
-        echo(format_command(resume_words(run)), err=True)
+        _note_unfinished(run)
     echo(
         f"{exported.path}: {exported.size_bytes / 1e6:.2f} MB, "
         f"{len(exported.metadata.labels)} labels"
     )
     echo(f"ONNX Runtime and PyTorch agree within {exported.max_difference:.1e}")
+
+
+def _note_unfinished(run: Path) -> None:
+    from earful.training.runs.run_dataset import resume_words
+
+    print_message(f"note: {run} was stopped before its last epoch; continue it with:")
+    echo(format_command(resume_words(run)), err=True)
 
 
 def _export_site(source: Path, out: Path, package: Path | None) -> None:
@@ -137,21 +142,23 @@ def _export_int8(run: Path, out: Path, data: Path | None, max_lost_points: float
 
     limit = MAX_LOST_POINTS if max_lost_points is None else max_lost_points
     exported = export_int8(run, out, data, limit)
-    found = exported.quantization
+    figures, found = exported.figures, exported.figures.validation
+    if not exported.finished:
+        _note_unfinished(run)
     echo(
-        f"{out}: INT8, {exported.size_bytes / 1e6:.2f} MB (float "
-        f"{exported.float_size_bytes / 1e6:.2f} MB), {len(exported.metadata.labels)} labels"
+        f"{out}: INT8, {figures.size_bytes / 1e6:.2f} MB (float "
+        f"{figures.float_size_bytes / 1e6:.2f} MB), {len(exported.metadata.labels)} labels"
     )
     echo(
-        f"{exported.latency_ms:.2f} ms a clip on one thread of this machine (float "
-        f"{exported.float_latency_ms:.2f} ms)"
+        f"{figures.latency_ms:.2f} ms a clip on one thread of this machine (float "
+        f"{figures.float_latency_ms:.2f} ms)"
     )
     echo(
         f"validation accuracy {100 * found.accuracy:.2f} % (float "
         f"{100 * found.float_accuracy:.2f} %) of {found.clips} clips: {found.lost} lost, "
         f"{found.won} won"
     )
-    if exported.latency_ms >= exported.float_latency_ms:
+    if figures.latency_ms >= figures.float_latency_ms:
         print_message(
             "note: INT8 is no faster here; processors with VNNI gain. For speed, serve the float "
             f"model: {format_command(('export', run, '--out', 'model.onnx'))}"

@@ -12,7 +12,7 @@ from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
 from earful.data.features.encoder_config import feature_shape
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.flops import multiply_adds
 from earful.models.networks.zoo import CLASSIFIER_NETWORKS, parameter_count
 from earful.service.classifier import Classifier
@@ -44,7 +44,7 @@ def compare(
     *,
     overrides: dict[str, Any],
     auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
-    device: Device = "auto",
+    device: TrainingDevice = "auto",
     int8: bool = False,
     on_skipped: Callable[[str], None] = lambda reason: None,
     on_run: Callable[[str, int, int, int], TrainingProgress] = (

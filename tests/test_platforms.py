@@ -1,11 +1,18 @@
 """Every dependency has a wheel for each system and Python that Earful runs on."""
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
-from tests.fixtures.locked_wheels import SYSTEMS, locked_requirements, wheel_sizes
+from tests.fixtures.locked_wheels import ROOT, SYSTEMS, locked_requirements, wheel_sizes
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+RUNNERS = {
+    "linux-x86_64": "ubuntu-latest",
+    "linux-aarch64": "ubuntu-24.04-arm",
+    "macos-arm64": "macos-15",
+    "windows-amd64": "windows-latest",
+}
 # What people install (README, training/README.md); the test tools are for Linux.
 EXTRAS = [
     "train",
@@ -34,3 +41,11 @@ def test_every_dependency_has_a_wheel(
     sizes = wheel_sizes(requirements, system, python)
     assert len(sizes) > 50
     assert [package for package, size in sizes.items() if size is None] == []
+
+
+def test_the_workflow_runs_each_system_with_each_python() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text("utf-8"))
+    matrix = workflow["jobs"]["test"]["strategy"]["matrix"]
+    assert matrix["python"] == PYTHONS
+    assert set(matrix["os"]) == set(RUNNERS.values())
+    assert set(RUNNERS) == set(SYSTEMS)

@@ -16,7 +16,7 @@ import errno
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -28,6 +28,7 @@ _LOCK, _NEW = "lock", "new"
 _REPLACED, _EARLIER = "replaced", "earlier"
 # A folder that is made has no lock yet for some microseconds.
 _YOUNGEST_ABANDONED_SECONDS = 1.0
+_MAX_READ_SECONDS, _READ_PAUSE_SECONDS = 2.0, 0.02
 
 
 class OutputError(EarfulError):
@@ -92,7 +93,7 @@ def staged_file(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _working_folder(target) as folder:
             yield folder / _NEW
-            (folder / _NEW).replace(target)
+            _move((folder / _NEW).replace, target)
 
 
 def swap_folder(staging: Path, target: Path) -> None:
@@ -136,13 +137,30 @@ def _replaceable(target: Path, marker: str) -> bool:
 
 def _swap(new: Path, target: Path, folder: Path) -> None:
     _move_away(target, folder / _REPLACED)
-    new.rename(target)
+    _move(new.rename, target)
 
 
 def _move_away(target: Path, place: Path) -> None:
     """Move ``target``, if it exists, to its place in the working folder."""
     if target.exists():
-        target.rename(place)
+        _move(target.rename, place)
+
+
+def _move(move: Callable[[Path], object], to: Path) -> None:
+    """Move a file or folder; on Windows again while another process reads it or what it replaces.
+
+    Readers of results are done in moments, and Windows lets nobody move what they have open.
+    """
+    end = time.monotonic() + _MAX_READ_SECONDS
+    while True:
+        try:
+            move(to)
+        except PermissionError as error:
+            if getattr(error, "winerror", None) is None or time.monotonic() >= end:
+                raise
+            time.sleep(_READ_PAUSE_SECONDS)
+        else:
+            return
 
 
 @contextlib.contextmanager

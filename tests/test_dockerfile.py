@@ -1,5 +1,6 @@
 """No container engine is needed: the image's own install commands, run here, must serve."""
 
+import json
 import os
 import re
 import shutil
@@ -8,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.locked_wheels import locked_requirements, wheel_sizes
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+IMAGE_SYSTEMS = ["linux-x86_64", "linux-aarch64"]
+MAX_WHEELS_MB = 110
 
 
 def stage(name: str) -> str:
@@ -51,6 +56,54 @@ def test_the_cuda_variant_installs_one_onnxruntime_and_its_libraries() -> None:
     packages = set(re.findall(r"^ \+ ([\w-]+)==", done.stderr, flags=re.MULTILINE))
     assert {"onnxruntime-gpu", "nvidia-cudnn-cu13"} <= packages
     assert packages.isdisjoint({"onnxruntime", "torch"})
+
+
+def locked_flags(variant: str) -> list[str]:
+    """The flags of a variant's install command, as ``uv export`` has them."""
+    flags = run_steps(variant)[1].split()[2:]
+    without = ("--locked", "--no-default-groups", "--no-editable")
+    renamed = {"--no-install-package": "--no-emit-package"}
+    return [renamed.get(flag, flag) for flag in flags if flag not in without]
+
+
+@pytest.mark.parametrize("system", IMAGE_SYSTEMS)
+def test_the_image_builds_from_wheels_and_stays_small(system: str) -> None:
+    """No compiler is in the image; compressed layers hold about what the wheels have."""
+    python = re.search(r"^ARG PYTHON_VERSION=(\S+)$", DOCKERFILE, flags=re.MULTILINE)
+    assert python is not None
+    sizes = wheel_sizes(locked_requirements(locked_flags("cpu")), system, python[1])
+    megabytes = {package: (size or 0) / 1e6 for package, size in sizes.items()}
+    total = sum(megabytes.values())
+    largest = sorted(megabytes.items(), key=lambda item: -item[1])[:5]
+    print(f"{system}: {len(sizes)} wheels, {total:.1f} MB; {largest}")
+    assert [package for package, size in sizes.items() if not size] == []
+    names = {package.split()[0] for package in sizes}
+    assert {"onnxruntime", "av", "psycopg-binary"} <= names
+    assert names.isdisjoint({"onnxruntime-gpu", "torch", "pandas", "scipy"})
+    assert total < MAX_WHEELS_MB
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_its_install_commands_resolve_on_both_machines(machine: str) -> None:
+    environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": "/nonexistent/earful"}
+    environment.pop("VIRTUAL_ENV", None)
+    for step in run_steps("cpu"):
+        command = [*step.split(), "--dry-run", "--python-platform", f"{machine}-manylinux_2_28"]
+        done = subprocess.run(
+            command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        packages = set(re.findall(r"^ \+ ([\w-]+)==", done.stderr, flags=re.MULTILINE))
+        assert "onnxruntime" in packages
+        assert packages.isdisjoint({"onnxruntime-gpu", "torch"})
+
+
+def test_nothing_needs_a_shell_in_the_image() -> None:
+    last_stage = DOCKERFILE.rpartition("FROM ")[2].replace("\\\n", " ")
+    for instruction in ("HEALTHCHECK", "ENTRYPOINT", "CMD"):
+        [line] = re.findall(rf"^{instruction} (.*)$", last_stage, flags=re.MULTILINE)
+        command = json.loads(line[line.index("[") :])
+        assert command[0] not in {"sh", "bash", "/bin/sh"}
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ network has a map, and a model without quantisation is of float32.
 
 import base64
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from earful.data.features.config import FEATURE_KINDS, FeatureConfig
 from earful.data.labels.multilabel import SEPARATOR, find_label_problem, has_multiple_labels
 from earful.models.bundle.activation_map import ActivationMapInfo
 from earful.models.bundle.decision import SCORE_KINDS, ScoreKind
+from earful.models.bundle.json_values import positive, probability
 from earful.models.bundle.quantization import Quantization
 
 SCHEMA_VERSION = 4
@@ -197,18 +197,6 @@ def _string(value: Any) -> str:
     return value
 
 
-def _temperature(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"expected a finite number above 0, found {value!r}")
-    return float(value)
-
-
-def _probability(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"expected a number from 0 to 1, found {value!r}")
-    return float(value)
-
-
 def _golden(value: Any) -> GoldenExample:
     waveform = base64.b64decode(_object(value)["waveform_int16_base64"], validate=True)
     return GoldenExample(
@@ -224,8 +212,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "training_data_hash": _string,
     "metrics": _object,
     "created": _string,
-    "temperature": _temperature,
-    "rejection_threshold": _probability,
+    "temperature": positive,
+    "rejection_threshold": probability,
     "score_kind": _score_kind,
     "golden": _golden,
 }

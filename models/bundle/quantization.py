@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from earful.models.bundle.json_values import count, probability
+
 
 @dataclass(frozen=True)
 class Quantization:
@@ -31,11 +33,14 @@ class Quantization:
             TypeError: it is no object.
             ValueError: a value is none of its kind.
         """
-        counts = [int(values[key]) for key in ("calibration_clips", "clips", "lost", "won")]
-        shares = [float(values[key]) for key in ("accuracy", "float_accuracy")]
-        if min(counts) < 0 or not all(0 <= share <= 1 for share in shares):
-            raise ValueError(f"expected counts, and shares from 0 to 1; found {values!r}")
-        return cls(counts[0], counts[1], shares[0], shares[1], counts[2], counts[3])
+        return cls(
+            calibration_clips=count(values["calibration_clips"]),
+            clips=count(values["clips"]),
+            accuracy=probability(values["accuracy"]),
+            float_accuracy=probability(values["float_accuracy"]),
+            lost=count(values["lost"]),
+            won=count(values["won"]),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -26,7 +26,7 @@ def inspect_file(path: Path) -> tuple[set[str], dict[str, str]]:
         raise FeedbackError(f"{path} is not a file; give a file for the feedback database")
     try:
         with contextlib.closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", BUSY_SECONDS, uri=True)
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
         ) as connection:
             rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             tables = {name for (name,) in rows if not name.startswith("sqlite_")}
@@ -60,7 +60,7 @@ def enable_wal(path: Path) -> None:
         FeedbackError: the file system does not support it.
     """
     end = time.monotonic() + BUSY_SECONDS
-    with contextlib.closing(sqlite3.connect(path, BUSY_SECONDS)) as connection:
+    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
         while (mode := _try_enable_wal(connection)) == "locked" and time.monotonic() < end:
             time.sleep(_RETRY_SECONDS)
     if mode != "wal":

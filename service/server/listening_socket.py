@@ -33,8 +33,8 @@ class ServerError(EarfulError):
     """The server cannot start."""
 
 
-def bind_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens on an address.
+def bind_socket(host: str, port: int, flag: str = "--port") -> socket.socket:
+    """A socket that listens on an address; ``flag`` is what chose the port.
 
     Raises:
         ServerError: the address is not available.
@@ -43,7 +43,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # too long a label of a host name is a UnicodeError
-        raise _bind_error(host, port, error) from error
+        raise _bind_error(host, port, flag, error) from error
     try:
         # On Windows SO_REUSEADDR would let a second server take the port as well.
         option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
@@ -52,7 +52,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
         listener.listen()  # fails too if another server started at the same moment
     except OSError as error:
         listener.close()
-        raise _bind_error(host, port, error) from error
+        raise _bind_error(host, port, flag, error) from error
     return listener
 
 
@@ -70,8 +70,8 @@ def ignore_new_connections(listener: socket.socket) -> None:
             listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
 
-def _bind_error(host: str, port: int, error: Exception) -> ServerError:
+def _bind_error(host: str, port: int, flag: str, error: Exception) -> ServerError:
     reason = getattr(error, "strerror", None) or error
     return ServerError(
-        f"cannot listen on {host}, port {port}: {reason}; give another --host or --port"
+        f"cannot listen on {host}, port {port}: {reason}; give another --host or {flag}"
     )

@@ -85,7 +85,7 @@ def run_server(
     check_feedback_database(settings)
     check_jobs_folder(settings)
     listener = bind_socket(host, port)
-    wyoming = None if wyoming_port is None else bind_socket(host, wyoming_port)
+    wyoming = None if wyoming_port is None else bind_socket(host, wyoming_port, "--wyoming")
     url = f"http://{_display_address(listener)}"
     echo(f"serving {model_summary} at {url}", err=True)
     if wyoming is not None:

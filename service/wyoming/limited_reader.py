@@ -12,8 +12,11 @@ IDLE_SECONDS = 60.0
 class LimitedReader(asyncio.StreamReader):
     """A stream whose messages the package ``wyoming`` reads.
 
-    It believes the lengths that a message declares, and reads for as long as it takes.
+    It believes the lengths that a message declares, and reads for as long as it takes. It takes a
+    head that is no JSON for the end of the stream; ``has_read_head`` tells them apart.
     """
+
+    has_read_head = False
 
     async def readline(self) -> bytes:
         """The head of the next message.
@@ -23,11 +26,13 @@ class LimitedReader(asyncio.StreamReader):
         """
         try:
             async with asyncio.timeout(IDLE_SECONDS):
-                return await super().readline()
+                line = await super().readline()
         except TimeoutError as error:
             raise RequestError("too_slow", f"no message for {IDLE_SECONDS:g} s") from error
         except ValueError as error:
             raise RequestError("malformed_request", "the head of a message is too long") from error
+        self.has_read_head = bool(line)
+        return line
 
     async def readexactly(self, n: int) -> bytes:
         """The data or the audio of a message.

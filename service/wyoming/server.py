@@ -12,7 +12,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from wyoming.audio import AudioChunk, AudioFormat, AudioStart, AudioStop
@@ -64,7 +64,7 @@ async def serve_wyoming(service: Service, listener: socket.socket) -> AsyncItera
         if len(tasks) >= 2 * places.n_places:
             writer.close()
             return
-        task = loop.create_task(_serve(service, places, reader, writer))
+        task = loop.create_task(_serve(service, places, cast("LimitedReader", reader), writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
@@ -91,7 +91,7 @@ class _Places:
 async def _serve(
     service: Service,
     places: _Places,
-    reader: asyncio.StreamReader,
+    reader: LimitedReader,
     writer: asyncio.StreamWriter,
 ) -> None:
     connection = _Connection(service, places, writer)
@@ -127,11 +127,20 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
 
 
-async def _read(reader: asyncio.StreamReader) -> Message | None:
+async def _read(reader: LimitedReader) -> Message | None:
+    """The next message; None at the end of the stream.
+
+    Raises:
+        RequestError: it is no message.
+    """
+    problem = RequestError("malformed_request", "this is no message of Wyoming")
     try:
-        return await async_read_event(reader)
+        message = await async_read_event(reader)
     except _MALFORMED as error:
-        raise RequestError("malformed_request", "this is no message of Wyoming") from error
+        raise problem from error
+    if message is None and reader.has_read_head:
+        raise problem
+    return message
 
 
 class _Connection:

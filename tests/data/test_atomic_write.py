@@ -1,5 +1,6 @@
 """Output appears complete or not at all, and the user's own files are never replaced."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from earful.data import atomic_write
 from earful.data.atomic_write import (
     OutputError,
     replaced_folder,
@@ -285,3 +287,46 @@ def test_only_a_folder_of_our_own_is_added_to(tmp_path: Path) -> None:
     (folder / "fold1").mkdir()
     (folder / "fold1" / "last.pt").touch()
     require_own_folder(folder, ("*/last.pt",), "run")
+
+
+class SharingViolationError(PermissionError):
+    """What Windows says of a file that another process has open."""
+
+    winerror = 32
+
+
+@pytest.mark.parametrize("refusals", [3, 10_000])
+def test_a_file_that_another_process_reads_is_replaced_when_it_is_done(
+    refusals: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, replace, left = tmp_path / "result.csv", Path.replace, [refusals]
+    target.write_text("earlier")
+    monkeypatch.setattr(atomic_write, "_MAX_READ_SECONDS", 0.2)
+
+    def windows_replace(self: Path, to: Path) -> Path:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise SharingViolationError(13, "The process cannot access the file", str(to))
+        return replace(self, to)
+
+    monkeypatch.setattr(Path, "replace", windows_replace)
+    expected = pytest.raises(OutputError) if refusals > 3 else contextlib.nullcontext()
+    with expected, staged_file(target) as staging:
+        staging.write_text("new")
+    assert target.read_text() == ("earlier" if refusals > 3 else "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["result.csv"]
+
+
+def test_a_file_that_may_not_be_replaced_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def refuse(self: Path, to: Path) -> Path:
+        tries.append(to)
+        raise PermissionError(13, "Permission denied", str(to))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OutputError, match="cannot write"), staged_file(tmp_path / "x") as staging:
+        staging.write_text("new")
+    assert len(tries) == 1

@@ -7,7 +7,7 @@ from typing import cast
 
 from earful.data.dataset.dataset import Dataset
 from earful.data.features.config import FeatureKind
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.zoo import zoo_entry
 from earful.training.config.overrides import SettingValue
 from earful.training.config.train_config import TrainConfig, TrainingError
@@ -34,7 +34,7 @@ def hold_contest_with_progress(
     dataset: Dataset,
     auxiliary: AuxiliaryData,
     overrides: Mapping[str, SettingValue],
-    device: Device,
+    device: TrainingDevice,
     dist_context: DistributedContext,
     *,
     show: bool,

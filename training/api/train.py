@@ -10,7 +10,7 @@ from earful.data.atomic_write import require_own_folder
 from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
 from earful.data.errors import UsageError, optional_path, require_choice, require_path
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.encoder import SPEECH
 from earful.models.networks.zoo import zoo_entry
 from earful.training.api.contest import hold_contest_with_progress, keep_contest
@@ -90,7 +90,7 @@ def train(
     encoder: str | os.PathLike[str] | None = None,
     unfreeze: bool = False,
     epochs: int | None = None,
-    device: Device = "auto",
+    device: TrainingDevice = "auto",
     resume: bool = False,
     extra: str | os.PathLike[str] | None = None,
     negatives: str | os.PathLike[str] | None = None,
@@ -115,7 +115,7 @@ def train(
             output: a linear head on it is fitted ("encoder" as ``model``).
         unfreeze: train the speech encoder further ("encoder-finetuned" as ``model``).
         epochs: maximal number of epochs; by default that which suits the network.
-        device: "cpu", "cuda", or "auto" for CUDA if there is one.
+        device: "cpu", "cuda", "mps" (of Apple silicon), or "auto" for CUDA if there is one.
         resume: continue the run in ``out``, if there is one, with its settings.
         extra: dataset folder of further training clips.
         negatives: dataset folder of clips that have none of the labels.
@@ -140,7 +140,7 @@ def train(
     optional_path("checkpoint_mirror", checkpoint_mirror)
     if not (out / MANIFEST_FILENAME).is_file():  # a dataset is refused by its name below
         require_own_folder(out, (LAST_CHECKPOINT, BEST_CHECKPOINT), "run")
-    require_choice("device", device, get_args(Device))
+    require_choice("device", device, get_args(TrainingDevice))
     dist_context = detect_distributed()
     overrides = dict(settings) | choose_encoder(model, encoder, unfreeze=unfreeze)
     overrides |= {} if epochs is None else {"epochs": epochs}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from earful.data.dataset.dataset import Dataset
 from earful.data.features.encoder_config import feature_shape
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.layers.base import Network
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.models.networks.encoder import EncoderConfig, FrozenEncoder
@@ -45,10 +45,10 @@ from earful.training.trainer.checkpoint import (
     rebuild_network,
 )
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
+from earful.training.trainer.devices import choose_device
 from earful.training.trainer.losses import comparison_loss, correct_predictions, has_label
 from earful.training.trainer.setup import (
     check_settings,
-    choose_device,
     feature_statistics,
     find_resume_checkpoint,
 )
@@ -91,7 +91,7 @@ def fit_baseline(
     config: TrainConfig,
     *,
     auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
-    device: Device = "auto",
+    device: TrainingDevice = "auto",
     resume: bool = False,
     checkpoint_mirror: str | None = None,
     held_out: HeldOutLogits | None = None,

@@ -42,6 +42,9 @@ def compare(
     extra: ExtraOption = None,
     negatives: NegativesOption = None,
     device: DeviceOption = "auto",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Also a row for each network as INT8.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a list of objects on stdout.")
     ] = False,
@@ -77,6 +80,7 @@ def compare(
             overrides=overrides,
             auxiliary=open_auxiliary_data(extra, negatives),
             device=device,
+            int8=int8,
             on_run=on_run,
             on_skipped=lambda reason: print_message(f"note: {reason}"),
         )

@@ -15,6 +15,7 @@ from earful.training.export.export_options import check_export_options
 if TYPE_CHECKING:
     from earful.models.bundle.quantization import Quantization
     from earful.training.export.web_site import SiteResult
+    from earful.training.metrics.paired_accuracy import PairedAccuracy
 
 
 class Target(StrEnum):
@@ -158,16 +159,20 @@ def _export_int8(run: Path, out: Path, data: Path | None, max_lost_points: float
 
     limit = MAX_LOST_POINTS if max_lost_points is None else max_lost_points
     exported = export_int8(run, out, data, limit)
+    figures = exported.figures
+    _note_unfinished(run, exported.finished)
     echo(
-        f"{out}: INT8, {exported.size_bytes / 1e6:.2f} MB (float "
-        f"{exported.float_size_bytes / 1e6:.2f} MB), {len(exported.metadata.labels)} labels"
+        f"{out}: INT8, {figures.size_bytes / 1e6:.2f} MB (float "
+        f"{figures.float_size_bytes / 1e6:.2f} MB), {len(exported.metadata.labels)} labels"
     )
     echo(
-        f"{exported.latency_ms:.2f} ms a clip on one thread of this machine (float "
-        f"{exported.float_latency_ms:.2f} ms)"
+        f"{figures.latency_ms:.2f} ms a clip on one thread of this machine (float "
+        f"{figures.float_latency_ms:.2f} ms)"
     )
-    _report_loss(exported.quantization)
-    if exported.latency_ms >= exported.float_latency_ms:
+    _report_loss(figures.validation)
+    if exported.not_kept is not None:
+        print_message(f"note: compare and report will not show it: {exported.not_kept}")
+    if figures.latency_ms >= figures.float_latency_ms:
         print_message(
             "note: INT8 is no faster here; processors with VNNI gain. For speed, serve the float "
             f"model: {format_command(('export', run, '--out', 'model.onnx'))}"
@@ -218,7 +223,7 @@ def _export_tflite(
         echo(f"LiteRT and ONNX Runtime agree within {exported.max_difference:.1e}")
 
 
-def _report_loss(found: "Quantization") -> None:
+def _report_loss(found: "PairedAccuracy | Quantization") -> None:
     echo(
         f"validation accuracy {100 * found.accuracy:.2f} % (float "
         f"{100 * found.float_accuracy:.2f} %) of {found.clips} clips: {found.lost} lost, "

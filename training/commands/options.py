@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 
 LabelsArgument = Annotated[Path, typer.Argument(metavar="LABELS.csv", help="Labels CSV.")]
 DatasetArgument = Annotated[
@@ -60,8 +60,8 @@ SettingOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[
-    Device,
-    typer.Option(help="Device to train on; auto is CUDA if there is one."),
+    TrainingDevice,
+    typer.Option(help="Device to train on; auto is CUDA if there is one, mps Apple silicon's GPU."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 ReplaceOption = Annotated[

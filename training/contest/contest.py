@@ -26,7 +26,7 @@ from earful.data.errors import EarfulError
 from earful.data.features.config import FeatureKind
 from earful.data.labels.stratify import rarest_labels
 from earful.models.bundle.decision import predicted_label_mask
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.zoo import zoo_entry
 from earful.training.baselines.fit import fit_baseline
 from earful.training.config.train_config import TrainingError
@@ -131,7 +131,7 @@ def hold_contest(
     *,
     seed: int,
     features: FeatureKind | None = None,
-    device: Device = "auto",
+    device: TrainingDevice = "auto",
     on_contender: Callable[[str, int, int], None] = lambda model, number, count: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Contest:
@@ -196,7 +196,7 @@ def write_contest(contest: Contest, run: Path) -> None:
 
 
 def _measure(
-    contender: Contender, views: Sequence[Dataset], auxiliary: AuxiliaryData, device: Device
+    contender: Contender, views: Sequence[Dataset], auxiliary: AuxiliaryData, device: TrainingDevice
 ) -> _Measured:
     started = time.perf_counter()
     outputs = [_train_and_predict(contender, view, auxiliary, device) for view in views]
@@ -224,7 +224,7 @@ def _lead_p_value(best: NDArray[np.bool_], second: NDArray[np.bool_] | None = No
 
 
 def _train_and_predict(
-    contender: Contender, view: Dataset, auxiliary: AuxiliaryData, device: Device
+    contender: Contender, view: Dataset, auxiliary: AuxiliaryData, device: TrainingDevice
 ) -> HeldOutLogits:
     folder = Path(tempfile.mkdtemp(prefix="earful-contest-"))
     try:

@@ -6,7 +6,7 @@ A candidate is a network of the zoo, optionally with settings: ``crnn:recurrent=
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter
@@ -20,6 +20,8 @@ from earful.training.config.train_config import TrainConfig, default_config
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.plots.plots import COLORS, save_figure
 from earful.training.runs.train_run import adapt_to_dataset
+
+Precision = Literal["float32", "int8"]
 
 
 @dataclass(frozen=True)
@@ -85,37 +87,44 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """Results of one candidate.
+    """Results of one model file: that of a candidate, or its INT8 version.
 
     latency_ms  median of one clip, waveform to probabilities, on one thread
-    file        its exported model, relative to the folder of the comparison
+    file        the model file, relative to the folder of the comparison
     """
 
     model: str
+    precision: Precision
     features: str
     parameters: int
     multiply_adds: int
+    size_bytes: int
     latency_ms: float
     training_seconds: float
     file: str
     accuracies: tuple[DatasetAccuracy, ...]
 
+    @property
+    def suffix(self) -> str:
+        return " INT8" if self.precision == "int8" else ""
+
 
 def comparison_table(rows: Sequence[ComparisonRow]) -> str:
     """Results as a Markdown table."""
-    columns = ["network", "input", "parameters", "multiply-adds", "training time", "ms per clip"]
-    header = [*columns, *(result.dataset for result in rows[0].accuracies)]
+    columns = ["network", "input", "parameters", "multiply-adds", "training time"]
+    header = [*columns, "kB", "ms per clip", *(result.dataset for result in rows[0].accuracies)]
     lines = [header, ["---"] * len(header), *map(_table_cells, rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _table_cells(row: ComparisonRow) -> list[str]:
     return [
-        f"`{row.model}`",
+        f"`{row.model}`{row.suffix}",
         row.features,
         f"{row.parameters:,}",
         f"{row.multiply_adds / 1e6:.1f} M",
         f"{row.training_seconds:.0f} s",
+        f"{row.size_bytes / 1000:,.0f}",
         f"{row.latency_ms:.2f}",
         *map(_format_accuracy, row.accuracies),
     ]
@@ -163,7 +172,7 @@ def _plot_accuracies(panel: Any, rows: Sequence[ComparisonRow]) -> None:
             color=COLORS[number % len(COLORS)],
             label=results[0].dataset,
         )
-    panel.set_yticks(positions, [row.model for row in rows], parse_math=False)
+    panel.set_yticks(positions, [row.model + row.suffix for row in rows], parse_math=False)
     panel.invert_yaxis()
     panel.xaxis.set_major_formatter(PercentFormatter(1.0))
     panel.set(xlabel="test accuracy, 95 % interval")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
 from earful.data.features.encoder_config import feature_shape
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.flops import multiply_adds
 from earful.models.networks.zoo import CLASSIFIER_NETWORKS, parameter_count
 from earful.service.classifier import Classifier
@@ -25,6 +25,8 @@ from earful.training.evaluation.candidates import (
     plot_comparison,
 )
 from earful.training.export.export import export
+from earful.training.export.int8 import export_int8
+from earful.training.export.quantize_graph import QuantizationError
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.metrics.latency import median_latency_ms
 from earful.training.runs.progress import TrainingProgress
@@ -32,6 +34,7 @@ from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, rebuild_network
 
 RESULT_FILENAME, TABLE_FILENAME, PLOT_FILENAME = "compare.json", "compare.md", "compare.png"
+INT8_MODEL = "int8.onnx"
 
 
 def compare(
@@ -41,7 +44,8 @@ def compare(
     *,
     overrides: dict[str, Any],
     auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
-    device: Device = "auto",
+    device: TrainingDevice = "auto",
+    int8: bool = False,
     on_skipped: Callable[[str], None] = lambda reason: None,
     on_run: Callable[[str, int, int, int], TrainingProgress] = (
         lambda name, number, count, epochs: TrainingProgress()
@@ -53,7 +57,9 @@ def compare(
 
     models      candidates; None: all classification networks that can be trained
     overrides   fields of ``TrainConfig`` for networks trained with gradient descent
-    on_skipped  called with the reason when one of all networks cannot be trained
+    int8        also a row for the INT8 version of each network
+    on_skipped  called with the reason when one of all networks cannot be trained, or when an INT8
+                version is not possible or loses too much
     on_run      called with (name, number, number of runs, epochs); returns the run's progress
 
     Raises:
@@ -83,6 +89,11 @@ def compare(
             )
             results.append(metrics)
         rows.append(_comparison_row(candidate, config, datasets, results, out))
+        if int8:
+            try:
+                rows.append(_int8_row(rows[-1], candidate, datasets, out))
+            except QuantizationError as error:
+                on_skipped(f"INT8 of {candidate.text} is skipped: {error}")
         _write(rows, out)
     return rows
 
@@ -150,18 +161,44 @@ def _comparison_row(
     run = out / candidate.folder / first.folder.resolve().name
     network = rebuild_network(load_checkpoint(run / BEST_CHECKPOINT)).network
     file = Path(candidate.folder) / "model.onnx"
-    export(run, out / file)
+    exported = export(run, out / file)
     return ComparisonRow(
         model=candidate.text,
+        precision="float32",
         features=config.features,
         parameters=parameter_count(network),
         multiply_adds=multiply_adds(network, *feature_shape(first.features, config.features)),
+        size_bytes=exported.size_bytes,
         latency_ms=median_latency_ms(Classifier.open(out / file)),
         training_seconds=float(np.mean([result["training_seconds"] for result in results])),
         file=str(file),
         accuracies=tuple(
             _dataset_accuracy(dataset, result["test"])
             for dataset, result in zip(datasets, results, strict=True)
+        ),
+    )
+
+
+def _int8_row(
+    row: ComparisonRow, candidate: Candidate, datasets: Sequence[Dataset], out: Path
+) -> ComparisonRow:
+    """The INT8 version of each run, in the run's folder; the first one's size and latency."""
+    runs = [Path(candidate.folder) / dataset.folder.resolve().name for dataset in datasets]
+    files = [run / INT8_MODEL for run in runs]
+    figures = [
+        export_int8(out / run, out / file, dataset.folder).figures
+        for run, file, dataset in zip(runs, files, datasets, strict=True)
+    ]
+    return replace(
+        row,
+        precision="int8",
+        size_bytes=figures[0].size_bytes,
+        latency_ms=figures[0].latency_ms,
+        file=str(files[0]),
+        accuracies=tuple(
+            replace(result, accuracy=test.accuracy, accuracy_ci95=test.accuracy_ci95)
+            for result, test in zip(row.accuracies, (f.test for f in figures), strict=True)
+            if test is not None
         ),
     )
 

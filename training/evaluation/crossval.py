@@ -12,7 +12,7 @@ import numpy as np
 from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset
 from earful.data.labels.folds import Fold, column_folds, speaker_folds
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.zoo import require_classifier
 from earful.training.config.train_config import TrainConfig
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
@@ -87,7 +87,7 @@ def cross_validate(
     *,
     folds: FoldChoice = "speaker",
     auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
-    device: Device = "auto",
+    device: TrainingDevice = "auto",
     on_fold: Callable[[str, int, int], TrainingProgress] = lambda name, n, m: TrainingProgress(),
 ) -> CrossValidation:
     """Train and test every fold, each in its own folder of ``out``; finished epochs are reused.

@@ -17,7 +17,7 @@ from sklearn.manifold import TSNE
 from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset, DatasetError
 from earful.data.text.formula_cells import mark_formula
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.training.explore.embedding_sources import EmbeddingSources, find_embeddings
 from earful.training.explore.embeddings import Embedding
 from earful.training.explore.neighbours import Outliers, find_neighbours, find_outliers, purity
@@ -99,7 +99,7 @@ def build_map(
     reduction: Reduction = "tsne",
     max_clips: int = 10_000,
     seed: int = 42,
-    device: Device = "auto",
+    device: TrainingDevice = "auto",
     on_progress: OnProgress = lambda done, total: None,
 ) -> ClipMap:
     """Embed all clips, score them by their neighbours, and project up to ``max_clips`` of them.

@@ -7,7 +7,7 @@ from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError, command
 from earful.data.features.config import FeatureError
 from earful.data.features.encoder_config import encoder_features
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.classifier import Classifier
 from earful.training.config.train_config import TrainingError
@@ -45,7 +45,7 @@ def find_embeddings(
     dataset: Dataset,
     sources: EmbeddingSources,
     seed: int,
-    device: Device,
+    device: TrainingDevice,
     on_progress: OnProgress,
 ) -> tuple[list[Embedding], list[str]]:
     """The embeddings to show, and notes for the user.

@@ -11,7 +11,7 @@ import torch
 from earful.data.atomic_write import staged_folder
 from earful.data.dataset.dataset import Dataset
 from earful.data.features.encoder_config import feature_shape
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.encoder import SPEECH, EncoderConfig, FrozenEncoder
 from earful.training.baselines.encoder import pooled_vectors
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
@@ -44,7 +44,7 @@ def embed_with_encoder(dataset: Dataset, on_progress: OnProgress) -> Embedding:
 
 
 def train_autoencoder(
-    dataset: Dataset, run_folder: Path, seed: int, device: Device, on_progress: OnProgress
+    dataset: Dataset, run_folder: Path, seed: int, device: TrainingDevice, on_progress: OnProgress
 ) -> Embedding:
     """Embed all clips with an autoencoder trained on them for a few epochs.
 

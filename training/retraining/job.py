@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from earful.data.labels.clip import LabelledClips
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.registry.records import CHAMPION, Version
 from earful.models.registry.registry import Registry
 from earful.models.registry.standing import VersionStanding
@@ -34,7 +34,7 @@ class RetrainJob:
     work: Path
     origins: Mapping[Path, LabelOrigin] | None = None
     promote: bool = True
-    device: Device = "auto"
+    device: TrainingDevice = "auto"
     on_stage: Callable[[str], None] = lambda stage: None
     progress: Callable[[int], AbstractContextManager[TrainingProgress]] = field(
         default=lambda epochs: nullcontext(TrainingProgress())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from earful.data.dataset.dataset import Dataset
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.zoo import zoo_entry
 from earful.training.baselines.fit import FLEXIBLE_TARGETS, fit_baseline
 from earful.training.config.train_config import TrainConfig
@@ -63,7 +63,7 @@ def train_run(
     *,
     auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
     start: Checkpoint | None = None,
-    device: Device = "auto",
+    device: TrainingDevice = "auto",
     resume: bool = False,
     progress: TrainingProgress | None = None,
     checkpoint_mirror: str | None = None,

@@ -9,6 +9,7 @@ from earful.models.layers.normalise import NormalisedNetwork
 from earful.training.config.train_config import TrainConfig
 from earful.training.loaders.class_weights import class_weights, positive_weights
 from earful.training.loaders.sampler import BatchShard, Targets
+from earful.training.trainer.devices import sum_dtype
 from earful.training.trainer.distributed import DistributedContext
 from earful.training.trainer.objectives import BatchResult, objective_for
 
@@ -65,9 +66,10 @@ class RunningTotals:
 
     def add(self, batch_result: BatchResult, batch_shard: BatchShard) -> None:
         n_clips = len(batch_shard.targets)
+        loss = batch_result.loss.detach()
         batch_totals = torch.stack(
             [
-                batch_result.loss.detach().double() * n_clips,
+                loss.to(sum_dtype(loss.device)) * n_clips,
                 batch_result.n_correct,
                 batch_result.n_labelled,
             ]

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.dataset.dataset import Dataset
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.zoo import require_gradient_training
 from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.loaders.sampler import BatchPlan, BatchShard
+from earful.training.trainer.devices import choose_device
 from earful.training.trainer.setup import (
     check_settings,
-    choose_device,
     initial_checkpoint,
     training_loader,
 )
@@ -59,7 +59,7 @@ def find_learning_rate(
     config: TrainConfig,
     *,
     auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
-    device: Device = "auto",
+    device: TrainingDevice = "auto",
     steps: int = DEFAULT_STEPS,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> LearningRateCurve:

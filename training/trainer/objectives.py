@@ -18,6 +18,7 @@ from earful.models.networks.zoo import NetworkTask, zoo_entry
 from earful.training.config.train_config import TrainConfig
 from earful.training.loaders.loader import StoredFeatures
 from earful.training.metrics.calibration import Calibration, calibrate, score_kind_for_loss
+from earful.training.trainer.devices import sum_dtype
 from earful.training.trainer.distributed import DistributedContext
 from earful.training.trainer.losses import (
     classification_loss,
@@ -96,7 +97,8 @@ class Classification:
         dist_context: DistributedContext,
     ) -> tuple[float, float]:
         model.eval()
-        sums = torch.zeros(2, dtype=torch.float64, device=model.mean.device)
+        dtype = sum_dtype(model.mean.device)
+        sums = torch.zeros(2, dtype=dtype, device=model.mean.device)
         with torch.inference_mode():
             for features, targets in batches.sequential_batches(
                 dist_context.rank, dist_context.world_size
@@ -104,7 +106,7 @@ class Classification:
                 logits = model(features)
                 loss = comparison_loss(logits, targets, config.loss) * len(targets)
                 correct = correct_predictions(logits, targets, config.loss).sum()
-                sums += torch.stack([loss.double(), correct.double()])
+                sums += torch.stack([loss.to(dtype), correct.to(dtype)])
         loss_sum, n_correct = dist_context.total(sums).tolist()
         n_clips = len(batches.sampler)
         return loss_sum / n_clips, n_correct / n_clips
@@ -142,12 +144,13 @@ class Reconstruction:
     ) -> tuple[float, None]:
         del config
         model.eval()
-        total = torch.zeros((), dtype=torch.float64, device=model.mean.device)
+        dtype = sum_dtype(model.mean.device)
+        total = torch.zeros((), dtype=dtype, device=model.mean.device)
         with torch.inference_mode():
             for features, _ in batches.sequential_batches(
                 dist_context.rank, dist_context.world_size
             ):
-                total += reconstruction_error(model, features).double().sum()
+                total += reconstruction_error(model, features).to(dtype).sum()
         return float(dist_context.total(total)) / len(batches.sampler), None
 
     def calibrate(

@@ -9,7 +9,6 @@ from torch import Tensor
 from earful.data.dataset.dataset import Dataset
 from earful.data.features.config import PREPARED_KINDS
 from earful.data.features.encoder_config import feature_shape
-from earful.models.bundle.device import Device
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.models.networks.zoo import build_network
 from earful.training.config.train_config import TrainConfig, TrainingError
@@ -28,37 +27,11 @@ from earful.training.trainer.checkpoint import (
     Checkpoint,
     load_checkpoint,
 )
-from earful.training.trainer.distributed import DistributedContext
+from earful.training.trainer.devices import check_device_settings, in_float64
 from earful.training.trainer.objectives import objective_for
 
 # More clips do not change mean and standard deviation noticeably.
 MAX_STATISTICS_CLIPS = 20_000
-
-
-def choose_device(choice: Device, dist_context: DistributedContext | None = None) -> torch.device:
-    """The device to train on: ``auto`` is CUDA where available; each process has its own GPU.
-
-    Raises:
-        TrainingError: CUDA was requested and is not available, or there are too few GPUs.
-    """
-    available = torch.cuda.is_available()
-    if choice == "cuda" and not available:
-        raise TrainingError(
-            "--device cuda was given and no CUDA device is usable; use --device auto or cpu"
-        )
-    if not available or choice == "cpu":
-        return torch.device("cpu")
-    if dist_context is None or dist_context.world_size == 1:
-        return torch.device("cuda")
-    if dist_context.local_rank >= torch.cuda.device_count():
-        n_gpus = torch.cuda.device_count()
-        raise TrainingError(
-            f"process {dist_context.local_rank} of this machine has no GPU of its own: there are "
-            f"{n_gpus}; start one process per GPU (torchrun --nproc-per-node {n_gpus})"
-        )
-    device = torch.device("cuda", dist_context.local_rank)
-    torch.cuda.set_device(device)
-    return device
 
 
 def check_settings(dataset: Dataset, config: TrainConfig, device: torch.device) -> None:
@@ -72,9 +45,7 @@ def check_settings(dataset: Dataset, config: TrainConfig, device: torch.device) 
             f"{dataset.folder} has clips with several labels, which {config.loss} cannot learn; "
             "use --loss bce"
         )
-    bfloat16_on_gpu = config.precision == "bfloat16" and device.type == "cuda"
-    if bfloat16_on_gpu and not torch.cuda.is_bf16_supported():
-        raise TrainingError("this GPU does not support bfloat16; leave out --precision")
+    check_device_settings(config, device)
 
 
 def training_loader(
@@ -159,7 +130,7 @@ def feature_statistics(batches: BatchLoader, config: TrainConfig) -> tuple[Tenso
         return torch.zeros(1), torch.ones(1)
     total, squares, count, clips = torch.zeros(()), torch.zeros(()), 0, 0
     for batch in batches.batch_shards(BatchPlan(EVALUATION_BATCH, config.seed)):
-        features = batch.features.double()
+        features = in_float64(batch.features)
         total = total.to(features) + features.sum(dim=(0, 2))
         squares = squares.to(features) + features.square().sum(dim=(0, 2))
         count += features.shape[0] * features.shape[2]

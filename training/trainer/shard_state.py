@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from earful.training.loaders.sampler import BatchPlan
+from earful.training.trainer.devices import random_state, set_random_state
 from earful.training.trainer.distributed import DistributedContext
 
 
@@ -59,19 +60,6 @@ class ShardState:
             before.copy_(mean)
         for total in self._sums:
             total.zero_()
-
-
-def random_state(device: torch.device) -> Tensor:
-    """The state of a device's random number generator."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def set_random_state(state: Tensor, device: torch.device) -> None:
-    """Restore the state of a device's random number generator."""
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)
 
 
 def running_statistics(network: nn.Module) -> list[Tensor]:

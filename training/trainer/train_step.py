@@ -15,6 +15,7 @@ from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.loaders.loader import BatchLoader
 from earful.training.loaders.sampler import BatchPlan, BatchShard
 from earful.training.trainer.checkpoint import Checkpoint, EpochRecord, rebuild_network
+from earful.training.trainer.devices import random_state, set_random_state
 from earful.training.trainer.distributed import DistributedContext
 from earful.training.trainer.layer_health import PROBE_CLIPS, LayerHealth, measure_layer_health
 from earful.training.trainer.loss_module import (
@@ -26,12 +27,7 @@ from earful.training.trainer.loss_module import (
 from earful.training.trainer.lr_schedules import learning_rate
 from earful.training.trainer.objectives import BatchResult, objective_for
 from earful.training.trainer.optimizers import RATE_SCALE, build_optimizer
-from earful.training.trainer.shard_state import (
-    ShardState,
-    random_state,
-    running_statistics,
-    set_random_state,
-)
+from earful.training.trainer.shard_state import ShardState, running_statistics
 
 # The decay of the moving average grows over about this many steps: step / (step + 20).
 _EMA_RAMP_STEPS = 20

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from earful.data.dataset.dataset import Dataset
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
@@ -35,12 +35,12 @@ from earful.training.trainer.checkpoint import (
     rebuild_network,
 )
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
+from earful.training.trainer.devices import choose_device
 from earful.training.trainer.distributed import DistributedContext, process_group
 from earful.training.trainer.objectives import objective_for
 from earful.training.trainer.setup import (
     augmented_validation,
     check_settings,
-    choose_device,
     find_resume_checkpoint,
     initial_checkpoint,
     training_loader,
@@ -106,7 +106,7 @@ def fit(
     *,
     auxiliary: AuxiliaryData = NO_AUXILIARY_DATA,
     start: Checkpoint | None = None,
-    device: Device = "auto",
+    device: TrainingDevice = "auto",
     resume: bool = False,
     checkpoint_mirror: str | None = None,
     dist_context: DistributedContext | None = None,

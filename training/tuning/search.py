@@ -22,14 +22,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from earful.data.atomic_write import OutputError
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.models.bundle.device import Device
+from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.zoo import zoo_entry
 from earful.training.baselines.fit import fit_baseline
 from earful.training.config.overrides import apply_overrides
 from earful.training.config.train_config import TrainConfig
 from earful.training.runs.progress import TrainingProgress
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, EpochRecord
-from earful.training.trainer.setup import choose_device
+from earful.training.trainer.devices import choose_device
 from earful.training.trainer.trainer import fit
 from earful.training.tuning.sampler import PerTrialTPESampler
 from earful.training.tuning.space import SearchSpace, TuneError
@@ -82,7 +82,7 @@ class SearchConfig:
     pruner: Pruner = "median"
     study: str | None = None
     name: str = DEFAULT_STUDY_NAME
-    device: Device = "auto"
+    device: TrainingDevice = "auto"
     on_trial: Callable[[int, int], AbstractContextManager[TrainingProgress]] = field(
         default=lambda number, wanted: contextlib.nullcontext(TrainingProgress())
     )

@@ -16,6 +16,7 @@ from earful.data.errors import EarfulError
 from earful.data.features.config import FeatureConfig
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.metadata import GoldenExample, ModelError, ModelMetadata, parse_metadata
+from earful.models.bundle.quantization import Quantization
 from earful.models.registry.find_model import find_model
 
 FEATURES = dataclasses.replace(FeatureConfig.for_rate(8_000), clip_seconds=0.25)
@@ -130,6 +131,7 @@ GOLDEN = json.loads(METADATA.to_props()["earful.golden"])
 FEATURE_VALUES = FEATURES.to_dict()
 ODD_BYTES = base64.b64encode(b"abc").decode()  # no whole number of 16-bit samples
 NAN, INFINITY, HUGE = float("nan"), float("inf"), 10**400
+QUANTIZATION = Quantization(8, 4, 0.75, 1.0, 1, 0).to_dict()
 MALFORMED: dict[str, list[Any]] = {
     "labels": [[], "abc", [1, 2, 3], ["a", "b", "a"]],
     "features": [
@@ -158,6 +160,15 @@ MALFORMED: dict[str, list[Any]] = {
         GOLDEN | {"waveform_int16_base64": "*"},
         GOLDEN | {"waveform_int16_base64": 5},
         GOLDEN | {"waveform_int16_base64": ODD_BYTES},
+    ],
+    "quantization": [
+        None,
+        {},
+        *(QUANTIZATION | {key: "1"} for key in QUANTIZATION),
+        *(QUANTIZATION | {key: True} for key in QUANTIZATION),
+        *(QUANTIZATION | {key: -1} for key in QUANTIZATION),
+        QUANTIZATION | {"clips": 4.0},
+        QUANTIZATION | {"accuracy": NAN},
     ],
 }
 

@@ -168,13 +168,16 @@ def test_what_cannot_be_served_is_an_error(
         b'{"type": ' + b"[" * 50_000 + b"\n",
     ],
 )
-def test_what_is_no_message_ends_the_connection(server: RunningServer, sent: bytes) -> None:
+def test_what_is_no_message_is_told_and_ends_the_connection(
+    server: RunningServer, sent: bytes
+) -> None:
     with socket.create_connection(("127.0.0.1", port_of(server)), 30) as connection:
         connection.settimeout(30)
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
-        while connection.recv(65_536):
-            pass
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert b'"type": "error"' in answer
+    assert b'"code": "malformed_request"' in answer or b'"code": "too_large"' in answer
     with server.client() as client:
         assert client.get("/readyz").status_code == 200
 
@@ -194,6 +197,20 @@ def test_streams_are_bounded_and_given_back(server: RunningServer) -> None:
             assert await answers(four) == []
 
     asyncio.run(test())
+
+
+def test_a_taken_port_names_its_own_flag(model: Path) -> None:
+    command = [sys.executable, "-m", "earful.training.cli", "serve", "--model", str(model)]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = subprocess.run(
+            [*command, "--port", "0", "--wyoming", port],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert f"port {port}: Address already in use; give another --host or --wyoming" in ended.stderr
 
 
 def test_several_workers_are_refused(model: Path) -> None:

@@ -169,7 +169,7 @@ def test_other_functions_refuse_wrong_arguments_in_one_sentence(home: Path, tmp_
         (
             earful.export,
             {"run": run, "out": "m.onnx", "target": "wasm"},
-            "target is 'onnx', 'web' or 'tflite'",
+            "target is 'onnx' or 'web' or 'tflite'",
         ),
         (
             earful.export,

@@ -1,6 +1,9 @@
 """``earful export --int8``: smaller, as accurate, told as what it is, or refused."""
 
 import dataclasses
+import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,10 @@ from earful.models.bundle.bundle import open_bundle
 from earful.service.classifier import Classifier
 from earful.training.export import int8
 from earful.training.export.int8 import calibration_rows, check_loss
+from earful.training.export.int8_figures import INT8_FILENAME, read_int8_figures
 from earful.training.export.quantize_graph import QuantizationError
+from earful.training.metrics.paired_accuracy import PairedAccuracy
+from earful.training.trainer.checkpoint import METRICS_FILENAME
 from tests.training.commands.conftest import Home, RunCommand
 
 
@@ -64,17 +70,85 @@ def test_a_model_that_loses_too_much_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_loss_counts_in_points_and_by_the_paired_test(int8_model: Path) -> None:
-    quantization = open_bundle(int8_model).metadata.quantization
-    assert quantization is not None
-    fair = dataclasses.replace(
-        quantization, clips=1000, accuracy=0.990, float_accuracy=0.994, lost=5, won=1
-    )
+def test_a_loss_counts_in_points_and_by_the_paired_test() -> None:
+    fair = PairedAccuracy(clips=1000, accuracy=0.990, float_accuracy=0.994, lost=5, won=1)
     check_loss(fair, 0.5)
     with pytest.raises(QuantizationError, match=r"loses 0\.60 points .* allow more"):
         check_loss(dataclasses.replace(fair, float_accuracy=0.996), 0.5)
     with pytest.raises(QuantizationError, match=r"10 lost, 1 won"):
         check_loss(dataclasses.replace(fair, lost=10), 0.5)
+
+
+def test_the_run_keeps_the_figures_and_its_report_shows_them(
+    home: Home, int8_model: Path, earful: RunCommand, tmp_path: Path
+) -> None:
+    figures = read_int8_figures(home.run)
+    assert figures is not None
+    assert figures.test is not None
+    test = earful("evaluate", int8_model, home.dataset / "test.csv", "--json")
+    assert figures.test.accuracy == json.loads(test.stdout)["accuracy"]
+    assert figures.file == str(int8_model)
+    assert (figures.size_bytes, figures.float_size_bytes) == (
+        int8_model.stat().st_size,
+        home.model.stat().st_size,
+    )
+    run = Path(shutil.copytree(home.run, tmp_path / "run"))
+    text = report(earful, run)
+    cells = [
+        f"<td>{figures.size_bytes / 1000:,.0f}</td>",
+        f"<td>{figures.latency_ms:.2f}</td>",
+        f"<td>{100 * figures.validation.accuracy:.2f} %</td>",
+        f"<td>{100 * figures.test.accuracy:.2f} %</td>",
+    ]
+    assert re.search(r"<td>INT8</td>\s*" + r"\s*".join(map(re.escape, cells)), text)
+
+
+def test_figures_of_another_epoch_are_not_shown_and_damaged_ones_are_told(
+    home: Home, int8_model: Path, earful: RunCommand, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(home.run, tmp_path / "run"))
+    written = json.loads((run / INT8_FILENAME).read_text())
+    (run / INT8_FILENAME).write_text(json.dumps(written | {"best_epoch": 99}))
+    text = report(earful, run)
+    assert "<h2>INT8" not in text
+    assert "The INT8 model is of an earlier epoch; write it again" in text
+    (run / INT8_FILENAME).write_text(json.dumps(written | {"latency_ms": "5"}))
+    result = earful("report", run, "--no-noise-test")
+    assert f"{run / INT8_FILENAME} is damaged; write it again" in str(result.exception)
+
+
+def report(earful: RunCommand, run: Path) -> str:
+    result = earful("report", run, "--clips", 0, "--no-noise-test")
+    assert result.exit_code == 0, result.output
+    return (run / "report.html").read_text("utf-8")
+
+
+def test_an_unfinished_run_is_said_to_be_one_and_its_test_part_is_not_used(
+    home: Home, earful: RunCommand, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(home.run, tmp_path / "run"))
+    (run / METRICS_FILENAME).unlink()
+    out = tmp_path / "model.onnx"
+    result = earful("export", run, "--out", out, "--int8", "--max-lost-points", 20)
+    assert result.exit_code == 0, result.output
+    assert "was stopped before its last epoch" in result.stderr
+    figures = read_int8_figures(run)
+    assert figures is not None
+    assert figures.test is None
+    assert "<td>INT8</td>" in report(earful, run)
+
+
+def test_a_run_that_can_only_be_read_is_exported_and_that_it_was_not_noted_is_said(
+    home: Home, earful: RunCommand, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(home.run, tmp_path / "run"))
+    (run / INT8_FILENAME).unlink(missing_ok=True)
+    (run / INT8_FILENAME).mkdir()  # no file can be written there, by root neither
+    out = tmp_path / "model.onnx"
+    result = earful("export", run, "--out", out, "--int8", "--max-lost-points", 20)
+    assert result.exit_code == 0, result.output
+    assert "compare and report will not show it" in result.stderr
+    assert open_bundle(out).metadata.quantization is not None
 
 
 def test_data_that_do_not_fit_are_refused(home: Home, earful: RunCommand, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """It starts and works on a system that gives less than Linux (``tests.fixtures.without_posix``)."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,25 @@ def test_every_module_can_be_imported(tmp_path: Path) -> None:
     command = [sys.executable, "-c", IMPORT_ALL]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+CHILD = "import os, sys; print(hasattr(os, 'fork'), sys.modules.get('fcntl', 'there'))"
+PARENT = f"""
+import subprocess, sys
+print(subprocess.run([sys.executable, "-P", "-c", {CHILD!r}], capture_output=True, text=True))
+"""
+
+
+def test_processes_that_it_starts_have_no_more_than_it(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    ended = subprocess.run(
+        [*WITHOUT_POSIX, "parent"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "stdout='False None" in ended.stdout, ended
 
 
 @pytest.mark.slow

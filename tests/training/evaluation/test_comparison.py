@@ -12,6 +12,7 @@ from earful.service.classifier import Classifier
 from earful.training.config.train_config import TrainingError
 from earful.training.evaluation.candidates import comparison_table
 from earful.training.evaluation.comparison import compare
+from earful.training.evaluation.evaluator import evaluate_model
 
 SHORT = {"epochs": 1, "batch_size": 16}
 # A network with a setting of its own, and a baseline that is fitted in one go.
@@ -42,6 +43,30 @@ def test_each_network_gets_a_row_with_all_datasets(
     assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
     label_tuples = {Classifier.open(tmp_path / row["file"]).labels for row in written}
     assert label_tuples == {tones.labels}
+
+
+def test_int8_has_a_row_of_its_own_where_it_is_possible(tones: Dataset, tmp_path: Path) -> None:
+    messages: list[str] = []
+    networks = ["cnn:learning_rate=2e-3", "logistic"]
+    longer = SHORT | {"epochs": 4}
+    rows = compare(
+        [tones], networks, tmp_path, overrides=longer, int8=True, on_skipped=messages.append
+    )
+    assert [(row.model, row.precision) for row in rows] == [
+        (networks[0], "float32"),
+        (networks[0], "int8"),
+        ("logistic", "float32"),
+    ]
+    [message] = messages
+    assert message.startswith("INT8 of logistic is skipped: INT8 speeds up convolutions")
+    before, after = rows[:2]
+    for row in rows:
+        assert row.size_bytes == (tmp_path / row.file).stat().st_size
+    assert after.size_bytes < before.size_bytes
+    evaluated = evaluate_model(tmp_path / after.file, tones.folder / "test.csv").metrics
+    assert after.accuracies[0].accuracy == evaluated.accuracy
+    assert after.accuracies[0].accuracy_ci95 == evaluated.accuracy_ci95
+    assert f"| `{networks[0]}` INT8 |" in (tmp_path / "compare.md").read_text()
 
 
 def test_invalid_comparison_is_refused_before_any_training(tones: Dataset, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from earful.training.trainer.checkpoint import (
 )
 from earful.training.trainer.distributed import DistributedContext
 from earful.training.trainer.objectives import objective_for
-from earful.training.trainer.setup import augmented_validation, choose_device, feature_statistics
+from earful.training.trainer.setup import augmented_validation, feature_statistics
 from earful.training.trainer.trainer import fit
 
 SHORT = TrainConfig(epochs=4, batch_size=16, patience=10)
@@ -306,13 +306,6 @@ def test_a_pickle_is_not_executed(tones: Dataset, tmp_path: Path) -> None:
 def test_impossible_settings_are_refused(changes: dict[str, object], word: str) -> None:
     with pytest.raises(EarfulError, match=word):
         TrainConfig(**changes)  # type: ignore[arg-type]
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-def test_missing_cuda_is_reported() -> None:
-    with pytest.raises(TrainingError, match="CUDA"):
-        choose_device("cuda")
-    assert choose_device("auto").type == "cpu"
 
 
 @pytest.mark.gpu

@@ -16,7 +16,6 @@ from earful.training.export.int8 import (
     MAX_LOST_POINTS,
     calibration_rows,
     check_loss,
-    describe_loss,
     open_training_data,
 )
 from earful.training.export.tflite.compact import shorten_names
@@ -96,8 +95,8 @@ def export_tflite(
     if calibration is None:
         check_parity(parity)
     else:
-        quantization = describe_loss(parity.onnx_correct, parity.tflite_correct, len(calibration))
-        check_loss(quantization, max_lost_points)
+        check_loss(parity.accuracy, max_lost_points)
+        quantization = Quantization(len(calibration), **dataclasses.asdict(parity.accuracy))
     metadata = _metadata(metadata, model, graph, quantization)
     if headers:
         write_headers(headers, exported, metadata, model, graph)

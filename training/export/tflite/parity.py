@@ -9,33 +9,28 @@ from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.decision import predicted_label_mask
 from earful.service.classifier import Classifier
 from earful.training.export.export import PARITY_TOLERANCE
-from earful.training.export.int8 import validation_rows
 from earful.training.export.tflite.convert import NETWORKS_THAT_CONVERT
 from earful.training.export.tflite.graphs import ExportGraph
 from earful.training.export.tflite.tflite_error import TfliteError
 from earful.training.export.tflite.tflite_model import TfliteModel
+from earful.training.metrics.paired_accuracy import PairedAccuracy
 
 _BATCH = 256
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Both models on the validation clips: which are correct (clips,), and how scores differ."""
+    """Both models on the validation clips: how many are correct, and how far scores differ."""
 
-    onnx_correct: NDArray[np.bool_]
-    tflite_correct: NDArray[np.bool_]
+    accuracy: PairedAccuracy
     max_difference: float
 
 
 def compare(
     onnx_model: Classifier, tflite_model: TfliteModel, graph: ExportGraph, dataset: Dataset
 ) -> Parity:
-    """Run both models on the validation clips of a dataset.
-
-    Raises:
-        QuantizationError: it has none.
-    """
-    rows = validation_rows(dataset)
+    """Run both models on the validation clips of a dataset, which has some."""
+    rows = dataset.rows("val")
     score_kind = onnx_model.metadata.score_kind
     correct: tuple[list[NDArray[np.bool_]], ...] = ([], [])
     max_difference = 0.0
@@ -47,7 +42,8 @@ def compare(
         for found, scores in zip(correct, both, strict=True):
             predicted = predicted_label_mask(scores, score_kind)
             found.append((predicted == dataset.label_matrix[batch]).all(axis=1))
-    return Parity(np.concatenate(correct[0]), np.concatenate(correct[1]), max_difference)
+    before, after = map(np.concatenate, correct)
+    return Parity(PairedAccuracy.of(before, after), max_difference)
 
 
 def check_parity(parity: Parity) -> None:
@@ -59,7 +55,7 @@ def check_parity(parity: Parity) -> None:
     if not parity.max_difference <= PARITY_TOLERANCE:
         raise TfliteError(
             f"LiteRT and ONNX Runtime differ by {parity.max_difference:.2g} on "
-            f"{len(parity.onnx_correct)} validation clips (at most {PARITY_TOLERANCE:g} is "
+            f"{parity.accuracy.clips} validation clips (at most {PARITY_TOLERANCE:g} is "
             "allowed); nothing was written. Check the version of litert-torch against uv.lock, or "
             f"train another network: {', '.join(NETWORKS_THAT_CONVERT)}"
         )

@@ -11,6 +11,7 @@ from earful.data.errors import EarfulError, command
 from earful.data.features.encoder_config import feature_shape
 from earful.models.networks.zoo import parameter_count, zoo_entry
 from earful.training.evaluation.confidence import ConfidenceReport
+from earful.training.export.int8_figures import Int8Figures, read_int8_figures
 from earful.training.metrics.classification import wilson_interval
 from earful.training.reports.html_page import render_page
 from earful.training.reports.run_report import drawings
@@ -68,6 +69,7 @@ class RunReportContext:
     mistakes: list[ClipPrediction] = field(default_factory=list)
     least_confident: list[ClipPrediction] = field(default_factory=list)
     confidence: ConfidenceReport | None = None
+    int8: Int8Figures | None = None
     noise: NoiseResults | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -78,6 +80,7 @@ def write_run_report(folder: Path, out: Path, options: RunReportOptions) -> list
     Raises:
         TrainingError: the folder holds no run, or a damaged one.
         RunReportError: ``options.dataset`` is not what the run was trained on.
+        QuantizationError: the run's int8.json is damaged.
         OutputError: ``out`` cannot be written.
     """
     run = read_run(folder)
@@ -110,6 +113,7 @@ def write_run_report(folder: Path, out: Path, options: RunReportOptions) -> list
 def _collect_context(run: TrainingRun, options: RunReportOptions) -> RunReportContext:
     """The metrics of metrics.json, and predictions on the clips where the dataset is found."""
     context = RunReportContext()
+    _add_int8(run, context)
     dataset, reason = find_dataset(run, options.dataset)
     if dataset is None:
         context.notes.append(f"No clips are shown: {reason}.")
@@ -132,6 +136,14 @@ def _collect_context(run: TrainingRun, options: RunReportOptions) -> RunReportCo
     if dataset is not None and context.metrics is not None:
         _add_clips(run, dataset, context, options)
     return context
+
+
+def _add_int8(run: TrainingRun, context: RunReportContext) -> None:
+    context.int8 = read_int8_figures(run.folder)
+    if context.int8 is not None and context.int8.best_epoch != run.best.best.epoch:
+        again = command("export", run.folder, "--out", context.int8.file, "--int8")
+        context.notes.append(f"The INT8 model is of an earlier epoch; write it again: {again}.")
+        context.int8 = None
 
 
 def _add_clips(

@@ -8,6 +8,7 @@ import pytest
 
 from earful.training.export.tflite.parity import Parity, check_parity
 from earful.training.export.tflite.tflite_error import TfliteError
+from earful.training.metrics.paired_accuracy import PairedAccuracy
 from tests.training.commands.conftest import Home, RunCommand, earful, home
 
 __all__ = ["earful", "home"]
@@ -38,8 +39,8 @@ def test_flags_that_say_nothing_are_refused(
 
 
 def test_scores_that_differ_are_refused() -> None:
-    correct = np.ones(3, bool)
-    check_parity(Parity(correct, correct, 9e-5))
+    accuracy = PairedAccuracy.of(np.ones(3, bool), np.ones(3, bool))
+    check_parity(Parity(accuracy, 9e-5))
     for difference in (2e-4, float("nan")):
         with pytest.raises(TfliteError, match="on 3 validation clips"):
-            check_parity(Parity(correct, correct, difference))
+            check_parity(Parity(accuracy, difference))

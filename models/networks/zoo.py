@@ -16,6 +16,7 @@ from earful.models.networks.baselines.majority import Majority, MajorityConfig
 from earful.models.networks.baselines.random_forest import RandomForest, RandomForestConfig
 from earful.models.networks.baselines.svm import Svm, SvmConfig
 from earful.models.networks.bcresnet import BcResNet, BcResNetConfig
+from earful.models.networks.causal_tcresnet import CausalTcResNet, CausalTcResNetConfig
 from earful.models.networks.cnn import Cnn, CnnConfig
 from earful.models.networks.convrnn import ConvRnn, ConvRnnConfig
 from earful.models.networks.crnn import Crnn, CrnnConfig
@@ -53,6 +54,7 @@ ZOO: dict[str, ZooEntry] = {
     "crnn": ZooEntry(Crnn, CrnnConfig),
     "bcresnet": ZooEntry(BcResNet, BcResNetConfig),
     "tcresnet": ZooEntry(TcResNet, TcResNetConfig),
+    "tcresnet-causal": ZooEntry(CausalTcResNet, CausalTcResNetConfig),
     "encoder": ZooEntry(FrozenEncoder, EncoderConfig, fitted=True, own_input=True),
     "encoder-finetuned": ZooEntry(FinetunedEncoder, FinetunedConfig, own_input=True),
     "convrnn": ZooEntry(ConvRnn, ConvRnnConfig),

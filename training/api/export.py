@@ -9,8 +9,8 @@ from earful.data.errors import optional_path, require_choice, require_path
 from earful.models.registry.find_model import find_model
 from earful.training.export.export import ExportResult
 from earful.training.export.export import export as export_run
-from earful.training.export.export_options import TARGETS, check_export_options
-from earful.training.export.int8 import MAX_LOST_POINTS, Int8Export, export_int8
+from earful.training.export.export_options import ExportOptions, Target
+from earful.training.export.int8 import Int8Export, export_int8
 from earful.training.export.tflite.export_tflite import TfliteExport, export_tflite
 from earful.training.export.web_runtime import read_web_runtime
 from earful.training.export.web_site import SiteResult, write_site
@@ -53,6 +53,7 @@ def export(
     max_lost_points: float | None = None,
     data: str | os.PathLike[str] | None = None,
     features_outside: bool = False,
+    stream: bool = False,
 ) -> TfliteExport: ...
 
 
@@ -65,6 +66,7 @@ def export(
     max_lost_points: float | None = None,
     data: str | os.PathLike[str] | None = None,
     features_outside: bool = False,
+    stream: bool = False,
 ) -> ExportResult | SiteResult | Int8Export | TfliteExport:
     """Write the best epoch of a run as a model file, checked against PyTorch, or as a web page.
 
@@ -80,6 +82,8 @@ def export(
         data: for INT8 and the target ``tflite`` the run's dataset, if it was moved.
         features_outside: for the target ``tflite`` a model that takes features, with C headers
             beside it of what computing them needs.
+        stream: for the target ``tflite`` and the network ``tcresnet-causal`` a model that takes one
+            frame of features and a state, and gives scores and the next state.
 
     Raises:
         UsageError: an argument that is no path, or no target.
@@ -93,29 +97,23 @@ def export(
         EarfulError: the network is not a classifier.
     """
     source, folder = require_path("run", run), require_path("out", out)
-    require_choice("target", target, TARGETS)
-    options = {
-        "web_runtime": web_runtime,
-        "int8": int8,
-        "max_lost_points": max_lost_points,
-        "data": data,
-        "features_outside": features_outside,
-    }
-    check_export_options(target, options)
+    require_choice("target", target, [str(choice) for choice in Target])
+    options = ExportOptions(
+        optional_path("web_runtime", web_runtime),
+        int8,
+        max_lost_points,
+        optional_path("data", data),
+        features_outside,
+        stream,
+    )
+    options.check(target)
     if target == "web":
-        return _export_site(source, folder, optional_path("web_runtime", web_runtime))
-    limit = MAX_LOST_POINTS if max_lost_points is None else max_lost_points
-    dataset = optional_path("data", data)
+        return _export_site(source, folder, options.web_runtime)
     if target == "tflite":
-        return export_tflite(
-            source,
-            folder,
-            int8=int8,
-            features_outside=features_outside,
-            dataset=dataset,
-            max_lost_points=limit,
-        )
-    return export_int8(source, folder, dataset, limit) if int8 else export_run(source, folder)
+        return export_tflite(source, folder, options)
+    if int8:
+        return export_int8(source, folder, options.data, options.lost_points_limit)
+    return export_run(source, folder)
 
 
 def _export_site(source: Path, out: Path, package: Path | None) -> SiteResult:

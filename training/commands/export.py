@@ -2,7 +2,6 @@
 
 import shlex
 import tempfile
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,20 +9,11 @@ import typer
 
 from earful.service.commands.next_steps import format_command, print_message, print_next
 from earful.service.core.echo import echo
-from earful.training.export.export_options import check_export_options
+from earful.training.export.export_options import ExportOptions, Target
 
 if TYPE_CHECKING:
-    from earful.models.bundle.quantization import Quantization
     from earful.training.export.web_site import SiteResult
     from earful.training.metrics.paired_accuracy import PairedAccuracy
-
-
-class Target(StrEnum):
-    """What ``export`` writes."""
-
-    ONNX = "onnx"
-    WEB = "web"
-    TFLITE = "tflite"
 
 
 def export(
@@ -82,22 +72,24 @@ def export(
             "all that computing them needs.",
         ),
     ] = False,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="With --target tflite, for tcresnet-causal: the model takes one frame of features "
+            "and a state, and gives scores and the next state.",
+        ),
+    ] = False,
 ) -> None:
     """Write the best epoch of a run as a model file, checked against PyTorch, or as a web page."""
-    options = {
-        "web_runtime": web_runtime,
-        "int8": int8,
-        "max_lost_points": max_lost_points,
-        "data": data,
-        "features_outside": features_outside,
-    }
-    check_export_options(target, options, lambda name: f"--{name.replace('_', '-')}")
+    options = ExportOptions(web_runtime, int8, max_lost_points, data, features_outside, stream)
+    options.check(target, lambda name: f"--{name.replace('_', '-')}")
     if target is Target.WEB:
         _export_site(run, out, web_runtime)
     elif target is Target.TFLITE:
-        _export_tflite(run, out, data, max_lost_points, int8=int8, outside=features_outside)
+        _export_tflite(run, out, options)
     elif int8:
-        _export_int8(run, out, data, max_lost_points)
+        _export_int8(run, out, options)
     else:
         _export_model(run, out)
 
@@ -153,12 +145,11 @@ def _report_site(site: "SiteResult") -> None:
     )
 
 
-def _export_int8(run: Path, out: Path, data: Path | None, max_lost_points: float | None) -> None:
-    from earful.training.export.int8 import MAX_LOST_POINTS, export_int8
+def _export_int8(run: Path, out: Path, options: ExportOptions) -> None:
+    from earful.training.export.int8 import export_int8
     from earful.training.runs.run_dataset import read_run_dataset
 
-    limit = MAX_LOST_POINTS if max_lost_points is None else max_lost_points
-    exported = export_int8(run, out, data, limit)
+    exported = export_int8(run, out, options.data, options.lost_points_limit)
     figures = exported.figures
     _note_unfinished(run, exported.finished)
     echo(
@@ -169,61 +160,51 @@ def _export_int8(run: Path, out: Path, data: Path | None, max_lost_points: float
         f"{figures.latency_ms:.2f} ms a clip on one thread of this machine (float "
         f"{figures.float_latency_ms:.2f} ms)"
     )
-    _report_loss(figures.validation)
-    if exported.not_kept is not None:
-        print_message(f"note: compare and report will not show it: {exported.not_kept}")
+    _report_accuracy(figures.validation)
+    if exported.figures_error is not None:
+        print_message(f"note: the report will not show it: {exported.figures_error}")
     if figures.latency_ms >= figures.float_latency_ms:
         print_message(
             "note: INT8 is no faster here; processors with VNNI gain. For speed, serve the float "
             f"model: {format_command(('export', run, '--out', 'model.onnx'))}"
         )
-    dataset = data or read_run_dataset(run) or "DATASET"
+    dataset = options.data or read_run_dataset(run) or "DATASET"
     print_next(("evaluate", out, dataset), ("serve", "--model", out))
 
 
-def _export_tflite(
-    run: Path,
-    out: Path,
-    data: Path | None,
-    max_lost_points: float | None,
-    *,
-    int8: bool,
-    outside: bool,
-) -> None:
-    from earful.training.export.int8 import MAX_LOST_POINTS
+def _export_tflite(run: Path, out: Path, options: ExportOptions) -> None:
     from earful.training.export.tflite.export_tflite import export_tflite
 
     print_message("converting, which takes up to a minute")
-    exported = export_tflite(
-        run,
-        out,
-        int8=int8,
-        features_outside=outside,
-        dataset=data,
-        max_lost_points=MAX_LOST_POINTS if max_lost_points is None else max_lost_points,
-    )
+    exported = export_tflite(run, out, options)
     _note_unfinished(run, exported.finished)
-    takes = "features" if outside else "a waveform"
     echo(
-        f"{out}: TFLite{' INT8' * int8}, {exported.size_bytes / 1e3:.1f} kB, takes {takes}, "
+        f"{out}: TFLite{' INT8' * options.int8}, {exported.size_bytes / 1e3:.1f} kB, takes "
+        f"{_input_in_words(options)}, "
         f"{len(exported.metadata.labels)} labels"
     )
     for header in exported.headers:
         echo(f"{header}: {header.stat().st_size / 1e3:.1f} kB")
-    if exported.arena_bytes is None:
-        echo("TFLite Micro lacks an operation of it")
+    if isinstance(exported.arena_bytes, str):
+        echo(f"TFLite Micro cannot run it: {exported.arena_bytes}")
     else:
         echo(f"TFLite Micro needs an arena of {exported.arena_bytes / 1e3:.1f} kB beside it")
     counts = sorted(exported.operations.items(), key=lambda item: -item[1])
     echo(f"operations: {', '.join(f'{name} {count}' for name, count in counts)}")
-    echo(f"{exported.latency_ms:.2f} ms a clip in LiteRT on one thread of this machine")
-    if exported.metadata.quantization is not None:
-        _report_loss(exported.metadata.quantization)
-    else:
+    unit = "frame" if options.stream else "clip"
+    echo(f"{exported.latency_ms:.2f} ms a {unit} in LiteRT on one thread of this machine")
+    _report_accuracy(exported.accuracy)
+    if not options.int8:
         echo(f"LiteRT and ONNX Runtime agree within {exported.max_difference:.1e}")
 
 
-def _report_loss(found: "PairedAccuracy | Quantization") -> None:
+def _input_in_words(options: ExportOptions) -> str:
+    if options.stream:
+        return "one frame of features and a state"
+    return "features" if options.features_outside else "a waveform"
+
+
+def _report_accuracy(found: "PairedAccuracy") -> None:
     echo(
         f"validation accuracy {100 * found.accuracy:.2f} % (float "
         f"{100 * found.float_accuracy:.2f} %) of {found.clips} clips: {found.lost} lost, "

@@ -246,6 +246,7 @@ _DEFAULTS = {
     "crnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=30),
     "bcresnet": _ROBUST,
     "tcresnet": _ROBUST,
+    "tcresnet-causal": _ROBUST,
     "encoder": dataclasses.replace(_FITTED, model="encoder", features="encoder"),
     "encoder-finetuned": _FINETUNED,
     "convrnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=30),

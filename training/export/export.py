@@ -67,6 +67,7 @@ class ExportResult:
     max_difference: float
     metadata: ModelMetadata
     finished: bool
+    best_epoch: int
 
 
 def export(run: Path, out: Path) -> ExportResult:
@@ -78,7 +79,17 @@ def export(run: Path, out: Path) -> ExportResult:
         ExportError: PyTorch and ONNX Runtime differ by more than 1e-4.
         OutputError: ``out`` cannot be written.
     """
-    checkpoint, model = load_best_epoch(run)
+    return write_onnx(run, *load_best_epoch(run), out)
+
+
+def write_onnx(
+    run: Path, checkpoint: Checkpoint, model: WaveformClassifier, out: Path
+) -> ExportResult:
+    """Export what ``load_best_epoch`` gave for a run, as ``export`` does.
+
+    Raises:
+        ExportError, OutputError: as from ``export``.
+    """
     model_proto, map_graph = to_onnx(model)
     map_info = activation_map_info(model, map_graph) if map_graph is not None else None
     max_difference = check_parity(model, model_proto.SerializeToString(), out, map_info)
@@ -90,7 +101,7 @@ def export(run: Path, out: Path) -> ExportResult:
         open_bundle(staging)  # checks metadata and golden example, as a server does
         size = staging.stat().st_size
     finished = (run / METRICS_FILENAME).is_file()  # written at the end of training
-    return ExportResult(out, size, max_difference, metadata, finished)
+    return ExportResult(out, size, max_difference, metadata, finished, checkpoint.best.epoch)
 
 
 def load_best_epoch(run: Path) -> tuple[Checkpoint, WaveformClassifier]:

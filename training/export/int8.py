@@ -8,44 +8,38 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from earful.data.atomic_write import OutputError, staged_file
-from earful.data.dataset.dataset import Dataset, open_dataset
+from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.bundle import open_bundle, open_session
 from earful.models.bundle.metadata import GoldenExample, ModelMetadata
 from earful.models.bundle.quantization import Quantization
 from earful.models.bundle.session_calls import run_session
 from earful.service.classifier import Classifier
+from earful.training.export.accuracy_drop import check_accuracy_drop
 from earful.training.export.export import ExportResult, export
+from earful.training.export.export_options import MAX_LOST_POINTS
 from earful.training.export.int8_figures import INT8_FILENAME, Int8Figures
-from earful.training.export.quantize_graph import QuantizationError, quantize_graph
+from earful.training.export.quantize_graph import quantize_graph
+from earful.training.export.run_clips import calibration_rows, open_run_dataset
 from earful.training.metrics.latency import median_latency_ms
 from earful.training.metrics.paired_accuracy import PairedAccuracy, measure_paired_accuracy
-from earful.training.runs.run_dataset import read_run_dataset
-from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint
-
-# More change neither the ranges nor the accuracy.
-_CALIBRATION_CLIPS = 512
-_SIGNIFICANCE = 0.05
-MAX_LOST_POINTS = 0.5
 
 
 @dataclass(frozen=True)
 class Int8Export:
     """The INT8 file, and its figures beside those of the float model of the same run.
 
-    ``finished`` is whether the run was complete; ``not_kept`` is why the run's folder did not get
-    the figures, if it did not.
+    ``finished`` is whether the run was complete; ``figures_error`` is why the run's folder did not
+    get the figures, if it did not.
     """
 
     path: Path
     metadata: ModelMetadata
     figures: Int8Figures
     finished: bool
-    not_kept: str | None
+    figures_error: str | None
 
 
 def export_int8(
@@ -63,21 +57,17 @@ def export_int8(
             another one or has no clips to calibrate or to check with.
         ExportError, TrainingError, OutputError: as from ``export``.
     """
-    if not 0 <= max_lost_points <= 100:  # NaN is refused too
-        raise QuantizationError(
-            f"the points of accuracy to lose must be from 0 to 100, found {max_lost_points}"
-        )
     with tempfile.TemporaryDirectory(prefix="earful-") as name:
         float_file, int8_file = Path(name) / "float.onnx", Path(name) / "int8.onnx"
         exported = export(run, float_file)
-        data = open_training_data(run, dataset, exported.metadata)
+        data = open_run_dataset(run, dataset, exported.metadata)
         calibration = calibration_rows(data)
         quantize_graph(onnx.load(float_file), data.waveforms(calibration), int8_file)
         metadata = _int8_metadata(int8_file, exported.metadata)
         _write(int8_file, int8_file, metadata)
         models = Classifier.open(float_file), Classifier.open(int8_file)
         validation = measure_paired_accuracy(*models, data, "val")
-        check_loss(validation, max_lost_points)
+        check_accuracy_drop(validation, max_lost_points)
         quantization = Quantization(len(calibration), **dataclasses.asdict(validation))
         metadata = dataclasses.replace(metadata, quantization=quantization)
         with staged_file(out) as staging:
@@ -85,7 +75,7 @@ def export_int8(
             open_bundle(staging)  # checks metadata and golden example, as a server does
             figures = Int8Figures(
                 file=str(out.resolve()),
-                best_epoch=load_checkpoint(run / BEST_CHECKPOINT).best.epoch,
+                best_epoch=exported.best_epoch,
                 size_bytes=staging.stat().st_size,
                 float_size_bytes=exported.size_bytes,
                 latency_ms=median_latency_ms(models[1]),
@@ -113,64 +103,6 @@ def _measure_test(
     if not exported.finished or len(dataset.rows("test")) == 0:
         return None
     return measure_paired_accuracy(*models, dataset, "test")
-
-
-def open_training_data(run: Path, folder: Path | None, metadata: ModelMetadata) -> Dataset:
-    """The dataset that a run was trained on; None: the folder that the run names.
-
-    Raises:
-        QuantizationError: it is missing, another one, or has no validation clips.
-    """
-    folder = folder or read_run_dataset(run)
-    if folder is None or not folder.is_dir():
-        raise QuantizationError(
-            "the exported model is checked with the clips of the run's dataset, and "
-            f"{folder or 'its folder'} is missing; give it with --data DATASET"
-        )
-    dataset = open_dataset(folder)
-    if dataset.content_hash != metadata.training_data_hash:
-        raise QuantizationError(
-            f"{folder} is another dataset than that of {run}, or was changed since; give the "
-            "dataset of the run with --data"
-        )
-    if len(dataset.rows("val")) == 0:
-        raise QuantizationError(
-            "the dataset has no validation clips to check the exported model with; prepare it "
-            "with a split that has some"
-        )
-    return dataset
-
-
-def calibration_rows(dataset: Dataset) -> NDArray[np.int64]:
-    """Rows of training clips, spread evenly over those of each label."""
-    rows = dataset.rows("train")
-    labels = dataset.label_matrix[rows]
-    counts = np.count_nonzero(labels, axis=0).tolist()
-    if missing := [name for name, n in zip(dataset.labels, counts, strict=True) if n == 0]:
-        raise QuantizationError(
-            f"the dataset has no training clip of {', '.join(map(repr, missing))} to find its "
-            "range with; prepare it with clips of every label"
-        )
-    by_label = rows[np.argsort(labels.argmax(1), kind="stable")]
-    n_rows = min(len(rows), _CALIBRATION_CLIPS)
-    return by_label[np.linspace(0, len(rows) - 1, n_rows).astype(np.int64)]
-
-
-def check_loss(found: PairedAccuracy, max_lost_points: float) -> None:
-    """Refuse INT8 that loses more than so many percentage points, or significantly many clips.
-
-    Raises:
-        QuantizationError: it does.
-    """
-    is_significant = found.p_value < _SIGNIFICANCE
-    if found.lost_points > max_lost_points or is_significant:
-        advice = "" if is_significant else ", or allow more with --max-lost-points"
-        raise QuantizationError(
-            f"INT8 loses {found.lost_points:.2f} points of accuracy on {found.clips} validation "
-            f"clips ({100 * found.float_accuracy:.2f} to {100 * found.accuracy:.2f} %, "
-            f"{found.lost} lost, {found.won} won, p {found.p_value:.3f}); nothing was written. "
-            f"Export without --int8{advice}"
-        )
 
 
 def _int8_metadata(int8_file: Path, metadata: ModelMetadata) -> ModelMetadata:

@@ -1,4 +1,4 @@
-"""Accuracy of an INT8 model beside that of its float model, on the same clips of a dataset."""
+"""Accuracy of an exported model beside that of its float model, on the same clips."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from earful.data.audio.decode import Waveform
 from earful.data.dataset.dataset import Dataset
-from earful.models.bundle.decision import predicted_label_mask
+from earful.models.bundle.decision import ScoreKind, predicted_label_mask
 from earful.service.classifier import Classifier
 from earful.training.metrics.classification import paired_p_value, wilson_interval
 
@@ -74,6 +74,13 @@ def _correct(model: Classifier, dataset: Dataset, rows: NDArray[np.int64]) -> ND
             yield from dataset.waveforms(rows[start : start + _BATCH])
 
     scores = np.stack([p.best.scores for p in model.classify_stream(waveforms())])
-    predicted = predicted_label_mask(scores, model.metadata.score_kind)
-    correct: NDArray[np.bool_] = (predicted == dataset.label_matrix[rows]).all(axis=1)
+    return are_correct(scores, model.metadata.score_kind, dataset.label_matrix[rows])
+
+
+def are_correct(
+    scores: NDArray[np.float32], score_kind: ScoreKind, label_matrix: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Whether scores (clips, labels) predict exactly the labels (clips, labels) of each clip."""
+    predicted = predicted_label_mask(scores, score_kind)
+    correct: NDArray[np.bool_] = (predicted == label_matrix).all(axis=1)
     return correct

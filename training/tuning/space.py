@@ -116,6 +116,7 @@ _NETWORK_DIMENSIONS: dict[str, dict[str, NumericRange | Choices]] = {
     "crnn": {"recurrent": Choices(("gru", "lstm")), "hidden": Choices((32, 64, 128))},
     "bcresnet": {"width": Choices((0.5, 1.0, 1.5, 2.0))},
     "tcresnet": {"width": Choices((40, 56, 80))},
+    "tcresnet-causal": {"width": Choices((40, 56, 80))},
     "encoder": {"c": NumericRange(1e-4, 1.0, log=True)},
     "encoder-finetuned": {"encoder_rate": NumericRange(0.05, 1.0, log=True)},
 }

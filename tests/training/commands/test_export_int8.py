@@ -13,10 +13,11 @@ import pytest
 from earful.data.dataset.dataset import open_dataset
 from earful.models.bundle.bundle import open_bundle
 from earful.service.classifier import Classifier
-from earful.training.export import int8
-from earful.training.export.int8 import calibration_rows, check_loss
+from earful.training.export import accuracy_drop
+from earful.training.export.accuracy_drop import check_accuracy_drop
 from earful.training.export.int8_figures import INT8_FILENAME, read_int8_figures
 from earful.training.export.quantize_graph import QuantizationError
+from earful.training.export.run_clips import calibration_rows
 from earful.training.metrics.paired_accuracy import PairedAccuracy
 from earful.training.trainer.checkpoint import METRICS_FILENAME
 from tests.training.commands.conftest import Home, RunCommand
@@ -64,7 +65,7 @@ def test_the_file_says_what_it_is(home: Home, int8_model: Path) -> None:
 def test_a_model_that_loses_too_much_is_not_written(
     home: Home, earful: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(int8, "_SIGNIFICANCE", 1.1)  # any loss is too much, also none
+    monkeypatch.setattr(accuracy_drop, "_SIGNIFICANCE", 1.1)  # any loss is too much, also none
     result = earful("export", home.run, "--out", tmp_path / "model.onnx", "--int8")
     assert "INT8 loses" in str(result.exception)
     assert list(tmp_path.iterdir()) == []
@@ -72,11 +73,11 @@ def test_a_model_that_loses_too_much_is_not_written(
 
 def test_a_loss_counts_in_points_and_by_the_paired_test() -> None:
     fair = PairedAccuracy(clips=1000, accuracy=0.990, float_accuracy=0.994, lost=5, won=1)
-    check_loss(fair, 0.5)
+    check_accuracy_drop(fair, 0.5)
     with pytest.raises(QuantizationError, match=r"loses 0\.60 points .* allow more"):
-        check_loss(dataclasses.replace(fair, float_accuracy=0.996), 0.5)
+        check_accuracy_drop(dataclasses.replace(fair, float_accuracy=0.996), 0.5)
     with pytest.raises(QuantizationError, match=r"10 lost, 1 won"):
-        check_loss(dataclasses.replace(fair, lost=10), 0.5)
+        check_accuracy_drop(dataclasses.replace(fair, lost=10), 0.5)
 
 
 def test_the_run_keeps_the_figures_and_its_report_shows_them(
@@ -147,7 +148,7 @@ def test_a_run_that_can_only_be_read_is_exported_and_that_it_was_not_noted_is_sa
     out = tmp_path / "model.onnx"
     result = earful("export", run, "--out", out, "--int8", "--max-lost-points", 20)
     assert result.exit_code == 0, result.output
-    assert "compare and report will not show it" in result.stderr
+    assert "the report will not show it" in result.stderr
     assert open_bundle(out).metadata.quantization is not None
 
 

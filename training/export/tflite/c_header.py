@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from earful.data.features.config import FeatureConfig, mel_filters
 from earful.data.features.frontend import POWER_FLOOR, Frontend
 from earful.models.layers.normalise import WaveformClassifier
-from earful.training.export.tflite.tflite_model import TensorCode
+from earful.training.export.tflite.tflite_model import QuantizationParameters
 
 FIRST_LINE = "/* Made by `earful export --target tflite`; changes are lost at the next export. */"
 _NUMBERS_PER_LINE = 8
 
 _STEPS = """\
 /*
- * How the features of a clip are computed (tables below, golden vectors in {golden}):
+ * How the features of a clip are computed (tables below, golden vectors in {golden}). A file of a
+ * program includes the header of one model.
  *
  * 1. A clip has EARFUL_CLIP_SAMPLES mono samples at EARFUL_SAMPLE_RATE_HZ, x[n] = int16 / 32768.0f.
  * 2. Frame t, from 0 to EARFUL_FRAMES - 1, is the EARFUL_WIN_LENGTH samples from
@@ -30,7 +31,7 @@ _STEPS = """\
  * 5. db[m] = 10 * log10(max(mel[m], EARFUL_POWER_FLOOR)).
  * 6. value[b] = {values}.
  * 7. feature[b] = (value[b] - earful_mean[b]) * earful_inverse_std[b].
- * 8. The model's input is feature[b] of frame t at [b * EARFUL_FRAMES + t]{input}.
+ * 8. The model's input is feature[b] of frame t at [{index}]{input}.
  * 9. The model's output has the score of earful_labels[i] at [i]{output}.
  */
 """
@@ -39,12 +40,14 @@ _STEPS = """\
 def front_end_header(
     model: WaveformClassifier,
     labels: Sequence[str],
-    codes: tuple[TensorCode, TensorCode],
+    codes: tuple[QuantizationParameters, QuantizationParameters],
     golden_name: str,
+    *,
+    is_stream: bool = False,
 ) -> str:
     """The header with parameters and tables; ``codes`` are those of the input and the output."""
     config, is_mfcc = model.extractor.config, model.extractor.kind == "mfcc"
-    input_code, output_code = codes
+    input_parameters, output_parameters = codes
     filters = mel_filters(config)
     first = [int(np.flatnonzero(row)[0]) for row in filters]
     weights = [row[np.flatnonzero(row)[0] : np.flatnonzero(row)[-1] + 1] for row in filters]
@@ -57,13 +60,18 @@ def front_end_header(
         _STEPS.format(
             golden=golden_name,
             values="sum of earful_dct[b * EARFUL_N_MELS + m] * db[m]" if is_mfcc else "db[b]",
-            input="" if not input_code.is_int8 else _INPUT_NOTE,
-            output="" if not output_code.is_int8 else _OUTPUT_NOTE,
+            index="b" if is_stream else "b * EARFUL_FRAMES + t",
+            input=_STREAM_NOTE
+            if is_stream
+            else ""
+            if not input_parameters.is_int8
+            else _INPUT_NOTE,
+            output="" if not output_parameters.is_int8 else _OUTPUT_NOTE,
         ),
         *_parameters(config, len(normalisation.mean), len(labels)),
         *(["#define EARFUL_USES_MFCC"] * is_mfcc),
-        *_code_lines("INPUT", input_code),
-        *_code_lines("OUTPUT", output_code),
+        *_code_lines("INPUT", input_parameters),
+        *_code_lines("OUTPUT", output_parameters),
         "",
         f"static const char *const earful_labels[{len(labels)}] = {{",
         *(f"    {_c_string(label)}," for label in labels),
@@ -82,6 +90,10 @@ def front_end_header(
 
 _INPUT_NOTE = """,
  *    as round(feature / EARFUL_INPUT_SCALE) + EARFUL_INPUT_ZERO_POINT, clipped to -128 to 127"""
+_STREAM_NOTE = """,
+ *    and state_0, state_1, ...: before frame 0 as earful.json in the model's file says, then the
+ *    next_state_0, next_state_1, ... that the model gave for the frame before. A stream has any
+ *    number of frames; the golden scores are those after frame EARFUL_FRAMES - 1"""
 _OUTPUT_NOTE = """,
  *    as (score - EARFUL_OUTPUT_ZERO_POINT) * EARFUL_OUTPUT_SCALE"""
 
@@ -120,7 +132,7 @@ def _parameters(config: FeatureConfig, bins: int, n_labels: int) -> list[str]:
     return [*lines, f"#define EARFUL_POWER_FLOOR {_float(POWER_FLOOR)}"]
 
 
-def _code_lines(name: str, code: TensorCode) -> list[str]:
+def _code_lines(name: str, code: QuantizationParameters) -> list[str]:
     if not code.is_int8:
         return []
     return [

@@ -14,7 +14,7 @@ from earful.training.export.tflite.graphs import ExportGraph, FeatureGraph
 from earful.training.export.tflite.native_output import capture_native_output
 from earful.training.export.tflite.tflite_error import TfliteError
 
-NETWORKS_THAT_CONVERT = ("cnn", "bcresnet", "tcresnet")
+TESTED_NETWORKS = ("cnn", "bcresnet", "tcresnet")
 _SIGNATURE, _INPUT = "serving_default", "args_0"
 # Tensors are named by the classes of the modules that they come from.
 _ALL, _WITHOUT_FRONT_END = ".*", f"^(?!.*{FeatureGraph.__name__}).*"
@@ -46,8 +46,8 @@ def convert(graph: ExportGraph, network: str) -> bytes:
     entry = zoo_entry(network)
     if entry.fitted and not entry.own_input:  # the converter would end the process
         raise TfliteError(
-            f"{network} is not made of the layers that TFLite has; networks that convert are "
-            f"{', '.join(NETWORKS_THAT_CONVERT)}"
+            f"{network} is not made of the layers that TFLite has; networks that are tested are "
+            f"{', '.join(TESTED_NETWORKS)}"
         )
     import litert_torch  # noqa: PLC0415
 
@@ -55,12 +55,12 @@ def convert(graph: ExportGraph, network: str) -> bytes:
     with capture_native_output(), tempfile.TemporaryDirectory(prefix="earful-") as folder:
         out = Path(folder) / "model.tflite"
         try:
-            litert_torch.convert(graph.eval(), (graph.example(),)).export(str(out))
+            litert_torch.convert(graph.eval(), graph.examples()).export(str(out))
         # What it raises for an operator that it lacks has no common class.
         except Exception as error:
             raise TfliteError(
-                f"LiteRT's converter refuses {network}: {_reason(error)}; networks that convert "
-                f"are {', '.join(NETWORKS_THAT_CONVERT)}"
+                f"LiteRT's converter refuses {network}: {_reason(error)}; networks that are "
+                f"tested are {', '.join(TESTED_NETWORKS)}"
             ) from error
         return out.read_bytes()
 

@@ -8,22 +8,24 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.metadata import GoldenExample, ModelMetadata
 from earful.models.bundle.quantization import Quantization
+from earful.models.layers.normalise import WaveformClassifier
 from earful.service.classifier import Classifier
-from earful.training.export.export import export, load_best_epoch
-from earful.training.export.int8 import (
-    MAX_LOST_POINTS,
-    calibration_rows,
-    check_loss,
-    open_training_data,
-)
+from earful.training.export.accuracy_drop import check_accuracy_drop
+from earful.training.export.export import load_best_epoch, write_onnx
+from earful.training.export.export_options import ExportOptions
+from earful.training.export.run_clips import calibration_rows, open_run_dataset
 from earful.training.export.tflite.compact import shorten_names
 from earful.training.export.tflite.convert import convert, quantize, require_tflite
+from earful.training.export.tflite.device_needs import count_operations, measure_arena
 from earful.training.export.tflite.graphs import ExportGraph
 from earful.training.export.tflite.parity import check_parity, compare
-from earful.training.export.tflite.tflite_model import TfliteModel, arena_bytes, count_operations
+from earful.training.export.tflite.stream_graph import StreamGraph
+from earful.training.export.tflite.tflite_model import TfliteModel, TfliteStream
 from earful.training.export.tflite.write_tflite import header_paths, write_headers, write_tflite
+from earful.training.metrics.paired_accuracy import PairedAccuracy
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,10 @@ class TfliteExport:
     headers         C headers beside it, if the features are computed outside
     metadata        as an ONNX file of the same run has, with the scores that this file gives
     size_bytes      of the file
-    arena_bytes     memory beside the file in TFLite Micro; None if that lacks an operation
+    arena_bytes     memory beside the file in TFLite Micro, or why that cannot run it
     operations      how often each operation is in the graph
-    latency_ms      of one clip on one thread of this machine, in LiteRT
+    latency_ms      of one clip, or frame of a stream, on one thread of this machine, in LiteRT
+    accuracy        on the validation clips, beside that of the ONNX file
     max_difference  largest difference of a score to the ONNX file, on the validation clips
     finished        whether the run was complete
     """
@@ -44,73 +47,91 @@ class TfliteExport:
     headers: tuple[Path, ...]
     metadata: ModelMetadata
     size_bytes: int
-    arena_bytes: int | None
+    arena_bytes: int | str
     operations: dict[str, int]
     latency_ms: float
+    accuracy: PairedAccuracy
     max_difference: float
     finished: bool
 
 
-def export_tflite(
-    run: Path,
-    out: Path,
-    *,
-    int8: bool = False,
-    features_outside: bool = False,
-    dataset: Path | None = None,
-    max_lost_points: float = MAX_LOST_POINTS,
-) -> TfliteExport:
+def export_tflite(run: Path, out: Path, options: ExportOptions) -> TfliteExport:
     """Export the best epoch of a run as TFLite; ``out`` is written only if it passes the check.
 
-    The check runs the validation clips of the run's dataset (None: the folder that the run names)
-    through the TFLite file and the ONNX file: float32 scores differ by at most 1e-4, and INT8
-    loses at most ``max_lost_points`` of accuracy and no significant number of clips.
+    The check runs the validation clips of the run's dataset through the TFLite file and the ONNX
+    file: float32 scores differ by at most 1e-4, and INT8 loses at most the allowed points of
+    accuracy and no significant number of clips.
 
-    With ``features_outside`` the model takes normalised features (1, bins, frames), and two C
-    headers are written beside it: parameters and tables of the front end, and golden vectors.
+    With the features outside the model takes normalised features (1, bins, frames), and two C
+    headers are written beside it: parameters and tables of the front end, and golden vectors. A
+    stream takes one frame of them (1, bins, 1) and a state, and gives the next state too.
 
     Raises:
-        TfliteError: the converter is not installed or refuses the network, or float32 scores
-            differ.
-        QuantizationError: INT8 loses too much, or the dataset is another one or lacks clips.
-        ExportError, TrainingError, OutputError: as from ``export``.
+        TfliteError: the converter is not installed or refuses the network, float32 scores differ,
+            or the stream of a network that looks ahead is asked for.
+        QuantizationError: INT8 loses too much, or a label has no clip to calibrate with.
+        ExportError: the run's dataset is missing, another one or without validation clips.
+        TrainingError, OutputError: as from ``export``.
     """
     require_tflite()
-    _, exported = load_best_epoch(run)
-    graph = ExportGraph(exported, features_outside=features_outside)
-    headers = header_paths(out) if features_outside else None
+    checkpoint, exported = load_best_epoch(run)
+    graph = _graph(exported, options)
+    headers = header_paths(out) if graph.features_outside else None
     with tempfile.TemporaryDirectory(prefix="earful-") as folder:
-        onnx_export = export(run, Path(folder) / "model.onnx")
+        onnx_export = write_onnx(run, checkpoint, exported, Path(folder) / "model.onnx")
         onnx_model = Classifier.open(onnx_export.path)
-    metadata = onnx_export.metadata
-    data = open_training_data(run, dataset, metadata)
-    content, calibration = convert(graph, metadata.architecture["name"]), None
-    if int8:
-        calibration = calibration_rows(data)
-        content = quantize(content, graph, data.waveforms(calibration))
-    content = shorten_names(content, "features" if features_outside else "waveform", "scores")
-    model = TfliteModel(content)
+    data = open_run_dataset(run, options.data, onnx_export.metadata)
+    content, n_calibration = _convert(graph, data, checkpoint.config.model, options)
+    model = _open(content, graph)
     parity = compare(onnx_model, model, graph, data)
     quantization = None
-    if calibration is None:
-        check_parity(parity)
+    if options.int8:
+        check_accuracy_drop(parity.accuracy, options.lost_points_limit)
+        quantization = Quantization(n_calibration, **dataclasses.asdict(parity.accuracy))
     else:
-        check_loss(parity.accuracy, max_lost_points)
-        quantization = Quantization(len(calibration), **dataclasses.asdict(parity.accuracy))
-    metadata = _metadata(metadata, model, graph, quantization)
-    if headers:
-        write_headers(headers, exported, metadata, model, graph)
-    return TfliteExport(
+        check_parity(parity)
+    metadata = _metadata(onnx_export.metadata, model, graph, quantization)
+    measured = TfliteExport(
         path=out,
         headers=headers or (),
         metadata=metadata,
-        size_bytes=write_tflite(out, content, metadata, model, graph),
-        arena_bytes=arena_bytes(content),
+        size_bytes=0,
+        arena_bytes=measure_arena(content),
         operations=count_operations(content),
         latency_ms=model.latency_ms(graph.inputs(metadata.golden.input())),
+        accuracy=parity.accuracy,
         max_difference=parity.max_difference,
         finished=onnx_export.finished,
     )
+    size = write_tflite(out, content, metadata, model, graph)
+    if headers:
+        write_headers(headers, exported, metadata, model, graph)
+    return dataclasses.replace(measured, size_bytes=size)
+
+
+def _convert(
+    graph: ExportGraph, data: Dataset, network: str, options: ExportOptions
+) -> tuple[bytes, int]:
+    """The TFLite model, and how many clips it was calibrated with."""
+    content, n_calibration = convert(graph, network), 0
+    if options.int8:
+        rows = calibration_rows(data)
+        n_calibration = len(rows)
+        content = quantize(content, graph, data.waveforms(rows))
+    return shorten_names(content, graph.input_names, graph.output_names), n_calibration
+
+
+def _graph(exported: WaveformClassifier, options: ExportOptions) -> ExportGraph:
+    if options.stream:
+        return StreamGraph(exported)
+    return ExportGraph(exported, features_outside=options.features_outside)
+
+
+def _open(content: bytes, graph: ExportGraph) -> TfliteModel:
+    name = graph.input_names[0]
+    if isinstance(graph, StreamGraph):
+        return TfliteStream(content, name, graph.first_state())
+    return TfliteModel(content, name)
 
 
 def _metadata(

@@ -1,7 +1,8 @@
 """The exported model in two halves, since microcontrollers may compute the first in C."""
 
 import copy
-from typing import cast
+from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from earful.models.layers.normalise import WaveformClassifier
 from earful.models.networks.bcresnet import SubSpectralNorm
 from earful.training.export.tflite.tflite_error import TfliteError
 
+_SMALLEST_SCALE = 1e-3
 KINDS_IN_C = ("mfcc", "log_mel")
 
 
@@ -65,8 +67,7 @@ def fold_sub_spectral_norms(model: WaveformClassifier) -> WaveformClassifier:
     """
     copied = copy.deepcopy(model)
     for layers in [module for module in copied.modules() if isinstance(module, nn.Sequential)]:
-        for position, layer in enumerate(layers):
-            before = layers[position - 1]
+        for position, (before, layer) in enumerate(pairwise(list(layers)), 1):
             if isinstance(layer, SubSpectralNorm) and isinstance(before, nn.Conv2d):
                 layers[position] = _fold(before, layer)
     return copied
@@ -75,9 +76,11 @@ def fold_sub_spectral_norms(model: WaveformClassifier) -> WaveformClassifier:
 def _fold(convolution: nn.Conv2d, norm: SubSpectralNorm) -> RowAffine:
     """Scale and shift the channels of a convolution by a norm; what is left of the norm."""
     scale, shift = norm.row_scale_and_shift()  # (channels, rows) each
-    channel_scale = scale.abs().log().mean(dim=1, keepdim=True).exp()
+    # A scale of nearly 0 silences its rows: the channel's scale and shift are those of the others.
+    channel_scale = scale.abs().clamp_min(_SMALLEST_SCALE).log().mean(dim=1, keepdim=True).exp()
     rest = scale / channel_scale
-    channel_shift = (shift / rest).mean(dim=1, keepdim=True)
+    shifts = torch.where(scale.abs() > _SMALLEST_SCALE, shift / rest, 0.0)
+    channel_shift = shifts.mean(dim=1, keepdim=True)
     with torch.no_grad():
         convolution.weight.mul_(channel_scale[:, :, None, None])
     convolution.bias = nn.Parameter(channel_shift[:, 0])
@@ -119,6 +122,18 @@ class ExportGraph(nn.Module):
             features: Tensor = self.features(torch.from_numpy(waveforms))
         return features.numpy()
 
-    def example(self) -> Tensor:
-        """An input (1, ...) of silence."""
-        return torch.from_numpy(self.inputs(np.zeros((1, self.clip_samples), np.float32)))
+    def examples(self) -> tuple[Tensor, ...]:
+        """What ``forward`` takes, for a clip of silence."""
+        return (torch.from_numpy(self.inputs(np.zeros((1, self.clip_samples), np.float32))),)
+
+    def describe(self) -> dict[str, Any]:
+        """What its metadata says beside the shapes of input and output."""
+        return {}
+
+    @property
+    def input_names(self) -> list[str]:
+        return ["features" if self.features_outside else "waveform"]
+
+    @property
+    def output_names(self) -> list[str]:
+        return ["scores"]

@@ -19,6 +19,7 @@ from earful.models.bundle.metadata import KEY_PREFIX, ModelMetadata
 from earful.models.layers.normalise import WaveformClassifier
 from earful.training.export.tflite.c_header import FIRST_LINE, front_end_header, golden_header
 from earful.training.export.tflite.graphs import ExportGraph
+from earful.training.export.tflite.stream_graph import StreamGraph
 from earful.training.export.tflite.tflite_model import TfliteModel
 
 # Of the files in the archive: equal exports are equal files.
@@ -35,12 +36,16 @@ def header_paths(out: Path) -> tuple[Path, Path]:
     if out in paths:
         raise OutputError(f"{out} is where a header goes; give another name, as model.tflite")
     for path in paths:
-        if path.exists() and not path.read_bytes().startswith(FIRST_LINE.encode()):
+        if path.exists() and not _is_ours(path):
             raise OutputError(
                 f"{path} is there already and was not made by `earful export`; move it, or give "
                 "another --out"
             )
     return paths
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_file() and path.read_bytes().startswith(FIRST_LINE.encode())
 
 
 def write_tflite(
@@ -51,18 +56,19 @@ def write_tflite(
     Raises:
         OutputError: it cannot be written.
     """
-    said = {
+    metadata_json = {
         key.removeprefix(KEY_PREFIX): json.loads(text) for key, text in metadata.to_props().items()
     }
-    del said["golden"]  # a waveform, larger than many a model; headers have one
+    del metadata_json["golden"]  # a waveform, larger than many a model; headers have one
     description = {
-        **said,
+        **metadata_json,
         "input": {
             "is": "features" if graph.features_outside else "waveform",
             "shape": list(model.input_shape),
-            **asdict(model.input_code),
+            **asdict(model.input_parameters),
         },
-        "output": asdict(model.output_code),
+        "output": asdict(model.output_parameters),
+        **graph.describe(),
     }
     files = {
         "labels.txt": "".join(f"{label}\n" for label in metadata.labels),
@@ -89,7 +95,11 @@ def write_headers(
     golden = metadata.golden
     texts = (
         front_end_header(
-            exported, metadata.labels, (model.input_code, model.output_code), paths[1].name
+            exported,
+            metadata.labels,
+            (model.input_parameters, model.output_parameters),
+            paths[1].name,
+            is_stream=isinstance(graph, StreamGraph),
         ),
         golden_header(
             golden.waveform,

@@ -15,12 +15,12 @@ from earful.models.networks.zoo import build_network
 from earful.training.export.tflite.c_header import front_end_header, golden_header
 from earful.training.export.tflite.graphs import ExportGraph
 from earful.training.export.tflite.tflite_error import TfliteError
-from earful.training.export.tflite.tflite_model import TensorCode
+from earful.training.export.tflite.tflite_model import QuantizationParameters
 from earful.training.export.tflite.write_tflite import header_paths
 
 LABELS = ['"quoted" \\ ??/', "ä\n"]
 PROGRAM = Path(__file__).with_name("front_end.c")
-FLOAT = TensorCode(0.0, 0)
+FLOAT = QuantizationParameters(0.0, 0)
 
 
 def make_model(config: FeatureConfig, kind: FeatureKind) -> WaveformClassifier:
@@ -30,7 +30,9 @@ def make_model(config: FeatureConfig, kind: FeatureKind) -> WaveformClassifier:
     return WaveformClassifier(config, kind, classifier, 1.0, "softmax").eval()
 
 
-def headers(config: FeatureConfig, kind: FeatureKind, code: TensorCode = FLOAT) -> tuple[str, str]:
+def headers(
+    config: FeatureConfig, kind: FeatureKind, code: QuantizationParameters = FLOAT
+) -> tuple[str, str]:
     model = make_model(config, kind)
     generator = np.random.default_rng(1)
     waveform = generator.integers(-9000, 9000, config.clip_samples, np.int16)
@@ -87,18 +89,24 @@ def test_labels_are_the_same_text_in_c(tmp_path: Path) -> None:
 
 
 def test_int8_is_described_where_the_tensors_have_it() -> None:
-    int8, _ = headers(FeatureConfig(), "log_mel", TensorCode(0.25, -3))
+    int8, _ = headers(FeatureConfig(), "log_mel", QuantizationParameters(0.25, -3))
     assert "#define EARFUL_INPUT_SCALE 0.25f\n#define EARFUL_INPUT_ZERO_POINT (-3)\n" in int8
     assert "round(feature / EARFUL_INPUT_SCALE)" in int8
     assert "SCALE" not in headers(FeatureConfig(), "log_mel")[0]
 
 
-def test_a_tensor_code_rounds_clips_and_gives_back() -> None:
-    code = TensorCode(0.5, 10)
-    stored = code.encode(np.array([0, 0.3, -100, 100], np.float32))
+def test_the_header_of_a_stream_says_what_the_state_is() -> None:
+    model = make_model(FeatureConfig(), "log_mel")
+    text = front_end_header(model, LABELS, (FLOAT, FLOAT), "golden.h", is_stream=True)
+    assert "feature[b] of frame t at [b],\n *    and state_0" in text
+
+
+def test_quantization_parameters_round_clip_and_give_back() -> None:
+    code = QuantizationParameters(0.5, 10)
+    stored = code.quantize(np.array([0, 0.3, -100, 100], np.float32))
     assert stored.tolist() == [10, 11, -128, 127]
-    assert code.decode(stored).tolist() == [0, 0.5, -69, 58.5]
-    assert FLOAT.encode(np.array([0.3], np.float32)).tolist() == [np.float32(0.3)]
+    assert code.dequantize(stored).tolist() == [0, 0.5, -69, 58.5]
+    assert FLOAT.quantize(np.array([0.3], np.float32)).tolist() == [np.float32(0.3)]
 
 
 def test_features_that_no_header_describes_are_refused() -> None:
@@ -114,6 +122,10 @@ def test_headers_of_another_origin_are_not_replaced(tmp_path: Path) -> None:
     paths[0].write_text(headers(FeatureConfig(), "log_mel")[0])
     header_paths(tmp_path / "model.tflite")
     paths[1].write_text("int mine;")
+    with pytest.raises(OutputError, match=r"model_golden\.h is there already"):
+        header_paths(tmp_path / "model.tflite")
+    paths[1].unlink()
+    paths[1].mkdir()
     with pytest.raises(OutputError, match=r"model_golden\.h is there already"):
         header_paths(tmp_path / "model.tflite")
     with pytest.raises(OutputError, match=r"model\.h is where a header goes"):

@@ -86,14 +86,23 @@ def staged_file(target: Path) -> Iterator[Path]:
     """
     with _translate_os_errors(target):
         target = target.resolve()
-        if target.is_dir():
-            raise OutputError(f"{target} is a folder; give the name of a file")
-        if target.exists() and not target.is_file():
-            raise OutputError(f"{target} is not a regular file; give another name")
+        require_file_name(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         with _working_folder(target) as folder:
             yield folder / _NEW
             _move((folder / _NEW).replace, target)
+
+
+def require_file_name(target: Path) -> None:
+    """Refuse an output that is a folder, or no regular file.
+
+    Raises:
+        OutputError: it is one.
+    """
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; give the name of a file")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{target} is not a regular file; give another name")
 
 
 def swap_folder(staging: Path, target: Path) -> None:

@@ -101,15 +101,13 @@ def _export_model(run: Path, out: Path) -> None:
     print_next(("evaluate", out, read_run_dataset(run) or "DATASET"), ("serve", "--model", out))
 
 
-def _write_model(run: Path, out: Path) -> None:
+def _write_model(run: Path, out: Path, *, is_temporary: bool = False) -> None:
     from earful.training.api.export import export as export_run
 
     exported = export_run(run, out)
     _note_unfinished(run, exported.finished)
-    echo(
-        f"{exported.path}: {exported.size_bytes / 1e6:.2f} MB, "
-        f"{len(exported.metadata.labels)} labels"
-    )
+    name = "model" if is_temporary else str(exported.path)
+    echo(f"{name}: {exported.size_bytes / 1e6:.2f} MB, {len(exported.metadata.labels)} labels")
     echo(f"ONNX Runtime and PyTorch agree within {exported.max_difference:.1e}")
 
 
@@ -132,7 +130,7 @@ def _export_site(source: Path, out: Path, package: Path | None) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
-        _write_model(source, model)
+        _write_model(source, model, is_temporary=True)
         _report_site(write_site(model, source.resolve().name, out, runtime))
 
 
@@ -165,7 +163,8 @@ def _export_int8(run: Path, out: Path, options: ExportOptions) -> None:
         print_message(f"note: the report will not show it: {exported.figures_error}")
     if figures.latency_ms >= figures.float_latency_ms:
         print_message(
-            "note: INT8 is no faster here; processors with VNNI gain. For speed, serve the float "
+            "note: INT8 is no faster here; networks of many convolutions gain, on processors with "
+            "VNNI. For speed, serve the float "
             f"model: {format_command(('export', run, '--out', 'model.onnx'))}"
         )
     dataset = options.data or read_run_dataset(run) or "DATASET"
@@ -194,6 +193,8 @@ def _export_tflite(run: Path, out: Path, options: ExportOptions) -> None:
     unit = "frame" if options.stream else "clip"
     echo(f"{exported.latency_ms:.2f} ms a {unit} in LiteRT on one thread of this machine")
     _report_accuracy(exported.accuracy)
+    if exported.micro_accuracy is not None:
+        _report_accuracy(exported.micro_accuracy, "in TFLite Micro: ")
     if not options.int8:
         echo(f"LiteRT and ONNX Runtime agree within {exported.max_difference:.1e}")
 
@@ -204,9 +205,9 @@ def _input_in_words(options: ExportOptions) -> str:
     return "features" if options.features_outside else "a waveform"
 
 
-def _report_accuracy(found: "PairedAccuracy") -> None:
+def _report_accuracy(found: "PairedAccuracy", where: str = "") -> None:
     echo(
-        f"validation accuracy {100 * found.accuracy:.2f} % (float "
+        f"{where}validation accuracy {100 * found.accuracy:.2f} % (float "
         f"{100 * found.float_accuracy:.2f} %) of {found.clips} clips: {found.lost} lost, "
         f"{found.won} won"
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from earful.data.errors import UsageError
+from earful.data.errors import UsageError, require_number
 
 MAX_LOST_POINTS = 0.5
 
@@ -49,6 +49,10 @@ class ExportOptions:
         Raises:
             UsageError: the first one that does not fit is named.
         """
+        require_number(spell("max_lost_points"), self.lost_points_limit, 0, 100)
+        for name in ("int8", "features_outside", "stream"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise UsageError(f"{spell(name)} is True or False, found {value!r}")
         if target == Target.WEB and self.int8:
             raise UsageError(
                 f"{spell('int8')} writes a model file; write it first, then give that file with "
@@ -58,10 +62,6 @@ class ExportOptions:
             raise UsageError(
                 f"{spell('stream')} is for float32, since a state in INT8 would need one scale for "
                 f"all times; leave out {spell('int8')}"
-            )
-        if not 0 <= self.lost_points_limit <= 100:  # NaN is refused too
-            raise UsageError(
-                f"{spell('max_lost_points')} is from 0 to 100, found {self.max_lost_points}"
             )
         for option, (fits, wanted) in self._needs(target, spell).items():
             value = getattr(self, option)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 
-from earful.data.atomic_write import OutputError, staged_file
+from earful.data.atomic_write import OutputError, require_file_name, staged_file
 from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.bundle import open_bundle, open_session
 from earful.models.bundle.metadata import GoldenExample, ModelMetadata
@@ -18,7 +18,7 @@ from earful.models.bundle.quantization import Quantization
 from earful.models.bundle.session_calls import run_session
 from earful.service.classifier import Classifier
 from earful.training.export.accuracy_drop import check_accuracy_drop
-from earful.training.export.export import ExportResult, export
+from earful.training.export.export import ExportResult, load_best_epoch, write_onnx
 from earful.training.export.export_options import MAX_LOST_POINTS
 from earful.training.export.int8_figures import INT8_FILENAME, Int8Figures
 from earful.training.export.quantize_graph import quantize_graph
@@ -59,8 +59,10 @@ def export_int8(
     """
     with tempfile.TemporaryDirectory(prefix="earful-") as name:
         float_file, int8_file = Path(name) / "float.onnx", Path(name) / "int8.onnx"
-        exported = export(run, float_file)
-        data = open_run_dataset(run, dataset, exported.metadata)
+        checkpoint, model = load_best_epoch(run)
+        data = open_run_dataset(run, dataset, checkpoint.dataset_hash)
+        require_file_name(out)
+        exported = write_onnx(run, checkpoint, model, float_file)
         calibration = calibration_rows(data)
         quantize_graph(onnx.load(float_file), data.waveforms(calibration), int8_file)
         metadata = _int8_metadata(int8_file, exported.metadata)

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.dataset.dataset import Dataset, open_dataset
-from earful.models.bundle.metadata import ModelMetadata
 from earful.training.export.export import ExportError
 from earful.training.export.quantize_graph import QuantizationError
 from earful.training.runs.run_dataset import read_run_dataset
@@ -15,8 +14,8 @@ from earful.training.runs.run_dataset import read_run_dataset
 _CALIBRATION_CLIPS = 512
 
 
-def open_run_dataset(run: Path, folder: Path | None, metadata: ModelMetadata) -> Dataset:
-    """The dataset that a run was trained on; None: the folder that the run names.
+def open_run_dataset(run: Path, folder: Path | None, content_hash: str) -> Dataset:
+    """The dataset of this hash that a run was trained on; None: the folder that the run names.
 
     Raises:
         ExportError: it is missing, another one, or has no validation clips.
@@ -29,7 +28,7 @@ def open_run_dataset(run: Path, folder: Path | None, metadata: ModelMetadata) ->
             f"{folder or 'its folder'} is missing; give it with --data DATASET"
         )
     dataset = open_dataset(folder)
-    if dataset.content_hash != metadata.training_data_hash:
+    if dataset.content_hash != content_hash:
         raise ExportError(
             f"{folder} is another dataset than that of {run}, or was changed since; give the "
             "dataset of the run with --data"

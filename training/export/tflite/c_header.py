@@ -33,6 +33,8 @@ _STEPS = """\
  * 7. feature[b] = (value[b] - earful_mean[b]) * earful_inverse_std[b].
  * 8. The model's input is feature[b] of frame t at [{index}]{input}.
  * 9. The model's output has the score of earful_labels[i] at [i]{output}.
+ *    Scores are {scores}. Of a clip whose highest score is below EARFUL_REJECTION_THRESHOLD the
+ *    model knows no label.
  */
 """
 
@@ -41,6 +43,7 @@ def front_end_header(
     model: WaveformClassifier,
     labels: Sequence[str],
     codes: tuple[QuantizationParameters, QuantizationParameters],
+    rejection_threshold: float,
     golden_name: str,
     *,
     is_stream: bool = False,
@@ -60,6 +63,9 @@ def front_end_header(
         _STEPS.format(
             golden=golden_name,
             values="sum of earful_dct[b * EARFUL_N_MELS + m] * db[m]" if is_mfcc else "db[b]",
+            scores=(
+                "independent of each other" if model.score_kind == "sigmoid" else "shares of 1"
+            ),
             index="b" if is_stream else "b * EARFUL_FRAMES + t",
             input=_STREAM_NOTE
             if is_stream
@@ -69,6 +75,7 @@ def front_end_header(
             output="" if not output_parameters.is_int8 else _OUTPUT_NOTE,
         ),
         *_parameters(config, len(normalisation.mean), len(labels)),
+        f"#define EARFUL_REJECTION_THRESHOLD {_float(rejection_threshold)}",
         *(["#define EARFUL_USES_MFCC"] * is_mfcc),
         *_code_lines("INPUT", input_parameters),
         *_code_lines("OUTPUT", output_parameters),

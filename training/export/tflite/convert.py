@@ -37,18 +37,26 @@ def require_tflite() -> None:
             ) from error
 
 
-def convert(graph: ExportGraph, network: str) -> bytes:
-    """The TFLite file, in float32, of a graph with a network of this name.
+def require_convertible(network: str) -> None:
+    """Refuse networks that are not made of layers: the converter would end the process.
 
     Raises:
-        TfliteError: the converter refuses it, or it is no neural network.
+        TfliteError: it is one.
     """
     entry = zoo_entry(network)
-    if entry.fitted and not entry.own_input:  # the converter would end the process
+    if entry.fitted and not entry.own_input:
         raise TfliteError(
             f"{network} is not made of the layers that TFLite has; networks that are tested are "
             f"{', '.join(TESTED_NETWORKS)}"
         )
+
+
+def convert(graph: ExportGraph, network: str) -> bytes:
+    """The TFLite file, in float32, of a graph with a network of this name.
+
+    Raises:
+        TfliteError: the converter refuses it.
+    """
     import litert_torch  # noqa: PLC0415
 
     litert_torch.config.show_progress = False

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from earful.data.atomic_write import require_file_name
 from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.metadata import GoldenExample, ModelMetadata
 from earful.models.bundle.quantization import Quantization
@@ -18,11 +19,18 @@ from earful.training.export.export import load_best_epoch, write_onnx
 from earful.training.export.export_options import ExportOptions
 from earful.training.export.run_clips import calibration_rows, open_run_dataset
 from earful.training.export.tflite.compact import shorten_names
-from earful.training.export.tflite.convert import convert, quantize, require_tflite
-from earful.training.export.tflite.device_needs import count_operations, measure_arena
+from earful.training.export.tflite.convert import (
+    convert,
+    quantize,
+    require_convertible,
+    require_tflite,
+)
 from earful.training.export.tflite.graphs import ExportGraph
+from earful.training.export.tflite.micro_model import MicroModel
+from earful.training.export.tflite.operations import count_operations
 from earful.training.export.tflite.parity import check_parity, compare
 from earful.training.export.tflite.stream_graph import StreamGraph
+from earful.training.export.tflite.tflite_error import TfliteError
 from earful.training.export.tflite.tflite_model import TfliteModel, TfliteStream
 from earful.training.export.tflite.write_tflite import header_paths, write_headers, write_tflite
 from earful.training.metrics.paired_accuracy import PairedAccuracy
@@ -38,7 +46,8 @@ class TfliteExport:
     arena_bytes     memory beside the file in TFLite Micro, or why that cannot run it
     operations      how often each operation is in the graph
     latency_ms      of one clip, or frame of a stream, on one thread of this machine, in LiteRT
-    accuracy        on the validation clips, beside that of the ONNX file
+    accuracy        of LiteRT on the validation clips, beside that of the ONNX file
+    micro_accuracy  of TFLite Micro, if the features are computed outside and it can run the model
     max_difference  largest difference of a score to the ONNX file, on the validation clips
     finished        whether the run was complete
     """
@@ -51,6 +60,7 @@ class TfliteExport:
     operations: dict[str, int]
     latency_ms: float
     accuracy: PairedAccuracy
+    micro_accuracy: PairedAccuracy | None
     max_difference: float
     finished: bool
 
@@ -60,7 +70,8 @@ def export_tflite(run: Path, out: Path, options: ExportOptions) -> TfliteExport:
 
     The check runs the validation clips of the run's dataset through the TFLite file and the ONNX
     file: float32 scores differ by at most 1e-4, and INT8 loses at most the allowed points of
-    accuracy and no significant number of clips.
+    accuracy and no significant number of clips. With the features outside TFLite Micro is checked
+    too, if it has the operations.
 
     With the features outside the model takes normalised features (1, bins, frames), and two C
     headers are written beside it: parameters and tables of the front end, and golden vectors. A
@@ -75,38 +86,46 @@ def export_tflite(run: Path, out: Path, options: ExportOptions) -> TfliteExport:
     """
     require_tflite()
     checkpoint, exported = load_best_epoch(run)
+    require_convertible(checkpoint.config.model)
+    data = open_run_dataset(run, options.data, checkpoint.dataset_hash)
     graph = _graph(exported, options)
-    headers = header_paths(out) if graph.features_outside else None
+    require_file_name(out)
+    headers = header_paths(out) if graph.features_outside else ()
     with tempfile.TemporaryDirectory(prefix="earful-") as folder:
         onnx_export = write_onnx(run, checkpoint, exported, Path(folder) / "model.onnx")
         onnx_model = Classifier.open(onnx_export.path)
-    data = open_run_dataset(run, options.data, onnx_export.metadata)
     content, n_calibration = _convert(graph, data, checkpoint.config.model, options)
-    model = _open(content, graph)
+    model, micro = _open(content, graph), _open_micro(content)
     parity = compare(onnx_model, model, graph, data)
+    micro_parity = None
+    if isinstance(micro, MicroModel) and options.features_outside and not options.stream:
+        micro_parity = compare(onnx_model, micro, graph, data)
     quantization = None
     if options.int8:
-        check_accuracy_drop(parity.accuracy, options.lost_points_limit)
+        for found in filter(None, (parity, micro_parity)):
+            check_accuracy_drop(found.accuracy, options.lost_points_limit)
         quantization = Quantization(n_calibration, **dataclasses.asdict(parity.accuracy))
     else:
         check_parity(parity)
     metadata = _metadata(onnx_export.metadata, model, graph, quantization)
-    measured = TfliteExport(
-        path=out,
-        headers=headers or (),
-        metadata=metadata,
-        size_bytes=0,
-        arena_bytes=measure_arena(content),
-        operations=count_operations(content),
-        latency_ms=model.latency_ms(graph.inputs(metadata.golden.input())),
-        accuracy=parity.accuracy,
-        max_difference=parity.max_difference,
-        finished=onnx_export.finished,
-    )
+    operations = count_operations(content)
+    latency_ms = model.latency_ms(graph.inputs(metadata.golden.input()))
     size = write_tflite(out, content, metadata, model, graph)
     if headers:
         write_headers(headers, exported, metadata, model, graph)
-    return dataclasses.replace(measured, size_bytes=size)
+    return TfliteExport(
+        path=out,
+        headers=headers,
+        metadata=metadata,
+        size_bytes=size,
+        arena_bytes=micro if isinstance(micro, str) else micro.arena_bytes,
+        operations=operations,
+        latency_ms=latency_ms,
+        accuracy=parity.accuracy,
+        micro_accuracy=micro_parity.accuracy if micro_parity else None,
+        max_difference=parity.max_difference,
+        finished=onnx_export.finished,
+    )
 
 
 def _convert(
@@ -132,6 +151,14 @@ def _open(content: bytes, graph: ExportGraph) -> TfliteModel:
     if isinstance(graph, StreamGraph):
         return TfliteStream(content, name, graph.first_state())
     return TfliteModel(content, name)
+
+
+def _open_micro(content: bytes) -> MicroModel | str:
+    """The model in TFLite Micro, or why that cannot run it."""
+    try:
+        return MicroModel(content)
+    except TfliteError as error:
+        return str(error)
 
 
 def _metadata(

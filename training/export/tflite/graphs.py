@@ -59,13 +59,17 @@ class RowAffine(nn.Module):
         return x * self.scale + self.shift
 
 
-def fold_sub_spectral_norms(model: WaveformClassifier) -> WaveformClassifier:
-    """A copy of a model with each ``SubSpectralNorm`` folded into the convolution before it.
+def prepare_for_tflite(model: WaveformClassifier) -> WaveformClassifier:
+    """A copy of a model as the converter needs it, which computes the same.
 
-    A convolution scales whole channels, so what rows differ in remains, as a ``RowAffine``. That
-    all channels then have a variance near 1 is what INT8 needs: it has one scale for all.
+    Weights are contiguous: of others it takes the memory in a wrong order. Each ``SubSpectralNorm``
+    is folded into the convolution before it. A convolution scales whole channels, so what rows
+    differ in remains, as a ``RowAffine``. That all channels then have a variance near 1 is what
+    INT8 needs: it has one scale for all.
     """
     copied = copy.deepcopy(model)
+    for parameter in copied.parameters():
+        parameter.data = parameter.data.contiguous()
     for layers in [module for module in copied.modules() if isinstance(module, nn.Sequential)]:
         for position, (before, layer) in enumerate(pairwise(list(layers)), 1):
             if isinstance(layer, SubSpectralNorm) and isinstance(before, nn.Conv2d):
@@ -107,7 +111,7 @@ class ExportGraph(nn.Module):
             )
         self.features_outside = features_outside
         self.features = FeatureGraph(model)
-        self.scores = ScoreGraph(fold_sub_spectral_norms(model))
+        self.scores = ScoreGraph(prepare_for_tflite(model))
         self.clip_samples = model.extractor.config.clip_samples
 
     def forward(self, x: Tensor) -> Tensor:

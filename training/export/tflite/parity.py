@@ -10,6 +10,7 @@ from earful.service.classifier import Classifier
 from earful.training.export.export import PARITY_TOLERANCE
 from earful.training.export.tflite.convert import TESTED_NETWORKS
 from earful.training.export.tflite.graphs import ExportGraph
+from earful.training.export.tflite.micro_model import MicroModel
 from earful.training.export.tflite.tflite_error import TfliteError
 from earful.training.export.tflite.tflite_model import TfliteModel
 from earful.training.metrics.paired_accuracy import PairedAccuracy, are_correct
@@ -26,7 +27,10 @@ class Parity:
 
 
 def compare(
-    onnx_model: Classifier, tflite_model: TfliteModel, graph: ExportGraph, dataset: Dataset
+    onnx_model: Classifier,
+    tflite_model: TfliteModel | MicroModel,
+    graph: ExportGraph,
+    dataset: Dataset,
 ) -> Parity:
     """Run both models on the validation clips of a dataset, which has some."""
     rows = dataset.rows("val")

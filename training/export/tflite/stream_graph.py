@@ -1,6 +1,6 @@
 """One step of a stream: a frame of features and a state in, scores and the next state out."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -29,8 +29,8 @@ class StreamGraph(ExportGraph):
                 "--stream is for networks that never look ahead: train with "
                 "--model tcresnet-causal, or leave it out"
             )
-        self.model = model
-        self.network = network
+        self.model = self.scores.model
+        self.network = cast("CausalTcResNet", self.scores.network)
 
     def forward(self, features: Tensor, *state: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         """Scores (1, labels), and the tensors of the next state."""

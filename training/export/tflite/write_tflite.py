@@ -5,10 +5,8 @@ and ``earful.json`` with what an ONNX file of the same run says of itself, and h
 stored in the input and the output. Interpreters read the model in front of it.
 """
 
-import io
 import json
 import zipfile
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -74,10 +72,12 @@ def write_tflite(
         "labels.txt": "".join(f"{label}\n" for label in metadata.labels),
         "earful.json": json.dumps(description, ensure_ascii=False, indent=2),
     }
-    whole = content + _archive(files)
     with staged_file(out) as staging:
-        staging.write_bytes(whole)
-    return len(whole)
+        staging.write_bytes(content)
+        with zipfile.ZipFile(staging, "a", zipfile.ZIP_DEFLATED) as archive:
+            for name, text in files.items():
+                archive.writestr(zipfile.ZipInfo(name, _DATE), text.encode())
+        return staging.stat().st_size
 
 
 def write_headers(
@@ -98,6 +98,7 @@ def write_headers(
             exported,
             metadata.labels,
             (model.input_parameters, model.output_parameters),
+            metadata.rejection_threshold,
             paths[1].name,
             is_stream=isinstance(graph, StreamGraph),
         ),
@@ -110,11 +111,3 @@ def write_headers(
     for path, text in zip(paths, texts, strict=True):
         with staged_file(path) as staging:
             staging.write_text(text, "utf-8", newline="\n")
-
-
-def _archive(files: Mapping[str, str]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in files.items():
-            archive.writestr(zipfile.ZipInfo(name, _DATE), text.encode())
-    return buffer.getvalue()

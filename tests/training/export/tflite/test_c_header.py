@@ -41,7 +41,7 @@ def headers(
     features = ExportGraph(model, features_outside=True).inputs(clip)[0]
     scores = np.array([0.25, 0.75], np.float32)
     return (
-        front_end_header(model, LABELS, (code, code), "model_golden.h"),
+        front_end_header(model, LABELS, (code, code), 0.5, "model_golden.h"),
         golden_header(waveform, features, scores),
     )
 
@@ -97,7 +97,7 @@ def test_int8_is_described_where_the_tensors_have_it() -> None:
 
 def test_the_header_of_a_stream_says_what_the_state_is() -> None:
     model = make_model(FeatureConfig(), "log_mel")
-    text = front_end_header(model, LABELS, (FLOAT, FLOAT), "golden.h", is_stream=True)
+    text = front_end_header(model, LABELS, (FLOAT, FLOAT), 0.5, "golden.h", is_stream=True)
     assert "feature[b] of frame t at [b],\n *    and state_0" in text
 
 

@@ -13,7 +13,7 @@ from earful.data.features.config import FeatureConfig
 from earful.models.layers.normalise import NormalisedNetwork, WaveformClassifier
 from earful.models.networks.zoo import build_network
 from earful.training.api.export import export
-from earful.training.export.tflite.graphs import fold_sub_spectral_norms
+from earful.training.export.tflite.graphs import prepare_for_tflite
 from earful.training.export.tflite.parity import Parity, check_parity
 from earful.training.export.tflite.tflite_error import TfliteError
 from earful.training.metrics.paired_accuracy import PairedAccuracy
@@ -49,9 +49,11 @@ def test_flags_that_say_nothing_are_refused(
 
 
 def test_points_to_lose_are_a_share(tmp_path: Path) -> None:
-    for points in (-1, 101, float("nan")):
-        with pytest.raises(UsageError, match=r"^max_lost_points is from 0 to 100, found"):
-            export("run", tmp_path / "m", "tflite", int8=True, max_lost_points=points)
+    for points in (-1, 101, float("nan"), "x", True):
+        with pytest.raises(UsageError, match=r"^max_lost_points is "):
+            export("run", tmp_path / "m", "tflite", int8=True, max_lost_points=points)  # type: ignore[call-overload]
+    with pytest.raises(UsageError, match="int8 is True or False, found 'no'"):
+        export("run", tmp_path / "m", "tflite", int8="no")  # type: ignore[call-overload]
 
 
 def test_a_folded_network_is_the_same_network() -> None:
@@ -68,7 +70,7 @@ def test_a_folded_network_is_the_same_network() -> None:
     features = torch.randn(5, 40, 63)
     with torch.inference_mode():
         expected = model.classifier.network.embed(features)
-        found = fold_sub_spectral_norms(model).classifier.network.embed(features)
+        found = prepare_for_tflite(model).classifier.network.embed(features)
     assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 

@@ -28,7 +28,9 @@ _LOCK, _NEW = "lock", "new"
 _REPLACED, _EARLIER = "replaced", "earlier"
 # A folder that is made has no lock yet for some microseconds.
 _YOUNGEST_ABANDONED_SECONDS = 1.0
-_MAX_READ_SECONDS, _READ_PAUSE_SECONDS = 2.0, 0.02
+# Two seconds in all.
+_READ_PAUSES, _READ_PAUSE_SECONDS = 100, 0.02
+_wait = time.sleep
 
 
 class OutputError(EarfulError):
@@ -156,20 +158,21 @@ def _move_away(target: Path, place: Path) -> None:
 
 
 def _move(move: Callable[[Path], object], to: Path) -> None:
-    """Move a file or folder; on Windows again while another process reads it or what it replaces.
+    """Move a file or folder.
 
-    Readers of results are done in moments, and Windows lets nobody move what they have open.
+    Windows neither moves nor replaces what another process has open. Readers of results close them
+    soon, so the move is tried again for two seconds.
     """
-    end = time.monotonic() + _MAX_READ_SECONDS
-    while True:
+    for _ in range(_READ_PAUSES):
         try:
             move(to)
         except PermissionError as error:
-            if getattr(error, "winerror", None) is None or time.monotonic() >= end:
+            if getattr(error, "winerror", None) is None:
                 raise
-            time.sleep(_READ_PAUSE_SECONDS)
+            _wait(_READ_PAUSE_SECONDS)
         else:
             return
+    move(to)
 
 
 @contextlib.contextmanager

@@ -49,3 +49,5 @@ def test_the_workflow_runs_each_system_with_each_python() -> None:
     assert matrix["python"] == PYTHONS
     assert set(matrix["os"]) == set(RUNNERS.values())
     assert set(RUNNERS) == set(SYSTEMS)
+    mac = RUNNERS["macos-arm64"].removeprefix("macos-")
+    assert f"macOS {mac} on Apple silicon" in (ROOT / "README.md").read_text("utf-8")

@@ -25,13 +25,12 @@ async function classifyNow(files) {
     for (const batch of splitIntoBatches(files)) {
       added.push(...await classifyBatch(batch, added.length, files.length));
     }
-    showOutcome(added, files.length);
   } catch (error) {
     if (error.name !== "AbortError") throw error;
-    showStatus(`Cancelled: ${added.length} of ${files.length} files classified.`);
   } finally {
     $("upload").hidden = true;
   }
+  showOutcome(added, files.length, cancelled.signal.aborted);
 }
 
 async function classifyBatch(batch, done, total) {

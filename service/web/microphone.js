@@ -11,9 +11,17 @@ const PROBLEMS = {
 
 /**
  * Open the microphone; `onChunk` gets Float32Arrays at `rateHz` until `close`. `onLost` gets a
- * reason when it is unplugged or the permission is taken back.
+ * reason when it is unplugged or the permission is taken back. Throws an Error for the user.
  */
 export async function openMicrophone(onChunk, onLost) {
+  try {
+    return await open(onChunk, onLost);
+  } catch (error) {
+    throw new Error(`Cannot use the microphone: ${error.message}`);
+  }
+}
+
+async function open(onChunk, onLost) {
   if (!navigator.mediaDevices) throw new Error("browsers allow it only over https or on localhost");
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },

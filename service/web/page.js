@@ -12,11 +12,18 @@ export function showStatus(text, bad = false) {
   $("status").classList.toggle("bad", bad);
 }
 
-/** `classifyNow` for a list of files after those that were given before, and after `ready`. */
+/**
+ * `classifyNow` for a list of files after those that were given before, and after `ready`. An error of one
+ * list is shown, and the next has its turn.
+ */
 export function inTurn(classifyNow, ready = Promise.resolve()) {
   let queue = ready;
   return (files) => {
-    queue = queue.then(() => classifyNow(files));
+    queue = queue.then(() => classifyNow(files)).catch((error) => {
+      console.error(error); // a fault of the page: what is wrong with a file stands in the table
+      const which = files.length === 1 ? files[0].name : `${files.length} files`;
+      showStatus(`Cannot classify ${which}: ${error.message}`, true);
+    });
     return queue;
   };
 }

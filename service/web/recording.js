@@ -14,24 +14,24 @@ let interruption = null; // the last one, {reason}
 export async function record(classify, showStatus) {
   if (stopRecording) return stopRecording();
   const chunks = [];
-  const before = interruption;
+  const earlier = interruption;
   let seconds = 0, microphone;
   $("record").disabled = true; // until the user has answered the permission prompt
   try {
     microphone = await openMicrophone((chunk) => {
       chunks.push(chunk);
-      const before = seconds;
+      const shown = Math.floor(seconds);
       seconds += CHUNK_SECONDS;
       // Only once per second: a screen reader reads every change aloud.
-      if (Math.floor(seconds) > Math.floor(before)) showStatus(`Recording: ${Math.floor(seconds)} s …`);
+      if (Math.floor(seconds) > shown) showStatus(`Recording: ${Math.floor(seconds)} s …`);
       if (seconds > MAX_RECORDING_SECONDS) stopRecording?.();
     }, (reason) => stopRecording?.(reason));
-    if (interruption !== before) {
+    if (interruption !== earlier) {
       await microphone.close();
-      throw new Error(interruption.reason);
+      throw new Error(`Cannot record: ${interruption.reason}`);
     }
   } catch (error) {
-    return showStatus(`Cannot use the microphone: ${error.message}`, true);
+    return showStatus(error.message, true);
   } finally {
     $("record").disabled = false;
   }
@@ -70,7 +70,7 @@ export async function listenLive(listen, showStatus) {
   const canvas = $("level"), context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
   $("live").disabled = true;
-  const before = interruption;
+  const earlier = interruption;
   let closed = false;
   try {
     const stop = await listen({
@@ -91,9 +91,9 @@ export async function listenLive(listen, showStatus) {
     if (closed) return;
     stopListening = stop;
     setPressed("live", true, "Stop listening");
-    if (interruption !== before) await stop(interruption.reason);
+    if (interruption !== earlier) await stop(interruption.reason);
   } catch (error) {
-    showStatus(`Cannot use the microphone: ${error.message}`, true);
+    showStatus(error.message, true);
   } finally {
     $("live").disabled = false;
   }

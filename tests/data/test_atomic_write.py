@@ -301,7 +301,8 @@ def test_a_file_that_another_process_reads_is_replaced_when_it_is_done(
 ) -> None:
     target, replace, left = tmp_path / "result.csv", Path.replace, [refusals]
     target.write_text("earlier")
-    monkeypatch.setattr(atomic_write, "_MAX_READ_SECONDS", 0.2)
+    waits: list[float] = []
+    monkeypatch.setattr(atomic_write, "_wait", waits.append)
 
     def windows_replace(self: Path, to: Path) -> Path:
         left[0] -= 1
@@ -314,6 +315,7 @@ def test_a_file_that_another_process_reads_is_replaced_when_it_is_done(
     with expected, staged_file(target) as staging:
         staging.write_text("new")
     assert target.read_text() == ("earlier" if refusals > 3 else "new")
+    assert sum(waits) == pytest.approx(2.0 if refusals > 3 else 3 * 0.02)
     assert [path.name for path in tmp_path.iterdir()] == ["result.csv"]
 
 

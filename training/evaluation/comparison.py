@@ -29,6 +29,7 @@ from earful.training.export.int8 import export_int8
 from earful.training.export.quantize_graph import QuantizationError
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.metrics.latency import median_latency_ms
+from earful.training.metrics.paired_accuracy import PairedAccuracy
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, rebuild_network
@@ -89,12 +90,14 @@ def compare(
             )
             results.append(metrics)
         rows.append(_comparison_row(candidate, config, datasets, results, out))
+        _write(rows, out)
         if int8:
             try:
                 rows.append(_int8_row(rows[-1], candidate, datasets, out))
             except QuantizationError as error:
                 on_skipped(f"INT8 of {candidate.text} is skipped: {error}")
-        _write(rows, out)
+            else:
+                _write(rows, out)
     return rows
 
 
@@ -182,7 +185,11 @@ def _comparison_row(
 def _int8_row(
     row: ComparisonRow, candidate: Candidate, datasets: Sequence[Dataset], out: Path
 ) -> ComparisonRow:
-    """The INT8 version of each run, in the run's folder; the first one's size and latency."""
+    """The INT8 version of each run, in the run's folder; the first one's size and latency.
+
+    Raises:
+        QuantizationError: one of them cannot be quantised, or loses too much.
+    """
     runs = [Path(candidate.folder) / dataset.folder.resolve().name for dataset in datasets]
     files = [run / INT8_MODEL for run in runs]
     figures = [
@@ -196,11 +203,16 @@ def _int8_row(
         latency_ms=figures[0].latency_ms,
         file=str(files[0]),
         accuracies=tuple(
-            replace(result, accuracy=test.accuracy, accuracy_ci95=test.accuracy_ci95)
-            for result, test in zip(row.accuracies, (f.test for f in figures), strict=True)
-            if test is not None
+            _int8_accuracy(result, found.test)
+            for result, found in zip(row.accuracies, figures, strict=True)
         ),
     )
+
+
+def _int8_accuracy(result: DatasetAccuracy, test: PairedAccuracy | None) -> DatasetAccuracy:
+    if test is None:
+        raise AssertionError("every dataset has test clips (_check), and every run is finished")
+    return replace(result, accuracy=test.accuracy, accuracy_ci95=test.accuracy_ci95)
 
 
 def _dataset_accuracy(dataset: Dataset, test_metrics: dict[str, Any]) -> DatasetAccuracy:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from earful.data.errors import command
+from earful.data.errors import command, describe_os_error
 from earful.models.bundle.json_values import count, positive, probability
 from earful.training.export.quantize_graph import QuantizationError
 from earful.training.metrics.paired_accuracy import PairedAccuracy
@@ -17,7 +17,7 @@ INT8_FILENAME = "int8.json"
 class Int8Figures:
     """An INT8 model file beside the float one of the same epoch.
 
-    file        where it was written
+    file        where it was written, on the machine that exported it
     best_epoch  the epoch that both are of
     latency_ms  median of one clip, waveform to probabilities, on one thread
     test        None: the dataset has no test part, or the run was not finished
@@ -31,6 +31,10 @@ class Int8Figures:
     float_latency_ms: float
     validation: PairedAccuracy
     test: PairedAccuracy | None
+
+    @property
+    def filename(self) -> str:
+        return Path(self.file).name
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
@@ -58,14 +62,16 @@ def read_int8_figures(run: Path) -> Int8Figures | None:
     """The figures of a run's last INT8 export; None if there was none.
 
     Raises:
-        QuantizationError: the file is damaged.
+        QuantizationError: the file is damaged, or cannot be read.
     """
     path = run / INT8_FILENAME
     try:
         return Int8Figures.from_dict(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise QuantizationError(f"cannot read {path}: {describe_os_error(error)}") from error
+    except (ValueError, KeyError, TypeError) as error:
         again = command("export", run, "--out", "model.onnx", "--int8")
         raise QuantizationError(f"{path} is damaged; write it again: {again}") from error
 

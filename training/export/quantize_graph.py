@@ -23,6 +23,7 @@ from onnxruntime.quantization import (
 )
 
 from earful.data.errors import EarfulError
+from earful.models.bundle.runtime import error_line
 
 # In the names of the parameters of the network, and not of the front end.
 _NETWORK = "classifier.network."
@@ -51,21 +52,32 @@ def quantize_graph(model: onnx.ModelProto, clips: NDArray[np.float32], out: Path
     """Write an INT8 copy of a graph to ``out``, calibrated on clips (clips, samples).
 
     Raises:
-        QuantizationError: the network has no layer that could be quantised.
+        QuantizationError: the network has no layer that could be quantised, or ONNX Runtime
+            cannot quantise it.
     """
-    with _quiet_quantizer():
-        quantize_static(
-            model,
-            out,
-            _Clips(clips),
-            quant_format=QuantFormat.QDQ,
-            nodes_to_quantize=_network_layers(model),
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-        )
+    layers = _network_layers(model)
+    try:
+        with _quiet_quantizer():
+            quantize_static(
+                model,
+                out,
+                _Clips(clips),
+                quant_format=QuantFormat.QDQ,
+                nodes_to_quantize=layers,
+                per_channel=True,
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.MinMax,
+            )
+    except (OSError, MemoryError):  # of the machine, not of the network
+        raise
+    # What it raises for a graph that it does not understand has no common class.
+    except Exception as error:
+        raise QuantizationError(
+            f"ONNX Runtime cannot quantise this network ({error_line(error)}); export it without "
+            "--int8"
+        ) from error
 
 
 def _network_layers(model: onnx.ModelProto) -> list[str]:
@@ -79,8 +91,8 @@ def _network_layers(model: onnx.ModelProto) -> list[str]:
         found = ", ".join(sorted({node.op_type for node in model.graph.node}))
         raise QuantizationError(
             "INT8 speeds up convolutions and products with weights, and this network has none but "
-            f"its last layer (its operators are {found}); networks that gain are tcresnet, "
-            "bcresnet and cnn"
+            f"its last layer (its operators are {found}); networks that gain are tcresnet and "
+            "bcresnet"
         )
     return names[:-1]
 

@@ -14,20 +14,24 @@ let engine, failure = "", cancelled = false;
 
 async function openModel() {
   try {
-    engine = await opening;
+    const opened = await opening;
+    showModel(opened.model);
+    engine = opened;
   } catch (error) {
     $("model").textContent = "Cannot classify here";
     failure = `The model cannot run in this browser: ${error.message}`;
     return showStatus(failure, true);
   }
-  const { model } = engine;
+  for (const control of document.querySelectorAll(":disabled")) control.disabled = false;
+  keepForOffline();
+}
+
+function showModel(model) {
   setModel(model);
   $("model").textContent = `${model.name} · ${model.architecture} · version ${model.version}`;
   $("reject-threshold").textContent = `${Math.round(100 * model.rejection_threshold)} %`;
   $("reject").closest("label").hidden = model.rejection_threshold === 0;
   showKnowledge(model, classify);
-  for (const control of document.querySelectorAll(":disabled")) control.disabled = false;
-  keepForOffline();
 }
 
 /** Keeps the site in this browser, where that is allowed: over https, or on localhost. */
@@ -50,10 +54,13 @@ async function classifyNow(files) {
   cancelled = false;
   $("upload").hidden = false;
   const added = [];
-  for (const file of files) {
-    if (!cancelled) added.push(await classifyFile(file, added.length + 1, files.length));
+  try {
+    for (const file of files) {
+      if (!cancelled) added.push(await classifyFile(file, added.length + 1, files.length));
+    }
+  } finally {
+    $("upload").hidden = true;
   }
-  $("upload").hidden = true;
   showOutcome(added.filter(Boolean), files.length, cancelled);
 }
 

@@ -12,9 +12,10 @@ const ADVICE = "cut it, or write it as WAV, which is read in pieces";
 
 /** {samples, rateHz} of a file, mono; throws an AudioError, or the reason of `signal`. */
 export async function decodeFile(file, signal) {
-  checkLength(file, await within(PLAYER_TIMEOUT_MS, playerSeconds(file), signal));
+  checkLength(file, await within(PLAYER_TIMEOUT_MS, (ended) => playerSeconds(file, ended), signal));
   const rateHz = await codedRate(file);
-  const samples = await within(DECODER_TIMEOUT_MS, decode(await file.arrayBuffer(), rateHz), signal);
+  const bytes = await file.arrayBuffer();
+  const samples = await within(DECODER_TIMEOUT_MS, () => decode(bytes, rateHz), signal);
   if (samples === undefined) {
     throw new AudioError("unsupported_format", `this browser's decoder has not answered in ${DECODER_TIMEOUT_MS / 1000} s; ${ADVICE}`);
   }
@@ -37,33 +38,38 @@ function checkLength({ size }, seconds) {
   }
 }
 
-/** What a promise gives; undefined if it takes longer. The browser goes on, but nobody waits for it. */
-async function within(timeoutMs, promise, signal) {
+/**
+ * What `start(ended)` gives; undefined if it takes longer. The browser may go on, but nobody waits for it:
+ * the signal `ended` aborts.
+ */
+async function within(timeoutMs, start, signal) {
+  const ended = new AbortController();
   let timer, cancel;
-  const ended = new Promise((resolve, reject) => {
+  const over = new Promise((resolve, reject) => {
     timer = setTimeout(resolve, timeoutMs);
     cancel = () => reject(signal.reason);
   });
   signal.addEventListener("abort", cancel);
   try {
     signal.throwIfAborted();
-    return await Promise.race([promise, ended]);
+    return await Promise.race([start(ended.signal), over]);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", cancel);
+    ended.abort();
   }
 }
 
 /** The length that the browser's player finds in a file, without decoding it; undefined if it finds none. */
-async function playerSeconds(file) {
+async function playerSeconds(file, signal) {
   const audio = new Audio(), url = URL.createObjectURL(file);
   audio.preload = "metadata";
   audio.src = url;
   try {
-    await happens(audio, "loadedmetadata");
+    await happens(audio, "loadedmetadata", signal);
     if (audio.duration === Infinity) { // as of what a browser has recorded: it knows once it has seen the end
       audio.currentTime = Number.MAX_SAFE_INTEGER;
-      await happens(audio, "durationchange");
+      await happens(audio, "durationchange", signal);
     }
     return Number.isFinite(audio.duration) ? audio.duration : undefined;
   } catch {
@@ -74,7 +80,10 @@ async function playerSeconds(file) {
   }
 }
 
-const happens = (audio, name) => new Promise((resolve, reject) => {
+/** The next event `name` of a player; rejected at an error, and once `signal` aborts. */
+const happens = (audio, name, signal) => new Promise((resolve, reject) => {
+  signal.throwIfAborted();
+  signal.addEventListener("abort", reject, { once: true });
   audio.addEventListener(name, resolve, { once: true });
   audio.addEventListener("error", reject, { once: true });
 });

@@ -31,7 +31,8 @@ export class Engine {
   receive({ id, ok, error, progress, live }) {
     if (live) return this.onLive(live);
     const request = this.waiting.get(id);
-    if (progress !== undefined) return request?.progress(progress);
+    if (!request) return; // it was rejected when the worker failed
+    if (progress !== undefined) return request.progress(progress);
     this.waiting.delete(id);
     if (error?.code === "AbortError") request.reject(new DOMException(error.message, "AbortError"));
     else if (error) request.reject(new AudioError(error.code, error.message));

@@ -29,7 +29,7 @@ export async function listen(engine, reject, on) {
     await engine.ask("start", { rateHz: microphone.rateHz, reject });
   } catch (error) {
     await microphone.close();
-    throw error;
+    throw new Error(`Cannot listen: ${error.message}`);
   }
   if (closed) return close; // lost, while the model was busy
   started = true;

@@ -21,13 +21,26 @@ pytestmark = [
 ]
 WEB = Path(__file__).parents[3] / "service" / "web"
 # A player that finds nothing, and a decoder that gives nothing, as of a browser that hangs.
-SILENT_PLAYER = "() => { window.Audio = class { addEventListener() {} }; }"
+SILENT_PLAYER = "() => { window.Audio = class { addEventListener() {} removeAttribute() {} }; }"
 SILENT_DECODER = """() => {
   OfflineAudioContext.prototype.decodeAudioData = () => new Promise(() => {});
 }"""
 FAST_CLOCK = """() => {
   const set = window.setTimeout;
   window.setTimeout = (call, ms) => set(call, ms / 100);
+}"""
+# The addresses of files that are not given back.
+COUNT_ADDRESSES = """() => {
+  const { createObjectURL, revokeObjectURL } = URL, open = window.addresses = new Set();
+  URL.createObjectURL = (file) => {
+    const url = createObjectURL.call(URL, file);
+    open.add(url);
+    return url;
+  };
+  URL.revokeObjectURL = (url) => {
+    open.delete(url);
+    revokeObjectURL.call(URL, url);
+  };
 }"""
 # Decodes a file, and counts what is given to the decoder; `window.outcome` is what came of it.
 START = """async (text) => {
@@ -92,8 +105,20 @@ def test_a_file_of_unknown_length_is_bounded_in_bytes(
 def test_a_player_that_never_answers_is_not_waited_for(page: Page) -> None:
     page.evaluate(FAST_CLOCK)
     page.evaluate(SILENT_PLAYER)
+    page.evaluate(COUNT_ADDRESSES)
     start(page, webm(30.0))
     assert outcome(page)["seconds"] == pytest.approx(30.0, abs=0.1)
+    assert page.evaluate("window.addresses.size") == 0
+
+
+def test_a_player_that_is_cancelled_lets_go_of_the_file(page: Page) -> None:
+    page.evaluate(SILENT_PLAYER)
+    page.evaluate(COUNT_ADDRESSES)
+    start(page, webm(30.0))
+    assert page.evaluate("window.addresses.size") == 1
+    page.evaluate("window.cancelled.abort()")
+    assert outcome(page)["name"] == "AbortError"
+    assert page.evaluate("window.addresses.size") == 0
 
 
 def test_a_decoder_that_never_answers_ends_in_a_message(page: Page) -> None:

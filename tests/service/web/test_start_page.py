@@ -81,7 +81,7 @@ def test_an_upload_shows_its_progress_and_can_be_cancelled(
         expect(page.locator("#status")).to_have_text("Sending …")
         expect(page.locator("#sent")).to_be_visible()
         page.get_by_role("button", name="Cancel").click()
-        expect(page.locator("#status")).to_have_text("Cancelled: 0 of 1 files classified.")
+        expect(page.locator("#status")).to_have_text("Cancelled: 0 of 1 file classified.")
         expect(page.locator("#upload")).to_be_hidden()
         page.set_input_files("#files", [small])  # type: ignore[list-item]
         expect(page.locator("td.label")).to_have_text("low")

@@ -16,7 +16,7 @@ from earful.service.classifier import Classifier
 from earful.training.export import accuracy_drop
 from earful.training.export.accuracy_drop import check_accuracy_drop
 from earful.training.export.int8_figures import INT8_FILENAME, read_int8_figures
-from earful.training.export.quantize_graph import QuantizationError
+from earful.training.export.quantize_graph import QuantizationError, quantize_graph
 from earful.training.export.run_clips import calibration_rows
 from earful.training.metrics.paired_accuracy import PairedAccuracy
 from earful.training.trainer.checkpoint import METRICS_FILENAME
@@ -35,7 +35,8 @@ def int8_model(home: Home, earful: RunCommand, tmp_path_factory: pytest.TempPath
 def test_it_is_smaller_and_scores_nearly_the_same(home: Home, int8_model: Path) -> None:
     assert int8_model.stat().st_size < 0.8 * home.model.stat().st_size
     clips = open_dataset(home.dataset).waveforms(slice(None))
-    expected, found = (Classifier.open(path).run(clips)[0] for path in (home.model, int8_model))
+    expected, found = (Classifier.open(path).run(clips) for path in (home.model, int8_model))
+    assert expected.shape == (len(clips), 3)
     assert np.abs(found - expected).max() < 0.1
 
 
@@ -102,6 +103,7 @@ def test_the_run_keeps_the_figures_and_its_report_shows_them(
         f"<td>{100 * figures.test.accuracy:.2f} %</td>",
     ]
     assert re.search(r"<td>INT8</td>\s*" + r"\s*".join(map(re.escape, cells)), text)
+    assert f"as INT8 ({int8_model.name})" in text
 
 
 def test_figures_of_another_epoch_are_not_shown_and_damaged_ones_are_told(
@@ -113,9 +115,15 @@ def test_figures_of_another_epoch_are_not_shown_and_damaged_ones_are_told(
     text = report(earful, run)
     assert "<h2>INT8" not in text
     assert "The INT8 model is of an earlier epoch; write it again" in text
+    assert f"--out {int8_model.name} --int8" in text
+    assert str(int8_model.parent) not in text
     (run / INT8_FILENAME).write_text(json.dumps(written | {"latency_ms": "5"}))
-    result = earful("report", run, "--no-noise-test")
-    assert f"{run / INT8_FILENAME} is damaged; write it again" in str(result.exception)
+    assert f"INT8 is not shown: {run / INT8_FILENAME} is damaged; write it" in report(earful, run)
+    (run / INT8_FILENAME).unlink()
+    (run / INT8_FILENAME).mkdir()
+    text = report(earful, run)
+    assert "<h2>INT8" not in text
+    assert f"cannot read {run / INT8_FILENAME}: Is a directory" in text
 
 
 def report(earful: RunCommand, run: Path) -> str:
@@ -170,8 +178,18 @@ def test_a_network_without_layers_to_quantise_is_refused(
     run = tmp_path / "run"
     assert earful("train", home.dataset, "--out", run, "--model", "logistic").exit_code == 0
     result = earful("export", run, "--out", tmp_path / "model.onnx", "--int8")
-    assert "networks that gain are tcresnet" in str(result.exception)
+    assert "networks that gain are tcresnet and bcresnet" in str(result.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_graph_that_the_quantiser_does_not_understand_is_refused(
+    home: Home, tmp_path: Path
+) -> None:
+    graph = onnx.load(home.model)
+    graph.graph.node[-1].op_type = "Unheard"
+    clips = open_dataset(home.dataset).waveforms(slice(0, 4))
+    with pytest.raises(QuantizationError, match=r"cannot quantise this network \(.*Unheard"):
+        quantize_graph(graph, clips, tmp_path / "model.onnx")
 
 
 def test_an_int8_model_is_no_run(int8_model: Path, earful: RunCommand, tmp_path: Path) -> None:

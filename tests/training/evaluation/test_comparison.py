@@ -49,9 +49,13 @@ def test_int8_has_a_row_of_its_own_where_it_is_possible(tones: Dataset, tmp_path
     messages: list[str] = []
     networks = ["cnn:learning_rate=2e-3", "logistic"]
     longer = SHORT | {"epochs": 4}
-    rows = compare(
-        [tones], networks, tmp_path, overrides=longer, int8=True, on_skipped=messages.append
-    )
+
+    def on_skipped(message: str) -> None:
+        messages.append(message)
+        written = json.loads((tmp_path / "compare.json").read_text())
+        assert written[-1]["model"] == "logistic"  # it is not lost with its INT8 version
+
+    rows = compare([tones], networks, tmp_path, overrides=longer, int8=True, on_skipped=on_skipped)
     assert [(row.model, row.precision) for row in rows] == [
         (networks[0], "float32"),
         (networks[0], "int8"),

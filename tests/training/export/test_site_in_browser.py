@@ -353,7 +353,7 @@ def test_a_recording_is_classified_also_when_the_page_is_hidden(page: Page) -> N
 
 @pytest.mark.parametrize(
     ("button", "told"),
-    [("Listen live", "The stream ended"), ("Record", "Cannot use the microphone")],
+    [("Listen live", "The stream ended"), ("Record", "Cannot record")],
 )
 def test_a_page_that_is_hidden_while_the_microphone_opens_does_not_use_it(
     button: str, told: str, page: Page
@@ -531,6 +531,17 @@ def test_a_microphone_that_cannot_be_used_is_told(
             page.evaluate("document.getElementById('status').textContent = ''")
 
 
+def test_a_stream_that_cannot_start_is_not_called_a_fault_of_the_microphone(page: Page) -> None:
+    page.evaluate("""() => {
+      Worker.prototype.postMessage = function () {
+        this.dispatchEvent(new ErrorEvent("error", { message: "out of memory" }));
+      };
+    }""")
+    page.get_by_role("button", name="Listen live").click()
+    expect(page.locator("#status")).to_have_text("Cannot listen: out of memory")
+    expect(page.get_by_role("button", name="Listen live")).to_be_enabled()
+
+
 @pytest.fixture
 def broken(root: Path, tmp_path: Path) -> Path:
     """A copy of the server's folder, to break."""
@@ -552,6 +563,19 @@ def test_a_model_that_is_missing_or_wrong_is_told(browser: Browser, broken: Path
         (site / "model.json").unlink()
         page.reload()
         expect(told).to_contain_text("model.json does not load")
+
+
+def test_a_model_that_cannot_be_shown_is_told(browser: Browser, broken: Path) -> None:
+    described = json.loads((broken / SUBFOLDER / "model.json").read_text("utf-8"))
+    del described["clip_seconds"]
+    (broken / SUBFOLDER / "model.json").write_text(json.dumps(described))
+    with serve_folder(broken) as url:
+        page = visit(browser.new_context(), url).page
+        told, reason = page.locator("#status"), "The model cannot run in this browser"
+        expect(told).to_contain_text(reason, timeout=60_000)
+        page.evaluate("document.getElementById('status').textContent = ''")
+        page.evaluate(DROP, ["a.wav", base64.b64encode(wav(tone("mid"))).decode()])
+        expect(told).to_contain_text(reason)
 
 
 def test_a_missing_module_of_the_worker_is_told(browser: Browser, broken: Path) -> None:

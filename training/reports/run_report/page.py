@@ -12,6 +12,7 @@ from earful.data.features.encoder_config import feature_shape
 from earful.models.networks.zoo import parameter_count, zoo_entry
 from earful.training.evaluation.confidence import ConfidenceReport
 from earful.training.export.int8_figures import Int8Figures, read_int8_figures
+from earful.training.export.quantize_graph import QuantizationError
 from earful.training.metrics.classification import wilson_interval
 from earful.training.reports.html_page import render_page
 from earful.training.reports.run_report import drawings
@@ -80,7 +81,6 @@ def write_run_report(folder: Path, out: Path, options: RunReportOptions) -> list
     Raises:
         TrainingError: the folder holds no run, or a damaged one.
         RunReportError: ``options.dataset`` is not what the run was trained on.
-        QuantizationError: the run's int8.json is damaged.
         OutputError: ``out`` cannot be written.
     """
     run = read_run(folder)
@@ -139,9 +139,12 @@ def _collect_context(run: TrainingRun, options: RunReportOptions) -> RunReportCo
 
 
 def _add_int8(run: TrainingRun, context: RunReportContext) -> None:
-    context.int8 = read_int8_figures(run.folder)
+    try:
+        context.int8 = read_int8_figures(run.folder)
+    except QuantizationError as error:  # the report is useful without it
+        context.notes.append(f"INT8 is not shown: {error}.")
     if context.int8 is not None and context.int8.best_epoch != run.best.best.epoch:
-        again = command("export", run.folder, "--out", context.int8.file, "--int8")
+        again = command("export", run.folder, "--out", context.int8.filename, "--int8")
         context.notes.append(f"The INT8 model is of an earlier epoch; write it again: {again}.")
         context.int8 = None
 

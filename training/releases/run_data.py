@@ -48,6 +48,8 @@ def retraining_obstacle(registry: RegistryReader, name: str, version: Version) -
     metadata = open_bundle(registry.local_copy(name, version, MODEL_FILE)).metadata
     if metadata.score_kind == "sigmoid":
         return "it predicts several labels per clip, so it cannot be retrained; train a new run"
+    if metadata.quantization is not None:
+        return f"it is INT8, and a retraining gives float32; register its run with {again}"
     if not any(row.split == "test" for row in rows):
         return (
             "its data has no test clips to compare models on, so it cannot be retrained; prepare "

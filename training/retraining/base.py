@@ -34,7 +34,7 @@ def open_base(registry: Registry, name: str) -> BaseVersion:
 
     Raises:
         RegistryError: there is no champion, or it is damaged.
-        TrainingError: it was registered without its data.
+        TrainingError: it was registered without its data, or is INT8.
     """
     version = registry.version(name, CHAMPION)
     if DATA_FILE not in version.files:
@@ -42,5 +42,12 @@ def open_base(registry: Registry, name: str) -> BaseVersion:
             f"version {version.number} of {name} was registered without its data; register it "
             f"with `earful models register {name} RUN --data DATASET --promote`"
         )
+    model = registry.local_copy(name, version, MODEL_FILE)
+    if open_bundle(model).metadata.quantization is not None:
+        raise TrainingError(
+            f"version {version.number} of {name} is INT8, and a retraining gives float32; register "
+            f"its run with `earful models register {name} RUN --promote`, and export what becomes "
+            "of it with --int8"
+        )
     rows = from_csv(registry.read(name, version, DATA_FILE), f"version {version.number} of {name}")
-    return BaseVersion(version, registry.local_copy(name, version, MODEL_FILE), rows)
+    return BaseVersion(version, model, rows)

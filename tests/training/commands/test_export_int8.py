@@ -192,6 +192,18 @@ def test_a_graph_that_the_quantiser_does_not_understand_is_refused(
         quantize_graph(graph, clips, tmp_path / "model.onnx")
 
 
+def test_an_int8_champion_is_not_retrained(
+    home: Home, int8_model: Path, earful: RunCommand, tmp_path: Path
+) -> None:
+    place = ("--registry", tmp_path / "registry")
+    data = ("--data", home.dataset)
+    added = earful("models", "register", "tones", int8_model, *data, "--promote", *place)
+    assert added.exit_code == 0, added.output
+    assert "it is INT8, and a retraining gives float32" in added.stderr
+    result = earful("retrain", "tones", "--new", home.labels, "--from-scratch", *place)
+    assert "version 1 of tones is INT8, and a retraining gives float32" in str(result.exception)
+
+
 def test_an_int8_model_is_no_run(int8_model: Path, earful: RunCommand, tmp_path: Path) -> None:
     result = earful("export", int8_model, "--out", tmp_path / "again.onnx", "--int8")
     assert "is a model file" in str(result.exception)

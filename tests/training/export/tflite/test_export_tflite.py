@@ -193,6 +193,7 @@ def test_export_prints_size_arena_and_operations(exports: Exports) -> None:
         assert "ms a clip in LiteRT" in text
         assert "validation accuracy" in text
         assert ("LiteRT and ONNX Runtime agree" in text) == ("int8" not in name)
+        assert ("in TFLite Micro: validation accuracy" in text) == ("features" in name)
     folder = exports.onnx.parent
     for header in (f"{INT8_FEATURES}.h", f"{INT8_FEATURES}_golden.h"):
         assert header in exports.printed[INT8_FEATURES]

@@ -182,6 +182,11 @@ def mel_bin_hz(config: FeatureConfig, bins: Matrix) -> Matrix:
     return _mel_to_hz(low + (high - low) * (bins + 1) / (config.n_mels + 1))
 
 
+def hann_window(length: int) -> Matrix:
+    """The periodic Hann window (length,)."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+
+
 def folded_dft(config: FeatureConfig, used_bins: NDArray[np.intp]) -> tuple[Matrix, Matrix]:
     """Windowed DFT bases (win_length // 2, bins) for the even and the odd part of a frame.
 
@@ -192,7 +197,7 @@ def folded_dft(config: FeatureConfig, used_bins: NDArray[np.intp]) -> tuple[Matr
     w[0] = 0. For even N the middle sample pairs with itself and has half the weight.
     """
     n = np.arange(1, config.win_length // 2 + 1)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / config.win_length)
+    window = hann_window(config.win_length)[n]
     window[n * 2 == config.win_length] *= 0.5
     phase = 2 * np.pi / config.n_fft * np.outer(n - config.win_length / 2, used_bins)
     return window[:, None] * np.cos(phase), window[:, None] * np.sin(phase)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.audio.decode import Waveform
-from earful.data.features.config import FeatureConfig, Matrix, mel_filters
+from earful.data.features.config import FeatureConfig, Matrix, hann_window, mel_filters
 
 _POWER_FLOOR = 1e-10  # as in data.features.frontend: digital silence is -100 dB
 
@@ -31,8 +31,7 @@ def log_mel(waveform: Waveform, config: FeatureConfig) -> NDArray[np.float32]:
 @lru_cache(maxsize=8)
 def _constants(config: FeatureConfig) -> tuple[Matrix, Matrix]:
     """The periodic Hann window (n_fft,), centred in zeros, and the mel filters (bins, n_mels)."""
-    n = np.arange(config.win_length)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / config.win_length)
+    window = hann_window(config.win_length)
     before = (config.n_fft - config.win_length) // 2
     after = config.n_fft - config.win_length - before
     return np.pad(window, (before, after)), np.ascontiguousarray(mel_filters(config).T)

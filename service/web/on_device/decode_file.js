@@ -21,7 +21,7 @@ export async function decodeFile(file, signal) {
   }
   if (!samples) {
     throw new AudioError("unsupported_format",
-      "this browser cannot decode it: not audio, damaged, or a format it does not know; WAV works in every browser");
+      "this browser cannot decode it: not audio, damaged, or a format it does not know; WAV of PCM or float samples works in every browser");
   }
   if (!samples.length) throw new AudioError("empty_audio", "the file has a header and no samples");
   checkLength(file, samples.length / rateHz);

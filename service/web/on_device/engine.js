@@ -12,7 +12,8 @@ export class Engine {
     const engine = new Engine(); // whose worker loads at the same time
     const response = await fetch(new URL("model.json", base), { cache: "no-cache" }).catch(() => null);
     if (!response?.ok) throw new Error("the file model.json does not load");
-    engine.model = await response.json();
+    engine.model = await response.json().catch(() => null);
+    if (!engine.model?.runtime) throw new Error("the file model.json is damaged; upload the folder again");
     await engine.ask("open", { model: engine.model, base: String(base) });
     return engine;
   }

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.features.config import FeatureConfig, mel_filters
+from earful.data.features.config import FeatureConfig, hann_window, mel_filters
 from earful.data.features.frontend import POWER_FLOOR, Frontend
 from earful.models.layers.normalise import WaveformClassifier
 from earful.training.export.tflite.tflite_model import QuantizationParameters
@@ -83,7 +83,7 @@ def front_end_header(
         f"static const char *const earful_labels[{len(labels)}] = {{",
         *(f"    {_c_string(label)}," for label in labels),
         "};\n",
-        _array("float", "earful_window", _window(config)),
+        _array("float", "earful_window", hann_window(config.win_length)),
         _array("uint16_t", "earful_mel_first", first),
         _array("uint16_t", "earful_mel_count", [len(row) for row in weights]),
         _array("float", "earful_mel_weights", np.concatenate(weights)),
@@ -146,12 +146,6 @@ def _code_lines(name: str, code: QuantizationParameters) -> list[str]:
         f"#define EARFUL_{name}_SCALE {_float(code.scale)}",
         f"#define EARFUL_{name}_ZERO_POINT ({code.zero_point})",
     ]
-
-
-def _window(config: FeatureConfig) -> NDArray[np.float64]:
-    """The periodic Hann window (win_length,)."""
-    n = np.arange(config.win_length)
-    return 0.5 - 0.5 * np.cos(2 * np.pi * n / config.win_length)
 
 
 def _array(kind: str, name: str, values: Iterable[float]) -> str:

@@ -339,10 +339,10 @@ def point(page: Page, n: int) -> tuple[float, float]:
 def test_page_filters_colours_and_plays(page: Page) -> None:
     expect(page.locator("#legend button")).to_have_count(3)  # all, correct, incorrect
     expect(page.locator("#gesture")).to_be_visible()
-    by_error = count_colours(page)
+    assert count_colours(page) in {1, 2}  # whether points of a mistake are many is the network's
     page.select_option("#colour", "label")
     expect(page.locator("#legend button span")).to_have_text(sorted(LABELS.values(), key=str))
-    assert count_colours(page) == by_error + 1 == 3
+    assert count_colours(page) == 3
 
     page.mouse.move(*point(page, 0))  # a filename with markup
     expect(page.locator("#tip")).to_contain_text(f"low · {HOSTILE_SPEAKER}0 · <b onclick=x>.wav")

@@ -49,5 +49,6 @@ def test_the_workflow_runs_each_system_with_each_python() -> None:
     assert matrix["python"] == PYTHONS
     assert set(matrix["os"]) == set(RUNNERS.values())
     assert set(RUNNERS) == set(SYSTEMS)
-    mac = RUNNERS["macos-arm64"].removeprefix("macos-")
-    assert f"macOS {mac} on Apple silicon" in (ROOT / "README.md").read_text("utf-8")
+    # Wheels are looked for that the oldest macOS takes; the workflow runs a newer one.
+    assert "macOS 14 and newer on Apple silicon" in (ROOT / "README.md").read_text("utf-8")
+    assert int(RUNNERS["macos-arm64"].removeprefix("macos-")) >= 14

@@ -70,7 +70,7 @@ def export_int8(
         models = Classifier.open(float_file), Classifier.open(int8_file)
         validation = measure_paired_accuracy(*models, data, "val")
         check_accuracy_drop(validation, max_lost_points)
-        quantization = Quantization(len(calibration), **dataclasses.asdict(validation))
+        quantization = Quantization(**validation.to_dict(), calibration_clips=len(calibration))
         metadata = dataclasses.replace(metadata, quantization=quantization)
         with staged_file(out) as staging:
             _write(int8_file, staging, metadata)

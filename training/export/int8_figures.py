@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from earful.data.errors import command, describe_os_error
-from earful.models.bundle.json_values import count, positive, probability
+from earful.models.bundle.json_values import count, positive
 from earful.training.export.quantize_graph import QuantizationError
 from earful.training.metrics.paired_accuracy import PairedAccuracy
 
@@ -50,8 +50,8 @@ class Int8Figures:
             float_size_bytes=count(values["float_size_bytes"]),
             latency_ms=positive(values["latency_ms"]),
             float_latency_ms=positive(values["float_latency_ms"]),
-            validation=_paired(values["validation"]),
-            test=None if values["test"] is None else _paired(values["test"]),
+            validation=PairedAccuracy.from_dict(values["validation"]),
+            test=None if values["test"] is None else PairedAccuracy.from_dict(values["test"]),
         )
 
     def to_json(self) -> str:
@@ -74,13 +74,3 @@ def read_int8_figures(run: Path) -> Int8Figures | None:
     except (ValueError, KeyError, TypeError) as error:
         again = command("export", run, "--out", "model.onnx", "--int8")
         raise QuantizationError(f"{path} is damaged; write it again: {again}") from error
-
-
-def _paired(values: Any) -> PairedAccuracy:
-    return PairedAccuracy(
-        clips=count(values["clips"]),
-        accuracy=probability(values["accuracy"]),
-        float_accuracy=probability(values["float_accuracy"]),
-        lost=count(values["lost"]),
-        won=count(values["won"]),
-    )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from earful.data.audio.decode import Waveform
 from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.decision import ScoreKind, predicted_label_mask
+from earful.models.bundle.quantization import AccuracyPair
 from earful.service.classifier import Classifier
 from earful.training.metrics.classification import paired_p_value, wilson_interval
 
@@ -17,21 +18,12 @@ _BATCH = 256
 
 
 @dataclass(frozen=True)
-class PairedAccuracy:
-    """Shares of clips that each model classifies correctly.
-
-    lost, won   clips that only the float model, only the INT8 model classifies correctly
-    """
-
-    clips: int
-    accuracy: float
-    float_accuracy: float
-    lost: int
-    won: int
+class PairedAccuracy(AccuracyPair):
+    """A pair of accuracies with its statistics."""
 
     @classmethod
     def of(cls, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Self:
-        """Of which clips (clips,) the float model and the INT8 model classify correctly."""
+        """Of which clips (clips,) the float model and the exported one classify correctly."""
         return cls(
             clips=len(before),
             accuracy=float(after.mean()),
@@ -42,17 +34,17 @@ class PairedAccuracy:
 
     @property
     def accuracy_ci95(self) -> tuple[float, float]:
-        """The 95 % interval of the INT8 model's accuracy (Wilson)."""
+        """The 95 % interval of the exported model's accuracy (Wilson)."""
         return wilson_interval(round(self.accuracy * self.clips), self.clips)
 
     @property
     def lost_points(self) -> float:
-        """Percentage points of accuracy that INT8 costs."""
+        """Percentage points of accuracy that the export costs."""
         return 100 * (self.float_accuracy - self.accuracy)
 
     @property
     def p_value(self) -> float:
-        """One-sided paired test of whether INT8 loses more clips than it wins."""
+        """One-sided paired test of whether the export loses more clips than it wins."""
         return paired_p_value(self.lost, self.won)
 
 

@@ -1,6 +1,5 @@
 """The pages with a multi-label model: annotators can give several labels."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,17 +7,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.fixtures.chords import Chords, chord
+from tests.fixtures.chromium import IN_CHROMIUM
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import wav
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        shutil.which("chromium") is None and shutil.which("chromium-browser") is None,
-        reason="needs chromium (Debian: apt install chromium)",
-    ),
-]
+pytestmark = [*IN_CHROMIUM, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """What the static site leaves to the browser's decoder is bounded in length and in time."""
 
 import base64
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,16 +8,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.fixtures.chromium import IN_CHROMIUM
 from tests.fixtures.static_files import serve_folder
 from tests.fixtures.webm import webm
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        shutil.which("chromium") is None and shutil.which("chromium-browser") is None,
-        reason="needs chromium (Debian: apt install chromium)",
-    ),
-]
+pytestmark = IN_CHROMIUM
 WEB = Path(__file__).parents[3] / "service" / "web"
 # A player that finds nothing, and a decoder that gives nothing, as of a browser that hangs.
 SILENT_PLAYER = "() => { window.Audio = class { addEventListener() {} removeAttribute() {} }; }"

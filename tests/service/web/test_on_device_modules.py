@@ -4,7 +4,6 @@ The page asks this process for the scores, so that both sides have the same ones
 """
 
 import base64
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,17 +23,12 @@ from earful.service.classifier import Classifier
 from earful.service.events import EventDetector, detect_events
 from earful.training.export.web_site import model_json
 from tests.fixtures.chords import Chords
+from tests.fixtures.chromium import IN_CHROMIUM
 from tests.fixtures.malformed_audio import MALFORMED_AUDIO
 from tests.fixtures.static_files import serve_folder
 from tests.fixtures.synthetic_audio import wav
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        shutil.which("chromium") is None and shutil.which("chromium-browser") is None,
-        reason="needs chromium (Debian: apt install chromium)",
-    ),
-]
+pytestmark = IN_CHROMIUM
 WEB = Path(__file__).parents[3] / "service" / "web"
 # Rates whose windows of 32 ms are no power of two of samples, and clips that are no whole frames.
 RATES_AND_CLIPS = [(8_000, 1.0), (16_000, 0.7), (11_025, 1.0), (22_050, 2.0), (44_100, 0.33)]

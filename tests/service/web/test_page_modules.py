@@ -1,21 +1,15 @@
 """What the pages do when something of theirs fails: they say so and go on."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from tests.fixtures.chromium import IN_CHROMIUM
 from tests.fixtures.static_files import serve_folder
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        shutil.which("chromium") is None and shutil.which("chromium-browser") is None,
-        reason="needs chromium (Debian: apt install chromium)",
-    ),
-]
+pytestmark = IN_CHROMIUM
 WEB = Path(__file__).parents[3] / "service" / "web"
 
 

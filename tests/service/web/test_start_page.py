@@ -1,6 +1,5 @@
 """What the start page says before a file is chosen, uploads, the samples, and an empty review."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -9,18 +8,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from earful.models.registry.shipped import SHIPPED_MODEL
+from tests.fixtures.chromium import IN_CHROMIUM
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import tone, wav
 from tests.service.web.make_samples import DIGITS
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        shutil.which("chromium") is None and shutil.which("chromium-browser") is None,
-        reason="needs chromium (Debian: apt install chromium)",
-    ),
-]
+pytestmark = [*IN_CHROMIUM, pytest.mark.slow]
 # A file that takes five seconds to send over the slowed connection.
 SLOW_BYTES_PER_SECOND, SLOW_FILE_BYTES = 200_000, 1_000_000
 Opened = Callable[..., AbstractContextManager[Page]]

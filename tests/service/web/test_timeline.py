@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,17 +17,11 @@ from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 from earful.data.audio.decode import resample
 from earful.models.registry.shipped import SHIPPED_MODEL
 from tests.benchmarks.compose_recordings import join, official_test, write
+from tests.fixtures.chromium import IN_CHROMIUM
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone, wav
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        shutil.which("chromium") is None and shutil.which("chromium-browser") is None,
-        reason="needs chromium (Debian: apt install chromium)",
-    ),
-]
+pytestmark = [*IN_CHROMIUM, pytest.mark.slow]
 LABELS = list(PITCHES_HZ)
 TONE_SECONDS = 0.4
 # (label, start in seconds) of the tones in 50 s of noise.

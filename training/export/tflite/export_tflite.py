@@ -28,7 +28,7 @@ from earful.training.export.tflite.convert import (
 from earful.training.export.tflite.graphs import ExportGraph
 from earful.training.export.tflite.micro_model import MicroModel
 from earful.training.export.tflite.operations import count_operations
-from earful.training.export.tflite.parity import check_parity, compare
+from earful.training.export.tflite.parity import Parity, check_parity, compare
 from earful.training.export.tflite.stream_graph import StreamGraph
 from earful.training.export.tflite.tflite_error import TfliteError
 from earful.training.export.tflite.tflite_model import TfliteModel, TfliteStream
@@ -96,17 +96,14 @@ def export_tflite(run: Path, out: Path, options: ExportOptions) -> TfliteExport:
         onnx_model = Classifier.open(onnx_export.path)
     content, n_calibration = _convert(graph, data, checkpoint.config.model, options)
     model, micro = _open(content, graph), _open_micro(content)
-    parity = compare(onnx_model, model, graph, data)
-    micro_parity = None
+    parity, micro_parity = compare(onnx_model, model, graph, data), None
     if isinstance(micro, MicroModel) and options.features_outside and not options.stream:
         micro_parity = compare(onnx_model, micro, graph, data)
+    for found in filter(None, (parity, micro_parity)):
+        _check(found, options)
     quantization = None
     if options.int8:
-        for found in filter(None, (parity, micro_parity)):
-            check_accuracy_drop(found.accuracy, options.lost_points_limit)
-        quantization = Quantization(n_calibration, **dataclasses.asdict(parity.accuracy))
-    else:
-        check_parity(parity)
+        quantization = Quantization(**parity.accuracy.to_dict(), calibration_clips=n_calibration)
     metadata = _metadata(onnx_export.metadata, model, graph, quantization)
     operations = count_operations(content)
     latency_ms = model.latency_ms(graph.inputs(metadata.golden.input()))
@@ -126,6 +123,13 @@ def export_tflite(run: Path, out: Path, options: ExportOptions) -> TfliteExport:
         max_difference=parity.max_difference,
         finished=onnx_export.finished,
     )
+
+
+def _check(parity: Parity, options: ExportOptions) -> None:
+    if options.int8:
+        check_accuracy_drop(parity.accuracy, options.lost_points_limit)
+    else:
+        check_parity(parity)
 
 
 def _convert(

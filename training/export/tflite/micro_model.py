@@ -26,6 +26,8 @@ class MicroModel:
         TfliteError: TFLite Micro cannot run it.
     """
 
+    runtime = "TFLite Micro"
+
     def __init__(self, content: bytes) -> None:
         from tflite_micro.python.tflite_micro import runtime  # noqa: PLC0415
 

@@ -20,8 +20,12 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Parity:
-    """Both models on the validation clips: how many are correct, and how far scores differ."""
+    """Two models on the validation clips: how many are correct, and how far scores differ.
 
+    ``runtime`` is what runs the TFLite file.
+    """
+
+    runtime: str
     accuracy: PairedAccuracy
     max_difference: float
 
@@ -46,7 +50,7 @@ def compare(
         for found, scores in zip(correct, both, strict=True):
             found.append(are_correct(scores, score_kind, dataset.label_matrix[batch]))
     before, after = map(np.concatenate, correct)
-    return Parity(PairedAccuracy.of(before, after), max_difference)
+    return Parity(tflite_model.runtime, PairedAccuracy.of(before, after), max_difference)
 
 
 def check_parity(parity: Parity) -> None:
@@ -57,7 +61,7 @@ def check_parity(parity: Parity) -> None:
     """
     if not parity.max_difference <= PARITY_TOLERANCE:
         raise TfliteError(
-            f"LiteRT and ONNX Runtime differ by {parity.max_difference:.2g} on "
+            f"{parity.runtime} and ONNX Runtime differ by {parity.max_difference:.2g} on "
             f"{parity.accuracy.clips} validation clips (at most {PARITY_TOLERANCE:g} is "
             "allowed); nothing was written. Check the version of litert-torch against uv.lock, or "
             f"train a network that is tested: {', '.join(TESTED_NETWORKS)}"

@@ -50,6 +50,8 @@ class TfliteModel:
         TfliteError: LiteRT cannot run it.
     """
 
+    runtime = "LiteRT"
+
     def __init__(self, content: bytes, input_name: str) -> None:
         from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
 

@@ -27,6 +27,15 @@ def max_open_files() -> int | None:
     return None if resource is None else resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+def has_memory_limit() -> bool:
+    """Whether this process may have only so much memory, as ``ulimit -v`` sets it."""
+    resource = _resource()
+    return resource is not None and any(
+        resource.getrlimit(kind)[0] != resource.RLIM_INFINITY
+        for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    )
+
+
 def limit_memory_to_available() -> None:
     """Refuse this process allocations that the machine cannot give, on Linux alone.
 

@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 from earful.data.errors import EarfulError, describe_os_error, missing_package_error
+from earful.data.system.limits import has_memory_limit
 
 # What torch, ONNX Runtime and other C++ libraries write when memory cannot be had.
 _OUT_OF_MEMORY = (
@@ -43,13 +44,22 @@ def describe_failure(error: Exception) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory could not be had, as the exception or one that caused it says."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _is_lost_memory_error(error):
         return True
     # The sentences of our own errors contain file names, which can be any words.
     text = "" if isinstance(error, EarfulError) else str(error).lower()
     cause = error.__cause__ or error.__context__
     return any(words in text for words in _OUT_OF_MEMORY) or (
         cause is not None and is_out_of_memory(cause)
+    )
+
+
+def _is_lost_memory_error(error: BaseException) -> bool:
+    """Whether the interpreter failed where a limit left it no memory for a ``MemoryError``."""
+    return (
+        isinstance(error, SystemError)
+        and "without setting an exception" in str(error)
+        and has_memory_limit()
     )
 
 

@@ -25,6 +25,9 @@ os.environ.setdefault("EARFUL_JOBS_DIR", "off")
 os.environ.pop("UV", None)
 # Nothing reports to anybody, also where a test imports a client itself.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+# The tests run in a process a core; more threads in each would wait for each other.
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 # A suite that is started in the background ignores Ctrl-C, and so would the processes it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,8 +1,7 @@
 """Random numbers for augmentation, one per clip, from a ``torch.Generator`` on the device."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
@@ -42,15 +41,3 @@ def decibels_to_factor(decibels: Tensor) -> Tensor:
     """Amplitude factor of decibels, of the same shape."""
     factor: Tensor = DB_to_amplitude(decibels, ref=1.0, power=0.5)
     return factor
-
-
-@contextmanager
-def seeded_global_generator(generator: Generator) -> Iterator[None]:
-    """Seed the global CPU generator from ``generator``, and restore its state at the end.
-
-    For library functions that take no generator.
-    """
-    seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

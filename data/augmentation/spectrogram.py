@@ -9,14 +9,8 @@ import math
 
 import torch
 from torch import Generator, Tensor
-from torchaudio.functional import mask_along_axis_iid
 
-from earful.data.augmentation.sampling import (
-    FloatRange,
-    log_uniform,
-    seeded_global_generator,
-    uniform,
-)
+from earful.data.augmentation.sampling import FloatRange, log_uniform, uniform
 
 
 def warp_vocal_tract(
@@ -75,11 +69,20 @@ def spec_augment(
     ``masks_per_axis`` masks of up to ``max_mask_bins`` bins and ``max_mask_frames`` frames on
     (batch, n_mels, frames).
     """
-    batch, n_mels, frames = features.shape
-    keep_bins, keep_frames = torch.ones(batch, n_mels, 1), torch.ones(batch, 1, frames)
-    with seeded_global_generator(generator):
-        for _ in range(masks_per_axis):  # torchaudio's widths are below its parameter
-            keep_bins = mask_along_axis_iid(keep_bins, max_mask_bins + 1, 0.0, axis=1)
-            keep_frames = mask_along_axis_iid(keep_frames, max_mask_frames + 1, 0.0, axis=2)
-    kept = (keep_bins * keep_frames > 0).to(features.device)
+    # torchaudio's mask_along_axis_iid draws from the global generator, which threads share.
+    kept = torch.ones_like(features, dtype=torch.bool)
+    for _ in range(masks_per_axis):
+        kept &= _kept_positions(features, features.shape[1], max_mask_bins, generator).unsqueeze(2)
+        kept &= _kept_positions(features, features.shape[2], max_mask_frames, generator).unsqueeze(
+            1
+        )
     return torch.where(kept, features, features.mean(dim=(1, 2), keepdim=True))
+
+
+def _kept_positions(features: Tensor, size: int, max_width: int, generator: Generator) -> Tensor:
+    """Positions (batch, size) outside a mask of 0 to ``max_width`` positions a clip."""
+    batch = len(features)
+    width = uniform(batch, (0, min(max_width, size) + 1), features, generator).floor()
+    start = (uniform(batch, (0, 1), features, generator) * (size - width + 1)).floor()
+    position = torch.arange(size, device=features.device)
+    return (position < start) | (position >= start + width)

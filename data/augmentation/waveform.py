@@ -5,11 +5,13 @@ are drawn per clip.
 """
 
 import math
+from functools import cache
 
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import interpolate, pad
-from torchaudio.functional import fftconvolve, mu_law_decoding, mu_law_encoding, resample
+from torchaudio.functional import fftconvolve, mu_law_decoding, mu_law_encoding
+from torchaudio.transforms import Resample
 
 from earful.data.augmentation.sampling import (
     FloatRange,
@@ -35,10 +37,16 @@ def change_speed(waveforms: Tensor, factors: FloatRange, generator: Generator) -
     changed = torch.empty_like(waveforms)
     for percent in sorted(set(percents.tolist())):
         rows = (percents == percent).nonzero().squeeze(1).to(waveforms.device)
-        resampled = resample(waveforms[rows], orig_freq=percent, new_freq=100)
+        resampled = _resampler(percent, waveforms.device)(waveforms[rows])
         missing = samples - resampled.shape[1]  # negative: samples to cut
         changed[rows] = pad(resampled, (missing // 2, missing - missing // 2))
     return changed
+
+
+@cache
+def _resampler(percent: int, device: torch.device) -> Resample:
+    """Kept, since computing its filter takes as long as applying it to a few clips."""
+    return Resample(orig_freq=percent, new_freq=100).to(device)
 
 
 def trim_edges(waveforms: Tensor, threshold_db: FloatRange, generator: Generator) -> Tensor:

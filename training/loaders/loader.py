@@ -26,6 +26,7 @@ from earful.data.features.extractor import FeatureExtractor
 from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.loaders.class_weights import sampling_weights
+from earful.training.loaders.compute_ahead import compute_ahead
 from earful.training.loaders.sampler import NO_LABEL, BatchPlan, BatchShard, EpochSampler, Targets
 from earful.training.loaders.storage import (
     ClipArray,
@@ -38,6 +39,7 @@ from earful.training.loaders.storage import (
 from earful.training.loaders.teacher import Teacher
 
 EVALUATION_BATCH = 256
+_MAX_SEED = 2**62
 # Augmented copies of each validation clip: enough for a stable validation loss and calibration on a
 # few hundred clips. More clips than the maximum are subsampled.
 AUGMENTED_COPIES, MAX_AUGMENTED_CLIPS = 4, 5_000
@@ -94,17 +96,23 @@ class AugmentedWaveforms:
     teacher: Teacher | None = None
     labels: tuple[str, ...] = ()
 
-    @torch.no_grad()
     def batch_shards(self, plan: BatchPlan) -> Iterator[BatchShard]:
         device = self.targets.values.device
-        generators = {
-            shard: torch.Generator(device).manual_seed(plan.shard_seed(shard))
+        # A seed a batch, so that threads can compute the next batches.
+        seeds = {
+            shard: torch.Generator().manual_seed(plan.shard_seed(shard))
             for shard in plan.own_shards
         }
-        for shard, rows, share, is_last in self.sampler.shard_rows(plan):
-            features, targets = self._augment(rows, generators[shard])
-            yield BatchShard(shard, features, targets, share, is_last)
 
+        def task(shard: int, rows: Tensor, share: float, is_last: bool) -> Callable[[], BatchShard]:
+            seed = int(torch.randint(_MAX_SEED, (), generator=seeds[shard]))
+            generator = torch.Generator(device).manual_seed(seed)
+            return lambda: BatchShard(shard, *self._augment(rows, generator), share, is_last)
+
+        tasks = (task(*shard_rows) for shard_rows in self.sampler.shard_rows(plan))
+        return compute_ahead(tasks) if device.type == "cpu" else (compute() for compute in tasks)
+
+    @torch.no_grad()
     def _augment(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         config = self.extractor.config
         babble_rows = torch.randint(

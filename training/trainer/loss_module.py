@@ -31,7 +31,10 @@ class LossModule(nn.Module):
         self.in_bfloat16 = config.precision == "bfloat16"
 
     def forward(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        with torch.autocast(features.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+        # Without the cache, which threads would share; each weight is used once.
+        with torch.autocast(
+            features.device.type, torch.bfloat16, self.in_bfloat16, cache_enabled=False
+        ):
             batch_result = objective_for(self.config.model).compute_loss(
                 self.network, features, targets, self.config, self.weights
             )

@@ -27,6 +27,7 @@ from earful.training.trainer.loss_module import (
 from earful.training.trainer.lr_schedules import learning_rate
 from earful.training.trainer.objectives import BatchResult, objective_for
 from earful.training.trainer.optimizers import RATE_SCALE, build_optimizer
+from earful.training.trainer.piecewise_gradient import PiecewiseGradient
 from earful.training.trainer.shard_state import ShardState, running_statistics
 
 # The decay of the moving average grows over about this many steps: step / (step + 20).
@@ -52,7 +53,10 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """``network`` is trained; ``ema_network`` is its moving average, or the same object."""
+    """``network`` is trained; ``ema_network`` is its moving average, or the same object.
+
+    ``piecewise`` computes gradients on the cores of a CPU, where the network allows it.
+    """
 
     network: NormalisedNetwork
     ema_network: NormalisedNetwork
@@ -60,6 +64,7 @@ class TrainStep:
     loss_module: nn.Module
     config: TrainConfig
     dist_context: DistributedContext
+    piecewise: PiecewiseGradient | None
 
     @classmethod
     def from_checkpoint(
@@ -83,13 +88,17 @@ class TrainStep:
         optimizer = build_optimizer(network, config)
         if checkpoint.optimizer:
             optimizer.load_state_dict(checkpoint.optimizer)
-        loss_module: nn.Module = LossModule(network, config, label_weights(config, train.targets))
+        plain_module = LossModule(network, config, label_weights(config, train.targets))
+        loss_module: nn.Module = plain_module
         if config.compile:
-            loss_module = compile_module(loss_module, device, config)
+            loss_module = compile_module(plain_module, device, config)
         if dist_context.world_size > 1:
             # ShardState averages the batch statistics.
             loss_module = DistributedDataParallel(loss_module, broadcast_buffers=False)
-        return cls(network, ema_network, optimizer, loss_module, config, dist_context)
+        piecewise = None
+        if loss_module is plain_module and device.type == "cpu":
+            piecewise = PiecewiseGradient.for_network(plain_module, config.batch_size)
+        return cls(network, ema_network, optimizer, loss_module, config, dist_context, piecewise)
 
     def train_epoch(
         self,
@@ -166,6 +175,8 @@ class TrainStep:
         """Add a shard's gradient, weighted by its share; L-BFGS takes its whole step here."""
         if isinstance(self.optimizer, torch.optim.LBFGS):
             return self._line_search(batch_shard, self.optimizer)
+        if self.piecewise is not None:
+            return self.piecewise.add(batch_shard)
         with self._gradient_sync(batch_shard):
             batch_result = BatchResult(*self.loss_module(batch_shard.features, batch_shard.targets))
             # DistributedDataParallel averages gradients over processes; here they must be summed.

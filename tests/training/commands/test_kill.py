@@ -3,8 +3,6 @@
 import contextlib
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.fixtures.forked import DEADLINE_SECONDS, start_silently
 from tests.training.commands.conftest import Home, RunCommand
 
-EARFUL = [sys.executable, "-m", "earful.training.cli"]
 KILLS = 6
-DEADLINE_SECONDS = 300.0
 
 
 def names_below(folder: Path) -> set[str]:
@@ -25,18 +22,23 @@ def names_below(folder: Path) -> set[str]:
 
 def kill_when(words: list[object], folder: Path, n_changes: int) -> bool:
     """Run a command, and kill it when the files of a folder have changed so often; or it ended."""
-    process = subprocess.Popen(
-        [*EARFUL, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
     end, seen, before = time.monotonic() + DEADLINE_SECONDS, 0, listing(folder)
-    while process.poll() is None and seen < n_changes:
+    process = start_silently(words)
+    while process.is_alive() and seen < n_changes:
         assert time.monotonic() < end, "it neither ends nor writes"
         now = listing(folder)
         seen += now != before
         before = now
         time.sleep(0.0005)
     process.kill()
-    return process.wait() != 0
+    process.join()
+    return process.exitcode != 0
+
+
+def run_to_the_end(words: list[object]) -> None:
+    process = start_silently(words)
+    process.join(DEADLINE_SECONDS)
+    assert process.exitcode == 0
 
 
 def listing(folder: Path) -> list[tuple[str, int]]:
@@ -58,7 +60,7 @@ def test_prepare_killed_again_and_again_leaves_one_dataset_and_nothing_else(
     words = ["prepare", home.labels, "--out", place / "dataset", "--split", "random", "--replace"]
     kills = sum(kill_when(words, place, n_changes) for n_changes in range(1, 7))
     assert kills >= 3
-    subprocess.run([*EARFUL, *map(str, words)], check=True, capture_output=True)
+    run_to_the_end(words)
     assert {path.name for path in place.iterdir()} == {"dataset"}
     for name in ("waveforms.npy", "mfcc.npy", "log_mel.npy"):
         assert np.array_equal(np.load(place / "dataset" / name), np.load(home.dataset / name))
@@ -76,7 +78,7 @@ def test_train_killed_again_and_again_ends_as_if_undisturbed(
     words = ["train", home.dataset, "--out", run, "--resume", *settings]
     kills = sum(kill_when(words, run.parent, 2 + n_changes) for n_changes in range(KILLS))
     assert kills >= KILLS // 2
-    subprocess.run([*EARFUL, *map(str, words)], check=True, capture_output=True)
+    run_to_the_end(words)
     assert names_below(run) == names_below(whole)
     one, other = (torch.load(place / "best.pt", weights_only=True) for place in (whole, run))
     for name, weights in one["weights"].items():

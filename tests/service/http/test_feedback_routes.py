@@ -151,6 +151,11 @@ INVALID_FEEDBACK: dict[str, tuple[dict[str, Any], int, str]] = {
 } | {
     "no label": ({"json": {"annotator": "anna"}}, 400, "malformed_request"),
     "half a character": ({"content": LONE_SURROGATE}, 400, "malformed_request"),
+    "two labels": (
+        {"content": b'{"label": "low", "label": "mid", "annotator": "a"}'},
+        400,
+        "malformed_request",
+    ),
     "a deep nest": ({"content": b"[" * 9000}, 400, "malformed_request"),
     "no JSON": ({"content": b"{"}, 400, "malformed_request"),
     "too much JSON": ({"content": b" " * 20_000}, 413, "too_large"),

@@ -100,6 +100,17 @@ BAD: dict[str, Any] = {
     "an output of another name": {"inputs": [tensor()], "outputs": [{"name": "label"}]},
     "outputs of another kind": {"inputs": [tensor()], "outputs": 5},
     "an id that is no text": {"inputs": [tensor()], "id": 5},
+    "a length that is no whole number": {"inputs": [tensor(shape=[1, float(SAMPLES)])]},
+    "numbers as text": {"inputs": [tensor(data=["0.5"] * SAMPLES)]},
+    "truth values": {"inputs": [tensor(data=[True] * SAMPLES)]},
+    "a truth value among numbers": {"inputs": [tensor(data=[0.5] * (SAMPLES - 1) + [True])]},
+    "clips of another length": {"inputs": [tensor(data=[clip("mid")[::2], clip("mid")[::2]])]},
+    "values nested too deep": {"inputs": [tensor(data=[[[value] for value in clip("mid")]])]},
+    "parameters in a list": {"inputs": [tensor(parameters=[1])]},
+    "a size of true": {"inputs": [tensor(parameters={"binary_data_size": False})]},
+    "a flag that is text": {"inputs": [tensor()], "parameters": {"binary_data_output": "true"}},
+    "NaN where nothing reads it": {"inputs": [tensor()], "other": float("nan")},
+    "a key twice": json.dumps({"inputs": [tensor()]})[:-1] + ', "id": "a", "id": "b"}',
     "a size and no bytes": {"inputs": [tensor(parameters={"binary_data_size": 4})]},
 }
 

@@ -161,6 +161,25 @@ def test_impossible_names_to_trust_are_refused(client: Client, trust: object) ->
     assert "trust" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"epochs": true}',
+        '{"epochs": "1"}',
+        '{"epochs": NaN}',
+        '{"add_labels": "yes"}',
+        '{"no_promote": 1}',
+        '{"no_promote": true, "no_promote": false}',
+        '{"epoch": 1}',
+        "[]",
+    ],
+)
+def test_options_of_another_type_are_refused(client: Client, text: str) -> None:
+    headers = {"content-type": "application/json"}
+    answer = client.post("/v1/retrain", content=text, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "malformed_request")
+
+
 def test_retraining_is_refused_when_a_plain_file_is_served(client: Client) -> None:
     answer = client.post("/v1/retrain", json={})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "feedback_off")

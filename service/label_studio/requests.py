@@ -40,7 +40,7 @@ class ControlResult(LabelStudioObject):
     value: Any = None
 
 
-class Annotation(LabelStudioObject):
+class SentAnnotation(LabelStudioObject):
     id: Any = None
     was_cancelled: Any = False
     completed_by: Any = None
@@ -60,7 +60,7 @@ class PredictRequest(LabelStudioObject):
 class WebhookEvent(LabelStudioObject):
     action: str = Field(min_length=1, examples=["ANNOTATION_CREATED"])
     project: Any = None
-    annotation: Annotated[Annotation, BeforeValidator(_object_or_empty)] = Annotation()
+    annotation: Annotated[SentAnnotation, BeforeValidator(_object_or_empty)] = SentAnnotation()
     task: Annotated[Task, BeforeValidator(_object_or_empty)] = Task()
 
     @property

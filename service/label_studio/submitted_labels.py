@@ -18,7 +18,7 @@ from earful.service.http.app_state import Service
 from earful.service.http.routes.admission import sender_of
 from earful.service.http.routes.submit_feedback import classify_recording
 from earful.service.label_studio.label_config import Control, parse_label_config
-from earful.service.label_studio.requests import Annotation, WebhookEvent
+from earful.service.label_studio.requests import SentAnnotation, WebhookEvent
 from earful.service.label_studio.task_audio import TaskAudio
 
 SOURCE = "label-studio"
@@ -69,7 +69,7 @@ def _label(event: WebhookEvent, classifier: Classifier) -> tuple[Control, str]:
     raise malformed(f"the annotation does not choose {wanted} of the model for the recording")
 
 
-def _chosen_values(annotation: Annotation, name: str) -> list[str]:
+def _chosen_values(annotation: SentAnnotation, name: str) -> list[str]:
     """The values chosen in a control; empty unless it has exactly one result."""
     values_of_control = [entry.value for entry in annotation.result if entry.from_name == name]
     values = [value.get("choices") for value in values_of_control if isinstance(value, dict)]

@@ -13,7 +13,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 if TYPE_CHECKING:
-    from pydantic import ConfigDict, TypeAdapter
+    from pydantic import ConfigDict
+    from pydantic_core import SchemaValidator
 
 T = TypeVar("T")
 
@@ -66,13 +67,10 @@ def check(kind: type[T], value: Any) -> T:
         ValueError: it does not fit.
     """
     from pydantic import ValidationError
-    from pydantic_core import to_json
 
-    adapter: TypeAdapter[T] = _adapter(cast("Any", kind))
     try:
-        if is_dataclass(kind):  # of Python's objects a strict one accepts only itself
-            return adapter.validate_json(to_json(value))
-        return adapter.validate_python(value)
+        checked: T = _validator(cast("Any", kind)).validate_python(value)
+        return checked
     except ValidationError as error:
         raise ValueError(describe_problems(error.errors(), kind)) from error
 
@@ -121,10 +119,26 @@ def _field_names(kind: Any, path: Sequence[str]) -> list[str]:
 
 
 @cache
-def _adapter(kind: Any) -> "TypeAdapter[Any]":
+def _validator(kind: Any) -> "SchemaValidator":
     from pydantic import TypeAdapter
+    from pydantic_core import SchemaValidator
 
-    return TypeAdapter(kind)
+    schema = _as_json(TypeAdapter(kind).core_schema)
+    return SchemaValidator(schema, {"strict": True, "allow_inf_nan": False})
+
+
+def _as_json(schema: Any) -> Any:
+    """A schema that takes an object for a dataclass and a list for a tuple, also if it is strict.
+
+    pydantic's own way is to parse the text itself, which no lone half of a character survives:
+    names of files have some.
+    """
+    if isinstance(schema, list):
+        return [_as_json(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    parts = {name: _as_json(part) for name, part in schema.items()}
+    return parts | {"strict": False} if schema.get("type") in ("dataclass", "tuple") else parts
 
 
 def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

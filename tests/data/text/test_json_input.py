@@ -42,6 +42,7 @@ def test_a_record_is_read_with_its_parts() -> None:
     text = '{"name": "a", "parts": [{"count": 1, "share": 1}, {"count": 2}]}'
     assert parse_json(Record, text) == Record("a", (Part(1, 1.0), Part(2)))
     assert parse_json(Outer, b'{"name": "\\ud800", "inner": {"size": 2}}').name == "\ud800"
+    assert parse_json(Record, '{"name": "\\ud800"}') == Record("\ud800")
     assert parse_json(Record, '\ufeff{"name": "a"}'.encode()) == Record("a")
 
 
@@ -107,6 +108,20 @@ def test_what_does_not_fit_a_model_is_said_in_one_sentence(text: str, message: s
     with pytest.raises(ValueError) as raised:  # noqa: PT011 - its text is compared
         parse_json(Outer, text)
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("text", ["[true, 1]", "[1.0, 1]", '["1", 1]', "[1, NaN]", "[1]", "{}"])
+def test_types_of_python_are_strict_too(text: str) -> None:
+    assert parse_json(tuple[int, float], "[1, 2]") == (1, 2.0)
+    with pytest.raises(ValueError, match=r"must be|missing|NaN"):
+        parse_json(tuple[int, float], text)
+
+
+def test_a_model_that_converts_does_so() -> None:
+    class Lax(BaseModel):
+        flag: bool
+
+    assert parse_json(Lax, '{"flag": "true"}').flag
 
 
 def test_long_values_are_cut_and_few_problems_are_listed() -> None:

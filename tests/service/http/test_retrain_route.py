@@ -233,8 +233,20 @@ def test_killed_retraining_is_reported(
         assert (status["state"], status["stage"]) == ("running", "train")
         assert (status["done"], status["total"]) == (3, 10)
     assert client.get("/v1/retrain").json()["state"] == "killed"
-    for damage in ("{", '{"state": "running"}', "[]"):
-        (work.folder / "status.json").write_text(damage)
+    status_file = work.folder / "status.json"
+    written = json.loads(status_file.read_text("utf-8"))
+    changes: tuple[dict[str, object], ...] = (
+        {"started": "2026-01-01T00:00:00"},
+        {"state": "walking"},
+        {"done": "3"},
+        {"pid": True},
+        {"changed_labels": [5]},
+        {"result": {"number": "1", "reasons": []}},
+        {"result": {"number": 1, "reasons": "ab"}},
+    )
+    damages = [json.dumps(written | change) for change in changes]
+    for damage in ("{", '{"state": "running"}', "[]", "[" * 100_000, *damages):
+        status_file.write_text(damage, "utf-8")
         status = client.get("/v1/retrain").json()
         assert status["state"] == "failed"
         assert "is damaged" in status["message"]

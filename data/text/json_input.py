@@ -35,6 +35,9 @@ _ACCEPTED = {
     "bool_type": "true or false",
 }
 
+# Of one object: each unknown one is a problem of its own.
+_MAX_KEYS = 100_000
+
 
 def parse_json(kind: type[T], content: str | bytes) -> T:
     """The value of a type in a JSON text.
@@ -50,11 +53,12 @@ def read_json(content: str | bytes) -> Any:
 
     Raises:
         ValueError: it is no JSON (RFC 8259): NaN and Infinity are none, and neither is a nest too
-            deep to read; or an object has a key twice, of which readers take one or the other.
+            deep to read; an object has a key twice, of which readers take one or the other, or more
+            keys than any of ours.
     """
     try:
         return json.loads(
-            content, object_pairs_hook=_refuse_repeated_keys, parse_constant=_refuse_constant
+            content, object_pairs_hook=_checked_object, parse_constant=_refuse_constant
         )
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the text is not JSON: {error}") from error
@@ -81,7 +85,7 @@ def describe_problems(problems: Sequence[Any], kind: type | None = None) -> str:
 
 
 def _describe(problem: Mapping[str, Any], kind: type | None) -> str:
-    path = [part for part in problem["loc"] if part not in ("query", "path")]
+    path = [part for part in problem["loc"] if not _is_no_field(part)]
     name = ".".join(map(str, path))[:_NAME_CHARACTERS] or "the JSON"
     message = str(problem["msg"]).removeprefix("Value error, ")[:200]
     if problem["type"] == "missing":
@@ -96,6 +100,11 @@ def _describe(problem: Mapping[str, Any], kind: type | None) -> str:
     else:
         return f"{name}: {message}"
     return f"{name} {message}, found {_found(problem['input'])}"
+
+
+def _is_no_field(part: str | int) -> bool:
+    """Whether a part of a path is FastAPI's or the member of a union, as ``list[float]``."""
+    return part in ("query", "path") or str(part).startswith("list[")
 
 
 def _found(value: object) -> str:
@@ -131,7 +140,8 @@ def _as_json(schema: Any) -> Any:
     """A schema that takes an object for a dataclass and a list for a tuple, also if it is strict.
 
     pydantic's own way is to parse the text itself, which no lone half of a character survives:
-    names of files have some.
+    names of files have some. A model is taken as it is: its long lists have ``fail_fast``, as there
+    may be millions of problems.
     """
     if isinstance(schema, list):
         return [_as_json(part) for part in schema]
@@ -141,8 +151,10 @@ def _as_json(schema: Any) -> Any:
     return parts | {"strict": False} if schema.get("type") in ("dataclass", "tuple") else parts
 
 
-def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _checked_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
+    if len(pairs) > _MAX_KEYS:
+        raise ValueError(f"an object has {len(pairs)} keys, at most {_MAX_KEYS} are accepted")
     if len(values) < len(pairs):
         counts = Counter(name for name, _ in pairs)
         repeated = next(name for name in counts if counts[name] > 1)

@@ -53,7 +53,7 @@ class SetupRequest(LabelStudioObject):
 
 
 class PredictRequest(LabelStudioObject):
-    tasks: list[Task] = Field(json_schema_extra={"maxItems": MAX_TASKS})
+    tasks: list[Task] = Field(fail_fast=True, json_schema_extra={"maxItems": MAX_TASKS})
     label_config: str = Field(description="the labelling configuration")
 
 

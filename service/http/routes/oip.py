@@ -14,13 +14,7 @@ import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from numpy.typing import NDArray
-from pydantic import (
-    BaseModel,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -41,12 +35,7 @@ _MAX_JSON_BYTES = 4 << 20
 _JSON_LENGTH = "Inference-Header-Content-Length"
 
 
-def _require_numbers(values: Any, check_numbers: ValidatorFunctionWrapHandler) -> Any:
-    """One problem for all values, instead of one for each."""
-    try:
-        return check_numbers(values)
-    except ValidationError:
-        raise ValueError("must hold numbers, or a list of numbers for each clip") from None
+Numbers = Annotated[list[float], Field(fail_fast=True)]
 
 
 class OipObject(BaseModel):
@@ -66,7 +55,7 @@ class InputTensor(OipObject):
         list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2, examples=[[1, 8000]])
     ]
     parameters: TensorParameters | None = None
-    data: Annotated[list[float] | list[list[float]] | None, WrapValidator(_require_numbers)] = None
+    data: Numbers | Annotated[list[Numbers], Field(fail_fast=True)] | None = None
 
 
 class OutputParameters(OipObject):

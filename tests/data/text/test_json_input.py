@@ -1,9 +1,10 @@
 """JSON from outside: what is refused, and what the error says."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from earful.data.text.json_input import STRICT, parse_json, read_json
 
@@ -35,7 +36,7 @@ class Outer(BaseModel):
 
     name: str
     inner: Inner | None = None
-    several: list[Inner] = []
+    several: Annotated[list[Inner], Field(fail_fast=True)] = []
 
 
 def test_a_record_is_read_with_its_parts() -> None:
@@ -129,6 +130,14 @@ def test_long_values_are_cut_and_few_problems_are_listed() -> None:
     with pytest.raises(ValueError, match="name must be a string") as raised:
         parse_json(Record, f'{{"name": 1{"0" * 4000}, {unknown}}}')
     assert len(str(raised.value)) < 400
+
+
+def test_millions_of_problems_are_not_listed() -> None:
+    with pytest.raises(ValueError, match=r"^several\.0 must be an object, found 5$"):
+        parse_json(Outer, f'{{"name": "a", "several": [{"5, " * 1_000_000}5]}}')
+    unknown = ", ".join(f'"{number}": 1' for number in range(100_001))
+    with pytest.raises(ValueError, match="100001 keys, at most 100000 are accepted"):
+        parse_json(Record, f"{{{unknown}}}")
 
 
 def test_repeated_keys_are_found_at_any_depth() -> None:

@@ -123,6 +123,12 @@ def test_malformed_request_gets_a_one_sentence_error(client: Client, name: str) 
     assert isinstance(answer.json()["error"], str)
 
 
+def test_values_of_another_kind_are_told_with_their_place(client: Client) -> None:
+    body = {"inputs": [tensor(data=[0.5, "0.5"])]}
+    message = client.post(MODEL + "/infer", json=body).json()["error"]
+    assert message.startswith("inputs.0.data.1 must be a number, found '0.5'; ")
+
+
 def test_nan_tokens_and_a_wrong_header_are_refused(client: Client) -> None:
     nan = json.dumps({"inputs": [tensor(data=[float("nan")] * SAMPLES)]})
     assert client.post(MODEL + "/infer", content=nan).status_code == 400

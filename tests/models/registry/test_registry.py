@@ -160,9 +160,10 @@ def test_stale_lock_of_a_killed_process_is_taken_over(
     fill(registry, 2)
     fsspec.filesystem("memory").pipe_file(f"{root}/digits/.lock", b'{"since": 0}')
     assert registry.promote("digits", 2).number == 2
-    fsspec.filesystem("memory").pipe_file(f"{root}/digits/.lock", b"not json")
-    with pytest.raises(RegistryError, match="another process is changing"):
-        registry.rollback("digits")
+    for content in (b"not json", b"[" * 100_000, b'{"since": []}'):
+        fsspec.filesystem("memory").pipe_file(f"{root}/digits/.lock", content)
+        with pytest.raises(RegistryError, match="another process is changing"):
+            registry.rollback("digits")
 
 
 EVENT = {

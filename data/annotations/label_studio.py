@@ -94,22 +94,33 @@ def _task_annotation(
     if not annotation["result"]:
         collected.skipped.append(Problem(location, "unlabelled", "an annotation without a label"))
     ground_truth = bool(annotation.get("ground_truth") or annotation.get("honeypot"))
-    annotator = annotation.get("completed_by")
-    if isinstance(annotator, dict):
-        annotator = annotator.get("email") or annotator.get("id")
-    annotated_at = to_iso_timestamp(annotation.get("updated_at") or annotation.get("created_at"))
-    if annotator is None and not annotated_at:
-        return TaskAnnotation(spans, provenance_from_data(data, source), ground_truth)
-    provenance = Provenance(
-        source, printable_text(annotator), annotated_at, printable_text(annotation.get("id"))
+    provenance = read_provenance(
+        annotation, data, source, annotation.get("completed_by"), annotation.get("id")
     )
     return TaskAnnotation(spans, provenance, ground_truth)
 
 
-def provenance_from_data(data: Mapping[str, Any], source: str) -> Provenance:
-    """The provenance of a label that was imported into Label Studio and not changed there."""
-    texts = [printable_text(data.get(FIELD_PREFIX + name)) for name in vars(Provenance())]
-    return Provenance(texts[0] or source, *texts[1:])
+def read_provenance(
+    annotation: Mapping[str, Any],
+    data: Mapping[str, Any],
+    source: str,
+    annotator: Any,
+    annotation_id: Any,
+) -> Provenance:
+    """Who annotated and when; from ``data`` for a label that was imported and not changed since."""
+    name = annotator_text(annotator)
+    annotated_at = to_iso_timestamp(annotation.get("updated_at") or annotation.get("created_at"))
+    if not name and not annotated_at:
+        texts = [printable_text(data.get(FIELD_PREFIX + field)) for field in vars(Provenance())]
+        return Provenance(texts[0] or source, *texts[1:])
+    return Provenance(source, name, annotated_at, printable_text(annotation_id))
+
+
+def annotator_text(annotator: Any) -> str:
+    """The annotator's email address in Label Studio, else their id there."""
+    if isinstance(annotator, dict):
+        annotator = annotator.get("email") or annotator.get("id")
+    return printable_text(annotator)
 
 
 def _results(

@@ -17,15 +17,13 @@ from earful.data.annotations.annotation import (
     AnnotationError,
     AnnotationSet,
     Problem,
-    Provenance,
     printable_text,
 )
 from earful.data.annotations.choices import ConflictRule
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.label_studio import (
     FIELD_PREFIX,
-    provenance_from_data,
-    to_iso_timestamp,
+    read_provenance,
     to_labelled_span,
 )
 from earful.data.annotations.label_studio_tasks import (
@@ -153,7 +151,10 @@ def _read(
     tasks: dict[str, LabelStudioTask] = {}
     for location, row in rows:
         task_id = printable_text(row.get("id"))
-        annotation = TaskAnnotation(tuple(_labelled_spans(row, names)), _provenance(row, source))
+        provenance = read_provenance(
+            row, row, source, row.get("annotator"), row.get("annotation_id")
+        )
+        annotation = TaskAnnotation(tuple(_labelled_spans(row, names)), provenance)
         key = task_id or location
         new = LabelStudioTask(f"{location} (id {task_id})" if task_id else location, row, ())
         task = tasks.get(key, new)
@@ -176,18 +177,6 @@ def _labelled_spans(row: Mapping[str, Any], names: Sequence[str]) -> Iterator[La
                 yield to_labelled_span(name, region, region.get("labels", region.get("choices")))
         elif value not in (None, "", []):
             yield to_labelled_span(name, {}, value)
-
-
-def _provenance(row: Mapping[str, Any], source: str) -> Provenance:
-    annotator = row.get("annotator")
-    if isinstance(annotator, dict):
-        annotator = annotator.get("email") or annotator.get("id")
-    annotated_at = to_iso_timestamp(row.get("updated_at") or row.get("created_at"))
-    if annotator in (None, "") and not annotated_at:
-        return provenance_from_data(row, source)
-    return Provenance(
-        source, printable_text(annotator), annotated_at, printable_text(row.get("annotation_id"))
-    )
 
 
 def _fields(rows: Sequence[TaskRow]) -> list[str]:

@@ -11,7 +11,6 @@ labels.csv      all clips as a labels CSV with absolute paths; test.csv: those o
 skipped.csv     line, filename, code, message of skipped clips (only with --skip-bad)
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from earful.data.audio.pcm import as_float
 from earful.data.errors import EarfulError, command, did_you_mean_path
 from earful.data.features.config import FeatureConfig, FeatureError, FeatureKind
 from earful.data.labels.multilabel import split_labels
+from earful.data.text.json_input import STRICT, check, read_json
 
 SCHEMA_VERSION = 3
 MANIFEST_FILENAME = "dataset.json"
@@ -48,6 +48,26 @@ CLIP_COLUMNS = (
 
 class DatasetError(EarfulError):
     """A missing or damaged dataset, or clips that cannot be made into one."""
+
+
+@dataclass(frozen=True)
+class _Counts:
+    __pydantic_config__ = STRICT | {"extra": "ignore"}
+
+    clips: int
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """What of dataset.json is read."""
+
+    __pydantic_config__ = STRICT | {"extra": "ignore"}
+
+    labels: tuple[str, ...]
+    features: dict[str, Any]
+    counts: _Counts
+    content_hash: str
+    split_mode: str
 
 
 @dataclass(frozen=True)
@@ -135,29 +155,29 @@ def open_dataset(folder: Path) -> Dataset:
     Raises:
         DatasetError: no dataset there, another schema version, or inconsistent files.
     """
-    manifest = _read_manifest(folder)
+    values = _read_manifest(folder)
     try:
-        features = FeatureConfig.from_dict(manifest["features"])
-        labels = tuple(str(label) for label in manifest["labels"])
+        manifest = check(_Manifest, values)
+        features = FeatureConfig.from_dict(manifest.features)
         clips = pd.read_csv(
             folder / "clips.csv",
             dtype=dict.fromkeys(("label", "speaker", "fold", "filename"), str),
             keep_default_na=False,
             na_values={"start": [""], "end": [""]},
         )
-        label_matrix = build_label_matrix(clips["label"].tolist(), labels)
-        if tuple(clips.columns) != CLIP_COLUMNS or len(clips) != manifest["counts"]["clips"]:
+        label_matrix = build_label_matrix(clips["label"].tolist(), manifest.labels)
+        if tuple(clips.columns) != CLIP_COLUMNS or len(clips) != manifest.counts.clips:
             raise _damaged(folder, "clips.csv does not match dataset.json")
         return Dataset(
             folder=folder,
-            labels=labels,
+            labels=manifest.labels,
             features=features,
-            content_hash=str(manifest["content_hash"]),
-            split_mode=str(manifest["split_mode"]),
+            content_hash=manifest.content_hash,
+            split_mode=manifest.split_mode,
             clips=clips,
             label_matrix=label_matrix,
         )
-    except (KeyError, TypeError, ValueError, OSError, FeatureError) as error:
+    except (KeyError, ValueError, OSError, FeatureError) as error:
         raise _damaged(folder, str(error)) from error
 
 
@@ -178,7 +198,7 @@ def build_label_matrix(texts: Sequence[str], labels: Sequence[str]) -> NDArray[n
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / MANIFEST_FILENAME).read_text("utf-8"))
+        values = check(dict[str, Any], read_json((folder / MANIFEST_FILENAME).read_bytes()))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetError(
             f"{folder} is not a dataset{did_you_mean_path(folder)}: {MANIFEST_FILENAME} is "
@@ -186,13 +206,13 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise _damaged(folder, f"{MANIFEST_FILENAME}: {error}") from error
-    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    version = values.get("schema_version")
     if version != SCHEMA_VERSION:
         raise DatasetError(
             f"{folder} has dataset schema {version!r}, this version reads {SCHEMA_VERSION}; "
             f"prepare it again: {_prepare(folder)}"
         )
-    return dict(manifest)
+    return values
 
 
 def _damaged(folder: Path, reason: str) -> DatasetError:

@@ -1,1 +1,1 @@
-"""Text from strangers: what of it may reach a terminal or a spreadsheet."""
+"""Text from strangers: which is read, and what of it may reach a terminal or a spreadsheet."""

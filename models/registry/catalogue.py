@@ -94,7 +94,7 @@ class RegistryReader:
         try:
             content = self._storage.read(f"{checked_name(name)}/{ALIASES_FILE}")
         except FileNotFoundError:
-            return Aliases()
+            return Aliases({}, (), None)
         return parse_aliases(content, f"{self.root}/{name}/{ALIASES_FILE}")
 
     def events(self, name: str) -> list[RegistryEvent]:

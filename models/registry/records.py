@@ -7,9 +7,10 @@ import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from earful.data.system.processes import user_name
+from earful.data.text.json_input import STRICT, check, parse_json, read_json
 from earful.models.registry.errors import RegistryError
 
 SCHEMA_VERSION = 2
@@ -20,6 +21,7 @@ MODEL_FILE, METRICS_FILE, CARD_FILE = "model.onnx", "metrics.json", "card.md"
 # Optional files: the training data, and the checkpoint to warm-start from.
 DATA_FILE, CHECKPOINT_FILE = "data.csv", "checkpoint.pt"
 
+T = TypeVar("T")
 EventAction = Literal["register", "promote", "challenge", "rollback", "prune"]
 
 
@@ -32,6 +34,8 @@ class Version:
                   unknown
     """
 
+    __pydantic_config__ = STRICT
+
     number: int
     created: str
     created_by: str
@@ -40,10 +44,17 @@ class Version:
     note: str
     files: Mapping[str, str]
 
+    def __post_init__(self) -> None:
+        _require_numbers(self.number)
+        if MODEL_FILE not in self.files:
+            raise ValueError(f"it lists no {MODEL_FILE}")
+
 
 @dataclass(frozen=True)
 class RegistryEvent:
     """A change of a model in the registry; numbered from 1."""
+
+    __pydantic_config__ = STRICT
 
     number: int
     time: str
@@ -53,6 +64,9 @@ class RegistryEvent:
     created_by: str
     reason: str
 
+    def __post_init__(self) -> None:
+        _require_numbers(self.number)
+
 
 @dataclass(frozen=True)
 class Aliases:
@@ -61,9 +75,16 @@ class Aliases:
     They are one file, so that a killed process leaves either the old or the new state.
     """
 
-    aliases: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    previous_champions: tuple[int, ...] = ()
-    event: RegistryEvent | None = None
+    __pydantic_config__ = STRICT
+
+    aliases: Mapping[str, int]
+    previous_champions: tuple[int, ...]
+    event: RegistryEvent | None
+
+    def __post_init__(self) -> None:
+        _require_numbers(*self.aliases.values(), *self.previous_champions)
+        if unknown := sorted(set(self.aliases) - set(ALIAS_NAMES)):
+            raise ValueError(f"{unknown[0]!r} is not an alias; use one of {', '.join(ALIAS_NAMES)}")
 
     @property
     def champion(self) -> int | None:
@@ -91,16 +112,7 @@ def parse_version(content: bytes, path: str) -> Version:
     Raises:
         RegistryError: it is damaged.
     """
-    values = _object(content, path)
-    try:
-        files = {str(name): _string(digest) for name, digest in values.pop("files").items()}
-        version = Version(files=files, **values)
-        if MODEL_FILE not in files:
-            raise ValueError(f"it lists no {MODEL_FILE}")
-        _positive_int(version.number)
-        return version
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise damaged_error(path, str(error)) from error
+    return _parse(Version, content, path)
 
 
 def parse_aliases(content: bytes, path: str) -> Aliases:
@@ -109,17 +121,7 @@ def parse_aliases(content: bytes, path: str) -> Aliases:
     Raises:
         RegistryError: it is damaged.
     """
-    values = _object(content, path)
-    try:
-        aliases = {str(name): _positive_int(number) for name, number in values["aliases"].items()}
-        if unknown := sorted(set(aliases) - set(ALIAS_NAMES)):
-            raise ValueError(f"{unknown[0]!r} is not an alias; use one of {', '.join(ALIAS_NAMES)}")
-        previous_champions = tuple(_positive_int(number) for number in values["previous_champions"])
-        return Aliases(aliases, previous_champions, _event(values["event"]))
-    except KeyError as error:
-        raise damaged_error(path, f"it has no {error}") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise damaged_error(path, str(error)) from error
+    return _parse(Aliases, content, path)
 
 
 def parse_events(content: bytes, path: str) -> list[RegistryEvent]:
@@ -131,11 +133,8 @@ def parse_events(content: bytes, path: str) -> list[RegistryEvent]:
     events: list[RegistryEvent] = []
     for number, line in enumerate(content.splitlines(), 1):
         try:
-            event = _event(json.loads(line))
-            if event is None:
-                raise ValueError("expected an event, found null")
-            events.append(event)
-        except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+            events.append(parse_json(RegistryEvent, line))
+        except ValueError as error:
             raise damaged_error(f"{path}, line {number}", str(error)) from error
     return events
 
@@ -165,34 +164,18 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _object(content: bytes, path: str) -> dict[str, Any]:
+def _parse(kind: type[T], content: bytes, path: str) -> T:
     try:
-        values = json.loads(content)
-        if not isinstance(values, dict):
-            raise ValueError("not a JSON object")
+        values = check(dict[str, Any], read_json(content))
         version = values.pop("schema_version", None)
-    except (ValueError, RecursionError) as error:
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"it has schema {version!r}, this version reads {SCHEMA_VERSION}")
+        return check(kind, values)
+    except ValueError as error:
         raise damaged_error(path, str(error)) from error
-    if version != SCHEMA_VERSION:
-        raise damaged_error(path, f"it has schema {version!r}, this version reads {SCHEMA_VERSION}")
-    return values
 
 
-def _event(values: Any) -> RegistryEvent | None:
-    if values is None:
-        return None
-    event = RegistryEvent(**values)
-    _positive_int(event.number)
-    return event
-
-
-def _positive_int(number: Any) -> int:
-    if type(number) is not int or number < 1:
-        raise ValueError(f"expected a number of 1 or more, found {number!r}")
-    return number
-
-
-def _string(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"expected a string, found {value!r}")
-    return value
+def _require_numbers(*numbers: int) -> None:
+    """Versions and events count from 1."""
+    if min(numbers, default=1) < 1:
+        raise ValueError(f"expected a number of 1 or more, found {min(numbers)}")

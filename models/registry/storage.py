@@ -198,8 +198,7 @@ class RemoteStorage:
 
     @contextlib.contextmanager
     def lock(self, path: str) -> Iterator[None]:
-        token = secrets.token_hex(8)
-        holder = {"token": token, "by": socket.gethostname(), "since": time.time()}
+        holder = {"token": secrets.token_hex(8), "by": socket.gethostname(), "since": time.time()}
         content = json.dumps(holder).encode()
         if self._lock_age_seconds(path) > STALE_LOCK_SECONDS:
             with contextlib.suppress(FileNotFoundError), _as_registry_error(f"{self.root}/{path}"):
@@ -213,16 +212,14 @@ class RemoteStorage:
             yield
         finally:
             with contextlib.suppress(FileNotFoundError):
-                if (
-                    json.loads(self.read(path))["token"] == token
-                ):  # otherwise another process took it over
+                if self.read(path) == content:  # otherwise another process took it over
                     self._fs.rm_file(self._full_path(path))
 
     def _lock_age_seconds(self, path: str) -> float:
         """Seconds since the lock was taken; 0 if there is no lock or it has no time."""
         try:
             return time.time() - float(json.loads(self.read(path))["since"])
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+        except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
             return 0.0
 
     def _full_path(self, path: str) -> str:

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO
 
 from earful.data.atomic_write import staged_file
+from earful.data.text.json_input import STRICT
 from earful.service.batch.classify_inputs import classify_inputs
 from earful.service.batch.input_reader import OnRead
 from earful.service.batch.inputs import STANDARD_INPUT, Input
@@ -65,6 +66,8 @@ class RunStats:
     ``correct`` have it.
     """
 
+    __pydantic_config__ = STRICT
+
     inputs: int = 0
     seconds: float = 0.0
     failed: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -91,15 +94,24 @@ FinishedChunks = Generator[tuple[InputChunk, RunStats], None, None]
 
 
 @dataclass(frozen=True)
+class InputsFingerprint:
+    """Count and hash of the inputs, to detect others."""
+
+    __pydantic_config__ = STRICT
+
+    count: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class InputManifest:
     """The inputs of a run as written to ``inputs.jsonl``.
 
-    fingerprint  count and hash of the inputs
     expected     whether any input has a correct label
     read_once    whether the input is audio on standard input, which cannot be read again
     """
 
-    fingerprint: dict[str, Any]
+    fingerprint: InputsFingerprint
     chunks: tuple[InputChunk, ...]
     expected: bool
     read_once: bool
@@ -116,7 +128,7 @@ def write_inputs(folder: Path, inputs: Iterable[Input]) -> InputManifest:
             planner.add(len(line), source.n_bytes)
             expected = expected or bool(source.expected)
             read_once = source.location == STANDARD_INPUT
-    fingerprint = {"count": planner.count, "sha256": digest.hexdigest()}
+    fingerprint = InputsFingerprint(planner.count, digest.hexdigest())
     return InputManifest(fingerprint, planner.chunks(), expected, read_once)
 
 

@@ -19,6 +19,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from earful.data.atomic_write import staged_file
+from earful.data.text.json_input import STRICT, check, read_json
+from earful.service.batch.chunks import InputsFingerprint, RunStats
 from earful.service.batch.errors import BatchError
 
 SCHEMA_VERSION = 4
@@ -26,22 +28,34 @@ STATE_FILE, LOCK_FILE = "job.json", "lock"
 
 
 @dataclass(frozen=True)
+class ResultsFingerprint:
+    """Count, total size and latest modification time of all files, to detect later changes."""
+
+    __pydantic_config__ = STRICT
+
+    files: int
+    bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
 class JobState:
     """The content of job.json.
 
     settings         all settings that affect rows
-    inputs           count and hash of the inputs
     stats            statistics of a finished run
-    results          fingerprint of the results of a finished run
-    pending_results  fingerprint of the results, saved before they are moved to --out: a run that
+    results          those of a finished run
+    pending_results  the results, saved before they are moved to --out: a run that
                      is killed during the move recognises them
     """
 
+    __pydantic_config__ = STRICT
+
     settings: dict[str, Any]
-    inputs: dict[str, Any]
-    stats: dict[str, Any] | None = None
-    results: dict[str, Any] | None = None
-    pending_results: dict[str, Any] | None = None
+    inputs: InputsFingerprint
+    stats: RunStats | None = None
+    results: ResultsFingerprint | None = None
+    pending_results: ResultsFingerprint | None = None
     schema_version: int = SCHEMA_VERSION
 
     @classmethod
@@ -53,13 +67,13 @@ class JobState:
         """
         path = folder / STATE_FILE
         try:
-            values = json.loads(path.read_text("utf-8"))
-            if values["schema_version"] != SCHEMA_VERSION:
-                raise ValueError(f"schema {values['schema_version']}")
-            return cls(**values)
+            values = check(dict[str, Any], read_json(path.read_bytes()))
+            if (version := values.get("schema_version")) != SCHEMA_VERSION:
+                raise ValueError(f"schema {version}")
+            return check(cls, values)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError) as error:
             raise BatchError(
                 f"{path} is damaged or from another version ({error}); start over with --restart"
             ) from error
@@ -78,7 +92,7 @@ class JobState:
             if name != ignoring and mine.get(name) != theirs.get(name)
         ]
         if self.inputs != other.inputs:
-            before, now = (f"{state.inputs['count']:,}" for state in (self, other))
+            before, now = (f"{state.inputs.count:,}" for state in (self, other))
             changes.append(
                 f"the inputs (still {now} files, but not the same or changed)"
                 if before == now

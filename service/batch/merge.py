@@ -43,7 +43,7 @@ def merge_results(shard_results: Sequence[Path], out: Path) -> RunStats:
             _join_parquet(ordered, staging)
         else:
             _join_text(ordered, staging, headers=format_name == "csv")
-    return sum((RunStats(**(states[path].stats or {})) for path in ordered), RunStats())
+    return sum((states[path].stats or RunStats() for path in ordered), RunStats())
 
 
 def _load_state(results: Path) -> JobState:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from earful.data.atomic_write import OutputError, swap_folder
 from earful.service.batch.formats import FOLDER_FORMATS
-from earful.service.batch.job_state import JobState, lock_folder
+from earful.service.batch.job_state import JobState, ResultsFingerprint, lock_folder
 
 JOB_SUFFIX = ".job"
 _LONGEST_PATH = 4096
@@ -95,12 +95,12 @@ def remove_path(target: Path) -> None:
         target.unlink(missing_ok=True)
 
 
-def results_fingerprint(out: Path) -> dict[str, int]:
-    """Count, total size and latest modification time of all files, to detect later changes."""
+def results_fingerprint(out: Path) -> ResultsFingerprint:
+    """The state of a file of results, or of a folder of them."""
     files = [path for path in out.rglob("*") if path.is_file()] if out.is_dir() else [out]
     statuses = [path.stat() for path in files]
-    return {
-        "files": len(files),
-        "bytes": sum(status.st_size for status in statuses),
-        "mtime_ns": max((status.st_mtime_ns for status in statuses), default=0),
-    }
+    return ResultsFingerprint(
+        files=len(files),
+        bytes=sum(status.st_size for status in statuses),
+        mtime_ns=max((status.st_mtime_ns for status in statuses), default=0),
+    )

@@ -67,22 +67,28 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _to_row(values: dict[str, Any]) -> ResultRow:
-    label, score = values["label"] or "", _number(values["score"])
+    label, score = _text(values["label"]), _number(values["score"])
     return ResultRow(
-        filename=str(values["filename"]),
+        filename=_text(values["filename"]),
         start=_number(values["start"]),
         end=_number(values["end"]),
         label=label,
         score=score,
         scores=() if score is None else ((label, score),),
-        error=values["error"] or "",
-        expected=values.get("expected") or "",
+        error=_text(values["error"]),
+        expected=_text(values.get("expected")),
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | None):
+        raise ValueError(f"expected a text, found {value!r:.100}")
+    return value or ""
 
 
 def _number(value: Any) -> float | None:
     if value in (None, ""):
         return None
-    if not math.isfinite(number := float(value)):
+    if isinstance(value, bool) or not math.isfinite(number := float(value)):
         raise ValueError(f"expected a finite number, found {value!r}")
     return number

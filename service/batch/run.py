@@ -163,7 +163,7 @@ class _BatchRun:
                 )
             if previous.results is not None and previous.stats is not None:
                 cleanup(folder)
-                stats = RunStats(**previous.stats)
+                stats = previous.stats
                 seconds = time.monotonic() - self._started
                 return BatchOutcome(stats, self.out, stats.inputs, seconds, already_complete=True)
         else:
@@ -174,7 +174,7 @@ class _BatchRun:
         state = replace(state, pending_results=fingerprint)
         state.save(folder)
         publish_results(folder / _RESULTS, self.out)
-        replace(state, stats=asdict(stats), results=fingerprint).save(folder)
+        replace(state, stats=stats, results=fingerprint).save(folder)
         cleanup(folder)
         return BatchOutcome(stats, self.out, n_already_done, time.monotonic() - self._started)
 

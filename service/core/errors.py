@@ -87,17 +87,12 @@ def json_response(
     )
 
 
+def malformed(message: str) -> RequestError:
+    return RequestError("malformed_request", message)
+
+
 def http_status(code: str) -> int:
     return STATUS_BY_CODE.get(code, UNUSABLE_AUDIO_STATUS)
-
-
-def validation_message(problems: Sequence[Any]) -> str:
-    """Pydantic's errors for a request as one sentence, without the values."""
-    messages = []
-    for problem in problems:
-        name = ".".join(str(part) for part in problem["loc"] if part not in ("query", "path"))
-        messages.append(f"{name[:80] or 'the body'}: {str(problem['msg'])[:200]}")
-    return "; ".join(messages[:3])
 
 
 def error_response(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from earful.data.text.json_input import STRICT
 from earful.data.text.printable import printable
 
 # Listed in a terminal and in GET /v1/retrain; JSON and the report have all.
@@ -17,6 +18,8 @@ class LabelChange:
     old, new  its label, and that of the new data
     by        the annotators who gave the new label, or the row of the labels CSV
     """
+
+    __pydantic_config__ = STRICT
 
     filename: str
     start: float | None

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from earful.data.atomic_write import staged_file
 from earful.data.errors import EarfulError
+from earful.data.text.json_input import STRICT, parse_json
 from earful.models.registry.records import utc_now
 from earful.service.core.label_changes import MAX_LISTED_CHANGES, LabelChange
 
@@ -37,6 +38,8 @@ class RetrainFolderError(EarfulError):
 class RetrainResult:
     """The version that a retraining registered or found, and the gate's reasons against it."""
 
+    __pydantic_config__ = STRICT
+
     number: int | None
     reasons: tuple[str, ...]
 
@@ -49,6 +52,8 @@ class RetrainStatus:
     changed_labels, kept_labels  the first of them
     result                       of one that has ended; its version is None if none was registered
     """
+
+    __pydantic_config__ = STRICT
 
     state: RetrainState
     stage: str
@@ -63,22 +68,9 @@ class RetrainStatus:
     kept_labels: tuple[LabelChange, ...] = ()
     result: RetrainResult | None = None
 
-    @classmethod
-    def from_json(cls, text: str) -> "RetrainStatus":
-        """Parse the content of the file.
-
-        Raises:
-            ValueError, TypeError, KeyError: it is damaged.
-        """
-        values = json.loads(text)
-        for name in ("changed_labels", "kept_labels"):
-            values[name] = tuple(LabelChange(**change) for change in values.get(name, ()))
-        result = values.get("result")
-        if result is not None:
-            values["result"] = RetrainResult(result["number"], tuple(result["reasons"]))
-        status = cls(**values)
-        datetime.datetime.fromisoformat(status.started)
-        return status
+    def __post_init__(self) -> None:
+        if datetime.datetime.fromisoformat(self.started).tzinfo is None:
+            raise ValueError(f"started has no time zone, found {self.started!r}")
 
 
 class RetrainFolder:
@@ -136,10 +128,10 @@ class RetrainFolder:
         """
         path = self.folder / STATUS_FILE
         try:
-            return RetrainStatus.from_json(path.read_text("utf-8"))
+            return parse_json(RetrainStatus, path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             raise RetrainFolderError(f"{path} is damaged: {error}; remove it") from error
 
     def run_folder(self, name: str) -> Path:

@@ -1,11 +1,13 @@
 """Active learning queue: disputed clips first, then unlabelled ones by uncertainty."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, Subquery, and_, case, func, or_, select
 
+from earful.data.text.json_input import parse_json
 from earful.service.feedback.audio_files import SHA256
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.recording_rows import RECORDING_COLUMNS
@@ -117,12 +119,10 @@ def _after_cursor(query: Select[Any], remaining: Subquery, cursor: str) -> Selec
 
 
 def _parse_cursor(cursor: str) -> tuple[int, float, str]:
-    try:
-        rank, margin, sha256 = json.loads(cursor)
+    with contextlib.suppress(ValueError):
+        rank, margin, sha256 = parse_json(tuple[int, float, str], cursor)
         if rank in (DISPUTED, UNLABELLED, AGREED) and SHA256.fullmatch(sha256):
-            return int(rank), float(margin), sha256
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        pass
+            return rank, margin, sha256
     raise ValueError("`cursor` must be the cursor of an earlier response")
 
 

@@ -14,13 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from earful.data.audio.decode import AudioError
+from earful.data.text.json_input import describe_problems
 from earful.service.core.errors import (
     COUNTED_PER_FILE,
     RequestError,
     error_response,
     http_status,
     json_response,
-    validation_message,
+    malformed,
 )
 from earful.service.core.request_log import UNMATCHED_ROUTE, RequestLog, log
 from earful.service.http.app_state import Service
@@ -103,7 +104,7 @@ class Dispatcher:
     async def _handle_error(self, request: Request, error: Exception) -> Response:
         """The response for an error of ours or of the framework (unknown route, wrong method)."""
         if isinstance(error, RequestValidationError):
-            error = RequestError("malformed_request", validation_message(error.errors()))
+            error = malformed(describe_problems(error.errors()))
         if isinstance(error, HTTPException):
             status, message, headers = error.status_code, str(error.detail), error.headers
             code = {404: "no_such_route", 405: "method_not_allowed"}.get(status, "http_error")

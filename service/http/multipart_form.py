@@ -7,7 +7,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from earful.service.core.arriving_file import ArrivingFile
-from earful.service.core.errors import RequestError
+from earful.service.core.errors import RequestError, malformed
 from earful.service.core.settings import SPOOL_BYTES
 from earful.service.http.text_bodies import TEXT_HEAD_BYTES, refuse_text
 
@@ -138,7 +138,7 @@ class Form(Parts):
             RequestError: ``malformed_request``: the form has not.
         """
         if not self._is_empty and not self._is_complete:
-            raise RequestError("malformed_request", "the form ends before its closing boundary")
+            raise malformed("the form ends before its closing boundary")
 
     def _on_part_begin(self) -> None:
         self._n_parts += 1
@@ -169,9 +169,7 @@ class Form(Parts):
         elif self._with_fields:
             name_bytes = options.get(b"name", b"")
             if name_bytes in self.fields or len(self.fields) == MAX_FIELDS:
-                raise RequestError(
-                    "malformed_request", f"more than {MAX_FIELDS} fields, or a field twice"
-                )
+                raise malformed(f"more than {MAX_FIELDS} fields, or a field twice")
             self._part = ArrivingFile("", MAX_FIELD_BYTES)
             self.fields[name_bytes] = self._part.buffer
 
@@ -212,8 +210,8 @@ def field_text(name: bytes, value: bytearray) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError as error:
         field_name = printable_name(name)[:40]
-        raise RequestError("malformed_request", f"the field {field_name!r} is not UTF-8") from error
+        raise malformed(f"the field {field_name!r} is not UTF-8") from error
 
 
 def _malformed(error: FormParserError) -> RequestError:
-    return RequestError("malformed_request", f"the form cannot be read: {error}")
+    return malformed(f"the form cannot be read: {error}")

@@ -9,14 +9,16 @@ while the body arrives.
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Self
+from typing import Self, TypeVar
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
+from starlette.concurrency import run_in_threadpool
 from starlette.types import Message
 
+from earful.data.text.json_input import parse_json
 from earful.service.core.arriving_file import ArrivingFile, FileSink
-from earful.service.core.errors import RequestError, too_large
+from earful.service.core.errors import RequestError, malformed, too_large
 from earful.service.core.settings import SPOOL_BYTES, Settings
 from earful.service.http.multipart_form import (
     MAX_FIELD_BYTES,
@@ -30,6 +32,19 @@ from earful.service.http.upload_budget import Content, TemporaryFiles, UploadBud
 
 # Of a body of JSON that carries no audio.
 MAX_JSON_BYTES = 16_384
+T = TypeVar("T")
+
+
+def parse_body(kind: type[T], content: bytes) -> T:
+    """The value of a type in a body, or part of one, that is JSON.
+
+    Raises:
+        RequestError: ``malformed_request``.
+    """
+    try:
+        return parse_json(kind, content)
+    except ValueError as error:
+        raise malformed(str(error)) from error
 
 
 class RequestBody:
@@ -140,6 +155,14 @@ class RequestBody:
         chunks = [chunk async for chunk in self._chunks(max_bytes)]
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
+    async def read_json(self, kind: type[T], max_bytes: int = MAX_JSON_BYTES) -> T:
+        """The body as a type of JSON, parsed on another thread: it may be long.
+
+        Raises:
+            RequestError: as from ``read_all`` and ``parse_body``.
+        """
+        return await run_in_threadpool(parse_body, kind, await self.read_all(max_bytes))
+
     def check_headers(self, max_bytes: int) -> None:
         """Refuse a body that can be told to be unacceptable before it arrives.
 
@@ -147,7 +170,7 @@ class RequestBody:
             RequestError: ``malformed_request`` or ``too_large``.
         """
         if self._headers.get(b"content-encoding", b"identity") != b"identity":
-            raise RequestError("malformed_request", "compressed bodies are not accepted")
+            raise malformed("compressed bodies are not accepted")
         if self.declared_bytes > max_bytes:
             raise too_large(max_bytes)
 
@@ -157,7 +180,7 @@ class RequestBody:
         _, options = parse_options_header(self._content_type)
         boundary = options.get(b"boundary", b"")
         if not boundary:
-            raise RequestError("malformed_request", "the form's content type names no boundary")
+            raise malformed("the form's content type names no boundary")
         return Form(
             boundary,
             self._settings.max_files,
@@ -180,7 +203,7 @@ class RequestBody:
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise RequestError("malformed_request", "the body ended early")
+                raise malformed("the body ended early")
             chunk: bytes = message.get("body", b"")
             if self.n_received + len(chunk) > max_bytes:
                 raise too_large(max_bytes)

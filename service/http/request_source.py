@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from earful.service.core.errors import RequestError
+from earful.service.core.errors import RequestError, malformed
 from earful.service.core.host_names import SETTING, AllowedHosts, Host, parse_host
 
 _READS = ("GET", "HEAD", "OPTIONS")
@@ -45,7 +45,7 @@ def check_source(scope: Scope, allowed: AllowedHosts) -> None:
 def _check_host(values: list[bytes], allowed: AllowedHosts) -> Host:
     host = parse_host(values[0]) if len(values) == 1 else None
     if host is None:
-        raise RequestError("malformed_request", "send one Host header: NAME or ADDRESS, and a port")
+        raise malformed("send one Host header: NAME or ADDRESS, and a port")
     if not allowed.allows(host):
         raise RequestError(
             "bad_host",

@@ -169,6 +169,29 @@ def openapi_responses(
     return {status: {"model": success}, **failures}
 
 
+def json_body(kind: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """For the OpenAPI document: the body of a route that reads it itself, as this type of JSON."""
+    content = {"application/json": {"schema": json_schema(kind)}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def json_schema(kind: type[BaseModel]) -> dict[str, Any]:
+    """The schema of a type, with those of its parts in their places."""
+    schema = kind.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def in_place(value: Any) -> Any:
+        if isinstance(value, list):
+            return [in_place(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        part = parts.get(str(value.get("$ref", "")).rpartition("/")[2], {})
+        return {key: in_place(item) for key, item in (part | value).items() if key != "$ref"}
+
+    inlined: dict[str, Any] = in_place(schema)
+    return inlined
+
+
 _BINARY = {"type": "string", "format": "binary"}
 # Query parameters of the classify route, which parses them itself.
 CLASSIFY_PARAMETERS: dict[str, Any] = {

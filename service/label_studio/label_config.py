@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 from xml.etree import ElementTree
 
-from earful.service.core.errors import RequestError
+from earful.service.core.errors import malformed
 
 _MAX_CHARACTERS = 1 << 20
 _AUDIO_TAGS = ("audio", "audioplus")
@@ -60,7 +60,7 @@ def parse_label_config(text: object, labels: Sequence[str]) -> list[Control]:
     matching = [c for c in controls if any(c.value_for(label) is not None for label in labels)]
     if not matching:
         names = ", ".join(repr(c.name) for c in controls) or "none for audio"
-        raise _malformed(
+        raise malformed(
             "the labelling configuration needs Choices or Labels for an Audio tag with a label of "
             f"this model ({', '.join(labels[:20])}); found controls: {names}"
         )
@@ -69,16 +69,16 @@ def parse_label_config(text: object, labels: Sequence[str]) -> list[Control]:
 
 def _parse_xml(text: object) -> ElementTree.Element:
     if not isinstance(text, str) or not text.strip():
-        raise _malformed("the labelling configuration is missing")
+        raise malformed("the labelling configuration is missing")
     if len(text) > _MAX_CHARACTERS:
-        raise _malformed(f"the labelling configuration has more than {_MAX_CHARACTERS} characters")
+        raise malformed(f"the labelling configuration has more than {_MAX_CHARACTERS} characters")
     if "<!DOCTYPE" in text.upper():
-        raise _malformed("a labelling configuration with a DOCTYPE is not accepted")
+        raise malformed("a labelling configuration with a DOCTYPE is not accepted")
     try:
         # Safe: without a DOCTYPE there are no entities to expand or fetch.
         return ElementTree.fromstring(text)  # noqa: S314
     except (ElementTree.ParseError, ValueError) as error:
-        raise _malformed(f"the labelling configuration is not valid XML: {error}") from error
+        raise malformed(f"the labelling configuration is not valid XML: {error}") from error
 
 
 def _control(tag: ElementTree.Element, fields: dict[str, str]) -> Control | None:
@@ -102,7 +102,3 @@ def _control(tag: ElementTree.Element, fields: dict[str, str]) -> Control | None
         values=None if from_task else values,
         allows_multiple=tag.get("choice") == "multiple",
     )
-
-
-def _malformed(message: str) -> RequestError:
-    return RequestError("malformed_request", message)

@@ -7,14 +7,12 @@ api.py. A failed task gets an empty result with the reason; the other tasks are 
 """
 
 import asyncio
-import json
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
-from starlette.concurrency import run_in_threadpool
 
 from earful.data.annotations.annotation import printable_text
 from earful.data.audio.decode import AudioError
@@ -29,20 +27,29 @@ from earful.service.http.schemas import (
     PredictResponse,
     SetupResponse,
     WebhookResponse,
+    json_body,
     openapi_responses,
 )
 from earful.service.inference.hot_reload import LoadedModel
 from earful.service.inference.job_queue import InferenceOutcome
 from earful.service.label_studio.label_config import Control, parse_label_config
 from earful.service.label_studio.prelabels import control_results
-from earful.service.label_studio.submitted_labels import WebhookEvent, store_annotation
+from earful.service.label_studio.requests import (
+    MAX_TASKS,
+    PredictRequest,
+    SetupRequest,
+    Task,
+    WebhookEvent,
+    id_text,
+)
+from earful.service.label_studio.submitted_labels import store_annotation
 from earful.service.label_studio.task_audio import TaskAudio
 
 MODEL_CLASS = "Earful"
-MAX_TASKS = 1000
 MAX_JSON_BYTES = 16 << 20
 # Tasks whose audio one request holds in memory at a time.
 _TASKS_PER_BATCH = 8
+T = TypeVar("T")
 
 
 def add_label_studio_routes(app: FastAPI, service: Service) -> None:
@@ -60,15 +67,15 @@ def add_label_studio_routes(app: FastAPI, service: Service) -> None:
     @app.post(
         "/setup",
         summary="Connect a Label Studio project",
-        openapi_extra=_SETUP,
+        openapi_extra=json_body(SetupRequest),
         responses=openapi_responses(SetupResponse, ErrorResponse),
     )
     async def setup(request: Request) -> Response:
         loaded_model = service.admit(request.headers, "classify")
-        payload = await _json(service, request, service.deadline())
-        controls = parse_label_config(payload.get("schema"), loaded_model.classifier.labels)
+        body = await _read(service, request, SetupRequest, service.deadline())
+        controls = parse_label_config(body.label_config, loaded_model.classifier.labels)
         log_fields = {
-            "project": _id_text(payload.get("project")),
+            "project": id_text(body.project),
             "labels_without_control": _labels_without_control(controls, loaded_model),
         }
         log(logging.INFO, "label_studio_setup", log_fields)
@@ -77,18 +84,20 @@ def add_label_studio_routes(app: FastAPI, service: Service) -> None:
     @app.post(
         "/predict",
         summary="Pre-label tasks for Label Studio",
-        openapi_extra=_PREDICT,
+        openapi_extra=json_body(PredictRequest),
         responses=openapi_responses(PredictResponse, ErrorResponse),
     )
     async def predict(request: Request) -> Response:
         deadline = service.deadline()
         loaded_model = service.admit(request.headers, "classify")
-        payload = await _json(service, request, deadline)
-        controls = parse_label_config(payload.get("label_config"), loaded_model.classifier.labels)
-        tasks, results = _tasks(payload), []
+        body = await _read(service, request, PredictRequest, deadline)
+        controls = parse_label_config(body.label_config, loaded_model.classifier.labels)
+        tasks, results = body.tasks, []
+        if len(tasks) > MAX_TASKS:
+            raise RequestError("too_many_files", f"more than {MAX_TASKS} tasks at once")
         for first in range(0, len(tasks), _TASKS_PER_BATCH):
             group = tasks[first : first + _TASKS_PER_BATCH]
-            references = [_reference(task, controls[0]) for task in group]
+            references = [task.audio_of(controls[0]) for task in group]
             blobs = await asyncio.gather(*(audio.read(r, deadline) for r in references))
             outcomes = await _classify_blobs(service, request, loaded_model, blobs, deadline)
             min_score = service.settings.label_studio_min_score
@@ -101,20 +110,20 @@ def add_label_studio_routes(app: FastAPI, service: Service) -> None:
     @app.post(
         "/webhook",
         summary="Receive annotations from Label Studio",
-        openapi_extra=_WEBHOOK,
+        openapi_extra=json_body(WebhookEvent),
         status_code=201,
         responses=openapi_responses(WebhookResponse, ErrorResponse, status=201),
     )
     async def webhook(request: Request) -> Response:
         deadline = service.deadline()
         service.keys.check(request.headers, "feedback")
-        event = _event(await _json(service, request, deadline))
+        event = await _read(service, request, WebhookEvent, deadline)
         reason = await store_annotation(service, audio, event, request, deadline)
         log_fields = {
-            "action": event.action,
-            "project": _id_text(event.project),
-            "annotation": _id_text(event.annotation),
-            "task": _id_text(event.task),
+            "action": printable_text(event.action),
+            "project": id_text(event.project),
+            "annotation": printable_text(event.annotation.id),
+            "task": printable_text(event.task.id),
         }
         not_stored = {"not_stored": reason} if reason else {}
         log(logging.INFO, "label_studio_event", log_fields | not_stored)
@@ -152,7 +161,7 @@ async def _classify_blobs(
 
 
 def _result(
-    task: Mapping[str, Any],
+    task: Task,
     outcome: InferenceOutcome,
     controls: Sequence[Control],
     loaded_model: LoadedModel,
@@ -174,7 +183,7 @@ def _result(
                 "model_version": _model_version(loaded_model),
             }
         outcome = RequestError("label_not_offered", "no control offers the predicted label")
-    log_fields = {"task": _id_text(task), "code": outcome.code, "reason": str(outcome)}
+    log_fields = {"task": printable_text(task.id), "code": outcome.code, "reason": str(outcome)}
     log(logging.WARNING, "label_studio_task_failed", log_fields)
     error = {"code": outcome.code, "message": str(outcome)}
     return {
@@ -185,53 +194,9 @@ def _result(
     }
 
 
-async def _json(service: Service, request: Request, deadline: float) -> dict[str, Any]:
+async def _read(service: Service, request: Request, kind: type[T], deadline: float) -> T:
     with service.open_body(request, deadline) as body:
-        text = await body.read_all(min(MAX_JSON_BYTES, service.settings.max_request_bytes))
-        return await run_in_threadpool(_parse, text)
-
-
-def _parse(text: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _malformed(f"the body is not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise _malformed("the body must be a JSON object")
-    return value
-
-
-def _tasks(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    tasks = payload.get("tasks")
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-        raise _malformed("'tasks' must be a list of objects")
-    if len(tasks) > MAX_TASKS:
-        raise RequestError("too_many_files", f"more than {MAX_TASKS} tasks at once")
-    return tasks
-
-
-def _reference(task: Mapping[str, Any], control: Control) -> str:
-    data = task.get("data")
-    reference = data.get(control.field) if isinstance(data, dict) else None
-    return reference if isinstance(reference, str) else ""
-
-
-def _event(payload: Mapping[str, Any]) -> WebhookEvent:
-    action = payload.get("action")
-    if not isinstance(action, str) or not action:
-        raise _malformed("'action' must be the name of an event, ANNOTATION_CREATED for example")
-    annotation, task = (payload.get(name) for name in ("annotation", "task"))
-    return WebhookEvent(
-        action=printable_text(action),
-        project=payload.get("project"),
-        annotation=annotation if isinstance(annotation, dict) else {},
-        task=task if isinstance(task, dict) else {},
-    )
-
-
-def _id_text(value: Any) -> str:
-    """The id of a task, annotation or project, safe for the log."""
-    return printable_text(value.get("id") if isinstance(value, dict) else value)
+        return await body.read_json(kind, min(MAX_JSON_BYTES, service.settings.max_request_bytes))
 
 
 def _labels_without_control(controls: Sequence[Control], loaded_model: LoadedModel) -> list[str]:
@@ -242,23 +207,3 @@ def _labels_without_control(controls: Sequence[Control], loaded_model: LoadedMod
 
 def _model_version(loaded_model: LoadedModel) -> str:
     return f"{loaded_model.info['name']}-{loaded_model.info['version']}"
-
-
-def _malformed(message: str) -> RequestError:
-    return RequestError("malformed_request", message)
-
-
-def _body(required: Mapping[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", "required": list(required), "properties": dict(required)}
-    content = {"application/json": {"schema": schema}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-_SETUP = _body({"schema": {"type": "string", "description": "the labelling configuration"}})
-_PREDICT = _body(
-    {
-        "tasks": {"type": "array", "maxItems": MAX_TASKS, "items": {"type": "object"}},
-        "label_config": {"type": "string", "description": "the labelling configuration"},
-    }
-)
-_WEBHOOK = _body({"action": {"type": "string", "examples": ["ANNOTATION_CREATED"]}})

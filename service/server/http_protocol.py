@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from earful.service.core.errors import RequestError, error_response
+from earful.service.core.errors import RequestError, error_response, malformed
 from earful.service.core.host_names import parse_host
 from earful.service.core.request_log import log
 from earful.service.server.connection_limits import ConnectionLimits, WriteWatch
@@ -299,11 +299,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.transport.abort()
 
 
-_INVALID = RequestError("malformed_request", "this is not a valid HTTP request")
+_INVALID = malformed("this is not a valid HTTP request")
 _TOO_MANY = RequestError("too_many_connections", "too many connections are open; try again later")
 _QUEUE_FULL = RequestError("queue_full", "too many requests wait on this connection")
-_OTHER_TARGET = RequestError(
-    "malformed_request", "the request's target must be a path, or name the host of its Host header"
+_OTHER_TARGET = malformed(
+    "the request's target must be a path, or name the host of its Host header"
 )
 _TARGET_TOO_LONG = RequestError(
     "headers_too_large", f"the request's URL has at most {MAX_LINE_BYTES} bytes"

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from earful.service.core.errors import RequestError
+from earful.service.core.errors import RequestError, malformed
 from earful.service.core.settings import MAX_FRAME_BYTES
 
 # A satellite that listens sends audio all the time.
@@ -30,7 +30,7 @@ class LimitedReader(asyncio.StreamReader):
         except TimeoutError as error:
             raise RequestError("too_slow", f"no message for {IDLE_SECONDS:g} s") from error
         except ValueError as error:
-            raise RequestError("malformed_request", "the head of a message is too long") from error
+            raise malformed("the head of a message is too long") from error
         self.has_read_head = bool(line)
         return line
 

@@ -25,7 +25,7 @@ from wyoming.wake import Detect, Detection, NotDetected
 
 from earful.data.audio.hop_windows import StreamResampler
 from earful.models.bundle.event_options import EventOptions, default_min_score
-from earful.service.core.errors import COUNTED_PER_FILE, RequestError
+from earful.service.core.errors import COUNTED_PER_FILE, RequestError, malformed
 from earful.service.core.request_log import log
 from earful.service.events import Event
 from earful.service.http.app_state import Service
@@ -133,7 +133,7 @@ async def _read(reader: LimitedReader) -> Message | None:
     Raises:
         RequestError: it is no message.
     """
-    problem = RequestError("malformed_request", "this is no message of Wyoming")
+    problem = malformed("this is no message of Wyoming")
     try:
         message = await async_read_event(reader)
     except _MALFORMED as error:
@@ -215,16 +215,14 @@ def _parse(kind: type[T], message: Message) -> T:
     try:
         return kind.from_event(message)  # type: ignore[return-value]
     except _MALFORMED as error:
-        raise RequestError(
-            "malformed_request", f"a message {message.type!r:.40} lacks what it needs: {error}"
-        ) from error
+        raise malformed(f"a message {message.type!r:.40} lacks what it needs: {error}") from error
 
 
 def _parse_format(kind: type[F], message: Message) -> F:
     """A message with the format of audio, which is checked to be of numbers."""
     audio = _parse(kind, message)
     if not all(type(value) is int for value in (audio.rate, audio.width, audio.channels)):
-        raise RequestError("malformed_request", "rate, width and channels must be whole numbers")
+        raise malformed("rate, width and channels must be whole numbers")
     return audio
 
 
@@ -233,7 +231,7 @@ def _parse_names(message: Message) -> list[str] | None:
     if names is not None and not (
         isinstance(names, list) and all(isinstance(name, str) for name in names)
     ):
-        raise RequestError("malformed_request", "the names to detect must be a list of texts")
+        raise malformed("the names to detect must be a list of texts")
     return names
 
 
@@ -253,9 +251,7 @@ class _Stream:
     def check_same(self, chunk: AudioFormat) -> None:
         audio = self._audio
         if (chunk.rate, chunk.width, chunk.channels) != (audio.rate, audio.width, audio.channels):
-            raise RequestError(
-                "malformed_request", "the format of the audio changed; send audio-stop before"
-            )
+            raise malformed("the format of the audio changed; send audio-stop before")
 
     def feed(self, audio: bytes) -> AsyncIterator[Detection]:
         """The wanted labels that the next samples decide."""

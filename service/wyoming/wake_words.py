@@ -9,7 +9,7 @@ from wyoming.wake import Detection
 
 from earful.data.audio.decode import AudioLimits, Waveform
 from earful.data.labels.multilabel import split_labels
-from earful.service.core.errors import RequestError
+from earful.service.core.errors import RequestError, malformed
 from earful.service.events import Event
 from earful.service.inference.hot_reload import LoadedModel
 
@@ -51,8 +51,7 @@ def wanted_labels(names: Sequence[str] | None, labels: Sequence[str]) -> frozens
     """
     unknown = [name for name in names or () if name not in labels]
     if unknown:
-        raise RequestError(
-            "malformed_request",
+        raise malformed(
             f"{unknown[0]!r:.80} is no label of this model; it has {', '.join(labels)}",
         )
     return frozenset(names or labels)
@@ -71,8 +70,7 @@ def check_format(audio: AudioFormat, limits: AudioLimits) -> None:
         RequestError: ``malformed_request`` or ``bad_sample_rate``.
     """
     if audio.width != _SAMPLE_BYTES or not 1 <= audio.channels <= _MAX_CHANNELS:
-        raise RequestError(
-            "malformed_request",
+        raise malformed(
             f"audio must have 2 bytes a sample and 1 or 2 channels, found {audio.width} and "
             f"{audio.channels}",
         )
@@ -88,7 +86,7 @@ def to_waveform(audio: bytes, channels: int) -> Waveform:
         RequestError: the bytes are no whole number of samples.
     """
     if len(audio) % (_SAMPLE_BYTES * channels):
-        raise RequestError("malformed_request", "audio ends within a sample")
+        raise malformed("audio ends within a sample")
     samples = np.frombuffer(audio, "<i2").astype(np.float32) / np.float32(32768)
     waveform: Waveform = samples.reshape(-1, channels).mean(axis=1, dtype=np.float32)
     return waveform

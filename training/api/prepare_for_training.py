@@ -11,6 +11,7 @@ from earful.data.datasets.read_labelled import read_labelled_clips
 from earful.data.errors import command
 from earful.data.labels.clip import Clip, LabelledClips
 from earful.data.labels.csv_options import CsvOptions
+from earful.data.text.json_input import parse_json
 from earful.training.api.prepare import prepare
 from earful.training.config.train_config import TrainingError
 
@@ -85,13 +86,12 @@ def _read_record(dataset: Path) -> dict[str, str] | None:
     if not (dataset / MANIFEST_FILENAME).is_file():
         return None
     try:
-        record = json.loads((dataset / SOURCE_FILENAME).read_text("utf-8"))
+        return parse_json(dict[str, str], (dataset / SOURCE_FILENAME).read_bytes())
     except (OSError, ValueError) as error:
         raise DatasetError(
             f"{dataset} is a dataset that `train` has not prepared; train on it by its name, or "
             "give another --out"
         ) from error
-    return dict(record)
 
 
 def _hash_source(labelled: LabelledClips) -> str:

@@ -19,7 +19,7 @@ from fastapi.responses import Response
 from earful.data.audio.containers import is_accepted, strip_id3_tag
 from earful.data.audio.decode import AudioError
 from earful.service.classifier import MAX_FILE_CLIPS, Classifier, Prediction
-from earful.service.core.errors import RequestError, error_response, json_response
+from earful.service.core.errors import RequestError, error_response, json_response, malformed
 from earful.service.events import Event
 from earful.service.http.app_state import Service, disconnect_waiter, file_result
 from earful.service.http.query_parameters import check_known
@@ -61,7 +61,7 @@ class ClassifyParameters:
         for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
             check_known([name], _PARSERS)
             if name in values:
-                raise RequestError("malformed_request", f"{name} is given twice")
+                raise malformed(f"{name} is given twice")
             values[name] = _PARSERS[name](name, value)
         return cls(**values)
 
@@ -217,17 +217,13 @@ async def _unless_disconnected(request: Request, work: Sequence[Coroutine[Any, A
 
 def _parse_flag(name: str, value: str) -> bool:
     if value not in ("true", "false"):
-        raise RequestError(
-            "malformed_request", f"{name} must be true or false, found {value[:80]!r}"
-        )
+        raise malformed(f"{name} must be true or false, found {value[:80]!r}")
     return value == "true"
 
 
 def _parse_count(name: str, value: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", value) or int(value) == 0:
-        raise RequestError(
-            "malformed_request", f"{name} must be a whole number from 1 on, found {value[:80]!r}"
-        )
+        raise malformed(f"{name} must be a whole number from 1 on, found {value[:80]!r}")
     return int(value)
 
 

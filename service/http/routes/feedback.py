@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from earful.data.labels.multilabel import distinct_labels, sort_labels
 from earful.service.core.defaults import SCORE_DIGITS
-from earful.service.core.errors import RequestError, json_response
+from earful.service.core.errors import RequestError, json_response, malformed
 from earful.service.feedback.audio_files import MEDIA_TYPES
 from earful.service.feedback.feedback_service import FeedbackService
 from earful.service.feedback.records import ReviewItem
@@ -59,7 +59,7 @@ def _add_review(app: FastAPI, service: Service) -> None:
                 annotator.strip(), limit, cursor, service.deadline()
             )
         except ValueError as error:
-            raise RequestError("malformed_request", str(error)) from error
+            raise malformed(str(error)) from error
         model_labels = loaded_model.classifier.labels
         new_labels = sort_labels(set(distinct_labels(page.labels)) - set(model_labels))
         content = {
@@ -128,7 +128,7 @@ def _require_admin(service: Service, request: Request, key: str) -> FeedbackServ
 
 def _check_key(key: str) -> None:
     if not key.strip() or not key.isprintable():
-        raise RequestError("malformed_request", "a key must consist of printable characters")
+        raise malformed("a key must consist of printable characters")
 
 
 def _clip_json(feedback_service: FeedbackService, item: ReviewItem) -> dict[str, Any]:

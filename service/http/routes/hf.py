@@ -7,23 +7,28 @@ base64. The response is a list of labels and scores, best first; errors are ``{"
 """
 
 import base64
-import binascii
-import json
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
+from pydantic import BaseModel, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
+from earful.data.text.json_input import STRICT
 from earful.models.bundle.decision import ScoreKind
 from earful.service.classifier import Prediction
 from earful.service.core.defaults import SCORE_DIGITS
-from earful.service.core.errors import RequestError, json_response
+from earful.service.core.errors import json_response, malformed
 from earful.service.http.app_state import Service
-from earful.service.http.schemas import HfLabelScore, PlainErrorResponse, openapi_responses
+from earful.service.http.request_body import parse_body
+from earful.service.http.schemas import (
+    HfLabelScore,
+    PlainErrorResponse,
+    json_body,
+    openapi_responses,
+)
 
 # The default of the pipeline in transformers.
 DEFAULT_TOP_K = 5
@@ -32,15 +37,33 @@ _MAX_JSON_OVERHEAD_BYTES = 1 << 16  # of a JSON body, besides the file in base64
 _MIN_PROBABILITY = 1e-12  # scores must be finite in JSON
 
 
-@dataclass(frozen=True)
-class HfParameters:
-    """``function_to_apply`` is applied to the logits; None means the model's own function.
+class HfParameters(BaseModel):
+    """``function_to_apply`` is applied to the logits; without it, the model's own function is.
 
     The logits of softmax scores are known up to a constant; log-probabilities are used.
     """
 
-    top_k: int = DEFAULT_TOP_K
+    model_config = STRICT
+
+    top_k: int = Field(DEFAULT_TOP_K, ge=1)
     function_to_apply: FunctionToApply | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _skip_nulls(cls, values: Any) -> Any:
+        """Clients send null for each parameter that is not set, also for those of other tasks."""
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class HfRequest(BaseModel):
+    """A file with parameters; other keys of the task, such as ``options``, are ignored."""
+
+    model_config = STRICT | {"extra": "ignore"}
+
+    inputs: str = Field(description="the file in base64", json_schema_extra={"format": "byte"})
+    parameters: HfParameters | None = None
 
 
 def add_hf_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitable[Response]]:
@@ -105,64 +128,13 @@ def _logit(probability: float, model_score_kind: ScoreKind) -> float:
 
 def _parse(body: bytes) -> tuple[bytes, HfParameters]:
     """The file and parameters in a JSON body."""
+    request = parse_body(HfRequest, body)
     try:
-        request = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestError("malformed_request", f"the body is not JSON: {error}") from error
-    inputs = request.get("inputs") if isinstance(request, dict) else None
-    if not isinstance(inputs, str):
-        raise RequestError("malformed_request", "'inputs' must hold the file in base64")
-    try:
-        blob = base64.b64decode(inputs, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise RequestError("malformed_request", f"'inputs' is not base64: {error}") from error
-    return blob, _parameters(request.get("parameters") or {})
+        blob = base64.b64decode(request.inputs, validate=True)
+    except ValueError as error:
+        raise malformed(f"'inputs' is not base64: {error}") from error
+    return blob, request.parameters or HfParameters()
 
 
-def _parameters(values: Any) -> HfParameters:
-    if not isinstance(values, dict):
-        raise RequestError("malformed_request", "'parameters' must be an object")
-    known = {key: value for key, value in values.items() if value is not None}
-    unknown = sorted(set(known) - {"top_k", "function_to_apply"})
-    if unknown:
-        raise RequestError(
-            "malformed_request",
-            f"unknown parameter {', '.join(unknown)}; accepted are top_k and function_to_apply",
-        )
-    top_k = known.get("top_k", DEFAULT_TOP_K)
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
-        raise RequestError("malformed_request", f"top_k must be 1 or more, found {top_k!r}")
-    function = known.get("function_to_apply")
-    if function is not None and function not in get_args(FunctionToApply):
-        choices = ", ".join(get_args(FunctionToApply))
-        raise RequestError(
-            "malformed_request", f"function_to_apply is one of {choices}, found {function!r}"
-        )
-    return HfParameters(top_k, cast("FunctionToApply | None", function))
-
-
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "audio/*": {"schema": {"type": "string", "format": "binary"}},
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["inputs"],
-                    "properties": {
-                        "inputs": {"type": "string", "format": "byte"},
-                        "parameters": {
-                            "type": "object",
-                            "additionalProperties": False,
-                            "properties": {
-                                "top_k": {"type": "integer", "minimum": 1},
-                                "function_to_apply": {"enum": list(get_args(FunctionToApply))},
-                            },
-                        },
-                    },
-                }
-            },
-        },
-    }
-}
+_BODY = json_body(HfRequest)
+_BODY["requestBody"]["content"]["audio/*"] = {"schema": {"type": "string", "format": "binary"}}

@@ -6,24 +6,25 @@ Source: kserve/open-inference-protocol (inference_rest.md) and Triton's binary t
 """
 
 import json
-import math
 import re
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE
+from earful.data.text.json_input import STRICT
 from earful.service.classifier import Prediction
-from earful.service.core.errors import RequestError, json_response
+from earful.service.core.errors import RequestError, json_response, malformed
 from earful.service.http.app_state import Service
-from earful.service.http.schemas import PlainErrorResponse, openapi_responses
+from earful.service.http.request_body import parse_body
+from earful.service.http.schemas import PlainErrorResponse, json_body, openapi_responses
 from earful.service.inference.hot_reload import LoadedModel
 
 PLATFORM = "onnx_onnxv1"
@@ -34,13 +35,56 @@ _MAX_JSON_BYTES = 4 << 20
 _JSON_LENGTH = "Inference-Header-Content-Length"
 
 
-@dataclass(frozen=True)
-class InferRequest:
-    """A request: clips (batch, samples) and the format of its response."""
+Numbers = Annotated[list[float], Field(fail_fast=True)]
 
-    clips: NDArray[np.float32]
-    request_id: str | None
-    binary_output: bool
+
+class OipObject(BaseModel):
+    """An object of the protocol; what extensions of other servers add is ignored."""
+
+    model_config = STRICT | {"extra": "ignore"}
+
+
+class TensorParameters(OipObject):
+    binary_data_size: int | None = None
+
+
+class InputTensor(OipObject):
+    name: Literal["waveform"]
+    datatype: Literal["FP32"]
+    shape: Annotated[
+        list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2, examples=[[1, 8000]])
+    ]
+    parameters: TensorParameters | None = None
+    data: Numbers | Annotated[list[Numbers], Field(fail_fast=True)] | None = None
+
+
+class OutputParameters(OipObject):
+    binary_data: bool | None = None
+
+
+class RequestedOutput(OipObject):
+    name: Literal["probabilities"]
+    parameters: OutputParameters | None = None
+
+
+class RequestParameters(OipObject):
+    binary_data_output: bool | None = None
+
+
+class InferRequest(OipObject):
+    """A request; ``id`` is returned with the response."""
+
+    inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=1)]
+    id: str | None = None
+    outputs: Annotated[list[RequestedOutput], Field(min_length=1, max_length=1)] | None = None
+    parameters: RequestParameters | None = None
+
+    @property
+    def wants_binary(self) -> bool:
+        if self.outputs is None:
+            return self.parameters is not None and self.parameters.binary_data_output is True
+        parameters = self.outputs[0].parameters
+        return parameters is not None and parameters.binary_data is True
 
 
 def add_oip_routes(app: FastAPI, service: Service) -> None:
@@ -101,7 +145,7 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
     @app.post(
         path + "/infer",
         summary="Probabilities of waveforms",
-        openapi_extra=_BODY | {"parameters": parameters},
+        openapi_extra=json_body(InferRequest) | {"parameters": parameters},
         operation_id="infer" + suffix,
         responses=openapi_responses(PlainErrorResponse, PlainErrorResponse)
         | not_found_response
@@ -114,12 +158,10 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
             max_clips = service.settings.max_files
             samples = loaded_model.classifier.metadata.features.clip_samples
             blob = await body.read_all(_MAX_JSON_BYTES + max_clips * samples * 4)
-            infer_request = await run_in_threadpool(
+            infer_request, clips = await run_in_threadpool(
                 _parse, blob, request.headers.get(_JSON_LENGTH), loaded_model, max_clips
             )
-            outcomes = await service.classify(
-                list(infer_request.clips), loaded_model, deadline, request
-            )
+            outcomes = await service.classify(list(clips), loaded_model, deadline, request)
         scores = []
         for outcome in outcomes:
             if not isinstance(outcome, Prediction):
@@ -154,8 +196,8 @@ def _metadata(loaded_model: LoadedModel) -> dict[str, Any]:
 
 def _parse(
     blob: bytes, json_length: str | None, loaded_model: LoadedModel, max_clips: int
-) -> InferRequest:
-    """Parse a request of at most ``max_clips`` clips.
+) -> tuple[InferRequest, NDArray[np.float32]]:
+    """A request and its clips (batch, clip_samples), of which there may be ``max_clips``.
 
     Raises:
         RequestError: ``malformed_request``, ``too_large`` or ``too_many_files``.
@@ -166,82 +208,48 @@ def _parse(
             "too_large",
             f"more than {_MAX_JSON_BYTES} bytes of JSON; send binary tensors, or fewer clips",
         )
-    try:
-        request = json.loads(blob[:end])
-    except (ValueError, RecursionError) as error:
-        raise _malformed(f"the body is not JSON: {error}") from error
-    if not isinstance(request, dict):
-        raise _malformed("the body must be a JSON object")
-    inputs = request.get("inputs")
-    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise _malformed(f"exactly one input is accepted, {INPUT}")
-    request_id = request.get("id")
-    if request_id is not None and not isinstance(request_id, str):
-        raise _malformed("'id' must be a string")
-    clips = _clips(inputs[0], blob[end:], loaded_model, max_clips)
-    return InferRequest(clips, request_id, _wants_binary(request))
+    request = parse_body(InferRequest, blob[:end])
+    return request, _clips(request.inputs[0], blob[end:], loaded_model, max_clips)
 
 
 def _json_end(json_length: str | None, size: int) -> int:
     if json_length is None:
         return size
     if not re.fullmatch(r"[0-9]{1,12}", json_length) or int(json_length) > size:
-        raise _malformed(f"{_JSON_LENGTH} is {json_length[:100]!r}, but the body has {size} bytes")
+        raise malformed(f"{_JSON_LENGTH} is {json_length[:100]!r}, but the body has {size} bytes")
     return int(json_length)
 
 
 def _clips(
-    tensor: dict[str, Any], binary: bytes, loaded_model: LoadedModel, max_clips: int
+    tensor: InputTensor, binary: bytes, loaded_model: LoadedModel, max_clips: int
 ) -> NDArray[np.float32]:
     """The validated input tensor (batch, clip_samples)."""
     samples = loaded_model.classifier.metadata.features.clip_samples
-    if tensor.get("name") != INPUT or tensor.get("datatype") != "FP32":
-        raise _malformed(
-            f"the input must be {INPUT} of datatype FP32, found "
-            f"{str(tensor.get('name'))[:100]!r} of {str(tensor.get('datatype'))[:100]!r}"
-        )
-    shape = tensor.get("shape")
-    if not isinstance(shape, list) or len(shape) != 2 or shape[1] != samples:
-        raise _wrong_shape(samples, shape)
-    if type(shape[0]) is not int or shape[0] < 1:
-        raise _wrong_shape(samples, shape)
-    if shape[0] > max_clips:
+    batch, length = tensor.shape
+    if length != samples:
+        raise malformed(f"the shape of {INPUT} must be [batch, {samples}], found {tensor.shape}")
+    if batch > max_clips:
         raise RequestError("too_many_files", f"at most {max_clips} clips are accepted in a batch")
     values = _values(tensor, binary)
-    if values.size != math.prod(shape):
-        raise _malformed(f"the shape {shape} needs {math.prod(shape)} values, found {values.size}")
+    # Nested or flat, as the protocol allows.
+    if values.size != batch * samples or (values.ndim == 2 and len(values) != batch):
+        raise malformed(f"the shape {tensor.shape} does not fit data of {list(values.shape)}")
     if not np.abs(values).max() <= MAX_SAMPLE_MAGNITUDE:  # also refuses NaN
-        raise _malformed(f"{INPUT} has values that are not finite or far beyond full scale 1.0")
-    return values.reshape(shape)
+        raise malformed(f"{INPUT} has values that are not finite or far beyond full scale 1.0")
+    return values.reshape(batch, samples)
 
 
-def _values(tensor: dict[str, Any], binary: bytes) -> NDArray[np.float32]:
-    parameters = tensor.get("parameters") or {}
-    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+def _values(tensor: InputTensor, binary: bytes) -> NDArray[np.float32]:
+    size = None if tensor.parameters is None else tensor.parameters.binary_data_size
     if size is not None:
         if size != len(binary) or len(binary) % 4:
-            raise _malformed(f"binary_data_size is {str(size)[:100]}, found {len(binary)} bytes")
+            raise malformed(f"binary_data_size is {size}, found {len(binary)} bytes")
         return np.frombuffer(binary, "<f4").astype(np.float32)
     try:
-        # Nested or flat, as the protocol allows; objects and text raise.
         with np.errstate(over="ignore"):
-            return np.asarray(tensor.get("data"), np.float64).astype(np.float32).ravel()
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _malformed(f"'data' of {INPUT} must hold numbers: {str(error)[:100]}") from error
-
-
-def _wants_binary(request: dict[str, Any]) -> bool:
-    parameters = request.get("parameters") or {}
-    outputs = request.get("outputs")
-    if outputs is None:
-        return isinstance(parameters, dict) and parameters.get("binary_data_output") is True
-    if not isinstance(outputs, list) or not all(isinstance(o, dict) for o in outputs):
-        raise _malformed("'outputs' must be a list of objects")
-    names = [str(output.get("name"))[:100] for output in outputs]
-    if names != [OUTPUT]:
-        raise _malformed(f"the only output is {OUTPUT}, requested: {', '.join(names) or 'none'}")
-    output_parameters = outputs[0].get("parameters") or {}
-    return isinstance(output_parameters, dict) and output_parameters.get("binary_data") is True
+            return np.asarray(tensor.data, np.float64).astype(np.float32)
+    except ValueError as error:
+        raise malformed(f"the clips in 'data' of {INPUT} differ in length") from error
 
 
 def _infer_response(
@@ -251,10 +259,10 @@ def _infer_response(
     content = {
         "model_name": loaded_model.info["name"],
         "model_version": loaded_model.info["version"],
-        **({"id": infer_request.request_id} if infer_request.request_id is not None else {}),
+        **({"id": infer_request.id} if infer_request.id is not None else {}),
         "outputs": [output],
     }
-    if not infer_request.binary_output:
+    if not infer_request.wants_binary:
         output["data"] = [round(float(score), 9) for score in scores.ravel()]
         return json_response(content)
     binary = scores.astype("<f4").tobytes()
@@ -265,33 +273,3 @@ def _infer_response(
         media_type="application/octet-stream",
         headers={_JSON_LENGTH: str(len(json_part))},
     )
-
-
-def _wrong_shape(samples: int, shape: Any) -> RequestError:
-    return _malformed(f"the shape of {INPUT} must be [batch, {samples}], found {str(shape)[:100]}")
-
-
-def _malformed(message: str) -> RequestError:
-    return RequestError("malformed_request", message)
-
-
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"type": "object", "required": ["inputs"]},
-                "example": {
-                    "inputs": [
-                        {
-                            "name": INPUT,
-                            "datatype": "FP32",
-                            "shape": [1, 8000],
-                            "data": ["8000 numbers"],
-                        }
-                    ]
-                },
-            }
-        },
-    }
-}

@@ -13,22 +13,23 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from fastapi import FastAPI, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
+from earful.data.text.json_input import STRICT
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CHAMPION
 from earful.models.registry.registry import Registry
 from earful.models.registry.source import RegistrySource
 from earful.models.registry.standing import read_standing
 from earful.service.core.background import BackgroundThread
-from earful.service.core.errors import RequestError, validation_message
+from earful.service.core.errors import RequestError, malformed
 from earful.service.core.retrain_lock import RetrainFolder, RetrainFolderError, RetrainStatus
 from earful.service.http.app_state import Service
-from earful.service.http.request_body import MAX_JSON_BYTES, RequestBody
+from earful.service.http.request_body import MAX_JSON_BYTES, RequestBody, parse_body
 from earful.service.http.routes.admission import require_feedback
 from earful.service.http.routes.feedback_bodies import AnnotatorText
-from earful.service.http.schemas import ErrorResponse, openapi_responses
+from earful.service.http.schemas import ErrorResponse, json_body, openapi_responses
 
 _LOG, _START = "log.txt", "start"
 # A process that does not hold the lock by then has failed; `_record_exit` reports one that ends
@@ -50,7 +51,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 class RetrainRequestBody(BaseModel):
     """Options of the retraining, as those of ``earful retrain``."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = STRICT
 
     add_labels: bool = Field(False, description="add labels that the model does not have")
     no_promote: bool = Field(False, description="never promote; register the version as challenger")
@@ -63,13 +64,6 @@ class RetrainRequestBody(BaseModel):
         "annotators of different senders must agree",
         examples=[["anna"]],
     )
-
-
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "content": {"application/json": {"schema": RetrainRequestBody.model_json_schema()}}
-    }
-}
 
 
 class ChangedLabel(BaseModel):
@@ -112,7 +106,7 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
         "/v1/retrain",
         summary="Retrain with the feedback",
         status_code=202,
-        openapi_extra=_BODY,
+        openapi_extra=json_body(RetrainRequestBody, required=False),
         responses=openapi_responses(RetrainResponse, ErrorResponse, status=202) | _REFUSED,
     )
     async def start(request: Request) -> dict[str, Any]:
@@ -137,11 +131,8 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
 async def _read_options(body: RequestBody) -> RetrainRequestBody:
     # A page of another site can send an empty body or a form without permission, but not JSON.
     if not body.is_json:
-        raise RequestError("malformed_request", "send JSON, as {} (Content-Type: application/json)")
-    try:
-        return RetrainRequestBody.model_validate_json(await body.read_all(MAX_JSON_BYTES) or b"{}")
-    except ValidationError as error:
-        raise RequestError("malformed_request", validation_message(error.errors())) from error
+        raise malformed("send JSON, as {} (Content-Type: application/json)")
+    return parse_body(RetrainRequestBody, await body.read_all(MAX_JSON_BYTES) or b"{}")
 
 
 def _retrain_folder(service: Service) -> RetrainFolder:

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,7 +17,7 @@ from earful.data.audio.hop_windows import HopWindow, HopWindower, StreamResample
 from earful.models.bundle.event_options import default_min_score
 from earful.service.classifier import rank
 from earful.service.core.defaults import SCORE_DIGITS
-from earful.service.core.errors import COUNTED_PER_FILE, RequestError, to_json
+from earful.service.core.errors import COUNTED_PER_FILE, RequestError, malformed, to_json
 from earful.service.core.request_log import log, new_request_id
 from earful.service.core.result_json import label_scores
 from earful.service.events import Event
@@ -26,7 +25,6 @@ from earful.service.http.app_state import Service
 from earful.service.http.routes.stream_input import (
     StreamOptions,
     decode_message,
-    malformed,
     parse_first_message,
     parse_options,
 )
@@ -71,7 +69,7 @@ async def _serve(socket: WebSocket, service: Service, log_fields: dict[str, Any]
     loaded_model = service.loaded_model()
     metadata = loaded_model.classifier.metadata
     if options.min_score is None:
-        options = dataclasses.replace(options, min_score=default_min_score(metadata))
+        options = options.model_copy(update={"min_score": default_min_score(metadata)})
     if options.hop_seconds > metadata.features.clip_seconds:
         raise malformed("hop_seconds is longer than the model's clip: audio would be skipped")
     if service.open_streams >= service.settings.max_streams:
@@ -123,7 +121,7 @@ class _Stream:
                 "type": "ready",
                 "model": self._model.info,
                 "labels": list(self._model.classifier.labels),
-                "options": dataclasses.asdict(self._options),
+                "options": self._options.model_dump(),
             },
         )
         received = 0

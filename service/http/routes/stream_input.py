@@ -3,30 +3,22 @@
 Whatever is wrong is a ``RequestError``: ``malformed_request`` unless stated otherwise.
 """
 
-import dataclasses
-import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, Field, field_validator
 
 from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE, AudioLimits, Waveform
+from earful.data.text.json_input import STRICT, check, read_json
 from earful.models.bundle.event_options import EventOptions
-from earful.service.core.errors import RequestError
+from earful.service.core.errors import RequestError, malformed
 from earful.service.core.settings import MAX_FRAME_BYTES
 
 # Of each encoding the type of a sample, and the factor that makes full scale 1.
 _ENCODINGS = {"pcm_s16le": ("<i2", 1 / 32768), "pcm_f32le": ("<f4", 1.0)}
-_RANGES = {
-    "hop_seconds": (0.02, 1.0),
-    "min_score": (0.0, 1.0),
-    "min_gap_seconds": (0.0, 60.0),
-    "smoothing_hops": (1, 100),
-}
 
 
-@dataclass(frozen=True)
-class StreamOptions:
+class StreamOptions(BaseModel):
     """What a client may set.
 
     sample_rate_hz   rate of the audio
@@ -37,12 +29,21 @@ class StreamOptions:
     smoothing_hops   windows of a sound, over which the scores of its event are averaged
     """
 
+    model_config = STRICT
+
     sample_rate_hz: int
-    encoding: str = "pcm_s16le"
-    hop_seconds: float = 0.1
-    min_score: float | None = None
-    min_gap_seconds: float = EventOptions.min_gap_seconds
-    smoothing_hops: int = EventOptions.n_windows
+    encoding: Literal["pcm_s16le", "pcm_f32le"] = "pcm_s16le"
+    hop_seconds: float = Field(0.1, ge=0.02, le=1)
+    min_score: float | None = Field(None, ge=0, le=1)
+    min_gap_seconds: float = Field(EventOptions.min_gap_seconds, ge=0, le=60)
+    smoothing_hops: int = Field(EventOptions.n_windows, ge=1, le=100)
+
+    @field_validator("min_score")
+    @classmethod
+    def _require_number(cls, given: float | None) -> float:
+        if given is None:
+            raise ValueError("null is no score; leave it out for the model's own")
+        return given
 
     def for_events(self) -> EventOptions:
         return EventOptions(
@@ -63,24 +64,16 @@ def parse_first_message(message: str | bytes) -> tuple[str | None, dict[str, Any
 
 def parse_options(values: dict[str, Any], limits: AudioLimits) -> StreamOptions:
     """The options of a first message; a rate beyond the limits is a ``bad_sample_rate``."""
-    encoding = values.get("encoding", StreamOptions.encoding)
-    if not isinstance(encoding, str) or encoding not in _ENCODINGS:
-        raise malformed(f"encoding must be one of {', '.join(_ENCODINGS)}, found {encoding!r:.100}")
-    known = sorted(field.name for field in dataclasses.fields(StreamOptions))
-    if unknown := sorted(set(values) - set(known)):
-        raise malformed(
-            f"unknown option {', '.join(unknown)[:200]}; accepted are api_key, {', '.join(known)}"
-        )
     rate_hz = values.get("sample_rate_hz")
     low, high = limits.min_sample_rate_hz, limits.max_sample_rate_hz
     if type(rate_hz) is not int or not low <= rate_hz <= high:
         raise RequestError(
             "bad_sample_rate", f"sample_rate_hz must be a whole number from {low} to {high}"
         )
-    for name in _RANGES:
-        if name in values:
-            _check_number(name, values[name])
-    return StreamOptions(**values)
+    try:
+        return check(StreamOptions, values)
+    except ValueError as error:
+        raise malformed(str(error)) from error
 
 
 def decode_message(message: str | bytes, encoding: str) -> Waveform | None:
@@ -93,20 +86,6 @@ def decode_message(message: str | bytes, encoding: str) -> Waveform | None:
     if _json_object(message).get("type") != "end":
         raise malformed('text after the first message can only be {"type": "end"}')
     return None
-
-
-def malformed(message: str) -> RequestError:
-    return RequestError("malformed_request", message)
-
-
-def _check_number(name: str, value: Any) -> None:
-    low, high = _RANGES[name]
-    is_integer = name == "smoothing_hops"
-    # Not with isinstance, to which true is an int.
-    is_number = type(value) in ((int,) if is_integer else (int, float))
-    if not is_number or not low <= value <= high:
-        kind = "a whole number" if is_integer else "a number"
-        raise malformed(f"{name} must be {kind} from {low} to {high}, found {value!r:.100}")
 
 
 def _decode_frame(frame: bytes, encoding: str) -> Waveform:
@@ -129,9 +108,6 @@ def _decode_frame(frame: bytes, encoding: str) -> Waveform:
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        message = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise malformed("text messages are JSON objects") from error
-    if not isinstance(message, dict):
-        raise malformed("text messages are JSON objects")
-    return message
+        return check(dict[str, Any], read_json(text))
+    except ValueError as error:
+        raise malformed(f"text messages are JSON objects: {error}") from error

@@ -8,9 +8,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from earful.data.labels.multilabel import has_multiple_labels, split_labels
+from earful.data.text.json_input import describe_problems
 from earful.models.bundle.decision import names_rejection
 from earful.service.classifier import Classifier, Prediction
-from earful.service.core.errors import RequestError, json_response, validation_message
+from earful.service.core.errors import RequestError, json_response, malformed
 from earful.service.feedback.audio_files import sha256_of
 from earful.service.feedback.feedback_service import FeedbackService
 from earful.service.feedback.prediction_ids import PredictionRecord, UnknownPrediction
@@ -21,7 +22,7 @@ from earful.service.feedback.records import (
     StoredRecording,
 )
 from earful.service.http.app_state import Service
-from earful.service.http.request_body import MAX_JSON_BYTES, RequestBody
+from earful.service.http.request_body import RequestBody
 from earful.service.http.routes.admission import (
     feedback_responses,
     require_feedback,
@@ -33,7 +34,7 @@ from earful.service.http.routes.feedback_bodies import (
     FeedbackResponse,
     FeedbackStatusResponse,
 )
-from earful.service.http.schemas import ErrorResponse
+from earful.service.http.schemas import ErrorResponse, json_body
 
 RecordingWithBytes = tuple[StoredRecording, bytes]
 
@@ -87,19 +88,17 @@ def add_submit_routes(app: FastAPI, service: Service) -> None:
 
 async def _read(body: RequestBody) -> tuple[FeedbackRequest, bytes | None]:
     """The feedback, and the bytes of the file if one was sent."""
+    if not body.is_form:
+        if not body.is_json:
+            raise malformed("send application/json, or a form with the file")
+        return await body.read_json(FeedbackRequest), None
+    files, fields = await body.form()
+    if len(files) > 1:
+        raise RequestError("too_many_files", "feedback is about one file; send one at a time")
     try:
-        if not body.is_form:
-            if not body.is_json:
-                raise RequestError(
-                    "malformed_request", "send application/json, or a form with the file"
-                )
-            return FeedbackRequest.model_validate_json(await body.read_all(MAX_JSON_BYTES)), None
-        files, fields = await body.form()
-        if len(files) > 1:
-            raise RequestError("too_many_files", "feedback is about one file; send one at a time")
         payload = FeedbackRequest.model_validate_strings(fields)
     except ValidationError as error:
-        raise RequestError("malformed_request", validation_message(error.errors())) from error
+        raise malformed(describe_problems(error.errors(), FeedbackRequest)) from error
     return payload, files[0][1] if files else None
 
 
@@ -129,7 +128,7 @@ async def _to_annotation(
         recording = (await classify_recording(service, request, sha256, blob, deadline), blob)
         prediction = prediction or recording[0].prediction
     if prediction is None:
-        raise RequestError("malformed_request", "send a prediction_id, or the file")
+        raise malformed("send a prediction_id, or the file")
     annotation = FeedbackAnnotation(
         sha256=prediction.sha256,
         label=payload.label,
@@ -174,9 +173,7 @@ def _read_prediction_id(feedback_service: FeedbackService, prediction_id: str) -
 def _idempotency_key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= MAX_KEY_CHARACTERS and key.isprintable()):
-        raise RequestError(
-            "malformed_request", f"an Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} characters"
-        )
+        raise malformed(f"an Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} characters")
     return key
 
 
@@ -214,19 +211,13 @@ def _unknown_label(label: str, labels: tuple[str, ...]) -> str:
 
 
 def _request_body_schema(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema()
+    body = json_body(model)
+    content = body["requestBody"]["content"]
     file = {"file": {"type": "string", "format": "binary"}}
     form = {
         "type": "object",
         "required": ["label", "annotator"],
-        "properties": schema["properties"] | file,
+        "properties": content["application/json"]["schema"]["properties"] | file,
     }
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": schema},
-                "multipart/form-data": {"schema": form},
-            },
-        }
-    }
+    content["multipart/form-data"] = {"schema": form}
+    return body

@@ -75,6 +75,11 @@ def change(folder: Path, **values: object) -> None:
     [
         {"labels": ["2", "10"]},
         {"labels": None},
+        {"labels": "ab"},
+        {"labels": {"2": 1, "10": 2}},
+        {"content_hash": None},
+        {"split_mode": 5},
+        {"counts": {"clips": 16.0}},
         {"features": {}},
         {"features": None},
         {"counts": {"clips": 15}},
@@ -95,6 +100,8 @@ def test_inconsistent_manifest_is_reported_as_damage(
     [
         ("dataset.json", b"{"),
         ("dataset.json", b"\xff\xfe"),
+        ("dataset.json", b"[" * 100_000),
+        ("dataset.json", b'{"schema_version": 3, "schema_version": 3}'),
         ("clips.csv", b""),
         ("clips.csv", b"id,label\n0,2\n"),
         ("clips.csv", b'"'),

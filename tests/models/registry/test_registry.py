@@ -160,9 +160,55 @@ def test_stale_lock_of_a_killed_process_is_taken_over(
     fill(registry, 2)
     fsspec.filesystem("memory").pipe_file(f"{root}/digits/.lock", b'{"since": 0}')
     assert registry.promote("digits", 2).number == 2
-    fsspec.filesystem("memory").pipe_file(f"{root}/digits/.lock", b"not json")
-    with pytest.raises(RegistryError, match="another process is changing"):
-        registry.rollback("digits")
+    for content in (b"not json", b"[" * 100_000, b'{"since": []}'):
+        fsspec.filesystem("memory").pipe_file(f"{root}/digits/.lock", content)
+        with pytest.raises(RegistryError, match="another process is changing"):
+            registry.rollback("digits")
+
+
+EVENT = {
+    "number": 1,
+    "time": "2026-01-01T00:00:00+00:00",
+    "action": "promote",
+    "version": 1,
+    "previous_version": None,
+    "created_by": "anna@host",
+    "reason": "",
+}
+
+
+def aliases(**changes: object) -> bytes:
+    """An aliases.json whose event has other values."""
+    state = {"aliases": {"champion": 1}, "previous_champions": [], "event": EVENT | changes}
+    return json.dumps({"schema_version": 2, **state}).encode()
+
+
+def manifest(**changes: object) -> bytes:
+    """The manifest of version 2 with other values."""
+    version = {
+        "number": 2,
+        "created": EVENT["time"],
+        "created_by": "anna@host",
+        "parent": None,
+        "request_hash": "",
+        "note": "",
+        "files": {"model.onnx": "0" * 64},
+    }
+    return json.dumps({"schema_version": 2, **version, **changes}).encode()
+
+
+def test_records_without_a_change_are_read(local: Registry) -> None:
+    fill(local, 2)
+    folder = Path(local.root) / "digits"
+    for file, content in (
+        ("aliases.json", aliases()),
+        ("events.jsonl", json.dumps(EVENT).encode()),
+        ("versions/2/manifest.json", manifest()),
+    ):
+        (folder / file).chmod(0o644)
+        (folder / file).write_bytes(content)
+    assert local.version("digits", 2).files == {"model.onnx": "0" * 64}
+    assert [event.action for event in local.events("digits")] == ["promote"]
 
 
 @pytest.mark.parametrize(
@@ -174,6 +220,21 @@ def test_stale_lock_of_a_killed_process_is_taken_over(
         ("aliases.json", b'{"schema_version": 2, "aliases": {"champion": "two"}}'),
         ("aliases.json", b'{"schema_version": 2, "aliases": {"x": 1}, "previous_champions": []}'),
         ("aliases.json", b"[" * 100_000),
+        (
+            "aliases.json",
+            b'{"schema_version": 2, "aliases": {"champion": 1, "champion": 2}, '
+            b'"previous_champions": [], "event": null}',
+        ),
+        ("aliases.json", b'{"schema_version": 2, "aliases": {}, "previous_champions": []}'),
+        ("aliases.json", aliases(action="sell")),
+        ("aliases.json", aliases(version=True)),
+        ("aliases.json", aliases(reason=5)),
+        ("aliases.json", aliases(time=None)),
+        ("events.jsonl", json.dumps(EVENT | {"previous_version": "1"}).encode()),
+        ("versions/2/manifest.json", manifest(note=5)),
+        ("versions/2/manifest.json", manifest(parent="1")),
+        ("versions/2/manifest.json", manifest(created=["today"])),
+        ("versions/2/manifest.json", manifest(number=2.0)),
         ("events.jsonl", b"{}\n"),
         ("events.jsonl", b"\xff\n"),
         ("versions/2/manifest.json", b"{"),

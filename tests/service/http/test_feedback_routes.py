@@ -151,6 +151,11 @@ INVALID_FEEDBACK: dict[str, tuple[dict[str, Any], int, str]] = {
 } | {
     "no label": ({"json": {"annotator": "anna"}}, 400, "malformed_request"),
     "half a character": ({"content": LONE_SURROGATE}, 400, "malformed_request"),
+    "two labels": (
+        {"content": b'{"label": "low", "label": "mid", "annotator": "a"}'},
+        400,
+        "malformed_request",
+    ),
     "a deep nest": ({"content": b"[" * 9000}, 400, "malformed_request"),
     "no JSON": ({"content": b"{"}, 400, "malformed_request"),
     "too much JSON": ({"content": b" " * 20_000}, 413, "too_large"),
@@ -288,7 +293,19 @@ def classifier_labels(client: Client) -> list[str]:
         ("/v1/review?annotator=%00", 400, "malformed_request"),
         ("/v1/review?annotator=a&limit=0", 400, "malformed_request"),
         ("/v1/review?annotator=a&limit=x", 400, "malformed_request"),
-        ("/v1/review?annotator=a&cursor=x", 400, "malformed_request"),
+        *(
+            (f"/v1/review?annotator=a&cursor={cursor}", 400, "malformed_request")
+            for cursor in (
+                "x",
+                "{}",
+                "[" * 200,
+                f'[true,0.5,"{"0" * 64}"]',
+                f'[1.0,0.5,"{"0" * 64}"]',
+                f'[0,"0.5","{"0" * 64}"]',
+                f'[0,NaN,"{"0" * 64}"]',
+                f'[9,0.5,"{"0" * 64}"]',
+            )
+        ),
         ("/v1/review/audio/" + "0" * 64, 404, "recording_not_found"),
         ("/v1/review/audio/" + "A" * 64, 400, "malformed_request"),
         ("/v1/review/audio/..%2f..%2ffeedback.db", 404, "no_such_route"),

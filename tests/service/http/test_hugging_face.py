@@ -31,7 +31,7 @@ def test_bytes_of_any_content_type_are_a_file(client: Client) -> None:
 
 def test_parameters_select_top_k_and_scores(client: Client) -> None:
     assert len(ask(client, top_k=2).json()) == 2
-    assert len(ask(client, top_k=99, function_to_apply=None).json()) == 3
+    assert len(ask(client, top_k=99, function_to_apply=None, colour=None).json()) == 3
     plain = ask(client).json()[0]["score"]
     logit = ask(client, function_to_apply="none").json()[0]["score"]
     assert math.exp(logit) == pytest.approx(plain, abs=1e-4)
@@ -53,6 +53,11 @@ BAD = {
     "top_k of zero": b'{"inputs": "", "parameters": {"top_k": 0}}',
     "top_k of true": b'{"inputs": "", "parameters": {"top_k": true}}',
     "another function": b'{"inputs": "", "parameters": {"function_to_apply": "relu"}}',
+    "parameters of false": b'{"inputs": "", "parameters": false}',
+    "parameters in a list": b'{"inputs": "", "parameters": []}',
+    "a top_k of infinity": b'{"inputs": "", "parameters": {"top_k": Infinity}}',
+    "NaN where nothing reads it": b'{"inputs": "", "options": NaN}',
+    "a key twice": b'{"inputs": "", "inputs": ""}',
     "a function that is a list": b'{"inputs": "", "parameters": {"function_to_apply": []}}',
 }
 
@@ -63,6 +68,15 @@ def test_malformed_request_gets_a_one_sentence_error(client: Client, name: str) 
     assert answer.status_code == 400
     assert list(answer.json()) == ["error"]
     assert isinstance(answer.json()["error"], str)
+
+
+def test_the_error_says_what_was_found_and_what_is_accepted(client: Client) -> None:
+    assert ask(client, top_k=0).json()["error"] == (
+        "parameters.top_k must be greater than or equal to 1, found 0"
+    )
+    assert ask(client, colour=1).json()["error"] == (
+        "parameters.colour is unknown; accepted are function_to_apply, top_k"
+    )
 
 
 def test_bad_audio_gets_a_one_sentence_error_and_its_status(client: Client) -> None:

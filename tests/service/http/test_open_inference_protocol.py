@@ -100,6 +100,17 @@ BAD: dict[str, Any] = {
     "an output of another name": {"inputs": [tensor()], "outputs": [{"name": "label"}]},
     "outputs of another kind": {"inputs": [tensor()], "outputs": 5},
     "an id that is no text": {"inputs": [tensor()], "id": 5},
+    "a length that is no whole number": {"inputs": [tensor(shape=[1, float(SAMPLES)])]},
+    "numbers as text": {"inputs": [tensor(data=["0.5"] * SAMPLES)]},
+    "truth values": {"inputs": [tensor(data=[True] * SAMPLES)]},
+    "a truth value among numbers": {"inputs": [tensor(data=[0.5] * (SAMPLES - 1) + [True])]},
+    "clips of another length": {"inputs": [tensor(data=[clip("mid")[::2], clip("mid")[::2]])]},
+    "values nested too deep": {"inputs": [tensor(data=[[[value] for value in clip("mid")]])]},
+    "parameters in a list": {"inputs": [tensor(parameters=[1])]},
+    "a size of true": {"inputs": [tensor(parameters={"binary_data_size": False})]},
+    "a flag that is text": {"inputs": [tensor()], "parameters": {"binary_data_output": "true"}},
+    "NaN where nothing reads it": {"inputs": [tensor()], "other": float("nan")},
+    "a key twice": json.dumps({"inputs": [tensor()]})[:-1] + ', "id": "a", "id": "b"}',
     "a size and no bytes": {"inputs": [tensor(parameters={"binary_data_size": 4})]},
 }
 
@@ -110,6 +121,12 @@ def test_malformed_request_gets_a_one_sentence_error(client: Client, name: str) 
     answer = client.post(MODEL + "/infer", content=body)
     assert answer.status_code == 400, answer.text
     assert isinstance(answer.json()["error"], str)
+
+
+def test_values_of_another_kind_are_told_with_their_place(client: Client) -> None:
+    body = {"inputs": [tensor(data=[0.5, "0.5"])]}
+    message = client.post(MODEL + "/infer", json=body).json()["error"]
+    assert message.startswith("inputs.0.data.1 must be a number, found '0.5'; ")
 
 
 def test_nan_tokens_and_a_wrong_header_are_refused(client: Client) -> None:

@@ -161,6 +161,25 @@ def test_impossible_names_to_trust_are_refused(client: Client, trust: object) ->
     assert "trust" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"epochs": true}',
+        '{"epochs": "1"}',
+        '{"epochs": NaN}',
+        '{"add_labels": "yes"}',
+        '{"no_promote": 1}',
+        '{"no_promote": true, "no_promote": false}',
+        '{"epoch": 1}',
+        "[]",
+    ],
+)
+def test_options_of_another_type_are_refused(client: Client, text: str) -> None:
+    headers = {"content-type": "application/json"}
+    answer = client.post("/v1/retrain", content=text, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "malformed_request")
+
+
 def test_retraining_is_refused_when_a_plain_file_is_served(client: Client) -> None:
     answer = client.post("/v1/retrain", json={})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "feedback_off")
@@ -214,8 +233,20 @@ def test_killed_retraining_is_reported(
         assert (status["state"], status["stage"]) == ("running", "train")
         assert (status["done"], status["total"]) == (3, 10)
     assert client.get("/v1/retrain").json()["state"] == "killed"
-    for damage in ("{", '{"state": "running"}', "[]"):
-        (work.folder / "status.json").write_text(damage)
+    status_file = work.folder / "status.json"
+    written = json.loads(status_file.read_text("utf-8"))
+    changes: tuple[dict[str, object], ...] = (
+        {"started": "2026-01-01T00:00:00"},
+        {"state": "walking"},
+        {"done": "3"},
+        {"pid": True},
+        {"changed_labels": [5]},
+        {"result": {"number": "1", "reasons": []}},
+        {"result": {"number": 1, "reasons": "ab"}},
+    )
+    damages = [json.dumps(written | change) for change in changes]
+    for damage in ("{", '{"state": "running"}', "[]", "[" * 100_000, *damages):
+        status_file.write_text(damage, "utf-8")
         status = client.get("/v1/retrain").json()
         assert status["state"] == "failed"
         assert "is damaged" in status["message"]

@@ -102,6 +102,13 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "half a character": ([OPENING | {"\ud800": 1}], "malformed_request"),
     "a hop of nothing": ([OPENING | {"hop_seconds": 0}], "malformed_request"),
     "smoothing over half": ([OPENING | {"smoothing_hops": 1.5}], "malformed_request"),
+    "smoothing over true": ([OPENING | {"smoothing_hops": True}], "malformed_request"),
+    "a score of null": ([OPENING | {"min_score": None}], "malformed_request"),
+    "a score of NaN": ([OPENING | {"min_score": float("nan")}], "malformed_request"),
+    "an option twice": (
+        ['{"sample_rate_hz": 8000, "hop_seconds": 0.5, "hop_seconds": 0.1}'],
+        "malformed_request",
+    ),
     "half a sample": ([OPENING, b"\x00"], "malformed_request"),
     "text in between": ([OPENING, {"type": "pause"}], "malformed_request"),
     "NaN": ([OPENING | {"encoding": "pcm_f32le"}, b"\x00\x00\xc0\x7f"], "not_finite"),

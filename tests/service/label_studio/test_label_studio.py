@@ -235,9 +235,23 @@ def test_deep_and_odd_configurations_are_read(backend: Client) -> None:
     assert parse_label_config(dynamic, ["low"])[0].value_for("anything") == "anything"
 
 
+USABLE = json.dumps({"action": "A", "schema": CONFIG, "label_config": CONFIG, "tasks": []})[:-1]
+
+
 @pytest.mark.parametrize("path", ["/setup", "/predict", "/webhook"])
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"tasks": [1]}', b'{"action": []}']
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"tasks": [1]}',
+        b'{"action": []}',
+        f'{USABLE}, "score": NaN}}'.encode(),
+        f'{USABLE}, "project": 1, "project": 2}}'.encode(),
+    ],
 )
 def test_malformed_bodies_are_refused(backend: Client, path: str, content: bytes) -> None:
     response = backend.post(path, content=content)

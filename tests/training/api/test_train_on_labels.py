@@ -60,8 +60,13 @@ def test_changed_files_are_prepared_again_but_never_under_a_run(
     assert "is prepared again, as it has changed" in capsys.readouterr().err
 
 
-def test_a_dataset_of_that_name_is_not_replaced(labels: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("record", [None, "{", "[1]", "5", '{"source": 5}', "[" * 100_000])
+def test_a_dataset_of_that_name_is_not_replaced(
+    labels: Path, tmp_path: Path, record: str | None
+) -> None:
     earful.prepare(labels, tmp_path / "run-dataset")
+    if record is not None:
+        (tmp_path / "run-dataset" / "source.json").write_text(record)
     before = (tmp_path / "run-dataset" / "dataset.json").read_bytes()
     with pytest.raises(EarfulError, match="that `train` has not prepared; train on it by its name"):
         train(labels, tmp_path / "run")

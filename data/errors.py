@@ -105,6 +105,16 @@ def describe_os_error(error: OSError) -> str:
     return f"{reason}; {advice}" if advice else reason
 
 
+# What Python raises for a fault in a program. For a place that does not answer, each library has
+# exceptions of its own, without a common class.
+PROGRAM_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    TypeError,
+)
 # What people write for a choice that is spelled quite differently.
 _SYNONYMS = {"gpu": "cuda", "lr": "learning_rate"}
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from earful.data.atomic_write import staged_file
+from earful.data.errors import PROGRAM_FAULTS
 from earful.models.bundle.regular_file import read_regular_file
 from earful.models.registry.errors import RegistryError
 
@@ -228,12 +229,15 @@ class RemoteStorage:
 
 @contextlib.contextmanager
 def _as_registry_error(path: str) -> Iterator[None]:
-    """Raise errors as RegistryError, except missing and existing files, which callers expect."""
+    """Raise errors as RegistryError, except missing and existing files, which callers expect.
+
+    A fault in a program stays one: it does not mean that the place cannot be reached.
+    """
     try:
         yield
-    except (FileNotFoundError, FileExistsError):
+    except (FileNotFoundError, FileExistsError, *PROGRAM_FAULTS):
         raise
-    except Exception as error:
+    except Exception as error:  # each library of a store has its own
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise RegistryError(
             f"cannot access {path}: {reason}; check that it is reachable and try again"

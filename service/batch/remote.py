@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from earful.data.audio.decode import AudioError
+from earful.data.errors import PROGRAM_FAULTS
 from earful.service.batch.errors import BatchError
 
 _BLOCK_BYTES = 4 << 20
@@ -130,7 +131,7 @@ def _as_batch_error(url: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise BatchError(f"{url} needs {error.name or error}; {_INSTALL_HINT}") from error
-    except (AudioError, BatchError, FileNotFoundError):
+    except (AudioError, BatchError, FileNotFoundError, *PROGRAM_FAULTS):
         raise
     except Exception as error:
         raise BatchError(f"cannot read {url}: {type(error).__name__}: {error}") from error

@@ -18,6 +18,7 @@ from earful.models.registry.errors import RegistryError
 from earful.models.registry.registry import Registry
 from earful.models.registry.shipped import SHIPPED_MODELS
 from earful.models.registry.source import FileSource, ModelMissing, RegistrySource, open_source
+from tests.fixtures.failing_store import URL, StoreError, register_failing_store
 
 FILES = {"model.onnx": b"a model", "metrics.json": b'{"accuracy": 0.9}'}
 KILLS = 12
@@ -42,6 +43,15 @@ def local(tmp_path: Path) -> Registry:
 def fill(registry: Registry, count: int, name: str = "digits") -> None:
     for _ in range(count):
         registry.register(name, FILES)
+
+
+def test_a_fault_in_a_program_is_not_told_as_a_place_that_cannot_be_reached() -> None:
+    register_failing_store(StoreError("no route to the store"))
+    with pytest.raises(RegistryError, match=r"cannot access .*no route to the store.*reachable"):
+        Registry(URL).names()
+    register_failing_store(TypeError("a fault"))
+    with pytest.raises(TypeError, match="a fault"):
+        Registry(URL).names()
 
 
 def log_entries(registry: Registry) -> list[tuple[str, int]]:

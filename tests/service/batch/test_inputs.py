@@ -16,6 +16,7 @@ from earful.data.errors import EarfulError
 from earful.data.labels.csv_options import CsvOptions
 from earful.service.batch import inputs
 from earful.service.batch.inputs import find_inputs
+from tests.fixtures.failing_store import URL, StoreError, register_failing_store
 from tests.fixtures.synthetic_audio import RATE_HZ, noise, tone, wav
 from tests.service.batch.conftest import rows
 
@@ -25,6 +26,15 @@ Process = Callable[..., "subprocess.CompletedProcess[str]"]
 def names(*paths: object, audio_dir: Path | None = None) -> list[str]:
     sources = find_inputs([str(path) for path in paths], CsvOptions(audio_dir))
     return [Path(source.location).name for source in sources]
+
+
+def test_a_store_that_fails_is_a_sentence_and_a_fault_in_a_program_is_not() -> None:
+    register_failing_store(StoreError("no route to the store"))
+    with pytest.raises(EarfulError, match=f"cannot read {URL}: StoreError: no route to the store"):
+        names(URL)
+    register_failing_store(TypeError("a fault"))
+    with pytest.raises(TypeError, match="a fault"):
+        names(URL)
 
 
 def test_globs(tones: Path) -> None:

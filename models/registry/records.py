@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from earful.data.atomic_write import json_bytes
 from earful.data.system.processes import user_name
 from earful.models.registry.errors import RegistryError
 
@@ -77,7 +78,7 @@ class Aliases:
 def to_json(record: Version | Aliases) -> bytes:
     """A record as the content of its JSON file."""
     values = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(record)}
-    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+    return json_bytes(values)
 
 
 def to_json_line(event: RegistryEvent) -> bytes:

@@ -17,7 +17,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import write_json
 from earful.data.errors import EarfulError
 from earful.models.registry.records import utc_now
 from earful.service.core.label_changes import MAX_LISTED_CHANGES, LabelChange
@@ -179,5 +179,4 @@ class RetrainFolder:
             kept_labels=self._kept[:MAX_LISTED_CHANGES],
             result=result,
         )
-        with staged_file(self.folder / STATUS_FILE) as staging:
-            staging.write_text(json.dumps(asdict(status)) + "\n", "utf-8")
+        write_json(self.folder / STATUS_FILE, asdict(status))

@@ -1,7 +1,6 @@
 """Cross-validation: accuracy on speakers, or folds, that a network was not trained on."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import write_json
 from earful.data.dataset.dataset import Dataset
 from earful.data.labels.folds import Fold, column_folds, speaker_folds
 from earful.models.bundle.device import TrainingDevice
@@ -117,8 +116,7 @@ def cross_validate(
     n_correct = sum(round(result.accuracy * result.clips) for result in results)
     interval = wilson_interval(n_correct, sum(result.clips for result in results))
     cross_validation = CrossValidation(tuple(results), interval)
-    with staged_file(out / RESULT_FILENAME) as staging:
-        staging.write_text(json.dumps(cross_validation.to_dict(), indent=2) + "\n", "utf-8")
+    write_json(out / RESULT_FILENAME, cross_validation.to_dict())
     return cross_validation
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from earful.training.evaluation.confidence import ConfidenceReport
 from earful.training.evaluation.false_accept_report import FalseAcceptReport, format_rate
-from earful.training.evaluation.noise_robustness import NoisePoint
+from earful.training.evaluation.noise_robustness import NoisePoint, points_by_kind
 from earful.training.metrics.calibration import format_threshold
 from earful.training.plots.chart import MARK_COLOR, new_chart, percent, save_figure
 
@@ -42,9 +42,8 @@ def plot_noise(points: Sequence[NoisePoint], clean: float, title: str, path: Pat
 
 def draw_noise(axes: Any, points: Sequence[NoisePoint], clean: float) -> None:
     """Accuracy over SNR, one line per noise type; clean accuracy dotted."""
-    for kind in dict.fromkeys(point.kind for point in points):
-        line = [(p.snr_db, p.accuracy) for p in points if p.kind == kind]
-        axes.plot(*zip(*line, strict=True), marker="o", label=kind)
+    for kind, line in points_by_kind(points):
+        axes.plot([p.snr_db for p in line], [p.accuracy for p in line], marker="o", label=kind)
     axes.axhline(clean, color=MARK_COLOR, linestyle=":", label="clean")
     axes.set(xlabel="SNR (dB)", ylabel="accuracy", ylim=(0, 1.02))
     axes.invert_xaxis()

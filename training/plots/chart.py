@@ -16,16 +16,7 @@ from earful.data.atomic_write import staged_file
 from earful.training.plots.long_text import TITLE_CHARACTERS, quiet_drawing, wrap
 
 # In page.css these have a light and a dark shade each; further curves repeat them.
-COLORS = (
-    "#1f6f8b",
-    "#d1495b",
-    "#b07d12",
-    "#3f7d4e",
-    "#7a5195",
-    "#c05a1e",
-    "#4d6a9a",
-    "#7d7461",
-)
+COLORS = ("#1f6f8b", "#d1495b", "#b07d12", "#3f7d4e", "#7a5195", "#c05a1e", "#4d6a9a", "#7d7461")
 MARK_COLOR, GRID_COLOR = "#777777", "#e7e7e7"
 # What matplotlib draws axes, their text, marks and grids with.
 _PAGE_COLORS = {

@@ -2,12 +2,14 @@
 
 import math
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from matplotlib.figure import Figure
 
-from earful.training.plots.chart import inline_svg, logarithmic, new_chart
+from earful.training.plots.chart import COLORS, inline_svg, logarithmic, new_chart
+from earful.training.reports import html_page
 
 HOSTILE = """<x> & 'y' "#1f6f8b" id="axes_1" font-family: a;"""
 
@@ -53,6 +55,14 @@ def test_nothing_of_the_page_is_styled_or_named_twice() -> None:
     assert not ids[0] & ids[1]
     used = re.findall(r'(?:href="|url\()#(\w+)', first)
     assert ids[0] == set(used)
+
+
+def test_the_page_has_each_colour_for_light_and_for_dark() -> None:
+    css = Path(html_page.__file__).with_name("templates") / "page.css"
+    found = re.findall(r"--c(\d): (#[0-9a-f]{6});", css.read_text("utf-8"))
+    light, dark = dict(found[: len(COLORS)]), dict(found[len(COLORS) :])
+    assert light == {str(n): color for n, color in enumerate(COLORS)}
+    assert dark.keys() == light.keys()
 
 
 def test_names_are_text_whatever_is_in_them() -> None:

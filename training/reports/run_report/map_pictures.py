@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from earful.data.dataset.dataset import Dataset
-from earful.data.labels.multilabel import join_labels
 from earful.training.plots.chart import png_uri
 from earful.training.reports.clip_media import clip_waveform
 from earful.training.reports.html_clips import audio_uri, draw_spectrogram
@@ -115,7 +114,7 @@ def _map_clip(
     return MappedClip(
         filename=clip["filename"],
         label=clip["label"],
-        predicted=join_labels(dataset.labels[n] for n in np.flatnonzero(predictions.predicted[i])),
+        predicted=predictions.predicted_label(i, dataset.labels),
         score=float(predictions.confidence[i]),
         audio=audio_uri(clip_waveform(dataset.array("waveforms"), dataset, row), rate_hz),
         pictures=tuple(

@@ -26,6 +26,12 @@ _PAGE_COLORS = {
     GRID_COLOR: "var(--line)",
 }
 _FILE_DPI = 120
+# Numbers of groups, the same in each chart of a page (ids that are referred to are hashes), the
+# fonts of this machine, and what changes nothing that can be seen.
+_NOT_FOR_PAGES = re.compile(
+    r' id="[\w.]+_\d{1,4}"| font-family: [^;]*;| transform="rotate\(-0 [^"]*"'
+    r"|; stroke-linecap: square|; stroke-linejoin: miter"
+)
 
 
 def new_chart(title: str = "", inches: tuple[float, float] = (7, 4.5)) -> tuple[Figure, Any]:
@@ -110,6 +116,6 @@ def _page_tag(tag: str, labels: dict[str, str]) -> str:
     """A tag of matplotlib's as it is on a page, a curve's with its tooltip."""
     if tag in labels:
         return f"<g><title>{escape(labels[tag])}</title>"
-    # Numbers of groups would be the same in each chart of a page; ids that are used are hashes.
-    tag = re.sub(r' id="[\w.]+_\d{1,4}"| font-family: [^;]*;', "", tag)
+    tag = _NOT_FOR_PAGES.sub("", tag)
+    tag = re.sub(r"\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), tag)
     return re.sub("#[0-9a-f]{6}", lambda found: _PAGE_COLORS.get(found[0], found[0]), tag)

@@ -148,7 +148,7 @@ def _draw_gradients(axes: Any, curves: Sequence[LayerCurve]) -> None:
 
 def _draw_dead(axes: Any, curves: Sequence[LayerCurve]) -> None:
     _draw_over_epochs(axes, curves)
-    axes.set(ylabel="share of the units", ylim=(0, 1))
+    axes.set(ylabel="share of the units", ylim=(-0.02, 1.02))
     percent(axes.yaxis)
 
 
